@@ -1,0 +1,106 @@
+//! S3's error codes and the XML document that carries them.
+//!
+//! [`ErrorCode`] is the closed list of the codes that this program itself answers with; the status
+//! stands beside the code. A backend's own errors are passed on elsewhere, as they came.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::StatusCode;
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident $status:ident;)*) => {
+        /// An S3 error code (S3 API Reference, "Error responses").
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode { $($(#[$doc])* $name,)* }
+
+        impl ErrorCode {
+            /// The code as it stands in `<Code>`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// The HTTP status that S3 sends with the code.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// Every code, for tests and documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+error_codes! {
+    AccessDenied FORBIDDEN;
+    AuthorizationHeaderMalformed BAD_REQUEST;
+    AuthorizationQueryParametersError BAD_REQUEST;
+    BadDigest BAD_REQUEST;
+    EntityTooLarge BAD_REQUEST;
+    EntityTooSmall BAD_REQUEST;
+    ExpiredToken BAD_REQUEST;
+    IncompleteBody BAD_REQUEST;
+    InternalError INTERNAL_SERVER_ERROR;
+    InvalidAccessKeyId FORBIDDEN;
+    InvalidArgument BAD_REQUEST;
+    InvalidBucketName BAD_REQUEST;
+    InvalidDigest BAD_REQUEST;
+    InvalidPart BAD_REQUEST;
+    InvalidPartNumber RANGE_NOT_SATISFIABLE;
+    InvalidPartOrder BAD_REQUEST;
+    InvalidRange RANGE_NOT_SATISFIABLE;
+    InvalidRequest BAD_REQUEST;
+    InvalidToken BAD_REQUEST;
+    InvalidURI BAD_REQUEST;
+    KeyTooLongError BAD_REQUEST;
+    MalformedXML BAD_REQUEST;
+    MaxMessageLengthExceeded BAD_REQUEST;
+    MetadataTooLarge BAD_REQUEST;
+    MethodNotAllowed METHOD_NOT_ALLOWED;
+    MissingContentLength LENGTH_REQUIRED;
+    MissingSecurityHeader BAD_REQUEST;
+    NoSuchBucket NOT_FOUND;
+    NoSuchKey NOT_FOUND;
+    NoSuchUpload NOT_FOUND;
+    NotImplemented NOT_IMPLEMENTED;
+    PreconditionFailed PRECONDITION_FAILED;
+    RequestHeaderSectionTooLarge BAD_REQUEST;
+    RequestTimeTooSkewed FORBIDDEN;
+    RequestTimeout BAD_REQUEST;
+    ServiceUnavailable SERVICE_UNAVAILABLE;
+    SignatureDoesNotMatch FORBIDDEN;
+    SlowDown SERVICE_UNAVAILABLE;
+    XAmzContentChecksumMismatch BAD_REQUEST;
+    XAmzContentSHA256Mismatch BAD_REQUEST;
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// An answer that refuses a request: the code, and a sentence that says what was wrong and what
+/// would be right. Both reach the client, so neither may hold a secret or a computed signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct S3Error {
+    /// What S3 calls the failure.
+    pub code: ErrorCode,
+    /// What was wrong and what would be right.
+    pub message: Cow<'static, str>,
+}
+
+impl S3Error {
+    /// An error with its explanation.
+    #[must_use]
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
