@@ -56,6 +56,7 @@ error_codes! {
     InvalidToken BAD_REQUEST;
     InvalidURI BAD_REQUEST;
     KeyTooLongError BAD_REQUEST;
+    MalformedTrailerError BAD_REQUEST;
     MalformedXML BAD_REQUEST;
     MaxMessageLengthExceeded BAD_REQUEST;
     MetadataTooLarge BAD_REQUEST;

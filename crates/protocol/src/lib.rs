@@ -2,4 +2,8 @@
 //!
 //! Pure: it knows `http`'s types and nothing of sockets, keys for data, or configuration.
 
+pub mod checksum;
+pub mod chunked;
 pub mod error;
+pub mod payload;
+pub mod sigv4;

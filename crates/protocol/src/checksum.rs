@@ -1,0 +1,267 @@
+//! The five checksums that S3 knows for object content.
+//!
+//! Values are raw digests here; Base64 is only how headers and XML spell them. CRCs stand in network
+//! byte order. Absent: composite checksums of multipart objects (`…-N`), and Content-MD5, which is
+//! no `x-amz-checksum`.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crc_fast::CrcAlgorithm;
+use http::HeaderName;
+
+/// An algorithm of `x-amz-checksum-*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChecksumAlgorithm {
+    /// CRC-32 (ISO-HDLC), 4 bytes.
+    Crc32,
+    /// CRC-32C (iSCSI), 4 bytes.
+    Crc32c,
+    /// SHA-1, 20 bytes.
+    Sha1,
+    /// SHA-256, 32 bytes.
+    Sha256,
+    /// CRC-64/NVME, 8 bytes.
+    Crc64Nvme,
+}
+
+impl ChecksumAlgorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 5] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Sha1,
+        Self::Sha256,
+        Self::Crc64Nvme,
+    ];
+
+    /// The name as `x-amz-checksum-algorithm`, `x-amz-sdk-checksum-algorithm` and XML have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+            Self::Crc64Nvme => "CRC64NVME",
+        }
+    }
+
+    /// The header or trailer that carries a value.
+    #[must_use]
+    pub fn header_name(self) -> HeaderName {
+        HeaderName::from_static(match self {
+            Self::Crc32 => "x-amz-checksum-crc32",
+            Self::Crc32c => "x-amz-checksum-crc32c",
+            Self::Sha1 => "x-amz-checksum-sha1",
+            Self::Sha256 => "x-amz-checksum-sha256",
+            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
+        })
+    }
+
+    /// The digest's length in bytes.
+    #[must_use]
+    pub fn length(self) -> usize {
+        match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+
+    /// The algorithm of a name such as `CRC32C`, in any case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// The algorithm that a header or trailer such as `x-amz-checksum-crc32c` carries.
+    #[must_use]
+    pub fn from_header_name(name: &HeaderName) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.header_name() == name)
+    }
+}
+
+impl fmt::Display for ChecksumAlgorithm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A raw digest, of the length that its algorithm has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChecksumValue(Vec<u8>);
+
+impl ChecksumValue {
+    /// Takes raw bytes; none where the length is not the algorithm's.
+    #[must_use]
+    pub fn from_bytes(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == algorithm.length()).then(|| Self(bytes.to_vec()))
+    }
+
+    /// Reads a header's value: strict, padded Base64 of exactly the algorithm's length.
+    #[must_use]
+    pub fn from_base64(algorithm: ChecksumAlgorithm, text: &[u8]) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        Self::from_bytes(algorithm, &bytes)
+    }
+
+    /// The spelling of headers and XML.
+    #[must_use]
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(&self.0)
+    }
+
+    /// The raw digest.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Computes a checksum over content as it passes.
+pub struct Checksummer(State);
+
+enum State {
+    Crc32(crc_fast::Digest),
+    Crc64(crc_fast::Digest),
+    Sha(digest::Context),
+}
+
+impl Checksummer {
+    /// Starts with no content.
+    #[must_use]
+    pub fn new(algorithm: ChecksumAlgorithm) -> Self {
+        Self(match algorithm {
+            ChecksumAlgorithm::Crc32 => {
+                State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32IsoHdlc))
+            }
+            ChecksumAlgorithm::Crc32c => {
+                State::Crc32(crc_fast::Digest::new(CrcAlgorithm::Crc32Iscsi))
+            }
+            ChecksumAlgorithm::Crc64Nvme => {
+                State::Crc64(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme))
+            }
+            ChecksumAlgorithm::Sha1 => {
+                State::Sha(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY))
+            }
+            ChecksumAlgorithm::Sha256 => State::Sha(digest::Context::new(&digest::SHA256)),
+        })
+    }
+
+    /// Takes the next piece of content.
+    pub fn update(&mut self, content: &[u8]) {
+        match &mut self.0 {
+            State::Crc32(digest) | State::Crc64(digest) => digest.update(content),
+            State::Sha(hasher) => hasher.update(content),
+        }
+    }
+
+    /// The checksum of all content.
+    #[must_use]
+    pub fn finish(self) -> ChecksumValue {
+        ChecksumValue(match self.0 {
+            State::Crc32(digest) => u32::try_from(digest.finalize())
+                .expect("a CRC-32 has 32 bits")
+                .to_be_bytes()
+                .to_vec(),
+            State::Crc64(digest) => digest.finalize().to_be_bytes().to_vec(),
+            State::Sha(hasher) => hasher.finish().as_ref().to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sigv4::hex;
+
+    fn checksum(algorithm: ChecksumAlgorithm, content: &[u8]) -> ChecksumValue {
+        let mut checksummer = Checksummer::new(algorithm);
+        checksummer.update(content);
+        checksummer.finish()
+    }
+
+    /// The check values of the CRC catalogue, and FIPS 180's digests of "abc".
+    #[test]
+    fn published_check_values_come_out() {
+        for (algorithm, content, expected) in [
+            (ChecksumAlgorithm::Crc32, "123456789", "cbf43926"),
+            (ChecksumAlgorithm::Crc32c, "123456789", "e3069283"),
+            (
+                ChecksumAlgorithm::Crc64Nvme,
+                "123456789",
+                "ae8b14860a799888",
+            ),
+            (
+                ChecksumAlgorithm::Sha1,
+                "abc",
+                "a9993e364706816aba3e25717850c26c9cd0d89d",
+            ),
+            (
+                ChecksumAlgorithm::Sha256,
+                "abc",
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            ),
+        ] {
+            let value = checksum(algorithm, content.as_bytes());
+            assert_eq!(hex::encode(value.as_bytes()), expected, "{algorithm}");
+            assert_eq!(value.as_bytes().len(), algorithm.length());
+        }
+    }
+
+    #[test]
+    fn pieces_give_the_checksum_of_the_whole() {
+        let content: Vec<u8> = (0..=255_u8).cycle().take(10_000).collect();
+        for algorithm in ChecksumAlgorithm::ALL {
+            let mut checksummer = Checksummer::new(algorithm);
+            for piece in content.chunks(77) {
+                checksummer.update(piece);
+            }
+            assert_eq!(checksummer.finish(), checksum(algorithm, &content));
+        }
+    }
+
+    #[test]
+    fn base64_is_read_strictly() {
+        let algorithm = ChecksumAlgorithm::Crc32;
+        let value = ChecksumValue::from_base64(algorithm, b"y/Q5Jg==").unwrap();
+        assert_eq!(value.as_bytes(), [0xcb, 0xf4, 0x39, 0x26]);
+        assert_eq!(value.to_base64(), "y/Q5Jg==");
+        for text in [
+            "",
+            "y/Q5Jg",
+            "y_Q5Jg==",
+            "y/Q5Jh==",
+            "y/Q5Jg== ",
+            "y/Q5JgA=",
+        ] {
+            let refused = ChecksumValue::from_base64(algorithm, text.as_bytes());
+            assert_eq!(refused, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_and_headers_lead_back_to_their_algorithm() {
+        for algorithm in ChecksumAlgorithm::ALL {
+            let name = algorithm.as_str();
+            assert_eq!(ChecksumAlgorithm::from_name(name), Some(algorithm));
+            assert_eq!(
+                ChecksumAlgorithm::from_name(&name.to_lowercase()),
+                Some(algorithm)
+            );
+            assert_eq!(
+                ChecksumAlgorithm::from_header_name(&algorithm.header_name()),
+                Some(algorithm)
+            );
+        }
+        assert_eq!(ChecksumAlgorithm::from_name("MD5"), None);
+    }
+}

@@ -1,0 +1,413 @@
+//! What must hold of a body's plaintext before the backend may complete a write.
+//!
+//! [`PayloadExpectation`] reads every promise out of the headers: the body's SHA-256, `Content-MD5`,
+//! a checksum in a header or announced as a trailer, the length. [`PayloadVerifier`] watches the
+//! plaintext pass and says at the end whether all promises were kept. Where nothing is promised
+//! nothing is hashed.
+//!
+//! Absent: the framing of `aws-chunked` (`chunked`), and checksums that speak of something other
+//! than this body, such as those of a `CompleteMultipartUpload`: see
+//! [`PayloadExpectation::without_checksum`].
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use md5::{Digest as _, Md5};
+
+use crate::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
+use crate::chunked::Trailers;
+use crate::error::{ErrorCode, S3Error};
+use crate::sigv4::PayloadMode;
+
+#[cfg(test)]
+mod tests;
+
+const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
+const SDK_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
+const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
+
+/// Why a body's promises cannot be read, or were not kept. The client is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// `Content-MD5` is no MD5.
+    #[error("Content-MD5 must be the Base64 of 16 bytes, sent once")]
+    InvalidContentMd5,
+    /// More than one checksum, or one in a header and one in a trailer.
+    #[error("at most one x-amz-checksum- header or trailer may be sent")]
+    SeveralChecksums,
+    /// A checksum's value is not Base64 of its algorithm's length.
+    #[error("the value of {0} must be the Base64 of a {1} checksum")]
+    InvalidChecksum(HeaderName, ChecksumAlgorithm),
+    /// A checksum of an algorithm that is not supported.
+    #[error("{0} is not supported; use CRC32, CRC32C, CRC64NVME, SHA1 or SHA256")]
+    UnknownChecksum(HeaderName),
+    /// `x-amz-trailer` names something other than a checksum.
+    #[error("x-amz-trailer may name a supported x-amz-checksum- trailer only")]
+    UnsupportedTrailer,
+    /// `x-amz-trailer` with a body that has no trailers.
+    #[error("x-amz-trailer needs an x-amz-content-sha256 that ends in -TRAILER")]
+    TrailerWithoutChunks,
+    /// The announced trailer did not come.
+    #[error("the trailer {0} was announced and must be sent")]
+    MissingTrailer(HeaderName),
+    /// `x-amz-sdk-checksum-algorithm` names no algorithm.
+    #[error("x-amz-sdk-checksum-algorithm must be CRC32, CRC32C, CRC64NVME, SHA1 or SHA256")]
+    InvalidSdkAlgorithm,
+    /// `x-amz-sdk-checksum-algorithm` without the checksum, or with that of another algorithm.
+    #[error(
+        "x-amz-sdk-checksum-algorithm must go with the x-amz-checksum- or x-amz-trailer of that algorithm"
+    )]
+    SdkAlgorithmMismatch,
+    /// An `aws-chunked` body of unknown length.
+    #[error("x-amz-decoded-content-length is required with a streaming x-amz-content-sha256")]
+    MissingDecodedLength,
+    /// A length that is no number.
+    #[error("{0} must be a number of bytes, sent once")]
+    InvalidLength(HeaderName),
+    /// The body is shorter or longer than announced.
+    #[error("the body has {received} bytes where {announced} were announced")]
+    Incomplete {
+        /// What the headers say.
+        announced: u64,
+        /// What arrived.
+        received: u64,
+    },
+    /// The body is not the one that `x-amz-content-sha256` was computed over.
+    #[error("the body's SHA-256 is not the one in x-amz-content-sha256")]
+    ContentSha256Mismatch,
+    /// The body is not the one that `Content-MD5` was computed over.
+    #[error("the body's MD5 is not the one in Content-MD5")]
+    ContentMd5Mismatch,
+    /// The body is not the one that the checksum was computed over.
+    #[error("the body's {0} checksum is not the one that was sent")]
+    ChecksumMismatch(ChecksumAlgorithm),
+}
+
+impl PayloadError {
+    /// What S3 answers.
+    #[must_use]
+    pub fn s3_error(&self) -> S3Error {
+        S3Error::new(self.code(), self.to_string())
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidContentMd5 => ErrorCode::InvalidDigest,
+            Self::SeveralChecksums
+            | Self::InvalidChecksum(..)
+            | Self::UnsupportedTrailer
+            | Self::InvalidSdkAlgorithm
+            | Self::SdkAlgorithmMismatch
+            | Self::InvalidLength(_) => ErrorCode::InvalidRequest,
+            Self::UnknownChecksum(_) => ErrorCode::NotImplemented,
+            Self::TrailerWithoutChunks | Self::MissingTrailer(_) => {
+                ErrorCode::MalformedTrailerError
+            }
+            Self::MissingDecodedLength => ErrorCode::MissingContentLength,
+            Self::Incomplete { .. } => ErrorCode::IncompleteBody,
+            Self::ContentSha256Mismatch => ErrorCode::XAmzContentSHA256Mismatch,
+            Self::ContentMd5Mismatch | Self::ChecksumMismatch(_) => ErrorCode::BadDigest,
+        }
+    }
+}
+
+/// What a request's headers promise of its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadExpectation {
+    length: Option<u64>,
+    content_sha256: Option<[u8; 32]>,
+    content_md5: Option<[u8; 16]>,
+    checksum: ExpectedChecksum,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ExpectedChecksum {
+    None,
+    Known(ChecksumAlgorithm, ChecksumValue),
+    Trailer(ChecksumAlgorithm),
+}
+
+impl PayloadExpectation {
+    /// Reads the promises of a request whose checksum headers speak of its body.
+    pub fn from_headers(headers: &HeaderMap, mode: &PayloadMode) -> Result<Self, PayloadError> {
+        let mut expectation = Self::without_checksum(headers, mode)?;
+        expectation.checksum = match (header_checksum(headers)?, trailer_checksum(headers, mode)?) {
+            (Some(_), Some(_)) => return Err(PayloadError::SeveralChecksums),
+            (Some((algorithm, value)), None) => ExpectedChecksum::Known(algorithm, value),
+            (None, Some(algorithm)) => ExpectedChecksum::Trailer(algorithm),
+            (None, None) => ExpectedChecksum::None,
+        };
+        check_sdk_algorithm(headers, expectation.checksum.algorithm())?;
+        Ok(expectation)
+    }
+
+    /// As [`PayloadExpectation::from_headers`] for a request whose checksum headers speak of
+    /// something else: `CompleteMultipartUpload` has those of the whole object.
+    pub fn without_checksum(headers: &HeaderMap, mode: &PayloadMode) -> Result<Self, PayloadError> {
+        let content_sha256 = match mode {
+            PayloadMode::Sha256(digest) => Some(*digest),
+            PayloadMode::Unsigned
+            | PayloadMode::SignedChunks
+            | PayloadMode::SignedChunksTrailer
+            | PayloadMode::UnsignedChunksTrailer => None,
+        };
+        let length = if mode.is_chunked() {
+            let decoded = length(headers, &DECODED_LENGTH)?;
+            Some(decoded.ok_or(PayloadError::MissingDecodedLength)?)
+        } else {
+            length(headers, &CONTENT_LENGTH)?
+        };
+        Ok(Self {
+            length,
+            content_sha256,
+            content_md5: content_md5(headers)?,
+            checksum: ExpectedChecksum::None,
+        })
+    }
+
+    /// How many bytes of plaintext are to come; none where only the end of the body tells.
+    #[must_use]
+    pub fn decoded_length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// The checksum that came in a header.
+    #[must_use]
+    pub fn known_checksum(&self) -> Option<(ChecksumAlgorithm, &ChecksumValue)> {
+        match &self.checksum {
+            ExpectedChecksum::Known(algorithm, value) => Some((*algorithm, value)),
+            ExpectedChecksum::Trailer(_) | ExpectedChecksum::None => None,
+        }
+    }
+
+    /// The algorithm of the checksum that is to come as a trailer.
+    #[must_use]
+    pub fn trailer_algorithm(&self) -> Option<ChecksumAlgorithm> {
+        match self.checksum {
+            ExpectedChecksum::Trailer(algorithm) => Some(algorithm),
+            ExpectedChecksum::Known(..) | ExpectedChecksum::None => None,
+        }
+    }
+
+    /// The trailers that the chunk decoder has to expect.
+    #[must_use]
+    pub fn expected_trailers(&self) -> Vec<HeaderName> {
+        self.trailer_algorithm()
+            .map(ChecksumAlgorithm::header_name)
+            .into_iter()
+            .collect()
+    }
+
+    /// Starts watching.
+    #[must_use]
+    pub fn verifier(self) -> PayloadVerifier {
+        PayloadVerifier {
+            received: 0,
+            sha256: self
+                .content_sha256
+                .is_some()
+                .then(|| digest::Context::new(&digest::SHA256)),
+            md5: self.content_md5.is_some().then(Md5::new),
+            checksummer: self.checksum.algorithm().map(Checksummer::new),
+            expectation: self,
+        }
+    }
+}
+
+impl ExpectedChecksum {
+    fn algorithm(&self) -> Option<ChecksumAlgorithm> {
+        match self {
+            Self::None => None,
+            Self::Known(algorithm, _) | Self::Trailer(algorithm) => Some(*algorithm),
+        }
+    }
+}
+
+/// Watches the plaintext pass.
+pub struct PayloadVerifier {
+    expectation: PayloadExpectation,
+    received: u64,
+    sha256: Option<digest::Context>,
+    md5: Option<Md5>,
+    checksummer: Option<Checksummer>,
+}
+
+/// A body that kept every promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedPayload {
+    /// The checksum that the client sent and that was checked.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumValue)>,
+}
+
+impl PayloadVerifier {
+    /// Takes the next piece of plaintext.
+    pub fn update(&mut self, plaintext: &[u8]) {
+        self.received += plaintext.len() as u64;
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(plaintext);
+        }
+        if let Some(md5) = &mut self.md5 {
+            md5.update(plaintext);
+        }
+        if let Some(checksummer) = &mut self.checksummer {
+            checksummer.update(plaintext);
+        }
+    }
+
+    /// Decides, when the body has ended. `trailers` are the chunk decoder's, or none.
+    pub fn finish(self, trailers: &Trailers) -> Result<VerifiedPayload, PayloadError> {
+        let Self {
+            expectation,
+            received,
+            ..
+        } = self;
+        if let Some(announced) = expectation.length
+            && announced != received
+        {
+            return Err(PayloadError::Incomplete {
+                announced,
+                received,
+            });
+        }
+        let sha256 = self.sha256.map(digest::Context::finish);
+        if sha256.as_ref().map(AsRef::as_ref)
+            != expectation
+                .content_sha256
+                .as_ref()
+                .map(<[u8; 32]>::as_slice)
+        {
+            return Err(PayloadError::ContentSha256Mismatch);
+        }
+        if self.md5.map(|md5| md5.finalize().into()) != expectation.content_md5 {
+            return Err(PayloadError::ContentMd5Mismatch);
+        }
+        let checksum = sent_checksum(expectation.checksum, trailers)?;
+        if let (Some((algorithm, sent)), Some(checksummer)) = (&checksum, self.checksummer)
+            && *sent != checksummer.finish()
+        {
+            return Err(PayloadError::ChecksumMismatch(*algorithm));
+        }
+        Ok(VerifiedPayload { checksum })
+    }
+}
+
+fn sent_checksum(
+    expected: ExpectedChecksum,
+    trailers: &Trailers,
+) -> Result<Option<(ChecksumAlgorithm, ChecksumValue)>, PayloadError> {
+    match expected {
+        ExpectedChecksum::None => Ok(None),
+        ExpectedChecksum::Known(algorithm, value) => Ok(Some((algorithm, value))),
+        ExpectedChecksum::Trailer(algorithm) => {
+            let name = algorithm.header_name();
+            let Some(value) = trailers.get(&name) else {
+                return Err(PayloadError::MissingTrailer(name));
+            };
+            checksum_value(name, algorithm, value).map(Some)
+        }
+    }
+}
+
+fn checksum_value(
+    name: HeaderName,
+    algorithm: ChecksumAlgorithm,
+    value: &HeaderValue,
+) -> Result<(ChecksumAlgorithm, ChecksumValue), PayloadError> {
+    ChecksumValue::from_base64(algorithm, value.as_bytes().trim_ascii())
+        .map(|value| (algorithm, value))
+        .ok_or(PayloadError::InvalidChecksum(name, algorithm))
+}
+
+fn header_checksum(
+    headers: &HeaderMap,
+) -> Result<Option<(ChecksumAlgorithm, ChecksumValue)>, PayloadError> {
+    let mut found = None;
+    for (name, value) in headers {
+        match name.as_str().strip_prefix(CHECKSUM_PREFIX) {
+            None | Some("algorithm" | "mode" | "type") => {}
+            Some(_) => {
+                let algorithm = ChecksumAlgorithm::from_header_name(name)
+                    .ok_or_else(|| PayloadError::UnknownChecksum(name.clone()))?;
+                let checksum = checksum_value(name.clone(), algorithm, value)?;
+                if found.replace(checksum).is_some() {
+                    return Err(PayloadError::SeveralChecksums);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn trailer_checksum(
+    headers: &HeaderMap,
+    mode: &PayloadMode,
+) -> Result<Option<ChecksumAlgorithm>, PayloadError> {
+    let mut found = None;
+    for value in headers.get_all(TRAILER) {
+        for name in value.as_bytes().split(|&byte| byte == b',') {
+            let algorithm = HeaderName::from_bytes(name.trim_ascii())
+                .ok()
+                .as_ref()
+                .and_then(ChecksumAlgorithm::from_header_name)
+                .ok_or(PayloadError::UnsupportedTrailer)?;
+            if found.replace(algorithm).is_some() {
+                return Err(PayloadError::SeveralChecksums);
+            }
+        }
+    }
+    if found.is_some() && !mode.has_trailers() {
+        return Err(PayloadError::TrailerWithoutChunks);
+    }
+    Ok(found)
+}
+
+fn check_sdk_algorithm(
+    headers: &HeaderMap,
+    sent: Option<ChecksumAlgorithm>,
+) -> Result<(), PayloadError> {
+    for value in headers.get_all(SDK_ALGORITHM) {
+        let named = value
+            .to_str()
+            .ok()
+            .and_then(|name| ChecksumAlgorithm::from_name(name.trim_ascii()))
+            .ok_or(PayloadError::InvalidSdkAlgorithm)?;
+        if sent != Some(named) {
+            return Err(PayloadError::SdkAlgorithmMismatch);
+        }
+    }
+    Ok(())
+}
+
+fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, PayloadError> {
+    let mut values = headers.get_all(CONTENT_MD5).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => STANDARD
+            .decode(value.as_bytes().trim_ascii())
+            .ok()
+            .and_then(|digest| digest.try_into().ok())
+            .map(Some)
+            .ok_or(PayloadError::InvalidContentMd5),
+        (Some(_), Some(_)) => Err(PayloadError::InvalidContentMd5),
+    }
+}
+
+fn length(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, PayloadError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value
+            .to_str()
+            .ok()
+            // A number alone would be read with a sign too.
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|text| text.parse().ok())
+            .map(Some)
+            .ok_or_else(|| PayloadError::InvalidLength(name.clone())),
+        (Some(_), Some(_)) => Err(PayloadError::InvalidLength(name.clone())),
+    }
+}

@@ -1,0 +1,256 @@
+//! The canonical request and the string to sign (S3 API Reference, "Authenticating Requests").
+//!
+//! S3 decodes a path once and encodes it once: nothing is normalised, a `+` in a path is a plus, one
+//! in a query is a space. Clients do not agree on which characters they escape, nor on whether they
+//! sign what they escaped or what S3 would have. So paths and queries come as [`Spellings`]: the
+//! canonical one, and the one that was sent. Both decode to the same bytes, so that a signature over
+//! either vouches for the same request.
+//!
+//! Absent: `..` and `//` handling, and double encoding, which S3 alone among AWS's services lacks.
+
+use aws_lc_rs::digest;
+use http::{HeaderMap, HeaderName, Method};
+
+use super::error::SigV4Error;
+use super::hex;
+
+/// What a literal `+` means.
+#[derive(Clone, Copy)]
+pub(super) enum Plus {
+    Literal,
+    Space,
+}
+
+/// What becomes of a `/` when text is encoded.
+#[derive(Clone, Copy)]
+enum Slash {
+    Kept,
+    Encoded,
+}
+
+/// The canonical spelling, and the one sent where it differs.
+pub(super) struct Spellings {
+    canonical: String,
+    sent: Option<String>,
+}
+
+impl Spellings {
+    fn new(canonical: String, sent: String) -> Self {
+        let sent = (sent != canonical).then_some(sent);
+        Self { canonical, sent }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.canonical.as_str()).chain(self.sent.as_deref())
+    }
+}
+
+/// The canonical URI.
+pub(super) fn path(raw_path: &str) -> Result<Spellings, SigV4Error> {
+    let raw_path = if raw_path.is_empty() { "/" } else { raw_path };
+    let decoded = decode(raw_path, Plus::Literal)?;
+    Ok(Spellings::new(
+        encode(&decoded, Slash::Kept),
+        raw_path.to_owned(),
+    ))
+}
+
+/// The canonical query string, without `X-Amz-Signature`.
+pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings, SigV4Error> {
+    let mut canonical = Vec::new();
+    let mut sent = Vec::new();
+    for (name, value) in pairs(raw_query) {
+        let decoded_name = decode(name, Plus::Space)?;
+        if decoded_name.eq_ignore_ascii_case(b"x-amz-signature") {
+            continue;
+        }
+        canonical.push((
+            encode(&decoded_name, Slash::Encoded),
+            encode(&decode(value, Plus::Space)?, Slash::Encoded),
+        ));
+        sent.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(Spellings::new(join_sorted(canonical), join_sorted(sent)))
+}
+
+/// The name and value of every query parameter, as sent.
+pub(super) fn pairs(raw_query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    raw_query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Sorted by name and then by value, which is not the order of the joined text: `=` sorts behind
+/// `-` and `.`.
+fn join_sorted(mut pairs: Vec<(String, String)>) -> String {
+    pairs.sort_unstable();
+    let joined: Vec<String> = pairs
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    joined.join("&")
+}
+
+/// Everything below the query in a canonical request: headers, their names, the payload's word.
+pub(super) fn header_part(
+    headers: &HeaderMap,
+    signed_headers: &[HeaderName],
+    payload: &str,
+) -> Vec<u8> {
+    let mut part = Vec::with_capacity(512);
+    for name in signed_headers {
+        part.extend_from_slice(name.as_str().as_bytes());
+        part.push(b':');
+        for (index, value) in headers.get_all(name).iter().enumerate() {
+            if index > 0 {
+                part.push(b',');
+            }
+            append_collapsed(&mut part, value.as_bytes());
+        }
+        part.push(b'\n');
+    }
+    part.push(b'\n');
+    let names: Vec<&str> = signed_headers.iter().map(HeaderName::as_str).collect();
+    part.extend_from_slice(names.join(";").as_bytes());
+    part.push(b'\n');
+    part.extend_from_slice(payload.as_bytes());
+    part
+}
+
+/// Appends a header's value without white space around it and with single spaces inside.
+fn append_collapsed(output: &mut Vec<u8>, value: &[u8]) {
+    let words = value
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .filter(|word| !word.is_empty());
+    for (index, word) in words.enumerate() {
+        if index > 0 {
+            output.push(b' ');
+        }
+        output.extend_from_slice(word);
+    }
+}
+
+/// The digest of a canonical request, in hexadecimal.
+pub(super) fn hash(method: &Method, path: &str, query: &str, header_part: &[u8]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for line in [method.as_str(), path, query] {
+        context.update(line.as_bytes());
+        context.update(b"\n");
+    }
+    context.update(header_part);
+    hex::encode(context.finish().as_ref())
+}
+
+/// Decodes percent escapes once.
+pub(super) fn decode(text: &str, plus: Plus) -> Result<Vec<u8>, SigV4Error> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match (byte, plus) {
+            (b'%', _) => {
+                let high = bytes.next().and_then(hex::digit);
+                let low = bytes.next().and_then(hex::digit);
+                match (high, low) {
+                    (Some(high), Some(low)) => high << 4 | low,
+                    (None, _) | (_, None) => return Err(SigV4Error::InvalidUri),
+                }
+            }
+            (b'+', Plus::Space) => b' ',
+            (other, Plus::Literal | Plus::Space) => other,
+        });
+    }
+    Ok(decoded)
+}
+
+/// Escapes everything but RFC 3986's unreserved characters.
+fn encode(bytes: &[u8], slash: Slash) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut encoded = String::with_capacity(bytes.len() + bytes.len() / 4);
+    for &byte in bytes {
+        match (byte, slash) {
+            (b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~', _)
+            | (b'/', Slash::Kept) => encoded.push(char::from(byte)),
+            (_, Slash::Kept | Slash::Encoded) => {
+                encoded.push('%');
+                encoded.push(char::from(DIGITS[usize::from(byte >> 4)]));
+                encoded.push(char::from(DIGITS[usize::from(byte & 0x0f)]));
+            }
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical_path(raw_path: &str) -> String {
+        path(raw_path).unwrap().canonical
+    }
+
+    fn canonical_query(raw_query: &str) -> String {
+        query(Some(raw_query)).unwrap().canonical
+    }
+
+    #[test]
+    fn paths_are_decoded_once_and_encoded_once_and_never_normalised() {
+        for (raw, canonical) in [
+            ("", "/"),
+            ("/a//b/../c/./", "/a//b/../c/./"),
+            ("/a%2Fb", "/a/b"),
+            ("/a%252Fb", "/a%252Fb"),
+            ("/a+b%2Bc", "/a%2Bb%2Bc"),
+            ("/%7e~%41", "/~~A"),
+            ("/ü%c3%bc", "/%C3%BC%C3%BC"),
+            (
+                "/a=b&c;d!'()*$,:@",
+                "/a%3Db%26c%3Bd%21%27%28%29%2A%24%2C%3A%40",
+            ),
+        ] {
+            assert_eq!(canonical_path(raw), canonical, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_percent_sign_that_escapes_nothing_is_refused() {
+        for raw in ["/%", "/%4", "/%zz", "/a%4g"] {
+            assert_eq!(path(raw).err(), Some(SigV4Error::InvalidUri), "{raw}");
+            assert_eq!(
+                query(Some(raw)).err(),
+                Some(SigV4Error::InvalidUri),
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn queries_are_sorted_by_encoded_name_and_then_value() {
+        for (raw, canonical) in [
+            ("", ""),
+            ("b=2&a=1", "a=1&b=2"),
+            ("a-=1&a=2", "a=2&a-=1"),
+            ("a=2&a=1&A=3", "A=3&a=1&a=2"),
+            ("uploads", "uploads="),
+            ("a=b=c&&", "a=b%3Dc"),
+            ("prefix=a+b%2Bc%20d/e", "prefix=a%20b%2Bc%20d%2Fe"),
+            ("x=1&X-Amz-Signature=ab&x%2Damz-signature=cd", "x=1"),
+        ] {
+            assert_eq!(canonical_query(raw), canonical, "{raw}");
+        }
+    }
+
+    #[test]
+    fn header_values_are_trimmed_collapsed_and_joined() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-amz-meta-a", " one  two\t three ".parse().unwrap());
+        headers.append("x-amz-meta-a", "four".parse().unwrap());
+        headers.append("host", "h".parse().unwrap());
+        let signed = ["host", "x-amz-meta-a"].map(HeaderName::from_static);
+        assert_eq!(
+            String::from_utf8(header_part(&headers, &signed, "P")).unwrap(),
+            "host:h\nx-amz-meta-a:one two three,four\n\nhost;x-amz-meta-a\nP"
+        );
+    }
+}

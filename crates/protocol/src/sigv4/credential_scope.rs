@@ -1,0 +1,122 @@
+//! `Credential`: the access key id and the scope that the signing key was derived for.
+//!
+//! The scope names any region, since clients are configured for the backend's or for none; date,
+//! service and terminator are fixed. An access key id may hold slashes, so the scope's four parts
+//! are taken from the right.
+
+/// Whose signature it is and what the signing key is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The access key id.
+    pub access_key_id: String,
+    /// What stands behind it.
+    pub scope: CredentialScope,
+}
+
+/// `date/region/s3/aws4_request`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialScope {
+    text: String,
+    date_length: usize,
+    region_length: usize,
+}
+
+/// What is wrong with a `Credential`, in words for the client.
+pub type CredentialFault = &'static str;
+
+impl Credential {
+    /// Reads `access-key-id/date/region/s3/aws4_request`; the fault is worded for the client.
+    pub fn parse(text: &str) -> Result<Self, CredentialFault> {
+        const SHAPE: CredentialFault =
+            "Credential must be access-key-id/YYYYMMDD/region/s3/aws4_request";
+        // What follows goes into a string to sign, where a line break would be structure.
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(SHAPE);
+        }
+        let mut parts = text.rsplitn(5, '/');
+        let (Some(terminator), Some(service), Some(region), Some(date), Some(access_key_id)) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
+            return Err(SHAPE);
+        };
+        if access_key_id.is_empty() || region.is_empty() {
+            return Err(SHAPE);
+        }
+        if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err("the credential's date must be YYYYMMDD");
+        }
+        if service != "s3" {
+            return Err("the credential's service must be s3");
+        }
+        if terminator != "aws4_request" {
+            return Err("the credential must end in aws4_request");
+        }
+        Ok(Self {
+            access_key_id: access_key_id.to_owned(),
+            scope: CredentialScope {
+                text: text[access_key_id.len() + 1..].to_owned(),
+                date_length: date.len(),
+                region_length: region.len(),
+            },
+        })
+    }
+}
+
+impl CredentialScope {
+    /// The scope as it stands in the string to sign.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `YYYYMMDD`.
+    #[must_use]
+    pub fn date(&self) -> &str {
+        &self.text[..self.date_length]
+    }
+
+    /// The region, whatever the client chose to name.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.text[self.date_length + 1..][..self.region_length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_read_from_the_right() {
+        let credential = Credential::parse("a/b/20130524/eu-west-3/s3/aws4_request").unwrap();
+        assert_eq!(credential.access_key_id, "a/b");
+        assert_eq!(
+            credential.scope.as_str(),
+            "20130524/eu-west-3/s3/aws4_request"
+        );
+        assert_eq!(credential.scope.date(), "20130524");
+        assert_eq!(credential.scope.region(), "eu-west-3");
+    }
+
+    #[test]
+    fn other_scopes_are_refused() {
+        for text in [
+            "",
+            "AKID",
+            "20130524/us-east-1/s3/aws4_request",
+            "/20130524/us-east-1/s3/aws4_request",
+            "AKID/20130524//s3/aws4_request",
+            "AKID/2013-5-24/us-east-1/s3/aws4_request",
+            "AKID/20130524/us-east-1/s3express/aws4_request",
+            "AKID/20130524/us-east-1/s3/aws4_request/",
+            "AKID/20130524/us-east-1/s3/AWS4_REQUEST",
+            "AKID/20130524/us\neast/s3/aws4_request",
+        ] {
+            assert!(Credential::parse(text).is_err(), "{text}");
+        }
+    }
+}

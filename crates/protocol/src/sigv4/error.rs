@@ -1,0 +1,94 @@
+//! Why a request's authentication was refused, and what S3 answers to it.
+//!
+//! Every variant is the client's fault. None carries a signature, a token or a string to sign:
+//! the text of an error reaches both the client and the log.
+
+use crate::error::{ErrorCode, S3Error};
+
+/// Why a request's authentication was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SigV4Error {
+    /// Signature Version 2 or 4A.
+    #[error("{0} is not supported; sign with AWS4-HMAC-SHA256 (Signature Version 4)")]
+    UnsupportedVersion(&'static str),
+    /// An `Authorization` scheme that is none of AWS's.
+    #[error("this kind of Authorization is not known; sign with AWS4-HMAC-SHA256")]
+    UnknownAuthorization,
+    /// `Authorization` and query parameters in one request.
+    #[error("a request is signed in its Authorization header or in its query, not in both")]
+    SeveralMechanisms,
+    /// The `Authorization` header or what belongs to it cannot be read.
+    #[error("the Authorization header is malformed: {0}")]
+    HeaderMalformed(&'static str),
+    /// The `X-Amz-*` query parameters cannot be read.
+    #[error("the signature in the query is malformed: {0}")]
+    QueryMalformed(&'static str),
+    /// Header authentication without a statement about the body.
+    #[error("the header x-amz-content-sha256 is required in a signed request")]
+    MissingContentSha256,
+    /// `x-amz-content-sha256` holds neither a known word nor a digest.
+    #[error(
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, \
+         STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, STREAMING-UNSIGNED-PAYLOAD-TRAILER \
+         or the body's SHA-256 in hexadecimal"
+    )]
+    InvalidContentSha256,
+    /// Chunks signed with Signature Version 4A.
+    #[error(
+        "chunks signed with AWS4-ECDSA-P256-SHA256 are not supported; sign with AWS4-HMAC-SHA256"
+    )]
+    UnsupportedChunks,
+    /// No `x-amz-date` and no `Date`.
+    #[error("a signed request needs a valid x-amz-date or Date header")]
+    MissingDate,
+    /// The path or the query holds a `%` that no two hexadecimal digits follow.
+    #[error("the request target is malformed: a '%' must be followed by two hexadecimal digits")]
+    InvalidUri,
+    /// The request's time is more than 15 minutes away from ours.
+    #[error("the request's time differs from the server's by more than 15 minutes; set the clock")]
+    TooSkewed,
+    /// A presigned request came too late.
+    #[error("Request has expired")]
+    Expired,
+    /// A presigned request came more than 15 minutes too early.
+    #[error("Request is not valid yet: X-Amz-Date lies in the future")]
+    NotYetValid,
+    /// A header that has to be signed was not.
+    #[error("the header {0} is present but not among the signed headers")]
+    UnsignedHeader(String),
+    /// The signature is not the one that the secret access key gives.
+    #[error(
+        "the signature does not match the request; check the secret access key, and that nothing on \
+         the way changes the request: the Host seen here is '{host}'"
+    )]
+    SignatureMismatch {
+        /// The Host header as received, shortened.
+        host: String,
+    },
+}
+
+impl SigV4Error {
+    /// What S3 answers.
+    #[must_use]
+    pub fn s3_error(&self) -> S3Error {
+        S3Error::new(self.code(), self.to_string())
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::UnsupportedVersion(_) | Self::UnsupportedChunks => ErrorCode::NotImplemented,
+            Self::UnknownAuthorization | Self::SeveralMechanisms | Self::InvalidContentSha256 => {
+                ErrorCode::InvalidArgument
+            }
+            Self::HeaderMalformed(_) => ErrorCode::AuthorizationHeaderMalformed,
+            Self::QueryMalformed(_) => ErrorCode::AuthorizationQueryParametersError,
+            Self::MissingContentSha256 => ErrorCode::InvalidRequest,
+            Self::InvalidUri => ErrorCode::InvalidURI,
+            Self::TooSkewed => ErrorCode::RequestTimeTooSkewed,
+            Self::MissingDate | Self::Expired | Self::NotYetValid | Self::UnsignedHeader(_) => {
+                ErrorCode::AccessDenied
+            }
+            Self::SignatureMismatch { .. } => ErrorCode::SignatureDoesNotMatch,
+        }
+    }
+}

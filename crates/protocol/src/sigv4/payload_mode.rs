@@ -1,0 +1,123 @@
+//! `x-amz-content-sha256`: how a request's body is framed and what vouches for it.
+//!
+//! This header, and not Content-Encoding, decides whether a body is read as `aws-chunked`.
+
+use http::HeaderMap;
+
+use super::error::SigV4Error;
+use super::hex;
+
+/// The name of the header, and of the query parameter that may stand in for it.
+pub(crate) const CONTENT_SHA256: &str = "x-amz-content-sha256";
+
+/// How a body is framed and what vouches for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PayloadMode {
+    /// The bytes as they are; nothing in the signature speaks of them.
+    Unsigned,
+    /// The bytes as they are, with this digest.
+    Sha256([u8; 32]),
+    /// `aws-chunked`, each chunk signed.
+    SignedChunks,
+    /// `aws-chunked`, each chunk and the trailers signed.
+    SignedChunksTrailer,
+    /// `aws-chunked` with trailers, unsigned.
+    UnsignedChunksTrailer,
+}
+
+impl PayloadMode {
+    /// Reads the header's value.
+    pub fn parse(value: &[u8]) -> Result<Self, SigV4Error> {
+        match value {
+            b"UNSIGNED-PAYLOAD" => Ok(Self::Unsigned),
+            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Ok(Self::SignedChunks),
+            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Ok(Self::SignedChunksTrailer),
+            b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(Self::UnsignedChunksTrailer),
+            b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"
+            | b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => {
+                Err(SigV4Error::UnsupportedChunks)
+            }
+            digest => hex::decode(digest)
+                .map(Self::Sha256)
+                .ok_or(SigV4Error::InvalidContentSha256),
+        }
+    }
+
+    /// The mode of a request whose signature is not looked at: an anonymous one, or any under
+    /// `auth = none`. Without the header the body is taken as it is.
+    pub fn of_unauthenticated(headers: &HeaderMap) -> Result<Self, SigV4Error> {
+        match single(headers)? {
+            Some(value) => Self::parse(value),
+            None => Ok(Self::Unsigned),
+        }
+    }
+
+    /// Whether the body is framed as `aws-chunked`.
+    #[must_use]
+    pub fn is_chunked(&self) -> bool {
+        match self {
+            Self::Unsigned | Self::Sha256(_) => false,
+            Self::SignedChunks | Self::SignedChunksTrailer | Self::UnsignedChunksTrailer => true,
+        }
+    }
+
+    /// Whether trailers may follow the last chunk.
+    #[must_use]
+    pub fn has_trailers(&self) -> bool {
+        match self {
+            Self::Unsigned | Self::Sha256(_) | Self::SignedChunks => false,
+            Self::SignedChunksTrailer | Self::UnsignedChunksTrailer => true,
+        }
+    }
+}
+
+/// The header's value; two of them would let two readers see two framings.
+pub(super) fn single(headers: &HeaderMap) -> Result<Option<&[u8]>, SigV4Error> {
+    let mut values = headers.get_all(CONTENT_SHA256).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => Ok(Some(value.as_bytes().trim_ascii())),
+        (Some(_), Some(_)) => Err(SigV4Error::InvalidContentSha256),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_digests_are_told_apart() {
+        for (value, mode) in [
+            ("UNSIGNED-PAYLOAD", Ok(PayloadMode::Unsigned)),
+            (
+                "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+                Ok(PayloadMode::SignedChunks),
+            ),
+            (
+                "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
+                Err(SigV4Error::UnsupportedChunks),
+            ),
+            ("unsigned-payload", Err(SigV4Error::InvalidContentSha256)),
+            ("", Err(SigV4Error::InvalidContentSha256)),
+            (&"0f".repeat(32), Ok(PayloadMode::Sha256([0x0f; 32]))),
+            (&"0f".repeat(31), Err(SigV4Error::InvalidContentSha256)),
+        ] {
+            assert_eq!(PayloadMode::parse(value.as_bytes()), mode, "{value}");
+        }
+    }
+
+    #[test]
+    fn two_statements_about_the_body_are_refused() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(
+            PayloadMode::of_unauthenticated(&headers),
+            Ok(PayloadMode::Unsigned)
+        );
+        headers.append(CONTENT_SHA256, "UNSIGNED-PAYLOAD".parse().unwrap());
+        headers.append(CONTENT_SHA256, "UNSIGNED-PAYLOAD".parse().unwrap());
+        assert_eq!(
+            PayloadMode::of_unauthenticated(&headers),
+            Err(SigV4Error::InvalidContentSha256)
+        );
+    }
+}

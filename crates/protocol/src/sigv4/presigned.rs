@@ -1,0 +1,190 @@
+//! Authentication in the query: presigned requests.
+//!
+//! All six parameters have to be there, each once. Names are recognised in any case, so that a
+//! second spelling of one cannot hide from the check for duplicates. The body is unsigned unless
+//! `x-amz-content-sha256` says otherwise, as a parameter or as a (signed) header.
+
+use http::HeaderMap;
+use zeroize::Zeroizing;
+
+use super::authorization::{ALGORITHM, session_token, signed_headers};
+use super::canonical_request::{Plus, decode, pairs};
+use super::credential_scope::Credential;
+use super::error::SigV4Error;
+use super::payload_mode::{self, PayloadMode};
+use super::signing_key::Signature;
+use super::timestamp::Timestamp;
+use super::{SignedRequest, Validity};
+
+/// Seven days, the longest that a presigned request may live.
+const LONGEST_EXPIRY_SECONDS: u32 = 7 * 24 * 60 * 60;
+
+/// The query's authentication parameters, decoded.
+#[derive(Default)]
+pub(super) struct Parameters {
+    algorithm: Option<String>,
+    credential: Option<String>,
+    date: Option<String>,
+    expires: Option<String>,
+    signed_headers: Option<String>,
+    signature: Option<String>,
+    security_token: Option<Zeroizing<String>>,
+    content_sha256: Option<String>,
+    version_2: [bool; 2],
+}
+
+impl Parameters {
+    /// Collects the parameters; a duplicate is refused whatever else the query holds.
+    pub(super) fn collect(raw_query: Option<&str>) -> Result<Self, SigV4Error> {
+        let mut parameters = Self::default();
+        for (name, value) in pairs(raw_query) {
+            let name = decode(name, Plus::Space)?.to_ascii_lowercase();
+            let slot = match name.as_slice() {
+                b"x-amz-algorithm" => &mut parameters.algorithm,
+                b"x-amz-credential" => &mut parameters.credential,
+                b"x-amz-date" => &mut parameters.date,
+                b"x-amz-expires" => &mut parameters.expires,
+                b"x-amz-signedheaders" => &mut parameters.signed_headers,
+                b"x-amz-signature" => &mut parameters.signature,
+                b"x-amz-content-sha256" => &mut parameters.content_sha256,
+                b"x-amz-security-token" => {
+                    let token = Zeroizing::new(text(value)?);
+                    once(parameters.security_token.replace(token).is_none())?;
+                    continue;
+                }
+                b"awsaccesskeyid" => {
+                    parameters.version_2[0] = true;
+                    continue;
+                }
+                b"signature" => {
+                    parameters.version_2[1] = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            once(slot.replace(text(value)?).is_none())?;
+        }
+        Ok(parameters)
+    }
+
+    /// Whether the query tries to authenticate with Signature Version 4.
+    pub(super) fn is_version_4(&self) -> bool {
+        [
+            &self.algorithm,
+            &self.credential,
+            &self.date,
+            &self.expires,
+            &self.signed_headers,
+            &self.signature,
+        ]
+        .into_iter()
+        .any(Option::is_some)
+    }
+
+    /// Whether the query authenticates with Signature Version 2.
+    pub(super) fn is_version_2(&self) -> bool {
+        self.version_2 == [true, true]
+    }
+
+    /// Reads the request's authentication.
+    pub(super) fn parse(self, headers: &HeaderMap) -> Result<SignedRequest, SigV4Error> {
+        match self.algorithm.as_deref() {
+            Some(ALGORITHM) | None => {}
+            Some("AWS4-ECDSA-P256-SHA256") => {
+                return Err(SigV4Error::UnsupportedVersion("Signature Version 4A"));
+            }
+            Some(_) => {
+                return Err(SigV4Error::QueryMalformed(
+                    "X-Amz-Algorithm must be AWS4-HMAC-SHA256",
+                ));
+            }
+        }
+        let (payload, payload_text) = payload(self.content_sha256, headers)?;
+        let (Some(_), Some(credential), Some(date), Some(expires), Some(names), Some(signature)) = (
+            self.algorithm,
+            self.credential,
+            self.date,
+            self.expires,
+            self.signed_headers,
+            self.signature,
+        ) else {
+            return Err(SigV4Error::QueryMalformed(
+                "X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date, X-Amz-Expires, \
+                 X-Amz-SignedHeaders and X-Amz-Signature are required together",
+            ));
+        };
+        let credential = Credential::parse(&credential).map_err(SigV4Error::QueryMalformed)?;
+        let timestamp = Timestamp::from_basic(&date).ok_or(SigV4Error::QueryMalformed(
+            "X-Amz-Date must be in the form YYYYMMDD'T'HHMMSS'Z'",
+        ))?;
+        if credential.scope.date() != timestamp.date() {
+            return Err(SigV4Error::QueryMalformed(
+                "the credential's date must be that of X-Amz-Date",
+            ));
+        }
+        Ok(SignedRequest {
+            credential,
+            timestamp,
+            validity: Validity::Presigned {
+                expires_seconds: expiry(&expires)?,
+            },
+            signed_headers: signed_headers(&names).ok_or(SigV4Error::QueryMalformed(
+                "X-Amz-SignedHeaders must be distinct lower-case header names",
+            ))?,
+            signature: Signature::from_hex(signature.as_bytes()).ok_or(
+                SigV4Error::QueryMalformed(
+                    "X-Amz-Signature must be 64 lower-case hexadecimal digits",
+                ),
+            )?,
+            session_token: match self.security_token {
+                Some(token) => Some(token),
+                None => session_token(headers)?,
+            },
+            payload,
+            payload_text,
+        })
+    }
+}
+
+fn once(first: bool) -> Result<(), SigV4Error> {
+    if first {
+        Ok(())
+    } else {
+        Err(SigV4Error::QueryMalformed(
+            "each X-Amz- parameter must be given once",
+        ))
+    }
+}
+
+fn text(value: &str) -> Result<String, SigV4Error> {
+    String::from_utf8(decode(value, Plus::Space)?)
+        .map_err(|_| SigV4Error::QueryMalformed("the X-Amz- parameters must be UTF-8"))
+}
+
+fn expiry(text: &str) -> Result<u32, SigV4Error> {
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|&seconds| seconds <= LONGEST_EXPIRY_SECONDS)
+        .ok_or(SigV4Error::QueryMalformed(
+            "X-Amz-Expires must be a number of seconds, 604800 (seven days) at most",
+        ))
+}
+
+/// What vouches for the body, and the word that was signed for it.
+fn payload(
+    parameter: Option<String>,
+    headers: &HeaderMap,
+) -> Result<(PayloadMode, String), SigV4Error> {
+    let header = payload_mode::single(headers)?;
+    let text = match (parameter, header) {
+        (Some(parameter), Some(header)) if parameter.as_bytes() != header => {
+            return Err(SigV4Error::InvalidContentSha256);
+        }
+        (Some(parameter), _) => parameter,
+        (None, Some(header)) => String::from_utf8_lossy(header).into_owned(),
+        (None, None) => "UNSIGNED-PAYLOAD".to_owned(),
+    };
+    Ok((PayloadMode::parse(text.as_bytes())?, text))
+}

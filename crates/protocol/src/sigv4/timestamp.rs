@@ -1,0 +1,92 @@
+//! The time of a signed request, as text for the string to sign and as an instant for the clock.
+//!
+//! `x-amz-date` has one spelling, `YYYYMMDD'T'HHMMSS'Z'`. A `Date` header may stand in for it, in
+//! that spelling or as an HTTP date; the string to sign names the time in the basic form either way.
+
+use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc2822;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+const BASIC: &[BorrowedFormatItem<'_>] =
+    format_description!("[year][month][day]T[hour][minute][second]Z");
+
+/// When a request says that it was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Timestamp {
+    text: String,
+    instant: OffsetDateTime,
+}
+
+impl Timestamp {
+    /// Reads the basic form that `x-amz-date` has.
+    pub(super) fn from_basic(text: &str) -> Option<Self> {
+        // Sixteen characters leave no room for the signs that the parser would take before a year.
+        if text.len() != 16 || !text.starts_with(|first: char| first.is_ascii_digit()) {
+            return None;
+        }
+        let instant = PrimitiveDateTime::parse(text, BASIC).ok()?.assume_utc();
+        Some(Self {
+            text: text.to_owned(),
+            instant,
+        })
+    }
+
+    /// Reads a `Date` header: an HTTP date or the basic form.
+    pub(super) fn from_date_header(text: &str) -> Option<Self> {
+        if let Some(timestamp) = Self::from_basic(text) {
+            return Some(timestamp);
+        }
+        let instant = OffsetDateTime::parse(text, &Rfc2822)
+            .ok()?
+            .to_offset(UtcOffset::UTC);
+        let text = instant.format(BASIC).ok()?;
+        Some(Self { text, instant })
+    }
+
+    /// `YYYYMMDD'T'HHMMSS'Z'`.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The day, `YYYYMMDD`, that the credential scope has to name.
+    pub(super) fn date(&self) -> &str {
+        &self.text[..8]
+    }
+
+    pub(super) fn instant(&self) -> OffsetDateTime {
+        self.instant
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_accepted_spelling_gives_the_basic_form() {
+        for text in ["20130524T000000Z", "Fri, 24 May 2013 00:00:00 GMT"] {
+            let timestamp = Timestamp::from_date_header(text).unwrap();
+            assert_eq!(timestamp.as_str(), "20130524T000000Z");
+            assert_eq!(timestamp.date(), "20130524");
+            assert_eq!(timestamp.instant().unix_timestamp(), 1_369_353_600);
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_no_x_amz_date() {
+        for text in [
+            "",
+            "20130524",
+            "2013-05-24T00:00:00Z",
+            "20131324T000000Z",
+            "20130524T000000z",
+            "+0130524T000000Z",
+            "20130524T000060Z",
+            "Fri, 24 May 2013 00:00:00 GMT",
+            "２013052T000000Z",
+        ] {
+            assert_eq!(Timestamp::from_basic(text), None, "{text}");
+        }
+    }
+}
