@@ -1,0 +1,311 @@
+//! The configuration after every check: what the rest of the program sees.
+//!
+//! Only valid values can be written down in these types. Modes are enums, addresses are parsed,
+//! limits have their units in their names or types, and where something may be off there is a
+//! variant that says so. Secrets are [`SecretText`], which is why the structs that hold them have
+//! no `Debug`.
+//!
+//! Absent on purpose: where a value came from (flag, environment, file, default), which only the
+//! messages of this module's neighbours need; and anything read later, such as certificates.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use super::dek_tag::DekTag;
+pub use super::endpoint::{Host, Scheme, ServerAddress};
+pub use super::pattern::Pattern;
+pub use super::secret::SecretText;
+
+pub struct Config {
+    pub listen: Listen,
+    pub backend: Backend,
+    pub clients: Clients,
+    pub keys: Keys,
+    pub policy: Policy,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+/// Where clients connect.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    pub address: SocketAddr,
+    pub tls: Tls,
+    /// Domains in lower case whose first-level names are buckets: `bucket.<domain>`.
+    pub virtual_host_domains: Vec<String>,
+    /// Peers whose `X-Forwarded-*` headers and PROXY protocol are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub max_connections: NonZeroUsize,
+    pub max_header_bytes: usize,
+    /// A connection between two requests.
+    pub idle_timeout: Duration,
+    /// From the first byte of a request to the end of its headers; also for the TLS handshake.
+    pub header_timeout: Duration,
+    /// A body, in either direction, that makes no progress.
+    pub body_timeout: Duration,
+    /// After the signal to stop: accepting goes on, with `Connection: close`, while load balancers
+    /// take the replica out. May be zero.
+    pub drain_delay: Duration,
+    /// After the delay: what is still running may take this long to end.
+    pub drain_timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tls {
+    Off,
+    Files {
+        certificate: PathBuf,
+        private_key: PathBuf,
+    },
+}
+
+/// The S3 server that stores what was sealed.
+pub struct Backend {
+    pub endpoint: Endpoint,
+    pub region: String,
+    pub addressing: Addressing,
+    pub authorities: Authorities,
+    pub client_certificate: ClientCertificate,
+    pub connect_timeout: Duration,
+    /// From the last byte of a request to the first of the answer.
+    pub response_timeout: Duration,
+    /// A body, in either direction, that makes no progress.
+    pub body_timeout: Duration,
+    pub connection_idle: Duration,
+    pub connection_max_age: Duration,
+    pub max_idle_connections: usize,
+    pub retry: Retry,
+    pub integrity: Integrity,
+    pub credential: Credential,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    Fixed(ServerAddress),
+    /// The name that the client asked for, from the exact list of AWS's regional S3 names.
+    ByHostName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    Path,
+    VirtualHost,
+}
+
+/// Who may have signed the backend's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authorities {
+    /// The system's roots, with webpki-roots where there are none.
+    System,
+    /// The certificates of this PEM file, and no others.
+    File(PathBuf),
+}
+
+/// What the proxy shows of itself in TLS towards the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientCertificate {
+    Absent,
+    Files {
+        certificate: PathBuf,
+        private_key: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// The first one included: 1 means no retries.
+    pub attempts: NonZeroU32,
+    pub base_delay: Duration,
+    pub max_delay: Duration,
+    /// Retries that may be outstanding across all requests before further ones are not made.
+    pub budget: u32,
+}
+
+/// How a streamed body's integrity is shown to the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Integrity {
+    Auto,
+    Trailer,
+    Unsigned,
+}
+
+/// The proxy's own credential for the backend.
+pub enum Credential {
+    Static {
+        access_key_id: String,
+        secret_access_key: SecretText,
+    },
+    /// AWS's default chain, which reads `AWS_ACCESS_KEY_ID` and its neighbours itself.
+    DefaultChain,
+}
+
+/// Who may ask.
+pub struct Clients {
+    pub authentication: Authentication,
+    /// Buckets whose objects anyone may read without a signature.
+    pub anonymous_read_buckets: Vec<String>,
+}
+
+pub enum Authentication {
+    SigV4 { known: KnownClients },
+    None,
+}
+
+pub enum KnownClients {
+    /// Never empty.
+    List(Vec<Client>),
+    /// No list: the proxy's own static backend credential is the one client.
+    BackendCredential,
+}
+
+pub struct Client {
+    pub name: String,
+    pub access_key_id: String,
+    pub secret_access_key: SecretText,
+    pub session_token: SessionToken,
+    /// Never empty.
+    pub grants: Vec<Grant>,
+}
+
+pub enum SessionToken {
+    Absent,
+    Required(SecretText),
+}
+
+/// Operations on what lies in matching buckets under matching prefixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub operations: BTreeSet<Access>,
+    pub buckets: Vec<Pattern>,
+    pub prefixes: Vec<Pattern>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    Read,
+    Write,
+    Delete,
+    List,
+    Admin,
+}
+
+/// Keys from configured text, FORMAT.md: `s3pk1.` and base64url, or a passphrase.
+pub struct Keys {
+    /// Seals and opens.
+    pub active: SecretText,
+    /// Open only.
+    pub others: Vec<SecretText>,
+    pub dek_tag: DekTag,
+    pub legacy_zero_key: Permission,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    Allow,
+    Deny,
+}
+
+/// What may be stored and read, and in which form.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub bind: Bind,
+    pub plaintext_reads: Permission,
+    pub legacy_reads: Permission,
+    pub listing: Listing,
+    /// Look-ups side by side for one exact listing.
+    pub lookup_concurrency: NonZeroUsize,
+    pub multipart: Multipart,
+    pub metadata: Metadata,
+    pub announce_encryption: AnnounceEncryption,
+    /// Ends with `/`.
+    pub state_prefix: String,
+    pub state_bucket: StateBucket,
+}
+
+/// What an envelope is bound to, so that a sealed object cannot be passed off as another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bind {
+    Key,
+    BucketAndKey,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    Exact,
+    Computed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Multipart {
+    Encrypt,
+    Block,
+    ForwardPlaintext,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metadata {
+    Plain,
+    Sealed,
+}
+
+/// Whether answers to writes of sealed objects carry `x-amz-server-side-encryption: aws:kms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnounceEncryption {
+    On,
+    Off,
+}
+
+/// Where the state of multipart uploads lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateBucket {
+    /// In the bucket of the upload itself.
+    Same,
+    Named(String),
+}
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub throttle: Throttle,
+    /// One budget for the buffers of all bodies.
+    pub body_memory_bytes: usize,
+    /// Bodies up to this length are held whole, so that their checksums can be stored and a failed
+    /// backend request can be retried.
+    pub held_body_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Throttle {
+    Off,
+    /// A request waits up to `wait` for its turn, then gets `SlowDown`.
+    Requests {
+        per_second: NonZeroU32,
+        wait: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text when standard error is a terminal, JSON otherwise.
+    Auto,
+    Text,
+    Json,
+}
