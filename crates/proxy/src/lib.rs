@@ -1,3 +1,4 @@
 //! The program.
 
+pub mod backend;
 pub mod config;

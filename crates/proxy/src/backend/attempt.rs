@@ -1,0 +1,264 @@
+//! One request on one connection: addressed, signed, sent, watched.
+//!
+//! What comes back is either an answer, whatever its status, or a failure with what it leaves open
+//! about the request's fate. Nothing is repeated here.
+
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+use http::header::{DATE, HOST};
+use http::{HeaderValue, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use hyper_util::client::legacy::{self, ResponseFuture};
+use tokio::time::{Instant, timeout_at};
+
+use super::address::{Location, Target};
+use super::client::Client;
+use super::connect::{ConnectError, Opened};
+use super::credentials::Lease;
+use super::error::{BackendError, Phase, with_causes};
+use super::outgoing::{Limits, Outgoing, Progress, Watch};
+use super::peek::{PeekError, Peeked, peek};
+use super::request::{Payload, Prepared};
+use super::retry::Trace;
+use super::sign::{PayloadHash, sign_request};
+
+/// An answer whose body was not read, but for the start of one that may be acted on.
+pub(super) struct Answer {
+    pub(super) head: http::response::Parts,
+    pub(super) body: Peeked,
+    /// Who answered, for messages.
+    pub(super) endpoint: String,
+}
+
+/// No answer, and what is known of the request's fate.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: BackendError,
+    pub(super) trace: Trace,
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Failure {
+            error,
+            trace: Trace::Hopeless,
+        }
+    }
+}
+
+impl Client {
+    pub(super) async fn attempt(
+        &self,
+        request: &Prepared,
+        target: &Target,
+        lease: &Lease,
+    ) -> Result<Answer, Failure> {
+        let location = target.locate(
+            request.bucket.as_deref(),
+            request.key.as_deref(),
+            &request.query,
+        )?;
+        let progress = Progress::start();
+        let body = Outgoing::new(&request.payload, progress.clone());
+        let mut message = self.message(request, target, lease, &location, body)?;
+        let connection = capture_connection(&mut message);
+        let limits = Limits {
+            connect: self.settings.connect_timeout,
+            body: self.settings.body_timeout,
+            response: request.response_timeout,
+        };
+        let endpoint = target.endpoint.to_string();
+        let sending = self.http.request(message);
+        let response = match watched(sending, &progress, &limits).await {
+            Ok(response) => response,
+            Err(unanswered) => return Err(failure(unanswered, &progress, endpoint)),
+        };
+        self.retire_if_old(&connection);
+        self.clock
+            .learn(response.headers().get(DATE), SystemTime::now());
+        self.look_into(response, endpoint).await
+    }
+
+    fn message(
+        &self,
+        request: &Prepared,
+        target: &Target,
+        lease: &Lease,
+        location: &Location,
+        body: Outgoing,
+    ) -> Result<http::Request<Outgoing>, BackendError> {
+        let mut headers = request.headers.clone();
+        let host = HeaderValue::from_str(&location.authority).map_err(|_| {
+            BackendError::Request(format!("{} is no host name", location.authority))
+        })?;
+        headers.insert(HOST, host);
+        sign_request(
+            &request.method,
+            &location.uri,
+            &mut headers,
+            payload_hash(&request.payload),
+            &lease.keys,
+            &target.region,
+            self.clock.now(SystemTime::now()),
+        )?;
+        let mut message = http::Request::new(body);
+        *message.method_mut() = request.method.clone();
+        *message.uri_mut() = location.uri.clone();
+        *message.headers_mut() = headers;
+        Ok(message)
+    }
+
+    fn retire_if_old(&self, connection: &CaptureConnection) {
+        let connected = connection.connection_metadata();
+        let Some(connected) = connected.as_ref() else {
+            return;
+        };
+        let mut extras = http::Extensions::new();
+        connected.get_extras(&mut extras);
+        let max_age = self.settings.connection_max_age;
+        if extras
+            .get::<Opened>()
+            .is_some_and(|opened| opened.0.elapsed() >= max_age)
+        {
+            connected.poison();
+        }
+    }
+
+    async fn look_into(
+        &self,
+        response: http::Response<Incoming>,
+        endpoint: String,
+    ) -> Result<Answer, Failure> {
+        let (head, incoming) = response.into_parts();
+        let body = if may_be_acted_on(head.status) {
+            match peek(incoming, self.settings.body_timeout).await {
+                Ok(peeked) => peeked,
+                Err(error) => return Err(self.unreadable(error, endpoint)),
+            }
+        } else {
+            Peeked {
+                start: bytes::Bytes::new(),
+                rest: Some(incoming),
+            }
+        };
+        Ok(Answer {
+            head,
+            body,
+            endpoint,
+        })
+    }
+
+    fn unreadable(&self, error: PeekError, endpoint: String) -> Failure {
+        let error = match error {
+            PeekError::Broken(error) => BackendError::Broken {
+                endpoint,
+                reason: with_causes(&error),
+            },
+            PeekError::Silent => BackendError::Timeout {
+                endpoint,
+                phase: Phase::ReceivingBody,
+                limit: self.settings.body_timeout,
+            },
+        };
+        Failure {
+            error,
+            trace: Trace::Unknown,
+        }
+    }
+}
+
+fn may_be_acted_on(status: StatusCode) -> bool {
+    super::redirect::duration_of(status).is_some()
+        || matches!(
+            status,
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+        )
+}
+
+fn payload_hash(payload: &Payload) -> PayloadHash<'_> {
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    match payload {
+        Payload::Empty => PayloadHash::Sha256(EMPTY),
+        Payload::Held { sha256, .. } => PayloadHash::Sha256(sha256),
+        Payload::Stream { .. } => PayloadHash::Unsigned,
+    }
+}
+
+enum Unanswered {
+    Failed(legacy::Error),
+    Overdue(Phase, Duration),
+}
+
+async fn watched(
+    sending: ResponseFuture,
+    progress: &Progress,
+    limits: &Limits,
+) -> Result<http::Response<Incoming>, Unanswered> {
+    let mut sending = pin!(sending);
+    loop {
+        match progress.watch(limits, Instant::now()) {
+            Watch::Overdue(phase, limit) => return Err(Unanswered::Overdue(phase, limit)),
+            Watch::LookAgain(when) => {
+                if let Ok(outcome) = timeout_at(when, &mut sending).await {
+                    return outcome.map_err(Unanswered::Failed);
+                }
+            }
+        }
+    }
+}
+
+fn failure(unanswered: Unanswered, progress: &Progress, endpoint: String) -> Failure {
+    if let Some(cause) = progress.take_failure() {
+        return BackendError::RequestBody(cause).into();
+    }
+    let (error, trace) = match unanswered {
+        Unanswered::Overdue(phase, limit) => (
+            BackendError::Timeout {
+                endpoint,
+                phase,
+                limit,
+            },
+            Trace::Unknown,
+        ),
+        Unanswered::Failed(error) if error.is_connect() => {
+            (unconnected(&error, endpoint), Trace::NotExecuted)
+        }
+        Unanswered::Failed(error) => (
+            BackendError::Broken {
+                endpoint,
+                reason: with_causes(&error),
+            },
+            Trace::Unknown,
+        ),
+    };
+    Failure { error, trace }
+}
+
+fn unconnected(error: &legacy::Error, endpoint: String) -> BackendError {
+    let cause = std::error::Error::source(error);
+    match cause.and_then(|cause| cause.downcast_ref::<ConnectError>()) {
+        Some(ConnectError::Reach(reason)) => BackendError::Unreachable {
+            endpoint,
+            reason: reason.clone(),
+        },
+        Some(ConnectError::Proxy(reason)) => BackendError::OutboundProxy {
+            endpoint,
+            reason: reason.clone(),
+        },
+        Some(ConnectError::Tls(reason)) => BackendError::Tls {
+            endpoint,
+            reason: reason.clone(),
+        },
+        Some(ConnectError::Timeout(limit)) => BackendError::Timeout {
+            endpoint,
+            phase: Phase::Connecting,
+            limit: *limit,
+        },
+        None => BackendError::Unreachable {
+            endpoint,
+            reason: with_causes(error),
+        },
+    }
+}

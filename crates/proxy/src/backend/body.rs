@@ -1,0 +1,187 @@
+//! The body of an answer: frames as they come from the connection, never silent for too long.
+//!
+//! A GET that breaks is resumed unseen where that is possible (`resume`). Otherwise the body ends
+//! with an error; it never ends cleanly before its announced length.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::error::{BackendError, Phase, with_causes};
+use super::resume::{Continuation, Resumption};
+
+/// The backend's bytes. Polling it after its end, or after an error, gives `None`.
+pub struct Body {
+    start: Option<Bytes>,
+    flow: Flow,
+    silence: Silence,
+    resumption: Option<Box<Resumption>>,
+    endpoint: String,
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BackendError>>>;
+
+enum Flow {
+    Ended,
+    Live(Incoming),
+    /// What broke the flow, and the request for the rest.
+    Resuming(BackendError, Continuation),
+}
+
+impl Body {
+    pub(super) fn new(
+        start: Bytes,
+        rest: Option<Incoming>,
+        limit: Duration,
+        resumption: Option<Resumption>,
+        endpoint: String,
+    ) -> Self {
+        Body {
+            start: Some(start).filter(|start| !start.is_empty()),
+            flow: rest.map_or(Flow::Ended, Flow::Live),
+            silence: Silence {
+                limit,
+                timer: None,
+                state: Timing::Stopped,
+            },
+            resumption: resumption.map(Box::new),
+            endpoint,
+        }
+    }
+
+    /// Goes on with a continuation, or gives the error back.
+    fn broken(&mut self, error: BackendError) -> Option<BackendError> {
+        self.silence.state = Timing::Stopped;
+        let continuation = self
+            .resumption
+            .as_mut()
+            .and_then(|resumption| resumption.continuation());
+        if let Some(continuation) = continuation {
+            self.flow = Flow::Resuming(error, continuation);
+            return None;
+        }
+        self.flow = Flow::Ended;
+        Some(error)
+    }
+
+    /// `None` when the flow broke and is being resumed.
+    fn poll_live(&mut self, cx: &mut Context<'_>) -> Option<Polled> {
+        let Flow::Live(incoming) = &mut self.flow else {
+            return Some(Poll::Ready(None));
+        };
+        let error = match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.silence.state = Timing::Stopped;
+                if let (Some(resumption), Some(data)) = (&mut self.resumption, frame.data_ref()) {
+                    resumption.received(data.len());
+                }
+                return Some(Poll::Ready(Some(Ok(frame))));
+            }
+            Poll::Ready(None) => {
+                self.flow = Flow::Ended;
+                return Some(Poll::Ready(None));
+            }
+            Poll::Ready(Some(Err(error))) => BackendError::Broken {
+                endpoint: self.endpoint.clone(),
+                reason: with_causes(&error),
+            },
+            Poll::Pending => match self.silence.poll_expired(cx) {
+                Poll::Pending => return Some(Poll::Pending),
+                Poll::Ready(()) => BackendError::Timeout {
+                    endpoint: self.endpoint.clone(),
+                    phase: Phase::ReceivingBody,
+                    limit: self.silence.limit,
+                },
+            },
+        };
+        self.broken(error)
+            .map(|error| Poll::Ready(Some(Err(error))))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BackendError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let this = &mut *self;
+        if let Some(start) = this.start.take() {
+            return Poll::Ready(Some(Ok(Frame::data(start))));
+        }
+        loop {
+            match &mut this.flow {
+                Flow::Ended => return Poll::Ready(None),
+                Flow::Live(_) => {
+                    if let Some(poll) = this.poll_live(cx) {
+                        return poll;
+                    }
+                }
+                Flow::Resuming(_, continuation) => {
+                    let joined = ready!(continuation.as_mut().poll(cx));
+                    let flow = joined.map_or(Flow::Ended, Flow::Live);
+                    match (std::mem::replace(&mut this.flow, flow), &this.flow) {
+                        (Flow::Resuming(error, _), Flow::Ended) => {
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                        (Flow::Resuming(..) | Flow::Live(_) | Flow::Ended, _) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.start.is_none()
+            && match &self.flow {
+                Flow::Ended => true,
+                Flow::Live(incoming) => incoming.is_end_stream(),
+                Flow::Resuming(..) => false,
+            }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let start = self.start.as_ref().map_or(0, |start| start.len() as u64);
+        match (&self.flow, &self.resumption) {
+            (Flow::Ended, _) => SizeHint::with_exact(start),
+            (Flow::Live(_) | Flow::Resuming(..), Some(resumption)) => {
+                SizeHint::with_exact(resumption.remaining())
+            }
+            (Flow::Live(incoming), None) => match incoming.size_hint().exact() {
+                Some(rest) => SizeHint::with_exact(start + rest),
+                None => SizeHint::default(),
+            },
+            (Flow::Resuming(..), None) => SizeHint::default(),
+        }
+    }
+}
+
+/// The time since the reader began to wait for the next frame.
+struct Silence {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    state: Timing,
+}
+
+#[derive(PartialEq, Eq)]
+enum Timing {
+    Stopped,
+    Running,
+}
+
+impl Silence {
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        if self.state == Timing::Stopped {
+            timer.as_mut().reset(Instant::now() + self.limit);
+            self.state = Timing::Running;
+        }
+        timer.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,221 @@
+//! Opening one connection: name look-up, TCP, an outbound proxy's tunnel, TLS.
+//!
+//! One limit covers all of it. Addresses of both families are tried side by side (RFC 8305, in the
+//! HTTP library). Each connection carries the moment it was opened, by which the client retires
+//! it. Errors say which of the layers failed, since each has another remedy.
+//!
+//! Absent: HTTP/2, SOCKS, and outbound proxies for plain `http` backends.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use http::Uri;
+use http::uri::Scheme;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::error::with_causes;
+use super::settings::{OutboundProxy, Settings};
+
+const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
+
+/// When a connection was opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened(pub(super) Instant);
+
+/// The layer that failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("{0}")]
+    Reach(String),
+    #[error("{0}")]
+    Proxy(String),
+    #[error("{0}")]
+    Tls(String),
+    #[error("not connected within {0:?}")]
+    Timeout(Duration),
+}
+
+type Link = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// The connector of the HTTP client.
+#[derive(Clone)]
+pub(super) struct Connector {
+    tls: HttpsConnector<Dialer>,
+    limit: Duration,
+}
+
+impl Connector {
+    pub(super) fn new(settings: &Settings, tls: ClientConfig) -> Self {
+        let tls = Arc::new(tls);
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        let dialer = Dialer {
+            to_proxy: HttpsConnector::from((tcp.clone(), tls.clone())),
+            tcp,
+            rules: rules(&settings.outbound_proxy).map(Arc::new),
+        };
+        Connector {
+            tls: HttpsConnector::from((dialer, tls)),
+            limit: settings.connect_timeout,
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<Aged>;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Self::Response, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let connecting = self.tls.call(destination);
+        let limit = self.limit;
+        Box::pin(async move {
+            match tokio::time::timeout(limit, connecting).await {
+                Ok(Ok(stream)) => Ok(stream),
+                // The dialer's own errors come through as they are; what is left is TLS's.
+                Ok(Err(error)) => Err(match error.downcast::<ConnectError>() {
+                    Ok(error) => *error,
+                    Err(error) => ConnectError::Tls(with_causes(&*error)),
+                }),
+                Err(_) => Err(ConnectError::Timeout(limit)),
+            }
+        })
+    }
+}
+
+/// Opens the bytes' way to the backend: directly, or through a tunnel.
+#[derive(Clone)]
+struct Dialer {
+    tcp: HttpConnector,
+    to_proxy: HttpsConnector<HttpConnector>,
+    rules: Option<Arc<Matcher>>,
+}
+
+impl Service<Uri> for Dialer {
+    type Response = Aged;
+    type Error = ConnectError;
+    type Future = BoxFuture<'static, Result<Aged, ConnectError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let linking: BoxFuture<'static, Result<Link, ConnectError>> = if destination.scheme()
+            == Some(&Scheme::HTTPS)
+            && let Some(rules) = &self.rules
+            && let Some(proxy) = rules.intercept(&destination)
+        {
+            let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone());
+            if let Some(auth) = proxy.basic_auth() {
+                tunnel = tunnel.with_auth(auth.clone());
+            }
+            let tunnelling = tunnel.call(destination);
+            Box::pin(async move {
+                tunnelling
+                    .await
+                    .map_err(|error| ConnectError::Proxy(with_causes(&error)))
+            })
+        } else {
+            let connecting = self.tcp.call(destination);
+            Box::pin(async move {
+                match connecting.await {
+                    Ok(stream) => Ok(Link::Http(stream)),
+                    Err(error) => Err(ConnectError::Reach(with_causes(&error))),
+                }
+            })
+        };
+        Box::pin(async move {
+            Ok(Aged {
+                link: linking.await?,
+                opened: Opened(Instant::now()),
+            })
+        })
+    }
+}
+
+fn rules(proxy: &OutboundProxy) -> Option<Matcher> {
+    match proxy {
+        OutboundProxy::Environment => Some(Matcher::from_env()),
+        OutboundProxy::Direct => None,
+        OutboundProxy::Explicit {
+            https_proxy,
+            no_proxy,
+        } => Some(
+            Matcher::builder()
+                .https(https_proxy.as_str())
+                .no(no_proxy.as_str())
+                .build(),
+        ),
+    }
+}
+
+/// A connection that tells the pool when it was opened.
+pub(super) struct Aged {
+    link: Link,
+    opened: Opened,
+}
+
+impl Connection for Aged {
+    fn connected(&self) -> Connected {
+        self.link.connected().extra(self.opened)
+    }
+}
+
+impl Read for Aged {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.link).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Aged {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.link).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.link).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.link).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.link.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.link).poll_write_vectored(cx, slices)
+    }
+}

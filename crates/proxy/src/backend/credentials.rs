@@ -1,0 +1,177 @@
+//! The proxy's own credentials, fetched once for many requests and renewed before they expire.
+//!
+//! One caller renews while the others go on with what is still valid; only when nothing valid is
+//! left do they wait for it, in turn, and share its result. A rejected credential is renewed once
+//! for all requests that used it: each hands back the generation it signed with.
+//!
+//! Absent: writing credentials anywhere, and comparing secrets.
+
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, SystemTime};
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_credential_types::Credentials as Keys;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_types::region::Region;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use super::error::{BackendError, with_causes};
+
+/// Renewal starts this long before expiry.
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
+/// Credentials that are still valid are asked for again no more often than this.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
+/// The metadata services answer within this or not at all.
+const FETCH_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where the proxy's keys come from, and the current ones.
+#[derive(Clone)]
+pub struct Credentials {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    provider: SharedCredentialsProvider,
+    current: RwLock<Lease>,
+    /// When the last renewal was tried; held while one runs.
+    renewal: Mutex<Option<Instant>>,
+}
+
+/// Keys, and which renewal brought them.
+#[derive(Clone)]
+pub(super) struct Lease {
+    pub(super) keys: Keys,
+    pub(super) generation: u64,
+}
+
+impl Credentials {
+    /// Keys from configuration; they never change.
+    pub async fn fixed(
+        access_key_id: &str,
+        secret_access_key: &str,
+        session_token: Option<&str>,
+    ) -> Result<Self, BackendError> {
+        let keys = Keys::new(
+            access_key_id,
+            secret_access_key,
+            session_token.map(str::to_owned),
+            None,
+            "configuration",
+        );
+        Self::from_provider(SharedCredentialsProvider::new(keys)).await
+    }
+
+    /// AWS's default chain: environment, profile, web identity, container, instance metadata.
+    pub async fn default_chain(region: &str) -> Result<Self, BackendError> {
+        let chain = DefaultCredentialsChain::builder()
+            .region(Region::new(region.to_owned()))
+            .build()
+            .await;
+        Self::from_provider(SharedCredentialsProvider::new(chain)).await
+    }
+
+    /// Fetches the first keys; without any there is nothing to sign with.
+    pub async fn from_provider(provider: SharedCredentialsProvider) -> Result<Self, BackendError> {
+        let keys = fetch(&provider).await?;
+        let lease = Lease {
+            keys,
+            generation: 0,
+        };
+        Ok(Credentials {
+            shared: Arc::new(Shared {
+                provider,
+                current: RwLock::new(lease),
+                renewal: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Keys that are valid now.
+    pub async fn current(&self) -> Result<Keys, BackendError> {
+        Ok(self.lease().await?.keys)
+    }
+
+    /// Whether the keys have no expiry, so that a client may be given the same ones.
+    #[must_use]
+    pub fn is_static(&self) -> bool {
+        self.peek().keys.expiry().is_none()
+    }
+
+    pub(super) async fn lease(&self) -> Result<Lease, BackendError> {
+        let lease = self.peek();
+        match freshness(&lease.keys, SystemTime::now()) {
+            Freshness::Good => Ok(lease),
+            Freshness::Ageing => match self.shared.renewal.try_lock() {
+                Ok(mut last) if last.is_none_or(|tried| tried.elapsed() >= RENEWAL_PAUSE) => {
+                    match self.renew(&lease, &mut last).await {
+                        Ok(renewed) => Ok(renewed),
+                        Err(error) => {
+                            tracing::warn!(%error, "credentials not renewed; using the old ones");
+                            Ok(lease)
+                        }
+                    }
+                }
+                Ok(_) | Err(_) => Ok(lease),
+            },
+            Freshness::Expired => self.replace(&lease).await,
+        }
+    }
+
+    /// New keys in place of those the backend rejected (or that expired).
+    pub(super) async fn replace(&self, rejected: &Lease) -> Result<Lease, BackendError> {
+        let mut last = self.shared.renewal.lock().await;
+        let current = self.peek();
+        if current.generation != rejected.generation {
+            return Ok(current);
+        }
+        self.renew(rejected, &mut last).await
+    }
+
+    async fn renew(&self, old: &Lease, last: &mut Option<Instant>) -> Result<Lease, BackendError> {
+        *last = Some(Instant::now());
+        let lease = Lease {
+            keys: fetch(&self.shared.provider).await?,
+            generation: old.generation + 1,
+        };
+        *self
+            .shared
+            .current
+            .write()
+            .expect("no holder of this lock can panic") = lease.clone();
+        Ok(lease)
+    }
+
+    fn peek(&self) -> Lease {
+        self.shared
+            .current
+            .read()
+            .expect("no holder of this lock can panic")
+            .clone()
+    }
+}
+
+enum Freshness {
+    Good,
+    Ageing,
+    Expired,
+}
+
+fn freshness(keys: &Keys, now: SystemTime) -> Freshness {
+    match keys.expiry().map(|expiry| expiry.duration_since(now)) {
+        None => Freshness::Good,
+        Some(Ok(left)) if left > RENEW_BEFORE => Freshness::Good,
+        Some(Ok(left)) if !left.is_zero() => Freshness::Ageing,
+        Some(Ok(_) | Err(_)) => Freshness::Expired,
+    }
+}
+
+async fn fetch(provider: &SharedCredentialsProvider) -> Result<Keys, BackendError> {
+    match timeout(FETCH_LIMIT, provider.provide_credentials()).await {
+        Ok(Ok(keys)) => Ok(keys),
+        Ok(Err(error)) => Err(BackendError::Credentials(with_causes(&error))),
+        Err(_) => Err(BackendError::Credentials(format!(
+            "their source did not answer within {FETCH_LIMIT:?}"
+        ))),
+    }
+}

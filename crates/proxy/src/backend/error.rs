@@ -1,0 +1,96 @@
+//! Why no usable answer came from the backend, by who is at fault.
+//!
+//! Any HTTP answer, whatever its status, is not an error here; the caller judges it. The texts go
+//! to a log line as they are: they name the endpoint and the cause, never a header, a signature, a
+//! key or a credential.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+/// Whatever a request's body stream failed with.
+pub type BodyStreamError = Box<dyn StdError + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The operator's: a file that cannot be read, an address that is none.
+    #[error("backend settings: {0}")]
+    Settings(String),
+
+    /// The operator's or the credential service's.
+    #[error("no credentials for the backend: {0}")]
+    Credentials(String),
+
+    /// Ours: a request that HTTP or the signature cannot express.
+    #[error("cannot send this request to the backend: {0}")]
+    Request(String),
+
+    /// The client's: its body broke off or failed a check, so the backend's request was aborted.
+    #[error("the request's body was not complete: {0}")]
+    RequestBody(#[source] BodyStreamError),
+
+    #[error("cannot reach {endpoint}: {reason}")]
+    Unreachable { endpoint: String, reason: String },
+
+    #[error("no TLS with {endpoint}: {reason}")]
+    Tls { endpoint: String, reason: String },
+
+    #[error("the outbound proxy gave no tunnel to {endpoint}: {reason}")]
+    OutboundProxy { endpoint: String, reason: String },
+
+    #[error("{endpoint} kept silent for {limit:?} while {phase}")]
+    Timeout {
+        endpoint: String,
+        phase: Phase,
+        limit: Duration,
+    },
+
+    #[error("the connection with {endpoint} broke: {reason}")]
+    Broken { endpoint: String, reason: String },
+
+    #[error("{endpoint} redirects, and the redirect cannot be followed: {reason}")]
+    Redirect { endpoint: String, reason: String },
+}
+
+/// What was being waited for when time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Connecting,
+    SendingBody,
+    AwaitingAnswer,
+    ReceivingBody,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Phase::Connecting => "connecting",
+            Phase::SendingBody => "sending the body",
+            Phase::AwaitingAnswer => "awaiting the answer",
+            Phase::ReceivingBody => "receiving the body",
+        })
+    }
+}
+
+/// An error with its causes in one line; the outer texts of the HTTP stack say too little.
+pub(super) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = cause(error);
+    while let Some(inner) = next {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        next = cause(inner);
+    }
+    text
+}
+
+/// `std::io::Error::source` skips the error it wraps.
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+        .map(|inner| inner as &(dyn StdError + 'static));
+    wrapped.or_else(|| error.source())
+}

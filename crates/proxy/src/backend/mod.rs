@@ -1,0 +1,112 @@
+//! The HTTP client towards the backend: everything between a decided S3 request and its answer.
+//!
+//! Invariants:
+//! - a request is sent again only while its body is whole, and never without budget;
+//! - a streamed body cannot look complete to the backend unless its source ended cleanly;
+//! - the bytes of a path are made once, sent and signed alike;
+//! - a redirect never leads out of the backend's own domain;
+//! - bytes are joined to a broken read only when they are proven to be of the same object.
+//!
+//! Absent on purpose: judging answers (any status is `Ok`), S3's XML, `Expect: 100-continue`,
+//! HTTP/2, and configuration. Nothing here knows who asked.
+
+mod address;
+mod attempt;
+mod body;
+mod client;
+mod clock;
+mod connect;
+mod credentials;
+mod error;
+mod outgoing;
+mod peek;
+mod redirect;
+mod request;
+mod resume;
+mod retry;
+mod settings;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Response};
+
+pub use self::body::Body;
+pub use self::credentials::Credentials;
+pub use self::error::{BackendError, BodyStreamError, Phase};
+pub use self::request::{BodyStream, Request, RequestBody, Service};
+pub use self::settings::{
+    Addressing, ClientCertificate, Endpoint, OutboundProxy, Retry, Scheme, Settings,
+};
+
+use self::client::Client;
+use self::request::Prepared;
+use self::resume::Resumption;
+
+/// A probe must answer sooner than whoever asks for readiness gives up.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The backend, for any number of requests at once. Clones share connections and all state.
+#[derive(Clone)]
+pub struct Backend {
+    client: Arc<Client>,
+}
+
+impl Backend {
+    /// Reads certificates and keys; opens no connection.
+    pub fn new(settings: Settings, credentials: Credentials) -> Result<Self, BackendError> {
+        let client = Arc::new(Client::new(settings, credentials)?);
+        Ok(Backend { client })
+    }
+
+    /// Sends a request until there is an answer to hand on, whatever its status.
+    pub async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
+        let client = &self.client;
+        let prepared =
+            Prepared::new(request, &client.home, client.settings.response_timeout).await?;
+        let answer = client.exchange(&prepared).await?;
+        let resumption = Resumption::of(client, prepared, &answer.head);
+        let body = Body::new(
+            answer.body.start,
+            answer.body.rest,
+            client.settings.body_timeout,
+            resumption,
+            answer.endpoint,
+        );
+        Ok(Response::from_parts(answer.head, body))
+    }
+
+    /// Whether the configured endpoint answers at all, and there are credentials to ask it with.
+    pub async fn probe(&self) -> Result<(), BackendError> {
+        let client = &self.client;
+        let limit = client.settings.response_timeout.min(PROBE_LIMIT);
+        let request = Request::new(Method::HEAD, None, None);
+        let prepared = Prepared::new(request, &client.home, limit).await?;
+        let lease = client.credentials.lease().await?;
+        let probing = client.attempt(&prepared, &client.home, &lease);
+        match tokio::time::timeout(PROBE_LIMIT, probing).await {
+            Ok(Ok(_answer)) => Ok(()),
+            Ok(Err(failure)) => Err(failure.error),
+            Err(_) => Err(BackendError::Timeout {
+                endpoint: client.home.endpoint.to_string(),
+                phase: Phase::AwaitingAnswer,
+                limit: PROBE_LIMIT,
+            }),
+        }
+    }
+
+    /// Seconds the backend's clock is ahead of ours, as far as known.
+    #[must_use]
+    pub fn clock_offset(&self) -> i64 {
+        self.client.clock.offset_seconds()
+    }
+
+    #[must_use]
+    pub fn credentials(&self) -> &Credentials {
+        &self.client.credentials
+    }
+}

@@ -1,0 +1,250 @@
+//! The body as the HTTP library polls it, and the watch over its progress.
+//!
+//! A stream's last frame is held back until the source has ended cleanly, with the length that was
+//! announced. If it fails instead, or is too short or too long, the connection is closed inside the
+//! body, so that a backend can never take it for complete.
+//!
+//! The watch tells silence of the backend from silence of the source: only the former counts
+//! against the backend. Whoever makes the stream bounds the latter.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::error::{BodyStreamError, Phase};
+use super::request::{BodyStream, Payload, Slot};
+
+/// What the HTTP library is told; the cause itself waits in `Progress`.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body was not complete")]
+pub(super) struct Aborted;
+
+pub(super) struct Outgoing {
+    source: Source,
+    progress: Arc<Progress>,
+}
+
+enum Source {
+    Finished,
+    Held(Bytes),
+    Waiting { length: u64, slot: Slot },
+    Streaming(Stream),
+}
+
+struct Stream {
+    body: BodyStream,
+    remaining: u64,
+    /// The frame that completes the length, until the source has ended.
+    last: Option<Bytes>,
+}
+
+impl Outgoing {
+    pub(super) fn new(payload: &Payload, progress: Arc<Progress>) -> Self {
+        let source = match payload {
+            Payload::Empty => Source::Finished,
+            Payload::Held { bytes, .. } if bytes.is_empty() => Source::Finished,
+            Payload::Held { bytes, .. } => Source::Held(bytes.clone()),
+            Payload::Stream { length, slot } => Source::Waiting {
+                length: *length,
+                slot: slot.clone(),
+            },
+        };
+        Outgoing { source, progress }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.source {
+                Source::Finished => return Poll::Ready(None),
+                Source::Held(bytes) => {
+                    let bytes = std::mem::take(bytes);
+                    this.source = Source::Finished;
+                    this.progress.reach(Stage::Complete);
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Source::Waiting { length, slot } => {
+                    let remaining = *length;
+                    let taken = slot
+                        .lock()
+                        .expect("no holder of this lock can panic")
+                        .take();
+                    let Some(body) = taken else {
+                        this.source = Source::Finished;
+                        return Poll::Ready(Some(Err(Aborted)));
+                    };
+                    this.source = Source::Streaming(Stream {
+                        body,
+                        remaining,
+                        last: None,
+                    });
+                }
+                Source::Streaming(stream) => {
+                    this.progress.reach(Stage::AwaitingSource);
+                    let step = ready!(stream.poll_step(cx));
+                    let (frame, stage) = match step {
+                        Ok(Step::More(bytes)) => (Ok(bytes), Stage::HandedOn),
+                        Ok(Step::Last(bytes)) => (Ok(bytes), Stage::Complete),
+                        Err(cause) => {
+                            this.progress.fail(cause);
+                            (Err(Aborted), Stage::Complete)
+                        }
+                    };
+                    match stage {
+                        Stage::Complete => this.source = Source::Finished,
+                        Stage::Unsent | Stage::AwaitingSource | Stage::HandedOn => {}
+                    }
+                    this.progress.reach(stage);
+                    return Poll::Ready(Some(frame.map(Frame::data)));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.source, Source::Finished)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match &self.source {
+            Source::Finished => 0,
+            Source::Held(bytes) => bytes.len() as u64,
+            Source::Waiting { length, .. } => *length,
+            Source::Streaming(stream) => {
+                stream.remaining + stream.last.as_ref().map_or(0, |last| last.len() as u64)
+            }
+        })
+    }
+}
+
+enum Step {
+    More(Bytes),
+    Last(Bytes),
+}
+
+impl Stream {
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, BodyStreamError>> {
+        loop {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => {
+                    return Poll::Ready(match self.last.take() {
+                        Some(last) => Ok(Step::Last(last)),
+                        None => Err(format!("it ended {} bytes early", self.remaining).into()),
+                    });
+                }
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                Some(Ok(frame)) => frame,
+            };
+            let data = match frame.into_data() {
+                Ok(data) if !data.is_empty() => data,
+                Ok(_) | Err(_) => continue,
+            };
+            match self.remaining.checked_sub(data.len() as u64) {
+                Some(0) if self.remaining > 0 => {
+                    self.remaining = 0;
+                    self.last = Some(data);
+                }
+                Some(remaining) if self.last.is_none() => {
+                    self.remaining = remaining;
+                    return Poll::Ready(Ok(Step::More(data)));
+                }
+                Some(_) | None => {
+                    return Poll::Ready(Err("it is longer than its announced length".into()));
+                }
+            }
+        }
+    }
+}
+
+/// How far one attempt's body has come.
+pub(super) struct Progress {
+    state: Mutex<State>,
+}
+
+struct State {
+    stage: Stage,
+    since: Instant,
+    failure: Option<BodyStreamError>,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    /// Not polled yet: connecting, or there is no body.
+    Unsent,
+    AwaitingSource,
+    HandedOn,
+    Complete,
+}
+
+/// How long each stage may last.
+pub(super) struct Limits {
+    pub(super) connect: Duration,
+    pub(super) body: Duration,
+    pub(super) response: Duration,
+}
+
+/// What the watch says at a moment.
+pub(super) enum Watch {
+    LookAgain(Instant),
+    Overdue(Phase, Duration),
+}
+
+impl Progress {
+    pub(super) fn start() -> Arc<Self> {
+        Arc::new(Progress {
+            state: Mutex::new(State {
+                stage: Stage::Unsent,
+                since: Instant::now(),
+                failure: None,
+            }),
+        })
+    }
+
+    pub(super) fn watch(&self, limits: &Limits, now: Instant) -> Watch {
+        let state = self.lock();
+        let (phase, limit) = match state.stage {
+            Stage::Unsent => (Phase::AwaitingAnswer, limits.connect + limits.response),
+            Stage::AwaitingSource => return Watch::LookAgain(now + limits.body),
+            Stage::HandedOn => (Phase::SendingBody, limits.body),
+            Stage::Complete => (Phase::AwaitingAnswer, limits.response),
+        };
+        let due = state.since + limit;
+        if due <= now {
+            Watch::Overdue(phase, limit)
+        } else {
+            Watch::LookAgain(due)
+        }
+    }
+
+    /// Why the source broke the body off, if it did.
+    pub(super) fn take_failure(&self) -> Option<BodyStreamError> {
+        self.lock().failure.take()
+    }
+
+    fn reach(&self, stage: Stage) {
+        let mut now = self.lock();
+        now.stage = stage;
+        now.since = Instant::now();
+    }
+
+    fn fail(&self, cause: BodyStreamError) {
+        self.lock().failure = Some(cause);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock can panic")
+    }
+}

@@ -1,0 +1,60 @@
+//! Reading the start of an error's body to decide what to do, without losing it.
+//!
+//! Only error answers that may be acted on are looked into, up to a bound; what was read is put in
+//! front of the rest again, so that the caller sees the answer as it came.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+const BOUND: usize = 64 * 1024;
+
+/// The start of a body, and what follows it.
+pub(super) struct Peeked {
+    pub(super) start: Bytes,
+    /// `None` when the start is all there is.
+    pub(super) rest: Option<Incoming>,
+}
+
+#[derive(Debug)]
+pub(super) enum PeekError {
+    Broken(hyper::Error),
+    Silent,
+}
+
+pub(super) async fn peek(mut body: Incoming, silence: Duration) -> Result<Peeked, PeekError> {
+    let mut start = BytesMut::new();
+    while start.len() < BOUND {
+        match timeout(silence, body.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    start.extend_from_slice(data);
+                }
+            }
+            Ok(None) => {
+                return Ok(Peeked {
+                    start: start.freeze(),
+                    rest: None,
+                });
+            }
+            Ok(Some(Err(error))) => return Err(PeekError::Broken(error)),
+            Err(_) => return Err(PeekError::Silent),
+        }
+    }
+    Ok(Peeked {
+        start: start.freeze(),
+        rest: Some(body),
+    })
+}
+
+/// The text of the first element of this name. Enough for the flat errors of S3, whose texts
+/// decide here only about sending again.
+pub(super) fn element<'a>(xml: &'a [u8], name: &str) -> Option<&'a str> {
+    let xml = std::str::from_utf8(xml).ok()?;
+    let (_, after) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = after.split_once(&format!("</{name}>"))?;
+    Some(text.trim())
+}

@@ -1,0 +1,229 @@
+//! What the rest of the program asks of the backend, and its form ready for sending.
+//!
+//! A `Prepared` request can be sent any number of times as long as its body was not begun: held
+//! bodies are hashed once, streams wait in a slot until the HTTP library first polls them. Headers
+//! this module makes itself (`Host`, lengths, hashes, everything of the signature) are dropped from
+//! what the caller gives.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::Method;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_NONE_MATCH, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use md5::{Digest, Md5};
+
+use super::address::Target;
+use super::error::{BackendError, BodyStreamError};
+use super::settings::Endpoint;
+
+/// A body that is made while it is sent; an error in it aborts the backend's request.
+pub type BodyStream = UnsyncBoxBody<Bytes, BodyStreamError>;
+
+/// One S3 request, in decoded terms.
+pub struct Request {
+    pub method: Method,
+    pub bucket: Option<String>,
+    /// The key itself, not an encoding of it.
+    pub key: Option<String>,
+    /// Decoded names and values; `None` is a name without `=`.
+    pub query: Vec<(String, Option<String>)>,
+    /// End-to-end headers.
+    pub headers: HeaderMap,
+    pub body: RequestBody,
+    /// Another service than the configured one, for redirected DNS names.
+    pub service: Option<Service>,
+    /// In place of the configured one, for operations that work long before they answer.
+    pub response_timeout: Option<Duration>,
+}
+
+/// A service named by the client's `Host`.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub endpoint: Endpoint,
+    pub region: String,
+}
+
+pub enum RequestBody {
+    Empty,
+    /// Sent with SHA-256 and Content-MD5; can be sent again.
+    Held(Bytes),
+    /// Sent with `UNSIGNED-PAYLOAD`. The last bytes are handed on only when the stream has ended
+    /// cleanly with exactly this length; until then the backend cannot take it for complete.
+    Stream {
+        length: u64,
+        body: BodyStream,
+    },
+}
+
+impl Request {
+    /// A request without headers and body.
+    #[must_use]
+    pub fn new(method: Method, bucket: Option<&str>, key: Option<&str>) -> Self {
+        Request {
+            method,
+            bucket: bucket.map(str::to_owned),
+            key: key.map(str::to_owned),
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: RequestBody::Empty,
+            service: None,
+            response_timeout: None,
+        }
+    }
+}
+
+/// A stream nobody has polled, shared between the attempts to send it.
+pub(super) type Slot = Arc<Mutex<Option<BodyStream>>>;
+
+#[derive(Clone)]
+pub(super) enum Payload {
+    Empty,
+    Held { bytes: Bytes, sha256: String },
+    Stream { length: u64, slot: Slot },
+}
+
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) method: Method,
+    pub(super) bucket: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) query: Vec<(String, Option<String>)>,
+    pub(super) headers: HeaderMap,
+    pub(super) payload: Payload,
+    pub(super) target: Target,
+    pub(super) response_timeout: Duration,
+}
+
+impl Prepared {
+    pub(super) async fn new(
+        request: Request,
+        home: &Target,
+        response_timeout: Duration,
+    ) -> Result<Self, BackendError> {
+        let mut headers = request.headers;
+        drop_own_headers(&mut headers);
+        let payload = match request.body {
+            RequestBody::Empty => Payload::Empty,
+            RequestBody::Held(bytes) => held(bytes, &mut headers),
+            // HTTP never polls an empty body, whose stream may yet have an error to tell.
+            RequestBody::Stream { length: 0, body } => {
+                end_of(body).await?;
+                held(Bytes::new(), &mut headers)
+            }
+            RequestBody::Stream { length, body } => Payload::Stream {
+                length,
+                slot: Arc::new(Mutex::new(Some(body))),
+            },
+        };
+        if let Some(length) = content_length(&request.method, &payload) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let target = match request.service {
+            None => home.clone(),
+            Some(service) => Target {
+                endpoint: service.endpoint,
+                addressing: home.addressing,
+                region: service.region,
+            },
+        };
+        Ok(Prepared {
+            method: request.method,
+            bucket: request.bucket,
+            key: request.key,
+            query: request.query,
+            headers,
+            payload,
+            target,
+            response_timeout: request.response_timeout.unwrap_or(response_timeout),
+        })
+    }
+
+    /// Whether the same body can be sent (again).
+    pub(super) fn body_is_whole(&self) -> bool {
+        match &self.payload {
+            Payload::Empty | Payload::Held { .. } => true,
+            Payload::Stream { slot, .. } => slot
+                .lock()
+                .expect("no holder of this lock can panic")
+                .is_some(),
+        }
+    }
+
+    /// A second execution of such a request judges the first one's result, not the state before.
+    pub(super) fn is_conditional_write(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD)
+            && (self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_NONE_MATCH))
+    }
+}
+
+fn held(bytes: Bytes, headers: &mut HeaderMap) -> Payload {
+    let md5 = BASE64_STANDARD.encode(Md5::digest(&bytes));
+    headers.insert(
+        HeaderName::from_static("content-md5"),
+        HeaderValue::from_str(&md5).expect("Base64 is visible ASCII"),
+    );
+    Payload::Held {
+        sha256: hex(digest::digest(&digest::SHA256, &bytes).as_ref()),
+        bytes,
+    }
+}
+
+async fn end_of(mut body: BodyStream) -> Result<(), BackendError> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(BackendError::RequestBody)?;
+        if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+            return Err(BackendError::RequestBody(
+                "it has bytes where its length is 0".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn content_length(method: &Method, payload: &Payload) -> Option<u64> {
+    match payload {
+        Payload::Held { bytes, .. } => Some(bytes.len() as u64),
+        Payload::Stream { length, .. } => Some(*length),
+        Payload::Empty if matches!(*method, Method::PUT | Method::POST) => Some(0),
+        Payload::Empty => None,
+    }
+}
+
+fn drop_own_headers(headers: &mut HeaderMap) {
+    for name in [
+        AUTHORIZATION,
+        CONNECTION,
+        CONTENT_LENGTH,
+        HOST,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    for name in [
+        "content-md5",
+        "x-amz-content-sha256",
+        "x-amz-date",
+        "x-amz-security-token",
+    ] {
+        headers.remove(name);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
+}

@@ -1,0 +1,148 @@
+//! Going on with a broken GET where it broke.
+//!
+//! Possible for a whole object or one range of it, of known length, with a strong `ETag`. The
+//! continuation asks for the missing bytes only, pinned by `If-Match` (and the version the first
+//! request named), and is joined only when status, `ETag`, range, total and length say that it is
+//! exactly the missing part of the same object. Anything else leaves the body broken: the reader
+//! then gets the first error, never other bytes.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{Method, StatusCode, response};
+use hyper::body::Incoming;
+
+use super::attempt::Answer;
+use super::client::Client;
+use super::request::{Payload, Prepared};
+
+/// A transfer that breaks again and again is given up.
+const RESUMPTIONS: u32 = 8;
+
+/// A continuation's body, or nothing that could be joined.
+pub(super) type Continuation = BoxFuture<'static, Option<Incoming>>;
+
+pub(super) struct Resumption {
+    client: Arc<Client>,
+    request: Prepared,
+    etag: HeaderValue,
+    /// Offsets in the object: of the next byte to come, and of the last one.
+    next: u64,
+    last: u64,
+    total: u64,
+    left: u32,
+}
+
+impl Resumption {
+    pub(super) fn of(
+        client: &Arc<Client>,
+        request: Prepared,
+        head: &response::Parts,
+    ) -> Option<Self> {
+        if !is_plain_get(&request) || client.settings.retry.attempts < 2 {
+            return None;
+        }
+        let etag = head.headers.get(ETAG)?.clone();
+        if etag.as_bytes().starts_with(b"W/") {
+            return None;
+        }
+        let length = content_length(&head.headers).filter(|length| *length > 0)?;
+        let (next, last, total) = match head.status {
+            StatusCode::OK => (0, length - 1, length),
+            StatusCode::PARTIAL_CONTENT => content_range(&head.headers)?,
+            _ => return None,
+        };
+        if last.checked_sub(next)? + 1 != length {
+            return None;
+        }
+        Some(Resumption {
+            client: client.clone(),
+            request,
+            etag,
+            next,
+            last,
+            total,
+            left: RESUMPTIONS,
+        })
+    }
+
+    pub(super) fn remaining(&self) -> u64 {
+        self.last + 1 - self.next
+    }
+
+    /// More bytes than announced cannot come: HTTP's framing was checked against the range.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.next += (bytes as u64).min(self.remaining());
+    }
+
+    /// The request for what is missing, unless nothing is or it was asked for too often.
+    pub(super) fn continuation(&mut self) -> Option<Continuation> {
+        if self.remaining() == 0 {
+            return None;
+        }
+        self.left = self.left.checked_sub(1)?;
+        let request = self.request_for_rest();
+        let client = self.client.clone();
+        let (etag, next, last, total) = (self.etag.clone(), self.next, self.last, self.total);
+        tracing::debug!(offset = next, "resuming a broken transfer from the backend");
+        Some(Box::pin(async move {
+            let answer = client.exchange(&request).await.ok()?;
+            let headers = &answer.head.headers;
+            let joins = answer.head.status == StatusCode::PARTIAL_CONTENT
+                && headers.get(ETAG) == Some(&etag)
+                && content_range(headers) == Some((next, last, total))
+                && content_length(headers) == Some(last + 1 - next);
+            if joins { whole_body(answer) } else { None }
+        }))
+    }
+
+    fn request_for_rest(&self) -> Prepared {
+        let mut request = self.request.clone();
+        for name in [
+            IF_NONE_MATCH,
+            IF_MODIFIED_SINCE,
+            IF_UNMODIFIED_SINCE,
+            IF_RANGE,
+        ] {
+            request.headers.remove(name);
+        }
+        let range = format!("bytes={}-{}", self.next, self.last);
+        let range = HeaderValue::from_str(&range).expect("digits are visible ASCII");
+        request.headers.insert(RANGE, range);
+        request.headers.insert(IF_MATCH, self.etag.clone());
+        // The range is of the object, not of the part.
+        request.query.retain(|(name, _)| name != "partNumber");
+        request
+    }
+}
+
+fn whole_body(answer: Answer) -> Option<Incoming> {
+    answer.body.rest.filter(|_| answer.body.start.is_empty())
+}
+
+/// A read of an object's content, not of something about it.
+fn is_plain_get(request: &Prepared) -> bool {
+    let is_content = |name: &str| {
+        matches!(name, "versionId" | "partNumber" | "x-id") || name.starts_with("response-")
+    };
+    request.method == Method::GET
+        && request.key.is_some()
+        && matches!(request.payload, Payload::Empty)
+        && request.query.iter().all(|(name, _)| is_content(name))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// First, last and total of a `Content-Range` that names all three.
+fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
+    let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?, total.parse().ok()?))
+}

@@ -1,0 +1,180 @@
+//! When a request may be sent again, and how long to wait before.
+//!
+//! Three conditions must hold: the body is whole (held, or not one byte of it was taken), another
+//! execution does no harm, and the budget that all requests share is not spent. The budget keeps a
+//! failing backend from being hit several times as hard as a healthy one.
+//!
+//! A write with a precondition is repeated only where the backend cannot have executed it: were the
+//! first one executed, its repetition would answer 412 to a write that succeeded.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::rand;
+use http::{HeaderMap, StatusCode, header};
+
+use super::clock;
+use super::request::Prepared;
+use super::settings::Retry;
+
+/// What a failed attempt leaves open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// Sending it again would fail the same way.
+    Hopeless,
+    /// The backend did not execute it.
+    NotExecuted,
+    /// The backend may have executed it.
+    Unknown,
+}
+
+/// Whether an answer asks for another attempt, and what is known about this one.
+pub(super) fn trace_of(status: StatusCode) -> Option<Trace> {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(Trace::NotExecuted),
+        StatusCode::INTERNAL_SERVER_ERROR
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::GATEWAY_TIMEOUT => Some(Trace::Unknown),
+        _ => None,
+    }
+}
+
+pub(super) fn may_repeat(request: &Prepared, trace: Trace) -> bool {
+    request.body_is_whole()
+        && match trace {
+            Trace::Hopeless => false,
+            Trace::NotExecuted => true,
+            Trace::Unknown => !request.is_conditional_write(),
+        }
+}
+
+/// Repetitions left, in tenths; an answered request gives one tenth back.
+pub(super) struct Budget {
+    tenths: AtomicU32,
+    capacity: u32,
+}
+
+impl Budget {
+    pub(super) fn new(retry: &Retry) -> Self {
+        let capacity = retry.budget.saturating_mul(10);
+        Budget {
+            tenths: AtomicU32::new(capacity),
+            capacity,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn spend(&self) -> Spending {
+        let left = |tenths: u32| tenths.checked_sub(10);
+        match self
+            .tenths
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+        {
+            Ok(_) => Spending::Granted,
+            Err(_) => Spending::Exhausted,
+        }
+    }
+
+    pub(super) fn earn(&self) {
+        let more = |tenths: u32| (tenths < self.capacity).then(|| tenths + 1);
+        // An error says that the budget is full.
+        let _ = self
+            .tenths
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spending {
+    Granted,
+    Exhausted,
+}
+
+/// The pause after the `attempt`th attempt (from 1): exponential, its upper half random.
+pub(super) fn pause(retry: &Retry, attempt: u32, headers: Option<&HeaderMap>) -> Duration {
+    let doubled = retry
+        .base_delay
+        .saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
+    let longest = doubled.min(retry.max_delay);
+    let half = longest / 2;
+    let backoff = half + half.mul_f64(random_fraction());
+    let wanted = headers.map_or(Duration::ZERO, |headers| {
+        retry_after(headers, SystemTime::now())
+    });
+    backoff.max(wanted.min(retry.max_delay))
+}
+
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Duration {
+    let Some(value) = headers.get(header::RETRY_AFTER) else {
+        return Duration::ZERO;
+    };
+    let seconds = value.to_str().ok().and_then(|text| text.parse().ok());
+    let until = || {
+        let date = clock::seconds_of(value)?;
+        u64::try_from(date - clock::seconds_since_epoch(now)).ok()
+    };
+    Duration::from_secs(seconds.or_else(until).unwrap_or(0))
+}
+
+fn random_fraction() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness all pauses are equally long; that is no reason to fail.
+    let _ = rand::fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn retry() -> Retry {
+        Retry {
+            attempts: 5,
+            base_delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(2),
+            budget: 2,
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        for (attempt, longest) in [(1, 100), (2, 200), (3, 400), (6, 2000), (40, 2000)] {
+            let pause = pause(&retry(), attempt, None);
+            let longest = Duration::from_millis(longest);
+            assert!(
+                pause <= longest && pause >= longest / 2,
+                "{attempt}: {pause:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_after_is_honoured_up_to_the_longest_pause() {
+        for (value, expected) in [("1", 1), ("3600", 2), ("Sun, 06 Nov 1994 08:49:37 GMT", 0)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
+            let pause = pause(&retry(), 1, Some(&headers));
+            let expected = Duration::from_secs(expected);
+            assert!(
+                pause >= expected && pause <= expected + Duration::from_millis(100),
+                "{value}: {pause:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_budget_runs_out_and_ten_answers_buy_one_repetition() {
+        let budget = Budget::new(&retry());
+        assert_eq!(budget.spend(), Spending::Granted);
+        assert_eq!(budget.spend(), Spending::Granted);
+        assert_eq!(budget.spend(), Spending::Exhausted);
+        for _ in 0..9 {
+            budget.earn();
+        }
+        assert_eq!(budget.spend(), Spending::Exhausted);
+        budget.earn();
+        assert_eq!(budget.spend(), Spending::Granted);
+        assert_eq!(budget.spend(), Spending::Exhausted);
+    }
+}

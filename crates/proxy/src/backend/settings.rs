@@ -1,0 +1,150 @@
+//! What the backend client has to be told: where the backend is, how to reach it, how long to wait.
+//!
+//! These types are this module's own, so that nothing here knows how configuration is written; the
+//! program maps its configuration to them once. Every field is already a valid value: a host is a
+//! name or an address without brackets, durations are not zero.
+//!
+//! Absent on purpose: defaults (configuration has them, with their documentation) and credentials
+//! (they change while the program runs, see `credentials`).
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything about the backend that stays the same while the program runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub endpoint: Endpoint,
+    pub region: String,
+    pub addressing: Addressing,
+    /// Trust these roots (PEM) and no others; without it the system's.
+    pub ca_file: Option<PathBuf>,
+    pub client_certificate: Option<ClientCertificate>,
+    pub outbound_proxy: OutboundProxy,
+    /// For name look-up, TCP, an outbound proxy's tunnel and TLS together.
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the head of the answer.
+    pub response_timeout: Duration,
+    /// The longest silence inside a body, in either direction.
+    pub body_timeout: Duration,
+    /// Must be below the time after which the server closes an idle connection.
+    pub connection_idle: Duration,
+    /// An older connection serves no further request, so that a change in DNS is noticed.
+    pub connection_max_age: Duration,
+    pub max_idle_connections: usize,
+    pub retry: Retry,
+}
+
+/// Scheme, host and port of an S3 service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub scheme: Scheme,
+    /// A name, or an address; IPv6 without brackets.
+    pub host: String,
+    pub port: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+/// Whether the bucket is the path's first segment or the host's first label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    Path,
+    /// Buckets that cannot be a host label, and backends named by an address, get path style.
+    VirtualHost,
+}
+
+/// PEM files of the certificate the proxy shows to the backend.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Which HTTP proxy stands between this program and an `https` backend.
+///
+/// A plain `http` backend is always reached directly.
+#[derive(Clone)]
+pub enum OutboundProxy {
+    /// `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` (either case), as curl reads them.
+    Environment,
+    Direct,
+    Explicit {
+        https_proxy: String,
+        no_proxy: String,
+    },
+}
+
+/// How often and how fast a request is repeated.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Attempts in all, the first one included; 1 never repeats.
+    pub attempts: u32,
+    /// The first pause is at most this long, each further one at most twice the one before.
+    pub base_delay: Duration,
+    /// No pause is longer, whatever `Retry-After` says.
+    pub max_delay: Duration,
+    /// Repetitions that may be spent before as many requests succeed again, over all requests.
+    pub budget: u32,
+}
+
+impl Scheme {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    pub(super) fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+impl Endpoint {
+    pub(super) fn effective_port(&self) -> u16 {
+        self.port.unwrap_or_else(|| self.scheme.default_port())
+    }
+
+    pub(super) fn is_address(&self) -> bool {
+        self.host.parse::<IpAddr>().is_ok()
+    }
+
+    /// Host and port as `Host` has them: brackets around IPv6, no default port.
+    pub(super) fn authority(&self) -> String {
+        let host = match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(_)) => format!("[{}]", self.host),
+            Ok(IpAddr::V4(_)) | Err(_) => self.host.clone(),
+        };
+        match self.port {
+            Some(port) if port != self.scheme.default_port() => format!("{host}:{port}"),
+            Some(_) | None => host,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority())
+    }
+}
+
+/// An outbound proxy's URL may carry a password.
+impl fmt::Debug for OutboundProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OutboundProxy::Environment => "Environment",
+            OutboundProxy::Direct => "Direct",
+            OutboundProxy::Explicit { .. } => "Explicit { .. }",
+        })
+    }
+}
