@@ -1,0 +1,166 @@
+//! ETags of sealed objects, as clients and as the backend know them.
+//!
+//! S3 promises that an ETag of 32 hex digits is the content's MD5, and clients check it. That of a
+//! sealed object would be the MD5 of stored bytes, so clients get it with `-0` appended: the same
+//! text everywhere, and one that no client takes for an MD5. On the way back `-0` is stripped,
+//! behind exactly 32 hex digits only, so multipart ETags (`…-12`) and others pass unchanged.
+//!
+//! Quotes, or their absence, and `W/` stay as they came. ETags of parts are another mapping
+//! (FORMAT.md) and not here; nor is whether an object is sealed, which the caller knows.
+
+use std::borrow::Cow;
+
+const SUFFIX: &str = "-0";
+
+/// The ETag of a sealed object as clients get it, from the backend's.
+#[must_use]
+pub fn to_client(backend: &str) -> Cow<'_, str> {
+    let (prefix, opaque, suffix) = opaque_part(backend);
+    if is_md5(opaque) {
+        Cow::Owned(format!("{prefix}{opaque}{SUFFIX}{suffix}"))
+    } else {
+        Cow::Borrowed(backend)
+    }
+}
+
+/// The backend's ETag, from one that a client names. That of an object that is not sealed is the
+/// same on both sides, and passes unchanged.
+#[must_use]
+pub fn to_backend(client: &str) -> Cow<'_, str> {
+    let (prefix, opaque, suffix) = opaque_part(client);
+    match opaque.strip_suffix(SUFFIX).filter(|rest| is_md5(rest)) {
+        Some(md5) => Cow::Owned(format!("{prefix}{md5}{suffix}")),
+        None => Cow::Borrowed(client),
+    }
+}
+
+/// Maps every entity tag of an `If-Match` or `If-None-Match` value; `*` stays.
+#[must_use]
+pub fn list_to_backend(value: &str) -> String {
+    let mut mapped = String::with_capacity(value.len());
+    let mut start = 0;
+    let mut quoted = false;
+    for (at, byte) in value.bytes().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                push_mapped(&mut mapped, &value[start..at]);
+                mapped.push(',');
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    push_mapped(&mut mapped, &value[start..]);
+    mapped
+}
+
+fn push_mapped(mapped: &mut String, item: &str) {
+    let tag = item.trim();
+    let (before, after) = item.split_at(item.len() - item.trim_start().len());
+    mapped.push_str(before);
+    mapped.push_str(&to_backend(tag));
+    mapped.push_str(&after[tag.len()..]);
+}
+
+/// Strong comparison (RFC 9110, section 8.8.3.2): the same text, neither weak, quotes aside.
+#[must_use]
+pub fn matches_strongly(one: &str, other: &str) -> bool {
+    let strong = |tag: &str| !tag.trim().starts_with("W/");
+    strong(one) && strong(other) && opaque_part(one.trim()).1 == opaque_part(other.trim()).1
+}
+
+/// What stands before, inside and after the quotes.
+fn opaque_part(tag: &str) -> (&str, &str, &str) {
+    let unweakened = tag.strip_prefix("W/").unwrap_or(tag);
+    let opaque = unweakened
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(unweakened);
+    let quotes = (unweakened.len() - opaque.len()) / 2;
+    let start = tag.len() - unweakened.len() + quotes;
+    (&tag[..start], opaque, &tag[start + opaque.len()..])
+}
+
+fn is_md5(opaque: &str) -> bool {
+    opaque.len() == 32 && opaque.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
+    #[test]
+    fn marks_md5s_and_nothing_else() {
+        for (backend, client) in [
+            (format!("\"{MD5}\""), format!("\"{MD5}-0\"")),
+            (MD5.into(), format!("{MD5}-0")),
+            (format!("W/\"{MD5}\""), format!("W/\"{MD5}-0\"")),
+            (MD5.to_uppercase(), format!("{}-0", MD5.to_uppercase())),
+            (format!("\"{MD5}-12\""), format!("\"{MD5}-12\"")),
+            ("\"opaque\"".into(), "\"opaque\"".into()),
+            (format!("\"{MD5}0\""), format!("\"{MD5}0\"")),
+            ("\"\"".into(), "\"\"".into()),
+            ("\"".into(), "\"".into()),
+        ] {
+            assert_eq!(to_client(&backend), client);
+            assert_eq!(to_backend(&client), backend);
+        }
+    }
+
+    #[test]
+    fn strips_the_mark_behind_32_hex_digits_only() {
+        for tag in [
+            format!("\"{MD5}-00\""),
+            format!("\"{MD5}-1\""),
+            "\"abc-0\"".into(),
+            format!("\"x{MD5}-0\""),
+            format!("\"{MD5}\""),
+            "*".into(),
+            "-0".into(),
+            String::new(),
+        ] {
+            assert_eq!(to_backend(&tag), tag);
+        }
+    }
+
+    #[test]
+    fn maps_every_tag_of_a_list() {
+        for (client, backend) in [
+            ("*".into(), "*".into()),
+            (format!("\"{MD5}-0\""), format!("\"{MD5}\"")),
+            (
+                format!("\"a,b-0\", W/\"{MD5}-0\" ,{MD5}-0,\"{MD5}-2\""),
+                format!("\"a,b-0\", W/\"{MD5}\" ,{MD5},\"{MD5}-2\""),
+            ),
+            (format!(" {MD5}-0 , "), format!(" {MD5} , ")),
+            (
+                format!("\"unclosed, {MD5}-0"),
+                format!("\"unclosed, {MD5}-0"),
+            ),
+        ] {
+            assert_eq!(list_to_backend(&client), backend);
+        }
+    }
+
+    #[test]
+    fn compares_strongly() {
+        assert!(matches_strongly("\"a\"", "a"));
+        assert!(!matches_strongly("W/\"a\"", "\"a\""));
+        assert!(!matches_strongly("\"a\"", "\"b\""));
+    }
+
+    proptest! {
+        #[test]
+        fn what_clients_get_maps_back_to_what_the_backend_said(tag in "(W/)?\"?([0-9a-f]{32}|[ -~]{0,40})(-[1-9][0-9]{0,3})?\"?") {
+            // A backend whose own ETags look like ours would be ambiguous; S3 makes none.
+            prop_assume!(to_backend(&tag) == tag.as_str());
+            let client = to_client(&tag).into_owned();
+            prop_assert_eq!(to_backend(&client), tag.as_str());
+        }
+    }
+}

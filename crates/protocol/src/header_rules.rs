@@ -1,0 +1,366 @@
+//! Which headers pass the proxy, and where the others end. All lists are closed.
+//!
+//! Towards the backend only headers of these lists go on, per operation; what is not listed ends
+//! here. Checksums, the client's signature, token and framing are about the plaintext and the
+//! client's connection: they are known, and end here. An `x-amz-*` header on an object write that
+//! is neither passed on nor ended here may change what is stored, and is refused.
+//!
+//! Towards the client everything passes but what is about stored bytes, about one connection, or
+//! about the backend's insides. ETags, sizes, ranges and the envelope are the caller's to rewrite.
+
+use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::{ErrorCode, S3Error};
+use crate::operation::{Kind, Operation};
+
+type Names = &'static [&'static str];
+
+/// User metadata.
+pub const METADATA_PREFIX: &str = "x-amz-meta-";
+
+/// Any request: who pays, whose bucket it must be, and what CORS rules are judged by.
+const EVERY: Names = &[
+    "x-amz-expected-bucket-owner",
+    "x-amz-request-payer",
+    "origin",
+    "access-control-request-method",
+    "access-control-request-headers",
+];
+
+/// What an object is served with.
+const CONTENT: Names = &[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-website-redirect-location",
+];
+
+const STORAGE: Names = &["x-amz-storage-class", "x-amz-tagging"];
+
+const GRANTS: Names = &[
+    "x-amz-acl",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+];
+
+const ENCRYPTION: Names = &[
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
+    "x-amz-server-side-encryption-context",
+];
+
+const CUSTOMER_KEY: Names = &[
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-md5",
+];
+
+const SOURCE_CUSTOMER_KEY: Names = &[
+    "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    "x-amz-copy-source-server-side-encryption-customer-key",
+    "x-amz-copy-source-server-side-encryption-customer-key-md5",
+];
+
+const OBJECT_LOCK: Names = &[
+    "x-amz-object-lock-event-hold",
+    "x-amz-object-lock-event-hold-duration-days",
+    "x-amz-object-lock-event-hold-duration-years",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+];
+
+/// Conditions on the object that a write replaces.
+const WRITE_CONDITIONS: Names = &["if-match", "if-none-match"];
+
+const READ_CONDITIONS: Names = &[
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-unmodified-since",
+];
+
+const COPY_SOURCE: Names = &[
+    "x-amz-copy-source",
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-unmodified-since",
+    "x-amz-source-expected-bucket-owner",
+];
+
+const DIRECTIVES: Names = &[
+    "x-amz-metadata-directive",
+    "x-amz-object-annotation-directive",
+    "x-amz-tagging-directive",
+];
+
+const DELETION: Names = &["x-amz-bypass-governance-retention", "x-amz-mfa"];
+
+const DELETE_CONDITIONS: Names = &[
+    "if-match",
+    "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size",
+];
+
+const ATTRIBUTES: Names = &[
+    "x-amz-max-parts",
+    "x-amz-object-attributes",
+    "x-amz-part-number-marker",
+];
+
+/// Everything that configuration requests carry, of buckets and objects.
+const CONFIGURATION: Names = &[
+    "content-type",
+    "x-amz-bucket-namespace",
+    "x-amz-bucket-object-lock-enabled",
+    "x-amz-bucket-object-lock-token",
+    "x-amz-confirm-remove-self-bucket-access",
+    "x-amz-object-ownership",
+    "x-amz-skip-destination-validation",
+    "x-amz-transition-default-minimum-object-size",
+];
+
+/// Headers of writes that are known and end at the proxy: they are about the plaintext, or about
+/// the client's own request.
+const ENDS_HERE: Names = &[
+    "x-amz-cf-id",
+    "x-amz-checksum-algorithm",
+    "x-amz-checksum-crc32",
+    "x-amz-checksum-crc32c",
+    "x-amz-checksum-crc64nvme",
+    "x-amz-checksum-mode",
+    "x-amz-checksum-sha1",
+    "x-amz-checksum-sha256",
+    "x-amz-checksum-type",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-decoded-content-length",
+    "x-amz-mp-object-size",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-security-token",
+    "x-amz-te",
+    "x-amz-trailer",
+    "x-amz-user-agent",
+];
+
+/// Headers about one connection (RFC 9110, section 7.6.1, and older practice).
+pub const HOP_BY_HOP: Names = &[
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Headers of answers that say something about the backend's insides, or that would bind the
+/// client to it instead of the proxy. The server writes its own Date.
+const BACKEND_ONLY: Names = &[
+    "alt-svc",
+    "date",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "via",
+    "x-amz-object-size",
+    "x-powered-by",
+];
+
+/// The headers that go on to the backend with an operation, besides [`METADATA_PREFIX`] where
+/// [`carries_metadata`] says so. ETags in them still have to be mapped.
+#[must_use]
+pub fn forwarded(operation: Operation) -> &'static [Names] {
+    match operation.kind() {
+        Kind::Forward | Kind::ForwardXml | Kind::RestoreObject => {
+            &[EVERY, CONFIGURATION, GRANTS, DELETION]
+        }
+        Kind::Preflight | Kind::ListBuckets | Kind::DeleteBucket => &[EVERY],
+        Kind::ListObjects | Kind::ListMultipartUploads => {
+            &[EVERY, &["x-amz-optional-object-attributes"]]
+        }
+        Kind::AbortMultipartUpload => &[EVERY, &["x-amz-if-match-initiated-time"]],
+        Kind::ListParts | Kind::UploadPart => &[EVERY, CUSTOMER_KEY],
+        Kind::GetObject | Kind::HeadObject => &[EVERY, READ_CONDITIONS, CUSTOMER_KEY],
+        Kind::GetObjectAttributes => &[EVERY, ATTRIBUTES, CUSTOMER_KEY],
+        Kind::PutObject | Kind::PostObject => &[
+            EVERY,
+            CONTENT,
+            STORAGE,
+            GRANTS,
+            ENCRYPTION,
+            CUSTOMER_KEY,
+            OBJECT_LOCK,
+            WRITE_CONDITIONS,
+        ],
+        Kind::CopyObject => &[
+            EVERY,
+            CONTENT,
+            STORAGE,
+            GRANTS,
+            ENCRYPTION,
+            CUSTOMER_KEY,
+            OBJECT_LOCK,
+            WRITE_CONDITIONS,
+            COPY_SOURCE,
+            DIRECTIVES,
+            SOURCE_CUSTOMER_KEY,
+        ],
+        Kind::CreateMultipartUpload => &[
+            EVERY,
+            CONTENT,
+            STORAGE,
+            GRANTS,
+            ENCRYPTION,
+            CUSTOMER_KEY,
+            OBJECT_LOCK,
+        ],
+        Kind::UploadPartCopy => &[
+            EVERY,
+            COPY_SOURCE,
+            &["x-amz-copy-source-range"],
+            CUSTOMER_KEY,
+            SOURCE_CUSTOMER_KEY,
+        ],
+        Kind::CompleteMultipartUpload => &[EVERY, WRITE_CONDITIONS, CUSTOMER_KEY],
+        Kind::DeleteObject => &[EVERY, DELETION, DELETE_CONDITIONS],
+        Kind::DeleteObjects => &[EVERY, DELETION],
+        Kind::Unsupported => &[],
+    }
+}
+
+/// Whether user metadata goes along with an operation.
+#[must_use]
+pub fn carries_metadata(operation: Operation) -> bool {
+    matches!(
+        operation.kind(),
+        Kind::PutObject | Kind::PostObject | Kind::CopyObject | Kind::CreateMultipartUpload
+    )
+}
+
+/// Whether an operation writes an object's data, so that an unknown header is refused.
+#[must_use]
+pub fn writes_object_data(operation: Operation) -> bool {
+    carries_metadata(operation)
+        || matches!(
+            operation.kind(),
+            Kind::UploadPart | Kind::UploadPartCopy | Kind::CompleteMultipartUpload
+        )
+}
+
+/// Whether a header goes on to the backend with an operation.
+#[must_use]
+pub fn is_forwarded(operation: Operation, name: &HeaderName) -> bool {
+    let name = name.as_str();
+    forwarded(operation)
+        .iter()
+        .any(|names| names.contains(&name))
+        || carries_metadata(operation) && name.starts_with(METADATA_PREFIX)
+}
+
+/// The client's headers that go on to the backend, unchanged but for `aws-chunked`, which is taken
+/// out of Content-Encoding.
+#[must_use]
+pub fn backend_request_headers(operation: Operation, client: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in client {
+        if is_forwarded(operation, name) {
+            headers.append(name, value.clone());
+        }
+    }
+    remove_aws_chunked(&mut headers);
+    headers
+}
+
+/// Takes the coding `aws-chunked` out of Content-Encoding: the body goes on decoded. Other codings
+/// stay, and are the object's.
+pub fn remove_aws_chunked(headers: &mut HeaderMap) {
+    let is_chunked = |coding: &str| coding.trim().eq_ignore_ascii_case("aws-chunked");
+    let codings: Vec<String> = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|coding| coding.trim().to_owned())
+        .collect();
+    if !codings.iter().any(|coding| is_chunked(coding)) {
+        return;
+    }
+    headers.remove(CONTENT_ENCODING);
+    let kept: Vec<String> = codings
+        .into_iter()
+        .filter(|coding| !coding.is_empty() && !is_chunked(coding))
+        .collect();
+    if !kept.is_empty() {
+        let value = HeaderValue::try_from(kept.join(","));
+        headers.insert(
+            CONTENT_ENCODING,
+            value.expect("codings come from a header value"),
+        );
+    }
+}
+
+/// Removes what a backend says about stored bytes, its connection and itself.
+pub fn retain_client_response_headers(headers: &mut HeaderMap) {
+    let removed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            name.starts_with("x-amz-checksum-")
+                || HOP_BY_HOP.contains(&name)
+                || BACKEND_ONLY.contains(&name)
+        })
+        .cloned()
+        .chain(named_by_connection(headers))
+        .collect();
+    for name in removed {
+        headers.remove(name);
+    }
+}
+
+/// Headers that `Connection` says belong to it.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .collect()
+}
+
+/// Refuses an `x-amz-*` header on an object write that is on no list.
+pub(crate) fn refuse_unknown(operation: Operation, headers: &HeaderMap) -> Result<(), S3Error> {
+    if !writes_object_data(operation) {
+        return Ok(());
+    }
+    let unknown = headers.keys().find(|name| {
+        name.as_str().starts_with("x-amz-")
+            && !ENDS_HERE.contains(&name.as_str())
+            && !is_forwarded(operation, name)
+    });
+    match unknown {
+        None => Ok(()),
+        Some(name) if name == "x-amz-write-offset-bytes" => Err(S3Error::new(
+            ErrorCode::NotImplemented,
+            "Appending to an object is not supported: an encrypted object is written whole.",
+        )),
+        Some(name) => Err(S3Error::new(
+            ErrorCode::NotImplemented,
+            format!("The header {name} is not supported for {operation:?}."),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

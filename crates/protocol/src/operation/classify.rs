@@ -1,0 +1,203 @@
+//! Which operation a request is, and whether every parameter and header of it is known.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+
+use super::Operation;
+use super::table::{Level, ROWS, Row, Selector};
+use crate::address::Address;
+use crate::error::{ErrorCode, S3Error};
+use crate::query::Query;
+use crate::{header_rules, query_headers};
+
+/// Parameters that may stand in any query: those of a presigned request, and the operation's name
+/// that SDKs add.
+const COMMON_PARAMETERS: &[&str] = &[
+    "x-id",
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+    "X-Amz-Security-Token",
+    "X-Amz-Content-Sha256",
+];
+
+/// Headers by which a client asks for another method than the request line's.
+const METHOD_OVERRIDES: &[&str] = &[
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// Says which operation a request is.
+///
+/// Refuses with `NotImplemented` what is not on the list (sub-resources, parameters, `x-amz-*`
+/// headers of a write), with `MethodNotAllowed` a method that the resource never has, and with
+/// `InvalidArgument` what the list knows but not in this combination. An operation of
+/// [`Kind::Unsupported`](super::Kind::Unsupported) is an `Ok`: the caller refuses it, under its name.
+pub fn classify(
+    method: &Method,
+    address: &Address,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Operation, S3Error> {
+    refuse_method_override(headers)?;
+    let level = match (&address.bucket, &address.key) {
+        (None, _) => Level::Service,
+        (Some(_), None) => Level::Bucket,
+        (Some(_), Some(_)) => Level::Object,
+    };
+    if method == Method::OPTIONS {
+        return preflight(level);
+    }
+    if let Some(name) = query.duplicate() {
+        return Err(S3Error::new(
+            ErrorCode::InvalidArgument,
+            format!("The parameter {name:?} stands in the query more than once."),
+        ));
+    }
+    let sub_resource = sub_resource(query)?;
+    let row = row(method, level, sub_resource, query, headers)?;
+    refuse_unknown_parameters(row, query)?;
+    require_parameters(row, query)?;
+    if row.operation == Operation::PostObject {
+        require_form(headers)?;
+    }
+    header_rules::refuse_unknown(row.operation, headers)?;
+    Ok(row.operation)
+}
+
+fn refuse_method_override(headers: &HeaderMap) -> Result<(), S3Error> {
+    match METHOD_OVERRIDES
+        .iter()
+        .find(|name| headers.contains_key(**name))
+    {
+        None => Ok(()),
+        Some(name) => Err(not_implemented(format!(
+            "The header {name} is not supported: send the method on the request line."
+        ))),
+    }
+}
+
+fn preflight(level: Level) -> Result<Operation, S3Error> {
+    match level {
+        Level::Service => Err(method_not_allowed()),
+        Level::Bucket => Ok(Operation::OptionsBucket),
+        Level::Object => Ok(Operation::OptionsObject),
+    }
+}
+
+/// The one sub-resource that the query names; empty where it names none.
+fn sub_resource(query: &Query) -> Result<&str, S3Error> {
+    let mut found = query
+        .pairs()
+        .map(|(name, _)| name)
+        .filter(|name| ROWS.iter().any(|row| row.sub_resource == *name));
+    match (found.next(), found.next()) {
+        (None, _) => Ok(""),
+        (Some(name), None) => Ok(name),
+        (Some(first), Some(second)) => Err(S3Error::new(
+            ErrorCode::InvalidArgument,
+            format!("Conflicting query string parameters: {first}, {second}."),
+        )),
+    }
+}
+
+fn row(
+    method: &Method,
+    level: Level,
+    sub_resource: &str,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<&'static Row, S3Error> {
+    let mut same_resource = ROWS
+        .iter()
+        .filter(|row| row.level == level && row.sub_resource == sub_resource)
+        .peekable();
+    if same_resource.peek().is_none() {
+        return Err(not_implemented(format!(
+            "The sub-resource {sub_resource:?} is not supported here."
+        )));
+    }
+    let mut same_method = same_resource.filter(|row| row.method == *method).peekable();
+    if same_method.peek().is_none() {
+        return Err(method_not_allowed());
+    }
+    same_method
+        .find(|row| match row.selector {
+            Selector::Always => true,
+            Selector::Parameter(name) => query.contains(name),
+            Selector::Header(name) => headers.contains_key(name),
+        })
+        .ok_or_else(|| {
+            S3Error::new(
+                ErrorCode::InvalidArgument,
+                format!(
+                    "The sub-resource {sub_resource:?} needs the parameter 'id' with {method}."
+                ),
+            )
+        })
+}
+
+fn refuse_unknown_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
+    let known = |name: &str| {
+        name == row.sub_resource
+            || row.parameters.contains(&name)
+            || COMMON_PARAMETERS
+                .iter()
+                .any(|common| common.eq_ignore_ascii_case(name))
+            || query_headers::is_header_parameter(name)
+    };
+    match query.pairs().find(|(name, _)| !known(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(not_implemented(format!(
+            "The parameter {name:?} is not supported for {}.",
+            row.name
+        ))),
+    }
+}
+
+/// The few parameters whose value decides what the operation is.
+fn require_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
+    let operation = row.operation;
+    let part = operation == Operation::UploadPart || operation == Operation::UploadPartCopy;
+    let message = if operation == Operation::ListObjectsV2 && query.get("list-type") != Some("2") {
+        "The only list-type is 2."
+    } else if row.sub_resource == "uploadId" && query.get("uploadId") == Some("") {
+        "An uploadId must not be empty."
+    } else if part && !query.contains("partNumber") {
+        "An uploadId needs a partNumber with PUT."
+    } else {
+        return Ok(());
+    };
+    Err(S3Error::new(ErrorCode::InvalidArgument, message))
+}
+
+fn require_form(headers: &HeaderMap) -> Result<(), S3Error> {
+    let form = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|media| media.trim().eq_ignore_ascii_case("multipart/form-data"));
+    if form {
+        Ok(())
+    } else {
+        Err(S3Error::new(
+            ErrorCode::PreconditionFailed,
+            "A POST to a bucket must be a form: its Content-Type must be multipart/form-data.",
+        ))
+    }
+}
+
+fn not_implemented(message: String) -> S3Error {
+    S3Error::new(ErrorCode::NotImplemented, message)
+}
+
+fn method_not_allowed() -> S3Error {
+    S3Error::new(
+        ErrorCode::MethodNotAllowed,
+        "The specified method is not allowed against this resource.",
+    )
+}

@@ -1,0 +1,149 @@
+//! Percent-encoding as S3 uses it: decoded once on the way in, encoded once on the way out.
+//!
+//! The encoder is the one of S3's signature ("`UriEncode`"): every byte but the unreserved ones
+//! becomes `%XX` in upper case, so the text that is sent is the text that is signed. The decoder
+//! refuses what cannot be encoded back: a cut or malformed escape, and bytes that are not UTF-8.
+//! Nothing here knows about segments, `.` and `..`, or repeated slashes: names are never
+//! normalised.
+
+use crate::error::{ErrorCode, S3Error};
+
+/// What a `+` in encoded text stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plus {
+    /// Itself, as in a path.
+    Literal,
+    /// A space, as in a query and in the keys of a listing with `encoding-type=url`.
+    Space,
+}
+
+/// Why encoded text could not be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PercentError {
+    /// A `%` that two hexadecimal digits do not follow.
+    #[error("a '%' must be followed by two hexadecimal digits; a literal '%' is written %25")]
+    Escape,
+    /// The decoded bytes are not text.
+    #[error("the percent-decoded bytes must be UTF-8")]
+    NotUtf8,
+}
+
+impl From<PercentError> for S3Error {
+    fn from(error: PercentError) -> Self {
+        Self::new(
+            ErrorCode::InvalidURI,
+            format!("Couldn't parse the specified URI: {error}."),
+        )
+    }
+}
+
+/// Decodes `%XX` once.
+pub fn decode(encoded: &str, plus: Plus) -> Result<String, PercentError> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match (byte, plus) {
+            (b'%', _) => {
+                let high = rest.next().and_then(hex_digit);
+                let low = rest.next().and_then(hex_digit);
+                match (high, low) {
+                    (Some(high), Some(low)) => high << 4 | low,
+                    (None, _) | (_, None) => return Err(PercentError::Escape),
+                }
+            }
+            (b'+', Plus::Space) => b' ',
+            (byte, _) => byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| PercentError::NotUtf8)
+}
+
+/// Encodes a path: every byte but `A-Za-z0-9-._~` and `/`.
+#[must_use]
+pub fn encode_path(path: &str) -> String {
+    encode(path, |byte| byte == b'/')
+}
+
+/// Encodes a query's name or value: every byte but `A-Za-z0-9-._~`.
+#[must_use]
+pub fn encode_component(text: &str) -> String {
+    encode(text, |_| false)
+}
+
+fn encode(text: &str, literal: impl Fn(u8) -> bool) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut encoded = String::with_capacity(text.len() + text.len() / 8);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || literal(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            encoded.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+    encoded
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn decodes_once_and_only_once() {
+        assert_eq!(decode("a%252Fb", Plus::Literal).as_deref(), Ok("a%2Fb"));
+        assert_eq!(decode("%2f%2F", Plus::Literal).as_deref(), Ok("//"));
+    }
+
+    #[test]
+    fn a_plus_is_a_space_in_a_query_only() {
+        assert_eq!(decode("a+b%2B", Plus::Literal).as_deref(), Ok("a+b+"));
+        assert_eq!(decode("a+b%2B", Plus::Space).as_deref(), Ok("a b+"));
+    }
+
+    #[test]
+    fn refuses_malformed_escapes_and_bytes_that_are_not_text() {
+        for cut in ["%", "%4", "a%zz", "%4g", "%-1", "%+1", "% 1"] {
+            assert_eq!(
+                decode(cut, Plus::Literal),
+                Err(PercentError::Escape),
+                "{cut}"
+            );
+        }
+        for bytes in ["%FF", "%C3", "%ED%A0%80", "%C0%AF"] {
+            assert_eq!(
+                decode(bytes, Plus::Literal),
+                Err(PercentError::NotUtf8),
+                "{bytes}"
+            );
+        }
+    }
+
+    #[test]
+    fn encodes_what_a_signature_encodes() {
+        assert_eq!(
+            encode_path("a//b/../é +~_-.:@"),
+            "a//b/../%C3%A9%20%2B~_-.%3A%40"
+        );
+        assert_eq!(encode_component("a/b=c"), "a%2Fb%3Dc");
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(text in any::<String>()) {
+            prop_assert_eq!(decode(&encode_path(&text), Plus::Literal), Ok(text.clone()));
+            prop_assert_eq!(decode(&encode_component(&text), Plus::Space), Ok(text));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A request's query, parsed and decoded once.
+//!
+//! Order and duplicates are kept, so that what is forwarded is what came. `+` is a space and
+//! `%XX` is decoded; bytes that are not UTF-8 are refused with `InvalidURI`. A name without `=`
+//! has an empty value, which is how S3 writes most sub-resources (`?acl`).
+//!
+//! The first of several values of one name counts for [`Query::get`]; callers that decide
+//! anything by a parameter refuse duplicates first ([`Query::duplicate`]), since a backend may
+//! count the last one.
+
+use crate::error::S3Error;
+use crate::percent::{self, Plus};
+
+/// The decoded parameters of a query.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+impl Query {
+    /// Parses what stands behind the `?`, exactly as on the request line.
+    pub fn parse(raw: Option<&str>) -> Result<Self, S3Error> {
+        let pairs = raw
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                Ok((
+                    percent::decode(name, Plus::Space)?,
+                    percent::decode(value, Plus::Space)?,
+                ))
+            })
+            .collect::<Result<_, S3Error>>()?;
+        Ok(Self { pairs })
+    }
+
+    /// The first value of a parameter: `None` where it is absent, empty where it has no value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs()
+            .find(|(present, _)| *present == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Whether the parameter is present, with a value or without.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// The parameters in their order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Whether there are no parameters.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// A name, compared without case, that stands there more than once.
+    #[must_use]
+    pub fn duplicate(&self) -> Option<&str> {
+        let mut names: Vec<&str> = self.pairs().map(|(name, _)| name).collect();
+        names.sort_unstable_by_key(|name| name.to_ascii_lowercase());
+        names
+            .windows(2)
+            .find(|pair| pair[0].eq_ignore_ascii_case(pair[1]))
+            .map(|pair| pair[0])
+    }
+
+    /// The first of `names` that stands there more than once, compared without case.
+    #[must_use]
+    pub fn duplicate_of<'names>(&self, names: &[&'names str]) -> Option<&'names str> {
+        names.iter().copied().find(|name| {
+            let same = |(present, _): &(&str, &str)| present.eq_ignore_ascii_case(name);
+            self.pairs().filter(same).count() > 1
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    fn query(raw: &str) -> Query {
+        Query::parse(Some(raw)).unwrap()
+    }
+
+    #[test]
+    fn tells_an_absent_parameter_from_one_without_value() {
+        let parsed = query("acl&versionId=&prefix=a%20b+c%2Bd");
+        assert_eq!(parsed.get("acl"), Some(""));
+        assert_eq!(parsed.get("versionId"), Some(""));
+        assert_eq!(parsed.get("prefix"), Some("a b c+d"));
+        assert_eq!(parsed.get("delimiter"), None);
+        assert!(parsed.contains("acl") && !parsed.contains("ACL"));
+    }
+
+    #[test]
+    fn keeps_order_and_duplicates_and_skips_empty_segments() {
+        let parsed = query("&b=2&&a=1&b=3=4&");
+        let pairs: Vec<_> = parsed.pairs().collect();
+        assert_eq!(pairs, [("b", "2"), ("a", "1"), ("b", "3=4")]);
+        assert_eq!(parsed.get("b"), Some("2"));
+    }
+
+    #[test]
+    fn no_query_and_an_empty_one_are_the_same() {
+        assert_eq!(Query::parse(None), Query::parse(Some("")));
+        assert!(query("").is_empty());
+    }
+
+    #[test]
+    fn refuses_what_is_not_text() {
+        for raw in ["a=%FF", "%FF=a", "a=%2", "%"] {
+            assert_eq!(
+                Query::parse(Some(raw)).unwrap_err().code,
+                ErrorCode::InvalidURI,
+                "{raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn finds_duplicates_whatever_their_case_or_encoding() {
+        assert_eq!(query("a=1&b=2&c=3").duplicate(), None);
+        assert!(query("a=1&b=2&%61=3").duplicate().is_some());
+        assert!(query("X-Amz-Date=1&x=2&x-amz-date=3").duplicate().is_some());
+        let parsed = query("X-Amz-Date=1&x-amz-date=3&prefix=a&prefix=b");
+        assert_eq!(
+            parsed.duplicate_of(&["X-Amz-Date", "prefix"]),
+            Some("X-Amz-Date")
+        );
+        assert_eq!(parsed.duplicate_of(&["X-Amz-Credential"]), None);
+    }
+}

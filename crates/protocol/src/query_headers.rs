@@ -1,0 +1,80 @@
+//! Headers that a presigned request carries in its query.
+//!
+//! SDKs that presign put `x-amz-*` headers into the URL (an ACL, a checksum, metadata), and S3
+//! counts them as headers. So they are put among the headers, where the rules for headers then
+//! hold for them: which are known, which go on to the backend, which end at the proxy. Reading
+//! them nowhere else keeps a parameter from meaning something that a header may not.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::error::{ErrorCode, S3Error};
+use crate::query::Query;
+
+/// Whether a query parameter stands for a header: presigning SDKs put `x-amz-*` headers there, and
+/// S3 counts them as headers. The signature's own parameters are not meant.
+#[must_use]
+pub(crate) fn is_header_parameter(name: &str) -> bool {
+    const SIGNATURE: &[&str] = &[
+        "x-amz-algorithm",
+        "x-amz-content-sha256",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-expires",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-amz-signedheaders",
+    ];
+    let name = name.to_ascii_lowercase();
+    name.starts_with("x-amz-") && !SIGNATURE.contains(&name.as_str())
+}
+
+/// Puts headers that a presigned request carries in its query among the headers. To be called after the signature was verified over the
+/// request as received, and before [`classify`](crate::operation::classify).
+///
+/// Refuses one that stands in both places, or that is not a header.
+pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
+    let invalid = |message| S3Error::new(ErrorCode::InvalidArgument, message);
+    for (parameter, value) in query.pairs().filter(|(name, _)| is_header_parameter(name)) {
+        let name = HeaderName::try_from(parameter)
+            .map_err(|_| invalid(format!("The parameter {parameter:?} names no header.")))?;
+        let value = HeaderValue::try_from(value).map_err(|_| {
+            invalid(format!(
+                "The value of the parameter {parameter:?} is no header value."
+            ))
+        })?;
+        if headers.insert(&name, value).is_some() {
+            return Err(invalid(format!(
+                "{name} stands both among the headers and in the query: send it once."
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn puts_headers_among_the_headers_and_leaves_the_signature_alone() {
+        let query = Query::parse(Some(
+            "X-Amz-Signature=1&X-Amz-Date=2&x-amz-acl=private&X-Amz-Meta-A=b+c&prefix=x",
+        ))
+        .unwrap();
+        let mut headers = HeaderMap::new();
+        promote(&mut headers, &query).unwrap();
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers["x-amz-acl"], "private");
+        assert_eq!(headers["x-amz-meta-a"], "b c");
+    }
+
+    #[test]
+    fn refuses_what_is_no_header_or_stands_in_both_places() {
+        for raw in ["x-amz-acl=a%0Ab", "x-amz-a%20b=1", "x-amz-present=1"] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-present", HeaderValue::from_static("1"));
+            let error = promote(&mut headers, &Query::parse(Some(raw)).unwrap()).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidArgument, "{raw}");
+        }
+    }
+}

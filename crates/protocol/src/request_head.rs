@@ -1,0 +1,219 @@
+//! Requests that two programs could read in two ways, refused before anything else is decided.
+//!
+//! A proxy that reads one request where its neighbour reads another can be used to smuggle a
+//! request past its checks. So heads that leave room for that get 400, and the caller closes the
+//! connection: two framings, a header twice that is decided by, two signatures, another form of
+//! target than a path. Nothing here looks at values, except where presence depends on them.
+
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, Method, Uri};
+
+use crate::error::{ErrorCode, S3Error};
+use crate::query::Query;
+
+/// Headers that must not stand there twice: the proxy decides by them, or verifies by them.
+const ONCE: &[&str] = &[
+    "authorization",
+    "content-length",
+    "content-md5",
+    "content-type",
+    "host",
+    "if-range",
+    "range",
+    "transfer-encoding",
+    "x-amz-content-sha256",
+    "x-amz-copy-source",
+    "x-amz-copy-source-range",
+    "x-amz-date",
+    "x-amz-decoded-content-length",
+    "x-amz-security-token",
+    "x-amz-trailer",
+];
+
+/// Parameters of a presigned request, of either version of the signature.
+const SIGNATURE_PARAMETERS: &[&str] = &[
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+    "X-Amz-Security-Token",
+    "X-Amz-Content-Sha256",
+    "AWSAccessKeyId",
+    "Signature",
+    "Expires",
+];
+
+/// Parameters that make a request a presigned one.
+const PRESIGNED: &[&str] = &[
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Signature",
+    "AWSAccessKeyId",
+    "Signature",
+];
+
+/// Refuses, with `InvalidRequest`, a head that could be read in more than one way.
+pub fn refuse_ambiguous(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<(), S3Error> {
+    let refuse = |message: String| Err(S3Error::new(ErrorCode::InvalidRequest, message));
+    if method == Method::CONNECT || uri.scheme().is_some() || uri.authority().is_some() {
+        return refuse(
+            "The request target must be a path: this server is no forward proxy.".into(),
+        );
+    }
+    if headers.contains_key(UPGRADE) || asks_for_upgrade(headers) {
+        return refuse("Upgrades of the connection are not supported: leave Upgrade out.".into());
+    }
+    if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
+        return refuse("Transfer-Encoding and Content-Length exclude each other: send one.".into());
+    }
+    if !headers.contains_key(HOST) {
+        return refuse("The request must have a Host header.".into());
+    }
+    if let Some(name) = ONCE
+        .iter()
+        .find(|name| headers.get_all(**name).iter().count() > 1)
+    {
+        return refuse(format!("The header {name} must stand there only once."));
+    }
+    if let Some(name) = query.duplicate_of(SIGNATURE_PARAMETERS) {
+        return refuse(format!("The parameter {name} must stand there only once."));
+    }
+    let presigned = query.pairs().any(|(name, _)| {
+        PRESIGNED
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+    });
+    if presigned && headers.contains_key(AUTHORIZATION) {
+        return refuse(
+            "Only one way to authenticate is allowed: the Authorization header or the query."
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn verdict(method: &Method, uri: &str, headers: &[(&'static str, &'static str)]) -> bool {
+        let uri: Uri = uri.parse().unwrap();
+        let query = Query::parse(uri.query()).unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        match refuse_ambiguous(method, &uri, &map, &query) {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.code, ErrorCode::InvalidRequest);
+                false
+            }
+        }
+    }
+
+    const HOST_ONLY: (&str, &str) = ("host", "localhost");
+
+    #[test]
+    fn ordinary_heads_pass() {
+        for (uri, headers) in [
+            ("/bucket/key?acl", vec![HOST_ONLY]),
+            (
+                "/b/k",
+                vec![
+                    HOST_ONLY,
+                    ("content-length", "1"),
+                    ("authorization", "AWS4"),
+                ],
+            ),
+            ("/b/k", vec![HOST_ONLY, ("transfer-encoding", "chunked")]),
+            ("/b/k?X-Amz-Signature=1&X-Amz-Date=2", vec![HOST_ONLY]),
+            (
+                "/b/k",
+                vec![
+                    HOST_ONLY,
+                    ("connection", "keep-alive"),
+                    ("x-amz-meta-a", "1"),
+                    ("x-amz-meta-a", "2"),
+                ],
+            ),
+        ] {
+            assert!(verdict(&Method::PUT, uri, &headers), "{uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn heads_with_two_readings_are_refused() {
+        for (uri, headers) in [
+            ("http://localhost/b/k", vec![HOST_ONLY]),
+            ("/b/k", vec![]),
+            ("/b/k", vec![HOST_ONLY, HOST_ONLY]),
+            (
+                "/b/k",
+                vec![HOST_ONLY, ("content-length", "1"), ("content-length", "1")],
+            ),
+            (
+                "/b/k",
+                vec![
+                    HOST_ONLY,
+                    ("content-length", "1"),
+                    ("transfer-encoding", "chunked"),
+                ],
+            ),
+            (
+                "/b/k",
+                vec![
+                    HOST_ONLY,
+                    ("transfer-encoding", "chunked"),
+                    ("transfer-encoding", "gzip"),
+                ],
+            ),
+            (
+                "/b/k",
+                vec![HOST_ONLY, ("authorization", "a"), ("authorization", "b")],
+            ),
+            (
+                "/b/k",
+                vec![HOST_ONLY, ("x-amz-date", "a"), ("x-amz-date", "b")],
+            ),
+            ("/b/k", vec![HOST_ONLY, ("upgrade", "h2c")]),
+            ("/b/k", vec![HOST_ONLY, ("connection", "close, Upgrade")]),
+            ("/b/k?X-Amz-Signature=1&x-amz-signature=2", vec![HOST_ONLY]),
+            ("/b/k?X-Amz-Date=1&X-Amz-%44ate=2", vec![HOST_ONLY]),
+            (
+                "/b/k?x-amz-signature=1",
+                vec![HOST_ONLY, ("authorization", "AWS4")],
+            ),
+            (
+                "/b/k?AWSAccessKeyId=1",
+                vec![HOST_ONLY, ("authorization", "AWS4")],
+            ),
+        ] {
+            assert!(!verdict(&Method::PUT, uri, &headers), "{uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn connect_is_refused() {
+        assert!(!verdict(&Method::CONNECT, "localhost:443", &[HOST_ONLY]));
+        assert!(!verdict(&Method::CONNECT, "/b/k", &[HOST_ONLY]));
+    }
+}
