@@ -185,6 +185,9 @@ impl ChunkDecoder {
     /// Takes the next bytes of the body. To be called again with what was not consumed, until the
     /// body ends; then [`ChunkDecoder::finish`]. After an error the answer stays that error.
     pub fn decode(&mut self, input: &[u8]) -> Result<Step, ChunkError> {
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
         let step = self.step(input);
         if let Err(error) = &step {
             self.state = State::Failed(error.clone());
