@@ -217,6 +217,13 @@ mod tests {
         }
     }
 
+    /// The trailer of AWS's example of a chunked upload.
+    #[test]
+    fn the_published_trailer_comes_out() {
+        let value = checksum(ChecksumAlgorithm::Crc32c, &vec![b'a'; 66_560]);
+        assert_eq!(value.to_base64(), "sOO8/Q==");
+    }
+
     #[test]
     fn pieces_give_the_checksum_of_the_whole() {
         let content: Vec<u8> = (0..=255_u8).cycle().take(10_000).collect();

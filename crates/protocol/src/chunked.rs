@@ -14,13 +14,15 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use aws_lc_rs::digest;
 use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 
 use crate::error::{ErrorCode, S3Error};
-use crate::sigv4::{PayloadMode, Signature, Verified, hex};
+use crate::sigv4::{PayloadMode, Verified, hex};
 
+use signatures::Signatures;
+
+mod signatures;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +32,6 @@ const LONGEST_TRAILERS: usize = 8 * 1024;
 /// Empty lines that may stand behind the end.
 const LAST_LINE_ENDS: u8 = 2;
 const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// Why an `aws-chunked` body was refused. The client is at fault, or somebody on the way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -140,16 +141,6 @@ pub struct ChunkDecoder {
     signed_trailers: Vec<u8>,
 }
 
-enum Signatures {
-    Checked {
-        chain: Box<Verified>,
-        /// What the current chunk's header claims, and its digest so far.
-        chunk: Option<(Signature, digest::Context)>,
-    },
-    Ignored,
-    Absent,
-}
-
 #[derive(Clone, Copy)]
 enum Ending {
     LastChunk,
@@ -171,14 +162,13 @@ impl ChunkDecoder {
     /// `expected_trailers` what `x-amz-trailer` announces.
     #[must_use]
     pub fn new(mode: ChunkMode, decoded_length: u64, expected_trailers: Vec<HeaderName>) -> Self {
-        let checked = |chain| Signatures::Checked { chain, chunk: None };
-        let (signatures, ending) = match mode {
-            ChunkMode::Signed(chain) => (checked(chain), Ending::LastChunk),
-            ChunkMode::SignedTrailer(chain) => (checked(chain), Ending::Trailers),
-            ChunkMode::SignedUnchecked => (Signatures::Ignored, Ending::LastChunk),
-            ChunkMode::SignedTrailerUnchecked => (Signatures::Ignored, Ending::Trailers),
-            ChunkMode::UnsignedTrailer => (Signatures::Absent, Ending::Trailers),
+        let ending = match mode {
+            ChunkMode::Signed(_) | ChunkMode::SignedUnchecked => Ending::LastChunk,
+            ChunkMode::SignedTrailer(_)
+            | ChunkMode::SignedTrailerUnchecked
+            | ChunkMode::UnsignedTrailer => Ending::Trailers,
         };
+        let signatures = Signatures::new(mode);
         Self {
             signatures,
             ending,
@@ -195,6 +185,9 @@ impl ChunkDecoder {
     /// Takes the next bytes of the body. To be called again with what was not consumed, until the
     /// body ends; then [`ChunkDecoder::finish`]. After an error the answer stays that error.
     pub fn decode(&mut self, input: &[u8]) -> Result<Step, ChunkError> {
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
         let step = self.step(input);
         if let Err(error) = &step {
             self.state = State::Failed(error.clone());
@@ -220,9 +213,7 @@ impl ChunkDecoder {
             State::Header | State::Payload { .. } | State::PayloadEnd => {
                 return Err(ChunkError::Incomplete);
             }
-            State::Trailers | State::Closing { .. } if !self.line.is_empty() => {
-                return Err(ChunkError::Incomplete);
-            }
+            State::Trailers if !self.line.is_empty() => return Err(ChunkError::Incomplete),
             State::Trailers => self.trailers_complete()?,
             State::Closing { .. } => {}
         }
@@ -253,10 +244,7 @@ impl ChunkDecoder {
     fn take_payload(&mut self, rest: &[u8], remaining: u64) -> Result<usize, ChunkError> {
         let length = usize::try_from(remaining).map_or(rest.len(), |most| most.min(rest.len()));
         let remaining = remaining - length as u64;
-        if let Signatures::Checked { chunk, .. } = &mut self.signatures {
-            let (_, context) = chunk.as_mut().expect("a chunk's header sets its digest up");
-            context.update(&rest[..length]);
-        }
+        self.signatures.update(&rest[..length]);
         if remaining == 0 {
             self.signatures.end_chunk()?;
             self.state = State::PayloadEnd;
@@ -282,7 +270,9 @@ impl ChunkDecoder {
                 ChunkError::Malformed("a chunk's header must be shorter than 1 KiB"),
             ),
         };
-        if self.line.len() + length > longest {
+        let closing = matches!(self.state, State::Closing { .. });
+        let only_line_ends = || rest[..length].iter().all(u8::is_ascii_whitespace);
+        if self.line.len() + length > longest || (closing && !only_line_ends()) {
             return Err(too_long);
         }
         self.line.extend_from_slice(&rest[..length]);
@@ -304,7 +294,7 @@ impl ChunkDecoder {
             }
             State::PayloadEnd => Err(ChunkError::Malformed("a chunk must end with CRLF")),
             State::Trailers => self.take_trailer_line(line),
-            State::Closing { line_ends } if line.trim_ascii().is_empty() && line_ends > 0 => {
+            State::Closing { line_ends } if line_ends > 0 => {
                 self.state = State::Closing {
                     line_ends: line_ends - 1,
                 };
@@ -350,8 +340,9 @@ impl ChunkDecoder {
         self.trailer_bytes += line.len();
         let line = line.trim_ascii();
         if line.is_empty() {
-            // Some clients send an empty line ahead of the trailers or of their signature.
-            if self.trailers_complete().is_ok() {
+            // Some clients send an empty line ahead of the trailers, or of their signature: where
+            // one may come, only it ends the trailers.
+            if self.signatures.are_absent() && self.trailers_complete().is_ok() {
                 self.state = CLOSING;
             }
             return Ok(());
@@ -382,20 +373,7 @@ impl ChunkDecoder {
 
     fn take_trailer_signature(&mut self, value: &[u8]) -> Result<(), ChunkError> {
         self.all_trailers_arrived()?;
-        match &mut self.signatures {
-            Signatures::Checked { chain, .. } => {
-                let signature = Signature::from_hex(value).ok_or(ChunkError::SignatureMismatch)?;
-                let digest = digest::digest(&digest::SHA256, &self.signed_trailers);
-                let digest = hex::encode(digest.as_ref());
-                if !chain.extend("AWS4-HMAC-SHA256-TRAILER", &digest, signature) {
-                    return Err(ChunkError::SignatureMismatch);
-                }
-            }
-            Signatures::Ignored => {}
-            Signatures::Absent => {
-                return Err(ChunkError::Trailer("unsigned chunks have no signature"));
-            }
-        }
+        self.signatures.end_trailers(&self.signed_trailers, value)?;
         self.state = CLOSING;
         Ok(())
     }
@@ -427,43 +405,6 @@ impl ChunkDecoder {
 const CLOSING: State = State::Closing {
     line_ends: LAST_LINE_ENDS,
 };
-
-impl Signatures {
-    fn begin_chunk(&mut self, extension: Option<&[u8]>) -> Result<(), ChunkError> {
-        const MISSING: ChunkError =
-            ChunkError::Malformed("a signed chunk's header must be size;chunk-signature=signature");
-        let claimed = extension.map(|text| text.strip_prefix(b"chunk-signature=").ok_or(MISSING));
-        match (self, claimed.transpose()?) {
-            (Self::Checked { chunk, .. }, Some(text)) => {
-                let signature = Signature::from_hex(text).ok_or(ChunkError::SignatureMismatch)?;
-                *chunk = Some((signature, digest::Context::new(&digest::SHA256)));
-                Ok(())
-            }
-            (Self::Checked { .. }, None) => Err(MISSING),
-            (Self::Ignored, _) | (Self::Absent, None) => Ok(()),
-            (Self::Absent, Some(_)) => Err(ChunkError::Malformed(
-                "an unsigned chunk's header must be its size alone",
-            )),
-        }
-    }
-
-    fn end_chunk(&mut self) -> Result<(), ChunkError> {
-        match self {
-            Self::Checked { chain, chunk } => {
-                let (signature, context) =
-                    chunk.take().expect("a chunk's header sets its digest up");
-                let digest = hex::encode(context.finish().as_ref());
-                let digests = format!("{EMPTY_SHA256}\n{digest}");
-                if chain.extend("AWS4-HMAC-SHA256-PAYLOAD", &digests, signature) {
-                    Ok(())
-                } else {
-                    Err(ChunkError::SignatureMismatch)
-                }
-            }
-            Self::Ignored | Self::Absent => Ok(()),
-        }
-    }
-}
 
 fn chunk_size(digits: &[u8]) -> Result<u64, ChunkError> {
     const SHAPE: ChunkError =

@@ -10,10 +10,8 @@
 //! [`PayloadExpectation::without_checksum`].
 
 use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use md5::{Digest as _, Md5};
 
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
@@ -21,14 +19,9 @@ use crate::chunked::Trailers;
 use crate::error::{ErrorCode, S3Error};
 use crate::sigv4::PayloadMode;
 
+mod headers;
 #[cfg(test)]
 mod tests;
-
-const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
-const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
-const SDK_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
-const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
 /// Why a body's promises cannot be read, or were not kept. The client is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,13 +128,16 @@ impl PayloadExpectation {
     /// Reads the promises of a request whose checksum headers speak of its body.
     pub fn from_headers(headers: &HeaderMap, mode: &PayloadMode) -> Result<Self, PayloadError> {
         let mut expectation = Self::without_checksum(headers, mode)?;
-        expectation.checksum = match (header_checksum(headers)?, trailer_checksum(headers, mode)?) {
+        expectation.checksum = match (
+            headers::header_checksum(headers)?,
+            headers::trailer_checksum(headers, mode)?,
+        ) {
             (Some(_), Some(_)) => return Err(PayloadError::SeveralChecksums),
             (Some((algorithm, value)), None) => ExpectedChecksum::Known(algorithm, value),
             (None, Some(algorithm)) => ExpectedChecksum::Trailer(algorithm),
             (None, None) => ExpectedChecksum::None,
         };
-        check_sdk_algorithm(headers, expectation.checksum.algorithm())?;
+        headers::check_sdk_algorithm(headers, expectation.checksum.algorithm())?;
         Ok(expectation)
     }
 
@@ -156,15 +152,15 @@ impl PayloadExpectation {
             | PayloadMode::UnsignedChunksTrailer => None,
         };
         let length = if mode.is_chunked() {
-            let decoded = length(headers, &DECODED_LENGTH)?;
+            let decoded = headers::length(headers, &headers::DECODED_LENGTH)?;
             Some(decoded.ok_or(PayloadError::MissingDecodedLength)?)
         } else {
-            length(headers, &CONTENT_LENGTH)?
+            headers::length(headers, &CONTENT_LENGTH)?
         };
         Ok(Self {
             length,
             content_sha256,
-            content_md5: content_md5(headers)?,
+            content_md5: headers::content_md5(headers)?,
             checksum: ExpectedChecksum::None,
         })
     }
@@ -307,107 +303,7 @@ fn sent_checksum(
             let Some(value) = trailers.get(&name) else {
                 return Err(PayloadError::MissingTrailer(name));
             };
-            checksum_value(name, algorithm, value).map(Some)
+            headers::checksum_value(name, algorithm, value).map(Some)
         }
-    }
-}
-
-fn checksum_value(
-    name: HeaderName,
-    algorithm: ChecksumAlgorithm,
-    value: &HeaderValue,
-) -> Result<(ChecksumAlgorithm, ChecksumValue), PayloadError> {
-    ChecksumValue::from_base64(algorithm, value.as_bytes().trim_ascii())
-        .map(|value| (algorithm, value))
-        .ok_or(PayloadError::InvalidChecksum(name, algorithm))
-}
-
-fn header_checksum(
-    headers: &HeaderMap,
-) -> Result<Option<(ChecksumAlgorithm, ChecksumValue)>, PayloadError> {
-    let mut found = None;
-    for (name, value) in headers {
-        match name.as_str().strip_prefix(CHECKSUM_PREFIX) {
-            None | Some("algorithm" | "mode" | "type") => {}
-            Some(_) => {
-                let algorithm = ChecksumAlgorithm::from_header_name(name)
-                    .ok_or_else(|| PayloadError::UnknownChecksum(name.clone()))?;
-                let checksum = checksum_value(name.clone(), algorithm, value)?;
-                if found.replace(checksum).is_some() {
-                    return Err(PayloadError::SeveralChecksums);
-                }
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn trailer_checksum(
-    headers: &HeaderMap,
-    mode: &PayloadMode,
-) -> Result<Option<ChecksumAlgorithm>, PayloadError> {
-    let mut found = None;
-    for value in headers.get_all(TRAILER) {
-        for name in value.as_bytes().split(|&byte| byte == b',') {
-            let algorithm = HeaderName::from_bytes(name.trim_ascii())
-                .ok()
-                .as_ref()
-                .and_then(ChecksumAlgorithm::from_header_name)
-                .ok_or(PayloadError::UnsupportedTrailer)?;
-            if found.replace(algorithm).is_some() {
-                return Err(PayloadError::SeveralChecksums);
-            }
-        }
-    }
-    if found.is_some() && !mode.has_trailers() {
-        return Err(PayloadError::TrailerWithoutChunks);
-    }
-    Ok(found)
-}
-
-fn check_sdk_algorithm(
-    headers: &HeaderMap,
-    sent: Option<ChecksumAlgorithm>,
-) -> Result<(), PayloadError> {
-    for value in headers.get_all(SDK_ALGORITHM) {
-        let named = value
-            .to_str()
-            .ok()
-            .and_then(|name| ChecksumAlgorithm::from_name(name.trim_ascii()))
-            .ok_or(PayloadError::InvalidSdkAlgorithm)?;
-        if sent != Some(named) {
-            return Err(PayloadError::SdkAlgorithmMismatch);
-        }
-    }
-    Ok(())
-}
-
-fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, PayloadError> {
-    let mut values = headers.get_all(CONTENT_MD5).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => STANDARD
-            .decode(value.as_bytes().trim_ascii())
-            .ok()
-            .and_then(|digest| digest.try_into().ok())
-            .map(Some)
-            .ok_or(PayloadError::InvalidContentMd5),
-        (Some(_), Some(_)) => Err(PayloadError::InvalidContentMd5),
-    }
-}
-
-fn length(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, PayloadError> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value
-            .to_str()
-            .ok()
-            // A number alone would be read with a sign too.
-            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|text| text.parse().ok())
-            .map(Some)
-            .ok_or_else(|| PayloadError::InvalidLength(name.clone())),
-        (Some(_), Some(_)) => Err(PayloadError::InvalidLength(name.clone())),
     }
 }

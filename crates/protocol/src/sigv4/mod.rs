@@ -24,6 +24,8 @@ pub(crate) mod hex;
 mod payload_mode;
 mod presigned;
 mod signing_key;
+#[cfg(test)]
+pub(crate) mod tests;
 mod timestamp;
 mod verify;
 

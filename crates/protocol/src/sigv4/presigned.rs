@@ -30,7 +30,8 @@ pub(super) struct Parameters {
     signature: Option<String>,
     security_token: Option<Zeroizing<String>>,
     content_sha256: Option<String>,
-    version_2: [bool; 2],
+    version_2_key: Option<()>,
+    version_2_signature: Option<()>,
 }
 
 impl Parameters {
@@ -53,11 +54,11 @@ impl Parameters {
                     continue;
                 }
                 b"awsaccesskeyid" => {
-                    parameters.version_2[0] = true;
+                    parameters.version_2_key = Some(());
                     continue;
                 }
                 b"signature" => {
-                    parameters.version_2[1] = true;
+                    parameters.version_2_signature = Some(());
                     continue;
                 }
                 _ => continue,
@@ -83,51 +84,30 @@ impl Parameters {
 
     /// Whether the query authenticates with Signature Version 2.
     pub(super) fn is_version_2(&self) -> bool {
-        self.version_2 == [true, true]
+        self.version_2_key.is_some() && self.version_2_signature.is_some()
     }
 
     /// Reads the request's authentication.
     pub(super) fn parse(self, headers: &HeaderMap) -> Result<SignedRequest, SigV4Error> {
-        match self.algorithm.as_deref() {
-            Some(ALGORITHM) | None => {}
-            Some("AWS4-ECDSA-P256-SHA256") => {
-                return Err(SigV4Error::UnsupportedVersion("Signature Version 4A"));
-            }
-            Some(_) => {
-                return Err(SigV4Error::QueryMalformed(
-                    "X-Amz-Algorithm must be AWS4-HMAC-SHA256",
-                ));
-            }
-        }
-        let (payload, payload_text) = payload(self.content_sha256, headers)?;
-        let (Some(_), Some(credential), Some(date), Some(expires), Some(names), Some(signature)) = (
-            self.algorithm,
-            self.credential,
-            self.date,
-            self.expires,
-            self.signed_headers,
-            self.signature,
-        ) else {
-            return Err(SigV4Error::QueryMalformed(
-                "X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date, X-Amz-Expires, \
-                 X-Amz-SignedHeaders and X-Amz-Signature are required together",
-            ));
-        };
-        let credential = Credential::parse(&credential).map_err(SigV4Error::QueryMalformed)?;
-        let timestamp = Timestamp::from_basic(&date).ok_or(SigV4Error::QueryMalformed(
-            "X-Amz-Date must be in the form YYYYMMDD'T'HHMMSS'Z'",
-        ))?;
+        check_algorithm(&required(self.algorithm)?)?;
+        let credential =
+            Credential::parse(&required(self.credential)?).map_err(SigV4Error::QueryMalformed)?;
+        let timestamp = Timestamp::from_basic(&required(self.date)?).ok_or(
+            SigV4Error::QueryMalformed("X-Amz-Date must be in the form YYYYMMDD'T'HHMMSS'Z'"),
+        )?;
         if credential.scope.date() != timestamp.date() {
             return Err(SigV4Error::QueryMalformed(
                 "the credential's date must be that of X-Amz-Date",
             ));
         }
+        let expires_seconds = expiry(&required(self.expires)?)?;
+        let names = required(self.signed_headers)?;
+        let signature = required(self.signature)?;
+        let (payload, payload_text) = payload(self.content_sha256, headers)?;
         Ok(SignedRequest {
             credential,
             timestamp,
-            validity: Validity::Presigned {
-                expires_seconds: expiry(&expires)?,
-            },
+            validity: Validity::Presigned { expires_seconds },
             signed_headers: signed_headers(&names).ok_or(SigV4Error::QueryMalformed(
                 "X-Amz-SignedHeaders must be distinct lower-case header names",
             ))?,
@@ -143,6 +123,23 @@ impl Parameters {
             payload,
             payload_text,
         })
+    }
+}
+
+fn required(parameter: Option<String>) -> Result<String, SigV4Error> {
+    parameter.ok_or(SigV4Error::QueryMalformed(
+        "X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date, X-Amz-Expires, X-Amz-SignedHeaders and \
+         X-Amz-Signature are required together",
+    ))
+}
+
+fn check_algorithm(algorithm: &str) -> Result<(), SigV4Error> {
+    match algorithm {
+        ALGORITHM => Ok(()),
+        "AWS4-ECDSA-P256-SHA256" => Err(SigV4Error::UnsupportedVersion("Signature Version 4A")),
+        _ => Err(SigV4Error::QueryMalformed(
+            "X-Amz-Algorithm must be AWS4-HMAC-SHA256",
+        )),
     }
 }
 

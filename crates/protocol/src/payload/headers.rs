@@ -1,0 +1,119 @@
+//! The headers that promise something of a body, read strictly.
+//!
+//! A promise that is made twice, or that cannot be read, refuses the request: ignoring it would let
+//! content be stored that the client meant to be checked.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::PayloadError;
+use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
+use crate::sigv4::PayloadMode;
+
+const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+pub(super) const DECODED_LENGTH: HeaderName =
+    HeaderName::from_static("x-amz-decoded-content-length");
+const SDK_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
+const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
+
+pub(super) fn checksum_value(
+    name: HeaderName,
+    algorithm: ChecksumAlgorithm,
+    value: &HeaderValue,
+) -> Result<(ChecksumAlgorithm, ChecksumValue), PayloadError> {
+    ChecksumValue::from_base64(algorithm, value.as_bytes().trim_ascii())
+        .map(|value| (algorithm, value))
+        .ok_or(PayloadError::InvalidChecksum(name, algorithm))
+}
+
+pub(super) fn header_checksum(
+    headers: &HeaderMap,
+) -> Result<Option<(ChecksumAlgorithm, ChecksumValue)>, PayloadError> {
+    let mut found = None;
+    for (name, value) in headers {
+        match name.as_str().strip_prefix(CHECKSUM_PREFIX) {
+            None | Some("algorithm" | "mode" | "type") => {}
+            Some(_) => {
+                let algorithm = ChecksumAlgorithm::from_header_name(name)
+                    .ok_or_else(|| PayloadError::UnknownChecksum(name.clone()))?;
+                let checksum = checksum_value(name.clone(), algorithm, value)?;
+                if found.replace(checksum).is_some() {
+                    return Err(PayloadError::SeveralChecksums);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn trailer_checksum(
+    headers: &HeaderMap,
+    mode: &PayloadMode,
+) -> Result<Option<ChecksumAlgorithm>, PayloadError> {
+    let mut found = None;
+    for value in headers.get_all(TRAILER) {
+        for name in value.as_bytes().split(|&byte| byte == b',') {
+            let algorithm = HeaderName::from_bytes(name.trim_ascii())
+                .ok()
+                .as_ref()
+                .and_then(ChecksumAlgorithm::from_header_name)
+                .ok_or(PayloadError::UnsupportedTrailer)?;
+            if found.replace(algorithm).is_some() {
+                return Err(PayloadError::SeveralChecksums);
+            }
+        }
+    }
+    if found.is_some() && !mode.has_trailers() {
+        return Err(PayloadError::TrailerWithoutChunks);
+    }
+    Ok(found)
+}
+
+pub(super) fn check_sdk_algorithm(
+    headers: &HeaderMap,
+    sent: Option<ChecksumAlgorithm>,
+) -> Result<(), PayloadError> {
+    for value in headers.get_all(SDK_ALGORITHM) {
+        let named = value
+            .to_str()
+            .ok()
+            .and_then(|name| ChecksumAlgorithm::from_name(name.trim_ascii()))
+            .ok_or(PayloadError::InvalidSdkAlgorithm)?;
+        if sent != Some(named) {
+            return Err(PayloadError::SdkAlgorithmMismatch);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, PayloadError> {
+    let mut values = headers.get_all(CONTENT_MD5).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => STANDARD
+            .decode(value.as_bytes().trim_ascii())
+            .ok()
+            .and_then(|digest| digest.try_into().ok())
+            .map(Some)
+            .ok_or(PayloadError::InvalidContentMd5),
+        (Some(_), Some(_)) => Err(PayloadError::InvalidContentMd5),
+    }
+}
+
+pub(super) fn length(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, PayloadError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value
+            .to_str()
+            .ok()
+            // A number alone would be read with a sign too.
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|text| text.parse().ok())
+            .map(Some)
+            .ok_or_else(|| PayloadError::InvalidLength(name.clone())),
+        (Some(_), Some(_)) => Err(PayloadError::InvalidLength(name.clone())),
+    }
+}
