@@ -1,0 +1,395 @@
+//! A document as a tree of byte spans.
+//!
+//! The tree refers to the bytes it was read from and copies none of them. Names are compared
+//! without their namespace prefix. Text is unescaped when it is asked for. [`splice`] writes the
+//! bytes again with some spans exchanged, so whatever is not touched stays as it was.
+//!
+//! Bounded in depth; the caller bounds the length. Document type declarations, processing
+//! instructions and entities other than XML's own five are refused, so no text is longer than its
+//! source.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use quick_xml::Reader;
+use quick_xml::escape::unescape;
+use quick_xml::events::Event;
+
+/// No document of S3 nests deeper.
+const MAXIMUM_DEPTH: usize = 16;
+
+/// Why bytes are not a document that is understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum XmlError {
+    /// Not UTF-8.
+    #[error("the document must be UTF-8")]
+    NotUtf8,
+    /// Not well-formed.
+    #[error("the document must be well-formed XML: {0}")]
+    Syntax(String),
+    /// A document type declaration or a processing instruction.
+    #[error("the document must have no document type declaration and no processing instruction")]
+    Declaration,
+    /// Nested too deeply.
+    #[error("the document's elements must not nest deeper than 16")]
+    Depth,
+    /// Well-formed, but not the document that was expected here.
+    #[error("{0}")]
+    Schema(Cow<'static, str>),
+}
+
+impl XmlError {
+    pub(super) fn schema(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Schema(message.into())
+    }
+}
+
+/// One element and what is inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Element {
+    name: Range<usize>,
+    /// The whole element, tags included.
+    pub(super) outer: Range<usize>,
+    /// What stands between the tags; empty, at the element's end, for `<a/>`.
+    pub(super) inner: Range<usize>,
+    pub(super) children: Vec<Element>,
+    /// `<a/>` has no inside to put anything into.
+    is_empty_tag: bool,
+}
+
+/// The root of a document together with its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Document<'text> {
+    pub(super) text: &'text str,
+    pub(super) root: Element,
+}
+
+/// One exchange for [`splice`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Edit {
+    pub(super) span: Range<usize>,
+    pub(super) with: String,
+}
+
+impl<'text> Document<'text> {
+    pub(super) fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
+        // A byte order mark is no part of the document, and would shift the reader's positions.
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+        let root = read_tree(text)?;
+        Ok(Self { text, root })
+    }
+
+    /// The root's name without namespace prefix.
+    pub(super) fn root_name(&self) -> &'text str {
+        self.name(&self.root)
+    }
+
+    pub(super) fn name(&self, element: &Element) -> &'text str {
+        let name = &self.text[element.name.clone()];
+        name.rsplit_once(':').map_or(name, |(_, local)| local)
+    }
+
+    /// The children of one name.
+    pub(super) fn children<'tree>(
+        &'tree self,
+        element: &'tree Element,
+        name: &'tree str,
+    ) -> impl Iterator<Item = &'tree Element> {
+        element
+            .children
+            .iter()
+            .filter(move |child| self.name(child) == name)
+    }
+
+    /// The first child of a name.
+    pub(super) fn child<'tree>(
+        &'tree self,
+        element: &'tree Element,
+        name: &'tree str,
+    ) -> Option<&'tree Element> {
+        self.children(element, name).next()
+    }
+
+    /// The text of an element, unescaped and untrimmed, without that of its children.
+    pub(super) fn text(&self, element: &Element) -> Result<Cow<'text, str>, XmlError> {
+        let raw = &self.text[element.inner.clone()];
+        if !raw.contains('<') {
+            return unescape(raw).map_err(|error| XmlError::Syntax(error.to_string()));
+        }
+        let mut text = String::new();
+        let mut depth = 0_usize;
+        let mut reader = Reader::from_str(raw);
+        loop {
+            match reader.read_event().map_err(|error| syntax(&error))? {
+                Event::Start(_) => depth += 1,
+                Event::End(_) => depth = depth.saturating_sub(1),
+                Event::Text(part) if depth == 0 => text.push_str(utf8(&part)?),
+                Event::CData(part) if depth == 0 => text.push_str(utf8(&part)?),
+                Event::GeneralRef(part) if depth == 0 => {
+                    let reference = format!("&{};", utf8(&part)?);
+                    let resolved = unescape(&reference);
+                    text.push_str(&resolved.map_err(|error| XmlError::Syntax(error.to_string()))?);
+                }
+                Event::Eof => return Ok(Cow::Owned(text)),
+                Event::Text(_)
+                | Event::CData(_)
+                | Event::GeneralRef(_)
+                | Event::Empty(_)
+                | Event::Comment(_)
+                | Event::Decl(_)
+                | Event::PI(_)
+                | Event::DocType(_) => {}
+            }
+        }
+    }
+
+    /// The text of the first child of a name; `None` where there is no such child.
+    pub(super) fn child_text(
+        &self,
+        element: &Element,
+        name: &str,
+    ) -> Result<Option<Cow<'text, str>>, XmlError> {
+        self.child(element, name)
+            .map(|child| self.text(child))
+            .transpose()
+    }
+
+    /// An exchange of an element's content for text; the tags stay.
+    pub(super) fn replace_text(&self, element: &Element, text: &str) -> Edit {
+        let with = super::escape::escape(text).into_owned();
+        if element.is_empty_tag {
+            let name = &self.text[element.name.clone()];
+            return Edit {
+                span: element.outer.clone(),
+                with: format!("<{name}>{with}</{name}>"),
+            };
+        }
+        Edit {
+            span: element.inner.clone(),
+            with,
+        }
+    }
+
+    /// An exchange that puts markup behind everything else inside an element.
+    pub(super) fn append_inside(&self, element: &Element, markup: &str) -> Edit {
+        if element.is_empty_tag {
+            let tag = &self.text[element.outer.clone()];
+            let open = tag
+                .strip_suffix("/>")
+                .expect("an empty tag ends so")
+                .trim_end();
+            let name = &self.text[element.name.clone()];
+            return Edit {
+                span: element.outer.clone(),
+                with: format!("{open}>{markup}</{name}>"),
+            };
+        }
+        Edit {
+            span: element.inner.end..element.inner.end,
+            with: markup.to_owned(),
+        }
+    }
+}
+
+impl Edit {
+    /// Takes an element out.
+    pub(super) fn remove(element: &Element) -> Self {
+        Self {
+            span: element.outer.clone(),
+            with: String::new(),
+        }
+    }
+}
+
+/// The text with spans exchanged. Spans must not overlap.
+pub(super) fn splice(text: &str, mut edits: Vec<Edit>) -> String {
+    edits.sort_by_key(|edit| edit.span.start);
+    let mut spliced = String::with_capacity(text.len());
+    let mut at = 0;
+    for edit in edits {
+        spliced.push_str(&text[at..edit.span.start]);
+        spliced.push_str(&edit.with);
+        at = edit.span.end;
+    }
+    spliced.push_str(&text[at..]);
+    spliced
+}
+
+fn read_tree(text: &str) -> Result<Element, XmlError> {
+    let mut reader = Reader::from_str(text);
+    let mut open: Vec<Element> = Vec::new();
+    let mut root = None;
+    loop {
+        let start = position(&reader);
+        let event = reader.read_event().map_err(|error| syntax(&error))?;
+        let end = position(&reader);
+        let closed = match event {
+            Event::Start(tag) => {
+                if root.is_some() {
+                    return Err(outside());
+                }
+                if open.len() == MAXIMUM_DEPTH {
+                    return Err(XmlError::Depth);
+                }
+                open.push(element(start, tag.name().as_ref().len(), end, false));
+                continue;
+            }
+            Event::Empty(tag) => element(start, tag.name().as_ref().len(), end, true),
+            Event::End(_) => {
+                let mut element = open.pop().ok_or_else(outside)?;
+                element.inner.end = start;
+                element.outer.end = end;
+                element
+            }
+            Event::Text(part) if open.is_empty() && !part.iter().all(u8::is_ascii_whitespace) => {
+                return Err(outside());
+            }
+            Event::CData(_) | Event::GeneralRef(_) if open.is_empty() => return Err(outside()),
+            Event::DocType(_) | Event::PI(_) => return Err(XmlError::Declaration),
+            Event::Text(_)
+            | Event::CData(_)
+            | Event::GeneralRef(_)
+            | Event::Comment(_)
+            | Event::Decl(_) => continue,
+            Event::Eof => break,
+        };
+        match open.last_mut() {
+            Some(parent) => parent.children.push(closed),
+            None if root.is_some() => return Err(outside()),
+            None => root = Some(closed),
+        }
+    }
+    match root {
+        Some(root) if open.is_empty() => Ok(root),
+        Some(_) | None => Err(XmlError::Syntax(
+            "an element is not closed, or there is none".into(),
+        )),
+    }
+}
+
+fn element(start: usize, name_length: usize, end: usize, is_empty_tag: bool) -> Element {
+    Element {
+        name: start + 1..start + 1 + name_length,
+        outer: start..end,
+        inner: end..end,
+        children: Vec::new(),
+        is_empty_tag,
+    }
+}
+
+fn position(reader: &Reader<&[u8]>) -> usize {
+    usize::try_from(reader.buffer_position()).expect("positions are inside the text")
+}
+
+fn syntax(error: &quick_xml::Error) -> XmlError {
+    XmlError::Syntax(error.to_string())
+}
+
+fn outside() -> XmlError {
+    XmlError::Syntax("there must be one root element and no text outside it".into())
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
+    std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_of(markup: &str) -> Result<String, XmlError> {
+        let document = Document::parse(markup.as_bytes())?;
+        document.text(&document.root).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn reads_text_however_it_is_written() {
+        for (markup, text) in [
+            ("<a>x</a>", "x"),
+            ("<a> x\n</a>", " x\n"),
+            ("<a/>", ""),
+            ("<a></a>", ""),
+            ("<a>&lt;&amp;&#65;&#x1;</a>", "<&A\u{1}"),
+            ("<a>x<![CDATA[<&amp;]]>y</a>", "x<&amp;y"),
+            ("<a>x<!-- & -->&gt;</a>", "x>"),
+            ("<a>x<b>no</b>y</a>", "xy"),
+            (
+                "\u{FEFF}<?xml version=\"1.0\"?>\n<n:a xmlns:n='u'>x</n:a>\n",
+                "x",
+            ),
+        ] {
+            assert_eq!(text_of(markup).as_deref(), Ok(text), "{markup}");
+        }
+    }
+
+    #[test]
+    fn refuses_declarations_and_foreign_entities() {
+        assert_eq!(text_of("<!DOCTYPE a><a/>"), Err(XmlError::Declaration));
+        assert_eq!(text_of("<?php x?><a/>"), Err(XmlError::Declaration));
+        assert_eq!(
+            text_of("<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>"),
+            Err(XmlError::Declaration)
+        );
+        assert!(matches!(text_of("<a>&e;</a>"), Err(XmlError::Syntax(_))));
+        assert!(matches!(
+            text_of("<a>x<!-- -->&e;</a>"),
+            Err(XmlError::Syntax(_))
+        ));
+    }
+
+    #[test]
+    fn refuses_what_is_not_one_document() {
+        for markup in [
+            "",
+            " ",
+            "x",
+            "<a>",
+            "<a></b>",
+            "</a>",
+            "<a/><b/>",
+            "<a/>x",
+            "x<a/>",
+            "<a></a><b></b>",
+            "&lt;<a/>",
+            "<a",
+        ] {
+            assert!(
+                matches!(text_of(markup), Err(XmlError::Syntax(_))),
+                "{markup}"
+            );
+        }
+        let result = Document::parse(b"<a>\xff</a>");
+        assert_eq!(result, Err(XmlError::NotUtf8));
+    }
+
+    #[test]
+    fn refuses_deep_nesting() {
+        let nested = |depth: usize| "<a>".repeat(depth) + &"</a>".repeat(depth);
+        assert!(Document::parse(nested(16).as_bytes()).is_ok());
+        assert_eq!(Document::parse(nested(17).as_bytes()), Err(XmlError::Depth));
+    }
+
+    #[test]
+    fn splices_spans_and_leaves_the_rest() {
+        let markup = "<r  x='1'><a>1</a> <b/> <n:c /><!-- z --></r>";
+        let document = Document::parse(markup.as_bytes()).unwrap();
+        let [a, b, c] = document.root.children.as_slice() else {
+            panic!("there are three children");
+        };
+        assert_eq!(document.name(c), "c");
+        let edits = vec![
+            document.append_inside(&document.root, "<d/>"),
+            document.replace_text(a, "<2>"),
+            document.replace_text(b, "3"),
+            Edit::remove(c),
+        ];
+        assert_eq!(
+            splice(document.text, edits),
+            "<r  x='1'><a>&lt;2&gt;</a> <b>3</b> <!-- z --><d/></r>"
+        );
+        let empty = Document::parse(b"<r x='1' />").unwrap();
+        let edit = empty.append_inside(&empty.root, "<d/>");
+        assert_eq!(splice(empty.text, vec![edit]), "<r x='1'><d/></r>");
+    }
+}
