@@ -69,6 +69,20 @@ pub fn classify(
     Ok(row.operation)
 }
 
+/// The parameters that go on to the backend: all but the signature's, those that stand for headers,
+/// and the name that SDKs add. Of a request that [`classify`] let pass.
+pub fn forwarded_parameters(query: &Query) -> impl Iterator<Item = (&str, &str)> {
+    query
+        .pairs()
+        .filter(|(name, _)| !is_common(name) && !query_headers::is_header_parameter(name))
+}
+
+fn is_common(name: &str) -> bool {
+    COMMON_PARAMETERS
+        .iter()
+        .any(|common| common.eq_ignore_ascii_case(name))
+}
+
 fn refuse_method_override(headers: &HeaderMap) -> Result<(), S3Error> {
     match METHOD_OVERRIDES
         .iter()
@@ -145,9 +159,7 @@ fn refuse_unknown_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
     let known = |name: &str| {
         name == row.sub_resource
             || row.parameters.contains(&name)
-            || COMMON_PARAMETERS
-                .iter()
-                .any(|common| common.eq_ignore_ascii_case(name))
+            || is_common(name)
             || query_headers::is_header_parameter(name)
     };
     match query.pairs().find(|(name, _)| !known(name)) {

@@ -180,6 +180,10 @@ mod tests {
             is_error(b"<CopyObjectResult><Error/></CopyObjectResult>"),
             Ok(false)
         );
+        // Servers that keep a connection alive with white space send it before or behind the
+        // declaration.
+        let kept_alive = b"  \n<?xml version='1.0'?>\n \n<Error><Code>x</Code></Error>";
+        assert_eq!(is_error(kept_alive), Ok(true));
         assert!(is_error(b"   ").is_err());
     }
 }
