@@ -146,7 +146,6 @@ const ENDS_HERE: Names = &[
     "x-amz-mp-object-size",
     "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
-    "x-amz-te",
     "x-amz-trailer",
     "x-amz-user-agent",
 ];

@@ -1,4 +1,9 @@
 //! Which operation a request is, and whether every parameter and header of it is known.
+//!
+//! In this order, each step refusing what the next must not see: another method asked for in a
+//! header, a parameter that stands there twice, two sub-resources, a line of the table that does
+//! not exist, a parameter that is not on the line, a header that the line does not know. CORS
+//! preflights have no query of their own and leave the order after the first step.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};

@@ -1,4 +1,8 @@
 //! ListBuckets, filtered by name.
+//!
+//! A client sees the buckets that its grants name, in the backend's order and with everything the
+//! backend says about them. The continuation token stays, so that a page may have fewer buckets
+//! than its limit, or none, and still not be the last.
 
 use super::document::{Document, Edit, XmlError, splice};
 

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use super::document::{Document, Element, XmlError, splice};
 use super::escape::escape;
-use crate::error::{ErrorCode, S3Error};
+use crate::error::S3Error;
 use crate::name::ObjectKey;
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
@@ -153,13 +153,7 @@ fn unknown(name: &str) -> S3Error {
     reason = "used as a function in map_err"
 )]
 fn malformed(error: XmlError) -> S3Error {
-    S3Error::new(
-        ErrorCode::MalformedXML,
-        format!(
-            "The XML you provided was not well-formed or did not validate against our published \
-             schema: {error}."
-        ),
-    )
+    error.in_request()
 }
 
 fn push(markup: &mut String, name: &str, text: Option<&str>) {

@@ -15,6 +15,8 @@ use quick_xml::Reader;
 use quick_xml::escape::unescape;
 use quick_xml::events::Event;
 
+use crate::error::{ErrorCode, S3Error};
+
 /// No document of S3 nests deeper.
 const MAXIMUM_DEPTH: usize = 16;
 
@@ -39,6 +41,19 @@ pub enum XmlError {
 }
 
 impl XmlError {
+    /// The answer to a client whose request held the document. Not for a backend's documents,
+    /// which are no fault of the client.
+    #[must_use]
+    pub fn in_request(&self) -> S3Error {
+        S3Error::new(
+            ErrorCode::MalformedXML,
+            format!(
+                "The XML you provided was not well-formed or did not validate against our \
+                 published schema: {self}."
+            ),
+        )
+    }
+
     pub(super) fn schema(message: impl Into<Cow<'static, str>>) -> Self {
         Self::Schema(message.into())
     }
@@ -295,101 +310,4 @@ fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text_of(markup: &str) -> Result<String, XmlError> {
-        let document = Document::parse(markup.as_bytes())?;
-        document.text(&document.root).map(Cow::into_owned)
-    }
-
-    #[test]
-    fn reads_text_however_it_is_written() {
-        for (markup, text) in [
-            ("<a>x</a>", "x"),
-            ("<a> x\n</a>", " x\n"),
-            ("<a/>", ""),
-            ("<a></a>", ""),
-            ("<a>&lt;&amp;&#65;&#x1;</a>", "<&A\u{1}"),
-            ("<a>x<![CDATA[<&amp;]]>y</a>", "x<&amp;y"),
-            ("<a>x<!-- & -->&gt;</a>", "x>"),
-            ("<a>x<b>no</b>y</a>", "xy"),
-            (
-                "\u{FEFF}<?xml version=\"1.0\"?>\n<n:a xmlns:n='u'>x</n:a>\n",
-                "x",
-            ),
-        ] {
-            assert_eq!(text_of(markup).as_deref(), Ok(text), "{markup}");
-        }
-    }
-
-    #[test]
-    fn refuses_declarations_and_foreign_entities() {
-        assert_eq!(text_of("<!DOCTYPE a><a/>"), Err(XmlError::Declaration));
-        assert_eq!(text_of("<?php x?><a/>"), Err(XmlError::Declaration));
-        assert_eq!(
-            text_of("<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>"),
-            Err(XmlError::Declaration)
-        );
-        assert!(matches!(text_of("<a>&e;</a>"), Err(XmlError::Syntax(_))));
-        assert!(matches!(
-            text_of("<a>x<!-- -->&e;</a>"),
-            Err(XmlError::Syntax(_))
-        ));
-    }
-
-    #[test]
-    fn refuses_what_is_not_one_document() {
-        for markup in [
-            "",
-            " ",
-            "x",
-            "<a>",
-            "<a></b>",
-            "</a>",
-            "<a/><b/>",
-            "<a/>x",
-            "x<a/>",
-            "<a></a><b></b>",
-            "&lt;<a/>",
-            "<a",
-        ] {
-            assert!(
-                matches!(text_of(markup), Err(XmlError::Syntax(_))),
-                "{markup}"
-            );
-        }
-        let result = Document::parse(b"<a>\xff</a>");
-        assert_eq!(result, Err(XmlError::NotUtf8));
-    }
-
-    #[test]
-    fn refuses_deep_nesting() {
-        let nested = |depth: usize| "<a>".repeat(depth) + &"</a>".repeat(depth);
-        assert!(Document::parse(nested(16).as_bytes()).is_ok());
-        assert_eq!(Document::parse(nested(17).as_bytes()), Err(XmlError::Depth));
-    }
-
-    #[test]
-    fn splices_spans_and_leaves_the_rest() {
-        let markup = "<r  x='1'><a>1</a> <b/> <n:c /><!-- z --></r>";
-        let document = Document::parse(markup.as_bytes()).unwrap();
-        let [a, b, c] = document.root.children.as_slice() else {
-            panic!("there are three children");
-        };
-        assert_eq!(document.name(c), "c");
-        let edits = vec![
-            document.append_inside(&document.root, "<d/>"),
-            document.replace_text(a, "<2>"),
-            document.replace_text(b, "3"),
-            Edit::remove(c),
-        ];
-        assert_eq!(
-            splice(document.text, edits),
-            "<r  x='1'><a>&lt;2&gt;</a> <b>3</b> <!-- z --><d/></r>"
-        );
-        let empty = Document::parse(b"<r x='1' />").unwrap();
-        let edit = empty.append_inside(&empty.root, "<d/>");
-        assert_eq!(splice(empty.text, vec![edit]), "<r x='1'><d/></r>");
-    }
-}
+mod tests;

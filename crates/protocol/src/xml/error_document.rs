@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use super::document::{Document, XmlError};
 use super::escape::escape_for_strict_readers;
+use crate::error::S3Error;
 
 /// What an error document says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +90,18 @@ impl ErrorDocument {
     }
 }
 
+impl From<&S3Error> for ErrorDocument {
+    fn from(error: &S3Error) -> Self {
+        Self {
+            code: error.code.as_str().to_owned(),
+            message: error.message.clone().into_owned(),
+            resource: None,
+            request_id: None,
+            details: Vec::new(),
+        }
+    }
+}
+
 fn is_removed(name: &str) -> bool {
     REMOVED.contains(&name) || name.starts_with("Token")
 }
@@ -125,6 +138,7 @@ pub fn is_error(bytes: &[u8]) -> Result<bool, XmlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorCode;
 
     #[test]
     fn a_backends_error_passes_without_what_it_says_about_the_proxys_request() {
@@ -148,15 +162,13 @@ mod tests {
 
     #[test]
     fn whatever_a_client_sent_the_document_reads_back() {
-        let error = ErrorDocument {
-            code: "NoSuchKey".into(),
-            message: "<&>\"'".into(),
-            resource: Some("/b/\u{1}\r\n</Error>".into()),
-            request_id: None,
-            details: Vec::new(),
-        };
+        let mut error = ErrorDocument::from(&S3Error::new(ErrorCode::NoSuchKey, "<&>\"'"));
+        error.resource = Some("/b/\u{1}\r\n</Error>".into());
         let parsed = ErrorDocument::parse(error_document(&error).as_bytes()).unwrap();
-        assert_eq!(parsed.message, error.message);
+        assert_eq!(
+            (parsed.code.as_str(), parsed.message.as_str()),
+            ("NoSuchKey", "<&>\"'")
+        );
         assert_eq!(parsed.resource.as_deref(), Some("/b/\u{FFFD}\r\n</Error>"));
     }
 

@@ -1,4 +1,8 @@
 //! Text on its way into XML.
+//!
+//! Two ways, because XML 1.0 cannot name most control characters and keys may hold them: exactly,
+//! as S3 writes keys, for readers that go beyond the standard; or replaced, for error documents,
+//! which have to be readable whatever a client sent. Neither ever lets text become markup.
 
 use std::borrow::Cow;
 use std::fmt::Write;

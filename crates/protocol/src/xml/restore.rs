@@ -1,4 +1,8 @@
-//! RestoreObject's body: whether it asks for a SELECT, which cannot work on sealed data.
+//! RestoreObject's body: whether it asks for a SELECT.
+//!
+//! Restoring brings a sealed object back as it is, which works. A SELECT would run a query over
+//! what it takes for the content and write the answer, unsealed, to another bucket. The body is
+//! only looked at here, and goes on as it came.
 
 use super::document::{Document, Element, XmlError};
 

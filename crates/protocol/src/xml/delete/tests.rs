@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::ErrorCode;
 
 fn refusal(markup: &str) -> ErrorCode {
     DeleteRequest::parse(markup.as_bytes()).unwrap_err().code
