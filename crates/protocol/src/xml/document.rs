@@ -1,8 +1,8 @@
 //! A document as a tree of byte spans.
 //!
 //! The tree refers to the bytes it was read from and copies none of them. Names are compared
-//! without their namespace prefix. Text is unescaped when it is asked for. [`splice`] writes the
-//! bytes again with some spans exchanged, so whatever is not touched stays as it was.
+//! without their namespace prefix. Text is unescaped when it is asked for. Writing means to
+//! exchange some spans, so whatever is not touched stays as it was.
 //!
 //! Bounded in depth; the caller bounds the length. Document type declarations, processing
 //! instructions and entities other than XML's own five are refused, so no text is longer than its
@@ -19,6 +19,8 @@ use crate::error::{ErrorCode, S3Error};
 
 /// No document of S3 nests deeper.
 const MAXIMUM_DEPTH: usize = 16;
+
+const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
 /// Why bytes are not a document that is understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +92,10 @@ impl<'text> Document<'text> {
     pub(super) fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
         let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
         // A byte order mark is no part of the document, and would shift the reader's positions.
-        let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        if text.starts_with(BYTE_ORDER_MARK) {
+            return Err(outside());
+        }
         let root = read_tree(text)?;
         Ok(Self { text, root })
     }
@@ -133,6 +138,10 @@ impl<'text> Document<'text> {
             return unescape(raw).map_err(|error| XmlError::Syntax(error.to_string()));
         }
         let mut text = String::new();
+        // The reader would take it for the start of a document, and drop it.
+        if raw.starts_with(BYTE_ORDER_MARK) {
+            text.push(BYTE_ORDER_MARK);
+        }
         let mut depth = 0_usize;
         let mut reader = Reader::from_str(raw);
         loop {
@@ -233,53 +242,77 @@ pub(super) fn splice(text: &str, mut edits: Vec<Edit>) -> String {
 
 fn read_tree(text: &str) -> Result<Element, XmlError> {
     let mut reader = Reader::from_str(text);
-    let mut open: Vec<Element> = Vec::new();
-    let mut root = None;
+    let mut tree = Tree::default();
     loop {
         let start = position(&reader);
         let event = reader.read_event().map_err(|error| syntax(&error))?;
         let end = position(&reader);
-        let closed = match event {
+        match event {
             Event::Start(tag) => {
-                if root.is_some() {
-                    return Err(outside());
-                }
-                if open.len() == MAXIMUM_DEPTH {
-                    return Err(XmlError::Depth);
-                }
-                open.push(element(start, tag.name().as_ref().len(), end, false));
-                continue;
+                tree.open(element(start, tag.name().as_ref().len(), end, false))?;
             }
-            Event::Empty(tag) => element(start, tag.name().as_ref().len(), end, true),
-            Event::End(_) => {
-                let mut element = open.pop().ok_or_else(outside)?;
-                element.inner.end = start;
-                element.outer.end = end;
-                element
+            Event::Empty(tag) => {
+                tree.attach(element(start, tag.name().as_ref().len(), end, true))?;
             }
-            Event::Text(part) if open.is_empty() && !part.iter().all(u8::is_ascii_whitespace) => {
-                return Err(outside());
-            }
-            Event::CData(_) | Event::GeneralRef(_) if open.is_empty() => return Err(outside()),
+            Event::End(_) => tree.close(start, end)?,
+            Event::Text(text) if text.iter().all(u8::is_ascii_whitespace) => {}
+            Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => tree.require_open()?,
             Event::DocType(_) | Event::PI(_) => return Err(XmlError::Declaration),
-            Event::Text(_)
-            | Event::CData(_)
-            | Event::GeneralRef(_)
-            | Event::Comment(_)
-            | Event::Decl(_) => continue,
-            Event::Eof => break,
-        };
-        match open.last_mut() {
-            Some(parent) => parent.children.push(closed),
-            None if root.is_some() => return Err(outside()),
-            None => root = Some(closed),
+            Event::Comment(_) | Event::Decl(_) => {}
+            Event::Eof => return tree.finish(),
         }
     }
-    match root {
-        Some(root) if open.is_empty() => Ok(root),
-        Some(_) | None => Err(XmlError::Syntax(
-            "an element is not closed, or there is none".into(),
-        )),
+}
+
+/// The elements read so far.
+#[derive(Default)]
+struct Tree {
+    open: Vec<Element>,
+    root: Option<Element>,
+}
+
+impl Tree {
+    fn open(&mut self, element: Element) -> Result<(), XmlError> {
+        if self.root.is_some() {
+            return Err(outside());
+        }
+        if self.open.len() == MAXIMUM_DEPTH {
+            return Err(XmlError::Depth);
+        }
+        self.open.push(element);
+        Ok(())
+    }
+
+    fn close(&mut self, start: usize, end: usize) -> Result<(), XmlError> {
+        let mut element = self.open.pop().ok_or_else(outside)?;
+        element.inner.end = start;
+        element.outer.end = end;
+        self.attach(element)
+    }
+
+    fn attach(&mut self, closed: Element) -> Result<(), XmlError> {
+        match (self.open.last_mut(), &self.root) {
+            (Some(parent), _) => parent.children.push(closed),
+            (None, Some(_)) => return Err(outside()),
+            (None, None) => self.root = Some(closed),
+        }
+        Ok(())
+    }
+
+    fn require_open(&self) -> Result<(), XmlError> {
+        if self.open.is_empty() {
+            return Err(outside());
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Element, XmlError> {
+        match self.root {
+            Some(root) if self.open.is_empty() => Ok(root),
+            Some(_) | None => Err(XmlError::Syntax(
+                "an element is not closed, or there is none".into(),
+            )),
+        }
     }
 }
 

@@ -18,6 +18,8 @@ fn reads_text_however_it_is_written() {
         ("<a>x<![CDATA[<&amp;]]>y</a>", "x<&amp;y"),
         ("<a>x<!-- & -->&gt;</a>", "x>"),
         ("<a>x<b>no</b>y</a>", "xy"),
+        ("<a>\u{FEFF}x<!-- --></a>", "\u{FEFF}x"),
+        ("<a>\u{FEFF}x</a>", "\u{FEFF}x"),
         (
             "\u{FEFF}<?xml version=\"1.0\"?>\n<n:a xmlns:n='u'>x</n:a>\n",
             "x",
@@ -56,6 +58,7 @@ fn refuses_what_is_not_one_document() {
         "x<a/>",
         "<a></a><b></b>",
         "&lt;<a/>",
+        "\u{FEFF}\u{FEFF}<a/>",
         "<a",
     ] {
         assert!(
