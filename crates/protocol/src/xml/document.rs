@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 
 use crate::error::{ErrorCode, S3Error};
 
@@ -70,8 +70,16 @@ pub(super) struct Element {
     /// What stands between the tags; empty, at the element's end, for `<a/>`.
     pub(super) inner: Range<usize>,
     pub(super) children: Vec<Element>,
-    /// `<a/>` has no inside to put anything into.
-    is_empty_tag: bool,
+    form: TagForm,
+}
+
+/// How an element is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TagForm {
+    /// `<a></a>`
+    Pair,
+    /// `<a/>`, which has no inside to put anything into.
+    Empty,
 }
 
 /// The root of a document together with its text.
@@ -182,7 +190,7 @@ impl<'text> Document<'text> {
     /// An exchange of an element's content for text; the tags stay.
     pub(super) fn replace_text(&self, element: &Element, text: &str) -> Edit {
         let with = super::escape::escape(text).into_owned();
-        if element.is_empty_tag {
+        if element.form == TagForm::Empty {
             let name = &self.text[element.name.clone()];
             return Edit {
                 span: element.outer.clone(),
@@ -197,7 +205,7 @@ impl<'text> Document<'text> {
 
     /// An exchange that puts markup behind everything else inside an element.
     pub(super) fn append_inside(&self, element: &Element, markup: &str) -> Edit {
-        if element.is_empty_tag {
+        if element.form == TagForm::Empty {
             let tag = &self.text[element.outer.clone()];
             let open = tag
                 .strip_suffix("/>")
@@ -249,10 +257,10 @@ fn read_tree(text: &str) -> Result<Element, XmlError> {
         let end = position(&reader);
         match event {
             Event::Start(tag) => {
-                tree.open(element(start, tag.name().as_ref().len(), end, false))?;
+                tree.open(element(&tag, start..end, TagForm::Pair)?)?;
             }
             Event::Empty(tag) => {
-                tree.attach(element(start, tag.name().as_ref().len(), end, true))?;
+                tree.attach(element(&tag, start..end, TagForm::Empty)?)?;
             }
             Event::End(_) => tree.close(start, end)?,
             Event::Text(text) if text.iter().all(u8::is_ascii_whitespace) => {}
@@ -316,14 +324,23 @@ impl Tree {
     }
 }
 
-fn element(start: usize, name_length: usize, end: usize, is_empty_tag: bool) -> Element {
-    Element {
-        name: start + 1..start + 1 + name_length,
-        outer: start..end,
-        inner: end..end,
-        children: Vec::new(),
-        is_empty_tag,
+/// An element from its first tag. The reader takes anything for a name, which a name written again
+/// would not be.
+fn element(tag: &BytesStart<'_>, span: Range<usize>, form: TagForm) -> Result<Element, XmlError> {
+    let name = tag.name();
+    let is_name_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:".contains(byte) || !byte.is_ascii();
+    if name.as_ref().is_empty() || !name.as_ref().iter().all(is_name_byte) {
+        return Err(XmlError::Syntax("an element has no proper name".into()));
     }
+    let name_start = span.start + 1;
+    Ok(Element {
+        name: name_start..name_start + name.as_ref().len(),
+        inner: span.end..span.end,
+        outer: span,
+        children: Vec::new(),
+        form,
+    })
 }
 
 fn position(reader: &Reader<&[u8]>) -> usize {

@@ -58,6 +58,8 @@ fn refuses_what_is_not_one_document() {
         "x<a/>",
         "<a></a><b></b>",
         "&lt;<a/>",
+        "<></>",
+        "<a><\"<b>\"/></a>",
         "\u{FEFF}\u{FEFF}<a/>",
         "<a",
     ] {
@@ -130,6 +132,7 @@ fn markup() -> impl Strategy<Value = String> {
         ">",
         "/",
         "]]>",
+        "</",
         "'",
         "\"",
         "=",
