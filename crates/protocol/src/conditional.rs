@@ -1,7 +1,9 @@
 //! Conditions of a request: mapped for the backend, which judges them, and `If-Range`, which the
 //! proxy judges itself, because the range that it asks the backend for is another one.
 //!
-//! Dates pass as they are: an object's modification time is the same on both sides.
+//! Dates pass as they are: an object's modification time is the same on both sides. Sizes in
+//! conditions (`x-amz-if-match-size`) are not mapped here, since stored lengths are not known to
+//! this crate.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use time::OffsetDateTime;

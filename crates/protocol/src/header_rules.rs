@@ -128,6 +128,41 @@ const CONFIGURATION: Names = &[
     "x-amz-transition-default-minimum-object-size",
 ];
 
+const CREATE_MULTIPART_UPLOAD: &[Names] = &[
+    EVERY,
+    CONTENT,
+    STORAGE,
+    GRANTS,
+    ENCRYPTION,
+    CUSTOMER_KEY,
+    OBJECT_LOCK,
+];
+
+const PUT_OBJECT: &[Names] = &[
+    EVERY,
+    CONTENT,
+    STORAGE,
+    GRANTS,
+    ENCRYPTION,
+    CUSTOMER_KEY,
+    OBJECT_LOCK,
+    WRITE_CONDITIONS,
+];
+
+const COPY_OBJECT: &[Names] = &[
+    EVERY,
+    CONTENT,
+    STORAGE,
+    GRANTS,
+    ENCRYPTION,
+    CUSTOMER_KEY,
+    OBJECT_LOCK,
+    WRITE_CONDITIONS,
+    COPY_SOURCE,
+    DIRECTIVES,
+    SOURCE_CUSTOMER_KEY,
+];
+
 /// Headers of writes that are known and end at the proxy: they are about the plaintext, or about
 /// the client's own request.
 const ENDS_HERE: Names = &[
@@ -146,7 +181,6 @@ const ENDS_HERE: Names = &[
     "x-amz-mp-object-size",
     "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
-    "x-amz-te",
     "x-amz-trailer",
     "x-amz-user-agent",
 ];
@@ -193,38 +227,9 @@ pub fn forwarded(operation: Operation) -> &'static [Names] {
         Kind::ListParts | Kind::UploadPart => &[EVERY, CUSTOMER_KEY],
         Kind::GetObject | Kind::HeadObject => &[EVERY, READ_CONDITIONS, CUSTOMER_KEY],
         Kind::GetObjectAttributes => &[EVERY, ATTRIBUTES, CUSTOMER_KEY],
-        Kind::PutObject | Kind::PostObject => &[
-            EVERY,
-            CONTENT,
-            STORAGE,
-            GRANTS,
-            ENCRYPTION,
-            CUSTOMER_KEY,
-            OBJECT_LOCK,
-            WRITE_CONDITIONS,
-        ],
-        Kind::CopyObject => &[
-            EVERY,
-            CONTENT,
-            STORAGE,
-            GRANTS,
-            ENCRYPTION,
-            CUSTOMER_KEY,
-            OBJECT_LOCK,
-            WRITE_CONDITIONS,
-            COPY_SOURCE,
-            DIRECTIVES,
-            SOURCE_CUSTOMER_KEY,
-        ],
-        Kind::CreateMultipartUpload => &[
-            EVERY,
-            CONTENT,
-            STORAGE,
-            GRANTS,
-            ENCRYPTION,
-            CUSTOMER_KEY,
-            OBJECT_LOCK,
-        ],
+        Kind::PutObject | Kind::PostObject => PUT_OBJECT,
+        Kind::CopyObject => COPY_OBJECT,
+        Kind::CreateMultipartUpload => CREATE_MULTIPART_UPLOAD,
         Kind::UploadPartCopy => &[
             EVERY,
             COPY_SOURCE,

@@ -1,6 +1,13 @@
 //! S3 as a language: operations, names, signatures, checksums, ranges, errors and XML.
 //!
 //! Pure: it knows `http`'s types and nothing of sockets, keys for data, or configuration.
+//!
+//! A request is read in one direction: its head is refused where it is ambiguous
+//! ([`request_head`]), host and path become names ([`mod@address`]), method and query become one
+//! operation of a closed list ([`operation`]), and that operation says which headers go on
+//! ([`header_rules`]). Names are decoded once and never normalised. What a backend answers is
+//! rewritten in plaintext terms without losing what is not known here ([`xml`], [`etag`],
+//! [`range`]).
 
 pub mod address;
 pub mod aws_endpoint;

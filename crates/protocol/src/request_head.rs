@@ -85,18 +85,21 @@ pub fn refuse_ambiguous(
     if let Some(name) = query.duplicate_of(SIGNATURE_PARAMETERS) {
         return refuse(format!("The parameter {name} must stand there only once."));
     }
-    let presigned = query.pairs().any(|(name, _)| {
-        PRESIGNED
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-    });
-    if presigned && headers.contains_key(AUTHORIZATION) {
+    if is_presigned(query) && headers.contains_key(AUTHORIZATION) {
         return refuse(
             "Only one way to authenticate is allowed: the Authorization header or the query."
                 .into(),
         );
     }
     Ok(())
+}
+
+fn is_presigned(query: &Query) -> bool {
+    query.pairs().any(|(name, _)| {
+        PRESIGNED
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+    })
 }
 
 fn asks_for_upgrade(headers: &HeaderMap) -> bool {

@@ -1,4 +1,9 @@
 //! Which operation a request is, and whether every parameter and header of it is known.
+//!
+//! In this order, each step refusing what the next must not see: another method asked for in a
+//! header, a parameter that stands there twice, two sub-resources, a line of the table that does
+//! not exist, a parameter that is not on the line, a header that the line does not know. CORS
+//! preflights have no query of their own and leave the order after the first step.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
@@ -67,6 +72,20 @@ pub fn classify(
     }
     header_rules::refuse_unknown(row.operation, headers)?;
     Ok(row.operation)
+}
+
+/// The parameters that go on to the backend: all but the signature's, those that stand for headers,
+/// and the name that SDKs add. Of a request that [`classify`] let pass.
+pub fn forwarded_parameters(query: &Query) -> impl Iterator<Item = (&str, &str)> {
+    query
+        .pairs()
+        .filter(|(name, _)| !is_common(name) && !query_headers::is_header_parameter(name))
+}
+
+fn is_common(name: &str) -> bool {
+    COMMON_PARAMETERS
+        .iter()
+        .any(|common| common.eq_ignore_ascii_case(name))
 }
 
 fn refuse_method_override(headers: &HeaderMap) -> Result<(), S3Error> {
@@ -145,9 +164,7 @@ fn refuse_unknown_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
     let known = |name: &str| {
         name == row.sub_resource
             || row.parameters.contains(&name)
-            || COMMON_PARAMETERS
-                .iter()
-                .any(|common| common.eq_ignore_ascii_case(name))
+            || is_common(name)
             || query_headers::is_header_parameter(name)
     };
     match query.pairs().find(|(name, _)| !known(name)) {

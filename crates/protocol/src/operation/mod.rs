@@ -13,7 +13,7 @@
 mod classify;
 mod table;
 
-pub use classify::classify;
+pub use classify::{classify, forwarded_parameters};
 pub use table::Operation;
 
 /// What the proxy does for an operation.

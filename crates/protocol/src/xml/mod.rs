@@ -1,1 +1,18 @@
-//! XML.
+//! The XML documents of S3 that the proxy has to understand.
+//!
+//! Everything is read into a tree of byte spans ([`document`]), and rewriting means exchanging
+//! spans: what the proxy does not know passes byte for byte, so a backend may say more than is
+//! known here. What is decided by is read strictly, and what clients send to be acted on
+//! ([`delete`]) is a closed list.
+//!
+//! Callers bound the size of what they hand in. Document type declarations, processing
+//! instructions and entities other than XML's own five are refused. Bodies of multipart
+//! operations are absent here.
+
+pub mod buckets;
+pub mod delete;
+pub mod document;
+pub mod error_document;
+pub mod escape;
+pub mod listing;
+pub mod restore;

@@ -1,0 +1,262 @@
+//! DeleteObjects: the batch that a client sends, and the result.
+//!
+//! The request is a closed list, read into [`DeleteRequest`] and written anew, so that the backend
+//! gets exactly the keys that were judged: an element that is not known here is refused, and keys
+//! are checked like those of a path. ETag and size of an object are conditions in plaintext terms;
+//! the caller maps them. The backend's result passes as it is, with the proxy's own refusals
+//! appended.
+
+use std::fmt::Write;
+
+use super::document::{Document, Element, XmlError, splice};
+use super::escape::escape;
+use crate::error::S3Error;
+use crate::name::ObjectKey;
+
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// The most objects that one request may name.
+pub const MAXIMUM_OBJECTS: usize = 1000;
+
+/// How much the answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Deletions and failures.
+    Verbose,
+    /// Failures only.
+    Quiet,
+}
+
+/// What a client wants deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteRequest {
+    /// The objects, 1 to 1000.
+    pub objects: Vec<ObjectIdentifier>,
+    /// How much the answer says.
+    pub verbosity: Verbosity,
+}
+
+/// One object of a batch, with conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectIdentifier {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its version; a delete marker is made where it is absent.
+    pub version_id: Option<String>,
+    /// The ETag that it must have.
+    pub etag: Option<String>,
+    /// The size in bytes that it must have.
+    pub size: Option<u64>,
+    /// The modification time that it must have, as the client wrote it.
+    pub last_modified_time: Option<String>,
+}
+
+impl DeleteRequest {
+    /// Reads a client's request. Refuses with `MalformedXML` what S3 does not define.
+    pub fn parse(bytes: &[u8]) -> Result<Self, S3Error> {
+        let document = Document::parse(bytes).map_err(malformed)?;
+        if document.root_name() != "Delete" {
+            return Err(malformed(XmlError::schema("the document must be a Delete")));
+        }
+        let mut request = Self {
+            objects: Vec::new(),
+            verbosity: Verbosity::Verbose,
+        };
+        for element in &document.root.children {
+            match document.name(element) {
+                "Object" => request.objects.push(object(&document, element)?),
+                "Quiet" => {
+                    request.verbosity = verbosity(&document.text(element).map_err(malformed)?)?;
+                }
+                name => return Err(unknown(name)),
+            }
+        }
+        if (1..=MAXIMUM_OBJECTS).contains(&request.objects.len()) {
+            Ok(request)
+        } else {
+            Err(malformed(XmlError::schema(
+                "a Delete must name 1 to 1000 objects",
+            )))
+        }
+    }
+
+    /// Writes the request for the backend.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut markup = format!("<Delete xmlns=\"{NAMESPACE}\">");
+        for object in &self.objects {
+            markup.push_str("<Object>");
+            push(&mut markup, "Key", Some(object.key.as_str()));
+            push(&mut markup, "VersionId", object.version_id.as_deref());
+            push(&mut markup, "ETag", object.etag.as_deref());
+            let time = object.last_modified_time.as_deref();
+            push(&mut markup, "LastModifiedTime", time);
+            let size = object.size.map(|size| size.to_string());
+            push(&mut markup, "Size", size.as_deref());
+            markup.push_str("</Object>");
+        }
+        let quiet = match self.verbosity {
+            Verbosity::Verbose => None,
+            Verbosity::Quiet => Some("true"),
+        };
+        push(&mut markup, "Quiet", quiet);
+        markup.push_str("</Delete>");
+        markup
+    }
+}
+
+fn object(document: &Document<'_>, element: &Element) -> Result<ObjectIdentifier, S3Error> {
+    let (mut key, mut version_id, mut etag, mut size, mut time) = (None, None, None, None, None);
+    for child in &element.children {
+        let name = document.name(child);
+        let field = match name {
+            "Key" => &mut key,
+            "VersionId" => &mut version_id,
+            "ETag" => &mut etag,
+            "Size" => &mut size,
+            "LastModifiedTime" => &mut time,
+            name => return Err(unknown(name)),
+        };
+        let text = document.text(child).map_err(malformed)?.into_owned();
+        if field.replace(text).is_some() {
+            let message = format!("an Object must have only one {name}");
+            return Err(malformed(XmlError::schema(message)));
+        }
+    }
+    let key = key.ok_or_else(|| malformed(XmlError::schema("an Object must have a Key")))?;
+    let size = size.map(|text| text.trim().parse()).transpose();
+    Ok(ObjectIdentifier {
+        key: ObjectKey::new(key)?,
+        // S3 takes an empty version for none, and some clients write one.
+        version_id: version_id.filter(|version| !version.is_empty()),
+        etag: etag.filter(|etag| !etag.is_empty()),
+        size: size.map_err(|_| malformed(XmlError::schema("a Size must be a number of bytes")))?,
+        last_modified_time: time.filter(|time| !time.is_empty()),
+    })
+}
+
+fn verbosity(text: &str) -> Result<Verbosity, S3Error> {
+    match text.trim() {
+        "true" => Ok(Verbosity::Quiet),
+        "false" | "" => Ok(Verbosity::Verbose),
+        _ => Err(malformed(XmlError::schema("Quiet must be true or false"))),
+    }
+}
+
+fn unknown(name: &str) -> S3Error {
+    let message = format!("the element {name:?} is not part of a Delete");
+    malformed(XmlError::schema(message))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+fn malformed(error: XmlError) -> S3Error {
+    error.in_request()
+}
+
+fn push(markup: &mut String, name: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        write!(markup, "<{name}>{}</{name}>", escape(text)).expect("a string takes everything");
+    }
+}
+
+/// One object that was not deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteError {
+    /// Its key.
+    pub key: String,
+    /// The version that was asked for.
+    pub version_id: Option<String>,
+    /// S3's name of the error.
+    pub code: String,
+    /// What was wrong.
+    pub message: String,
+}
+
+/// One object that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// Its key.
+    pub key: String,
+    /// The version that was asked for.
+    pub version_id: Option<String>,
+}
+
+/// What a backend says of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeleteResult {
+    /// What was deleted; empty when asked to be quiet.
+    pub deleted: Vec<Deleted>,
+    /// What was not.
+    pub errors: Vec<DeleteError>,
+}
+
+impl DeleteResult {
+    /// Reads a backend's result.
+    pub fn parse(bytes: &[u8]) -> Result<Self, XmlError> {
+        let document = result_document(bytes)?;
+        let mut result = Self::default();
+        for element in &document.root.children {
+            let text = |name: &str| document.child_text(element, name);
+            let key = || text("Key").map(|key| key.unwrap_or_default().into_owned());
+            let version = || text("VersionId").map(|version| version.map(Into::into));
+            match document.name(element) {
+                "Deleted" => result.deleted.push(Deleted {
+                    key: key()?,
+                    version_id: version()?,
+                }),
+                "Error" => result.errors.push(DeleteError {
+                    key: key()?,
+                    version_id: version()?,
+                    code: text("Code")?.unwrap_or_default().into_owned(),
+                    message: text("Message")?.unwrap_or_default().into_owned(),
+                }),
+                _ => {}
+            }
+        }
+        Ok(result)
+    }
+}
+
+/// The backend's result, as it is, with further errors behind.
+pub fn merge_delete_result(bytes: &[u8], errors: &[DeleteError]) -> Result<String, XmlError> {
+    let document = result_document(bytes)?;
+    let edit = document.append_inside(&document.root, &error_elements(errors));
+    Ok(splice(document.text, vec![edit]))
+}
+
+/// The result of a batch of which nothing went to the backend.
+#[must_use]
+pub fn delete_result(errors: &[DeleteError]) -> String {
+    let errors = error_elements(errors);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <DeleteResult xmlns=\"{NAMESPACE}\">{errors}</DeleteResult>"
+    )
+}
+
+fn result_document(bytes: &[u8]) -> Result<Document<'_>, XmlError> {
+    let document = Document::parse(bytes)?;
+    match document.root_name() {
+        "DeleteResult" => Ok(document),
+        _ => Err(XmlError::schema("the document must be a DeleteResult")),
+    }
+}
+
+fn error_elements(errors: &[DeleteError]) -> String {
+    let mut markup = String::new();
+    for error in errors {
+        markup.push_str("<Error>");
+        push(&mut markup, "Key", Some(&error.key));
+        push(&mut markup, "VersionId", error.version_id.as_deref());
+        push(&mut markup, "Code", Some(&error.code));
+        push(&mut markup, "Message", Some(&error.message));
+        markup.push_str("</Error>");
+    }
+    markup
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,363 @@
+//! A document as a tree of byte spans.
+//!
+//! The tree refers to the bytes it was read from and copies none of them. Names are compared
+//! without their namespace prefix. Text is unescaped when it is asked for. Writing means to
+//! exchange some spans, so whatever is not touched stays as it was.
+//!
+//! Bounded in depth; the caller bounds the length. Document type declarations, processing
+//! instructions and entities other than XML's own five are refused, so no text is longer than its
+//! source.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use quick_xml::Reader;
+use quick_xml::escape::unescape;
+use quick_xml::events::{BytesStart, Event};
+
+use crate::error::{ErrorCode, S3Error};
+
+/// No document of S3 nests deeper.
+const MAXIMUM_DEPTH: usize = 16;
+
+const BYTE_ORDER_MARK: char = '\u{FEFF}';
+
+/// Why bytes are not a document that is understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum XmlError {
+    /// Not UTF-8.
+    #[error("the document must be UTF-8")]
+    NotUtf8,
+    /// Not well-formed.
+    #[error("the document must be well-formed XML: {0}")]
+    Syntax(String),
+    /// A document type declaration or a processing instruction.
+    #[error("the document must have no document type declaration and no processing instruction")]
+    Declaration,
+    /// Nested too deeply.
+    #[error("the document's elements must not nest deeper than 16")]
+    Depth,
+    /// Well-formed, but not the document that was expected here.
+    #[error("{0}")]
+    Schema(Cow<'static, str>),
+}
+
+impl XmlError {
+    /// The answer to a client whose request held the document. Not for a backend's documents,
+    /// which are no fault of the client.
+    #[must_use]
+    pub fn in_request(&self) -> S3Error {
+        S3Error::new(
+            ErrorCode::MalformedXML,
+            format!(
+                "The XML you provided was not well-formed or did not validate against our \
+                 published schema: {self}."
+            ),
+        )
+    }
+
+    pub(super) fn schema(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Schema(message.into())
+    }
+}
+
+/// One element and what is inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Element {
+    name: Range<usize>,
+    /// The whole element, tags included.
+    pub(super) outer: Range<usize>,
+    /// What stands between the tags; empty, at the element's end, for `<a/>`.
+    pub(super) inner: Range<usize>,
+    pub(super) children: Vec<Element>,
+    form: TagForm,
+}
+
+/// How an element is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TagForm {
+    /// `<a></a>`
+    Pair,
+    /// `<a/>`, which has no inside to put anything into.
+    Empty,
+}
+
+/// The root of a document together with its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Document<'text> {
+    pub(super) text: &'text str,
+    pub(super) root: Element,
+}
+
+/// One exchange for [`splice`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Edit {
+    pub(super) span: Range<usize>,
+    pub(super) with: String,
+}
+
+impl<'text> Document<'text> {
+    pub(super) fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
+        // A byte order mark is no part of the document, and would shift the reader's positions.
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        if text.starts_with(BYTE_ORDER_MARK) {
+            return Err(outside());
+        }
+        let root = read_tree(text)?;
+        Ok(Self { text, root })
+    }
+
+    /// The root's name without namespace prefix.
+    pub(super) fn root_name(&self) -> &'text str {
+        self.name(&self.root)
+    }
+
+    pub(super) fn name(&self, element: &Element) -> &'text str {
+        let name = &self.text[element.name.clone()];
+        name.rsplit_once(':').map_or(name, |(_, local)| local)
+    }
+
+    /// The children of one name.
+    pub(super) fn children<'tree>(
+        &'tree self,
+        element: &'tree Element,
+        name: &'tree str,
+    ) -> impl Iterator<Item = &'tree Element> {
+        element
+            .children
+            .iter()
+            .filter(move |child| self.name(child) == name)
+    }
+
+    /// The first child of a name.
+    pub(super) fn child<'tree>(
+        &'tree self,
+        element: &'tree Element,
+        name: &'tree str,
+    ) -> Option<&'tree Element> {
+        self.children(element, name).next()
+    }
+
+    /// The text of an element, unescaped and untrimmed, without that of its children.
+    pub(super) fn text(&self, element: &Element) -> Result<Cow<'text, str>, XmlError> {
+        let raw = &self.text[element.inner.clone()];
+        if !raw.contains('<') {
+            return unescape(raw).map_err(|error| XmlError::Syntax(error.to_string()));
+        }
+        let mut text = String::new();
+        // The reader would take it for the start of a document, and drop it.
+        if raw.starts_with(BYTE_ORDER_MARK) {
+            text.push(BYTE_ORDER_MARK);
+        }
+        let mut depth = 0_usize;
+        let mut reader = Reader::from_str(raw);
+        loop {
+            match reader.read_event().map_err(|error| syntax(&error))? {
+                Event::Start(_) => depth += 1,
+                Event::End(_) => depth = depth.saturating_sub(1),
+                Event::Text(part) if depth == 0 => text.push_str(utf8(&part)?),
+                Event::CData(part) if depth == 0 => text.push_str(utf8(&part)?),
+                Event::GeneralRef(part) if depth == 0 => {
+                    let reference = format!("&{};", utf8(&part)?);
+                    let resolved = unescape(&reference);
+                    text.push_str(&resolved.map_err(|error| XmlError::Syntax(error.to_string()))?);
+                }
+                Event::Eof => return Ok(Cow::Owned(text)),
+                Event::Text(_)
+                | Event::CData(_)
+                | Event::GeneralRef(_)
+                | Event::Empty(_)
+                | Event::Comment(_)
+                | Event::Decl(_)
+                | Event::PI(_)
+                | Event::DocType(_) => {}
+            }
+        }
+    }
+
+    /// The text of the first child of a name; `None` where there is no such child.
+    pub(super) fn child_text(
+        &self,
+        element: &Element,
+        name: &str,
+    ) -> Result<Option<Cow<'text, str>>, XmlError> {
+        self.child(element, name)
+            .map(|child| self.text(child))
+            .transpose()
+    }
+
+    /// An exchange of an element's content for text; the tags stay.
+    pub(super) fn replace_text(&self, element: &Element, text: &str) -> Edit {
+        let with = super::escape::escape(text).into_owned();
+        if element.form == TagForm::Empty {
+            let name = &self.text[element.name.clone()];
+            return Edit {
+                span: element.outer.clone(),
+                with: format!("<{name}>{with}</{name}>"),
+            };
+        }
+        Edit {
+            span: element.inner.clone(),
+            with,
+        }
+    }
+
+    /// An exchange that puts markup behind everything else inside an element.
+    pub(super) fn append_inside(&self, element: &Element, markup: &str) -> Edit {
+        if element.form == TagForm::Empty {
+            let tag = &self.text[element.outer.clone()];
+            let open = tag
+                .strip_suffix("/>")
+                .expect("an empty tag ends so")
+                .trim_end();
+            let name = &self.text[element.name.clone()];
+            return Edit {
+                span: element.outer.clone(),
+                with: format!("{open}>{markup}</{name}>"),
+            };
+        }
+        Edit {
+            span: element.inner.end..element.inner.end,
+            with: markup.to_owned(),
+        }
+    }
+}
+
+impl Edit {
+    /// Takes an element out.
+    pub(super) fn remove(element: &Element) -> Self {
+        Self {
+            span: element.outer.clone(),
+            with: String::new(),
+        }
+    }
+}
+
+/// The text with spans exchanged. Spans must not overlap.
+pub(super) fn splice(text: &str, mut edits: Vec<Edit>) -> String {
+    edits.sort_by_key(|edit| edit.span.start);
+    let mut spliced = String::with_capacity(text.len());
+    let mut at = 0;
+    for edit in edits {
+        spliced.push_str(&text[at..edit.span.start]);
+        spliced.push_str(&edit.with);
+        at = edit.span.end;
+    }
+    spliced.push_str(&text[at..]);
+    spliced
+}
+
+fn read_tree(text: &str) -> Result<Element, XmlError> {
+    let mut reader = Reader::from_str(text);
+    let mut tree = Tree::default();
+    loop {
+        let start = position(&reader);
+        let event = reader.read_event().map_err(|error| syntax(&error))?;
+        let end = position(&reader);
+        match event {
+            Event::Start(tag) => {
+                tree.open(element(&tag, start..end, TagForm::Pair)?)?;
+            }
+            Event::Empty(tag) => {
+                tree.attach(element(&tag, start..end, TagForm::Empty)?)?;
+            }
+            Event::End(_) => tree.close(start, end)?,
+            Event::Text(text) if text.iter().all(u8::is_ascii_whitespace) => {}
+            Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => tree.require_open()?,
+            Event::DocType(_) | Event::PI(_) => return Err(XmlError::Declaration),
+            Event::Comment(_) | Event::Decl(_) => {}
+            Event::Eof => return tree.finish(),
+        }
+    }
+}
+
+/// The elements read so far.
+#[derive(Default)]
+struct Tree {
+    open: Vec<Element>,
+    root: Option<Element>,
+}
+
+impl Tree {
+    fn open(&mut self, element: Element) -> Result<(), XmlError> {
+        if self.root.is_some() {
+            return Err(outside());
+        }
+        if self.open.len() == MAXIMUM_DEPTH {
+            return Err(XmlError::Depth);
+        }
+        self.open.push(element);
+        Ok(())
+    }
+
+    fn close(&mut self, start: usize, end: usize) -> Result<(), XmlError> {
+        let mut element = self.open.pop().ok_or_else(outside)?;
+        element.inner.end = start;
+        element.outer.end = end;
+        self.attach(element)
+    }
+
+    fn attach(&mut self, closed: Element) -> Result<(), XmlError> {
+        match (self.open.last_mut(), &self.root) {
+            (Some(parent), _) => parent.children.push(closed),
+            (None, Some(_)) => return Err(outside()),
+            (None, None) => self.root = Some(closed),
+        }
+        Ok(())
+    }
+
+    fn require_open(&self) -> Result<(), XmlError> {
+        if self.open.is_empty() {
+            return Err(outside());
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Element, XmlError> {
+        match self.root {
+            Some(root) if self.open.is_empty() => Ok(root),
+            Some(_) | None => Err(XmlError::Syntax(
+                "an element is not closed, or there is none".into(),
+            )),
+        }
+    }
+}
+
+/// An element from its first tag. The reader takes anything for a name, which a name written again
+/// would not be.
+fn element(tag: &BytesStart<'_>, span: Range<usize>, form: TagForm) -> Result<Element, XmlError> {
+    let name = tag.name();
+    let is_name_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:".contains(byte) || !byte.is_ascii();
+    if name.as_ref().is_empty() || !name.as_ref().iter().all(is_name_byte) {
+        return Err(XmlError::Syntax("an element has no proper name".into()));
+    }
+    let name_start = span.start + 1;
+    Ok(Element {
+        name: name_start..name_start + name.as_ref().len(),
+        inner: span.end..span.end,
+        outer: span,
+        children: Vec::new(),
+        form,
+    })
+}
+
+fn position(reader: &Reader<&[u8]>) -> usize {
+    usize::try_from(reader.buffer_position()).expect("positions are inside the text")
+}
+
+fn syntax(error: &quick_xml::Error) -> XmlError {
+    XmlError::Syntax(error.to_string())
+}
+
+fn outside() -> XmlError {
+    XmlError::Syntax("there must be one root element and no text outside it".into())
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
+    std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)
+}
+
+#[cfg(test)]
+mod tests;

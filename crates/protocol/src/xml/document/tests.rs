@@ -1,0 +1,178 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn text_of(markup: &str) -> Result<String, XmlError> {
+    let document = Document::parse(markup.as_bytes())?;
+    document.text(&document.root).map(Cow::into_owned)
+}
+
+#[test]
+fn reads_text_however_it_is_written() {
+    for (markup, text) in [
+        ("<a>x</a>", "x"),
+        ("<a> x\n</a>", " x\n"),
+        ("<a/>", ""),
+        ("<a></a>", ""),
+        ("<a>&lt;&amp;&#65;&#x1;</a>", "<&A\u{1}"),
+        ("<a>x<![CDATA[<&amp;]]>y</a>", "x<&amp;y"),
+        ("<a>x<!-- & -->&gt;</a>", "x>"),
+        ("<a>x<b>no</b>y</a>", "xy"),
+        ("<a>\u{FEFF}x<!-- --></a>", "\u{FEFF}x"),
+        ("<a>\u{FEFF}x</a>", "\u{FEFF}x"),
+        (
+            "\u{FEFF}<?xml version=\"1.0\"?>\n<n:a xmlns:n='u'>x</n:a>\n",
+            "x",
+        ),
+    ] {
+        assert_eq!(text_of(markup).as_deref(), Ok(text), "{markup}");
+    }
+}
+
+#[test]
+fn refuses_declarations_and_foreign_entities() {
+    assert_eq!(text_of("<!DOCTYPE a><a/>"), Err(XmlError::Declaration));
+    assert_eq!(text_of("<?php x?><a/>"), Err(XmlError::Declaration));
+    assert_eq!(
+        text_of("<!DOCTYPE a [<!ENTITY e 'x'>]><a>&e;</a>"),
+        Err(XmlError::Declaration)
+    );
+    assert!(matches!(text_of("<a>&e;</a>"), Err(XmlError::Syntax(_))));
+    assert!(matches!(
+        text_of("<a>x<!-- -->&e;</a>"),
+        Err(XmlError::Syntax(_))
+    ));
+}
+
+#[test]
+fn refuses_what_is_not_one_document() {
+    for markup in [
+        "",
+        " ",
+        "x",
+        "<a>",
+        "<a></b>",
+        "</a>",
+        "<a/><b/>",
+        "<a/>x",
+        "x<a/>",
+        "<a></a><b></b>",
+        "&lt;<a/>",
+        "<></>",
+        "<a><\"<b>\"/></a>",
+        "\u{FEFF}\u{FEFF}<a/>",
+        "<a",
+    ] {
+        assert!(
+            matches!(text_of(markup), Err(XmlError::Syntax(_))),
+            "{markup}"
+        );
+    }
+    let result = Document::parse(b"<a>\xff</a>");
+    assert_eq!(result, Err(XmlError::NotUtf8));
+}
+
+#[test]
+fn refuses_deep_nesting() {
+    let nested = |depth: usize| "<a>".repeat(depth) + &"</a>".repeat(depth);
+    assert!(Document::parse(nested(16).as_bytes()).is_ok());
+    assert_eq!(Document::parse(nested(17).as_bytes()), Err(XmlError::Depth));
+}
+
+#[test]
+fn splices_spans_and_leaves_the_rest() {
+    let markup = "<r  x='1'><a>1</a> <b/> <n:c /><!-- z --></r>";
+    let document = Document::parse(markup.as_bytes()).unwrap();
+    let [a, b, c] = document.root.children.as_slice() else {
+        panic!("there are three children");
+    };
+    assert_eq!(document.name(c), "c");
+    let edits = vec![
+        document.append_inside(&document.root, "<d/>"),
+        document.replace_text(a, "<2>"),
+        document.replace_text(b, "3"),
+        Edit::remove(c),
+    ];
+    assert_eq!(
+        splice(document.text, edits),
+        "<r  x='1'><a>&lt;2&gt;</a> <b>3</b> <!-- z --><d/></r>"
+    );
+    let empty = Document::parse(b"<r x='1' />").unwrap();
+    let edit = empty.append_inside(&empty.root, "<d/>");
+    assert_eq!(splice(empty.text, vec![edit]), "<r x='1'><d/></r>");
+}
+
+fn markup() -> impl Strategy<Value = String> {
+    let pieces = [
+        "<a>",
+        "</a>",
+        "<a/>",
+        "<b x='>'>",
+        "</b>",
+        "<n:c />",
+        "< a>",
+        "<a / >",
+        "<>",
+        "</>",
+        "<!-- - -->",
+        "<![CDATA[<a>]]>",
+        "<?xml version='1.0'?>",
+        "<!DOCTYPE a>",
+        "&amp;",
+        "&#x41;",
+        "&e;",
+        "&",
+        ";",
+        " ",
+        "\n",
+        "é",
+        "\u{FEFF}",
+        "x",
+        "<",
+        ">",
+        "/",
+        "]]>",
+        "</",
+        "'",
+        "\"",
+        "=",
+    ];
+    prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..12)
+        .prop_map(|pieces| pieces.concat())
+}
+
+fn every<'tree>(element: &'tree Element, all: &mut Vec<&'tree Element>) {
+    all.push(element);
+    element.children.iter().for_each(|child| every(child, all));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #[test]
+    fn whatever_reads_as_a_document_has_spans_that_can_be_exchanged(
+        before in markup(),
+        inside in markup(),
+        text in "[^\0]{0,9}",
+    ) {
+        // Bare pieces hardly ever make a document, so most cases are wrapped in one.
+        for markup in [
+            before.clone(),
+            format!("<a>{inside}</a>"),
+            format!("{before}<a>{inside}<b/>{before}</a>"),
+        ] {
+            let Ok(document) = Document::parse(markup.as_bytes()) else {
+                continue;
+            };
+            prop_assert_eq!(splice(document.text, Vec::new()), document.text);
+            let mut all = Vec::new();
+            every(&document.root, &mut all);
+            for element in all {
+                let outer = &document.text[element.outer.clone()];
+                prop_assert!(outer.starts_with('<') && outer.ends_with('>'));
+            }
+            let edit = document.replace_text(&document.root, &text);
+            let replaced = splice(document.text, vec![edit]);
+            prop_assert_eq!(text_of(&replaced), Ok(text.clone()));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Pages of ListObjects (both versions) and ListObjectVersions.
+//!
+//! [`ListPage::parse`] reads what the proxy decides by: keys, sizes, ETags, versions and common
+//! prefixes, decoded where the page says `encoding-type=url`. [`ListPage::render`] writes the page
+//! again with sizes and ETags exchanged and entries left out. Checksum elements are about stored
+//! bytes and always go; KeyCount is corrected. Everything else is the backend's, byte for byte:
+//! `IsTruncated`, markers and tokens too, so a page may have fewer entries than its limit, or none.
+
+use std::borrow::Cow;
+
+use super::document::{Document, Edit, Element, XmlError, splice};
+use crate::percent::{self, Plus};
+
+/// What an entry of a page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// An object, in ListObjects.
+    Object,
+    /// A version of an object, in ListObjectVersions.
+    Version,
+    /// A delete marker, which has neither size nor ETag.
+    DeleteMarker,
+}
+
+/// One entry of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListEntry {
+    /// What it is.
+    pub kind: EntryKind,
+    /// The key, decoded.
+    pub key: String,
+    /// The ETag as the backend wrote it, with quotes or without.
+    pub etag: Option<String>,
+    /// The stored size in bytes.
+    pub size: Option<u64>,
+    /// The version, in ListObjectVersions.
+    pub version_id: Option<String>,
+}
+
+/// What becomes of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryEdit {
+    /// It stays as it is.
+    Keep,
+    /// It is left out.
+    Hide,
+    /// It gets the ETag and the size that clients know.
+    Replace {
+        /// The ETag, with its quotes.
+        etag: String,
+        /// The plaintext size in bytes.
+        size: u64,
+    },
+}
+
+/// Whether a common prefix is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrefixEdit {
+    /// It stays.
+    Keep,
+    /// It is left out.
+    Hide,
+}
+
+/// A page, as the backend sent it.
+#[derive(Debug)]
+pub struct ListPage<'text> {
+    document: Document<'text>,
+    entries: Vec<ListEntry>,
+    common_prefixes: Vec<String>,
+    /// Where the entries and prefixes stand among the root's children, in the order of the above.
+    entry_positions: Vec<usize>,
+    prefix_positions: Vec<usize>,
+}
+
+impl<'text> ListPage<'text> {
+    /// Reads a page. Errors say what is not as S3 has it.
+    pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
+        let document = Document::parse(bytes)?;
+        if !["ListBucketResult", "ListVersionsResult"].contains(&document.root_name()) {
+            return Err(XmlError::schema(
+                "the document must be a ListBucketResult or a ListVersionsResult",
+            ));
+        }
+        let encoding = encoding(&document)?;
+        let mut page = Self {
+            entries: Vec::new(),
+            common_prefixes: Vec::new(),
+            entry_positions: Vec::new(),
+            prefix_positions: Vec::new(),
+            document,
+        };
+        let document = &page.document;
+        for (position, element) in document.root.children.iter().enumerate() {
+            let name = document.name(element);
+            if let Some(kind) = entry_kind(name) {
+                page.entries.push(entry(document, element, kind, encoding)?);
+                page.entry_positions.push(position);
+            } else if name == "CommonPrefixes" {
+                let prefix = required(document, element, "Prefix")?;
+                page.common_prefixes.push(encoding.decode(prefix)?);
+                page.prefix_positions.push(position);
+            }
+        }
+        Ok(page)
+    }
+
+    /// The entries in their order.
+    #[must_use]
+    pub fn entries(&self) -> &[ListEntry] {
+        &self.entries
+    }
+
+    /// The common prefixes in their order, decoded.
+    #[must_use]
+    pub fn common_prefixes(&self) -> &[String] {
+        &self.common_prefixes
+    }
+
+    /// Whether the backend has more pages.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        matches!(
+            self.document.child_text(&self.document.root, "IsTruncated"),
+            Ok(Some(text)) if text.trim() == "true"
+        )
+    }
+
+    /// Writes the page again, with what the closures say about entries and common prefixes.
+    pub fn render(
+        &self,
+        mut edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
+        mut edit_prefix: impl FnMut(&str) -> PrefixEdit,
+    ) -> String {
+        let children = &self.document.root.children;
+        let mut edits = Vec::new();
+        let mut shown = 0_usize;
+        for (entry, position) in self.entries.iter().zip(&self.entry_positions) {
+            let element = &children[*position];
+            match edit_entry(entry) {
+                EntryEdit::Hide => {
+                    edits.push(Edit::remove(element));
+                    continue;
+                }
+                EntryEdit::Keep => {}
+                EntryEdit::Replace { etag, size } => {
+                    edits.extend(self.replacement(element, "ETag", &etag));
+                    edits.extend(self.replacement(element, "Size", &size.to_string()));
+                }
+            }
+            shown += 1;
+            edits.extend(self.checksum_removals(element));
+        }
+        for (prefix, position) in self.common_prefixes.iter().zip(&self.prefix_positions) {
+            match edit_prefix(prefix) {
+                PrefixEdit::Keep => shown += 1,
+                PrefixEdit::Hide => edits.push(Edit::remove(&children[*position])),
+            }
+        }
+        edits.extend(self.replacement(&self.document.root, "KeyCount", &shown.to_string()));
+        splice(self.document.text, edits)
+    }
+
+    fn replacement(&self, parent: &Element, name: &str, text: &str) -> Option<Edit> {
+        let element = self.document.child(parent, name)?;
+        Some(self.document.replace_text(element, text))
+    }
+
+    fn checksum_removals(&self, entry: &Element) -> impl Iterator<Item = Edit> {
+        entry
+            .children
+            .iter()
+            .filter(|child| self.document.name(child).starts_with("Checksum"))
+            .map(Edit::remove)
+    }
+}
+
+fn entry_kind(name: &str) -> Option<EntryKind> {
+    match name {
+        "Contents" => Some(EntryKind::Object),
+        "Version" => Some(EntryKind::Version),
+        "DeleteMarker" => Some(EntryKind::DeleteMarker),
+        _ => None,
+    }
+}
+
+/// How keys and prefixes are written in a page.
+#[derive(Debug, Clone, Copy)]
+enum Encoding {
+    Plain,
+    Url,
+}
+
+impl Encoding {
+    fn decode(self, text: Cow<'_, str>) -> Result<String, XmlError> {
+        match self {
+            Self::Plain => Ok(text.into_owned()),
+            Self::Url => percent::decode(&text, Plus::Space)
+                .map_err(|error| XmlError::schema(format!("a key is not decodable: {error}"))),
+        }
+    }
+}
+
+fn encoding(document: &Document<'_>) -> Result<Encoding, XmlError> {
+    match document
+        .child_text(&document.root, "EncodingType")?
+        .as_deref()
+    {
+        None | Some("") => Ok(Encoding::Plain),
+        Some(name) if name.eq_ignore_ascii_case("url") => Ok(Encoding::Url),
+        Some(_) => Err(XmlError::schema("the EncodingType must be url")),
+    }
+}
+
+fn entry(
+    document: &Document<'_>,
+    element: &Element,
+    kind: EntryKind,
+    encoding: Encoding,
+) -> Result<ListEntry, XmlError> {
+    let size = document
+        .child_text(element, "Size")?
+        .map(|text| text.trim().parse::<u64>())
+        .transpose()
+        .map_err(|_| XmlError::schema("a Size must be a number of bytes"))?;
+    Ok(ListEntry {
+        kind,
+        key: encoding.decode(required(document, element, "Key")?)?,
+        etag: document.child_text(element, "ETag")?.map(Cow::into_owned),
+        size,
+        version_id: document
+            .child_text(element, "VersionId")?
+            .map(Cow::into_owned),
+    })
+}
+
+fn required<'text>(
+    document: &Document<'text>,
+    element: &Element,
+    name: &'static str,
+) -> Result<Cow<'text, str>, XmlError> {
+    document
+        .child_text(element, name)?
+        .ok_or_else(|| XmlError::schema(format!("an entry must have a {name}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const V2: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name><Prefix></Prefix><KeyCount>4</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>true</IsTruncated><NextContinuationToken>t&amp;</NextContinuationToken>
+<Contents><Key>a&amp;b</Key><LastModified>2020-01-01T00:00:00.000Z</LastModified><ETag>&quot;d41d8cd98f00b204e9800998ecf8427e&quot;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumAlgorithm>SHA1</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>97</Size><New>x</New></Contents>
+<Contents><Key>.s3proxy/uploads/x/state</Key><ETag>"e"</ETag><Size>1</Size></Contents>
+<CommonPrefixes><Prefix>c/</Prefix></CommonPrefixes>
+<CommonPrefixes><Prefix>.s3proxy/</Prefix></CommonPrefixes>
+</ListBucketResult>"#;
+
+fn keep_entries(_: &ListEntry) -> EntryEdit {
+    EntryEdit::Keep
+}
+
+fn keep_prefixes(_: &str) -> PrefixEdit {
+    PrefixEdit::Keep
+}
+
+#[test]
+fn reads_entries_and_prefixes() {
+    let page = ListPage::parse(V2.as_bytes()).unwrap();
+    assert!(page.is_truncated());
+    assert_eq!(page.common_prefixes(), ["c/", ".s3proxy/"]);
+    let entry = &page.entries()[0];
+    assert_eq!(entry.kind, EntryKind::Object);
+    assert_eq!(entry.key, "a&b");
+    assert_eq!(entry.size, Some(97));
+    assert_eq!(
+        entry.etag.as_deref(),
+        Some("\"d41d8cd98f00b204e9800998ecf8427e\"")
+    );
+    assert_eq!(entry.version_id, None);
+}
+
+#[test]
+fn writes_plaintext_terms_and_leaves_every_other_byte() {
+    let page = ListPage::parse(V2.as_bytes()).unwrap();
+    let rendered = page.render(
+        |entry| match entry.key.as_str() {
+            "a&b" => EntryEdit::Replace {
+                etag: "\"new\"".into(),
+                size: 9,
+            },
+            _ => EntryEdit::Hide,
+        },
+        |prefix| match prefix {
+            "c/" => PrefixEdit::Keep,
+            _ => PrefixEdit::Hide,
+        },
+    );
+    let expected = V2
+        .replace("<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumAlgorithm>SHA1</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>", "")
+        .replace("&quot;d41d8cd98f00b204e9800998ecf8427e&quot;", "&quot;new&quot;")
+        .replace("<Size>97</Size>", "<Size>9</Size>")
+        .replace("<Contents><Key>.s3proxy/uploads/x/state</Key><ETag>\"e\"</ETag><Size>1</Size></Contents>", "")
+        .replace("<CommonPrefixes><Prefix>.s3proxy/</Prefix></CommonPrefixes>", "")
+        .replace("<KeyCount>4</KeyCount>", "<KeyCount>2</KeyCount>");
+    assert_eq!(rendered, expected);
+}
+
+#[test]
+fn decodes_keys_that_the_page_says_are_encoded() {
+    let page = ListPage::parse(
+        b"<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>a%2Bb+c%25</Key></Contents>\
+          <CommonPrefixes><Prefix>d+/%01</Prefix></CommonPrefixes></ListBucketResult>",
+    )
+    .unwrap();
+    assert_eq!(page.entries()[0].key, "a+b c%");
+    assert_eq!(page.common_prefixes(), ["d /\u{1}"]);
+    let plain = ListPage::parse(
+        b"<ListBucketResult><Contents><Key>a%2Bb+c</Key></Contents></ListBucketResult>",
+    )
+    .unwrap();
+    assert_eq!(plain.entries()[0].key, "a%2Bb+c");
+    assert!(!plain.is_truncated());
+}
+
+#[test]
+fn reads_versions_and_delete_markers() {
+    let markup = "<ListVersionsResult xmlns='u'><Version><Key>k</Key><VersionId>v1</VersionId><ETag>\"e\"</ETag><Size>5</Size></Version>\
+        <DeleteMarker><Key>k</Key><VersionId>v2</VersionId></DeleteMarker></ListVersionsResult>";
+    let page = ListPage::parse(markup.as_bytes()).unwrap();
+    let kinds: Vec<_> = page
+        .entries()
+        .iter()
+        .map(|entry| (entry.kind, entry.version_id.as_deref(), entry.size))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            (EntryKind::Version, Some("v1"), Some(5)),
+            (EntryKind::DeleteMarker, Some("v2"), None)
+        ]
+    );
+    // A delete marker has nothing to replace, and a page without KeyCount gets none.
+    let replace = |_: &ListEntry| EntryEdit::Replace {
+        etag: "\"n\"".into(),
+        size: 1,
+    };
+    let rendered = page.render(replace, keep_prefixes);
+    let expected = markup
+        .replace("\"e\"", "&quot;n&quot;")
+        .replace("<Size>5</Size>", "<Size>1</Size>");
+    assert_eq!(rendered, expected);
+}
+
+#[test]
+fn hides_everything_of_a_page_that_has_nothing_to_show() {
+    let page = ListPage::parse(V2.as_bytes()).unwrap();
+    let rendered = page.render(|_| EntryEdit::Hide, |_| PrefixEdit::Hide);
+    let again = ListPage::parse(rendered.as_bytes()).unwrap();
+    assert!(again.entries().is_empty() && again.common_prefixes().is_empty());
+    assert!(rendered.contains("<KeyCount>0</KeyCount>") && again.is_truncated());
+}
+
+#[test]
+fn refuses_pages_that_cannot_be_judged() {
+    for markup in [
+        "<Error/>",
+        "<ListBucketResult><Contents/></ListBucketResult>",
+        "<ListBucketResult><Contents><Key>k</Key><Size>x</Size></Contents></ListBucketResult>",
+        "<ListBucketResult><CommonPrefixes/></ListBucketResult>",
+        "<ListBucketResult><EncodingType>rot13</EncodingType></ListBucketResult>",
+        "<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>%zz</Key></Contents></ListBucketResult>",
+        "<!DOCTYPE x><ListBucketResult/>",
+        "<ListBucketResult>",
+    ] {
+        assert!(ListPage::parse(markup.as_bytes()).is_err(), "{markup}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_page_that_nothing_changes_in_is_written_as_it_came(keys in prop::collection::vec("[ -~é]{1,20}", 0..6), unknown in "[a-zA-Z]{1,9}") {
+        prop_assume!(!unknown.starts_with("Checksum"));
+        let entry = |key: &String| {
+            let key = super::super::escape::escape(key);
+            format!("<Contents>\n<Key>{key}</Key><Size>1</Size><{unknown}  a='b'>z</{unknown}><!-- c --></Contents>")
+        };
+        let entries = keys.iter().map(entry).collect::<Vec<_>>().concat();
+        let markup = format!("<ListBucketResult><KeyCount>{}</KeyCount> {entries}</ListBucketResult>", keys.len());
+        let page = ListPage::parse(markup.as_bytes()).unwrap();
+        let found: Vec<_> = page.entries().iter().map(|entry| entry.key.clone()).collect();
+        prop_assert_eq!(found, keys);
+        prop_assert_eq!(page.render(keep_entries, keep_prefixes), markup);
+    }
+}
