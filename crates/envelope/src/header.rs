@@ -1,0 +1,272 @@
+//! The envelope: what an object's metadata says about its body, `s3p1.` and base64url of CBOR.
+//!
+//! Invariants: an envelope has one text form, and only that is read; flags, layout and fields
+//! agree with each other; unknown layouts, flags and fields (below 32) are refused. Parsing
+//! proves nothing about authenticity: that comes with the unwrapped key and the commitment.
+//! Absent: the name of the metadata header, and which names of keys are known.
+
+mod private;
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use thiserror::Error;
+
+use crate::{
+    cbor::{CborError, Fields, MapWriter},
+    dek::WrappedDek,
+    message::MessageHead,
+};
+
+pub use private::{PrivateMap, PrivateMapError};
+
+const PREFIX: &str = "s3p1.";
+/// Far above what any backend keeps in one metadata value.
+const MAX_VALUE_BYTES: usize = 16 * 1024;
+
+const KEY_LAYOUT: u64 = 1;
+const KEY_NAME: u64 = 2;
+const KEY_WRAPPED_DEK: u64 = 3;
+const KEY_HEAD: u64 = 4;
+const KEY_FLAGS: u64 = 5;
+const KEY_PRIVATE: u64 = 6;
+const KEY_ENCRYPTED_KEK: u64 = 7;
+
+/// Why a metadata value is not an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum EnvelopeError {
+    /// It does not start with `s3p1.`.
+    #[error("the envelope does not start with `s3p1.`")]
+    Prefix,
+    /// Longer than any envelope.
+    #[error("the envelope is longer than 16384 characters")]
+    TooLong,
+    /// Not canonical unpadded base64url.
+    #[error("the envelope is not canonical unpadded base64url")]
+    Base64,
+    /// Not the deterministic CBOR map that it should be.
+    #[error("the envelope is damaged: {0}")]
+    Cbor(#[from] CborError),
+    /// A layout of a later version.
+    #[error("the envelope names layout {0}; this version knows 1 and 2")]
+    Layout(u64),
+    /// A flag of a later version.
+    #[error("the envelope has flags {0}; this version knows 1, 2 and 4")]
+    Flags(u64),
+    /// The head is there in layout 2, or not there in layout 1.
+    #[error("the envelope's message head does not go with its layout")]
+    Head,
+    /// The private map is there without its flag, or the flag without the map.
+    #[error("the envelope's private map does not go with its flags")]
+    Private,
+}
+
+/// How the body is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// One message and padding.
+    Single,
+    /// The parts of a multipart upload, a seal and a footer; or one message below 5 MiB.
+    Multipart,
+}
+
+impl Layout {
+    pub(crate) fn octet(self) -> u8 {
+        match self {
+            Self::Single => 1,
+            Self::Multipart => 2,
+        }
+    }
+
+    fn from_number(number: u64) -> Result<Self, EnvelopeError> {
+        match number {
+            1 => Ok(Self::Single),
+            2 => Ok(Self::Multipart),
+            other => Err(EnvelopeError::Layout(other)),
+        }
+    }
+}
+
+/// What an envelope is bound to, and whether it holds a private map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flags(u8);
+
+const FLAG_KEY_BOUND: u8 = 1;
+const FLAG_PRIVATE: u8 = 2;
+const FLAG_BUCKET_BOUND: u8 = 4;
+
+impl Flags {
+    /// Bound to nothing, no private map.
+    pub const NONE: Self = Self(0);
+    /// Bound to the object key: the default.
+    pub const KEY_BOUND: Self = Self(FLAG_KEY_BOUND);
+
+    /// Bound to the object key as well.
+    #[must_use]
+    pub const fn with_key_bound(self) -> Self {
+        Self(self.0 | FLAG_KEY_BOUND)
+    }
+
+    /// Bound to the bucket as well.
+    #[must_use]
+    pub const fn with_bucket_bound(self) -> Self {
+        Self(self.0 | FLAG_BUCKET_BOUND)
+    }
+
+    /// The same binding, with a private map.
+    #[must_use]
+    pub const fn with_private(self) -> Self {
+        Self(self.0 | FLAG_PRIVATE)
+    }
+
+    /// The same binding, without a private map.
+    #[must_use]
+    pub const fn without_private(self) -> Self {
+        Self(self.0 & !FLAG_PRIVATE)
+    }
+
+    /// Whether the object key is bound.
+    #[must_use]
+    pub const fn is_key_bound(self) -> bool {
+        self.0 & FLAG_KEY_BOUND != 0
+    }
+
+    /// Whether the bucket is bound.
+    #[must_use]
+    pub const fn is_bucket_bound(self) -> bool {
+        self.0 & FLAG_BUCKET_BOUND != 0
+    }
+
+    /// Whether there is a private map.
+    #[must_use]
+    pub const fn has_private(self) -> bool {
+        self.0 & FLAG_PRIVATE != 0
+    }
+
+    pub(crate) fn octet(self) -> u8 {
+        self.0
+    }
+
+    fn from_number(number: u64) -> Result<Self, EnvelopeError> {
+        const KNOWN: u8 = FLAG_KEY_BOUND | FLAG_PRIVATE | FLAG_BUCKET_BOUND;
+        match u8::try_from(number) {
+            Ok(bits) if bits & !KNOWN == 0 => Ok(Self(bits)),
+            Ok(_) | Err(_) => Err(EnvelopeError::Flags(number)),
+        }
+    }
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        Self::KEY_BOUND
+    }
+}
+
+/// An envelope. `head` goes with layout 1 and `private` with its flag, always.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// How the body is laid out.
+    pub layout: Layout,
+    /// The name of the key-encryption key.
+    pub key_name: String,
+    /// The object's key, wrapped.
+    pub wrapped_dek: WrappedDek,
+    /// Layout 1: salt and commitment of the body's message.
+    pub head: Option<MessageHead>,
+    /// What the wrapped key is bound to.
+    pub flags: Flags,
+    /// The sealed private map.
+    pub private: Option<Vec<u8>>,
+    /// For KEKs of a key service: the service's ciphertext of the KEK.
+    pub encrypted_kek: Option<Vec<u8>>,
+}
+
+impl Envelope {
+    /// Whether a metadata value claims to be an envelope. One that does and does not parse is an
+    /// error, never plaintext.
+    #[must_use]
+    pub fn looks_like(value: &str) -> bool {
+        value.starts_with(PREFIX)
+    }
+
+    /// Reads a metadata value.
+    pub fn parse(value: &str) -> Result<Self, EnvelopeError> {
+        let encoded = value.strip_prefix(PREFIX).ok_or(EnvelopeError::Prefix)?;
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(EnvelopeError::TooLong);
+        }
+        let bytes = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map_err(|_| EnvelopeError::Base64)?;
+        let mut fields = Fields::parse(&bytes)?;
+        let layout = Layout::from_number(fields.unsigned(KEY_LAYOUT)?)?;
+        let flags = Flags::from_number(fields.unsigned(KEY_FLAGS)?)?;
+        let key_name = fields.text(KEY_NAME)?.ok_or(CborError::Missing(KEY_NAME))?;
+        let wrapped = fields
+            .bytes(KEY_WRAPPED_DEK)?
+            .ok_or(CborError::Missing(KEY_WRAPPED_DEK))?;
+        let head = fields.bytes(KEY_HEAD)?;
+        let envelope = Self {
+            layout,
+            key_name,
+            wrapped_dek: WrappedDek::from_slice(&wrapped)
+                .ok_or(CborError::WrongValue(KEY_WRAPPED_DEK))?,
+            head: head
+                .map(|head| MessageHead::from_slice(&head).ok_or(CborError::WrongValue(KEY_HEAD)))
+                .transpose()?,
+            flags,
+            private: fields.bytes(KEY_PRIVATE)?,
+            encrypted_kek: fields.bytes(KEY_ENCRYPTED_KEK)?,
+        };
+        fields.finish()?;
+        envelope.check()?;
+        Ok(envelope)
+    }
+
+    /// The metadata value.
+    ///
+    /// # Panics
+    /// If `head` does not go with the layout or `private` with the flags: such an envelope could
+    /// not be read back, and its object would be lost.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        self.check()
+            .expect("head goes with layout 1 and the private map with its flag");
+        let bytes = MapWriter::default()
+            .unsigned(KEY_LAYOUT, self.layout.octet().into())
+            .text(KEY_NAME, Some(&self.key_name))
+            .bytes(KEY_WRAPPED_DEK, Some(self.wrapped_dek.as_bytes()))
+            .bytes(
+                KEY_HEAD,
+                self.head.as_ref().map(|head| &head.as_bytes()[..]),
+            )
+            .unsigned(KEY_FLAGS, self.flags.octet().into())
+            .bytes(KEY_PRIVATE, self.private.as_deref())
+            .bytes(KEY_ENCRYPTED_KEK, self.encrypted_kek.as_deref())
+            .finish();
+        let mut value = String::from(PREFIX);
+        URL_SAFE_NO_PAD.encode_string(&bytes, &mut value);
+        value
+    }
+
+    fn check(&self) -> Result<(), EnvelopeError> {
+        if self.head.is_some() != (self.layout == Layout::Single) {
+            return Err(EnvelopeError::Head);
+        }
+        if self.private.is_some() != self.flags.has_private() {
+            return Err(EnvelopeError::Private);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Envelope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Envelope")
+            .field("layout", &self.layout)
+            .field("key_name", &self.key_name)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}

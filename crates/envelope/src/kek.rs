@@ -1,0 +1,185 @@
+//! The key-encryption key: 32 bytes under which data keys are wrapped.
+//!
+//! A local one comes from a configured string: `s3pk1.` and base64url of the key, or a passphrase
+//! that Argon2id stretches. One of a key service is drawn at random here and encrypted there.
+//!
+//! Invariants: a string that was meant as a key (whatever its case or padding) never becomes a
+//! passphrase by mistake; a `Kek` is zeroized on drop and has no `Debug`, `Clone`, `==` or serde.
+//! Absent: key services, and the keys of older formats.
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::derive::{hkdf_expand, random};
+
+/// Length of a key-encryption key in bytes. Frozen.
+pub const KEK_BYTES: usize = 32;
+
+// Frozen: the prefix of a configured key, the derivation of a passphrase, the label of the name.
+const KEY_PREFIX: &str = "s3pk1.";
+const PASSPHRASE_SALT: &[u8] = b"s3proxy/v1/kek";
+const ARGON2_MEMORY_KIB: u32 = 64 * 1024;
+const ARGON2_PASSES: u32 = 3;
+const ARGON2_LANES: u32 = 1;
+const KEY_ID_LABEL: &[u8] = b"s3proxy/v1/key-id";
+const KEY_ID_BYTES: usize = 8;
+
+/// Why a key-encryption key was refused. The text never repeats the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum KekError {
+    /// The configured string is empty.
+    #[error("the encryption key is empty; give a key made by `keygen` or a passphrase")]
+    Empty,
+    /// It starts like a key, but is not the canonical text of one.
+    #[error(
+        "the encryption key starts like `s3pk1.` but is not a canonical one: lower-case `s3pk1.` \
+         and 43 characters of unpadded base64url, nothing before or behind"
+    )]
+    NotCanonical,
+    /// A provider gave another length than 32 bytes.
+    #[error("the encryption key has {found} bytes; it must have exactly 32")]
+    Length {
+        /// Bytes that were given.
+        found: usize,
+    },
+    /// Argon2id refused to run, for want of memory.
+    #[error("the passphrase could not be stretched: Argon2id needs 64 MiB of memory")]
+    Stretching,
+}
+
+/// A key-encryption key.
+pub struct Kek(Zeroizing<[u8; KEK_BYTES]>);
+
+impl Kek {
+    /// Reads a configured string: a key `s3pk1.…`, or else a passphrase.
+    ///
+    /// A passphrase takes 64 MiB and some tenths of a second, both given back on return.
+    pub fn from_configured(text: &str) -> Result<Self, KekError> {
+        if text.is_empty() {
+            return Err(KekError::Empty);
+        }
+        if looks_like_key(text) {
+            return Self::from_canonical(text);
+        }
+        Self::from_passphrase(text)
+    }
+
+    /// Takes a key as a provider gave it: exactly 32 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KekError> {
+        let mut kek = Self(Zeroizing::new([0; KEK_BYTES]));
+        if bytes.len() != KEK_BYTES {
+            return Err(KekError::Length { found: bytes.len() });
+        }
+        kek.0.copy_from_slice(bytes);
+        Ok(kek)
+    }
+
+    /// Draws a new key.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Zeroizing::new(random()))
+    }
+
+    /// The text that [`Kek::from_configured`] reads back: `s3pk1.` and 43 characters.
+    #[must_use]
+    pub fn to_configured(&self) -> Zeroizing<String> {
+        let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(&self.0[..]));
+        let mut text = Zeroizing::new(String::with_capacity(KEY_PREFIX.len() + encoded.len()));
+        text.push_str(KEY_PREFIX);
+        text.push_str(&encoded);
+        text
+    }
+
+    /// The name that envelopes carry for this key when it is a local one: `local:` and 16 hex
+    /// digits. It tells nothing about the key.
+    #[must_use]
+    pub fn local_name(&self) -> String {
+        let mut id = [0; KEY_ID_BYTES];
+        hkdf_expand(self.as_bytes(), &[KEY_ID_LABEL], &mut id);
+        format!("local:{:016x}", u64::from_be_bytes(id))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0[..]
+    }
+
+    fn from_canonical(text: &str) -> Result<Self, KekError> {
+        let encoded = text
+            .strip_prefix(KEY_PREFIX)
+            .ok_or(KekError::NotCanonical)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map(Zeroizing::new)
+            .map_err(|_| KekError::NotCanonical)?;
+        Self::from_bytes(&bytes).map_err(|_| KekError::NotCanonical)
+    }
+
+    fn from_passphrase(passphrase: &str) -> Result<Self, KekError> {
+        let params = Params::new(
+            ARGON2_MEMORY_KIB,
+            ARGON2_PASSES,
+            ARGON2_LANES,
+            Some(KEK_BYTES),
+        )
+        .expect("the frozen parameters are valid");
+        let mut kek = Self(Zeroizing::new([0; KEK_BYTES]));
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(passphrase.as_bytes(), PASSPHRASE_SALT, &mut kek.0[..])
+            .map_err(|_| KekError::Stretching)?;
+        Ok(kek)
+    }
+}
+
+/// Whether somebody meant this as a key: a slip of case or a stray space must be an error, since
+/// as a passphrase it would silently be a different key.
+fn looks_like_key(text: &str) -> bool {
+    let start = text.trim_start().as_bytes();
+    start.len() >= KEY_PREFIX.len()
+        && start[..KEY_PREFIX.len()].eq_ignore_ascii_case(KEY_PREFIX.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_key_reads_back_from_its_text() {
+        let kek = Kek::generate();
+        let again = Kek::from_configured(&kek.to_configured()).unwrap();
+        assert_eq!(kek.as_bytes(), again.as_bytes());
+        assert_eq!(kek.local_name(), again.local_name());
+    }
+
+    #[test]
+    fn two_generated_keys_differ() {
+        assert_ne!(Kek::generate().as_bytes(), Kek::generate().as_bytes());
+    }
+
+    #[test]
+    fn a_key_with_stray_space_is_refused_and_not_taken_as_a_passphrase() {
+        let text = Kek::generate().to_configured();
+        for slip in [
+            format!(" {}", *text),
+            format!("{}\n", *text),
+            format!("{} ", *text),
+        ] {
+            assert_eq!(
+                Kek::from_configured(&slip).err(),
+                Some(KekError::NotCanonical)
+            );
+        }
+    }
+
+    #[test]
+    fn only_32_bytes_make_a_key() {
+        for length in [0, 16, 31, 33, 64] {
+            assert_eq!(
+                Kek::from_bytes(&vec![7; length]).err(),
+                Some(KekError::Length { found: length })
+            );
+        }
+        assert!(Kek::from_bytes(&[7; 32]).is_ok());
+    }
+}

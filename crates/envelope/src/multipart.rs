@@ -1,0 +1,19 @@
+//! Layout 2: the bodies that multipart uploads make, and what an upload in progress keeps.
+//!
+//! The parts follow each other as they were uploaded, each a message bound to its number and
+//! length; then come zeros, the seal (which lists the parts and is authentic as a whole) and a
+//! footer of 12 bytes that says where the seal starts.
+//!
+//! Invariants: nothing of a body is opened before its seal was read and agrees with the stored
+//! length; numbers ascend from 1 to 10000; every length is bounded before it is allocated for.
+//! Absent: requests, listings, and the decision when a part is staged.
+
+mod part;
+mod seal;
+mod span;
+mod upload;
+
+pub use part::{Frame, Mark, PartEtag, PartNumber, PartTag};
+pub use seal::{ChecksumAlgorithm, Seal, SealFields, SealListError, SealedPart, tail_first};
+pub use span::MultipartSpan;
+pub use upload::{SealedUploadState, UploadHash, UploadState, UploadStateError};

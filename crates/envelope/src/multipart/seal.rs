@@ -1,0 +1,460 @@
+//! The seal: the authentic list of a multipart body's parts, and the tail that holds it.
+//!
+//! `seal message = seal(DEK, "s3proxy/v1/seal", map length (2) || map || entries)`, one entry for
+//! each part: frame (8), mark (8), checksum (as long as the algorithm in the map says, or absent).
+//! The tail of a body is zeros, the seal message and a footer: its length (4) and `s3p1seal`.
+//!
+//! Invariants: a `Seal` in hand has at least one part, ascending numbers, a plaintext length from
+//! 5 MiB up, and fits the stored length that follows from it; one that was opened also stood
+//! behind zeros only, in a body of exactly that length.
+//! Absent: opening the parts, see `span`.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use super::{
+    part::{Frame, Mark, PartNumber},
+    upload::UploadHash,
+};
+use crate::{
+    cbor::{CborError, Fields, MapWriter},
+    dek::Dek,
+    layout::{
+        MAX_PLAINTEXT, PADDED_FROM, PlaintextLength, StoredLength, message_length,
+        plaintext_length, stored_length, tail_length,
+    },
+    message::{self, OpenError, Salt},
+};
+
+// Frozen.
+const CONTEXT: &[u8] = b"s3proxy/v1/seal";
+const FOOTER_MAGIC: &[u8; 8] = b"s3p1seal";
+const FOOTER_BYTES: usize = 12;
+const MAX_MAP_BYTES: usize = 256;
+const ENTRY_BYTES: usize = 16;
+const KEY_CHECKSUMS: u64 = 1;
+const KEY_UPLOAD_HASH: u64 = 3;
+const KEY_CHECKSUM_TYPE: u64 = 4;
+const KEY_PART_CHECKSUM: u64 = 5;
+
+/// Why a list of parts makes no seal, or a tail holds none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SealListError {
+    /// A list without parts.
+    #[error("the list has no parts")]
+    NoParts,
+    /// Numbers do not ascend.
+    #[error("part {0} does not come behind a part of a lower number")]
+    Order(u16),
+    /// The map is longer than 256 bytes.
+    #[error("the seal's map is longer than 256 bytes")]
+    MapTooLong,
+    /// A checksum is not as long as its algorithm makes it, or is there without one.
+    #[error("the checksum of part {0} does not have its algorithm's length")]
+    ChecksumLength(u16),
+    /// A checksum algorithm of a later version.
+    #[error("the parts' checksums are of an unknown algorithm")]
+    Algorithm,
+    /// Below 5 MiB an object is one message and has no seal.
+    #[error("a body with a seal has at least 5 MiB of plaintext; this one has {0} bytes")]
+    TooShort(u64),
+    /// Longer than any object.
+    #[error("the parts add up to more than any object has")]
+    TooLong,
+    /// A part but the last is below 5 MiB, so that heads and seal do not fit.
+    #[error("the parts leave no room for the seal: every part but the last needs 5 MiB")]
+    NoRoom,
+    /// The parts are not those of a body of this length.
+    #[error("the parts do not add up to the stored length")]
+    Sum,
+    /// The bytes given are not the tail of a body of this length.
+    #[error("a tail of {found} bytes was given where the body has one of {expected}")]
+    TailLength {
+        /// Bytes given.
+        found: usize,
+        /// Bytes of the tail.
+        expected: u64,
+    },
+    /// No footer at the end, or one that points outside the tail.
+    #[error("the body does not end in a footer")]
+    Footer,
+    /// An entry is cut or names no part.
+    #[error("the list of parts is damaged")]
+    Entries,
+    /// Other bytes than zeros between the last part and the seal.
+    #[error("the padding before the seal is not all zeros")]
+    Padding,
+    /// The seal is not authentic.
+    #[error("the seal is not authentic: {0}")]
+    Open(#[from] OpenError),
+    /// The seal's map is not of this version.
+    #[error("the seal's map is damaged: {0}")]
+    Cbor(#[from] CborError),
+}
+
+/// Algorithms of part checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumAlgorithm {
+    /// CRC-32.
+    Crc32,
+    /// CRC-32C.
+    Crc32c,
+    /// CRC-64/NVME.
+    Crc64nvme,
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+impl ChecksumAlgorithm {
+    const ALL: [Self; 5] = [
+        Self::Crc32,
+        Self::Crc32c,
+        Self::Crc64nvme,
+        Self::Sha1,
+        Self::Sha256,
+    ];
+
+    /// As in `x-amz-checksum-algorithm`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
+    /// The algorithm of an upper-case name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
+    /// Length of the raw checksum in bytes.
+    #[must_use]
+    pub fn length(self) -> usize {
+        match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+}
+
+/// What a seal says of the whole object.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SealFields {
+    /// Raw checksums of the whole, by upper-case algorithm (for composite ones without `-N`).
+    pub checksums: BTreeMap<String, Vec<u8>>,
+    /// Which upload made the object.
+    pub upload_hash: Option<UploadHash>,
+    /// `x-amz-checksum-type`.
+    pub checksum_type: Option<String>,
+    /// The algorithm of the parts' checksums; without it they have none.
+    pub part_checksum: Option<ChecksumAlgorithm>,
+}
+
+impl SealFields {
+    fn encode(&self) -> Vec<u8> {
+        let hash = self.upload_hash.as_ref().map(|hash| &hash.as_bytes()[..]);
+        MapWriter::default()
+            .byte_map(KEY_CHECKSUMS, &self.checksums)
+            .bytes(KEY_UPLOAD_HASH, hash)
+            .text(KEY_CHECKSUM_TYPE, self.checksum_type.as_deref())
+            .text(
+                KEY_PART_CHECKSUM,
+                self.part_checksum.map(ChecksumAlgorithm::name),
+            )
+            .finish()
+    }
+
+    fn parse(map: &[u8]) -> Result<Self, SealListError> {
+        let mut fields = Fields::parse(map)?;
+        let hash = fields.bytes(KEY_UPLOAD_HASH)?;
+        let algorithm = fields.text(KEY_PART_CHECKSUM)?;
+        let parsed = Self {
+            checksums: fields.byte_map(KEY_CHECKSUMS)?,
+            upload_hash: hash
+                .map(|hash| {
+                    UploadHash::from_slice(&hash).ok_or(CborError::WrongValue(KEY_UPLOAD_HASH))
+                })
+                .transpose()?,
+            checksum_type: fields.text(KEY_CHECKSUM_TYPE)?,
+            part_checksum: algorithm
+                .map(|name| ChecksumAlgorithm::from_name(&name).ok_or(SealListError::Algorithm))
+                .transpose()?,
+        };
+        fields.finish()?;
+        Ok(parsed)
+    }
+
+    fn checksum_bytes(&self) -> usize {
+        self.part_checksum.map_or(0, ChecksumAlgorithm::length)
+    }
+}
+
+/// A part as it goes into a seal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedPart {
+    /// Number and plaintext length.
+    pub frame: Frame,
+    /// The part's mark, or [`Mark::UNKNOWN`].
+    pub mark: Mark,
+    /// The raw checksum; empty unless the fields name an algorithm.
+    pub checksum: Vec<u8>,
+}
+
+/// A part with its place in the body.
+pub(super) struct PlacedPart {
+    pub(super) frame: Frame,
+    pub(super) mark: Mark,
+    /// Position of its first plaintext byte in the object.
+    pub(super) plaintext_first: u64,
+    /// Position of its head in the body.
+    pub(super) stored_first: u64,
+}
+
+impl PlacedPart {
+    /// Position behind its last plaintext byte.
+    pub(super) fn plaintext_end(&self) -> u64 {
+        self.plaintext_first + self.frame.length().0
+    }
+}
+
+/// The layout of a multipart body.
+pub struct Seal {
+    fields: SealFields,
+    pub(super) parts: Vec<PlacedPart>,
+    /// The parts' checksums, one behind the other.
+    checksums: Vec<u8>,
+    length: PlaintextLength,
+    /// Position behind the last part.
+    parts_end: u64,
+}
+
+impl Seal {
+    /// Makes the seal of an upload that completes.
+    pub fn new(fields: SealFields, parts: &[SealedPart]) -> Result<Self, SealListError> {
+        let checksum_bytes = fields.checksum_bytes();
+        let mut seal = Self {
+            fields,
+            parts: Vec::with_capacity(parts.len().min(PartNumber::MAX.get().into())),
+            checksums: Vec::new(),
+            length: PlaintextLength(0),
+            parts_end: 0,
+        };
+        for part in parts {
+            seal.append(part.frame, part.mark)?;
+            if part.checksum.len() != checksum_bytes {
+                let number = part.frame.number().get();
+                return Err(SealListError::ChecksumLength(number));
+            }
+            seal.checksums.extend_from_slice(&part.checksum);
+        }
+        seal.padding()?;
+        Ok(seal)
+    }
+
+    /// Opens the tail of a body: exactly the stored bytes from [`tail_first`] on.
+    pub fn open(dek: &Dek, stored: StoredLength, tail: &[u8]) -> Result<Self, SealListError> {
+        let first = tail_first(stored).ok_or(OpenError::Length(stored.0))?;
+        if tail.len() as u64 != stored.0 - first {
+            return Err(SealListError::TailLength {
+                found: tail.len(),
+                expected: stored.0 - first,
+            });
+        }
+        let (before, message) = split_footer(tail).ok_or(SealListError::Footer)?;
+        let list = message::open(dek, CONTEXT, message)?;
+        let seal = Self::parse(&list)?;
+        if stored_length(seal.length) != stored {
+            return Err(SealListError::Sum);
+        }
+        let padding = usize::try_from(seal.padding()?).map_err(|_| SealListError::Sum)?;
+        // That the sums agree puts the padding's start at the end of the parts.
+        let zeros = before
+            .len()
+            .checked_sub(padding)
+            .ok_or(SealListError::Sum)?;
+        if before[zeros..].iter().any(|octet| *octet != 0) {
+            return Err(SealListError::Padding);
+        }
+        Ok(seal)
+    }
+
+    /// What stands behind the last part: zeros, seal and footer, at most 1.6 MB.
+    #[must_use]
+    pub fn tail(&self, dek: &Dek) -> Vec<u8> {
+        self.tail_with(dek, &Salt::fresh())
+    }
+
+    pub(crate) fn tail_with(&self, dek: &Dek, salt: &Salt) -> Vec<u8> {
+        let padding = self.padding().expect("checked when the seal was made");
+        let padding = usize::try_from(padding).expect("at most 1.6 MB");
+        let mut tail = vec![0; padding];
+        let message = message::seal_with(dek, salt, CONTEXT, &self.encode());
+        tail.extend_from_slice(&message);
+        let length = u32::try_from(message.len()).expect("at most 1.6 MB");
+        tail.extend_from_slice(&length.to_be_bytes());
+        tail.extend_from_slice(FOOTER_MAGIC);
+        tail
+    }
+
+    /// The plaintext length of the whole.
+    #[must_use]
+    pub fn length(&self) -> PlaintextLength {
+        self.length
+    }
+
+    /// What it says of the whole.
+    #[must_use]
+    pub fn fields(&self) -> &SealFields {
+        &self.fields
+    }
+
+    /// The frames of the parts, in order.
+    #[must_use]
+    pub fn frames(&self) -> impl ExactSizeIterator<Item = Frame> {
+        self.parts.iter().map(|part| part.frame)
+    }
+
+    /// The raw checksum of the part at `index` (counted from 0), if parts have one.
+    #[must_use]
+    pub fn checksum(&self, index: usize) -> Option<&[u8]> {
+        let bytes = self.fields.part_checksum?.length();
+        let start = index.checked_mul(bytes)?;
+        self.checksums.get(start..start.checked_add(bytes)?)
+    }
+
+    /// Position behind the last part in the stored body.
+    #[must_use]
+    pub fn parts_end(&self) -> u64 {
+        self.parts_end
+    }
+
+    /// About how many bytes of memory it takes, for a cache's budget.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>()
+            + self.parts.len() * size_of::<PlacedPart>()
+            + self.checksums.len()
+            + 2 * MAX_MAP_BYTES
+    }
+
+    fn append(&mut self, frame: Frame, mark: Mark) -> Result<(), SealListError> {
+        let number = frame.number();
+        let last = self.parts.last().map(|part| part.frame.number());
+        if last.is_some_and(|last| last >= number) {
+            return Err(SealListError::Order(number.get()));
+        }
+        self.parts.push(PlacedPart {
+            frame,
+            mark,
+            plaintext_first: self.length.0,
+            stored_first: self.parts_end,
+        });
+        // At most 10000 lengths of 48 bits: no overflow.
+        self.length.0 += frame.length().0;
+        self.parts_end += message_length(frame.length());
+        Ok(())
+    }
+
+    /// The zeros between the last part and the seal, if the list makes a body at all.
+    fn padding(&self) -> Result<u64, SealListError> {
+        if self.parts.is_empty() {
+            return Err(SealListError::NoParts);
+        }
+        if self.length < PADDED_FROM {
+            return Err(SealListError::TooShort(self.length.0));
+        }
+        if self.length > MAX_PLAINTEXT {
+            return Err(SealListError::TooLong);
+        }
+        let map = self.fields.encode().len();
+        if map > MAX_MAP_BYTES {
+            return Err(SealListError::MapTooLong);
+        }
+        let list = 2 + map + self.parts.len() * ENTRY_BYTES + self.checksums.len();
+        let needed = message_length(PlaintextLength(list as u64)) + FOOTER_BYTES as u64;
+        stored_length(self.length)
+            .0
+            .checked_sub(self.parts_end)
+            .and_then(|room| room.checked_sub(needed))
+            .ok_or(SealListError::NoRoom)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let map = self.fields.encode();
+        let bytes = self.fields.checksum_bytes();
+        let entries = self.parts.len() * (ENTRY_BYTES + bytes);
+        let mut list = Vec::with_capacity(2 + map.len() + entries);
+        let map_length = u16::try_from(map.len()).expect("at most 256 bytes");
+        list.extend_from_slice(&map_length.to_be_bytes());
+        list.extend_from_slice(&map);
+        for (index, part) in self.parts.iter().enumerate() {
+            list.extend_from_slice(&part.frame.to_bytes());
+            list.extend_from_slice(part.mark.as_bytes());
+            list.extend_from_slice(self.checksum(index).unwrap_or_default());
+        }
+        list
+    }
+
+    fn parse(list: &[u8]) -> Result<Self, SealListError> {
+        let (map_length, rest) = list.split_first_chunk().ok_or(SealListError::Entries)?;
+        let map_length = usize::from(u16::from_be_bytes(*map_length));
+        if map_length > MAX_MAP_BYTES {
+            return Err(SealListError::MapTooLong);
+        }
+        let (map, entries) = rest
+            .split_at_checked(map_length)
+            .ok_or(SealListError::Entries)?;
+        let fields = SealFields::parse(map)?;
+        let entry_bytes = ENTRY_BYTES + fields.checksum_bytes();
+        if !entries.len().is_multiple_of(entry_bytes) {
+            return Err(SealListError::Entries);
+        }
+        let count = entries.len() / entry_bytes;
+        if count > PartNumber::MAX.get().into() {
+            return Err(SealListError::Entries);
+        }
+        let mut seal = Self {
+            checksums: Vec::with_capacity(count * fields.checksum_bytes()),
+            parts: Vec::with_capacity(count),
+            fields,
+            length: PlaintextLength(0),
+            parts_end: 0,
+        };
+        for entry in entries.chunks_exact(entry_bytes) {
+            let (frame, rest) = entry.split_first_chunk().ok_or(SealListError::Entries)?;
+            let (mark, checksum) = rest.split_first_chunk().ok_or(SealListError::Entries)?;
+            let frame = Frame::from_bytes(*frame).ok_or(SealListError::Entries)?;
+            seal.append(frame, Mark::from_bytes(*mark))?;
+            seal.checksums.extend_from_slice(checksum);
+        }
+        Ok(seal)
+    }
+}
+
+/// The position of a body's tail: fetching the stored bytes from here on gives the whole layout.
+/// `None` where the body has none: below 5 MiB, or of a length that no object has.
+#[must_use]
+pub fn tail_first(stored: StoredLength) -> Option<u64> {
+    plaintext_length(stored)
+        .filter(|length| *length >= PADDED_FROM)
+        .map(|length| stored.0 - tail_length(length))
+}
+
+/// What stands before the seal message, and the seal message.
+fn split_footer(tail: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, magic) = tail.split_last_chunk::<8>()?;
+    let (rest, length) = rest.split_last_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let seal_start = rest.len().checked_sub(length)?;
+    (magic == FOOTER_MAGIC).then(|| rest.split_at(seal_start))
+}

@@ -1,0 +1,256 @@
+//! What is kept of an upload in progress: its hash, which names its state, and the state itself.
+//!
+//! The state is a CBOR map: 1 = the envelope as sent with `CreateMultipartUpload`, 2 = the sealed
+//! part, bound to the upload's id: 1 checksum algorithm, 2 checksum type, 3 headers that later
+//! requests need. The envelope comes first, since its key opens the rest.
+//!
+//! Invariants: a state opens only for the upload that it was made for.
+//! Absent: where states are stored and when they are swept.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use thiserror::Error;
+use zeroize::Zeroize;
+
+use super::part::PartNumber;
+use crate::{
+    cbor::{CborError, Fields, MapWriter},
+    dek::Dek,
+    header::{Envelope, EnvelopeError},
+    message::{self, OpenError},
+};
+
+const CONTEXT: &[u8] = b"s3proxy/v1/state\0";
+const HASH_BYTES: usize = 20;
+const KEY_ENVELOPE: u64 = 1;
+const KEY_SEALED: u64 = 2;
+const KEY_CHECKSUM_ALGORITHM: u64 = 1;
+const KEY_CHECKSUM_TYPE: u64 = 2;
+const KEY_HEADERS: u64 = 3;
+
+/// Names an upload: 20 bytes of SHA-256 over bucket, object key and upload id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UploadHash([u8; HASH_BYTES]);
+
+impl UploadHash {
+    /// The hash of an upload; the upload id is the backend's own.
+    #[must_use]
+    pub fn of(bucket: &str, object_key: &str, upload_id: &str) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(bucket.as_bytes());
+        context.update(&[0]);
+        context.update(object_key.as_bytes());
+        context.update(&[0]);
+        context.update(upload_id.as_bytes());
+        let digest = context.finish();
+        Self::from_slice(&digest.as_ref()[..HASH_BYTES]).expect("20 bytes")
+    }
+
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The 20 bytes, as in a seal.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; HASH_BYTES] {
+        &self.0
+    }
+
+    /// Lower-case unpadded base32 (RFC 4648): the upload's folder.
+    #[must_use]
+    pub fn id(&self) -> String {
+        const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        let mut id = String::with_capacity(HASH_BYTES / 5 * 8);
+        for group in self.0.chunks_exact(5) {
+            let bits = group
+                .iter()
+                .fold(0_u64, |bits, octet| bits << 8 | u64::from(*octet));
+            for digit in (0..8).rev() {
+                let index = usize::try_from(bits >> (5 * digit) & 31).expect("below 32");
+                id.push(char::from(ALPHABET[index]));
+            }
+        }
+        id
+    }
+
+    /// The object key of the upload's state, under the configured prefix.
+    #[must_use]
+    pub fn state_key(&self, prefix: &str) -> String {
+        format!("{prefix}uploads/{}/state", self.id())
+    }
+
+    /// The object key of a staged part, under the configured prefix.
+    #[must_use]
+    pub fn part_key(&self, prefix: &str, number: PartNumber) -> String {
+        format!("{prefix}uploads/{}/part-{}", self.id(), number.get())
+    }
+}
+
+/// Why a state did not open: `NoSuchUpload` to clients, in every case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UploadStateError {
+    /// Not the map of this version.
+    #[error("the state of the upload is damaged: {0}")]
+    Cbor(#[from] CborError),
+    /// Its envelope does not parse.
+    #[error("the state of the upload has a bad envelope: {0}")]
+    Envelope(#[from] EnvelopeError),
+    /// Its sealed part is not authentic for this upload.
+    #[error("the state of the upload is not authentic: {0}")]
+    Open(#[from] OpenError),
+}
+
+/// What later requests of an upload need to know.
+#[derive(Default, PartialEq, Eq)]
+pub struct UploadState {
+    /// `x-amz-checksum-algorithm` of `CreateMultipartUpload`.
+    pub checksum_algorithm: Option<String>,
+    /// `x-amz-checksum-type` of it.
+    pub checksum_type: Option<String>,
+    /// Headers, by lower-case name; the customer's SSE-C key may be among them, so values are
+    /// zeroized on drop.
+    pub headers: BTreeMap<String, Vec<u8>>,
+}
+
+impl UploadState {
+    /// The state object for this upload.
+    #[must_use]
+    pub fn seal(&self, dek: &Dek, envelope: &Envelope, upload_id: &str) -> Vec<u8> {
+        let mut map = MapWriter::default()
+            .text(KEY_CHECKSUM_ALGORITHM, self.checksum_algorithm.as_deref())
+            .text(KEY_CHECKSUM_TYPE, self.checksum_type.as_deref())
+            .byte_map(KEY_HEADERS, &self.headers)
+            .finish();
+        let sealed = message::seal(dek, &context(upload_id), &map);
+        map.zeroize();
+        MapWriter::default()
+            .text(KEY_ENVELOPE, Some(&envelope.encode()))
+            .bytes(KEY_SEALED, Some(&sealed))
+            .finish()
+    }
+}
+
+impl Drop for UploadState {
+    fn drop(&mut self) {
+        self.headers.values_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+/// A state object that was read: its envelope gives the key that opens the rest.
+pub struct SealedUploadState {
+    /// The envelope of the object to be.
+    pub envelope: Envelope,
+    sealed: Vec<u8>,
+}
+
+impl SealedUploadState {
+    /// Reads a state object.
+    pub fn parse(bytes: &[u8]) -> Result<Self, UploadStateError> {
+        let mut fields = Fields::parse(bytes)?;
+        let envelope = fields
+            .text(KEY_ENVELOPE)?
+            .ok_or(CborError::Missing(KEY_ENVELOPE))?;
+        let sealed = fields
+            .bytes(KEY_SEALED)?
+            .ok_or(CborError::Missing(KEY_SEALED))?;
+        fields.finish()?;
+        Ok(Self {
+            envelope: Envelope::parse(&envelope)?,
+            sealed,
+        })
+    }
+
+    /// Opens the sealed part with the envelope's key, for the upload that was asked for.
+    pub fn open(&self, dek: &Dek, upload_id: &str) -> Result<UploadState, UploadStateError> {
+        let map = message::open(dek, &context(upload_id), &self.sealed)?;
+        let mut fields = Fields::parse(&map)?;
+        let state = UploadState {
+            checksum_algorithm: fields.text(KEY_CHECKSUM_ALGORITHM)?,
+            checksum_type: fields.text(KEY_CHECKSUM_TYPE)?,
+            headers: fields.byte_map(KEY_HEADERS)?,
+        };
+        fields.finish()?;
+        Ok(state)
+    }
+}
+
+fn context(upload_id: &str) -> Vec<u8> {
+    [CONTEXT, upload_id.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        dek::Binding,
+        header::{Flags, Layout},
+        kek::Kek,
+    };
+
+    fn envelope(dek: &Dek) -> Envelope {
+        let kek = Kek::generate();
+        let binding = Binding::new(Layout::Multipart, Flags::KEY_BOUND, "b", "k");
+        Envelope {
+            layout: Layout::Multipart,
+            key_name: kek.local_name(),
+            wrapped_dek: dek.wrap(&kek, &binding),
+            head: None,
+            flags: Flags::KEY_BOUND,
+            private: None,
+            encrypted_kek: None,
+        }
+    }
+
+    #[test]
+    fn a_state_opens_for_its_own_upload_only() {
+        let dek = Dek::generate();
+        let state = UploadState {
+            checksum_algorithm: Some("CRC32".to_owned()),
+            checksum_type: Some("FULL_OBJECT".to_owned()),
+            headers: BTreeMap::from([("x-amz-a".to_owned(), b"v".to_vec())]),
+        };
+        let bytes = state.seal(&dek, &envelope(&dek), "upload-1");
+        let sealed = SealedUploadState::parse(&bytes).unwrap();
+        assert!(sealed.open(&dek, "upload-1").ok() == Some(state));
+        assert!(sealed.open(&dek, "upload-2").is_err());
+        assert!(sealed.open(&Dek::generate(), "upload-1").is_err());
+    }
+
+    #[test]
+    fn any_flipped_byte_of_a_state_is_refused_or_changes_the_key_to_unwrap() {
+        let dek = Dek::generate();
+        let envelope = envelope(&dek);
+        let bytes = UploadState::default().seal(&dek, &envelope, "upload-1");
+        for position in 0..bytes.len() {
+            let mut forged = bytes.clone();
+            forged[position] ^= 1;
+            let Ok(sealed) = SealedUploadState::parse(&forged) else {
+                continue;
+            };
+            let opens = sealed.open(&dek, "upload-1").is_ok();
+            assert!(!opens || sealed.envelope != envelope, "{position}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_an_upload_is_base32_of_its_hash() {
+        let hash = UploadHash(*b"0123456789abcdefghij");
+        assert_eq!(hash.id(), "gaytemzugu3doobzmfrggzdfmztwq2lk");
+        assert_eq!(
+            hash.state_key(".s3proxy/"),
+            ".s3proxy/uploads/gaytemzugu3doobzmfrggzdfmztwq2lk/state"
+        );
+        let seven = PartNumber::new(7).unwrap();
+        assert!(hash.part_key("p/", seven).ends_with("/part-7"));
+        assert!(hash.part_key("p/", seven).starts_with("p/uploads/"));
+    }
+
+    #[test]
+    fn the_hash_depends_on_each_of_bucket_key_and_upload() {
+        let hash = UploadHash::of("b", "k", "u");
+        for other in [("c", "k", "u"), ("b", "l", "u"), ("b", "k", "v")] {
+            assert_ne!(hash, UploadHash::of(other.0, other.1, other.2));
+        }
+    }
+}
