@@ -99,6 +99,7 @@ pub(crate) async fn seaweedfs(program: &Path, folder: &Path) -> Result<Running, 
             "-filer",
             "-s3",
             "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
             "-master.telemetry=false",
         ])
         .args(["-master.volumeSizeLimitMB=1024", "-volume.max=200"])
