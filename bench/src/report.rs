@@ -1,7 +1,8 @@
 //! The results as people read them, and as JSON.
 //!
-//! Tables show medians over the rounds, each figure's own; ratios are those of the medians to
-//! nginx's. The aims that the project set itself stand beside the ratios. They are shown, never
+//! Tables show medians over the rounds, each figure's own. A ratio to nginx is the median of the
+//! rounds' ratios, each of two measurements that stood side by side: what else the machine did in
+//! that round weighs on both. The aims that the project set itself stand beside the ratios. They are shown, never
 //! enforced: no timing decides whether a run has failed.
 
 use std::fmt::Write;
@@ -26,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) backend: BackendKind,
     pub(crate) payload: Payload,
     pub(crate) cores: usize,
+    /// Processes that wanted a core before the start, over a minute: others' work spoils rates.
+    pub(crate) load_before: Option<f64>,
     pub(crate) rounds: u16,
     pub(crate) seconds_each: f64,
     pub(crate) throughput: Vec<Comparison>,
@@ -38,6 +41,7 @@ impl Report {
             backend: options.backend,
             payload: options.payload,
             cores: std::thread::available_parallelism().map_or(1, NonZero::get),
+            load_before: load(),
             rounds: options.rounds,
             seconds_each: options.seconds.as_secs_f64(),
             throughput: Vec::new(),
@@ -65,6 +69,9 @@ impl Report {
              process's own (user and system, workers included) and suffer least from that.",
             self.cores
         )?;
+        if let Some(load) = self.load_before {
+            writeln!(out, "Load average before the start: {load:.2}.")?;
+        }
         for comparison in &self.throughput {
             write_comparison(out, comparison)?;
         }
@@ -74,7 +81,14 @@ impl Report {
     }
 }
 
-/// The medians of one target.
+/// What other programs were doing, where the system tells.
+fn load() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
+/// The figures of one measurement, or the medians of several.
+#[derive(Clone, Copy)]
 struct Figures {
     rate: f64,
     cpu: f64,
@@ -84,23 +98,94 @@ struct Figures {
 }
 
 impl Figures {
-    fn new(unit: Unit, measured: &Measured) -> Self {
-        let median =
-            |figure: &dyn Fn(&Sample) -> f64| median(measured.samples.iter().map(figure).collect());
-        let amount = |sample: &Sample| match unit {
-            Unit::Bytes => whole(sample.bytes) / GIB,
-            Unit::Requests => whole(sample.requests) / 1000.0,
+    fn of(unit: Unit, sample: &Sample) -> Self {
+        let (moved, amount) = match unit {
+            Unit::Bytes => (whole(sample.bytes) / MIB, whole(sample.bytes) / GIB),
+            Unit::Requests => (whole(sample.requests), whole(sample.requests) / 1000.0),
         };
         Self {
-            rate: median(&|sample| match unit {
-                Unit::Bytes => whole(sample.bytes) / MIB / sample.seconds,
-                Unit::Requests => whole(sample.requests) / sample.seconds,
-            }),
-            cpu: median(&|sample| sample.cpu / amount(sample)),
-            backend_cpu: median(&|sample| sample.backend_cpu / amount(sample)),
-            generator_cpu: median(&|sample| sample.generator_cpu / amount(sample)),
-            peak: median(&|sample| whole(sample.peak) / MIB),
+            rate: moved / sample.seconds,
+            cpu: sample.cpu / amount,
+            backend_cpu: sample.backend_cpu / amount,
+            generator_cpu: sample.generator_cpu / amount,
+            peak: whole(sample.peak) / MIB,
         }
+    }
+
+    fn medians(rounds: &[Self]) -> Self {
+        let median = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure).collect());
+        Self {
+            rate: median(|one| one.rate),
+            cpu: median(|one| one.cpu),
+            backend_cpu: median(|one| one.backend_cpu),
+            generator_cpu: median(|one| one.generator_cpu),
+            peak: median(|one| one.peak),
+        }
+    }
+}
+
+/// One line of a table.
+struct Row {
+    target: Target,
+    medians: Figures,
+    /// Rate and CPU time, as parts of nginx's.
+    to_nginx: Option<(f64, f64)>,
+}
+
+impl Row {
+    fn all(comparison: &Comparison) -> Vec<Self> {
+        let figures = |measured: &Measured| -> Vec<Figures> {
+            let samples = measured.samples.iter();
+            let unit = comparison.workload.unit;
+            samples.map(|sample| Figures::of(unit, sample)).collect()
+        };
+        let nginx = comparison
+            .measured
+            .iter()
+            .find(|one| one.target == Target::Nginx);
+        let nginx = nginx.map(figures);
+        let row = |measured: &Measured| {
+            let rounds = figures(measured);
+            let ratio = |figure: fn(&Figures) -> f64| {
+                let nginx = nginx.as_ref()?.iter();
+                let ratios = rounds
+                    .iter()
+                    .zip(nginx)
+                    .map(|(own, nginx)| figure(own) / figure(nginx));
+                Some(median(ratios.collect()))
+            };
+            Self {
+                target: measured.target,
+                medians: Figures::medians(&rounds),
+                to_nginx: ratio(|one| one.rate).zip(ratio(|one| one.cpu)),
+            }
+        };
+        comparison.measured.iter().map(row).collect()
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        let ratio =
+            |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let own = |text: String| match self.target {
+            Target::Direct => "-".to_owned(),
+            Target::Proxy | Target::Nginx => text,
+        };
+        let Figures {
+            rate,
+            cpu,
+            backend_cpu,
+            generator_cpu,
+            peak,
+        } = self.medians;
+        writeln!(
+            out,
+            "  {:<8}{rate:>12.0}{:>10}{:>13}{:>10}{:>11}{backend_cpu:>13.3}{generator_cpu:>15.3}",
+            name(self.target),
+            ratio(self.to_nginx.map(|(rate, _)| rate)),
+            own(format!("{cpu:.3}")),
+            own(ratio(self.to_nginx.map(|(_, cpu)| cpu))),
+            own(format!("{peak:.1}")),
+        )
     }
 }
 
@@ -119,48 +204,20 @@ fn write_comparison(out: &mut String, comparison: &Comparison) -> std::fmt::Resu
         Unit::Bytes => ("MiB/s", "CPU s/GiB"),
         Unit::Requests => ("requests/s", "CPU s/1000"),
     };
-    let figures: Vec<(Target, Figures)> = comparison
-        .measured
-        .iter()
-        .map(|measured| (measured.target, Figures::new(*unit, measured)))
-        .collect();
-    let of = |wanted| figures.iter().find(|(target, _)| *target == wanted);
-    let nginx = of(Target::Nginx).map(|(_, figures)| figures);
     writeln!(out, "\n{direction} of {size}, {clients} at once")?;
     writeln!(
         out,
         "  {:<8}{rate:>12}{:>10}{cpu:>13}{:>10}{:>11}{:>13}{:>15}",
         "", "to nginx", "to nginx", "peak MiB", "backend CPU", "generator CPU"
     )?;
-    for (target, figures) in &figures {
-        let ratio = |own: f64, other: Option<f64>| {
-            other.map_or_else(|| "-".to_owned(), |other| format!("{:.2}", own / other))
-        };
-        let own_cpu = |text: String| match target {
-            Target::Direct => "-".to_owned(),
-            Target::Proxy | Target::Nginx => text,
-        };
-        writeln!(
-            out,
-            "  {:<8}{:>12.0}{:>10}{:>13}{:>10}{:>11}{:>13.3}{:>15.3}",
-            name(*target),
-            figures.rate,
-            ratio(figures.rate, nginx.map(|nginx| nginx.rate)),
-            own_cpu(format!("{:.3}", figures.cpu)),
-            own_cpu(ratio(figures.cpu, nginx.map(|nginx| nginx.cpu))),
-            own_cpu(format!("{:.1}", figures.peak)),
-            figures.backend_cpu,
-            figures.generator_cpu,
-        )?;
+    let rows = Row::all(comparison);
+    rows.iter().try_for_each(|row| row.write(out))?;
+    let proxy = rows.iter().find(|row| row.target == Target::Proxy);
+    if let Some((rate, cpu)) = proxy.and_then(|row| row.to_nginx) {
+        write_aims(out, *unit, rate, cpu)?;
     }
-    if let (Some((_, proxy)), Some(nginx)) = (of(Target::Proxy), nginx) {
-        write_aims(out, *unit, proxy, nginx)?;
-    }
-    let unreset = comparison.measured.iter().flat_map(|one| &one.samples);
-    if unreset
-        .into_iter()
-        .any(|one| one.peak_reset == PeakReset::NotPermitted)
-    {
+    let mut samples = comparison.measured.iter().flat_map(|one| &one.samples);
+    if samples.any(|one| one.peak_reset == PeakReset::NotPermitted) {
         writeln!(
             out,
             "  peaks could not be reset: they are those since the servers' start"
@@ -169,9 +226,7 @@ fn write_comparison(out: &mut String, comparison: &Comparison) -> std::fmt::Resu
     Ok(())
 }
 
-fn write_aims(out: &mut String, unit: Unit, proxy: &Figures, nginx: &Figures) -> std::fmt::Result {
-    let rate = proxy.rate / nginx.rate;
-    let cpu = proxy.cpu / nginx.cpu;
+fn write_aims(out: &mut String, unit: Unit, rate: f64, cpu: f64) -> std::fmt::Result {
     match unit {
         Unit::Bytes => writeln!(
             out,
@@ -273,11 +328,8 @@ mod tests {
         }
     }
 
-    fn table(proxy: Sample) -> String {
-        let measured = |target, sample| Measured {
-            target,
-            samples: vec![sample],
-        };
+    fn table(proxy: Vec<Sample>, nginx: Vec<Sample>) -> String {
+        let measured = |target, samples| Measured { target, samples };
         let comparison = Comparison {
             workload: Workload {
                 direction: Direction::Get,
@@ -287,7 +339,7 @@ mod tests {
             },
             measured: vec![
                 measured(Target::Proxy, proxy),
-                measured(Target::Nginx, sample(10, 10.0, 4.0)),
+                measured(Target::Nginx, nginx),
             ],
         };
         let mut out = String::new();
@@ -304,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_table_shows_rates_costs_and_ratios_to_nginx() {
-        let text = table(sample(9, 10.0, 5.4));
+        let text = table(vec![sample(9, 10.0, 5.4)], vec![sample(10, 10.0, 4.0)]);
         let line = text.lines().find(|line| line.contains("s3proxy"));
         let fields: Vec<&str> = line.expect("a line").split_whitespace().collect();
         assert_eq!(fields[1..6], ["922", "0.90", "0.600", "1.50", "10.0"]);
@@ -312,8 +364,26 @@ mod tests {
     }
 
     #[test]
+    fn a_round_in_which_the_machine_was_slow_for_both_does_not_move_the_ratio() {
+        let proxy = vec![
+            sample(9, 10.0, 5.4),
+            sample(1, 10.0, 0.6),
+            sample(8, 10.0, 4.8),
+        ];
+        let nginx = vec![
+            sample(10, 10.0, 4.0),
+            sample(1, 10.0, 0.4),
+            sample(10, 10.0, 4.0),
+        ];
+        let text = table(proxy, nginx);
+        let line = text.lines().find(|line| line.contains("s3proxy"));
+        let fields: Vec<&str> = line.expect("a line").split_whitespace().collect();
+        assert_eq!(fields[1..5], ["819", "0.90", "0.600", "1.50"]);
+    }
+
+    #[test]
     fn aims_that_are_missed_are_said_to_be() {
-        let text = table(sample(7, 10.0, 7.0));
+        let text = table(vec![sample(7, 10.0, 7.0)], vec![sample(10, 10.0, 4.0)]);
         assert!(text.contains("throughput: MISSED; at most 1.60 of its CPU: MISSED"));
     }
 }
