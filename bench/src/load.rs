@@ -187,11 +187,11 @@ async fn exchange(
     expect: &Expect,
 ) -> Result<(), LoadError> {
     let what = || format!("{} {}", request.method(), request.uri());
-    let broken = |source| LoadError::Http {
+    let answer = sender.send_request(request.clone()).await;
+    let answer = answer.map_err(|source| LoadError::Http {
         what: what(),
         source,
-    };
-    let answer = sender.send_request(request.clone()).await.map_err(broken)?;
+    })?;
     if answer.status() != StatusCode::OK {
         return Err(LoadError::Status {
             what: what(),
@@ -199,10 +199,22 @@ async fn exchange(
             body: quote(answer).await,
         });
     }
-    let mut body = answer.into_body();
+    check(answer.into_body(), expect, what).await
+}
+
+/// Reads a body to its end, and drops it as it comes.
+async fn check(
+    mut body: Incoming,
+    expect: &Expect,
+    what: impl Fn() -> String,
+) -> Result<(), LoadError> {
     let mut got = 0;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(broken)?.into_data() else {
+        let frame = frame.map_err(|source| LoadError::Http {
+            what: what(),
+            source,
+        })?;
+        let Ok(data) = frame.into_data() else {
             continue;
         };
         if let Expect::Content(_, pattern) = expect

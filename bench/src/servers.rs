@@ -74,6 +74,22 @@ pub(crate) async fn stub(program: &Path, folder: &Path) -> Result<Running, Serve
 }
 
 pub(crate) async fn seaweedfs(program: &Path, folder: &Path) -> Result<Running, ServerError> {
+    let (command, port) = seaweedfs_command(program, folder)?;
+    let server = Server::start("seaweedfs", command, folder)?;
+    let running = Running::new(server, port);
+    let signer = credential();
+    let bucket = signer.bare(Method::PUT, &running.authority, &format!("/{BUCKET}"))?;
+    let done = Expect::Stored { length: 0 };
+    let running = running.until(&bucket, &done).await?;
+    // Its S3 side answers before its volumes take data.
+    let path = format!("/{BUCKET}/ready");
+    let content = Pattern::new();
+    let object = signer.put(&running.authority, &path, &content, 1, Payload::Unsigned)?;
+    running.until(&object, &done).await
+}
+
+/// The command, and the port of its S3 side.
+fn seaweedfs_command(program: &Path, folder: &Path) -> Result<(Command, u16), ServerError> {
     let signer = credential();
     let config = folder.join("seaweedfs-s3.json");
     let identities = serde_json::json!({ "identities": [{
@@ -89,19 +105,10 @@ pub(crate) async fn seaweedfs(program: &Path, folder: &Path) -> Result<Running, 
     })?;
     let mut command = clean(program);
     command
-        .args([
-            "-logtostderr",
-            "server",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-        ])
-        .args([
-            "-filer",
-            "-s3",
-            "-s3.port.iceberg=0",
-            "-s3.port.lance=0",
-            "-master.telemetry=false",
-        ])
+        .args(["-logtostderr", "server", "-filer", "-s3"])
+        .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1"])
+        .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
+        .arg("-master.telemetry=false")
         .args(["-master.volumeSizeLimitMB=1024", "-volume.max=200"])
         .arg(format!("-dir={}", data.display()))
         .arg(format!("-s3.config={}", config.display()));
@@ -111,22 +118,7 @@ pub(crate) async fn seaweedfs(program: &Path, folder: &Path) -> Result<Running, 
         command.arg(format!("-{part}.port={port}"));
         command.arg(format!("-{part}.port.grpc={}", port + GRPC_OFFSET));
     }
-    let server = Server::start("seaweedfs", command, folder)?;
-    let running = Running::new(server, port);
-    let bucket = signer.bare(Method::PUT, &running.authority, &format!("/{BUCKET}"))?;
-    let running = running
-        .until(&bucket, &Expect::Stored { length: 0 })
-        .await?;
-    // Its S3 side answers before its volumes take data.
-    let path = format!("/{BUCKET}/ready");
-    let object = signer.put(
-        &running.authority,
-        &path,
-        &Pattern::new(),
-        1,
-        Payload::Unsigned,
-    )?;
-    running.until(&object, &Expect::Stored { length: 1 }).await
+    Ok((command, port))
 }
 
 pub(crate) async fn nginx(
