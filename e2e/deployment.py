@@ -7,14 +7,13 @@ from typing import Protocol
 
 from certificates import Certificates
 from clients import boto3_client
-from proxy import DevProxy, Proxy
+from proxy import Proxy
 from radosgw import RadosGateway
 from sealed import Stored
-from servers import SeaweedFS
+from servers import EmbeddedStore, SeaweedFS
 from target import Target
 
-SERVERS = {"seaweedfs": SeaweedFS, "radosgw": RadosGateway}
-EMBEDDED = "embedded"
+SERVERS = {"seaweedfs": SeaweedFS, "radosgw": RadosGateway, "embedded": EmbeddedStore}
 
 
 class Server(Protocol):
@@ -37,17 +36,6 @@ class Deployment:
         return Stored(answer["Body"].read(), answer["Metadata"])
 
 
-@dataclass(frozen=True)
-class EmbeddedDeployment:
-    """`s3proxy dev`: the store is part of the program and keeps its objects in a folder."""
-
-    target: Target
-    proxy: DevProxy
-
-    def stored(self, bucket: str, key: str) -> Stored:
-        return self.proxy.stored(bucket, key)
-
-
 class Deployments:
     """Starts servers and proxies when they are first asked for, and keeps them for the session."""
 
@@ -59,7 +47,7 @@ class Deployments:
         self._certificates = certificates
         self._started = started
         self._servers: dict[str, Server] = {}
-        self._deployments: dict[tuple[str, str], Deployment | EmbeddedDeployment] = {}
+        self._deployments: dict[tuple[str, str], Deployment] = {}
 
     def server(self, name: str) -> Server:
         if name not in self._servers:
@@ -68,27 +56,21 @@ class Deployments:
             self._servers[name] = server
         return self._servers[name]
 
-    def get(self, backend: str, scheme: str) -> Deployment | EmbeddedDeployment:
+    def get(self, backend: str, scheme: str) -> Deployment:
         """The proxy over `http` or `https` in front of a backend."""
         if (backend, scheme) not in self._deployments:
             self._deployments[backend, scheme] = self._start(backend, scheme)
         return self._deployments[backend, scheme]
 
-    def proxy(self, backend: str, name: str, **options) -> Deployment:
+    def proxy(self, server: Server, name: str, **options) -> Deployment:
         """One more proxy, with settings of its own; `name` names its log."""
-        server = self.server(backend)
         proxy = Proxy(self._directory, server.target, name=name, **options)
         self._started.callback(proxy.stop)
         return Deployment(proxy.target, server, proxy)
 
-    def _start(self, backend: str, scheme: str) -> Deployment | EmbeddedDeployment:
-        certificates = self._certificates if scheme == "https" else None
-        name = f"proxy-{backend}-{scheme}"
-        if backend == EMBEDDED:
-            proxy = DevProxy(self._directory, name=name, certificates=certificates)
-            self._started.callback(proxy.stop)
-            return EmbeddedDeployment(proxy.target, proxy)
+    def _start(self, backend: str, scheme: str) -> Deployment:
+        server = self.server(backend)
         if self.direct:
-            server = self.server(backend)
             return Deployment(server.target, server, proxy=None)
-        return self.proxy(backend, name, certificates=certificates)
+        certificates = self._certificates if scheme == "https" else None
+        return self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)

@@ -145,7 +145,6 @@ bluestore block create = true
 bluestore block size = {_DISK_BYTES}
 bluestore fsck on mount = false
 osd memory target = 939524096
-osd max object name len = 1024
 
 [client.gateway]
 rgw data = {self._state}/gateway

@@ -7,6 +7,7 @@ both path style and virtual-host style. Ceph's gateway has a file of its own, ra
 import http.client
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -52,6 +53,35 @@ class SeaweedFS:
     def stop(self) -> None:
         # Its own shutdown waits for half a minute, for data that is thrown away here.
         self._process.stop(seconds=0.1)
+
+
+class EmbeddedStore:
+    """The store inside `s3proxy dev`. Its proxy is left alone: the suite puts its own before it."""
+
+    name = "embedded"
+
+    def __init__(self, directory: Path):
+        folder = directory / "dev"
+        arguments = ["dev", folder, "--ip", "127.0.0.1", "--port", free_port()]
+        self._process = Process(
+            "s3proxy-dev",
+            [os.environ["S3PROXY_BINARY"], *arguments],
+            clean_environment(directory),
+            directory / "s3proxy-dev.log",
+        )
+        try:
+            self._process.wait_until(lambda: self._url() is not None, "printing its store's address")
+        except BaseException:
+            self._process.stop()
+            raise
+        secret_key = (folder / "secret").read_text().strip()
+        self.target = Target(self._url().group(1), Credential("dev", secret_key))
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    def _url(self) -> re.Match | None:
+        return re.search(r"store itself answers on (http://[0-9.:]+)", self._process.log_text())
 
 
 _SEAWEEDFS_PORTS = (

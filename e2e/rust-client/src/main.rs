@@ -13,6 +13,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::DisplayErrorContext;
 use aws_sdk_s3::primitives::ByteStream;
@@ -79,7 +80,7 @@ async fn client() -> Result<Client, Box<dyn Error>> {
         Ok("virtual-host") => false,
         _ => return Err("S3_STYLE has to be path or virtual-host".into()),
     };
-    let shared = aws_config::load_from_env().await;
+    let shared = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let config = aws_sdk_s3::config::Builder::from(&shared)
         .endpoint_url(endpoint)
         .force_path_style(path_style)
