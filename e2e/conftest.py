@@ -1,0 +1,121 @@
+"""Fixtures of the suite: servers and proxies that start when a test first asks for them.
+
+Everything is started once a session, listens on loopback, keeps its data in one temporary folder,
+and ends with the session. After a failure the logs stay in the test folder; the data never does.
+`--direct` lets the matrix speak to the servers themselves, to tell a client's or server's own
+trouble from the proxy's.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from certificates import make_certificates
+from clients import boto3_client
+from deployment import Deployments
+from hosts import resolving
+
+VIRTUAL_HOST_BUCKETS = ["e2e-matrix"]
+"""Buckets with a host name of their own; names have to be known before the resolver is asked."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--direct",
+        action="store_true",
+        help="run the matrix against the servers themselves, without a proxy",
+    )
+
+
+def pytest_configure(config):
+    # boto3 in this process is a client like the others: nothing of the machine's own may reach it.
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.endswith(("_CA_BUNDLE", "_proxy", "_PROXY")):
+            del os.environ[name]
+    if "S3PROXY_TEST_DIR" not in os.environ:
+        raise pytest.UsageError("S3PROXY_TEST_DIR is not set: start the suite with e2e/run")
+
+
+def pytest_collection_modifyitems(config, items):
+    # Everything but the matrix is about what the proxy does.
+    if config.getoption("--direct"):
+        items[:] = [item for item in items if item.path.name == "test_matrix.py"]
+
+
+@pytest.fixture(scope="session")
+def run_directory(request):
+    directory = Path(tempfile.mkdtemp(prefix="s3proxy-e2e-"))
+    yield directory
+    if request.session.testsfailed:
+        kept = Path(os.environ["S3PROXY_TEST_DIR"]) / "logs" / directory.name
+        kept.mkdir(parents=True)
+        for log in directory.glob("*.log"):
+            shutil.copy(log, kept)
+        print(f"\nlogs of servers and proxies: {kept}")
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def certificates(run_directory):
+    return make_certificates(run_directory / "certificates")
+
+
+@pytest.fixture(scope="session")
+def virtual_hosts():
+    with resolving(VIRTUAL_HOST_BUCKETS):
+        yield
+
+
+@pytest.fixture(scope="session")
+def deployments(request, run_directory, certificates, virtual_hosts):
+    with ExitStack() as started:
+        yield Deployments(
+            run_directory, certificates, started, direct=request.config.getoption("--direct")
+        )
+
+
+@pytest.fixture(scope="module")
+def seaweedfs(deployments):
+    """A proxy over HTTP in front of SeaweedFS, and SeaweedFS itself to compare with."""
+    return deployments.get("seaweedfs", "http")
+
+
+@pytest.fixture(scope="module")
+def bucket(seaweedfs):
+    """A bucket of the module's own on SeaweedFS."""
+    return make_bucket(seaweedfs)
+
+
+@pytest.fixture
+def s3(seaweedfs):
+    """boto3 through the proxy."""
+    return boto3_client(seaweedfs.target)
+
+
+@pytest.fixture
+def backend_s3(seaweedfs):
+    """boto3 straight to the server behind the proxy."""
+    return boto3_client(seaweedfs.backend.target)
+
+
+@pytest.fixture
+def prefix():
+    """A prefix that no other test uses."""
+    return f"{secrets.token_hex(4)}/"
+
+
+@pytest.fixture
+def key(prefix):
+    """An object key that no other test uses."""
+    return prefix + "object"
+
+
+def make_bucket(deployment) -> str:
+    name = f"e2e-{secrets.token_hex(4)}"
+    boto3_client(deployment.backend.target).create_bucket(Bucket=name)
+    return name

@@ -1,0 +1,76 @@
+"""A deployment: a backend, the proxy in front of it, and what a test may see of both."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from certificates import Certificates
+from clients import boto3_client
+from proxy import Proxy
+from radosgw import RadosGateway
+from sealed import Stored
+from servers import EmbeddedStore, SeaweedFS
+from target import Target
+
+SERVERS = {"seaweedfs": SeaweedFS, "radosgw": RadosGateway, "embedded": EmbeddedStore}
+
+
+class Server(Protocol):
+    target: Target
+
+    def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """`target` is for clients. `backend` stands behind it; `proxy` is absent with --direct."""
+
+    target: Target
+    backend: Server
+    proxy: Proxy | None
+
+    def stored(self, bucket: str, key: str) -> Stored:
+        """An object as it lies on the backend, read around the proxy."""
+        answer = boto3_client(self.backend.target).get_object(Bucket=bucket, Key=key)
+        return Stored(answer["Body"].read(), answer["Metadata"])
+
+
+class Deployments:
+    """Starts servers and proxies when they are first asked for, and keeps them for the session."""
+
+    def __init__(
+        self, directory: Path, certificates: Certificates, started: ExitStack, *, direct: bool
+    ):
+        self.direct = direct
+        self._directory = directory
+        self._certificates = certificates
+        self._started = started
+        self._servers: dict[str, Server] = {}
+        self._deployments: dict[tuple[str, str], Deployment] = {}
+
+    def server(self, name: str) -> Server:
+        if name not in self._servers:
+            server = SERVERS[name](self._directory)
+            self._started.callback(server.stop)
+            self._servers[name] = server
+        return self._servers[name]
+
+    def get(self, backend: str, scheme: str) -> Deployment:
+        """The proxy over `http` or `https` in front of a backend."""
+        if (backend, scheme) not in self._deployments:
+            self._deployments[backend, scheme] = self._start(backend, scheme)
+        return self._deployments[backend, scheme]
+
+    def proxy(self, server: Server, name: str, **options) -> Deployment:
+        """One more proxy, with settings of its own; `name` names its log."""
+        proxy = Proxy(self._directory, server.target, name=name, **options)
+        self._started.callback(proxy.stop)
+        return Deployment(proxy.target, server, proxy)
+
+    def _start(self, backend: str, scheme: str) -> Deployment:
+        server = self.server(backend)
+        if self.direct:
+            return Deployment(server.target, server, proxy=None)
+        certificates = self._certificates if scheme == "https" else None
+        return self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)

@@ -1,0 +1,93 @@
+"""The program under test, started as a user would start it: environment, flags, a settings file."""
+
+import base64
+import http.client
+import os
+import secrets
+from pathlib import Path
+
+import raw
+from certificates import Certificates
+from processes import Process, clean_environment, free_port
+from target import DOMAIN, Target
+
+VIRTUAL_HOSTS = f"""
+[listen]
+virtual_host_domains = ["{DOMAIN}"]
+"""
+
+
+def new_key() -> str:
+    """A raw key-encryption key in the configured form."""
+    return "s3pk1." + base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+
+
+def binary() -> Path:
+    return Path(os.environ["S3PROXY_BINARY"])
+
+
+class Proxy:
+    """A running s3proxy in front of one backend; `target` is what its clients use.
+
+    The client's credential is the backend's, unless `settings` lists others. `settings` is the text
+    of a TOML file, `environment` holds further variables or replaces those set here.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        backend: Target,
+        *,
+        name: str,
+        certificates: Certificates | None = None,
+        settings: str = VIRTUAL_HOSTS,
+        environment: dict[str, str] | None = None,
+    ):
+        self.backend = backend
+        self.key = new_key()
+        variables = {
+            "S3PROXY_HOST": backend.url,
+            "S3PROXY_ENCRYPT_KEY": self.key,
+            "AWS_ACCESS_KEY_ID": backend.credential.access_key,
+            "AWS_SECRET_ACCESS_KEY": backend.credential.secret_key,
+            "AWS_REGION": backend.region,
+        } | (environment or {})
+        self._port = free_port()
+        config = directory / f"{name}.toml"
+        config.write_text(settings)
+        tls = ["--cert", certificates.directory] if certificates else ["--no-tls"]
+        self._process = Process(
+            name,
+            [binary(), "--config", config, "--ip", "127.0.0.1", "--port", self._port, *tls],
+            clean_environment(directory, **variables),
+            directory / f"{name}.log",
+        )
+        scheme = "https" if certificates else "http"
+        self.target = Target(
+            f"{scheme}://127.0.0.1:{self._port}",
+            backend.credential,
+            backend.region,
+            ca_file=certificates.ca_file if certificates else None,
+        )
+        try:
+            self._process.wait_until(self._is_ready, "ready")
+        except BaseException:
+            self._process.stop()
+            raise
+
+    def _is_ready(self) -> bool:
+        try:
+            return raw.send(raw.request(self.target, "GET", key="readyz"), self.target).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    @property
+    def process_id(self) -> int:
+        return self._process.process_id
+
+    def log_text(self) -> str:
+        return self._process.log_text()
+
+    def stop(self) -> int:
+        """Asks the proxy to drain and end, and returns its exit status."""
+        return self._process.stop()

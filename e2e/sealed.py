@@ -1,0 +1,91 @@
+"""Opens stored objects without the proxy, from the published format and common libraries alone.
+
+This is the suite's own reading of the object format, single uploads only, and shares no code with
+the proxy: what it opens was sealed as documented, and what it measures are the documented lengths.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+import cbor2
+from cryptography.cobblestone import Cobblestone256Decryptor
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding
+
+_MARK = "s3p1."
+_KEY_MARK = "s3pk1."
+_KEY_BOUND, _PRIVATE_MAP, _BUCKET_BOUND = 1, 2, 4
+_FIVE_MIB = 5 * 1024 * 1024
+_CHUNK = 16384
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object as the backend has it: body and user metadata, names in lower case."""
+
+    body: bytes
+    metadata: dict[str, str]
+
+
+def stored_length(plaintext: int) -> int:
+    """The length on the backend of an object with that many bytes of plaintext."""
+    if plaintext < _FIVE_MIB:
+        return 72 + plaintext + 16 * (plaintext // _CHUNK)
+    tail = 160 * min(plaintext // _FIVE_MIB + 1, 10000) + 512
+    return plaintext + 16 * (plaintext // _CHUNK) + tail
+
+
+def open_sealed(stored: Stored, encrypt_key: str, bucket: str, key: str, length: int) -> bytes:
+    """The plaintext of a sealed single upload; any disagreement with the format fails."""
+    envelope = parse_envelope(stored.metadata["isec"])
+    kek = _from_base64url(encrypt_key.removeprefix(_KEY_MARK))
+    assert envelope[1] == 1, "layout 1 is that of single uploads"
+    assert envelope[2] == key_name(kek)
+    assert len(stored.body) == stored_length(length)
+    assert envelope[4] == stored.body[:56], "salt and commitment stand in envelope and body"
+    dek = aes_key_unwrap_with_padding(
+        _expand(kek, _binding(envelope[1], envelope[5], bucket, key), hashes.SHA512()), envelope[3]
+    )
+    message = 72 + length + 16 * (length // _CHUNK)
+    assert stored.body[message:] == bytes(len(stored.body) - message), "padding is zeros"
+    context = b"s3proxy/v1/object\0" + length.to_bytes(8, "big")
+    opener = Cobblestone256Decryptor(dek, context)
+    return opener.update(stored.body[:message]) + opener.finalize()
+
+
+def parse_envelope(text: str) -> dict:
+    assert text.startswith(_MARK), f"an envelope starts with {_MARK}"
+    return cbor2.loads(_from_base64url(text.removeprefix(_MARK)))
+
+
+def key_name(kek: bytes) -> str:
+    return "local:" + _expand(kek, b"s3proxy/v1/key-id", hashes.SHA512())[:8].hex()
+
+
+def leaks(stored: bytes, plaintext: bytes) -> bool:
+    """Whether a piece of the plaintext, or its digest, stands in what is stored."""
+    pieces = [plaintext[at : at + 32] for at in range(0, len(plaintext), _CHUNK)]
+    digests = [hashlib.md5(plaintext), hashlib.sha256(plaintext)]
+    return any(len(piece) >= 16 and piece in stored for piece in pieces) or any(
+        digest.digest() in stored for digest in digests
+    )
+
+
+def _binding(layout: int, flags: int, bucket: str, key: str) -> bytes:
+    name = bucket.encode()
+    return (
+        b"s3proxy/v1/wrap\0"
+        + bytes([layout, flags])
+        + (bytes([len(name)]) + name if flags & _BUCKET_BOUND else b"")
+        + (key.encode() if flags & _KEY_BOUND else b"")
+    )
+
+
+def _expand(key: bytes, info: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
+    return HKDFExpand(algorithm, 32, info).derive(key)
+
+
+def _from_base64url(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,118 @@
+"""Real S3 servers on loopback: what the proxy has behind it, and what it is compared with.
+
+A server listens on free ports of 127.0.0.1, keeps its data in the run's folder, and answers
+both path style and virtual-host style. Ceph's gateway has a file of its own, radosgw.py.
+"""
+
+import http.client
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+
+from processes import Process, clean_environment, free_port
+from target import DOMAIN, Credential, Target
+
+OWNER = Credential("E2EOWNERACCESSKEY001", secrets.token_urlsafe(30))
+"""The backend credential; unless a test lists clients, it is the proxy's one client too."""
+
+
+def tools() -> Path:
+    """The programs that e2e/setup installed."""
+    return Path(os.environ["S3PROXY_TEST_DIR"]) / "venv-test" / "bin"
+
+
+class SeaweedFS:
+    """SeaweedFS in one process: master, volume, filer and the S3 gateway."""
+
+    name = "seaweedfs"
+
+    def __init__(self, directory: Path):
+        data = directory / "seaweedfs"
+        data.mkdir(parents=True)
+        identities = directory / "seaweedfs-identities.json"
+        identities.write_text(json.dumps({"identities": [_identity("owner", OWNER)]}))
+        port = free_port()
+        self.target = Target(f"http://127.0.0.1:{port}", OWNER)
+        self._process = Process(
+            self.name,
+            [
+                *(tools() / "weed", "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+                *(f"-dir={data}", "-master.telemetry=false", "-volume.max=1000"),
+                *("-master.volumeSizeLimitMB=64", "-filer", "-s3", f"-s3.config={identities}"),
+                *(f"-s3.port={port}", "-s3.port.iceberg=0", f"-s3.domainName={DOMAIN}"),
+                # Left alone these take their neighbour's port plus 10000, whoever has it.
+                *(f"-{part}={free_port()}" for part in _SEAWEEDFS_PORTS),
+            ],
+            clean_environment(directory),
+            directory / "seaweedfs.log",
+        )
+        self._process.wait_until(lambda: answers(port), "answering S3 requests")
+
+    def stop(self) -> None:
+        # Its own shutdown waits for half a minute, for data that is thrown away here.
+        self._process.stop(seconds=0.1)
+
+
+class EmbeddedStore:
+    """The store inside `s3proxy dev`. Its proxy is left alone: the suite puts its own before it."""
+
+    name = "embedded"
+
+    def __init__(self, directory: Path):
+        folder = directory / "dev"
+        arguments = ["dev", folder, "--ip", "127.0.0.1", "--port", free_port()]
+        self._process = Process(
+            "s3proxy-dev",
+            [os.environ["S3PROXY_BINARY"], *arguments],
+            clean_environment(directory),
+            directory / "s3proxy-dev.log",
+        )
+        try:
+            self._process.wait_until(lambda: self._url() is not None, "printing its store's address")
+        except BaseException:
+            self._process.stop()
+            raise
+        secret_key = (folder / "secret").read_text().strip()
+        self.target = Target(self._url().group(1), Credential("dev", secret_key))
+
+    def stop(self) -> None:
+        self._process.stop()
+
+    def _url(self) -> re.Match | None:
+        return re.search(r"store itself answers on (http://[0-9.:]+)", self._process.log_text())
+
+
+_SEAWEEDFS_PORTS = (
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port.grpc",
+)
+
+
+def _identity(name: str, credential: Credential) -> dict:
+    return {
+        "name": name,
+        "account": {"id": f"{name}-id", "displayName": name},
+        "credentials": [
+            {"accessKey": credential.access_key, "secretKey": credential.secret_key},
+        ],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging", "ReadAcp", "WriteAcp"],
+    }
+
+
+def answers(port: int) -> bool:
+    """Whether an S3 server stands there: an unsigned ListBuckets gets an answer, any but 5xx."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,95 @@
+"""Every client, scheme, addressing style and backend: objects go in and come out as they were.
+
+What lies on the backend is read around the proxy and has to be sealed as the format says. Small
+sizes stand around the chunk length; large ones, around the part length, take one path only.
+"""
+
+import random
+
+import pytest
+
+from clients import CLIENTS, boto3_client
+from sealed import leaks, open_sealed
+from target import PATH, VIRTUAL_HOST
+
+BUCKET = "e2e-matrix"
+MIB = 1024 * 1024
+SMALL = [0, 1, 16383, 16384, 16385]
+LARGE = [MIB, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 100 * MIB]
+
+
+@pytest.fixture(scope="module")
+def files(run_directory):
+    """Folders of incompressible files, named after their sizes."""
+
+    def folder(name, sizes):
+        directory = run_directory / name
+        directory.mkdir()
+        for size in sizes:
+            (directory / str(size)).write_bytes(random.Random(size).randbytes(size))
+        return directory
+
+    return {"small": folder("small", SMALL), "large": folder("large", LARGE)}
+
+
+@pytest.fixture
+def deployment(deployments, backend, scheme):
+    if deployments.direct and scheme == "https":
+        pytest.skip("only the proxy speaks HTTPS here")
+    chosen = deployments.get(backend, scheme)
+    ensure_bucket(chosen)
+    return chosen
+
+
+@pytest.mark.parametrize("style", [PATH, VIRTUAL_HOST])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("backend", ["seaweedfs", "embedded"])
+@pytest.mark.parametrize("client_name", CLIENTS)
+def test_small_objects_survive_the_round_trip_and_are_stored_sealed(
+    client_name, style, deployment, files, prefix, tmp_path
+):
+    round_trip(deployment, client_name, style, files["small"], prefix, tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["http"])
+@pytest.mark.parametrize("backend", ["seaweedfs"])
+@pytest.mark.parametrize("client_name", CLIENTS)
+def test_large_objects_survive_the_round_trip_and_are_stored_sealed(
+    client_name, deployment, files, prefix, tmp_path
+):
+    round_trip(deployment, client_name, PATH, files["large"], prefix, tmp_path)
+
+
+def round_trip(deployment, client_name, style, source, prefix, scratch):
+    home, received = scratch / "home", scratch / "received"
+    home.mkdir()
+    received.mkdir()
+    client = CLIENTS[client_name](deployment.target.in_style(style), home)
+    sizes = {path.name: path.stat().st_size for path in source.iterdir()}
+    names = sorted(sizes)
+
+    client.upload(BUCKET, prefix, source)
+    assert client.sizes(BUCKET, prefix) == sizes
+    largest = max(names, key=sizes.get)
+    assert client.head(BUCKET, prefix + largest) == sizes[largest]
+    client.download(BUCKET, prefix, names, received)
+    differing = [n for n in names if (received / n).read_bytes() != (source / n).read_bytes()]
+    assert differing == []
+    if deployment.proxy:
+        for name in names:
+            assert_sealed(deployment, prefix + name, (source / name).read_bytes())
+    client.delete(BUCKET, prefix, names)
+    assert client.sizes(BUCKET, prefix) == {}
+
+
+def assert_sealed(deployment, key, plaintext):
+    stored = deployment.stored(BUCKET, key)
+    assert not leaks(stored.body, plaintext)
+    opened = open_sealed(stored, deployment.proxy.key, BUCKET, key, len(plaintext))
+    assert opened == plaintext
+
+
+def ensure_bucket(deployment):
+    s3 = boto3_client(deployment.target)
+    if BUCKET not in [entry["Name"] for entry in s3.list_buckets()["Buckets"]]:
+        s3.create_bucket(Bucket=BUCKET)
