@@ -1,4 +1,24 @@
-//! The program.
+//! An encrypting proxy for S3: clients speak S3 to it, and what reaches the storage provider is
+//! ciphertext.
+//!
+//! Data flows one way: `listen` accepts, `service` puts the steps in order, `auth` lets known
+//! clients in, `plan` decides, `execute` carries out with the help of `keys`, `body` and `backend`,
+//! and `respond` turns failures into S3's answers. Only `app` wires them together.
 
-pub mod backend;
+pub mod app;
+mod auth;
+mod backend;
+mod body;
 pub mod config;
+#[cfg(feature = "dev")]
+mod dev;
+mod execute;
+mod health;
+mod keys;
+mod listen;
+mod plan;
+mod record;
+mod respond;
+mod service;
+mod throttle;
+mod trusted;

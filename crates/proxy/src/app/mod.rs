@@ -1,0 +1,240 @@
+//! Wiring: from a valid configuration to a running program, and down again.
+
+mod backend_settings;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use s3proxy_protocol::address::{AwsNames, HostRules};
+use s3proxy_protocol::sigv4::SecretAccessKey;
+use tokio::net::TcpListener;
+
+use crate::auth::{Authenticator, Client, Gate, SigningKeys};
+use crate::backend::{Backend, BackendError, Credentials};
+use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::config::resolved::{
+    Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Listen, Pattern,
+    SessionToken, Tls,
+};
+use crate::execute::Parts;
+use crate::execute::lookup::LookupCache;
+use crate::health::Health;
+use crate::keys::{Keyring, KeyringError};
+use crate::listen::tls::{self, TlsError};
+use crate::listen::{self, Drained, Draining, Server};
+use crate::service::Service;
+use crate::throttle::Throttle;
+use crate::trusted::TrustedProxies;
+
+/// Why the program does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyringError),
+    /// HTTPS cannot be offered.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The backend client cannot be made.
+    #[error("backend: {0}")]
+    Backend(#[from] BackendError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}; choose another with --ip and --port")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// There is no list of clients, and the proxy's own credential cannot stand in for one.
+    #[error(
+        "no clients are listed and the proxy's own AWS credential changes over time (a role), so \
+         that no client could sign with it: list clients in the configuration file ([[clients]]), \
+         or ask for auth = \"none\" by name"
+    )]
+    NoClients,
+    /// The development folder cannot be used.
+    #[cfg(feature = "dev")]
+    #[error(transparent)]
+    Dev(#[from] crate::dev::DevError),
+}
+
+/// A program that is ready to serve: every file read, every key derived, the socket bound.
+pub struct App {
+    server: Server<Service>,
+    address: SocketAddr,
+}
+
+impl App {
+    /// Builds everything.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let keys = keyring(&config.keys)?;
+        tracing::info!(
+            key = keys.active_name(),
+            "objects are sealed under this key"
+        );
+        let tls = match &config.listen.tls {
+            Tls::Off => None,
+            Tls::Files {
+                certificate,
+                private_key,
+            } => Some(tls::acceptor(certificate, private_key)?),
+        };
+        let settings = backend_settings::settings(&config.backend);
+        let credentials = backend_settings::credentials(&config.backend).await?;
+        let authenticator = authenticator(config.clients.authentication, &credentials).await?;
+        let gate = Gate {
+            hosts: host_rules(&config.listen, &config.backend.endpoint),
+            authenticator,
+            anonymous_read_buckets: config.clients.anonymous_read_buckets,
+        };
+        let listener = bind(config.listen.address)?;
+        let address = listener.local_addr().unwrap_or(config.listen.address);
+        let draining = Arc::new(Draining::default());
+        let body_timeout = config.listen.body_timeout;
+        let service = Service {
+            gate,
+            throttle: Throttle::new(config.limits.throttle),
+            health: Health::new(Arc::clone(&draining)),
+            trusted: TrustedProxies::new(config.listen.trusted_proxies.clone()),
+            parts: Parts {
+                backend: Backend::new(settings, credentials)?,
+                keys,
+                dek_tag: config.keys.dek_tag,
+                policy: config.policy,
+                pool: Arc::new(BufferPool::default()),
+                budget: BodyBudget::new(config.limits.body_memory_bytes),
+                lookups: LookupCache::new(),
+                held_body_bytes: config.limits.held_body_bytes as u64,
+                body_timeout,
+            },
+        };
+        let limits = connection_limits(&config.listen);
+        let server = Server::new(listener, tls, limits, Arc::new(service), draining);
+        Ok(Self { server, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` resolves, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        tracing::info!(address = %self.address, "serving");
+        match self.server.run(stop).await {
+            Drained::Clean => tracing::info!("drained; every request was finished"),
+            Drained::CutOff(connections) => {
+                tracing::warn!(connections, "the wait is over; connections were cut off");
+            }
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    listen::bind(address).map_err(|error| StartError::Listen { address, error })
+}
+
+fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
+    let others = keys
+        .others
+        .iter()
+        .map(|key| ("S3PROXY_DECRYPT_KEYS", key.expose()));
+    Keyring::local(("S3PROXY_ENCRYPT_KEY", keys.active.expose()), others)
+}
+
+fn connection_limits(listen: &Listen) -> listen::Limits {
+    listen::Limits {
+        header_bytes: listen.max_header_bytes,
+        header_timeout: listen.idle_timeout,
+        handshake_timeout: listen.header_timeout,
+        drain_delay: listen.drain_delay,
+        drain_timeout: listen.drain_timeout,
+    }
+}
+
+fn host_rules(listen: &Listen, endpoint: &Endpoint) -> HostRules {
+    HostRules {
+        virtual_host_domains: listen.virtual_host_domains.clone(),
+        aws_names: match endpoint {
+            Endpoint::Fixed(_) => AwsNames::Refused,
+            Endpoint::ByHostName => AwsNames::Listed,
+        },
+    }
+}
+
+async fn authenticator(
+    authentication: Authentication,
+    credentials: &Credentials,
+) -> Result<Authenticator, StartError> {
+    let clients = match authentication {
+        Authentication::None => {
+            tracing::warn!(
+                "auth = none: whoever reaches this proxy uses its credential and its keys"
+            );
+            return Ok(Authenticator::Nobody);
+        }
+        Authentication::SigV4 { known } => match known {
+            KnownClients::List(clients) => clients.into_iter().map(listed_client).collect(),
+            KnownClients::BackendCredential => vec![own_credential(credentials).await?],
+        },
+    };
+    let clients = clients
+        .into_iter()
+        .map(|client| (client.access_key_id.clone(), Arc::new(client)))
+        .collect::<HashMap<_, _>>();
+    tracing::info!(
+        clients = clients.len(),
+        "client signatures are verified (AWS SigV4)"
+    );
+    Ok(Authenticator::SigV4 {
+        clients,
+        signing_keys: SigningKeys::default(),
+    })
+}
+
+fn listed_client(client: crate::config::resolved::Client) -> Client {
+    Client {
+        name: client.name,
+        secret: SecretAccessKey::new(client.secret_access_key.expose().to_owned()),
+        access_key_id: client.access_key_id,
+        session_token: match client.session_token {
+            SessionToken::Absent => None,
+            SessionToken::Required(token) => Some(token),
+        },
+        grants: client.grants,
+    }
+}
+
+/// The proxy's own credential as its one client, so that an application keeps its keys.
+async fn own_credential(credentials: &Credentials) -> Result<Client, StartError> {
+    if !credentials.is_static() {
+        return Err(StartError::NoClients);
+    }
+    let own = credentials.current().await?;
+    Ok(Client {
+        name: own.access_key_id().to_owned(),
+        access_key_id: own.access_key_id().to_owned(),
+        secret: SecretAccessKey::new(own.secret_access_key().to_owned()),
+        session_token: None,
+        grants: vec![everything()],
+    })
+}
+
+fn everything() -> Grant {
+    let operations = [
+        Access::Read,
+        Access::Write,
+        Access::Delete,
+        Access::List,
+        Access::Admin,
+    ];
+    Grant {
+        operations: operations.into_iter().collect(),
+        buckets: vec![Pattern::everything()],
+        prefixes: vec![Pattern::everything()],
+    }
+}

@@ -1,0 +1,346 @@
+//! From a request as it arrived to one whose sender is known.
+//!
+//! [`Authenticated`] has one constructor, [`Gate::admit`]: everything behind it may rely on the
+//! request being unambiguous, addressed to this proxy, a known operation, and signed by a known
+//! client (or let in by a setting that names the exception). What the client may do is decided by
+//! the next step, [`crate::plan`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
+use s3proxy_protocol::address::{self, Address, HostRules};
+use s3proxy_protocol::chunked::ChunkMode;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::operation::{self, Kind, Operation};
+use s3proxy_protocol::query::Query;
+use s3proxy_protocol::query_headers;
+use s3proxy_protocol::request_head::refuse_ambiguous;
+use s3proxy_protocol::sigv4::{
+    self, Authentication, PayloadMode, SecretAccessKey, SignedRequest, SigningKey, Verified,
+};
+use time::OffsetDateTime;
+
+use crate::config::resolved::{Access, Grant, Pattern};
+use crate::record::RequestRecord;
+
+/// A client of the proxy: whose signature it checks, and what it may do.
+pub(crate) struct Client {
+    pub(crate) name: String,
+    pub(crate) access_key_id: String,
+    pub(crate) secret: SecretAccessKey,
+    pub(crate) session_token: Option<crate::config::resolved::SecretText>,
+    pub(crate) grants: Vec<Grant>,
+}
+
+/// How clients prove who they are.
+pub(crate) enum Authenticator {
+    SigV4 {
+        clients: HashMap<String, Arc<Client>>,
+        signing_keys: SigningKeys,
+    },
+    /// Everybody may do everything: `auth = none`.
+    Nobody,
+}
+
+/// Who asks, as far as later steps care.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    grants: Grants,
+}
+
+#[derive(Clone)]
+enum Grants {
+    Everything,
+    Of(Arc<Client>),
+    AnonymousRead,
+}
+
+impl Identity {
+    /// Whether a grant covers `access` to `object_key` (or to the bucket itself without one).
+    pub(crate) fn may(&self, access: Access, bucket: &str, object_key: Option<&str>) -> bool {
+        match &self.grants {
+            Grants::Everything => true,
+            Grants::AnonymousRead => access == Access::Read && object_key.is_some(),
+            Grants::Of(client) => client.grants.iter().any(|grant| {
+                grant.operations.contains(&access)
+                    && grant.buckets.iter().any(|pattern| pattern.matches(bucket))
+                    && match object_key {
+                        Some(key) => grant.prefixes.iter().any(|prefix| prefix.covers(key)),
+                        None => grant.prefixes.iter().any(is_everything),
+                    }
+            }),
+        }
+    }
+
+    /// Whether any grant names `bucket` at all, so that ListBuckets may show it.
+    pub(crate) fn may_see(&self, bucket: &str) -> bool {
+        match &self.grants {
+            Grants::Everything => true,
+            Grants::AnonymousRead => false,
+            Grants::Of(client) => client
+                .grants
+                .iter()
+                .any(|grant| grant.buckets.iter().any(|pattern| pattern.matches(bucket))),
+        }
+    }
+}
+
+fn is_everything(pattern: &Pattern) -> bool {
+    pattern.as_str() == "*"
+}
+
+/// A request whose sender is known.
+pub(crate) struct Authenticated {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: Query,
+    pub(crate) address: Address,
+    pub(crate) operation: Operation,
+    pub(crate) identity: Identity,
+    pub(crate) payload: PayloadMode,
+}
+
+impl Authenticated {
+    pub(crate) fn bucket(&self) -> Option<&str> {
+        self.address.bucket.as_ref().map(|bucket| bucket.as_str())
+    }
+
+    pub(crate) fn object_key(&self) -> Option<&str> {
+        self.address.key.as_ref().map(|key| key.as_str())
+    }
+}
+
+/// A request that was let in, and what its body's chunks are checked with.
+pub(crate) struct Admitted {
+    pub(crate) request: Authenticated,
+    /// `None` where the body is not `aws-chunked`.
+    pub(crate) chunks: Option<ChunkMode>,
+}
+
+struct Sender {
+    identity: Identity,
+    payload: PayloadMode,
+    chunks: Option<ChunkMode>,
+}
+
+/// Everything that decides who gets in.
+pub(crate) struct Gate {
+    pub(crate) hosts: HostRules,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) anonymous_read_buckets: Vec<String>,
+}
+
+impl Gate {
+    /// The only way to an [`Authenticated`] request. `now` is the proxy's own clock.
+    pub(crate) fn admit(
+        &self,
+        mut parts: Parts,
+        now: OffsetDateTime,
+        record: &RequestRecord,
+    ) -> Result<Admitted, S3Error> {
+        let query = Query::parse(parts.uri.query())?;
+        refuse_ambiguous(&parts.method, &parts.uri, &parts.headers, &query)?;
+        let host = host(&parts.headers)?;
+        let address = address::address(&self.hosts, host, parts.uri.path())?;
+        record.target(
+            address.bucket.as_ref().map(|bucket| bucket.as_str()),
+            address.key.as_ref().map(|key| key.as_str()),
+        );
+        let Sender {
+            identity,
+            payload,
+            chunks,
+        } = self.authenticate(&parts, &address, now)?;
+        record.client(&identity.name);
+        query_headers::promote(&mut parts.headers, &query)?;
+        let operation = operation::classify(&parts.method, &address, &query, &parts.headers)?;
+        record.operation(operation.as_str());
+        if matches!(identity.grants, Grants::AnonymousRead)
+            && !matches!(
+                operation.kind(),
+                Kind::GetObject | Kind::HeadObject | Kind::Preflight
+            )
+        {
+            return Err(anonymous());
+        }
+        let request = Authenticated {
+            method: parts.method,
+            headers: parts.headers,
+            query,
+            address,
+            operation,
+            identity,
+            payload,
+        };
+        Ok(Admitted { request, chunks })
+    }
+
+    fn authenticate(
+        &self,
+        parts: &Parts,
+        address: &Address,
+        now: OffsetDateTime,
+    ) -> Result<Sender, S3Error> {
+        let parsed = sigv4::parse(parts.uri.query(), &parts.headers);
+        let (clients, signing_keys) = match &self.authenticator {
+            Authenticator::SigV4 {
+                clients,
+                signing_keys,
+            } => (clients, signing_keys),
+            Authenticator::Nobody => return unauthenticated(parsed, &parts.headers),
+        };
+        match parsed.map_err(|error| error.s3_error())? {
+            Authentication::Anonymous => self.anonymous(parts, address),
+            Authentication::Signed(request) => {
+                let client = clients.get(request.access_key_id()).ok_or_else(|| {
+                    S3Error::new(
+                        ErrorCode::InvalidAccessKeyId,
+                        "The access key is not known here; use one that this proxy lists.",
+                    )
+                })?;
+                check_session_token(client, &request)?;
+                let verified = signing_keys.verify(client, &request, parts, now)?;
+                Ok(Sender {
+                    identity: Identity {
+                        name: client.name.clone(),
+                        grants: Grants::Of(Arc::clone(client)),
+                    },
+                    payload: request.payload().clone(),
+                    chunks: ChunkMode::checked(request.payload(), verified),
+                })
+            }
+        }
+    }
+
+    fn anonymous(&self, parts: &Parts, address: &Address) -> Result<Sender, S3Error> {
+        let preflight = parts.method == Method::OPTIONS;
+        let readable = address.bucket.as_ref().is_some_and(|bucket| {
+            let listed = &self.anonymous_read_buckets;
+            address.key.is_some() && listed.iter().any(|name| name == bucket.as_str())
+        });
+        if !preflight && !readable {
+            return Err(anonymous());
+        }
+        let identity = Identity {
+            name: "anonymous".to_owned(),
+            grants: Grants::AnonymousRead,
+        };
+        Ok(Sender {
+            identity,
+            payload: PayloadMode::Unsigned,
+            chunks: None,
+        })
+    }
+}
+
+fn host(headers: &HeaderMap) -> Result<&str, S3Error> {
+    headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .ok_or_else(|| {
+            S3Error::new(
+                ErrorCode::InvalidRequest,
+                "The Host header is missing or not ASCII; every request must carry it.",
+            )
+        })
+}
+
+fn anonymous() -> S3Error {
+    S3Error::new(
+        ErrorCode::AccessDenied,
+        "The request is not signed; sign it with a key that this proxy knows (AWS SigV4).",
+    )
+}
+
+/// Under `auth = none` signatures mean nothing, but the framing that they announce does.
+fn unauthenticated(
+    parsed: Result<Authentication, sigv4::SigV4Error>,
+    headers: &HeaderMap,
+) -> Result<Sender, S3Error> {
+    let payload = match parsed {
+        Ok(Authentication::Signed(request)) => request.payload().clone(),
+        Ok(Authentication::Anonymous) | Err(_) => {
+            PayloadMode::of_unauthenticated(headers).map_err(|error| error.s3_error())?
+        }
+    };
+    let identity = Identity {
+        name: "unauthenticated".to_owned(),
+        grants: Grants::Everything,
+    };
+    Ok(Sender {
+        identity,
+        chunks: ChunkMode::unchecked(&payload),
+        payload,
+    })
+}
+
+fn check_session_token(client: &Client, request: &SignedRequest) -> Result<(), S3Error> {
+    let given = request.session_token().unwrap_or_default();
+    let expected = client
+        .session_token
+        .as_ref()
+        .map_or("", |token| token.expose());
+    let equal =
+        aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), expected.as_bytes());
+    equal.map_err(|_| {
+        S3Error::new(
+            ErrorCode::InvalidToken,
+            "The session token is not the one configured for this access key.",
+        )
+    })
+}
+
+/// Signing keys derived for the current day, so that a request costs one HMAC and not five.
+#[derive(Default)]
+pub(crate) struct SigningKeys {
+    derived: Mutex<HashMap<(String, String), (String, Arc<SigningKey>)>>,
+}
+
+/// Derived keys that are kept; a client may name any region, so there must be a bound.
+const MAX_DERIVED_KEYS: usize = 1024;
+
+impl SigningKeys {
+    fn verify(
+        &self,
+        client: &Client,
+        request: &SignedRequest,
+        parts: &Parts,
+        now: OffsetDateTime,
+    ) -> Result<Verified, S3Error> {
+        let key = self.key(client, request);
+        request
+            .verify_with_key(
+                &key,
+                &parts.method,
+                parts.uri.path(),
+                parts.uri.query(),
+                &parts.headers,
+                now,
+            )
+            .map_err(|error| error.s3_error())
+    }
+
+    fn key(&self, client: &Client, request: &SignedRequest) -> Arc<SigningKey> {
+        let scope = request.scope();
+        let name = (client.access_key_id.clone(), scope.region().to_owned());
+        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((date, key)) = derived.get(&name)
+            && *date == scope.date()
+        {
+            return Arc::clone(key);
+        }
+        let key = Arc::new(SigningKey::derive(
+            &client.secret,
+            scope.date(),
+            scope.region(),
+        ));
+        if derived.len() >= MAX_DERIVED_KEYS {
+            derived.clear();
+        }
+        derived.insert(name, (scope.date().to_owned(), Arc::clone(&key)));
+        key
+    }
+}

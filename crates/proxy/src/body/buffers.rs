@@ -1,0 +1,155 @@
+//! Reused buffers, and the budget that all bodies share.
+//!
+//! Invariants: a buffer handed out is empty and has the pool's capacity; it comes back by itself
+//! when the last `Bytes` over it is dropped. The budget is a fair queue: whoever asks first is
+//! served first, so that many small bodies cannot starve a large one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use s3proxy_envelope::layout::STORED_CHUNK_BYTES;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Stored chunks in one piece: a piece is what goes into one write to a socket.
+const CHUNKS_PER_PIECE: usize = 4;
+
+/// Room for the head of a message before the first chunk.
+const HEAD_ROOM_BYTES: usize = 64;
+
+/// Capacity of every pooled buffer, in bytes.
+pub(crate) const PIECE_BYTES: usize = CHUNKS_PER_PIECE * STORED_CHUNK_BYTES + HEAD_ROOM_BYTES;
+
+/// What one streamed body may hold at once, in bytes: a piece being filled, pieces on their way
+/// out and what the connection has read ahead.
+pub(crate) const STREAM_BYTES: usize = 256 * 1024;
+
+/// Buffers kept for reuse; beyond that they are freed.
+const IDLE_BUFFERS: usize = 64;
+
+/// Empty buffers of [`PIECE_BYTES`] capacity.
+#[derive(Default)]
+pub(crate) struct BufferPool {
+    idle: Mutex<Vec<Vec<u8>>>,
+}
+
+impl BufferPool {
+    /// An empty buffer with [`PIECE_BYTES`] capacity.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        let reused = self.lock().pop();
+        reused.unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES))
+    }
+
+    /// Makes `buffer` readable by many; it returns to the pool when all have let go of it.
+    pub(crate) fn freeze(self: &Arc<Self>, buffer: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Pooled {
+            buffer,
+            pool: Arc::clone(self),
+        })
+    }
+
+    fn give_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut idle = self.lock();
+        if idle.len() < IDLE_BUFFERS && buffer.capacity() >= PIECE_BYTES {
+            idle.push(buffer);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        // A panic elsewhere cannot leave the list in a bad state: pushes and pops are whole.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Pooled {
+    buffer: Vec<u8>,
+    pool: Arc<BufferPool>,
+}
+
+impl AsRef<[u8]> for Pooled {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        self.pool.give_back(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// How long a request waits for its share of the budget before it is told to slow down.
+const BUDGET_WAIT: Duration = Duration::from_secs(10);
+
+/// Bytes are counted in units of this size, so that the count fits the semaphore.
+const UNIT_BYTES: usize = 1024;
+
+/// One budget over all bodies in flight.
+pub(crate) struct BodyBudget {
+    units: Arc<Semaphore>,
+    total_units: usize,
+}
+
+/// A share of the budget, given back when dropped.
+#[must_use]
+pub(crate) struct BodyShare {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// No share became free in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no memory for another body became free within {} s", BUDGET_WAIT.as_secs())]
+pub(crate) struct BudgetExhausted;
+
+impl BodyBudget {
+    /// A budget of `bytes`; at least one streamed body always fits.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let total_units = bytes.max(STREAM_BYTES).div_ceil(UNIT_BYTES);
+        Self {
+            units: Arc::new(Semaphore::new(total_units)),
+            total_units,
+        }
+    }
+
+    /// Waits, in turn, for a share of `bytes`.
+    pub(crate) async fn share(&self, bytes: usize) -> Result<BodyShare, BudgetExhausted> {
+        let wanted = bytes.div_ceil(UNIT_BYTES).clamp(1, self.total_units);
+        let units = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let acquire = Arc::clone(&self.units).acquire_many_owned(units);
+        match tokio::time::timeout(BUDGET_WAIT, acquire).await {
+            Ok(Ok(permit)) => Ok(BodyShare { _permit: permit }),
+            Ok(Err(_)) | Err(_) => Err(BudgetExhausted),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_returns_to_the_pool_when_its_last_reader_drops_it() {
+        let pool = Arc::new(BufferPool::default());
+        let mut buffer = pool.take();
+        buffer.extend_from_slice(b"sealed");
+        let address = buffer.as_ptr();
+        let bytes = pool.freeze(buffer);
+        let other = bytes.slice(1..3);
+        drop(bytes);
+        assert_ne!(pool.take().as_ptr(), address, "still read by another");
+        drop(other);
+        let again = pool.take();
+        assert_eq!(again.as_ptr(), address);
+        assert!(again.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_budget_refuses_after_its_wait_and_recovers() {
+        let budget = BodyBudget::new(STREAM_BYTES);
+        let share = budget.share(STREAM_BYTES).await.expect("an empty budget");
+        assert!(budget.share(1).await.is_err());
+        drop(share);
+        assert!(budget.share(1).await.is_ok());
+    }
+}

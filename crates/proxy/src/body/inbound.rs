@@ -1,0 +1,246 @@
+//! The body of a client's request: framing taken off, promises checked.
+//!
+//! Whoever reads payload from here must not let the backend complete a write before
+//! [`Inbound::poll_payload`] has returned its end: only then have length, chunk signatures, body
+//! hash, Content-MD5 and checksum been compared with what the client announced
+//! (S3 API Reference, "Signature calculations" and "Checking object integrity").
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use hyper::body::Incoming;
+use s3proxy_protocol::chunked::{ChunkDecoder, Trailers};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
+use tokio::time::{Instant, Sleep};
+
+/// How the payload is framed inside the HTTP body.
+pub(crate) enum Framing {
+    /// The body is the payload.
+    Plain,
+    /// `aws-chunked`.
+    Chunked(Box<ChunkDecoder>),
+}
+
+/// Why a client's body could not be used.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum InboundError {
+    /// The body is not what the request promised.
+    #[error(transparent)]
+    Refused(#[from] S3Error),
+    /// The connection ended before the body did.
+    #[error("the client's connection ended inside the body")]
+    Disconnected,
+    /// No byte came for too long.
+    #[error("the client sent no byte of the body for {} s", .0.as_secs())]
+    Stalled(Duration),
+}
+
+impl InboundError {
+    /// What S3 answers.
+    pub(crate) fn to_s3_error(&self) -> S3Error {
+        match self {
+            Self::Refused(error) => error.clone(),
+            Self::Disconnected => S3Error::new(
+                ErrorCode::IncompleteBody,
+                "The connection ended before all the announced bytes of the body had arrived.",
+            ),
+            Self::Stalled(_) => S3Error::new(
+                ErrorCode::RequestTimeout,
+                "No byte of the body arrived within the timeout; send it without long pauses.",
+            ),
+        }
+    }
+}
+
+/// Payload of a request, verified as it passes.
+pub(crate) struct Inbound {
+    incoming: Incoming,
+    /// Received and not yet decoded.
+    raw: Bytes,
+    framing: Framing,
+    verifier: Option<PayloadVerifier>,
+    /// Payload bytes still to come.
+    remaining: u64,
+    received: Arc<AtomicU64>,
+    stall: Stall,
+}
+
+impl Inbound {
+    /// `length` is the payload's announced length in bytes; `received` counts what arrives.
+    pub(crate) fn new(
+        incoming: Incoming,
+        framing: Framing,
+        verifier: PayloadVerifier,
+        length: u64,
+        timeout: Duration,
+        received: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            incoming,
+            raw: Bytes::new(),
+            framing,
+            verifier: Some(verifier),
+            remaining: length,
+            received,
+            stall: Stall::new(timeout),
+        }
+    }
+
+    /// The next piece of payload, or what was verified once all of it has come.
+    pub(crate) fn poll_payload(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Inflow, InboundError>> {
+        loop {
+            if !self.raw.is_empty() {
+                let payload = self.decode()?;
+                if !payload.is_empty() {
+                    return Poll::Ready(Ok(Inflow::Payload(payload)));
+                }
+                continue;
+            }
+            match ready!(self.poll_frame(context))? {
+                Some(data) => self.raw = data,
+                None => return Poll::Ready(self.finish().map(Inflow::End)),
+            }
+        }
+    }
+
+    /// Reads all of the payload, which the caller knows to be small, into `buffer`.
+    pub(crate) async fn read_to_end(
+        &mut self,
+        buffer: &mut Vec<u8>,
+    ) -> Result<VerifiedPayload, InboundError> {
+        loop {
+            match std::future::poll_fn(|context| self.poll_payload(context)).await? {
+                Inflow::Payload(bytes) => buffer.extend_from_slice(&bytes),
+                Inflow::End(verified) => return Ok(verified),
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<Bytes, InboundError> {
+        let payload = match &mut self.framing {
+            Framing::Plain => std::mem::take(&mut self.raw),
+            Framing::Chunked(decoder) => {
+                let step = decoder
+                    .decode(&self.raw)
+                    .map_err(|error| error.s3_error())?;
+                let payload = self.raw.slice(step.payload);
+                let _ = self.raw.split_to(step.consumed);
+                payload
+            }
+        };
+        let length = payload.len() as u64;
+        self.remaining = self.remaining.checked_sub(length).ok_or_else(too_long)?;
+        if let Some(verifier) = &mut self.verifier {
+            verifier.update(&payload);
+        }
+        Ok(payload)
+    }
+
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, InboundError>> {
+        loop {
+            match Pin::new(&mut self.incoming).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.stall.progress();
+                    // HTTP trailers are dropped: S3's own travel inside `aws-chunked`.
+                    if let Ok(data) = frame.into_data() {
+                        self.received
+                            .fetch_add(data.len() as u64, Ordering::Relaxed);
+                        return Poll::Ready(Ok(Some(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    return Poll::Ready(Err(InboundError::Disconnected));
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Pending => {
+                    ready!(self.stall.poll_elapsed(context));
+                    return Poll::Ready(Err(InboundError::Stalled(self.stall.timeout)));
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<VerifiedPayload, InboundError> {
+        if self.remaining > 0 {
+            return Err(InboundError::Refused(S3Error::new(
+                ErrorCode::IncompleteBody,
+                "The body is shorter than the length that the request announced.",
+            )));
+        }
+        let framing = std::mem::replace(&mut self.framing, Framing::Plain);
+        let trailers = match framing {
+            Framing::Plain => Trailers::default(),
+            Framing::Chunked(decoder) => decoder.finish().map_err(|error| error.s3_error())?,
+        };
+        let verifier = self
+            .verifier
+            .take()
+            .expect("the end of a body is reported once");
+        let verified = verifier
+            .finish(&trailers)
+            .map_err(|error| error.s3_error())?;
+        Ok(verified)
+    }
+}
+
+/// What [`Inbound::poll_payload`] yields.
+pub(crate) enum Inflow {
+    /// Payload, not yet verified as a whole.
+    Payload(Bytes),
+    /// All payload has come and agrees with every promise.
+    End(VerifiedPayload),
+}
+
+fn too_long() -> InboundError {
+    InboundError::Refused(S3Error::new(
+        ErrorCode::InvalidRequest,
+        "The body is longer than the length that the request announced.",
+    ))
+}
+
+/// A timeout that starts anew with every byte, and costs nothing while bytes flow.
+pub(crate) struct Stall {
+    timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    moved: bool,
+}
+
+impl Stall {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            sleep: None,
+            moved: false,
+        }
+    }
+
+    /// A byte moved.
+    pub(crate) fn progress(&mut self) {
+        self.moved = true;
+    }
+
+    /// Ready when nothing moved for the timeout.
+    pub(crate) fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = Instant::now() + self.timeout;
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if std::mem::take(&mut self.moved) {
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(context)
+    }
+}

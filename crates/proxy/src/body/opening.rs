@@ -1,0 +1,166 @@
+//! A stored body, opened on its way to the client.
+//!
+//! Only authenticated plaintext leaves. The last piece is held back until everything that belongs
+//! to the read has been seen, padding included, so that a client never gets the whole of an object
+//! whose stored form is not whole. A failure ends the body with an error, which aborts the
+//! connection: the announced length was not delivered.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use s3proxy_envelope::message::OpenError;
+use s3proxy_envelope::object::ObjectOpener;
+
+use super::buffers::{BodyShare, BufferPool};
+use crate::backend;
+
+/// Why a stored body could not be delivered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpeningError {
+    /// The stored data is not what was sealed.
+    #[error("stored data: {0}")]
+    Stored(#[from] OpenError),
+    /// The backend did not deliver it.
+    #[error("backend: {0}")]
+    Backend(#[from] backend::BackendError),
+}
+
+/// Plaintext of a stored object, or of a range of it.
+pub(crate) struct OpeningBody {
+    source: backend::Body,
+    /// Stored bytes received and not yet opened.
+    stored: Bytes,
+    /// Stored bytes to pass over first, when the backend sent more than was asked for.
+    skip: u64,
+    opener: Option<ObjectOpener>,
+    /// Plaintext bytes not yet handed out, `out` included.
+    remaining: u64,
+    out: Vec<u8>,
+    /// The first piece, fetched before the status line went out.
+    first: Option<Bytes>,
+    pool: Arc<BufferPool>,
+    _share: BodyShare,
+}
+
+impl OpeningBody {
+    /// `length` is the plaintext to deliver in bytes; `skip` the stored bytes before its chunks.
+    pub(crate) fn new(
+        source: backend::Body,
+        opener: ObjectOpener,
+        length: u64,
+        skip: u64,
+        pool: Arc<BufferPool>,
+        share: BodyShare,
+    ) -> Self {
+        Self {
+            source,
+            stored: Bytes::new(),
+            skip,
+            opener: Some(opener),
+            remaining: length,
+            out: pool.take(),
+            first: None,
+            pool,
+            _share: share,
+        }
+    }
+
+    /// Opens the first piece, so that a wrong beginning, and any fault in a small object, becomes
+    /// a clean error instead of an aborted answer.
+    pub(crate) async fn prefetch(&mut self) -> Result<(), OpeningError> {
+        self.first =
+            std::future::poll_fn(|context| self.poll_piece(context, Eagerness::Full)).await?;
+        Ok(())
+    }
+
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        eagerness: Eagerness,
+    ) -> Poll<Result<Option<Bytes>, OpeningError>> {
+        while let Some(opener) = &mut self.opener {
+            if opener.is_complete() {
+                let opener = self.opener.take().expect("an opener is there");
+                opener.finish()?;
+                break;
+            }
+            if !self.stored.is_empty() {
+                let consumed = opener.push(&self.stored, &mut self.out)?;
+                self.stored.advance(consumed);
+                if consumed == 0 {
+                    return Poll::Ready(Ok(Some(self.hand_out())));
+                }
+                continue;
+            }
+            match Pin::new(&mut self.source).poll_frame(context) {
+                Poll::Ready(Some(frame)) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.stored = skip_front(&mut self.skip, data);
+                    }
+                }
+                Poll::Ready(None) => {
+                    let opener = self.opener.take().expect("an opener is there");
+                    opener.finish()?;
+                }
+                Poll::Pending => {
+                    let last = self.out.len() as u64 >= self.remaining;
+                    if self.out.is_empty() || last || eagerness == Eagerness::Full {
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Ok(Some(self.hand_out())));
+                }
+            }
+        }
+        let piece = (!self.out.is_empty()).then(|| self.hand_out());
+        Poll::Ready(Ok(piece))
+    }
+
+    fn hand_out(&mut self) -> Bytes {
+        self.remaining -= self.out.len() as u64;
+        let next = if self.remaining > 0 {
+            self.pool.take()
+        } else {
+            Vec::new()
+        };
+        self.pool.freeze(std::mem::replace(&mut self.out, next))
+    }
+}
+
+/// Whether to wait for a full piece while the backend pauses.
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Eagerness {
+    Full,
+    AsItComes,
+}
+
+fn skip_front(skip: &mut u64, mut data: Bytes) -> Bytes {
+    let passed = usize::try_from(*skip).map_or(data.len(), |skip| skip.min(data.len()));
+    data.advance(passed);
+    *skip -= passed as u64;
+    data
+}
+
+impl Body for OpeningBody {
+    type Data = Bytes;
+    type Error = OpeningError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
+        let this = self.get_mut();
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let piece = ready!(this.poll_piece(context, Eagerness::AsItComes));
+        Poll::Ready(piece.transpose().map(|piece| piece.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let first = self.first.as_ref().map_or(0, Bytes::len) as u64;
+        SizeHint::with_exact(self.remaining + first)
+    }
+}

@@ -1,0 +1,103 @@
+//! What a response to a client carries.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::opening::{OpeningBody, OpeningError};
+use crate::backend;
+use crate::record::RequestRecord;
+
+/// The content of a response.
+pub(crate) enum Content {
+    /// Nothing, as for HEAD.
+    Empty,
+    /// Made by the proxy.
+    Held(Bytes),
+    /// Opened as it streams.
+    Opening(Box<OpeningBody>),
+    /// Passed on from the backend as it is.
+    Passing(Box<backend::Body>),
+}
+
+/// A response's body; counts what goes out, and closes the request's record when it is done.
+pub(crate) struct ResponseBody {
+    content: Content,
+    record: Option<Arc<RequestRecord>>,
+}
+
+impl ResponseBody {
+    pub(crate) fn empty() -> Self {
+        Self::from(Content::Empty)
+    }
+
+    pub(crate) fn held(bytes: impl Into<Bytes>) -> Self {
+        Self::from(Content::Held(bytes.into()))
+    }
+
+    /// Has `record` told of every byte and of the end.
+    pub(crate) fn recorded(mut self, record: Arc<RequestRecord>) -> Self {
+        self.record = Some(record);
+        self
+    }
+}
+
+impl From<Content> for ResponseBody {
+    fn from(content: Content) -> Self {
+        Self {
+            content,
+            record: None,
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = OpeningError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
+        let this = self.get_mut();
+        let polled = match &mut this.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Held(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Content::Opening(body) => Pin::new(body.as_mut()).poll_frame(context),
+            Content::Passing(body) => Pin::new(body.as_mut())
+                .poll_frame(context)
+                .map_err(OpeningError::from),
+        };
+        if let (Some(record), Poll::Ready(Some(outcome))) = (&this.record, &polled) {
+            match outcome {
+                Ok(frame) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Err(error) => record.broke_off(error),
+            }
+        }
+        polled
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Opening(body) => body.size_hint(),
+            Content::Passing(body) => body.size_hint(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Held(bytes) => bytes.is_empty(),
+            Content::Opening(body) => body.is_end_stream(),
+            Content::Passing(body) => body.is_end_stream(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A client's payload, sealed on its way to the backend.
+//!
+//! The stored form can complete only after [`Inbound`] has verified all of the payload: the last
+//! chunk is sealed at that moment and no earlier, and the backend knows the stored length, so a
+//! body that fails before is cut short there and never becomes an object.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use s3proxy_envelope::object::{ObjectSealer, SealedTail};
+
+use super::buffers::{BodyShare, BufferPool};
+use super::inbound::{Inbound, InboundError, Inflow};
+
+/// Where the reason of a failed upload is left for whoever answers the client.
+pub(crate) type UploadFault = Arc<OnceLock<InboundError>>;
+
+/// The stored form of a client's payload.
+pub(crate) struct SealingBody {
+    inbound: Inbound,
+    /// Verified framing, not yet sealed.
+    payload: Bytes,
+    state: State,
+    remaining: u64,
+    pool: Arc<BufferPool>,
+    fault: UploadFault,
+    _share: BodyShare,
+}
+
+enum State {
+    Sealing(Box<ObjectSealer>),
+    Tail(SealedTail),
+    Done,
+}
+
+impl SealingBody {
+    pub(crate) fn new(
+        inbound: Inbound,
+        sealer: ObjectSealer,
+        pool: Arc<BufferPool>,
+        share: BodyShare,
+    ) -> Self {
+        Self {
+            inbound,
+            payload: Bytes::new(),
+            remaining: sealer.stored_length().0,
+            state: State::Sealing(Box::new(sealer)),
+            pool,
+            fault: UploadFault::default(),
+            _share: share,
+        }
+    }
+
+    /// Set when the body failed through the client's doing.
+    pub(crate) fn fault(&self) -> UploadFault {
+        Arc::clone(&self.fault)
+    }
+
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, SealingError>> {
+        loop {
+            match &mut self.state {
+                State::Sealing(sealer) => {
+                    if let Some(piece) = sealer.take(|| self.pool.take()) {
+                        return Poll::Ready(Ok(Some(self.pool.freeze(piece))));
+                    }
+                    if !self.payload.is_empty() {
+                        let consumed = sealer.push(&self.payload).map_err(|_| SealingError)?;
+                        self.payload.advance(consumed);
+                        continue;
+                    }
+                }
+                State::Tail(tail) => {
+                    let piece = tail.take(|| self.pool.take());
+                    if piece.is_none() {
+                        self.state = State::Done;
+                    }
+                    return Poll::Ready(Ok(piece.map(|piece| self.pool.freeze(piece))));
+                }
+                State::Done => return Poll::Ready(Ok(None)),
+            }
+            match ready!(self.inbound.poll_payload(context)) {
+                Ok(Inflow::Payload(payload)) => self.payload = payload,
+                Ok(Inflow::End(_verified)) => self.begin_tail()?,
+                Err(fault) => {
+                    // The first reason is the one that counts.
+                    let _ = self.fault.set(fault);
+                    return Poll::Ready(Err(SealingError));
+                }
+            }
+        }
+    }
+
+    fn begin_tail(&mut self) -> Result<(), SealingError> {
+        if let State::Sealing(sealer) = std::mem::replace(&mut self.state, State::Done) {
+            self.state = State::Tail(sealer.finish().map_err(|_| SealingError)?);
+        }
+        Ok(())
+    }
+}
+
+/// The upload was given up; [`UploadFault`] says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the upload was given up before it was complete")]
+pub(crate) struct SealingError;
+
+impl Body for SealingBody {
+    type Data = Bytes;
+    type Error = SealingError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, SealingError>>> {
+        let this = self.get_mut();
+        let piece = ready!(this.poll_piece(context));
+        if let Ok(Some(piece)) = &piece {
+            this.remaining = this.remaining.saturating_sub(piece.len() as u64);
+        }
+        Poll::Ready(piece.transpose().map(|piece| piece.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+}

@@ -1,0 +1,186 @@
+//! Requests to the backend, and what its answers mean.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use s3proxy_protocol::conditional;
+use s3proxy_protocol::header_rules;
+use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::xml::error_document::ErrorDocument;
+
+use super::{Job, Outcome};
+use crate::backend::{self, Endpoint, Request, Scheme, Service};
+use crate::config::resolved::Access;
+use crate::plan;
+use crate::respond::{BackendAnswer, Failure};
+
+/// Longest error document that is read, in bytes.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+
+/// A backend's answer that is not an error.
+pub(crate) struct Backed {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: backend::Body,
+}
+
+/// A request for the same bucket and key that the client named, without query or headers.
+pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
+    let mut request = Request::new(method, job.request.bucket(), job.request.object_key());
+    request.service = job
+        .request
+        .address
+        .aws_endpoint
+        .as_ref()
+        .map(|named| Service {
+            endpoint: Endpoint {
+                scheme: Scheme::Https,
+                host: named.host(),
+                port: None,
+            },
+            region: named.region().to_owned(),
+        });
+    request
+}
+
+/// The client's query without what belongs to its own signature.
+pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> {
+    job.request
+        .query
+        .pairs()
+        .filter(|(name, _)| !ends_here(name))
+        .map(|(name, value)| {
+            let value = (!value.is_empty()).then(|| value.to_owned());
+            (name.to_owned(), value)
+        })
+        .collect()
+}
+
+/// The client's signature, headers in the query (which were put among the headers), and the name
+/// of the operation that some SDKs add.
+fn ends_here(parameter: &str) -> bool {
+    let parameter = parameter.to_ascii_lowercase();
+    parameter.starts_with("x-amz-") || parameter == "x-id"
+}
+
+/// The client's headers that go along.
+pub(crate) fn headers_for_backend(job: &Job<'_>) -> Outcome<HeaderMap> {
+    let request = job.request;
+    let mut headers = header_rules::backend_request_headers(request.operation, &request.headers);
+    conditional::map_to_backend(&mut headers)?;
+    Ok(headers)
+}
+
+/// Takes 2xx as success; anything else becomes the failure that the client is told of.
+pub(crate) async fn expect_success(
+    job: &Job<'_>,
+    response: Response<backend::Body>,
+) -> Outcome<Backed> {
+    let backed = receive(job, response);
+    if backed.status.is_success() {
+        Ok(backed)
+    } else {
+        Err(refused(job, backed).await)
+    }
+}
+
+/// Takes any answer, and notes the backend's own request id.
+pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backed {
+    let (parts, body) = response.into_parts();
+    if let Some(id) = parts.headers.get("x-amz-request-id")
+        && let Ok(id) = id.to_str()
+    {
+        job.record.backend_request_id(id);
+    }
+    Backed {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
+}
+
+/// The failure behind an answer other than 2xx.
+pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
+    let Backed {
+        status,
+        headers,
+        body,
+    } = backed;
+    if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+        return Failure::Unusable("a redirect to somewhere else");
+    }
+    if status.is_informational() {
+        return Failure::Unusable("an informational status as the final one");
+    }
+    let read = read_bounded(body, MAX_ERROR_BYTES).await.ok();
+    let parsed = read.and_then(|bytes| ErrorDocument::parse(&bytes).ok());
+    let document = parsed.unwrap_or_else(|| nameless(status));
+    if status == StatusCode::NOT_FOUND && hides_missing_keys(job) {
+        return Failure::Refused(plan::access_denied(job.request.operation));
+    }
+    Failure::Answer(Box::new(BackendAnswer {
+        status,
+        headers,
+        document,
+    }))
+}
+
+/// Stands in for a document that the backend did not send: HEAD has none.
+fn nameless(status: StatusCode) -> ErrorDocument {
+    let code = match status {
+        StatusCode::NOT_MODIFIED => "NotModified",
+        StatusCode::FORBIDDEN => "AccessDenied",
+        StatusCode::NOT_FOUND => "NoSuchKey",
+        StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+        StatusCode::PRECONDITION_FAILED => "PreconditionFailed",
+        StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+        _ if status.is_client_error() => "InvalidRequest",
+        _ => "InternalError",
+    };
+    ErrorDocument {
+        code: code.to_owned(),
+        message: "The storage behind the proxy gave no explanation.".to_owned(),
+        resource: None,
+        request_id: None,
+        details: Vec::new(),
+    }
+}
+
+/// Who may read but not list must not learn which keys exist (S3 API Reference, GetObject).
+fn hides_missing_keys(job: &Job<'_>) -> bool {
+    let request = job.request;
+    let reads_object = matches!(
+        request.operation,
+        Operation::GetObject | Operation::HeadObject
+    );
+    match (request.bucket(), request.object_key()) {
+        (Some(bucket), Some(object_key)) if reads_object => {
+            !request.identity.may(Access::List, bucket, Some(object_key))
+        }
+        _ => false,
+    }
+}
+
+/// Reads a whole body of at most `limit` bytes.
+pub(crate) async fn read_bounded(mut body: backend::Body, limit: usize) -> Outcome<Bytes> {
+    let mut buffer = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            if buffer.len() + data.len() > limit {
+                return Err(Failure::Unusable("a document that is far too long"));
+            }
+            buffer.extend_from_slice(&data);
+        }
+    }
+    Ok(buffer.freeze())
+}
+
+/// The backend's headers that reach the client. Those about stored bytes are gone, the length
+/// among them: whoever makes the answer knows its own.
+pub(crate) fn client_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = headers.clone();
+    header_rules::retain_client_response_headers(&mut passed);
+    passed.remove(header::CONTENT_LENGTH);
+    passed.remove(header::CONTENT_RANGE);
+    passed
+}

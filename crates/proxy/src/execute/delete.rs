@@ -1,0 +1,145 @@
+//! DeleteObject and DeleteObjects: forwarded, with conditions mapped to stored terms.
+//!
+//! A batch is judged key by key. Keys that this client may not delete, or that belong to the
+//! proxy, never reach the backend; each gets its own `<Error>` in the answer.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, header};
+use s3proxy_envelope::layout::{PlaintextLength, stored_length};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::etag;
+use s3proxy_protocol::xml::delete::{
+    DeleteError, DeleteRequest, delete_result, merge_delete_result,
+};
+
+use super::forward::MAX_DOCUMENT_BYTES;
+use super::lookup::{self, Described, Listed};
+use super::stored::{self, Form};
+use super::{Job, Outcome, RawBody, answer, payload};
+use crate::backend::RequestBody;
+use crate::body::outbound::ResponseBody;
+use crate::config::resolved::Access;
+use crate::plan::{access_denied, is_state_key};
+use crate::respond::Failure;
+
+/// Longest answer to a batch that is read: 1000 entries of the longest keys.
+const MAX_RESULT_BYTES: usize = 8 * 1024 * 1024;
+
+/// A condition on the size of the object to delete.
+const SIZE_CONDITION: &str = "x-amz-if-match-size";
+
+/// Serves DeleteObject.
+pub(crate) async fn delete_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let mut request = answer::request_for(job, Method::DELETE);
+    request.query = answer::query_for_backend(job);
+    request.headers = answer::headers_for_backend(job)?;
+    if let Some(size) = size_condition(job)? {
+        let stored = stored_size(job, size).await?;
+        request
+            .headers
+            .insert(SIZE_CONDITION, HeaderValue::from(stored));
+    }
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = backed.status;
+    *response.headers_mut() = answer::client_headers(&backed.headers);
+    Ok(response)
+}
+
+fn size_condition(job: &Job<'_>) -> Outcome<Option<u64>> {
+    let Some(value) = job.request.headers.get(SIZE_CONDITION) else {
+        return Ok(None);
+    };
+    let size = value.to_str().ok().and_then(|text| text.parse().ok());
+    size.map(Some).ok_or_else(|| {
+        Failure::Refused(S3Error::new(
+            ErrorCode::InvalidArgument,
+            "x-amz-if-match-size must be a number of bytes.",
+        ))
+    })
+}
+
+/// The stored size that corresponds to a plaintext size, if the object is sealed.
+async fn stored_size(job: &Job<'_>, size: u64) -> Outcome<u64> {
+    let mut request = answer::request_for(job, Method::HEAD);
+    request.query = answer::query_for_backend(job);
+    let response = job.parts.backend.send(request).await?;
+    match stored::form(response.headers(), &job.parts.dek_tag)? {
+        Form::Sealed(_) => Ok(stored_length(PlaintextLength(size)).0),
+        Form::Legacy | Form::Plain => Ok(size),
+    }
+}
+
+/// Serves DeleteObjects.
+pub(crate) async fn delete_objects(
+    job: &Job<'_>,
+    body: RawBody,
+) -> Outcome<Response<ResponseBody>> {
+    let limit = usize::try_from(MAX_DOCUMENT_BYTES).expect("a bounded length");
+    let _share = job.parts.budget.share(limit).await?;
+    let (document, _) = payload::read_held(job, body, MAX_DOCUMENT_BYTES).await?;
+    let mut batch = DeleteRequest::parse(&document)?;
+    let errors = remove_refused(job, &mut batch);
+    map_conditions(job, &mut batch).await;
+
+    let (headers, text) = if batch.objects.is_empty() {
+        (http::HeaderMap::new(), delete_result(&errors))
+    } else {
+        let mut request = answer::request_for(job, Method::POST);
+        request.query = answer::query_for_backend(job);
+        request.headers = answer::headers_for_backend(job)?;
+        request.body = RequestBody::Held(Bytes::from(batch.render()));
+        let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+        let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+        let merged = merge_delete_result(&text, &errors)
+            .map_err(|_| Failure::Unusable("a DeleteResult that is not S3's"))?;
+        (answer::client_headers(&backed.headers), merged)
+    };
+    let mut response = Response::new(ResponseBody::held(Bytes::from(text)));
+    *response.headers_mut() = headers;
+    let xml = HeaderValue::from_static("application/xml");
+    response.headers_mut().insert(header::CONTENT_TYPE, xml);
+    Ok(response)
+}
+
+/// Takes out what this client may not delete, and what belongs to the proxy.
+fn remove_refused(job: &Job<'_>, batch: &mut DeleteRequest) -> Vec<DeleteError> {
+    let bucket = job.request.bucket().unwrap_or_default();
+    let identity = &job.request.identity;
+    let mut errors = Vec::new();
+    batch.objects.retain(|object| {
+        let object_key = object.key.as_str();
+        let granted = !is_state_key(object_key, &job.parts.policy.state_prefix)
+            && identity.may(Access::Delete, bucket, Some(object_key));
+        if !granted {
+            let refusal = access_denied(job.request.operation);
+            errors.push(DeleteError {
+                key: object_key.to_owned(),
+                version_id: object.version_id.clone(),
+                code: refusal.code.as_str().to_owned(),
+                message: refusal.message.into_owned(),
+            });
+        }
+        granted
+    });
+    errors
+}
+
+/// ETags and sizes of a batch, in stored terms.
+async fn map_conditions(job: &Job<'_>, batch: &mut DeleteRequest) {
+    for object in &mut batch.objects {
+        if let Some(given) = &object.etag {
+            object.etag = Some(etag::to_backend(given).into_owned());
+        }
+        let Some(size) = object.size else { continue };
+        let listed = Listed {
+            object_key: object.key.as_str().to_owned(),
+            version: object.version_id.clone(),
+            etag: None,
+            size,
+        };
+        if let Ok(Described::Sealed(_)) = lookup::describe(job, &listed).await {
+            object.size = Some(stored_length(PlaintextLength(size)).0);
+        }
+    }
+}

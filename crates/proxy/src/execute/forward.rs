@@ -1,0 +1,57 @@
+//! Operations that carry no object data, passed on as they are.
+//!
+//! Bodies are XML (or a JSON policy): held, bounded, verified against what the client signed, and
+//! sent with the proxy's own Content-MD5 and signature.
+
+use bytes::Bytes;
+use http::Response;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::operation::Kind;
+use s3proxy_protocol::xml::restore::{RestoreRequest, restore_request};
+
+use super::{BodySlot, Job, Outcome, answer, payload};
+use crate::backend::RequestBody;
+use crate::body::outbound::{Content, ResponseBody};
+
+/// Longest body of a forwarded request, in bytes; S3's largest (DeleteObjects, lifecycle rules)
+/// stay below.
+pub(crate) const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Passes the request on, and the answer back.
+pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Response<ResponseBody>> {
+    let headers = &job.request.headers;
+    let mut request = answer::request_for(job, job.request.method.clone());
+    request.query = answer::query_for_backend(job);
+    request.headers = answer::headers_for_backend(job)?;
+    let mut _share = None;
+    if payload::has_body(headers) {
+        let announced = super::stored::content_length(headers).unwrap_or(MAX_DOCUMENT_BYTES);
+        let bytes = usize::try_from(announced.min(MAX_DOCUMENT_BYTES)).expect("a bounded length");
+        _share = Some(job.parts.budget.share(bytes).await?);
+        let (document, _) = payload::read_held(job, body.take(), MAX_DOCUMENT_BYTES).await?;
+        if job.request.operation.kind() == Kind::RestoreObject {
+            refuse_select(&document)?;
+        }
+        request.body = RequestBody::Held(Bytes::from(document));
+    }
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let mut headers = answer::client_headers(&backed.headers);
+    if let Some(length) = backed.headers.get(http::header::CONTENT_LENGTH) {
+        headers.insert(http::header::CONTENT_LENGTH, length.clone());
+    }
+    let mut response = Response::new(ResponseBody::from(Content::Passing(Box::new(backed.body))));
+    *response.status_mut() = backed.status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+fn refuse_select(document: &[u8]) -> Result<(), S3Error> {
+    match restore_request(document) {
+        Ok(RestoreRequest::Archive) => Ok(()),
+        Ok(RestoreRequest::Select) => Err(S3Error::new(
+            ErrorCode::NotImplemented,
+            "A restore with SELECT cannot work on sealed data; restore the object itself.",
+        )),
+        Err(error) => Err(S3Error::new(ErrorCode::MalformedXML, error.to_string())),
+    }
+}

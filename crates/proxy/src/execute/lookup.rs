@@ -1,0 +1,114 @@
+//! Looking objects up for a listing: is it sealed, and how long is it in plaintext terms?
+//!
+//! A listing gives stored sizes and ETags; whether an object is sealed stands in its metadata
+//! only. The answers are cached by bucket, key, version and ETag, so they cannot go stale: another
+//! content has another ETag. A sealed and a plain object with one ETag are not possible either,
+//! since the envelope differs for every write, but for stores whose ETag is the body's MD5 alone:
+//! there a body that was sealed cannot be stored plain again with the same bytes by a client.
+
+use futures_util::stream::{self, StreamExt};
+use http::Method;
+use moka::sync::Cache;
+use s3proxy_envelope::layout::{PlaintextLength, StoredLength, plaintext_length};
+
+use super::stored::{self, Form};
+use super::{Job, answer};
+use crate::respond::Failure;
+
+/// Objects remembered.
+const CACHED_OBJECTS: u64 = 100_000;
+
+/// What a listing has to say of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Described {
+    Sealed(PlaintextLength),
+    /// Size and ETag stand as the backend gave them.
+    AsItIs,
+}
+
+/// One object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Listed {
+    pub(crate) object_key: String,
+    pub(crate) version: Option<String>,
+    /// Some backends list none; then nothing can be remembered.
+    pub(crate) etag: Option<String>,
+    pub(crate) size: u64,
+}
+
+/// What was learnt by earlier look-ups.
+pub(crate) struct LookupCache(Cache<(String, Listed), Described>);
+
+impl LookupCache {
+    pub(crate) fn new() -> Self {
+        Self(Cache::new(CACHED_OBJECTS))
+    }
+}
+
+/// Looks up every object of a page, side by side, in the page's order. A failed look-up falls back
+/// to the computed size and is not remembered.
+pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> {
+    let bucket = job.request.bucket().unwrap_or_default();
+    let concurrency = job.parts.policy.lookup_concurrency.get();
+    stream::iter(page)
+        .map(|listed| look_up_one(job, bucket, listed))
+        .buffered(concurrency)
+        .collect()
+        .await
+}
+
+async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
+    // A length that no sealed object has needs no look-up.
+    if plaintext_length(StoredLength(listed.size)).is_none() {
+        return Described::AsItIs;
+    }
+    let known = (bucket.to_owned(), listed);
+    if known.1.etag.is_some()
+        && let Some(described) = job.parts.lookups.0.get(&known)
+    {
+        return described;
+    }
+    match describe(job, &known.1).await {
+        Ok(described) => {
+            if known.1.etag.is_some() {
+                job.parts.lookups.0.insert(known, described);
+            }
+            described
+        }
+        Err(failure) => {
+            tracing::debug!(reason = %failure, "a look-up for a listing failed");
+            compute(known.1.size)
+        }
+    }
+}
+
+/// Asks the backend about one object, past the cache.
+pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described, Failure> {
+    let mut request = answer::request_for(job, Method::HEAD);
+    request.key = Some(listed.object_key.clone());
+    if let Some(version) = &listed.version {
+        request
+            .query
+            .push(("versionId".to_owned(), Some(version.clone())));
+    }
+    let response = job.parts.backend.send(request).await?;
+    if !response.status().is_success() {
+        return Err(Failure::Unusable("the object could not be looked up"));
+    }
+    let headers = response.headers();
+    match stored::form(headers, &job.parts.dek_tag)? {
+        Form::Sealed(_) => {
+            let stored = stored::stored_length(headers)?;
+            let length = plaintext_length(stored);
+            length.map(Described::Sealed).ok_or_else(|| {
+                Failure::Stored("a sealed object of an impossible length".to_owned())
+            })
+        }
+        Form::Legacy | Form::Plain => Ok(Described::AsItIs),
+    }
+}
+
+/// What the stored length alone says, were the object sealed.
+pub(crate) fn compute(size: u64) -> Described {
+    plaintext_length(StoredLength(size)).map_or(Described::AsItIs, Described::Sealed)
+}

@@ -1,0 +1,82 @@
+//! One file for each family of operations: what a [`crate::plan::Plan`] means in requests.
+
+pub(crate) mod answer;
+pub(crate) mod delete;
+pub(crate) mod forward;
+pub(crate) mod get_object;
+pub(crate) mod list_buckets;
+pub(crate) mod list_objects;
+pub(crate) mod lookup;
+pub(crate) mod payload;
+pub(crate) mod put_object;
+pub(crate) mod stored;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use s3proxy_protocol::chunked::ChunkMode;
+
+use crate::auth::Authenticated;
+use crate::backend::Backend;
+use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::config::resolved::{DekTag, Policy};
+use crate::keys::Keyring;
+use crate::record::RequestRecord;
+use crate::respond::Failure;
+
+/// What every operation works with.
+pub(crate) struct Parts {
+    pub(crate) backend: Backend,
+    pub(crate) keys: Keyring,
+    pub(crate) policy: Policy,
+    pub(crate) dek_tag: DekTag,
+    pub(crate) pool: Arc<BufferPool>,
+    pub(crate) budget: BodyBudget,
+    pub(crate) lookups: lookup::LookupCache,
+    pub(crate) held_body_bytes: u64,
+    pub(crate) body_timeout: Duration,
+}
+
+/// One request on its way through.
+pub(crate) struct Job<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) request: &'a Authenticated,
+    pub(crate) record: &'a Arc<RequestRecord>,
+}
+
+/// A request's body as it comes, and how its framing is checked.
+pub(crate) struct RawBody {
+    pub(crate) incoming: Incoming,
+    /// `None` where the body is not `aws-chunked`.
+    pub(crate) chunks: Option<ChunkMode>,
+}
+
+/// A request's body: used by an operation, or left for draining.
+pub(crate) struct BodySlot {
+    incoming: Option<Incoming>,
+    pub(crate) chunks: Option<ChunkMode>,
+}
+
+impl BodySlot {
+    pub(crate) fn new(incoming: Incoming) -> Self {
+        Self {
+            incoming: Some(incoming),
+            chunks: None,
+        }
+    }
+
+    /// Takes the body for good; each operation does so at most once.
+    pub(crate) fn take(&mut self) -> RawBody {
+        RawBody {
+            incoming: self.incoming.take().expect("a body is used once"),
+            chunks: self.chunks.take(),
+        }
+    }
+
+    pub(crate) fn into_unused(self) -> Option<Incoming> {
+        self.incoming
+    }
+}
+
+pub(crate) type Outcome<T> = Result<T, Failure>;

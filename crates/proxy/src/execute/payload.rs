@@ -1,0 +1,93 @@
+//! The payload of a request: how long it is, how it is framed, what it must turn out to be.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use http::{HeaderMap, header};
+use s3proxy_protocol::chunked::ChunkDecoder;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::payload::{PayloadExpectation, VerifiedPayload};
+
+use super::{Job, Outcome, RawBody};
+use crate::auth::Authenticated;
+use crate::body::inbound::{Framing, Inbound};
+use crate::respond::Failure;
+
+/// What a request says of its payload.
+pub(crate) struct Announced {
+    pub(crate) expectation: PayloadExpectation,
+    /// Bytes of payload, framing taken off.
+    pub(crate) length: u64,
+}
+
+/// Reads the announcement, before a byte of the body.
+pub(crate) fn announced(request: &Authenticated) -> Result<Announced, S3Error> {
+    let headers = &request.headers;
+    let expectation = PayloadExpectation::from_headers(headers, &request.payload)
+        .map_err(|error| error.s3_error())?;
+    let length = expectation.decoded_length().ok_or_else(|| {
+        S3Error::new(
+            ErrorCode::MissingContentLength,
+            "The length of the body must be announced: send Content-Length, and \
+             x-amz-decoded-content-length with aws-chunked bodies.",
+        )
+    })?;
+    Ok(Announced {
+        expectation,
+        length,
+    })
+}
+
+impl Announced {
+    /// The verified stream of the payload.
+    pub(crate) fn inbound(
+        self,
+        body: RawBody,
+        timeout: Duration,
+        received: Arc<AtomicU64>,
+    ) -> Inbound {
+        let framing = match body.chunks {
+            None => Framing::Plain,
+            Some(mode) => {
+                let trailers = self.expectation.expected_trailers();
+                Framing::Chunked(Box::new(ChunkDecoder::new(mode, self.length, trailers)))
+            }
+        };
+        Inbound::new(
+            body.incoming,
+            framing,
+            self.expectation.verifier(),
+            self.length,
+            timeout,
+            received,
+        )
+    }
+}
+
+/// Reads a whole body that may have at most `limit` bytes.
+pub(crate) async fn read_held(
+    job: &Job<'_>,
+    body: RawBody,
+    limit: u64,
+) -> Outcome<(Vec<u8>, VerifiedPayload)> {
+    let announced = announced(job.request)?;
+    if announced.length > limit {
+        return Err(Failure::Refused(S3Error::new(
+            ErrorCode::MaxMessageLengthExceeded,
+            format!("The body of this request may have at most {limit} bytes."),
+        )));
+    }
+    let length = usize::try_from(announced.length).expect("the limit fits memory");
+    let mut buffer = Vec::with_capacity(length);
+    let received = Arc::clone(&job.record.received);
+    let mut inbound = announced.inbound(body, job.parts.body_timeout, received);
+    let verified = inbound.read_to_end(&mut buffer).await?;
+    Ok((buffer, verified))
+}
+
+/// Whether a body is there to be read at all.
+pub(crate) fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || super::stored::content_length(headers).is_some_and(|length| length > 0)
+}

@@ -1,0 +1,246 @@
+//! PutObject: sealed on the fly.
+//!
+//! A body up to the held limit is read and verified whole, so that its checksum can be stored even
+//! when it came as a trailer, and so that a failed backend request can be repeated. A longer one
+//! streams: what the client announced is stored in the envelope, which goes ahead of the body.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response};
+use http_body_util::BodyExt;
+use s3proxy_envelope::dek::{Binding, Dek};
+use s3proxy_envelope::header::{Envelope, Flags, Layout, PrivateMap};
+use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength};
+use s3proxy_envelope::message::MessageHead;
+use s3proxy_envelope::object::ObjectSealer;
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+
+use super::answer::{self, Backed};
+use super::payload::{self, Announced};
+use super::{Job, Outcome, RawBody, stored};
+use crate::backend::{BodyStream, Request, RequestBody};
+use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
+use crate::body::outbound::ResponseBody;
+use crate::body::sealing::SealingBody;
+use crate::config::resolved::{AnnounceEncryption, Bind};
+use crate::respond::Failure;
+
+type Checksum = (ChecksumAlgorithm, ChecksumValue);
+
+/// Seals the body and stores it.
+pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
+    let announced = payload::announced(job.request)?;
+    if announced.length > MAX_PUT_OBJECT.0 {
+        return Err(Failure::Refused(S3Error::new(
+            ErrorCode::EntityTooLarge,
+            format!(
+                "Your proposed upload exceeds the maximum allowed object size: {} bytes in one \
+                 PutObject through this proxy.",
+                MAX_PUT_OBJECT.0
+            ),
+        )));
+    }
+    let mut outgoing = answer::headers_for_backend(job)?;
+    refuse_reserved_metadata(job, &outgoing)?;
+    if announced.length <= job.parts.held_body_bytes {
+        put_held(job, body, outgoing).await
+    } else {
+        let checksum = announced
+            .expectation
+            .known_checksum()
+            .map(|(algorithm, value)| (algorithm, value.clone()));
+        let seal = Seal::begin(job, checksum.as_ref());
+        let length = PlaintextLength(announced.length);
+        let sealer = ObjectSealer::new(&seal.dek, length, job.parts.pool.take());
+        let envelope = seal.envelope(sealer.head().clone());
+        outgoing.insert(job.parts.dek_tag.header().clone(), envelope);
+        let backed = put_stream(job, announced, body, sealer, outgoing).await?;
+        Ok(answer_to_write(job, backed, checksum.as_ref()))
+    }
+}
+
+async fn put_held(
+    job: &Job<'_>,
+    body: RawBody,
+    mut outgoing: HeaderMap,
+) -> Outcome<Response<ResponseBody>> {
+    let limit = job.parts.held_body_bytes;
+    let announced = payload::announced(job.request)?;
+    let length = usize::try_from(announced.length).expect("a held body fits memory");
+    // Plaintext and stored form are held side by side for a moment.
+    let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
+    let (plaintext, verified) = payload::read_held(job, body, limit).await?;
+    let seal = Seal::begin(job, verified.checksum.as_ref());
+    let (head, sealed) = seal_held(&seal.dek, &plaintext);
+    drop(plaintext);
+    outgoing.insert(job.parts.dek_tag.header().clone(), seal.envelope(head));
+    let request = write_request(job, outgoing, RequestBody::Held(sealed));
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    Ok(answer_to_write(job, backed, verified.checksum.as_ref()))
+}
+
+/// The stored form of a small object, in one piece.
+fn seal_held(dek: &Dek, plaintext: &[u8]) -> (MessageHead, Bytes) {
+    let length = PlaintextLength(plaintext.len() as u64);
+    let stored = s3proxy_envelope::layout::stored_length(length);
+    let capacity = usize::try_from(stored.0).expect("a held body fits memory") + PIECE_BYTES;
+    let mut sealer = ObjectSealer::new(dek, length, Vec::with_capacity(capacity));
+    let head = sealer.head().clone();
+    let mut rest = plaintext;
+    let mut sealed = Vec::new();
+    while !rest.is_empty() {
+        let consumed = sealer.push(rest).expect("the length is the plaintext's");
+        rest = &rest[consumed..];
+        if let Some(piece) = sealer.take(|| Vec::with_capacity(capacity)) {
+            sealed.extend_from_slice(&piece);
+        }
+    }
+    let mut tail = sealer.finish().expect("the length is the plaintext's");
+    while let Some(piece) = tail.take(|| Vec::with_capacity(PIECE_BYTES)) {
+        if sealed.is_empty() {
+            sealed = piece;
+        } else {
+            sealed.extend_from_slice(&piece);
+        }
+    }
+    (head, Bytes::from(sealed))
+}
+
+async fn put_stream(
+    job: &Job<'_>,
+    announced: Announced,
+    body: RawBody,
+    sealer: ObjectSealer,
+    outgoing: HeaderMap,
+) -> Outcome<Backed> {
+    let share = job.parts.budget.share(STREAM_BYTES).await?;
+    let length = sealer.stored_length().0;
+    let received = Arc::clone(&job.record.received);
+    let inbound = announced.inbound(body, job.parts.body_timeout, received);
+    let sealing = SealingBody::new(inbound, sealer, Arc::clone(&job.parts.pool), share);
+    let fault = sealing.fault();
+    let body = BodyStream::new(sealing.map_err(Into::into));
+    let request = write_request(job, outgoing, RequestBody::Stream { length, body });
+    let sent = job.parts.backend.send(request).await;
+    // What the client did wrong explains whatever the backend then made of it.
+    if let Some(fault) = fault.get() {
+        return Err(Failure::Inbound(fault.clone()));
+    }
+    answer::expect_success(job, sent?).await
+}
+
+fn write_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Request {
+    let mut request = answer::request_for(job, Method::PUT);
+    request.headers = headers;
+    request.body = body;
+    request
+}
+
+fn answer_to_write(
+    job: &Job<'_>,
+    backed: Backed,
+    checksum: Option<&Checksum>,
+) -> Response<ResponseBody> {
+    let mut headers = answer::client_headers(&backed.headers);
+    stored::map_etag(&mut headers);
+    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    if let Some((algorithm, value)) = checksum {
+        insert_checksum(&mut headers, *algorithm, value);
+    }
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = backed.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Adds a checksum of the whole plaintext to an answer.
+pub(crate) fn insert_checksum(
+    headers: &mut HeaderMap,
+    algorithm: ChecksumAlgorithm,
+    value: &ChecksumValue,
+) {
+    let value = HeaderValue::try_from(value.to_base64()).expect("base64 is a header value");
+    headers.insert(algorithm.header_name(), value);
+    let whole = HeaderValue::from_static("FULL_OBJECT");
+    headers.insert("x-amz-checksum-type", whole);
+}
+
+/// Tells SDKs not to compare the ETag with an MD5 of their own.
+fn announce_encryption(headers: &mut HeaderMap, setting: AnnounceEncryption) {
+    match setting {
+        AnnounceEncryption::Off => {}
+        AnnounceEncryption::On => {
+            headers
+                .entry("x-amz-server-side-encryption")
+                .or_insert(HeaderValue::from_static("aws:kms"));
+        }
+    }
+}
+
+fn refuse_reserved_metadata(job: &Job<'_>, headers: &HeaderMap) -> Result<(), S3Error> {
+    for name in headers.keys() {
+        if stored::is_reserved(name, &job.parts.dek_tag) {
+            return Err(S3Error::new(
+                ErrorCode::InvalidArgument,
+                format!("The metadata name {name} belongs to the proxy; choose another."),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Keys and envelope of a new object.
+struct Seal<'a> {
+    job: &'a Job<'a>,
+    dek: Dek,
+    flags: Flags,
+    binding: Binding,
+    private: Option<Vec<u8>>,
+}
+
+impl<'a> Seal<'a> {
+    fn begin(job: &'a Job<'a>, checksum: Option<&Checksum>) -> Self {
+        let flags = match job.parts.policy.bind {
+            Bind::Key => Flags::KEY_BOUND,
+            Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
+        };
+        let flags = if checksum.is_some() {
+            flags.with_private()
+        } else {
+            flags
+        };
+        let bucket = job.request.bucket().unwrap_or_default();
+        let object_key = job.request.object_key().unwrap_or_default();
+        let binding = Binding::new(Layout::Single, flags, bucket, object_key);
+        let dek = Dek::generate();
+        let private = checksum.map(|(algorithm, value)| {
+            let mut map = PrivateMap::default();
+            let name = algorithm.as_str().to_owned();
+            map.checksums.insert(name, value.as_bytes().to_vec());
+            map.seal(&dek, &binding)
+        });
+        Self {
+            job,
+            dek,
+            flags,
+            binding,
+            private,
+        }
+    }
+
+    fn envelope(&self, head: MessageHead) -> HeaderValue {
+        let wrapped = self.job.parts.keys.wrap(&self.dek, &self.binding);
+        let envelope = Envelope {
+            layout: Layout::Single,
+            key_name: wrapped.key_name,
+            wrapped_dek: wrapped.wrapped_dek,
+            head: Some(head),
+            flags: self.flags,
+            private: self.private.clone(),
+            encrypted_kek: None,
+        };
+        HeaderValue::try_from(envelope.encode()).expect("an envelope is ASCII")
+    }
+}

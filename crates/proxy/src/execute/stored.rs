@@ -1,0 +1,181 @@
+//! What the backend's headers say about a stored object.
+//!
+//! An object is sealed, in an older proxy's format, or plain, and the metadata header decides. A
+//! header that is there but is none of the known forms is an error, never plaintext: otherwise a
+//! damaged envelope would turn ciphertext into content.
+
+use http::{HeaderMap, HeaderName, header};
+use s3proxy_envelope::dek::Binding;
+use s3proxy_envelope::header::Envelope;
+use s3proxy_envelope::layout::StoredLength;
+use s3proxy_protocol::etag;
+use s3proxy_protocol::range::ContentRange;
+
+use crate::config::resolved::{DekTag, Permission};
+use crate::respond::Failure;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+
+/// The tag of objects that the original proxy wrote.
+const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
+
+/// Length of an older proxy's metadata value: a wrapped key in hexadecimal.
+const LEGACY_VALUE_LENGTH: usize = 80;
+
+/// Whether metadata of this name is the envelope's or an older proxy's, which clients may not set.
+pub(crate) fn is_reserved(name: &HeaderName, tag: &DekTag) -> bool {
+    name == tag.header() || name.as_str() == CONSTELLATION_TAG
+}
+
+/// The form of a stored object.
+pub(crate) enum Form {
+    Sealed(Box<Envelope>),
+    Legacy,
+    Plain,
+}
+
+/// Reads the form from an object's metadata.
+pub(crate) fn form(headers: &HeaderMap, tag: &DekTag) -> Result<Form, Failure> {
+    let mut values = headers.get_all(tag.header()).iter();
+    let value = match (values.next(), values.next()) {
+        (Some(value), None) => value,
+        (Some(_), Some(_)) => return Err(stored("there are two envelopes")),
+        (None, _) => {
+            return Ok(if headers.contains_key(CONSTELLATION_TAG) {
+                Form::Legacy
+            } else {
+                Form::Plain
+            });
+        }
+    };
+    let text = value
+        .to_str()
+        .map_err(|_| stored("the envelope is not ASCII"))?;
+    if is_legacy_value(text) {
+        return Ok(Form::Legacy);
+    }
+    Envelope::parse(text)
+        .map(|envelope| Form::Sealed(Box::new(envelope)))
+        .map_err(|error| stored(&error.to_string()))
+}
+
+fn is_legacy_value(text: &str) -> bool {
+    text.len() == LEGACY_VALUE_LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn stored(reason: &str) -> Failure {
+    Failure::Stored(reason.to_owned())
+}
+
+/// What the envelope is bound to.
+pub(crate) fn binding(envelope: &Envelope, bucket: &str, object_key: &str) -> Binding {
+    Binding::new(envelope.layout, envelope.flags, bucket, object_key)
+}
+
+/// Whether something that is not sealed may be served.
+pub(crate) fn permit_plain(plaintext_reads: Permission) -> Result<(), Failure> {
+    match plaintext_reads {
+        Permission::Allow => Ok(()),
+        Permission::Deny => Err(Failure::Refused(S3Error::new(
+            ErrorCode::AccessDenied,
+            "The stored object is not sealed, and plaintext_reads = deny refuses to serve it.",
+        ))),
+    }
+}
+
+/// The answer for objects in an older proxy's format.
+pub(crate) fn legacy_not_readable() -> Failure {
+    Failure::Refused(S3Error::new(
+        ErrorCode::NotImplemented,
+        "The object is in an older proxy's format, which this version cannot read yet.",
+    ))
+}
+
+/// The answer for objects that a multipart upload made.
+pub(crate) fn multipart_not_readable() -> Failure {
+    Failure::Refused(S3Error::new(
+        ErrorCode::NotImplemented,
+        "The object was made by a multipart upload, which this version cannot read yet.",
+    ))
+}
+
+/// Total length of the stored object, in bytes, from `Content-Range` or `Content-Length`.
+pub(crate) fn stored_length(headers: &HeaderMap) -> Result<StoredLength, Failure> {
+    match content_range(headers) {
+        Some(ContentRange::Satisfied { total, .. }) => {
+            return total
+                .map(StoredLength)
+                .ok_or(Failure::Unusable("Content-Range without a total"));
+        }
+        Some(ContentRange::Unsatisfied { total }) => return Ok(StoredLength(total)),
+        None => {}
+    }
+    content_length(headers)
+        .map(StoredLength)
+        .ok_or(Failure::Unusable(
+            "neither Content-Length nor Content-Range",
+        ))
+}
+
+pub(crate) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+    ContentRange::parse(text)
+}
+
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Turns the backend's `ETag` header into the client's, for a sealed object.
+pub(crate) fn map_etag(headers: &mut HeaderMap) {
+    let mapped = headers
+        .get(header::ETAG)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| http::HeaderValue::try_from(etag::to_client(text).as_ref()).ok());
+    if let Some(value) = mapped {
+        headers.insert(header::ETAG, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.append(name, value.parse().expect("a header value"));
+        headers
+    }
+
+    #[test]
+    fn a_damaged_envelope_is_an_error_and_never_plaintext() {
+        let tag = "isec".parse::<DekTag>().expect("a tag");
+        for damaged in ["", "s3p1.", "s3p1.AAAA", "s3p2.AAAA", "abc", "deadbeef"] {
+            let read = form(&headers("x-amz-meta-isec", damaged), &tag);
+            assert!(matches!(read, Err(Failure::Stored(_))), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn an_older_value_and_an_older_tag_are_recognised() {
+        let tag = "isec".parse::<DekTag>().expect("a tag");
+        let value = "9e".repeat(40);
+        for name in ["x-amz-meta-isec", CONSTELLATION_TAG] {
+            let read = form(&headers(name, &value), &tag);
+            assert!(matches!(read, Ok(Form::Legacy)), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_metadata_is_plain() {
+        let read = form(
+            &headers("x-amz-meta-other", "x"),
+            &"isec".parse::<DekTag>().expect("a tag"),
+        );
+        assert!(matches!(read, Ok(Form::Plain)));
+    }
+}

@@ -1,0 +1,107 @@
+//! `/healthz` and `/readyz`.
+//!
+//! They are that only without Authorization and query, and never on a virtual-host name, where the
+//! same path is an object's key. Readiness asks the backend at most every few seconds, however
+//! often it is probed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use s3proxy_protocol::address::{self, AddressingStyle, HostRules};
+use tokio::sync::Mutex;
+
+use crate::body::outbound::ResponseBody;
+use crate::execute::Parts;
+use crate::listen::Draining;
+
+/// How long the result of a probe counts.
+const PROBE_AGE: Duration = Duration::from_secs(5);
+
+/// Answers probes.
+pub(crate) struct Health {
+    draining: Arc<Draining>,
+    last: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+enum Probe {
+    Alive,
+    Ready,
+}
+
+impl Health {
+    pub(crate) fn new(draining: Arc<Draining>) -> Self {
+        Self {
+            draining,
+            last: Mutex::new(None),
+        }
+    }
+
+    /// The answer, if the request is a probe.
+    pub(crate) async fn answer(
+        &self,
+        hosts: &HostRules,
+        request: &Request<Incoming>,
+        parts: &Parts,
+    ) -> Option<Response<ResponseBody>> {
+        let probe = probe(hosts, request)?;
+        let (status, text) = match probe {
+            Probe::Alive => (StatusCode::OK, "ok\n".to_owned()),
+            Probe::Ready => self.readiness(parts).await,
+        };
+        let body = if request.method() == Method::HEAD {
+            ResponseBody::empty()
+        } else {
+            ResponseBody::held(text)
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+        Some(response)
+    }
+
+    async fn readiness(&self, parts: &Parts) -> (StatusCode, String) {
+        if self.draining.has_begun() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+        }
+        // One probe at a time; whoever waits takes its result.
+        let mut last = self.last.lock().await;
+        let result = match &*last {
+            Some((when, result)) if when.elapsed() < PROBE_AGE => result.clone(),
+            Some(_) | None => {
+                let result = parts.backend.probe().await.map_err(|error| {
+                    tracing::warn!(%error, "the backend cannot be reached");
+                    "the backend cannot be reached\n".to_owned()
+                });
+                *last = Some((Instant::now(), result.clone()));
+                result
+            }
+        };
+        match result {
+            Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+            Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
+        }
+    }
+}
+
+fn probe(hosts: &HostRules, request: &Request<Incoming>) -> Option<Probe> {
+    let probe = match request.uri().path() {
+        "/healthz" => Probe::Alive,
+        "/readyz" => Probe::Ready,
+        _ => return None,
+    };
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let signed = request.headers().contains_key(header::AUTHORIZATION);
+    if !reads || signed || request.uri().query().is_some() {
+        return None;
+    }
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    // Probes come by pod address or any name at all; only a bucket's own name makes it a key.
+    match address::address(hosts, host, request.uri().path()) {
+        Ok(address) if address.style == AddressingStyle::VirtualHost => None,
+        Ok(_) | Err(_) => Some(probe),
+    }
+}

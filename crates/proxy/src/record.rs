@@ -1,0 +1,169 @@
+//! The record of one request, and the log line that it becomes.
+//!
+//! The line is written when the last owner lets go of the record: after the response's last byte,
+//! or when the client went away. It names the bucket, never the object's key, which appears at
+//! debug level only; no header value and no query string is ever part of it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// Identifies a request in the answer (`x-s3proxy-request-id`), in errors and in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RequestId(String);
+
+impl RequestId {
+    /// 16 hexadecimal digits, unique for practical purposes.
+    pub(crate) fn generate() -> Self {
+        let mut bytes = [0; 8];
+        aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");
+        Self(format!("{:016X}", u64::from_be_bytes(bytes)))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What is learnt of a request while it is served.
+pub(crate) struct RequestRecord {
+    pub(crate) id: RequestId,
+    started: Instant,
+    peer: IpAddr,
+    operation: OnceLock<&'static str>,
+    bucket: OnceLock<String>,
+    object_key: OnceLock<String>,
+    client: OnceLock<String>,
+    backend_request_id: OnceLock<String>,
+    failure: OnceLock<String>,
+    status: AtomicU16,
+    /// Bytes of the request's body as they came.
+    pub(crate) received: Arc<AtomicU64>,
+    sent: AtomicU64,
+    broken: AtomicBool,
+    /// Bytes that the response announced.
+    announced: AtomicU64,
+}
+
+impl RequestRecord {
+    pub(crate) fn begin(peer: IpAddr) -> Self {
+        Self {
+            id: RequestId::generate(),
+            started: Instant::now(),
+            peer,
+            operation: OnceLock::new(),
+            bucket: OnceLock::new(),
+            object_key: OnceLock::new(),
+            client: OnceLock::new(),
+            backend_request_id: OnceLock::new(),
+            failure: OnceLock::new(),
+            status: AtomicU16::new(0),
+            received: Arc::default(),
+            sent: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+            announced: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn operation(&self, name: &'static str) {
+        let _ = self.operation.set(name);
+    }
+
+    pub(crate) fn target(&self, bucket: Option<&str>, object_key: Option<&str>) {
+        if let Some(bucket) = bucket {
+            let _ = self.bucket.set(bucket.to_owned());
+        }
+        if let Some(object_key) = object_key {
+            let _ = self.object_key.set(object_key.to_owned());
+        }
+    }
+
+    pub(crate) fn client(&self, name: &str) {
+        let _ = self.client.set(name.to_owned());
+    }
+
+    pub(crate) fn backend_request_id(&self, id: &str) {
+        let _ = self.backend_request_id.set(id.to_owned());
+    }
+
+    /// The reason behind an error answer, for the log alone.
+    pub(crate) fn failure(&self, reason: &dyn fmt::Display) {
+        let _ = self.failure.set(reason.to_string());
+    }
+
+    pub(crate) fn answered(&self, status: http::StatusCode, announced: u64) {
+        self.status.store(status.as_u16(), Ordering::Relaxed);
+        self.announced.store(announced, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The response's body failed after the status line: the connection is aborted.
+    pub(crate) fn broke_off(&self, reason: &dyn fmt::Display) {
+        self.broken.store(true, Ordering::Relaxed);
+        self.failure(reason);
+    }
+}
+
+fn known<T: AsRef<str>>(field: &OnceLock<T>) -> Option<&str> {
+    field.get().map(AsRef::as_ref)
+}
+
+impl Drop for RequestRecord {
+    fn drop(&mut self) {
+        let status = self.status.load(Ordering::Relaxed);
+        let sent = self.sent.load(Ordering::Relaxed);
+        let outcome = if self.broken.load(Ordering::Relaxed) {
+            "aborted"
+        } else if status == 0 || sent < self.announced.load(Ordering::Relaxed) {
+            "client_left"
+        } else {
+            "complete"
+        };
+        let milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let failed = status >= 500 || outcome == "aborted";
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "s3proxy::request",
+                    request_id = self.id.as_str(),
+                    operation = known(&self.operation),
+                    bucket = known(&self.bucket),
+                    status,
+                    outcome,
+                    bytes_in = self.received.load(Ordering::Relaxed),
+                    bytes_out = sent,
+                    milliseconds,
+                    client = known(&self.client),
+                    peer = %self.peer,
+                    backend_request_id = known(&self.backend_request_id),
+                    reason = known(&self.failure),
+                    "request"
+                )
+            };
+        }
+        if failed {
+            line!(warn);
+        } else {
+            line!(info);
+        }
+        if let Some(object_key) = known(&self.object_key) {
+            tracing::debug!(
+                target: "s3proxy::request",
+                request_id = self.id.as_str(),
+                object_key,
+                "object"
+            );
+        }
+    }
+}

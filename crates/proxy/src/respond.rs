@@ -1,0 +1,263 @@
+//! From a failure to the answer that S3 would give: the one place where errors become responses.
+//!
+//! What is written here reaches clients, so details of the backend's credential, signature, clock
+//! and key material stay in the log. A failed check of stored data is one generic error outside,
+//! whatever failed inside.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
+
+use crate::backend::BackendError;
+use crate::body::buffers::BudgetExhausted;
+use crate::body::inbound::InboundError;
+use crate::body::opening::OpeningError;
+use crate::body::outbound::ResponseBody;
+use crate::keys::KeyError;
+use crate::record::RequestRecord;
+
+/// Why a request is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The client asked for something wrong or forbidden.
+    #[error(transparent)]
+    Refused(#[from] S3Error),
+    /// The client's body was wrong.
+    #[error(transparent)]
+    Inbound(#[from] InboundError),
+    /// The backend gave no usable answer.
+    #[error("backend: {0}")]
+    Backend(#[from] BackendError),
+    /// The backend answered with an error of its own.
+    #[error("the backend answered {} {}", .0.status.as_u16(), .0.document.code)]
+    Answer(Box<BackendAnswer>),
+    /// The backend answered with something that S3 does not allow.
+    #[error("the backend's answer cannot be used: {0}")]
+    Unusable(&'static str),
+    /// Stored data is not what was sealed.
+    #[error("stored data: {0}")]
+    Stored(String),
+    /// The data key could not be had.
+    #[error("key: {0}")]
+    Key(#[from] KeyError),
+    /// Too many bodies at once.
+    #[error(transparent)]
+    Budget(#[from] BudgetExhausted),
+    /// The range lies beyond the end of the plaintext, whose length is given.
+    #[error("the range begins beyond the object's {0} bytes")]
+    Range(u64),
+}
+
+/// An error answer of the backend.
+#[derive(Debug)]
+pub(crate) struct BackendAnswer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) document: ErrorDocument,
+}
+
+impl From<OpeningError> for Failure {
+    fn from(error: OpeningError) -> Self {
+        match error {
+            OpeningError::Stored(error) => Self::Stored(error.to_string()),
+            OpeningError::Backend(error) => Self::Backend(error),
+        }
+    }
+}
+
+/// Whether an answer may carry a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verbosity {
+    /// HEAD: status and headers only.
+    HeadersOnly,
+    Document,
+}
+
+/// What an answer says of the request it belongs to.
+pub(crate) struct Asked<'a> {
+    /// The path as received.
+    pub(crate) resource: &'a str,
+    pub(crate) verbosity: Verbosity,
+    /// A browser asked, and reads the answer only if told that it may.
+    pub(crate) from_browser: bool,
+}
+
+/// The backend's codes that are about the proxy's own credential, signature, clock, token or
+/// bytes: none of the client's business.
+const PROXYS_OWN_FAULTS: &[&str] = &[
+    "AuthorizationHeaderMalformed",
+    "AuthorizationQueryParametersError",
+    "BadDigest",
+    "ExpiredToken",
+    "IncompleteBody",
+    "InvalidAccessKeyId",
+    "InvalidSecurity",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "XAmzContentChecksumMismatch",
+    "XAmzContentSHA256Mismatch",
+];
+
+/// Headers of a backend's error answer that say something to the client.
+const PASSED_WITH_ERRORS: &[&str] = &[
+    "allow",
+    "last-modified",
+    "retry-after",
+    "vary",
+    "x-amz-bucket-region",
+    "x-amz-delete-marker",
+    "x-amz-id-2",
+    "x-amz-request-id",
+    "x-amz-version-id",
+];
+
+/// Seconds after which a client that was told to slow down may come again.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// The answer to a request that failed. The reason goes into the request's record.
+pub(crate) fn failure(
+    failure: &Failure,
+    asked: &Asked<'_>,
+    record: &RequestRecord,
+) -> Response<ResponseBody> {
+    record.failure(failure);
+    let mut response = match failure {
+        Failure::Refused(error) => refusal(error, asked, record),
+        Failure::Inbound(error) => refusal(&error.to_s3_error(), asked, record),
+        Failure::Answer(answer) => passed_on(answer, asked, record),
+        Failure::Backend(error) => refusal(&unreachable(error), asked, record),
+        Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
+        Failure::Key(error) => refusal(&key_error(error), asked, record),
+        Failure::Budget(_) => refusal(&slow_down(), asked, record),
+        Failure::Range(length) => out_of_range(*length, asked, record),
+    };
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        let wait = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+        response.headers_mut().insert(header::RETRY_AFTER, wait);
+    }
+    if asked.from_browser {
+        let any = HeaderValue::from_static("*");
+        response
+            .headers_mut()
+            .entry(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+            .or_insert(any);
+    }
+    response
+}
+
+fn refusal(error: &S3Error, asked: &Asked<'_>, record: &RequestRecord) -> Response<ResponseBody> {
+    document_response(error.code.status(), document_of(error), asked, record)
+}
+
+fn document_of(error: &S3Error) -> ErrorDocument {
+    ErrorDocument {
+        code: error.code.as_str().to_owned(),
+        message: error.message.clone().into_owned(),
+        resource: None,
+        request_id: None,
+        details: Vec::new(),
+    }
+}
+
+fn document_response(
+    status: StatusCode,
+    mut document: ErrorDocument,
+    asked: &Asked<'_>,
+    record: &RequestRecord,
+) -> Response<ResponseBody> {
+    // 304 and 204 have no body by definition (RFC 9110, sections 15.4.5 and 15.3.5).
+    let silent = asked.verbosity == Verbosity::HeadersOnly
+        || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
+    if silent {
+        let mut response = Response::new(ResponseBody::empty());
+        *response.status_mut() = status;
+        return response;
+    }
+    document.resource = Some(asked.resource.to_owned());
+    document.request_id = Some(record.id.as_str().to_owned());
+    let text = error_document(&document);
+    let mut response = Response::new(ResponseBody::held(Bytes::from(text)));
+    *response.status_mut() = status;
+    let xml = HeaderValue::from_static("application/xml");
+    response.headers_mut().insert(header::CONTENT_TYPE, xml);
+    response
+}
+
+fn passed_on(
+    answer: &BackendAnswer,
+    asked: &Asked<'_>,
+    record: &RequestRecord,
+) -> Response<ResponseBody> {
+    let code = answer.document.code.as_str();
+    if PROXYS_OWN_FAULTS.contains(&code) {
+        return refusal(&internal_error(), asked, record);
+    }
+    let mut response = document_response(answer.status, answer.document.clone(), asked, record);
+    let headers = response.headers_mut();
+    for (name, value) in &answer.headers {
+        if PASSED_WITH_ERRORS.contains(&name.as_str())
+            || name.as_str().starts_with("access-control-")
+        {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    response
+}
+
+fn out_of_range(length: u64, asked: &Asked<'_>, record: &RequestRecord) -> Response<ResponseBody> {
+    let error = S3Error::new(
+        ErrorCode::InvalidRange,
+        "The requested range is not satisfiable",
+    );
+    let mut document = document_of(&error);
+    document.set_detail("ActualObjectSize", length.to_string());
+    let mut response = document_response(error.code.status(), document, asked, record);
+    let total = HeaderValue::try_from(format!("bytes */{length}")).expect("digits are a value");
+    response.headers_mut().insert(header::CONTENT_RANGE, total);
+    response
+}
+
+fn internal_error() -> S3Error {
+    S3Error::new(
+        ErrorCode::InternalError,
+        "We encountered an internal error. The proxy's log has the reason under this request id.",
+    )
+}
+
+fn unreachable(error: &BackendError) -> S3Error {
+    match error {
+        BackendError::Settings(_)
+        | BackendError::Credentials(_)
+        | BackendError::Request(_)
+        | BackendError::Redirect { .. } => internal_error(),
+        BackendError::RequestBody(_) => InboundError::Disconnected.to_s3_error(),
+        BackendError::Unreachable { .. }
+        | BackendError::Tls { .. }
+        | BackendError::OutboundProxy { .. }
+        | BackendError::Timeout { .. }
+        | BackendError::Broken { .. } => S3Error::new(
+            ErrorCode::ServiceUnavailable,
+            "The storage behind the proxy cannot be reached; please try again.",
+        ),
+    }
+}
+
+fn slow_down() -> S3Error {
+    S3Error::new(
+        ErrorCode::SlowDown,
+        "Too many requests at once; please reduce your request rate.",
+    )
+}
+
+fn key_error(error: &KeyError) -> S3Error {
+    match error {
+        KeyError::Missing(_) => S3Error::new(
+            ErrorCode::InternalError,
+            format!("{error}; ask the proxy's operator to add it."),
+        ),
+        KeyError::Unwrap => internal_error(),
+    }
+}

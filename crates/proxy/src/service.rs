@@ -1,0 +1,190 @@
+//! One request from its arrival to its answer: the order of the steps, and nothing else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use s3proxy_protocol::operation::Operation;
+use time::OffsetDateTime;
+
+use crate::auth::{Admitted, Authenticated, Gate};
+use crate::body::outbound::ResponseBody;
+use crate::execute::{
+    BodySlot, Job, Outcome, Parts, delete, forward, get_object, list_buckets, list_objects,
+    put_object,
+};
+use crate::health::Health;
+use crate::listen::Serve;
+use crate::plan::{self, Facts, Plan, Rewrite};
+use crate::record::RequestRecord;
+use crate::respond::{self, Asked, Failure, Verbosity};
+use crate::throttle::Throttle;
+use crate::trusted::TrustedProxies;
+
+/// The request id of the proxy itself, beside the backend's.
+const REQUEST_ID: &str = "x-s3proxy-request-id";
+
+/// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
+const DRAINED_BYTES: u64 = 1024 * 1024;
+
+/// Time that draining may take.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+/// Everything that answers requests.
+pub(crate) struct Service {
+    pub(crate) gate: Gate,
+    pub(crate) throttle: Throttle,
+    pub(crate) health: Health,
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) parts: Parts,
+}
+
+impl Serve for Service {
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<ResponseBody> {
+        if let Some(answer) = self
+            .health
+            .answer(&self.gate.hosts, &request, &self.parts)
+            .await
+        {
+            return answer;
+        }
+        let from = self.trusted.client_address(peer.ip(), request.headers());
+        let record = Arc::new(RequestRecord::begin(from));
+        let (parts, body) = request.into_parts();
+        let resource = parts.uri.path().to_owned();
+        let expects_continue = parts.headers.contains_key(header::EXPECT);
+        let asked = Asked {
+            resource: &resource,
+            verbosity: verbosity(&parts.method),
+            from_browser: parts.headers.contains_key(header::ORIGIN),
+        };
+        let mut body = BodySlot::new(body);
+        let outcome = self.handle(parts, &mut body, &record).await;
+        let mut response =
+            outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
+        if let Some(unread) = body.into_unused() {
+            finish_unread(unread, expects_continue, &mut response).await;
+        } else if response.status().is_client_error() || response.status().is_server_error() {
+            // A body may have been left half read: this connection cannot carry another request.
+            close(&mut response);
+        }
+        complete(response, &record)
+    }
+}
+
+impl Service {
+    async fn handle(
+        &self,
+        parts: http::request::Parts,
+        body: &mut BodySlot,
+        record: &Arc<RequestRecord>,
+    ) -> Outcome<Response<ResponseBody>> {
+        self.throttle.admit().await?;
+        let Admitted { request, chunks } =
+            self.gate.admit(parts, OffsetDateTime::now_utc(), record)?;
+        body.chunks = chunks;
+        let plan = plan::plan(&facts(&request, &self.parts.policy.state_prefix));
+        let job = Job {
+            parts: &self.parts,
+            request: &request,
+            record,
+        };
+        match plan {
+            Plan::Seal => put_object::put_object(&job, body.take()).await,
+            Plan::Open => get_object::get_object(&job).await,
+            Plan::Describe => get_object::head_object(&job).await,
+            Plan::Rewrite(Rewrite::ListBuckets) => list_buckets::list_buckets(&job).await,
+            Plan::Rewrite(Rewrite::ListObjects) => list_objects::list_objects(&job).await,
+            Plan::Rewrite(Rewrite::DeleteObject) => delete::delete_object(&job).await,
+            Plan::Rewrite(Rewrite::DeleteObjects) => {
+                delete::delete_objects(&job, body.take()).await
+            }
+            Plan::Forward => forward::forward(&job, body).await,
+            Plan::Refuse(error) => Err(Failure::Refused(error)),
+        }
+    }
+}
+
+fn facts<'a>(request: &'a Authenticated, state_prefix: &'a str) -> Facts<'a> {
+    let headers = &request.headers;
+    let writes_object = request.operation == Operation::PutObject;
+    let sets_acl = headers
+        .keys()
+        .any(|name| name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-"));
+    Facts {
+        operation: request.operation,
+        bucket: request.bucket(),
+        object_key: request.object_key(),
+        prefix: request.query.get("prefix"),
+        bypasses_governance: headers.contains_key("x-amz-bypass-governance-retention"),
+        sets_acl: writes_object && sets_acl,
+        identity: &request.identity,
+        state_prefix,
+    }
+}
+
+fn verbosity(method: &Method) -> Verbosity {
+    if method == Method::HEAD {
+        Verbosity::HeadersOnly
+    } else {
+        Verbosity::Document
+    }
+}
+
+/// Deals with a body that no operation wanted.
+async fn finish_unread(
+    mut body: Incoming,
+    expects_continue: bool,
+    response: &mut Response<ResponseBody>,
+) {
+    if body.is_end_stream() {
+        return;
+    }
+    // A client that waits for 100 Continue has sent nothing yet, and must not be told to.
+    if expects_continue || !drained(&mut body).await {
+        close(response);
+    }
+}
+
+/// Whether the rest of the body was short enough to be read.
+async fn drained(body: &mut Incoming) -> bool {
+    let read = async {
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            read += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if read > DRAINED_BYTES {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(DRAIN_WAIT, read)
+        .await
+        .unwrap_or(false)
+}
+
+fn close(response: &mut Response<ResponseBody>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+}
+
+fn complete(
+    response: Response<ResponseBody>,
+    record: &Arc<RequestRecord>,
+) -> Response<ResponseBody> {
+    let announced = response.body().size_hint().exact().unwrap_or(0);
+    record.answered(response.status(), announced);
+    let mut response = response.map(|body| body.recorded(Arc::clone(record)));
+    let id = HeaderValue::try_from(record.id.as_str()).expect("hexadecimal is a header value");
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}

@@ -1,0 +1,71 @@
+//! Who the client is when a load balancer stands between.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+/// Peers whose `X-Forwarded-For` is believed.
+pub(crate) struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    pub(crate) fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    /// The address that a request came from: the peer itself, or, behind trusted proxies, the
+    /// nearest address in `X-Forwarded-For` that is none of them. For logs only: no decision
+    /// rests on it.
+    pub(crate) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
+        if !self.trusts(peer) {
+            return peer;
+        }
+        let forwarded = headers.get_all("x-forwarded-for").iter().rev();
+        let mut nearest = peer;
+        for value in forwarded {
+            let Ok(text) = value.to_str() else { break };
+            for address in text.rsplit(',').map(str::trim) {
+                let Ok(address) = address.parse::<IpAddr>() else {
+                    return nearest;
+                };
+                nearest = address.to_canonical();
+                if !self.trusts(nearest) {
+                    return nearest;
+                }
+            }
+        }
+        nearest
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(peer: &str, forwarded: &str) -> String {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", forwarded.parse().expect("a value"));
+        let peer = peer.parse().expect("an address");
+        trusted.client_address(peer, &headers).to_string()
+    }
+
+    #[test]
+    fn a_stranger_cannot_name_another_address() {
+        assert_eq!(from("192.0.2.1", "198.51.100.7"), "192.0.2.1");
+    }
+
+    #[test]
+    fn behind_trusted_proxies_the_nearest_stranger_counts() {
+        assert_eq!(
+            from("10.0.0.1", "1.1.1.1, 198.51.100.7, 10.0.0.2"),
+            "198.51.100.7"
+        );
+        assert_eq!(from("10.0.0.1", "garbage"), "10.0.0.1");
+    }
+}
