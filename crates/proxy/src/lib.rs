@@ -9,9 +9,10 @@ pub mod app;
 mod auth;
 mod backend;
 mod body;
+pub mod cli;
 pub mod config;
 #[cfg(feature = "dev")]
-mod dev;
+pub mod dev;
 mod execute;
 mod health;
 mod keys;
@@ -20,5 +21,6 @@ mod plan;
 mod record;
 mod respond;
 mod service;
+pub mod telemetry;
 mod throttle;
 mod trusted;

@@ -1,1 +1,117 @@
-fn main() {}
+//! The binary: each command as a list of steps.
+
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+
+use s3proxy::app::{App, StartError};
+use s3proxy::cli::{self, Command};
+use s3proxy::config::{self, Loaded, SettingFlags, Sources};
+use s3proxy::telemetry;
+use s3proxy_envelope::kek::Kek;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The configuration or the surroundings are wrong: nothing was started.
+const EXIT_NOT_STARTED: u8 = 1;
+
+fn main() -> ExitCode {
+    if let Err(error) = telemetry::forbid_core_dumps() {
+        eprintln!("warning: {error}");
+    }
+    match cli::parse(std::env::args_os()) {
+        Command::Serve(flags) => serve(flags),
+        #[cfg(feature = "dev")]
+        Command::Dev(dev) => develop(dev),
+        Command::Keygen => keygen(),
+        Command::CheckConfig(flags) => check_config(flags),
+    }
+}
+
+fn serve(flags: SettingFlags) -> ExitCode {
+    let sources = Sources::new(flags, std::env::vars_os());
+    run(sources, |loaded| async {
+        let app = App::start(loaded.config).await?;
+        app.run(stop_signal()?).await;
+        Ok(())
+    })
+}
+
+#[cfg(feature = "dev")]
+fn develop(dev: cli::Dev) -> ExitCode {
+    use s3proxy::dev::Development;
+
+    let development = match Development::open(dev.directory.as_deref()) {
+        Ok(development) => development,
+        Err(error) => return not_started(&error),
+    };
+    let sources = development.preset(Sources::new(dev.settings, std::env::vars_os()));
+    run(sources, |mut loaded| async move {
+        let store = development.start_store(&mut loaded.config).await?;
+        let app = App::start(loaded.config).await?;
+        println!("{}", development.welcome(app.address(), &store));
+        app.run(stop_signal()?).await;
+        Ok(())
+    })
+}
+
+fn keygen() -> ExitCode {
+    let key = Kek::generate().to_configured();
+    match cli::keygen(&key, &mut io::stdout(), &mut io::stderr()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => not_started(&error),
+    }
+}
+
+fn check_config(flags: SettingFlags) -> ExitCode {
+    let sources = Sources::new(flags, std::env::vars_os());
+    match cli::check_config(sources, &mut io::stdout(), &mut io::stderr()) {
+        Ok(code) => code,
+        Err(error) => not_started(&error),
+    }
+}
+
+/// Loads the configuration, starts logging, and runs `program` to its end.
+fn run<P, F>(sources: Sources, program: P) -> ExitCode
+where
+    P: FnOnce(Loaded) -> F,
+    F: Future<Output = Result<(), StartError>>,
+{
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(EXIT_NOT_STARTED);
+        }
+    };
+    if let Err(error) = telemetry::init(loaded.config.log) {
+        return not_started(&error);
+    }
+    for notice in &loaded.notices {
+        tracing::warn!("{notice}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return not_started(&error),
+    };
+    match runtime.block_on(program(loaded)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => not_started(&error),
+    }
+}
+
+fn not_started(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("s3proxy: {error}");
+    ExitCode::from(EXIT_NOT_STARTED)
+}
+
+/// Resolves on SIGTERM (orchestrators) or SIGINT (terminals).
+fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signal)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -48,11 +48,14 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// Signals cannot be caught.
+    #[error("cannot wait for SIGTERM: {0}")]
+    Signal(std::io::Error),
     /// There is no list of clients, and the proxy's own credential cannot stand in for one.
     #[error(
         "no clients are listed and the proxy's own AWS credential changes over time (a role), so \
-         that no client could sign with it: list clients in the configuration file ([[clients]]), \
-         or ask for auth = \"none\" by name"
+         that no client could sign with it: list clients in the configuration file \
+         ([[clients.known]]), or ask for clients.auth = \"none\" by name"
     )]
     NoClients,
     /// The development folder cannot be used.

@@ -4,7 +4,7 @@
 //! generated key-encryption key and `secret` with the generated secret access key. Not for data
 //! that matters: the key lies beside what it protects.
 
-pub(crate) mod store;
+mod store;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -15,11 +15,19 @@ use std::path::{Path, PathBuf};
 use s3proxy_envelope::kek::Kek;
 use zeroize::Zeroizing;
 
+use crate::config::Sources;
+use crate::config::resolved::{Config, Endpoint, Host, Scheme, ServerAddress};
+
+pub use store::EmbeddedStore;
+
+/// Where everything is kept unless a folder is named.
+pub const DEFAULT_FOLDER: &str = "s3proxy-dev";
+
 /// The access key id of the one client.
-pub(crate) const ACCESS_KEY_ID: &str = "dev";
+const ACCESS_KEY_ID: &str = "dev";
 
 /// The region that clients are told.
-pub(crate) const REGION: &str = "us-east-1";
+const REGION: &str = "us-east-1";
 
 /// Why the development folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,17 +45,18 @@ pub enum DevError {
     Store(String),
 }
 
-/// What the folder holds.
-pub(crate) struct Folder {
-    pub(crate) store: PathBuf,
+/// A folder for development, open.
+pub struct Development {
+    store: PathBuf,
     /// A key in the form of `S3PROXY_ENCRYPT_KEY`.
-    pub(crate) encrypt_key: Zeroizing<String>,
-    pub(crate) secret_access_key: Zeroizing<String>,
+    encrypt_key: Zeroizing<String>,
+    secret_access_key: Zeroizing<String>,
 }
 
-impl Folder {
-    /// Opens the folder; what is missing is made.
-    pub(crate) fn open(folder: &Path) -> Result<Self, DevError> {
+impl Development {
+    /// Opens the folder ([`DEFAULT_FOLDER`] where none is named); what is missing is made.
+    pub fn open(folder: Option<&Path>) -> Result<Self, DevError> {
+        let folder = folder.unwrap_or(Path::new(DEFAULT_FOLDER));
         let store = folder.join("store");
         fs::create_dir_all(&store).map_err(at(&store))?;
         Ok(Self {
@@ -55,6 +64,61 @@ impl Folder {
             secret_access_key: kept(&folder.join("secret"), generate_secret)?,
             store,
         })
+    }
+
+    /// The settings that make the proxy one for development, unless the user says otherwise.
+    #[must_use]
+    pub fn preset(&self, sources: Sources) -> Sources {
+        sources
+            .preset("listen.ip", "127.0.0.1")
+            .preset("listen.tls", "off")
+            .preset("listen.drain_delay", "0s")
+            .preset("backend.host", "http://127.0.0.1")
+            .preset("backend.region", REGION)
+            .preset("backend.access_key_id", ACCESS_KEY_ID)
+            .preset("backend.secret_access_key", self.secret_access_key.as_str())
+            .preset("keys.encrypt_key", self.encrypt_key.as_str())
+            .preset("log.level", "warn")
+    }
+
+    /// Starts the embedded store and makes it the backend.
+    pub async fn start_store(&self, config: &mut Config) -> Result<EmbeddedStore, DevError> {
+        let secret = &self.secret_access_key;
+        let store = EmbeddedStore::start(&self.store, ACCESS_KEY_ID, secret).await?;
+        config.backend.endpoint = Endpoint::Fixed(ServerAddress {
+            scheme: Scheme::Http,
+            host: Host::Address(store.address().ip()),
+            port: store.address().port(),
+        });
+        Ok(store)
+    }
+
+    /// What a newcomer reads.
+    #[must_use]
+    pub fn welcome(&self, address: SocketAddr, store: &EmbeddedStore) -> String {
+        format!(
+            "\
+s3proxy listens on http://{address} and stores sealed objects in {folder}
+
+In another terminal:
+
+  export AWS_ENDPOINT_URL=http://{address} AWS_REGION={REGION} \\
+         AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={secret}
+
+  aws s3 mb s3://hello
+  echo 'nobody else can read this' | aws s3 cp - s3://hello/secret.txt
+  aws s3 cp s3://hello/secret.txt -
+
+And what a storage provider would see:
+
+  hexdump -C {folder}/hello/secret.txt
+
+The embedded store itself answers on http://{store}, to the same credential. Ctrl-C stops both.
+",
+            folder = self.store.display(),
+            secret = self.secret_access_key.as_str(),
+            store = store.address(),
+        )
     }
 }
 
@@ -88,30 +152,4 @@ fn generate_secret() -> Zeroizing<String> {
     let mut bytes = Zeroizing::new([0; 24]);
     aws_lc_rs::rand::fill(bytes.as_mut()).expect("the system's generator works");
     Zeroizing::new(base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes.as_ref()))
-}
-
-/// What a newcomer reads.
-pub(crate) fn welcome(address: SocketAddr, folder: &Folder, store: SocketAddr) -> String {
-    format!(
-        "\
-s3proxy listens on http://{address} and stores sealed objects in {store_dir}
-
-In another terminal:
-
-  export AWS_ENDPOINT_URL=http://{address} AWS_REGION={REGION} \\
-         AWS_ACCESS_KEY_ID={ACCESS_KEY_ID} AWS_SECRET_ACCESS_KEY={secret}
-
-  aws s3 mb s3://hello
-  echo 'nobody else can read this' | aws s3 cp - s3://hello/secret.txt
-  aws s3 cp s3://hello/secret.txt -
-
-And what the storage provider sees:
-
-  hexdump -C {store_dir}/hello/secret.txt
-
-(The embedded store itself answers on http://{store}, with the same credential.)
-",
-        store_dir = folder.store.display(),
-        secret = folder.secret_access_key.as_str(),
-    )
 }

@@ -14,14 +14,20 @@ use tokio::task::JoinHandle;
 use super::DevError;
 
 /// A running store; it ends when dropped.
-pub(crate) struct EmbeddedStore {
-    pub(crate) address: SocketAddr,
+pub struct EmbeddedStore {
+    address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl EmbeddedStore {
+    /// Where it answers.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Serves `folder` on a free port of the loopback interface.
-    pub(crate) async fn start(
+    pub(super) async fn start(
         folder: &Path,
         access_key_id: &str,
         secret_access_key: &str,
