@@ -1,7 +1,54 @@
 //! Configuration: a TOML file, environment variables and flags become one [`resolved::Config`].
+//!
+//! Flags come before the environment, the environment before the file. Every setting is declared
+//! once, in `settings`; sources are gathered as text, the text that wins is judged by the type of
+//! its setting, and all problems are reported together, before anything is started.
+//!
+//! Absent on purpose: a file at a default place (a configuration is named, so that nobody is
+//! surprised by one), reloading, and AWS's own variables, which its default chain reads itself
+//! (`AWS_REGION` excepted).
 
+mod declare;
 mod dek_tag;
 mod endpoint;
+mod environment;
+mod file;
+mod flags;
+mod gather;
 mod pattern;
+mod problem;
+mod reader;
+pub mod reference;
+mod resolve;
 pub mod resolved;
 mod secret;
+mod settings;
+mod value;
+
+pub use flags::SettingFlags;
+pub use gather::Sources;
+pub use problem::{Notice, Problem, Problems};
+pub use secret::EmptySecret;
+
+use gather::Findings;
+use reader::Reader;
+use resolved::Config;
+
+/// A valid configuration and what somebody should know of it.
+pub struct Loaded {
+    pub config: Config,
+    pub notices: Vec<Notice>,
+}
+
+/// Gathers all sources and judges them. Files named by settings are opened, sockets are not.
+pub fn load(sources: Sources) -> Result<Loaded, Problems> {
+    let mut findings = Findings::default();
+    let layer = sources.gather(&mut findings);
+    let mut reader = Reader::new(layer, findings);
+    let config = resolve::config(&mut reader);
+    let Findings { problems, notices } = reader.findings;
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, notices }),
+        Some(_) | None => Err(Problems { problems, notices }),
+    }
+}

@@ -1,0 +1,236 @@
+//! Settings from the TOML file.
+//!
+//! Every field must be declared; one that is not is a problem of its own, named with its line and
+//! near names. Numbers and booleans are turned into text, so that a value is judged in one place
+//! whatever its source. A syntax error is shown by its line and reason only: the parser's own
+//! message would quote the line, which may hold a secret.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
+
+use super::declare::{Declaration, Sensitivity};
+use super::gather::{Findings, Layer, declared, entry, read_secret};
+use super::problem::{Fault, Notice, Origin, near};
+use super::settings;
+use super::value::Given;
+
+/// What the file says.
+pub(super) fn layer(path: &Path, findings: &mut Findings) -> Layer {
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(path).map(Zeroizing::new) {
+        Ok(text) => text,
+        Err(error) => {
+            let fault = Fault::Unreadable {
+                path: name,
+                reason: error.to_string(),
+                expected: "a readable TOML file",
+            };
+            findings.problem("configuration file", None, fault);
+            return Layer::new();
+        }
+    };
+    let mut reading = Reading {
+        name,
+        text: &text,
+        layer: Layer::new(),
+        findings,
+        secrets: Secrets::None,
+    };
+    match DeTable::parse(&text) {
+        Ok(root) => reading.table(root.get_ref(), "", ""),
+        Err(error) => {
+            let origin = reading.origin(error.span().map_or(0, |span| span.start));
+            let reason = error.message().to_owned();
+            reading
+                .findings
+                .problem("", Some(origin), Fault::Syntax { reason });
+        }
+    }
+    let Reading {
+        layer,
+        secrets,
+        name,
+        ..
+    } = reading;
+    if secrets == Secrets::Inside && is_readable_by_others(path) {
+        findings
+            .notices
+            .push(Notice::ReadableByOthers { file: name });
+    }
+    layer
+}
+
+#[derive(PartialEq, Eq)]
+enum Secrets {
+    None,
+    Inside,
+}
+
+struct Reading<'a> {
+    name: String,
+    text: &'a str,
+    layer: Layer,
+    findings: &'a mut Findings,
+    secrets: Secrets,
+}
+
+impl Reading<'_> {
+    /// `pattern` is the table's declared path, with `[]`; `concrete` has the numbers instead. Both
+    /// end with a dot, but for the root.
+    fn table(&mut self, table: &DeTable<'_>, pattern: &str, concrete: &str) {
+        for (key, value) in table {
+            let pattern = format!("{pattern}{}", key.get_ref());
+            let concrete = format!("{concrete}{}", key.get_ref());
+            let origin = self.origin(key.span().start);
+            if is_prefix(&format!("{pattern}.")) {
+                match value.get_ref().as_table() {
+                    Some(table) => {
+                        self.table(table, &format!("{pattern}."), &format!("{concrete}."));
+                    }
+                    None => self.invalid(concrete, origin, "a table"),
+                }
+            } else if is_prefix(&format!("{pattern}[].")) {
+                self.list_of_tables(value.get_ref(), &pattern, &concrete, origin);
+            } else {
+                self.field(value.get_ref(), &pattern, concrete, origin);
+            }
+        }
+    }
+
+    fn list_of_tables(
+        &mut self,
+        value: &DeValue<'_>,
+        pattern: &str,
+        concrete: &str,
+        origin: Origin,
+    ) {
+        let Some(items) = value.as_array() else {
+            return self.invalid(
+                concrete.to_owned(),
+                origin,
+                "tables, each under its own [[…]]",
+            );
+        };
+        for (index, item) in items.iter().enumerate() {
+            let concrete = format!("{concrete}[{index}]");
+            let line = self.origin(item.span().start);
+            match item.get_ref().as_table() {
+                Some(table) => {
+                    // An empty table is a record too: the entry makes it count.
+                    let here = entry(Given::List(Vec::new()), line);
+                    self.layer.insert(concrete.clone(), here);
+                    self.table(table, &format!("{pattern}[]."), &format!("{concrete}."));
+                }
+                None => self.invalid(concrete, line, "a table"),
+            }
+        }
+    }
+
+    fn field(&mut self, value: &DeValue<'_>, pattern: &str, concrete: String, origin: Origin) {
+        if let Some(declaration) = declared(pattern) {
+            if declaration.sensitivity == Sensitivity::Secret {
+                self.secrets = Secrets::Inside;
+            }
+            match given(value) {
+                Some(given) => self.insert(declaration, concrete, given, origin),
+                None => self.invalid(concrete, origin, &(declaration.expects)()),
+            }
+        } else if let Some((declaration, concrete)) = secret_behind_file(pattern, &concrete) {
+            match value.as_str().map(|path| read_secret(Path::new(path))) {
+                Some(Ok(text)) => self.insert(declaration, concrete, Given::Text(text), origin),
+                Some(Err(fault)) => self.findings.problem(concrete, Some(origin), fault),
+                None => self.invalid(concrete, origin, "the name of a file"),
+            }
+        } else {
+            let near = near(pattern, settings::all().map(|declaration| declaration.path));
+            self.findings
+                .problem(concrete, Some(origin), Fault::Unknown { near });
+        }
+    }
+
+    fn insert(&mut self, declaration: &Declaration, path: String, given: Given, origin: Origin) {
+        if self.layer.contains_key(&path) {
+            return self.findings.problem(path, Some(origin), Fault::GivenTwice);
+        }
+        debug_assert_eq!(
+            declaration.section(),
+            path.split('.').next().unwrap_or_default()
+        );
+        self.layer.insert(path, entry(given, origin));
+    }
+
+    fn invalid(&mut self, key: String, origin: Origin, expected: &str) {
+        let expected = expected.to_owned();
+        let fault = Fault::Invalid {
+            shown: None,
+            reason: String::new(),
+            expected,
+        };
+        self.findings.problem(key, Some(origin), fault);
+    }
+
+    fn origin(&self, offset: usize) -> Origin {
+        let before = self.text.as_bytes().iter().take(offset);
+        let line = before.filter(|byte| **byte == b'\n').count() + 1;
+        Origin::File {
+            name: self.name.clone(),
+            line,
+        }
+    }
+}
+
+fn is_prefix(prefix: &str) -> bool {
+    settings::all().any(|declaration| declaration.path.starts_with(prefix))
+}
+
+/// `keys.encrypt_key_file` names the file that holds `keys.encrypt_key`.
+fn secret_behind_file(pattern: &str, concrete: &str) -> Option<(&'static Declaration, String)> {
+    let declaration = declared(pattern.strip_suffix("_file")?)?;
+    let concrete = concrete.strip_suffix("_file")?;
+    (declaration.sensitivity == Sensitivity::Secret).then(|| (declaration, concrete.to_owned()))
+}
+
+fn given(value: &DeValue<'_>) -> Option<Given> {
+    match value {
+        DeValue::Array(items) => items
+            .iter()
+            .map(Spanned::get_ref)
+            .map(text)
+            .collect::<Option<_>>()
+            .map(Given::List),
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Table(_) => text(value).map(Given::Text),
+    }
+}
+
+fn text(value: &DeValue<'_>) -> Option<Zeroizing<String>> {
+    let text = match value {
+        DeValue::String(text) => text.clone().into_owned(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) | DeValue::Table(_) => return None,
+    };
+    Some(Zeroizing::new(text))
+}
+
+#[cfg(unix)]
+fn is_readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    const OTHERS_MAY_READ: u32 = 0o004;
+    std::fs::metadata(path)
+        .is_ok_and(|metadata| metadata.permissions().mode() & OTHERS_MAY_READ != 0)
+}
+
+#[cfg(not(unix))]
+fn is_readable_by_others(_: &Path) -> bool {
+    false
+}

@@ -1,0 +1,232 @@
+//! What can be wrong with a configuration, and what is worth a warning.
+//!
+//! All problems are collected and shown together, each with the setting's path, where the value
+//! came from, and what would be valid. Values of secrets are never part of a message, nor is any
+//! text that might hold a credential.
+
+use std::fmt;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag(String),
+    Environment(String),
+    File {
+        name: String,
+        line: usize,
+    },
+    /// Chosen by the subcommand itself, below everything that users say.
+    Command,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag --{name}"),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::File { name, line } => write!(f, "{name}, line {line}"),
+            Self::Command => f.write_str("set by this command"),
+        }
+    }
+}
+
+/// What is wrong with one value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("{} is not valid{}; expected {expected}", shown.as_deref().unwrap_or("the value"), because(reason))]
+    Invalid {
+        shown: Option<String>,
+        reason: String,
+        expected: String,
+    },
+    #[error("missing; set it by {places}")]
+    Missing { places: String },
+    #[error("unknown setting{}", suggestion(near))]
+    Unknown { near: Vec<String> },
+    #[error("it is given twice, itself and as a file; expected one of the two")]
+    GivenTwice,
+    #[error("cannot read {path}: {reason}; expected {expected}")]
+    Unreadable {
+        path: String,
+        reason: String,
+        expected: &'static str,
+    },
+    #[error("not valid TOML: {reason}")]
+    Syntax { reason: String },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{asked} is not in this version; {instead}")]
+    NotInThisVersion {
+        asked: &'static str,
+        instead: &'static str,
+    },
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(" ({reason})")
+    }
+}
+
+pub(super) fn suggestion(near: &[String]) -> String {
+    if near.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", near.join(" or "))
+    }
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub(crate) key: String,
+    pub(crate) origin: Option<Origin>,
+    pub(crate) fault: Fault,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(origin) = &self.origin {
+            let parted = if self.key.is_empty() { "" } else { " " };
+            write!(f, "{parted}({origin})")?;
+        }
+        write!(f, ": {}", self.fault)
+    }
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug)]
+pub struct Problems {
+    /// Never empty.
+    pub(crate) problems: Vec<Problem>,
+    /// They often explain a problem, such as a mistyped variable behind a missing setting.
+    pub(crate) notices: Vec<Notice>,
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problems.len() {
+            1 => f.write_str("the configuration has an error:")?,
+            count => write!(f, "the configuration has {count} errors:")?,
+        }
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        for notice in &self.notices {
+            write!(f, "\n  warning: {notice}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Something that is valid and that somebody should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    UnknownVariable { name: String, near: Vec<String> },
+    ReadableByOthers { file: String },
+    AllowMultipart,
+    NoAuthentication,
+    ZeroKeyAllowed,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownVariable { name, near } => {
+                write!(f, "the environment variable {name} is not a setting{}", suggestion(near))
+            }
+            Self::ReadableByOthers { file } => write!(
+                f,
+                "{file} holds secrets and every user of this machine may read it; chmod o-r would \
+                 change that"
+            ),
+            Self::AllowMultipart => f.write_str(
+                "--allow-multipart does nothing: multipart uploads are never forwarded unencrypted, \
+                 they are encrypted like any other",
+            ),
+            Self::NoAuthentication => f.write_str(
+                "clients.auth is none: whoever reaches this proxy can use its credential and its \
+                 keys",
+            ),
+            Self::ZeroKeyAllowed => f.write_str(
+                "keys.decryption_fallback is allow: objects sealed with the all-zero key are \
+                 opened; whoever can read them at the backend can decrypt them too",
+            ),
+        }
+    }
+}
+
+/// The names closest to `name`, best first; none where nothing is close. The last part of a path
+/// decides, since it is there that people mistype and outside it that they misplace.
+pub(super) fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
+    const CLOSE: f64 = 0.7;
+    const SHOWN: usize = 2;
+    let similarity = strsim::normalized_damerau_levenshtein;
+    let mut close: Vec<(f64, f64, &str)> = candidates
+        .map(|candidate| {
+            let (own, other) = (last_part(name), last_part(candidate));
+            (
+                similarity(own, other),
+                similarity(name, candidate),
+                candidate,
+            )
+        })
+        .filter(|(last, _, _)| *last >= CLOSE)
+        .collect();
+    close.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1)));
+    close
+        .into_iter()
+        .take(SHOWN)
+        .map(|(_, _, candidate)| candidate.to_owned())
+        .collect()
+}
+
+fn last_part(name: &str) -> &str {
+    let name = name.strip_prefix("S3PROXY_").unwrap_or(name);
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// A value for a message: quoted, control characters escaped, shortened; nothing where an `@` may
+/// part a credential from a host.
+pub(super) fn shown(text: &str) -> Option<String> {
+    const LONGEST: usize = 60;
+    if text.contains('@') {
+        return None;
+    }
+    let mut short: String = text.chars().take(LONGEST).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    Some(format!("{short:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_found_in_paths_and_in_last_parts() {
+        let known = [
+            "listen.port",
+            "listen.idle_timeout",
+            "backend.region",
+            "clients.auth",
+        ];
+        let near = |name| near(name, known.into_iter());
+        assert_eq!(near("listen.idle_timout"), ["listen.idle_timeout"]);
+        assert_eq!(near("auth"), ["clients.auth"]);
+        assert_eq!(near("listen.colour"), [""; 0]);
+    }
+
+    #[test]
+    fn what_may_hold_a_credential_is_not_shown() {
+        assert_eq!(shown("https://user:word@host"), None);
+        assert_eq!(shown("a\u{1b}b").unwrap(), "\"a\\u{1b}b\"");
+        assert_eq!(shown(&"x".repeat(100)).unwrap().chars().count(), 63);
+    }
+}

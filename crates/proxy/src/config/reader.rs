@@ -1,0 +1,164 @@
+//! Reads settings by their declarations from what the sources said.
+//!
+//! A value that is refused becomes a problem and reads as the setting's default, so that all others
+//! are still judged; with one problem the result is thrown away as a whole.
+
+use std::path::Path;
+
+use super::declare::{Declaration, Default, Optional, Required, Sensitivity, Setting};
+use super::gather::{Findings, Layer};
+use super::problem::{Fault, Origin, shown};
+use super::value::{Given, Value};
+
+pub(super) struct Reader {
+    layer: Layer,
+    pub findings: Findings,
+}
+
+/// Which record of a list a setting belongs to: what stands for `[]` in its path.
+pub(super) type Place<'a> = &'a [usize];
+
+/// The place of settings that are in no list.
+pub(super) const HERE: Place<'static> = &[];
+
+impl Reader {
+    pub(super) fn new(layer: Layer, findings: Findings) -> Self {
+        Self { layer, findings }
+    }
+
+    pub(super) fn value<T: Value>(&mut self, setting: &Setting<T>) -> T {
+        self.value_in(setting, HERE)
+    }
+
+    pub(super) fn value_in<T: Value>(&mut self, setting: &Setting<T>, place: Place<'_>) -> T {
+        let declaration = &setting.declaration;
+        let Default::Text(default) = declaration.default else {
+            unreachable!("a Setting is made with a default only");
+        };
+        self.given(declaration, place).unwrap_or_else(|| {
+            let default = Given::Text(default.to_owned().into());
+            T::read(&default).expect("a test reads every default")
+        })
+    }
+
+    pub(super) fn optional<T: Value>(&mut self, setting: &Optional<T>) -> Option<T> {
+        self.optional_in(setting, HERE)
+    }
+
+    pub(super) fn optional_in<T: Value>(
+        &mut self,
+        setting: &Optional<T>,
+        place: Place<'_>,
+    ) -> Option<T> {
+        self.given(&setting.declaration, place)
+    }
+
+    /// Nothing where a problem has been noted.
+    pub(super) fn required_in<T: Value>(
+        &mut self,
+        setting: &Required<T>,
+        place: Place<'_>,
+    ) -> Option<T> {
+        let declaration = &setting.declaration;
+        let path = concrete(declaration.path, place);
+        if !self.layer.contains_key(&path) && !self.is_faulty(&path) {
+            let fault = Fault::Missing {
+                places: declaration.places(),
+            };
+            self.findings.problem(path, None, fault);
+            return None;
+        }
+        self.given(declaration, place)
+    }
+
+    /// How many records the list at `path` has.
+    pub(super) fn count(&self, path: &str, place: Place<'_>) -> usize {
+        let path = concrete(path, place);
+        let mut count = 0;
+        while self.layer.contains_key(&format!("{path}[{count}]")) {
+            count += 1;
+        }
+        count
+    }
+
+    /// The text that a source gave, valid or not; for comparisons between records.
+    pub(super) fn text(&self, declaration: &Declaration, place: Place<'_>) -> Option<String> {
+        match &self.layer.get(&concrete(declaration.path, place))?.given {
+            Given::Text(text) => Some(text.as_str().to_owned()),
+            Given::List(_) => None,
+        }
+    }
+
+    /// Notes a problem with a value that is well-formed by itself.
+    pub(super) fn conflict(
+        &mut self,
+        declaration: &Declaration,
+        place: Place<'_>,
+        message: impl Into<String>,
+    ) {
+        self.refuse(declaration, place, Fault::Conflict(message.into()));
+    }
+
+    pub(super) fn refuse(&mut self, declaration: &Declaration, place: Place<'_>, fault: Fault) {
+        let path = concrete(declaration.path, place);
+        let origin = self.origin(&path);
+        self.findings.problem(path, origin, fault);
+    }
+
+    /// Whether the file can be opened, so that a wrong name shows before anything starts.
+    pub(super) fn require_file(&mut self, declaration: &Declaration, path: &Path) {
+        if let Err(error) = std::fs::File::open(path) {
+            let fault = Fault::Unreadable {
+                path: path.display().to_string(),
+                reason: error.to_string(),
+                expected: "a readable PEM file",
+            };
+            self.refuse(declaration, HERE, fault);
+        }
+    }
+
+    fn given<T: Value>(&mut self, declaration: &Declaration, place: Place<'_>) -> Option<T> {
+        let path = concrete(declaration.path, place);
+        let entry = self.layer.get(&path)?;
+        match T::read(&entry.given) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                let shown = match (&entry.given, declaration.sensitivity) {
+                    (Given::Text(text), Sensitivity::Plain) => shown(text),
+                    (Given::Text(_), Sensitivity::Secret) | (Given::List(_), _) => None,
+                };
+                let expected = (declaration.expects)();
+                let origin = Some(entry.origin.clone());
+                let fault = Fault::Invalid {
+                    shown,
+                    reason,
+                    expected,
+                };
+                self.findings.problem(path, origin, fault);
+                None
+            }
+        }
+    }
+
+    /// Whether a source said anything of the setting, valid or not.
+    pub(super) fn is_given(&self, declaration: &Declaration) -> bool {
+        self.layer.contains_key(declaration.path) || self.is_faulty(declaration.path)
+    }
+
+    fn origin(&self, path: &str) -> Option<Origin> {
+        self.layer.get(path).map(|entry| entry.origin.clone())
+    }
+
+    fn is_faulty(&self, path: &str) -> bool {
+        self.findings
+            .problems
+            .iter()
+            .any(|problem| problem.key == path)
+    }
+}
+
+fn concrete(path: &str, place: Place<'_>) -> String {
+    place.iter().fold(path.to_owned(), |path, index| {
+        path.replacen("[]", &format!("[{index}]"), 1)
+    })
+}

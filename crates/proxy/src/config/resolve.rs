@@ -1,0 +1,187 @@
+//! From what the sources said to a valid configuration, section by section.
+//!
+//! Conditions that concern several settings are judged here, beside the section they belong to.
+
+mod backend;
+mod clients;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use super::problem::{Fault, Notice};
+use super::reader::{HERE, Reader};
+use super::resolved::{
+    Config, Keys, Limits, Listen, Log, Metadata, Multipart, Permission, Policy, StateBucket,
+    Throttle, Tls,
+};
+use super::settings::{
+    KEYS_DECRYPT_KEYS, KEYS_DECRYPTION_FALLBACK, KEYS_DEKTAG_NAME, KEYS_ENCRYPT_KEY, KEYS_KMS,
+    LIMITS_BODY_MEMORY, LIMITS_HELD_BODY, LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT,
+    LISTEN_BODY_TIMEOUT, LISTEN_CERTIFICATES, LISTEN_DRAIN_DELAY, LISTEN_DRAIN_TIMEOUT,
+    LISTEN_HEADER_TIMEOUT, LISTEN_IDLE_TIMEOUT, LISTEN_IP, LISTEN_MAX_CONNECTIONS,
+    LISTEN_MAX_HEADER_BYTES, LISTEN_PORT, LISTEN_TLS, LISTEN_TRUSTED_PROXIES,
+    LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL, POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND,
+    POLICY_LEGACY_READS, POLICY_LISTING, POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA,
+    POLICY_MULTIPART, POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET, POLICY_STATE_PREFIX,
+};
+use super::value::{Switch, Whole};
+
+/// Nothing where a problem has been noted and nothing can stand in for the value.
+pub(super) fn config(reader: &mut Reader) -> Option<Config> {
+    let listen = listen(reader);
+    let backend = backend::backend(reader);
+    let clients = clients::clients(reader);
+    let keys = keys(reader);
+    let policy = policy(reader);
+    let limits = limits(reader);
+    let log = Log {
+        level: reader.value(LOG_LEVEL).0,
+        format: reader.value(LOG_FORMAT),
+    };
+    Some(Config {
+        listen,
+        backend,
+        clients,
+        keys: keys?,
+        policy,
+        limits,
+        log,
+    })
+}
+
+fn listen(reader: &mut Reader) -> Listen {
+    let ip = reader.value(LISTEN_IP);
+    let Whole(port) = reader.value(LISTEN_PORT);
+    let port = u16::try_from(port).expect("the declaration bounds it");
+    Listen {
+        address: SocketAddr::new(ip, port),
+        tls: tls(reader),
+        virtual_host_domains: texts(reader.value(LISTEN_VIRTUAL_HOST_DOMAINS).0, |domain| {
+            domain.0
+        }),
+        trusted_proxies: texts(reader.value(LISTEN_TRUSTED_PROXIES).0, |network| network.0),
+        max_connections: non_zero_size(reader.value(LISTEN_MAX_CONNECTIONS)),
+        max_header_bytes: reader.value(LISTEN_MAX_HEADER_BYTES).0,
+        idle_timeout: reader.value(LISTEN_IDLE_TIMEOUT).0,
+        header_timeout: reader.value(LISTEN_HEADER_TIMEOUT).0,
+        body_timeout: reader.value(LISTEN_BODY_TIMEOUT).0,
+        drain_delay: reader.value(LISTEN_DRAIN_DELAY).0,
+        drain_timeout: reader.value(LISTEN_DRAIN_TIMEOUT).0,
+    }
+}
+
+fn tls(reader: &mut Reader) -> Tls {
+    let folder = reader.value(LISTEN_CERTIFICATES);
+    match reader.value(LISTEN_TLS) {
+        Switch::Off => Tls::Off,
+        Switch::On => {
+            let certificate = folder.join("s3proxy.crt");
+            let private_key = folder.join("s3proxy.key");
+            reader.require_file(&LISTEN_CERTIFICATES.declaration, &certificate);
+            reader.require_file(&LISTEN_CERTIFICATES.declaration, &private_key);
+            Tls::Files {
+                certificate,
+                private_key,
+            }
+        }
+    }
+}
+
+fn keys(reader: &mut Reader) -> Option<Keys> {
+    let active = reader.required_in(KEYS_ENCRYPT_KEY, HERE);
+    let others = reader
+        .optional(KEYS_DECRYPT_KEYS)
+        .map_or_else(Vec::new, |keys| keys.0);
+    let dek_tag = reader.value(KEYS_DEKTAG_NAME);
+    let legacy_zero_key = reader.value(KEYS_DECRYPTION_FALLBACK);
+    if reader.optional(KEYS_KMS).is_some() {
+        reader.refuse(
+            &KEYS_KMS.declaration,
+            HERE,
+            Fault::NotInThisVersion {
+                asked: "Constellation's key service (--kms)",
+                instead: "give a key by S3PROXY_ENCRYPT_KEY",
+            },
+        );
+    }
+    match legacy_zero_key {
+        Permission::Allow => reader.findings.notices.push(Notice::ZeroKeyAllowed),
+        Permission::Deny => {}
+    }
+    Some(Keys {
+        active: active?,
+        others,
+        dek_tag,
+        legacy_zero_key,
+    })
+}
+
+fn policy(reader: &mut Reader) -> Policy {
+    let multipart = reader.value(POLICY_MULTIPART);
+    match multipart {
+        Multipart::Encrypt | Multipart::Block => {}
+        Multipart::ForwardPlaintext => reader.refuse(
+            &POLICY_MULTIPART.declaration,
+            HERE,
+            Fault::NotInThisVersion {
+                asked: "forwarding multipart uploads as plaintext",
+                instead: "expected encrypt | block",
+            },
+        ),
+    }
+    let metadata = reader.value(POLICY_METADATA);
+    match metadata {
+        Metadata::Plain => {}
+        Metadata::Sealed => reader.refuse(
+            &POLICY_METADATA.declaration,
+            HERE,
+            Fault::NotInThisVersion {
+                asked: "sealing user metadata",
+                instead: "expected plain",
+            },
+        ),
+    }
+    let state_bucket = reader.optional(POLICY_STATE_BUCKET);
+    Policy {
+        bind: reader.value(POLICY_BIND),
+        plaintext_reads: reader.value(POLICY_PLAINTEXT_READS),
+        legacy_reads: reader.value(POLICY_LEGACY_READS),
+        listing: reader.value(POLICY_LISTING),
+        lookup_concurrency: non_zero_size(reader.value(POLICY_LOOKUP_CONCURRENCY)),
+        multipart,
+        metadata,
+        announce_encryption: reader.value(POLICY_ANNOUNCE_ENCRYPTION),
+        state_prefix: reader.value(POLICY_STATE_PREFIX).0,
+        state_bucket: state_bucket.map_or(StateBucket::Same, |name| StateBucket::Named(name.0)),
+    }
+}
+
+fn limits(reader: &mut Reader) -> Limits {
+    let Whole(per_second) = reader.value(LIMITS_REQUESTS_PER_SECOND);
+    let per_second = u32::try_from(per_second).expect("the declaration bounds it");
+    let wait = reader.value(LIMITS_THROTTLE_WAIT).0;
+    let body_memory_bytes = reader.value(LIMITS_BODY_MEMORY).0;
+    let held_body_bytes = reader.value(LIMITS_HELD_BODY).0;
+    if held_body_bytes > body_memory_bytes {
+        let message = "a held body has to fit into limits.body_memory; expected at most that";
+        reader.conflict(&LIMITS_HELD_BODY.declaration, HERE, message);
+    }
+    Limits {
+        throttle: NonZeroU32::new(per_second).map_or(Throttle::Off, |per_second| {
+            Throttle::Requests { per_second, wait }
+        }),
+        body_memory_bytes,
+        held_body_bytes,
+    }
+}
+
+fn texts<T, U>(items: Vec<T>, inner: fn(T) -> U) -> Vec<U> {
+    items.into_iter().map(inner).collect()
+}
+
+fn non_zero_size<const MAX: u64>(Whole(number): Whole<1, MAX>) -> NonZeroUsize {
+    usize::try_from(number)
+        .ok()
+        .and_then(NonZeroUsize::new)
+        .expect("the declaration bounds it to 1 and above")
+}

@@ -1,0 +1,147 @@
+//! Every setting, declared once. `docs/configuration.md` is generated from this file.
+//!
+//! The environment variables and flags of the older proxies keep their names (`S3PROXY_HOST`,
+//! `--no-tls` and so on); others follow the path in the file. A few settings that people reach for
+//! on a command line have flags; `--set` reaches all the others that are no secrets.
+//!
+//! Defaults are argued for where they are not obvious. Names are part of the program's interface:
+//! one that has been released is not changed, only joined by another.
+
+mod backend;
+mod clients;
+mod keys;
+mod listen;
+mod policy;
+
+pub(crate) use backend::*;
+pub(crate) use clients::*;
+pub(crate) use keys::*;
+pub(crate) use listen::*;
+pub(crate) use policy::*;
+
+use super::declare::Declaration;
+
+/// A table of the file.
+pub(crate) struct Section {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub introduction: &'static str,
+}
+
+pub(crate) const SECTIONS: &[Section] = &[
+    Section {
+        name: "listen",
+        title: "Listening",
+        introduction: "Where clients connect, and how long they may take.",
+    },
+    Section {
+        name: "backend",
+        title: "Backend",
+        introduction: "The S3 server that stores what the proxy has sealed.",
+    },
+    Section {
+        name: "clients",
+        title: "Clients",
+        introduction: "Who may ask. With no client listed, the backend's own static credential is \
+            the one client, so that an application keeps its keys. Each client is a table \
+            `[[clients.known]]`, each of its grants a table `[[clients.known.grants]]`; a client \
+            without grants may do everything, and what a grant does not name is not limited by it.",
+    },
+    Section {
+        name: "keys",
+        title: "Keys",
+        introduction: "The keys that seal and open objects. `s3proxy keygen` makes one. Whoever \
+            loses them loses the objects: keep copies.",
+    },
+    Section {
+        name: "policy",
+        title: "Policy",
+        introduction: "What may be stored and read, and in which form.",
+    },
+    Section {
+        name: "limits",
+        title: "Limits",
+        introduction: "What one replica takes on at a time.",
+    },
+    Section {
+        name: "log",
+        title: "Log",
+        introduction: "Lines on standard error. Keys, signatures, credentials and object contents \
+            are never among them.",
+    },
+];
+
+/// All settings, in the order of the sections.
+pub(crate) fn all() -> impl Iterator<Item = &'static Declaration> {
+    [LISTEN, BACKEND, CLIENTS, KEYS, POLICY, LIMITS, LOG]
+        .into_iter()
+        .flatten()
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::declare::{Flag, Sensitivity};
+    use super::*;
+
+    fn unique<'a>(names: impl Iterator<Item = &'a str>) {
+        let mut seen = BTreeSet::new();
+        for name in names {
+            assert!(seen.insert(name), "{name} is declared twice");
+        }
+    }
+
+    #[test]
+    fn no_name_is_declared_twice() {
+        unique(all().map(|declaration| declaration.path));
+        unique(all().flat_map(|declaration| declaration.environment.iter().copied()));
+        unique(all().filter_map(|declaration| match declaration.flag {
+            Flag::None => None,
+            Flag::Value { name, .. } | Flag::Switch { name, .. } => Some(name),
+        }));
+    }
+
+    #[test]
+    fn settings_stand_with_their_section_and_sections_in_order() {
+        let mut sections: Vec<_> = all().map(Declaration::section).collect();
+        sections.dedup();
+        let declared: Vec<_> = SECTIONS.iter().map(|section| section.name).collect();
+        assert_eq!(sections, declared);
+    }
+
+    #[test]
+    fn secrets_have_no_flags() {
+        for declaration in all() {
+            if declaration.sensitivity == Sensitivity::Secret {
+                assert!(declaration.flag == Flag::None, "{}", declaration.path);
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_could_be_mistaken_for_the_file_form_of_a_secret() {
+        let paths: BTreeSet<_> = all()
+            .map(|declaration| declaration.path.to_owned())
+            .collect();
+        for declaration in all() {
+            if declaration.sensitivity == Sensitivity::Secret {
+                assert!(!paths.contains(&format!("{}_file", declaration.path)));
+            }
+        }
+    }
+
+    #[test]
+    fn documentation_is_in_full_sentences() {
+        for declaration in all() {
+            let text = declaration.documentation.trim();
+            assert!(text.ends_with('.'), "{}", declaration.path);
+            assert!(
+                text.starts_with(|first: char| !first.is_lowercase()),
+                "{}",
+                declaration.path
+            );
+        }
+    }
+}

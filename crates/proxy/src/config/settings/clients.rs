@@ -1,0 +1,44 @@
+//! The settings of `[clients]`, of which the list of known clients exists only in the file.
+
+use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
+use crate::config::pattern::Pattern;
+use crate::config::resolved::Access;
+use crate::config::secret::SecretText;
+use crate::config::value::{AccessKeyId, AuthenticationMode, BucketName, List};
+
+settings! { CLIENTS:
+    /// Whether requests must be signed (AWS Signature Version 4). With `none`, whoever reaches the
+    /// proxy uses its credential and its keys; that has to be asked for by name.
+    CLIENTS_AUTH: Setting<AuthenticationMode> = "clients.auth", ["S3PROXY_AUTH"],
+        Flag::Value { name: "auth", placeholder: "MODE" }, "sigv4";
+
+    /// Buckets whose objects anyone may read without a signature.
+    CLIENTS_ANONYMOUS_READ_BUCKETS: Setting<List<BucketName>> = "clients.anonymous_read_buckets",
+        ["S3PROXY_ANONYMOUS_READ_BUCKETS"], Flag::None, "";
+
+    /// A name for the log.
+    CLIENT_NAME: Optional<String> = "clients.known[].name", [], Flag::None, "the access key id";
+
+    /// The access key id with which the client signs.
+    CLIENT_ACCESS_KEY_ID: Required<AccessKeyId> = "clients.known[].access_key_id", [], Flag::None;
+
+    /// The secret with which the client signs.
+    CLIENT_SECRET_ACCESS_KEY: Required<SecretText> = "clients.known[].secret_access_key", [],
+        Flag::None;
+
+    /// The session token that the client's requests must carry.
+    CLIENT_SESSION_TOKEN: Optional<SecretText> = "clients.known[].session_token", [], Flag::None,
+        "none: requests must carry none";
+
+    /// What the grant permits. `admin` covers access control, governance bypass and the
+    /// configuration of buckets.
+    GRANT_OPERATIONS: Setting<List<Access>> = "clients.known[].grants[].operations", [], Flag::None,
+        "read, write, delete, list, admin";
+
+    /// The buckets that the grant covers, as patterns.
+    GRANT_BUCKETS: Setting<List<Pattern>> = "clients.known[].grants[].buckets", [], Flag::None, "*";
+
+    /// The beginnings of object keys that the grant covers, as patterns.
+    GRANT_PREFIXES: Setting<List<Pattern>> = "clients.known[].grants[].prefixes", [], Flag::None,
+        "*";
+}

@@ -1,0 +1,98 @@
+//! The settings of `[listen]`, `[limits]` and `[log]`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::config::declare::{Declaration, Flag, Names, Setting, settings};
+use crate::config::resolved::LogFormat;
+use crate::config::value::{ByteCount, Cidr, Domain, Level, List, Period, Switch, Timeout, Whole};
+
+settings! { LISTEN:
+    /// The address to listen on.
+    LISTEN_IP: Setting<IpAddr> = "listen.ip", ["S3PROXY_IP"],
+        Flag::Value { name: "ip", placeholder: "ADDRESS" }, "0.0.0.0";
+
+    /// The port to listen on; 0 takes any free one. As an environment variable, the `tcp://…` that
+    /// Kubernetes sets for a Service called s3proxy is ignored.
+    LISTEN_PORT: Setting<Whole<0, 65535>> = "listen.port", ["S3PROXY_PORT"],
+        Flag::Value { name: "port", placeholder: "PORT" }, "4433";
+
+    /// HTTPS, with the certificate in the certificate folder, or plain HTTP.
+    LISTEN_TLS: Setting<Switch> = "listen.tls", ["S3PROXY_TLS"],
+        Flag::Switch { name: "no-tls", yes: "off", no: "on", help: "Plain HTTP instead of HTTPS" }, "on";
+
+    /// The folder that holds `s3proxy.crt` (the certificate and its chain, PEM) and `s3proxy.key`
+    /// (its private key, PEM).
+    LISTEN_CERTIFICATES: Setting<PathBuf> = "listen.certificates", ["S3PROXY_CERT"],
+        Flag::Value { name: "cert", placeholder: "DIR" }, "/etc/s3proxy/certs";
+
+    /// Domains under which a name is a bucket: with `s3.example.com`, a request to
+    /// `photos.s3.example.com` is about the bucket `photos`.
+    LISTEN_VIRTUAL_HOST_DOMAINS: Setting<List<Domain>> = "listen.virtual_host_domains",
+        ["S3PROXY_VIRTUAL_HOST_DOMAINS"], Flag::None, "";
+
+    /// Load balancers whose `X-Forwarded-*` headers and PROXY protocol are believed.
+    LISTEN_TRUSTED_PROXIES: Setting<List<Cidr>> = "listen.trusted_proxies",
+        ["S3PROXY_TRUSTED_PROXIES"], Flag::None, "";
+
+    /// Connections held at the same time; further ones wait to be accepted.
+    LISTEN_MAX_CONNECTIONS: Setting<Whole<1, 1_000_000>> = "listen.max_connections",
+        ["S3PROXY_LISTEN_MAX_CONNECTIONS"], Flag::None, "4096";
+
+    /// The longest request line and headers together.
+    LISTEN_MAX_HEADER_BYTES: Setting<ByteCount<8192, 1_048_576>> = "listen.max_header_bytes",
+        ["S3PROXY_LISTEN_MAX_HEADER_BYTES"], Flag::None, "64 KiB";
+
+    /// How long a connection is kept between two requests. Longer than the 60 s of common load
+    /// balancers, so that they are the ones to close it and never send into a closed one.
+    LISTEN_IDLE_TIMEOUT: Setting<Timeout> = "listen.idle_timeout",
+        ["S3PROXY_LISTEN_IDLE_TIMEOUT"], Flag::None, "75s";
+
+    /// How long a TLS handshake, and the headers of a request, may take.
+    LISTEN_HEADER_TIMEOUT: Setting<Timeout> = "listen.header_timeout",
+        ["S3PROXY_LISTEN_HEADER_TIMEOUT"], Flag::None, "15s";
+
+    /// How long a body may make no progress in either direction. A slow body that keeps moving is
+    /// never cut off.
+    LISTEN_BODY_TIMEOUT: Setting<Timeout> = "listen.body_timeout",
+        ["S3PROXY_LISTEN_BODY_TIMEOUT"], Flag::None, "60s";
+
+    /// How long requests are still accepted after the signal to stop, so that load balancers can
+    /// take the replica out.
+    LISTEN_DRAIN_DELAY: Setting<Period> = "listen.drain_delay",
+        ["S3PROXY_LISTEN_DRAIN_DELAY"], Flag::None, "5s";
+
+    /// How long running requests may take to end after that. With the delay, it stays below the
+    /// 30 s after which Kubernetes kills a pod.
+    LISTEN_DRAIN_TIMEOUT: Setting<Timeout> = "listen.drain_timeout",
+        ["S3PROXY_LISTEN_DRAIN_TIMEOUT"], Flag::None, "20s";
+}
+
+settings! { LIMITS:
+    /// Requests per second that one replica takes; 0 sets no limit. Health checks do not count.
+    LIMITS_REQUESTS_PER_SECOND: Setting<Whole<0, 1_000_000>> = "limits.requests_per_second",
+        ["S3PROXY_THROTTLING_REQUESTSMAX"], Flag::None, "0";
+
+    /// How long a request above that limit waits for its turn before it gets `SlowDown`.
+    LIMITS_THROTTLE_WAIT: Setting<Period> = "limits.throttle_wait",
+        ["S3PROXY_THROTTLE_WAIT"], Flag::None, "10s";
+
+    /// The memory that the buffers of all bodies share; bodies wait where it is used up.
+    LIMITS_BODY_MEMORY: Setting<ByteCount<4_194_304, 68_719_476_736>> = "limits.body_memory",
+        ["S3PROXY_BODY_MEMORY"], Flag::None, "48 MiB";
+
+    /// Bodies up to this size are held whole: their checksums can be stored, and a failed request
+    /// to the backend can be repeated.
+    LIMITS_HELD_BODY: Setting<ByteCount<0, 16_777_216>> = "limits.held_body",
+        ["S3PROXY_HELD_BODY"], Flag::None, "1 MiB";
+}
+
+settings! { LOG:
+    /// How much is logged.
+    LOG_LEVEL: Setting<Level> = "log.level", ["S3PROXY_LOG_LEVEL"],
+        Flag::Value { name: "level", placeholder: "LEVEL" }, "info";
+
+    /// Text for people, JSON for machines; `auto` is text on a terminal and JSON elsewhere.
+    LOG_FORMAT: Setting<LogFormat> = "log.format", ["S3PROXY_LOG_FORMAT"],
+        Flag::Value { name: "log-format", placeholder: "FORMAT" }, "auto";
+}

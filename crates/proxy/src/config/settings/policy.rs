@@ -1,0 +1,54 @@
+//! The settings of `[policy]`.
+
+use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
+use crate::config::resolved::{AnnounceEncryption, Bind, Listing, Metadata, Multipart, Permission};
+use crate::config::value::{BucketName, StatePrefix, Whole};
+
+settings! { POLICY:
+    /// What a sealed object is bound to: it cannot be opened under another key (`key`), or neither
+    /// in another bucket (`bucket-and-key`). With the latter, buckets cannot be copied or renamed
+    /// around the proxy.
+    POLICY_BIND: Setting<Bind> = "policy.bind", ["S3PROXY_BIND"], Flag::None, "key";
+
+    /// Whether objects that were never sealed are served as they are. With `deny`, a backend cannot
+    /// slip in content of its own.
+    POLICY_PLAINTEXT_READS: Setting<Permission> = "policy.plaintext_reads",
+        ["S3PROXY_PLAINTEXT_READS"], Flag::None, "allow";
+
+    /// Whether objects in the format of the older proxies are opened.
+    POLICY_LEGACY_READS: Setting<Permission> = "policy.legacy_reads", ["S3PROXY_LEGACY_READS"],
+        Flag::None, "allow";
+
+    /// Where the sizes in listings come from. With `exact`, the objects of a page are looked up, at
+    /// the cost of a request each. With `computed`, the stored length alone is used, for buckets
+    /// that hold nothing but sealed objects.
+    POLICY_LISTING: Setting<Listing> = "policy.listing", ["S3PROXY_LISTING"], Flag::None, "exact";
+
+    /// Look-ups made side by side for one listing.
+    POLICY_LOOKUP_CONCURRENCY: Setting<Whole<1, 256>> = "policy.lookup_concurrency",
+        ["S3PROXY_LOOKUP_CONCURRENCY"], Flag::None, "16";
+
+    /// Multipart uploads: sealed, or refused. `forward-plaintext` would store them as they are; it
+    /// is not in this version and is refused.
+    POLICY_MULTIPART: Setting<Multipart> = "policy.multipart", ["S3PROXY_MULTIPART"],
+        Flag::None, "encrypt";
+
+    /// Whether user metadata is stored as it is or sealed. `sealed` is not in this version and is
+    /// refused.
+    POLICY_METADATA: Setting<Metadata> = "policy.metadata", ["S3PROXY_METADATA"],
+        Flag::None, "plain";
+
+    /// Whether answers to writes of sealed objects say `x-amz-server-side-encryption: aws:kms`, so
+    /// that SDKs which would compare the `ETag` with an MD5 do not.
+    POLICY_ANNOUNCE_ENCRYPTION: Setting<AnnounceEncryption> = "policy.announce_encryption",
+        ["S3PROXY_ANNOUNCE_ENCRYPTION"], Flag::None, "on";
+
+    /// The key prefix under which the proxy keeps the state of multipart uploads. Clients can
+    /// neither see nor use it.
+    POLICY_STATE_PREFIX: Setting<StatePrefix> = "policy.state_prefix", ["S3PROXY_STATE_PREFIX"],
+        Flag::None, ".s3proxy/";
+
+    /// A bucket for that state, where it shall not lie beside the data.
+    POLICY_STATE_BUCKET: Optional<BucketName> = "policy.state_bucket", ["S3PROXY_STATE_BUCKET"],
+        Flag::None, "none: the bucket of the upload";
+}

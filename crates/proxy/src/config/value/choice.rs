@@ -1,0 +1,86 @@
+//! Settings with a closed set of values, each with its word.
+//!
+//! Where the choice is between yes and no, the usual words for it count too: the older proxies'
+//! users have written `true` and `1`.
+
+use super::{Reason, Scalar};
+use crate::config::resolved::{
+    Access, Addressing, AnnounceEncryption, Bind, Integrity, Listing, LogFormat, Metadata,
+    Multipart, Permission,
+};
+
+const YES: &[&str] = &["true", "1", "yes", "on"];
+const NO: &[&str] = &["false", "0", "no", "off"];
+
+/// Whether something is switched on, before it becomes what the setting means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+/// How requests are authenticated, before the clients are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AuthenticationMode {
+    SigV4,
+    None,
+}
+
+macro_rules! choice {
+    ($($type:ty { $($word:literal $(+ $synonyms:ident)? => $variant:ident),+ $(,)? })+) => {$(
+        impl Scalar for $type {
+            fn expects() -> String {
+                [$($word),+].join(" | ")
+            }
+
+            fn parse(text: &str) -> Result<Self, Reason> {
+                $(
+                    if text.eq_ignore_ascii_case($word)
+                        $(|| $synonyms.iter().any(|word| text.eq_ignore_ascii_case(word)))?
+                    {
+                        return Ok(Self::$variant);
+                    }
+                )+
+                Err(String::new())
+            }
+        }
+    )+};
+}
+
+choice! {
+    Switch { "on" + YES => On, "off" + NO => Off }
+    AnnounceEncryption { "on" + YES => On, "off" + NO => Off }
+    Permission { "allow" + YES => Allow, "deny" + NO => Deny }
+    AuthenticationMode { "sigv4" => SigV4, "none" => None }
+    Addressing { "path" => Path, "virtual-host" => VirtualHost }
+    Integrity { "auto" => Auto, "trailer" => Trailer, "unsigned" => Unsigned }
+    Access { "read" => Read, "write" => Write, "delete" => Delete, "list" => List, "admin" => Admin }
+    Bind { "key" => Key, "bucket-and-key" => BucketAndKey }
+    Listing { "exact" => Exact, "computed" => Computed }
+    Multipart { "encrypt" => Encrypt, "block" => Block, "forward-plaintext" => ForwardPlaintext }
+    Metadata { "plain" => Plain, "sealed" => Sealed }
+    LogFormat { "auto" => Auto, "text" => Text, "json" => Json }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_counts_in_any_case() {
+        assert_eq!(Listing::parse("Exact"), Ok(Listing::Exact));
+        assert_eq!(Bind::parse("bucket-and-key"), Ok(Bind::BucketAndKey));
+        assert_eq!(Listing::parse("exactly"), Err(String::new()));
+    }
+
+    #[test]
+    fn yes_and_no_have_their_usual_words() {
+        for word in ["allow", "true", "1", "TRUE"] {
+            assert_eq!(Permission::parse(word), Ok(Permission::Allow), "{word}");
+        }
+        for word in ["deny", "false", "0"] {
+            assert_eq!(Permission::parse(word), Ok(Permission::Deny), "{word}");
+        }
+        assert!(Multipart::parse("true").is_err());
+    }
+}

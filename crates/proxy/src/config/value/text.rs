@@ -1,0 +1,214 @@
+//! Names, addresses and secrets.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use super::{Given, Reason, Scalar, Value, scalar_from_str};
+use crate::config::declare::Sensitivity;
+use crate::config::dek_tag::DekTag;
+use crate::config::endpoint::{self, ServerAddress};
+use crate::config::pattern::Pattern;
+use crate::config::secret::SecretText;
+
+scalar_from_str! {
+    ServerAddress: "host, host:port, http://host[:port] or https://host[:port]; IPv6 in brackets",
+    Pattern: "text in which * stands for any text",
+    DekTag: "a metadata name without x-amz-meta-, such as isec",
+}
+
+impl Scalar for IpAddr {
+    fn expects() -> String {
+        "an IP address, such as 127.0.0.1 or ::".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        text.parse().map_err(|_| String::new())
+    }
+}
+
+impl Scalar for PathBuf {
+    fn expects() -> String {
+        "a path".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        if text.is_empty() {
+            Err("it is empty".to_owned())
+        } else {
+            Ok(Self::from(text))
+        }
+    }
+}
+
+/// A free text of one line, for names.
+impl Scalar for String {
+    fn expects() -> String {
+        "a text without control characters".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(String::new());
+        }
+        Ok(text.to_owned())
+    }
+}
+
+/// Declares a newtype over text that is valid where a condition on it holds.
+macro_rules! checked_text {
+    ($($(#[$attribute:meta])* $name:ident($inner:ty): $expects:literal, $parse:expr;)+) => {$(
+        $(#[$attribute])*
+        pub(crate) struct $name(pub $inner);
+
+        impl Scalar for $name {
+            fn expects() -> String {
+                $expects.to_owned()
+            }
+
+            fn parse(text: &str) -> Result<Self, Reason> {
+                let parse: fn(&str) -> Option<$inner> = $parse;
+                parse(text).map(Self).ok_or_else(String::new)
+            }
+        }
+    )+};
+}
+
+fn only(text: &str, valid: fn(u8) -> bool) -> Option<String> {
+    (!text.is_empty() && text.bytes().all(valid)).then(|| text.to_owned())
+}
+
+checked_text! {
+    /// The region of a credential scope.
+    RegionName(String): "a region, such as eu-west-1",
+        |text| only(text, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    /// AWS's own are letters and digits; other servers accept more.
+    AccessKeyId(String): "an access key id: up to 128 letters, digits and any of . _ - + = @",
+        |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-+=@".contains(&b)).filter(|id| id.len() <= 128);
+    /// As lenient as the S3 servers that allow older names.
+    BucketName(String): "a bucket name: 3 to 255 letters, digits, dots, hyphens and underscores",
+        |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-".contains(&b)).filter(|name| (3..=255).contains(&name.len()));
+    Domain(String): "a domain, such as s3.example.com", endpoint::dns_name;
+    /// Short enough to leave room for what is stored under it.
+    StatePrefix(String): "a key prefix of at most 128 characters that ends with / and does not begin with it",
+        |text| only(text, |b| b.is_ascii_graphic())
+            .filter(|prefix| prefix.ends_with('/') && !prefix.starts_with('/') && !prefix.contains("//") && prefix.len() <= 128);
+    /// A network, or one address of its own.
+    Cidr(IpNet): "a network or an address, such as 10.0.0.0/8, fd00::/8 or 10.1.2.3",
+        |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+}
+
+/// Any text: it is read only for a better reason to refuse it.
+pub(crate) struct Unsupported;
+
+impl Scalar for Unsupported {
+    fn expects() -> String {
+        "nothing yet".to_owned()
+    }
+
+    fn parse(_: &str) -> Result<Self, Reason> {
+        Ok(Self)
+    }
+}
+
+impl Scalar for SecretText {
+    const SENSITIVITY: Sensitivity = Sensitivity::Secret;
+
+    fn expects() -> String {
+        "a text that is not empty".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        Self::new(Zeroizing::new(text.to_owned())).map_err(|empty| empty.to_string())
+    }
+}
+
+/// Keys, one a line: passphrases may hold commas.
+pub(crate) struct KeyLines(pub Vec<SecretText>);
+
+impl Value for KeyLines {
+    const SENSITIVITY: Sensitivity = Sensitivity::Secret;
+
+    fn expects() -> String {
+        "keys or passphrases, one a line, or a list of them in the configuration file".to_owned()
+    }
+
+    fn read(given: &Given) -> Result<Self, Reason> {
+        match given {
+            Given::Text(text) => {
+                let lines = text.lines().filter(|line| !line.is_empty());
+                lines.map(one_key).collect::<Result<_, _>>()
+            }
+            Given::List(items) => items.iter().map(|item| one_key(item)).collect(),
+        }
+        .map(Self)
+    }
+}
+
+/// The marker of a generated key, FORMAT.md.
+const GENERATED_KEY: &str = "s3pk1.";
+
+/// Several generated keys in one line would otherwise pass for one passphrase.
+fn one_key(text: &str) -> Result<SecretText, Reason> {
+    if text.matches(GENERATED_KEY).count() > 1 {
+        return Err("several keys stand in one line".to_owned());
+    }
+    SecretText::parse(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given;
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        assert!(RegionName::parse("eu-west-1").is_ok());
+        assert!(RegionName::parse("EU West").is_err());
+        assert!(BucketName::parse("ab").is_err());
+        assert!(BucketName::parse("a_B.c-1").is_ok());
+        assert!(AccessKeyId::parse("AKIA/1").is_err());
+        assert!(Domain::parse("s3.example.com").is_ok());
+        assert!(Domain::parse("s3..example.com").is_err());
+        assert!(String::parse("two\nlines").is_err());
+    }
+
+    #[test]
+    fn a_state_prefix_is_a_folder_of_its_own() {
+        assert!(StatePrefix::parse(".s3proxy/").is_ok());
+        for prefix in ["", "/", "s3proxy", "/s3proxy/", "a//b/", "a b/"] {
+            assert!(StatePrefix::parse(prefix).is_err(), "{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_network_may_be_one_address() {
+        assert_eq!(
+            Cidr::parse("10.0.0.0/8").ok().unwrap().0.to_string(),
+            "10.0.0.0/8"
+        );
+        assert_eq!(
+            Cidr::parse("10.1.2.3").ok().unwrap().0.to_string(),
+            "10.1.2.3/32"
+        );
+        assert_eq!(Cidr::parse("::1").ok().unwrap().0.to_string(), "::1/128");
+        assert!(Cidr::parse("10.0.0.0/33").is_err());
+    }
+
+    #[test]
+    fn keys_stand_one_a_line_and_keep_their_commas() {
+        let KeyLines(keys) = KeyLines::read(&given("one, two\n\nthree\n")).ok().unwrap();
+        assert_eq!(
+            keys.iter().map(SecretText::expose).collect::<Vec<_>>(),
+            ["one, two", "three"]
+        );
+    }
+
+    #[test]
+    fn several_generated_keys_in_one_line_are_refused() {
+        let reason = KeyLines::read(&given("s3pk1.aa,s3pk1.bb")).err().unwrap();
+        assert_eq!(reason, "several keys stand in one line");
+    }
+}
