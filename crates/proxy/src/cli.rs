@@ -1,0 +1,197 @@
+//! The command line: which command, with which settings.
+//!
+//! Without a command the program serves, as the older proxies did. Flags that give settings come
+//! from the declarations in [`crate::config`]; this file adds the commands and their help.
+//! Secrets are never arguments. `inspect`, `verify`, `rewrap`, `migrate` and `recover` will be
+//! commands of later versions.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Loaded, SettingFlags, Sources};
+
+#[derive(Parser)]
+#[command(
+    name = "s3proxy",
+    version,
+    about = "Encrypts what passes through it on its way to an S3 server, and decrypts it on its way back",
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100,
+    after_help = SERVE_EXAMPLES
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// What the program is asked to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve S3 clients; this is also what happens without a command
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(SettingFlags),
+    /// Serve from an S3 store inside the program, to try it out or to develop against it
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev(Dev),
+    /// Print a new key on standard output
+    #[command(after_help = KEYGEN_EXAMPLES)]
+    Keygen,
+    /// Check the configuration and report everything that is wrong with it
+    #[command(after_help = CHECK_CONFIG_EXAMPLES)]
+    CheckConfig(SettingFlags),
+}
+
+/// The arguments of `s3proxy dev`.
+#[derive(clap::Args)]
+pub struct Dev {
+    /// Keep the objects in this folder instead of a temporary one
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  S3PROXY_HOST=https://s3.example.com S3PROXY_ENCRYPT_KEY_FILE=/run/secrets/key s3proxy
+  s3proxy --config /etc/s3proxy/config.toml --level debug
+  s3proxy --no-tls --ip 127.0.0.1 --port 8080 --backend http://seaweedfs:8333
+
+Everything else can be set in the environment or the configuration file: docs/configuration.md.";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  s3proxy dev
+  s3proxy dev ./objects --port 9000";
+
+const KEYGEN_EXAMPLES: &str = "\
+Examples:
+  (umask 077; s3proxy keygen > s3proxy.key)
+  S3PROXY_ENCRYPT_KEY_FILE=s3proxy.key s3proxy";
+
+const CHECK_CONFIG_EXAMPLES: &str = "\
+Examples:
+  s3proxy check-config --config /etc/s3proxy/config.toml
+
+The exit status is 0 where `serve` would start with the same flags, environment and file, otherwise 1.";
+
+/// The command of these arguments, the program's name first. Help, version and mistakes end the
+/// program here, as clap does it.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Command {
+    CommandLine::parse_from(arguments).chosen()
+}
+
+/// As [`parse`], with clap's answer instead of an end.
+pub fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    CommandLine::try_parse_from(arguments).map(CommandLine::chosen)
+}
+
+/// The command line's description, for documentation and completions.
+#[must_use]
+pub fn description() -> clap::Command {
+    CommandLine::command()
+}
+
+impl CommandLine {
+    fn chosen(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.settings))
+    }
+}
+
+/// Writes the key alone to `output`, so that it can be redirected, and what to do with it to
+/// `notes`.
+pub fn keygen(key: &str, output: &mut dyn Write, notes: &mut dyn Write) -> io::Result<()> {
+    writeln!(output, "{key}")?;
+    output.flush()?;
+    writeln!(
+        notes,
+        "This key seals and opens every object. Keep a copy in a safe place: without it the objects \
+         are lost.\nGive it to the proxy as S3PROXY_ENCRYPT_KEY, or the name of a file that holds it \
+         as S3PROXY_ENCRYPT_KEY_FILE."
+    )
+}
+
+/// Judges the configuration as `serve` would. Errors and warnings go to `notes`.
+pub fn check_config(
+    sources: Sources,
+    output: &mut dyn Write,
+    notes: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    match config::load(sources) {
+        Ok(Loaded { notices, .. }) => {
+            for notice in notices {
+                writeln!(notes, "warning: {notice}")?;
+            }
+            writeln!(output, "The configuration is valid.")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(problems) => {
+            writeln!(notes, "{problems}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(arguments: &[&str]) -> Result<Command, clap::Error> {
+        let program = std::iter::once("s3proxy");
+        try_parse(program.chain(arguments.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_description_is_consistent() {
+        description().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_the_program_serves() {
+        assert!(matches!(command(&[]), Ok(Command::Serve(_))));
+        let as_the_older_proxies = ["--no-tls", "--level=-4", "--ip", "::", "--allow-multipart"];
+        assert!(matches!(
+            command(&as_the_older_proxies),
+            Ok(Command::Serve(_))
+        ));
+        assert!(matches!(
+            command(&["serve", "--no-tls=false"]),
+            Ok(Command::Serve(_))
+        ));
+    }
+
+    #[test]
+    fn each_command_is_found() {
+        assert!(matches!(command(&["keygen"]), Ok(Command::Keygen)));
+        let check = command(&["check-config", "--config", "x.toml"]);
+        assert!(matches!(check, Ok(Command::CheckConfig(_))));
+        let Ok(Command::Dev(dev)) = command(&["dev", "objects", "--port", "9000"]) else {
+            panic!("dev is due");
+        };
+        assert_eq!(dev.directory, Some(PathBuf::from("objects")));
+    }
+
+    #[test]
+    fn unknown_flags_and_words_are_refused() {
+        assert!(command(&["--encrypt-key", "x"]).is_err());
+        assert!(command(&["rewrap"]).is_err());
+        assert!(command(&["keygen", "--no-tls"]).is_err());
+        assert!(command(&["--no-tls=maybe"]).is_err());
+    }
+
+    #[test]
+    fn keygen_writes_the_key_alone_to_the_output() {
+        let (mut output, mut notes) = (Vec::new(), Vec::new());
+        keygen("s3pk1.example", &mut output, &mut notes).unwrap();
+        assert_eq!(output, b"s3pk1.example\n");
+        let notes = String::from_utf8(notes).unwrap();
+        assert!(notes.contains("S3PROXY_ENCRYPT_KEY_FILE"));
+        assert!(!notes.contains("s3pk1"));
+    }
+}
