@@ -1,0 +1,97 @@
+//! Logs, and what keeps secrets out of them.
+//!
+//! Log lines go to standard error, as text or JSON. The configured level is that of this program's
+//! own modules; libraries speak at `warn` and above only, because at lower levels some of them show
+//! headers, and with them signatures. Control characters are escaped in both formats, so that
+//! nothing a client sends can forge a line or steer a terminal. A panic is logged with its place
+//! and a fixed text, never with its message, which may hold content.
+//!
+//! Absent on purpose: `RUST_LOG` (it could lift the limit for libraries), files and rotation.
+
+mod core_dumps;
+mod escape;
+mod panics;
+
+pub use core_dumps::{CoreDumpError, forbid_core_dumps};
+
+use std::io::{self, IsTerminal};
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Level};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{MakeWriter, format};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::prelude::*;
+
+use crate::config::resolved::{Log, LogFormat, LogLevel};
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("logging is set up already; expected one call, at start")]
+pub struct TelemetryError(#[source] tracing::dispatcher::SetGlobalDefaultError);
+
+/// Logs to standard error from now on, panics included. Once in a process.
+pub fn init(log: Log) -> Result<(), TelemetryError> {
+    let shape = Shape::of(log.format, io::stderr().is_terminal());
+    let dispatch = dispatch(log.level, shape, io::stderr);
+    tracing::dispatcher::set_global_default(dispatch).map_err(TelemetryError)?;
+    panics::install();
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    ColouredText,
+    PlainText,
+    Json,
+}
+
+impl Shape {
+    fn of(format: LogFormat, is_terminal: bool) -> Self {
+        match (format, is_terminal) {
+            (LogFormat::Text | LogFormat::Auto, true) => Self::ColouredText,
+            (LogFormat::Text, false) => Self::PlainText,
+            (LogFormat::Auto, false) | (LogFormat::Json, _) => Self::Json,
+        }
+    }
+}
+
+fn dispatch<W>(level: LogLevel, shape: Shape, writer: W) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let registry = tracing_subscriber::registry().with(filter(level));
+    let layer = tracing_subscriber::fmt::layer();
+    match shape {
+        Shape::Json => {
+            let layer = layer.json().flatten_event(true).with_current_span(true);
+            let layer = layer
+                .with_span_list(false)
+                .with_writer(escape::JsonWriters(writer));
+            registry.with(layer).into()
+        }
+        Shape::ColouredText | Shape::PlainText => {
+            let fields = format::debug_fn(escape::field).delimited(" ");
+            let layer = layer
+                .with_ansi(shape == Shape::ColouredText)
+                .fmt_fields(fields);
+            registry.with(layer.with_writer(writer)).into()
+        }
+    }
+}
+
+fn filter(level: LogLevel) -> Targets {
+    let own = match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+    };
+    // The target is a prefix: it covers the crates of the format and of the protocol too.
+    Targets::new()
+        .with_default(LevelFilter::from_level(own.min(Level::WARN)))
+        .with_target("s3proxy", own)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Panics in the log: where, and nothing of what.
+
+use std::panic::{self, Location};
+
+/// Replaces the default hook, which would print the panic's message.
+pub(super) fn install() {
+    panic::set_hook(Box::new(|panic| report(panic.location())));
+}
+
+fn report(location: Option<&Location<'_>>) {
+    let (file, line) = location.map_or(("unknown", 0), |at| (at.file(), at.line()));
+    tracing::error!(
+        file,
+        line,
+        "internal error: a panic; this is a defect, please report it"
+    );
+}

@@ -1,0 +1,99 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn logged(level: LogLevel, shape: Shape, events: impl FnOnce()) -> String {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let dispatch = dispatch(level, shape, move || writer.clone());
+    tracing::dispatcher::with_default(&dispatch, events);
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+const NASTY: &str = "a\nb\x1b[31mc\x7fd\u{9b}e\re";
+
+fn nasty_events() {
+    let span = tracing::info_span!("request", key = %NASTY);
+    let _entered = span.enter();
+    tracing::info!(text = NASTY, shown = %NASTY, "key {NASTY}");
+    let error: Box<dyn std::error::Error> = NASTY.into();
+    tracing::info!(error = error.as_ref(), "failed");
+}
+
+#[test]
+fn no_control_character_reaches_a_text_log() {
+    let log = logged(LogLevel::Info, Shape::PlainText, nasty_events);
+    assert_eq!(log.lines().count(), 2);
+    assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "{log:?}");
+    assert!(
+        log.contains("key a\\nb\\u{1b}[31mc\\u{7f}d\\u{9b}e\\re"),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn no_control_character_reaches_a_json_log() {
+    let log = logged(LogLevel::Info, Shape::Json, nasty_events);
+    assert_eq!(log.lines().count(), 2);
+    assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "{log:?}");
+    for line in log.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(value["span"]["key"], NASTY);
+    }
+    let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(first["message"], format!("key {NASTY}"));
+    assert_eq!(first["shown"], NASTY);
+    assert_eq!(first["level"], "INFO");
+}
+
+#[test]
+fn libraries_speak_from_warnings_on_and_we_from_the_configured_level() {
+    let events = || {
+        tracing::debug!(target: "s3proxy::plan", "ours");
+        tracing::debug!(target: "s3proxy_protocol::sigv4", "also ours");
+        tracing::debug!(target: "hyper::proto", "headers");
+        tracing::info!(target: "aws_config", "profile");
+        tracing::warn!(target: "rustls", "handshake");
+    };
+    let log = logged(LogLevel::Debug, Shape::PlainText, events);
+    assert!(log.contains("ours") && log.contains("also ours") && log.contains("handshake"));
+    assert!(!log.contains("headers") && !log.contains("profile"));
+    let log = logged(LogLevel::Error, Shape::PlainText, events);
+    assert_eq!(log, "");
+}
+
+#[test]
+fn a_panic_is_logged_by_place_and_not_by_message() {
+    let log = logged(LogLevel::Error, Shape::PlainText, || {
+        panics::install();
+        let panicked = std::panic::catch_unwind(|| panic!("the object's content"));
+        let _default_hook_again = std::panic::take_hook();
+        assert!(panicked.is_err());
+    });
+    assert!(log.contains("telemetry/tests.rs"), "{log}");
+    assert!(!log.contains("content"), "{log}");
+}
+
+#[test]
+fn the_format_follows_the_terminal_unless_it_is_named() {
+    assert_eq!(Shape::of(LogFormat::Auto, true), Shape::ColouredText);
+    assert_eq!(Shape::of(LogFormat::Auto, false), Shape::Json);
+    assert_eq!(Shape::of(LogFormat::Text, false), Shape::PlainText);
+    assert_eq!(Shape::of(LogFormat::Json, true), Shape::Json);
+}
