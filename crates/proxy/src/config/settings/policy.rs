@@ -39,7 +39,7 @@ settings! { POLICY:
         Flag::None, "plain";
 
     /// Whether answers to writes of sealed objects say `x-amz-server-side-encryption: aws:kms`, so
-    /// that SDKs which would compare the ETag with an MD5 do not.
+    /// that SDKs which would compare the `ETag` with an MD5 do not.
     POLICY_ANNOUNCE_ENCRYPTION: Setting<AnnounceEncryption> = "policy.announce_encryption",
         ["S3PROXY_ANNOUNCE_ENCRYPTION"], Flag::None, "on";
 
