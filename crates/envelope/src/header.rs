@@ -270,3 +270,130 @@ impl fmt::Debug for Envelope {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::HEAD_BYTES;
+
+    fn envelope() -> Envelope {
+        Envelope {
+            layout: Layout::Single,
+            key_name: "local:0011223344556677".to_owned(),
+            wrapped_dek: WrappedDek::from_slice(&[3; 40]).unwrap(),
+            head: MessageHead::from_slice(&[4; HEAD_BYTES]),
+            flags: Flags::default().with_bucket_bound().with_private(),
+            private: Some(vec![5; 100]),
+            encrypted_kek: Some(vec![6; 7]),
+        }
+    }
+
+    fn encoded(map: MapWriter) -> String {
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(map.finish()))
+    }
+
+    fn required() -> MapWriter {
+        MapWriter::default()
+            .text(KEY_NAME, Some("k"))
+            .bytes(KEY_WRAPPED_DEK, Some(&[3; 40]))
+    }
+
+    #[test]
+    fn every_field_reads_back() {
+        let value = envelope().encode();
+        assert!(Envelope::looks_like(&value));
+        assert!(Envelope::parse(&value).unwrap() == envelope());
+    }
+
+    #[test]
+    fn a_usual_envelope_has_some_180_characters() {
+        let usual = Envelope {
+            flags: Flags::default(),
+            private: None,
+            encrypted_kek: None,
+            ..envelope()
+        };
+        assert_eq!(usual.encode().len(), 180);
+    }
+
+    #[test]
+    fn only_the_one_text_form_is_read() {
+        let value = envelope().encode();
+        for (other, error) in [
+            (value.replace("s3p1", "S3P1"), EnvelopeError::Prefix),
+            (value.replace("s3p1", "s3p2"), EnvelopeError::Prefix),
+            (format!("{value}="), EnvelopeError::Base64),
+            (format!("{value} "), EnvelopeError::Base64),
+            (
+                format!("{value}{}", "A".repeat(20_000)),
+                EnvelopeError::TooLong,
+            ),
+        ] {
+            assert_eq!(Envelope::parse(&other), Err(error), "{other}");
+        }
+        assert!(!Envelope::looks_like("s3p2.AA") && !Envelope::looks_like("s3p1"));
+    }
+
+    #[test]
+    fn unknown_layouts_flags_and_fields_are_refused() {
+        let layout = encoded(required().unsigned(KEY_LAYOUT, 3).unsigned(KEY_FLAGS, 1));
+        assert_eq!(Envelope::parse(&layout), Err(EnvelopeError::Layout(3)));
+        for flags in [8, 256, u64::MAX] {
+            let value = encoded(
+                required()
+                    .unsigned(KEY_LAYOUT, 2)
+                    .unsigned(KEY_FLAGS, flags),
+            );
+            assert_eq!(Envelope::parse(&value), Err(EnvelopeError::Flags(flags)));
+        }
+        let known = || required().unsigned(KEY_LAYOUT, 2).unsigned(KEY_FLAGS, 1);
+        let refused = Err(EnvelopeError::Cbor(CborError::UnknownKey(8)));
+        assert_eq!(Envelope::parse(&encoded(known().unsigned(8, 0))), refused);
+        assert!(Envelope::parse(&encoded(known().unsigned(32, 0))).is_ok());
+    }
+
+    #[test]
+    fn fields_that_contradict_each_other_are_refused() {
+        let both = |layout, flags| {
+            required()
+                .unsigned(KEY_LAYOUT, layout)
+                .unsigned(KEY_FLAGS, flags)
+        };
+        let parse = |map| Envelope::parse(&encoded(map));
+        assert_eq!(parse(both(1, 1)), Err(EnvelopeError::Head));
+        let head = both(2, 1).bytes(KEY_HEAD, Some(&[4; HEAD_BYTES]));
+        assert_eq!(parse(head), Err(EnvelopeError::Head));
+        assert_eq!(parse(both(2, 3)), Err(EnvelopeError::Private));
+        let private = both(2, 1).bytes(KEY_PRIVATE, Some(&[5; 80]));
+        assert_eq!(parse(private), Err(EnvelopeError::Private));
+        let short = both(1, 1).bytes(KEY_HEAD, Some(&[4; HEAD_BYTES - 1]));
+        assert_eq!(parse(short), Err(CborError::WrongValue(KEY_HEAD).into()));
+    }
+
+    #[test]
+    fn missing_and_short_fields_are_refused() {
+        let without_key = MapWriter::default()
+            .unsigned(KEY_LAYOUT, 2)
+            .text(KEY_NAME, Some("k"))
+            .unsigned(KEY_FLAGS, 1);
+        let refused = Err(CborError::Missing(KEY_WRAPPED_DEK).into());
+        assert_eq!(Envelope::parse(&encoded(without_key)), refused);
+        let short = MapWriter::default()
+            .unsigned(KEY_LAYOUT, 2)
+            .text(KEY_NAME, Some("k"))
+            .bytes(KEY_WRAPPED_DEK, Some(&[3; 16]))
+            .unsigned(KEY_FLAGS, 1);
+        let refused = Err(CborError::WrongValue(KEY_WRAPPED_DEK).into());
+        assert_eq!(Envelope::parse(&encoded(short)), refused);
+    }
+
+    #[test]
+    fn debug_shows_neither_wrapped_key_nor_sealed_metadata() {
+        let shown = format!("{:?}", envelope());
+        assert!(shown.contains("local:0011223344556677"));
+        assert!(
+            !shown.contains("3, 3") && !shown.contains("5, 5"),
+            "{shown}"
+        );
+    }
+}

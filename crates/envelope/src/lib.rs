@@ -24,4 +24,12 @@ pub mod multipart;
 pub mod object;
 
 #[cfg(test)]
+mod drive;
+#[cfg(test)]
+mod splitting;
+#[cfg(test)]
+mod tampering;
+#[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod wycheproof_vectors;

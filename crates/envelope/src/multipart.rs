@@ -8,12 +8,14 @@
 //! length; numbers ascend from 1 to 10000; every length is bounded before it is allocated for.
 //! Absent: requests, listings, and the decision when a part is staged.
 
+mod fields;
 mod part;
 mod seal;
 mod span;
 mod upload;
 
+pub use fields::{ChecksumAlgorithm, SealFields};
 pub use part::{Frame, Mark, PartEtag, PartNumber, PartTag};
-pub use seal::{ChecksumAlgorithm, Seal, SealFields, SealListError, SealedPart, tail_first};
+pub use seal::{Seal, SealListError, SealedPart, tail_first};
 pub use span::MultipartSpan;
 pub use upload::{SealedUploadState, UploadHash, UploadState, UploadStateError};
