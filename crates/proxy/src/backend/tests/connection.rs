@@ -140,3 +140,20 @@ async fn a_silent_server_runs_into_the_response_timeout() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn requests_run_side_by_side() {
+    let server = Server::start(|_, seen| answer("200 OK", &[], &seen.target)).await;
+    let backend = backend_at(server.address).await;
+    let tasks = (0..32).map(|number| {
+        let backend = backend.clone();
+        tokio::spawn(async move {
+            let response = backend.send(get(&number.to_string())).await.unwrap();
+            assert_eq!(text(response).await.unwrap(), format!("/bucket/{number}"));
+        })
+    });
+    for outcome in futures_util::future::join_all(tasks).await {
+        outcome.unwrap();
+    }
+    assert_eq!(server.seen().len(), 32);
+}

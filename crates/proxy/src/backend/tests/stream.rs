@@ -1,17 +1,20 @@
 //! Streamed bodies: complete to the backend only when they are.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::support::{Server, answer, backend_at, backend_with, put, settings, streamed};
+use super::support::{
+    Server, answer, backend_at, backend_with, head_and, put, settings, streamed, text,
+};
 use crate::backend::{BackendError, BodyStream, BodyStreamError, Phase, RequestBody};
 
 async fn refused_stream(body: RequestBody) -> (BackendError, Server) {
@@ -127,16 +130,9 @@ async fn a_backend_that_stops_reading_runs_into_the_body_timeout() {
     });
     let mut settings = settings(server.address);
     settings.body_timeout = Duration::from_millis(200);
-    let endless =
-        stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from(vec![0; 64 * 1024]))));
-    let body = BodyStream::new(StreamBody::new(endless).map_err(|never| match never {}));
-    let request = put(
-        "k",
-        RequestBody::Stream {
-            length: 1 << 40,
-            body,
-        },
-    );
+    let (body, _source) = endless();
+    let request = put("k", body);
+    let started = Instant::now();
     let error = backend_with(settings)
         .await
         .send(request)
@@ -153,6 +149,38 @@ async fn a_backend_that_stops_reading_runs_into_the_body_timeout() {
         ),
         "{error}"
     );
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// A stream without end, and a second owner of what it holds.
+fn endless() -> (RequestBody, Arc<Bytes>) {
+    let frame = Arc::new(Bytes::from(vec![0; 64 * 1024]));
+    let source = frame.clone();
+    let frames = stream::repeat_with(move || Ok::<_, Infallible>(Frame::data((*source).clone())));
+    let body = BodyStream::new(StreamBody::new(frames).map_err(|never| match never {}));
+    let length = 1 << 40;
+    (RequestBody::Stream { length, body }, frame)
+}
+
+#[tokio::test]
+async fn a_stream_refused_under_way_ends_there_and_the_answer_is_whole() {
+    let (server, listener) = Server::bind("127.0.0.1:0", |_, _| answer("200 OK", &[], "")).await;
+    let serving = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut received = vec![0; 256 * 1024];
+        socket.read_exact(&mut received).await.unwrap();
+        let refusal = head_and("507 Full", &[], 8, "<Error/>");
+        socket.write_all(&refusal).await.unwrap();
+        // Ends when the client closes, or breaks the connection.
+        while let Ok(1..) = socket.read(&mut received).await {}
+    });
+    let backend = backend_at(server.address).await;
+    let (body, source) = endless();
+    let response = backend.send(put("k", body)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INSUFFICIENT_STORAGE);
+    assert_eq!(text(response).await.unwrap(), "<Error/>");
+    serving.await.unwrap();
+    assert_eq!(Arc::strong_count(&source), 1);
 }
 
 #[tokio::test]
