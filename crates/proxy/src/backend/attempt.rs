@@ -78,7 +78,7 @@ impl Client {
         self.retire_if_old(&connection);
         self.clock
             .learn(response.headers().get(DATE), SystemTime::now());
-        self.look_into(response, endpoint).await
+        self.look_into(response, &progress, endpoint).await
     }
 
     fn message(
@@ -129,10 +129,13 @@ impl Client {
     async fn look_into(
         &self,
         response: http::Response<Incoming>,
+        progress: &Progress,
         endpoint: String,
     ) -> Result<Answer, Failure> {
         let (head, incoming) = response.into_parts();
-        let body = if may_be_acted_on(head.status) {
+        // What is still being sent for a request that has failed is sent in vain.
+        let in_vain = !head.status.is_success() && progress.is_under_way();
+        let body = if in_vain || may_be_acted_on(head.status) {
             match peek(incoming, self.settings.body_timeout).await {
                 Ok(peeked) => peeked,
                 Err(error) => return Err(self.unreadable(error, endpoint)),
@@ -143,6 +146,9 @@ impl Client {
                 rest: Some(incoming),
             }
         };
+        if in_vain {
+            progress.abandon();
+        }
         Ok(Answer {
             head,
             body,

@@ -63,6 +63,9 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
+        // Ends connections nobody watches any more, with unsent bytes in them.
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(settings.body_timeout));
         let dialer = Dialer {
             to_proxy: HttpsConnector::from((tcp.clone(), tls.clone())),
             tcp,

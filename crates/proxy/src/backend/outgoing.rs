@@ -67,51 +67,30 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = &mut *self;
-        loop {
-            match &mut this.source {
-                Source::Finished => return Poll::Ready(None),
-                Source::Held(bytes) => {
-                    let bytes = std::mem::take(bytes);
-                    this.source = Source::Finished;
-                    this.progress.reach(Stage::Complete);
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                }
-                Source::Waiting { length, slot } => {
-                    let remaining = *length;
-                    let taken = slot
-                        .lock()
-                        .expect("no holder of this lock can panic")
-                        .take();
-                    let Some(body) = taken else {
-                        this.source = Source::Finished;
-                        return Poll::Ready(Some(Err(Aborted)));
-                    };
-                    this.source = Source::Streaming(Stream {
-                        body,
-                        remaining,
-                        last: None,
-                    });
-                }
-                Source::Streaming(stream) => {
-                    this.progress.reach(Stage::AwaitingSource);
-                    let step = ready!(stream.poll_step(cx));
-                    let (frame, stage) = match step {
-                        Ok(Step::More(bytes)) => (Ok(bytes), Stage::HandedOn),
-                        Ok(Step::Last(bytes)) => (Ok(bytes), Stage::Complete),
-                        Err(cause) => {
-                            this.progress.fail(cause);
-                            (Err(Aborted), Stage::Complete)
-                        }
-                    };
-                    match stage {
-                        Stage::Complete => this.source = Source::Finished,
-                        Stage::Unsent | Stage::AwaitingSource | Stage::HandedOn => {}
+        if let Source::Waiting { length, slot } = &this.source {
+            this.source = Stream::begin(*length, slot);
+        }
+        let (frame, stage) = match &mut this.source {
+            Source::Finished => return Poll::Ready(None),
+            Source::Held(bytes) => (Ok(std::mem::take(bytes)), Stage::Complete),
+            Source::Waiting { .. } => (Err(Aborted), Stage::Complete),
+            Source::Streaming(stream) => {
+                this.progress.reach(Stage::AwaitingSource);
+                match ready!(stream.poll_step(cx, &this.progress)) {
+                    Ok(Step::More(bytes)) => (Ok(bytes), Stage::HandedOn),
+                    Ok(Step::Last(bytes)) => (Ok(bytes), Stage::Complete),
+                    Err(cause) => {
+                        this.progress.fail(cause);
+                        (Err(Aborted), Stage::Complete)
                     }
-                    this.progress.reach(stage);
-                    return Poll::Ready(Some(frame.map(Frame::data)));
                 }
             }
+        };
+        if stage == Stage::Complete {
+            this.source = Source::Finished;
         }
+        this.progress.reach(stage);
+        Poll::Ready(Some(frame.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -136,8 +115,34 @@ enum Step {
 }
 
 impl Stream {
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Step, BodyStreamError>> {
+    /// Still `Waiting` when another attempt has taken the stream.
+    fn begin(length: u64, slot: &Slot) -> Source {
+        let taken = slot
+            .lock()
+            .expect("no holder of this lock can panic")
+            .take();
+        match taken {
+            Some(body) => Source::Streaming(Stream {
+                body,
+                remaining: length,
+                last: None,
+            }),
+            None => Source::Waiting {
+                length,
+                slot: slot.clone(),
+            },
+        }
+    }
+
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: &Progress,
+    ) -> Poll<Result<Step, BodyStreamError>> {
         loop {
+            if progress.is_abandoned() {
+                return Poll::Ready(Err("the backend has refused it already".into()));
+            }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 None => {
                     return Poll::Ready(match self.last.take() {
@@ -177,10 +182,17 @@ pub(super) struct Progress {
 struct State {
     stage: Stage,
     since: Instant,
-    failure: Option<BodyStreamError>,
+    ending: Ending,
 }
 
-#[derive(Clone, Copy)]
+/// Why the body ends, where it is not simply complete.
+enum Ending {
+    Open,
+    Failed(BodyStreamError),
+    Abandoned,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Not polled yet: connecting, or there is no body.
     Unsent,
@@ -208,7 +220,7 @@ impl Progress {
             state: Mutex::new(State {
                 stage: Stage::Unsent,
                 since: Instant::now(),
-                failure: None,
+                ending: Ending::Open,
             }),
         })
     }
@@ -225,13 +237,34 @@ impl Progress {
         if due <= now {
             Watch::Overdue(phase, limit)
         } else {
-            Watch::LookAgain(due)
+            // The next stage may be due before this one.
+            Watch::LookAgain(due.min(now + limits.body.min(limits.response)))
         }
     }
 
     /// Why the source broke the body off, if it did.
     pub(super) fn take_failure(&self) -> Option<BodyStreamError> {
-        self.lock().failure.take()
+        match std::mem::replace(&mut self.lock().ending, Ending::Open) {
+            Ending::Failed(cause) => Some(cause),
+            Ending::Open | Ending::Abandoned => None,
+        }
+    }
+
+    /// Whether a stream was begun and is not at its end.
+    pub(super) fn is_under_way(&self) -> bool {
+        match self.lock().stage {
+            Stage::AwaitingSource | Stage::HandedOn => true,
+            Stage::Unsent | Stage::Complete => false,
+        }
+    }
+
+    /// Ends the body, and with it the connection, at the next opportunity.
+    pub(super) fn abandon(&self) {
+        self.lock().ending = Ending::Abandoned;
+    }
+
+    fn is_abandoned(&self) -> bool {
+        matches!(self.lock().ending, Ending::Abandoned)
     }
 
     fn reach(&self, stage: Stage) {
@@ -241,7 +274,10 @@ impl Progress {
     }
 
     fn fail(&self, cause: BodyStreamError) {
-        self.lock().failure = Some(cause);
+        let mut state = self.lock();
+        if let Ending::Open = state.ending {
+            state.ending = Ending::Failed(cause);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -111,19 +111,7 @@ impl Prepared {
     ) -> Result<Self, BackendError> {
         let mut headers = request.headers;
         drop_own_headers(&mut headers);
-        let payload = match request.body {
-            RequestBody::Empty => Payload::Empty,
-            RequestBody::Held(bytes) => held(bytes, &mut headers),
-            // HTTP never polls an empty body, whose stream may yet have an error to tell.
-            RequestBody::Stream { length: 0, body } => {
-                end_of(body).await?;
-                held(Bytes::new(), &mut headers)
-            }
-            RequestBody::Stream { length, body } => Payload::Stream {
-                length,
-                slot: Arc::new(Mutex::new(Some(body))),
-            },
-        };
+        let payload = payload_of(request.body, &mut headers).await?;
         if let Some(length) = content_length(&request.method, &payload) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -163,6 +151,22 @@ impl Prepared {
         !matches!(self.method, Method::GET | Method::HEAD)
             && (self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_NONE_MATCH))
     }
+}
+
+async fn payload_of(body: RequestBody, headers: &mut HeaderMap) -> Result<Payload, BackendError> {
+    Ok(match body {
+        RequestBody::Empty => Payload::Empty,
+        RequestBody::Held(bytes) => held(bytes, headers),
+        // HTTP never polls an empty body, whose stream may yet have an error to tell.
+        RequestBody::Stream { length: 0, body } => {
+            end_of(body).await?;
+            held(Bytes::new(), headers)
+        }
+        RequestBody::Stream { length, body } => Payload::Stream {
+            length,
+            slot: Arc::new(Mutex::new(Some(body))),
+        },
+    })
 }
 
 fn held(bytes: Bytes, headers: &mut HeaderMap) -> Payload {
