@@ -98,7 +98,9 @@ class AwsCli:
             home, AWS_CONFIG_FILE=str(config), **aws_variables(target)
         )
         self._program = Path(os.environ["S3PROXY_TEST_DIR"]) / "venv-awscli" / "bin" / "aws"
-        self._endpoint = ["--endpoint-url", target.url]
+        # Straight to SeaweedFS it now and then waits for an answer that got lost behind an empty
+        # upload (`Expect: 100-continue`), and asks again: after 10 s here instead of 60.
+        self._endpoint = ["--endpoint-url", target.url, "--cli-read-timeout", "10"]
 
     def _aws(self, *arguments) -> str:
         return run([self._program, *arguments, *self._endpoint], self._environment)

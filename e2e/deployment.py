@@ -48,6 +48,7 @@ class Deployments:
         self._started = started
         self._servers: dict[str, Server] = {}
         self._deployments: dict[tuple[str, str], Deployment] = {}
+        self._failures: dict[tuple[str, str], Exception] = {}
 
     def server(self, name: str) -> Server:
         if name not in self._servers:
@@ -58,9 +59,17 @@ class Deployments:
 
     def get(self, backend: str, scheme: str) -> Deployment:
         """The proxy over `http` or `https` in front of a backend."""
-        if (backend, scheme) not in self._deployments:
-            self._deployments[backend, scheme] = self._start(backend, scheme)
-        return self._deployments[backend, scheme]
+        wanted = backend, scheme
+        if wanted in self._failures:
+            raise self._failures[wanted]
+        if wanted not in self._deployments:
+            try:
+                self._deployments[wanted] = self._start(backend, scheme)
+            except Exception as error:
+                # What did not start once is not waited for by every test that wants it.
+                self._failures[wanted] = error
+                raise
+        return self._deployments[wanted]
 
     def proxy(self, server: Server, name: str, **options) -> Deployment:
         """One more proxy, with settings of its own; `name` names its log."""

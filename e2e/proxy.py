@@ -70,7 +70,7 @@ class Proxy:
             ca_file=certificates.ca_file if certificates else None,
         )
         try:
-            self._process.wait_until(self._is_ready, "ready")
+            self._process.wait_until(self._is_ready, "ready", seconds=20)
         except BaseException:
             self._process.stop()
             raise
