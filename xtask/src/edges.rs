@@ -57,7 +57,9 @@ const PROGRAM: &str = "crates/proxy/src";
 
 /// Modules of the program that know nothing upstream, and what is upstream.
 const DOWNSTREAM: &[&str] = &["keys", "backend", "body"];
-const UPSTREAM: &[&str] = &["app", "auth", "cli", "execute", "listen", "plan", "respond"];
+const UPSTREAM: &[&str] = &[
+    "app", "auth", "cli", "execute", "listen", "plan", "respond", "service",
+];
 
 /// The module that wires, and the only ones that may know it.
 const WIRING: &str = "app";

@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, header};
 use s3proxy_protocol::address::{self, Address, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
 use s3proxy_protocol::query_headers;
@@ -105,11 +106,11 @@ pub(crate) struct Authenticated {
 
 impl Authenticated {
     pub(crate) fn bucket(&self) -> Option<&str> {
-        self.address.bucket.as_ref().map(|bucket| bucket.as_str())
+        self.address.bucket.as_ref().map(BucketName::as_str)
     }
 
     pub(crate) fn object_key(&self) -> Option<&str> {
-        self.address.key.as_ref().map(|key| key.as_str())
+        self.address.key.as_ref().map(ObjectKey::as_str)
     }
 }
 
@@ -146,8 +147,8 @@ impl Gate {
         let host = host(&parts.headers)?;
         let address = address::address(&self.hosts, host, parts.uri.path())?;
         record.target(
-            address.bucket.as_ref().map(|bucket| bucket.as_str()),
-            address.key.as_ref().map(|key| key.as_str()),
+            address.bucket.as_ref().map(BucketName::as_str),
+            address.key.as_ref().map(ObjectKey::as_str),
         );
         let Sender {
             identity,
@@ -296,7 +297,14 @@ fn check_session_token(client: &Client, request: &SignedRequest) -> Result<(), S
 /// Signing keys derived for the current day, so that a request costs one HMAC and not five.
 #[derive(Default)]
 pub(crate) struct SigningKeys {
-    derived: Mutex<HashMap<(String, String), (String, Arc<SigningKey>)>>,
+    /// By access key id and region.
+    derived: Mutex<HashMap<(String, String), DerivedKey>>,
+}
+
+struct DerivedKey {
+    /// `YYYYMMDD`.
+    date: String,
+    key: Arc<SigningKey>,
 }
 
 /// Derived keys that are kept; a client may name any region, so there must be a bound.
@@ -327,10 +335,10 @@ impl SigningKeys {
         let scope = request.scope();
         let name = (client.access_key_id.clone(), scope.region().to_owned());
         let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((date, key)) = derived.get(&name)
-            && *date == scope.date()
+        if let Some(known) = derived.get(&name)
+            && known.date == scope.date()
         {
-            return Arc::clone(key);
+            return Arc::clone(&known.key);
         }
         let key = Arc::new(SigningKey::derive(
             &client.secret,
@@ -340,7 +348,12 @@ impl SigningKeys {
         if derived.len() >= MAX_DERIVED_KEYS {
             derived.clear();
         }
-        derived.insert(name, (scope.date().to_owned(), Arc::clone(&key)));
+        let date = scope.date().to_owned();
+        let known = DerivedKey {
+            date,
+            key: Arc::clone(&key),
+        };
+        derived.insert(name, known);
         key
     }
 }

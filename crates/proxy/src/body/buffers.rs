@@ -137,7 +137,8 @@ mod tests {
         let bytes = pool.freeze(buffer);
         let other = bytes.slice(1..3);
         drop(bytes);
-        assert_ne!(pool.take().as_ptr(), address, "still read by another");
+        let meanwhile = pool.take();
+        assert_ne!(meanwhile.as_ptr(), address, "still read by another");
         drop(other);
         let again = pool.take();
         assert_eq!(again.as_ptr(), address);

@@ -189,10 +189,9 @@ impl Inbound {
             .verifier
             .take()
             .expect("the end of a body is reported once");
-        let verified = verifier
+        Ok(verifier
             .finish(&trailers)
-            .map_err(|error| error.s3_error())?;
-        Ok(verified)
+            .map_err(|error| error.s3_error())?)
     }
 }
 

@@ -109,7 +109,7 @@ fn keys(reader: &mut Reader) -> Option<Keys> {
         Permission::Deny => {}
     }
     Some(Keys {
-        active: active?,
+        active: active?.0,
         others,
         dek_tag,
         legacy_zero_key,

@@ -6,6 +6,7 @@
 //! Nothing here knows which setting it reads or where it came from.
 
 mod choice;
+mod key;
 mod quantity;
 mod text;
 
@@ -14,9 +15,10 @@ use zeroize::Zeroizing;
 use super::declare::Sensitivity;
 
 pub(crate) use choice::{AuthenticationMode, Switch};
+pub(crate) use key::{KeyLines, KeyText};
 pub(crate) use quantity::{ByteCount, Level, Period, Timeout, Whole};
 pub(crate) use text::{
-    AccessKeyId, BucketName, Cidr, Domain, KeyLines, RegionName, StatePrefix, Unsupported,
+    AccessKeyId, BucketName, Cidr, Domain, RegionName, StatePrefix, Unsupported,
 };
 
 /// What a source says of one setting. Wiped when dropped: it may be a secret.

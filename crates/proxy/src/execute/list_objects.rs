@@ -36,9 +36,12 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
     let mut entries = described.iter();
     let rendered = page.render(
         |entry| edit(job, entry, &mut entries),
-        |prefix| match is_state_key(prefix, &job.parts.policy.state_prefix) {
-            true => PrefixEdit::Hide,
-            false => PrefixEdit::Keep,
+        |prefix| {
+            if is_state_key(prefix, &job.parts.policy.state_prefix) {
+                PrefixEdit::Hide
+            } else {
+                PrefixEdit::Keep
+            }
         },
     );
     let mut headers = answer::client_headers(&backed.headers);

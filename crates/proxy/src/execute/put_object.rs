@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body_util::BodyExt;
 use s3proxy_envelope::dek::{Binding, Dek};
 use s3proxy_envelope::header::{Envelope, Flags, Layout, PrivateMap};
-use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength};
+use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength, stored_length};
 use s3proxy_envelope::message::MessageHead;
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
@@ -54,10 +54,10 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
         let seal = Seal::begin(job, checksum.as_ref());
         let length = PlaintextLength(announced.length);
         let sealer = ObjectSealer::new(&seal.dek, length, job.parts.pool.take());
-        let envelope = seal.envelope(sealer.head().clone());
+        let envelope = seal.envelope(*sealer.head());
         outgoing.insert(job.parts.dek_tag.header().clone(), envelope);
         let backed = put_stream(job, announced, body, sealer, outgoing).await?;
-        Ok(answer_to_write(job, backed, checksum.as_ref()))
+        Ok(answer_to_write(job, &backed, checksum.as_ref()))
     }
 }
 
@@ -78,34 +78,31 @@ async fn put_held(
     outgoing.insert(job.parts.dek_tag.header().clone(), seal.envelope(head));
     let request = write_request(job, outgoing, RequestBody::Held(sealed));
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    Ok(answer_to_write(job, backed, verified.checksum.as_ref()))
+    Ok(answer_to_write(job, &backed, verified.checksum.as_ref()))
 }
 
 /// The stored form of a small object, in one piece.
 fn seal_held(dek: &Dek, plaintext: &[u8]) -> (MessageHead, Bytes) {
     let length = PlaintextLength(plaintext.len() as u64);
-    let stored = s3proxy_envelope::layout::stored_length(length);
-    let capacity = usize::try_from(stored.0).expect("a held body fits memory") + PIECE_BYTES;
+    let total = stored_length(length).0;
+    let capacity = usize::try_from(total).expect("a held body fits memory") + PIECE_BYTES;
     let mut sealer = ObjectSealer::new(dek, length, Vec::with_capacity(capacity));
-    let head = sealer.head().clone();
-    let mut rest = plaintext;
-    let mut sealed = Vec::new();
-    while !rest.is_empty() {
-        let consumed = sealer.push(rest).expect("the length is the plaintext's");
-        rest = &rest[consumed..];
-        if let Some(piece) = sealer.take(|| Vec::with_capacity(capacity)) {
-            sealed.extend_from_slice(&piece);
-        }
-    }
+    let head = *sealer.head();
+    // The buffer has room for all of it, so that no piece has to be taken before the end.
+    let consumed = sealer
+        .push(plaintext)
+        .expect("the length is the plaintext's");
+    assert_eq!(
+        consumed,
+        plaintext.len(),
+        "the buffer has room for all of it"
+    );
     let mut tail = sealer.finish().expect("the length is the plaintext's");
+    let mut stored = tail.take(Vec::new).unwrap_or_default();
     while let Some(piece) = tail.take(|| Vec::with_capacity(PIECE_BYTES)) {
-        if sealed.is_empty() {
-            sealed = piece;
-        } else {
-            sealed.extend_from_slice(&piece);
-        }
+        stored.extend_from_slice(&piece);
     }
-    (head, Bytes::from(sealed))
+    (head, Bytes::from(stored))
 }
 
 async fn put_stream(
@@ -140,7 +137,7 @@ fn write_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Reques
 
 fn answer_to_write(
     job: &Job<'_>,
-    backed: Backed,
+    backed: &Backed,
     checksum: Option<&Checksum>,
 ) -> Response<ResponseBody> {
     let mut headers = answer::client_headers(&backed.headers);
@@ -242,5 +239,42 @@ impl<'a> Seal<'a> {
             encrypted_kek: None,
         };
         HeaderValue::try_from(envelope.encode()).expect("an envelope is ASCII")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use s3proxy_envelope::layout::StoredLength;
+    use s3proxy_envelope::object::ObjectOpener;
+
+    use super::*;
+
+    #[test]
+    fn a_held_body_of_any_length_opens_again() {
+        let dek = Dek::generate();
+        for length in [
+            0,
+            1,
+            16_383,
+            16_384,
+            16_385,
+            65_536,
+            1 << 20,
+            5 << 20,
+            6 << 20,
+        ] {
+            let plaintext: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            let (head, stored) = seal_held(&dek, &plaintext);
+            let total = StoredLength(stored.len() as u64);
+            assert_eq!(
+                total,
+                stored_length(PlaintextLength(plaintext.len() as u64))
+            );
+            let mut opener = ObjectOpener::whole(&dek, &head, total).unwrap();
+            let mut result = Vec::with_capacity(plaintext.len() + 16_384);
+            assert_eq!(opener.push(&stored, &mut result).unwrap(), stored.len());
+            opener.finish().unwrap();
+            assert_eq!(result, plaintext);
+        }
     }
 }

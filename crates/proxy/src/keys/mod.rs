@@ -45,7 +45,7 @@ pub enum KeyringError {
 }
 
 /// The configured keys.
-pub struct Keyring {
+pub(crate) struct Keyring {
     active: Arc<NamedKek>,
     by_name: HashMap<String, Arc<NamedKek>>,
 }
@@ -64,7 +64,7 @@ pub(crate) struct Wrapped {
 impl Keyring {
     /// A ring of local keys. Each comes with the setting that holds it, for errors. Deriving a key
     /// from a passphrase takes 64 MiB for a moment (FORMAT, "Keys").
-    pub fn local<'a>(
+    pub(crate) fn local<'a>(
         active: (&str, &str),
         others: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, KeyringError> {
@@ -84,8 +84,7 @@ impl Keyring {
     }
 
     /// The name of the key that wraps new objects' data keys.
-    #[must_use]
-    pub fn active_name(&self) -> &str {
+    pub(crate) fn active_name(&self) -> &str {
         &self.active.name
     }
 

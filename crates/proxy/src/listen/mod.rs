@@ -134,14 +134,13 @@ impl<S: Serve> Server<S> {
         drop(listener);
         close.send_replace(true);
         let all_done = async { while connections.join_next().await.is_some() {} };
-        match tokio::time::timeout(limits.drain_timeout, all_done).await {
-            Ok(()) => Drained::Clean,
-            Err(_) => {
-                let left = connections.len();
-                connections.shutdown().await;
-                Drained::CutOff(left)
-            }
+        let waited = tokio::time::timeout(limits.drain_timeout, all_done).await;
+        if waited.is_ok() {
+            return Drained::Clean;
         }
+        let left = connections.len();
+        connections.shutdown().await;
+        Drained::CutOff(left)
     }
 
     async fn accept_until(

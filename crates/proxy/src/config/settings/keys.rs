@@ -3,14 +3,13 @@
 use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
 use crate::config::dek_tag::DekTag;
 use crate::config::resolved::Permission;
-use crate::config::secret::SecretText;
-use crate::config::value::{KeyLines, Unsupported};
+use crate::config::value::{KeyLines, KeyText, Unsupported};
 
 settings! { KEYS:
     /// The key that seals new objects, and opens objects: one made by `s3proxy keygen`, or a
     /// passphrase. Objects of the older proxies are opened with the key that they would derive from
     /// the same text.
-    KEYS_ENCRYPT_KEY: Required<SecretText> = "keys.encrypt_key", ["S3PROXY_ENCRYPT_KEY"],
+    KEYS_ENCRYPT_KEY: Required<KeyText> = "keys.encrypt_key", ["S3PROXY_ENCRYPT_KEY"],
         Flag::None;
 
     /// Further keys, which open objects and never seal them: those used before.

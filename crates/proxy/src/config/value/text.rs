@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-use super::{Given, Reason, Scalar, Value, scalar_from_str};
+use super::{Reason, Scalar, scalar_from_str};
 use crate::config::declare::Sensitivity;
 use crate::config::dek_tag::DekTag;
 use crate::config::endpoint::{self, ServerAddress};
@@ -125,42 +125,8 @@ impl Scalar for SecretText {
     }
 }
 
-/// Keys, one a line: passphrases may hold commas.
-pub(crate) struct KeyLines(pub Vec<SecretText>);
-
-impl Value for KeyLines {
-    const SENSITIVITY: Sensitivity = Sensitivity::Secret;
-
-    fn expects() -> String {
-        "keys or passphrases, one a line, or a list of them in the configuration file".to_owned()
-    }
-
-    fn read(given: &Given) -> Result<Self, Reason> {
-        match given {
-            Given::Text(text) => {
-                let lines = text.lines().filter(|line| !line.is_empty());
-                lines.map(one_key).collect::<Result<_, _>>()
-            }
-            Given::List(items) => items.iter().map(|item| one_key(item)).collect(),
-        }
-        .map(Self)
-    }
-}
-
-/// The marker of a generated key, FORMAT.md.
-const GENERATED_KEY: &str = "s3pk1.";
-
-/// Several generated keys in one line would otherwise pass for one passphrase.
-fn one_key(text: &str) -> Result<SecretText, Reason> {
-    if text.matches(GENERATED_KEY).count() > 1 {
-        return Err("several keys stand in one line".to_owned());
-    }
-    SecretText::parse(text)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::given;
     use super::*;
 
     #[test]
@@ -195,20 +161,5 @@ mod tests {
         );
         assert_eq!(Cidr::parse("::1").ok().unwrap().0.to_string(), "::1/128");
         assert!(Cidr::parse("10.0.0.0/33").is_err());
-    }
-
-    #[test]
-    fn keys_stand_one_a_line_and_keep_their_commas() {
-        let KeyLines(keys) = KeyLines::read(&given("one, two\n\nthree\n")).ok().unwrap();
-        assert_eq!(
-            keys.iter().map(SecretText::expose).collect::<Vec<_>>(),
-            ["one, two", "three"]
-        );
-    }
-
-    #[test]
-    fn several_generated_keys_in_one_line_are_refused() {
-        let reason = KeyLines::read(&given("s3pk1.aa,s3pk1.bb")).err().unwrap();
-        assert_eq!(reason, "several keys stand in one line");
     }
 }
