@@ -26,7 +26,17 @@ GRANTS = {
     "elsewhere": 'buckets = ["another-*"]',
 }
 
-STATE_KEYS = [".s3proxy/uploads/x/state", "/.s3proxy/x", "//.s3proxy//x", ".s3proxy/", ".s3proxy"]
+STATE_KEYS = [
+    ".s3proxy/uploads/x/state",
+    ".s3proxy/",
+    ".s3proxy",
+    # What a backend that keeps keys as file names may make the same of.
+    "/.s3proxy/x",
+    "//.s3proxy//x",
+    ".s3proxy\\x",
+    "./.s3proxy/x",
+    "a/../.s3proxy/x",
+]
 
 
 def settings():
