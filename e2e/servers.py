@@ -41,7 +41,8 @@ class SeaweedFS:
                 *(tools() / "weed", "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
                 *(f"-dir={data}", "-master.telemetry=false", "-volume.max=1000"),
                 *("-master.volumeSizeLimitMB=64", "-filer", "-s3", f"-s3.config={identities}"),
-                *(f"-s3.port={port}", "-s3.port.iceberg=0", f"-s3.domainName={DOMAIN}"),
+                *(f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+                f"-s3.domainName={DOMAIN}",
                 # Left alone these take their neighbour's port plus 10000, whoever has it.
                 *(f"-{part}={free_port()}" for part in _SEAWEEDFS_PORTS),
             ],
