@@ -167,6 +167,56 @@ proptest! {
     }
 }
 
+/// What the announced stored length ends must also end the body, and the other way round.
+#[test]
+fn zeros_behind_the_end_and_padding_that_is_cut_are_refused() {
+    for single in [&*SINGLE, &*PADDED] {
+        let size = StoredLength(single.stored.len() as u64);
+        let open = || ObjectOpener::whole(&single.dek, &single.head, size).unwrap();
+        let mut out = Vec::with_capacity(single.stored.len());
+        let mut longer = open();
+        longer.push(&single.stored, &mut out).unwrap();
+        assert!(longer.is_complete());
+        assert_eq!(longer.push(&[0], &mut out), Err(OpenError::Trailing));
+    }
+    let size = StoredLength(PADDED.stored.len() as u64);
+    let mut shorter = ObjectOpener::whole(&PADDED.dek, &PADDED.head, size).unwrap();
+    let mut out = Vec::with_capacity(PADDED.stored.len());
+    let cut = &PADDED.stored[..PADDED.stored.len() - 1];
+    shorter.push(cut, &mut out).unwrap();
+    assert_eq!(out.len() as u64, PADDED_FROM.0 + 3);
+    assert_eq!(shorter.finish(), Err(OpenError::Truncated));
+}
+
+#[test]
+fn a_seal_of_a_body_of_another_length_is_refused() {
+    let multipart = Multipart::new(&[PADDED_FROM.0]);
+    let stored = multipart.stored();
+    let length = StoredLength(stored.len() as u64);
+    let tail = &stored[usize::try_from(tail_first(length).unwrap()).unwrap()..];
+    assert!(Seal::open(&multipart.dek, length, tail).is_ok());
+    let longer = Seal::open(&multipart.dek, StoredLength(length.0 + 1), tail);
+    assert_eq!(longer.err(), Some(SealListError::Sum));
+    let short = Seal::open(&multipart.dek, length, &tail[1..]);
+    let expected = tail.len() as u64;
+    let found = tail.len() - 1;
+    assert_eq!(
+        short.err(),
+        Some(SealListError::TailLength { found, expected })
+    );
+}
+
+#[test]
+fn any_change_of_the_footer_is_refused() {
+    let mut stored = MULTIPART_STORED.clone();
+    let end = stored.len();
+    for at in end - 12..end {
+        stored[at] ^= 0x20;
+        assert!(!MULTIPART.opens(&stored), "{at}");
+        stored[at] ^= 0x20;
+    }
+}
+
 #[test]
 fn chunks_that_change_places_are_refused() {
     let mut stored = SINGLE.stored.clone();

@@ -90,6 +90,19 @@ async fn rejected_credentials_are_renewed_and_the_request_repeated() {
 }
 
 #[tokio::test]
+async fn requests_rejected_together_share_one_renewal() {
+    let server = rejecting_key_0("ExpiredToken").await;
+    let rotating = Rotating::new(HOUR);
+    let backend = Backend::new(settings(server.address), rotating.credentials().await).unwrap();
+    let sending = (0..10).map(|_| backend.send(get("k")));
+    for response in futures_util::future::join_all(sending).await {
+        assert_eq!(response.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(server.seen().len(), 20, "all must have been rejected");
+    assert_eq!(rotating.fetched.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn a_stream_with_rejected_credentials_is_not_repeated_and_the_answer_is_whole() {
     let server = rejecting_key_0("ExpiredToken").await;
     let keys = Rotating::new(HOUR).credentials().await;

@@ -179,7 +179,10 @@ async fn a_stream_refused_under_way_ends_there_and_the_answer_is_whole() {
     let response = backend.send(put("k", body)).await.unwrap();
     assert_eq!(response.status(), StatusCode::INSUFFICIENT_STORAGE);
     assert_eq!(text(response).await.unwrap(), "<Error/>");
-    serving.await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), serving)
+        .await
+        .expect("the connection must end")
+        .unwrap();
     assert_eq!(Arc::strong_count(&source), 1);
 }
 
