@@ -175,7 +175,9 @@ class S3cmd:
         self._s3cmd("put", "--recursive", f"{directory}/", f"s3://{bucket}/{prefix}")
 
     def download(self, bucket, prefix, names, directory):
-        self._s3cmd("get", "--recursive", f"s3://{bucket}/{prefix}", f"{directory}/")
+        # Named one by one: --recursive wants ETags in listings, and not every server gives them.
+        objects = [f"s3://{bucket}/{prefix}{name}" for name in names]
+        self._s3cmd("get", *objects, f"{directory}/")
 
     def sizes(self, bucket, prefix):
         found = {}

@@ -14,6 +14,7 @@ from target import DOMAIN, Target
 VIRTUAL_HOSTS = f"""
 [listen]
 virtual_host_domains = ["{DOMAIN}"]
+drain_delay = "0s"
 """
 
 

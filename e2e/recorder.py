@@ -1,5 +1,12 @@
-"""A backend that records what reaches it and answers every request with one canned answer."""
+"""Backends that record what reaches them: one with a canned answer, one with a real server behind.
 
+A recorder answers every request in the same empty way, so a leak shows whatever a real server made
+of it. A relay passes each request on and the answer back, byte for byte, so that the proxy works
+and its requests can be counted. Neither is asked anything but by the proxy, whose readiness probes
+name no bucket.
+"""
+
+import http.client
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,16 +14,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from servers import OWNER
 from target import Target
 
+_OF_ONE_CONNECTION = {"connection", "date", "server", "transfer-encoding", "content-length"}
+
 
 @dataclass(frozen=True)
 class Recorded:
     method: str
     line: str
     body: bytes
+    headers: http.client.HTTPMessage
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`length` is what a HEAD announces; anything else announces its body's."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    length: str
 
 
 class Recorder:
-    """Listens on loopback; `requests` has everything but the proxy's own readiness probes."""
+    """Listens on loopback; `naming` gives the requests that had to do with a bucket."""
+
+    name = "recorder"
 
     def __init__(self):
         self._requests: list[Recorded] = []
@@ -27,10 +49,16 @@ class Recorder:
 
             def handle_any(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                recorder._requests.append(Recorded(self.command, self.path, body))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
+                recorded = Recorded(self.command, self.path, body, self.headers)
+                recorder._requests.append(recorded)
+                answer = recorder.answer(recorded)
+                self.send_response(answer.status)
+                for name, value in answer.headers:
+                    self.send_header(name, value)
+                if answer.status not in (204, 304):
+                    self.send_header("Content-Length", answer.length)
                 self.end_headers()
+                self.wfile.write(answer.body)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = handle_any
 
@@ -43,11 +71,47 @@ class Recorder:
         self._thread.start()
         self.target = Target(f"http://127.0.0.1:{self._server.server_port}", OWNER)
 
+    def answer(self, recorded: Recorded) -> Answer:
+        return Answer(200, [], b"", "0")
+
     def naming(self, bucket: str) -> list[Recorded]:
         """The requests that had to do with a bucket."""
         return [one for one in self._requests if one.line.startswith(f"/{bucket}")]
+
+    def forget(self) -> None:
+        self._requests.clear()
 
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class Relay(Recorder):
+    """Stands before a real server. Signatures stay good, since the Host header is passed on too."""
+
+    name = "relay"
+
+    def __init__(self, server: Target):
+        self._behind = server
+        super().__init__()
+
+    def answer(self, recorded: Recorded) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self._behind.port, timeout=60)
+        try:
+            connection.putrequest(
+                recorded.method, recorded.line, skip_host=True, skip_accept_encoding=True
+            )
+            for name, value in recorded.headers.items():
+                if name.lower() not in ("connection", "expect"):
+                    connection.putheader(name, value)
+            connection.endheaders(recorded.body or None)
+            answer = connection.getresponse()
+            body = answer.read()
+            headers = [
+                pair for pair in answer.getheaders() if pair[0].lower() not in _OF_ONE_CONNECTION
+            ]
+            announced = answer.headers["Content-Length"] if recorded.method == "HEAD" else None
+            return Answer(answer.status, headers, body, announced or str(len(body)))
+        finally:
+            connection.close()

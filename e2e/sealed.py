@@ -19,6 +19,7 @@ _KEY_MARK = "s3pk1."
 _KEY_BOUND, _PRIVATE_MAP, _BUCKET_BOUND = 1, 2, 4
 _FIVE_MIB = 5 * 1024 * 1024
 _CHUNK = 16384
+_MOST_PIECES = 32
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def key_name(kek: bytes) -> str:
 
 def leaks(stored: bytes, plaintext: bytes) -> bool:
     """Whether a piece of the plaintext, or its digest, stands in what is stored."""
-    pieces = [plaintext[at : at + 32] for at in range(0, len(plaintext), _CHUNK)]
+    # Every piece is searched everywhere: their number is bounded, or large objects would take minutes.
+    step = max(_CHUNK, len(plaintext) // _MOST_PIECES)
+    pieces = [plaintext[at : at + 32] for at in range(0, len(plaintext), step)]
     digests = [hashlib.md5(plaintext), hashlib.sha256(plaintext)]
     return any(len(piece) >= 16 and piece in stored for piece in pieces) or any(
         digest.digest() in stored for digest in digests

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 DOMAIN = "s3.test.local"
-"""The virtual-host domain of every server here; buckets.py makes its names resolve."""
+"""The virtual-host domain of every server here; hosts.py makes its names resolve."""
 
 PATH = "path"
 VIRTUAL_HOST = "virtual-host"

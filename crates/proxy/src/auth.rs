@@ -159,13 +159,8 @@ impl Gate {
         query_headers::promote(&mut parts.headers, &query)?;
         let operation = operation::classify(&parts.method, &address, &query, &parts.headers)?;
         record.operation(operation.as_str());
-        if matches!(identity.grants, Grants::AnonymousRead)
-            && !matches!(
-                operation.kind(),
-                Kind::GetObject | Kind::HeadObject | Kind::Preflight
-            )
-        {
-            return Err(anonymous());
+        if matches!(identity.grants, Grants::AnonymousRead) {
+            refuse_to_anonymous(operation, &query)?;
         }
         let request = Authenticated {
             method: parts.method,
@@ -247,6 +242,24 @@ fn host(headers: &HeaderMap) -> Result<&str, S3Error> {
                 "The Host header is missing or not ASCII; every request must carry it.",
             )
         })
+}
+
+/// What an unsigned request may not do even where it may read. Headers of its answer are the
+/// signer's to choose: otherwise a link could make a page of an object that was meant to be none.
+fn refuse_to_anonymous(operation: Operation, query: &Query) -> Result<(), S3Error> {
+    if !matches!(
+        operation.kind(),
+        Kind::GetObject | Kind::HeadObject | Kind::Preflight
+    ) {
+        return Err(anonymous());
+    }
+    if query.pairs().any(|(name, _)| name.starts_with("response-")) {
+        return Err(S3Error::new(
+            ErrorCode::InvalidRequest,
+            "Only signed requests may choose headers of the answer; sign it, or drop response-*.",
+        ));
+    }
+    Ok(())
 }
 
 fn anonymous() -> S3Error {

@@ -10,7 +10,7 @@
 //!
 //! The signing key is derived for each request: four HMACs, lost beside hashing the canonical
 //! request. The crate logs what it signs at trace level, so logging must keep its target above
-//! that. A signed header with bytes outside visible ASCII is refused: the crate cannot sign it.
+//! that. A signed header that is not UTF-8 is refused: the crate cannot sign it.
 
 use std::time::SystemTime;
 
@@ -88,12 +88,14 @@ fn signed_headers(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, BackendError
     headers
         .iter()
         .filter(|(name, _)| is_signed(name))
-        .map(|(name, value)| match value.to_str() {
-            Ok(value) => Ok((name.as_str(), value)),
-            Err(_) => Err(BackendError::Request(format!(
-                "header {name} has bytes outside visible ASCII; encode them"
-            ))),
-        })
+        .map(
+            |(name, value)| match std::str::from_utf8(value.as_bytes()) {
+                Ok(value) => Ok((name.as_str(), value)),
+                Err(_) => Err(BackendError::Request(format!(
+                    "header {name} is not UTF-8; encode it"
+                ))),
+            },
+        )
         .collect()
 }
 

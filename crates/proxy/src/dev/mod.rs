@@ -4,6 +4,7 @@
 //! generated key-encryption key and `secret` with the generated secret access key. Not for data
 //! that matters: the key lies beside what it protects.
 
+mod repairs;
 mod store;
 
 use std::fs::{self, OpenOptions};

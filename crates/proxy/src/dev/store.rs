@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::DevError;
+use super::repairs::Repairs;
 
 /// A running store; it ends when dropped.
 pub struct EmbeddedStore {
@@ -33,9 +34,10 @@ impl EmbeddedStore {
         secret_access_key: &str,
     ) -> Result<Self, DevError> {
         let files =
-            FileSystem::new(folder).map_err(|error| DevError::Store(format!("{error:?}")))?;
-        let mut builder = S3ServiceBuilder::new(files);
+            || FileSystem::new(folder).map_err(|error| DevError::Store(format!("{error:?}")));
+        let mut builder = S3ServiceBuilder::new(files()?);
         builder.set_auth(SimpleAuth::from_single(access_key_id, secret_access_key));
+        builder.set_access(Repairs { files: files()? });
         let failed = |error: std::io::Error| DevError::Store(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
