@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body_util::BodyExt;
 use s3proxy_envelope::dek::{Binding, Dek};
 use s3proxy_envelope::header::{Envelope, Flags, Layout, PrivateMap};
@@ -20,7 +20,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use super::answer::{self, Backed};
 use super::payload::{self, Announced};
 use super::{Job, Outcome, RawBody, stored};
-use crate::backend::{BackendError, BodyStream, Request, RequestBody};
+use crate::backend::{self, BackendError, BodyStream, Request, RequestBody};
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
 use crate::body::outbound::ResponseBody;
 use crate::body::sealing::SealingBody;
@@ -77,7 +77,7 @@ async fn put_held(
     drop(plaintext);
     outgoing.insert(job.parts.dek_tag.header().clone(), seal.envelope(head));
     let request = write_request(job, outgoing, RequestBody::Held(sealed));
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
     Ok(answer_to_write(job, &backed, verified.checksum.as_ref()))
 }
 
@@ -129,7 +129,17 @@ async fn put_stream(
     if let Some(fault) = fault.get() {
         return Err(Failure::Inbound(fault.clone()));
     }
-    answer::expect_success(job, sent?).await
+    expect_result(job, sent?).await
+}
+
+/// Takes success with the result that S3 promises: an answer without `ETag` is some other server's.
+async fn expect_result(job: &Job<'_>, response: Response<backend::Body>) -> Outcome<Backed> {
+    let backed = answer::expect_success(job, response).await?;
+    if backed.headers.contains_key(header::ETAG) {
+        Ok(backed)
+    } else {
+        Err(Failure::Unusable("a success without an ETag"))
+    }
 }
 
 fn write_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Request {
