@@ -9,30 +9,33 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Whether a request is being served, told by whoever serves it.
+/// Whether a request is being served, told by whoever serves it: an even number while a head is
+/// awaited, an odd one while a request is served.
 #[derive(Clone, Default)]
-pub(super) struct Serving(Arc<AtomicBool>);
+pub(super) struct Serving(Arc<AtomicU64>);
 
 impl Serving {
     /// The head is complete.
     pub(super) fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The answer is on its way: what is read next begins another head.
     pub(super) fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// The number of the head that is awaited, if one is.
+    fn head(&self) -> Option<u64> {
+        let number = self.0.load(Ordering::Relaxed);
+        number.is_multiple_of(2).then_some(number)
     }
 }
 
@@ -41,8 +44,8 @@ pub(super) struct HeadTimeout<IO> {
     inner: IO,
     serving: Serving,
     limit: Duration,
-    /// Runs while part of a head was read.
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// Runs from the first byte of the head of this number, and means nothing for another.
+    deadline: Option<(u64, Pin<Box<Sleep>>)>,
 }
 
 impl<IO> HeadTimeout<IO> {
@@ -57,11 +60,23 @@ impl<IO> HeadTimeout<IO> {
 
     fn poll_too_late(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         match &mut self.deadline {
-            Some(deadline) if !self.serving.is_on() => deadline
+            Some((head, deadline)) if self.serving.head() == Some(*head) => deadline
                 .as_mut()
                 .poll(context)
                 .map(|()| io::ErrorKind::TimedOut.into()),
             Some(_) | None => Poll::Pending,
+        }
+    }
+
+    /// Bytes came, or the end.
+    fn progressed(&mut self) {
+        let head = self.serving.head();
+        let running = self.deadline.as_ref().map(|(head, _)| *head);
+        if head != running {
+            self.deadline = head.map(|head| {
+                let deadline = Instant::now() + self.limit;
+                (head, Box::pin(tokio::time::sleep_until(deadline)))
+            });
         }
     }
 }
@@ -76,12 +91,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for HeadTimeout<IO> {
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
             Poll::Pending => this.poll_too_late(context).map(Err),
             Poll::Ready(outcome) => {
-                if this.serving.is_on() {
-                    this.deadline = None;
-                } else if this.deadline.is_none() {
-                    let deadline = Instant::now() + this.limit;
-                    this.deadline = Some(Box::pin(tokio::time::sleep_until(deadline)));
-                }
+                this.progressed();
                 Poll::Ready(outcome)
             }
         }
@@ -154,5 +164,25 @@ mod tests {
         serving.begin();
         let waiting = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
         assert!(waiting.is_err(), "the body's own timeout is elsewhere");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_one_head_does_not_run_on_after_it() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let serving = Serving::default();
+        let mut socket = HeadTimeout::new(server, serving.clone(), LIMIT);
+        let mut buffer = [0; 64];
+
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        socket.read(&mut buffer).await.unwrap();
+        serving.begin();
+        serving.end();
+        let idle = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
+        assert!(idle.is_err(), "no byte of the next head was read");
+
+        client.write_all(b"GET /").await.unwrap();
+        socket.read(&mut buffer).await.unwrap();
+        let late = socket.read(&mut buffer).await.unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
     }
 }
