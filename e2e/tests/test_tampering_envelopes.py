@@ -148,7 +148,7 @@ TEXTS = {
     "space-inside": lambda text: text[:20] + " " + text[20:],
     "trailing-byte": lambda text: as_text(encoded(text) + b"\0"),
     "twice": lambda text: as_text(encoded(text) * 2),
-    "doubled-field": lambda text: as_text(bytes([encoded(text)[0] + 1]) + encoded(text)[1:] + b"\x01\x01"),
+    "doubled-field": lambda text: as_text(one_field_more(encoded(text), b"\x01\x01")),
     "indefinite-map": lambda text: as_text(b"\xbf" + encoded(text)[1:] + b"\xff"),
     "long-integer": lambda text: as_text(encoded(text).replace(b"\x01\x01", b"\x01\x18\x01", 1)),
     "no-map": lambda text: as_text(b"\x80"),
@@ -156,6 +156,10 @@ TEXTS = {
     "older-value": lambda text: "9e" * 40,
     "nearly-older-value": lambda text: "9e" * 40 + "9",
 }
+
+
+def one_field_more(fields: bytes, field: bytes) -> bytes:
+    return bytes([fields[0] + 1]) + fields[1:] + field
 
 
 def encoded(text: str) -> bytes:

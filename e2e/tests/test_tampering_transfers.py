@@ -66,10 +66,9 @@ def test_broken_answer_is_resumed_unseen(stub, sealed, span, breaks):
     assert len(stub.about(path)) == before + 1 + len(breaks)
 
 
+@pytest.mark.parametrize("sealed", [LARGE, FIVE_MIB + 1000], indirect=True)
 def test_break_deep_inside_is_resumed_with_a_pinned_range(stub, sealed):
     vault, key, path, plaintext = sealed
-    if len(plaintext) < LARGE:
-        pytest.skip("needs a large object")
     etag = stub.objects[path].etag
     with stub.answering(breaking(stub, path, [700_000])):
         assert vault.read(key).body == plaintext
@@ -114,13 +113,13 @@ def test_object_that_changed_inside_an_answer_breaks_it_off(
 
     with stub.answering(rule):
         answer = vault.read(key)
-    assert_detected(answer, plaintext) if answer.status == 200 else assert_no_answer(answer)
-    assert answer.status == 200 or breaks_after == 100
-
-
-def assert_no_answer(answer):
-    assert answer.status in (500, 503)
-    assert answer.code in ("InternalError", "ServiceUnavailable")
+    if breaks_after < 10_000:
+        # Not one chunk was there, so the status line has not gone out.
+        assert answer.status in (500, 503), answer.body
+        assert answer.code in ("InternalError", "ServiceUnavailable")
+    else:
+        assert answer.status == 200
+        assert_detected(answer, plaintext)
 
 
 def test_break_on_every_attempt_breaks_the_answer_off(stub, proxy, key):
