@@ -108,6 +108,16 @@ def test_unsigned_chunk_altered_on_the_way_is_refused(target, untouched, key, re
     refused(built, 400, "BadDigest")
 
 
+@by_size
+def test_chunks_inside_http_chunks_are_accepted(target, touched, key, size):
+    built = framed(target, touched, key, content(size), "unsigned-trailer")
+    built.drop_header("Content-Length")
+    built.headers.append(("Transfer-Encoding", "chunked"))
+    built.body = f"{len(built.body):x}\r\n".encode() + built.body + b"\r\n0\r\n\r\n"
+    assert wire.exchange(target, wire.message(built)).status == 200
+    assert raw.ask(target, "GET", touched, key).body == content(size)
+
+
 def test_chunks_shorter_than_announced_are_refused(target, untouched, key, refused):
     built = put(target, untouched, key, content(SMALL))
     framed = frame(built, target, "unsigned-trailer", trailer=trailer_of(content(SMALL)))
@@ -219,6 +229,8 @@ def test_body_cut_short_stores_nothing(debugging, untouched, key, size, framing,
     else:
         built = framed(target, untouched, key, body, framing)
     cut = wire.message(built)[: -len(built.body) // 3]
+    line = f'"bucket":"{untouched}"'
+    lines = debugging.proxy.log_text().count(line)
     if ending == "half-closed":
         answer = wire.exchange(target, cut, then_stop_sending=True)
         # Either is right: the client has hung up, and may or may not be told.
@@ -226,7 +238,7 @@ def test_body_cut_short_stores_nothing(debugging, untouched, key, size, framing,
     else:
         with wire.connect(target) as connection:
             connection.sendall(cut)
-    debugging.proxy.wait_for_log(f'"bucket":"{untouched}"', count=1)
+    debugging.proxy.wait_for_log(line, count=lines + 1)
     assert_nothing_stored(debugging, untouched, key)
 
 
