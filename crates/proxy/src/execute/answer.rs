@@ -5,7 +5,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use s3proxy_protocol::conditional;
 use s3proxy_protocol::header_rules;
-use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
 use super::{Job, Outcome};
@@ -115,7 +115,7 @@ pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
     let read = read_bounded(body, MAX_ERROR_BYTES).await.ok();
     let parsed = read.and_then(|bytes| ErrorDocument::parse(&bytes).ok());
     let document = parsed.unwrap_or_else(|| nameless(status));
-    if status == StatusCode::NOT_FOUND && hides_missing_keys(job) {
+    if status == StatusCode::NOT_FOUND && hides_missing_keys(job, &document.code) {
         return Failure::Refused(plan::access_denied(job.request.operation));
     }
     Failure::Answer(Box::new(BackendAnswer {
@@ -146,15 +146,17 @@ fn nameless(status: StatusCode) -> ErrorDocument {
     }
 }
 
-/// Who may read but not list must not learn which keys exist (S3 API Reference, GetObject).
-fn hides_missing_keys(job: &Job<'_>) -> bool {
+/// Who may read but not list must not learn which keys exist (S3 API Reference, `GetObject`), not by
+/// their sub-resources either. An object that has none of these is no missing key.
+fn hides_missing_keys(job: &Job<'_>, code: &str) -> bool {
     let request = job.request;
-    let reads_object = matches!(
+    let reads_content = matches!(
         request.operation,
         Operation::GetObject | Operation::HeadObject
     );
+    let reads_of_it = request.operation.access() == operation::Access::Read && code == "NoSuchKey";
     match (request.bucket(), request.object_key()) {
-        (Some(bucket), Some(object_key)) if reads_object => {
+        (Some(bucket), Some(object_key)) if reads_content || reads_of_it => {
             !request.identity.may(Access::List, bucket, Some(object_key))
         }
         _ => false,
