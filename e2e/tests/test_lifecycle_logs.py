@@ -115,7 +115,7 @@ FORBIDDEN = {
     "an envelope": re.compile(r"s3p1\.[A-Za-z0-9_-]"),
     "a key": re.compile(r"s3pk1\.[A-Za-z0-9_-]"),
     "content": re.compile(re.escape(MARKER.decode())),
-    "a client's secret": re.compile(r"client-secret-that-must-not-be-logged"),
+    "a client's secret": re.compile(r"(client-secret|session-token)-that-must-not"),
     "metadata": re.compile(METADATA_MARK),
     "a query": re.compile(QUERY_MARK + r"|list-type=|response-content-type="),
     "the backend's secret": re.compile(re.escape(OWNER.secret_key)),

@@ -14,6 +14,7 @@ from content import LARGE, SMALL, content
 from refusal import assert_nothing_stored, assert_refused, stored_keys
 from target import Credential
 
+TOKEN = "session-token-that-must-not-be-logged"
 SECRET = "client-secret-that-must-not-be-logged-{name}"
 
 GRANTS = {
@@ -24,6 +25,7 @@ GRANTS = {
     "deleter": 'operations = ["delete"]\nprefixes = ["team/*"]',
     "admin": 'operations = ["admin"]',
     "elsewhere": 'buckets = ["another-*"]',
+    "tokened": 'operations = ["read", "write"]',
 }
 
 STATE_KEYS = [
@@ -47,6 +49,7 @@ def settings():
                 f'name = "{name}"',
                 f'access_key_id = "CLIENT{name.upper()}"',
                 f'secret_access_key = "{SECRET.format(name=name)}"',
+                f'session_token = "{TOKEN}"' if name == "tokened" else "",
                 "[[clients.known.grants]]",
                 grant,
             ]
@@ -160,9 +163,62 @@ def test_batch_of_a_client_that_may_delete_nothing_deletes_nothing(granting, buc
     assert stored_keys(granting, bucket, present) == [present]
 
 
-def batch(ask, client, keys):
+def batch(ask, client, keys, headers=None):
     objects = "".join(f"<Object><Key>{key}</Key></Object>" for key in keys)
-    return ask(client, "POST", query="delete", body=f"<Delete>{objects}</Delete>".encode())
+    body = f"<Delete>{objects}</Delete>".encode()
+    return ask(client, "POST", query="delete", headers=headers, body=body)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "&#46;s3proxy/x",
+        "<![CDATA[.s3proxy/x]]>",
+        ".s3<!-- -->proxy/x",
+        "team/x</Key><Key>.s3proxy/x",
+        ".s3proxy/x</Key><Key>team/x",
+    ],
+)
+def test_state_keys_are_refused_in_a_batch_however_they_are_written(granting, ask, written):
+    bucket = make_bucket(granting)
+    backend = granting.backend.target
+    assert raw.ask(backend, "PUT", bucket, ".s3proxy/x", body=b"state").status == 200
+    body = f"<Delete><Object><Key>{written}</Key></Object></Delete>".encode()
+    answer = ask("everything", "POST", bucket=bucket, query="delete", body=body)
+    assert answer.status in (200, 400)
+    assert stored_keys(granting, bucket) == [".s3proxy/x"]
+
+
+def test_governance_is_bypassed_in_a_batch_by_admins_only(granting, bucket, ask, present):
+    headers = {"x-amz-bypass-governance-retention": "true"}
+    answer = batch(ask, "deleter", [present], headers)
+    assert answer.elements("Code") == ["AccessDenied"]
+    assert stored_keys(granting, bucket, present) == [present]
+    assert batch(ask, "everything", [present], headers).elements("Code") == []
+
+
+@pytest.mark.parametrize("query", ["", "tagging", "acl"])
+def test_reader_without_list_learns_of_no_key_by_sub_resources(ask, present, query):
+    answers = [ask("reader", "GET", key, query=query) for key in (present + "-1", present + "-2")]
+    assert [answer.code for answer in answers] == ["AccessDenied"] * 2
+
+
+@pytest.mark.parametrize("token", [None, "", "another-token", TOKEN + "x"])
+def test_session_token_other_than_the_configured_one_is_refused(ask, key, token):
+    headers = {} if token is None else {"x-amz-security-token": token}
+    assert_refused(ask("tokened", "GET", key, headers=headers), 400, "InvalidToken")
+
+
+def test_configured_session_token_lets_in_and_goes_no_further(granting, bucket, ask, key):
+    headers = {"x-amz-security-token": TOKEN}
+    # The backend knows no tokens, and would refuse one.
+    assert ask("tokened", "PUT", key, headers=headers, body=content(SMALL)).status == 200
+    assert ask("tokened", "GET", key, headers=headers).body == content(SMALL)
+    credential = Credential("CLIENTTOKENED", SECRET.format(name="tokened"))
+    target = granting.target.known_as(credential)
+    query = f"X-Amz-Security-Token={TOKEN}"
+    url = raw.presign(raw.request(target, "GET", bucket, key, query=query), target)
+    assert raw.send(url, target).body == content(SMALL)
 
 
 LISTINGS = ["list-type=2", "max-keys=10", "versions"]
@@ -184,7 +240,7 @@ def test_reader_without_list_cannot_tell_a_missing_key_from_a_forbidden_one(ask,
     assert ask("lister", "HEAD", missing).status == 404
 
 
-@pytest.mark.parametrize("client", [name for name in GRANTS if name not in ("everything", "admin")])
+@pytest.mark.parametrize("client", [name for name in GRANTS if name not in ("everything", "admin", "tokened")])
 @pytest.mark.parametrize("query", ["acl", "policy", "lifecycle", "versioning", "cors"])
 def test_configuration_of_a_bucket_is_for_admins(ask, client, query):
     assert_refused(ask(client, "GET", query=query), 403, "AccessDenied")
