@@ -147,7 +147,7 @@ mod tests {
         assert!(idle.is_err(), "nothing was read, so nothing is late");
 
         client.write_all(b"GET /").await.unwrap();
-        socket.read(&mut buffer).await.unwrap();
+        assert!(socket.read(&mut buffer).await.unwrap() > 0);
         let late = socket.read(&mut buffer).await.unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
     }
@@ -160,7 +160,7 @@ mod tests {
         let mut buffer = [0; 64];
 
         client.write_all(b"PUT / HTTP/1.1\r\n\r\n").await.unwrap();
-        socket.read(&mut buffer).await.unwrap();
+        assert!(socket.read(&mut buffer).await.unwrap() > 0);
         serving.begin();
         let waiting = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
         assert!(waiting.is_err(), "the body's own timeout is elsewhere");
@@ -174,14 +174,14 @@ mod tests {
         let mut buffer = [0; 64];
 
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        socket.read(&mut buffer).await.unwrap();
+        assert!(socket.read(&mut buffer).await.unwrap() > 0);
         serving.begin();
         serving.end();
         let idle = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
         assert!(idle.is_err(), "no byte of the next head was read");
 
         client.write_all(b"GET /").await.unwrap();
-        socket.read(&mut buffer).await.unwrap();
+        assert!(socket.read(&mut buffer).await.unwrap() > 0);
         let late = socket.read(&mut buffer).await.unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
     }
