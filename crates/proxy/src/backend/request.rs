@@ -26,33 +26,33 @@ use super::error::{BackendError, BodyStreamError};
 use super::settings::Endpoint;
 
 /// A body that is made while it is sent; an error in it aborts the backend's request.
-pub type BodyStream = UnsyncBoxBody<Bytes, BodyStreamError>;
+pub(crate) type BodyStream = UnsyncBoxBody<Bytes, BodyStreamError>;
 
 /// One S3 request, in decoded terms.
-pub struct Request {
-    pub method: Method,
-    pub bucket: Option<String>,
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) bucket: Option<String>,
     /// The key itself, not an encoding of it.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Decoded names and values; `None` is a name without `=`.
-    pub query: Vec<(String, Option<String>)>,
+    pub(crate) query: Vec<(String, Option<String>)>,
     /// End-to-end headers.
-    pub headers: HeaderMap,
-    pub body: RequestBody,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: RequestBody,
     /// Another service than the configured one, for redirected DNS names.
-    pub service: Option<Service>,
+    pub(crate) service: Option<Service>,
     /// In place of the configured one, for operations that work long before they answer.
-    pub response_timeout: Option<Duration>,
+    pub(crate) response_timeout: Option<Duration>,
 }
 
 /// A service named by the client's `Host`.
 #[derive(Debug, Clone)]
-pub struct Service {
-    pub endpoint: Endpoint,
-    pub region: String,
+pub(crate) struct Service {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) region: String,
 }
 
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     Empty,
     /// Sent with SHA-256 and Content-MD5; can be sent again.
     Held(Bytes),
@@ -67,7 +67,7 @@ pub enum RequestBody {
 impl Request {
     /// A request without headers and body.
     #[must_use]
-    pub fn new(method: Method, bucket: Option<&str>, key: Option<&str>) -> Self {
+    pub(crate) fn new(method: Method, bucket: Option<&str>, key: Option<&str>) -> Self {
         Request {
             method,
             bucket: bucket.map(str::to_owned),

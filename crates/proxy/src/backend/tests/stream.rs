@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use super::support::{
     Server, answer, backend_at, backend_with, head_and, put, settings, streamed, text,
 };
-use crate::backend::{BackendError, BodyStream, BodyStreamError, Phase, RequestBody};
+use crate::backend::error::BodyStreamError;
+use crate::backend::{BackendError, BodyStream, Phase, RequestBody};
 
 async fn refused_stream(body: RequestBody) -> (BackendError, Server) {
     let server = Server::start(|_, _| answer("200 OK", &[], "")).await;

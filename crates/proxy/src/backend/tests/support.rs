@@ -13,9 +13,10 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::backend::error::BodyStreamError;
 use crate::backend::{
-    Addressing, Backend, BackendError, Body, BodyStream, BodyStreamError, Credentials, Endpoint,
-    OutboundProxy, Request, RequestBody, Retry, Scheme, Settings,
+    Addressing, Backend, BackendError, Body, BodyStream, Credentials, Endpoint, OutboundProxy,
+    Request, RequestBody, Retry, Scheme, Settings,
 };
 
 pub(super) const ACCESS_KEY: &str = "AKIDEXAMPLE";
