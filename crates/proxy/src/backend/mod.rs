@@ -29,6 +29,7 @@ mod sign;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trailer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::BackendError;
 pub(crate) use self::request::{BodyStream, Request, RequestBody, Service};
 pub(crate) use self::settings::{
-    Addressing, ClientCertificate, Endpoint, OutboundProxy, Retry, Scheme, Settings,
+    Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,
 };
 
 use self::client::Client;
@@ -67,9 +68,9 @@ impl Backend {
     /// Sends a request until there is an answer to hand on, whatever its status.
     pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
-        let prepared =
-            Prepared::new(request, &client.home, client.settings.response_timeout).await?;
-        let answer = client.exchange(&prepared).await?;
+        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        let mut answer = client.exchange(&prepared).await?;
+        trailer::forget_framing(&mut answer.head.headers);
         let resumption = Resumption::of(client, prepared, &answer.head);
         let body = Body::new(
             answer.body.start,
@@ -85,8 +86,11 @@ impl Backend {
     pub(crate) async fn probe(&self) -> Result<(), BackendError> {
         let client = &self.client;
         let limit = client.settings.response_timeout.min(PROBE_LIMIT);
-        let request = Request::new(Method::HEAD, None, None);
-        let prepared = Prepared::new(request, &client.home, limit).await?;
+        let request = Request {
+            response_timeout: Some(limit),
+            ..Request::new(Method::HEAD, None, None)
+        };
+        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
         let lease = client.credentials.lease().await?;
         let probing = client.attempt(&prepared, &client.home, &lease);
         match tokio::time::timeout(PROBE_LIMIT, probing).await {

@@ -14,8 +14,6 @@ use super::address::Target;
 use super::peek::element;
 use super::settings::{Addressing, Endpoint};
 
-const AWS_SUFFIXES: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
-
 /// How long a redirect holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Duration {
@@ -121,7 +119,7 @@ fn inside_domain(
 }
 
 fn is_allowed(from: &Endpoint, host: &str) -> bool {
-    if let Some(suffix) = aws_suffix(&from.host) {
+    if let Some(suffix) = from.aws_suffix() {
         return host
             .strip_suffix(suffix)
             .is_some_and(|labels| is_s3_name(&labels.split('.').collect::<Vec<_>>()));
@@ -131,12 +129,6 @@ fn is_allowed(from: &Endpoint, host: &str) -> bool {
             .is_some_and(|rest| rest.ends_with('.'))
     };
     host == from.host || (!from.is_address() && below())
-}
-
-fn aws_suffix(host: &str) -> Option<&'static str> {
-    AWS_SUFFIXES
-        .into_iter()
-        .find(|suffix| host.ends_with(suffix))
 }
 
 /// The labels before the suffix are those of S3 itself, not of a machine or another service.
@@ -175,7 +167,7 @@ fn is_region(text: &str) -> bool {
 /// The same service in another region, where only the region is named (answers to HEAD).
 fn regional(from: &Target, region: Option<&str>) -> Target {
     let mut target = from.clone();
-    let Some(suffix) = aws_suffix(&from.endpoint.host) else {
+    let Some(suffix) = from.endpoint.aws_suffix() else {
         return target;
     };
     let Some(region) = region.filter(|region| is_aws_region(region)) else {

@@ -12,6 +12,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const AWS_SUFFIXES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"];
+
 /// Everything about the backend that stays the same while the program runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -34,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) connection_max_age: Duration,
     pub(crate) max_idle_connections: usize,
     pub(crate) retry: Retry,
+    pub(crate) integrity: Integrity,
 }
 
 /// Scheme, host and port of an S3 service.
@@ -82,6 +85,17 @@ pub(crate) enum OutboundProxy {
     },
 }
 
+/// Whether streams, which cannot be hashed before they are sent, have a checksum behind them.
+///
+/// Parts never do, held bodies need none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Integrity {
+    /// On AWS, and elsewhere for uploads under object lock.
+    Auto,
+    Trailer,
+    Unsigned,
+}
+
 /// How often and how fast a request is repeated.
 #[derive(Debug, Clone)]
 pub(crate) struct Retry {
@@ -119,6 +133,18 @@ impl Endpoint {
 
     pub(super) fn is_address(&self) -> bool {
         self.host.parse::<IpAddr>().is_ok()
+    }
+
+    /// Whether this is one of AWS's own names.
+    pub(super) fn is_aws(&self) -> bool {
+        self.aws_suffix().is_some()
+    }
+
+    /// The domain of AWS's partition that the host is in, with the dot before it.
+    pub(super) fn aws_suffix(&self) -> Option<&'static str> {
+        AWS_SUFFIXES
+            .into_iter()
+            .find(|suffix| self.host.ends_with(suffix))
     }
 
     /// Host and port as `Host` has them: brackets around IPv6, no default port.

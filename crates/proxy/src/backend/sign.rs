@@ -31,6 +31,8 @@ pub(super) enum PayloadHash<'a> {
     /// Lower-case hex of the SHA-256 of the bytes sent.
     Sha256(&'a str),
     Unsigned,
+    /// Its checksum follows it.
+    UnsignedWithTrailer,
 }
 
 /// Adds `Authorization` and what belongs to it; every other header must be there already.
@@ -56,6 +58,7 @@ pub(super) fn sign_request(
     let body = match payload {
         PayloadHash::Sha256(hex) => SignableBody::Precomputed(hex.to_owned()),
         PayloadHash::Unsigned => SignableBody::UnsignedPayload,
+        PayloadHash::UnsignedWithTrailer => SignableBody::StreamingUnsignedPayloadTrailer,
     };
     let signable = SignableRequest::new(
         method.as_str(),

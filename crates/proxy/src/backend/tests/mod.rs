@@ -14,3 +14,4 @@ mod signature;
 mod stream;
 mod support;
 mod tls;
+mod trailer;

@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 
 use crate::backend::error::BodyStreamError;
 use crate::backend::{
-    Addressing, Backend, BackendError, Body, BodyStream, Credentials, Endpoint, OutboundProxy,
-    Request, RequestBody, Retry, Scheme, Settings,
+    Addressing, Backend, BackendError, Body, BodyStream, Credentials, Endpoint, Integrity,
+    OutboundProxy, Request, RequestBody, Retry, Scheme, Settings,
 };
 
 pub(super) const ACCESS_KEY: &str = "AKIDEXAMPLE";
@@ -229,6 +229,7 @@ pub(super) fn settings(address: SocketAddr) -> Settings {
             max_delay: Duration::from_millis(20),
             budget: 100,
         },
+        integrity: Integrity::Auto,
     }
 }
 
