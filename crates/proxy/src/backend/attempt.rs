@@ -101,7 +101,7 @@ impl Client {
             &mut headers,
             payload_hash(&request.payload),
             &lease.keys,
-            &target.region,
+            target,
             self.clock.now(SystemTime::now()),
         )?;
         let mut message = http::Request::new(body);

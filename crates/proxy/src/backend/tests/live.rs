@@ -70,6 +70,8 @@ async fn a_server_that_checks_signatures_takes_every_kind_of_request() {
             write
                 .headers
                 .insert("x-amz-meta-name", "two  words".parse().unwrap());
+            let umlauts = HeaderValue::from_bytes("Gr\u{fc}\u{df}e".as_bytes()).unwrap();
+            write.headers.insert("x-amz-meta-umlauts", umlauts);
             write
                 .headers
                 .insert("content-type", "text/plain".parse().unwrap());
