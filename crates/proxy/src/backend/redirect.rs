@@ -5,6 +5,8 @@
 //! followed only inside the domain of the service that was asked: for AWS to S3's own regional
 //! names under the same suffix, for others to the same name or a name below it; with the same
 //! scheme and port. Only host and region are taken from it; path and query stay our own.
+//!
+//! A refusal that names another region for the signature moves nothing but that region.
 
 use http::header::{HeaderMap, LOCATION};
 use http::uri::Authority;
@@ -51,6 +53,29 @@ pub(super) fn target(
         return Err("it leads to where it came from".to_owned());
     }
     Ok(target)
+}
+
+/// The same service with the region that a refusal says the signature should have named.
+pub(super) fn other_region(
+    from: &Target,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Option<Target> {
+    if status != StatusCode::BAD_REQUEST {
+        return None;
+    }
+    let region = match element(body, "Code") {
+        Some("AuthorizationHeaderMalformed") => element(body, "Region"),
+        Some(_) => None,
+        // An answer to HEAD has headers only.
+        None => headers.get("x-amz-bucket-region")?.to_str().ok(),
+    };
+    let region = region.filter(|region| is_region(region) && *region != from.region)?;
+    Some(Target {
+        region: region.to_owned(),
+        ..from.clone()
+    })
 }
 
 fn named_authority(

@@ -8,6 +8,7 @@ mod connection;
 mod credentials;
 mod live;
 mod redirect;
+mod region;
 mod repetition;
 mod resumption;
 mod signature;
