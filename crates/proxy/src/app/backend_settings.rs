@@ -2,8 +2,8 @@
 
 use crate::backend::{self, BackendError, Credentials, OutboundProxy, Settings};
 use crate::config::resolved::{
-    Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Host, Scheme,
-    ServerAddress,
+    Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Host, Integrity,
+    Scheme, ServerAddress,
 };
 
 /// What stands in as home where every request names its own service.
@@ -51,6 +51,11 @@ pub(super) fn settings(backend: &Backend) -> Settings {
             base_delay: backend.retry.base_delay,
             max_delay: backend.retry.max_delay,
             budget: backend.retry.budget,
+        },
+        integrity: match backend.integrity {
+            Integrity::Auto => backend::Integrity::Auto,
+            Integrity::Trailer => backend::Integrity::Trailer,
+            Integrity::Unsigned => backend::Integrity::Unsigned,
         },
     }
 }

@@ -23,6 +23,7 @@ use super::peek::{PeekError, Peeked, peek};
 use super::request::{Payload, Prepared};
 use super::retry::Trace;
 use super::sign::{PayloadHash, sign_request};
+use super::trailer::Form;
 
 /// An answer whose body was not read, but for the start of one that may be acted on.
 pub(super) struct Answer {
@@ -100,7 +101,7 @@ impl Client {
             &mut headers,
             payload_hash(&request.payload),
             &lease.keys,
-            &target.region,
+            target,
             self.clock.now(SystemTime::now()),
         )?;
         let mut message = http::Request::new(body);
@@ -188,7 +189,10 @@ fn payload_hash(payload: &Payload) -> PayloadHash<'_> {
     match payload {
         Payload::Empty => PayloadHash::Sha256(EMPTY),
         Payload::Held { sha256, .. } => PayloadHash::Sha256(sha256),
-        Payload::Stream { .. } => PayloadHash::Unsigned,
+        Payload::Stream { form, .. } => match form {
+            Form::Bare => PayloadHash::Unsigned,
+            Form::Trailed => PayloadHash::UnsignedWithTrailer,
+        },
     }
 }
 

@@ -16,7 +16,7 @@ use super::error::{BackendError, Phase, with_causes};
 use super::resume::{Continuation, Resumption};
 
 /// The backend's bytes. Polling it after its end, or after an error, gives `None`.
-pub struct Body {
+pub(crate) struct Body {
     start: Option<Bytes>,
     flow: Flow,
     silence: Silence,

@@ -1,4 +1,5 @@
-//! A request until its answer: attempts, pauses, redirects, fresh credentials, a corrected clock.
+//! A request until its answer: attempts, pauses, redirects, fresh credentials, a corrected clock or
+//! region.
 //!
 //! Each kind of correction is made at most once for a request and spends no budget; what repeats
 //! a failed attempt does. When nothing more may be tried, the last answer is handed on as it came,
@@ -39,7 +40,8 @@ pub(super) struct Client {
     pub(super) credentials: Credentials,
     pub(super) clock: BackendClock,
     budget: Budget,
-    /// Buckets that permanent redirects led elsewhere, by service and bucket.
+    /// Buckets that permanent redirects led elsewhere, or that are in another region, by service
+    /// and bucket.
     moved: Cache<String, Target>,
 }
 
@@ -50,6 +52,7 @@ struct Course {
     redirected: Option<redirect::Duration>,
     renewed: Tried,
     set_clock: Tried,
+    set_region: Tried,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,6 +105,7 @@ impl Client {
             redirected: None,
             renewed: Tried::NotYet,
             set_clock: Tried::NotYet,
+            set_region: Tried::NotYet,
         };
         loop {
             course.attempts += 1;
@@ -139,6 +143,14 @@ impl Client {
     ) -> Result<Next, BackendError> {
         if let Some(duration) = redirect::duration_of(answer.head.status) {
             return self.follow(request, course, answer, duration);
+        }
+        if let Some(target) = self.learn_region(request, course, answer)
+            && course.set_region == Tried::NotYet
+            && request.body_is_whole()
+        {
+            course.set_region = Tried::Once;
+            course.target = target;
+            return Ok(Next::RepeatAtOnce);
         }
         if self.clock_was_wrong(answer, signed_at_offset)
             && course.set_clock == Tried::NotYet
@@ -233,6 +245,16 @@ impl Client {
         if worked && course.redirected == Some(redirect::Duration::Permanent) {
             self.moved.insert(moved_key(request), course.target.clone());
         }
+    }
+
+    /// Kept even where this request cannot be repeated, so that the next one is signed rightly.
+    fn learn_region(&self, request: &Prepared, course: &Course, answer: &Answer) -> Option<Target> {
+        let (head, body) = (&answer.head, &answer.body.start);
+        let target = redirect::other_region(&course.target, head.status, &head.headers, body)?;
+        if course.redirected != Some(redirect::Duration::Once) {
+            self.moved.insert(moved_key(request), target.clone());
+        }
+        Some(target)
     }
 
     /// The answer's own `Date` has been learnt by now.

@@ -69,7 +69,7 @@ impl Connector {
         let dialer = Dialer {
             to_proxy: HttpsConnector::from((tcp.clone(), tls.clone())),
             tcp,
-            rules: rules(&settings.outbound_proxy).map(Arc::new),
+            rules: Arc::new(rules(&settings.outbound_proxy)),
         };
         Connector {
             tls: HttpsConnector::from((dialer, tls)),
@@ -109,7 +109,7 @@ impl Service<Uri> for Connector {
 struct Dialer {
     tcp: HttpConnector,
     to_proxy: HttpsConnector<HttpConnector>,
-    rules: Option<Arc<Matcher>>,
+    rules: Arc<Matcher>,
 }
 
 impl Service<Uri> for Dialer {
@@ -124,8 +124,7 @@ impl Service<Uri> for Dialer {
     fn call(&mut self, destination: Uri) -> Self::Future {
         let linking: BoxFuture<'static, Result<Link, ConnectError>> = if destination.scheme()
             == Some(&Scheme::HTTPS)
-            && let Some(rules) = &self.rules
-            && let Some(proxy) = rules.intercept(&destination)
+            && let Some(proxy) = self.rules.intercept(&destination)
         {
             let mut tunnel = Tunnel::new(proxy.uri().clone(), self.to_proxy.clone());
             if let Some(auth) = proxy.basic_auth() {
@@ -155,19 +154,19 @@ impl Service<Uri> for Dialer {
     }
 }
 
-fn rules(proxy: &OutboundProxy) -> Option<Matcher> {
+fn rules(proxy: &OutboundProxy) -> Matcher {
     match proxy {
-        OutboundProxy::Environment => Some(Matcher::from_env()),
-        OutboundProxy::Direct => None,
+        OutboundProxy::Environment => Matcher::from_env(),
+        #[cfg(test)]
+        OutboundProxy::Direct => Matcher::builder().build(),
+        #[cfg(test)]
         OutboundProxy::Explicit {
             https_proxy,
             no_proxy,
-        } => Some(
-            Matcher::builder()
-                .https(https_proxy.as_str())
-                .no(no_proxy.as_str())
-                .build(),
-        ),
+        } => Matcher::builder()
+            .https(https_proxy.as_str())
+            .no(no_proxy.as_str())
+            .build(),
     }
 }
 

@@ -27,7 +27,7 @@ const FETCH_LIMIT: Duration = Duration::from_secs(20);
 
 /// Where the proxy's keys come from, and the current ones.
 #[derive(Clone)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     shared: Arc<Shared>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Lease {
 
 impl Credentials {
     /// Keys from configuration; they never change.
-    pub async fn fixed(
+    pub(crate) async fn fixed(
         access_key_id: &str,
         secret_access_key: &str,
         session_token: Option<&str>,
@@ -63,7 +63,7 @@ impl Credentials {
     }
 
     /// AWS's default chain: environment, profile, web identity, container, instance metadata.
-    pub async fn default_chain(region: &str) -> Result<Self, BackendError> {
+    pub(crate) async fn default_chain(region: &str) -> Result<Self, BackendError> {
         let chain = DefaultCredentialsChain::builder()
             .region(Region::new(region.to_owned()))
             .build()
@@ -72,7 +72,9 @@ impl Credentials {
     }
 
     /// Fetches the first keys; without any there is nothing to sign with.
-    pub async fn from_provider(provider: SharedCredentialsProvider) -> Result<Self, BackendError> {
+    pub(crate) async fn from_provider(
+        provider: SharedCredentialsProvider,
+    ) -> Result<Self, BackendError> {
         let keys = fetch(&provider).await?;
         let lease = Lease {
             keys,
@@ -88,13 +90,13 @@ impl Credentials {
     }
 
     /// Keys that are valid now.
-    pub async fn current(&self) -> Result<Keys, BackendError> {
+    pub(crate) async fn current(&self) -> Result<Keys, BackendError> {
         Ok(self.lease().await?.keys)
     }
 
     /// Whether the keys have no expiry, so that a client may be given the same ones.
     #[must_use]
-    pub fn is_static(&self) -> bool {
+    pub(crate) fn is_static(&self) -> bool {
         self.peek().keys.expiry().is_none()
     }
 

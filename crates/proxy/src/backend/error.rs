@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 /// Whatever a request's body stream failed with.
-pub type BodyStreamError = Box<dyn StdError + Send + Sync>;
+pub(crate) type BodyStreamError = Box<dyn StdError + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {

@@ -29,21 +29,23 @@ mod sign;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trailer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Response};
 
-pub use self::body::Body;
-pub use self::credentials::Credentials;
-pub use self::error::{BackendError, BodyStreamError, Phase};
-pub use self::request::{BodyStream, Request, RequestBody, Service};
-pub use self::settings::{
-    Addressing, ClientCertificate, Endpoint, OutboundProxy, Retry, Scheme, Settings,
+pub(crate) use self::body::Body;
+pub(crate) use self::credentials::Credentials;
+pub(crate) use self::error::BackendError;
+pub(crate) use self::request::{BodyStream, Request, RequestBody, Service};
+pub(crate) use self::settings::{
+    Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,
 };
 
 use self::client::Client;
+use self::error::Phase;
 use self::request::Prepared;
 use self::resume::Resumption;
 
@@ -52,23 +54,23 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The backend, for any number of requests at once. Clones share connections and all state.
 #[derive(Clone)]
-pub struct Backend {
+pub(crate) struct Backend {
     client: Arc<Client>,
 }
 
 impl Backend {
     /// Reads certificates and keys; opens no connection.
-    pub fn new(settings: Settings, credentials: Credentials) -> Result<Self, BackendError> {
+    pub(crate) fn new(settings: Settings, credentials: Credentials) -> Result<Self, BackendError> {
         let client = Arc::new(Client::new(settings, credentials)?);
         Ok(Backend { client })
     }
 
     /// Sends a request until there is an answer to hand on, whatever its status.
-    pub async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
+    pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
-        let prepared =
-            Prepared::new(request, &client.home, client.settings.response_timeout).await?;
-        let answer = client.exchange(&prepared).await?;
+        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        let mut answer = client.exchange(&prepared).await?;
+        trailer::forget_framing(&mut answer.head.headers);
         let resumption = Resumption::of(client, prepared, &answer.head);
         let body = Body::new(
             answer.body.start,
@@ -81,11 +83,14 @@ impl Backend {
     }
 
     /// Whether the configured endpoint answers at all, and there are credentials to ask it with.
-    pub async fn probe(&self) -> Result<(), BackendError> {
+    pub(crate) async fn probe(&self) -> Result<(), BackendError> {
         let client = &self.client;
         let limit = client.settings.response_timeout.min(PROBE_LIMIT);
-        let request = Request::new(Method::HEAD, None, None);
-        let prepared = Prepared::new(request, &client.home, limit).await?;
+        let request = Request {
+            response_timeout: Some(limit),
+            ..Request::new(Method::HEAD, None, None)
+        };
+        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
         let lease = client.credentials.lease().await?;
         let probing = client.attempt(&prepared, &client.home, &lease);
         match tokio::time::timeout(PROBE_LIMIT, probing).await {
@@ -100,13 +105,8 @@ impl Backend {
     }
 
     /// Seconds the backend's clock is ahead of ours, as far as known.
-    #[must_use]
-    pub fn clock_offset(&self) -> i64 {
+    #[cfg(test)]
+    pub(crate) fn clock_offset(&self) -> i64 {
         self.client.clock.offset_seconds()
-    }
-
-    #[must_use]
-    pub fn credentials(&self) -> &Credentials {
-        &self.client.credentials
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A stream's last frame is held back until the source has ended cleanly, with the length that was
 //! announced. If it fails instead, or is too short or too long, the connection is closed inside the
-//! body, so that a backend can never take it for complete.
+//! body, so that a backend can never take it for complete. A trailer is made at the clean end only.
 //!
 //! The watch tells silence of the backend from silence of the source: only the former counts
 //! against the backend. Whoever makes the stream bounds the latter.
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::error::{BodyStreamError, Phase};
 use super::request::{BodyStream, Payload, Slot};
+use super::trailer::{Chunks, Form};
 
 /// What the HTTP library is told; the cause itself waits in `Progress`.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,9 @@ pub(super) struct Outgoing {
 enum Source {
     Finished,
     Held(Bytes),
-    Waiting { length: u64, slot: Slot },
+    Waiting { length: u64, form: Form, slot: Slot },
     Streaming(Stream),
+    Chunking(Stream, Box<Chunks>),
 }
 
 struct Stream {
@@ -49,8 +51,9 @@ impl Outgoing {
             Payload::Empty => Source::Finished,
             Payload::Held { bytes, .. } if bytes.is_empty() => Source::Finished,
             Payload::Held { bytes, .. } => Source::Held(bytes.clone()),
-            Payload::Stream { length, slot } => Source::Waiting {
+            Payload::Stream { length, form, slot } => Source::Waiting {
                 length: *length,
+                form: *form,
                 slot: slot.clone(),
             },
         };
@@ -67,23 +70,25 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = &mut *self;
-        if let Source::Waiting { length, slot } = &this.source {
-            this.source = Stream::begin(*length, slot);
+        if let Source::Waiting { length, form, slot } = &this.source
+            && let Some(begun) = begin(*length, *form, slot)
+        {
+            this.source = begun;
         }
         let (frame, stage) = match &mut this.source {
             Source::Finished => return Poll::Ready(None),
             Source::Held(bytes) => (Ok(std::mem::take(bytes)), Stage::Complete),
+            // Another attempt has taken the stream.
             Source::Waiting { .. } => (Err(Aborted), Stage::Complete),
             Source::Streaming(stream) => {
                 this.progress.reach(Stage::AwaitingSource);
-                match ready!(stream.poll_step(cx, &this.progress)) {
-                    Ok(Step::More(bytes)) => (Ok(bytes), Stage::HandedOn),
-                    Ok(Step::Last(bytes)) => (Ok(bytes), Stage::Complete),
-                    Err(cause) => {
-                        this.progress.fail(cause);
-                        (Err(Aborted), Stage::Complete)
-                    }
-                }
+                let step = ready!(stream.poll_step(cx, &this.progress));
+                staged(step, &this.progress)
+            }
+            Source::Chunking(stream, chunks) => {
+                this.progress.reach(Stage::AwaitingSource);
+                let step = ready!(stream.poll_chunked(chunks, cx, &this.progress));
+                staged(step, &this.progress)
             }
         };
         if stage == Stage::Complete {
@@ -101,10 +106,11 @@ impl Body for Outgoing {
         SizeHint::with_exact(match &self.source {
             Source::Finished => 0,
             Source::Held(bytes) => bytes.len() as u64,
-            Source::Waiting { length, .. } => *length,
+            Source::Waiting { length, form, .. } => form.wire_length(*length),
             Source::Streaming(stream) => {
                 stream.remaining + stream.last.as_ref().map_or(0, |last| last.len() as u64)
             }
+            Source::Chunking(_, chunks) => chunks.left(),
         })
     }
 }
@@ -114,23 +120,59 @@ enum Step {
     Last(Bytes),
 }
 
+fn staged(
+    step: Result<Step, BodyStreamError>,
+    progress: &Progress,
+) -> (Result<Bytes, Aborted>, Stage) {
+    match step {
+        Ok(Step::More(bytes)) => (Ok(bytes), Stage::HandedOn),
+        Ok(Step::Last(bytes)) => (Ok(bytes), Stage::Complete),
+        Err(cause) => {
+            progress.fail(cause);
+            (Err(Aborted), Stage::Complete)
+        }
+    }
+}
+
+/// `None` when another attempt has taken the stream.
+fn begin(length: u64, form: Form, slot: &Slot) -> Option<Source> {
+    let body = slot
+        .lock()
+        .expect("no holder of this lock can panic")
+        .take()?;
+    let stream = Stream {
+        body,
+        remaining: length,
+        last: None,
+    };
+    Some(match form {
+        Form::Bare => Source::Streaming(stream),
+        Form::Trailed => Source::Chunking(stream, Box::new(Chunks::new(length))),
+    })
+}
+
 impl Stream {
-    /// Still `Waiting` when another attempt has taken the stream.
-    fn begin(length: u64, slot: &Slot) -> Source {
-        let taken = slot
-            .lock()
-            .expect("no holder of this lock can panic")
-            .take();
-        match taken {
-            Some(body) => Source::Streaming(Stream {
-                body,
-                remaining: length,
-                last: None,
-            }),
-            None => Source::Waiting {
-                length,
-                slot: slot.clone(),
-            },
+    fn poll_chunked(
+        &mut self,
+        chunks: &mut Chunks,
+        cx: &mut Context<'_>,
+        progress: &Progress,
+    ) -> Poll<Result<Step, BodyStreamError>> {
+        loop {
+            if let Some(bytes) = chunks.next() {
+                return Poll::Ready(Ok(match chunks.left() {
+                    0 => Step::Last(bytes),
+                    _ => Step::More(bytes),
+                }));
+            }
+            match ready!(self.poll_step(cx, progress)) {
+                Ok(Step::More(bytes)) => chunks.push(bytes),
+                Ok(Step::Last(bytes)) => {
+                    chunks.push(bytes);
+                    chunks.finish();
+                }
+                Err(cause) => return Poll::Ready(Err(cause)),
+            }
         }
     }
 

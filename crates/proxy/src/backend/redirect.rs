@@ -5,6 +5,8 @@
 //! followed only inside the domain of the service that was asked: for AWS to S3's own regional
 //! names under the same suffix, for others to the same name or a name below it; with the same
 //! scheme and port. Only host and region are taken from it; path and query stay our own.
+//!
+//! A refusal that names another region for the signature moves nothing but that region.
 
 use http::header::{HeaderMap, LOCATION};
 use http::uri::Authority;
@@ -13,8 +15,6 @@ use http::{StatusCode, Uri};
 use super::address::Target;
 use super::peek::element;
 use super::settings::{Addressing, Endpoint};
-
-const AWS_SUFFIXES: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
 
 /// How long a redirect holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,29 @@ pub(super) fn target(
         return Err("it leads to where it came from".to_owned());
     }
     Ok(target)
+}
+
+/// The same service with the region that a refusal says the signature should have named.
+pub(super) fn other_region(
+    from: &Target,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Option<Target> {
+    if status != StatusCode::BAD_REQUEST {
+        return None;
+    }
+    let region = match element(body, "Code") {
+        Some("AuthorizationHeaderMalformed") => element(body, "Region"),
+        Some(_) => None,
+        // An answer to HEAD has headers only.
+        None => headers.get("x-amz-bucket-region")?.to_str().ok(),
+    };
+    let region = region.filter(|region| is_region(region) && *region != from.region)?;
+    Some(Target {
+        region: region.to_owned(),
+        ..from.clone()
+    })
 }
 
 fn named_authority(
@@ -121,7 +144,7 @@ fn inside_domain(
 }
 
 fn is_allowed(from: &Endpoint, host: &str) -> bool {
-    if let Some(suffix) = aws_suffix(&from.host) {
+    if let Some(suffix) = from.aws_suffix() {
         return host
             .strip_suffix(suffix)
             .is_some_and(|labels| is_s3_name(&labels.split('.').collect::<Vec<_>>()));
@@ -131,12 +154,6 @@ fn is_allowed(from: &Endpoint, host: &str) -> bool {
             .is_some_and(|rest| rest.ends_with('.'))
     };
     host == from.host || (!from.is_address() && below())
-}
-
-fn aws_suffix(host: &str) -> Option<&'static str> {
-    AWS_SUFFIXES
-        .into_iter()
-        .find(|suffix| host.ends_with(suffix))
 }
 
 /// The labels before the suffix are those of S3 itself, not of a machine or another service.
@@ -175,7 +192,7 @@ fn is_region(text: &str) -> bool {
 /// The same service in another region, where only the region is named (answers to HEAD).
 fn regional(from: &Target, region: Option<&str>) -> Target {
     let mut target = from.clone();
-    let Some(suffix) = aws_suffix(&from.endpoint.host) else {
+    let Some(suffix) = from.endpoint.aws_suffix() else {
         return target;
     };
     let Some(region) = region.filter(|region| is_aws_region(region)) else {

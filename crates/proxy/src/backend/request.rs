@@ -23,40 +23,41 @@ use md5::{Digest, Md5};
 
 use super::address::Target;
 use super::error::{BackendError, BodyStreamError};
-use super::settings::Endpoint;
+use super::settings::{Endpoint, Settings};
+use super::trailer::{self, Form};
 
 /// A body that is made while it is sent; an error in it aborts the backend's request.
-pub type BodyStream = UnsyncBoxBody<Bytes, BodyStreamError>;
+pub(crate) type BodyStream = UnsyncBoxBody<Bytes, BodyStreamError>;
 
 /// One S3 request, in decoded terms.
-pub struct Request {
-    pub method: Method,
-    pub bucket: Option<String>,
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    pub(crate) bucket: Option<String>,
     /// The key itself, not an encoding of it.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Decoded names and values; `None` is a name without `=`.
-    pub query: Vec<(String, Option<String>)>,
+    pub(crate) query: Vec<(String, Option<String>)>,
     /// End-to-end headers.
-    pub headers: HeaderMap,
-    pub body: RequestBody,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: RequestBody,
     /// Another service than the configured one, for redirected DNS names.
-    pub service: Option<Service>,
+    pub(crate) service: Option<Service>,
     /// In place of the configured one, for operations that work long before they answer.
-    pub response_timeout: Option<Duration>,
+    pub(crate) response_timeout: Option<Duration>,
 }
 
 /// A service named by the client's `Host`.
 #[derive(Debug, Clone)]
-pub struct Service {
-    pub endpoint: Endpoint,
-    pub region: String,
+pub(crate) struct Service {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) region: String,
 }
 
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     Empty,
     /// Sent with SHA-256 and Content-MD5; can be sent again.
     Held(Bytes),
-    /// Sent with `UNSIGNED-PAYLOAD`. The last bytes are handed on only when the stream has ended
+    /// Sent with `UNSIGNED-PAYLOAD`, or with a checksum behind it (`Integrity`). The last bytes are handed on only when the stream has ended
     /// cleanly with exactly this length; until then the backend cannot take it for complete.
     Stream {
         length: u64,
@@ -67,7 +68,7 @@ pub enum RequestBody {
 impl Request {
     /// A request without headers and body.
     #[must_use]
-    pub fn new(method: Method, bucket: Option<&str>, key: Option<&str>) -> Self {
+    pub(crate) fn new(method: Method, bucket: Option<&str>, key: Option<&str>) -> Self {
         Request {
             method,
             bucket: bucket.map(str::to_owned),
@@ -87,8 +88,16 @@ pub(super) type Slot = Arc<Mutex<Option<BodyStream>>>;
 #[derive(Clone)]
 pub(super) enum Payload {
     Empty,
-    Held { bytes: Bytes, sha256: String },
-    Stream { length: u64, slot: Slot },
+    Held {
+        bytes: Bytes,
+        sha256: String,
+    },
+    Stream {
+        /// Without what `form` puts around it.
+        length: u64,
+        form: Form,
+        slot: Slot,
+    },
 }
 
 #[derive(Clone)]
@@ -107,14 +116,10 @@ impl Prepared {
     pub(super) async fn new(
         request: Request,
         home: &Target,
-        response_timeout: Duration,
+        settings: &Settings,
     ) -> Result<Self, BackendError> {
         let mut headers = request.headers;
         drop_own_headers(&mut headers);
-        let payload = payload_of(request.body, &mut headers).await?;
-        if let Some(length) = content_length(&request.method, &payload) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
         let target = match request.service {
             None => home.clone(),
             Some(service) => Target {
@@ -123,6 +128,12 @@ impl Prepared {
                 region: service.region,
             },
         };
+        let query = &request.query;
+        let form = Form::of(settings.integrity, &target.endpoint, query, &headers);
+        let payload = payload_of(request.body, form, &mut headers).await?;
+        if let Some(length) = content_length(&request.method, &payload) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         Ok(Prepared {
             method: request.method,
             bucket: request.bucket,
@@ -131,7 +142,9 @@ impl Prepared {
             headers,
             payload,
             target,
-            response_timeout: request.response_timeout.unwrap_or(response_timeout),
+            response_timeout: request
+                .response_timeout
+                .unwrap_or(settings.response_timeout),
         })
     }
 
@@ -153,7 +166,11 @@ impl Prepared {
     }
 }
 
-async fn payload_of(body: RequestBody, headers: &mut HeaderMap) -> Result<Payload, BackendError> {
+async fn payload_of(
+    body: RequestBody,
+    form: Form,
+    headers: &mut HeaderMap,
+) -> Result<Payload, BackendError> {
     Ok(match body {
         RequestBody::Empty => Payload::Empty,
         RequestBody::Held(bytes) => held(bytes, headers),
@@ -162,10 +179,17 @@ async fn payload_of(body: RequestBody, headers: &mut HeaderMap) -> Result<Payloa
             end_of(body).await?;
             held(Bytes::new(), headers)
         }
-        RequestBody::Stream { length, body } => Payload::Stream {
-            length,
-            slot: Arc::new(Mutex::new(Some(body))),
-        },
+        RequestBody::Stream { length, body } => {
+            match form {
+                Form::Bare => {}
+                Form::Trailed => trailer::announce(headers, length),
+            }
+            Payload::Stream {
+                length,
+                form,
+                slot: Arc::new(Mutex::new(Some(body))),
+            }
+        }
     })
 }
 
@@ -196,7 +220,7 @@ async fn end_of(mut body: BodyStream) -> Result<(), BackendError> {
 fn content_length(method: &Method, payload: &Payload) -> Option<u64> {
     match payload {
         Payload::Held { bytes, .. } => Some(bytes.len() as u64),
-        Payload::Stream { length, .. } => Some(*length),
+        Payload::Stream { length, form, .. } => Some(form.wire_length(*length)),
         Payload::Empty if matches!(*method, Method::PUT | Method::POST) => Some(0),
         Payload::Empty => None,
     }
@@ -212,6 +236,9 @@ fn drop_own_headers(headers: &mut HeaderMap) {
         TRANSFER_ENCODING,
         UPGRADE,
     ] {
+        headers.remove(name);
+    }
+    for name in trailer::OWN_HEADERS {
         headers.remove(name);
     }
     for name in [

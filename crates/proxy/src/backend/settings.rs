@@ -12,48 +12,51 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const AWS_SUFFIXES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"];
+
 /// Everything about the backend that stays the same while the program runs.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    pub endpoint: Endpoint,
-    pub region: String,
-    pub addressing: Addressing,
+pub(crate) struct Settings {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) region: String,
+    pub(crate) addressing: Addressing,
     /// Trust these roots (PEM) and no others; without it the system's.
-    pub ca_file: Option<PathBuf>,
-    pub client_certificate: Option<ClientCertificate>,
-    pub outbound_proxy: OutboundProxy,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) client_certificate: Option<ClientCertificate>,
+    pub(crate) outbound_proxy: OutboundProxy,
     /// For name look-up, TCP, an outbound proxy's tunnel and TLS together.
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// From the request's last byte to the head of the answer.
-    pub response_timeout: Duration,
+    pub(crate) response_timeout: Duration,
     /// The longest silence inside a body, in either direction.
-    pub body_timeout: Duration,
+    pub(crate) body_timeout: Duration,
     /// Must be below the time after which the server closes an idle connection.
-    pub connection_idle: Duration,
+    pub(crate) connection_idle: Duration,
     /// An older connection serves no further request, so that a change in DNS is noticed.
-    pub connection_max_age: Duration,
-    pub max_idle_connections: usize,
-    pub retry: Retry,
+    pub(crate) connection_max_age: Duration,
+    pub(crate) max_idle_connections: usize,
+    pub(crate) retry: Retry,
+    pub(crate) integrity: Integrity,
 }
 
 /// Scheme, host and port of an S3 service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    pub scheme: Scheme,
+pub(crate) struct Endpoint {
+    pub(crate) scheme: Scheme,
     /// A name, or an address; IPv6 without brackets.
-    pub host: String,
-    pub port: Option<u16>,
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
+pub(crate) enum Scheme {
     Http,
     Https,
 }
 
 /// Whether the bucket is the path's first segment or the host's first label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addressing {
+pub(crate) enum Addressing {
     Path,
     /// Buckets that cannot be a host label, and backends named by an address, get path style.
     VirtualHost,
@@ -61,41 +64,54 @@ pub enum Addressing {
 
 /// PEM files of the certificate the proxy shows to the backend.
 #[derive(Debug, Clone)]
-pub struct ClientCertificate {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+pub(crate) struct ClientCertificate {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Which HTTP proxy stands between this program and an `https` backend.
 ///
 /// A plain `http` backend is always reached directly.
 #[derive(Clone)]
-pub enum OutboundProxy {
+pub(crate) enum OutboundProxy {
     /// `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` (either case), as curl reads them.
     Environment,
+    #[cfg(test)]
     Direct,
+    #[cfg(test)]
     Explicit {
         https_proxy: String,
         no_proxy: String,
     },
 }
 
+/// Whether streams, which cannot be hashed before they are sent, have a checksum behind them.
+///
+/// Parts never do, held bodies need none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Integrity {
+    /// On AWS, and elsewhere for uploads under object lock.
+    Auto,
+    Trailer,
+    Unsigned,
+}
+
 /// How often and how fast a request is repeated.
 #[derive(Debug, Clone)]
-pub struct Retry {
+pub(crate) struct Retry {
     /// Attempts in all, the first one included; 1 never repeats.
-    pub attempts: u32,
+    pub(crate) attempts: u32,
     /// The first pause is at most this long, each further one at most twice the one before.
-    pub base_delay: Duration,
+    pub(crate) base_delay: Duration,
     /// No pause is longer, whatever `Retry-After` says.
-    pub max_delay: Duration,
+    pub(crate) max_delay: Duration,
     /// Repetitions that may be spent before as many requests succeed again, over all requests.
-    pub budget: u32,
+    pub(crate) budget: u32,
 }
 
 impl Scheme {
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Scheme::Http => "http",
             Scheme::Https => "https",
@@ -117,6 +133,18 @@ impl Endpoint {
 
     pub(super) fn is_address(&self) -> bool {
         self.host.parse::<IpAddr>().is_ok()
+    }
+
+    /// Whether this is one of AWS's own names.
+    pub(super) fn is_aws(&self) -> bool {
+        self.aws_suffix().is_some()
+    }
+
+    /// The domain of AWS's partition that the host is in, with the dot before it.
+    pub(super) fn aws_suffix(&self) -> Option<&'static str> {
+        AWS_SUFFIXES
+            .into_iter()
+            .find(|suffix| self.host.ends_with(suffix))
     }
 
     /// Host and port as `Host` has them: brackets around IPv6, no default port.
@@ -143,7 +171,9 @@ impl fmt::Debug for OutboundProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             OutboundProxy::Environment => "Environment",
+            #[cfg(test)]
             OutboundProxy::Direct => "Direct",
+            #[cfg(test)]
             OutboundProxy::Explicit { .. } => "Explicit { .. }",
         })
     }

@@ -10,8 +10,14 @@
 //!
 //! The signing key is derived for each request: four HMACs, lost beside hashing the canonical
 //! request. The crate logs what it signs at trace level, so logging must keep its target above
-//! that. A signed header that is not UTF-8 is refused: the crate cannot sign it.
+//! that.
+//!
+//! Bytes outside ASCII in a signed header: a canonical request is text, and services differ in how
+//! they read it. AWS takes each byte for a Latin-1 character and signs that text's UTF-8 (its
+//! guide "Working with object metadata" shows the effect); everything else compares bytes. The
+//! crate signs text only, so other backends get UTF-8 and nothing else.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
@@ -23,7 +29,9 @@ use aws_sigv4::sign::v4;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 
+use super::address::Target;
 use super::error::{BackendError, with_causes};
+use super::settings::Endpoint;
 
 /// What the signature says about the body.
 #[derive(Clone, Copy)]
@@ -31,6 +39,8 @@ pub(super) enum PayloadHash<'a> {
     /// Lower-case hex of the SHA-256 of the bytes sent.
     Sha256(&'a str),
     Unsigned,
+    /// Its checksum follows it.
+    UnsignedWithTrailer,
 }
 
 /// Adds `Authorization` and what belongs to it; every other header must be there already.
@@ -40,13 +50,13 @@ pub(super) fn sign_request(
     headers: &mut HeaderMap,
     payload: PayloadHash<'_>,
     credentials: &Credentials,
-    region: &str,
+    target: &Target,
     time: SystemTime,
 ) -> Result<(), BackendError> {
     let identity = credentials.clone().into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
-        .region(region)
+        .region(&target.region)
         .name("s3")
         .time(time)
         .settings(s3_settings())
@@ -56,14 +66,12 @@ pub(super) fn sign_request(
     let body = match payload {
         PayloadHash::Sha256(hex) => SignableBody::Precomputed(hex.to_owned()),
         PayloadHash::Unsigned => SignableBody::UnsignedPayload,
+        PayloadHash::UnsignedWithTrailer => SignableBody::StreamingUnsignedPayloadTrailer,
     };
-    let signable = SignableRequest::new(
-        method.as_str(),
-        uri.to_string(),
-        signed_headers(headers)?.into_iter(),
-        body,
-    )
-    .map_err(|error| unsignable(&error))?;
+    let signed = signed_headers(headers, &target.endpoint)?;
+    let signed = signed.iter().map(|(name, text)| (*name, text.as_ref()));
+    let signable = SignableRequest::new(method.as_str(), uri.to_string(), signed, body)
+        .map_err(|error| unsignable(&error))?;
     let (instructions, _signature) = sign(signable, &params)
         .map_err(|error| unsignable(&error))?
         .into_parts();
@@ -84,19 +92,28 @@ fn s3_settings() -> SigningSettings {
     settings
 }
 
-fn signed_headers(headers: &HeaderMap) -> Result<Vec<(&str, &str)>, BackendError> {
+fn signed_headers<'a>(
+    headers: &'a HeaderMap,
+    endpoint: &Endpoint,
+) -> Result<Vec<(&'a str, Cow<'a, str>)>, BackendError> {
     headers
         .iter()
         .filter(|(name, _)| is_signed(name))
-        .map(
-            |(name, value)| match std::str::from_utf8(value.as_bytes()) {
-                Ok(value) => Ok((name.as_str(), value)),
-                Err(_) => Err(BackendError::Request(format!(
-                    "header {name} is not UTF-8; encode it"
-                ))),
-            },
-        )
+        .map(|(name, value)| match canonical_text(value, endpoint) {
+            Some(text) => Ok((name.as_str(), text)),
+            None => Err(BackendError::Request(format!(
+                "header {name} is not UTF-8 and cannot be signed; encode it as UTF-8 or ASCII"
+            ))),
+        })
         .collect()
+}
+
+fn canonical_text<'a>(value: &'a HeaderValue, endpoint: &Endpoint) -> Option<Cow<'a, str>> {
+    let bytes = value.as_bytes();
+    if endpoint.is_aws() && !bytes.is_ascii() {
+        return Some(bytes.iter().copied().map(char::from).collect());
+    }
+    std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
 }
 
 fn is_signed(name: &HeaderName) -> bool {
@@ -108,4 +125,36 @@ fn is_signed(name: &HeaderName) -> bool {
 
 fn unsignable(error: &(dyn std::error::Error + 'static)) -> BackendError {
     BackendError::Request(format!("the signer refused it: {}", with_causes(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::settings::Scheme;
+
+    fn text(host: &str, bytes: &[u8]) -> Option<String> {
+        let endpoint = Endpoint {
+            scheme: Scheme::Https,
+            host: host.to_owned(),
+            port: None,
+        };
+        let value = HeaderValue::from_bytes(bytes).unwrap();
+        canonical_text(&value, &endpoint).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn aws_reads_latin_1_and_others_read_bytes() {
+        let aws = "s3.eu-west-1.amazonaws.com";
+        let other = "storage.example";
+        for (host, bytes, expected) in [
+            (aws, &b"abc"[..], Some("abc")),
+            (aws, "\u{fc}".as_bytes(), Some("\u{c3}\u{bc}")),
+            (aws, b"\xfc", Some("\u{fc}")),
+            (other, b"abc", Some("abc")),
+            (other, "\u{fc}".as_bytes(), Some("\u{fc}")),
+            (other, b"\xfc", None),
+        ] {
+            assert_eq!(text(host, bytes).as_deref(), expected, "{host} {bytes:?}");
+        }
+    }
 }

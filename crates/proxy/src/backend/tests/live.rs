@@ -3,12 +3,16 @@
 //! `S3PROXY_TEST_ENDPOINT` (`127.0.0.1:8333`, plain HTTP), `S3PROXY_TEST_ACCESS_KEY` and
 //! `S3PROXY_TEST_SECRET_KEY`; run with `--ignored`.
 
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, Method, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 
 use super::support::{get, held, put, settings, streamed, text};
-use crate::backend::{Backend, Credentials, Request, RequestBody};
+use crate::backend::{Backend, BodyStream, Credentials, Integrity, Request, RequestBody};
 
-async fn live_backend() -> Backend {
+async fn live_backend(integrity: Integrity) -> Backend {
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let keys = Credentials::fixed(
         &variable("S3PROXY_TEST_ACCESS_KEY"),
@@ -19,6 +23,7 @@ async fn live_backend() -> Backend {
     .unwrap();
     let mut settings = settings(variable("S3PROXY_TEST_ENDPOINT").parse().unwrap());
     settings.region = "us-east-1".to_owned();
+    settings.integrity = integrity;
     Backend::new(settings, keys).unwrap()
 }
 
@@ -36,18 +41,22 @@ async fn expect(backend: &Backend, request: Request, status: StatusCode) -> Stri
     body
 }
 
-#[tokio::test]
-#[ignore = "needs an S3 server, see the module's documentation"]
-async fn a_server_that_checks_signatures_takes_every_kind_of_request() {
-    let backend = live_backend().await;
-    backend.probe().await.unwrap();
-    let bucket = "backend-client-test";
+async fn create_bucket(backend: &Backend, bucket: &str) {
     let create = Request::new(Method::PUT, Some(bucket), None);
     let created = backend.send(create).await.unwrap().status();
     assert!(
         matches!(created, StatusCode::OK | StatusCode::CONFLICT),
         "{created}"
     );
+}
+
+#[tokio::test]
+#[ignore = "needs an S3 server, see the module's documentation"]
+async fn a_server_that_checks_signatures_takes_every_kind_of_request() {
+    let backend = live_backend(Integrity::Unsigned).await;
+    backend.probe().await.unwrap();
+    let bucket = "backend-client-test";
+    create_bucket(&backend, bucket).await;
     for key in [
         "plain",
         "a b+c",
@@ -61,6 +70,8 @@ async fn a_server_that_checks_signatures_takes_every_kind_of_request() {
             write
                 .headers
                 .insert("x-amz-meta-name", "two  words".parse().unwrap());
+            let umlauts = HeaderValue::from_bytes("Gr\u{fc}\u{df}e".as_bytes()).unwrap();
+            write.headers.insert("x-amz-meta-umlauts", umlauts);
             write
                 .headers
                 .insert("content-type", "text/plain".parse().unwrap());
@@ -84,4 +95,33 @@ async fn a_server_that_checks_signatures_takes_every_kind_of_request() {
     start.query = vec![("uploads".to_owned(), None)];
     let started = expect(&backend, start, StatusCode::OK).await;
     assert!(started.contains("<UploadId>"), "{started}");
+}
+
+#[tokio::test]
+#[ignore = "needs an S3 server, see the module's documentation"]
+async fn what_a_trailer_follows_is_stored_without_its_framing() {
+    let backend = live_backend(Integrity::Trailer).await;
+    let bucket = "backend-client-test";
+    create_bucket(&backend, bucket).await;
+    let content: Vec<u8> = (0..=250).cycle().take(300_000).collect();
+    for (coding, pieces) in [(None, 300_000), (Some("gzip"), 10_000), (None, 65_536)] {
+        let frames: Vec<_> = content
+            .chunks(pieces)
+            .map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))))
+            .collect();
+        let body = BodyStream::new(StreamBody::new(stream::iter(frames)));
+        let length = content.len() as u64;
+        let mut write = in_bucket(bucket, put("trailed", RequestBody::Stream { length, body }));
+        if let Some(coding) = coding {
+            let coding = HeaderValue::from_static(coding);
+            write.headers.insert("content-encoding", coding);
+        }
+        expect(&backend, write, StatusCode::OK).await;
+        let read = in_bucket(bucket, get("trailed"));
+        let response = backend.send(read).await.unwrap();
+        let found = response.headers().get("content-encoding").cloned();
+        assert_eq!(found, coding.map(HeaderValue::from_static));
+        let stored = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(stored == content, "{} bytes", stored.len());
+    }
 }

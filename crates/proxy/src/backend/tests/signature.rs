@@ -195,15 +195,17 @@ async fn a_session_token_is_sent_and_signed() {
 }
 
 #[tokio::test]
-async fn metadata_in_utf8_arrives_as_it_is_and_is_signed() {
+async fn metadata_in_utf_8_is_signed_and_sent_byte_for_byte() {
     let server = server().await;
     let backend = backend_at(server.address).await;
-    let mut request = Request::new(Method::PUT, Some("bucket"), Some("k"));
-    let value = HeaderValue::from_bytes("käse \u{2603}".as_bytes()).unwrap();
-    request.headers.insert("x-amz-meta-a", value);
+    let name = "Gr\u{fc}\u{df}e \u{1f600}";
+    let mut request = put("k", held("content"));
+    let value = HeaderValue::from_bytes(name.as_bytes()).unwrap();
+    request.headers.insert("x-amz-meta-name", value);
     backend.send(request).await.unwrap();
     let seen = server.seen().pop().unwrap();
-    assert_eq!(seen.header("x-amz-meta-a"), "käse \u{2603}");
+    assert_eq!(seen.header("x-amz-meta-name"), name);
+    assert!(seen.header("authorization").contains("x-amz-meta-name"));
     assert_signed(&seen, SECRET_KEY);
 }
 
@@ -217,5 +219,9 @@ async fn a_signed_header_that_cannot_be_signed_is_refused_before_sending() {
         .insert("x-amz-meta-a", HeaderValue::from_bytes(b"\xfc").unwrap());
     let error = backend.send(request).await.err().unwrap();
     assert!(matches!(error, BackendError::Request(_)), "{error}");
+    assert!(
+        error.to_string().contains("x-amz-meta-a is not UTF-8"),
+        "{error}"
+    );
     assert_eq!(server.seen().len(), 0);
 }

@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use super::support::{
     Server, answer, backend_at, backend_with, head_and, put, settings, streamed, text,
 };
-use crate::backend::{BackendError, BodyStream, BodyStreamError, Phase, RequestBody};
+use crate::backend::error::BodyStreamError;
+use crate::backend::{BackendError, BodyStream, Integrity, Phase, RequestBody};
 
 async fn refused_stream(body: RequestBody) -> (BackendError, Server) {
     let server = Server::start(|_, _| answer("200 OK", &[], "")).await;
@@ -26,6 +27,7 @@ async fn refused_stream(body: RequestBody) -> (BackendError, Server) {
 
 /// Sends `first`, then `rest` once the server has `first`; gives the error and the body received.
 async fn broken_off(
+    integrity: Integrity,
     length: u64,
     first: &'static [u8],
     rest: &'static [Result<&'static str, &'static str>],
@@ -61,7 +63,10 @@ async fn broken_off(
         .chain(stream::iter(rest));
     let body = BodyStream::new(StreamBody::new(frames));
     let request = put("k", RequestBody::Stream { length, body });
-    let error = backend_at(address).await.send(request).await.err().unwrap();
+    let mut settings = settings(address);
+    settings.integrity = integrity;
+    let backend = backend_with(settings).await;
+    let error = backend.send(request).await.err().unwrap();
     (error, receiving.await.unwrap())
 }
 
@@ -74,10 +79,15 @@ async fn a_stream_that_breaks_off_is_incomplete_to_the_backend() {
         &[Ok("second"), Ok("third")],
         &[Ok("secondthird")],
     ];
-    for rest in endings {
-        let (error, received) = broken_off(12, b"first ", rest).await;
-        assert!(matches!(error, BackendError::RequestBody(_)), "{error}");
-        assert_eq!(received, b"first ", "{rest:?}");
+    for (integrity, wire) in [
+        (Integrity::Unsigned, &b"first "[..]),
+        (Integrity::Trailer, b"c\r\nfirst "),
+    ] {
+        for rest in endings {
+            let (error, received) = broken_off(integrity, 12, b"first ", rest).await;
+            assert!(matches!(error, BackendError::RequestBody(_)), "{error}");
+            assert_eq!(received, wire, "{integrity:?} {rest:?}");
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::backend::error::BodyStreamError;
 use crate::backend::{
-    Addressing, Backend, BackendError, Body, BodyStream, BodyStreamError, Credentials, Endpoint,
+    Addressing, Backend, BackendError, Body, BodyStream, Credentials, Endpoint, Integrity,
     OutboundProxy, Request, RequestBody, Retry, Scheme, Settings,
 };
 
@@ -228,6 +229,7 @@ pub(super) fn settings(address: SocketAddr) -> Settings {
             max_delay: Duration::from_millis(20),
             budget: 100,
         },
+        integrity: Integrity::Auto,
     }
 }
 

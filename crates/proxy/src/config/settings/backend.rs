@@ -89,7 +89,12 @@ settings! { BACKEND:
         ["S3PROXY_BACKEND_RETRY_BUDGET"], Flag::None, "100";
 
     /// How the integrity of a streamed body is shown to the backend: with a checksum behind it
-    /// (`trailer`), not at all (`unsigned`), or with one where the backend takes it (`auto`).
+    /// (`trailer`), not at all (`unsigned`), or, with `auto`, by a checksum on AWS and for uploads
+    /// under object lock, which S3 refuses without one. The checksum is a CRC-32 of the stored
+    /// bytes, as a trailer of an `aws-chunked` body. Servers that do not know this form, such as
+    /// Ceph 16, refuse it or store it wrongly; there it must be `unsigned` if objects
+    /// are locked. Small bodies are hashed before they are sent, and parts of multipart uploads
+    /// have no checksum, whatever is set here.
     BACKEND_INTEGRITY: Setting<Integrity> = "backend.integrity",
         ["S3PROXY_BACKEND_INTEGRITY"], Flag::None, "auto";
 }

@@ -1,0 +1,94 @@
+//! The region that a refusal names is used once, and remembered for the bucket.
+
+use http::{Method, StatusCode};
+
+use super::signature::assert_signed;
+use super::support::{
+    Reply, SECRET_KEY, Seen, Server, answer, backend_at, get, held, put, streamed, text,
+};
+use crate::backend::{Backend, Request};
+
+fn malformed(region: &str) -> Reply {
+    let text = format!(
+        "<Error><Code>AuthorizationHeaderMalformed</Code><Region>{region}</Region></Error>"
+    );
+    answer("400 Bad Request", &[], &text)
+}
+
+/// Takes signatures for `us-west-2` only, and says so.
+async fn in_us_west(refuse: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (Server, Backend) {
+    let server = Server::start(move |_, seen| {
+        if seen.header("authorization").contains("/us-west-2/s3/") {
+            answer("200 OK", &[], "here")
+        } else {
+            refuse(seen)
+        }
+    })
+    .await;
+    let backend = backend_at(server.address).await;
+    (server, backend)
+}
+
+#[tokio::test]
+async fn a_signature_for_another_region_is_made_anew_once_for_the_bucket() {
+    let (server, backend) = in_us_west(|_| malformed("us-west-2")).await;
+    for request in [put("k", held("content")), get("k")] {
+        let response = backend.send(request).await.unwrap();
+        assert_eq!(text(response).await.unwrap(), "here");
+    }
+    let seen = server.seen();
+    assert_eq!(seen.len(), 3);
+    assert_eq!(seen[1].body, b"content");
+    for seen in seen {
+        assert_signed(&seen, SECRET_KEY);
+    }
+}
+
+#[tokio::test]
+async fn the_region_in_an_answer_to_head_counts() {
+    let region = ("x-amz-bucket-region", "us-west-2");
+    let (server, backend) = in_us_west(move |_| answer("400 Bad Request", &[region], "")).await;
+    let request = Request::new(Method::HEAD, Some("bucket"), None);
+    let response = backend.send(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_was_sent_teaches_the_region_to_the_next_request() {
+    let (server, backend) = in_us_west(|_| malformed("us-west-2")).await;
+    for status in [StatusCode::BAD_REQUEST, StatusCode::OK] {
+        let request = put("k", streamed(7, &["content"], None));
+        let response = backend.send(request).await.unwrap();
+        assert_eq!(response.status(), status);
+    }
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_region_is_corrected_only_once_for_a_request() {
+    let server = Server::start(|number, _| malformed(&format!("region-{number}"))).await;
+    let backend = backend_at(server.address).await;
+    let response = backend.send(get("k")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn other_refusals_and_the_region_in_use_are_handed_on() {
+    let region = ("x-amz-bucket-region", "us-west-2");
+    let invalid = "<Error><Code>InvalidArgument</Code><Region>us-west-2</Region></Error>";
+    for refusal in [
+        answer("400 Bad Request", &[region], invalid),
+        malformed("eu-west-1"),
+        malformed("no region"),
+    ] {
+        let Reply::Answer(bytes) = refusal else {
+            panic!("a refusal is an answer");
+        };
+        let (server, backend) = in_us_west(move |_| Reply::Answer(bytes.clone())).await;
+        let response = backend.send(get("k")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(server.seen().len(), 1);
+    }
+}
