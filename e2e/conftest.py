@@ -42,6 +42,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    # What is said of all logs is said last, when everything has been logged.
+    items.sort(key=lambda item: item.path.name == "test_lifecycle_logs.py")
     # Everything but the matrix is about what the proxy does.
     if config.getoption("--direct"):
         items[:] = [item for item in items if item.path.name == "test_matrix.py"]
@@ -107,6 +109,32 @@ def s3(deployment):
 def backend_s3(deployment):
     """boto3 straight to the server behind the proxy."""
     return boto3_client(deployment.backend.target)
+
+
+@pytest.fixture(scope="session")
+def debugging(deployments):
+    """A proxy before SeaweedFS that logs all it ever logs."""
+    environment = {"S3PROXY_LOG_LEVEL": "debug", "S3PROXY_LISTEN_DRAIN_DELAY": "0s"}
+    server = deployments.server("seaweedfs")
+    return deployments.proxy(server, "proxy-debug", environment=environment)
+
+
+@pytest.fixture(scope="module")
+def untouched(debugging):
+    """A bucket of the module's own in which every write is refused: nothing may ever lie there.
+
+    Judged at the end, when also a late write of the backend's would have arrived.
+    """
+    bucket = make_bucket(debugging)
+    yield bucket
+    listed = boto3_client(debugging.backend.target).list_objects_v2(Bucket=bucket)
+    assert listed["KeyCount"] == 0
+
+
+@pytest.fixture(scope="module")
+def touched(debugging):
+    """A bucket of the module's own for writes that are to succeed."""
+    return make_bucket(debugging)
 
 
 @pytest.fixture

@@ -89,6 +89,12 @@ class Proxy:
     def log_text(self) -> str:
         return self._process.log_text()
 
+    def wait_for_log(self, text: str, count: int = 1) -> None:
+        """Waits until a text stands in the log that many times."""
+        self._process.wait_until(
+            lambda: self.log_text().count(text) >= count, f"logging {text} {count} times", seconds=20
+        )
+
     def stop(self) -> int:
         """Asks the proxy to drain and end, and returns its exit status."""
         return self._process.stop()

@@ -126,22 +126,24 @@ fn is_granted(facts: &Facts<'_>) -> bool {
         && (!facts.sets_acl || may(Access::Admin))
 }
 
-/// Whether a key is, or collapses to (leading and doubled slashes), one under the state prefix.
+/// Whether a key is, or collapses to, one under the state prefix: servers that keep keys as file
+/// names drop leading and doubled slashes, take `\` for `/`, and resolve `.` and `..`.
 pub(crate) fn is_state_key(object_key: &str, state_prefix: &str) -> bool {
-    let collapsed = collapse_slashes(object_key);
-    let prefix = collapse_slashes(state_prefix);
-    collapsed.starts_with(&prefix) || collapsed == prefix.trim_end_matches('/')
+    collapse(object_key).starts_with(&collapse(state_prefix))
 }
 
-fn collapse_slashes(text: &str) -> String {
-    let mut collapsed = String::with_capacity(text.len());
-    for character in text.chars() {
-        let doubled = character == '/' && (collapsed.is_empty() || collapsed.ends_with('/'));
-        if !doubled {
-            collapsed.push(character);
+fn collapse(text: &str) -> Vec<&str> {
+    let mut segments = Vec::new();
+    for segment in text.split(['/', '\\']) {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
         }
     }
-    collapsed
+    segments
 }
 
 /// The refusal that a client outside its grants gets.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -61,6 +61,7 @@ impl Serve for Service {
         let (parts, body) = request.into_parts();
         let resource = parts.uri.path().to_owned();
         let expects_continue = parts.headers.contains_key(header::EXPECT);
+        let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
         let asked = Asked {
             resource: &resource,
             verbosity: verbosity(&parts.method),
@@ -72,8 +73,17 @@ impl Serve for Service {
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
         if let Some(unread) = body.into_unused() {
             finish_unread(unread, expects_continue, &mut response).await;
+            if response.status() == StatusCode::BAD_REQUEST {
+                // Perhaps a head that can be read in two ways: what follows is not taken for a request.
+                close(&mut response);
+            }
         } else if response.status().is_client_error() || response.status().is_server_error() {
             // A body may have been left half read: this connection cannot carry another request.
+            close(&mut response);
+        }
+        if is_chunked {
+            // The HTTP library drops a Content-Length that stood beside it, so this head may have had
+            // two framings (RFC 9112, section 6.1).
             close(&mut response);
         }
         complete(response, &record)

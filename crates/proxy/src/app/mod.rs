@@ -152,8 +152,9 @@ fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
 fn connection_limits(listen: &Listen) -> listen::Limits {
     listen::Limits {
         header_bytes: listen.max_header_bytes,
-        header_timeout: listen.idle_timeout,
-        handshake_timeout: listen.header_timeout,
+        connections: listen.max_connections.get(),
+        idle_timeout: listen.idle_timeout,
+        header_timeout: listen.header_timeout,
         drain_delay: listen.drain_delay,
         drain_timeout: listen.drain_timeout,
     }

@@ -3,6 +3,9 @@
 //! The stored form can complete only after [`Inbound`] has verified all of the payload: the last
 //! chunk is sealed at that moment and no earlier, and the backend knows the stored length, so a
 //! body that fails before is cut short there and never becomes an object.
+//!
+//! The backend is asked only when the first piece is there ([`SealingBody::prefetch`]): some servers
+//! take a body that breaks off before its first byte for an empty one, and store it.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -24,7 +27,10 @@ pub(crate) struct SealingBody {
     /// Verified framing, not yet sealed.
     payload: Bytes,
     state: State,
+    /// Stored bytes not yet handed out, `first` included.
     remaining: u64,
+    /// The first piece, sealed before the backend was asked.
+    first: Option<Bytes>,
     pool: Arc<BufferPool>,
     fault: UploadFault,
     _share: BodyShare,
@@ -48,6 +54,7 @@ impl SealingBody {
             payload: Bytes::new(),
             remaining: sealer.stored_length().0,
             state: State::Sealing(Box::new(sealer)),
+            first: None,
             pool,
             fault: UploadFault::default(),
             _share: share,
@@ -57,6 +64,12 @@ impl SealingBody {
     /// Set when the body failed through the client's doing.
     pub(crate) fn fault(&self) -> UploadFault {
         Arc::clone(&self.fault)
+    }
+
+    /// Seals the first piece, so that a body which fails at once never reaches the backend.
+    pub(crate) async fn prefetch(&mut self) -> Result<(), SealingError> {
+        self.first = std::future::poll_fn(|context| self.poll_piece(context)).await?;
+        Ok(())
     }
 
     fn poll_piece(
@@ -118,7 +131,10 @@ impl Body for SealingBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SealingError>>> {
         let this = self.get_mut();
-        let piece = ready!(this.poll_piece(context));
+        let piece = match this.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => ready!(this.poll_piece(context)),
+        };
         if let Ok(Some(piece)) = &piece {
             this.remaining = this.remaining.saturating_sub(piece.len() as u64);
         }
@@ -130,6 +146,6 @@ impl Body for SealingBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, State::Done) && self.first.is_none()
     }
 }

@@ -20,7 +20,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use super::answer::{self, Backed};
 use super::payload::{self, Announced};
 use super::{Job, Outcome, RawBody, stored};
-use crate::backend::{BodyStream, Request, RequestBody};
+use crate::backend::{BackendError, BodyStream, Request, RequestBody};
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
 use crate::body::outbound::ResponseBody;
 use crate::body::sealing::SealingBody;
@@ -116,11 +116,15 @@ async fn put_stream(
     let length = sealer.stored_length().0;
     let received = Arc::clone(&job.record.received);
     let inbound = announced.inbound(body, job.parts.body_timeout, received);
-    let sealing = SealingBody::new(inbound, sealer, Arc::clone(&job.parts.pool), share);
+    let mut sealing = SealingBody::new(inbound, sealer, Arc::clone(&job.parts.pool), share);
     let fault = sealing.fault();
+    let begun = sealing.prefetch().await;
     let body = BodyStream::new(sealing.map_err(Into::into));
     let request = write_request(job, outgoing, RequestBody::Stream { length, body });
-    let sent = job.parts.backend.send(request).await;
+    let sent = match begun {
+        Ok(()) => job.parts.backend.send(request).await,
+        Err(error) => Err(BackendError::RequestBody(error.into())),
+    };
     // What the client did wrong explains whatever the backend then made of it.
     if let Some(fault) = fault.get() {
         return Err(Failure::Inbound(fault.clone()));

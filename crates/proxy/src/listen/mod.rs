@@ -5,6 +5,7 @@
 //! every answer (load balancers need time to notice that `/readyz` fails), then closes its socket,
 //! asks idle connections to end, and waits for bodies in flight up to a limit.
 
+mod head_timeout;
 pub(crate) mod tls;
 
 use std::convert::Infallible;
@@ -22,10 +23,11 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use self::head_timeout::{HeadTimeout, Serving};
 use crate::body::outbound::ResponseBody;
 
 /// How many connections wait in the kernel for being accepted.
@@ -36,10 +38,12 @@ const BACKLOG: u32 = 1024;
 pub(crate) struct Limits {
     /// Largest request line and headers, in bytes.
     pub(crate) header_bytes: usize,
-    /// Time for a complete head, also between requests of one connection.
+    /// Connections held at once; further ones wait to be accepted.
+    pub(crate) connections: usize,
+    /// Time between two requests of one connection.
+    pub(crate) idle_timeout: Duration,
+    /// Time for the TLS handshake, and for a head from its first byte.
     pub(crate) header_timeout: Duration,
-    /// Time for the TLS handshake.
-    pub(crate) handshake_timeout: Duration,
     /// After the drain began: how long accepting goes on.
     pub(crate) drain_delay: Duration,
     /// After accepting ended: how long bodies in flight may take.
@@ -72,6 +76,7 @@ pub(crate) struct Server<S> {
     limits: Limits,
     service: Arc<S>,
     draining: Arc<Draining>,
+    places: Arc<Semaphore>,
 }
 
 /// How a drain ended.
@@ -109,6 +114,7 @@ impl<S: Serve> Server<S> {
             limits,
             service,
             draining,
+            places: Arc::new(Semaphore::new(limits.connections)),
         }
     }
 
@@ -154,9 +160,13 @@ impl<S: Serve> Server<S> {
             tokio::select! {
                 () = &mut stop => return,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        connections.spawn(self.connection(stream, peer, closing.clone()));
+                accepted = self.accept() => match accepted {
+                    Ok((stream, peer, place)) => {
+                        let serving = self.connection(stream, peer, closing.clone());
+                        connections.spawn(async move {
+                            serving.await;
+                            drop(place);
+                        });
                     }
                     Err(error) => {
                         // Out of file descriptors, as a rule: wait for some to be given back.
@@ -166,6 +176,14 @@ impl<S: Serve> Server<S> {
                 }
             }
         }
+    }
+
+    /// Accepts when there is a place for one more connection.
+    async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        let (stream, peer) = self.listener.accept().await?;
+        Ok((stream, peer, place))
     }
 
     fn connection(
@@ -186,7 +204,7 @@ impl<S: Serve> Server<S> {
                 None => serve_connection(stream, peer, limits, service, draining, closing).await,
                 Some(acceptor) => {
                     let handshake = acceptor.accept(stream);
-                    match tokio::time::timeout(limits.handshake_timeout, handshake).await {
+                    match tokio::time::timeout(limits.header_timeout, handshake).await {
                         Ok(Ok(stream)) => {
                             serve_connection(stream, peer, limits, service, draining, closing)
                                 .await;
@@ -213,11 +231,16 @@ async fn serve_connection<S, IO>(
     S: Serve,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let serving = Serving::default();
+    let stream = HeadTimeout::new(stream, serving.clone(), limits.header_timeout);
     let respond = service_fn(move |request| {
         let service = Arc::clone(&service);
         let draining = Arc::clone(&draining);
+        let serving = serving.clone();
         async move {
+            serving.begin();
             let mut response = service.serve(request, peer).await;
+            serving.end();
             if draining.has_begun() {
                 let close = http::HeaderValue::from_static("close");
                 response
@@ -229,7 +252,7 @@ async fn serve_connection<S, IO>(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        .header_read_timeout(limits.idle_timeout)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(READ_AHEAD_BYTES))
         .half_close(false)

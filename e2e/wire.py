@@ -1,0 +1,128 @@
+"""Bytes on a socket: what an HTTP library would refuse to send, or would hide of an answer.
+
+`exchange` sends bytes as they stand and reports what came back, and how it ended: whether the
+connection gave all the bytes that `Content-Length` promised, and whether it stayed open. Sending
+and receiving go on together, so that an answer that comes before the end of a body is seen.
+"""
+
+import http.client
+import io
+import selectors
+import socket
+import time
+from dataclasses import dataclass, field
+
+import raw
+from target import Target
+
+
+@dataclass
+class Answer:
+    """One answer as it came: `complete` says that the promised length arrived."""
+
+    status: int = 0
+    headers: http.client.HTTPMessage = field(default_factory=http.client.HTTPMessage)
+    body: bytes = b""
+    complete: bool = False
+    rest: bytes = b""
+    """What followed the answer on the same connection."""
+
+    @property
+    def code(self) -> str:
+        """S3's error code, or the empty string."""
+        return raw.Response(self.status, self.headers, self.body).code
+
+    @property
+    def announced(self) -> int:
+        return int(self.headers.get("Content-Length", "0"))
+
+
+def message(built: raw.Request, version: str = "HTTP/1.1") -> bytes:
+    """A request as bytes, nothing added."""
+    return head(built, version) + built.body
+
+
+def head(built: raw.Request, version: str = "HTTP/1.1") -> bytes:
+    lines = [f"{built.method} {built.line} {version}", *(f"{n}: {v}" for n, v in built.headers)]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def connect(target: Target, seconds: float = 30) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", target.port), timeout=seconds)
+
+
+def exchange(target: Target, data: bytes, *, then_stop_sending: bool = False) -> Answer:
+    """Sends the bytes on a connection of their own and reads one answer.
+
+    With `then_stop_sending` the client's half of the connection is closed behind the bytes.
+    """
+    with connect(target) as connection:
+        received = _send_and_receive(connection, data, then_stop_sending)
+        return parse(received, connection)
+
+
+def answer_to(connection: socket.socket, method: str = "GET") -> Answer:
+    """Reads one answer on a connection that stays open."""
+    return parse(b"", connection, method)
+
+
+def parse(received: bytes, connection: socket.socket, method: str = "GET") -> Answer:
+    """Reads on until one answer is complete, or the connection ends."""
+    while b"\r\n\r\n" not in received:
+        more = receive(connection)
+        if not more:
+            return Answer(rest=received)
+        received += more
+    lines, _, body = received.partition(b"\r\n\r\n")
+    status_line, _, fields = lines.partition(b"\r\n")
+    headers = http.client.parse_headers(io.BytesIO(fields + b"\r\n\r\n"))
+    answer = Answer(int(status_line.split()[1]), headers)
+    length = 0 if method == "HEAD" or answer.status in (100, 204, 304) else answer.announced
+    pieces, have = [body], len(body)
+    while have < length:
+        more = receive(connection)
+        if not more:
+            break
+        pieces.append(more)
+        have += len(more)
+    body = b"".join(pieces)
+    answer.body, answer.rest, answer.complete = body[:length], body[length:], have >= length
+    return answer
+
+
+def receive(connection: socket.socket) -> bytes:
+    """The next bytes; none where the connection ended, in whatever way."""
+    try:
+        return connection.recv(65536)
+    except ConnectionError:
+        return b""
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the other side ends the connection; waits for it, or for a byte."""
+    return receive(connection) == b""
+
+
+def _send_and_receive(connection: socket.socket, data: bytes, then_stop_sending: bool) -> bytes:
+    """Sends all of it, unless an answer comes or the connection ends before."""
+    connection.setblocking(False)
+    waiting = memoryview(data)
+    received = b""
+    deadline = time.monotonic() + 30
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        while waiting and not received and time.monotonic() < deadline:
+            for _, events in selector.select(1):
+                try:
+                    if events & selectors.EVENT_READ:
+                        received = connection.recv(65536)
+                        if not received:
+                            waiting = memoryview(b"")
+                    elif events & selectors.EVENT_WRITE:
+                        waiting = waiting[connection.send(waiting) :]
+                except ConnectionError:
+                    waiting = memoryview(b"")
+    connection.settimeout(30)
+    if then_stop_sending:
+        connection.shutdown(socket.SHUT_WR)
+    return received

@@ -1,0 +1,45 @@
+# The recipes that people and CI share. `just` alone lists them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+_default:
+    @just --list
+
+# The proxy on loopback over an embedded store
+dev *arguments:
+    cargo run -- dev {{ arguments }}
+
+# Unit, vector, property and snapshot tests: the README's test command
+test:
+    cargo test
+
+# Formatting, lints, module edges and the generated reference of settings
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo run --quiet -p xtask -- edges
+    cargo run --quiet -p xtask -- docs --check
+
+# Licences, duplicates and sources of dependencies; `just audit` adds known vulnerabilities
+deny:
+    cargo deny --all-features check bans licenses sources
+
+# Known vulnerabilities: needs the advisory database, which is fetched from the network
+audit:
+    cargo deny --all-features check advisories
+
+# Real servers and real clients; arguments go to pytest
+e2e *arguments:
+    e2e/run {{ arguments }}
+
+# The recovery script, on the format's vectors and on objects that the crate wrote
+recover:
+    recover/run-tests
+
+# Throughput, CPU and memory beside nginx; arguments go to the benchmark
+bench *arguments:
+    bench/run {{ arguments }}
+
+# Writes docs/configuration.md from the declarations of the settings
+docs:
+    cargo run --quiet -p xtask -- docs
