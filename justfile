@@ -13,12 +13,13 @@ dev *arguments:
 test:
     cargo test
 
-# Formatting, lints, module edges and the generated reference of settings
+# Formatting, lints, module edges, the generated reference of settings, and the tools' own tests
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo run --quiet -p xtask -- edges
     cargo run --quiet -p xtask -- docs --check
+    cargo test --quiet -p xtask -p s3proxy-bench
 
 # Licences, duplicates and sources of dependencies; `just audit` adds known vulnerabilities
 deny:

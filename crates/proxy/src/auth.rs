@@ -89,6 +89,24 @@ impl Identity {
     }
 }
 
+#[cfg(test)]
+impl Identity {
+    /// A client with these grants, for tests of the policy.
+    pub(crate) fn with_grants(grants: Vec<Grant>) -> Self {
+        let client = Client {
+            name: "tester".to_owned(),
+            access_key_id: "tester".to_owned(),
+            secret: SecretAccessKey::new("secret".to_owned()),
+            session_token: None,
+            grants,
+        };
+        Self {
+            name: client.name.clone(),
+            grants: Grants::Of(Arc::new(client)),
+        }
+    }
+}
+
 fn is_everything(pattern: &Pattern) -> bool {
     pattern.as_str() == "*"
 }

@@ -106,13 +106,15 @@ fn is_granted(facts: &Facts<'_>) -> bool {
         // ListBuckets is filtered, bucket by bucket, when the answer comes.
         None => true,
     };
-    // A preflight carries no credential; the backend's CORS rules decide. A batch is judged key by
-    // key when its body was read.
-    if matches!(
-        facts.operation.kind(),
-        Kind::Preflight | Kind::DeleteObjects
-    ) {
+    let bypass_is_granted = !facts.bypasses_governance || may(Access::Admin);
+    let kind = facts.operation.kind();
+    if kind == Kind::Preflight {
+        // It carries no credential; the backend's CORS rules decide.
         return true;
+    }
+    if kind == Kind::DeleteObjects {
+        // The keys of a batch are judged one by one when its body was read.
+        return bypass_is_granted;
     }
     let access = match facts.operation.access() {
         operation::Access::Read => Access::Read,
@@ -121,9 +123,7 @@ fn is_granted(facts: &Facts<'_>) -> bool {
         operation::Access::List => Access::List,
         operation::Access::Admin => Access::Admin,
     };
-    may(access)
-        && (!facts.bypasses_governance || may(Access::Admin))
-        && (!facts.sets_acl || may(Access::Admin))
+    may(access) && bypass_is_granted && (!facts.sets_acl || may(Access::Admin))
 }
 
 /// Whether a key is, or collapses to, one under the state prefix: servers that keep keys as file
@@ -165,4 +165,175 @@ fn not_in_this_version(operation: Operation) -> S3Error {
             operation.as_str()
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolved::{Grant, Pattern};
+
+    const STATE_PREFIX: &str = ".s3proxy/";
+
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn grant(operations: &[Access], bucket: &str, prefix: &str) -> Grant {
+        Grant {
+            operations: operations.iter().copied().collect(),
+            buckets: patterns(&[bucket]),
+            prefixes: patterns(&[prefix]),
+        }
+    }
+
+    const EVERYTHING: &[Access] = &[
+        Access::Read,
+        Access::Write,
+        Access::Delete,
+        Access::List,
+        Access::Admin,
+    ];
+
+    fn facts<'a>(
+        identity: &'a Identity,
+        operation: Operation,
+        bucket: Option<&'a str>,
+        object_key: Option<&'a str>,
+    ) -> Facts<'a> {
+        Facts {
+            operation,
+            bucket,
+            object_key,
+            prefix: None,
+            bypasses_governance: false,
+            sets_acl: false,
+            identity,
+            state_prefix: STATE_PREFIX,
+        }
+    }
+
+    fn code(plan: &Plan) -> Option<ErrorCode> {
+        match plan {
+            Plan::Refuse(error) => Some(error.code),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn object_data_is_sealed_opened_or_refused_and_never_forwarded() {
+        let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
+        for operation in Operation::ALL.iter().copied() {
+            let plan = plan(&facts(&anyone, operation, Some("b"), Some("k")));
+            let expected = match operation.kind() {
+                Kind::PutObject => plan == Plan::Seal,
+                Kind::GetObject => plan == Plan::Open,
+                Kind::HeadObject => plan == Plan::Describe,
+                Kind::ListBuckets
+                | Kind::ListObjects
+                | Kind::DeleteObject
+                | Kind::DeleteObjects => matches!(plan, Plan::Rewrite(_)),
+                Kind::Forward
+                | Kind::ForwardXml
+                | Kind::Preflight
+                | Kind::DeleteBucket
+                | Kind::RestoreObject => plan == Plan::Forward,
+                Kind::CopyObject
+                | Kind::PostObject
+                | Kind::GetObjectAttributes
+                | Kind::CreateMultipartUpload
+                | Kind::UploadPart
+                | Kind::UploadPartCopy
+                | Kind::CompleteMultipartUpload
+                | Kind::AbortMultipartUpload
+                | Kind::ListMultipartUploads
+                | Kind::ListParts
+                | Kind::Unsupported => code(&plan) == Some(ErrorCode::NotImplemented),
+            };
+            assert!(expected, "{}: {plan:?}", operation.as_str());
+        }
+    }
+
+    #[test]
+    fn a_client_without_grants_may_only_ask_what_is_judged_later() {
+        let nobody = Identity::with_grants(Vec::new());
+        for operation in Operation::ALL.iter().copied() {
+            let plan = plan(&facts(&nobody, operation, Some("b"), Some("k")));
+            let later = matches!(operation.kind(), Kind::Preflight | Kind::DeleteObjects);
+            let refused = code(&plan) == Some(ErrorCode::AccessDenied);
+            assert_eq!(refused, !later, "{}: {plan:?}", operation.as_str());
+        }
+    }
+
+    #[test]
+    fn grants_name_operations_buckets_and_prefixes() {
+        let writer = Identity::with_grants(vec![
+            grant(&[Access::Read, Access::Write], "logs-*", "app/"),
+            grant(&[Access::List], "logs-*", "app/"),
+            grant(&[Access::Read], "public", "*"),
+        ]);
+        for (operation, bucket, key, allowed) in [
+            (Operation::PutObject, "logs-eu", "app/1", true),
+            (Operation::PutObject, "logs-eu", "other/1", false),
+            (Operation::PutObject, "public", "app/1", false),
+            (Operation::GetObject, "public", "anything", true),
+            (Operation::GetObject, "private", "anything", false),
+            (Operation::DeleteObject, "logs-eu", "app/1", false),
+            (Operation::GetObjectAcl, "logs-eu", "app/1", false),
+            (Operation::PutObjectAcl, "public", "x", false),
+        ] {
+            let plan = plan(&facts(&writer, operation, Some(bucket), Some(key)));
+            let name = operation.as_str();
+            assert_eq!(code(&plan).is_none(), allowed, "{name} {bucket}/{key}");
+        }
+    }
+
+    #[test]
+    fn a_listing_must_stay_inside_a_granted_prefix() {
+        let lister = Identity::with_grants(vec![grant(&[Access::List], "b", "app/")]);
+        for (prefix, allowed) in [
+            (Some("app/"), true),
+            (Some("app/2026/"), true),
+            (Some("app"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let mut facts = facts(&lister, Operation::ListObjectsV2, Some("b"), None);
+            facts.prefix = prefix;
+            assert_eq!(code(&plan(&facts)).is_none(), allowed, "{prefix:?}");
+        }
+    }
+
+    #[test]
+    fn acls_and_governance_bypass_need_admin() {
+        let writer = Identity::with_grants(vec![grant(&[Access::Write, Access::Delete], "*", "*")]);
+        let mut with_acl = facts(&writer, Operation::PutObject, Some("b"), Some("k"));
+        assert_eq!(plan(&with_acl), Plan::Seal);
+        with_acl.sets_acl = true;
+        assert_eq!(code(&plan(&with_acl)), Some(ErrorCode::AccessDenied));
+        for operation in [Operation::DeleteObject, Operation::DeleteObjects] {
+            let mut bypass = facts(&writer, operation, Some("b"), Some("k"));
+            bypass.bypasses_governance = true;
+            assert_eq!(code(&plan(&bypass)), Some(ErrorCode::AccessDenied));
+        }
+    }
+
+    #[test]
+    fn the_proxys_own_keys_are_refused_to_everybody() {
+        let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
+        for (key, refused) in [
+            (".s3proxy/uploads/x/state", true),
+            ("/.s3proxy//uploads", true),
+            ("a/../.s3proxy/uploads", true),
+            (".s3proxy", true),
+            (".s3proxyx/uploads", false),
+            ("a/.s3proxy/uploads", false),
+        ] {
+            let plan = plan(&facts(&anyone, Operation::GetObject, Some("b"), Some(key)));
+            assert_eq!(
+                code(&plan) == Some(ErrorCode::AccessDenied),
+                refused,
+                "{key}"
+            );
+        }
+    }
 }

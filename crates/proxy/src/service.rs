@@ -39,7 +39,7 @@ pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) throttle: Throttle,
     pub(crate) health: Health,
-    pub(crate) trusted: TrustedProxies,
+    pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Parts,
 }
 

@@ -97,11 +97,12 @@ impl App {
         let address = listener.local_addr().unwrap_or(config.listen.address);
         let draining = Arc::new(Draining::default());
         let body_timeout = config.listen.body_timeout;
+        let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
         let service = Service {
             gate,
             throttle: Throttle::new(config.limits.throttle),
             health: Health::new(Arc::clone(&draining)),
-            trusted: TrustedProxies::new(config.listen.trusted_proxies.clone()),
+            trusted: Arc::clone(&trusted),
             parts: Parts {
                 backend: Backend::new(settings, credentials)?,
                 keys,
@@ -115,7 +116,7 @@ impl App {
             },
         };
         let limits = connection_limits(&config.listen);
-        let server = Server::new(listener, tls, limits, Arc::new(service), draining);
+        let server = Server::new(listener, tls, limits, trusted, Arc::new(service), draining);
         Ok(Self { server, address })
     }
 

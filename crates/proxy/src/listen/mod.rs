@@ -6,6 +6,7 @@
 //! asks idle connections to end, and waits for bodies in flight up to a limit.
 
 mod head_timeout;
+mod proxy_protocol;
 pub(crate) mod tls;
 
 use std::convert::Infallible;
@@ -29,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::head_timeout::{HeadTimeout, Serving};
 use crate::body::outbound::ResponseBody;
+use crate::trusted::TrustedProxies;
 
 /// How many connections wait in the kernel for being accepted.
 const BACKLOG: u32 = 1024;
@@ -74,6 +76,7 @@ pub(crate) struct Server<S> {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     limits: Limits,
+    trusted: Arc<TrustedProxies>,
     service: Arc<S>,
     draining: Arc<Draining>,
     places: Arc<Semaphore>,
@@ -105,6 +108,7 @@ impl<S: Serve> Server<S> {
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
         limits: Limits,
+        trusted: Arc<TrustedProxies>,
         service: Arc<S>,
         draining: Arc<Draining>,
     ) -> Self {
@@ -112,6 +116,7 @@ impl<S: Serve> Server<S> {
             listener,
             tls,
             limits,
+            trusted,
             service,
             draining,
             places: Arc::new(Semaphore::new(limits.connections)),
@@ -188,7 +193,7 @@ impl<S: Serve> Server<S> {
 
     fn connection(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         peer: SocketAddr,
         closing: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<S> {
@@ -196,9 +201,23 @@ impl<S: Serve> Server<S> {
         let limits = self.limits;
         let service = Arc::clone(&self.service);
         let draining = Arc::clone(&self.draining);
+        let trusted = Arc::clone(&self.trusted);
         async move {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
+            }
+            let mut peer = peer;
+            if trusted.trusts(peer.ip().to_canonical()) {
+                let told = proxy_protocol::read(&mut stream);
+                match tokio::time::timeout(limits.header_timeout, told).await {
+                    Ok(Ok(Some(client))) => peer.set_ip(client),
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => {
+                        tracing::debug!(%peer, %error, "a load balancer's connection was refused");
+                        return;
+                    }
+                    Err(_) => return,
+                }
             }
             match tls {
                 None => serve_connection(stream, peer, limits, service, draining, closing).await,
