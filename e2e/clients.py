@@ -219,6 +219,7 @@ class Rclone:
             RCLONE_CONFIG_E2E_UPLOAD_CUTOFF=_NEVER_MULTIPART,
             RCLONE_CONFIG_E2E_NO_CHECK_BUCKET="true",
             RCLONE_MULTI_THREAD_CUTOFF=ranges_from,
+            RCLONE_MULTI_THREAD_CHUNK_SIZE="4M",
             **({"RCLONE_CA_CERT": str(target.ca_file)} if target.ca_file else {}),
         )
 
