@@ -87,12 +87,14 @@ def boto3_client(target: Target):
 
 
 class AwsCli:
-    def __init__(self, target: Target, home: Path):
+    """Objects longer than `ranges_from` are downloaded as ranges side by side."""
+
+    def __init__(self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART):
         config = home / "aws-config"
         style = "path" if target.style == PATH else "virtual"
         config.write_text(
             f"[default]\nregion = {target.region}\ns3 =\n"
-            f"    addressing_style = {style}\n    multipart_threshold = {_NEVER_MULTIPART}B\n"
+            f"    addressing_style = {style}\n    multipart_threshold = {ranges_from}B\n"
         )
         self._environment = clean_environment(
             home, AWS_CONFIG_FILE=str(config), **aws_variables(target)
@@ -139,6 +141,9 @@ class RustSdk:
 
     def download(self, bucket, prefix, names, directory):
         self._run("get", bucket, prefix, directory, *names)
+
+    def download_range(self, bucket, key, header, path):
+        self._run("range", bucket, key, header, path)
 
     def sizes(self, bucket, prefix):
         lines = (line.split("\t") for line in self._run("list", bucket, prefix).splitlines())
@@ -198,7 +203,9 @@ class S3cmd:
 
 
 class Rclone:
-    def __init__(self, target: Target, home: Path):
+    """Objects longer than `ranges_from` are downloaded as ranges side by side."""
+
+    def __init__(self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART):
         self._environment = clean_environment(
             home,
             RCLONE_CONFIG=str(home / "rclone.conf"),
@@ -211,8 +218,8 @@ class Rclone:
             RCLONE_CONFIG_E2E_FORCE_PATH_STYLE=str(target.style == PATH).lower(),
             RCLONE_CONFIG_E2E_UPLOAD_CUTOFF=_NEVER_MULTIPART,
             RCLONE_CONFIG_E2E_NO_CHECK_BUCKET="true",
-            # Ranged GETs side by side for one object come with their own test.
-            RCLONE_MULTI_THREAD_CUTOFF=_NEVER_MULTIPART,
+            RCLONE_MULTI_THREAD_CUTOFF=ranges_from,
+            RCLONE_MULTI_THREAD_CHUNK_SIZE="4M",
             **({"RCLONE_CA_CERT": str(target.ca_file)} if target.ca_file else {}),
         )
 
@@ -261,6 +268,10 @@ class CurlPresigned:
         for name in names:
             where = {"Bucket": bucket, "Key": prefix + name}
             self._curl("get_object", where, "--output", directory / name)
+
+    def download_range(self, bucket, key, header, path):
+        where = {"Bucket": bucket, "Key": key}
+        self._curl("get_object", where, "--range", header.removeprefix("bytes="), "--output", path)
 
     def sizes(self, bucket, prefix):
         listing = self._curl("list_objects_v2", {"Bucket": bucket, "Prefix": prefix})

@@ -88,21 +88,27 @@ def seaweedfs(deployments):
 
 
 @pytest.fixture(scope="module")
-def bucket(seaweedfs):
-    """A bucket of the module's own on SeaweedFS."""
-    return make_bucket(seaweedfs)
+def deployment(seaweedfs):
+    """What the fixtures below are about; modules for several servers have one of their own."""
+    return seaweedfs
+
+
+@pytest.fixture(scope="module")
+def bucket(deployment):
+    """A bucket of the module's own."""
+    return make_bucket(deployment)
 
 
 @pytest.fixture
-def s3(seaweedfs):
+def s3(deployment):
     """boto3 through the proxy."""
-    return boto3_client(seaweedfs.target)
+    return boto3_client(deployment.target)
 
 
 @pytest.fixture
-def backend_s3(seaweedfs):
+def backend_s3(deployment):
     """boto3 straight to the server behind the proxy."""
-    return boto3_client(seaweedfs.backend.target)
+    return boto3_client(deployment.backend.target)
 
 
 @pytest.fixture(scope="session")

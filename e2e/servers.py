@@ -1,7 +1,8 @@
 """Real S3 servers on loopback: what the proxy has behind it, and what it is compared with.
 
-A server listens on free ports of 127.0.0.1, keeps its data in the run's folder, and answers
-both path style and virtual-host style. Ceph's gateway has a file of its own, radosgw.py.
+A server listens on free ports of 127.0.0.1 and keeps its data in the run's folder. All but the
+embedded store answer both path style and virtual-host style. Ceph's gateway has a file of its own,
+radosgw.py.
 """
 
 import http.client

@@ -25,16 +25,21 @@ HEADERS = {
 COMPARED = ["x-amz-storage-class", "Accept-Ranges", *HEADERS]
 
 
+@pytest.fixture(scope="module", params=["seaweedfs", "radosgw"])
+def deployment(request, deployments):
+    return deployments.get(request.param, "http")
+
+
 @pytest.fixture
-def target(seaweedfs):
-    return seaweedfs.target
+def target(deployment):
+    return deployment.target
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_headers_and_metadata_come_back_as_without_the_proxy(seaweedfs, bucket, key, method):
+def test_headers_and_metadata_come_back_as_without_the_proxy(deployment, bucket, key, method):
     answers = []
-    for target in (seaweedfs.target, seaweedfs.backend.target):
-        direct_bucket = bucket if target is seaweedfs.target else make_bucket(seaweedfs)
+    for target in (deployment.target, deployment.backend.target):
+        direct_bucket = bucket if target is deployment.target else make_bucket(deployment)
         put = raw.ask(target, "PUT", direct_bucket, key, headers=HEADERS, body=b"content")
         assert put.status == 200
         answer = raw.ask(target, method, direct_bucket, key)
@@ -93,13 +98,13 @@ def test_aws_chunked_is_decoded_and_leaves_the_content_encoding(target, bucket, 
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536, 200000])
-def test_chunk_signed_upload_is_stored_without_its_framing(seaweedfs, bucket, key, size):
+def test_chunk_signed_upload_is_stored_without_its_framing(deployment, bucket, key, size):
     content = b"\xa5" * size
-    built = raw.request(seaweedfs.target, "PUT", bucket, key, body=content)
-    assert raw.send(raw.sign_chunked(built, seaweedfs.target), seaweedfs.target).status == 200
-    assert raw.ask(seaweedfs.target, "GET", bucket, key).body == content
-    stored = seaweedfs.stored(bucket, key)
-    assert open_sealed(stored, seaweedfs.proxy.key, bucket, key, size) == content
+    built = raw.request(deployment.target, "PUT", bucket, key, body=content)
+    assert raw.send(raw.sign_chunked(built, deployment.target), deployment.target).status == 200
+    assert raw.ask(deployment.target, "GET", bucket, key).body == content
+    stored = deployment.stored(bucket, key)
+    assert open_sealed(stored, deployment.proxy.key, bucket, key, size) == content
 
 
 def test_unsigned_payload_is_accepted(target, bucket, key):
@@ -138,11 +143,11 @@ def test_upload_with_a_wrong_checksum_is_refused_and_not_stored(
     assert raw.ask(target, "HEAD", bucket, key).status == 404
 
 
-def test_object_is_bound_to_its_key(seaweedfs, bucket, prefix):
+def test_object_is_bound_to_its_key(deployment, bucket, prefix):
     """A backend that serves one object under another's name is found out."""
-    s3, behind = boto3_client(seaweedfs.target), boto3_client(seaweedfs.backend.target)
+    s3, behind = boto3_client(deployment.target), boto3_client(deployment.backend.target)
     s3.put_object(Bucket=bucket, Key=prefix + "a", Body=b"content of a")
-    stored = seaweedfs.stored(bucket, prefix + "a")
+    stored = deployment.stored(bucket, prefix + "a")
     behind.put_object(Bucket=bucket, Key=prefix + "b", Body=stored.body, Metadata=stored.metadata)
-    answer = raw.ask(seaweedfs.target, "GET", bucket, prefix + "b")
+    answer = raw.ask(deployment.target, "GET", bucket, prefix + "b")
     assert (answer.status, answer.code) == (500, "InternalError")

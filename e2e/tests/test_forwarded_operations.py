@@ -104,22 +104,27 @@ CASES = {
 DIFFERS_BY_NATURE = {"RequestId", "HostId", "LastModified", "CreationDate", "Resource", "VersionId"}
 
 
+@pytest.fixture(scope="module", params=["seaweedfs", "radosgw"])
+def deployment(request, deployments):
+    return deployments.get(request.param, "http")
+
+
 @pytest.mark.parametrize("steps", CASES.values(), ids=CASES)
-def test_operation_ends_as_without_the_proxy(seaweedfs, steps):
+def test_operation_ends_as_without_the_proxy(deployment, steps):
     outcomes = []
-    for target in (seaweedfs.target, seaweedfs.backend.target):
-        bucket = make_bucket(seaweedfs)
+    for target in (deployment.target, deployment.backend.target):
+        bucket = make_bucket(deployment)
         if any(step.key == KEY for step in steps):
             assert raw.ask(target, "PUT", bucket, KEY, body=b"content").status == 200
         outcomes.append([outcome(target, bucket, step) for step in steps])
     assert outcomes[0] == outcomes[1]
 
 
-def test_missing_bucket_is_the_backends_answer(seaweedfs):
+def test_missing_bucket_is_the_backends_answer(deployment):
     for query in ("", "location", "list-type=2"):
         answers = [
             raw.ask(target, "GET", "e2e-no-such-bucket", query=query)
-            for target in (seaweedfs.target, seaweedfs.backend.target)
+            for target in (deployment.target, deployment.backend.target)
         ]
         assert (answers[0].status, answers[0].code) == (answers[1].status, answers[1].code)
         assert answers[0].code == "NoSuchBucket"
@@ -134,12 +139,12 @@ def test_bucket_is_created_listed_and_deleted(s3, backend_s3):
     assert name not in [entry["Name"] for entry in backend_s3.list_buckets()["Buckets"]]
 
 
-def test_cors_preflight_is_the_backends_answer(seaweedfs, bucket):
-    assert raw.ask(seaweedfs.target, "PUT", bucket, query="cors", body=CORS.encode()).status == 200
+def test_cors_preflight_is_the_backends_answer(deployment, bucket):
+    assert raw.ask(deployment.target, "PUT", bucket, query="cors", body=CORS.encode()).status == 200
     headers = {"Origin": "https://e2e.test", "Access-Control-Request-Method": "GET"}
     answers = [
         raw.send(raw.request(target, "OPTIONS", bucket, KEY, headers=headers), target)
-        for target in (seaweedfs.target, seaweedfs.backend.target)
+        for target in (deployment.target, deployment.backend.target)
     ]
     allowed = [answer.headers["Access-Control-Allow-Origin"] for answer in answers]
     assert answers[0].status == answers[1].status

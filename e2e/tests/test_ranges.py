@@ -39,7 +39,7 @@ BEYOND = {
 }
 
 
-@pytest.fixture(scope="module", params=["seaweedfs", "embedded"])
+@pytest.fixture(scope="module", params=["seaweedfs", "radosgw", "embedded"])
 def objects(request, deployments):
     """A function that asks for an object of SIZE bytes, or for an empty one."""
     deployment = deployments.get(request.param, "http")

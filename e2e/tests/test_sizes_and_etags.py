@@ -14,13 +14,25 @@ OTHER_ETAG = '"00000000000000000000000000000000-0"'
 SIZES = [0, 1, 16384, 70000, 1024 * 1024 + 1]
 
 
+@pytest.fixture(scope="module", params=["seaweedfs", "radosgw"])
+def deployment(request, deployments):
+    return deployments.get(request.param, "http")
+
+
 @pytest.fixture(scope="module")
-def versioned_bucket(seaweedfs, bucket):
+def versioned_bucket(deployment, bucket):
     """The module's bucket with versioning, switched on through the proxy."""
-    boto3_client(seaweedfs.target).put_bucket_versioning(
+    boto3_client(deployment.target).put_bucket_versioning(
         Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
     )
     return bucket
+
+
+@pytest.fixture
+def modern(deployment):
+    """For conditions that the server has to know: the proxy only maps them."""
+    if deployment.backend.name == "radosgw":
+        pytest.skip("Ceph 16: no If-Match *, no ETag with 304, no conditional PUT of a version")
 
 
 @pytest.fixture
@@ -84,8 +96,12 @@ def test_listing_of_sealed_and_plain_objects_gives_each_its_own_size(
 def test_if_match_accepts_the_etag_that_the_proxy_gave(s3, bucket, stored):
     key, etag = stored
     assert s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"].read() == b"content"
-    assert s3.get_object(Bucket=bucket, Key=key, IfMatch="*")["Body"].read() == b"content"
     assert s3.head_object(Bucket=bucket, Key=key, IfMatch=etag)["ETag"] == etag
+
+
+def test_if_match_star_accepts_any_object(modern, s3, bucket, stored):
+    key, _ = stored
+    assert s3.get_object(Bucket=bucket, Key=key, IfMatch="*")["Body"].read() == b"content"
 
 
 def test_if_match_refuses_another_etag(s3, bucket, stored):
@@ -101,13 +117,15 @@ def test_if_none_match_knows_the_etag_that_the_proxy_gave(s3, bucket, stored):
     assert s3.get_object(Bucket=bucket, Key=key, IfNoneMatch=OTHER_ETAG)["ETag"] == etag
 
 
-def test_not_modified_answer_carries_the_etag_that_the_proxy_gave(seaweedfs, bucket, stored):
+def test_not_modified_answer_carries_the_etag_that_the_proxy_gave(
+    modern, deployment, bucket, stored
+):
     key, etag = stored
-    answer = raw.ask(seaweedfs.target, "GET", bucket, key, headers={"If-None-Match": etag})
+    answer = raw.ask(deployment.target, "GET", bucket, key, headers={"If-None-Match": etag})
     assert (answer.status, answer.headers["ETag"]) == (304, etag)
 
 
-def test_put_if_none_match_star_protects_an_object(s3, bucket, stored):
+def test_put_if_none_match_star_protects_an_object(modern, s3, bucket, stored):
     key, _ = stored
     assert status(s3.put_object, Bucket=bucket, Key=key, Body=b"other", IfNoneMatch="*") == 412
     assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"content"
@@ -115,7 +133,7 @@ def test_put_if_none_match_star_protects_an_object(s3, bucket, stored):
     assert s3.get_object(Bucket=bucket, Key=key + "-new")["Body"].read() == b"new"
 
 
-def test_put_if_match_replaces_only_the_named_object(s3, bucket, stored):
+def test_put_if_match_replaces_only_the_named_object(modern, s3, bucket, stored):
     key, etag = stored
     assert status(s3.put_object, Bucket=bucket, Key=key, Body=b"no", IfMatch=OTHER_ETAG) == 412
     s3.put_object(Bucket=bucket, Key=key, Body=b"replaced", IfMatch=etag)
