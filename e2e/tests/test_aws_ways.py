@@ -382,15 +382,7 @@ def demands_integrity(seen):
 
 
 @pytest.mark.parametrize(
-    "size",
-    [
-        pytest.param(SMALL, id="held"),
-        pytest.param(
-            LARGE,
-            id="streamed",
-            marks=pytest.mark.xfail(strict=True, reason="streams have no checksum behind them yet"),
-        ),
-    ],
+    "size", [pytest.param(SMALL, id="held"), pytest.param(LARGE, id="streamed")]
 )
 def test_integrity_demanded_under_object_lock_is_given(stub, ask, key, size):
     lock = {

@@ -36,6 +36,20 @@ pub(crate) struct BufferPool {
 impl BufferPool {
     /// An empty buffer with [`PIECE_BYTES`] capacity.
     pub(crate) fn take(&self) -> Vec<u8> {
+        let mut buffer = self.any();
+        buffer.clear();
+        buffer
+    }
+
+    /// A buffer of [`PIECE_BYTES`] to be written over. What was written to it before is still
+    /// there, so that nothing has to be zeroed that is about to be overwritten.
+    pub(crate) fn take_full(&self) -> Vec<u8> {
+        let mut buffer = self.any();
+        buffer.resize(PIECE_BYTES, 0);
+        buffer
+    }
+
+    fn any(&self) -> Vec<u8> {
         let reused = self.lock().pop();
         reused.unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES))
     }
@@ -48,8 +62,7 @@ impl BufferPool {
         })
     }
 
-    fn give_back(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    fn give_back(&self, buffer: Vec<u8>) {
         let mut idle = self.lock();
         if idle.len() < IDLE_BUFFERS && buffer.capacity() >= PIECE_BYTES {
             idle.push(buffer);

@@ -38,7 +38,9 @@ pub(crate) struct OpeningBody {
     opener: Option<ObjectOpener>,
     /// Plaintext bytes not yet handed out, `out` included.
     remaining: u64,
+    /// A buffer whose first `filled` bytes are authenticated; the rest is scratch.
     out: Vec<u8>,
+    filled: usize,
     /// The first piece, fetched before the status line went out.
     first: Option<Bytes>,
     pool: Arc<BufferPool>,
@@ -61,7 +63,8 @@ impl OpeningBody {
             skip,
             opener: Some(opener),
             remaining: length,
-            out: pool.take(),
+            out: pool.take_full(),
+            filled: 0,
             first: None,
             pool,
             _share: share,
@@ -88,9 +91,10 @@ impl OpeningBody {
                 break;
             }
             if !self.stored.is_empty() {
-                let consumed = opener.push(&self.stored, &mut self.out)?;
-                self.stored.advance(consumed);
-                if consumed == 0 {
+                let progress = opener.push_into(&self.stored, &mut self.out[self.filled..])?;
+                self.stored.advance(progress.consumed);
+                self.filled += progress.written;
+                if progress.consumed == 0 {
                     return Poll::Ready(Ok(Some(self.hand_out())));
                 }
                 continue;
@@ -106,26 +110,28 @@ impl OpeningBody {
                     opener.finish()?;
                 }
                 Poll::Pending => {
-                    let last = self.out.len() as u64 >= self.remaining;
-                    if self.out.is_empty() || last || eagerness == Eagerness::Full {
+                    let last = self.filled as u64 >= self.remaining;
+                    if self.filled == 0 || last || eagerness == Eagerness::Full {
                         return Poll::Pending;
                     }
                     return Poll::Ready(Ok(Some(self.hand_out())));
                 }
             }
         }
-        let piece = (!self.out.is_empty()).then(|| self.hand_out());
+        let piece = (self.filled > 0).then(|| self.hand_out());
         Poll::Ready(Ok(piece))
     }
 
     fn hand_out(&mut self) -> Bytes {
-        self.remaining -= self.out.len() as u64;
+        let filled = std::mem::take(&mut self.filled);
+        self.remaining -= filled as u64;
         let next = if self.remaining > 0 {
-            self.pool.take()
+            self.pool.take_full()
         } else {
             Vec::new()
         };
-        self.pool.freeze(std::mem::replace(&mut self.out, next))
+        let piece = std::mem::replace(&mut self.out, next);
+        self.pool.freeze(piece).split_to(filled)
     }
 }
 

@@ -277,7 +277,7 @@ mod tests {
             5 << 20,
             6 << 20,
         ] {
-            let plaintext: Vec<u8> = (0..length).map(|index| (index % 251) as u8).collect();
+            let plaintext: Vec<u8> = (0..=250_u8).cycle().take(length).collect();
             let (head, stored) = seal_held(&dek, &plaintext);
             let total = StoredLength(stored.len() as u64);
             assert_eq!(
