@@ -231,8 +231,10 @@ fn unreachable(error: &BackendError) -> S3Error {
     match error {
         BackendError::Settings(_)
         | BackendError::Credentials(_)
-        | BackendError::Request(_)
         | BackendError::Redirect { .. } => internal_error(),
+        // Something of the client's that HTTP or a signature cannot express, such as metadata in
+        // another encoding than UTF-8; the text names the header and no value.
+        BackendError::Request(reason) => S3Error::new(ErrorCode::InvalidRequest, reason.clone()),
         BackendError::RequestBody(_) => InboundError::Disconnected.to_s3_error(),
         BackendError::Unreachable { .. }
         | BackendError::Tls { .. }

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod delete;
+mod delivery;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod list_buckets;

@@ -1,0 +1,23 @@
+"""The backend client's own tests that want a real server: signatures, odd keys, checksum trailers."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_backend_client_agrees_with_a_real_server(deployments):
+    target = deployments.server("seaweedfs").target
+    environment = os.environ | {
+        "S3PROXY_TEST_ENDPOINT": target.authority,
+        "S3PROXY_TEST_ACCESS_KEY": target.credential.access_key,
+        "S3PROXY_TEST_SECRET_KEY": target.credential.secret_key,
+    }
+    command = ["cargo", "test", "--locked", "--package", "s3proxy", "--lib"]
+    command += ["backend::tests::live", "--", "--ignored"]
+    finished = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "2 passed" in finished.stdout
