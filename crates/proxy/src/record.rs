@@ -49,6 +49,8 @@ pub(crate) struct RequestRecord {
     pub(crate) received: Arc<AtomicU64>,
     sent: AtomicU64,
     broken: AtomicBool,
+    /// Requests to the backend that an exact listing cost on top of its own.
+    lookups: AtomicU64,
     /// Bytes that the response announced.
     announced: AtomicU64,
 }
@@ -69,6 +71,7 @@ impl RequestRecord {
             received: Arc::default(),
             sent: AtomicU64::new(0),
             broken: AtomicBool::new(false),
+            lookups: AtomicU64::new(0),
             announced: AtomicU64::new(0),
         }
     }
@@ -108,6 +111,11 @@ impl RequestRecord {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// One object of a listing was looked up.
+    pub(crate) fn looked_up(&self) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The response's body failed after the status line: the connection is aborted.
     pub(crate) fn broke_off(&self, reason: &dyn fmt::Display) {
         self.broken.store(true, Ordering::Relaxed);
@@ -131,6 +139,7 @@ impl Drop for RequestRecord {
             "complete"
         };
         let milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let lookups = self.lookups.load(Ordering::Relaxed);
         let failed = status >= 500 || outcome == "aborted";
         macro_rules! line {
             ($level:ident) => {
@@ -144,6 +153,7 @@ impl Drop for RequestRecord {
                     bytes_in = self.received.load(Ordering::Relaxed),
                     bytes_out = sent,
                     milliseconds,
+                    lookups = (lookups > 0).then_some(lookups),
                     client = known(&self.client),
                     peer = %self.peer,
                     backend_request_id = known(&self.backend_request_id),

@@ -156,6 +156,7 @@ fn connection_limits(listen: &Listen) -> listen::Limits {
         connections: listen.max_connections.get(),
         idle_timeout: listen.idle_timeout,
         header_timeout: listen.header_timeout,
+        body_timeout: listen.body_timeout,
         drain_delay: listen.drain_delay,
         drain_timeout: listen.drain_timeout,
     }

@@ -5,7 +5,6 @@
 //! hash, Content-MD5 and checksum been compared with what the client announced
 //! (S3 API Reference, "Signature calculations" and "Checking object integrity").
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +17,8 @@ use hyper::body::Incoming;
 use s3proxy_protocol::chunked::{ChunkDecoder, Trailers};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
-use tokio::time::{Instant, Sleep};
+
+use super::stall::Stall;
 
 /// How the payload is framed inside the HTTP body.
 pub(crate) enum Framing {
@@ -208,38 +208,4 @@ fn too_long() -> InboundError {
         ErrorCode::InvalidRequest,
         "The body is longer than the length that the request announced.",
     ))
-}
-
-/// A timeout that starts anew with every byte, and costs nothing while bytes flow.
-pub(crate) struct Stall {
-    timeout: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-    moved: bool,
-}
-
-impl Stall {
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self {
-            timeout,
-            sleep: None,
-            moved: false,
-        }
-    }
-
-    /// A byte moved.
-    pub(crate) fn progress(&mut self) {
-        self.moved = true;
-    }
-
-    /// Ready when nothing moved for the timeout.
-    pub(crate) fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let deadline = Instant::now() + self.timeout;
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if std::mem::take(&mut self.moved) {
-            sleep.as_mut().reset(deadline);
-        }
-        sleep.as_mut().poll(context)
-    }
 }

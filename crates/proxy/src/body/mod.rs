@@ -12,3 +12,4 @@ pub(crate) mod inbound;
 pub(crate) mod opening;
 pub(crate) mod outbound;
 pub(crate) mod sealing;
+pub(crate) mod stall;

@@ -68,6 +68,7 @@ async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
     {
         return described;
     }
+    job.record.looked_up();
     match describe(job, &known.1).await {
         Ok(described) => {
             if known.1.etag.is_some() {

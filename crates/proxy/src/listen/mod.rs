@@ -5,8 +5,8 @@
 //! every answer (load balancers need time to notice that `/readyz` fails), then closes its socket,
 //! asks idle connections to end, and waits for bodies in flight up to a limit.
 
-mod head_timeout;
 mod proxy_protocol;
+mod timeouts;
 pub(crate) mod tls;
 
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use self::head_timeout::{HeadTimeout, Serving};
+use self::timeouts::{Serving, TimedSocket};
 use crate::body::outbound::ResponseBody;
 use crate::trusted::TrustedProxies;
 
@@ -46,6 +46,8 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// Time for the TLS handshake, and for a head from its first byte.
     pub(crate) header_timeout: Duration,
+    /// Time in which a client must take something of an answer.
+    pub(crate) body_timeout: Duration,
     /// After the drain began: how long accepting goes on.
     pub(crate) drain_delay: Duration,
     /// After accepting ended: how long bodies in flight may take.
@@ -251,7 +253,7 @@ async fn serve_connection<S, IO>(
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let serving = Serving::default();
-    let stream = HeadTimeout::new(stream, serving.clone(), limits.header_timeout);
+    let stream = TimedSocket::new(stream, serving.clone(), limits);
     let respond = service_fn(move |request| {
         let service = Arc::clone(&service);
         let draining = Arc::clone(&draining);

@@ -1,9 +1,11 @@
-//! A limit on how long a request's head may take, from its first byte.
+//! Limits on how long a client may keep its connection waiting: with a request's head, from the
+//! head's first byte, and with taking an answer.
 //!
 //! The HTTP library has one timer for idleness and heads together, and idle connections may stay
 //! for long (load balancers keep them). So this wrapper around the socket watches for the first
 //! byte after a request was answered, and fails reads when the head is still not there after its
-//! time. Bodies have a timeout of their own and are not timed here.
+//! time. It fails writes when the client took nothing for the time that bodies have. The bodies of
+//! requests have a timeout of their own and are not timed here.
 
 use std::future::Future;
 use std::io;
@@ -15,6 +17,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::Limits;
+use crate::body::stall::Stall;
 
 /// Whether a request is being served, told by whoever serves it: an even number while a head is
 /// awaited, an odd one while a request is served.
@@ -39,22 +44,25 @@ impl Serving {
     }
 }
 
-/// A socket whose reads fail when a head takes too long.
-pub(super) struct HeadTimeout<IO> {
+/// A socket that fails when its client keeps it waiting.
+pub(super) struct TimedSocket<IO> {
     inner: IO,
     serving: Serving,
-    limit: Duration,
+    header_timeout: Duration,
     /// Runs from the first byte of the head of this number, and means nothing for another.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
+    /// Answers that nobody takes.
+    unread: Stall,
 }
 
-impl<IO> HeadTimeout<IO> {
-    pub(super) fn new(inner: IO, serving: Serving, limit: Duration) -> Self {
+impl<IO> TimedSocket<IO> {
+    pub(super) fn new(inner: IO, serving: Serving, limits: Limits) -> Self {
         Self {
             inner,
             serving,
-            limit,
+            header_timeout: limits.header_timeout,
             deadline: None,
+            unread: Stall::new(limits.body_timeout),
         }
     }
 
@@ -68,20 +76,34 @@ impl<IO> HeadTimeout<IO> {
         }
     }
 
+    /// Times a write: an error where the client took nothing for too long.
+    fn timed<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.unread.progress();
+            return written;
+        }
+        let unread = self.unread.poll_elapsed(context);
+        unread.map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
     /// Bytes came, or the end.
     fn progressed(&mut self) {
         let head = self.serving.head();
         let running = self.deadline.as_ref().map(|(head, _)| *head);
         if head != running {
             self.deadline = head.map(|head| {
-                let deadline = Instant::now() + self.limit;
+                let deadline = Instant::now() + self.header_timeout;
                 (head, Box::pin(tokio::time::sleep_until(deadline)))
             });
         }
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for HeadTimeout<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for TimedSocket<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -98,13 +120,14 @@ impl<IO: AsyncRead + Unpin> AsyncRead for HeadTimeout<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for HeadTimeout<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.timed(written, context)
     }
 
     fn poll_write_vectored(
@@ -112,7 +135,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for HeadTimeout<IO> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.timed(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -120,7 +144,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for HeadTimeout<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        self.timed(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -136,11 +161,38 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(15);
 
+    const LIMITS: Limits = Limits {
+        header_bytes: 65_536,
+        connections: 1,
+        idle_timeout: LIMIT,
+        header_timeout: LIMIT,
+        body_timeout: LIMIT,
+        drain_delay: LIMIT,
+        drain_timeout: LIMIT,
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut socket = TimedSocket::new(server, Serving::default(), LIMITS);
+        socket.write_all(&[0; 64]).await.unwrap();
+        for _ in 0..4 {
+            let slow = async {
+                tokio::time::sleep(LIMIT * 2 / 3).await;
+                client.read_exact(&mut [0; 64]).await.unwrap();
+            };
+            let (written, ()) = tokio::join!(socket.write_all(&[0; 64]), slow);
+            written.unwrap();
+        }
+        let stuck = socket.write_all(&[0; 64]).await.unwrap_err();
+        assert_eq!(stuck.kind(), io::ErrorKind::TimedOut);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn half_a_head_is_cut_off_and_an_idle_connection_is_not() {
         let (mut client, server) = tokio::io::duplex(64);
         let serving = Serving::default();
-        let mut socket = HeadTimeout::new(server, serving.clone(), LIMIT);
+        let mut socket = TimedSocket::new(server, serving.clone(), LIMITS);
         let mut buffer = [0; 64];
 
         let idle = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
@@ -156,7 +208,7 @@ mod tests {
     async fn a_body_is_not_timed_here() {
         let (mut client, server) = tokio::io::duplex(64);
         let serving = Serving::default();
-        let mut socket = HeadTimeout::new(server, serving.clone(), LIMIT);
+        let mut socket = TimedSocket::new(server, serving.clone(), LIMITS);
         let mut buffer = [0; 64];
 
         client.write_all(b"PUT / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -170,7 +222,7 @@ mod tests {
     async fn the_time_of_one_head_does_not_run_on_after_it() {
         let (mut client, server) = tokio::io::duplex(64);
         let serving = Serving::default();
-        let mut socket = HeadTimeout::new(server, serving.clone(), LIMIT);
+        let mut socket = TimedSocket::new(server, serving.clone(), LIMITS);
         let mut buffer = [0; 64];
 
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();

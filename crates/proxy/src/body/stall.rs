@@ -1,0 +1,42 @@
+//! A timeout on silence: it starts anew with every byte that moves.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+/// A timeout that starts anew with every byte, and costs nothing while bytes flow.
+pub(crate) struct Stall {
+    pub(crate) timeout: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    moved: bool,
+}
+
+impl Stall {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            sleep: None,
+            moved: false,
+        }
+    }
+
+    /// A byte moved.
+    pub(crate) fn progress(&mut self) {
+        self.moved = true;
+    }
+
+    /// Ready when nothing moved for the timeout.
+    pub(crate) fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = Instant::now() + self.timeout;
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if std::mem::take(&mut self.moved) {
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(context)
+    }
+}
