@@ -15,8 +15,11 @@ use super::stored::{self, Form};
 use super::{Job, answer};
 use crate::respond::Failure;
 
-/// Objects remembered.
-const CACHED_OBJECTS: u64 = 100_000;
+/// Memory for what is remembered, in bytes, names included: clients choose how long those are.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What an entry takes besides its names.
+const ENTRY_BYTES: usize = 200;
 
 /// What a listing has to say of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +44,18 @@ pub(crate) struct LookupCache(Cache<(String, Listed), Described>);
 
 impl LookupCache {
     pub(crate) fn new() -> Self {
-        Self(Cache::new(CACHED_OBJECTS))
+        let cache = Cache::builder()
+            .max_capacity(CACHE_BYTES)
+            .weigher(|(bucket, listed): &(String, Listed), _| entry_bytes(bucket, listed));
+        Self(cache.build())
     }
+}
+
+fn entry_bytes(bucket: &str, listed: &Listed) -> u32 {
+    let names = [&listed.version, &listed.etag].into_iter().flatten();
+    let optional: usize = names.map(String::len).sum();
+    let bytes = ENTRY_BYTES + bucket.len() + listed.object_key.len() + optional;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Looks up every object of a page, side by side, in the page's order. A failed look-up falls back

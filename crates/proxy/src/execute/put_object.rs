@@ -45,7 +45,7 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
     let mut outgoing = answer::headers_for_backend(job)?;
     refuse_reserved_metadata(job, &outgoing)?;
     if announced.length <= job.parts.held_body_bytes {
-        put_held(job, body, outgoing).await
+        put_held(job, body, announced.length, outgoing).await
     } else {
         let checksum = announced
             .expectation
@@ -64,11 +64,11 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
 async fn put_held(
     job: &Job<'_>,
     body: RawBody,
+    length: u64,
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
     let limit = job.parts.held_body_bytes;
-    let announced = payload::announced(job.request)?;
-    let length = usize::try_from(announced.length).expect("a held body fits memory");
+    let length = usize::try_from(length).expect("a held body fits memory");
     // Plaintext and stored form are held side by side for a moment.
     let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
     let (plaintext, verified) = payload::read_held(job, body, limit).await?;
