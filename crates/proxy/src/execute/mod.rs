@@ -1,14 +1,20 @@
 //! One file for each family of operations: what a [`crate::plan::Plan`] means in requests.
 
 pub(crate) mod answer;
+pub(crate) mod attributes;
+pub(crate) mod copy;
 pub(crate) mod delete;
+pub(crate) mod delete_bucket;
 mod delivery;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod list_buckets;
 pub(crate) mod list_objects;
 pub(crate) mod lookup;
+pub(crate) mod multipart;
+pub(crate) mod new_object;
 pub(crate) mod payload;
+pub(crate) mod post_object;
 pub(crate) mod put_object;
 pub(crate) mod stored;
 
