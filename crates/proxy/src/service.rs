@@ -41,7 +41,7 @@ pub(crate) struct Service {
     pub(crate) throttle: Throttle,
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
-    pub(crate) parts: Parts,
+    pub(crate) parts: Arc<Parts>,
 }
 
 impl Serve for Service {
@@ -102,6 +102,7 @@ impl Service {
         let Admitted { request, chunks } =
             self.gate.admit(parts, OffsetDateTime::now_utc(), record)?;
         body.chunks = chunks;
+        let request = Arc::new(request);
         let plan = plan::plan(&facts(&request, &self.parts.policy));
         let job = Job {
             parts: &self.parts,

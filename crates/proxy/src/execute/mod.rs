@@ -46,10 +46,39 @@ pub(crate) struct Parts {
 }
 
 /// One request on its way through.
+#[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
-    pub(crate) parts: &'a Parts,
-    pub(crate) request: &'a Authenticated,
+    pub(crate) parts: &'a Arc<Parts>,
+    pub(crate) request: &'a Arc<Authenticated>,
     pub(crate) record: &'a Arc<RequestRecord>,
+}
+
+impl Job<'_> {
+    /// For work that outlives the request's handler.
+    pub(crate) fn to_owned(self) -> OwnedJob {
+        OwnedJob {
+            parts: Arc::clone(self.parts),
+            request: Arc::clone(self.request),
+            record: Arc::clone(self.record),
+        }
+    }
+}
+
+/// A [`Job`] that borrows nothing.
+pub(crate) struct OwnedJob {
+    parts: Arc<Parts>,
+    request: Arc<Authenticated>,
+    record: Arc<RequestRecord>,
+}
+
+impl OwnedJob {
+    pub(crate) fn job(&self) -> Job<'_> {
+        Job {
+            parts: &self.parts,
+            request: &self.request,
+            record: &self.record,
+        }
+    }
 }
 
 /// A request's body as it comes, and how its framing is checked.
