@@ -18,6 +18,7 @@ use s3proxy_protocol::chunked::{ChunkDecoder, Trailers};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
 
+use super::sealing::Payload;
 use super::stall::Stall;
 
 /// How the payload is framed inside the HTTP body.
@@ -192,6 +193,20 @@ impl Inbound {
         Ok(verifier
             .finish(&trailers)
             .map_err(|error| error.s3_error())?)
+    }
+}
+
+impl Payload for Inbound {
+    type Fault = InboundError;
+
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, InboundError>> {
+        self.poll_payload(context).map_ok(|inflow| match inflow {
+            Inflow::Payload(payload) => Some(payload),
+            Inflow::End(_verified) => None,
+        })
     }
 }
 
