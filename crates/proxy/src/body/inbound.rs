@@ -199,18 +199,12 @@ impl Inbound {
 impl Payload for Inbound {
     type Fault = InboundError;
 
-    fn poll_piece(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, InboundError>> {
-        self.poll_payload(context).map_ok(|inflow| match inflow {
-            Inflow::Payload(payload) => Some(payload),
-            Inflow::End(_verified) => None,
-        })
+    fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, InboundError>> {
+        Self::poll_payload(self, context)
     }
 }
 
-/// What [`Inbound::poll_payload`] yields.
+/// What a payload yields.
 pub(crate) enum Inflow {
     /// Payload, not yet verified as a whole.
     Payload(Bytes),

@@ -7,13 +7,13 @@
 //! Absent: where the content comes from, and any buffer: pieces pass as they come.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Body;
-use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
+use s3proxy_protocol::payload::VerifiedPayload;
 
+use super::inbound::Inflow;
 use super::opening::OpeningError;
 use super::sealing::Payload;
 
@@ -28,87 +28,65 @@ pub(crate) enum ReplayError {
     Length,
 }
 
-/// The checksum of everything that passed, once it has.
-#[derive(Clone, Default)]
-pub(crate) struct Passed(Arc<Mutex<Option<ChecksumValue>>>);
-
-impl Passed {
-    /// The checksum, when one was asked for and the content has come to its end.
-    pub(crate) fn checksum(&self) -> Option<ChecksumValue> {
-        let value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        value.clone()
-    }
-}
-
 /// The content of a stored object as the payload of a new one.
 pub(crate) struct Replay<B> {
     source: B,
     /// Bytes still to come.
     remaining: u64,
-    checksummer: Option<Checksummer>,
-    passed: Passed,
 }
 
 impl<B> Replay<B> {
-    /// `length` is the content's in bytes. A checksum over it is computed where `algorithm` says.
-    pub(crate) fn new(source: B, length: u64, algorithm: Option<ChecksumAlgorithm>) -> Self {
+    /// `length` is the content's in bytes.
+    pub(crate) fn new(source: B, length: u64) -> Self {
         Self {
             source,
             remaining: length,
-            checksummer: algorithm.map(Checksummer::new),
-            passed: Passed::default(),
         }
-    }
-
-    /// Where the checksum will be found.
-    pub(crate) fn passed(&self) -> Passed {
-        self.passed.clone()
     }
 
     fn took(&mut self, data: &Bytes) -> Result<(), ReplayError> {
         let left = self.remaining.checked_sub(data.len() as u64);
         self.remaining = left.ok_or(ReplayError::Length)?;
-        if let Some(checksummer) = &mut self.checksummer {
-            checksummer.update(data);
-        }
         Ok(())
     }
 
-    fn ended(&mut self) -> Result<(), ReplayError> {
+    fn ended(&self) -> Result<Inflow, ReplayError> {
         if self.remaining > 0 {
             return Err(ReplayError::Length);
         }
-        if let Some(checksummer) = self.checksummer.take() {
-            let value = checksummer.finish();
-            *self.passed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        Ok(Inflow::End(VerifiedPayload { checksum: None }))
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = OpeningError> + Unpin> Replay<B> {
+    /// Reads all of the content, which the caller knows to be small, into `buffer`.
+    pub(crate) async fn read_to_end(&mut self, buffer: &mut Vec<u8>) -> Result<(), ReplayError> {
+        loop {
+            match std::future::poll_fn(|context| self.poll_payload(context)).await? {
+                Inflow::Payload(bytes) => buffer.extend_from_slice(&bytes),
+                Inflow::End(_) => return Ok(()),
+            }
         }
-        Ok(())
     }
 }
 
 impl<B: Body<Data = Bytes, Error = OpeningError> + Unpin> Payload for Replay<B> {
     type Fault = ReplayError;
 
-    fn poll_piece(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, ReplayError>> {
+    fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, ReplayError>> {
         loop {
             match ready!(Pin::new(&mut self.source).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => {
                         self.took(&data)?;
-                        return Poll::Ready(Ok(Some(data)));
+                        return Poll::Ready(Ok(Inflow::Payload(data)));
                     }
                     // Trailers carry no content.
                     Err(_) => {}
                 },
                 Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                None => {
-                    self.ended()?;
-                    return Poll::Ready(Ok(None));
-                }
+                None => return Poll::Ready(self.ended()),
             }
         }
     }
@@ -126,21 +104,14 @@ mod tests {
 
     type Pieces = [&'static [u8]];
 
-    fn replay(pieces: &'static Pieces, length: u64) -> impl Payload<Fault = ReplayError> {
+    async fn read(pieces: &'static Pieces, length: u64) -> Result<Vec<u8>, ReplayError> {
         let frames = pieces
             .iter()
             .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece))));
         let body = StreamBody::new(stream::iter(frames));
-        let body = body.map_err(|never| match never {});
-        Replay::new(body, length, Some(ChecksumAlgorithm::Crc32))
-    }
-
-    async fn read(mut payload: impl Payload<Fault = ReplayError>) -> Result<Vec<u8>, ReplayError> {
         let mut content = Vec::new();
-        while let Some(piece) = std::future::poll_fn(|context| payload.poll_piece(context)).await? {
-            content.extend_from_slice(&piece);
-        }
-        Ok(content)
+        let mut replay = Replay::new(body.map_err(|never| match never {}), length);
+        replay.read_to_end(&mut content).await.map(|()| content)
     }
 
     #[tokio::test]
@@ -150,8 +121,7 @@ mod tests {
             (&[], 0),
             (&[b"ab", b"", b"c"], 3),
         ] {
-            let content = read(replay(pieces, length)).await.unwrap();
-            assert_eq!(content, pieces.concat());
+            assert_eq!(read(pieces, length).await.unwrap(), pieces.concat());
         }
     }
 
@@ -163,22 +133,8 @@ mod tests {
             (&[b"ab", b"c"], 2),
             (&[], 1),
         ] {
-            let read = read(replay(pieces, length)).await;
+            let read = read(pieces, length).await;
             assert!(matches!(read, Err(ReplayError::Length)), "{length}");
         }
-    }
-
-    #[tokio::test]
-    async fn the_checksum_is_known_at_the_end_and_not_before() {
-        let body = http_body_util::Full::new(Bytes::from_static(b"123456789"));
-        let body = body.map_err(|never| match never {});
-        let mut replay = Replay::new(body, 9, Some(ChecksumAlgorithm::Crc32));
-        let passed = replay.passed();
-        let next = std::future::poll_fn(|context| replay.poll_piece(context)).await;
-        assert_eq!(next.unwrap().unwrap().len(), 9);
-        assert!(passed.checksum().is_none());
-        let end = std::future::poll_fn(|context| replay.poll_piece(context)).await;
-        assert!(end.unwrap().is_none());
-        assert_eq!(passed.checksum().unwrap().to_base64(), "y/Q5Jg==");
     }
 }

@@ -9,24 +9,29 @@
 //! take a body that breaks off before its first byte for an empty one, and store it.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use s3proxy_envelope::object::{ObjectSealer, SealedTail};
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 
 use super::buffers::{BodyShare, BufferPool};
+use super::inbound::Inflow;
 
 /// What is sealed.
 pub(crate) trait Payload {
     /// Why it could not be had whole.
     type Fault;
 
-    /// The next piece, or `None` when everything has come and was found to be what was promised.
-    fn poll_piece(&mut self, context: &mut Context<'_>)
-    -> Poll<Result<Option<Bytes>, Self::Fault>>;
+    /// The next piece, or the end when everything has come and was found to be what was promised.
+    fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, Self::Fault>>;
 }
+
+/// Where the checksum of the payload is left once all of it has come: the one that was sent, or the
+/// one that was measured.
+pub(crate) type PayloadChecksum = Arc<OnceLock<(ChecksumAlgorithm, ChecksumValue)>>;
 
 /// Where the reason of a failed upload is left for whoever answers the client.
 pub(crate) struct UploadFault<F>(Arc<Mutex<Option<F>>>);
@@ -66,6 +71,8 @@ pub(crate) struct SealingBody<P: Payload> {
     first: Option<Bytes>,
     pool: Arc<BufferPool>,
     fault: UploadFault<P::Fault>,
+    measuring: Option<(ChecksumAlgorithm, Checksummer)>,
+    checksum: PayloadChecksum,
     _share: BodyShare,
 }
 
@@ -91,8 +98,20 @@ impl<P: Payload> SealingBody<P> {
             first: None,
             pool,
             fault: UploadFault(Arc::default()),
+            measuring: None,
+            checksum: PayloadChecksum::default(),
             _share: share,
         }
+    }
+
+    /// Computes a checksum on the way, for payloads that come without one.
+    pub(crate) fn measure(&mut self, algorithm: ChecksumAlgorithm) {
+        self.measuring = Some((algorithm, Checksummer::new(algorithm)));
+    }
+
+    /// Set when all of the payload has come, if it has a checksum.
+    pub(crate) fn checksum(&self) -> PayloadChecksum {
+        Arc::clone(&self.checksum)
     }
 
     /// Holds the reason when the payload could not be had whole.
@@ -132,9 +151,22 @@ impl<P: Payload> SealingBody<P> {
                 State::Done => return Poll::Ready(Ok(None)),
                 State::Failed => return Poll::Ready(Err(SealingError)),
             }
-            match ready!(self.source.poll_piece(context)) {
-                Ok(Some(payload)) => self.payload = payload,
-                Ok(None) => self.begin_tail()?,
+            match ready!(self.source.poll_payload(context)) {
+                Ok(Inflow::Payload(payload)) => {
+                    if let Some((_, checksummer)) = &mut self.measuring {
+                        checksummer.update(&payload);
+                    }
+                    self.payload = payload;
+                }
+                Ok(Inflow::End(verified)) => {
+                    let measured = self.measuring.take();
+                    let measured = measured.map(|(name, checksummer)| (name, checksummer.finish()));
+                    if let Some(checksum) = verified.checksum.or(measured) {
+                        // The end comes once.
+                        let _ = self.checksum.set(checksum);
+                    }
+                    self.begin_tail()?;
+                }
                 Err(fault) => {
                     self.state = State::Failed;
                     self.fault.set(fault);
