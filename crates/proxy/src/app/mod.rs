@@ -19,6 +19,7 @@ use crate::config::resolved::{
     SessionToken, Tls,
 };
 use crate::execute::Parts;
+use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::state::UploadCache;
 use crate::health::Health;
@@ -113,6 +114,7 @@ impl App {
                 budget: BodyBudget::new(config.limits.body_memory_bytes),
                 lookups: LookupCache::new(),
                 uploads: UploadCache::new(),
+                layouts: LayoutCache::new(),
                 held_body_bytes: config.limits.held_body_bytes as u64,
                 body_timeout,
             }),

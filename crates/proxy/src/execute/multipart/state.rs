@@ -308,6 +308,7 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::Stored(_)
         | Failure::Key(_)
         | Failure::Budget(_)
-        | Failure::Range(_) => false,
+        | Failure::Range(_)
+        | Failure::Replaced => false,
     }
 }
