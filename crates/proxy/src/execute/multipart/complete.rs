@@ -29,9 +29,9 @@ use super::part::{Shelf, upload_request};
 use super::present::present;
 use super::selection::{Selected, select};
 use super::state::{self, OpenUpload};
-use super::tail::{store_small, store_tail};
+use super::tail::{Piece, move_into_upload, store_small, store_tail};
 use super::verdict::{self, Whole};
-use super::{TAIL_NUMBER, repeated, staged, upload_id};
+use super::{repeated, staged, upload_id};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::execute::answer::{self, Backed};
@@ -121,12 +121,20 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
     }
     let stated = verdict::stated(&job.request.headers)?;
     let present = present(job, &upload, request).await?;
-    let parts =
+    let mut parts =
         select(request, &present, upload.checksum).map_err(|refusal| refusal.into_failure(id))?;
     let total = parts.iter().map(|part| part.frame.length().0).sum();
     judge_size(&job.request.headers, total)?;
     let verdict = verdict::judge(upload.checksum, stated, &parts)?;
 
+    if let Some((_last, followed)) = parts.split_last_mut() {
+        for part in followed
+            .iter_mut()
+            .filter(|part| part.shelf == Shelf::Staged)
+        {
+            move_into_upload(job, &upload, part).await?;
+        }
+    }
     let tail = match parts.as_slice() {
         [only] if total < PADDED_FROM.0 => store_small(job, &upload, only).await?,
         parts => store_tail(job, &upload, parts, &verdict).await?,
@@ -155,12 +163,15 @@ async fn finish(
     job: &Job<'_>,
     upload: &OpenUpload,
     parts: &[Selected],
-    tail: &str,
+    tail: &[Piece],
 ) -> Result<(HeaderMap, Option<String>), Stop> {
     let kept = parts.iter().filter(|part| part.shelf == Shelf::Upload);
     let named = kept
         .map(|part| (part.frame.number().get(), part.etag.as_str()))
-        .chain([(TAIL_NUMBER.get(), tail)]);
+        .chain(
+            tail.iter()
+                .map(|(number, etag)| (number.get(), etag.as_str())),
+        );
     let document = complete_request(named);
     let mut request = upload_request(job, Method::POST, upload);
     request.headers = answer::headers_for_backend(job)?;
