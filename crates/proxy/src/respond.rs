@@ -44,6 +44,9 @@ pub(crate) enum Failure {
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
+    /// The object was overwritten or deleted between two requests for it.
+    #[error("the object was replaced while it was read")]
+    Replaced,
     /// The range lies beyond the end of the plaintext, whose length is given.
     #[error("the range begins beyond the object's {0} bytes")]
     Range(u64),
@@ -132,6 +135,7 @@ pub(crate) fn failure(
         Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::Budget(_) => refusal(&slow_down(), asked, record),
+        Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
     };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -245,6 +249,13 @@ fn unreachable(error: &BackendError) -> S3Error {
             "The storage behind the proxy cannot be reached; please try again.",
         ),
     }
+}
+
+fn replaced() -> S3Error {
+    S3Error::new(
+        ErrorCode::ServiceUnavailable,
+        "The object was replaced again and again while it was read; please try again.",
+    )
 }
 
 fn slow_down() -> S3Error {

@@ -19,6 +19,7 @@ use crate::config::resolved::{
     SessionToken, Tls,
 };
 use crate::execute::Parts;
+use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
 use crate::health::Health;
 use crate::keys::{Keyring, KeyringError};
@@ -111,6 +112,7 @@ impl App {
                 pool: Arc::new(BufferPool::default()),
                 budget: BodyBudget::new(config.limits.body_memory_bytes),
                 lookups: LookupCache::new(),
+                layouts: LayoutCache::new(),
                 held_body_bytes: config.limits.held_body_bytes as u64,
                 body_timeout,
             }),
