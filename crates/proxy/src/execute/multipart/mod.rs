@@ -1,5 +1,8 @@
 //! Multipart uploads, one file a step.
 
+pub(crate) mod bucket;
+pub(crate) mod staged;
+
 use http::Response;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
