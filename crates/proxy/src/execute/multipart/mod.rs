@@ -27,9 +27,6 @@ mod tail;
 mod upload_part;
 mod verdict;
 
-pub(crate) mod bucket;
-pub(crate) mod staged;
-
 use http::Response;
 use s3proxy_envelope::multipart::PartNumber;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
