@@ -30,7 +30,7 @@ const READS: usize = 3;
 /// Serves GetObject.
 pub(crate) async fn get_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let asked = Asked::of(job)?;
-    let source = own_source(job)?;
+    let source = source::own(job)?;
     for _ in 1..READS {
         match read(job, &source, asked).await {
             Err(Failure::Replaced) => {}
@@ -116,20 +116,6 @@ fn guessed_range(range: ByteRange) -> String {
         }
         ByteRange::Suffix { length } => format!("bytes=-{}", layout::stored_suffix_guess(length)),
     }
-}
-
-/// The object that the client named.
-pub(super) fn own_source<'a>(job: &Job<'a>) -> Outcome<Source<'a>> {
-    let request = job.request;
-    Ok(Source {
-        bucket: request.bucket().unwrap_or_default(),
-        object_key: request.object_key().unwrap_or_default(),
-        version: request
-            .query
-            .get("versionId")
-            .filter(|version| !version.is_empty()),
-        headers: answer::headers_for_backend(job)?,
-    })
 }
 
 /// The client's request, for all of the object.

@@ -8,7 +8,7 @@ use http::{Method, Response, StatusCode};
 use s3proxy_envelope::header::{Envelope, Layout};
 
 use super::delivery::{Asked, Delivery, Parts, respond};
-use super::get_object::{as_it_applies, first_request, not_modified, own_source, respond_as_it_is};
+use super::get_object::{as_it_applies, first_request, not_modified, respond_as_it_is};
 use super::plaintext_headers;
 use super::source::{self, Found, Source};
 use super::stored::{self, Form};
@@ -18,7 +18,7 @@ use crate::body::outbound::ResponseBody;
 /// Serves HeadObject.
 pub(crate) async fn head_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let asked = Asked::of(job)?;
-    let source = own_source(job)?;
+    let source = source::own(job)?;
     let request = first_request(job, &source, Method::HEAD);
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     match backed.status {

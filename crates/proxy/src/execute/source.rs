@@ -66,6 +66,20 @@ pub(crate) enum PlaintextBody {
     Passing(Box<backend::Body>),
 }
 
+/// The object that the client named, under the client's conditions.
+pub(super) fn own<'a>(job: &Job<'a>) -> Outcome<Source<'a>> {
+    let request = job.request;
+    Ok(Source {
+        bucket: request.bucket().unwrap_or_default(),
+        object_key: request.object_key().unwrap_or_default(),
+        version: request
+            .query
+            .get("versionId")
+            .filter(|version| !version.is_empty()),
+        headers: answer::headers_for_backend(job)?,
+    })
+}
+
 /// Asks what is there: one HEAD.
 pub(crate) async fn describe(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     let request = source.request(job, Method::HEAD);
