@@ -14,13 +14,10 @@ use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, Checksummer};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::Operation;
-use s3proxy_protocol::{conditional, etag, header_rules, http_date};
-use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
+use s3proxy_protocol::{conditional, etag, header_rules};
 
 use super::carried::{self, Directive, Directives};
-use super::{Copied, sealed, tags, wanted_checksum};
+use super::{Copied, sealed, tags, times, wanted_checksum};
 use crate::backend::{BackendError, BodyStream, RequestBody};
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
 use crate::body::replaying::Replay;
@@ -35,10 +32,6 @@ use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
 const FULL_OBJECT: &str = "FULL_OBJECT";
-
-/// S3's form in documents: to the millisecond, in UTC.
-const FORM: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// Reads what was found, and stores it sealed.
 pub(super) async fn copy(
@@ -62,7 +55,7 @@ pub(super) async fn copy(
     Ok(Copied {
         headers: sealed::client_headers(&backed.headers, found),
         etag: client_etag(&backed.headers),
-        last_modified: date(&backed.headers),
+        last_modified: times::answered(&backed.headers),
         checksum: checksum.map(|(algorithm, value)| (algorithm, value.to_base64(), FULL_OBJECT)),
     })
 }
@@ -176,17 +169,6 @@ fn client_etag(headers: &HeaderMap) -> String {
         .get(header::ETAG)
         .and_then(|value| value.to_str().ok());
     etag::to_client(text.unwrap_or_default().trim().trim_matches('"')).into_owned()
-}
-
-/// When the backend answered, as documents spell times: a PutObject's answer has no other.
-pub(super) fn date(headers: &HeaderMap) -> String {
-    let text = headers
-        .get(header::DATE)
-        .and_then(|value| value.to_str().ok());
-    let time = text.and_then(http_date::parse);
-    let time = time.unwrap_or_else(OffsetDateTime::now_utc);
-    time.format(FORM)
-        .expect("every component is part of a time")
 }
 
 fn too_large(length: PlaintextLength) -> Failure {
