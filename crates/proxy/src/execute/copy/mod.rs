@@ -12,6 +12,7 @@
 
 mod carried;
 mod embedded;
+mod large;
 pub(crate) mod origin;
 mod plain;
 mod sealed;
@@ -29,6 +30,8 @@ use super::patience::Finished;
 use super::stored::Form;
 use super::{Job, Outcome, OwnedJob, patience, source};
 use crate::body::outbound::ResponseBody;
+
+const FULL_OBJECT: &str = "FULL_OBJECT";
 
 /// A new object, as its answer describes it.
 struct Copied {
