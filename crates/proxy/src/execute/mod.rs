@@ -9,6 +9,7 @@ mod delivery;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod head_object;
+pub(crate) mod hidden;
 pub(crate) mod layouts;
 pub(crate) mod list_buckets;
 pub(crate) mod list_objects;

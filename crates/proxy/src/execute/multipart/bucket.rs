@@ -188,16 +188,6 @@ impl Bucket {
     }
 
     async fn remove_each(&self, entries: Vec<&ListEntry>) -> Vec<NotRemoved> {
-<<<<<<< HEAD
-        stream::iter(entries)
-            .map(|entry| async move {
-                let version = entry.version_id.as_deref();
-                let sent = self.send_deletion(&entry.key, version).await;
-                sent.err().map(|failure| NotRemoved {
-                    key: entry.key.clone(),
-                    failure,
-                })
-=======
         let named: Vec<(String, Option<String>)> = entries
             .into_iter()
             .map(|entry| (entry.key.clone(), entry.version_id.clone()))
@@ -206,7 +196,6 @@ impl Bucket {
             .map(|(key, version)| async move {
                 let sent = self.send_deletion(&key, version.as_deref()).await;
                 sent.err().map(|failure| NotRemoved { key, failure })
->>>>>>> 570981e10b77fb9bbac988c72d29f08023c91d3c
             })
             .buffer_unordered(DELETIONS_AT_ONCE)
             .filter_map(std::future::ready)
