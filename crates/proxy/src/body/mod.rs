@@ -11,5 +11,6 @@ pub(crate) mod buffers;
 pub(crate) mod inbound;
 pub(crate) mod opening;
 pub(crate) mod outbound;
+pub(crate) mod patient;
 pub(crate) mod sealing;
 pub(crate) mod stall;
