@@ -180,10 +180,21 @@ async fn finish(
         Ok(backed) => read_result(backed).await,
         Err(failure) => Err(failure),
     };
-    outcome.map_err(|failure| match &failure {
-        Failure::Answer(answer) if answer.document.code == "InvalidPart" => Stop::Again(failure),
-        _ => Stop::Failed(failure),
+    outcome.map_err(|failure| match code_of(&failure) {
+        Some("InvalidPart") => Stop::Again(failure),
+        // Ceph's gateway says so of an upload that another Complete just ended.
+        Some("NoSuchKey") => Stop::Failed(state::no_such_upload()),
+        Some(_) | None => Stop::Failed(failure),
     })
+}
+
+/// What the backend calls the failure, if it is its own.
+fn code_of(failure: &Failure) -> Option<&str> {
+    if let Failure::Answer(answer) = failure {
+        Some(answer.document.code.as_str())
+    } else {
+        None
+    }
 }
 
 /// A 200 may carry an error.

@@ -224,11 +224,11 @@ pub(super) async fn upload_tail(
     let mut request = request(job, upload, number, Shelf::Upload, body);
     request.headers = upload.customer_key();
     let sent = job.parts.backend.send(request).await;
-    let response = sent.map_err(|error| match error {
+    if let Err(BackendError::RequestBody(_)) = sent {
         // Not the client's body, but a staged part of its upload.
-        BackendError::RequestBody(_) => Failure::Unusable("a staged part broke off"),
-        other => other.into(),
-    })?;
+        return Err(Failure::Unusable("a staged part broke off"));
+    }
+    let response = sent?;
     backend_etag(&expect_result(job, response).await?)
 }
 
