@@ -4,20 +4,35 @@ Servers need not know checksums for this: they end at the proxy, which keeps its
 """
 
 import base64
+import functools
 import hashlib
 import zlib
 
-import awscrt.checksums
 import pytest
 from botocore.exceptions import ClientError
 
-from conftest import boto3_client
+from clients import boto3_client
 from uploads import FIVE_MIB, Upload, piece, states
+
+
+@functools.cache
+def crc(data: bytes, polynomial: int, bits: int) -> bytes:
+    """A reflected CRC in plain Python, by table: slow enough to be remembered."""
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (polynomial if byte & 1 else 0)
+        table.append(byte)
+    value = everything = (1 << bits) - 1
+    for byte in data:
+        value = table[(value ^ byte) & 255] ^ value >> 8
+    return (value ^ everything).to_bytes(bits // 8, "big")
+
 
 ALGORITHMS = {
     "CRC32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
-    "CRC32C": lambda data: awscrt.checksums.crc32c(data).to_bytes(4, "big"),
-    "CRC64NVME": lambda data: awscrt.checksums.crc64nvme(data).to_bytes(8, "big"),
+    "CRC32C": lambda data: crc(data, 0x82F63B78, 32),
+    "CRC64NVME": lambda data: crc(data, 0x9A6C9329AC4BC9B5, 64),
     "SHA1": lambda data: hashlib.sha1(data).digest(),
     "SHA256": lambda data: hashlib.sha256(data).digest(),
 }
@@ -138,7 +153,8 @@ def test_a_part_without_a_checksum_gets_one_of_the_uploads_algorithm(deployment,
     for number, body in PIECES.items():
         part = upload.part(number, body)
         assert part["ChecksumCRC32"] == text(ALGORITHMS["CRC32"](body))
-    answer = upload.complete([{k: v for k, v in part.items() if k != "ChecksumCRC32"} for part in upload.parts.values()])
+    named = [upload.parts[number] for number in sorted(upload.parts)]
+    answer = upload.complete([{name: part[name] for name in ("PartNumber", "ETag")} for part in named])
     assert answer["ChecksumCRC32"] == text(ALGORITHMS["CRC32"](WHOLE))
 
 
