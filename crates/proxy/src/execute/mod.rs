@@ -9,12 +9,14 @@ mod delivery;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod head_object;
+pub(crate) mod hidden;
 pub(crate) mod layouts;
 pub(crate) mod list_buckets;
 pub(crate) mod list_objects;
 pub(crate) mod lookup;
 pub(crate) mod multipart;
 pub(crate) mod new_object;
+pub(crate) mod patience;
 pub(crate) mod payload;
 mod plaintext_headers;
 pub(crate) mod post_object;
@@ -47,6 +49,7 @@ pub(crate) struct Parts {
     pub(crate) lookups: lookup::LookupCache,
     pub(crate) uploads: multipart::state::UploadCache,
     pub(crate) layouts: layouts::LayoutCache,
+    pub(crate) long_work: patience::LongWork,
     pub(crate) held_body_bytes: u64,
     pub(crate) body_timeout: Duration,
 }
