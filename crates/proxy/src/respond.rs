@@ -14,6 +14,7 @@ use crate::body::buffers::BudgetExhausted;
 use crate::body::inbound::InboundError;
 use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
+use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
 use crate::record::RequestRecord;
 
@@ -23,6 +24,9 @@ pub(crate) enum Failure {
     /// The client asked for something wrong or forbidden.
     #[error(transparent)]
     Refused(#[from] S3Error),
+    /// The same, with what S3 adds to the code and the message: elements and their texts.
+    #[error("{0}")]
+    Explained(S3Error, Vec<(&'static str, String)>),
     /// The client's body was wrong.
     #[error(transparent)]
     Inbound(#[from] InboundError),
@@ -65,6 +69,15 @@ impl From<OpeningError> for Failure {
         match error {
             OpeningError::Stored(error) => Self::Stored(error.to_string()),
             OpeningError::Backend(error) => Self::Backend(error),
+        }
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Source(error) => error.into(),
+            ReplayError::Length => Self::Unusable("a source of another length than announced"),
         }
     }
 }
@@ -129,6 +142,7 @@ pub(crate) fn failure(
     record.failure(failure);
     let mut response = match failure {
         Failure::Refused(error) => refusal(error, asked, record),
+        Failure::Explained(error, details) => explained(error, details, asked, record),
         Failure::Inbound(error) => refusal(&error.to_s3_error(), asked, record),
         Failure::Answer(answer) => passed_on(answer, asked, record),
         Failure::Backend(error) => refusal(&unreachable(error), asked, record),
@@ -154,6 +168,19 @@ pub(crate) fn failure(
 
 fn refusal(error: &S3Error, asked: &Asked<'_>, record: &RequestRecord) -> Response<ResponseBody> {
     document_response(error.code.status(), document_of(error), asked, record)
+}
+
+fn explained(
+    error: &S3Error,
+    details: &[(&'static str, String)],
+    asked: &Asked<'_>,
+    record: &RequestRecord,
+) -> Response<ResponseBody> {
+    let mut document = document_of(error);
+    for (name, text) in details {
+        document.set_detail(name, text.as_str());
+    }
+    document_response(error.code.status(), document, asked, record)
 }
 
 fn document_of(error: &S3Error) -> ErrorDocument {

@@ -45,6 +45,7 @@ pub(crate) struct Parts {
     pub(crate) pool: Arc<BufferPool>,
     pub(crate) budget: BodyBudget,
     pub(crate) lookups: lookup::LookupCache,
+    pub(crate) uploads: multipart::state::UploadCache,
     pub(crate) layouts: layouts::LayoutCache,
     pub(crate) held_body_bytes: u64,
     pub(crate) body_timeout: Duration,
