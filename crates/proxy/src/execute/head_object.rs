@@ -67,7 +67,9 @@ async fn sealed(
         };
     let mut headers = plaintext_headers::sealed_headers(job, &found.headers);
     let (mut private, mut layout) = (None, None);
-    if needs_seal || envelope.private.is_some() {
+    // Who wants a checksum gets none from an envelope that does not open.
+    let says_checksum = wants_checksum && !matches!(asked, Asked::Range(_));
+    if needs_seal || says_checksum || envelope.private.is_some() {
         let dek = source::unwrap(job, source.bucket, source.object_key, envelope)?;
         private = plaintext_headers::private_map(source, envelope, &dek)?;
         if needs_seal {
