@@ -15,6 +15,7 @@ use crate::body::buffers::BudgetExhausted;
 use crate::body::inbound::InboundError;
 use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
+use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
 use crate::record::RequestRecord;
 
@@ -69,6 +70,15 @@ impl From<OpeningError> for Failure {
         match error {
             OpeningError::Stored(error) => Self::Stored(error.to_string()),
             OpeningError::Backend(error) => Self::Backend(error),
+        }
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Source(error) => error.into(),
+            ReplayError::Length => Self::Unusable("a source of another length than announced"),
         }
     }
 }

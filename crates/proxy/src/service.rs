@@ -143,6 +143,7 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
         operation: request.operation,
         bucket: request.bucket(),
         object_key: request.object_key(),
+        copy_source: request.copy_source.as_ref(),
         prefix: request.query.get("prefix"),
         bypasses_governance: headers.contains_key("x-amz-bypass-governance-retention"),
         sets_acl: writes_object && sets_acl,

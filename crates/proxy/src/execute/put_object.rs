@@ -144,8 +144,8 @@ async fn put_stream(
         Err(error) => Err(BackendError::RequestBody(error.into())),
     };
     // What the client did wrong explains whatever the backend then made of it.
-    if let Some(fault) = fault.get() {
-        return Err(Failure::Inbound(fault.clone()));
+    if let Some(fault) = fault.take() {
+        return Err(Failure::Inbound(fault));
     }
     expect_result(job, sent?).await
 }

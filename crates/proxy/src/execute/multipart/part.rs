@@ -25,8 +25,7 @@ use super::state::{self, OpenUpload};
 use super::{TAIL_NUMBER, staged};
 use crate::backend::{BackendError, BodyStream, Request, RequestBody};
 use crate::body::buffers::STREAM_BYTES;
-use crate::body::inbound::Inbound;
-use crate::body::sealing::SealingBody;
+use crate::body::sealing::{Payload, SealingBody};
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::Checksum;
 use crate::execute::put_object::{expect_result, seal_whole};
@@ -82,13 +81,17 @@ pub(crate) async fn upload_part_held(
 }
 
 /// Seals and stores a part as its plaintext comes.
-pub(crate) async fn upload_part_sealed(
+pub(crate) async fn upload_part_sealed<P>(
     job: &Job<'_>,
     upload: &OpenUpload,
     number: PartNumber,
     length: PlaintextLength,
-    source: Inbound,
-) -> Outcome<StoredPart> {
+    source: P,
+) -> Outcome<StoredPart>
+where
+    P: Payload + Send + Unpin + 'static,
+    P::Fault: Into<Failure> + Send + 'static,
+{
     let share = job.parts.budget.share(STREAM_BYTES).await?;
     let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
     let head = *sealer.head();
@@ -111,8 +114,8 @@ pub(crate) async fn upload_part_sealed(
         Err(error) => Err(BackendError::RequestBody(error.into())),
     };
     // What the client did wrong explains whatever the backend then made of it.
-    if let Some(fault) = fault.get() {
-        return Err(Failure::Inbound(fault.clone()));
+    if let Some(fault) = fault.take() {
+        return Err(fault.into());
     }
     let backed = expect_result(job, sent?).await?;
     settle(job, upload, number, shelf).await;
