@@ -15,4 +15,6 @@ pub mod document;
 pub mod error_document;
 pub mod escape;
 pub mod listing;
+pub mod post_response;
 pub mod restore;
+pub(crate) mod tagging;
