@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import pytest
 from boto3.exceptions import Boto3Error
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from balancer import Balancer
@@ -68,10 +67,8 @@ def deployment(deployments):
 
 
 def client(target: Target):
-    return boto3_client(
-        target,
-        Config(retries={"max_attempts": 8, "mode": "standard"}, read_timeout=30, connect_timeout=5),
-    )
+    retries = {"max_attempts": 8, "mode": "standard"}
+    return boto3_client(target, retries=retries, read_timeout=30, connect_timeout=5)
 
 
 def test_uploads_survive_replicas_that_die_at_any_moment(replicas, bucket, backend_s3):
