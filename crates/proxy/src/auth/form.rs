@@ -168,6 +168,7 @@ impl Gate {
                 ..form.address
             },
             operation: Operation::PostObject,
+            copy_source: None,
             identity,
             payload: PayloadMode::Unsigned,
         };
