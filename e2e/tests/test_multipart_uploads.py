@@ -5,7 +5,6 @@ that ended nothing of the proxy's own may lie beside the data.
 """
 
 import base64
-import hashlib
 import secrets
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +68,13 @@ def nothing_left(backend_s3, bucket):
     assert states(backend_s3, bucket) == []
 
 
+@pytest.fixture
+def takes_a_subset(deployment):
+    """Ceph 16 completes an upload only if every part that it holds is named."""
+    if deployment.backend.name == "radosgw":
+        pytest.skip("radosgw: InvalidPart where not every part is named, also without a proxy")
+
+
 def refused(action, code: str) -> dict:
     with pytest.raises(ClientError) as refusal:
         action()
@@ -102,13 +108,7 @@ def test_parts_in_reverse_order_and_in_parallel_make_one_object(upload, s3, buck
     assert body_of(s3, bucket, key) == started.plaintext
 
 
-@pytest.mark.parametrize(
-    "sizes",
-    [(FIVE_MIB, FIVE_MIB + 9), (FIVE_MIB + 9, 700), (700, FIVE_MIB + 9), (700, 701)],
-    ids=["long-long", "long-short", "short-long", "short-short"],
-)
-def test_the_later_of_two_parts_under_one_number_counts(upload, s3, second_s3, bucket, key, sizes):
-    earlier, later = sizes
+def replaced(upload, s3, second_s3, bucket, key, earlier, later):
     started = upload()
     started.part(1, piece(FIVE_MIB, "first"))
     started.part(2, piece(earlier, "earlier"))
@@ -117,7 +117,20 @@ def test_the_later_of_two_parts_under_one_number_counts(upload, s3, second_s3, b
     assert body_of(s3, bucket, key) == started.plaintext
 
 
-def test_parts_that_are_not_named_are_left_out(upload, s3, bucket, key):
+@pytest.mark.parametrize(
+    "sizes",
+    [(FIVE_MIB, FIVE_MIB + 9), (700, FIVE_MIB + 9), (700, 701)],
+    ids=["long-long", "short-long", "short-short"],
+)
+def test_the_later_of_two_parts_under_one_number_counts(upload, s3, second_s3, bucket, key, sizes):
+    replaced(upload, s3, second_s3, bucket, key, *sizes)
+
+
+def test_a_short_part_may_replace_a_long_one(upload, s3, second_s3, bucket, key, takes_a_subset):
+    replaced(upload, s3, second_s3, bucket, key, FIVE_MIB + 9, 700)
+
+
+def test_parts_that_are_not_named_are_left_out(takes_a_subset, upload, s3, bucket, key):
     started = upload()
     for number in range(1, 5):
         started.part(number, piece(FIVE_MIB, str(number)))
@@ -230,7 +243,7 @@ def test_an_aborted_upload_is_gone_with_all_of_its_state(upload, backend_s3, s3,
     started = upload()
     started.part(1, piece(FIVE_MIB, "1"))
     started.part(2, piece(300, "2"))
-    assert len(states(backend_s3, bucket)) == 2
+    assert [name.rpartition("/")[2] for name in states(backend_s3, bucket)] == ["part-2", "state"]
     started.abort()
     assert states(backend_s3, bucket) == []
     refused(lambda: started.part(3, piece(10, "3")), "NoSuchUpload")

@@ -13,15 +13,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use s3proxy_envelope::layout::PADDED_FROM;
 use s3proxy_protocol::address::AddressingStyle;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::percent::encode_path;
 use s3proxy_protocol::xml::complete::{
-    CompleteAnswer, CompleteRequest, CompleteResult, XML_DECLARATION, complete_document,
-    complete_request,
+    CompleteAnswer, CompleteRequest, CompleteResult, complete_document, complete_request,
 };
 use s3proxy_protocol::xml::error_document::{self, ErrorDocument};
 
@@ -36,6 +35,7 @@ use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::{Place, announce_encryption};
+use crate::execute::patience::{self, Finished};
 use crate::execute::{Job, Outcome, OwnedJob, RawBody, payload};
 use crate::respond::{BackendAnswer, Failure};
 
@@ -82,19 +82,11 @@ pub(super) async fn complete_upload(
     let (document, _) = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES).await?;
     let request = CompleteRequest::parse(&document)?;
     drop(document);
-    let Finished { headers, document } = complete(Job::to_owned(*job), request).await?;
-    drop(share);
-    let document = format!("{XML_DECLARATION}\n{document}");
-    let mut response = Response::new(ResponseBody::held(document));
-    *response.headers_mut() = headers;
-    Ok(response)
-}
-
-/// The success of a Complete.
-pub(crate) struct Finished {
-    pub(crate) headers: HeaderMap,
-    /// Without the XML declaration.
-    pub(crate) document: String,
+    patience::answer(job, move |owned| async move {
+        let _share = share;
+        complete(owned, request).await
+    })
+    .await
 }
 
 async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished> {
@@ -188,10 +180,21 @@ async fn finish(
         Ok(backed) => read_result(backed).await,
         Err(failure) => Err(failure),
     };
-    outcome.map_err(|failure| match &failure {
-        Failure::Answer(answer) if answer.document.code == "InvalidPart" => Stop::Again(failure),
-        _ => Stop::Failed(failure),
+    outcome.map_err(|failure| match code_of(&failure) {
+        Some("InvalidPart") => Stop::Again(failure),
+        // Ceph's gateway says so of an upload that another Complete just ended.
+        Some("NoSuchKey") => Stop::Failed(state::no_such_upload()),
+        Some(_) | None => Stop::Failed(failure),
     })
+}
+
+/// What the backend calls the failure, if it is its own.
+fn code_of(failure: &Failure) -> Option<&str> {
+    if let Failure::Answer(answer) = failure {
+        Some(answer.document.code.as_str())
+    } else {
+        None
+    }
 }
 
 /// A 200 may carry an error.
@@ -280,10 +283,6 @@ pub(super) fn finished(
     for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_TYPE] {
         headers.remove(name);
     }
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/xml"),
-    );
     announce_encryption(&mut headers, job.parts.policy.announce_encryption);
     Finished { headers, document }
 }
