@@ -20,6 +20,7 @@ use crate::config::resolved::{
     SessionToken, Tls,
 };
 use crate::execute::Parts;
+use crate::execute::copy::tags::TagKeeping;
 use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::state::UploadCache;
@@ -114,6 +115,7 @@ impl App {
             lookups: LookupCache::new(),
             uploads: UploadCache::new(),
             layouts: LayoutCache::new(),
+            tag_keeping: TagKeeping::default(),
             long_work: LongWork::new(),
             held_body_bytes: config.limits.held_body_bytes as u64,
             body_timeout: limits.body_timeout,
