@@ -4,6 +4,7 @@ import base64
 import http.client
 import os
 import secrets
+import subprocess
 from pathlib import Path
 
 import raw
@@ -63,6 +64,7 @@ class Proxy:
             clean_environment(directory, **variables),
             directory / f"{name}.log",
         )
+        self._config, self._environment = config, clean_environment(directory, **variables)
         scheme = "https" if certificates else "http"
         self.target = Target(
             f"{scheme}://127.0.0.1:{self._port}",
@@ -81,6 +83,18 @@ class Proxy:
             return raw.send(raw.request(self.target, "GET", key="readyz"), self.target).status == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def command(self, name: str, *arguments) -> subprocess.CompletedProcess:
+        """Runs another command of the program to its end, with this proxy's configuration."""
+        return subprocess.run(
+            [binary(), name, "--config", self._config, *map(str, arguments)],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     @property
     def process_id(self) -> int:
