@@ -54,6 +54,7 @@ pub(crate) struct Parts {
     pub(crate) uploads: multipart::state::UploadCache,
     pub(crate) layouts: layouts::LayoutCache,
     pub(crate) long_work: patience::LongWork,
+    pub(crate) seen_buckets: multipart::seldom::SeenBuckets,
     pub(crate) held_body_bytes: u64,
     pub(crate) body_timeout: Duration,
 }

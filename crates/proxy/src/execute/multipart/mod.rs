@@ -22,9 +22,11 @@ mod list_uploads;
 pub(crate) mod part;
 mod present;
 mod repeated;
+pub(crate) mod seldom;
 mod selection;
 pub(crate) mod staged;
 pub(crate) mod state;
+pub(crate) mod sweep;
 mod tail;
 mod upload_part;
 mod verdict;
@@ -50,7 +52,7 @@ pub(crate) async fn step(
     step: Step,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
-    match step {
+    let answered = match step {
         Step::Create => create::create(job).await,
         Step::UploadPart => upload_part::upload_part(job, body.take()).await,
         Step::Complete => complete::complete_upload(job, body.take()).await,
@@ -61,7 +63,11 @@ pub(crate) async fn step(
             ErrorCode::NotImplemented,
             "This operation is not part of this version of the proxy.",
         ))),
+    };
+    if answered.is_ok() {
+        job.parts.seen_buckets.note(job);
     }
+    answered
 }
 
 /// The upload that the request names.
