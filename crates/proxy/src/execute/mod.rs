@@ -21,6 +21,7 @@ pub(crate) mod payload;
 mod plaintext_headers;
 pub(crate) mod post_object;
 pub(crate) mod put_object;
+pub(crate) mod sealed_stream;
 pub(crate) mod source;
 pub(crate) mod stored;
 
