@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.BulkDelete;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileRange;
 import org.apache.hadoop.fs.FileSystem;
@@ -51,6 +52,7 @@ public final class S3a {
         .on("list", w -> list(w.get(0), w.get(1)))
         .perform("rename", this::rename)
         .perform("vectored", this::vectored)
+        .perform("delete", this::delete)
         .perform("delete-directory", this::deleteDirectory);
   }
 
@@ -60,6 +62,10 @@ public final class S3a {
 
   private static org.apache.hadoop.fs.Path key(String name) {
     return new org.apache.hadoop.fs.Path("/" + name);
+  }
+
+  private static org.apache.hadoop.fs.Path bucketPath(String bucket, String name) {
+    return new org.apache.hadoop.fs.Path("s3a", bucket, "/" + name);
   }
 
   private void write(List<String> w) throws IOException {
@@ -121,6 +127,16 @@ public final class S3a {
   private void rename(List<String> w) throws IOException {
     if (!bucket(w).rename(key(w.get(1)), key(w.get(2)))) {
       throw new IOException("S3A would not rename " + w.get(1));
+    }
+  }
+
+  private void delete(List<String> w) throws IOException {
+    var keys = w.subList(1, w.size()).stream().map(name -> bucketPath(w.get(0), name)).toList();
+    try (BulkDelete batch = bucket(w).createBulkDelete(bucketPath(w.get(0), ""))) {
+      var failures = batch.bulkDelete(keys);
+      if (!failures.isEmpty()) {
+        throw new IOException("not deleted: " + failures);
+      }
     }
   }
 
