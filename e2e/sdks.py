@@ -24,6 +24,8 @@ _CHECKSUMS_WHEN_REQUIRED = {
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
 }
+_NO_EMPTY_CHUNKS = {"radosgw": "it refuses empty bodies that are signed in chunks"}
+_NO_TRAILERS = {"radosgw": "it knows no checksums in trailers"}
 _HERE = Path(__file__).parent
 
 
@@ -65,28 +67,51 @@ PROGRAMS = [
         _maven("sdk-v1", "aws-java-sdk-s3"),
         _java("sdk-v1", "SdkV1"),
         _ALL_OF_AN_SDK,
+        direct_limits={OBJECTS: _NO_EMPTY_CHUNKS},
     ),
     Program(
         "AWS SDK for Java 2.29",
         _maven("sdk-v2-29", "s3-transfer-manager"),
         _java("sdk-v2-29", "SdkV2"),
         _ALL_OF_AN_SDK,
+        direct_limits={
+            OBJECTS: _NO_EMPTY_CHUNKS,
+            **dict.fromkeys((PARTS, DOWNLOADS, COPIES, COPIES_IN_PARTS), _NO_TRAILERS),
+        },
     ),
-    Program("AWS SDK for Java 2", _JAVA_V2, _java("sdk-v2", "SdkV2"), _ALL_OF_AN_SDK),
+    Program(
+        "AWS SDK for Java 2",
+        _JAVA_V2,
+        _java("sdk-v2", "SdkV2"),
+        _ALL_OF_AN_SDK,
+        direct_limits=dict.fromkeys(
+            (OBJECTS, PARTS, DOWNLOADS, COPIES, COPIES_IN_PARTS), _NO_TRAILERS
+        ),
+    ),
     Program(
         "AWS SDK for Java 2, checksums when required",
         _JAVA_V2,
         _java("sdk-v2", "SdkV2"),
         _ALL_OF_AN_SDK,
         environment=_CHECKSUMS_WHEN_REQUIRED,
+        direct_limits={OBJECTS: _NO_EMPTY_CHUNKS},
     ),
     Program(
         "Hadoop S3A",
         _maven("hadoop", "hadoop-aws"),
         _java("hadoop", "S3a"),
         (OBJECTS, PARTS, FOLDERS, VECTORED),
+        direct_limits=dict.fromkeys((OBJECTS, FOLDERS), _NO_EMPTY_CHUNKS),
     ),
-    _javascript("AWS SDK for JavaScript v3", actions=_WITHOUT_DOWNLOADS),
+    _javascript(
+        "AWS SDK for JavaScript v3",
+        actions=_WITHOUT_DOWNLOADS,
+        direct_limits={
+            OBJECTS: _NO_TRAILERS,
+            COPIES: _NO_TRAILERS,
+            PRESIGNED: {"seaweedfs": "it holds bodies to the checksum of none, which the URL carries"},
+        },
+    ),
     _javascript(
         "AWS SDK for JavaScript v3, checksums when required",
         actions=_WITHOUT_DOWNLOADS,
@@ -111,5 +136,6 @@ PROGRAMS = [
         _go("github.com/minio/minio-go/v7"),
         (_GO_CLIENT, "minio"),
         _WITHOUT_DOWNLOADS,
+        direct_limits={OBJECTS: _NO_EMPTY_CHUNKS},
     ),
 ]
