@@ -8,7 +8,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 
 use crate::auth::Identity;
-use crate::config::resolved::Access;
+use crate::config::resolved::{Access, Multipart};
 
 /// What to do with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +19,34 @@ pub(crate) enum Plan {
     Open,
     /// HeadObject: as GetObject, without a body.
     Describe,
+    /// GetObjectAttributes: answered in plaintext terms.
+    DescribeAttributes,
+    /// CopyObject: the key is wrapped anew, or the body sealed on its way.
+    Copy,
+    /// PostObject: a browser's form; judged again when its policy and key have been read.
+    Form,
+    /// A step of a multipart upload.
+    Multipart(Step),
+    /// DeleteBucket: the proxy's own state goes first.
+    DeleteBucket,
     /// An answer about many objects, rewritten in plaintext terms.
     Rewrite(Rewrite),
     /// Passed on; the body, if any, is XML that is held and bounded.
     Forward,
     /// Not served.
     Refuse(S3Error),
+}
+
+/// The operations of multipart uploads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Create,
+    UploadPart,
+    UploadPartCopy,
+    Complete,
+    Abort,
+    ListParts,
+    ListUploads,
 }
 
 /// Which answer is rewritten.
@@ -49,6 +71,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) sets_acl: bool,
     pub(crate) identity: &'a Identity,
     pub(crate) state_prefix: &'a str,
+    pub(crate) multipart: Multipart,
 }
 
 /// Decides.
@@ -72,21 +95,18 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
         Kind::ListObjects => Plan::Rewrite(Rewrite::ListObjects),
         Kind::DeleteObjects => Plan::Rewrite(Rewrite::DeleteObjects),
         Kind::DeleteObject => Plan::Rewrite(Rewrite::DeleteObject),
-        Kind::Forward
-        | Kind::ForwardXml
-        | Kind::Preflight
-        | Kind::DeleteBucket
-        | Kind::RestoreObject => Plan::Forward,
-        Kind::CopyObject
-        | Kind::PostObject
-        | Kind::GetObjectAttributes
-        | Kind::CreateMultipartUpload
-        | Kind::UploadPart
-        | Kind::UploadPartCopy
-        | Kind::CompleteMultipartUpload
-        | Kind::AbortMultipartUpload
-        | Kind::ListMultipartUploads
-        | Kind::ListParts => Plan::Refuse(not_in_this_version(facts.operation)),
+        Kind::Forward | Kind::ForwardXml | Kind::Preflight | Kind::RestoreObject => Plan::Forward,
+        Kind::DeleteBucket => Plan::DeleteBucket,
+        Kind::GetObjectAttributes => Plan::DescribeAttributes,
+        Kind::CopyObject => Plan::Copy,
+        Kind::PostObject => Plan::Form,
+        Kind::CreateMultipartUpload => multipart(facts, Step::Create),
+        Kind::UploadPart => multipart(facts, Step::UploadPart),
+        Kind::UploadPartCopy => multipart(facts, Step::UploadPartCopy),
+        Kind::CompleteMultipartUpload => multipart(facts, Step::Complete),
+        Kind::AbortMultipartUpload => Plan::Multipart(Step::Abort),
+        Kind::ListMultipartUploads => Plan::Multipart(Step::ListUploads),
+        Kind::ListParts => Plan::Multipart(Step::ListParts),
         Kind::Unsupported => Plan::Refuse(S3Error::new(
             ErrorCode::NotImplemented,
             format!("{} cannot work on sealed data.", facts.operation.as_str()),
@@ -157,14 +177,16 @@ pub(crate) fn access_denied(operation: Operation) -> S3Error {
     )
 }
 
-fn not_in_this_version(operation: Operation) -> S3Error {
-    S3Error::new(
-        ErrorCode::NotImplemented,
-        format!(
-            "{} is not part of this version of the proxy; objects up to 5 GiB go in one PutObject.",
-            operation.as_str()
-        ),
-    )
+/// Where multipart uploads are blocked, those that exist can still be seen and ended.
+fn multipart(facts: &Facts<'_>, step: Step) -> Plan {
+    match facts.multipart {
+        Multipart::Encrypt | Multipart::ForwardPlaintext => Plan::Multipart(step),
+        Multipart::Block => Plan::Refuse(S3Error::new(
+            ErrorCode::NotImplemented,
+            "Multipart uploads are blocked here (policy.multipart = block); objects up to 5 GiB \
+             go in one PutObject.",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -209,6 +231,7 @@ mod tests {
             sets_acl: false,
             identity,
             state_prefix: STATE_PREFIX,
+            multipart: Multipart::Encrypt,
         }
     }
 
@@ -232,22 +255,21 @@ mod tests {
                 | Kind::ListObjects
                 | Kind::DeleteObject
                 | Kind::DeleteObjects => matches!(plan, Plan::Rewrite(_)),
-                Kind::Forward
-                | Kind::ForwardXml
-                | Kind::Preflight
-                | Kind::DeleteBucket
-                | Kind::RestoreObject => plan == Plan::Forward,
-                Kind::CopyObject
-                | Kind::PostObject
-                | Kind::GetObjectAttributes
-                | Kind::CreateMultipartUpload
+                Kind::Forward | Kind::ForwardXml | Kind::Preflight | Kind::RestoreObject => {
+                    plan == Plan::Forward
+                }
+                Kind::DeleteBucket => plan == Plan::DeleteBucket,
+                Kind::CopyObject => plan == Plan::Copy,
+                Kind::PostObject => plan == Plan::Form,
+                Kind::GetObjectAttributes => plan == Plan::DescribeAttributes,
+                Kind::CreateMultipartUpload
                 | Kind::UploadPart
                 | Kind::UploadPartCopy
                 | Kind::CompleteMultipartUpload
                 | Kind::AbortMultipartUpload
                 | Kind::ListMultipartUploads
-                | Kind::ListParts
-                | Kind::Unsupported => code(&plan) == Some(ErrorCode::NotImplemented),
+                | Kind::ListParts => matches!(plan, Plan::Multipart(_)),
+                Kind::Unsupported => code(&plan) == Some(ErrorCode::NotImplemented),
             };
             assert!(expected, "{}: {plan:?}", operation.as_str());
         }
@@ -314,6 +336,25 @@ mod tests {
             let mut bypass = facts(&writer, operation, Some("b"), Some("k"));
             bypass.bypasses_governance = true;
             assert_eq!(code(&plan(&bypass)), Some(ErrorCode::AccessDenied));
+        }
+    }
+
+    #[test]
+    fn blocked_multipart_uploads_can_be_seen_and_ended_but_not_made() {
+        let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
+        for (operation, blocked) in [
+            (Operation::CreateMultipartUpload, true),
+            (Operation::UploadPart, true),
+            (Operation::UploadPartCopy, true),
+            (Operation::CompleteMultipartUpload, true),
+            (Operation::AbortMultipartUpload, false),
+            (Operation::ListParts, false),
+            (Operation::ListMultipartUploads, false),
+        ] {
+            let mut facts = facts(&anyone, operation, Some("b"), Some("k"));
+            facts.multipart = Multipart::Block;
+            let refused = code(&plan(&facts)) == Some(ErrorCode::NotImplemented);
+            assert_eq!(refused, blocked, "{}", operation.as_str());
         }
     }
 

@@ -13,9 +13,10 @@ use time::OffsetDateTime;
 
 use crate::auth::{Admitted, Authenticated, Gate};
 use crate::body::outbound::ResponseBody;
+use crate::config::resolved::Policy;
 use crate::execute::{
-    BodySlot, Job, Outcome, Parts, delete, forward, get_object, list_buckets, list_objects,
-    put_object,
+    BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
+    list_buckets, list_objects, multipart, post_object, put_object,
 };
 use crate::health::Health;
 use crate::listen::Serve;
@@ -40,7 +41,7 @@ pub(crate) struct Service {
     pub(crate) throttle: Throttle,
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
-    pub(crate) parts: Parts,
+    pub(crate) parts: Arc<Parts>,
 }
 
 impl Serve for Service {
@@ -101,7 +102,8 @@ impl Service {
         let Admitted { request, chunks } =
             self.gate.admit(parts, OffsetDateTime::now_utc(), record)?;
         body.chunks = chunks;
-        let plan = plan::plan(&facts(&request, &self.parts.policy.state_prefix));
+        let request = Arc::new(request);
+        let plan = plan::plan(&facts(&request, &self.parts.policy));
         let job = Job {
             parts: &self.parts,
             request: &request,
@@ -117,15 +119,23 @@ impl Service {
             Plan::Rewrite(Rewrite::DeleteObjects) => {
                 delete::delete_objects(&job, body.take()).await
             }
+            Plan::DescribeAttributes => attributes::get_object_attributes(&job).await,
+            Plan::Copy => copy::copy_object(&job).await,
+            Plan::Form => post_object::post_object(&job, body.take()).await,
+            Plan::Multipart(step) => multipart::step(&job, step, body).await,
+            Plan::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
             Plan::Forward => forward::forward(&job, body).await,
             Plan::Refuse(error) => Err(Failure::Refused(error)),
         }
     }
 }
 
-fn facts<'a>(request: &'a Authenticated, state_prefix: &'a str) -> Facts<'a> {
+fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
     let headers = &request.headers;
-    let writes_object = request.operation == Operation::PutObject;
+    let writes_object = matches!(
+        request.operation,
+        Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload
+    );
     let sets_acl = headers
         .keys()
         .any(|name| name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-"));
@@ -137,7 +147,8 @@ fn facts<'a>(request: &'a Authenticated, state_prefix: &'a str) -> Facts<'a> {
         bypasses_governance: headers.contains_key("x-amz-bypass-governance-retention"),
         sets_acl: writes_object && sets_acl,
         identity: &request.identity,
-        state_prefix,
+        state_prefix: &policy.state_prefix,
+        multipart: policy.multipart,
     }
 }
 

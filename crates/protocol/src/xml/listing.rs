@@ -186,13 +186,13 @@ fn entry_kind(name: &str) -> Option<EntryKind> {
 
 /// How keys and prefixes are written in a page.
 #[derive(Debug, Clone, Copy)]
-enum Encoding {
+pub(super) enum Encoding {
     Plain,
     Url,
 }
 
 impl Encoding {
-    fn decode(self, text: Cow<'_, str>) -> Result<String, XmlError> {
+    pub(super) fn decode(self, text: Cow<'_, str>) -> Result<String, XmlError> {
         match self {
             Self::Plain => Ok(text.into_owned()),
             Self::Url => percent::decode(&text, Plus::Space)
@@ -201,7 +201,7 @@ impl Encoding {
     }
 }
 
-fn encoding(document: &Document<'_>) -> Result<Encoding, XmlError> {
+pub(super) fn encoding(document: &Document<'_>) -> Result<Encoding, XmlError> {
     match document
         .child_text(&document.root, "EncodingType")?
         .as_deref()
@@ -234,7 +234,7 @@ fn entry(
     })
 }
 
-fn required<'text>(
+pub(super) fn required<'text>(
     document: &Document<'text>,
     element: &Element,
     name: &'static str,

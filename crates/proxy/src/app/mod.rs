@@ -103,7 +103,7 @@ impl App {
             throttle: Throttle::new(config.limits.throttle),
             health: Health::new(Arc::clone(&draining)),
             trusted: Arc::clone(&trusted),
-            parts: Parts {
+            parts: Arc::new(Parts {
                 backend: Backend::new(settings, credentials)?,
                 keys,
                 dek_tag: config.keys.dek_tag,
@@ -113,7 +113,7 @@ impl App {
                 lookups: LookupCache::new(),
                 held_body_bytes: config.limits.held_body_bytes as u64,
                 body_timeout,
-            },
+            }),
         };
         let limits = connection_limits(&config.listen);
         let server = Server::new(listener, tls, limits, trusted, Arc::new(service), draining);

@@ -11,8 +11,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use super::problem::{Fault, Notice};
 use super::reader::{HERE, Reader};
 use super::resolved::{
-    Config, Keys, Limits, Listen, Log, Metadata, Multipart, Permission, Policy, StateBucket,
-    Throttle, Tls,
+    Config, Keys, Limits, Listen, Log, Multipart, Permission, Policy, StateBucket, Throttle, Tls,
 };
 use super::settings::{
     KEYS_DECRYPT_KEYS, KEYS_DECRYPTION_FALLBACK, KEYS_DEKTAG_NAME, KEYS_ENCRYPT_KEY, KEYS_KMS,
@@ -130,17 +129,6 @@ fn policy(reader: &mut Reader) -> Policy {
         ),
     }
     let metadata = reader.value(POLICY_METADATA);
-    match metadata {
-        Metadata::Plain => {}
-        Metadata::Sealed => reader.refuse(
-            &POLICY_METADATA.declaration,
-            HERE,
-            Fault::NotInThisVersion {
-                asked: "sealing user metadata",
-                instead: "expected plain",
-            },
-        ),
-    }
     let state_bucket = reader.optional(POLICY_STATE_BUCKET);
     Policy {
         bind: reader.value(POLICY_BIND),

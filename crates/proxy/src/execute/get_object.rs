@@ -22,7 +22,7 @@ use s3proxy_protocol::range::{ByteRange, ContentRange, RangeRequest};
 
 use super::answer::{self, Backed};
 use super::delivery::{Delivery, header_value, respond};
-use super::put_object::insert_checksum;
+use super::new_object::insert_checksum;
 use super::stored::{self, Form};
 use super::{Job, Outcome};
 use crate::backend::Request;

@@ -1,14 +1,20 @@
 //! One file for each family of operations: what a [`crate::plan::Plan`] means in requests.
 
 pub(crate) mod answer;
+pub(crate) mod attributes;
+pub(crate) mod copy;
 pub(crate) mod delete;
+pub(crate) mod delete_bucket;
 mod delivery;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod list_buckets;
 pub(crate) mod list_objects;
 pub(crate) mod lookup;
+pub(crate) mod multipart;
+pub(crate) mod new_object;
 pub(crate) mod payload;
+pub(crate) mod post_object;
 pub(crate) mod put_object;
 pub(crate) mod stored;
 
@@ -40,10 +46,39 @@ pub(crate) struct Parts {
 }
 
 /// One request on its way through.
+#[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
-    pub(crate) parts: &'a Parts,
-    pub(crate) request: &'a Authenticated,
+    pub(crate) parts: &'a Arc<Parts>,
+    pub(crate) request: &'a Arc<Authenticated>,
     pub(crate) record: &'a Arc<RequestRecord>,
+}
+
+impl Job<'_> {
+    /// For work that outlives the request's handler.
+    pub(crate) fn to_owned(self) -> OwnedJob {
+        OwnedJob {
+            parts: Arc::clone(self.parts),
+            request: Arc::clone(self.request),
+            record: Arc::clone(self.record),
+        }
+    }
+}
+
+/// A [`Job`] that borrows nothing.
+pub(crate) struct OwnedJob {
+    parts: Arc<Parts>,
+    request: Arc<Authenticated>,
+    record: Arc<RequestRecord>,
+}
+
+impl OwnedJob {
+    pub(crate) fn job(&self) -> Job<'_> {
+        Job {
+            parts: &self.parts,
+            request: &self.request,
+            record: &self.record,
+        }
+    }
 }
 
 /// A request's body as it comes, and how its framing is checked.

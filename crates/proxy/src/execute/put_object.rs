@@ -7,27 +7,27 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, Method, Response, header};
 use http_body_util::BodyExt;
-use s3proxy_envelope::dek::{Binding, Dek};
-use s3proxy_envelope::header::{Envelope, Flags, Layout, PrivateMap};
+use s3proxy_envelope::dek::Dek;
+use s3proxy_envelope::header::Layout;
 use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength, stored_length};
 use s3proxy_envelope::message::MessageHead;
 use s3proxy_envelope::object::ObjectSealer;
-use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use super::answer::{self, Backed};
+use super::new_object::{
+    self, Checksum, NewObject, Place, announce_encryption, insert_checksum, insert_envelope,
+    refuse_reserved_metadata,
+};
 use super::payload::{self, Announced};
 use super::{Job, Outcome, RawBody, stored};
 use crate::backend::{self, BackendError, BodyStream, Request, RequestBody};
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
 use crate::body::outbound::ResponseBody;
 use crate::body::sealing::SealingBody;
-use crate::config::resolved::{AnnounceEncryption, Bind};
 use crate::respond::Failure;
-
-type Checksum = (ChecksumAlgorithm, ChecksumValue);
 
 /// Seals the body and stores it.
 pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
@@ -43,7 +43,7 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
         )));
     }
     let mut outgoing = answer::headers_for_backend(job)?;
-    refuse_reserved_metadata(job, &outgoing)?;
+    refuse_reserved_metadata(job.parts, &outgoing)?;
     if announced.length <= job.parts.held_body_bytes {
         put_held(job, body, announced.length, outgoing).await
     } else {
@@ -51,14 +51,23 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
             .expectation
             .known_checksum()
             .map(|(algorithm, value)| (algorithm, value.clone()));
-        let seal = Seal::begin(job, checksum.as_ref());
+        let object = begin(job, &mut outgoing, checksum.as_ref());
         let length = PlaintextLength(announced.length);
-        let sealer = ObjectSealer::new(&seal.dek, length, job.parts.pool.take());
-        let envelope = seal.envelope(*sealer.head());
-        outgoing.insert(job.parts.dek_tag.header().clone(), envelope);
+        let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
+        let envelope = object.envelope(Some(*sealer.head()));
+        insert_envelope(job.parts, &mut outgoing, &envelope)?;
         let backed = put_stream(job, announced, body, sealer, outgoing).await?;
         Ok(answer_to_write(job, &backed, checksum.as_ref()))
     }
+}
+
+fn begin<'a>(
+    job: &Job<'a>,
+    outgoing: &mut HeaderMap,
+    checksum: Option<&Checksum>,
+) -> NewObject<'a> {
+    let private = new_object::private_map(job.parts, outgoing, checksum);
+    NewObject::new(job.parts, Layout::Single, Place::of(job), &private)
 }
 
 async fn put_held(
@@ -72,17 +81,17 @@ async fn put_held(
     // Plaintext and stored form are held side by side for a moment.
     let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
     let (plaintext, verified) = payload::read_held(job, body, limit).await?;
-    let seal = Seal::begin(job, verified.checksum.as_ref());
-    let (head, sealed) = seal_held(&seal.dek, &plaintext);
+    let object = begin(job, &mut outgoing, verified.checksum.as_ref());
+    let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);
-    outgoing.insert(job.parts.dek_tag.header().clone(), seal.envelope(head));
+    insert_envelope(job.parts, &mut outgoing, &object.envelope(Some(head)))?;
     let request = write_request(job, outgoing, RequestBody::Held(sealed));
     let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
     Ok(answer_to_write(job, &backed, verified.checksum.as_ref()))
 }
 
 /// The stored form of a small object, in one piece.
-fn seal_held(dek: &Dek, plaintext: &[u8]) -> (MessageHead, Bytes) {
+pub(crate) fn seal_held(dek: &Dek, plaintext: &[u8]) -> (MessageHead, Bytes) {
     let length = PlaintextLength(plaintext.len() as u64);
     let total = stored_length(length).0;
     let capacity = usize::try_from(total).expect("a held body fits memory") + PIECE_BYTES;
@@ -133,7 +142,10 @@ async fn put_stream(
 }
 
 /// Takes success with the result that S3 promises: an answer without `ETag` is some other server's.
-async fn expect_result(job: &Job<'_>, response: Response<backend::Body>) -> Outcome<Backed> {
+pub(crate) async fn expect_result(
+    job: &Job<'_>,
+    response: Response<backend::Body>,
+) -> Outcome<Backed> {
     let backed = answer::expect_success(job, response).await?;
     if backed.headers.contains_key(header::ETAG) {
         Ok(backed)
@@ -164,96 +176,6 @@ fn answer_to_write(
     *response.status_mut() = backed.status;
     *response.headers_mut() = headers;
     response
-}
-
-/// Adds a checksum of the whole plaintext to an answer.
-pub(crate) fn insert_checksum(
-    headers: &mut HeaderMap,
-    algorithm: ChecksumAlgorithm,
-    value: &ChecksumValue,
-) {
-    let value = HeaderValue::try_from(value.to_base64()).expect("base64 is a header value");
-    headers.insert(algorithm.header_name(), value);
-    let whole = HeaderValue::from_static("FULL_OBJECT");
-    headers.insert("x-amz-checksum-type", whole);
-}
-
-/// Tells SDKs not to compare the ETag with an MD5 of their own.
-fn announce_encryption(headers: &mut HeaderMap, setting: AnnounceEncryption) {
-    match setting {
-        AnnounceEncryption::Off => {}
-        AnnounceEncryption::On => {
-            headers
-                .entry("x-amz-server-side-encryption")
-                .or_insert(HeaderValue::from_static("aws:kms"));
-        }
-    }
-}
-
-fn refuse_reserved_metadata(job: &Job<'_>, headers: &HeaderMap) -> Result<(), S3Error> {
-    for name in headers.keys() {
-        if stored::is_reserved(name, &job.parts.dek_tag) {
-            return Err(S3Error::new(
-                ErrorCode::InvalidArgument,
-                format!("The metadata name {name} belongs to the proxy; choose another."),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Keys and envelope of a new object.
-struct Seal<'a> {
-    job: &'a Job<'a>,
-    dek: Dek,
-    flags: Flags,
-    binding: Binding,
-    private: Option<Vec<u8>>,
-}
-
-impl<'a> Seal<'a> {
-    fn begin(job: &'a Job<'a>, checksum: Option<&Checksum>) -> Self {
-        let flags = match job.parts.policy.bind {
-            Bind::Key => Flags::KEY_BOUND,
-            Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
-        };
-        let flags = if checksum.is_some() {
-            flags.with_private()
-        } else {
-            flags
-        };
-        let bucket = job.request.bucket().unwrap_or_default();
-        let object_key = job.request.object_key().unwrap_or_default();
-        let binding = Binding::new(Layout::Single, flags, bucket, object_key);
-        let dek = Dek::generate();
-        let private = checksum.map(|(algorithm, value)| {
-            let mut map = PrivateMap::default();
-            let name = algorithm.as_str().to_owned();
-            map.checksums.insert(name, value.as_bytes().to_vec());
-            map.seal(&dek, &binding)
-        });
-        Self {
-            job,
-            dek,
-            flags,
-            binding,
-            private,
-        }
-    }
-
-    fn envelope(&self, head: MessageHead) -> HeaderValue {
-        let wrapped = self.job.parts.keys.wrap(&self.dek, &self.binding);
-        let envelope = Envelope {
-            layout: Layout::Single,
-            key_name: wrapped.key_name,
-            wrapped_dek: wrapped.wrapped_dek,
-            head: Some(head),
-            flags: self.flags,
-            private: self.private.clone(),
-            encrypted_kek: None,
-        };
-        HeaderValue::try_from(envelope.encode()).expect("an envelope is ASCII")
-    }
 }
 
 #[cfg(test)]

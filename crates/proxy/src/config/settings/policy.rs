@@ -33,8 +33,9 @@ settings! { POLICY:
     POLICY_MULTIPART: Setting<Multipart> = "policy.multipart", ["S3PROXY_MULTIPART"],
         Flag::None, "encrypt";
 
-    /// Whether user metadata is stored as it is or sealed. `sealed` is not in this version and is
-    /// refused.
+    /// Whether user metadata (`x-amz-meta-*`) is stored as it is, or sealed in the envelope. Sealed
+    /// metadata takes more room: S3 leaves 2 KB for it and the envelope together. Reading follows
+    /// the object, whatever the setting says.
     POLICY_METADATA: Setting<Metadata> = "policy.metadata", ["S3PROXY_METADATA"],
         Flag::None, "plain";
 

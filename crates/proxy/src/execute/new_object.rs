@@ -1,0 +1,235 @@
+//! Keys and envelope of an object that is about to be stored, whatever operation stores it.
+//!
+//! The data key is drawn here, or carried over by a copy, and bound to bucket and key as the
+//! settings say. What stays private beside the body (checksums, sealed user metadata) goes into the
+//! envelope's private map. The body's head is known only when its sealer exists, so the envelope is
+//! written last.
+//!
+//! Absent: the body, and which headers go along with it.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use s3proxy_envelope::dek::{Binding, Dek};
+use s3proxy_envelope::header::{Envelope, Flags, Layout, PrivateMap};
+use s3proxy_envelope::message::MessageHead;
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules::METADATA_PREFIX;
+
+use super::{Job, Parts, stored};
+use crate::config::resolved::{AnnounceEncryption, Bind, Metadata};
+
+/// What S3 allows for user metadata, names and values together (S3 User Guide, "Working with
+/// object metadata").
+const USER_METADATA_BYTES: usize = 2048;
+
+/// A checksum of the whole plaintext.
+pub(crate) type Checksum = (ChecksumAlgorithm, ChecksumValue);
+
+/// Where an object will stand: what its key is bound to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'p> {
+    pub(crate) bucket: &'p str,
+    pub(crate) object_key: &'p str,
+}
+
+impl<'p> Place<'p> {
+    /// The bucket and key of the request itself.
+    pub(crate) fn of(job: &'p Job<'_>) -> Self {
+        Self {
+            bucket: job.request.bucket().unwrap_or_default(),
+            object_key: job.request.object_key().unwrap_or_default(),
+        }
+    }
+}
+
+/// Keys and envelope of a new object.
+pub(crate) struct NewObject<'a> {
+    parts: &'a Parts,
+    layout: Layout,
+    flags: Flags,
+    binding: Binding,
+    private: Option<Vec<u8>>,
+    pub(crate) dek: Dek,
+}
+
+impl<'a> NewObject<'a> {
+    /// An object under a fresh data key.
+    pub(crate) fn new(
+        parts: &'a Parts,
+        layout: Layout,
+        place: Place<'_>,
+        private: &PrivateMap,
+    ) -> Self {
+        Self::under(parts, layout, place, private, Dek::generate())
+    }
+
+    /// An object whose body is sealed under `dek` already: a copy that moves no data.
+    pub(crate) fn under(
+        parts: &'a Parts,
+        layout: Layout,
+        place: Place<'_>,
+        private: &PrivateMap,
+        dek: Dek,
+    ) -> Self {
+        let flags = match parts.policy.bind {
+            Bind::Key => Flags::KEY_BOUND,
+            Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
+        };
+        let flags = if private.is_empty() {
+            flags
+        } else {
+            flags.with_private()
+        };
+        let binding = Binding::new(layout, flags, place.bucket, place.object_key);
+        let private = (!private.is_empty()).then(|| private.seal(&dek, &binding));
+        Self {
+            parts,
+            layout,
+            flags,
+            binding,
+            private,
+            dek,
+        }
+    }
+
+    /// The envelope. `head` is that of the body's message in layout 1, and absent in layout 2.
+    pub(crate) fn envelope(&self, head: Option<MessageHead>) -> Envelope {
+        let wrapped = self.parts.keys.wrap(&self.dek, &self.binding);
+        Envelope {
+            layout: self.layout,
+            key_name: wrapped.key_name,
+            wrapped_dek: wrapped.wrapped_dek,
+            head,
+            flags: self.flags,
+            private: self.private.clone(),
+            encrypted_kek: None,
+        }
+    }
+}
+
+/// Puts the envelope among the headers of a write. Refuses metadata that S3's limit leaves no room
+/// for, where the proxy itself made it longer by sealing it.
+pub(crate) fn insert_envelope(
+    parts: &Parts,
+    headers: &mut HeaderMap,
+    envelope: &Envelope,
+) -> Result<(), S3Error> {
+    let value = HeaderValue::try_from(envelope.encode()).expect("an envelope is ASCII");
+    headers.insert(parts.dek_tag.header().clone(), value);
+    let used = metadata_bytes(headers);
+    if parts.policy.metadata == Metadata::Sealed && used > USER_METADATA_BYTES {
+        return Err(S3Error::new(
+            ErrorCode::MetadataTooLarge,
+            format!(
+                "Your metadata headers exceed the maximum allowed metadata size: sealed they take \
+                 {used} bytes of {USER_METADATA_BYTES}; shorten them."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn metadata_bytes(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = name.as_str().strip_prefix(METADATA_PREFIX)?;
+            Some(name.len() + value.len())
+        })
+        .sum()
+}
+
+/// What is kept private beside the body: the checksum, and user metadata where that is sealed, which
+/// is taken out of `headers`.
+pub(crate) fn private_map(
+    parts: &Parts,
+    headers: &mut HeaderMap,
+    checksum: Option<&Checksum>,
+) -> PrivateMap {
+    let mut map = PrivateMap::default();
+    if let Some((algorithm, value)) = checksum {
+        let name = algorithm.as_str().to_owned();
+        map.checksums.insert(name, value.as_bytes().to_vec());
+    }
+    match parts.policy.metadata {
+        Metadata::Plain => {}
+        Metadata::Sealed => map.user_metadata = take_user_metadata(headers),
+    }
+    map
+}
+
+/// Takes user metadata out of the headers; values of a repeated name are joined as HTTP joins them.
+fn take_user_metadata(headers: &mut HeaderMap) -> BTreeMap<String, Vec<u8>> {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(METADATA_PREFIX))
+        .cloned()
+        .collect();
+    let mut taken = BTreeMap::new();
+    for name in names {
+        let values: Vec<&[u8]> = headers
+            .get_all(&name)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
+        let short = name.as_str()[METADATA_PREFIX.len()..].to_owned();
+        taken.insert(short, values.join(&b","[..]));
+        headers.remove(&name);
+    }
+    taken
+}
+
+/// Refuses metadata names that are the envelope's or an older proxy's.
+pub(crate) fn refuse_reserved_metadata(parts: &Parts, headers: &HeaderMap) -> Result<(), S3Error> {
+    for name in headers.keys() {
+        if stored::is_reserved(name, &parts.dek_tag) {
+            return Err(S3Error::new(
+                ErrorCode::InvalidArgument,
+                format!("The metadata name {name} belongs to the proxy; choose another."),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Adds a checksum of the whole plaintext to an answer.
+pub(crate) fn insert_checksum(
+    headers: &mut HeaderMap,
+    algorithm: ChecksumAlgorithm,
+    value: &ChecksumValue,
+) {
+    let value = HeaderValue::try_from(value.to_base64()).expect("base64 is a header value");
+    headers.insert(algorithm.header_name(), value);
+    let whole = HeaderValue::from_static("FULL_OBJECT");
+    headers.insert("x-amz-checksum-type", whole);
+}
+
+/// Tells SDKs not to compare the ETag of a sealed object with an MD5 of their own.
+pub(crate) fn announce_encryption(headers: &mut HeaderMap, setting: AnnounceEncryption) {
+    match setting {
+        AnnounceEncryption::Off => {}
+        AnnounceEncryption::On => {
+            headers
+                .entry("x-amz-server-side-encryption")
+                .or_insert(HeaderValue::from_static("aws:kms"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sealed_metadata_leaves_the_headers_and_nothing_else_does() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-amz-meta-a", HeaderValue::from_static("1"));
+        headers.append("x-amz-meta-a", HeaderValue::from_static("2"));
+        headers.append("x-amz-tagging", HeaderValue::from_static("t=1"));
+        let taken = take_user_metadata(&mut headers);
+        assert_eq!(taken, BTreeMap::from([("a".to_owned(), b"1,2".to_vec())]));
+        assert_eq!(headers.len(), 1);
+    }
+}
