@@ -6,7 +6,7 @@ cell the bucket is looked at around the proxy: everything in it is sealed, of th
 format says, and no state of an upload is left behind.
 
 With --direct the cells run against the backends themselves: what they cannot do there is a limit of
-client or backend, and is named in the cell (`without`). There is no other way to leave a cell out.
+client or backend, and is named in the cell. There is no other way to leave a cell out.
 """
 
 import json
@@ -19,7 +19,7 @@ import pytest
 
 from clients import boto3_client
 from content import MARKER
-from deployment import Deployment
+from deployment import Deployment, Deployments
 from sealed import stored_length
 from target import Target
 
@@ -30,9 +30,28 @@ WORKS, FAILED, SKIPPED = "works", "failed", "skipped"
 _HERE = Path(__file__).parent
 
 
-def cell(client: str, action: str, *, version: str, without: dict[str, str] | None = None):
-    """Marks a test: what `client` does in it, and the backends that cannot do it, with the reason."""
-    return pytest.mark.cell(client=client, action=action, version=version, without=without or {})
+def cell(
+    client: str,
+    action: str,
+    *,
+    version: str,
+    without: dict[str, str] | None = None,
+    only_by_proxy: dict[str, str] | None = None,
+    scheme: str = "http",
+):
+    """Marks a test: what `client` does in it, and the backends that cannot do it, with the reason.
+
+    `only_by_proxy` names backends that cannot do it themselves and can behind the proxy. Over
+    `https` only the proxy is tried.
+    """
+    return pytest.mark.cell(
+        client=client,
+        action=action,
+        version=version,
+        without=without or {},
+        only_by_proxy=only_by_proxy or {},
+        scheme=scheme,
+    )
 
 
 def pinned(package: str) -> str:
@@ -68,9 +87,8 @@ class Place:
 def place(request, deployments, backend, tmp_path):
     mark = request.node.get_closest_marker("cell")
     assert mark, "a test that asks for a place says with @cell what it tries"
-    if backend in mark.kwargs["without"]:
-        pytest.skip(mark.kwargs["without"][backend])
-    deployment = deployments.get(backend, "http")
+    _skip_impossible(mark.kwargs, backend, deployments)
+    deployment = deployments.get(backend, mark.kwargs["scheme"])
     bucket = f"e2e-{secrets.token_hex(4)}"
     boto3_client(deployment.target).create_bucket(Bucket=bucket)
     for folder in ("home", "files"):
@@ -78,6 +96,15 @@ def place(request, deployments, backend, tmp_path):
     yield Place(deployment, backend, bucket, tmp_path / "home", tmp_path / "files")
     if deployment.proxy:
         _assert_sealed(deployment, bucket)
+
+
+def _skip_impossible(mark: dict, backend: str, deployments: Deployments) -> None:
+    if backend in mark["without"]:
+        pytest.skip(mark["without"][backend])
+    if deployments.direct and backend in mark["only_by_proxy"]:
+        pytest.skip(mark["only_by_proxy"][backend])
+    if deployments.direct and mark["scheme"] == "https":
+        pytest.skip("only the proxy speaks HTTPS here")
 
 
 def _assert_sealed(deployment: Deployment, bucket: str) -> None:

@@ -1,5 +1,6 @@
 """Folders of files with fixed content, and whether two of them hold the same bytes."""
 
+import os
 import random
 from pathlib import Path
 
@@ -9,6 +10,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 _EVERY = 64 * KIB
+_WRITTEN_AT = 1_700_000_000
 
 MULTIPART_SIZES = [0, 1, 16 * KIB + 1, 5 * MIB, 5 * MIB + 1, 12 * MIB + 345]
 """Around a chunk and around a part of 5 MiB, on both sides of what clients send as one upload."""
@@ -23,11 +25,15 @@ def content(seed: int, size: int) -> bytes:
 
 
 def write_files(directory: Path, sizes: dict[str, int]) -> None:
-    """Writes a file of each size under its name; names may hold folders."""
+    """Writes an old file of each size under its name; names may hold folders.
+
+    Old, as some clients count a file as changed that is as young as its upload.
+    """
     for seed, (name, size) in enumerate(sizes.items()):
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content(seed, size))
+        os.utime(path, (_WRITTEN_AT, _WRITTEN_AT))
 
 
 def read_files(directory: Path) -> dict[str, bytes]:

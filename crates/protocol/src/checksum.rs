@@ -13,6 +13,7 @@ use crc_fast::CrcAlgorithm;
 use http::HeaderName;
 
 mod multipart;
+mod polynomial;
 
 pub use multipart::{ChecksumType, combine_crc, composite};
 

@@ -6,8 +6,7 @@
 
 use std::fmt;
 
-use crc_fast::CrcAlgorithm;
-
+use super::polynomial::Polynomial;
 use super::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 
 /// What a multipart object's checksum is about: `x-amz-checksum-type`.
@@ -74,19 +73,24 @@ pub fn combine_crc<'parts>(
     algorithm: ChecksumAlgorithm,
     parts: impl Iterator<Item = (&'parts ChecksumValue, u64)>,
 ) -> Option<ChecksumValue> {
-    let crc = match algorithm {
-        ChecksumAlgorithm::Crc32 => CrcAlgorithm::Crc32IsoHdlc,
-        ChecksumAlgorithm::Crc32c => CrcAlgorithm::Crc32Iscsi,
-        ChecksumAlgorithm::Crc64Nvme => CrcAlgorithm::Crc64Nvme,
+    let polynomial = match algorithm {
+        ChecksumAlgorithm::Crc32 => Polynomial::CRC32,
+        ChecksumAlgorithm::Crc32c => Polynomial::CRC32C,
+        ChecksumAlgorithm::Crc64Nvme => Polynomial::CRC64NVME,
         ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => return None,
     };
     // That of no content is zero for each of the three.
     let mut whole = 0;
+    // Most parts of an upload are of one length.
+    let (mut last_length, mut shift) = (0, polynomial.shift(0));
     for (part, length) in parts {
         if part.as_bytes().len() != algorithm.length() {
             return None;
         }
-        whole = crc_fast::checksum_combine(crc, whole, number(part), length);
+        if length != last_length {
+            (last_length, shift) = (length, polynomial.shift(length));
+        }
+        whole = polynomial.multiply(whole, shift) ^ number(part);
     }
     let bytes = whole.to_be_bytes();
     ChecksumValue::from_bytes(algorithm, &bytes[bytes.len() - algorithm.length()..])

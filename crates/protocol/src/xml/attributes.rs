@@ -1,7 +1,8 @@
-//! GetObjectAttributes: what the client asks for, and the answer.
+//! `GetObjectAttributes`: what the client asks for, and the answer.
 //!
-//! The answer has only what was asked for, in plaintext terms, written from the start. Unlike
-//! everywhere else in S3 its ETag has no quotes.
+//! The answer has only what was asked for and is known, in plaintext terms, written from the start.
+//! Unlike everywhere else in S3 its ETag has no quotes. Absent: a backend's answer, which is about
+//! stored bytes, and which parts make up a page.
 
 use http::HeaderMap;
 

@@ -1,7 +1,8 @@
 //! The answers of CopyObject and UploadPartCopy.
 //!
-//! Both say the ETag and the time of the copy; the rest is about stored bytes, and not read. Like
-//! a Complete they may be preceded by white space, so each is there with and without declaration.
+//! Both say the ETag and the time of the copy; what a backend says of checksums is about stored
+//! bytes, and not read. Like that of a Complete an answer may be preceded by white space, so each
+//! is there with and without declaration.
 
 use super::answer::{Markup, declared, unquoted};
 use super::document::{Document, XmlError};

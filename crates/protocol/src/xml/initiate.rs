@@ -1,5 +1,8 @@
-//! CreateMultipartUpload's answer: the backend's, of which only the upload id matters, and the
-//! client's, with the names that it used.
+//! The answer to `CreateMultipartUpload`.
+//!
+//! Of the backend's only the upload id matters, since upload ids are the backend's own. The
+//! client's is written from the start, with the names that the client used. Headers of the answer
+//! (checksum algorithm and type, rules that abort the upload) are not here.
 
 use super::answer::{Markup, declared};
 use super::document::{Document, XmlError};

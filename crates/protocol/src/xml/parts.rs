@@ -1,4 +1,4 @@
-//! ListParts: a backend's page, and the client's answer.
+//! `ListParts`: a backend's page, and the client's answer.
 //!
 //! Sizes, ETags, numbers and pages differ between the two, so the answer is written anew from what
 //! the caller gives; of the backend's it keeps who started the upload, who owns it, and the storage
@@ -50,9 +50,9 @@ impl<'text> PartsPage<'text> {
             Some(marker) => Some(number(marker)?),
         };
         Ok(Self {
+            document,
             parts,
             next_marker,
-            document,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Pages of ListMultipartUploads.
+//! Pages of `ListMultipartUploads`.
 //!
 //! Read and written again like those of objects: keys, upload ids and common prefixes are decided
 //! by, entries can be left out, and everything else is the backend's, byte for byte, markers too.

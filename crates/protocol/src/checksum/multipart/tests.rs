@@ -44,25 +44,28 @@ proptest! {
     }
 }
 
-/// Lengths beyond 32 bits, whose content no test can hold: a length that lost its upper bits would
-/// combine otherwise than the same in steps.
-#[test]
-fn combining_is_associative_for_lengths_beyond_32_bits() {
-    const GIB: u64 = 1 << 30;
-    for algorithm in CRCS {
-        let mut mebibyte = Checksummer::new(algorithm);
-        mebibyte.update(&vec![7; 1 << 20]);
-        let mebibyte = mebibyte.finish();
-        let combine = |parts: &[(&ChecksumValue, u64)]| {
-            combine_crc(algorithm, parts.iter().copied()).unwrap()
-        };
-        let gibibyte = combine(&[(&mebibyte, 1 << 20); 1024]);
-        let five = combine(&[(&gibibyte, GIB); 5]);
-        assert_eq!(
-            combine(&[(&gibibyte, GIB); 6]),
-            combine(&[(&gibibyte, GIB), (&five, 5 * GIB)]),
-            "{algorithm}"
-        );
+proptest! {
+    /// Lengths beyond 32 bits, whose content no test can hold, and another way to combine.
+    #[test]
+    fn combining_agrees_with_another_implementation_for_any_length(one in any::<u32>(), other in any::<u32>(), length in any::<u64>()) {
+        for (algorithm, known) in [
+            (ChecksumAlgorithm::Crc32, crc_fast::CrcAlgorithm::Crc32IsoHdlc),
+            (ChecksumAlgorithm::Crc32c, crc_fast::CrcAlgorithm::Crc32Iscsi),
+            (ChecksumAlgorithm::Crc64Nvme, crc_fast::CrcAlgorithm::Crc64Nvme),
+        ] {
+            // For the CRC of 64 bits the upper half is what the lower one is not.
+            let widen = |crc: u32| match algorithm.length() {
+                8 => u64::from(!crc) << 32 | u64::from(crc),
+                _ => u64::from(crc),
+            };
+            let value = |crc: u64| {
+                ChecksumValue::from_bytes(algorithm, &crc.to_be_bytes()[8 - algorithm.length()..]).unwrap()
+            };
+            let (one, other) = (widen(one), widen(other));
+            let expected = value(crc_fast::checksum_combine(known, one, other, length));
+            let values = [(&value(one), 3), (&value(other), length)];
+            prop_assert_eq!(combine_crc(algorithm, values.into_iter()), Some(expected), "{}", algorithm);
+        }
     }
 }
 
