@@ -24,4 +24,5 @@ pub mod initiate;
 pub mod listing;
 pub mod parts;
 pub mod restore;
+pub mod tagging;
 pub mod uploads;

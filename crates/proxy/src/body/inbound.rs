@@ -18,6 +18,7 @@ use s3proxy_protocol::chunked::{ChunkDecoder, Trailers};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
 
+use super::sealing::Payload;
 use super::stall::Stall;
 
 /// How the payload is framed inside the HTTP body.
@@ -195,7 +196,15 @@ impl Inbound {
     }
 }
 
-/// What [`Inbound::poll_payload`] yields.
+impl Payload for Inbound {
+    type Fault = InboundError;
+
+    fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, InboundError>> {
+        Self::poll_payload(self, context)
+    }
+}
+
+/// What a payload yields.
 pub(crate) enum Inflow {
     /// Payload, not yet verified as a whole.
     Payload(Bytes),
