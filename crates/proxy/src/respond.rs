@@ -23,6 +23,9 @@ pub(crate) enum Failure {
     /// The client asked for something wrong or forbidden.
     #[error(transparent)]
     Refused(#[from] S3Error),
+    /// The same, with what S3 adds to the code and the message: elements and their texts.
+    #[error("{0}")]
+    Explained(S3Error, Vec<(&'static str, String)>),
     /// The client's body was wrong.
     #[error(transparent)]
     Inbound(#[from] InboundError),
@@ -44,6 +47,9 @@ pub(crate) enum Failure {
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
+    /// The object was overwritten or deleted between two requests for it.
+    #[error("the object was replaced while it was read")]
+    Replaced,
     /// The range lies beyond the end of the plaintext, whose length is given.
     #[error("the range begins beyond the object's {0} bytes")]
     Range(u64),
@@ -126,12 +132,14 @@ pub(crate) fn failure(
     record.failure(failure);
     let mut response = match failure {
         Failure::Refused(error) => refusal(error, asked, record),
+        Failure::Explained(error, details) => explained(error, details, asked, record),
         Failure::Inbound(error) => refusal(&error.to_s3_error(), asked, record),
         Failure::Answer(answer) => passed_on(answer, asked, record),
         Failure::Backend(error) => refusal(&unreachable(error), asked, record),
         Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::Budget(_) => refusal(&slow_down(), asked, record),
+        Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
     };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -150,6 +158,19 @@ pub(crate) fn failure(
 
 fn refusal(error: &S3Error, asked: &Asked<'_>, record: &RequestRecord) -> Response<ResponseBody> {
     document_response(error.code.status(), document_of(error), asked, record)
+}
+
+fn explained(
+    error: &S3Error,
+    details: &[(&'static str, String)],
+    asked: &Asked<'_>,
+    record: &RequestRecord,
+) -> Response<ResponseBody> {
+    let mut document = document_of(error);
+    for (name, text) in details {
+        document.set_detail(name, text.as_str());
+    }
+    document_response(error.code.status(), document, asked, record)
 }
 
 fn document_of(error: &S3Error) -> ErrorDocument {
@@ -245,6 +266,13 @@ fn unreachable(error: &BackendError) -> S3Error {
             "The storage behind the proxy cannot be reached; please try again.",
         ),
     }
+}
+
+fn replaced() -> S3Error {
+    S3Error::new(
+        ErrorCode::ServiceUnavailable,
+        "The object was replaced again and again while it was read; please try again.",
+    )
 }
 
 fn slow_down() -> S3Error {

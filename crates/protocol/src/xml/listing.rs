@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use super::document::{Document, Edit, Element, XmlError, splice};
+use super::escape::escape;
 use crate::percent::{self, Plus};
 
 /// What an entry of a page is.
@@ -35,6 +36,19 @@ pub struct ListEntry {
     pub size: Option<u64>,
     /// The version, in ListObjectVersions.
     pub version_id: Option<String>,
+    /// When it was written, as the backend says it.
+    pub last_modified: Option<String>,
+}
+
+/// What becomes of an element of the page itself, such as the key that the next page starts behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageEdit<'a> {
+    /// It says this key, written as the page writes keys.
+    Key(&'a str),
+    /// It says this text.
+    Text(&'a str),
+    /// It is left out.
+    Remove,
 }
 
 /// What becomes of an entry.
@@ -66,6 +80,7 @@ pub enum PrefixEdit {
 #[derive(Debug)]
 pub struct ListPage<'text> {
     document: Document<'text>,
+    encoding: Encoding,
     entries: Vec<ListEntry>,
     common_prefixes: Vec<String>,
     /// Where the entries and prefixes stand among the root's children, in the order of the above.
@@ -84,6 +99,7 @@ impl<'text> ListPage<'text> {
         }
         let encoding = encoding(&document)?;
         let mut page = Self {
+            encoding,
             entries: Vec::new(),
             common_prefixes: Vec::new(),
             entry_positions: Vec::new(),
@@ -126,11 +142,35 @@ impl<'text> ListPage<'text> {
         )
     }
 
+    /// A key among the elements of the page itself, such as `NextMarker`; `None` where it is absent
+    /// or empty.
+    pub fn key_of_page(&self, name: &str) -> Result<Option<String>, XmlError> {
+        self.text_of_page(name)?
+            .map(|text| self.encoding.decode(Cow::Owned(text)))
+            .transpose()
+    }
+
+    /// Another text among them, such as `NextContinuationToken`.
+    pub fn text_of_page(&self, name: &str) -> Result<Option<String>, XmlError> {
+        let text = self.document.child_text(&self.document.root, name)?;
+        Ok(text.filter(|text| !text.is_empty()).map(Cow::into_owned))
+    }
+
     /// Writes the page again, with what the closures say about entries and common prefixes.
     pub fn render(
         &self,
+        edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
+        edit_prefix: impl FnMut(&str) -> PrefixEdit,
+    ) -> String {
+        self.render_with(edit_entry, edit_prefix, &[])
+    }
+
+    /// As [`Self::render`], with other texts in elements of the page itself.
+    pub fn render_with(
+        &self,
         mut edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
         mut edit_prefix: impl FnMut(&str) -> PrefixEdit,
+        page_edits: &[(&str, PageEdit<'_>)],
     ) -> String {
         let children = &self.document.root.children;
         let mut edits = Vec::new();
@@ -158,7 +198,30 @@ impl<'text> ListPage<'text> {
             }
         }
         edits.extend(self.replacement(&self.document.root, "KeyCount", &shown.to_string()));
+        edits.extend(
+            page_edits
+                .iter()
+                .filter_map(|(name, edit)| self.page_edit(name, *edit)),
+        );
         splice(self.document.text, edits)
+    }
+
+    fn page_edit(&self, name: &str, edit: PageEdit<'_>) -> Option<Edit> {
+        let root = &self.document.root;
+        let element = self.document.child(root, name);
+        let text = match (edit, self.encoding) {
+            (PageEdit::Remove, _) => return element.map(Edit::remove),
+            (PageEdit::Key(key), Encoding::Url) => Cow::Owned(percent::encode_path(key)),
+            (PageEdit::Key(text), Encoding::Plain) | (PageEdit::Text(text), _) => {
+                Cow::Borrowed(text)
+            }
+        };
+        if let Some(element) = element {
+            return Some(self.document.replace_text(element, &text));
+        }
+        let text = escape(&text);
+        let markup = format!("<{name}>{text}</{name}>");
+        Some(self.document.append_inside(root, &markup))
     }
 
     fn replacement(&self, parent: &Element, name: &str, text: &str) -> Option<Edit> {
@@ -230,6 +293,9 @@ fn entry(
         size,
         version_id: document
             .child_text(element, "VersionId")?
+            .map(Cow::into_owned),
+        last_modified: document
+            .child_text(element, "LastModified")?
             .map(Cow::into_owned),
     })
 }

@@ -19,7 +19,9 @@ use crate::config::resolved::{
     SessionToken, Tls,
 };
 use crate::execute::Parts;
+use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
+use crate::execute::multipart::state::UploadCache;
 use crate::health::Health;
 use crate::keys::{Keyring, KeyringError};
 use crate::listen::tls::{self, TlsError};
@@ -111,6 +113,8 @@ impl App {
                 pool: Arc::new(BufferPool::default()),
                 budget: BodyBudget::new(config.limits.body_memory_bytes),
                 lookups: LookupCache::new(),
+                uploads: UploadCache::new(),
+                layouts: LayoutCache::new(),
                 held_body_bytes: config.limits.held_body_bytes as u64,
                 body_timeout,
             }),

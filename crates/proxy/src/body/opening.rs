@@ -28,12 +28,21 @@ pub(crate) enum OpeningError {
     Backend(#[from] backend::BackendError),
 }
 
+/// Stored bytes on their way from the backend.
+pub(crate) struct StoredBytes {
+    /// To pass over first, when the backend sent more than was asked for.
+    pub(crate) skip: u64,
+    /// Received already.
+    pub(crate) begun: Bytes,
+    /// What comes behind.
+    pub(crate) body: backend::Body,
+}
+
 /// Plaintext of a stored object, or of a range of it.
 pub(crate) struct OpeningBody {
     source: backend::Body,
     /// Stored bytes received and not yet opened.
     stored: Bytes,
-    /// Stored bytes to pass over first, when the backend sent more than was asked for.
     skip: u64,
     opener: Option<ObjectOpener>,
     /// Plaintext bytes not yet handed out, `out` included.
@@ -48,18 +57,22 @@ pub(crate) struct OpeningBody {
 }
 
 impl OpeningBody {
-    /// `length` is the plaintext to deliver in bytes; `skip` the stored bytes before its chunks.
+    /// `length` is the plaintext to deliver in bytes.
     pub(crate) fn new(
-        source: backend::Body,
+        stored: StoredBytes,
         opener: ObjectOpener,
         length: u64,
-        skip: u64,
         pool: Arc<BufferPool>,
         share: BodyShare,
     ) -> Self {
+        let StoredBytes {
+            mut skip,
+            begun,
+            body,
+        } = stored;
         Self {
-            source,
-            stored: Bytes::new(),
+            source: body,
+            stored: skip_front(&mut skip, begun),
             skip,
             opener: Some(opener),
             remaining: length,

@@ -14,12 +14,17 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use s3proxy_envelope::object::{ObjectSealer, SealedTail};
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 
 use super::buffers::{BodyShare, BufferPool};
 use super::inbound::{Inbound, InboundError, Inflow};
 
 /// Where the reason of a failed upload is left for whoever answers the client.
 pub(crate) type UploadFault = Arc<OnceLock<InboundError>>;
+
+/// Where the checksum of the payload is left once all of it has come: the one that was sent, or the
+/// one that was measured.
+pub(crate) type PayloadChecksum = Arc<OnceLock<(ChecksumAlgorithm, ChecksumValue)>>;
 
 /// The stored form of a client's payload.
 pub(crate) struct SealingBody {
@@ -33,6 +38,8 @@ pub(crate) struct SealingBody {
     first: Option<Bytes>,
     pool: Arc<BufferPool>,
     fault: UploadFault,
+    measuring: Option<(ChecksumAlgorithm, Checksummer)>,
+    checksum: PayloadChecksum,
     _share: BodyShare,
 }
 
@@ -57,8 +64,20 @@ impl SealingBody {
             first: None,
             pool,
             fault: UploadFault::default(),
+            measuring: None,
+            checksum: PayloadChecksum::default(),
             _share: share,
         }
+    }
+
+    /// Computes a checksum on the way, for payloads that come without one.
+    pub(crate) fn measure(&mut self, algorithm: ChecksumAlgorithm) {
+        self.measuring = Some((algorithm, Checksummer::new(algorithm)));
+    }
+
+    /// Set when all of the payload has come, if it has a checksum.
+    pub(crate) fn checksum(&self) -> PayloadChecksum {
+        Arc::clone(&self.checksum)
     }
 
     /// Set when the body failed through the client's doing.
@@ -98,8 +117,21 @@ impl SealingBody {
                 State::Done => return Poll::Ready(Ok(None)),
             }
             match ready!(self.inbound.poll_payload(context)) {
-                Ok(Inflow::Payload(payload)) => self.payload = payload,
-                Ok(Inflow::End(_verified)) => self.begin_tail()?,
+                Ok(Inflow::Payload(payload)) => {
+                    if let Some((_, checksummer)) = &mut self.measuring {
+                        checksummer.update(&payload);
+                    }
+                    self.payload = payload;
+                }
+                Ok(Inflow::End(verified)) => {
+                    let measured = self.measuring.take();
+                    let measured = measured.map(|(name, checksummer)| (name, checksummer.finish()));
+                    if let Some(checksum) = verified.checksum.or(measured) {
+                        // The end comes once.
+                        let _ = self.checksum.set(checksum);
+                    }
+                    self.begin_tail()?;
+                }
                 Err(fault) => {
                     // The first reason is the one that counts.
                     let _ = self.fault.set(fault);
