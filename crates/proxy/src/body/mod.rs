@@ -11,6 +11,7 @@ pub(crate) mod buffers;
 pub(crate) mod inbound;
 pub(crate) mod opening;
 pub(crate) mod outbound;
+pub(crate) mod patient;
 pub(crate) mod replaying;
 pub(crate) mod sealing;
 pub(crate) mod stall;
