@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
 
 use crate::backend::BackendError;
@@ -14,6 +15,7 @@ use crate::body::buffers::BudgetExhausted;
 use crate::body::inbound::InboundError;
 use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
+use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
 use crate::record::RequestRecord;
 
@@ -68,6 +70,15 @@ impl From<OpeningError> for Failure {
         match error {
             OpeningError::Stored(error) => Self::Stored(error.to_string()),
             OpeningError::Backend(error) => Self::Backend(error),
+        }
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Source(error) => error.into(),
+            ReplayError::Length => Self::Unusable("a source of another length than announced"),
         }
     }
 }
@@ -154,6 +165,22 @@ pub(crate) fn failure(
             .or_insert(any);
     }
     response
+}
+
+/// The document for a failure that comes behind a status line of 200 and an XML declaration.
+pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> Bytes {
+    let asked = Asked {
+        resource,
+        verbosity: Verbosity::Document,
+        from_browser: false,
+    };
+    let response = failure(failed, &asked, record);
+    record.failed_late(response.status());
+    let held = response.into_body().into_held().unwrap_or_default();
+    match held.strip_prefix(XML_DECLARATION.as_bytes()) {
+        Some(document) => held.slice_ref(document),
+        None => held,
+    }
 }
 
 fn refusal(error: &S3Error, asked: &Asked<'_>, record: &RequestRecord) -> Response<ResponseBody> {

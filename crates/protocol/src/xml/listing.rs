@@ -201,27 +201,9 @@ impl<'text> ListPage<'text> {
         edits.extend(
             page_edits
                 .iter()
-                .filter_map(|(name, edit)| self.page_edit(name, *edit)),
+                .filter_map(|(name, edit)| page_edit(&self.document, self.encoding, name, *edit)),
         );
         splice(self.document.text, edits)
-    }
-
-    fn page_edit(&self, name: &str, edit: PageEdit<'_>) -> Option<Edit> {
-        let root = &self.document.root;
-        let element = self.document.child(root, name);
-        let text = match (edit, self.encoding) {
-            (PageEdit::Remove, _) => return element.map(Edit::remove),
-            (PageEdit::Key(key), Encoding::Url) => Cow::Owned(percent::encode_path(key)),
-            (PageEdit::Key(text), Encoding::Plain) | (PageEdit::Text(text), _) => {
-                Cow::Borrowed(text)
-            }
-        };
-        if let Some(element) = element {
-            return Some(self.document.replace_text(element, &text));
-        }
-        let text = escape(&text);
-        let markup = format!("<{name}>{text}</{name}>");
-        Some(self.document.append_inside(root, &markup))
     }
 
     fn replacement(&self, parent: &Element, name: &str, text: &str) -> Option<Edit> {
@@ -236,6 +218,29 @@ impl<'text> ListPage<'text> {
             .filter(|child| self.document.name(child).starts_with("Checksum"))
             .map(Edit::remove)
     }
+}
+
+/// The exchange of an element of the page itself, which is put there where it is absent.
+pub(super) fn page_edit(
+    document: &Document<'_>,
+    encoding: Encoding,
+    name: &str,
+    edit: PageEdit<'_>,
+) -> Option<Edit> {
+    let element = document.child(&document.root, name);
+    let text = match (edit, encoding) {
+        (PageEdit::Remove, _) => return element.map(Edit::remove),
+        (PageEdit::Key(key), Encoding::Url) => Cow::Owned(percent::encode_path(key)),
+        (PageEdit::Key(text), Encoding::Plain) | (PageEdit::Text(text), _) => Cow::Borrowed(text),
+    };
+    if let Some(element) = element {
+        return Some(document.replace_text(element, &text));
+    }
+    // A page with namespace prefixes would lose the element without its own.
+    let prefix = document.prefix(&document.root);
+    let text = escape(&text);
+    let markup = format!("<{prefix}{name}>{text}</{prefix}{name}>");
+    Some(document.append_inside(&document.root, &markup))
 }
 
 fn entry_kind(name: &str) -> Option<EntryKind> {

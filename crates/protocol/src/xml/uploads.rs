@@ -6,7 +6,7 @@
 //! put in its place.
 
 use super::document::{Document, Edit, Element, XmlError, splice};
-use super::listing::{PrefixEdit, encoding, required};
+use super::listing::{Encoding, PageEdit, PrefixEdit, encoding, page_edit, required};
 use crate::checksum::{ChecksumAlgorithm, ChecksumType};
 
 /// One upload in progress.
@@ -35,6 +35,7 @@ pub enum UploadEdit {
 #[derive(Debug)]
 pub struct UploadsPage<'text> {
     document: Document<'text>,
+    encoding: Encoding,
     uploads: Vec<ListedUpload>,
     common_prefixes: Vec<String>,
     next_key_marker: Option<String>,
@@ -78,6 +79,7 @@ impl<'text> UploadsPage<'text> {
                 .filter(|marker| !marker.is_empty())
                 .map(std::borrow::Cow::into_owned),
             document,
+            encoding,
         })
     }
 
@@ -117,8 +119,18 @@ impl<'text> UploadsPage<'text> {
     /// Writes the page again, with what the closures say about uploads and common prefixes.
     pub fn render(
         &self,
+        edit_upload: impl FnMut(&ListedUpload) -> UploadEdit,
+        edit_prefix: impl FnMut(&str) -> PrefixEdit,
+    ) -> String {
+        self.render_with(edit_upload, edit_prefix, &[])
+    }
+
+    /// As [`Self::render`], with other texts in elements of the page itself.
+    pub fn render_with(
+        &self,
         mut edit_upload: impl FnMut(&ListedUpload) -> UploadEdit,
         mut edit_prefix: impl FnMut(&str) -> PrefixEdit,
+        page_edits: &[(&str, PageEdit<'_>)],
     ) -> String {
         let root = &self.document.root;
         let mut edits = Vec::new();
@@ -140,6 +152,11 @@ impl<'text> UploadsPage<'text> {
                 PrefixEdit::Hide => edits.push(Edit::remove(element)),
             }
         }
+        edits.extend(
+            page_edits
+                .iter()
+                .filter_map(|(name, edit)| page_edit(&self.document, self.encoding, name, *edit)),
+        );
         splice(self.document.text, edits)
     }
 

@@ -9,12 +9,14 @@ mod delivery;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod head_object;
+pub(crate) mod hidden;
 pub(crate) mod layouts;
 pub(crate) mod list_buckets;
 pub(crate) mod list_objects;
 pub(crate) mod lookup;
 pub(crate) mod multipart;
 pub(crate) mod new_object;
+pub(crate) mod patience;
 pub(crate) mod payload;
 mod plaintext_headers;
 pub(crate) mod post_object;
@@ -23,14 +25,18 @@ pub(crate) mod source;
 pub(crate) mod stored;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use s3proxy_protocol::chunked::ChunkMode;
+use s3proxy_protocol::post::{FormHead, FormParser};
 
-use crate::auth::Authenticated;
+use crate::auth::{Authenticated, PostedForm};
 use crate::backend::Backend;
 use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::inbound;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
 use crate::record::RequestRecord;
@@ -47,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) lookups: lookup::LookupCache,
     pub(crate) uploads: multipart::state::UploadCache,
     pub(crate) layouts: layouts::LayoutCache,
+    pub(crate) long_work: patience::LongWork,
     pub(crate) held_body_bytes: u64,
     pub(crate) body_timeout: Duration,
 }
@@ -98,6 +105,10 @@ pub(crate) struct RawBody {
 pub(crate) struct BodySlot {
     incoming: Option<Incoming>,
     pub(crate) chunks: Option<ChunkMode>,
+    /// What stood before the file, where the body is a form.
+    pub(crate) form: Option<PostedForm>,
+    /// Some of the body was read in place.
+    begun: bool,
 }
 
 impl BodySlot {
@@ -105,7 +116,27 @@ impl BodySlot {
         Self {
             incoming: Some(incoming),
             chunks: None,
+            form: None,
+            begun: false,
         }
+    }
+
+    /// Reads a form up to its file; the body stays here, so that a form that is refused then is
+    /// drained like any other.
+    pub(crate) async fn read_form(
+        &mut self,
+        parser: FormParser,
+        timeout: Duration,
+        received: &AtomicU64,
+    ) -> Outcome<(FormHead, Bytes)> {
+        self.begun = true;
+        let incoming = self.incoming.as_mut().expect("nobody took the body yet");
+        Ok(inbound::read_form_head(incoming, parser, timeout, received).await?)
+    }
+
+    /// Whether the client has been told to go on and send its body.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Takes the body for good; each operation does so at most once.

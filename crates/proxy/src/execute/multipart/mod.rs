@@ -17,6 +17,8 @@ pub(crate) mod bucket;
 pub(crate) mod checksum;
 mod complete;
 mod create;
+mod list_parts;
+mod list_uploads;
 pub(crate) mod part;
 mod present;
 mod repeated;
@@ -39,6 +41,9 @@ use crate::respond::Failure;
 /// The number of the tail. A backend's part of this number is never a client's.
 pub(crate) const TAIL_NUMBER: PartNumber = PartNumber::MAX;
 
+/// The number that says how long the others are, where they have to be equal.
+const FIRST_NUMBER: PartNumber = PartNumber::MIN;
+
 /// Serves one step of an upload.
 pub(crate) async fn step(
     job: &Job<'_>,
@@ -50,12 +55,12 @@ pub(crate) async fn step(
         Step::UploadPart => upload_part::upload_part(job, body.take()).await,
         Step::Complete => complete::complete_upload(job, body.take()).await,
         Step::Abort => abort::abort(job).await,
-        Step::UploadPartCopy | Step::ListParts | Step::ListUploads => {
-            Err(Failure::Refused(S3Error::new(
-                ErrorCode::NotImplemented,
-                "This operation is not part of this version of the proxy.",
-            )))
-        }
+        Step::ListParts => list_parts::list_parts(job).await,
+        Step::ListUploads => list_uploads::list_uploads(job).await,
+        Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
+            ErrorCode::NotImplemented,
+            "This operation is not part of this version of the proxy.",
+        ))),
     }
 }
 
