@@ -41,13 +41,13 @@ def stored_length(plaintext: int) -> int:
 def open_sealed(stored: Stored, encrypt_key: str, bucket: str, key: str, length: int) -> bytes:
     """The plaintext of a sealed single upload; any disagreement with the format fails."""
     envelope = parse_envelope(stored.metadata["isec"])
-    kek = _from_base64url(encrypt_key.removeprefix(_KEY_MARK))
+    kek = raw_key(encrypt_key)
     assert envelope[1] == 1, "layout 1 is that of single uploads"
     assert envelope[2] == key_name(kek)
     assert len(stored.body) == stored_length(length)
     assert envelope[4] == stored.body[:56], "salt and commitment stand in envelope and body"
     dek = aes_key_unwrap_with_padding(
-        _expand(kek, _binding(envelope[1], envelope[5], bucket, key), hashes.SHA512()), envelope[3]
+        expand(kek, binding(envelope[1], envelope[5], bucket, key)), envelope[3]
     )
     message = 72 + length + 16 * (length // _CHUNK)
     assert stored.body[message:] == bytes(len(stored.body) - message), "padding is zeros"
@@ -61,8 +61,18 @@ def parse_envelope(text: str) -> dict:
     return cbor2.loads(_from_base64url(text.removeprefix(_MARK)))
 
 
+def envelope_text(envelope: dict) -> str:
+    encoded = cbor2.dumps(envelope, canonical=True)
+    return _MARK + base64.urlsafe_b64encode(encoded).decode().rstrip("=")
+
+
+def raw_key(encrypt_key: str) -> bytes:
+    """The key-encryption key of a configured one in its raw form."""
+    return _from_base64url(encrypt_key.removeprefix(_KEY_MARK))
+
+
 def key_name(kek: bytes) -> str:
-    return "local:" + _expand(kek, b"s3proxy/v1/key-id", hashes.SHA512())[:8].hex()
+    return "local:" + expand(kek, b"s3proxy/v1/key-id")[:8].hex()
 
 
 def leaks(stored: bytes, plaintext: bytes) -> bool:
@@ -76,7 +86,7 @@ def leaks(stored: bytes, plaintext: bytes) -> bool:
     )
 
 
-def _binding(layout: int, flags: int, bucket: str, key: str) -> bytes:
+def binding(layout: int, flags: int, bucket: str, key: str) -> bytes:
     name = bucket.encode()
     return (
         b"s3proxy/v1/wrap\0"
@@ -86,8 +96,8 @@ def _binding(layout: int, flags: int, bucket: str, key: str) -> bytes:
     )
 
 
-def _expand(key: bytes, info: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
-    return HKDFExpand(algorithm, 32, info).derive(key)
+def expand(key: bytes, info: bytes) -> bytes:
+    return HKDFExpand(hashes.SHA512(), 32, info).derive(key)
 
 
 def _from_base64url(text: str) -> bytes:

@@ -43,13 +43,15 @@ class Vault:
             Bucket=self.bucket, Key=key, Body=stored.body, Metadata=stored.metadata
         )
 
-    def read(self, key: str, span: str = "", method: str = "GET") -> wire.Answer:
+    def read(
+        self, key: str, span: str = "", method: str = "GET", query: str = ""
+    ) -> wire.Answer:
         """Reads through the proxy, over a socket that hides nothing."""
         headers = {"x-amz-checksum-mode": "ENABLED"}
         if span:
             headers["Range"] = f"bytes={span}"
         target = self.deployment.target
-        built = raw.request(target, method, self.bucket, key, headers=headers)
+        built = raw.request(target, method, self.bucket, key, query, headers=headers)
         with wire.connect(target) as connection:
             connection.sendall(wire.message(raw.sign(built, target)))
             return wire.answer_to(connection, method)

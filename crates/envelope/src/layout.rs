@@ -165,17 +165,28 @@ impl ChunkSpan {
     }
 }
 
-/// The stored position to ask from, for a range that starts at `first`.
+/// The stored position to ask from, for a range that starts at `first`. In the first chunk that is
+/// the beginning, so that a head which no envelope holds comes along.
 #[must_use]
 pub fn stored_first_guess(first: u64) -> u64 {
-    stored_chunk_start(first)
+    match chunk_of(first) {
+        0 => 0,
+        _ => stored_chunk_start(first),
+    }
 }
 
 /// The stored position to ask up to, inclusive, for a range that ends at `last`. It may lie beyond
 /// the object, which a backend cuts.
+///
+/// From 5 MiB on there may be parts before, each of 5 MiB or more. Where their lengths are whole
+/// chunks, as most clients choose them, each moves what follows by the head and the tag of its
+/// empty last chunk; so much is asked for in addition.
 #[must_use]
 pub fn stored_last_guess(last: u64) -> u64 {
-    stored_chunk_start(last).saturating_add(STORED_CHUNK - 1)
+    let parts_before = (last / PADDED_FROM.0).min(MAX_PARTS - 1);
+    stored_chunk_start(last)
+        .saturating_add(STORED_CHUNK - 1)
+        .saturating_add(EMPTY_MESSAGE * parts_before)
 }
 
 /// How many stored bytes from the end hold the last `n` plaintext bytes of any single upload,
@@ -193,6 +204,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::multipart::{Frame, Mark, PartNumber, Seal, SealFields, SealedPart};
+
+    fn seal(parts: &[u64]) -> Seal {
+        let part = |(length, number): (&u64, u16)| SealedPart {
+            frame: Frame::new(PartNumber::new(number).unwrap(), PlaintextLength(*length)).unwrap(),
+            mark: Mark::UNKNOWN,
+            checksum: Vec::new(),
+        };
+        let parts: Vec<_> = parts.iter().zip(1..).map(part).collect();
+        Seal::new(SealFields::default(), &parts).unwrap()
+    }
 
     #[test]
     fn limits_are_5_gib_once_sealed() {
@@ -279,7 +301,8 @@ mod tests {
             let (a, b) = (a % length, b % length);
             let range = PlaintextRange::new(a.min(b), a.max(b)).unwrap();
             let span = ChunkSpan::of(range, plaintext);
-            prop_assert_eq!(stored_first_guess(range.first), span.stored_first());
+            let guess = stored_first_guess(range.first);
+            prop_assert_eq!(guess, if range.first < CHUNK { 0 } else { span.stored_first() });
             prop_assert!(stored_last_guess(range.last) >= span.stored_last());
             prop_assert!(span.stored_last() < message_length(plaintext));
 
@@ -288,6 +311,21 @@ mod tests {
             let needed = stored_length(plaintext).0
                 - ChunkSpan::of(suffix, plaintext).stored_first();
             prop_assert!(stored_suffix_guess(n) >= needed);
+        }
+
+        #[test]
+        fn guesses_cover_the_exact_span_behind_parts_of_whole_chunks(
+            chunks in proptest::collection::vec(320_u64..700, 1..40),
+            last in 0..3 * PADDED_FROM.0, a in any::<u64>(), b in any::<u64>(),
+        ) {
+            let mut parts: Vec<_> = chunks.iter().map(|chunks| chunks * CHUNK).collect();
+            parts.push(last);
+            let length: u64 = parts.iter().sum();
+            let (a, b) = (a % length, b % length);
+            let range = PlaintextRange::new(a.min(b), a.max(b)).unwrap();
+            let span = seal(&parts).span(range).unwrap();
+            prop_assert!(stored_first_guess(range.first) <= span.stored_first());
+            prop_assert!(stored_last_guess(range.last) >= span.stored_last());
         }
     }
 }

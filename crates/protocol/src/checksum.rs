@@ -1,8 +1,8 @@
 //! The five checksums that S3 knows for object content.
 //!
 //! Values are raw digests here; Base64 is only how headers and XML spell them. CRCs stand in network
-//! byte order. Absent: composite checksums of multipart objects (`…-N`), and Content-MD5, which is
-//! no `x-amz-checksum`.
+//! byte order. What the checksums of parts say about their whole is in `multipart`; the `-N` behind
+//! a composite one is spelling, and the caller's. Absent: Content-MD5, which is no `x-amz-checksum`.
 
 use std::fmt;
 
@@ -11,6 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
 use http::HeaderName;
+
+mod multipart;
+mod polynomial;
+
+pub use multipart::{ChecksumType, combine_crc, composite};
 
 /// An algorithm of `x-amz-checksum-*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,5 +1,6 @@
-//! Conditions of a request: mapped for the backend, which judges them, and `If-Range`, which the
-//! proxy judges itself, because the range that it asks the backend for is another one.
+//! Conditions of a request: mapped for the backend, which judges them, but for two that the proxy
+//! judges itself: `If-Range`, because the range that it asks the backend for is another one, and
+//! those on the source of a copy, because the proxy puts one of its own in their place.
 //!
 //! Dates pass as they are: an object's modification time is the same on both sides. Sizes in
 //! conditions (`x-amz-if-match-size`) are not mapped here, since stored lengths are not known to
@@ -64,6 +65,68 @@ pub fn if_range_holds(value: &str, etag: &str, last_modified: Option<OffsetDateT
     }
 }
 
+const COPY_IF_MATCH: &str = "x-amz-copy-source-if-match";
+const COPY_IF_NONE_MATCH: &str = "x-amz-copy-source-if-none-match";
+const COPY_IF_MODIFIED_SINCE: &str = "x-amz-copy-source-if-modified-since";
+const COPY_IF_UNMODIFIED_SINCE: &str = "x-amz-copy-source-if-unmodified-since";
+
+/// Whether a copy's conditions on its source hold. `etag` is the backend's, and `last_modified`
+/// what it said beside it.
+///
+/// A condition on the ETag outweighs its neighbour on the date: with a matching ETag the object may
+/// be modified since, and with another one unmodified (S3 API Reference, `CopyObject`; RFC 9110,
+/// section 13.2.2). Refuses with `InvalidArgument` what is neither ETags nor a date.
+pub fn copy_source_holds(
+    headers: &HeaderMap,
+    etag: &str,
+    last_modified: Option<OffsetDateTime>,
+) -> Result<bool, S3Error> {
+    let matches = |tags: &str| etag::list_names(tags, etag);
+    let modified_since = |date: OffsetDateTime| {
+        last_modified.map(|modified| modified.unix_timestamp() > date.unix_timestamp())
+    };
+    let first = match text(headers, COPY_IF_MATCH)? {
+        Some(tags) => matches(tags),
+        None => match date(headers, COPY_IF_UNMODIFIED_SINCE)? {
+            Some(date) => modified_since(date) == Some(false),
+            None => true,
+        },
+    };
+    let second = match text(headers, COPY_IF_NONE_MATCH)? {
+        Some(tags) => !matches(tags),
+        None => match date(headers, COPY_IF_MODIFIED_SINCE)? {
+            Some(date) => modified_since(date) == Some(true),
+            None => true,
+        },
+    };
+    Ok(first && second)
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, S3Error> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(HeaderValue::to_str), values.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(text)), None) => Ok(Some(text)),
+        (Some(_), _) => Err(S3Error::new(
+            ErrorCode::InvalidArgument,
+            format!("The header {name} must stand there once, in ASCII."),
+        )),
+    }
+}
+
+fn date(headers: &HeaderMap, name: &'static str) -> Result<Option<OffsetDateTime>, S3Error> {
+    let Some(text) = text(headers, name)? else {
+        return Ok(None);
+    };
+    let date = http_date::parse(text);
+    date.map(Some).ok_or_else(|| {
+        S3Error::new(
+            ErrorCode::InvalidArgument,
+            format!("The header {name} must hold a date such as Wed, 21 Oct 2026 07:28:00 GMT."),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
@@ -122,5 +185,83 @@ mod tests {
             "\"abc\"",
             None
         ));
+    }
+
+    /// Source of the tests below: its backend's ETag is [`MD5`], modified at noon.
+    fn holds(conditions: &[(&'static str, &str)]) -> Result<bool, S3Error> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in conditions {
+            headers.append(*name, HeaderValue::try_from(*value).unwrap());
+        }
+        let noon = datetime!(2026-03-01 12:00:00.7 UTC);
+        copy_source_holds(&headers, &format!("\"{MD5}\""), Some(noon))
+    }
+
+    const BEFORE: &str = "Sun, 01 Mar 2026 11:59:59 GMT";
+    const NOON: &str = "Sun, 01 Mar 2026 12:00:00 GMT";
+
+    #[test]
+    fn conditions_on_a_copys_source_are_judged_as_s3_does() {
+        let known = format!("\"{MD5}-0\"");
+        let plain = MD5.to_owned();
+        let list = format!("\"x\", {known}");
+        let other = "\"x\"".to_owned();
+        for (tags, matches) in [
+            (&known, true),
+            (&plain, true),
+            (&list, true),
+            (&"*".to_owned(), true),
+            (&other, false),
+        ] {
+            assert_eq!(holds(&[(COPY_IF_MATCH, tags)]), Ok(matches), "{tags}");
+            assert_eq!(holds(&[(COPY_IF_NONE_MATCH, tags)]), Ok(!matches), "{tags}");
+            for date in [BEFORE, NOON] {
+                // The ETag outweighs the date beside it, whatever that says.
+                let first = [
+                    (COPY_IF_MATCH, tags.as_str()),
+                    (COPY_IF_UNMODIFIED_SINCE, date),
+                ];
+                let second = [
+                    (COPY_IF_NONE_MATCH, tags.as_str()),
+                    (COPY_IF_MODIFIED_SINCE, date),
+                ];
+                assert_eq!(holds(&first), Ok(matches), "{tags} {date}");
+                assert_eq!(holds(&second), Ok(!matches), "{tags} {date}");
+            }
+        }
+        for (date, modified_since) in [(BEFORE, true), (NOON, false)] {
+            let until = [(COPY_IF_UNMODIFIED_SINCE, date)];
+            let since = [(COPY_IF_MODIFIED_SINCE, date)];
+            assert_eq!(holds(&until), Ok(!modified_since), "{date}");
+            assert_eq!(holds(&since), Ok(modified_since), "{date}");
+        }
+        assert_eq!(holds(&[]), Ok(true));
+        let both = [
+            (COPY_IF_MATCH, known.as_str()),
+            (COPY_IF_MODIFIED_SINCE, NOON),
+        ];
+        assert_eq!(holds(&both), Ok(false), "both pairs have to hold");
+    }
+
+    #[test]
+    fn conditions_on_a_copys_source_that_say_nothing_are_refused() {
+        for conditions in [
+            &[(COPY_IF_MODIFIED_SINCE, "yesterday")] as &[_],
+            &[(COPY_IF_UNMODIFIED_SINCE, "")],
+            &[(COPY_IF_MATCH, "\"\u{e9}\"")],
+            &[(COPY_IF_MATCH, "\"a\""), (COPY_IF_MATCH, "\"b\"")],
+        ] {
+            let refused = holds(conditions).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::InvalidArgument, "{conditions:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_cannot_hold_for_a_source_without_one() {
+        for name in [COPY_IF_MODIFIED_SINCE, COPY_IF_UNMODIFIED_SINCE] {
+            let mut headers = HeaderMap::new();
+            headers.append(name, HeaderValue::from_static(NOON));
+            assert_eq!(copy_source_holds(&headers, "\"x\"", None), Ok(false));
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! Decoded once and checked as names from a path are, so that grants and the state prefix are
 //! judged on what the backend will read. Access points (ARNs) are refused.
 
+use http::HeaderMap;
+
 use crate::error::{ErrorCode, S3Error};
 use crate::name::{BucketName, ObjectKey};
 use crate::percent::{self, Plus};
@@ -19,7 +21,21 @@ pub struct CopySource {
     pub version_id: Option<String>,
 }
 
+/// The header's name.
+const COPY_SOURCE: &str = "x-amz-copy-source";
+
 impl CopySource {
+    /// Reads the header of a copy, which must stand there exactly once. Some clients send keys as
+    /// they are, so that bytes beyond ASCII are read too.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
+        let mut values = headers.get_all(COPY_SOURCE).iter();
+        let value = match (values.next(), values.next()) {
+            (Some(value), None) => std::str::from_utf8(value.as_bytes()),
+            (None, _) | (Some(_), Some(_)) => return Err(malformed()),
+        };
+        Self::parse(value.map_err(|_| malformed())?)
+    }
+
     /// Reads the header's value.
     pub fn parse(value: &str) -> Result<Self, S3Error> {
         let (path, version_id) = match value.rsplit_once("?versionId=") {
@@ -104,6 +120,23 @@ mod tests {
                 "{value}"
             );
             assert_eq!(CopySource::parse(&source.encode()), Ok(source), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_header_stands_there_once_and_may_hold_unescaped_text() {
+        let header = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+                headers.append(COPY_SOURCE, value);
+            }
+            CopySource::from_headers(&headers)
+        };
+        assert_eq!(header(&["b-1/\u{e9}"]).unwrap().key.as_str(), "\u{e9}");
+        for refused in [&[] as &[_], &["b-1/k", "b-1/k"]] {
+            let error = header(refused).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidArgument);
         }
     }
 

@@ -55,6 +55,18 @@ pub fn list_to_backend(value: &str) -> String {
     mapped
 }
 
+/// Whether a list of a client's entity tags, or `*`, names the backend's `current` one.
+#[must_use]
+pub fn list_names(list: &str, current: &str) -> bool {
+    let mapped = list_to_backend(list);
+    let mut quoted = false;
+    let mut tags = mapped.split(|character| {
+        quoted ^= character == '"';
+        character == ',' && !quoted
+    });
+    tags.any(|tag| tag.trim() == "*" || matches_strongly(tag, current))
+}
+
 fn push_mapped(mapped: &mut String, item: &str) {
     let tag = item.trim();
     let (before, after) = item.split_at(item.len() - item.trim_start().len());
@@ -144,6 +156,23 @@ mod tests {
             ),
         ] {
             assert_eq!(list_to_backend(&client), backend);
+        }
+    }
+
+    #[test]
+    fn a_list_names_one_of_its_tags_as_a_client_knows_it() {
+        let current = format!("\"{MD5}\"");
+        for (list, named) in [
+            (format!("\"{MD5}-0\""), true),
+            (format!("{MD5}-0"), true),
+            (format!("\"a,b\" , \"{MD5}-0\""), true),
+            (" * ".into(), true),
+            (format!("W/\"{MD5}-0\""), false),
+            (format!("\"x,{MD5}-0\""), false),
+            ("\"*\"".into(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(list_names(&list, &current), named, "{list}");
         }
     }
 

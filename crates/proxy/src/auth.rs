@@ -17,6 +17,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use s3proxy_protocol::address::{self, Address, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
+use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Kind, Operation};
@@ -141,6 +142,8 @@ pub(crate) struct Authenticated {
     pub(crate) operation: Operation,
     pub(crate) identity: Identity,
     pub(crate) payload: PayloadMode,
+    /// What a copy reads; there for copies, and for them only.
+    pub(crate) copy_source: Option<CopySource>,
 }
 
 impl Authenticated {
@@ -214,6 +217,12 @@ impl Gate {
         if matches!(identity.grants, Grants::AnonymousRead) {
             refuse_to_anonymous(operation, &query)?;
         }
+        let copy_source = match operation.kind() {
+            Kind::CopyObject | Kind::UploadPartCopy => {
+                Some(CopySource::from_headers(&parts.headers)?)
+            }
+            _ => None,
+        };
         let request = Authenticated {
             method: parts.method,
             headers: parts.headers,
@@ -222,6 +231,7 @@ impl Gate {
             operation,
             identity,
             payload,
+            copy_source,
         };
         Ok(Admission::Request(Box::new(Admitted { request, chunks })))
     }

@@ -4,6 +4,7 @@
 //! socket and no clock, so that the policy is one table in the tests. Whatever is not decided to
 //! be served is refused.
 
+use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 
@@ -63,6 +64,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) operation: Operation,
     pub(crate) bucket: Option<&'a str>,
     pub(crate) object_key: Option<&'a str>,
+    /// What a copy reads.
+    pub(crate) copy_source: Option<&'a CopySource>,
     /// The `prefix` of a listing.
     pub(crate) prefix: Option<&'a str>,
     /// `x-amz-bypass-governance-retention` was asked for.
@@ -76,8 +79,11 @@ pub(crate) struct Facts<'a> {
 
 /// Decides.
 pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
-    if let Some(object_key) = facts.object_key
-        && is_state_key(object_key, facts.state_prefix)
+    let read = facts.copy_source.map(|source| source.key.as_str());
+    let named = facts.object_key.into_iter().chain(read);
+    if named
+        .into_iter()
+        .any(|object_key| is_state_key(object_key, facts.state_prefix))
     {
         return Plan::Refuse(S3Error::new(
             ErrorCode::AccessDenied,
@@ -143,7 +149,26 @@ fn is_granted(facts: &Facts<'_>) -> bool {
         operation::Access::List => Access::List,
         operation::Access::Admin => Access::Admin,
     };
-    may(access) && bypass_is_granted && (!facts.sets_acl || may(Access::Admin))
+    may(access)
+        && bypass_is_granted
+        && (!facts.sets_acl || may(Access::Admin))
+        && source_is_granted(facts)
+}
+
+/// Copies read what they name, besides writing their target.
+fn source_is_granted(facts: &Facts<'_>) -> bool {
+    let copies = matches!(
+        facts.operation.kind(),
+        Kind::CopyObject | Kind::UploadPartCopy
+    );
+    match facts.copy_source {
+        Some(source) => {
+            let (bucket, object_key) = (source.bucket.as_str(), source.key.as_str());
+            let identity = facts.identity;
+            identity.may(Access::Read, bucket, Some(object_key))
+        }
+        None => !copies,
+    }
 }
 
 /// Whether a key is, or collapses to, one under the state prefix: servers that keep keys as file
@@ -191,6 +216,8 @@ fn multipart(facts: &Facts<'_>, step: Step) -> Plan {
 
 #[cfg(test)]
 mod tests {
+    use s3proxy_protocol::name::{BucketName, ObjectKey};
+
     use super::*;
     use crate::config::resolved::{Grant, Pattern};
 
@@ -216,6 +243,10 @@ mod tests {
         Access::Admin,
     ];
 
+    fn source(text: &str) -> CopySource {
+        CopySource::parse(text).expect("a copy source")
+    }
+
     fn facts<'a>(
         identity: &'a Identity,
         operation: Operation,
@@ -226,6 +257,7 @@ mod tests {
             operation,
             bucket,
             object_key,
+            copy_source: None,
             prefix: None,
             bypasses_governance: false,
             sets_acl: false,
@@ -245,8 +277,11 @@ mod tests {
     #[test]
     fn object_data_is_sealed_opened_or_refused_and_never_forwarded() {
         let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
+        let source = source("bucket/key");
         for operation in Operation::ALL.iter().copied() {
-            let plan = plan(&facts(&anyone, operation, Some("b"), Some("k")));
+            let mut facts = facts(&anyone, operation, Some("b"), Some("k"));
+            facts.copy_source = is_copy(operation).then_some(&source);
+            let plan = plan(&facts);
             let expected = match operation.kind() {
                 Kind::PutObject => plan == Plan::Seal,
                 Kind::GetObject => plan == Plan::Open,
@@ -272,6 +307,47 @@ mod tests {
                 Kind::Unsupported => code(&plan) == Some(ErrorCode::NotImplemented),
             };
             assert!(expected, "{}: {plan:?}", operation.as_str());
+        }
+    }
+
+    fn is_copy(operation: Operation) -> bool {
+        matches!(operation.kind(), Kind::CopyObject | Kind::UploadPartCopy)
+    }
+
+    #[test]
+    fn a_copy_needs_read_on_its_source_and_write_on_its_target() {
+        let both = Identity::with_grants(vec![
+            grant(&[Access::Read], "from", "app/"),
+            grant(&[Access::Write], "to-*", "app/"),
+        ]);
+        let one = |access| Identity::with_grants(vec![grant(&[access], "*", "*")]);
+        let (reader, writer) = (one(Access::Read), one(Access::Write));
+        for (identity, from, bucket, key, allowed) in [
+            (&both, "from/app/1", "to-1", "app/2", true),
+            (&both, "/from/app%2F1?versionId=3", "to-1", "app/2", true),
+            (&both, "from/other/1", "to-1", "app/2", false),
+            (&both, "to-1/app/1", "to-1", "app/2", false),
+            (&both, "from/app/1", "from", "app/2", false),
+            (&both, "from/app/1", "to-1", "other/2", false),
+            (&reader, "from/app/1", "to-1", "app/2", false),
+            (&writer, "from/app/1", "to-1", "app/2", false),
+        ] {
+            let source = source(from);
+            for operation in [Operation::CopyObject, Operation::UploadPartCopy] {
+                let mut facts = facts(identity, operation, Some(bucket), Some(key));
+                facts.copy_source = Some(&source);
+                let refused = code(&plan(&facts)) == Some(ErrorCode::AccessDenied);
+                assert_eq!(!refused, allowed, "{from} to {bucket}/{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_whose_source_is_not_known_is_refused() {
+        let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
+        for operation in [Operation::CopyObject, Operation::UploadPartCopy] {
+            let plan = plan(&facts(&anyone, operation, Some("b"), Some("k")));
+            assert_eq!(code(&plan), Some(ErrorCode::AccessDenied));
         }
     }
 
@@ -342,6 +418,7 @@ mod tests {
     #[test]
     fn blocked_multipart_uploads_can_be_seen_and_ended_but_not_made() {
         let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
+        let source = source("bucket/key");
         for (operation, blocked) in [
             (Operation::CreateMultipartUpload, true),
             (Operation::UploadPart, true),
@@ -352,6 +429,7 @@ mod tests {
             (Operation::ListMultipartUploads, false),
         ] {
             let mut facts = facts(&anyone, operation, Some("b"), Some("k"));
+            facts.copy_source = is_copy(operation).then_some(&source);
             facts.multipart = Multipart::Block;
             let refused = code(&plan(&facts)) == Some(ErrorCode::NotImplemented);
             assert_eq!(refused, blocked, "{}", operation.as_str());
@@ -375,6 +453,15 @@ mod tests {
                 refused,
                 "{key}"
             );
+            let source = CopySource {
+                bucket: BucketName::new("bucket").expect("a bucket"),
+                key: ObjectKey::new(key).expect("a key"),
+                version_id: None,
+            };
+            let mut copy = facts(&anyone, Operation::CopyObject, Some("b"), Some("k"));
+            copy.copy_source = Some(&source);
+            let denied = code(&super::plan(&copy)) == Some(ErrorCode::AccessDenied);
+            assert_eq!(denied, refused, "copied from {key}");
         }
     }
 }

@@ -49,6 +49,9 @@ pub(crate) struct RequestRecord {
     pub(crate) received: Arc<AtomicU64>,
     sent: AtomicU64,
     broken: AtomicBool,
+    left: AtomicBool,
+    /// That of an error which came behind a status line of 200; zero without one.
+    late_status: AtomicU16,
     /// Requests to the backend that an exact listing cost on top of its own.
     lookups: AtomicU64,
     /// Bytes that the response announced.
@@ -71,6 +74,8 @@ impl RequestRecord {
             received: Arc::default(),
             sent: AtomicU64::new(0),
             broken: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            late_status: AtomicU16::new(0),
             lookups: AtomicU64::new(0),
             announced: AtomicU64::new(0),
         }
@@ -116,10 +121,43 @@ impl RequestRecord {
         self.lookups.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The client left before its answer was made.
+    pub(crate) fn client_left(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer that began with 200 turned out to be an error.
+    pub(crate) fn failed_late(&self, status: http::StatusCode) {
+        self.late_status.store(status.as_u16(), Ordering::Relaxed);
+    }
+
     /// The response's body failed after the status line: the connection is aborted.
     pub(crate) fn broke_off(&self, reason: &dyn fmt::Display) {
         self.broken.store(true, Ordering::Relaxed);
         self.failure(reason);
+    }
+
+    /// The status that tells what became of the request; 0 if there was none.
+    pub(crate) fn status(&self) -> u16 {
+        match self.late_status.load(Ordering::Relaxed) {
+            0 => self.status.load(Ordering::Relaxed),
+            late => late,
+        }
+    }
+
+    /// How the answer ended, in one word.
+    pub(crate) fn outcome(&self) -> &'static str {
+        let sent = self.sent.load(Ordering::Relaxed);
+        let cut_short = sent < self.announced.load(Ordering::Relaxed);
+        if self.broken.load(Ordering::Relaxed) {
+            "aborted"
+        } else if self.status() == 0 || cut_short || self.left.load(Ordering::Relaxed) {
+            "client_left"
+        } else if self.late_status.load(Ordering::Relaxed) != 0 {
+            "late_error"
+        } else {
+            "complete"
+        }
     }
 }
 
@@ -129,15 +167,9 @@ fn known<T: AsRef<str>>(field: &OnceLock<T>) -> Option<&str> {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        let status = self.status.load(Ordering::Relaxed);
+        let status = self.status();
         let sent = self.sent.load(Ordering::Relaxed);
-        let outcome = if self.broken.load(Ordering::Relaxed) {
-            "aborted"
-        } else if status == 0 || sent < self.announced.load(Ordering::Relaxed) {
-            "client_left"
-        } else {
-            "complete"
-        };
+        let outcome = self.outcome();
         let milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let lookups = self.lookups.load(Ordering::Relaxed);
         let failed = status >= 500 || outcome == "aborted";

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
 
 use crate::backend::BackendError;
@@ -14,6 +15,7 @@ use crate::body::buffers::BudgetExhausted;
 use crate::body::inbound::InboundError;
 use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
+use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
 use crate::record::RequestRecord;
 
@@ -23,6 +25,9 @@ pub(crate) enum Failure {
     /// The client asked for something wrong or forbidden.
     #[error(transparent)]
     Refused(#[from] S3Error),
+    /// The same, with what S3 adds to the code and the message: elements and their texts.
+    #[error("{0}")]
+    Explained(S3Error, Vec<(&'static str, String)>),
     /// The client's body was wrong.
     #[error(transparent)]
     Inbound(#[from] InboundError),
@@ -44,6 +49,9 @@ pub(crate) enum Failure {
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
+    /// The object was overwritten or deleted between two requests for it.
+    #[error("the object was replaced while it was read")]
+    Replaced,
     /// The range lies beyond the end of the plaintext, whose length is given.
     #[error("the range begins beyond the object's {0} bytes")]
     Range(u64),
@@ -62,6 +70,15 @@ impl From<OpeningError> for Failure {
         match error {
             OpeningError::Stored(error) => Self::Stored(error.to_string()),
             OpeningError::Backend(error) => Self::Backend(error),
+        }
+    }
+}
+
+impl From<ReplayError> for Failure {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Source(error) => error.into(),
+            ReplayError::Length => Self::Unusable("a source of another length than announced"),
         }
     }
 }
@@ -126,12 +143,14 @@ pub(crate) fn failure(
     record.failure(failure);
     let mut response = match failure {
         Failure::Refused(error) => refusal(error, asked, record),
+        Failure::Explained(error, details) => explained(error, details, asked, record),
         Failure::Inbound(error) => refusal(&error.to_s3_error(), asked, record),
         Failure::Answer(answer) => passed_on(answer, asked, record),
         Failure::Backend(error) => refusal(&unreachable(error), asked, record),
         Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::Budget(_) => refusal(&slow_down(), asked, record),
+        Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
     };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
@@ -148,8 +167,37 @@ pub(crate) fn failure(
     response
 }
 
+/// The document for a failure that comes behind a status line of 200 and an XML declaration.
+pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> Bytes {
+    let asked = Asked {
+        resource,
+        verbosity: Verbosity::Document,
+        from_browser: false,
+    };
+    let response = failure(failed, &asked, record);
+    record.failed_late(response.status());
+    let held = response.into_body().into_held().unwrap_or_default();
+    match held.strip_prefix(XML_DECLARATION.as_bytes()) {
+        Some(document) => held.slice_ref(document),
+        None => held,
+    }
+}
+
 fn refusal(error: &S3Error, asked: &Asked<'_>, record: &RequestRecord) -> Response<ResponseBody> {
     document_response(error.code.status(), document_of(error), asked, record)
+}
+
+fn explained(
+    error: &S3Error,
+    details: &[(&'static str, String)],
+    asked: &Asked<'_>,
+    record: &RequestRecord,
+) -> Response<ResponseBody> {
+    let mut document = document_of(error);
+    for (name, text) in details {
+        document.set_detail(name, text.as_str());
+    }
+    document_response(error.code.status(), document, asked, record)
 }
 
 fn document_of(error: &S3Error) -> ErrorDocument {
@@ -245,6 +293,13 @@ fn unreachable(error: &BackendError) -> S3Error {
             "The storage behind the proxy cannot be reached; please try again.",
         ),
     }
+}
+
+fn replaced() -> S3Error {
+    S3Error::new(
+        ErrorCode::ServiceUnavailable,
+        "The object was replaced again and again while it was read; please try again.",
+    )
 }
 
 fn slow_down() -> S3Error {

@@ -17,7 +17,7 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
 use crate::execute::{
     BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
-    list_buckets, list_objects, multipart, post_object, put_object,
+    head_object, list_buckets, list_objects, multipart, post_object, put_object,
 };
 use crate::health::Health;
 use crate::listen::Serve;
@@ -122,7 +122,7 @@ impl Service {
         match plan {
             Plan::Seal => put_object::put_object(&job, body.take()).await,
             Plan::Open => get_object::get_object(&job).await,
-            Plan::Describe => get_object::head_object(&job).await,
+            Plan::Describe => head_object::head_object(&job).await,
             Plan::Rewrite(Rewrite::ListBuckets) => list_buckets::list_buckets(&job).await,
             Plan::Rewrite(Rewrite::ListObjects) => list_objects::list_objects(&job).await,
             Plan::Rewrite(Rewrite::DeleteObject) => delete::delete_object(&job).await,
@@ -172,6 +172,7 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
         operation: request.operation,
         bucket: request.bucket(),
         object_key: request.object_key(),
+        copy_source: request.copy_source.as_ref(),
         prefix: request.query.get("prefix"),
         bypasses_governance: headers.contains_key("x-amz-bypass-governance-retention"),
         sets_acl: writes_object && sets_acl,

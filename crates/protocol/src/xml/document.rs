@@ -118,6 +118,12 @@ impl<'text> Document<'text> {
         name.rsplit_once(':').map_or(name, |(_, local)| local)
     }
 
+    /// An element's namespace prefix with its colon, or nothing.
+    pub(super) fn prefix(&self, element: &Element) -> &'text str {
+        let name = &self.text[element.name.clone()];
+        &name[..name.len() - self.name(element).len()]
+    }
+
     /// The children of one name.
     pub(super) fn children<'tree>(
         &'tree self,

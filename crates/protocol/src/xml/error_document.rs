@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 
+use super::answer::declared;
 use super::document::{Document, XmlError};
 use super::escape::escape_for_strict_readers;
 use crate::error::S3Error;
@@ -109,7 +110,14 @@ fn is_removed(name: &str) -> bool {
 /// Writes an error document. Whatever the texts hold, every XML reader accepts it.
 #[must_use]
 pub fn error_document(error: &ErrorDocument) -> String {
-    let mut document = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>");
+    declared(&error_without_declaration(error))
+}
+
+/// Writes an error document for an answer that has begun with
+/// [`XML_DECLARATION`](super::complete::XML_DECLARATION) and white space.
+#[must_use]
+pub fn error_without_declaration(error: &ErrorDocument) -> String {
+    let mut document = String::from("<Error>");
     let mut push = |name: &str, text: &str| {
         let text = escape_for_strict_readers(text);
         write!(document, "<{name}>{text}</{name}>").expect("a string takes everything");
@@ -197,5 +205,18 @@ mod tests {
         let kept_alive = b"  \n<?xml version='1.0'?>\n \n<Error><Code>x</Code></Error>";
         assert_eq!(is_error(kept_alive), Ok(true));
         assert!(is_error(b"   ").is_err());
+    }
+
+    #[test]
+    fn an_error_may_come_behind_a_declaration_and_white_space() {
+        let error = ErrorDocument::from(&S3Error::new(ErrorCode::InvalidPart, "<late>"));
+        let late = format!(
+            "{}  \n {}",
+            crate::xml::complete::XML_DECLARATION,
+            error_without_declaration(&error)
+        );
+        assert_eq!(ErrorDocument::parse(late.as_bytes()), Ok(error.clone()));
+        assert_eq!(late.matches("<?xml").count(), 1);
+        assert_eq!(error_document(&error).matches("<?xml").count(), 1);
     }
 }

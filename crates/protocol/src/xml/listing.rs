@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use super::document::{Document, Edit, Element, XmlError, splice};
+use super::escape::escape;
 use crate::percent::{self, Plus};
 
 /// What an entry of a page is.
@@ -35,6 +36,19 @@ pub struct ListEntry {
     pub size: Option<u64>,
     /// The version, in ListObjectVersions.
     pub version_id: Option<String>,
+    /// When it was written, as the backend says it.
+    pub last_modified: Option<String>,
+}
+
+/// What becomes of an element of the page itself, such as the key that the next page starts behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageEdit<'a> {
+    /// It says this key, written as the page writes keys.
+    Key(&'a str),
+    /// It says this text.
+    Text(&'a str),
+    /// It is left out.
+    Remove,
 }
 
 /// What becomes of an entry.
@@ -66,6 +80,7 @@ pub enum PrefixEdit {
 #[derive(Debug)]
 pub struct ListPage<'text> {
     document: Document<'text>,
+    encoding: Encoding,
     entries: Vec<ListEntry>,
     common_prefixes: Vec<String>,
     /// Where the entries and prefixes stand among the root's children, in the order of the above.
@@ -84,6 +99,7 @@ impl<'text> ListPage<'text> {
         }
         let encoding = encoding(&document)?;
         let mut page = Self {
+            encoding,
             entries: Vec::new(),
             common_prefixes: Vec::new(),
             entry_positions: Vec::new(),
@@ -126,11 +142,35 @@ impl<'text> ListPage<'text> {
         )
     }
 
+    /// A key among the elements of the page itself, such as `NextMarker`; `None` where it is absent
+    /// or empty.
+    pub fn key_of_page(&self, name: &str) -> Result<Option<String>, XmlError> {
+        self.text_of_page(name)?
+            .map(|text| self.encoding.decode(Cow::Owned(text)))
+            .transpose()
+    }
+
+    /// Another text among them, such as `NextContinuationToken`.
+    pub fn text_of_page(&self, name: &str) -> Result<Option<String>, XmlError> {
+        let text = self.document.child_text(&self.document.root, name)?;
+        Ok(text.filter(|text| !text.is_empty()).map(Cow::into_owned))
+    }
+
     /// Writes the page again, with what the closures say about entries and common prefixes.
     pub fn render(
         &self,
+        edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
+        edit_prefix: impl FnMut(&str) -> PrefixEdit,
+    ) -> String {
+        self.render_with(edit_entry, edit_prefix, &[])
+    }
+
+    /// As [`Self::render`], with other texts in elements of the page itself.
+    pub fn render_with(
+        &self,
         mut edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
         mut edit_prefix: impl FnMut(&str) -> PrefixEdit,
+        page_edits: &[(&str, PageEdit<'_>)],
     ) -> String {
         let children = &self.document.root.children;
         let mut edits = Vec::new();
@@ -158,6 +198,11 @@ impl<'text> ListPage<'text> {
             }
         }
         edits.extend(self.replacement(&self.document.root, "KeyCount", &shown.to_string()));
+        edits.extend(
+            page_edits
+                .iter()
+                .filter_map(|(name, edit)| page_edit(&self.document, self.encoding, name, *edit)),
+        );
         splice(self.document.text, edits)
     }
 
@@ -175,6 +220,29 @@ impl<'text> ListPage<'text> {
     }
 }
 
+/// The exchange of an element of the page itself, which is put there where it is absent.
+pub(super) fn page_edit(
+    document: &Document<'_>,
+    encoding: Encoding,
+    name: &str,
+    edit: PageEdit<'_>,
+) -> Option<Edit> {
+    let element = document.child(&document.root, name);
+    let text = match (edit, encoding) {
+        (PageEdit::Remove, _) => return element.map(Edit::remove),
+        (PageEdit::Key(key), Encoding::Url) => Cow::Owned(percent::encode_path(key)),
+        (PageEdit::Key(text), Encoding::Plain) | (PageEdit::Text(text), _) => Cow::Borrowed(text),
+    };
+    if let Some(element) = element {
+        return Some(document.replace_text(element, &text));
+    }
+    // A page with namespace prefixes would lose the element without its own.
+    let prefix = document.prefix(&document.root);
+    let text = escape(&text);
+    let markup = format!("<{prefix}{name}>{text}</{prefix}{name}>");
+    Some(document.append_inside(&document.root, &markup))
+}
+
 fn entry_kind(name: &str) -> Option<EntryKind> {
     match name {
         "Contents" => Some(EntryKind::Object),
@@ -186,13 +254,13 @@ fn entry_kind(name: &str) -> Option<EntryKind> {
 
 /// How keys and prefixes are written in a page.
 #[derive(Debug, Clone, Copy)]
-enum Encoding {
+pub(super) enum Encoding {
     Plain,
     Url,
 }
 
 impl Encoding {
-    fn decode(self, text: Cow<'_, str>) -> Result<String, XmlError> {
+    pub(super) fn decode(self, text: Cow<'_, str>) -> Result<String, XmlError> {
         match self {
             Self::Plain => Ok(text.into_owned()),
             Self::Url => percent::decode(&text, Plus::Space)
@@ -201,7 +269,7 @@ impl Encoding {
     }
 }
 
-fn encoding(document: &Document<'_>) -> Result<Encoding, XmlError> {
+pub(super) fn encoding(document: &Document<'_>) -> Result<Encoding, XmlError> {
     match document
         .child_text(&document.root, "EncodingType")?
         .as_deref()
@@ -231,10 +299,13 @@ fn entry(
         version_id: document
             .child_text(element, "VersionId")?
             .map(Cow::into_owned),
+        last_modified: document
+            .child_text(element, "LastModified")?
+            .map(Cow::into_owned),
     })
 }
 
-fn required<'text>(
+pub(super) fn required<'text>(
     document: &Document<'text>,
     element: &Element,
     name: &'static str,

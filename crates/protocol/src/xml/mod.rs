@@ -5,16 +5,25 @@
 //! known here. What is decided by is read strictly, and what clients send to be acted on
 //! ([`delete`]) is a closed list.
 //!
+//! What the proxy answers in its own words ([`complete`], [`copy`], [`attributes`] and others) is
+//! written from the start by `answer`.
+//!
 //! Callers bound the size of what they hand in. Document type declarations, processing
-//! instructions and entities other than XML's own five are refused. Bodies of multipart
-//! operations are absent here.
+//! instructions and entities other than XML's own five are refused.
 
+mod answer;
+pub mod attributes;
 pub mod buckets;
+pub mod complete;
+pub mod copy;
 pub mod delete;
 pub mod document;
 pub mod error_document;
 pub mod escape;
+pub mod initiate;
 pub mod listing;
+pub mod parts;
 pub mod post_response;
 pub mod restore;
-pub(crate) mod tagging;
+pub mod tagging;
+pub mod uploads;

@@ -7,7 +7,7 @@ use super::document::{Document, Element, XmlError};
 use crate::percent;
 
 /// Reads `<Tagging><TagSet><Tag><Key/><Value/></Tag>…`.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, XmlError> {
+pub fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, XmlError> {
     let document = Document::parse(bytes)?;
     if document.root_name() != "Tagging" {
         return Err(XmlError::schema("the document must be a Tagging"));
@@ -40,7 +40,8 @@ fn tag(document: &Document<'_>, element: &Element) -> Result<(String, String), X
 }
 
 /// The value of `x-amz-tagging`.
-pub(crate) fn to_header(tags: &[(String, String)]) -> String {
+#[must_use]
+pub fn to_header(tags: &[(String, String)]) -> String {
     let pairs: Vec<String> = tags
         .iter()
         .map(|(key, value)| {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use s3proxy_protocol::address::{AwsNames, HostRules};
 use s3proxy_protocol::sigv4::SecretAccessKey;
@@ -19,7 +20,10 @@ use crate::config::resolved::{
     SessionToken, Tls,
 };
 use crate::execute::Parts;
+use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
+use crate::execute::multipart::state::UploadCache;
+use crate::execute::patience::LongWork;
 use crate::health::Health;
 use crate::keys::{Keyring, KeyringError};
 use crate::listen::tls::{self, TlsError};
@@ -68,6 +72,8 @@ pub enum StartError {
 pub struct App {
     server: Server<Service>,
     address: SocketAddr,
+    parts: Arc<Parts>,
+    drain_timeout: Duration,
 }
 
 impl App {
@@ -96,28 +102,36 @@ impl App {
         let listener = bind(config.listen.address)?;
         let address = listener.local_addr().unwrap_or(config.listen.address);
         let draining = Arc::new(Draining::default());
-        let body_timeout = config.listen.body_timeout;
         let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
+        let limits = connection_limits(&config.listen);
+        let parts = Arc::new(Parts {
+            backend: Backend::new(settings, credentials)?,
+            keys,
+            dek_tag: config.keys.dek_tag,
+            policy: config.policy,
+            pool: Arc::new(BufferPool::default()),
+            budget: BodyBudget::new(config.limits.body_memory_bytes),
+            lookups: LookupCache::new(),
+            uploads: UploadCache::new(),
+            layouts: LayoutCache::new(),
+            long_work: LongWork::new(),
+            held_body_bytes: config.limits.held_body_bytes as u64,
+            body_timeout: limits.body_timeout,
+        });
         let service = Service {
             gate,
             throttle: Throttle::new(config.limits.throttle),
             health: Health::new(Arc::clone(&draining)),
             trusted: Arc::clone(&trusted),
-            parts: Arc::new(Parts {
-                backend: Backend::new(settings, credentials)?,
-                keys,
-                dek_tag: config.keys.dek_tag,
-                policy: config.policy,
-                pool: Arc::new(BufferPool::default()),
-                budget: BodyBudget::new(config.limits.body_memory_bytes),
-                lookups: LookupCache::new(),
-                held_body_bytes: config.limits.held_body_bytes as u64,
-                body_timeout,
-            }),
+            parts: Arc::clone(&parts),
         };
-        let limits = connection_limits(&config.listen);
         let server = Server::new(listener, tls, limits, trusted, Arc::new(service), draining);
-        Ok(Self { server, address })
+        Ok(Self {
+            server,
+            address,
+            parts,
+            drain_timeout: limits.drain_timeout,
+        })
     }
 
     /// Where it listens.
@@ -134,6 +148,19 @@ impl App {
             Drained::CutOff(connections) => {
                 tracing::warn!(connections, "the wait is over; connections were cut off");
             }
+        }
+        // What goes on for clients that have left: it has had its time where connections were cut
+        // off, and otherwise gets as much.
+        let work = &self.parts.long_work;
+        if tokio::time::timeout(self.drain_timeout, work.ended())
+            .await
+            .is_err()
+        {
+            let running = work.running();
+            tracing::warn!(
+                running,
+                "the wait is over; work without a client was cut off"
+            );
         }
     }
 }

@@ -170,6 +170,7 @@ impl Gate {
             operation: Operation::PostObject,
             identity,
             payload: PayloadMode::Unsigned,
+            copy_source: None,
         };
         Ok((request, posted))
     }

@@ -20,6 +20,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
 use s3proxy_protocol::post::{Content, FileDecoder, FormHead, FormParser};
 
+use super::sealing::Payload;
 use super::stall::Stall;
 
 /// How the payload is framed inside the HTTP body.
@@ -236,7 +237,15 @@ impl Inbound {
     }
 }
 
-/// What [`Inbound::poll_payload`] yields.
+impl Payload for Inbound {
+    type Fault = InboundError;
+
+    fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, InboundError>> {
+        Self::poll_payload(self, context)
+    }
+}
+
+/// What a payload yields.
 pub(crate) enum Inflow {
     /// Payload, not yet verified as a whole.
     Payload(Bytes),

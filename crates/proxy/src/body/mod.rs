@@ -1,9 +1,9 @@
 //! Adapters between HTTP bodies and the sealed format.
 //!
 //! [`inbound`] reads what a client sends: framing taken off, everything verified that the request
-//! promised. [`sealing`] turns that into the stored form on its way to the backend, [`opening`]
-//! the stored form into plaintext on its way to the client, and [`outbound`] is what a response
-//! carries. All of them hold one reused buffer each and never a whole object, and a body that
+//! promised; [`replaying`] what a stored object holds, for copies. [`sealing`] turns either into the
+//! stored form on its way to the backend, [`opening`] the stored form into plaintext on its way to
+//! the client, and [`outbound`] is what a response carries. All of them hold one reused buffer each and never a whole object, and a body that
 //! turns out wrong ends in an error, never in a clean end, so that neither side can take it for
 //! complete.
 
@@ -11,5 +11,7 @@ pub(crate) mod buffers;
 pub(crate) mod inbound;
 pub(crate) mod opening;
 pub(crate) mod outbound;
+pub(crate) mod patient;
+pub(crate) mod replaying;
 pub(crate) mod sealing;
 pub(crate) mod stall;

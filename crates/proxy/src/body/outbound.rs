@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::opening::{OpeningBody, OpeningError};
+use super::patient::PatientBody;
 use crate::backend;
 use crate::record::RequestRecord;
 
@@ -17,6 +18,8 @@ pub(crate) enum Content {
     Empty,
     /// Made by the proxy.
     Held(Bytes),
+    /// Made by the proxy, and not there yet.
+    Patient(Box<PatientBody>),
     /// Opened as it streams.
     Opening(Box<OpeningBody>),
     /// Passed on from the backend as it is.
@@ -36,6 +39,16 @@ impl ResponseBody {
 
     pub(crate) fn held(bytes: impl Into<Bytes>) -> Self {
         Self::from(Content::Held(bytes.into()))
+    }
+
+    /// The bytes, where all of them are there.
+    pub(crate) fn into_held(self) -> Option<Bytes> {
+        match self.content {
+            Content::Held(bytes) => Some(bytes),
+            Content::Empty | Content::Patient(_) | Content::Opening(_) | Content::Passing(_) => {
+                None
+            }
+        }
     }
 
     /// Has `record` told of every byte and of the end.
@@ -69,6 +82,9 @@ impl Body for ResponseBody {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Content::Patient(body) => body
+                .poll_piece(context)
+                .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
             Content::Opening(body) => Pin::new(body.as_mut()).poll_frame(context),
             Content::Passing(body) => Pin::new(body.as_mut())
                 .poll_frame(context)
@@ -87,6 +103,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Patient(_) => SizeHint::default(),
             Content::Opening(body) => body.size_hint(),
             Content::Passing(body) => body.size_hint(),
         }
@@ -96,6 +113,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Empty => true,
             Content::Held(bytes) => bytes.is_empty(),
+            Content::Patient(body) => body.is_done(),
             Content::Opening(body) => body.is_end_stream(),
             Content::Passing(body) => body.is_end_stream(),
         }

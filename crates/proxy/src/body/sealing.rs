@@ -1,30 +1,68 @@
-//! A client's payload, sealed on its way to the backend.
+//! A payload, sealed on its way to the backend.
 //!
-//! The stored form can complete only after [`Inbound`] has verified all of the payload: the last
-//! chunk is sealed at that moment and no earlier, and the backend knows the stored length, so a
-//! body that fails before is cut short there and never becomes an object.
+//! It comes from a client ([`super::inbound`]) or from a stored object ([`super::replaying`]). The
+//! stored form can complete only after the [`Payload`] has verified all of itself: the last chunk
+//! is sealed at that moment and no earlier, and the backend knows the stored length, so a body that
+//! fails before is cut short there and never becomes an object.
 //!
 //! The backend is asked only when the first piece is there ([`SealingBody::prefetch`]): some servers
 //! take a body that breaks off before its first byte for an empty one, and store it.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use s3proxy_envelope::object::{ObjectSealer, SealedTail};
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 
 use super::buffers::{BodyShare, BufferPool};
-use super::inbound::{Inbound, InboundError, Inflow};
+use super::inbound::Inflow;
+
+/// What is sealed.
+pub(crate) trait Payload {
+    /// Why it could not be had whole.
+    type Fault;
+
+    /// The next piece, or the end when everything has come and was found to be what was promised.
+    fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, Self::Fault>>;
+}
+
+/// Where the checksum of the payload is left once all of it has come: the one that was sent, or the
+/// one that was measured.
+pub(crate) type PayloadChecksum = Arc<OnceLock<(ChecksumAlgorithm, ChecksumValue)>>;
 
 /// Where the reason of a failed upload is left for whoever answers the client.
-pub(crate) type UploadFault = Arc<OnceLock<InboundError>>;
+pub(crate) struct UploadFault<F>(Arc<Mutex<Option<F>>>);
 
-/// The stored form of a client's payload.
-pub(crate) struct SealingBody {
-    inbound: Inbound,
-    /// Verified framing, not yet sealed.
+impl<F> UploadFault<F> {
+    /// The reason, if there is one.
+    pub(crate) fn take(&self) -> Option<F> {
+        self.lock().take()
+    }
+
+    /// Leaves a reason; a body has at most one.
+    fn set(&self, fault: F) {
+        *self.lock() = Some(fault);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<F>> {
+        // A panic elsewhere cannot leave an `Option` in a bad state.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<F> Clone for UploadFault<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// The stored form of a payload.
+pub(crate) struct SealingBody<P: Payload> {
+    source: P,
+    /// Received and not yet sealed.
     payload: Bytes,
     state: State,
     /// Stored bytes not yet handed out, `first` included.
@@ -32,7 +70,9 @@ pub(crate) struct SealingBody {
     /// The first piece, sealed before the backend was asked.
     first: Option<Bytes>,
     pool: Arc<BufferPool>,
-    fault: UploadFault,
+    fault: UploadFault<P::Fault>,
+    measuring: Option<(ChecksumAlgorithm, Checksummer)>,
+    checksum: PayloadChecksum,
     _share: BodyShare,
 }
 
@@ -40,30 +80,43 @@ enum State {
     Sealing(Box<ObjectSealer>),
     Tail(SealedTail),
     Done,
+    Failed,
 }
 
-impl SealingBody {
+impl<P: Payload> SealingBody<P> {
     pub(crate) fn new(
-        inbound: Inbound,
+        source: P,
         sealer: ObjectSealer,
         pool: Arc<BufferPool>,
         share: BodyShare,
     ) -> Self {
         Self {
-            inbound,
+            source,
             payload: Bytes::new(),
             remaining: sealer.stored_length().0,
             state: State::Sealing(Box::new(sealer)),
             first: None,
             pool,
-            fault: UploadFault::default(),
+            fault: UploadFault(Arc::default()),
+            measuring: None,
+            checksum: PayloadChecksum::default(),
             _share: share,
         }
     }
 
-    /// Set when the body failed through the client's doing.
-    pub(crate) fn fault(&self) -> UploadFault {
-        Arc::clone(&self.fault)
+    /// Computes a checksum on the way, for payloads that come without one.
+    pub(crate) fn measure(&mut self, algorithm: ChecksumAlgorithm) {
+        self.measuring = Some((algorithm, Checksummer::new(algorithm)));
+    }
+
+    /// Set when all of the payload has come, if it has a checksum.
+    pub(crate) fn checksum(&self) -> PayloadChecksum {
+        Arc::clone(&self.checksum)
+    }
+
+    /// Holds the reason when the payload could not be had whole.
+    pub(crate) fn fault(&self) -> UploadFault<P::Fault> {
+        self.fault.clone()
     }
 
     /// Seals the first piece, so that a body which fails at once never reaches the backend.
@@ -96,13 +149,27 @@ impl SealingBody {
                     return Poll::Ready(Ok(piece.map(|piece| self.pool.freeze(piece))));
                 }
                 State::Done => return Poll::Ready(Ok(None)),
+                State::Failed => return Poll::Ready(Err(SealingError)),
             }
-            match ready!(self.inbound.poll_payload(context)) {
-                Ok(Inflow::Payload(payload)) => self.payload = payload,
-                Ok(Inflow::End(_verified)) => self.begin_tail()?,
+            match ready!(self.source.poll_payload(context)) {
+                Ok(Inflow::Payload(payload)) => {
+                    if let Some((_, checksummer)) = &mut self.measuring {
+                        checksummer.update(&payload);
+                    }
+                    self.payload = payload;
+                }
+                Ok(Inflow::End(verified)) => {
+                    let measured = self.measuring.take();
+                    let measured = measured.map(|(name, checksummer)| (name, checksummer.finish()));
+                    if let Some(checksum) = verified.checksum.or(measured) {
+                        // The end comes once.
+                        let _ = self.checksum.set(checksum);
+                    }
+                    self.begin_tail()?;
+                }
                 Err(fault) => {
-                    // The first reason is the one that counts.
-                    let _ = self.fault.set(fault);
+                    self.state = State::Failed;
+                    self.fault.set(fault);
                     return Poll::Ready(Err(SealingError));
                 }
             }
@@ -122,7 +189,7 @@ impl SealingBody {
 #[error("the upload was given up before it was complete")]
 pub(crate) struct SealingError;
 
-impl Body for SealingBody {
+impl<P: Payload + Unpin> Body for SealingBody<P> {
     type Data = Bytes;
     type Error = SealingError;
 

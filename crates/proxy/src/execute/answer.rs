@@ -27,20 +27,21 @@ pub(crate) struct Backed {
 /// A request for the same bucket and key that the client named, without query or headers.
 pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
     let mut request = Request::new(method, job.request.bucket(), job.request.object_key());
-    request.service = job
-        .request
-        .address
-        .aws_endpoint
-        .as_ref()
-        .map(|named| Service {
-            endpoint: Endpoint {
-                scheme: Scheme::Https,
-                host: named.host(),
-                port: None,
-            },
-            region: named.region().to_owned(),
-        });
+    request.service = service_of(job);
     request
+}
+
+/// The service that the client's `Host` names, where that is what selects the backend.
+pub(crate) fn service_of(job: &Job<'_>) -> Option<Service> {
+    let named = job.request.address.aws_endpoint.as_ref()?;
+    Some(Service {
+        endpoint: Endpoint {
+            scheme: Scheme::Https,
+            host: named.host(),
+            port: None,
+        },
+        region: named.region().to_owned(),
+    })
 }
 
 /// The client's query without what belongs to its own signature.
@@ -101,6 +102,18 @@ pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backe
 
 /// The failure behind an answer other than 2xx.
 pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
+    let failure = failure_of(backed).await;
+    if let Failure::Answer(answer) = &failure
+        && answer.status == StatusCode::NOT_FOUND
+        && hides_missing_keys(job, &answer.document.code)
+    {
+        return Failure::Refused(plan::access_denied(job.request.operation));
+    }
+    failure
+}
+
+/// The same, whoever asked.
+pub(crate) async fn failure_of(backed: Backed) -> Failure {
     let Backed {
         status,
         headers,
@@ -115,9 +128,6 @@ pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
     let read = read_bounded(body, MAX_ERROR_BYTES).await.ok();
     let parsed = read.and_then(|bytes| ErrorDocument::parse(&bytes).ok());
     let document = parsed.unwrap_or_else(|| nameless(status));
-    if status == StatusCode::NOT_FOUND && hides_missing_keys(job, &document.code) {
-        return Failure::Refused(plan::access_denied(job.request.operation));
-    }
     Failure::Answer(Box::new(BackendAnswer {
         status,
         headers,

@@ -1,16 +1,221 @@
-//! GetObjectAttributes in plaintext terms.
+//! `GetObjectAttributes` in plaintext terms.
+//!
+//! For a sealed object the answer is made here, from a HEAD and, where parts or a checksum are
+//! asked for, from the seal: so it works before backends that do not know the operation. An object
+//! that is not sealed is the backend's to describe. Parts are counted as `partNumber` counts them.
 
-use http::Response;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use s3proxy_envelope::header::{Envelope, Layout};
+use s3proxy_envelope::multipart::Seal;
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::xml::attributes::{
+    AttributesAnswer, ObjectAttribute, ObjectAttributes, ObjectPart, ObjectParts, ObjectPartsPage,
+};
 
-use super::{Job, Outcome};
-use crate::body::outbound::ResponseBody;
+use super::plaintext_headers::{self, Checksums};
+use super::source::{self, Found, Source};
+use super::stored::{self, Form};
+use super::{Job, Outcome, answer};
+use crate::body::outbound::{Content, ResponseBody};
 use crate::respond::Failure;
 
+const MAX_PARTS: &str = "x-amz-max-parts";
+const PART_NUMBER_MARKER: &str = "x-amz-part-number-marker";
+
+/// Most parts in one answer, and how many there are where the client does not say.
+const PARTS_PER_PAGE: u32 = 1000;
+
+/// Headers of the answer to HEAD that belong to this operation too, besides those of CORS.
+const PASSED: &[&str] = &[
+    "last-modified",
+    "vary",
+    "x-amz-id-2",
+    "x-amz-request-charged",
+    "x-amz-request-id",
+    "x-amz-version-id",
+];
+
 /// Serves it.
-pub(crate) async fn get_object_attributes(_job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    Err(Failure::Refused(S3Error::new(
-        ErrorCode::NotImplemented,
-        "This operation is not part of this version of the proxy.",
-    )))
+pub(crate) async fn get_object_attributes(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let wanted = ObjectAttributes::parse(&job.request.headers)?;
+    let page = PageRequest::of(&job.request.headers)?;
+    let mut source = source::own(job)?;
+    for name in [MAX_PARTS, PART_NUMBER_MARKER, "x-amz-object-attributes"] {
+        source.headers.remove(name);
+    }
+    for _ in 1..source::READS {
+        match describe(job, &source, &wanted, page).await {
+            Err(Failure::Replaced) => {}
+            outcome => return outcome,
+        }
+    }
+    describe(job, &source, &wanted, page).await
+}
+
+async fn describe(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    wanted: &ObjectAttributes,
+    page: PageRequest,
+) -> Outcome<Response<ResponseBody>> {
+    let found = source::describe(job, source).await?;
+    match &found.form {
+        Form::Sealed(envelope) => {
+            let document = sealed(job, source, &found, envelope, wanted, page).await?;
+            Ok(respond(&found.headers, document))
+        }
+        Form::Legacy => source::refuse_legacy(job),
+        Form::Plain => {
+            stored::permit_plain(job.parts.policy.plaintext_reads)?;
+            plain(job).await
+        }
+    }
+}
+
+/// The backend's own answer.
+async fn plain(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let mut request = answer::request_for(job, Method::GET);
+    request.query = answer::query_for_backend(job);
+    request.headers = answer::headers_for_backend(job)?;
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let mut headers = answer::client_headers(&backed.headers);
+    if let Some(length) = backed.headers.get(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, length.clone());
+    }
+    let body = ResponseBody::from(Content::Passing(Box::new(backed.body)));
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+async fn sealed(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    envelope: &Envelope,
+    wanted: &ObjectAttributes,
+    page: PageRequest,
+) -> Outcome<String> {
+    let wants_checksum = wanted.contains(ObjectAttribute::Checksum);
+    let needs_seal = found.has_seal(envelope)
+        && (wants_checksum || wanted.contains(ObjectAttribute::ObjectParts));
+    let (mut private, mut layout) = (None, None);
+    if needs_seal || wants_checksum && envelope.private.is_some() {
+        let dek = source::unwrap(job, source.bucket, source.object_key, envelope)?;
+        private = plaintext_headers::private_map(source, envelope, &dek)?;
+        if needs_seal {
+            layout = Some(source::layout(job, source, found, envelope, &dek).await?);
+        }
+    }
+    let seal = layout.as_ref().and_then(|layout| layout.seal());
+    let checksums = Checksums::of(private.as_ref(), seal);
+    let checksum = checksums.as_ref().and_then(|known| known.spelled().next());
+    let checksums_of_parts = checksums_of_parts(seal);
+    let parts = match (envelope.layout, seal) {
+        (Layout::Single, _) => None,
+        (Layout::Multipart, None) => Some(ObjectParts {
+            total: 1,
+            page: None,
+        }),
+        (Layout::Multipart, Some(seal)) => Some(page.cut(seal, &checksums_of_parts)),
+    };
+    let headers = plaintext_headers::sealed_headers(job, &found.headers);
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let answer = AttributesAnswer {
+        etag: text("etag").map(|etag| etag.trim_matches('"')),
+        checksum: checksum
+            .as_ref()
+            .map(|(algorithm, value, _)| (*algorithm, value.as_str())),
+        checksum_type: checksum.as_ref().map(|(_, _, kind)| *kind),
+        parts,
+        storage_class: Some(text("x-amz-storage-class").unwrap_or("STANDARD")),
+        object_size: Some(found.length.0),
+    };
+    Ok(answer.render(wanted))
+}
+
+fn checksums_of_parts(seal: Option<&Seal>) -> Vec<(ChecksumAlgorithm, ChecksumValue)> {
+    let Some(seal) = seal else {
+        return Vec::new();
+    };
+    let indices = 0..seal.frames().len();
+    indices
+        .filter_map(|index| plaintext_headers::part_checksum(seal, index))
+        .collect()
+}
+
+/// Which parts the client wants to hear of.
+#[derive(Clone, Copy)]
+struct PageRequest {
+    marker: u32,
+    max_parts: u32,
+}
+
+impl PageRequest {
+    fn of(headers: &HeaderMap) -> Result<Self, S3Error> {
+        Ok(Self {
+            marker: number(headers, PART_NUMBER_MARKER)?.unwrap_or(0),
+            max_parts: number(headers, MAX_PARTS)?
+                .map_or(PARTS_PER_PAGE, |asked| asked.min(PARTS_PER_PAGE)),
+        })
+    }
+
+    /// Parts are listed only where they have checksums, as S3 does.
+    fn cut<'a>(
+        self,
+        seal: &Seal,
+        checksums: &'a [(ChecksumAlgorithm, ChecksumValue)],
+    ) -> ObjectParts<'a> {
+        let total = u32::try_from(seal.frames().len()).expect("at most 10000 parts");
+        let listed = seal.frames().zip(1_u16..).zip(checksums);
+        let parts: Vec<_> = listed
+            .skip(usize::try_from(self.marker).unwrap_or(usize::MAX))
+            .take(usize::try_from(self.max_parts).unwrap_or(usize::MAX))
+            .map(|((frame, number), (algorithm, value))| ObjectPart {
+                number,
+                size: frame.length().0,
+                checksum: Some((*algorithm, value)),
+            })
+            .collect();
+        let last = parts.last().map_or(0, |part| u32::from(part.number));
+        let page = ObjectPartsPage {
+            part_number_marker: self.marker,
+            next_part_number_marker: last,
+            max_parts: self.max_parts,
+            is_truncated: !parts.is_empty() && last < total,
+            parts,
+        };
+        ObjectParts {
+            total,
+            page: (!checksums.is_empty()).then_some(page),
+        }
+    }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Result<Option<u32>, S3Error> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or_else(|| {
+        S3Error::new(
+            ErrorCode::InvalidArgument,
+            format!("The header {name} must be a number from 0 up."),
+        )
+    })
+}
+
+fn respond(seen: &HeaderMap, document: String) -> Response<ResponseBody> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &answer::client_headers(seen) {
+        if PASSED.contains(&name.as_str()) || name.as_str().starts_with("access-control-") {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    let xml = HeaderValue::from_static("application/xml");
+    headers.insert(header::CONTENT_TYPE, xml);
+    let mut response = Response::new(ResponseBody::held(document));
+    *response.headers_mut() = headers;
+    response
 }

@@ -1,13 +1,16 @@
 //! ListObjects, ListObjectsV2 and ListObjectVersions in plaintext terms.
 //!
-//! The page is rewritten and not made anew: markers, tokens and whatever else the backend says
-//! stay. Keys under the state prefix are hidden.
+//! The page is rewritten and not made anew: tokens and whatever else the backend says stay. Keys
+//! under the state prefix are hidden, and `hidden` says what that means for pages.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use s3proxy_protocol::etag;
+use s3proxy_protocol::xml::document::XmlError;
 use s3proxy_protocol::xml::listing::{EntryEdit, EntryKind, ListEntry, ListPage, PrefixEdit};
 
+use super::answer::Backed;
+use super::hidden::{self, LastShown, MOVES, Paging, Parameters};
 use super::lookup::{self, Described, Listed};
 use super::{Job, Outcome, answer};
 use crate::body::outbound::ResponseBody;
@@ -24,35 +27,93 @@ const PAGE_SHARE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Serves the three listings.
 pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let mut request = answer::request_for(job, Method::GET);
-    request.query = answer::query_for_backend(job);
-    request.headers = answer::headers_for_backend(job)?;
     let _share = job.parts.budget.share(PAGE_SHARE_BYTES).await?;
-    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
-    let page =
-        ListPage::parse(&text).map_err(|_| Failure::Unusable("a listing that is not S3's"))?;
+    let paging = Paging::of(job.request.operation);
+    let state_prefix = &job.parts.policy.state_prefix;
+    let mut query = answer::query_for_backend(job);
+    let mut asked = ask(job, query.clone()).await?;
+    let mut edits = Vec::new();
+    for _ in 0..MOVES {
+        let Some(last) = last_of_nothing_shown(job, &asked.text)? else {
+            break;
+        };
+        query = paging.behind(query, &hidden::behind_hidden(&last, state_prefix));
+        asked = ask(job, query.clone()).await?;
+        edits = paging.asked(&job.request.query);
+    }
+    let page = parse(&asked.text)?;
     let described = describe(job, &page).await;
     let mut entries = described.iter();
-    let rendered = page.render(
+    let next = paging.next().map(|next| page.key_of_page(next.key));
+    let next = next.transpose().map_err(not_s3)?.flatten();
+    let last = last_shown(job, &page);
+    let next_edits = hidden::next_edits(paging, next.as_deref(), last.as_ref(), state_prefix);
+    edits.extend(next_edits);
+    let rendered = page.render_with(
         |entry| edit(job, entry, &mut entries),
         |prefix| {
-            if is_state_key(prefix, &job.parts.policy.state_prefix) {
+            if is_state_key(prefix, state_prefix) {
                 PrefixEdit::Hide
             } else {
                 PrefixEdit::Keep
             }
         },
-    );
-    let mut headers = answer::client_headers(&backed.headers);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/xml"),
+        &edits,
     );
     let mut response = Response::new(ResponseBody::held(Bytes::from(rendered)));
-    *response.status_mut() = backed.status;
-    *response.headers_mut() = headers;
+    *response.headers_mut() = asked.headers;
+    let xml = HeaderValue::from_static("application/xml");
+    response.headers_mut().insert(header::CONTENT_TYPE, xml);
     Ok(response)
+}
+
+/// A page, unread.
+struct Asked {
+    headers: HeaderMap,
+    text: Bytes,
+}
+
+async fn ask(job: &Job<'_>, query: Parameters) -> Outcome<Asked> {
+    let mut request = answer::request_for(job, Method::GET);
+    request.query = query;
+    request.headers = answer::headers_for_backend(job)?;
+    let sent = job.parts.backend.send(request).await?;
+    let Backed { headers, body, .. } = answer::expect_success(job, sent).await?;
+    Ok(Asked {
+        headers: answer::client_headers(&headers),
+        text: answer::read_bounded(body, MAX_PAGE_BYTES).await?,
+    })
+}
+
+fn parse(text: &[u8]) -> Outcome<ListPage<'_>> {
+    ListPage::parse(text).map_err(not_s3)
+}
+
+fn not_s3(_: XmlError) -> Failure {
+    Failure::Unusable("a listing that is not S3's")
+}
+
+/// The last hidden key of a page that shows nothing, though the list goes on.
+fn last_of_nothing_shown(job: &Job<'_>, text: &[u8]) -> Outcome<Option<String>> {
+    let page = parse(text)?;
+    if !page.is_truncated() || last_shown(job, &page).is_some() {
+        return Ok(None);
+    }
+    let keys = page.entries().iter().map(|entry| &entry.key);
+    Ok(keys.chain(page.common_prefixes()).max().cloned())
+}
+
+fn last_shown(job: &Job<'_>, page: &ListPage<'_>) -> Option<LastShown> {
+    let state_prefix = &job.parts.policy.state_prefix;
+    let mut entries = page.entries().iter().rev();
+    let entry = entries.find(|entry| !is_state_key(&entry.key, state_prefix));
+    let mut prefixes = page.common_prefixes().iter().rev();
+    let prefix = prefixes.find(|prefix| !is_state_key(prefix, state_prefix));
+    let entry = entry.map(|entry| LastShown {
+        key: entry.key.clone(),
+        detail: entry.version_id.clone(),
+    });
+    hidden::last_shown(entry, prefix.map(String::as_str))
 }
 
 /// One description for each entry that has a content, in the page's order.

@@ -8,14 +8,20 @@ pub(crate) mod delete_bucket;
 mod delivery;
 pub(crate) mod forward;
 pub(crate) mod get_object;
+pub(crate) mod head_object;
+pub(crate) mod hidden;
+pub(crate) mod layouts;
 pub(crate) mod list_buckets;
 pub(crate) mod list_objects;
 pub(crate) mod lookup;
 pub(crate) mod multipart;
 pub(crate) mod new_object;
+pub(crate) mod patience;
 pub(crate) mod payload;
+mod plaintext_headers;
 pub(crate) mod post_object;
 pub(crate) mod put_object;
+pub(crate) mod source;
 pub(crate) mod stored;
 
 use std::sync::Arc;
@@ -45,6 +51,9 @@ pub(crate) struct Parts {
     pub(crate) pool: Arc<BufferPool>,
     pub(crate) budget: BodyBudget,
     pub(crate) lookups: lookup::LookupCache,
+    pub(crate) uploads: multipart::state::UploadCache,
+    pub(crate) layouts: layouts::LayoutCache,
+    pub(crate) long_work: patience::LongWork,
     pub(crate) held_body_bytes: u64,
     pub(crate) body_timeout: Duration,
 }

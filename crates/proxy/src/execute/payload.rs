@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 use s3proxy_protocol::chunked::ChunkDecoder;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::payload::{PayloadExpectation, VerifiedPayload};
+use s3proxy_protocol::payload::{PayloadError, PayloadExpectation, VerifiedPayload};
 
 use super::new_object::Checksum;
 use super::{Job, Outcome, RawBody};
@@ -25,8 +25,22 @@ pub(crate) struct Announced {
 /// Reads the announcement, before a byte of the body.
 pub(crate) fn announced(request: &Authenticated) -> Result<Announced, S3Error> {
     let headers = &request.headers;
-    let expectation = PayloadExpectation::from_headers(headers, &request.payload)
-        .map_err(|error| error.s3_error())?;
+    with_length(PayloadExpectation::from_headers(headers, &request.payload))
+}
+
+/// As [`announced`], for a request whose checksum headers speak of something other than its body.
+pub(crate) fn announced_document(request: &Authenticated) -> Result<Announced, S3Error> {
+    let headers = &request.headers;
+    with_length(PayloadExpectation::without_checksum(
+        headers,
+        &request.payload,
+    ))
+}
+
+fn with_length(
+    expectation: Result<PayloadExpectation, PayloadError>,
+) -> Result<Announced, S3Error> {
+    let expectation = expectation.map_err(|error| error.s3_error())?;
     let length = expectation.decoded_length().ok_or_else(|| {
         S3Error::new(
             ErrorCode::MissingContentLength,
@@ -79,7 +93,16 @@ pub(crate) async fn read_held(
     body: RawBody,
     limit: u64,
 ) -> Outcome<(Vec<u8>, VerifiedPayload)> {
-    let announced = announced(job.request)?;
+    read_announced(job, announced(job.request)?, body, limit).await
+}
+
+/// Reads a whole body as it was announced, if it has at most `limit` bytes.
+pub(crate) async fn read_announced(
+    job: &Job<'_>,
+    announced: Announced,
+    body: RawBody,
+    limit: u64,
+) -> Outcome<(Vec<u8>, VerifiedPayload)> {
     if announced.length > limit {
         return Err(Failure::Refused(S3Error::new(
             ErrorCode::MaxMessageLengthExceeded,

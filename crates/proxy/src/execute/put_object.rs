@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Response, header};
 use http_body_util::BodyExt;
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Layout;
-use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength, stored_length};
+use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength, StoredLength, stored_length};
 use s3proxy_envelope::message::MessageHead;
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -126,9 +126,18 @@ async fn put_held(
 /// The stored form of a small object, in one piece.
 pub(crate) fn seal_held(dek: &Dek, plaintext: &[u8]) -> (MessageHead, Bytes) {
     let length = PlaintextLength(plaintext.len() as u64);
-    let total = stored_length(length).0;
-    let capacity = usize::try_from(total).expect("a held body fits memory") + PIECE_BYTES;
-    let mut sealer = ObjectSealer::new(dek, length, Vec::with_capacity(capacity));
+    let start = |buffer| ObjectSealer::new(dek, length, buffer);
+    seal_whole(start, stored_length(length), plaintext)
+}
+
+/// What a sealer makes of all its plaintext, `total` bytes in one piece.
+pub(crate) fn seal_whole(
+    start: impl FnOnce(Vec<u8>) -> ObjectSealer,
+    total: StoredLength,
+    plaintext: &[u8],
+) -> (MessageHead, Bytes) {
+    let capacity = usize::try_from(total.0).expect("a held body fits memory") + PIECE_BYTES;
+    let mut sealer = start(Vec::with_capacity(capacity));
     let head = *sealer.head();
     // The buffer has room for all of it, so that no piece has to be taken before the end.
     let consumed = sealer
@@ -165,8 +174,8 @@ async fn put_stream(
         Err(error) => Err(BackendError::RequestBody(error.into())),
     };
     // What the client did wrong explains whatever the backend then made of it.
-    if let Some(fault) = fault.get() {
-        return Err(Failure::Inbound(fault.clone()));
+    if let Some(fault) = fault.take() {
+        return Err(Failure::Inbound(fault));
     }
     expect_result(job, sent?).await
 }
@@ -210,7 +219,6 @@ fn answer_to_write(
 
 #[cfg(test)]
 mod tests {
-    use s3proxy_envelope::layout::StoredLength;
     use s3proxy_envelope::object::ObjectOpener;
 
     use super::*;

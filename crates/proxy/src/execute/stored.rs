@@ -90,14 +90,6 @@ pub(crate) fn legacy_not_readable() -> Failure {
     ))
 }
 
-/// The answer for objects that a multipart upload made.
-pub(crate) fn multipart_not_readable() -> Failure {
-    Failure::Refused(S3Error::new(
-        ErrorCode::NotImplemented,
-        "The object was made by a multipart upload, which this version cannot read yet.",
-    ))
-}
-
 /// Total length of the stored object, in bytes, from `Content-Range` or `Content-Length`.
 pub(crate) fn stored_length(headers: &HeaderMap) -> Result<StoredLength, Failure> {
     match content_range(headers) {

@@ -116,6 +116,32 @@ fn hides_everything_of_a_page_that_has_nothing_to_show() {
 }
 
 #[test]
+fn markers_of_a_page_are_read_and_written_as_the_page_writes_keys() {
+    let markup = "<ListBucketResult><EncodingType>url</EncodingType><StartAfter>a%2B</StartAfter><NextMarker/>\
+        <NextContinuationToken>t+1</NextContinuationToken></ListBucketResult>";
+    let page = ListPage::parse(markup.as_bytes()).unwrap();
+    assert_eq!(page.key_of_page("StartAfter"), Ok(Some("a+".to_owned())));
+    assert_eq!(page.key_of_page("NextMarker"), Ok(None));
+    let token = page.text_of_page("NextContinuationToken");
+    assert_eq!(token, Ok(Some("t+1".to_owned())));
+    let rendered = page.render_with(
+        keep_entries,
+        keep_prefixes,
+        &[
+            ("StartAfter", PageEdit::Remove),
+            ("NextMarker", PageEdit::Key("b c/é")),
+            ("ContinuationToken", PageEdit::Text("<t>")),
+            ("Delimiter", PageEdit::Remove),
+        ],
+    );
+    assert_eq!(
+        rendered,
+        "<ListBucketResult><EncodingType>url</EncodingType><NextMarker>b%20c/%C3%A9</NextMarker>\
+        <NextContinuationToken>t+1</NextContinuationToken><ContinuationToken>&lt;t&gt;</ContinuationToken></ListBucketResult>"
+    );
+}
+
+#[test]
 fn refuses_pages_that_cannot_be_judged() {
     for markup in [
         "<Error/>",

@@ -1,6 +1,36 @@
 //! Multipart uploads, one file a step.
+//!
+//! The backend has an upload of its own for each of the client's, under the same id; parts are
+//! sealed one by one and go there as they come. Beside the data lie the upload's state and its staged
+//! parts: those that only the last place can hold. Completing adds the tail that makes one readable
+//! object of the parts.
+//!
+//! Invariants: any replica can serve any step; nothing is visible before the backend's own
+//! completion; every step can be repeated.
+//!
+//! The tail goes under the highest number, 10000, under which no client's part ever goes (one with
+//! that number is always staged). So a tail that a failed Complete left behind is never taken for a
+//! part, and no part is lost to a tail.
+
+mod abort;
+pub(crate) mod bucket;
+pub(crate) mod checksum;
+mod complete;
+mod create;
+mod list_parts;
+mod list_uploads;
+pub(crate) mod part;
+mod present;
+mod repeated;
+mod selection;
+pub(crate) mod staged;
+pub(crate) mod state;
+mod tail;
+mod upload_part;
+mod verdict;
 
 use http::Response;
+use s3proxy_envelope::multipart::PartNumber;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use super::{BodySlot, Job, Outcome};
@@ -8,14 +38,52 @@ use crate::body::outbound::ResponseBody;
 use crate::plan::Step;
 use crate::respond::Failure;
 
+/// The number of the tail. A backend's part of this number is never a client's.
+pub(crate) const TAIL_NUMBER: PartNumber = PartNumber::MAX;
+
+/// The number that says how long the others are, where they have to be equal.
+const FIRST_NUMBER: PartNumber = PartNumber::MIN;
+
 /// Serves one step of an upload.
 pub(crate) async fn step(
-    _job: &Job<'_>,
-    _step: Step,
-    _body: &mut BodySlot,
+    job: &Job<'_>,
+    step: Step,
+    body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
-    Err(Failure::Refused(S3Error::new(
-        ErrorCode::NotImplemented,
-        "This operation is not part of this version of the proxy.",
-    )))
+    match step {
+        Step::Create => create::create(job).await,
+        Step::UploadPart => upload_part::upload_part(job, body.take()).await,
+        Step::Complete => complete::complete_upload(job, body.take()).await,
+        Step::Abort => abort::abort(job).await,
+        Step::ListParts => list_parts::list_parts(job).await,
+        Step::ListUploads => list_uploads::list_uploads(job).await,
+        Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
+            ErrorCode::NotImplemented,
+            "This operation is not part of this version of the proxy.",
+        ))),
+    }
+}
+
+/// The upload that the request names.
+pub(crate) fn upload_id<'a>(job: &Job<'a>) -> Outcome<&'a str> {
+    job.request
+        .query
+        .get("uploadId")
+        .filter(|id| !id.is_empty())
+        .ok_or_else(state::no_such_upload)
+}
+
+/// The number of the part that the request is about.
+pub(crate) fn part_number(job: &Job<'_>) -> Result<PartNumber, S3Error> {
+    job.request
+        .query
+        .get("partNumber")
+        .and_then(|text| text.parse().ok())
+        .and_then(PartNumber::new)
+        .ok_or_else(|| {
+            S3Error::new(
+                ErrorCode::InvalidArgument,
+                "Part number must be an integer between 1 and 10000, inclusive",
+            )
+        })
 }

@@ -1,0 +1,188 @@
+//! Pages of `ListMultipartUploads`.
+//!
+//! Read and written again like those of objects: keys, upload ids and common prefixes are decided
+//! by, entries can be left out, and everything else is the backend's, byte for byte, markers too.
+//! What a backend says of checksums is about stored bytes and always goes; the upload's own can be
+//! put in its place.
+
+use super::document::{Document, Edit, Element, XmlError, splice};
+use super::listing::{Encoding, PageEdit, PrefixEdit, encoding, page_edit, required};
+use crate::checksum::{ChecksumAlgorithm, ChecksumType};
+
+/// One upload in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedUpload {
+    /// The key, decoded.
+    pub object_key: String,
+    /// The upload.
+    pub upload_id: String,
+    /// When it was created, as the backend wrote it.
+    pub initiated: String,
+}
+
+/// What becomes of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadEdit {
+    /// It stays, with nothing said of checksums.
+    Keep,
+    /// It stays, with the checksum that the client created it with.
+    KeepWithChecksum(ChecksumAlgorithm, ChecksumType),
+    /// It is left out.
+    Hide,
+}
+
+/// A page, as the backend sent it.
+#[derive(Debug)]
+pub struct UploadsPage<'text> {
+    document: Document<'text>,
+    encoding: Encoding,
+    uploads: Vec<ListedUpload>,
+    common_prefixes: Vec<String>,
+    next_key_marker: Option<String>,
+    next_upload_id_marker: Option<String>,
+}
+
+impl<'text> UploadsPage<'text> {
+    /// Reads a page. Errors say what is not as S3 has it.
+    pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
+        let document = Document::parse(bytes)?;
+        if document.root_name() != "ListMultipartUploadsResult" {
+            return Err(XmlError::schema(
+                "the document must be a ListMultipartUploadsResult",
+            ));
+        }
+        let root = &document.root;
+        let encoding = encoding(&document)?;
+        let uploads = document.children(root, "Upload").map(|element| {
+            Ok(ListedUpload {
+                object_key: encoding.decode(required(&document, element, "Key")?)?,
+                upload_id: required(&document, element, "UploadId")?.into_owned(),
+                initiated: document
+                    .child_text(element, "Initiated")?
+                    .map(|time| time.trim().to_owned())
+                    .unwrap_or_default(),
+            })
+        });
+        let prefixes = document
+            .children(root, "CommonPrefixes")
+            .map(|element| encoding.decode(required(&document, element, "Prefix")?));
+        let key_marker = document.child_text(root, "NextKeyMarker")?;
+        let upload_id_marker = document.child_text(root, "NextUploadIdMarker")?;
+        Ok(Self {
+            uploads: uploads.collect::<Result<_, XmlError>>()?,
+            common_prefixes: prefixes.collect::<Result<_, XmlError>>()?,
+            next_key_marker: key_marker
+                .filter(|marker| !marker.is_empty())
+                .map(|marker| encoding.decode(marker))
+                .transpose()?,
+            next_upload_id_marker: upload_id_marker
+                .filter(|marker| !marker.is_empty())
+                .map(std::borrow::Cow::into_owned),
+            document,
+            encoding,
+        })
+    }
+
+    /// The uploads in the order of the page.
+    #[must_use]
+    pub fn uploads(&self) -> &[ListedUpload] {
+        &self.uploads
+    }
+
+    /// The common prefixes in their order, decoded.
+    #[must_use]
+    pub fn common_prefixes(&self) -> &[String] {
+        &self.common_prefixes
+    }
+
+    /// Whether the backend has more pages.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        matches!(
+            self.document.child_text(&self.document.root, "IsTruncated"),
+            Ok(Some(text)) if text.trim() == "true"
+        )
+    }
+
+    /// The key that the next page starts at, decoded.
+    #[must_use]
+    pub fn next_key_marker(&self) -> Option<&str> {
+        self.next_key_marker.as_deref()
+    }
+
+    /// The upload that the next page starts behind, among those of the key.
+    #[must_use]
+    pub fn next_upload_id_marker(&self) -> Option<&str> {
+        self.next_upload_id_marker.as_deref()
+    }
+
+    /// Writes the page again, with what the closures say about uploads and common prefixes.
+    pub fn render(
+        &self,
+        edit_upload: impl FnMut(&ListedUpload) -> UploadEdit,
+        edit_prefix: impl FnMut(&str) -> PrefixEdit,
+    ) -> String {
+        self.render_with(edit_upload, edit_prefix, &[])
+    }
+
+    /// As [`Self::render`], with other texts in elements of the page itself.
+    pub fn render_with(
+        &self,
+        mut edit_upload: impl FnMut(&ListedUpload) -> UploadEdit,
+        mut edit_prefix: impl FnMut(&str) -> PrefixEdit,
+        page_edits: &[(&str, PageEdit<'_>)],
+    ) -> String {
+        let root = &self.document.root;
+        let mut edits = Vec::new();
+        let elements = self.document.children(root, "Upload");
+        for (upload, element) in self.uploads.iter().zip(elements) {
+            match edit_upload(upload) {
+                UploadEdit::Hide => edits.push(Edit::remove(element)),
+                UploadEdit::Keep => edits.extend(self.checksum_removals(element)),
+                UploadEdit::KeepWithChecksum(algorithm, checksum_type) => {
+                    edits.extend(self.checksum_removals(element));
+                    edits.push(self.checksum_addition(element, algorithm, checksum_type));
+                }
+            }
+        }
+        let elements = self.document.children(root, "CommonPrefixes");
+        for (prefix, element) in self.common_prefixes.iter().zip(elements) {
+            match edit_prefix(prefix) {
+                PrefixEdit::Keep => {}
+                PrefixEdit::Hide => edits.push(Edit::remove(element)),
+            }
+        }
+        edits.extend(
+            page_edits
+                .iter()
+                .filter_map(|(name, edit)| page_edit(&self.document, self.encoding, name, *edit)),
+        );
+        splice(self.document.text, edits)
+    }
+
+    fn checksum_removals(&self, upload: &Element) -> impl Iterator<Item = Edit> {
+        upload
+            .children
+            .iter()
+            .filter(|child| self.document.name(child).starts_with("Checksum"))
+            .map(Edit::remove)
+    }
+
+    fn checksum_addition(
+        &self,
+        upload: &Element,
+        algorithm: ChecksumAlgorithm,
+        checksum_type: ChecksumType,
+    ) -> Edit {
+        // A page with namespace prefixes would lose these elements without its own.
+        let prefix = self.document.prefix(upload);
+        let markup = format!(
+            "<{prefix}ChecksumAlgorithm>{algorithm}</{prefix}ChecksumAlgorithm>\
+             <{prefix}ChecksumType>{checksum_type}</{prefix}ChecksumType>"
+        );
+        self.document.append_inside(upload, &markup)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! CopyObject: the key is wrapped anew, or the content sealed on its way.
+//!
+//! One HEAD says what the source is, and the client's conditions are judged on it. A sealed source
+//! stays where it is: the backend copies its body, and the new object's metadata carry the same
+//! data key, wrapped for the new place. A plain one is read and sealed. Whatever happens after the
+//! HEAD is pinned to what it saw, so that envelope and body always belong together; where the
+//! source was replaced meanwhile the copy starts again.
+//!
+//! To the backend the metadata directive is always REPLACE, since the envelope is new: what COPY
+//! keeps is sent explicitly ([`carried`]). Absent: reading content to compute a checksum that the
+//! source does not have; then the answer has none.
+
+mod carried;
+mod embedded;
+pub(crate) mod origin;
+mod plain;
+mod sealed;
+mod tags;
+
+use http::{HeaderMap, HeaderValue, Response, header};
+use s3proxy_protocol::checksum::ChecksumAlgorithm;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::xml::complete::XML_DECLARATION;
+use s3proxy_protocol::xml::copy::copy_object_document;
+
+use self::carried::Directives;
+use super::new_object::announce_encryption;
+use super::stored::Form;
+use super::{Job, Outcome, source};
+use crate::body::outbound::ResponseBody;
+use crate::respond::Failure;
+
+/// How often a copy whose source is replaced under its hands starts again.
+const ATTEMPTS: usize = 3;
+
+/// What a copy ends with.
+pub(super) struct Finished {
+    pub(super) headers: HeaderMap,
+    /// Without XML declaration.
+    pub(super) document: String,
+}
+
+/// A new object, as its answer describes it.
+struct Copied {
+    /// For the client, without those of the document.
+    headers: HeaderMap,
+    /// The client's, without quotes.
+    etag: String,
+    last_modified: String,
+    checksum: Option<(ChecksumAlgorithm, String, &'static str)>,
+}
+
+/// Serves it.
+pub(crate) async fn copy_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let finished = copy(job).await?;
+    let text = format!("{}{}", XML_DECLARATION, finished.document);
+    let mut response = Response::new(ResponseBody::held(text));
+    *response.headers_mut() = finished.headers;
+    let xml = HeaderValue::from_static("application/xml");
+    response.headers_mut().insert(header::CONTENT_TYPE, xml);
+    Ok(response)
+}
+
+async fn copy(job: &Job<'_>) -> Outcome<Finished> {
+    let directives = Directives::of(job)?;
+    let mut attempts = 1;
+    let copied = loop {
+        match attempt(job, &directives).await {
+            Err(Failure::Replaced) if attempts < ATTEMPTS => attempts += 1,
+            outcome => break outcome?,
+        }
+    };
+    let checksum = copied.checksum.as_ref();
+    let document = copy_object_document(
+        &copied.etag,
+        &copied.last_modified,
+        checksum.map(|(algorithm, value, _)| (*algorithm, value.as_str())),
+        checksum.map(|(_, _, kind)| *kind),
+    );
+    let mut headers = copied.headers;
+    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    Ok(Finished { headers, document })
+}
+
+async fn attempt(job: &Job<'_>, directives: &Directives) -> Outcome<Copied> {
+    let source = origin::source(job);
+    let found = origin::find(job, &source).await?;
+    match &found.form {
+        Form::Sealed(envelope) => sealed::copy(job, directives, &source, &found, envelope).await,
+        Form::Legacy => source::refuse_legacy(job),
+        Form::Plain => plain::copy(job, directives, &source, &found).await,
+    }
+}
+
+/// The algorithm that the client wants a checksum of.
+fn wanted_checksum(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, S3Error> {
+    let Some(value) = headers.get("x-amz-checksum-algorithm") else {
+        return Ok(None);
+    };
+    let algorithm = value.to_str().ok().and_then(ChecksumAlgorithm::from_name);
+    algorithm.map(Some).ok_or_else(|| {
+        S3Error::new(
+            ErrorCode::InvalidRequest,
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid \
+             types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+        )
+    })
+}

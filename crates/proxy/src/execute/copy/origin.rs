@@ -1,0 +1,192 @@
+//! The source of a copy, for CopyObject and UploadPartCopy: finding it, and judging what the client
+//! demands of it.
+//!
+//! What is not there is told as S3 tells it, which takes a second request, since answers to HEAD
+//! have no document; a client that may not list the source's bucket learns nothing by it.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::{conditional, http_date};
+
+use crate::config::resolved::Access;
+use crate::execute::answer::{self, Backed};
+use crate::execute::source::{Found, Source};
+use crate::execute::{Job, Outcome};
+use crate::plan;
+use crate::respond::Failure;
+
+/// Headers about the source, and what they are called when the source itself is asked for.
+const RENAMED: [(&str, HeaderName); 4] = [
+    (
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm"),
+    ),
+    (
+        "x-amz-copy-source-server-side-encryption-customer-key",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-key"),
+    ),
+    (
+        "x-amz-copy-source-server-side-encryption-customer-key-md5",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-key-md5"),
+    ),
+    (
+        "x-amz-source-expected-bucket-owner",
+        HeaderName::from_static("x-amz-expected-bucket-owner"),
+    ),
+];
+
+/// The source's SSE-C key, as it is called when the source itself is asked for.
+pub(crate) const CUSTOMER_KEY: [&str; 3] = [
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-md5",
+];
+
+const REQUEST_PAYER: HeaderName = HeaderName::from_static("x-amz-request-payer");
+
+const VERSION_ID: &str = "x-amz-version-id";
+
+/// What the request names as its source.
+pub(crate) fn source<'a>(job: &Job<'a>) -> Source<'a> {
+    let named = job.request.copy_source.as_ref();
+    let named = named.expect("requests for copies have a source");
+    Source {
+        bucket: named.bucket.as_str(),
+        object_key: named.key.as_str(),
+        version: named.version_id.as_deref(),
+        headers: source_headers(&job.request.headers),
+    }
+}
+
+fn source_headers(client: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, renamed) in RENAMED {
+        if let Some(value) = client.get(name) {
+            headers.insert(renamed, value.clone());
+        }
+    }
+    if let Some(payer) = client.get(REQUEST_PAYER) {
+        headers.insert(REQUEST_PAYER, payer.clone());
+    }
+    headers
+}
+
+/// Looks at the source, and refuses where the client's conditions on it do not hold.
+pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
+    let request = source.request(job, Method::HEAD);
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    if !backed.status.is_success() {
+        return Err(missing(job, source, backed).await);
+    }
+    let found = Found::of(job, backed.headers)?;
+    let modified = text(&found.headers, header::LAST_MODIFIED).and_then(http_date::parse);
+    let etag = etag(&found)?;
+    if conditional::copy_source_holds(&job.request.headers, etag, modified)? {
+        Ok(found)
+    } else {
+        Err(Failure::Refused(S3Error::new(
+            ErrorCode::PreconditionFailed,
+            "At least one of the pre-conditions you specified did not hold",
+        )))
+    }
+}
+
+/// The backend's ETag of what was found.
+pub(crate) fn etag(found: &Found) -> Outcome<&str> {
+    text(&found.headers, header::ETAG).ok_or(Failure::Unusable("an object without an ETag"))
+}
+
+/// The version that was found, where the bucket has versions.
+pub(crate) fn version(found: &Found) -> Option<&str> {
+    found.headers.get(VERSION_ID)?.to_str().ok()
+}
+
+/// Says in an answer which version was copied.
+pub(crate) fn insert_version(headers: &mut HeaderMap, found: &Found) {
+    let version = version(found).and_then(|version| HeaderValue::try_from(version).ok());
+    if let Some(version) = version {
+        headers
+            .entry("x-amz-copy-source-version-id")
+            .or_insert(version);
+    }
+}
+
+/// Whether the source is no longer what was found: whether a failed copy may be its doing.
+pub(crate) async fn is_replaced(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+) -> Outcome<bool> {
+    let request = source.request(job, Method::HEAD);
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let same = [header::ETAG, HeaderName::from_static(VERSION_ID)]
+        .iter()
+        .all(|name| backed.headers.get(name) == found.headers.get(name));
+    Ok(!backed.status.is_success() || !same)
+}
+
+async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure {
+    let is_marker = backed.headers.contains_key("x-amz-delete-marker")
+        || backed.status == StatusCode::METHOD_NOT_ALLOWED;
+    if is_marker && source.version.is_some() {
+        return Failure::Refused(S3Error::new(
+            ErrorCode::InvalidRequest,
+            "The source of a copy request may not specifically refer to a delete marker by \
+             version id.",
+        ));
+    }
+    if backed.status != StatusCode::NOT_FOUND {
+        return answer::refused(job, backed).await;
+    }
+    let (bucket, object_key) = (source.bucket, Some(source.object_key));
+    if !job.request.identity.may(Access::List, bucket, object_key) {
+        return Failure::Refused(plan::access_denied(job.request.operation));
+    }
+    match explain(job, source).await {
+        Ok(failure) | Err(failure) => failure,
+    }
+}
+
+/// Asks again in a way that is answered with a document.
+async fn explain(job: &Job<'_>, source: &Source<'_>) -> Outcome<Failure> {
+    let mut request = source.request(job, Method::GET);
+    let first_byte = HeaderValue::from_static("bytes=0-0");
+    request.headers.insert(header::RANGE, first_byte);
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    if backed.status.is_success() {
+        return Ok(Failure::Replaced);
+    }
+    Ok(answer::refused(job, backed).await)
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_the_source_reaches_it_and_nothing_of_the_target_does() {
+        let mut client = HeaderMap::new();
+        for (name, _) in RENAMED {
+            client.insert(name, HeaderValue::from_static("source"));
+        }
+        for name in [
+            "x-amz-server-side-encryption-customer-key",
+            "x-amz-expected-bucket-owner",
+            "x-amz-meta-a",
+            "if-match",
+        ] {
+            client.insert(name, HeaderValue::from_static("target"));
+        }
+        client.insert(REQUEST_PAYER, HeaderValue::from_static("requester"));
+        let headers = source_headers(&client);
+        assert_eq!(headers.len(), RENAMED.len() + 1);
+        for (_, renamed) in RENAMED {
+            assert_eq!(headers[renamed], "source");
+        }
+        assert_eq!(headers[REQUEST_PAYER], "requester");
+    }
+}

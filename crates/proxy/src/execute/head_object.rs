@@ -1,0 +1,122 @@
+//! HeadObject: as GetObject, without a body.
+//!
+//! One request to the backend. A second one, for the seal, follows only where a multipart body's
+//! part or checksum is asked for and the layout is not remembered; and for a part of an object
+//! that is not sealed, whose parts the backend knows.
+
+use http::{Method, Response, StatusCode};
+use s3proxy_envelope::header::{Envelope, Layout};
+
+use super::delivery::{Asked, Delivery, Parts, respond};
+use super::get_object::{as_it_applies, first_request, not_modified, respond_as_it_is};
+use super::plaintext_headers;
+use super::source::{self, Found, Source};
+use super::stored::{self, Form};
+use super::{Job, Outcome, answer};
+use crate::body::outbound::ResponseBody;
+use crate::respond::Failure;
+
+/// Serves HeadObject.
+pub(crate) async fn head_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let asked = Asked::of(job)?;
+    let source = source::own(job)?;
+    for _ in 1..source::READS {
+        match head(job, &source, asked).await {
+            Err(Failure::Replaced) => {}
+            outcome => return outcome,
+        }
+    }
+    head(job, &source, asked).await
+}
+
+async fn head(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Response<ResponseBody>> {
+    let request = first_request(job, source, Method::HEAD);
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    match backed.status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
+        StatusCode::NOT_MODIFIED => return Ok(not_modified(job, &backed.headers)),
+        _ => return Err(answer::refused(job, backed).await),
+    }
+    let found = Found::of(job, backed.headers)?;
+    let asked = as_it_applies(job, asked, &found.headers);
+    match &found.form {
+        Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked).await,
+        Form::Legacy => source::refuse_legacy(job),
+        Form::Plain => {
+            stored::permit_plain(job.parts.policy.plaintext_reads)?;
+            plain(job, source, found, asked).await
+        }
+    }
+}
+
+async fn sealed(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    envelope: &Envelope,
+    asked: Asked,
+) -> Outcome<Response<ResponseBody>> {
+    let length = found.length.0;
+    asked.check(length)?;
+    let wants_checksum = plaintext_headers::wants_checksum(job);
+    let needs_seal = found.has_seal(envelope)
+        && match asked {
+            Asked::Whole => wants_checksum,
+            Asked::Range(_) => false,
+            Asked::Part(_) => true,
+        };
+    let mut headers = plaintext_headers::sealed_headers(job, &found.headers);
+    let (mut private, mut layout) = (None, None);
+    // Who wants a checksum gets none from an envelope that does not open.
+    let says_checksum = wants_checksum && !matches!(asked, Asked::Range(_));
+    if needs_seal || says_checksum || envelope.private.is_some() {
+        let dek = source::unwrap(job, source.bucket, source.object_key, envelope)?;
+        private = plaintext_headers::private_map(source, envelope, &dek)?;
+        if needs_seal {
+            layout = Some(source::layout(job, source, found, envelope, &dek).await?);
+        }
+    }
+    if let Some(private) = &private {
+        plaintext_headers::add_user_metadata(job, &mut headers, private)?;
+    }
+    let seal = layout.as_ref().and_then(|layout| layout.seal());
+    if wants_checksum {
+        plaintext_headers::add_checksums(&mut headers, asked, private.as_ref(), seal);
+    }
+    let parts = match (envelope.layout, seal) {
+        (Layout::Single, _) => Parts::None,
+        (Layout::Multipart, None) => Parts::One,
+        (Layout::Multipart, Some(seal)) => Parts::Listed(seal),
+    };
+    let delivery = Delivery::of(asked, length, parts)?;
+    Ok(respond(headers, delivery, length, ResponseBody::empty()))
+}
+
+async fn plain(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: Found,
+    asked: Asked,
+) -> Outcome<Response<ResponseBody>> {
+    let length = found.length.0;
+    let number = match asked {
+        Asked::Part(number) => number,
+        Asked::Whole | Asked::Range(_) => {
+            let headers = answer::client_headers(&found.headers);
+            let delivery = Delivery::of(asked, length, Parts::None)?;
+            return Ok(respond(headers, delivery, length, ResponseBody::empty()));
+        }
+    };
+    let mut request = first_request(job, source, Method::HEAD);
+    let number = number.get().to_string();
+    request.query.push(("partNumber".to_owned(), Some(number)));
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    // What lies there now may be another object, and sealed.
+    match stored::form(&backed.headers, &job.parts.dek_tag)? {
+        Form::Plain => {
+            let body = ResponseBody::empty();
+            Ok(respond_as_it_is(backed.status, &backed.headers, body))
+        }
+        Form::Sealed(_) | Form::Legacy => Err(Failure::Replaced),
+    }
+}

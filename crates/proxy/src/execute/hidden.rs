@@ -1,0 +1,284 @@
+//! Pages that lose the proxy's own keys, and still lead a client through the whole list.
+//!
+//! A page may have fewer entries than was asked for, but a client must see where to go on, and some
+//! take an empty page for the end, or an empty answer to `max-keys=1` for an empty bucket. So a page
+//! of which nothing is left, while the list goes on, is not shown: the backend is asked again behind
+//! the hidden keys, which lie side by side. And where the page's last entry was hidden, the marker of
+//! the next page is that of the last entry shown. Tokens are the backend's and tell nothing.
+//!
+//! Where the start of a page was moved, the answer still names the start that the client asked for.
+
+use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::query::Query;
+use s3proxy_protocol::xml::listing::PageEdit;
+
+use crate::plan::is_state_key;
+
+/// How often a backend is asked behind hidden keys for one page. More than one time is for keys that
+/// only collapse to the prefix, which nobody has a use for.
+pub(crate) const MOVES: usize = 4;
+
+/// Parameters of a query, as the backend gets them.
+pub(crate) type Parameters = Vec<(String, Option<String>)>;
+
+/// How a listing says where a page starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paging {
+    /// ListObjects.
+    Marker,
+    /// ListObjectsV2.
+    Token,
+    /// ListObjectVersions.
+    Versions,
+    /// ListMultipartUploads.
+    Uploads,
+}
+
+/// Names of one paging: of a page's start, and what says more about it.
+struct Names {
+    start: &'static str,
+    start_element: &'static str,
+    detail: Option<(&'static str, &'static str)>,
+}
+
+/// Where the next page starts, in a page's own elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Next {
+    pub(crate) key: &'static str,
+    pub(crate) detail: Option<&'static str>,
+}
+
+/// The last entry that a client sees of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastShown {
+    pub(crate) key: String,
+    /// Version or upload, where there is one.
+    pub(crate) detail: Option<String>,
+}
+
+impl Paging {
+    pub(crate) fn of(operation: Operation) -> Self {
+        if operation == Operation::ListObjectsV2 {
+            Self::Token
+        } else if operation == Operation::ListObjectVersions {
+            Self::Versions
+        } else if operation == Operation::ListMultipartUploads {
+            Self::Uploads
+        } else {
+            Self::Marker
+        }
+    }
+
+    fn names(self) -> Names {
+        let (start, start_element, detail) = match self {
+            Self::Marker => ("marker", "Marker", None),
+            Self::Token => (
+                "start-after",
+                "StartAfter",
+                Some(("continuation-token", "ContinuationToken")),
+            ),
+            Self::Versions => (
+                "key-marker",
+                "KeyMarker",
+                Some(("version-id-marker", "VersionIdMarker")),
+            ),
+            Self::Uploads => (
+                "key-marker",
+                "KeyMarker",
+                Some(("upload-id-marker", "UploadIdMarker")),
+            ),
+        };
+        Names {
+            start,
+            start_element,
+            detail,
+        }
+    }
+
+    /// `None` where the next page's start is the backend's secret.
+    pub(crate) fn next(self) -> Option<Next> {
+        match self {
+            Self::Marker => Some(Next {
+                key: "NextMarker",
+                detail: None,
+            }),
+            Self::Token => None,
+            Self::Versions => Some(Next {
+                key: "NextKeyMarker",
+                detail: Some("NextVersionIdMarker"),
+            }),
+            Self::Uploads => Some(Next {
+                key: "NextKeyMarker",
+                detail: Some("NextUploadIdMarker"),
+            }),
+        }
+    }
+
+    /// The query for a page that starts behind `key`.
+    pub(crate) fn behind(self, mut query: Parameters, key: &str) -> Parameters {
+        let names = self.names();
+        query.retain(|(name, _)| {
+            name != names.start && names.detail.is_none_or(|(detail, _)| name != detail)
+        });
+        query.push((names.start.to_owned(), Some(key.to_owned())));
+        query
+    }
+
+    /// What a page that was moved has to say of its start.
+    pub(crate) fn asked(self, query: &Query) -> Vec<(&'static str, PageEdit<'_>)> {
+        let names = self.names();
+        let start = match (query.get(names.start), self) {
+            (Some(start), _) => PageEdit::Key(start),
+            (None, Self::Token) => PageEdit::Remove,
+            // In the other listings it is always there.
+            (None, Self::Marker | Self::Versions | Self::Uploads) => PageEdit::Key(""),
+        };
+        let detail = names.detail.and_then(|(parameter, element)| {
+            Some((element, PageEdit::Text(query.get(parameter)?)))
+        });
+        [(names.start_element, start)]
+            .into_iter()
+            .chain(detail)
+            .collect()
+    }
+}
+
+/// A key behind the hidden ones that a page ended with, such that nothing is passed over that a
+/// client may see.
+pub(crate) fn behind_hidden(last: &str, state_prefix: &str) -> String {
+    // What the proxy writes under the prefix is ASCII letters.
+    let behind = format!("{state_prefix}~");
+    if last.starts_with(state_prefix) && *last < *behind {
+        behind
+    } else {
+        last.to_owned()
+    }
+}
+
+/// What the marker of the next page must be instead, where it names a hidden key.
+pub(crate) fn next_edits<'l>(
+    paging: Paging,
+    next_key: Option<&str>,
+    last: Option<&'l LastShown>,
+    state_prefix: &str,
+) -> Vec<(&'static str, PageEdit<'l>)> {
+    let hidden = next_key.is_some_and(|key| is_state_key(key, state_prefix));
+    let (Some(next), Some(last), true) = (paging.next(), last, hidden) else {
+        return Vec::new();
+    };
+    let detail = next.detail.map(|element| match &last.detail {
+        Some(detail) => (element, PageEdit::Text(detail)),
+        None => (element, PageEdit::Remove),
+    });
+    [(next.key, PageEdit::Key(&last.key))]
+        .into_iter()
+        .chain(detail)
+        .collect()
+}
+
+/// The later of the last entry and the last common prefix.
+pub(crate) fn last_shown(entry: Option<LastShown>, prefix: Option<&str>) -> Option<LastShown> {
+    let prefix = prefix.map(|prefix| LastShown {
+        key: prefix.to_owned(),
+        detail: None,
+    });
+    match (entry, prefix) {
+        (Some(entry), Some(prefix)) if prefix.key > entry.key => Some(prefix),
+        (Some(entry), _) => Some(entry),
+        (None, prefix) => prefix,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFIX: &str = ".s3proxy/";
+
+    fn parameters(pairs: &[(&str, &str)]) -> Parameters {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), Some((*value).to_owned()));
+        pairs.iter().map(owned).collect()
+    }
+
+    fn shown(key: &str, detail: Option<&str>) -> LastShown {
+        LastShown {
+            key: key.to_owned(),
+            detail: detail.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_moved_page_starts_behind_every_key_of_the_proxy_and_before_all_others() {
+        let behind = behind_hidden(".s3proxy/uploads/a/part-1", PREFIX);
+        assert!(*behind > *".s3proxy/uploads/zzz/state");
+        assert!(*behind < *".s3proxy0");
+        assert_eq!(behind_hidden(".s3proxy/", PREFIX), behind);
+    }
+
+    #[test]
+    fn a_move_never_goes_back() {
+        for last in ["//.s3proxy/x", ".s3proxy/~~", "x/../.s3proxy/y"] {
+            assert_eq!(behind_hidden(last, PREFIX), last);
+        }
+    }
+
+    #[test]
+    fn the_new_start_replaces_what_said_where_the_page_starts() {
+        let query = [
+            ("prefix", "p"),
+            ("start-after", "a"),
+            ("continuation-token", "t"),
+        ];
+        let moved = Paging::Token.behind(parameters(&query), "k");
+        assert_eq!(moved, parameters(&[("prefix", "p"), ("start-after", "k")]));
+        let query = [("marker", "a"), ("max-keys", "1")];
+        let moved = Paging::Marker.behind(parameters(&query), "k");
+        assert_eq!(moved, parameters(&[("max-keys", "1"), ("marker", "k")]));
+        let query = [("key-marker", "a"), ("version-id-marker", "v")];
+        let moved = Paging::Versions.behind(parameters(&query), "k");
+        assert_eq!(moved, parameters(&[("key-marker", "k")]));
+    }
+
+    #[test]
+    fn a_moved_page_names_the_start_that_was_asked_for() {
+        let query = Query::parse(Some("continuation-token=t")).unwrap();
+        let expected = [
+            ("StartAfter", PageEdit::Remove),
+            ("ContinuationToken", PageEdit::Text("t")),
+        ];
+        assert_eq!(Paging::Token.asked(&query), expected);
+        let none = Query::default();
+        assert_eq!(Paging::Marker.asked(&none), [("Marker", PageEdit::Key(""))]);
+    }
+
+    #[test]
+    fn only_markers_that_name_hidden_keys_are_exchanged() {
+        let last = shown("a", Some("v"));
+        let hidden = Some(".s3proxy/uploads/x/state");
+        let edits = next_edits(Paging::Versions, hidden, Some(&last), PREFIX);
+        let expected = [
+            ("NextKeyMarker", PageEdit::Key("a")),
+            ("NextVersionIdMarker", PageEdit::Text("v")),
+        ];
+        assert_eq!(edits, expected);
+        let prefix = shown("-/", None);
+        let edits = next_edits(Paging::Uploads, hidden, Some(&prefix), PREFIX);
+        assert_eq!(edits[1], ("NextUploadIdMarker", PageEdit::Remove));
+        for (paging, next) in [
+            (Paging::Versions, Some("b")),
+            (Paging::Marker, None),
+            (Paging::Token, hidden),
+        ] {
+            assert!(next_edits(paging, next, Some(&last), PREFIX).is_empty());
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_page_is_a_key_or_a_prefix() {
+        let key = || Some(shown("b", None));
+        assert_eq!(last_shown(key(), Some("a/")), key());
+        assert_eq!(last_shown(key(), Some("c/")), Some(shown("c/", None)));
+        assert_eq!(last_shown(None, Some("c/")), Some(shown("c/", None)));
+        assert_eq!(last_shown(None, None), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Layouts of multipart bodies, remembered so that the next read costs one request.
+//!
+//! What is remembered was checked before: a seal that opened, and heads whose commitment was right.
+//! Heads are checked again by whoever opens a part with them. An entry belongs to one state of an
+//! object and is used only for answers that show the same ETag, version, length and wrapped data
+//! key; the last of them makes sure that a seal never serves a body of another key, whatever a
+//! backend says of the rest.
+//!
+//! Keys are absent: whoever reads unwraps the envelope of the answer that it reads.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderValue, header};
+use moka::sync::Cache;
+use s3proxy_envelope::dek::WrappedDek;
+use s3proxy_envelope::header::Envelope;
+use s3proxy_envelope::layout::{ChunkSpan, StoredLength, plaintext_length};
+use s3proxy_envelope::message::{HEAD_BYTES, MessageHead};
+use s3proxy_envelope::multipart::Seal;
+
+use super::delivery::{Asked, Delivery, Parts};
+
+/// Memory for what is remembered, in bytes, names included: clients choose how long those are.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What an entry takes besides its names, seal and heads.
+const ENTRY_BYTES: usize = 400;
+
+/// What a remembered head takes, its place among the others included.
+const REMEMBERED_HEAD_BYTES: usize = HEAD_BYTES + 24;
+
+/// Which object was asked for: bucket, key, and the version named in the request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct LayoutKey {
+    pub(crate) bucket: String,
+    pub(crate) object_key: String,
+    pub(crate) version: Option<String>,
+}
+
+/// The state of an object that a layout belongs to.
+#[derive(PartialEq, Eq)]
+pub(super) struct ObjectState {
+    etag: Option<HeaderValue>,
+    version: Option<HeaderValue>,
+    stored: StoredLength,
+    wrapped_dek: WrappedDek,
+}
+
+impl ObjectState {
+    pub(super) fn of(headers: &HeaderMap, stored: StoredLength, envelope: &Envelope) -> Self {
+        Self {
+            etag: headers.get(header::ETAG).cloned(),
+            version: headers.get("x-amz-version-id").cloned(),
+            stored,
+            wrapped_dek: envelope.wrapped_dek,
+        }
+    }
+}
+
+/// Whether a head was news.
+#[derive(PartialEq, Eq)]
+pub(super) enum Learnt {
+    Now,
+    Before,
+}
+
+/// How the body of one state of an object is laid out.
+pub(crate) struct KnownLayout {
+    state: ObjectState,
+    /// Absent where the body is one message whose head no envelope holds.
+    seal: Option<Seal>,
+    /// Heads that were read, by their position in the body.
+    heads: Mutex<BTreeMap<u64, MessageHead>>,
+}
+
+impl KnownLayout {
+    pub(super) fn new(state: ObjectState, seal: Option<Seal>) -> Self {
+        Self {
+            state,
+            seal,
+            heads: Mutex::default(),
+        }
+    }
+
+    pub(super) fn is_of(&self, state: &ObjectState) -> bool {
+        self.state == *state
+    }
+
+    pub(super) fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
+    }
+
+    /// The stored bytes, both ends included, that hold what is asked for; none where it is all,
+    /// nothing, or not there.
+    pub(super) fn stretch(&self, asked: Asked) -> Option<(u64, u64)> {
+        let length = plaintext_length(self.state.stored)?;
+        let parts = self.seal.as_ref().map_or(Parts::One, Parts::Listed);
+        let delivery = Delivery::of(asked, length.0, parts).ok()?;
+        let range = delivery.range(length.0)?;
+        match &self.seal {
+            Some(seal) => {
+                let span = seal.span(range)?;
+                Some((span.stored_first(), span.stored_last()))
+            }
+            None => {
+                let span = ChunkSpan::of(range, length);
+                Some((span.stored_first(), span.stored_last()))
+            }
+        }
+    }
+
+    pub(super) fn head(&self, position: u64) -> Option<MessageHead> {
+        self.heads().get(&position).copied()
+    }
+
+    pub(super) fn learn_head(&self, position: u64, head: MessageHead) -> Learnt {
+        if self.heads().insert(position, head).is_none() {
+            Learnt::Now
+        } else {
+            Learnt::Before
+        }
+    }
+
+    fn heads(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, MessageHead>> {
+        // A panic elsewhere cannot leave the map in a bad state: insertions are whole.
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With every head that may yet be learnt: an entry is weighed once.
+    fn memory(&self) -> usize {
+        let parts = self.seal.as_ref().map_or(1, |seal| seal.frames().len());
+        let seal = self.seal.as_ref().map_or(0, Seal::memory);
+        ENTRY_BYTES + seal + parts * REMEMBERED_HEAD_BYTES
+    }
+}
+
+/// What was learnt by earlier reads.
+pub(crate) struct LayoutCache(Cache<LayoutKey, Arc<KnownLayout>>);
+
+impl LayoutCache {
+    pub(crate) fn new() -> Self {
+        let cache = Cache::builder()
+            .max_capacity(CACHE_BYTES)
+            .weigher(|key: &LayoutKey, layout: &Arc<KnownLayout>| entry_bytes(key, layout));
+        Self(cache.build())
+    }
+
+    /// The layout that the object had when it was last read.
+    pub(super) fn recall(&self, key: &LayoutKey) -> Option<Arc<KnownLayout>> {
+        self.0.get(key)
+    }
+
+    pub(super) fn remember(&self, key: LayoutKey, layout: Arc<KnownLayout>) {
+        self.0.insert(key, layout);
+    }
+}
+
+fn entry_bytes(key: &LayoutKey, layout: &KnownLayout) -> u32 {
+    let version = key.version.as_ref().map_or(0, String::len);
+    let bytes = layout.memory() + key.bucket.len() + key.object_key.len() + version;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use s3proxy_envelope::dek::{Binding, Dek};
+    use s3proxy_envelope::header::{Flags, Layout};
+    use s3proxy_envelope::kek::Kek;
+
+    use super::*;
+
+    fn wrapped() -> WrappedDek {
+        let binding = Binding::new(Layout::Multipart, Flags::KEY_BOUND, "b", "k");
+        Dek::generate().wrap(&Kek::generate(), &binding)
+    }
+
+    fn state(
+        etag: &'static str,
+        version: &'static str,
+        stored: u64,
+        wrapped_dek: WrappedDek,
+    ) -> ObjectState {
+        ObjectState {
+            etag: Some(HeaderValue::from_static(etag)),
+            version: Some(HeaderValue::from_static(version)),
+            stored: StoredLength(stored),
+            wrapped_dek,
+        }
+    }
+
+    #[test]
+    fn a_layout_serves_one_state_of_an_object_only() {
+        let (dek, other) = (wrapped(), wrapped());
+        let known = KnownLayout::new(state("\"a\"", "1", 100, dek), None);
+        assert!(known.is_of(&state("\"a\"", "1", 100, dek)));
+        for changed in [
+            state("\"b\"", "1", 100, dek),
+            state("\"a\"", "2", 100, dek),
+            state("\"a\"", "1", 101, dek),
+            state("\"a\"", "1", 100, other),
+        ] {
+            assert!(!known.is_of(&changed));
+        }
+    }
+
+    #[test]
+    fn a_head_is_news_once() {
+        let known = KnownLayout::new(state("\"a\"", "1", 100, wrapped()), None);
+        let head = MessageHead::from_slice(&[7; HEAD_BYTES]).unwrap();
+        assert_eq!(known.head(0), None);
+        assert!(known.learn_head(0, head) == Learnt::Now);
+        assert!(known.learn_head(0, head) == Learnt::Before);
+        assert_eq!(known.head(0), Some(head));
+    }
+}

@@ -1,0 +1,287 @@
+//! A bucket as the proxy uses it on its own behalf: to list and remove what it keeps of uploads.
+//!
+//! No client's request stands behind these requests, and no grant is asked: the sweep runs by
+//! itself. Lists are complete (every page) or an error; one that does not come forward is an error
+//! too, because removals are decided by what is absent from it.
+//!
+//! Absent: writing and reading state, which is the steps' business.
+
+use futures_util::stream::{self, StreamExt};
+use http::Method;
+use s3proxy_protocol::xml::document::XmlError;
+use s3proxy_protocol::xml::listing::{EntryKind, ListEntry, ListPage};
+use s3proxy_protocol::xml::uploads::{ListedUpload, UploadsPage};
+
+use crate::backend::{Backend, Request, Service};
+use crate::execute::answer::{self, Backed};
+use crate::execute::{Job, Outcome};
+use crate::respond::Failure;
+
+/// Longest page that is read: 1000 keys of 1024 bytes, three bytes each when URL-encoded, with
+/// room for what stands beside them.
+const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Deletions side by side.
+const DELETIONS_AT_ONCE: usize = 8;
+
+/// A bucket of the backend, asked with the proxy's own credential.
+#[derive(Clone)]
+pub(crate) struct Bucket {
+    backend: Backend,
+    pub(crate) name: String,
+    service: Option<Service>,
+}
+
+/// What a DELETE without a version did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// The object is gone.
+    Done,
+    /// The bucket has versions: the object is only marked as deleted.
+    Marked,
+}
+
+/// One thing that could not be removed.
+#[derive(Debug)]
+pub(crate) struct NotRemoved {
+    pub(crate) key: String,
+    pub(crate) failure: Failure,
+}
+
+impl Bucket {
+    pub(crate) fn new(backend: &Backend, name: &str, service: Option<Service>) -> Self {
+        Self {
+            backend: backend.clone(),
+            name: name.to_owned(),
+            service,
+        }
+    }
+
+    /// A bucket where the client's request is served.
+    pub(crate) fn of(job: &Job<'_>, name: &str) -> Self {
+        Self::new(&job.parts.backend, name, answer::service_of(job))
+    }
+
+    /// The objects under a prefix.
+    pub(crate) async fn objects(&self, prefix: &str) -> Outcome<Vec<ListEntry>> {
+        let mut entries = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let mut query = vec![parameter("list-type", "2")];
+            query.extend(listing_query(prefix));
+            query.extend(
+                token
+                    .as_deref()
+                    .map(|token| parameter("continuation-token", token)),
+            );
+            let text = self.page(query).await?;
+            let page = ListPage::parse(&text).map_err(not_s3)?;
+            entries.extend_from_slice(page.entries());
+            if !page.is_truncated() {
+                return Ok(entries);
+            }
+            let next = page.text_of_page("NextContinuationToken").map_err(not_s3)?;
+            token = Some(forward(token.as_ref(), next)?);
+        }
+    }
+
+    /// The versions and delete markers under a prefix; `None` where the backend has no versions.
+    pub(crate) async fn versions(&self, prefix: &str) -> Outcome<Option<Vec<ListEntry>>> {
+        let mut entries = Vec::new();
+        let mut marker: Option<(String, Option<String>)> = None;
+        loop {
+            let mut query = vec![("versions".to_owned(), None)];
+            query.extend(listing_query(prefix));
+            if let Some((key, version)) = &marker {
+                query.push(parameter("key-marker", key));
+                query.extend(
+                    version
+                        .as_deref()
+                        .map(|id| parameter("version-id-marker", id)),
+                );
+            }
+            let text = match self.page(query).await {
+                Err(failure) if is_not_implemented(&failure) => return Ok(None),
+                text => text?,
+            };
+            let page = ListPage::parse(&text).map_err(not_s3)?;
+            // A server that does not know the parameter lists objects.
+            if page
+                .entries()
+                .iter()
+                .any(|entry| entry.kind == EntryKind::Object)
+            {
+                return Ok(None);
+            }
+            entries.extend_from_slice(page.entries());
+            if !page.is_truncated() {
+                return Ok(Some(entries));
+            }
+            let key = page.key_of_page("NextKeyMarker").map_err(not_s3)?;
+            let version = page.text_of_page("NextVersionIdMarker").map_err(not_s3)?;
+            marker = Some(forward(marker.as_ref(), key.map(|key| (key, version)))?);
+        }
+    }
+
+    /// All that is stored under a prefix: versions and delete markers, or objects where there are
+    /// no versions.
+    pub(crate) async fn contents(&self, prefix: &str) -> Outcome<Vec<ListEntry>> {
+        match self.versions(prefix).await? {
+            Some(entries) => Ok(entries),
+            None => self.objects(prefix).await,
+        }
+    }
+
+    /// Tells of every upload in progress in the bucket.
+    pub(crate) async fn each_upload(&self, mut seen: impl FnMut(&ListedUpload)) -> Outcome<()> {
+        let mut marker: Option<(String, Option<String>)> = None;
+        loop {
+            let mut query = vec![
+                ("uploads".to_owned(), None),
+                parameter("encoding-type", "url"),
+            ];
+            if let Some((key, upload)) = &marker {
+                query.push(parameter("key-marker", key));
+                query.extend(
+                    upload
+                        .as_deref()
+                        .map(|id| parameter("upload-id-marker", id)),
+                );
+            }
+            let text = self.page(query).await?;
+            let page = UploadsPage::parse(&text).map_err(not_s3)?;
+            page.uploads().iter().for_each(&mut seen);
+            if !page.is_truncated() {
+                return Ok(());
+            }
+            let next = page.next_key_marker().map(|key| {
+                let upload = page.next_upload_id_marker().map(str::to_owned);
+                (key.to_owned(), upload)
+            });
+            marker = Some(forward(marker.as_ref(), next)?);
+        }
+    }
+
+    /// Deletes an object, or leaves a mark of deletion in a bucket with versions.
+    pub(crate) async fn delete(&self, key: &str) -> Outcome<Deletion> {
+        let headers = self.send_deletion(key, None).await?.headers;
+        let versioned = ["x-amz-delete-marker", "x-amz-version-id"];
+        if versioned.iter().any(|name| headers.contains_key(*name)) {
+            Ok(Deletion::Marked)
+        } else {
+            Ok(Deletion::Done)
+        }
+    }
+
+    /// Removes what was listed for good. Delete markers go last, and stay where a version stays
+    /// (object lock), which they hide.
+    pub(crate) async fn remove(&self, entries: &[ListEntry]) -> Vec<NotRemoved> {
+        let (markers, contents): (Vec<_>, Vec<_>) = entries
+            .iter()
+            .partition(|entry| entry.kind == EntryKind::DeleteMarker);
+        let mut failed = self.remove_each(contents).await;
+        let hides_nothing = |marker: &&ListEntry| failed.iter().all(|left| left.key != marker.key);
+        let free = markers.into_iter().filter(hides_nothing).collect();
+        let markers_left = self.remove_each(free).await;
+        failed.extend(markers_left);
+        failed
+    }
+
+    async fn remove_each(&self, entries: Vec<&ListEntry>) -> Vec<NotRemoved> {
+        let named: Vec<(String, Option<String>)> = entries
+            .into_iter()
+            .map(|entry| (entry.key.clone(), entry.version_id.clone()))
+            .collect();
+        stream::iter(named)
+            .map(|(key, version)| async move {
+                let sent = self.send_deletion(&key, version.as_deref()).await;
+                sent.err().map(|failure| NotRemoved { key, failure })
+            })
+            .buffer_unordered(DELETIONS_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await
+    }
+
+    async fn send_deletion(&self, key: &str, version: Option<&str>) -> Outcome<Backed> {
+        let mut request = self.request(Method::DELETE, Some(key));
+        request
+            .query
+            .extend(version.map(|id| parameter("versionId", id)));
+        self.send(request).await
+    }
+
+    async fn page(&self, query: Vec<(String, Option<String>)>) -> Outcome<bytes::Bytes> {
+        let mut request = self.request(Method::GET, None);
+        request.query = query;
+        let backed = self.send(request).await?;
+        answer::read_bounded(backed.body, MAX_PAGE_BYTES).await
+    }
+
+    fn request(&self, method: Method, key: Option<&str>) -> Request {
+        let mut request = Request::new(method, Some(&self.name), key);
+        request.service.clone_from(&self.service);
+        request
+    }
+
+    async fn send(&self, request: Request) -> Outcome<Backed> {
+        send(&self.backend, request).await
+    }
+}
+
+/// Sends a request of the proxy's own, and takes 2xx as success.
+pub(crate) async fn send(backend: &Backend, request: Request) -> Outcome<Backed> {
+    let (parts, body) = backend.send(request).await?.into_parts();
+    let backed = Backed {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    };
+    if backed.status.is_success() {
+        Ok(backed)
+    } else {
+        Err(answer::failure_of(backed).await)
+    }
+}
+
+/// A parameter with a value.
+pub(crate) fn parameter(name: &str, value: &str) -> (String, Option<String>) {
+    (name.to_owned(), Some(value.to_owned()))
+}
+
+fn listing_query(prefix: &str) -> Vec<(String, Option<String>)> {
+    let mut query = vec![parameter("encoding-type", "url")];
+    if !prefix.is_empty() {
+        query.push(parameter("prefix", prefix));
+    }
+    query
+}
+
+/// Where the next page starts, which must be another place than the last one did.
+fn forward<T: PartialEq>(last: Option<&T>, next: Option<T>) -> Outcome<T> {
+    next.filter(|next| last != Some(next))
+        .ok_or(Failure::Unusable("a truncated list that leads nowhere"))
+}
+
+fn not_s3(_: XmlError) -> Failure {
+    Failure::Unusable("a list that is not S3's")
+}
+
+/// Whether the backend says that it does not have the operation at all.
+fn is_not_implemented(failure: &Failure) -> bool {
+    matches!(failure, Failure::Answer(answer)
+        if ["NotImplemented", "MethodNotAllowed"].contains(&answer.document.code.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_does_not_come_forward_is_an_error() {
+        assert_eq!(forward(None, Some(1)).unwrap(), 1);
+        assert_eq!(forward(Some(&1), Some(2)).unwrap(), 2);
+        assert!(forward(Some(&1), Some(1)).is_err());
+        assert!(forward::<u8>(Some(&1), None).is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! The checksums of an upload: what its creation asks for, and what that makes of a part's.
+//!
+//! An upload has one algorithm or none, and a type: of the whole content, or composite (the checksum
+//! of the parts' checksums). A part without a checksum gets one of the upload's algorithm, computed
+//! as it passes. S3 refuses it in composite uploads; here nothing is lost by taking it.
+//!
+//! Absent: what a completed object's checksum is, see `verdict`.
+
+use http::{HeaderMap, HeaderValue};
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+
+const ALGORITHM: &str = "x-amz-checksum-algorithm";
+const TYPE: &str = "x-amz-checksum-type";
+
+/// Algorithm and type of an upload's checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UploadChecksum {
+    pub(crate) algorithm: ChecksumAlgorithm,
+    pub(crate) kind: ChecksumType,
+}
+
+impl UploadChecksum {
+    /// What CreateMultipartUpload asks for; the texts of the refusals are S3's.
+    pub(crate) fn asked_for(headers: &HeaderMap) -> Result<Option<Self>, S3Error> {
+        let kind = match headers.get(TYPE) {
+            None => None,
+            Some(value) => Some(checksum_type(value)?),
+        };
+        let Some(algorithm) = headers.get(ALGORITHM) else {
+            return match kind {
+                None => Ok(None),
+                Some(_) => Err(invalid_request(
+                    "The x-amz-checksum-type header can only be used with the \
+                     x-amz-checksum-algorithm header.",
+                )),
+            };
+        };
+        let algorithm = algorithm
+            .to_str()
+            .ok()
+            .and_then(|name| ChecksumAlgorithm::from_name(name.trim()))
+            .ok_or_else(|| {
+                invalid_request(
+                    "Checksum algorithm provided is unsupported. Please try again with any of the \
+                     valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+                )
+            })?;
+        let kind = kind.unwrap_or_else(|| ChecksumType::default_for(algorithm));
+        if !kind.is_valid_for(algorithm) {
+            return Err(invalid_request(format!(
+                "The {kind} checksum type cannot be used with the {} checksum algorithm.",
+                lower(algorithm)
+            )));
+        }
+        Ok(Some(Self { algorithm, kind }))
+    }
+
+    /// What an upload's state says; none of it where the texts are not this version's.
+    pub(crate) fn kept(algorithm: &str, kind: &str) -> Option<Self> {
+        Some(Self {
+            algorithm: ChecksumAlgorithm::from_name(algorithm)?,
+            kind: ChecksumType::parse(kind)?,
+        })
+    }
+
+    /// Says of an answer to CreateMultipartUpload what the upload's checksums will be.
+    pub(crate) fn announce(self, headers: &mut HeaderMap) {
+        let algorithm = HeaderValue::from_static(self.algorithm.as_str());
+        headers.insert(ALGORITHM, algorithm);
+        let kind = HeaderValue::from_static(self.kind.as_str());
+        headers.insert(TYPE, kind);
+    }
+
+    /// Refuses a CompleteMultipartUpload that speaks of another type.
+    pub(crate) fn agrees(self, headers: &HeaderMap) -> Result<(), S3Error> {
+        let Some(value) = headers.get(TYPE) else {
+            return Ok(());
+        };
+        if checksum_type(value)? == self.kind {
+            return Ok(());
+        }
+        Err(invalid_request(format!(
+            "The upload was created using the {} checksum mode. The complete request must use the \
+             same checksum mode.",
+            self.kind
+        )))
+    }
+
+    /// Refuses a part whose checksum is of another algorithm.
+    pub(crate) fn takes(self, sent: Option<ChecksumAlgorithm>) -> Result<(), S3Error> {
+        match sent {
+            Some(sent) if sent != self.algorithm => Err(invalid_request(format!(
+                "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum \
+                 Type: {}",
+                lower(self.algorithm),
+                lower(sent)
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn checksum_type(value: &HeaderValue) -> Result<ChecksumType, S3Error> {
+    value
+        .to_str()
+        .ok()
+        .and_then(|name| ChecksumType::parse(name.trim()))
+        .ok_or_else(|| {
+            invalid_request(
+                "Value for x-amz-checksum-type header is invalid: use COMPOSITE or FULL_OBJECT.",
+            )
+        })
+}
+
+/// S3 writes algorithms in lower case in its messages.
+pub(super) fn lower(algorithm: ChecksumAlgorithm) -> String {
+    algorithm.as_str().to_ascii_lowercase()
+}
+
+fn invalid_request(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
+    S3Error::new(ErrorCode::InvalidRequest, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked_for(
+        pairs: &[(&'static str, &'static str)],
+    ) -> Result<Option<(String, String)>, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.insert(*name, HeaderValue::from_static(value));
+        }
+        UploadChecksum::asked_for(&headers)
+            .map(|asked| asked.map(|it| (it.algorithm.to_string(), it.kind.to_string())))
+            .map_err(|error| error.code.to_string())
+    }
+
+    #[test]
+    fn an_upload_gets_the_type_it_asks_for_or_its_algorithms_own() {
+        for (algorithm, kind, expected) in [
+            ("CRC32", None, "COMPOSITE"),
+            ("crc32c", None, "COMPOSITE"),
+            ("CRC64NVME", None, "FULL_OBJECT"),
+            ("SHA1", None, "COMPOSITE"),
+            ("SHA256", Some("COMPOSITE"), "COMPOSITE"),
+            ("CRC32", Some("FULL_OBJECT"), "FULL_OBJECT"),
+        ] {
+            let mut pairs = vec![(ALGORITHM, algorithm)];
+            pairs.extend(kind.map(|kind| (TYPE, kind)));
+            let asked = asked_for(&pairs).unwrap().unwrap();
+            assert_eq!(asked, (algorithm.to_ascii_uppercase(), expected.to_owned()));
+        }
+        assert_eq!(asked_for(&[]), Ok(None));
+    }
+
+    #[test]
+    fn types_and_algorithms_that_s3_does_not_pair_are_refused() {
+        for pairs in [
+            &[(TYPE, "COMPOSITE")][..],
+            &[(ALGORITHM, "MD5")],
+            &[(ALGORITHM, "CRC32"), (TYPE, "WHOLE")],
+            &[(ALGORITHM, "SHA1"), (TYPE, "FULL_OBJECT")],
+            &[(ALGORITHM, "CRC64NVME"), (TYPE, "COMPOSITE")],
+        ] {
+            assert_eq!(
+                asked_for(pairs),
+                Err("InvalidRequest".to_owned()),
+                "{pairs:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_part_may_have_the_uploads_algorithm_or_none() {
+        let upload = UploadChecksum::kept("CRC32", "COMPOSITE").unwrap();
+        assert!(upload.takes(None).is_ok());
+        assert!(upload.takes(Some(ChecksumAlgorithm::Crc32)).is_ok());
+        let refused = upload.takes(Some(ChecksumAlgorithm::Sha1)).unwrap_err();
+        assert_eq!(
+            refused.message,
+            "Checksum Type mismatch occurred, expected checksum Type: crc32, actual checksum Type: sha1"
+        );
+    }
+}

@@ -1,0 +1,300 @@
+//! CompleteMultipartUpload: from the client's list of parts to one readable object.
+//!
+//! The order of the steps: see what is stored, judge the client's list against it, store the tail,
+//! complete the backend's upload (the client's conditions included), remove the state. Nothing is
+//! visible before the backend's own completion, and all of it can be repeated at any point.
+//!
+//! Two Completes at once overwrite each other's tail: the backend refuses the one whose tail is gone
+//! (`InvalidPart`), and that one starts again. An upload that is gone may have been completed before;
+//! `repeated` looks at the object.
+//!
+//! Removing the state may fail without the client hearing of it: the sweep will find it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode, header};
+use s3proxy_envelope::layout::PADDED_FROM;
+use s3proxy_protocol::address::AddressingStyle;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::etag;
+use s3proxy_protocol::percent::encode_path;
+use s3proxy_protocol::xml::complete::{
+    CompleteAnswer, CompleteRequest, CompleteResult, complete_document, complete_request,
+};
+use s3proxy_protocol::xml::error_document::{self, ErrorDocument};
+
+use super::part::{Shelf, upload_request};
+use super::present::present;
+use super::selection::{Selected, select};
+use super::state::{self, OpenUpload};
+use super::tail::{Piece, move_into_upload, store_small, store_tail};
+use super::verdict::{self, Whole};
+use super::{repeated, staged, upload_id};
+use crate::backend::RequestBody;
+use crate::body::outbound::ResponseBody;
+use crate::execute::answer::{self, Backed};
+use crate::execute::new_object::{Place, announce_encryption};
+use crate::execute::patience::{self, Finished};
+use crate::execute::{Job, Outcome, OwnedJob, RawBody, payload};
+use crate::respond::{BackendAnswer, Failure};
+
+/// Longest list of parts: 10,000 of them, with the longest ETags and checksums.
+const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Longest answer of the backend's.
+const MAX_RESULT_BYTES: usize = 256 * 1024;
+
+/// Backends may work for long before they answer.
+const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// Completes at once for one upload that a Complete gives way to before it gives up.
+const ATTEMPTS: usize = 4;
+
+/// Why an attempt ended.
+pub(super) enum Stop {
+    Failed(Failure),
+    /// Something changed meanwhile; what, the lists will tell.
+    Again(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<S3Error> for Stop {
+    fn from(error: S3Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Reads the client's list, and answers when the work is done.
+pub(super) async fn complete_upload(
+    job: &Job<'_>,
+    body: RawBody,
+) -> Outcome<Response<ResponseBody>> {
+    let announced = payload::announced_document(job.request)?;
+    let bytes = usize::try_from(announced.length.min(MAX_REQUEST_BYTES)).expect("bounded");
+    // The text, and what is made of it.
+    let share = job.parts.budget.share(4 * bytes).await?;
+    let (document, _) = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES).await?;
+    let request = CompleteRequest::parse(&document)?;
+    drop(document);
+    patience::answer(job, move |owned| async move {
+        let _share = share;
+        complete(owned, request).await
+    })
+    .await
+}
+
+async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished> {
+    let job = &owned.job();
+    let id = upload_id(job)?;
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        match attempt(job, id, &request).await {
+            Ok(finished) => return Ok(finished),
+            Err(Stop::Again(failure)) => last = Some(failure),
+            Err(Stop::Failed(failure)) if state::is_gone(&failure) => {
+                return repeated::answer(job, id).await?.ok_or(failure);
+            }
+            Err(Stop::Failed(failure)) => return Err(failure),
+        }
+    }
+    Err(last.expect("every attempt that ends here left its reason"))
+}
+
+async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<Finished, Stop> {
+    let upload = state::load(job, id).await?;
+    if let Some(checksum) = upload.checksum {
+        checksum.agrees(&job.request.headers)?;
+    }
+    let stated = verdict::stated(&job.request.headers)?;
+    let present = present(job, &upload, request).await?;
+    let mut parts =
+        select(request, &present, upload.checksum).map_err(|refusal| refusal.into_failure(id))?;
+    let total = parts.iter().map(|part| part.frame.length().0).sum();
+    judge_size(&job.request.headers, total)?;
+    let verdict = verdict::judge(upload.checksum, stated, &parts)?;
+
+    if let Some((_last, followed)) = parts.split_last_mut() {
+        for part in followed
+            .iter_mut()
+            .filter(|part| part.shelf == Shelf::Staged)
+        {
+            move_into_upload(job, &upload, part).await?;
+        }
+    }
+    let tail = match parts.as_slice() {
+        [only] if total < PADDED_FROM.0 => store_small(job, &upload, only).await?,
+        parts => store_tail(job, &upload, parts, &verdict).await?,
+    };
+    let (headers, etag) = finish(job, &upload, &parts, &tail).await?;
+    upload.end();
+    if let Err(failure) = staged::delete_state(job, &upload.place).await {
+        tracing::warn!(reason = %failure, "the state of a completed upload stays for the sweep");
+    }
+    let etag = match etag {
+        Some(etag) => etag,
+        None => etag_of_object(job).await?,
+    };
+    let headers = answer::client_headers(&headers);
+    Ok(finished(
+        job,
+        headers,
+        &etag,
+        verdict.whole.as_ref(),
+        parts.len(),
+    ))
+}
+
+/// Completes the backend's upload; some servers give no ETag.
+async fn finish(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    parts: &[Selected],
+    tail: &[Piece],
+) -> Result<(HeaderMap, Option<String>), Stop> {
+    let kept = parts.iter().filter(|part| part.shelf == Shelf::Upload);
+    let named = kept
+        .map(|part| (part.frame.number().get(), part.etag.as_str()))
+        .chain(
+            tail.iter()
+                .map(|(number, etag)| (number.get(), etag.as_str())),
+        );
+    let document = complete_request(named);
+    let mut request = upload_request(job, Method::POST, upload);
+    request.headers = answer::headers_for_backend(job)?;
+    request.body = RequestBody::Held(Bytes::from(document));
+    request.response_timeout = Some(COMPLETION_TIMEOUT);
+    let response = job
+        .parts
+        .backend
+        .send(request)
+        .await
+        .map_err(Failure::from)?;
+    let backed = answer::expect_success(job, response).await;
+    let outcome = match backed {
+        Ok(backed) => read_result(backed).await,
+        Err(failure) => Err(failure),
+    };
+    outcome.map_err(|failure| match code_of(&failure) {
+        Some("InvalidPart") => Stop::Again(failure),
+        // Ceph's gateway says so of an upload that another Complete just ended.
+        Some("NoSuchKey") => Stop::Failed(state::no_such_upload()),
+        Some(_) | None => Stop::Failed(failure),
+    })
+}
+
+/// What the backend calls the failure, if it is its own.
+fn code_of(failure: &Failure) -> Option<&str> {
+    if let Failure::Answer(answer) = failure {
+        Some(answer.document.code.as_str())
+    } else {
+        None
+    }
+}
+
+/// A 200 may carry an error.
+async fn read_result(backed: Backed) -> Outcome<(HeaderMap, Option<String>)> {
+    let Backed { headers, body, .. } = backed;
+    let text = answer::read_bounded(body, MAX_RESULT_BYTES).await?;
+    let text = text.trim_ascii();
+    let unusable = |_| Failure::Unusable("a CompleteMultipartUploadResult that is not S3's");
+    if error_document::is_error(text).map_err(unusable)? {
+        let document = ErrorDocument::parse(text).map_err(unusable)?;
+        return Err(Failure::Answer(Box::new(BackendAnswer {
+            status: status_of(&document.code),
+            headers,
+            document,
+        })));
+    }
+    let result = CompleteResult::parse(text).map_err(unusable)?;
+    Ok((headers, result.etag))
+}
+
+/// The status that would have come with the code, had it been known in time.
+fn status_of(code: &str) -> StatusCode {
+    ErrorCode::ALL
+        .iter()
+        .find(|known| known.as_str() == code)
+        .map_or(StatusCode::INTERNAL_SERVER_ERROR, |known| known.status())
+}
+
+/// Compares the plaintext's length with what the client says that it is.
+fn judge_size(headers: &HeaderMap, total: u64) -> Result<(), S3Error> {
+    let Some(value) = headers.get("x-amz-mp-object-size") else {
+        return Ok(());
+    };
+    let stated: Option<u64> = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    match stated {
+        Some(stated) if stated == total => Ok(()),
+        Some(stated) => Err(S3Error::new(
+            ErrorCode::InvalidRequest,
+            format!(
+                "The provided 'x-amz-mp-object-size' header value {stated} does not match what \
+                 was computed: {total}"
+            ),
+        )),
+        None => Err(S3Error::new(
+            ErrorCode::InvalidRequest,
+            "Value for x-amz-mp-object-size header is invalid: it must be a number of bytes.",
+        )),
+    }
+}
+
+async fn etag_of_object(job: &Job<'_>) -> Outcome<String> {
+    let mut request = answer::request_for(job, Method::HEAD);
+    request.headers = answer::headers_for_backend(job)?;
+    request.headers.remove(header::IF_MATCH);
+    request.headers.remove(header::IF_NONE_MATCH);
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    backed
+        .headers
+        .get(header::ETAG)
+        .and_then(|value| value.to_str().ok())
+        .map(|text| text.trim().trim_matches('"').to_owned())
+        .ok_or(Failure::Unusable("a completed upload without an ETag"))
+}
+
+/// The success that the client is told of. `etag` is the backend's, without quotes.
+pub(super) fn finished(
+    job: &Job<'_>,
+    mut headers: HeaderMap,
+    etag: &str,
+    whole: Option<&Whole>,
+    parts: usize,
+) -> Finished {
+    let Place { bucket, object_key } = Place::of(job);
+    let text = whole.map(|whole| whole.text(parts));
+    let document = complete_document(&CompleteAnswer {
+        location: &location(job),
+        bucket,
+        object_key,
+        etag: &etag::to_client(etag),
+        checksum: whole.map(|whole| whole.algorithm).zip(text.as_deref()),
+        checksum_type: whole.map(|whole| whole.kind.as_str()),
+    });
+    for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_TYPE] {
+        headers.remove(name);
+    }
+    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    Finished { headers, document }
+}
+
+/// Where the client finds its object: the host that it asked.
+fn location(job: &Job<'_>) -> String {
+    let Place { bucket, object_key } = Place::of(job);
+    let host = job.request.headers.get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let path = encode_path(object_key);
+    match job.request.address.style {
+        AddressingStyle::Path => format!("http://{host}/{bucket}/{path}"),
+        AddressingStyle::VirtualHost => format!("http://{host}/{path}"),
+    }
+}

@@ -1,0 +1,252 @@
+//! ListParts: the backend's parts and the staged ones as one list, in plaintext terms.
+//!
+//! The backend is asked for a whole page behind the client's marker, whatever length the client
+//! wants: a server that lists a replaced part beside its successor must not have the two cut apart.
+//! Where its page ends before the list does, the last number is left for the next page for the same
+//! reason, and no staged part beyond is shown yet. So a page may be shorter than asked for, which S3
+//! allows, and markers are the numbers of parts that were shown.
+//!
+//! Under one number the newer is shown, and the staged one where they are of one age: which of them
+//! is completed depends on the ETag that the client names (ADR 0006). The tail's number is the
+//! backend's alone and never shown.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use http::{HeaderValue, Method, Response, header};
+use s3proxy_envelope::layout::message_plaintext_length;
+use s3proxy_envelope::multipart::{PartEtag, PartNumber};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::query::Query;
+use s3proxy_protocol::xml::parts::{ListedPart, PartsAnswer, PartsPage, ShownPart};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::part::upload_request;
+use super::staged::{self, StagedPart};
+use super::state::{self, OpenUpload};
+use super::{TAIL_NUMBER, upload_id};
+use crate::body::outbound::ResponseBody;
+use crate::execute::new_object::Place;
+use crate::execute::{Job, Outcome, answer};
+use crate::respond::Failure;
+
+/// Longest page that is read: 1000 parts.
+const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// The most parts of a page, and what is meant where none is asked for.
+const MAX_PARTS: u32 = 1000;
+
+/// The largest number that S3 reads in these parameters.
+const MAX_PARAMETER: u32 = 2_147_483_647;
+
+/// Which page a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    behind: u32,
+    max_parts: u32,
+}
+
+/// One number of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part {
+    number: u16,
+    /// The backend's, without quotes.
+    etag: String,
+    /// Stored bytes.
+    size: u64,
+    last_modified: String,
+}
+
+/// What a client is shown.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    parts: Vec<Part>,
+    has_more: bool,
+}
+
+/// Serves ListParts.
+pub(super) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let asked = Asked::of(&job.request.query)?;
+    let upload = state::load(job, upload_id(job)?).await?;
+    let mut request = upload_request(job, Method::GET, &upload);
+    request.headers = answer::headers_for_backend(job)?;
+    request.headers.extend(upload.customer_key());
+    if asked.behind > 0 {
+        let marker = Some(asked.behind.to_string());
+        request
+            .query
+            .push(("part-number-marker".to_owned(), marker));
+    }
+    let _share = job.parts.budget.share(MAX_PAGE_BYTES).await?;
+    let sent = job.parts.backend.send(request).await?;
+    let backed = match answer::expect_success(job, sent).await {
+        Ok(backed) => backed,
+        Err(failure) => {
+            if state::is_gone(&failure) {
+                state::forget(job, &upload.place.hash);
+            }
+            return Err(failure);
+        }
+    };
+    let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
+    let page = PartsPage::parse(&text)
+        .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
+    let staged = staged::list_staged(job, &upload.place).await?;
+    let shown = merge(asked, page.parts(), page.is_truncated(), staged);
+    let document = render(job, &upload, asked, &page, &shown)?;
+    let mut headers = answer::client_headers(&backed.headers);
+    let xml = HeaderValue::from_static("application/xml");
+    headers.insert(header::CONTENT_TYPE, xml);
+    let mut response = Response::new(ResponseBody::held(document));
+    *response.status_mut() = backed.status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+impl Asked {
+    fn of(query: &Query) -> Result<Self, S3Error> {
+        let behind = parameter(query, "part-number-marker")?.unwrap_or(0);
+        let max_parts = parameter(query, "max-parts")?.unwrap_or(MAX_PARTS);
+        Ok(Self {
+            behind,
+            max_parts: max_parts.min(MAX_PARTS),
+        })
+    }
+}
+
+fn parameter(query: &Query, name: &str) -> Result<Option<u32>, S3Error> {
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let number = text.parse().ok().filter(|number| *number <= MAX_PARAMETER);
+    number.map(Some).ok_or_else(|| {
+        S3Error::new(
+            ErrorCode::InvalidArgument,
+            format!("Argument {name} must be an integer between 0 and {MAX_PARAMETER}."),
+        )
+    })
+}
+
+/// Decides what is shown. `truncated` tells of the backend's page.
+fn merge(asked: Asked, listed: &[ListedPart], truncated: bool, staged: Vec<StagedPart>) -> Shown {
+    let in_upload = listed.iter().map(|part| Part {
+        number: part.number,
+        etag: part.etag.clone(),
+        size: part.size,
+        last_modified: part.last_modified.clone(),
+    });
+    let kept = in_upload.filter(|part| part.number != TAIL_NUMBER.get());
+    let wanted = |part: &Part| u32::from(part.number) > asked.behind;
+    let mut newest = BTreeMap::new();
+    for part in kept
+        .chain(staged.into_iter().map(staged_part))
+        .filter(wanted)
+    {
+        replace_older(&mut newest, part);
+    }
+    let mut parts: Vec<Part> = newest.into_values().collect();
+    if truncated {
+        let end = trusted_end(listed);
+        parts.retain(|part| part.number <= end);
+    }
+    let limit = usize::try_from(asked.max_parts).expect("at most 1000");
+    let has_more = truncated || parts.len() > limit;
+    parts.truncate(limit);
+    Shown { parts, has_more }
+}
+
+/// Of one age, the part that comes later replaces the one before.
+fn replace_older(newest: &mut BTreeMap<u16, Part>, part: Part) {
+    match newest.entry(part.number) {
+        Entry::Vacant(free) => {
+            free.insert(part);
+        }
+        Entry::Occupied(mut taken) => {
+            let taken = taken.get_mut();
+            if age_order(&part.last_modified, &taken.last_modified) != Ordering::Less {
+                *taken = part;
+            }
+        }
+    }
+}
+
+/// The last number of a truncated page of which all entries are surely there.
+fn trusted_end(listed: &[ListedPart]) -> u16 {
+    let last = listed.iter().map(|part| part.number).max().unwrap_or(0);
+    let before = listed.iter().map(|part| part.number);
+    before.filter(|number| *number < last).max().unwrap_or(last)
+}
+
+fn staged_part(part: StagedPart) -> Part {
+    Part {
+        number: part.number.get(),
+        etag: part.etag,
+        size: part.size,
+        last_modified: part.last_modified,
+    }
+}
+
+/// Which of two times is earlier, as exactly as both are given: some lists know whole seconds only.
+fn age_order(a: &str, b: &str) -> Ordering {
+    let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
+    match (time(a), time(b)) {
+        (Some(a), Some(b)) if a.nanosecond() == 0 || b.nanosecond() == 0 => {
+            a.unix_timestamp().cmp(&b.unix_timestamp())
+        }
+        (a, b) => a.cmp(&b),
+    }
+}
+
+fn render(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    asked: Asked,
+    page: &PartsPage<'_>,
+    shown: &Shown,
+) -> Outcome<String> {
+    let Place { bucket, object_key } = Place::of(job);
+    let etags: Vec<String> = shown
+        .parts
+        .iter()
+        .map(|part| PartEtag::listed(&part.etag).encode())
+        .collect();
+    let parts = shown.parts.iter().zip(&etags);
+    let parts = parts.map(|(part, etag)| {
+        let length = message_plaintext_length(part.size)
+            .ok_or_else(|| Failure::Stored("a part of an impossible length".to_owned()))?;
+        Ok(ShownPart {
+            number: part.number,
+            etag,
+            size: length.0,
+            last_modified: &part.last_modified,
+            checksum: None,
+        })
+    });
+    let parts = parts.collect::<Outcome<Vec<_>>>()?;
+    Ok(page.render(&PartsAnswer {
+        bucket,
+        object_key,
+        upload_id: &upload.id,
+        part_number_marker: asked.behind,
+        max_parts: asked.max_parts,
+        next_part_number_marker: shown.next_marker(asked),
+        is_truncated: shown.has_more,
+        checksum_algorithm: upload.checksum.map(|checksum| checksum.algorithm.as_str()),
+        checksum_type: upload.checksum.map(|checksum| checksum.kind.as_str()),
+        parts,
+    }))
+}
+
+impl Shown {
+    /// Where the client goes on: behind what it saw, or where it was when it wants nothing shown.
+    fn next_marker(&self, asked: Asked) -> Option<u16> {
+        let last = self.parts.last().map(|part| part.number);
+        let unmoved = || u16::try_from(asked.behind).unwrap_or(PartNumber::MAX.get());
+        self.has_more.then(|| last.unwrap_or_else(unmoved))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! A part on its way to where it is kept: sealed, and either the backend's part or staged.
+//!
+//! A part of at least 5 MiB goes to the backend's upload under its own number. A shorter one can only
+//! be the last, and the tail has to follow it inside the same backend part, so it is staged: stored as
+//! an object of its own until the upload completes. So is number 10000, the tail's; and, for backends
+//! that demand equal part sizes, a part that differs from number 1.
+//!
+//! What is known of the checksum goes into the part's ETag, which the client hands back.
+//!
+//! The same number twice: a replica that knows of a staged part deletes it when a long one takes the
+//! number. Otherwise the ETag that the client names when it completes tells the two apart
+//! (ADR 0006).
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, header};
+use http_body_util::BodyExt;
+use s3proxy_envelope::layout::{PADDED_FROM, PlaintextLength, StoredLength, message_length};
+use s3proxy_envelope::message::MessageHead;
+use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber};
+use s3proxy_envelope::object::ObjectSealer;
+use s3proxy_protocol::header_rules;
+use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::xml::copy::CopyResult;
+
+use super::state::{self, OpenUpload};
+use super::{FIRST_NUMBER, TAIL_NUMBER, present, staged};
+use crate::backend::{BackendError, BodyStream, Request, RequestBody};
+use crate::body::buffers::STREAM_BYTES;
+use crate::body::sealing::{Payload, SealingBody};
+use crate::config::resolved::PartSizes;
+use crate::execute::answer::{self, Backed};
+use crate::execute::new_object::Checksum;
+use crate::execute::put_object::{expect_result, seal_whole};
+use crate::execute::{Job, Outcome};
+use crate::respond::Failure;
+
+/// Longest answer to a copy that is read.
+const MAX_RESULT_BYTES: usize = 64 * 1024;
+
+/// Where a part is kept until the upload completes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shelf {
+    /// The backend's upload.
+    Upload,
+    /// Beside it.
+    Staged,
+}
+
+impl Shelf {
+    /// `first` is the stored size of number 1, where parts have to be equally long: all that is known
+    /// of the size that they will have. Number 1 itself never waits.
+    fn of(
+        number: PartNumber,
+        length: PlaintextLength,
+        sizes: PartSizes,
+        first: Option<u64>,
+    ) -> Self {
+        if length < PADDED_FROM || number == TAIL_NUMBER {
+            return Self::Staged;
+        }
+        match (sizes, first) {
+            (PartSizes::Any, _) => Self::Upload,
+            (PartSizes::Equal, None) if number == FIRST_NUMBER => Self::Upload,
+            (PartSizes::Equal, None) => Self::Staged,
+            (PartSizes::Equal, Some(first)) if first == message_length(length) => Self::Upload,
+            (PartSizes::Equal, Some(_)) => Self::Staged,
+        }
+    }
+}
+
+/// Decides where a part goes, and remembers what was learnt on the way.
+async fn shelf(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    length: PlaintextLength,
+) -> Outcome<Shelf> {
+    let sizes = job.parts.policy.part_sizes;
+    let known = match sizes {
+        PartSizes::Any => None,
+        PartSizes::Equal => match upload.first_size() {
+            Some(size) => Some(size),
+            None => first_size(job, upload).await?,
+        },
+    };
+    let shelf = Shelf::of(number, length, sizes, known);
+    if sizes == PartSizes::Equal && shelf == Shelf::Upload && number == FIRST_NUMBER {
+        upload.learnt_first_size(message_length(length));
+    }
+    Ok(shelf)
+}
+
+/// The stored size of number 1, as the backend lists it.
+async fn first_size(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Option<u64>> {
+    let mut request = upload_request(job, Method::GET, upload);
+    request
+        .query
+        .push(("max-parts".to_owned(), Some("1".to_owned())));
+    request.headers = upload.customer_key();
+    let page = present::page(job, request).await?;
+    let first = page.parts.iter().find(|part| part.number == FIRST_NUMBER);
+    let size = first.map(|part| part.size);
+    if let Some(size) = size {
+        upload.learnt_first_size(size);
+    }
+    Ok(size)
+}
+
+/// A part that was stored.
+pub(crate) struct StoredPart {
+    pub(crate) etag: PartEtag,
+    /// The one that was sent, or one of the upload's algorithm.
+    pub(crate) checksum: Option<Checksum>,
+    /// The backend's, of its answer.
+    pub(crate) headers: HeaderMap,
+}
+
+/// Seals and stores a part whose plaintext is in memory.
+pub(crate) async fn upload_part_held(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    plaintext: Vec<u8>,
+    checksum: Option<Checksum>,
+) -> Outcome<StoredPart> {
+    let length = PlaintextLength(plaintext.len() as u64);
+    let frame = frame(number, length);
+    let start = |buffer| ObjectSealer::part(&upload.dek, frame, buffer);
+    let (head, sealed) = seal_whole(start, StoredLength(message_length(length)), &plaintext);
+    drop(plaintext);
+    let shelf = shelf(job, upload, number, length).await?;
+    let request = request(job, upload, number, shelf, RequestBody::Held(sealed));
+    let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
+    settle(job, upload, number, shelf).await;
+    stored(&backed, &head, checksum)
+}
+
+/// Seals and stores a part as its plaintext comes, from a client or from a stored object.
+pub(crate) async fn upload_part_sealed<P>(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    length: PlaintextLength,
+    source: P,
+) -> Outcome<StoredPart>
+where
+    P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
+{
+    let shelf = shelf(job, upload, number, length).await?;
+    let share = job.parts.budget.share(STREAM_BYTES).await?;
+    let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
+    let head = *sealer.head();
+    let total = sealer.stored_length().0;
+    let mut sealing = SealingBody::new(source, sealer, Arc::clone(&job.parts.pool), share);
+    if let Some(checksum) = upload.checksum {
+        sealing.measure(checksum.algorithm);
+    }
+    let (fault, checksum) = (sealing.fault(), sealing.checksum());
+    let begun = sealing.prefetch().await;
+    let body = BodyStream::new(sealing.map_err(Into::into));
+    let body = RequestBody::Stream {
+        length: total,
+        body,
+    };
+    let request = request(job, upload, number, shelf, body);
+    let sent = match begun {
+        Ok(()) => job.parts.backend.send(request).await,
+        Err(error) => Err(BackendError::RequestBody(error.into())),
+    };
+    // What was wrong with the source explains whatever the backend then made of it.
+    if let Some(fault) = fault.take() {
+        return Err(fault.into());
+    }
+    let backed = expect_result(job, sent?).await?;
+    settle(job, upload, number, shelf).await;
+    stored(&backed, &head, checksum.get().cloned())
+}
+
+fn frame(number: PartNumber, length: PlaintextLength) -> Frame {
+    Frame::new(number, length).expect("far below the longest that a frame can say")
+}
+
+fn request(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    shelf: Shelf,
+    body: RequestBody,
+) -> Request {
+    let mut request = match shelf {
+        Shelf::Upload => {
+            let mut request = upload_request(job, Method::PUT, upload);
+            let text = Some(number.get().to_string());
+            request.query.insert(0, ("partNumber".to_owned(), text));
+            let client = &job.request.headers;
+            request.headers = header_rules::backend_request_headers(Operation::UploadPart, client);
+            request
+        }
+        Shelf::Staged => {
+            let place = &upload.place;
+            let key = place.hash.part_key(&place.prefix, number);
+            let mut request = state::request(job, place, Method::PUT, &key);
+            request.headers = upload.encryption();
+            request
+        }
+    };
+    request.body = body;
+    request
+}
+
+/// A request about the backend's upload.
+pub(super) fn upload_request(job: &Job<'_>, method: Method, upload: &OpenUpload) -> Request {
+    let mut request = answer::request_for(job, method);
+    request.query = vec![("uploadId".to_owned(), Some(upload.id.clone()))];
+    request
+}
+
+/// Stores a piece of the tail, which belongs to no client.
+pub(super) async fn upload_tail(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    body: RequestBody,
+) -> Outcome<String> {
+    let mut request = request(job, upload, number, Shelf::Upload, body);
+    request.headers = upload.customer_key();
+    let sent = job.parts.backend.send(request).await;
+    let response = sent.map_err(|error| match error {
+        // Not the client's body, but a staged part of its upload.
+        BackendError::RequestBody(_) => Failure::Unusable("a staged part broke off"),
+        other => other.into(),
+    })?;
+    backend_etag(&expect_result(job, response).await?)
+}
+
+/// Has the backend copy something of its own into the upload; `headers` name the source.
+pub(super) async fn copy_part(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    headers: HeaderMap,
+) -> Outcome<String> {
+    let mut request = request(job, upload, number, Shelf::Upload, RequestBody::Empty);
+    request.headers = headers;
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    let result = CopyResult::parse(text.trim_ascii());
+    result
+        .map(|result| result.etag)
+        .map_err(|_| Failure::Unusable("a CopyPartResult that is not S3's"))
+}
+
+/// Notes what now lies under the number.
+async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: Shelf) {
+    match shelf {
+        Shelf::Staged => upload.saw_staged(number),
+        Shelf::Upload => {
+            if upload.take_staged(number).is_some()
+                && let Err(failure) = staged::delete_staged(job, &upload.place, number).await
+            {
+                // The ETag that the client names when it completes tells the two apart.
+                tracing::debug!(reason = %failure, "a replaced staged part stays until the end");
+            }
+        }
+    }
+}
+
+fn stored(backed: &Backed, head: &MessageHead, checksum: Option<Checksum>) -> Outcome<StoredPart> {
+    let raw = checksum.as_ref().map(|(_, value)| value.as_bytes());
+    Ok(StoredPart {
+        etag: PartEtag::marked(&backend_etag(backed)?, head, raw),
+        checksum,
+        headers: answer::client_headers(&backed.headers),
+    })
+}
+
+/// The backend's ETag without its quotes.
+fn backend_etag(backed: &Backed) -> Outcome<String> {
+    backed
+        .headers
+        .get(header::ETAG)
+        .and_then(|value| value.to_str().ok())
+        .map(|text| text.trim().trim_matches('"').to_owned())
+        .filter(|text| !text.is_empty())
+        .ok_or(Failure::Unusable("a part without an ETag"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: u64 = PADDED_FROM.0;
+
+    fn shelf(number: u16, length: u64, sizes: PartSizes, first: Option<u64>) -> Shelf {
+        let number = PartNumber::new(number).unwrap();
+        let first = first.map(|length| message_length(PlaintextLength(length)));
+        Shelf::of(number, PlaintextLength(length), sizes, first)
+    }
+
+    #[test]
+    fn what_only_the_last_place_can_hold_is_staged() {
+        for (number, length, expected) in [
+            (1, LEAST, Shelf::Upload),
+            (9999, LEAST + 1, Shelf::Upload),
+            (1, LEAST - 1, Shelf::Staged),
+            (2, 0, Shelf::Staged),
+            (10_000, LEAST, Shelf::Staged),
+        ] {
+            let found = shelf(number, length, PartSizes::Any, None);
+            assert_eq!(found, expected, "{number} {length}");
+        }
+    }
+
+    #[test]
+    fn where_parts_must_be_equal_those_unlike_number_1_are_staged() {
+        for (number, length, first, expected) in [
+            (1, LEAST, None, Shelf::Upload),
+            (2, LEAST, None, Shelf::Staged),
+            (2, LEAST, Some(LEAST), Shelf::Upload),
+            (3, LEAST + 1, Some(LEAST), Shelf::Staged),
+            (1, LEAST + 1, Some(LEAST), Shelf::Staged),
+            (1, LEAST, Some(LEAST), Shelf::Upload),
+            (10_000, LEAST, Some(LEAST), Shelf::Staged),
+        ] {
+            let found = shelf(number, length, PartSizes::Equal, first);
+            assert_eq!(found, expected, "{number} {length}");
+        }
+    }
+}

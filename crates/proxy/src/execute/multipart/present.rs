@@ -1,0 +1,104 @@
+//! The stored parts of an upload, from both shelves.
+//!
+//! Some servers list a replaced part beside the one that replaced it. Both are kept here: the ETag
+//! that the client names tells them apart, and the backend has the last word when it completes.
+
+use http::Method;
+use s3proxy_envelope::multipart::PartNumber;
+use s3proxy_protocol::xml::complete::CompleteRequest;
+use s3proxy_protocol::xml::parts::PartsPage;
+
+use super::part::{Shelf, upload_request};
+use super::selection::{Present, all_present};
+use super::state::OpenUpload;
+use super::{TAIL_NUMBER, staged};
+use crate::backend::Request;
+use crate::execute::{Job, Outcome, answer};
+use crate::respond::Failure;
+
+/// Longest page that is read: 1000 parts.
+const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// The parts that a completion can be made of. Staged ones are listed only where the request names
+/// something else than the backend's own.
+pub(super) async fn present(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    request: &CompleteRequest,
+) -> Outcome<Vec<Present>> {
+    let mut present = in_upload(job, upload).await?;
+    if !all_present(request, &present) {
+        let staged = staged::list_staged(job, &upload.place).await?;
+        present.extend(staged.into_iter().map(|part| Present {
+            number: part.number,
+            etag: part.etag,
+            size: part.size,
+            shelf: Shelf::Staged,
+        }));
+    }
+    Ok(present)
+}
+
+/// One page of what the backend's upload holds, tails left out.
+pub(super) struct Page {
+    pub(super) parts: Vec<Present>,
+    /// The number that the next page starts behind.
+    next: Option<u16>,
+}
+
+async fn in_upload(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Vec<Present>> {
+    let mut found = Vec::new();
+    let mut marker = None;
+    loop {
+        let mut request = upload_request(job, Method::GET, upload);
+        request.headers = upload.customer_key();
+        if let Some(marker) = marker {
+            let parameter = ("part-number-marker".to_owned(), Some(format!("{marker}")));
+            request.query.push(parameter);
+        }
+        let page = page(job, request).await?;
+        found.extend(page.parts);
+        if page.next.is_none() {
+            return Ok(found);
+        }
+        // A page that does not come forward would be asked for without end.
+        if page.next <= marker {
+            return Err(Failure::Unusable(
+                "a listing of parts that does not advance",
+            ));
+        }
+        marker = page.next;
+    }
+}
+
+/// Asks for a page.
+pub(super) async fn page(job: &Job<'_>, request: Request) -> Outcome<Page> {
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
+    let page = PartsPage::parse(&text)
+        .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
+    let parts = page.parts().iter().filter_map(|part| {
+        let number = PartNumber::new(part.number).filter(|number| *number != TAIL_NUMBER)?;
+        Some(Present {
+            number,
+            etag: part.etag.clone(),
+            size: part.size,
+            shelf: Shelf::Upload,
+        })
+    });
+    let last = || page.parts().last().map(|part| part.number);
+    let next = page
+        .is_truncated()
+        .then(|| page.next_marker().or_else(last));
+    match next {
+        Some(None) => Err(Failure::Unusable("a truncated listing that leads nowhere")),
+        Some(next) => Ok(Page {
+            parts: parts.collect(),
+            next,
+        }),
+        None => Ok(Page {
+            parts: parts.collect(),
+            next: None,
+        }),
+    }
+}

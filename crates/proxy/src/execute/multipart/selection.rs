@@ -1,0 +1,227 @@
+//! Which stored parts a CompleteMultipartUpload names: a pure comparison of lists.
+//!
+//! The client's ETags say what is meant, also where a number was uploaded twice and its parts lie on
+//! both shelves: the backend's ETag in them fits one. Sizes come from the lists, and plaintext
+//! lengths follow from them.
+//!
+//! What is known of a part's checksum: the one that the client names, which has to agree with the
+//! beginning that the ETag carries; else that beginning, where it is all of it (CRC-32 and CRC-32C).
+//! An ETag from a listing carries none, so an upload that was resumed that way may end without.
+
+use std::collections::HashMap;
+
+use s3proxy_envelope::layout::{PADDED_FROM, PlaintextLength, message_plaintext_length};
+use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber, PartTag};
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue, Checksummer};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::xml::complete::{CompleteRequest, CompletedPart};
+
+use super::checksum::{UploadChecksum, lower};
+use super::part::Shelf;
+use crate::respond::Failure;
+
+/// A stored part, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Present {
+    pub(super) number: PartNumber,
+    /// The backend's, without quotes.
+    pub(super) etag: String,
+    /// Stored bytes.
+    pub(super) size: u64,
+    pub(super) shelf: Shelf,
+}
+
+/// A part that the object will be made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Selected {
+    pub(super) frame: Frame,
+    /// The backend's, without quotes.
+    pub(super) etag: String,
+    pub(super) shelf: Shelf,
+    pub(super) tag: PartTag,
+    /// Of the upload's algorithm.
+    pub(super) checksum: Option<ChecksumValue>,
+}
+
+/// Why the client's list cannot be completed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SelectionError {
+    #[error("the parts are not in ascending order")]
+    Order,
+    #[error("part {number} is not there with the ETag {etag:?}")]
+    Missing { number: u16, etag: String },
+    #[error("part {number} is followed by others and has {size} bytes")]
+    TooSmall {
+        number: u16,
+        etag: String,
+        size: u64,
+    },
+    #[error("the checksum of part {number} is missing")]
+    NoChecksum {
+        number: u16,
+        algorithm: ChecksumAlgorithm,
+    },
+}
+
+impl SelectionError {
+    /// S3's answer, in plaintext terms.
+    pub(super) fn into_failure(self, upload_id: &str) -> Failure {
+        match self {
+            Self::Order => Failure::Refused(S3Error::new(
+                ErrorCode::InvalidPartOrder,
+                "The list of parts was not in ascending order. Parts must be ordered by part \
+                 number.",
+            )),
+            Self::Missing { number, etag } => Failure::Explained(
+                S3Error::new(
+                    ErrorCode::InvalidPart,
+                    "One or more of the specified parts could not be found.  The part may not \
+                     have been uploaded, or the specified entity tag may not match the part's \
+                     entity tag.",
+                ),
+                vec![
+                    ("UploadId", upload_id.to_owned()),
+                    ("PartNumber", number.to_string()),
+                    ("ETag", etag),
+                ],
+            ),
+            Self::TooSmall { number, etag, size } => Failure::Explained(
+                S3Error::new(
+                    ErrorCode::EntityTooSmall,
+                    "Your proposed upload is smaller than the minimum allowed size",
+                ),
+                vec![
+                    ("ProposedSize", size.to_string()),
+                    ("MinSizeAllowed", PADDED_FROM.0.to_string()),
+                    ("PartNumber", number.to_string()),
+                    ("ETag", etag),
+                ],
+            ),
+            Self::NoChecksum { number, algorithm } => Failure::Refused(S3Error::new(
+                ErrorCode::InvalidRequest,
+                format!(
+                    "The upload was created using a {} checksum. The complete request must \
+                     include the checksum for each part. It was missing for part {number} in the \
+                     request.",
+                    lower(algorithm)
+                ),
+            )),
+        }
+    }
+}
+
+/// Whether every part of the request is among `present`, so that no other list is needed.
+pub(super) fn all_present(request: &CompleteRequest, present: &[Present]) -> bool {
+    let index = index(present);
+    request
+        .parts
+        .iter()
+        .all(|part| find(&index, part).is_some())
+}
+
+/// Finds what the client names.
+pub(super) fn select(
+    request: &CompleteRequest,
+    present: &[Present],
+    upload: Option<UploadChecksum>,
+) -> Result<Vec<Selected>, SelectionError> {
+    if !request.is_ascending() {
+        return Err(SelectionError::Order);
+    }
+    let index = index(present);
+    let mut selected = Vec::with_capacity(request.parts.len());
+    for part in &request.parts {
+        let missing = || SelectionError::Missing {
+            number: part.number,
+            etag: part.etag.clone(),
+        };
+        let (found, etag) = find(&index, part).ok_or_else(missing)?;
+        let length = message_plaintext_length(found.size).ok_or_else(missing)?;
+        selected.push(Selected {
+            frame: Frame::new(found.number, length).ok_or_else(missing)?,
+            checksum: checksum(part, etag.tag, length, upload).map_err(|fault| match fault {
+                ChecksumFault::Contradiction => missing(),
+                ChecksumFault::Missing(algorithm) => SelectionError::NoChecksum {
+                    number: part.number,
+                    algorithm,
+                },
+            })?,
+            etag: etag.backend,
+            shelf: found.shelf,
+            tag: etag.tag,
+        });
+    }
+    let followed = selected.len().saturating_sub(1);
+    for (part, named) in selected[..followed].iter().zip(&request.parts) {
+        if part.frame.length() < PADDED_FROM {
+            return Err(SelectionError::TooSmall {
+                number: named.number,
+                etag: named.etag.clone(),
+                size: part.frame.length().0,
+            });
+        }
+    }
+    Ok(selected)
+}
+
+type Index<'p> = HashMap<(u16, &'p str), &'p Present>;
+
+fn index(present: &[Present]) -> Index<'_> {
+    present
+        .iter()
+        .map(|part| ((part.number.get(), part.etag.as_str()), part))
+        .collect()
+}
+
+fn find<'p>(index: &Index<'p>, part: &CompletedPart) -> Option<(&'p Present, PartEtag)> {
+    let etag = PartEtag::parse(&part.etag)?;
+    let found = index.get(&(part.number, etag.backend.as_str()))?;
+    Some((found, etag))
+}
+
+enum ChecksumFault {
+    Contradiction,
+    Missing(ChecksumAlgorithm),
+}
+
+/// What is known of a part's checksum of the upload's algorithm.
+fn checksum(
+    part: &CompletedPart,
+    tag: PartTag,
+    length: PlaintextLength,
+    upload: Option<UploadChecksum>,
+) -> Result<Option<ChecksumValue>, ChecksumFault> {
+    let beginning = match tag {
+        PartTag::Marked { checksum, .. } => Some(checksum),
+        PartTag::Listed => None,
+    };
+    // Zeros say that there was none when the part was stored.
+    let beginning = beginning.filter(|bytes| *bytes != [0; 4]);
+    if let (Some((_, named)), Some(beginning)) = (&part.checksum, beginning)
+        && !named.as_bytes().starts_with(&beginning)
+    {
+        return Err(ChecksumFault::Contradiction);
+    }
+    let Some(upload) = upload else {
+        return Ok(None);
+    };
+    if let Some((algorithm, named)) = &part.checksum {
+        return if *algorithm == upload.algorithm {
+            Ok(Some(named.clone()))
+        } else {
+            Err(ChecksumFault::Contradiction)
+        };
+    }
+    let whole = beginning.and_then(|bytes| ChecksumValue::from_bytes(upload.algorithm, &bytes));
+    let nothing = (length.0 == 0).then(|| Checksummer::new(upload.algorithm).finish());
+    match (whole.or(nothing), upload.kind, tag) {
+        (Some(whole), _, _) => Ok(Some(whole)),
+        (None, ChecksumType::Composite, PartTag::Marked { .. }) => {
+            Err(ChecksumFault::Missing(upload.algorithm))
+        }
+        (None, ChecksumType::Composite | ChecksumType::FullObject, _) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests;

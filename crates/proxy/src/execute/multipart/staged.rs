@@ -1,0 +1,265 @@
+//! Where the state of an upload lies, what is staged there, and its removal.
+//!
+//! A staged part is the stored form of a part that only the last place can hold, as an object of its
+//! own. Everything of one upload lies in one folder, named by the upload's hash.
+//!
+//! The state goes last. As long as it is there, a Complete or an Abort that was interrupted can be
+//! repeated and finds what is left; what is left without it (a part staged by another replica in that
+//! very moment) lies in the same folder, where the sweep finds it as well.
+//!
+//! In a bucket with versions, a DELETE leaves a mark and removes nothing. Its answer says so, and then
+//! every version of the folder is deleted by its id, the marks included. A bucket without versions
+//! costs no request for that.
+
+use s3proxy_envelope::multipart::{PartNumber, UploadHash};
+use s3proxy_protocol::xml::listing::ListEntry;
+
+use super::bucket::{Bucket, Deletion};
+use crate::config::resolved::{Policy, StateBucket};
+use crate::execute::{Job, Outcome};
+use crate::respond::Failure;
+
+const STATE: &str = "state";
+const PART: &str = "part-";
+
+/// Where the state of one upload lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StatePlace {
+    pub(crate) bucket: String,
+    /// The configured prefix.
+    pub(crate) prefix: String,
+    pub(crate) hash: UploadHash,
+}
+
+impl StatePlace {
+    /// The place for an upload of the object that the request names.
+    pub(crate) fn of(job: &Job<'_>, upload_id: &str) -> Self {
+        let bucket = job.request.bucket().unwrap_or_default();
+        let object_key = job.request.object_key().unwrap_or_default();
+        let policy = &job.parts.policy;
+        Self {
+            bucket: state_bucket(policy, bucket).to_owned(),
+            prefix: policy.state_prefix.clone(),
+            hash: UploadHash::of(bucket, object_key, upload_id),
+        }
+    }
+
+    fn folder(&self) -> String {
+        format!("{}{}/", folders(&self.prefix), self.hash.id())
+    }
+
+    fn state_key(&self) -> String {
+        self.hash.state_key(&self.prefix)
+    }
+}
+
+/// The bucket that holds the state of uploads to `bucket`.
+pub(crate) fn state_bucket<'a>(policy: &'a Policy, bucket: &'a str) -> &'a str {
+    match &policy.state_bucket {
+        StateBucket::Same => bucket,
+        StateBucket::Named(name) => name,
+    }
+}
+
+/// The prefix of the folders of all uploads.
+pub(crate) fn folders(prefix: &str) -> String {
+    format!("{prefix}uploads/")
+}
+
+/// A part as it lies beside the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StagedPart {
+    pub(crate) number: PartNumber,
+    /// The backend's, without quotes.
+    pub(crate) etag: String,
+    /// Stored bytes.
+    pub(crate) size: u64,
+    /// As the backend wrote it.
+    pub(crate) last_modified: String,
+}
+
+/// The staged parts of an upload, by ascending number.
+pub(crate) async fn list_staged(job: &Job<'_>, place: &StatePlace) -> Outcome<Vec<StagedPart>> {
+    let folder = place.folder();
+    let bucket = Bucket::of(job, &place.bucket);
+    let entries = bucket.objects(&format!("{folder}{PART}")).await?;
+    let parts = entries.iter().filter_map(|entry| staged(entry, &folder));
+    let mut parts = parts.collect::<Outcome<Vec<_>>>()?;
+    parts.sort_unstable_by_key(|part| part.number);
+    Ok(parts)
+}
+
+/// Something else than a part of ours is passed over.
+fn staged(entry: &ListEntry, folder: &str) -> Option<Outcome<StagedPart>> {
+    let number = part_number(&entry.key, folder)?;
+    let (Some(etag), Some(size)) = (entry.etag.as_deref(), entry.size) else {
+        return Some(Err(Failure::Unusable("a listing without ETags or sizes")));
+    };
+    Some(Ok(StagedPart {
+        number,
+        etag: etag.trim_matches('"').to_owned(),
+        size,
+        last_modified: entry.last_modified.clone().unwrap_or_default(),
+    }))
+}
+
+/// The number in a staged part's key, written as the proxy writes it and not otherwise.
+fn part_number(key: &str, folder: &str) -> Option<PartNumber> {
+    let text = key.strip_prefix(folder)?.strip_prefix(PART)?;
+    let number = text.parse().ok().and_then(PartNumber::new)?;
+    (number.get().to_string() == text).then_some(number)
+}
+
+/// Deletes one staged part, if it is there.
+pub(crate) async fn delete_staged(
+    job: &Job<'_>,
+    place: &StatePlace,
+    number: PartNumber,
+) -> Outcome<()> {
+    let bucket = Bucket::of(job, &place.bucket);
+    let key = place.hash.part_key(&place.prefix, number);
+    match bucket.delete(&key).await? {
+        Deletion::Done => Ok(()),
+        Deletion::Marked => {
+            let mut versions = versions(&bucket, &key).await?;
+            versions.retain(|entry| entry.key == key);
+            remove_all(&bucket, &versions).await
+        }
+    }
+}
+
+/// Deletes all that is kept of an upload.
+pub(crate) async fn delete_state(job: &Job<'_>, place: &StatePlace) -> Outcome<()> {
+    let bucket = Bucket::of(job, &place.bucket);
+    let folder = place.folder();
+    let listed = bucket.objects(&folder).await?;
+    let state = place.state_key();
+    let parts = listed.into_iter().map(|entry| entry.key);
+    // The state is deleted also when it is not listed: in a bucket with versions it may be marked.
+    let keys = parts.filter(|key| *key != state).chain([state.clone()]);
+    for key in keys {
+        match bucket.delete(&key).await? {
+            Deletion::Done => {}
+            Deletion::Marked => {
+                let mut versions = versions(&bucket, &folder).await?;
+                let at_state = versions.iter().position(|entry| entry.key == state);
+                let states = at_state.map_or_else(Vec::new, |at| versions.split_off(at));
+                remove_all(&bucket, &versions).await?;
+                return remove_all(&bucket, &states).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn versions(bucket: &Bucket, prefix: &str) -> Outcome<Vec<ListEntry>> {
+    let versions = bucket.versions(prefix).await?;
+    versions.ok_or(Failure::Unusable(
+        "a delete marker, but no list of versions",
+    ))
+}
+
+async fn remove_all(bucket: &Bucket, entries: &[ListEntry]) -> Outcome<()> {
+    match bucket.remove(entries).await.into_iter().next() {
+        None => Ok(()),
+        Some(left) => Err(left.failure),
+    }
+}
+
+/// The upload's id in a key of a folder, whatever it is of.
+pub(crate) fn folder_id<'k>(key: &'k str, prefix: &str) -> Option<&'k str> {
+    let (id, rest) = key.strip_prefix(&folders(prefix))?.split_once('/')?;
+    let of_state = rest == STATE || rest.starts_with(PART);
+    (of_state && !id.is_empty()).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use s3proxy_protocol::xml::listing::EntryKind;
+
+    use super::*;
+
+    fn place() -> StatePlace {
+        StatePlace {
+            bucket: "b".to_owned(),
+            prefix: ".s3proxy/".to_owned(),
+            hash: UploadHash::of("b", "k", "u"),
+        }
+    }
+
+    fn entry(key: String) -> ListEntry {
+        ListEntry {
+            kind: EntryKind::Object,
+            key,
+            etag: Some("\"e\"".to_owned()),
+            size: Some(72),
+            version_id: None,
+            last_modified: Some("2026-07-30T12:00:00.000Z".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_folder_holds_the_keys_that_the_format_names() {
+        let place = place();
+        let part = place.hash.part_key(&place.prefix, PartNumber::MAX);
+        assert_eq!(part_number(&part, &place.folder()), Some(PartNumber::MAX));
+        for key in [part, place.state_key()] {
+            assert!(key.starts_with(&place.folder()), "{key}");
+            assert_eq!(
+                folder_id(&key, &place.prefix),
+                Some(place.hash.id().as_str())
+            );
+        }
+    }
+
+    #[test]
+    fn only_numbers_as_the_proxy_writes_them_are_parts() {
+        let folder = place().folder();
+        for (name, number) in [
+            ("part-1", Some(1)),
+            ("part-10000", Some(10_000)),
+            ("part-0", None),
+            ("part-10001", None),
+            ("part-01", None),
+            ("part-+1", None),
+            ("part-1/x", None),
+            ("part-", None),
+            ("state", None),
+        ] {
+            let found = part_number(&format!("{folder}{name}"), &folder);
+            assert_eq!(found.map(PartNumber::get), number, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_staged_part_has_its_etag_without_quotes() {
+        let folder = place().folder();
+        let part = staged(&entry(format!("{folder}part-7")), &folder)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (part.number.get(), part.etag.as_str(), part.size),
+            (7, "e", 72)
+        );
+    }
+
+    #[test]
+    fn a_part_listed_without_etag_is_an_error_and_never_passed_over() {
+        let folder = place().folder();
+        let mut entry = entry(format!("{folder}part-7"));
+        entry.etag = None;
+        assert!(staged(&entry, &folder).unwrap().is_err());
+    }
+
+    #[test]
+    fn other_keys_under_the_prefix_belong_to_no_upload() {
+        for key in [
+            ".s3proxy/x/state",
+            ".s3proxy/uploads/state",
+            ".s3proxy/uploads//state",
+            ".s3proxy/uploads/i/other",
+        ] {
+            assert_eq!(folder_id(key, ".s3proxy/"), None, "{key}");
+        }
+    }
+}

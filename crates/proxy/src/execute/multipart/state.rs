@@ -1,0 +1,327 @@
+//! The state of an upload: stored when it is created, read by whichever replica needs it, and
+//! remembered there.
+//!
+//! The state object lies beside the data and holds the envelope of the object to be; its sealed part
+//! holds what later requests need to know. A state that is missing, or does not open for this
+//! upload, is `NoSuchUpload`: the ids are the backend's, and any text can be sent as one.
+//!
+//! The state itself is written with the upload's encryption headers but for a customer's key, since
+//! not every request that has to read it brings that key along (AbortMultipartUpload has none). It
+//! is sealed anyway. Staged parts are written with all of them. Nothing of object lock is sent: a
+//! bucket's own default retention may still apply to state objects, and then they stay as long.
+//!
+//! What is remembered only saves requests: another replica may end the upload at any time, and then
+//! the backend's own answer says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use moka::sync::Cache;
+use s3proxy_envelope::dek::Dek;
+use s3proxy_envelope::header::Envelope;
+use s3proxy_envelope::multipart::{PartNumber, SealedUploadState, UploadHash, UploadState};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+
+use super::checksum::UploadChecksum;
+use super::staged::StatePlace;
+use crate::backend::{Request, RequestBody};
+use crate::execute::{Job, Outcome, answer, new_object::Place, stored};
+use crate::keys::KeyError;
+use crate::respond::{BackendAnswer, Failure};
+
+/// Longest state that is read: an envelope of 16 KiB and a few headers.
+const MAX_STATE_BYTES: usize = 64 * 1024;
+
+/// Memory for what is remembered of uploads.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Nothing was heard of an upload for so long: its key need not stay in memory.
+const CACHE_IDLE: Duration = Duration::from_hours(1);
+
+/// What an entry takes besides its texts.
+const ENTRY_BYTES: usize = 1024;
+
+const ENCRYPTION_PREFIX: &str = "x-amz-server-side-encryption";
+const CUSTOMER_KEY_PREFIX: &str = "x-amz-server-side-encryption-customer-";
+const CUSTOMER_KEY_DIGEST: &str = "x-amz-server-side-encryption-customer-key-md5";
+
+/// An upload in progress, opened.
+pub(crate) struct OpenUpload {
+    /// The backend's id.
+    pub(crate) id: String,
+    pub(crate) place: StatePlace,
+    /// That of the object to be.
+    pub(crate) envelope: Envelope,
+    pub(crate) dek: Dek,
+    pub(crate) checksum: Option<UploadChecksum>,
+    /// Holds the headers, which may be a customer's key, and forgets them safely.
+    state: UploadState,
+    /// Numbers of which this replica knows that a staged part lies there.
+    staged: Mutex<BTreeSet<PartNumber>>,
+    /// Stored bytes of number 1, where that matters.
+    first_size: OnceLock<u64>,
+    /// Set when this replica completed it: it is remembered for a Complete that is repeated.
+    ended: OnceLock<()>,
+}
+
+impl OpenUpload {
+    fn new(
+        place: StatePlace,
+        id: &str,
+        envelope: Envelope,
+        dek: Dek,
+        state: UploadState,
+    ) -> Option<Self> {
+        let checksum = match (&state.checksum_algorithm, &state.checksum_type) {
+            (None, None) => None,
+            (Some(algorithm), Some(kind)) => Some(UploadChecksum::kept(algorithm, kind)?),
+            (Some(_), None) | (None, Some(_)) => return None,
+        };
+        Some(Self {
+            id: id.to_owned(),
+            place,
+            envelope,
+            dek,
+            checksum,
+            state,
+            staged: Mutex::default(),
+            first_size: OnceLock::new(),
+            ended: OnceLock::new(),
+        })
+    }
+
+    /// The customer's key, for reading and writing what lies under it.
+    pub(crate) fn customer_key(&self) -> HeaderMap {
+        self.kept(|name| name.starts_with(CUSTOMER_KEY_PREFIX))
+    }
+
+    /// All that an object of this upload is written with.
+    pub(crate) fn encryption(&self) -> HeaderMap {
+        self.kept(|_| true)
+    }
+
+    fn kept(&self, wanted: fn(&str) -> bool) -> HeaderMap {
+        self.state
+            .headers
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .filter_map(|(name, value)| {
+                let name = HeaderName::try_from(name.as_str()).ok()?;
+                let mut value = HeaderValue::from_bytes(value).ok()?;
+                value.set_sensitive(true);
+                Some((name, value))
+            })
+            .collect()
+    }
+
+    /// Refuses a part that does not come with the customer's key of its upload, as S3 does; the
+    /// backend cannot judge it where the part is staged.
+    pub(crate) fn refuse_other_customer_key(&self, headers: &HeaderMap) -> Result<(), S3Error> {
+        let kept = self.state.headers.get(CUSTOMER_KEY_DIGEST);
+        let sent = headers.get(CUSTOMER_KEY_DIGEST).map(HeaderValue::as_bytes);
+        match (kept, sent) {
+            (None, None) => Ok(()),
+            (Some(kept), Some(sent)) if kept.as_slice() == sent => Ok(()),
+            (None, Some(_)) => Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                "The multipart upload was created without a customer's key; send none with its \
+                 parts.",
+            )),
+            (Some(_), _) => Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                "The multipart upload initiate requested encryption. Subsequent part requests \
+                 must include the appropriate encryption parameters.",
+            )),
+        }
+    }
+
+    /// No part is taken any more.
+    pub(super) fn end(&self) {
+        let _ = self.ended.set(());
+    }
+
+    /// The stored size of number 1, if it is known here.
+    pub(super) fn first_size(&self) -> Option<u64> {
+        self.first_size.get().copied()
+    }
+
+    /// The first size that is learnt stands: later ones differ from it.
+    pub(super) fn learnt_first_size(&self, size: u64) {
+        let _ = self.first_size.set(size);
+    }
+
+    /// Remembers that a staged part lies under the number.
+    pub(crate) fn saw_staged(&self, number: PartNumber) {
+        self.known_staged().insert(number);
+    }
+
+    /// Whether a staged part is known under the number; it is forgotten.
+    pub(crate) fn take_staged(&self, number: PartNumber) -> Option<PartNumber> {
+        self.known_staged().take(&number)
+    }
+
+    fn known_staged(&self) -> std::sync::MutexGuard<'_, BTreeSet<PartNumber>> {
+        // Inserting and removing leave nothing half done when something else panics.
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn memory(&self) -> u32 {
+        let headers = &self.state.headers;
+        let texts: usize = headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        let private = self.envelope.private.as_ref().map_or(0, Vec::len);
+        u32::try_from(ENTRY_BYTES + self.id.len() + texts + private).unwrap_or(u32::MAX)
+    }
+}
+
+/// The uploads that this replica has dealt with lately.
+pub(crate) struct UploadCache(Cache<UploadHash, Arc<OpenUpload>>);
+
+impl UploadCache {
+    pub(crate) fn new() -> Self {
+        let cache = Cache::builder()
+            .max_capacity(CACHE_BYTES)
+            .time_to_idle(CACHE_IDLE)
+            .weigher(|_, upload: &Arc<OpenUpload>| upload.memory());
+        Self(cache.build())
+    }
+}
+
+/// What of a new upload's headers later requests need.
+pub(super) fn headers_to_keep(outgoing: &HeaderMap) -> BTreeMap<String, Vec<u8>> {
+    outgoing
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with(ENCRYPTION_PREFIX))
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect()
+}
+
+/// A request for something that lies beside the upload.
+pub(super) fn request(job: &Job<'_>, place: &StatePlace, method: Method, key: &str) -> Request {
+    let mut request = answer::request_for(job, method);
+    request.bucket = Some(place.bucket.clone());
+    request.key = Some(key.to_owned());
+    request
+}
+
+fn state_key(place: &StatePlace) -> String {
+    place.hash.state_key(&place.prefix)
+}
+
+/// Stores the state of a new upload, and remembers it.
+pub(super) async fn store(
+    job: &Job<'_>,
+    upload_id: &str,
+    envelope: Envelope,
+    dek: Dek,
+    state: UploadState,
+) -> Outcome<()> {
+    let place = StatePlace::of(job, upload_id);
+    let bytes = state.seal(&dek, &envelope, upload_id);
+    let hash = place.hash;
+    let mut outgoing = request(job, &place, Method::PUT, &state_key(&place));
+    let upload = OpenUpload::new(place, upload_id, envelope, dek, state)
+        .expect("a new state is of this version");
+    outgoing.headers = upload.kept(|name| !name.starts_with(CUSTOMER_KEY_PREFIX));
+    outgoing.body = RequestBody::Held(Bytes::from(bytes));
+    answer::expect_success(job, job.parts.backend.send(outgoing).await?).await?;
+    job.parts.uploads.0.insert(hash, Arc::new(upload));
+    Ok(())
+}
+
+/// The upload that a request names: remembered, or read from its state.
+pub(crate) async fn load(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
+    let place = StatePlace::of(job, upload_id);
+    if let Some(upload) = job.parts.uploads.0.get(&place.hash) {
+        return match upload.ended.get() {
+            None => Ok(upload),
+            Some(()) => Err(no_such_upload()),
+        };
+    }
+    let hash = place.hash;
+    let upload = Arc::new(read(job, place, upload_id).await?);
+    job.parts.uploads.0.insert(hash, Arc::clone(&upload));
+    Ok(upload)
+}
+
+/// An upload that may have ended, if this replica or its state still knows of it.
+pub(super) async fn remembered(job: &Job<'_>, upload_id: &str) -> Option<Arc<OpenUpload>> {
+    let place = StatePlace::of(job, upload_id);
+    match job.parts.uploads.0.get(&place.hash) {
+        Some(upload) => Some(upload),
+        None => read(job, place, upload_id).await.ok().map(Arc::new),
+    }
+}
+
+/// Forgets an upload that has ended, or whose state may have gone.
+pub(crate) fn forget(job: &Job<'_>, hash: &UploadHash) {
+    job.parts.uploads.0.invalidate(hash);
+}
+
+async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<OpenUpload> {
+    let outgoing = request(job, &place, Method::GET, &state_key(&place));
+    let response = job.parts.backend.send(outgoing).await?;
+    let missing = response.status() == StatusCode::NOT_FOUND;
+    let backed = match answer::expect_success(job, response).await {
+        Ok(backed) => backed,
+        Err(failure) if missing && !is_about_bucket(&failure) => return Err(no_such_upload()),
+        Err(failure) => return Err(failure),
+    };
+    let bytes = answer::read_bounded(backed.body, MAX_STATE_BYTES).await?;
+    let refused = |reason: &dyn std::fmt::Display| {
+        tracing::warn!(%reason, "the state of an upload cannot be used");
+        no_such_upload()
+    };
+    let sealed = SealedUploadState::parse(&bytes).map_err(|error| refused(&error))?;
+    let Place { bucket, object_key } = Place::of(job);
+    let binding = stored::binding(&sealed.envelope, bucket, object_key);
+    let dek = match job.parts.keys.unwrap(&sealed.envelope, &binding) {
+        Ok(dek) => dek,
+        // Whoever runs the proxy can add the key, and then the upload can go on.
+        Err(error @ KeyError::Missing(_)) => return Err(error.into()),
+        Err(error @ KeyError::Unwrap) => return Err(refused(&error)),
+    };
+    let state = sealed
+        .open(&dek, upload_id)
+        .map_err(|error| refused(&error))?;
+    OpenUpload::new(place, upload_id, sealed.envelope, dek, state)
+        .ok_or_else(|| refused(&"its checksum algorithm or type is of another version"))
+}
+
+fn is_about_bucket(failure: &Failure) -> bool {
+    matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchBucket")
+}
+
+/// S3's answer for uploads that do not exist, or no longer.
+pub(crate) fn no_such_upload() -> Failure {
+    Failure::Refused(S3Error::new(
+        ErrorCode::NoSuchUpload,
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have \
+         been aborted or completed.",
+    ))
+}
+
+/// Whether the upload has ended, in the backend's words or ours.
+pub(crate) fn is_gone(failure: &Failure) -> bool {
+    match failure {
+        Failure::Refused(error) => error.code == ErrorCode::NoSuchUpload,
+        Failure::Answer(answer) => {
+            let BackendAnswer { document, .. } = answer.as_ref();
+            document.code == "NoSuchUpload"
+        }
+        Failure::Explained(..)
+        | Failure::Inbound(_)
+        | Failure::Backend(_)
+        | Failure::Unusable(_)
+        | Failure::Stored(_)
+        | Failure::Key(_)
+        | Failure::Budget(_)
+        | Failure::Range(_)
+        | Failure::Replaced => false,
+    }
+}

@@ -1,0 +1,98 @@
+//! UploadPart: one part of the client's, verified, sealed and stored.
+//!
+//! A part up to the held limit is read whole, so that a failed backend request can be repeated; a
+//! longer one streams. Either way one request to the backend is made at a replica that knows the
+//! upload, and one more, for the state, at one that does not.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Response, header};
+use s3proxy_envelope::layout::{MAX_PART, PlaintextLength};
+use s3proxy_envelope::multipart::PartNumber;
+use s3proxy_protocol::checksum::Checksummer;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+
+use super::part::{StoredPart, upload_part_held, upload_part_sealed};
+use super::state::{self, OpenUpload};
+use super::{part_number, upload_id};
+use crate::body::buffers::PIECE_BYTES;
+use crate::body::outbound::ResponseBody;
+use crate::execute::new_object::announce_encryption;
+use crate::execute::payload::{self, Announced};
+use crate::execute::{Job, Outcome, RawBody};
+
+/// Stores one part.
+pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
+    let number = part_number(job)?;
+    let announced = payload::announced(job.request)?;
+    if announced.length > MAX_PART.0 {
+        return Err(S3Error::new(
+            ErrorCode::EntityTooLarge,
+            format!(
+                "Your proposed upload exceeds the maximum allowed object size: {} bytes in one \
+                 part through this proxy.",
+                MAX_PART.0
+            ),
+        )
+        .into());
+    }
+    let upload = state::load(job, upload_id(job)?).await?;
+    judge(&upload, job, &announced)?;
+    let stored = if announced.length <= job.parts.held_body_bytes {
+        store_held(job, &upload, number, body, announced.length).await?
+    } else {
+        let length = PlaintextLength(announced.length);
+        let received = Arc::clone(&job.record.received);
+        let inbound = announced.inbound(body, job.parts.body_timeout, received);
+        upload_part_sealed(job, &upload, number, length, inbound).await?
+    };
+    Ok(respond(job, stored))
+}
+
+fn judge(upload: &OpenUpload, job: &Job<'_>, announced: &Announced) -> Result<(), S3Error> {
+    upload.refuse_other_customer_key(&job.request.headers)?;
+    let expectation = &announced.expectation;
+    let known = expectation.known_checksum().map(|(algorithm, _)| algorithm);
+    match upload.checksum {
+        Some(checksum) => checksum.takes(known.or_else(|| expectation.trailer_algorithm())),
+        None => Ok(()),
+    }
+}
+
+async fn store_held(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    body: RawBody,
+    length: u64,
+) -> Outcome<StoredPart> {
+    let length = usize::try_from(length).expect("a held body fits memory");
+    // Plaintext and stored form are held side by side for a moment.
+    let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
+    let limit = job.parts.held_body_bytes;
+    let (plaintext, verified) = payload::read_held(job, body, limit).await?;
+    let checksum = verified.checksum.or_else(|| {
+        let algorithm = upload.checksum?.algorithm;
+        let mut checksummer = Checksummer::new(algorithm);
+        checksummer.update(&plaintext);
+        Some((algorithm, checksummer.finish()))
+    });
+    upload_part_held(job, upload, number, plaintext, checksum).await
+}
+
+fn respond(job: &Job<'_>, stored: StoredPart) -> Response<ResponseBody> {
+    let mut headers: HeaderMap = stored.headers;
+    // A staged part is an object to the backend; to the client it has no version.
+    headers.remove("x-amz-version-id");
+    let etag = format!("\"{}\"", stored.etag.encode());
+    let etag = HeaderValue::try_from(etag).expect("an ETag from a header, and hexadecimal digits");
+    headers.insert(header::ETAG, etag);
+    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    if let Some((algorithm, value)) = &stored.checksum {
+        let value = HeaderValue::try_from(value.to_base64()).expect("base64 is a header value");
+        headers.insert(algorithm.header_name(), value);
+    }
+    let mut response = Response::new(ResponseBody::empty());
+    *response.headers_mut() = headers;
+    response
+}

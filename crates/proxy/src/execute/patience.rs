@@ -1,0 +1,321 @@
+//! Work that may take longer than a client waits for a status line, as S3 has it.
+//!
+//! What ends within a few seconds is an ordinary answer, errors with their own status. What does not
+//! gets 200 at once and white space until the document, which may be an error's: clients know that
+//! of CompleteMultipartUpload and copies. Headers that come with the result cannot be sent then.
+//!
+//! Invariants: the work runs to its end whether the client stays or not, and its owner, [`LongWork`],
+//! is waited for when the program ends. The request's record tells the true outcome.
+
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+use s3proxy_protocol::name::ObjectKey;
+use s3proxy_protocol::xml::complete::XML_DECLARATION;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Job, Outcome, OwnedJob};
+use crate::body::outbound::{Content, ResponseBody};
+use crate::body::patient::PatientBody;
+use crate::record::RequestRecord;
+use crate::respond;
+
+/// How long the status line may be kept back for the true one.
+const STATUS_WAIT: Duration = Duration::from_secs(5);
+
+/// The result of long work.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Sent only where the work was quick.
+    pub(crate) headers: HeaderMap,
+    /// Without XML declaration.
+    pub(crate) document: String,
+}
+
+/// Counts work that may outlive its connection, so that the program can wait for it.
+pub(crate) struct LongWork(watch::Sender<usize>);
+
+/// Work that goes on.
+struct Running(watch::Sender<usize>);
+
+impl LongWork {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    fn begin(&self) -> Running {
+        self.0.send_modify(|running| *running += 1);
+        Running(self.0.clone())
+    }
+
+    /// Resolves when nothing goes on.
+    pub(crate) async fn ended(&self) {
+        let mut running = self.0.subscribe();
+        // The sender lives as long as `self`.
+        let _ = running.wait_for(|running| *running == 0).await;
+    }
+
+    /// How much goes on.
+    pub(crate) fn running(&self) -> usize {
+        *self.0.borrow()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
+
+/// Runs `work` to its end, and answers as soon as there is something to say.
+pub(crate) async fn answer<W, F>(job: &Job<'_>, work: W) -> Outcome<Response<ResponseBody>>
+where
+    W: FnOnce(OwnedJob) -> F + Send + 'static,
+    F: Future<Output = Outcome<Finished>> + Send + 'static,
+{
+    let running = job.parts.long_work.begin();
+    let owned = Job::to_owned(*job);
+    let listener = Listener {
+        resource: resource(job),
+        from_browser: job.request.headers.contains_key(header::ORIGIN),
+        record: Arc::clone(job.record),
+    };
+    answer_to(listener, async move {
+        let outcome = work(owned).await;
+        drop(running);
+        outcome
+    })
+    .await
+}
+
+/// The target as S3 names it in errors.
+fn resource(job: &Job<'_>) -> String {
+    let bucket = job.request.bucket().unwrap_or_default();
+    let object_key = job.request.address.key.as_ref().map(ObjectKey::encode);
+    format!("/{bucket}/{}", object_key.unwrap_or_default())
+}
+
+/// Who waits for the result.
+struct Listener {
+    resource: String,
+    from_browser: bool,
+    record: Arc<RequestRecord>,
+}
+
+async fn answer_to<F>(listener: Listener, work: F) -> Outcome<Response<ResponseBody>>
+where
+    F: Future<Output = Outcome<Finished>> + Send + 'static,
+{
+    let record = Arc::clone(&listener.record);
+    let mut work = tokio::spawn(async move {
+        let outcome = work.await;
+        if let Err(failure) = &outcome {
+            // Perhaps nobody is left to answer to.
+            record.failure(failure);
+        }
+        outcome
+    });
+    match tokio::time::timeout(STATUS_WAIT, &mut work).await {
+        Ok(Ok(outcome)) => outcome.map(ordinary),
+        Ok(Err(error)) => resume_unwind(error.into_panic()),
+        Err(_elapsed) => Ok(late(listener, work)),
+    }
+}
+
+fn ordinary(finished: Finished) -> Response<ResponseBody> {
+    let document = [XML_DECLARATION, &finished.document].concat();
+    let mut response = Response::new(ResponseBody::held(document));
+    *response.headers_mut() = finished.headers;
+    set_content_type(&mut response);
+    response
+}
+
+fn set_content_type(response: &mut Response<ResponseBody>) {
+    let xml = HeaderValue::from_static("application/xml");
+    response.headers_mut().insert(header::CONTENT_TYPE, xml);
+}
+
+fn late(listener: Listener, work: JoinHandle<Outcome<Finished>>) -> Response<ResponseBody> {
+    let from_browser = listener.from_browser;
+    let beginning = Bytes::from_static(XML_DECLARATION.as_bytes());
+    let unheard = Unheard(Some(Arc::clone(&listener.record)));
+    let body = PatientBody::new(beginning, async move {
+        let outcome = match work.await {
+            Ok(outcome) => outcome,
+            Err(error) => resume_unwind(error.into_panic()),
+        };
+        unheard.heard();
+        match outcome {
+            Ok(finished) => Bytes::from(finished.document),
+            Err(failure) => respond::late(&failure, &listener.resource, &listener.record),
+        }
+    });
+    let mut response = Response::new(ResponseBody::from(Content::Patient(Box::new(body))));
+    set_content_type(&mut response);
+    if from_browser {
+        let any = HeaderValue::from_static("*");
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    }
+    response
+}
+
+/// Notes in the record that the client left before the result was there.
+struct Unheard(Option<Arc<RequestRecord>>);
+
+impl Unheard {
+    fn heard(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        if let Some(record) = &self.0 {
+            record.client_left();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use http::StatusCode;
+    use http_body_util::BodyExt;
+    use s3proxy_protocol::error::{ErrorCode, S3Error};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::body::patient::SPACE_EVERY;
+    use crate::respond::Failure;
+
+    fn listener() -> (Listener, Arc<RequestRecord>) {
+        let record = Arc::new(RequestRecord::begin(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        let listener = Listener {
+            resource: "/b/k".to_owned(),
+            from_browser: true,
+            record: Arc::clone(&record),
+        };
+        (listener, record)
+    }
+
+    fn finished() -> Finished {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-version-id", HeaderValue::from_static("v"));
+        Finished {
+            headers,
+            document: "<Result/>".to_owned(),
+        }
+    }
+
+    fn refusal() -> Failure {
+        Failure::Refused(S3Error::new(ErrorCode::InvalidPart, "no such part"))
+    }
+
+    async fn text(response: Response<ResponseBody>) -> String {
+        let collected = response.into_body().collect().await;
+        String::from_utf8(collected.expect("a whole body").to_bytes().to_vec()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quick_work_is_an_ordinary_answer() {
+        let (listener, _) = listener();
+        let work = async {
+            sleep(STATUS_WAIT - Duration::from_millis(1)).await;
+            Ok(finished())
+        };
+        let response = answer_to(listener, work).await.unwrap();
+        assert_eq!(response.headers()["x-amz-version-id"], "v");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/xml");
+        assert_eq!(text(response).await, format!("{XML_DECLARATION}<Result/>"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quick_failures_keep_their_status() {
+        let (listener, _) = listener();
+        let outcome = answer_to(listener, async { Err(refusal()) }).await;
+        assert!(
+            matches!(outcome, Err(Failure::Refused(error)) if error.code == ErrorCode::InvalidPart)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_work_is_200_and_white_space_until_the_document() {
+        let (listener, record) = listener();
+        let work = async {
+            sleep(STATUS_WAIT + SPACE_EVERY * 3 + Duration::from_secs(1)).await;
+            Ok(finished())
+        };
+        let started = Instant::now();
+        let response = answer_to(listener, work).await.unwrap();
+        assert_eq!(started.elapsed(), STATUS_WAIT);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!response.headers().contains_key("x-amz-version-id"));
+        assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert_eq!(
+            text(response).await,
+            format!("{XML_DECLARATION}   <Result/>")
+        );
+        assert_eq!(record.outcome(), "complete");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_failure_is_a_document_behind_200_and_the_record_knows() {
+        let (listener, record) = listener();
+        let work = async {
+            sleep(STATUS_WAIT * 2).await;
+            Err(refusal())
+        };
+        let response = answer_to(listener, work).await.unwrap();
+        record.answered(response.status(), 0);
+        let text = text(response).await;
+        let document = text.strip_prefix(XML_DECLARATION).unwrap().trim_start();
+        assert!(
+            document.starts_with("<Error><Code>InvalidPart</Code>"),
+            "{text}"
+        );
+        assert!(document.contains("<Resource>/b/k</Resource>"), "{text}");
+        assert_eq!((record.status(), record.outcome()), (400, "late_error"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_goes_on_when_the_client_leaves() {
+        for leaves_after in [STATUS_WAIT / 2, STATUS_WAIT * 2] {
+            let (listener, record) = listener();
+            record.answered(StatusCode::OK, 0);
+            let (done, ended) = tokio::sync::oneshot::channel();
+            let work = async move {
+                sleep(STATUS_WAIT * 4).await;
+                done.send(()).unwrap();
+                Ok(finished())
+            };
+            let reading = async { text(answer_to(listener, work).await.unwrap()).await };
+            assert!(tokio::time::timeout(leaves_after, reading).await.is_err());
+            ended.await.expect("the work ends by itself");
+            let expected = if leaves_after > STATUS_WAIT {
+                "client_left"
+            } else {
+                "complete"
+            };
+            assert_eq!(record.outcome(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_program_can_wait_for_all_long_work() {
+        let work = LongWork::new();
+        work.ended().await;
+        let (first, second) = (work.begin(), work.begin());
+        drop(first);
+        let still = tokio::time::timeout(Duration::from_secs(1), work.ended()).await;
+        assert!(still.is_err() && work.running() == 1);
+        drop(second);
+        work.ended().await;
+    }
+}

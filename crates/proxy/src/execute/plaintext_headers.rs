@@ -1,0 +1,168 @@
+//! What an answer about a sealed object says besides its content: ETag, checksums, user metadata.
+//!
+//! Checksums and sealed metadata stand in the envelope's private map, and those of multipart
+//! bodies in their seal; both open with the data key only. No flag tells whether a private map
+//! holds metadata, so everyone who answers with headers opens it, HEAD too: an object that was
+//! written with `metadata = sealed` reads right whatever the setting says now. The price is that
+//! HEAD of such an object needs its key, and fails where GET would; with local keys that costs no
+//! request.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use s3proxy_envelope::dek::Dek;
+use s3proxy_envelope::header::{Envelope, PrivateMap};
+use s3proxy_envelope::multipart::Seal;
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
+use s3proxy_protocol::header_rules::METADATA_PREFIX;
+
+use super::delivery::Asked;
+use super::source::Source;
+use super::{Job, Outcome, answer, stored};
+use crate::respond::Failure;
+
+const FULL_OBJECT: &str = "FULL_OBJECT";
+const COMPOSITE: &str = "COMPOSITE";
+
+/// Whether the client wants to hear of checksums.
+pub(super) fn wants_checksum(job: &Job<'_>) -> bool {
+    job.request
+        .headers
+        .get("x-amz-checksum-mode")
+        .is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"))
+}
+
+/// The backend's headers in the client's terms.
+pub(super) fn sealed_headers(job: &Job<'_>, backend: &HeaderMap) -> HeaderMap {
+    let mut headers = answer::client_headers(backend);
+    stored::map_etag(&mut headers);
+    headers.remove(job.parts.dek_tag.header());
+    headers.remove("x-amz-mp-parts-count");
+    headers
+}
+
+/// Opens the private map of a sealed object, where there is one.
+pub(super) fn private_map(
+    source: &Source<'_>,
+    envelope: &Envelope,
+    dek: &Dek,
+) -> Outcome<Option<PrivateMap>> {
+    let Some(sealed) = &envelope.private else {
+        return Ok(None);
+    };
+    let binding = stored::binding(envelope, source.bucket, source.object_key);
+    PrivateMap::open(dek, &binding, sealed)
+        .map(Some)
+        .map_err(|error| Failure::Stored(error.to_string()))
+}
+
+/// Adds what was sealed of the user's metadata.
+pub(super) fn add_user_metadata(
+    job: &Job<'_>,
+    headers: &mut HeaderMap,
+    private: &PrivateMap,
+) -> Outcome<()> {
+    for (name, value) in &private.user_metadata {
+        let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}"));
+        let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) else {
+            return Err(Failure::Stored("sealed metadata is no header".to_owned()));
+        };
+        if !stored::is_reserved(&name, &job.parts.dek_tag) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(())
+}
+
+/// Checksums of a whole object, by algorithm.
+pub(super) struct Checksums<'a> {
+    raw: &'a BTreeMap<String, Vec<u8>>,
+    kind: Option<&'a str>,
+    /// How many parts a composite one is made from.
+    parts: usize,
+}
+
+impl<'a> Checksums<'a> {
+    /// Those in the seal, or of an object that is one message in the private map.
+    pub(super) fn of(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Option<Self> {
+        let in_seal = seal.map(|seal| Self {
+            raw: &seal.fields().checksums,
+            kind: seal.fields().checksum_type.as_deref(),
+            parts: seal.frames().len(),
+        });
+        in_seal.or_else(|| {
+            private.map(|private| Self {
+                raw: &private.checksums,
+                kind: private.checksum_type.as_deref(),
+                parts: 1,
+            })
+        })
+    }
+
+    /// Algorithm, spelling and type; what this version does not know is left out.
+    pub(super) fn spelled(
+        &self,
+    ) -> impl Iterator<Item = (ChecksumAlgorithm, String, &'static str)> + '_ {
+        self.raw.iter().filter_map(|(name, raw)| {
+            let algorithm = ChecksumAlgorithm::from_name(name)?;
+            let value = ChecksumValue::from_bytes(algorithm, raw)?.to_base64();
+            match self.kind {
+                None | Some(FULL_OBJECT) => Some((algorithm, value, FULL_OBJECT)),
+                Some(COMPOSITE) => {
+                    let value = format!("{value}-{}", self.parts);
+                    Some((algorithm, value, COMPOSITE))
+                }
+                Some(_) => None,
+            }
+        })
+    }
+}
+
+/// Adds what an answer to `asked` may say: about all of the object, or about one part of it. A
+/// range has no checksum of its own.
+pub(super) fn add_checksums(
+    headers: &mut HeaderMap,
+    asked: Asked,
+    private: Option<&PrivateMap>,
+    seal: Option<&Seal>,
+) {
+    match (asked, seal) {
+        (Asked::Range(_), _) => {}
+        (Asked::Part(number), Some(seal)) => {
+            add_part_checksum(headers, seal, usize::from(number.get()) - 1);
+        }
+        // What is one message is one part.
+        (Asked::Whole, _) | (Asked::Part(_), None) => {
+            let checksums = Checksums::of(private, seal);
+            for (algorithm, value, kind) in checksums.iter().flat_map(Checksums::spelled) {
+                insert(headers, algorithm, &value, kind);
+            }
+        }
+    }
+}
+
+fn add_part_checksum(headers: &mut HeaderMap, seal: &Seal, index: usize) {
+    if let Some((algorithm, value)) = part_checksum(seal, index) {
+        let kind = match seal.fields().checksum_type.as_deref() {
+            Some(COMPOSITE) => COMPOSITE,
+            Some(_) | None => FULL_OBJECT,
+        };
+        insert(headers, algorithm, &value.to_base64(), kind);
+    }
+}
+
+/// The checksum of a part, counted from 0.
+pub(super) fn part_checksum(
+    seal: &Seal,
+    index: usize,
+) -> Option<(ChecksumAlgorithm, ChecksumValue)> {
+    let algorithm = ChecksumAlgorithm::from_name(seal.fields().part_checksum?.name())?;
+    let value = ChecksumValue::from_bytes(algorithm, seal.checksum(index)?)?;
+    Some((algorithm, value))
+}
+
+fn insert(headers: &mut HeaderMap, algorithm: ChecksumAlgorithm, value: &str, kind: &'static str) {
+    let value = HeaderValue::try_from(value).expect("base64 and a number are a header value");
+    headers.insert(algorithm.header_name(), value);
+    headers.insert("x-amz-checksum-type", HeaderValue::from_static(kind));
+}

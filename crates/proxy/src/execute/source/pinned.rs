@@ -1,0 +1,190 @@
+//! Requests for exactly the object that an earlier answer described.
+//!
+//! Pinned by its version where it has one, else by `If-Match`; a version named `null` can be
+//! overwritten, so it takes both. The answers are compared too: not every backend knows `If-Match`
+//! on reads.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http_body_util::BodyExt;
+use s3proxy_protocol::range::ContentRange;
+
+use super::{Found, Source};
+use crate::backend::{self, Request};
+use crate::execute::answer::{self, Backed};
+use crate::execute::delivery::header_value;
+use crate::execute::stored;
+use crate::execute::{Job, Outcome};
+use crate::respond::Failure;
+
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+
+/// A GET of the object that was found, or of stored bytes of it, both ends included.
+pub(in crate::execute) fn pinned_request(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    stretch: Option<(u64, u64)>,
+) -> Request {
+    let mut request = source.request(job, Method::GET);
+    pin(&mut request, &found.headers);
+    if let Some((first, last)) = stretch {
+        let range = header_value(&format!("bytes={first}-{last}"));
+        request.headers.insert(header::RANGE, range);
+    }
+    request
+}
+
+fn pin(request: &mut Request, seen: &HeaderMap) {
+    let headers = &mut request.headers;
+    for name in [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+    ] {
+        headers.remove(name);
+    }
+    let version = seen.get(VERSION_ID).and_then(|value| value.to_str().ok());
+    if version.is_none_or(|version| version == "null")
+        && let Some(etag) = seen.get(header::ETAG)
+    {
+        headers.insert(header::IF_MATCH, etag.clone());
+    }
+    if let Some(version) = version {
+        let query = &mut request.query;
+        query.retain(|(name, _)| name != "versionId");
+        query.push(("versionId".to_owned(), Some(version.to_owned())));
+    }
+}
+
+/// Sends such a request, and takes the answer only if it is about the same object.
+pub(in crate::execute) async fn send_pinned(
+    job: &Job<'_>,
+    found: &Found,
+    request: Request,
+) -> Outcome<Backed> {
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    match backed.status {
+        StatusCode::PRECONDITION_FAILED | StatusCode::NOT_FOUND => return Err(Failure::Replaced),
+        status if !status.is_success() => return Err(answer::refused(job, backed).await),
+        _ => {}
+    }
+    let same = [header::ETAG, VERSION_ID]
+        .iter()
+        .all(|name| backed.headers.get(name) == found.headers.get(name));
+    if same {
+        Ok(backed)
+    } else {
+        Err(Failure::Replaced)
+    }
+}
+
+/// Stored bytes of an object on their way.
+pub(in crate::execute) struct Arrived {
+    /// Position of the next byte.
+    pub(in crate::execute) first: u64,
+    /// Position behind the last one.
+    pub(in crate::execute) end: u64,
+    /// Bytes that were received and not yet used.
+    pub(in crate::execute) begun: Bytes,
+    pub(in crate::execute) body: backend::Body,
+}
+
+impl Arrived {
+    /// Which bytes an answer to GET brings. A 200 brings all, also where a range was asked for.
+    pub(in crate::execute) fn of(headers: &HeaderMap, body: backend::Body) -> Outcome<Self> {
+        let (first, end) = match stored::content_range(headers) {
+            Some(ContentRange::Satisfied { range, .. }) => (range.first, range.last + 1),
+            Some(ContentRange::Unsatisfied { .. }) => {
+                return Err(Failure::Unusable("a success with an unsatisfied range"));
+            }
+            None => (0, stored::stored_length(headers)?.0),
+        };
+        Ok(Self {
+            first,
+            end,
+            begun: Bytes::new(),
+            body,
+        })
+    }
+
+    /// Whether these stored bytes, both ends included, are among those that come.
+    pub(in crate::execute) fn covers(&self, (first, last): (u64, u64)) -> bool {
+        self.first <= first && last < self.end
+    }
+
+    /// Takes the next bytes out.
+    pub(in crate::execute) async fn take(&mut self, length: usize) -> Outcome<Bytes> {
+        let mut taken = BytesMut::with_capacity(length);
+        while taken.len() < length {
+            if self.begun.is_empty() {
+                self.begun = self.next_piece().await?;
+            }
+            let missing = (length - taken.len()).min(self.begun.len());
+            taken.extend_from_slice(&self.begun.split_to(missing));
+        }
+        self.first += length as u64;
+        Ok(taken.freeze())
+    }
+
+    /// Passes over the bytes before a position.
+    async fn skip_to(&mut self, position: u64) -> Outcome<()> {
+        while self.first < position {
+            if self.begun.is_empty() {
+                self.begun = self.next_piece().await?;
+            }
+            let missing = usize::try_from(position - self.first).unwrap_or(usize::MAX);
+            let passed = missing.min(self.begun.len());
+            let _ = self.begun.split_to(passed);
+            self.first += passed as u64;
+        }
+        Ok(())
+    }
+
+    async fn next_piece(&mut self) -> Outcome<Bytes> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                return Ok(data);
+            }
+        }
+        Err(Failure::Unusable("a body that ends before its length"))
+    }
+}
+
+/// Reads a few stored bytes of what was found, both ends included.
+pub(super) async fn read_stretch(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    (first, last): (u64, u64),
+) -> Outcome<Bytes> {
+    let mut arrived = ask_for(job, source, found, (first, last)).await?;
+    arrived.skip_to(first).await?;
+    let length = usize::try_from(last - first + 1);
+    arrived
+        .take(length.map_err(|_| Failure::Unusable("more bytes than memory has"))?)
+        .await
+}
+
+/// Asks for stored bytes of what was found, both ends included.
+pub(super) async fn ask_for(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    stretch: (u64, u64),
+) -> Outcome<Arrived> {
+    let whole = stretch == (0, found.stored.0.saturating_sub(1));
+    let stretch_asked = (!whole).then_some(stretch);
+    let request = pinned_request(job, source, found, stretch_asked);
+    let backed = send_pinned(job, found, request).await?;
+    if stored::stored_length(&backed.headers)? != found.stored {
+        return Err(Failure::Replaced);
+    }
+    let arrived = Arrived::of(&backed.headers, backed.body)?;
+    if arrived.covers(stretch) {
+        Ok(arrived)
+    } else {
+        Err(Failure::Unusable("other bytes than were asked for"))
+    }
+}

@@ -1,0 +1,249 @@
+//! Opening sealed objects: which stored bytes are needed, and in which order they are believed.
+//!
+//! A single message is opened with the head from its envelope. A body that an upload made below
+//! 5 MiB is one message too, but its head stands at the start of the body only. From 5 MiB up the
+//! seal is read first, from the tail; a range may need the head of its first part beforehand.
+//! Seals and heads are remembered, data keys are not.
+
+use std::sync::Arc;
+
+use s3proxy_envelope::dek::Dek;
+use s3proxy_envelope::header::{Envelope, Layout};
+use s3proxy_envelope::layout::{ChunkSpan, PlaintextRange};
+use s3proxy_envelope::message::{HEAD_BYTES, MessageHead};
+use s3proxy_envelope::multipart::{Seal, tail_first};
+use s3proxy_envelope::object::ObjectOpener;
+
+use super::pinned::{Arrived, ask_for, read_stretch};
+use super::{Found, Source};
+use crate::body::buffers::STREAM_BYTES;
+use crate::body::opening::{OpeningBody, StoredBytes};
+use crate::execute::delivery::Parts;
+use crate::execute::layouts::{KnownLayout, Learnt};
+use crate::execute::{Job, Outcome};
+use crate::respond::Failure;
+
+/// A sealed object whose key, and whose seal if it has one, are at hand.
+pub(in crate::execute) struct Sealed<'a> {
+    job: &'a Job<'a>,
+    source: &'a Source<'a>,
+    found: &'a Found,
+    dek: Dek,
+    structure: Structure,
+}
+
+enum Structure {
+    /// One message, with the head from the envelope.
+    Single(MessageHead),
+    /// One message whose head stands in the body.
+    Headless(Arc<KnownLayout>),
+    /// Parts, listed in the seal.
+    Parts(Arc<KnownLayout>),
+}
+
+/// An opener and the stored bytes it takes, both ends included.
+struct Reading {
+    stretch: (u64, u64),
+    opener: ObjectOpener,
+    /// Plaintext bytes that come out.
+    length: u64,
+}
+
+impl<'a> Sealed<'a> {
+    /// Reads and checks the seal, where there is one and it is not remembered.
+    pub(in crate::execute) async fn new(
+        job: &'a Job<'a>,
+        source: &'a Source<'a>,
+        found: &'a Found,
+        envelope: &Envelope,
+        dek: Dek,
+    ) -> Outcome<Self> {
+        let structure = match (envelope.layout, &envelope.head) {
+            (Layout::Single, Some(head)) => Structure::Single(*head),
+            (Layout::Single, None) => {
+                return Err(Failure::Stored("no head in layout 1".to_owned()));
+            }
+            (Layout::Multipart, _) => {
+                let layout = layout(job, source, found, envelope, &dek).await?;
+                match layout.seal() {
+                    Some(_) => Structure::Parts(layout),
+                    None => Structure::Headless(layout),
+                }
+            }
+        };
+        Ok(Self {
+            job,
+            source,
+            found,
+            dek,
+            structure,
+        })
+    }
+
+    pub(in crate::execute) fn parts(&self) -> Parts<'_> {
+        match &self.structure {
+            Structure::Single(_) => Parts::None,
+            Structure::Headless(_) => Parts::One,
+            Structure::Parts(layout) => Parts::Listed(seal_of(layout)),
+        }
+    }
+
+    /// The seal, where the body has one.
+    pub(in crate::execute) fn seal(&self) -> Option<&Seal> {
+        match &self.structure {
+            Structure::Single(_) | Structure::Headless(_) => None,
+            Structure::Parts(layout) => layout.seal(),
+        }
+    }
+
+    /// Opens all of it or a range inside it, up to the first piece. What has `arrived` is used
+    /// where it holds all that is needed, and dropped otherwise.
+    pub(in crate::execute) async fn read(
+        &self,
+        range: Option<PlaintextRange>,
+        mut arrived: Option<Arrived>,
+    ) -> Outcome<OpeningBody> {
+        let reading = match range {
+            None => self.whole()?,
+            Some(range) => self.range(range, &mut arrived).await?,
+        };
+        let usable = arrived.filter(|arrived| arrived.covers(reading.stretch));
+        let arrived = match usable {
+            Some(arrived) => arrived,
+            None => ask_for(self.job, self.source, self.found, reading.stretch).await?,
+        };
+        let stored = StoredBytes {
+            skip: reading.stretch.0 - arrived.first,
+            begun: arrived.begun,
+            body: arrived.body,
+        };
+        let share = self.job.parts.budget.share(STREAM_BYTES).await?;
+        let pool = Arc::clone(&self.job.parts.pool);
+        let mut body = OpeningBody::new(stored, reading.opener, reading.length, pool, share);
+        body.prefetch().await?;
+        Ok(body)
+    }
+
+    fn whole(&self) -> Outcome<Reading> {
+        let (dek, stored) = (&self.dek, self.found.stored);
+        let (opener, end) = match &self.structure {
+            Structure::Single(head) => (ObjectOpener::whole(dek, head, stored), stored.0),
+            Structure::Headless(_) => (ObjectOpener::whole_headless(dek, stored), stored.0),
+            Structure::Parts(layout) => {
+                let seal = seal_of(layout);
+                (seal.open_whole(dek), seal.parts_end())
+            }
+        };
+        Ok(Reading {
+            stretch: (0, end - 1),
+            opener: opener.map_err(|error| Failure::Stored(error.to_string()))?,
+            length: self.found.length.0,
+        })
+    }
+
+    async fn range(
+        &self,
+        range: PlaintextRange,
+        arrived: &mut Option<Arrived>,
+    ) -> Outcome<Reading> {
+        let (dek, stored) = (&self.dek, self.found.stored);
+        let one_message = ChunkSpan::of(range, self.found.length);
+        let one_message = (one_message.stored_first(), one_message.stored_last());
+        let (opener, stretch) = match &self.structure {
+            Structure::Single(head) => (ObjectOpener::range(dek, head, stored, range), one_message),
+            Structure::Headless(layout) => {
+                let head = self.head(layout, 0, arrived).await?;
+                let opener = ObjectOpener::range(dek, &head, stored, range);
+                if opener.is_ok() {
+                    self.learn_head(layout, 0, head);
+                }
+                (opener, one_message)
+            }
+            Structure::Parts(layout) => {
+                let seal = seal_of(layout);
+                let length = self.found.length.0;
+                let span = seal.span(range).ok_or(Failure::Range(length))?;
+                let head = match span.head_position() {
+                    None => None,
+                    Some(position) => Some(self.head(layout, position, &mut None).await?),
+                };
+                let opener = seal.open_span(dek, &span, head.as_ref());
+                if let (Ok(_), Some(position), Some(head)) = (&opener, span.head_position(), head) {
+                    self.learn_head(layout, position, head);
+                }
+                (opener, (span.stored_first(), span.stored_last()))
+            }
+        };
+        Ok(Reading {
+            stretch,
+            opener: opener.map_err(|error| Failure::Stored(error.to_string()))?,
+            length: range.last - range.first + 1,
+        })
+    }
+
+    /// A message's head: remembered, at the front of what arrived, or asked for. Nothing is known
+    /// of it before its commitment was checked.
+    async fn head(
+        &self,
+        layout: &KnownLayout,
+        position: u64,
+        arrived: &mut Option<Arrived>,
+    ) -> Outcome<MessageHead> {
+        if let Some(head) = layout.head(position) {
+            return Ok(head);
+        }
+        let stretch = (position, position + HEAD_BYTES as u64 - 1);
+        let at_front = arrived
+            .as_mut()
+            .filter(|arrived| arrived.first == position && arrived.covers(stretch));
+        let bytes = match at_front {
+            Some(arrived) => arrived.take(HEAD_BYTES).await?,
+            None => read_stretch(self.job, self.source, self.found, stretch).await?,
+        };
+        Ok(MessageHead::from_slice(&bytes).expect("so many bytes were asked for"))
+    }
+
+    /// Remembers a head whose commitment was checked.
+    fn learn_head(&self, layout: &Arc<KnownLayout>, position: u64, head: MessageHead) {
+        if layout.learn_head(position, head) == Learnt::Now && layout.seal().is_none() {
+            // Without a seal there was nothing worth remembering before.
+            let key = self.source.layout_key();
+            self.job.parts.layouts.remember(key, Arc::clone(layout));
+        }
+    }
+}
+
+fn seal_of(layout: &KnownLayout) -> &Seal {
+    layout.seal().expect("only layouts with a seal have parts")
+}
+
+/// The layout of a multipart upload's body: remembered, or read from its tail and checked.
+pub(in crate::execute) async fn layout(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    envelope: &Envelope,
+    dek: &Dek,
+) -> Outcome<Arc<KnownLayout>> {
+    let (key, state) = (source.layout_key(), found.state(envelope));
+    let known = job.parts.layouts.recall(&key);
+    if let Some(layout) = known.filter(|known| known.is_of(&state)) {
+        return Ok(layout);
+    }
+    if !found.has_seal(envelope) {
+        return Ok(Arc::new(KnownLayout::new(state, None)));
+    }
+    let seal = read_seal(job, source, found, dek).await?;
+    let layout = Arc::new(KnownLayout::new(state, Some(seal)));
+    job.parts.layouts.remember(key, Arc::clone(&layout));
+    Ok(layout)
+}
+
+async fn read_seal(job: &Job<'_>, source: &Source<'_>, found: &Found, dek: &Dek) -> Outcome<Seal> {
+    let first = tail_first(found.stored).expect("a body with a seal has a tail");
+    // A tail has at most 1.6 MB; bytes and list are held side by side for a moment.
+    let length = usize::try_from(found.stored.0 - first).expect("a tail fits memory");
+    let _share = job.parts.budget.share(2 * length).await?;
+    let tail = read_stretch(job, source, found, (first, found.stored.0 - 1)).await?;
+    Seal::open(dek, found.stored, &tail).map_err(|error| Failure::Stored(error.to_string()))
+}
