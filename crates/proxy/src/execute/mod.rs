@@ -56,6 +56,7 @@ pub(crate) struct Parts {
     pub(crate) layouts: layouts::LayoutCache,
     pub(crate) tag_keeping: copy::tags::TagKeeping,
     pub(crate) long_work: patience::LongWork,
+    pub(crate) seen_buckets: multipart::seldom::SeenBuckets,
     pub(crate) held_body_bytes: u64,
     pub(crate) body_timeout: Duration,
 }

@@ -22,9 +22,11 @@ mod list_uploads;
 pub(crate) mod part;
 mod present;
 mod repeated;
+pub(crate) mod seldom;
 mod selection;
 pub(crate) mod staged;
 pub(crate) mod state;
+pub(crate) mod sweep;
 mod tail;
 mod upload_part;
 mod upload_part_copy;
@@ -50,7 +52,7 @@ pub(crate) async fn step(
     step: Step,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
-    match step {
+    let answered = match step {
         Step::Create => create::create(job).await,
         Step::UploadPart => upload_part::upload_part(job, body.take()).await,
         Step::Complete => complete::complete_upload(job, body.take()).await,
@@ -58,7 +60,11 @@ pub(crate) async fn step(
         Step::ListParts => list_parts::list_parts(job).await,
         Step::ListUploads => list_uploads::list_uploads(job).await,
         Step::UploadPartCopy => patience::answer(job, upload_part_copy::upload_part_copy).await,
+    };
+    if answered.is_ok() {
+        job.parts.seen_buckets.note(job);
     }
+    answered
 }
 
 /// The upload that the request names.
