@@ -27,6 +27,7 @@ pub(crate) mod stored;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use hyper::body::Incoming;
 use s3proxy_protocol::chunked::ChunkMode;
 
@@ -48,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) budget: BodyBudget,
     pub(crate) lookups: lookup::LookupCache,
     pub(crate) uploads: multipart::state::UploadCache,
+    /// How clients speak to the proxy itself.
+    pub(crate) client_scheme: Scheme,
     pub(crate) layouts: layouts::LayoutCache,
     pub(crate) long_work: patience::LongWork,
     pub(crate) held_body_bytes: u64,

@@ -19,6 +19,7 @@ use s3proxy_envelope::layout::{PADDED_FROM, PlaintextLength, StoredLength, messa
 use s3proxy_envelope::message::MessageHead;
 use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber};
 use s3proxy_envelope::object::ObjectSealer;
+use s3proxy_protocol::checksum::ChecksumAlgorithm;
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::copy::CopyResult;
@@ -136,7 +137,7 @@ pub(crate) async fn upload_part_held(
     stored(&backed, &head, checksum)
 }
 
-/// Seals and stores a part as its plaintext comes.
+/// Seals and stores a part as its plaintext comes, and computes its checksum for the upload.
 pub(crate) async fn upload_part_sealed<P>(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -148,14 +149,31 @@ where
     P: Payload + Send + Unpin + 'static,
     P::Fault: Into<Failure> + Send + 'static,
 {
+    let measured = upload.checksum.map(|checksum| checksum.algorithm);
+    upload_part_measured(job, upload, number, length, source, measured).await
+}
+
+/// The same, with a checksum computed only where one is asked for: `source` may bring its own.
+pub(super) async fn upload_part_measured<P>(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    length: PlaintextLength,
+    source: P,
+    measured: Option<ChecksumAlgorithm>,
+) -> Outcome<StoredPart>
+where
+    P: Payload + Send + Unpin + 'static,
+    P::Fault: Into<Failure> + Send + 'static,
+{
     let shelf = shelf(job, upload, number, length).await?;
     let share = job.parts.budget.share(STREAM_BYTES).await?;
     let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
     let head = *sealer.head();
     let total = sealer.stored_length().0;
     let mut sealing = SealingBody::new(source, sealer, Arc::clone(&job.parts.pool), share);
-    if let Some(checksum) = upload.checksum {
-        sealing.measure(checksum.algorithm);
+    if let Some(algorithm) = measured {
+        sealing.measure(algorithm);
     }
     let (fault, checksum) = (sealing.fault(), sealing.checksum());
     let begun = sealing.prefetch().await;
