@@ -137,7 +137,8 @@ pub(crate) async fn upload_part_held(
     stored(&backed, &head, checksum)
 }
 
-/// Seals and stores a part as its plaintext comes, and computes its checksum for the upload.
+/// Seals and stores a part as its plaintext comes, from a client or from a stored object, and computes
+/// its checksum for the upload.
 pub(crate) async fn upload_part_sealed<P>(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -146,8 +147,7 @@ pub(crate) async fn upload_part_sealed<P>(
     source: P,
 ) -> Outcome<StoredPart>
 where
-    P: Payload + Send + Unpin + 'static,
-    P::Fault: Into<Failure> + Send + 'static,
+    P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
     let measured = upload.checksum.map(|checksum| checksum.algorithm);
     upload_part_measured(job, upload, number, length, source, measured).await
@@ -163,8 +163,7 @@ pub(super) async fn upload_part_measured<P>(
     measured: Option<ChecksumAlgorithm>,
 ) -> Outcome<StoredPart>
 where
-    P: Payload + Send + Unpin + 'static,
-    P::Fault: Into<Failure> + Send + 'static,
+    P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
     let shelf = shelf(job, upload, number, length).await?;
     let share = job.parts.budget.share(STREAM_BYTES).await?;
@@ -187,7 +186,7 @@ where
         Ok(()) => job.parts.backend.send(request).await,
         Err(error) => Err(BackendError::RequestBody(error.into())),
     };
-    // What the client did wrong explains whatever the backend then made of it.
+    // What was wrong with the source explains whatever the backend then made of it.
     if let Some(fault) = fault.take() {
         return Err(fault.into());
     }
@@ -245,11 +244,11 @@ pub(super) async fn upload_tail(
     let mut request = request(job, upload, number, Shelf::Upload, body);
     request.headers = upload.customer_key();
     let sent = job.parts.backend.send(request).await;
-    if let Err(BackendError::RequestBody(_)) = sent {
+    let response = sent.map_err(|error| match error {
         // Not the client's body, but a staged part of its upload.
-        return Err(Failure::Unusable("a staged part broke off"));
-    }
-    let response = sent?;
+        BackendError::RequestBody(_) => Failure::Unusable("a staged part broke off"),
+        other => other.into(),
+    })?;
     backend_etag(&expect_result(job, response).await?)
 }
 

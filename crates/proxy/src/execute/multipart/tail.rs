@@ -203,6 +203,11 @@ async fn read_staged(
     let pin = HeaderValue::try_from(format!("\"{}\"", part.etag))
         .map_err(|_| Failure::Unusable("an ETag that is no header value"))?;
     request.headers.insert(header::IF_MATCH, pin);
+    if wanted != (0..message_length(part.frame.length())) {
+        let range = format!("bytes={}-{}", wanted.start, wanted.end - 1);
+        let range = HeaderValue::try_from(range).expect("digits are a header value");
+        request.headers.insert(header::RANGE, range);
+    }
     let response = job
         .parts
         .backend
