@@ -60,13 +60,12 @@ impl Shelf {
         if length < PADDED_FROM || number == TAIL_NUMBER {
             return Self::Staged;
         }
-        match (sizes, first) {
-            (PartSizes::Any, _) => Self::Upload,
-            (PartSizes::Equal, None) if number == FIRST_NUMBER => Self::Upload,
-            (PartSizes::Equal, None) => Self::Staged,
-            (PartSizes::Equal, Some(first)) if first == message_length(length) => Self::Upload,
-            (PartSizes::Equal, Some(_)) => Self::Staged,
-        }
+        let fits = match (sizes, first) {
+            (PartSizes::Any, _) => true,
+            (PartSizes::Equal, None) => number == FIRST_NUMBER,
+            (PartSizes::Equal, Some(first)) => first == message_length(length),
+        };
+        if fits { Self::Upload } else { Self::Staged }
     }
 }
 

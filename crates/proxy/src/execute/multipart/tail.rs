@@ -177,11 +177,11 @@ pub(super) async fn store_small(
     let _share = job.parts.budget.share(bytes).await.map_err(Failure::from)?;
     let body = read_staged(job, upload, part, 0..stored).await?;
     let message = answer::read_bounded(body, total).await?;
-    let mut opener = ObjectOpener::part(&upload.dek, frame, part.tag.mark());
+    let mut machine = ObjectOpener::part(&upload.dek, frame, part.tag.mark());
     let mut plaintext = Vec::with_capacity(total + PIECE_BYTES);
-    let opened = opener
+    let opened = machine
         .push(&message, &mut plaintext)
-        .and_then(|_| opener.finish());
+        .and_then(|_| machine.finish());
     opened.map_err(|error| Failure::Stored(format!("a staged part: {error}")))?;
     drop(message);
     let (_, sealed) = seal_held(&upload.dek, &plaintext);
