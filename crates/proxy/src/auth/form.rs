@@ -171,6 +171,7 @@ impl Gate {
             copy_source: None,
             identity,
             payload: PayloadMode::Unsigned,
+            copy_source: None,
         };
         Ok((request, posted))
     }
