@@ -168,7 +168,6 @@ impl Gate {
                 ..form.address
             },
             operation: Operation::PostObject,
-            copy_source: None,
             identity,
             payload: PayloadMode::Unsigned,
             copy_source: None,
