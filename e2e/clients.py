@@ -65,8 +65,9 @@ class Boto3:
         assert not answer.get("Errors"), answer["Errors"]
 
 
-def boto3_client(target: Target):
-    """A boto3 client for a target, untouched by the machine's own AWS settings."""
+def boto3_client(target: Target, **options):
+    """A boto3 client for a target, untouched by the machine's own AWS settings. `options` are more
+    of botocore's settings, or others than the suite's."""
     session = boto3.Session(
         aws_access_key_id=target.credential.access_key,
         aws_secret_access_key=target.credential.secret_key,
@@ -78,10 +79,13 @@ def boto3_client(target: Target):
         endpoint_url=target.url,
         verify=str(target.ca_file) if target.ca_file else False,
         config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": style},
-            proxies={},
-            retries={"max_attempts": 1},
+            **{
+                "signature_version": "s3v4",
+                "s3": {"addressing_style": style},
+                "proxies": {},
+                "retries": {"max_attempts": 1},
+            }
+            | options
         ),
     )
 

@@ -94,6 +94,11 @@ class Process:
                 self._child.kill()
         return self._child.wait()
 
+    def kill(self) -> None:
+        """Ends the child without a warning."""
+        self._child.kill()
+        self._child.wait()
+
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")
 

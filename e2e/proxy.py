@@ -9,7 +9,7 @@ from pathlib import Path
 
 import raw
 from certificates import Certificates
-from processes import Process, clean_environment, free_port
+from processes import Process, clean_environment, free_port, run
 from target import DOMAIN, Target
 
 VIRTUAL_HOSTS = f"""
@@ -46,31 +46,37 @@ class Proxy:
         environment: dict[str, str] | None = None,
     ):
         self.backend = backend
-        self.key = new_key()
-        variables = {
+        self.key = (environment or {}).get("S3PROXY_ENCRYPT_KEY") or new_key()
+        self._name = name
+        self._directory = directory
+        self._variables = {
             "S3PROXY_HOST": backend.url,
             "S3PROXY_ENCRYPT_KEY": self.key,
             "AWS_ACCESS_KEY_ID": backend.credential.access_key,
             "AWS_SECRET_ACCESS_KEY": backend.credential.secret_key,
             "AWS_REGION": backend.region,
         } | (environment or {})
-        self._port = free_port()
-        config = directory / f"{name}.toml"
-        config.write_text(settings)
-        tls = ["--cert", certificates.directory] if certificates else ["--no-tls"]
-        self._process = Process(
-            name,
-            [binary(), "--config", config, "--ip", "127.0.0.1", "--port", self._port, *tls],
-            clean_environment(directory, **variables),
-            directory / f"{name}.log",
-        )
-        self._config, self._environment = config, clean_environment(directory, **variables)
+        self.port = free_port()
+        self._config = directory / f"{name}.toml"
+        self._config.write_text(settings)
+        self._tls = ["--cert", certificates.directory] if certificates else ["--no-tls"]
         scheme = "https" if certificates else "http"
         self.target = Target(
-            f"{scheme}://127.0.0.1:{self._port}",
+            f"{scheme}://127.0.0.1:{self.port}",
             backend.credential,
             backend.region,
             ca_file=certificates.ca_file if certificates else None,
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Starts the program, on the same port as before where it ran already."""
+        listen = ["--ip", "127.0.0.1", "--port", self.port, *self._tls]
+        self._process = Process(
+            self._name,
+            [binary(), "--config", self._config, *listen],
+            self._environment(),
+            self._directory / f"{self._name}.log",
         )
         try:
             self._process.wait_until(self._is_ready, "ready", seconds=20)
@@ -78,23 +84,34 @@ class Proxy:
             self._process.stop()
             raise
 
-    def _is_ready(self) -> bool:
-        try:
-            return raw.send(raw.request(self.target, "GET", key="readyz"), self.target).status == 200
-        except (OSError, http.client.HTTPException):
-            return False
+    def command(self, *arguments: str) -> str:
+        """Runs one of the program's other commands with the same settings, and returns its output."""
+        return run([binary(), "--config", self._config, *arguments], self._environment())
 
-    def command(self, name: str, *arguments) -> subprocess.CompletedProcess:
-        """Runs another command of the program to its end, with this proxy's configuration."""
+    def finish(self, name: str, *arguments) -> subprocess.CompletedProcess:
+        """Runs another command of the program to its end, however it ends."""
         return subprocess.run(
             [binary(), name, "--config", self._config, *map(str, arguments)],
-            env=self._environment,
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
+
+    def kill(self) -> None:
+        """Ends the program at once, as a machine that fails would."""
+        self._process.kill()
+
+    def _environment(self) -> dict[str, str]:
+        return clean_environment(self._directory, **self._variables)
+
+    def _is_ready(self) -> bool:
+        try:
+            return raw.send(raw.request(self.target, "GET", key="readyz"), self.target).status == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
     @property
     def process_id(self) -> int:

@@ -42,10 +42,15 @@ class Recorder:
 
     def __init__(self):
         self._requests: list[Recorded] = []
+        self.connections = 0
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self):
+                super().setup()
+                recorder.connections += 1
 
             def handle_any(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

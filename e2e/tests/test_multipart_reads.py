@@ -271,10 +271,19 @@ def test_head_costs_one_request_and_one_more_for_a_part_that_is_not_known(plant,
 
 
 def test_part_costs_three_requests_and_then_one(plant, read, samples):
-    key = plant(samples["uneven"])
-    assert [len(read(key, query="partNumber=2")[1]) for _ in range(2)] == [3, 1]
-    key = plant(samples["uneven"])
-    assert [len(read(key, query="partNumber=1")[1]) for _ in range(2)] == [2, 1]
+    for number in (1, 2):
+        key = plant(samples["uneven"])
+        costs = [len(read(key, query=f"partNumber={number}")[1]) for _ in range(2)]
+        assert costs == [3, 1]
+
+
+def test_reads_leave_their_connection_to_the_next(plant, read, relay, samples):
+    key = plant(samples["many"])
+    read(key)
+    before = relay.connections
+    for span in ("", f"{4 * FIVE_MIB + 20000}-{4 * FIVE_MIB + 20099}", "-99", "") * 3:
+        read(key, span)
+    assert relay.connections == before
 
 
 @pytest.mark.parametrize("span", ["", "6000000-6000099", "-99", "0-9"])

@@ -41,9 +41,6 @@ CASES = {
     "PostObject": Case("POST", "", headers=FORM_TYPE, body=FORM),
     "SelectObjectContent": Case("POST", "key", "select&select-type=2", body=b"<x/>"),
     "GetObjectTorrent": Case("GET", "key", "torrent"),
-    "GetObjectAttributes": Case(
-        "GET", "key", "attributes", {"x-amz-object-attributes": "ETag,ObjectSize"}
-    ),
     "CreateSession": Case("GET", "", "session"),
     "RenameObject": Case("PUT", "key", "renameObject", {"x-amz-rename-source": "other"}),
     "append": Case("PUT", "key", headers={"x-amz-write-offset-bytes": "5"}, body=b"more"),

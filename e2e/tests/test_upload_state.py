@@ -253,17 +253,17 @@ def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
     assert len(in_progress) == 2
     planted = plant(backend_s3, empty) + plant(backend_s3, empty, parts=3)
 
-    young = deployment.proxy.command("sweep", "--bucket", empty)
+    young = deployment.proxy.finish("sweep", "--bucket", empty)
     assert young.returncode == 0, young.stdout
     assert f"{empty}: 1 upload in progress, 2 ended too recently, 0 left over" in young.stdout
 
-    shown = deployment.proxy.command("sweep", "--bucket", empty, "--older-than", "0s", "--dry-run")
+    shown = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s", "--dry-run")
     assert shown.returncode == 0, shown.stdout
     for key in planted:
         assert f"{empty}: would remove {key}\n" in shown.stdout
     assert kept(backend_s3, empty) == sorted(in_progress + planted)
 
-    swept = deployment.proxy.command("sweep", "--bucket", empty, "--older-than", "0s")
+    swept = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s")
     assert swept.returncode == 0, swept.stdout
     assert swept.stdout.endswith("6 objects of 2 ended uploads removed, in 1 bucket\n")
     assert kept(backend_s3, empty) == in_progress
@@ -280,14 +280,14 @@ def test_an_upload_that_was_aborted_around_the_proxy_is_swept(s3, backend_s3, de
     s3.upload_part(**upload, PartNumber=1, Body=b"short")
     backend_s3.abort_multipart_upload(**upload)
     assert kept(backend_s3, empty)
-    swept = deployment.proxy.command("sweep", "--bucket", empty, "--older-than", "0s")
+    swept = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s")
     assert swept.returncode == 0, swept.stdout
     assert kept(backend_s3, empty) == []
 
 
 def test_a_sweep_without_a_bucket_looks_at_all_of_them(backend_s3, deployment, empty):
     [key] = plant(backend_s3, empty, parts=0)
-    shown = deployment.proxy.command("sweep", "--older-than", "0s", "--dry-run")
+    shown = deployment.proxy.finish("sweep", "--older-than", "0s", "--dry-run")
     assert shown.returncode == 0, shown.stdout
     assert f"{empty}: would remove {key}\n" in shown.stdout
 
@@ -298,7 +298,7 @@ def test_a_bucket_that_cannot_be_swept_is_told_of_and_the_others_are_swept(
     plant(backend_s3, empty)
     missing = empty + "-missing"
     arguments = ("--bucket", missing, "--bucket", empty, "--older-than", "0s")
-    swept = deployment.proxy.command("sweep", *arguments)
+    swept = deployment.proxy.finish("sweep", *arguments)
     assert swept.returncode == 3
     assert f"{missing}: not swept: the backend answered 404 NoSuchBucket\n" in swept.stdout
     assert swept.stdout.endswith("in 2 buckets; 1 bucket not swept\n")
@@ -355,7 +355,7 @@ def test_a_sweep_leaves_no_versions_behind(backend_s3, deployment, versioned):
         backend_s3.put_object(Bucket=versioned, Key=key, Body=b"again")
     backend_s3.delete_object(Bucket=versioned, Key=planted[-1])
     assert len(kept(backend_s3, versioned)) == 6
-    swept = deployment.proxy.command("sweep", "--bucket", versioned, "--older-than", "0s")
+    swept = deployment.proxy.finish("sweep", "--bucket", versioned, "--older-than", "0s")
     assert swept.returncode == 0, swept.stdout
     assert kept(backend_s3, versioned) == []
 
@@ -389,7 +389,7 @@ def test_states_of_all_buckets_in_one_are_swept_by_the_uploads_of_all(deployment
         assert kept(backend_s3, states) == sorted(in_progress + planted)
 
     named = uploads[0][0]["Bucket"]
-    swept = elsewhere.proxy.command("sweep", "--bucket", named, "--older-than", "0s")
+    swept = elsewhere.proxy.finish("sweep", "--bucket", named, "--older-than", "0s")
     assert swept.returncode == 0, swept.stdout
     assert kept(backend_s3, states) == in_progress
     for upload, etag in uploads:

@@ -43,6 +43,7 @@ error_codes! {
     EntityTooSmall BAD_REQUEST;
     ExpiredToken BAD_REQUEST;
     IncompleteBody BAD_REQUEST;
+    IncorrectNumberOfFilesInPostRequest BAD_REQUEST;
     InternalError INTERNAL_SERVER_ERROR;
     InvalidAccessKeyId FORBIDDEN;
     InvalidArgument BAD_REQUEST;
@@ -51,14 +52,17 @@ error_codes! {
     InvalidPart BAD_REQUEST;
     InvalidPartNumber RANGE_NOT_SATISFIABLE;
     InvalidPartOrder BAD_REQUEST;
+    InvalidPolicyDocument BAD_REQUEST;
     InvalidRange RANGE_NOT_SATISFIABLE;
     InvalidRequest BAD_REQUEST;
     InvalidToken BAD_REQUEST;
     InvalidURI BAD_REQUEST;
     KeyTooLongError BAD_REQUEST;
+    MalformedPOSTRequest BAD_REQUEST;
     MalformedTrailerError BAD_REQUEST;
     MalformedXML BAD_REQUEST;
     MaxMessageLengthExceeded BAD_REQUEST;
+    MaxPostPreDataLengthExceededError BAD_REQUEST;
     MetadataTooLarge BAD_REQUEST;
     MethodNotAllowed METHOD_NOT_ALLOWED;
     MissingContentLength LENGTH_REQUIRED;

@@ -23,6 +23,7 @@ pub mod name;
 pub mod operation;
 pub mod payload;
 pub mod percent;
+pub mod post;
 pub mod query;
 pub mod query_headers;
 pub mod range;

@@ -1,12 +1,17 @@
 //! From a request as it arrived to one whose sender is known.
 //!
-//! [`Authenticated`] has one constructor, [`Gate::admit`]: everything behind it may rely on the
-//! request being unambiguous, addressed to this proxy, a known operation, and signed by a known
-//! client (or let in by a setting that names the exception). What the client may do is decided by
-//! the next step, [`crate::plan`].
+//! [`Authenticated`] comes from the [`Gate`] alone: everything behind it may rely on the request
+//! being unambiguous, addressed to this proxy, a known operation, and signed by a known client (or
+//! let in by a setting that names the exception). [`Gate::admit`] decides by the head of a request.
+//! A browser's form carries its signature in its body: the gate hands it back as an
+//! [`UnreadForm`], and [`Gate::admit_form`] decides when its fields have been read. What the client
+//! may do is decided by the next step, [`crate::plan`].
+
+mod form;
+mod signing_keys;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
@@ -19,13 +24,14 @@ use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
 use s3proxy_protocol::query_headers;
 use s3proxy_protocol::request_head::refuse_ambiguous;
-use s3proxy_protocol::sigv4::{
-    self, Authentication, PayloadMode, SecretAccessKey, SignedRequest, SigningKey, Verified,
-};
+use s3proxy_protocol::sigv4::{self, Authentication, PayloadMode, SecretAccessKey};
 use time::OffsetDateTime;
 
 use crate::config::resolved::{Access, Grant, Pattern};
 use crate::record::RequestRecord;
+
+pub(crate) use form::{PostedForm, UnreadForm};
+pub(crate) use signing_keys::SigningKeys;
 
 /// A client of the proxy: whose signature it checks, and what it may do.
 pub(crate) struct Client {
@@ -61,6 +67,21 @@ enum Grants {
 }
 
 impl Identity {
+    fn of(client: &Arc<Client>) -> Self {
+        Self {
+            name: client.name.clone(),
+            grants: Grants::Of(Arc::clone(client)),
+        }
+    }
+
+    /// Whom `auth = none` lets in.
+    fn unauthenticated() -> Self {
+        Self {
+            name: "unauthenticated".to_owned(),
+            grants: Grants::Everything,
+        }
+    }
+
     /// Whether a grant covers `access` to `object_key` (or to the bucket itself without one).
     pub(crate) fn may(&self, access: Access, bucket: &str, object_key: Option<&str>) -> bool {
         match &self.grants {
@@ -142,6 +163,14 @@ pub(crate) struct Admitted {
     pub(crate) chunks: Option<ChunkMode>,
 }
 
+/// What the head of a request allows.
+pub(crate) enum Admission {
+    /// It is let in.
+    Request(Box<Admitted>),
+    /// Its sender stands in its body.
+    Form(Box<UnreadForm>),
+}
+
 struct Sender {
     identity: Identity,
     payload: PayloadMode,
@@ -156,13 +185,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// The only way to an [`Authenticated`] request. `now` is the proxy's own clock.
+    /// Lets a request in, or in part. `now` is the proxy's own clock.
     pub(crate) fn admit(
         &self,
         mut parts: Parts,
         now: OffsetDateTime,
         record: &RequestRecord,
-    ) -> Result<Admitted, S3Error> {
+    ) -> Result<Admission, S3Error> {
         let query = Query::parse(parts.uri.query())?;
         refuse_ambiguous(&parts.method, &parts.uri, &parts.headers, &query)?;
         let host = host(&parts.headers)?;
@@ -171,6 +200,11 @@ impl Gate {
             address.bucket.as_ref().map(BucketName::as_str),
             address.key.as_ref().map(ObjectKey::as_str),
         );
+        if form::is_form(&parts, &address, &query) {
+            record.operation(Operation::PostObject.as_str());
+            let form = UnreadForm::new(parts, address, &query)?;
+            return Ok(Admission::Form(Box::new(form)));
+        }
         let Sender {
             identity,
             payload,
@@ -199,7 +233,7 @@ impl Gate {
             payload,
             copy_source,
         };
-        Ok(Admitted { request, chunks })
+        Ok(Admission::Request(Box::new(Admitted { request, chunks })))
     }
 
     fn authenticate(
@@ -219,19 +253,11 @@ impl Gate {
         match parsed.map_err(|error| error.s3_error())? {
             Authentication::Anonymous => self.anonymous(parts, address),
             Authentication::Signed(request) => {
-                let client = clients.get(request.access_key_id()).ok_or_else(|| {
-                    S3Error::new(
-                        ErrorCode::InvalidAccessKeyId,
-                        "The access key is not known here; use one that this proxy lists.",
-                    )
-                })?;
-                check_session_token(client, &request)?;
+                let client = known_client(clients, request.access_key_id())?;
+                check_session_token(client, request.session_token())?;
                 let verified = signing_keys.verify(client, &request, parts, now)?;
                 Ok(Sender {
-                    identity: Identity {
-                        name: client.name.clone(),
-                        grants: Grants::Of(Arc::clone(client)),
-                    },
+                    identity: Identity::of(client),
                     payload: request.payload().clone(),
                     chunks: ChunkMode::checked(request.payload(), verified),
                 })
@@ -308,19 +334,27 @@ fn unauthenticated(
             PayloadMode::of_unauthenticated(headers).map_err(|error| error.s3_error())?
         }
     };
-    let identity = Identity {
-        name: "unauthenticated".to_owned(),
-        grants: Grants::Everything,
-    };
     Ok(Sender {
-        identity,
+        identity: Identity::unauthenticated(),
         chunks: ChunkMode::unchecked(&payload),
         payload,
     })
 }
 
-fn check_session_token(client: &Client, request: &SignedRequest) -> Result<(), S3Error> {
-    let given = request.session_token().unwrap_or_default();
+fn known_client<'c>(
+    clients: &'c HashMap<String, Arc<Client>>,
+    access_key_id: &str,
+) -> Result<&'c Arc<Client>, S3Error> {
+    clients.get(access_key_id).ok_or_else(|| {
+        S3Error::new(
+            ErrorCode::InvalidAccessKeyId,
+            "The access key is not known here; use one that this proxy lists.",
+        )
+    })
+}
+
+fn check_session_token(client: &Client, given: Option<&str>) -> Result<(), S3Error> {
+    let given = given.unwrap_or_default();
     let expected = client
         .session_token
         .as_ref()
@@ -333,68 +367,4 @@ fn check_session_token(client: &Client, request: &SignedRequest) -> Result<(), S
             "The session token is not the one configured for this access key.",
         )
     })
-}
-
-/// Signing keys derived for the current day, so that a request costs one HMAC and not five.
-#[derive(Default)]
-pub(crate) struct SigningKeys {
-    /// By access key id and region.
-    derived: Mutex<HashMap<(String, String), DerivedKey>>,
-}
-
-struct DerivedKey {
-    /// `YYYYMMDD`.
-    date: String,
-    key: Arc<SigningKey>,
-}
-
-/// Derived keys that are kept; a client may name any region, so there must be a bound.
-const MAX_DERIVED_KEYS: usize = 1024;
-
-impl SigningKeys {
-    fn verify(
-        &self,
-        client: &Client,
-        request: &SignedRequest,
-        parts: &Parts,
-        now: OffsetDateTime,
-    ) -> Result<Verified, S3Error> {
-        let key = self.key(client, request);
-        request
-            .verify_with_key(
-                &key,
-                &parts.method,
-                parts.uri.path(),
-                parts.uri.query(),
-                &parts.headers,
-                now,
-            )
-            .map_err(|error| error.s3_error())
-    }
-
-    fn key(&self, client: &Client, request: &SignedRequest) -> Arc<SigningKey> {
-        let scope = request.scope();
-        let name = (client.access_key_id.clone(), scope.region().to_owned());
-        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = derived.get(&name)
-            && known.date == scope.date()
-        {
-            return Arc::clone(&known.key);
-        }
-        let key = Arc::new(SigningKey::derive(
-            &client.secret,
-            scope.date(),
-            scope.region(),
-        ));
-        if derived.len() >= MAX_DERIVED_KEYS {
-            derived.clear();
-        }
-        let date = scope.date().to_owned();
-        let known = DerivedKey {
-            date,
-            key: Arc::clone(&key),
-        };
-        derived.insert(name, known);
-        key
-    }
 }

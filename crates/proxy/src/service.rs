@@ -9,9 +9,10 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
-use crate::auth::{Admitted, Authenticated, Gate};
+use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
 use crate::execute::{
@@ -59,7 +60,10 @@ impl Serve for Service {
         }
         let from = self.trusted.client_address(peer.ip(), request.headers());
         let record = Arc::new(RequestRecord::begin(from));
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if let Some(scheme) = self.trusted.client_scheme(peer.ip(), &parts.headers) {
+            parts.extensions.insert(scheme);
+        }
         let resource = parts.uri.path().to_owned();
         let expects_continue = parts.headers.contains_key(header::EXPECT);
         let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
@@ -72,8 +76,9 @@ impl Serve for Service {
         let outcome = self.handle(parts, &mut body, &record).await;
         let mut response =
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
+        let waits_for_continue = expects_continue && !body.has_begun();
         if let Some(unread) = body.into_unused() {
-            finish_unread(unread, expects_continue, &mut response).await;
+            finish_unread(unread, waits_for_continue, &mut response).await;
             if response.status() == StatusCode::BAD_REQUEST {
                 // Perhaps a head that can be read in two ways: what follows is not taken for a request.
                 close(&mut response);
@@ -99,9 +104,14 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
         self.throttle.admit().await?;
-        let Admitted { request, chunks } =
-            self.gate.admit(parts, OffsetDateTime::now_utc(), record)?;
-        body.chunks = chunks;
+        let request = match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
+            Admission::Request(admitted) => {
+                let Admitted { request, chunks } = *admitted;
+                body.chunks = chunks;
+                request
+            }
+            Admission::Form(form) => self.read_form(*form, body, record).await?,
+        };
         let request = Arc::new(request);
         let plan = plan::plan(&facts(&request, &self.parts.policy));
         let job = Job {
@@ -121,12 +131,28 @@ impl Service {
             }
             Plan::DescribeAttributes => attributes::get_object_attributes(&job).await,
             Plan::Copy => copy::copy_object(&job).await,
-            Plan::Form => post_object::post_object(&job, body.take()).await,
+            Plan::Form => post_object::post_object(&job, body).await,
             Plan::Multipart(step) => multipart::step(&job, step, body).await,
             Plan::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
             Plan::Forward => forward::forward(&job, body).await,
             Plan::Refuse(error) => Err(Failure::Refused(error)),
         }
+    }
+
+    /// Reads a form up to its file, and finds out who sent it.
+    async fn read_form(
+        &self,
+        form: UnreadForm,
+        body: &mut BodySlot,
+        record: &Arc<RequestRecord>,
+    ) -> Outcome<Authenticated> {
+        let parser = FormParser::new(form.boundary().clone());
+        let timeout = self.parts.body_timeout;
+        let (head, first) = body.read_form(parser, timeout, &record.received).await?;
+        let now = OffsetDateTime::now_utc();
+        let (request, posted) = self.gate.admit_form(form, head, first, now, record)?;
+        body.form = Some(posted);
+        Ok(request)
     }
 }
 
@@ -134,7 +160,10 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
     let headers = &request.headers;
     let writes_object = matches!(
         request.operation,
-        Operation::PutObject | Operation::CopyObject | Operation::CreateMultipartUpload
+        Operation::PutObject
+            | Operation::PostObject
+            | Operation::CopyObject
+            | Operation::CreateMultipartUpload
     );
     let sets_acl = headers
         .keys()
@@ -164,14 +193,14 @@ fn verbosity(method: &Method) -> Verbosity {
 /// Deals with a body that no operation wanted.
 async fn finish_unread(
     mut body: Incoming,
-    expects_continue: bool,
+    waits_for_continue: bool,
     response: &mut Response<ResponseBody>,
 ) {
     if body.is_end_stream() {
         return;
     }
     // A client that waits for 100 Continue has sent nothing yet, and must not be told to.
-    if expects_continue || !drained(&mut body).await {
+    if waits_for_continue || !drained(&mut body).await {
         close(response);
     }
 }

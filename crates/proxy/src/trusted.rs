@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use http::HeaderMap;
+use http::uri::Scheme;
 use ipnet::IpNet;
 
 /// Peers whose `X-Forwarded-For` and PROXY protocol are believed.
@@ -38,6 +39,18 @@ impl TrustedProxies {
         nearest
     }
 
+    /// The scheme that the client used, where one of them says so.
+    pub(crate) fn client_scheme(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Scheme> {
+        if !self.trusts(peer.to_canonical()) {
+            return None;
+        }
+        match headers.get("x-forwarded-proto")?.to_str().ok()? {
+            "https" => Some(Scheme::HTTPS),
+            "http" => Some(Scheme::HTTP),
+            _ => None,
+        }
+    }
+
     /// Whether `address` is one of them.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
@@ -54,6 +67,19 @@ mod tests {
         headers.insert("x-forwarded-for", forwarded.parse().expect("a value"));
         let peer = peer.parse().expect("an address");
         trusted.client_address(peer, &headers).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_say_what_scheme_the_client_used() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-proto", "https".parse().expect("a value"));
+        let scheme = |peer: &str| {
+            let peer = peer.parse().expect("an address");
+            trusted.client_scheme(peer, &headers)
+        };
+        assert_eq!(scheme("10.0.0.1"), Some(Scheme::HTTPS));
+        assert_eq!(scheme("192.0.2.1"), None);
     }
 
     #[test]

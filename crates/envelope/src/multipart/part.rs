@@ -16,6 +16,8 @@ const CHECKSUM_PREFIX_BYTES: usize = 4;
 pub struct PartNumber(u16);
 
 impl PartNumber {
+    /// The first number that S3 has.
+    pub const MIN: Self = Self(1);
     /// The last number that S3 has.
     pub const MAX: Self = Self(10_000);
 

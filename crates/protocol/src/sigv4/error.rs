@@ -23,6 +23,9 @@ pub enum SigV4Error {
     /// The `X-Amz-*` query parameters cannot be read.
     #[error("the signature in the query is malformed: {0}")]
     QueryMalformed(&'static str),
+    /// The fields of a form cannot be read.
+    #[error("the signature in the form is malformed: {0}")]
+    FormMalformed(&'static str),
     /// Header authentication without a statement about the body.
     #[error("the header x-amz-content-sha256 is required in a signed request")]
     MissingContentSha256,
@@ -65,6 +68,12 @@ pub enum SigV4Error {
         /// The Host header as received, shortened.
         host: String,
     },
+    /// The signature is not the one that the secret access key gives for the policy.
+    #[error(
+        "the signature does not match the policy; check the secret access key, and that the form \
+         carries the policy exactly as it was signed"
+    )]
+    PolicyMismatch,
 }
 
 impl SigV4Error {
@@ -77,9 +86,10 @@ impl SigV4Error {
     fn code(&self) -> ErrorCode {
         match self {
             Self::UnsupportedVersion(_) | Self::UnsupportedChunks => ErrorCode::NotImplemented,
-            Self::UnknownAuthorization | Self::SeveralMechanisms | Self::InvalidContentSha256 => {
-                ErrorCode::InvalidArgument
-            }
+            Self::UnknownAuthorization
+            | Self::SeveralMechanisms
+            | Self::InvalidContentSha256
+            | Self::FormMalformed(_) => ErrorCode::InvalidArgument,
             Self::HeaderMalformed(_) => ErrorCode::AuthorizationHeaderMalformed,
             Self::QueryMalformed(_) => ErrorCode::AuthorizationQueryParametersError,
             Self::MissingContentSha256 => ErrorCode::InvalidRequest,
@@ -88,7 +98,9 @@ impl SigV4Error {
             Self::MissingDate | Self::Expired | Self::NotYetValid | Self::UnsignedHeader(_) => {
                 ErrorCode::AccessDenied
             }
-            Self::SignatureMismatch { .. } => ErrorCode::SignatureDoesNotMatch,
+            Self::SignatureMismatch { .. } | Self::PolicyMismatch => {
+                ErrorCode::SignatureDoesNotMatch
+            }
         }
     }
 }

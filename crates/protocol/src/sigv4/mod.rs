@@ -22,6 +22,7 @@ mod credential_scope;
 mod error;
 pub(crate) mod hex;
 mod payload_mode;
+mod post_policy;
 mod presigned;
 mod signing_key;
 #[cfg(test)]
@@ -32,6 +33,7 @@ mod verify;
 pub use credential_scope::{Credential, CredentialFault, CredentialScope};
 pub use error::SigV4Error;
 pub use payload_mode::PayloadMode;
+pub use post_policy::SignedPolicy;
 pub use signing_key::{SecretAccessKey, Signature, SigningKey};
 pub use verify::Verified;
 

@@ -23,6 +23,7 @@ pub mod escape;
 pub mod initiate;
 pub mod listing;
 pub mod parts;
+pub mod post_response;
 pub mod restore;
 pub mod tagging;
 pub mod uploads;

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use s3proxy_protocol::chunked::{ChunkDecoder, Trailers};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
+use s3proxy_protocol::post::{Content, FileDecoder, FormHead, FormParser};
 
 use super::sealing::Payload;
 use super::stall::Stall;
@@ -27,6 +29,8 @@ pub(crate) enum Framing {
     Plain,
     /// `aws-chunked`.
     Chunked(Box<ChunkDecoder>),
+    /// The payload is the file of a form, the closing delimiter behind it.
+    Form(Box<FileDecoder>),
 }
 
 /// Why a client's body could not be used.
@@ -67,8 +71,8 @@ pub(crate) struct Inbound {
     raw: Bytes,
     framing: Framing,
     verifier: Option<PayloadVerifier>,
-    /// Payload bytes still to come.
-    remaining: u64,
+    /// Payload bytes still to come; only a form tells its end itself.
+    remaining: Option<u64>,
     received: Arc<AtomicU64>,
     stall: Stall,
 }
@@ -88,7 +92,27 @@ impl Inbound {
             raw: Bytes::new(),
             framing,
             verifier: Some(verifier),
-            remaining: length,
+            remaining: Some(length),
+            received,
+            stall: Stall::new(timeout),
+        }
+    }
+
+    /// The file of a form, of which `first` has been read already.
+    pub(crate) fn form(
+        incoming: Incoming,
+        first: Bytes,
+        decoder: FileDecoder,
+        verifier: PayloadVerifier,
+        timeout: Duration,
+        received: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            incoming,
+            raw: first,
+            framing: Framing::Form(Box::new(decoder)),
+            verifier: Some(verifier),
+            remaining: None,
             received,
             stall: Stall::new(timeout),
         }
@@ -138,9 +162,22 @@ impl Inbound {
                 let _ = self.raw.split_to(step.consumed);
                 payload
             }
+            Framing::Form(decoder) => {
+                let step = decoder
+                    .decode(&self.raw)
+                    .map_err(|error| error.s3_error())?;
+                let payload = match step.content {
+                    Content::Input(range) => self.raw.slice(range),
+                    Content::HeldBack(bytes) => Bytes::from(bytes),
+                };
+                let _ = self.raw.split_to(step.consumed);
+                payload
+            }
         };
-        let length = payload.len() as u64;
-        self.remaining = self.remaining.checked_sub(length).ok_or_else(too_long)?;
+        if let Some(remaining) = &mut self.remaining {
+            let length = payload.len() as u64;
+            *remaining = remaining.checked_sub(length).ok_or_else(too_long)?;
+        }
         if let Some(verifier) = &mut self.verifier {
             verifier.update(&payload);
         }
@@ -175,7 +212,7 @@ impl Inbound {
     }
 
     fn finish(&mut self) -> Result<VerifiedPayload, InboundError> {
-        if self.remaining > 0 {
+        if self.remaining.is_some_and(|remaining| remaining > 0) {
             return Err(InboundError::Refused(S3Error::new(
                 ErrorCode::IncompleteBody,
                 "The body is shorter than the length that the request announced.",
@@ -185,6 +222,10 @@ impl Inbound {
         let trailers = match framing {
             Framing::Plain => Trailers::default(),
             Framing::Chunked(decoder) => decoder.finish().map_err(|error| error.s3_error())?,
+            Framing::Form(decoder) => {
+                decoder.finish().map_err(|error| error.s3_error())?;
+                Trailers::default()
+            }
         };
         let verifier = self
             .verifier
@@ -210,6 +251,36 @@ pub(crate) enum Inflow {
     Payload(Bytes),
     /// All payload has come and agrees with every promise.
     End(VerifiedPayload),
+}
+
+/// Reads a form up to its file, within `timeout` as a whole: nobody is known to have sent it yet.
+/// Returns what came behind the fields too.
+pub(crate) async fn read_form_head(
+    incoming: &mut Incoming,
+    mut parser: FormParser,
+    timeout: Duration,
+    received: &AtomicU64,
+) -> Result<(FormHead, Bytes), InboundError> {
+    let read = async {
+        let mut before = 0;
+        while let Some(frame) = incoming.frame().await {
+            let Ok(frame) = frame else {
+                return Err(InboundError::Disconnected);
+            };
+            let Ok(mut data) = frame.into_data() else {
+                continue;
+            };
+            received.fetch_add(data.len() as u64, Ordering::Relaxed);
+            if let Some(head) = parser.push(&data).map_err(|error| error.s3_error())? {
+                let _ = data.split_to(head.length - before);
+                return Ok((head, data));
+            }
+            before += data.len();
+        }
+        Err(InboundError::Refused(FormParser::end().s3_error()))
+    };
+    let read = tokio::time::timeout(timeout, read).await;
+    read.map_err(|_| InboundError::Stalled(timeout))?
 }
 
 fn too_long() -> InboundError {

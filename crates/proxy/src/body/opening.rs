@@ -17,6 +17,10 @@ use s3proxy_envelope::object::ObjectOpener;
 use super::buffers::{BodyShare, BufferPool};
 use crate::backend;
 
+/// Most bytes that are received only to keep a connection: the tail of a multipart body of 8 GiB,
+/// or what a guess asked for too much.
+const PASSED_OVER_BYTES: u64 = 256 * 1024;
+
 /// Why a stored body could not be delivered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpeningError {
@@ -99,6 +103,7 @@ impl OpeningBody {
     ) -> Poll<Result<Option<Bytes>, OpeningError>> {
         while let Some(opener) = &mut self.opener {
             if opener.is_complete() {
+                ready!(self.pass_over_rest(context));
                 let opener = self.opener.take().expect("an opener is there");
                 opener.finish()?;
                 break;
@@ -133,6 +138,21 @@ impl OpeningBody {
         }
         let piece = (self.filled > 0).then(|| self.hand_out());
         Poll::Ready(Ok(piece))
+    }
+
+    /// Receives what was not asked for, when that is little: so the connection can be used again.
+    fn pass_over_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let rest = self.source.size_hint().exact();
+            if rest.is_none_or(|rest| rest > PASSED_OVER_BYTES) {
+                return Poll::Ready(());
+            }
+            match ready!(Pin::new(&mut self.source).poll_frame(context)) {
+                Some(Ok(_)) => {}
+                // Everything that was asked for is there.
+                Some(Err(_)) | None => return Poll::Ready(()),
+            }
+        }
     }
 
     fn hand_out(&mut self) -> Bytes {

@@ -23,8 +23,8 @@ use super::settings::{
     LISTEN_MAX_HEADER_BYTES, LISTEN_PORT, LISTEN_TLS, LISTEN_TRUSTED_PROXIES,
     LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL, POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND,
     POLICY_LEGACY_READS, POLICY_LISTING, POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA,
-    POLICY_MULTIPART, POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET, POLICY_STATE_PREFIX,
-    POLICY_SWEEP_INTERVAL,
+    POLICY_MULTIPART, POLICY_PART_SIZES, POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET,
+    POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL,
 };
 use super::value::{Switch, Whole};
 
@@ -140,6 +140,7 @@ fn policy(reader: &mut Reader) -> Policy {
         listing: reader.value(POLICY_LISTING),
         lookup_concurrency: non_zero_size(reader.value(POLICY_LOOKUP_CONCURRENCY)),
         multipart,
+        part_sizes: reader.value(POLICY_PART_SIZES),
         metadata,
         announce_encryption: reader.value(POLICY_ANNOUNCE_ENCRYPTION),
         state_prefix: reader.value(POLICY_STATE_PREFIX).0,

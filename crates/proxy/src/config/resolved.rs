@@ -220,6 +220,7 @@ pub struct Policy {
     /// Look-ups side by side for one exact listing.
     pub lookup_concurrency: NonZeroUsize,
     pub multipart: Multipart,
+    pub part_sizes: PartSizes,
     pub metadata: Metadata,
     pub announce_encryption: AnnounceEncryption,
     /// Ends with `/`.
@@ -246,6 +247,13 @@ pub enum Multipart {
     Encrypt,
     Block,
     ForwardPlaintext,
+}
+
+/// What the backend demands of the parts of a multipart upload, the last one aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartSizes {
+    Any,
+    Equal,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

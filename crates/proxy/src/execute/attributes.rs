@@ -1,4 +1,4 @@
-//! GetObjectAttributes in plaintext terms.
+//! `GetObjectAttributes` in plaintext terms.
 //!
 //! For a sealed object the answer is made here, from a HEAD and, where parts or a checksum are
 //! asked for, from the seal: so it works before backends that do not know the operation. An object
@@ -18,6 +18,7 @@ use super::source::{self, Found, Source};
 use super::stored::{self, Form};
 use super::{Job, Outcome, answer};
 use crate::body::outbound::{Content, ResponseBody};
+use crate::respond::Failure;
 
 const MAX_PARTS: &str = "x-amz-max-parts";
 const PART_NUMBER_MARKER: &str = "x-amz-part-number-marker";
@@ -43,10 +44,25 @@ pub(crate) async fn get_object_attributes(job: &Job<'_>) -> Outcome<Response<Res
     for name in [MAX_PARTS, PART_NUMBER_MARKER, "x-amz-object-attributes"] {
         source.headers.remove(name);
     }
-    let found = source::describe(job, &source).await?;
+    for _ in 1..source::READS {
+        match describe(job, &source, &wanted, page).await {
+            Err(Failure::Replaced) => {}
+            outcome => return outcome,
+        }
+    }
+    describe(job, &source, &wanted, page).await
+}
+
+async fn describe(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    wanted: &ObjectAttributes,
+    page: PageRequest,
+) -> Outcome<Response<ResponseBody>> {
+    let found = source::describe(job, source).await?;
     match &found.form {
         Form::Sealed(envelope) => {
-            let document = sealed(job, &source, &found, envelope, &wanted, page).await?;
+            let document = sealed(job, source, &found, envelope, wanted, page).await?;
             Ok(respond(&found.headers, document))
         }
         Form::Legacy => source::refuse_legacy(job),

@@ -184,3 +184,106 @@ pub(super) fn respond(
 pub(super) fn header_value(text: &str) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits and separators are a header value")
 }
+
+#[cfg(test)]
+mod tests {
+    use s3proxy_envelope::layout::PlaintextLength;
+    use s3proxy_envelope::multipart::{Frame, Mark, SealFields, SealedPart};
+
+    use super::*;
+
+    const FIVE_MIB: u64 = 5 * 1024 * 1024;
+
+    fn seal() -> Seal {
+        let part = |(number, length)| SealedPart {
+            frame: Frame::new(PartNumber::new(number).unwrap(), PlaintextLength(length)).unwrap(),
+            mark: Mark::UNKNOWN,
+            checksum: Vec::new(),
+        };
+        let parts = [(3, FIVE_MIB), (7, FIVE_MIB + 1), (10_000, 0)].map(part);
+        Seal::new(SealFields::default(), &parts).unwrap()
+    }
+
+    fn delivered(asked: Asked, length: u64, parts: Parts<'_>) -> Result<Delivery, String> {
+        Delivery::of(asked, length, parts).map_err(|failure| failure.to_string())
+    }
+
+    fn part(number: u16) -> Asked {
+        Asked::Part(PartNumber::new(number).unwrap())
+    }
+
+    #[test]
+    fn parts_are_counted_from_one_whatever_their_numbers_were() {
+        let seal = seal();
+        let (parts, length) = (Parts::Listed(&seal), seal.length().0);
+        for (number, range) in [
+            (1, PlaintextRange::new(0, FIVE_MIB - 1)),
+            (2, PlaintextRange::new(FIVE_MIB, 2 * FIVE_MIB)),
+            (3, None),
+        ] {
+            let delivery = delivered(part(number), length, parts);
+            assert_eq!(delivery, Ok(Delivery::Part(range, Some(3))));
+        }
+        for number in [4, 7, 10_000] {
+            let refused = delivered(part(number), length, parts).unwrap_err();
+            assert!(refused.starts_with("InvalidPartNumber"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_one_message_is_part_one() {
+        for (parts, count) in [(Parts::None, None), (Parts::One, Some(1))] {
+            let all = PlaintextRange::new(0, 99);
+            let delivery = delivered(part(1), 100, parts).unwrap();
+            assert_eq!(delivery, Delivery::Part(all, count));
+            assert_eq!((delivery.range(100), delivery.bytes(100)), (None, 100));
+            assert!(delivered(part(2), 100, parts).is_err());
+            let empty = delivered(part(1), 0, parts).unwrap();
+            assert_eq!((empty.status(), empty.bytes(0)), (StatusCode::OK, 0));
+        }
+    }
+
+    #[test]
+    fn an_answer_says_which_bytes_of_how_many_it_has() {
+        let range = PlaintextRange::new(5, 9);
+        for (delivery, status, content_range, count) in [
+            (Delivery::Whole, 200, None, None),
+            (
+                Delivery::Range(range.unwrap()),
+                206,
+                Some("bytes 5-9/20"),
+                None,
+            ),
+            (
+                Delivery::Part(range, Some(3)),
+                206,
+                Some("bytes 5-9/20"),
+                Some("3"),
+            ),
+            (Delivery::Part(None, Some(3)), 200, None, Some("3")),
+        ] {
+            let answer = respond(HeaderMap::new(), delivery, 20, ResponseBody::empty());
+            let text = |name| {
+                answer
+                    .headers()
+                    .get(name)
+                    .map(|value| value.to_str().unwrap())
+            };
+            assert_eq!(answer.status(), status);
+            assert_eq!(text("content-range"), content_range);
+            assert_eq!(text("x-amz-mp-parts-count"), count);
+            assert_eq!(
+                text("content-length"),
+                Some(&*delivery.bytes(20).to_string())
+            );
+        }
+    }
+
+    #[test]
+    fn part_numbers_are_integers_from_1_to_10000() {
+        for text in ["", "0", "-1", "10001", "1.0", "x", " 1"] {
+            assert!(parse_part_number(text).is_err(), "{text:?}");
+        }
+        assert_eq!(parse_part_number("10000"), Ok(PartNumber::MAX));
+    }
+}

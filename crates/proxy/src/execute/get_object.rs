@@ -24,14 +24,11 @@ use crate::backend::Request;
 use crate::body::outbound::{Content, ResponseBody};
 use crate::respond::Failure;
 
-/// How often an object that is replaced while it is read is read anew.
-const READS: usize = 3;
-
 /// Serves GetObject.
 pub(crate) async fn get_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let asked = Asked::of(job)?;
     let source = source::own(job)?;
-    for _ in 1..READS {
+    for _ in 1..source::READS {
         match read(job, &source, asked).await {
             Err(Failure::Replaced) => {}
             outcome => return outcome,
@@ -98,8 +95,8 @@ fn first_step(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Step {
             Step::GetRange(format!("bytes={first}-{last}"))
         }
         (Asked::Range(range), None) => Step::GetRange(guessed_range(range)),
-        // Part 1 is at the beginning, and perhaps all there is.
-        (Asked::Part(number), None) if number.get() == 1 => Step::GetAll,
+        // Where a part is cannot be guessed, and asking for everything would leave most of a large
+        // object on its way for nothing.
         (Asked::Part(_), None) => Step::Head,
     }
 }

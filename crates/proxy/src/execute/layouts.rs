@@ -98,16 +98,12 @@ impl KnownLayout {
         let parts = self.seal.as_ref().map_or(Parts::One, Parts::Listed);
         let delivery = Delivery::of(asked, length.0, parts).ok()?;
         let range = delivery.range(length.0)?;
-        match &self.seal {
-            Some(seal) => {
-                let span = seal.span(range)?;
-                Some((span.stored_first(), span.stored_last()))
-            }
-            None => {
-                let span = ChunkSpan::of(range, length);
-                Some((span.stored_first(), span.stored_last()))
-            }
+        if let Some(seal) = &self.seal {
+            let span = seal.span(range)?;
+            return Some((span.stored_first(), span.stored_last()));
         }
+        let span = ChunkSpan::of(range, length);
+        Some((span.stored_first(), span.stored_last()))
     }
 
     pub(super) fn head(&self, position: u64) -> Option<MessageHead> {
@@ -115,9 +111,10 @@ impl KnownLayout {
     }
 
     pub(super) fn learn_head(&self, position: u64, head: MessageHead) -> Learnt {
-        match self.heads().insert(position, head) {
-            None => Learnt::Now,
-            Some(_) => Learnt::Before,
+        if self.heads().insert(position, head).is_none() {
+            Learnt::Now
+        } else {
+            Learnt::Before
         }
     }
 
@@ -159,4 +156,57 @@ fn entry_bytes(key: &LayoutKey, layout: &KnownLayout) -> u32 {
     let version = key.version.as_ref().map_or(0, String::len);
     let bytes = layout.memory() + key.bucket.len() + key.object_key.len() + version;
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use s3proxy_envelope::dek::{Binding, Dek};
+    use s3proxy_envelope::header::{Flags, Layout};
+    use s3proxy_envelope::kek::Kek;
+
+    use super::*;
+
+    fn wrapped() -> WrappedDek {
+        let binding = Binding::new(Layout::Multipart, Flags::KEY_BOUND, "b", "k");
+        Dek::generate().wrap(&Kek::generate(), &binding)
+    }
+
+    fn state(
+        etag: &'static str,
+        version: &'static str,
+        stored: u64,
+        wrapped_dek: WrappedDek,
+    ) -> ObjectState {
+        ObjectState {
+            etag: Some(HeaderValue::from_static(etag)),
+            version: Some(HeaderValue::from_static(version)),
+            stored: StoredLength(stored),
+            wrapped_dek,
+        }
+    }
+
+    #[test]
+    fn a_layout_serves_one_state_of_an_object_only() {
+        let (dek, other) = (wrapped(), wrapped());
+        let known = KnownLayout::new(state("\"a\"", "1", 100, dek), None);
+        assert!(known.is_of(&state("\"a\"", "1", 100, dek)));
+        for changed in [
+            state("\"b\"", "1", 100, dek),
+            state("\"a\"", "2", 100, dek),
+            state("\"a\"", "1", 101, dek),
+            state("\"a\"", "1", 100, other),
+        ] {
+            assert!(!known.is_of(&changed));
+        }
+    }
+
+    #[test]
+    fn a_head_is_news_once() {
+        let known = KnownLayout::new(state("\"a\"", "1", 100, wrapped()), None);
+        let head = MessageHead::from_slice(&[7; HEAD_BYTES]).unwrap();
+        assert_eq!(known.head(0), None);
+        assert!(known.learn_head(0, head) == Learnt::Now);
+        assert!(known.learn_head(0, head) == Learnt::Before);
+        assert_eq!(known.head(0), Some(head));
+    }
 }

@@ -25,14 +25,18 @@ pub(crate) mod source;
 pub(crate) mod stored;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use s3proxy_protocol::chunked::ChunkMode;
+use s3proxy_protocol::post::{FormHead, FormParser};
 
-use crate::auth::Authenticated;
+use crate::auth::{Authenticated, PostedForm};
 use crate::backend::Backend;
 use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::inbound;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
 use crate::record::RequestRecord;
@@ -102,6 +106,10 @@ pub(crate) struct RawBody {
 pub(crate) struct BodySlot {
     incoming: Option<Incoming>,
     pub(crate) chunks: Option<ChunkMode>,
+    /// What stood before the file, where the body is a form.
+    pub(crate) form: Option<PostedForm>,
+    /// Some of the body was read in place.
+    begun: bool,
 }
 
 impl BodySlot {
@@ -109,7 +117,27 @@ impl BodySlot {
         Self {
             incoming: Some(incoming),
             chunks: None,
+            form: None,
+            begun: false,
         }
+    }
+
+    /// Reads a form up to its file; the body stays here, so that a form that is refused then is
+    /// drained like any other.
+    pub(crate) async fn read_form(
+        &mut self,
+        parser: FormParser,
+        timeout: Duration,
+        received: &AtomicU64,
+    ) -> Outcome<(FormHead, Bytes)> {
+        self.begun = true;
+        let incoming = self.incoming.as_mut().expect("nobody took the body yet");
+        Ok(inbound::read_form_head(incoming, parser, timeout, received).await?)
+    }
+
+    /// Whether the client has been told to go on and send its body.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Takes the body for good; each operation does so at most once.

@@ -9,6 +9,7 @@ use s3proxy_protocol::chunked::ChunkDecoder;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadError, PayloadExpectation, VerifiedPayload};
 
+use super::new_object::Checksum;
 use super::{Job, Outcome, RawBody};
 use crate::auth::Authenticated;
 use crate::body::inbound::{Framing, Inbound};
@@ -54,6 +55,13 @@ fn with_length(
 }
 
 impl Announced {
+    /// The checksum that is known before a byte of the body.
+    pub(crate) fn checksum(&self) -> Option<Checksum> {
+        self.expectation
+            .known_checksum()
+            .map(|(algorithm, value)| (algorithm, value.clone()))
+    }
+
     /// The verified stream of the payload.
     pub(crate) fn inbound(
         self,

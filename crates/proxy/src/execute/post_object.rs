@@ -1,16 +1,234 @@
 //! PostObject: a browser's form.
+//!
+//! By the time it gets here the policy is judged, and the fields are the headers of a PutObject.
+//! What is left is the file, which is sealed and stored as a PutObject's body is, and the answer
+//! that the form asked for.
+//!
+//! The file's exact length has to be known before it can stream, and a form says it only up to the
+//! line break behind its closing delimiter. Small files are held, so both endings are taken there;
+//! for large ones it is taken to be there, as browsers send it, and the form is refused at its end
+//! where it is not.
+//!
+//! The backend sees a PUT, and would judge a page's origin by its rules for PUT: so it is asked,
+//! with a preflight of the proxy's own, what its rules say of POST.
 
-use http::Response;
-use s3proxy_protocol::error::{ErrorCode, S3Error};
+use std::sync::Arc;
 
-use super::{Job, Outcome, RawBody};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ETAG, LOCATION, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use s3proxy_protocol::payload::PayloadExpectation;
+use s3proxy_protocol::post::{FileBounds, FileDecoder, LengthRange, PostError, SuccessAction};
+use s3proxy_protocol::xml::post_response::{PostResponse, post_response};
+
+use super::new_object::Place;
+use super::put_object::{self, Upload};
+use super::{BodySlot, Job, Outcome, answer};
+use crate::auth::PostedForm;
+use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
-use crate::respond::Failure;
 
-/// Serves it.
-pub(crate) async fn post_object(_job: &Job<'_>, _body: RawBody) -> Outcome<Response<ResponseBody>> {
-    Err(Failure::Refused(S3Error::new(
-        ErrorCode::NotImplemented,
-        "This operation is not part of this version of the proxy.",
-    )))
+/// What a preflight's answer says of the request itself.
+const CORS: &[HeaderName] = &[
+    ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS,
+    VARY,
+];
+
+/// Seals the form's file and stores it.
+pub(crate) async fn post_object(
+    job: &Job<'_>,
+    body: &mut BodySlot,
+) -> Outcome<Response<ResponseBody>> {
+    let form = body.form.take();
+    let form = form.expect("the gate lets in no form whose fields were not read");
+    let expected = expected_length(form.bounds, form.range, job.parts.held_body_bytes)
+        .map_err(|error| error.s3_error())?;
+    put_object::check_length(expected.at_most())?;
+    let headers = &job.request.headers;
+    let expectation = PayloadExpectation::from_headers(headers, &job.request.payload)
+        .map_err(|error| error.s3_error())?;
+    let checksum = expectation
+        .known_checksum()
+        .map(|(algorithm, value)| (algorithm, value.clone()));
+    let outgoing = put_object::outgoing_headers(job)?;
+    let PostedForm {
+        boundary,
+        range,
+        first,
+        success,
+        origin,
+        location,
+        bounds: _,
+    } = form;
+    let upload = Upload {
+        inbound: Inbound::form(
+            body.take().incoming,
+            first,
+            FileDecoder::new(&boundary, expected.exactly(), range),
+            expectation.verifier(),
+            job.parts.body_timeout,
+            Arc::clone(&job.record.received),
+        ),
+        length: expected.at_most(),
+        checksum,
+    };
+    let stored = put_object::store(job, upload, outgoing).await?;
+    let mut response = answer_to_form(job, stored, &success, &location);
+    if let Some(origin) = origin {
+        insert_cors(job, origin, response.headers_mut()).await;
+    }
+    Ok(response)
+}
+
+/// What is known of the file's length before it is read, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ExpectedLength {
+    /// It is held, and counted when it is there.
+    AtMost(u64),
+    Exactly(u64),
+}
+
+impl ExpectedLength {
+    fn at_most(self) -> u64 {
+        match self {
+            Self::AtMost(length) | Self::Exactly(length) => length,
+        }
+    }
+
+    fn exactly(self) -> Option<u64> {
+        match self {
+            Self::AtMost(_) => None,
+            Self::Exactly(length) => Some(length),
+        }
+    }
+}
+
+/// Refuses a length that the policy cannot allow, before a byte of the file is taken.
+fn expected_length(
+    bounds: FileBounds,
+    range: LengthRange,
+    held_body_bytes: u64,
+) -> Result<ExpectedLength, PostError> {
+    let longest = bounds.without_line_break;
+    let shortest = bounds.with_line_break.unwrap_or(longest);
+    range.check_longest(shortest)?;
+    range.check_shortest(longest)?;
+    if longest <= held_body_bytes {
+        return Ok(ExpectedLength::AtMost(longest));
+    }
+    range.check(shortest)?;
+    Ok(ExpectedLength::Exactly(shortest))
+}
+
+/// PutObject's answer, as the form wants it.
+fn answer_to_form(
+    job: &Job<'_>,
+    stored: Response<ResponseBody>,
+    success: &SuccessAction,
+    location: &str,
+) -> Response<ResponseBody> {
+    let Place { bucket, object_key } = Place::of(job);
+    let mut headers = stored.headers().clone();
+    let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok());
+    let etag = etag.unwrap_or_default().to_owned();
+    let mut content = ResponseBody::empty();
+    let (status, location) = match success {
+        SuccessAction::Redirect(target) => {
+            let url = target.with_result(bucket, object_key, &etag);
+            (StatusCode::SEE_OTHER, url)
+        }
+        SuccessAction::Status(status) => {
+            if *status == StatusCode::CREATED {
+                let xml = HeaderValue::from_static("application/xml");
+                headers.insert(CONTENT_TYPE, xml);
+                content = ResponseBody::held(post_response(&PostResponse {
+                    location,
+                    bucket,
+                    key: object_key,
+                    etag: &etag,
+                }));
+            }
+            (*status, location.to_owned())
+        }
+    };
+    if let Ok(location) = HeaderValue::try_from(location) {
+        headers.insert(LOCATION, location);
+    }
+    let mut response = Response::new(content);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Says what the backend's rules say of a POST from that origin; nothing where it does not answer,
+/// since the object is stored and a browser that is told nothing tells its page nothing.
+async fn insert_cors(job: &Job<'_>, origin: HeaderValue, headers: &mut HeaderMap) {
+    let mut request = answer::request_for(job, Method::OPTIONS);
+    let post = HeaderValue::from_static("POST");
+    request.headers.insert(ORIGIN, origin);
+    request.headers.insert(ACCESS_CONTROL_REQUEST_METHOD, post);
+    let Ok(answer) = job.parts.backend.send(request).await else {
+        return;
+    };
+    if !answer.status().is_success() {
+        return;
+    }
+    for name in CORS {
+        for value in answer.headers().get_all(name) {
+            headers.append(name, value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELD: u64 = 1000;
+
+    fn bounds(length: u64) -> FileBounds {
+        FileBounds {
+            with_line_break: length.checked_sub(2),
+            without_line_break: length,
+        }
+    }
+
+    #[test]
+    fn small_files_are_held_and_large_ones_end_in_a_line_break() {
+        for (longest, expected) in [
+            (0, ExpectedLength::AtMost(0)),
+            (HELD, ExpectedLength::AtMost(HELD)),
+            (HELD + 1, ExpectedLength::Exactly(HELD - 1)),
+        ] {
+            let any = LengthRange::ANY;
+            assert_eq!(expected_length(bounds(longest), any, HELD), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn what_the_policy_cannot_allow_is_refused_at_once() {
+        let range = LengthRange::new(10, 2000);
+        for (longest, expected) in [
+            (9, Err(PostError::TooSmall(10))),
+            (10, Ok(ExpectedLength::AtMost(10))),
+            (2002, Ok(ExpectedLength::Exactly(2000))),
+            (2003, Err(PostError::TooLarge(2000))),
+        ] {
+            assert_eq!(expected_length(bounds(longest), range, HELD), expected);
+        }
+        let small = LengthRange::new(0, 5);
+        assert_eq!(
+            expected_length(bounds(8), small, HELD),
+            Err(PostError::TooLarge(5))
+        );
+        let large = LengthRange::new(2000, 3000);
+        assert_eq!(
+            expected_length(bounds(2001), large, HELD),
+            Err(PostError::TooSmall(2000))
+        );
+    }
 }

@@ -21,10 +21,10 @@ use super::new_object::{
     self, Checksum, NewObject, Place, announce_encryption, insert_checksum, insert_envelope,
     refuse_reserved_metadata,
 };
-use super::payload::{self, Announced};
-use super::{Job, Outcome, RawBody, stored};
+use super::{Job, Outcome, RawBody, payload, stored};
 use crate::backend::{self, BackendError, BodyStream, Request, RequestBody};
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
+use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
 use crate::body::sealing::SealingBody;
 use crate::respond::Failure;
@@ -32,33 +32,67 @@ use crate::respond::Failure;
 /// Seals the body and stores it.
 pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced(job.request)?;
-    if announced.length > MAX_PUT_OBJECT.0 {
-        return Err(Failure::Refused(S3Error::new(
-            ErrorCode::EntityTooLarge,
-            format!(
-                "Your proposed upload exceeds the maximum allowed object size: {} bytes in one \
-                 PutObject through this proxy.",
-                MAX_PUT_OBJECT.0
-            ),
-        )));
+    check_length(announced.length)?;
+    let outgoing = outgoing_headers(job)?;
+    let upload = Upload {
+        length: announced.length,
+        checksum: announced.checksum(),
+        inbound: announced.inbound(
+            body,
+            job.parts.body_timeout,
+            Arc::clone(&job.record.received),
+        ),
+    };
+    store(job, upload, outgoing).await
+}
+
+/// An object's content on its way in, whatever operation brings it.
+pub(crate) struct Upload {
+    pub(crate) inbound: Inbound,
+    /// Bytes of plaintext. Exact for what streams; what is held may turn out shorter.
+    pub(crate) length: u64,
+    /// The checksum that was announced before the content.
+    pub(crate) checksum: Option<Checksum>,
+}
+
+/// Refuses what is too long for one object message.
+pub(crate) fn check_length(length: u64) -> Result<(), S3Error> {
+    if length <= MAX_PUT_OBJECT.0 {
+        return Ok(());
     }
-    let mut outgoing = answer::headers_for_backend(job)?;
+    Err(S3Error::new(
+        ErrorCode::EntityTooLarge,
+        format!(
+            "Your proposed upload exceeds the maximum allowed object size: {} bytes in one \
+             PutObject through this proxy.",
+            MAX_PUT_OBJECT.0
+        ),
+    ))
+}
+
+/// The headers that the object is stored with, envelope excepted.
+pub(crate) fn outgoing_headers(job: &Job<'_>) -> Outcome<HeaderMap> {
+    let outgoing = answer::headers_for_backend(job)?;
     refuse_reserved_metadata(job.parts, &outgoing)?;
-    if announced.length <= job.parts.held_body_bytes {
-        put_held(job, body, announced.length, outgoing).await
-    } else {
-        let checksum = announced
-            .expectation
-            .known_checksum()
-            .map(|(algorithm, value)| (algorithm, value.clone()));
-        let object = begin(job, &mut outgoing, checksum.as_ref());
-        let length = PlaintextLength(announced.length);
-        let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
-        let envelope = object.envelope(Some(*sealer.head()));
-        insert_envelope(job.parts, &mut outgoing, &envelope)?;
-        let backed = put_stream(job, announced, body, sealer, outgoing).await?;
-        Ok(answer_to_write(job, &backed, checksum.as_ref()))
+    Ok(outgoing)
+}
+
+/// Seals and stores, held or as a stream, and answers as PutObject does.
+pub(crate) async fn store(
+    job: &Job<'_>,
+    upload: Upload,
+    mut outgoing: HeaderMap,
+) -> Outcome<Response<ResponseBody>> {
+    if upload.length <= job.parts.held_body_bytes {
+        return put_held(job, upload, outgoing).await;
     }
+    let object = begin(job, &mut outgoing, upload.checksum.as_ref());
+    let length = PlaintextLength(upload.length);
+    let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
+    let envelope = object.envelope(Some(*sealer.head()));
+    insert_envelope(job.parts, &mut outgoing, &envelope)?;
+    let backed = put_stream(job, upload.inbound, sealer, outgoing).await?;
+    Ok(answer_to_write(job, &backed, upload.checksum.as_ref()))
 }
 
 fn begin<'a>(
@@ -72,15 +106,14 @@ fn begin<'a>(
 
 async fn put_held(
     job: &Job<'_>,
-    body: RawBody,
-    length: u64,
+    mut upload: Upload,
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
-    let limit = job.parts.held_body_bytes;
-    let length = usize::try_from(length).expect("a held body fits memory");
+    let length = usize::try_from(upload.length).expect("a held body fits memory");
     // Plaintext and stored form are held side by side for a moment.
     let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
-    let (plaintext, verified) = payload::read_held(job, body, limit).await?;
+    let mut plaintext = Vec::with_capacity(length);
+    let verified = upload.inbound.read_to_end(&mut plaintext).await?;
     let object = begin(job, &mut outgoing, verified.checksum.as_ref());
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);
@@ -125,15 +158,12 @@ pub(crate) fn seal_whole(
 
 async fn put_stream(
     job: &Job<'_>,
-    announced: Announced,
-    body: RawBody,
+    inbound: Inbound,
     sealer: ObjectSealer,
     outgoing: HeaderMap,
 ) -> Outcome<Backed> {
     let share = job.parts.budget.share(STREAM_BYTES).await?;
     let length = sealer.stored_length().0;
-    let received = Arc::clone(&job.record.received);
-    let inbound = announced.inbound(body, job.parts.body_timeout, received);
     let mut sealing = SealingBody::new(inbound, sealer, Arc::clone(&job.parts.pool), share);
     let fault = sealing.fault();
     let begun = sealing.prefetch().await;

@@ -38,6 +38,9 @@ use crate::body::opening::{OpeningBody, OpeningError};
 use crate::config::resolved::Permission;
 use crate::respond::Failure;
 
+/// How often at most an object is read that is replaced again and again while it is read.
+pub(super) const READS: usize = 3;
+
 /// Which object is read.
 pub(crate) struct Source<'a> {
     pub(crate) bucket: &'a str,

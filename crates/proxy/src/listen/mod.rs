@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -222,12 +223,16 @@ impl<S: Serve> Server<S> {
                 }
             }
             match tls {
-                None => serve_connection(stream, peer, limits, service, draining, closing).await,
+                None => {
+                    let client = (peer, Scheme::HTTP);
+                    serve_connection(stream, client, limits, service, draining, closing).await;
+                }
                 Some(acceptor) => {
                     let handshake = acceptor.accept(stream);
                     match tokio::time::timeout(limits.header_timeout, handshake).await {
                         Ok(Ok(stream)) => {
-                            serve_connection(stream, peer, limits, service, draining, closing)
+                            let client = (peer, Scheme::HTTPS);
+                            serve_connection(stream, client, limits, service, draining, closing)
                                 .await;
                         }
                         Ok(Err(error)) => {
@@ -243,7 +248,7 @@ impl<S: Serve> Server<S> {
 
 async fn serve_connection<S, IO>(
     stream: IO,
-    peer: SocketAddr,
+    (peer, scheme): (SocketAddr, Scheme),
     limits: Limits,
     service: Arc<S>,
     draining: Arc<Draining>,
@@ -254,7 +259,8 @@ async fn serve_connection<S, IO>(
 {
     let serving = Serving::default();
     let stream = TimedSocket::new(stream, serving.clone(), limits);
-    let respond = service_fn(move |request| {
+    let respond = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(scheme.clone());
         let service = Arc::clone(&service);
         let draining = Arc::clone(&draining);
         let serving = serving.clone();

@@ -1,7 +1,9 @@
 //! The settings of `[policy]`.
 
 use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
-use crate::config::resolved::{AnnounceEncryption, Bind, Listing, Metadata, Multipart, Permission};
+use crate::config::resolved::{
+    AnnounceEncryption, Bind, Listing, Metadata, Multipart, PartSizes, Permission,
+};
 use crate::config::value::{BucketName, Period, StatePrefix, Whole};
 
 settings! { POLICY:
@@ -32,6 +34,12 @@ settings! { POLICY:
     /// is not in this version and is refused.
     POLICY_MULTIPART: Setting<Multipart> = "policy.multipart", ["S3PROXY_MULTIPART"],
         Flag::None, "encrypt";
+
+    /// Whether the backend takes parts of any size, as S3 does, or wants all but the last of a
+    /// multipart upload to be equally long, as Cloudflare R2 does (`equal`). Then parts that differ
+    /// from the first one are kept aside until the upload completes, and moved by the backend.
+    POLICY_PART_SIZES: Setting<PartSizes> = "policy.part_sizes", ["S3PROXY_PART_SIZES"],
+        Flag::None, "any";
 
     /// Whether user metadata (`x-amz-meta-*`) is stored as it is, or sealed in the envelope. Sealed
     /// metadata takes more room: S3 leaves 2 KB for it and the envelope together. Reading follows

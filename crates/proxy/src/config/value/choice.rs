@@ -6,7 +6,7 @@
 use super::{Reason, Scalar};
 use crate::config::resolved::{
     Access, Addressing, AnnounceEncryption, Bind, Integrity, Listing, LogFormat, Metadata,
-    Multipart, Permission,
+    Multipart, PartSizes, Permission,
 };
 
 const YES: &[&str] = &["true", "1", "yes", "on"];
@@ -58,6 +58,7 @@ choice! {
     Bind { "key" => Key, "bucket-and-key" => BucketAndKey }
     Listing { "exact" => Exact, "computed" => Computed }
     Multipart { "encrypt" => Encrypt, "block" => Block, "forward-plaintext" => ForwardPlaintext }
+    PartSizes { "any" => Any, "equal" => Equal }
     Metadata { "plain" => Plain, "sealed" => Sealed }
     LogFormat { "auto" => Auto, "text" => Text, "json" => Json }
 }

@@ -13,15 +13,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use s3proxy_envelope::layout::PADDED_FROM;
 use s3proxy_protocol::address::AddressingStyle;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::percent::encode_path;
 use s3proxy_protocol::xml::complete::{
-    CompleteAnswer, CompleteRequest, CompleteResult, XML_DECLARATION, complete_document,
-    complete_request,
+    CompleteAnswer, CompleteRequest, CompleteResult, complete_document, complete_request,
 };
 use s3proxy_protocol::xml::error_document::{self, ErrorDocument};
 
@@ -29,13 +28,14 @@ use super::part::{Shelf, upload_request};
 use super::present::present;
 use super::selection::{Selected, select};
 use super::state::{self, OpenUpload};
-use super::tail::{store_small, store_tail};
+use super::tail::{Piece, move_into_upload, store_small, store_tail};
 use super::verdict::{self, Whole};
-use super::{TAIL_NUMBER, repeated, staged, upload_id};
+use super::{repeated, staged, upload_id};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::{Place, announce_encryption};
+use crate::execute::patience::{self, Finished};
 use crate::execute::{Job, Outcome, OwnedJob, RawBody, payload};
 use crate::respond::{BackendAnswer, Failure};
 
@@ -82,19 +82,11 @@ pub(super) async fn complete_upload(
     let (document, _) = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES).await?;
     let request = CompleteRequest::parse(&document)?;
     drop(document);
-    let Finished { headers, document } = complete(Job::to_owned(*job), request).await?;
-    drop(share);
-    let document = format!("{XML_DECLARATION}\n{document}");
-    let mut response = Response::new(ResponseBody::held(document));
-    *response.headers_mut() = headers;
-    Ok(response)
-}
-
-/// The success of a Complete.
-pub(crate) struct Finished {
-    pub(crate) headers: HeaderMap,
-    /// Without the XML declaration.
-    pub(crate) document: String,
+    patience::answer(job, move |owned| async move {
+        let _share = share;
+        complete(owned, request).await
+    })
+    .await
 }
 
 async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished> {
@@ -121,12 +113,20 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
     }
     let stated = verdict::stated(&job.request.headers)?;
     let present = present(job, &upload, request).await?;
-    let parts =
+    let mut parts =
         select(request, &present, upload.checksum).map_err(|refusal| refusal.into_failure(id))?;
     let total = parts.iter().map(|part| part.frame.length().0).sum();
     judge_size(&job.request.headers, total)?;
     let verdict = verdict::judge(upload.checksum, stated, &parts)?;
 
+    if let Some((_last, followed)) = parts.split_last_mut() {
+        for part in followed
+            .iter_mut()
+            .filter(|part| part.shelf == Shelf::Staged)
+        {
+            move_into_upload(job, &upload, part).await?;
+        }
+    }
     let tail = match parts.as_slice() {
         [only] if total < PADDED_FROM.0 => store_small(job, &upload, only).await?,
         parts => store_tail(job, &upload, parts, &verdict).await?,
@@ -155,12 +155,15 @@ async fn finish(
     job: &Job<'_>,
     upload: &OpenUpload,
     parts: &[Selected],
-    tail: &str,
+    tail: &[Piece],
 ) -> Result<(HeaderMap, Option<String>), Stop> {
     let kept = parts.iter().filter(|part| part.shelf == Shelf::Upload);
     let named = kept
         .map(|part| (part.frame.number().get(), part.etag.as_str()))
-        .chain([(TAIL_NUMBER.get(), tail)]);
+        .chain(
+            tail.iter()
+                .map(|(number, etag)| (number.get(), etag.as_str())),
+        );
     let document = complete_request(named);
     let mut request = upload_request(job, Method::POST, upload);
     request.headers = answer::headers_for_backend(job)?;
@@ -177,10 +180,21 @@ async fn finish(
         Ok(backed) => read_result(backed).await,
         Err(failure) => Err(failure),
     };
-    outcome.map_err(|failure| match &failure {
-        Failure::Answer(answer) if answer.document.code == "InvalidPart" => Stop::Again(failure),
-        _ => Stop::Failed(failure),
+    outcome.map_err(|failure| match code_of(&failure) {
+        Some("InvalidPart") => Stop::Again(failure),
+        // Ceph's gateway says so of an upload that another Complete just ended.
+        Some("NoSuchKey") => Stop::Failed(state::no_such_upload()),
+        Some(_) | None => Stop::Failed(failure),
     })
+}
+
+/// What the backend calls the failure, if it is its own.
+fn code_of(failure: &Failure) -> Option<&str> {
+    if let Failure::Answer(answer) = failure {
+        Some(answer.document.code.as_str())
+    } else {
+        None
+    }
 }
 
 /// A 200 may carry an error.
@@ -269,10 +283,6 @@ pub(super) fn finished(
     for name in [header::ETAG, header::LAST_MODIFIED, header::CONTENT_TYPE] {
         headers.remove(name);
     }
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/xml"),
-    );
     announce_encryption(&mut headers, job.parts.policy.announce_encryption);
     Finished { headers, document }
 }

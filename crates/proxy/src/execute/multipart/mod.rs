@@ -43,6 +43,9 @@ use crate::respond::Failure;
 /// The number of the tail. A backend's part of this number is never a client's.
 pub(crate) const TAIL_NUMBER: PartNumber = PartNumber::MAX;
 
+/// The number that says how long the others are, where they have to be equal.
+const FIRST_NUMBER: PartNumber = PartNumber::MIN;
+
 /// Serves one step of an upload.
 pub(crate) async fn step(
     job: &Job<'_>,

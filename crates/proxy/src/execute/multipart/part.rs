@@ -2,7 +2,8 @@
 //!
 //! A part of at least 5 MiB goes to the backend's upload under its own number. A shorter one can only
 //! be the last, and the tail has to follow it inside the same backend part, so it is staged: stored as
-//! an object of its own until the upload completes. So is number 10000, the tail's.
+//! an object of its own until the upload completes. So is number 10000, the tail's; and, for backends
+//! that demand equal part sizes, a part that differs from number 1.
 //!
 //! What is known of the checksum goes into the part's ETag, which the client hands back.
 //!
@@ -20,17 +21,22 @@ use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber};
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::xml::copy::CopyResult;
 
 use super::state::{self, OpenUpload};
-use super::{TAIL_NUMBER, staged};
+use super::{FIRST_NUMBER, TAIL_NUMBER, present, staged};
 use crate::backend::{BackendError, BodyStream, Request, RequestBody};
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::sealing::{Payload, SealingBody};
+use crate::config::resolved::PartSizes;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::Checksum;
 use crate::execute::put_object::{expect_result, seal_whole};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
+
+/// Longest answer to a copy that is read.
+const MAX_RESULT_BYTES: usize = 64 * 1024;
 
 /// Where a part is kept until the upload completes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +48,63 @@ pub(super) enum Shelf {
 }
 
 impl Shelf {
-    pub(super) fn of(number: PartNumber, length: PlaintextLength) -> Self {
+    /// `first` is the stored size of number 1, where parts have to be equally long: all that is known
+    /// of the size that they will have. Number 1 itself never waits.
+    fn of(
+        number: PartNumber,
+        length: PlaintextLength,
+        sizes: PartSizes,
+        first: Option<u64>,
+    ) -> Self {
         if length < PADDED_FROM || number == TAIL_NUMBER {
-            Self::Staged
-        } else {
-            Self::Upload
+            return Self::Staged;
+        }
+        match (sizes, first) {
+            (PartSizes::Any, _) => Self::Upload,
+            (PartSizes::Equal, None) if number == FIRST_NUMBER => Self::Upload,
+            (PartSizes::Equal, None) => Self::Staged,
+            (PartSizes::Equal, Some(first)) if first == message_length(length) => Self::Upload,
+            (PartSizes::Equal, Some(_)) => Self::Staged,
         }
     }
+}
+
+/// Decides where a part goes, and remembers what was learnt on the way.
+async fn shelf(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    length: PlaintextLength,
+) -> Outcome<Shelf> {
+    let sizes = job.parts.policy.part_sizes;
+    let known = match sizes {
+        PartSizes::Any => None,
+        PartSizes::Equal => match upload.first_size() {
+            Some(size) => Some(size),
+            None => first_size(job, upload).await?,
+        },
+    };
+    let shelf = Shelf::of(number, length, sizes, known);
+    if sizes == PartSizes::Equal && shelf == Shelf::Upload && number == FIRST_NUMBER {
+        upload.learnt_first_size(message_length(length));
+    }
+    Ok(shelf)
+}
+
+/// The stored size of number 1, as the backend lists it.
+async fn first_size(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Option<u64>> {
+    let mut request = upload_request(job, Method::GET, upload);
+    request
+        .query
+        .push(("max-parts".to_owned(), Some("1".to_owned())));
+    request.headers = upload.customer_key();
+    let page = present::page(job, request).await?;
+    let first = page.parts.iter().find(|part| part.number == FIRST_NUMBER);
+    let size = first.map(|part| part.size);
+    if let Some(size) = size {
+        upload.learnt_first_size(size);
+    }
+    Ok(size)
 }
 
 /// A part that was stored.
@@ -73,14 +129,14 @@ pub(crate) async fn upload_part_held(
     let start = |buffer| ObjectSealer::part(&upload.dek, frame, buffer);
     let (head, sealed) = seal_whole(start, StoredLength(message_length(length)), &plaintext);
     drop(plaintext);
-    let shelf = Shelf::of(number, length);
+    let shelf = shelf(job, upload, number, length).await?;
     let request = request(job, upload, number, shelf, RequestBody::Held(sealed));
     let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
     settle(job, upload, number, shelf).await;
     stored(&backed, &head, checksum)
 }
 
-/// Seals and stores a part as its plaintext comes.
+/// Seals and stores a part as its plaintext comes, from a client or from a stored object.
 pub(crate) async fn upload_part_sealed<P>(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -89,9 +145,9 @@ pub(crate) async fn upload_part_sealed<P>(
     source: P,
 ) -> Outcome<StoredPart>
 where
-    P: Payload + Send + Unpin + 'static,
-    P::Fault: Into<Failure> + Send + 'static,
+    P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
+    let shelf = shelf(job, upload, number, length).await?;
     let share = job.parts.budget.share(STREAM_BYTES).await?;
     let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
     let head = *sealer.head();
@@ -103,7 +159,6 @@ where
     let (fault, checksum) = (sealing.fault(), sealing.checksum());
     let begun = sealing.prefetch().await;
     let body = BodyStream::new(sealing.map_err(Into::into));
-    let shelf = Shelf::of(number, length);
     let body = RequestBody::Stream {
         length: total,
         body,
@@ -113,7 +168,7 @@ where
         Ok(()) => job.parts.backend.send(request).await,
         Err(error) => Err(BackendError::RequestBody(error.into())),
     };
-    // What the client did wrong explains whatever the backend then made of it.
+    // What was wrong with the source explains whatever the backend then made of it.
     if let Some(fault) = fault.take() {
         return Err(fault.into());
     }
@@ -179,6 +234,23 @@ pub(super) async fn upload_tail(
     backend_etag(&expect_result(job, response).await?)
 }
 
+/// Has the backend copy something of its own into the upload; `headers` name the source.
+pub(super) async fn copy_part(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    headers: HeaderMap,
+) -> Outcome<String> {
+    let mut request = request(job, upload, number, Shelf::Upload, RequestBody::Empty);
+    request.headers = headers;
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    let result = CopyResult::parse(text.trim_ascii());
+    result
+        .map(|result| result.etag)
+        .map_err(|_| Failure::Unusable("a CopyPartResult that is not S3's"))
+}
+
 /// Notes what now lies under the number.
 async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: Shelf) {
     match shelf {
@@ -212,4 +284,47 @@ fn backend_etag(backed: &Backed) -> Outcome<String> {
         .map(|text| text.trim().trim_matches('"').to_owned())
         .filter(|text| !text.is_empty())
         .ok_or(Failure::Unusable("a part without an ETag"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: u64 = PADDED_FROM.0;
+
+    fn shelf(number: u16, length: u64, sizes: PartSizes, first: Option<u64>) -> Shelf {
+        let number = PartNumber::new(number).unwrap();
+        let first = first.map(|length| message_length(PlaintextLength(length)));
+        Shelf::of(number, PlaintextLength(length), sizes, first)
+    }
+
+    #[test]
+    fn what_only_the_last_place_can_hold_is_staged() {
+        for (number, length, expected) in [
+            (1, LEAST, Shelf::Upload),
+            (9999, LEAST + 1, Shelf::Upload),
+            (1, LEAST - 1, Shelf::Staged),
+            (2, 0, Shelf::Staged),
+            (10_000, LEAST, Shelf::Staged),
+        ] {
+            let found = shelf(number, length, PartSizes::Any, None);
+            assert_eq!(found, expected, "{number} {length}");
+        }
+    }
+
+    #[test]
+    fn where_parts_must_be_equal_those_unlike_number_1_are_staged() {
+        for (number, length, first, expected) in [
+            (1, LEAST, None, Shelf::Upload),
+            (2, LEAST, None, Shelf::Staged),
+            (2, LEAST, Some(LEAST), Shelf::Upload),
+            (3, LEAST + 1, Some(LEAST), Shelf::Staged),
+            (1, LEAST + 1, Some(LEAST), Shelf::Staged),
+            (1, LEAST, Some(LEAST), Shelf::Upload),
+            (10_000, LEAST, Some(LEAST), Shelf::Staged),
+        ] {
+            let found = shelf(number, length, PartSizes::Equal, first);
+            assert_eq!(found, expected, "{number} {length}");
+        }
+    }
 }

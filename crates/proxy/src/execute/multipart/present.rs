@@ -12,14 +12,12 @@ use super::part::{Shelf, upload_request};
 use super::selection::{Present, all_present};
 use super::state::OpenUpload;
 use super::{TAIL_NUMBER, staged};
+use crate::backend::Request;
 use crate::execute::{Job, Outcome, answer};
 use crate::respond::Failure;
 
 /// Longest page that is read: 1000 parts.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
-
-/// More than an upload has at 1000 a page; a backend that goes on is broken.
-const MAX_PAGES: usize = 10_000;
 
 /// The parts that a completion can be made of. Staged ones are listed only where the request names
 /// something else than the backend's own.
@@ -41,42 +39,66 @@ pub(super) async fn present(
     Ok(present)
 }
 
-/// What the backend's upload holds, tails left out.
+/// One page of what the backend's upload holds, tails left out.
+pub(super) struct Page {
+    pub(super) parts: Vec<Present>,
+    /// The number that the next page starts behind.
+    next: Option<u16>,
+}
+
 async fn in_upload(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Vec<Present>> {
     let mut found = Vec::new();
     let mut marker = None;
-    for _ in 0..MAX_PAGES {
+    loop {
         let mut request = upload_request(job, Method::GET, upload);
         request.headers = upload.customer_key();
         if let Some(marker) = marker {
             let parameter = ("part-number-marker".to_owned(), Some(format!("{marker}")));
             request.query.push(parameter);
         }
-        let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-        let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
-        let page = PartsPage::parse(&text)
-            .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
-        found.extend(page.parts().iter().filter_map(|part| {
-            let number = PartNumber::new(part.number).filter(|number| *number != TAIL_NUMBER)?;
-            Some(Present {
-                number,
-                etag: part.etag.clone(),
-                size: part.size,
-                shelf: Shelf::Upload,
-            })
-        }));
-        if !page.is_truncated() {
+        let page = page(job, request).await?;
+        found.extend(page.parts);
+        if page.next.is_none() {
             return Ok(found);
         }
-        let next = page
-            .next_marker()
-            .or_else(|| page.parts().last().map(|part| part.number));
-        if next <= marker {
+        // A page that does not come forward would be asked for without end.
+        if page.next <= marker {
             return Err(Failure::Unusable(
                 "a listing of parts that does not advance",
             ));
         }
-        marker = next;
+        marker = page.next;
     }
-    Err(Failure::Unusable("a listing of parts without end"))
+}
+
+/// Asks for a page.
+pub(super) async fn page(job: &Job<'_>, request: Request) -> Outcome<Page> {
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
+    let page = PartsPage::parse(&text)
+        .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
+    let parts = page.parts().iter().filter_map(|part| {
+        let number = PartNumber::new(part.number).filter(|number| *number != TAIL_NUMBER)?;
+        Some(Present {
+            number,
+            etag: part.etag.clone(),
+            size: part.size,
+            shelf: Shelf::Upload,
+        })
+    });
+    let last = || page.parts().last().map(|part| part.number);
+    let next = page
+        .is_truncated()
+        .then(|| page.next_marker().or_else(last));
+    match next {
+        Some(None) => Err(Failure::Unusable("a truncated listing that leads nowhere")),
+        Some(next) => Ok(Page {
+            parts: parts.collect(),
+            next,
+        }),
+        None => Ok(Page {
+            parts: parts.collect(),
+            next: None,
+        }),
+    }
 }

@@ -15,11 +15,12 @@ use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue}
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::Operation;
 
-use super::complete::{Finished, finished};
+use super::complete::finished;
 use super::state;
 use super::verdict::Whole;
 use crate::execute::answer;
 use crate::execute::new_object::Place;
+use crate::execute::patience::Finished;
 use crate::execute::stored::{self, Form};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;

@@ -61,6 +61,8 @@ pub(crate) struct OpenUpload {
     state: UploadState,
     /// Numbers of which this replica knows that a staged part lies there.
     staged: Mutex<BTreeSet<PartNumber>>,
+    /// Stored bytes of number 1, where that matters.
+    first_size: OnceLock<u64>,
     /// Set when this replica completed it: it is remembered for a Complete that is repeated.
     ended: OnceLock<()>,
 }
@@ -86,6 +88,7 @@ impl OpenUpload {
             checksum,
             state,
             staged: Mutex::default(),
+            first_size: OnceLock::new(),
             ended: OnceLock::new(),
         })
     }
@@ -138,6 +141,16 @@ impl OpenUpload {
     /// No part is taken any more.
     pub(super) fn end(&self) {
         let _ = self.ended.set(());
+    }
+
+    /// The stored size of number 1, if it is known here.
+    pub(super) fn first_size(&self) -> Option<u64> {
+        self.first_size.get().copied()
+    }
+
+    /// The first size that is learnt stands: later ones differ from it.
+    pub(super) fn learnt_first_size(&self, size: u64) {
+        let _ = self.first_size.set(size);
     }
 
     /// Remembers that a staged part lies under the number.

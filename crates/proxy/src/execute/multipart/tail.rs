@@ -2,83 +2,180 @@
 //!
 //! From 5 MiB up it is the tail: a staged last part, where there is one, zeros, the seal and the
 //! footer. Below, the one part there is was staged, and is stored anew as the whole object's message.
-//! Either goes under [`TAIL_NUMBER`].
+//! Either goes under [`TAIL_NUMBER`]. For a backend that demands equal part sizes the tail is cut to the
+//! size of the others, and staged parts that others follow are moved into the upload first.
 //!
 //! A staged part is read pinned to the ETag that the client named. That it is not there any more
 //! means that another request ended the upload or replaced the part; the lists will say which.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::Frame as BodyFrame;
 use http_body_util::{BodyExt, StreamBody};
-use s3proxy_envelope::layout::{PADDED_FROM, message_length};
-use s3proxy_envelope::multipart::{Seal, SealedPart};
+use s3proxy_envelope::layout::message_length;
+use s3proxy_envelope::multipart::{PartNumber, Seal, SealedPart};
 use s3proxy_envelope::object::ObjectOpener;
+use s3proxy_protocol::percent::encode_path;
 
 use super::TAIL_NUMBER;
 use super::complete::Stop;
-use super::part::{Shelf, upload_tail};
+use super::part::{Shelf, copy_part, upload_tail};
 use super::selection::Selected;
 use super::state::{self, OpenUpload};
 use super::verdict::Verdict;
 use crate::backend::{self, BodyStream, RequestBody};
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
+use crate::config::resolved::PartSizes;
 use crate::execute::put_object::seal_held;
 use crate::execute::{Job, answer, stored};
 use crate::respond::Failure;
 
-/// Stores the tail behind the parts, and gives its ETag.
+/// A piece of the backend's that belongs to no client's part: its number and ETag.
+pub(super) type Piece = (PartNumber, String);
+
+/// Stores the tail behind the parts, in as many pieces as it takes.
 pub(super) async fn store_tail(
     job: &Job<'_>,
     upload: &OpenUpload,
     parts: &[Selected],
     verdict: &Verdict,
-) -> Result<String, Stop> {
+) -> Result<Vec<Piece>, Stop> {
     let sealed: Vec<SealedPart> = parts.iter().map(|part| verdict.sealed_part(part)).collect();
     let seal = Seal::new(verdict.seal_fields(upload.place.hash), &sealed)
         .map_err(|error| Failure::Stored(error.to_string()))?;
-    let tail = Bytes::from(seal.tail(&upload.dek));
-    let _share = job
-        .parts
-        .budget
-        .share(tail.len() + STREAM_BYTES)
-        .await
-        .map_err(Failure::from)?;
-    let body = match parts.last().filter(|part| part.shelf == Shelf::Staged) {
-        None => RequestBody::Held(tail),
-        Some(last) => {
-            let length = message_length(last.frame.length()) + tail.len() as u64;
-            let staged = read_staged(job, upload, last).await?;
-            let body = StreamBody::new(
-                staged
-                    .into_data_stream()
-                    .map_err(Into::into)
-                    .chain(stream::once(async { Ok(tail) }))
-                    .map_ok(BodyFrame::data),
-            );
-            RequestBody::Stream {
-                length,
-                body: BodyStream::new(body),
-            }
-        }
+    let tail = Tail {
+        staged: parts.last().filter(|part| part.shelf == Shelf::Staged),
+        end: Bytes::from(seal.tail(&upload.dek)),
     };
-    Ok(upload_tail(job, upload, TAIL_NUMBER, body).await?)
+    let bytes = tail.end.len() + STREAM_BYTES;
+    let _share = job.parts.budget.share(bytes).await.map_err(Failure::from)?;
+    let kept = parts.iter().rfind(|part| part.shelf == Shelf::Upload);
+    let most = match job.parts.policy.part_sizes {
+        PartSizes::Any => None,
+        PartSizes::Equal => kept.map(|part| message_length(part.frame.length())),
+    };
+    let last = kept.map_or(0, |part| part.frame.number().get());
+    let cut = pieces(tail.length(), most, last).ok_or(Failure::Unusable(
+        "too few numbers left for the end of an upload",
+    ))?;
+    let mut stored = Vec::with_capacity(cut.len());
+    for (number, range) in cut {
+        let body = tail.piece(job, upload, range).await?;
+        stored.push((number, upload_tail(job, upload, number, body).await?));
+    }
+    Ok(stored)
 }
 
-/// Stores the whole of an object below 5 MiB, and gives its ETag as a part.
+/// What follows the backend's parts: a staged last part, and the end of the object.
+struct Tail<'p> {
+    staged: Option<&'p Selected>,
+    end: Bytes,
+}
+
+impl Tail<'_> {
+    fn staged_length(&self) -> u64 {
+        let staged = self.staged.map(|part| part.frame.length());
+        staged.map_or(0, message_length)
+    }
+
+    fn length(&self) -> u64 {
+        self.staged_length() + self.end.len() as u64
+    }
+
+    /// The bytes of a range.
+    async fn piece(
+        &self,
+        job: &Job<'_>,
+        upload: &OpenUpload,
+        range: Range<u64>,
+    ) -> Result<RequestBody, Stop> {
+        let staged_length = self.staged_length();
+        let in_end = |position: u64| {
+            let position = position.saturating_sub(staged_length);
+            usize::try_from(position).expect("at most 1.6 MB")
+        };
+        let end = self.end.slice(in_end(range.start)..in_end(range.end));
+        let Some(staged) = self.staged.filter(|_| range.start < staged_length) else {
+            return Ok(RequestBody::Held(end));
+        };
+        let wanted = range.start..range.end.min(staged_length);
+        let body = StreamBody::new(
+            read_staged(job, upload, staged, wanted)
+                .await?
+                .into_data_stream()
+                .map_err(Into::into)
+                .chain(stream::once(async { Ok(end) }))
+                .map_ok(BodyFrame::data),
+        );
+        Ok(RequestBody::Stream {
+            length: range.end - range.start,
+            body: BodyStream::new(body),
+        })
+    }
+}
+
+/// Cuts `length` bytes into pieces of at most `most`, the last one under [`TAIL_NUMBER`]. `None`
+/// where the numbers above `last` do not suffice.
+fn pieces(length: u64, most: Option<u64>, last: u16) -> Option<Vec<(PartNumber, Range<u64>)>> {
+    let most = most.unwrap_or(length).max(1);
+    let count = length.div_ceil(most).max(1);
+    let first = u64::from(TAIL_NUMBER.get() + 1).checked_sub(count)?;
+    if first <= u64::from(last) {
+        return None;
+    }
+    (0..count)
+        .map(|index| {
+            let number = PartNumber::new(u16::try_from(first + index).ok()?)?;
+            Some((number, index * most..length.min((index + 1) * most)))
+        })
+        .collect()
+}
+
+/// Has the backend move a staged part that others follow into the upload, under its own number.
+pub(super) async fn move_into_upload(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    part: &mut Selected,
+) -> Result<(), Stop> {
+    let place = &upload.place;
+    let number = part.frame.number();
+    let key = place.hash.part_key(&place.prefix, number);
+    let source = format!("/{}/{}", place.bucket, encode_path(&key));
+    let mut headers = upload.customer_key();
+    for (name, value) in &upload.customer_key() {
+        let source_name = name.as_str().replacen("x-amz-", "x-amz-copy-source-", 1);
+        if let Ok(name) = HeaderName::try_from(source_name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    let unusable = |_| Failure::Unusable("an ETag or a bucket that is no header value");
+    headers.insert(
+        "x-amz-copy-source",
+        HeaderValue::try_from(source).map_err(unusable)?,
+    );
+    let pin = HeaderValue::try_from(format!("\"{}\"", part.etag)).map_err(unusable)?;
+    headers.insert("x-amz-copy-source-if-match", pin);
+    part.etag = copy_part(job, upload, number, headers).await?;
+    part.shelf = Shelf::Upload;
+    Ok(())
+}
+
+/// Stores the whole of an object below 5 MiB, which is the message of its one part.
 pub(super) async fn store_small(
     job: &Job<'_>,
     upload: &OpenUpload,
     part: &Selected,
-) -> Result<String, Stop> {
-    let (frame, plaintext_length) = (part.frame, part.frame.length());
-    debug_assert!(plaintext_length < PADDED_FROM, "longer objects have a seal");
-    let total = usize::try_from(message_length(plaintext_length)).expect("little more than 5 MiB");
+) -> Result<Vec<Piece>, Stop> {
+    let frame = part.frame;
+    let stored = message_length(frame.length());
+    let total = usize::try_from(stored).expect("little more than 5 MiB");
     // The stored part, its plaintext, and the message made of it.
     let bytes = 3 * total + PIECE_BYTES;
     let _share = job.parts.budget.share(bytes).await.map_err(Failure::from)?;
-    let body = read_staged(job, upload, part).await?;
+    let body = read_staged(job, upload, part, 0..stored).await?;
     let message = answer::read_bounded(body, total).await?;
     let mut opener = ObjectOpener::part(&upload.dek, frame, part.tag.mark());
     let mut plaintext = Vec::with_capacity(total + PIECE_BYTES);
@@ -88,14 +185,16 @@ pub(super) async fn store_small(
     opened.map_err(|error| Failure::Stored(format!("a staged part: {error}")))?;
     drop(message);
     let (_, sealed) = seal_held(&upload.dek, &plaintext);
-    Ok(upload_tail(job, upload, TAIL_NUMBER, RequestBody::Held(sealed)).await?)
+    let etag = upload_tail(job, upload, TAIL_NUMBER, RequestBody::Held(sealed)).await?;
+    Ok(vec![(TAIL_NUMBER, etag)])
 }
 
-/// The stored bytes of a staged part, exactly as many as the lists said.
+/// Stored bytes of a staged part, exactly as many as are wanted.
 async fn read_staged(
     job: &Job<'_>,
     upload: &OpenUpload,
     part: &Selected,
+    wanted: Range<u64>,
 ) -> Result<backend::Body, Stop> {
     let place = &upload.place;
     let key = place.hash.part_key(&place.prefix, part.frame.number());
@@ -116,8 +215,7 @@ async fn read_staged(
     );
     match answer::expect_success(job, response).await {
         Ok(backed) => {
-            let expected = message_length(part.frame.length());
-            if stored::content_length(&backed.headers) == Some(expected) {
+            if stored::content_length(&backed.headers) == Some(wanted.end - wanted.start) {
                 Ok(backed.body)
             } else {
                 Err(Stop::Again(Failure::Unusable(
@@ -127,5 +225,34 @@ async fn read_staged(
         }
         Err(failure) if moved_on => Err(Stop::Again(failure)),
         Err(failure) => Err(Stop::Failed(failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(length: u64, most: Option<u64>, last: u16) -> Option<Vec<(u16, Range<u64>)>> {
+        let cut = pieces(length, most, last)?;
+        Some(
+            cut.into_iter()
+                .map(|(number, range)| (number.get(), range))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_tail_is_one_piece_under_the_last_number_unless_it_must_be_cut() {
+        assert_eq!(cut(700, None, 9999), Some(vec![(10_000, 0..700)]));
+        assert_eq!(cut(700, Some(700), 9999), Some(vec![(10_000, 0..700)]));
+    }
+
+    #[test]
+    fn a_tail_that_must_be_cut_ends_under_the_last_number() {
+        assert_eq!(
+            cut(25, Some(10), 9997),
+            Some(vec![(9998, 0..10), (9999, 10..20), (10_000, 20..25)])
+        );
+        assert_eq!(cut(25, Some(10), 9998), None);
     }
 }

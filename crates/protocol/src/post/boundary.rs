@@ -1,0 +1,118 @@
+//! The boundary of a form (RFC 2046, section 5.1.1), from its `Content-Type`.
+//!
+//! It has no CR, so the delimiter made from it can overlap neither itself nor its own beginning:
+//! the parsers here rely on that.
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+
+use super::error::PostError;
+
+/// What separates the parts of a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boundary {
+    /// CR LF, two hyphens, the boundary itself.
+    delimiter: Vec<u8>,
+}
+
+impl Boundary {
+    /// Reads the one `Content-Type` of a request.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Self, PostError> {
+        let mut values = headers.get_all(CONTENT_TYPE).iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => {
+                let text = value.to_str().map_err(|_| PostError::Boundary)?;
+                Self::from_content_type(text)
+            }
+            (None, _) | (Some(_), Some(_)) => Err(PostError::Boundary),
+        }
+    }
+
+    /// Reads `multipart/form-data; boundary=…`, quoted or not.
+    pub fn from_content_type(text: &str) -> Result<Self, PostError> {
+        let (media, parameters) = text.split_once(';').ok_or(PostError::Boundary)?;
+        if !media.trim().eq_ignore_ascii_case("multipart/form-data") {
+            return Err(PostError::Boundary);
+        }
+        let mut found = None;
+        // No character of a boundary needs quoting but those that cannot end a parameter, `;` apart.
+        for parameter in parameters.split(';') {
+            let Some((name, value)) = parameter.split_once('=') else {
+                continue;
+            };
+            if name.trim().eq_ignore_ascii_case("boundary")
+                && found.replace(unquote(value.trim())).is_some()
+            {
+                return Err(PostError::Boundary);
+            }
+        }
+        let boundary = found.filter(|text| is_boundary(text));
+        let boundary = boundary.ok_or(PostError::Boundary)?;
+        Ok(Self {
+            delimiter: [b"\r\n--", boundary.as_bytes()].concat(),
+        })
+    }
+
+    /// What ends a part, line break in front included.
+    pub(super) fn delimiter(&self) -> &[u8] {
+        &self.delimiter
+    }
+}
+
+fn unquote(text: &str) -> &str {
+    text.strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or(text)
+}
+
+fn is_boundary(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+    (1..=70).contains(&text.len()) && text.bytes().all(known) && !text.ends_with(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boundaries_are_read_quoted_and_bare() {
+        let long = format!("multipart/form-data; boundary={}", "b".repeat(70));
+        for (text, boundary) in [
+            ("multipart/form-data; boundary=edge", "edge"),
+            (
+                "Multipart/Form-Data;charset=utf-8; Boundary=\"a b:c\"",
+                "a b:c",
+            ),
+            (
+                "multipart/form-data; boundary=----WebKitFormBoundaryX",
+                "----WebKitFormBoundaryX",
+            ),
+            (&long, &"b".repeat(70)),
+        ] {
+            let expected = format!("\r\n--{boundary}");
+            let read = Boundary::from_content_type(text).unwrap();
+            assert_eq!(read.delimiter(), expected.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_content_types_are_refused() {
+        let long = format!("multipart/form-data; boundary={}", "b".repeat(71));
+        for text in [
+            "",
+            "multipart/form-data",
+            "multipart/form-data; boundary=",
+            "multipart/form-data; boundary=\"\"",
+            "multipart/form-data; boundary=\"a \"",
+            "multipart/form-data; boundary=a; boundary=b",
+            "multipart/form-data; boundary=a\u{7f}",
+            "multipart/form-data; boundary=\"a\\\"b\"",
+            "multipart/mixed; boundary=a",
+            "application/x-www-form-urlencoded; boundary=a",
+            &long,
+        ] {
+            let read = Boundary::from_content_type(text);
+            assert_eq!(read, Err(PostError::Boundary), "{text}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The policy of a form: until when it is good, and what each field may be.
+//!
+//! Read strictly: an element, a condition or an operator that is not known refuses the policy, and
+//! so does a condition with two fields, since its author meant more than would be checked. Every
+//! field has to be covered by a condition, but the signature, the policy, the file and `x-ignore-*`;
+//! so has the bucket, which is no field but counts as one (S3 API Reference, "POST Policy").
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::error::PostError;
+use super::fields::FormFields;
+
+/// Fields that no condition has to be about. The signature of Version 2 stands here too: a form
+/// that is signed so is refused elsewhere.
+const EXEMPT: &[&str] = &[
+    "awsaccesskeyid",
+    "file",
+    "policy",
+    "signature",
+    "x-amz-signature",
+];
+
+/// A policy as its author wrote it.
+#[derive(Debug)]
+pub struct Policy {
+    expiration: OffsetDateTime,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Condition {
+    Equals { field: String, value: String },
+    StartsWith { field: String, prefix: String },
+    Length(LengthRange),
+}
+
+/// How long the file may be, in bytes of plaintext, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LengthRange {
+    minimum: u64,
+    maximum: u64,
+}
+
+impl LengthRange {
+    /// Where no condition is about the length.
+    pub const ANY: Self = Self {
+        minimum: 0,
+        maximum: u64::MAX,
+    };
+
+    /// From and to, in bytes.
+    #[must_use]
+    pub fn new(minimum: u64, maximum: u64) -> Self {
+        Self { minimum, maximum }
+    }
+
+    /// Whether a file of that many bytes may be stored.
+    pub fn check(self, length: u64) -> Result<(), PostError> {
+        self.check_longest(length)?;
+        self.check_shortest(length)
+    }
+
+    /// Whether a file that has at most so many bytes may still be stored.
+    pub fn check_shortest(self, length: u64) -> Result<(), PostError> {
+        if length < self.minimum {
+            return Err(PostError::TooSmall(self.minimum));
+        }
+        Ok(())
+    }
+
+    /// Whether a file that has at least so many bytes may still be stored.
+    pub fn check_longest(self, length: u64) -> Result<(), PostError> {
+        if length > self.maximum {
+            return Err(PostError::TooLarge(self.maximum));
+        }
+        Ok(())
+    }
+
+    fn both(self, other: Self) -> Self {
+        Self {
+            minimum: self.minimum.max(other.minimum),
+            maximum: self.maximum.min(other.maximum),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    expiration: String,
+    conditions: Vec<Condition>,
+}
+
+impl Policy {
+    /// Reads the `policy` field.
+    pub fn from_base64(text: &str) -> Result<Self, PostError> {
+        let invalid = |what: &str| PostError::PolicyDocument(what.to_owned());
+        let json = STANDARD
+            .decode(text)
+            .map_err(|_| invalid("the field 'policy' must be Base64"))?;
+        let document: Document = serde_json::from_slice(&json)
+            .map_err(|error| PostError::PolicyDocument(error.to_string()))?;
+        let expiration = Some(document.expiration.as_str())
+            .filter(|text| text.ends_with('Z'))
+            .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+            .ok_or_else(|| {
+                invalid("'expiration' must be an ISO 8601 time in UTC such as 2026-12-01T12:00:00Z")
+            })?;
+        Ok(Self {
+            expiration,
+            conditions: document.conditions,
+        })
+    }
+
+    /// Judges a form whose `${filename}` is replaced, and says how long its file may be.
+    pub fn judge(
+        &self,
+        bucket: &str,
+        fields: &FormFields,
+        now: OffsetDateTime,
+    ) -> Result<LengthRange, PostError> {
+        if now >= self.expiration {
+            return Err(PostError::Expired);
+        }
+        let mut range = LengthRange::ANY;
+        for condition in &self.conditions {
+            let value_of = |field: &str| match field {
+                "bucket" => Some(bucket),
+                other => fields.get(other),
+            };
+            match condition {
+                Condition::Length(allowed) => range = range.both(*allowed),
+                Condition::Equals { field, value } => {
+                    if value_of(field) != Some(value) {
+                        return Err(PostError::ConditionFailed("eq", field.clone()));
+                    }
+                }
+                Condition::StartsWith { field, prefix } => {
+                    if !value_of(field).is_some_and(|value| starts_with(field, value, prefix)) {
+                        return Err(PostError::ConditionFailed("starts-with", field.clone()));
+                    }
+                }
+            }
+        }
+        let extra = fields
+            .iter()
+            .map(|(name, _)| name)
+            .chain(["bucket"])
+            .find(|name| !self.covers(name));
+        match extra {
+            Some(name) => Err(PostError::ExtraField(name.to_owned())),
+            None => Ok(range),
+        }
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        EXEMPT.contains(&name)
+            || name.starts_with("x-ignore-")
+            || self.conditions.iter().any(|condition| match condition {
+                Condition::Equals { field, .. } | Condition::StartsWith { field, .. } => {
+                    field == name
+                }
+                Condition::Length(_) => false,
+            })
+    }
+}
+
+/// A Content-Type with commas is a list, and the condition holds for each of its members.
+fn starts_with(field: &str, value: &str, prefix: &str) -> bool {
+    if field == "content-type" {
+        value
+            .split(',')
+            .all(|member| member.trim().starts_with(prefix))
+    } else {
+        value.starts_with(prefix)
+    }
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ConditionVisitor)
+    }
+}
+
+struct ConditionVisitor;
+
+impl<'de> Visitor<'de> for ConditionVisitor {
+    type Value = Condition;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(
+            "a condition: {\"field\": \"value\"}, [\"eq\" or \"starts-with\", \"$field\", \"value\"] \
+             or [\"content-length-range\", from, to]",
+        )
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Condition, A::Error> {
+        let (field, value): (String, String) = map
+            .next_entry()?
+            .ok_or_else(|| de::Error::invalid_length(0, &self))?;
+        if map.next_key::<String>()?.is_some() {
+            return Err(de::Error::custom(
+                "a simple condition must have exactly one field",
+            ));
+        }
+        Ok(Condition::Equals {
+            field: field.to_ascii_lowercase(),
+            value,
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Condition, A::Error> {
+        let operator: String = element(&mut sequence, 0, &self)?;
+        let condition = match operator.to_ascii_lowercase().as_str() {
+            "content-length-range" => {
+                let minimum: Bytes = element(&mut sequence, 1, &self)?;
+                let maximum: Bytes = element(&mut sequence, 2, &self)?;
+                Condition::Length(LengthRange::new(minimum.0, maximum.0))
+            }
+            known @ ("eq" | "starts-with") => {
+                let field: String = element(&mut sequence, 1, &self)?;
+                let value: String = element(&mut sequence, 2, &self)?;
+                let field = field.strip_prefix('$').ok_or_else(|| {
+                    de::Error::custom("the second element of a condition must begin with '$'")
+                })?;
+                let field = field.to_ascii_lowercase();
+                if known == "eq" {
+                    Condition::Equals { field, value }
+                } else {
+                    Condition::StartsWith {
+                        field,
+                        prefix: value,
+                    }
+                }
+            }
+            _ => {
+                return Err(de::Error::custom(
+                    "the operator of a condition must be eq, starts-with or content-length-range",
+                ));
+            }
+        };
+        if sequence.next_element::<de::IgnoredAny>()?.is_some() {
+            return Err(de::Error::custom("a condition must have three elements"));
+        }
+        Ok(condition)
+    }
+}
+
+fn element<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+    sequence: &mut A,
+    at: usize,
+    expected: &ConditionVisitor,
+) -> Result<T, A::Error> {
+    let next = sequence.next_element()?;
+    next.ok_or_else(|| de::Error::invalid_length(at, expected))
+}
+
+/// A number of bytes; policies have it as a number or as digits.
+struct Bytes(u64);
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Spelling {
+            Number(u64),
+            Digits(String),
+        }
+        match Spelling::deserialize(deserializer) {
+            Ok(Spelling::Number(number)) => Some(number),
+            Ok(Spelling::Digits(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok()
+            }
+            Ok(Spelling::Digits(_)) | Err(_) => None,
+        }
+        .map(Self)
+        .ok_or_else(|| de::Error::custom("content-length-range must have two numbers of bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! A browser's form: who signed its policy, and what of it is let in.
+//!
+//! Nothing of the request's head says who asks, so until its fields have been read a form is an
+//! [`UnreadForm`]: unambiguous, addressed to a bucket, a PostObject, and no more. The signature is
+//! verified before anything else is made of the fields. The key is known only when the policy's
+//! `${filename}` has been replaced, and grants are judged after that, by [`crate::plan`].
+//!
+//! Invariant: what the object is stored with comes from the fields alone. A header or a parameter
+//! of the request that would change it is refused, since no policy covers it.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{CONTENT_LENGTH, ORIGIN};
+use http::request::Parts;
+use http::uri::Scheme;
+use s3proxy_protocol::address::{Address, AddressingStyle};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::name::{BucketName, ObjectKey};
+use s3proxy_protocol::operation::{self, Operation};
+use s3proxy_protocol::post::{
+    Boundary, FileBounds, FormFields, FormHead, LengthRange, Policy, PostError, SuccessAction,
+};
+use s3proxy_protocol::query::Query;
+use s3proxy_protocol::sigv4::{self, Authentication, PayloadMode, SignedPolicy};
+use time::OffsetDateTime;
+
+use super::{
+    Authenticated, Authenticator, Gate, Identity, anonymous, check_session_token, host,
+    known_client,
+};
+use crate::record::RequestRecord;
+
+/// Headers of S3's that SDKs send with everything, and that say nothing about an object.
+const HARMLESS: &[&str] = &[
+    "x-amz-cf-id",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-user-agent",
+];
+
+/// A form whose fields are still to be read: nobody is known to have sent it.
+pub(crate) struct UnreadForm {
+    parts: Parts,
+    address: Address,
+    boundary: Boundary,
+    content_length: u64,
+}
+
+/// What a form that was let in says, besides the object's headers. Its file is still to come.
+pub(crate) struct PostedForm {
+    pub(crate) boundary: Boundary,
+    pub(crate) bounds: FileBounds,
+    /// How long the policy lets the file be.
+    pub(crate) range: LengthRange,
+    /// What has been read of the file.
+    pub(crate) first: Bytes,
+    pub(crate) success: SuccessAction,
+    /// The page that the form was sent from.
+    pub(crate) origin: Option<HeaderValue>,
+    /// Where the object will be, as this client sees it.
+    pub(crate) location: String,
+}
+
+/// Whether a request is a PostObject, whoever sends it.
+pub(super) fn is_form(parts: &Parts, address: &Address, query: &Query) -> bool {
+    let operation = operation::classify(&parts.method, address, query, &parts.headers);
+    operation == Ok(Operation::PostObject)
+}
+
+impl UnreadForm {
+    /// Takes the head of a request for which [`is_form`] holds.
+    pub(super) fn new(parts: Parts, address: Address, query: &Query) -> Result<Self, S3Error> {
+        let not_implemented = |message| Err(S3Error::new(ErrorCode::NotImplemented, message));
+        match sigv4::parse(parts.uri.query(), &parts.headers) {
+            Ok(Authentication::Anonymous) => {}
+            Ok(Authentication::Signed(_)) | Err(_) => {
+                return not_implemented(
+                    "A form is not signed in its header or its query, but by its fields: policy, \
+                     X-Amz-Algorithm, X-Amz-Credential, X-Amz-Date and X-Amz-Signature."
+                        .to_owned(),
+                );
+            }
+        }
+        let header = parts
+            .headers
+            .keys()
+            .find(|name| name.as_str().starts_with("x-amz-") && !HARMLESS.contains(&name.as_str()));
+        if let Some(name) = header {
+            return not_implemented(format!(
+                "The header {name} is not supported with a form; send a field of that name."
+            ));
+        }
+        if query.pairs().any(|(name, _)| name != "x-id") {
+            return not_implemented("A form has no parameters in its query.".to_owned());
+        }
+        let boundary = Boundary::from_headers(&parts.headers).map_err(refused)?;
+        let content_length = parts.headers.get(CONTENT_LENGTH);
+        let content_length = content_length
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .ok_or_else(|| {
+                S3Error::new(
+                    ErrorCode::MissingContentLength,
+                    "The length of the form must be announced: send Content-Length.",
+                )
+            })?;
+        Ok(Self {
+            parts,
+            address,
+            boundary,
+            content_length,
+        })
+    }
+
+    pub(crate) fn boundary(&self) -> &Boundary {
+        &self.boundary
+    }
+
+    fn location(&self, bucket: &str, key: &ObjectKey) -> Result<String, S3Error> {
+        let scheme = self.parts.extensions.get().unwrap_or(&Scheme::HTTP);
+        let host = host(&self.parts.headers)?;
+        let key = key.encode();
+        Ok(match self.address.style {
+            AddressingStyle::Path => format!("{scheme}://{host}/{bucket}/{key}"),
+            AddressingStyle::VirtualHost => format!("{scheme}://{host}/{key}"),
+        })
+    }
+}
+
+impl Gate {
+    /// Lets a form in when its fields have been read; `first` is what came behind them.
+    pub(crate) fn admit_form(
+        &self,
+        form: UnreadForm,
+        head: FormHead,
+        first: Bytes,
+        now: OffsetDateTime,
+        record: &RequestRecord,
+    ) -> Result<(Authenticated, PostedForm), S3Error> {
+        let FormHead {
+            mut fields,
+            file_name,
+            length,
+        } = head;
+        let identity = self.signer(&fields, now)?;
+        record.client(&identity.name);
+        fields.expand(&file_name).map_err(refused)?;
+        let bucket = form.address.bucket.as_ref().map_or("", BucketName::as_str);
+        let range = judge(bucket, &fields, now)?;
+        let key = fields.get("key");
+        let key = ObjectKey::new(key.ok_or_else(|| refused(PostError::MissingField("key")))?)?;
+        record.target(None, Some(key.as_str()));
+        let rest = form.content_length.saturating_sub(length as u64);
+        let posted = PostedForm {
+            bounds: FileBounds::new(&form.boundary, rest).map_err(refused)?,
+            range,
+            first,
+            success: SuccessAction::of(&fields),
+            origin: form.parts.headers.get(ORIGIN).cloned(),
+            location: form.location(bucket, &key)?,
+            boundary: form.boundary,
+        };
+        let request = Authenticated {
+            method: form.parts.method,
+            headers: fields.headers()?,
+            query: Query::default(),
+            address: Address {
+                key: Some(key),
+                ..form.address
+            },
+            operation: Operation::PostObject,
+            copy_source: None,
+            identity,
+            payload: PayloadMode::Unsigned,
+        };
+        Ok((request, posted))
+    }
+
+    fn signer(&self, fields: &FormFields, now: OffsetDateTime) -> Result<Identity, S3Error> {
+        let (clients, signing_keys) = match &self.authenticator {
+            Authenticator::SigV4 {
+                clients,
+                signing_keys,
+            } => (clients, signing_keys),
+            Authenticator::Nobody => return Ok(Identity::unauthenticated()),
+        };
+        let signed = SignedPolicy::parse(|name| fields.get(name));
+        let signed = signed.map_err(|error| error.s3_error())?;
+        let signed = signed.ok_or_else(anonymous)?;
+        let client = known_client(clients, signed.access_key_id())?;
+        check_session_token(client, signed.session_token())?;
+        let verified = signed.verify(&signing_keys.key(client, signed.scope()), now);
+        verified.map_err(|error| error.s3_error())?;
+        Ok(Identity::of(client))
+    }
+}
+
+/// Judges the fields by the policy. Only where nobody has to sign is there none.
+fn judge(bucket: &str, fields: &FormFields, now: OffsetDateTime) -> Result<LengthRange, S3Error> {
+    if fields.get("bucket").is_some_and(|named| named != bucket) {
+        return Err(refused(PostError::InvalidField(
+            "bucket".to_owned(),
+            "it is not the bucket that the form was sent to",
+        )));
+    }
+    match fields.get("policy") {
+        None => Ok(LengthRange::ANY),
+        Some(policy) => Policy::from_base64(policy)
+            .and_then(|policy| policy.judge(bucket, fields, now))
+            .map_err(refused),
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it stands in for a conversion in map_err"
+)]
+fn refused(error: PostError) -> S3Error {
+    error.s3_error()
+}
