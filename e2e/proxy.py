@@ -84,9 +84,9 @@ class Proxy:
             self._process.stop()
             raise
 
-    def command(self, *arguments: str) -> str:
+    def command(self, name: str, *arguments: str) -> str:
         """Runs one of the program's other commands with the same settings, and returns its output."""
-        return run([binary(), "--config", self._config, *arguments], self._environment())
+        return run([binary(), name, "--config", self._config, *arguments], self._environment())
 
     def finish(self, name: str, *arguments) -> subprocess.CompletedProcess:
         """Runs another command of the program to its end, however it ends."""

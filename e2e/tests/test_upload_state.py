@@ -246,7 +246,8 @@ def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
     s3, backend_s3, deployment, empty
 ):
     s3.put_object(Bucket=empty, Key="object", Body=b"content")
-    upload = {"Bucket": empty, "Key": "in progress"}
+    # Servers disagree about how such a key is written in a list of uploads.
+    upload = {"Bucket": empty, "Key": "in progress+%2B é"}
     upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
     etag = s3.upload_part(**upload, PartNumber=3, Body=b"the only part")["ETag"]
     in_progress = kept(backend_s3, empty)
@@ -269,7 +270,7 @@ def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
     assert kept(backend_s3, empty) == in_progress
     parts = {"Parts": [{"PartNumber": 3, "ETag": etag}]}
     s3.complete_multipart_upload(**upload, MultipartUpload=parts)
-    assert s3.get_object(Bucket=empty, Key="in progress")["Body"].read() == b"the only part"
+    assert s3.get_object(Bucket=empty, Key=upload["Key"])["Body"].read() == b"the only part"
     assert s3.get_object(Bucket=empty, Key="object")["Body"].read() == b"content"
     assert kept(backend_s3, empty) == []
 

@@ -167,15 +167,13 @@ impl Bucket {
         }
     }
 
-    /// Tells of every upload in progress in the bucket.
+    /// Tells of every upload in progress in the bucket. No encoding of keys is asked for: SeaweedFS
+    /// says that it encodes them and does not, Ceph's gateway encodes them and does not say so.
     pub(crate) async fn each_upload(&self, mut seen: impl FnMut(&ListedUpload)) -> Outcome<()> {
         // SeaweedFS goes by the upload alone, and gives no key to go on from.
         let mut marker: Option<(Option<String>, Option<String>)> = None;
         loop {
-            let mut query = vec![
-                ("uploads".to_owned(), None),
-                parameter("encoding-type", "url"),
-            ];
+            let mut query = vec![("uploads".to_owned(), None)];
             if let Some((key, upload)) = &marker {
                 let key = key.as_deref().map(|key| parameter("key-marker", key));
                 let upload = upload
