@@ -22,6 +22,7 @@ use crate::config::resolved::{
     SessionToken, Tls,
 };
 use crate::execute::Parts;
+use crate::execute::copy::tags::TagKeeping;
 use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::{self, SeenBuckets};
@@ -121,6 +122,7 @@ impl App {
                 Tls::Files { .. } => Scheme::HTTPS,
             },
             layouts: LayoutCache::new(),
+            tag_keeping: TagKeeping::default(),
             long_work: LongWork::new(),
             seen_buckets: SeenBuckets::default(),
             held_body_bytes: config.limits.held_body_bytes as u64,

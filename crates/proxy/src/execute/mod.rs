@@ -57,6 +57,7 @@ pub(crate) struct Parts {
     /// How clients speak to the proxy itself.
     pub(crate) client_scheme: Scheme,
     pub(crate) layouts: layouts::LayoutCache,
+    pub(crate) tag_keeping: copy::tags::TagKeeping,
     pub(crate) long_work: patience::LongWork,
     pub(crate) seen_buckets: multipart::seldom::SeenBuckets,
     pub(crate) held_body_bytes: u64,

@@ -16,7 +16,7 @@ mod large;
 pub(crate) mod origin;
 mod plain;
 mod sealed;
-mod tags;
+pub(crate) mod tags;
 pub(crate) mod times;
 
 use http::{HeaderMap, Response};

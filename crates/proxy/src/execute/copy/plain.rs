@@ -71,7 +71,7 @@ async fn outgoing_headers(
     match directives.tagging {
         Directive::Copy => {
             outgoing.remove(tags::TAGGING);
-            if let Some(tags) = tags::of(job, source, found).await? {
+            if let Some(tags) = tags::header_of_source(job, source, found).await? {
                 outgoing.insert(tags::TAGGING, tags);
             }
         }
