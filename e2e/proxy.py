@@ -4,11 +4,12 @@ import base64
 import http.client
 import os
 import secrets
+import subprocess
 from pathlib import Path
 
 import raw
 from certificates import Certificates
-from processes import Process, clean_environment, free_port, run
+from processes import Process, clean_environment, free_port
 from target import DOMAIN, Target
 
 VIRTUAL_HOSTS = f"""
@@ -83,10 +84,6 @@ class Proxy:
             self._process.stop()
             raise
 
-    def command(self, *arguments: str) -> str:
-        """Runs one of the program's other commands with the same settings, and returns its output."""
-        return run([binary(), "--config", self._config, *arguments], self._environment())
-
     def kill(self) -> None:
         """Ends the program at once, as a machine that fails would."""
         self._process.kill()
@@ -99,6 +96,18 @@ class Proxy:
             return raw.send(raw.request(self.target, "GET", key="readyz"), self.target).status == 200
         except (OSError, http.client.HTTPException):
             return False
+
+    def command(self, name: str, *arguments) -> subprocess.CompletedProcess:
+        """Runs another command of the program to its end, with this proxy's configuration."""
+        return subprocess.run(
+            [binary(), name, "--config", self._config, *map(str, arguments)],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     @property
     def process_id(self) -> int:

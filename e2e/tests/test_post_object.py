@@ -6,6 +6,7 @@ looked at on the backend.
 
 import base64
 import hashlib
+from urllib.parse import urlsplit
 
 import pytest
 import urllib3
@@ -14,6 +15,7 @@ import raw
 import wire
 from chunks import ALGORITHMS, checksum
 from clients import boto3_client
+from conftest import make_bucket
 from content import LARGE, SMALL, content
 from forms import Form, encode, head, moment, one_field, policy_of, post, request, signed
 from refusal import assert_nothing_stored, assert_refused
@@ -425,6 +427,35 @@ def test_client_that_waits_is_told_to_go_on_and_then_what_was_wrong(debugging, u
 def test_keys_of_the_proxys_own_state_are_refused(target, untouched, key, refuse):
     form = Form(key, b"x")
     refuse(encode(signed(form, target, policy_of(form, untouched))), 403, "AccessDenied")
+
+
+@pytest.mark.parametrize(("method", "told"), [("POST", True), ("PUT", False)])
+def test_page_is_told_what_the_buckets_rules_say_of_post(deployment, key, method, told):
+    bucket, origin = make_bucket(deployment), "https://page.test"
+    rule = {"AllowedOrigins": [origin], "AllowedMethods": [method], "ExposeHeaders": ["ETag"]}
+    boto3_client(deployment.target).put_bucket_cors(
+        Bucket=bucket, CORSConfiguration={"CORSRules": [rule]}
+    )
+    form = Form(key, content(SMALL))
+    signed(form, deployment.target, policy_of(form, bucket))
+    answer = post(deployment.target, bucket, form, Origin=origin)
+    assert answer.status == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == (origin if told else None)
+    assert answer.headers["Access-Control-Expose-Headers"] == ("ETag" if told else None)
+
+
+@pytest.mark.parametrize("operation", ["put_object", "get_object"])
+def test_preflight_of_a_presigned_url_is_answered_by_the_buckets_rules(deployment, key, operation):
+    bucket, origin = make_bucket(deployment), "https://page.test"
+    rule = {"AllowedOrigins": [origin], "AllowedMethods": ["PUT", "GET"], "AllowedHeaders": ["*"]}
+    s3 = boto3_client(deployment.target)
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    headers = {"Origin": origin, "Access-Control-Request-Method": operation[:3].upper()}
+    more = {"ResponseContentType": "a/b"} if operation == "get_object" else {}
+    url = s3.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": key, **more})
+    built = raw.request(deployment.target, "OPTIONS", bucket, key, urlsplit(url).query, headers)
+    answer = raw.send(built, deployment.target)
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, origin)
 
 
 GRANTS = """

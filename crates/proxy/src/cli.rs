@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -42,6 +43,9 @@ pub enum Command {
     /// Print a new key on standard output
     #[command(after_help = KEYGEN_EXAMPLES)]
     Keygen,
+    /// Remove the state that multipart uploads have left behind on the backend
+    #[command(after_help = SWEEP_EXAMPLES)]
+    Sweep(Sweep),
     /// Check the configuration and report everything that is wrong with it
     #[command(after_help = CHECK_CONFIG_EXAMPLES)]
     CheckConfig(SettingFlags),
@@ -53,6 +57,23 @@ pub struct Dev {
     /// Folder for the objects, the key and the credential [default: s3proxy-dev]
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// The arguments of `s3proxy sweep`.
+#[derive(clap::Args)]
+pub struct Sweep {
+    /// A bucket to sweep; can be given several times [default: every bucket that the credential can
+    /// list]
+    #[arg(long = "bucket", value_name = "BUCKET")]
+    pub buckets: Vec<String>,
+    /// Spare what was written more recently
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = config::period)]
+    pub older_than: Duration,
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
     #[command(flatten)]
     pub settings: SettingFlags,
 }
@@ -74,6 +95,20 @@ const KEYGEN_EXAMPLES: &str = "\
 Examples:
   (umask 077; s3proxy keygen > s3proxy.key)
   S3PROXY_ENCRYPT_KEY_FILE=s3proxy.key s3proxy";
+
+const SWEEP_EXAMPLES: &str = "\
+While an upload is in progress, the proxy keeps its state beside the data, under policy.state_prefix.
+It stays behind when the upload ends around the proxy, by a lifecycle rule or a crash. Uploads that
+are in progress lose nothing: where they cannot all be listed, nothing is removed. With
+policy.state_bucket the uploads of all buckets are looked at, those that are named too.
+
+Examples:
+  s3proxy sweep --config /etc/s3proxy/config.toml --dry-run
+  s3proxy sweep --config /etc/s3proxy/config.toml --bucket photos --bucket backups
+  s3proxy sweep --bucket photos --older-than 0s
+
+The exit status is 0 where nothing is left to do, 3 where a bucket could not be swept or something
+not be removed, and 1 where nothing was begun.";
 
 const CHECK_CONFIG_EXAMPLES: &str = "\
 Examples:
@@ -175,6 +210,35 @@ mod tests {
             panic!("dev is due");
         };
         assert_eq!(dev.directory, Some(PathBuf::from("objects")));
+    }
+
+    #[test]
+    fn a_sweep_spares_a_day_unless_another_age_is_asked_for() {
+        let Ok(Command::Sweep(sweep)) = command(&["sweep"]) else {
+            panic!("a sweep is due");
+        };
+        assert_eq!(sweep.older_than, Duration::from_hours(24));
+        assert!(sweep.buckets.is_empty() && !sweep.dry_run);
+        let arguments = [
+            "sweep",
+            "--bucket",
+            "a",
+            "--bucket",
+            "b",
+            "--older-than",
+            "0s",
+        ];
+        let Ok(Command::Sweep(sweep)) = command(&arguments) else {
+            panic!("a sweep is due");
+        };
+        assert_eq!(sweep.buckets, ["a", "b"]);
+        assert_eq!(sweep.older_than, Duration::ZERO);
+        for wrong in ["1", "1y", "-1s", "", "8d"] {
+            assert!(
+                command(&["sweep", "--older-than", wrong]).is_err(),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

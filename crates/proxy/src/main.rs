@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
+use s3proxy::app::sweep::{self, Asked, Mode, Swept};
 use s3proxy::app::{App, StartError};
 use s3proxy::cli::{self, Command};
 use s3proxy::config::{self, Loaded, SettingFlags, Sources};
@@ -14,6 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The configuration or the surroundings are wrong: nothing was started.
 const EXIT_NOT_STARTED: u8 = 1;
 
+/// Something was done, but not all of it. Wrong arguments are 2.
+const EXIT_INCOMPLETE: u8 = 3;
+
 fn main() -> ExitCode {
     if let Err(error) = telemetry::forbid_core_dumps() {
         eprintln!("warning: {error}");
@@ -23,6 +27,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "dev")]
         Command::Dev(dev) => develop(dev),
         Command::Keygen => keygen(),
+        Command::Sweep(arguments) => sweep(arguments),
         Command::CheckConfig(flags) => check_config(flags),
     }
 }
@@ -32,7 +37,7 @@ fn serve(flags: SettingFlags) -> ExitCode {
     run(sources, |loaded| async {
         let app = App::start(loaded.config).await?;
         app.run(stop_signal()?).await;
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     })
 }
 
@@ -50,7 +55,7 @@ fn develop(dev: cli::Dev) -> ExitCode {
         let app = App::start(loaded.config).await?;
         println!("{}", development.welcome(app.address(), &store));
         app.run(stop_signal()?).await;
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     })
 }
 
@@ -60,6 +65,26 @@ fn keygen() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => not_started(&error),
     }
+}
+
+fn sweep(arguments: cli::Sweep) -> ExitCode {
+    let sources = Sources::new(arguments.settings, std::env::vars_os());
+    let asked = Asked {
+        buckets: arguments.buckets,
+        older_than: arguments.older_than,
+        mode: if arguments.dry_run {
+            Mode::Show
+        } else {
+            Mode::Remove
+        },
+    };
+    run(sources, |loaded| async {
+        let swept = sweep::sweep(loaded.config, asked, |line| println!("{line}")).await?;
+        Ok(match swept {
+            Swept::Everything => ExitCode::SUCCESS,
+            Swept::NotEverything => ExitCode::from(EXIT_INCOMPLETE),
+        })
+    })
 }
 
 fn check_config(flags: SettingFlags) -> ExitCode {
@@ -74,7 +99,7 @@ fn check_config(flags: SettingFlags) -> ExitCode {
 fn run<P, F>(sources: Sources, program: P) -> ExitCode
 where
     P: FnOnce(Loaded) -> F,
-    F: Future<Output = Result<(), StartError>>,
+    F: Future<Output = Result<ExitCode, StartError>>,
 {
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
@@ -97,7 +122,7 @@ where
         Err(error) => return not_started(&error),
     };
     match runtime.block_on(program(loaded)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => not_started(&error),
     }
 }

@@ -40,3 +40,8 @@ fn help_of_keygen() {
 fn help_of_check_config() {
     insta::assert_snapshot!(help(&["check-config"]));
 }
+
+#[test]
+fn help_of_sweep() {
+    insta::assert_snapshot!(help(&["sweep"]));
+}

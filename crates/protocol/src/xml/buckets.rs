@@ -12,12 +12,7 @@ pub fn filter_buckets(
     bytes: &[u8],
     mut shown: impl FnMut(&str) -> bool,
 ) -> Result<String, XmlError> {
-    let document = Document::parse(bytes)?;
-    if document.root_name() != "ListAllMyBucketsResult" {
-        return Err(XmlError::schema(
-            "the document must be a ListAllMyBucketsResult",
-        ));
-    }
+    let document = list(bytes)?;
     let mut edits = Vec::new();
     for list in document.children(&document.root, "Buckets") {
         for bucket in document.children(list, "Bucket") {
@@ -29,6 +24,43 @@ pub fn filter_buckets(
         }
     }
     Ok(splice(document.text, edits))
+}
+
+/// The names on a page of buckets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketNames {
+    /// In the backend's order.
+    pub names: Vec<String>,
+    /// For the next page, where there is one.
+    pub continuation_token: Option<String>,
+}
+
+/// Reads a `ListAllMyBucketsResult`.
+pub fn bucket_names(bytes: &[u8]) -> Result<BucketNames, XmlError> {
+    let document = list(bytes)?;
+    let mut names = Vec::new();
+    for list in document.children(&document.root, "Buckets") {
+        for bucket in document.children(list, "Bucket") {
+            let name = document.child_text(bucket, "Name")?;
+            let name = name.ok_or_else(|| XmlError::schema("a Bucket must have a Name"))?;
+            names.push(name.into_owned());
+        }
+    }
+    let token = document.child_text(&document.root, "ContinuationToken")?;
+    Ok(BucketNames {
+        names,
+        continuation_token: token.filter(|text| !text.is_empty()).map(Into::into),
+    })
+}
+
+fn list(bytes: &[u8]) -> Result<Document<'_>, XmlError> {
+    let document = Document::parse(bytes)?;
+    match document.root_name() {
+        "ListAllMyBucketsResult" => Ok(document),
+        _ => Err(XmlError::schema(
+            "the document must be a ListAllMyBucketsResult",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +78,16 @@ mod tests {
             .replace("<Bucket><Name>two</Name></Bucket>", "")
             .replace("<Bucket/>", "");
         assert_eq!(filtered, expected);
+    }
+
+    #[test]
+    fn reads_names_and_where_the_list_goes_on() {
+        let page = PAGE.replace("<Bucket/>", "");
+        let read = bucket_names(page.as_bytes()).unwrap();
+        assert_eq!(read.names, ["one", "two"]);
+        assert_eq!(read.continuation_token.as_deref(), Some("t"));
+        assert!(bucket_names(PAGE.as_bytes()).is_err());
+        assert!(bucket_names(b"<Error/>").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Wiring: from a valid configuration to a running program, and down again.
 
 mod backend_settings;
+pub mod sweep;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -22,6 +23,7 @@ use crate::config::resolved::{
 use crate::execute::Parts;
 use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
+use crate::execute::multipart::seldom::{self, SeenBuckets};
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
 use crate::health::Health;
@@ -115,6 +117,7 @@ impl App {
             uploads: UploadCache::new(),
             layouts: LayoutCache::new(),
             long_work: LongWork::new(),
+            seen_buckets: SeenBuckets::default(),
             held_body_bytes: config.limits.held_body_bytes as u64,
             body_timeout: limits.body_timeout,
         });
@@ -143,7 +146,11 @@ impl App {
     /// Serves until `stop` resolves, then drains.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         tracing::info!(address = %self.address, "serving");
-        match self.server.run(stop).await {
+        let sweeping = tokio::spawn(seldom::sweep_now_and_then(Arc::clone(&self.parts)));
+        let drained = self.server.run(stop).await;
+        // A sweep that is cut off is made up for by the next one.
+        sweeping.abort();
+        match drained {
             Drained::Clean => tracing::info!("drained; every request was finished"),
             Drained::CutOff(connections) => {
                 tracing::warn!(connections, "the wait is over; connections were cut off");

@@ -105,7 +105,6 @@ impl Backend {
     }
 
     /// Seconds the backend's clock is ahead of ours, as far as known.
-    #[cfg(test)]
     pub(crate) fn clock_offset(&self) -> i64 {
         self.client.clock.offset_seconds()
     }

@@ -29,6 +29,7 @@ pub use flags::SettingFlags;
 pub use gather::Sources;
 pub use problem::{Notice, Problem, Problems};
 pub use secret::EmptySecret;
+pub(crate) use value::period;
 
 use gather::Findings;
 use reader::Reader;

@@ -7,11 +7,13 @@ mod clients;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
 use super::problem::{Fault, Notice};
 use super::reader::{HERE, Reader};
 use super::resolved::{
-    Config, Keys, Limits, Listen, Log, Multipart, Permission, Policy, StateBucket, Throttle, Tls,
+    Config, Keys, Limits, Listen, Log, Multipart, Permission, Policy, StateBucket, SweepInterval,
+    Throttle, Tls,
 };
 use super::settings::{
     KEYS_DECRYPT_KEYS, KEYS_DECRYPTION_FALLBACK, KEYS_DEKTAG_NAME, KEYS_ENCRYPT_KEY, KEYS_KMS,
@@ -22,7 +24,7 @@ use super::settings::{
     LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL, POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND,
     POLICY_LEGACY_READS, POLICY_LISTING, POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA,
     POLICY_MULTIPART, POLICY_PART_SIZES, POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET,
-    POLICY_STATE_PREFIX,
+    POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL,
 };
 use super::value::{Switch, Whole};
 
@@ -143,6 +145,10 @@ fn policy(reader: &mut Reader) -> Policy {
         announce_encryption: reader.value(POLICY_ANNOUNCE_ENCRYPTION),
         state_prefix: reader.value(POLICY_STATE_PREFIX).0,
         state_bucket: state_bucket.map_or(StateBucket::Same, |name| StateBucket::Named(name.0)),
+        sweep_interval: match reader.value(POLICY_SWEEP_INTERVAL).0 {
+            Duration::ZERO => SweepInterval::Never,
+            interval => SweepInterval::Every(interval),
+        },
     }
 }
 

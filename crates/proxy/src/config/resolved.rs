@@ -226,6 +226,7 @@ pub struct Policy {
     /// Ends with `/`.
     pub state_prefix: String,
     pub state_bucket: StateBucket,
+    pub sweep_interval: SweepInterval,
 }
 
 /// What an envelope is bound to, so that a sealed object cannot be passed off as another.
@@ -274,6 +275,13 @@ pub enum StateBucket {
     /// In the bucket of the upload itself.
     Same,
     Named(String),
+}
+
+/// How often a serving proxy removes what uploads have left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepInterval {
+    Never,
+    Every(Duration),
 }
 
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use super::declare::Sensitivity;
 
 pub(crate) use choice::{AuthenticationMode, Switch};
 pub(crate) use key::{KeyLines, KeyText};
-pub(crate) use quantity::{ByteCount, Level, Period, Timeout, Whole};
+pub(crate) use quantity::{ByteCount, Level, Period, Timeout, Whole, period};
 pub(crate) use text::{
     AccessKeyId, BucketName, Cidr, Domain, RegionName, StatePrefix, Unsupported,
 };

@@ -98,16 +98,12 @@ impl KnownLayout {
         let parts = self.seal.as_ref().map_or(Parts::One, Parts::Listed);
         let delivery = Delivery::of(asked, length.0, parts).ok()?;
         let range = delivery.range(length.0)?;
-        match &self.seal {
-            Some(seal) => {
-                let span = seal.span(range)?;
-                Some((span.stored_first(), span.stored_last()))
-            }
-            None => {
-                let span = ChunkSpan::of(range, length);
-                Some((span.stored_first(), span.stored_last()))
-            }
+        if let Some(seal) = &self.seal {
+            let span = seal.span(range)?;
+            return Some((span.stored_first(), span.stored_last()));
         }
+        let span = ChunkSpan::of(range, length);
+        Some((span.stored_first(), span.stored_last()))
     }
 
     pub(super) fn head(&self, position: u64) -> Option<MessageHead> {

@@ -21,6 +21,7 @@ pub(crate) mod payload;
 mod plaintext_headers;
 pub(crate) mod post_object;
 pub(crate) mod put_object;
+pub(crate) mod sealed_stream;
 pub(crate) mod source;
 pub(crate) mod stored;
 
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) uploads: multipart::state::UploadCache,
     pub(crate) layouts: layouts::LayoutCache,
     pub(crate) long_work: patience::LongWork,
+    pub(crate) seen_buckets: multipart::seldom::SeenBuckets,
     pub(crate) held_body_bytes: u64,
     pub(crate) body_timeout: Duration,
 }

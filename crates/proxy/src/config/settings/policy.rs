@@ -4,7 +4,7 @@ use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settin
 use crate::config::resolved::{
     AnnounceEncryption, Bind, Listing, Metadata, Multipart, PartSizes, Permission,
 };
-use crate::config::value::{BucketName, StatePrefix, Whole};
+use crate::config::value::{BucketName, Period, StatePrefix, Whole};
 
 settings! { POLICY:
     /// What a sealed object is bound to: it cannot be opened under another key (`key`), or neither
@@ -60,4 +60,12 @@ settings! { POLICY:
     /// A bucket for that state, where it shall not lie beside the data.
     POLICY_STATE_BUCKET: Optional<BucketName> = "policy.state_bucket", ["S3PROXY_STATE_BUCKET"],
         Flag::None, "none: the bucket of the upload";
+
+    /// How often a serving proxy removes the state of uploads that ended around it (a lifecycle
+    /// rule, a crash): from buckets that uploads went to since it started, and only what is older
+    /// than a day. `0s` is never; `s3proxy sweep` does the same when it is asked to. A state bucket
+    /// of its own is for buckets that the proxy's credential can list: uploads to any other would
+    /// look as if they had ended.
+    POLICY_SWEEP_INTERVAL: Setting<Period> = "policy.sweep_interval", ["S3PROXY_SWEEP_INTERVAL"],
+        Flag::None, "24h";
 }

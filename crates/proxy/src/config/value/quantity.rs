@@ -51,6 +51,18 @@ impl Scalar for Period {
     }
 }
 
+/// A time with its unit, for arguments of commands; errors say what is expected.
+pub(crate) fn period(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|reason| {
+        let expected = "expected a time with its unit, such as 30m, 12h or 1d";
+        if reason.is_empty() {
+            expected.to_owned()
+        } else {
+            format!("{reason}; {expected}")
+        }
+    })
+}
+
 /// Longer than any time that makes sense here, short enough to be added to any instant.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
@@ -61,6 +73,7 @@ fn duration(text: &str) -> Result<Duration, Reason> {
         "s" => 1000,
         "m" => 60 * 1000,
         "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
         "" => return Err("the unit is missing".to_owned()),
         unit => return Err(format!("{unit:?} is not a unit of time")),
     };

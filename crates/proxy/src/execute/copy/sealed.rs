@@ -17,7 +17,7 @@ use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::copy::CopyResult;
 
 use super::carried::{self, Directive, Directives, METADATA_DIRECTIVE};
-use super::{Copied, embedded, origin, wanted_checksum};
+use super::{Copied, embedded, origin, times, wanted_checksum};
 use crate::backend::Request;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::{self, NewObject, Place, insert_envelope};
@@ -27,7 +27,7 @@ use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
 /// Backends work on a copy in proportion to its size before they answer.
-const COPY_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(super) const COPY_TIMEOUT: Duration = Duration::from_mins(60);
 
 /// S3's limit for CopyObject, in stored bytes.
 const MAX_STORED_BYTES: u64 = 5 << 30;
@@ -91,7 +91,7 @@ pub(super) async fn copy(
         etag: etag::to_client(&result.etag).into_owned(),
         last_modified: match result.last_modified {
             Some(time) => time,
-            None => super::plain::date(&backed_headers),
+            None => times::answered(&backed_headers),
         },
         checksum,
     })

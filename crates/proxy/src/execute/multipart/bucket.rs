@@ -6,6 +6,8 @@
 //!
 //! Absent: writing and reading state, which is the steps' business.
 
+use std::ops::ControlFlow;
+
 use futures_util::stream::{self, StreamExt};
 use http::Method;
 use s3proxy_protocol::xml::document::XmlError;
@@ -30,6 +32,13 @@ pub(crate) struct Bucket {
     backend: Backend,
     pub(crate) name: String,
     service: Option<Service>,
+}
+
+/// Whether a backend lists versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Versions {
+    Supported,
+    Unsupported,
 }
 
 /// What a DELETE without a version did.
@@ -65,6 +74,45 @@ impl Bucket {
     /// The objects under a prefix.
     pub(crate) async fn objects(&self, prefix: &str) -> Outcome<Vec<ListEntry>> {
         let mut entries = Vec::new();
+        self.walk_objects(prefix, |entry| {
+            entries.push(entry.clone());
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(entries)
+    }
+
+    /// The versions and delete markers under a prefix; `None` where the backend has no versions.
+    pub(crate) async fn versions(&self, prefix: &str) -> Outcome<Option<Vec<ListEntry>>> {
+        let mut entries = Vec::new();
+        let walked = self.walk_versions(prefix, |entry| {
+            entries.push(entry.clone());
+            ControlFlow::Continue(())
+        });
+        Ok(match walked.await? {
+            Versions::Supported => Some(entries),
+            Versions::Unsupported => None,
+        })
+    }
+
+    /// All that is stored under a prefix: versions and delete markers, or objects where there are
+    /// no versions. Ends where `visit` says so.
+    pub(crate) async fn walk(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
+    ) -> Outcome<()> {
+        match self.walk_versions(prefix, &mut visit).await? {
+            Versions::Supported => Ok(()),
+            Versions::Unsupported => self.walk_objects(prefix, visit).await,
+        }
+    }
+
+    async fn walk_objects(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
+    ) -> Outcome<()> {
         let mut token: Option<String> = None;
         loop {
             let mut query = vec![parameter("list-type", "2")];
@@ -76,59 +124,46 @@ impl Bucket {
             );
             let text = self.page(query).await?;
             let page = ListPage::parse(&text).map_err(not_s3)?;
-            entries.extend_from_slice(page.entries());
-            if !page.is_truncated() {
-                return Ok(entries);
+            let stopped = page.entries().iter().try_for_each(&mut visit).is_break();
+            if stopped || !page.is_truncated() {
+                return Ok(());
             }
             let next = page.text_of_page("NextContinuationToken").map_err(not_s3)?;
             token = Some(forward(token.as_ref(), next)?);
         }
     }
 
-    /// The versions and delete markers under a prefix; `None` where the backend has no versions.
-    pub(crate) async fn versions(&self, prefix: &str) -> Outcome<Option<Vec<ListEntry>>> {
-        let mut entries = Vec::new();
+    async fn walk_versions(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
+    ) -> Outcome<Versions> {
         let mut marker: Option<(String, Option<String>)> = None;
         loop {
             let mut query = vec![("versions".to_owned(), None)];
             query.extend(listing_query(prefix));
             if let Some((key, version)) = &marker {
                 query.push(parameter("key-marker", key));
-                query.extend(
-                    version
-                        .as_deref()
-                        .map(|id| parameter("version-id-marker", id)),
-                );
+                let version = version.as_deref();
+                query.extend(version.map(|id| parameter("version-id-marker", id)));
             }
             let text = match self.page(query).await {
-                Err(failure) if is_not_implemented(&failure) => return Ok(None),
+                Err(failure) if is_not_implemented(&failure) => return Ok(Versions::Unsupported),
                 text => text?,
             };
             let page = ListPage::parse(&text).map_err(not_s3)?;
             // A server that does not know the parameter lists objects.
-            if page
-                .entries()
-                .iter()
-                .any(|entry| entry.kind == EntryKind::Object)
-            {
-                return Ok(None);
+            let is_object = |entry: &ListEntry| entry.kind == EntryKind::Object;
+            if page.entries().iter().any(is_object) {
+                return Ok(Versions::Unsupported);
             }
-            entries.extend_from_slice(page.entries());
-            if !page.is_truncated() {
-                return Ok(Some(entries));
+            let stopped = page.entries().iter().try_for_each(&mut visit).is_break();
+            if stopped || !page.is_truncated() {
+                return Ok(Versions::Supported);
             }
             let key = page.key_of_page("NextKeyMarker").map_err(not_s3)?;
             let version = page.text_of_page("NextVersionIdMarker").map_err(not_s3)?;
             marker = Some(forward(marker.as_ref(), key.map(|key| (key, version)))?);
-        }
-    }
-
-    /// All that is stored under a prefix: versions and delete markers, or objects where there are
-    /// no versions.
-    pub(crate) async fn contents(&self, prefix: &str) -> Outcome<Vec<ListEntry>> {
-        match self.versions(prefix).await? {
-            Some(entries) => Ok(entries),
-            None => self.objects(prefix).await,
         }
     }
 
@@ -258,7 +293,7 @@ fn listing_query(prefix: &str) -> Vec<(String, Option<String>)> {
 }
 
 /// Where the next page starts, which must be another place than the last one did.
-fn forward<T: PartialEq>(last: Option<&T>, next: Option<T>) -> Outcome<T> {
+pub(crate) fn forward<T: PartialEq>(last: Option<&T>, next: Option<T>) -> Outcome<T> {
     next.filter(|next| last != Some(next))
         .ok_or(Failure::Unusable("a truncated list that leads nowhere"))
 }

@@ -11,10 +11,7 @@
 //! number. Otherwise the ETag that the client names when it completes tells the two apart
 //! (ADR 0006).
 
-use std::sync::Arc;
-
 use http::{HeaderMap, Method, header};
-use http_body_util::BodyExt;
 use s3proxy_envelope::layout::{PADDED_FROM, PlaintextLength, StoredLength, message_length};
 use s3proxy_envelope::message::MessageHead;
 use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber};
@@ -25,13 +22,13 @@ use s3proxy_protocol::xml::copy::CopyResult;
 
 use super::state::{self, OpenUpload};
 use super::{FIRST_NUMBER, TAIL_NUMBER, present, staged};
-use crate::backend::{BackendError, BodyStream, Request, RequestBody};
-use crate::body::buffers::STREAM_BYTES;
-use crate::body::sealing::{Payload, SealingBody};
+use crate::backend::{BackendError, Request, RequestBody};
+use crate::body::sealing::Payload;
 use crate::config::resolved::PartSizes;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::Checksum;
 use crate::execute::put_object::{expect_result, seal_whole};
+use crate::execute::sealed_stream::send_sealed;
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
@@ -148,33 +145,13 @@ where
     P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
     let shelf = shelf(job, upload, number, length).await?;
-    let share = job.parts.budget.share(STREAM_BYTES).await?;
     let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
     let head = *sealer.head();
-    let total = sealer.stored_length().0;
-    let mut sealing = SealingBody::new(source, sealer, Arc::clone(&job.parts.pool), share);
-    if let Some(checksum) = upload.checksum {
-        sealing.measure(checksum.algorithm);
-    }
-    let (fault, checksum) = (sealing.fault(), sealing.checksum());
-    let begun = sealing.prefetch().await;
-    let body = BodyStream::new(sealing.map_err(Into::into));
-    let body = RequestBody::Stream {
-        length: total,
-        body,
-    };
-    let request = request(job, upload, number, shelf, body);
-    let sent = match begun {
-        Ok(()) => job.parts.backend.send(request).await,
-        Err(error) => Err(BackendError::RequestBody(error.into())),
-    };
-    // What was wrong with the source explains whatever the backend then made of it.
-    if let Some(fault) = fault.take() {
-        return Err(fault.into());
-    }
-    let backed = expect_result(job, sent?).await?;
+    let measured = upload.checksum.map(|checksum| checksum.algorithm);
+    let put = |body| request(job, upload, number, shelf, body);
+    let (backed, checksum) = send_sealed(job, source, sealer, measured, put).await?;
     settle(job, upload, number, shelf).await;
-    stored(&backed, &head, checksum.get().cloned())
+    stored(&backed, &head, checksum)
 }
 
 fn frame(number: PartNumber, length: PlaintextLength) -> Frame {

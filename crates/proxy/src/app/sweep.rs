@@ -1,0 +1,239 @@
+//! `s3proxy sweep`: the sweep when somebody asks for it, told line by line.
+
+use std::time::Duration;
+
+use super::{StartError, backend_settings};
+use crate::backend::Backend;
+use crate::config::resolved::Config;
+use crate::execute::Outcome;
+use crate::execute::multipart::sweep::{Found, Sweep, UploadBucket, list_buckets};
+
+pub use crate::execute::multipart::sweep::Mode;
+
+/// What the command was asked for.
+pub struct Asked {
+    /// None: all that the credential can list.
+    pub buckets: Vec<String>,
+    /// Spare what was written more recently.
+    pub older_than: Duration,
+    /// Whether anything is removed.
+    pub mode: Mode,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swept {
+    /// Nothing is left to do.
+    Everything,
+    /// A bucket could not be swept, or something not be removed.
+    NotEverything,
+}
+
+/// Sweeps, and gives a line for everything that somebody may want to know.
+pub async fn sweep(
+    config: Config,
+    asked: Asked,
+    mut line: impl FnMut(&str),
+) -> Result<Swept, StartError> {
+    let settings = backend_settings::settings(&config.backend);
+    let credentials = backend_settings::credentials(&config.backend).await?;
+    let backend = Backend::new(settings, credentials)?;
+    let names = if asked.buckets.is_empty() {
+        match list_buckets(&backend, None).await {
+            Ok(names) => names,
+            Err(failure) => {
+                line(&format!(
+                    "The buckets cannot be listed: {failure}. Name them with --bucket."
+                ));
+                return Ok(Swept::NotEverything);
+            }
+        }
+    } else {
+        asked.buckets
+    };
+    let buckets = names.into_iter().map(|name| UploadBucket {
+        name,
+        service: None,
+    });
+    let sweep = Sweep {
+        backend: &backend,
+        policy: &config.policy,
+        older_than: asked.older_than,
+        mode: asked.mode,
+    };
+    let mut summary = Summary::default();
+    let tell = |bucket: &str, found| summary.add(bucket, found, asked.mode, &mut line);
+    sweep.buckets(buckets.collect(), tell).await;
+    line(&summary.text(asked.mode));
+    Ok(summary.swept())
+}
+
+#[derive(Default)]
+struct Summary {
+    buckets: usize,
+    ended: usize,
+    objects: usize,
+    not_removed: usize,
+    not_swept: usize,
+}
+
+impl Summary {
+    fn add(
+        &mut self,
+        bucket: &str,
+        found: Outcome<Found>,
+        mode: Mode,
+        line: &mut impl FnMut(&str),
+    ) {
+        self.buckets += 1;
+        let found = match found {
+            Ok(found) => found,
+            Err(failure) => {
+                self.not_swept += 1;
+                line(&format!("{bucket}: not swept: {failure}"));
+                return;
+            }
+        };
+        self.ended += found.ended;
+        self.objects += found.objects.len();
+        self.not_removed += found.not_removed.len();
+        let did = match mode {
+            Mode::Remove => "removed",
+            Mode::Show => "would remove",
+        };
+        for key in &found.objects {
+            line(&format!("{bucket}: {did} {key}"));
+        }
+        for left in &found.not_removed {
+            line(&format!(
+                "{bucket}: not removed {}: {}",
+                left.key, left.failure
+            ));
+        }
+        line(&format!(
+            "{bucket}: {} in progress, {} ended too recently, {} left over",
+            counted(found.in_progress, "upload"),
+            found.young,
+            found.ended
+        ));
+    }
+
+    fn text(&self, mode: Mode) -> String {
+        let did = match mode {
+            Mode::Remove => "removed",
+            Mode::Show => "would be removed",
+        };
+        let mut text = format!(
+            "{} of {} {did}, in {}",
+            counted(self.objects, "object"),
+            counted(self.ended, "ended upload"),
+            counted(self.buckets, "bucket")
+        );
+        if self.not_removed > 0 {
+            text.push_str(&format!(
+                "; {} not removed",
+                counted(self.not_removed, "object")
+            ));
+        }
+        if self.not_swept > 0 {
+            text.push_str(&format!(
+                "; {} not swept",
+                counted(self.not_swept, "bucket")
+            ));
+        }
+        text
+    }
+
+    fn swept(&self) -> Swept {
+        if self.not_removed == 0 && self.not_swept == 0 {
+            Swept::Everything
+        } else {
+            Swept::NotEverything
+        }
+    }
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::multipart::bucket::NotRemoved;
+    use crate::respond::Failure;
+
+    fn told(found: Vec<Outcome<Found>>, mode: Mode) -> (Vec<String>, Swept) {
+        let mut lines = Vec::new();
+        let mut summary = Summary::default();
+        for (number, found) in found.into_iter().enumerate() {
+            let bucket = format!("bucket-{number}");
+            summary.add(&bucket, found, mode, &mut |line| {
+                lines.push(line.to_owned())
+            });
+        }
+        lines.push(summary.text(mode));
+        (lines, summary.swept())
+    }
+
+    fn found() -> Found {
+        Found {
+            in_progress: 1,
+            young: 2,
+            ended: 1,
+            objects: vec!["p/part-1".to_owned(), "p/state".to_owned()],
+            not_removed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_whole_sweep_is_told_with_every_key() {
+        let (lines, swept) = told(vec![Ok(found()), Ok(Found::default())], Mode::Remove);
+        assert_eq!(swept, Swept::Everything);
+        assert_eq!(
+            lines,
+            [
+                "bucket-0: removed p/part-1",
+                "bucket-0: removed p/state",
+                "bucket-0: 1 upload in progress, 2 ended too recently, 1 left over",
+                "bucket-1: 0 uploads in progress, 0 ended too recently, 0 left over",
+                "2 objects of 1 ended upload removed, in 2 buckets",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_dry_run_says_what_it_would_do() {
+        let (lines, _) = told(vec![Ok(found())], Mode::Show);
+        assert_eq!(lines[0], "bucket-0: would remove p/part-1");
+        assert_eq!(
+            lines[3],
+            "2 objects of 1 ended upload would be removed, in 1 bucket"
+        );
+    }
+
+    #[test]
+    fn what_was_not_done_is_told_and_counted() {
+        let mut stuck = found();
+        stuck.not_removed.push(NotRemoved {
+            key: "p/part-2".to_owned(),
+            failure: Failure::Unusable("x"),
+        });
+        let failure = Failure::Unusable("y");
+        let (lines, swept) = told(vec![Ok(stuck), Err(failure)], Mode::Remove);
+        assert_eq!(swept, Swept::NotEverything);
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with("bucket-0: not removed p/part-2: "))
+        );
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with("bucket-1: not swept: "))
+        );
+        let summary = "2 objects of 1 ended upload removed, in 2 buckets; 1 object not removed; 1 bucket not swept";
+        assert_eq!(lines.last().map(String::as_str), Some(summary));
+    }
+}

@@ -1,0 +1,112 @@
+//! The sweep that a serving proxy makes now and then.
+//!
+//! It looks at the buckets that uploads went to since the start: a credential may see many others
+//! that are none of the proxy's business. What is left in a bucket that no upload goes to any more
+//! is the command's.
+//!
+//! Replicas sweep each by itself, at times that chance spreads, the first one within one interval:
+//! a proxy that is restarted every day still comes to it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::sweep::{DEFAULT_AGE, Found, Mode, Sweep, UploadBucket};
+use crate::config::resolved::SweepInterval;
+use crate::execute::{Job, Outcome, Parts, answer};
+use crate::respond::Failure;
+
+/// Names that are remembered at most; clients choose them.
+const MAX_BUCKETS: usize = 10_000;
+
+/// Buckets that uploads went to since the start.
+#[derive(Default)]
+pub(crate) struct SeenBuckets(Mutex<BTreeMap<String, UploadBucket>>);
+
+impl SeenBuckets {
+    /// Remembers the bucket of a request that the backend took.
+    pub(crate) fn note(&self, job: &Job<'_>) {
+        let Some(bucket) = job.request.bucket() else {
+            return;
+        };
+        // Inserting leaves nothing half done when something else panics.
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < MAX_BUCKETS && !seen.contains_key(bucket) {
+            let noted = UploadBucket {
+                name: bucket.to_owned(),
+                service: answer::service_of(job),
+            };
+            seen.insert(bucket.to_owned(), noted);
+        }
+    }
+
+    fn forget(&self, bucket: &str) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.remove(bucket);
+    }
+
+    fn all(&self) -> Vec<UploadBucket> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.values().cloned().collect()
+    }
+}
+
+/// Sweeps for ever, if at all.
+pub(crate) async fn sweep_now_and_then(parts: Arc<Parts>) {
+    let interval = match parts.policy.sweep_interval {
+        SweepInterval::Never => return,
+        SweepInterval::Every(interval) => interval,
+    };
+    let mut pause = interval.mul_f64(chance());
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = interval.mul_f64(0.75 + 0.5 * chance());
+        let sweep = Sweep {
+            backend: &parts.backend,
+            policy: &parts.policy,
+            older_than: DEFAULT_AGE,
+            mode: Mode::Remove,
+        };
+        let seen = parts.seen_buckets.all();
+        if !seen.is_empty() {
+            let tell = |bucket: &str, found| {
+                if matches!(&found, Err(failure) if is_no_bucket(failure)) {
+                    parts.seen_buckets.forget(bucket);
+                } else {
+                    log(bucket, found);
+                }
+            };
+            sweep.buckets(seen, tell).await;
+        }
+    }
+}
+
+fn log(bucket: &str, found: Outcome<Found>) {
+    match found {
+        Ok(found) => {
+            for left in &found.not_removed {
+                tracing::warn!(bucket, reason = %left.failure, "a left-over of an upload stays");
+            }
+            tracing::info!(
+                bucket,
+                in_progress = found.in_progress,
+                removed = found.objects.len(),
+                "swept the state of uploads"
+            );
+        }
+        Err(failure) => {
+            tracing::warn!(bucket, reason = %failure, "the state of uploads was not swept");
+        }
+    }
+}
+
+/// A bucket that uploads went to may have been deleted since.
+fn is_no_bucket(failure: &Failure) -> bool {
+    matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchBucket")
+}
+
+/// A number from 0 to 1.
+fn chance() -> f64 {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}

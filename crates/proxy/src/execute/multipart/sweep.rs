@@ -1,0 +1,262 @@
+//! The sweep: removing what uploads have left behind.
+//!
+//! Uploads end at the backend without the proxy hearing of it: by a lifecycle rule, by a request
+//! around the proxy, by a replica that died in between. Their state and staged parts then stay. A
+//! folder's name is the hash of bucket, key and upload id, so the uploads in progress are hashed and
+//! what has no upload is left over.
+//!
+//! States are listed first and uploads after: whatever was listed belongs to an upload that existed
+//! by then, so one that is not listed has ended. Both lists are complete and free of errors, or nothing is
+//! removed; nor is anything younger than the age asked for, or of unknown age. Staged parts go before
+//! their state. Where all states lie in one bucket of their own, the uploads of *every* bucket are
+//! listed: those that the credential can list and those that are named.
+//!
+//! Removing twice does no harm, so replicas need not agree on who sweeps.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use http::Method;
+use s3proxy_envelope::multipart::UploadHash;
+use s3proxy_protocol::xml::buckets::bucket_names;
+use s3proxy_protocol::xml::listing::ListEntry;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::bucket::{self, Bucket, NotRemoved, parameter};
+use super::staged::{folder_id, folders};
+use crate::backend::{Backend, Request, Service};
+use crate::config::resolved::{Policy, StateBucket};
+use crate::execute::{Outcome, answer};
+use crate::respond::Failure;
+
+/// Left-overs of this age are removed unless another is asked for.
+pub(crate) const DEFAULT_AGE: Duration = Duration::from_hours(24);
+
+/// Longest page of buckets that is read.
+const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// A bucket that uploads go to.
+#[derive(Debug, Clone)]
+pub(crate) struct UploadBucket {
+    pub(crate) name: String,
+    pub(crate) service: Option<Service>,
+}
+
+/// What is done with left-overs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They are removed.
+    Remove,
+    /// They are only shown.
+    Show,
+}
+
+/// A sweep that was asked for.
+pub(crate) struct Sweep<'a> {
+    pub(crate) backend: &'a Backend,
+    pub(crate) policy: &'a Policy,
+    pub(crate) older_than: Duration,
+    pub(crate) mode: Mode,
+}
+
+/// What was found in one bucket, and what became of it.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Uploads in progress with state here.
+    pub(crate) in_progress: usize,
+    /// Ended uploads whose left-overs are too young, or of unknown age.
+    pub(crate) young: usize,
+    /// Ended uploads whose left-overs are due.
+    pub(crate) ended: usize,
+    /// What is left of them: removed, or to be removed where it is only shown.
+    pub(crate) objects: Vec<String>,
+    pub(crate) not_removed: Vec<NotRemoved>,
+}
+
+/// One folder: what is left of an upload, or belongs to one in progress.
+#[derive(Debug, Default)]
+struct Folder {
+    entries: Vec<ListEntry>,
+}
+
+impl Sweep<'_> {
+    /// Sweeps each bucket by itself, and tells of each.
+    pub(crate) async fn buckets(
+        &self,
+        named: Vec<UploadBucket>,
+        mut tell: impl FnMut(&str, Outcome<Found>),
+    ) {
+        match &self.policy.state_bucket {
+            StateBucket::Same => {
+                for upload_bucket in named {
+                    let found = self.bucket(&upload_bucket, std::slice::from_ref(&upload_bucket));
+                    let found = found.await;
+                    tell(&upload_bucket.name, found);
+                }
+            }
+            StateBucket::Named(name) => {
+                let found = self.common_bucket(name, named).await;
+                tell(name, found);
+            }
+        }
+    }
+
+    /// Sweeps the bucket that holds the states of all others.
+    async fn common_bucket(&self, name: &str, named: Vec<UploadBucket>) -> Outcome<Found> {
+        let service = named.iter().find_map(|bucket| bucket.service.clone());
+        let mut all = named;
+        let known: BTreeSet<String> = all.iter().map(|bucket| bucket.name.clone()).collect();
+        let listed = list_buckets(self.backend, service.as_ref()).await?;
+        let new = listed.into_iter().filter(|name| !known.contains(name));
+        all.extend(new.map(|name| UploadBucket {
+            name,
+            service: service.clone(),
+        }));
+        let shelf = UploadBucket {
+            name: name.to_owned(),
+            service,
+        };
+        self.bucket(&shelf, &all).await
+    }
+
+    async fn bucket(&self, shelf: &UploadBucket, uploads: &[UploadBucket]) -> Outcome<Found> {
+        let shelf = self.access(shelf);
+        let mut left = self.folders(&shelf).await?;
+        let mut found = Found::default();
+        if left.is_empty() {
+            return Ok(found);
+        }
+        for bucket in uploads {
+            found.in_progress += self.take_uploads_of(bucket, &mut left).await?;
+        }
+        let due = self.due(left);
+        found.young = due.young;
+        found.ended = due.folders.len();
+        for folder in due.folders {
+            self.remove(&shelf, folder, &mut found).await;
+        }
+        Ok(found)
+    }
+
+    fn access(&self, bucket: &UploadBucket) -> Bucket {
+        Bucket::new(self.backend, &bucket.name, bucket.service.clone())
+    }
+
+    /// The folders of all uploads, by id.
+    async fn folders(&self, shelf: &Bucket) -> Outcome<HashMap<String, Folder>> {
+        let prefix = &self.policy.state_prefix;
+        let mut found: HashMap<String, Folder> = HashMap::new();
+        shelf
+            .walk(&folders(prefix), |entry| {
+                if let Some(id) = folder_id(&entry.key, prefix) {
+                    let folder = found.entry(id.to_owned()).or_default();
+                    folder.entries.push(entry.clone());
+                }
+                ControlFlow::Continue(())
+            })
+            .await?;
+        Ok(found)
+    }
+
+    /// Takes out what belongs to uploads in progress, and counts it.
+    async fn take_uploads_of(
+        &self,
+        bucket: &UploadBucket,
+        left: &mut HashMap<String, Folder>,
+    ) -> Outcome<usize> {
+        let mut in_progress = 0;
+        self.access(bucket)
+            .each_upload(|upload| {
+                let hash = UploadHash::of(&bucket.name, &upload.object_key, &upload.upload_id);
+                in_progress += usize::from(left.remove(&hash.id()).is_some());
+            })
+            .await?;
+        Ok(in_progress)
+    }
+
+    fn due(&self, left: HashMap<String, Folder>) -> Due {
+        let now = OffsetDateTime::now_utc() + time::Duration::seconds(self.backend.clock_offset());
+        due(left, now, self.older_than)
+    }
+
+    async fn remove(&self, shelf: &Bucket, folder: Folder, found: &mut Found) {
+        let is_state = |entry: &ListEntry| entry.key.ends_with("/state");
+        let (states, parts): (Vec<_>, Vec<_>) = folder.entries.into_iter().partition(is_state);
+        for entries in [parts, states] {
+            let not_removed = match self.mode {
+                Mode::Show => Vec::new(),
+                Mode::Remove => shelf.remove(&entries).await,
+            };
+            let stays = |key: &str| not_removed.iter().any(|left| left.key == key);
+            let gone = entries.into_iter().map(|entry| entry.key);
+            found.objects.extend(gone.filter(|key| !stays(key)));
+            let is_complete = not_removed.is_empty();
+            found.not_removed.extend(not_removed);
+            if !is_complete {
+                // The state is what the next sweep finds the rest by.
+                return;
+            }
+        }
+    }
+}
+
+/// What may go.
+struct Due {
+    folders: Vec<Folder>,
+    young: usize,
+}
+
+fn due(left: HashMap<String, Folder>, now: OffsetDateTime, older_than: Duration) -> Due {
+    let count = left.len();
+    let is_old = |folder: &Folder| {
+        let age = folder.newest().map(|newest| now - newest);
+        age.is_some_and(|age| age >= older_than)
+    };
+    let folders: Vec<Folder> = left.into_values().filter(is_old).collect();
+    Due {
+        young: count - folders.len(),
+        folders,
+    }
+}
+
+impl Folder {
+    /// When something was last written to it; `None` if that is not known of everything.
+    fn newest(&self) -> Option<OffsetDateTime> {
+        let times = self.entries.iter().map(|entry| {
+            let text = entry.last_modified.as_deref()?;
+            OffsetDateTime::parse(text.trim(), &Rfc3339).ok()
+        });
+        times.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+}
+
+/// The buckets that the proxy's credential can list.
+pub(crate) async fn list_buckets(
+    backend: &Backend,
+    service: Option<&Service>,
+) -> Outcome<Vec<String>> {
+    let mut names = Vec::new();
+    let mut token: Option<String> = None;
+    loop {
+        let mut request = Request::new(Method::GET, None, None);
+        request.service = service.cloned();
+        let page = token.as_deref();
+        request
+            .query
+            .extend(page.map(|token| parameter("continuation-token", token)));
+        let backed = bucket::send(backend, request).await?;
+        let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
+        let page = bucket_names(&text)
+            .map_err(|_| Failure::Unusable("a list of buckets that is not S3's"))?;
+        names.extend(page.names);
+        match page.continuation_token {
+            None => return Ok(names),
+            Some(next) => token = Some(bucket::forward(token.as_ref(), Some(next))?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
