@@ -28,7 +28,7 @@ import pytest
 
 from cells import cell
 from clients import aws_variables
-from processes import clean_environment
+from processes import clean_environment, run
 from target import Target
 
 _SECONDS = 100
@@ -83,13 +83,19 @@ def built(*parts: str) -> Path:
 class Driver:
     """A running program, speaking to one endpoint."""
 
-    def __init__(self, program: Program, target: Target, home: Path, log: Path):
+    def __init__(
+        self, program: Program, target: Target, home: Path, log: Path, trust: dict[str, str]
+    ):
         self._log = log
         with log.open("ab") as errors:
             self._child = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *map(str, program.command)],
                 env=clean_environment(
-                    home, S3_ENDPOINT=target.url, **aws_variables(target), **program.environment
+                    home,
+                    S3_ENDPOINT=target.url,
+                    **aws_variables(target),
+                    **program.environment,
+                    **trust,
                 ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -143,8 +149,26 @@ class Drivers:
             home = self._directory / f"home-{program.slug}"
             home.mkdir(exist_ok=True)
             log = self._directory / f"client-{program.slug}.log"
-            self._running[wanted] = Driver(program, target, home, log)
+            self._running[wanted] = Driver(program, target, home, log, self._trust(target))
         return self._running[wanted]
+
+    def _trust(self, target: Target) -> dict[str, str]:
+        """The variables that have Node, Go and Java trust the authority of a target over TLS."""
+        if not target.ca_file:
+            return {}
+        store, password = self._directory / "trusted.p12", "nothing-secret"
+        if not store.exists():
+            arguments = ["-importcert", "-noprompt", "-storepass", password, "-keystore", store]
+            run(
+                ["keytool", *arguments, "-alias", "suite", "-file", target.ca_file],
+                clean_environment(self._directory),
+            )
+        return {
+            "NODE_EXTRA_CA_CERTS": str(target.ca_file),
+            "SSL_CERT_FILE": str(target.ca_file),
+            "JAVA_TOOL_OPTIONS": f"-Djavax.net.ssl.trustStore={store}"
+            f" -Djavax.net.ssl.trustStorePassword={password}",
+        }
 
     def stop(self) -> None:
         for driver in self._running.values():

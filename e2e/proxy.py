@@ -9,7 +9,7 @@ from pathlib import Path
 
 import raw
 from certificates import Certificates
-from processes import Process, clean_environment, free_port
+from processes import Process, clean_environment, free_port, run
 from target import DOMAIN, Target
 
 VIRTUAL_HOSTS = f"""
@@ -79,10 +79,26 @@ class Proxy:
             self._directory / f"{self._name}.log",
         )
         try:
-            self._process.wait_until(self._is_ready, "ready", seconds=20)
+            self._process.wait_until(self._is_ready, "ready")
         except BaseException:
             self._process.stop()
             raise
+
+    def command(self, name: str, *arguments: str) -> str:
+        """Runs one of the program's other commands with the same settings, and returns its output."""
+        return run([binary(), name, "--config", self._config, *arguments], self._environment())
+
+    def finish(self, name: str, *arguments) -> subprocess.CompletedProcess:
+        """Runs another command of the program to its end, however it ends."""
+        return subprocess.run(
+            [binary(), name, "--config", self._config, *map(str, arguments)],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def kill(self) -> None:
         """Ends the program at once, as a machine that fails would."""
@@ -96,18 +112,6 @@ class Proxy:
             return raw.send(raw.request(self.target, "GET", key="readyz"), self.target).status == 200
         except (OSError, http.client.HTTPException):
             return False
-
-    def command(self, name: str, *arguments) -> subprocess.CompletedProcess:
-        """Runs another command of the program to its end, with this proxy's configuration."""
-        return subprocess.run(
-            [binary(), name, "--config", self._config, *map(str, arguments)],
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
 
     @property
     def process_id(self) -> int:

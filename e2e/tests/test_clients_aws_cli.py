@@ -78,6 +78,8 @@ class AwsCommand:
         config.write_text(
             f"[default]\nregion = {place.target.region}\ns3 =\n    addressing_style = path\n"
             "    multipart_threshold = 5MB\n    multipart_chunksize = 5MB\n"
+            # What it signs requests with anyway; only for `presign` its default is the older one.
+            "    signature_version = s3v4\n"
         )
         self._environment = clean_environment(
             place.home, AWS_CONFIG_FILE=str(config), **aws_variables(place.target)

@@ -8,8 +8,9 @@ aborts on one in the source of a copied part.
 import pytest
 
 import sdks
-from client_driver import Driver, Drivers, trying
 from cells import Place
+from client_driver import Driver, Drivers, trying
+from conftest import make_bucket
 from processes import clean_environment, run
 from trees import KIB, MIB, content, write_files
 
@@ -129,6 +130,26 @@ def test_vectored_reads_are_slices(place, driver):
     for (first, last), path in zip(RANGES, files):
         same = path.read_bytes() == expected[first : last + 1]
         assert same, f"bytes {first} to {last} are others"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [program for program in sdks.PROGRAMS if sdks.OBJECTS in program.actions],
+    ids=lambda program: program.slug,
+)
+def test_uploads_over_tls_survive_with_bodies_that_are_not_signed(
+    deployments, drivers, program, tmp_path
+):
+    """Over TLS most SDKs sign no body, and send checksums as trailers."""
+    deployment = deployments.get("seaweedfs", "https")
+    place = Place(deployment, "seaweedfs", make_bucket(deployment), tmp_path, tmp_path)
+    driver = drivers.driver(program, deployment.target)
+    small = content(2, 16 * KIB + 1)
+    (place.scratch / "small").write_bytes(small)
+    driver.do("put", place.bucket, "small", place.scratch / "small")
+    assert_reads(place, driver, "small", small)
+    key, large = upload_large(place, driver)
+    assert_reads(place, driver, key, large)
 
 
 def upload_large(place: Place, driver: Driver) -> tuple[str, bytes]:

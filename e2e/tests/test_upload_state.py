@@ -126,8 +126,9 @@ def test_pages_of_every_size_show_every_key_once_and_nothing_of_the_proxys(
         for page, shown in pages(s3, Bucket=mixed, MaxKeys=size, Delimiter=delimiter):
             assert len(shown) <= size
             assert shown or not page["IsTruncated"], f"an empty page of {size} is not the last"
-            del page["ResponseMetadata"]
-            assert "s3proxy/" not in str(page)
+            # A token is the server's own; SeaweedFS makes it of a key.
+            told = {name: page[name] for name in page if "Token" not in name}
+            assert "s3proxy/" not in str(told | {"ResponseMetadata": {}})
             seen += shown
             assert len(seen) <= len(expected), f"a key twice in pages of {size}: {seen}"
         assert sorted(seen) == expected, size
@@ -168,9 +169,9 @@ def test_uploads_are_listed_in_pages_of_every_size(s3, empty):
             seen += [(upload["Key"], upload["UploadId"]) for upload in page.get("Uploads", [])]
             if not page["IsTruncated"]:
                 break
-            markers = {"KeyMarker": page["NextKeyMarker"]}
-            if page.get("NextUploadIdMarker"):
-                markers["UploadIdMarker"] = page["NextUploadIdMarker"]
+            # SeaweedFS goes by the upload alone.
+            names = ("KeyMarker", "UploadIdMarker")
+            markers = {name: page["Next" + name] for name in names if page.get("Next" + name)}
         assert sorted(seen) == sorted(created), size
     for key, upload_id in created:
         s3.abort_multipart_upload(Bucket=empty, Key=key, UploadId=upload_id)
@@ -245,30 +246,31 @@ def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
     s3, backend_s3, deployment, empty
 ):
     s3.put_object(Bucket=empty, Key="object", Body=b"content")
-    upload = {"Bucket": empty, "Key": "in progress"}
+    # Servers disagree about how such a key is written in a list of uploads.
+    upload = {"Bucket": empty, "Key": "in progress+%2B é"}
     upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
     etag = s3.upload_part(**upload, PartNumber=3, Body=b"the only part")["ETag"]
     in_progress = kept(backend_s3, empty)
     assert len(in_progress) == 2
     planted = plant(backend_s3, empty) + plant(backend_s3, empty, parts=3)
 
-    young = deployment.proxy.command("sweep", "--bucket", empty)
+    young = deployment.proxy.finish("sweep", "--bucket", empty)
     assert young.returncode == 0, young.stdout
     assert f"{empty}: 1 upload in progress, 2 ended too recently, 0 left over" in young.stdout
 
-    shown = deployment.proxy.command("sweep", "--bucket", empty, "--older-than", "0s", "--dry-run")
+    shown = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s", "--dry-run")
     assert shown.returncode == 0, shown.stdout
     for key in planted:
         assert f"{empty}: would remove {key}\n" in shown.stdout
     assert kept(backend_s3, empty) == sorted(in_progress + planted)
 
-    swept = deployment.proxy.command("sweep", "--bucket", empty, "--older-than", "0s")
+    swept = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s")
     assert swept.returncode == 0, swept.stdout
     assert swept.stdout.endswith("6 objects of 2 ended uploads removed, in 1 bucket\n")
     assert kept(backend_s3, empty) == in_progress
     parts = {"Parts": [{"PartNumber": 3, "ETag": etag}]}
     s3.complete_multipart_upload(**upload, MultipartUpload=parts)
-    assert s3.get_object(Bucket=empty, Key="in progress")["Body"].read() == b"the only part"
+    assert s3.get_object(Bucket=empty, Key=upload["Key"])["Body"].read() == b"the only part"
     assert s3.get_object(Bucket=empty, Key="object")["Body"].read() == b"content"
     assert kept(backend_s3, empty) == []
 
@@ -279,14 +281,14 @@ def test_an_upload_that_was_aborted_around_the_proxy_is_swept(s3, backend_s3, de
     s3.upload_part(**upload, PartNumber=1, Body=b"short")
     backend_s3.abort_multipart_upload(**upload)
     assert kept(backend_s3, empty)
-    swept = deployment.proxy.command("sweep", "--bucket", empty, "--older-than", "0s")
+    swept = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s")
     assert swept.returncode == 0, swept.stdout
     assert kept(backend_s3, empty) == []
 
 
 def test_a_sweep_without_a_bucket_looks_at_all_of_them(backend_s3, deployment, empty):
     [key] = plant(backend_s3, empty, parts=0)
-    shown = deployment.proxy.command("sweep", "--older-than", "0s", "--dry-run")
+    shown = deployment.proxy.finish("sweep", "--older-than", "0s", "--dry-run")
     assert shown.returncode == 0, shown.stdout
     assert f"{empty}: would remove {key}\n" in shown.stdout
 
@@ -297,7 +299,7 @@ def test_a_bucket_that_cannot_be_swept_is_told_of_and_the_others_are_swept(
     plant(backend_s3, empty)
     missing = empty + "-missing"
     arguments = ("--bucket", missing, "--bucket", empty, "--older-than", "0s")
-    swept = deployment.proxy.command("sweep", *arguments)
+    swept = deployment.proxy.finish("sweep", *arguments)
     assert swept.returncode == 3
     assert f"{missing}: not swept: the backend answered 404 NoSuchBucket\n" in swept.stdout
     assert swept.stdout.endswith("in 2 buckets; 1 bucket not swept\n")
@@ -332,14 +334,17 @@ def versioned(s3, empty):
 def test_an_upload_leaves_no_versions_behind(s3, backend_s3, versioned, end):
     upload = {"Bucket": versioned, "Key": "k"}
     upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
-    for body in (b"first attempt", b"second attempt"):
-        etag = s3.upload_part(**upload, PartNumber=1, Body=body)["ETag"]
-    s3.upload_part(**upload, PartNumber=2, Body=b"short, then long")
-    s3.upload_part(**upload, PartNumber=2, Body=bytes(LONG))
+    etags = {}
+    for number, bodies in {1: [b"short", bytes(LONG)], 2: [b"first", b"second"]}.items():
+        for body in bodies:
+            answer = s3.upload_part(**upload, PartNumber=number, Body=body)
+            etags[number] = answer["ETag"]
+    assert len(kept(backend_s3, versioned)) == 3
     if end == "complete":
-        parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
-        s3.complete_multipart_upload(**upload, MultipartUpload=parts)
-        assert s3.get_object(Bucket=versioned, Key="k")["Body"].read() == b"second attempt"
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in etags.items()]
+        s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+        read = s3.get_object(Bucket=versioned, Key="k")["Body"].read()
+        assert read == bytes(LONG) + b"second"
     else:
         s3.abort_multipart_upload(**upload)
     assert kept(backend_s3, versioned) == []
@@ -351,7 +356,7 @@ def test_a_sweep_leaves_no_versions_behind(backend_s3, deployment, versioned):
         backend_s3.put_object(Bucket=versioned, Key=key, Body=b"again")
     backend_s3.delete_object(Bucket=versioned, Key=planted[-1])
     assert len(kept(backend_s3, versioned)) == 6
-    swept = deployment.proxy.command("sweep", "--bucket", versioned, "--older-than", "0s")
+    swept = deployment.proxy.finish("sweep", "--bucket", versioned, "--older-than", "0s")
     assert swept.returncode == 0, swept.stdout
     assert kept(backend_s3, versioned) == []
 
@@ -385,7 +390,7 @@ def test_states_of_all_buckets_in_one_are_swept_by_the_uploads_of_all(deployment
         assert kept(backend_s3, states) == sorted(in_progress + planted)
 
     named = uploads[0][0]["Bucket"]
-    swept = elsewhere.proxy.command("sweep", "--bucket", named, "--older-than", "0s")
+    swept = elsewhere.proxy.finish("sweep", "--bucket", named, "--older-than", "0s")
     assert swept.returncode == 0, swept.stdout
     assert kept(backend_s3, states) == in_progress
     for upload, etag in uploads:

@@ -212,24 +212,32 @@ impl Stub {
                 let behind = asked.number("part-number-marker").unwrap_or(0);
                 Ok(document(StatusCode::OK, &self.uploads.list(id, behind)?))
             }
-            (&Method::POST, Some(id)) => {
-                let received = receive(request, Fate::Keep).await?;
-                let list = String::from_utf8_lossy(&received.bytes);
-                let (name, object) = self.uploads.complete(id, &list, &self.store.next_etag())?;
-                let etag = object.etag.to_str().unwrap_or_default().to_owned();
-                self.store.keep(name, object);
-                let xml = format!(
-                    "<CompleteMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key>\
-                     <ETag>{etag}</ETag></CompleteMultipartUploadResult>"
-                );
-                Ok(document(StatusCode::OK, &xml))
-            }
+            (&Method::POST, Some(id)) => self.complete(bucket, key, id, request).await,
             (&Method::DELETE, Some(id)) => {
                 self.uploads.abort(id)?;
                 Ok(plain(StatusCode::NO_CONTENT))
             }
             _ => Ok(not_implemented()),
         }
+    }
+
+    async fn complete(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<Segments>, UploadError> {
+        let received = receive(request, Fate::Keep).await?;
+        let list = String::from_utf8_lossy(&received.bytes);
+        let (name, object) = self.uploads.complete(id, &list, &self.store.next_etag())?;
+        let etag = object.etag.to_str().unwrap_or_default().to_owned();
+        self.store.keep(name, object);
+        let xml = format!(
+            "<CompleteMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key>\
+             <ETag>{etag}</ETag></CompleteMultipartUploadResult>"
+        );
+        Ok(document(StatusCode::OK, &xml))
     }
 
     async fn put(

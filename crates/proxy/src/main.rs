@@ -68,7 +68,8 @@ fn keygen() -> ExitCode {
 }
 
 fn sweep(arguments: cli::Sweep) -> ExitCode {
-    let sources = Sources::new(arguments.settings, std::env::vars_os());
+    // Nothing is listened on, so no certificate needs to be there.
+    let sources = Sources::new(arguments.settings, std::env::vars_os()).preset("listen.tls", "off");
     let asked = Asked {
         buckets: arguments.buckets,
         older_than: arguments.older_than,

@@ -4,7 +4,7 @@
 //! take an empty page for the end, or an empty answer to `max-keys=1` for an empty bucket. So a page
 //! of which nothing is left, while the list goes on, is not shown: the backend is asked again behind
 //! the hidden keys, which lie side by side. And where the page's last entry was hidden, the marker of
-//! the next page is that of the last entry shown. Tokens are the backend's and tell nothing.
+//! the next page is that of the last entry shown. Tokens are the backend's and stay.
 //!
 //! Where the start of a page was moved, the answer still names the start that the client asked for.
 

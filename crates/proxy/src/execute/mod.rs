@@ -30,6 +30,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use hyper::body::Incoming;
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::post::{FormHead, FormParser};
@@ -53,6 +54,8 @@ pub(crate) struct Parts {
     pub(crate) budget: BodyBudget,
     pub(crate) lookups: lookup::LookupCache,
     pub(crate) uploads: multipart::state::UploadCache,
+    /// How clients speak to the proxy itself.
+    pub(crate) client_scheme: Scheme,
     pub(crate) layouts: layouts::LayoutCache,
     pub(crate) tag_keeping: copy::tags::TagKeeping,
     pub(crate) long_work: patience::LongWork,

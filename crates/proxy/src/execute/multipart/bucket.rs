@@ -167,21 +167,19 @@ impl Bucket {
         }
     }
 
-    /// Tells of every upload in progress in the bucket.
+    /// Tells of every upload in progress in the bucket. No encoding of keys is asked for: SeaweedFS
+    /// says that it encodes them and does not, Ceph's gateway encodes them and does not say so.
     pub(crate) async fn each_upload(&self, mut seen: impl FnMut(&ListedUpload)) -> Outcome<()> {
-        let mut marker: Option<(String, Option<String>)> = None;
+        // SeaweedFS goes by the upload alone, and gives no key to go on from.
+        let mut marker: Option<(Option<String>, Option<String>)> = None;
         loop {
-            let mut query = vec![
-                ("uploads".to_owned(), None),
-                parameter("encoding-type", "url"),
-            ];
+            let mut query = vec![("uploads".to_owned(), None)];
             if let Some((key, upload)) = &marker {
-                query.push(parameter("key-marker", key));
-                query.extend(
-                    upload
-                        .as_deref()
-                        .map(|id| parameter("upload-id-marker", id)),
-                );
+                let key = key.as_deref().map(|key| parameter("key-marker", key));
+                let upload = upload
+                    .as_deref()
+                    .map(|id| parameter("upload-id-marker", id));
+                query.extend(key.into_iter().chain(upload));
             }
             let text = self.page(query).await?;
             let page = UploadsPage::parse(&text).map_err(not_s3)?;
@@ -189,11 +187,12 @@ impl Bucket {
             if !page.is_truncated() {
                 return Ok(());
             }
-            let next = page.next_key_marker().map(|key| {
-                let upload = page.next_upload_id_marker().map(str::to_owned);
-                (key.to_owned(), upload)
-            });
-            marker = Some(forward(marker.as_ref(), next)?);
+            let next = (
+                page.next_key_marker().map(str::to_owned),
+                page.next_upload_id_marker().map(str::to_owned),
+            );
+            let leads_on = next.0.is_some() || next.1.is_some();
+            marker = Some(forward(marker.as_ref(), leads_on.then_some(next))?);
         }
     }
 

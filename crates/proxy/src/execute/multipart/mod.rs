@@ -20,6 +20,7 @@ mod create;
 mod list_parts;
 mod list_uploads;
 pub(crate) mod part;
+mod plaintext;
 mod present;
 mod repeated;
 pub(crate) mod seldom;
@@ -38,6 +39,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use super::{BodySlot, Job, Outcome, patience};
 use crate::body::outbound::ResponseBody;
+use crate::config::resolved::Multipart;
 use crate::plan::Step;
 
 /// The number of the tail. A backend's part of this number is never a client's.
@@ -52,6 +54,10 @@ pub(crate) async fn step(
     step: Step,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
+    match job.parts.policy.multipart {
+        Multipart::ForwardPlaintext => return plaintext::step(job, step, body).await,
+        Multipart::Encrypt | Multipart::Block => {}
+    }
     let answered = match step {
         Step::Create => create::create(job).await,
         Step::UploadPart => upload_part::upload_part(job, body.take()).await,

@@ -16,6 +16,7 @@ use s3proxy_envelope::layout::{PADDED_FROM, PlaintextLength, StoredLength, messa
 use s3proxy_envelope::message::MessageHead;
 use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber};
 use s3proxy_envelope::object::ObjectSealer;
+use s3proxy_protocol::checksum::ChecksumAlgorithm;
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::copy::CopyResult;
@@ -56,13 +57,12 @@ impl Shelf {
         if length < PADDED_FROM || number == TAIL_NUMBER {
             return Self::Staged;
         }
-        match (sizes, first) {
-            (PartSizes::Any, _) => Self::Upload,
-            (PartSizes::Equal, None) if number == FIRST_NUMBER => Self::Upload,
-            (PartSizes::Equal, None) => Self::Staged,
-            (PartSizes::Equal, Some(first)) if first == message_length(length) => Self::Upload,
-            (PartSizes::Equal, Some(_)) => Self::Staged,
-        }
+        let fits = match (sizes, first) {
+            (PartSizes::Any, _) => true,
+            (PartSizes::Equal, None) => number == FIRST_NUMBER,
+            (PartSizes::Equal, Some(first)) => first == message_length(length),
+        };
+        if fits { Self::Upload } else { Self::Staged }
     }
 }
 
@@ -133,7 +133,8 @@ pub(crate) async fn upload_part_held(
     stored(&backed, &head, checksum)
 }
 
-/// Seals and stores a part as its plaintext comes, from a client or from a stored object.
+/// Seals and stores a part as its plaintext comes, from a client or from a stored object, and computes
+/// its checksum for the upload.
 pub(crate) async fn upload_part_sealed<P>(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -144,10 +145,25 @@ pub(crate) async fn upload_part_sealed<P>(
 where
     P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
+    let measured = upload.checksum.map(|checksum| checksum.algorithm);
+    upload_part_measured(job, upload, number, length, source, measured).await
+}
+
+/// The same, with a checksum computed only where one is asked for: `source` may bring its own.
+pub(super) async fn upload_part_measured<P>(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    length: PlaintextLength,
+    source: P,
+    measured: Option<ChecksumAlgorithm>,
+) -> Outcome<StoredPart>
+where
+    P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
+{
     let shelf = shelf(job, upload, number, length).await?;
     let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
     let head = *sealer.head();
-    let measured = upload.checksum.map(|checksum| checksum.algorithm);
     let put = |body| request(job, upload, number, shelf, body);
     let (backed, checksum) = send_sealed(job, source, sealer, measured, put).await?;
     settle(job, upload, number, shelf).await;

@@ -11,14 +11,19 @@
 //! their state. Where all states lie in one bucket of their own, the uploads of *every* bucket are
 //! listed: those that the credential can list and those that are named.
 //!
+//! A key that is misread would make its upload look ended, so every reading of it counts, and a key
+//! that the backend itself could not write ends the sweep of its bucket.
+//!
 //! Removing twice does no harm, so replicas need not agree on who sweeps.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use http::Method;
 use s3proxy_envelope::multipart::UploadHash;
+use s3proxy_protocol::percent::{self, Plus};
 use s3proxy_protocol::xml::buckets::bucket_names;
 use s3proxy_protocol::xml::listing::ListEntry;
 use time::OffsetDateTime;
@@ -167,12 +172,19 @@ impl Sweep<'_> {
         left: &mut HashMap<String, Folder>,
     ) -> Outcome<usize> {
         let mut in_progress = 0;
+        let mut unreadable = false;
         self.access(bucket)
             .each_upload(|upload| {
-                let hash = UploadHash::of(&bucket.name, &upload.object_key, &upload.upload_id);
-                in_progress += usize::from(left.remove(&hash.id()).is_some());
+                unreadable |= upload.object_key.contains(char::REPLACEMENT_CHARACTER);
+                for key in readings(&upload.object_key) {
+                    let hash = UploadHash::of(&bucket.name, &key, &upload.upload_id);
+                    in_progress += usize::from(left.remove(&hash.id()).is_some());
+                }
             })
             .await?;
+        if unreadable {
+            return Err(Failure::Unusable("an upload whose key cannot be read"));
+        }
         Ok(in_progress)
     }
 
@@ -200,6 +212,15 @@ impl Sweep<'_> {
             }
         }
     }
+}
+
+/// What a listed key may be: as it stands, or URL-encoded without saying so.
+fn readings(key: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let decoded = [Plus::Literal, Plus::Space];
+    let decoded = decoded.map(|plus| percent::decode(key, plus).ok().map(Cow::Owned));
+    [Cow::Borrowed(key)]
+        .into_iter()
+        .chain(decoded.into_iter().flatten())
 }
 
 /// What may go.

@@ -38,6 +38,18 @@ fn left_overs_are_due_when_the_newest_of_them_is_old() {
 }
 
 #[test]
+fn a_key_is_found_however_the_backend_wrote_it() {
+    for (written, key) in [
+        ("a b+c%", "a b+c%"),
+        ("a%20b%2Bc%25", "a b+c%"),
+        ("a+b%2Bc%25", "a b+c%"),
+        ("a%20b+c", "a b+c"),
+    ] {
+        assert!(readings(written).any(|reading| reading == key), "{written}");
+    }
+}
+
+#[test]
 fn what_has_no_age_is_never_due() {
     for unknown in [None, Some(""), Some("yesterday")] {
         assert!(!is_due(&[unknown], Duration::ZERO), "{unknown:?}");
