@@ -53,7 +53,7 @@ pub fn to_header(tags: &[(String, String)]) -> String {
     pairs.join("&")
 }
 
-/// The document for PutObjectTagging.
+/// The document for `PutObjectTagging`.
 #[must_use]
 pub fn document(tags: &[(String, String)]) -> String {
     Markup::document("Tagging", |markup| {
