@@ -68,14 +68,15 @@ def test_plain_object_onto_itself_becomes_sealed(deployment, s3, backend_s3, sou
     assert s3.get_object(**source)["Body"].read() == content(SMALL)
 
 
+@pytest.fixture(scope="module")
+def strict(deployments, deployment):
+    name = f"proxy-copies-strict-{deployment.backend.name}"
+    environment = {"S3PROXY_PLAINTEXT_READS": "deny"}
+    return deployments.proxy(deployment.backend, name, environment=environment)
+
+
 class TestStrictProxy:
     """A proxy that serves nothing that is not sealed."""
-
-    @pytest.fixture(scope="class")
-    def strict(self, deployments, deployment):
-        name = f"proxy-copies-strict-{deployment.backend.name}"
-        environment = {"S3PROXY_PLAINTEXT_READS": "deny"}
-        return deployments.proxy(deployment.backend, name, environment=environment)
 
     def test_plain_source_is_refused(self, strict, backend_s3, bucket, source, key):
         backend_s3.put_object(**source, Body=content(SMALL))
@@ -85,17 +86,18 @@ class TestStrictProxy:
         assert_nothing_stored(strict, bucket, key)
 
 
+@pytest.fixture(scope="module")
+def sealing(deployments, deployment):
+    name = f"proxy-copies-sealing-{deployment.backend.name}"
+    environment = {
+        "S3PROXY_METADATA": "sealed",
+        "S3PROXY_ENCRYPT_KEY": deployment.proxy.key,
+    }
+    return deployments.proxy(deployment.backend, name, environment=environment)
+
+
 class TestSealedMetadata:
     """A proxy that seals users' metadata."""
-
-    @pytest.fixture(scope="class")
-    def sealing(self, deployments, deployment):
-        name = f"proxy-copies-sealing-{deployment.backend.name}"
-        environment = {
-            "S3PROXY_METADATA": "sealed",
-            "S3PROXY_ENCRYPT_KEY": deployment.proxy.key,
-        }
-        return deployments.proxy(deployment.backend, name, environment=environment)
 
     @pytest.mark.parametrize("replaced", [False, True])
     def test_metadata_stay_sealed(self, deployment, sealing, bucket, source, key, replaced):
@@ -116,16 +118,17 @@ class TestSealedMetadata:
         assert s3.head_object(Bucket=bucket, Key=key)["Metadata"] == {"name": "secret-value"}
 
 
+@pytest.fixture(scope="module")
+def versioned(deployment):
+    bucket = make_bucket(deployment)
+    boto3_client(deployment.backend.target).put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    return bucket
+
+
 class TestVersions:
     """Sources with versions."""
-
-    @pytest.fixture(scope="class")
-    def versioned(self, deployment):
-        bucket = make_bucket(deployment)
-        boto3_client(deployment.backend.target).put_bucket_versioning(
-            Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
-        )
-        return bucket
 
     def test_any_version_can_be_copied(self, s3, versioned, key):
         versions = [

@@ -20,7 +20,7 @@ use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::copy::CopyResult;
 
 use super::carried::{self, Directive, Directives, METADATA_DIRECTIVE};
-use super::tags::Tags;
+use super::tags::{self, Tags};
 use super::{Copied, embedded, origin, times, wanted_checksum};
 use crate::backend::Request;
 use crate::execute::answer::{self, Backed};
@@ -81,6 +81,7 @@ pub(super) async fn copy(
     let mut request = answer::request_for(job, Method::PUT);
     request.headers = outgoing;
     let tags = Tags::of(directives.tagging, &request.headers, &found.headers);
+    tags::remove_unwanted(directives.tagging, &mut request.headers);
     let (result, backed_headers) = send(job, source, found, request).await?;
     tags.settle(job, source, found, &backed_headers).await?;
     let checksum = checksum(

@@ -111,6 +111,14 @@ impl Tags {
     }
 }
 
+/// Takes out a header that says nothing: beside COPY, and an empty one, which some backends store.
+pub(super) fn remove_unwanted(directive: Directive, request: &mut HeaderMap) {
+    let is_empty = request.get(TAGGING).is_some_and(HeaderValue::is_empty);
+    if directive == Directive::Copy || is_empty {
+        request.remove(TAGGING);
+    }
+}
+
 fn sorted(mut tags: TagSet) -> TagSet {
     tags.sort_unstable();
     tags
@@ -196,6 +204,20 @@ mod tests {
         )]
         .into_iter()
         .collect()
+    }
+
+    #[test]
+    fn a_header_that_says_nothing_is_not_sent() {
+        for (directive, text, sent) in [
+            (Directive::Copy, "a=1", false),
+            (Directive::Replace, "", false),
+            (Directive::Replace, "a=1", true),
+            (Directive::Replace, "%", true),
+        ] {
+            let mut request = headers("x-amz-tagging", text);
+            remove_unwanted(directive, &mut request);
+            assert_eq!(request.contains_key(TAGGING), sent, "{text:?}");
+        }
     }
 
     #[test]
