@@ -185,7 +185,7 @@ fn cut(length: PlaintextLength) -> Vec<(PartNumber, PlaintextRange)> {
     let chunk = CHUNK_BYTES as u64;
     let size = PART_BYTES.max(length.0.div_ceil(MOST_PARTS).next_multiple_of(chunk));
     let mut count = length.0.div_ceil(size);
-    if length.0 % size != 0 && length.0 % size < PADDED_FROM.0 {
+    if !length.0.is_multiple_of(size) && length.0 % size < PADDED_FROM.0 {
         // Too short to stand before the tail: the one before takes it along.
         count -= 1;
     }

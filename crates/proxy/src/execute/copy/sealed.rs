@@ -31,7 +31,7 @@ use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
 /// Backends work on a copy in proportion to its size before they answer.
-pub(super) const COPY_TIMEOUT: Duration = Duration::from_mins(60);
+pub(super) const COPY_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// S3's limit for CopyObject, in stored bytes.
 const MAX_STORED_BYTES: u64 = 5 << 30;
