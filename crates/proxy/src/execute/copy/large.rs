@@ -27,11 +27,12 @@ use s3proxy_protocol::xml::initiate;
 
 use super::carried::Directive;
 use super::tags::Tags;
-use super::{Copied, FULL_OBJECT, embedded, sealed, times};
+use super::{Copied, FULL_OBJECT, sealed, times};
 use crate::backend::{Request, RequestBody};
 use crate::body::replaying::Replay;
 use crate::config::resolved::PartSizes;
 use crate::execute::answer;
+use crate::execute::embedded;
 use crate::execute::new_object::{self, Checksum, NewObject, Place, insert_envelope};
 use crate::execute::put_object::expect_result;
 use crate::execute::sealed_stream::send_sealed;
