@@ -6,6 +6,7 @@ pub(crate) mod copy;
 pub(crate) mod delete;
 pub(crate) mod delete_bucket;
 mod delivery;
+mod embedded;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod head_object;

@@ -25,11 +25,14 @@ use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::complete::{CompleteResult, complete_request};
 use s3proxy_protocol::xml::initiate;
 
-use super::{Copied, FULL_OBJECT, embedded, sealed, times};
+use super::carried::Directive;
+use super::tags::Tags;
+use super::{Copied, FULL_OBJECT, sealed, times};
 use crate::backend::{Request, RequestBody};
 use crate::body::replaying::Replay;
 use crate::config::resolved::PartSizes;
 use crate::execute::answer;
+use crate::execute::embedded;
 use crate::execute::new_object::{self, Checksum, NewObject, Place, insert_envelope};
 use crate::execute::put_object::expect_result;
 use crate::execute::sealed_stream::send_sealed;
@@ -81,24 +84,26 @@ pub(super) async fn copy(
     let private = new_object::private_map(job.parts, &mut outgoing, None);
     let object = NewObject::new(job.parts, Layout::Multipart, Place::of(job), &private);
     insert_envelope(job.parts, &mut outgoing, &object.envelope(None))?;
+    let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
     let upload = create(job, outgoing).await?;
     let made = async {
         let parts = store_parts(job, source, found, &upload, &object.dek, measured).await?;
         complete(job, &upload, &object.dek, &parts, conditions).await
     };
-    match made.await {
-        Ok((headers, etag, checksum)) => Ok(Copied {
-            headers: sealed::client_headers(&headers, found),
-            etag: etag::to_client(&etag).into_owned(),
-            last_modified: times::answered(&headers),
-            checksum: checksum
-                .map(|(algorithm, value)| (algorithm, value.to_base64(), FULL_OBJECT)),
-        }),
+    let (headers, etag, checksum) = match made.await {
+        Ok(made) => made,
         Err(failure) => {
             abort(job, &upload).await;
-            Err(failure)
+            return Err(failure);
         }
-    }
+    };
+    tags.settle(job, source, found, &headers).await?;
+    Ok(Copied {
+        headers: sealed::client_headers(&headers, found),
+        etag: etag::to_client(&etag).into_owned(),
+        last_modified: times::answered(&headers),
+        checksum: checksum.map(|(algorithm, value)| (algorithm, value.to_base64(), FULL_OBJECT)),
+    })
 }
 
 /// They are about the completion.

@@ -11,7 +11,6 @@
 //! source does not have; then the answer has none.
 
 mod carried;
-mod embedded;
 mod large;
 pub(crate) mod origin;
 mod plain;

@@ -21,9 +21,10 @@ use s3proxy_protocol::xml::copy::CopyResult;
 
 use super::carried::{self, Directive, Directives, METADATA_DIRECTIVE};
 use super::tags::{self, Tags};
-use super::{Copied, embedded, origin, times, wanted_checksum};
+use super::{Copied, origin, times, wanted_checksum};
 use crate::backend::Request;
 use crate::execute::answer::{self, Backed};
+use crate::execute::embedded;
 use crate::execute::new_object::{self, NewObject, Place, insert_envelope};
 use crate::execute::plaintext_headers::{self, Checksums};
 use crate::execute::source::{self, Found, Source};

@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{HeaderMap, Method, Response, header};
 use s3proxy_envelope::layout::PADDED_FROM;
 use s3proxy_protocol::address::AddressingStyle;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -22,7 +22,6 @@ use s3proxy_protocol::percent::encode_path;
 use s3proxy_protocol::xml::complete::{
     CompleteAnswer, CompleteRequest, CompleteResult, complete_document, complete_request,
 };
-use s3proxy_protocol::xml::error_document::{self, ErrorDocument};
 
 use super::part::{Shelf, upload_request};
 use super::present::present;
@@ -34,16 +33,14 @@ use super::{repeated, staged, upload_id};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::execute::answer::{self, Backed};
+use crate::execute::embedded;
 use crate::execute::new_object::{Place, announce_encryption};
 use crate::execute::patience::{self, Finished};
 use crate::execute::{Job, Outcome, OwnedJob, RawBody, payload};
-use crate::respond::{BackendAnswer, Failure};
+use crate::respond::Failure;
 
 /// Longest list of parts: 10,000 of them, with the longest ETags and checksums.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
-
-/// Longest answer of the backend's.
-const MAX_RESULT_BYTES: usize = 256 * 1024;
 
 /// Backends may work for long before they answer.
 const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
@@ -197,30 +194,13 @@ fn code_of(failure: &Failure) -> Option<&str> {
     }
 }
 
-/// A 200 may carry an error.
+/// The backend's headers and, where it gave one, the ETag.
 async fn read_result(backed: Backed) -> Outcome<(HeaderMap, Option<String>)> {
-    let Backed { headers, body, .. } = backed;
-    let text = answer::read_bounded(body, MAX_RESULT_BYTES).await?;
-    let text = text.trim_ascii();
-    let unusable = |_| Failure::Unusable("a CompleteMultipartUploadResult that is not S3's");
-    if error_document::is_error(text).map_err(unusable)? {
-        let document = ErrorDocument::parse(text).map_err(unusable)?;
-        return Err(Failure::Answer(Box::new(BackendAnswer {
-            status: status_of(&document.code),
-            headers,
-            document,
-        })));
-    }
-    let result = CompleteResult::parse(text).map_err(unusable)?;
+    let headers = backed.headers.clone();
+    let document = embedded::document(backed).await?;
+    let result = CompleteResult::parse(&document)
+        .map_err(|_| Failure::Unusable("a CompleteMultipartUploadResult that is not S3's"))?;
     Ok((headers, result.etag))
-}
-
-/// The status that would have come with the code, had it been known in time.
-fn status_of(code: &str) -> StatusCode {
-    ErrorCode::ALL
-        .iter()
-        .find(|known| known.as_str() == code)
-        .map_or(StatusCode::INTERNAL_SERVER_ERROR, |known| known.status())
 }
 
 /// Compares the plaintext's length with what the client says that it is.

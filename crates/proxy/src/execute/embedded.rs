@@ -1,21 +1,23 @@
-//! Documents of answers that began before the work was done: a 200 may still hold an error
-//! (S3 API Reference, `CopyObject`), which is then told with the status that its code has.
+//! Documents of answers that began before the work was done: a 200 may still hold an error, as S3's
+//! to CompleteMultipartUpload and copies do, which is then told with the status that its code has.
+//! White space that was sent while the work lasted stands before the document.
 
 use bytes::Bytes;
 use http::StatusCode;
 use s3proxy_protocol::error::ErrorCode;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, is_error};
 
-use crate::execute::Outcome;
-use crate::execute::answer::{self, Backed};
+use super::Outcome;
+use super::answer::{self, Backed};
 use crate::respond::{BackendAnswer, Failure};
 
 /// Longest result that is read, in bytes.
-const MAX_RESULT_BYTES: usize = 64 * 1024;
+const MAX_RESULT_BYTES: usize = 256 * 1024;
 
 /// The document of a success, unless it is an error's.
-pub(super) async fn document(backed: Backed) -> Outcome<Bytes> {
+pub(crate) async fn document(backed: Backed) -> Outcome<Bytes> {
     let document = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    let document = document.slice_ref(document.trim_ascii());
     match is_error(&document) {
         Ok(false) => Ok(document),
         Ok(true) => {
