@@ -15,8 +15,8 @@ from processes import free_port
 class Balancer:
     def __init__(self, ports: list[int]):
         self.port = free_port()
-        self._ports = itertools.cycle(ports)
-        self._count = len(ports)
+        self._ports = ports
+        self._turns = itertools.count()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -36,14 +36,20 @@ class Balancer:
         if replica is None:
             client.close()
             return
-        for one, other in ((client, replica), (replica, client)):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=_pump, args=(one, other), daemon=True).start()
+        with client, replica:
+            for one in (client, replica):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            answers = threading.Thread(target=_pump, args=(replica, client), daemon=True)
+            answers.start()
+            _pump(client, replica)
+            answers.join()
 
     def _connect(self) -> socket.socket | None:
-        for _ in range(self._count):
+        turn = next(self._turns)
+        for step in range(len(self._ports)):
+            port = self._ports[(turn + step) % len(self._ports)]
             try:
-                return socket.create_connection(("127.0.0.1", next(self._ports)), timeout=5)
+                return socket.create_connection(("127.0.0.1", port), timeout=5)
             except OSError:
                 continue
         return None

@@ -137,27 +137,27 @@ class RustSdk:
             home, S3_ENDPOINT=target.url, S3_STYLE=target.style, **aws_variables(target), **trust
         )
 
-    def _run(self, *arguments) -> str:
+    def run(self, *arguments) -> str:
         return run([os.environ["S3PROXY_RUST_CLIENT"], *arguments], self._environment)
 
     def upload(self, bucket, prefix, directory):
-        self._run("put", bucket, prefix, directory)
+        self.run("put", bucket, prefix, directory)
 
     def download(self, bucket, prefix, names, directory):
-        self._run("get", bucket, prefix, directory, *names)
+        self.run("get", bucket, prefix, directory, *names)
 
     def download_range(self, bucket, key, header, path):
-        self._run("range", bucket, key, header, path)
+        self.run("range", bucket, key, header, path)
 
     def sizes(self, bucket, prefix):
-        lines = (line.split("\t") for line in self._run("list", bucket, prefix).splitlines())
+        lines = (line.split("\t") for line in self.run("list", bucket, prefix).splitlines())
         return {key.removeprefix(prefix): int(size) for key, size, _ in lines}
 
     def head(self, bucket, key):
-        return int(self._run("head", bucket, key).split("\t")[0])
+        return int(self.run("head", bucket, key).split("\t")[0])
 
     def delete(self, bucket, prefix, names):
-        self._run("delete", bucket, *(prefix + name for name in names))
+        self.run("delete", bucket, *(prefix + name for name in names))
 
 
 class S3cmd:

@@ -20,6 +20,8 @@ from clients import boto3_client
 from deployment import Deployments
 from hosts import resolving
 
+pytest_plugins = ["cells"]
+
 VIRTUAL_HOST_BUCKETS = ["e2e-matrix"]
 """Buckets with a host name of their own; names have to be known before the resolver is asked."""
 
@@ -42,11 +44,16 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    # What is said of all logs is said last, when everything has been logged.
-    items.sort(key=lambda item: item.path.name == "test_lifecycle_logs.py")
+    # What is said of all cells and of all logs is said last, when everything has been tried.
+    last = ["test_clients_page.py", "test_lifecycle_logs.py"]
+    items.sort(key=lambda item: last.index(item.path.name) if item.path.name in last else -1)
     # Everything but the matrix is about what the proxy does.
     if config.getoption("--direct"):
-        items[:] = [item for item in items if item.path.name == "test_matrix.py"]
+        items[:] = [
+            item
+            for item in items
+            if item.path.name == "test_matrix.py" or item.get_closest_marker("cell")
+        ]
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ class Proxy:
             self._directory / f"{self._name}.log",
         )
         try:
-            self._process.wait_until(self._is_ready, "ready", seconds=20)
+            self._process.wait_until(self._is_ready, "ready")
         except BaseException:
             self._process.stop()
             raise

@@ -120,3 +120,17 @@ class Relay(Recorder):
             return Answer(answer.status, headers, body, announced or str(len(body)))
         finally:
             connection.close()
+
+
+class Replacing(Relay):
+    """A relay that can do something just before it passes on a request."""
+
+    def __init__(self, server):
+        self.before = {}
+        super().__init__(server)
+
+    def answer(self, recorded):
+        action = self.before.pop(len(self._requests), None)
+        if action:
+            action()
+        return super().answer(recorded)

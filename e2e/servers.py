@@ -19,9 +19,9 @@ OWNER = Credential("E2EOWNERACCESSKEY001", secrets.token_urlsafe(30))
 """The backend credential; unless a test lists clients, it is the proxy's one client too."""
 
 
-def tools() -> Path:
-    """The programs that e2e/setup installed."""
-    return Path(os.environ["S3PROXY_TEST_DIR"]) / "venv-test" / "bin"
+def tools(venv: str = "test") -> Path:
+    """The programs that e2e/setup installed, by the virtual environment that has them."""
+    return Path(os.environ["S3PROXY_TEST_DIR"]) / f"venv-{venv}" / "bin"
 
 
 class SeaweedFS:

@@ -20,7 +20,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Start everything, measure, print tables.
-    Run(RunOptions),
+    Run(Box<RunOptions>),
     /// Serve the in-memory backend alone.
     Stub(StubOptions),
 }
@@ -64,6 +64,10 @@ pub(crate) enum Part {
     Throughput,
     /// Peak memory under many large transfers at once (with the stub only)
     Memory,
+    /// Peak memory under multipart uploads (with the stub only)
+    Uploads,
+    /// Peak memory under copies of plaintext objects (with the stub only)
+    Copies,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -129,6 +133,21 @@ pub(crate) struct RunOptions {
     /// Clients that read, and as many that write, in the memory part
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) memory_clients: u16,
+    /// Size of the objects in the uploads part
+    #[arg(long, default_value = "10GiB")]
+    pub(crate) upload_size: Size,
+    /// Size of the objects that are copied in the copies part
+    #[arg(long, default_value = "4GiB")]
+    pub(crate) copy_size: Size,
+    /// Size of the parts in both
+    #[arg(long, default_value = "8MiB")]
+    pub(crate) part_size: Size,
+    /// Clients in both, each with an object of its own
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) upload_clients: u16,
+    /// Parts that each client sends, or has copied, at once
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) parts_at_once: u16,
     /// Also write all results to this file, as JSON
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,

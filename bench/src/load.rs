@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::content::{Pattern, Segments};
 
 /// How much of an error answer is worth quoting.
-const QUOTED: usize = 600;
+pub(crate) const QUOTED: usize = 600;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
@@ -47,6 +47,10 @@ pub(crate) enum LoadError {
     },
     #[error("{what} brought other bytes than were stored, in the piece at offset {offset}")]
     Content { what: String, offset: u64 },
+    #[error("the answer to {what} {problem}")]
+    Answer { what: String, problem: &'static str },
+    #[error("an answer came without {name}")]
+    Missing { name: &'static str },
     #[error("a client's task ended early: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -154,7 +158,7 @@ impl Client {
     }
 }
 
-async fn connect(authority: &str) -> Result<SendRequest<Segments>, LoadError> {
+pub(crate) async fn connect(authority: &str) -> Result<SendRequest<Segments>, LoadError> {
     let failed = |source| LoadError::Connect {
         authority: authority.to_owned(),
         source,
@@ -295,6 +299,14 @@ mod tests {
             panic!("it came back: {answer:?}");
         };
         assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn a_plain_object_is_read_whole_without_having_been_stored() {
+        let authority = stub().await;
+        let whole = Expect::Content(LENGTH, Pattern::new());
+        let answer = read(&authority, "/bench/plain/300001", whole).await;
+        answer.expect("the pattern");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@
 //! Absent on purpose: TLS (nginx and the proxy would both do it, with other libraries than the
 //! ones compared here), latencies, and addresses other than loopback.
 
+mod call;
 mod cli;
 mod content;
 mod load;
@@ -20,6 +21,9 @@ mod site;
 mod size;
 mod stub;
 mod throughput;
+mod transfers;
+mod watch;
+mod xml;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{BackendKind, Cli, Command, Part, RunOptions, StubOptions};
+use memory::Work;
 use report::Report;
 use site::{Site, SiteError};
 use stub::StubError;
@@ -69,18 +74,32 @@ async fn serve(options: &StubOptions) -> Result<(), StubError> {
     stub::serve(stub::listen(options.address()).await?).await
 }
 
+/// What the target's memory is watched at.
+fn works(options: &RunOptions) -> Vec<Work> {
+    let mut works = Vec::new();
+    for part in &options.parts {
+        works.extend(match part {
+            Part::Throughput => Vec::new(),
+            Part::Memory => Work::objects(options),
+            Part::Uploads => Work::uploads(options),
+            Part::Copies => Work::copies(options),
+        });
+    }
+    works
+}
+
 async fn run(options: &RunOptions) -> Result<(), BenchError> {
     let mut report = Report::new(options);
     let site = Site::start(options).await?;
     if options.parts.contains(&Part::Throughput) {
         report.throughput = throughput::run(&site, options).await?;
     }
-    if options.parts.contains(&Part::Memory) {
-        match options.backend {
-            BackendKind::Stub => report.memory = memory::run(&site, options).await?,
-            BackendKind::Seaweedfs => {
-                eprintln!("the memory part is left out: SeaweedFS would write all of it to disk");
-            }
+    let works = works(options);
+    match options.backend {
+        BackendKind::Stub => report.memory = memory::run(&site, &works).await?,
+        BackendKind::Seaweedfs if works.is_empty() => {}
+        BackendKind::Seaweedfs => {
+            eprintln!("memory is not measured: SeaweedFS would write all of it to disk");
         }
     }
     drop(site);

@@ -243,38 +243,40 @@ fn write_aims(out: &mut String, unit: Unit, rate: f64, cpu: f64) -> std::fmt::Re
 }
 
 fn write_memory(out: &mut String, run: &MemoryRun) -> std::fmt::Result {
+    let MemoryRun {
+        target,
+        work,
+        watched,
+    } = run;
+    writeln!(out, "\nMemory of {}: {work}", name(*target))?;
+    let gib = whole(watched.bytes) / GIB;
     writeln!(
         out,
-        "\nMemory of {}: {} reads and {} writes of {}, all at once",
-        name(run.target),
-        run.clients_each_way,
-        run.clients_each_way,
-        run.size
+        "  moved {gib:.1} GiB in {:.0} s ({:.0} MiB/s), {:.3} CPU s/GiB",
+        watched.seconds,
+        whole(watched.bytes) / MIB / watched.seconds,
+        watched.cpu / gib
     )?;
-    writeln!(
-        out,
-        "  moved {:.1} GiB in {:.0} s ({:.0} MiB/s), {:.3} CPU s/GiB",
-        whole(run.bytes) / GIB,
-        run.seconds,
-        whole(run.bytes) / MIB / run.seconds,
-        run.cpu / (whole(run.bytes) / GIB)
-    )?;
-    let since = match run.peak_reset {
+    let since = match watched.peak_reset {
         PeakReset::Done => "during the transfers",
         PeakReset::NotPermitted => "since its start",
     };
     writeln!(
         out,
         "  resident: {:.1} MiB before, highest {:.1} MiB {since}; {} samples: median {:.1} MiB, highest {:.1} MiB",
-        whole(run.idle) / MIB,
-        whole(run.peak) / MIB,
-        run.samples,
-        whole(run.sampled_median) / MIB,
-        whole(run.sampled_highest) / MIB
+        whole(watched.idle) / MIB,
+        whole(watched.peak) / MIB,
+        watched.samples,
+        whole(watched.sampled_median) / MIB,
+        whole(watched.sampled_highest) / MIB
     )?;
-    match run.target {
+    match target {
         Target::Proxy => {
-            writeln!(out, "  aim: below 64 MiB: {}", met(run.peak < MEMORY_AIM))
+            writeln!(
+                out,
+                "  aim: below 64 MiB: {}",
+                met(watched.peak < MEMORY_AIM)
+            )
         }
         Target::Nginx | Target::Direct => Ok(()),
     }

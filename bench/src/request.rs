@@ -82,11 +82,31 @@ impl Signer {
         authority: &str,
         path: &str,
     ) -> Result<Request<Segments>, RequestError> {
-        let request = Request::builder().method(method).uri(path);
-        let request = request.header(HOST, authority).header(CONTENT_LENGTH, 0);
-        let mut request = request.body(Segments::empty())?;
-        let body = SignableBody::Bytes(&[]);
-        self.sign(&mut request, authority, body, SystemTime::now())?;
+        self.document(method, authority, path, &[], &Bytes::new())
+    }
+
+    /// A request with a short body, or none, and headers of its own.
+    pub(crate) fn document(
+        &self,
+        method: Method,
+        authority: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Bytes,
+    ) -> Result<Request<Segments>, RequestError> {
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header(HOST, authority);
+        request = request.header(CONTENT_LENGTH, body.len());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(Segments::new([body.clone()]))?;
+        self.sign(
+            &mut request,
+            authority,
+            SignableBody::Bytes(body),
+            SystemTime::now(),
+        )?;
         Ok(request)
     }
 

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -12,7 +13,8 @@ use crate::load::{self, Expect, LoadError};
 use crate::process::{PeakReset, ProcessError, Server};
 use crate::request::{Payload, RequestError, Signer};
 use crate::servers::{self, BUCKET, Running, ServerError};
-use crate::stub::KEPT;
+use crate::size::Size;
+use crate::stub::{KEPT, PLAIN, SIZED};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SiteError {
@@ -28,6 +30,8 @@ pub(crate) enum SiteError {
     Folder(std::io::Error),
     #[error("this program's own path is unknown, and the stub is a part of it: {0}")]
     OwnPath(std::io::Error),
+    #[error("{0} in parts of {1} are more than 10000 parts; choose a longer --part-size")]
+    TooManyParts(Size, Size),
     #[error(
         "the backend returned the plaintext of an object that was written through s3proxy: \
          what is measured here does not encrypt"
@@ -40,7 +44,7 @@ pub(crate) struct Site {
     targets: Vec<Contender>,
     backend: Running,
     _folder: TempDir,
-    pub(crate) signer: Signer,
+    pub(crate) signer: Arc<Signer>,
     pub(crate) content: Pattern,
     pub(crate) payload: Payload,
 }
@@ -80,7 +84,7 @@ impl Site {
             targets,
             backend,
             _folder: folder,
-            signer: servers::credential(),
+            signer: Arc::new(servers::credential()),
             content: Pattern::new(),
             payload: options.payload,
         })
@@ -140,10 +144,20 @@ impl Contender {
         format!("/{BUCKET}/{KEPT}{:?}-{name}", self.target)
     }
 
+    /// The path of an object of which the stub keeps length and metadata.
+    pub(crate) fn sized(&self, name: &str) -> String {
+        format!("/{BUCKET}/{SIZED}{:?}-{name}", self.target)
+    }
+
     /// The path of an object that the stub forgets.
     pub(crate) fn dropped(&self, name: &str) -> String {
         format!("/{BUCKET}/drop/{:?}-{name}", self.target)
     }
+}
+
+/// The path of a plaintext object of this size, which the stub has without being sent it.
+pub(crate) fn plaintext(size: u64) -> String {
+    format!("/{BUCKET}/{PLAIN}{size}")
 }
 
 fn own_path() -> Result<PathBuf, SiteError> {

@@ -14,7 +14,7 @@ from clients import boto3_client
 from conftest import make_bucket
 from content import LARGE, SMALL, content
 from multipart_samples import FIVE_MIB, sample
-from recorder import Relay
+from recorder import Replacing
 from refusal import assert_nothing_stored, assert_refused
 from sealed import open_sealed, parse_envelope
 
@@ -270,21 +270,23 @@ class TestUploads:
         assert read["Metadata"] == METADATA
 
 
+@pytest.fixture(scope="module")
+def relay(deployments, deployment):
+    relay = Replacing(deployment.backend.target)
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture(scope="module")
+def relayed(deployments, deployment, relay):
+    name = f"proxy-copies-{deployment.backend.name}"
+    return deployments.proxy(
+        relay, name, environment={"S3PROXY_ENCRYPT_KEY": deployment.proxy.key}
+    )
+
+
 class TestRequests:
     """What a copy costs on the backend."""
-
-    @pytest.fixture(scope="class")
-    def relay(self, deployments, deployment):
-        relay = Relay(deployment.backend.target)
-        yield relay
-        relay.stop()
-
-    @pytest.fixture(scope="class")
-    def relayed(self, deployments, deployment, relay):
-        name = f"proxy-copies-{deployment.backend.name}"
-        return deployments.proxy(
-            relay, name, environment={"S3PROXY_ENCRYPT_KEY": deployment.proxy.key}
-        )
 
     @pytest.mark.parametrize("size", [SMALL, LARGE, FIVE_MIB])
     def test_sealed_source_costs_a_look_and_a_copy(self, relayed, relay, bucket, source, key, size):
@@ -296,3 +298,27 @@ class TestRequests:
         assert [one.method for one in asked] == ["HEAD", "PUT"]
         assert not any(one.body for one in asked)
         assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == content(size)
+
+    def test_source_that_is_replaced_under_the_copy_is_copied_as_it_then_is(
+        self, deployment, relayed, relay, bucket, source, key
+    ):
+        s3, other = boto3_client(relayed.target), boto3_client(deployment.target)
+        s3.put_object(**source, Body=content(LARGE), Metadata={"state": "old"})
+        relay.forget()
+        newer = content(LARGE, "newer")
+        relay.before = {2: lambda: other.put_object(**source, Body=newer, Metadata={"state": "new"})}
+        s3.copy_object(Bucket=bucket, Key=key, CopySource=source)
+        assert not relay.before, "the source was replaced behind the look and before the copy"
+        read = s3.get_object(Bucket=bucket, Key=key)
+        assert (read["Body"].read(), read["Metadata"]) == (newer, {"state": "new"})
+
+    def test_source_that_is_deleted_under_the_copy_is_a_missing_one(
+        self, deployment, relayed, relay, bucket, source, key
+    ):
+        s3, other = boto3_client(relayed.target), boto3_client(deployment.target)
+        s3.put_object(**source, Body=content(SMALL))
+        relay.forget()
+        relay.before = {2: lambda: other.delete_object(**source)}
+        headers = {"x-amz-copy-source": f"{bucket}/{source['Key']}"}
+        assert_refused(raw.ask(relayed.target, "PUT", bucket, key, headers=headers), 404, "NoSuchKey")
+        assert_nothing_stored(deployment, bucket, key)

@@ -13,7 +13,7 @@ import raw
 from clients import boto3_client
 from content import content
 from multipart_samples import FIVE_MIB, Sample, base64_of, sample
-from recorder import Relay
+from recorder import Replacing
 
 CHUNK = 16384
 
@@ -27,20 +27,6 @@ SHAPES = {
     "small": {1: 70000},
     "nothing": {1: 0},
 }
-
-
-class Replacing(Relay):
-    """A relay that can do something just before it passes on a request."""
-
-    def __init__(self, server):
-        self.before = {}
-        super().__init__(server)
-
-    def answer(self, recorded):
-        action = self.before.pop(len(self._requests), None)
-        if action:
-            action()
-        return super().answer(recorded)
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,27 @@
 //! A backend that costs next to nothing: just enough of S3, in memory, on loopback.
 //!
 //! A real server would be the bottleneck of every measurement on two cores. This one takes any
-//! PUT and drops its bytes as they come, but for keys that start with `keep/`: those it keeps, with
-//! their metadata, and serves to GET and HEAD, ranges and `If-Match` included. Both buckets and
-//! objects can be made and deleted; `ListBuckets` answers, so that readiness checks pass.
+//! PUT and drops its bytes as they come; what is left of it depends on the key:
 //!
-//! Absent on purpose: signatures (nobody's are checked), checksums, listings, multipart uploads,
+//! - `keep/` and `.s3proxy/`: kept with metadata, and served to GET and HEAD, ranges and `If-Match`
+//!   included;
+//! - `sized/`, and whatever a multipart upload completes: length and metadata are kept, the bytes are
+//!   made up;
+//! - anything else: forgotten.
+//!
+//! `plain/<bytes>` is an object of that size without having been stored. Buckets can be made and
+//! deleted; `ListBuckets` answers, so that readiness checks pass, and so does `ListObjectsV2`.
+//!
+//! Absent on purpose: signatures (nobody's are checked), checksums, versions, copies by the backend,
 //! and a true Last-Modified. An `ETag` is 32 hex digits that count upwards, no MD5: hashing would
 //! cost more than everything else here. What is not known is refused with `NotImplemented`.
 
 mod aws_chunked;
+mod listing;
+mod query;
 mod range;
 mod store;
+mod uploads;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,8 +29,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, LAST_MODIFIED,
-    RANGE,
+    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -31,14 +40,22 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::content::Segments;
+use query::Query;
 use range::Wanted;
-use store::{Object, Store};
+use store::{Content, Object, Store};
+use uploads::{RefusedUpload, Uploads};
 
-/// Keys that start like this are kept; every other upload is read to its end and forgotten.
+/// Keys that start like this are kept, bytes and all.
 pub(crate) const KEPT: &str = "keep/";
+/// Keys that start like this keep their length and metadata.
+pub(crate) const SIZED: &str = "sized/";
+/// Behind this in a key stands the size of an object that is there without having been stored.
+pub(crate) const PLAIN: &str = "plain/";
+/// What s3proxy keeps beside the data.
+const STATE: &str = ".s3proxy/";
 
-const BUCKETS: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
-<ListAllMyBucketsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Owner><ID>stub</ID><DisplayName>stub</DisplayName></Owner><Buckets></Buckets></ListAllMyBucketsResult>"#;
+const BUCKETS: &str = r#"<ListAllMyBucketsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Owner><ID>stub</ID><DisplayName>stub</DisplayName></Owner><Buckets></Buckets></ListAllMyBucketsResult>"#;
+const NO_TAGS: &str = "<Tagging><TagSet></TagSet></Tagging>";
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StubError {
@@ -53,11 +70,25 @@ pub(crate) enum StubError {
 
 /// Why an upload could not be taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UploadError {
+enum UploadError {
     #[error("the upload broke off: {0}")]
     Broken(#[from] hyper::Error),
     #[error(transparent)]
     Framing(#[from] aws_chunked::FramingError),
+    #[error("refused with {0}")]
+    Refused(#[from] RefusedUpload),
+}
+
+impl UploadError {
+    fn answer(&self) -> Response<Segments> {
+        match self {
+            Self::Broken(_) | Self::Framing(_) => {
+                refusal(StatusCode::BAD_REQUEST, "IncompleteBody")
+            }
+            Self::Refused(RefusedUpload::Unknown) => refusal(StatusCode::NOT_FOUND, "NoSuchUpload"),
+            Self::Refused(refused) => refusal(StatusCode::BAD_REQUEST, &refused.to_string()),
+        }
+    }
 }
 
 pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, StubError> {
@@ -65,17 +96,26 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, StubError
     listener.map_err(|source| StubError::Listen { address, source })
 }
 
+/// All that the stub remembers.
+struct Stub {
+    store: Store,
+    uploads: Uploads,
+}
+
 /// Serves until the process is ended.
 pub(crate) async fn serve(listener: TcpListener) -> Result<(), StubError> {
-    let store = Arc::new(Store::default());
+    let stub = Arc::new(Stub {
+        store: Store::new(),
+        uploads: Uploads::default(),
+    });
     loop {
         let (stream, _) = listener.accept().await.map_err(StubError::Accept)?;
         // Small answers would wait for the peer's acknowledgement otherwise. Where it fails,
         // the connection is gone already and says so below.
         let _ = stream.set_nodelay(true);
-        let store = Arc::clone(&store);
+        let stub = Arc::clone(&stub);
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(&store, request));
+            let service = service_fn(|request| stub.answer(request));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 eprintln!("a connection to the stub ended early: {error}");
@@ -84,86 +124,190 @@ pub(crate) async fn serve(listener: TcpListener) -> Result<(), StubError> {
     }
 }
 
-async fn answer(
-    store: &Store,
-    request: Request<Incoming>,
-) -> Result<Response<Segments>, Infallible> {
-    let path = request.uri().path().trim_start_matches('/').to_owned();
-    let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
-    // The store itself forms one namespace; the key alone decides whether an object is kept.
-    let name = format!("{bucket}/{key}");
-    let method = request.method().clone();
-    let answer = match (method, bucket, key) {
-        (Method::GET | Method::HEAD, "", _) => Ok(document(StatusCode::OK, BUCKETS)),
-        (Method::PUT | Method::HEAD, _, "") => Ok(plain(StatusCode::OK)),
-        (Method::PUT, _, key) => put(store, &name, Fate::of(key), request).await,
-        (Method::GET | Method::HEAD, _, _) if !key.is_empty() => {
-            Ok(read(store, &name, request.headers()))
+impl Stub {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Segments>, Infallible> {
+        let path = request.uri().path().trim_start_matches('/').to_owned();
+        let asked = Query::of(request.uri());
+        let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
+        let answer = match key {
+            "" => Ok(self.bucket(request.method(), bucket, &asked)),
+            key if asked.has("uploads") || asked.has("uploadId") => {
+                self.upload(bucket, key, &asked, request).await
+            }
+            key => self.object(bucket, key, &asked, request).await,
+        };
+        let mut answer = answer.unwrap_or_else(|error| {
+            eprintln!("{path}: {error}");
+            error.answer()
+        });
+        let headers = answer.headers_mut();
+        headers.insert("x-amz-request-id", HeaderValue::from_static("STUB"));
+        Ok(answer)
+    }
+
+    /// Requests about a bucket, or about all of them.
+    fn bucket(&self, method: &Method, bucket: &str, asked: &Query) -> Response<Segments> {
+        match *method {
+            Method::GET | Method::HEAD if bucket.is_empty() => document(StatusCode::OK, BUCKETS),
+            Method::GET if asked.text("list-type") == Some("2") => {
+                let page = listing::page(&self.store, bucket, asked);
+                document(StatusCode::OK, &page)
+            }
+            Method::PUT | Method::HEAD => plain(StatusCode::OK),
+            Method::DELETE => plain(StatusCode::NO_CONTENT),
+            _ => not_implemented(),
         }
-        (Method::DELETE, _, _) => {
-            store.remove(&name);
-            Ok(plain(StatusCode::NO_CONTENT))
+    }
+
+    async fn object(
+        &self,
+        bucket: &str,
+        key: &str,
+        asked: &Query,
+        request: Request<Incoming>,
+    ) -> Result<Response<Segments>, UploadError> {
+        // The store itself forms one namespace; the key alone decides whether an object is kept.
+        let name = format!("{bucket}/{key}");
+        match *request.method() {
+            Method::GET if asked.has("tagging") => Ok(document(StatusCode::OK, NO_TAGS)),
+            Method::PUT if !request.headers().contains_key("x-amz-copy-source") => {
+                self.put(&name, Fate::of(key), request).await
+            }
+            Method::GET | Method::HEAD => Ok(read(&self.store, &name, request.headers())),
+            Method::DELETE => {
+                self.store.remove(&name);
+                Ok(plain(StatusCode::NO_CONTENT))
+            }
+            _ => Ok(not_implemented()),
         }
-        _ => Ok(refusal(StatusCode::NOT_IMPLEMENTED, "NotImplemented")),
-    };
-    let mut answer = answer.unwrap_or_else(|error| {
-        eprintln!("{name}: {error}");
-        refusal(StatusCode::BAD_REQUEST, "IncompleteBody")
-    });
-    let headers = answer.headers_mut();
-    headers.insert("x-amz-request-id", HeaderValue::from_static("STUB"));
-    Ok(answer)
+    }
+
+    /// Requests about a multipart upload.
+    async fn upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        asked: &Query,
+        request: Request<Incoming>,
+    ) -> Result<Response<Segments>, UploadError> {
+        let name = format!("{bucket}/{key}");
+        let id = asked.text("uploadId");
+        match (request.method(), id) {
+            (&Method::POST, None) => {
+                let id = self.uploads.create(name, request.headers().clone());
+                let xml = format!(
+                    "<InitiateMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key>\
+                     <UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+                );
+                Ok(document(StatusCode::OK, &xml))
+            }
+            (&Method::PUT, Some(id)) if !request.headers().contains_key("x-amz-copy-source") => {
+                let number = asked.number("partNumber").ok_or(RefusedUpload::Part)?;
+                let received = receive(request, Fate::Size).await?;
+                let etag = self.store.next_etag();
+                self.uploads.put(id, number, &etag, received.length)?;
+                Ok(tagged(etag))
+            }
+            (&Method::GET, Some(id)) => {
+                let behind = asked.number("part-number-marker").unwrap_or(0);
+                Ok(document(StatusCode::OK, &self.uploads.list(id, behind)?))
+            }
+            (&Method::POST, Some(id)) => self.complete(bucket, key, id, request).await,
+            (&Method::DELETE, Some(id)) => {
+                self.uploads.abort(id)?;
+                Ok(plain(StatusCode::NO_CONTENT))
+            }
+            _ => Ok(not_implemented()),
+        }
+    }
+
+    async fn complete(
+        &self,
+        bucket: &str,
+        key: &str,
+        id: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<Segments>, UploadError> {
+        let received = receive(request, Fate::Keep).await?;
+        let list = String::from_utf8_lossy(&received.bytes);
+        let (name, object) = self.uploads.complete(id, &list, &self.store.next_etag())?;
+        let etag = object.etag.to_str().unwrap_or_default().to_owned();
+        self.store.keep(name, object);
+        let xml = format!(
+            "<CompleteMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key>\
+             <ETag>{etag}</ETag></CompleteMultipartUploadResult>"
+        );
+        Ok(document(StatusCode::OK, &xml))
+    }
+
+    async fn put(
+        &self,
+        name: &str,
+        fate: Fate,
+        request: Request<Incoming>,
+    ) -> Result<Response<Segments>, UploadError> {
+        let headers = request.headers().clone();
+        let received = receive(request, fate).await?;
+        let etag = self.store.next_etag();
+        let content = match fate {
+            Fate::Keep => Content::Held(received.bytes.into()),
+            Fate::Size => Content::Made(received.length),
+            Fate::Drop => return Ok(tagged(etag)),
+        };
+        let object = Object::new(content, &headers, etag.clone());
+        self.store.keep(name.to_owned(), object);
+        Ok(tagged(etag))
+    }
 }
 
+/// What is left of an upload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Keep,
+    Size,
     Drop,
 }
 
 impl Fate {
     fn of(key: &str) -> Self {
-        if key.starts_with(KEPT) {
+        if key.starts_with(KEPT) || key.starts_with(STATE) {
             Self::Keep
+        } else if key.starts_with(SIZED) {
+            Self::Size
         } else {
             Self::Drop
         }
     }
 }
 
-async fn put(
-    store: &Store,
-    name: &str,
-    fate: Fate,
-    request: Request<Incoming>,
-) -> Result<Response<Segments>, UploadError> {
+struct Received {
+    /// Empty where they are not kept.
+    bytes: Vec<u8>,
+    /// Without the framing.
+    length: u64,
+}
+
+/// Reads a body to its end.
+async fn receive(request: Request<Incoming>, fate: Fate) -> Result<Received, UploadError> {
     let (head, mut body) = request.into_parts();
-    let announced = head.headers.get(CONTENT_LENGTH);
-    let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
-    let mut bytes = match fate {
-        Fate::Keep => Vec::with_capacity(announced.unwrap_or(0)),
-        Fate::Drop => Vec::new(),
-    };
+    let announced = |name| head.headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
+    let mut bytes = Vec::new();
+    let mut length = 0;
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data()
-            && fate == Fate::Keep
-        {
-            bytes.extend_from_slice(&data);
+        if let Ok(data) = frame?.into_data() {
+            length += data.len() as u64;
+            if fate == Fate::Keep {
+                bytes.extend_from_slice(&data);
+            }
         }
     }
-    let etag = store.next_etag();
-    if fate == Fate::Keep {
-        if is_aws_chunked(&head.headers) {
+    if is_aws_chunked(&head.headers) {
+        if fate == Fate::Keep {
             bytes = aws_chunked::decode(&bytes)?;
         }
-        store.keep(
-            name.to_owned(),
-            Object::new(bytes.into(), &head.headers, etag.clone()),
-        );
+        length = announced("x-amz-decoded-content-length").unwrap_or(length);
     }
-    let mut answer = plain(StatusCode::OK);
-    answer.headers_mut().insert(ETAG, etag);
-    Ok(answer)
+    Ok(Received { bytes, length })
 }
 
 fn is_aws_chunked(headers: &HeaderMap) -> bool {
@@ -180,22 +324,25 @@ fn read(store: &Store, name: &str, asked: &HeaderMap) -> Response<Segments> {
     if pinned.is_some_and(|pinned| pinned != "*" && pinned != object.etag) {
         return refusal(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
     }
-    let length = object.bytes.len();
+    let length = object.content.length();
     let range = asked.get(RANGE).and_then(|range| range.to_str().ok());
     let wanted = range.map_or(Wanted::Whole, |range| Wanted::parse(range, length));
-    let (status, bytes, content_range) = match wanted {
-        Wanted::Whole => (StatusCode::OK, object.bytes.clone(), None),
+    let (status, range, content_range) = match wanted {
+        Wanted::Whole => (StatusCode::OK, 0..length, None),
         Wanted::Part(range) => {
-            let (first, last) = (range.start(), range.end());
+            let (first, last) = range.into_inner();
             let content_range = format!("bytes {first}-{last}/{length}");
-            let bytes = object.bytes.slice(range);
-            (StatusCode::PARTIAL_CONTENT, bytes, Some(content_range))
+            (
+                StatusCode::PARTIAL_CONTENT,
+                first..last + 1,
+                Some(content_range),
+            )
         }
         Wanted::Unsatisfiable => {
             return refusal(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange");
         }
     };
-    let mut answer = Response::new(Segments::new([bytes]));
+    let mut answer = Response::new(store.body(&object, range));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.extend(object.headers.clone());
@@ -210,6 +357,12 @@ fn read(store: &Store, name: &str, asked: &HeaderMap) -> Response<Segments> {
     answer
 }
 
+fn tagged(etag: HeaderValue) -> Response<Segments> {
+    let mut answer = plain(StatusCode::OK);
+    answer.headers_mut().insert(ETAG, etag);
+    answer
+}
+
 fn plain(status: StatusCode) -> Response<Segments> {
     let mut answer = Response::new(Segments::empty());
     *answer.status_mut() = status;
@@ -217,16 +370,21 @@ fn plain(status: StatusCode) -> Response<Segments> {
 }
 
 fn document(status: StatusCode, xml: &str) -> Response<Segments> {
-    let mut answer = Response::new(Segments::new([Bytes::copy_from_slice(xml.as_bytes())]));
+    let xml = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{xml}");
+    let mut answer = Response::new(Segments::new([Bytes::from(xml)]));
     *answer.status_mut() = status;
     let xml = HeaderValue::from_static("application/xml");
     answer.headers_mut().insert(CONTENT_TYPE, xml);
     answer
 }
 
+fn not_implemented() -> Response<Segments> {
+    refusal(StatusCode::NOT_IMPLEMENTED, "NotImplemented")
+}
+
 fn refusal(status: StatusCode, code: &str) -> Response<Segments> {
     let xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
+        "<Error><Code>{code}</Code>\
          <Message>The benchmark's stub says so.</Message><RequestId>STUB</RequestId></Error>"
     );
     document(status, &xml)

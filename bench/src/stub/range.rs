@@ -8,20 +8,20 @@ use std::ops::RangeInclusive;
 pub(super) enum Wanted {
     Whole,
     /// First and last byte, both inside the object.
-    Part(RangeInclusive<usize>),
+    Part(RangeInclusive<u64>),
     /// Nothing of the object lies in the range: 416.
     Unsatisfiable,
 }
 
 impl Wanted {
-    pub(super) fn parse(header: &str, length: usize) -> Self {
+    pub(super) fn parse(header: &str, length: u64) -> Self {
         let Some((first, last)) = header
             .strip_prefix("bytes=")
             .and_then(|range| range.split_once('-'))
         else {
             return Self::Whole;
         };
-        let number = |text: &str| text.parse::<usize>().ok();
+        let number = |text: &str| text.parse::<u64>().ok();
         let (first, last) = match (first, number(first), last, number(last)) {
             ("", _, _, Some(suffix)) => (length.saturating_sub(suffix), length),
             (_, Some(first), "", _) => (first, length),

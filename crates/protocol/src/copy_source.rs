@@ -2,7 +2,8 @@
 //!
 //! `bucket/key`, percent-encoded, with or without a slash before it, and `?versionId=…` behind.
 //! Decoded once and checked as names from a path are, so that grants and the state prefix are
-//! judged on what the backend will read. Access points (ARNs) are refused.
+//! judged on what the backend will read. Access points (ARNs) are refused. Beside it stands the range
+//! that UploadPartCopy may name, in its own strict form.
 
 use http::HeaderMap;
 
@@ -23,6 +24,61 @@ pub struct CopySource {
 
 /// The header's name.
 const COPY_SOURCE: &str = "x-amz-copy-source";
+
+/// The name of the header for a part of the source.
+const COPY_SOURCE_RANGE: &str = "x-amz-copy-source-range";
+
+/// Bytes of a source, both ends included, first not behind last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyRange {
+    /// Position of the first byte.
+    pub first: u64,
+    /// Position of the last byte.
+    pub last: u64,
+}
+
+impl CopyRange {
+    /// Reads the header of UploadPartCopy. Unlike `Range` it has one form, and what is not of that
+    /// form is refused and not passed over.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, S3Error> {
+        let mut values = headers.get_all(COPY_SOURCE_RANGE).iter();
+        let range = match (values.next(), values.next()) {
+            (None, _) => return Ok(None),
+            (Some(value), None) => value.to_str().ok().and_then(Self::parse),
+            (Some(_), Some(_)) => None,
+        };
+        range.map(Some).ok_or_else(|| {
+            S3Error::new(
+                ErrorCode::InvalidArgument,
+                "The x-amz-copy-source-range value must be of the form bytes=first-last where \
+                 first and last are the zero-based offsets of the first and last bytes to copy",
+            )
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;
+        let (first, last) = (position(first)?, position(last)?);
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// Refuses a range that is not all inside a source of `length` bytes.
+    pub fn refuse_outside(self, length: u64) -> Result<(), S3Error> {
+        if self.last < length {
+            return Ok(());
+        }
+        Err(S3Error::new(
+            ErrorCode::InvalidArgument,
+            format!("Range specified is not valid for source object of size: {length}"),
+        ))
+    }
+}
+
+/// Digits alone: no sign, no space.
+fn position(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
 
 impl CopySource {
     /// Reads the header of a copy, which must stand there exactly once. Some clients send keys as
@@ -137,6 +193,56 @@ mod tests {
         for refused in [&[] as &[_], &["b-1/k", "b-1/k"]] {
             let error = header(refused).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidArgument);
+        }
+    }
+
+    fn range(values: &[&'static str]) -> Result<Option<(u64, u64)>, ErrorCode> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(COPY_SOURCE_RANGE, http::HeaderValue::from_static(value));
+        }
+        let read = CopyRange::from_headers(&headers).map_err(|error| error.code)?;
+        Ok(read.map(|range| (range.first, range.last)))
+    }
+
+    #[test]
+    fn a_range_has_one_form() {
+        assert_eq!(range(&[]), Ok(None));
+        assert_eq!(range(&["bytes=0-0"]), Ok(Some((0, 0))));
+        assert_eq!(
+            range(&["bytes=5-18446744073709551615"]),
+            Ok(Some((5, u64::MAX)))
+        );
+        for refused in [
+            "",
+            "bytes=",
+            "bytes=5-",
+            "bytes=-5",
+            "bytes=6-5",
+            "bytes=0-1,3-4",
+            "bytes=+0-5",
+            "bytes= 0-5",
+            "bytes 0-5/9",
+            "0-5",
+            "bytes=0-18446744073709551616",
+        ] {
+            assert_eq!(
+                range(&[refused]),
+                Err(ErrorCode::InvalidArgument),
+                "{refused}"
+            );
+        }
+        let twice = range(&["bytes=0-5", "bytes=0-5"]);
+        assert_eq!(twice, Err(ErrorCode::InvalidArgument));
+    }
+
+    #[test]
+    fn a_range_lies_inside_its_source() {
+        let range = CopyRange { first: 3, last: 5 };
+        assert!(range.refuse_outside(6).is_ok());
+        for length in [0, 3, 5] {
+            let refused = range.refuse_outside(length).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::InvalidArgument);
         }
     }
 

@@ -7,6 +7,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::checksum::ChecksumAlgorithm;
 use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
 
@@ -37,6 +38,9 @@ pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
     for (parameter, value) in query.pairs().filter(|(name, _)| is_header_parameter(name)) {
         let name = HeaderName::try_from(parameter)
             .map_err(|_| invalid(format!("The parameter {parameter:?} names no header.")))?;
+        if is_about_a_body_that_was_not_known(&name) {
+            continue;
+        }
         let value = HeaderValue::try_from(value).map_err(|_| {
             invalid(format!(
                 "The value of the parameter {parameter:?} is no header value."
@@ -49,6 +53,12 @@ pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
         }
     }
     Ok(())
+}
+
+/// SDKs that presign an upload put the checksum of the body that they had then, an empty one, into
+/// the URL. It says nothing of what is sent with it later, and S3 does not compare the two.
+fn is_about_a_body_that_was_not_known(name: &HeaderName) -> bool {
+    name == "x-amz-sdk-checksum-algorithm" || ChecksumAlgorithm::from_header_name(name).is_some()
 }
 
 #[cfg(test)]
@@ -66,6 +76,16 @@ mod tests {
         assert_eq!(headers.len(), 2);
         assert_eq!(headers["x-amz-acl"], "private");
         assert_eq!(headers["x-amz-meta-a"], "b c");
+    }
+
+    #[test]
+    fn leaves_the_checksum_of_a_body_that_was_not_known_when_the_url_was_made() {
+        let raw = "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32\
+                   &x-amz-checksum-mode=ENABLED";
+        let mut headers = HeaderMap::new();
+        promote(&mut headers, &Query::parse(Some(raw)).unwrap()).unwrap();
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers["x-amz-checksum-mode"], "ENABLED");
     }
 
     #[test]

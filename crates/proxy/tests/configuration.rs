@@ -327,7 +327,7 @@ buckets = []
         &[
             ("S3PROXY_LISTEN_DRAIN_DELAY", "-1s"),
             ("S3PROXY_TRUSTED_PROXIES", "10.0.0.0/8, 10.0.0.0/64"),
-            ("S3PROXY_MULTIPART", "forward-plaintext"),
+            ("S3PROXY_MULTIPART", "forward"),
             ("S3PROXY_BACKEND_SECRET_ACCESS_KEY", "hidden"),
             ("S3PROXY_ENCRPYT_KEY", "hidden"),
         ],

@@ -6,7 +6,9 @@
 //!
 //! The endpoint and the addressing style come from `S3_ENDPOINT` and `S3_STYLE`, credentials and
 //! region from the SDK's own variables. Results go to standard output, one tab-separated line each.
-//! There is no multipart upload here, and no key that is not a file name behind a prefix.
+//! Uploads in parts and copies on the server are in `multipart`. Keys are file names behind a prefix.
+
+mod multipart;
 
 use std::env;
 use std::error::Error;
@@ -26,9 +28,14 @@ const USAGE: &str = "usage: s3proxy-e2e-client COMMAND BUCKET ...
   range BUCKET KEY RANGE FILE           download a part of one object, as in bytes=0-9
   list BUCKET PREFIX                    print key, size and ETag of every object
   head BUCKET KEY                       print size and ETag
-  delete BUCKET KEY...                  delete the objects one by one";
+  delete BUCKET KEY...                  delete the objects one by one
+  put-parts BUCKET KEY FILE SIZE        upload a file in parts of so many bytes
+  copy BUCKET SOURCE KEY                copy an object in one request
+  copy-parts BUCKET SOURCE KEY SIZE     copy an object in parts of so many bytes";
 
-type Outcome = Result<(), Box<dyn Error>>;
+/// Whatever went wrong; parts fail on tasks of their own.
+type Failure = Box<dyn Error + Send + Sync>;
+type Outcome = Result<(), Failure>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -69,11 +76,18 @@ async fn run(words: &[&str]) -> Outcome {
             }
             Ok(())
         }
+        ["put-parts", bucket, key, file, size] => {
+            multipart::put(&client, bucket, key, Path::new(file), size.parse()?).await
+        }
+        ["copy", bucket, source, key] => multipart::copy(&client, bucket, source, key).await,
+        ["copy-parts", bucket, source, key, size] => {
+            multipart::copy_parts(&client, bucket, source, key, size.parse()?).await
+        }
         _ => Err(USAGE.into()),
     }
 }
 
-async fn client() -> Result<Client, Box<dyn Error>> {
+async fn client() -> Result<Client, Failure> {
     let endpoint = env::var("S3_ENDPOINT").map_err(|_| "S3_ENDPOINT is not set: give a URL")?;
     let path_style = match env::var("S3_STYLE").as_deref() {
         Ok("path") => true,

@@ -91,16 +91,15 @@ fn parameter(text: &str) -> Option<(&str, String, Option<&str>)> {
         return None;
     }
     let value = value.trim_start();
-    let (value, behind) = match value.strip_prefix('"') {
-        Some(quoted) => quoted_string(quoted)?,
-        None => {
-            let end = value.find(';').unwrap_or(value.len());
-            let bare = value[..end].trim_end();
-            if !is_token(bare) {
-                return None;
-            }
-            (bare.to_owned(), &value[end..])
+    let (value, behind) = if let Some(quoted) = value.strip_prefix('"') {
+        quoted_string(quoted)?
+    } else {
+        let end = value.find(';').unwrap_or(value.len());
+        let bare = value[..end].trim_end();
+        if !is_token(bare) {
+            return None;
         }
+        (bare.to_owned(), &value[end..])
     };
     match behind.trim() {
         "" => Some((name, value, None)),

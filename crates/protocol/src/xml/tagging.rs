@@ -3,6 +3,7 @@
 //! Read strictly, since what is not understood would be lost: anything but keys and values refuses
 //! the document. How many tags there may be, and of which characters, is the backend's business.
 
+use super::answer::Markup;
 use super::document::{Document, Element, XmlError};
 use crate::percent;
 
@@ -52,6 +53,21 @@ pub fn to_header(tags: &[(String, String)]) -> String {
     pairs.join("&")
 }
 
+/// The document for `PutObjectTagging`.
+#[must_use]
+pub fn document(tags: &[(String, String)]) -> String {
+    Markup::document("Tagging", |markup| {
+        markup.nested("TagSet", |markup| {
+            for (key, value) in tags {
+                markup.nested("Tag", |markup| {
+                    markup.text("Key", key);
+                    markup.text("Value", value);
+                });
+            }
+        });
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +83,15 @@ mod tests {
             ),
         ] {
             assert_eq!(to_header(&parse(document.as_bytes()).unwrap()), header);
+        }
+    }
+
+    #[test]
+    fn a_document_is_read_as_it_was_written() {
+        let tags = [("a b", "<&>"), ("ü", ""), ("", "'\"")];
+        let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        for tags in [&tags[..], &[]] {
+            assert_eq!(parse(document(tags).as_bytes()).unwrap(), tags);
         }
     }
 

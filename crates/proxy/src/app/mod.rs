@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use s3proxy_protocol::address::{AwsNames, HostRules};
 use s3proxy_protocol::sigv4::SecretAccessKey;
 use tokio::net::TcpListener;
@@ -21,6 +22,7 @@ use crate::config::resolved::{
     SessionToken, Tls,
 };
 use crate::execute::Parts;
+use crate::execute::copy::tags::TagKeeping;
 use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::{self, SeenBuckets};
@@ -115,7 +117,12 @@ impl App {
             budget: BodyBudget::new(config.limits.body_memory_bytes),
             lookups: LookupCache::new(),
             uploads: UploadCache::new(),
+            client_scheme: match &config.listen.tls {
+                Tls::Off => Scheme::HTTP,
+                Tls::Files { .. } => Scheme::HTTPS,
+            },
             layouts: LayoutCache::new(),
+            tag_keeping: TagKeeping::default(),
             long_work: LongWork::new(),
             seen_buckets: SeenBuckets::default(),
             held_body_bytes: config.limits.held_body_bytes as u64,

@@ -130,16 +130,10 @@ impl Summary {
             counted(self.buckets, "bucket")
         );
         if self.not_removed > 0 {
-            text.push_str(&format!(
-                "; {} not removed",
-                counted(self.not_removed, "object")
-            ));
+            text.extend(["; ", &counted(self.not_removed, "object"), " not removed"]);
         }
         if self.not_swept > 0 {
-            text.push_str(&format!(
-                "; {} not swept",
-                counted(self.not_swept, "bucket")
-            ));
+            text.extend(["; ", &counted(self.not_swept, "bucket"), " not swept"]);
         }
         text
     }
@@ -170,7 +164,7 @@ mod tests {
         for (number, found) in found.into_iter().enumerate() {
             let bucket = format!("bucket-{number}");
             summary.add(&bucket, found, mode, &mut |line| {
-                lines.push(line.to_owned())
+                lines.push(line.to_owned());
             });
         }
         lines.push(summary.text(mode));

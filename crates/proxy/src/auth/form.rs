@@ -168,9 +168,9 @@ impl Gate {
                 ..form.address
             },
             operation: Operation::PostObject,
-            copy_source: None,
             identity,
             payload: PayloadMode::Unsigned,
+            copy_source: None,
         };
         Ok((request, posted))
     }

@@ -15,3 +15,4 @@ pub(crate) mod patient;
 pub(crate) mod replaying;
 pub(crate) mod sealing;
 pub(crate) mod stall;
+pub(crate) mod verifying;

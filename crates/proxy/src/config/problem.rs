@@ -132,6 +132,7 @@ pub enum Notice {
     AllowMultipart,
     NoAuthentication,
     ZeroKeyAllowed,
+    MultipartInPlaintext,
 }
 
 impl fmt::Display for Notice {
@@ -156,6 +157,10 @@ impl fmt::Display for Notice {
             Self::ZeroKeyAllowed => f.write_str(
                 "keys.decryption_fallback is allow: objects sealed with the all-zero key are \
                  opened; whoever can read them at the backend can decrypt them too",
+            ),
+            Self::MultipartInPlaintext => f.write_str(
+                "policy.multipart is forward-plaintext: what clients upload in parts is stored \
+                 UNENCRYPTED; set encrypt",
             ),
         }
     }

@@ -122,14 +122,9 @@ fn policy(reader: &mut Reader) -> Policy {
     let multipart = reader.value(POLICY_MULTIPART);
     match multipart {
         Multipart::Encrypt | Multipart::Block => {}
-        Multipart::ForwardPlaintext => reader.refuse(
-            &POLICY_MULTIPART.declaration,
-            HERE,
-            Fault::NotInThisVersion {
-                asked: "forwarding multipart uploads as plaintext",
-                instead: "expected encrypt | block",
-            },
-        ),
+        Multipart::ForwardPlaintext => {
+            reader.findings.notices.push(Notice::MultipartInPlaintext);
+        }
     }
     let metadata = reader.value(POLICY_METADATA);
     let state_bucket = reader.optional(POLICY_STATE_BUCKET);

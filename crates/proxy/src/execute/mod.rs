@@ -21,6 +21,7 @@ pub(crate) mod payload;
 mod plaintext_headers;
 pub(crate) mod post_object;
 pub(crate) mod put_object;
+pub(crate) mod sealed_stream;
 pub(crate) mod source;
 pub(crate) mod stored;
 
@@ -29,6 +30,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Scheme;
 use hyper::body::Incoming;
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::post::{FormHead, FormParser};
@@ -52,7 +54,10 @@ pub(crate) struct Parts {
     pub(crate) budget: BodyBudget,
     pub(crate) lookups: lookup::LookupCache,
     pub(crate) uploads: multipart::state::UploadCache,
+    /// How clients speak to the proxy itself.
+    pub(crate) client_scheme: Scheme,
     pub(crate) layouts: layouts::LayoutCache,
+    pub(crate) tag_keeping: copy::tags::TagKeeping,
     pub(crate) long_work: patience::LongWork,
     pub(crate) seen_buckets: multipart::seldom::SeenBuckets,
     pub(crate) held_body_bytes: u64,

@@ -227,7 +227,7 @@ mod tests {
     async fn quick_work_is_an_ordinary_answer() {
         let (listener, _) = listener();
         let work = async {
-            sleep(STATUS_WAIT - Duration::from_millis(1)).await;
+            sleep(STATUS_WAIT / 2).await;
             Ok(finished())
         };
         let response = answer_to(listener, work).await.unwrap();

@@ -15,8 +15,9 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ETAG, LOCATION, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ETAG, LOCATION,
+    ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use s3proxy_protocol::payload::PayloadExpectation;
@@ -77,7 +78,7 @@ pub(crate) async fn post_object(
         checksum,
     };
     let stored = put_object::store(job, upload, outgoing).await?;
-    let mut response = answer_to_form(job, stored, &success, &location);
+    let mut response = answer_to_form(job, &stored, &success, &location);
     if let Some(origin) = origin {
         insert_cors(job, origin, response.headers_mut()).await;
     }
@@ -127,7 +128,7 @@ fn expected_length(
 /// PutObject's answer, as the form wants it.
 fn answer_to_form(
     job: &Job<'_>,
-    stored: Response<ResponseBody>,
+    stored: &Response<ResponseBody>,
     success: &SuccessAction,
     location: &str,
 ) -> Response<ResponseBody> {
@@ -174,7 +175,7 @@ async fn insert_cors(job: &Job<'_>, origin: HeaderValue, headers: &mut HeaderMap
     let Ok(answer) = job.parts.backend.send(request).await else {
         return;
     };
-    if !answer.status().is_success() {
+    if !answer.status().is_success() || !allows_post(answer.headers()) {
         return;
     }
     for name in CORS {
@@ -182,6 +183,16 @@ async fn insert_cors(job: &Job<'_>, origin: HeaderValue, headers: &mut HeaderMap
             headers.append(name, value.clone());
         }
     }
+}
+
+/// Some servers tell any page that a rule names of that rule, whatever method it asked for.
+fn allows_post(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCESS_CONTROL_ALLOW_METHODS)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|method| ["POST", "*"].contains(&method.trim()))
 }
 
 #[cfg(test)]

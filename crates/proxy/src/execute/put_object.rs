@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, header};
-use http_body_util::BodyExt;
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Layout;
 use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength, StoredLength, stored_length};
@@ -21,12 +20,12 @@ use super::new_object::{
     self, Checksum, NewObject, Place, announce_encryption, insert_checksum, insert_envelope,
     refuse_reserved_metadata,
 };
+use super::sealed_stream::send_sealed;
 use super::{Job, Outcome, RawBody, payload, stored};
-use crate::backend::{self, BackendError, BodyStream, Request, RequestBody};
-use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
+use crate::backend::{self, Request, RequestBody};
+use crate::body::buffers::PIECE_BYTES;
 use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
-use crate::body::sealing::SealingBody;
 use crate::respond::Failure;
 
 /// Seals the body and stores it.
@@ -91,7 +90,8 @@ pub(crate) async fn store(
     let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
     let envelope = object.envelope(Some(*sealer.head()));
     insert_envelope(job.parts, &mut outgoing, &envelope)?;
-    let backed = put_stream(job, upload.inbound, sealer, outgoing).await?;
+    let put = |body| write_request(job, outgoing, body);
+    let (backed, _) = send_sealed(job, upload.inbound, sealer, None, put).await?;
     Ok(answer_to_write(job, &backed, upload.checksum.as_ref()))
 }
 
@@ -154,30 +154,6 @@ pub(crate) fn seal_whole(
         stored.extend_from_slice(&piece);
     }
     (head, Bytes::from(stored))
-}
-
-async fn put_stream(
-    job: &Job<'_>,
-    inbound: Inbound,
-    sealer: ObjectSealer,
-    outgoing: HeaderMap,
-) -> Outcome<Backed> {
-    let share = job.parts.budget.share(STREAM_BYTES).await?;
-    let length = sealer.stored_length().0;
-    let mut sealing = SealingBody::new(inbound, sealer, Arc::clone(&job.parts.pool), share);
-    let fault = sealing.fault();
-    let begun = sealing.prefetch().await;
-    let body = BodyStream::new(sealing.map_err(Into::into));
-    let request = write_request(job, outgoing, RequestBody::Stream { length, body });
-    let sent = match begun {
-        Ok(()) => job.parts.backend.send(request).await,
-        Err(error) => Err(BackendError::RequestBody(error.into())),
-    };
-    // What the client did wrong explains whatever the backend then made of it.
-    if let Some(fault) = fault.take() {
-        return Err(Failure::Inbound(fault));
-    }
-    expect_result(job, sent?).await
 }
 
 /// Takes success with the result that S3 promises: an answer without `ETag` is some other server's.

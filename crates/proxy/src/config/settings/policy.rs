@@ -30,8 +30,8 @@ settings! { POLICY:
     POLICY_LOOKUP_CONCURRENCY: Setting<Whole<1, 256>> = "policy.lookup_concurrency",
         ["S3PROXY_LOOKUP_CONCURRENCY"], Flag::None, "16";
 
-    /// Multipart uploads: sealed, or refused. `forward-plaintext` would store them as they are; it
-    /// is not in this version and is refused.
+    /// Multipart uploads: sealed like any object (`encrypt`), refused (`block`), or stored as they
+    /// are (`forward-plaintext`), which exists for tests and is warned of at every start.
     POLICY_MULTIPART: Setting<Multipart> = "policy.multipart", ["S3PROXY_MULTIPART"],
         Flag::None, "encrypt";
 

@@ -12,33 +12,26 @@
 
 mod carried;
 mod embedded;
+mod large;
 pub(crate) mod origin;
 mod plain;
 mod sealed;
-mod tags;
+pub(crate) mod tags;
+pub(crate) mod times;
 
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, Response};
 use s3proxy_protocol::checksum::ChecksumAlgorithm;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::copy::copy_object_document;
 
 use self::carried::Directives;
 use super::new_object::announce_encryption;
+use super::patience::Finished;
 use super::stored::Form;
-use super::{Job, Outcome, source};
+use super::{Job, Outcome, OwnedJob, patience, source};
 use crate::body::outbound::ResponseBody;
-use crate::respond::Failure;
 
-/// How often a copy whose source is replaced under its hands starts again.
-const ATTEMPTS: usize = 3;
-
-/// What a copy ends with.
-pub(super) struct Finished {
-    pub(super) headers: HeaderMap,
-    /// Without XML declaration.
-    pub(super) document: String,
-}
+const FULL_OBJECT: &str = "FULL_OBJECT";
 
 /// A new object, as its answer describes it.
 struct Copied {
@@ -52,24 +45,13 @@ struct Copied {
 
 /// Serves it.
 pub(crate) async fn copy_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let finished = copy(job).await?;
-    let text = format!("{}{}", XML_DECLARATION, finished.document);
-    let mut response = Response::new(ResponseBody::held(text));
-    *response.headers_mut() = finished.headers;
-    let xml = HeaderValue::from_static("application/xml");
-    response.headers_mut().insert(header::CONTENT_TYPE, xml);
-    Ok(response)
+    patience::answer(job, copy).await
 }
 
-async fn copy(job: &Job<'_>) -> Outcome<Finished> {
+async fn copy(owned: OwnedJob) -> Outcome<Finished> {
+    let job = &owned.job();
     let directives = Directives::of(job)?;
-    let mut attempts = 1;
-    let copied = loop {
-        match attempt(job, &directives).await {
-            Err(Failure::Replaced) if attempts < ATTEMPTS => attempts += 1,
-            outcome => break outcome?,
-        }
-    };
+    let copied = origin::unless_replaced(|| attempt(job, &directives)).await?;
     let checksum = copied.checksum.as_ref();
     let document = copy_object_document(
         &copied.etag,

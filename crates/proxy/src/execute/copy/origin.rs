@@ -44,6 +44,9 @@ pub(crate) const CUSTOMER_KEY: [&str; 3] = [
 
 const REQUEST_PAYER: HeaderName = HeaderName::from_static("x-amz-request-payer");
 
+/// How often a copy starts at most.
+const ATTEMPTS: usize = 3;
+
 const VERSION_ID: &str = "x-amz-version-id";
 
 /// What the request names as its source.
@@ -69,6 +72,20 @@ fn source_headers(client: &HeaderMap) -> HeaderMap {
         headers.insert(REQUEST_PAYER, payer.clone());
     }
     headers
+}
+
+/// Makes a copy whose source may be replaced under its hands, again where it was.
+pub(crate) async fn unless_replaced<T, F>(mut attempt: impl FnMut() -> F) -> Outcome<T>
+where
+    F: Future<Output = Outcome<T>>,
+{
+    for _ in 1..ATTEMPTS {
+        match attempt().await {
+            Err(Failure::Replaced) => {}
+            outcome => return outcome,
+        }
+    }
+    attempt().await
 }
 
 /// Looks at the source, and refuses where the client's conditions on it do not hold.
@@ -166,6 +183,25 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_copy_whose_source_is_replaced_starts_again_a_few_times() {
+        for (replaced, starts) in [(0, 1), (2, 3), (9, 3)] {
+            let mut started = 0;
+            let outcome = unless_replaced(|| {
+                started += 1;
+                let outcome = if started > replaced {
+                    Ok(())
+                } else {
+                    Err(Failure::Replaced)
+                };
+                async { outcome }
+            })
+            .await;
+            assert_eq!(started, starts);
+            assert_eq!(outcome.is_ok(), replaced < starts);
+        }
+    }
 
     #[test]
     fn what_is_said_of_the_source_reaches_it_and_nothing_of_the_target_does() {

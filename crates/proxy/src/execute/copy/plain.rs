@@ -2,43 +2,30 @@
 //!
 //! The copy is a new object like any other, under a data key of its own. Content up to the held
 //! limit is read whole, so that a checksum that the client asks for can be stored; that of longer
-//! content is known only when the envelope has gone ahead, so it is answered and not stored.
-
-use std::sync::Arc;
+//! content is known only when the envelope has gone ahead, so it is answered and not stored. What is
+//! too large for one PutObject goes another way ([`large`]).
 
 use http::{HeaderMap, Method, header};
-use http_body_util::BodyExt;
 use s3proxy_envelope::header::Layout;
 use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength};
 use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, Checksummer};
-use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::Operation;
-use s3proxy_protocol::{conditional, etag, header_rules, http_date};
-use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
+use s3proxy_protocol::{conditional, etag, header_rules};
 
 use super::carried::{self, Directive, Directives};
-use super::{Copied, sealed, tags, wanted_checksum};
-use crate::backend::{BackendError, BodyStream, RequestBody};
-use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
+use super::{Copied, FULL_OBJECT, large, sealed, tags, times, wanted_checksum};
+use crate::backend::{Request, RequestBody};
+use crate::body::buffers::PIECE_BYTES;
 use crate::body::replaying::Replay;
-use crate::body::sealing::SealingBody;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::{
     self, Checksum, NewObject, Place, insert_envelope, refuse_reserved_metadata,
 };
 use crate::execute::put_object::{expect_result, seal_held};
+use crate::execute::sealed_stream::send_sealed;
 use crate::execute::source::{self, Found, PlaintextBody, Source};
 use crate::execute::{Job, Outcome};
-use crate::respond::Failure;
-
-const FULL_OBJECT: &str = "FULL_OBJECT";
-
-/// S3's form in documents: to the millisecond, in UTC.
-const FORM: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// Reads what was found, and stores it sealed.
 pub(super) async fn copy(
@@ -48,10 +35,10 @@ pub(super) async fn copy(
     found: &Found,
 ) -> Outcome<Copied> {
     let wanted = wanted_checksum(&job.request.headers)?;
-    if found.length > MAX_PUT_OBJECT {
-        return Err(too_large(found.length));
-    }
     let outgoing = outgoing_headers(job, directives, source, found).await?;
+    if found.length > MAX_PUT_OBJECT {
+        return large::copy(job, source, found, outgoing, wanted).await;
+    }
     let content = source::open(job, source, found, None).await?;
     let replay = Replay::new(content, found.length.0);
     let (backed, checksum) = if found.length.0 <= job.parts.held_body_bytes {
@@ -62,7 +49,7 @@ pub(super) async fn copy(
     Ok(Copied {
         headers: sealed::client_headers(&backed.headers, found),
         etag: client_etag(&backed.headers),
-        last_modified: date(&backed.headers),
+        last_modified: times::answered(&backed.headers),
         checksum: checksum.map(|(algorithm, value)| (algorithm, value.to_base64(), FULL_OBJECT)),
     })
 }
@@ -84,7 +71,7 @@ async fn outgoing_headers(
     match directives.tagging {
         Directive::Copy => {
             outgoing.remove(tags::TAGGING);
-            if let Some(tags) = tags::of(job, source, found).await? {
+            if let Some(tags) = tags::header_of_source(job, source, found).await? {
                 outgoing.insert(tags::TAGGING, tags);
             }
         }
@@ -114,7 +101,8 @@ async fn put_held(
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);
     insert_envelope(job.parts, &mut outgoing, &object.envelope(Some(head)))?;
-    let backed = put(job, outgoing, RequestBody::Held(sealed)).await?;
+    let request = put_request(job, outgoing, RequestBody::Held(sealed));
+    let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
     Ok((backed, checksum))
 }
 
@@ -132,27 +120,8 @@ async fn put_stream(
         &mut outgoing,
         &object.envelope(Some(*sealer.head())),
     )?;
-    let total = sealer.stored_length().0;
-    let share = job.parts.budget.share(STREAM_BYTES).await?;
-    let mut sealing = SealingBody::new(content, sealer, Arc::clone(&job.parts.pool), share);
-    if let Some(algorithm) = wanted {
-        sealing.measure(algorithm);
-    }
-    let (fault, checksum) = (sealing.fault(), sealing.checksum());
-    let begun = sealing.prefetch().await;
-    let body = RequestBody::Stream {
-        length: total,
-        body: BodyStream::new(sealing.map_err(Into::into)),
-    };
-    let put = match begun {
-        Ok(()) => put(job, outgoing, body).await,
-        Err(error) => Err(BackendError::RequestBody(error.into()).into()),
-    };
-    // What was wrong with the source explains whatever the backend then made of the copy.
-    if let Some(fault) = fault.take() {
-        return Err(fault.into());
-    }
-    Ok((put?, checksum.get().cloned()))
+    let put = |body| put_request(job, outgoing, body);
+    send_sealed(job, content, sealer, wanted, put).await
 }
 
 fn begin<'a>(
@@ -164,11 +133,11 @@ fn begin<'a>(
     NewObject::new(job.parts, Layout::Single, Place::of(job), &private)
 }
 
-async fn put(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Outcome<Backed> {
+fn put_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Request {
     let mut request = answer::request_for(job, Method::PUT);
     request.headers = headers;
     request.body = body;
-    expect_result(job, job.parts.backend.send(request).await?).await
+    request
 }
 
 fn client_etag(headers: &HeaderMap) -> String {
@@ -176,26 +145,4 @@ fn client_etag(headers: &HeaderMap) -> String {
         .get(header::ETAG)
         .and_then(|value| value.to_str().ok());
     etag::to_client(text.unwrap_or_default().trim().trim_matches('"')).into_owned()
-}
-
-/// When the backend answered, as documents spell times: a PutObject's answer has no other.
-pub(super) fn date(headers: &HeaderMap) -> String {
-    let text = headers
-        .get(header::DATE)
-        .and_then(|value| value.to_str().ok());
-    let time = text.and_then(http_date::parse);
-    let time = time.unwrap_or_else(OffsetDateTime::now_utc);
-    time.format(FORM)
-        .expect("every component is part of a time")
-}
-
-fn too_large(length: PlaintextLength) -> Failure {
-    Failure::Refused(S3Error::new(
-        ErrorCode::InvalidRequest,
-        format!(
-            "The specified copy source is larger than the maximum allowable size for a copy \
-             source: it has {} bytes, and {} are sealed at once; copy it in parts.",
-            length.0, MAX_PUT_OBJECT.0
-        ),
-    ))
 }

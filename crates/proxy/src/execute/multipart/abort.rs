@@ -23,7 +23,10 @@ pub(super) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     };
     if ended {
         state::forget(job, &place.hash);
-        staged::delete_state(job, &place).await?;
+        if let Err(failure) = staged::delete_state(job, &place).await {
+            // Object lock may hold it; the upload is aborted all the same.
+            tracing::warn!(reason = %failure, "the state of an aborted upload stays for the sweep");
+        }
     }
     let backed = answered?;
     let mut response = Response::new(ResponseBody::empty());

@@ -266,15 +266,15 @@ impl Bucket {
 /// Sends a request of the proxy's own, and takes 2xx as success.
 pub(crate) async fn send(backend: &Backend, request: Request) -> Outcome<Backed> {
     let (parts, body) = backend.send(request).await?.into_parts();
-    let backed = Backed {
+    let answered = Backed {
         status: parts.status,
         headers: parts.headers,
         body,
     };
-    if backed.status.is_success() {
-        Ok(backed)
+    if answered.status.is_success() {
+        Ok(answered)
     } else {
-        Err(answer::failure_of(backed).await)
+        Err(answer::failure_of(answered).await)
     }
 }
 

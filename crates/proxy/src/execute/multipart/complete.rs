@@ -292,9 +292,9 @@ fn location(job: &Job<'_>) -> String {
     let Place { bucket, object_key } = Place::of(job);
     let host = job.request.headers.get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let path = encode_path(object_key);
+    let (scheme, path) = (&job.parts.client_scheme, encode_path(object_key));
     match job.request.address.style {
-        AddressingStyle::Path => format!("http://{host}/{bucket}/{path}"),
-        AddressingStyle::VirtualHost => format!("http://{host}/{path}"),
+        AddressingStyle::Path => format!("{scheme}://{host}/{bucket}/{path}"),
+        AddressingStyle::VirtualHost => format!("{scheme}://{host}/{path}"),
     }
 }

@@ -20,6 +20,7 @@ mod create;
 mod list_parts;
 mod list_uploads;
 pub(crate) mod part;
+mod plaintext;
 mod present;
 mod repeated;
 pub(crate) mod seldom;
@@ -29,16 +30,17 @@ pub(crate) mod state;
 pub(crate) mod sweep;
 mod tail;
 mod upload_part;
+mod upload_part_copy;
 mod verdict;
 
 use http::Response;
 use s3proxy_envelope::multipart::PartNumber;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
-use super::{BodySlot, Job, Outcome};
+use super::{BodySlot, Job, Outcome, patience};
 use crate::body::outbound::ResponseBody;
+use crate::config::resolved::Multipart;
 use crate::plan::Step;
-use crate::respond::Failure;
 
 /// The number of the tail. A backend's part of this number is never a client's.
 pub(crate) const TAIL_NUMBER: PartNumber = PartNumber::MAX;
@@ -52,6 +54,10 @@ pub(crate) async fn step(
     step: Step,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
+    match job.parts.policy.multipart {
+        Multipart::ForwardPlaintext => return plaintext::step(job, step, body).await,
+        Multipart::Encrypt | Multipart::Block => {}
+    }
     let answered = match step {
         Step::Create => create::create(job).await,
         Step::UploadPart => upload_part::upload_part(job, body.take()).await,
@@ -59,10 +65,7 @@ pub(crate) async fn step(
         Step::Abort => abort::abort(job).await,
         Step::ListParts => list_parts::list_parts(job).await,
         Step::ListUploads => list_uploads::list_uploads(job).await,
-        Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
-            ErrorCode::NotImplemented,
-            "This operation is not part of this version of the proxy.",
-        ))),
+        Step::UploadPartCopy => patience::answer(job, upload_part_copy::upload_part_copy).await,
     };
     if answered.is_ok() {
         job.parts.seen_buckets.note(job);

@@ -11,27 +11,25 @@
 //! number. Otherwise the ETag that the client names when it completes tells the two apart
 //! (ADR 0006).
 
-use std::sync::Arc;
-
 use http::{HeaderMap, Method, header};
-use http_body_util::BodyExt;
 use s3proxy_envelope::layout::{PADDED_FROM, PlaintextLength, StoredLength, message_length};
 use s3proxy_envelope::message::MessageHead;
 use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber};
 use s3proxy_envelope::object::ObjectSealer;
+use s3proxy_protocol::checksum::ChecksumAlgorithm;
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::xml::copy::CopyResult;
 
 use super::state::{self, OpenUpload};
 use super::{FIRST_NUMBER, TAIL_NUMBER, present, staged};
-use crate::backend::{BackendError, BodyStream, Request, RequestBody};
-use crate::body::buffers::STREAM_BYTES;
-use crate::body::sealing::{Payload, SealingBody};
+use crate::backend::{BackendError, Request, RequestBody};
+use crate::body::sealing::Payload;
 use crate::config::resolved::PartSizes;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::Checksum;
 use crate::execute::put_object::{expect_result, seal_whole};
+use crate::execute::sealed_stream::send_sealed;
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
@@ -59,13 +57,12 @@ impl Shelf {
         if length < PADDED_FROM || number == TAIL_NUMBER {
             return Self::Staged;
         }
-        match (sizes, first) {
-            (PartSizes::Any, _) => Self::Upload,
-            (PartSizes::Equal, None) if number == FIRST_NUMBER => Self::Upload,
-            (PartSizes::Equal, None) => Self::Staged,
-            (PartSizes::Equal, Some(first)) if first == message_length(length) => Self::Upload,
-            (PartSizes::Equal, Some(_)) => Self::Staged,
-        }
+        let fits = match (sizes, first) {
+            (PartSizes::Any, _) => true,
+            (PartSizes::Equal, None) => number == FIRST_NUMBER,
+            (PartSizes::Equal, Some(first)) => first == message_length(length),
+        };
+        if fits { Self::Upload } else { Self::Staged }
     }
 }
 
@@ -136,7 +133,8 @@ pub(crate) async fn upload_part_held(
     stored(&backed, &head, checksum)
 }
 
-/// Seals and stores a part as its plaintext comes, from a client or from a stored object.
+/// Seals and stores a part as its plaintext comes, from a client or from a stored object, and computes
+/// its checksum for the upload.
 pub(crate) async fn upload_part_sealed<P>(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -147,34 +145,29 @@ pub(crate) async fn upload_part_sealed<P>(
 where
     P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
+    let measured = upload.checksum.map(|checksum| checksum.algorithm);
+    upload_part_measured(job, upload, number, length, source, measured).await
+}
+
+/// The same, with a checksum computed only where one is asked for: `source` may bring its own.
+pub(super) async fn upload_part_measured<P>(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    number: PartNumber,
+    length: PlaintextLength,
+    source: P,
+    measured: Option<ChecksumAlgorithm>,
+) -> Outcome<StoredPart>
+where
+    P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
+{
     let shelf = shelf(job, upload, number, length).await?;
-    let share = job.parts.budget.share(STREAM_BYTES).await?;
     let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
     let head = *sealer.head();
-    let total = sealer.stored_length().0;
-    let mut sealing = SealingBody::new(source, sealer, Arc::clone(&job.parts.pool), share);
-    if let Some(checksum) = upload.checksum {
-        sealing.measure(checksum.algorithm);
-    }
-    let (fault, checksum) = (sealing.fault(), sealing.checksum());
-    let begun = sealing.prefetch().await;
-    let body = BodyStream::new(sealing.map_err(Into::into));
-    let body = RequestBody::Stream {
-        length: total,
-        body,
-    };
-    let request = request(job, upload, number, shelf, body);
-    let sent = match begun {
-        Ok(()) => job.parts.backend.send(request).await,
-        Err(error) => Err(BackendError::RequestBody(error.into())),
-    };
-    // What was wrong with the source explains whatever the backend then made of it.
-    if let Some(fault) = fault.take() {
-        return Err(fault.into());
-    }
-    let backed = expect_result(job, sent?).await?;
+    let put = |body| request(job, upload, number, shelf, body);
+    let (backed, checksum) = send_sealed(job, source, sealer, measured, put).await?;
     settle(job, upload, number, shelf).await;
-    stored(&backed, &head, checksum.get().cloned())
+    stored(&backed, &head, checksum)
 }
 
 fn frame(number: PartNumber, length: PlaintextLength) -> Frame {

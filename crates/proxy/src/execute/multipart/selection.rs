@@ -20,6 +20,10 @@ use super::checksum::{UploadChecksum, lower};
 use super::part::Shelf;
 use crate::respond::Failure;
 
+/// S3's sentence.
+const INVALID_PART: &str = "One or more of the specified parts could not be found.  The part may \
+     not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+
 /// A stored part, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Present {
@@ -66,6 +70,7 @@ pub(super) enum SelectionError {
 impl SelectionError {
     /// S3's answer, in plaintext terms.
     pub(super) fn into_failure(self, upload_id: &str) -> Failure {
+        let part = |number: u16, etag| [("PartNumber", number.to_string()), ("ETag", etag)];
         match self {
             Self::Order => Failure::Refused(S3Error::new(
                 ErrorCode::InvalidPartOrder,
@@ -73,29 +78,24 @@ impl SelectionError {
                  number.",
             )),
             Self::Missing { number, etag } => Failure::Explained(
-                S3Error::new(
-                    ErrorCode::InvalidPart,
-                    "One or more of the specified parts could not be found.  The part may not \
-                     have been uploaded, or the specified entity tag may not match the part's \
-                     entity tag.",
-                ),
-                vec![
-                    ("UploadId", upload_id.to_owned()),
-                    ("PartNumber", number.to_string()),
-                    ("ETag", etag),
-                ],
+                S3Error::new(ErrorCode::InvalidPart, INVALID_PART),
+                [("UploadId", upload_id.to_owned())]
+                    .into_iter()
+                    .chain(part(number, etag))
+                    .collect(),
             ),
             Self::TooSmall { number, etag, size } => Failure::Explained(
                 S3Error::new(
                     ErrorCode::EntityTooSmall,
                     "Your proposed upload is smaller than the minimum allowed size",
                 ),
-                vec![
+                [
                     ("ProposedSize", size.to_string()),
                     ("MinSizeAllowed", PADDED_FROM.0.to_string()),
-                    ("PartNumber", number.to_string()),
-                    ("ETag", etag),
-                ],
+                ]
+                .into_iter()
+                .chain(part(number, etag))
+                .collect(),
             ),
             Self::NoChecksum { number, algorithm } => Failure::Refused(S3Error::new(
                 ErrorCode::InvalidRequest,

@@ -119,16 +119,16 @@ impl Sweep<'_> {
             name,
             service: service.clone(),
         }));
-        let shelf = UploadBucket {
+        let place = UploadBucket {
             name: name.to_owned(),
             service,
         };
-        self.bucket(&shelf, &all).await
+        self.bucket(&place, &all).await
     }
 
-    async fn bucket(&self, shelf: &UploadBucket, uploads: &[UploadBucket]) -> Outcome<Found> {
-        let shelf = self.access(shelf);
-        let mut left = self.folders(&shelf).await?;
+    async fn bucket(&self, place: &UploadBucket, uploads: &[UploadBucket]) -> Outcome<Found> {
+        let place = self.access(place);
+        let mut left = self.folders(&place).await?;
         let mut found = Found::default();
         if left.is_empty() {
             return Ok(found);
@@ -140,7 +140,7 @@ impl Sweep<'_> {
         found.young = due.young;
         found.ended = due.folders.len();
         for folder in due.folders {
-            self.remove(&shelf, folder, &mut found).await;
+            self.remove(&place, folder, &mut found).await;
         }
         Ok(found)
     }
@@ -150,10 +150,10 @@ impl Sweep<'_> {
     }
 
     /// The folders of all uploads, by id.
-    async fn folders(&self, shelf: &Bucket) -> Outcome<HashMap<String, Folder>> {
+    async fn folders(&self, place: &Bucket) -> Outcome<HashMap<String, Folder>> {
         let prefix = &self.policy.state_prefix;
         let mut found: HashMap<String, Folder> = HashMap::new();
-        shelf
+        place
             .walk(&folders(prefix), |entry| {
                 if let Some(id) = folder_id(&entry.key, prefix) {
                     let folder = found.entry(id.to_owned()).or_default();
@@ -193,13 +193,13 @@ impl Sweep<'_> {
         due(left, now, self.older_than)
     }
 
-    async fn remove(&self, shelf: &Bucket, folder: Folder, found: &mut Found) {
+    async fn remove(&self, place: &Bucket, folder: Folder, found: &mut Found) {
         let is_state = |entry: &ListEntry| entry.key.ends_with("/state");
         let (states, parts): (Vec<_>, Vec<_>) = folder.entries.into_iter().partition(is_state);
         for entries in [parts, states] {
             let not_removed = match self.mode {
                 Mode::Show => Vec::new(),
-                Mode::Remove => shelf.remove(&entries).await,
+                Mode::Remove => place.remove(&entries).await,
             };
             let stays = |key: &str| not_removed.iter().any(|left| left.key == key);
             let gone = entries.into_iter().map(|entry| entry.key);
@@ -267,8 +267,8 @@ pub(crate) async fn list_buckets(
         request
             .query
             .extend(page.map(|token| parameter("continuation-token", token)));
-        let backed = bucket::send(backend, request).await?;
-        let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
+        let answered = bucket::send(backend, request).await?;
+        let text = answer::read_bounded(answered.body, MAX_PAGE_BYTES).await?;
         let page = bucket_names(&text)
             .map_err(|_| Failure::Unusable("a list of buckets that is not S3's"))?;
         names.extend(page.names);

@@ -177,11 +177,11 @@ pub(super) async fn store_small(
     let _share = job.parts.budget.share(bytes).await.map_err(Failure::from)?;
     let body = read_staged(job, upload, part, 0..stored).await?;
     let message = answer::read_bounded(body, total).await?;
-    let mut opener = ObjectOpener::part(&upload.dek, frame, part.tag.mark());
+    let mut machine = ObjectOpener::part(&upload.dek, frame, part.tag.mark());
     let mut plaintext = Vec::with_capacity(total + PIECE_BYTES);
-    let opened = opener
+    let opened = machine
         .push(&message, &mut plaintext)
-        .and_then(|_| opener.finish());
+        .and_then(|_| machine.finish());
     opened.map_err(|error| Failure::Stored(format!("a staged part: {error}")))?;
     drop(message);
     let (_, sealed) = seal_held(&upload.dek, &plaintext);
@@ -203,6 +203,11 @@ async fn read_staged(
     let pin = HeaderValue::try_from(format!("\"{}\"", part.etag))
         .map_err(|_| Failure::Unusable("an ETag that is no header value"))?;
     request.headers.insert(header::IF_MATCH, pin);
+    if wanted != (0..message_length(part.frame.length())) {
+        let range = format!("bytes={}-{}", wanted.start, wanted.end - 1);
+        let range = HeaderValue::try_from(range).expect("digits are a header value");
+        request.headers.insert(header::RANGE, range);
+    }
     let response = job
         .parts
         .backend

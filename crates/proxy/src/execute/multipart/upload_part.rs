@@ -9,10 +9,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Response, header};
 use s3proxy_envelope::layout::{MAX_PART, PlaintextLength};
 use s3proxy_envelope::multipart::PartNumber;
-use s3proxy_protocol::checksum::Checksummer;
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, Checksummer};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
-use super::part::{StoredPart, upload_part_held, upload_part_sealed};
+use super::part::{StoredPart, upload_part_held, upload_part_measured};
 use super::state::{self, OpenUpload};
 use super::{part_number, upload_id};
 use crate::body::buffers::PIECE_BYTES;
@@ -37,24 +37,38 @@ pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Respons
         .into());
     }
     let upload = state::load(job, upload_id(job)?).await?;
-    judge(&upload, job, &announced)?;
+    let sent = sent_algorithm(&announced);
+    judge(&upload, job, sent)?;
     let stored = if announced.length <= job.parts.held_body_bytes {
         store_held(job, &upload, number, body, announced.length).await?
     } else {
         let length = PlaintextLength(announced.length);
         let received = Arc::clone(&job.record.received);
         let inbound = announced.inbound(body, job.parts.body_timeout, received);
-        upload_part_sealed(job, &upload, number, length, inbound).await?
+        let measured = match sent {
+            Some(_) => None,
+            None => upload.checksum.map(|checksum| checksum.algorithm),
+        };
+        upload_part_measured(job, &upload, number, length, inbound, measured).await?
     };
     Ok(respond(job, stored))
 }
 
-fn judge(upload: &OpenUpload, job: &Job<'_>, announced: &Announced) -> Result<(), S3Error> {
-    upload.refuse_other_customer_key(&job.request.headers)?;
+/// The algorithm of the checksum that comes with the part.
+fn sent_algorithm(announced: &Announced) -> Option<ChecksumAlgorithm> {
     let expectation = &announced.expectation;
     let known = expectation.known_checksum().map(|(algorithm, _)| algorithm);
+    known.or_else(|| expectation.trailer_algorithm())
+}
+
+fn judge(
+    upload: &OpenUpload,
+    job: &Job<'_>,
+    sent: Option<ChecksumAlgorithm>,
+) -> Result<(), S3Error> {
+    upload.refuse_other_customer_key(&job.request.headers)?;
     match upload.checksum {
-        Some(checksum) => checksum.takes(known.or_else(|| expectation.trailer_algorithm())),
+        Some(checksum) => checksum.takes(sent),
         None => Ok(()),
     }
 }

@@ -42,8 +42,8 @@ fn with_checksum(etag: String, algorithm: ChecksumAlgorithm, raw: &[u8]) -> Comp
     request
 }
 
-fn upload(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> Option<UploadChecksum> {
-    Some(UploadChecksum { algorithm, kind })
+fn upload(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> UploadChecksum {
+    UploadChecksum { algorithm, kind }
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn only_the_last_part_may_be_short_in_plaintext() {
 fn a_checksum_that_is_named_must_agree_with_what_the_etag_carries() {
     let stored = [present(1, "a", LEAST, Shelf::Upload)];
     let crc32 = ChecksumAlgorithm::Crc32;
-    let composite = upload(crc32, ChecksumType::Composite);
+    let composite = Some(upload(crc32, ChecksumType::Composite));
     let good = with_checksum(marked("a", Some(&CRC)), crc32, &CRC);
     let selected = select(&good, &stored, composite).unwrap();
     assert_eq!(selected[0].checksum.as_ref().unwrap().as_bytes(), CRC);
@@ -156,7 +156,7 @@ fn a_crc_32_is_known_from_the_etag_alone_and_longer_ones_are_not() {
             false,
         ),
     ] {
-        let selected = select(&request, &stored, upload(algorithm, kind)).unwrap();
+        let selected = select(&request, &stored, Some(upload(algorithm, kind))).unwrap();
         assert_eq!(selected[0].checksum.is_some(), known, "{algorithm}");
     }
 }
@@ -164,7 +164,7 @@ fn a_crc_32_is_known_from_the_etag_alone_and_longer_ones_are_not() {
 #[test]
 fn a_composite_upload_needs_every_checksum_but_those_of_listed_parts() {
     let stored = [present(1, "a", LEAST, Shelf::Upload)];
-    let sha = upload(ChecksumAlgorithm::Sha256, ChecksumType::Composite);
+    let sha = Some(upload(ChecksumAlgorithm::Sha256, ChecksumType::Composite));
     let refused = select(&named(&[(1, marked("a", Some(&CRC)))]), &stored, sha);
     assert_eq!(
         refused,
@@ -180,7 +180,7 @@ fn a_composite_upload_needs_every_checksum_but_those_of_listed_parts() {
 #[test]
 fn the_checksum_of_an_empty_part_is_known() {
     let stored = [present(1, "a", 0, Shelf::Staged)];
-    let crc = upload(ChecksumAlgorithm::Crc32, ChecksumType::Composite);
+    let crc = Some(upload(ChecksumAlgorithm::Crc32, ChecksumType::Composite));
     let selected = select(&named(&[(1, marked("a", Some(&[0; 4])))]), &stored, crc).unwrap();
     assert_eq!(selected[0].checksum.as_ref().unwrap().as_bytes(), [0; 4]);
 }

@@ -23,8 +23,8 @@ fn part(number: u16, length: u64, checksum: Option<ChecksumValue>) -> Selected {
     }
 }
 
-fn upload(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> Option<UploadChecksum> {
-    Some(UploadChecksum { algorithm, kind })
+fn upload(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> UploadChecksum {
+    UploadChecksum { algorithm, kind }
 }
 
 const CONTENT: [&[u8]; 3] = [b"one", b"", b"three!"];
@@ -43,7 +43,7 @@ fn a_full_object_checksum_is_that_of_all_the_content() {
         ChecksumAlgorithm::Crc32c,
         ChecksumAlgorithm::Crc64Nvme,
     ] {
-        let upload = upload(algorithm, ChecksumType::FullObject);
+        let upload = Some(upload(algorithm, ChecksumType::FullObject));
         let expected = checksum(algorithm, &CONTENT.concat());
         let verdict = judge(upload, None, &parts(algorithm)).unwrap();
         let whole = verdict.whole.unwrap();
@@ -66,7 +66,7 @@ fn a_composite_checksum_is_that_of_the_parts_and_says_how_many() {
             .iter()
             .flat_map(|piece| checksum(algorithm, piece).as_bytes().to_vec())
             .collect();
-        let upload = upload(algorithm, ChecksumType::Composite);
+        let upload = Some(upload(algorithm, ChecksumType::Composite));
         let whole = judge(upload, None, &parts(algorithm))
             .unwrap()
             .whole
@@ -82,7 +82,7 @@ fn with_a_part_unknown_the_clients_own_word_is_kept_and_no_parts_checksum() {
     let mut parts = parts(algorithm);
     parts[1].checksum = None;
     let stated = checksum(algorithm, b"whatever");
-    let upload = upload(algorithm, ChecksumType::FullObject);
+    let upload = Some(upload(algorithm, ChecksumType::FullObject));
     let verdict = judge(upload, Some((algorithm, stated.clone())), &parts).unwrap();
     let fields = verdict.seal_fields(UploadHash::of("b", "k", "u"));
     assert_eq!(fields.checksums["CRC32"], stated.as_bytes());
@@ -96,7 +96,12 @@ fn with_a_part_unknown_the_clients_own_word_is_kept_and_no_parts_checksum() {
 fn the_seal_has_every_parts_checksum_or_none() {
     let algorithm = ChecksumAlgorithm::Sha256;
     let parts = parts(algorithm);
-    let verdict = judge(upload(algorithm, ChecksumType::Composite), None, &parts).unwrap();
+    let verdict = judge(
+        Some(upload(algorithm, ChecksumType::Composite)),
+        None,
+        &parts,
+    )
+    .unwrap();
     let fields = verdict.seal_fields(UploadHash::of("b", "k", "u"));
     assert_eq!(
         fields.part_checksum,
@@ -122,7 +127,7 @@ fn an_upload_without_algorithm_keeps_what_the_client_says_of_a_crc() {
 
 #[test]
 fn a_checksum_of_another_algorithm_than_the_uploads_is_refused() {
-    let upload = upload(ChecksumAlgorithm::Crc32, ChecksumType::FullObject);
+    let upload = Some(upload(ChecksumAlgorithm::Crc32, ChecksumType::FullObject));
     let other = ChecksumAlgorithm::Crc32c;
     let refused = judge(
         upload,

@@ -1,0 +1,83 @@
+//! Requests whose answers are short and matter: one after another on a kept-alive connection, each
+//! answer read to its end.
+//!
+//! An answer that began as a success may end as an error: S3 says 200 and sends white space while a
+//! completion or a copy takes long. So the document decides, not the status alone.
+
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::client::conn::http1::SendRequest;
+
+use crate::content::Segments;
+use crate::load::{LoadError, QUOTED, connect};
+use crate::xml;
+
+/// Longest answer that is read; white space included, they are far shorter.
+const LONGEST: usize = 1 << 20;
+
+pub(crate) struct Caller {
+    authority: String,
+    sender: Option<SendRequest<Segments>>,
+}
+
+pub(crate) struct Answer {
+    pub(crate) headers: HeaderMap,
+    pub(crate) document: String,
+}
+
+impl Caller {
+    pub(crate) fn new(authority: &str) -> Self {
+        Self {
+            authority: authority.to_owned(),
+            sender: None,
+        }
+    }
+
+    pub(crate) async fn ask(&mut self, request: Request<Segments>) -> Result<Answer, LoadError> {
+        let what = format!("{} {}", request.method(), request.uri());
+        let broken = |source, what: &str| LoadError::Http {
+            what: what.to_owned(),
+            source,
+        };
+        let bodiless = request.method() == Method::HEAD;
+        let mut sender = match self.sender.take() {
+            Some(sender) => sender,
+            None => connect(&self.authority).await?,
+        };
+        // A server may end a connection between requests; that is no failure.
+        if sender.ready().await.is_err() {
+            sender = connect(&self.authority).await?;
+        }
+        let answer = sender.send_request(request).await;
+        let (head, body) = answer.map_err(|source| broken(source, &what))?.into_parts();
+        let read = Limited::new(body, LONGEST).collect().await;
+        let bytes = read.map_err(|_| LoadError::Answer {
+            what: what.clone(),
+            problem: "broke off, or is longer than such an answer can be",
+        })?;
+        let document = String::from_utf8_lossy(&bytes.to_bytes()).into_owned();
+        if head.status != StatusCode::OK || (!bodiless && document.contains("<Error>")) {
+            return Err(LoadError::Status {
+                what,
+                status: head.status,
+                body: document.chars().take(QUOTED).collect(),
+            });
+        }
+        self.sender = Some(sender);
+        let headers = head.headers;
+        Ok(Answer { headers, document })
+    }
+}
+
+impl Answer {
+    /// The content of an element that must be there.
+    pub(crate) fn element(&self, name: &'static str) -> Result<&str, LoadError> {
+        xml::content(&self.document, name).ok_or(LoadError::Missing { name })
+    }
+
+    /// A header that must be there.
+    pub(crate) fn header(&self, name: &'static str) -> Result<&str, LoadError> {
+        let value = self.headers.get(name).and_then(|value| value.to_str().ok());
+        value.ok_or(LoadError::Missing { name })
+    }
+}

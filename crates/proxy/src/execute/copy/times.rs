@@ -1,0 +1,50 @@
+//! Times as S3's documents have them, where the backend gives none: a PutObject's answer says only
+//! when it was written.
+
+use http::{HeaderMap, header};
+use s3proxy_protocol::http_date;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+
+/// To the millisecond, in UTC.
+const FORM: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// Writes a time.
+pub(crate) fn in_documents(time: OffsetDateTime) -> String {
+    let time = time.to_offset(UtcOffset::UTC);
+    time.format(FORM)
+        .expect("every component of the form is part of a time")
+}
+
+/// When the backend answered, by its own clock where it says.
+pub(super) fn answered(headers: &HeaderMap) -> String {
+    let text = headers
+        .get(header::DATE)
+        .and_then(|value| value.to_str().ok());
+    let time = text.and_then(http_date::parse);
+    in_documents(time.unwrap_or_else(OffsetDateTime::now_utc))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_s3_writes_them() {
+        let time = datetime!(2026-03-01 13:00:00.7 +1);
+        assert_eq!(in_documents(time), "2026-03-01T12:00:00.700Z");
+    }
+
+    #[test]
+    fn the_backends_clock_is_the_one_that_counts() {
+        let mut headers = HeaderMap::new();
+        let date = HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT");
+        headers.insert(header::DATE, date);
+        assert_eq!(answered(&headers), "1994-11-06T08:49:37.000Z");
+    }
+}

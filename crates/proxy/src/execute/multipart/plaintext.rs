@@ -1,0 +1,81 @@
+//! `multipart = forward-plaintext`: uploads as if the proxy were not there, stored as they are.
+//!
+//! For tests, and for buckets that hold plaintext on purpose: nothing is sealed, which every start
+//! says in the log. What the client promises of a body is verified all the same. UploadPartCopy is
+//! refused, since the backend would copy the sealed bytes of its source.
+//!
+//! Uploads that were begun while `encrypt` was set cannot go on here, and neither the other way
+//! round: their parts would be of two forms.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Response};
+use http_body_util::BodyExt;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+
+use crate::backend::{BodyStream, RequestBody};
+use crate::body::buffers::STREAM_BYTES;
+use crate::body::outbound::{Content, ResponseBody};
+use crate::body::verifying::VerifyingBody;
+use crate::execute::{BodySlot, Job, Outcome, RawBody, answer, forward, payload};
+use crate::plan::Step;
+use crate::respond::Failure;
+
+/// Longest list of parts, as S3 takes it.
+const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Serves one step of an upload.
+pub(super) async fn step(
+    job: &Job<'_>,
+    step: Step,
+    body: &mut BodySlot,
+) -> Outcome<Response<ResponseBody>> {
+    match step {
+        Step::UploadPart => upload_part(job, body.take()).await,
+        Step::Complete => complete(job, body.take()).await,
+        Step::Create | Step::Abort | Step::ListParts => forward::forward(job, body).await,
+        Step::ListUploads => super::list_uploads::list_uploads(job).await,
+        Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
+            ErrorCode::NotImplemented,
+            "UploadPartCopy does not work where multipart uploads are forwarded as plaintext \
+             (policy.multipart): upload the part itself.",
+        ))),
+    }
+}
+
+async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
+    let announced = payload::announced(job.request)?;
+    let length = announced.length;
+    let share = job.parts.budget.share(STREAM_BYTES).await?;
+    let received = Arc::clone(&job.record.received);
+    let inbound = announced.inbound(body, job.parts.body_timeout, received);
+    let passing = VerifyingBody::new(inbound, share);
+    let fault = passing.fault();
+    let body = BodyStream::new(passing.map_err(Into::into));
+    let sent = send(job, Method::PUT, RequestBody::Stream { length, body }).await;
+    match fault.get() {
+        Some(fault) => Err(Failure::Inbound(fault.clone())),
+        None => sent,
+    }
+}
+
+async fn complete(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
+    let announced = payload::announced_document(job.request)?;
+    let bytes = usize::try_from(announced.length.min(MAX_REQUEST_BYTES)).expect("bounded");
+    let _share = job.parts.budget.share(bytes).await?;
+    let (document, _) = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES).await?;
+    send(job, Method::POST, RequestBody::Held(Bytes::from(document))).await
+}
+
+async fn send(job: &Job<'_>, method: Method, body: RequestBody) -> Outcome<Response<ResponseBody>> {
+    let mut request = answer::request_for(job, method);
+    request.query = answer::query_for_backend(job);
+    request.headers = answer::headers_for_backend(job)?;
+    request.body = body;
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let mut response = Response::new(ResponseBody::from(Content::Passing(Box::new(backed.body))));
+    *response.status_mut() = backed.status;
+    *response.headers_mut() = answer::client_headers(&backed.headers);
+    Ok(response)
+}

@@ -1,0 +1,147 @@
+"""A real browser without a window: Chromium, driven through ChromeDriver, and the pages it shows.
+
+The protocol is W3C WebDriver, of which little is needed here: open a page, run a script in it, put
+a file into a form. The pages are served from a port of their own, which is another origin than the
+proxy's; asked for by another host name, the same pages have yet another origin.
+"""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import urllib3
+
+from processes import Process, accepts_connections, clean_environment, free_port
+
+# Without the first the browser does not run as root; without the others it calls home.
+_FLAGS = [
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+class Browser:
+    def __init__(self, directory: Path):
+        self._port = free_port()
+        home = directory / "browser"
+        home.mkdir()
+        self._process = Process(
+            "chromedriver",
+            ["/usr/bin/chromedriver", f"--port={self._port}"],
+            clean_environment(home),
+            directory / "chromedriver.log",
+        )
+        try:
+            self._process.wait_until(lambda: accepts_connections(self._port), "ready", seconds=30)
+            options = {
+                "binary": "/usr/bin/chromium",
+                "args": [*_FLAGS, f"--user-data-dir={home / 'profile'}"],
+            }
+            capabilities = {
+                "alwaysMatch": {
+                    "goog:chromeOptions": options,
+                    "timeouts": {"script": 30_000, "pageLoad": 30_000},
+                }
+            }
+            opened = self._ask("POST", "/session", {"capabilities": capabilities})
+        except BaseException:
+            self._process.stop()
+            raise
+        self._session = f"/session/{opened['sessionId']}"
+
+    def stop(self) -> None:
+        try:
+            self._ask("DELETE", self._session)
+        finally:
+            self._process.stop()
+
+    def open(self, url: str) -> None:
+        self._ask("POST", f"{self._session}/url", {"url": url})
+
+    @property
+    def url(self) -> str:
+        return self._ask("GET", f"{self._session}/url")
+
+    def run(self, script: str, *arguments):
+        """Runs the body of an async function in the page; the result is its value, or its error."""
+        wrapped = """
+            const done = arguments[arguments.length - 1];
+            const values = Array.prototype.slice.call(arguments, 0, -1);
+            (async (...values) => { %s })(...values).then(done, error => done(String(error)));
+        """
+        body = {"script": wrapped % script, "args": list(arguments)}
+        return self._ask("POST", f"{self._session}/execute/async", body)
+
+    def element(self, selector: str) -> str:
+        query = {"using": "css selector", "value": selector}
+        return self._ask("POST", f"{self._session}/element", query)[_ELEMENT]
+
+    def type(self, selector: str, text: str) -> None:
+        """Types into a field; into one for files, the path of a file."""
+        self._ask("POST", f"{self._session}/element/{self.element(selector)}/value", {"text": text})
+
+    def click(self, selector: str) -> None:
+        self._ask("POST", f"{self._session}/element/{self.element(selector)}/click", {})
+
+    def wait_for_page(self, address: str, seconds: float = 30) -> str:
+        """Waits until a page whose URL begins so is there; says its whole URL."""
+        deadline = time.monotonic() + seconds
+        while not (url := self.url).startswith(address):
+            assert time.monotonic() < deadline, f"the browser is still at {url}"
+        return url
+
+    def _ask(self, method: str, path: str, body: dict | None = None):
+        answer = urllib3.request(
+            method,
+            f"http://127.0.0.1:{self._port}{path}",
+            body=None if body is None else json.dumps(body),
+            timeout=60,
+            retries=False,
+        )
+        value = answer.json()["value"]
+        assert answer.status == 200, value
+        return value
+
+
+class Pages:
+    """Serves the pages it is given, and an empty one wherever else it is asked."""
+
+    def __init__(self):
+        pages = self._pages = {}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = pages.get(self.path, "<!doctype html><title>empty</title>").encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format, *arguments):
+                """Silent: the browser tells what it saw."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.origin = f"http://127.0.0.1:{self._server.server_port}"
+        self.other_origin = f"http://localhost:{self._server.server_port}"
+
+    def add(self, path: str, html: str) -> None:
+        self._pages[path] = html
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

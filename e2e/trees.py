@@ -1,0 +1,48 @@
+"""Folders of files with fixed content, and whether two of them hold the same bytes."""
+
+import os
+import random
+from pathlib import Path
+
+from content import MARKER
+
+KIB = 1024
+MIB = 1024 * KIB
+
+_EVERY = 64 * KIB
+_WRITTEN_AT = 1_700_000_000
+
+MULTIPART_SIZES = [0, 1, 16 * KIB + 1, 5 * MIB, 5 * MIB + 1, 12 * MIB + 345]
+"""Around a chunk and around a part of 5 MiB, on both sides of what clients send as one upload."""
+
+
+def content(seed: int, size: int) -> bytes:
+    """Incompressible bytes, the same for the same seed and size, with content.py's mark in them."""
+    filled = bytearray(random.Random(f"{seed}/{size}").randbytes(size))
+    for at in range(0, size - len(MARKER) + 1, _EVERY):
+        filled[at : at + len(MARKER)] = MARKER
+    return bytes(filled)
+
+
+def write_files(directory: Path, sizes: dict[str, int]) -> None:
+    """Writes an old file of each size under its name; names may hold folders.
+
+    Old, as some clients count a file as changed that is as young as its upload.
+    """
+    for seed, (name, size) in enumerate(sizes.items()):
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content(seed, size))
+        os.utime(path, (_WRITTEN_AT, _WRITTEN_AT))
+
+
+def read_files(directory: Path) -> dict[str, bytes]:
+    paths = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
+
+
+def assert_same_files(received: Path, expected: Path) -> None:
+    """Fails with the names that are missing, unexpected or different, never with their bytes."""
+    left, right = read_files(received), read_files(expected)
+    assert sorted(left) == sorted(right)
+    assert [name for name in left if left[name] != right[name]] == []
