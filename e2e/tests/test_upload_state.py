@@ -1,8 +1,10 @@
 """What the proxy keeps of uploads beside the data: hidden, listed as parts, swept, never in the way."""
 
 import base64
+import datetime
 import hashlib
 import secrets
+import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -208,16 +210,22 @@ def test_long_and_short_parts_are_one_list_in_plaintext_terms(s3, upload):
         assert seen == sorted(sizes.items()), length
 
 
+def wait_for_the_second_after(moment: datetime.datetime) -> None:
+    """SeaweedFS keeps a replaced part beside the new one, and the times of both in whole seconds."""
+    following = moment.replace(microsecond=0) + datetime.timedelta(seconds=1)
+    while datetime.datetime.now(datetime.UTC) < following:
+        time.sleep(0.05)
+
+
 def test_a_part_that_was_replaced_is_listed_once_as_what_it_is_now(s3, upload):
-    for number, sizes in {1: [LONG, LONG + 9], 2: [5, LONG], 3: [7, 8]}.items():
-        for size in sizes:
-            s3.upload_part(**upload, PartNumber=number, Body=bytes(size))
-    listed = s3.list_parts(**upload)["Parts"]
-    assert [(part["PartNumber"], part["Size"]) for part in listed] == [
-        (1, LONG + 9),
-        (2, LONG),
-        (3, 8),
-    ]
+    attempts = {1: [LONG, LONG + 9], 2: [5, LONG], 3: [7, 8]}
+    for attempt in (0, 1):
+        for number, sizes in attempts.items():
+            s3.upload_part(**upload, PartNumber=number, Body=bytes(sizes[attempt]))
+        listed = s3.list_parts(**upload)["Parts"]
+        now = [(number, sizes[attempt]) for number, sizes in attempts.items()]
+        assert [(part["PartNumber"], part["Size"]) for part in listed] == now
+        wait_for_the_second_after(max(part["LastModified"] for part in listed))
 
 
 def test_an_upload_that_does_not_exist_has_no_parts(s3, bucket, key, upload):

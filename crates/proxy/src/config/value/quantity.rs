@@ -170,7 +170,9 @@ mod tests {
         assert_eq!(time("168h"), Ok(604_800_000));
         assert_eq!(time("0s"), Ok(0));
         assert_eq!(time("30"), Err("the unit is missing".to_owned()));
-        assert_eq!(time("30d"), Err("\"d\" is not a unit of time".to_owned()));
+        assert_eq!(time("7d"), time("168h"));
+        assert_eq!(time("30y"), Err("\"y\" is not a unit of time".to_owned()));
+        assert_eq!(time("30d"), Err("the longest is 168h".to_owned()));
         assert_eq!(time("169h"), Err("the longest is 168h".to_owned()));
         assert_eq!(time("99999999999999999999s"), Err(String::new()));
         assert!(Timeout::parse("0s").is_err());
