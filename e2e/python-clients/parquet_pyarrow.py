@@ -23,6 +23,8 @@ def main() -> None:
         region=os.environ["AWS_REGION"],
         scheme=endpoint.scheme,
         endpoint_override=endpoint.netloc,
+        # Its own limit is 3 seconds, and a new cluster makes its pools when the first upload comes.
+        request_timeout=60,
     )
     path = f"{os.environ['S3_BUCKET']}/tables/pyarrow.parquet"
     table = pa.table(rows())
