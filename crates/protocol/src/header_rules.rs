@@ -166,6 +166,7 @@ const COPY_OBJECT: &[Names] = &[
 /// Headers of writes that are known and end at the proxy: they are about the plaintext, or about
 /// the client's own request.
 const ENDS_HERE: Names = &[
+    "x-amz-api-version",
     "x-amz-cf-id",
     "x-amz-checksum-algorithm",
     "x-amz-checksum-crc32",
@@ -178,6 +179,7 @@ const ENDS_HERE: Names = &[
     "x-amz-content-sha256",
     "x-amz-date",
     "x-amz-decoded-content-length",
+    "x-amz-metadata-directive",
     "x-amz-mp-object-size",
     "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",
