@@ -1,12 +1,16 @@
 """The AWS SDK for Rust: uploads in parts with checksums behind the body, copies in one and in parts."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from cells import cell
 from clients import RustSdk
 from trees import MIB, content
 
-_VERSION = "1.157"
+_LOCK = tomllib.loads((Path(__file__).parents[2] / "Cargo.lock").read_text())
+_VERSION = next(p["version"] for p in _LOCK["package"] if p["name"] == "aws-sdk-s3")
 _TRAILERS = {"radosgw": "it knows no checksums behind a body, which this SDK sends by default"}
 _SIZES = [1, 5 * MIB, 5 * MIB + 1, 12 * MIB + 345]
 
