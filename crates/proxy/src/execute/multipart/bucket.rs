@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 
 use futures_util::stream::{self, StreamExt};
-use http::Method;
+use http::{HeaderMap, Method};
 use s3proxy_protocol::xml::document::XmlError;
 use s3proxy_protocol::xml::listing::{EntryKind, ListEntry, ListPage};
 use s3proxy_protocol::xml::uploads::{ListedUpload, UploadsPage};
@@ -48,6 +48,23 @@ pub(crate) enum Deletion {
     Done,
     /// The bucket has versions: the object is only marked as deleted.
     Marked,
+}
+
+impl Deletion {
+    /// What the answer says. Where versions were never kept, the version is absent or `null`; where
+    /// they are suspended it is `null` too, but there is a marker.
+    fn of(headers: &HeaderMap) -> Self {
+        let says = |name, is: fn(&[u8]) -> bool| {
+            let value = headers.get(name);
+            value.is_some_and(|value| is(value.as_bytes()))
+        };
+        let marked = says("x-amz-delete-marker", |value| value == b"true");
+        if marked || says("x-amz-version-id", |value| value != b"null") {
+            Self::Marked
+        } else {
+            Self::Done
+        }
+    }
 }
 
 /// One thing that could not be removed.
@@ -198,13 +215,7 @@ impl Bucket {
 
     /// Deletes an object, or leaves a mark of deletion in a bucket with versions.
     pub(crate) async fn delete(&self, key: &str) -> Outcome<Deletion> {
-        let headers = self.send_deletion(key, None).await?.headers;
-        let versioned = ["x-amz-delete-marker", "x-amz-version-id"];
-        if versioned.iter().any(|name| headers.contains_key(*name)) {
-            Ok(Deletion::Marked)
-        } else {
-            Ok(Deletion::Done)
-        }
+        Ok(Deletion::of(&self.send_deletion(key, None).await?.headers))
     }
 
     /// Removes what was listed for good. Delete markers go last, and stay where a version stays
@@ -310,6 +321,29 @@ fn is_not_implemented(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_buckets_with_versions_mark_what_is_deleted() {
+        for (headers, expected) in [
+            (vec![], Deletion::Done),
+            (vec![("x-amz-version-id", "null")], Deletion::Done),
+            (vec![("x-amz-delete-marker", "false")], Deletion::Done),
+            (vec![("x-amz-version-id", "v")], Deletion::Marked),
+            (
+                vec![
+                    ("x-amz-delete-marker", "true"),
+                    ("x-amz-version-id", "null"),
+                ],
+                Deletion::Marked,
+            ),
+        ] {
+            let answer: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect();
+            assert_eq!(Deletion::of(&answer), expected, "{headers:?}");
+        }
+    }
 
     #[test]
     fn a_list_that_does_not_come_forward_is_an_error() {
