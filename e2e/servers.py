@@ -40,14 +40,15 @@ class SeaweedFS:
             self.name,
             [
                 *(tools() / "weed", "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-                *(f"-dir={data}", "-master.telemetry=false", "-volume.max=1000"),
+                *(f"-dir={data}", "-master.telemetry=false", "-volume.max=5000"),
                 *("-master.volumeSizeLimitMB=64", "-filer", "-s3", f"-s3.config={identities}"),
                 *(f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                 f"-s3.domainName={DOMAIN}",
                 # Left alone these take their neighbour's port plus 10000, whoever has it.
                 *(f"-{part}={free_port()}" for part in _SEAWEEDFS_PORTS),
             ],
-            clean_environment(directory),
+            # One volume for a bucket instead of seven: the suite makes hundreds of buckets.
+            clean_environment(directory, WEED_MASTER_VOLUME_GROWTH_COPY_1="1"),
             directory / "seaweedfs.log",
         )
         self._process.wait_until(lambda: answers(port), "answering S3 requests")
