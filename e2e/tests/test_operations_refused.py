@@ -23,21 +23,18 @@ class Case:
     body: bytes = b""
 
 
-COPY_SOURCE = {"x-amz-copy-source": f"/{BUCKET}/source"}
 FORM_TYPE = {"Content-Type": "multipart/form-data; boundary=edge"}
 FORM = b'--edge\r\nContent-Disposition: form-data; name="key"\r\n\r\nposted\r\n--edge--\r\n'
 
 CASES = {
     "CreateMultipartUpload": Case("POST", "key", "uploads"),
     "UploadPart": Case("PUT", "key", "partNumber=1&uploadId=u", body=b"part"),
-    "UploadPartCopy": Case("PUT", "key", "partNumber=1&uploadId=u", COPY_SOURCE),
     "CompleteMultipartUpload": Case(
         "POST", "key", "uploadId=u", body=b"<CompleteMultipartUpload></CompleteMultipartUpload>"
     ),
     "AbortMultipartUpload": Case("DELETE", "key", "uploadId=u"),
     "ListParts": Case("GET", "key", "uploadId=u"),
     "ListMultipartUploads": Case("GET", "", "uploads"),
-    "CopyObject": Case("PUT", "key", headers=COPY_SOURCE),
     "PostObject": Case("POST", "", headers=FORM_TYPE, body=FORM),
     "SelectObjectContent": Case("POST", "key", "select&select-type=2", body=b"<x/>"),
     "GetObjectTorrent": Case("GET", "key", "torrent"),
