@@ -5,6 +5,7 @@ handed on as they come, and an end on one side ends the other. It knows nothing 
 that was on its way when its replica died is lost with its connection, as behind a real balancer.
 """
 
+import errno
 import itertools
 import socket
 import threading
@@ -27,8 +28,10 @@ class Balancer:
         while True:
             try:
                 client, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    return
+                raise
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

@@ -6,9 +6,8 @@ sweep. The drill is seeded; where the kills fall is up to the machine.
 """
 
 import random
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import pytest
@@ -23,6 +22,7 @@ from target import Target
 
 UPLOADS = 200
 SIDE_BY_SIDE = 8
+PARTS_AT_ONCE = 3
 PART = 5 * 1024 * 1024
 SECONDS_BETWEEN_KILLS = (0.5, 2.0)
 CLEAN_FAILURES = (ClientError, BotoCoreError, Boto3Error)
@@ -68,26 +68,29 @@ def deployment(deployments):
 
 def client(target: Target):
     retries = {"max_attempts": 8, "mode": "standard"}
-    return boto3_client(target, retries=retries, read_timeout=30, connect_timeout=5)
+    connections = SIDE_BY_SIDE * PARTS_AT_ONCE
+    return boto3_client(
+        target,
+        retries=retries,
+        read_timeout=30,
+        connect_timeout=5,
+        max_pool_connections=connections,
+    )
 
 
+@pytest.mark.timeout(900)
 def test_uploads_survive_replicas_that_die_at_any_moment(replicas, bucket, backend_s3):
     seed = 20261122
-    stop = threading.Event()
-    killer = threading.Thread(target=kill_now_and_then, args=(replicas, stop, random.Random(seed)))
-    killer.start()
-    try:
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            work = [
-                pool.submit(upload, replicas.target, bucket, f"drill/{number:03}", seed + number)
-                for number in range(UPLOADS)
-            ]
-            outcomes = [one.result() for one in work]
-    finally:
-        stop.set()
-        killer.join()
-    assert replicas.kills >= 5
     s3 = client(replicas.target)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        work = [
+            pool.submit(upload, s3, bucket, f"drill/{number:03}", seed + number)
+            for number in range(UPLOADS)
+        ]
+        # In this thread: the program ends with the thread that started it.
+        kill_until_done(replicas, work, random.Random(seed))
+        outcomes = [one.result() for one in work]
+    assert replicas.kills >= 5
     wrong = [outcome.key for outcome in outcomes if not is_right(s3, bucket, outcome)]
     assert wrong == []
     completed = sum(outcome.content is not None for outcome in outcomes)
@@ -99,18 +102,17 @@ def test_uploads_survive_replicas_that_die_at_any_moment(replicas, bucket, backe
     assert [entry["Key"] for entry in left] == []
 
 
-def kill_now_and_then(replicas: Replicas, stop: threading.Event, chance: random.Random) -> None:
-    while not stop.wait(chance.uniform(*SECONDS_BETWEEN_KILLS)):
+def kill_until_done(replicas: Replicas, work: list[Future], chance: random.Random) -> None:
+    while wait(work, timeout=chance.uniform(*SECONDS_BETWEEN_KILLS)).not_done:
         proxy = chance.choice(replicas.proxies)
         proxy.kill()
         replicas.kills += 1
         proxy.start()
 
 
-def upload(target: Target, bucket: str, key: str, seed: int) -> Outcome:
+def upload(s3, bucket: str, key: str, seed: int) -> Outcome:
     """One upload: parts in any order, side by side, some of them twice with other bytes."""
     chance = random.Random(seed)
-    s3 = client(target)
     outcome = Outcome(key)
     try:
         identity = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
@@ -148,7 +150,7 @@ def send_parts(s3, bucket, key, identity, bodies) -> dict[int, tuple[str, bytes]
             )
         return number, (answer["ETag"], body)
 
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
         return dict(pool.map(send, by_number))
 
 

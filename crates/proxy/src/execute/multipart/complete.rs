@@ -94,13 +94,21 @@ async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished
         match attempt(job, id, &request).await {
             Ok(finished) => return Ok(finished),
             Err(Stop::Again(failure)) => last = Some(failure),
-            Err(Stop::Failed(failure)) if state::is_gone(&failure) => {
-                return repeated::answer(job, id).await?.ok_or(failure);
-            }
-            Err(Stop::Failed(failure)) => return Err(failure),
+            Err(Stop::Failed(failure)) => return perhaps_repeated(job, id, failure).await,
         }
     }
-    Err(last.expect("every attempt that ends here left its reason"))
+    let last = last.expect("every attempt that ends here left its reason");
+    perhaps_repeated(job, id, last).await
+}
+
+/// The success that it was, where the upload is gone because a Complete has ended it. Ceph's gateway
+/// says `NoSuchKey` of an upload that ends at this moment, whatever is asked of it.
+async fn perhaps_repeated(job: &Job<'_>, id: &str, failure: Failure) -> Outcome<Finished> {
+    if state::is_gone(&failure) || code_of(&failure) == Some("NoSuchKey") {
+        let answer = repeated::answer(job, id).await?;
+        return answer.ok_or_else(state::no_such_upload);
+    }
+    Err(failure)
 }
 
 async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<Finished, Stop> {
