@@ -90,6 +90,18 @@ def test_second_listing_of_a_page_looks_nothing_up_again(relayed, relay, bucket,
     assert listings[1] == (True, False)
 
 
+@pytest.mark.parametrize("listing", ["list-type=2", "", "versions"])
+def test_computed_listing_costs_one_request(deployments, relayed, relay, bucket, objects, listing):
+    settings = {"S3PROXY_LISTING": "computed", "S3PROXY_ENCRYPT_KEY": relayed.proxy.key}
+    name = f"proxy-computed-{listing or 'v1'}"
+    computed = deployments.proxy(relay, name, environment=settings)
+    relay.forget()
+    answer = raw.ask(computed.target, "GET", bucket, query=listing)
+    assert answer.status == 200
+    assert all(f"<Size>{size}</Size>".encode() in answer.body for size in SIZES.values())
+    assert len(relay.naming(bucket)) == 1
+
+
 def test_range_asks_the_backend_for_no_more_than_the_chunks_it_touches(
     relayed, relay, bucket, objects
 ):
