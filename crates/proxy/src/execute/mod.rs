@@ -75,7 +75,7 @@ pub(crate) struct Job<'a> {
 
 impl Job<'_> {
     /// For work that outlives the request's handler.
-    pub(crate) fn to_owned(self) -> OwnedJob {
+    pub(crate) fn detached(self) -> OwnedJob {
         OwnedJob {
             parts: Arc::clone(self.parts),
             request: Arc::clone(self.request),

@@ -79,7 +79,7 @@ where
     F: Future<Output = Outcome<Finished>> + Send + 'static,
 {
     let running = job.parts.long_work.begin();
-    let owned = Job::to_owned(*job);
+    let owned = job.detached();
     let listener = Listener {
         resource: resource(job),
         from_browser: job.request.headers.contains_key(header::ORIGIN),
