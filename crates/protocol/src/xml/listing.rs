@@ -156,7 +156,7 @@ impl<'text> ListPage<'text> {
         Ok(text.filter(|text| !text.is_empty()).map(Cow::into_owned))
     }
 
-    /// Writes the page again, with what the closures say about entries and common prefixes.
+    #[cfg(test)]
     pub fn render(
         &self,
         edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
@@ -165,7 +165,8 @@ impl<'text> ListPage<'text> {
         self.render_with(edit_entry, edit_prefix, &[])
     }
 
-    /// As [`Self::render`], with other texts in elements of the page itself.
+    /// Writes the page again, with what the closures say about entries and common prefixes,
+    /// and other texts in elements of the page itself.
     pub fn render_with(
         &self,
         mut edit_entry: impl FnMut(&ListEntry) -> EntryEdit,

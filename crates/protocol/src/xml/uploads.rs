@@ -116,7 +116,7 @@ impl<'text> UploadsPage<'text> {
         self.next_upload_id_marker.as_deref()
     }
 
-    /// Writes the page again, with what the closures say about uploads and common prefixes.
+    #[cfg(test)]
     pub fn render(
         &self,
         edit_upload: impl FnMut(&ListedUpload) -> UploadEdit,
@@ -125,7 +125,8 @@ impl<'text> UploadsPage<'text> {
         self.render_with(edit_upload, edit_prefix, &[])
     }
 
-    /// As [`Self::render`], with other texts in elements of the page itself.
+    /// Writes the page again, with what the closures say about uploads and common prefixes,
+    /// and other texts in elements of the page itself.
     pub fn render_with(
         &self,
         mut edit_upload: impl FnMut(&ListedUpload) -> UploadEdit,
