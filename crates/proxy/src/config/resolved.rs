@@ -27,6 +27,8 @@ pub struct Config {
     pub clients: Clients,
     pub keys: Keys,
     pub policy: Policy,
+    /// The first that matches counts.
+    pub rules: Vec<Rule>,
     pub limits: Limits,
     pub log: Log,
 }
@@ -194,20 +196,140 @@ pub enum Access {
     Admin,
 }
 
-/// Keys from configured text, FORMAT.md: `s3pk1.` and base64url, or a passphrase.
+/// The keys of all kinds.
 pub struct Keys {
-    /// Seals and opens.
-    pub active: SecretText,
-    /// Open only.
-    pub others: Vec<SecretText>,
+    /// `keys.encrypt_key`: FORMAT.md, `s3pk1.` and base64url, or a passphrase.
+    pub encrypt_key: Option<SecretText>,
+    /// Open only, and never seal.
+    pub decrypt_keys: Vec<SecretText>,
+    /// Further local keys, which rules choose by their labels.
+    pub labelled: Vec<LabelledKey>,
+    pub services: Vec<Service>,
+    pub active: ActiveKey,
+    pub service_calls: ServiceCalls,
     pub dek_tag: DekTag,
     pub legacy_zero_key: Permission,
+}
+
+/// Which key seals where no rule says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActiveKey {
+    /// `keys.encrypt_key`.
+    EncryptKey,
+    /// The label of a local key, or the name of a key as envelopes have it.
+    Named(String),
+}
+
+pub struct LabelledKey {
+    pub label: String,
+    pub key: SecretText,
+}
+
+/// How the key services are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceCalls {
+    /// One request.
+    pub timeout: Duration,
+    /// Objects that one KEK serves, at one replica.
+    pub kek_objects: NonZeroU32,
+    /// How long one KEK serves new objects.
+    pub kek_time: Duration,
+    /// How long an opened KEK is remembered. May be zero.
+    pub cache_time: Duration,
+    /// Opened KEKs that are remembered at most.
+    pub cache_keks: NonZeroU32,
+}
+
+/// A key at a key service.
+pub enum Service {
+    Vault(VaultKey),
+    AwsKms(AwsKmsKey),
+    Pkcs11(Pkcs11Key),
+    Constellation(ConstellationKey),
+}
+
+/// A key of HashiCorp Vault's, or OpenBao's, Transit engine.
+pub struct VaultKey {
+    pub address: ServerAddress,
+    pub authorities: Authorities,
+    pub namespace: Option<String>,
+    /// Path of the Transit engine, without slashes at its ends.
+    pub mount: String,
+    pub key: String,
+    pub login: VaultLogin,
+}
+
+/// How the proxy logs in to Vault. Mounts are paths without slashes at their ends.
+pub enum VaultLogin {
+    /// Renewed as long as it can be, never replaced.
+    Token(SecretText),
+    AppRole {
+        mount: String,
+        role_id: String,
+        secret_id: SecretText,
+    },
+    Kubernetes {
+        mount: String,
+        role: String,
+        /// The service account's token, which the kubelet replaces now and then.
+        token_file: PathBuf,
+    },
+}
+
+/// A key of AWS KMS.
+pub struct AwsKmsKey {
+    /// ARN, alias ARN, alias or id, as configured: envelopes carry it.
+    pub key: String,
+    /// That of an ARN where nothing is said, and else of the default chain.
+    pub region: Option<String>,
+    pub endpoint: Option<ServerAddress>,
+}
+
+/// A secret key in a PKCS#11 token.
+pub struct Pkcs11Key {
+    /// The vendor's library.
+    pub module: PathBuf,
+    pub token_label: String,
+    pub key_label: String,
+    pub pin: SecretText,
+}
+
+/// Constellation's key service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConstellationKey {
+    /// With `https`, TLS.
+    pub address: ServerAddress,
+    pub authorities: Authorities,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     Allow,
     Deny,
+}
+
+/// How objects are stored that lie in matching buckets under matching prefixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Never empty, like `prefixes`.
+    pub buckets: Vec<Pattern>,
+    pub prefixes: Vec<Pattern>,
+    /// A key's label or name; the active one where nothing is said.
+    pub key: Option<String>,
+    /// That of the policy where nothing is said.
+    pub bind: Option<Bind>,
+    pub encryption: Encryption,
+}
+
+/// Whether objects are sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// New ones are sealed; what is there unsealed is served as the policy says.
+    On,
+    /// New ones are sealed, and nothing else is served.
+    Required,
+    /// New ones are stored as they come.
+    Off,
 }
 
 /// What may be stored and read, and in which form.

@@ -1,0 +1,51 @@
+//! A key service: it holds a key that never leaves it, and encrypts KEKs under that key.
+//!
+//! One small trait for all of them. A service is asked for a new KEK now and then, and to open one
+//! that an envelope carries; which objects they wrap, it never learns. Implementations make each
+//! request once, within the time they were given: repeating, remembering and sharing are the
+//! [`super::Keyring`]'s.
+
+use futures_util::future::BoxFuture;
+use s3proxy_envelope::kek::Kek;
+
+/// A key that a service holds.
+pub(crate) trait KeyService: Send + Sync {
+    /// The name of the key in envelopes, such as `vault:transit/s3proxy`. Frozen for each service:
+    /// objects carry it.
+    fn name(&self) -> &str;
+
+    /// A new KEK, and the service's ciphertext of it. At most one request that uses the key.
+    fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>>;
+
+    /// The KEK of a ciphertext that [`create`](Self::create) gave, here or at another replica. At
+    /// most one request that uses the key.
+    fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>>;
+
+    /// Whether the service answers, without using the key.
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>>;
+}
+
+/// A KEK that nothing is wrapped under yet.
+pub(crate) struct NewKek {
+    pub(crate) kek: Kek,
+    /// What opens it again at the service; travels in envelopes. 1 to 1024 bytes.
+    pub(crate) ciphertext: Vec<u8>,
+}
+
+/// Why a key service did not do what it was asked. The texts name the service's own reason, and no
+/// token, key or ciphertext.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ServiceError {
+    /// Not reachable, too slow, overloaded, sealed, or failing inside: it may work again by itself.
+    #[error("the key service cannot be reached: {0}")]
+    Unavailable(String),
+    /// The login was refused, has expired, or does not cover the key.
+    #[error("the key service refused the login or the permission: {0}")]
+    Refused(String),
+    /// The key is missing, disabled, about to be deleted, or of the wrong kind.
+    #[error("the key at the service cannot be used: {0}")]
+    Key(String),
+    /// The ciphertext is not one of this key: of another key or service, or altered.
+    #[error("the key service does not know the encrypted KEK: {0}")]
+    Ciphertext(String),
+}
