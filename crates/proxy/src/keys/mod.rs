@@ -9,7 +9,9 @@
 //! A request that needs a KEK of a service makes one request to it at most, and none where the KEK
 //! is remembered. Absent: how each service is spoken to, which is its own file's.
 
+mod aws_kms;
 pub(crate) mod connect;
+mod constellation;
 mod opened;
 mod ring;
 pub(crate) mod service;
