@@ -5,6 +5,13 @@
 //! opened here, and the error says which key is missing. Key services are absent so far: every
 //! key is local.
 
+mod http;
+#[expect(dead_code, reason = "the keyring does not use it yet")]
+mod pkcs11;
+mod service;
+#[expect(dead_code, reason = "the keyring does not use it yet")]
+mod vault;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
