@@ -29,7 +29,8 @@ use crate::execute::multipart::seldom::{self, SeenBuckets};
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
 use crate::health::Health;
-use crate::keys::{Keyring, KeyringError, connect};
+use crate::keys::connect::connect;
+use crate::keys::{Keyring, KeyringError};
 use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Draining, Server};
 use crate::rules::Rules;
@@ -187,8 +188,8 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 async fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
-    let services = connect::services(&keys.services, keys.service_calls.timeout).await?;
-    Keyring::new(keys, services)
+    let connected = connect(&keys.services, keys.service_calls.timeout).await?;
+    Keyring::new(keys, connected.services)
 }
 
 fn connection_limits(listen: &Listen) -> listen::Limits {

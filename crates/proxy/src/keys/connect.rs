@@ -1,29 +1,57 @@
 //! From the configuration of keys at services to clients of those services.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::KeyringError;
+use super::aws_kms::AwsKms;
+use super::constellation::Constellation;
+use super::pkcs11::Pkcs11;
 use super::service::KeyService;
+use super::vault::Vault;
 use crate::config::resolved::Service;
 
-/// A client for each key. None of the services has to be up yet.
-#[expect(clippy::unused_async, reason = "clients of some services are made asynchronously")]
-pub(crate) async fn services(
-    services: &[Service],
-    _timeout: Duration,
-) -> Result<Vec<Box<dyn KeyService>>, KeyringError> {
-    let mut clients: Vec<Box<dyn KeyService>> = Vec::with_capacity(services.len());
-    for service in services {
-        let client = match service {
-            Service::Vault(_) | Service::AwsKms(_) | Service::Pkcs11(_) | Service::Constellation(_) => {
-                return Err(KeyringError::Service {
-                    name: service.name(),
-                    reason: "not in this version".to_owned(),
-                });
+/// Clients of the services.
+pub(crate) struct Connected {
+    /// One for each key.
+    pub(crate) services: Vec<Arc<dyn KeyService>>,
+    /// The service that also holds the key of an older proxy.
+    pub(crate) constellation: Option<Arc<Constellation>>,
+}
+
+/// A client for each key. None of the services has to be up yet; `timeout` bounds each request.
+pub(crate) async fn connect(
+    keys: &[Service],
+    timeout: Duration,
+) -> Result<Connected, KeyringError> {
+    let mut connected = Connected {
+        services: Vec::with_capacity(keys.len()),
+        constellation: None,
+    };
+    for key in keys {
+        let refused = |error: &dyn std::error::Error| KeyringError::Service {
+            name: key.name(),
+            reason: error.to_string(),
+        };
+        let service: Arc<dyn KeyService> = match key {
+            Service::Vault(config) => {
+                Arc::new(Vault::connect(config, timeout).map_err(|error| refused(&error))?)
+            }
+            Service::AwsKms(config) => {
+                let client = AwsKms::connect(config, timeout).await;
+                Arc::new(client.map_err(|error| refused(&error))?)
+            }
+            Service::Pkcs11(config) => {
+                Arc::new(Pkcs11::connect(config, timeout).map_err(|error| refused(&error))?)
+            }
+            Service::Constellation(config) => {
+                let client = Constellation::connect(config, timeout);
+                let client = Arc::new(client.map_err(|error| refused(&error))?);
+                connected.constellation = Some(Arc::clone(&client));
+                client
             }
         };
-        #[expect(unreachable_code, reason = "no client is made yet")]
-        clients.push(client);
+        connected.services.push(service);
     }
-    Ok(clients)
+    Ok(connected)
 }

@@ -12,9 +12,12 @@
 mod aws_kms;
 pub(crate) mod connect;
 mod constellation;
+mod http;
 mod opened;
+mod pkcs11;
 mod ring;
 pub(crate) mod service;
+mod vault;
 mod writing;
 
 pub(crate) use ring::{ChosenKey, Keyring, Readiness, Wrapped};

@@ -49,7 +49,7 @@ enum Holder {
 
 /// A key at a service, and what is known of the service.
 struct Held {
-    service: Box<dyn KeyService>,
+    service: Arc<dyn KeyService>,
     writing: Writing,
     /// It has made a KEK once.
     answered: AtomicBool,
@@ -78,7 +78,7 @@ impl Keyring {
     /// a passphrase takes 64 MiB for a moment (FORMAT, "Keys").
     pub(crate) fn new(
         keys: &Keys,
-        services: Vec<Box<dyn KeyService>>,
+        services: Vec<Arc<dyn KeyService>>,
     ) -> Result<Self, KeyringError> {
         let mut by_name = HashMap::new();
         let mut sealing = HashMap::new();
@@ -264,7 +264,7 @@ impl ChosenKey {
 }
 
 impl Key {
-    fn held(service: Box<dyn KeyService>) -> Self {
+    fn held(service: Arc<dyn KeyService>) -> Self {
         Self {
             name: service.name().into(),
             holder: Holder::Service(Box::new(Held {
