@@ -216,8 +216,7 @@ impl Keyring {
             };
             // Whoever reads what is written now finds its KEK here.
             self.opened
-                .insert(&key.name, &lent.ciphertext, Arc::clone(&lent.kek))
-                .await;
+                .insert(&key.name, &lent.ciphertext, Arc::clone(&lent.kek));
             held.answered.store(true, Ordering::Relaxed);
             Ok(lent)
         };
