@@ -143,9 +143,10 @@ impl Token {
             let again = match (tried, failure.remedy, epoch) {
                 (_, Remedy::None, _) | (_, _, None) | (Some(Remedy::NewStart), _, _) => false,
                 (None, Remedy::NewSession, _) => true,
-                (_, Remedy::NewSession | Remedy::NewStart, Some(epoch)) => {
-                    self.library.start_anew(epoch).map_err(|failure| failure.error)?
-                }
+                (_, Remedy::NewSession | Remedy::NewStart, Some(epoch)) => self
+                    .library
+                    .start_anew(epoch)
+                    .map_err(|failure| failure.error)?,
             };
             if !again {
                 return Err(failure.error);
@@ -217,11 +218,7 @@ impl Token {
         }
     }
 
-    fn find_key(
-        &self,
-        context: &Context,
-        session: &Session,
-    ) -> Result<ObjectHandle, Failure> {
+    fn find_key(&self, context: &Context, session: &Session) -> Result<ObjectHandle, Failure> {
         let unusable = |what: &str| {
             Failure::lasting(ServiceError::Key(format!(
                 "the token {:?} has {what} labelled {:?}",
@@ -307,9 +304,7 @@ fn decrypted(
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mechanism = Mechanism::AesGcm(gcm(&mut nonce)?);
-    session
-        .decrypt(&mechanism, key, sealed)
-        .map(Zeroizing::new)
+    session.decrypt(&mechanism, key, sealed).map(Zeroizing::new)
 }
 
 /// Codes by which some tokens, SoftHSM among them, say that the tag does not match, and say other
