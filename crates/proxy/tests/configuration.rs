@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use s3proxy::cli::{self, Command};
 use s3proxy::config::resolved::{
-    Access, ActiveKey, Addressing, Authentication, Config, Credential, Endpoint, KnownClients, LogLevel,
-    Permission, SecretText, SessionToken, StateBucket, Throttle, Tls,
+    Access, ActiveKey, Addressing, Authentication, Config, Credential, Endpoint, KnownClients,
+    LogLevel, Permission, SecretText, SessionToken, StateBucket, Throttle, Tls,
 };
 use s3proxy::config::{self, Loaded, Problems, SettingFlags, Sources, reference};
 use tempfile::TempDir;
@@ -205,12 +205,19 @@ fn secrets_may_stand_in_files_of_their_own() {
     fs::write(&path, text).unwrap();
     let from_file = load(&["--config", &path, "--no-tls"], &[]).config.keys;
     assert_eq!(exposed(from_file.encrypt_key.as_ref()), "  kept as it is ");
-    let others: Vec<_> = from_file.decrypt_keys.iter().map(SecretText::expose).collect();
+    let others: Vec<_> = from_file
+        .decrypt_keys
+        .iter()
+        .map(SecretText::expose)
+        .collect();
     assert_eq!(others, ["a,b", "c"]);
     let from_variable = load(&["--no-tls"], &[("S3PROXY_ENCRYPT_KEY_FILE", secret)])
         .config
         .keys;
-    assert_eq!(exposed(from_variable.encrypt_key.as_ref()), "  kept as it is ");
+    assert_eq!(
+        exposed(from_variable.encrypt_key.as_ref()),
+        "  kept as it is "
+    );
 }
 
 #[test]

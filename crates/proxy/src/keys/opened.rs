@@ -84,6 +84,7 @@ impl OpenedKeks {
 
     /// Remembers one that was made here.
     pub(super) fn insert(&self, key_name: &Arc<str>, ciphertext: &[u8], kek: Arc<Kek>) {
-        self.opened.insert((Arc::clone(key_name), ciphertext.into()), kek);
+        self.opened
+            .insert((Arc::clone(key_name), ciphertext.into()), kek);
     }
 }

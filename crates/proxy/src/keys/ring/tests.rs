@@ -106,7 +106,9 @@ fn binding() -> Binding {
 }
 
 async fn sealed(ring: &Keyring) -> Result<Envelope, KeyError> {
-    let wrapped = ring.wrap(ring.active(), &Dek::generate(), &binding()).await?;
+    let wrapped = ring
+        .wrap(ring.active(), &Dek::generate(), &binding())
+        .await?;
     Ok(Envelope {
         layout: Layout::Multipart,
         key_name: wrapped.key_name,
@@ -128,7 +130,11 @@ async fn one_kek_serves_as_many_objects_as_the_setting_says() {
         let envelope = sealed(&ring).await.expect("the service works");
         assert!(ring.unwrap(&envelope, &binding()).await.is_ok());
     }
-    assert_eq!(service.asked(), (3, 0), "and what was made here is not asked for");
+    assert_eq!(
+        service.asked(),
+        (3, 0),
+        "and what was made here is not asked for"
+    );
 }
 
 #[tokio::test]
@@ -166,7 +172,10 @@ async fn an_outage_fails_those_who_wait_together_and_ends_by_itself() {
     let failed = join_all((0..20).map(|_| sealed(&ring))).await;
     assert!(failed.iter().all(|failed| matches!(
         failed,
-        Err(KeyError::Service { error: ServiceError::Unavailable(_), .. })
+        Err(KeyError::Service {
+            error: ServiceError::Unavailable(_),
+            ..
+        })
     )));
     assert_eq!(service.asked(), (3, 0), "one for all, repeated twice");
     service.fail(None);
@@ -182,7 +191,10 @@ async fn a_key_that_cannot_be_used_is_not_asked_for_again_at_once() {
     let refused = ring.unwrap(&envelope, &binding()).await.err();
     assert!(matches!(
         refused,
-        Some(KeyError::Service { error: ServiceError::Key(_), .. })
+        Some(KeyError::Service {
+            error: ServiceError::Key(_),
+            ..
+        })
     ));
     assert_eq!(service.asked(), (1, 1));
 }
