@@ -56,7 +56,8 @@ pub(crate) enum ConstellationError {
     Address { address: String, reason: String },
 }
 
-/// Constellation's key service.
+/// Constellation's key service. Clones share the connection.
+#[derive(Clone)]
 pub(crate) struct Constellation {
     channel: Channel,
     address: String,
@@ -100,7 +101,8 @@ impl Constellation {
         })
     }
 
-    /// The KEK of the objects that Constellation's own proxy stored.
+    /// The KEK of the objects that Constellation's own proxy stored. One request; whoever asks
+    /// repeats and remembers.
     pub(crate) async fn legacy_kek(&self) -> Result<Zeroizing<[u8; 32]>, ServiceError> {
         let key = self.data_key(LEGACY_ID).await?;
         let bytes = <[u8; 32]>::try_from(&key[..]).map_err(|_| self.wrong_length(key.len()))?;
