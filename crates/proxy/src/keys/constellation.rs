@@ -12,7 +12,6 @@
 //! The connection is opened with the first request and again after it broke. Absent: retries, since
 //! the Keyring repeats, and client certificates.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -56,8 +55,7 @@ pub(crate) enum ConstellationError {
     Address { address: String, reason: String },
 }
 
-/// Constellation's key service. Clones share the connection.
-#[derive(Clone)]
+/// Constellation's key service.
 pub(crate) struct Constellation {
     channel: Channel,
     address: String,
@@ -150,12 +148,11 @@ impl Constellation {
     }
 
     fn told(&self, method: &str, status: &Status) -> ServiceError {
-        let mut reason = format!("{:?}", status.code());
-        let message = status.message().chars().take(MESSAGE_LIMIT);
-        let _ = write!(reason, ": {}", message.collect::<String>());
+        let mut said: String = status.message().chars().take(MESSAGE_LIMIT).collect();
         if let Some(cause) = std::error::Error::source(status) {
-            let _ = write!(reason, " ({})", with_causes(cause));
+            said = with_causes(cause);
         }
+        let mut reason = format!("{:?}: {said}", status.code());
         match fault(status.code()) {
             Fault::Unavailable => ServiceError::Unavailable(self.text(method, &reason)),
             Fault::Refused => ServiceError::Refused(self.text(method, &reason)),
