@@ -19,7 +19,7 @@ use crate::backend::{Backend, BackendError, Credentials};
 use crate::body::buffers::{BodyBudget, BufferPool};
 use crate::config::resolved::{
     Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Listen, Pattern,
-    SessionToken, Tls,
+    SecretText, SessionToken, Tls,
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
@@ -28,7 +28,9 @@ use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::{self, SeenBuckets};
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
+use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
+use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError};
 use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Draining, Server};
@@ -111,6 +113,7 @@ impl App {
         let parts = Arc::new(Parts {
             backend: Backend::new(settings, credentials)?,
             keys,
+            legacy_keys: legacy_keys(&config.keys),
             dek_tag: config.keys.dek_tag,
             policy: config.policy,
             pool: Arc::new(BufferPool::default()),
@@ -122,6 +125,7 @@ impl App {
                 Tls::Files { .. } => Scheme::HTTPS,
             },
             layouts: LayoutCache::new(),
+            verified: VerifiedCache::new(),
             tag_keeping: TagKeeping::default(),
             long_work: LongWork::new(),
             seen_buckets: SeenBuckets::default(),
@@ -189,6 +193,16 @@ fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
         .iter()
         .map(|key| ("S3PROXY_DECRYPT_KEYS", key.expose()));
     Keyring::local(("S3PROXY_ENCRYPT_KEY", keys.active.expose()), others)
+}
+
+/// The older proxies' keys, from the same texts.
+fn legacy_keys(keys: &Keys) -> LegacyKeys {
+    let texts = std::iter::once(&keys.active).chain(&keys.others);
+    LegacyKeys::new(
+        texts.map(SecretText::expose),
+        ConstellationKek::Absent,
+        keys.legacy_zero_key,
+    )
 }
 
 fn connection_limits(listen: &Listen) -> listen::Limits {

@@ -5,6 +5,8 @@
 //! opened here, and the error says which key is missing. Key services are absent so far: every
 //! key is local.
 
+pub(crate) mod legacy;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
