@@ -218,11 +218,7 @@ impl Token {
         }
     }
 
-    fn find_key(
-        &self,
-        context: &Context,
-        session: &Session,
-    ) -> Result<ObjectHandle, Failure> {
+    fn find_key(&self, context: &Context, session: &Session) -> Result<ObjectHandle, Failure> {
         let unusable = |what: &str| {
             Failure::lasting(ServiceError::Key(format!(
                 "the token {:?} has {what} labelled {:?}",
@@ -308,9 +304,7 @@ fn decrypted(
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mechanism = Mechanism::AesGcm(gcm(&mut nonce)?);
-    session
-        .decrypt(&mechanism, key, sealed)
-        .map(Zeroizing::new)
+    session.decrypt(&mechanism, key, sealed).map(Zeroizing::new)
 }
 
 /// Codes by which some tokens, SoftHSM among them, say that the tag does not match, and say other
