@@ -45,7 +45,7 @@ fn refusal(arguments: &[&str], environment: &[(&str, &str)]) -> Problems {
     }
 }
 
-fn text(secret: Option<&SecretText>) -> &str {
+fn exposed(secret: Option<&SecretText>) -> &str {
     secret.expect("the key is given").expose()
 }
 
@@ -126,7 +126,7 @@ fn what_the_older_proxies_were_given_is_enough() {
         }
     ));
     assert_eq!(keys.active, ActiveKey::EncryptKey);
-    assert_eq!(text(keys.encrypt_key.as_ref()), "correct horse");
+    assert_eq!(exposed(keys.encrypt_key.as_ref()), "correct horse");
     assert_eq!(keys.dek_tag.name(), "mine");
     assert_eq!(keys.legacy_zero_key, Permission::Allow);
     let Throttle::Requests { per_second, wait } = limits.throttle else {
@@ -187,7 +187,7 @@ fn the_command_may_choose_other_defaults_and_users_still_come_first() {
             .config
     };
     assert_eq!(dev(&[]).listen.address.to_string(), "127.0.0.1:4433");
-    assert_eq!(text(dev(&[]).keys.encrypt_key.as_ref()), "dev");
+    assert_eq!(exposed(dev(&[]).keys.encrypt_key.as_ref()), "dev");
     assert_eq!(
         dev(&["--ip", "::1"]).listen.address.to_string(),
         "[::1]:4433"
@@ -204,7 +204,7 @@ fn secrets_may_stand_in_files_of_their_own() {
         format!("[keys]\nencrypt_key_file = \"{secret}\"\ndecrypt_keys = [\"a,b\", \"c\"]\n");
     fs::write(&path, text).unwrap();
     let from_file = load(&["--config", &path, "--no-tls"], &[]).config.keys;
-    assert_eq!(text(from_file.encrypt_key.as_ref()), "  kept as it is ");
+    assert_eq!(exposed(from_file.encrypt_key.as_ref()), "  kept as it is ");
     let others: Vec<_> = from_file
         .decrypt_keys
         .iter()
@@ -214,7 +214,10 @@ fn secrets_may_stand_in_files_of_their_own() {
     let from_variable = load(&["--no-tls"], &[("S3PROXY_ENCRYPT_KEY_FILE", secret)])
         .config
         .keys;
-    assert_eq!(text(from_variable.encrypt_key.as_ref()), "  kept as it is ");
+    assert_eq!(
+        exposed(from_variable.encrypt_key.as_ref()),
+        "  kept as it is "
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::backend::{Backend, BackendError, Credentials};
 use crate::body::buffers::{BodyBudget, BufferPool};
 use crate::config::resolved::{
     Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Listen, Pattern,
-    SessionToken, Tls,
+    SecretText, SessionToken, Tls,
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
@@ -28,8 +28,10 @@ use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::{self, SeenBuckets};
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
+use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
+use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError};
 use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Draining, Server};
@@ -85,7 +87,7 @@ pub struct App {
 impl App {
     /// Builds everything.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let keys = keyring(&config.keys).await?;
+        let (keys, legacy_keys) = keyring(&config.keys).await?;
         let rules = Rules::new(config.rules, &config.policy, &keys)?;
         tracing::info!(
             key = keys.active().name(),
@@ -115,6 +117,7 @@ impl App {
             backend: Backend::new(settings, credentials)?,
             keys,
             rules,
+            legacy_keys,
             dek_tag: config.keys.dek_tag,
             policy: config.policy,
             pool: Arc::new(BufferPool::default()),
@@ -126,6 +129,7 @@ impl App {
                 Tls::Files { .. } => Scheme::HTTPS,
             },
             layouts: LayoutCache::new(),
+            verified: VerifiedCache::new(),
             tag_keeping: TagKeeping::default(),
             long_work: LongWork::new(),
             seen_buckets: SeenBuckets::default(),
@@ -187,9 +191,25 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     listen::bind(address).map_err(|error| StartError::Listen { address, error })
 }
 
-async fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
+/// The keys, and those of the older proxies from the same texts.
+async fn keyring(keys: &Keys) -> Result<(Keyring, LegacyKeys), KeyringError> {
     let connected = connect(&keys.services, keys.service_calls.timeout).await?;
-    Keyring::new(keys, connected.services)
+    let constellation = match connected.constellation {
+        Some(service) => ConstellationKek::asked_of(service, keys.service_calls.cache_time),
+        None => ConstellationKek::Absent,
+    };
+    let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
+    let texts = keys
+        .encrypt_key
+        .iter()
+        .chain(labelled)
+        .chain(&keys.decrypt_keys);
+    let legacy = LegacyKeys::new(
+        texts.map(SecretText::expose),
+        constellation,
+        keys.legacy_zero_key,
+    );
+    Ok((Keyring::new(keys, connected.services)?, legacy))
 }
 
 fn connection_limits(listen: &Listen) -> listen::Limits {

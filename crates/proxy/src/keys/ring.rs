@@ -343,3 +343,6 @@ fn too_late(timeout: Duration) -> ServiceError {
     let milliseconds = timeout.as_millis();
     ServiceError::Unavailable(format!("no answer within {milliseconds} ms"))
 }
+
+#[cfg(test)]
+mod tests;
