@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, BackendError, Credentials};
 use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::config;
 use crate::config::resolved::{
     Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Listen, Pattern,
     SessionToken, Tls,
@@ -177,6 +178,15 @@ impl App {
             );
         }
     }
+}
+
+/// The backend client, for work without clients.
+pub(crate) async fn backend(settings: &config::resolved::Backend) -> Result<Backend, StartError> {
+    let credentials = backend_settings::credentials(settings).await?;
+    Ok(Backend::new(
+        backend_settings::settings(settings),
+        credentials,
+    )?)
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -16,7 +16,7 @@ use crate::respond::Failure;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 /// The tag of objects that the original proxy wrote.
-const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
+pub(crate) const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
 
 /// Length of an older proxy's metadata value: a wrapped key in hexadecimal.
 const LEGACY_VALUE_LENGTH: usize = 80;
