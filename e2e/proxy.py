@@ -32,7 +32,8 @@ class Proxy:
     """A running s3proxy in front of one backend; `target` is what its clients use.
 
     The client's credential is the backend's, unless `settings` lists others. `settings` is the text
-    of a TOML file, `environment` holds further variables or replaces those set here.
+    of a TOML file, `environment` holds further variables or replaces those set here; `None` takes one
+    away. `awaited` is the probe that has to answer 200 before the program counts as started.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class Proxy:
         name: str,
         certificates: Certificates | None = None,
         settings: str = VIRTUAL_HOSTS,
-        environment: dict[str, str] | None = None,
+        environment: dict[str, str | None] | None = None,
+        awaited: str = "readyz",
     ):
         self.backend = backend
         self.key = (environment or {}).get("S3PROXY_ENCRYPT_KEY") or new_key()
         self._name = name
+        self._awaited = awaited
         self._directory = directory
         self._variables = {
             "S3PROXY_HOST": backend.url,
@@ -105,11 +108,13 @@ class Proxy:
         self._process.kill()
 
     def _environment(self) -> dict[str, str]:
-        return clean_environment(self._directory, **self._variables)
+        set_here = {name: value for name, value in self._variables.items() if value is not None}
+        return clean_environment(self._directory, **set_here)
 
     def _is_ready(self) -> bool:
         try:
-            return raw.send(raw.request(self.target, "GET", key="readyz"), self.target).status == 200
+            probe = raw.request(self.target, "GET", key=self._awaited)
+            return raw.send(probe, self.target).status == 200
         except (OSError, http.client.HTTPException):
             return False
 

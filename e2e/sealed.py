@@ -40,10 +40,17 @@ def stored_length(plaintext: int) -> int:
 
 def open_sealed(stored: Stored, encrypt_key: str, bucket: str, key: str, length: int) -> bytes:
     """The plaintext of a sealed single upload; any disagreement with the format fails."""
-    envelope = parse_envelope(stored.metadata["isec"])
     kek = raw_key(encrypt_key)
+    return open_under(stored, kek, key_name(kek), bucket, key, length)
+
+
+def open_under(
+    stored: Stored, kek: bytes, name: str, bucket: str, key: str, length: int
+) -> bytes:
+    """The same under a key-encryption key of any provider; `name` is what envelopes call it."""
+    envelope = parse_envelope(stored.metadata["isec"])
     assert envelope[1] == 1, "layout 1 is that of single uploads"
-    assert envelope[2] == key_name(kek)
+    assert envelope[2] == name
     assert len(stored.body) == stored_length(length)
     assert envelope[4] == stored.body[:56], "salt and commitment stand in envelope and body"
     dek = aes_key_unwrap_with_padding(

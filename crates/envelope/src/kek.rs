@@ -101,7 +101,9 @@ impl Kek {
         format!("local:{:016x}", u64::from_be_bytes(id))
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// The key itself, for the key service that encrypts it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0[..]
     }
 

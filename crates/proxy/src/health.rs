@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::body::outbound::ResponseBody;
 use crate::execute::Parts;
+use crate::keys::Readiness;
 use crate::listen::Draining;
 
 /// How long the result of a probe counts.
@@ -22,7 +23,7 @@ const PROBE_AGE: Duration = Duration::from_secs(5);
 /// Answers probes.
 pub(crate) struct Health {
     draining: Arc<Draining>,
-    last: Mutex<Option<(Instant, Result<(), String>)>>,
+    last: Mutex<Option<(Instant, Result<String, String>)>>,
 }
 
 enum Probe {
@@ -71,18 +72,34 @@ impl Health {
         let result = match &*last {
             Some((when, result)) if when.elapsed() < PROBE_AGE => result.clone(),
             Some(_) | None => {
-                let result = parts.backend.probe().await.map_err(|error| {
-                    tracing::warn!(%error, "the backend cannot be reached");
-                    "the backend cannot be reached\n".to_owned()
-                });
+                let result = ask(parts).await;
                 *last = Some((Instant::now(), result.clone()));
                 result
             }
         };
         match result {
-            Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+            Ok(text) => (StatusCode::OK, text),
             Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason),
         }
+    }
+}
+
+/// What a probe is told, and whether the replica should get requests.
+///
+/// A key service that is away after it has worked takes no replica out: what needs it fails, and
+/// everything else is served. A replica that never could seal gets no requests.
+async fn ask(parts: &Parts) -> Result<String, String> {
+    if let Err(error) = parts.backend.probe().await {
+        tracing::warn!(%error, "the backend cannot be reached");
+        return Err("the backend cannot be reached\n".to_owned());
+    }
+    match parts.keys.readiness().await {
+        Readiness::Ready => Ok("ready\n".to_owned()),
+        Readiness::Degraded(lines) => {
+            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            Ok(format!("ready, but not every key can be used\n{lines}"))
+        }
+        Readiness::NotReady(reason) => Err(format!("nothing can be sealed: {reason}\n")),
     }
 }
 

@@ -22,6 +22,7 @@ mod listen;
 mod plan;
 mod record;
 mod respond;
+mod rules;
 mod service;
 pub mod telemetry;
 mod throttle;

@@ -17,6 +17,7 @@ use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
 use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
+use crate::keys::service::ServiceError;
 use crate::record::RequestRecord;
 
 /// Why a request is not served.
@@ -315,6 +316,20 @@ fn key_error(error: &KeyError) -> S3Error {
             ErrorCode::InternalError,
             format!("{error}; ask the proxy's operator to add it."),
         ),
-        KeyError::Unwrap => internal_error(),
+        KeyError::Unwrap | KeyError::Misfit(_) => internal_error(),
+        KeyError::Service { key, error } => match error {
+            ServiceError::Unavailable(_) => S3Error::new(
+                ErrorCode::ServiceUnavailable,
+                "The key service behind the proxy cannot be reached; please try again.",
+            ),
+            ServiceError::Key(_) => S3Error::new(
+                ErrorCode::AccessDenied,
+                format!(
+                    "The key {key:?} cannot be used at its key service; ask the proxy's operator \
+                     to enable it."
+                ),
+            ),
+            ServiceError::Refused(_) | ServiceError::Ciphertext(_) => internal_error(),
+        },
     }
 }

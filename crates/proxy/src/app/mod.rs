@@ -30,9 +30,11 @@ use crate::execute::multipart::seldom::{self, SeenBuckets};
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
 use crate::health::Health;
+use crate::keys::connect::connect;
 use crate::keys::{Keyring, KeyringError};
 use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Draining, Server};
+use crate::rules::Rules;
 use crate::service::Service;
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
@@ -84,9 +86,10 @@ pub struct App {
 impl App {
     /// Builds everything.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let keys = keyring(&config.keys)?;
+        let keys = keyring(&config.keys).await?;
+        let rules = Rules::new(config.rules, &config.policy, &keys)?;
         tracing::info!(
-            key = keys.active_name(),
+            key = keys.active().name(),
             "objects are sealed under this key"
         );
         let tls = match &config.listen.tls {
@@ -112,6 +115,7 @@ impl App {
         let parts = Arc::new(Parts {
             backend: Backend::new(settings, credentials)?,
             keys,
+            rules,
             dek_tag: config.keys.dek_tag,
             policy: config.policy,
             pool: Arc::new(BufferPool::default()),
@@ -193,12 +197,9 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     listen::bind(address).map_err(|error| StartError::Listen { address, error })
 }
 
-fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
-    let others = keys
-        .others
-        .iter()
-        .map(|key| ("S3PROXY_DECRYPT_KEYS", key.expose()));
-    Keyring::local(("S3PROXY_ENCRYPT_KEY", keys.active.expose()), others)
+async fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
+    let connected = connect(&keys.services, keys.service_calls.timeout).await?;
+    Keyring::new(keys, connected.services)
 }
 
 fn connection_limits(listen: &Listen) -> listen::Limits {

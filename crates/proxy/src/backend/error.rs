@@ -72,7 +72,7 @@ impl std::fmt::Display for Phase {
 }
 
 /// An error with its causes in one line; the outer texts of the HTTP stack say too little.
-pub(super) fn with_causes(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = cause(error);
     while let Some(inner) = next {

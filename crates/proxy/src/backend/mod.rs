@@ -38,11 +38,12 @@ use http::{Method, Response};
 
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
-pub(crate) use self::error::BackendError;
+pub(crate) use self::error::{BackendError, with_causes};
 pub(crate) use self::request::{BodyStream, Request, RequestBody, Service};
 pub(crate) use self::settings::{
     Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,
 };
+pub(crate) use self::tls::trusted_roots;
 
 use self::client::Client;
 use self::error::Phase;

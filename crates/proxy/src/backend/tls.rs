@@ -16,10 +16,7 @@ use super::error::BackendError;
 use super::settings::Settings;
 
 pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, BackendError> {
-    let roots = match &settings.ca_file {
-        Some(file) => roots_from(file)?,
-        None => system_roots(),
-    };
+    let roots = trusted_roots(settings.ca_file.as_deref())?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -38,6 +35,14 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Backend
             client.key.display()
         ))
     })
+}
+
+/// The roots of this PEM file and no others; without one the system's.
+pub(crate) fn trusted_roots(ca_file: Option<&Path>) -> Result<RootCertStore, BackendError> {
+    match ca_file {
+        Some(file) => roots_from(file),
+        None => Ok(system_roots()),
+    }
 }
 
 fn roots_from(file: &Path) -> Result<RootCertStore, BackendError> {

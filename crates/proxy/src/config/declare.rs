@@ -129,9 +129,8 @@ impl<T: Value> Required<T> {
 impl Declaration {
     /// The section of the file: the path up to its first dot.
     pub(crate) fn section(&self) -> &'static str {
-        self.path
-            .split_once('.')
-            .map_or(self.path, |(section, _)| section)
+        let section = self.path.split('.').next().unwrap_or(self.path);
+        section.strip_suffix("[]").unwrap_or(section)
     }
 
     /// Where the setting can be given, for the message that it is missing.

@@ -55,11 +55,6 @@ pub(crate) enum Fault {
     Syntax { reason: String },
     #[error("{0}")]
     Conflict(String),
-    #[error("{asked} is not in this version; {instead}")]
-    NotInThisVersion {
-        asked: &'static str,
-        instead: &'static str,
-    },
 }
 
 fn because(reason: &str) -> String {

@@ -62,13 +62,22 @@ impl Reader {
         let declaration = &setting.declaration;
         let path = concrete(declaration.path, place);
         if !self.layer.contains_key(&path) && !self.is_faulty(&path) {
-            let fault = Fault::Missing {
-                places: declaration.places(),
-            };
-            self.findings.problem(path, None, fault);
+            self.missing(declaration, place);
             return None;
         }
         self.given(declaration, place)
+    }
+
+    /// Notes that a setting has to be given, unless its value was refused already.
+    pub(super) fn missing(&mut self, declaration: &Declaration, place: Place<'_>) {
+        let path = concrete(declaration.path, place);
+        if self.is_faulty(&path) {
+            return;
+        }
+        let fault = Fault::Missing {
+            places: declaration.places(),
+        };
+        self.findings.problem(path, None, fault);
     }
 
     /// How many records the list at `path` has.
@@ -107,13 +116,22 @@ impl Reader {
 
     /// Whether the file can be opened, so that a wrong name shows before anything starts.
     pub(super) fn require_file(&mut self, declaration: &Declaration, path: &Path) {
+        self.require_file_in(declaration, HERE, path);
+    }
+
+    pub(super) fn require_file_in(
+        &mut self,
+        declaration: &Declaration,
+        place: Place<'_>,
+        path: &Path,
+    ) {
         if let Err(error) = std::fs::File::open(path) {
             let fault = Fault::Unreadable {
                 path: path.display().to_string(),
                 reason: error.to_string(),
                 expected: "a readable PEM file",
             };
-            self.refuse(declaration, HERE, fault);
+            self.refuse(declaration, place, fault);
         }
     }
 

@@ -4,19 +4,21 @@
 
 mod backend;
 mod clients;
+mod keys;
+mod rules;
+mod services;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use super::problem::{Fault, Notice};
+use super::problem::Notice;
 use super::reader::{HERE, Reader};
 use super::resolved::{
-    Config, Keys, Limits, Listen, Log, Multipart, Permission, Policy, StateBucket, SweepInterval,
+    Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval,
     Throttle, Tls,
 };
 use super::settings::{
-    KEYS_DECRYPT_KEYS, KEYS_DECRYPTION_FALLBACK, KEYS_DEKTAG_NAME, KEYS_ENCRYPT_KEY, KEYS_KMS,
     LIMITS_BODY_MEMORY, LIMITS_HELD_BODY, LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT,
     LISTEN_BODY_TIMEOUT, LISTEN_CERTIFICATES, LISTEN_DRAIN_DELAY, LISTEN_DRAIN_TIMEOUT,
     LISTEN_HEADER_TIMEOUT, LISTEN_IDLE_TIMEOUT, LISTEN_IP, LISTEN_MAX_CONNECTIONS,
@@ -33,8 +35,9 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let listen = listen(reader);
     let backend = backend::backend(reader);
     let clients = clients::clients(reader);
-    let keys = keys(reader);
+    let keys = keys::keys(reader);
     let policy = policy(reader);
+    let rules = rules::rules(reader);
     let limits = limits(reader);
     let log = Log {
         level: reader.value(LOG_LEVEL).0,
@@ -46,6 +49,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         clients,
         keys: keys?,
         policy,
+        rules,
         limits,
         log,
     })
@@ -87,35 +91,6 @@ fn tls(reader: &mut Reader) -> Tls {
             }
         }
     }
-}
-
-fn keys(reader: &mut Reader) -> Option<Keys> {
-    let active = reader.required_in(KEYS_ENCRYPT_KEY, HERE);
-    let others = reader
-        .optional(KEYS_DECRYPT_KEYS)
-        .map_or_else(Vec::new, |keys| keys.0);
-    let dek_tag = reader.value(KEYS_DEKTAG_NAME);
-    let legacy_zero_key = reader.value(KEYS_DECRYPTION_FALLBACK);
-    if reader.optional(KEYS_KMS).is_some() {
-        reader.refuse(
-            &KEYS_KMS.declaration,
-            HERE,
-            Fault::NotInThisVersion {
-                asked: "Constellation's key service (--kms)",
-                instead: "give a key by S3PROXY_ENCRYPT_KEY",
-            },
-        );
-    }
-    match legacy_zero_key {
-        Permission::Allow => reader.findings.notices.push(Notice::ZeroKeyAllowed),
-        Permission::Deny => {}
-    }
-    Some(Keys {
-        active: active?.0,
-        others,
-        dek_tag,
-        legacy_zero_key,
-    })
 }
 
 fn policy(reader: &mut Reader) -> Policy {

@@ -248,6 +248,19 @@ pub enum Service {
     Constellation(ConstellationKey),
 }
 
+impl Service {
+    /// The name of the key in envelopes. Frozen: objects carry it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Vault(vault) => format!("vault:{}/{}", vault.mount, vault.key),
+            Self::AwsKms(kms) => format!("aws-kms:{}", kms.key),
+            Self::Pkcs11(hsm) => format!("pkcs11:{}/{}", hsm.token_label, hsm.key_label),
+            Self::Constellation(_) => "constellation:s3proxy-kek".to_owned(),
+        }
+    }
+}
+
 /// A key of HashiCorp Vault's, or OpenBao's, Transit engine.
 pub struct VaultKey {
     pub address: ServerAddress,

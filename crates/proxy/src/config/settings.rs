@@ -51,12 +51,22 @@ pub(crate) const SECTIONS: &[Section] = &[
         name: "keys",
         title: "Keys",
         introduction: "The keys that seal and open objects. `s3proxy keygen` makes one. Whoever \
-            loses them loses the objects: keep copies.",
+            loses them loses the objects: keep copies. Keys at key services are tables \
+            `[[keys.vault]]`, `[[keys.aws_kms]]` and `[[keys.pkcs11]]`, one for each key; further \
+            local keys that rules choose are tables `[[keys.local]]`. docs/keys.md tells which to \
+            choose and how.",
     },
     Section {
         name: "policy",
         title: "Policy",
         introduction: "What may be stored and read, and in which form.",
+    },
+    Section {
+        name: "rules",
+        title: "Rules",
+        introduction: "How objects are stored, by bucket and prefix: each rule is a table \
+            `[[rules]]`, and the first one that matches an object counts. What matches none is sealed \
+            under `keys.active`, as the policy says.",
     },
     Section {
         name: "limits",
@@ -73,7 +83,7 @@ pub(crate) const SECTIONS: &[Section] = &[
 
 /// All settings, in the order of the sections.
 pub(crate) fn all() -> impl Iterator<Item = &'static Declaration> {
-    [LISTEN, BACKEND, CLIENTS, KEYS, POLICY, LIMITS, LOG]
+    [LISTEN, BACKEND, CLIENTS, KEYS, POLICY, RULES, LIMITS, LOG]
         .into_iter()
         .flatten()
         .copied()

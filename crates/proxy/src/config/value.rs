@@ -14,11 +14,11 @@ use zeroize::Zeroizing;
 
 use super::declare::Sensitivity;
 
-pub(crate) use choice::{AuthenticationMode, Switch};
+pub(crate) use choice::{AuthenticationMode, LoginMethod, Switch};
 pub(crate) use key::{KeyLines, KeyText};
 pub(crate) use quantity::{ByteCount, Level, Period, Timeout, Whole, period};
 pub(crate) use text::{
-    AccessKeyId, BucketName, Cidr, Domain, RegionName, StatePrefix, Unsupported,
+    AccessKeyId, BucketName, Cidr, Domain, KmsAddress, RegionName, ServicePath, StatePrefix,
 };
 
 /// What a source says of one setting. Wiped when dropped: it may be a secret.

@@ -67,7 +67,7 @@ async fn describe(
         }
         Form::Legacy => source::refuse_legacy(job),
         Form::Plain => {
-            stored::permit_plain(job.parts.policy.plaintext_reads)?;
+            stored::permit_plain(job, source.bucket, source.object_key)?;
             plain(job).await
         }
     }
@@ -102,7 +102,7 @@ async fn sealed(
         && (wants_checksum || wanted.contains(ObjectAttribute::ObjectParts));
     let (mut private, mut layout) = (None, None);
     if needs_seal || wants_checksum && envelope.private.is_some() {
-        let dek = source::unwrap(job, source.bucket, source.object_key, envelope)?;
+        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
         private = plaintext_headers::private_map(source, envelope, &dek)?;
         if needs_seal {
             layout = Some(source::layout(job, source, found, envelope, &dek).await?);

@@ -78,7 +78,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         Form::Legacy => source::refuse_legacy(job),
         Form::Plain => match (asked, step, arrived) {
             (Asked::Whole, Step::GetAll, Some(arrived)) => {
-                stored::permit_plain(job.parts.policy.plaintext_reads)?;
+                stored::permit_plain(job, source.bucket, source.object_key)?;
                 let body = ResponseBody::from(Content::Passing(Box::new(arrived.body)));
                 Ok(respond_as_it_is(StatusCode::OK, &found.headers, body))
             }
@@ -154,7 +154,7 @@ async fn sealed(
 ) -> Outcome<Response<ResponseBody>> {
     let length = found.length.0;
     asked.check(length)?;
-    let dek = source::unwrap(job, source.bucket, source.object_key, envelope)?;
+    let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let sealed = Sealed::new(job, source, found, envelope, dek).await?;
     let delivery = Delivery::of(asked, length, sealed.parts())?;
@@ -183,7 +183,7 @@ async fn plain(
     found: &Found,
     asked: Asked,
 ) -> Outcome<Response<ResponseBody>> {
-    stored::permit_plain(job.parts.policy.plaintext_reads)?;
+    stored::permit_plain(job, source.bucket, source.object_key)?;
     let mut request = source::pinned_request(job, source, found, None);
     request.query.extend(
         answer::query_for_backend(job)

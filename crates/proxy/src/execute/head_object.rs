@@ -43,7 +43,7 @@ async fn head(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked).await,
         Form::Legacy => source::refuse_legacy(job),
         Form::Plain => {
-            stored::permit_plain(job.parts.policy.plaintext_reads)?;
+            stored::permit_plain(job, source.bucket, source.object_key)?;
             plain(job, source, found, asked).await
         }
     }
@@ -70,7 +70,7 @@ async fn sealed(
     // Who wants a checksum gets none from an envelope that does not open.
     let says_checksum = wants_checksum && !matches!(asked, Asked::Range(_));
     if needs_seal || says_checksum || envelope.private.is_some() {
-        let dek = source::unwrap(job, source.bucket, source.object_key, envelope)?;
+        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
         private = plaintext_headers::private_map(source, envelope, &dek)?;
         if needs_seal {
             layout = Some(source::layout(job, source, found, envelope, &dek).await?);

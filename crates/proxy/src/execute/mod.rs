@@ -44,11 +44,13 @@ use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
 use crate::record::RequestRecord;
 use crate::respond::Failure;
+use crate::rules::Rules;
 
 /// What every operation works with.
 pub(crate) struct Parts {
     pub(crate) backend: Backend,
     pub(crate) keys: Keyring,
+    pub(crate) rules: Rules,
     pub(crate) policy: Policy,
     pub(crate) dek_tag: DekTag,
     pub(crate) pool: Arc<BufferPool>,

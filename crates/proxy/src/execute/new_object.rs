@@ -1,7 +1,7 @@
 //! Keys and envelope of an object that is about to be stored, whatever operation stores it.
 //!
-//! The data key is drawn here, or carried over by a copy, and bound to bucket and key as the
-//! settings say. What stays private beside the body (checksums, sealed user metadata) goes into the
+//! The data key is drawn here, or carried over by a copy, wrapped under the key that the rules
+//! choose, and bound to bucket and key as they say. What stays private beside the body (checksums, sealed user metadata) goes into the
 //! envelope's private map. The body's head is known only when its sealer exists, so the envelope is
 //! written last.
 //!
@@ -19,6 +19,7 @@ use s3proxy_protocol::header_rules::METADATA_PREFIX;
 
 use super::{Job, Parts, stored};
 use crate::config::resolved::{AnnounceEncryption, Bind, Metadata};
+use crate::keys::{KeyError, Wrapped};
 
 /// What S3 allows for user metadata, names and values together (S3 User Guide, "Working with
 /// object metadata").
@@ -45,35 +46,35 @@ impl<'p> Place<'p> {
 }
 
 /// Keys and envelope of a new object.
-pub(crate) struct NewObject<'a> {
-    parts: &'a Parts,
+pub(crate) struct NewObject {
     layout: Layout,
     flags: Flags,
-    binding: Binding,
     private: Option<Vec<u8>>,
+    wrapped: Wrapped,
     pub(crate) dek: Dek,
 }
 
-impl<'a> NewObject<'a> {
+impl NewObject {
     /// An object under a fresh data key.
-    pub(crate) fn new(
-        parts: &'a Parts,
+    pub(crate) async fn new(
+        parts: &Parts,
         layout: Layout,
         place: Place<'_>,
         private: &PrivateMap,
-    ) -> Self {
-        Self::under(parts, layout, place, private, Dek::generate())
+    ) -> Result<Self, KeyError> {
+        Self::under(parts, layout, place, private, Dek::generate()).await
     }
 
     /// An object whose body is sealed under `dek` already: a copy that moves no data.
-    pub(crate) fn under(
-        parts: &'a Parts,
+    pub(crate) async fn under(
+        parts: &Parts,
         layout: Layout,
         place: Place<'_>,
         private: &PrivateMap,
         dek: Dek,
-    ) -> Self {
-        let flags = match parts.policy.bind {
+    ) -> Result<Self, KeyError> {
+        let storing = parts.rules.storing(place.bucket, place.object_key);
+        let flags = match storing.bind {
             Bind::Key => Flags::KEY_BOUND,
             Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
         };
@@ -84,27 +85,26 @@ impl<'a> NewObject<'a> {
         };
         let binding = Binding::new(layout, flags, place.bucket, place.object_key);
         let private = (!private.is_empty()).then(|| private.seal(&dek, &binding));
-        Self {
-            parts,
+        let wrapped = parts.keys.wrap(&storing.key, &dek, &binding).await?;
+        Ok(Self {
             layout,
             flags,
-            binding,
             private,
+            wrapped,
             dek,
-        }
+        })
     }
 
     /// The envelope. `head` is that of the body's message in layout 1, and absent in layout 2.
     pub(crate) fn envelope(&self, head: Option<MessageHead>) -> Envelope {
-        let wrapped = self.parts.keys.wrap(&self.dek, &self.binding);
         Envelope {
             layout: self.layout,
-            key_name: wrapped.key_name,
-            wrapped_dek: wrapped.wrapped_dek,
+            key_name: self.wrapped.key_name.clone(),
+            wrapped_dek: self.wrapped.wrapped_dek,
             head,
             flags: self.flags,
             private: self.private.clone(),
-            encrypted_kek: None,
+            encrypted_kek: self.wrapped.encrypted_kek.clone(),
         }
     }
 }

@@ -85,7 +85,7 @@ pub(crate) async fn store(
     if upload.length <= job.parts.held_body_bytes {
         return put_held(job, upload, outgoing).await;
     }
-    let object = begin(job, &mut outgoing, upload.checksum.as_ref());
+    let object = begin(job, &mut outgoing, upload.checksum.as_ref()).await?;
     let length = PlaintextLength(upload.length);
     let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
     let envelope = object.envelope(Some(*sealer.head()));
@@ -95,13 +95,14 @@ pub(crate) async fn store(
     Ok(answer_to_write(job, &backed, upload.checksum.as_ref()))
 }
 
-fn begin<'a>(
-    job: &Job<'a>,
+async fn begin(
+    job: &Job<'_>,
     outgoing: &mut HeaderMap,
     checksum: Option<&Checksum>,
-) -> NewObject<'a> {
+) -> Outcome<NewObject> {
     let private = new_object::private_map(job.parts, outgoing, checksum);
-    NewObject::new(job.parts, Layout::Single, Place::of(job), &private)
+    let place = Place::of(job);
+    Ok(NewObject::new(job.parts, Layout::Single, place, &private).await?)
 }
 
 async fn put_held(
@@ -114,7 +115,7 @@ async fn put_held(
     let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
     let mut plaintext = Vec::with_capacity(length);
     let verified = upload.inbound.read_to_end(&mut plaintext).await?;
-    let object = begin(job, &mut outgoing, verified.checksum.as_ref());
+    let object = begin(job, &mut outgoing, verified.checksum.as_ref()).await?;
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);
     insert_envelope(job.parts, &mut outgoing, &object.envelope(Some(head)))?;

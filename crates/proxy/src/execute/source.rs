@@ -99,7 +99,7 @@ pub(crate) async fn open(
 ) -> Outcome<PlaintextBody> {
     match &found.form {
         Form::Sealed(envelope) => {
-            let dek = unwrap(job, source.bucket, source.object_key, envelope)?;
+            let dek = unwrap(job, source.bucket, source.object_key, envelope).await?;
             let sealed = Sealed::new(job, source, found, envelope, dek).await?;
             let body = sealed.read(range, None).await?;
             Ok(PlaintextBody::Opening(Box::new(body)))
@@ -110,14 +110,14 @@ pub(crate) async fn open(
 }
 
 /// The data key of an object that is, or was, stored under this bucket and key.
-pub(crate) fn unwrap(
+pub(crate) async fn unwrap(
     job: &Job<'_>,
     bucket: &str,
     object_key: &str,
     envelope: &Envelope,
 ) -> Outcome<Dek> {
     let binding = stored::binding(envelope, bucket, object_key);
-    Ok(job.parts.keys.unwrap(envelope, &binding)?)
+    Ok(job.parts.keys.unwrap(envelope, &binding).await?)
 }
 
 /// The answer for objects in an older proxy's format.
@@ -137,7 +137,7 @@ async fn open_plain(
     found: &Found,
     range: Option<PlaintextRange>,
 ) -> Outcome<PlaintextBody> {
-    stored::permit_plain(job.parts.policy.plaintext_reads)?;
+    stored::permit_plain(job, source.bucket, source.object_key)?;
     let stretch = range.map(|range| (range.first, range.last));
     let request = pinned_request(job, source, found, stretch);
     let backed = send_pinned(job, found, request).await?;

@@ -11,6 +11,7 @@ use s3proxy_envelope::layout::StoredLength;
 use s3proxy_protocol::etag;
 use s3proxy_protocol::range::ContentRange;
 
+use super::Job;
 use crate::config::resolved::{DekTag, Permission};
 use crate::respond::Failure;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -72,12 +73,13 @@ pub(crate) fn binding(envelope: &Envelope, bucket: &str, object_key: &str) -> Bi
 }
 
 /// Whether something that is not sealed may be served.
-pub(crate) fn permit_plain(plaintext_reads: Permission) -> Result<(), Failure> {
-    match plaintext_reads {
+pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Result<(), Failure> {
+    match job.parts.rules.plaintext_reads(bucket, object_key) {
         Permission::Allow => Ok(()),
         Permission::Deny => Err(Failure::Refused(S3Error::new(
             ErrorCode::AccessDenied,
-            "The stored object is not sealed, and plaintext_reads = deny refuses to serve it.",
+            "The stored object is not sealed, and the proxy's settings (policy.plaintext_reads or a \
+             rule) refuse to serve it.",
         ))),
     }
 }

@@ -1,16 +1,30 @@
-//! Key-encryption keys: which one wraps, which ones open.
+//! Key-encryption keys: which one wraps, which ones open, and where they are held.
 //!
-//! One key is active and wraps the data keys of new objects; the others only open. An envelope
-//! names its key, and a name that is not configured is never passed on: the object cannot be
-//! opened here, and the error says which key is missing. Key services are absent so far: every
-//! key is local.
+//! A key is local, or held by a key service. A service encrypts KEKs and nothing else, so wrapping,
+//! unwrapping and binding are one path for all (FORMAT, "Keys"). One key is active and wraps the
+//! data keys of new objects, unless a rule chooses another; all open. An envelope names its key,
+//! and a name that is not configured is never passed on: the object cannot be opened here, and the
+//! error says which key is missing.
+//!
+//! A request that needs a KEK of a service makes one request to it at most, and none where the KEK
+//! is remembered. Absent: how each service is spoken to, which is its own file's.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod aws_kms;
+pub(crate) mod connect;
+mod constellation;
+mod http;
+mod opened;
+mod pkcs11;
+mod ring;
+pub(crate) mod service;
+mod vault;
+mod writing;
 
-use s3proxy_envelope::dek::{Binding, Dek, WrappedDek};
-use s3proxy_envelope::header::Envelope;
-use s3proxy_envelope::kek::{Kek, KekError};
+pub(crate) use ring::{ChosenKey, Keyring, Readiness, Wrapped};
+
+use s3proxy_envelope::kek::KekError;
+
+use service::ServiceError;
 
 /// Why a data key could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +35,17 @@ pub(crate) enum KeyError {
     /// The wrapped key does not open: another object's, or altered.
     #[error("the data key does not unwrap under its key for this object")]
     Unwrap,
+    /// The envelope has a service's ciphertext under a local key, or none under a service's.
+    #[error("the envelope does not fit its key {0:?}: an encrypted KEK belongs to keys of services")]
+    Misfit(String),
+    /// The service did not do what it was asked.
+    #[error("{key}: {error}")]
+    Service {
+        /// The key's name.
+        key: String,
+        /// Why.
+        error: ServiceError,
+    },
 }
 
 /// Why the configured keys cannot be used.
@@ -42,79 +67,22 @@ pub enum KeyringError {
         /// The name of both.
         name: String,
     },
-}
-
-/// The configured keys.
-pub(crate) struct Keyring {
-    active: Arc<NamedKek>,
-    by_name: HashMap<String, Arc<NamedKek>>,
-}
-
-struct NamedKek {
-    name: String,
-    kek: Kek,
-}
-
-/// A data key wrapped for an envelope.
-pub(crate) struct Wrapped {
-    pub(crate) key_name: String,
-    pub(crate) wrapped_dek: WrappedDek,
-}
-
-impl Keyring {
-    /// A ring of local keys. Each comes with the setting that holds it, for errors. Deriving a key
-    /// from a passphrase takes 64 MiB for a moment (FORMAT, "Keys").
-    pub(crate) fn local<'a>(
-        active: (&str, &str),
-        others: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, KeyringError> {
-        let active = Arc::new(NamedKek::parse(active.0, active.1)?);
-        let mut by_name = HashMap::from([(active.name.clone(), Arc::clone(&active))]);
-        for (setting, text) in others {
-            let key = NamedKek::parse(setting, text)?;
-            if by_name.contains_key(&key.name) {
-                return Err(KeyringError::Twice {
-                    setting: setting.to_owned(),
-                    name: key.name,
-                });
-            }
-            by_name.insert(key.name.clone(), Arc::new(key));
-        }
-        Ok(Self { active, by_name })
-    }
-
-    /// The name of the key that wraps new objects' data keys.
-    pub(crate) fn active_name(&self) -> &str {
-        &self.active.name
-    }
-
-    /// Wraps a new object's data key under the active key.
-    pub(crate) fn wrap(&self, dek: &Dek, binding: &Binding) -> Wrapped {
-        Wrapped {
-            key_name: self.active.name.clone(),
-            wrapped_dek: dek.wrap(&self.active.kek, binding),
-        }
-    }
-
-    /// The data key of a stored object.
-    pub(crate) fn unwrap(&self, envelope: &Envelope, binding: &Binding) -> Result<Dek, KeyError> {
-        let key = self
-            .by_name
-            .get(&envelope.key_name)
-            .ok_or_else(|| KeyError::Missing(envelope.key_name.clone()))?;
-        Dek::unwrap(&envelope.wrapped_dek, &key.kek, binding).map_err(|_| KeyError::Unwrap)
-    }
-}
-
-impl NamedKek {
-    fn parse(setting: &str, text: &str) -> Result<Self, KeyringError> {
-        let kek = Kek::from_configured(text).map_err(|error| KeyringError::Key {
-            setting: setting.to_owned(),
-            error,
-        })?;
-        Ok(Self {
-            name: kek.local_name(),
-            kek,
-        })
-    }
+    /// A key is asked for that is not there.
+    #[error("{setting}: there is no key {asked:?}; expected one of {known}")]
+    Unknown {
+        /// The setting that asks.
+        setting: String,
+        /// What it asks for.
+        asked: String,
+        /// Labels and names of the keys that may seal.
+        known: String,
+    },
+    /// A key service cannot be used as configured.
+    #[error("{name}: {reason}")]
+    Service {
+        /// The key's name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
 }

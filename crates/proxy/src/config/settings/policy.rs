@@ -1,10 +1,11 @@
 //! The settings of `[policy]`.
 
 use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
+use crate::config::pattern::Pattern;
 use crate::config::resolved::{
-    AnnounceEncryption, Bind, Listing, Metadata, Multipart, PartSizes, Permission,
+    AnnounceEncryption, Bind, Encryption, Listing, Metadata, Multipart, PartSizes, Permission,
 };
-use crate::config::value::{BucketName, Period, StatePrefix, Whole};
+use crate::config::value::{BucketName, List, Period, StatePrefix, Whole};
 
 settings! { POLICY:
     /// What a sealed object is bound to: it cannot be opened under another key (`key`), or neither
@@ -68,4 +69,24 @@ settings! { POLICY:
     /// look as if they had ended.
     POLICY_SWEEP_INTERVAL: Setting<Period> = "policy.sweep_interval", ["S3PROXY_SWEEP_INTERVAL"],
         Flag::None, "24h";
+}
+
+settings! { RULES:
+    /// The buckets that the rule is for, as patterns.
+    RULE_BUCKETS: Setting<List<Pattern>> = "rules[].buckets", [], Flag::None, "*";
+
+    /// The beginnings of object keys that the rule is for, as patterns.
+    RULE_PREFIXES: Setting<List<Pattern>> = "rules[].prefixes", [], Flag::None, "*";
+
+    /// The key that seals: a label of `[[keys.local]]`, `encrypt_key`, or the name of a key as
+    /// envelopes have it.
+    RULE_KEY: Optional<String> = "rules[].key", [], Flag::None, "keys.active";
+
+    /// What sealed objects are bound to.
+    RULE_BIND: Optional<Bind> = "rules[].bind", [], Flag::None, "policy.bind";
+
+    /// Whether new objects are sealed (`on`); sealed, and nothing served that is not (`required`); or
+    /// stored as they come (`off`). Reading follows the object: what is sealed is opened under any
+    /// rule.
+    RULE_ENCRYPTION: Setting<Encryption> = "rules[].encryption", [], Flag::None, "on";
 }

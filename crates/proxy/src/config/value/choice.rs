@@ -5,7 +5,7 @@
 
 use super::{Reason, Scalar};
 use crate::config::resolved::{
-    Access, Addressing, AnnounceEncryption, Bind, Integrity, Listing, LogFormat, Metadata,
+    Access, Addressing, AnnounceEncryption, Bind, Encryption, Integrity, Listing, LogFormat, Metadata,
     Multipart, PartSizes, Permission,
 };
 
@@ -24,6 +24,14 @@ pub(crate) enum Switch {
 pub(crate) enum AuthenticationMode {
     SigV4,
     None,
+}
+
+/// How the proxy logs in to Vault, before the rest of it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoginMethod {
+    Token,
+    AppRole,
+    Kubernetes,
 }
 
 macro_rules! choice {
@@ -55,6 +63,8 @@ choice! {
     Addressing { "path" => Path, "virtual-host" => VirtualHost }
     Integrity { "auto" => Auto, "trailer" => Trailer, "unsigned" => Unsigned }
     Access { "read" => Read, "write" => Write, "delete" => Delete, "list" => List, "admin" => Admin }
+    LoginMethod { "token" => Token, "approle" => AppRole, "kubernetes" => Kubernetes }
+    Encryption { "on" + YES => On, "required" => Required, "off" + NO => Off }
     Bind { "key" => Key, "bucket-and-key" => BucketAndKey }
     Listing { "exact" => Exact, "computed" => Computed }
     Multipart { "encrypt" => Encrypt, "block" => Block, "forward-plaintext" => ForwardPlaintext }

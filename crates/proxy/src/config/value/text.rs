@@ -95,21 +95,42 @@ checked_text! {
     StatePrefix(String): "a key prefix of at most 128 characters that ends with / and does not begin with it",
         |text| only(text, |b| b.is_ascii_graphic())
             .filter(|prefix| prefix.ends_with('/') && !prefix.starts_with('/') && !prefix.contains("//") && prefix.len() <= 128);
+    /// A path inside a key service: a mount, a namespace, a key's name.
+    ServicePath(String): "names of letters, digits, dots, hyphens and underscores, parted by slashes",
+        |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
+            .filter(|path| path.split('/').all(|name| !matches!(name, "" | "." | "..")));
     /// A network, or one address of its own.
     Cidr(IpNet): "a network or an address, such as 10.0.0.0/8, fd00::/8 or 10.1.2.3",
         |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
 }
 
-/// Any text: it is read only for a better reason to refuse it.
-pub(crate) struct Unsupported;
+/// The address of Constellation's key service, plain unless it says `https`.
+pub(crate) struct KmsAddress(pub ServerAddress);
 
-impl Scalar for Unsupported {
+/// Where that service listens in a cluster.
+const KMS_PORT: u16 = 9000;
+
+impl Scalar for KmsAddress {
     fn expects() -> String {
-        "nothing yet".to_owned()
+        "host:port, http://host:port or https://host:port; IPv6 in brackets".to_owned()
     }
 
-    fn parse(_: &str) -> Result<Self, Reason> {
-        Ok(Self)
+    fn parse(text: &str) -> Result<Self, Reason> {
+        let has_scheme = text.contains("://");
+        let with_scheme = if has_scheme {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let mut address = with_scheme
+            .parse::<ServerAddress>()
+            .map_err(|error| error.to_string())?;
+        let names_port = address.port != address.scheme.default_port()
+            || with_scheme.ends_with(&format!(":{}", address.port));
+        if !names_port {
+            address.port = KMS_PORT;
+        }
+        Ok(Self(address))
     }
 }
 
@@ -139,6 +160,24 @@ mod tests {
         assert!(Domain::parse("s3.example.com").is_ok());
         assert!(Domain::parse("s3..example.com").is_err());
         assert!(String::parse("two\nlines").is_err());
+    }
+
+    #[test]
+    fn the_key_service_of_constellation_is_plain_unless_it_says_otherwise() {
+        let parse = |text| KmsAddress::parse(text).map(|address| address.0.to_string());
+        let usual = parse("key-service.kube-system:9000");
+        assert_eq!(usual.as_deref(), Ok("http://key-service.kube-system:9000"));
+        assert_eq!(parse("https://kms").as_deref(), Ok("https://kms:9000"));
+        assert_eq!(parse("kms:80").as_deref(), Ok("http://kms"));
+        assert!(parse("grpc://kms:9000").is_err());
+    }
+
+    #[test]
+    fn paths_at_a_service_cannot_climb() {
+        assert!(ServicePath::parse("team/transit").is_ok());
+        for path in ["", "/transit", "transit/", "a//b", "../sys", "a?b", "a%2fb"] {
+            assert!(ServicePath::parse(path).is_err(), "{path}");
+        }
     }
 
     #[test]

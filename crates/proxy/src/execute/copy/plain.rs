@@ -97,7 +97,7 @@ async fn put_held(
         checksummer.update(&plaintext);
         (algorithm, checksummer.finish())
     });
-    let object = begin(job, &mut outgoing, checksum.as_ref());
+    let object = begin(job, &mut outgoing, checksum.as_ref()).await?;
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);
     insert_envelope(job.parts, &mut outgoing, &object.envelope(Some(head)))?;
@@ -113,7 +113,7 @@ async fn put_stream(
     mut outgoing: HeaderMap,
     wanted: Option<ChecksumAlgorithm>,
 ) -> Outcome<(Backed, Option<Checksum>)> {
-    let object = begin(job, &mut outgoing, None);
+    let object = begin(job, &mut outgoing, None).await?;
     let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
     insert_envelope(
         job.parts,
@@ -124,13 +124,14 @@ async fn put_stream(
     send_sealed(job, content, sealer, wanted, put).await
 }
 
-fn begin<'a>(
-    job: &Job<'a>,
+async fn begin(
+    job: &Job<'_>,
     outgoing: &mut HeaderMap,
     checksum: Option<&Checksum>,
-) -> NewObject<'a> {
+) -> Outcome<NewObject> {
     let private = new_object::private_map(job.parts, outgoing, checksum);
-    NewObject::new(job.parts, Layout::Single, Place::of(job), &private)
+    let place = Place::of(job);
+    Ok(NewObject::new(job.parts, Layout::Single, place, &private).await?)
 }
 
 fn put_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Request {

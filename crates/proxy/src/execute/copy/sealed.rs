@@ -58,7 +58,7 @@ pub(super) async fn copy(
     envelope: &Envelope,
 ) -> Outcome<Copied> {
     let wanted = wanted_checksum(&job.request.headers)?;
-    let dek = source::unwrap(job, source.bucket, source.object_key, envelope)?;
+    let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?.unwrap_or_default();
     let mut outgoing = answer::headers_for_backend(job)?;
     let private = match directives.metadata {
@@ -75,7 +75,8 @@ pub(super) async fn copy(
             }
         }
     };
-    let object = NewObject::under(job.parts, envelope.layout, Place::of(job), &private, dek);
+    let place = Place::of(job);
+    let object = NewObject::under(job.parts, envelope.layout, place, &private, dek).await?;
     insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
     pin(job, &mut outgoing, found)?;
 

@@ -280,11 +280,11 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
     let sealed = SealedUploadState::parse(&bytes).map_err(|error| refused(&error))?;
     let Place { bucket, object_key } = Place::of(job);
     let binding = stored::binding(&sealed.envelope, bucket, object_key);
-    let dek = match job.parts.keys.unwrap(&sealed.envelope, &binding) {
+    let dek = match job.parts.keys.unwrap(&sealed.envelope, &binding).await {
         Ok(dek) => dek,
-        // Whoever runs the proxy can add the key, and then the upload can go on.
-        Err(error @ KeyError::Missing(_)) => return Err(error.into()),
-        Err(error @ KeyError::Unwrap) => return Err(refused(&error)),
+        // Whoever runs the proxy can add the key or mend the service, and then the upload can go on.
+        Err(error @ (KeyError::Missing(_) | KeyError::Service { .. })) => return Err(error.into()),
+        Err(error @ (KeyError::Unwrap | KeyError::Misfit(_))) => return Err(refused(&error)),
     };
     let state = sealed
         .open(&dek, upload_id)

@@ -1,0 +1,128 @@
+//! Keys: the local ones, which one seals, and how key services are used.
+
+use std::num::NonZeroU32;
+
+use super::super::problem::Notice;
+use super::super::reader::{HERE, Reader};
+use super::super::resolved::{ActiveKey, Keys, LabelledKey, Permission, Service, ServiceCalls};
+use super::super::settings::{
+    KEYS_ACTIVE, KEYS_CACHE_KEKS, KEYS_CACHE_TIME, KEYS_DECRYPT_KEYS, KEYS_DECRYPTION_FALLBACK,
+    KEYS_DEKTAG_NAME, KEYS_ENCRYPT_KEY, KEYS_KEK_OBJECTS, KEYS_KEK_TIME, KEYS_SERVICE_TIMEOUT,
+    LOCAL_KEY, LOCAL_LABEL,
+};
+use super::super::value::Whole;
+use super::services;
+
+/// What `keys.active` and rules call `keys.encrypt_key`.
+const ENCRYPT_KEY: &str = "encrypt_key";
+
+/// Nothing where a problem has been noted and nothing can stand in for the value.
+pub(super) fn keys(reader: &mut Reader) -> Option<Keys> {
+    let encrypt_key = reader.optional(KEYS_ENCRYPT_KEY);
+    let decrypt_keys = reader
+        .optional(KEYS_DECRYPT_KEYS)
+        .map_or_else(Vec::new, |keys| keys.0);
+    let count = reader.count("keys.local", HERE);
+    let labelled: Vec<LabelledKey> = (0..count)
+        .filter_map(|index| labelled(reader, index))
+        .collect();
+    let services = services::services(reader);
+    let legacy_zero_key = reader.value(KEYS_DECRYPTION_FALLBACK);
+    match legacy_zero_key {
+        Permission::Allow => reader.findings.notices.push(Notice::ZeroKeyAllowed),
+        Permission::Deny => {}
+    }
+    let dek_tag = reader.value(KEYS_DEKTAG_NAME);
+    let service_calls = service_calls(reader);
+    let given = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
+    let active = active(reader, given, &labelled, &services);
+    Some(Keys {
+        encrypt_key: encrypt_key.map(|key| key.0),
+        decrypt_keys,
+        labelled,
+        services,
+        active: active?,
+        service_calls,
+        dek_tag,
+        legacy_zero_key,
+    })
+}
+
+fn labelled(reader: &mut Reader, index: usize) -> Option<LabelledKey> {
+    let place = [index];
+    let label = reader.required_in(LOCAL_LABEL, &place);
+    let key = reader.required_in(LOCAL_KEY, &place);
+    let label = label?;
+    if label == ENCRYPT_KEY || label.contains(':') {
+        let message = "it would be mistaken for another key; expected a label without colons that \
+                       is not encrypt_key";
+        reader.conflict(&LOCAL_LABEL.declaration, &place, message);
+    }
+    let taken = (0..index).any(|other| {
+        reader
+            .text(&LOCAL_LABEL.declaration, &[other])
+            .is_some_and(|text| text == label)
+    });
+    if taken {
+        let message = "another key has the same label; expected one of its own";
+        reader.conflict(&LOCAL_LABEL.declaration, &place, message);
+    }
+    Some(LabelledKey {
+        label,
+        key: key?.0,
+    })
+}
+
+fn active(
+    reader: &mut Reader,
+    encrypt_key_given: bool,
+    labelled: &[LabelledKey],
+    services: &[Service],
+) -> Option<ActiveKey> {
+    if let Some(name) = reader.optional(KEYS_ACTIVE) {
+        if name != ENCRYPT_KEY {
+            return Some(ActiveKey::Named(name));
+        }
+        if !encrypt_key_given {
+            let message = "keys.encrypt_key is not given; expected the name of a key that is";
+            reader.conflict(&KEYS_ACTIVE.declaration, HERE, message);
+        }
+        return Some(ActiveKey::EncryptKey);
+    }
+    let labels = labelled.iter().map(|key| key.label.clone());
+    let mut others = services.iter().map(Service::name).chain(labels);
+    match (encrypt_key_given, others.next(), others.next()) {
+        // Rules choose labelled keys; a key service beside a local key would leave it open which of
+        // the two was meant.
+        (true, _, _) if services.is_empty() => Some(ActiveKey::EncryptKey),
+        (false, Some(only), None) => Some(ActiveKey::Named(only)),
+        (false, None, _) => {
+            reader.missing(&KEYS_ENCRYPT_KEY.declaration, HERE);
+            None
+        }
+        (true, _, _) | (false, Some(_), Some(_)) => {
+            let message = "several keys are configured, and nothing says which of them seals; \
+                           expected encrypt_key, the label of a local key, or the name of a key \
+                           service's";
+            reader.conflict(&KEYS_ACTIVE.declaration, HERE, message);
+            None
+        }
+    }
+}
+
+fn service_calls(reader: &mut Reader) -> ServiceCalls {
+    ServiceCalls {
+        timeout: reader.value(KEYS_SERVICE_TIMEOUT).0,
+        kek_objects: non_zero(reader.value(KEYS_KEK_OBJECTS)),
+        kek_time: reader.value(KEYS_KEK_TIME).0,
+        cache_time: reader.value(KEYS_CACHE_TIME).0,
+        cache_keks: non_zero(reader.value(KEYS_CACHE_KEKS)),
+    }
+}
+
+fn non_zero<const MAX: u64>(Whole(number): Whole<1, MAX>) -> NonZeroU32 {
+    u32::try_from(number)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .expect("the declaration bounds it")
+}

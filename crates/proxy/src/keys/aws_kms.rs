@@ -1,0 +1,192 @@
+//! A key of AWS KMS, or of a service that speaks its protocol.
+//!
+//! A new KEK is `GenerateDataKey`, an old one `Decrypt`, both with the encryption context
+//! `s3proxy = v1/kek`. `Decrypt` names the configured key, so that a ciphertext of any other key is
+//! refused, also where the login may use that one.
+//!
+//! Rotation inside KMS keeps the key's id, and its old ciphertexts open. An alias that is moved to
+//! another key is no rotation: what the old key encrypted is then refused. So an ARN is the better
+//! name; the next key gets an entry of its own and becomes the active one.
+//!
+//! The login is AWS's default chain, renewed by the SDK before it expires. Absent: the SDK's
+//! retries, since the Keyring repeats, and a cipher of our own around KMS's.
+
+mod fault;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_sdk_kms::Client;
+use aws_sdk_kms::config::retry::RetryConfig;
+use aws_sdk_kms::config::timeout::TimeoutConfig;
+use aws_sdk_kms::config::{AppName, Region};
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::DataKeySpec;
+use aws_types::SdkConfig;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use s3proxy_envelope::kek::Kek;
+use zeroize::Zeroizing;
+
+use self::fault::{Asked, answers, told};
+use super::service::{KeyService, NewKek, ServiceError};
+use crate::config::resolved::AwsKmsKey;
+
+// Frozen: ciphertexts in envelopes open under these only.
+const NAME_PREFIX: &str = "aws-kms:";
+const CONTEXT_NAME: &str = "s3proxy";
+const CONTEXT_VALUE: &str = "v1/kek";
+
+/// Why a key of AWS KMS cannot be asked for anything.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AwsKmsError {
+    #[error(
+        "AWS KMS key {key}: no region is known; set `region`, name the key by its ARN, or set \
+         AWS_REGION"
+    )]
+    NoRegion { key: String },
+}
+
+impl AwsKmsError {
+    fn no_region(config: &AwsKmsKey) -> Self {
+        Self::NoRegion {
+            key: config.key.clone(),
+        }
+    }
+}
+
+/// One key of AWS KMS.
+pub(crate) struct AwsKms {
+    client: Client,
+    key: String,
+    region: String,
+    name: String,
+}
+
+impl AwsKms {
+    /// Asks KMS nothing. The default chain is asked for a region only where neither the setting
+    /// nor the key tells one; `timeout` bounds that, and later each request.
+    pub(crate) async fn connect(
+        config: &AwsKmsKey,
+        timeout: Duration,
+    ) -> Result<Self, AwsKmsError> {
+        let told = config.region.as_deref().or_else(|| region_of(&config.key));
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+        if let Some(region) = told {
+            loader = loader.region(Region::new(region.to_owned()));
+        }
+        // Only the look-up of a region asks anyone.
+        match tokio::time::timeout(timeout, loader.load()).await {
+            Ok(shared) => Self::over(&shared, config, timeout),
+            Err(_) => Err(AwsKmsError::no_region(config)),
+        }
+    }
+
+    fn over(
+        shared: &SdkConfig,
+        config: &AwsKmsKey,
+        timeout: Duration,
+    ) -> Result<Self, AwsKmsError> {
+        let region = shared
+            .region()
+            .ok_or_else(|| AwsKmsError::no_region(config))?;
+        let limits = TimeoutConfig::builder().operation_timeout(timeout).build();
+        let mut settings = aws_sdk_kms::config::Builder::from(shared)
+            .app_name(AppName::new("s3proxy").expect("letters and digits make a valid name"))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(limits);
+        if let Some(endpoint) = &config.endpoint {
+            settings = settings.endpoint_url(endpoint.to_string());
+        }
+        Ok(Self {
+            client: Client::from_conf(settings.build()),
+            key: config.key.clone(),
+            region: region.to_string(),
+            name: format!("{NAME_PREFIX}{}", config.key),
+        })
+    }
+
+    fn asked(&self, operation: &'static str) -> Asked<'_> {
+        Asked {
+            operation,
+            key: &self.key,
+            region: &self.region,
+        }
+    }
+
+    async fn generate(&self) -> Result<NewKek, ServiceError> {
+        let asked = self.asked("GenerateDataKey");
+        let answer = self
+            .client
+            .generate_data_key()
+            .key_id(&self.key)
+            .key_spec(DataKeySpec::Aes256)
+            .encryption_context(CONTEXT_NAME, CONTEXT_VALUE)
+            .send()
+            .await
+            .map_err(|error| told(&asked, &error))?;
+        let kek = kek(&asked, answer.plaintext)?;
+        let ciphertext = answer.ciphertext_blob.map(Blob::into_inner);
+        let ciphertext = ciphertext.unwrap_or_default();
+        if ciphertext.is_empty() {
+            return Err(asked.unusable("the answer has no ciphertext"));
+        }
+        Ok(NewKek { kek, ciphertext })
+    }
+
+    async fn decrypt(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
+        let asked = self.asked("Decrypt");
+        let answer = self
+            .client
+            .decrypt()
+            .key_id(&self.key)
+            .ciphertext_blob(Blob::new(ciphertext))
+            .encryption_context(CONTEXT_NAME, CONTEXT_VALUE)
+            .send()
+            .await
+            .map_err(|error| told(&asked, &error))?;
+        kek(&asked, answer.plaintext)
+    }
+}
+
+impl KeyService for AwsKms {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
+        self.generate().boxed()
+    }
+
+    fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>> {
+        self.decrypt(ciphertext).boxed()
+    }
+
+    /// `DescribeKey`. It is a permission of its own that the proxy does not need otherwise, so
+    /// being denied it is an answer, and so is whatever there is to say about the key.
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
+        async move {
+            let asked = self.asked("DescribeKey");
+            match self.client.describe_key().key_id(&self.key).send().await {
+                Ok(_) => Ok(()),
+                Err(error) => answers(&asked, &error),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The SDK's own copy of the answer is not wiped; this one is.
+fn kek(asked: &Asked<'_>, plaintext: Option<Blob>) -> Result<Kek, ServiceError> {
+    let bytes = Zeroizing::new(plaintext.map(Blob::into_inner).unwrap_or_default());
+    Kek::from_bytes(&bytes).map_err(|error| asked.unusable(&error.to_string()))
+}
+
+/// The region of `arn:<partition>:kms:<region>:<account>:<key or alias>`.
+fn region_of(key: &str) -> Option<&str> {
+    let mut parts = key.strip_prefix("arn:")?.split(':');
+    let region = parts.nth(2)?;
+    (!region.is_empty()).then_some(region)
+}

@@ -1,0 +1,57 @@
+//! From the configuration of keys at services to clients of those services.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::KeyringError;
+use super::aws_kms::AwsKms;
+use super::constellation::Constellation;
+use super::pkcs11::Pkcs11;
+use super::service::KeyService;
+use super::vault::Vault;
+use crate::config::resolved::Service;
+
+/// Clients of the services.
+pub(crate) struct Connected {
+    /// One for each key.
+    pub(crate) services: Vec<Arc<dyn KeyService>>,
+    /// The service that also holds the key of an older proxy.
+    pub(crate) constellation: Option<Arc<Constellation>>,
+}
+
+/// A client for each key. None of the services has to be up yet; `timeout` bounds each request.
+pub(crate) async fn connect(
+    keys: &[Service],
+    timeout: Duration,
+) -> Result<Connected, KeyringError> {
+    let mut connected = Connected {
+        services: Vec::with_capacity(keys.len()),
+        constellation: None,
+    };
+    for key in keys {
+        let refused = |error: &dyn std::error::Error| KeyringError::Service {
+            name: key.name(),
+            reason: error.to_string(),
+        };
+        let service: Arc<dyn KeyService> = match key {
+            Service::Vault(config) => {
+                Arc::new(Vault::connect(config, timeout).map_err(|error| refused(&error))?)
+            }
+            Service::AwsKms(config) => {
+                let client = AwsKms::connect(config, timeout).await;
+                Arc::new(client.map_err(|error| refused(&error))?)
+            }
+            Service::Pkcs11(config) => {
+                Arc::new(Pkcs11::connect(config, timeout).map_err(|error| refused(&error))?)
+            }
+            Service::Constellation(config) => {
+                let client = Constellation::connect(config, timeout);
+                let client = Arc::new(client.map_err(|error| refused(&error))?);
+                connected.constellation = Some(Arc::clone(&client));
+                client
+            }
+        };
+        connected.services.push(service);
+    }
+    Ok(connected)
+}

@@ -1,0 +1,427 @@
+//! Constellation's key service: `kms.API/GetDataKey` over gRPC.
+//!
+//! It encrypts nothing. It derives a key from a master secret and an id, the same for the same id,
+//! so a KEK is the derivation of a random id, and that id stands in envelopes where other services
+//! have a ciphertext. Ids of any other form are never passed on: whoever writes envelopes must not
+//! choose what the service derives, since the cluster's disk keys come from it too.
+//!
+//! There is no login, and the messages carry no key version: with another master secret all older
+//! KEKs are other keys, and their data keys do not unwrap until the old secret is back. The
+//! network policy around the service, or TLS on the way, is what guards it.
+//!
+//! The connection is opened with the first request and again after it broke. Absent: retries, since
+//! the Keyring repeats, and client certificates.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::uri::PathAndQuery;
+use s3proxy_envelope::kek::Kek;
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::service::{KeyService, NewKek, ServiceError};
+use crate::backend::{BackendError, trusted_roots, with_causes};
+use crate::config::resolved::{Authorities, ConstellationKey, Scheme};
+
+// Frozen: the name that envelopes carry, the form of the ids in them, the older format's id.
+const NAME: &str = "constellation:s3proxy-kek";
+const ID_PREFIX: &str = "s3proxy-kek/v1/";
+const ID_BYTES: usize = 16;
+const LEGACY_ID: &str = "s3proxy-kek";
+const KEK_BYTES: u32 = 32;
+
+const GET_DATA_KEY: &str = "/kms.API/GetDataKey";
+/// The standard health protocol. A service that does not have it answers so.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+const NOT_SERVING: i32 = 2;
+/// No answer here is longer.
+const ANSWER_LIMIT: usize = 4096;
+/// Longest message of the service that is passed on, in characters.
+const MESSAGE_LIMIT: usize = 300;
+
+/// Why the key service cannot be asked for anything.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConstellationError {
+    #[error("key service {address}: {source}")]
+    Authorities {
+        address: String,
+        source: BackendError,
+    },
+    #[error("key service {address}: {reason}")]
+    Address { address: String, reason: String },
+}
+
+/// Constellation's key service.
+pub(crate) struct Constellation {
+    channel: Channel,
+    address: String,
+    timeout: Duration,
+}
+
+impl Constellation {
+    /// Opens no connection yet. Must run inside the runtime, which drives the connection.
+    pub(crate) fn connect(
+        config: &ConstellationKey,
+        timeout: Duration,
+    ) -> Result<Self, ConstellationError> {
+        let address = config.address.to_string();
+        let refused = |error: tonic::transport::Error| ConstellationError::Address {
+            address: config.address.to_string(),
+            reason: with_causes(&error),
+        };
+        // A peer that vanished without a word is found out before the request's time is over.
+        let mut endpoint = Endpoint::from_shared(address.clone())
+            .map_err(refused)?
+            .connect_timeout(timeout)
+            .http2_keep_alive_interval(timeout / 2)
+            .keep_alive_timeout(timeout / 4);
+        if config.address.scheme == Scheme::Https {
+            let file = match &config.authorities {
+                Authorities::System => None,
+                Authorities::File(path) => Some(path.as_path()),
+            };
+            let roots =
+                trusted_roots(file).map_err(|source| ConstellationError::Authorities {
+                    address: address.clone(),
+                    source,
+                })?;
+            let tls = ClientTlsConfig::new().trust_anchors(roots.roots);
+            endpoint = endpoint.tls_config(tls).map_err(refused)?;
+        }
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+            address,
+            timeout,
+        })
+    }
+
+    /// The KEK of the objects that Constellation's own proxy stored.
+    pub(crate) async fn legacy_kek(&self) -> Result<Zeroizing<[u8; 32]>, ServiceError> {
+        let key = self.data_key(LEGACY_ID).await?;
+        let bytes = <[u8; 32]>::try_from(&key[..]).map_err(|_| self.wrong_length(key.len()))?;
+        Ok(Zeroizing::new(bytes))
+    }
+
+    async fn kek(&self, id: &str) -> Result<Kek, ServiceError> {
+        let key = self.data_key(id).await?;
+        Kek::from_bytes(&key).map_err(|_| self.wrong_length(key.len()))
+    }
+
+    async fn data_key(&self, id: &str) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
+        let request = GetDataKeyRequest {
+            data_key_id: id.to_owned(),
+            length: KEK_BYTES,
+        };
+        let mut answer: GetDataKeyResponse = self.ask(GET_DATA_KEY, request).await?;
+        Ok(Zeroizing::new(std::mem::take(&mut answer.data_key)))
+    }
+
+    async fn ask<Q, A>(&self, method: &'static str, message: Q) -> Result<A, ServiceError>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let asking = async {
+            let mut client = tonic::client::Grpc::new(self.channel.clone())
+                .max_decoding_message_size(ANSWER_LIMIT);
+            client.ready().await.map_err(|error| {
+                ServiceError::Unavailable(self.text(method, &with_causes(&error)))
+            })?;
+            let path = PathAndQuery::from_static(method);
+            client
+                .unary(Request::new(message), path, ProstCodec::<Q, A>::default())
+                .await
+                .map(tonic::Response::into_inner)
+                .map_err(|status| self.told(method, &status))
+        };
+        tokio::time::timeout(self.timeout, asking)
+            .await
+            .map_err(|_| {
+                let reason = format!("no answer within {:?}", self.timeout);
+                ServiceError::Unavailable(self.text(method, &reason))
+            })?
+    }
+
+    fn told(&self, method: &str, status: &Status) -> ServiceError {
+        let mut reason = format!("{:?}", status.code());
+        let message = status.message().chars().take(MESSAGE_LIMIT);
+        let _ = write!(reason, ": {}", message.collect::<String>());
+        if let Some(cause) = std::error::Error::source(status) {
+            let _ = write!(reason, " ({})", with_causes(cause));
+        }
+        match fault(status.code()) {
+            Fault::Unavailable => ServiceError::Unavailable(self.text(method, &reason)),
+            Fault::Refused => ServiceError::Refused(self.text(method, &reason)),
+            Fault::Other => {
+                reason.push_str("; is this Constellation's key service?");
+                ServiceError::Key(self.text(method, &reason))
+            }
+        }
+    }
+
+    fn wrong_length(&self, found: usize) -> ServiceError {
+        let reason = format!("it gave a key of {found} bytes instead of {KEK_BYTES}");
+        ServiceError::Key(self.text(GET_DATA_KEY, &reason))
+    }
+
+    fn text(&self, method: &str, reason: &str) -> String {
+        format!("{}{method}: {reason}", self.address)
+    }
+}
+
+impl KeyService for Constellation {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
+        async move {
+            let id = new_id();
+            Ok(NewKek {
+                kek: self.kek(&id).await?,
+                ciphertext: id.into_bytes(),
+            })
+        }
+        .boxed()
+    }
+
+    fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>> {
+        async move {
+            let id = id_of(ciphertext).ok_or_else(|| {
+                ServiceError::Ciphertext(format!(
+                    "it is no id of a KEK ({ID_PREFIX} and {} hex digits), so {} was not asked",
+                    2 * ID_BYTES,
+                    self.address
+                ))
+            })?;
+            self.kek(id).await
+        }
+        .boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
+        async move {
+            let answer = self
+                .ask::<_, HealthCheckResponse>(HEALTH, HealthCheckRequest {})
+                .await;
+            match answer {
+                Ok(health) if health.status == NOT_SERVING => Err(ServiceError::Unavailable(
+                    self.text(HEALTH, "it says that it is not serving"),
+                )),
+                Err(error @ ServiceError::Unavailable(_)) => Err(error),
+                // That it has no health protocol is an answer too.
+                Ok(_)
+                | Err(
+                    ServiceError::Refused(_) | ServiceError::Key(_) | ServiceError::Ciphertext(_),
+                ) => Ok(()),
+            }
+        }
+        .boxed()
+    }
+}
+
+enum Fault {
+    Unavailable,
+    Refused,
+    Other,
+}
+
+fn fault(code: Code) -> Fault {
+    match code {
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::Cancelled
+        | Code::Internal
+        | Code::Unknown
+        | Code::DataLoss => Fault::Unavailable,
+        Code::PermissionDenied | Code::Unauthenticated => Fault::Refused,
+        Code::Ok
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented => Fault::Other,
+    }
+}
+
+fn new_id() -> String {
+    let mut bytes = [0; ID_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");
+    format!("{ID_PREFIX}{:032x}", u128::from_be_bytes(bytes))
+}
+
+/// The id, where it is one that [`new_id`] can have made.
+fn id_of(ciphertext: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(ciphertext).ok()?;
+    let digits = text.strip_prefix(ID_PREFIX)?;
+    let all_hex = digits
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (digits.len() == 2 * ID_BYTES && all_hex).then_some(text)
+}
+
+#[derive(prost::Message)]
+struct GetDataKeyRequest {
+    #[prost(string, tag = "1")]
+    data_key_id: String,
+    #[prost(uint32, tag = "2")]
+    length: u32,
+}
+
+/// Has no `Debug` that shows the key, and is wiped when dropped. The buffers that it was read from
+/// are the transport's, and are not.
+#[derive(prost::Message)]
+#[prost(skip_debug)]
+struct GetDataKeyResponse {
+    #[prost(bytes = "vec", tag = "1")]
+    data_key: Vec<u8>,
+}
+
+impl std::fmt::Debug for GetDataKeyResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GetDataKeyResponse").finish_non_exhaustive()
+    }
+}
+
+impl Drop for GetDataKeyResponse {
+    fn drop(&mut self) {
+        self.data_key.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for GetDataKeyResponse {}
+
+#[derive(prost::Message)]
+struct HealthCheckRequest {}
+
+#[derive(prost::Message)]
+struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    fn at(address: &str) -> Constellation {
+        let config = ConstellationKey {
+            address: address.parse().unwrap(),
+            authorities: Authorities::System,
+        };
+        Constellation::connect(&config, Duration::from_millis(500)).unwrap()
+    }
+
+    #[test]
+    fn only_what_this_program_made_passes_as_an_id() {
+        let id = new_id();
+        assert_eq!(id_of(id.as_bytes()), Some(id.as_str()));
+        assert_ne!(id, new_id());
+        let digits = "0123456789abcdef0123456789abcdef";
+        assert!(id_of(format!("s3proxy-kek/v1/{digits}").as_bytes()).is_some());
+        for other in [
+            String::new(),
+            "s3proxy-kek".to_owned(),
+            "s3proxy-kek/v1/".to_owned(),
+            "some-disk".to_owned(),
+            format!("s3proxy-kek/v1/{}", digits.to_uppercase()),
+            format!("s3proxy-kek/v1/{digits}0"),
+            format!("s3proxy-kek/v1/{}", &digits[1..]),
+            format!("s3proxy-kek/v1/{}/", &digits[1..]),
+            format!("s3proxy-kek/v2/{digits}"),
+            format!(" s3proxy-kek/v1/{digits}"),
+        ] {
+            assert_eq!(id_of(other.as_bytes()), None, "{other:?}");
+        }
+        assert_eq!(id_of(&[0xff; 47]), None);
+    }
+
+    #[test]
+    fn the_request_is_encoded_as_published() {
+        let request = GetDataKeyRequest {
+            data_key_id: "id".to_owned(),
+            length: 32,
+        };
+        assert_eq!(request.encode_to_vec(), b"\x0a\x02id\x10\x20");
+        let answer = GetDataKeyResponse::decode(&b"\x0a\x03key"[..]).unwrap();
+        assert_eq!(answer.data_key, b"key");
+    }
+
+    #[test]
+    fn the_answer_does_not_show_its_key() {
+        let answer = GetDataKeyResponse {
+            data_key: b"key".to_vec(),
+        };
+        assert_eq!(format!("{answer:?}"), "GetDataKeyResponse { .. }");
+    }
+
+    #[tokio::test]
+    async fn an_id_of_another_form_is_refused_without_asking() {
+        // Nobody listens there: asking would be Unavailable.
+        let service = at("http://127.0.0.1:1");
+        let error = service.open(b"s3proxy-kek").await.err().unwrap();
+        assert!(matches!(error, ServiceError::Ciphertext(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_down_is_no_error_at_start_and_unavailable_later() {
+        let service = at("http://127.0.0.1:1");
+        for error in [
+            service.create().await.err(),
+            service.check().await.err(),
+            service.legacy_kek().await.err(),
+        ] {
+            let error = error.unwrap();
+            assert!(matches!(error, ServiceError::Unavailable(_)), "{error}");
+            assert!(error.to_string().contains("refused"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_that_says_nothing_is_given_up_in_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = at(&format!("http://{}", listener.local_addr().unwrap()));
+        let error = service.create().await.err().unwrap();
+        assert!(matches!(error, ServiceError::Unavailable(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_file_of_authorities_is_an_error_at_start() {
+        let config = ConstellationKey {
+            address: "https://127.0.0.1:1".parse().unwrap(),
+            authorities: Authorities::File("/nonexistent/ca.pem".into()),
+        };
+        let error = Constellation::connect(&config, Duration::from_secs(1));
+        assert!(error.err().unwrap().to_string().contains("ca.pem"));
+    }
+
+    #[tokio::test]
+    async fn each_status_has_its_fault() {
+        let service = at("http://127.0.0.1:1");
+        let told = |code| service.told(GET_DATA_KEY, &Status::new(code, "why"));
+        assert!(matches!(
+            told(Code::Internal),
+            ServiceError::Unavailable(_)
+        ));
+        assert!(matches!(
+            told(Code::PermissionDenied),
+            ServiceError::Refused(_)
+        ));
+        let error = told(Code::Unimplemented);
+        assert_eq!(
+            error.to_string(),
+            "the key at the service cannot be used: http://127.0.0.1:1/kms.API/GetDataKey: \
+             Unimplemented: why; is this Constellation's key service?"
+        );
+    }
+}

@@ -1,0 +1,147 @@
+//! PKCS#11: an AES-256 key in a token of a hardware security module, or of SoftHSM.
+//!
+//! A KEK is drawn here and encrypted in the token by AES-256-GCM. The ciphertext in envelopes is
+//! `nonce (12) || ciphertext (32) || tag (16)` under the associated data `s3proxy/v1/kek`; frozen.
+//! Nothing of another length is passed on. The nonce is drawn here unless the token sets its own.
+//!
+//! **Rotation.** PKCS#11 knows no versions of a key: a key is an object with a label. So a new key
+//! gets a new label, is configured beside the old one and made active; the old one stays until
+//! `s3proxy rewrap` has moved every object. A new key under the old label makes everything
+//! unreadable that the old one encrypted: the tag does not match, and the error says what may have
+//! happened. Two AES keys under one label are refused at each use, since nothing tells which to take.
+//!
+//! **Calls block**, and a token may hang. They run on the runtime's blocking threads, few at a time,
+//! and whoever waits gives up in time; the thread comes back when the library does.
+//!
+//! Absent: making keys, keys in more than one token, and a log-out at the end: the library is never
+//! finalised but to be started anew.
+
+mod failure;
+mod library;
+mod token;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use s3proxy_envelope::kek::Kek;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::service::{KeyService, NewKek, ServiceError};
+use crate::config::resolved::Pkcs11Key;
+
+use self::library::Library;
+use self::token::Token;
+
+/// Calls at the same time; as many sessions stay open. Tokens are slow, and some have few sessions.
+const MOST_CALLS: usize = 4;
+
+/// Frozen: the form of the ciphertext.
+const NONCE_BYTES: usize = 12;
+const KEK_BYTES: usize = 32;
+const TAG_BYTES: usize = 16;
+const CIPHERTEXT_BYTES: usize = NONCE_BYTES + KEK_BYTES + TAG_BYTES;
+
+/// The settings do not lead to a library.
+#[derive(Debug, thiserror::Error)]
+pub enum Pkcs11Error {
+    /// The file is no PKCS#11 library of this machine's kind.
+    #[error("PKCS#11: {} must be the vendor's PKCS#11 library: {reason}", module.display())]
+    Module {
+        /// The configured path.
+        module: PathBuf,
+        /// What the loader says.
+        reason: String,
+    },
+}
+
+/// A key in a token.
+pub(crate) struct Pkcs11 {
+    name: String,
+    token: Arc<Token>,
+    calls: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl Pkcs11 {
+    /// Loads the library, and does not call it: the token may be absent for now.
+    pub(crate) fn connect(config: &Pkcs11Key, timeout: Duration) -> Result<Self, Pkcs11Error> {
+        let library = Library::load(&config.module)?;
+        Ok(Self {
+            name: format!("pkcs11:{}/{}", config.token_label, config.key_label),
+            token: Arc::new(Token::new(library, config)),
+            calls: Arc::new(Semaphore::new(MOST_CALLS)),
+            timeout,
+        })
+    }
+
+    /// Runs a blocking call, within the time limit for whoever waits.
+    async fn call<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Token) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let limit = self.timeout;
+        let calling = async {
+            let permit = Arc::clone(&self.calls)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            let token = Arc::clone(&self.token);
+            let worker = tokio::task::spawn_blocking(move || {
+                let done = work(&token);
+                drop(permit);
+                done
+            });
+            worker.await.unwrap_or_else(|_| {
+                Err(ServiceError::Unavailable(format!(
+                    "{what} with PKCS#11 ended in a panic"
+                )))
+            })
+        };
+        tokio::time::timeout(limit, calling)
+            .await
+            .unwrap_or_else(|_| {
+                Err(ServiceError::Unavailable(format!(
+                    "the PKCS#11 token does not answer to {what} within {limit:?}"
+                )))
+            })
+    }
+}
+
+impl KeyService for Pkcs11 {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
+        Box::pin(self.call("encrypt", |token| {
+            let kek = Kek::generate();
+            let ciphertext = token.encrypt(kek.as_bytes())?;
+            Ok(NewKek { kek, ciphertext })
+        }))
+    }
+
+    fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>> {
+        Box::pin(async move {
+            let Ok(ciphertext) = <[u8; CIPHERTEXT_BYTES]>::try_from(ciphertext) else {
+                return Err(ServiceError::Ciphertext(format!(
+                    "it has {} bytes and not {CIPHERTEXT_BYTES}; it was not passed on",
+                    ciphertext.len()
+                )));
+            };
+            self.call("decrypt", move |token| {
+                let bytes: Zeroizing<Vec<u8>> = token.decrypt(&ciphertext)?;
+                Kek::from_bytes(&bytes)
+                    .map_err(|error| ServiceError::Ciphertext(error.to_string()))
+            })
+            .await
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
+        Box::pin(self.call("a look at it", Token::check))
+    }
+}

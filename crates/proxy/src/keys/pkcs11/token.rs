@@ -1,0 +1,288 @@
+//! One token, the sessions with it, and the key in it. Every call here blocks.
+//!
+//! Invariants: a session is used by one call at a time and belongs to one epoch of the library; a
+//! PIN that was refused is not tried again, since tokens lock themselves after a few wrong ones. The
+//! key is looked up by its label at each use: it is used seldom, and its handle may have passed to
+//! another object.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::rand;
+use cryptoki::context::Pkcs11 as Context;
+use cryptoki::error::{Error, RvError};
+use cryptoki::mechanism::Mechanism;
+use cryptoki::mechanism::aead::GcmParams;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
+use cryptoki::types::AuthPin;
+use zeroize::Zeroizing;
+
+use super::failure::{Failure, Remedy};
+use super::library::{Epoch, Library};
+use super::{CIPHERTEXT_BYTES, KEK_BYTES, MOST_CALLS, NONCE_BYTES, TAG_BYTES};
+use crate::config::resolved::Pkcs11Key;
+use crate::keys::service::ServiceError;
+
+/// Frozen: what the KEK's ciphertext is bound to.
+const ASSOCIATED_DATA: &[u8] = b"s3proxy/v1/kek";
+
+pub(super) struct Token {
+    library: Arc<Library>,
+    label: String,
+    key_label: String,
+    pin: AuthPin,
+    pin_refused: AtomicBool,
+    idle: Mutex<Vec<Open>>,
+}
+
+/// A session that is logged in. It is closed by hand: after a new start of the library its handle
+/// may be another's.
+struct Open {
+    session: Session,
+    epoch: Epoch,
+}
+
+impl Token {
+    pub(super) fn new(library: Arc<Library>, config: &Pkcs11Key) -> Self {
+        Self {
+            library,
+            label: config.token_label.clone(),
+            key_label: config.key_label.clone(),
+            pin: AuthPin::from(config.pin.expose().to_owned()),
+            pin_refused: AtomicBool::new(false),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn encrypt(&self, kek: &[u8]) -> Result<Vec<u8>, ServiceError> {
+        self.use_key(|session, key| {
+            let mut nonce = [0; NONCE_BYTES];
+            rand::fill(&mut nonce).expect("the system gives random bytes");
+            let sealed = {
+                let parameters = gcm(&mut nonce)?;
+                session.encrypt(&Mechanism::AesGcm(parameters), key, kek)?
+            };
+            // Read back: tokens of some makes put a nonce of their own there.
+            let ciphertext = [&nonce[..], &sealed].concat();
+            if ciphertext.len() == CIPHERTEXT_BYTES {
+                Ok(ciphertext)
+            } else {
+                Err(Failure::lasting(ServiceError::Key(format!(
+                    "AES-GCM of the token gave {} bytes for {KEK_BYTES}; with a tag of {TAG_BYTES} \
+                     bytes behind it should be {}",
+                    sealed.len(),
+                    KEK_BYTES + TAG_BYTES
+                ))))
+            }
+        })
+    }
+
+    pub(super) fn decrypt(
+        &self,
+        ciphertext: &[u8; CIPHERTEXT_BYTES],
+    ) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
+        self.use_key(|session, key| {
+            let (nonce, sealed) = ciphertext.split_at(NONCE_BYTES);
+            let mut nonce = nonce.to_vec();
+            let parameters = gcm(&mut nonce)?;
+            match session.decrypt(&Mechanism::AesGcm(parameters), key, sealed) {
+                Ok(bytes) => Ok(Zeroizing::new(bytes)),
+                Err(error) => Err(Failure::from(error)),
+            }
+        })
+        .map_err(|error| match error {
+            ServiceError::Ciphertext(text) => ServiceError::Ciphertext(format!(
+                "{text}; the key labelled {:?} in the token {:?} did not encrypt it, or it was \
+                 altered. A key that was replaced under its own label must come back",
+                self.key_label, self.label
+            )),
+            error @ (ServiceError::Unavailable(_)
+            | ServiceError::Refused(_)
+            | ServiceError::Key(_)) => error,
+        })
+    }
+
+    /// Whether the token is there and lets us in. Its objects are looked through, since some
+    /// libraries answer everything else from memory; whether the key is among them does not matter.
+    pub(super) fn check(&self) -> Result<(), ServiceError> {
+        self.with_session(|session| Ok(session.find_objects(&self.key_template())?))
+            .map(|_| ())
+    }
+
+    fn use_key<T>(
+        &self,
+        call: impl Fn(&Session, ObjectHandle) -> Result<T, Failure>,
+    ) -> Result<T, ServiceError> {
+        self.with_session(|session| call(session, self.find_key(session)?))
+    }
+
+    /// One call in an idle session or a new one; once more in a new one where that may help, and
+    /// once more in a library that was started anew.
+    fn with_session<T>(
+        &self,
+        call: impl Fn(&Session) -> Result<T, Failure>,
+    ) -> Result<T, ServiceError> {
+        let mut tried = None;
+        loop {
+            let mut epoch = None;
+            let done = self.library.enter(|context, now| {
+                epoch = Some(now);
+                let open = self.session(context, now)?;
+                let done = call(&open.session);
+                match &done {
+                    Ok(_) => self.keep(open),
+                    // Whatever state the call left behind goes with the session.
+                    Err(_) => self.close_all(open),
+                }
+                done
+            });
+            let failure = match done {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            let again = match (tried, failure.remedy, epoch) {
+                (_, Remedy::None, _) | (_, _, None) | (Some(Remedy::NewStart), _, _) => false,
+                (None, Remedy::NewSession, _) => true,
+                (_, Remedy::NewSession | Remedy::NewStart, Some(epoch)) => {
+                    self.library.start_anew(epoch).map_err(|failure| failure.error)?
+                }
+            };
+            if !again {
+                return Err(failure.error);
+            }
+            tried = Some(failure.remedy);
+        }
+    }
+
+    fn session(&self, context: &Context, now: Epoch) -> Result<Open, Failure> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those of an earlier epoch have ended without us.
+        idle.retain(|open| open.epoch == now);
+        if let Some(open) = idle.pop() {
+            return Ok(open);
+        }
+        drop(idle);
+        let slot = self.slot(context)?;
+        let session = context.open_ro_session_no_drop(slot)?;
+        match self.log_in(&session) {
+            Ok(()) => Ok(Open {
+                session,
+                epoch: now,
+            }),
+            Err(failure) => {
+                close(session);
+                Err(failure)
+            }
+        }
+    }
+
+    fn slot(&self, context: &Context) -> Result<Slot, Failure> {
+        for slot in context.get_slots_with_token()? {
+            // A slot that cannot say is not the one, or not now.
+            if context
+                .get_token_info(slot)
+                .is_ok_and(|found| found.label() == self.label)
+            {
+                return Ok(slot);
+            }
+        }
+        Err(Failure::absent_token(format!(
+            "no token labelled {:?} is there; plug it in, or correct the label",
+            self.label
+        )))
+    }
+
+    fn log_in(&self, session: &Session) -> Result<(), Failure> {
+        let refused = || {
+            Failure::lasting(ServiceError::Refused(format!(
+                "the token {:?} refused the PIN; it is not tried again, so that the token does not \
+                 lock itself: correct it and start the proxy again",
+                self.label
+            )))
+        };
+        if self.pin_refused.load(Ordering::Acquire) {
+            return Err(refused());
+        }
+        match session.login(UserType::User, Some(&self.pin)) {
+            // The login is the application's, not the session's.
+            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(Error::Pkcs11(
+                RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
+                _,
+            )) => {
+                self.pin_refused.store(true, Ordering::Release);
+                Err(refused())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn find_key(&self, session: &Session) -> Result<ObjectHandle, Failure> {
+        let unusable = |what: &str| {
+            Failure::lasting(ServiceError::Key(format!(
+                "the token {:?} has {what} labelled {:?}",
+                self.label, self.key_label
+            )))
+        };
+        let found = session.find_objects(&self.key_template())?;
+        let key = match found[..] {
+            [key] => key,
+            [] => return Err(unusable("no secret key")),
+            _ => return Err(unusable("more than one secret key")),
+        };
+        let wanted = [AttributeType::KeyType, AttributeType::ValueLen];
+        let attributes = session.get_attributes(key, &wanted)?;
+        if !attributes.contains(&Attribute::KeyType(KeyType::AES)) {
+            return Err(unusable("a secret key that is not of AES"));
+        }
+        // Some tokens do not tell the length; then the mechanism's errors have to do.
+        let other_length = attributes.iter().any(
+            |attribute| matches!(attribute, Attribute::ValueLen(length) if **length != KEK_BYTES as u64),
+        );
+        if other_length {
+            return Err(unusable("an AES key of other than 256 bits"));
+        }
+        Ok(key)
+    }
+
+    fn key_template(&self) -> [Attribute; 2] {
+        [
+            Attribute::Class(ObjectClass::SECRET_KEY),
+            Attribute::Label(self.key_label.clone().into_bytes()),
+        ]
+    }
+
+    fn keep(&self, open: Open) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_CALLS {
+            idle.push(open);
+        } else {
+            drop(idle);
+            close(open.session);
+        }
+    }
+
+    /// Ends this session and those of its epoch that are idle: what failed one may have ended all.
+    fn close_all(&self, open: Open) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let others: Vec<Open> = idle.drain(..).collect();
+        drop(idle);
+        for other in others.into_iter().filter(|other| other.epoch == open.epoch) {
+            close(other.session);
+        }
+        close(open.session);
+    }
+}
+
+/// The session is given up, so how that goes does not matter.
+fn close(session: Session) {
+    let _ = session.close();
+}
+
+fn gcm(nonce: &mut [u8]) -> Result<GcmParams<'_>, Failure> {
+    let tag_bits = 8 * TAG_BYTES as u64;
+    let tag_bits = tag_bits.try_into().expect("128 is a tag's length");
+    GcmParams::new(nonce, ASSOCIATED_DATA, tag_bits).map_err(Failure::from)
+}

@@ -1,0 +1,224 @@
+//! HashiCorp Vault and OpenBao: a key of the Transit engine.
+//!
+//! A KEK is drawn here and encrypted there; the ciphertext in envelopes is the service's own text,
+//! `vault:v<version>:<base64>`. It names the key's version, so a key that is rotated at the service
+//! goes on opening what its older versions encrypted, until `min_decryption_version` is raised over
+//! them, and new KEKs are under the newest. Text of any other form is not passed on.
+//!
+//! The policy that the login needs is `update` on `<mount>/encrypt/<key>` and `<mount>/decrypt/<key>`,
+//! nothing else. With `create` on the former, Transit would make a missing key.
+//!
+//! Absent: making keys, `rewrap` at the service (`s3proxy rewrap` asks for a new KEK), derived keys
+//! and redirects: a standby node that does not forward requests is not the address to give.
+
+mod answer;
+mod login;
+mod server;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use http::uri::PathAndQuery;
+use s3proxy_envelope::kek::Kek;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::service::{KeyService, NewKek, ServiceError};
+use crate::config::resolved::VaultKey;
+
+use self::answer::Asked;
+use self::login::{Keeper, Session};
+use self::server::Server;
+
+/// FORMAT, "Envelope": a service's ciphertext has 1 to 1024 bytes.
+const MOST_CIPHERTEXT_BYTES: usize = 1024;
+
+/// The settings do not make a client.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// Certificates that cannot be read.
+    #[error("Vault at {address}: {reason}")]
+    Client {
+        /// The configured address.
+        address: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A mount, key or namespace that cannot stand in a request.
+    #[error("Vault: {what} {value:?} cannot stand in a request; give it as `vault` shows it")]
+    Name {
+        /// Which of the settings.
+        what: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// A key of the Transit engine.
+pub(crate) struct Vault {
+    name: String,
+    server: Arc<Server>,
+    session: Arc<Session>,
+    encrypt: PathAndQuery,
+    decrypt: PathAndQuery,
+    timeout: Duration,
+    _keeper: Keeper,
+}
+
+impl Vault {
+    /// Reads certificates and makes no request; has to be called where the runtime is, since the
+    /// login is kept alive in the background.
+    pub(crate) fn connect(config: &VaultKey, timeout: Duration) -> Result<Self, VaultError> {
+        let server = Arc::new(Server::new(config)?);
+        let session = Arc::new(Session::new(Arc::clone(&server), &config.login)?);
+        Ok(Self {
+            name: format!("vault:{}/{}", config.mount, config.key),
+            encrypt: server::path(&[&config.mount, "encrypt", &config.key], "mount or key")?,
+            decrypt: server::path(&[&config.mount, "decrypt", &config.key], "mount or key")?,
+            _keeper: Keeper::start(Arc::clone(&session), timeout),
+            server,
+            session,
+            timeout,
+        })
+    }
+
+    /// Uses the key. A token that is refused is replaced once, where there is a login for it.
+    async fn ask(
+        &self,
+        asked: Asked,
+        path: &PathAndQuery,
+        body: impl Fn() -> Zeroizing<Vec<u8>>,
+    ) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
+        let token = self.session.token().await?;
+        let mut answer = self.server.post(path, Some(&token), body()).await?;
+        if answer.status == StatusCode::FORBIDDEN
+            && let Some(another) = self.session.replace(&token).await?
+        {
+            answer = self.server.post(path, Some(&another), body()).await?;
+        }
+        answer::judge(asked, &answer).map(|()| answer.body)
+    }
+
+    async fn encrypt_new(&self) -> Result<NewKek, ServiceError> {
+        let kek = Kek::generate();
+        let body = || json_of_bytes("plaintext", kek.as_bytes());
+        let answer = self.ask(Asked::Encrypt, &self.encrypt, body).await?;
+        let ciphertext = serde_json::from_slice::<Data<Encrypted<'_>>>(&answer)
+            .map(|answer| answer.data.ciphertext.into_owned().into_bytes())
+            .map_err(|_| unexpected("encrypt", "no text data.ciphertext"))?;
+        if !is_ciphertext(&ciphertext) {
+            return Err(unexpected("encrypt", "a ciphertext that is not vault:v1:…"));
+        }
+        Ok(NewKek { kek, ciphertext })
+    }
+
+    async fn decrypt_kek(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
+        if !is_ciphertext(ciphertext) {
+            return Err(ServiceError::Ciphertext(
+                "it is not of Transit's form, vault:v<version>:<base64>; it was not sent".to_owned(),
+            ));
+        }
+        let body = || json_of_text("ciphertext", ciphertext);
+        let answer = self.ask(Asked::Decrypt, &self.decrypt, body).await?;
+        let data = serde_json::from_slice::<Data<Decrypted<'_>>>(&answer)
+            .map_err(|_| unexpected("decrypt", "no text data.plaintext"))?
+            .data;
+        let foreign = || {
+            ServiceError::Ciphertext(
+                "it opens, but not to 32 bytes; another program encrypted it under this key"
+                    .to_owned(),
+            )
+        };
+        let bytes = Zeroizing::new(STANDARD.decode(&*data.plaintext).map_err(|_| foreign())?);
+        Kek::from_bytes(&bytes).map_err(|_| foreign())
+    }
+
+    async fn within<T>(
+        &self,
+        what: &str,
+        asking: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<T, ServiceError> {
+        let limit = self.timeout;
+        tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| {
+            Err(ServiceError::Unavailable(format!(
+                "{}: no answer to {what} within {limit:?}",
+                self.server.address
+            )))
+        })
+    }
+}
+
+impl KeyService for Vault {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
+        Box::pin(self.within("encrypt", self.encrypt_new()))
+    }
+
+    fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>> {
+        Box::pin(self.within("decrypt", self.decrypt_kek(ciphertext)))
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
+        Box::pin(self.within("sys/health", self.server.health()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Data<T> {
+    data: T,
+}
+
+#[derive(Deserialize)]
+struct Encrypted<'a> {
+    #[serde(borrow)]
+    ciphertext: Cow<'a, str>,
+}
+
+/// Borrowed from the answer, which is wiped.
+#[derive(Deserialize)]
+struct Decrypted<'a> {
+    #[serde(borrow)]
+    plaintext: Cow<'a, str>,
+}
+
+fn unexpected(what: &str, why: &str) -> ServiceError {
+    ServiceError::Unavailable(format!(
+        "the answer to {what} has {why}; is it Vault or OpenBao that answers?"
+    ))
+}
+
+/// `vault:v`, a version from 1 without leading zeros, `:`, base64. Nothing else is passed on.
+fn is_ciphertext(bytes: &[u8]) -> bool {
+    let parse = || {
+        let rest = std::str::from_utf8(bytes).ok()?.strip_prefix("vault:v")?;
+        let (version, base64) = rest.split_once(':')?;
+        let number: u32 = version.parse().ok()?;
+        let canonical = number >= 1 && number.to_string() == version;
+        let decoded = STANDARD.decode(base64).ok()?;
+        Some(canonical && !decoded.is_empty())
+    };
+    bytes.len() <= MOST_CIPHERTEXT_BYTES && parse().unwrap_or(false)
+}
+
+/// `{"<name>":"<base64>"}` in one piece of memory that is wiped.
+fn json_of_bytes(name: &str, value: &[u8]) -> Zeroizing<Vec<u8>> {
+    json_of_text(name, Zeroizing::new(STANDARD.encode(value)).as_bytes())
+}
+
+/// For texts that need no escapes: base64, and ciphertexts of the form checked above.
+fn json_of_text(name: &str, value: &[u8]) -> Zeroizing<Vec<u8>> {
+    let pieces = [b"{\"", name.as_bytes(), b"\":\"", value, b"\"}"];
+    let mut json = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|p| p.len()).sum()));
+    for piece in pieces {
+        json.extend_from_slice(piece);
+    }
+    json
+}

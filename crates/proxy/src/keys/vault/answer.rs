@@ -1,0 +1,110 @@
+//! What an answer of Vault's or OpenBao's means for the object that it was asked for.
+//!
+//! Statuses alone do not say it: a missing key, a withdrawn version and a foreign ciphertext are all
+//! 400, and a ciphertext that fails its check is 500 from some versions. So the messages of the
+//! Transit engine are read too; they are part of its behaviour for years, and one that is not known
+//! falls to the status. What the service said goes into the text, cut short and in one line.
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::super::http::Answer;
+use super::super::service::ServiceError;
+
+/// Room for the service's own words.
+const MOST_SAID: usize = 300;
+
+/// What was asked; decides what a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Encrypt,
+    Decrypt,
+    Login,
+    /// Looking at the token, or renewing it.
+    Token,
+}
+
+/// Transit's ways to say that the key itself cannot do what is asked.
+const OF_THE_KEY: [&str; 9] = [
+    "encryption key not found",
+    "no handler for route",
+    "unsupported path",
+    "unsupported operation",
+    "disallowed by policy (too old)",
+    "soft deleted",
+    "soft-deleted",
+    "key type",
+    "key derivation",
+];
+
+/// Transit's ways to say that the ciphertext is not this key's, whatever the status.
+const OF_THE_CIPHERTEXT: [&str; 2] = ["message authentication failed", "invalid ciphertext"];
+
+/// Success, or whose fault the failure is.
+pub(super) fn judge(asked: Asked, answer: &Answer) -> Result<(), ServiceError> {
+    if answer.status.is_success() {
+        return Ok(());
+    }
+    let words = words(answer);
+    let any = |known: &[&str]| known.iter().any(|text| words.contains(text));
+    let told = said(asked.attempt(), answer);
+    Err(match (asked, answer.status) {
+        (Asked::Decrypt, _) if any(&OF_THE_CIPHERTEXT) => ServiceError::Ciphertext(format!(
+            "{told}; it was encrypted under another key or at another service, or was altered"
+        )),
+        (Asked::Encrypt | Asked::Decrypt, _) if any(&OF_THE_KEY) => ServiceError::Key(told),
+        (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) => {
+            ServiceError::Unavailable(told)
+        }
+        (_, status) if status.is_server_error() => ServiceError::Unavailable(told),
+        (Asked::Login | Asked::Token, _) => ServiceError::Refused(told),
+        (Asked::Encrypt | Asked::Decrypt, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => {
+            ServiceError::Refused(format!(
+                "{told}; the token must be valid and its policy must have `update` on the path, \
+                 and with that alone a missing key is refused like this too"
+            ))
+        }
+        (Asked::Encrypt, _) | (Asked::Decrypt, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+            ServiceError::Key(told)
+        }
+        (Asked::Decrypt, _) => ServiceError::Ciphertext(told),
+    })
+}
+
+impl Asked {
+    fn attempt(self) -> &'static str {
+        match self {
+            Self::Encrypt => "encrypt with the Transit key",
+            Self::Decrypt => "decrypt with the Transit key",
+            Self::Login => "log in",
+            Self::Token => "look up or renew the token",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+/// `what`, the status, and the service's own words.
+pub(super) fn said(what: &str, answer: &Answer) -> String {
+    let words = words(answer);
+    let status = answer.status.as_u16();
+    if words.is_empty() {
+        format!("{what}: status {status}")
+    } else {
+        format!("{what}: status {status}, {words}")
+    }
+}
+
+fn words(answer: &Answer) -> String {
+    let errors = serde_json::from_slice::<Errors>(&answer.body)
+        .map(|answer| answer.errors)
+        .unwrap_or_default();
+    // Vault wraps single errors into lists with line breaks and tabs.
+    let words: Vec<&str> = errors.iter().flat_map(|text| text.split_whitespace()).collect();
+    let clean = words.join(" ").replace(char::is_control, "");
+    clean.chars().take(MOST_SAID).collect()
+}

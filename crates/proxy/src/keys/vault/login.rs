@@ -1,0 +1,449 @@
+//! The token that requests carry: had by a login, renewed in time, replaced when it is refused.
+//!
+//! Invariants: requests that need a token at the same time make one login, the others wait for it; a
+//! refused login is told to whoever waited and tried again for the next request; a login's token is
+//! replaced when its lease cannot be renewed further, before it ends. A configured token is renewed
+//! as long as the service lets it, and never replaced.
+//!
+//! Keeping the lease is a task of its own, since a replica that serves from its caches may not speak
+//! to the service for longer than the lease. It ends with the [`Keeper`].
+//!
+//! Absent: revoking the token at the end. Its lease ends by itself, and a replica that is killed
+//! could not do it either.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, Notify};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::super::service::ServiceError;
+use super::answer::{self, Asked};
+use super::server::{self, Server, Token};
+use super::{Data, VaultError};
+use crate::config::resolved::VaultLogin;
+
+/// A token this young is not replaced: what refuses it is not its age, and a policy without the
+/// permission must not make every request log in.
+const YOUNG: Duration = Duration::from_secs(1);
+
+/// Between two tries to keep a lease while the service cannot be reached.
+const KEEP_AGAIN: Duration = Duration::from_secs(2);
+
+/// The one login of a key, shared by its requests.
+pub(super) struct Session {
+    server: Arc<Server>,
+    login: Login,
+    lookup: PathAndQuery,
+    renew: PathAndQuery,
+    held: Mutex<Option<Held>>,
+    changed: Notify,
+}
+
+enum Login {
+    /// The token was configured.
+    Given,
+    AppRole {
+        path: PathAndQuery,
+        role_id: String,
+        secret_id: Zeroizing<String>,
+    },
+    Kubernetes {
+        path: PathAndQuery,
+        role: String,
+        token_file: PathBuf,
+    },
+}
+
+#[derive(Clone)]
+struct Held {
+    token: Token,
+    obtained: Instant,
+    lease: Lease,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lease {
+    /// Of a configured token that nobody has looked at.
+    Unknown { look: Instant },
+    /// Without an end, or with one that cannot be moved or seen.
+    Untended,
+    Ends {
+        at: Instant,
+        /// When to do something about it.
+        tend: Instant,
+        by: Tending,
+        /// What the login gave. Renewals that give much less have come near the token's last end.
+        granted: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tending {
+    Renewal,
+    Login,
+}
+
+impl Session {
+    pub(super) fn new(server: Arc<Server>, login: &VaultLogin) -> Result<Self, VaultError> {
+        let path = |mount: &str| server::path(&["auth", mount, "login"], "login mount");
+        let mut held = None;
+        let login = match login {
+            VaultLogin::Token(text) => {
+                let token = Token::new(text.expose()).ok_or(VaultError::Name {
+                    what: "the token",
+                    value: "(not shown)".to_owned(),
+                })?;
+                held = Some(Held {
+                    token,
+                    obtained: Instant::now(),
+                    lease: Lease::Unknown {
+                        look: Instant::now(),
+                    },
+                });
+                Login::Given
+            }
+            VaultLogin::AppRole {
+                mount,
+                role_id,
+                secret_id,
+            } => Login::AppRole {
+                path: path(mount)?,
+                role_id: role_id.clone(),
+                secret_id: Zeroizing::new(secret_id.expose().to_owned()),
+            },
+            VaultLogin::Kubernetes {
+                mount,
+                role,
+                token_file,
+            } => Login::Kubernetes {
+                path: path(mount)?,
+                role: role.clone(),
+                token_file: token_file.clone(),
+            },
+        };
+        Ok(Self {
+            server,
+            login,
+            lookup: PathAndQuery::from_static("/v1/auth/token/lookup-self"),
+            renew: PathAndQuery::from_static("/v1/auth/token/renew-self"),
+            held: Mutex::new(held),
+            changed: Notify::new(),
+        })
+    }
+
+    /// The token to send, after a login where there is none that may still be valid.
+    pub(super) async fn token(&self) -> Result<Token, ServiceError> {
+        let mut held = self.held.lock().await;
+        match &*held {
+            Some(held) if !(held.is_over() && self.can_log_in()) => Ok(held.token.clone()),
+            Some(_) | None => self.log_in_as(&mut held).await,
+        }
+    }
+
+    /// Another token than the refused one, where there is hope that it is not refused too.
+    pub(super) async fn replace(&self, refused: &Token) -> Result<Option<Token>, ServiceError> {
+        if !self.can_log_in() {
+            return Ok(None);
+        }
+        let mut held = self.held.lock().await;
+        match &*held {
+            Some(held) if held.token != *refused => Ok(Some(held.token.clone())),
+            Some(held) if held.obtained.elapsed() < YOUNG => Ok(None),
+            Some(_) | None => self.log_in_as(&mut held).await.map(Some),
+        }
+    }
+
+    fn can_log_in(&self) -> bool {
+        match self.login {
+            Login::Given => false,
+            Login::AppRole { .. } | Login::Kubernetes { .. } => true,
+        }
+    }
+
+    async fn log_in_as(&self, held: &mut Option<Held>) -> Result<Token, ServiceError> {
+        let new = self.log_in().await?;
+        let token = new.token.clone();
+        *held = Some(new);
+        self.changed.notify_one();
+        Ok(token)
+    }
+
+    async fn log_in(&self) -> Result<Held, ServiceError> {
+        let (path, body) = match &self.login {
+            Login::Given => {
+                return Err(ServiceError::Refused(
+                    "the configured token is not valid any more; configure another".to_owned(),
+                ));
+            }
+            Login::AppRole {
+                path,
+                role_id,
+                secret_id,
+            } => (path, json(&AppRole { role_id, secret_id })),
+            Login::Kubernetes {
+                path,
+                role,
+                token_file,
+            } => {
+                let jwt = service_account_token(token_file).await?;
+                (path, json(&Kubernetes { role, jwt: jwt.trim() }))
+            }
+        };
+        let answer = self.server.post(path, None, body).await?;
+        answer::judge(Asked::Login, &answer)?;
+        tracing::debug!(server = %self.server.address, "logged in to Vault");
+        let auth = auth(&answer.body)?;
+        let token = Token::new(auth.client_token).ok_or_else(|| no_token("log in"))?;
+        Ok(Held {
+            token,
+            obtained: Instant::now(),
+            lease: auth.lease(auth.seconds()),
+        })
+    }
+
+    /// When the lease wants to be looked after next; never, where it says nothing.
+    async fn tend_at(&self) -> Option<Instant> {
+        match self.held.lock().await.as_ref()?.lease {
+            Lease::Unknown { look } => Some(look),
+            Lease::Untended => None,
+            Lease::Ends { tend, .. } => Some(tend),
+        }
+    }
+
+    /// Makes the lease longer, or the token a new one. Requests go on with the old one meanwhile.
+    async fn tend(&self, limit: Duration) {
+        let Some(old) = self.held.lock().await.clone() else {
+            return;
+        };
+        let tended = tokio::time::timeout(limit, self.tended(&old))
+            .await
+            .unwrap_or_else(|_| {
+                Err(ServiceError::Unavailable(format!(
+                    "no answer within {limit:?}"
+                )))
+            });
+        let new = tended.unwrap_or_else(|error| {
+            let lease = old.lease.after(&error);
+            tracing::warn!(
+                server = %self.server.address, %error,
+                "the login at Vault could not be renewed: {}", lease.prospect()
+            );
+            Held { lease, ..old.clone() }
+        });
+        let mut held = self.held.lock().await;
+        // A request may have logged in meanwhile.
+        if held.as_ref().is_some_and(|held| held.token == old.token) {
+            *held = Some(new);
+        }
+    }
+
+    async fn tended(&self, old: &Held) -> Result<Held, ServiceError> {
+        let lease = match old.lease {
+            Lease::Untended => Lease::Untended,
+            Lease::Unknown { .. } => self.look_up(&old.token).await?,
+            Lease::Ends { by: Tending::Login, .. } if self.can_log_in() => {
+                return self.log_in().await;
+            }
+            Lease::Ends { by: Tending::Login, .. } => Lease::Untended,
+            Lease::Ends {
+                by: Tending::Renewal,
+                granted,
+                ..
+            } => match self.renewed(&old.token, granted).await {
+                Err(ServiceError::Refused(_)) if self.can_log_in() => return self.log_in().await,
+                lease => lease?,
+            },
+        };
+        Ok(Held {
+            lease,
+            ..old.clone()
+        })
+    }
+
+    async fn look_up(&self, token: &Token) -> Result<Lease, ServiceError> {
+        let answer = self.server.get(&self.lookup, token).await?;
+        answer::judge(Asked::Token, &answer)?;
+        let found = serde_json::from_slice::<Data<Looked>>(&answer.body)
+            .map_err(|_| no_token("look up the token"))?
+            .data;
+        let by = tending(found.renewable);
+        Ok(Lease::of(Duration::from_secs(found.ttl), by, Duration::ZERO))
+    }
+
+    async fn renewed(&self, token: &Token, granted: Duration) -> Result<Lease, ServiceError> {
+        let body = Zeroizing::new(b"{}".to_vec());
+        let answer = self.server.post(&self.renew, Some(token), body).await?;
+        answer::judge(Asked::Token, &answer)?;
+        tracing::debug!(server = %self.server.address, "renewed the login at Vault");
+        Ok(auth(&answer.body)?.lease(granted))
+    }
+}
+
+impl Held {
+    fn is_over(&self) -> bool {
+        match self.lease {
+            Lease::Unknown { .. } | Lease::Untended => false,
+            Lease::Ends { at, .. } => at <= Instant::now(),
+        }
+    }
+}
+
+impl Lease {
+    /// Tended at two thirds of it. Zero is Vault's way to say: without an end.
+    fn of(length: Duration, by: Tending, granted: Duration) -> Self {
+        if length.is_zero() {
+            return Self::Untended;
+        }
+        let now = Instant::now();
+        let by = if length < granted / 2 { Tending::Login } else { by };
+        Self::Ends {
+            at: now + length,
+            tend: now + length * 2 / 3,
+            by,
+            granted,
+        }
+    }
+
+    /// What is left of it after a try to keep it.
+    fn after(self, error: &ServiceError) -> Self {
+        match (self, error) {
+            (Self::Unknown { .. }, ServiceError::Unavailable(_)) => Self::Unknown {
+                look: Instant::now() + KEEP_AGAIN,
+            },
+            (Self::Unknown { .. } | Self::Untended, _) => Self::Untended,
+            (
+                Self::Ends {
+                    at, by, granted, ..
+                },
+                ServiceError::Unavailable(_),
+            ) => Self::Ends {
+                at,
+                tend: Instant::now() + KEEP_AGAIN,
+                by,
+                granted,
+            },
+            (Self::Ends { .. }, _) => Self::Untended,
+        }
+    }
+
+    fn prospect(self) -> &'static str {
+        match self {
+            Self::Unknown { .. } | Self::Ends { .. } => "trying again",
+            Self::Untended => "its token serves until it is refused",
+        }
+    }
+}
+
+/// Keeps the lease of one session until it is dropped.
+pub(super) struct Keeper(AbortHandle);
+
+impl Keeper {
+    pub(super) fn start(session: Arc<Session>, limit: Duration) -> Self {
+        let task = tokio::spawn(async move {
+            loop {
+                match session.tend_at().await {
+                    None => session.changed.notified().await,
+                    Some(at) => tokio::select! {
+                        () = session.changed.notified() => {}
+                        () = tokio::time::sleep_until(at) => session.tend(limit).await,
+                    },
+                }
+            }
+        });
+        Self(task.abort_handle())
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Serialize)]
+struct AppRole<'a> {
+    role_id: &'a str,
+    secret_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Kubernetes<'a> {
+    role: &'a str,
+    jwt: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Authenticated<'a> {
+    #[serde(borrow)]
+    auth: Option<Auth<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Auth<'a> {
+    client_token: &'a str,
+    #[serde(default)]
+    lease_duration: u64,
+    #[serde(default)]
+    renewable: bool,
+}
+
+impl Auth<'_> {
+    fn seconds(&self) -> Duration {
+        Duration::from_secs(self.lease_duration)
+    }
+
+    fn lease(&self, granted: Duration) -> Lease {
+        Lease::of(self.seconds(), tending(self.renewable), granted)
+    }
+}
+
+#[derive(Deserialize)]
+struct Looked {
+    ttl: u64,
+    #[serde(default)]
+    renewable: bool,
+}
+
+fn tending(renewable: bool) -> Tending {
+    if renewable {
+        Tending::Renewal
+    } else {
+        Tending::Login
+    }
+}
+
+fn auth(body: &[u8]) -> Result<Auth<'_>, ServiceError> {
+    serde_json::from_slice::<Authenticated<'_>>(body)
+        .ok()
+        .and_then(|answer| answer.auth)
+        .ok_or_else(|| no_token("log in"))
+}
+
+fn no_token(what: &str) -> ServiceError {
+    ServiceError::Refused(format!("{what}: the answer has no token in it"))
+}
+
+/// Kubernetes replaces the file, so it is read at each login.
+async fn service_account_token(file: &Path) -> Result<Zeroizing<String>, ServiceError> {
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| {
+        ServiceError::Refused(format!(
+            "{} must hold the service account's token: {error}",
+            file.display()
+        ))
+    })?;
+    Ok(Zeroizing::new(text))
+}
+
+/// In one piece of memory that is wiped.
+fn json(body: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    // Above what a service account's token takes; a vector that grows leaves copies behind.
+    let mut json = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    serde_json::to_writer(&mut *json, body).expect("texts become JSON");
+    json
+}

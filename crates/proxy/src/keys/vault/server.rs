@@ -1,0 +1,164 @@
+//! One Vault or OpenBao server: requests in its ways, without knowing what they are for.
+//!
+//! Every request carries `X-Vault-Request`, which the agents and proxies of both products may
+//! demand, and the namespace where one is configured. Only the health of the server is asked
+//! outside any namespace, as it is served nowhere else.
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
+use zeroize::Zeroizing;
+
+use super::super::http::{Answer, HttpClient};
+use super::super::service::ServiceError;
+use super::{VaultError, answer};
+use crate::config::resolved::VaultKey;
+
+const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
+const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
+
+/// Where the server is, and how it is spoken to.
+pub(super) struct Server {
+    pub(super) address: String,
+    http: HttpClient,
+    namespace: Option<HeaderValue>,
+}
+
+/// A token as requests carry it. No copy of it is shown anywhere.
+#[derive(Clone, PartialEq)]
+pub(super) struct Token(HeaderValue);
+
+impl Token {
+    /// Absent where the text cannot be a header's value.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let mut value = HeaderValue::from_str(text).ok()?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+}
+
+impl Server {
+    pub(super) fn new(config: &VaultKey) -> Result<Self, VaultError> {
+        let address = config.address.to_string();
+        let http = HttpClient::new(&config.address, &config.authorities).map_err(|error| {
+            VaultError::Client {
+                address: address.clone(),
+                reason: error.to_string(),
+            }
+        })?;
+        let namespace = match &config.namespace {
+            None => None,
+            Some(name) => Some(HeaderValue::from_str(name).map_err(|_| VaultError::Name {
+                what: "the namespace",
+                value: name.clone(),
+            })?),
+        };
+        Ok(Self {
+            address,
+            http,
+            namespace,
+        })
+    }
+
+    /// One request; any status is an answer.
+    pub(super) async fn post(
+        &self,
+        path: &PathAndQuery,
+        token: Option<&Token>,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Answer, ServiceError> {
+        let mut headers = self.headers(token);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.send(Method::POST, path, headers, body).await
+    }
+
+    pub(super) async fn get(
+        &self,
+        path: &PathAndQuery,
+        token: &Token,
+    ) -> Result<Answer, ServiceError> {
+        let headers = self.headers(Some(token));
+        self.send(Method::GET, path, headers, Zeroizing::default())
+            .await
+    }
+
+    /// Whether the server is up and unsealed, active or not. The standby's own codes are asked not
+    /// to be told apart, and are known all the same.
+    pub(super) async fn health(&self) -> Result<(), ServiceError> {
+        let path =
+            PathAndQuery::from_static("/v1/sys/health?standbyok=true&perfstandbyok=true");
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST, HeaderValue::from_static("true"));
+        let answer = self
+            .send(Method::GET, &path, headers, Zeroizing::default())
+            .await?;
+        match answer.status.as_u16() {
+            200 | 429 | 473 => Ok(()),
+            501 => Err(self.unhealthy("is not initialised")),
+            503 => Err(self.unhealthy("is sealed; unseal it")),
+            472 => Err(self.unhealthy("is a secondary for disaster recovery, which serves nobody")),
+            status => Err(self.unhealthy(&format!("answers sys/health with status {status}"))),
+        }
+    }
+
+    fn unhealthy(&self, how: &str) -> ServiceError {
+        ServiceError::Unavailable(format!("Vault at {} {how}", self.address))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &PathAndQuery,
+        headers: HeaderMap,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Answer, ServiceError> {
+        let answer = self
+            .http
+            .send(method, path, headers, body)
+            .await
+            .map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        if answer.status.is_redirection() {
+            return Err(self.unhealthy(
+                "answers with a redirect, as a standby node does that forwards nothing; \
+                 give the address of the active node or of a load balancer",
+            ));
+        }
+        if answer.status == StatusCode::PRECONDITION_FAILED {
+            return Err(self.unhealthy(&answer::said("has not caught up with the active node", &answer)));
+        }
+        Ok(answer)
+    }
+
+    fn headers(&self, token: Option<&Token>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST, HeaderValue::from_static("true"));
+        if let Some(namespace) = &self.namespace {
+            headers.insert(NAMESPACE, namespace.clone());
+        }
+        if let Some(Token(token)) = token {
+            headers.insert(TOKEN, token.clone());
+        }
+        headers
+    }
+}
+
+/// `/v1/` and the pieces. A piece may be a path itself, as mounts are.
+pub(super) fn path(pieces: &[&str], what: &'static str) -> Result<PathAndQuery, VaultError> {
+    let joined = pieces.join("/");
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    // What would be another path to the server, or none, is not worth escaping: no mount or key
+    // has such a name.
+    let valid = joined.bytes().all(plain)
+        && joined
+            .split('/')
+            .all(|segment| !matches!(segment, "" | "." | ".."));
+    let name = || VaultError::Name {
+        what,
+        value: joined.clone(),
+    };
+    if !valid {
+        return Err(name());
+    }
+    format!("/v1/{joined}").parse().map_err(|_| name())
+}

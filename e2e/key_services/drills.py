@@ -1,0 +1,217 @@
+"""What every key service is put through, whichever it is: replicas, counting, an outage in traffic."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+import raw
+from clients import boto3_client
+from content import SMALL, content
+from deployment import Deployment
+from refusal import stored_keys
+from sealed import envelope_text, parse_envelope
+
+LAYOUT, KEK, DEK, HEAD, FLAGS, PRIVATE, SERVICE = 1, 2, 3, 4, 5, 6, 7
+"""The fields of an envelope."""
+
+SERVICE_ALONE = {"S3PROXY_ENCRYPT_KEY": None}
+"""The environment of a proxy that has no local key."""
+
+_PATIENCE = 60
+
+
+def settings(keys: str, *, more: str = "") -> str:
+    """A settings file; `keys` are lines of its section [keys]."""
+    return f'[listen]\ndrain_delay = "0s"\n\n[keys]\n{keys}\n\n{more}\n'
+
+
+def put(deployment: Deployment, bucket: str, key: str, body: bytes) -> raw.Response:
+    return raw.ask(deployment.target, "PUT", bucket, key, body=body)
+
+
+def get(deployment: Deployment, bucket: str, key: str) -> raw.Response:
+    return raw.ask(deployment.target, "GET", bucket, key)
+
+
+def readiness(deployment: Deployment) -> raw.Response:
+    target = deployment.target
+    return raw.send(raw.request(target, "GET", key="readyz"), target)
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"not {what} after {_PATIENCE} s"
+        time.sleep(0.05)
+
+
+def change_envelope(deployment: Deployment, bucket: str, key: str, **fields) -> None:
+    """Replaces fields of a stored object's envelope, on the backend, by a copy onto itself."""
+    s3 = boto3_client(deployment.backend.target)
+    metadata = deployment.stored(bucket, key).metadata
+    changed = parse_envelope(metadata["isec"]) | {int(n[1:]): v for n, v in fields.items()}
+    s3.copy_object(
+        Bucket=bucket,
+        Key=key,
+        CopySource={"Bucket": bucket, "Key": key},
+        Metadata=metadata | {"isec": envelope_text(changed)},
+        MetadataDirective="REPLACE",
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    key: str
+    status: int
+    code: str
+
+
+class Traffic:
+    """One writer and two readers, until the block ends. The reads need no call to the service."""
+
+    def __init__(self, deployment: Deployment, bucket: str, prefix: str, cached: str):
+        self._deployment, self._bucket, self._prefix = deployment, bucket, prefix
+        self._cached = cached
+        self._body = content(SMALL, "cached")
+        assert put(deployment, bucket, cached, self._body).status == 200
+        self.writes: list[Outcome] = []
+        self.reads: list[Outcome] = []
+        self._ended = threading.Event()
+        works = (self._write, self._read, self._ask_without_keys)
+        self._threads = [threading.Thread(target=self._repeat, args=[work]) for work in works]
+        self._errors: list[Exception] = []
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        assert self._errors == []
+
+    def wait_for_writes(self, status: int, number: int = 3) -> None:
+        """Waits until that many of the writes that begin from now on have ended with a status."""
+        start = len(self.writes) + 1
+        self._wait(lambda: self.writes[start:], status, number)
+
+    def wait_for_reads(self, number: int = 10) -> None:
+        start = len(self.reads) + 1
+        self._wait(lambda: self.reads[start:], 200, number)
+
+    def _wait(self, outcomes, status, number):
+        def enough():
+            assert self._errors == []
+            return sum(outcome.status == status for outcome in outcomes()) >= number
+
+        wait_for(enough, f"{number} answers {status}")
+
+    def _repeat(self, work):
+        for number in count():
+            if self._ended.is_set():
+                return
+            try:
+                work(number)
+            except Exception as error:
+                self._errors.append(error)
+                return
+
+    def _write(self, number):
+        key = f"{self._prefix}{number}"
+        answer = put(self._deployment, self._bucket, key, content(SMALL, key))
+        self.writes.append(Outcome(key, answer.status, answer.code))
+
+    def _read(self, _):
+        answer = get(self._deployment, self._bucket, self._cached)
+        assert answer.status != 200 or answer.body == self._body
+        self.reads.append(Outcome(self._cached, answer.status, answer.code))
+
+    def _ask_without_keys(self, _):
+        target = self._deployment.target
+        head = raw.ask(target, "HEAD", self._bucket, self._cached)
+        self.reads.append(Outcome("HEAD", head.status, ""))
+        listing = raw.ask(target, "GET", self._bucket, query="list-type=2&max-keys=3")
+        self.reads.append(Outcome("list", listing.status, listing.code))
+
+
+def outage_in_traffic(
+    deployment: Deployment,
+    other: Deployment,
+    bucket: str,
+    prefix: str,
+    *,
+    name: str,
+    down: Callable[[], None],
+    up: Callable[[], None],
+) -> None:
+    """The service goes and comes back while `deployment` writes, one KEK an object, and reads.
+
+    `other` is a replica with a KEK of its own, so that what it wrote is cold at the first.
+    """
+    cold = prefix + "cold"
+    assert put(other, bucket, cold, content(SMALL, "cold")).status == 200
+    with Traffic(deployment, bucket, prefix + "written/", prefix + "cached") as traffic:
+        traffic.wait_for_writes(200)
+        down()
+        try:
+            traffic.wait_for_writes(503, number=1)
+            traffic.wait_for_reads()
+            answer = get(deployment, bucket, cold)
+            assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
+            wait_for(
+                lambda: name in readiness(deployment).body.decode(), "telling of it in /readyz"
+            )
+            assert readiness(deployment).status == 200
+            assert put(other, bucket, prefix + "kek-in-use", b"x").status == 200
+        finally:
+            up()
+        traffic.wait_for_writes(200)
+        wait_for(lambda: name not in readiness(deployment).body.decode(), "well again in /readyz")
+    outcomes = {(write.status, write.code) for write in traffic.writes}
+    assert outcomes == {(200, ""), (503, "ServiceUnavailable")}
+    assert {read.status for read in traffic.reads} == {200}
+    written = {write.key for write in traffic.writes if write.status == 200}
+    assert set(stored_keys(deployment, bucket, prefix + "written/")) == written
+    for key in [*written][:5]:
+        assert get(other, bucket, key).body == content(SMALL, key)
+    assert get(deployment, bucket, cold).body == content(SMALL, "cold")
+
+
+def count_calls(
+    replica: Callable[..., Deployment], uses: Callable[[], int], bucket: str, prefix: str
+) -> None:
+    """Counts at the service. A replica makes its first KEK when it says that it is ready."""
+    start = uses()
+    writer = replica("writer")
+    keys = [f"{prefix}{number}" for number in range(6)]
+    for key in keys:
+        assert put(writer, bucket, key, content(SMALL, key)).status == 200
+    assert uses() - start == 1, "one KEK serves many objects"
+
+    reader = replica("reader")
+    start = uses()
+    for key in keys:
+        assert raw.ask(reader.target, "HEAD", bucket, key).status == 200
+    listing = raw.ask(reader.target, "GET", bucket, query=f"list-type=2&prefix={prefix}")
+    assert listing.elements("Size") == [str(SMALL)] * len(keys)
+    assert uses() == start, "HEAD and listings need no key"
+    assert get(reader, bucket, keys[0]).body == content(SMALL, keys[0])
+    assert uses() - start == 1, "a cold read asks once"
+    for key in keys * 3:
+        assert get(reader, bucket, key).body == content(SMALL, key)
+    ranged = raw.ask(reader.target, "GET", bucket, keys[1], headers={"Range": "bytes=1-3"})
+    assert ranged.body == content(SMALL, keys[1])[1:4]
+    assert uses() - start == 1, "and no further read of what the same KEK wrapped"
+
+    start = uses()
+    single = replica("single", "kek_objects = 1")
+    for key in keys:
+        assert put(single, bucket, key, content(SMALL, key)).status == 200
+    assert uses() - start == len(keys), "one KEK for each object, where that is asked for"
+    for key in keys:
+        assert get(single, bucket, key).body == content(SMALL, key)
+    assert uses() - start == len(keys), "whoever wrote it knows its KEK"

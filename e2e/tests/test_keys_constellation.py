@@ -1,0 +1,278 @@
+"""Constellation's key service as the keeper of keys, plain and with TLS.
+
+It derives keys and encrypts nothing: envelopes carry the id of a derivation. It has no key versions
+and no way to disable a key, so rotation is another master secret, under which older objects do not
+open; and it has no login that could expire.
+"""
+
+import secrets
+
+import pytest
+
+from certificates import make_certificates
+from clients import boto3_client
+from conftest import make_bucket
+from content import LARGE, SMALL, content
+from key_services.constellation import ID_PREFIX, NAME, ConstellationService
+from key_services.drills import (
+    KEK,
+    SERVICE,
+    SERVICE_ALONE,
+    change_envelope,
+    count_calls,
+    get,
+    outage_in_traffic,
+    put,
+    readiness,
+    settings,
+    wait_for,
+)
+from refusal import assert_nothing_stored
+from sealed import leaks, open_under, parse_envelope
+from uploads import FIVE_MIB, Upload, body_of, piece
+
+
+@pytest.fixture(scope="module")
+def service(run_directory):
+    service = ConstellationService(run_directory, "constellation")
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def tls_service(run_directory, certificates):
+    service = ConstellationService(run_directory, "constellation-tls", certificates)
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def replica(deployments, service):
+    """Starts proxies whose only key is the service's."""
+
+    def start(name: str, *lines: str, at=service, scheme: str = "", **options):
+        address = f"{scheme or at.scheme}://127.0.0.1:{at.port}"
+        keys = "\n".join([f'kms = "{address}"', 'service_timeout = "2s"', *lines])
+        return deployments.proxy(
+            deployments.server("seaweedfs"),
+            f"constellation-{name}-{secrets.token_hex(2)}",
+            settings=settings(keys),
+            environment=SERVICE_ALONE,
+            **options,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def deployment(replica):
+    return replica("first")
+
+
+@pytest.fixture(scope="module")
+def bucket(deployments):
+    return make_bucket(deployments.get("seaweedfs", "http"))
+
+
+@pytest.fixture
+def envelope(deployment, bucket):
+    return lambda key: parse_envelope(deployment.stored(bucket, key).metadata["isec"])
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL, LARGE])
+def test_another_replica_reads_what_one_wrote(deployment, replica, service, bucket, key, size):
+    plaintext = content(size)
+    assert put(deployment, bucket, key, plaintext).status == 200
+    assert get(replica("second"), bucket, key).body == plaintext
+    stored = deployment.stored(bucket, key)
+    assert not leaks(stored.body, plaintext)
+    ciphertext = parse_envelope(stored.metadata["isec"])[SERVICE]
+    assert ciphertext.startswith(ID_PREFIX.encode()) and len(ciphertext) == len(ID_PREFIX) + 32
+    kek = service.kek(ciphertext)
+    assert open_under(stored, kek, NAME, bucket, key, size) == plaintext
+
+
+def test_another_replica_goes_on_with_a_multipart_upload_and_reads_it(
+    deployment, replica, bucket, key, s3, envelope
+):
+    second = boto3_client(replica("second").target)
+    upload = Upload(s3, bucket, key)
+    upload.part(1, piece(FIVE_MIB, "one"))
+    upload.through(second).part(2, piece(SMALL, "two"))
+    upload.complete()
+    assert envelope(key)[KEK] == NAME
+    assert envelope(key)[SERVICE].startswith(ID_PREFIX.encode())
+    third = boto3_client(replica("third").target)
+    assert body_of(third, bucket, key) == upload.plaintext
+
+
+def test_with_another_master_secret_older_objects_open_once_the_old_one_is_back(
+    replica, service, bucket, prefix
+):
+    first_secret = service.master_secret
+    before = replica("before")
+    assert put(before, bucket, prefix + "old", content(SMALL, "old")).status == 200
+    try:
+        service.master_secret = secrets.token_bytes(32)
+        service.restart()
+        after = replica("after")
+        answer = get(after, bucket, prefix + "old")
+        assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+        after.proxy.wait_for_log("does not unwrap")
+        assert put(after, bucket, prefix + "new", content(SMALL, "new")).status == 200
+        assert get(after, bucket, prefix + "new").body == content(SMALL, "new")
+        stored = after.stored(bucket, prefix + "new")
+        kek = service.kek(parse_envelope(stored.metadata["isec"])[SERVICE])
+        assert open_under(stored, kek, NAME, bucket, prefix + "new", SMALL) == content(SMALL, "new")
+        # What a replica has opened before, it remembers.
+        assert get(before, bucket, prefix + "old").body == content(SMALL, "old")
+    finally:
+        service.master_secret = first_secret
+        service.restart()
+    again = replica("again")
+    assert get(again, bucket, prefix + "old").body == content(SMALL, "old")
+    assert get(again, bucket, prefix + "new").status == 500
+
+
+def test_an_outage_fails_what_needs_the_service_and_heals_by_itself(
+    replica, service, bucket, prefix
+):
+    outage_in_traffic(
+        replica("single", "kek_objects = 1"),
+        replica("other"),
+        bucket,
+        prefix,
+        name=NAME,
+        down=service.stop,
+        up=service.start,
+    )
+
+
+def test_a_replica_that_starts_without_the_service_is_not_ready_until_it_is_there(
+    replica, service, bucket, key
+):
+    service.stop()
+    try:
+        early = replica("early", awaited="healthz")
+        assert readiness(early).status == 503
+        answer = put(early, bucket, key, b"x")
+        assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
+    finally:
+        service.start()
+    wait_for(lambda: readiness(early).status == 200, "ready")
+    assert put(early, bucket, key, b"x").status == 200
+
+
+@pytest.mark.parametrize("option", ["--length=16", "--length=33"])
+def test_a_key_of_another_length_is_refused(replica, service, bucket, key, option):
+    single = replica("single", "kek_objects = 1")
+    assert put(single, bucket, key + "-first", b"x").status == 200
+    service.restart(option)
+    try:
+        answer = put(single, bucket, key, b"x")
+        assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
+        single.proxy.wait_for_log("instead of 32")
+        assert_nothing_stored(single, bucket, key + "?")
+    finally:
+        service.restart()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("PERMISSION_DENIED", (500, "InternalError")),
+        ("UNIMPLEMENTED", (403, "AccessDenied")),
+        ("NOT_FOUND", (403, "AccessDenied")),
+        ("INTERNAL", (503, "ServiceUnavailable")),
+    ],
+)
+def test_a_refusal_is_told_from_an_outage(replica, service, bucket, key, status, expected):
+    single = replica("single", "kek_objects = 1")
+    assert put(single, bucket, key + "-first", b"x").status == 200
+    service.restart(f"--refuse={status}")
+    try:
+        answer = put(single, bucket, key, b"x")
+        assert (answer.status, answer.code) == expected, answer.body
+        single.proxy.wait_for_log("refused on request")
+    finally:
+        service.restart()
+    assert put(single, bucket, key, b"x").status == 200
+
+
+FOREIGN = {
+    "the-older-formats-id": b"s3proxy-kek",
+    "a-disk": b"state-disk-0",
+    "nothing-behind-the-prefix": ID_PREFIX.encode(),
+    "upper-case": ID_PREFIX.encode() + b"A" * 32,
+    "one-digit-more": ID_PREFIX.encode() + b"a" * 33,
+    "a-path": ID_PREFIX.encode() + b"../" + b"a" * 29,
+    "not-text": b"\xff" * 47,
+    "of-vault": b"vault:v1:AAAA",
+}
+
+
+@pytest.mark.parametrize("ciphertext", FOREIGN.values(), ids=FOREIGN)
+def test_an_id_of_another_form_is_refused_and_not_passed_on(
+    deployment, service, bucket, key, ciphertext
+):
+    assert put(deployment, bucket, key, content(SMALL)).status == 200
+    change_envelope(deployment, bucket, key, _7=ciphertext)
+    asked = service.uses()
+    answer = get(deployment, bucket, key)
+    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert service.uses() == asked
+
+
+def test_an_id_that_belongs_to_another_object_or_service_is_refused(
+    deployment, replica, run_directory, bucket, prefix
+):
+    foreign = ConstellationService(run_directory, "constellation-foreign")
+    try:
+        elsewhere = replica("elsewhere", at=foreign)
+        assert put(elsewhere, bucket, prefix + "foreign", content(SMALL)).status == 200
+    finally:
+        foreign.stop()
+    answer = get(deployment, bucket, prefix + "foreign")
+    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert put(deployment, bucket, prefix + "own", content(SMALL)).status == 200
+    change_envelope(deployment, bucket, prefix + "own", _7=ID_PREFIX.encode() + b"0" * 32)
+    answer = get(deployment, bucket, prefix + "own")
+    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+
+
+def test_calls_to_the_service_are_few(replica, service, bucket, prefix):
+    count_calls(replica, service.uses, bucket, prefix)
+
+
+def test_over_tls_the_authority_is_checked(replica, tls_service, certificates, tmp_path, bucket, key):
+    trusting = replica("tls", f'kms_ca = "{certificates.ca_file}"', at=tls_service)
+    assert put(trusting, bucket, key, content(SMALL)).status == 200
+    assert get(trusting, bucket, key).body == content(SMALL)
+
+    other = make_certificates(tmp_path / "other")
+    distrusting = replica(
+        "distrusting", f'kms_ca = "{other.ca_file}"', at=tls_service, awaited="healthz"
+    )
+    assert_never_asked(distrusting, tls_service, bucket, key, "UnknownIssuer")
+
+
+def test_without_tls_at_the_service_nothing_is_asked_where_tls_is_set(
+    replica, service, certificates, bucket, key
+):
+    disguised = replica(
+        "disguised",
+        f'kms_ca = "{certificates.ca_file}"',
+        at=service,
+        scheme="https",
+        awaited="healthz",
+    )
+    assert_never_asked(disguised, service, bucket, key, "the key service cannot be reached")
+
+
+def assert_never_asked(deployment, service, bucket, key, logged):
+    asked = service.uses()
+    assert readiness(deployment).status == 503
+    answer = put(deployment, bucket, key, b"x")
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
+    deployment.proxy.wait_for_log(logged)
+    assert service.uses() == asked
