@@ -47,6 +47,12 @@ pub enum Command {
     /// Show what stored objects are: format, key, sizes; needs no key
     #[command(after_help = objects::INSPECT_EXAMPLES)]
     Inspect(objects::Inspect),
+    /// Open stored objects and report what cannot be opened, and why
+    #[command(after_help = objects::VERIFY_EXAMPLES)]
+    Verify(objects::Verify),
+    /// Put stored objects under the key that new ones get; bodies stay where they are
+    #[command(after_help = objects::REWRAP_EXAMPLES)]
+    Rewrap(objects::Rewrap),
     /// Remove the state that multipart uploads have left behind on the backend
     #[command(after_help = SWEEP_EXAMPLES)]
     Sweep(Sweep),

@@ -55,7 +55,10 @@ impl Rules {
 
     /// How an object is stored under this bucket and key.
     pub(crate) fn storing(&self, bucket: &str, object_key: &str) -> &Storing {
-        let matching = self.rules.iter().find(|(rule, _)| rule.covers(bucket, object_key));
+        let matching = self
+            .rules
+            .iter()
+            .find(|(rule, _)| rule.covers(bucket, object_key));
         matching.map_or(&self.otherwise, |(_, storing)| storing)
     }
 
@@ -71,6 +74,9 @@ impl Rules {
 impl Rule {
     fn covers(&self, bucket: &str, object_key: &str) -> bool {
         self.buckets.iter().any(|pattern| pattern.matches(bucket))
-            && self.prefixes.iter().any(|pattern| pattern.covers(object_key))
+            && self
+                .prefixes
+                .iter()
+                .any(|pattern| pattern.covers(object_key))
     }
 }

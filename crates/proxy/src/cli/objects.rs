@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 
 use crate::commands::Format;
+use crate::commands::rewrap::{Again, Asked, Check, Mode, Replaced, Writers};
 use crate::commands::selection::{Extent, Selection, Target, Versions};
 use crate::config::SettingFlags;
 
@@ -72,6 +73,96 @@ pub struct Inspect {
     pub settings: SettingFlags,
 }
 
+/// The arguments of `s3proxy verify`.
+#[derive(clap::Args)]
+pub struct Verify {
+    /// The objects.
+    #[command(flatten)]
+    pub objects: Objects,
+    /// Open envelopes and keys only, and read no bodies
+    #[arg(long)]
+    pub heads: bool,
+    /// Show a line for every object
+    #[arg(long, short, conflicts_with = "json")]
+    pub verbose: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+/// The arguments of `s3proxy rewrap`.
+#[derive(clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch on the command line"
+)]
+pub struct Rewrap {
+    /// The objects.
+    #[command(flatten)]
+    pub objects: Objects,
+    /// Show what would be rewrapped, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// In buckets with versions, delete the version that a rewrapped one has replaced
+    #[arg(long)]
+    pub delete_old_versions: bool,
+    /// Rewrap what has the right key too, such as after a rotation inside a key service
+    #[arg(long)]
+    pub again: bool,
+    /// Go on where the backend ignores conditions: nothing else may write to the buckets meanwhile
+    #[arg(long)]
+    pub offline: bool,
+    /// End with status 4 where something still needs another key
+    #[arg(long)]
+    pub check: bool,
+    /// Show a line for every object
+    #[arg(long, short, conflicts_with = "json")]
+    pub verbose: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+impl Rewrap {
+    /// What it asks for.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        Asked {
+            mode: if self.dry_run {
+                Mode::Show
+            } else {
+                Mode::Rewrap
+            },
+            replaced: if self.delete_old_versions {
+                Replaced::AreDeleted
+            } else {
+                Replaced::Stay
+            },
+            again: if self.again { Again::Yes } else { Again::No },
+            writers: if self.offline {
+                Writers::Stopped
+            } else {
+                Writers::Possible
+            },
+            check: if self.check {
+                Check::ByStatus
+            } else {
+                Check::No
+            },
+        }
+    }
+}
+
+/// Lines for people: every object where that was asked for.
+#[must_use]
+pub fn lines(verbose: bool) -> Format {
+    if verbose {
+        Format::AllLines
+    } else {
+        Format::Lines
+    }
+}
+
 /// How the commands end.
 macro_rules! exit_statuses {
     () => {
@@ -94,6 +185,40 @@ Examples:
   s3proxy inspect --key photos/2024/cat.jpg
   s3proxy inspect --json photos | jq 'select(.all_zero_key)'
 
+",
+    exit_statuses!()
+);
+
+/// Examples of `s3proxy verify`.
+pub const VERIFY_EXAMPLES: &str = concat!(
+    "\
+Bodies are read whole, as clients would read them, and dropped; checksums that were stored with them
+are compared. Plaintext objects are counted and not read.
+
+Examples:
+  s3proxy verify photos
+  s3proxy verify --heads --versions photos backups
+  s3proxy verify --key photos/2024/cat.jpg --verbose
+
+",
+    exit_statuses!()
+);
+
+/// Examples of `s3proxy rewrap`.
+pub const REWRAP_EXAMPLES: &str = concat!(
+    "\
+The backend copies each object onto itself under new metadata, unless it was written over meanwhile.
+Clients may go on reading and writing. What has the right key already is passed over, so the command
+can be repeated. In buckets with versions each copy is a new version; old ones stay under the old key
+unless --delete-old-versions is given, and are counted with --versions. Keys that something still
+needs are named in the end, uploads in progress included: only then remove a key.
+
+Examples:
+  s3proxy rewrap --dry-run photos
+  s3proxy rewrap photos backups
+  s3proxy rewrap --versions --check photos && echo the old key can go
+
+With --check the exit status is 4 where all is done and something still needs another key.
 ",
     exit_statuses!()
 );

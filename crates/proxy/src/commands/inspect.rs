@@ -16,7 +16,9 @@ use s3proxy_envelope::layout::{StoredLength, plaintext_length};
 use serde_json::{Map, Value, json};
 
 use super::listing::{Item, Origin};
-use super::report::{Closing, Count, Format, Handled, Notable, Verdict, counted, explained, shown};
+use super::report::{
+    Closing, Count, Format, Handled, Notable, Verdict, counted, explained, fields, shown,
+};
 use super::selection::Selection;
 use super::session::{Session, ended};
 use super::walk::{Store, Work};
@@ -285,12 +287,4 @@ fn bound(flags: Flags) -> Vec<&'static str> {
     let bucket = flags.is_bucket_bound().then_some("bucket");
     let key = flags.is_key_bound().then_some("key");
     bucket.into_iter().chain(key).collect()
-}
-
-/// Fields of a JSON object.
-pub(super) fn fields(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
 }

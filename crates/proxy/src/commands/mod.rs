@@ -16,11 +16,15 @@ mod errand;
 mod frontier;
 pub mod inspect;
 mod listing;
+mod needed;
+mod probe;
 mod progress;
 mod report;
+pub mod rewrap;
 pub mod selection;
 mod session;
 mod stop;
+pub mod verify;
 mod walk;
 
 pub use report::Format;

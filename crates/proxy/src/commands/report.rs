@@ -406,6 +406,14 @@ fn row(word: &str, width: usize, count: Count) -> String {
         .to_owned()
 }
 
+/// Fields of a JSON object.
+pub(crate) fn fields(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
 /// A number and what it counts.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

@@ -19,8 +19,8 @@ use super::report::{Handled, Reporter, Resume};
 use super::selection::{Selection, Target, Versions};
 use super::stop::{Signal, Stop};
 use crate::backend::Backend;
-use crate::execute::Outcome;
 use crate::execute::multipart::bucket::Bucket;
+use crate::execute::{Outcome, Parts};
 
 /// Between two looks at how far it is.
 const TICK: Duration = Duration::from_millis(200);
@@ -35,6 +35,15 @@ pub(crate) trait Work: Send + Sync + 'static {
 pub(crate) struct Store<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) state_prefix: &'a str,
+}
+
+impl<'a> Store<'a> {
+    pub(crate) fn of(parts: &'a Parts) -> Self {
+        Self {
+            backend: &parts.backend,
+            state_prefix: &parts.policy.state_prefix,
+        }
+    }
 }
 
 /// How a walk ended.

@@ -15,8 +15,7 @@ use std::time::Duration;
 use super::problem::Notice;
 use super::reader::{HERE, Reader};
 use super::resolved::{
-    Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval,
-    Throttle, Tls,
+    Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval, Throttle, Tls,
 };
 use super::settings::{
     LIMITS_BODY_MEMORY, LIMITS_HELD_BODY, LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT,

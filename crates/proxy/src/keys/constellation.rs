@@ -85,11 +85,10 @@ impl Constellation {
                 Authorities::System => None,
                 Authorities::File(path) => Some(path.as_path()),
             };
-            let roots =
-                trusted_roots(file).map_err(|source| ConstellationError::Authorities {
-                    address: address.clone(),
-                    source,
-                })?;
+            let roots = trusted_roots(file).map_err(|source| ConstellationError::Authorities {
+                address: address.clone(),
+                source,
+            })?;
             let tls = ClientTlsConfig::new().trust_anchors(roots.roots);
             endpoint = endpoint.tls_config(tls).map_err(refused)?;
         }
@@ -409,10 +408,7 @@ mod tests {
     async fn each_status_has_its_fault() {
         let service = at("http://127.0.0.1:1");
         let told = |code| service.told(GET_DATA_KEY, &Status::new(code, "why"));
-        assert!(matches!(
-            told(Code::Internal),
-            ServiceError::Unavailable(_)
-        ));
+        assert!(matches!(told(Code::Internal), ServiceError::Unavailable(_)));
         assert!(matches!(
             told(Code::PermissionDenied),
             ServiceError::Refused(_)

@@ -105,7 +105,9 @@ impl HttpClient {
                 continue;
             };
             if whole.len() + data.len() > MOST_ANSWER_BYTES {
-                return Err(self.no_answer("the answer is longer than 64 KiB; is it a key service?"));
+                return Err(
+                    self.no_answer("the answer is longer than 64 KiB; is it a key service?")
+                );
             }
             whole.extend_from_slice(&data);
         }

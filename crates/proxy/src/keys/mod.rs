@@ -36,7 +36,9 @@ pub(crate) enum KeyError {
     #[error("the data key does not unwrap under its key for this object")]
     Unwrap,
     /// The envelope has a service's ciphertext under a local key, or none under a service's.
-    #[error("the envelope does not fit its key {0:?}: an encrypted KEK belongs to keys of services")]
+    #[error(
+        "the envelope does not fit its key {0:?}: an encrypted KEK belongs to keys of services"
+    )]
     Misfit(String),
     /// The service did not do what it was asked.
     #[error("{key}: {error}")]

@@ -134,8 +134,7 @@ impl KeyService for Pkcs11 {
             };
             self.call("decrypt", move |token| {
                 let bytes: Zeroizing<Vec<u8>> = token.decrypt(&ciphertext)?;
-                Kek::from_bytes(&bytes)
-                    .map_err(|error| ServiceError::Ciphertext(error.to_string()))
+                Kek::from_bytes(&bytes).map_err(|error| ServiceError::Ciphertext(error.to_string()))
             })
             .await
         })

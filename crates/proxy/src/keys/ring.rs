@@ -85,14 +85,20 @@ impl Keyring {
         let mut add = |setting: &str, key: Key| {
             let key = Arc::new(key);
             let name = Arc::clone(&key.name);
-            if by_name.insert(Arc::clone(&name), Arc::clone(&key)).is_some() {
+            if by_name
+                .insert(Arc::clone(&name), Arc::clone(&key))
+                .is_some()
+            {
                 let (setting, name) = (setting.to_owned(), name.to_string());
                 return Err(KeyringError::Twice { setting, name });
             }
             Ok(ChosenKey(key))
         };
         if let Some(text) = &keys.encrypt_key {
-            let key = add("keys.encrypt_key", local("keys.encrypt_key", text.expose())?)?;
+            let key = add(
+                "keys.encrypt_key",
+                local("keys.encrypt_key", text.expose())?,
+            )?;
             sealing.insert(key.name().to_owned(), key.clone());
             sealing.insert("encrypt_key".to_owned(), key);
         }
@@ -107,7 +113,10 @@ impl Keyring {
             sealing.insert(key.name().to_owned(), key);
         }
         for text in &keys.decrypt_keys {
-            add("keys.decrypt_keys", local("keys.decrypt_keys", text.expose())?)?;
+            add(
+                "keys.decrypt_keys",
+                local("keys.decrypt_keys", text.expose())?,
+            )?;
         }
         let active = match &keys.active {
             ActiveKey::EncryptKey => "encrypt_key",
@@ -187,7 +196,9 @@ impl Keyring {
         }
         let mut lines = Vec::new();
         for key in self.by_name.values() {
-            let Holder::Service(held) = &key.holder else { continue };
+            let Holder::Service(held) = &key.holder else {
+                continue;
+            };
             let checked = tokio::time::timeout(self.calls.timeout, held.service.check()).await;
             let checked = checked.unwrap_or_else(|_| Err(too_late(self.calls.timeout)));
             held.note(&key.name, checked.as_ref().err());

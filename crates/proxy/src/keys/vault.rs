@@ -120,7 +120,8 @@ impl Vault {
     async fn decrypt_kek(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
         if !is_ciphertext(ciphertext) {
             return Err(ServiceError::Ciphertext(
-                "it is not of Transit's form, vault:v<version>:<base64>; it was not sent".to_owned(),
+                "it is not of Transit's form, vault:v<version>:<base64>; it was not sent"
+                    .to_owned(),
             ));
         }
         let body = || json_of_text("ciphertext", ciphertext);
@@ -144,12 +145,14 @@ impl Vault {
         asking: impl Future<Output = Result<T, ServiceError>>,
     ) -> Result<T, ServiceError> {
         let limit = self.timeout;
-        tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| {
-            Err(ServiceError::Unavailable(format!(
-                "{}: no answer to {what} within {limit:?}",
-                self.server.address
-            )))
-        })
+        tokio::time::timeout(limit, asking)
+            .await
+            .unwrap_or_else(|_| {
+                Err(ServiceError::Unavailable(format!(
+                    "{}: no answer to {what} within {limit:?}",
+                    self.server.address
+                )))
+            })
     }
 }
 

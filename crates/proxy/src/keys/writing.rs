@@ -52,7 +52,11 @@ impl Writing {
     ) -> Result<LentKek, ServiceError> {
         let asked = Instant::now();
         let mut state = self.0.lock().await;
-        if let Some(lent) = state.current.as_mut().and_then(|current| current.lend(need)) {
+        if let Some(lent) = state
+            .current
+            .as_mut()
+            .and_then(|current| current.lend(need))
+        {
             return Ok(lent);
         }
         match &state.failed {

@@ -67,10 +67,7 @@ fn labelled(reader: &mut Reader, index: usize) -> Option<LabelledKey> {
         let message = "another key has the same label; expected one of its own";
         reader.conflict(&LOCAL_LABEL.declaration, &place, message);
     }
-    Some(LabelledKey {
-        label,
-        key: key?.0,
-    })
+    Some(LabelledKey { label, key: key?.0 })
 }
 
 fn active(

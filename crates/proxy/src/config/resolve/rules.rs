@@ -3,9 +3,7 @@
 use super::super::declare::Setting;
 use super::super::reader::{Place, Reader};
 use super::super::resolved::{Encryption, Pattern, Rule};
-use super::super::settings::{
-    RULE_BIND, RULE_BUCKETS, RULE_ENCRYPTION, RULE_KEY, RULE_PREFIXES,
-};
+use super::super::settings::{RULE_BIND, RULE_BUCKETS, RULE_ENCRYPTION, RULE_KEY, RULE_PREFIXES};
 use super::super::value::List;
 
 pub(super) fn rules(reader: &mut Reader) -> Vec<Rule> {

@@ -5,8 +5,8 @@
 
 use super::{Reason, Scalar};
 use crate::config::resolved::{
-    Access, Addressing, AnnounceEncryption, Bind, Encryption, Integrity, Listing, LogFormat, Metadata,
-    Multipart, PartSizes, Permission,
+    Access, Addressing, AnnounceEncryption, Bind, Encryption, Integrity, Listing, LogFormat,
+    Metadata, Multipart, PartSizes, Permission,
 };
 
 const YES: &[&str] = &["true", "1", "yes", "on"];

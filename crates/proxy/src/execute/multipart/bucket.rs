@@ -125,7 +125,7 @@ impl Bucket {
         }
     }
 
-    async fn walk_objects(
+    pub(crate) async fn walk_objects(
         &self,
         prefix: &str,
         mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,

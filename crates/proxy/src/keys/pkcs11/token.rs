@@ -145,9 +145,10 @@ impl Token {
             let again = match (tried, failure.remedy, epoch) {
                 (_, Remedy::None, _) | (_, _, None) | (Some(Remedy::NewStart), _, _) => false,
                 (None, Remedy::NewSession, _) => true,
-                (_, Remedy::NewSession | Remedy::NewStart, Some(epoch)) => {
-                    self.library.start_anew(epoch).map_err(|failure| failure.error)?
-                }
+                (_, Remedy::NewSession | Remedy::NewStart, Some(epoch)) => self
+                    .library
+                    .start_anew(epoch)
+                    .map_err(|failure| failure.error)?,
             };
             if !again {
                 return Err(failure.error);

@@ -64,7 +64,8 @@ pub(super) fn judge(asked: Asked, answer: &Answer) -> Result<(), ServiceError> {
                  and with that alone a missing key is refused like this too"
             ))
         }
-        (Asked::Encrypt, _) | (Asked::Decrypt, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+        (Asked::Encrypt, _)
+        | (Asked::Decrypt, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
             ServiceError::Key(told)
         }
         (Asked::Decrypt, _) => ServiceError::Ciphertext(told),
@@ -104,7 +105,10 @@ fn words(answer: &Answer) -> String {
         .map(|answer| answer.errors)
         .unwrap_or_default();
     // Vault wraps single errors into lists with line breaks and tabs.
-    let words: Vec<&str> = errors.iter().flat_map(|text| text.split_whitespace()).collect();
+    let words: Vec<&str> = errors
+        .iter()
+        .flat_map(|text| text.split_whitespace())
+        .collect();
     let clean = words.join(" ").replace(char::is_control, "");
     clean.chars().take(MOST_SAID).collect()
 }

@@ -192,7 +192,13 @@ impl Session {
                 token_file,
             } => {
                 let jwt = service_account_token(token_file).await?;
-                (path, json(&Kubernetes { role, jwt: jwt.trim() }))
+                (
+                    path,
+                    json(&Kubernetes {
+                        role,
+                        jwt: jwt.trim(),
+                    }),
+                )
             }
         };
         let answer = self.server.post(path, None, body).await?;
@@ -234,7 +240,10 @@ impl Session {
                 server = %self.server.address, %error,
                 "the login at Vault could not be renewed: {}", lease.prospect()
             );
-            Held { lease, ..old.clone() }
+            Held {
+                lease,
+                ..old.clone()
+            }
         });
         let mut held = self.held.lock().await;
         // A request may have logged in meanwhile.
@@ -247,10 +256,14 @@ impl Session {
         let lease = match old.lease {
             Lease::Untended => Lease::Untended,
             Lease::Unknown { .. } => self.look_up(&old.token).await?,
-            Lease::Ends { by: Tending::Login, .. } if self.can_log_in() => {
+            Lease::Ends {
+                by: Tending::Login, ..
+            } if self.can_log_in() => {
                 return self.log_in().await;
             }
-            Lease::Ends { by: Tending::Login, .. } => Lease::Untended,
+            Lease::Ends {
+                by: Tending::Login, ..
+            } => Lease::Untended,
             Lease::Ends {
                 by: Tending::Renewal,
                 granted,
@@ -273,7 +286,11 @@ impl Session {
             .map_err(|_| no_token("look up the token"))?
             .data;
         let by = tending(found.renewable);
-        Ok(Lease::of(Duration::from_secs(found.ttl), by, Duration::ZERO))
+        Ok(Lease::of(
+            Duration::from_secs(found.ttl),
+            by,
+            Duration::ZERO,
+        ))
     }
 
     async fn renewed(&self, token: &Token, granted: Duration) -> Result<Lease, ServiceError> {
@@ -301,7 +318,11 @@ impl Lease {
             return Self::Untended;
         }
         let now = Instant::now();
-        let by = if length < granted / 2 { Tending::Login } else { by };
+        let by = if length < granted / 2 {
+            Tending::Login
+        } else {
+            by
+        };
         Self::Ends {
             at: now + length,
             tend: now + length * 2 / 3,

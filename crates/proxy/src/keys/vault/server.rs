@@ -86,8 +86,7 @@ impl Server {
     /// Whether the server is up and unsealed, active or not. The standby's own codes are asked not
     /// to be told apart, and are known all the same.
     pub(super) async fn health(&self) -> Result<(), ServiceError> {
-        let path =
-            PathAndQuery::from_static("/v1/sys/health?standbyok=true&perfstandbyok=true");
+        let path = PathAndQuery::from_static("/v1/sys/health?standbyok=true&perfstandbyok=true");
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST, HeaderValue::from_static("true"));
         let answer = self
@@ -125,7 +124,10 @@ impl Server {
             ));
         }
         if answer.status == StatusCode::PRECONDITION_FAILED {
-            return Err(self.unhealthy(&answer::said("has not caught up with the active node", &answer)));
+            return Err(self.unhealthy(&answer::said(
+                "has not caught up with the active node",
+                &answer,
+            )));
         }
         Ok(answer)
     }
