@@ -4,7 +4,8 @@
 //! being unambiguous, addressed to this proxy, a known operation, and signed by a known client (or
 //! let in by a setting that names the exception). [`Gate::admit`] decides by the head of a request.
 //! A browser's form carries its signature in its body: the gate hands it back as an
-//! [`UnreadForm`], and [`Gate::admit_form`] decides when its fields have been read. What the client
+//! [`UnreadForm`], and [`Gate::admit_form`] decides when its fields have been read. The one other
+//! way is [`Authenticated::of_operator`], for commands, which no connection leads to. What the client
 //! may do is decided by the next step, [`crate::plan`].
 
 mod form;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
-use s3proxy_protocol::address::{self, Address, HostRules};
+use s3proxy_protocol::address::{self, Address, AddressingStyle, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -147,6 +148,29 @@ pub(crate) struct Authenticated {
 }
 
 impl Authenticated {
+    /// A request of the program's own, for the operator's commands: it came over no connection, so
+    /// there is nobody whose signature or grants could be asked for.
+    pub(crate) fn of_operator(operation: Operation, bucket: BucketName, key: ObjectKey) -> Self {
+        Self {
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            query: Query::parse(None).expect("no query is a valid one"),
+            address: Address {
+                style: AddressingStyle::Path,
+                bucket: Some(bucket),
+                key: Some(key),
+                aws_endpoint: None,
+            },
+            operation,
+            identity: Identity {
+                name: "operator".to_owned(),
+                grants: Grants::Everything,
+            },
+            payload: PayloadMode::Unsigned,
+            copy_source: None,
+        }
+    }
+
     pub(crate) fn bucket(&self) -> Option<&str> {
         self.address.bucket.as_ref().map(BucketName::as_str)
     }

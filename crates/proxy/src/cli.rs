@@ -2,8 +2,9 @@
 //!
 //! Without a command the program serves, as the older proxies did. Flags that give settings come
 //! from the declarations in [`crate::config`]; this file adds the commands and their help.
-//! Secrets are never arguments. `inspect`, `verify`, `rewrap`, `migrate` and `recover` will be
-//! commands of later versions.
+//! Secrets are never arguments. What commands on stored objects are told is in [`objects`].
+
+pub mod objects;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -43,6 +44,15 @@ pub enum Command {
     /// Print a new key on standard output
     #[command(after_help = KEYGEN_EXAMPLES)]
     Keygen,
+    /// Show what stored objects are: format, key, sizes; needs no key
+    #[command(after_help = objects::INSPECT_EXAMPLES)]
+    Inspect(objects::Inspect),
+    /// Open stored objects and report what cannot be opened, and why
+    #[command(after_help = objects::VERIFY_EXAMPLES)]
+    Verify(objects::Verify),
+    /// Put stored objects under the key that new ones get; bodies stay where they are
+    #[command(after_help = objects::REWRAP_EXAMPLES)]
+    Rewrap(objects::Rewrap),
     /// Remove the state that multipart uploads have left behind on the backend
     #[command(after_help = SWEEP_EXAMPLES)]
     Sweep(Sweep),

@@ -3,13 +3,15 @@
 //!
 //! Data flows one way: `listen` accepts, `service` puts the steps in order, `auth` lets known
 //! clients in, `plan` decides, `execute` carries out with the help of `keys`, `body` and `backend`,
-//! and `respond` turns failures into S3's answers. Only `app` wires them together.
+//! and `respond` turns failures into S3's answers. Only `app` wires them together, and `commands`, which
+//! works on stored objects without clients.
 
 pub mod app;
 mod auth;
 mod backend;
 mod body;
 pub mod cli;
+pub mod commands;
 pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use s3proxy::app::sweep::{self, Asked, Mode, Swept};
 use s3proxy::app::{App, StartError};
 use s3proxy::cli::{self, Command};
+use s3proxy::commands::verify::Reading;
+use s3proxy::commands::{Format, inspect, rewrap, verify};
 use s3proxy::config::{self, Loaded, SettingFlags, Sources};
 use s3proxy::telemetry;
 use s3proxy_envelope::kek::Kek;
@@ -27,6 +29,9 @@ fn main() -> ExitCode {
         #[cfg(feature = "dev")]
         Command::Dev(dev) => develop(dev),
         Command::Keygen => keygen(),
+        Command::Inspect(arguments) => inspect(arguments),
+        Command::Verify(arguments) => verify(arguments),
+        Command::Rewrap(arguments) => rewrap(arguments),
         Command::Sweep(arguments) => sweep(arguments),
         Command::CheckConfig(flags) => check_config(flags),
     }
@@ -65,6 +70,58 @@ fn keygen() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => not_started(&error),
     }
+}
+
+fn inspect(arguments: cli::objects::Inspect) -> ExitCode {
+    // The key is never used: one is given so that none need be configured.
+    let unused = Kek::generate().to_configured();
+    let sources = command_sources(arguments.settings).preset("keys.encrypt_key", unused.as_str());
+    let selection = arguments.objects.selection();
+    let format = arguments.objects.format(if arguments.summary {
+        Format::Lines
+    } else {
+        Format::AllLines
+    });
+    run(sources, |loaded| async {
+        let ended = inspect::inspect(loaded.config, selection, format).await?;
+        Ok(ExitCode::from(ended.status()))
+    })
+}
+
+fn verify(arguments: cli::objects::Verify) -> ExitCode {
+    let selection = arguments.objects.selection();
+    let format = arguments
+        .objects
+        .format(cli::objects::lines(arguments.verbose));
+    let reading = if arguments.heads {
+        Reading::Heads
+    } else {
+        Reading::Bodies
+    };
+    run(command_sources(arguments.settings), |loaded| async move {
+        let ended = verify::verify(loaded.config, selection, format, reading).await?;
+        Ok(ExitCode::from(ended.status()))
+    })
+}
+
+fn rewrap(arguments: cli::objects::Rewrap) -> ExitCode {
+    let selection = arguments.objects.selection();
+    let format = arguments
+        .objects
+        .format(cli::objects::lines(arguments.verbose));
+    let asked = arguments.asked();
+    run(command_sources(arguments.settings), |loaded| async move {
+        let ended = rewrap::rewrap(loaded.config, selection, format, asked).await?;
+        Ok(ExitCode::from(ended.status()))
+    })
+}
+
+/// Of a command that listens on nothing, so that no certificate needs to be there, and that tells
+/// what it does by itself.
+fn command_sources(flags: SettingFlags) -> Sources {
+    Sources::new(flags, std::env::vars_os())
+        .preset("listen.tls", "off")
+        .preset("log.level", "warn")
 }
 
 fn sweep(arguments: cli::Sweep) -> ExitCode {

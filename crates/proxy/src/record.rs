@@ -5,7 +5,7 @@
 //! debug level only; no header value and no query string is ever part of it.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -56,6 +56,15 @@ pub(crate) struct RequestRecord {
     lookups: AtomicU64,
     /// Bytes that the response announced.
     announced: AtomicU64,
+    told: Told,
+}
+
+/// Whether a line is written of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    InTheLog,
+    /// A command tells of its objects itself.
+    Elsewhere,
 }
 
 impl RequestRecord {
@@ -78,7 +87,15 @@ impl RequestRecord {
             late_status: AtomicU16::new(0),
             lookups: AtomicU64::new(0),
             announced: AtomicU64::new(0),
+            told: Told::InTheLog,
         }
+    }
+
+    /// For a request of the program's own, which no client made.
+    pub(crate) fn untold() -> Self {
+        let mut record = Self::begin(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        record.told = Told::Elsewhere;
+        record
     }
 
     pub(crate) fn operation(&self, name: &'static str) {
@@ -167,6 +184,9 @@ fn known<T: AsRef<str>>(field: &OnceLock<T>) -> Option<&str> {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
+        if self.told == Told::Elsewhere {
+            return;
+        }
         let status = self.status();
         let sent = self.sent.load(Ordering::Relaxed);
         let outcome = self.outcome();

@@ -38,6 +38,8 @@ pub struct ListEntry {
     pub version_id: Option<String>,
     /// When it was written, as the backend says it.
     pub last_modified: Option<String>,
+    /// Whether it is its key's current version; false where the page does not say.
+    pub is_latest: bool,
 }
 
 /// What becomes of an element of the page itself, such as the key that the next page starts behind.
@@ -303,6 +305,9 @@ fn entry(
         last_modified: document
             .child_text(element, "LastModified")?
             .map(Cow::into_owned),
+        is_latest: document
+            .child_text(element, "IsLatest")?
+            .is_some_and(|text| text.trim() == "true"),
     })
 }
 

@@ -17,9 +17,10 @@ use tokio::net::TcpListener;
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, BackendError, Credentials};
 use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::config;
 use crate::config::resolved::{
-    Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Listen, Pattern,
-    SecretText, SessionToken, Tls,
+    Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Limits, Listen, Pattern,
+    Policy, Rule, SecretText, SessionToken, Tls,
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
@@ -63,6 +64,9 @@ pub enum StartError {
     /// Signals cannot be caught.
     #[error("cannot wait for SIGTERM: {0}")]
     Signal(std::io::Error),
+    /// A command would do harm, or cannot know that it does not.
+    #[error("{0}")]
+    Refused(String),
     /// There is no list of clients, and the proxy's own credential cannot stand in for one.
     #[error(
         "no clients are listed and the proxy's own AWS credential changes over time (a role), so \
@@ -87,10 +91,20 @@ pub struct App {
 impl App {
     /// Builds everything.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let (keys, legacy_keys) = keyring(&config.keys).await?;
-        let rules = Rules::new(config.rules, &config.policy, &keys)?;
+        let settings = backend_settings::settings(&config.backend);
+        let credentials = backend_settings::credentials(&config.backend).await?;
+        let backend = Backend::new(settings, credentials.clone())?;
+        let storing = (config.rules, config.policy);
+        let parts = parts(
+            backend,
+            &config.keys,
+            storing,
+            &config.listen,
+            &config.limits,
+        )
+        .await?;
         tracing::info!(
-            key = keys.active().name(),
+            key = parts.keys.active().name(),
             "objects are sealed under this key"
         );
         let tls = match &config.listen.tls {
@@ -100,8 +114,6 @@ impl App {
                 private_key,
             } => Some(tls::acceptor(certificate, private_key)?),
         };
-        let settings = backend_settings::settings(&config.backend);
-        let credentials = backend_settings::credentials(&config.backend).await?;
         let authenticator = authenticator(config.clients.authentication, &credentials).await?;
         let gate = Gate {
             hosts: host_rules(&config.listen, &config.backend.endpoint),
@@ -113,29 +125,6 @@ impl App {
         let draining = Arc::new(Draining::default());
         let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
         let limits = connection_limits(&config.listen);
-        let parts = Arc::new(Parts {
-            backend: Backend::new(settings, credentials)?,
-            keys,
-            rules,
-            legacy_keys,
-            dek_tag: config.keys.dek_tag,
-            policy: config.policy,
-            pool: Arc::new(BufferPool::default()),
-            budget: BodyBudget::new(config.limits.body_memory_bytes),
-            lookups: LookupCache::new(),
-            uploads: UploadCache::new(),
-            client_scheme: match &config.listen.tls {
-                Tls::Off => Scheme::HTTP,
-                Tls::Files { .. } => Scheme::HTTPS,
-            },
-            layouts: LayoutCache::new(),
-            verified: VerifiedCache::new(),
-            tag_keeping: TagKeeping::default(),
-            long_work: LongWork::new(),
-            seen_buckets: SeenBuckets::default(),
-            held_body_bytes: config.limits.held_body_bytes as u64,
-            body_timeout: limits.body_timeout,
-        });
         let service = Service {
             gate,
             throttle: Throttle::new(config.limits.throttle),
@@ -185,6 +174,62 @@ impl App {
             );
         }
     }
+}
+
+/// What operations work with, for work without clients.
+pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, StartError> {
+    let backend = backend(&config.backend).await?;
+    let storing = (config.rules, config.policy);
+    parts(
+        backend,
+        &config.keys,
+        storing,
+        &config.listen,
+        &config.limits,
+    )
+    .await
+}
+
+async fn parts(
+    backend: Backend,
+    keys: &Keys,
+    (rules, policy): (Vec<Rule>, Policy),
+    listen: &Listen,
+    limits: &Limits,
+) -> Result<Arc<Parts>, StartError> {
+    let (keyring, legacy_keys) = keyring(keys).await?;
+    Ok(Arc::new(Parts {
+        backend,
+        rules: Rules::new(rules, &policy, &keyring)?,
+        keys: keyring,
+        legacy_keys,
+        dek_tag: keys.dek_tag.clone(),
+        policy,
+        pool: Arc::new(BufferPool::default()),
+        budget: BodyBudget::new(limits.body_memory_bytes),
+        lookups: LookupCache::new(),
+        uploads: UploadCache::new(),
+        client_scheme: match &listen.tls {
+            Tls::Off => Scheme::HTTP,
+            Tls::Files { .. } => Scheme::HTTPS,
+        },
+        layouts: LayoutCache::new(),
+        verified: VerifiedCache::new(),
+        tag_keeping: TagKeeping::default(),
+        long_work: LongWork::new(),
+        seen_buckets: SeenBuckets::default(),
+        held_body_bytes: limits.held_body_bytes as u64,
+        body_timeout: listen.body_timeout,
+    }))
+}
+
+/// The backend client, for work without clients.
+pub(crate) async fn backend(settings: &config::resolved::Backend) -> Result<Backend, StartError> {
+    let credentials = backend_settings::credentials(settings).await?;
+    Ok(Backend::new(
+        backend_settings::settings(settings),
+        credentials,
+    )?)
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -27,6 +27,7 @@ pub(crate) mod source;
 pub(crate) mod stored;
 mod unsealed;
 pub(crate) mod verified;
+pub(crate) mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

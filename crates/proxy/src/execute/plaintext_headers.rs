@@ -21,7 +21,7 @@ use super::source::Source;
 use super::{Job, Outcome, answer, stored};
 use crate::respond::Failure;
 
-const FULL_OBJECT: &str = "FULL_OBJECT";
+pub(super) const FULL_OBJECT: &str = "FULL_OBJECT";
 const COMPOSITE: &str = "COMPOSITE";
 
 /// Whether the client wants to hear of checksums.

@@ -192,6 +192,11 @@ impl Found {
         })
     }
 
+    /// The version that was found, where the bucket has versions.
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.headers.get("x-amz-version-id")?.to_str().ok()
+    }
+
     pub(super) fn state(&self, envelope: &Envelope) -> ObjectState {
         ObjectState::of(&self.headers, self.stored, envelope)
     }

@@ -19,7 +19,7 @@ use crate::respond::Failure;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 /// The tag of objects that the original proxy wrote.
-const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
+pub(crate) const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
 
 /// Whether metadata of this name is the envelope's or an older proxy's, which clients may not set.
 pub(crate) fn is_reserved(name: &HeaderName, tag: &DekTag) -> bool {

@@ -15,6 +15,7 @@ mod carried;
 mod large;
 pub(crate) mod origin;
 mod plain;
+pub(crate) mod rewrap;
 mod sealed;
 pub(crate) mod tags;
 pub(crate) mod times;

@@ -35,11 +35,11 @@ use crate::respond::Failure;
 pub(super) const COPY_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// S3's limit for CopyObject, in stored bytes.
-const MAX_STORED_BYTES: u64 = 5 << 30;
+pub(super) const MAX_STORED_BYTES: u64 = 5 << 30;
 
-const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
+pub(super) const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 
-const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
+pub(super) const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 
 /// The client's conditions on the source, which were judged.
 const JUDGED: [HeaderName; 4] = [
@@ -174,7 +174,8 @@ async fn confirm(
     }
 }
 
-async fn result(job: &Job<'_>, backed: Backed) -> Outcome<CopyResult> {
+/// The document of a copy, unless it is an error's.
+pub(super) async fn result(job: &Job<'_>, backed: Backed) -> Outcome<CopyResult> {
     if !backed.status.is_success() {
         return Err(answer::refused(job, backed).await);
     }

@@ -135,6 +135,20 @@ fn target_request(job: &Job<'_>, method: Method, copied: &HeaderMap) -> Request 
     request
 }
 
+/// The tags of an object that is copied onto itself, read while they are certainly there.
+pub(super) async fn before_replacement(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+) -> Outcome<Tags> {
+    match Tags::of(Directive::Copy, &HeaderMap::new(), &found.headers) {
+        Tags::Sources if !job.parts.tag_keeping.0.load(Ordering::Relaxed) => {
+            of_source(job, source, found).await.map(Tags::Requests)
+        }
+        Tags::None | Tags::Sources | Tags::Requests(_) => Ok(Tags::None),
+    }
+}
+
 /// The source's tags as a header has them, for a copy that the proxy makes; `None` where there are
 /// none.
 pub(super) async fn header_of_source(

@@ -125,7 +125,7 @@ impl Bucket {
         }
     }
 
-    async fn walk_objects(
+    pub(crate) async fn walk_objects(
         &self,
         prefix: &str,
         mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
@@ -248,7 +248,8 @@ impl Bucket {
             .await
     }
 
-    async fn send_deletion(&self, key: &str, version: Option<&str>) -> Outcome<Backed> {
+    /// Deletes one version for good, or what a DELETE without one does.
+    pub(crate) async fn send_deletion(&self, key: &str, version: Option<&str>) -> Outcome<Backed> {
         let mut request = self.request(Method::DELETE, Some(key));
         request
             .query
@@ -256,20 +257,23 @@ impl Bucket {
         self.send(request).await
     }
 
-    async fn page(&self, query: Vec<(String, Option<String>)>) -> Outcome<bytes::Bytes> {
+    /// One page of a list, as its query asks for it.
+    pub(crate) async fn page(&self, query: Vec<(String, Option<String>)>) -> Outcome<bytes::Bytes> {
         let mut request = self.request(Method::GET, None);
         request.query = query;
         let backed = self.send(request).await?;
         answer::read_bounded(backed.body, MAX_PAGE_BYTES).await
     }
 
-    fn request(&self, method: Method, key: Option<&str>) -> Request {
+    /// A request about the bucket, or about a key in it.
+    pub(crate) fn request(&self, method: Method, key: Option<&str>) -> Request {
         let mut request = Request::new(method, Some(&self.name), key);
         request.service.clone_from(&self.service);
         request
     }
 
-    async fn send(&self, request: Request) -> Outcome<Backed> {
+    /// Sends such a request, and takes 2xx as success.
+    pub(crate) async fn send(&self, request: Request) -> Outcome<Backed> {
         send(&self.backend, request).await
     }
 }
@@ -294,7 +298,8 @@ pub(crate) fn parameter(name: &str, value: &str) -> (String, Option<String>) {
     (name.to_owned(), Some(value.to_owned()))
 }
 
-fn listing_query(prefix: &str) -> Vec<(String, Option<String>)> {
+/// What every list of keys is asked with.
+pub(crate) fn listing_query(prefix: &str) -> Vec<(String, Option<String>)> {
     let mut query = vec![parameter("encoding-type", "url")];
     if !prefix.is_empty() {
         query.push(parameter("prefix", prefix));
@@ -308,12 +313,13 @@ pub(crate) fn forward<T: PartialEq>(last: Option<&T>, next: Option<T>) -> Outcom
         .ok_or(Failure::Unusable("a truncated list that leads nowhere"))
 }
 
-fn not_s3(_: XmlError) -> Failure {
+/// A page that cannot be read.
+pub(crate) fn not_s3(_: XmlError) -> Failure {
     Failure::Unusable("a list that is not S3's")
 }
 
 /// Whether the backend says that it does not have the operation at all.
-fn is_not_implemented(failure: &Failure) -> bool {
+pub(crate) fn is_not_implemented(failure: &Failure) -> bool {
     matches!(failure, Failure::Answer(answer)
         if ["NotImplemented", "MethodNotAllowed"].contains(&answer.document.code.as_str()))
 }

@@ -195,6 +195,7 @@ mod tests {
             size: Some(72),
             version_id: None,
             last_modified: Some("2026-07-30T12:00:00.000Z".to_owned()),
+            is_latest: false,
         }
     }
 

@@ -13,6 +13,7 @@ fn folder(times: &[Option<&str>]) -> Folder {
         size: None,
         version_id: None,
         last_modified: time.map(str::to_owned),
+        is_latest: false,
     });
     Folder {
         entries: entries.collect(),

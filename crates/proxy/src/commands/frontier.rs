@@ -1,0 +1,155 @@
+//! Up to where everything is done, while objects are worked on side by side.
+//!
+//! A command that is stopped says the greatest key behind which it has to go on. A key counts as
+//! done when all its versions are, and when it is certain that no further version of it comes: a
+//! later key has been handed out, or the list has ended. What is remembered grows with the objects
+//! in hand only.
+
+use std::collections::BTreeMap;
+
+/// One target's progress. Keys are handed out in the order in which they are listed.
+#[derive(Debug)]
+pub(super) struct Frontier {
+    /// Keys of which something is in hand, and the last one handed out, by their turn.
+    open: BTreeMap<u64, Open>,
+    next_turn: u64,
+    /// The key before the first open one, once there is none.
+    last_key: Option<String>,
+    repeats: Repeats,
+}
+
+/// Whether a key may be handed out several times in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// Once for each version.
+    Versions,
+    /// Never.
+    None,
+}
+
+#[derive(Debug)]
+struct Open {
+    key: String,
+    /// The key that was handed out before.
+    before: Option<String>,
+    in_hand: usize,
+}
+
+/// Belongs to one object in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn(u64);
+
+impl Frontier {
+    /// Starts behind a key, where there is one.
+    pub(super) fn behind(key: Option<&str>, repeats: Repeats) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            next_turn: 0,
+            last_key: key.map(str::to_owned),
+            repeats,
+        }
+    }
+
+    /// An object is handed out.
+    pub(super) fn begin(&mut self, key: &str) -> Turn {
+        if let Some(mut last) = self.open.last_entry() {
+            if last.get().key == key {
+                last.get_mut().in_hand += 1;
+                return Turn(*last.key());
+            }
+            let is_done = last.get().in_hand == 0;
+            let before = last.get().key.clone();
+            if is_done {
+                last.remove();
+            }
+            return self.open(key, Some(before));
+        }
+        let before = self.last_key.take();
+        self.open(key, before)
+    }
+
+    fn open(&mut self, key: &str, before: Option<String>) -> Turn {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        let open = Open {
+            key: key.to_owned(),
+            before,
+            in_hand: 1,
+        };
+        self.open.insert(turn, open);
+        Turn(turn)
+    }
+
+    /// An object is done.
+    pub(super) fn end(&mut self, turn: Turn) {
+        let is_last = self.open.last_key_value().map(|(last, _)| *last) == Some(turn.0);
+        if let Some(open) = self.open.get_mut(&turn.0) {
+            open.in_hand -= 1;
+            if open.in_hand == 0 && !is_last {
+                self.open.remove(&turn.0);
+            }
+        }
+    }
+
+    /// The greatest key up to which everything is done; `None` before the first.
+    pub(super) fn done_up_to(&self) -> Option<&str> {
+        match self.open.first_key_value() {
+            Some((_, last)) if last.in_hand == 0 && self.repeats == Repeats::None => {
+                Some(&last.key)
+            }
+            Some((_, first)) => first.before.as_deref(),
+            None => self.last_key.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_done_in_their_order_only() {
+        let mut frontier = Frontier::behind(Some("0"), Repeats::None);
+        assert_eq!(frontier.done_up_to(), Some("0"));
+        let turns: Vec<Turn> = ["a", "b", "c", "d"].map(|key| frontier.begin(key)).into();
+        frontier.end(turns[1]);
+        frontier.end(turns[2]);
+        assert_eq!(frontier.done_up_to(), Some("0"));
+        frontier.end(turns[0]);
+        assert_eq!(frontier.done_up_to(), Some("c"));
+        frontier.end(turns[3]);
+        assert_eq!(frontier.done_up_to(), Some("d"));
+    }
+
+    #[test]
+    fn a_key_is_done_with_its_last_version_and_not_before() {
+        let mut frontier = Frontier::behind(None, Repeats::Versions);
+        let first = frontier.begin("a");
+        frontier.end(first);
+        assert_eq!(frontier.done_up_to(), None);
+        let second = frontier.begin("a");
+        let other = frontier.begin("b");
+        assert_eq!(frontier.done_up_to(), None);
+        frontier.end(second);
+        assert_eq!(frontier.done_up_to(), Some("a"));
+        frontier.end(other);
+        // Another version of it may still come.
+        assert_eq!(frontier.done_up_to(), Some("a"));
+        frontier.begin("c");
+        assert_eq!(frontier.done_up_to(), Some("b"));
+    }
+
+    #[test]
+    fn what_is_done_is_not_remembered() {
+        let mut frontier = Frontier::behind(None, Repeats::Versions);
+        let slow = frontier.begin("0");
+        for number in 0..1000 {
+            let turn = frontier.begin(&format!("1{number:04}"));
+            frontier.end(turn);
+        }
+        assert!(frontier.open.len() <= 2);
+        assert_eq!(frontier.done_up_to(), None);
+        frontier.end(slow);
+        assert_eq!(frontier.done_up_to(), Some("10998"));
+    }
+}

@@ -1,0 +1,290 @@
+//! `s3proxy inspect`: what objects are, from their metadata alone. No key is needed.
+//!
+//! Nothing that is said here was authenticated: an envelope is shown as it claims to be. The one
+//! thing that is tried is the key that everybody has: whether the data key of an older proxy's
+//! object was wrapped under 32 zero bytes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
+use http::{HeaderMap, Method};
+use indicatif::HumanBytes;
+use s3proxy_envelope::header::{Envelope, Flags, Layout};
+use s3proxy_envelope::layout::{StoredLength, plaintext_length};
+use serde_json::{Map, Value, json};
+
+use super::listing::{Item, Origin};
+use super::report::{
+    Closing, Count, Format, Handled, Notable, Verdict, counted, explained, fields, shown,
+};
+use super::selection::Selection;
+use super::session::{Session, ended};
+use super::walk::{Store, Work};
+use super::{Ended, missing};
+use crate::app::{self, StartError};
+use crate::backend::Backend;
+use crate::config::resolved::{Config, DekTag};
+use crate::execute::Outcome;
+use crate::execute::multipart::bucket::{Bucket, parameter};
+use crate::execute::stored::{self, Form};
+
+/// Keys that are told apart in the summary at most: names stand in objects, and anybody who can
+/// write to the bucket chooses them.
+const MOST_GROUPS: usize = 1000;
+
+/// Nonce and tag of an older proxy's body.
+const LEGACY_OVERHEAD: u64 = 28;
+
+/// What stands for keys beyond that.
+const OTHERS: &str = "(others)";
+
+/// Runs the command.
+pub async fn inspect(
+    config: Config,
+    selection: Selection,
+    format: Format,
+) -> Result<Ended, StartError> {
+    let backend = app::backend(&config.backend).await?;
+    let store = Store {
+        backend: &backend,
+        state_prefix: &config.policy.state_prefix,
+    };
+    let inspector = Arc::new(Inspector {
+        backend: backend.clone(),
+        dek_tag: config.keys.dek_tag,
+        groups: Mutex::default(),
+    });
+    let mut output = io::stdout();
+    let mut session = Session::begin("inspect", format, &mut output)?;
+    let told = match session.walk(store, &selection, &inspector).await {
+        Ok(walked) => session.end(&walked, inspector.closing()),
+        Err(error) => Err(error),
+    };
+    Ok(ended(told))
+}
+
+struct Inspector {
+    backend: Backend,
+    dek_tag: DekTag,
+    groups: Mutex<Groups>,
+}
+
+/// By format and key.
+type Groups = BTreeMap<(&'static str, String), Count>;
+
+/// What one object claims to be.
+#[derive(Debug, PartialEq, Eq)]
+struct Described {
+    format: &'static str,
+    /// The name of the key, where it is told.
+    key: Option<String>,
+    plaintext: Option<u64>,
+    details: Map<String, Value>,
+    remark: String,
+}
+
+impl Work for Inspector {
+    async fn handle(&self, item: &Item) -> Handled {
+        match self.look(item).await {
+            Ok((stored, described)) => self.told(stored, described),
+            Err(failure) => match (missing(&failure), item.origin) {
+                (true, Origin::Listed) => Handled::skipped("gone"),
+                (true, Origin::Named) | (false, _) => Handled::failed(explained(&failure)),
+            },
+        }
+    }
+}
+
+impl Inspector {
+    async fn look(&self, item: &Item) -> Outcome<(StoredLength, Result<Described, String>)> {
+        let bucket = Bucket::new(&self.backend, &item.bucket, None);
+        let mut request = bucket.request(Method::HEAD, Some(&item.key));
+        let version = item.version.as_deref();
+        request
+            .query
+            .extend(version.map(|version| parameter("versionId", version)));
+        let headers = bucket.send(request).await?.headers;
+        let length = stored::stored_length(&headers)?;
+        Ok((length, describe(&headers, length, &self.dek_tag)))
+    }
+
+    fn told(&self, stored: StoredLength, described: Result<Described, String>) -> Handled {
+        let described = match described {
+            Ok(described) => described,
+            Err(reason) => {
+                self.count("damaged", "", stored.0);
+                let mut handled = Handled::failed(reason);
+                handled.bytes = stored.0;
+                handled.details = fields(json!({ "format": "damaged", "stored_bytes": stored.0 }));
+                return handled;
+            }
+        };
+        let key = described.key.as_deref().unwrap_or_default();
+        self.count(described.format, key, stored.0);
+        let mut details = fields(json!({
+            "format": described.format,
+            "encryption_key": described.key,
+            "stored_bytes": stored.0,
+            "plaintext_bytes": described.plaintext,
+        }));
+        details.extend(described.details);
+        Handled {
+            verdict: Verdict::Done(described.format),
+            bytes: stored.0,
+            details,
+            remark: Some(described.remark),
+            notable: Notable::IfAsked,
+        }
+    }
+
+    fn count(&self, format: &'static str, key: &str, bytes: u64) {
+        // A count is whole or was not made.
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut group = (format, key.to_owned());
+        if groups.len() >= MOST_GROUPS && !groups.contains_key(&group) {
+            OTHERS.clone_into(&mut group.1);
+        }
+        groups.entry(group).or_default().add(bytes);
+    }
+
+    fn closing(&self) -> Closing {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = groups.iter().map(|((format, key), count)| {
+            let key = (!key.is_empty()).then_some(key);
+            json!({
+                "format": format, "encryption_key": key,
+                "objects": count.objects, "bytes": count.bytes,
+            })
+        });
+        let zero = groups.iter().filter(|((_, key), _)| key == ZERO_KEY);
+        let zero: u64 = zero.map(|(_, count)| count.objects).sum();
+        let mut lines = vec!["By format and key:".to_owned()];
+        lines.extend(groups.iter().map(|((format, key), count)| {
+            let under = if key.is_empty() {
+                String::new()
+            } else {
+                format!(" under {}", shown(key))
+            };
+            let objects = counted(count.objects, "object");
+            format!("  {format}{under}: {objects}, {}", HumanBytes(count.bytes))
+        }));
+        if zero > 0 {
+            lines.push(format!(
+                "{} open with the ALL-ZERO KEY: whoever can read them can decrypt them. \
+                 `s3proxy migrate` seals them anew.",
+                counted(zero, "object")
+            ));
+        }
+        Closing {
+            details: fields(json!({
+                "groups": listed.collect::<Vec<_>>(),
+                "all_zero_key_objects": zero,
+            })),
+            lines,
+        }
+    }
+}
+
+/// What stands in place of a key's name for objects that everybody can open.
+const ZERO_KEY: &str = "all-zero key";
+
+/// Reads the metadata. The error is about an envelope that is there and cannot be read.
+fn describe(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Result<Described, String> {
+    match stored::form(headers, tag).map_err(|failure| failure.to_string())? {
+        Form::Sealed(envelope) => sealed(&envelope, stored),
+        Form::Legacy(_) => Ok(legacy(headers, stored, tag)),
+        Form::Plain => Ok(Described {
+            format: "plaintext",
+            key: None,
+            plaintext: Some(stored.0),
+            details: Map::new(),
+            remark: format!("{} bytes", stored.0),
+        }),
+    }
+}
+
+fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<Described, String> {
+    let length = plaintext_length(stored)
+        .ok_or_else(|| format!("no sealed object has {} bytes", stored.0))?;
+    let (format, layout) = match envelope.layout {
+        Layout::Single => ("v1-single", 1),
+        Layout::Multipart => ("v1-multipart", 2),
+    };
+    let bound = bound(envelope.flags);
+    let mut remark = format!(
+        "key {}, {} bytes in {}, bound to {}",
+        shown(&envelope.key_name),
+        length.0,
+        stored.0,
+        if bound.is_empty() {
+            "nothing".to_owned()
+        } else {
+            bound.join(" and ")
+        }
+    );
+    if envelope.private.is_some() {
+        remark.push_str(", private map");
+    }
+    if envelope.encrypted_kek.is_some() {
+        remark.push_str(", encrypted KEK");
+    }
+    Ok(Described {
+        format,
+        key: Some(envelope.key_name.clone()),
+        plaintext: Some(length.0),
+        details: fields(json!({
+            "layout": layout,
+            "bound_to": bound,
+            "private_map": envelope.private.is_some(),
+            "encrypted_kek": envelope.encrypted_kek.is_some(),
+        })),
+        remark,
+    })
+}
+
+fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described {
+    let (format, value) = match headers.get(tag.header()) {
+        Some(value) => ("intrinsec", Some(value)),
+        None => ("constellation", headers.get(stored::CONSTELLATION_TAG)),
+    };
+    let text = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let zero = opens_under_zero_key(text);
+    let plaintext = stored.0.checked_sub(LEGACY_OVERHEAD);
+    Described {
+        format,
+        key: zero.then(|| ZERO_KEY.to_owned()),
+        plaintext,
+        details: fields(json!({ "all_zero_key": zero })),
+        remark: format!(
+            "{}, {} bytes in {}",
+            if zero {
+                "ALL-ZERO KEY"
+            } else {
+                "a key that is not named"
+            },
+            plaintext.unwrap_or_default(),
+            stored.0
+        ),
+    }
+}
+
+fn opens_under_zero_key(text: &str) -> bool {
+    let digits = text.as_bytes().chunks_exact(2);
+    let bytes: Option<Vec<u8>> = digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    let zero = AesKek::new(&AES_256, &[0; 32]).expect("AES-256 takes 32 bytes");
+    let mut dek = [0; 48];
+    let unwrapped = bytes.map(|bytes| zero.unwrap_with_padding(&bytes, &mut dek).is_ok());
+    unwrapped.unwrap_or_default()
+}
+
+fn bound(flags: Flags) -> Vec<&'static str> {
+    let bucket = flags.is_bucket_bound().then_some("bucket");
+    let key = flags.is_key_bound().then_some("key");
+    bucket.into_iter().chain(key).collect()
+}

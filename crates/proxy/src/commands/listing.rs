@@ -1,0 +1,172 @@
+//! The objects that a target names, page by page, into a queue that holds one page at most.
+//!
+//! Keys under the state prefix are the proxy's own and never handed out. Delete markers are no
+//! objects. A list that does not come forward is an error, as everywhere.
+
+use s3proxy_protocol::xml::listing::{EntryKind, ListEntry, ListPage};
+use tokio::sync::mpsc;
+
+use super::selection::{Extent, Target, Versions};
+use crate::execute::Outcome;
+use crate::execute::multipart::bucket::{
+    Bucket, forward, is_not_implemented, listing_query, not_s3, parameter,
+};
+use crate::plan::is_state_key;
+use crate::respond::Failure;
+
+/// Objects that wait for their turn at most.
+pub(super) const QUEUE: usize = 1000;
+
+/// One object, or one version of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    /// Named in lists of versions only.
+    pub(crate) version: Option<String>,
+    pub(crate) age: Age,
+    /// Whether a list named it. Else it may never have been there.
+    pub(crate) origin: Origin,
+}
+
+/// Whether clients get it without naming a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Age {
+    Current,
+    Old,
+}
+
+/// How it came to be worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Listed,
+    Named,
+}
+
+/// What is listed, and from where on.
+pub(super) struct Listing {
+    pub(super) bucket: Bucket,
+    pub(super) target: Target,
+    pub(super) extent: Extent,
+    pub(super) versions: Versions,
+    pub(super) start_after: Option<String>,
+    pub(super) state_prefix: String,
+}
+
+/// Nobody takes objects any more.
+struct Abandoned;
+
+impl Listing {
+    /// Hands out every object. Ends early where nobody takes them.
+    pub(super) async fn run(self, queue: mpsc::Sender<Item>) -> Outcome<()> {
+        match (self.extent, self.versions) {
+            (Extent::Object, Versions::Current) => {
+                let item = self.item(&self.target.prefix, None, Age::Current, Origin::Named);
+                let _ = queue.send(item).await;
+                Ok(())
+            }
+            (Extent::Prefix, Versions::Current) => self.current(&queue).await,
+            (Extent::Prefix | Extent::Object, Versions::All) => self.all_versions(&queue).await,
+        }
+    }
+
+    async fn current(&self, queue: &mpsc::Sender<Item>) -> Outcome<()> {
+        let mut token: Option<String> = None;
+        loop {
+            let mut query = vec![parameter("list-type", "2")];
+            query.extend(listing_query(&self.target.prefix));
+            // SeaweedFS and others want it on the first page only.
+            match (&token, &self.start_after) {
+                (Some(token), _) => query.push(parameter("continuation-token", token)),
+                (None, Some(key)) => query.push(parameter("start-after", key)),
+                (None, None) => {}
+            }
+            let text = self.bucket.page(query).await?;
+            let page = ListPage::parse(&text).map_err(not_s3)?;
+            let entries = page.entries();
+            if self.hand_out(entries, queue).await.is_err() || !page.is_truncated() {
+                return Ok(());
+            }
+            let next = page.text_of_page("NextContinuationToken").map_err(not_s3)?;
+            token = Some(forward(token.as_ref(), next)?);
+        }
+    }
+
+    async fn all_versions(&self, queue: &mpsc::Sender<Item>) -> Outcome<()> {
+        let mut marker = self.start_after.clone().map(|key| (key, None));
+        loop {
+            let mut query = vec![("versions".to_owned(), None)];
+            query.extend(listing_query(&self.target.prefix));
+            if let Some((key, version)) = &marker {
+                query.push(parameter("key-marker", key));
+                let version: &Option<String> = version;
+                let version = version.as_deref();
+                query.extend(version.map(|id| parameter("version-id-marker", id)));
+            }
+            let text = match self.bucket.page(query).await {
+                Err(failure) if is_not_implemented(&failure) => return Err(no_versions()),
+                text => text?,
+            };
+            let page = ListPage::parse(&text).map_err(not_s3)?;
+            let entries = page.entries();
+            if entries.iter().any(|entry| entry.kind == EntryKind::Object) {
+                return Err(no_versions());
+            }
+            if self.hand_out(entries, queue).await.is_err() || !page.is_truncated() {
+                return Ok(());
+            }
+            let key = page.key_of_page("NextKeyMarker").map_err(not_s3)?;
+            let version = page.text_of_page("NextVersionIdMarker").map_err(not_s3)?;
+            marker = Some(forward(marker.as_ref(), key.map(|key| (key, version)))?);
+        }
+    }
+
+    async fn hand_out(
+        &self,
+        entries: &[ListEntry],
+        queue: &mpsc::Sender<Item>,
+    ) -> Result<(), Abandoned> {
+        for entry in entries {
+            let age = match entry.kind {
+                EntryKind::Object => Age::Current,
+                EntryKind::Version if entry.is_latest => Age::Current,
+                EntryKind::Version => Age::Old,
+                EntryKind::DeleteMarker => continue,
+            };
+            if self.names(&entry.key) {
+                let version = entry.version_id.as_deref();
+                let item = self.item(&entry.key, version, age, Origin::Listed);
+                queue.send(item).await.map_err(|_| Abandoned)?;
+            }
+        }
+        // A page may have nothing to hand out.
+        if queue.is_closed() {
+            return Err(Abandoned);
+        }
+        Ok(())
+    }
+
+    fn names(&self, key: &str) -> bool {
+        let is_named = match self.extent {
+            Extent::Prefix => true,
+            Extent::Object => key == self.target.prefix,
+        };
+        // Some backends start at the key itself.
+        let is_behind = self.start_after.as_deref() != Some(key);
+        is_named && is_behind && !is_state_key(key, &self.state_prefix)
+    }
+
+    fn item(&self, key: &str, version: Option<&str>, age: Age, origin: Origin) -> Item {
+        Item {
+            bucket: self.target.bucket.clone(),
+            key: key.to_owned(),
+            version: version.map(str::to_owned),
+            age,
+            origin,
+        }
+    }
+}
+
+fn no_versions() -> Failure {
+    Failure::Unusable("no list of versions; leave --versions out")
+}

@@ -1,0 +1,110 @@
+//! Whether a backend keeps the conditions on copies that rewrapping relies on.
+//!
+//! A copy onto itself must not happen when a client has written the object meanwhile. Some servers
+//! ignore the condition, silently. So each bucket is asked with an object of the command's own,
+//! under the state prefix where no client sees it; it is removed in the end, versions included.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use s3proxy_protocol::copy_source::CopySource;
+use s3proxy_protocol::name::{BucketName, ObjectKey};
+
+use crate::backend::RequestBody;
+use crate::execute::Outcome;
+use crate::execute::copy::rewrap::Conditions;
+use crate::execute::multipart::bucket::{Bucket, Deletion};
+use crate::record::RequestId;
+use crate::respond::Failure;
+
+const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
+const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
+const DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
+
+/// No object's: the MD5 of nothing that was ever stored.
+const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000000000000000\"");
+
+/// What a copy with conditions came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Copied,
+    ConditionFailed,
+    /// It does not know the condition, and says so.
+    NotKnown,
+}
+
+/// Finds out; `None` where the condition on the source is ignored.
+pub(super) async fn conditions(bucket: &Bucket, state_prefix: &str) -> Outcome<Option<Conditions>> {
+    let key = format!("{state_prefix}probe/{}", RequestId::generate());
+    let found = ask(bucket, &key).await;
+    let removed = remove(bucket, &key).await;
+    let found = found?;
+    removed?;
+    Ok(found)
+}
+
+async fn ask(bucket: &Bucket, key: &str) -> Outcome<Option<Conditions>> {
+    let mut request = bucket.request(Method::PUT, Some(key));
+    request.body = RequestBody::Held(Bytes::from_static(b"Whether conditions on copies count."));
+    bucket.send(request).await?;
+    let seen = bucket.send(bucket.request(Method::HEAD, Some(key))).await?;
+    let etag = seen.headers.get(header::ETAG).cloned();
+    let etag = etag.ok_or(Failure::Unusable("an object without an ETag"))?;
+    match copy(bucket, key, &OTHER_ETAG, None).await? {
+        Answer::Copied | Answer::NotKnown => return Ok(None),
+        Answer::ConditionFailed => {}
+    }
+    match copy(bucket, key, &etag, Some(&OTHER_ETAG)).await? {
+        Answer::Copied | Answer::NotKnown => return Ok(Some(Conditions::Source)),
+        Answer::ConditionFailed => {}
+    }
+    Ok(match copy(bucket, key, &etag, Some(&etag)).await? {
+        Answer::Copied => Some(Conditions::SourceAndTarget),
+        // What fails always is of no use.
+        Answer::ConditionFailed | Answer::NotKnown => Some(Conditions::Source),
+    })
+}
+
+async fn copy(
+    bucket: &Bucket,
+    key: &str,
+    source_etag: &HeaderValue,
+    target_etag: Option<&HeaderValue>,
+) -> Outcome<Answer> {
+    let itself = CopySource {
+        bucket: BucketName::new(bucket.name.as_str())?,
+        key: ObjectKey::new(key)?,
+        version_id: None,
+    };
+    let itself = HeaderValue::try_from(itself.encode()).expect("percent-encoded text is ASCII");
+    let mut request = bucket.request(Method::PUT, Some(key));
+    let mut headers = HeaderMap::from_iter([
+        (COPY_SOURCE, itself),
+        (PIN, source_etag.clone()),
+        (DIRECTIVE, HeaderValue::from_static("REPLACE")),
+    ]);
+    headers.extend(target_etag.map(|etag| (header::IF_MATCH, etag.clone())));
+    request.headers = headers;
+    match bucket.send(request).await {
+        Ok(_) => Ok(Answer::Copied),
+        Err(Failure::Answer(answer)) => match answer.status {
+            StatusCode::PRECONDITION_FAILED => Ok(Answer::ConditionFailed),
+            StatusCode::NOT_IMPLEMENTED | StatusCode::BAD_REQUEST => Ok(Answer::NotKnown),
+            _ => Err(Failure::Answer(answer)),
+        },
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn remove(bucket: &Bucket, key: &str) -> Outcome<()> {
+    match bucket.delete(key).await? {
+        Deletion::Done => Ok(()),
+        Deletion::Marked => {
+            let versions = bucket.versions(key).await?.unwrap_or_default();
+            let failed = bucket.remove(&versions).await;
+            match failed.into_iter().next() {
+                None => Ok(()),
+                Some(left) => Err(left.failure),
+            }
+        }
+    }
+}

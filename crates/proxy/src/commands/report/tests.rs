@@ -1,0 +1,140 @@
+//! What people and programs get to see.
+
+use http::StatusCode;
+use s3proxy_protocol::xml::error_document::ErrorDocument;
+
+use super::*;
+use crate::commands::listing::Origin;
+use crate::respond::BackendAnswer;
+
+fn item(key: &str, version: Option<&str>) -> Item {
+    Item {
+        bucket: "b".to_owned(),
+        key: key.to_owned(),
+        version: version.map(str::to_owned),
+        age: Age::Current,
+        origin: Origin::Listed,
+    }
+}
+
+fn told(format: Format, resume: Option<&Resume>) -> Vec<String> {
+    let mut output = Vec::new();
+    let progress = Progress::silent();
+    let mut reporter = Reporter::new("rewrap", format, &mut output, progress);
+    let done = Handled {
+        bytes: 2048,
+        details: [("encryption_key".to_owned(), json!("local:1"))]
+            .into_iter()
+            .collect(),
+        remark: Some("from local:0".to_owned()),
+        ..Handled::new(Verdict::Done("rewrapped"))
+    };
+    let handled = [
+        done,
+        Handled::new(Verdict::Would("rewrapped")),
+        Handled::skipped("right-already"),
+        Handled::failed("it is\u{1b} damaged"),
+    ];
+    for handled in &handled {
+        reporter.object(&item("a\nb", Some("v1")), handled).unwrap();
+    }
+    reporter.finish(resume, Closing::default()).unwrap();
+    let text = String::from_utf8(output).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask() {
+    let all = told(Format::AllLines, None);
+    assert_eq!(
+        all[..4],
+        [
+            "rewrapped b/a\\nb (version v1): from local:0",
+            "would be rewrapped b/a\\nb (version v1)",
+            "skipped b/a\\nb (version v1): right already",
+            "FAILED b/a\\nb (version v1): it is\\u{1b} damaged",
+        ]
+    );
+    let some = told(Format::Lines, None);
+    assert_eq!(some[..2], [all[1].as_str(), all[3].as_str()]);
+    assert!(some[2].starts_with("rewrap: 4 objects in "), "{}", some[2]);
+    assert_eq!(
+        some[3..],
+        [
+            "  rewrapped                         1      2.00 KiB",
+            "  would be rewrapped                1           0 B",
+            "  skipped: right already            1           0 B",
+            "  FAILED                            1           0 B",
+        ]
+    );
+}
+
+#[test]
+fn programs_get_one_object_a_line_and_one_for_the_end() {
+    let resume = Resume {
+        start_after: Some("it's".to_owned()),
+        targets: vec!["b/p".to_owned(), "c".to_owned()],
+    };
+    let lines = told(Format::Json, Some(&resume));
+    let values: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(values.len(), 5);
+    assert_eq!(
+        values[0],
+        json!({
+            "type": "object", "bucket": "b", "key": "a\nb", "version": "v1", "current": true,
+            "status": "done", "what": "rewrapped", "encryption_key": "local:1",
+        })
+    );
+    assert_eq!(values[3]["status"], "failed");
+    assert_eq!(values[3]["reason"], "it is\u{1b} damaged");
+    let summary = &values[4];
+    assert_eq!(summary["type"], "summary");
+    assert_eq!(
+        summary["done"],
+        json!({ "rewrapped": { "objects": 1, "bytes": 2048 } })
+    );
+    assert_eq!(
+        (&summary["objects"], &summary["failed"]),
+        (&json!(4), &json!(1))
+    );
+    assert_eq!(summary["interrupted"], true);
+    assert_eq!(
+        summary["resume"],
+        json!({ "start_after": "it's", "targets": ["b/p", "c"] })
+    );
+}
+
+#[test]
+fn who_interrupts_is_told_how_to_go_on() {
+    let resume = Resume {
+        start_after: Some("it's".to_owned()),
+        targets: vec!["b/p q".to_owned(), "c".to_owned()],
+    };
+    let lines = told(Format::Lines, Some(&resume));
+    assert_eq!(
+        lines.last().unwrap(),
+        r"Interrupted. To go on, repeat it with: --start-after 'it'\''s' 'b/p q' c"
+    );
+}
+
+#[test]
+fn what_the_backend_says_is_told() {
+    let failure = Failure::Answer(Box::new(BackendAnswer {
+        status: StatusCode::FORBIDDEN,
+        headers: http::HeaderMap::new(),
+        document: ErrorDocument {
+            code: "AccessDenied".to_owned(),
+            message: "No.".to_owned(),
+            resource: None,
+            request_id: None,
+            details: Vec::new(),
+        },
+    }));
+    assert_eq!(
+        explained(&failure),
+        "the backend answered 403 AccessDenied: No."
+    );
+}

@@ -1,0 +1,456 @@
+//! `s3proxy rewrap`: current objects under the key that new ones get, by their metadata alone.
+//!
+//! Objects that are there already are passed over, so a command that was cut off can be repeated.
+//! Old versions are never rewrapped: a copy of one would become the current version. They are
+//! counted, or deleted once their content has a new version, where that was asked for. In the end
+//! every key is told that something still needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use indicatif::HumanCount;
+use s3proxy_envelope::header::Envelope;
+use s3proxy_protocol::operation::Operation;
+use serde_json::json;
+
+use super::errand::Errand;
+use super::listing::{Age, Item, Origin};
+use super::needed::{self, Needs};
+use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields, shown};
+use super::selection::{Selection, Versions};
+use super::session::{Session, ended};
+use super::walk::{Store, Walked, Work};
+use super::{Ended, missing, probe};
+use crate::app::{self, StartError};
+use crate::config::resolved::Config;
+use crate::execute::copy::origin::unless_replaced;
+use crate::execute::copy::rewrap::{Conditions, Rewrapped, is_right, rewrap as rewrap_object};
+use crate::execute::multipart::bucket::Bucket;
+use crate::execute::multipart::staged::state_bucket;
+use crate::execute::new_object::Place;
+use crate::execute::source::{self, Found};
+use crate::execute::stored::Form;
+use crate::execute::{Outcome, Parts};
+
+/// What the command was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Whether anything is changed.
+    pub mode: Mode,
+    /// What becomes of versions that were replaced.
+    pub replaced: Replaced,
+    /// Which objects are left alone.
+    pub again: Again,
+    /// Whether clients may write meanwhile.
+    pub writers: Writers,
+    /// Whether the exit status tells that a key is still needed.
+    pub check: Check,
+}
+
+/// Whether anything is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Objects are rewrapped.
+    Rewrap,
+    /// It is only shown which would be.
+    Show,
+}
+
+/// What becomes of versions that were replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// They stay, under the old key.
+    Stay,
+    /// Each is deleted when the copy in its place is there.
+    AreDeleted,
+}
+
+/// Which objects are left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Those that have the right key already.
+    No,
+    /// None: the key at a service may have been rotated under the same name.
+    Yes,
+}
+
+/// Whether clients may write meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// Yes, and the backend has to keep conditions.
+    Possible,
+    /// No: whoever runs the command has seen to it.
+    Stopped,
+}
+
+/// Whether the exit status tells that a key is still needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// No.
+    No,
+    /// Yes, by 4.
+    ByStatus,
+}
+
+/// Runs the command.
+pub async fn rewrap(
+    config: Config,
+    selection: Selection,
+    format: Format,
+    asked: Asked,
+) -> Result<Ended, StartError> {
+    let parts = app::parts_without_clients(config).await?;
+    let conditions = match asked.mode {
+        Mode::Show => BTreeMap::new(),
+        Mode::Rewrap => conditions(&parts, &selection, asked.writers).await?,
+    };
+    let rewrapper = Arc::new(Rewrapper {
+        parts: Arc::clone(&parts),
+        conditions,
+        asked,
+        seen: Mutex::default(),
+    });
+    let mut output = io::stdout();
+    let session = Session::begin("rewrap", format, &mut output)?;
+    Ok(ended(run(session, &selection, &rewrapper).await))
+}
+
+async fn run(
+    mut session: Session<'_>,
+    selection: &Selection,
+    rewrapper: &Arc<Rewrapper>,
+) -> io::Result<Ended> {
+    let store = Store::of(&rewrapper.parts);
+    let walked = session.walk(store, selection, rewrapper).await?;
+    let (mut closing, mut needed) = (Closing::default(), Needed::No);
+    match &walked {
+        Walked::Interrupted(..) => {}
+        Walked::Through => {
+            rewrapper.count_uploads(selection, &mut session).await?;
+            (closing, needed) = rewrapper.closing(selection);
+        }
+    }
+    let ended = session.end(&walked, closing)?;
+    Ok(match (ended, needed, rewrapper.asked.check) {
+        (Ended::Everything, Needed::Yes, Check::ByStatus) => Ended::Found,
+        (ended, _, _) => ended,
+    })
+}
+
+/// Which conditions each bucket's backend keeps. Refuses where it ignores them.
+async fn conditions(
+    parts: &Parts,
+    selection: &Selection,
+    writers: Writers,
+) -> Result<BTreeMap<String, Conditions>, StartError> {
+    let names: BTreeSet<&str> = selection
+        .targets
+        .iter()
+        .map(|target| target.bucket.as_str())
+        .collect();
+    let mut found = BTreeMap::new();
+    for name in names {
+        let bucket = Bucket::new(&parts.backend, name, None);
+        let probed = match writers {
+            Writers::Stopped => Ok(Some(Conditions::Source)),
+            Writers::Possible => probe::conditions(&bucket, &parts.policy.state_prefix).await,
+        };
+        let reason = match probed {
+            Ok(Some(conditions)) => {
+                found.insert(name.to_owned(), conditions);
+                continue;
+            }
+            Ok(None) => "the backend ignores conditions on copies".to_owned(),
+            Err(failure) => format!(
+                "whether the backend keeps conditions on copies cannot be found out: {}",
+                explained(&failure)
+            ),
+        };
+        return Err(StartError::Refused(format!(
+            "{}: {reason}; what a client writes while its object is rewrapped could be lost. Stop \
+             everything that writes to the bucket, and give --offline",
+            shown(name)
+        )));
+    }
+    Ok(found)
+}
+
+struct Rewrapper {
+    parts: Arc<Parts>,
+    /// By bucket.
+    conditions: BTreeMap<String, Conditions>,
+    asked: Asked,
+    seen: Mutex<Seen>,
+}
+
+/// What was learnt on the way.
+#[derive(Default)]
+struct Seen {
+    needs: Needs,
+    /// Names of keys that new objects would get.
+    wanted: BTreeSet<String>,
+    /// A bucket has versions.
+    versions: bool,
+    /// Uploads whose state cannot be read.
+    unreadable: u64,
+}
+
+/// Whether a key is needed besides those that new objects get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    Yes,
+    No,
+}
+
+/// What became of one object.
+struct Told {
+    verdict: Verdict,
+    from: Option<String>,
+    to: String,
+    rewrapped: Option<Rewrapped>,
+    bytes: u64,
+}
+
+impl Work for Rewrapper {
+    async fn handle(&self, item: &Item) -> Handled {
+        match unless_replaced(|| self.look(item)).await {
+            Ok(told) => told.handled(),
+            Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
+                Handled::skipped("gone")
+            }
+            Err(failure) => Handled::failed(explained(&failure)),
+        }
+    }
+}
+
+impl Rewrapper {
+    async fn look(&self, item: &Item) -> Outcome<Told> {
+        let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
+        let job = errand.job();
+        let mut source = item.source();
+        if item.age == Age::Current {
+            // The current version may be another by now.
+            source.version = None;
+        }
+        let found = source::describe(&job, &source).await?;
+        let place = Place {
+            bucket: &item.bucket,
+            object_key: &item.key,
+        };
+        let storing = self.parts.rules.storing(place.bucket, place.object_key);
+        let mut told = Told {
+            verdict: Verdict::Skipped("plaintext"),
+            from: None,
+            to: storing.key.name().to_owned(),
+            rewrapped: None,
+            bytes: found.stored.0,
+        };
+        self.saw(&found, &told.to);
+        let envelope = match &found.form {
+            Form::Plain => return Ok(told),
+            Form::Legacy(_) => {
+                told.verdict = Verdict::Skipped("older-format");
+                return Ok(told);
+            }
+            Form::Sealed(envelope) => envelope,
+        };
+        told.from = Some(envelope.key_name.clone());
+        let is_right = is_right(&self.parts, place, envelope);
+        told.verdict = match (item.age, is_right, self.asked.again, self.asked.mode) {
+            (Age::Old, _, _, _) => Verdict::Skipped("old-version"),
+            (Age::Current, true, Again::No, _) => Verdict::Skipped("right-already"),
+            (Age::Current, _, _, Mode::Show) => Verdict::Would("rewrapped"),
+            (Age::Current, _, _, Mode::Rewrap) => {
+                let rewrapped = self.rewrap(item, &errand, &found, envelope).await;
+                if rewrapped.is_err() {
+                    self.needs(&envelope.key_name, |need| need.current += 1);
+                }
+                told.rewrapped = Some(rewrapped?);
+                Verdict::Done("rewrapped")
+            }
+        };
+        match &told.verdict {
+            Verdict::Skipped("old-version") => self.needs(&envelope.key_name, |need| need.old += 1),
+            Verdict::Would(_) => self.needs(&envelope.key_name, |need| need.current += 1),
+            Verdict::Done(_) | Verdict::Skipped(_) | Verdict::Failed(_) => {}
+        }
+        Ok(told)
+    }
+
+    async fn rewrap(
+        &self,
+        item: &Item,
+        errand: &Errand,
+        found: &Found,
+        envelope: &Envelope,
+    ) -> Outcome<Rewrapped> {
+        let conditions = self.conditions.get(&item.bucket).copied();
+        let conditions = conditions.unwrap_or(Conditions::Source);
+        let mut source = item.source();
+        source.version = None;
+        let job = errand.job();
+        let rewrapped = rewrap_object(&job, &source, found, envelope, conditions).await?;
+        let replaced = found.version().filter(|_| rewrapped.version.is_some());
+        if let Some(replaced) = replaced.filter(|old| rewrapped.version.as_deref() != Some(*old)) {
+            match self.asked.replaced {
+                Replaced::Stay => self.needs(&envelope.key_name, |need| need.old += 1),
+                Replaced::AreDeleted => {
+                    let bucket = Bucket::new(&self.parts.backend, &item.bucket, None);
+                    let deleted = bucket.send_deletion(&item.key, Some(replaced)).await;
+                    if deleted.is_err() {
+                        self.needs(&envelope.key_name, |need| need.old += 1);
+                    }
+                    deleted?;
+                }
+            }
+        }
+        Ok(rewrapped)
+    }
+
+    fn saw(&self, found: &Found, wanted: &str) {
+        let mut seen = self.seen();
+        seen.versions |= found.version().is_some_and(|version| version != "null");
+        if !seen.wanted.contains(wanted) {
+            seen.wanted.insert(wanted.to_owned());
+        }
+    }
+
+    fn needs(&self, key: &str, count: impl FnOnce(&mut needed::Need)) {
+        count(self.seen().needs.entry(key.to_owned()).or_default());
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // A count is whole or was not made.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// States lie beside the data, or all in one place.
+    async fn count_uploads(
+        &self,
+        selection: &Selection,
+        session: &mut Session<'_>,
+    ) -> io::Result<()> {
+        let policy = &self.parts.policy;
+        let targets = selection.targets.iter();
+        let places: BTreeSet<&str> = targets
+            .map(|target| state_bucket(policy, &target.bucket))
+            .collect();
+        for place in places {
+            let bucket = Bucket::new(&self.parts.backend, place, None);
+            match needed::uploads(&bucket, &policy.state_prefix).await {
+                Ok((uploads, unreadable)) => {
+                    self.seen().unreadable += unreadable;
+                    for (key, number) in uploads {
+                        self.needs(&key, |need| need.uploads += number);
+                    }
+                }
+                Err(failure) => {
+                    let what = format!("{place} (uploads in progress)");
+                    session.reporter().not_listed(&what, &failure)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn closing(&self, selection: &Selection) -> (Closing, Needed) {
+        let mut seen = self.seen();
+        seen.wanted
+            .insert(self.parts.keys.active().name().to_owned());
+        let Seen { needs, wanted, .. } = &mut *seen;
+        needs.retain(|key, _| !wanted.contains(key));
+        let mut lines = needed::sentences(needs);
+        if needs.is_empty() {
+            lines.push("Nothing that was looked at needs another key.".to_owned());
+        }
+        if seen.versions && selection.versions == Versions::Current {
+            lines.push(
+                "The old versions that were there before were not looked at; --versions counts \
+                 them."
+                    .to_owned(),
+            );
+        }
+        if seen.unreadable > 0 {
+            lines.push(format!(
+                "The states of {} uploads cannot be read; `s3proxy sweep` removes what has ended.",
+                HumanCount(seen.unreadable)
+            ));
+        }
+        let needed = if seen.needs.is_empty() && seen.unreadable == 0 {
+            Needed::No
+        } else {
+            Needed::Yes
+        };
+        let details = fields(json!({
+            "still_needed": needed::to_json(&seen.needs),
+            "keys_of_new_objects": seen.wanted,
+            "versioned": seen.versions,
+            "old_versions_counted": selection.versions == Versions::All,
+            "unreadable_uploads": seen.unreadable,
+        }));
+        (Closing { details, lines }, needed)
+    }
+}
+
+impl Told {
+    fn handled(self) -> Handled {
+        let lost = self.rewrapped.as_ref().map(|done| done.lost.clone());
+        let lost = lost.unwrap_or_default();
+        let from = self
+            .from
+            .as_deref()
+            .map(|from| format!("from {}", shown(from)));
+        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
+        let mut remark = from
+            .filter(|_| moved)
+            .map(|from| format!("{from} to {}", shown(&self.to)));
+        let notable = if lost.is_empty() {
+            Notable::IfAsked
+        } else {
+            let text = format!("{}; NOT KEPT by the backend: ", remark.unwrap_or_default());
+            remark = Some(text + &lost.join(", "));
+            Notable::Always
+        };
+        Handled {
+            bytes: self.bytes,
+            details: fields(json!({
+                "stored_bytes": self.bytes,
+                "encryption_key": self.from,
+                "new_encryption_key": moved.then_some(self.to),
+                "new_version": self.rewrapped.and_then(|done| done.version),
+                "not_kept": lost,
+            })),
+            remark,
+            notable,
+            verdict: self.verdict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_kept_is_always_told() {
+        let told = |lost: Vec<String>| Told {
+            verdict: Verdict::Done("rewrapped"),
+            from: Some("a".to_owned()),
+            to: "b".to_owned(),
+            rewrapped: Some(Rewrapped {
+                version: None,
+                lost,
+            }),
+            bytes: 1,
+        };
+        let kept = told(Vec::new()).handled();
+        assert_eq!(kept.notable, Notable::IfAsked);
+        assert_eq!(kept.remark.as_deref(), Some("from a to b"));
+        let lost = told(vec!["x-amz-storage-class".to_owned()]).handled();
+        assert_eq!(lost.notable, Notable::Always);
+        let remark = "from a to b; NOT KEPT by the backend: x-amz-storage-class";
+        assert_eq!(lost.remark.as_deref(), Some(remark));
+        assert_eq!(lost.details["not_kept"], json!(["x-amz-storage-class"]));
+    }
+}

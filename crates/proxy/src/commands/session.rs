@@ -1,0 +1,73 @@
+//! One command from its beginning to its exit status.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+
+use super::Ended;
+use super::progress::Progress;
+use super::report::{Closing, Format, Reporter};
+use super::selection::Selection;
+use super::stop::Stop;
+use super::walk::{Store, Walked, Work, walk};
+use crate::app::StartError;
+
+/// A command that has begun.
+pub(crate) struct Session<'o> {
+    reporter: Reporter<'o>,
+    stop: Stop,
+}
+
+impl<'o> Session<'o> {
+    /// From here on signals are caught.
+    pub(crate) fn begin(
+        command: &'static str,
+        format: Format,
+        output: &'o mut (dyn Write + Send),
+    ) -> Result<Self, StartError> {
+        let stop = Stop::catch().map_err(StartError::Signal)?;
+        let progress = Progress::on_standard_error(command);
+        Ok(Self {
+            reporter: Reporter::new(command, format, output, progress),
+            stop,
+        })
+    }
+
+    /// Has every object worked on.
+    pub(crate) async fn walk<W: Work>(
+        &mut self,
+        store: Store<'_>,
+        selection: &Selection,
+        work: &Arc<W>,
+    ) -> io::Result<Walked> {
+        walk(store, selection, work, &mut self.reporter, &mut self.stop).await
+    }
+
+    pub(crate) fn reporter(&mut self) -> &mut Reporter<'o> {
+        &mut self.reporter
+    }
+
+    /// Tells the end.
+    pub(crate) fn end(self, walked: &Walked, closing: Closing) -> io::Result<Ended> {
+        let resume = match walked {
+            Walked::Through => None,
+            Walked::Interrupted(_, resume) => Some(resume),
+        };
+        let tally = self.reporter.finish(resume, closing)?;
+        Ok(match walked {
+            Walked::Interrupted(signal, _) => Ended::Interrupted(*signal),
+            Walked::Through if tally.is_complete() => Ended::Everything,
+            Walked::Through => Ended::Incomplete,
+        })
+    }
+}
+
+/// How a command ended whose results may have had nobody to take them: whoever closes the pipe has
+/// seen enough.
+pub(crate) fn ended(told: io::Result<Ended>) -> Ended {
+    told.unwrap_or_else(|error| {
+        if error.kind() != ErrorKind::BrokenPipe {
+            eprintln!("s3proxy: the results cannot be written: {error}");
+        }
+        Ended::Incomplete
+    })
+}

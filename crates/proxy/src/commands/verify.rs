@@ -1,0 +1,147 @@
+//! `s3proxy verify`: whether everything opens, and why not.
+
+use std::io;
+use std::sync::Arc;
+
+use s3proxy_protocol::operation::Operation;
+use serde_json::json;
+
+pub(crate) use crate::execute::verify::Depth;
+
+use super::errand::Errand;
+use super::listing::{Item, Origin};
+use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields};
+use super::selection::Selection;
+use super::session::{Session, ended};
+use super::walk::{Store, Work};
+use super::{Ended, missing};
+use crate::app::{self, StartError};
+use crate::config::resolved::Config;
+use crate::execute::source::{self, Found};
+use crate::execute::stored::Form;
+use crate::execute::verify::{Verified, verify as verify_object};
+use crate::execute::{Outcome, Parts};
+use crate::respond::Failure;
+
+/// How often an object is looked at that is replaced again and again.
+const ATTEMPTS: usize = 3;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Whole bodies.
+    Bodies,
+    /// Envelopes, keys and seals only.
+    Heads,
+}
+
+/// Runs the command.
+pub async fn verify(
+    config: Config,
+    selection: Selection,
+    format: Format,
+    reading: Reading,
+) -> Result<Ended, StartError> {
+    let parts = app::parts_without_clients(config).await?;
+    let store = Store::of(&parts);
+    let verifier = Arc::new(Verifier {
+        parts: Arc::clone(&parts),
+        depth: match reading {
+            Reading::Bodies => Depth::Bodies,
+            Reading::Heads => Depth::Heads,
+        },
+    });
+    let mut output = io::stdout();
+    let mut session = Session::begin("verify", format, &mut output)?;
+    let told = match session.walk(store, &selection, &verifier).await {
+        Ok(walked) => session.end(&walked, Closing::default()),
+        Err(error) => Err(error),
+    };
+    Ok(ended(told))
+}
+
+struct Verifier {
+    parts: Arc<Parts>,
+    depth: Depth,
+}
+
+/// An object that was there.
+struct Looked {
+    found: Found,
+    /// None of one that is not sealed.
+    verified: Option<Outcome<Verified>>,
+}
+
+impl Work for Verifier {
+    async fn handle(&self, item: &Item) -> Handled {
+        let mut looked = self.look(item).await;
+        for _ in 1..ATTEMPTS {
+            if !is_replaced(&looked) {
+                break;
+            }
+            looked = self.look(item).await;
+        }
+        match looked {
+            Ok(looked) => self.told(looked),
+            Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
+                Handled::skipped("gone")
+            }
+            Err(failure) => Handled::failed(explained(&failure)),
+        }
+    }
+}
+
+fn is_replaced(looked: &Outcome<Looked>) -> bool {
+    match looked {
+        Ok(looked) => matches!(looked.verified, Some(Err(Failure::Replaced))),
+        Err(failure) => matches!(failure, Failure::Replaced),
+    }
+}
+
+impl Verifier {
+    async fn look(&self, item: &Item) -> Outcome<Looked> {
+        let errand = Errand::new(&self.parts, Operation::GetObject, item)?;
+        let (job, source) = (errand.job(), item.source());
+        let found = source::describe(&job, &source).await?;
+        let verified = match found.form {
+            Form::Plain => None,
+            Form::Sealed(_) | Form::Legacy(_) => {
+                Some(verify_object(&job, &source, &found, self.depth).await)
+            }
+        };
+        Ok(Looked { found, verified })
+    }
+
+    fn told(&self, looked: Looked) -> Handled {
+        let Looked { found, verified } = looked;
+        let (format, key) = match &found.form {
+            Form::Sealed(envelope) => ("v1", Some(envelope.key_name.clone())),
+            Form::Legacy(_) => ("older", None),
+            Form::Plain => ("plaintext", None),
+        };
+        let (verdict, checksums) = match verified {
+            None => (Verdict::Skipped("plaintext"), Vec::new()),
+            Some(Ok(verified)) => {
+                let what = match self.depth {
+                    Depth::Bodies => "verified",
+                    Depth::Heads => "opened",
+                };
+                (Verdict::Done(what), verified.checksums)
+            }
+            Some(Err(failure)) => (Verdict::Failed(explained(&failure)), Vec::new()),
+        };
+        Handled {
+            verdict,
+            bytes: found.stored.0,
+            details: fields(json!({
+                "format": format,
+                "encryption_key": key,
+                "stored_bytes": found.stored.0,
+                "plaintext_bytes": found.length.0,
+                "checksums": checksums,
+            })),
+            remark: None,
+            notable: Notable::IfAsked,
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! An object's data key under another key-encryption key: a copy onto itself that moves no data.
+//!
+//! The backend copies the body onto itself under new metadata: the same data key, wrapped for the
+//! key and the binding that a new object would get in this place, and what the envelope keeps
+//! private sealed for them again. Everything else that HEAD shows of the object goes along, since
+//! REPLACE drops what is not named. Readers see the old envelope or the new one, and both open.
+//!
+//! The copy is bound to the ETag that was seen, at its source and, where the backend knows that, at
+//! its target. The source is never named by its version: the copy of a version would hide whatever
+//! a client has written over it meanwhile. What was kept is looked at afterwards, and what was not
+//! is told. Tags are read before, since Ceph's gateway (16) loses them, and put back.
+//!
+//! Not kept: the ACL, where a bucket still has any, and the ETag of objects that were uploaded in
+//! parts, which is of the backend's own making.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use s3proxy_envelope::header::{Envelope, Flags};
+use s3proxy_protocol::copy_source::CopySource;
+use s3proxy_protocol::http_date;
+use s3proxy_protocol::name::{BucketName, ObjectKey};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::carried::{self, METADATA_DIRECTIVE};
+use super::origin;
+use super::sealed::{COPY_SOURCE, COPY_TIMEOUT, MAX_STORED_BYTES, PIN, result};
+use super::tags::{self, Tags};
+use crate::config::resolved::Bind;
+use crate::execute::answer;
+use crate::execute::new_object::{NewObject, Place, insert_envelope};
+use crate::execute::plaintext_headers;
+use crate::execute::source::{self, Found, Source};
+use crate::execute::{Job, Outcome, Parts};
+use crate::respond::Failure;
+
+/// What a copy has to name again besides content headers and user metadata.
+const NAMED_AGAIN: [HeaderName; 8] = [
+    HeaderName::from_static("x-amz-storage-class"),
+    HeaderName::from_static("x-amz-website-redirect-location"),
+    HeaderName::from_static("x-amz-server-side-encryption"),
+    HeaderName::from_static("x-amz-server-side-encryption-aws-kms-key-id"),
+    HeaderName::from_static("x-amz-server-side-encryption-bucket-key-enabled"),
+    LEGAL_HOLD,
+    LOCK_MODE,
+    LOCK_UNTIL,
+];
+
+const LEGAL_HOLD: HeaderName = HeaderName::from_static("x-amz-object-lock-legal-hold");
+const LOCK_MODE: HeaderName = HeaderName::from_static("x-amz-object-lock-mode");
+const LOCK_UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain-until-date");
+
+/// How many pieces of metadata HEAD could not show.
+const MISSING_METADATA: &str = "x-amz-missing-meta";
+
+const VERSION_ID: &str = "x-amz-version-id";
+
+/// Which conditions the backend is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conditions {
+    /// On the source, and on the target too.
+    SourceAndTarget,
+    /// On the source only: it ignores, or does not know, the other.
+    Source,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub(crate) struct Rewrapped {
+    /// The version that was made, where the bucket has versions.
+    pub(crate) version: Option<String>,
+    /// What the backend did not keep.
+    pub(crate) lost: Vec<String>,
+}
+
+/// Whether the envelope is the one that a new object would get here.
+pub(crate) fn is_right(parts: &Parts, place: Place<'_>, envelope: &Envelope) -> bool {
+    let storing = parts.rules.storing(place.bucket, place.object_key);
+    let bind = match storing.bind {
+        Bind::Key => Flags::KEY_BOUND,
+        Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
+    };
+    envelope.key_name == storing.key.name() && envelope.flags.without_private() == bind
+}
+
+/// Rewraps what was found, which is the current version.
+pub(crate) async fn rewrap(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    envelope: &Envelope,
+    conditions: Conditions,
+) -> Outcome<Rewrapped> {
+    if let Some(reason) = hindrance(&found.headers) {
+        return Err(Failure::Stored(reason));
+    }
+    let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+    let private = plaintext_headers::private_map(source, envelope, &dek)?.unwrap_or_default();
+    let place = Place {
+        bucket: source.bucket,
+        object_key: source.object_key,
+    };
+    let object = NewObject::under(job.parts, envelope.layout, place, &private, dek).await?;
+    let mut outgoing = HeaderMap::new();
+    carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
+    name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
+    insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
+    let expected = outgoing.clone();
+    insert_conditions(&mut outgoing, source, found, conditions)?;
+
+    let tags = tags::before_replacement(job, source, found).await?;
+    let copied = send(job, source, found, outgoing).await?;
+    tags.settle(job, source, found, &copied.headers).await?;
+    let version = copied.headers.get(VERSION_ID);
+    let version = version.and_then(|version| version.to_str().ok());
+    let version = version.map(str::to_owned);
+    look_at(job, source, &copied, version, &expected).await
+}
+
+/// Why a copy would lose something of the object.
+fn hindrance(headers: &HeaderMap) -> Option<String> {
+    let missing = headers.get(MISSING_METADATA)?.to_str().ok()?;
+    (missing != "0").then(|| {
+        format!(
+            "{missing} of its metadata cannot be read over HTTP and would be lost; write them \
+             anew, or the object"
+        )
+    })
+}
+
+/// Takes over what REPLACE would drop. Retention that has ended cannot be asked for again.
+fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: OffsetDateTime) {
+    let until = seen.get(LOCK_UNTIL).and_then(|until| until.to_str().ok());
+    let until = until.and_then(|until| OffsetDateTime::parse(until.trim(), &Rfc3339).ok());
+    let has_ended = until.is_some_and(|until| until <= now);
+    for name in NAMED_AGAIN {
+        let is_retention = name == LOCK_MODE || name == LOCK_UNTIL;
+        if let Some(value) = seen.get(&name)
+            && !value.is_empty()
+            && !(is_retention && has_ended)
+        {
+            outgoing.insert(name, value.clone());
+        }
+    }
+}
+
+fn insert_conditions(
+    outgoing: &mut HeaderMap,
+    source: &Source<'_>,
+    found: &Found,
+    conditions: Conditions,
+) -> Outcome<()> {
+    let itself = CopySource {
+        bucket: BucketName::new(source.bucket)?,
+        key: ObjectKey::new(source.object_key)?,
+        version_id: None,
+    };
+    let itself = HeaderValue::try_from(itself.encode()).expect("percent-encoded text is ASCII");
+    let etag = HeaderValue::try_from(origin::etag(found)?).expect("it was a header's value");
+    outgoing.insert(COPY_SOURCE, itself);
+    outgoing.insert(METADATA_DIRECTIVE, HeaderValue::from_static("REPLACE"));
+    match conditions {
+        Conditions::SourceAndTarget => {
+            outgoing.insert(header::IF_MATCH, etag.clone());
+        }
+        Conditions::Source => {}
+    }
+    outgoing.insert(PIN, etag);
+    Ok(())
+}
+
+/// The backend's answer to a copy.
+struct Copied {
+    headers: HeaderMap,
+    etag: String,
+}
+
+async fn send(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    outgoing: HeaderMap,
+) -> Outcome<Copied> {
+    let mut request = source.request(job, Method::PUT);
+    request.headers.extend(outgoing);
+    request.response_timeout = Some(COPY_TIMEOUT);
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let headers = backed.headers.clone();
+    let failure = match result(job, backed).await {
+        Ok(result) => {
+            let etag = result.etag;
+            return Ok(Copied { headers, etag });
+        }
+        Err(failure) => failure,
+    };
+    let Failure::Answer(answered) = &failure else {
+        return Err(failure);
+    };
+    // Nothing but the conditions on the ETag can have failed.
+    if answered.status == StatusCode::PRECONDITION_FAILED {
+        return Err(Failure::Replaced);
+    }
+    let refuses_size = ["InvalidRequest", "EntityTooLarge"];
+    if found.stored.0 > MAX_STORED_BYTES && refuses_size.contains(&answered.document.code.as_str())
+    {
+        return Err(Failure::Stored(format!(
+            "it has {} bytes, and the backend copies no more than 5 GiB at once; read it through \
+             the proxy and write it again",
+            found.stored.0
+        )));
+    }
+    Err(failure)
+}
+
+/// What of the metadata the copy does not have. Nothing is said of an object that was written over
+/// since.
+async fn look_at(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    copied: &Copied,
+    version: Option<String>,
+    expected: &HeaderMap,
+) -> Outcome<Rewrapped> {
+    let copy = Source {
+        bucket: source.bucket,
+        object_key: source.object_key,
+        version: version.as_deref(),
+        headers: source.headers.clone(),
+    };
+    let request = copy.request(job, Method::HEAD);
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let text = |name: HeaderName| backed.headers.get(name)?.to_str().ok();
+    let etag = text(header::ETAG).unwrap_or_default();
+    if !backed.status.is_success() || etag.trim_matches('"') != copied.etag {
+        return Ok(Rewrapped {
+            version,
+            lost: Vec::new(),
+        });
+    }
+    // Ceph's gateway (16) does not say which version a copy became.
+    let named = text(HeaderName::from_static(VERSION_ID)).map(str::to_owned);
+    Ok(Rewrapped {
+        lost: differences(expected, &backed.headers),
+        version: version.or(named),
+    })
+}
+
+fn differences(expected: &HeaderMap, has: &HeaderMap) -> Vec<String> {
+    let differs = |name: &HeaderName| !is_same(name, expected.get(name), has.get(name));
+    let names = expected.keys().filter(|name| differs(name));
+    names.map(|name| name.as_str().to_owned()).collect()
+}
+
+fn is_same(name: &HeaderName, one: Option<&HeaderValue>, other: Option<&HeaderValue>) -> bool {
+    if one == other {
+        return true;
+    }
+    let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
+    let (one, other) = (text(one), text(other));
+    if *name == LOCK_UNTIL {
+        // Backends write times in several ways.
+        let time = |text: &Option<String>| OffsetDateTime::parse(text.as_deref()?, &Rfc3339).ok();
+        return time(&one).is_some() && time(&one) == time(&other);
+    }
+    if *name == header::EXPIRES {
+        let time = |text: &Option<String>| http_date::parse(text.as_deref()?);
+        return time(&one).is_some() && time(&one) == time(&other);
+    }
+    // The usual class need not be named.
+    name.as_str() == "x-amz-storage-class" && one.as_deref() == Some("STANDARD") && other.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        pairs.collect()
+    }
+
+    #[test]
+    fn what_replace_would_drop_is_named_again() {
+        let seen = headers(&[
+            ("x-amz-storage-class", "STANDARD_IA"),
+            ("x-amz-website-redirect-location", "/x"),
+            ("x-amz-server-side-encryption", "AES256"),
+            ("x-amz-object-lock-legal-hold", "ON"),
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            (
+                "x-amz-object-lock-retain-until-date",
+                "2030-01-01T00:00:00Z",
+            ),
+            ("x-amz-version-id", "3"),
+            ("x-amz-server-side-encryption-customer-algorithm", "AES256"),
+            ("etag", "\"e\""),
+        ]);
+        let mut outgoing = HeaderMap::new();
+        name_again(&mut outgoing, &seen, datetime!(2026-01-01 0:00 UTC));
+        assert_eq!(outgoing.len(), 6);
+        let mut outgoing = HeaderMap::new();
+        name_again(&mut outgoing, &seen, datetime!(2031-01-01 0:00 UTC));
+        assert_eq!(outgoing.len(), 4);
+        assert!(!outgoing.contains_key(LOCK_MODE) && outgoing.contains_key(LEGAL_HOLD));
+    }
+
+    #[test]
+    fn what_the_copy_does_not_have_is_told() {
+        let expected = headers(&[
+            ("content-type", "text/plain"),
+            ("x-amz-meta-a", "1"),
+            ("x-amz-storage-class", "STANDARD"),
+            (
+                "x-amz-object-lock-retain-until-date",
+                "2030-01-01T00:00:00Z",
+            ),
+            ("x-amz-website-redirect-location", "/x"),
+        ]);
+        let has = headers(&[
+            ("content-type", "text/plain"),
+            ("x-amz-meta-a", "2"),
+            (
+                "x-amz-object-lock-retain-until-date",
+                "2030-01-01T00:00:00.000Z",
+            ),
+        ]);
+        let mut lost = differences(&expected, &has);
+        lost.sort();
+        assert_eq!(lost, ["x-amz-meta-a", "x-amz-website-redirect-location"]);
+    }
+
+    #[test]
+    fn metadata_that_cannot_be_read_are_in_the_way() {
+        assert!(hindrance(&headers(&[("x-amz-missing-meta", "2")])).is_some());
+        assert!(hindrance(&headers(&[("x-amz-missing-meta", "0")])).is_none());
+        assert!(hindrance(&HeaderMap::new()).is_none());
+    }
+}

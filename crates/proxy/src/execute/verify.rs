@@ -1,0 +1,211 @@
+//! Whether a stored object opens: all of it, or its envelope alone.
+//!
+//! The body goes through the same readers as GetObject's, and is dropped. What was stored of its
+//! checksums is compared with what comes out: those of all of it, and those of the parts of an
+//! upload. Absent: objects that are not sealed, of which nothing can be said.
+
+use http_body_util::BodyExt;
+use s3proxy_envelope::header::{Envelope, PrivateMap};
+use s3proxy_envelope::multipart::Seal;
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
+
+use super::plaintext_headers::{self, part_checksum};
+use super::source::{self, Found, Sealed, Source};
+use super::stored::Form;
+use super::{Job, Outcome};
+use crate::respond::Failure;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Everything.
+    Bodies,
+    /// The key, what the envelope keeps private, and the seal.
+    Heads,
+}
+
+/// What was found to be right.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verified {
+    /// Plaintext bytes that were opened.
+    pub(crate) opened: u64,
+    /// Checksums that were stored and agree.
+    pub(crate) checksums: Vec<&'static str>,
+}
+
+/// Opens what was found. Nothing is released, so objects of older proxies go the same way.
+pub(crate) async fn verify(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    depth: Depth,
+) -> Outcome<Verified> {
+    match &found.form {
+        Form::Sealed(envelope) => sealed(job, source, found, envelope, depth).await,
+        Form::Legacy(_) | Form::Plain => {
+            let body = source::open(job, source, found, None).await?;
+            let opened = drain(body, &mut Checks::default()).await?;
+            Ok(Verified {
+                opened,
+                checksums: Vec::new(),
+            })
+        }
+    }
+}
+
+async fn sealed(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    envelope: &Envelope,
+    depth: Depth,
+) -> Outcome<Verified> {
+    let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+    let private = plaintext_headers::private_map(source, envelope, &dek)?;
+    let sealed = Sealed::new(job, source, found, envelope, dek).await?;
+    match depth {
+        Depth::Heads => Ok(Verified::default()),
+        Depth::Bodies => {
+            let mut checks = Checks::of(private.as_ref(), sealed.seal());
+            let body = sealed.read(None, None).await?;
+            let opened = drain(body, &mut checks).await?;
+            Ok(Verified {
+                opened,
+                checksums: checks.finish()?,
+            })
+        }
+    }
+}
+
+async fn drain<B>(mut body: B, checks: &mut Checks<'_>) -> Outcome<u64>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Unpin,
+    Failure: From<B::Error>,
+{
+    let mut opened = 0;
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            opened += data.len() as u64;
+            checks.update(&data)?;
+        }
+    }
+    Ok(opened)
+}
+
+/// What is compared while plaintext goes by.
+#[derive(Default)]
+struct Checks<'a> {
+    /// Of all of it.
+    whole: Vec<(ChecksumAlgorithm, ChecksumValue, Checksummer)>,
+    parts: Option<PartChecks<'a>>,
+}
+
+struct PartChecks<'a> {
+    seal: &'a Seal,
+    algorithm: ChecksumAlgorithm,
+    /// The current part, counted from 0, and what of it is to come.
+    index: usize,
+    remaining: u64,
+    running: Checksummer,
+}
+
+impl<'a> Checks<'a> {
+    fn of(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Self {
+        let (raw, kind) = match (seal, private) {
+            (Some(seal), _) => {
+                let fields = seal.fields();
+                (Some(&fields.checksums), fields.checksum_type.as_deref())
+            }
+            (None, Some(private)) => (Some(&private.checksums), private.checksum_type.as_deref()),
+            (None, None) => (None, None),
+        };
+        // A composite one is made from those of the parts, which are compared themselves.
+        let is_whole = kind.is_none_or(|kind| kind == plaintext_headers::FULL_OBJECT);
+        let whole = raw.into_iter().flatten().filter(|_| is_whole);
+        let whole = whole.filter_map(|(name, raw)| {
+            let algorithm = ChecksumAlgorithm::from_name(name)?;
+            let expected = ChecksumValue::from_bytes(algorithm, raw)?;
+            Some((algorithm, expected, Checksummer::new(algorithm)))
+        });
+        Self {
+            whole: whole.collect(),
+            parts: seal.and_then(PartChecks::of),
+        }
+    }
+
+    fn update(&mut self, plaintext: &[u8]) -> Outcome<()> {
+        for (_, _, running) in &mut self.whole {
+            running.update(plaintext);
+        }
+        match &mut self.parts {
+            Some(parts) => parts.update(plaintext),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Outcome<Vec<&'static str>> {
+        let mut right = Vec::new();
+        for (algorithm, expected, running) in self.whole {
+            if running.finish() != expected {
+                return Err(differs(algorithm, "of the object"));
+            }
+            right.push(algorithm.as_str());
+        }
+        if let Some(parts) = self.parts
+            && !right.contains(&parts.algorithm.as_str())
+        {
+            right.push(parts.algorithm.as_str());
+        }
+        Ok(right)
+    }
+}
+
+impl<'a> PartChecks<'a> {
+    fn of(seal: &'a Seal) -> Option<Self> {
+        let algorithm = ChecksumAlgorithm::from_name(seal.fields().part_checksum?.name())?;
+        let first = seal.frames().next()?;
+        Some(Self {
+            seal,
+            algorithm,
+            index: 0,
+            remaining: first.length().0,
+            running: Checksummer::new(algorithm),
+        })
+    }
+
+    fn update(&mut self, mut plaintext: &[u8]) -> Outcome<()> {
+        while !plaintext.is_empty() {
+            let here = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+            let (own, rest) = plaintext.split_at(here.min(plaintext.len()));
+            self.running.update(own);
+            self.remaining -= own.len() as u64;
+            plaintext = rest;
+            if self.remaining == 0 {
+                self.next_part()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn next_part(&mut self) -> Outcome<()> {
+        let fresh = Checksummer::new(self.algorithm);
+        let value = std::mem::replace(&mut self.running, fresh).finish();
+        // A part may have been stored without one.
+        let expected = part_checksum(self.seal, self.index);
+        if expected.is_some_and(|(_, expected)| expected != value) {
+            let number = self.index + 1;
+            return Err(differs(self.algorithm, &format!("of part {number}")));
+        }
+        self.index += 1;
+        let next = self.seal.frames().nth(self.index);
+        self.remaining = next.map_or(u64::MAX, |frame| frame.length().0);
+        Ok(())
+    }
+}
+
+fn differs(algorithm: ChecksumAlgorithm, what: &str) -> Failure {
+    Failure::Stored(format!(
+        "the {} {what} is another than the stored one",
+        algorithm.as_str()
+    ))
+}

@@ -1,0 +1,36 @@
+"""The program's commands on stored objects, as tests run them: arguments in, JSON and status out."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+from proxy import Proxy
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command with --json ended."""
+
+    status: int
+    objects: list[dict]
+    summary: dict
+    errors: str
+
+    def by_key(self) -> dict[str, dict]:
+        """The lines of current objects."""
+        return {line["key"]: line for line in self.objects if line["current"]}
+
+
+def command(proxy: Proxy, name: str, *arguments) -> Ran:
+    """Runs a command with --json to its end, however it ends."""
+    done = proxy.finish(name, "--json", *arguments)
+    return ran(done)
+
+
+def ran(done: subprocess.CompletedProcess) -> Ran:
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines, done.stderr
+    summary = lines[-1]
+    assert summary["type"] == "summary"
+    objects = [line for line in lines if line["type"] == "object"]
+    return Ran(done.returncode, objects, summary, done.stderr)
