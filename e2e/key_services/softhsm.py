@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from processes import clean_environment, run
 
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
-SPY = "pkcs11-spy.so"
+SPY = next(Path("/usr/lib").glob("*-linux-gnu/pkcs11-spy.so"), Path("pkcs11-spy.so"))
 PIN = "5678"
 _SECURITY_OFFICER = "1234"
 _ASSOCIATED_DATA = b"s3proxy/v1/kek"

@@ -63,7 +63,7 @@ def replica(deployments, hsm, run_directory):
     ):
         labels = labels or [LABEL]
         entries = "\n".join(
-            f'[[keys.pkcs11]]\nmodule = "{SPY_MODULE}"\ntoken = "{at.token}"\nkey = "{label}"\n'
+            f'[[keys.pkcs11]]\nmodule = "{SPY}"\ntoken = "{at.token}"\nkey = "{label}"\n'
             f'pin = "{pin}"\n'
             for label in labels
         )
@@ -79,9 +79,6 @@ def replica(deployments, hsm, run_directory):
         )
 
     return start
-
-
-SPY_MODULE = f"/usr/lib/x86_64-linux-gnu/{SPY}"
 
 
 def envelope_name(hsm: SoftHSM, label: str) -> str:
