@@ -24,7 +24,7 @@ use time::format_description::well_known::Rfc3339;
 use super::carried::{self, METADATA_DIRECTIVE};
 use super::origin;
 use super::sealed::{COPY_SOURCE, COPY_TIMEOUT, MAX_STORED_BYTES, PIN, result};
-use super::tags::{self, Tags};
+use super::tags;
 use crate::config::resolved::Bind;
 use crate::execute::answer;
 use crate::execute::new_object::{NewObject, Place, insert_envelope};
