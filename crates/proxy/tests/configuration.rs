@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use s3proxy::cli::{self, Command};
 use s3proxy::config::resolved::{
-    Access, Addressing, Authentication, Config, Credential, Endpoint, KnownClients, LogLevel,
-    Permission, SecretText, SessionToken, StateBucket, Throttle, Tls,
+    Access, ActiveKey, Addressing, Authentication, Config, Credential, Endpoint, KnownClients,
+    LogLevel, Permission, SecretText, SessionToken, StateBucket, Throttle, Tls,
 };
 use s3proxy::config::{self, Loaded, Problems, SettingFlags, Sources, reference};
 use tempfile::TempDir;
@@ -43,6 +43,10 @@ fn refusal(arguments: &[&str], environment: &[(&str, &str)]) -> Problems {
         Ok(_) => panic!("this configuration is wrong"),
         Err(problems) => problems,
     }
+}
+
+fn exposed(secret: Option<&SecretText>) -> &str {
+    secret.expect("the key is given").expose()
 }
 
 fn file(text: &str) -> (TempDir, String) {
@@ -121,7 +125,8 @@ fn what_the_older_proxies_were_given_is_enough() {
             known: KnownClients::BackendCredential
         }
     ));
-    assert_eq!(keys.active.expose(), "correct horse");
+    assert_eq!(keys.active, ActiveKey::EncryptKey);
+    assert_eq!(exposed(keys.encrypt_key.as_ref()), "correct horse");
     assert_eq!(keys.dek_tag.name(), "mine");
     assert_eq!(keys.legacy_zero_key, Permission::Allow);
     let Throttle::Requests { per_second, wait } = limits.throttle else {
@@ -182,7 +187,7 @@ fn the_command_may_choose_other_defaults_and_users_still_come_first() {
             .config
     };
     assert_eq!(dev(&[]).listen.address.to_string(), "127.0.0.1:4433");
-    assert_eq!(dev(&[]).keys.active.expose(), "dev");
+    assert_eq!(exposed(dev(&[]).keys.encrypt_key.as_ref()), "dev");
     assert_eq!(
         dev(&["--ip", "::1"]).listen.address.to_string(),
         "[::1]:4433"
@@ -199,13 +204,20 @@ fn secrets_may_stand_in_files_of_their_own() {
         format!("[keys]\nencrypt_key_file = \"{secret}\"\ndecrypt_keys = [\"a,b\", \"c\"]\n");
     fs::write(&path, text).unwrap();
     let from_file = load(&["--config", &path, "--no-tls"], &[]).config.keys;
-    assert_eq!(from_file.active.expose(), "  kept as it is ");
-    let others: Vec<_> = from_file.others.iter().map(SecretText::expose).collect();
+    assert_eq!(exposed(from_file.encrypt_key.as_ref()), "  kept as it is ");
+    let others: Vec<_> = from_file
+        .decrypt_keys
+        .iter()
+        .map(SecretText::expose)
+        .collect();
     assert_eq!(others, ["a,b", "c"]);
     let from_variable = load(&["--no-tls"], &[("S3PROXY_ENCRYPT_KEY_FILE", secret)])
         .config
         .keys;
-    assert_eq!(from_variable.active.expose(), "  kept as it is ");
+    assert_eq!(
+        exposed(from_variable.encrypt_key.as_ref()),
+        "  kept as it is "
+    );
 }
 
 #[test]

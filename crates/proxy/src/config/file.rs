@@ -157,7 +157,7 @@ impl Reading<'_> {
         }
         debug_assert_eq!(
             declaration.section(),
-            path.split('.').next().unwrap_or_default()
+            path.split(['.', '[']).next().unwrap_or_default()
         );
         self.layer.insert(path, entry(given, origin));
     }

@@ -25,6 +25,7 @@ pub(crate) mod put_object;
 pub(crate) mod sealed_stream;
 pub(crate) mod source;
 pub(crate) mod stored;
+mod unsealed;
 pub(crate) mod verify;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use super::new_object::{
     refuse_reserved_metadata,
 };
 use super::sealed_stream::send_sealed;
-use super::{Job, Outcome, RawBody, payload, stored};
+use super::{Job, Outcome, RawBody, payload, stored, unsealed};
 use crate::backend::{self, Request, RequestBody};
 use crate::body::buffers::PIECE_BYTES;
 use crate::body::inbound::Inbound;
@@ -82,6 +82,9 @@ pub(crate) async fn store(
     upload: Upload,
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
+    if unsealed::is_asked_for(job) {
+        return unsealed::store(job, upload, outgoing).await;
+    }
     if upload.length <= job.parts.held_body_bytes {
         return put_held(job, upload, outgoing).await;
     }

@@ -28,7 +28,7 @@ use self::carried::Directives;
 use super::new_object::announce_encryption;
 use super::patience::Finished;
 use super::stored::Form;
-use super::{Job, Outcome, OwnedJob, patience, source};
+use super::{Job, Outcome, OwnedJob, patience, source, unsealed};
 use crate::body::outbound::ResponseBody;
 
 const FULL_OBJECT: &str = "FULL_OBJECT";
@@ -60,13 +60,18 @@ async fn copy(owned: OwnedJob) -> Outcome<Finished> {
         checksum.map(|(_, _, kind)| *kind),
     );
     let mut headers = copied.headers;
-    announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    if !unsealed::is_asked_for(job) {
+        announce_encryption(&mut headers, job.parts.policy.announce_encryption);
+    }
     Ok(Finished { headers, document })
 }
 
 async fn attempt(job: &Job<'_>, directives: &Directives) -> Outcome<Copied> {
     let source = origin::source(job);
     let found = origin::find(job, &source).await?;
+    if unsealed::is_asked_for(job) {
+        return plain::copy_unsealed(job, directives, &source, &found).await;
+    }
     match &found.form {
         Form::Sealed(envelope) => sealed::copy(job, directives, &source, &found, envelope).await,
         Form::Legacy => source::refuse_legacy(job),

@@ -25,7 +25,8 @@ use crate::execute::new_object::{
 use crate::execute::put_object::{expect_result, seal_held};
 use crate::execute::sealed_stream::send_sealed;
 use crate::execute::source::{self, Found, PlaintextBody, Source};
-use crate::execute::{Job, Outcome};
+use crate::execute::stored::Form;
+use crate::execute::{Job, Outcome, plaintext_headers, unsealed};
 
 /// Reads what was found, and stores it sealed.
 pub(super) async fn copy(
@@ -51,6 +52,32 @@ pub(super) async fn copy(
         etag: client_etag(&backed.headers),
         last_modified: times::answered(&backed.headers),
         checksum: checksum.map(|(algorithm, value)| (algorithm, value.to_base64(), FULL_OBJECT)),
+    })
+}
+
+/// Reads what was found, sealed or not, and stores it as it is (`encryption = "off"`).
+pub(super) async fn copy_unsealed(
+    job: &Job<'_>,
+    directives: &Directives,
+    source: &Source<'_>,
+    found: &Found,
+) -> Outcome<Copied> {
+    let mut outgoing = outgoing_headers(job, directives, source, found).await?;
+    if let (Form::Sealed(envelope), Directive::Copy) = (&found.form, directives.metadata) {
+        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+        if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
+            plaintext_headers::add_user_metadata(job, &mut outgoing, &private)?;
+        }
+    }
+    let content = source::open(job, source, found, None).await?;
+    let backed = unsealed::store_content(job, content, found.length, outgoing).await?;
+    let etag = backed.headers.get(header::ETAG);
+    let etag = etag.and_then(|value| value.to_str().ok());
+    Ok(Copied {
+        headers: sealed::client_headers(&backed.headers, found),
+        etag: etag.unwrap_or_default().trim().trim_matches('"').to_owned(),
+        last_modified: times::answered(&backed.headers),
+        checksum: None,
     })
 }
 

@@ -37,9 +37,10 @@ use http::Response;
 use s3proxy_envelope::multipart::PartNumber;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
+use super::new_object::Place;
 use super::{BodySlot, Job, Outcome, patience};
 use crate::body::outbound::ResponseBody;
-use crate::config::resolved::Multipart;
+use crate::config::resolved::{Encryption, Multipart};
 use crate::plan::Step;
 
 /// The number of the tail. A backend's part of this number is never a client's.
@@ -54,9 +55,8 @@ pub(crate) async fn step(
     step: Step,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
-    match job.parts.policy.multipart {
-        Multipart::ForwardPlaintext => return plaintext::step(job, step, body).await,
-        Multipart::Encrypt | Multipart::Block => {}
+    if is_plaintext(job)? {
+        return plaintext::step(job, step, body).await;
     }
     let answered = match step {
         Step::Create => create::create(job).await,
@@ -71,6 +71,22 @@ pub(crate) async fn step(
         job.parts.seen_buckets.note(job);
     }
     answered
+}
+
+/// Whether the upload is stored as it comes.
+fn is_plaintext(job: &Job<'_>) -> Result<bool, S3Error> {
+    let Place { bucket, object_key } = Place::of(job);
+    let encryption = job.parts.rules.storing(bucket, object_key).encryption;
+    match (job.parts.policy.multipart, encryption) {
+        (_, Encryption::Off) => Ok(true),
+        (Multipart::Encrypt | Multipart::Block, Encryption::On | Encryption::Required) => Ok(false),
+        (Multipart::ForwardPlaintext, Encryption::On) => Ok(true),
+        (Multipart::ForwardPlaintext, Encryption::Required) => Err(S3Error::new(
+            ErrorCode::AccessDenied,
+            "A rule demands encryption here, and policy.multipart = forward-plaintext would store \
+             the upload as it comes; one of the two has to change.",
+        )),
+    }
 }
 
 /// The upload that the request names.

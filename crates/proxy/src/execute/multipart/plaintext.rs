@@ -1,7 +1,8 @@
-//! `multipart = forward-plaintext`: uploads as if the proxy were not there, stored as they are.
+//! `multipart = forward-plaintext`, and rules with `encryption = "off"`: uploads as if the proxy were
+//! not there, stored as they are.
 //!
 //! For tests, and for buckets that hold plaintext on purpose: nothing is sealed, which every start
-//! says in the log. What the client promises of a body is verified all the same. UploadPartCopy is
+//! says in the log where it holds for all. What the client promises of a body is verified all the same. UploadPartCopy is
 //! refused, since the backend would copy the sealed bytes of its source.
 //!
 //! Uploads that were begun while `encrypt` was set cannot go on here, and neither the other way
@@ -38,8 +39,8 @@ pub(super) async fn step(
         Step::ListUploads => super::list_uploads::list_uploads(job).await,
         Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
             ErrorCode::NotImplemented,
-            "UploadPartCopy does not work where multipart uploads are forwarded as plaintext \
-             (policy.multipart): upload the part itself.",
+            "UploadPartCopy does not work where multipart uploads are stored as plaintext \
+             (policy.multipart or a rule): upload the part itself.",
         ))),
     }
 }

@@ -1,0 +1,245 @@
+//! The ring over a service that counts what it is asked, and fails when it is told to.
+
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use s3proxy_envelope::header::{Flags, Layout};
+use zeroize::Zeroizing;
+
+use super::super::service::NewKek;
+use super::*;
+use crate::config::resolved::{Permission, SecretText};
+
+/// Encrypts nothing: the ciphertext is a number, and the KEK is kept under it.
+#[derive(Default)]
+struct Counting {
+    keks: Mutex<Vec<Zeroizing<String>>>,
+    created: AtomicUsize,
+    opened: AtomicUsize,
+    fault: Mutex<Option<ServiceError>>,
+}
+
+impl Counting {
+    fn asked(&self) -> (usize, usize) {
+        let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (read(&self.created), read(&self.opened))
+    }
+
+    fn fail(&self, fault: Option<ServiceError>) {
+        *self.fault.lock().expect("no test panics here") = fault;
+    }
+
+    fn fault(&self) -> Result<(), ServiceError> {
+        match &*self.fault.lock().expect("no test panics here") {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl KeyService for Counting {
+    fn name(&self) -> &'static str {
+        "test:key"
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
+        async {
+            self.created.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            self.fault()?;
+            let kek = Kek::generate();
+            let mut keks = self.keks.lock().expect("no test panics here");
+            let ciphertext = vec![u8::try_from(keks.len()).expect("a test makes few")];
+            keks.push(kek.to_configured());
+            Ok(NewKek { kek, ciphertext })
+        }
+        .boxed()
+    }
+
+    fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>> {
+        async {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            self.fault()?;
+            let keks = self.keks.lock().expect("no test panics here");
+            let kek = keks.get(usize::from(ciphertext[0]));
+            let kek = kek.ok_or_else(|| ServiceError::Ciphertext("unknown".to_owned()))?;
+            Ok(Kek::from_configured(kek).expect("it was made here"))
+        }
+        .boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
+        async { self.fault() }.boxed()
+    }
+}
+
+fn keys(kek_objects: u32, cache_time: Duration) -> Keys {
+    Keys {
+        encrypt_key: None,
+        decrypt_keys: Vec::new(),
+        labelled: Vec::new(),
+        services: Vec::new(),
+        active: ActiveKey::Named("test:key".to_owned()),
+        service_calls: ServiceCalls {
+            timeout: Duration::from_secs(5),
+            kek_objects: NonZeroU32::new(kek_objects).expect("not zero"),
+            kek_time: Duration::from_secs(3600),
+            cache_time,
+            cache_keks: NonZeroU32::new(100).expect("not zero"),
+        },
+        dek_tag: "isec".parse().expect("a tag"),
+        legacy_zero_key: Permission::Deny,
+    }
+}
+
+fn ring_of(service: &Arc<Counting>, keys: &Keys) -> Keyring {
+    let service = Arc::clone(service) as Arc<dyn KeyService>;
+    Keyring::new(keys, vec![service]).expect("the keys are right")
+}
+
+fn binding() -> Binding {
+    Binding::new(Layout::Multipart, Flags::KEY_BOUND, "bucket", "key")
+}
+
+async fn sealed(ring: &Keyring) -> Result<Envelope, KeyError> {
+    let wrapped = ring
+        .wrap(ring.active(), &Dek::generate(), &binding())
+        .await?;
+    Ok(Envelope {
+        layout: Layout::Multipart,
+        key_name: wrapped.key_name,
+        wrapped_dek: wrapped.wrapped_dek,
+        head: None,
+        flags: Flags::KEY_BOUND,
+        private: None,
+        encrypted_kek: wrapped.encrypted_kek,
+    })
+}
+
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn one_kek_serves_as_many_objects_as_the_setting_says() {
+    let service = Arc::new(Counting::default());
+    let ring = ring_of(&service, &keys(3, REMEMBERED));
+    for _ in 0..7 {
+        let envelope = sealed(&ring).await.expect("the service works");
+        assert!(ring.unwrap(&envelope, &binding()).await.is_ok());
+    }
+    assert_eq!(
+        service.asked(),
+        (3, 0),
+        "and what was made here is not asked for"
+    );
+}
+
+#[tokio::test]
+async fn many_at_once_make_one_request() {
+    let service = Arc::new(Counting::default());
+    let writer = ring_of(&service, &keys(1000, REMEMBERED));
+    let envelopes = join_all((0..20).map(|_| sealed(&writer))).await;
+    assert_eq!(service.asked(), (1, 0));
+    let reader = ring_of(&service, &keys(1000, REMEMBERED));
+    let binding = binding();
+    let reads = envelopes.iter().map(|envelope| {
+        let envelope = envelope.as_ref().expect("the service works");
+        reader.unwrap(envelope, &binding)
+    });
+    assert!(join_all(reads).await.iter().all(Result::is_ok));
+    assert_eq!(service.asked(), (1, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_remembered_where_the_time_is_zero() {
+    let service = Arc::new(Counting::default());
+    let ring = ring_of(&service, &keys(1, Duration::ZERO));
+    let envelope = sealed(&ring).await.expect("the service works");
+    for _ in 0..3 {
+        assert!(ring.unwrap(&envelope, &binding()).await.is_ok());
+    }
+    assert_eq!(service.asked(), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_fails_those_who_wait_together_and_ends_by_itself() {
+    let service = Arc::new(Counting::default());
+    let ring = ring_of(&service, &keys(1000, REMEMBERED));
+    service.fail(Some(ServiceError::Unavailable("away".to_owned())));
+    let failed = join_all((0..20).map(|_| sealed(&ring))).await;
+    assert!(failed.iter().all(|failed| matches!(
+        failed,
+        Err(KeyError::Service {
+            error: ServiceError::Unavailable(_),
+            ..
+        })
+    )));
+    assert_eq!(service.asked(), (3, 0), "one for all, repeated twice");
+    service.fail(None);
+    assert!(sealed(&ring).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_used_is_not_asked_for_again_at_once() {
+    let service = Arc::new(Counting::default());
+    let ring = ring_of(&service, &keys(1, Duration::ZERO));
+    let envelope = sealed(&ring).await.expect("the service works");
+    service.fail(Some(ServiceError::Key("disabled".to_owned())));
+    let refused = ring.unwrap(&envelope, &binding()).await.err();
+    assert!(matches!(
+        refused,
+        Some(KeyError::Service {
+            error: ServiceError::Key(_),
+            ..
+        })
+    ));
+    assert_eq!(service.asked(), (1, 1));
+}
+
+#[tokio::test]
+async fn names_and_ciphertexts_that_do_not_fit_are_never_passed_on() {
+    let service = Arc::new(Counting::default());
+    let mut keys = keys(1, Duration::ZERO);
+    let local = SecretText::new(Zeroizing::new("passphrase".to_owned())).expect("not empty");
+    keys.encrypt_key = Some(local);
+    let ring = ring_of(&service, &keys);
+    let envelope = sealed(&ring).await.expect("the service works");
+
+    let mut without = envelope.clone();
+    without.encrypted_kek = None;
+    let mut elsewhere = envelope.clone();
+    elsewhere.key_name = "test:another".to_owned();
+    let mut under_local = envelope;
+    ring.choose("test", "encrypt_key")
+        .expect("it is there")
+        .name()
+        .clone_into(&mut under_local.key_name);
+    for (envelope, missing) in [(without, false), (elsewhere, true), (under_local, false)] {
+        let refused = ring.unwrap(&envelope, &binding()).await.err();
+        match refused {
+            Some(KeyError::Missing(_)) => assert!(missing),
+            Some(KeyError::Misfit(_)) => assert!(!missing),
+            Some(KeyError::Unwrap | KeyError::Service { .. }) | None => panic!("let through"),
+        }
+    }
+    assert_eq!(service.asked(), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_tells_of_an_outage_and_holds_back_what_never_worked() {
+    let service = Arc::new(Counting::default());
+    service.fail(Some(ServiceError::Unavailable("away".to_owned())));
+    let ring = ring_of(&service, &keys(1000, REMEMBERED));
+    assert!(matches!(ring.readiness().await, Readiness::NotReady(_)));
+    service.fail(None);
+    assert_eq!(ring.readiness().await, Readiness::Ready);
+    service.fail(Some(ServiceError::Unavailable("away".to_owned())));
+    let Readiness::Degraded(lines) = ring.readiness().await else {
+        panic!("it has worked before");
+    };
+    assert!(lines[0].starts_with("test:key: "), "{lines:?}");
+    assert_eq!(service.created.load(Ordering::Relaxed), 4);
+}
