@@ -138,7 +138,7 @@ fn aes_kek(key: &[u8; DEK_BYTES]) -> AesKek {
 }
 
 /// AES-256-KWP, for 40 bytes that hold 32 and nothing else.
-fn kwp_unwrap(
+pub(crate) fn kwp_unwrap(
     key: &[u8; DEK_BYTES],
     wrapped: &[u8],
 ) -> Result<Zeroizing<[u8; DEK_BYTES]>, UnwrapError> {

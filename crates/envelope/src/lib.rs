@@ -10,8 +10,8 @@
 //! - Every length that comes from stored data is bounded before anything is allocated for it.
 //! - Keys are zeroized, and cannot be printed, compared with `==`, cloned or serialised.
 //!
-//! Absent on purpose: the formats of older proxies, asynchronous code, any way to choose a nonce
-//! or a salt from outside, and any way to open a body without its commitment.
+//! Absent on purpose: writing the formats of older proxies, asynchronous code, any way to choose a
+//! nonce or a salt from outside, and any way to open a body without its commitment.
 
 mod cbor;
 pub mod dek;
@@ -19,6 +19,7 @@ mod derive;
 pub mod header;
 pub mod kek;
 pub mod layout;
+pub mod legacy;
 pub mod message;
 pub mod multipart;
 pub mod object;

@@ -17,6 +17,7 @@ use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
 use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
+use crate::keys::legacy::LegacyKeyError;
 use crate::keys::service::ServiceError;
 use crate::record::RequestRecord;
 
@@ -47,6 +48,9 @@ pub(crate) enum Failure {
     /// The data key could not be had.
     #[error("key: {0}")]
     Key(#[from] KeyError),
+    /// That of an object in an older proxy's format.
+    #[error("key: {0}")]
+    LegacyKey(#[from] LegacyKeyError),
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
@@ -70,6 +74,7 @@ impl From<OpeningError> for Failure {
     fn from(error: OpeningError) -> Self {
         match error {
             OpeningError::Stored(error) => Self::Stored(error.to_string()),
+            OpeningError::Legacy(error) => Self::Stored(error.to_string()),
             OpeningError::Backend(error) => Self::Backend(error),
         }
     }
@@ -150,6 +155,7 @@ pub(crate) fn failure(
         Failure::Backend(error) => refusal(&unreachable(error), asked, record),
         Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
         Failure::Key(error) => refusal(&key_error(error), asked, record),
+        Failure::LegacyKey(error) => refusal(&legacy_key_error(*error), asked, record),
         Failure::Budget(_) => refusal(&slow_down(), asked, record),
         Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
@@ -332,4 +338,20 @@ fn key_error(error: &KeyError) -> S3Error {
             ServiceError::Refused(_) | ServiceError::Ciphertext(_) => internal_error(),
         },
     }
+}
+
+/// Objects under the all-zero key are there and their key is known, but they may not be read: as
+/// with `legacy_reads`.
+fn legacy_key_error(error: LegacyKeyError) -> S3Error {
+    let (code, remedy) = match error {
+        LegacyKeyError::Missing => (
+            ErrorCode::InternalError,
+            "ask the proxy's operator to do so",
+        ),
+        LegacyKeyError::ZeroKeyDenied => (
+            ErrorCode::AccessDenied,
+            "that is for the proxy's operator to decide",
+        ),
+    };
+    S3Error::new(code, format!("{error}; {remedy}."))
 }

@@ -20,7 +20,7 @@ use crate::body::buffers::{BodyBudget, BufferPool};
 use crate::config;
 use crate::config::resolved::{
     Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Limits, Listen, Pattern,
-    Policy, Rule, SessionToken, Tls,
+    Policy, Rule, SecretText, SessionToken, Tls,
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
@@ -29,8 +29,10 @@ use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::{self, SeenBuckets};
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
+use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
+use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError};
 use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Draining, Server};
@@ -200,6 +202,7 @@ async fn parts(
         backend,
         rules: Rules::new(rules, &policy, &keyring)?,
         keys: keyring,
+        legacy_keys: legacy_keys(keys),
         dek_tag: keys.dek_tag.clone(),
         policy,
         pool: Arc::new(BufferPool::default()),
@@ -211,6 +214,7 @@ async fn parts(
             Tls::Files { .. } => Scheme::HTTPS,
         },
         layouts: LayoutCache::new(),
+        verified: VerifiedCache::new(),
         tag_keeping: TagKeeping::default(),
         long_work: LongWork::new(),
         seen_buckets: SeenBuckets::default(),
@@ -235,6 +239,17 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 async fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
     let connected = connect(&keys.services, keys.service_calls.timeout).await?;
     Keyring::new(keys, connected.services)
+}
+
+/// The older proxies' keys, from the same texts.
+fn legacy_keys(keys: &Keys) -> LegacyKeys {
+    let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
+    let texts = keys.encrypt_key.iter().chain(&keys.decrypt_keys).chain(labelled);
+    LegacyKeys::new(
+        texts.map(SecretText::expose),
+        ConstellationKek::Absent,
+        keys.legacy_zero_key,
+    )
 }
 
 fn connection_limits(listen: &Listen) -> listen::Limits {

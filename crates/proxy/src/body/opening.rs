@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use s3proxy_envelope::legacy::LegacyError;
 use s3proxy_envelope::message::OpenError;
 use s3proxy_envelope::object::ObjectOpener;
 
@@ -27,6 +28,9 @@ pub(crate) enum OpeningError {
     /// The stored data is not what was sealed.
     #[error("stored data: {0}")]
     Stored(#[from] OpenError),
+    /// The stored data is not what an older proxy wrote.
+    #[error("stored data: {0}")]
+    Legacy(#[from] LegacyError),
     /// The backend did not deliver it.
     #[error("backend: {0}")]
     Backend(#[from] backend::BackendError),
@@ -103,7 +107,7 @@ impl OpeningBody {
     ) -> Poll<Result<Option<Bytes>, OpeningError>> {
         while let Some(opener) = &mut self.opener {
             if opener.is_complete() {
-                ready!(self.pass_over_rest(context));
+                ready!(pass_over_rest(&mut self.source, context));
                 let opener = self.opener.take().expect("an opener is there");
                 opener.finish()?;
                 break;
@@ -140,21 +144,6 @@ impl OpeningBody {
         Poll::Ready(Ok(piece))
     }
 
-    /// Receives what was not asked for, when that is little: so the connection can be used again.
-    fn pass_over_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let rest = self.source.size_hint().exact();
-            if rest.is_none_or(|rest| rest > PASSED_OVER_BYTES) {
-                return Poll::Ready(());
-            }
-            match ready!(Pin::new(&mut self.source).poll_frame(context)) {
-                Some(Ok(_)) => {}
-                // Everything that was asked for is there.
-                Some(Err(_)) | None => return Poll::Ready(()),
-            }
-        }
-    }
-
     fn hand_out(&mut self) -> Bytes {
         let filled = std::mem::take(&mut self.filled);
         self.remaining -= filled as u64;
@@ -175,7 +164,22 @@ enum Eagerness {
     AsItComes,
 }
 
-fn skip_front(skip: &mut u64, mut data: Bytes) -> Bytes {
+/// Receives what was not asked for, when that is little: so the connection can be used again.
+pub(super) fn pass_over_rest(source: &mut backend::Body, context: &mut Context<'_>) -> Poll<()> {
+    loop {
+        let rest = source.size_hint().exact();
+        if rest.is_none_or(|rest| rest > PASSED_OVER_BYTES) {
+            return Poll::Ready(());
+        }
+        match ready!(Pin::new(&mut *source).poll_frame(context)) {
+            Some(Ok(_)) => {}
+            // Everything that was asked for is there.
+            Some(Err(_)) | None => return Poll::Ready(()),
+        }
+    }
+}
+
+pub(super) fn skip_front(skip: &mut u64, mut data: Bytes) -> Bytes {
     let passed = usize::try_from(*skip).map_or(data.len(), |skip| skip.min(data.len()));
     data.advance(passed);
     *skip -= passed as u64;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::legacy::LegacyBody;
 use super::opening::{OpeningBody, OpeningError};
 use super::patient::PatientBody;
 use crate::backend;
@@ -22,6 +23,8 @@ pub(crate) enum Content {
     Patient(Box<PatientBody>),
     /// Opened as it streams.
     Opening(Box<OpeningBody>),
+    /// The same, in an older proxy's format.
+    Legacy(Box<LegacyBody>),
     /// Passed on from the backend as it is.
     Passing(Box<backend::Body>),
 }
@@ -45,9 +48,11 @@ impl ResponseBody {
     pub(crate) fn into_held(self) -> Option<Bytes> {
         match self.content {
             Content::Held(bytes) => Some(bytes),
-            Content::Empty | Content::Patient(_) | Content::Opening(_) | Content::Passing(_) => {
-                None
-            }
+            Content::Empty
+            | Content::Patient(_)
+            | Content::Opening(_)
+            | Content::Legacy(_)
+            | Content::Passing(_) => None,
         }
     }
 
@@ -86,6 +91,7 @@ impl Body for ResponseBody {
                 .poll_piece(context)
                 .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
             Content::Opening(body) => Pin::new(body.as_mut()).poll_frame(context),
+            Content::Legacy(body) => Pin::new(body.as_mut()).poll_frame(context),
             Content::Passing(body) => Pin::new(body.as_mut())
                 .poll_frame(context)
                 .map_err(OpeningError::from),
@@ -105,6 +111,7 @@ impl Body for ResponseBody {
             Content::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Patient(_) => SizeHint::default(),
             Content::Opening(body) => body.size_hint(),
+            Content::Legacy(body) => body.size_hint(),
             Content::Passing(body) => body.size_hint(),
         }
     }
@@ -115,6 +122,7 @@ impl Body for ResponseBody {
             Content::Held(bytes) => bytes.is_empty(),
             Content::Patient(body) => body.is_done(),
             Content::Opening(body) => body.is_end_stream(),
+            Content::Legacy(body) => body.is_end_stream(),
             Content::Passing(body) => body.is_end_stream(),
         }
     }

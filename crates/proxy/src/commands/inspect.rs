@@ -194,7 +194,7 @@ const ZERO_KEY: &str = "all-zero key";
 fn describe(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Result<Described, String> {
     match stored::form(headers, tag).map_err(|failure| failure.to_string())? {
         Form::Sealed(envelope) => sealed(&envelope, stored),
-        Form::Legacy => Ok(legacy(headers, stored, tag)),
+        Form::Legacy(_) => Ok(legacy(headers, stored, tag)),
         Form::Plain => Ok(Described {
             format: "plaintext",
             key: None,

@@ -249,7 +249,7 @@ impl Rewrapper {
         self.saw(&found, &told.to);
         let envelope = match &found.form {
             Form::Plain => return Ok(told),
-            Form::Legacy => {
+            Form::Legacy(_) => {
                 told.verdict = Verdict::Skipped("older-format");
                 return Ok(told);
             }

@@ -105,7 +105,7 @@ impl Verifier {
         let found = source::describe(&job, &source).await?;
         let verified = match found.form {
             Form::Plain => None,
-            Form::Sealed(_) | Form::Legacy => {
+            Form::Sealed(_) | Form::Legacy(_) => {
                 Some(verify_object(&job, &source, &found, self.depth).await)
             }
         };
@@ -116,7 +116,7 @@ impl Verifier {
         let Looked { found, verified } = looked;
         let (format, key) = match &found.form {
             Form::Sealed(envelope) => ("v1", Some(envelope.key_name.clone())),
-            Form::Legacy => ("older", None),
+            Form::Legacy(_) => ("older", None),
             Form::Plain => ("plaintext", None),
         };
         let (verdict, checksums) = match verified {

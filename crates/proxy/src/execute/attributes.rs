@@ -65,7 +65,13 @@ async fn describe(
             let document = sealed(job, source, &found, envelope, wanted, page).await?;
             Ok(respond(&found.headers, document))
         }
-        Form::Legacy => source::refuse_legacy(job),
+        Form::Legacy(_) => {
+            stored::permit_legacy(job.parts.policy.legacy_reads)?;
+            Ok(respond(
+                &found.headers,
+                render(job, &found, wanted, None, None),
+            ))
+        }
         Form::Plain => {
             stored::permit_plain(job, source.bucket, source.object_key)?;
             plain(job).await
@@ -120,6 +126,16 @@ async fn sealed(
         }),
         (Layout::Multipart, Some(seal)) => Some(page.cut(seal, &checksums_of_parts)),
     };
+    Ok(render(job, found, wanted, checksum, parts))
+}
+
+fn render(
+    job: &Job<'_>,
+    found: &Found,
+    wanted: &ObjectAttributes,
+    checksum: Option<(ChecksumAlgorithm, String, &'static str)>,
+    parts: Option<ObjectParts<'_>>,
+) -> String {
     let headers = plaintext_headers::sealed_headers(job, &found.headers);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let answer = AttributesAnswer {
@@ -132,7 +148,7 @@ async fn sealed(
         storage_class: Some(text("x-amz-storage-class").unwrap_or("STANDARD")),
         object_size: Some(found.length.0),
     };
-    Ok(answer.render(wanted))
+    answer.render(wanted)
 }
 
 fn checksums_of_parts(seal: Option<&Seal>) -> Vec<(ChecksumAlgorithm, ChecksumValue)> {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, header};
 use s3proxy_envelope::layout::{PlaintextLength, stored_length};
+use s3proxy_envelope::legacy::legacy_stored_length;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::delete::{
@@ -66,7 +67,8 @@ async fn stored_size(job: &Job<'_>, size: u64) -> Outcome<u64> {
     let response = job.parts.backend.send(request).await?;
     match stored::form(response.headers(), &job.parts.dek_tag)? {
         Form::Sealed(_) => Ok(stored_length(PlaintextLength(size)).0),
-        Form::Legacy | Form::Plain => Ok(size),
+        Form::Legacy(_) => Ok(legacy_stored_length(PlaintextLength(size)).0),
+        Form::Plain => Ok(size),
     }
 }
 
@@ -138,8 +140,11 @@ async fn map_conditions(job: &Job<'_>, batch: &mut DeleteRequest) {
             etag: None,
             size,
         };
-        if let Ok(Described::Sealed(_)) = lookup::describe(job, &listed).await {
-            object.size = Some(stored_length(PlaintextLength(size)).0);
-        }
+        let stored = match lookup::describe(job, &listed).await {
+            Ok(Described::Sealed(_)) => stored_length(PlaintextLength(size)),
+            Ok(Described::Legacy(_)) => legacy_stored_length(PlaintextLength(size)),
+            Ok(Described::AsItIs) | Err(_) => continue,
+        };
+        object.size = Some(stored.0);
     }
 }

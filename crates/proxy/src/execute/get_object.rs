@@ -15,13 +15,14 @@ use s3proxy_envelope::layout;
 use s3proxy_protocol::range::ByteRange;
 use s3proxy_protocol::{conditional, etag, http_date};
 
-use super::delivery::{Asked, Delivery, header_value, respond};
+use super::delivery::{Asked, Delivery, Parts, header_value, respond};
 use super::plaintext_headers;
-use super::source::{self, Arrived, Found, Sealed, Source};
+use super::source::{self, Arrived, Found, Legacy, Sealed, Source};
 use super::stored::{self, Form};
 use super::{Job, Outcome, answer};
 use crate::backend::Request;
 use crate::body::outbound::{Content, ResponseBody};
+use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
 
 /// Serves GetObject.
@@ -75,7 +76,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     let asked = as_it_applies(job, asked, &found.headers);
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked, arrived).await,
-        Form::Legacy => source::refuse_legacy(job),
+        Form::Legacy(envelope) => legacy(job, source, &found, *envelope, asked, arrived).await,
         Form::Plain => match (asked, step, arrived) {
             (Asked::Whole, Step::GetAll, Some(arrived)) => {
                 stored::permit_plain(job, source.bucket, source.object_key)?;
@@ -88,8 +89,13 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
 }
 
 fn first_step(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Step {
-    let known = job.parts.layouts.recall(&source.layout_key());
-    match (asked, known.and_then(|known| known.stretch(asked))) {
+    let key = source.layout_key();
+    let known = job.parts.layouts.recall(&key);
+    let known = known.and_then(|known| known.stretch(asked));
+    match (
+        asked,
+        known.or_else(|| job.parts.verified.stretch(&key, asked)),
+    ) {
         (Asked::Whole, _) => Step::GetAll,
         (Asked::Range(_) | Asked::Part(_), Some((first, last))) => {
             Step::GetRange(format!("bytes={first}-{last}"))
@@ -175,6 +181,24 @@ async fn sealed(
     Ok(respond(headers, delivery, length, body))
 }
 
+/// An object in an older proxy's format: it has no parts, no checksums and no sealed metadata.
+async fn legacy(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    envelope: LegacyEnvelope,
+    asked: Asked,
+    arrived: Option<Arrived>,
+) -> Outcome<Response<ResponseBody>> {
+    let legacy = Legacy::new(job, source, found, envelope).await?;
+    let length = found.length.0;
+    let delivery = Delivery::of(asked, length, Parts::None)?;
+    let headers = plaintext_headers::sealed_headers(job, &found.headers);
+    let body = legacy.read(delivery.range(length), arrived).await?;
+    let body = ResponseBody::from(Content::Legacy(Box::new(body)));
+    Ok(respond(headers, delivery, length, body))
+}
+
 /// An object that is not sealed, of which the first request asked for something else: the client's
 /// own range or part, as the backend understands it.
 async fn plain(
@@ -230,7 +254,7 @@ pub(super) fn not_modified(job: &Job<'_>, answered: &HeaderMap) -> Response<Resp
     if let Some(etag) = known_etag(&job.request.headers, &headers) {
         headers.insert(header::ETAG, etag);
     }
-    headers.remove(job.parts.dek_tag.header());
+    stored::remove_envelope(&mut headers, &job.parts.dek_tag);
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     *response.headers_mut() = headers;

@@ -41,7 +41,7 @@ async fn head(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     let asked = as_it_applies(job, asked, &found.headers);
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked).await,
-        Form::Legacy => source::refuse_legacy(job),
+        Form::Legacy(_) => legacy(job, &found, asked),
         Form::Plain => {
             stored::permit_plain(job, source.bucket, source.object_key)?;
             plain(job, source, found, asked).await
@@ -92,6 +92,15 @@ async fn sealed(
     Ok(respond(headers, delivery, length, ResponseBody::empty()))
 }
 
+/// An object in an older proxy's format, whose length follows from the stored one.
+fn legacy(job: &Job<'_>, found: &Found, asked: Asked) -> Outcome<Response<ResponseBody>> {
+    stored::permit_legacy(job.parts.policy.legacy_reads)?;
+    let headers = plaintext_headers::sealed_headers(job, &found.headers);
+    let delivery = Delivery::of(asked, found.length.0, Parts::None)?;
+    let body = ResponseBody::empty();
+    Ok(respond(headers, delivery, found.length.0, body))
+}
+
 async fn plain(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -117,6 +126,6 @@ async fn plain(
             let body = ResponseBody::empty();
             Ok(respond_as_it_is(backed.status, &backed.headers, body))
         }
-        Form::Sealed(_) | Form::Legacy => Err(Failure::Replaced),
+        Form::Sealed(_) | Form::Legacy(_) => Err(Failure::Replaced),
     }
 }

@@ -156,7 +156,7 @@ fn edit<'d>(
         return EntryEdit::Keep;
     };
     match described.next() {
-        Some(Described::Sealed(length)) => EntryEdit::Replace {
+        Some(Described::Sealed(length) | Described::Legacy(length)) => EntryEdit::Replace {
             etag: etag::to_client(&listed.etag.unwrap_or_default()).into_owned(),
             size: length.0,
         },

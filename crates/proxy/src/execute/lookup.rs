@@ -10,6 +10,7 @@ use futures_util::stream::{self, StreamExt};
 use http::Method;
 use moka::sync::Cache;
 use s3proxy_envelope::layout::{PlaintextLength, StoredLength, plaintext_length};
+use s3proxy_envelope::legacy::legacy_plaintext_length;
 
 use super::stored::{self, Form};
 use super::{Job, answer};
@@ -25,6 +26,8 @@ const ENTRY_BYTES: usize = 200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Described {
     Sealed(PlaintextLength),
+    /// In an older proxy's format.
+    Legacy(PlaintextLength),
     /// Size and ETag stand as the backend gave them.
     AsItIs,
 }
@@ -71,8 +74,9 @@ pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> 
 }
 
 async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
-    // A length that no sealed object has needs no look-up.
-    if plaintext_length(StoredLength(listed.size)).is_none() {
+    // A length that no sealed object has, and no older proxy's, needs no look-up.
+    let size = StoredLength(listed.size);
+    if plaintext_length(size).is_none() && legacy_plaintext_length(size).is_err() {
         return Described::AsItIs;
     }
     let known = (bucket.to_owned(), listed);
@@ -118,7 +122,13 @@ pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described
                 Failure::Stored("a sealed object of an impossible length".to_owned())
             })
         }
-        Form::Legacy | Form::Plain => Ok(Described::AsItIs),
+        Form::Legacy(_) => {
+            let length = legacy_plaintext_length(stored::stored_length(headers)?);
+            length
+                .map(Described::Legacy)
+                .map_err(|error| Failure::Stored(error.to_string()))
+        }
+        Form::Plain => Ok(Described::AsItIs),
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod sealed_stream;
 pub(crate) mod source;
 pub(crate) mod stored;
 mod unsealed;
+pub(crate) mod verified;
 pub(crate) mod verify;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ use crate::body::buffers::{BodyBudget, BufferPool};
 use crate::body::inbound;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
+use crate::keys::legacy::LegacyKeys;
 use crate::record::RequestRecord;
 use crate::respond::Failure;
 use crate::rules::Rules;
@@ -53,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) backend: Backend,
     pub(crate) keys: Keyring,
     pub(crate) rules: Rules,
+    pub(crate) legacy_keys: LegacyKeys,
     pub(crate) policy: Policy,
     pub(crate) dek_tag: DekTag,
     pub(crate) pool: Arc<BufferPool>,
@@ -62,6 +65,7 @@ pub(crate) struct Parts {
     /// How clients speak to the proxy itself.
     pub(crate) client_scheme: Scheme,
     pub(crate) layouts: layouts::LayoutCache,
+    pub(crate) verified: verified::VerifiedCache,
     pub(crate) tag_keeping: copy::tags::TagKeeping,
     pub(crate) long_work: patience::LongWork,
     pub(crate) seen_buckets: multipart::seldom::SeenBuckets,

@@ -36,7 +36,7 @@ pub(super) fn wants_checksum(job: &Job<'_>) -> bool {
 pub(super) fn sealed_headers(job: &Job<'_>, backend: &HeaderMap) -> HeaderMap {
     let mut headers = answer::client_headers(backend);
     stored::map_etag(&mut headers);
-    headers.remove(job.parts.dek_tag.header());
+    stored::remove_envelope(&mut headers, &job.parts.dek_tag);
     headers.remove("x-amz-mp-parts-count");
     headers
 }

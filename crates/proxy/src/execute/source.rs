@@ -4,12 +4,13 @@
 //! request after the first is pinned by version or ETag, and an answer about anything else is
 //! [`Failure::Replaced`]. A body in hand delivers exactly the plaintext that was asked for or ends
 //! with an error. Nothing is released before what authenticates it was checked: the commitment of
-//! a single message, the seal of a multipart body.
+//! a single message, the seal of a multipart body, the tag of an older proxy's.
 //!
 //! Policies on objects that are not sealed are enforced here, so that no reader can forget them.
 //! Absent: grants (the plan has judged them), conditions (the backend judges them, see
 //! [`Source::headers`]), and what an answer says in plaintext terms.
 
+mod legacy;
 mod pinned;
 mod sealed;
 
@@ -24,8 +25,9 @@ use s3proxy_envelope::header::{Envelope, Layout};
 use s3proxy_envelope::layout::{
     PADDED_FROM, PlaintextLength, PlaintextRange, StoredLength, plaintext_length,
 };
-use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_envelope::legacy::legacy_plaintext_length;
 
+pub(super) use legacy::Legacy;
 pub(super) use pinned::{Arrived, pinned_request, send_pinned};
 pub(super) use sealed::{Sealed, layout};
 
@@ -34,8 +36,8 @@ use super::layouts::{LayoutKey, ObjectState};
 use super::stored::{self, Form};
 use super::{Job, Outcome};
 use crate::backend::{self, Request};
+use crate::body::legacy::LegacyBody;
 use crate::body::opening::{OpeningBody, OpeningError};
-use crate::config::resolved::Permission;
 use crate::respond::Failure;
 
 /// How often at most an object is read that is replaced again and again while it is read.
@@ -52,6 +54,7 @@ pub(crate) struct Source<'a> {
 }
 
 /// What the backend says of a stored object.
+#[derive(Clone)]
 pub(crate) struct Found {
     /// The backend's.
     pub(crate) headers: HeaderMap,
@@ -65,6 +68,8 @@ pub(crate) struct Found {
 pub(crate) enum PlaintextBody {
     /// Opened as it streams.
     Opening(Box<OpeningBody>),
+    /// The same, in an older proxy's format.
+    Legacy(Box<LegacyBody>),
     /// Never sealed; passed on as it is.
     Passing(Box<backend::Body>),
 }
@@ -104,7 +109,11 @@ pub(crate) async fn open(
             let body = sealed.read(range, None).await?;
             Ok(PlaintextBody::Opening(Box::new(body)))
         }
-        Form::Legacy => refuse_legacy(job),
+        Form::Legacy(envelope) => {
+            let legacy = Legacy::new(job, source, found, *envelope).await?;
+            let body = legacy.read(range, None).await?;
+            Ok(PlaintextBody::Legacy(Box::new(body)))
+        }
         Form::Plain => open_plain(job, source, found, range).await,
     }
 }
@@ -118,17 +127,6 @@ pub(crate) async fn unwrap(
 ) -> Outcome<Dek> {
     let binding = stored::binding(envelope, bucket, object_key);
     Ok(job.parts.keys.unwrap(envelope, &binding).await?)
-}
-
-/// The answer for objects in an older proxy's format.
-pub(super) fn refuse_legacy<T>(job: &Job<'_>) -> Outcome<T> {
-    match job.parts.policy.legacy_reads {
-        Permission::Allow => Err(stored::legacy_not_readable()),
-        Permission::Deny => Err(Failure::Refused(S3Error::new(
-            ErrorCode::AccessDenied,
-            "The object is in an older proxy's format, and legacy_reads = deny refuses to serve it.",
-        ))),
-    }
 }
 
 async fn open_plain(
@@ -182,7 +180,9 @@ impl Found {
             Form::Sealed(_) => plaintext_length(stored).ok_or_else(|| {
                 Failure::Stored(format!("no sealed object has {} bytes", stored.0))
             })?,
-            Form::Legacy | Form::Plain => PlaintextLength(stored.0),
+            Form::Legacy(_) => legacy_plaintext_length(stored)
+                .map_err(|error| Failure::Stored(error.to_string()))?,
+            Form::Plain => PlaintextLength(stored.0),
         };
         Ok(Self {
             headers,
@@ -220,6 +220,7 @@ impl Body for PlaintextBody {
     ) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
         match self.get_mut() {
             Self::Opening(body) => Pin::new(body.as_mut()).poll_frame(context),
+            Self::Legacy(body) => Pin::new(body.as_mut()).poll_frame(context),
             Self::Passing(body) => Pin::new(body.as_mut())
                 .poll_frame(context)
                 .map_err(OpeningError::from),
@@ -229,6 +230,7 @@ impl Body for PlaintextBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Opening(body) => body.size_hint(),
+            Self::Legacy(body) => body.size_hint(),
             Self::Passing(body) => body.size_hint(),
         }
     }
@@ -236,6 +238,7 @@ impl Body for PlaintextBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Opening(body) => body.is_end_stream(),
+            Self::Legacy(body) => body.is_end_stream(),
             Self::Passing(body) => body.is_end_stream(),
         }
     }

@@ -8,59 +8,76 @@ use http::{HeaderMap, HeaderName, header};
 use s3proxy_envelope::dek::Binding;
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::layout::StoredLength;
+use s3proxy_envelope::legacy::LegacyWrappedDek;
 use s3proxy_protocol::etag;
 use s3proxy_protocol::range::ContentRange;
 
 use super::Job;
 use crate::config::resolved::{DekTag, Permission};
+use crate::keys::legacy::{LegacyEnvelope, LegacyTag};
 use crate::respond::Failure;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 /// The tag of objects that the original proxy wrote.
 pub(crate) const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
 
-/// Length of an older proxy's metadata value: a wrapped key in hexadecimal.
-const LEGACY_VALUE_LENGTH: usize = 80;
-
 /// Whether metadata of this name is the envelope's or an older proxy's, which clients may not set.
 pub(crate) fn is_reserved(name: &HeaderName, tag: &DekTag) -> bool {
     name == tag.header() || name.as_str() == CONSTELLATION_TAG
 }
 
+/// Takes envelopes of any form out of what a client is told.
+pub(crate) fn remove_envelope(headers: &mut HeaderMap, tag: &DekTag) {
+    headers.remove(tag.header());
+    headers.remove(CONSTELLATION_TAG);
+}
+
 /// The form of a stored object.
+#[derive(Clone)]
 pub(crate) enum Form {
     Sealed(Box<Envelope>),
-    Legacy,
+    /// In an older proxy's format.
+    Legacy(LegacyEnvelope),
     Plain,
 }
 
 /// Reads the form from an object's metadata.
 pub(crate) fn form(headers: &HeaderMap, tag: &DekTag) -> Result<Form, Failure> {
-    let mut values = headers.get_all(tag.header()).iter();
-    let value = match (values.next(), values.next()) {
-        (Some(value), None) => value,
-        (Some(_), Some(_)) => return Err(stored("there are two envelopes")),
-        (None, _) => {
-            return Ok(if headers.contains_key(CONSTELLATION_TAG) {
-                Form::Legacy
-            } else {
-                Form::Plain
-            });
+    if let Some(text) = one_value(headers, tag.header().as_str())? {
+        let legacy_tag = match tag.header().as_str() {
+            CONSTELLATION_TAG => LegacyTag::Constellation,
+            _ => LegacyTag::Configured,
+        };
+        if let Some(envelope) = legacy_envelope(legacy_tag, text) {
+            return Ok(Form::Legacy(envelope));
         }
-    };
-    let text = value
-        .to_str()
-        .map_err(|_| stored("the envelope is not ASCII"))?;
-    if is_legacy_value(text) {
-        return Ok(Form::Legacy);
+        return Envelope::parse(text)
+            .map(|envelope| Form::Sealed(Box::new(envelope)))
+            .map_err(|error| stored(&error.to_string()));
     }
-    Envelope::parse(text)
-        .map(|envelope| Form::Sealed(Box::new(envelope)))
-        .map_err(|error| stored(&error.to_string()))
+    let Some(text) = one_value(headers, CONSTELLATION_TAG)? else {
+        return Ok(Form::Plain);
+    };
+    legacy_envelope(LegacyTag::Constellation, text)
+        .map(Form::Legacy)
+        .ok_or_else(|| stored("the older proxy's wrapped key is not 80 hexadecimal digits"))
 }
 
-fn is_legacy_value(text: &str) -> bool {
-    text.len() == LEGACY_VALUE_LENGTH && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+fn legacy_envelope(tag: LegacyTag, text: &str) -> Option<LegacyEnvelope> {
+    let wrapped_dek = LegacyWrappedDek::from_hex(text)?;
+    Some(LegacyEnvelope { tag, wrapped_dek })
+}
+
+fn one_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Failure> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(stored("there are two envelopes")),
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| stored("the envelope is not ASCII")),
+    }
 }
 
 fn stored(reason: &str) -> Failure {
@@ -84,12 +101,15 @@ pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Res
     }
 }
 
-/// The answer for objects in an older proxy's format.
-pub(crate) fn legacy_not_readable() -> Failure {
-    Failure::Refused(S3Error::new(
-        ErrorCode::NotImplemented,
-        "The object is in an older proxy's format, which this version cannot read yet.",
-    ))
+/// Whether something in an older proxy's format may be served.
+pub(crate) fn permit_legacy(legacy_reads: Permission) -> Result<(), Failure> {
+    match legacy_reads {
+        Permission::Allow => Ok(()),
+        Permission::Deny => Err(Failure::Refused(S3Error::new(
+            ErrorCode::AccessDenied,
+            "The object is in an older proxy's format, and legacy_reads = deny refuses to serve it.",
+        ))),
+    }
 }
 
 /// Total length of the stored object, in bytes, from `Content-Range` or `Content-Length`.
@@ -158,10 +178,38 @@ mod tests {
     fn an_older_value_and_an_older_tag_are_recognised() {
         let tag = "isec".parse::<DekTag>().expect("a tag");
         let value = "9e".repeat(40);
-        for name in ["x-amz-meta-isec", CONSTELLATION_TAG] {
+        for (name, expected) in [
+            ("x-amz-meta-isec", LegacyTag::Configured),
+            (CONSTELLATION_TAG, LegacyTag::Constellation),
+        ] {
             let read = form(&headers(name, &value), &tag);
-            assert!(matches!(read, Ok(Form::Legacy)), "{name}");
+            assert!(matches!(read, Ok(Form::Legacy(envelope)) if envelope.tag == expected));
         }
+        let tag = "constellation-dek".parse::<DekTag>().expect("a tag");
+        let read = form(&headers(CONSTELLATION_TAG, &value), &tag);
+        assert!(
+            matches!(read, Ok(Form::Legacy(envelope)) if envelope.tag == LegacyTag::Constellation)
+        );
+    }
+
+    #[test]
+    fn a_damaged_older_value_is_an_error_and_never_plaintext() {
+        let tag = "isec".parse::<DekTag>().expect("a tag");
+        let value = "9e".repeat(40);
+        for damaged in ["", "s3p1.", &value[1..], &value.replace('9', "x")] {
+            let read = form(&headers(CONSTELLATION_TAG, damaged), &tag);
+            assert!(matches!(read, Err(Failure::Stored(_))), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_of_no_envelope_whatever_its_tag() {
+        let tag = "isec".parse::<DekTag>().expect("a tag");
+        let mut told = headers("x-amz-meta-isec", "x");
+        told.extend(headers(CONSTELLATION_TAG, "x"));
+        told.extend(headers("x-amz-meta-other", "x"));
+        remove_envelope(&mut told, &tag);
+        assert_eq!(told, headers("x-amz-meta-other", "x"));
     }
 
     #[test]

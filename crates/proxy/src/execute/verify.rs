@@ -42,7 +42,7 @@ pub(crate) async fn verify(
 ) -> Outcome<Verified> {
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, found, envelope, depth).await,
-        Form::Legacy | Form::Plain => {
+        Form::Legacy(_) | Form::Plain => {
             let body = source::open(job, source, found, None).await?;
             let opened = drain(body, &mut Checks::default()).await?;
             Ok(Verified {

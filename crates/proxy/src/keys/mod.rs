@@ -13,6 +13,7 @@ mod aws_kms;
 pub(crate) mod connect;
 mod constellation;
 mod http;
+pub(crate) mod legacy;
 mod opened;
 mod pkcs11;
 mod ring;

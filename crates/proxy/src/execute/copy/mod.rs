@@ -2,7 +2,8 @@
 //!
 //! One HEAD says what the source is, and the client's conditions are judged on it. A sealed source
 //! stays where it is: the backend copies its body, and the new object's metadata carry the same
-//! data key, wrapped for the new place. A plain one is read and sealed. Whatever happens after the
+//! data key, wrapped for the new place. A plain one, or one in an older proxy's format, is read and
+//! sealed. Whatever happens after the
 //! HEAD is pinned to what it saw, so that envelope and body always belong together; where the
 //! source was replaced meanwhile the copy starts again.
 //!
@@ -28,7 +29,7 @@ use self::carried::Directives;
 use super::new_object::announce_encryption;
 use super::patience::Finished;
 use super::stored::Form;
-use super::{Job, Outcome, OwnedJob, patience, source, unsealed};
+use super::{Job, Outcome, OwnedJob, patience, unsealed};
 use crate::body::outbound::ResponseBody;
 
 const FULL_OBJECT: &str = "FULL_OBJECT";
@@ -74,8 +75,7 @@ async fn attempt(job: &Job<'_>, directives: &Directives) -> Outcome<Copied> {
     }
     match &found.form {
         Form::Sealed(envelope) => sealed::copy(job, directives, &source, &found, envelope).await,
-        Form::Legacy => source::refuse_legacy(job),
-        Form::Plain => plain::copy(job, directives, &source, &found).await,
+        Form::Legacy(_) | Form::Plain => plain::copy(job, directives, &source, &found).await,
     }
 }
 

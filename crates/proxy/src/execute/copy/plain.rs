@@ -1,4 +1,4 @@
-//! A copy of an object that is not sealed: read, and sealed on its way.
+//! A copy of an object that is not sealed, or not in this format: read, and sealed on its way.
 //!
 //! The copy is a new object like any other, under a data key of its own. Content up to the held
 //! limit is read whole, so that a checksum that the client asks for can be stored; that of longer

@@ -320,6 +320,7 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::Unusable(_)
         | Failure::Stored(_)
         | Failure::Key(_)
+        | Failure::LegacyKey(_)
         | Failure::Budget(_)
         | Failure::Range(_)
         | Failure::Replaced => false,

@@ -142,6 +142,16 @@ impl Arrived {
         Ok(())
     }
 
+    /// Takes the next bytes out, as many as have come together.
+    pub(super) async fn piece(&mut self) -> Outcome<Bytes> {
+        let piece = match std::mem::take(&mut self.begun) {
+            begun if begun.is_empty() => self.next_piece().await?,
+            begun => begun,
+        };
+        self.first += piece.len() as u64;
+        Ok(piece)
+    }
+
     async fn next_piece(&mut self) -> Outcome<Bytes> {
         while let Some(frame) = self.body.frame().await {
             if let Ok(data) = frame?.into_data() {

@@ -1,0 +1,222 @@
+//! Opening objects of the older formats, whose one tag covers the whole body.
+//!
+//! A short body is held and opened at once. A longer one is read twice: all of it to verify it, then
+//! the blocks that are wanted, pinned to the same object and compared with what was verified. The
+//! verification goes on when its client leaves, so that a client whose patience it outlasts finds
+//! it done when it comes again; it ends with the program, and nothing is lost then.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use s3proxy_envelope::layout::PlaintextRange;
+use s3proxy_envelope::legacy::{
+    LegacyDek, LegacyError, LegacyOpener, LegacyVerifier, NONCE_BYTES, TAG_BYTES, VerifiedBody,
+    open_held,
+};
+use tokio::sync::OwnedMutexGuard;
+
+use super::pinned::{Arrived, ask_for, read_stretch};
+use super::{Found, Source};
+use crate::body::buffers::STREAM_BYTES;
+use crate::body::legacy::LegacyBody;
+use crate::body::opening::StoredBytes;
+use crate::execute::layouts::LayoutKey;
+use crate::execute::stored;
+use crate::execute::verified::{LegacyState, Verification};
+use crate::execute::{Job, Outcome, OwnedJob};
+use crate::keys::legacy::{LegacyEnvelope, LegacyUnwrapped};
+use crate::respond::Failure;
+
+/// Bodies up to this length are held whatever `limits.held_body` says: a block is no smaller.
+const HELD_BYTES: u64 = 64 * 1024;
+
+/// An object of the older formats whose key is at hand.
+pub(in crate::execute) struct Legacy<'a> {
+    job: &'a Job<'a>,
+    source: &'a Source<'a>,
+    found: &'a Found,
+    envelope: LegacyEnvelope,
+    dek: Arc<LegacyDek>,
+}
+
+impl<'a> Legacy<'a> {
+    /// Unwraps the key, where such objects may be read.
+    pub(in crate::execute) async fn new(
+        job: &'a Job<'a>,
+        source: &'a Source<'a>,
+        found: &'a Found,
+        envelope: LegacyEnvelope,
+    ) -> Outcome<Self> {
+        stored::permit_legacy(job.parts.policy.legacy_reads)?;
+        let LegacyUnwrapped { dek, origin } = job.parts.legacy_keys.unwrap(&envelope).await?;
+        tracing::debug!(?origin, "an object in an older proxy's format is read");
+        Ok(Self {
+            job,
+            source,
+            found,
+            envelope,
+            dek: Arc::new(dek),
+        })
+    }
+
+    /// Opens all of it or a range inside it, up to the first block. What has `arrived` is used
+    /// where it holds what is needed, and dropped otherwise.
+    pub(in crate::execute) async fn read(
+        &self,
+        range: Option<PlaintextRange>,
+        arrived: Option<Arrived>,
+    ) -> Outcome<LegacyBody> {
+        let length = self.found.length.0;
+        if self.found.stored.0 <= HELD_BYTES.max(self.job.parts.held_body_bytes) {
+            return self.read_held(range, arrived).await;
+        }
+        let (verified, arrived) = self.verified(arrived).await?;
+        let range = range.or_else(|| PlaintextRange::new(0, length.checked_sub(1)?));
+        let range = range.expect("what is not held is not empty");
+        let stretch = verified.stretch(range).ok_or(Failure::Range(length))?;
+        let arrived = match arrived.filter(|arrived| arrived.covers(stretch)) {
+            Some(arrived) => arrived,
+            None => ask_for(self.job, self.source, self.found, stretch).await?,
+        };
+        let opener = LegacyOpener::new(&verified, &self.dek, range).map_err(altered)?;
+        let stored = StoredBytes {
+            skip: stretch.0 - arrived.first,
+            begun: arrived.begun,
+            body: arrived.body,
+        };
+        let memory = STREAM_BYTES + 2 * verified.block_bytes();
+        let share = self.job.parts.budget.share(memory).await?;
+        let length = range.last - range.first + 1;
+        let mut body = LegacyBody::streamed(stored, opener, length, share);
+        body.prefetch().await?;
+        Ok(body)
+    }
+
+    async fn read_held(
+        &self,
+        range: Option<PlaintextRange>,
+        arrived: Option<Arrived>,
+    ) -> Outcome<LegacyBody> {
+        let length = usize::try_from(self.found.stored.0).expect("a held body fits memory");
+        let share = self.job.parts.budget.share(length).await?;
+        let mut arrived = self.whole(arrived).await?;
+        let stored = Vec::from(arrived.take(length).await?);
+        let mut plaintext = Bytes::from(open_held(&self.dek, stored).map_err(altered)?);
+        if let Some(PlaintextRange { first, last }) = range {
+            let position = |at: u64| usize::try_from(at).expect("a position in memory");
+            if last >= plaintext.len() as u64 {
+                return Err(Failure::Range(plaintext.len() as u64));
+            }
+            plaintext = plaintext.slice(position(first)..=position(last));
+        }
+        Ok(LegacyBody::held(plaintext, share))
+    }
+
+    async fn whole(&self, arrived: Option<Arrived>) -> Outcome<Arrived> {
+        whole(self.job, self.source, self.found, arrived).await
+    }
+
+    /// What was verified before, with what has arrived; or what is verified now, with it.
+    async fn verified(
+        &self,
+        arrived: Option<Arrived>,
+    ) -> Outcome<(Arc<VerifiedBody>, Option<Arrived>)> {
+        let Found {
+            headers,
+            stored,
+            length,
+            ..
+        } = self.found;
+        let state = LegacyState::of(headers, *stored, self.envelope.wrapped_dek);
+        let key = self.source.layout_key();
+        let entry = self.job.parts.verified.enter(key, state, *length);
+        if let Some(body) = entry.body() {
+            return Ok((Arc::clone(body), arrived));
+        }
+        let (turn, arrived) = match Arc::clone(&entry.turn).try_lock_owned() {
+            Ok(turn) => (turn, arrived),
+            Err(_taken) => {
+                // The backend is not kept waiting meanwhile.
+                drop(arrived);
+                (Arc::clone(&entry.turn).lock_owned().await, None)
+            }
+        };
+        if let Some(body) = entry.body() {
+            return Ok((Arc::clone(body), arrived));
+        }
+        let reading = FirstReading {
+            job: self.job.detached(),
+            key: self.source.layout_key(),
+            headers: self.source.headers.clone(),
+            found: self.found.clone(),
+            dek: Arc::clone(&self.dek),
+            entry,
+            _turn: turn,
+        };
+        match tokio::spawn(reading.run(arrived)).await {
+            Ok(outcome) => outcome.map(|body| (body, None)),
+            Err(error) => resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// A verification that borrows nothing.
+struct FirstReading {
+    job: OwnedJob,
+    key: LayoutKey,
+    headers: HeaderMap,
+    found: Found,
+    dek: Arc<LegacyDek>,
+    entry: Arc<Verification>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl FirstReading {
+    async fn run(self, arrived: Option<Arrived>) -> Outcome<Arc<VerifiedBody>> {
+        let job = &self.job.job();
+        let source = Source {
+            bucket: &self.key.bucket,
+            object_key: &self.key.object_key,
+            version: self.key.version.as_deref(),
+            headers: self.headers,
+        };
+        let stored = self.found.stored;
+        let memory = STREAM_BYTES + VerifiedBody::memory_of(self.found.length);
+        let _share = job.parts.budget.share(memory).await?;
+        // Nothing can be decrypted, and so nothing verified, without the tag.
+        let tag = (stored.0 - TAG_BYTES as u64, stored.0 - 1);
+        let tag = read_stretch(job, &source, &self.found, tag).await?;
+        let tag = <[u8; TAG_BYTES]>::try_from(&tag[..]).expect("so many bytes were asked for");
+        let mut arrived = whole(job, &source, &self.found, arrived).await?;
+        let nonce = arrived.take(NONCE_BYTES).await?;
+        let nonce = nonce[..].try_into().expect("so many bytes were asked for");
+        let verifier = LegacyVerifier::new(&self.dek, stored, nonce, tag);
+        let mut verifier = verifier.map_err(altered)?;
+        while arrived.first < arrived.end {
+            verifier.push(&arrived.piece().await?).map_err(altered)?;
+        }
+        let body = Arc::new(verifier.finish().map_err(altered)?);
+        self.entry.succeeded(&body);
+        Ok(body)
+    }
+}
+
+/// All stored bytes: those on their way, or asked for.
+async fn whole(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    arrived: Option<Arrived>,
+) -> Outcome<Arrived> {
+    let all = (0, found.stored.0 - 1);
+    match arrived.filter(|arrived| arrived.covers(all)) {
+        Some(arrived) => Ok(arrived),
+        None => ask_for(job, source, found, all).await,
+    }
+}
+
+fn altered(error: LegacyError) -> Failure {
+    Failure::Stored(error.to_string())
+}

@@ -1,0 +1,208 @@
+//! Keys of what the two older proxies wrote: which key-encryption keys may have wrapped a data key.
+//!
+//! Nothing in such an object names its key, so the candidates are tried; unwrapping tells the right
+//! one (RFC 5649, section 3). Those at hand come first: the configured texts, hashed as Intrinsec's
+//! proxy did, and the all-zero key where `keys.decryption_fallback` allows it. Constellation's, which
+//! may cost a request, is tried last and only for objects under Constellation's tag.
+//!
+//! Invariant: without the fallback nothing opens under the all-zero key; an object that would is
+//! told apart from one whose key is missing. Absent: writing, which is never done in this format.
+
+use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
+
+use crate::config::resolved::Permission;
+
+/// The metadata that a wrapped key was found in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum LegacyTag {
+    /// The configured one: Intrinsec's proxy.
+    Configured,
+    /// `constellation-dek`: the original.
+    Constellation,
+}
+
+/// The wrapped key of an object of the older formats, as its metadata carry it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LegacyEnvelope {
+    pub(crate) tag: LegacyTag,
+    pub(crate) wrapped_dek: LegacyWrappedDek,
+}
+
+/// What kind of key-encryption key wrapped a data key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KekOrigin {
+    /// The SHA-256 of a configured text.
+    Passphrase,
+    /// Constellation's key service.
+    Constellation,
+    /// 32 zero bytes: whoever can read the object can decrypt it.
+    Zero,
+}
+
+/// Where Constellation's key comes from.
+pub(crate) enum ConstellationKek {
+    /// No key service is configured.
+    Absent,
+    /// It is at hand.
+    #[cfg_attr(not(test), expect(dead_code, reason = "key services come later"))]
+    Given(LegacyKek),
+}
+
+/// Why a data key could not be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LegacyKeyError {
+    /// No candidate opens it.
+    #[error(
+        "the object is in an older proxy's format, and none of the configured keys opens it; give \
+         the key that it was written with in keys.encrypt_key or keys.decrypt_keys"
+    )]
+    Missing,
+    /// The all-zero key opens it, and is not allowed to.
+    #[error(
+        "the object was written by a faulty version of an older proxy, which sealed its key with \
+         32 zero bytes, so that whoever can read the bucket can decrypt it; \
+         keys.decryption_fallback = allow (S3PROXY_DECRYPTION_FALLBACK) opens it"
+    )]
+    ZeroKeyDenied,
+}
+
+/// A data key, and what kind of key had wrapped it.
+pub(crate) struct LegacyUnwrapped {
+    pub(crate) dek: LegacyDek,
+    pub(crate) origin: KekOrigin,
+}
+
+/// Every key-encryption key that objects of the older formats may need.
+pub(crate) struct LegacyKeys {
+    passphrases: Vec<LegacyKek>,
+    constellation: ConstellationKek,
+    zero_key: Permission,
+}
+
+impl LegacyKeys {
+    /// Takes the configured texts, active one first; each counts whatever it looks like, since the
+    /// older proxies hashed any text.
+    pub(crate) fn new<'a>(
+        texts: impl IntoIterator<Item = &'a str>,
+        constellation: ConstellationKek,
+        zero_key: Permission,
+    ) -> Self {
+        Self {
+            passphrases: texts.into_iter().map(LegacyKek::from_text).collect(),
+            constellation,
+            zero_key,
+        }
+    }
+
+    /// The data key of a stored object.
+    #[expect(clippy::unused_async, reason = "a key service has to be asked")]
+    pub(crate) async fn unwrap(
+        &self,
+        envelope: &LegacyEnvelope,
+    ) -> Result<LegacyUnwrapped, LegacyKeyError> {
+        let open = |kek: &LegacyKek, origin| {
+            let dek = LegacyDek::unwrap(&envelope.wrapped_dek, kek).ok()?;
+            Some(LegacyUnwrapped { dek, origin })
+        };
+        for kek in &self.passphrases {
+            if let Some(unwrapped) = open(kek, KekOrigin::Passphrase) {
+                return Ok(unwrapped);
+            }
+        }
+        if let Some(unwrapped) = open(&LegacyKek::zero(), KekOrigin::Zero) {
+            return match self.zero_key {
+                Permission::Allow => Ok(unwrapped),
+                Permission::Deny => Err(LegacyKeyError::ZeroKeyDenied),
+            };
+        }
+        let constellation = match (envelope.tag, &self.constellation) {
+            (LegacyTag::Constellation, ConstellationKek::Given(kek)) => {
+                open(kek, KekOrigin::Constellation)
+            }
+            (LegacyTag::Configured, _) | (LegacyTag::Constellation, ConstellationKek::Absent) => {
+                None
+            }
+        };
+        constellation.ok_or(LegacyKeyError::Missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the known answers: wrapped under `toto`, and under 32 zero bytes.
+    const UNDER_TOTO: &str =
+        "9eac60c9de9cb3010734f1b158cd599ecc14626fe5270d6c8f3859af0ef2452d0d5b1a3f953c6b8b";
+    const UNDER_ZEROS: &str =
+        "7291ad2e81569cb22dbf60fb0ee7df054b0893de554140a24d39d65d77a395e909a6ab5aaecbc90c";
+    /// SHA-256 of `toto`, as if a key service had given it.
+    const TOTO: [u8; 32] = [
+        0x31, 0xf7, 0xa6, 0x5e, 0x31, 0x55, 0x86, 0xac, 0x19, 0x8b, 0xd7, 0x98, 0xb6, 0x62, 0x9c,
+        0xe4, 0x90, 0x3d, 0x08, 0x99, 0x47, 0x6d, 0x57, 0x41, 0xa9, 0xf3, 0x2e, 0x2e, 0x52, 0x1b,
+        0x6a, 0x66,
+    ];
+
+    fn envelope(tag: LegacyTag, value: &str) -> LegacyEnvelope {
+        LegacyEnvelope {
+            tag,
+            wrapped_dek: LegacyWrappedDek::from_hex(value).expect("80 digits"),
+        }
+    }
+
+    fn keys(texts: &[&str], zero_key: Permission) -> LegacyKeys {
+        LegacyKeys::new(texts.iter().copied(), ConstellationKek::Absent, zero_key)
+    }
+
+    async fn origin(
+        keys: &LegacyKeys,
+        tag: LegacyTag,
+        value: &str,
+    ) -> Result<KekOrigin, LegacyKeyError> {
+        let unwrapped = keys.unwrap(&envelope(tag, value)).await?;
+        Ok(unwrapped.origin)
+    }
+
+    #[tokio::test]
+    async fn any_configured_text_opens_under_either_tag() {
+        for tag in [LegacyTag::Configured, LegacyTag::Constellation] {
+            for (texts, expected) in [
+                (&["toto", "other"][..], Ok(KekOrigin::Passphrase)),
+                (&["other", "toto"], Ok(KekOrigin::Passphrase)),
+                (&["other"], Err(LegacyKeyError::Missing)),
+                (&[], Err(LegacyKeyError::Missing)),
+            ] {
+                let keys = keys(texts, Permission::Allow);
+                assert_eq!(origin(&keys, tag, UNDER_TOTO).await, expected, "{texts:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_all_zero_key_opens_only_where_it_is_allowed_and_is_named_otherwise() {
+        for (zero_key, expected) in [
+            (Permission::Allow, Ok(KekOrigin::Zero)),
+            (Permission::Deny, Err(LegacyKeyError::ZeroKeyDenied)),
+        ] {
+            let keys = keys(&["toto"], zero_key);
+            for tag in [LegacyTag::Configured, LegacyTag::Constellation] {
+                assert_eq!(origin(&keys, tag, UNDER_ZEROS).await, expected);
+            }
+            let own = origin(&keys, LegacyTag::Configured, UNDER_TOTO).await;
+            assert_eq!(own, Ok(KekOrigin::Passphrase));
+        }
+    }
+
+    #[tokio::test]
+    async fn constellations_key_opens_what_is_under_its_tag_only() {
+        let kek = LegacyKek::from_bytes(&TOTO).expect("32 bytes");
+        let given = ConstellationKek::Given(kek);
+        let keys = LegacyKeys::new(["other"], given, Permission::Deny);
+        for (tag, expected) in [
+            (LegacyTag::Constellation, Ok(KekOrigin::Constellation)),
+            (LegacyTag::Configured, Err(LegacyKeyError::Missing)),
+        ] {
+            assert_eq!(origin(&keys, tag, UNDER_TOTO).await, expected);
+        }
+    }
+}
