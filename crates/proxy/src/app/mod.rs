@@ -242,7 +242,7 @@ async fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
 }
 
 /// The older proxies' keys, from the same texts.
-fn legacy_keys(keys: &Keys) -> LegacyKeys {
+pub(crate) fn legacy_keys(keys: &Keys) -> LegacyKeys {
     let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
     let texts = keys.encrypt_key.iter().chain(&keys.decrypt_keys).chain(labelled);
     LegacyKeys::new(
