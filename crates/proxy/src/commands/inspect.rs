@@ -244,7 +244,8 @@ fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<Described, String
     })
 }
 
-fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described {
+/// Which older proxy wrote an object, and whether it opens under the all-zero key.
+pub(super) fn older(headers: &HeaderMap, tag: &DekTag) -> (&'static str, bool) {
     let (format, value) = match headers.get(tag.header()) {
         Some(value) => ("intrinsec", Some(value)),
         None => ("constellation", headers.get(stored::CONSTELLATION_TAG)),
@@ -252,7 +253,11 @@ fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described 
     let text = value
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let zero = opens_under_zero_key(text);
+    (format, opens_under_zero_key(text))
+}
+
+fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described {
+    let (format, zero) = older(headers, tag);
     let plaintext = stored.0.checked_sub(LEGACY_OVERHEAD);
     Described {
         format,
