@@ -28,7 +28,7 @@ use crate::app::{self, StartError};
 use crate::config::resolved::{ActiveKey, Config, DekTag, SecretText};
 use crate::execute::stored::{self, Form};
 use crate::keys::Keyring;
-use crate::keys::legacy::LegacyEnvelope;
+use crate::keys::legacy::{ConstellationKek, LegacyEnvelope};
 use crate::respond::Failure;
 
 /// Stored bytes that are read at a time; a chunk is shorter.
