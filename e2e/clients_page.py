@@ -15,7 +15,7 @@ nothing unsealed lies on the backend and no upload has left anything behind. A c
 does not work cannot be had from that backend without a proxy either.
 
 """
-_BACKEND_NAMES = {"seaweedfs": "SeaweedFS", "radosgw": "Ceph radosgw"}
+_BACKEND_NAMES = {"seaweedfs": "SeaweedFS", "radosgw": "Ceph radosgw", "moto": "moto"}
 _OUTCOMES = {"works": "works", "failed": "does not work"}
 
 

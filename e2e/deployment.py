@@ -10,10 +10,15 @@ from clients import boto3_client
 from proxy import Proxy
 from radosgw import RadosGateway
 from sealed import Stored
-from servers import EmbeddedStore, SeaweedFS
+from servers import EmbeddedStore, Moto, SeaweedFS
 from target import Target
 
-SERVERS = {"seaweedfs": SeaweedFS, "radosgw": RadosGateway, "embedded": EmbeddedStore}
+SERVERS = {
+    "seaweedfs": SeaweedFS,
+    "radosgw": RadosGateway,
+    "moto": Moto,
+    "embedded": EmbeddedStore,
+}
 
 
 class Server(Protocol):
