@@ -7,6 +7,7 @@ from typing import Protocol
 
 from certificates import Certificates
 from clients import boto3_client
+from garage import Garage
 from proxy import Proxy
 from radosgw import RadosGateway
 from sealed import Stored
@@ -17,6 +18,7 @@ SERVERS = {
     "seaweedfs": SeaweedFS,
     "radosgw": RadosGateway,
     "moto": Moto,
+    "garage": Garage,
     "embedded": EmbeddedStore,
 }
 

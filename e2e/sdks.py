@@ -26,6 +26,7 @@ _CHECKSUMS_WHEN_REQUIRED = {
 }
 _NO_EMPTY_CHUNKS = {"radosgw": "it refuses empty bodies that are signed in chunks"}
 _NO_TRAILERS = {"radosgw": "it knows no checksums in trailers"}
+_NO_SIGNED_TRAILERS = {"garage": "it refuses checksums behind a body that is signed"}
 _CONTINUES_TWICE = {"moto": "it says `100 Continue` twice, and the SDK takes one for the answer"}
 _NO_PART_NUMBERS = {"moto": "asked for a part of an object it sends the whole object"}
 _WRONG_CHECKSUMS = {"moto": "it gives copies of uploads in parts a checksum of the parts' checksums"}
@@ -89,8 +90,9 @@ PROGRAMS = [
         _java("sdk-v2", "SdkV2"),
         _ALL_OF_AN_SDK,
         direct_limits={
-            OBJECTS: _NO_TRAILERS,
+            OBJECTS: _NO_TRAILERS | _NO_SIGNED_TRAILERS,
             **dict.fromkeys(_IN_PARTS, _NO_TRAILERS | _CONTINUES_TWICE),
+            COPIES: _NO_TRAILERS | _CONTINUES_TWICE | _NO_SIGNED_TRAILERS,
         },
     ),
     Program(
@@ -117,7 +119,9 @@ PROGRAMS = [
         direct_limits={
             OBJECTS: _NO_TRAILERS,
             COPIES: _NO_TRAILERS | _WRONG_CHECKSUMS,
-            PRESIGNED: {"seaweedfs": "it holds bodies to the checksum of none, which the URL carries"},
+            PRESIGNED: dict.fromkeys(
+                ("seaweedfs", "garage"), "it holds bodies to the checksum of none, which the URL carries"
+            ),
         },
     ),
     _javascript(

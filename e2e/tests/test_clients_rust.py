@@ -11,7 +11,10 @@ from trees import MIB, content
 
 _LOCK = tomllib.loads((Path(__file__).parents[2] / "Cargo.lock").read_text())
 _VERSION = next(p["version"] for p in _LOCK["package"] if p["name"] == "aws-sdk-s3")
-_TRAILERS = {"radosgw": "it knows no checksums behind a body, which this SDK sends by default"}
+_TRAILERS = {
+    "radosgw": "it knows no checksums behind a body, which this SDK sends by default",
+    "garage": "it refuses checksums behind a body that is signed",
+}
 _CHECKSUMS = {"moto": "it gives copies of uploads in parts a checksum of the parts' checksums"}
 _SIZES = [1, 5 * MIB, 5 * MIB + 1, 12 * MIB + 345]
 
