@@ -45,3 +45,18 @@ fn help_of_check_config() {
 fn help_of_sweep() {
     insta::assert_snapshot!(help(&["sweep"]));
 }
+
+#[test]
+fn help_of_inspect() {
+    insta::assert_snapshot!(help(&["inspect"]));
+}
+
+#[test]
+fn help_of_verify() {
+    insta::assert_snapshot!(help(&["verify"]));
+}
+
+#[test]
+fn help_of_rewrap() {
+    insta::assert_snapshot!(help(&["rewrap"]));
+}

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
 use http::{HeaderMap, Method};
 use indicatif::HumanBytes;
 use s3proxy_envelope::header::{Envelope, Flags, Layout};
 use s3proxy_envelope::layout::{StoredLength, plaintext_length};
+use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 use serde_json::{Map, Value, json};
 
 use super::listing::{Item, Origin};
@@ -278,14 +278,8 @@ fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described 
 }
 
 fn opens_under_zero_key(text: &str) -> bool {
-    let digits = text.as_bytes().chunks_exact(2);
-    let bytes: Option<Vec<u8>> = digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
-    let zero = AesKek::new(&AES_256, &[0; 32]).expect("AES-256 takes 32 bytes");
-    let mut dek = [0; 48];
-    let unwrapped = bytes.map(|bytes| zero.unwrap_with_padding(&bytes, &mut dek).is_ok());
-    unwrapped.unwrap_or_default()
+    LegacyWrappedDek::from_hex(text)
+        .is_some_and(|wrapped| LegacyDek::unwrap(&wrapped, &LegacyKek::zero()).is_ok())
 }
 
 fn bound(flags: Flags) -> Vec<&'static str> {
