@@ -160,7 +160,10 @@ impl Inspector {
         });
         let zero = groups.iter().filter(|((_, key), _)| key == ZERO_KEY);
         let zero: u64 = zero.map(|(_, count)| count.objects).sum();
-        let mut lines = vec!["By format and key:".to_owned()];
+        let mut lines = Vec::new();
+        if !groups.is_empty() {
+            lines.push("By format and key:".to_owned());
+        }
         lines.extend(groups.iter().map(|((format, key), count)| {
             let under = if key.is_empty() {
                 String::new()
