@@ -59,6 +59,17 @@ class MotoKms:
         """The ARN of a new symmetric key."""
         return self.client.create_key()["KeyMetadata"]["Arn"]
 
+    def disable(self, key: str) -> None:
+        self.client.disable_key(KeyId=_id(key))
+
+    def schedule_deletion(self, key: str) -> None:
+        self.client.schedule_key_deletion(KeyId=_id(key), PendingWindowInDays=7)
+
+    def restore(self, key: str) -> None:
+        """Takes back either."""
+        self.client.cancel_key_deletion(KeyId=_id(key))
+        self.client.enable_key(KeyId=_id(key))
+
     def kek(self, ciphertext: bytes) -> bytes:
         answer = self.client.decrypt(CiphertextBlob=ciphertext, EncryptionContext=CONTEXT)
         return answer["Plaintext"]
@@ -115,6 +126,11 @@ class KmsRelay(Relay):
         return Answer(400, [("Content-Type", "application/x-amz-json-1.1")], body, str(len(body)))
 
 
+def _id(key: str) -> str:
+    """moto changes the state of keys by their ids alone."""
+    return key.rpartition("/")[2]
+
+
 def operation(recorded: Recorded) -> str:
     return recorded.headers.get("X-Amz-Target", "").rpartition(".")[2]
 
@@ -156,7 +172,7 @@ class ContainerCredentials:
 
     def _answer(self) -> tuple[int, bytes]:
         if self.broken:
-            return 500, b'{"code": "InternalFailure", "message": "broken on request"}'
+            return 400, b'{"code": "AssumeRoleFailed", "message": "broken on request"}'
         access_key = f"ASIALOGIN{len(self.given):011}"
         self.given.append(access_key)
         expiry = datetime.datetime.now(datetime.timezone.utc) + self.lifetime

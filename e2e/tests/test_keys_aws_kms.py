@@ -181,17 +181,12 @@ def test_an_outage_fails_what_needs_the_service_and_heals_by_itself(
     )
 
 
-def disable(client, key):
-    client.disable_key(KeyId=key)
-
-
-def delete(client, key):
-    client.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
-
-
 @pytest.mark.parametrize(
     ("take_away", "logged"),
-    [(disable, "DisabledException"), (delete, "KMSInvalidStateException")],
+    [
+        (MotoKms.disable, "DisabledException"),
+        (MotoKms.schedule_deletion, "KMSInvalidStateException"),
+    ],
     ids=["disabled", "pending-deletion"],
 )
 def test_a_key_that_was_taken_away_is_a_clear_error(
@@ -201,7 +196,7 @@ def test_a_key_that_was_taken_away_is_a_clear_error(
     single = replica("single", "kek_objects = 1", keys=[key])
     assert put(single, bucket, prefix + "cached", content(SMALL, "cached")).status == 200
     cold = replica("cold", keys=[key])
-    take_away(moto.client, key)
+    take_away(moto, key)
     for answer in [
         put(single, bucket, prefix + "refused", b"x"),
         get(cold, bucket, prefix + "cached"),
@@ -214,9 +209,7 @@ def test_a_key_that_was_taken_away_is_a_clear_error(
     # What was opened before is remembered for the cache's time, and the replica stays in service.
     assert get(single, bucket, prefix + "cached").body == content(SMALL, "cached")
     assert readiness(single).status == 200
-    if take_away is delete:
-        moto.client.cancel_key_deletion(KeyId=key)
-    moto.client.enable_key(KeyId=key)
+    moto.restore(key)
     assert put(single, bucket, prefix + "again", b"x").status == 200
     assert get(cold, bucket, prefix + "cached").body == content(SMALL, "cached")
 

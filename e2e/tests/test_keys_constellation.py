@@ -9,6 +9,7 @@ import secrets
 
 import pytest
 
+import raw
 from certificates import make_certificates
 from clients import boto3_client
 from conftest import make_bucket
@@ -27,6 +28,7 @@ from key_services.drills import (
     settings,
     wait_for,
 )
+from legacy import CONSTELLATION, Older
 from refusal import assert_nothing_stored
 from sealed import leaks, open_under, parse_envelope
 from uploads import FIVE_MIB, Upload, body_of, piece
@@ -164,15 +166,15 @@ def test_a_replica_that_starts_without_the_service_is_not_ready_until_it_is_ther
 
 
 @pytest.mark.parametrize("option", ["--length=16", "--length=33"])
-def test_a_key_of_another_length_is_refused(replica, service, bucket, key, option):
+def test_a_key_of_another_length_is_refused(replica, service, bucket, prefix, key, option):
     single = replica("single", "kek_objects = 1")
-    assert put(single, bucket, key + "-first", b"x").status == 200
+    assert put(single, bucket, prefix + "first", b"x").status == 200
     service.restart(option)
     try:
         answer = put(single, bucket, key, b"x")
         assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
         single.proxy.wait_for_log("instead of 32")
-        assert_nothing_stored(single, bucket, key + "?")
+        assert_nothing_stored(single, bucket, key)
     finally:
         service.restart()
 
@@ -186,14 +188,17 @@ def test_a_key_of_another_length_is_refused(replica, service, bucket, key, optio
         ("INTERNAL", (503, "ServiceUnavailable")),
     ],
 )
-def test_a_refusal_is_told_from_an_outage(replica, service, bucket, key, status, expected):
+def test_a_refusal_is_told_from_an_outage(
+    replica, service, bucket, prefix, key, status, expected
+):
     single = replica("single", "kek_objects = 1")
-    assert put(single, bucket, key + "-first", b"x").status == 200
+    assert put(single, bucket, prefix + "first", b"x").status == 200
     service.restart(f"--refuse={status}")
     try:
         answer = put(single, bucket, key, b"x")
         assert (answer.status, answer.code) == expected, answer.body
         single.proxy.wait_for_log("refused on request")
+        assert_nothing_stored(single, bucket, key)
     finally:
         service.restart()
     assert put(single, bucket, key, b"x").status == 200
@@ -240,6 +245,30 @@ def test_an_id_that_belongs_to_another_object_or_service_is_refused(
     assert (answer.status, answer.code) == (500, "InternalError"), answer.body
 
 
+def test_what_constellations_own_proxy_stored_is_read_with_one_call(
+    replica, service, bucket, prefix
+):
+    older = Older(CONSTELLATION, service.kek(b"s3proxy-kek"))
+    reader = replica("older")
+    backend = boto3_client(reader.backend.target)
+    for name in ["one", "two"]:
+        older.put(backend, bucket, prefix + name, content(LARGE, name))
+    service.stop()
+    try:
+        answer = get(reader, bucket, prefix + "one")
+        assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
+    finally:
+        service.start()
+    asked = service.uses()
+    assert raw.ask(reader.target, "HEAD", bucket, prefix + "one").headers["Content-Length"] == str(
+        LARGE
+    )
+    assert service.uses() == asked
+    for name in ["one", "two", "one"]:
+        assert get(reader, bucket, prefix + name).body == content(LARGE, name)
+    assert service.asked()[asked:] == ["s3proxy-kek"]
+
+
 def test_calls_to_the_service_are_few(replica, service, bucket, prefix):
     count_calls(replica, service.uses, bucket, prefix)
 
@@ -253,7 +282,7 @@ def test_over_tls_the_authority_is_checked(replica, tls_service, certificates, t
     distrusting = replica(
         "distrusting", f'kms_ca = "{other.ca_file}"', at=tls_service, awaited="healthz"
     )
-    assert_never_asked(distrusting, tls_service, bucket, key, "UnknownIssuer")
+    assert_never_asked(distrusting, tls_service, bucket, key, "invalid peer certificate")
 
 
 def test_without_tls_at_the_service_nothing_is_asked_where_tls_is_set(

@@ -9,9 +9,7 @@ use s3proxy::app::{App, StartError};
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
 use s3proxy::commands::verify::Reading;
-use s3proxy::commands::{
-    Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify,
-};
+use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
 use s3proxy::config::{self, Loaded, SettingFlags, Sources};
 use s3proxy::telemetry;
 use s3proxy_envelope::kek::Kek;

@@ -155,7 +155,7 @@ pub(crate) fn failure(
         Failure::Backend(error) => refusal(&unreachable(error), asked, record),
         Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
         Failure::Key(error) => refusal(&key_error(error), asked, record),
-        Failure::LegacyKey(error) => refusal(&legacy_key_error(*error), asked, record),
+        Failure::LegacyKey(error) => refusal(&legacy_key_error(error), asked, record),
         Failure::Budget(_) => refusal(&slow_down(), asked, record),
         Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
@@ -323,27 +323,32 @@ fn key_error(error: &KeyError) -> S3Error {
             format!("{error}; ask the proxy's operator to add it."),
         ),
         KeyError::Unwrap | KeyError::Misfit(_) => internal_error(),
-        KeyError::Service { key, error } => match error {
-            ServiceError::Unavailable(_) => S3Error::new(
-                ErrorCode::ServiceUnavailable,
-                "The key service behind the proxy cannot be reached; please try again.",
+        KeyError::Service { key, error } => service_error(key, error),
+    }
+}
+
+fn service_error(key: &str, error: &ServiceError) -> S3Error {
+    match error {
+        ServiceError::Unavailable(_) => S3Error::new(
+            ErrorCode::ServiceUnavailable,
+            "The key service behind the proxy cannot be reached; please try again.",
+        ),
+        ServiceError::Key(_) => S3Error::new(
+            ErrorCode::AccessDenied,
+            format!(
+                "The key {key:?} cannot be used at its key service; ask the proxy's operator to \
+                 enable it."
             ),
-            ServiceError::Key(_) => S3Error::new(
-                ErrorCode::AccessDenied,
-                format!(
-                    "The key {key:?} cannot be used at its key service; ask the proxy's operator \
-                     to enable it."
-                ),
-            ),
-            ServiceError::Refused(_) | ServiceError::Ciphertext(_) => internal_error(),
-        },
+        ),
+        ServiceError::Refused(_) | ServiceError::Ciphertext(_) => internal_error(),
     }
 }
 
 /// Objects under the all-zero key are there and their key is known, but they may not be read: as
 /// with `legacy_reads`.
-fn legacy_key_error(error: LegacyKeyError) -> S3Error {
+fn legacy_key_error(error: &LegacyKeyError) -> S3Error {
     let (code, remedy) = match error {
+        LegacyKeyError::Service(error) => return service_error("constellation", error),
         LegacyKeyError::Missing => (
             ErrorCode::InternalError,
             "ask the proxy's operator to do so",

@@ -197,12 +197,12 @@ async fn parts(
     listen: &Listen,
     limits: &Limits,
 ) -> Result<Arc<Parts>, StartError> {
-    let keyring = keyring(keys).await?;
+    let (keyring, legacy_keys) = keyring(keys).await?;
     Ok(Arc::new(Parts {
         backend,
         rules: Rules::new(rules, &policy, &keyring)?,
         keys: keyring,
-        legacy_keys: legacy_keys(keys),
+        legacy_keys,
         dek_tag: keys.dek_tag.clone(),
         policy,
         pool: Arc::new(BufferPool::default()),
@@ -236,18 +236,28 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     listen::bind(address).map_err(|error| StartError::Listen { address, error })
 }
 
-async fn keyring(keys: &Keys) -> Result<Keyring, KeyringError> {
+/// The keys, and those of the older proxies from the same texts.
+async fn keyring(keys: &Keys) -> Result<(Keyring, LegacyKeys), KeyringError> {
     let connected = connect(&keys.services, keys.service_calls.timeout).await?;
-    Keyring::new(keys, connected.services)
+    let constellation = match connected.constellation {
+        Some(service) => ConstellationKek::asked_of(service, keys.service_calls.cache_time),
+        None => ConstellationKek::Absent,
+    };
+    let legacy = legacy_keys(keys, constellation);
+    Ok((Keyring::new(keys, connected.services)?, legacy))
 }
 
 /// The older proxies' keys, from the same texts.
-pub(crate) fn legacy_keys(keys: &Keys) -> LegacyKeys {
+pub(crate) fn legacy_keys(keys: &Keys, constellation: ConstellationKek) -> LegacyKeys {
     let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
-    let texts = keys.encrypt_key.iter().chain(&keys.decrypt_keys).chain(labelled);
+    let texts = keys
+        .encrypt_key
+        .iter()
+        .chain(&keys.decrypt_keys)
+        .chain(labelled);
     LegacyKeys::new(
         texts.map(SecretText::expose),
-        ConstellationKek::Absent,
+        constellation,
         keys.legacy_zero_key,
     )
 }

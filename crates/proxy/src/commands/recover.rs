@@ -28,7 +28,7 @@ use crate::app::{self, StartError};
 use crate::config::resolved::{ActiveKey, Config, DekTag, SecretText};
 use crate::execute::stored::{self, Form};
 use crate::keys::Keyring;
-use crate::keys::legacy::LegacyEnvelope;
+use crate::keys::legacy::{ConstellationKek, LegacyEnvelope};
 use crate::respond::Failure;
 
 /// Stored bytes that are read at a time; a chunk is shorter.
@@ -140,7 +140,9 @@ fn written(output: &mut Unfinished, path: &Path, plaintext: &[u8]) -> Result<(),
 }
 
 async fn legacy_dek(config: &Config, envelope: &LegacyEnvelope) -> Result<LegacyDek, RecoverError> {
-    let unwrapped = app::legacy_keys(&config.keys).unwrap(envelope).await;
+    let unwrapped = app::legacy_keys(&config.keys, ConstellationKek::Absent)
+        .unwrap(envelope)
+        .await;
     Ok(unwrapped.map_err(Failure::from)?.dek)
 }
 

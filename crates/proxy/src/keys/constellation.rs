@@ -12,7 +12,6 @@
 //! The connection is opened with the first request and again after it broke. Absent: retries, since
 //! the Keyring repeats, and client certificates.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -99,7 +98,8 @@ impl Constellation {
         })
     }
 
-    /// The KEK of the objects that Constellation's own proxy stored.
+    /// The KEK of the objects that Constellation's own proxy stored. One request; whoever asks
+    /// repeats and remembers.
     pub(crate) async fn legacy_kek(&self) -> Result<Zeroizing<[u8; 32]>, ServiceError> {
         let key = self.data_key(LEGACY_ID).await?;
         let bytes = <[u8; 32]>::try_from(&key[..]).map_err(|_| self.wrong_length(key.len()))?;
@@ -147,12 +147,11 @@ impl Constellation {
     }
 
     fn told(&self, method: &str, status: &Status) -> ServiceError {
-        let mut reason = format!("{:?}", status.code());
-        let message = status.message().chars().take(MESSAGE_LIMIT);
-        let _ = write!(reason, ": {}", message.collect::<String>());
+        let mut said: String = status.message().chars().take(MESSAGE_LIMIT).collect();
         if let Some(cause) = std::error::Error::source(status) {
-            let _ = write!(reason, " ({})", with_causes(cause));
+            said = with_causes(cause);
         }
+        let mut reason = format!("{:?}: {said}", status.code());
         match fault(status.code()) {
             Fault::Unavailable => ServiceError::Unavailable(self.text(method, &reason)),
             Fault::Refused => ServiceError::Refused(self.text(method, &reason)),

@@ -8,8 +8,15 @@
 //! Invariant: without the fallback nothing opens under the all-zero key; an object that would is
 //! told apart from one whose key is missing. Absent: writing, which is never done in this format.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 
+use tokio::sync::Mutex;
+
+use super::constellation::Constellation;
+use super::service::ServiceError;
 use crate::config::resolved::Permission;
 
 /// The metadata that a wrapped key was found in.
@@ -43,13 +50,53 @@ pub(crate) enum KekOrigin {
 pub(crate) enum ConstellationKek {
     /// No key service is configured.
     Absent,
+    /// The service is asked, and its answer remembered for a while.
+    Asked(Box<Asked>),
     /// It is at hand.
-    #[cfg_attr(not(test), expect(dead_code, reason = "key services come later"))]
+    #[cfg(test)]
     Given(LegacyKek),
 }
 
+/// Constellation's key service, and what it said last.
+pub(crate) struct Asked {
+    service: Arc<Constellation>,
+    remembered_for: Duration,
+    last: Mutex<Option<(Instant, LegacyKek)>>,
+}
+
+impl ConstellationKek {
+    /// One request, and none within the time that its answer is remembered.
+    pub(crate) fn asked_of(service: Arc<Constellation>, remembered_for: Duration) -> Self {
+        Self::Asked(Box::new(Asked {
+            service,
+            remembered_for,
+            last: Mutex::new(None),
+        }))
+    }
+
+    async fn unwrap(&self, wrapped: &LegacyWrappedDek) -> Result<Option<LegacyDek>, ServiceError> {
+        let asked = match self {
+            Self::Absent => return Ok(None),
+            #[cfg(test)]
+            Self::Given(kek) => return Ok(LegacyDek::unwrap(wrapped, kek).ok()),
+            Self::Asked(asked) => asked,
+        };
+        let mut last = asked.last.lock().await;
+        if let Some((when, kek)) = &*last
+            && when.elapsed() < asked.remembered_for
+        {
+            return Ok(LegacyDek::unwrap(wrapped, kek).ok());
+        }
+        let bytes = asked.service.legacy_kek().await?;
+        let kek = LegacyKek::from_bytes(&bytes[..]).expect("32 bytes are a key");
+        let dek = LegacyDek::unwrap(wrapped, &kek).ok();
+        *last = Some((Instant::now(), kek));
+        Ok(dek)
+    }
+}
+
 /// Why a data key could not be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LegacyKeyError {
     /// No candidate opens it.
     #[error(
@@ -64,6 +111,9 @@ pub(crate) enum LegacyKeyError {
          keys.decryption_fallback = allow (S3PROXY_DECRYPTION_FALLBACK) opens it"
     )]
     ZeroKeyDenied,
+    /// Constellation's key service did not do what it was asked.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
 }
 
 /// A data key, and what kind of key had wrapped it.
@@ -95,7 +145,6 @@ impl LegacyKeys {
     }
 
     /// The data key of a stored object.
-    #[expect(clippy::unused_async, reason = "a key service has to be asked")]
     pub(crate) async fn unwrap(
         &self,
         envelope: &LegacyEnvelope,
@@ -115,15 +164,13 @@ impl LegacyKeys {
                 Permission::Deny => Err(LegacyKeyError::ZeroKeyDenied),
             };
         }
-        let constellation = match (envelope.tag, &self.constellation) {
-            (LegacyTag::Constellation, ConstellationKek::Given(kek)) => {
-                open(kek, KekOrigin::Constellation)
-            }
-            (LegacyTag::Configured, _) | (LegacyTag::Constellation, ConstellationKek::Absent) => {
-                None
-            }
+        let dek = match envelope.tag {
+            LegacyTag::Constellation => self.constellation.unwrap(&envelope.wrapped_dek).await?,
+            LegacyTag::Configured => None,
         };
-        constellation.ok_or(LegacyKeyError::Missing)
+        let origin = KekOrigin::Constellation;
+        dek.map(|dek| LegacyUnwrapped { dek, origin })
+            .ok_or(LegacyKeyError::Missing)
     }
 }
 

@@ -225,3 +225,6 @@ fn json_of_text(name: &str, value: &[u8]) -> Zeroizing<Vec<u8>> {
     }
     json
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,13 +42,13 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let text = error.to_string();
-        let Error::Pkcs11(code, _) = error else {
-            return Self::lasting(ServiceError::Unavailable(text));
+        let Error::Pkcs11(code, function) = error else {
+            return Self::lasting(ServiceError::Unavailable(format!("PKCS#11: {error}")));
         };
         Self {
             remedy: remedy(code),
-            error: meaning(code, text),
+            // The library's own sentences are a paragraph each; operators look codes up.
+            error: meaning(code, format!("PKCS#11 {function:?}: {code:?}")),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::rand;
-use cryptoki::context::Pkcs11 as Context;
+use cryptoki::context::{Function, Pkcs11 as Context};
 use cryptoki::error::{Error, RvError};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
@@ -58,13 +58,7 @@ impl Token {
 
     pub(super) fn encrypt(&self, kek: &[u8]) -> Result<Vec<u8>, ServiceError> {
         self.use_key(|session, key| {
-            let mut nonce = [0; NONCE_BYTES];
-            rand::fill(&mut nonce).expect("the system gives random bytes");
-            let sealed = {
-                let parameters = gcm(&mut nonce)?;
-                session.encrypt(&Mechanism::AesGcm(parameters), key, kek)?
-            };
-            // Read back: tokens of some makes put a nonce of their own there.
+            let (nonce, sealed) = encrypted(session, key, kek)?;
             let ciphertext = [&nonce[..], &sealed].concat();
             if ciphertext.len() == CIPHERTEXT_BYTES {
                 Ok(ciphertext)
@@ -85,11 +79,15 @@ impl Token {
     ) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
         self.use_key(|session, key| {
             let (nonce, sealed) = ciphertext.split_at(NONCE_BYTES);
-            let mut nonce = nonce.to_vec();
-            let parameters = gcm(&mut nonce)?;
-            match session.decrypt(&Mechanism::AesGcm(parameters), key, sealed) {
-                Ok(bytes) => Ok(Zeroizing::new(bytes)),
-                Err(error) => Err(Failure::from(error)),
+            let nonce = nonce.try_into().expect("it was split there");
+            match decrypted(session, key, nonce, sealed) {
+                Err(Error::Pkcs11(code, Function::Decrypt))
+                    if is_vague(code) && round_trip(session, key) =>
+                {
+                    let text = format!("PKCS#11 Decrypt: {code:?}");
+                    Err(Failure::lasting(ServiceError::Ciphertext(text)))
+                }
+                opened => Ok(opened?),
             }
         })
         .map_err(|error| match error {
@@ -107,7 +105,7 @@ impl Token {
     /// Whether the token is there and lets us in. Its objects are looked through, since some
     /// libraries answer everything else from memory; whether the key is among them does not matter.
     pub(super) fn check(&self) -> Result<(), ServiceError> {
-        self.with_session(|session| Ok(session.find_objects(&self.key_template())?))
+        self.with_session(|_, session| Ok(session.find_objects(&self.key_template())?))
             .map(|_| ())
     }
 
@@ -115,14 +113,14 @@ impl Token {
         &self,
         call: impl Fn(&Session, ObjectHandle) -> Result<T, Failure>,
     ) -> Result<T, ServiceError> {
-        self.with_session(|session| call(session, self.find_key(session)?))
+        self.with_session(|context, session| call(session, self.find_key(context, session)?))
     }
 
     /// One call in an idle session or a new one; once more in a new one where that may help, and
     /// once more in a library that was started anew.
     fn with_session<T>(
         &self,
-        call: impl Fn(&Session) -> Result<T, Failure>,
+        call: impl Fn(&Context, &Session) -> Result<T, Failure>,
     ) -> Result<T, ServiceError> {
         let mut tried = None;
         loop {
@@ -130,7 +128,7 @@ impl Token {
             let done = self.library.enter(|context, now| {
                 epoch = Some(now);
                 let open = self.session(context, now)?;
-                let done = call(&open.session);
+                let done = call(context, &open.session);
                 match &done {
                     Ok(_) => self.keep(open),
                     // Whatever state the call left behind goes with the session.
@@ -220,7 +218,7 @@ impl Token {
         }
     }
 
-    fn find_key(&self, session: &Session) -> Result<ObjectHandle, Failure> {
+    fn find_key(&self, context: &Context, session: &Session) -> Result<ObjectHandle, Failure> {
         let unusable = |what: &str| {
             Failure::lasting(ServiceError::Key(format!(
                 "the token {:?} has {what} labelled {:?}",
@@ -230,7 +228,11 @@ impl Token {
         let found = session.find_objects(&self.key_template())?;
         let key = match found[..] {
             [key] => key,
-            [] => return Err(unusable("no secret key")),
+            [] => {
+                // A token that was pulled out may look empty in a session from before.
+                self.slot(context)?;
+                return Err(unusable("no secret key"));
+            }
             _ => return Err(unusable("more than one secret key")),
         };
         let wanted = [AttributeType::KeyType, AttributeType::ValueLen];
@@ -282,8 +284,52 @@ fn close(session: Session) {
     let _ = session.close();
 }
 
-fn gcm(nonce: &mut [u8]) -> Result<GcmParams<'_>, Failure> {
+fn encrypted(
+    session: &Session,
+    key: ObjectHandle,
+    plaintext: &[u8],
+) -> Result<([u8; NONCE_BYTES], Vec<u8>), Error> {
+    let mut nonce = [0; NONCE_BYTES];
+    rand::fill(&mut nonce).expect("the system gives random bytes");
+    let mechanism = Mechanism::AesGcm(gcm(&mut nonce)?);
+    let sealed = session.encrypt(&mechanism, key, plaintext)?;
+    // The nonce as the token left it: some makes put one of their own there.
+    Ok((nonce, sealed))
+}
+
+fn decrypted(
+    session: &Session,
+    key: ObjectHandle,
+    mut nonce: [u8; NONCE_BYTES],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mechanism = Mechanism::AesGcm(gcm(&mut nonce)?);
+    session.decrypt(&mechanism, key, sealed).map(Zeroizing::new)
+}
+
+/// Codes by which some tokens, SoftHSM among them, say that the tag does not match, and say other
+/// troubles too.
+fn is_vague(code: RvError) -> bool {
+    matches!(
+        code,
+        RvError::GeneralError
+            | RvError::FunctionFailed
+            | RvError::DataInvalid
+            | RvError::DataLenRange
+            | RvError::VendorDefined(_)
+            | RvError::UnknownErrorCode(_)
+    )
+}
+
+/// Whether the key does now what it is for, so that a ciphertext it did not open is at fault.
+fn round_trip(session: &Session, key: ObjectHandle) -> bool {
+    encrypted(session, key, &[0; KEK_BYTES])
+        .and_then(|(nonce, sealed)| decrypted(session, key, nonce, &sealed))
+        .is_ok_and(|opened| opened[..] == [0; KEK_BYTES])
+}
+
+fn gcm(nonce: &mut [u8]) -> Result<GcmParams<'_>, Error> {
     let tag_bits = 8 * TAG_BYTES as u64;
     let tag_bits = tag_bits.try_into().expect("128 is a tag's length");
-    GcmParams::new(nonce, ASSOCIATED_DATA, tag_bits).map_err(Failure::from)
+    GcmParams::new(nonce, ASSOCIATED_DATA, tag_bits)
 }

@@ -312,9 +312,10 @@ impl Held {
 }
 
 impl Lease {
-    /// Tended at two thirds of it. Zero is Vault's way to say: without an end.
+    /// Tended at two thirds of it. Zero is Vault's way to say: without an end; in an answer to a
+    /// renewal it may also be what is left below a second.
     fn of(length: Duration, by: Tending, granted: Duration) -> Self {
-        if length.is_zero() {
+        if length.is_zero() && granted.is_zero() {
             return Self::Untended;
         }
         let now = Instant::now();
