@@ -45,3 +45,18 @@ fn help_of_check_config() {
 fn help_of_sweep() {
     insta::assert_snapshot!(help(&["sweep"]));
 }
+
+#[test]
+fn help_of_migrate() {
+    insta::assert_snapshot!(help(&["migrate"]));
+}
+
+#[test]
+fn help_of_decrypt() {
+    insta::assert_snapshot!(help(&["decrypt"]));
+}
+
+#[test]
+fn help_of_recover() {
+    insta::assert_snapshot!(help(&["recover"]));
+}
