@@ -60,3 +60,18 @@ fn help_of_verify() {
 fn help_of_rewrap() {
     insta::assert_snapshot!(help(&["rewrap"]));
 }
+
+#[test]
+fn help_of_migrate() {
+    insta::assert_snapshot!(help(&["migrate"]));
+}
+
+#[test]
+fn help_of_decrypt() {
+    insta::assert_snapshot!(help(&["decrypt"]));
+}
+
+#[test]
+fn help_of_recover() {
+    insta::assert_snapshot!(help(&["recover"]));
+}

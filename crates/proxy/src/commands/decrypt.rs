@@ -17,6 +17,7 @@ use super::listing::{Age, Item, Origin};
 use super::migrate::{not_kept, reading_everything, settle};
 use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields, shown};
 use super::rewrap::{Replaced, Writers};
+use super::room::Room;
 use super::selection::{Selection, Target};
 use super::session::{Session, ended};
 use super::walk::{Store, Work};
@@ -82,6 +83,7 @@ pub async fn decrypt(
     format: Format,
     asked: Asked,
 ) -> Result<Ended, StartError> {
+    let room = Room::new(config.limits.body_memory_bytes);
     let parts = app::parts_without_clients(reading_everything(config)).await?;
     let written: BTreeSet<&str> = match &asked.place {
         Place::Same => selection.buckets(),
@@ -93,6 +95,7 @@ pub async fn decrypt(
     }
     let decrypter = Arc::new(Decrypter {
         parts: Arc::clone(&parts),
+        room,
         asked,
     });
     let mut output = io::stdout();
@@ -109,6 +112,7 @@ pub async fn decrypt(
 
 struct Decrypter {
     parts: Arc<Parts>,
+    room: Room,
     asked: Asked,
 }
 
@@ -170,6 +174,7 @@ impl Decrypter {
             Mode::Show => told.verdict = Verdict::Would("decrypted"),
             Mode::Decrypt => {
                 let condition = self.condition();
+                let _room = self.room.enter(&self.parts, &found).await;
                 let rewritten = rewrite(&job, &source, &found, NewForm::Plaintext, condition);
                 let rewritten = rewritten.await?;
                 self.settle(item, &found, &rewritten).await?;

@@ -17,6 +17,7 @@ use super::inspect::older;
 use super::listing::{Age, Item, Origin};
 use super::report::{Closing, Format, Handled, Notable, Verdict, counted, explained, fields};
 use super::rewrap::{Replaced, Writers};
+use super::room::Room;
 use super::selection::{Selection, Versions};
 use super::session::{Session, ended};
 use super::walk::{Store, Work};
@@ -73,6 +74,7 @@ pub async fn migrate(
     format: Format,
     asked: Asked,
 ) -> Result<Ended, StartError> {
+    let room = Room::new(config.limits.body_memory_bytes);
     let parts = app::parts_without_clients(reading_everything(config)).await?;
     match asked.mode {
         Mode::Show => {}
@@ -82,6 +84,7 @@ pub async fn migrate(
     }
     let migrator = Arc::new(Migrator {
         parts: Arc::clone(&parts),
+        room,
         asked,
         seen: Mutex::default(),
     });
@@ -108,6 +111,7 @@ pub(super) fn reading_everything(mut config: Config) -> Config {
 
 struct Migrator {
     parts: Arc<Parts>,
+    room: Room,
     asked: Asked,
     seen: Mutex<Seen>,
 }
@@ -195,6 +199,7 @@ impl Migrator {
                     Writers::Stopped => Condition::InPlace,
                 };
                 let form = NewForm::Sealed;
+                let _room = self.room.enter(&self.parts, &found).await;
                 let rewritten = rewrite(&job, &source, &found, form, condition).await;
                 let counts = !matches!(rewritten, Err(crate::respond::Failure::Replaced));
                 if rewritten.is_err() && counts {

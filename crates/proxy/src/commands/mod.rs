@@ -25,6 +25,7 @@ mod progress;
 pub mod recover;
 mod report;
 pub mod rewrap;
+mod room;
 pub mod selection;
 mod session;
 mod stop;
