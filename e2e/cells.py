@@ -3,7 +3,8 @@
 A test marked with `cell` and asking for the fixture `place` runs once for each backend. What came of
 it goes to a JSON file in the test folder, of which clients_page.py makes docs/clients.md. After each
 cell the bucket is looked at around the proxy: everything in it is sealed, of the length that the
-format says, and no state of an upload is left behind.
+format says, and no state of an upload is left behind. Garage is among the backends where it is
+installed; there are no cells for it elsewhere.
 
 With --direct the cells run against the backends themselves: what they cannot do there is a limit of
 client or backend, and is named in the cell. There is no other way to leave a cell out.
@@ -18,13 +19,14 @@ from pathlib import Path
 
 import pytest
 
+import garage
 from clients import boto3_client
 from content import MARKER
 from deployment import Deployment, Deployments
 from sealed import stored_length
 from target import Target
 
-BACKENDS = ("seaweedfs", "radosgw")
+BACKENDS = ("seaweedfs", "radosgw", "moto", *(["garage"] if garage.program() else []))
 STATE_PREFIX = ".s3proxy/"
 WORKS, FAILED, SKIPPED = "works", "failed", "skipped"
 
@@ -56,8 +58,9 @@ def cell(
 
 
 def pinned(package: str) -> str:
-    """The version of a Python package that the suite installs."""
-    for path in sorted((_HERE / "requirements").glob("*.txt")):
+    """The version of a Python package that the suite installs among clients."""
+    lists = set((_HERE / "requirements").glob("*.txt")) - {_HERE / "requirements/moto.txt"}
+    for path in sorted(lists):
         for line in path.read_text().splitlines():
             name, _, version = line.partition("==")
             if name.strip().lower() == package.lower():
@@ -195,7 +198,12 @@ class Results:
         return [dict(zip(names, where)) | found for where, found in sorted(self.cells.items())]
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps({"whole": self.whole, "cells": self.rows()}, indent=1) + "\n")
+        results = {
+            "whole": self.whole,
+            "garage": garage.version() if "garage" in BACKENDS else None,
+            "cells": self.rows(),
+        }
+        path.write_text(json.dumps(results, indent=1) + "\n")
 
 
 RESULTS = pytest.StashKey[Results]()

@@ -1,11 +1,20 @@
-"""docs/clients.md: what the cells of the matrix found, and the notes that users of a client need."""
+"""docs/clients.md: what the cells of the matrix found, and the notes that users of a client need.
 
+Most runs go without Garage. What the last one with it found is kept in a file beside the notes, and
+stands on the page until another run with Garage finds something else.
+"""
+
+import json
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 
 PAGE = Path(__file__).parent.parent / "docs" / "clients.md"
 _NOTES = Path(__file__).parent / "clients-notes"
 
+OPTIONAL = "garage"
+"""The backend that is tried only where it is installed."""
+RECORDED = _NOTES / "garage.json"
 _HEAD = """\
 # Clients
 
@@ -14,23 +23,52 @@ what stands here. Each cell is a round trip through the proxy, compared byte for
 nothing unsealed lies on the backend and no upload has left anything behind. A cell that says why it
 does not work cannot be had from that backend without a proxy either.
 
+Garage is tried only where it is installed, last on {date} with Garage {version}; the others in every
+run. A release of a client in brackets is the one that was tried there then.
 """
-_BACKEND_NAMES = {"seaweedfs": "SeaweedFS", "radosgw": "Ceph radosgw"}
+_BACKEND_NAMES = {
+    "seaweedfs": "SeaweedFS",
+    "radosgw": "Ceph radosgw",
+    "moto": "moto",
+    OPTIONAL: "Garage",
+}
 _OUTCOMES = {"works": "works", "failed": "does not work"}
 
 
 def render(cells: Iterable[dict[str, str]]) -> str:
     """The page that the results of a whole run make."""
-    rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    cells, recorded = list(cells), json.loads(RECORDED.read_text())
+    versions = {(cell["client"], cell["action"]): cell["version"] for cell in cells}
+    if not any(cell["backend"] == OPTIONAL for cell in cells):
+        cells += [cell for cell in recorded["cells"] if (cell["client"], cell["action"]) in versions]
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for cell in cells:
-        row = rows.setdefault((cell["client"], cell["version"], cell["action"]), {})
-        row[cell["backend"]] = _OUTCOMES.get(cell["outcome"]) or f"no: {cell['reason']}"
+        what = cell["client"], cell["action"]
+        rows.setdefault(what, {})[cell["backend"]] = _found(cell, versions[what])
     head = ["client", "version", "what it does", *_BACKEND_NAMES.values()]
     lines = [_row(head), _row("---" for _ in head)]
-    for names, found in sorted(rows.items(), key=lambda row: [name.lower() for name in row[0]]):
-        lines.append(_row([*names, *(found.get(backend, "") for backend in _BACKEND_NAMES)]))
+    for what, found in sorted(rows.items(), key=lambda row: [name.lower() for name in row[0]]):
+        client, action = what
+        tried = (found.get(backend, "not tried") for backend in _BACKEND_NAMES)
+        lines.append(_row([client, versions[what], action, *tried]))
     notes = [path.read_text().strip() for path in sorted(_NOTES.glob("*.md"))]
-    return _HEAD + "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
+    page = [_HEAD.format(**recorded), *lines, "", "\n\n".join(notes)]
+    return "\n".join(page) + "\n"
+
+
+def record(cells: Iterable[dict[str, str]], version: str) -> None:
+    """Keeps what a run with Garage found there, for the pages of runs without."""
+    found = {
+        "version": version,
+        "date": date.today().isoformat(),
+        "cells": [cell for cell in cells if cell["backend"] == OPTIONAL],
+    }
+    RECORDED.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def _found(cell: dict[str, str], version: str) -> str:
+    text = _OUTCOMES.get(cell["outcome"]) or f"no: {cell['reason']}"
+    return text if cell["version"] == version else f"{text} ({cell['version']})"
 
 
 def _row(texts: Iterable[str]) -> str:

@@ -7,13 +7,20 @@ from typing import Protocol
 
 from certificates import Certificates
 from clients import boto3_client
+from garage import Garage
 from proxy import Proxy
 from radosgw import RadosGateway
 from sealed import Stored
-from servers import EmbeddedStore, SeaweedFS
+from servers import EmbeddedStore, Moto, SeaweedFS
 from target import Target
 
-SERVERS = {"seaweedfs": SeaweedFS, "radosgw": RadosGateway, "embedded": EmbeddedStore}
+SERVERS = {
+    "seaweedfs": SeaweedFS,
+    "radosgw": RadosGateway,
+    "moto": Moto,
+    "garage": Garage,
+    "embedded": EmbeddedStore,
+}
 
 
 class Server(Protocol):

@@ -26,6 +26,11 @@ _CHECKSUMS_WHEN_REQUIRED = {
 }
 _NO_EMPTY_CHUNKS = {"radosgw": "it refuses empty bodies that are signed in chunks"}
 _NO_TRAILERS = {"radosgw": "it knows no checksums in trailers"}
+_NO_SIGNED_TRAILERS = {"garage": "it refuses checksums behind a body that is signed"}
+_CONTINUES_TWICE = {"moto": "it says `100 Continue` twice, and the SDK takes one for the answer"}
+_NO_PART_NUMBERS = {"moto": "asked for a part of an object it sends the whole object"}
+_WRONG_CHECKSUMS = {"moto": "it gives copies of uploads in parts a checksum of the parts' checksums"}
+_IN_PARTS = (PARTS, DOWNLOADS, COPIES, COPIES_IN_PARTS)
 _HERE = Path(__file__).parent
 
 
@@ -67,7 +72,7 @@ PROGRAMS = [
         _maven("sdk-v1", "aws-java-sdk-s3"),
         _java("sdk-v1", "SdkV1"),
         _ALL_OF_AN_SDK,
-        direct_limits={OBJECTS: _NO_EMPTY_CHUNKS},
+        direct_limits={OBJECTS: _NO_EMPTY_CHUNKS, DOWNLOADS: _NO_PART_NUMBERS},
     ),
     Program(
         "AWS SDK for Java 2.29",
@@ -76,7 +81,7 @@ PROGRAMS = [
         _ALL_OF_AN_SDK,
         direct_limits={
             OBJECTS: _NO_EMPTY_CHUNKS,
-            **dict.fromkeys((PARTS, DOWNLOADS, COPIES, COPIES_IN_PARTS), _NO_TRAILERS),
+            **dict.fromkeys(_IN_PARTS, _NO_TRAILERS | _CONTINUES_TWICE),
         },
     ),
     Program(
@@ -84,9 +89,11 @@ PROGRAMS = [
         _JAVA_V2,
         _java("sdk-v2", "SdkV2"),
         _ALL_OF_AN_SDK,
-        direct_limits=dict.fromkeys(
-            (OBJECTS, PARTS, DOWNLOADS, COPIES, COPIES_IN_PARTS), _NO_TRAILERS
-        ),
+        direct_limits={
+            OBJECTS: _NO_TRAILERS | _NO_SIGNED_TRAILERS,
+            **dict.fromkeys(_IN_PARTS, _NO_TRAILERS | _CONTINUES_TWICE),
+            COPIES: _NO_TRAILERS | _CONTINUES_TWICE | _NO_SIGNED_TRAILERS,
+        },
     ),
     Program(
         "AWS SDK for Java 2, checksums when required",
@@ -94,7 +101,10 @@ PROGRAMS = [
         _java("sdk-v2", "SdkV2"),
         _ALL_OF_AN_SDK,
         environment=_CHECKSUMS_WHEN_REQUIRED,
-        direct_limits={OBJECTS: _NO_EMPTY_CHUNKS},
+        direct_limits={
+            OBJECTS: _NO_EMPTY_CHUNKS,
+            **dict.fromkeys(_IN_PARTS, _CONTINUES_TWICE),
+        },
     ),
     Program(
         "Hadoop S3A",
@@ -108,8 +118,10 @@ PROGRAMS = [
         actions=_WITHOUT_DOWNLOADS,
         direct_limits={
             OBJECTS: _NO_TRAILERS,
-            COPIES: _NO_TRAILERS,
-            PRESIGNED: {"seaweedfs": "it holds bodies to the checksum of none, which the URL carries"},
+            COPIES: _NO_TRAILERS | _WRONG_CHECKSUMS,
+            PRESIGNED: dict.fromkeys(
+                ("seaweedfs", "garage"), "it holds bodies to the checksum of none, which the URL carries"
+            ),
         },
     ),
     _javascript(
@@ -117,7 +129,13 @@ PROGRAMS = [
         actions=_WITHOUT_DOWNLOADS,
         environment=_CHECKSUMS_WHEN_REQUIRED,
     ),
-    Program("AWS SDK for Go v2", _GO_SDK, (_GO_CLIENT, "sdk"), _ALL_OF_AN_SDK),
+    Program(
+        "AWS SDK for Go v2",
+        _GO_SDK,
+        (_GO_CLIENT, "sdk"),
+        _ALL_OF_AN_SDK,
+        direct_limits={COPIES: _WRONG_CHECKSUMS},
+    ),
     Program(
         "AWS SDK for Go v2, checksums when required",
         _GO_SDK,

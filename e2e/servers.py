@@ -1,8 +1,8 @@
 """Real S3 servers on loopback: what the proxy has behind it, and what it is compared with.
 
 A server listens on free ports of 127.0.0.1 and keeps its data in the run's folder. All but the
-embedded store answer both path style and virtual-host style. Ceph's gateway has a file of its own,
-radosgw.py.
+embedded store and moto answer both path style and virtual-host style. Ceph's gateway has a file of its
+own, radosgw.py.
 """
 
 import http.client
@@ -85,6 +85,30 @@ class EmbeddedStore:
 
     def _url(self) -> re.Match | None:
         return re.search(r"store itself answers on (http://[0-9.:]+)", self._process.log_text())
+
+
+class Moto:
+    """moto's server: it imitates AWS, checks no signatures, and keeps objects in memory, or in
+    temporary files of the run's where they are large.
+    """
+
+    name = "moto"
+
+    def __init__(self, directory: Path):
+        port = free_port()
+        self.target = Target(f"http://127.0.0.1:{port}", OWNER)
+        temporary = directory / "moto"
+        temporary.mkdir()
+        self._process = Process(
+            self.name,
+            [tools("moto") / "moto_server", "-H", "127.0.0.1", "-p", port],
+            clean_environment(directory, TMPDIR=str(temporary)),
+            directory / "moto.log",
+        )
+        self._process.wait_until(lambda: answers(port), "answering S3 requests")
+
+    def stop(self) -> None:
+        self._process.stop()
 
 
 _SEAWEEDFS_PORTS = (

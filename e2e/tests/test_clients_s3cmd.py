@@ -26,7 +26,12 @@ def test_second_sync_transfers_nothing(place, tmp_path):
     assert_same_files(received, place.scratch)
 
 
-@cell("s3cmd", "put, cp, mv, get, info", version=_VERSION)
+@cell(
+    "s3cmd",
+    "put, cp, mv, get, info",
+    version=_VERSION,
+    without={"moto": "asked for the ACL of an upload in parts, which s3cmd copies too, it fails"},
+)
 def test_file_is_copied_and_moved_on_the_server(place):
     s3cmd, folder = S3cmd(place), f"s3://{place.bucket}"
     write_files(place.scratch, {"large": 12 * MIB + 345})

@@ -9,6 +9,7 @@ import secrets
 
 import pytest
 
+import raw
 from certificates import make_certificates
 from clients import boto3_client
 from conftest import make_bucket
@@ -27,6 +28,7 @@ from key_services.drills import (
     settings,
     wait_for,
 )
+from legacy import CONSTELLATION, Older
 from refusal import assert_nothing_stored
 from sealed import leaks, open_under, parse_envelope
 from uploads import FIVE_MIB, Upload, body_of, piece
@@ -241,6 +243,30 @@ def test_an_id_that_belongs_to_another_object_or_service_is_refused(
     change_envelope(deployment, bucket, prefix + "own", _7=ID_PREFIX.encode() + b"0" * 32)
     answer = get(deployment, bucket, prefix + "own")
     assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+
+
+def test_what_constellations_own_proxy_stored_is_read_with_one_call(
+    replica, service, bucket, prefix
+):
+    older = Older(CONSTELLATION, service.kek(b"s3proxy-kek"))
+    reader = replica("older")
+    backend = boto3_client(reader.backend.target)
+    for name in ["one", "two"]:
+        older.put(backend, bucket, prefix + name, content(LARGE, name))
+    service.stop()
+    try:
+        answer = get(reader, bucket, prefix + "one")
+        assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
+    finally:
+        service.start()
+    asked = service.uses()
+    assert raw.ask(reader.target, "HEAD", bucket, prefix + "one").headers["Content-Length"] == str(
+        LARGE
+    )
+    assert service.uses() == asked
+    for name in ["one", "two", "one"]:
+        assert get(reader, bucket, prefix + name).body == content(LARGE, name)
+    assert service.asked()[asked:] == ["s3proxy-kek"]
 
 
 def test_calls_to_the_service_are_few(replica, service, bucket, prefix):

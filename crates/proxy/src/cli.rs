@@ -4,6 +4,7 @@
 //! from the declarations in [`crate::config`]; this file adds the commands and their help.
 //! Secrets are never arguments. What commands on stored objects are told is in [`objects`].
 
+pub mod migration;
 pub mod objects;
 
 use std::ffi::OsString;
@@ -53,6 +54,15 @@ pub enum Command {
     /// Put stored objects under the key that new ones get; bodies stay where they are
     #[command(after_help = objects::REWRAP_EXAMPLES)]
     Rewrap(objects::Rewrap),
+    /// Seal what is stored as plaintext or in an older proxy's format
+    #[command(after_help = migration::MIGRATE_EXAMPLES)]
+    Migrate(migration::Migrate),
+    /// Turn sealed objects into plaintext: one into a file, or many in a bucket
+    #[command(after_help = migration::DECRYPT_EXAMPLES)]
+    Decrypt(migration::Decrypt),
+    /// Open one stored object from files alone
+    #[command(after_help = migration::RECOVER_EXAMPLES)]
+    Recover(migration::Recover),
     /// Remove the state that multipart uploads have left behind on the backend
     #[command(after_help = SWEEP_EXAMPLES)]
     Sweep(Sweep),

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use s3proxy::app::sweep::{self, Asked, Mode, Swept};
 use s3proxy::app::{App, StartError};
+use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
 use s3proxy::commands::verify::Reading;
-use s3proxy::commands::{Format, inspect, rewrap, verify};
+use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
 use s3proxy::config::{self, Loaded, SettingFlags, Sources};
 use s3proxy::telemetry;
 use s3proxy_envelope::kek::Kek;
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect(arguments),
         Command::Verify(arguments) => verify(arguments),
         Command::Rewrap(arguments) => rewrap(arguments),
+        Command::Migrate(arguments) => migrate(arguments),
+        Command::Decrypt(arguments) => decrypt(arguments),
+        Command::Recover(arguments) => recover(arguments),
         Command::Sweep(arguments) => sweep(arguments),
         Command::CheckConfig(flags) => check_config(flags),
     }
@@ -112,6 +116,63 @@ fn rewrap(arguments: cli::objects::Rewrap) -> ExitCode {
     let asked = arguments.asked();
     run(command_sources(arguments.settings), |loaded| async move {
         let ended = rewrap::rewrap(loaded.config, selection, format, asked).await?;
+        Ok(ExitCode::from(ended.status()))
+    })
+}
+
+fn migrate(arguments: cli::migration::Migrate) -> ExitCode {
+    let selection = arguments.objects.selection();
+    let format = arguments
+        .objects
+        .format(cli::objects::lines(arguments.verbose));
+    let asked = arguments.asked();
+    run(command_sources(arguments.settings), |loaded| async move {
+        let ended = migrate::migrate(loaded.config, selection, format, asked).await?;
+        Ok(ExitCode::from(ended.status()))
+    })
+}
+
+fn decrypt(arguments: cli::migration::Decrypt) -> ExitCode {
+    let asked = match arguments.asked() {
+        Ok(asked) => asked,
+        Err(error) => {
+            eprintln!("s3proxy: {error}");
+            return ExitCode::from(EXIT_NOT_STARTED);
+        }
+    };
+    let selection = arguments.objects.selection();
+    let format = arguments
+        .objects
+        .format(cli::objects::lines(arguments.verbose));
+    let version = arguments.version_id;
+    run(command_sources(arguments.settings), |loaded| async move {
+        let ended = match asked {
+            Decryption::One(object, output) => {
+                decrypt_one::decrypt_one(loaded.config, object, version, output).await?
+            }
+            Decryption::Many(asked) => {
+                decrypt::decrypt(loaded.config, selection, format, asked).await?
+            }
+        };
+        Ok(ExitCode::from(ended.status()))
+    })
+}
+
+fn recover(arguments: cli::migration::Recover) -> ExitCode {
+    let asked = match arguments.asked() {
+        Ok(asked) => asked,
+        Err(error) => {
+            eprintln!("s3proxy: {error}");
+            return ExitCode::from(EXIT_NOT_STARTED);
+        }
+    };
+    let mut sources = command_sources(arguments.settings);
+    if let Some(key) = &asked.key_text {
+        // A configuration without any key is none.
+        sources = sources.preset("keys.encrypt_key", key.expose());
+    }
+    run(sources, |loaded| async move {
+        let ended = recover::recover(loaded.config, asked).await?;
         Ok(ExitCode::from(ended.status()))
     })
 }

@@ -45,3 +45,33 @@ fn help_of_check_config() {
 fn help_of_sweep() {
     insta::assert_snapshot!(help(&["sweep"]));
 }
+
+#[test]
+fn help_of_inspect() {
+    insta::assert_snapshot!(help(&["inspect"]));
+}
+
+#[test]
+fn help_of_verify() {
+    insta::assert_snapshot!(help(&["verify"]));
+}
+
+#[test]
+fn help_of_rewrap() {
+    insta::assert_snapshot!(help(&["rewrap"]));
+}
+
+#[test]
+fn help_of_migrate() {
+    insta::assert_snapshot!(help(&["migrate"]));
+}
+
+#[test]
+fn help_of_decrypt() {
+    insta::assert_snapshot!(help(&["decrypt"]));
+}
+
+#[test]
+fn help_of_recover() {
+    insta::assert_snapshot!(help(&["recover"]));
+}

@@ -36,7 +36,11 @@ impl<'text> PartsPage<'text> {
     /// Reads a page. Errors say what is not as S3 has it.
     pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
         let document = Document::parse(bytes)?;
-        if document.root_name() != "ListPartsResult" {
+        // The second is moto's; the rest of its document is as S3 has it.
+        if !matches!(
+            document.root_name(),
+            "ListPartsResult" | "ListPartsResponse"
+        ) {
             return Err(XmlError::schema("the document must be a ListPartsResult"));
         }
         let parts = document

@@ -243,18 +243,23 @@ async fn keyring(keys: &Keys) -> Result<(Keyring, LegacyKeys), KeyringError> {
         Some(service) => ConstellationKek::asked_of(service, keys.service_calls.cache_time),
         None => ConstellationKek::Absent,
     };
+    let legacy = legacy_keys(keys, constellation);
+    Ok((Keyring::new(keys, connected.services)?, legacy))
+}
+
+/// The older proxies' keys, from the same texts.
+pub(crate) fn legacy_keys(keys: &Keys, constellation: ConstellationKek) -> LegacyKeys {
     let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
     let texts = keys
         .encrypt_key
         .iter()
-        .chain(labelled)
-        .chain(&keys.decrypt_keys);
-    let legacy = LegacyKeys::new(
+        .chain(&keys.decrypt_keys)
+        .chain(labelled);
+    LegacyKeys::new(
         texts.map(SecretText::expose),
         constellation,
         keys.legacy_zero_key,
-    );
-    Ok((Keyring::new(keys, connected.services)?, legacy))
+    )
 }
 
 fn connection_limits(listen: &Listen) -> listen::Limits {

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
 use http::{HeaderMap, Method};
 use indicatif::HumanBytes;
 use s3proxy_envelope::header::{Envelope, Flags, Layout};
 use s3proxy_envelope::layout::{StoredLength, plaintext_length};
+use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 use serde_json::{Map, Value, json};
 
 use super::listing::{Item, Origin};
@@ -160,7 +160,10 @@ impl Inspector {
         });
         let zero = groups.iter().filter(|((_, key), _)| key == ZERO_KEY);
         let zero: u64 = zero.map(|(_, count)| count.objects).sum();
-        let mut lines = vec!["By format and key:".to_owned()];
+        let mut lines = Vec::new();
+        if !groups.is_empty() {
+            lines.push("By format and key:".to_owned());
+        }
         lines.extend(groups.iter().map(|((format, key), count)| {
             let under = if key.is_empty() {
                 String::new()
@@ -244,7 +247,8 @@ fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<Described, String
     })
 }
 
-fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described {
+/// Which older proxy wrote an object, and whether it opens under the all-zero key.
+pub(super) fn older(headers: &HeaderMap, tag: &DekTag) -> (&'static str, bool) {
     let (format, value) = match headers.get(tag.header()) {
         Some(value) => ("intrinsec", Some(value)),
         None => ("constellation", headers.get(stored::CONSTELLATION_TAG)),
@@ -252,7 +256,11 @@ fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described 
     let text = value
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let zero = opens_under_zero_key(text);
+    (format, opens_under_zero_key(text))
+}
+
+fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described {
+    let (format, zero) = older(headers, tag);
     let plaintext = stored.0.checked_sub(LEGACY_OVERHEAD);
     Described {
         format,
@@ -273,14 +281,8 @@ fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described 
 }
 
 fn opens_under_zero_key(text: &str) -> bool {
-    let digits = text.as_bytes().chunks_exact(2);
-    let bytes: Option<Vec<u8>> = digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect();
-    let zero = AesKek::new(&AES_256, &[0; 32]).expect("AES-256 takes 32 bytes");
-    let mut dek = [0; 48];
-    let unwrapped = bytes.map(|bytes| zero.unwrap_with_padding(&bytes, &mut dek).is_ok());
-    unwrapped.unwrap_or_default()
+    LegacyWrappedDek::from_hex(text)
+        .is_some_and(|wrapped| LegacyDek::unwrap(&wrapped, &LegacyKek::zero()).is_ok())
 }
 
 fn bound(flags: Flags) -> Vec<&'static str> {

@@ -12,20 +12,26 @@
 //! Absent on purpose: state on disk. A command that is repeated finds what is done already by
 //! looking at the objects.
 
+pub mod decrypt;
+pub mod decrypt_one;
 mod errand;
 mod frontier;
 pub mod inspect;
 mod listing;
+pub mod migrate;
 mod needed;
 mod probe;
 mod progress;
+pub mod recover;
 mod report;
 pub mod rewrap;
+mod room;
 pub mod selection;
 mod session;
 mod stop;
 pub mod verify;
 mod walk;
+mod written;
 
 pub use report::Format;
 pub use stop::Signal;

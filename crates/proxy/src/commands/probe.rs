@@ -95,7 +95,7 @@ async fn copy(
     }
 }
 
-async fn remove(bucket: &Bucket, key: &str) -> Outcome<()> {
+pub(super) async fn remove(bucket: &Bucket, key: &str) -> Outcome<()> {
     match bucket.delete(key).await? {
         Deletion::Done => Ok(()),
         Deletion::Marked => {

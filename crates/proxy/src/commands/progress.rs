@@ -93,7 +93,7 @@ impl Progress {
                     *next = elapsed + LINE_INTERVAL;
                     let of = self.total.map(|total| format!(" of {}", HumanCount(total)));
                     eprintln!(
-                        "{} {}: {}{}, {}",
+                        "{} {}: {}{}{}",
                         self.command,
                         self.target,
                         counted(tally.objects(), "object"),
@@ -127,12 +127,12 @@ impl Progress {
 }
 
 fn counting() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {prefix}  {human_pos} objects, {msg}")
+    ProgressStyle::with_template("{spinner} {prefix}  {human_pos} objects{msg}")
         .expect("the template is valid")
 }
 
 fn measuring() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix}  {bar:24} {human_pos} of {human_len}, {msg}, {eta} left")
+    ProgressStyle::with_template("{prefix}  [{bar:24}] {human_pos} of {human_len}{msg}, {eta} left")
         .expect("the template is valid")
         .progress_chars("=> ")
 }
@@ -144,7 +144,7 @@ fn facts(tally: &Tally, elapsed: Duration) -> String {
         .max(1);
     let rate = tally.objects().saturating_mul(1000) / milliseconds;
     format!(
-        "{} skipped, {} failed, {}, {}/s",
+        ", {} skipped, {} failed, {}, {}/s",
         HumanCount(tally.skipped()),
         HumanCount(tally.failed()),
         HumanBytes(tally.bytes()),

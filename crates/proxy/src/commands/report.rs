@@ -201,6 +201,7 @@ impl<'o> Reporter<'o> {
     /// Tells of one object.
     pub(crate) fn object(&mut self, item: &Item, handled: &Handled) -> io::Result<()> {
         self.tally.add(handled);
+        self.tick();
         let line = match self.format {
             Format::Json => Some(json_line(item, handled)),
             Format::AllLines => Some(line(item, handled)),
@@ -400,7 +401,7 @@ fn worded(word: &str) -> String {
 
 fn row(word: &str, width: usize, count: Count) -> String {
     let objects = HumanCount(count.objects).to_string();
-    let bytes = HumanBytes(count.bytes);
+    let bytes = HumanBytes(count.bytes).to_string();
     format!("  {word:<width$}  {objects:>12}  {bytes:>12}")
         .trim_end()
         .to_owned()

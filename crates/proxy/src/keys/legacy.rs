@@ -96,7 +96,7 @@ impl ConstellationKek {
 }
 
 /// Why a data key could not be had.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LegacyKeyError {
     /// No candidate opens it.
     #[error(

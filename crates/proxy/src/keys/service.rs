@@ -34,7 +34,7 @@ pub(crate) struct NewKek {
 
 /// Why a key service did not do what it was asked. The texts name the service's own reason, and no
 /// token, key or ciphertext.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ServiceError {
     /// Not reachable, too slow, overloaded, sealed, or failing inside: it may work again by itself.
     #[error("the key service cannot be reached: {0}")]

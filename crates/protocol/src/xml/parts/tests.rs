@@ -142,3 +142,10 @@ fn an_answer_is_read_as_it_was_written() {
     assert_eq!(read.as_deref(), Some(key));
     assert!(!rendered.contains("Initiator") && !rendered.contains("Checksum"));
 }
+
+#[test]
+fn a_page_under_motos_name_is_read_and_one_under_any_other_is_not() {
+    let page = |root| format!("<{root}><IsTruncated>false</IsTruncated></{root}>");
+    assert!(PartsPage::parse(page("ListPartsResponse").as_bytes()).is_ok());
+    assert!(PartsPage::parse(page("ListBucketResult").as_bytes()).is_err());
+}

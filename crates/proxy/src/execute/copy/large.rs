@@ -10,6 +10,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
+use http_body_util::BodyExt;
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Layout;
 use s3proxy_envelope::layout::{CHUNK_BYTES, PADDED_FROM, PlaintextLength, PlaintextRange};
@@ -28,7 +29,7 @@ use s3proxy_protocol::xml::initiate;
 use super::carried::Directive;
 use super::tags::Tags;
 use super::{Copied, FULL_OBJECT, sealed, times};
-use crate::backend::{Request, RequestBody};
+use crate::backend::{BodyStream, Request, RequestBody};
 use crate::body::replaying::Replay;
 use crate::config::resolved::PartSizes;
 use crate::execute::answer;
@@ -223,6 +224,17 @@ async fn complete(
         .iter()
         .map(|part| (part.frame.number().get(), part.etag.as_str()));
     let document = complete_request(named.chain([(number.get(), tail.as_str())]));
+    let (headers, etag) = finish(job, upload, document, conditions).await?;
+    Ok((headers, etag, checksum))
+}
+
+/// Has the backend make one object of the parts.
+async fn finish(
+    job: &Job<'_>,
+    upload: &Upload,
+    document: String,
+    conditions: HeaderMap,
+) -> Outcome<(HeaderMap, String)> {
     let mut request = upload_request(job, Method::POST, upload);
     request.headers.extend(conditions);
     request.body = RequestBody::Held(Bytes::from(document));
@@ -236,7 +248,41 @@ async fn complete(
         Some(etag) => etag,
         None => etag_of_object(job, upload).await?,
     };
-    Ok((headers, etag, checksum))
+    Ok((headers, etag))
+}
+
+/// Stores the content of what was found as it is, in parts, under the headers of a PutObject.
+pub(super) async fn store_plaintext(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    mut outgoing: HeaderMap,
+) -> Outcome<(HeaderMap, String)> {
+    let conditions = take_conditions(&mut outgoing);
+    let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
+    let upload = create(job, outgoing).await?;
+    let made = async {
+        let mut named = Vec::new();
+        for (number, range) in cut(found.length) {
+            let content = source::open(job, source, found, Some(range)).await?;
+            let length = range.last - range.first + 1;
+            let body = BodyStream::new(content.map_err(Into::into));
+            let request = part_request(job, &upload, number, RequestBody::Stream { length, body });
+            let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
+            named.push((number.get(), etag_of(&backed.headers)?));
+        }
+        let named = named.iter().map(|(number, etag)| (*number, etag.as_str()));
+        finish(job, &upload, complete_request(named), conditions).await
+    };
+    let (headers, etag) = match made.await {
+        Ok(made) => made,
+        Err(failure) => {
+            abort(job, &upload).await;
+            return Err(failure);
+        }
+    };
+    tags.settle(job, source, found, &headers).await?;
+    Ok((headers, etag))
 }
 
 /// Some servers give a completed upload no ETag.

@@ -16,6 +16,7 @@ mod large;
 pub(crate) mod origin;
 mod plain;
 pub(crate) mod rewrap;
+pub(crate) mod rewrite;
 mod sealed;
 pub(crate) mod tags;
 pub(crate) mod times;

@@ -37,6 +37,17 @@ pub(super) async fn copy(
 ) -> Outcome<Copied> {
     let wanted = wanted_checksum(&job.request.headers)?;
     let outgoing = outgoing_headers(job, directives, source, found).await?;
+    store(job, source, found, outgoing, wanted).await
+}
+
+/// The same, under the headers of a PutObject.
+pub(super) async fn store(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    outgoing: HeaderMap,
+    wanted: Option<ChecksumAlgorithm>,
+) -> Outcome<Copied> {
     if found.length > MAX_PUT_OBJECT {
         return large::copy(job, source, found, outgoing, wanted).await;
     }

@@ -24,7 +24,7 @@ use time::format_description::well_known::Rfc3339;
 use super::carried::{self, METADATA_DIRECTIVE};
 use super::origin;
 use super::sealed::{COPY_SOURCE, COPY_TIMEOUT, MAX_STORED_BYTES, PIN, result};
-use super::tags::{self, Tags};
+use super::tags;
 use crate::config::resolved::Bind;
 use crate::execute::answer;
 use crate::execute::new_object::{NewObject, Place, insert_envelope};
@@ -117,7 +117,7 @@ pub(crate) async fn rewrap(
 }
 
 /// Why a copy would lose something of the object.
-fn hindrance(headers: &HeaderMap) -> Option<String> {
+pub(super) fn hindrance(headers: &HeaderMap) -> Option<String> {
     let missing = headers.get(MISSING_METADATA)?.to_str().ok()?;
     (missing != "0").then(|| {
         format!(
@@ -128,7 +128,7 @@ fn hindrance(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Takes over what REPLACE would drop. Retention that has ended cannot be asked for again.
-fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: OffsetDateTime) {
+pub(super) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: OffsetDateTime) {
     let until = seen.get(LOCK_UNTIL).and_then(|until| until.to_str().ok());
     let until = until.and_then(|until| OffsetDateTime::parse(until.trim(), &Rfc3339).ok());
     let has_ended = until.is_some_and(|until| until <= now);
@@ -244,7 +244,7 @@ async fn look_at(
     })
 }
 
-fn differences(expected: &HeaderMap, has: &HeaderMap) -> Vec<String> {
+pub(super) fn differences(expected: &HeaderMap, has: &HeaderMap) -> Vec<String> {
     let differs = |name: &HeaderName| !is_same(name, expected.get(name), has.get(name));
     let names = expected.keys().filter(|name| differs(name));
     names.map(|name| name.as_str().to_owned()).collect()

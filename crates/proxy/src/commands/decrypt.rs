@@ -1,0 +1,265 @@
+//! `s3proxy decrypt`: sealed objects as plaintext again, in place or in another bucket, so that
+//! nobody is locked in.
+//!
+//! Sealed user metadata becomes plain metadata again. In place, the object is written over only if
+//! it is still what was read. Elsewhere, what is there already is left alone, so that the command
+//! can be repeated. Plaintext is copied too where the target is elsewhere, and passed over in place.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use s3proxy_protocol::operation::Operation;
+use serde_json::json;
+
+use super::errand::Errand;
+use super::listing::{Age, Item, Origin};
+use super::migrate::{not_kept, reading_everything, settle};
+use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields, shown};
+use super::rewrap::{Replaced, Writers};
+use super::room::Room;
+use super::selection::{Selection, Target};
+use super::session::{Session, ended};
+use super::walk::{Store, Work};
+use super::written::conditions_must_count;
+use super::{Ended, missing};
+use crate::app::{self, StartError};
+use crate::config::resolved::Config;
+use crate::execute::copy::origin::unless_replaced;
+use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
+use crate::execute::source::{self, Found};
+use crate::execute::stored::Form;
+use crate::execute::{Outcome, Parts};
+
+/// What the command was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Whether anything is changed.
+    pub mode: Mode,
+    /// Where plaintext goes.
+    pub place: Place,
+    /// What becomes of versions that were replaced in place.
+    pub replaced: Replaced,
+    /// Whether clients may write meanwhile.
+    pub writers: Writers,
+}
+
+/// Whether anything is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Objects are stored as plaintext.
+    Decrypt,
+    /// It is only shown which would be.
+    Show,
+}
+
+/// Where plaintext goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Over the sealed object.
+    Same,
+    /// Under the same key behind this prefix.
+    Elsewhere {
+        /// Bucket and prefix.
+        target: Target,
+        /// Whether objects that are there are written over.
+        existing: Existing,
+    },
+}
+
+/// What becomes of objects that stand where plaintext should go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// They are left alone.
+    Stay,
+    /// They are written over.
+    WrittenOver,
+}
+
+/// Runs the command.
+pub async fn decrypt(
+    config: Config,
+    selection: Selection,
+    format: Format,
+    asked: Asked,
+) -> Result<Ended, StartError> {
+    let room = Room::new(config.limits.body_memory_bytes);
+    let parts = app::parts_without_clients(reading_everything(config)).await?;
+    let written: BTreeSet<&str> = match &asked.place {
+        Place::Same => selection.buckets(),
+        Place::Elsewhere { target, .. } => BTreeSet::from([target.bucket.as_str()]),
+    };
+    match asked.mode {
+        Mode::Show => {}
+        Mode::Decrypt => conditions_must_count(&parts, written, asked.writers).await?,
+    }
+    let decrypter = Arc::new(Decrypter {
+        parts: Arc::clone(&parts),
+        room,
+        asked,
+    });
+    let mut output = io::stdout();
+    let mut session = Session::begin("decrypt", format, &mut output)?;
+    let told = match session
+        .walk(Store::of(&parts), &selection, &decrypter)
+        .await
+    {
+        Ok(walked) => session.end(&walked, Closing::default()),
+        Err(error) => Err(error),
+    };
+    Ok(ended(told))
+}
+
+struct Decrypter {
+    parts: Arc<Parts>,
+    room: Room,
+    asked: Asked,
+}
+
+struct Told {
+    verdict: Verdict,
+    to: Item,
+    rewritten: Option<Rewritten>,
+    bytes: u64,
+    plaintext: u64,
+}
+
+impl Work for Decrypter {
+    async fn handle(&self, item: &Item) -> Handled {
+        match unless_replaced(|| self.look(item)).await {
+            Ok(told) => told.handled(&self.asked.place),
+            Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
+                Handled::skipped("gone")
+            }
+            Err(failure) => Handled::failed(explained(&failure)),
+        }
+    }
+}
+
+impl Decrypter {
+    async fn look(&self, item: &Item) -> Outcome<Told> {
+        let to = self.goes_to(item);
+        let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
+        let job = errand.job();
+        let mut source = item.source();
+        if item.age == Age::Current {
+            // The current version may be another by now.
+            source.version = None;
+        }
+        let found = source::describe(&job, &source).await?;
+        let mut told = Told {
+            verdict: Verdict::Skipped("plaintext"),
+            to,
+            rewritten: None,
+            bytes: found.stored.0,
+            plaintext: found.length.0,
+        };
+        let skipped = match &self.asked.place {
+            _ if item.age == Age::Old => Some("old-version"),
+            Place::Same => matches!(found.form, Form::Plain).then_some("plaintext"),
+            Place::Elsewhere {
+                existing: Existing::WrittenOver,
+                ..
+            } => None,
+            Place::Elsewhere {
+                existing: Existing::Stay,
+                ..
+            } => self.is_there(&told.to).await?.then_some("there-already"),
+        };
+        if let Some(why) = skipped {
+            told.verdict = Verdict::Skipped(why);
+            return Ok(told);
+        }
+        match self.asked.mode {
+            Mode::Show => told.verdict = Verdict::Would("decrypted"),
+            Mode::Decrypt => {
+                let condition = self.condition();
+                let _room = self.room.enter(&self.parts, &found).await;
+                let rewritten = rewrite(&job, &source, &found, NewForm::Plaintext, condition);
+                let rewritten = rewritten.await?;
+                self.settle(item, &found, &rewritten).await?;
+                told.rewritten = Some(rewritten);
+                told.verdict = Verdict::Done("decrypted");
+            }
+        }
+        Ok(told)
+    }
+
+    fn goes_to(&self, item: &Item) -> Item {
+        match &self.asked.place {
+            Place::Same => item.clone(),
+            Place::Elsewhere { target, .. } => Item {
+                bucket: target.bucket.clone(),
+                key: format!("{}{}", target.prefix, item.key),
+                version: None,
+                age: Age::Current,
+                origin: Origin::Named,
+            },
+        }
+    }
+
+    async fn is_there(&self, to: &Item) -> Outcome<bool> {
+        let errand = Errand::new(&self.parts, Operation::HeadObject, to)?;
+        match source::describe(&errand.job(), &to.source()).await {
+            Ok(_) => Ok(true),
+            Err(failure) if missing(&failure) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn condition(&self) -> Condition {
+        match (&self.asked.place, self.asked.writers) {
+            (Place::Same, Writers::Possible) => Condition::Unchanged,
+            (Place::Same, Writers::Stopped) => Condition::InPlace,
+            (Place::Elsewhere { existing, .. }, writers) => match (existing, writers) {
+                (Existing::Stay, Writers::Possible) => Condition::Absent,
+                (Existing::Stay, Writers::Stopped) | (Existing::WrittenOver, _) => {
+                    Condition::Anything
+                }
+            },
+        }
+    }
+
+    async fn settle(&self, item: &Item, found: &Found, rewritten: &Rewritten) -> Outcome<()> {
+        match self.asked.place {
+            Place::Same => {
+                settle(&self.parts, item, found, rewritten, self.asked.replaced).await?;
+            }
+            Place::Elsewhere { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl Told {
+    fn handled(self, place: &Place) -> Handled {
+        let lost = self.rewritten.as_ref().map(|done| done.lost.clone());
+        let lost = lost.unwrap_or_default();
+        let to = match place {
+            Place::Same => None,
+            Place::Elsewhere { .. } => Some(format!("{}/{}", self.to.bucket, self.to.key)),
+        };
+        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
+        let where_to = to.as_deref().filter(|_| moved);
+        let where_to = where_to.map(|to| format!("to {}", shown(to)));
+        let remarks = where_to.into_iter().chain(not_kept(&lost));
+        let remark = remarks.collect::<Vec<_>>().join("; ");
+        Handled {
+            bytes: self.bytes,
+            details: fields(json!({
+                "to": to,
+                "stored_bytes": self.bytes,
+                "plaintext_bytes": self.plaintext,
+                "new_version": self.rewritten.and_then(|done| done.version),
+                "not_kept": lost,
+            })),
+            remark: (!remark.is_empty()).then_some(remark),
+            notable: if lost.is_empty() {
+                Notable::IfAsked
+            } else {
+                Notable::Always
+            },
+            verdict: self.verdict,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `s3proxy decrypt --output`: one object, to a file or to standard output.
+//!
+//! A file is written under another name beside its place and renamed when all of it is there and on
+//! disk, so that nothing half-written ever has the name that was asked for. Standard output gets
+//! each piece when it is authentic; where a later one is not, the exit status tells.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use http_body_util::BodyExt;
+use s3proxy_protocol::operation::Operation;
+
+use super::Ended;
+use super::errand::Errand;
+use super::listing::{Age, Item, Origin};
+use super::migrate::reading_everything;
+use super::report::{explained, shown};
+use super::selection::Target;
+use super::stop::Stop;
+use crate::app::{self, StartError};
+use crate::config::resolved::Config;
+use crate::execute::{Job, source};
+use crate::record::RequestId;
+use crate::respond::Failure;
+
+/// Where the content goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// To whatever reads it.
+    Standard,
+    /// To a file that is complete or not there.
+    File(PathBuf),
+}
+
+/// Why the object could not be written out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputError {
+    #[error("{}", explained(.0))]
+    Object(#[from] Failure),
+    #[error("{path}: {error}")]
+    File { path: String, error: io::Error },
+}
+
+/// Runs the command.
+pub async fn decrypt_one(
+    config: Config,
+    object: Target,
+    version: Option<String>,
+    output: Output,
+) -> Result<Ended, StartError> {
+    let parts = app::parts_without_clients(reading_everything(config)).await?;
+    let mut stop = Stop::catch().map_err(StartError::Signal)?;
+    let item = Item {
+        bucket: object.bucket.clone(),
+        key: object.prefix.clone(),
+        version,
+        age: Age::Current,
+        origin: Origin::Named,
+    };
+    let work = async {
+        let errand = Errand::new(&parts, Operation::GetObject, &item).map_err(OutputError::from)?;
+        match &output {
+            Output::Standard => write(&errand.job(), &item, &mut io::stdout(), "-").await,
+            Output::File(path) => to_file(&errand.job(), &item, path).await,
+        }
+    };
+    let done = tokio::select! {
+        done = work => done,
+        signal = stop.requested() => return Ok(Ended::Interrupted(signal)),
+    };
+    Ok(match done {
+        Ok(()) => Ended::Everything,
+        Err(error) => {
+            eprintln!("s3proxy: {}: {error}", shown(&object.to_string()));
+            Ended::Incomplete
+        }
+    })
+}
+
+async fn to_file(job: &Job<'_>, item: &Item, path: &Path) -> Result<(), OutputError> {
+    let mut file = Unfinished::beside(path)?;
+    let name = file.path.display().to_string();
+    write(job, item, &mut file.file, &name).await?;
+    file.finish(path)
+}
+
+async fn write(
+    job: &Job<'_>,
+    item: &Item,
+    output: &mut (impl Write + Send),
+    name: &str,
+) -> Result<(), OutputError> {
+    let failed = |error| OutputError::File {
+        path: name.to_owned(),
+        error,
+    };
+    let source = item.source();
+    let found = source::describe(job, &source).await?;
+    let mut body = source::open(job, &source, &found, None).await?;
+    let mut written = 0;
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(Failure::from)?.into_data() {
+            written += data.len() as u64;
+            output.write_all(&data).map_err(failed)?;
+        }
+    }
+    if written != found.length.0 {
+        return Err(Failure::Unusable("another length than announced").into());
+    }
+    output.flush().map_err(failed)
+}
+
+/// A file under a name of its own, which is removed unless it is finished.
+pub(super) struct Unfinished {
+    pub(super) file: File,
+    path: PathBuf,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Begun,
+    Renamed,
+}
+
+impl Unfinished {
+    /// In the same folder, so that it can be renamed.
+    pub(super) fn beside(path: &Path) -> Result<Self, OutputError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let unfinished = path.with_file_name(format!(".{name}.{}", RequestId::generate()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&unfinished);
+        Ok(Self {
+            file: file.map_err(|error| at(&unfinished, error))?,
+            path: unfinished,
+            state: State::Begun,
+        })
+    }
+
+    /// Gives it its name, once it is on disk.
+    pub(super) fn finish(mut self, path: &Path) -> Result<(), OutputError> {
+        self.file
+            .sync_all()
+            .map_err(|error| at(&self.path, error))?;
+        fs::rename(&self.path, path).map_err(|error| at(path, error))?;
+        self.state = State::Renamed;
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        match self.state {
+            State::Begun => {
+                // Nothing can be done about a file that stays.
+                let _ = fs::remove_file(&self.path);
+            }
+            State::Renamed => {}
+        }
+    }
+}
+
+pub(super) fn at(path: &Path, error: io::Error) -> OutputError {
+    OutputError::File {
+        path: path.display().to_string(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_only_when_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("object");
+        let names = || -> Vec<String> {
+            let entries = fs::read_dir(folder.path()).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect()
+        };
+        let mut unfinished = Unfinished::beside(&path).unwrap();
+        unfinished.file.write_all(b"half").unwrap();
+        assert!(!path.exists() && names().len() == 1);
+        drop(unfinished);
+        assert_eq!(names(), [""; 0]);
+        let mut unfinished = Unfinished::beside(&path).unwrap();
+        unfinished.file.write_all(b"whole").unwrap();
+        unfinished.finish(&path).unwrap();
+        assert_eq!(names(), ["object"]);
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+    }
+}

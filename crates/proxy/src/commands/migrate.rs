@@ -1,0 +1,403 @@
+//! `s3proxy migrate`: plaintext and what older proxies wrote become format v1.
+//!
+//! Each object is read, sealed under a fresh data key, and stored in its place; one whose data key
+//! lay under 32 zero bytes too, since its old data key has to count as known. What is in format v1
+//! is passed over, so the command can be repeated. The settings that keep such objects from clients
+//! (plaintext_reads, legacy_reads) do not keep them from this command.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use s3proxy_protocol::operation::Operation;
+use serde_json::json;
+
+use super::errand::Errand;
+use super::inspect::older;
+use super::listing::{Age, Item, Origin};
+use super::report::{Closing, Format, Handled, Notable, Verdict, counted, explained, fields};
+use super::rewrap::{Replaced, Writers};
+use super::room::Room;
+use super::selection::{Selection, Versions};
+use super::session::{Session, ended};
+use super::walk::{Store, Work};
+use super::written::conditions_must_count;
+use super::{Ended, missing};
+use crate::app::{self, StartError};
+use crate::config::resolved::{Config, Encryption, Permission};
+use crate::execute::copy::origin::unless_replaced;
+use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
+use crate::execute::multipart::bucket::Bucket;
+use crate::execute::source::{self, Found};
+use crate::execute::stored::Form;
+use crate::execute::{Outcome, Parts};
+
+/// What the command was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Whether anything is changed.
+    pub mode: Mode,
+    /// Which objects.
+    pub only: Only,
+    /// What becomes of versions that were replaced.
+    pub replaced: Replaced,
+    /// Whether clients may write meanwhile.
+    pub writers: Writers,
+}
+
+/// Whether anything is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Objects are stored anew.
+    Migrate,
+    /// It is only shown which would be.
+    Show,
+}
+
+/// Which objects are migrated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Only {
+    /// Plaintext, and what older proxies wrote
+    All,
+    /// What is not sealed
+    Plaintext,
+    /// What older proxies wrote
+    Older,
+    /// What older proxies wrote under the all-zero key, which everybody has
+    ZeroKey,
+}
+
+/// Runs the command.
+pub async fn migrate(
+    config: Config,
+    selection: Selection,
+    format: Format,
+    asked: Asked,
+) -> Result<Ended, StartError> {
+    let room = Room::new(config.limits.body_memory_bytes);
+    let parts = app::parts_without_clients(reading_everything(config)).await?;
+    match asked.mode {
+        Mode::Show => {}
+        Mode::Migrate => {
+            conditions_must_count(&parts, selection.buckets(), asked.writers).await?;
+        }
+    }
+    let migrator = Arc::new(Migrator {
+        parts: Arc::clone(&parts),
+        room,
+        asked,
+        seen: Mutex::default(),
+    });
+    let mut output = io::stdout();
+    let mut session = Session::begin("migrate", format, &mut output)?;
+    let told = match session.walk(Store::of(&parts), &selection, &migrator).await {
+        Ok(walked) => session.end(&walked, migrator.closing(&selection)),
+        Err(error) => Err(error),
+    };
+    Ok(ended(told))
+}
+
+/// Lets a command read what clients are refused.
+pub(super) fn reading_everything(mut config: Config) -> Config {
+    config.policy.plaintext_reads = Permission::Allow;
+    config.policy.legacy_reads = Permission::Allow;
+    for rule in &mut config.rules {
+        if rule.encryption == Encryption::Required {
+            rule.encryption = Encryption::On;
+        }
+    }
+    config
+}
+
+struct Migrator {
+    parts: Arc<Parts>,
+    room: Room,
+    asked: Asked,
+    seen: Mutex<Seen>,
+}
+
+/// What was learnt on the way.
+#[derive(Default)]
+struct Seen {
+    /// Objects sealed anew that had been under the all-zero key.
+    cured: u64,
+    /// Objects under the all-zero key that are still current.
+    zero_left: u64,
+    /// Old versions that hold plaintext or an older format, by that.
+    old: BTreeMap<&'static str, u64>,
+    /// Old versions under the all-zero key.
+    old_zero: u64,
+    versions: bool,
+}
+
+/// What an object is before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Before {
+    format: &'static str,
+    zero: bool,
+}
+
+struct Told {
+    verdict: Verdict,
+    before: Option<Before>,
+    rewritten: Option<Rewritten>,
+    bytes: u64,
+    plaintext: u64,
+}
+
+impl Work for Migrator {
+    async fn handle(&self, item: &Item) -> Handled {
+        match unless_replaced(|| self.look(item)).await {
+            Ok(told) => told.handled(),
+            Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
+                Handled::skipped("gone")
+            }
+            Err(failure) => Handled::failed(explained(&failure)),
+        }
+    }
+}
+
+impl Migrator {
+    async fn look(&self, item: &Item) -> Outcome<Told> {
+        let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
+        let job = errand.job();
+        let mut source = item.source();
+        if item.age == Age::Current {
+            // The current version may be another by now.
+            source.version = None;
+        }
+        let found = source::describe(&job, &source).await?;
+        self.seen().versions |= is_versioned(&found);
+        let mut told = Told {
+            verdict: Verdict::Skipped("v1-already"),
+            before: before(&self.parts, &found),
+            rewritten: None,
+            bytes: found.stored.0,
+            plaintext: found.length.0,
+        };
+        let Some(before) = told.before else {
+            return Ok(told);
+        };
+        if item.age == Age::Old {
+            self.stays(before);
+            told.verdict = Verdict::Skipped("old-version");
+            return Ok(told);
+        }
+        if let Some(why) = self.left_alone(item, before) {
+            self.seen().zero_left += u64::from(before.zero);
+            told.verdict = Verdict::Skipped(why);
+            return Ok(told);
+        }
+        match self.asked.mode {
+            Mode::Show => {
+                self.seen().zero_left += u64::from(before.zero);
+                told.verdict = Verdict::Would("migrated");
+            }
+            Mode::Migrate => {
+                let condition = match self.asked.writers {
+                    Writers::Possible => Condition::Unchanged,
+                    Writers::Stopped => Condition::InPlace,
+                };
+                let form = NewForm::Sealed;
+                let _room = self.room.enter(&self.parts, &found).await;
+                let rewritten = rewrite(&job, &source, &found, form, condition).await;
+                let counts = !matches!(rewritten, Err(crate::respond::Failure::Replaced));
+                if rewritten.is_err() && counts {
+                    self.seen().zero_left += u64::from(before.zero);
+                }
+                let rewritten = rewritten?;
+                self.seen().cured += u64::from(before.zero);
+                let replaced = self.asked.replaced;
+                let stays = settle(&self.parts, item, &found, &rewritten, replaced).await;
+                if !matches!(stays, Ok(OldVersion::Gone)) {
+                    self.stays(before);
+                }
+                stays?;
+                told.verdict = Verdict::Done("migrated");
+                told.rewritten = Some(rewritten);
+            }
+        }
+        Ok(told)
+    }
+
+    fn left_alone(&self, item: &Item, before: Before) -> Option<&'static str> {
+        let is_plain = before.format == PLAINTEXT;
+        let is_wanted = match self.asked.only {
+            Only::All => true,
+            Only::Plaintext => is_plain,
+            Only::Older => !is_plain,
+            Only::ZeroKey => before.zero,
+        };
+        if !is_wanted {
+            return Some("not-asked-for");
+        }
+        let storing = self.parts.rules.storing(&item.bucket, &item.key);
+        match storing.encryption {
+            Encryption::Off => Some("plain-by-rule"),
+            Encryption::On | Encryption::Required => None,
+        }
+    }
+
+    fn stays(&self, before: Before) {
+        let mut seen = self.seen();
+        *seen.old.entry(before.format).or_default() += 1;
+        seen.old_zero += u64::from(before.zero);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // A count is whole or was not made.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closing(&self, selection: &Selection) -> Closing {
+        let seen = self.seen();
+        let mut lines = Vec::new();
+        if seen.cured > 0 {
+            lines.push(format!(
+                "{} had been under the ALL-ZERO KEY and got new data keys. What they held before \
+                 has to count as known to whoever could read the bucket.",
+                counted(seen.cured, "object")
+            ));
+        }
+        if seen.zero_left > 0 {
+            lines.push(format!(
+                "{} STILL under the ALL-ZERO KEY: whoever can read them can decrypt them.",
+                counted(seen.zero_left, "object")
+            ));
+        }
+        let old: u64 = seen.old.values().sum();
+        if old > 0 {
+            let formats = seen
+                .old
+                .iter()
+                .map(|(format, count)| format!("{count} {format}"));
+            lines.push(format!(
+                "{} that can be read as before: {}; {} of them under the all-zero key. Delete \
+                 them, or repeat such a migration with --delete-old-versions.",
+                counted(old, "old version"),
+                formats.collect::<Vec<_>>().join(", "),
+                seen.old_zero
+            ));
+        }
+        if seen.versions && selection.versions == Versions::Current {
+            lines.push(
+                "Old versions that were there before were not looked at; --versions counts them."
+                    .to_owned(),
+            );
+        }
+        Closing {
+            details: fields(json!({
+                "all_zero_key_migrated": seen.cured,
+                "all_zero_key_left": seen.zero_left,
+                "old_versions_left": seen.old,
+                "old_versions_under_all_zero_key": seen.old_zero,
+                "versioned": seen.versions,
+                "old_versions_counted": selection.versions == Versions::All,
+            })),
+            lines,
+        }
+    }
+}
+
+const PLAINTEXT: &str = "plaintext";
+
+/// None of what is in format v1.
+fn before(parts: &Parts, found: &Found) -> Option<Before> {
+    if let Form::Sealed(_) = found.form {
+        return None;
+    }
+    if let Form::Plain = found.form {
+        let format = PLAINTEXT;
+        return Some(Before {
+            format,
+            zero: false,
+        });
+    }
+    let (format, zero) = older(&found.headers, &parts.dek_tag);
+    Some(Before { format, zero })
+}
+
+fn is_versioned(found: &Found) -> bool {
+    let version = found.headers.get("x-amz-version-id");
+    version.is_some_and(|version| version.as_bytes() != b"null")
+}
+
+/// Whether what was replaced can still be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OldVersion {
+    Gone,
+    Stays,
+}
+
+/// Deletes the version that was replaced, where that is asked for.
+pub(super) async fn settle(
+    parts: &Parts,
+    item: &Item,
+    found: &Found,
+    rewritten: &Rewritten,
+    replaced: Replaced,
+) -> Outcome<OldVersion> {
+    let old = found.headers.get("x-amz-version-id");
+    let old = old.and_then(|old| old.to_str().ok());
+    let old = old.filter(|_| rewritten.version.is_some());
+    let Some(old) = old.filter(|old| rewritten.version.as_deref() != Some(*old)) else {
+        return Ok(OldVersion::Gone);
+    };
+    match replaced {
+        Replaced::Stay => Ok(OldVersion::Stays),
+        Replaced::AreDeleted => {
+            let bucket = Bucket::new(&parts.backend, &item.bucket, None);
+            bucket.send_deletion(&item.key, Some(old)).await?;
+            Ok(OldVersion::Gone)
+        }
+    }
+}
+
+/// What people are told of headers and such that did not come along.
+pub(super) fn not_kept(lost: &[String]) -> Option<String> {
+    (!lost.is_empty()).then(|| format!("NOT KEPT by the backend: {}", lost.join(", ")))
+}
+
+impl Told {
+    fn handled(self) -> Handled {
+        let lost = self.rewritten.as_ref().map(|done| done.lost.clone());
+        let lost = lost.unwrap_or_default();
+        let from = self.before.map(|before| {
+            let key = if before.zero {
+                " under the ALL-ZERO KEY"
+            } else {
+                ""
+            };
+            format!("{}{key}", before.format)
+        });
+        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
+        let remarks = from.filter(|_| moved).into_iter().chain(not_kept(&lost));
+        let remark = remarks.collect::<Vec<_>>().join("; ");
+        Handled {
+            bytes: self.bytes,
+            details: fields(json!({
+                "format": self.before.map_or("v1", |before| before.format),
+                "all_zero_key": self.before.is_some_and(|before| before.zero),
+                "stored_bytes": self.bytes,
+                "plaintext_bytes": self.plaintext,
+                "new_version": self.rewritten.and_then(|done| done.version),
+                "not_kept": lost,
+            })),
+            remark: (!remark.is_empty()).then_some(remark),
+            notable: if lost.is_empty() {
+                Notable::IfAsked
+            } else {
+                Notable::Always
+            },
+            verdict: self.verdict,
+        }
+    }
+}
+
+impl Selection {
+    /// The buckets that it names.
+    pub(super) fn buckets(&self) -> BTreeSet<&str> {
+        let buckets = self.targets.iter().map(|target| target.bucket.as_str());
+        buckets.collect()
+    }
+}

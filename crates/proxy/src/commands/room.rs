@@ -1,0 +1,61 @@
+//! Memory for objects that are read and written at once.
+//!
+//! Reading takes a share of the budget for bodies, and writing another. Many objects side by side
+//! could each hold the first and wait for the second until all give up. So an object begins only
+//! when there is room for both.
+
+use std::sync::Arc;
+
+use s3proxy_envelope::legacy::VerifiedBody;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
+use crate::execute::Parts;
+use crate::execute::source::Found;
+use crate::execute::stored::Form;
+
+const UNIT_BYTES: usize = 1024;
+
+/// The list of an upload's parts, read and opened.
+const SEAL_BYTES: usize = 4 * 1024 * 1024;
+
+/// As much as the budget for bodies has.
+pub(super) struct Room {
+    units: Arc<Semaphore>,
+    total: usize,
+}
+
+impl Room {
+    pub(super) fn new(body_memory_bytes: usize) -> Self {
+        let total = body_memory_bytes.div_ceil(UNIT_BYTES).max(1);
+        Self {
+            units: Arc::new(Semaphore::new(total)),
+            total,
+        }
+    }
+
+    /// Waits, in turn, however long it takes.
+    pub(super) async fn enter(&self, parts: &Parts, found: &Found) -> OwnedSemaphorePermit {
+        let units = needed(parts.held_body_bytes, found).div_ceil(UNIT_BYTES);
+        let units = u32::try_from(units.clamp(1, self.total)).unwrap_or(u32::MAX);
+        let entered = Arc::clone(&self.units).acquire_many_owned(units).await;
+        entered.expect("the semaphore is never closed")
+    }
+}
+
+fn needed(held_body_bytes: u64, found: &Found) -> usize {
+    let reading = match &found.form {
+        Form::Plain => 0,
+        Form::Sealed(_) => STREAM_BYTES + SEAL_BYTES,
+        Form::Legacy(_) => {
+            let length = found.length;
+            let blocks = VerifiedBody::memory_of(length) + 2 * VerifiedBody::block_bytes_of(length);
+            STREAM_BYTES + blocks
+        }
+    };
+    if found.length.0 <= held_body_bytes {
+        let length = usize::try_from(found.stored.0).unwrap_or(usize::MAX / 8);
+        return reading.min(length) + 2 * length + PIECE_BYTES;
+    }
+    reading + STREAM_BYTES
+}

@@ -1,0 +1,101 @@
+//! Whether a backend keeps the conditions on writes that migration relies on.
+//!
+//! An object must not be written over that a client has written meanwhile. Some servers ignore
+//! `If-Match`, silently. So each bucket is asked with an object of the command's own, under the
+//! state prefix where no client sees it; it is removed in the end, versions included.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::probe::remove;
+use super::report::{explained, shown};
+use super::rewrap::Writers;
+use crate::app::StartError;
+use crate::backend::RequestBody;
+use crate::execute::multipart::bucket::Bucket;
+use crate::execute::{Outcome, Parts};
+use crate::record::RequestId;
+use crate::respond::Failure;
+
+/// No object's: the MD5 of nothing that was ever stored.
+const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000000000000000\"");
+
+const ANYTHING: HeaderValue = HeaderValue::from_static("*");
+
+/// Refuses buckets whose backend does not keep conditions, unless nobody else writes.
+pub(super) async fn conditions_must_count(
+    parts: &Parts,
+    buckets: BTreeSet<&str>,
+    writers: Writers,
+) -> Result<(), StartError> {
+    match writers {
+        Writers::Stopped => return Ok(()),
+        Writers::Possible => {}
+    }
+    for name in buckets {
+        let bucket = Bucket::new(&parts.backend, name, None);
+        let reason = match probe(&bucket, &parts.policy.state_prefix).await {
+            Ok(true) => continue,
+            Ok(false) => "the backend ignores conditions on writes".to_owned(),
+            Err(failure) => format!(
+                "whether the backend keeps conditions on writes cannot be found out: {}",
+                explained(&failure)
+            ),
+        };
+        return Err(StartError::Refused(format!(
+            "{}: {reason}; what a client writes while its object is stored anew could be lost. \
+             Stop everything that writes to the bucket, and give --offline",
+            shown(name)
+        )));
+    }
+    Ok(())
+}
+
+async fn probe(bucket: &Bucket, state_prefix: &str) -> Outcome<bool> {
+    let key = format!("{state_prefix}probe/{}", RequestId::generate());
+    let found = ask(bucket, &key).await;
+    let removed = remove(bucket, &key).await;
+    let found = found?;
+    removed?;
+    Ok(found)
+}
+
+async fn ask(bucket: &Bucket, key: &str) -> Outcome<bool> {
+    put(bucket, key, None).await?;
+    let seen = bucket.send(bucket.request(Method::HEAD, Some(key))).await?;
+    let etag = seen.headers.get(header::ETAG).cloned();
+    let etag = etag.ok_or(Failure::Unusable("an object without an ETag"))?;
+    for (name, value, expected) in [
+        (header::IF_MATCH, OTHER_ETAG, false),
+        (header::IF_NONE_MATCH, ANYTHING, false),
+        (header::IF_MATCH, etag, true),
+    ] {
+        if put(bucket, key, Some((name, value))).await? != expected {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the object was written.
+async fn put(
+    bucket: &Bucket,
+    key: &str,
+    condition: Option<(HeaderName, HeaderValue)>,
+) -> Outcome<bool> {
+    let mut request = bucket.request(Method::PUT, Some(key));
+    request.body = RequestBody::Held(Bytes::from_static(b"Whether conditions on writes count."));
+    let is_conditional = condition.is_some();
+    request.headers.extend(condition);
+    match bucket.send(request).await {
+        Ok(_) => Ok(true),
+        Err(Failure::Answer(answer))
+            if is_conditional && answer.status == StatusCode::PRECONDITION_FAILED =>
+        {
+            Ok(false)
+        }
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,273 @@
+//! An object's content stored anew in another form: sealed in place, or as plaintext again.
+//!
+//! The content is read through the same readers as GetObject's and passes through as a stream, so
+//! that memory is bounded by the budget. What is sealed gets a fresh data key. Everything else that
+//! the object has goes along: user metadata, content headers, tags, storage class, website redirect,
+//! encryption settings of the backend, object lock, and in place the ACL. Afterwards it is looked
+//! at what the backend kept, and what it did not is told.
+//!
+//! The write is bound to the ETag that was seen, so that whoever writes at the same time wins; that
+//! is [`Failure::Replaced`]. Not kept: the ETag, and the time of the last change.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt;
+use s3proxy_envelope::layout::PlaintextLength;
+use s3proxy_protocol::etag;
+use s3proxy_protocol::header_rules::METADATA_PREFIX;
+use time::OffsetDateTime;
+
+use super::rewrap::{differences, hindrance, name_again};
+use super::{Copied, carried, large, origin, plain, sealed, tags, times};
+use crate::backend::{BodyStream, Request, RequestBody};
+use crate::body::buffers::PIECE_BYTES;
+use crate::body::replaying::Replay;
+use crate::config::resolved::Metadata;
+use crate::execute::answer;
+use crate::execute::plaintext_headers;
+use crate::execute::put_object::expect_result;
+use crate::execute::source::{self, Found, Source};
+use crate::execute::stored::Form;
+use crate::execute::{Job, Outcome};
+use crate::respond::Failure;
+
+/// S3's limit for PutObject.
+const MAX_PLAINTEXT: PlaintextLength = PlaintextLength(5 << 30);
+
+/// Longest ACL that is read: S3 has at most 100 grants.
+const MAX_ACL_BYTES: usize = 256 * 1024;
+
+const VERSION_ID: &str = "x-amz-version-id";
+
+/// What the object becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewForm {
+    /// Format v1, under a fresh data key.
+    Sealed,
+    /// The content as it is.
+    Plaintext,
+}
+
+/// What must hold of the target when it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// It is still the object that was read: the target is the source.
+    Unchanged,
+    /// The same place, and nobody else writes to it.
+    InPlace,
+    /// There is nothing yet.
+    Absent,
+    /// Whatever is there.
+    Anything,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub(crate) struct Rewritten {
+    /// The version that was made, where the bucket has versions.
+    pub(crate) version: Option<String>,
+    /// What the backend did not keep.
+    pub(crate) lost: Vec<String>,
+}
+
+/// Stores what was found under the request's bucket and key.
+pub(crate) async fn rewrite(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    form: NewForm,
+    condition: Condition,
+) -> Outcome<Rewritten> {
+    if let Some(reason) = hindrance(&found.headers) {
+        return Err(Failure::Stored(reason));
+    }
+    let mut outgoing = kept_headers(job, source, found).await?;
+    let expected = expected(job, form, &outgoing);
+    if let Some(tags) = tags::header_of_source(job, source, found).await? {
+        outgoing.insert(tags::TAGGING, tags);
+    }
+    insert_condition(&mut outgoing, found, condition)?;
+    let acl = match condition {
+        Condition::Unchanged | Condition::InPlace => acl(job, origin::version(found)).await,
+        Condition::Absent | Condition::Anything => None,
+    };
+    let written = match form {
+        NewForm::Sealed => plain::store(job, source, found, outgoing, None).await,
+        NewForm::Plaintext => store_plaintext(job, source, found, outgoing).await,
+    };
+    let copied = written.map_err(|failure| overtaken(failure, condition))?;
+    let version = copied.headers.get(VERSION_ID);
+    let version = version.and_then(|version| version.to_str().ok());
+    let version = version.map(str::to_owned);
+    let mut lost = lost(job, &copied, version.as_deref(), &expected).await?;
+    if let Some(acl) = acl
+        && !keeps_acl(job, version.as_deref(), acl).await
+    {
+        lost.push("acl".to_owned());
+    }
+    Ok(Rewritten { version, lost })
+}
+
+/// What the new object is stored with, besides its envelope.
+async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outcome<HeaderMap> {
+    let mut outgoing = HeaderMap::new();
+    carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
+    name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
+    if let Form::Sealed(envelope) = &found.form {
+        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+        if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
+            plaintext_headers::add_user_metadata(job, &mut outgoing, &private)?;
+        }
+    }
+    Ok(outgoing)
+}
+
+/// What HEAD of the new object should show.
+fn expected(job: &Job<'_>, form: NewForm, outgoing: &HeaderMap) -> HeaderMap {
+    let is_sealed = form == NewForm::Sealed && job.parts.policy.metadata == Metadata::Sealed;
+    let shows = |name: &str| !is_sealed || !name.starts_with(METADATA_PREFIX);
+    let shown = outgoing.iter().filter(|(name, _)| shows(name.as_str()));
+    shown
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+fn insert_condition(outgoing: &mut HeaderMap, found: &Found, condition: Condition) -> Outcome<()> {
+    match condition {
+        Condition::Unchanged => {
+            let etag = HeaderValue::try_from(origin::etag(found)?);
+            outgoing.insert(header::IF_MATCH, etag.expect("it was a header's value"));
+        }
+        Condition::Absent => {
+            outgoing.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
+        Condition::InPlace | Condition::Anything => {}
+    }
+    Ok(())
+}
+
+/// A condition that failed means that somebody else was faster.
+fn overtaken(failure: Failure, condition: Condition) -> Failure {
+    let statuses = [
+        StatusCode::PRECONDITION_FAILED,
+        StatusCode::CONFLICT,
+        StatusCode::NOT_FOUND,
+    ];
+    match (condition, &failure) {
+        (Condition::Unchanged | Condition::Absent, Failure::Answer(answer))
+            if statuses.contains(&answer.status) && answer.document.code != "NoSuchBucket" =>
+        {
+            Failure::Replaced
+        }
+        _ => failure,
+    }
+}
+
+async fn store_plaintext(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    outgoing: HeaderMap,
+) -> Outcome<Copied> {
+    let (headers, etag) = if found.length > MAX_PLAINTEXT {
+        large::store_plaintext(job, source, found, outgoing).await?
+    } else {
+        put_plaintext(job, source, found, outgoing).await?
+    };
+    Ok(Copied {
+        etag,
+        last_modified: times::answered(&headers),
+        headers: sealed::client_headers(&headers, found),
+        checksum: None,
+    })
+}
+
+async fn put_plaintext(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    outgoing: HeaderMap,
+) -> Outcome<(HeaderMap, String)> {
+    let content = source::open(job, source, found, None).await?;
+    let length = found.length.0;
+    let mut request = answer::request_for(job, Method::PUT);
+    request.headers = outgoing;
+    let _share;
+    request.body = if length <= job.parts.held_body_bytes {
+        let size = usize::try_from(length).expect("a held body fits memory");
+        _share = job.parts.budget.share(size + PIECE_BYTES).await?;
+        let mut plaintext = Vec::with_capacity(size);
+        Replay::new(content, length)
+            .read_to_end(&mut plaintext)
+            .await?;
+        RequestBody::Held(Bytes::from(plaintext))
+    } else {
+        let body = BodyStream::new(content.map_err(Into::into));
+        RequestBody::Stream { length, body }
+    };
+    let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
+    let etag = backed.headers.get(header::ETAG);
+    let etag = etag.and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+    let etag = etag.trim().trim_matches('"').to_owned();
+    Ok((backed.headers, etag))
+}
+
+/// What of its headers the new object does not have. Nothing is said of one that was written over
+/// since.
+async fn lost(
+    job: &Job<'_>,
+    copied: &Copied,
+    version: Option<&str>,
+    expected: &HeaderMap,
+) -> Outcome<Vec<String>> {
+    let request = sub_request(job, Method::HEAD, None, version);
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let etag = backed.headers.get(header::ETAG);
+    let etag = etag.and_then(|etag| etag.to_str().ok()).unwrap_or_default();
+    let etag = etag.trim_matches('"');
+    let is_it = version.is_some_and(|version| version != "null")
+        || [etag, &*etag::to_client(etag)].contains(&copied.etag.as_str());
+    if !backed.status.is_success() || !is_it {
+        return Ok(Vec::new());
+    }
+    Ok(differences(expected, &backed.headers))
+}
+
+fn sub_request(
+    job: &Job<'_>,
+    method: Method,
+    resource: Option<&str>,
+    version: Option<&str>,
+) -> Request {
+    let mut request = answer::request_for(job, method);
+    let resource = resource.map(|resource| (resource.to_owned(), None));
+    let version = version.map(|version| ("versionId".to_owned(), Some(version.to_owned())));
+    request.query = resource.into_iter().chain(version).collect();
+    request
+}
+
+/// The ACL's document, where the backend has such.
+async fn acl(job: &Job<'_>, version: Option<&str>) -> Option<Bytes> {
+    let request = sub_request(job, Method::GET, Some("acl"), version);
+    let backed = answer::receive(job, job.parts.backend.send(request).await.ok()?);
+    if !backed.status.is_success() {
+        return None;
+    }
+    let document = answer::read_bounded(backed.body, MAX_ACL_BYTES)
+        .await
+        .ok()?;
+    (!document.is_empty()).then_some(document)
+}
+
+/// Whether the new object has the ACL of the old one, which it is given where it has another.
+async fn keeps_acl(job: &Job<'_>, version: Option<&str>, wanted: Bytes) -> bool {
+    if acl(job, version).await.as_ref() == Some(&wanted) {
+        return true;
+    }
+    let mut request = sub_request(job, Method::PUT, Some("acl"), version);
+    request.body = RequestBody::Held(wanted);
+    match job.parts.backend.send(request).await {
+        Ok(response) => response.status().is_success(),
+        Err(_) => false,
+    }
+}
