@@ -14,7 +14,7 @@ use moka::sync::Cache;
 use s3proxy_envelope::kek::Kek;
 use tokio::sync::Mutex;
 
-use super::service::ServiceError;
+use super::key_service::ServiceError;
 
 /// The service's key by name, and the ciphertext.
 type Which = (Arc<str>, Box<[u8]>);

@@ -10,8 +10,8 @@ use s3proxy_envelope::dek::{Binding, Dek, WrappedDek};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 
+use super::key_service::{KeyService, ServiceError};
 use super::opened::OpenedKeks;
-use super::service::{KeyService, ServiceError};
 use super::writing::{LentKek, Need, Writing};
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys, ServiceCalls};

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, join_all};
 use s3proxy_envelope::header::{Flags, Layout};
 use zeroize::Zeroizing;
 
-use super::super::service::NewKek;
+use super::super::key_service::NewKek;
 use super::*;
 use crate::config::resolved::{Permission, SecretText};
 
