@@ -40,7 +40,7 @@ const MOST_CIPHERTEXT_BYTES: usize = 1024;
 
 /// The settings do not make a client.
 #[derive(Debug, thiserror::Error)]
-pub enum VaultError {
+pub(crate) enum VaultError {
     /// Certificates that cannot be read.
     #[error("Vault at {address}: {reason}")]
     Client {
