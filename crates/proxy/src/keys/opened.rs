@@ -30,7 +30,7 @@ pub(super) struct OpenedKeks {
 type Failed = (Instant, ServiceError);
 
 /// How long those who come for the same KEK find each other.
-const TOGETHER: Duration = Duration::from_secs(60);
+const TOGETHER: Duration = Duration::from_mins(1);
 
 impl OpenedKeks {
     /// Remembers up to `keks` for `time` each; zero is not at all.
