@@ -56,7 +56,7 @@ impl Rules {
     /// How an object is stored under this bucket and key.
     pub(crate) fn storing(&self, bucket: &str, object_key: &str) -> &Storing {
         let matching = self
-            .rules
+            .in_order
             .iter()
             .find(|(rule, _)| rule.covers(bucket, object_key));
         matching.map_or(&self.otherwise, |(_, storing)| storing)
