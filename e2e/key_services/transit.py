@@ -62,7 +62,8 @@ class TransitKey:
 @dataclass
 class Token:
     namespace: str
-    keys: set[str]
+    keys: set[str] | None
+    """Those that its policy is about; all where it is about all."""
     lease: float | None
     ends: float | None
     last_end: float | None
@@ -202,7 +203,8 @@ class Transit:
             raise Refusal(403, "permission denied")
         self.uses_of.append((operation, name))
         key = self.keys.get(name)
-        if name not in token.keys or (key is None and operation == "encrypt"):
+        covered = token.keys is None or name in token.keys
+        if not covered or (key is None and operation == "encrypt"):
             raise Refusal(403, "1 error occurred:\n\t* permission denied\n\n")
         if key is None:
             raise Refusal(400, "encryption key not found")
@@ -225,9 +227,9 @@ class Transit:
         self._last_login = time.monotonic()
         if namespace != self.namespace or not matches:
             raise Refusal(400, "invalid role or secret ID")
-        return self._auth(self._issue(set(self.keys), self.lease))
+        return self._auth(self._issue(None, self.lease))
 
-    def _issue(self, keys: set[str], lease: Lease | None) -> str:
+    def _issue(self, keys: set[str] | None, lease: Lease | None) -> str:
         text = "s." + secrets.token_hex(12)
         now = time.monotonic()
         self._tokens[text] = Token(

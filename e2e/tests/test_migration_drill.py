@@ -33,7 +33,7 @@ WRITERS, READERS = 2, 3
 
 
 @pytest.fixture(scope="module", params=["one version", "versions"])
-def place(request, deployments):
+def bucket_of_old(request, deployments):
     """A proxy, and a bucket that keeps versions or does not."""
     environment = {
         "S3PROXY_ENCRYPT_KEY": new_key(),
@@ -126,8 +126,8 @@ class Traffic:
             threading.Event().wait(0.02)
 
 
-def test_a_bucket_under_traffic_becomes_v1_without_a_wrong_read(place):
-    deployment, bucket = place
+def test_a_bucket_under_traffic_becomes_v1_without_a_wrong_read(bucket_of_old):
+    deployment, bucket = bucket_of_old
     backend = boto3_client(deployment.backend.target)
     sizes = {
         f"{kind}/{number}-{size}": size

@@ -33,7 +33,7 @@ pub(crate) struct NoAnswer(String);
 /// The settings do not make a client.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ClientError(String);
+pub(super) struct ClientError(String);
 
 /// An answer, read to its end.
 pub(super) struct Answer {

@@ -29,7 +29,7 @@ use s3proxy_envelope::kek::Kek;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::service::{KeyService, NewKek, ServiceError};
+use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::Pkcs11Key;
 
 use self::library::Library;
@@ -46,7 +46,7 @@ const CIPHERTEXT_BYTES: usize = NONCE_BYTES + KEK_BYTES + TAG_BYTES;
 
 /// The settings do not lead to a library.
 #[derive(Debug, thiserror::Error)]
-pub enum Pkcs11Error {
+pub(crate) enum Pkcs11Error {
     /// The file is no PKCS#11 library of this machine's kind.
     #[error("PKCS#11: {} must be the vendor's PKCS#11 library: {reason}", module.display())]
     Module {

@@ -28,7 +28,7 @@ use s3proxy_envelope::kek::Kek;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::service::{KeyService, NewKek, ServiceError};
+use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::VaultKey;
 
 use self::answer::Asked;
@@ -40,7 +40,7 @@ const MOST_CIPHERTEXT_BYTES: usize = 1024;
 
 /// The settings do not make a client.
 #[derive(Debug, thiserror::Error)]
-pub enum VaultError {
+pub(crate) enum VaultError {
     /// Certificates that cannot be read.
     #[error("Vault at {address}: {reason}")]
     Client {

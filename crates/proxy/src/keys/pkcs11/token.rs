@@ -23,7 +23,7 @@ use super::failure::{Failure, Remedy};
 use super::library::{Epoch, Library};
 use super::{CIPHERTEXT_BYTES, KEK_BYTES, MOST_CALLS, NONCE_BYTES, TAG_BYTES};
 use crate::config::resolved::Pkcs11Key;
-use crate::keys::service::ServiceError;
+use crate::keys::key_service::ServiceError;
 
 /// Frozen: what the KEK's ciphertext is bound to.
 const ASSOCIATED_DATA: &[u8] = b"s3proxy/v1/kek";
