@@ -59,7 +59,7 @@ struct Held {
 /// A data key wrapped for an envelope.
 pub(crate) struct Wrapped {
     pub(crate) key_name: String,
-    pub(crate) wrapped_dek: WrappedDek,
+    pub(crate) dek: WrappedDek,
     pub(crate) encrypted_kek: Option<Vec<u8>>,
 }
 
@@ -158,7 +158,7 @@ impl Keyring {
         };
         Ok(Wrapped {
             key_name: key.name.to_string(),
-            wrapped_dek,
+            dek: wrapped_dek,
             encrypted_kek,
         })
     }

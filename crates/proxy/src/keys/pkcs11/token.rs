@@ -26,6 +26,7 @@ use crate::config::resolved::Pkcs11Key;
 use crate::keys::key_service::ServiceError;
 
 /// Frozen: what the KEK's ciphertext is bound to.
+const TAG_BITS: u64 = 8 * TAG_BYTES as u64;
 const ASSOCIATED_DATA: &[u8] = b"s3proxy/v1/kek";
 
 pub(super) struct Token {
@@ -329,7 +330,5 @@ fn round_trip(session: &Session, key: ObjectHandle) -> bool {
 }
 
 fn gcm(nonce: &mut [u8]) -> Result<GcmParams<'_>, Error> {
-    let tag_bits = 8 * TAG_BYTES as u64;
-    let tag_bits = tag_bits.try_into().expect("128 is a tag's length");
-    GcmParams::new(nonce, ASSOCIATED_DATA, tag_bits)
+    GcmParams::new(nonce, ASSOCIATED_DATA, TAG_BITS.into())
 }

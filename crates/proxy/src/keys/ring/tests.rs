@@ -112,7 +112,7 @@ async fn sealed(ring: &Keyring) -> Result<Envelope, KeyError> {
     Ok(Envelope {
         layout: Layout::Multipart,
         key_name: wrapped.key_name,
-        wrapped_dek: wrapped.wrapped_dek,
+        wrapped_dek: wrapped.dek,
         head: None,
         flags: Flags::KEY_BOUND,
         private: None,

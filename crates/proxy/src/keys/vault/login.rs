@@ -254,14 +254,14 @@ impl Session {
 
     async fn tended(&self, old: &Held) -> Result<Held, ServiceError> {
         let lease = match old.lease {
-            Lease::Untended => Lease::Untended,
             Lease::Unknown { .. } => self.look_up(&old.token).await?,
             Lease::Ends {
                 by: Tending::Login, ..
             } if self.can_log_in() => {
                 return self.log_in().await;
             }
-            Lease::Ends {
+            Lease::Untended
+            | Lease::Ends {
                 by: Tending::Login, ..
             } => Lease::Untended,
             Lease::Ends {
@@ -338,7 +338,6 @@ impl Lease {
             (Self::Unknown { .. }, ServiceError::Unavailable(_)) => Self::Unknown {
                 look: Instant::now() + KEEP_AGAIN,
             },
-            (Self::Unknown { .. } | Self::Untended, _) => Self::Untended,
             (
                 Self::Ends {
                     at, by, granted, ..
@@ -350,7 +349,7 @@ impl Lease {
                 by,
                 granted,
             },
-            (Self::Ends { .. }, _) => Self::Untended,
+            (Self::Unknown { .. } | Self::Untended | Self::Ends { .. }, _) => Self::Untended,
         }
     }
 
