@@ -443,7 +443,7 @@ def peak_memory(process_id: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_gibibyte_is_read_within_the_memory_bound(deployments, deployment, backend_s3, key):
     # A text that looks like a key was hashed like any other; stretching a passphrase of this
     # proxy's own would take 64 MiB at the start.
