@@ -4,6 +4,9 @@ SeaweedFS keeps conditions on writes; Ceph's gateway does not know them all, so 
 wants --offline.
 """
 
+import secrets
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from clients import boto3_client
@@ -180,3 +183,43 @@ def test_people_read_what_became_of_it(proxy, bucket):
     done = proxy.proxy.finish("migrate", "--offline", bucket).stdout
     assert "migrate: 4 objects in " in done
     assert "1 object had been under the ALL-ZERO KEY and got new data keys." in done
+
+
+def test_grants_go_along(proxy, migrate, bucket):
+    backend = boto3_client(proxy.backend.target)
+    backend.put_object(Bucket=bucket, Key="shared", Body=b"shared", ACL="public-read")
+    before = backend.get_object_acl(Bucket=bucket, Key="shared")["Grants"]
+    ran = migrate(bucket)
+    assert (ran.status, ran.by_key()["shared"]["not_kept"]) == (0, [])
+    assert backend.get_object_acl(Bucket=bucket, Key="shared")["Grants"] == before
+
+
+def test_retention_and_legal_hold_go_along(proxy, migrate):
+    backend = boto3_client(proxy.backend.target)
+    bucket = f"locked-{secrets.token_hex(4)}"
+    backend.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until}
+    backend.put_object(
+        Bucket=bucket, Key="kept", Body=b"kept", ObjectLockLegalHoldStatus="ON", **lock
+    )
+    ran = migrate(bucket)
+    line = ran.by_key()["kept"]
+    assert (ran.status, line["status"], line["not_kept"]) == (0, "done", [])
+    head = backend.head_object(Bucket=bucket, Key="kept")
+    assert (head["ObjectLockMode"], head["ObjectLockLegalHoldStatus"]) == ("GOVERNANCE", "ON")
+    assert head["ObjectLockRetainUntilDate"] == until
+    assert body_of(boto3_client(proxy.target), bucket, "kept") == b"kept"
+
+
+def test_more_objects_at_once_than_memory_holds_all_get_through(server, deployments, migrate):
+    environment = ENVIRONMENT | {"S3PROXY_BODY_MEMORY": "4MiB"}
+    narrow = deployments.proxy(
+        server, f"migrate-narrow-{server.name}", environment=environment
+    )
+    bucket = make_bucket(narrow)
+    contents = fill(narrow, bucket, sizes=(1024 * 1024, LARGE, 3 * LARGE))
+    ran = command(narrow.proxy, "migrate", "--offline", "--concurrency", "64", bucket)
+    assert (ran.status, ran.summary["done"]["migrated"]["objects"]) == (0, len(contents)), ran
+    s3 = boto3_client(narrow.target)
+    assert all(body_of(s3, bucket, key) == body for key, body in contents.items())

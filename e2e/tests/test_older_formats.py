@@ -443,7 +443,7 @@ def peak_memory(process_id: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_gibibyte_is_read_within_the_memory_bound(deployments, deployment, backend_s3, key):
     # A text that looks like a key was hashed like any other; stretching a passphrase of this
     # proxy's own would take 64 MiB at the start.
@@ -462,14 +462,15 @@ def test_a_gibibyte_is_read_within_the_memory_bound(deployments, deployment, bac
             ("-1000", len(plaintext) - 1000, len(plaintext)),
         ]:
             parameters = {"Range": f"bytes={span}"} if span else {}
-            got = boto3_client(proxy.target).get_object(Bucket=bucket, Key=key, **parameters)
+            got = boto3_client(proxy.target, read_timeout=300).get_object(Bucket=bucket, Key=key, **parameters)
             assert got["ContentLength"] == end - start
             at = start
             for piece in got["Body"].iter_chunks(MIB):
                 assert piece == plaintext[at : at + len(piece)]
                 at += len(piece)
             assert at == end
-        assert peak_memory(proxy.proxy.process_id) < BOUND
+        peak = peak_memory(proxy.proxy.process_id)
+        assert peak < BOUND, f"{peak / MIB:.1f} MiB"
     finally:
         backend_s3.delete_object(Bucket=bucket, Key=key)
         proxy.proxy.stop()

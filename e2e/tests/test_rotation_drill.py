@@ -87,15 +87,15 @@ def start(proxy, *arguments):
     )
 
 
+@pytest.mark.timeout(1200)
 def test_keys_are_rotated_under_way_and_through_kills(deployments, server, bucket):
     both = deployments.proxy(
         server,
         "drill-both",
         environment={"S3PROXY_ENCRYPT_KEY": B, "S3PROXY_DECRYPT_KEYS": A},
     )
-    open_upload = Upload(boto3_client(deployments.proxy(
-        server, "drill-a-again", environment={"S3PROXY_ENCRYPT_KEY": A}
-    ).target), bucket, "drill/open")
+    still_a = deployments.proxy(server, "drill-a-again", environment={"S3PROXY_ENCRYPT_KEY": A})
+    open_upload = Upload(boto3_client(still_a.target), bucket, "drill/open")
     open_upload.part(1, piece(SMALL, "open"))
     before = everything(both.target, bucket)
 

@@ -120,10 +120,10 @@ def test_altered_field_that_a_read_does_not_need_brings_no_wrong_byte(vault, sea
 
 
 HEAD_FIELDS = ["salt-flipped", "commitment-flipped"]
-"""HEAD opens no body, so it compares no salt."""
+"""HEAD opens no body, so it compares no salt. Of an older proxy's object it needs no key either."""
 
 
-def refused_in_every_read(vault, key, *, sees_checksum=True, status=(500, 501)):
+def refused_in_every_read(vault, key, *, sees_checksum=True, status=(500,)):
     """Full and ranged GET, and HEAD with the checksum, which is a sealed value too."""
     for span in ("", *SPANS):
         answer = vault.read(key, span)
@@ -172,7 +172,7 @@ def test_altered_text_is_refused(vault, sealed, name):
     altered = TEXTS[name](sealed.metadata["isec"])
     assert altered != sealed.metadata["isec"]
     vault.plant("sealed", Stored(sealed.body, {"isec": altered}))
-    refused_in_every_read(vault, "sealed")
+    refused_in_every_read(vault, "sealed", sees_checksum=name != "older-value")
     vault.plant("sealed", sealed)
 
 

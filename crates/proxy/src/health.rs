@@ -96,8 +96,8 @@ async fn ask(parts: &Parts) -> Result<String, String> {
     match parts.keys.readiness().await {
         Readiness::Ready => Ok("ready\n".to_owned()),
         Readiness::Degraded(lines) => {
-            let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            Ok(format!("ready, but not every key can be used\n{lines}"))
+            let lines = lines.join("\n");
+            Ok(format!("ready, but not every key can be used\n{lines}\n"))
         }
         Readiness::NotReady(reason) => Err(format!("nothing can be sealed: {reason}\n")),
     }

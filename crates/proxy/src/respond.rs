@@ -17,8 +17,8 @@ use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
 use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
+use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
-use crate::keys::service::ServiceError;
 use crate::record::RequestRecord;
 
 /// Why a request is not served.

@@ -8,7 +8,7 @@ use crate::keys::{ChosenKey, Keyring, KeyringError};
 
 /// The rules, with the keys that they choose.
 pub(crate) struct Rules {
-    rules: Vec<(Rule, Storing)>,
+    in_order: Vec<(Rule, Storing)>,
     otherwise: Storing,
     plaintext_reads: Permission,
 }
@@ -47,7 +47,7 @@ impl Rules {
         };
         let rules = rules.into_iter().enumerate().map(storing);
         Ok(Self {
-            rules: rules.collect::<Result<_, _>>()?,
+            in_order: rules.collect::<Result<_, _>>()?,
             otherwise,
             plaintext_reads: policy.plaintext_reads,
         })
@@ -56,7 +56,7 @@ impl Rules {
     /// How an object is stored under this bucket and key.
     pub(crate) fn storing(&self, bucket: &str, object_key: &str) -> &Storing {
         let matching = self
-            .rules
+            .in_order
             .iter()
             .find(|(rule, _)| rule.covers(bucket, object_key));
         matching.map_or(&self.otherwise, |(_, storing)| storing)

@@ -83,17 +83,17 @@ fn open(
     let mut opener = LegacyOpener::new(body, dek, range)?;
     let (first, last) = body.stretch(range).unwrap();
     let mut rest = slice(stored, first, last);
-    let (mut opened, mut pieces) = (Vec::new(), pieces.iter().cycle());
+    let (mut plaintext, mut pieces) = (Vec::new(), pieces.iter().cycle());
     while !rest.is_empty() {
         let (mut now, later) = rest.split_at(rest.len().min(*pieces.next().unwrap()));
         while !now.is_empty() {
             assert!(!opener.is_complete(), "bytes of no use were asked for");
-            opened.extend(opener.push(&mut now)?.into_iter().flatten());
+            plaintext.extend(opener.push(&mut now)?.into_iter().flatten());
         }
         rest = later;
     }
     assert!(opener.is_complete());
-    Ok(opened)
+    Ok(plaintext)
 }
 
 fn slice(bytes: &[u8], first: u64, last: u64) -> &[u8] {

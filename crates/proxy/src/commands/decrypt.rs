@@ -12,9 +12,9 @@ use std::sync::Arc;
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
+use super::anew::{not_kept, reading_everything, settle};
 use super::errand::Errand;
 use super::listing::{Age, Item, Origin};
-use super::migrate::{not_kept, reading_everything, settle};
 use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields, shown};
 use super::rewrap::{Replaced, Writers};
 use super::room::Room;
@@ -154,18 +154,7 @@ impl Decrypter {
             bytes: found.stored.0,
             plaintext: found.length.0,
         };
-        let skipped = match &self.asked.place {
-            _ if item.age == Age::Old => Some("old-version"),
-            Place::Same => matches!(found.form, Form::Plain).then_some("plaintext"),
-            Place::Elsewhere {
-                existing: Existing::WrittenOver,
-                ..
-            } => None,
-            Place::Elsewhere {
-                existing: Existing::Stay,
-                ..
-            } => self.is_there(&told.to).await?.then_some("there-already"),
-        };
+        let skipped = self.left_alone(item, &told.to, &found).await?;
         if let Some(why) = skipped {
             told.verdict = Verdict::Skipped(why);
             return Ok(told);
@@ -183,6 +172,25 @@ impl Decrypter {
             }
         }
         Ok(told)
+    }
+
+    /// Why there is nothing to do.
+    async fn left_alone(
+        &self,
+        item: &Item,
+        to: &Item,
+        found: &Found,
+    ) -> Outcome<Option<&'static str>> {
+        if item.age == Age::Old {
+            return Ok(Some("old-version"));
+        }
+        Ok(match &self.asked.place {
+            Place::Same => matches!(found.form, Form::Plain).then_some("plaintext"),
+            Place::Elsewhere { existing, .. } => match existing {
+                Existing::WrittenOver => None,
+                Existing::Stay => self.is_there(to).await?.then_some("there-already"),
+            },
+        })
     }
 
     fn goes_to(&self, item: &Item) -> Item {

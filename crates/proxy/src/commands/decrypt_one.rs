@@ -12,9 +12,9 @@ use http_body_util::BodyExt;
 use s3proxy_protocol::operation::Operation;
 
 use super::Ended;
+use super::anew::reading_everything;
 use super::errand::Errand;
 use super::listing::{Age, Item, Origin};
-use super::migrate::reading_everything;
 use super::report::{explained, shown};
 use super::selection::Target;
 use super::stop::Stop;

@@ -3,15 +3,16 @@
 //! Each object is read, sealed under a fresh data key, and stored in its place; one whose data key
 //! lay under 32 zero bytes too, since its old data key has to count as known. What is in format v1
 //! is passed over, so the command can be repeated. The settings that keep such objects from clients
-//! (plaintext_reads, legacy_reads) do not keep them from this command.
+//! (`plaintext_reads`, `legacy_reads`) do not keep them from this command.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
+use super::anew::{OldVersion, not_kept, reading_everything, settle};
 use super::errand::Errand;
 use super::inspect::older;
 use super::listing::{Age, Item, Origin};
@@ -24,13 +25,13 @@ use super::walk::{Store, Work};
 use super::written::conditions_must_count;
 use super::{Ended, missing};
 use crate::app::{self, StartError};
-use crate::config::resolved::{Config, Encryption, Permission};
+use crate::config::resolved::{Config, Encryption};
 use crate::execute::copy::origin::unless_replaced;
 use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
-use crate::execute::multipart::bucket::Bucket;
-use crate::execute::source::{self, Found};
+use crate::execute::source::{self, Found, Source};
 use crate::execute::stored::Form;
-use crate::execute::{Outcome, Parts};
+use crate::execute::{Job, Outcome, Parts};
+use crate::respond::Failure;
 
 /// What the command was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,18 +96,6 @@ pub async fn migrate(
         Err(error) => Err(error),
     };
     Ok(ended(told))
-}
-
-/// Lets a command read what clients are refused.
-pub(super) fn reading_everything(mut config: Config) -> Config {
-    config.policy.plaintext_reads = Permission::Allow;
-    config.policy.legacy_reads = Permission::Allow;
-    for rule in &mut config.rules {
-        if rule.encryption == Encryption::Required {
-            rule.encryption = Encryption::On;
-        }
-    }
-    config
 }
 
 struct Migrator {
@@ -194,30 +183,51 @@ impl Migrator {
                 told.verdict = Verdict::Would("migrated");
             }
             Mode::Migrate => {
-                let condition = match self.asked.writers {
-                    Writers::Possible => Condition::Unchanged,
-                    Writers::Stopped => Condition::InPlace,
-                };
-                let form = NewForm::Sealed;
-                let _room = self.room.enter(&self.parts, &found).await;
-                let rewritten = rewrite(&job, &source, &found, form, condition).await;
-                let counts = !matches!(rewritten, Err(crate::respond::Failure::Replaced));
-                if rewritten.is_err() && counts {
-                    self.seen().zero_left += u64::from(before.zero);
-                }
-                let rewritten = rewritten?;
-                self.seen().cured += u64::from(before.zero);
-                let replaced = self.asked.replaced;
-                let stays = settle(&self.parts, item, &found, &rewritten, replaced).await;
-                if !matches!(stays, Ok(OldVersion::Gone)) {
-                    self.stays(before);
-                }
-                stays?;
+                let rewritten = self.migrate(&job, item, &found, before).await?;
                 told.verdict = Verdict::Done("migrated");
                 told.rewritten = Some(rewritten);
             }
         }
         Ok(told)
+    }
+
+    /// Stores the current version anew, and counts what is left of what it was.
+    async fn migrate(
+        &self,
+        job: &Job<'_>,
+        item: &Item,
+        found: &Found,
+        before: Before,
+    ) -> Outcome<Rewritten> {
+        let condition = match self.asked.writers {
+            Writers::Possible => Condition::Unchanged,
+            Writers::Stopped => Condition::InPlace,
+        };
+        let source = Source {
+            version: None,
+            ..item.source()
+        };
+        let _room = self.room.enter(&self.parts, found).await;
+        let rewritten = match rewrite(job, &source, found, NewForm::Sealed, condition).await {
+            Ok(rewritten) => rewritten,
+            // It is looked at again.
+            Err(Failure::Replaced) => return Err(Failure::Replaced),
+            Err(failure) => {
+                self.seen().zero_left += u64::from(before.zero);
+                return Err(failure);
+            }
+        };
+        self.seen().cured += u64::from(before.zero);
+        let replaced = self.asked.replaced;
+        match settle(&self.parts, item, found, &rewritten, replaced).await {
+            Ok(OldVersion::Gone) => {}
+            Ok(OldVersion::Stays) => self.stays(before),
+            Err(failure) => {
+                self.stays(before);
+                return Err(failure);
+            }
+        }
+        Ok(rewritten)
     }
 
     fn left_alone(&self, item: &Item, before: Before) -> Option<&'static str> {
@@ -322,42 +332,6 @@ fn is_versioned(found: &Found) -> bool {
     version.is_some_and(|version| version.as_bytes() != b"null")
 }
 
-/// Whether what was replaced can still be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OldVersion {
-    Gone,
-    Stays,
-}
-
-/// Deletes the version that was replaced, where that is asked for.
-pub(super) async fn settle(
-    parts: &Parts,
-    item: &Item,
-    found: &Found,
-    rewritten: &Rewritten,
-    replaced: Replaced,
-) -> Outcome<OldVersion> {
-    let old = found.headers.get("x-amz-version-id");
-    let old = old.and_then(|old| old.to_str().ok());
-    let old = old.filter(|_| rewritten.version.is_some());
-    let Some(old) = old.filter(|old| rewritten.version.as_deref() != Some(*old)) else {
-        return Ok(OldVersion::Gone);
-    };
-    match replaced {
-        Replaced::Stay => Ok(OldVersion::Stays),
-        Replaced::AreDeleted => {
-            let bucket = Bucket::new(&parts.backend, &item.bucket, None);
-            bucket.send_deletion(&item.key, Some(old)).await?;
-            Ok(OldVersion::Gone)
-        }
-    }
-}
-
-/// What people are told of headers and such that did not come along.
-pub(super) fn not_kept(lost: &[String]) -> Option<String> {
-    (!lost.is_empty()).then(|| format!("NOT KEPT by the backend: {}", lost.join(", ")))
-}
-
 impl Told {
     fn handled(self) -> Handled {
         let lost = self.rewritten.as_ref().map(|done| done.lost.clone());
@@ -391,13 +365,5 @@ impl Told {
             },
             verdict: self.verdict,
         }
-    }
-}
-
-impl Selection {
-    /// The buckets that it names.
-    pub(super) fn buckets(&self) -> BTreeSet<&str> {
-        let buckets = self.targets.iter().map(|target| target.bucket.as_str());
-        buckets.collect()
     }
 }

@@ -12,6 +12,7 @@
 //! Absent on purpose: state on disk. A command that is repeated finds what is done already by
 //! looking at the objects.
 
+mod anew;
 pub mod decrypt;
 pub mod decrypt_one;
 mod errand;

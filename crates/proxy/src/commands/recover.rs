@@ -307,14 +307,14 @@ fn legacy(
         }
         verifier.push(&buffer[..read]).map_err(refused)?;
     }
-    let verified = Arc::new(verifier.finish().map_err(refused)?);
+    let body = Arc::new(verifier.finish().map_err(refused)?);
     let Some(range) = plaintext
         .checked_sub(1)
         .and_then(|last| PlaintextRange::new(0, last))
     else {
         return Ok(());
     };
-    let mut opener = LegacyOpener::new(&verified, dek, range).map_err(refused)?;
+    let mut opener = LegacyOpener::new(&body, dek, range).map_err(refused)?;
     source.seek(NONCE_BYTES as u64)?;
     while !opener.is_complete() {
         let read = source.read(&mut buffer)?;

@@ -137,15 +137,16 @@ impl Hall {
                     reporter.note("Stopping: what is in hand is finished; a second signal cuts it off.");
                 }
                 Some(done) = self.running.join_next() => self.take(done, reporter)?,
-                item = queue.recv(), if is_open && self.running.len() < self.limit => match item {
-                    Some(item) => self.begin(item, work),
-                    None => {
+                item = queue.recv(), if is_open && self.running.len() < self.limit => {
+                    if let Some(item) = item {
+                        self.begin(item, work);
+                    } else {
                         reporter.progress().listed(self.listed);
                         if let Some(Err(failure)) = ended(lister.take()).await {
                             reporter.not_listed(&target.to_string(), &failure)?;
                         }
                     }
-                },
+                }
                 _ = ticker.tick() => reporter.tick(),
             }
         }
@@ -166,14 +167,14 @@ impl Hall {
         done: Result<(Turn, Item, Handled), JoinError>,
         reporter: &mut Reporter<'_>,
     ) -> io::Result<()> {
-        let (turn, item, handled) = done.unwrap_or_else(|error| go_down(error));
+        let (turn, item, handled) = done.unwrap_or_else(go_down);
         self.frontier.end(turn);
         reporter.object(&item, &handled)
     }
 }
 
 async fn ended(lister: Option<JoinHandle<Outcome<()>>>) -> Option<Outcome<()>> {
-    Some(lister?.await.unwrap_or_else(|error| go_down(error)))
+    Some(lister?.await.unwrap_or_else(go_down))
 }
 
 /// A panic in a task is one here. Tasks are cancelled only when nobody waits for them any more.

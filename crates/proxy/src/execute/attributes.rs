@@ -126,24 +126,22 @@ async fn sealed(
         }),
         (Layout::Multipart, Some(seal)) => Some(page.cut(seal, &checksums_of_parts)),
     };
-    Ok(render(job, found, wanted, checksum, parts))
+    Ok(render(job, found, wanted, checksum.as_ref(), parts))
 }
 
 fn render(
     job: &Job<'_>,
     found: &Found,
     wanted: &ObjectAttributes,
-    checksum: Option<(ChecksumAlgorithm, String, &'static str)>,
+    checksum: Option<&(ChecksumAlgorithm, String, &'static str)>,
     parts: Option<ObjectParts<'_>>,
 ) -> String {
     let headers = plaintext_headers::sealed_headers(job, &found.headers);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let answer = AttributesAnswer {
         etag: text("etag").map(|etag| etag.trim_matches('"')),
-        checksum: checksum
-            .as_ref()
-            .map(|(algorithm, value, _)| (*algorithm, value.as_str())),
-        checksum_type: checksum.as_ref().map(|(_, _, kind)| *kind),
+        checksum: checksum.map(|(algorithm, value, _)| (*algorithm, value.as_str())),
+        checksum_type: checksum.map(|(_, _, kind)| *kind),
         parts,
         storage_class: Some(text("x-amz-storage-class").unwrap_or("STANDARD")),
         object_size: Some(found.length.0),

@@ -14,6 +14,7 @@ use s3proxy_envelope::legacy::legacy_plaintext_length;
 
 use super::stored::{self, Form};
 use super::{Job, answer};
+use crate::config::resolved::Permission;
 use crate::respond::Failure;
 
 /// Memory for what is remembered, in bytes, names included: clients choose how long those are.
@@ -74,9 +75,7 @@ pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> 
 }
 
 async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
-    // A length that no sealed object has, and no older proxy's, needs no look-up.
-    let size = StoredLength(listed.size);
-    if plaintext_length(size).is_none() && legacy_plaintext_length(size).is_err() {
+    if !may_be_sealed(StoredLength(listed.size), job.parts.policy.legacy_reads) {
         return Described::AsItIs;
     }
     let known = (bucket.to_owned(), listed);
@@ -98,6 +97,16 @@ async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
             compute(known.1.size)
         }
     }
+}
+
+/// Whether anything sealed has this length; what has another needs no look-up. With older formats
+/// that is nearly every length.
+fn may_be_sealed(stored: StoredLength, legacy_reads: Permission) -> bool {
+    let legacy = match legacy_reads {
+        Permission::Allow => legacy_plaintext_length(stored).is_ok(),
+        Permission::Deny => false,
+    };
+    legacy || plaintext_length(stored).is_some()
 }
 
 /// Asks the backend about one object, past the cache.
@@ -135,4 +144,26 @@ pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described
 /// What the stored length alone says, were the object sealed.
 pub(crate) fn compute(size: u64) -> Described {
     plaintext_length(StoredLength(size)).map_or(Described::AsItIs, Described::Sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lengths_that_something_sealed_has_are_looked_up() {
+        for (stored, with_legacy, without) in [
+            (0, false, false),
+            (27, false, false),
+            (28, true, false),
+            (71, true, false),
+            (72, true, true),
+            (16_455, true, true),
+            (16_456, true, false),
+        ] {
+            let stored = StoredLength(stored);
+            assert_eq!(may_be_sealed(stored, Permission::Allow), with_legacy);
+            assert_eq!(may_be_sealed(stored, Permission::Deny), without);
+        }
+    }
 }

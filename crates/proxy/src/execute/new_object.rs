@@ -100,7 +100,7 @@ impl NewObject {
         Envelope {
             layout: self.layout,
             key_name: self.wrapped.key_name.clone(),
-            wrapped_dek: self.wrapped.wrapped_dek,
+            wrapped_dek: self.wrapped.dek,
             head,
             flags: self.flags,
             private: self.private.clone(),

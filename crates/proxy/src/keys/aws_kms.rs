@@ -31,7 +31,7 @@ use s3proxy_envelope::kek::Kek;
 use zeroize::Zeroizing;
 
 use self::fault::{Asked, answers, told};
-use super::service::{KeyService, NewKek, ServiceError};
+use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::AwsKmsKey;
 
 // Frozen: ciphertexts in envelopes open under these only.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::KeyringError;
 use super::aws_kms::AwsKms;
 use super::constellation::Constellation;
+use super::key_service::KeyService;
 use super::pkcs11::Pkcs11;
-use super::service::KeyService;
 use super::vault::Vault;
 use crate::config::resolved::Service;
 

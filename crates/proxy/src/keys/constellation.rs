@@ -23,7 +23,7 @@ use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::service::{KeyService, NewKek, ServiceError};
+use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::backend::{BackendError, trusted_roots, with_causes};
 use crate::config::resolved::{Authorities, ConstellationKey, Scheme};
 

@@ -16,7 +16,7 @@ use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 use tokio::sync::Mutex;
 
 use super::constellation::Constellation;
-use super::service::ServiceError;
+use super::key_service::ServiceError;
 use crate::config::resolved::Permission;
 
 /// The metadata that a wrapped key was found in.

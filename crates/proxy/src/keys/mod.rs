@@ -13,11 +13,11 @@ mod aws_kms;
 pub(crate) mod connect;
 mod constellation;
 mod http;
+pub(crate) mod key_service;
 pub(crate) mod legacy;
 mod opened;
 mod pkcs11;
 mod ring;
-pub(crate) mod service;
 mod vault;
 mod writing;
 
@@ -25,7 +25,7 @@ pub(crate) use ring::{ChosenKey, Keyring, Readiness, Wrapped};
 
 use s3proxy_envelope::kek::KekError;
 
-use service::ServiceError;
+use key_service::ServiceError;
 
 /// Why a data key could not be had.
 #[derive(Debug, thiserror::Error)]

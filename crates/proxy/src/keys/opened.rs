@@ -14,7 +14,7 @@ use moka::sync::Cache;
 use s3proxy_envelope::kek::Kek;
 use tokio::sync::Mutex;
 
-use super::service::ServiceError;
+use super::key_service::ServiceError;
 
 /// The service's key by name, and the ciphertext.
 type Which = (Arc<str>, Box<[u8]>);
@@ -30,7 +30,7 @@ pub(super) struct OpenedKeks {
 type Failed = (Instant, ServiceError);
 
 /// How long those who come for the same KEK find each other.
-const TOGETHER: Duration = Duration::from_secs(60);
+const TOGETHER: Duration = Duration::from_mins(1);
 
 impl OpenedKeks {
     /// Remembers up to `keks` for `time` each; zero is not at all.

@@ -29,7 +29,7 @@ use s3proxy_envelope::kek::Kek;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::service::{KeyService, NewKek, ServiceError};
+use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::Pkcs11Key;
 
 use self::library::Library;

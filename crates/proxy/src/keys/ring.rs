@@ -10,8 +10,8 @@ use s3proxy_envelope::dek::{Binding, Dek, WrappedDek};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 
+use super::key_service::{KeyService, ServiceError};
 use super::opened::OpenedKeks;
-use super::service::{KeyService, ServiceError};
 use super::writing::{LentKek, Need, Writing};
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys, ServiceCalls};
@@ -49,7 +49,7 @@ enum Holder {
 
 /// A key at a service, and what is known of the service.
 struct Held {
-    service: Arc<dyn KeyService>,
+    keeper: Arc<dyn KeyService>,
     writing: Writing,
     /// It has made a KEK once.
     answered: AtomicBool,
@@ -59,7 +59,7 @@ struct Held {
 /// A data key wrapped for an envelope.
 pub(crate) struct Wrapped {
     pub(crate) key_name: String,
-    pub(crate) wrapped_dek: WrappedDek,
+    pub(crate) dek: WrappedDek,
     pub(crate) encrypted_kek: Option<Vec<u8>>,
 }
 
@@ -158,7 +158,7 @@ impl Keyring {
         };
         Ok(Wrapped {
             key_name: key.name.to_string(),
-            wrapped_dek,
+            dek: wrapped_dek,
             encrypted_kek,
         })
     }
@@ -199,7 +199,7 @@ impl Keyring {
             let Holder::Service(held) = &key.holder else {
                 continue;
             };
-            let checked = tokio::time::timeout(self.calls.timeout, held.service.check()).await;
+            let checked = tokio::time::timeout(self.calls.timeout, held.keeper.check()).await;
             let checked = checked.unwrap_or_else(|_| Err(too_late(self.calls.timeout)));
             held.note(&key.name, checked.as_ref().err());
             if let Err(error) = checked {
@@ -216,7 +216,7 @@ impl Keyring {
 
     async fn lend(&self, key: &Key, held: &Held, need: Need) -> Result<LentKek, KeyError> {
         let create = async || {
-            let made = self.patiently(key, held, || held.service.create()).await?;
+            let made = self.patiently(key, held, || held.keeper.create()).await?;
             if !(1..=MAX_CIPHERTEXT_BYTES).contains(&made.ciphertext.len()) {
                 let reason = "it encrypts a KEK to nothing, or to more than 1024 bytes";
                 return Err(ServiceError::Key(reason.to_owned()));
@@ -236,7 +236,7 @@ impl Keyring {
     }
 
     async fn open(&self, key: &Key, held: &Held, ciphertext: &[u8]) -> Result<Arc<Kek>, KeyError> {
-        let open = self.patiently(key, held, || held.service.open(ciphertext));
+        let open = self.patiently(key, held, || held.keeper.open(ciphertext));
         let kek = self.opened.get(&key.name, ciphertext, open).await;
         kek.map_err(|error| failed(key, error))
     }
@@ -278,7 +278,7 @@ impl Key {
         Self {
             name: service.name().into(),
             holder: Holder::Service(Box::new(Held {
-                service,
+                keeper: service,
                 writing: Writing::default(),
                 answered: AtomicBool::new(false),
                 failing: AtomicBool::new(false),

@@ -28,7 +28,7 @@ use s3proxy_envelope::kek::Kek;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::service::{KeyService, NewKek, ServiceError};
+use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::VaultKey;
 
 use self::answer::Asked;

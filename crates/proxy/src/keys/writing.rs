@@ -9,7 +9,7 @@ use std::time::Instant;
 use s3proxy_envelope::kek::Kek;
 use tokio::sync::Mutex;
 
-use super::service::ServiceError;
+use super::key_service::ServiceError;
 use crate::config::resolved::ServiceCalls;
 
 /// The KEK in use.

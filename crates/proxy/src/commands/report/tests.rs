@@ -61,10 +61,10 @@ fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask(
     assert_eq!(
         some[3..],
         [
-            "  rewrapped                         1      2.00 KiB",
-            "  would be rewrapped                1           0 B",
-            "  skipped: right already            1           0 B",
-            "  FAILED                            1           0 B",
+            "  rewrapped                          1      2.00 KiB",
+            "  would be rewrapped                 1           0 B",
+            "  skipped: right already             1           0 B",
+            "  FAILED                             1           0 B",
         ]
     );
 }

@@ -195,8 +195,9 @@ async fn send(
     let Failure::Answer(answered) = &failure else {
         return Err(failure);
     };
-    // Nothing but the conditions on the ETag can have failed.
-    if answered.status == StatusCode::PRECONDITION_FAILED {
+    // Nothing but the conditions on the ETag can have failed, or have met another write (409).
+    let conflicts = answered.document.code == "ConditionalRequestConflict";
+    if answered.status == StatusCode::PRECONDITION_FAILED || conflicts {
         return Err(Failure::Replaced);
     }
     let refuses_size = ["InvalidRequest", "EntityTooLarge"];

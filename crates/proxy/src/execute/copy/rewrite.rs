@@ -125,9 +125,11 @@ async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outc
 /// What HEAD of the new object should show.
 fn expected(job: &Job<'_>, form: NewForm, outgoing: &HeaderMap) -> HeaderMap {
     let is_sealed = form == NewForm::Sealed && job.parts.policy.metadata == Metadata::Sealed;
-    let shows = |name: &str| !is_sealed || !name.starts_with(METADATA_PREFIX);
-    let shown = outgoing.iter().filter(|(name, _)| shows(name.as_str()));
-    shown
+    let is_visible = |name: &str| !is_sealed || !name.starts_with(METADATA_PREFIX);
+    let visible = outgoing
+        .iter()
+        .filter(|(name, _)| is_visible(name.as_str()));
+    visible
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }

@@ -78,9 +78,8 @@ fn is_plaintext(job: &Job<'_>) -> Result<bool, S3Error> {
     let Place { bucket, object_key } = Place::of(job);
     let encryption = job.parts.rules.storing(bucket, object_key).encryption;
     match (job.parts.policy.multipart, encryption) {
-        (_, Encryption::Off) => Ok(true),
+        (_, Encryption::Off) | (Multipart::ForwardPlaintext, Encryption::On) => Ok(true),
         (Multipart::Encrypt | Multipart::Block, Encryption::On | Encryption::Required) => Ok(false),
-        (Multipart::ForwardPlaintext, Encryption::On) => Ok(true),
         (Multipart::ForwardPlaintext, Encryption::Required) => Err(S3Error::new(
             ErrorCode::AccessDenied,
             "A rule demands encryption here, and policy.multipart = forward-plaintext would store \

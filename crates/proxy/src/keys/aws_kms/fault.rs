@@ -10,7 +10,7 @@ use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 
 use crate::backend::with_causes;
-use crate::keys::service::ServiceError;
+use crate::keys::key_service::ServiceError;
 
 /// Longest message of the service that is passed on, in characters.
 const MESSAGE_LIMIT: usize = 300;

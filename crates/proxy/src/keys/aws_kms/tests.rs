@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use super::fault::{Fault, of_answer};
 use super::{AwsKms, region_of};
 use crate::config::resolved::AwsKmsKey;
-use crate::keys::service::{KeyService, ServiceError};
+use crate::keys::key_service::{KeyService, ServiceError};
 
 const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd";
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@
 
 use cryptoki::error::{Error, RvError};
 
-use super::super::service::ServiceError;
+use super::super::key_service::ServiceError;
 
 /// A call that failed, and whether a new session may help.
 #[derive(Debug)]

@@ -23,9 +23,10 @@ use super::failure::{Failure, Remedy};
 use super::library::{Epoch, Library};
 use super::{CIPHERTEXT_BYTES, KEK_BYTES, MOST_CALLS, NONCE_BYTES, TAG_BYTES};
 use crate::config::resolved::Pkcs11Key;
-use crate::keys::service::ServiceError;
+use crate::keys::key_service::ServiceError;
 
 /// Frozen: what the KEK's ciphertext is bound to.
+const TAG_BITS: u64 = 8 * TAG_BYTES as u64;
 const ASSOCIATED_DATA: &[u8] = b"s3proxy/v1/kek";
 
 pub(super) struct Token {
@@ -329,6 +330,5 @@ fn round_trip(session: &Session, key: ObjectHandle) -> bool {
 }
 
 fn gcm(nonce: &mut [u8]) -> Result<GcmParams<'_>, Error> {
-    let tag_bits = 8 * TAG_BYTES as u64;
-    GcmParams::new(nonce, ASSOCIATED_DATA, tag_bits.into())
+    GcmParams::new(nonce, ASSOCIATED_DATA, TAG_BITS.into())
 }

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, join_all};
 use s3proxy_envelope::header::{Flags, Layout};
 use zeroize::Zeroizing;
 
-use super::super::service::NewKek;
+use super::super::key_service::NewKek;
 use super::*;
 use crate::config::resolved::{Permission, SecretText};
 
@@ -87,7 +87,7 @@ fn keys(kek_objects: u32, cache_time: Duration) -> Keys {
         service_calls: ServiceCalls {
             timeout: Duration::from_secs(5),
             kek_objects: NonZeroU32::new(kek_objects).expect("not zero"),
-            kek_time: Duration::from_secs(3600),
+            kek_time: Duration::from_hours(1),
             cache_time,
             cache_keks: NonZeroU32::new(100).expect("not zero"),
         },
@@ -112,7 +112,7 @@ async fn sealed(ring: &Keyring) -> Result<Envelope, KeyError> {
     Ok(Envelope {
         layout: Layout::Multipart,
         key_name: wrapped.key_name,
-        wrapped_dek: wrapped.wrapped_dek,
+        wrapped_dek: wrapped.dek,
         head: None,
         flags: Flags::KEY_BOUND,
         private: None,
@@ -120,7 +120,7 @@ async fn sealed(ring: &Keyring) -> Result<Envelope, KeyError> {
     })
 }
 
-const REMEMBERED: Duration = Duration::from_secs(600);
+const REMEMBERED: Duration = Duration::from_mins(10);
 
 #[tokio::test]
 async fn one_kek_serves_as_many_objects_as_the_setting_says() {

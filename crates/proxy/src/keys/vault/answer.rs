@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::super::http::Answer;
-use super::super::service::ServiceError;
+use super::super::key_service::ServiceError;
 
 /// Room for the service's own words.
 const MOST_SAID: usize = 300;

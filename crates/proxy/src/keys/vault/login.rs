@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::super::service::ServiceError;
+use super::super::key_service::ServiceError;
 use super::answer::{self, Asked};
 use super::server::{self, Server, Token};
 use super::{Data, VaultError};

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use zeroize::Zeroizing;
 
 use super::super::http::{Answer, HttpClient};
-use super::super::service::ServiceError;
+use super::super::key_service::ServiceError;
 use super::{VaultError, answer};
 use crate::config::resolved::VaultKey;
 
