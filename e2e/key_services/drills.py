@@ -1,10 +1,12 @@
 """What every key service is put through, whichever it is: replicas, counting, an outage in traffic."""
 
+import base64
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from zlib import crc32
 
 import raw
 from clients import boto3_client
@@ -204,7 +206,7 @@ def count_calls(
         assert raw.ask(reader.target, "HEAD", bucket, key).status == 200
     listing = raw.ask(reader.target, "GET", bucket, query=f"list-type=2&prefix={prefix}")
     assert listing.elements("Size") == [str(SMALL)] * len(keys)
-    assert uses() == start, "HEAD and listings need no key"
+    assert uses() == start, "a HEAD of what has nothing sealed beside it, and listings, need no key"
     assert get(reader, bucket, keys[0]).body == content(SMALL, keys[0])
     assert uses() - start == 1, "a cold read asks once"
     for key in keys * 3:
@@ -212,6 +214,22 @@ def count_calls(
     ranged = raw.ask(reader.target, "GET", bucket, keys[1], headers={"Range": "bytes=1-3"})
     assert ranged.body == content(SMALL, keys[1])[1:4]
     assert uses() - start == 1, "and no further read of what the same KEK wrapped"
+
+    checksum = base64.b64encode(crc32(b"content").to_bytes(4)).decode()
+    checked = raw.ask(
+        writer.target,
+        "PUT",
+        bucket,
+        f"{prefix}checked",
+        headers={"x-amz-checksum-crc32": checksum},
+        body=b"content",
+    )
+    assert checked.status == 200
+    describer = replica("describer")
+    start = uses()
+    for _ in range(3):
+        assert raw.ask(describer.target, "HEAD", bucket, f"{prefix}checked").status == 200
+    assert uses() - start == 1, "what is sealed beside the body takes the key, once"
 
     start = uses()
     single = replica("single", "kek_objects = 1")

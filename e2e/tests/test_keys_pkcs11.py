@@ -261,4 +261,4 @@ def test_calls_to_the_token_are_few(replica, hsm, run_directory, bucket, prefix)
     count_calls(
         lambda name, *lines: replica(name, *lines, spy=spy), spy.uses, bucket, prefix
     )
-    assert spy.logins() == 3, "one for each replica"
+    assert spy.logins() == 4, "one for each replica"

@@ -1,8 +1,8 @@
 //! Storing objects as they come, where a rule says so (`encryption = "off"`).
 //!
 //! What the client promises of a body is verified all the same, and the backend cannot take it for
-//! complete before. Checksums that were announced go along, since there is nothing to keep from
-//! anybody. A copy of something sealed is opened on its way; what is too long for one PutObject is
+//! complete before. The checksum of what is held goes along, since there is nothing to keep from
+//! anybody; a stream may carry one of the backend client's own, and S3 takes no second. A copy of something sealed is opened on its way; what is too long for one PutObject is
 //! refused, and goes in parts.
 
 use std::sync::{Arc, Mutex};
@@ -45,16 +45,16 @@ pub(crate) async fn store(
     mut upload: Upload,
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
-    if let Some((algorithm, value)) = &upload.checksum {
-        let value = value.to_base64().parse();
-        let value = value.expect("base64 is a header value");
-        outgoing.insert(algorithm.header_name(), value);
-    }
     let backed = if upload.length <= job.parts.held_body_bytes {
         let length = usize::try_from(upload.length).expect("a held body fits memory");
         let _share = job.parts.budget.share(length).await?;
         let mut content = Vec::with_capacity(length);
-        upload.inbound.read_to_end(&mut content).await?;
+        let verified = upload.inbound.read_to_end(&mut content).await?;
+        if let Some((algorithm, value)) = verified.checksum {
+            let value = value.to_base64().parse();
+            let value = value.expect("base64 is a header value");
+            outgoing.insert(algorithm.header_name(), value);
+        }
         let body = RequestBody::Held(Bytes::from(content));
         put(job, outgoing, body).await?
     } else {

@@ -61,7 +61,13 @@ pub(crate) enum ConstellationKek {
 pub(crate) struct Asked {
     service: Arc<Constellation>,
     remembered_for: Duration,
-    last: Mutex<Option<(Instant, LegacyKek)>>,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    kek: Option<(Instant, LegacyKek)>,
+    failed: Option<(Instant, ServiceError)>,
 }
 
 impl ConstellationKek {
@@ -70,7 +76,7 @@ impl ConstellationKek {
         Self::Asked(Box::new(Asked {
             service,
             remembered_for,
-            last: Mutex::new(None),
+            last: Mutex::default(),
         }))
     }
 
@@ -81,16 +87,28 @@ impl ConstellationKek {
             Self::Given(kek) => return Ok(LegacyDek::unwrap(wrapped, kek).ok()),
             Self::Asked(asked) => asked,
         };
+        let arrived = Instant::now();
         let mut last = asked.last.lock().await;
-        if let Some((when, kek)) = &*last
+        if let Some((when, kek)) = &last.kek
             && when.elapsed() < asked.remembered_for
         {
             return Ok(LegacyDek::unwrap(wrapped, kek).ok());
         }
-        let bytes = asked.service.legacy_kek().await?;
+        // Whoever waited for a request that failed fails with it, and does not try in turn.
+        match &last.failed {
+            Some((when, error)) if *when >= arrived => return Err(error.clone()),
+            Some(_) | None => {}
+        }
+        let bytes = match asked.service.legacy_kek().await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                last.failed = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        };
         let kek = LegacyKek::from_bytes(&bytes[..]).expect("32 bytes are a key");
         let dek = LegacyDek::unwrap(wrapped, &kek).ok();
-        *last = Some((Instant::now(), kek));
+        last.kek = Some((Instant::now(), kek));
         Ok(dek)
     }
 }
