@@ -83,6 +83,14 @@ impl Identity {
         }
     }
 
+    /// Whether it is a client that is known by its key.
+    pub(crate) fn is_listed(&self) -> bool {
+        match &self.grants {
+            Grants::Of(_) => true,
+            Grants::Everything | Grants::AnonymousRead => false,
+        }
+    }
+
     /// Whether a grant covers `access` to `object_key` (or to the bucket itself without one).
     pub(crate) fn may(&self, access: Access, bucket: &str, object_key: Option<&str>) -> bool {
         match &self.grants {

@@ -1,6 +1,6 @@
 //! One request from its arrival to its answer: the order of the steps, and nothing else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,12 @@ use crate::execute::{
 };
 use crate::health::Health;
 use crate::listen::Serve;
+use crate::listen::crowd::Place;
 use crate::plan::{self, Facts, Plan, Rewrite};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
-use crate::throttle::Throttle;
+use crate::telemetry::metrics::Limit;
+use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled};
 use crate::trusted::TrustedProxies;
 
 /// The request id of the proxy itself, beside the backend's.
@@ -73,7 +75,7 @@ impl Serve for Service {
             from_browser: parts.headers.contains_key(header::ORIGIN),
         };
         let mut body = BodySlot::new(body);
-        let outcome = self.handle(parts, &mut body, &record).await;
+        let outcome = self.handle(parts, &mut body, from, &record).await;
         let mut response =
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
         let waits_for_continue = expects_continue && !body.has_begun();
@@ -101,17 +103,55 @@ impl Service {
         &self,
         parts: http::request::Parts,
         body: &mut BodySlot,
+        from: IpAddr,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
-        self.throttle.admit().await?;
-        let request = match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
+        match parts.extensions.get() {
+            Some(Place::InTheCrowd) => {
+                return Err(Throttled::new(Limit::Connections, RETRY_AFTER).into());
+            }
+            Some(Place::Own) | None => {}
+        }
+        let request = match self.known_sender(parts, body, record).await {
+            Ok(request) => request,
+            Err(failure) => {
+                self.throttle.turned_away()?;
+                return Err(failure);
+            }
+        };
+        let sender = if request.identity.is_listed() {
+            Sender::Client(&request.identity.name)
+        } else {
+            Sender::Stranger(from)
+        };
+        let in_flight = self.throttle.admit(sender).await?;
+        let response = self.execute(request, body, record).await?;
+        Ok(response.map(|body| body.holding(in_flight)))
+    }
+
+    /// The request, once it is known who sent it.
+    async fn known_sender(
+        &self,
+        parts: http::request::Parts,
+        body: &mut BodySlot,
+        record: &Arc<RequestRecord>,
+    ) -> Outcome<Authenticated> {
+        match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
             Admission::Request(admitted) => {
                 let Admitted { request, chunks } = *admitted;
                 body.chunks = chunks;
-                request
+                Ok(request)
             }
-            Admission::Form(form) => self.read_form(*form, body, record).await?,
-        };
+            Admission::Form(form) => self.read_form(*form, body, record).await,
+        }
+    }
+
+    async fn execute(
+        &self,
+        request: Authenticated,
+        body: &mut BodySlot,
+        record: &Arc<RequestRecord>,
+    ) -> Outcome<Response<ResponseBody>> {
         let request = Arc::new(request);
         let plan = plan::plan(&facts(&request, &self.parts.policy));
         let job = Job {
@@ -147,7 +187,7 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated> {
         let parser = FormParser::new(form.boundary().clone());
-        let timeout = self.parts.body_timeout;
+        let timeout = self.parts.patience.silence;
         let (head, first) = body.read_form(parser, timeout, &record.received).await?;
         let now = OffsetDateTime::now_utc();
         let (request, posted) = self.gate.admit_form(form, head, first, now, record)?;

@@ -12,6 +12,7 @@ use super::opening::{OpeningBody, OpeningError};
 use super::patient::PatientBody;
 use crate::backend;
 use crate::record::RequestRecord;
+use crate::throttle::InFlight;
 
 /// The content of a response.
 pub(crate) enum Content {
@@ -33,6 +34,7 @@ pub(crate) enum Content {
 pub(crate) struct ResponseBody {
     content: Content,
     record: Option<Arc<RequestRecord>>,
+    _in_flight: InFlight,
 }
 
 impl ResponseBody {
@@ -61,6 +63,14 @@ impl ResponseBody {
         self.record = Some(record);
         self
     }
+
+    /// Keeps the request's place among those in flight until the end.
+    pub(crate) fn holding(self, in_flight: InFlight) -> Self {
+        Self {
+            _in_flight: in_flight,
+            ..self
+        }
+    }
 }
 
 impl From<Content> for ResponseBody {
@@ -68,6 +78,7 @@ impl From<Content> for ResponseBody {
         Self {
             content,
             record: None,
+            _in_flight: InFlight::default(),
         }
     }
 }

@@ -322,6 +322,7 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::Key(_)
         | Failure::LegacyKey(_)
         | Failure::Budget(_)
+        | Failure::Throttled(_)
         | Failure::Range(_)
         | Failure::Replaced => false,
     }
