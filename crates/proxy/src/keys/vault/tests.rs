@@ -117,6 +117,8 @@ fn every_refusal_is_whose_fault_it_is() {
             "cipher: message authentication failed",
             "ciphertext",
         ),
+        (Decrypt, 400, "invalid ciphertext length", "ciphertext"),
+        (Decrypt, 400, "refusing to use soft-deleted key", "key"),
         (Decrypt, 400, "words of another version", "ciphertext"),
         (Encrypt, 400, "encryption key not found", "key"),
         (Encrypt, 400, "words of another version", "key"),
@@ -125,6 +127,8 @@ fn every_refusal_is_whose_fault_it_is() {
         (Login, 400, "invalid role or secret ID", "refused"),
         (Login, 403, "permission denied", "refused"),
         (Token, 400, "lease is not renewable", "refused"),
+        (Token, 500, "past the max TTL, cannot renew", "refused"),
+        (Token, 500, "internal error", "unavailable"),
         (Login, 503, "Vault is sealed", "unavailable"),
         (
             Encrypt,
