@@ -52,9 +52,9 @@ class Tenant:
 
     # Keys
 
-    def new_key(self, name: str | None = None, kind: str = "aes256-gcm96") -> str:
+    def new_key(self, name: str | None = None, kind: str = "aes256-gcm96", **settings) -> str:
         name = name or f"key-{secrets.token_hex(4)}"
-        self._ask("POST", f"{self.mount}/keys/{name}", {"type": kind})
+        self._ask("POST", f"{self.mount}/keys/{name}", {"type": kind} | settings)
         self.allow(name, "encrypt", "decrypt")
         return name
 

@@ -190,6 +190,19 @@ def test_an_outage_fails_what_needs_the_service_and_heals_by_itself(
     )
 
 
+def test_a_quota_that_is_used_up_is_an_outage_too(replica, openbao, bucket, prefix):
+    vault = Tenant(openbao, mount="limited")
+    key = vault.new_key()
+    single = replica("single", "kek_objects = 1", at=vault, keys=[key])
+    quota = "sys/quotas/rate-limit/limited"
+    openbao.ask("POST", quota, {"path": "limited/", "rate": 1, "interval": "1h"})
+    answers = [put(single, bucket, f"{prefix}{number}", b"x") for number in range(4)]
+    assert (answers[-1].status, answers[-1].code) == (503, "ServiceUnavailable"), answers[-1].body
+    single.proxy.wait_for_log("rate limit quota exceeded")
+    openbao.ask("DELETE", quota)
+    assert put(single, bucket, prefix + "again", b"x").status == 200
+
+
 def test_a_deleted_key_is_a_clear_error(replica, vault, bucket, prefix):
     key = vault.new_key()
     single = replica("single", "kek_objects = 1", keys=[key])
@@ -232,12 +245,27 @@ def test_a_disabled_key_is_a_clear_error(replica, vault, bucket, prefix):
     assert get(cold, bucket, prefix + "cached").body == content(SMALL)
 
 
-def test_a_key_that_cannot_encrypt_is_a_clear_error(replica, vault, bucket, key):
-    signing = vault.new_key(kind="ed25519")
-    proxy = replica("signing", keys=[signing], awaited="healthz")
+@pytest.mark.parametrize("kind", ["aes128-gcm96", "chacha20-poly1305", "xchacha20-poly1305"])
+def test_keys_of_all_symmetric_kinds_serve(replica, vault, bucket, key, kind):
+    keys = [vault.new_key(kind=kind)]
+    assert put(replica("writer", keys=keys), bucket, key, content(SMALL)).status == 200
+    assert get(replica("reader", keys=keys), bucket, key).body == content(SMALL)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"kind": "ed25519"}, "not supported for key type ed25519"),
+        ({"kind": "rsa-2048"}, "the Transit key is of an RSA type"),
+        ({"derived": True}, "missing 'context' for key derivation"),
+    ],
+    ids=["signing", "asymmetric", "derived"],
+)
+def test_a_key_of_another_kind_is_a_clear_error(replica, vault, bucket, key, settings, words):
+    proxy = replica("kind", keys=[vault.new_key(**settings)], awaited="healthz")
     answer = put(proxy, bucket, key, b"x")
     assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
-    proxy.proxy.wait_for_log("not supported for key type ed25519")
+    proxy.proxy.wait_for_log(words)
     assert_nothing_stored(proxy, bucket, key)
 
 
@@ -258,6 +286,7 @@ def test_ciphertexts_of_others_are_refused(deployment, vault, vault_key, bucket,
     }
     never_sent = {
         "service": b"\x01\x02\x03",
+        "asymmetric": vault.encrypt(vault.new_key(kind="rsa-2048"), wanted),
         "zero": first.replace(b"vault:v1:", b"vault:v0:"),
         "quotes": b'vault:v1:","x":"',
     }
