@@ -83,6 +83,15 @@ impl Identity {
         }
     }
 
+    /// Notes who asks.
+    fn tell(&self, record: &RequestRecord) {
+        record.client(&self.name);
+        match &self.grants {
+            Grants::Of(client) => record.trail.verified(&client.access_key_id),
+            Grants::Everything | Grants::AnonymousRead => {}
+        }
+    }
+
     /// Whether a grant covers `access` to `object_key` (or to the bucket itself without one).
     pub(crate) fn may(&self, access: Access, bucket: &str, object_key: Option<&str>) -> bool {
         match &self.grants {
@@ -224,6 +233,9 @@ impl Gate {
             address.bucket.as_ref().map(BucketName::as_str),
             address.key.as_ref().map(ObjectKey::as_str),
         );
+        if let Some(version) = query.get("versionId").filter(|version| !version.is_empty()) {
+            record.trail.asks_version(version);
+        }
         if form::is_form(&parts, &address, &query) {
             record.operation(Operation::PostObject.as_str());
             let form = UnreadForm::new(parts, address, &query)?;
@@ -233,8 +245,8 @@ impl Gate {
             identity,
             payload,
             chunks,
-        } = self.authenticate(&parts, &address, now)?;
-        record.client(&identity.name);
+        } = self.authenticate(&parts, &address, now, record)?;
+        identity.tell(record);
         query_headers::promote(&mut parts.headers, &query)?;
         let operation = operation::classify(&parts.method, &address, &query, &parts.headers)?;
         record.operation(operation.as_str());
@@ -247,6 +259,15 @@ impl Gate {
             }
             _ => None,
         };
+        if let Some(CopySource {
+            bucket,
+            key,
+            version_id,
+        }) = &copy_source
+        {
+            let (bucket, key) = (bucket.as_str(), key.as_str());
+            record.trail.copies(bucket, key, version_id.as_deref());
+        }
         let request = Authenticated {
             method: parts.method,
             headers: parts.headers,
@@ -265,8 +286,12 @@ impl Gate {
         parts: &Parts,
         address: &Address,
         now: OffsetDateTime,
+        record: &RequestRecord,
     ) -> Result<Sender, S3Error> {
         let parsed = sigv4::parse(parts.uri.query(), &parts.headers);
+        if let Ok(Authentication::Signed(request)) = &parsed {
+            record.trail.claims(request.access_key_id());
+        }
         let (clients, signing_keys) = match &self.authenticator {
             Authenticator::SigV4 {
                 clients,

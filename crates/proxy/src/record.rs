@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::telemetry::audit::{AuditTrail, RequestFacts};
+
 /// Identifies a request in the answer (`x-s3proxy-request-id`), in errors and in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RequestId(String);
@@ -57,6 +59,8 @@ pub(crate) struct RequestRecord {
     /// Bytes that the response announced.
     announced: AtomicU64,
     told: Told,
+    /// For the audit log.
+    pub(crate) trail: AuditTrail,
 }
 
 /// Whether a line is written of it.
@@ -88,6 +92,7 @@ impl RequestRecord {
             lookups: AtomicU64::new(0),
             announced: AtomicU64::new(0),
             told: Told::InTheLog,
+            trail: AuditTrail::default(),
         }
     }
 
@@ -178,6 +183,29 @@ impl RequestRecord {
     }
 }
 
+impl RequestRecord {
+    fn audit(&mut self) {
+        let facts = RequestFacts {
+            request_id: self.id.as_str(),
+            trace_id: None,
+            peer: self.peer,
+            client: known(&self.client),
+            operation: self.operation.get().copied(),
+            bucket: known(&self.bucket),
+            object_key: known(&self.object_key),
+            status: self.status(),
+            outcome: self.outcome(),
+            failure: known(&self.failure),
+            duration: self.started.elapsed(),
+            received: self.received.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            backend_request_id: known(&self.backend_request_id),
+        };
+        let mut trail = std::mem::take(&mut self.trail);
+        trail.finish(&facts);
+    }
+}
+
 fn known<T: AsRef<str>>(field: &OnceLock<T>) -> Option<&str> {
     field.get().map(AsRef::as_ref)
 }
@@ -219,6 +247,7 @@ impl Drop for RequestRecord {
         } else {
             line!(info);
         }
+        self.audit();
         if let Some(object_key) = known(&self.object_key) {
             tracing::debug!(
                 target: "s3proxy::request",

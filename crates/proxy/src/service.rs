@@ -24,6 +24,7 @@ use crate::listen::Serve;
 use crate::plan::{self, Facts, Plan, Rewrite};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
+use crate::telemetry::audit::AuditLog;
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
@@ -43,6 +44,7 @@ pub(crate) struct Service {
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
+    pub(crate) audit: AuditLog,
 }
 
 impl Serve for Service {
@@ -103,6 +105,9 @@ impl Service {
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
+        if let Some(place) = self.audit.place().await? {
+            record.trail.begin(place);
+        }
         self.throttle.admit().await?;
         let request = match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
             Admission::Request(admitted) => {
@@ -119,6 +124,9 @@ impl Service {
             request: &request,
             record,
         };
+        if !matches!(plan, Plan::Refuse(_)) {
+            record.trail.admit();
+        }
         match plan {
             Plan::Seal => put_object::put_object(&job, body.take()).await,
             Plan::Open => get_object::get_object(&job).await,
@@ -234,6 +242,10 @@ fn complete(
 ) -> Response<ResponseBody> {
     let announced = response.body().size_hint().exact().unwrap_or(0);
     record.answered(response.status(), announced);
+    let version = response.headers().get("x-amz-version-id");
+    if let Some(version) = version.and_then(|version| version.to_str().ok()) {
+        record.trail.answers_version(version);
+    }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));
     let id = HeaderValue::try_from(record.id.as_str()).expect("hexadecimal is a header value");
     response.headers_mut().insert(REQUEST_ID, id);

@@ -38,6 +38,7 @@ use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Draining, Server};
 use crate::rules::Rules;
 use crate::service::Service;
+use crate::telemetry::audit::{AuditError, AuditLog};
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
@@ -50,6 +51,9 @@ pub enum StartError {
     /// HTTPS cannot be offered.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The audit log cannot be begun.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The backend client cannot be made.
     #[error("backend: {0}")]
     Backend(#[from] BackendError),
@@ -86,6 +90,7 @@ pub struct App {
     address: SocketAddr,
     parts: Arc<Parts>,
     drain_timeout: Duration,
+    audit: AuditLog,
 }
 
 impl App {
@@ -120,6 +125,7 @@ impl App {
             authenticator,
             anonymous_read_buckets: config.clients.anonymous_read_buckets,
         };
+        let audit = AuditLog::start(&config.audit, config.listen.max_connections.get())?;
         let listener = bind(config.listen.address)?;
         let address = listener.local_addr().unwrap_or(config.listen.address);
         let draining = Arc::new(Draining::default());
@@ -131,6 +137,7 @@ impl App {
             health: Health::new(Arc::clone(&draining)),
             trusted: Arc::clone(&trusted),
             parts: Arc::clone(&parts),
+            audit: audit.clone(),
         };
         let server = Server::new(listener, tls, limits, trusted, Arc::new(service), draining);
         Ok(Self {
@@ -138,6 +145,7 @@ impl App {
             address,
             parts,
             drain_timeout: limits.drain_timeout,
+            audit,
         })
     }
 
@@ -151,9 +159,11 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         tracing::info!(address = %self.address, "serving");
         let sweeping = tokio::spawn(seldom::sweep_now_and_then(Arc::clone(&self.parts)));
+        let reopening = tokio::spawn(self.audit.clone().reopen_on_hangup());
         let drained = self.server.run(stop).await;
         // A sweep that is cut off is made up for by the next one.
         sweeping.abort();
+        reopening.abort();
         match drained {
             Drained::Clean => tracing::info!("drained; every request was finished"),
             Drained::CutOff(connections) => {
@@ -173,6 +183,7 @@ impl App {
                 "the wait is over; work without a client was cut off"
             );
         }
+        self.audit.finish().await;
     }
 }
 

@@ -39,6 +39,7 @@ use crate::backend::{self, Request};
 use crate::body::legacy::LegacyBody;
 use crate::body::opening::{OpeningBody, OpeningError};
 use crate::respond::Failure;
+use crate::telemetry::audit::Stored;
 
 /// How often at most an object is read that is replaced again and again while it is read.
 pub(super) const READS: usize = 3;
@@ -126,6 +127,9 @@ pub(crate) async fn unwrap(
     envelope: &Envelope,
 ) -> Outcome<Dek> {
     let binding = stored::binding(envelope, bucket, object_key);
+    job.record
+        .trail
+        .reads(|| Stored::sealed(&envelope.key_name));
     Ok(job.parts.keys.unwrap(envelope, &binding).await?)
 }
 

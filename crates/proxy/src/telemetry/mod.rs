@@ -8,9 +8,11 @@
 //!
 //! Absent on purpose: `RUST_LOG` (it could lift the limit for libraries), files and rotation.
 
+pub(crate) mod audit;
 mod core_dumps;
 mod escape;
 mod panics;
+mod seldom;
 
 pub use core_dumps::{CoreDumpError, forbid_core_dumps};
 

@@ -26,8 +26,9 @@ use crate::execute::layouts::LayoutKey;
 use crate::execute::stored;
 use crate::execute::verified::{LegacyState, Verification};
 use crate::execute::{Job, Outcome, OwnedJob};
-use crate::keys::legacy::{LegacyEnvelope, LegacyUnwrapped};
+use crate::keys::legacy::{KekOrigin, LegacyEnvelope, LegacyTag, LegacyUnwrapped};
 use crate::respond::Failure;
+use crate::telemetry::audit::{Stored, StoredFormat};
 
 /// Bodies up to this length are held whatever `limits.held_body` says: a block is no smaller.
 const HELD_BYTES: u64 = 64 * 1024;
@@ -41,6 +42,22 @@ pub(in crate::execute) struct Legacy<'a> {
     dek: Arc<LegacyDek>,
 }
 
+/// For the audit log, which names the kind of key where no envelope names the key.
+fn older(tag: LegacyTag, origin: KekOrigin) -> Stored {
+    let key = match origin {
+        KekOrigin::Passphrase => "passphrase",
+        KekOrigin::Constellation => "constellation",
+        KekOrigin::Zero => "zero",
+    };
+    Stored {
+        format: match tag {
+            LegacyTag::Configured => StoredFormat::Intrinsec,
+            LegacyTag::Constellation => StoredFormat::Constellation,
+        },
+        key: Some(key.to_owned()),
+    }
+}
+
 impl<'a> Legacy<'a> {
     /// Unwraps the key, where such objects may be read.
     pub(in crate::execute) async fn new(
@@ -51,6 +68,7 @@ impl<'a> Legacy<'a> {
     ) -> Outcome<Self> {
         stored::permit_legacy(job.parts.policy.legacy_reads)?;
         let LegacyUnwrapped { dek, origin } = job.parts.legacy_keys.unwrap(&envelope).await?;
+        job.record.trail.reads(|| older(envelope.tag, origin));
         tracing::debug!(?origin, "an object in an older proxy's format is read");
         Ok(Self {
             job,
