@@ -30,6 +30,7 @@ use time::OffsetDateTime;
 
 use crate::config::resolved::{Access, Grant, Pattern};
 use crate::record::RequestRecord;
+use crate::telemetry::traces::Trust;
 
 pub(crate) use form::{PostedForm, UnreadForm};
 pub(crate) use signing_keys::SigningKeys;
@@ -80,6 +81,14 @@ impl Identity {
         Self {
             name: "unauthenticated".to_owned(),
             grants: Grants::Everything,
+        }
+    }
+
+    /// Whether the client's word counts about the trace that it says the request is part of.
+    pub(crate) fn trust(&self) -> Trust {
+        match &self.grants {
+            Grants::Of(_) | Grants::Everything => Trust::Client,
+            Grants::AnonymousRead => Trust::Nobody,
         }
     }
 

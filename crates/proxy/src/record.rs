@@ -8,9 +8,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::telemetry::audit::{AuditTrail, RequestFacts};
+use crate::telemetry::traces::{RequestEnd, RequestTrace};
 
 /// Identifies a request in the answer (`x-s3proxy-request-id`), in errors and in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -61,6 +62,7 @@ pub(crate) struct RequestRecord {
     told: Told,
     /// For the audit log.
     pub(crate) trail: AuditTrail,
+    pub(crate) trace: RequestTrace,
 }
 
 /// Whether a line is written of it.
@@ -93,6 +95,7 @@ impl RequestRecord {
             announced: AtomicU64::new(0),
             told: Told::InTheLog,
             trail: AuditTrail::default(),
+            trace: RequestTrace::default(),
         }
     }
 
@@ -101,6 +104,11 @@ impl RequestRecord {
         let mut record = Self::begin(IpAddr::V4(Ipv4Addr::LOCALHOST));
         record.told = Told::Elsewhere;
         record
+    }
+
+    /// How long ago the request arrived.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     pub(crate) fn operation(&self, name: &'static str) {
@@ -184,10 +192,22 @@ impl RequestRecord {
 }
 
 impl RequestRecord {
-    fn audit(&mut self) {
+    fn end_trace(&self) {
+        self.trace.end(&RequestEnd {
+            request_id: self.id.as_str(),
+            operation: self.operation.get().copied(),
+            bucket: known(&self.bucket),
+            status: self.status(),
+            outcome: self.outcome(),
+            received: self.received.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+        });
+    }
+
+    fn audit(&mut self, trace_id: Option<&str>) {
         let facts = RequestFacts {
             request_id: self.id.as_str(),
-            trace_id: None,
+            trace_id,
             peer: self.peer,
             client: known(&self.client),
             operation: self.operation.get().copied(),
@@ -220,6 +240,7 @@ impl Drop for RequestRecord {
         let outcome = self.outcome();
         let milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let lookups = self.lookups.load(Ordering::Relaxed);
+        let trace_id = self.trace.trace_id();
         let failed = status >= 500 || outcome == "aborted";
         macro_rules! line {
             ($level:ident) => {
@@ -237,6 +258,7 @@ impl Drop for RequestRecord {
                     client = known(&self.client),
                     peer = %self.peer,
                     backend_request_id = known(&self.backend_request_id),
+                    trace_id = trace_id.as_deref(),
                     reason = known(&self.failure),
                     "request"
                 )
@@ -247,7 +269,8 @@ impl Drop for RequestRecord {
         } else {
             line!(info);
         }
-        self.audit();
+        self.end_trace();
+        self.audit(trace_id.as_deref());
         if let Some(object_key) = known(&self.object_key) {
             tracing::debug!(
                 target: "s3proxy::request",

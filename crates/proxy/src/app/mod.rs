@@ -39,6 +39,7 @@ use crate::listen::{self, Drained, Draining, Server};
 use crate::rules::Rules;
 use crate::service::Service;
 use crate::telemetry::audit::{AuditError, AuditLog};
+use crate::telemetry::traces::{Traces, TracesError};
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The audit log cannot be begun.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The backend client cannot be made.
     #[error("backend: {0}")]
     Backend(#[from] BackendError),
@@ -91,6 +95,7 @@ pub struct App {
     parts: Arc<Parts>,
     drain_timeout: Duration,
     audit: AuditLog,
+    traces: Traces,
 }
 
 impl App {
@@ -126,6 +131,7 @@ impl App {
             anonymous_read_buckets: config.clients.anonymous_read_buckets,
         };
         let audit = AuditLog::start(&config.audit, config.listen.max_connections.get())?;
+        let traces = Traces::start(&config.traces)?;
         let listener = bind(config.listen.address)?;
         let address = listener.local_addr().unwrap_or(config.listen.address);
         let draining = Arc::new(Draining::default());
@@ -138,6 +144,7 @@ impl App {
             trusted: Arc::clone(&trusted),
             parts: Arc::clone(&parts),
             audit: audit.clone(),
+            traces: traces.clone(),
         };
         let server = Server::new(listener, tls, limits, trusted, Arc::new(service), draining);
         Ok(Self {
@@ -146,6 +153,7 @@ impl App {
             parts,
             drain_timeout: limits.drain_timeout,
             audit,
+            traces,
         })
     }
 
@@ -183,7 +191,7 @@ impl App {
                 "the wait is over; work without a client was cut off"
             );
         }
-        self.audit.finish().await;
+        tokio::join!(self.audit.finish(), self.traces.finish());
     }
 }
 

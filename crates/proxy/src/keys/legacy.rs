@@ -18,6 +18,10 @@ use tokio::sync::Mutex;
 use super::constellation::Constellation;
 use super::key_service::ServiceError;
 use crate::config::resolved::Permission;
+use crate::telemetry::traces::call;
+
+/// The name of the span of asking Constellation for its key.
+const SPAN: &str = "key_service open";
 
 /// The metadata that a wrapped key was found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,7 +103,9 @@ impl ConstellationKek {
             Some((when, error)) if *when >= arrived => return Err(error.clone()),
             Some(_) | None => {}
         }
-        let bytes = match asked.service.legacy_kek().await {
+        let asking = asked.service.legacy_kek();
+        let asking = call(SPAN, "constellation", ServiceError::kind, asking);
+        let bytes = match asking.await {
             Ok(bytes) => bytes,
             Err(error) => {
                 last.failed = Some((Instant::now(), error.clone()));

@@ -13,6 +13,7 @@ mod core_dumps;
 mod escape;
 mod panics;
 mod seldom;
+pub(crate) mod traces;
 
 pub use core_dumps::{CoreDumpError, forbid_core_dumps};
 

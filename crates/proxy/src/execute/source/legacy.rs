@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use opentelemetry::trace::FutureExt;
 use s3proxy_envelope::layout::PlaintextRange;
 use s3proxy_envelope::legacy::{
     LegacyDek, LegacyError, LegacyOpener, LegacyVerifier, NONCE_BYTES, TAG_BYTES, VerifiedBody,
@@ -173,7 +174,7 @@ impl<'a> Legacy<'a> {
             entry,
             _turn: turn,
         };
-        match tokio::spawn(reading.run(arrived)).await {
+        match tokio::spawn(reading.run(arrived).with_current_context()).await {
             Ok(outcome) => outcome.map(|body| (body, None)),
             Err(error) => resume_unwind(error.into_panic()),
         }
