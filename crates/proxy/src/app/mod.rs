@@ -39,8 +39,10 @@ use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Draining, Server};
 use crate::rules::Rules;
 use crate::service::Service;
+use crate::telemetry::audit::{AuditError, AuditLog};
 use crate::telemetry::metrics::ExporterError;
 use crate::telemetry::metrics::exporter::Exporter;
+use crate::telemetry::traces::{Traces, TracesError};
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
@@ -53,6 +55,12 @@ pub enum StartError {
     /// HTTPS cannot be offered.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The audit log cannot be begun.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The backend client cannot be made.
     #[error("backend: {0}")]
     Backend(#[from] BackendError),
@@ -105,6 +113,8 @@ pub struct App {
     drain_timeout: Duration,
     /// Kept to the end, the drain included.
     admin: Option<Admin>,
+    audit: AuditLog,
+    traces: Traces,
 }
 
 impl App {
@@ -140,6 +150,8 @@ impl App {
             authenticator,
             anonymous_read_buckets: config.clients.anonymous_read_buckets,
         };
+        let audit = AuditLog::start(&config.audit, config.listen.max_connections.get())?;
+        let traces = Traces::start(&config.traces)?;
         let draining = Arc::new(Draining::default());
         let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
         let limits = connection_limits(&config.listen);
@@ -149,6 +161,8 @@ impl App {
             health: Health::new(Arc::clone(&draining)),
             trusted: Arc::clone(&trusted),
             parts: Arc::clone(&parts),
+            audit: audit.clone(),
+            traces: traces.clone(),
         });
         let admin = match watched {
             None => None,
@@ -163,6 +177,8 @@ impl App {
             parts,
             drain_timeout: limits.drain_timeout,
             admin,
+            audit,
+            traces,
         })
     }
 
@@ -176,9 +192,11 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         tracing::info!(address = %self.address, "serving");
         let sweeping = tokio::spawn(seldom::sweep_now_and_then(Arc::clone(&self.parts)));
+        let reopening = tokio::spawn(self.audit.clone().reopen_on_hangup());
         let drained = self.server.run(stop).await;
         // A sweep that is cut off is made up for by the next one.
         sweeping.abort();
+        reopening.abort();
         match drained {
             Drained::Clean => tracing::info!("drained; every request was finished"),
             Drained::CutOff(connections) => {
@@ -198,6 +216,7 @@ impl App {
                 "the wait is over; work without a client was cut off"
             );
         }
+        tokio::join!(self.audit.finish(), self.traces.finish());
         drop(self.admin);
     }
 }

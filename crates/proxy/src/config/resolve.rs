@@ -7,6 +7,7 @@ mod clients;
 mod keys;
 mod rules;
 mod services;
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -43,6 +44,8 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         level: reader.value(LOG_LEVEL).0,
         format: reader.value(LOG_FORMAT),
     };
+    let audit = telemetry::audit(reader);
+    let traces = telemetry::traces(reader);
     Some(Config {
         listen,
         backend,
@@ -52,6 +55,8 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         rules,
         limits,
         log,
+        audit,
+        traces,
     })
 }
 
