@@ -5,6 +5,9 @@ SeaweedFS answers on `http://seaweedfs:8333` to the credential `storage-key` and
 whatever listens on 4433 is the reader's. Each page gets an empty home, one shell for all of its blocks,
 and its own `/etc/hosts`, `/etc/s3proxy` and `/run/secrets`. Nothing outlives the page.
 
+The same server answers over HTTPS as `s3.eu-west-1.amazonaws.com`, as far as `/etc/hosts` tells nothing else,
+and the machine trusts its certificate.
+
 `s3proxy`, `aws` and `python3` are those of the suite; `docker` is a stand-in that starts the same program
 as the image would. Everything else is the machine's.
 """
@@ -19,6 +22,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from certificates import make_certificates
 from documents import CHECKED, FILE, NOT_RUN, ROOT, RUNS_ON, Block, Page
 from processes import Process, clean_environment
 from proxy import binary, new_key
@@ -26,7 +30,8 @@ from servers import tools
 
 CREDENTIAL = {"accessKey": "storage-key", "secretKey": "storage-secret"}
 STORAGE = "http://seaweedfs:8333"
-HOSTS = "127.0.0.1 localhost\n127.0.0.1 seaweedfs s3proxy\n"
+AWS = "s3.eu-west-1.amazonaws.com"
+HOSTS = f"127.0.0.1 localhost\n127.0.0.1 seaweedfs s3proxy\n127.0.0.1 {AWS}\n"
 
 STAND_INS = Path(__file__).with_name("documents_programs")
 
@@ -97,11 +102,14 @@ class World:
         hosts = directory / "hosts"
         hosts.write_text(HOSTS)
         (directory / "seaweedfs").mkdir()
+        self._certificates = make_certificates(directory / "certificates", [AWS, f"*.{AWS}"])
         server = [
             *(tools() / "weed", "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *(f"-dir={directory / 'seaweedfs'}", "-master.telemetry=false", "-volume.max=200"),
             *("-master.volumeSizeLimitMB=64", "-filer", "-s3", f"-s3.config={identities}"),
-            *("-s3.port=8333", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+            *("-s3.port=8333", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.port.https=443"),
+            f"-s3.cert.file={self._certificates.directory / 's3proxy.crt'}",
+            f"-s3.key.file={self._certificates.directory / 's3proxy.key'}",
         ]
         started = f"ip link set lo up; mount --bind {hosts} /etc/hosts; exec {shlex.join(map(str, server))}"
         self._storage = Process(
@@ -122,7 +130,8 @@ class World:
         work.mkdir(parents=True)
         if page.path.parent not in (ROOT, ROOT / "docs"):
             shutil.copytree(page.path.parent, work, dirs_exist_ok=True)
-        (home / ".hosts").write_text(HOSTS)
+        for hosts in (".hosts", ".hosts-there"):
+            (home / hosts).write_text(HOSTS)
         steps = steps_of(page)
         (home / ".script").write_text(_script(steps))
         done = self._enter(
@@ -145,7 +154,12 @@ class World:
                 f"--wdns={folder}",
                 *map(str, arguments),
             ],
-            env=clean_environment(folder, PATH=f"{self._programs}:{os.environ['PATH']}", LC_ALL="C.UTF-8"),
+            env=clean_environment(
+                folder,
+                PATH=f"{self._programs}:{os.environ['PATH']}",
+                LC_ALL="C.UTF-8",
+                SSL_CERT_FILE=str(self._certificates.ca_file),
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -189,10 +203,14 @@ def _steps_of_block(page: Page, block: Block) -> list[Step]:
 
 
 def _in_terminal_of_its_own(block: Block, url: str) -> str:
-    """What was started in that terminal before is ended: the page's `Ctrl-C`."""
+    """What was started in that terminal before is ended: the page's `Ctrl-C`.
+
+    It stands for another machine as well, which does not see what becomes of `/etc/hosts` here.
+    """
     log = f"../.terminal-{block.line}"
+    there = f"mount --bind ../.hosts-there /etc/hosts\n{block.text}"
     return (
-        f"__stop\nset -m\n(\n{block.text}\n) >{log} 2>&1 &\n__job=$!\nset +m\n"
+        f"__stop\nset -m\nunshare --mount bash -ec {shlex.quote(there)} >{log} 2>&1 &\n__job=$!\nset +m\n"
         f"__await {shlex.quote(url)} {log}\n"
     )
 
