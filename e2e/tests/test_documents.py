@@ -4,6 +4,7 @@
 snapshot `documents-not-run.txt`, with its reason; `S3PROXY_UPDATE=1` writes it anew.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -76,6 +77,18 @@ def test_every_block_has_a_language_and_marks_that_mean_something():
                 assert checked or block.mark(NOT_RUN), f"{place}: nobody checks it, and no mark says why"
             if block.mark(RUNS_ON) is not None:
                 assert block.language == "sh", place
+
+
+def test_json_that_pages_show_is_json():
+    for page in PAGES:
+        for block in page.blocks:
+            if block.language == "json":
+                try:
+                    json.loads(block.text)
+                except json.JSONDecodeError:
+                    # A log or a result of several lines, each of them a document.
+                    for line in block.text.splitlines():
+                        json.loads(line)
 
 
 def test_no_command_hides_in_a_block_that_is_only_shown():
