@@ -22,7 +22,7 @@ SNAPSHOT = Path(__file__).with_name("documents-not-run.txt")
 RUN = ("sh", "console", "toml", "python")
 """Languages of what is run, or at least checked; `yaml` is where a mark says how."""
 
-SHOWN = ("text", "mermaid", "json", "xml", "hcl", "yaml", "promql", "http")
+SHOWN = ("text", "mermaid", "json", "xml", "hcl", "dockerfile", "yaml", "promql", "http")
 """Languages of what is only looked at."""
 
 COMMANDS = ("$", "s3proxy", "aws", "docker", "helm", "kubectl", "curl", "cargo", "export", "pip")
@@ -72,7 +72,7 @@ def test_every_block_has_a_language_and_marks_that_mean_something():
             assert block.language in RUN + SHOWN, f"{place}: a block in {block.language or 'no language'}"
             assert set(block.marks) - {GOES_ON} <= set(MARKS), f"{place}: {block.marks}"
             assert block.mark(CHECKED) in (None, "image", "helm"), place
-            if block.language in ("hcl", "yaml"):
+            if block.language in ("hcl", "dockerfile", "yaml"):
                 checked = block.mark(CHECKED) == "helm" and block.mark(FILE) is not None
                 assert checked or block.mark(NOT_RUN), f"{place}: nobody checks it, and no mark says why"
             if block.mark(RUNS_ON) is not None:
