@@ -32,6 +32,9 @@ STORAGE = "http://seaweedfs:8333"
 AWS = "s3.eu-west-1.amazonaws.com"
 HOSTS = f"127.0.0.1 localhost\n127.0.0.1 seaweedfs s3proxy\n127.0.0.1 {AWS}\n"
 
+SECONDS = 90
+"""Longer than any page takes, also on a busy machine."""
+
 STAND_INS = Path(__file__).with_name("documents_programs")
 
 
@@ -113,8 +116,9 @@ class World:
         process = self._storage.process_id
         return subprocess.run(
             [
-                *("nsenter", f"--net=/proc/{process}/ns/net", f"--mount=/proc/{process}/ns/mnt"),
-                f"--wdns={folder}",
+                # Ends with 124 what does not end by itself, and with it all that it started.
+                *("timeout", "--kill-after=5", str(SECONDS), "nsenter", f"--wdns={folder}"),
+                *(f"--net=/proc/{process}/ns/net", f"--mount=/proc/{process}/ns/mnt"),
                 *map(str, arguments),
             ],
             env=clean_environment(
@@ -128,7 +132,7 @@ class World:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=2 * SECONDS,
             check=False,
         )
 
