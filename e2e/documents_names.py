@@ -1,5 +1,6 @@
 """The names that pages use - settings, variables, flags, metrics - beside those that exist."""
 
+import json
 import re
 import subprocess
 from functools import cache
@@ -57,6 +58,29 @@ def metrics(text: str) -> set[str]:
 def known_metrics() -> set[str]:
     page = ROOT / "docs" / "metrics.md"
     return metrics(page.read_text()) if page.exists() else set()
+
+
+def chart_values(page: Page) -> set[str]:
+    """What stands as code and is a path into the chart's values."""
+    top = _chart_schema().get("properties", {})
+    paths = {code for code in _CODE.findall(page.prose) if re.fullmatch(r"[a-zA-Z]+(\.[a-zA-Z]+)+", code)}
+    return {path for path in paths if path.partition(".")[0] in top}
+
+
+def is_chart_value(path: str) -> bool:
+    schema = _chart_schema()
+    for name in path.split("."):
+        if name not in schema.get("properties", {}):
+            # An object without a list of its names takes any.
+            return schema.get("type") == "object" and "properties" not in schema
+        schema = schema["properties"][name]
+    return True
+
+
+@cache
+def _chart_schema() -> dict:
+    file = ROOT / "charts" / "s3proxy" / "values.schema.json"
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def commands(page: Page) -> list[tuple[str, list[str]]]:

@@ -142,6 +142,12 @@ def test_commands_and_flags_that_a_page_names_exist(page):
             assert re.search(rf"(?<![\w-]){flag}(?![\w-])", described), f"{page.name}: s3proxy {command} {flag}"
 
 
+@pytest.mark.parametrize("name", ["deploy-helm", "deploy-dns", "operations", "security"])
+def test_values_of_the_chart_that_a_page_names_exist(name):
+    page = Page(ROOT / "docs" / f"{name}.md")
+    assert [path for path in names.chart_values(page) if not names.is_chart_value(path)] == []
+
+
 def test_names_are_found_where_pages_have_them():
     """What the two tests above look at is there to be looked at."""
     keys = Page(ROOT / "docs" / "keys.md")
