@@ -68,13 +68,11 @@ def chart_values(page: Page) -> set[str]:
 
 
 def is_chart_value(path: str) -> bool:
-    schema = _chart_schema()
+    schemas = [_chart_schema()]
     for name in path.split("."):
-        if name not in schema.get("properties", {}):
-            # An object without a list of its names takes any.
-            return schema.get("type") == "object" and "properties" not in schema
-        schema = schema["properties"][name]
-    return True
+        alternatives = [form for schema in schemas for form in (schema, *schema.get("oneOf", []))]
+        schemas = [form["properties"][name] for form in alternatives if name in form.get("properties", {})]
+    return bool(schemas)
 
 
 @cache
