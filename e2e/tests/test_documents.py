@@ -117,16 +117,6 @@ def test_links_between_pages_lead_to_something(page):
             assert anchor in Page(path).anchors, f"{page.name}: {link}"
 
 
-def test_every_alert_has_a_section_that_says_what_to_do():
-    alerts = ROOT / "charts" / "s3proxy" / "files" / "alerts.yaml"
-    if not alerts.exists():
-        pytest.skip("there is no chart here")
-    text = alerts.read_text()
-    linked = re.findall(r"runbook_url: docs/operations\.md#(\S+)", text)
-    assert [name.lower() for name in re.findall(r"alert: (\w+)", text)] == linked
-    assert set(linked) <= Page(ROOT / "docs" / "operations.md").anchors
-
-
 def test_every_page_is_in_the_table_of_contents():
     contents = Page(ROOT / "docs" / "README.md")
     linked = {(contents.path.parent / link.partition("#")[0]).resolve() for link in contents.links}
