@@ -20,7 +20,9 @@ use crate::keys::KeyError;
 use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
 use crate::record::RequestRecord;
+use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::NoPlace;
+use crate::telemetry::metrics;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,7 @@ pub(crate) enum Failure {
     Unusable(&'static str),
     /// Stored data is not what was sealed.
     #[error("stored data: {0}")]
-    Stored(String),
+    Stored(#[from] StoredFault),
     /// The data key could not be had.
     #[error("key: {0}")]
     Key(#[from] KeyError),
@@ -77,8 +79,8 @@ pub(crate) struct BackendAnswer {
 impl From<OpeningError> for Failure {
     fn from(error: OpeningError) -> Self {
         match error {
-            OpeningError::Stored(error) => Self::Stored(error.to_string()),
-            OpeningError::Legacy(error) => Self::Stored(error.to_string()),
+            OpeningError::Stored(error) => Self::Stored(error.into()),
+            OpeningError::Legacy(error) => Self::Stored(error.into()),
             OpeningError::Backend(error) => Self::Backend(error),
         }
     }
@@ -151,6 +153,7 @@ pub(crate) fn failure(
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
     record.failure(failure);
+    count(failure);
     if matches!(failure, Failure::Refused(error) if error.code == ErrorCode::AccessDenied) {
         record.trail.deny();
     }
@@ -180,6 +183,25 @@ pub(crate) fn failure(
             .or_insert(any);
     }
     response
+}
+
+/// What a failure says of the proxy's own doing. Failures of keys are counted where keys are.
+fn count(failure: &Failure) {
+    match failure {
+        Failure::Stored(fault) => metrics::open_failed(fault.kind),
+        Failure::Refused(_)
+        | Failure::Explained(..)
+        | Failure::Inbound(_)
+        | Failure::Backend(_)
+        | Failure::Answer(_)
+        | Failure::Unusable(_)
+        | Failure::Key(_)
+        | Failure::LegacyKey(_)
+        | Failure::Budget(_)
+        | Failure::Audit(_)
+        | Failure::Replaced
+        | Failure::Range(_) => {}
+    }
 }
 
 /// The document for a failure that comes behind a status line of 200 and an XML declaration.

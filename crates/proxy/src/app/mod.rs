@@ -14,6 +14,7 @@ use s3proxy_protocol::address::{AwsNames, HostRules};
 use s3proxy_protocol::sigv4::SecretAccessKey;
 use tokio::net::TcpListener;
 
+use crate::admin::Admin;
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, BackendError, Credentials};
 use crate::body::buffers::{BodyBudget, BufferPool};
@@ -39,6 +40,8 @@ use crate::listen::{self, Drained, Draining, Server};
 use crate::rules::Rules;
 use crate::service::Service;
 use crate::telemetry::audit::{AuditError, AuditLog};
+use crate::telemetry::metrics::ExporterError;
+use crate::telemetry::metrics::exporter::Exporter;
 use crate::telemetry::traces::{Traces, TracesError};
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
@@ -69,6 +72,20 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The address of the admin listener cannot be listened on.
+    #[error(
+        "cannot listen on {address} for metrics and probes: {error}; choose another with \
+         listen.admin (--admin, S3PROXY_ADMIN)"
+    )]
+    Admin {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// Nothing can be counted.
+    #[error(transparent)]
+    Metrics(#[from] ExporterError),
     /// Signals cannot be caught.
     #[error("cannot wait for SIGTERM: {0}")]
     Signal(std::io::Error),
@@ -94,6 +111,8 @@ pub struct App {
     address: SocketAddr,
     parts: Arc<Parts>,
     drain_timeout: Duration,
+    /// Kept to the end, the drain included.
+    admin: Option<Admin>,
     audit: AuditLog,
     traces: Traces,
 }
@@ -101,6 +120,7 @@ pub struct App {
 impl App {
     /// Builds everything.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let watched = config.listen.admin.map(watch).transpose()?;
         let settings = backend_settings::settings(&config.backend);
         let credentials = backend_settings::credentials(&config.backend).await?;
         let backend = Backend::new(settings, credentials.clone())?;
@@ -132,12 +152,10 @@ impl App {
         };
         let audit = AuditLog::start(&config.audit, config.listen.max_connections.get())?;
         let traces = Traces::start(&config.traces)?;
-        let listener = bind(config.listen.address)?;
-        let address = listener.local_addr().unwrap_or(config.listen.address);
         let draining = Arc::new(Draining::default());
         let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
         let limits = connection_limits(&config.listen);
-        let service = Service {
+        let service = Arc::new(Service {
             gate,
             throttle: Throttle::new(config.limits.throttle),
             health: Health::new(Arc::clone(&draining)),
@@ -145,13 +163,20 @@ impl App {
             parts: Arc::clone(&parts),
             audit: audit.clone(),
             traces: traces.clone(),
+        });
+        let admin = match watched {
+            None => None,
+            Some(watched) => Some(watched.serve(&service)?),
         };
-        let server = Server::new(listener, tls, limits, trusted, Arc::new(service), draining);
+        let listener = bind(config.listen.address)?;
+        let address = listener.local_addr().unwrap_or(config.listen.address);
+        let server = Server::new(listener, tls, limits, trusted, service, draining);
         Ok(Self {
             server,
             address,
             parts,
             drain_timeout: limits.drain_timeout,
+            admin,
             audit,
             traces,
         })
@@ -192,6 +217,7 @@ impl App {
             );
         }
         tokio::join!(self.audit.finish(), self.traces.finish());
+        drop(self.admin);
     }
 }
 
@@ -249,6 +275,33 @@ pub(crate) async fn backend(settings: &config::resolved::Backend) -> Result<Back
         backend_settings::settings(settings),
         credentials,
     )?)
+}
+
+/// The admin listener's socket, from which nothing is answered yet. What happens is counted from
+/// now on.
+struct Watched {
+    address: SocketAddr,
+    listener: TcpListener,
+    exporter: Exporter,
+}
+
+fn watch(address: SocketAddr) -> Result<Watched, StartError> {
+    let listener = listen::bind(address).map_err(|error| StartError::Admin { address, error })?;
+    Ok(Watched {
+        address,
+        listener,
+        exporter: Exporter::install()?,
+    })
+}
+
+impl Watched {
+    fn serve(self, service: &Arc<Service>) -> Result<Admin, StartError> {
+        let address = self.address;
+        let admin = Admin::serve(self.listener, self.exporter, Arc::clone(service));
+        let admin = admin.map_err(|error| StartError::Admin { address, error })?;
+        tracing::info!(address = %admin.address(), "serving metrics and probes");
+        Ok(admin)
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -18,6 +18,7 @@ use super::client::Client;
 use super::connect::{ConnectError, Opened};
 use super::credentials::Lease;
 use super::error::{BackendError, Phase, with_causes};
+use super::measured::UnderWay;
 use super::outgoing::{Limits, Outgoing, Progress, Watch};
 use super::peek::{PeekError, Peeked, peek};
 use super::request::{Payload, Prepared};
@@ -57,6 +58,7 @@ impl Client {
         target: &Target,
         lease: &Lease,
     ) -> Result<Answer, Failure> {
+        let under_way = UnderWay::begin(request);
         let to = &target.endpoint;
         let call = request
             .trace
@@ -69,6 +71,7 @@ impl Client {
             }
             Err(failure) => call.failed(failure.error.kind()),
         }
+        under_way.ended(&outcome);
         outcome
     }
 

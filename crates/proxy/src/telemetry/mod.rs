@@ -1,4 +1,4 @@
-//! Logs, and what keeps secrets out of them.
+//! Logs and metrics, and what keeps secrets out of them.
 //!
 //! Log lines go to standard error, as text or JSON. The configured level is that of this program's
 //! own modules; libraries speak at `warn` and above only, because at lower levels some of them show
@@ -11,6 +11,7 @@
 pub(crate) mod audit;
 mod core_dumps;
 mod escape;
+pub mod metrics;
 mod panics;
 mod seldom;
 pub(crate) mod traces;

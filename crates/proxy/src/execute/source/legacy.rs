@@ -30,6 +30,7 @@ use crate::execute::{Job, Outcome, OwnedJob};
 use crate::keys::legacy::{KekOrigin, LegacyEnvelope, LegacyTag, LegacyUnwrapped};
 use crate::respond::Failure;
 use crate::telemetry::audit::{Stored, StoredFormat};
+use crate::telemetry::metrics::{self, LegacyFormat};
 
 /// Bodies up to this length are held whatever `limits.held_body` says: a block is no smaller.
 const HELD_BYTES: u64 = 64 * 1024;
@@ -71,6 +72,10 @@ impl<'a> Legacy<'a> {
         let LegacyUnwrapped { dek, origin } = job.parts.legacy_keys.unwrap(&envelope).await?;
         job.record.trail.reads(|| older(envelope.tag, origin));
         tracing::debug!(?origin, "an object in an older proxy's format is read");
+        metrics::legacy_read(match envelope.tag {
+            LegacyTag::Configured => LegacyFormat::Intrinsec,
+            LegacyTag::Constellation => LegacyFormat::Constellation,
+        });
         Ok(Self {
             job,
             source,
@@ -237,5 +242,5 @@ async fn whole(
 }
 
 fn altered(error: LegacyError) -> Failure {
-    Failure::Stored(error.to_string())
+    Failure::Stored(error.into())
 }
