@@ -20,7 +20,8 @@ class Certificates:
     """Holds s3proxy.crt and s3proxy.key, as the proxy's --cert expects them."""
 
 
-def make_certificates(directory: Path) -> Certificates:
+def make_certificates(directory: Path, further: list[str] | None = None) -> Certificates:
+    """`further` are names beside those of the suite."""
     directory.mkdir(parents=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("s3proxy end-to-end CA")
@@ -36,6 +37,7 @@ def make_certificates(directory: Path) -> Certificates:
         x509.DNSName("localhost"),
         x509.DNSName(DOMAIN),
         x509.DNSName(f"*.{DOMAIN}"),
+        *map(x509.DNSName, further or []),
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
     ]
     leaf = (

@@ -20,6 +20,9 @@ use crate::keys::KeyError;
 use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
 use crate::record::RequestRecord;
+use crate::stored_fault::StoredFault;
+use crate::telemetry::audit::NoPlace;
+use crate::telemetry::metrics;
 use crate::throttle::{RETRY_AFTER, Throttled};
 
 /// Why a request is not served.
@@ -45,13 +48,16 @@ pub(crate) enum Failure {
     Unusable(&'static str),
     /// Stored data is not what was sealed.
     #[error("stored data: {0}")]
-    Stored(String),
+    Stored(#[from] StoredFault),
     /// The data key could not be had.
     #[error("key: {0}")]
     Key(#[from] KeyError),
     /// That of an object in an older proxy's format.
     #[error("key: {0}")]
     LegacyKey(#[from] LegacyKeyError),
+    /// Its line in the audit log could not be written.
+    #[error(transparent)]
+    Audit(#[from] NoPlace),
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
@@ -77,8 +83,8 @@ pub(crate) struct BackendAnswer {
 impl From<OpeningError> for Failure {
     fn from(error: OpeningError) -> Self {
         match error {
-            OpeningError::Stored(error) => Self::Stored(error.to_string()),
-            OpeningError::Legacy(error) => Self::Stored(error.to_string()),
+            OpeningError::Stored(error) => Self::Stored(error.into()),
+            OpeningError::Legacy(error) => Self::Stored(error.into()),
             OpeningError::Backend(error) => Self::Backend(error),
         }
     }
@@ -148,6 +154,10 @@ pub(crate) fn failure(
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
     record.failure(failure);
+    count(failure);
+    if matches!(failure, Failure::Refused(error) if error.code == ErrorCode::AccessDenied) {
+        record.trail.deny();
+    }
     let mut response = match failure {
         Failure::Refused(error) => refusal(error, asked, record),
         Failure::Explained(error, details) => explained(error, details, asked, record),
@@ -157,6 +167,7 @@ pub(crate) fn failure(
         Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::LegacyKey(error) => refusal(&legacy_key_error(error), asked, record),
+        Failure::Audit(_) => refusal(&unaudited(), asked, record),
         Failure::Budget(_) | Failure::Throttled(_) => refusal(&slow_down(), asked, record),
         Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
@@ -178,6 +189,26 @@ pub(crate) fn failure(
             .or_insert(any);
     }
     response
+}
+
+/// What a failure says of the proxy's own doing. Failures of keys are counted where keys are.
+fn count(failure: &Failure) {
+    match failure {
+        Failure::Stored(fault) => metrics::open_failed(fault.kind),
+        Failure::Refused(_)
+        | Failure::Explained(..)
+        | Failure::Inbound(_)
+        | Failure::Backend(_)
+        | Failure::Answer(_)
+        | Failure::Unusable(_)
+        | Failure::Key(_)
+        | Failure::LegacyKey(_)
+        | Failure::Budget(_)
+        | Failure::Throttled(_)
+        | Failure::Audit(_)
+        | Failure::Replaced
+        | Failure::Range(_) => {}
+    }
 }
 
 /// The document for a failure that comes behind a status line of 200 and an XML declaration.
@@ -229,6 +260,7 @@ fn document_response(
     asked: &Asked<'_>,
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
+    record.trail.error_code(&document.code);
     // 304 and 204 have no body by definition (RFC 9110, sections 15.4.5 and 15.3.5).
     let silent = asked.verbosity == Verbosity::HeadersOnly
         || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
@@ -312,6 +344,13 @@ fn replaced() -> S3Error {
     S3Error::new(
         ErrorCode::ServiceUnavailable,
         "The object was replaced again and again while it was read; please try again.",
+    )
+}
+
+fn unaudited() -> S3Error {
+    S3Error::new(
+        ErrorCode::ServiceUnavailable,
+        "The proxy cannot write its audit log; please try again.",
     )
 }
 

@@ -8,10 +8,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use opentelemetry::trace::FutureExt;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
+use crate::admin::Ready;
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
@@ -25,7 +27,9 @@ use crate::listen::crowd::Place;
 use crate::plan::{self, Facts, Plan, Rewrite};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
+use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
+use crate::telemetry::traces::{Arrival, Traces, Trust};
 use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled};
 use crate::trusted::TrustedProxies;
 
@@ -45,6 +49,8 @@ pub(crate) struct Service {
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
+    pub(crate) audit: AuditLog,
+    pub(crate) traces: Traces,
 }
 
 impl Serve for Service {
@@ -75,7 +81,14 @@ impl Serve for Service {
             from_browser: parts.headers.contains_key(header::ORIGIN),
         };
         let mut body = BodySlot::new(body);
-        let outcome = self.handle(parts, &mut body, from, &record).await;
+        let arrival = self.traces.arrival(&parts.method, &parts.headers);
+        let arrival = arrival.as_ref();
+        let outcome = self
+            .handle(parts, &mut body, (from, arrival), &record)
+            .await;
+        // Only of those that were not let in.
+        self.traces
+            .begin(&record.trace, arrival, Trust::Nobody, record.age());
         let mut response =
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
         let waits_for_continue = expects_continue && !body.has_begun();
@@ -98,14 +111,23 @@ impl Serve for Service {
     }
 }
 
+impl Ready for Service {
+    async fn readiness(&self) -> (StatusCode, String) {
+        self.health.readiness(&self.parts).await
+    }
+}
+
 impl Service {
     async fn handle(
         &self,
         parts: http::request::Parts,
         body: &mut BodySlot,
-        from: IpAddr,
+        (from, arrival): (IpAddr, Option<&Arrival>),
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
+        if let Some(place) = self.audit.place().await? {
+            record.trail.begin(place);
+        }
         match parts.extensions.get() {
             Some(Place::InTheCrowd) => {
                 return Err(Throttled::new(Limit::Connections, RETRY_AFTER).into());
@@ -119,13 +141,20 @@ impl Service {
                 return Err(failure);
             }
         };
+        let trust = request.identity.trust();
+        let context = self
+            .traces
+            .begin(&record.trace, arrival, trust, record.age());
         let sender = if request.identity.is_listed() {
             Sender::Client(&request.identity.name)
         } else {
             Sender::Stranger(from)
         };
         let in_flight = self.throttle.admit(sender).await?;
-        let response = self.execute(request, body, record).await?;
+        let response = self
+            .carry_out(request, body, record)
+            .with_context(context)
+            .await?;
         Ok(response.map(|body| body.holding(in_flight)))
     }
 
@@ -146,7 +175,7 @@ impl Service {
         }
     }
 
-    async fn execute(
+    async fn carry_out(
         &self,
         request: Authenticated,
         body: &mut BodySlot,
@@ -159,6 +188,9 @@ impl Service {
             request: &request,
             record,
         };
+        if !matches!(plan, Plan::Refuse(_)) {
+            record.trail.admit();
+        }
         match plan {
             Plan::Seal => put_object::put_object(&job, body.take()).await,
             Plan::Open => get_object::get_object(&job).await,
@@ -274,6 +306,10 @@ fn complete(
 ) -> Response<ResponseBody> {
     let announced = response.body().size_hint().exact().unwrap_or(0);
     record.answered(response.status(), announced);
+    let version = response.headers().get("x-amz-version-id");
+    if let Some(version) = version.and_then(|version| version.to_str().ok()) {
+        record.trail.answers_version(version);
+    }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));
     let id = HeaderValue::try_from(record.id.as_str()).expect("hexadecimal is a header value");
     response.headers_mut().insert(REQUEST_ID, id);

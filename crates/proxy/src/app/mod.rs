@@ -14,6 +14,7 @@ use s3proxy_protocol::address::{AwsNames, HostRules};
 use s3proxy_protocol::sigv4::SecretAccessKey;
 use tokio::net::TcpListener;
 
+use crate::admin::Admin;
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, BackendError, Credentials};
 use crate::body::buffers::{BodyBudget, BufferPool};
@@ -39,6 +40,10 @@ use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Draining, Server};
 use crate::rules::Rules;
 use crate::service::Service;
+use crate::telemetry::audit::{AuditError, AuditLog};
+use crate::telemetry::metrics::ExporterError;
+use crate::telemetry::metrics::exporter::Exporter;
+use crate::telemetry::traces::{Traces, TracesError};
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
@@ -51,6 +56,12 @@ pub enum StartError {
     /// HTTPS cannot be offered.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The audit log cannot be begun.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The backend client cannot be made.
     #[error("backend: {0}")]
     Backend(#[from] BackendError),
@@ -62,6 +73,20 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The address of the admin listener cannot be listened on.
+    #[error(
+        "cannot listen on {address} for metrics and probes: {error}; choose another with \
+         listen.admin (--admin, S3PROXY_ADMIN)"
+    )]
+    Admin {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// Nothing can be counted.
+    #[error(transparent)]
+    Metrics(#[from] ExporterError),
     /// Signals cannot be caught.
     #[error("cannot wait for SIGTERM: {0}")]
     Signal(std::io::Error),
@@ -87,11 +112,16 @@ pub struct App {
     address: SocketAddr,
     parts: Arc<Parts>,
     drain_timeout: Duration,
+    /// Kept to the end, the drain included.
+    admin: Option<Admin>,
+    audit: AuditLog,
+    traces: Traces,
 }
 
 impl App {
     /// Builds everything.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let watched = config.listen.admin.map(watch).transpose()?;
         let settings = backend_settings::settings(&config.backend);
         let credentials = backend_settings::credentials(&config.backend).await?;
         let backend = Backend::new(settings, credentials.clone())?;
@@ -122,25 +152,36 @@ impl App {
             authenticator,
             anonymous_read_buckets: config.clients.anonymous_read_buckets,
         };
-        let listener = bind(config.listen.address)?;
-        let address = listener.local_addr().unwrap_or(config.listen.address);
+        let audit = AuditLog::start(&config.audit, config.listen.max_connections.get())?;
+        let traces = Traces::start(&config.traces)?;
         let draining = Arc::new(Draining::default());
         let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
         listen::descriptors::ask_for_descriptors(config.listen.max_connections.get());
         let limits = connection_limits(&config.listen, &parts.patience);
-        let service = Service {
+        let service = Arc::new(Service {
             gate,
             throttle: Throttle::new(&config.limits, own_rates),
             health: Health::new(Arc::clone(&draining)),
             trusted: Arc::clone(&trusted),
             parts: Arc::clone(&parts),
+            audit: audit.clone(),
+            traces: traces.clone(),
+        });
+        let admin = match watched {
+            None => None,
+            Some(watched) => Some(watched.serve(&service)?),
         };
-        let server = Server::new(listener, tls, limits, trusted, Arc::new(service), draining);
+        let listener = bind(config.listen.address)?;
+        let address = listener.local_addr().unwrap_or(config.listen.address);
+        let server = Server::new(listener, tls, limits, trusted, service, draining);
         Ok(Self {
             server,
             address,
             parts,
             drain_timeout: config.listen.drain_timeout,
+            admin,
+            audit,
+            traces,
         })
     }
 
@@ -154,9 +195,11 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         tracing::info!(address = %self.address, "serving");
         let sweeping = tokio::spawn(seldom::sweep_now_and_then(Arc::clone(&self.parts)));
+        let reopening = tokio::spawn(self.audit.clone().reopen_on_hangup());
         let drained = self.server.run(stop).await;
         // A sweep that is cut off is made up for by the next one.
         sweeping.abort();
+        reopening.abort();
         match drained {
             Drained::Clean => tracing::info!("drained; every request was finished"),
             Drained::CutOff(connections) => {
@@ -176,6 +219,8 @@ impl App {
                 "the wait is over; work without a client was cut off"
             );
         }
+        tokio::join!(self.audit.finish(), self.traces.finish());
+        drop(self.admin);
     }
 }
 
@@ -238,6 +283,33 @@ pub(crate) async fn backend(settings: &config::resolved::Backend) -> Result<Back
         backend_settings::settings(settings),
         credentials,
     )?)
+}
+
+/// The admin listener's socket, from which nothing is answered yet. What happens is counted from
+/// now on.
+struct Watched {
+    address: SocketAddr,
+    listener: TcpListener,
+    exporter: Exporter,
+}
+
+fn watch(address: SocketAddr) -> Result<Watched, StartError> {
+    let listener = listen::bind(address).map_err(|error| StartError::Admin { address, error })?;
+    Ok(Watched {
+        address,
+        listener,
+        exporter: Exporter::install()?,
+    })
+}
+
+impl Watched {
+    fn serve(self, service: &Arc<Service>) -> Result<Admin, StartError> {
+        let address = self.address;
+        let admin = Admin::serve(self.listener, self.exporter, Arc::clone(service));
+        let admin = admin.map_err(|error| StartError::Admin { address, error })?;
+        tracing::info!(address = %admin.address(), "serving metrics and probes");
+        Ok(admin)
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -14,7 +14,7 @@ use s3proxy_envelope::layout::STORED_CHUNK_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pressure::Pressure;
-use crate::telemetry::metrics::{self, Limit};
+use crate::telemetry::metrics::{self, Counted, Limit};
 
 /// Stored chunks in one piece: a piece is what goes into one write to a socket.
 const CHUNKS_PER_PIECE: usize = 4;
@@ -119,6 +119,7 @@ pub(crate) struct BodyBudget {
 #[must_use]
 pub(crate) struct BodyShare {
     _permit: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 /// There is no share.
@@ -134,6 +135,7 @@ impl BodyBudget {
     /// A budget of `bytes`; at least one streamed body always fits.
     pub(crate) fn new(bytes: usize) -> Self {
         let total_units = bytes.max(STREAM_BYTES).div_ceil(UNIT_BYTES);
+        metrics::body_memory_limit(total_units * UNIT_BYTES);
         Self {
             units: Arc::new(Semaphore::new(total_units)),
             total_units,
@@ -156,7 +158,10 @@ impl BodyBudget {
             Err(_) => self.wait_for(units).await,
         };
         permit
-            .map(|permit| BodyShare { _permit: permit })
+            .map(|permit| BodyShare {
+                _permit: permit,
+                _counted: metrics::body_memory(wanted * UNIT_BYTES),
+            })
             .inspect_err(|_| metrics::throttled(Limit::Memory))
     }
 

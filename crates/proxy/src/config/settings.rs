@@ -12,12 +12,14 @@ mod clients;
 mod keys;
 mod listen;
 mod policy;
+mod telemetry;
 
 pub(crate) use backend::*;
 pub(crate) use clients::*;
 pub(crate) use keys::*;
 pub(crate) use listen::*;
 pub(crate) use policy::*;
+pub(crate) use telemetry::*;
 
 use super::declare::Declaration;
 
@@ -79,14 +81,28 @@ pub(crate) const SECTIONS: &[Section] = &[
         introduction: "Lines on standard error. Keys, signatures, credentials and object contents \
             are never among them.",
     },
+    Section {
+        name: "audit",
+        title: "Audit",
+        introduction: "Who did what to which object, as a line of JSON for each request. \
+            docs/audit.md describes the lines, and what happens when they cannot be written.",
+    },
+    Section {
+        name: "traces",
+        title: "Traces",
+        introduction: "OpenTelemetry: where each request spends its time. docs/traces.md tells what \
+            is in a trace and what is not.",
+    },
 ];
 
 /// All settings, in the order of the sections.
 pub(crate) fn all() -> impl Iterator<Item = &'static Declaration> {
-    [LISTEN, BACKEND, CLIENTS, KEYS, POLICY, RULES, LIMITS, LOG]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        LISTEN, BACKEND, CLIENTS, KEYS, POLICY, RULES, LIMITS, LOG, AUDIT, TRACES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ use super::Job;
 use crate::config::resolved::{DekTag, Permission};
 use crate::keys::legacy::{LegacyEnvelope, LegacyTag};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
+use crate::telemetry::audit::Stored;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 /// The tag of objects that the original proxy wrote.
@@ -53,7 +55,7 @@ pub(crate) fn form(headers: &HeaderMap, tag: &DekTag) -> Result<Form, Failure> {
         }
         return Envelope::parse(text)
             .map(|envelope| Form::Sealed(Box::new(envelope)))
-            .map_err(|error| stored(&error.to_string()));
+            .map_err(|error| Failure::Stored(error.into()));
     }
     let Some(text) = one_value(headers, CONSTELLATION_TAG)? else {
         return Ok(Form::Plain);
@@ -81,7 +83,7 @@ fn one_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, 
 }
 
 fn stored(reason: &str) -> Failure {
-    Failure::Stored(reason.to_owned())
+    StoredFault::malformed(reason).into()
 }
 
 /// What the envelope is bound to.
@@ -92,7 +94,10 @@ pub(crate) fn binding(envelope: &Envelope, bucket: &str, object_key: &str) -> Bi
 /// Whether something that is not sealed may be served.
 pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Result<(), Failure> {
     match job.parts.rules.plaintext_reads(bucket, object_key) {
-        Permission::Allow => Ok(()),
+        Permission::Allow => {
+            job.record.trail.reads(Stored::plaintext);
+            Ok(())
+        }
         Permission::Deny => Err(Failure::Refused(S3Error::new(
             ErrorCode::AccessDenied,
             "The stored object is not sealed, and the proxy's settings (policy.plaintext_reads or a \

@@ -15,6 +15,12 @@ use super::opened::OpenedKeks;
 use super::writing::{LentKek, Need, Writing};
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys, ServiceCalls};
+use crate::telemetry::metrics;
+use crate::telemetry::traces::call;
+
+// Names of spans.
+const CREATE: &str = "key_service create";
+const OPEN: &str = "key_service open";
 
 /// How often a service is asked that cannot be reached, and how long is waited before the second
 /// and the third time.
@@ -152,7 +158,8 @@ impl Keyring {
         let (wrapped_dek, encrypted_kek) = match &key.holder {
             Holder::Local(kek) => (dek.wrap(kek, binding), None),
             Holder::Service(held) => {
-                let lent = self.lend(key, held, Need::Object).await?;
+                let lent = self.lend(key, held, Need::Object).await;
+                let lent = lent.inspect_err(|error| metrics::seal_failed(error.seal_failure()))?;
                 (dek.wrap(&lent.kek, binding), Some(lent.ciphertext.to_vec()))
             }
         };
@@ -169,6 +176,11 @@ impl Keyring {
         envelope: &Envelope,
         binding: &Binding,
     ) -> Result<Dek, KeyError> {
+        let unwrapped = self.dek(envelope, binding).await;
+        unwrapped.inspect_err(|error| metrics::open_failed(error.open_failure()))
+    }
+
+    async fn dek(&self, envelope: &Envelope, binding: &Binding) -> Result<Dek, KeyError> {
         let key = self
             .by_name
             .get(envelope.key_name.as_str())
@@ -216,7 +228,11 @@ impl Keyring {
 
     async fn lend(&self, key: &Key, held: &Held, need: Need) -> Result<LentKek, KeyError> {
         let create = async || {
-            let made = self.patiently(key, held, || held.keeper.create()).await?;
+            let made = self.patiently(key, held, || {
+                let creating = held.keeper.create();
+                call(CREATE, &key.name, ServiceError::kind, creating)
+            });
+            let made = made.await?;
             if !(1..=MAX_CIPHERTEXT_BYTES).contains(&made.ciphertext.len()) {
                 let reason = "it encrypts a KEK to nothing, or to more than 1024 bytes";
                 return Err(ServiceError::Key(reason.to_owned()));
@@ -236,7 +252,10 @@ impl Keyring {
     }
 
     async fn open(&self, key: &Key, held: &Held, ciphertext: &[u8]) -> Result<Arc<Kek>, KeyError> {
-        let open = self.patiently(key, held, || held.keeper.open(ciphertext));
+        let open = self.patiently(key, held, || {
+            let opening = held.keeper.open(ciphertext);
+            call(OPEN, &key.name, ServiceError::kind, opening)
+        });
         let kek = self.opened.get(&key.name, ciphertext, open).await;
         kek.map_err(|error| failed(key, error))
     }

@@ -43,6 +43,7 @@ use self::timeouts::TimedSocket;
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::ResponseBody;
 use crate::body::pace::Patience;
+use crate::telemetry::metrics;
 use crate::trusted::TrustedProxies;
 
 /// How many connections wait in the kernel for being accepted.
@@ -247,6 +248,7 @@ impl<S: Serve> Server<S> {
         let draining = Arc::clone(&self.draining);
         let trusted = Arc::clone(&self.trusted);
         async move {
+            let _open = metrics::connection_opened();
             // Whoever waits for a place: slow clients that hold one have to go.
             let _wanted = match place {
                 Place::Own => None,

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::telemetry::metrics;
 
 /// Why HTTPS cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +53,7 @@ pub(crate) fn acceptor(certificate: &Path, private_key: &Path) -> Result<TlsAcce
     if chain.is_empty() {
         return Err(TlsError::Empty(certificate.to_owned()));
     }
+    let expiry = chain.first().and_then(expiry);
     let key = PrivateKeyDer::from_pem_file(private_key).map_err(at(private_key))?;
     let pair = |error| TlsError::Pair {
         path: certificate.to_owned(),
@@ -62,5 +67,30 @@ pub(crate) fn acceptor(certificate: &Path, private_key: &Path) -> Result<TlsAcce
         .with_single_cert(chain, key)
         .map_err(pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if let Some(expiry) = expiry {
+        metrics::certificate(expiry);
+    }
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// When a certificate ends, where it can be read.
+fn expiry(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(certificate.validity().not_after.to_datetime())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_says_when_it_ends() {
+        let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2031, 5, 17);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let expected = OffsetDateTime::from_unix_timestamp(1_936_742_400).unwrap();
+        assert_eq!(expiry(certificate.der()), Some(expected));
+        assert_eq!(expiry(&CertificateDer::from(vec![1, 2, 3])), None);
+    }
 }

@@ -16,6 +16,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{counter, gauge, histogram};
 
+pub use self::exporter::ExporterError;
+
 use self::declared::{
     BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY, BODY_MEMORY_LIMIT, BUILD_INFO,
     CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL, CONNECTIONS,
@@ -61,11 +63,11 @@ label! {
     /// Why a write had no key.
     SealFailure {
         /// The service is away, too slow, or failing inside.
-        KeyService = "key_service",
+        Service = "key_service",
         /// The service refused the login or the permission.
-        KeyRefused = "key_refused",
+        Refused = "key_refused",
         /// The key is missing there, disabled, or of the wrong kind.
-        KeyUnusable = "key_unusable",
+        Unusable = "key_unusable",
     }
 }
 
@@ -385,4 +387,4 @@ fn as_number(integer: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! Names, addresses and secrets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -22,6 +22,16 @@ scalar_from_str! {
 impl Scalar for IpAddr {
     fn expects() -> String {
         "an IP address, such as 127.0.0.1 or ::".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        text.parse().map_err(|_| String::new())
+    }
+}
+
+impl Scalar for SocketAddr {
+    fn expects() -> String {
+        "an IP address and a port, such as 127.0.0.1:9090 or [::]:9090".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -116,21 +126,9 @@ impl Scalar for KmsAddress {
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
-        let has_scheme = text.contains("://");
-        let with_scheme = if has_scheme {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        let mut address = with_scheme
-            .parse::<ServerAddress>()
-            .map_err(|error| error.to_string())?;
-        let names_port = address.port != address.scheme.default_port()
-            || with_scheme.ends_with(&format!(":{}", address.port));
-        if !names_port {
-            address.port = KMS_PORT;
-        }
-        Ok(Self(address))
+        ServerAddress::of_service(text, |_| KMS_PORT)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 }
 

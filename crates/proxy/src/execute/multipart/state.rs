@@ -24,6 +24,7 @@ use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::multipart::{PartNumber, SealedUploadState, UploadHash, UploadState};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::operation::Kind;
 
 use super::checksum::UploadChecksum;
 use super::staged::StatePlace;
@@ -31,6 +32,9 @@ use crate::backend::{Request, RequestBody};
 use crate::execute::{Job, Outcome, answer, new_object::Place, stored};
 use crate::keys::KeyError;
 use crate::respond::{BackendAnswer, Failure};
+use crate::stored_fault::StoredFault;
+use crate::telemetry::audit::Stored;
+use crate::telemetry::metrics;
 
 /// Longest state that is read: an envelope of 16 KiB and a few headers.
 const MAX_STATE_BYTES: usize = 64 * 1024;
@@ -236,6 +240,19 @@ pub(super) async fn store(
 
 /// The upload that a request names: remembered, or read from its state.
 pub(crate) async fn load(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
+    let upload = find(job, upload_id).await?;
+    let writes = matches!(
+        job.request.operation.kind(),
+        Kind::UploadPart | Kind::UploadPartCopy | Kind::CompleteMultipartUpload
+    );
+    if writes {
+        let key = &upload.envelope.key_name;
+        job.record.trail.writes(|| Stored::sealed(key));
+    }
+    Ok(upload)
+}
+
+async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     let place = StatePlace::of(job, upload_id);
     if let Some(upload) = job.parts.uploads.0.get(&place.hash) {
         return match upload.ended.get() {
@@ -286,9 +303,10 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
         Err(error @ (KeyError::Missing(_) | KeyError::Service { .. })) => return Err(error.into()),
         Err(error @ (KeyError::Unwrap | KeyError::Misfit(_))) => return Err(refused(&error)),
     };
-    let state = sealed
-        .open(&dek, upload_id)
-        .map_err(|error| refused(&error))?;
+    let state = sealed.open(&dek, upload_id).map_err(|error| {
+        metrics::open_failed(StoredFault::from(error).kind);
+        refused(&error)
+    })?;
     OpenUpload::new(place, upload_id, sealed.envelope, dek, state)
         .ok_or_else(|| refused(&"its checksum algorithm or type is of another version"))
 }
@@ -321,6 +339,7 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::Stored(_)
         | Failure::Key(_)
         | Failure::LegacyKey(_)
+        | Failure::Audit(_)
         | Failure::Budget(_)
         | Failure::Throttled(_)
         | Failure::Range(_)

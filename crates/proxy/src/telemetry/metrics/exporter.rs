@@ -4,7 +4,7 @@
 //! samples until somebody drains them, so [`Exporter::keep_up`] has to run as long as the program
 //! does.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusRecorder;
@@ -19,11 +19,11 @@ pub(crate) const BUCKETS: &[f64] = &[
 ];
 
 /// How often samples are drained.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP: Duration = Duration::from_secs(1);
 
 /// Why nothing can be counted.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ExporterError {
+pub enum ExporterError {
     /// The exporter refuses its settings.
     #[error("metrics: {0}")]
     Build(#[from] BuildError),
@@ -37,12 +37,14 @@ pub(crate) enum ExporterError {
 pub(crate) struct Exporter(PrometheusHandle);
 
 /// That of this process.
-static INSTALLED: OnceLock<Exporter> = OnceLock::new();
+static INSTALLED: Mutex<Option<Exporter>> = Mutex::new(None);
 
 impl Exporter {
     /// Counts from now on; what is counted already goes on.
     pub(crate) fn install() -> Result<Self, ExporterError> {
-        if let Some(installed) = INSTALLED.get() {
+        // A panic elsewhere cannot leave an `Option` in a bad state.
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(installed) = &*installed {
             return Ok(installed.clone());
         }
         let recorder = recorder()?;
@@ -50,8 +52,7 @@ impl Exporter {
         metrics::set_global_recorder(recorder).map_err(|_| ExporterError::Taken)?;
         describe();
         super::begin();
-        // Two that install at once do not both get here: the recorder is set once.
-        let _ = INSTALLED.set(exporter.clone());
+        *installed = Some(exporter.clone());
         Ok(exporter)
     }
 

@@ -1,0 +1,147 @@
+//! Calls to key services, counted and timed.
+//!
+//! One wrapper around every [`KeyService`], so that no implementation can forget it. A call that is
+//! dropped before its answer, because its time was over or its client left, counts as cut off.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use s3proxy_envelope::kek::Kek;
+
+use super::key_service::{KeyService, NewKek, ServiceError};
+use crate::telemetry::metrics::{self, KeyCall, KeyResult, ServiceKind};
+
+/// A key service whose calls are counted.
+pub(super) struct Measured {
+    inner: Arc<dyn KeyService>,
+    kind: ServiceKind,
+}
+
+impl Measured {
+    pub(super) fn new(kind: ServiceKind, inner: Arc<dyn KeyService>) -> Self {
+        Self { inner, kind }
+    }
+}
+
+impl KeyService for Measured {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
+        measured(self.kind, KeyCall::Create, self.inner.create()).boxed()
+    }
+
+    fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>> {
+        measured(self.kind, KeyCall::Open, self.inner.open(ciphertext)).boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
+        measured(self.kind, KeyCall::Check, self.inner.check()).boxed()
+    }
+}
+
+/// Counts one call, however it ends.
+pub(super) async fn measured<T>(
+    kind: ServiceKind,
+    call: KeyCall,
+    asking: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
+    let mut under_way = UnderWay {
+        kind,
+        call,
+        began: Instant::now(),
+        result: KeyResult::CutOff,
+    };
+    let answer = asking.await;
+    under_way.result = match &answer {
+        Ok(_) => KeyResult::Ok,
+        Err(ServiceError::Unavailable(_)) => KeyResult::Unavailable,
+        Err(ServiceError::Refused(_)) => KeyResult::Refused,
+        Err(ServiceError::Key(_)) => KeyResult::Unusable,
+        Err(ServiceError::Ciphertext(_)) => KeyResult::Unknown,
+    };
+    answer
+}
+
+struct UnderWay {
+    kind: ServiceKind,
+    call: KeyCall,
+    began: Instant,
+    result: KeyResult,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        metrics::key_service_called(self.kind, self.call, self.result, self.began.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::telemetry::metrics::tests::counted;
+
+    /// Which results the calls had.
+    fn results(calls: impl AsyncFnOnce()) -> BTreeMap<String, u64> {
+        let text = counted(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            runtime.block_on(calls());
+        });
+        let calls = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("s3proxy_key_service_calls_total"));
+        calls
+            .map(|line| {
+                let (labels, count) = line.rsplit_once(' ').unwrap();
+                let result = labels.split("result=\"").nth(1).unwrap();
+                let result = result.split('"').next().unwrap();
+                (result.to_owned(), count.parse().unwrap())
+            })
+            .collect()
+    }
+
+    async fn call(answer: Result<(), ServiceError>) {
+        let asking = std::future::ready(answer);
+        let _ = measured(ServiceKind::Vault, KeyCall::Open, asking).await;
+    }
+
+    #[test]
+    fn each_answer_has_its_result() {
+        let text = String::new;
+        let found = results(async || {
+            call(Ok(())).await;
+            call(Ok(())).await;
+            call(Err(ServiceError::Unavailable(text()))).await;
+            call(Err(ServiceError::Refused(text()))).await;
+            call(Err(ServiceError::Key(text()))).await;
+            call(Err(ServiceError::Ciphertext(text()))).await;
+        });
+        let expected = [
+            ("ok", 2),
+            ("refused", 1),
+            ("unavailable", 1),
+            ("unknown", 1),
+            ("unusable", 1),
+        ];
+        let expected = expected.map(|(result, count)| (result.to_owned(), count));
+        assert_eq!(found, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_call_that_nobody_waits_for_any_longer_is_cut_off() {
+        let found = results(async || {
+            let asking = std::future::pending::<Result<(), ServiceError>>();
+            let asking = measured(ServiceKind::Vault, KeyCall::Open, asking);
+            assert!(asking.now_or_never().is_none());
+        });
+        assert_eq!(found, BTreeMap::from([("cut_off".to_owned(), 1)]));
+    }
+}
