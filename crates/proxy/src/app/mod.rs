@@ -18,10 +18,11 @@ use crate::admin::Admin;
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, BackendError, Credentials};
 use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::pace::Patience;
 use crate::config;
 use crate::config::resolved::{
-    Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Limits, Listen, Pattern,
-    Policy, Rule, SecretText, SessionToken, Tls,
+    Access, Authentication, Bound, Config, Endpoint, Grant, Keys, KnownClients, Limits, Listen,
+    Pattern, Policy, Rule, SecretText, SessionToken, Tls,
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
@@ -144,6 +145,7 @@ impl App {
                 private_key,
             } => Some(tls::acceptor(certificate, private_key)?),
         };
+        let own_rates = own_rates(&config.clients.authentication);
         let authenticator = authenticator(config.clients.authentication, &credentials).await?;
         let gate = Gate {
             hosts: host_rules(&config.listen, &config.backend.endpoint),
@@ -154,10 +156,11 @@ impl App {
         let traces = Traces::start(&config.traces)?;
         let draining = Arc::new(Draining::default());
         let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
-        let limits = connection_limits(&config.listen);
+        listen::descriptors::ask_for_descriptors(config.listen.max_connections.get());
+        let limits = connection_limits(&config.listen, &parts.patience);
         let service = Arc::new(Service {
             gate,
-            throttle: Throttle::new(config.limits.throttle),
+            throttle: Throttle::new(&config.limits, own_rates),
             health: Health::new(Arc::clone(&draining)),
             trusted: Arc::clone(&trusted),
             parts: Arc::clone(&parts),
@@ -175,7 +178,7 @@ impl App {
             server,
             address,
             parts,
-            drain_timeout: limits.drain_timeout,
+            drain_timeout: config.listen.drain_timeout,
             admin,
             audit,
             traces,
@@ -243,6 +246,7 @@ async fn parts(
     limits: &Limits,
 ) -> Result<Arc<Parts>, StartError> {
     let (keyring, legacy_keys) = keyring(keys).await?;
+    let budget = BodyBudget::new(limits.body_memory_bytes);
     Ok(Arc::new(Parts {
         backend,
         rules: Rules::new(rules, &policy, &keyring)?,
@@ -251,7 +255,12 @@ async fn parts(
         dek_tag: keys.dek_tag.clone(),
         policy,
         pool: Arc::new(BufferPool::default()),
-        budget: BodyBudget::new(limits.body_memory_bytes),
+        patience: Patience {
+            silence: listen.body_timeout,
+            least_rate: listen.min_body_bytes,
+            pressure: Arc::clone(budget.pressure()),
+        },
+        budget,
         lookups: LookupCache::new(),
         uploads: UploadCache::new(),
         client_scheme: match &listen.tls {
@@ -264,7 +273,6 @@ async fn parts(
         long_work: LongWork::new(),
         seen_buckets: SeenBuckets::default(),
         held_body_bytes: limits.held_body_bytes as u64,
-        body_timeout: listen.body_timeout,
     }))
 }
 
@@ -334,13 +342,13 @@ pub(crate) fn legacy_keys(keys: &Keys, constellation: ConstellationKek) -> Legac
     )
 }
 
-fn connection_limits(listen: &Listen) -> listen::Limits {
+fn connection_limits(listen: &Listen, patience: &Patience) -> listen::Limits {
     listen::Limits {
         header_bytes: listen.max_header_bytes,
         connections: listen.max_connections.get(),
         idle_timeout: listen.idle_timeout,
         header_timeout: listen.header_timeout,
-        body_timeout: listen.body_timeout,
+        patience: patience.clone(),
         drain_delay: listen.drain_delay,
         drain_timeout: listen.drain_timeout,
     }
@@ -384,6 +392,23 @@ async fn authenticator(
         clients,
         signing_keys: SigningKeys::default(),
     })
+}
+
+/// The rates of clients that have their own, by name.
+fn own_rates(authentication: &Authentication) -> HashMap<String, Bound> {
+    let listed = match authentication {
+        Authentication::SigV4 {
+            known: KnownClients::List(clients),
+        } => clients.as_slice(),
+        Authentication::SigV4 {
+            known: KnownClients::BackendCredential,
+        }
+        | Authentication::None => &[],
+    };
+    let own = |client: &config::resolved::Client| {
+        Some((client.name.clone(), client.requests_per_second?))
+    };
+    listed.iter().filter_map(own).collect()
 }
 
 fn listed_client(client: crate::config::resolved::Client) -> Client {
