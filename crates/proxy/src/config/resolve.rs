@@ -16,6 +16,7 @@ use super::problem::Notice;
 use super::reader::{HERE, Reader};
 use super::resolved::{
     Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval, Throttle, Tls,
+    Watch,
 };
 use super::settings::{
     LIMITS_BODY_MEMORY, LIMITS_HELD_BODY, LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT,
@@ -25,7 +26,7 @@ use super::settings::{
     LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL, POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND,
     POLICY_LEGACY_READS, POLICY_LISTING, POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA,
     POLICY_MULTIPART, POLICY_PART_SIZES, POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET,
-    POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL,
+    POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL, RELOAD_WATCH,
 };
 use super::value::{Switch, Whole};
 
@@ -42,7 +43,12 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         level: reader.value(LOG_LEVEL).0,
         format: reader.value(LOG_FORMAT),
     };
+    let watch = match reader.value(RELOAD_WATCH) {
+        Switch::On => Watch::Files,
+        Switch::Off => Watch::Nothing,
+    };
     Some(Config {
+        watch,
         listen,
         backend,
         clients,
@@ -82,8 +88,8 @@ fn tls(reader: &mut Reader) -> Tls {
         Switch::On => {
             let certificate = folder.join("s3proxy.crt");
             let private_key = folder.join("s3proxy.key");
-            reader.require_file(&LISTEN_CERTIFICATES.declaration, &certificate);
-            reader.require_file(&LISTEN_CERTIFICATES.declaration, &private_key);
+            reader.require_readable(&LISTEN_CERTIFICATES.declaration, &certificate);
+            reader.require_readable(&LISTEN_CERTIFICATES.declaration, &private_key);
             Tls::Files {
                 certificate,
                 private_key,

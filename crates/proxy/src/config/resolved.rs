@@ -31,6 +31,7 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub limits: Limits,
     pub log: Log,
+    pub watch: Watch,
 }
 
 /// Where clients connect.
@@ -437,6 +438,14 @@ pub enum Throttle {
         per_second: NonZeroU32,
         wait: Duration,
     },
+}
+
+/// What makes a running proxy load its configuration anew, besides SIGHUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// A change of one of the files that it came from.
+    Files,
+    Nothing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
