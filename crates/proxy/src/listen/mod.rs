@@ -5,6 +5,7 @@
 //! every answer (load balancers need time to notice that `/readyz` fails), then closes its socket,
 //! asks idle connections to end, and waits for bodies in flight up to a limit.
 
+pub(crate) mod certificate;
 mod proxy_protocol;
 mod timeouts;
 pub(crate) mod tls;
@@ -74,13 +75,22 @@ pub(crate) trait Serve: Send + Sync + 'static {
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
 
+/// What serves until another takes its place: a request is served by whatever is there when it
+/// arrives, a connection keeps the limits that it began with.
+pub(crate) struct Shift<S> {
+    pub(crate) service: Arc<S>,
+    pub(crate) limits: Limits,
+    pub(crate) trusted: Arc<TrustedProxies>,
+}
+
+/// The shift of the time.
+pub(crate) type CurrentShift<S> = watch::Receiver<Arc<Shift<S>>>;
+
 /// A bound socket with everything that it needs to serve.
 pub(crate) struct Server<S> {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    limits: Limits,
-    trusted: Arc<TrustedProxies>,
-    service: Arc<S>,
+    current: CurrentShift<S>,
     draining: Arc<Draining>,
     places: Arc<Semaphore>,
 }
@@ -110,19 +120,16 @@ impl<S: Serve> Server<S> {
     pub(crate) fn new(
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
-        limits: Limits,
-        trusted: Arc<TrustedProxies>,
-        service: Arc<S>,
+        current: CurrentShift<S>,
         draining: Arc<Draining>,
     ) -> Self {
+        let connections = current.borrow().limits.connections;
         Self {
             listener,
             tls,
-            limits,
-            trusted,
-            service,
+            current,
             draining,
-            places: Arc::new(Semaphore::new(limits.connections)),
+            places: Arc::new(Semaphore::new(connections)),
         }
     }
 
@@ -133,18 +140,17 @@ impl<S: Serve> Server<S> {
         self.accept_until(stop, &mut connections, &closing).await;
 
         self.draining.0.store(true, Ordering::Release);
+        let limits = self.current.borrow().limits;
         tracing::info!(
-            accepting_for_s = self.limits.drain_delay.as_secs(),
-            waiting_up_to_s = self.limits.drain_timeout.as_secs(),
+            accepting_for_s = limits.drain_delay.as_secs(),
+            waiting_up_to_s = limits.drain_timeout.as_secs(),
             connections = connections.len(),
             "draining"
         );
-        let delay = tokio::time::sleep(self.limits.drain_delay);
+        let delay = tokio::time::sleep(limits.drain_delay);
         self.accept_until(delay, &mut connections, &closing).await;
 
-        let Self {
-            listener, limits, ..
-        } = self;
+        let Self { listener, .. } = self;
         drop(listener);
         close.send_replace(true);
         let all_done = async { while connections.join_next().await.is_some() {} };
@@ -201,10 +207,10 @@ impl<S: Serve> Server<S> {
         closing: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<S> {
         let tls = self.tls.clone();
-        let limits = self.limits;
-        let service = Arc::clone(&self.service);
+        let current = self.current.clone();
+        let shift = Arc::clone(&current.borrow());
+        let (limits, trusted) = (shift.limits, Arc::clone(&shift.trusted));
         let draining = Arc::clone(&self.draining);
-        let trusted = Arc::clone(&self.trusted);
         async move {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -225,14 +231,14 @@ impl<S: Serve> Server<S> {
             match tls {
                 None => {
                     let client = (peer, Scheme::HTTP);
-                    serve_connection(stream, client, limits, service, draining, closing).await;
+                    serve_connection(stream, client, limits, current, draining, closing).await;
                 }
                 Some(acceptor) => {
                     let handshake = acceptor.accept(stream);
                     match tokio::time::timeout(limits.header_timeout, handshake).await {
                         Ok(Ok(stream)) => {
                             let client = (peer, Scheme::HTTPS);
-                            serve_connection(stream, client, limits, service, draining, closing)
+                            serve_connection(stream, client, limits, current, draining, closing)
                                 .await;
                         }
                         Ok(Err(error)) => {
@@ -250,7 +256,7 @@ async fn serve_connection<S, IO>(
     stream: IO,
     (peer, scheme): (SocketAddr, Scheme),
     limits: Limits,
-    service: Arc<S>,
+    current: CurrentShift<S>,
     draining: Arc<Draining>,
     mut closing: watch::Receiver<bool>,
 ) where
@@ -261,7 +267,7 @@ async fn serve_connection<S, IO>(
     let stream = TimedSocket::new(stream, serving.clone(), limits);
     let respond = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(scheme.clone());
-        let service = Arc::clone(&service);
+        let service = Arc::clone(&current.borrow().service);
         let draining = Arc::clone(&draining);
         let serving = serving.clone();
         async move {
