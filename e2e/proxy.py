@@ -146,6 +146,7 @@ class Proxy:
             lambda: self.log_text().count(text) >= count, f"logging {text} {count} times", seconds=20
         )
 
-    def stop(self) -> int:
-        """Asks the proxy to drain and end, and returns its exit status."""
-        return self._process.stop()
+    def stop(self, seconds: float = 20) -> int:
+        """Asks the proxy to drain and end, and returns its exit status; it is killed after that
+        time."""
+        return self._process.stop(seconds)
