@@ -1,12 +1,20 @@
-//! `docs/configuration.md`, generated from the declarations of the settings.
+//! `docs/configuration.md` and `docs/metrics.md`, generated from the declarations of the settings
+//! and of the metrics.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use s3proxy::config::reference;
+use s3proxy::telemetry::metrics;
 
 const FOLDER: &str = "docs";
+
+/// Names of the pages, and what makes their text.
+const PAGES: &[(&str, fn() -> String)] = &[
+    ("configuration.md", reference::markdown),
+    ("metrics.md", metrics::reference::markdown),
+];
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DocsError {
@@ -17,23 +25,25 @@ pub(crate) enum DocsError {
 }
 
 pub(crate) fn write(root: &Path) -> Result<(), DocsError> {
-    let path = page(root);
-    fs::create_dir_all(root.join(FOLDER))
-        .and_then(|()| fs::write(&path, reference::markdown()))
-        .map_err(|source| DocsError::File { path, source })
+    for (name, markdown) in PAGES {
+        let path = root.join(FOLDER).join(name);
+        fs::create_dir_all(root.join(FOLDER))
+            .and_then(|()| fs::write(&path, markdown()))
+            .map_err(|source| DocsError::File { path, source })?;
+    }
+    Ok(())
 }
 
 pub(crate) fn check(root: &Path) -> Result<(), DocsError> {
-    let path = page(root);
-    match fs::read_to_string(&path) {
-        Ok(text) if text == reference::markdown() => Ok(()),
-        Ok(_) => Err(DocsError::Outdated { path }),
-        Err(source) => Err(DocsError::File { path, source }),
+    for (name, markdown) in PAGES {
+        let path = root.join(FOLDER).join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) if text == markdown() => {}
+            Ok(_) => return Err(DocsError::Outdated { path }),
+            Err(source) => return Err(DocsError::File { path, source }),
+        }
     }
-}
-
-fn page(root: &Path) -> PathBuf {
-    root.join(FOLDER).join("configuration.md")
+    Ok(())
 }
 
 #[cfg(test)]
@@ -41,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configuration_reference_matches_the_declarations() {
+    fn the_pages_match_the_declarations() {
         check(&crate::root()).unwrap();
     }
 
@@ -50,12 +60,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("docs")).unwrap();
         assert!(matches!(check(folder.path()), Err(DocsError::File { .. })));
-        fs::write(page(folder.path()), "something else").unwrap();
-        assert!(matches!(
-            check(folder.path()),
-            Err(DocsError::Outdated { .. })
-        ));
         write(folder.path()).unwrap();
+        for (name, _) in PAGES {
+            fs::write(folder.path().join("docs").join(name), "something else").unwrap();
+            let checked = check(folder.path());
+            assert!(matches!(checked, Err(DocsError::Outdated { .. })), "{name}");
+            write(folder.path()).unwrap();
+        }
         check(folder.path()).unwrap();
     }
 }

@@ -75,6 +75,14 @@ impl Identity {
         }
     }
 
+    /// The name in metrics, where access key ids have no place.
+    fn label(&self) -> &str {
+        match &self.grants {
+            Grants::Of(client) if client.name == client.access_key_id => "unnamed",
+            Grants::Of(_) | Grants::Everything | Grants::AnonymousRead => &self.name,
+        }
+    }
+
     /// Whom `auth = none` lets in.
     fn unauthenticated() -> Self {
         Self {
@@ -235,6 +243,7 @@ impl Gate {
             chunks,
         } = self.authenticate(&parts, &address, now)?;
         record.client(&identity.name);
+        record.counted_as(identity.label());
         query_headers::promote(&mut parts.headers, &query)?;
         let operation = operation::classify(&parts.method, &address, &query, &parts.headers)?;
         record.operation(operation.as_str());

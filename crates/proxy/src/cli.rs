@@ -4,6 +4,7 @@
 //! from the declarations in [`crate::config`]; this file adds the commands and their help.
 //! Secrets are never arguments. What commands on stored objects are told is in [`objects`].
 
+pub mod health;
 pub mod migration;
 pub mod objects;
 
@@ -42,6 +43,9 @@ pub enum Command {
     /// Serve from an S3 store inside the program, to try it out or to develop against it
     #[command(after_help = DEV_EXAMPLES)]
     Dev(Dev),
+    /// Ask the proxy that runs with the same settings whether it is alive, or ready
+    #[command(after_help = health::EXAMPLES)]
+    Health(health::Health),
     /// Print a new key on standard output
     #[command(after_help = KEYGEN_EXAMPLES)]
     Keygen,
@@ -224,6 +228,8 @@ mod tests {
     #[test]
     fn each_command_is_found() {
         assert!(matches!(command(&["keygen"]), Ok(Command::Keygen)));
+        let health = command(&["health", "--ready", "--no-tls"]);
+        assert!(matches!(health, Ok(Command::Health(health)) if health.ready));
         let check = command(&["check-config", "--config", "x.toml"]);
         assert!(matches!(check, Ok(Command::CheckConfig(_))));
         let Ok(Command::Dev(dev)) = command(&["dev", "objects", "--port", "9000"]) else {

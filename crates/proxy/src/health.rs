@@ -63,7 +63,8 @@ impl Health {
         Some(response)
     }
 
-    async fn readiness(&self, parts: &Parts) -> (StatusCode, String) {
+    /// The status of `/readyz`, and what it says.
+    pub(crate) async fn readiness(&self, parts: &Parts) -> (StatusCode, String) {
         if self.draining.has_begun() {
             return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
         }

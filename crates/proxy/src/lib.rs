@@ -6,6 +6,7 @@
 //! and `respond` turns failures into S3's answers. Only `app` wires them together, and `commands`, which
 //! works on stored objects without clients.
 
+mod admin;
 pub mod app;
 mod auth;
 mod backend;
@@ -24,6 +25,7 @@ mod record;
 mod respond;
 mod rules;
 mod service;
+mod stored_fault;
 pub mod telemetry;
 mod throttle;
 mod trusted;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use s3proxy::app::sweep::{self, Asked, Mode, Swept};
 use s3proxy::app::{App, Reload, Reloading, StartError};
+use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
 use s3proxy::commands::verify::Reading;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(flags) => serve(flags),
         #[cfg(feature = "dev")]
         Command::Dev(dev) => develop(dev),
+        Command::Health(arguments) => health(arguments),
         Command::Keygen => keygen(),
         Command::Inspect(arguments) => inspect(arguments),
         Command::Verify(arguments) => verify(arguments),
@@ -80,6 +82,33 @@ fn develop(dev: cli::Dev) -> ExitCode {
         app.run(Reloading::Off, stop_or_hangup_signal()?).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+fn health(arguments: cli::health::Health) -> ExitCode {
+    let question = if arguments.ready {
+        Question::Ready
+    } else {
+        Question::Alive
+    };
+    let sources = Sources::new(arguments.settings, std::env::vars_os());
+    let addresses = match config::addresses(sources) {
+        Ok(addresses) => addresses,
+        Err(problems) => return not_started(&problems),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return not_started(&error),
+    };
+    match runtime.block_on(cli::health::ask(&addresses, question)) {
+        Ok(said) => {
+            print!("{said}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => not_started(&error),
+    }
 }
 
 fn keygen() -> ExitCode {

@@ -4,11 +4,14 @@
 //! or when the client went away. It names the bucket, never the object's key, which appears at
 //! debug level only; no header value and no query string is ever part of it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+
+use crate::telemetry::metrics::{self, Counted, EndedRequest};
 
 /// Identifies a request in the answer (`x-s3proxy-request-id`), in errors and in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub(crate) struct RequestRecord {
     bucket: OnceLock<String>,
     object_key: OnceLock<String>,
     client: OnceLock<String>,
+    /// The client's name as metrics have it.
+    counted_as: OnceLock<String>,
     backend_request_id: OnceLock<String>,
     failure: OnceLock<String>,
     status: AtomicU16,
@@ -57,9 +62,10 @@ pub(crate) struct RequestRecord {
     /// Bytes that the response announced.
     announced: AtomicU64,
     told: Told,
+    _in_flight: Option<Counted>,
 }
 
-/// Whether a line is written of it.
+/// Whether a line is written of it, and it is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Told {
     InTheLog,
@@ -69,6 +75,10 @@ enum Told {
 
 impl RequestRecord {
     pub(crate) fn begin(peer: IpAddr) -> Self {
+        Self::new(peer, Told::InTheLog)
+    }
+
+    fn new(peer: IpAddr, told: Told) -> Self {
         Self {
             id: RequestId::generate(),
             started: Instant::now(),
@@ -77,6 +87,7 @@ impl RequestRecord {
             bucket: OnceLock::new(),
             object_key: OnceLock::new(),
             client: OnceLock::new(),
+            counted_as: OnceLock::new(),
             backend_request_id: OnceLock::new(),
             failure: OnceLock::new(),
             status: AtomicU16::new(0),
@@ -87,15 +98,14 @@ impl RequestRecord {
             late_status: AtomicU16::new(0),
             lookups: AtomicU64::new(0),
             announced: AtomicU64::new(0),
-            told: Told::InTheLog,
+            _in_flight: (told == Told::InTheLog).then(metrics::request_begun),
+            told,
         }
     }
 
     /// For a request of the program's own, which no client made.
     pub(crate) fn untold() -> Self {
-        let mut record = Self::begin(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        record.told = Told::Elsewhere;
-        record
+        Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Told::Elsewhere)
     }
 
     pub(crate) fn operation(&self, name: &'static str) {
@@ -113,6 +123,11 @@ impl RequestRecord {
 
     pub(crate) fn client(&self, name: &str) {
         let _ = self.client.set(name.to_owned());
+    }
+
+    /// What metrics call the client: never what a request merely claims.
+    pub(crate) fn counted_as(&self, name: &str) {
+        let _ = self.counted_as.set(name.to_owned());
     }
 
     pub(crate) fn backend_request_id(&self, id: &str) {
@@ -178,6 +193,23 @@ impl RequestRecord {
     }
 }
 
+impl RequestRecord {
+    fn count(&self) {
+        let outcome = self.outcome();
+        metrics::request_ended(EndedRequest {
+            operation: self.operation.get().copied().unwrap_or("unknown"),
+            status: match outcome {
+                "aborted" | "client_left" => Cow::Borrowed(outcome),
+                _ => metrics::status_text(self.status()),
+            },
+            client: known(&self.counted_as).unwrap_or("unknown"),
+            took: self.started.elapsed(),
+            received_bytes: self.received.load(Ordering::Relaxed),
+            sent_bytes: self.sent.load(Ordering::Relaxed),
+        });
+    }
+}
+
 fn known<T: AsRef<str>>(field: &OnceLock<T>) -> Option<&str> {
     field.get().map(AsRef::as_ref)
 }
@@ -187,6 +219,7 @@ impl Drop for RequestRecord {
         if self.told == Told::Elsewhere {
             return;
         }
+        self.count();
         let status = self.status();
         let sent = self.sent.load(Ordering::Relaxed);
         let outcome = self.outcome();

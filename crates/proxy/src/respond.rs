@@ -20,6 +20,8 @@ use crate::keys::KeyError;
 use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
 use crate::record::RequestRecord;
+use crate::stored_fault::StoredFault;
+use crate::telemetry::metrics;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +46,7 @@ pub(crate) enum Failure {
     Unusable(&'static str),
     /// Stored data is not what was sealed.
     #[error("stored data: {0}")]
-    Stored(String),
+    Stored(#[from] StoredFault),
     /// The data key could not be had.
     #[error("key: {0}")]
     Key(#[from] KeyError),
@@ -73,8 +75,8 @@ pub(crate) struct BackendAnswer {
 impl From<OpeningError> for Failure {
     fn from(error: OpeningError) -> Self {
         match error {
-            OpeningError::Stored(error) => Self::Stored(error.to_string()),
-            OpeningError::Legacy(error) => Self::Stored(error.to_string()),
+            OpeningError::Stored(error) => Self::Stored(error.into()),
+            OpeningError::Legacy(error) => Self::Stored(error.into()),
             OpeningError::Backend(error) => Self::Backend(error),
         }
     }
@@ -147,6 +149,7 @@ pub(crate) fn failure(
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
     record.failure(failure);
+    count(failure);
     let mut response = match failure {
         Failure::Refused(error) => refusal(error, asked, record),
         Failure::Explained(error, details) => explained(error, details, asked, record),
@@ -172,6 +175,24 @@ pub(crate) fn failure(
             .or_insert(any);
     }
     response
+}
+
+/// What a failure says of the proxy's own doing. Failures of keys are counted where keys are.
+fn count(failure: &Failure) {
+    match failure {
+        Failure::Stored(fault) => metrics::open_failed(fault.kind),
+        Failure::Refused(_)
+        | Failure::Explained(..)
+        | Failure::Inbound(_)
+        | Failure::Backend(_)
+        | Failure::Answer(_)
+        | Failure::Unusable(_)
+        | Failure::Key(_)
+        | Failure::LegacyKey(_)
+        | Failure::Budget(_)
+        | Failure::Replaced
+        | Failure::Range(_) => {}
+    }
 }
 
 /// The document for a failure that comes behind a status line of 200 and an XML declaration.

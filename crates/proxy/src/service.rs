@@ -12,6 +12,7 @@ use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
+use crate::admin::Ready;
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
@@ -93,6 +94,12 @@ impl Serve for Service {
             close(&mut response);
         }
         complete(response, &record)
+    }
+}
+
+impl Ready for Service {
+    async fn readiness(&self) -> (StatusCode, String) {
+        self.health.readiness(&self.parts).await
     }
 }
 

@@ -32,6 +32,11 @@ fn help_of_dev() {
 }
 
 #[test]
+fn help_of_health() {
+    insta::assert_snapshot!(help(&["health"]));
+}
+
+#[test]
 fn help_of_keygen() {
     insta::assert_snapshot!(help(&["keygen"]));
 }

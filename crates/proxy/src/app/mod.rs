@@ -18,6 +18,7 @@ pub(crate) use self::assembly::{backend, legacy_keys, parts_without_clients};
 pub use self::reload::{Reload, Reloading};
 
 use self::serving::Serving;
+use crate::admin::Admin;
 use crate::backend::BackendError;
 use crate::config::resolved::Config;
 use crate::execute::multipart::seldom;
@@ -26,6 +27,8 @@ use crate::keys::KeyringError;
 use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Server};
 use crate::service::Service;
+use crate::telemetry::metrics::ExporterError;
+use crate::telemetry::metrics::exporter::Exporter;
 
 /// Why the program does not start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,20 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The address of the admin listener cannot be listened on.
+    #[error(
+        "cannot listen on {address} for metrics and probes: {error}; choose another with \
+         listen.admin (--admin, S3PROXY_ADMIN)"
+    )]
+    Admin {
+        /// Which one.
+        address: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// Nothing can be counted.
+    #[error(transparent)]
+    Metrics(#[from] ExporterError),
     /// Signals cannot be caught.
     #[error("cannot wait for SIGTERM: {0}")]
     Signal(std::io::Error),
@@ -71,13 +88,20 @@ pub struct App {
     server: Server<Service>,
     address: SocketAddr,
     serving: Arc<Serving>,
+    /// Kept to the end, the drain included.
+    admin: Option<Admin>,
 }
 
 impl App {
     /// Builds everything.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let watched = config.listen.admin.map(watch).transpose()?;
         let asked = config.listen.address;
-        let serving = Serving::begin(config).await?;
+        let serving = Arc::new(Serving::begin(config).await?);
+        let admin = match watched {
+            None => None,
+            Some(watched) => Some(watched.serve(&serving)?),
+        };
         let listener = bind(asked)?;
         let address = listener.local_addr().unwrap_or(asked);
         let tls = serving.certificate().cloned().map(tls::acceptor);
@@ -85,7 +109,8 @@ impl App {
         Ok(Self {
             server: Server::new(listener, tls, serving.shift(), draining),
             address,
-            serving: Arc::new(serving),
+            serving,
+            admin,
         })
     }
 
@@ -101,6 +126,7 @@ impl App {
             server,
             address,
             serving,
+            admin,
         } = self;
         tracing::info!(%address, "serving");
         // They end with the set. A sweep that is cut off is made up for by the next one.
@@ -125,6 +151,7 @@ impl App {
         }
         let wait = serving.shift().borrow().limits.drain_timeout;
         finish_long_work(&serving.lasting().long_work, wait).await;
+        drop(admin);
     }
 }
 
@@ -137,6 +164,33 @@ async fn finish_long_work(work: &LongWork, wait: Duration) {
             running,
             "the wait is over; work without a client was cut off"
         );
+    }
+}
+
+/// The admin listener's socket, from which nothing is answered yet. What happens is counted from
+/// now on.
+struct Watched {
+    address: SocketAddr,
+    listener: TcpListener,
+    exporter: Exporter,
+}
+
+fn watch(address: SocketAddr) -> Result<Watched, StartError> {
+    let listener = listen::bind(address).map_err(|error| StartError::Admin { address, error })?;
+    Ok(Watched {
+        address,
+        listener,
+        exporter: Exporter::install()?,
+    })
+}
+
+impl Watched {
+    fn serve(self, serving: &Arc<Serving>) -> Result<Admin, StartError> {
+        let address = self.address;
+        let admin = Admin::serve(self.listener, self.exporter, Arc::clone(serving));
+        let admin = admin.map_err(|error| StartError::Admin { address, error })?;
+        tracing::info!(address = %admin.address(), "serving metrics and probes");
+        Ok(admin)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::config::resolved::{Config, Watch};
 use crate::config::{
     self, Changes, Files, Loaded, Looked, Notice, Problems, Snapshot, Sources, Watched,
 };
-use crate::telemetry::LogLevels;
+use crate::telemetry::{LogLevels, metrics};
 
 /// Between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -122,7 +122,12 @@ impl Reload {
     pub(super) async fn run(mut self, serving: Arc<Serving>) {
         loop {
             let cause = self.cause().await;
-            match self.load_anew(&serving).await {
+            let loaded = self.load_anew(&serving).await;
+            metrics::config_reloaded(match &loaded {
+                Ok(_) => metrics::Reload::Success,
+                Err(_) => metrics::Reload::Failure,
+            });
+            match loaded {
                 Ok(changes) if changes.is_empty() => {
                     tracing::info!(%cause, "the configuration was loaded anew: nothing has changed");
                 }

@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use tokio::sync::watch;
 
 use super::StartError;
 use super::assembly::{self, Before, Lasting};
+use crate::admin::Ready;
 use crate::config::Changes;
 use crate::config::resolved::{Config, Tls};
 use crate::execute::Parts;
@@ -106,6 +108,13 @@ impl Serving {
 
     pub(super) fn lasting(&self) -> &Lasting {
         &self.lasting
+    }
+}
+
+impl Ready for Serving {
+    async fn readiness(&self) -> (StatusCode, String) {
+        let service = Arc::clone(&self.shift.borrow().service);
+        service.readiness().await
     }
 }
 

@@ -143,6 +143,7 @@ impl Gate {
         } = head;
         let identity = self.signer(&fields, now)?;
         record.client(&identity.name);
+        record.counted_as(identity.label());
         fields.expand(&file_name).map_err(refused)?;
         let bucket = form.address.bucket.as_ref().map_or("", BucketName::as_str);
         let range = judge(bucket, &fields, now)?;

@@ -18,6 +18,7 @@ use super::client::Client;
 use super::connect::{ConnectError, Opened};
 use super::credentials::Lease;
 use super::error::{BackendError, Phase, with_causes};
+use super::measured::UnderWay;
 use super::outgoing::{Limits, Outgoing, Progress, Watch};
 use super::peek::{PeekError, Peeked, peek};
 use super::request::{Payload, Prepared};
@@ -51,6 +52,18 @@ impl From<BackendError> for Failure {
 
 impl Client {
     pub(super) async fn attempt(
+        &self,
+        request: &Prepared,
+        target: &Target,
+        lease: &Lease,
+    ) -> Result<Answer, Failure> {
+        let under_way = UnderWay::begin(request);
+        let outcome = self.ask(request, target, lease).await;
+        under_way.ended(&outcome);
+        outcome
+    }
+
+    async fn ask(
         &self,
         request: &Prepared,
         target: &Target,

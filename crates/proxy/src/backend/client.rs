@@ -18,6 +18,7 @@ use super::clock::BackendClock;
 use super::connect::Connector;
 use super::credentials::{Credentials, Lease};
 use super::error::BackendError;
+use super::measured;
 use super::outgoing::Outgoing;
 use super::peek::element;
 use super::redirect;
@@ -25,6 +26,7 @@ use super::request::Prepared;
 use super::retry::{Budget, Spending, Trace, may_repeat, pause, trace_of};
 use super::settings::Settings;
 use super::tls;
+use crate::telemetry::metrics::{self, Retry};
 
 /// Read and write buffer of a connection at most; 128 transfers must fit in a small container.
 const CONNECTION_BUFFER: usize = 64 * 1024;
@@ -150,14 +152,14 @@ impl Client {
         {
             course.set_region = Tried::Once;
             course.target = target;
-            return Ok(Next::RepeatAtOnce);
+            return Ok(at_once(Retry::Region));
         }
         if self.clock_was_wrong(answer, signed_at_offset)
             && course.set_clock == Tried::NotYet
             && request.body_is_whole()
         {
             course.set_clock = Tried::Once;
-            return Ok(Next::RepeatAtOnce);
+            return Ok(at_once(Retry::Clock));
         }
         if self.is_about_credentials(answer)
             && course.renewed == Tried::NotYet
@@ -165,10 +167,17 @@ impl Client {
         {
             course.renewed = Tried::Once;
             self.credentials.replace(lease).await?;
-            return Ok(Next::RepeatAtOnce);
+            return Ok(at_once(Retry::Credentials));
         }
         if let Some(trace) = trace_of(answer.head.status) {
-            return Ok(self.repeat(request, course, trace, Some(answer)));
+            let next = self.repeat(request, course, trace, Some(answer));
+            if let Next::RepeatAfter(_) = next {
+                metrics::backend_retried(match trace {
+                    Trace::NotExecuted => Retry::SlowDown,
+                    Trace::Unknown | Trace::Hopeless => Retry::ServerError,
+                });
+            }
+            return Ok(next);
         }
         self.budget.earn();
         Ok(Next::Deliver)
@@ -178,6 +187,7 @@ impl Client {
         let next = self.repeat(request, course, failure.trace, None);
         if let Next::RepeatAfter(pause) = next {
             let error = &failure.error;
+            metrics::backend_retried(measured::reason(error));
             tracing::debug!(%error, ?pause, attempt = course.attempts, "repeating a backend request");
         }
         next
@@ -229,7 +239,7 @@ impl Client {
         )
         .map_err(refused)?;
         course.redirected = Some(duration);
-        Ok(Next::RepeatAtOnce)
+        Ok(at_once(Retry::Redirect))
     }
 
     fn known_target(&self, request: &Prepared) -> Target {
@@ -279,6 +289,11 @@ impl Client {
                 )
             )
     }
+}
+
+fn at_once(reason: Retry) -> Next {
+    metrics::backend_retried(reason);
+    Next::RepeatAtOnce
 }
 
 fn moved_key(request: &Prepared) -> String {

@@ -18,6 +18,7 @@ mod clock;
 mod connect;
 mod credentials;
 mod error;
+mod measured;
 mod outgoing;
 mod peek;
 mod redirect;

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use super::attempt::Answer;
 use super::client::Client;
 use super::request::{Payload, Prepared};
+use crate::telemetry::metrics::{self, Retry};
 
 /// A transfer that breaks again and again is given up.
 const RESUMPTIONS: u32 = 8;
@@ -89,6 +90,7 @@ impl Resumption {
         let client = self.client.clone();
         let (etag, next, last, total) = (self.etag.clone(), self.next, self.last, self.total);
         tracing::debug!(offset = next, "resuming a broken transfer from the backend");
+        metrics::backend_retried(Retry::Resumed);
         Some(Box::pin(async move {
             let answer = client.exchange(&request).await.ok()?;
             let headers = &answer.head.headers;

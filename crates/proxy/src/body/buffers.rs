@@ -11,6 +11,8 @@ use bytes::Bytes;
 use s3proxy_envelope::layout::STORED_CHUNK_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::telemetry::metrics::{self, Counted};
+
 /// Stored chunks in one piece: a piece is what goes into one write to a socket.
 const CHUNKS_PER_PIECE: usize = 4;
 
@@ -108,6 +110,7 @@ pub(crate) struct BodyBudget {
 #[must_use]
 pub(crate) struct BodyShare {
     _permit: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 /// No share became free in time.
@@ -119,6 +122,7 @@ impl BodyBudget {
     /// A budget of `bytes`; at least one streamed body always fits.
     pub(crate) fn new(bytes: usize) -> Self {
         let total_units = bytes.max(STREAM_BYTES).div_ceil(UNIT_BYTES);
+        metrics::body_memory_limit(total_units * UNIT_BYTES);
         Self {
             units: Arc::new(Semaphore::new(total_units)),
             total_units,
@@ -131,7 +135,10 @@ impl BodyBudget {
         let units = u32::try_from(wanted).unwrap_or(u32::MAX);
         let acquire = Arc::clone(&self.units).acquire_many_owned(units);
         match tokio::time::timeout(BUDGET_WAIT, acquire).await {
-            Ok(Ok(permit)) => Ok(BodyShare { _permit: permit }),
+            Ok(Ok(permit)) => Ok(BodyShare {
+                _permit: permit,
+                _counted: metrics::body_memory(wanted * UNIT_BYTES),
+            }),
             Ok(Err(_)) | Err(_) => Err(BudgetExhausted),
         }
     }

@@ -17,6 +17,7 @@ use s3proxy_envelope::object::ObjectOpener;
 
 use super::buffers::{BodyShare, BufferPool};
 use crate::backend;
+use crate::stored_fault::StoredFault;
 
 /// Most bytes that are received only to keep a connection: the tail of a multipart body of 8 GiB,
 /// or what a guess asked for too much.
@@ -34,6 +35,17 @@ pub(crate) enum OpeningError {
     /// The backend did not deliver it.
     #[error("backend: {0}")]
     Backend(#[from] backend::BackendError),
+}
+
+impl OpeningError {
+    /// What is wrong with the stored data, if something is.
+    pub(crate) fn fault(&self) -> Option<StoredFault> {
+        match self {
+            Self::Stored(error) => Some((*error).into()),
+            Self::Legacy(error) => Some((*error).into()),
+            Self::Backend(_) => None,
+        }
+    }
 }
 
 /// Stored bytes on their way from the backend.

@@ -12,6 +12,7 @@ use super::opening::{OpeningBody, OpeningError};
 use super::patient::PatientBody;
 use crate::backend;
 use crate::record::RequestRecord;
+use crate::telemetry::metrics;
 
 /// The content of a response.
 pub(crate) enum Content {
@@ -99,7 +100,12 @@ impl Body for ResponseBody {
         if let (Some(record), Poll::Ready(Some(outcome))) = (&this.record, &polled) {
             match outcome {
                 Ok(frame) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
-                Err(error) => record.broke_off(error),
+                Err(error) => {
+                    if let Some(fault) = error.fault() {
+                        metrics::open_failed(fault.kind);
+                    }
+                    record.broke_off(error);
+                }
             }
         }
         polled

@@ -30,6 +30,7 @@ use crate::execute::stored::{self, Form};
 use crate::keys::Keyring;
 use crate::keys::legacy::{ConstellationKek, LegacyEnvelope};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 /// Stored bytes that are read at a time; a chunk is shorter.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -157,8 +158,8 @@ fn private_map(
     }
 }
 
-fn refused(error: impl std::fmt::Display) -> RecoverError {
-    Failure::Stored(error.to_string()).into()
+fn refused(error: impl Into<StoredFault>) -> RecoverError {
+    Failure::Stored(error.into()).into()
 }
 
 /// The metadata as headers.
@@ -248,7 +249,9 @@ fn sealed(
     let length = source.length;
     let opener = match (envelope.layout, &envelope.head) {
         (Layout::Single, Some(head)) => ObjectOpener::whole(dek, head, length),
-        (Layout::Single, None) => return Err(refused("no head in layout 1")),
+        (Layout::Single, None) => {
+            return Err(refused(StoredFault::malformed("no head in layout 1")));
+        }
         (Layout::Multipart, _) => match tail_first(length) {
             None => ObjectOpener::whole_headless(dek, length),
             Some(first) => {

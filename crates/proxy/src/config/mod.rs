@@ -37,6 +37,8 @@ pub use problem::{Notice, Problem, Problems};
 pub use secret::EmptySecret;
 pub(crate) use value::period;
 
+use std::net::SocketAddr;
+
 use gather::Findings;
 use reader::Reader;
 use resolved::Config;
@@ -49,6 +51,44 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// What it came from.
     pub(crate) files: Files,
+}
+
+/// Where a proxy with these settings is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    pub s3: SocketAddr,
+    /// On the address of S3.
+    pub transport: Transport,
+    /// Always plain.
+    pub admin: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Plain,
+    Tls,
+}
+
+/// Where a proxy with these settings is reached, whatever is wrong with all others.
+pub fn addresses(sources: Sources) -> Result<Addresses, Problems> {
+    let mut findings = Findings::default();
+    let layer = sources.gather(&mut findings);
+    let mut reader = Reader::new(layer, findings);
+    let (addresses, read) = resolve::addresses(&mut reader);
+    let Findings {
+        mut problems,
+        files,
+        ..
+    } = reader.findings;
+    problems.retain(|problem| read.contains(&problem.key.as_str()));
+    if problems.is_empty() {
+        return Ok(addresses);
+    }
+    Err(Problems {
+        problems,
+        notices: Vec::new(),
+        files,
+    })
 }
 
 /// Gathers all sources and judges them. Files named by settings are opened, sockets are not.

@@ -20,15 +20,17 @@ use super::resolved::{
 };
 use super::settings::{
     LIMITS_BODY_MEMORY, LIMITS_HELD_BODY, LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT,
-    LISTEN_BODY_TIMEOUT, LISTEN_CERTIFICATES, LISTEN_DRAIN_DELAY, LISTEN_DRAIN_TIMEOUT,
-    LISTEN_HEADER_TIMEOUT, LISTEN_IDLE_TIMEOUT, LISTEN_IP, LISTEN_MAX_CONNECTIONS,
-    LISTEN_MAX_HEADER_BYTES, LISTEN_PORT, LISTEN_TLS, LISTEN_TRUSTED_PROXIES,
-    LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL, POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND,
-    POLICY_LEGACY_READS, POLICY_LISTING, POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA,
-    POLICY_MULTIPART, POLICY_PART_SIZES, POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET,
-    POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL, RELOAD_WATCH,
+    LISTEN_ADMIN, LISTEN_BODY_TIMEOUT, LISTEN_CERTIFICATES, LISTEN_DRAIN_DELAY,
+    LISTEN_DRAIN_TIMEOUT, LISTEN_HEADER_TIMEOUT, LISTEN_IDLE_TIMEOUT, LISTEN_IP,
+    LISTEN_MAX_CONNECTIONS, LISTEN_MAX_HEADER_BYTES, LISTEN_PORT, LISTEN_TLS,
+    LISTEN_TRUSTED_PROXIES, LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL,
+    POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND, POLICY_LEGACY_READS, POLICY_LISTING,
+    POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA, POLICY_MULTIPART, POLICY_PART_SIZES,
+    POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET, POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL,
+    RELOAD_WATCH,
 };
 use super::value::{Switch, Whole};
+use super::{Addresses, Transport};
 
 /// Nothing where a problem has been noted and nothing can stand in for the value.
 pub(super) fn config(reader: &mut Reader) -> Option<Config> {
@@ -60,12 +62,39 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     })
 }
 
-fn listen(reader: &mut Reader) -> Listen {
+/// The addresses, and the paths of the settings that they were read from.
+pub(super) fn addresses(reader: &mut Reader) -> (Addresses, [&'static str; 4]) {
+    let s3 = address(reader);
+    let transport = match reader.value(LISTEN_TLS) {
+        Switch::Off => Transport::Plain,
+        Switch::On => Transport::Tls,
+    };
+    let addresses = Addresses {
+        s3,
+        transport,
+        admin: reader.optional(LISTEN_ADMIN),
+    };
+    let read = [
+        &LISTEN_IP.declaration,
+        &LISTEN_PORT.declaration,
+        &LISTEN_TLS.declaration,
+        &LISTEN_ADMIN.declaration,
+    ];
+    (addresses, read.map(|declaration| declaration.path))
+}
+
+fn address(reader: &mut Reader) -> SocketAddr {
     let ip = reader.value(LISTEN_IP);
     let Whole(port) = reader.value(LISTEN_PORT);
     let port = u16::try_from(port).expect("the declaration bounds it");
+    SocketAddr::new(ip, port)
+}
+
+fn listen(reader: &mut Reader) -> Listen {
+    let address = address(reader);
     Listen {
-        address: SocketAddr::new(ip, port),
+        address,
+        admin: admin(reader, address),
         tls: tls(reader),
         virtual_host_domains: texts(reader.value(LISTEN_VIRTUAL_HOST_DOMAINS).0, |domain| {
             domain.0
@@ -79,6 +108,19 @@ fn listen(reader: &mut Reader) -> Listen {
         drain_delay: reader.value(LISTEN_DRAIN_DELAY).0,
         drain_timeout: reader.value(LISTEN_DRAIN_TIMEOUT).0,
     }
+}
+
+fn admin(reader: &mut Reader, address: SocketAddr) -> Option<SocketAddr> {
+    let admin = reader.optional(LISTEN_ADMIN)?;
+    let everywhere = admin.ip().is_unspecified() || address.ip().is_unspecified();
+    if admin.port() != 0
+        && admin.port() == address.port()
+        && (everywhere || admin.ip() == address.ip())
+    {
+        let message = "S3 is there already; expected another port than listen.port";
+        reader.conflict(&LISTEN_ADMIN.declaration, HERE, message);
+    }
+    Some(admin)
 }
 
 fn tls(reader: &mut Reader) -> Tls {

@@ -38,6 +38,8 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Listen {
     pub address: SocketAddr,
+    /// Where metrics and probes are asked for, beside S3.
+    pub admin: Option<SocketAddr>,
     pub tls: Tls,
     /// Domains in lower case whose first-level names are buckets: `bucket.<domain>`.
     pub virtual_host_domains: Vec<String>,

@@ -95,6 +95,7 @@ pub(crate) const AT_START_ONLY: &[&Declaration] = &[
     &LISTEN_IP.declaration,
     &LISTEN_PORT.declaration,
     &LISTEN_TLS.declaration,
+    &LISTEN_ADMIN.declaration,
     &LISTEN_MAX_CONNECTIONS.declaration,
     &LIMITS_BODY_MEMORY.declaration,
     &LOG_FORMAT.declaration,

@@ -24,6 +24,7 @@ use crate::backend::Request;
 use crate::body::outbound::{Content, ResponseBody};
 use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
+use crate::telemetry::metrics;
 
 /// Serves GetObject.
 pub(crate) async fn get_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
@@ -80,6 +81,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         Form::Plain => match (asked, step, arrived) {
             (Asked::Whole, Step::GetAll, Some(arrived)) => {
                 stored::permit_plain(job, source.bucket, source.object_key)?;
+                metrics::plaintext_read();
                 let body = ResponseBody::from(Content::Passing(Box::new(arrived.body)));
                 Ok(respond_as_it_is(StatusCode::OK, &found.headers, body))
             }
@@ -227,6 +229,7 @@ async fn plain(
         }
     }
     let backed = source::send_pinned(job, found, request).await?;
+    metrics::plaintext_read();
     let body = ResponseBody::from(Content::Passing(Box::new(backed.body)));
     Ok(respond_as_it_is(backed.status, &backed.headers, body))
 }

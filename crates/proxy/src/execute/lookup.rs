@@ -16,6 +16,7 @@ use super::stored::{self, Form};
 use super::{Job, answer};
 use crate::config::resolved::Permission;
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 /// Memory for what is remembered, in bytes, names included: clients choose how long those are.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -128,14 +129,14 @@ pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described
             let stored = stored::stored_length(headers)?;
             let length = plaintext_length(stored);
             length.map(Described::Sealed).ok_or_else(|| {
-                Failure::Stored("a sealed object of an impossible length".to_owned())
+                StoredFault::truncated("a sealed object of an impossible length").into()
             })
         }
         Form::Legacy(_) => {
             let length = legacy_plaintext_length(stored::stored_length(headers)?);
             length
                 .map(Described::Legacy)
-                .map_err(|error| Failure::Stored(error.to_string()))
+                .map_err(|error| Failure::Stored(error.into()))
         }
         Form::Plain => Ok(Described::AsItIs),
     }

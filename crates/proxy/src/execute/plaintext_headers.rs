@@ -20,6 +20,7 @@ use super::delivery::Asked;
 use super::source::Source;
 use super::{Job, Outcome, answer, stored};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 pub(super) const FULL_OBJECT: &str = "FULL_OBJECT";
 const COMPOSITE: &str = "COMPOSITE";
@@ -53,7 +54,7 @@ pub(super) fn private_map(
     let binding = stored::binding(envelope, source.bucket, source.object_key);
     PrivateMap::open(dek, &binding, sealed)
         .map(Some)
-        .map_err(|error| Failure::Stored(error.to_string()))
+        .map_err(|error| Failure::Stored(error.into()))
 }
 
 /// Adds what was sealed of the user's metadata.
@@ -65,7 +66,7 @@ pub(super) fn add_user_metadata(
     for (name, value) in &private.user_metadata {
         let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}"));
         let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) else {
-            return Err(Failure::Stored("sealed metadata is no header".to_owned()));
+            return Err(StoredFault::malformed("sealed metadata is no header").into());
         };
         if !stored::is_reserved(&name, &job.parts.dek_tag) {
             headers.insert(name, value);

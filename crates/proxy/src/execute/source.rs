@@ -39,6 +39,8 @@ use crate::backend::{self, Request};
 use crate::body::legacy::LegacyBody;
 use crate::body::opening::{OpeningBody, OpeningError};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
+use crate::telemetry::metrics;
 
 /// How often at most an object is read that is replaced again and again while it is read.
 pub(super) const READS: usize = 3;
@@ -145,6 +147,7 @@ async fn open_plain(
     if (arrived.first, arrived.end) != (stretch.map_or(0, |(first, _)| first), end) {
         return Err(Failure::Unusable("other bytes than were asked for"));
     }
+    metrics::plaintext_read();
     Ok(PlaintextBody::Passing(Box::new(arrived.body)))
 }
 
@@ -178,10 +181,12 @@ impl Found {
         let stored = stored::stored_length(&headers)?;
         let length = match &form {
             Form::Sealed(_) => plaintext_length(stored).ok_or_else(|| {
-                Failure::Stored(format!("no sealed object has {} bytes", stored.0))
+                let reason = format!("no sealed object has {} bytes", stored.0);
+                Failure::from(StoredFault::truncated(reason))
             })?,
-            Form::Legacy(_) => legacy_plaintext_length(stored)
-                .map_err(|error| Failure::Stored(error.to_string()))?,
+            Form::Legacy(_) => {
+                legacy_plaintext_length(stored).map_err(|error| Failure::Stored(error.into()))?
+            }
             Form::Plain => PlaintextLength(stored.0),
         };
         Ok(Self {

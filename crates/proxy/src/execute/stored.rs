@@ -16,6 +16,7 @@ use super::Job;
 use crate::config::resolved::{DekTag, Permission};
 use crate::keys::legacy::{LegacyEnvelope, LegacyTag};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 /// The tag of objects that the original proxy wrote.
@@ -53,7 +54,7 @@ pub(crate) fn form(headers: &HeaderMap, tag: &DekTag) -> Result<Form, Failure> {
         }
         return Envelope::parse(text)
             .map(|envelope| Form::Sealed(Box::new(envelope)))
-            .map_err(|error| stored(&error.to_string()));
+            .map_err(|error| Failure::Stored(error.into()));
     }
     let Some(text) = one_value(headers, CONSTELLATION_TAG)? else {
         return Ok(Form::Plain);
@@ -81,7 +82,7 @@ fn one_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, 
 }
 
 fn stored(reason: &str) -> Failure {
-    Failure::Stored(reason.to_owned())
+    StoredFault::malformed(reason).into()
 }
 
 /// What the envelope is bound to.

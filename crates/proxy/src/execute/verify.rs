@@ -14,6 +14,7 @@ use super::source::{self, Found, Sealed, Source};
 use super::stored::Form;
 use super::{Job, Outcome};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,8 +205,8 @@ impl<'a> PartChecks<'a> {
 }
 
 fn differs(algorithm: ChecksumAlgorithm, what: &str) -> Failure {
-    Failure::Stored(format!(
+    Failure::from(StoredFault::malformed(format!(
         "the {} {what} is another than the stored one",
         algorithm.as_str()
-    ))
+    )))
 }

@@ -7,9 +7,11 @@ use super::KeyringError;
 use super::aws_kms::AwsKms;
 use super::constellation::Constellation;
 use super::key_service::KeyService;
+use super::measured::Measured;
 use super::pkcs11::Pkcs11;
 use super::vault::Vault;
 use crate::config::resolved::Service;
+use crate::telemetry::metrics::ServiceKind;
 
 /// Clients of the services.
 pub(crate) struct Connected {
@@ -33,24 +35,30 @@ pub(crate) async fn connect(
             name: key.name(),
             reason: error.to_string(),
         };
-        let service: Arc<dyn KeyService> = match key {
+        let (kind, service): (_, Arc<dyn KeyService>) = match key {
             Service::Vault(config) => {
-                Arc::new(Vault::connect(config, timeout).map_err(|error| refused(&error))?)
+                let client = Vault::connect(config, timeout);
+                let client = Arc::new(client.map_err(|error| refused(&error))?);
+                (ServiceKind::Vault, client)
             }
             Service::AwsKms(config) => {
                 let client = AwsKms::connect(config, timeout).await;
-                Arc::new(client.map_err(|error| refused(&error))?)
+                let client = Arc::new(client.map_err(|error| refused(&error))?);
+                (ServiceKind::AwsKms, client)
             }
             Service::Pkcs11(config) => {
-                Arc::new(Pkcs11::connect(config, timeout).map_err(|error| refused(&error))?)
+                let client = Pkcs11::connect(config, timeout);
+                let client = Arc::new(client.map_err(|error| refused(&error))?);
+                (ServiceKind::Pkcs11, client)
             }
             Service::Constellation(config) => {
                 let client = Constellation::connect(config, timeout);
                 let client = Arc::new(client.map_err(|error| refused(&error))?);
                 connected.constellation = Some(Arc::clone(&client));
-                client
+                (ServiceKind::Constellation, client)
             }
         };
+        let service = Arc::new(Measured::new(kind, service));
         connected.services.push(service);
     }
     Ok(connected)

@@ -17,7 +17,9 @@ use tokio::sync::Mutex;
 
 use super::constellation::Constellation;
 use super::key_service::ServiceError;
+use super::measured::measured;
 use crate::config::resolved::Permission;
+use crate::telemetry::metrics::{self, KeyCall, OpenFailure, ServiceKind};
 
 /// The metadata that a wrapped key was found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,14 +94,17 @@ impl ConstellationKek {
         if let Some((when, kek)) = &last.kek
             && when.elapsed() < asked.remembered_for
         {
+            metrics::key_cache_hit();
             return Ok(LegacyDek::unwrap(wrapped, kek).ok());
         }
+        metrics::key_cache_missed();
         // Whoever waited for a request that failed fails with it, and does not try in turn.
         match &last.failed {
             Some((when, error)) if *when >= arrived => return Err(error.clone()),
             Some(_) | None => {}
         }
-        let bytes = match asked.service.legacy_kek().await {
+        let asking = asked.service.legacy_kek();
+        let bytes = match measured(ServiceKind::Constellation, KeyCall::Legacy, asking).await {
             Ok(bytes) => bytes,
             Err(error) => {
                 last.failed = Some((Instant::now(), error.clone()));
@@ -132,6 +137,16 @@ pub(crate) enum LegacyKeyError {
     /// Constellation's key service did not do what it was asked.
     #[error(transparent)]
     Service(#[from] ServiceError),
+}
+
+impl LegacyKeyError {
+    fn open_failure(&self) -> OpenFailure {
+        match self {
+            Self::Missing => OpenFailure::UnknownKey,
+            Self::ZeroKeyDenied => OpenFailure::ZeroKey,
+            Self::Service(error) => error.open_failure(),
+        }
+    }
 }
 
 /// A data key, and what kind of key had wrapped it.
@@ -167,6 +182,11 @@ impl LegacyKeys {
         &self,
         envelope: &LegacyEnvelope,
     ) -> Result<LegacyUnwrapped, LegacyKeyError> {
+        let unwrapped = self.dek(envelope).await;
+        unwrapped.inspect_err(|error| metrics::open_failed(error.open_failure()))
+    }
+
+    async fn dek(&self, envelope: &LegacyEnvelope) -> Result<LegacyUnwrapped, LegacyKeyError> {
         let open = |kek: &LegacyKek, origin| {
             let dek = LegacyDek::unwrap(&envelope.wrapped_dek, kek).ok()?;
             Some(LegacyUnwrapped { dek, origin })

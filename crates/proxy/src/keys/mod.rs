@@ -15,6 +15,7 @@ mod constellation;
 mod http;
 pub(crate) mod key_service;
 pub(crate) mod legacy;
+mod measured;
 mod opened;
 mod pkcs11;
 mod ring;
@@ -26,6 +27,8 @@ pub(crate) use ring::{ChosenKey, Keyring, Readiness, Wrapped};
 use s3proxy_envelope::kek::KekError;
 
 use key_service::ServiceError;
+
+use crate::telemetry::metrics::{OpenFailure, SealFailure};
 
 /// Why a data key could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,41 @@ pub(crate) enum KeyError {
         /// Why.
         error: ServiceError,
     },
+}
+
+impl KeyError {
+    /// What it is to a read.
+    fn open_failure(&self) -> OpenFailure {
+        match self {
+            Self::Missing(_) => OpenFailure::UnknownKey,
+            Self::Unwrap => OpenFailure::WrongKey,
+            Self::Misfit(_) => OpenFailure::Malformed,
+            Self::Service { error, .. } => error.open_failure(),
+        }
+    }
+
+    /// What it is to a write.
+    fn seal_failure(&self) -> SealFailure {
+        match self {
+            Self::Missing(_) | Self::Unwrap | Self::Misfit(_) => SealFailure::KeyUnusable,
+            Self::Service { error, .. } => match error {
+                ServiceError::Unavailable(_) => SealFailure::KeyService,
+                ServiceError::Refused(_) => SealFailure::KeyRefused,
+                ServiceError::Key(_) | ServiceError::Ciphertext(_) => SealFailure::KeyUnusable,
+            },
+        }
+    }
+}
+
+impl ServiceError {
+    fn open_failure(&self) -> OpenFailure {
+        match self {
+            Self::Unavailable(_) => OpenFailure::KeyService,
+            Self::Refused(_) => OpenFailure::KeyRefused,
+            Self::Key(_) => OpenFailure::KeyUnusable,
+            Self::Ciphertext(_) => OpenFailure::WrongKey,
+        }
+    }
 }
 
 /// Why the configured keys cannot be used.

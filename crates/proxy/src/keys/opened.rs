@@ -15,6 +15,7 @@ use s3proxy_envelope::kek::Kek;
 use tokio::sync::Mutex;
 
 use super::key_service::ServiceError;
+use crate::telemetry::metrics;
 
 /// The service's key by name, and the ciphertext.
 type Which = (Arc<str>, Box<[u8]>);
@@ -56,14 +57,17 @@ impl OpenedKeks {
     ) -> Result<Arc<Kek>, ServiceError> {
         let which = (Arc::clone(key_name), ciphertext.into());
         if let Some(kek) = self.opened.get(&which) {
+            metrics::key_cache_hit();
             return Ok(kek);
         }
         let asked = Instant::now();
         let turn = self.opening.get_with(which.clone(), Arc::default);
         let mut failed = turn.lock().await;
         if let Some(kek) = self.opened.get(&which) {
+            metrics::key_cache_hit();
             return Ok(kek);
         }
+        metrics::key_cache_missed();
         match &*failed {
             Some((when, error)) if *when >= asked => return Err(error.clone()),
             Some(_) | None => {}

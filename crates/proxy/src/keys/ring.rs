@@ -15,6 +15,7 @@ use super::opened::OpenedKeks;
 use super::writing::{LentKek, Need, Writing};
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys, ServiceCalls};
+use crate::telemetry::metrics;
 
 /// How often a service is asked that cannot be reached, and how long is waited before the second
 /// and the third time.
@@ -164,7 +165,8 @@ impl Keyring {
         let (wrapped_dek, encrypted_kek) = match &key.holder {
             Holder::Local(kek) => (dek.wrap(kek, binding), None),
             Holder::Service(held) => {
-                let lent = self.lend(key, held, Need::Object).await?;
+                let lent = self.lend(key, held, Need::Object).await;
+                let lent = lent.inspect_err(|error| metrics::seal_failed(error.seal_failure()))?;
                 (dek.wrap(&lent.kek, binding), Some(lent.ciphertext.to_vec()))
             }
         };
@@ -181,6 +183,11 @@ impl Keyring {
         envelope: &Envelope,
         binding: &Binding,
     ) -> Result<Dek, KeyError> {
+        let unwrapped = self.dek(envelope, binding).await;
+        unwrapped.inspect_err(|error| metrics::open_failed(error.open_failure()))
+    }
+
+    async fn dek(&self, envelope: &Envelope, binding: &Binding) -> Result<Dek, KeyError> {
         let key = self
             .by_name
             .get(envelope.key_name.as_str())

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::key_service::ServiceError;
 use crate::config::resolved::ServiceCalls;
+use crate::telemetry::metrics;
 
 /// The KEK in use.
 #[derive(Default)]
@@ -57,7 +58,13 @@ impl Writing {
             .as_mut()
             .and_then(|current| current.lend(need))
         {
+            if need == Need::Object {
+                metrics::key_cache_hit();
+            }
             return Ok(lent);
+        }
+        if need == Need::Object {
+            metrics::key_cache_missed();
         }
         match &state.failed {
             Some((when, error)) if *when >= asked => return Err(error.clone()),

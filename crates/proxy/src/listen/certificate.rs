@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 
 use super::tls::{self, Pair, TlsError};
 use crate::config::{Files, Looked, Watched};
+use crate::telemetry::metrics;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -120,6 +121,7 @@ impl Certificate {
 fn told(pair: &Pair) {
     let expires = pair.not_after.to_string();
     tracing::info!(%expires, "this certificate is served from now on");
+    metrics::certificate(pair.not_after);
     if pair.has_expired() {
         tracing::warn!(%expires, "the certificate has expired: clients will refuse it");
     }

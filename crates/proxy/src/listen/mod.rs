@@ -32,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::timeouts::{Serving, TimedSocket};
 use crate::body::outbound::ResponseBody;
+use crate::telemetry::metrics;
 use crate::trusted::TrustedProxies;
 
 /// How many connections wait in the kernel for being accepted.
@@ -212,6 +213,7 @@ impl<S: Serve> Server<S> {
         let (limits, trusted) = (shift.limits, Arc::clone(&shift.trusted));
         let draining = Arc::clone(&self.draining);
         async move {
+            let _open = metrics::connection_opened();
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }

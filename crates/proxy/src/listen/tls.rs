@@ -120,3 +120,19 @@ pub(crate) fn acceptor(certificate: Arc<Certificate>) -> TlsAcceptor {
 fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_says_when_it_ends() {
+        let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2031, 5, 17);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let expected = OffsetDateTime::from_unix_timestamp(1_936_742_400).unwrap();
+        assert_eq!(not_after(certificate.der()), Ok(expected));
+        assert!(not_after(&CertificateDer::from(vec![1, 2, 3])).is_err());
+    }
+}

@@ -1,4 +1,4 @@
-//! Logs, and what keeps secrets out of them.
+//! Logs and metrics, and what keeps secrets out of them.
 //!
 //! Log lines go to standard error, as text or JSON. The configured level is that of this program's
 //! own modules; libraries speak at `warn` and above only, because at lower levels some of them show
@@ -10,6 +10,7 @@
 
 mod core_dumps;
 mod escape;
+pub mod metrics;
 mod panics;
 
 pub use core_dumps::{CoreDumpError, forbid_core_dumps};

@@ -1,9 +1,9 @@
 //! The settings of `[listen]`, `[limits]`, `[log]` and `[reload]`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::declare::{Declaration, Flag, Names, Setting, settings};
+use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
 use crate::config::resolved::LogFormat;
 use crate::config::value::{ByteCount, Cidr, Domain, Level, List, Period, Switch, Timeout, Whole};
 
@@ -16,6 +16,12 @@ settings! { LISTEN:
     /// Kubernetes sets for a Service called s3proxy is ignored.
     LISTEN_PORT: Setting<Whole<0, 65535>> = "listen.port", ["S3PROXY_PORT"],
         Flag::Value { name: "port", placeholder: "PORT" }, "4433";
+
+    /// The address of a second listener, for the platform: `/metrics` for Prometheus, `/healthz` and
+    /// `/readyz`, in plain HTTP and without authentication. It belongs on a private address.
+    LISTEN_ADMIN: Optional<SocketAddr> = "listen.admin", ["S3PROXY_ADMIN"],
+        Flag::Value { name: "admin", placeholder: "ADDRESS:PORT" },
+        "none: no metrics; the probes are answered where S3 is";
 
     /// HTTPS, with the certificate in the certificate folder, or plain HTTP.
     LISTEN_TLS: Setting<Switch> = "listen.tls", ["S3PROXY_TLS"],

@@ -1,6 +1,6 @@
 //! Names, addresses and secrets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -22,6 +22,16 @@ scalar_from_str! {
 impl Scalar for IpAddr {
     fn expects() -> String {
         "an IP address, such as 127.0.0.1 or ::".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        text.parse().map_err(|_| String::new())
+    }
+}
+
+impl Scalar for SocketAddr {
+    fn expects() -> String {
+        "an IP address and a port, such as 127.0.0.1:9090 or [::]:9090".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {

@@ -325,7 +325,7 @@ fn seal(
             checksum: Vec::new(),
         })
         .collect();
-    Seal::new(fields, &sealed).map_err(|error| Failure::Stored(error.to_string()))
+    Seal::new(fields, &sealed).map_err(|error| Failure::Stored(error.into()))
 }
 
 /// Ends the backend's upload, as far as that is possible.

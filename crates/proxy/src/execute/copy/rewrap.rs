@@ -32,6 +32,7 @@ use crate::execute::plaintext_headers;
 use crate::execute::source::{self, Found, Source};
 use crate::execute::{Job, Outcome, Parts};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 /// What a copy has to name again besides content headers and user metadata.
 const NAMED_AGAIN: [HeaderName; 8] = [
@@ -91,7 +92,7 @@ pub(crate) async fn rewrap(
     conditions: Conditions,
 ) -> Outcome<Rewrapped> {
     if let Some(reason) = hindrance(&found.headers) {
-        return Err(Failure::Stored(reason));
+        return Err(StoredFault::malformed(reason).into());
     }
     let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?.unwrap_or_default();
@@ -203,11 +204,11 @@ async fn send(
     let refuses_size = ["InvalidRequest", "EntityTooLarge"];
     if found.stored.0 > MAX_STORED_BYTES && refuses_size.contains(&answered.document.code.as_str())
     {
-        return Err(Failure::Stored(format!(
+        return Err(Failure::from(StoredFault::malformed(format!(
             "it has {} bytes, and the backend copies no more than 5 GiB at once; read it through \
              the proxy and write it again",
             found.stored.0
-        )));
+        ))));
     }
     Err(failure)
 }

@@ -30,6 +30,7 @@ use crate::execute::source::{self, Found, Source};
 use crate::execute::stored::Form;
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 /// S3's limit for PutObject.
 const MAX_PLAINTEXT: PlaintextLength = PlaintextLength(5 << 30);
@@ -79,7 +80,7 @@ pub(crate) async fn rewrite(
     condition: Condition,
 ) -> Outcome<Rewritten> {
     if let Some(reason) = hindrance(&found.headers) {
-        return Err(Failure::Stored(reason));
+        return Err(StoredFault::malformed(reason).into());
     }
     let mut outgoing = kept_headers(job, source, found).await?;
     let expected = expected(job, form, &outgoing);

@@ -31,6 +31,7 @@ use crate::body::outbound::ResponseBody;
 use crate::execute::new_object::Place;
 use crate::execute::{Job, Outcome, answer};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 /// Longest page that is read: 1000 parts.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -214,8 +215,9 @@ fn render(
         .collect();
     let parts = shown.parts.iter().zip(&etags);
     let parts = parts.map(|(part, etag)| {
-        let length = message_plaintext_length(part.size)
-            .ok_or_else(|| Failure::Stored("a part of an impossible length".to_owned()))?;
+        let length = message_plaintext_length(part.size).ok_or_else(|| {
+            Failure::from(StoredFault::truncated("a part of an impossible length"))
+        })?;
         Ok(ShownPart {
             number: part.number,
             etag,

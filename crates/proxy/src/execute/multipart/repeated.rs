@@ -118,7 +118,7 @@ async fn read_seal(job: &Job<'_>, object: &Object, first: u64) -> Outcome<Seal> 
         .insert(header::IF_MATCH, object.etag.clone());
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
     let tail: Bytes = answer::read_bounded(backed.body, MAX_TAIL_BYTES).await?;
-    Seal::open(&dek, object.stored, &tail).map_err(|error| Failure::Stored(error.to_string()))
+    Seal::open(&dek, object.stored, &tail).map_err(|error| Failure::Stored(error.into()))
 }
 
 /// The client's headers for a read: a customer's key among them, no conditions.

@@ -31,6 +31,8 @@ use crate::backend::{Request, RequestBody};
 use crate::execute::{Job, Outcome, answer, new_object::Place, stored};
 use crate::keys::KeyError;
 use crate::respond::{BackendAnswer, Failure};
+use crate::stored_fault::StoredFault;
+use crate::telemetry::metrics;
 
 /// Longest state that is read: an envelope of 16 KiB and a few headers.
 const MAX_STATE_BYTES: usize = 64 * 1024;
@@ -286,9 +288,10 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
         Err(error @ (KeyError::Missing(_) | KeyError::Service { .. })) => return Err(error.into()),
         Err(error @ (KeyError::Unwrap | KeyError::Misfit(_))) => return Err(refused(&error)),
     };
-    let state = sealed
-        .open(&dek, upload_id)
-        .map_err(|error| refused(&error))?;
+    let state = sealed.open(&dek, upload_id).map_err(|error| {
+        metrics::open_failed(StoredFault::from(error).kind);
+        refused(&error)
+    })?;
     OpenUpload::new(place, upload_id, sealed.envelope, dek, state)
         .ok_or_else(|| refused(&"its checksum algorithm or type is of another version"))
 }

@@ -32,6 +32,7 @@ use crate::config::resolved::PartSizes;
 use crate::execute::put_object::seal_held;
 use crate::execute::{Job, answer, stored};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 /// A piece of the backend's that belongs to no client's part: its number and ETag.
 pub(super) type Piece = (PartNumber, String);
@@ -45,7 +46,7 @@ pub(super) async fn store_tail(
 ) -> Result<Vec<Piece>, Stop> {
     let sealed: Vec<SealedPart> = parts.iter().map(|part| verdict.sealed_part(part)).collect();
     let seal = Seal::new(verdict.seal_fields(upload.place.hash), &sealed)
-        .map_err(|error| Failure::Stored(error.to_string()))?;
+        .map_err(|error| Failure::Stored(error.into()))?;
     let tail = Tail {
         staged: parts.last().filter(|part| part.shelf == Shelf::Staged),
         end: Bytes::from(seal.tail(&upload.dek)),
@@ -182,7 +183,7 @@ pub(super) async fn store_small(
     let opened = machine
         .push(&message, &mut plaintext)
         .and_then(|_| machine.finish());
-    opened.map_err(|error| Failure::Stored(format!("a staged part: {error}")))?;
+    opened.map_err(|error| Failure::from(StoredFault::from(error).within("a staged part")))?;
     drop(message);
     let (_, sealed) = seal_held(&upload.dek, &plaintext);
     let etag = upload_tail(job, upload, TAIL_NUMBER, RequestBody::Held(sealed)).await?;

@@ -26,8 +26,9 @@ use crate::execute::layouts::LayoutKey;
 use crate::execute::stored;
 use crate::execute::verified::{LegacyState, Verification};
 use crate::execute::{Job, Outcome, OwnedJob};
-use crate::keys::legacy::{LegacyEnvelope, LegacyUnwrapped};
+use crate::keys::legacy::{LegacyEnvelope, LegacyTag, LegacyUnwrapped};
 use crate::respond::Failure;
+use crate::telemetry::metrics::{self, LegacyFormat};
 
 /// Bodies up to this length are held whatever `limits.held_body` says: a block is no smaller.
 const HELD_BYTES: u64 = 64 * 1024;
@@ -52,6 +53,10 @@ impl<'a> Legacy<'a> {
         stored::permit_legacy(job.parts.policy.legacy_reads)?;
         let LegacyUnwrapped { dek, origin } = job.parts.legacy_keys.unwrap(&envelope).await?;
         tracing::debug!(?origin, "an object in an older proxy's format is read");
+        metrics::legacy_read(match envelope.tag {
+            LegacyTag::Configured => LegacyFormat::Intrinsec,
+            LegacyTag::Constellation => LegacyFormat::Constellation,
+        });
         Ok(Self {
             job,
             source,
@@ -218,5 +223,5 @@ async fn whole(
 }
 
 fn altered(error: LegacyError) -> Failure {
-    Failure::Stored(error.to_string())
+    Failure::Stored(error.into())
 }

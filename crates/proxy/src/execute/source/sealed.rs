@@ -22,6 +22,7 @@ use crate::execute::delivery::Parts;
 use crate::execute::layouts::{KnownLayout, Learnt};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
+use crate::stored_fault::StoredFault;
 
 /// A sealed object whose key, and whose seal if it has one, are at hand.
 pub(in crate::execute) struct Sealed<'a> {
@@ -61,7 +62,7 @@ impl<'a> Sealed<'a> {
         let structure = match (envelope.layout, &envelope.head) {
             (Layout::Single, Some(head)) => Structure::Single(*head),
             (Layout::Single, None) => {
-                return Err(Failure::Stored("no head in layout 1".to_owned()));
+                return Err(StoredFault::malformed("no head in layout 1").into());
             }
             (Layout::Multipart, _) => {
                 let layout = layout(job, source, found, envelope, &dek).await?;
@@ -136,7 +137,7 @@ impl<'a> Sealed<'a> {
         };
         Ok(Reading {
             stretch: (0, end - 1),
-            opener: opener.map_err(|error| Failure::Stored(error.to_string()))?,
+            opener: opener.map_err(|error| Failure::Stored(error.into()))?,
             length: self.found.length.0,
         })
     }
@@ -176,7 +177,7 @@ impl<'a> Sealed<'a> {
         };
         Ok(Reading {
             stretch,
-            opener: opener.map_err(|error| Failure::Stored(error.to_string()))?,
+            opener: opener.map_err(|error| Failure::Stored(error.into()))?,
             length: range.last - range.first + 1,
         })
     }
@@ -245,5 +246,5 @@ async fn read_seal(job: &Job<'_>, source: &Source<'_>, found: &Found, dek: &Dek)
     let length = usize::try_from(found.stored.0 - first).expect("a tail fits memory");
     let _share = job.parts.budget.share(2 * length).await?;
     let tail = read_stretch(job, source, found, (first, found.stored.0 - 1)).await?;
-    Seal::open(dek, found.stored, &tail).map_err(|error| Failure::Stored(error.to_string()))
+    Seal::open(dek, found.stored, &tail).map_err(|error| Failure::Stored(error.into()))
 }

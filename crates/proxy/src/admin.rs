@@ -1,0 +1,253 @@
+//! The admin listener: metrics and probes, for the platform and not for clients.
+//!
+//! Plain HTTP on an address of its own, without authentication: nothing here is secret, and it
+//! belongs where only the platform comes. It is there before clients are let in, and answers until
+//! the program ends, so that a drain can be watched. It has bounds of its own, and no request of an
+//! S3 client can use them up.
+//!
+//! Absent: anything that changes something.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::telemetry::metrics::exporter::Exporter;
+
+/// Connections held at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 64;
+
+/// Largest request line and headers.
+const HEADER_BYTES: usize = 16 * 1024;
+
+/// Time for a head, and between two requests. Collectors ask once a minute at the slowest, as a rule.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// How long a connection is kept, so that one that takes no answer gives its place back.
+const LONGEST: Duration = Duration::from_mins(10);
+
+/// Time for what is under way then.
+const LAST: Duration = Duration::from_secs(10);
+
+/// Pause when no connection can be accepted: out of file descriptors, as a rule.
+const PAUSE: Duration = Duration::from_millis(50);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The content type of Prometheus's text format.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is asked whether requests should come here.
+pub(crate) trait Ready: Send + Sync + 'static {
+    /// The status of `/readyz`, and what it says.
+    fn readiness(&self) -> impl Future<Output = (StatusCode, String)> + Send;
+}
+
+/// The listener at work: as long as it is kept.
+pub(crate) struct Admin {
+    address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Admin {
+    /// Serves from now on.
+    pub(crate) fn serve(
+        listener: TcpListener,
+        exporter: Exporter,
+        ready: Arc<impl Ready>,
+    ) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(exporter.clone().keep_up());
+        tasks.spawn(accept(listener, exporter, ready));
+        Ok(Self {
+            address,
+            _tasks: tasks,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let serving = connection(stream, exporter.clone(), Arc::clone(&ready));
+                connections.spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an admin connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(stream: TcpStream, exporter: Exporter, ready: Arc<impl Ready>) {
+    let respond = service_fn(move |request: Request<Incoming>| {
+        let (exporter, ready) = (exporter.clone(), Arc::clone(&ready));
+        async move { Ok::<_, Infallible>(answer(&request, &exporter, &*ready).await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), respond);
+    let mut serving = pin!(serving);
+    // How a connection to a probe or a collector ended is nothing to tell of.
+    if tokio::time::timeout(LONGEST, serving.as_mut())
+        .await
+        .is_err()
+    {
+        serving.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(LAST, serving).await;
+    }
+}
+
+async fn answer<B>(
+    request: &Request<B>,
+    exporter: &Exporter,
+    ready: &impl Ready,
+) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+        let help = "there are /metrics, /healthz and /readyz here; S3 is on another port\n";
+        return text(StatusCode::NOT_FOUND, TEXT, help.to_owned());
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let help = "GET and HEAD are what can be asked here\n".to_owned();
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, help);
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, allowed);
+        return response;
+    }
+    match path {
+        "/metrics" => text(StatusCode::OK, METRICS, exporter.render()),
+        "/healthz" => text(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        _ => {
+            let (status, said) = ready.readiness().await;
+            text(status, TEXT, said)
+        }
+    }
+}
+
+/// The HTTP library leaves the body of an answer to HEAD out.
+fn text(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static(content_type);
+    headers.insert(header::CONTENT_TYPE, content_type);
+    let uncached = HeaderValue::from_static("no-store");
+    headers.insert(header::CACHE_CONTROL, uncached);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    struct Draining;
+
+    impl Ready for Draining {
+        async fn readiness(&self) -> (StatusCode, String) {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+        }
+    }
+
+    async fn asked(method: &str, path: &str) -> (u16, http::HeaderMap, String) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(())
+            .unwrap();
+        let exporter = Exporter::install().unwrap();
+        let response = answer(&request, &exporter, &Draining).await;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        (parts.status.as_u16(), parts.headers, body)
+    }
+
+    #[tokio::test]
+    async fn metrics_come_as_text_for_prometheus() {
+        let (status, headers, body) = asked("GET", "/metrics").await;
+        assert_eq!(status, 200);
+        assert_eq!(headers[header::CONTENT_TYPE], METRICS);
+        assert!(body.contains("s3proxy_build_info{version="), "{body}");
+        assert!(body.contains("process_resident_memory_bytes "), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_drain_takes_the_replica_out_and_leaves_it_alive() {
+        assert_eq!(asked("GET", "/healthz").await.0, 200);
+        let (status, _, body) = asked("GET", "/readyz").await;
+        assert_eq!((status, body.as_str()), (503, "draining\n"));
+    }
+
+    #[tokio::test]
+    async fn everything_else_is_told_what_there_is() {
+        for path in ["/", "/metrics/", "/bucket/key", "//metrics"] {
+            let (status, _, body) = asked("GET", path).await;
+            assert_eq!(status, 404, "{path}");
+            assert!(body.contains("/metrics"));
+        }
+        for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+            let (status, headers, _) = asked(method, "/metrics").await;
+            assert_eq!(status, 405, "{method}");
+            assert_eq!(headers[header::ALLOW], "GET, HEAD");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_listens_as_long_as_it_is_kept() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let exporter = Exporter::install().unwrap();
+        let admin = Admin::serve(listener, exporter, Arc::new(Draining)).unwrap();
+        let address = admin.address();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"HEAD /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
+        drop(admin);
+        let gone = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(10), gone).await;
+        assert!(gone.is_ok(), "the socket is closed with it");
+    }
+}

@@ -1,0 +1,359 @@
+//! `s3proxy health`: asks the proxy that runs beside it, for the health checks of containers.
+//!
+//! Where it asks follows from the settings that `serve` has: the admin listener if there is one, else
+//! the port of S3. An image without shell and `curl` needs no more than its own program this way.
+//! Nothing but addresses is read of the configuration, so that a file that was broken while the
+//! proxy ran on does not make it look dead.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::{Addresses, SettingFlags, Transport};
+
+/// The arguments of `s3proxy health`.
+#[derive(clap::Args)]
+pub struct Health {
+    /// Ask whether it is ready for requests, and not only whether it is alive
+    #[arg(long)]
+    pub ready: bool,
+    #[command(flatten)]
+    pub settings: SettingFlags,
+}
+
+pub(super) const EXAMPLES: &str = "\
+It asks the proxy that runs with the same flags, environment and file on this machine: /healthz, or
+/readyz with --ready, at listen.admin if that is set, else at the port of S3. Its certificate is not
+verified.
+
+Examples:
+  s3proxy health
+  s3proxy health --ready
+  s3proxy health --no-tls --port 8080
+  s3proxy health --admin 127.0.0.1:9090
+
+The exit status is 0 where the answer is 200, otherwise 1.";
+
+/// Longest answer that is read, in bytes.
+const ANSWER_BYTES: usize = 16 * 1024;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Whether it is alive.
+    Alive,
+    /// Whether requests should come to it.
+    Ready,
+}
+
+impl Question {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Alive => "/healthz",
+            Self::Ready => "/readyz",
+        }
+    }
+
+    /// Time for the whole: a proxy that is asked whether it is ready may have to ask the backend.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Alive => Duration::from_secs(5),
+            Self::Ready => Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why the proxy does not count as healthy.
+#[derive(Debug, thiserror::Error)]
+pub enum HealthError {
+    /// It may listen anywhere.
+    #[error(
+        "port 0 takes any free port, so nobody can tell where to ask; give listen.port or \
+         listen.admin a number"
+    )]
+    AnyPort,
+    /// Nobody is there, or it does not speak HTTP.
+    #[error(
+        "no answer from {address}: {reason}; the proxy is asked where the settings of `serve` say: \
+         give this command the same"
+    )]
+    Unanswered {
+        /// Who was asked.
+        address: SocketAddr,
+        /// What went wrong.
+        reason: String,
+    },
+    /// It did not answer in time.
+    #[error("no answer from {address} within {} s", patience.as_secs())]
+    Late {
+        /// Who was asked.
+        address: SocketAddr,
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// It says that it is not.
+    #[error("{status}: {}", said.trim())]
+    Unhealthy {
+        /// The answer's.
+        status: StatusCode,
+        /// What the proxy says of it.
+        said: String,
+    },
+}
+
+/// Asks once; what the proxy says, where it is healthy.
+pub async fn ask(addresses: &Addresses, question: Question) -> Result<String, HealthError> {
+    let (address, transport) = target(addresses)?;
+    let patience = question.patience();
+    let asking = exchange(address, transport, question);
+    let answer = tokio::time::timeout(patience, asking).await;
+    let answer = answer.map_err(|_| HealthError::Late { address, patience })?;
+    let (status, said) = answer.map_err(|error| HealthError::Unanswered {
+        address,
+        reason: error.to_string(),
+    })?;
+    if status == StatusCode::OK {
+        Ok(said)
+    } else {
+        Err(HealthError::Unhealthy { status, said })
+    }
+}
+
+/// Where to ask.
+fn target(addresses: &Addresses) -> Result<(SocketAddr, Transport), HealthError> {
+    let (mut address, transport) = match addresses.admin {
+        Some(admin) => (admin, Transport::Plain),
+        None => (addresses.s3, addresses.transport),
+    };
+    if address.port() == 0 {
+        return Err(HealthError::AnyPort);
+    }
+    // One that listens everywhere is found on loopback.
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    Ok((address, transport))
+}
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+async fn exchange(
+    address: SocketAddr,
+    transport: Transport,
+    question: Question,
+) -> Result<(StatusCode, String), Fault> {
+    let stream = TcpStream::connect(address).await?;
+    match transport {
+        Transport::Plain => speak(stream, address, question).await,
+        Transport::Tls => {
+            let name = ServerName::IpAddress(address.ip().into());
+            let stream = connector()?.connect(name, stream).await?;
+            speak(stream, address, question).await
+        }
+    }
+}
+
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: SocketAddr,
+    question: Question,
+) -> Result<(StatusCode, String), Fault> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri(question.path())
+        .header(header::HOST, address.to_string())
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())?;
+    let answering = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        let said = Limited::new(answer.into_body(), ANSWER_BYTES).collect();
+        let said = String::from_utf8_lossy(&said.await?.to_bytes()).into_owned();
+        Ok((status, said))
+    };
+    let driving = async {
+        match connection.await {
+            // The answer is what ends this.
+            Ok(()) => std::future::pending().await,
+            Err(error) => Err(Fault::from(error)),
+        }
+    };
+    tokio::select! {
+        biased;
+        answered = answering => answered,
+        failed = driving => failed,
+    }
+}
+
+fn connector() -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Takes any certificate.
+///
+/// The proxy is asked on this very machine, by an address that its certificate does not name, and
+/// nothing is told to it that anybody could use. What is learnt is one bit, which a program that
+/// has taken the proxy's own port could give as well with the proxy's own certificate.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn addresses(s3: &str, admin: Option<&str>) -> Addresses {
+        Addresses {
+            s3: s3.parse().unwrap(),
+            transport: Transport::Tls,
+            admin: admin.map(|admin| admin.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_admin_listener_comes_first_and_everywhere_is_asked_on_loopback() {
+        for (s3, admin, expected, transport) in [
+            ("0.0.0.0:4433", None, "127.0.0.1:4433", Transport::Tls),
+            ("[::]:4433", None, "[::1]:4433", Transport::Tls),
+            ("10.0.0.7:4433", None, "10.0.0.7:4433", Transport::Tls),
+            (
+                "0.0.0.0:4433",
+                Some("0.0.0.0:9090"),
+                "127.0.0.1:9090",
+                Transport::Plain,
+            ),
+            (
+                "0.0.0.0:4433",
+                Some("[::]:9090"),
+                "[::1]:9090",
+                Transport::Plain,
+            ),
+            (
+                "0.0.0.0:0",
+                Some("127.0.0.2:9090"),
+                "127.0.0.2:9090",
+                Transport::Plain,
+            ),
+        ] {
+            let found = target(&addresses(s3, admin)).unwrap();
+            assert_eq!(
+                found,
+                (expected.parse().unwrap(), transport),
+                "{s3} {admin:?}"
+            );
+        }
+        for (s3, admin) in [("0.0.0.0:0", None), ("0.0.0.0:4433", Some("0.0.0.0:0"))] {
+            let found = target(&addresses(s3, admin));
+            assert!(matches!(found, Err(HealthError::AnyPort)), "{s3} {admin:?}");
+        }
+    }
+
+    /// Answers one request so, and gives what was asked.
+    async fn answered(answer: &'static str) -> (Result<String, HealthError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = Some(listener.local_addr().unwrap());
+        let addresses = Addresses {
+            admin,
+            ..addresses("127.0.0.1:1", None)
+        };
+        let serving = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(head).unwrap()
+        };
+        tokio::join!(ask(&addresses, Question::Ready), serving)
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_200_is_health_and_any_other_is_none() {
+        let (health, asked) = answered("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n").await;
+        assert_eq!(health.unwrap(), "ready\n");
+        assert!(asked.starts_with("GET /readyz HTTP/1.1\r\n"), "{asked}");
+        let (health, _) = answered("HTTP/1.1 503 No\r\ncontent-length: 9\r\n\r\ndraining\n").await;
+        let text = health.unwrap_err().to_string();
+        assert_eq!(text, "503 Service Unavailable: draining");
+        let (health, _) = answered("SSH-2.0-server\r\n").await;
+        assert!(matches!(health, Err(HealthError::Unanswered { .. })));
+        let (health, _) = answered("").await;
+        assert!(matches!(health, Err(HealthError::Unanswered { .. })));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_no_health_and_the_error_says_who_was_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let nobody = Addresses {
+            admin: Some(address),
+            ..addresses("127.0.0.1:1", None)
+        };
+        let error = ask(&nobody, Question::Alive).await.unwrap_err();
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
+}

@@ -1,0 +1,124 @@
+//! What is wrong with something stored: in words for the log, and in kind for the metrics.
+//!
+//! Clients learn neither. The kinds tell an operator whether data was altered, cut, or is of
+//! something else than it seems; the words come from where it was found.
+
+use std::fmt;
+
+use s3proxy_envelope::header::{EnvelopeError, PrivateMapError};
+use s3proxy_envelope::legacy::LegacyError;
+use s3proxy_envelope::message::OpenError;
+use s3proxy_envelope::multipart::{SealListError, UploadStateError};
+
+use crate::telemetry::metrics::OpenFailure;
+
+/// Stored data is not what was sealed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct StoredFault {
+    pub(crate) kind: OpenFailure,
+    reason: String,
+}
+
+impl StoredFault {
+    /// What says how it is sealed cannot be read, or does not fit together.
+    pub(crate) fn malformed(reason: impl fmt::Display) -> Self {
+        Self::new(OpenFailure::Malformed, &reason)
+    }
+
+    /// It has a length that it cannot have.
+    pub(crate) fn truncated(reason: impl fmt::Display) -> Self {
+        Self::new(OpenFailure::Truncated, &reason)
+    }
+
+    /// Where it was found, for the log.
+    pub(crate) fn within(self, place: &str) -> Self {
+        let reason = format!("{place}: {}", self.reason);
+        Self { reason, ..self }
+    }
+
+    fn new(kind: OpenFailure, reason: &dyn fmt::Display) -> Self {
+        Self {
+            kind,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl From<OpenError> for StoredFault {
+    fn from(error: OpenError) -> Self {
+        Self::new(kind_of(error), &error)
+    }
+}
+
+fn kind_of(error: OpenError) -> OpenFailure {
+    match error {
+        OpenError::Length(_) | OpenError::Trailing | OpenError::Truncated => OpenFailure::Truncated,
+        OpenError::Commitment
+        | OpenError::Head
+        | OpenError::Chunk(_)
+        | OpenError::Mark(_)
+        | OpenError::Padding => OpenFailure::Tampered,
+        OpenError::RangeBeyondEnd(_) => OpenFailure::Malformed,
+    }
+}
+
+impl From<LegacyError> for StoredFault {
+    fn from(error: LegacyError) -> Self {
+        let kind = match error {
+            LegacyError::Length(_) | LegacyError::OtherLength => OpenFailure::Truncated,
+            LegacyError::NotAuthentic | LegacyError::Changed => OpenFailure::Tampered,
+            LegacyError::RangeBeyondEnd(_) => OpenFailure::Malformed,
+        };
+        Self::new(kind, &error)
+    }
+}
+
+impl From<EnvelopeError> for StoredFault {
+    fn from(error: EnvelopeError) -> Self {
+        Self::malformed(error)
+    }
+}
+
+impl From<SealListError> for StoredFault {
+    fn from(error: SealListError) -> Self {
+        let kind = match error {
+            SealListError::Open(open) => kind_of(open),
+            SealListError::Sum | SealListError::TailLength { .. } | SealListError::Footer => {
+                OpenFailure::Truncated
+            }
+            SealListError::Padding => OpenFailure::Tampered,
+            SealListError::NoParts
+            | SealListError::Order(_)
+            | SealListError::MapTooLong
+            | SealListError::ChecksumLength(_)
+            | SealListError::Algorithm
+            | SealListError::TooShort(_)
+            | SealListError::TooLong
+            | SealListError::NoRoom
+            | SealListError::Entries
+            | SealListError::Cbor(_) => OpenFailure::Malformed,
+        };
+        Self::new(kind, &error)
+    }
+}
+
+impl From<PrivateMapError> for StoredFault {
+    fn from(error: PrivateMapError) -> Self {
+        let kind = match error {
+            PrivateMapError::Open(open) => kind_of(open),
+            PrivateMapError::Cbor(_) => OpenFailure::Malformed,
+        };
+        Self::new(kind, &error)
+    }
+}
+
+impl From<UploadStateError> for StoredFault {
+    fn from(error: UploadStateError) -> Self {
+        let kind = match error {
+            UploadStateError::Open(open) => kind_of(open),
+            UploadStateError::Cbor(_) | UploadStateError::Envelope(_) => OpenFailure::Malformed,
+        };
+        Self::new(kind, &error)
+    }
+}

@@ -1,0 +1,120 @@
+//! Every metric of the program, declared once: name, type, labels, help and what to make of it.
+//!
+//! The help that Prometheus gets and `docs/metrics.md` both come from here. Names and labels are
+//! part of the program's interface: one that has been released is not changed, only joined by
+//! another. Invariant: no label has values that a request chooses; buckets, keys, addresses and
+//! access key ids are none.
+
+/// What kind of number it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only grows, from 0 at the program's start.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Seconds, counted in fixed buckets.
+    Histogram,
+}
+
+/// A metric.
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) labels: &'static [&'static str],
+    /// One sentence.
+    pub(crate) help: &'static str,
+    /// What to watch for, for people; may be empty.
+    pub(crate) watch: &'static str,
+}
+
+macro_rules! declare {
+    ($($constant:ident: $kind:ident $name:literal, [$($label:literal),*], $help:literal, $watch:literal;)+) => {
+        $(pub(crate) const $constant: &Metric = &Metric {
+            name: $name,
+            kind: Kind::$kind,
+            labels: &[$($label),*],
+            help: $help,
+            watch: $watch,
+        };)+
+
+        /// All of them, in the order of the documentation.
+        pub(crate) const ALL: &[&Metric] = &[$($constant),+];
+    };
+}
+
+declare! {
+    REQUESTS: Counter "s3proxy_requests_total", ["operation", "status", "client"],
+        "S3 requests that ended, by operation, status of the answer and client.",
+        "Alert on the share of `5..` and `aborted`. `aborted` is an answer that broke off behind its \
+         status line because the stored data or the backend failed; `client_left` is the client's own \
+         doing.";
+    REQUEST_SECONDS: Histogram "s3proxy_request_seconds", ["operation"],
+        "Seconds from a request's head to the last byte of its answer.",
+        "Includes the time that the client takes to send and to receive bodies.";
+    RECEIVED_BYTES: Counter "s3proxy_received_bytes_total", ["operation"],
+        "Bytes of request bodies as clients sent them.", "";
+    SENT_BYTES: Counter "s3proxy_sent_bytes_total", ["operation"],
+        "Bytes of response bodies handed to clients.", "";
+    REQUESTS_IN_FLIGHT: Gauge "s3proxy_requests_in_flight", [],
+        "S3 requests that have begun and not ended.",
+        "A load to scale by. Counted until the last byte of the answer.";
+    CONNECTIONS: Gauge "s3proxy_connections", [],
+        "Connections of clients that are open.",
+        "Compare with `listen.max_connections`.";
+    SEAL_FAILURES: Counter "s3proxy_seal_failures_total", ["kind"],
+        "Writes for which no key could be had.",
+        "Alert on any increase: clients cannot write. The key service's own metrics say why.";
+    OPEN_FAILURES: Counter "s3proxy_open_failures_total", ["kind"],
+        "Stored objects, envelopes or upload states that could not be opened.",
+        "Alert on any increase of `tampered`, `truncated`, `malformed` and `wrong_key`: what is stored \
+         is not what was sealed. `unknown_key` is a key that is missing here, `zero_key` an object of an \
+         older proxy that `keys.decryption_fallback` refuses.";
+    PLAINTEXT_READS: Counter "s3proxy_plaintext_reads_total", [],
+        "Reads of objects that are stored unsealed.",
+        "Once everything is migrated, alert on any increase, and set `policy.plaintext_reads = \"deny\"`.";
+    LEGACY_READS: Counter "s3proxy_legacy_reads_total", ["format"],
+        "Reads of objects in an older proxy's format.",
+        "0 for some weeks: `policy.legacy_reads = \"deny\"` may be due.";
+    KEY_SERVICE_CALLS: Counter "s3proxy_key_service_calls_total", ["service", "call", "result"],
+        "Calls to key services, by kind of service, call and result.",
+        "Alert on results other than `ok`. `cut_off` is a call that had no answer in time, or whose \
+         request went away.";
+    KEY_SERVICE_SECONDS: Histogram "s3proxy_key_service_seconds", ["service", "call"],
+        "Seconds that calls to key services took.", "";
+    KEY_CACHE_HITS: Counter "s3proxy_key_cache_hits_total", [],
+        "Times that a key of a key service was needed and was at hand.", "";
+    KEY_CACHE_MISSES: Counter "s3proxy_key_cache_misses_total", [],
+        "Times that a key of a key service was needed and the service was asked.",
+        "Local keys count in neither.";
+    BACKEND_REQUESTS: Counter "s3proxy_backend_requests_total", ["operation", "status"],
+        "Requests sent to the backend, each attempt by itself, by operation and status.",
+        "Alert on the share of `5..`, `unreachable`, `timeout` and `broken`. `cut_off` is one whose \
+         client went away first.";
+    BACKEND_SECONDS: Histogram "s3proxy_backend_seconds", ["operation"],
+        "Seconds from sending a request to the backend to the head of its answer.",
+        "For writes this includes the time in which the client sends the body.";
+    BACKEND_RETRIES: Counter "s3proxy_backend_retries_total", ["reason"],
+        "Further attempts of requests to the backend.",
+        "`slow_down` and `server_error` are answers of the backend; `resumed` is a read that broke and \
+         went on where it broke.";
+    CERTIFICATE_EXPIRY: Gauge "s3proxy_certificate_expiry_timestamp_seconds", [],
+        "When the served certificate ends, in seconds since 1970.",
+        "Alert when less than 14 days are left. Absent with plain HTTP.";
+    BUILD_INFO: Gauge "s3proxy_build_info", ["version"],
+        "1, with the version of the program.", "";
+    CONFIG_RELOADS: Counter "s3proxy_config_reloads_total", ["result"],
+        "Reloads of the configuration, by result.", "";
+    CONFIG_LAST_SUCCESS: Gauge "s3proxy_config_last_reload_success_timestamp_seconds", [],
+        "When the configuration in use was loaded, in seconds since 1970.", "";
+    CONFIG_SUCCESSFUL: Gauge "s3proxy_config_last_reload_successful", [],
+        "1 if the last reload of the configuration succeeded, else 0.",
+        "Alert on 0: the log says what is wrong, and the older configuration stays in use.";
+    THROTTLED: Counter "s3proxy_throttled_total", ["limit"],
+        "Requests that were told to slow down, by the limit that they met.",
+        "Alert where it stays above 0: clients wait, or replicas are missing.";
+    BODY_MEMORY: Gauge "s3proxy_body_memory_bytes", [],
+        "Bytes of the body budget that are in use.",
+        "Alert when it stays near the limit: further bodies wait.";
+    BODY_MEMORY_LIMIT: Gauge "s3proxy_body_memory_limit_bytes", [],
+        "Bytes of the body budget (`limits.body_memory`).", "";
+}
