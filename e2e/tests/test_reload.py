@@ -19,6 +19,7 @@ from content import LARGE, SMALL, content
 from loops import Loops, kept_connection, sdk_objects
 from proxy import Proxy, new_key
 from refusal import assert_refused, put
+from scrape import Admin
 from sealed import parse_envelope
 from target import Credential
 
@@ -285,6 +286,34 @@ def test_what_cannot_change_at_run_time_is_refused_by_name(start, bucket):
     assert status(known_as(proxy, "new"), bucket) == 403
     line = loaded(proxy, settings(client("new")))
     assert line["changes"] == "clients.known: added new, removed app"
+
+
+def test_metrics_and_readiness_are_those_of_what_serves(start):
+    admin = Admin.anywhere()
+    proxy = start(settings(client("app")), environment=admin.environment)
+    state = "s3proxy_config_last_reload_successful"
+    begun = admin.scrape()
+    assert begun.value(state) == 1
+    refused(proxy, settings(more='[policy]\nbind = "name"\n'))
+    failed = admin.until(lambda scrape: scrape.value(state) == 0, "told of")
+    assert failed.value("s3proxy_config_reloads_total", result="failure") == 1
+    loaded(proxy, settings(client("new"), more='[limits]\nheld_body = "2 MiB"\n'))
+    succeeded = admin.until(lambda scrape: scrape.value(state) == 1, "told of")
+    assert succeeded.value("s3proxy_config_reloads_total", result="success") == 1
+    when = "s3proxy_config_last_reload_success_timestamp_seconds"
+    assert succeeded.value(when) >= begun.value(when)
+
+
+def test_readiness_is_that_of_the_new_backend(deployments, start):
+    admin = Admin.anywhere()
+    owner = deployments.server("seaweedfs").target
+    nowhere = {"S3PROXY_HOST": None} | admin.environment
+    away = '[backend]\nhost = "http://127.0.0.1:1"\nretry_attempts = 1\n'
+    proxy = start(settings(more=away), environment=nowhere, awaited="healthz")
+    assert admin.ask("/readyz")[0] == 503
+    loaded(proxy, settings(more=f'[backend]\nhost = "{owner.url}"\n'))
+    assert admin.ask("/readyz")[0] == 200
+    assert raw.send(raw.request(proxy.target, "GET", key="readyz"), proxy.target).status == 200
 
 
 def test_files_are_not_looked_at_where_that_is_switched_off(start, bucket):

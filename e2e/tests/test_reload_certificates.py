@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 import raw
 from certificates import Certificates, make_certificates
@@ -16,6 +17,7 @@ from clients import boto3_client
 from conftest import make_bucket
 from loops import Loop, Loops, assert_same, body, sdk_objects
 from refusal import put
+from scrape import Admin
 from trees import KIB, MIB
 
 SECONDS = 5
@@ -28,7 +30,9 @@ class Mount:
     """The folder that a proxy has its certificate from, and authorities that issue for it."""
 
     def __init__(self, directory: Path):
-        self.issued = [make_certificates(directory / f"issued-{number}") for number in range(3)]
+        self.issued = [
+            make_certificates(directory / f"issued-{number}", days=2 + number) for number in range(3)
+        ]
         self.folder = directory / "served"
         self.folder.mkdir()
         trusted = directory / "trusted.pem"
@@ -191,6 +195,18 @@ def test_changed_certificate_is_served_under_load_and_no_request_fails(mount, st
             time.sleep(0.1)
     assert running.failures() == []
     assert set(seen) == {mount.digest(number) for number in range(3)}
+
+
+def test_metric_has_the_end_of_the_certificate_that_is_served(mount, start):
+    mount.copy(0)
+    admin = Admin.anywhere()
+    deployment = start(environment=admin.environment)
+    name = "s3proxy_certificate_expiry_timestamp_seconds"
+    mount.copy(1)
+    assert seconds_until_served(deployment.target, mount.digest(1)) < SECONDS
+    pem = (mount.issued[1].directory / "s3proxy.crt").read_bytes()
+    expected = x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+    admin.until(lambda scrape: scrape.value(name) == expected, "that of the new certificate")
 
 
 def test_certificate_behind_a_swapped_link_is_served(mount, start):
