@@ -20,8 +20,10 @@ class Certificates:
     """Holds s3proxy.crt and s3proxy.key, as the proxy's --cert expects them."""
 
 
-def make_certificates(directory: Path, days: int = 2) -> Certificates:
-    """They are good for so many days."""
+def make_certificates(
+    directory: Path, further: list[str] | None = None, days: int = 2
+) -> Certificates:
+    """`further` are names beside those of the suite; they are good for so many days."""
     directory.mkdir(parents=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("s3proxy end-to-end CA")
@@ -37,6 +39,7 @@ def make_certificates(directory: Path, days: int = 2) -> Certificates:
         x509.DNSName("localhost"),
         x509.DNSName(DOMAIN),
         x509.DNSName(f"*.{DOMAIN}"),
+        *map(x509.DNSName, further or []),
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
     ]
     leaf = (

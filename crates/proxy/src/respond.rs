@@ -21,6 +21,7 @@ use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
 use crate::record::RequestRecord;
 use crate::stored_fault::StoredFault;
+use crate::telemetry::audit::NoPlace;
 use crate::telemetry::metrics;
 
 /// Why a request is not served.
@@ -53,6 +54,9 @@ pub(crate) enum Failure {
     /// That of an object in an older proxy's format.
     #[error("key: {0}")]
     LegacyKey(#[from] LegacyKeyError),
+    /// Its line in the audit log could not be written.
+    #[error(transparent)]
+    Audit(#[from] NoPlace),
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
@@ -150,6 +154,9 @@ pub(crate) fn failure(
 ) -> Response<ResponseBody> {
     record.failure(failure);
     count(failure);
+    if matches!(failure, Failure::Refused(error) if error.code == ErrorCode::AccessDenied) {
+        record.trail.deny();
+    }
     let mut response = match failure {
         Failure::Refused(error) => refusal(error, asked, record),
         Failure::Explained(error, details) => explained(error, details, asked, record),
@@ -159,6 +166,7 @@ pub(crate) fn failure(
         Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::LegacyKey(error) => refusal(&legacy_key_error(error), asked, record),
+        Failure::Audit(_) => refusal(&unaudited(), asked, record),
         Failure::Budget(_) => refusal(&slow_down(), asked, record),
         Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
@@ -190,6 +198,7 @@ fn count(failure: &Failure) {
         | Failure::Key(_)
         | Failure::LegacyKey(_)
         | Failure::Budget(_)
+        | Failure::Audit(_)
         | Failure::Replaced
         | Failure::Range(_) => {}
     }
@@ -244,6 +253,7 @@ fn document_response(
     asked: &Asked<'_>,
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
+    record.trail.error_code(&document.code);
     // 304 and 204 have no body by definition (RFC 9110, sections 15.4.5 and 15.3.5).
     let silent = asked.verbosity == Verbosity::HeadersOnly
         || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
@@ -327,6 +337,13 @@ fn replaced() -> S3Error {
     S3Error::new(
         ErrorCode::ServiceUnavailable,
         "The object was replaced again and again while it was read; please try again.",
+    )
+}
+
+fn unaudited() -> S3Error {
+    S3Error::new(
+        ErrorCode::ServiceUnavailable,
+        "The proxy cannot write its audit log; please try again.",
     )
 }
 

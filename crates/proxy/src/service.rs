@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use opentelemetry::trace::FutureExt;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
@@ -25,6 +26,8 @@ use crate::listen::Serve;
 use crate::plan::{self, Facts, Plan, Rewrite};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
+use crate::telemetry::audit::AuditLog;
+use crate::telemetry::traces::{Arrival, Traces, Trust};
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
@@ -44,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
+    pub(crate) audit: AuditLog,
+    pub(crate) traces: Traces,
 }
 
 impl Serve for Service {
@@ -74,7 +79,12 @@ impl Serve for Service {
             from_browser: parts.headers.contains_key(header::ORIGIN),
         };
         let mut body = BodySlot::new(body);
-        let outcome = self.handle(parts, &mut body, &record).await;
+        let arrival = self.traces.arrival(&parts.method, &parts.headers);
+        let arrival = arrival.as_ref();
+        let outcome = self.handle(parts, &mut body, &record, arrival).await;
+        // Only of those that were not let in.
+        self.traces
+            .begin(&record.trace, arrival, Trust::Nobody, record.age());
         let mut response =
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
         let waits_for_continue = expects_continue && !body.has_begun();
@@ -109,7 +119,11 @@ impl Service {
         parts: http::request::Parts,
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
+        arrival: Option<&Arrival>,
     ) -> Outcome<Response<ResponseBody>> {
+        if let Some(place) = self.audit.place().await? {
+            record.trail.begin(place);
+        }
         self.throttle.admit().await?;
         let request = match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
             Admission::Request(admitted) => {
@@ -119,6 +133,21 @@ impl Service {
             }
             Admission::Form(form) => self.read_form(*form, body, record).await?,
         };
+        let trust = request.identity.trust();
+        let context = self
+            .traces
+            .begin(&record.trace, arrival, trust, record.age());
+        self.carry_out(request, body, record)
+            .with_context(context)
+            .await
+    }
+
+    async fn carry_out(
+        &self,
+        request: Authenticated,
+        body: &mut BodySlot,
+        record: &Arc<RequestRecord>,
+    ) -> Outcome<Response<ResponseBody>> {
         let request = Arc::new(request);
         let plan = plan::plan(&facts(&request, &self.parts.policy));
         let job = Job {
@@ -126,6 +155,9 @@ impl Service {
             request: &request,
             record,
         };
+        if !matches!(plan, Plan::Refuse(_)) {
+            record.trail.admit();
+        }
         match plan {
             Plan::Seal => put_object::put_object(&job, body.take()).await,
             Plan::Open => get_object::get_object(&job).await,
@@ -241,6 +273,10 @@ fn complete(
 ) -> Response<ResponseBody> {
     let announced = response.body().size_hint().exact().unwrap_or(0);
     record.answered(response.status(), announced);
+    let version = response.headers().get("x-amz-version-id");
+    if let Some(version) = version.and_then(|version| version.to_str().ok()) {
+        record.trail.answers_version(version);
+    }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));
     let id = HeaderValue::try_from(record.id.as_str()).expect("hexadecimal is a header value");
     response.headers_mut().insert(REQUEST_ID, id);

@@ -39,6 +39,8 @@ use crate::keys::{Keyring, KeyringError};
 use crate::listen::{self, Draining, Shift};
 use crate::rules::Rules;
 use crate::service::Service;
+use crate::telemetry::audit::AuditLog;
+use crate::telemetry::traces::Traces;
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
@@ -60,6 +62,27 @@ impl Lasting {
             seen_buckets: Arc::new(SeenBuckets::default()),
             draining: Arc::new(Draining::default()),
         }
+    }
+}
+
+/// Who tells of requests elsewhere than in the log. They outlive every configuration too.
+pub(super) struct Witnesses {
+    pub(super) audit: AuditLog,
+    pub(super) traces: Traces,
+}
+
+impl Witnesses {
+    pub(super) fn start(config: &Config) -> Result<Self, StartError> {
+        let connections = config.listen.max_connections.get();
+        Ok(Self {
+            audit: AuditLog::start(&config.audit, connections)?,
+            traces: Traces::start(&config.traces)?,
+        })
+    }
+
+    /// Waits until everything has been told, for a while.
+    pub(super) async fn finish(&self) {
+        tokio::join!(self.audit.finish(), self.traces.finish());
     }
 }
 
@@ -87,7 +110,7 @@ impl<'a> Before<'a> {
 /// All that serves a configuration.
 pub(super) async fn shift(
     config: Config,
-    lasting: &Lasting,
+    (lasting, witnesses): (&Lasting, &Witnesses),
     before: Before<'_>,
 ) -> Result<Shift<Service>, StartError> {
     let hosts = host_rules(&config.listen, &config.backend.endpoint);
@@ -105,6 +128,10 @@ pub(super) async fn shift(
         policy,
         rules,
         limits: sizes,
+        // For these the program has to start anew.
+        audit: _,
+        traces: _,
+        // For these no request is served otherwise.
         log: _,
         watch: _,
     } = config;
@@ -126,6 +153,8 @@ pub(super) async fn shift(
         health: Health::new(Arc::clone(&lasting.draining)),
         trusted: Arc::clone(&trusted),
         parts: Arc::new(parts),
+        audit: witnesses.audit.clone(),
+        traces: witnesses.traces.clone(),
     };
     Ok(Shift {
         service: Arc::new(service),

@@ -27,8 +27,10 @@ use crate::keys::KeyringError;
 use crate::listen::tls::{self, TlsError};
 use crate::listen::{self, Drained, Server};
 use crate::service::Service;
+use crate::telemetry::audit::AuditError;
 use crate::telemetry::metrics::ExporterError;
 use crate::telemetry::metrics::exporter::Exporter;
+use crate::telemetry::traces::TracesError;
 
 /// Why the program does not start.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,12 @@ pub enum StartError {
     /// HTTPS cannot be offered.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The audit log cannot be begun.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The backend client cannot be made.
     #[error("backend: {0}")]
     Backend(#[from] BackendError),
@@ -135,6 +143,7 @@ impl App {
         if let Some(certificate) = serving.certificate().cloned() {
             background.spawn(async move { certificate.follow().await });
         }
+        background.spawn(serving.witnesses().audit.clone().reopen_on_hangup());
         match reloading {
             Reloading::Off => {}
             Reloading::On(reload) => {
@@ -151,6 +160,7 @@ impl App {
         }
         let wait = serving.shift().borrow().limits.drain_timeout;
         finish_long_work(&serving.lasting().long_work, wait).await;
+        serving.witnesses().finish().await;
         drop(admin);
     }
 }

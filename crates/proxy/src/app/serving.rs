@@ -10,7 +10,7 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use super::StartError;
-use super::assembly::{self, Before, Lasting};
+use super::assembly::{self, Before, Lasting, Witnesses};
 use crate::admin::Ready;
 use crate::config::Changes;
 use crate::config::resolved::{Config, Tls};
@@ -27,13 +27,15 @@ pub(super) struct Serving {
     parts: watch::Sender<Arc<Parts>>,
     certificate: Option<Arc<Certificate>>,
     lasting: Lasting,
+    witnesses: Witnesses,
 }
 
 impl Serving {
     pub(super) async fn begin(config: Config) -> Result<Self, StartError> {
         let files = pair_files(&config.listen.tls);
         let lasting = Lasting::new(&config.limits);
-        let shift = assembly::shift(config, &lasting, Before::Nothing).await?;
+        let witnesses = Witnesses::start(&config)?;
+        let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing).await?;
         let parts = Arc::clone(&shift.service.parts);
         tracing::info!(
             key = parts.keys.active().name(),
@@ -44,6 +46,7 @@ impl Serving {
             parts: watch::Sender::new(parts),
             certificate: files.map(Certificate::load).transpose()?,
             lasting,
+            witnesses,
         })
     }
 
@@ -55,8 +58,8 @@ impl Serving {
     ) -> Result<(), StartError> {
         let pair = self.pair(&config.listen.tls)?;
         let before = Arc::clone(&self.shift.borrow().service);
-        let shift =
-            assembly::shift(config, &self.lasting, Before::Service(&before, changes)).await?;
+        let lasting = (&self.lasting, &self.witnesses);
+        let shift = assembly::shift(config, lasting, Before::Service(&before, changes)).await?;
         let parts = Arc::clone(&shift.service.parts);
         let (old, new) = (before.parts.keys.active(), parts.keys.active());
         if old.name() != new.name() {
@@ -108,6 +111,10 @@ impl Serving {
 
     pub(super) fn lasting(&self) -> &Lasting {
         &self.lasting
+    }
+
+    pub(super) fn witnesses(&self) -> &Witnesses {
+        &self.witnesses
     }
 }
 

@@ -7,6 +7,7 @@ mod clients;
 mod keys;
 mod rules;
 mod services;
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -49,6 +50,8 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         Switch::On => Watch::Files,
         Switch::Off => Watch::Nothing,
     };
+    let audit = telemetry::audit(reader);
+    let traces = telemetry::traces(reader);
     Some(Config {
         watch,
         listen,
@@ -59,6 +62,8 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         rules,
         limits,
         log,
+        audit,
+        traces,
     })
 }
 

@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     pub log: Log,
     pub watch: Watch,
+    pub audit: Audit,
+    pub traces: Traces,
 }
 
 /// Where clients connect.
@@ -470,4 +472,45 @@ pub enum LogFormat {
     Auto,
     Text,
     Json,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    pub output: AuditOutput,
+    pub object_keys: AuditObjectKeys,
+    pub on_failure: AuditFailure,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditOutput {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+/// Whether lines name objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditObjectKeys {
+    Plain,
+    Off,
+}
+
+/// What becomes of requests whose lines cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditFailure {
+    Refuse,
+    Drop,
+}
+
+/// OpenTelemetry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Traces {
+    Off,
+    Sent {
+        collector: ServerAddress,
+        /// From 0 to 1.
+        sample_ratio: f64,
+        service_name: String,
+    },
 }

@@ -16,6 +16,11 @@ use super::writing::{LentKek, Need, Writing};
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys, ServiceCalls};
 use crate::telemetry::metrics;
+use crate::telemetry::traces::call;
+
+// Names of spans.
+const CREATE: &str = "key_service create";
+const OPEN: &str = "key_service open";
 
 /// How often a service is asked that cannot be reached, and how long is waited before the second
 /// and the third time.
@@ -235,7 +240,11 @@ impl Keyring {
 
     async fn lend(&self, key: &Key, held: &Held, need: Need) -> Result<LentKek, KeyError> {
         let create = async || {
-            let made = self.patiently(key, held, || held.keeper.create()).await?;
+            let made = self.patiently(key, held, || {
+                let creating = held.keeper.create();
+                call(CREATE, &key.name, ServiceError::kind, creating)
+            });
+            let made = made.await?;
             if !(1..=MAX_CIPHERTEXT_BYTES).contains(&made.ciphertext.len()) {
                 let reason = "it encrypts a KEK to nothing, or to more than 1024 bytes";
                 return Err(ServiceError::Key(reason.to_owned()));
@@ -255,7 +264,10 @@ impl Keyring {
     }
 
     async fn open(&self, key: &Key, held: &Held, ciphertext: &[u8]) -> Result<Arc<Kek>, KeyError> {
-        let open = self.patiently(key, held, || held.keeper.open(ciphertext));
+        let open = self.patiently(key, held, || {
+            let opening = held.keeper.open(ciphertext);
+            call(OPEN, &key.name, ServiceError::kind, opening)
+        });
         let kek = self.opened.get(&key.name, ciphertext, open).await;
         kek.map_err(|error| failed(key, error))
     }

@@ -8,10 +8,13 @@
 //!
 //! Absent on purpose: `RUST_LOG` (it could lift the limit for libraries), files and rotation.
 
+pub(crate) mod audit;
 mod core_dumps;
 mod escape;
 pub mod metrics;
 mod panics;
+mod seldom;
+pub(crate) mod traces;
 
 pub use core_dumps::{CoreDumpError, forbid_core_dumps};
 

@@ -22,6 +22,7 @@ use crate::body::verifying::VerifyingBody;
 use crate::execute::{BodySlot, Job, Outcome, RawBody, answer, forward, payload};
 use crate::plan::Step;
 use crate::respond::Failure;
+use crate::telemetry::audit::Stored;
 
 /// Longest list of parts, as S3 takes it.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
@@ -32,6 +33,12 @@ pub(super) async fn step(
     step: Step,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
+    match step {
+        Step::Create | Step::UploadPart | Step::Complete => {
+            job.record.trail.writes(Stored::plaintext);
+        }
+        Step::Abort | Step::ListParts | Step::ListUploads | Step::UploadPartCopy => {}
+    }
     match step {
         Step::UploadPart => upload_part(job, body.take()).await,
         Step::Complete => complete(job, body.take()).await,
