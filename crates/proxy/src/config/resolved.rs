@@ -31,6 +31,7 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub limits: Limits,
     pub log: Log,
+    pub watch: Watch,
     pub audit: Audit,
     pub traces: Traces,
 }
@@ -448,6 +449,14 @@ pub struct Limits {
 pub enum Bound {
     Off,
     At(NonZeroU32),
+}
+
+/// What makes a running proxy load its configuration anew, besides SIGHUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// A change of one of the files that it came from.
+    Files,
+    Nothing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
