@@ -57,11 +57,11 @@ label! {
     /// Why a write had no key.
     SealFailure {
         /// The service is away, too slow, or failing inside.
-        KeyService = "key_service",
+        Service = "key_service",
         /// The service refused the login or the permission.
-        KeyRefused = "key_refused",
+        Refused = "key_refused",
         /// The key is missing there, disabled, or of the wrong kind.
-        KeyUnusable = "key_unusable",
+        Unusable = "key_unusable",
     }
 }
 
@@ -381,4 +381,4 @@ fn as_number(integer: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
