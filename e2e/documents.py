@@ -56,7 +56,7 @@ class Block:
 class Page:
     def __init__(self, path: Path):
         self.path = path
-        self.name = str(path.relative_to(ROOT))
+        self.name = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
         self.text = path.read_text()
 
     def __repr__(self) -> str:

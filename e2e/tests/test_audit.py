@@ -16,9 +16,9 @@ from botocore.exceptions import ClientError
 import raw
 from clients import boto3_client
 from conftest import make_bucket
-from legacy import ZERO_KEK, CONSTELLATION, INTRINSEC, Older, passphrase_kek
-from processes import Process, clean_environment, run
-from proxy import VIRTUAL_HOSTS, binary, new_key
+from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older, passphrase_kek
+from processes import clean_environment, run
+from proxy import VIRTUAL_HOSTS, new_key
 from sealed import key_name, raw_key
 from servers import tools
 from target import Credential
@@ -319,21 +319,16 @@ def test_a_file_that_cannot_be_opened_keeps_the_proxy_from_starting(deployments,
         )
 
 
-def test_lines_go_to_standard_output_and_logs_do_not(deployments, run_directory):
-    proxy = deployments.proxy(deployments.server("seaweedfs"), "proxy-audit-any").proxy
-    deployments_settings = run_directory / "proxy-audit-any.toml"
-    environment = proxy._environment() | {"S3PROXY_AUDIT": "stdout"}
-    proxy.stop()
-    command = f'exec "{binary()}" --config "$1" --ip 127.0.0.1 --port "$2" --no-tls 2>"$3"'
-    errors = run_directory / "audit-stdout.err"
-    arguments = ["sh", "-c", command, "sh", deployments_settings, proxy.port, errors]
-    process = Process("audit-stdout", arguments, environment, run_directory / "audit-stdout.log")
-    process.wait_until(proxy._is_ready, "ready")
-    raw.ask(proxy.target, "GET", "no-such-bucket", "k")
-    process.stop()
-    lines = [json.loads(line) for line in process.log_text().splitlines()]
+def test_lines_go_to_standard_output_where_a_collector_reads_it(deployments):
+    environment = {"S3PROXY_AUDIT": "stdout"}
+    deployment = deployments.proxy(
+        deployments.server("seaweedfs"), "proxy-audit-stdout", environment=environment
+    )
+    raw.ask(deployment.target, "GET", "no-such-bucket", "k")
+    deployment.proxy.stop()
+    lines = [json.loads(line) for line in deployment.proxy.log_text().splitlines()]
+    lines = [line for line in lines if "schema" in line]
     assert [(line["schema"], line["object_key"]) for line in lines] == [("s3proxy.audit/1", "k")]
-    assert "serving" in errors.read_text()
 
 
 @pytest.mark.parametrize("on_failure", ["refuse", "drop"])
@@ -360,6 +355,6 @@ def test_a_full_disk_refuses_or_loses_as_the_settings_say(deployments, on_failur
     assert statuses[:4096] == [403] * 4096
     assert statuses[-10:] == [503 if on_failure == "refuse" else 403] * 10
     assert raw.send(raw.request(deployment.target, "GET", key="healthz"), deployment.target).status == 200
-    log = deployment.proxy._process.log_text()
+    log = deployment.proxy.log_text()
     assert 1 <= log.count("the audit log cannot be written; trying again") <= 2
     assert log.count("requests are served without") == (1 if on_failure == "drop" else 0)

@@ -4,7 +4,6 @@ The proxy sends OTLP to otlp_sink.py. Behind it stands a relay before SeaweedFS,
 of its own requests are seen too.
 """
 
-import json
 import secrets
 import time
 
@@ -14,6 +13,8 @@ import raw
 from clients import boto3_client
 from conftest import make_bucket
 from deployment import Deployment
+from key_services.constellation import NAME, ConstellationService
+from key_services.drills import settings
 from proxy import VIRTUAL_HOSTS, Proxy, new_key
 from recorder import Relay
 from target import Credential
@@ -32,7 +33,7 @@ secret_access_key = "{CLIENT.secret_key}"
 """
 
 
-def environment(collector: Collector, **more: str) -> dict[str, str]:
+def environment(collector: Collector, **more: str | None) -> dict[str, str | None]:
     return {
         "S3PROXY_ENCRYPT_KEY": KEY,
         "S3PROXY_TRACES_ENDPOINT": collector.url,
@@ -138,7 +139,7 @@ def test_log_and_audit_log_name_the_trace(traced, bucket, key):
     trace_id, traceparent = parent()
     ask(traced, "PUT", bucket, key, {"traceparent": traceparent}, body=b"content")
     traced.collector.wait_for(lambda span: span["trace_id"] == trace_id and span["kind"] == "server")
-    assert f'"trace_id":"{trace_id}"' in traced.proxy._process.log_text()
+    assert f'"trace_id":"{trace_id}"' in traced.proxy.log_text()
     deadline = time.monotonic() + 20
     while trace_id not in traced.audit.read_text():
         assert time.monotonic() < deadline
@@ -201,6 +202,39 @@ def test_an_upload_that_completes_in_a_task_of_its_own_stays_in_its_trace(traced
     assert {span["parent_id"] for span in clients} == {server["span_id"]}
 
 
+def test_calls_of_a_key_service_are_spans_of_the_request_that_needs_them(
+    deployments, run_directory, collector, bucket, key
+):
+    service = ConstellationService(run_directory, "constellation-traced")
+    keys = f'kms = "http://127.0.0.1:{service.port}"\nkek_objects = 1\ncache_time = "0s"'
+    deployment = deployments.proxy(
+        deployments.server("seaweedfs"),
+        "proxy-traced-keys",
+        settings=settings(keys),
+        environment=environment(collector, S3PROXY_ENCRYPT_KEY=None),
+    )
+    try:
+        for method, status, name in [("PUT", 200, "create"), ("GET", 200, "open")]:
+            answer = raw.ask(deployment.target, method, bucket, key, body=b"")
+            assert answer.status == status
+            server, *clients = collector.of_request(answer.headers["x-s3proxy-request-id"])
+            [called] = [span for span in clients if span["name"] == f"key_service {name}"]
+            assert (called["kind"], called["parent_id"]) == ("client", server["span_id"])
+            assert called["attributes"] == {"s3proxy.key": NAME} and not called["failed"]
+        service.stop()
+        answer = raw.ask(deployment.target, "GET", bucket, key)
+        assert answer.status == 503
+        server, *clients = collector.of_request(answer.headers["x-s3proxy-request-id"])
+        kinds = [
+            span["attributes"].get("error.type")
+            for span in clients
+            if span["name"] == "key_service open"
+        ]
+        assert server["failed"] and kinds == ["unavailable"] * 3
+    finally:
+        service.stop()
+
+
 def test_nothing_is_sampled_at_a_ratio_of_zero_but_what_a_client_samples(
     deployments, run_directory, collector, bucket, key
 ):
@@ -231,7 +265,7 @@ def test_a_collector_that_is_away_hurts_no_request_and_is_told_of_once(
     traced = Traced(run_directory, server, "proxy-traced-away", collector)
     try:
         collector.stop()
-        log = traced.proxy._process.log_text
+        log = traced.proxy.log_text
         deadline = time.monotonic() + 60
         while "the collector did not take traces" not in log():
             assert ask(traced, "PUT", bucket, key, body=b"content").status == 200

@@ -19,10 +19,11 @@ use super::{StartError, backend_settings};
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, Credentials};
 use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::pace::Patience;
 use crate::config::Changes;
 use crate::config::resolved::{
-    self, Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Limits, Listen,
-    Pattern, Policy, Rule, SecretText, SessionToken, Tls,
+    self, Access, Authentication, Bound, Config, Endpoint, Grant, Keys, KnownClients, Limits,
+    Listen, Pattern, Policy, Rule, SecretText, SessionToken, Tls,
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
@@ -35,7 +36,7 @@ use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
-use crate::keys::{Keyring, KeyringError};
+use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
 use crate::rules::Rules;
 use crate::service::Service;
@@ -115,11 +116,6 @@ pub(super) async fn shift(
 ) -> Result<Shift<Service>, StartError> {
     let hosts = host_rules(&config.listen, &config.backend.endpoint);
     let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
-    let limits = connection_limits(&config.listen);
-    let throttle = match before.same(&["limits"]) {
-        Some(service) => Arc::clone(&service.throttle),
-        None => Arc::new(Throttle::new(config.limits.throttle)),
-    };
     let Config {
         listen,
         backend,
@@ -142,7 +138,14 @@ pub(super) async fn shift(
         before,
     )
     .await?;
+    let own_rates = own_rates(&clients.authentication);
     let authenticator = authenticator(clients.authentication, parts.backend.credentials()).await?;
+    let limits = connection_limits(&listen, &parts.patience);
+    // Nothing fails from here on: what is in flight counts under the new limits at once.
+    let throttle = match before {
+        Before::Nothing => Throttle::new(&sizes, own_rates),
+        Before::Service(service, _) => service.throttle.rebuilt(&sizes, own_rates),
+    };
     let service = Service {
         gate: Gate {
             hosts,
@@ -197,6 +200,7 @@ async fn parts(
             let (keyring, legacy_keys) = keyring(keys).await?;
             if let Before::Service(service, _) = before {
                 keyring.follow(&service.parts.keys);
+                refuse_idle_service(&keyring, &service.parts.keys).await?;
             }
             (keyring, legacy_keys)
         }
@@ -228,7 +232,11 @@ async fn parts(
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         held_body_bytes: limits.held_body_bytes as u64,
-        body_timeout: listen.body_timeout,
+        patience: Patience {
+            silence: listen.body_timeout,
+            least_rate: listen.min_body_bytes,
+            pressure: Arc::clone(lasting.budget.pressure()),
+        },
     })
 }
 
@@ -289,6 +297,18 @@ async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartErr
     Ok((Arc::new(keyring?), Arc::new(legacy)))
 }
 
+/// A start may wait for a service. What serves must not lose the key that it has for one that nobody
+/// answers for.
+async fn refuse_idle_service(keyring: &Keyring, before: &Keyring) -> Result<(), StartError> {
+    if keyring.active().name() == before.active().name() {
+        return Ok(());
+    }
+    match keyring.readiness().await {
+        Readiness::NotReady(reason) => Err(StartError::Refused(reason)),
+        Readiness::Ready | Readiness::Degraded(_) => Ok(()),
+    }
+}
+
 /// The older proxies' keys, from the same texts.
 pub(crate) fn legacy_keys(keys: &Keys, constellation: ConstellationKek) -> LegacyKeys {
     let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
@@ -304,13 +324,13 @@ pub(crate) fn legacy_keys(keys: &Keys, constellation: ConstellationKek) -> Legac
     )
 }
 
-fn connection_limits(listen: &Listen) -> listen::Limits {
+fn connection_limits(listen: &Listen, patience: &Patience) -> listen::Limits {
     listen::Limits {
         header_bytes: listen.max_header_bytes,
         connections: listen.max_connections.get(),
         idle_timeout: listen.idle_timeout,
         header_timeout: listen.header_timeout,
-        body_timeout: listen.body_timeout,
+        patience: patience.clone(),
         drain_delay: listen.drain_delay,
         drain_timeout: listen.drain_timeout,
     }
@@ -354,6 +374,21 @@ async fn authenticator(
         clients,
         signing_keys: SigningKeys::default(),
     })
+}
+
+/// The rates of clients that have their own, by name.
+fn own_rates(authentication: &Authentication) -> HashMap<String, Bound> {
+    let listed = match authentication {
+        Authentication::SigV4 {
+            known: KnownClients::List(clients),
+        } => clients.as_slice(),
+        Authentication::SigV4 {
+            known: KnownClients::BackendCredential,
+        }
+        | Authentication::None => &[],
+    };
+    let own = |client: &resolved::Client| Some((client.name.clone(), client.requests_per_second?));
+    listed.iter().filter_map(own).collect()
 }
 
 fn listed_client(client: resolved::Client) -> Client {

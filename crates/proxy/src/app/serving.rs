@@ -15,8 +15,8 @@ use crate::admin::Ready;
 use crate::config::Changes;
 use crate::config::resolved::{Config, Tls};
 use crate::execute::Parts;
-use crate::keys::Readiness;
 use crate::listen::certificate::{Certificate, PairFiles};
+use crate::listen::descriptors::ask_for_descriptors;
 use crate::listen::tls::{self, Pair};
 use crate::listen::{CurrentShift, Shift};
 use crate::service::Service;
@@ -33,6 +33,7 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) async fn begin(config: Config) -> Result<Self, StartError> {
         let files = pair_files(&config.listen.tls);
+        ask_for_descriptors(config.listen.max_connections.get());
         let lasting = Lasting::new(&config.limits);
         let witnesses = Witnesses::start(&config)?;
         let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing).await?;
@@ -63,11 +64,6 @@ impl Serving {
         let parts = Arc::clone(&shift.service.parts);
         let (old, new) = (before.parts.keys.active(), parts.keys.active());
         if old.name() != new.name() {
-            // A start may wait for a service. What serves must not lose the key that it has for one
-            // that nobody answers for.
-            if let Readiness::NotReady(reason) = parts.keys.readiness().await {
-                return Err(StartError::Refused(reason));
-            }
             tracing::info!(key = new.name(), "objects are sealed under this key");
         }
         self.shift.send_replace(Arc::new(shift));

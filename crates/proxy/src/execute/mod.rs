@@ -43,6 +43,7 @@ use crate::auth::{Authenticated, PostedForm};
 use crate::backend::Backend;
 use crate::body::buffers::{BodyBudget, BufferPool};
 use crate::body::inbound;
+use crate::body::pace::Patience;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
 use crate::keys::legacy::LegacyKeys;
@@ -70,7 +71,8 @@ pub(crate) struct Parts {
     pub(crate) long_work: Arc<patience::LongWork>,
     pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
     pub(crate) held_body_bytes: u64,
-    pub(crate) body_timeout: Duration,
+    /// With clients' bodies.
+    pub(crate) patience: Patience,
 }
 
 /// One request on its way through.

@@ -41,7 +41,9 @@ const LINES_OF_A_PLACE: usize = 16;
 const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the end of the program waits for the last lines.
-const FLUSH_WAIT: Duration = Duration::from_secs(5);
+const FLUSH_WAIT: Duration = Duration::from_secs(3);
+
+const LOST: &str = "s3proxy_audit_lost_total";
 
 /// The audit log cannot be begun.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +112,12 @@ impl AuditLog {
     }
 
     fn over(output: Output, settings: &resolved::Audit, places: usize) -> Result<Self, AuditError> {
+        // It is there from the start, so that alerts on it can be.
+        metrics::describe_counter!(
+            LOST,
+            "Requests that were served without a line in the audit log."
+        );
+        metrics::counter!(LOST).increment(0);
         let stuck = Arc::new(AtomicBool::new(false));
         let writer = writer::start(output, Arc::clone(&stuck)).map_err(AuditError::Thread)?;
         Ok(Self(Some(Arc::new(Log {
@@ -196,7 +204,7 @@ impl Log {
 
     /// Of a batch, the places and not the lines are counted.
     fn lost(&self, places: u32) {
-        metrics::counter!("s3proxy_audit_lost_total").increment(u64::from(places));
+        metrics::counter!(LOST).increment(u64::from(places));
         if let Some(since) = self.losses.turn() {
             tracing::error!(
                 lost = since,

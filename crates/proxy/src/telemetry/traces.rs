@@ -36,7 +36,7 @@ pub(crate) use request::{Arrival, RequestEnd, RequestTrace, Trust};
 use exporter::Patient;
 
 /// How long the end of the program waits for the last spans.
-const FLUSH_WAIT: Duration = Duration::from_secs(5);
+const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
 /// Traces cannot be sent as configured.
 #[derive(Debug, thiserror::Error)]
