@@ -45,7 +45,7 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// Everything that answers requests.
 pub(crate) struct Service {
     pub(crate) gate: Gate,
-    pub(crate) throttle: Throttle,
+    pub(crate) throttle: Arc<Throttle>,
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,

@@ -142,9 +142,12 @@ pub(super) async fn shift(
     let authenticator = authenticator(clients.authentication, parts.backend.credentials()).await?;
     let limits = connection_limits(&listen, &parts.patience);
     // Nothing fails from here on: what is in flight counts under the new limits at once.
-    let throttle = match before {
-        Before::Nothing => Throttle::new(&sizes, own_rates),
-        Before::Service(service, _) => service.throttle.rebuilt(&sizes, own_rates),
+    let throttle = match (before.same(&["limits", "clients"]), before) {
+        (Some(service), _) => Arc::clone(&service.throttle),
+        (None, Before::Service(service, _)) => {
+            Arc::new(service.throttle.rebuilt(&sizes, own_rates))
+        }
+        (None, Before::Nothing) => Arc::new(Throttle::new(&sizes, own_rates)),
     };
     let service = Service {
         gate: Gate {

@@ -105,6 +105,7 @@ impl App {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let watched = config.listen.admin.map(watch).transpose()?;
         let asked = config.listen.address;
+        listen::descriptors::ask_for_descriptors(config.listen.max_connections.get());
         let serving = Arc::new(Serving::begin(config).await?);
         let admin = match watched {
             None => None,

@@ -16,7 +16,6 @@ use crate::config::Changes;
 use crate::config::resolved::{Config, Tls};
 use crate::execute::Parts;
 use crate::listen::certificate::{Certificate, PairFiles};
-use crate::listen::descriptors::ask_for_descriptors;
 use crate::listen::tls::{self, Pair};
 use crate::listen::{CurrentShift, Shift};
 use crate::service::Service;
@@ -33,7 +32,6 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) async fn begin(config: Config) -> Result<Self, StartError> {
         let files = pair_files(&config.listen.tls);
-        ask_for_descriptors(config.listen.max_connections.get());
         let lasting = Lasting::new(&config.limits);
         let witnesses = Witnesses::start(&config)?;
         let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing).await?;
