@@ -36,7 +36,7 @@ use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
-use crate::keys::{Keyring, KeyringError};
+use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
 use crate::rules::Rules;
 use crate::service::Service;
@@ -116,14 +116,6 @@ pub(super) async fn shift(
 ) -> Result<Shift<Service>, StartError> {
     let hosts = host_rules(&config.listen, &config.backend.endpoint);
     let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
-    let own_rates = own_rates(&config.clients.authentication);
-    let throttle = match (before.same(&["limits", "clients"]), before) {
-        (Some(service), _) => Arc::clone(&service.throttle),
-        (None, Before::Service(service, _)) => {
-            Arc::new(service.throttle.rebuilt(&config.limits, own_rates))
-        }
-        (None, Before::Nothing) => Arc::new(Throttle::new(&config.limits, own_rates)),
-    };
     let Config {
         listen,
         backend,
@@ -146,8 +138,17 @@ pub(super) async fn shift(
         before,
     )
     .await?;
-    let limits = connection_limits(&listen, &parts.patience);
+    let own_rates = own_rates(&clients.authentication);
     let authenticator = authenticator(clients.authentication, parts.backend.credentials()).await?;
+    let limits = connection_limits(&listen, &parts.patience);
+    // Nothing fails from here on: what is in flight counts under the new limits at once.
+    let throttle = match (before.same(&["limits", "clients"]), before) {
+        (Some(service), _) => Arc::clone(&service.throttle),
+        (None, Before::Service(service, _)) => {
+            Arc::new(service.throttle.rebuilt(&sizes, own_rates))
+        }
+        (None, Before::Nothing) => Arc::new(Throttle::new(&sizes, own_rates)),
+    };
     let service = Service {
         gate: Gate {
             hosts,
@@ -202,6 +203,7 @@ async fn parts(
             let (keyring, legacy_keys) = keyring(keys).await?;
             if let Before::Service(service, _) = before {
                 keyring.follow(&service.parts.keys);
+                refuse_idle_service(&keyring, &service.parts.keys).await?;
             }
             (keyring, legacy_keys)
         }
@@ -296,6 +298,18 @@ async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartErr
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     Ok((Arc::new(keyring?), Arc::new(legacy)))
+}
+
+/// A start may wait for a service. What serves must not lose the key that it has for one that nobody
+/// answers for.
+async fn refuse_idle_service(keyring: &Keyring, before: &Keyring) -> Result<(), StartError> {
+    if keyring.active().name() == before.active().name() {
+        return Ok(());
+    }
+    match keyring.readiness().await {
+        Readiness::NotReady(reason) => Err(StartError::Refused(reason)),
+        Readiness::Ready | Readiness::Degraded(_) => Ok(()),
+    }
 }
 
 /// The older proxies' keys, from the same texts.

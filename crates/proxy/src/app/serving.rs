@@ -15,7 +15,6 @@ use crate::admin::Ready;
 use crate::config::Changes;
 use crate::config::resolved::{Config, Tls};
 use crate::execute::Parts;
-use crate::keys::Readiness;
 use crate::listen::certificate::{Certificate, PairFiles};
 use crate::listen::tls::{self, Pair};
 use crate::listen::{CurrentShift, Shift};
@@ -63,11 +62,6 @@ impl Serving {
         let parts = Arc::clone(&shift.service.parts);
         let (old, new) = (before.parts.keys.active(), parts.keys.active());
         if old.name() != new.name() {
-            // A start may wait for a service. What serves must not lose the key that it has for one
-            // that nobody answers for.
-            if let Readiness::NotReady(reason) = parts.keys.readiness().await {
-                return Err(StartError::Refused(reason));
-            }
             tracing::info!(key = new.name(), "objects are sealed under this key");
         }
         self.shift.send_replace(Arc::new(shift));

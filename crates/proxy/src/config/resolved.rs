@@ -8,6 +8,8 @@
 //! Absent on purpose: where a value came from (flag, environment, file, default), which only the
 //! messages of this module's neighbours need; and anything read later, such as certificates.
 
+mod telemetry;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -20,6 +22,9 @@ pub use super::dek_tag::DekTag;
 pub use super::endpoint::{Host, Scheme, ServerAddress};
 pub use super::pattern::Pattern;
 pub use super::secret::SecretText;
+pub use telemetry::{
+    Audit, AuditFailure, AuditObjectKeys, AuditOutput, Log, LogFormat, LogLevel, Traces,
+};
 
 pub struct Config {
     pub listen: Listen,
@@ -457,67 +462,4 @@ pub enum Watch {
     /// A change of one of the files that it came from.
     Files,
     Nothing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    pub level: LogLevel,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text when standard error is a terminal, JSON otherwise.
-    Auto,
-    Text,
-    Json,
-}
-
-/// The audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audit {
-    pub output: AuditOutput,
-    pub object_keys: AuditObjectKeys,
-    pub on_failure: AuditFailure,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuditOutput {
-    Off,
-    Stdout,
-    File(PathBuf),
-}
-
-/// Whether lines name objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuditObjectKeys {
-    Plain,
-    Off,
-}
-
-/// What becomes of requests whose lines cannot be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuditFailure {
-    Refuse,
-    Drop,
-}
-
-/// OpenTelemetry.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Traces {
-    Off,
-    Sent {
-        collector: ServerAddress,
-        /// From 0 to 1.
-        sample_ratio: f64,
-        service_name: String,
-    },
 }
