@@ -4,6 +4,7 @@ import base64
 import http.client
 import os
 import secrets
+import signal
 import subprocess
 from pathlib import Path
 
@@ -102,6 +103,20 @@ class Proxy:
             timeout=120,
             check=False,
         )
+
+    def write_settings(self, text: str) -> None:
+        """Replaces the settings file, as editors do. The running program looks at it by itself."""
+        next_file = self._config.with_suffix(".next")
+        next_file.write_text(text)
+        next_file.rename(self._config)
+
+    def write_settings_over(self, text: str) -> None:
+        """Writes into the settings file that is there, which is empty for a moment."""
+        self._config.write_text(text)
+
+    def hang_up(self) -> None:
+        """Asks the running program to load its configuration anew."""
+        os.kill(self.process_id, signal.SIGHUP)
 
     def kill(self) -> None:
         """Ends the program at once, as a machine that fails would."""

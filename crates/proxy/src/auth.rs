@@ -92,19 +92,19 @@ impl Identity {
         }
     }
 
-    /// Whether it is a client that is known by its key.
-    pub(crate) fn is_listed(&self) -> bool {
-        match &self.grants {
-            Grants::Of(_) => true,
-            Grants::Everything | Grants::AnonymousRead => false,
-        }
-    }
-
     /// Whether the client's word counts about the trace that it says the request is part of.
     pub(crate) fn trust(&self) -> Trust {
         match &self.grants {
             Grants::Of(_) | Grants::Everything => Trust::Client,
             Grants::AnonymousRead => Trust::Nobody,
+        }
+    }
+
+    /// Whether it is a client that is known by its key.
+    pub(crate) fn is_listed(&self) -> bool {
+        match &self.grants {
+            Grants::Of(_) => true,
+            Grants::Everything | Grants::AnonymousRead => false,
         }
     }
 

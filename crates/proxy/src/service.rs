@@ -45,7 +45,7 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// Everything that answers requests.
 pub(crate) struct Service {
     pub(crate) gate: Gate,
-    pub(crate) throttle: Throttle,
+    pub(crate) throttle: Arc<Throttle>,
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
@@ -83,9 +83,7 @@ impl Serve for Service {
         let mut body = BodySlot::new(body);
         let arrival = self.traces.arrival(&parts.method, &parts.headers);
         let arrival = arrival.as_ref();
-        let outcome = self
-            .handle(parts, &mut body, (from, arrival), &record)
-            .await;
+        let outcome = self.handle(parts, &mut body, from, &record, arrival).await;
         // Only of those that were not let in.
         self.traces
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
@@ -122,8 +120,9 @@ impl Service {
         &self,
         parts: http::request::Parts,
         body: &mut BodySlot,
-        (from, arrival): (IpAddr, Option<&Arrival>),
+        from: IpAddr,
         record: &Arc<RequestRecord>,
+        arrival: Option<&Arrival>,
     ) -> Outcome<Response<ResponseBody>> {
         if let Some(place) = self.audit.place().await? {
             record.trail.begin(place);
@@ -141,16 +140,16 @@ impl Service {
                 return Err(failure);
             }
         };
-        let trust = request.identity.trust();
-        let context = self
-            .traces
-            .begin(&record.trace, arrival, trust, record.age());
         let sender = if request.identity.is_listed() {
             Sender::Client(&request.identity.name)
         } else {
             Sender::Stranger(from)
         };
         let in_flight = self.throttle.admit(sender).await?;
+        let trust = request.identity.trust();
+        let context = self
+            .traces
+            .begin(&record.trace, arrival, trust, record.age());
         let response = self
             .carry_out(request, body, record)
             .with_context(context)

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::problem::Notice;
 use super::reader::{HERE, Reader};
 use super::resolved::{
-    Bound, Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval, Tls,
+    Bound, Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval, Tls, Watch,
 };
 use super::settings::{
     LIMITS_BODY_MEMORY, LIMITS_CLIENT_REQUESTS_IN_FLIGHT, LIMITS_CLIENT_REQUESTS_PER_SECOND,
@@ -28,6 +28,7 @@ use super::settings::{
     POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND, POLICY_LEGACY_READS, POLICY_LISTING,
     POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA, POLICY_MULTIPART, POLICY_PART_SIZES,
     POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET, POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL,
+    RELOAD_WATCH,
 };
 use super::value::{Switch, Whole};
 use super::{Addresses, Transport};
@@ -45,9 +46,14 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         level: reader.value(LOG_LEVEL).0,
         format: reader.value(LOG_FORMAT),
     };
+    let watch = match reader.value(RELOAD_WATCH) {
+        Switch::On => Watch::Files,
+        Switch::Off => Watch::Nothing,
+    };
     let audit = telemetry::audit(reader);
     let traces = telemetry::traces(reader);
     Some(Config {
+        watch,
         listen,
         backend,
         clients,
@@ -130,8 +136,8 @@ fn tls(reader: &mut Reader) -> Tls {
         Switch::On => {
             let certificate = folder.join("s3proxy.crt");
             let private_key = folder.join("s3proxy.key");
-            reader.require_file(&LISTEN_CERTIFICATES.declaration, &certificate);
-            reader.require_file(&LISTEN_CERTIFICATES.declaration, &private_key);
+            reader.require_readable(&LISTEN_CERTIFICATES.declaration, &certificate);
+            reader.require_readable(&LISTEN_CERTIFICATES.declaration, &private_key);
             Tls::Files {
                 certificate,
                 private_key,

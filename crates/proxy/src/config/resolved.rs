@@ -8,6 +8,8 @@
 //! Absent on purpose: where a value came from (flag, environment, file, default), which only the
 //! messages of this module's neighbours need; and anything read later, such as certificates.
 
+mod telemetry;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -20,6 +22,9 @@ pub use super::dek_tag::DekTag;
 pub use super::endpoint::{Host, Scheme, ServerAddress};
 pub use super::pattern::Pattern;
 pub use super::secret::SecretText;
+pub use telemetry::{
+    Audit, AuditFailure, AuditObjectKeys, AuditOutput, Log, LogFormat, LogLevel, Traces,
+};
 
 pub struct Config {
     pub listen: Listen,
@@ -31,6 +36,7 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub limits: Limits,
     pub log: Log,
+    pub watch: Watch,
     pub audit: Audit,
     pub traces: Traces,
 }
@@ -450,65 +456,10 @@ pub enum Bound {
     At(NonZeroU32),
 }
 
+/// What makes a running proxy load its configuration anew, besides SIGHUP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    pub level: LogLevel,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text when standard error is a terminal, JSON otherwise.
-    Auto,
-    Text,
-    Json,
-}
-
-/// The audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audit {
-    pub output: AuditOutput,
-    pub object_keys: AuditObjectKeys,
-    pub on_failure: AuditFailure,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuditOutput {
-    Off,
-    Stdout,
-    File(PathBuf),
-}
-
-/// Whether lines name objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuditObjectKeys {
-    Plain,
-    Off,
-}
-
-/// What becomes of requests whose lines cannot be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuditFailure {
-    Refuse,
-    Drop,
-}
-
-/// OpenTelemetry.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Traces {
-    Off,
-    Sent {
-        collector: ServerAddress,
-        /// From 0 to 1.
-        sample_ratio: f64,
-        service_name: String,
-    },
+pub enum Watch {
+    /// A change of one of the files that it came from.
+    Files,
+    Nothing,
 }

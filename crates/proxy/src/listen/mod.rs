@@ -10,6 +10,7 @@
 //! told to slow down.
 
 mod activity;
+pub(crate) mod certificate;
 pub(crate) mod crowd;
 pub(crate) mod descriptors;
 mod proxy_protocol;
@@ -87,13 +88,22 @@ pub(crate) trait Serve: Send + Sync + 'static {
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
 
+/// What serves until another takes its place: a request is served by whatever is there when it
+/// arrives, a connection keeps the limits that it began with.
+pub(crate) struct Shift<S> {
+    pub(crate) service: Arc<S>,
+    pub(crate) limits: Limits,
+    pub(crate) trusted: Arc<TrustedProxies>,
+}
+
+/// The shift of the time.
+pub(crate) type CurrentShift<S> = watch::Receiver<Arc<Shift<S>>>;
+
 /// A bound socket with everything that it needs to serve.
 pub(crate) struct Server<S> {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    limits: Limits,
-    trusted: Arc<TrustedProxies>,
-    service: Arc<S>,
+    current: CurrentShift<S>,
     draining: Arc<Draining>,
     places: Arc<Semaphore>,
 }
@@ -130,19 +140,16 @@ impl<S: Serve> Server<S> {
     pub(crate) fn new(
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
-        limits: Limits,
-        trusted: Arc<TrustedProxies>,
-        service: Arc<S>,
+        current: CurrentShift<S>,
         draining: Arc<Draining>,
     ) -> Self {
+        let connections = current.borrow().limits.connections;
         Self {
             listener,
             tls,
-            places: Arc::new(Semaphore::new(limits.connections)),
-            limits,
-            trusted,
-            service,
+            current,
             draining,
+            places: Arc::new(Semaphore::new(connections)),
         }
     }
 
@@ -153,19 +160,18 @@ impl<S: Serve> Server<S> {
         self.accept_until(stop, &mut connections, &closing).await;
 
         self.draining.0.store(true, Ordering::Release);
+        let limits = self.current.borrow().limits.clone();
         tracing::info!(
-            accepting_for_s = self.limits.drain_delay.as_secs(),
-            waiting_up_to_s = self.limits.drain_timeout.as_secs(),
+            accepting_for_s = limits.drain_delay.as_secs(),
+            waiting_up_to_s = limits.drain_timeout.as_secs(),
             connections = connections.tasks.len(),
             "draining"
         );
-        let delay = tokio::time::sleep(self.limits.drain_delay);
+        let delay = tokio::time::sleep(limits.drain_delay);
         self.accept_until(delay, &mut connections, &closing).await;
         self.accept_waiting(&mut connections, &closing);
 
-        let Self {
-            listener, limits, ..
-        } = self;
+        let Self { listener, .. } = self;
         drop(listener);
         close.send_replace(true);
         let mut connections = connections.tasks;
@@ -243,10 +249,10 @@ impl<S: Serve> Server<S> {
         closing: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<S> {
         let tls = self.tls.clone();
-        let limits = place.limits(&self.limits);
-        let service = Arc::clone(&self.service);
+        let current = self.current.clone();
+        let shift = Arc::clone(&current.borrow());
+        let (limits, trusted) = (place.limits(&shift.limits), Arc::clone(&shift.trusted));
         let draining = Arc::clone(&self.draining);
-        let trusted = Arc::clone(&self.trusted);
         async move {
             let _open = metrics::connection_opened();
             // Whoever waits for a place: slow clients that hold one have to go.
@@ -273,14 +279,14 @@ impl<S: Serve> Server<S> {
             match tls {
                 None => {
                     let client = (peer, Scheme::HTTP, place);
-                    serve_connection(stream, client, limits, service, draining, closing).await;
+                    serve_connection(stream, client, limits, current, draining, closing).await;
                 }
                 Some(acceptor) => {
                     let handshake = acceptor.accept(stream);
                     match tokio::time::timeout(limits.header_timeout, handshake).await {
                         Ok(Ok(stream)) => {
                             let client = (peer, Scheme::HTTPS, place);
-                            serve_connection(stream, client, limits, service, draining, closing)
+                            serve_connection(stream, client, limits, current, draining, closing)
                                 .await;
                         }
                         Ok(Err(error)) => {
@@ -298,7 +304,7 @@ async fn serve_connection<S, IO>(
     stream: IO,
     (peer, scheme, place): (SocketAddr, Scheme, Place),
     limits: Limits,
-    service: Arc<S>,
+    current: CurrentShift<S>,
     draining: Arc<Draining>,
     closing: watch::Receiver<bool>,
 ) where
@@ -313,7 +319,7 @@ async fn serve_connection<S, IO>(
     let respond = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(scheme.clone());
         request.extensions_mut().insert(place);
-        let service = Arc::clone(&service);
+        let service = Arc::clone(&current.borrow().service);
         let draining = Arc::clone(&draining);
         let serving = activity.begin();
         async move {

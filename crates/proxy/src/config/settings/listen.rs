@@ -1,4 +1,4 @@
-//! The settings of `[listen]`, `[limits]` and `[log]`.
+//! The settings of `[listen]`, `[limits]`, `[log]` and `[reload]`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -128,4 +128,11 @@ settings! { LOG:
     /// Text for people, JSON for machines; `auto` is text on a terminal and JSON elsewhere.
     LOG_FORMAT: Setting<LogFormat> = "log.format", ["S3PROXY_LOG_FORMAT"],
         Flag::Value { name: "log-format", placeholder: "FORMAT" }, "auto";
+}
+
+settings! { RELOAD:
+    /// Whether a changed file makes a running proxy load its configuration anew: the configuration
+    /// file, files of secrets, certificates of authorities. SIGHUP does so in any case, and the
+    /// proxy's own certificate is always served as its files have it.
+    RELOAD_WATCH: Setting<Switch> = "reload.watch", ["S3PROXY_RELOAD_WATCH"], Flag::None, "on";
 }
