@@ -39,6 +39,7 @@ const STRANGERS: usize = 1024;
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Who asks, as far as limits care.
+#[derive(Clone, Copy)]
 pub(crate) enum Sender<'a> {
     /// A listed client.
     Client(&'a str),

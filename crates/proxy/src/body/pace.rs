@@ -134,6 +134,7 @@ impl Pace {
 mod tests {
     use super::*;
 
+    /// Ten ticks.
     const SILENCE: Duration = Duration::from_secs(10);
 
     fn pace(pressure: &Arc<Pressure>) -> Pace {
@@ -182,7 +183,7 @@ mod tests {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
         let mut new = pace(&pressure);
-        assert_eq!(put_up_with(&mut new, 1, SILENCE - TICK).await, None);
+        assert_eq!(put_up_with(&mut new, 1, 9 * TICK).await, None);
         let why = put_up_with(&mut new, 1, 3 * TICK).await;
         assert_eq!(why, Some(Impatience::Slowness));
     }
@@ -208,7 +209,7 @@ mod tests {
                 std::future::poll_fn(|context| pace.poll_impatience(context)),
             );
             assert!(asked.await.is_err());
-            tokio::time::sleep(SILENCE - TICK).await;
+            tokio::time::sleep(9 * TICK).await;
             pace.moved(1);
         }
     }

@@ -127,6 +127,7 @@ impl Activity {
 }
 
 /// What became of an attempt to write.
+#[derive(Clone, Copy)]
 pub(super) enum Written {
     /// So many.
     Bytes(usize),

@@ -322,8 +322,11 @@ async fn serve_connection<S, IO>(
         let service = Arc::clone(&current.borrow().service);
         let draining = Arc::clone(&draining);
         let serving = activity.begin();
+        // On the heap, and only now: the HTTP library keeps room for what it awaits in every
+        // connection, in idle ones too.
+        let answer = Box::pin(service.serve(request, peer));
         async move {
-            let mut response = service.serve(request, peer).await;
+            let mut response = answer.await;
             if draining.has_begun() || place == Place::InTheCrowd {
                 let close = http::HeaderValue::from_static("close");
                 response

@@ -56,13 +56,12 @@ impl Places {
 
     /// A place, as soon as one is free; none where that is behind `deadline`.
     pub(super) async fn place(self: &Arc<Self>, deadline: Instant) -> Option<Held> {
-        let permit = match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waiting = self.queue.try_acquire().ok()?;
-                let free = Arc::clone(&self.free).acquire_owned();
-                tokio::time::timeout_at(deadline, free).await.ok()?.ok()?
-            }
+        let permit = if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            permit
+        } else {
+            let _waiting = self.queue.try_acquire().ok()?;
+            let free = Arc::clone(&self.free).acquire_owned();
+            tokio::time::timeout_at(deadline, free).await.ok()?.ok()?
         };
         Some(Held {
             places: Arc::clone(self),
