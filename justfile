@@ -45,3 +45,11 @@ bench *arguments:
 # Writes docs/configuration.md from the declarations of the settings
 docs:
     cargo run --quiet -p xtask -- docs
+
+# The image, without a daemon; arguments go to image/build
+image *arguments:
+    image/build {{ arguments }}
+
+# What is published of a release, into dist/: docs/releasing.md; --rehearsal needs no tag
+release *arguments:
+    release/build {{ arguments }}

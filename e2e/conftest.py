@@ -19,6 +19,7 @@ from certificates import make_certificates
 from clients import boto3_client
 from deployment import Deployments
 from hosts import resolving
+from key_services.openbao import OpenBao
 
 pytest_plugins = ["cells"]
 
@@ -86,6 +87,14 @@ def deployments(request, run_directory, certificates, virtual_hosts):
         yield Deployments(
             run_directory, certificates, started, direct=request.config.getoption("--direct")
         )
+
+
+@pytest.fixture(scope="session")
+def openbao(run_directory, certificates):
+    """A key service for tenants of their own, who leave it running. Over TLS."""
+    server = OpenBao(run_directory, certificates)
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="module")

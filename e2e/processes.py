@@ -15,7 +15,7 @@ from pathlib import Path
 
 # Programs of a machine that sits behind its own certificate authority or proxy are told so by
 # variables like these. A client that reads one of them would not trust the suite's own CA.
-_UNWANTED = ("AWS_", "S3PROXY_", "RCLONE_", "SSL_CERT_")
+_UNWANTED = ("AWS_", "OTEL_", "S3PROXY_", "RCLONE_", "SSL_CERT_")
 _UNWANTED_ENDINGS = ("_CA_BUNDLE", "_CA_CERTS", "_PROXY", "_proxy")
 
 

@@ -1,306 +1,207 @@
-"""A stand-in for the server of OpenBao: what the proxy uses of Transit, tokens, AppRole, Kubernetes.
+"""One user of Transit, as the operators of an OpenBao server set it up.
 
-OpenBao itself could not be installed where this was written: its Go module was refused. So this is
-written from its published documentation and the messages that its sources have, and shows that the
-proxy speaks that protocol as understood, not that OpenBao does. What is kept to, since tests rest on
-it:
-
-- ciphertexts are `vault:v<version>:<base64>`, of AES-256-GCM under the named version; versions below
-  `min_decryption_version` and above the newest are 400 with Transit's words, and so is a failed tag;
-- policies give `update` on one key's two paths, so encrypting under a missing key is 403, since it
-  would create the key, and decrypting under one is 400;
-- tokens have a lease, renewable up to a maximum, belong to a namespace, and are 403 once they end;
-- a sealed server answers 503, on `sys/health` too.
-
-In place of the TokenReview of a Kubernetes cluster, one service account's token is known here.
+A tenant has keys in a Transit engine, a policy that is what docs/keys.md says, and logins with that
+policy and no other. Tenants share a server and do not see each other.
 """
 
 import base64
-import json
 import secrets
-import socket
-import ssl
-import threading
-import time
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import datetime, timezone
+from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from certificates import Certificates
+from key_services.kubernetes import NAMESPACE, SERVICE_ACCOUNT, Cluster
+from key_services.openbao import OpenBao
 
 
-@dataclass
-class TransitKey:
-    kind: str = "aes256-gcm96"
-    versions: list[bytes] = field(default_factory=lambda: [secrets.token_bytes(32)])
-    oldest_usable: int = 1
+class Tenant:
+    """`uses`, `logins` and `renewals` are what the server's audit log has of it."""
 
-    def encrypt(self, plaintext: bytes) -> bytes:
-        nonce = secrets.token_bytes(12)
-        sealed = nonce + AESGCM(self.versions[-1]).encrypt(nonce, plaintext, None)
-        return f"vault:v{len(self.versions)}:{base64.b64encode(sealed).decode()}".encode()
-
-    def decrypt(self, ciphertext: str) -> bytes:
-        if not ciphertext.startswith("vault:v"):
-            raise Refusal(400, "invalid ciphertext: no prefix")
-        version, _, encoded = ciphertext.removeprefix("vault:v").partition(":")
-        if int(version) > len(self.versions):
-            raise Refusal(400, "invalid ciphertext: version is too new")
-        if int(version) < self.oldest_usable:
-            raise Refusal(
-                400, "ciphertext or signature version is disallowed by policy (too old)"
-            )
-        sealed = base64.b64decode(encoded)
-        try:
-            return AESGCM(self.versions[int(version) - 1]).decrypt(sealed[:12], sealed[12:], None)
-        except (InvalidTag, ValueError):
-            raise Refusal(400, "cipher: message authentication failed") from None
-
-
-@dataclass
-class Token:
-    namespace: str
-    keys: set[str] | None
-    """Those that its policy is about; all where it is about all."""
-    lease: float | None
-    ends: float | None
-    last_end: float | None
-
-    def seconds_left(self) -> int:
-        return 0 if self.ends is None else max(0, round(self.ends - time.monotonic()))
-
-    def has_ended(self) -> bool:
-        return self.ends is not None and self.ends <= time.monotonic()
-
-    def renew(self) -> None:
-        self.ends = min(time.monotonic() + self.lease, self.last_end)
-
-
-@dataclass
-class Lease:
-    """Of the tokens that logins give, in seconds."""
-
-    length: float = 3600
-    longest: float = 7200
-
-
-class Refusal(Exception):
-    def __init__(self, status: int, error: str):
-        self.status, self.error = status, error
-
-
-class Transit:
-    """One server with one Transit engine; `uses`, `logins` and `renewals` are its audit log."""
+    role = "s3proxy"
 
     def __init__(
         self,
+        server: OpenBao,
         *,
         mount: str = "transit",
-        login_mounts: tuple[str, str] = ("approle", "kubernetes"),
+        login_mount: str | None = None,
         namespace: str = "",
-        certificates: Certificates | None = None,
     ):
-        self.mount, self.namespace = mount, namespace
-        self.keys: dict[str, TransitKey] = {}
-        self.lease = Lease()
-        self.role_id, self.secret_id = secrets.token_hex(8), secrets.token_hex(8)
-        self.role, self.jwt = "s3proxy", secrets.token_hex(16)
-        self.sealed = False
-        self.uses_of: list[tuple[str, str]] = []
-        self.logins = self.renewals = 0
-        self._last_login = time.monotonic()
-        self._approle, self._kubernetes = login_mounts
-        self._tokens: dict[str, Token] = {}
-        self._lock = threading.RLock()
-        self._certificates = certificates
-        self._connections: set[socket.socket] = set()
-        self._port = 0
-        self.start()
-        scheme = "https" if certificates else "http"
-        self.address = f"{scheme}://127.0.0.1:{self._port}"
+        self.server, self.mount, self.namespace = server, mount, namespace
+        self._policy = f"policy-{secrets.token_hex(4)}"
+        self._allowed: dict[str, tuple[str, ...]] = {}
+        self._backups: dict[str, str] = {}
+        self._tokens: list[str] = []
+        self._make_namespace()
+        server.enable("mounts", mount, "transit", namespace)
+        self.login_mount = login_mount or f"approle-{secrets.token_hex(4)}"
+        server.enable("auth", self.login_mount, "approle", namespace)
+        self.set_up_logins()
+        role_id = self._ask("GET", f"auth/{self.login_mount}/role/{self.role}/role-id")
+        self.role_id = role_id["data"]["role_id"]
+        self.secret_id = secrets.token_hex(8)
+        self.accept_secret_id()
 
-    # What an operator does
+    def _make_namespace(self) -> None:
+        parents: list[str] = []
+        for name in filter(None, self.namespace.split("/")):
+            self.server.ask("POST", f"sys/namespaces/{name}", namespace="/".join(parents))
+            parents.append(name)
 
-    def new_key(self, kind: str = "aes256-gcm96") -> str:
-        name = f"key-{secrets.token_hex(4)}"
-        self.keys[name] = TransitKey(kind)
+    def _ask(self, method: str, path: str, body: dict | None = None) -> dict:
+        return self.server.ask(method, path, body, self.namespace)
+
+    # Keys
+
+    def new_key(self, name: str | None = None, kind: str = "aes256-gcm96", **settings) -> str:
+        name = name or f"key-{secrets.token_hex(4)}"
+        self._ask("POST", f"{self.mount}/keys/{name}", {"type": kind} | settings)
+        self.allow(name, "encrypt", "decrypt")
         return name
 
+    def allow(self, key: str, *operations: str) -> None:
+        """Makes these operations, and no others, what the logins may do with a key."""
+        self._allowed[key] = operations
+        rules = [
+            f'path "{self.mount}/{operation}/{name}" {{ capabilities = ["update"] }}'
+            for name, operations in self._allowed.items()
+            for operation in operations
+        ]
+        self._ask("POST", f"sys/policies/acl/{self._policy}", {"policy": "\n".join(rules)})
+
     def rotate(self, key: str) -> None:
-        self.keys[key].versions.append(secrets.token_bytes(32))
+        self._ask("POST", f"{self.mount}/keys/{key}/rotate")
 
-    def new_token(self, *keys: str, lease: float | None = None) -> str:
-        """A token of its own, for these keys; without a lease it does not end."""
-        with self._lock:
-            return self._issue(set(keys), Lease(lease, 1e9) if lease else None)
+    def configure(self, key: str, **settings) -> None:
+        self._ask("POST", f"{self.mount}/keys/{key}/config", settings)
 
-    def revoke_all(self) -> None:
-        with self._lock:
-            self._tokens.clear()
+    def disable(self, key: str) -> None:
+        """What OpenBao calls a soft deletion."""
+        self._ask("DELETE", f"{self.mount}/keys/{key}/soft-delete")
 
-    def seconds_since_login(self) -> float:
-        return time.monotonic() - self._last_login
+    def enable(self, key: str) -> None:
+        self._ask("POST", f"{self.mount}/keys/{key}/soft-delete-restore")
 
-    def uses(self, key: str) -> int:
-        return sum(name == key for _, name in self.uses_of)
+    def delete(self, key: str) -> None:
+        self.configure(key, deletion_allowed=True, exportable=True, allow_plaintext_backup=True)
+        self._backups[key] = self._ask("GET", f"{self.mount}/backup/{key}")["data"]["backup"]
+        self._ask("DELETE", f"{self.mount}/keys/{key}")
+
+    def restore(self, key: str) -> None:
+        self._ask("POST", f"{self.mount}/restore/{key}", {"backup": self._backups[key]})
+
+    def encrypt(self, key: str, plaintext: bytes) -> bytes:
+        body = {"plaintext": base64.b64encode(plaintext).decode()}
+        return self._ask("POST", f"{self.mount}/encrypt/{key}", body)["data"]["ciphertext"].encode()
 
     def kek(self, key: str, ciphertext: bytes) -> bytes:
-        return self.keys[key].decrypt(ciphertext.decode())
+        body = {"ciphertext": ciphertext.decode()}
+        answer = self._ask("POST", f"{self.mount}/decrypt/{key}", body)
+        return base64.b64decode(answer["data"]["plaintext"])
 
-    def start(self) -> None:
-        self._server = _Server(("127.0.0.1", self._port), _handler(self))
-        self._port = self._server.server_port
-        if self._certificates:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            folder = self._certificates.directory
-            context.load_cert_chain(folder / "s3proxy.crt", folder / "s3proxy.key")
-            self._server.socket = context.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
-            )
-        threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
+    def envelope_name(self, key: str) -> str:
+        return f"vault:{self.mount}/{key}"
 
-    def stop(self) -> None:
-        """Nobody listens any more, and connections are cut."""
-        self._server.shutdown()
-        self._server.server_close()
-        for connection in list(self._connections):
-            connection.close_now()
-        self._connections.clear()
+    # Logins
 
-    # What the proxy asks
+    def set_up_logins(self, **settings) -> None:
+        """Settings of the role, such as `token_ttl`; those that are not named stay."""
+        wanted = {"token_policies": self._policy} | settings
+        self._ask("POST", f"auth/{self.login_mount}/role/{self.role}", wanted)
 
-    def answer(self, method: str, path: str, headers, body: dict) -> dict:
-        if headers.get("X-Vault-Request") != "true":
-            raise Refusal(412, "required header is missing")
-        pieces = path.partition("?")[0].removeprefix("/v1/").split("/")
-        if pieces == ["sys", "health"]:
-            if self.sealed:
-                raise Refusal(503, "")
-            return {"initialized": True, "sealed": False}
-        if self.sealed:
-            raise Refusal(503, "Vault is sealed")
-        with self._lock:
-            namespace = headers.get("X-Vault-Namespace", "")
-            if pieces == ["auth", self._approle, "login"]:
-                return self._log_in(namespace, body, self._approle_matches(body))
-            if pieces == ["auth", self._kubernetes, "login"]:
-                return self._log_in(namespace, body, self._kubernetes_matches(body))
-            token = self._tokens.get(headers.get("X-Vault-Token", ""))
-            if token is None or token.has_ended() or token.namespace != namespace:
-                raise Refusal(403, "permission denied")
-            if (method, pieces) == ("GET", ["auth", "token", "lookup-self"]):
-                renewable = token.lease is not None
-                return {"data": {"ttl": token.seconds_left(), "renewable": renewable}}
-            if (method, pieces) == ("POST", ["auth", "token", "renew-self"]):
-                return self._renew(headers["X-Vault-Token"], token)
-            return self._use(token, method, pieces, body)
+    def accept_secret_id(self) -> None:
+        path = f"auth/{self.login_mount}/role/{self.role}/custom-secret-id"
+        self._ask("POST", path, {"secret_id": self.secret_id})
 
-    def _use(self, token: Token, method: str, pieces: list[str], body: dict) -> dict:
-        *mount, operation, name = pieces
-        if "/".join(mount) != self.mount or operation not in ("encrypt", "decrypt"):
-            raise Refusal(403, "permission denied")
-        self.uses_of.append((operation, name))
-        key = self.keys.get(name)
-        covered = token.keys is None or name in token.keys
-        if not covered or (key is None and operation == "encrypt"):
-            raise Refusal(403, "1 error occurred:\n\t* permission denied\n\n")
-        if key is None:
-            raise Refusal(400, "encryption key not found")
-        if key.kind != "aes256-gcm96":
-            raise Refusal(400, f"message {operation}ion not supported for key type {key.kind}")
-        if operation == "encrypt":
-            ciphertext = key.encrypt(base64.b64decode(body["plaintext"])).decode()
-            return {"data": {"ciphertext": ciphertext, "key_version": len(key.versions)}}
-        plaintext = key.decrypt(body["ciphertext"])
-        return {"data": {"plaintext": base64.b64encode(plaintext).decode()}}
+    def forget_secret_id(self) -> None:
+        path = f"auth/{self.login_mount}/role/{self.role}/secret-id/destroy"
+        self._ask("POST", path, {"secret_id": self.secret_id})
 
-    def _approle_matches(self, body: dict) -> bool:
-        return (body["role_id"], body["secret_id"]) == (self.role_id, self.secret_id)
-
-    def _kubernetes_matches(self, body: dict) -> bool:
-        return (body["role"], body["jwt"]) == (self.role, self.jwt)
-
-    def _log_in(self, namespace: str, body: dict, matches: bool) -> dict:
-        self.logins += 1
-        self._last_login = time.monotonic()
-        if namespace != self.namespace or not matches:
-            raise Refusal(400, "invalid role or secret ID")
-        return self._auth(self._issue(None, self.lease))
-
-    def _issue(self, keys: set[str] | None, lease: Lease | None) -> str:
-        text = "s." + secrets.token_hex(12)
-        now = time.monotonic()
-        self._tokens[text] = Token(
-            self.namespace,
-            keys,
-            lease and lease.length,
-            lease and now + min(lease.length, lease.longest),
-            lease and now + lease.longest,
-        )
-        return text
-
-    def _renew(self, text: str, token: Token) -> dict:
-        if token.lease is None:
-            raise Refusal(400, "lease is not renewable")
-        self.renewals += 1
-        token.renew()
-        return self._auth(text)
-
-    def _auth(self, text: str) -> dict:
-        token = self._tokens[text]
-        return {
-            "auth": {
-                "client_token": text,
-                "lease_duration": token.seconds_left(),
-                "renewable": token.lease is not None,
-            }
+    def trust(self, cluster: Cluster) -> None:
+        """From here on its logins are those of a service account of this cluster."""
+        self.login_mount = "kubernetes"
+        self.server.enable("auth", self.login_mount, "kubernetes", self.namespace)
+        configuration = {
+            "kubernetes_host": cluster.address,
+            "kubernetes_ca_cert": cluster.ca,
+            "token_reviewer_jwt": cluster.reviewer,
+            "disable_local_ca_jwt": True,
         }
+        self._ask("POST", f"auth/{self.login_mount}/config", configuration)
+        self.set_up_logins(
+            bound_service_account_names=SERVICE_ACCOUNT,
+            bound_service_account_namespaces=NAMESPACE,
+        )
+
+    def new_token(self, **settings) -> str:
+        """A token without a login, such as with a `ttl`."""
+        wanted = {"policies": [self._policy]} | settings
+        token = self._ask("POST", "auth/token/create", wanted)["auth"]["client_token"]
+        self._tokens.append(token)
+        return token
+
+    def is_valid(self, token: str) -> bool:
+        status, _ = self.server.answer("POST", "auth/token/lookup", {"token": token})
+        return status == 200
+
+    def revoke_all(self) -> None:
+        self._ask("PUT", f"sys/leases/revoke-prefix/auth/{self.login_mount}/login", {"sync": True})
+        while self._tokens:
+            self._ask("POST", "auth/token/revoke", {"token": self._tokens.pop()})
+
+    # The audit log
+
+    def uses(self, key: str) -> int:
+        paths = [f"{self.mount}/{operation}/{key}" for operation in ("encrypt", "decrypt")]
+        return sum(asked.path in paths for asked in self._asked())
+
+    @property
+    def logins(self) -> int:
+        return len(self._logins())
+
+    @property
+    def renewals(self) -> int:
+        return sum(
+            asked.path == "auth/token/renew-self" and self._policy in asked.policies
+            for asked in self._asked()
+        )
+
+    def seconds_since_login(self) -> float:
+        latest = max(asked.at for asked in self._logins())
+        return (datetime.now(timezone.utc) - latest).total_seconds()
+
+    def _logins(self):
+        return [asked for asked in self._asked() if asked.path == f"auth/{self.login_mount}/login"]
+
+    def _asked(self):
+        return [
+            asked
+            for asked in self.server.asked()
+            if asked.namespace.rstrip("/") == self.namespace
+        ]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
+def key_entry(vault: Tenant, key: str, login: str | None = None, *, trusting: bool = True) -> str:
+    """The proxy's settings for a key; what is the default there is left out."""
+    lines = ["[[keys.vault]]", f'address = "{vault.server.address}"', f'key = "{key}"']
+    if vault.server.ca_file and trusting:
+        lines.append(f'ca = "{vault.server.ca_file}"')
+    if vault.mount != "transit":
+        lines.append(f'mount = "{vault.mount}"')
+    if vault.namespace:
+        lines.append(f'namespace = "{vault.namespace}"')
+    return "\n".join([*lines, login or approle_login(vault), ""])
 
-    def handle_error(self, request, client_address):
-        """A connection that was cut is no error here."""
+
+def approle_login(vault: Tenant) -> str:
+    lines = ['auth = "approle"', f'role_id = "{vault.role_id}"', f'secret_id = "{vault.secret_id}"']
+    if vault.login_mount != "approle":
+        lines.append(f'auth_mount = "{vault.login_mount}"')
+    return "\n".join(lines)
 
 
-def _handler(transit: Transit):
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+def kubernetes_login(vault: Tenant, token_file: Path) -> str:
+    return f'auth = "kubernetes"\nrole = "{vault.role}"\njwt_file = "{token_file}"'
 
-        def setup(self):
-            super().setup()
-            transit._connections.add(self)
 
-        def finish(self):
-            transit._connections.discard(self)
-            super().finish()
-
-        def close_now(self):
-            self.connection.shutdown(socket.SHUT_RDWR)
-
-        def handle_any(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            try:
-                status = 200
-                answer = transit.answer(
-                    self.command, self.path, self.headers, json.loads(body or b"{}")
-                )
-            except Refusal as refusal:
-                status, answer = refusal.status, {"errors": [refusal.error]}
-            text = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = handle_any
-
-        def log_message(self, format, *arguments):
-            """Silent: the lists of the server are the log."""
-
-    return Handler
+def token_login(token: str) -> str:
+    return f'token = "{token}"'

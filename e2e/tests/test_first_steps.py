@@ -1,4 +1,4 @@
-"""What a newcomer does with README.md and docs/configuration.md in hand works as written there."""
+"""What a newcomer does first works: `dev`, a key, and docs/configuration.md as it is written."""
 
 import os
 import re
@@ -71,7 +71,7 @@ def test_keygen_prints_a_new_key_alone_on_standard_output(tmp_path):
 
 
 def test_documented_first_configuration_is_valid(tmp_path):
-    """The commands of README.md: a key in a file, a backend, check-config."""
+    """The first steps of docs: a key in a file, a backend, check-config."""
     key_file = tmp_path / "encrypt-key"
     key_file.write_text(run([binary(), "keygen"], clean_environment(tmp_path)))
     environment = clean_environment(

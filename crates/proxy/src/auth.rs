@@ -30,6 +30,7 @@ use time::OffsetDateTime;
 
 use crate::config::resolved::{Access, Grant, Pattern};
 use crate::record::RequestRecord;
+use crate::telemetry::traces::Trust;
 
 pub(crate) use form::{PostedForm, UnreadForm};
 pub(crate) use signing_keys::SigningKeys;
@@ -88,6 +89,31 @@ impl Identity {
         Self {
             name: "unauthenticated".to_owned(),
             grants: Grants::Everything,
+        }
+    }
+
+    /// Whether the client's word counts about the trace that it says the request is part of.
+    pub(crate) fn trust(&self) -> Trust {
+        match &self.grants {
+            Grants::Of(_) | Grants::Everything => Trust::Client,
+            Grants::AnonymousRead => Trust::Nobody,
+        }
+    }
+
+    /// Whether it is a client that is known by its key.
+    pub(crate) fn is_listed(&self) -> bool {
+        match &self.grants {
+            Grants::Of(_) => true,
+            Grants::Everything | Grants::AnonymousRead => false,
+        }
+    }
+
+    /// Notes who asks.
+    fn tell(&self, record: &RequestRecord) {
+        record.client(&self.name);
+        match &self.grants {
+            Grants::Of(client) => record.trail.verified(&client.access_key_id),
+            Grants::Everything | Grants::AnonymousRead => {}
         }
     }
 
@@ -232,6 +258,9 @@ impl Gate {
             address.bucket.as_ref().map(BucketName::as_str),
             address.key.as_ref().map(ObjectKey::as_str),
         );
+        if let Some(version) = query.get("versionId").filter(|version| !version.is_empty()) {
+            record.trail.asks_version(version);
+        }
         if form::is_form(&parts, &address, &query) {
             record.operation(Operation::PostObject.as_str());
             let form = UnreadForm::new(parts, address, &query)?;
@@ -241,8 +270,8 @@ impl Gate {
             identity,
             payload,
             chunks,
-        } = self.authenticate(&parts, &address, now)?;
-        record.client(&identity.name);
+        } = self.authenticate(&parts, &address, now, record)?;
+        identity.tell(record);
         record.counted_as(identity.label());
         query_headers::promote(&mut parts.headers, &query)?;
         let operation = operation::classify(&parts.method, &address, &query, &parts.headers)?;
@@ -256,6 +285,15 @@ impl Gate {
             }
             _ => None,
         };
+        if let Some(CopySource {
+            bucket,
+            key,
+            version_id,
+        }) = &copy_source
+        {
+            let (bucket, key) = (bucket.as_str(), key.as_str());
+            record.trail.copies(bucket, key, version_id.as_deref());
+        }
         let request = Authenticated {
             method: parts.method,
             headers: parts.headers,
@@ -274,8 +312,12 @@ impl Gate {
         parts: &Parts,
         address: &Address,
         now: OffsetDateTime,
+        record: &RequestRecord,
     ) -> Result<Sender, S3Error> {
         let parsed = sigv4::parse(parts.uri.query(), &parts.headers);
+        if let Ok(Authentication::Signed(request)) = &parsed {
+            record.trail.claims(request.access_key_id());
+        }
         let (clients, signing_keys) = match &self.authenticator {
             Authenticator::SigV4 {
                 clients,

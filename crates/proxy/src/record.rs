@@ -9,7 +9,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use crate::telemetry::audit::{AuditTrail, RequestFacts};
+use crate::telemetry::traces::{RequestEnd, RequestTrace};
 
 use crate::telemetry::metrics::{self, Counted, EndedRequest};
 
@@ -63,6 +66,9 @@ pub(crate) struct RequestRecord {
     announced: AtomicU64,
     told: Told,
     _in_flight: Option<Counted>,
+    /// For the audit log.
+    pub(crate) trail: AuditTrail,
+    pub(crate) trace: RequestTrace,
 }
 
 /// Whether a line is written of it, and it is counted.
@@ -100,12 +106,19 @@ impl RequestRecord {
             announced: AtomicU64::new(0),
             _in_flight: (told == Told::InTheLog).then(metrics::request_begun),
             told,
+            trail: AuditTrail::default(),
+            trace: RequestTrace::default(),
         }
     }
 
     /// For a request of the program's own, which no client made.
     pub(crate) fn untold() -> Self {
         Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Told::Elsewhere)
+    }
+
+    /// How long ago the request arrived.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     pub(crate) fn operation(&self, name: &'static str) {
@@ -208,6 +221,38 @@ impl RequestRecord {
             sent_bytes: self.sent.load(Ordering::Relaxed),
         });
     }
+    fn end_trace(&self) {
+        self.trace.end(&RequestEnd {
+            request_id: self.id.as_str(),
+            operation: self.operation.get().copied(),
+            bucket: known(&self.bucket),
+            status: self.status(),
+            outcome: self.outcome(),
+            received: self.received.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+        });
+    }
+
+    fn audit(&mut self, trace_id: Option<&str>) {
+        let facts = RequestFacts {
+            request_id: self.id.as_str(),
+            trace_id,
+            peer: self.peer,
+            client: known(&self.client),
+            operation: self.operation.get().copied(),
+            bucket: known(&self.bucket),
+            object_key: known(&self.object_key),
+            status: self.status(),
+            outcome: self.outcome(),
+            failure: known(&self.failure),
+            duration: self.started.elapsed(),
+            received: self.received.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            backend_request_id: known(&self.backend_request_id),
+        };
+        let mut trail = std::mem::take(&mut self.trail);
+        trail.finish(&facts);
+    }
 }
 
 fn known<T: AsRef<str>>(field: &OnceLock<T>) -> Option<&str> {
@@ -225,6 +270,7 @@ impl Drop for RequestRecord {
         let outcome = self.outcome();
         let milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let lookups = self.lookups.load(Ordering::Relaxed);
+        let trace_id = self.trace.trace_id();
         let failed = status >= 500 || outcome == "aborted";
         macro_rules! line {
             ($level:ident) => {
@@ -242,6 +288,7 @@ impl Drop for RequestRecord {
                     client = known(&self.client),
                     peer = %self.peer,
                     backend_request_id = known(&self.backend_request_id),
+                    trace_id = trace_id.as_deref(),
                     reason = known(&self.failure),
                     "request"
                 )
@@ -252,6 +299,8 @@ impl Drop for RequestRecord {
         } else {
             line!(info);
         }
+        self.end_trace();
+        self.audit(trace_id.as_deref());
         if let Some(object_key) = known(&self.object_key) {
             tracing::debug!(
                 target: "s3proxy::request",

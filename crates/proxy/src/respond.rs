@@ -21,7 +21,9 @@ use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
 use crate::record::RequestRecord;
 use crate::stored_fault::StoredFault;
+use crate::telemetry::audit::NoPlace;
 use crate::telemetry::metrics;
+use crate::throttle::{RETRY_AFTER, Throttled};
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +55,15 @@ pub(crate) enum Failure {
     /// That of an object in an older proxy's format.
     #[error("key: {0}")]
     LegacyKey(#[from] LegacyKeyError),
+    /// Its line in the audit log could not be written.
+    #[error(transparent)]
+    Audit(#[from] NoPlace),
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
+    /// Too many requests.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// The object was overwritten or deleted between two requests for it.
     #[error("the object was replaced while it was read")]
     Replaced,
@@ -139,9 +147,6 @@ const PASSED_WITH_ERRORS: &[&str] = &[
     "x-amz-version-id",
 ];
 
-/// Seconds after which a client that was told to slow down may come again.
-const RETRY_AFTER_SECONDS: &str = "1";
-
 /// The answer to a request that failed. The reason goes into the request's record.
 pub(crate) fn failure(
     failure: &Failure,
@@ -150,6 +155,9 @@ pub(crate) fn failure(
 ) -> Response<ResponseBody> {
     record.failure(failure);
     count(failure);
+    if matches!(failure, Failure::Refused(error) if error.code == ErrorCode::AccessDenied) {
+        record.trail.deny();
+    }
     let mut response = match failure {
         Failure::Refused(error) => refusal(error, asked, record),
         Failure::Explained(error, details) => explained(error, details, asked, record),
@@ -159,13 +167,19 @@ pub(crate) fn failure(
         Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::LegacyKey(error) => refusal(&legacy_key_error(error), asked, record),
-        Failure::Budget(_) => refusal(&slow_down(), asked, record),
+        Failure::Audit(_) => refusal(&unaudited(), asked, record),
+        Failure::Budget(_) | Failure::Throttled(_) => refusal(&slow_down(), asked, record),
         Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
     };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        let wait = HeaderValue::from_static(RETRY_AFTER_SECONDS);
-        response.headers_mut().insert(header::RETRY_AFTER, wait);
+        let wait = if let Failure::Throttled(throttled) = failure {
+            throttled.retry_after
+        } else {
+            RETRY_AFTER
+        };
+        let seconds = HeaderValue::from(wait.as_secs());
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     if asked.from_browser {
         let any = HeaderValue::from_static("*");
@@ -190,6 +204,8 @@ fn count(failure: &Failure) {
         | Failure::Key(_)
         | Failure::LegacyKey(_)
         | Failure::Budget(_)
+        | Failure::Throttled(_)
+        | Failure::Audit(_)
         | Failure::Replaced
         | Failure::Range(_) => {}
     }
@@ -244,6 +260,7 @@ fn document_response(
     asked: &Asked<'_>,
     record: &RequestRecord,
 ) -> Response<ResponseBody> {
+    record.trail.error_code(&document.code);
     // 304 and 204 have no body by definition (RFC 9110, sections 15.4.5 and 15.3.5).
     let silent = asked.verbosity == Verbosity::HeadersOnly
         || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
@@ -327,6 +344,13 @@ fn replaced() -> S3Error {
     S3Error::new(
         ErrorCode::ServiceUnavailable,
         "The object was replaced again and again while it was read; please try again.",
+    )
+}
+
+fn unaudited() -> S3Error {
+    S3Error::new(
+        ErrorCode::ServiceUnavailable,
+        "The proxy cannot write its audit log; please try again.",
     )
 }
 

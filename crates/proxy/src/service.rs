@@ -1,6 +1,6 @@
 //! One request from its arrival to its answer: the order of the steps, and nothing else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use opentelemetry::trace::FutureExt;
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
@@ -22,10 +23,14 @@ use crate::execute::{
 };
 use crate::health::Health;
 use crate::listen::Serve;
+use crate::listen::crowd::Place;
 use crate::plan::{self, Facts, Plan, Rewrite};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
-use crate::throttle::Throttle;
+use crate::telemetry::audit::AuditLog;
+use crate::telemetry::metrics::Limit;
+use crate::telemetry::traces::{Arrival, Traces, Trust};
+use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled};
 use crate::trusted::TrustedProxies;
 
 /// The request id of the proxy itself, beside the backend's.
@@ -40,10 +45,12 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// Everything that answers requests.
 pub(crate) struct Service {
     pub(crate) gate: Gate,
-    pub(crate) throttle: Throttle,
+    pub(crate) throttle: Arc<Throttle>,
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
+    pub(crate) audit: AuditLog,
+    pub(crate) traces: Traces,
 }
 
 impl Serve for Service {
@@ -74,7 +81,12 @@ impl Serve for Service {
             from_browser: parts.headers.contains_key(header::ORIGIN),
         };
         let mut body = BodySlot::new(body);
-        let outcome = self.handle(parts, &mut body, &record).await;
+        let arrival = self.traces.arrival(&parts.method, &parts.headers);
+        let arrival = arrival.as_ref();
+        let outcome = self.handle(parts, &mut body, from, &record, arrival).await;
+        // Only of those that were not let in.
+        self.traces
+            .begin(&record.trace, arrival, Trust::Nobody, record.age());
         let mut response =
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
         let waits_for_continue = expects_continue && !body.has_begun();
@@ -108,17 +120,66 @@ impl Service {
         &self,
         parts: http::request::Parts,
         body: &mut BodySlot,
+        from: IpAddr,
         record: &Arc<RequestRecord>,
+        arrival: Option<&Arrival>,
     ) -> Outcome<Response<ResponseBody>> {
-        self.throttle.admit().await?;
-        let request = match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
+        if let Some(place) = self.audit.place().await? {
+            record.trail.begin(place);
+        }
+        match parts.extensions.get() {
+            Some(Place::InTheCrowd) => {
+                return Err(Throttled::new(Limit::Connections, RETRY_AFTER).into());
+            }
+            Some(Place::Own) | None => {}
+        }
+        let request = match self.known_sender(parts, body, record).await {
+            Ok(request) => request,
+            Err(failure) => {
+                self.throttle.turned_away()?;
+                return Err(failure);
+            }
+        };
+        let sender = if request.identity.is_listed() {
+            Sender::Client(&request.identity.name)
+        } else {
+            Sender::Stranger(from)
+        };
+        let in_flight = self.throttle.admit(sender).await?;
+        let trust = request.identity.trust();
+        let context = self
+            .traces
+            .begin(&record.trace, arrival, trust, record.age());
+        let response = self
+            .carry_out(request, body, record)
+            .with_context(context)
+            .await?;
+        Ok(response.map(|body| body.holding(in_flight)))
+    }
+
+    /// The request, once it is known who sent it.
+    async fn known_sender(
+        &self,
+        parts: http::request::Parts,
+        body: &mut BodySlot,
+        record: &Arc<RequestRecord>,
+    ) -> Outcome<Authenticated> {
+        match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
             Admission::Request(admitted) => {
                 let Admitted { request, chunks } = *admitted;
                 body.chunks = chunks;
-                request
+                Ok(request)
             }
-            Admission::Form(form) => self.read_form(*form, body, record).await?,
-        };
+            Admission::Form(form) => self.read_form(*form, body, record).await,
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        request: Authenticated,
+        body: &mut BodySlot,
+        record: &Arc<RequestRecord>,
+    ) -> Outcome<Response<ResponseBody>> {
         let request = Arc::new(request);
         let plan = plan::plan(&facts(&request, &self.parts.policy));
         let job = Job {
@@ -126,6 +187,9 @@ impl Service {
             request: &request,
             record,
         };
+        if !matches!(plan, Plan::Refuse(_)) {
+            record.trail.admit();
+        }
         match plan {
             Plan::Seal => put_object::put_object(&job, body.take()).await,
             Plan::Open => get_object::get_object(&job).await,
@@ -154,7 +218,7 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated> {
         let parser = FormParser::new(form.boundary().clone());
-        let timeout = self.parts.body_timeout;
+        let timeout = self.parts.patience.silence;
         let (head, first) = body.read_form(parser, timeout, &record.received).await?;
         let now = OffsetDateTime::now_utc();
         let (request, posted) = self.gate.admit_form(form, head, first, now, record)?;
@@ -241,6 +305,10 @@ fn complete(
 ) -> Response<ResponseBody> {
     let announced = response.body().size_hint().exact().unwrap_or(0);
     record.answered(response.status(), announced);
+    let version = response.headers().get("x-amz-version-id");
+    if let Some(version) = version.and_then(|version| version.to_str().ok()) {
+        record.trail.answers_version(version);
+    }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));
     let id = HeaderValue::try_from(record.id.as_str()).expect("hexadecimal is a header value");
     response.headers_mut().insert(REQUEST_ID, id);

@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use s3proxy::cli::{self, Command};
 use s3proxy::config::resolved::{
-    Access, ActiveKey, Addressing, Authentication, Config, Credential, Endpoint, KnownClients,
-    LogLevel, Permission, SecretText, SessionToken, StateBucket, Throttle, Tls,
+    Access, ActiveKey, Addressing, Authentication, Bound, Config, Credential, Endpoint,
+    KnownClients, LogLevel, Permission, SecretText, SessionToken, StateBucket, Tls,
 };
 use s3proxy::config::{self, Loaded, Problems, SettingFlags, Sources, Transport, reference};
 use tempfile::TempDir;
@@ -129,10 +130,9 @@ fn what_the_older_proxies_were_given_is_enough() {
     assert_eq!(exposed(keys.encrypt_key.as_ref()), "correct horse");
     assert_eq!(keys.dek_tag.name(), "mine");
     assert_eq!(keys.legacy_zero_key, Permission::Allow);
-    let Throttle::Requests { per_second, wait } = limits.throttle else {
-        panic!("a limit is set")
-    };
-    assert_eq!((per_second.get(), wait), (50, Duration::from_secs(10)));
+    let fifty = NonZeroU32::new(50).expect("it is not zero");
+    assert_eq!(limits.requests_per_second, Bound::At(fifty));
+    assert_eq!(limits.throttle_wait, Duration::from_secs(10));
     assert_eq!(log.level, LogLevel::Debug);
 }
 
@@ -145,7 +145,8 @@ fn every_default_is_valid() {
     assert_eq!(config.backend.region, "eu-west-1");
     assert!(config.backend.connection_idle < Duration::from_secs(5));
     assert!(config.listen.idle_timeout > Duration::from_mins(1));
-    assert_eq!(config.limits.throttle, Throttle::Off);
+    assert_eq!(config.limits.requests_per_second, Bound::Off);
+    assert_eq!(config.limits.client_requests_in_flight, Bound::Off);
     assert_eq!(config.limits.body_memory_bytes, 48 << 20);
     assert_eq!(config.policy.state_prefix, ".s3proxy/");
     assert_eq!(config.policy.state_bucket, StateBucket::Same);

@@ -141,8 +141,8 @@ impl Gate {
             file_name,
             length,
         } = head;
-        let identity = self.signer(&fields, now)?;
-        record.client(&identity.name);
+        let identity = self.signer(&fields, now, record)?;
+        identity.tell(record);
         record.counted_as(identity.label());
         fields.expand(&file_name).map_err(refused)?;
         let bucket = form.address.bucket.as_ref().map_or("", BucketName::as_str);
@@ -176,7 +176,12 @@ impl Gate {
         Ok((request, posted))
     }
 
-    fn signer(&self, fields: &FormFields, now: OffsetDateTime) -> Result<Identity, S3Error> {
+    fn signer(
+        &self,
+        fields: &FormFields,
+        now: OffsetDateTime,
+        record: &RequestRecord,
+    ) -> Result<Identity, S3Error> {
         let (clients, signing_keys) = match &self.authenticator {
             Authenticator::SigV4 {
                 clients,
@@ -187,6 +192,7 @@ impl Gate {
         let signed = SignedPolicy::parse(|name| fields.get(name));
         let signed = signed.map_err(|error| error.s3_error())?;
         let signed = signed.ok_or_else(anonymous)?;
+        record.trail.claims(signed.access_key_id());
         let client = known_client(clients, signed.access_key_id())?;
         check_session_token(client, signed.session_token())?;
         let verified = signed.verify(&signing_keys.key(client, signed.scope()), now);

@@ -25,6 +25,7 @@ use super::request::{Payload, Prepared};
 use super::retry::Trace;
 use super::sign::{PayloadHash, sign_request};
 use super::trailer::Form;
+use crate::telemetry::traces::Call;
 
 /// An answer whose body was not read, but for the start of one that may be acted on.
 pub(super) struct Answer {
@@ -58,16 +59,28 @@ impl Client {
         lease: &Lease,
     ) -> Result<Answer, Failure> {
         let under_way = UnderWay::begin(request);
-        let outcome = self.ask(request, target, lease).await;
+        let to = &target.endpoint;
+        let call = request
+            .trace
+            .attempt(&request.method, &to.host, to.effective_port());
+        let outcome = self.send_once(request, target, lease, &call).await;
+        match &outcome {
+            Ok(Answer { head, .. }) => {
+                let id = head.headers.get("x-amz-request-id");
+                call.answered(head.status, id.and_then(|id| id.to_str().ok()));
+            }
+            Err(failure) => call.failed(failure.error.kind()),
+        }
         under_way.ended(&outcome);
         outcome
     }
 
-    async fn ask(
+    async fn send_once(
         &self,
         request: &Prepared,
         target: &Target,
         lease: &Lease,
+        call: &Call,
     ) -> Result<Answer, Failure> {
         let location = target.locate(
             request.bucket.as_deref(),
@@ -77,6 +90,7 @@ impl Client {
         let progress = Progress::start();
         let body = Outgoing::new(&request.payload, progress.clone());
         let mut message = self.message(request, target, lease, &location, body)?;
+        call.tell(message.headers_mut());
         let connection = capture_connection(&mut message);
         let limits = Limits {
             connect: self.settings.connect_timeout,

@@ -51,6 +51,24 @@ pub enum BackendError {
     Redirect { endpoint: String, reason: String },
 }
 
+impl BackendError {
+    /// One word for each kind, for traces.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "settings",
+            Self::Credentials(_) => "credentials",
+            Self::Request(_) => "request",
+            Self::RequestBody(_) => "request_body",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Tls { .. } => "tls",
+            Self::OutboundProxy { .. } => "outbound_proxy",
+            Self::Timeout { .. } => "timeout",
+            Self::Broken { .. } => "broken",
+            Self::Redirect { .. } => "redirect",
+        }
+    }
+}
+
 /// What was being waited for when time ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

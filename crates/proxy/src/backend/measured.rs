@@ -166,6 +166,7 @@ mod tests {
     use super::super::request::Payload;
     use super::super::{Addressing, Endpoint, Scheme};
     use super::*;
+    use crate::telemetry::traces::Traced;
 
     fn prepared(method: &str, bucket: bool, key: bool, query: &[&str]) -> Prepared {
         let endpoint = Endpoint {
@@ -189,6 +190,7 @@ mod tests {
                 region: "eu-west-1".to_owned(),
             },
             response_timeout: std::time::Duration::from_secs(1),
+            trace: Traced::current(),
         }
     }
 

@@ -25,6 +25,7 @@ use super::address::Target;
 use super::error::{BackendError, BodyStreamError};
 use super::settings::{Endpoint, Settings};
 use super::trailer::{self, Form};
+use crate::telemetry::traces::Traced;
 
 /// A body that is made while it is sent; an error in it aborts the backend's request.
 pub(crate) type BodyStream = UnsyncBoxBody<Bytes, BodyStreamError>;
@@ -110,6 +111,7 @@ pub(super) struct Prepared {
     pub(super) payload: Payload,
     pub(super) target: Target,
     pub(super) response_timeout: Duration,
+    pub(super) trace: Traced,
 }
 
 impl Prepared {
@@ -118,6 +120,7 @@ impl Prepared {
         home: &Target,
         settings: &Settings,
     ) -> Result<Self, BackendError> {
+        let trace = Traced::current();
         let mut headers = request.headers;
         drop_own_headers(&mut headers);
         let target = match request.service {
@@ -145,6 +148,7 @@ impl Prepared {
             response_timeout: request
                 .response_timeout
                 .unwrap_or(settings.response_timeout),
+            trace,
         })
     }
 

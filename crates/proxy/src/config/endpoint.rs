@@ -58,6 +58,23 @@ impl ServerAddress {
             format!("{host}:{}", self.port)
         }
     }
+
+    /// Reads an address of another service than S3: plain unless it says `https`, and at `port`
+    /// unless it names one.
+    pub(crate) fn of_service(text: &str, port: fn(Scheme) -> u16) -> Result<Self, AddressError> {
+        let with_scheme = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let mut address = with_scheme.parse::<Self>()?;
+        let names_port = address.port != address.scheme.default_port()
+            || with_scheme.ends_with(&format!(":{}", address.port));
+        if !names_port {
+            address.port = port(address.scheme);
+        }
+        Ok(address)
+    }
 }
 
 /// The name, or the address as it stands in a URI (IPv6 in brackets).

@@ -8,6 +8,7 @@
 mod choice;
 mod key;
 mod quantity;
+mod telemetry;
 mod text;
 
 use zeroize::Zeroizing;
@@ -16,7 +17,8 @@ use super::declare::Sensitivity;
 
 pub(crate) use choice::{AuthenticationMode, LoginMethod, Switch};
 pub(crate) use key::{KeyLines, KeyText};
-pub(crate) use quantity::{ByteCount, Level, Period, Timeout, Whole, period};
+pub(crate) use quantity::{ByteCount, Level, Period, Share, Timeout, Whole, period};
+pub(crate) use telemetry::CollectorAddress;
 pub(crate) use text::{
     AccessKeyId, BucketName, Cidr, Domain, KmsAddress, RegionName, ServicePath, StatePrefix,
 };

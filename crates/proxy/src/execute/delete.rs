@@ -10,7 +10,7 @@ use s3proxy_envelope::legacy::legacy_stored_length;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::delete::{
-    DeleteError, DeleteRequest, delete_result, merge_delete_result,
+    DeleteError, DeleteRequest, DeleteResult, delete_result, merge_delete_result,
 };
 
 use super::forward::MAX_DOCUMENT_BYTES;
@@ -22,6 +22,7 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Access;
 use crate::plan::{access_denied, is_state_key};
 use crate::respond::Failure;
+use crate::telemetry::audit::{BatchErrors, ObjectLine};
 
 /// Longest answer to a batch that is read: 1000 entries of the longest keys.
 const MAX_RESULT_BYTES: usize = 8 * 1024 * 1024;
@@ -82,6 +83,8 @@ pub(crate) async fn delete_objects(
     let (document, _) = payload::read_held(job, body, MAX_DOCUMENT_BYTES).await?;
     let mut batch = DeleteRequest::parse(&document)?;
     let errors = remove_refused(job, &mut batch);
+    let trail = &job.record.trail;
+    trail.begin_batch(|| lines(&batch, &errors)).await?;
     map_conditions(job, &mut batch).await;
 
     let (headers, text) = if batch.objects.is_empty() {
@@ -93,6 +96,7 @@ pub(crate) async fn delete_objects(
         request.body = RequestBody::Held(Bytes::from(batch.render()));
         let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
         let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+        trail.batch_errors(|| failed(&text));
         let merged = merge_delete_result(&text, &errors)
             .map_err(|_| Failure::Unusable("a DeleteResult that is not S3's"))?;
         (answer::client_headers(&backed.headers), merged)
@@ -102,6 +106,32 @@ pub(crate) async fn delete_objects(
     let xml = HeaderValue::from_static("application/xml");
     response.headers_mut().insert(header::CONTENT_TYPE, xml);
     Ok(response)
+}
+
+/// For the audit log: every object of the batch, before any of them is deleted.
+fn lines(batch: &DeleteRequest, refused: &[DeleteError]) -> Vec<ObjectLine> {
+    let allowed = batch.objects.iter().map(|object| ObjectLine {
+        object_key: object.key.as_str().to_owned(),
+        version_id: object.version_id.clone(),
+        allowed: true,
+        error_code: None,
+    });
+    let refused = refused.iter().map(|error| ObjectLine {
+        object_key: error.key.clone(),
+        version_id: error.version_id.clone(),
+        allowed: false,
+        error_code: Some(error.code.clone()),
+    });
+    allowed.chain(refused).collect()
+}
+
+/// What the backend says that it did not delete.
+fn failed(result: &[u8]) -> BatchErrors {
+    let result = DeleteResult::parse(result).unwrap_or_default();
+    let errors = result.errors.into_iter();
+    errors
+        .map(|error| (error.key, error.version_id, error.code))
+        .collect()
 }
 
 /// Takes out what this client may not delete, and what belongs to the proxy.

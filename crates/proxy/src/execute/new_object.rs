@@ -20,6 +20,7 @@ use s3proxy_protocol::header_rules::METADATA_PREFIX;
 use super::{Job, Parts, stored};
 use crate::config::resolved::{AnnounceEncryption, Bind, Metadata};
 use crate::keys::{KeyError, Wrapped};
+use crate::telemetry::audit::Stored;
 
 /// What S3 allows for user metadata, names and values together (S3 User Guide, "Working with
 /// object metadata").
@@ -57,22 +58,23 @@ pub(crate) struct NewObject {
 impl NewObject {
     /// An object under a fresh data key.
     pub(crate) async fn new(
-        parts: &Parts,
+        job: &Job<'_>,
         layout: Layout,
         place: Place<'_>,
         private: &PrivateMap,
     ) -> Result<Self, KeyError> {
-        Self::under(parts, layout, place, private, Dek::generate()).await
+        Self::under(job, layout, place, private, Dek::generate()).await
     }
 
     /// An object whose body is sealed under `dek` already: a copy that moves no data.
     pub(crate) async fn under(
-        parts: &Parts,
+        job: &Job<'_>,
         layout: Layout,
         place: Place<'_>,
         private: &PrivateMap,
         dek: Dek,
     ) -> Result<Self, KeyError> {
+        let parts = job.parts;
         let storing = parts.rules.storing(place.bucket, place.object_key);
         let flags = match storing.bind {
             Bind::Key => Flags::KEY_BOUND,
@@ -86,6 +88,9 @@ impl NewObject {
         let binding = Binding::new(layout, flags, place.bucket, place.object_key);
         let private = (!private.is_empty()).then(|| private.seal(&dek, &binding));
         let wrapped = parts.keys.wrap(&storing.key, &dek, &binding).await?;
+        job.record
+            .trail
+            .writes(|| Stored::sealed(&wrapped.key_name));
         Ok(Self {
             layout,
             flags,

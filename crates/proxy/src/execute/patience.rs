@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
+use opentelemetry::trace::FutureExt;
 use s3proxy_protocol::name::ObjectKey;
 use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use tokio::sync::watch;
@@ -112,14 +113,16 @@ where
     F: Future<Output = Outcome<Finished>> + Send + 'static,
 {
     let record = Arc::clone(&listener.record);
-    let mut work = tokio::spawn(async move {
+    let work = async move {
         let outcome = work.await;
         if let Err(failure) = &outcome {
             // Perhaps nobody is left to answer to.
             record.failure(failure);
         }
         outcome
-    });
+    };
+    // It stays part of the request's trace.
+    let mut work = tokio::spawn(work.with_current_context());
     match tokio::time::timeout(STATUS_WAIT, &mut work).await {
         Ok(Ok(outcome)) => outcome.map(ordinary),
         Ok(Err(error)) => resume_unwind(error.into_panic()),

@@ -38,7 +38,7 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
         checksum: announced.checksum(),
         inbound: announced.inbound(
             body,
-            job.parts.body_timeout,
+            job.parts.patience.clone(),
             Arc::clone(&job.record.received),
         ),
     };
@@ -105,7 +105,7 @@ async fn begin(
 ) -> Outcome<NewObject> {
     let private = new_object::private_map(job.parts, outgoing, checksum);
     let place = Place::of(job);
-    Ok(NewObject::new(job.parts, Layout::Single, place, &private).await?)
+    Ok(NewObject::new(job, Layout::Single, place, &private).await?)
 }
 
 async fn put_held(

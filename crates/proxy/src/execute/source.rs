@@ -40,6 +40,7 @@ use crate::body::legacy::LegacyBody;
 use crate::body::opening::{OpeningBody, OpeningError};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
+use crate::telemetry::audit::Stored;
 use crate::telemetry::metrics;
 
 /// How often at most an object is read that is replaced again and again while it is read.
@@ -128,6 +129,9 @@ pub(crate) async fn unwrap(
     envelope: &Envelope,
 ) -> Outcome<Dek> {
     let binding = stored::binding(envelope, bucket, object_key);
+    job.record
+        .trail
+        .reads(|| Stored::sealed(&envelope.key_name));
     Ok(job.parts.keys.unwrap(envelope, &binding).await?)
 }
 

@@ -17,6 +17,7 @@ use crate::config::resolved::{DekTag, Permission};
 use crate::keys::legacy::{LegacyEnvelope, LegacyTag};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
+use crate::telemetry::audit::Stored;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 /// The tag of objects that the original proxy wrote.
@@ -93,7 +94,10 @@ pub(crate) fn binding(envelope: &Envelope, bucket: &str, object_key: &str) -> Bi
 /// Whether something that is not sealed may be served.
 pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Result<(), Failure> {
     match job.parts.rules.plaintext_reads(bucket, object_key) {
-        Permission::Allow => Ok(()),
+        Permission::Allow => {
+            job.record.trail.reads(Stored::plaintext);
+            Ok(())
+        }
         Permission::Deny => Err(Failure::Refused(S3Error::new(
             ErrorCode::AccessDenied,
             "The stored object is not sealed, and the proxy's settings (policy.plaintext_reads or a \

@@ -24,6 +24,7 @@ use crate::body::outbound::ResponseBody;
 use crate::body::verifying::VerifyingBody;
 use crate::config::resolved::Encryption;
 use crate::respond::Failure;
+use crate::telemetry::audit::Stored;
 
 /// The copy was given up, for a reason that is told elsewhere.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,7 @@ pub(super) async fn store_content(
 }
 
 async fn put(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Outcome<Backed> {
+    job.record.trail.writes(Stored::plaintext);
     let request = Request {
         headers,
         body,

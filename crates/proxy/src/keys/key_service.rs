@@ -49,3 +49,15 @@ pub(crate) enum ServiceError {
     #[error("the key service does not know the encrypted KEK: {0}")]
     Ciphertext(String),
 }
+
+impl ServiceError {
+    /// One word for each kind, for traces.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_) => "refused",
+            Self::Key(_) => "key",
+            Self::Ciphertext(_) => "ciphertext",
+        }
+    }
+}

@@ -20,6 +20,10 @@ use super::key_service::ServiceError;
 use super::measured::measured;
 use crate::config::resolved::Permission;
 use crate::telemetry::metrics::{self, KeyCall, OpenFailure, ServiceKind};
+use crate::telemetry::traces::call;
+
+/// The name of the span of asking Constellation for its key.
+const SPAN: &str = "key_service open";
 
 /// The metadata that a wrapped key was found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,7 +108,9 @@ impl ConstellationKek {
             Some(_) | None => {}
         }
         let asking = asked.service.legacy_kek();
-        let bytes = match measured(ServiceKind::Constellation, KeyCall::Legacy, asking).await {
+        let asking = measured(ServiceKind::Constellation, KeyCall::Legacy, asking);
+        let asking = call(SPAN, "constellation", ServiceError::kind, asking);
+        let bytes = match asking.await {
             Ok(bytes) => bytes,
             Err(error) => {
                 last.failed = Some((Instant::now(), error.clone()));

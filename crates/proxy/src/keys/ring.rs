@@ -16,6 +16,11 @@ use super::writing::{LentKek, Need, Writing};
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys, ServiceCalls};
 use crate::telemetry::metrics;
+use crate::telemetry::traces::call;
+
+// Names of spans.
+const CREATE: &str = "key_service create";
+const OPEN: &str = "key_service open";
 
 /// How often a service is asked that cannot be reached, and how long is waited before the second
 /// and the third time.
@@ -132,6 +137,18 @@ impl Keyring {
         })
     }
 
+    /// Takes over which services have answered: one that is away now, and has worked under the
+    /// configuration before, takes no replica out.
+    pub(crate) fn follow(&self, before: &Self) {
+        for (name, key) in &self.by_name {
+            let known = before.by_name.get(name).map(|known| &known.holder);
+            if let (Holder::Service(held), Some(Holder::Service(known))) = (&key.holder, known) {
+                let answered = known.answered.load(Ordering::Relaxed);
+                held.answered.store(answered, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The key that wraps new objects' data keys where no rule says otherwise.
     pub(crate) fn active(&self) -> &ChosenKey {
         &self.active
@@ -223,7 +240,11 @@ impl Keyring {
 
     async fn lend(&self, key: &Key, held: &Held, need: Need) -> Result<LentKek, KeyError> {
         let create = async || {
-            let made = self.patiently(key, held, || held.keeper.create()).await?;
+            let made = self.patiently(key, held, || {
+                let creating = held.keeper.create();
+                call(CREATE, &key.name, ServiceError::kind, creating)
+            });
+            let made = made.await?;
             if !(1..=MAX_CIPHERTEXT_BYTES).contains(&made.ciphertext.len()) {
                 let reason = "it encrypts a KEK to nothing, or to more than 1024 bytes";
                 return Err(ServiceError::Key(reason.to_owned()));
@@ -243,7 +264,10 @@ impl Keyring {
     }
 
     async fn open(&self, key: &Key, held: &Held, ciphertext: &[u8]) -> Result<Arc<Kek>, KeyError> {
-        let open = self.patiently(key, held, || held.keeper.open(ciphertext));
+        let open = self.patiently(key, held, || {
+            let opening = held.keeper.open(ciphertext);
+            call(OPEN, &key.name, ServiceError::kind, opening)
+        });
         let kek = self.opened.get(&key.name, ciphertext, open).await;
         kek.map_err(|error| failed(key, error))
     }

@@ -8,6 +8,9 @@
 //! The policy that the login needs is `update` on `<mount>/encrypt/<key>` and `<mount>/decrypt/<key>`,
 //! nothing else. With `create` on the former, Transit would make a missing key.
 //!
+//! Keys of RSA types are refused, though Transit encrypts with them: whoever has the public half could
+//! make up a KEK, and with it objects that the proxy takes for its own. They show by their length.
+//!
 //! Absent: making keys, `rewrap` at the service (`s3proxy rewrap` asks for a new KEK), derived keys
 //! and redirects: a standby node that does not forward requests is not the address to give.
 
@@ -37,6 +40,9 @@ use self::server::Server;
 
 /// FORMAT, "Envelope": a service's ciphertext has 1 to 1024 bytes.
 const MOST_CIPHERTEXT_BYTES: usize = 1024;
+
+/// From here on it is RSA's: a KEK with the nonce and tag of a symmetric key takes 72 bytes at most.
+const LEAST_RSA_BYTES: usize = 256;
 
 /// The settings do not make a client.
 #[derive(Debug, thiserror::Error)]
@@ -111,18 +117,29 @@ impl Vault {
         let ciphertext = serde_json::from_slice::<Data<Encrypted<'_>>>(&answer)
             .map(|answer| answer.data.ciphertext.into_owned().into_bytes())
             .map_err(|_| unexpected("encrypt", "no text data.ciphertext"))?;
-        if !is_ciphertext(&ciphertext) {
-            return Err(unexpected("encrypt", "a ciphertext that is not vault:v1:…"));
+        match Form::of(&ciphertext) {
+            Form::Symmetric => Ok(NewKek { kek, ciphertext }),
+            Form::Asymmetric => Err(ServiceError::Key(
+                "the Transit key is of an RSA type, under which whoever has its public half could \
+                 seal objects; configure a symmetric one, such as aes256-gcm96"
+                    .to_owned(),
+            )),
+            Form::Foreign => Err(unexpected("encrypt", "a ciphertext that is not vault:v1:…")),
         }
-        Ok(NewKek { kek, ciphertext })
     }
 
     async fn decrypt_kek(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
-        if !is_ciphertext(ciphertext) {
-            return Err(ServiceError::Ciphertext(
-                "it is not of Transit's form, vault:v<version>:<base64>; it was not sent"
-                    .to_owned(),
-            ));
+        let refused = match Form::of(ciphertext) {
+            Form::Symmetric => None,
+            Form::Asymmetric => {
+                Some("it is of an RSA key, so anybody could have made it; it was not sent")
+            }
+            Form::Foreign => {
+                Some("it is not of Transit's form, vault:v<version>:<base64>; it was not sent")
+            }
+        };
+        if let Some(reason) = refused {
+            return Err(ServiceError::Ciphertext(reason.to_owned()));
         }
         let body = || json_of_text("ciphertext", ciphertext);
         let answer = self.ask(Asked::Decrypt, &self.decrypt, body).await?;
@@ -198,17 +215,33 @@ fn unexpected(what: &str, why: &str) -> ServiceError {
     ))
 }
 
-/// `vault:v`, a version from 1 without leading zeros, `:`, base64. Nothing else is passed on.
-fn is_ciphertext(bytes: &[u8]) -> bool {
-    let parse = || {
-        let rest = std::str::from_utf8(bytes).ok()?.strip_prefix("vault:v")?;
-        let (version, base64) = rest.split_once(':')?;
-        let number: u32 = version.parse().ok()?;
-        let canonical = number >= 1 && number.to_string() == version;
-        let decoded = STANDARD.decode(base64).ok()?;
-        Some(canonical && !decoded.is_empty())
-    };
-    bytes.len() <= MOST_CIPHERTEXT_BYTES && parse().unwrap_or(false)
+/// What a text is that is said to be Transit's ciphertext of a KEK. Only the first is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `vault:v`, a version from 1 without leading zeros, `:`, base64.
+    Symmetric,
+    /// The same, of a length that only RSA makes.
+    Asymmetric,
+    Foreign,
+}
+
+impl Form {
+    fn of(bytes: &[u8]) -> Self {
+        let parse = || {
+            let rest = std::str::from_utf8(bytes).ok()?.strip_prefix("vault:v")?;
+            let (version, base64) = rest.split_once(':')?;
+            let number: u32 = version.parse().ok()?;
+            let canonical = number >= 1 && number.to_string() == version;
+            let decoded = STANDARD.decode(base64).ok()?;
+            canonical.then_some(decoded.len())
+        };
+        match parse() {
+            Some(length) if bytes.len() > MOST_CIPHERTEXT_BYTES || length == 0 => Self::Foreign,
+            Some(LEAST_RSA_BYTES..) => Self::Asymmetric,
+            Some(_) => Self::Symmetric,
+            None => Self::Foreign,
+        }
+    }
 }
 
 /// `{"<name>":"<base64>"}` in one piece of memory that is wiped.

@@ -59,7 +59,8 @@ impl<W: io::Write> io::Write for JsonWriter<W> {
     }
 }
 
-fn escaped(line: &[u8]) -> Vec<u8> {
+/// Escapes in JSON what JSON does not.
+pub(super) fn escaped(line: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(line.len());
     let mut bytes = line.iter().copied().peekable();
     while let Some(byte) = bytes.next() {

@@ -49,7 +49,13 @@ label! {
         Rate = "rate",
         ClientRate = "client_rate",
         InFlight = "in_flight",
+        ClientInFlight = "client_in_flight",
+        /// No memory for another body became free in time.
         Memory = "memory",
+        /// A body was too slow while others waited for memory.
+        BodyRate = "body_rate",
+        /// More connections than are held.
+        Connections = "connections",
     }
 }
 

@@ -5,8 +5,8 @@
 
 use super::{Reason, Scalar};
 use crate::config::resolved::{
-    Access, Addressing, AnnounceEncryption, Bind, Encryption, Integrity, Listing, LogFormat,
-    Metadata, Multipart, PartSizes, Permission,
+    Access, Addressing, AnnounceEncryption, AuditFailure, AuditObjectKeys, Bind, Encryption,
+    Integrity, Listing, LogFormat, Metadata, Multipart, PartSizes, Permission,
 };
 
 const YES: &[&str] = &["true", "1", "yes", "on"];
@@ -71,6 +71,8 @@ choice! {
     PartSizes { "any" => Any, "equal" => Equal }
     Metadata { "plain" => Plain, "sealed" => Sealed }
     LogFormat { "auto" => Auto, "text" => Text, "json" => Json }
+    AuditObjectKeys { "plain" => Plain, "off" + NO => Off }
+    AuditFailure { "refuse" => Refuse, "drop" => Drop }
 }
 
 #[cfg(test)]

@@ -21,6 +21,22 @@ impl<const MIN: u64, const MAX: u64> Scalar for Whole<MIN, MAX> {
     }
 }
 
+/// A share of everything, from 0 to 1.
+pub(crate) struct Share(pub f64);
+
+impl Scalar for Share {
+    fn expects() -> String {
+        "a number from 0 to 1, such as 0.05".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        match text.parse::<f64>() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(Self(share)),
+            Ok(_) | Err(_) => Err(String::new()),
+        }
+    }
+}
+
 /// A time longer than zero.
 pub(crate) struct Timeout(pub Duration);
 

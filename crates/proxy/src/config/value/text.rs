@@ -126,21 +126,9 @@ impl Scalar for KmsAddress {
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
-        let has_scheme = text.contains("://");
-        let with_scheme = if has_scheme {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        let mut address = with_scheme
-            .parse::<ServerAddress>()
-            .map_err(|error| error.to_string())?;
-        let names_port = address.port != address.scheme.default_port()
-            || with_scheme.ends_with(&format!(":{}", address.port));
-        if !names_port {
-            address.port = KMS_PORT;
-        }
-        Ok(Self(address))
+        ServerAddress::of_service(text, |_| KMS_PORT)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 }
 

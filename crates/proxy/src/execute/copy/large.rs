@@ -83,7 +83,7 @@ pub(super) async fn copy(
     let measured = wanted.filter(|algorithm| is_crc(*algorithm));
     let conditions = take_conditions(&mut outgoing);
     let private = new_object::private_map(job.parts, &mut outgoing, None);
-    let object = NewObject::new(job.parts, Layout::Multipart, Place::of(job), &private).await?;
+    let object = NewObject::new(job, Layout::Multipart, Place::of(job), &private).await?;
     insert_envelope(job.parts, &mut outgoing, &object.envelope(None))?;
     let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
     let upload = create(job, outgoing).await?;

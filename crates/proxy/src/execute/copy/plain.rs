@@ -169,7 +169,7 @@ async fn begin(
 ) -> Outcome<NewObject> {
     let private = new_object::private_map(job.parts, outgoing, checksum);
     let place = Place::of(job);
-    Ok(NewObject::new(job.parts, Layout::Single, place, &private).await?)
+    Ok(NewObject::new(job, Layout::Single, place, &private).await?)
 }
 
 fn put_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Request {

@@ -100,7 +100,7 @@ pub(crate) async fn rewrap(
         bucket: source.bucket,
         object_key: source.object_key,
     };
-    let object = NewObject::under(job.parts, envelope.layout, place, &private, dek).await?;
+    let object = NewObject::under(job, envelope.layout, place, &private, dek).await?;
     let mut outgoing = HeaderMap::new();
     carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());

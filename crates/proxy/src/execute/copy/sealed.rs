@@ -76,7 +76,7 @@ pub(super) async fn copy(
         }
     };
     let place = Place::of(job);
-    let object = NewObject::under(job.parts, envelope.layout, place, &private, dek).await?;
+    let object = NewObject::under(job, envelope.layout, place, &private, dek).await?;
     insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
     pin(job, &mut outgoing, found)?;
 

@@ -29,7 +29,7 @@ pub(super) async fn create(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     refuse_reserved_metadata(job.parts, &outgoing)?;
     let private = new_object::private_map(job.parts, &mut outgoing, None);
     let place = Place::of(job);
-    let object = NewObject::new(job.parts, Layout::Multipart, place, &private).await?;
+    let object = NewObject::new(job, Layout::Multipart, place, &private).await?;
     let envelope = object.envelope(None);
     insert_envelope(job.parts, &mut outgoing, &envelope)?;
     let state = UploadState {

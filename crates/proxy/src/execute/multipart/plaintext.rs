@@ -22,6 +22,7 @@ use crate::body::verifying::VerifyingBody;
 use crate::execute::{BodySlot, Job, Outcome, RawBody, answer, forward, payload};
 use crate::plan::Step;
 use crate::respond::Failure;
+use crate::telemetry::audit::Stored;
 
 /// Longest list of parts, as S3 takes it.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
@@ -32,6 +33,12 @@ pub(super) async fn step(
     step: Step,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
+    match step {
+        Step::Create | Step::UploadPart | Step::Complete => {
+            job.record.trail.writes(Stored::plaintext);
+        }
+        Step::Abort | Step::ListParts | Step::ListUploads | Step::UploadPartCopy => {}
+    }
     match step {
         Step::UploadPart => upload_part(job, body.take()).await,
         Step::Complete => complete(job, body.take()).await,
@@ -50,7 +57,7 @@ async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseB
     let length = announced.length;
     let share = job.parts.budget.share(STREAM_BYTES).await?;
     let received = Arc::clone(&job.record.received);
-    let inbound = announced.inbound(body, job.parts.body_timeout, received);
+    let inbound = announced.inbound(body, job.parts.patience.clone(), received);
     let passing = VerifyingBody::new(inbound, share);
     let fault = passing.fault();
     let body = BodyStream::new(passing.map_err(Into::into));

@@ -24,6 +24,7 @@ use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::multipart::{PartNumber, SealedUploadState, UploadHash, UploadState};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::operation::Kind;
 
 use super::checksum::UploadChecksum;
 use super::staged::StatePlace;
@@ -32,6 +33,7 @@ use crate::execute::{Job, Outcome, answer, new_object::Place, stored};
 use crate::keys::KeyError;
 use crate::respond::{BackendAnswer, Failure};
 use crate::stored_fault::StoredFault;
+use crate::telemetry::audit::Stored;
 use crate::telemetry::metrics;
 
 /// Longest state that is read: an envelope of 16 KiB and a few headers.
@@ -238,6 +240,19 @@ pub(super) async fn store(
 
 /// The upload that a request names: remembered, or read from its state.
 pub(crate) async fn load(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
+    let upload = find(job, upload_id).await?;
+    let writes = matches!(
+        job.request.operation.kind(),
+        Kind::UploadPart | Kind::UploadPartCopy | Kind::CompleteMultipartUpload
+    );
+    if writes {
+        let key = &upload.envelope.key_name;
+        job.record.trail.writes(|| Stored::sealed(key));
+    }
+    Ok(upload)
+}
+
+async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     let place = StatePlace::of(job, upload_id);
     if let Some(upload) = job.parts.uploads.0.get(&place.hash) {
         return match upload.ended.get() {
@@ -324,7 +339,9 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::Stored(_)
         | Failure::Key(_)
         | Failure::LegacyKey(_)
+        | Failure::Audit(_)
         | Failure::Budget(_)
+        | Failure::Throttled(_)
         | Failure::Range(_)
         | Failure::Replaced => false,
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use opentelemetry::trace::FutureExt;
 use s3proxy_envelope::layout::PlaintextRange;
 use s3proxy_envelope::legacy::{
     LegacyDek, LegacyError, LegacyOpener, LegacyVerifier, NONCE_BYTES, TAG_BYTES, VerifiedBody,
@@ -26,8 +27,9 @@ use crate::execute::layouts::LayoutKey;
 use crate::execute::stored;
 use crate::execute::verified::{LegacyState, Verification};
 use crate::execute::{Job, Outcome, OwnedJob};
-use crate::keys::legacy::{LegacyEnvelope, LegacyTag, LegacyUnwrapped};
+use crate::keys::legacy::{KekOrigin, LegacyEnvelope, LegacyTag, LegacyUnwrapped};
 use crate::respond::Failure;
+use crate::telemetry::audit::{Stored, StoredFormat};
 use crate::telemetry::metrics::{self, LegacyFormat};
 
 /// Bodies up to this length are held whatever `limits.held_body` says: a block is no smaller.
@@ -42,6 +44,22 @@ pub(in crate::execute) struct Legacy<'a> {
     dek: Arc<LegacyDek>,
 }
 
+/// For the audit log, which names the kind of key where no envelope names the key.
+fn older(tag: LegacyTag, origin: KekOrigin) -> Stored {
+    let key = match origin {
+        KekOrigin::Passphrase => "passphrase",
+        KekOrigin::Constellation => "constellation",
+        KekOrigin::Zero => "zero",
+    };
+    Stored {
+        format: match tag {
+            LegacyTag::Configured => StoredFormat::Intrinsec,
+            LegacyTag::Constellation => StoredFormat::Constellation,
+        },
+        key: Some(key.to_owned()),
+    }
+}
+
 impl<'a> Legacy<'a> {
     /// Unwraps the key, where such objects may be read.
     pub(in crate::execute) async fn new(
@@ -52,6 +70,7 @@ impl<'a> Legacy<'a> {
     ) -> Outcome<Self> {
         stored::permit_legacy(job.parts.policy.legacy_reads)?;
         let LegacyUnwrapped { dek, origin } = job.parts.legacy_keys.unwrap(&envelope).await?;
+        job.record.trail.reads(|| older(envelope.tag, origin));
         tracing::debug!(?origin, "an object in an older proxy's format is read");
         metrics::legacy_read(match envelope.tag {
             LegacyTag::Configured => LegacyFormat::Intrinsec,
@@ -160,7 +179,7 @@ impl<'a> Legacy<'a> {
             entry,
             _turn: turn,
         };
-        match tokio::spawn(reading.run(arrived)).await {
+        match tokio::spawn(reading.run(arrived).with_current_context()).await {
             Ok(outcome) => outcome.map(|body| (body, None)),
             Err(error) => resume_unwind(error.into_panic()),
         }

@@ -40,6 +40,9 @@ const OF_THE_KEY: [&str; 9] = [
 /// Transit's ways to say that the ciphertext is not this key's, whatever the status.
 const OF_THE_CIPHERTEXT: [&str; 2] = ["message authentication failed", "invalid ciphertext"];
 
+/// What a token that has come to its last end is told; with status 500, as if it might pass.
+const OF_THE_LAST_END: &str = "past the max TTL";
+
 /// Success, or whose fault the failure is.
 pub(super) fn judge(asked: Asked, answer: &Answer) -> Result<(), ServiceError> {
     if answer.status.is_success() {
@@ -53,6 +56,7 @@ pub(super) fn judge(asked: Asked, answer: &Answer) -> Result<(), ServiceError> {
             "{told}; it was encrypted under another key or at another service, or was altered"
         )),
         (Asked::Encrypt | Asked::Decrypt, _) if any(&OF_THE_KEY) => ServiceError::Key(told),
+        (Asked::Token, _) if words.contains(OF_THE_LAST_END) => ServiceError::Refused(told),
         (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) => {
             ServiceError::Unavailable(told)
         }

@@ -5,7 +5,7 @@ const OWN: &[u8] = b"vault:v12:c29tZXRoaW5n";
 
 #[test]
 fn only_texts_of_transits_form_are_passed_on() {
-    assert!(is_ciphertext(OWN));
+    assert_eq!(Form::of(OWN), Form::Symmetric);
     let refused: [&[u8]; 11] = [
         b"",
         b"vault:",
@@ -20,11 +20,28 @@ fn only_texts_of_transits_form_are_passed_on() {
         b"vault:v1:c29tZXRoaW5n\n",
     ];
     for text in refused {
-        assert!(!is_ciphertext(text), "{}", text.escape_ascii());
+        assert_eq!(Form::of(text), Form::Foreign, "{}", text.escape_ascii());
     }
-    let longest = [&b"vault:v1:"[..], "AAAA".repeat(253).as_bytes()].concat();
-    assert!(is_ciphertext(&longest));
-    assert!(!is_ciphertext(&[&longest[..], b"AAAA"].concat()));
+}
+
+#[test]
+fn what_only_an_rsa_key_makes_is_told_by_its_length() {
+    let sealed = |length| {
+        let text = STANDARD.encode(vec![7; length]);
+        Form::of(format!("vault:v1:{text}").as_bytes())
+    };
+    // AES-GCM and XChaCha20-Poly1305 add 28 and 40 bytes to a KEK; RSA of 2048 bits makes 256.
+    for (length, form) in [
+        (60, Form::Symmetric),
+        (72, Form::Symmetric),
+        (255, Form::Symmetric),
+        (256, Form::Asymmetric),
+        (512, Form::Asymmetric),
+        (759, Form::Asymmetric),
+        (762, Form::Foreign),
+    ] {
+        assert_eq!(sealed(length), form, "{length}");
+    }
 }
 
 #[test]
@@ -117,6 +134,8 @@ fn every_refusal_is_whose_fault_it_is() {
             "cipher: message authentication failed",
             "ciphertext",
         ),
+        (Decrypt, 400, "invalid ciphertext length", "ciphertext"),
+        (Decrypt, 400, "refusing to use soft-deleted key", "key"),
         (Decrypt, 400, "words of another version", "ciphertext"),
         (Encrypt, 400, "encryption key not found", "key"),
         (Encrypt, 400, "words of another version", "key"),
@@ -125,6 +144,8 @@ fn every_refusal_is_whose_fault_it_is() {
         (Login, 400, "invalid role or secret ID", "refused"),
         (Login, 403, "permission denied", "refused"),
         (Token, 400, "lease is not renewable", "refused"),
+        (Token, 500, "past the max TTL, cannot renew", "refused"),
+        (Token, 500, "internal error", "unavailable"),
         (Login, 503, "Vault is sealed", "unavailable"),
         (
             Encrypt,

@@ -1,0 +1,244 @@
+//! The audit log: who did what to which object, allowed or not, and under which key.
+//!
+//! A request reserves a [`Place`] in the queue before anything is done for it, and fills the place
+//! when its record ends. So a line that is due always has room, nothing that ends a request ever
+//! waits, and the queue cannot outgrow its places. One thread writes (`writer`); where it cannot,
+//! places run out, and requests wait for one up to [`PLACE_WAIT`]. Then `audit.on_failure` decides:
+//! the request is refused, or served without a line, which is counted and logged.
+//!
+//! What a line says is `line`'s, where it comes from `trail`'s; `docs/audit.md` states the schema.
+//! Absent: rotation (a file that was moved away is replaced), signing, and lines about what never
+//! became a request, such as a broken head or a failed handshake.
+
+mod line;
+mod output;
+mod trail;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::seldom::Seldom;
+use crate::config::resolved::{self, AuditFailure, AuditObjectKeys, AuditOutput};
+
+pub(crate) use line::{ObjectLine, Stored, StoredFormat};
+pub(crate) use trail::{AuditTrail, BatchErrors, RequestFacts};
+
+use output::Output;
+
+/// Places beyond one for each connection.
+const SPARE_PLACES: usize = 4096;
+
+/// Lines that one place has room for: one request's, or some of those about a batch's objects.
+const LINES_OF_A_PLACE: usize = 16;
+
+/// How long a request waits for a place.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the end of the program waits for the last lines.
+const FLUSH_WAIT: Duration = Duration::from_secs(3);
+
+const LOST: &str = "s3proxy_audit_lost_total";
+
+/// The audit log cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The file cannot be opened.
+    #[error(
+        "audit.output: {path} cannot be opened for appending: {error}; name a file in a folder that \
+         this user may write to"
+    )]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// There is no thread for it.
+    #[error("the audit log's thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// The audit log cannot take a line, and the settings forbid to go on without.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit log cannot be written, and audit.on_failure = refuse")]
+pub(crate) struct NoPlace;
+
+/// The audit log, or none. Clones share it.
+#[derive(Clone)]
+pub(crate) struct AuditLog(Option<Arc<Log>>);
+
+struct Log {
+    places: Arc<Semaphore>,
+    all_places: usize,
+    writer: mpsc::Sender<Message>,
+    /// Nothing could be written for a while: waiting for a place is not worth it.
+    stuck: Arc<AtomicBool>,
+    object_keys: AuditObjectKeys,
+    on_failure: AuditFailure,
+    losses: Seldom,
+}
+
+/// What the writer's thread is told.
+enum Message {
+    Lines(Vec<u8>, OwnedSemaphorePermit),
+    Reopen,
+    Flush(oneshot::Sender<()>),
+}
+
+/// Room for what one request leaves in the log.
+pub(crate) struct Place {
+    log: Arc<Log>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl AuditLog {
+    /// Opens the output and starts writing. `connections` is how many requests may be under way.
+    pub(crate) fn start(
+        settings: &resolved::Audit,
+        connections: usize,
+    ) -> Result<Self, AuditError> {
+        let output = match &settings.output {
+            AuditOutput::Off => return Ok(Self(None)),
+            AuditOutput::Stdout => Output::Stdout,
+            AuditOutput::File(path) => Output::file(path.clone())?,
+        };
+        Self::over(output, settings, connections + SPARE_PLACES)
+    }
+
+    fn over(output: Output, settings: &resolved::Audit, places: usize) -> Result<Self, AuditError> {
+        // It is there from the start, so that alerts on it can be.
+        metrics::describe_counter!(
+            LOST,
+            "Requests that were served without a line in the audit log."
+        );
+        metrics::counter!(LOST).increment(0);
+        let stuck = Arc::new(AtomicBool::new(false));
+        let writer = writer::start(output, Arc::clone(&stuck)).map_err(AuditError::Thread)?;
+        Ok(Self(Some(Arc::new(Log {
+            places: Arc::new(Semaphore::new(places)),
+            all_places: places,
+            writer,
+            stuck,
+            object_keys: settings.object_keys,
+            on_failure: settings.on_failure,
+            losses: Seldom::default(),
+        }))))
+    }
+
+    /// A place for a request. `Ok(None)` where nothing is written of it.
+    pub(crate) async fn place(&self) -> Result<Option<Place>, NoPlace> {
+        match &self.0 {
+            None => Ok(None),
+            Some(log) => {
+                let permit = log.permits(1).await?;
+                Ok(permit.map(|permit| Place {
+                    log: Arc::clone(log),
+                    permit,
+                }))
+            }
+        }
+    }
+
+    /// Opens the file anew, where its name may stand for another one by now.
+    pub(crate) fn reopen(&self) {
+        if let Some(log) = &self.0 {
+            log.tell(Message::Reopen);
+        }
+    }
+
+    /// Does so at each SIGHUP, as tools that rotate logs expect. Never ends by itself.
+    pub(crate) async fn reopen_on_hangup(self) {
+        if self.0.is_none() {
+            return;
+        }
+        match signal(SignalKind::hangup()) {
+            Ok(mut hangup) => {
+                while hangup.recv().await.is_some() {
+                    self.reopen();
+                }
+            }
+            // The file is looked after every second all the same.
+            Err(error) => tracing::warn!(%error, "SIGHUP cannot be waited for"),
+        }
+    }
+
+    /// Waits until everything is written that was told so far.
+    pub(crate) async fn finish(&self) {
+        let Some(log) = &self.0 else { return };
+        let (written, done) = oneshot::channel();
+        log.tell(Message::Flush(written));
+        if tokio::time::timeout(FLUSH_WAIT, done).await.is_err() {
+            let lines = log.all_places - log.places.available_permits();
+            tracing::error!(lines, "the end of the audit log could not be written");
+        }
+    }
+}
+
+impl Log {
+    async fn permits(&self, number: u32) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
+        let places = Arc::clone(&self.places);
+        if let Ok(permit) = Arc::clone(&places).try_acquire_many_owned(number) {
+            return Ok(Some(permit));
+        }
+        if !self.stuck.load(Ordering::Relaxed) {
+            let wait = tokio::time::timeout(PLACE_WAIT, places.acquire_many_owned(number));
+            if let Ok(permit) = wait.await {
+                return Ok(Some(permit.expect("the semaphore is never closed")));
+            }
+            self.stuck.store(true, Ordering::Relaxed);
+        }
+        match self.on_failure {
+            AuditFailure::Refuse => Err(NoPlace),
+            AuditFailure::Drop => {
+                self.lost(number);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Of a batch, the places and not the lines are counted.
+    fn lost(&self, places: u32) {
+        metrics::counter!(LOST).increment(u64::from(places));
+        if let Some(since) = self.losses.turn() {
+            tracing::error!(
+                lost = since,
+                "the audit log cannot be written; requests are served without"
+            );
+        }
+    }
+
+    fn tell(&self, message: Message) {
+        // The thread ends with the last sender, so somebody listens.
+        let _ = self.writer.send(message);
+    }
+}
+
+impl Place {
+    /// Room for the lines of a batch's objects, in addition. `None` where they are lost.
+    async fn more(&self, lines: usize) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
+        let places = u32::try_from(lines.div_ceil(LINES_OF_A_PLACE)).unwrap_or(u32::MAX);
+        self.log.permits(places).await
+    }
+
+    fn object_keys(&self) -> AuditObjectKeys {
+        self.log.object_keys
+    }
+
+    /// Fills the place, and `more` of them.
+    fn fill(self, lines: Vec<u8>, more: Option<OwnedSemaphorePermit>) {
+        let Self { log, mut permit } = self;
+        if let Some(more) = more {
+            permit.merge(more);
+        }
+        log.tell(Message::Lines(lines, permit));
+    }
+}
+
+#[cfg(test)]
+mod tests;

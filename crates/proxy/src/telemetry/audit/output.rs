@@ -1,0 +1,78 @@
+//! Where the lines go: standard output, or a file that may be moved away.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::AuditError;
+
+/// Only who runs the proxy may read who asked for what.
+const MODE: u32 = 0o600;
+
+pub(super) enum Output {
+    Stdout,
+    File {
+        path: PathBuf,
+        file: File,
+    },
+    #[cfg(test)]
+    Test(Box<dyn Write + Send>),
+}
+
+/// Whether another file stands for the path now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moved {
+    ToANewFile,
+    No,
+}
+
+impl Output {
+    pub(super) fn file(path: PathBuf) -> Result<Self, AuditError> {
+        match open(&path) {
+            Ok(file) => Ok(Self::File { path, file }),
+            Err(error) => Err(AuditError::File { path, error }),
+        }
+    }
+
+    /// Writes some of the bytes, all the way to the system.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout => {
+                let mut stdout = io::stdout().lock();
+                let written = stdout.write(bytes)?;
+                stdout.flush()?;
+                Ok(written)
+            }
+            Self::File { file, .. } => file.write(bytes),
+            #[cfg(test)]
+            Self::Test(writer) => writer.write(bytes),
+        }
+    }
+
+    /// Goes over to the file that the path stands for, where that is not the open one.
+    pub(super) fn follow(&mut self) -> io::Result<Moved> {
+        let (path, file) = match self {
+            Self::Stdout => return Ok(Moved::No),
+            #[cfg(test)]
+            Self::Test(_) => return Ok(Moved::No),
+            Self::File { path, file } => (path, file),
+        };
+        let opened = file.metadata()?;
+        let same = fs::metadata(&*path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()));
+        if same {
+            return Ok(Moved::No);
+        }
+        *file = open(path)?;
+        Ok(Moved::ToANewFile)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(MODE)
+        .open(path)
+}

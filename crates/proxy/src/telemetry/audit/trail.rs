@@ -1,0 +1,253 @@
+//! What the steps of a request leave for the audit log.
+//!
+//! Each step notes what it learns, the first note of a kind counts, and all of it is written when
+//! the request's record ends. Where nothing is audited, nothing is kept.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::line::{self, CopySource, Event, Head, ObjectLine, RequestLine, Stored, shortened};
+use super::{NoPlace, Place};
+use crate::config::resolved::AuditObjectKeys;
+
+/// Notes for one request's lines.
+#[derive(Default)]
+pub(crate) struct AuditTrail {
+    place: OnceLock<Place>,
+    claimed_access_key_id: OnceLock<String>,
+    access_key_id: OnceLock<String>,
+    asked_version: OnceLock<String>,
+    answered_version: OnceLock<String>,
+    source: OnceLock<CopySource>,
+    admitted: AtomicBool,
+    denied: AtomicBool,
+    error_code: OnceLock<String>,
+    read: OnceLock<Stored>,
+    written: OnceLock<Stored>,
+    batch: OnceLock<Batch>,
+    batch_errors: OnceLock<BatchErrors>,
+}
+
+/// The objects of a batch.
+struct Batch {
+    lines: Vec<ObjectLine>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// Key, version, and the code of the backend's error.
+pub(crate) type BatchErrors = Vec<(String, Option<String>, String)>;
+
+/// What the request's record knows by itself.
+pub(crate) struct RequestFacts<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) trace_id: Option<&'a str>,
+    pub(crate) peer: IpAddr,
+    pub(crate) client: Option<&'a str>,
+    pub(crate) operation: Option<&'static str>,
+    pub(crate) bucket: Option<&'a str>,
+    pub(crate) object_key: Option<&'a str>,
+    pub(crate) status: u16,
+    pub(crate) outcome: &'static str,
+    pub(crate) failure: Option<&'a str>,
+    pub(crate) duration: Duration,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) backend_request_id: Option<&'a str>,
+}
+
+impl AuditTrail {
+    /// From now on the request is audited.
+    pub(crate) fn begin(&self, place: Place) {
+        let _ = self.place.set(place);
+    }
+
+    fn is_kept(&self) -> bool {
+        self.place.get().is_some()
+    }
+
+    fn note<T>(&self, field: &OnceLock<T>, make: impl FnOnce() -> T) {
+        if self.is_kept() {
+            let _ = field.set(make());
+        }
+    }
+
+    /// Whom the request says that it is from. Nothing was verified.
+    pub(crate) fn claims(&self, access_key_id: &str) {
+        self.note(&self.claimed_access_key_id, || {
+            shortened(access_key_id, line::CLAIM_BYTES).to_owned()
+        });
+    }
+
+    /// Whose signature was verified.
+    pub(crate) fn verified(&self, access_key_id: &str) {
+        self.note(&self.access_key_id, || access_key_id.to_owned());
+    }
+
+    /// The version that the request names.
+    pub(crate) fn asks_version(&self, version: &str) {
+        self.note(&self.asked_version, || version.to_owned());
+    }
+
+    /// The version that the answer names.
+    pub(crate) fn answers_version(&self, version: &str) {
+        self.note(&self.answered_version, || version.to_owned());
+    }
+
+    /// What a copy reads.
+    pub(crate) fn copies(&self, bucket: &str, object_key: &str, version: Option<&str>) {
+        let names_objects = |place: &Place| match place.object_keys() {
+            AuditObjectKeys::Plain => true,
+            AuditObjectKeys::Off => false,
+        };
+        self.note(&self.source, || CopySource {
+            bucket: bucket.to_owned(),
+            object_key: self
+                .place
+                .get()
+                .filter(|place| names_objects(place))
+                .map(|_| object_key.to_owned()),
+            version_id: version.map(str::to_owned),
+        });
+    }
+
+    /// Signature, grants and policy let the request in.
+    pub(crate) fn admit(&self) {
+        self.admitted.store(true, Ordering::Relaxed);
+    }
+
+    /// The proxy itself denied access, later on.
+    pub(crate) fn deny(&self) {
+        self.denied.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn error_code(&self, code: &str) {
+        self.note(&self.error_code, || code.to_owned());
+    }
+
+    /// What was opened.
+    pub(crate) fn reads(&self, stored: impl FnOnce() -> Stored) {
+        self.note(&self.read, stored);
+    }
+
+    /// How something is stored that the request brings.
+    pub(crate) fn writes(&self, stored: impl FnOnce() -> Stored) {
+        self.note(&self.written, stored);
+    }
+
+    /// The objects of a batch, as far as it was judged, before anything is done to them.
+    pub(crate) async fn begin_batch(
+        &self,
+        lines: impl FnOnce() -> Vec<ObjectLine>,
+    ) -> Result<(), NoPlace> {
+        let Some(place) = self.place.get() else {
+            return Ok(());
+        };
+        let lines = lines();
+        let place = match place.object_keys() {
+            AuditObjectKeys::Off => None,
+            AuditObjectKeys::Plain => place.more(lines.len()).await?,
+        };
+        let _ = self.batch.set(Batch { lines, place });
+        Ok(())
+    }
+
+    /// What the backend did not do of the batch.
+    pub(crate) fn batch_errors(&self, errors: impl FnOnce() -> BatchErrors) {
+        self.note(&self.batch_errors, errors);
+    }
+
+    /// Hands the lines over, where the request is audited.
+    pub(crate) fn finish(&mut self, facts: &RequestFacts<'_>) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        let (number, mut objects, more) = match self.batch.take() {
+            None => (None, Vec::new(), None),
+            Some(Batch { lines, place }) => (Some(lines.len()), lines, place),
+        };
+        if more.is_none() {
+            objects.clear();
+        }
+        if let Some(errors) = self.batch_errors.take() {
+            tell_errors(&mut objects, errors);
+        }
+        let time = line::time_text(OffsetDateTime::now_utc() - facts.duration);
+        let remote_address = facts.peer.to_string();
+        let mut request = self.request_line(facts, (&time, &remote_address), number);
+        match place.object_keys() {
+            AuditObjectKeys::Plain => {}
+            AuditObjectKeys::Off => request.object_key = None,
+        }
+        let lines = line::render(&request.bounded(), &objects);
+        place.fill(lines, more);
+    }
+
+    fn request_line<'a>(
+        &'a self,
+        facts: &RequestFacts<'a>,
+        (time, remote_address): (&'a str, &'a str),
+        objects: Option<usize>,
+    ) -> RequestLine<'a> {
+        let access_key_id = text(&self.access_key_id);
+        let claimed = text(&self.claimed_access_key_id);
+        let denied = self.denied.load(Ordering::Relaxed);
+        let status = facts.status;
+        RequestLine {
+            head: Head {
+                schema: line::SCHEMA,
+                event: Event::Request,
+                time,
+                request_id: facts.request_id,
+                trace_id: facts.trace_id,
+                remote_address,
+                client: facts.client,
+                access_key_id,
+                claimed_access_key_id: access_key_id.is_none().then_some(claimed).flatten(),
+                operation: facts.operation,
+                bucket: facts.bucket,
+            },
+            object_key: facts.object_key,
+            version_id: text(&self.answered_version).or_else(|| text(&self.asked_version)),
+            source: self.source.get(),
+            allowed: self.admitted.load(Ordering::Relaxed) && !denied,
+            status: (status != 0).then_some(status),
+            error_code: text(&self.error_code).filter(|_| status >= 400),
+            reason: facts.failure,
+            outcome: facts.outcome,
+            duration_ms: u64::try_from(facts.duration.as_millis()).unwrap_or(u64::MAX),
+            bytes_in: facts.received,
+            bytes_out: facts.sent,
+            read: self.read.get(),
+            written: self.written.get(),
+            objects,
+            backend_request_id: facts.backend_request_id,
+        }
+    }
+}
+
+fn text(field: &OnceLock<String>) -> Option<&str> {
+    field.get().map(String::as_str)
+}
+
+/// Puts each error to its object. A version that the backend does not repeat is no other one.
+fn tell_errors(objects: &mut [ObjectLine], errors: BatchErrors) {
+    let mut by_object: HashMap<_, _> = errors
+        .into_iter()
+        .map(|(key, version, code)| ((key, version.filter(|version| !version.is_empty())), code))
+        .collect();
+    for object in objects {
+        let name = (object.object_key.clone(), object.version_id.clone());
+        let error = by_object
+            .remove(&name)
+            .or_else(|| by_object.remove(&(name.0, None)));
+        if let Some(code) = error {
+            object.error_code = Some(shortened(&code, line::ERROR_CODE_BYTES).to_owned());
+        }
+    }
+}

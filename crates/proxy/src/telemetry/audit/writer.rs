@@ -1,0 +1,168 @@
+//! The thread that writes, so that no request waits for a disk.
+//!
+//! Whatever waits is written at once. A write that fails is tried again every second, from where it
+//! stopped, until it works: what was taken in is lost only with the process. Meanwhile the queue's
+//! places run out, which is what makes requests wait. A file that was moved away is followed within
+//! a second, or when asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::super::seldom::Seldom;
+use super::Message;
+use super::output::{Moved, Output};
+
+/// Bytes after which no further lines are taken into one write.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// How long a failed write is let alone, and how often the file is looked after.
+const PAUSE: Duration = Duration::from_secs(1);
+
+struct Writer {
+    output: Output,
+    stuck: Arc<AtomicBool>,
+    looked: Instant,
+    failures: Seldom,
+}
+
+/// Starts the thread. It ends when nobody can send to it any more.
+pub(super) fn start(output: Output, stuck: Arc<AtomicBool>) -> std::io::Result<Sender<Message>> {
+    let (sender, receiver) = mpsc::channel();
+    let writer = Writer {
+        output,
+        stuck,
+        looked: Instant::now(),
+        failures: Seldom::default(),
+    };
+    thread::Builder::new()
+        .name("audit".to_owned())
+        .spawn(move || writer.run(&receiver))?;
+    Ok(sender)
+}
+
+/// Lines that are written together.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    places: Vec<OwnedSemaphorePermit>,
+}
+
+enum Order {
+    Reopen,
+    Flushed(oneshot::Sender<()>),
+}
+
+impl Batch {
+    /// Takes one message, and what waits behind it up to an order.
+    fn gather(first: Message, receiver: &Receiver<Message>) -> (Self, Option<Order>) {
+        let mut batch = Self::default();
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Lines(lines, place) => {
+                    batch.bytes.extend_from_slice(&lines);
+                    batch.places.push(place);
+                }
+                Message::Reopen => return (batch, Some(Order::Reopen)),
+                Message::Flush(done) => return (batch, Some(Order::Flushed(done))),
+            }
+            next = if batch.bytes.len() < BATCH_BYTES {
+                receiver.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        (batch, None)
+    }
+}
+
+impl Writer {
+    fn run(mut self, receiver: &Receiver<Message>) {
+        while let Ok(first) = receiver.recv() {
+            let (batch, order) = Batch::gather(first, receiver);
+            self.write(&batch.bytes);
+            // Places are free when their lines are written, and not before.
+            drop(batch.places);
+            match order {
+                None => {}
+                Some(Order::Reopen) => {
+                    self.follow();
+                }
+                Some(Order::Flushed(done)) => {
+                    // Who asked may have stopped waiting.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.looked.elapsed() >= PAUSE {
+            self.follow();
+        }
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.output.write(&bytes[written..]) {
+                Ok(0) => self.failed(&std::io::ErrorKind::WriteZero.into()),
+                Ok(more) => {
+                    written += more;
+                    self.stuck.store(false, Ordering::Relaxed);
+                    continue;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => self.failed(&error),
+            }
+            thread::sleep(PAUSE);
+            if self.follow() == Moved::ToANewFile {
+                written = line_start(bytes, written);
+            }
+        }
+    }
+
+    fn failed(&self, error: &std::io::Error) {
+        self.stuck.store(true, Ordering::Relaxed);
+        if let Some(times) = self.failures.turn() {
+            tracing::error!(%error, times, "the audit log cannot be written; trying again");
+        }
+    }
+
+    fn follow(&mut self) -> Moved {
+        self.looked = Instant::now();
+        match self.output.follow() {
+            Ok(moved) => moved,
+            Err(error) => {
+                if self.failures.turn().is_some() {
+                    tracing::error!(%error, "the audit log's file cannot be opened anew");
+                }
+                Moved::No
+            }
+        }
+    }
+}
+
+/// Where the line begins that the position is in: a line is whole in one file.
+fn line_start(bytes: &[u8], position: usize) -> usize {
+    let before = &bytes[..position];
+    before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |newline| newline + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_begins_anew_in_a_new_file() {
+        let lines = b"one\ntwo\nthree\n";
+        for (position, start) in [(0, 0), (2, 0), (4, 4), (6, 4), (14, 14)] {
+            assert_eq!(line_start(lines, position), start, "{position}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Telling of what may happen very often once a minute.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+const APART: Duration = Duration::from_mins(1);
+
+/// Counts, and says when it is time to tell.
+#[derive(Default)]
+pub(crate) struct Seldom(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Seldom {
+    /// Counts once more. How often it was since the last time it was told of, if it is time again.
+    pub(crate) fn turn(&self) -> Option<u64> {
+        self.turn_at(Instant::now())
+    }
+
+    fn turn_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().expect("no holder of this lock can panic");
+        state.untold += 1;
+        if state.told.is_some_and(|told| now - told < APART) {
+            return None;
+        }
+        state.told = Some(now);
+        Some(std::mem::take(&mut state.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_often_is_told_once_a_minute_with_its_number() {
+        let seldom = Seldom::default();
+        let start = Instant::now();
+        assert_eq!(seldom.turn_at(start), Some(1));
+        assert_eq!(seldom.turn_at(start + APART / 2), None);
+        assert_eq!(seldom.turn_at(start + APART / 2), None);
+        assert_eq!(seldom.turn_at(start + APART), Some(3));
+    }
+}

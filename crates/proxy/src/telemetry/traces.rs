@@ -1,0 +1,133 @@
+//! OpenTelemetry traces: a span for each request, and below it one for each request to the backend
+//! and each call of a key service.
+//!
+//! A request's span is carried by the OpenTelemetry context of the task that serves it, so that
+//! `backend` and `keys` find it there and know nothing of who asked. Where nothing is traced there
+//! is no context, and nothing is made. Spans leave through a bounded queue and a thread of its own:
+//! a collector that is away costs spans, never a request.
+//!
+//! Traces go to others, so they never carry object keys, header values, queries, credentials or
+//! reasons: names of operations and buckets, numbers, and codes alone. docs/traces.md lists them.
+//!
+//! Trust: the trace of a client is continued, and its decision to sample followed, where the client
+//! may do anything at all here. Anybody else could choose trace ids that the ratio always takes; so
+//! that request begins a trace of its own, with a link to the one it claims.
+
+mod call;
+mod exporter;
+mod parent;
+mod request;
+
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use tonic::transport::ClientTlsConfig;
+
+use crate::backend::{BackendError, trusted_roots, with_causes};
+use crate::config::resolved::{self, Scheme, ServerAddress};
+
+pub(crate) use call::{Call, Traced, call};
+pub(crate) use request::{Arrival, RequestEnd, RequestTrace, Trust};
+
+use exporter::Patient;
+
+/// How long the end of the program waits for the last spans.
+const FLUSH_WAIT: Duration = Duration::from_secs(3);
+
+/// Traces cannot be sent as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum TracesError {
+    /// The roots that the collector's certificate is judged by cannot be read.
+    #[error("traces.endpoint: {0}")]
+    Roots(#[from] BackendError),
+    /// The collector's address, or one of OpenTelemetry's own variables, cannot be used.
+    #[error("traces.endpoint: {collector} cannot be used: {reason}")]
+    Exporter {
+        /// The address.
+        collector: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Traces, or none. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Traces(Option<Tracing>);
+
+#[derive(Clone)]
+struct Tracing {
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+}
+
+impl Traces {
+    /// Opens no connection. Has to be called where the runtime is, which drives it.
+    pub(crate) fn start(settings: &resolved::Traces) -> Result<Self, TracesError> {
+        let resolved::Traces::Sent {
+            collector,
+            sample_ratio,
+            service_name,
+        } = settings
+        else {
+            return Ok(Self(None));
+        };
+        let exporter = Patient::new(exporter(collector)?);
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_sampler(sampler(*sample_ratio))
+            .with_resource(resource(service_name.clone()))
+            .build();
+        tracing::info!(%collector, sample_ratio, "requests are traced");
+        Ok(Self::over(provider))
+    }
+
+    fn over(provider: SdkTracerProvider) -> Self {
+        let tracer = provider.tracer("s3proxy");
+        Self(Some(Tracing { provider, tracer }))
+    }
+
+    /// Sends what is left, for a bounded time.
+    pub(crate) async fn finish(&self) {
+        let Some(Tracing { provider, .. }) = self.0.clone() else {
+            return;
+        };
+        // It waits for the runtime, and so must not hold up one of its threads.
+        let ended =
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_WAIT)).await;
+        if !matches!(ended, Ok(Ok(()))) {
+            tracing::warn!("the last spans could not be sent to the collector");
+        }
+    }
+}
+
+fn sampler(ratio: f64) -> Sampler {
+    Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)))
+}
+
+fn resource(service_name: String) -> Resource {
+    Resource::builder()
+        .with_service_name(service_name)
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+fn exporter(collector: &ServerAddress) -> Result<SpanExporter, TracesError> {
+    let mut builder = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(collector.to_string());
+    if collector.scheme == Scheme::Https {
+        let roots = trusted_roots(None)?;
+        builder = builder.with_tls_config(ClientTlsConfig::new().trust_anchors(roots.roots));
+    }
+    builder.build().map_err(|error| TracesError::Exporter {
+        collector: collector.to_string(),
+        reason: with_causes(&error),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Spans of what the proxy asks of others while it serves a request.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use http::{HeaderMap, Method, StatusCode};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::SdkTracer;
+
+use super::parent;
+
+/// The trace that requests to a server belong to, and how many there were. Made where the caller's
+/// context is current, used wherever the work goes on.
+#[derive(Default)]
+pub(crate) struct Traced(Option<Box<Belonging>>);
+
+struct Belonging {
+    parent: Context,
+    sent: AtomicI64,
+}
+
+/// The span of one call. One that is dropped before its end was cut off.
+pub(crate) struct Call(Option<Context>);
+
+impl Traced {
+    /// What is traced of the caller, if anything.
+    pub(crate) fn current() -> Self {
+        let parent =
+            Context::map_current(|current| current.has_active_span().then(|| current.clone()));
+        Self(parent.map(|parent| {
+            let sent = AtomicI64::new(0);
+            Box::new(Belonging { parent, sent })
+        }))
+    }
+
+    /// Begins the span of one attempt at an HTTP request.
+    pub(crate) fn attempt(&self, method: &Method, host: &str, port: u16) -> Call {
+        let Some(belonging) = &self.0 else {
+            return Call(None);
+        };
+        let resent = belonging.sent.fetch_add(1, Ordering::Relaxed);
+        let method = method.as_str().to_owned();
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", method.clone()),
+            KeyValue::new("server.address", host.to_owned()),
+            KeyValue::new("server.port", i64::from(port)),
+        ];
+        if resent > 0 {
+            attributes.push(KeyValue::new("http.request.resend_count", resent));
+        }
+        Call::begin(&belonging.parent, method, attributes)
+    }
+}
+
+impl Clone for Traced {
+    fn clone(&self) -> Self {
+        Self(self.0.as_ref().map(|belonging| {
+            let parent = belonging.parent.clone();
+            let sent = AtomicI64::new(belonging.sent.load(Ordering::Relaxed));
+            Box::new(Belonging { parent, sent })
+        }))
+    }
+}
+
+impl Call {
+    fn begin(parent: &Context, name: String, attributes: Vec<KeyValue>) -> Self {
+        let begun = parent.get::<SdkTracer>().map(|tracer| {
+            let span = tracer
+                .span_builder(name)
+                .with_kind(SpanKind::Client)
+                .with_attributes(attributes)
+                .start_with_context(tracer, parent);
+            parent.with_span(span)
+        });
+        Self(begun)
+    }
+
+    /// Tells the server which span its work belongs to.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(context) = &self.0 {
+            parent::write(headers, context.span().span_context());
+        }
+    }
+
+    /// The server answered.
+    pub(crate) fn answered(self, status: StatusCode, request_id: Option<&str>) {
+        self.end(|context| {
+            let span = context.span();
+            let code = i64::from(status.as_u16());
+            span.set_attribute(KeyValue::new("http.response.status_code", code));
+            if let Some(id) = request_id {
+                span.set_attribute(KeyValue::new("aws.request_id", id.to_owned()));
+            }
+            if status.is_client_error() || status.is_server_error() {
+                fail(context, status.as_str().to_owned());
+            }
+        });
+    }
+
+    /// It did not, or not with what was asked for.
+    pub(crate) fn failed(self, kind: &'static str) {
+        self.end(|context| fail(context, kind.to_owned()));
+    }
+
+    fn end(mut self, tell: impl FnOnce(&Context)) {
+        if let Some(context) = self.0.take() {
+            tell(&context);
+            context.span().end();
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(context) = self.0.take() {
+            fail(&context, "cut_off".to_owned());
+            context.span().end();
+        }
+    }
+}
+
+fn fail(context: &Context, kind: String) {
+    let span = context.span();
+    span.set_attribute(KeyValue::new("error.type", kind));
+    span.set_status(Status::error(""));
+}
+
+/// Has a call of a key service belong to the request that is served. `kind` names its failures.
+pub(crate) async fn call<T, E>(
+    name: &'static str,
+    key: &str,
+    kind: fn(&E) -> &'static str,
+    calling: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let traced = Traced::current();
+    let Some(belonging) = traced.0 else {
+        return calling.await;
+    };
+    let attributes = vec![KeyValue::new("s3proxy.key", key.to_owned())];
+    let span = Call::begin(&belonging.parent, name.to_owned(), attributes);
+    let outcome = calling.await;
+    match &outcome {
+        Ok(_) => span.end(|_| {}),
+        Err(error) => span.failed(kind(error)),
+    }
+    outcome
+}

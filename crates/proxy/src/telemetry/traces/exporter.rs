@@ -1,0 +1,55 @@
+//! The exporter as the batch processor sees it: failures are told once a minute, and cost spans.
+
+use std::time::Duration;
+
+use opentelemetry_otlp::SpanExporter as Otlp;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+
+use crate::telemetry::seldom::Seldom;
+
+pub(super) struct Patient {
+    inner: Otlp,
+    failures: Seldom,
+}
+
+impl Patient {
+    pub(super) fn new(inner: Otlp) -> Self {
+        Self {
+            inner,
+            failures: Seldom::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Patient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Patient")
+    }
+}
+
+impl SpanExporter for Patient {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let exported = self.inner.export(batch).await;
+        if let Err(error) = &exported
+            && let Some(times) = self.failures.turn()
+        {
+            tracing::warn!(%error, times, spans, "the collector did not take traces; they are lost");
+        }
+        exported
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}

@@ -1,0 +1,58 @@
+"""The collector of otlp_sink.py as a process that can be stopped and started again."""
+
+import json
+import time
+from pathlib import Path
+
+from processes import Process, accepts_connections, clean_environment, free_port
+from servers import tools
+
+SINK = Path(__file__).with_name("otlp_sink.py")
+
+
+class Collector:
+    """Listens on one port of loopback for as long as it is up."""
+
+    def __init__(self, directory: Path, name: str):
+        self._directory, self._name = directory, name
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._spans = directory / f"{name}.spans"
+        self._spans.touch()
+        self.start()
+
+    def start(self) -> None:
+        python = tools("telemetry") / "python"
+        self._process = Process(
+            self._name,
+            [python, SINK, "--port", self.port, "--spans", self._spans],
+            clean_environment(self._directory),
+            self._directory / f"{self._name}.log",
+        )
+        self._process.wait_until(lambda: accepts_connections(self.port), "accepting connections")
+
+    def stop(self) -> None:
+        self._process.stop(seconds=0.1)
+
+    def text(self) -> str:
+        return self._spans.read_text()
+
+    def spans(self, **fields) -> list[dict]:
+        whole, _, _ = self.text().rpartition("\n")
+        spans = [json.loads(line) for line in whole.splitlines()]
+        return [span for span in spans if fields.items() <= span.items()]
+
+    def wait_for(self, found, seconds: float = 30) -> list[dict]:
+        """The spans for which `found` holds, as soon as there is one."""
+        deadline = time.monotonic() + seconds
+        while not (chosen := [span for span in self.spans() if found(span)]):
+            assert time.monotonic() < deadline, self.text()[-2000:]
+            time.sleep(0.05)
+        return chosen
+
+    def of_request(self, request_id: str) -> list[dict]:
+        """The span of a request first, then the others of its trace, once the first has ended."""
+        is_own = lambda span: span["attributes"].get("s3proxy.request_id") == request_id
+        [request] = self.wait_for(is_own)
+        others = self.spans(trace_id=request["trace_id"])
+        return [request, *(span for span in others if span["span_id"] != request["span_id"])]
