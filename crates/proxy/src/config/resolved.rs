@@ -16,10 +16,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod telemetry;
+
 pub use super::dek_tag::DekTag;
 pub use super::endpoint::{Host, Scheme, ServerAddress};
 pub use super::pattern::Pattern;
 pub use super::secret::SecretText;
+pub use telemetry::{
+    Audit, AuditFailure, AuditObjectKeys, AuditOutput, Log, LogFormat, LogLevel, Traces,
+};
 
 pub struct Config {
     pub listen: Listen,
@@ -440,68 +445,5 @@ pub enum Throttle {
     Requests {
         per_second: NonZeroU32,
         wait: Duration,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Log {
-    pub level: LogLevel,
-    pub format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text when standard error is a terminal, JSON otherwise.
-    Auto,
-    Text,
-    Json,
-}
-
-/// The audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audit {
-    pub output: AuditOutput,
-    pub object_keys: AuditObjectKeys,
-    pub on_failure: AuditFailure,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuditOutput {
-    Off,
-    Stdout,
-    File(PathBuf),
-}
-
-/// Whether lines name objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuditObjectKeys {
-    Plain,
-    Off,
-}
-
-/// What becomes of requests whose lines cannot be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuditFailure {
-    Refuse,
-    Drop,
-}
-
-/// OpenTelemetry.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Traces {
-    Off,
-    Sent {
-        collector: ServerAddress,
-        /// From 0 to 1.
-        sample_ratio: f64,
-        service_name: String,
     },
 }
