@@ -1,28 +1,52 @@
-"""A round-robin balancer for TCP connections: what stands before replicas that may die.
+"""A round-robin balancer for TCP connections: what stands before replicas that may die or restart.
 
-Each new connection goes to the next replica; one that takes no connection is passed over. Bytes are
-handed on as they come, and an end on one side ends the other. It knows nothing of HTTP, so a request
-that was on its way when its replica died is lost with its connection, as behind a real balancer.
+Each new connection goes to the next replica; one that takes no connection is passed over. With a
+probe, replicas that do not answer it with 200 get no new connections, as a Kubernetes Service has it;
+those that they have are left alone. Bytes are handed on as they come, and an end on one side ends the
+other, behind its last byte. It knows nothing of HTTP, so a request that was on its way when its
+replica died is lost with its connection, as behind a real balancer.
 """
 
 import errno
+import http.client
 import itertools
 import socket
 import threading
 
 from processes import free_port
 
+_SECONDS_BETWEEN_PROBES = 0.2
+
 
 class Balancer:
-    def __init__(self, ports: list[int]):
+    """`probe` is the path that tells whether a replica gets connections; without one, all do."""
+
+    def __init__(self, ports: list[int], probe: str | None = None):
         self.port = free_port()
         self._ports = ports
+        self._ready = set(ports)
         self._turns = itertools.count()
+        self._stopped = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
         threading.Thread(target=self._accept, daemon=True).start()
+        if probe:
+            for port in ports:
+                threading.Thread(target=self._watch, args=(port, probe), daemon=True).start()
 
     def stop(self) -> None:
+        self._stopped.set()
         self._listener.close()
+
+    def sends_to(self, port: int) -> bool:
+        """Whether a replica gets new connections."""
+        return port in self._ready
+
+    def _watch(self, port: int, probe: str) -> None:
+        while not self._stopped.wait(_SECONDS_BETWEEN_PROBES):
+            if _answers(port, probe):
+                self._ready.add(port)
+            else:
+                self._ready.discard(port)
 
     def _accept(self) -> None:
         while True:
@@ -42,15 +66,19 @@ class Balancer:
         with client, replica:
             for one in (client, replica):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            answers = threading.Thread(target=_pump, args=(replica, client), daemon=True)
-            answers.start()
-            _pump(client, replica)
-            answers.join()
+            requests = threading.Thread(target=_pump, args=(client, replica), daemon=True)
+            requests.start()
+            _pump(replica, client)
+            # No answer can come any more, whatever the client goes on sending.
+            for one in (client, replica):
+                _shut(one, socket.SHUT_RDWR)
+            requests.join()
 
     def _connect(self) -> socket.socket | None:
         turn = next(self._turns)
-        for step in range(len(self._ports)):
-            port = self._ports[(turn + step) % len(self._ports)]
+        ports = [port for port in self._ports if port in self._ready] or self._ports
+        for step in range(len(ports)):
+            port = ports[(turn + step) % len(ports)]
             try:
                 return socket.create_connection(("127.0.0.1", port), timeout=5)
             except OSError:
@@ -58,15 +86,37 @@ class Balancer:
         return None
 
 
+def _answers(port: int, probe: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", probe)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 def _pump(source: socket.socket, sink: socket.socket) -> None:
     source.settimeout(None)
-    try:
-        while data := source.recv(256 * 1024):
+    while data := _received(source):
+        try:
             sink.sendall(data)
+        except OSError:
+            # Whoever reads the other direction sees the end, too, behind what is still to be read.
+            return
+    _shut(sink, socket.SHUT_WR)
+
+
+def _received(source: socket.socket) -> bytes:
+    try:
+        return source.recv(256 * 1024)
+    except OSError:
+        return b""
+
+
+def _shut(one: socket.socket, how: int) -> None:
+    try:
+        one.shutdown(how)
     except OSError:
         pass
-    for one in (source, sink):
-        try:
-            one.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass

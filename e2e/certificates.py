@@ -20,13 +20,15 @@ class Certificates:
     """Holds s3proxy.crt and s3proxy.key, as the proxy's --cert expects them."""
 
 
-def make_certificates(directory: Path, further: list[str] | None = None) -> Certificates:
-    """`further` are names beside those of the suite."""
+def make_certificates(
+    directory: Path, further: list[str] | None = None, days: int = 2
+) -> Certificates:
+    """`further` are names beside those of the suite; they are good for so many days."""
     directory.mkdir(parents=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("s3proxy end-to-end CA")
     ca = (
-        _builder(ca_name, ca_name, ca_key)
+        _builder(ca_name, ca_name, ca_key, days)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(key_cert_sign=True), critical=True)
         .add_extension(_subject_key(ca_key), critical=False)
@@ -41,7 +43,7 @@ def make_certificates(directory: Path, further: list[str] | None = None) -> Cert
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
     ]
     leaf = (
-        _builder(_name("s3proxy"), ca_name, key)
+        _builder(_name("s3proxy"), ca_name, key, days)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
@@ -71,7 +73,7 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key, days: int) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.timezone.utc)
     return (
         x509.CertificateBuilder()
@@ -80,7 +82,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key) -> x509.CertificateBuil
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
 
 

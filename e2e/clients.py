@@ -91,9 +91,12 @@ def boto3_client(target: Target, **options):
 
 
 class AwsCli:
-    """Objects longer than `ranges_from` are downloaded as ranges side by side."""
+    """Objects longer than `ranges_from` are downloaded as ranges side by side; `environment` holds
+    further variables."""
 
-    def __init__(self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART):
+    def __init__(
+        self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART, **environment: str
+    ):
         config = home / "aws-config"
         style = "path" if target.style == PATH else "virtual"
         config.write_text(
@@ -101,7 +104,7 @@ class AwsCli:
             f"    addressing_style = {style}\n    multipart_threshold = {ranges_from}B\n"
         )
         self._environment = clean_environment(
-            home, AWS_CONFIG_FILE=str(config), **aws_variables(target)
+            home, AWS_CONFIG_FILE=str(config), **aws_variables(target), **environment
         )
         self._program = Path(os.environ["S3PROXY_TEST_DIR"]) / "venv-awscli" / "bin" / "aws"
         # Straight to SeaweedFS it now and then waits for an answer that got lost behind an empty
@@ -131,10 +134,15 @@ class AwsCli:
 
 
 class RustSdk:
-    def __init__(self, target: Target, home: Path):
+    def __init__(self, target: Target, home: Path, **environment: str):
         trust = {"SSL_CERT_FILE": str(target.ca_file)} if target.ca_file else {}
         self._environment = clean_environment(
-            home, S3_ENDPOINT=target.url, S3_STYLE=target.style, **aws_variables(target), **trust
+            home,
+            S3_ENDPOINT=target.url,
+            S3_STYLE=target.style,
+            **aws_variables(target),
+            **trust,
+            **environment,
         )
 
     def run(self, *arguments) -> str:
@@ -161,7 +169,7 @@ class RustSdk:
 
 
 class S3cmd:
-    def __init__(self, target: Target, home: Path):
+    def __init__(self, target: Target, home: Path, settings: str = ""):
         by_path = target.style == PATH
         # A template without %(bucket)s makes it address buckets by path.
         template = target.authority if by_path else f"%(bucket)s.{DOMAIN}:{target.port}"
@@ -172,7 +180,7 @@ class S3cmd:
             f"secret_key = {target.credential.secret_key}\n"
             f"host_base = {target.authority}\nhost_bucket = {template}\n"
             f"bucket_location = {target.region}\nenable_multipart = False\n"
-            f"use_https = {target.scheme == 'https'}\n{trust}"
+            f"use_https = {target.scheme == 'https'}\n{trust}{settings}"
         )
         self._options = ["-c", config, "--no-progress"]
         self._environment = clean_environment(home)
@@ -207,9 +215,12 @@ class S3cmd:
 
 
 class Rclone:
-    """Objects longer than `ranges_from` are downloaded as ranges side by side."""
+    """Objects longer than `ranges_from` are downloaded as ranges side by side; `environment` holds
+    further variables."""
 
-    def __init__(self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART):
+    def __init__(
+        self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART, **environment: str
+    ):
         self._environment = clean_environment(
             home,
             RCLONE_CONFIG=str(home / "rclone.conf"),
@@ -225,6 +236,7 @@ class Rclone:
             RCLONE_MULTI_THREAD_CUTOFF=ranges_from,
             RCLONE_MULTI_THREAD_CHUNK_SIZE="4M",
             **({"RCLONE_CA_CERT": str(target.ca_file)} if target.ca_file else {}),
+            **environment,
         )
 
     def _rclone(self, *arguments) -> str:

@@ -4,6 +4,7 @@ import base64
 import http.client
 import os
 import secrets
+import signal
 import subprocess
 from pathlib import Path
 
@@ -103,6 +104,20 @@ class Proxy:
             check=False,
         )
 
+    def write_settings(self, text: str) -> None:
+        """Replaces the settings file, as editors do. The running program looks at it by itself."""
+        next_file = self._config.with_suffix(".next")
+        next_file.write_text(text)
+        next_file.rename(self._config)
+
+    def write_settings_over(self, text: str) -> None:
+        """Writes into the settings file that is there, which is empty for a moment."""
+        self._config.write_text(text)
+
+    def hang_up(self) -> None:
+        """Asks the running program to load its configuration anew."""
+        os.kill(self.process_id, signal.SIGHUP)
+
     def kill(self) -> None:
         """Ends the program at once, as a machine that fails would."""
         self._process.kill()
@@ -131,6 +146,7 @@ class Proxy:
             lambda: self.log_text().count(text) >= count, f"logging {text} {count} times", seconds=20
         )
 
-    def stop(self) -> int:
-        """Asks the proxy to drain and end, and returns its exit status."""
-        return self._process.stop()
+    def stop(self, seconds: float = 20) -> int:
+        """Asks the proxy to drain and end, and returns its exit status; it is killed after that
+        time."""
+        return self._process.stop(seconds)

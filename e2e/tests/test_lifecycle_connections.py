@@ -274,6 +274,40 @@ def test_download_under_way_is_finished_in_a_drain(deployments, touched, key):
     assert proxy.stop() == 0
 
 
+def test_connection_in_use_in_a_drain_takes_one_more_request(deployments, touched, key):
+    """Its client cannot know better: the answer under way began before the drain did."""
+    server = deployments.server("seaweedfs")
+    deployment = deployments.proxy(server, "proxy-drained-kept", settings=SLOW_DRAIN)
+    proxy, target = deployment.proxy, deployment.target
+    body = content(20 * 1024 * 1024)
+    assert raw.ask(target, "PUT", touched, key, body=body).status == 200
+    with wire.connect(target) as connection:
+        asked = wire.message(raw.sign(raw.request(target, "GET", touched, key), target))
+        connection.sendall(asked)
+        begun = connection.recv(1000)
+        begin_drain(proxy)
+        wait_until_refused(target)
+        first = wire.parse(begun, connection)
+        assert (first.status, first.headers["Connection"], first.body == body) == (200, None, True)
+        connection.sendall(asked)
+        second = wire.answer_to(connection)
+        assert (second.status, second.headers["Connection"]) == (200, "close")
+        assert second.body == body
+        assert wire.is_closed(connection)
+    assert proxy.stop() == 0
+    assert "drained; every request was finished" in proxy.log_text()
+
+
+def wait_until_refused(target):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            wire.connect(target).close()
+        except ConnectionRefusedError:
+            return
+    raise AssertionError("the drain's delay does not end")
+
+
 def test_log_lines_of_a_drain_are_json(deployments):
     server = deployments.server("seaweedfs")
     proxy = deployments.proxy(server, "proxy-short-life", settings=SHORT_DRAIN).proxy

@@ -100,6 +100,14 @@ impl Identity {
         }
     }
 
+    /// Whether it is a client that is known by its key.
+    pub(crate) fn is_listed(&self) -> bool {
+        match &self.grants {
+            Grants::Of(_) => true,
+            Grants::Everything | Grants::AnonymousRead => false,
+        }
+    }
+
     /// Notes who asks.
     fn tell(&self, record: &RequestRecord) {
         record.client(&self.name);

@@ -5,15 +5,16 @@ use std::io;
 use std::process::ExitCode;
 
 use s3proxy::app::sweep::{self, Asked, Mode, Swept};
-use s3proxy::app::{App, StartError};
+use s3proxy::app::{App, Reload, Reloading, StartError};
 use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
 use s3proxy::commands::verify::Reading;
 use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
 use s3proxy::config::{self, Loaded, SettingFlags, Sources};
-use s3proxy::telemetry;
+use s3proxy::telemetry::{self, LogLevels};
 use s3proxy_envelope::kek::Kek;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The configuration or the surroundings are wrong: nothing was started.
@@ -45,9 +46,22 @@ fn main() -> ExitCode {
 
 fn serve(flags: SettingFlags) -> ExitCode {
     let sources = Sources::new(flags, std::env::vars_os());
-    run(sources, |loaded| async {
-        let app = App::start(loaded.config).await?;
-        app.run(stop_signal()?).await;
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return not_started(&error),
+    };
+    // From here on SIGHUP asks for a reload and ends nothing, also while the program starts.
+    let hangups = {
+        let _context = runtime.enter();
+        match signal(SignalKind::hangup()).map_err(StartError::Signal) {
+            Ok(hangups) => hangups,
+            Err(error) => return not_started(&error),
+        }
+    };
+    run_on(&runtime, sources.clone(), |loaded, levels| async {
+        let (config, reloading) = Reload::new(sources, loaded, hangups, levels);
+        let app = App::start(config).await?;
+        app.run(reloading, stop_signal()?).await;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -65,7 +79,7 @@ fn develop(dev: cli::Dev) -> ExitCode {
         let store = development.start_store(&mut loaded.config).await?;
         let app = App::start(loaded.config).await?;
         println!("{}", development.welcome(app.address(), &store));
-        app.run(stop_signal()?).await;
+        app.run(Reloading::Off, stop_or_hangup_signal()?).await;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -106,9 +120,7 @@ fn keygen() -> ExitCode {
 }
 
 fn inspect(arguments: cli::objects::Inspect) -> ExitCode {
-    // The key is never used: one is given so that none need be configured.
-    let unused = Kek::generate().to_configured();
-    let sources = command_sources(arguments.settings).preset("keys.encrypt_key", unused.as_str());
+    let sources = without_keys(command_sources(arguments.settings));
     let selection = arguments.objects.selection();
     let format = arguments.objects.format(if arguments.summary {
         Format::Lines
@@ -214,9 +226,19 @@ fn command_sources(flags: SettingFlags) -> Sources {
         .preset("log.level", "warn")
 }
 
+/// For commands that open nothing: a key is given so that none need be configured, and it is the active
+/// one, beside those at key services too.
+fn without_keys(sources: Sources) -> Sources {
+    let unused = Kek::generate().to_configured();
+    sources
+        .preset("keys.encrypt_key", unused.as_str())
+        .preset("keys.active", "encrypt_key")
+}
+
 fn sweep(arguments: cli::Sweep) -> ExitCode {
     // Nothing is listened on, so no certificate needs to be there.
     let sources = Sources::new(arguments.settings, std::env::vars_os()).preset("listen.tls", "off");
+    let sources = without_keys(sources);
     let asked = Asked {
         buckets: arguments.buckets,
         older_than: arguments.older_than,
@@ -249,6 +271,23 @@ where
     P: FnOnce(Loaded) -> F,
     F: Future<Output = Result<ExitCode, StartError>>,
 {
+    match runtime() {
+        Ok(runtime) => run_on(&runtime, sources, |loaded, _| program(loaded)),
+        Err(error) => not_started(&error),
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
+fn run_on<P, F>(runtime: &Runtime, sources: Sources, program: P) -> ExitCode
+where
+    P: FnOnce(Loaded, LogLevels) -> F,
+    F: Future<Output = Result<ExitCode, StartError>>,
+{
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -256,20 +295,14 @@ where
             return ExitCode::from(EXIT_NOT_STARTED);
         }
     };
-    if let Err(error) = telemetry::init(loaded.config.log) {
-        return not_started(&error);
-    }
+    let levels = match telemetry::init(loaded.config.log) {
+        Ok(levels) => levels,
+        Err(error) => return not_started(&error),
+    };
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
-        Ok(runtime) => runtime,
-        Err(error) => return not_started(&error),
-    };
-    match runtime.block_on(program(loaded)) {
+    match runtime.block_on(program(loaded, levels)) {
         Ok(code) => code,
         Err(error) => not_started(&error),
     }
@@ -288,6 +321,19 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// As [`stop_signal`], or when the terminal closes: what runs in one ends with it.
+#[cfg(feature = "dev")]
+fn stop_or_hangup_signal() -> Result<impl Future<Output = ()>, StartError> {
+    let stop = stop_signal()?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
+    Ok(async move {
+        tokio::select! {
+            () = stop => {}
+            _ = hangup.recv() => {}
         }
     })
 }

@@ -23,6 +23,7 @@ use crate::record::RequestRecord;
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::NoPlace;
 use crate::telemetry::metrics;
+use crate::throttle::{RETRY_AFTER, Throttled};
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ pub(crate) enum Failure {
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
+    /// Too many requests.
+    #[error(transparent)]
+    Throttled(#[from] Throttled),
     /// The object was overwritten or deleted between two requests for it.
     #[error("the object was replaced while it was read")]
     Replaced,
@@ -143,9 +147,6 @@ const PASSED_WITH_ERRORS: &[&str] = &[
     "x-amz-version-id",
 ];
 
-/// Seconds after which a client that was told to slow down may come again.
-const RETRY_AFTER_SECONDS: &str = "1";
-
 /// The answer to a request that failed. The reason goes into the request's record.
 pub(crate) fn failure(
     failure: &Failure,
@@ -167,13 +168,18 @@ pub(crate) fn failure(
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::LegacyKey(error) => refusal(&legacy_key_error(error), asked, record),
         Failure::Audit(_) => refusal(&unaudited(), asked, record),
-        Failure::Budget(_) => refusal(&slow_down(), asked, record),
+        Failure::Budget(_) | Failure::Throttled(_) => refusal(&slow_down(), asked, record),
         Failure::Replaced => refusal(&replaced(), asked, record),
         Failure::Range(length) => out_of_range(*length, asked, record),
     };
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        let wait = HeaderValue::from_static(RETRY_AFTER_SECONDS);
-        response.headers_mut().insert(header::RETRY_AFTER, wait);
+        let wait = if let Failure::Throttled(throttled) = failure {
+            throttled.retry_after
+        } else {
+            RETRY_AFTER
+        };
+        let seconds = HeaderValue::from(wait.as_secs());
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     if asked.from_browser {
         let any = HeaderValue::from_static("*");
@@ -198,6 +204,7 @@ fn count(failure: &Failure) {
         | Failure::Key(_)
         | Failure::LegacyKey(_)
         | Failure::Budget(_)
+        | Failure::Throttled(_)
         | Failure::Audit(_)
         | Failure::Replaced
         | Failure::Range(_) => {}

@@ -1,6 +1,6 @@
 //! One request from its arrival to its answer: the order of the steps, and nothing else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +23,14 @@ use crate::execute::{
 };
 use crate::health::Health;
 use crate::listen::Serve;
+use crate::listen::crowd::Place;
 use crate::plan::{self, Facts, Plan, Rewrite};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
 use crate::telemetry::audit::AuditLog;
+use crate::telemetry::metrics::Limit;
 use crate::telemetry::traces::{Arrival, Traces, Trust};
-use crate::throttle::Throttle;
+use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled};
 use crate::trusted::TrustedProxies;
 
 /// The request id of the proxy itself, beside the backend's.
@@ -43,7 +45,7 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// Everything that answers requests.
 pub(crate) struct Service {
     pub(crate) gate: Gate,
-    pub(crate) throttle: Throttle,
+    pub(crate) throttle: Arc<Throttle>,
     pub(crate) health: Health,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
@@ -81,7 +83,7 @@ impl Serve for Service {
         let mut body = BodySlot::new(body);
         let arrival = self.traces.arrival(&parts.method, &parts.headers);
         let arrival = arrival.as_ref();
-        let outcome = self.handle(parts, &mut body, &record, arrival).await;
+        let outcome = self.handle(parts, &mut body, from, &record, arrival).await;
         // Only of those that were not let in.
         self.traces
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
@@ -118,28 +120,58 @@ impl Service {
         &self,
         parts: http::request::Parts,
         body: &mut BodySlot,
+        from: IpAddr,
         record: &Arc<RequestRecord>,
         arrival: Option<&Arrival>,
     ) -> Outcome<Response<ResponseBody>> {
         if let Some(place) = self.audit.place().await? {
             record.trail.begin(place);
         }
-        self.throttle.admit().await?;
-        let request = match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
-            Admission::Request(admitted) => {
-                let Admitted { request, chunks } = *admitted;
-                body.chunks = chunks;
-                request
+        match parts.extensions.get() {
+            Some(Place::InTheCrowd) => {
+                return Err(Throttled::new(Limit::Connections, RETRY_AFTER).into());
             }
-            Admission::Form(form) => self.read_form(*form, body, record).await?,
+            Some(Place::Own) | None => {}
+        }
+        let request = match self.known_sender(parts, body, record).await {
+            Ok(request) => request,
+            Err(failure) => {
+                self.throttle.turned_away()?;
+                return Err(failure);
+            }
         };
+        let sender = if request.identity.is_listed() {
+            Sender::Client(&request.identity.name)
+        } else {
+            Sender::Stranger(from)
+        };
+        let in_flight = self.throttle.admit(sender).await?;
         let trust = request.identity.trust();
         let context = self
             .traces
             .begin(&record.trace, arrival, trust, record.age());
-        self.carry_out(request, body, record)
+        let response = self
+            .carry_out(request, body, record)
             .with_context(context)
-            .await
+            .await?;
+        Ok(response.map(|body| body.holding(in_flight)))
+    }
+
+    /// The request, once it is known who sent it.
+    async fn known_sender(
+        &self,
+        parts: http::request::Parts,
+        body: &mut BodySlot,
+        record: &Arc<RequestRecord>,
+    ) -> Outcome<Authenticated> {
+        match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
+            Admission::Request(admitted) => {
+                let Admitted { request, chunks } = *admitted;
+                body.chunks = chunks;
+                Ok(request)
+            }
+            Admission::Form(form) => self.read_form(*form, body, record).await,
+        }
     }
 
     async fn carry_out(
@@ -186,7 +218,7 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated> {
         let parser = FormParser::new(form.boundary().clone());
-        let timeout = self.parts.body_timeout;
+        let timeout = self.parts.patience.silence;
         let (head, first) = body.read_form(parser, timeout, &record.received).await?;
         let now = OffsetDateTime::now_utc();
         let (request, posted) = self.gate.admit_form(form, head, first, now, record)?;

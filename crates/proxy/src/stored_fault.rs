@@ -122,3 +122,44 @@ impl From<UploadStateError> for StoredFault {
         Self::new(kind, &error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_altered_is_told_from_what_was_cut_and_what_cannot_be_read() {
+        for (fault, kind) in [
+            (
+                StoredFault::from(OpenError::Chunk(3)),
+                OpenFailure::Tampered,
+            ),
+            (OpenError::Commitment.into(), OpenFailure::Tampered),
+            (OpenError::Truncated.into(), OpenFailure::Truncated),
+            (OpenError::Length(7).into(), OpenFailure::Truncated),
+            (LegacyError::NotAuthentic.into(), OpenFailure::Tampered),
+            (LegacyError::OtherLength.into(), OpenFailure::Truncated),
+            (EnvelopeError::Prefix.into(), OpenFailure::Malformed),
+            (
+                SealListError::Open(OpenError::Commitment).into(),
+                OpenFailure::Tampered,
+            ),
+            (SealListError::Footer.into(), OpenFailure::Truncated),
+            (SealListError::NoParts.into(), OpenFailure::Malformed),
+            (
+                PrivateMapError::Open(OpenError::Chunk(0)).into(),
+                OpenFailure::Tampered,
+            ),
+        ] {
+            assert_eq!(fault.kind, kind, "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_words_say_where_it_was_found() {
+        let fault = StoredFault::from(OpenError::Truncated).within("a staged part");
+        let said = "a staged part: the stored bytes end before the object does";
+        assert_eq!(fault.to_string(), said);
+        assert_eq!(fault.kind, OpenFailure::Truncated);
+    }
+}

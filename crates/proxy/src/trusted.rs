@@ -15,8 +15,8 @@ impl TrustedProxies {
     }
 
     /// The address that a request came from: the peer itself, or, behind trusted proxies, the
-    /// nearest address in `X-Forwarded-For` that is none of them. For logs only: no decision
-    /// rests on it.
+    /// nearest address in `X-Forwarded-For` that is none of them. For logs, and for the limits
+    /// of those who are not listed: no permission rests on it.
     pub(crate) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {

@@ -2,16 +2,17 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use s3proxy::cli::{self, Command};
 use s3proxy::config::resolved::{
-    Access, ActiveKey, Addressing, Authentication, Config, Credential, Endpoint, KnownClients,
-    LogLevel, Permission, SecretText, SessionToken, StateBucket, Throttle, Tls,
+    Access, ActiveKey, Addressing, Authentication, Bound, Config, Credential, Endpoint,
+    KnownClients, LogLevel, Permission, SecretText, SessionToken, StateBucket, Tls,
 };
-use s3proxy::config::{self, Loaded, Problems, SettingFlags, Sources, reference};
+use s3proxy::config::{self, Loaded, Problems, SettingFlags, Sources, Transport, reference};
 use tempfile::TempDir;
 
 const KEY: (&str, &str) = ("S3PROXY_ENCRYPT_KEY", "correct horse");
@@ -129,10 +130,9 @@ fn what_the_older_proxies_were_given_is_enough() {
     assert_eq!(exposed(keys.encrypt_key.as_ref()), "correct horse");
     assert_eq!(keys.dek_tag.name(), "mine");
     assert_eq!(keys.legacy_zero_key, Permission::Allow);
-    let Throttle::Requests { per_second, wait } = limits.throttle else {
-        panic!("a limit is set")
-    };
-    assert_eq!((per_second.get(), wait), (50, Duration::from_secs(10)));
+    let fifty = NonZeroU32::new(50).expect("it is not zero");
+    assert_eq!(limits.requests_per_second, Bound::At(fifty));
+    assert_eq!(limits.throttle_wait, Duration::from_secs(10));
     assert_eq!(log.level, LogLevel::Debug);
 }
 
@@ -145,7 +145,8 @@ fn every_default_is_valid() {
     assert_eq!(config.backend.region, "eu-west-1");
     assert!(config.backend.connection_idle < Duration::from_secs(5));
     assert!(config.listen.idle_timeout > Duration::from_mins(1));
-    assert_eq!(config.limits.throttle, Throttle::Off);
+    assert_eq!(config.limits.requests_per_second, Bound::Off);
+    assert_eq!(config.limits.client_requests_in_flight, Bound::Off);
     assert_eq!(config.limits.body_memory_bytes, 48 << 20);
     assert_eq!(config.policy.state_prefix, ".s3proxy/");
     assert_eq!(config.policy.state_bucket, StateBucket::Same);
@@ -411,6 +412,55 @@ fn a_secret_given_twice_is_an_error() {
     let problems = refusal(&[], &environment).to_string();
     assert!(problems.contains("keys.encrypt_key"), "{problems}");
     assert!(problems.contains("given twice"), "{problems}");
+}
+
+#[test]
+fn the_admin_listener_has_a_port_of_its_own() {
+    for (ip, admin, valid) in [
+        ("0.0.0.0", "0.0.0.0:9090", true),
+        ("127.0.0.1", "127.0.0.2:4433", true),
+        ("127.0.0.1", "127.0.0.1:4433", false),
+        ("0.0.0.0", "127.0.0.1:4433", false),
+        ("127.0.0.1", "[::]:4433", false),
+        ("127.0.0.1", "9090", false),
+        ("127.0.0.1", "localhost:9090", false),
+    ] {
+        let environment = [KEY, PLAIN_HTTP, ("S3PROXY_ADMIN", admin)];
+        let loaded = config::load(sources(&["--ip", ip], &environment));
+        match loaded {
+            Ok(Loaded { config, .. }) => {
+                assert!(valid, "{ip} {admin}");
+                assert_eq!(config.listen.admin, Some(admin.parse().unwrap()));
+            }
+            Err(problems) => {
+                assert!(!valid, "{ip} {admin}: {problems}");
+                assert!(problems.to_string().contains("listen.admin"), "{problems}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_addresses_are_known_whatever_else_is_wrong() {
+    let (_folder, broken) = file("[listen\nport = 1");
+    let environment = [
+        ("S3PROXY_CONFIG", broken.as_str()),
+        ("S3PROXY_PORT", "8080"),
+        ("S3PROXY_REGION", "no region"),
+        ("S3PROXY_ADMIN", "[::1]:9090"),
+    ];
+    let found = config::addresses(sources(&["--no-tls"], &environment)).unwrap();
+    assert_eq!(found.s3, "0.0.0.0:8080".parse().unwrap());
+    assert_eq!(found.transport, Transport::Plain);
+    assert_eq!(found.admin, Some("[::1]:9090".parse().unwrap()));
+
+    let (_folder, stated) = file("[listen]\nport = 9000\n");
+    let found = config::addresses(sources(&["--config", &stated], &[])).unwrap();
+    assert_eq!(found.s3, "0.0.0.0:9000".parse().unwrap());
+    assert_eq!((found.transport, found.admin), (Transport::Tls, None));
+
+    let wrong = config::addresses(sources(&[], &[("S3PROXY_PORT", "many")]));
+    assert!(wrong.unwrap_err().to_string().contains("listen.port"));
 }
 
 fn notices(arguments: &[&str], environment: &[(&str, &str)]) -> Vec<String> {

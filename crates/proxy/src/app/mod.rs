@@ -1,50 +1,36 @@
 //! Wiring: from a valid configuration to a running program, and down again.
 
+mod assembly;
 mod backend_settings;
+mod reload;
+mod serving;
 pub mod sweep;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::Scheme;
-use s3proxy_protocol::address::{AwsNames, HostRules};
-use s3proxy_protocol::sigv4::SecretAccessKey;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
+pub(crate) use self::assembly::{backend, legacy_keys, parts_without_clients};
+pub use self::reload::{Reload, Reloading};
+
+use self::serving::Serving;
 use crate::admin::Admin;
-use crate::auth::{Authenticator, Client, Gate, SigningKeys};
-use crate::backend::{Backend, BackendError, Credentials};
-use crate::body::buffers::{BodyBudget, BufferPool};
-use crate::config;
-use crate::config::resolved::{
-    Access, Authentication, Config, Endpoint, Grant, Keys, KnownClients, Limits, Listen, Pattern,
-    Policy, Rule, SecretText, SessionToken, Tls,
-};
-use crate::execute::Parts;
-use crate::execute::copy::tags::TagKeeping;
-use crate::execute::layouts::LayoutCache;
-use crate::execute::lookup::LookupCache;
-use crate::execute::multipart::seldom::{self, SeenBuckets};
-use crate::execute::multipart::state::UploadCache;
+use crate::backend::BackendError;
+use crate::config::resolved::Config;
+use crate::execute::multipart::seldom;
 use crate::execute::patience::LongWork;
-use crate::execute::verified::VerifiedCache;
-use crate::health::Health;
-use crate::keys::connect::connect;
-use crate::keys::legacy::{ConstellationKek, LegacyKeys};
-use crate::keys::{Keyring, KeyringError};
+use crate::keys::KeyringError;
 use crate::listen::tls::{self, TlsError};
-use crate::listen::{self, Drained, Draining, Server};
-use crate::rules::Rules;
+use crate::listen::{self, Drained, Server};
 use crate::service::Service;
-use crate::telemetry::audit::{AuditError, AuditLog};
+use crate::telemetry::audit::AuditError;
 use crate::telemetry::metrics::ExporterError;
 use crate::telemetry::metrics::exporter::Exporter;
-use crate::telemetry::traces::{Traces, TracesError};
-use crate::throttle::Throttle;
-use crate::trusted::TrustedProxies;
+use crate::telemetry::traces::TracesError;
 
 /// Why the program does not start.
 #[derive(Debug, thiserror::Error)]
@@ -109,76 +95,31 @@ pub enum StartError {
 pub struct App {
     server: Server<Service>,
     address: SocketAddr,
-    parts: Arc<Parts>,
-    drain_timeout: Duration,
+    serving: Arc<Serving>,
     /// Kept to the end, the drain included.
     admin: Option<Admin>,
-    audit: AuditLog,
-    traces: Traces,
 }
 
 impl App {
     /// Builds everything.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let watched = config.listen.admin.map(watch).transpose()?;
-        let settings = backend_settings::settings(&config.backend);
-        let credentials = backend_settings::credentials(&config.backend).await?;
-        let backend = Backend::new(settings, credentials.clone())?;
-        let storing = (config.rules, config.policy);
-        let parts = parts(
-            backend,
-            &config.keys,
-            storing,
-            &config.listen,
-            &config.limits,
-        )
-        .await?;
-        tracing::info!(
-            key = parts.keys.active().name(),
-            "objects are sealed under this key"
-        );
-        let tls = match &config.listen.tls {
-            Tls::Off => None,
-            Tls::Files {
-                certificate,
-                private_key,
-            } => Some(tls::acceptor(certificate, private_key)?),
-        };
-        let authenticator = authenticator(config.clients.authentication, &credentials).await?;
-        let gate = Gate {
-            hosts: host_rules(&config.listen, &config.backend.endpoint),
-            authenticator,
-            anonymous_read_buckets: config.clients.anonymous_read_buckets,
-        };
-        let audit = AuditLog::start(&config.audit, config.listen.max_connections.get())?;
-        let traces = Traces::start(&config.traces)?;
-        let draining = Arc::new(Draining::default());
-        let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
-        let limits = connection_limits(&config.listen);
-        let service = Arc::new(Service {
-            gate,
-            throttle: Throttle::new(config.limits.throttle),
-            health: Health::new(Arc::clone(&draining)),
-            trusted: Arc::clone(&trusted),
-            parts: Arc::clone(&parts),
-            audit: audit.clone(),
-            traces: traces.clone(),
-        });
+        let asked = config.listen.address;
+        listen::descriptors::ask_for_descriptors(config.listen.max_connections.get());
+        let serving = Arc::new(Serving::begin(config).await?);
         let admin = match watched {
             None => None,
-            Some(watched) => Some(watched.serve(&service)?),
+            Some(watched) => Some(watched.serve(&serving)?),
         };
-        let listener = bind(config.listen.address)?;
-        let address = listener.local_addr().unwrap_or(config.listen.address);
-        let server = Server::new(listener, tls, limits, trusted, service, draining);
+        let listener = bind(asked)?;
+        let address = listener.local_addr().unwrap_or(asked);
+        let tls = serving.certificate().cloned().map(tls::acceptor);
+        let draining = Arc::clone(&serving.lasting().draining);
         Ok(Self {
-            server,
+            server: Server::new(listener, tls, serving.shift(), draining),
             address,
-            parts,
-            drain_timeout: limits.drain_timeout,
+            serving,
             admin,
-            audit,
-            traces,
         })
     }
 
@@ -189,92 +130,52 @@ impl App {
     }
 
     /// Serves until `stop` resolves, then drains.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        tracing::info!(address = %self.address, "serving");
-        let sweeping = tokio::spawn(seldom::sweep_now_and_then(Arc::clone(&self.parts)));
-        let reopening = tokio::spawn(self.audit.clone().reopen_on_hangup());
-        let drained = self.server.run(stop).await;
-        // A sweep that is cut off is made up for by the next one.
-        sweeping.abort();
-        reopening.abort();
+    pub async fn run(self, reloading: Reloading, stop: impl Future<Output = ()>) {
+        let Self {
+            server,
+            address,
+            serving,
+            admin,
+        } = self;
+        tracing::info!(%address, "serving");
+        // They end with the set. A sweep that is cut off is made up for by the next one.
+        let mut background = JoinSet::new();
+        background.spawn(seldom::sweep_now_and_then(serving.parts()));
+        if let Some(certificate) = serving.certificate().cloned() {
+            background.spawn(async move { certificate.follow().await });
+        }
+        background.spawn(serving.witnesses().audit.clone().reopen_on_hangup());
+        match reloading {
+            Reloading::Off => {}
+            Reloading::On(reload) => {
+                background.spawn(reload.run(Arc::clone(&serving)));
+            }
+        }
+        let drained = server.run(stop).await;
+        background.shutdown().await;
         match drained {
             Drained::Clean => tracing::info!("drained; every request was finished"),
             Drained::CutOff(connections) => {
                 tracing::warn!(connections, "the wait is over; connections were cut off");
             }
         }
-        // What goes on for clients that have left: it has had its time where connections were cut
-        // off, and otherwise gets as much.
-        let work = &self.parts.long_work;
-        if tokio::time::timeout(self.drain_timeout, work.ended())
-            .await
-            .is_err()
-        {
-            let running = work.running();
-            tracing::warn!(
-                running,
-                "the wait is over; work without a client was cut off"
-            );
-        }
-        tokio::join!(self.audit.finish(), self.traces.finish());
-        drop(self.admin);
+        let wait = serving.shift().borrow().limits.drain_timeout;
+        finish_long_work(&serving.lasting().long_work, wait).await;
+        serving.witnesses().finish().await;
+        drop(admin);
     }
 }
 
-/// What operations work with, for work without clients.
-pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, StartError> {
-    let backend = backend(&config.backend).await?;
-    let storing = (config.rules, config.policy);
-    parts(
-        backend,
-        &config.keys,
-        storing,
-        &config.listen,
-        &config.limits,
-    )
-    .await
-}
-
-async fn parts(
-    backend: Backend,
-    keys: &Keys,
-    (rules, policy): (Vec<Rule>, Policy),
-    listen: &Listen,
-    limits: &Limits,
-) -> Result<Arc<Parts>, StartError> {
-    let (keyring, legacy_keys) = keyring(keys).await?;
-    Ok(Arc::new(Parts {
-        backend,
-        rules: Rules::new(rules, &policy, &keyring)?,
-        keys: keyring,
-        legacy_keys,
-        dek_tag: keys.dek_tag.clone(),
-        policy,
-        pool: Arc::new(BufferPool::default()),
-        budget: BodyBudget::new(limits.body_memory_bytes),
-        lookups: LookupCache::new(),
-        uploads: UploadCache::new(),
-        client_scheme: match &listen.tls {
-            Tls::Off => Scheme::HTTP,
-            Tls::Files { .. } => Scheme::HTTPS,
-        },
-        layouts: LayoutCache::new(),
-        verified: VerifiedCache::new(),
-        tag_keeping: TagKeeping::default(),
-        long_work: LongWork::new(),
-        seen_buckets: SeenBuckets::default(),
-        held_body_bytes: limits.held_body_bytes as u64,
-        body_timeout: listen.body_timeout,
-    }))
-}
-
-/// The backend client, for work without clients.
-pub(crate) async fn backend(settings: &config::resolved::Backend) -> Result<Backend, StartError> {
-    let credentials = backend_settings::credentials(settings).await?;
-    Ok(Backend::new(
-        backend_settings::settings(settings),
-        credentials,
-    )?)
+/// Waits for what goes on for clients that have left: it has had its time where connections were cut
+/// off, and otherwise gets as much.
+async fn finish_long_work(work: &LongWork, wait: Duration) {
+    if tokio::time::timeout(wait, work.ended()).await.is_err() {
+        let running = work.running();
+        tracing::warn!(
+            running,
+            "the wait is over; work without a client was cut off"
+        );
+    }
 }
 
 /// The admin listener's socket, from which nothing is answered yet. What happens is counted from
@@ -295,9 +196,9 @@ fn watch(address: SocketAddr) -> Result<Watched, StartError> {
 }
 
 impl Watched {
-    fn serve(self, service: &Arc<Service>) -> Result<Admin, StartError> {
+    fn serve(self, serving: &Arc<Serving>) -> Result<Admin, StartError> {
         let address = self.address;
-        let admin = Admin::serve(self.listener, self.exporter, Arc::clone(service));
+        let admin = Admin::serve(self.listener, self.exporter, Arc::clone(serving));
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;
         tracing::info!(address = %admin.address(), "serving metrics and probes");
         Ok(admin)
@@ -306,125 +207,4 @@ impl Watched {
 
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     listen::bind(address).map_err(|error| StartError::Listen { address, error })
-}
-
-/// The keys, and those of the older proxies from the same texts.
-async fn keyring(keys: &Keys) -> Result<(Keyring, LegacyKeys), KeyringError> {
-    let connected = connect(&keys.services, keys.service_calls.timeout).await?;
-    let constellation = match connected.constellation {
-        Some(service) => ConstellationKek::asked_of(service, keys.service_calls.cache_time),
-        None => ConstellationKek::Absent,
-    };
-    let legacy = legacy_keys(keys, constellation);
-    Ok((Keyring::new(keys, connected.services)?, legacy))
-}
-
-/// The older proxies' keys, from the same texts.
-pub(crate) fn legacy_keys(keys: &Keys, constellation: ConstellationKek) -> LegacyKeys {
-    let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
-    let texts = keys
-        .encrypt_key
-        .iter()
-        .chain(&keys.decrypt_keys)
-        .chain(labelled);
-    LegacyKeys::new(
-        texts.map(SecretText::expose),
-        constellation,
-        keys.legacy_zero_key,
-    )
-}
-
-fn connection_limits(listen: &Listen) -> listen::Limits {
-    listen::Limits {
-        header_bytes: listen.max_header_bytes,
-        connections: listen.max_connections.get(),
-        idle_timeout: listen.idle_timeout,
-        header_timeout: listen.header_timeout,
-        body_timeout: listen.body_timeout,
-        drain_delay: listen.drain_delay,
-        drain_timeout: listen.drain_timeout,
-    }
-}
-
-fn host_rules(listen: &Listen, endpoint: &Endpoint) -> HostRules {
-    HostRules {
-        virtual_host_domains: listen.virtual_host_domains.clone(),
-        aws_names: match endpoint {
-            Endpoint::Fixed(_) => AwsNames::Refused,
-            Endpoint::ByHostName => AwsNames::Listed,
-        },
-    }
-}
-
-async fn authenticator(
-    authentication: Authentication,
-    credentials: &Credentials,
-) -> Result<Authenticator, StartError> {
-    let clients = match authentication {
-        Authentication::None => {
-            tracing::warn!(
-                "auth = none: whoever reaches this proxy uses its credential and its keys"
-            );
-            return Ok(Authenticator::Nobody);
-        }
-        Authentication::SigV4 { known } => match known {
-            KnownClients::List(clients) => clients.into_iter().map(listed_client).collect(),
-            KnownClients::BackendCredential => vec![own_credential(credentials).await?],
-        },
-    };
-    let clients = clients
-        .into_iter()
-        .map(|client| (client.access_key_id.clone(), Arc::new(client)))
-        .collect::<HashMap<_, _>>();
-    tracing::info!(
-        clients = clients.len(),
-        "client signatures are verified (AWS SigV4)"
-    );
-    Ok(Authenticator::SigV4 {
-        clients,
-        signing_keys: SigningKeys::default(),
-    })
-}
-
-fn listed_client(client: crate::config::resolved::Client) -> Client {
-    Client {
-        name: client.name,
-        secret: SecretAccessKey::new(client.secret_access_key.expose().to_owned()),
-        access_key_id: client.access_key_id,
-        session_token: match client.session_token {
-            SessionToken::Absent => None,
-            SessionToken::Required(token) => Some(token),
-        },
-        grants: client.grants,
-    }
-}
-
-/// The proxy's own credential as its one client, so that an application keeps its keys.
-async fn own_credential(credentials: &Credentials) -> Result<Client, StartError> {
-    if !credentials.is_static() {
-        return Err(StartError::NoClients);
-    }
-    let own = credentials.current().await?;
-    Ok(Client {
-        name: own.access_key_id().to_owned(),
-        access_key_id: own.access_key_id().to_owned(),
-        secret: SecretAccessKey::new(own.secret_access_key().to_owned()),
-        session_token: None,
-        grants: vec![everything()],
-    })
-}
-
-fn everything() -> Grant {
-    let operations = [
-        Access::Read,
-        Access::Write,
-        Access::Delete,
-        Access::List,
-        Access::Admin,
-    ];
-    Grant {
-        operations: operations.into_iter().collect(),
-        buckets: vec![Pattern::everything()],
-        prefixes: vec![Pattern::everything()],
-    }
 }

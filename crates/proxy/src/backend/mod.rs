@@ -106,6 +106,11 @@ impl Backend {
         }
     }
 
+    /// The credentials that requests are signed with.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.client.credentials
+    }
+
     /// Seconds the backend's clock is ahead of ours, as far as known.
     pub(crate) fn clock_offset(&self) -> i64 {
         self.client.clock.offset_seconds()

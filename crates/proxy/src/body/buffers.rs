@@ -2,7 +2,9 @@
 //!
 //! Invariants: a buffer handed out is empty and has the pool's capacity; it comes back by itself
 //! when the last `Bytes` over it is dropped. The budget is a fair queue: whoever asks first is
-//! served first, so that many small bodies cannot starve a large one.
+//! served first, so that many small bodies cannot starve a large one. The queue is bounded in length
+//! and time, and while somebody waits in it, slow clients have to give up their shares
+//! ([`super::pressure`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +13,8 @@ use bytes::Bytes;
 use s3proxy_envelope::layout::STORED_CHUNK_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::telemetry::metrics::{self, Counted};
+use super::pressure::Pressure;
+use crate::telemetry::metrics::{self, Counted, Limit};
 
 /// Stored chunks in one piece: a piece is what goes into one write to a socket.
 const CHUNKS_PER_PIECE: usize = 4;
@@ -97,6 +100,10 @@ impl Drop for Pooled {
 /// How long a request waits for its share of the budget before it is told to slow down.
 const BUDGET_WAIT: Duration = Duration::from_secs(10);
 
+/// Requests that wait for their share; more are told to slow down at once. Each holds its connection,
+/// and perhaps one to the backend.
+const QUEUE: usize = 1024;
+
 /// Bytes are counted in units of this size, so that the count fits the semaphore.
 const UNIT_BYTES: usize = 1024;
 
@@ -104,6 +111,8 @@ const UNIT_BYTES: usize = 1024;
 pub(crate) struct BodyBudget {
     units: Arc<Semaphore>,
     total_units: usize,
+    queue: Semaphore,
+    pressure: Arc<Pressure>,
 }
 
 /// A share of the budget, given back when dropped.
@@ -113,10 +122,14 @@ pub(crate) struct BodyShare {
     _counted: Counted,
 }
 
-/// No share became free in time.
+/// There is no share.
 #[derive(Debug, thiserror::Error)]
-#[error("no memory for another body became free within {} s", BUDGET_WAIT.as_secs())]
-pub(crate) struct BudgetExhausted;
+pub(crate) enum BudgetExhausted {
+    #[error("no memory for another body became free within {} s", BUDGET_WAIT.as_secs())]
+    TooLate,
+    #[error("{QUEUE} others wait for memory for their bodies already")]
+    TooMany,
+}
 
 impl BodyBudget {
     /// A budget of `bytes`; at least one streamed body always fits.
@@ -126,20 +139,41 @@ impl BodyBudget {
         Self {
             units: Arc::new(Semaphore::new(total_units)),
             total_units,
+            queue: Semaphore::new(QUEUE),
+            pressure: Arc::default(),
         }
+    }
+
+    /// Whether bodies wait for memory.
+    pub(crate) fn pressure(&self) -> &Arc<Pressure> {
+        &self.pressure
     }
 
     /// Waits, in turn, for a share of `bytes`.
     pub(crate) async fn share(&self, bytes: usize) -> Result<BodyShare, BudgetExhausted> {
         let wanted = bytes.div_ceil(UNIT_BYTES).clamp(1, self.total_units);
         let units = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let acquire = Arc::clone(&self.units).acquire_many_owned(units);
-        match tokio::time::timeout(BUDGET_WAIT, acquire).await {
-            Ok(Ok(permit)) => Ok(BodyShare {
+        let permit = match Arc::clone(&self.units).try_acquire_many_owned(units) {
+            Ok(permit) => Ok(permit),
+            Err(_) => self.wait_for(units).await,
+        };
+        permit
+            .map(|permit| BodyShare {
                 _permit: permit,
                 _counted: metrics::body_memory(wanted * UNIT_BYTES),
-            }),
-            Ok(Err(_)) | Err(_) => Err(BudgetExhausted),
+            })
+            .inspect_err(|_| metrics::throttled(Limit::Memory))
+    }
+
+    async fn wait_for(&self, units: u32) -> Result<OwnedSemaphorePermit, BudgetExhausted> {
+        let place = self.queue.try_acquire();
+        let _place = place.map_err(|_| BudgetExhausted::TooMany)?;
+        let bytes = usize::try_from(units).unwrap_or(usize::MAX) * UNIT_BYTES;
+        let _wanted = self.pressure.want(bytes);
+        let acquire = Arc::clone(&self.units).acquire_many_owned(units);
+        match tokio::time::timeout(BUDGET_WAIT, acquire).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(BudgetExhausted::TooLate),
         }
     }
 }
@@ -172,5 +206,19 @@ mod tests {
         assert!(budget.share(1).await.is_err());
         drop(share);
         assert!(budget.share(1).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_bodies_go_only_while_somebody_waits_for_a_share() {
+        let budget = BodyBudget::new(STREAM_BYTES);
+        let share = budget.share(STREAM_BYTES).await.expect("an empty budget");
+        assert!(!budget.pressure().takes_one());
+        let (waiting, ()) = tokio::join!(budget.share(1), async {
+            tokio::task::yield_now().await;
+            assert!(budget.pressure().takes_one());
+            drop(share);
+        });
+        assert!(waiting.is_ok());
+        assert!(!budget.pressure().takes_one());
     }
 }

@@ -20,8 +20,8 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
 use s3proxy_protocol::post::{Content, FileDecoder, FormHead, FormParser};
 
+use super::pace::{Impatience, Pace, Patience};
 use super::sealing::Payload;
-use super::stall::Stall;
 
 /// How the payload is framed inside the HTTP body.
 pub(crate) enum Framing {
@@ -45,6 +45,9 @@ pub(crate) enum InboundError {
     /// No byte came for too long.
     #[error("the client sent no byte of the body for {} s", .0.as_secs())]
     Stalled(Duration),
+    /// Bytes came too slowly, and others waited for the memory.
+    #[error("the client sent its body too slowly while others waited for memory")]
+    TooSlow,
 }
 
 impl InboundError {
@@ -60,6 +63,10 @@ impl InboundError {
                 ErrorCode::RequestTimeout,
                 "No byte of the body arrived within the timeout; send it without long pauses.",
             ),
+            Self::TooSlow => S3Error::new(
+                ErrorCode::SlowDown,
+                "The body arrived too slowly for a busy server; please try again later.",
+            ),
         }
     }
 }
@@ -74,7 +81,8 @@ pub(crate) struct Inbound {
     /// Payload bytes still to come; only a form tells its end itself.
     remaining: Option<u64>,
     received: Arc<AtomicU64>,
-    stall: Stall,
+    silence: Duration,
+    pace: Pace,
 }
 
 impl Inbound {
@@ -84,7 +92,7 @@ impl Inbound {
         framing: Framing,
         verifier: PayloadVerifier,
         length: u64,
-        timeout: Duration,
+        patience: Patience,
         received: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -94,7 +102,8 @@ impl Inbound {
             verifier: Some(verifier),
             remaining: Some(length),
             received,
-            stall: Stall::new(timeout),
+            silence: patience.silence,
+            pace: Pace::new(patience),
         }
     }
 
@@ -104,7 +113,7 @@ impl Inbound {
         first: Bytes,
         decoder: FileDecoder,
         verifier: PayloadVerifier,
-        timeout: Duration,
+        patience: Patience,
         received: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -114,7 +123,8 @@ impl Inbound {
             verifier: Some(verifier),
             remaining: None,
             received,
-            stall: Stall::new(timeout),
+            silence: patience.silence,
+            pace: Pace::new(patience),
         }
     }
 
@@ -191,7 +201,8 @@ impl Inbound {
         loop {
             match Pin::new(&mut self.incoming).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.stall.progress();
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    self.pace.moved(bytes);
                     // HTTP trailers are dropped: S3's own travel inside `aws-chunked`.
                     if let Ok(data) = frame.into_data() {
                         self.received
@@ -204,8 +215,11 @@ impl Inbound {
                 }
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 Poll::Pending => {
-                    ready!(self.stall.poll_elapsed(context));
-                    return Poll::Ready(Err(InboundError::Stalled(self.stall.timeout)));
+                    let why = ready!(self.pace.poll_impatience(context));
+                    return Poll::Ready(Err(match why {
+                        Impatience::Silence => InboundError::Stalled(self.silence),
+                        Impatience::Slowness => InboundError::TooSlow,
+                    }));
                 }
             }
         }

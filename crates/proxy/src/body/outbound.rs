@@ -13,6 +13,7 @@ use super::patient::PatientBody;
 use crate::backend;
 use crate::record::RequestRecord;
 use crate::telemetry::metrics;
+use crate::throttle::InFlight;
 
 /// The content of a response.
 pub(crate) enum Content {
@@ -34,6 +35,7 @@ pub(crate) enum Content {
 pub(crate) struct ResponseBody {
     content: Content,
     record: Option<Arc<RequestRecord>>,
+    _in_flight: InFlight,
 }
 
 impl ResponseBody {
@@ -62,6 +64,14 @@ impl ResponseBody {
         self.record = Some(record);
         self
     }
+
+    /// Keeps the request's place among those in flight until the end.
+    pub(crate) fn holding(self, in_flight: InFlight) -> Self {
+        Self {
+            _in_flight: in_flight,
+            ..self
+        }
+    }
 }
 
 impl From<Content> for ResponseBody {
@@ -69,6 +79,7 @@ impl From<Content> for ResponseBody {
         Self {
             content,
             record: None,
+            _in_flight: InFlight::default(),
         }
     }
 }

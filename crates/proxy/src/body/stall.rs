@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep};
 
 /// A timeout that starts anew with every byte, and costs nothing while bytes flow.
 pub(crate) struct Stall {
-    pub(crate) timeout: Duration,
+    timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
     moved: bool,
 }

@@ -64,7 +64,10 @@ fn from_first_variable(
                 let utf8 = text.to_str().map(|text| Zeroizing::new(text.to_owned()));
                 (utf8.ok_or_else(|| not_utf8(declaration)), origin(name))
             }
-            (None, Some(path)) => (read_secret(Path::new(path)), origin(&file_name)),
+            (None, Some(path)) => (
+                read_secret(Path::new(path), &mut findings.files),
+                origin(&file_name),
+            ),
         };
         match text {
             Ok(text) => return Some(entry(Given::Text(text), origin)),

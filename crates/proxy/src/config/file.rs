@@ -20,12 +20,17 @@ use super::value::Given;
 /// What the file says.
 pub(super) fn layer(path: &Path, findings: &mut Findings) -> Layer {
     let name = path.display().to_string();
-    let text = match std::fs::read_to_string(path).map(Zeroizing::new) {
+    let read = findings.files.read(path).map_err(|error| error.to_string());
+    let text = read.and_then(|bytes| match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err("it is not UTF-8".to_owned()),
+    });
+    let text = match text {
         Ok(text) => text,
-        Err(error) => {
+        Err(reason) => {
             let fault = Fault::Unreadable {
                 path: name,
-                reason: error.to_string(),
+                reason,
                 expected: "a readable TOML file",
             };
             findings.problem("configuration file", None, fault);
@@ -139,7 +144,11 @@ impl Reading<'_> {
                 None => self.invalid(concrete, origin, &(declaration.expects)()),
             }
         } else if let Some((declaration, concrete)) = secret_behind_file(pattern, &concrete) {
-            match value.as_str().map(|path| read_secret(Path::new(path))) {
+            let files = &mut self.findings.files;
+            match value
+                .as_str()
+                .map(|path| read_secret(Path::new(path), files))
+            {
                 Some(Ok(text)) => self.insert(declaration, concrete, Given::Text(text), origin),
                 Some(Err(fault)) => self.findings.problem(concrete, Some(origin), fault),
                 None => self.invalid(concrete, origin, "the name of a file"),

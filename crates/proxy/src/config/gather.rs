@@ -11,6 +11,8 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::declare::Declaration;
+use super::files::Files;
+use super::fingerprint::Fingerprint;
 use super::flags::{AllowMultipart, SettingFlags};
 use super::problem::{Fault, Notice, Origin, Problem};
 use super::value::Given;
@@ -29,6 +31,10 @@ pub(super) type Layer = BTreeMap<String, Entry>;
 pub(super) struct Findings {
     pub problems: Vec<Problem>,
     pub notices: Vec<Notice>,
+    /// All that were read.
+    pub files: Files,
+    /// What is in the files that settings name, by the path of the setting.
+    pub contents: BTreeMap<String, Fingerprint>,
 }
 
 impl Findings {
@@ -42,6 +48,7 @@ impl Findings {
 }
 
 /// Everything that users and the subcommand say.
+#[derive(Clone)]
 pub struct Sources {
     flags: SettingFlags,
     environment: BTreeMap<OsString, OsString>,
@@ -102,15 +109,13 @@ pub(super) fn declared(path: &str) -> Option<&'static Declaration> {
 }
 
 /// A secret from a file of its own, without the line end that editors add.
-pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, Fault> {
+pub(super) fn read_secret(path: &Path, files: &mut Files) -> Result<Zeroizing<String>, Fault> {
     let unreadable = |reason: String| Fault::Unreadable {
         path: path.display().to_string(),
         reason,
         expected: "a readable text file that holds the secret and nothing else",
     };
-    let bytes = std::fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|e| unreadable(e.to_string()))?;
+    let bytes = files.read(path).map_err(|e| unreadable(e.to_string()))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| unreadable("it is not UTF-8".into()))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);

@@ -5,14 +5,17 @@
 //! its setting, and all problems are reported together, before anything is started.
 //!
 //! Absent on purpose: a file at a default place (a configuration is named, so that nobody is
-//! surprised by one), reloading, and AWS's own variables, which its default chain reads itself
-//! (`AWS_REGION` excepted).
+//! surprised by one), and AWS's own variables, which its default chain reads itself (`AWS_REGION`
+//! excepted). When to load anew is decided elsewhere; what differs then, in [`changes`].
 
+mod changes;
 mod declare;
 mod dek_tag;
 mod endpoint;
 mod environment;
 mod file;
+mod files;
+mod fingerprint;
 mod flags;
 mod gather;
 mod pattern;
@@ -25,6 +28,9 @@ mod secret;
 mod settings;
 mod value;
 
+pub(crate) use changes::Changes;
+pub use changes::Snapshot;
+pub(crate) use files::{Files, Looked, Watched};
 pub use flags::SettingFlags;
 pub use gather::Sources;
 pub use problem::{Notice, Problem, Problems};
@@ -41,6 +47,10 @@ use resolved::Config;
 pub struct Loaded {
     pub config: Config,
     pub notices: Vec<Notice>,
+    /// For comparing it with another.
+    pub snapshot: Snapshot,
+    /// What it came from.
+    pub(crate) files: Files,
 }
 
 /// Where a proxy with these settings is reached.
@@ -65,13 +75,20 @@ pub fn addresses(sources: Sources) -> Result<Addresses, Problems> {
     let layer = sources.gather(&mut findings);
     let mut reader = Reader::new(layer, findings);
     let (addresses, read) = resolve::addresses(&mut reader);
-    let mut problems = reader.findings.problems;
+    let Findings {
+        mut problems,
+        files,
+        ..
+    } = reader.findings;
     problems.retain(|problem| read.contains(&problem.key.as_str()));
     if problems.is_empty() {
         return Ok(addresses);
     }
-    let notices = Vec::new();
-    Err(Problems { problems, notices })
+    Err(Problems {
+        problems,
+        notices: Vec::new(),
+        files,
+    })
 }
 
 /// Gathers all sources and judges them. Files named by settings are opened, sockets are not.
@@ -80,9 +97,24 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     let layer = sources.gather(&mut findings);
     let mut reader = Reader::new(layer, findings);
     let config = resolve::config(&mut reader);
-    let Findings { problems, notices } = reader.findings;
+    let Reader { layer, findings } = reader;
+    let Findings {
+        problems,
+        notices,
+        files,
+        contents,
+    } = findings;
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, notices }),
-        Some(_) | None => Err(Problems { problems, notices }),
+        Some(config) if problems.is_empty() => Ok(Loaded {
+            config,
+            notices,
+            snapshot: Snapshot::of(&layer, &contents),
+            files,
+        }),
+        Some(_) | None => Err(Problems {
+            problems,
+            notices,
+            files,
+        }),
     }
 }

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::files::Files;
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -93,15 +95,35 @@ impl fmt::Display for Problem {
 }
 
 /// Everything that is wrong with a configuration.
-#[derive(Debug)]
 pub struct Problems {
     /// Never empty.
     pub(crate) problems: Vec<Problem>,
     /// They often explain a problem, such as a mistyped variable behind a missing setting.
     pub(crate) notices: Vec<Notice>,
+    /// What was read.
+    pub(crate) files: Files,
 }
 
 impl std::error::Error for Problems {}
+
+impl fmt::Debug for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Problems {
+    /// All of them in one line, for logs.
+    #[must_use]
+    pub(crate) fn in_one_line(&self) -> String {
+        let problems = self.problems.iter().map(Problem::to_string);
+        let warnings = self
+            .notices
+            .iter()
+            .map(|notice| format!("warning: {notice}"));
+        problems.chain(warnings).collect::<Vec<_>>().join("; ")
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

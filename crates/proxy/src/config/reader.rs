@@ -11,7 +11,7 @@ use super::problem::{Fault, Origin, shown};
 use super::value::{Given, Value};
 
 pub(super) struct Reader {
-    layer: Layer,
+    pub layer: Layer,
     pub findings: Findings,
 }
 
@@ -114,7 +114,8 @@ impl Reader {
         self.findings.problem(path, origin, fault);
     }
 
-    /// Whether the file can be opened, so that a wrong name shows before anything starts.
+    /// Reads the file, so that a wrong name shows before anything starts, and its contents count as
+    /// part of the setting.
     pub(super) fn require_file(&mut self, declaration: &Declaration, path: &Path) {
         self.require_file_in(declaration, HERE, path);
     }
@@ -125,14 +126,38 @@ impl Reader {
         place: Place<'_>,
         path: &Path,
     ) {
-        if let Err(error) = std::fs::File::open(path) {
-            let fault = Fault::Unreadable {
-                path: path.display().to_string(),
-                reason: error.to_string(),
-                expected: "a readable PEM file",
-            };
-            self.refuse(declaration, place, fault);
+        match self.findings.files.read(path) {
+            Ok(_) => {
+                let content = self.findings.files.fingerprint(path);
+                let path = concrete(declaration.path, place);
+                self.findings
+                    .contents
+                    .extend(content.map(|content| (path, content)));
+            }
+            Err(error) => self.unreadable(declaration, place, path, &error),
         }
+    }
+
+    /// Whether a file can be opened that is read, and watched, by somebody else.
+    pub(super) fn require_readable(&mut self, declaration: &Declaration, path: &Path) {
+        if let Err(error) = std::fs::File::open(path) {
+            self.unreadable(declaration, HERE, path, &error);
+        }
+    }
+
+    fn unreadable(
+        &mut self,
+        declaration: &Declaration,
+        place: Place<'_>,
+        path: &Path,
+        error: &std::io::Error,
+    ) {
+        let fault = Fault::Unreadable {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+            expected: "a readable PEM file",
+        };
+        self.refuse(declaration, place, fault);
     }
 
     fn given<T: Value>(&mut self, declaration: &Declaration, place: Place<'_>) -> Option<T> {

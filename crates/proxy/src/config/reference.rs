@@ -86,6 +86,12 @@ fn setting(page: &mut String, declaration: &Declaration) {
         Default::Absent(meaning) => push(page, format_args!("- Default: {meaning}\n")),
         Default::Required => push(page, format_args!("- Default: none, it must be given\n")),
     }
+    if settings::AT_START_ONLY
+        .iter()
+        .any(|only| only.path == declaration.path)
+    {
+        page.push_str("- Takes effect at start\n");
+    }
     if !declaration.environment.is_empty() {
         let names = declaration
             .environment

@@ -16,17 +16,19 @@ use std::time::Duration;
 use super::problem::Notice;
 use super::reader::{HERE, Reader};
 use super::resolved::{
-    Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval, Throttle, Tls,
+    Bound, Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval, Tls, Watch,
 };
 use super::settings::{
-    LIMITS_BODY_MEMORY, LIMITS_HELD_BODY, LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT,
+    LIMITS_BODY_MEMORY, LIMITS_CLIENT_REQUESTS_IN_FLIGHT, LIMITS_CLIENT_REQUESTS_PER_SECOND,
+    LIMITS_HELD_BODY, LIMITS_REQUESTS_IN_FLIGHT, LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT,
     LISTEN_ADMIN, LISTEN_BODY_TIMEOUT, LISTEN_CERTIFICATES, LISTEN_DRAIN_DELAY,
     LISTEN_DRAIN_TIMEOUT, LISTEN_HEADER_TIMEOUT, LISTEN_IDLE_TIMEOUT, LISTEN_IP,
-    LISTEN_MAX_CONNECTIONS, LISTEN_MAX_HEADER_BYTES, LISTEN_PORT, LISTEN_TLS,
+    LISTEN_MAX_CONNECTIONS, LISTEN_MAX_HEADER_BYTES, LISTEN_MIN_BODY_RATE, LISTEN_PORT, LISTEN_TLS,
     LISTEN_TRUSTED_PROXIES, LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL,
     POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND, POLICY_LEGACY_READS, POLICY_LISTING,
     POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA, POLICY_MULTIPART, POLICY_PART_SIZES,
     POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET, POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL,
+    RELOAD_WATCH,
 };
 use super::value::{Switch, Whole};
 use super::{Addresses, Transport};
@@ -44,9 +46,14 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
         level: reader.value(LOG_LEVEL).0,
         format: reader.value(LOG_FORMAT),
     };
+    let watch = match reader.value(RELOAD_WATCH) {
+        Switch::On => Watch::Files,
+        Switch::Off => Watch::Nothing,
+    };
     let audit = telemetry::audit(reader);
     let traces = telemetry::traces(reader);
     Some(Config {
+        watch,
         listen,
         backend,
         clients,
@@ -103,6 +110,7 @@ fn listen(reader: &mut Reader) -> Listen {
         idle_timeout: reader.value(LISTEN_IDLE_TIMEOUT).0,
         header_timeout: reader.value(LISTEN_HEADER_TIMEOUT).0,
         body_timeout: reader.value(LISTEN_BODY_TIMEOUT).0,
+        min_body_bytes: NonZeroUsize::new(reader.value(LISTEN_MIN_BODY_RATE).0),
         drain_delay: reader.value(LISTEN_DRAIN_DELAY).0,
         drain_timeout: reader.value(LISTEN_DRAIN_TIMEOUT).0,
     }
@@ -128,8 +136,8 @@ fn tls(reader: &mut Reader) -> Tls {
         Switch::On => {
             let certificate = folder.join("s3proxy.crt");
             let private_key = folder.join("s3proxy.key");
-            reader.require_file(&LISTEN_CERTIFICATES.declaration, &certificate);
-            reader.require_file(&LISTEN_CERTIFICATES.declaration, &private_key);
+            reader.require_readable(&LISTEN_CERTIFICATES.declaration, &certificate);
+            reader.require_readable(&LISTEN_CERTIFICATES.declaration, &private_key);
             Tls::Files {
                 certificate,
                 private_key,
@@ -168,9 +176,6 @@ fn policy(reader: &mut Reader) -> Policy {
 }
 
 fn limits(reader: &mut Reader) -> Limits {
-    let Whole(per_second) = reader.value(LIMITS_REQUESTS_PER_SECOND);
-    let per_second = u32::try_from(per_second).expect("the declaration bounds it");
-    let wait = reader.value(LIMITS_THROTTLE_WAIT).0;
     let body_memory_bytes = reader.value(LIMITS_BODY_MEMORY).0;
     let held_body_bytes = reader.value(LIMITS_HELD_BODY).0;
     if held_body_bytes > body_memory_bytes {
@@ -178,12 +183,20 @@ fn limits(reader: &mut Reader) -> Limits {
         reader.conflict(&LIMITS_HELD_BODY.declaration, HERE, message);
     }
     Limits {
-        throttle: NonZeroU32::new(per_second).map_or(Throttle::Off, |per_second| {
-            Throttle::Requests { per_second, wait }
-        }),
+        requests_per_second: bound(reader.value(LIMITS_REQUESTS_PER_SECOND)),
+        client_requests_per_second: bound(reader.value(LIMITS_CLIENT_REQUESTS_PER_SECOND)),
+        requests_in_flight: bound(reader.value(LIMITS_REQUESTS_IN_FLIGHT)),
+        client_requests_in_flight: bound(reader.value(LIMITS_CLIENT_REQUESTS_IN_FLIGHT)),
+        throttle_wait: reader.value(LIMITS_THROTTLE_WAIT).0,
         body_memory_bytes,
         held_body_bytes,
     }
+}
+
+/// 0 sets no bound.
+fn bound<const MAX: u64>(Whole(number): Whole<0, MAX>) -> Bound {
+    let number = u32::try_from(number).expect("the declaration bounds it");
+    NonZeroU32::new(number).map_or(Bound::Off, Bound::At)
 }
 
 fn texts<T, U>(items: Vec<T>, inner: fn(T) -> U) -> Vec<U> {

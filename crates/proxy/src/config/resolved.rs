@@ -8,6 +8,8 @@
 //! Absent on purpose: where a value came from (flag, environment, file, default), which only the
 //! messages of this module's neighbours need; and anything read later, such as certificates.
 
+mod telemetry;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -15,8 +17,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-
-mod telemetry;
 
 pub use super::dek_tag::DekTag;
 pub use super::endpoint::{Host, Scheme, ServerAddress};
@@ -36,6 +36,7 @@ pub struct Config {
     pub rules: Vec<Rule>,
     pub limits: Limits,
     pub log: Log,
+    pub watch: Watch,
     pub audit: Audit,
     pub traces: Traces,
 }
@@ -59,6 +60,8 @@ pub struct Listen {
     pub header_timeout: Duration,
     /// A body, in either direction, that makes no progress.
     pub body_timeout: Duration,
+    /// Per second; below it a body is cut off when others wait for memory.
+    pub min_body_bytes: Option<NonZeroUsize>,
     /// After the signal to stop: accepting goes on, with `Connection: close`, while load balancers
     /// take the replica out. May be zero.
     pub drain_delay: Duration,
@@ -179,6 +182,8 @@ pub struct Client {
     pub access_key_id: String,
     pub secret_access_key: SecretText,
     pub session_token: SessionToken,
+    /// Absent where that of all clients counts.
+    pub requests_per_second: Option<Bound>,
     /// Never empty.
     pub grants: Vec<Grant>,
 }
@@ -430,7 +435,13 @@ pub enum SweepInterval {
 
 #[derive(Debug, Clone)]
 pub struct Limits {
-    pub throttle: Throttle,
+    pub requests_per_second: Bound,
+    /// Of a client that has no bound of its own.
+    pub client_requests_per_second: Bound,
+    pub requests_in_flight: Bound,
+    pub client_requests_in_flight: Bound,
+    /// A request waits so long for its turn, then gets `SlowDown`.
+    pub throttle_wait: Duration,
     /// One budget for the buffers of all bodies.
     pub body_memory_bytes: usize,
     /// Bodies up to this length are held whole, so that their checksums can be stored and a failed
@@ -438,12 +449,17 @@ pub struct Limits {
     pub held_body_bytes: usize,
 }
 
+/// A bound on requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Throttle {
+pub enum Bound {
     Off,
-    /// A request waits up to `wait` for its turn, then gets `SlowDown`.
-    Requests {
-        per_second: NonZeroU32,
-        wait: Duration,
-    },
+    At(NonZeroU32),
+}
+
+/// What makes a running proxy load its configuration anew, besides SIGHUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// A change of one of the files that it came from.
+    Files,
+    Nothing,
 }

@@ -93,12 +93,38 @@ pub(crate) const SECTIONS: &[Section] = &[
         introduction: "OpenTelemetry: where each request spends its time. docs/traces.md tells what \
             is in a trace and what is not.",
     },
+    Section {
+        name: "reload",
+        title: "Reload",
+        introduction: "A running proxy loads its configuration anew on SIGHUP, and when a file \
+            changes that the configuration came from: all of it or nothing. docs/reload.md tells \
+            what happens then. Settings of which this page says that they take effect at start \
+            refuse a reload that would change them.",
+    },
+];
+
+/// Settings that cannot change while the program runs: sockets and what is sized once. A reload that
+/// would change one of them is refused.
+pub(crate) const AT_START_ONLY: &[&Declaration] = &[
+    &LISTEN_IP.declaration,
+    &LISTEN_PORT.declaration,
+    &LISTEN_TLS.declaration,
+    &LISTEN_ADMIN.declaration,
+    &LISTEN_MAX_CONNECTIONS.declaration,
+    &LIMITS_BODY_MEMORY.declaration,
+    &LOG_FORMAT.declaration,
+    &AUDIT_OUTPUT.declaration,
+    &AUDIT_OBJECT_KEYS.declaration,
+    &AUDIT_ON_FAILURE.declaration,
+    &TRACES_ENDPOINT.declaration,
+    &TRACES_SAMPLE_RATIO.declaration,
+    &TRACES_SERVICE_NAME.declaration,
 ];
 
 /// All settings, in the order of the sections.
 pub(crate) fn all() -> impl Iterator<Item = &'static Declaration> {
     [
-        LISTEN, BACKEND, CLIENTS, KEYS, POLICY, RULES, LIMITS, LOG, AUDIT, TRACES,
+        LISTEN, BACKEND, CLIENTS, KEYS, POLICY, RULES, LIMITS, LOG, AUDIT, TRACES, RELOAD,
     ]
     .into_iter()
     .flatten()

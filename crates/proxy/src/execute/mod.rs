@@ -43,6 +43,7 @@ use crate::auth::{Authenticated, PostedForm};
 use crate::backend::Backend;
 use crate::body::buffers::{BodyBudget, BufferPool};
 use crate::body::inbound;
+use crate::body::pace::Patience;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
 use crate::keys::legacy::LegacyKeys;
@@ -53,24 +54,25 @@ use crate::rules::Rules;
 /// What every operation works with.
 pub(crate) struct Parts {
     pub(crate) backend: Backend,
-    pub(crate) keys: Keyring,
+    pub(crate) keys: Arc<Keyring>,
     pub(crate) rules: Rules,
-    pub(crate) legacy_keys: LegacyKeys,
+    pub(crate) legacy_keys: Arc<LegacyKeys>,
     pub(crate) policy: Policy,
     pub(crate) dek_tag: DekTag,
     pub(crate) pool: Arc<BufferPool>,
-    pub(crate) budget: BodyBudget,
-    pub(crate) lookups: lookup::LookupCache,
-    pub(crate) uploads: multipart::state::UploadCache,
+    pub(crate) budget: Arc<BodyBudget>,
+    pub(crate) lookups: Arc<lookup::LookupCache>,
+    pub(crate) uploads: Arc<multipart::state::UploadCache>,
     /// How clients speak to the proxy itself.
     pub(crate) client_scheme: Scheme,
-    pub(crate) layouts: layouts::LayoutCache,
-    pub(crate) verified: verified::VerifiedCache,
-    pub(crate) tag_keeping: copy::tags::TagKeeping,
-    pub(crate) long_work: patience::LongWork,
-    pub(crate) seen_buckets: multipart::seldom::SeenBuckets,
+    pub(crate) layouts: Arc<layouts::LayoutCache>,
+    pub(crate) verified: Arc<verified::VerifiedCache>,
+    pub(crate) tag_keeping: Arc<copy::tags::TagKeeping>,
+    pub(crate) long_work: Arc<patience::LongWork>,
+    pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
     pub(crate) held_body_bytes: u64,
-    pub(crate) body_timeout: Duration,
+    /// With clients' bodies.
+    pub(crate) patience: Patience,
 }
 
 /// One request on its way through.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use http::{HeaderMap, header};
 use s3proxy_protocol::chunked::ChunkDecoder;
@@ -13,6 +12,7 @@ use super::new_object::Checksum;
 use super::{Job, Outcome, RawBody};
 use crate::auth::Authenticated;
 use crate::body::inbound::{Framing, Inbound};
+use crate::body::pace::Patience;
 use crate::respond::Failure;
 
 /// What a request says of its payload.
@@ -66,7 +66,7 @@ impl Announced {
     pub(crate) fn inbound(
         self,
         body: RawBody,
-        timeout: Duration,
+        patience: Patience,
         received: Arc<AtomicU64>,
     ) -> Inbound {
         let framing = match body.chunks {
@@ -81,7 +81,7 @@ impl Announced {
             framing,
             self.expectation.verifier(),
             self.length,
-            timeout,
+            patience,
             received,
         )
     }
@@ -112,7 +112,7 @@ pub(crate) async fn read_announced(
     let length = usize::try_from(announced.length).expect("the limit fits memory");
     let mut buffer = Vec::with_capacity(length);
     let received = Arc::clone(&job.record.received);
-    let mut inbound = announced.inbound(body, job.parts.body_timeout, received);
+    let mut inbound = announced.inbound(body, job.parts.patience.clone(), received);
     let verified = inbound.read_to_end(&mut buffer).await?;
     Ok((buffer, verified))
 }

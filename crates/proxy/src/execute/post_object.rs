@@ -71,7 +71,7 @@ pub(crate) async fn post_object(
             first,
             FileDecoder::new(&boundary, expected.exactly(), range),
             expectation.verifier(),
-            job.parts.body_timeout,
+            job.parts.patience.clone(),
             Arc::clone(&job.record.received),
         ),
         length: expected.at_most(),

@@ -38,7 +38,7 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
         checksum: announced.checksum(),
         inbound: announced.inbound(
             body,
-            job.parts.body_timeout,
+            job.parts.patience.clone(),
             Arc::clone(&job.record.received),
         ),
     };

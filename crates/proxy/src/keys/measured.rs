@@ -79,3 +79,69 @@ impl Drop for UnderWay {
         metrics::key_service_called(self.kind, self.call, self.result, self.began.elapsed());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::telemetry::metrics::tests::counted;
+
+    /// Which results the calls had.
+    fn results(calls: impl AsyncFnOnce()) -> BTreeMap<String, u64> {
+        let text = counted(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            runtime.block_on(calls());
+        });
+        let calls = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("s3proxy_key_service_calls_total"));
+        calls
+            .map(|line| {
+                let (labels, count) = line.rsplit_once(' ').unwrap();
+                let result = labels.split("result=\"").nth(1).unwrap();
+                let result = result.split('"').next().unwrap();
+                (result.to_owned(), count.parse().unwrap())
+            })
+            .collect()
+    }
+
+    async fn call(answer: Result<(), ServiceError>) {
+        let asking = std::future::ready(answer);
+        let _ = measured(ServiceKind::Vault, KeyCall::Open, asking).await;
+    }
+
+    #[test]
+    fn each_answer_has_its_result() {
+        let text = String::new;
+        let found = results(async || {
+            call(Ok(())).await;
+            call(Ok(())).await;
+            call(Err(ServiceError::Unavailable(text()))).await;
+            call(Err(ServiceError::Refused(text()))).await;
+            call(Err(ServiceError::Key(text()))).await;
+            call(Err(ServiceError::Ciphertext(text()))).await;
+        });
+        let expected = [
+            ("ok", 2),
+            ("refused", 1),
+            ("unavailable", 1),
+            ("unknown", 1),
+            ("unusable", 1),
+        ];
+        let expected = expected.map(|(result, count)| (result.to_owned(), count));
+        assert_eq!(found, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_call_that_nobody_waits_for_any_longer_is_cut_off() {
+        let found = results(async || {
+            let asking = std::future::pending::<Result<(), ServiceError>>();
+            let asking = measured(ServiceKind::Vault, KeyCall::Open, asking);
+            assert!(asking.now_or_never().is_none());
+        });
+        assert_eq!(found, BTreeMap::from([("cut_off".to_owned(), 1)]));
+    }
+}

@@ -68,11 +68,11 @@ impl KeyError {
     /// What it is to a write.
     fn seal_failure(&self) -> SealFailure {
         match self {
-            Self::Missing(_) | Self::Unwrap | Self::Misfit(_) => SealFailure::KeyUnusable,
+            Self::Missing(_) | Self::Unwrap | Self::Misfit(_) => SealFailure::Unusable,
             Self::Service { error, .. } => match error {
-                ServiceError::Unavailable(_) => SealFailure::KeyService,
-                ServiceError::Refused(_) => SealFailure::KeyRefused,
-                ServiceError::Key(_) | ServiceError::Ciphertext(_) => SealFailure::KeyUnusable,
+                ServiceError::Unavailable(_) => SealFailure::Service,
+                ServiceError::Refused(_) => SealFailure::Refused,
+                ServiceError::Key(_) | ServiceError::Ciphertext(_) => SealFailure::Unusable,
             },
         }
     }

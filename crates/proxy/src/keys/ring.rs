@@ -137,6 +137,18 @@ impl Keyring {
         })
     }
 
+    /// Takes over which services have answered: one that is away now, and has worked under the
+    /// configuration before, takes no replica out.
+    pub(crate) fn follow(&self, before: &Self) {
+        for (name, key) in &self.by_name {
+            let known = before.by_name.get(name).map(|known| &known.holder);
+            if let (Holder::Service(held), Some(Holder::Service(known))) = (&key.holder, known) {
+                let answered = known.answered.load(Ordering::Relaxed);
+                held.answered.store(answered, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The key that wraps new objects' data keys where no rule says otherwise.
     pub(crate) fn active(&self) -> &ChosenKey {
         &self.active

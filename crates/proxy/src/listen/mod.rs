@@ -3,8 +3,16 @@
 //! HTTP/1.1 only: some S3 clients break on HTTP/2. Every connection is a task owned by the
 //! [`Server`], which on a drain first goes on accepting for a moment with `Connection: close` on
 //! every answer (load balancers need time to notice that `/readyz` fails), then closes its socket,
-//! asks idle connections to end, and waits for bodies in flight up to a limit.
+//! ends connections that have been idle for that moment, and waits for the others up to a limit.
+//!
+//! Connections above the limit are not left waiting in the kernel, where a health check would wait
+//! with them: they are accepted as a [`crowd`], of which health checks are answered and all else is
+//! told to slow down.
 
+mod activity;
+pub(crate) mod certificate;
+pub(crate) mod crowd;
+pub(crate) mod descriptors;
 mod proxy_protocol;
 mod timeouts;
 pub(crate) mod tls;
@@ -17,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,12 +34,16 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use self::timeouts::{Serving, TimedSocket};
+use self::activity::{Activity, ServedBody};
+use self::crowd::{Crowd, Place};
+use self::timeouts::TimedSocket;
+use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::ResponseBody;
+use crate::body::pace::Patience;
 use crate::telemetry::metrics;
 use crate::trusted::TrustedProxies;
 
@@ -38,18 +51,18 @@ use crate::trusted::TrustedProxies;
 const BACKLOG: u32 = 1024;
 
 /// Bounds on connections.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Limits {
     /// Largest request line and headers, in bytes.
     pub(crate) header_bytes: usize,
-    /// Connections held at once; further ones wait to be accepted.
+    /// Connections held at once; further ones are told to slow down.
     pub(crate) connections: usize,
     /// Time between two requests of one connection.
     pub(crate) idle_timeout: Duration,
     /// Time for the TLS handshake, and for a head from its first byte.
     pub(crate) header_timeout: Duration,
-    /// Time in which a client must take something of an answer.
-    pub(crate) body_timeout: Duration,
+    /// With clients that take their answers slowly.
+    pub(crate) patience: Patience,
     /// After the drain began: how long accepting goes on.
     pub(crate) drain_delay: Duration,
     /// After accepting ended: how long bodies in flight may take.
@@ -75,15 +88,31 @@ pub(crate) trait Serve: Send + Sync + 'static {
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
 
+/// What serves until another takes its place: a request is served by whatever is there when it
+/// arrives, a connection keeps the limits that it began with.
+pub(crate) struct Shift<S> {
+    pub(crate) service: Arc<S>,
+    pub(crate) limits: Limits,
+    pub(crate) trusted: Arc<TrustedProxies>,
+}
+
+/// The shift of the time.
+pub(crate) type CurrentShift<S> = watch::Receiver<Arc<Shift<S>>>;
+
 /// A bound socket with everything that it needs to serve.
 pub(crate) struct Server<S> {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    limits: Limits,
-    trusted: Arc<TrustedProxies>,
-    service: Arc<S>,
+    current: CurrentShift<S>,
     draining: Arc<Draining>,
     places: Arc<Semaphore>,
+}
+
+/// The tasks of all connections.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    crowd: Crowd,
 }
 
 /// How a drain ended.
@@ -111,43 +140,41 @@ impl<S: Serve> Server<S> {
     pub(crate) fn new(
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
-        limits: Limits,
-        trusted: Arc<TrustedProxies>,
-        service: Arc<S>,
+        current: CurrentShift<S>,
         draining: Arc<Draining>,
     ) -> Self {
+        let connections = current.borrow().limits.connections;
         Self {
             listener,
             tls,
-            limits,
-            trusted,
-            service,
+            current,
             draining,
-            places: Arc::new(Semaphore::new(limits.connections)),
+            places: Arc::new(Semaphore::new(connections)),
         }
     }
 
     /// Serves until `stop` resolves, then drains.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Drained {
         let (close, closing) = watch::channel(false);
-        let mut connections = JoinSet::new();
+        let mut connections = Connections::default();
         self.accept_until(stop, &mut connections, &closing).await;
 
         self.draining.0.store(true, Ordering::Release);
+        let limits = self.current.borrow().limits.clone();
         tracing::info!(
-            accepting_for_s = self.limits.drain_delay.as_secs(),
-            waiting_up_to_s = self.limits.drain_timeout.as_secs(),
-            connections = connections.len(),
+            accepting_for_s = limits.drain_delay.as_secs(),
+            waiting_up_to_s = limits.drain_timeout.as_secs(),
+            connections = connections.tasks.len(),
             "draining"
         );
-        let delay = tokio::time::sleep(self.limits.drain_delay);
+        let delay = tokio::time::sleep(limits.drain_delay);
         self.accept_until(delay, &mut connections, &closing).await;
+        self.accept_waiting(&mut connections, &closing);
 
-        let Self {
-            listener, limits, ..
-        } = self;
+        let Self { listener, .. } = self;
         drop(listener);
         close.send_replace(true);
+        let mut connections = connections.tasks;
         let all_done = async { while connections.join_next().await.is_some() {} };
         let waited = tokio::time::timeout(limits.drain_timeout, all_done).await;
         if waited.is_ok() {
@@ -161,22 +188,16 @@ impl<S: Serve> Server<S> {
     async fn accept_until(
         &self,
         stop: impl Future<Output = ()>,
-        connections: &mut JoinSet<()>,
+        connections: &mut Connections,
         closing: &watch::Receiver<bool>,
     ) {
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => return,
-                Some(_) = connections.join_next(), if !connections.is_empty() => {}
-                accepted = self.accept() => match accepted {
-                    Ok((stream, peer, place)) => {
-                        let serving = self.connection(stream, peer, closing.clone());
-                        connections.spawn(async move {
-                            serving.await;
-                            drop(place);
-                        });
-                    }
+                Some(_) = connections.tasks.join_next(), if !connections.tasks.is_empty() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.take(stream, peer, connections, closing),
                     Err(error) => {
                         // Out of file descriptors, as a rule: wait for some to be given back.
                         tracing::warn!(%error, "a connection could not be accepted");
@@ -187,27 +208,58 @@ impl<S: Serve> Server<S> {
         }
     }
 
-    /// Accepts when there is a place for one more connection.
-    async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
-        let (stream, peer) = self.listener.accept().await?;
-        Ok((stream, peer, place))
+    /// Accepts the connections that clients have already: closing the socket would break them.
+    fn accept_waiting(&self, connections: &mut Connections, closing: &watch::Receiver<bool>) {
+        for _ in 0..BACKLOG {
+            match self.listener.accept().now_or_never() {
+                Some(Ok((stream, peer))) => self.take(stream, peer, connections, closing),
+                Some(Err(_)) | None => return,
+            }
+        }
+    }
+
+    fn take(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        connections: &mut Connections,
+        closing: &watch::Receiver<bool>,
+    ) {
+        let free = Arc::clone(&self.places).try_acquire_owned();
+        let (place, permit) = match free {
+            Ok(permit) => (Place::Own, Some(permit)),
+            Err(_) => (Place::InTheCrowd, None),
+        };
+        let serving = self.connection(stream, peer, place, closing.clone());
+        let task = connections.tasks.spawn(async move {
+            serving.await;
+            drop(permit);
+        });
+        match place {
+            Place::Own => {}
+            Place::InTheCrowd => connections.crowd.join(task),
+        }
     }
 
     fn connection(
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
+        place: Place,
         closing: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<S> {
         let tls = self.tls.clone();
-        let limits = self.limits;
-        let service = Arc::clone(&self.service);
+        let current = self.current.clone();
+        let shift = Arc::clone(&current.borrow());
+        let (limits, trusted) = (place.limits(&shift.limits), Arc::clone(&shift.trusted));
         let draining = Arc::clone(&self.draining);
-        let trusted = Arc::clone(&self.trusted);
         async move {
             let _open = metrics::connection_opened();
+            // Whoever waits for a place: slow clients that hold one have to go.
+            let _wanted = match place {
+                Place::Own => None,
+                Place::InTheCrowd => Some(limits.patience.pressure.want(STREAM_BYTES)),
+            };
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
@@ -226,15 +278,15 @@ impl<S: Serve> Server<S> {
             }
             match tls {
                 None => {
-                    let client = (peer, Scheme::HTTP);
-                    serve_connection(stream, client, limits, service, draining, closing).await;
+                    let client = (peer, Scheme::HTTP, place);
+                    serve_connection(stream, client, limits, current, draining, closing).await;
                 }
                 Some(acceptor) => {
                     let handshake = acceptor.accept(stream);
                     match tokio::time::timeout(limits.header_timeout, handshake).await {
                         Ok(Ok(stream)) => {
-                            let client = (peer, Scheme::HTTPS);
-                            serve_connection(stream, client, limits, service, draining, closing)
+                            let client = (peer, Scheme::HTTPS, place);
+                            serve_connection(stream, client, limits, current, draining, closing)
                                 .await;
                         }
                         Ok(Err(error)) => {
@@ -250,33 +302,35 @@ impl<S: Serve> Server<S> {
 
 async fn serve_connection<S, IO>(
     stream: IO,
-    (peer, scheme): (SocketAddr, Scheme),
+    (peer, scheme, place): (SocketAddr, Scheme, Place),
     limits: Limits,
-    service: Arc<S>,
+    current: CurrentShift<S>,
     draining: Arc<Draining>,
-    mut closing: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
 ) where
     S: Serve,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let serving = Serving::default();
-    let stream = TimedSocket::new(stream, serving.clone(), limits);
+    let activity = Activity::default();
+    let stream = TimedSocket::new(stream, activity.clone(), &limits);
+    let leaving = activity
+        .clone()
+        .idle_at_the_end(closing, limits.drain_delay);
     let respond = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(scheme.clone());
-        let service = Arc::clone(&service);
+        request.extensions_mut().insert(place);
+        let service = Arc::clone(&current.borrow().service);
         let draining = Arc::clone(&draining);
-        let serving = serving.clone();
+        let serving = activity.begin();
         async move {
-            serving.begin();
             let mut response = service.serve(request, peer).await;
-            serving.end();
-            if draining.has_begun() {
+            if draining.has_begun() || place == Place::InTheCrowd {
                 let close = http::HeaderValue::from_static("close");
                 response
                     .headers_mut()
                     .insert(http::header::CONNECTION, close);
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| ServedBody::new(body, serving)))
         }
     });
     let connection = http1::Builder::new()
@@ -287,16 +341,17 @@ async fn serve_connection<S, IO>(
         .half_close(false)
         .serve_connection(TokioIo::new(stream), respond);
     let mut connection = pin!(connection);
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%peer, %error, "a connection ended early");
-                }
-                return;
-            }
-            Ok(()) = closing.changed() => connection.as_mut().graceful_shutdown(),
+    let ended = tokio::select! {
+        // The connection first: what has come is read before anything is closed.
+        biased;
+        ended = connection.as_mut() => ended,
+        () = leaving => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended early");
     }
 }
 

@@ -4,14 +4,12 @@
 //! The HTTP library has one timer for idleness and heads together, and idle connections may stay
 //! for long (load balancers keep them). So this wrapper around the socket watches for the first
 //! byte after a request was answered, and fails reads when the head is still not there after its
-//! time. It fails writes when the client took nothing for the time that bodies have. The bodies of
-//! requests have a timeout of their own and are not timed here.
+//! time. It fails writes when the client takes an answer more slowly than bodies may move. The bodies
+//! of requests have timeouts of their own and are not timed here.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,56 +17,34 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
-use crate::body::stall::Stall;
-
-/// Whether a request is being served, told by whoever serves it: an even number while a head is
-/// awaited, an odd one while a request is served.
-#[derive(Clone, Default)]
-pub(super) struct Serving(Arc<AtomicU64>);
-
-impl Serving {
-    /// The head is complete.
-    pub(super) fn begin(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The answer is on its way: what is read next begins another head.
-    pub(super) fn end(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The number of the head that is awaited, if one is.
-    fn head(&self) -> Option<u64> {
-        let number = self.0.load(Ordering::Relaxed);
-        number.is_multiple_of(2).then_some(number)
-    }
-}
+use super::activity::{Activity, Written};
+use crate::body::pace::{Impatience, Pace};
 
 /// A socket that fails when its client keeps it waiting.
 pub(super) struct TimedSocket<IO> {
     inner: IO,
-    serving: Serving,
+    activity: Activity,
     header_timeout: Duration,
     /// Runs from the first byte of the head of this number, and means nothing for another.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
-    /// Answers that nobody takes.
-    unread: Stall,
+    /// Of the client in taking answers.
+    pace: Pace,
 }
 
 impl<IO> TimedSocket<IO> {
-    pub(super) fn new(inner: IO, serving: Serving, limits: Limits) -> Self {
+    pub(super) fn new(inner: IO, activity: Activity, limits: &Limits) -> Self {
         Self {
             inner,
-            serving,
+            activity,
             header_timeout: limits.header_timeout,
             deadline: None,
-            unread: Stall::new(limits.body_timeout),
+            pace: Pace::new(limits.patience.clone()),
         }
     }
 
     fn poll_too_late(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         match &mut self.deadline {
-            Some((head, deadline)) if self.serving.head() == Some(*head) => deadline
+            Some((head, deadline)) if self.activity.head() == Some(*head) => deadline
                 .as_mut()
                 .poll(context)
                 .map(|()| io::ErrorKind::TimedOut.into()),
@@ -76,23 +52,33 @@ impl<IO> TimedSocket<IO> {
         }
     }
 
-    /// Times a write: an error where the client took nothing for too long.
+    /// Times a write: an error where the client took too little for too long.
     fn timed<T>(
         &mut self,
         written: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.unread.progress();
+        if let Poll::Ready(outcome) = &written {
+            let bytes = outcome.as_ref().map_or(0, bytes);
+            self.activity.wrote(Written::Bytes(bytes));
+            self.pace.moved(bytes);
             return written;
         }
-        let unread = self.unread.poll_elapsed(context);
-        unread.map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.activity.wrote(Written::Later);
+        self.pace.poll_impatience(context).map(|why| {
+            let text = match why {
+                Impatience::Silence => "the client took nothing of its answer",
+                Impatience::Slowness => "the client took its answer too slowly; others waited",
+            };
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })
     }
 
     /// Bytes came, or the end.
     fn progressed(&mut self) {
-        let head = self.serving.head();
+        let head = self.activity.head();
+        self.activity.read();
         let running = self.deadline.as_ref().map(|(head, _)| *head);
         if head != running {
             self.deadline = head.map(|head| {
@@ -127,7 +113,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.timed(written, context)
+        self.timed(written, |count| *count, context)
     }
 
     fn poll_write_vectored(
@@ -136,7 +122,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
-        self.timed(written, context)
+        self.timed(written, |count| *count, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -145,7 +131,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(context);
-        self.timed(flushed, context)
+        self.timed(flushed, |()| 0, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -158,23 +144,26 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::body::pace::Patience;
 
     const LIMIT: Duration = Duration::from_secs(15);
 
-    const LIMITS: Limits = Limits {
-        header_bytes: 65_536,
-        connections: 1,
-        idle_timeout: LIMIT,
-        header_timeout: LIMIT,
-        body_timeout: LIMIT,
-        drain_delay: LIMIT,
-        drain_timeout: LIMIT,
-    };
+    fn limits() -> Limits {
+        Limits {
+            header_bytes: 65_536,
+            connections: 1,
+            idle_timeout: LIMIT,
+            header_timeout: LIMIT,
+            patience: Patience::with_silence(LIMIT),
+            drain_delay: LIMIT,
+            drain_timeout: LIMIT,
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut socket = TimedSocket::new(server, Serving::default(), LIMITS);
+        let mut socket = TimedSocket::new(server, Activity::default(), &limits());
         socket.write_all(&[0; 64]).await.unwrap();
         for _ in 0..4 {
             let slow = async {
@@ -191,8 +180,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn half_a_head_is_cut_off_and_an_idle_connection_is_not() {
         let (mut client, server) = tokio::io::duplex(64);
-        let serving = Serving::default();
-        let mut socket = TimedSocket::new(server, serving.clone(), LIMITS);
+        let activity = Activity::default();
+        let mut socket = TimedSocket::new(server, activity.clone(), &limits());
         let mut buffer = [0; 64];
 
         let idle = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
@@ -207,13 +196,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_is_not_timed_here() {
         let (mut client, server) = tokio::io::duplex(64);
-        let serving = Serving::default();
-        let mut socket = TimedSocket::new(server, serving.clone(), LIMITS);
+        let activity = Activity::default();
+        let mut socket = TimedSocket::new(server, activity.clone(), &limits());
         let mut buffer = [0; 64];
 
         client.write_all(b"PUT / HTTP/1.1\r\n\r\n").await.unwrap();
         assert!(socket.read(&mut buffer).await.unwrap() > 0);
-        serving.begin();
+        let _serving = activity.begin();
         let waiting = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
         assert!(waiting.is_err(), "the body's own timeout is elsewhere");
     }
@@ -221,14 +210,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_of_one_head_does_not_run_on_after_it() {
         let (mut client, server) = tokio::io::duplex(64);
-        let serving = Serving::default();
-        let mut socket = TimedSocket::new(server, serving.clone(), LIMITS);
+        let activity = Activity::default();
+        let mut socket = TimedSocket::new(server, activity.clone(), &limits());
         let mut buffer = [0; 64];
 
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert!(socket.read(&mut buffer).await.unwrap() > 0);
-        serving.begin();
-        serving.end();
+        drop(activity.begin());
         let idle = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
         assert!(idle.is_err(), "no byte of the next head was read");
 

@@ -1,16 +1,20 @@
-//! The proxy's own certificate.
+//! The proxy's own certificate: reading it, and speaking TLS with it. Which one is shown at a time
+//! is `certificate`'s to say.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::telemetry::metrics;
+use super::certificate::{Certificate, PairFiles};
+use crate::config::Files;
 
 /// Why HTTPS cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -38,45 +42,83 @@ pub enum TlsError {
         /// What the TLS library says.
         error: rustls::Error,
     },
+    /// The certificate says nothing of the time until which it is good.
+    #[error("{}: the certificate cannot be read: {reason}", .path.display())]
+    Certificate {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What the parser says.
+        reason: String,
+    },
 }
 
-/// An acceptor for the certificate chain and key in two PEM files.
-pub(crate) fn acceptor(certificate: &Path, private_key: &Path) -> Result<TlsAcceptor, TlsError> {
+/// A certificate chain and its key, which go together.
+pub(crate) struct Pair {
+    pub(super) key: Arc<CertifiedKey>,
+    pub(super) not_after: OffsetDateTime,
+    /// The files as they were read.
+    pub(super) read: Files,
+}
+
+impl Pair {
+    pub(super) fn has_expired(&self) -> bool {
+        self.not_after < OffsetDateTime::now_utc()
+    }
+}
+
+/// Reads the pair in two PEM files.
+pub(crate) fn pair(files: &PairFiles) -> Result<Pair, TlsError> {
+    let PairFiles {
+        certificate,
+        private_key,
+    } = files;
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| TlsError::File { path, error }
     };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .map_err(at(certificate))?
+    let mut read = Files::default();
+    let mut text = |path: &Path| read.read(path).map_err(pem::Error::Io).map_err(at(path));
+    let (chain, key) = (text(certificate)?, text(private_key)?);
+    let chain = CertificateDer::pem_slice_iter(&chain)
         .collect::<Result<Vec<_>, _>>()
         .map_err(at(certificate))?;
-    if chain.is_empty() {
-        return Err(TlsError::Empty(certificate.to_owned()));
-    }
-    let expiry = chain.first().and_then(expiry);
-    let key = PrivateKeyDer::from_pem_file(private_key).map_err(at(private_key))?;
-    let pair = |error| TlsError::Pair {
-        path: certificate.to_owned(),
-        error,
+    let Some(leaf) = chain.first() else {
+        return Err(TlsError::Empty(certificate.clone()));
     };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(pair)?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(pair)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if let Some(expiry) = expiry {
-        metrics::certificate(expiry);
-    }
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    let not_after = not_after(leaf).map_err(|reason| TlsError::Certificate {
+        path: certificate.clone(),
+        reason,
+    })?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(at(private_key))?;
+    let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| TlsError::Pair {
+        path: certificate.clone(),
+        error,
+    })?;
+    Ok(Pair {
+        key: Arc::new(key),
+        not_after,
+        read,
+    })
 }
 
-/// When a certificate ends, where it can be read.
-fn expiry(certificate: &CertificateDer<'_>) -> Option<OffsetDateTime> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    Some(certificate.validity().not_after.to_datetime())
+fn not_after(leaf: &CertificateDer<'_>) -> Result<OffsetDateTime, String> {
+    let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    Ok(certificate.validity().not_after.to_datetime())
+}
+
+/// An acceptor that shows the certificate of the time.
+pub(crate) fn acceptor(certificate: Arc<Certificate>) -> TlsAcceptor {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider supports the default protocol versions")
+        .with_no_client_auth()
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+fn provider() -> CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
 }
 
 #[cfg(test)]
@@ -90,7 +132,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
         let expected = OffsetDateTime::from_unix_timestamp(1_936_742_400).unwrap();
-        assert_eq!(expiry(certificate.der()), Some(expected));
-        assert_eq!(expiry(&CertificateDer::from(vec![1, 2, 3])), None);
+        assert_eq!(not_after(certificate.der()), Ok(expected));
+        assert!(not_after(&CertificateDer::from(vec![1, 2, 3])).is_err());
     }
 }

@@ -49,7 +49,13 @@ label! {
         Rate = "rate",
         ClientRate = "client_rate",
         InFlight = "in_flight",
+        ClientInFlight = "client_in_flight",
+        /// No memory for another body became free in time.
         Memory = "memory",
+        /// A body was too slow while others waited for memory.
+        BodyRate = "body_rate",
+        /// More connections than are held.
+        Connections = "connections",
     }
 }
 
@@ -57,11 +63,11 @@ label! {
     /// Why a write had no key.
     SealFailure {
         /// The service is away, too slow, or failing inside.
-        KeyService = "key_service",
+        Service = "key_service",
         /// The service refused the login or the permission.
-        KeyRefused = "key_refused",
+        Refused = "key_refused",
         /// The key is missing there, disabled, or of the wrong kind.
-        KeyUnusable = "key_unusable",
+        Unusable = "key_unusable",
     }
 }
 
@@ -391,4 +397,4 @@ fn as_number(integer: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

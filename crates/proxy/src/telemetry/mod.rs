@@ -26,6 +26,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{MakeWriter, format};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::resolved::{Log, LogFormat, LogLevel};
 
@@ -35,12 +36,24 @@ use crate::config::resolved::{Log, LogFormat, LogLevel};
 pub struct TelemetryError(#[source] tracing::dispatcher::SetGlobalDefaultError);
 
 /// Logs to standard error from now on, panics included. Once in a process.
-pub fn init(log: Log) -> Result<(), TelemetryError> {
+pub fn init(log: Log) -> Result<LogLevels, TelemetryError> {
     let shape = Shape::of(log.format, io::stderr().is_terminal());
-    let dispatch = dispatch(log.level, shape, io::stderr);
+    let (dispatch, levels) = dispatch(log.level, shape, io::stderr);
     tracing::dispatcher::set_global_default(dispatch).map_err(TelemetryError)?;
     panics::install();
-    Ok(())
+    Ok(levels)
+}
+
+/// Sets the level of a running log.
+#[derive(Clone)]
+pub struct LogLevels(reload::Handle<Targets, Registry>);
+
+impl LogLevels {
+    /// Logs at this level from now on.
+    pub fn set(&self, level: LogLevel) {
+        // It fails only where the log is gone.
+        let _ = self.0.reload(filter(level));
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +73,14 @@ impl Shape {
     }
 }
 
-fn dispatch<W>(level: LogLevel, shape: Shape, writer: W) -> Dispatch
+fn dispatch<W>(level: LogLevel, shape: Shape, writer: W) -> (Dispatch, LogLevels)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let registry = tracing_subscriber::registry().with(filter(level));
+    let (filter, handle) = reload::Layer::new(filter(level));
+    let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer();
-    match shape {
+    let dispatch = match shape {
         Shape::Json => {
             let layer = layer.json().flatten_event(true).with_current_span(true);
             let layer = layer
@@ -81,7 +95,8 @@ where
                 .fmt_fields(fields);
             registry.with(layer.with_writer(writer)).into()
         }
-    }
+    };
+    (dispatch, LogLevels(handle))
 }
 
 fn filter(level: LogLevel) -> Targets {

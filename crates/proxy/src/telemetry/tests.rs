@@ -20,7 +20,7 @@ impl io::Write for Lines {
 fn logged(level: LogLevel, shape: Shape, events: impl FnOnce()) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
-    let dispatch = dispatch(level, shape, move || writer.clone());
+    let (dispatch, _) = dispatch(level, shape, move || writer.clone());
     tracing::dispatcher::with_default(&dispatch, events);
     let bytes = lines.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -76,6 +76,24 @@ fn libraries_speak_from_warnings_on_and_we_from_the_configured_level() {
     assert!(!log.contains("headers") && !log.contains("profile"));
     let log = logged(LogLevel::Error, Shape::PlainText, events);
     assert_eq!(log, "");
+}
+
+#[test]
+fn the_level_of_a_running_log_can_be_set() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let (dispatch, levels) = dispatch(LogLevel::Info, Shape::PlainText, move || writer.clone());
+    let event = || tracing::debug!(target: "s3proxy::plan", "seen");
+    tracing::dispatcher::with_default(&dispatch, || {
+        event();
+        levels.set(LogLevel::Debug);
+        event();
+        levels.set(LogLevel::Error);
+        event();
+    });
+    let bytes = lines.0.lock().unwrap().clone();
+    let log = String::from_utf8(bytes).unwrap();
+    assert_eq!(log.matches("seen").count(), 1, "{log}");
 }
 
 #[test]

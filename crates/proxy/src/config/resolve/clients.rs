@@ -9,10 +9,12 @@ use super::super::resolved::{
     Authentication, Client, Clients, Grant, KnownClients, Pattern, SessionToken,
 };
 use super::super::settings::{
-    CLIENT_ACCESS_KEY_ID, CLIENT_NAME, CLIENT_SECRET_ACCESS_KEY, CLIENT_SESSION_TOKEN,
-    CLIENTS_ANONYMOUS_READ_BUCKETS, CLIENTS_AUTH, GRANT_BUCKETS, GRANT_OPERATIONS, GRANT_PREFIXES,
+    CLIENT_ACCESS_KEY_ID, CLIENT_NAME, CLIENT_REQUESTS_PER_SECOND, CLIENT_SECRET_ACCESS_KEY,
+    CLIENT_SESSION_TOKEN, CLIENTS_ANONYMOUS_READ_BUCKETS, CLIENTS_AUTH, GRANT_BUCKETS,
+    GRANT_OPERATIONS, GRANT_PREFIXES,
 };
 use super::super::value::{AuthenticationMode, List, Scalar};
+use super::bound;
 
 pub(super) fn clients(reader: &mut Reader) -> Clients {
     let mode = reader.value(CLIENTS_AUTH);
@@ -75,6 +77,7 @@ fn client(reader: &mut Reader, index: usize) -> Option<Client> {
     let access_key_id = reader.required_in(CLIENT_ACCESS_KEY_ID, &place);
     let secret_access_key = reader.required_in(CLIENT_SECRET_ACCESS_KEY, &place);
     let session_token = reader.optional_in(CLIENT_SESSION_TOKEN, &place);
+    let requests_per_second = reader.optional_in(CLIENT_REQUESTS_PER_SECOND, &place);
     // Without a table of its own there is one grant, whose defaults are everything.
     let count = reader.count("clients.known[].grants", &place).max(1);
     let grants = (0..count)
@@ -86,6 +89,7 @@ fn client(reader: &mut Reader, index: usize) -> Option<Client> {
         access_key_id,
         secret_access_key: secret_access_key?,
         session_token: session_token.map_or(SessionToken::Absent, SessionToken::Required),
+        requests_per_second: requests_per_second.map(bound),
         grants,
     })
 }

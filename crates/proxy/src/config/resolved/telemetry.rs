@@ -1,4 +1,4 @@
-//! What the program tells of its work: log, audit log and traces.
+//! What the program tells, and to whom: log, audit log, traces.
 
 use std::path::PathBuf;
 

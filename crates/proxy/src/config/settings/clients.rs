@@ -4,7 +4,7 @@ use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setti
 use crate::config::pattern::Pattern;
 use crate::config::resolved::Access;
 use crate::config::secret::SecretText;
-use crate::config::value::{AccessKeyId, AuthenticationMode, BucketName, List};
+use crate::config::value::{AccessKeyId, AuthenticationMode, BucketName, List, Whole};
 
 settings! { CLIENTS:
     /// Whether requests must be signed (AWS Signature Version 4). With `none`, whoever reaches the
@@ -29,6 +29,11 @@ settings! { CLIENTS:
     /// The session token that the client's requests must carry.
     CLIENT_SESSION_TOKEN: Optional<SecretText> = "clients.known[].session_token", [], Flag::None,
         "none: requests must carry none";
+
+    /// Requests per second of this client; 0 sets no limit.
+    CLIENT_REQUESTS_PER_SECOND: Optional<Whole<0, 1_000_000>> =
+        "clients.known[].requests_per_second", [], Flag::None,
+        "limits.client_requests_per_second";
 
     /// What the grant permits. `admin` covers access control, governance bypass and the
     /// configuration of buckets.

@@ -1,4 +1,4 @@
-//! The settings of `[listen]`, `[limits]` and `[log]`.
+//! The settings of `[listen]`, `[limits]`, `[log]` and `[reload]`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -41,7 +41,8 @@ settings! { LISTEN:
     LISTEN_TRUSTED_PROXIES: Setting<List<Cidr>> = "listen.trusted_proxies",
         ["S3PROXY_TRUSTED_PROXIES"], Flag::None, "";
 
-    /// Connections held at the same time; further ones wait to be accepted.
+    /// Connections held at the same time. On further ones, health checks are answered and
+    /// everything else gets `SlowDown`.
     LISTEN_MAX_CONNECTIONS: Setting<Whole<1, 1_000_000>> = "listen.max_connections",
         ["S3PROXY_LISTEN_MAX_CONNECTIONS"], Flag::None, "4096";
 
@@ -59,12 +60,19 @@ settings! { LISTEN:
         ["S3PROXY_LISTEN_HEADER_TIMEOUT"], Flag::None, "15s";
 
     /// How long a body may make no progress in either direction. A slow body that keeps moving is
-    /// never cut off.
+    /// cut off only below `listen.min_body_rate`.
     LISTEN_BODY_TIMEOUT: Setting<Timeout> = "listen.body_timeout",
         ["S3PROXY_LISTEN_BODY_TIMEOUT"], Flag::None, "60s";
 
+    /// The least rate of a body, per second, on average over `listen.body_timeout`. A client that is
+    /// slower is cut off when others wait for memory (`limits.body_memory`) or for a connection
+    /// (`listen.max_connections`), and otherwise let be; time that the backend takes does not count.
+    /// 0 B cuts nobody off.
+    LISTEN_MIN_BODY_RATE: Setting<ByteCount<0, 1_073_741_824>> = "listen.min_body_rate",
+        ["S3PROXY_LISTEN_MIN_BODY_RATE"], Flag::None, "8 KiB";
+
     /// How long requests are still accepted after the signal to stop, so that load balancers can
-    /// take the replica out.
+    /// take the replica out. Connections that were idle for as long are closed then.
     LISTEN_DRAIN_DELAY: Setting<Period> = "listen.drain_delay",
         ["S3PROXY_LISTEN_DRAIN_DELAY"], Flag::None, "5s";
 
@@ -76,14 +84,33 @@ settings! { LISTEN:
 
 settings! { LIMITS:
     /// Requests per second that one replica takes; 0 sets no limit. Health checks do not count.
+    /// Requests whose signature is refused count only where nobody else waits for a turn.
     LIMITS_REQUESTS_PER_SECOND: Setting<Whole<0, 1_000_000>> = "limits.requests_per_second",
         ["S3PROXY_THROTTLING_REQUESTSMAX"], Flag::None, "0";
 
-    /// How long a request above that limit waits for its turn before it gets `SlowDown`.
+    /// The same for each client, unless it has a limit of its own. Who is not listed is told apart
+    /// by address, IPv6 by its first 64 bits.
+    LIMITS_CLIENT_REQUESTS_PER_SECOND: Setting<Whole<0, 1_000_000>> =
+        "limits.client_requests_per_second", ["S3PROXY_LIMITS_CLIENT_REQUESTS_PER_SECOND"],
+        Flag::None, "0";
+
+    /// Requests that one replica serves at the same time, each to the last byte of its answer; 0
+    /// sets no limit. Health checks do not count.
+    LIMITS_REQUESTS_IN_FLIGHT: Setting<Whole<0, 1_000_000>> = "limits.requests_in_flight",
+        ["S3PROXY_LIMITS_REQUESTS_IN_FLIGHT"], Flag::None, "0";
+
+    /// The same for each client.
+    LIMITS_CLIENT_REQUESTS_IN_FLIGHT: Setting<Whole<0, 1_000_000>> =
+        "limits.client_requests_in_flight", ["S3PROXY_LIMITS_CLIENT_REQUESTS_IN_FLIGHT"],
+        Flag::None, "0";
+
+    /// How long a request above these limits waits for its turn before it gets `SlowDown`. What
+    /// cannot get its turn in that time is told so at once.
     LIMITS_THROTTLE_WAIT: Setting<Period> = "limits.throttle_wait",
         ["S3PROXY_THROTTLE_WAIT"], Flag::None, "10s";
 
-    /// The memory that the buffers of all bodies share; bodies wait where it is used up.
+    /// The memory that the buffers of all bodies share. Where it is used up, bodies wait for 10 s
+    /// and then get `SlowDown`.
     LIMITS_BODY_MEMORY: Setting<ByteCount<4_194_304, 68_719_476_736>> = "limits.body_memory",
         ["S3PROXY_BODY_MEMORY"], Flag::None, "48 MiB";
 
@@ -101,4 +128,11 @@ settings! { LOG:
     /// Text for people, JSON for machines; `auto` is text on a terminal and JSON elsewhere.
     LOG_FORMAT: Setting<LogFormat> = "log.format", ["S3PROXY_LOG_FORMAT"],
         Flag::Value { name: "log-format", placeholder: "FORMAT" }, "auto";
+}
+
+settings! { RELOAD:
+    /// Whether a changed file makes a running proxy load its configuration anew: the configuration
+    /// file, files of secrets, certificates of authorities. SIGHUP does so in any case, and the
+    /// proxy's own certificate is always served as its files have it.
+    RELOAD_WATCH: Setting<Switch> = "reload.watch", ["S3PROXY_RELOAD_WATCH"], Flag::None, "on";
 }

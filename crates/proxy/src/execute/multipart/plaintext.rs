@@ -57,7 +57,7 @@ async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseB
     let length = announced.length;
     let share = job.parts.budget.share(STREAM_BYTES).await?;
     let received = Arc::clone(&job.record.received);
-    let inbound = announced.inbound(body, job.parts.body_timeout, received);
+    let inbound = announced.inbound(body, job.parts.patience.clone(), received);
     let passing = VerifyingBody::new(inbound, share);
     let fault = passing.fault();
     let body = BodyStream::new(passing.map_err(Into::into));

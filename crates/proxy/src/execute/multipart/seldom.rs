@@ -10,6 +10,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+use tokio::time::Instant;
+
 use super::sweep::{DEFAULT_AGE, Found, Mode, Sweep, UploadBucket};
 use crate::config::resolved::SweepInterval;
 use crate::execute::{Job, Outcome, Parts, answer};
@@ -50,34 +53,75 @@ impl SeenBuckets {
     }
 }
 
-/// Sweeps for ever, if at all.
-pub(crate) async fn sweep_now_and_then(parts: Arc<Parts>) {
-    let interval = match parts.policy.sweep_interval {
-        SweepInterval::Never => return,
-        SweepInterval::Every(interval) => interval,
-    };
-    let mut pause = interval.mul_f64(chance());
+/// Sweeps for ever, if at all, with the parts of the time. Another interval begins at once.
+pub(crate) async fn sweep_now_and_then(mut current: watch::Receiver<Arc<Parts>>) {
+    let mut schedule = Schedule::of(&current.borrow_and_update());
     loop {
-        tokio::time::sleep(pause).await;
-        pause = interval.mul_f64(0.75 + 0.5 * chance());
-        let sweep = Sweep {
-            backend: &parts.backend,
-            policy: &parts.policy,
-            older_than: DEFAULT_AGE,
-            mode: Mode::Remove,
-        };
-        let seen = parts.seen_buckets.all();
-        if !seen.is_empty() {
-            let tell = |bucket: &str, found| {
-                if matches!(&found, Err(failure) if is_no_bucket(failure)) {
-                    parts.seen_buckets.forget(bucket);
-                } else {
-                    log(bucket, found);
+        let changed = match schedule.next {
+            None => current.changed().await,
+            Some(next) => tokio::select! {
+                changed = current.changed() => changed,
+                () = tokio::time::sleep_until(next) => {
+                    let parts = Arc::clone(&current.borrow());
+                    sweep_once(&parts).await;
+                    schedule = schedule.after_a_sweep();
+                    continue;
                 }
-            };
-            sweep.buckets(seen, tell).await;
+            },
+        };
+        if changed.is_err() {
+            return;
+        }
+        let parts = current.borrow_and_update();
+        if parts.policy.sweep_interval != schedule.interval {
+            schedule = Schedule::of(&parts);
         }
     }
+}
+
+/// When the next sweep is due.
+struct Schedule {
+    interval: SweepInterval,
+    next: Option<Instant>,
+}
+
+impl Schedule {
+    fn of(parts: &Parts) -> Self {
+        Self::within(parts.policy.sweep_interval, chance)
+    }
+
+    fn after_a_sweep(&self) -> Self {
+        Self::within(self.interval, || 0.75 + 0.5 * chance())
+    }
+
+    fn within(interval: SweepInterval, share: impl FnOnce() -> f64) -> Self {
+        let next = match interval {
+            SweepInterval::Never => None,
+            SweepInterval::Every(interval) => Some(Instant::now() + interval.mul_f64(share())),
+        };
+        Self { interval, next }
+    }
+}
+
+async fn sweep_once(parts: &Parts) {
+    let sweep = Sweep {
+        backend: &parts.backend,
+        policy: &parts.policy,
+        older_than: DEFAULT_AGE,
+        mode: Mode::Remove,
+    };
+    let seen = parts.seen_buckets.all();
+    if seen.is_empty() {
+        return;
+    }
+    let tell = |bucket: &str, found| {
+        if matches!(&found, Err(failure) if is_no_bucket(failure)) {
+            parts.seen_buckets.forget(bucket);
+        } else {
+            log(bucket, found);
+        }
+    };
+    sweep.buckets(seen, tell).await;
 }
 
 fn log(bucket: &str, found: Outcome<Found>) {

@@ -341,6 +341,7 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::LegacyKey(_)
         | Failure::Audit(_)
         | Failure::Budget(_)
+        | Failure::Throttled(_)
         | Failure::Range(_)
         | Failure::Replaced => false,
     }

@@ -44,7 +44,7 @@ pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Respons
     } else {
         let length = PlaintextLength(announced.length);
         let received = Arc::clone(&job.record.received);
-        let inbound = announced.inbound(body, job.parts.body_timeout, received);
+        let inbound = announced.inbound(body, job.parts.patience.clone(), received);
         let measured = match sent {
             Some(_) => None,
             None => upload.checksum.map(|checksum| checksum.algorithm),

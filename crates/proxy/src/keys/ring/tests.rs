@@ -243,3 +243,15 @@ async fn readiness_tells_of_an_outage_and_holds_back_what_never_worked() {
     assert!(lines[0].starts_with("test:key: "), "{lines:?}");
     assert_eq!(service.created.load(Ordering::Relaxed), 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_has_worked_before_a_reload_takes_no_replica_out_after_it() {
+    let service = Arc::new(Counting::default());
+    let before = ring_of(&service, &keys(1000, REMEMBERED));
+    assert_eq!(before.readiness().await, Readiness::Ready);
+    service.fail(Some(ServiceError::Unavailable("away".to_owned())));
+    let after = ring_of(&service, &keys(2000, REMEMBERED));
+    assert!(matches!(after.readiness().await, Readiness::NotReady(_)));
+    after.follow(&before);
+    assert!(matches!(after.readiness().await, Readiness::Degraded(_)));
+}

@@ -63,11 +63,12 @@ declare! {
         "Compare with `listen.max_connections`.";
     SEAL_FAILURES: Counter "s3proxy_seal_failures_total", ["kind"],
         "Writes for which no key could be had.",
-        "Alert on any increase: clients cannot write. The key service's own metrics say why.";
+        "Alert on any increase: clients cannot write. `s3proxy_key_service_calls_total` says why.";
     OPEN_FAILURES: Counter "s3proxy_open_failures_total", ["kind"],
         "Stored objects, envelopes or upload states that could not be opened.",
         "Alert on any increase of `tampered`, `truncated`, `malformed` and `wrong_key`: what is stored \
-         is not what was sealed. `unknown_key` is a key that is missing here, `zero_key` an object of an \
+         is not what was sealed, or was moved. What was cut shows as `truncated` where no object has its \
+         length, else as `tampered`. `unknown_key` is a key that is missing here, `zero_key` an object of an \
          older proxy that `keys.decryption_fallback` refuses.";
     PLAINTEXT_READS: Counter "s3proxy_plaintext_reads_total", [],
         "Reads of objects that are stored unsealed.",

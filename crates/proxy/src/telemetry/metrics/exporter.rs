@@ -19,7 +19,7 @@ pub(crate) const BUCKETS: &[f64] = &[
 ];
 
 /// How often samples are drained.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP: Duration = Duration::from_secs(1);
 
 /// Why nothing can be counted.
 #[derive(Debug, thiserror::Error)]

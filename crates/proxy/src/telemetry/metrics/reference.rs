@@ -43,8 +43,13 @@ const INTRODUCTION: &str = "\
 
 `listen.admin` (`S3PROXY_ADMIN`, `--admin ADDRESS:PORT`) opens a second listener, off by default: plain HTTP,
 without authentication, with `GET /metrics` in Prometheus's text format and the probes `/healthz` and
-`/readyz`. It belongs on an address that only the platform reaches: a pod's own, or loopback. It starts
-before the S3 listener and answers until the program ends, the drain included.
+`/readyz`. It belongs on an address that only the platform reaches: a pod's own, or loopback. It tells the
+names of listed clients, and how much they do. It starts before the S3 listener and answers until the program
+ends, the drain included, with room of its own: S3 clients cannot use it up.
+
+`s3proxy health` asks the proxy beside it, `/healthz` or with `--ready` `/readyz`, and exits with 0 or 1: for the
+health checks of containers. It wants the same flags, environment and file, and asks at `listen.admin` where that
+is set, else where S3 is.
 
 No metric has a bucket, an object key, an address or an access key id among its labels, and none has a value
 that a request chooses. The number of series is bounded by the operations of S3, the listed clients and the
@@ -58,7 +63,7 @@ const LABELS: &str = "
 
 - `operation` is the name of the S3 operation, such as `GetObject`; `unknown` where the request was refused
   before it had one. For requests to the backend it is what the proxy asked of it; `Other` stands for
-  all that goes on as it is.
+  configuration and other things that are not content, and for readiness probes.
 - `status` is the code of the answer (`5xx` and the like for codes that HTTP does not register), or
   `aborted` or `client_left`. For requests to the backend: the code, `unreachable`, `timeout`, `broken`,
   `tls`, `outbound_proxy`, `refused_body` (the client's body was not what it should be), `unsendable` or

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// What is counted meanwhile, as text.
-fn counted(events: impl FnOnce()) -> String {
+pub(crate) fn counted(events: impl FnOnce()) -> String {
     let recorder = exporter::recorder().unwrap();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {
@@ -25,7 +25,7 @@ fn everything() {
     });
     drop((request_begun(), connection_opened(), body_memory(7)));
     body_memory_limit(1024);
-    seal_failed(SealFailure::KeyService);
+    seal_failed(SealFailure::Service);
     open_failed(OpenFailure::Tampered);
     plaintext_read();
     legacy_read(LegacyFormat::Intrinsec);

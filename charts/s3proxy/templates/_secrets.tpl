@@ -1,0 +1,51 @@
+{{/*
+Where each secret lies. Three sources in this order: a Secret of the user's own, one that vals-operator
+makes, and the chart's own from plain values.
+*/}}
+
+{{- define "s3proxy.accessKey" -}}
+{{- default .Values.awsAccessKeyID .Values.config.accessKey -}}
+{{- end }}
+
+{{- define "s3proxy.secretKey" -}}
+{{- default .Values.awsSecretAccessKey .Values.config.secretKey -}}
+{{- end }}
+
+{{/* The reference for one of accessKey, secretKey, encryptKey, decryptKeys: "SECRET KEY", or nothing. */}}
+{{- define "s3proxy.secret" -}}
+{{- $root := .root -}}
+{{- $name := .name -}}
+{{- $config := $root.Values.config -}}
+{{- $own := dict
+      "accessKey" (include "s3proxy.accessKey" $root)
+      "secretKey" (include "s3proxy.secretKey" $root)
+      "encryptKey" $config.encryptKey
+      "decryptKeys" $config.decryptKeys -}}
+{{- if and $config.existingSecret (get $config.secretKeys $name) -}}
+{{- printf "%s %s" $config.existingSecret (get $config.secretKeys $name) -}}
+{{- else if get $root.Values.valsSecret $name -}}
+{{- printf "%s-vals %s" (include "s3proxy.fullname" $root) $name -}}
+{{- else if get $own $name -}}
+{{- printf "%s %s" (include "s3proxy.fullname" $root) $name -}}
+{{- end -}}
+{{- end }}
+
+{{- define "s3proxy.configurationText" -}}
+{{- if not (or .Values.existingConfigMap .Values.existingConfigSecret) }}{{ .Values.configuration }}{{ end -}}
+{{- end }}
+
+{{/* "yes" where there is a configuration file, whoever made it. */}}
+{{- define "s3proxy.hasConfiguration" -}}
+{{- if or .Values.configuration .Values.existingConfigMap .Values.existingConfigSecret }}yes{{ end -}}
+{{- end }}
+
+{{/* Key files that the chart mounts: a YAML map from file name to "SECRET KEY". */}}
+{{- define "s3proxy.keyFiles" -}}
+{{- $root := . -}}
+{{- $files := dict -}}
+{{- range $name, $file := dict "encryptKey" "encrypt-key" "decryptKeys" "decrypt-keys" -}}
+{{- $reference := include "s3proxy.secret" (dict "root" $root "name" $name) -}}
+{{- if $reference }}{{ $_ := set $files $file $reference }}{{ end -}}
+{{- end -}}
+{{- toYaml $files -}}
+{{- end }}

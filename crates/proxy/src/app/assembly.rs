@@ -1,0 +1,438 @@
+//! From a valid configuration to what serves it.
+//!
+//! It is done at start, and again for every configuration that takes the place of another. Then what
+//! the changed settings do not concern is taken over as it is: connections to the backend, logins at
+//! key services and opened keys, and what was learnt of stored objects. Nothing here has an effect
+//! before the whole is there, so that a failure leaves what serves untouched.
+//!
+//! Invariant: what requests hold at the same time whatever configuration they began under (memory,
+//! work that outlives its client) is counted in one place, [`Lasting`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use http::uri::Scheme;
+use s3proxy_protocol::address::{AwsNames, HostRules};
+use s3proxy_protocol::sigv4::SecretAccessKey;
+
+use super::{StartError, backend_settings};
+use crate::auth::{Authenticator, Client, Gate, SigningKeys};
+use crate::backend::{Backend, Credentials};
+use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::pace::Patience;
+use crate::config::Changes;
+use crate::config::resolved::{
+    self, Access, Authentication, Bound, Config, Endpoint, Grant, Keys, KnownClients, Limits,
+    Listen, Pattern, Policy, Rule, SecretText, SessionToken, Tls,
+};
+use crate::execute::Parts;
+use crate::execute::copy::tags::TagKeeping;
+use crate::execute::layouts::LayoutCache;
+use crate::execute::lookup::LookupCache;
+use crate::execute::multipart::seldom::SeenBuckets;
+use crate::execute::multipart::state::UploadCache;
+use crate::execute::patience::LongWork;
+use crate::execute::verified::VerifiedCache;
+use crate::health::Health;
+use crate::keys::connect::connect;
+use crate::keys::legacy::{ConstellationKek, LegacyKeys};
+use crate::keys::{Keyring, KeyringError, Readiness};
+use crate::listen::{self, Draining, Shift};
+use crate::rules::Rules;
+use crate::service::Service;
+use crate::telemetry::audit::AuditLog;
+use crate::telemetry::traces::Traces;
+use crate::throttle::Throttle;
+use crate::trusted::TrustedProxies;
+
+/// What outlives every configuration.
+pub(super) struct Lasting {
+    pub(super) pool: Arc<BufferPool>,
+    pub(super) budget: Arc<BodyBudget>,
+    pub(super) long_work: Arc<LongWork>,
+    pub(super) seen_buckets: Arc<SeenBuckets>,
+    pub(super) draining: Arc<Draining>,
+}
+
+impl Lasting {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            pool: Arc::new(BufferPool::default()),
+            budget: Arc::new(BodyBudget::new(limits.body_memory_bytes)),
+            long_work: Arc::new(LongWork::new()),
+            seen_buckets: Arc::new(SeenBuckets::default()),
+            draining: Arc::new(Draining::default()),
+        }
+    }
+}
+
+/// Who tells of requests elsewhere than in the log. They outlive every configuration too.
+pub(super) struct Witnesses {
+    pub(super) audit: AuditLog,
+    pub(super) traces: Traces,
+}
+
+impl Witnesses {
+    pub(super) fn start(config: &Config) -> Result<Self, StartError> {
+        let connections = config.listen.max_connections.get();
+        Ok(Self {
+            audit: AuditLog::start(&config.audit, connections)?,
+            traces: Traces::start(&config.traces)?,
+        })
+    }
+
+    /// Waits until everything has been told, for a while.
+    pub(super) async fn finish(&self) {
+        tokio::join!(self.audit.finish(), self.traces.finish());
+    }
+}
+
+/// What serves already.
+#[derive(Clone, Copy)]
+pub(super) enum Before<'a> {
+    Nothing,
+    /// A service, and in what the configuration differs from its own.
+    Service(&'a Service, &'a Changes),
+}
+
+impl<'a> Before<'a> {
+    /// The service, as far as it rests on settings of these sections that are still the same.
+    fn same(self, sections: &[&str]) -> Option<&'a Service> {
+        match self {
+            Self::Nothing => None,
+            Self::Service(service, changes) => {
+                let touched = sections.iter().any(|section| changes.touch(section));
+                (!touched).then_some(service)
+            }
+        }
+    }
+}
+
+/// All that serves a configuration.
+pub(super) async fn shift(
+    config: Config,
+    (lasting, witnesses): (&Lasting, &Witnesses),
+    before: Before<'_>,
+) -> Result<Shift<Service>, StartError> {
+    let hosts = host_rules(&config.listen, &config.backend.endpoint);
+    let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
+    let Config {
+        listen,
+        backend,
+        clients,
+        keys,
+        policy,
+        rules,
+        limits: sizes,
+        // For these the program has to start anew.
+        audit: _,
+        traces: _,
+        // For these no request is served otherwise.
+        log: _,
+        watch: _,
+    } = config;
+    let parts = parts(
+        (&backend, keys, rules, policy),
+        (&listen, &sizes),
+        lasting,
+        before,
+    )
+    .await?;
+    let own_rates = own_rates(&clients.authentication);
+    let authenticator = authenticator(clients.authentication, parts.backend.credentials()).await?;
+    let limits = connection_limits(&listen, &parts.patience);
+    // Nothing fails from here on: what is in flight counts under the new limits at once.
+    let throttle = match (before.same(&["limits", "clients"]), before) {
+        (Some(service), _) => Arc::clone(&service.throttle),
+        (None, Before::Service(service, _)) => {
+            Arc::new(service.throttle.rebuilt(&sizes, own_rates))
+        }
+        (None, Before::Nothing) => Arc::new(Throttle::new(&sizes, own_rates)),
+    };
+    let service = Service {
+        gate: Gate {
+            hosts,
+            authenticator,
+            anonymous_read_buckets: clients.anonymous_read_buckets,
+        },
+        throttle,
+        health: Health::new(Arc::clone(&lasting.draining)),
+        trusted: Arc::clone(&trusted),
+        parts: Arc::new(parts),
+        audit: witnesses.audit.clone(),
+        traces: witnesses.traces.clone(),
+    };
+    Ok(Shift {
+        service: Arc::new(service),
+        limits,
+        trusted,
+    })
+}
+
+/// What operations work with, for work without clients.
+pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, StartError> {
+    let Config {
+        listen,
+        backend,
+        keys,
+        policy,
+        rules,
+        limits,
+        ..
+    } = config;
+    let lasting = Lasting::new(&limits);
+    let storing = (&backend, keys, rules, policy);
+    let parts = parts(storing, (&listen, &limits), &lasting, Before::Nothing).await?;
+    Ok(Arc::new(parts))
+}
+
+async fn parts(
+    (backend_config, keys, rules, policy): (&resolved::Backend, Keys, Vec<Rule>, Policy),
+    (listen, limits): (&Listen, &Limits),
+    lasting: &Lasting,
+    before: Before<'_>,
+) -> Result<Parts, StartError> {
+    let backend = match before.same(&["backend"]) {
+        Some(service) => service.parts.backend.clone(),
+        None => backend(backend_config).await?,
+    };
+    let dek_tag = keys.dek_tag.clone();
+    let (keyring, legacy_keys) = match before.same(&["keys"]) {
+        Some(Service { parts, .. }) => (Arc::clone(&parts.keys), Arc::clone(&parts.legacy_keys)),
+        None => {
+            let (keyring, legacy_keys) = keyring(keys).await?;
+            if let Before::Service(service, _) = before {
+                keyring.follow(&service.parts.keys);
+                refuse_idle_service(&keyring, &service.parts.keys).await?;
+            }
+            (keyring, legacy_keys)
+        }
+    };
+    let rules = Rules::new(rules, &policy, &keyring)?;
+    // What was learnt under other settings may not hold under these.
+    let learnt = match before.same(&["backend", "keys", "policy", "rules"]) {
+        Some(service) => Learnt::of(&service.parts),
+        None => Learnt::nothing(),
+    };
+    Ok(Parts {
+        backend,
+        rules,
+        keys: keyring,
+        legacy_keys,
+        dek_tag,
+        policy,
+        pool: Arc::clone(&lasting.pool),
+        budget: Arc::clone(&lasting.budget),
+        lookups: learnt.lookups,
+        uploads: learnt.uploads,
+        client_scheme: match &listen.tls {
+            Tls::Off => Scheme::HTTP,
+            Tls::Files { .. } => Scheme::HTTPS,
+        },
+        layouts: learnt.layouts,
+        verified: learnt.verified,
+        tag_keeping: learnt.tag_keeping,
+        long_work: Arc::clone(&lasting.long_work),
+        seen_buckets: Arc::clone(&lasting.seen_buckets),
+        held_body_bytes: limits.held_body_bytes as u64,
+        patience: Patience {
+            silence: listen.body_timeout,
+            least_rate: listen.min_body_bytes,
+            pressure: Arc::clone(lasting.budget.pressure()),
+        },
+    })
+}
+
+/// What requests have learnt of what is stored, and of the backend. It only saves work.
+struct Learnt {
+    lookups: Arc<LookupCache>,
+    uploads: Arc<UploadCache>,
+    layouts: Arc<LayoutCache>,
+    verified: Arc<VerifiedCache>,
+    tag_keeping: Arc<TagKeeping>,
+}
+
+impl Learnt {
+    fn nothing() -> Self {
+        Self {
+            lookups: Arc::new(LookupCache::new()),
+            uploads: Arc::new(UploadCache::new()),
+            layouts: Arc::new(LayoutCache::new()),
+            verified: Arc::new(VerifiedCache::new()),
+            tag_keeping: Arc::new(TagKeeping::default()),
+        }
+    }
+
+    fn of(parts: &Parts) -> Self {
+        Self {
+            lookups: Arc::clone(&parts.lookups),
+            uploads: Arc::clone(&parts.uploads),
+            layouts: Arc::clone(&parts.layouts),
+            verified: Arc::clone(&parts.verified),
+            tag_keeping: Arc::clone(&parts.tag_keeping),
+        }
+    }
+}
+
+/// The backend client, for work without clients.
+pub(crate) async fn backend(settings: &resolved::Backend) -> Result<Backend, StartError> {
+    let credentials = backend_settings::credentials(settings).await?;
+    Ok(Backend::new(
+        backend_settings::settings(settings),
+        credentials,
+    )?)
+}
+
+/// The keys, and those of the older proxies from the same texts.
+async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartError> {
+    let connected = connect(&keys.services, keys.service_calls.timeout).await?;
+    let constellation = match connected.constellation {
+        Some(service) => ConstellationKek::asked_of(service, keys.service_calls.cache_time),
+        None => ConstellationKek::Absent,
+    };
+    let legacy = legacy_keys(&keys, constellation);
+    // A passphrase takes a while: requests that are served meanwhile go on.
+    let deriving = tokio::task::spawn_blocking(move || Keyring::new(&keys, connected.services));
+    let keyring: Result<Keyring, KeyringError> = match deriving.await {
+        Ok(keyring) => keyring,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    Ok((Arc::new(keyring?), Arc::new(legacy)))
+}
+
+/// A start may wait for a service. What serves must not lose the key that it has for one that nobody
+/// answers for.
+async fn refuse_idle_service(keyring: &Keyring, before: &Keyring) -> Result<(), StartError> {
+    if keyring.active().name() == before.active().name() {
+        return Ok(());
+    }
+    match keyring.readiness().await {
+        Readiness::NotReady(reason) => Err(StartError::Refused(reason)),
+        Readiness::Ready | Readiness::Degraded(_) => Ok(()),
+    }
+}
+
+/// The older proxies' keys, from the same texts.
+pub(crate) fn legacy_keys(keys: &Keys, constellation: ConstellationKek) -> LegacyKeys {
+    let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
+    let texts = keys
+        .encrypt_key
+        .iter()
+        .chain(&keys.decrypt_keys)
+        .chain(labelled);
+    LegacyKeys::new(
+        texts.map(SecretText::expose),
+        constellation,
+        keys.legacy_zero_key,
+    )
+}
+
+fn connection_limits(listen: &Listen, patience: &Patience) -> listen::Limits {
+    listen::Limits {
+        header_bytes: listen.max_header_bytes,
+        connections: listen.max_connections.get(),
+        idle_timeout: listen.idle_timeout,
+        header_timeout: listen.header_timeout,
+        patience: patience.clone(),
+        drain_delay: listen.drain_delay,
+        drain_timeout: listen.drain_timeout,
+    }
+}
+
+fn host_rules(listen: &Listen, endpoint: &Endpoint) -> HostRules {
+    HostRules {
+        virtual_host_domains: listen.virtual_host_domains.clone(),
+        aws_names: match endpoint {
+            Endpoint::Fixed(_) => AwsNames::Refused,
+            Endpoint::ByHostName => AwsNames::Listed,
+        },
+    }
+}
+
+async fn authenticator(
+    authentication: Authentication,
+    credentials: &Credentials,
+) -> Result<Authenticator, StartError> {
+    let clients = match authentication {
+        Authentication::None => {
+            tracing::warn!(
+                "auth = none: whoever reaches this proxy uses its credential and its keys"
+            );
+            return Ok(Authenticator::Nobody);
+        }
+        Authentication::SigV4 { known } => match known {
+            KnownClients::List(clients) => clients.into_iter().map(listed_client).collect(),
+            KnownClients::BackendCredential => vec![own_credential(credentials).await?],
+        },
+    };
+    let clients = clients
+        .into_iter()
+        .map(|client| (client.access_key_id.clone(), Arc::new(client)))
+        .collect::<HashMap<_, _>>();
+    tracing::info!(
+        clients = clients.len(),
+        "client signatures are verified (AWS SigV4)"
+    );
+    Ok(Authenticator::SigV4 {
+        clients,
+        signing_keys: SigningKeys::default(),
+    })
+}
+
+/// The rates of clients that have their own, by name.
+fn own_rates(authentication: &Authentication) -> HashMap<String, Bound> {
+    let listed = match authentication {
+        Authentication::SigV4 {
+            known: KnownClients::List(clients),
+        } => clients.as_slice(),
+        Authentication::SigV4 {
+            known: KnownClients::BackendCredential,
+        }
+        | Authentication::None => &[],
+    };
+    let own = |client: &resolved::Client| Some((client.name.clone(), client.requests_per_second?));
+    listed.iter().filter_map(own).collect()
+}
+
+fn listed_client(client: resolved::Client) -> Client {
+    Client {
+        name: client.name,
+        secret: SecretAccessKey::new(client.secret_access_key.expose().to_owned()),
+        access_key_id: client.access_key_id,
+        session_token: match client.session_token {
+            SessionToken::Absent => None,
+            SessionToken::Required(token) => Some(token),
+        },
+        grants: client.grants,
+    }
+}
+
+/// The proxy's own credential as its one client, so that an application keeps its keys.
+async fn own_credential(credentials: &Credentials) -> Result<Client, StartError> {
+    if !credentials.is_static() {
+        return Err(StartError::NoClients);
+    }
+    let own = credentials.current().await?;
+    Ok(Client {
+        name: own.access_key_id().to_owned(),
+        access_key_id: own.access_key_id().to_owned(),
+        secret: SecretAccessKey::new(own.secret_access_key().to_owned()),
+        session_token: None,
+        grants: vec![everything()],
+    })
+}
+
+fn everything() -> Grant {
+    let operations = [
+        Access::Read,
+        Access::Write,
+        Access::Delete,
+        Access::List,
+        Access::Admin,
+    ];
+    Grant {
+        operations: operations.into_iter().collect(),
+        buckets: vec![Pattern::everything()],
+        prefixes: vec![Pattern::everything()],
+    }
+}

@@ -1,0 +1,133 @@
+//! What serves at a time, and how another takes its place.
+//!
+//! A replacement is made beside what serves, and takes its place at once for all that begins from
+//! then on: requests (also on connections that are open already), connections, handshakes, sweeps.
+//! What has begun ends with what it began with. A replacement that cannot be made has no effect.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use tokio::sync::watch;
+
+use super::StartError;
+use super::assembly::{self, Before, Lasting, Witnesses};
+use crate::admin::Ready;
+use crate::config::Changes;
+use crate::config::resolved::{Config, Tls};
+use crate::execute::Parts;
+use crate::listen::certificate::{Certificate, PairFiles};
+use crate::listen::tls::{self, Pair};
+use crate::listen::{CurrentShift, Shift};
+use crate::service::Service;
+
+/// What serves at a time.
+pub(super) struct Serving {
+    shift: watch::Sender<Arc<Shift<Service>>>,
+    parts: watch::Sender<Arc<Parts>>,
+    certificate: Option<Arc<Certificate>>,
+    lasting: Lasting,
+    witnesses: Witnesses,
+}
+
+impl Serving {
+    pub(super) async fn begin(config: Config) -> Result<Self, StartError> {
+        let files = pair_files(&config.listen.tls);
+        let lasting = Lasting::new(&config.limits);
+        let witnesses = Witnesses::start(&config)?;
+        let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing).await?;
+        let parts = Arc::clone(&shift.service.parts);
+        tracing::info!(
+            key = parts.keys.active().name(),
+            "objects are sealed under this key"
+        );
+        Ok(Self {
+            shift: watch::Sender::new(Arc::new(shift)),
+            parts: watch::Sender::new(parts),
+            certificate: files.map(Certificate::load).transpose()?,
+            lasting,
+            witnesses,
+        })
+    }
+
+    /// Serves `config` from now on, which differs by `changes`.
+    pub(super) async fn replace(
+        &self,
+        config: Config,
+        changes: &Changes,
+    ) -> Result<(), StartError> {
+        let pair = self.pair(&config.listen.tls)?;
+        let before = Arc::clone(&self.shift.borrow().service);
+        let lasting = (&self.lasting, &self.witnesses);
+        let shift = assembly::shift(config, lasting, Before::Service(&before, changes)).await?;
+        let parts = Arc::clone(&shift.service.parts);
+        let (old, new) = (before.parts.keys.active(), parts.keys.active());
+        if old.name() != new.name() {
+            tracing::info!(key = new.name(), "objects are sealed under this key");
+        }
+        self.shift.send_replace(Arc::new(shift));
+        self.parts.send_replace(parts);
+        self.show(pair);
+        Ok(())
+    }
+
+    /// Serves what the files of the certificate hold.
+    pub(super) fn renew_certificate(&self, tls: &Tls) -> Result<(), StartError> {
+        let pair = self.pair(tls)?;
+        self.show(pair);
+        Ok(())
+    }
+
+    fn pair(&self, tls: &Tls) -> Result<Option<(PairFiles, Pair)>, StartError> {
+        let Some(files) = pair_files(tls) else {
+            return Ok(None);
+        };
+        let pair = tls::pair(&files)?;
+        Ok(Some((files, pair)))
+    }
+
+    fn show(&self, pair: Option<(PairFiles, Pair)>) {
+        if let Some((certificate, (files, pair))) = self.certificate.as_ref().zip(pair) {
+            certificate.serve(files, &pair);
+        }
+    }
+
+    pub(super) fn shift(&self) -> CurrentShift<Service> {
+        self.shift.subscribe()
+    }
+
+    pub(super) fn parts(&self) -> watch::Receiver<Arc<Parts>> {
+        self.parts.subscribe()
+    }
+
+    pub(super) fn certificate(&self) -> Option<&Arc<Certificate>> {
+        self.certificate.as_ref()
+    }
+
+    pub(super) fn lasting(&self) -> &Lasting {
+        &self.lasting
+    }
+
+    pub(super) fn witnesses(&self) -> &Witnesses {
+        &self.witnesses
+    }
+}
+
+impl Ready for Serving {
+    async fn readiness(&self) -> (StatusCode, String) {
+        let service = Arc::clone(&self.shift.borrow().service);
+        service.readiness().await
+    }
+}
+
+fn pair_files(tls: &Tls) -> Option<PairFiles> {
+    match tls {
+        Tls::Off => None,
+        Tls::Files {
+            certificate,
+            private_key,
+        } => Some(PairFiles {
+            certificate: certificate.clone(),
+            private_key: private_key.clone(),
+        }),
+    }
+}

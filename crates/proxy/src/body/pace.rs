@@ -1,0 +1,215 @@
+//! How slow a client may be with a body, in either direction.
+//!
+//! Silence ends a body after a time. A body that keeps moving is let be, however slowly, until
+//! others wait for the memory that it holds: then it has to go if it was slower than the least rate
+//! over a window of the same time. Only time in which the client was waited for counts, never what
+//! the backend took: a body that cannot be handed on is not asked for more, and so is not polled.
+
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::pressure::Pressure;
+use super::stall::Stall;
+use crate::telemetry::metrics::{self, Limit};
+
+/// How long slowness may stay unnoticed, and the most that one silence counts for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What is asked of clients.
+#[derive(Clone)]
+pub(crate) struct Patience {
+    /// With a body that does not move at all; also the time over which rates are taken.
+    pub(crate) silence: Duration,
+    /// In bytes per second, where others wait for memory.
+    pub(crate) least_rate: Option<NonZeroUsize>,
+    pub(crate) pressure: Arc<Pressure>,
+}
+
+impl Patience {
+    /// Without a least rate.
+    #[cfg(test)]
+    pub(crate) fn with_silence(silence: Duration) -> Self {
+        Self {
+            silence,
+            least_rate: None,
+            pressure: Arc::default(),
+        }
+    }
+}
+
+/// Why a client is waited for no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Impatience {
+    /// Nothing moved.
+    Silence,
+    /// Too little moved, and others wait.
+    Slowness,
+}
+
+/// Watches one body.
+pub(crate) struct Pace {
+    patience: Patience,
+    stall: Stall,
+    tick: Option<Pin<Box<Sleep>>>,
+    /// When the client was last found to be waited for.
+    waiting_since: Option<Instant>,
+    /// Of the present window.
+    moved_bytes: usize,
+    waited: Duration,
+    /// The window before was below the least rate.
+    slow: bool,
+}
+
+impl Pace {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self {
+            stall: Stall::new(patience.silence),
+            patience,
+            tick: None,
+            waiting_since: None,
+            moved_bytes: 0,
+            waited: Duration::ZERO,
+            slow: false,
+        }
+    }
+
+    /// Bytes moved.
+    pub(crate) fn moved(&mut self, bytes: usize) {
+        self.stall.progress();
+        self.moved_bytes = self.moved_bytes.saturating_add(bytes);
+        if let Some(since) = self.waiting_since.take() {
+            self.count(since.elapsed());
+        }
+    }
+
+    /// To be asked whenever the client is waited for.
+    pub(crate) fn poll_impatience(&mut self, context: &mut Context<'_>) -> Poll<Impatience> {
+        if self.stall.poll_elapsed(context).is_ready() {
+            return Poll::Ready(Impatience::Silence);
+        }
+        if self.patience.least_rate.is_none() {
+            return Poll::Pending;
+        }
+        if let Some(since) = self.waiting_since.replace(Instant::now()) {
+            self.count(since.elapsed());
+        }
+        if self.slow && self.patience.pressure.takes_one() {
+            metrics::throttled(Limit::BodyRate);
+            return Poll::Ready(Impatience::Slowness);
+        }
+        self.wake_at_next_tick(context);
+        Poll::Pending
+    }
+
+    /// Takes a while in which the client was waited for into account. Longer than a tick means that
+    /// the body was not polled.
+    fn count(&mut self, waited: Duration) {
+        self.waited += waited.min(TICK);
+        if self.waited >= self.patience.silence {
+            let least = self.patience.least_rate.map_or(0, NonZeroUsize::get);
+            let milliseconds = self.waited.as_millis();
+            self.slow = (self.moved_bytes as u128) * 1000 < (least as u128) * milliseconds;
+            self.moved_bytes = 0;
+            self.waited = Duration::ZERO;
+        }
+    }
+
+    fn wake_at_next_tick(&mut self, context: &mut Context<'_>) {
+        let tick = self
+            .tick
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK)));
+        while tick.as_mut().poll(context).is_ready() {
+            tick.as_mut().reset(Instant::now() + TICK);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENCE: Duration = Duration::from_secs(10);
+
+    fn pace(pressure: &Arc<Pressure>) -> Pace {
+        Pace::new(Patience {
+            silence: SILENCE,
+            least_rate: NonZeroUsize::new(1000),
+            pressure: Arc::clone(pressure),
+        })
+    }
+
+    /// A client that moves so many bytes every 100 ms: for how long it is put up with.
+    async fn put_up_with(pace: &mut Pace, bytes: usize, time: Duration) -> Option<Impatience> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            let next = tokio::time::sleep(Duration::from_millis(100));
+            tokio::select! {
+                why = std::future::poll_fn(|context| pace.poll_impatience(context)) => {
+                    return Some(why);
+                }
+                () = next => pace.moved(bytes),
+            }
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_body_goes_when_others_wait_and_not_before() {
+        let pressure = Arc::new(Pressure::default());
+        let mut slow = pace(&pressure);
+        assert_eq!(put_up_with(&mut slow, 1, 10 * SILENCE).await, None);
+        let _wanted = pressure.want(1);
+        let why = put_up_with(&mut slow, 1, 2 * TICK).await;
+        assert_eq!(why, Some(Impatience::Slowness));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_at_the_least_rate_stays_however_many_wait() {
+        let pressure = Arc::new(Pressure::default());
+        let _wanted = pressure.want(usize::MAX / 2);
+        let mut steady = pace(&pressure);
+        assert_eq!(put_up_with(&mut steady, 110, 10 * SILENCE).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_body_has_a_window_to_show_its_rate() {
+        let pressure = Arc::new(Pressure::default());
+        let _wanted = pressure.want(1);
+        let mut new = pace(&pressure);
+        assert_eq!(put_up_with(&mut new, 1, SILENCE - TICK).await, None);
+        let why = put_up_with(&mut new, 1, 3 * TICK).await;
+        assert_eq!(why, Some(Impatience::Slowness));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_body_whether_or_not_others_wait() {
+        let mut silent = pace(&Arc::default());
+        let started = Instant::now();
+        let why = std::future::poll_fn(|context| silent.poll_impatience(context)).await;
+        assert_eq!(why, Impatience::Silence);
+        assert!(started.elapsed() < SILENCE + TICK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_backend_takes_is_not_the_clients_fault() {
+        let pressure = Arc::new(Pressure::default());
+        let _wanted = pressure.want(1);
+        let mut pace = pace(&pressure);
+        for _ in 0..5 {
+            // The client is waited for, its bytes come, and nobody asks for them for long.
+            let asked = tokio::time::timeout(
+                Duration::from_millis(1),
+                std::future::poll_fn(|context| pace.poll_impatience(context)),
+            );
+            assert!(asked.await.is_err());
+            tokio::time::sleep(SILENCE - TICK).await;
+            pace.moved(1);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Whether others wait for what slow clients hold: memory for bodies, or a connection.
+//!
+//! A slow client does no harm while there is enough for all. When others wait, those that are slower
+//! than `listen.min_body_rate` have to go, one for each share that is waited for and no more.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::buffers::STREAM_BYTES;
+
+/// What is waited for, and what was given up for it.
+#[derive(Default)]
+pub(crate) struct Pressure(Mutex<Sums>);
+
+#[derive(Default)]
+struct Sums {
+    wanted_bytes: usize,
+    given_up_bytes: usize,
+}
+
+/// Somebody waits for so many bytes, until this is dropped.
+#[must_use]
+pub(crate) struct Wanted {
+    pressure: Arc<Pressure>,
+    bytes: usize,
+}
+
+impl Pressure {
+    pub(crate) fn want(self: &Arc<Self>, bytes: usize) -> Wanted {
+        self.sums().wanted_bytes += bytes;
+        Wanted {
+            pressure: Arc::clone(self),
+            bytes,
+        }
+    }
+
+    /// Whether a body that is too slow has to go. Who asks and hears so goes.
+    pub(super) fn takes_one(&self) -> bool {
+        let mut sums = self.sums();
+        let takes = sums.wanted_bytes > sums.given_up_bytes;
+        if takes {
+            sums.given_up_bytes += STREAM_BYTES;
+        }
+        takes
+    }
+
+    fn sums(&self) -> MutexGuard<'_, Sums> {
+        // Nothing that can panic runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        let mut sums = self.pressure.sums();
+        sums.wanted_bytes -= self.bytes;
+        sums.given_up_bytes = match sums.wanted_bytes {
+            0 => 0,
+            _ => sums.given_up_bytes.saturating_sub(self.bytes),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_go_as_others_wait_for_and_none_without_need() {
+        let pressure = Arc::new(Pressure::default());
+        assert!(!pressure.takes_one());
+        let large = pressure.want(2 * STREAM_BYTES);
+        assert!(pressure.takes_one());
+        assert!(pressure.takes_one());
+        assert!(!pressure.takes_one());
+        let small = pressure.want(1);
+        assert!(pressure.takes_one());
+        drop(large);
+        assert!(!pressure.takes_one(), "what was given up is enough for it");
+        drop(small);
+        assert!(!pressure.takes_one());
+        let _again = pressure.want(1);
+        assert!(pressure.takes_one());
+    }
+}

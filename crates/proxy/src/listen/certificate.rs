@@ -1,0 +1,279 @@
+//! The proxy's own certificate, as its files have it at the time.
+//!
+//! Files are changed in many ways: by a swapped symbolic link (Kubernetes), by a rename, by writing
+//! over them. So their contents are looked at, and a pair is taken when it stayed the same between
+//! two looks and its two halves go together. Until then, and for as long as they do not, the last
+//! good pair is served; the log says what is wrong with the new one, once.
+//!
+//! New handshakes get the new pair. Connections that are open go on under the old one, and so do
+//! sessions that clients resume, which show no certificate.
+//!
+//! Absent: inotify, which sees neither network file systems nor what lies behind a link.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::sync::Notify;
+
+use super::tls::{self, Pair, TlsError};
+use crate::config::{Files, Looked, Watched};
+use crate::telemetry::metrics;
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Where certificate and key lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PairFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) private_key: PathBuf,
+}
+
+/// What handshakes are answered with.
+pub(crate) struct Certificate {
+    current: RwLock<Current>,
+    /// Told when other files are followed.
+    moved: Notify,
+}
+
+struct Current {
+    files: PairFiles,
+    /// What was in the files.
+    read: Files,
+    key: Arc<CertifiedKey>,
+}
+
+impl Current {
+    fn of(files: PairFiles, pair: &Pair) -> Self {
+        Self {
+            files,
+            read: pair.read.clone(),
+            key: Arc::clone(&pair.key),
+        }
+    }
+}
+
+impl Certificate {
+    /// The pair of these files.
+    pub(crate) fn load(files: PairFiles) -> Result<Arc<Self>, TlsError> {
+        let pair = tls::pair(&files)?;
+        told(&pair);
+        Ok(Arc::new(Self {
+            current: RwLock::new(Current::of(files, &pair)),
+            moved: Notify::new(),
+        }))
+    }
+
+    /// Serves `pair` from now on, and follows its files.
+    pub(crate) fn serve(&self, files: PairFiles, pair: &Pair) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = current.key.cert != pair.key.cert;
+        let moved = current.files != files;
+        *current = Current::of(files, pair);
+        drop(current);
+        if is_new {
+            told(pair);
+        }
+        if moved {
+            self.moved.notify_one();
+        }
+    }
+
+    /// Serves what the files hold, for ever.
+    pub(crate) async fn follow(&self) {
+        loop {
+            let (files, read) = {
+                let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+                (current.files.clone(), current.read.clone())
+            };
+            tokio::select! {
+                () = self.follow_files(&files, Watched::new(read)) => {}
+                () = self.moved.notified() => {}
+            }
+        }
+    }
+
+    async fn follow_files(&self, files: &PairFiles, mut watched: Watched) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match watched.look().await {
+                Looked::Same | Looked::Moving => {}
+                Looked::Settled => self.take(files),
+            }
+        }
+    }
+
+    fn take(&self, files: &PairFiles) {
+        match tls::pair(files) {
+            Ok(pair) => self.serve(files.clone(), &pair),
+            Err(error) => tracing::error!(
+                %error,
+                "the files of the certificate have changed and cannot be used; the old one stays"
+            ),
+        }
+    }
+}
+
+/// Says which certificate is served from now on.
+fn told(pair: &Pair) {
+    let expires = pair.not_after.to_string();
+    tracing::info!(%expires, "this certificate is served from now on");
+    metrics::certificate(pair.not_after);
+    if pair.has_expired() {
+        tracing::warn!(%expires, "the certificate has expired: clients will refuse it");
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&current.key))
+    }
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Certificate and key as PEM, and the former as it is served.
+    struct Issued {
+        certificate: String,
+        key: String,
+        der: Vec<u8>,
+    }
+
+    fn issued() -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["s3.example".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Issued {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().to_vec(),
+        }
+    }
+
+    fn files(folder: &Path) -> PairFiles {
+        PairFiles {
+            certificate: folder.join("s3proxy.crt"),
+            private_key: folder.join("s3proxy.key"),
+        }
+    }
+
+    fn write(folder: &Path, pair: &Issued) {
+        fs::write(folder.join("s3proxy.crt"), &pair.certificate).unwrap();
+        fs::write(folder.join("s3proxy.key"), &pair.key).unwrap();
+    }
+
+    fn serves(certificate: &Certificate, pair: &Issued) -> bool {
+        let current = certificate.current.read().unwrap();
+        current.key.cert[0].as_ref() == pair.der.as_slice()
+    }
+
+    async fn until_served(certificate: &Certificate, pair: &Issued) {
+        let served = async {
+            while !serves(certificate, pair) {
+                tokio::time::sleep(LOOK_EVERY / 4).await;
+            }
+        };
+        let waited = tokio::time::timeout(5 * LOOK_EVERY, served).await;
+        waited.expect("a changed pair is served within seconds");
+    }
+
+    /// A certificate that is followed in the background.
+    async fn followed(folder: &Path) -> Arc<Certificate> {
+        let certificate = Certificate::load(files(folder)).unwrap();
+        let following = Arc::clone(&certificate);
+        tokio::spawn(async move { following.follow().await });
+        certificate
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pair_that_was_written_over_is_served() {
+        let folder = TempDir::new().unwrap();
+        let (first, second) = (issued(), issued());
+        write(folder.path(), &first);
+        let certificate = followed(folder.path()).await;
+        assert!(serves(&certificate, &first));
+        write(folder.path(), &second);
+        until_served(&certificate, &second).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pair_behind_a_swapped_link_is_served() {
+        let folder = TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let pairs = [issued(), issued()];
+        for (name, pair) in ["first", "second"].into_iter().zip(&pairs) {
+            fs::create_dir(at(name)).unwrap();
+            write(&at(name), pair);
+        }
+        symlink("first", at("..data")).unwrap();
+        for name in ["s3proxy.crt", "s3proxy.key"] {
+            symlink(Path::new("..data").join(name), at(name)).unwrap();
+        }
+        let certificate = followed(folder.path()).await;
+        symlink("second", at("..tmp")).unwrap();
+        fs::rename(at("..tmp"), at("..data")).unwrap();
+        until_served(&certificate, &pairs[1]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_old_pair_stays_until_both_halves_of_the_new_one_are_there() {
+        let folder = TempDir::new().unwrap();
+        let (first, second) = (issued(), issued());
+        write(folder.path(), &first);
+        let certificate = followed(folder.path()).await;
+        fs::write(folder.path().join("s3proxy.crt"), &second.certificate).unwrap();
+        tokio::time::sleep(10 * LOOK_EVERY).await;
+        assert!(serves(&certificate, &first));
+        fs::write(folder.path().join("s3proxy.key"), &second.key[..50]).unwrap();
+        tokio::time::sleep(10 * LOOK_EVERY).await;
+        assert!(serves(&certificate, &first));
+        fs::write(folder.path().join("s3proxy.key"), &second.key).unwrap();
+        until_served(&certificate, &second).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_files_are_followed_from_when_they_are_named() {
+        let (old, new) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let pairs = [issued(), issued(), issued()];
+        write(old.path(), &pairs[0]);
+        write(new.path(), &pairs[1]);
+        let certificate = followed(old.path()).await;
+        let named = files(new.path());
+        certificate.serve(named.clone(), &tls::pair(&named).unwrap());
+        assert!(serves(&certificate, &pairs[1]));
+        write(new.path(), &pairs[2]);
+        until_served(&certificate, &pairs[2]).await;
+    }
+
+    #[test]
+    fn halves_of_two_pairs_are_refused_by_name() {
+        let folder = TempDir::new().unwrap();
+        let mut mixed = issued();
+        mixed.key = issued().key;
+        write(folder.path(), &mixed);
+        let error = Certificate::load(files(folder.path())).unwrap_err();
+        assert!(matches!(error, TlsError::Pair { .. }), "{error}");
+        fs::write(folder.path().join("s3proxy.crt"), "").unwrap();
+        let error = Certificate::load(files(folder.path())).unwrap_err();
+        assert!(matches!(error, TlsError::Empty(_)), "{error}");
+    }
+}

@@ -1,0 +1,54 @@
+//! File descriptors: a client's connection takes one, and its request one more to the backend.
+//!
+//! Many systems allow few by default and more to programs that ask, for the sake of programs that
+//! cannot count beyond 1024. This one asks for all that it may have.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::crowd;
+
+/// For files, key services, and connections kept for later requests.
+const OTHERS: u64 = 256;
+
+/// Asks for as many as are allowed, and warns where they are too few for so many connections.
+pub(crate) fn ask_for_descriptors(connections: usize) {
+    let allowed = getrlimit(Resource::Nofile).maximum;
+    let all = Rlimit {
+        current: allowed,
+        maximum: allowed,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::debug!(%error, "the limit on file descriptors could not be raised");
+    }
+    let needed = needed(connections);
+    let available = getrlimit(Resource::Nofile).current;
+    if let Some(available) = available.filter(|available| *available < needed) {
+        tracing::warn!(
+            available,
+            needed,
+            "the system allows too few file descriptors for listen.max_connections; raise its \
+             limit (ulimit -n) or lower that setting"
+        );
+    }
+}
+
+fn needed(connections: usize) -> u64 {
+    2 * (connections + crowd::SIZE) as u64 + OTHERS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_may_be_had_is_asked_for() {
+        ask_for_descriptors(1);
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
+
+    #[test]
+    fn each_connection_may_have_one_to_the_backend() {
+        assert!(needed(4096) > 8192);
+    }
+}

@@ -1,0 +1,87 @@
+//! Requests a second: each waits for its turn, first come, first served.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
+
+use super::{QUEUE, RETRY_AFTER};
+use crate::config::resolved::Bound;
+
+/// A number of requests a second, of which those of one second may come at once.
+pub(super) struct Rate {
+    per_second: NonZeroU32,
+    wait: Duration,
+    limiter: DefaultDirectRateLimiter,
+    clock: DefaultClock,
+    /// Held by whoever is next; a fair queue.
+    next: Mutex<()>,
+    /// Places in that queue: as many as get their turn within the wait.
+    queue: Semaphore,
+    queue_length: usize,
+}
+
+/// There is no turn in time.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub(super) after: Duration,
+}
+
+impl Rate {
+    pub(super) fn new(per_second: NonZeroU32, wait: Duration) -> Self {
+        let served = u128::from(per_second.get()) * wait.as_millis() / 1000;
+        let queue_length = usize::try_from(served).map_or(QUEUE, |served| served.min(QUEUE));
+        let clock = DefaultClock::default();
+        Self {
+            per_second,
+            wait,
+            limiter: RateLimiter::direct_with_clock(Quota::per_second(per_second), clock.clone()),
+            clock,
+            next: Mutex::new(()),
+            queue: Semaphore::new(queue_length),
+            queue_length,
+        }
+    }
+
+    /// Whether it is the one that these settings ask for.
+    pub(super) fn is(&self, rate: Bound, wait: Duration) -> bool {
+        rate == Bound::At(self.per_second) && wait == self.wait
+    }
+
+    /// Takes a turn that nobody waits for.
+    pub(super) fn left_over(&self) -> Result<(), Again> {
+        let free = self.next.try_lock();
+        match free.map(|_next| self.limiter.check()) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(self.again()),
+        }
+    }
+
+    /// Returns when it is the caller's turn, or at once where that is behind `deadline`.
+    pub(super) async fn turn(&self, deadline: Instant) -> Result<(), Again> {
+        if self.left_over().is_ok() {
+            return Ok(());
+        }
+        let _place = self.queue.try_acquire().map_err(|_| self.again())?;
+        let turn = tokio::time::timeout_at(deadline, async {
+            let _next = self.next.lock().await;
+            while let Err(early) = self.limiter.check() {
+                tokio::time::sleep(early.wait_time_from(self.clock.now())).await;
+            }
+        });
+        turn.await.map_err(|_| self.again())
+    }
+
+    /// When all that wait now have had their turn.
+    fn again(&self) -> Again {
+        let waiting = self.queue_length - self.queue.available_permits();
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        let after = Duration::from_secs(u64::from(waiting.div_ceil(self.per_second.get())));
+        Again {
+            after: after.max(RETRY_AFTER),
+        }
+    }
+}

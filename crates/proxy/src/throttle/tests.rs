@@ -1,0 +1,231 @@
+use std::num::NonZeroU32;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(number: u32) -> Bound {
+    Bound::At(NonZeroU32::new(number).unwrap())
+}
+
+fn limits() -> Limits {
+    Limits {
+        requests_per_second: Bound::Off,
+        client_requests_per_second: Bound::Off,
+        requests_in_flight: Bound::Off,
+        client_requests_in_flight: Bound::Off,
+        throttle_wait: Duration::ZERO,
+        body_memory_bytes: 0,
+        held_body_bytes: 0,
+    }
+}
+
+fn throttle(limits: &Limits) -> Throttle {
+    Throttle::new(limits, HashMap::new())
+}
+
+async fn refused(throttle: &Throttle, sender: Sender<'_>) -> Option<Limit> {
+    throttle.admit(sender).await.err().map(|error| error.limit)
+}
+
+const APP: Sender<'_> = Sender::Client("app");
+const OTHER: Sender<'_> = Sender::Client("other");
+
+fn stranger(address: &str) -> Sender<'static> {
+    Sender::Stranger(address.parse().unwrap())
+}
+
+#[tokio::test]
+async fn without_limits_everything_is_admitted() {
+    let throttle = throttle(&limits());
+    let mut held = Vec::new();
+    for _ in 0..5000 {
+        held.push(throttle.admit(APP).await.unwrap());
+        held.push(throttle.admit(stranger("192.0.2.1")).await.unwrap());
+        throttle.turned_away().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_above_its_rate_is_refused_and_another_is_not() {
+    let throttle = throttle(&Limits {
+        client_requests_per_second: at(2),
+        ..limits()
+    });
+    for _ in 0..2 {
+        assert_eq!(refused(&throttle, APP).await, None);
+    }
+    assert_eq!(refused(&throttle, APP).await, Some(Limit::ClientRate));
+    assert_eq!(refused(&throttle, OTHER).await, None);
+}
+
+#[tokio::test]
+async fn a_client_may_have_a_rate_of_its_own_or_none() {
+    let limits = Limits {
+        client_requests_per_second: at(1),
+        ..limits()
+    };
+    let own = [("app".to_owned(), at(3)), ("other".to_owned(), Bound::Off)];
+    let throttle = Throttle::new(&limits, own.into());
+    for _ in 0..3 {
+        assert_eq!(refused(&throttle, APP).await, None);
+    }
+    assert_eq!(refused(&throttle, APP).await, Some(Limit::ClientRate));
+    for _ in 0..100 {
+        assert_eq!(refused(&throttle, OTHER).await, None);
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_told_apart_by_address_and_not_within_a_network_of_ipv6() {
+    let throttle = throttle(&Limits {
+        client_requests_per_second: at(1),
+        ..limits()
+    });
+    assert_eq!(refused(&throttle, stranger("2001:db8::1")).await, None);
+    let neighbour = refused(&throttle, stranger("2001:db8::ffff:2")).await;
+    assert_eq!(neighbour, Some(Limit::ClientRate));
+    // Some may share a place by chance, and hardly all.
+    let mut admitted = 0;
+    for number in 0..20 {
+        let other = stranger(&format!("192.0.2.{number}"));
+        admitted += usize::from(refused(&throttle, other).await.is_none());
+    }
+    assert!(admitted > 10, "{admitted}");
+}
+
+#[tokio::test]
+async fn requests_that_are_turned_away_anyway_take_no_turn_from_one_that_waits() {
+    let throttle = throttle(&Limits {
+        requests_per_second: at(4),
+        throttle_wait: 10 * SECOND,
+        ..limits()
+    });
+    for _ in 0..4 {
+        throttle.turned_away().unwrap();
+    }
+    assert!(throttle.turned_away().is_err(), "the rate counts them");
+    let started = std::time::Instant::now();
+    let flood = async {
+        loop {
+            assert!(throttle.turned_away().is_err());
+            tokio::task::yield_now().await;
+        }
+    };
+    let two = async {
+        let (one, other) = tokio::join!(throttle.admit(APP), throttle.admit(APP));
+        one.is_ok() && other.is_ok()
+    };
+    let admitted = tokio::select! {
+        biased;
+        admitted = two => admitted,
+        () = flood => false,
+    };
+    assert!(admitted);
+    let took = started.elapsed();
+    assert!(took < 2 * SECOND, "two turns take half a second: {took:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_get_its_turn_in_time_is_refused_at_once() {
+    let throttle = throttle(&Limits {
+        requests_per_second: at(1),
+        throttle_wait: 2 * SECOND + SECOND / 2,
+        ..limits()
+    });
+    assert_eq!(refused(&throttle, APP).await, None);
+    let started = std::time::Instant::now();
+    let (one, other, late) = tokio::join!(
+        throttle.admit(APP),
+        throttle.admit(APP),
+        // Behind the first two in the queue.
+        async {
+            let late = throttle.admit(OTHER).await;
+            (late, started.elapsed())
+        },
+    );
+    assert!(one.is_ok() && other.is_ok());
+    let (late, after) = late;
+    assert_eq!(late.err().unwrap().retry_after, 2 * SECOND);
+    assert!(after < SECOND, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_are_waited_for_in_turn_and_given_back() {
+    let throttle = throttle(&Limits {
+        requests_in_flight: at(2),
+        throttle_wait: 2 * SECOND,
+        ..limits()
+    });
+    let first = throttle.admit(APP).await.unwrap();
+    let second = throttle.admit(APP).await.unwrap();
+    assert_eq!(refused(&throttle, OTHER).await, Some(Limit::InFlight));
+    let (third, ()) = tokio::join!(throttle.admit(OTHER), async { drop(first) });
+    assert!(third.is_ok());
+    drop((second, third));
+    assert_eq!(refused(&throttle, OTHER).await, None);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_its_own_places_holds_none_of_all() {
+    let throttle = throttle(&Limits {
+        requests_in_flight: at(2),
+        client_requests_in_flight: at(1),
+        ..limits()
+    });
+    let _first = throttle.admit(APP).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(refused(&throttle, APP).await, Some(Limit::ClientInFlight));
+    }
+    assert_eq!(refused(&throttle, OTHER).await, None);
+}
+
+#[tokio::test]
+async fn other_settings_keep_what_is_in_flight() {
+    let settings = |number| Limits {
+        requests_in_flight: at(number),
+        client_requests_in_flight: at(number),
+        ..limits()
+    };
+    let old = throttle(&settings(3));
+    let held = [
+        old.admit(APP).await.unwrap(),
+        old.admit(APP).await.unwrap(),
+        old.admit(APP).await.unwrap(),
+    ];
+    let fewer = old.rebuilt(&settings(2), HashMap::new());
+    let [one, other, last] = held;
+    for given_back in [one, other] {
+        assert_eq!(refused(&fewer, APP).await, Some(Limit::ClientInFlight));
+        assert_eq!(refused(&fewer, OTHER).await, Some(Limit::InFlight));
+        drop(given_back);
+    }
+    let _new = fewer.admit(APP).await.unwrap();
+    assert_eq!(refused(&fewer, OTHER).await, Some(Limit::InFlight));
+
+    let more = fewer.rebuilt(&settings(3), HashMap::new());
+    let _newer = more.admit(APP).await.unwrap();
+    assert_eq!(refused(&more, APP).await, Some(Limit::ClientInFlight));
+    drop(last);
+    assert_eq!(refused(&more, APP).await, None);
+}
+
+#[tokio::test]
+async fn a_rate_that_stays_the_same_keeps_its_count() {
+    let limits = Limits {
+        requests_per_second: at(1),
+        ..limits()
+    };
+    let old = throttle(&limits);
+    assert_eq!(refused(&old, APP).await, None);
+    let same = old.rebuilt(&limits, HashMap::new());
+    assert_eq!(refused(&same, APP).await, Some(Limit::Rate));
+    let wider = old.rebuilt(
+        &Limits {
+            requests_per_second: at(2),
+            ..limits
+        },
+        HashMap::new(),
+    );
+    assert_eq!(refused(&wider, APP).await, None);
+}

@@ -1,0 +1,394 @@
+"""A running proxy takes a changed configuration on, or says why not and goes on as it was.
+
+What is asked for is what an operator does: a file is written over, a secret is swapped, SIGHUP is
+sent. What counts is what clients see from then on, and that those who are busy notice nothing.
+"""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+import raw
+import wire
+from clients import boto3_client
+from conftest import make_bucket
+from content import LARGE, SMALL, content
+from loops import Loops, kept_connection, sdk_objects
+from proxy import Proxy, new_key
+from refusal import assert_refused, put
+from scrape import Admin
+from sealed import parse_envelope
+from target import Credential
+
+SECRET = "client-secret-that-must-not-be-logged-{}"
+DONE = "the configuration was loaded anew"
+NOTHING = "the configuration was loaded anew: nothing has changed"
+REFUSED = "the configuration could not be loaded anew; the old one stays"
+SECONDS = 5
+"""A change takes effect within so many."""
+
+
+def client(name: str, secret: str = "", grants: str = "") -> str:
+    return (
+        f'[[clients.known]]\nname = "{name}"\naccess_key_id = "CLIENT{name.upper()}"\n'
+        f'secret_access_key = "{secret or SECRET.format(name)}"\n{grants}\n'
+    )
+
+
+def known_as(proxy: Proxy, name: str, secret: str = ""):
+    return proxy.target.known_as(Credential(f"CLIENT{name.upper()}", secret or SECRET.format(name)))
+
+
+def settings(*clients: str, listen: str = "", more: str = "") -> str:
+    return f'[listen]\ndrain_delay = "0s"\n{listen}\n{more}\n' + "".join(clients)
+
+
+def messages(proxy: Proxy, message: str) -> list[dict]:
+    lines = [json.loads(line) for line in proxy.log_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["message"] == message]
+
+
+def until(condition, seconds: float = SECONDS):
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+    return result
+
+
+def loaded(proxy: Proxy, text: str, *, by_signal: bool = True) -> dict:
+    """Writes the settings file over, and returns the log line that says what changed."""
+    before = len(messages(proxy, DONE))
+    proxy.write_settings(text)
+    if by_signal:
+        proxy.hang_up()
+    return until(lambda: messages(proxy, DONE)[before:])[0]
+
+
+def refused(proxy: Proxy, text: str) -> str:
+    """The same for settings that cannot be taken on: the log line says why."""
+    before = len(messages(proxy, REFUSED))
+    proxy.write_settings(text)
+    proxy.hang_up()
+    line = until(lambda: messages(proxy, REFUSED)[before:])[0]
+    assert line["level"] == "ERROR"
+    return line["error"]
+
+
+def status(target, bucket: str, key: str = "missing") -> int:
+    return raw.ask(target, "GET", bucket, key).status
+
+
+@pytest.fixture
+def start(deployments, request):
+    """Starts a proxy of the test's own."""
+
+    def started(text: str, **options) -> Proxy:
+        name = "reload-" + request.node.name.removeprefix("test_")[:40]
+        server = deployments.server("seaweedfs")
+        return deployments.proxy(server, name, settings=text, **options).proxy
+
+    return started
+
+
+# Clients
+
+
+@pytest.mark.parametrize("by_signal", [True, False], ids=["SIGHUP", "file"])
+def test_client_that_is_added_is_let_in(start, bucket, by_signal):
+    proxy = start(settings(client("old")))
+    assert status(known_as(proxy, "old"), bucket) == 404
+    assert status(known_as(proxy, "new"), bucket) == 403
+    line = loaded(proxy, settings(client("old"), client("new")), by_signal=by_signal)
+    assert line["changes"] == "clients.known: added new"
+    assert line["cause"] == ("SIGHUP" if by_signal else "a file has changed")
+    assert status(known_as(proxy, "old"), bucket) == 404
+    assert status(known_as(proxy, "new"), bucket) == 404
+
+
+def test_client_that_is_removed_is_refused_on_its_open_connection(start, bucket):
+    proxy = start(settings(client("stays"), client("goes")))
+    target = known_as(proxy, "goes")
+    built = raw.sign(raw.request(target, "GET", bucket, query="list-type=2"), target)
+    with wire.connect(target) as connection:
+        connection.sendall(wire.message(built))
+        assert wire.answer_to(connection).status == 200
+        loaded(proxy, settings(client("stays")))
+        connection.sendall(wire.message(built))
+        assert_refused(wire.answer_to(connection), 403, "InvalidAccessKeyId")
+
+
+def test_grants_and_secrets_change_together_or_not_at_all(start, bucket, key):
+    proxy = start(settings(client("app")))
+    reads = '[[clients.known.grants]]\noperations = ["read"]\n'
+    wrong = settings(client("app", "another-secret", reads), more="[backend]\nregoin = 'x'\n")
+    assert "backend.regoin" in refused(proxy, wrong)
+    assert raw.ask(known_as(proxy, "app"), "PUT", bucket, key, body=b"a").status == 200
+    line = loaded(proxy, settings(client("app", "another-secret", reads)))
+    assert line["changes"] == "clients.known: changed app"
+    assert status(known_as(proxy, "app"), bucket, key) == 403
+    changed = known_as(proxy, "app", "another-secret")
+    assert raw.ask(changed, "GET", bucket, key).body == b"a"
+    assert raw.ask(changed, "PUT", bucket, key, body=b"b").status == 403
+
+
+def test_upload_that_has_begun_ends_as_it_began(start, bucket, key):
+    proxy = start(settings(client("goes")))
+    target = known_as(proxy, "goes")
+    body = content(LARGE)
+    built = put(target, bucket, key, body, {"Expect": "100-continue"})
+    raw.sign(built, target, unsigned_headers=("content-length", "expect"))
+    with wire.connect(target) as connection:
+        connection.sendall(wire.head(built))
+        assert wire.answer_to(connection).status == 100
+        connection.sendall(body[:200_000])
+        loaded(proxy, settings(client("stays")))
+        connection.sendall(body[200_000:])
+        assert wire.answer_to(connection).status == 200
+    assert raw.ask(known_as(proxy, "stays"), "GET", bucket, key).body == body
+
+
+# Keys, limits, logs
+
+
+def test_key_that_is_rotated_seals_and_the_old_one_opens(start, bucket, key, backend_s3):
+    first, second = new_key(), new_key()
+
+    def keys(active, *others):
+        older = ", ".join(f'"{other}"' for other in others)
+        return settings(more=f'[keys]\nencrypt_key = "{active}"\ndecrypt_keys = [{older}]\n')
+
+    def named(object_key):
+        metadata = backend_s3.head_object(Bucket=bucket, Key=object_key)["Metadata"]
+        return parse_envelope(metadata["isec"])[2]
+
+    proxy = start(keys(first), environment={"S3PROXY_ENCRYPT_KEY": None})
+    s3 = boto3_client(proxy.target)
+    s3.put_object(Bucket=bucket, Key=key + "-1", Body=content(SMALL))
+    upload = s3.create_multipart_upload(Bucket=bucket, Key=key + "-parts")["UploadId"]
+    line = loaded(proxy, keys(second, first))
+    assert line["changes"] == "keys.decrypt_keys; keys.encrypt_key"
+    s3.put_object(Bucket=bucket, Key=key + "-2", Body=content(SMALL))
+    assert named(key + "-1") != named(key + "-2")
+    for number in (1, 2):
+        assert s3.get_object(Bucket=bucket, Key=f"{key}-{number}")["Body"].read() == content(SMALL)
+    # An upload that was begun under the old key goes on.
+    names = {"Bucket": bucket, "Key": key + "-parts", "UploadId": upload}
+    part = s3.upload_part(**names, PartNumber=1, Body=content(SMALL))
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    s3.complete_multipart_upload(**names, MultipartUpload=parts)
+    assert s3.get_object(Bucket=bucket, Key=key + "-parts")["Body"].read() == content(SMALL)
+    # Without the old key its objects do not open, though they did a moment ago.
+    loaded(proxy, keys(second))
+    assert raw.ask(proxy.target, "GET", bucket, key + "-1").status >= 400
+    assert raw.ask(proxy.target, "GET", bucket, key + "-2").body == content(SMALL)
+    assert first not in proxy.log_text() and second not in proxy.log_text()
+
+
+def test_secret_in_a_file_of_its_own_is_looked_at(start, bucket, key, tmp_path):
+    file = tmp_path / "keys"
+    first, second = new_key(), new_key()
+    file.write_text(first + "\n")
+    variables = {"S3PROXY_ENCRYPT_KEY": None, "S3PROXY_ENCRYPT_KEY_FILE": str(file)}
+    proxy = start(settings(), environment=variables)
+    assert raw.ask(proxy.target, "PUT", bucket, key, body=b"a").status == 200
+    file.write_text(second + "\n")
+    line = until(lambda: messages(proxy, DONE))[0]
+    assert line["changes"] == "keys.encrypt_key"
+    assert raw.ask(proxy.target, "GET", bucket, key).status >= 400
+
+
+def test_limits_change(start, bucket):
+    proxy = start(settings())
+    limit = '[limits]\nrequests_per_second = 1\nthrottle_wait = "0s"\n'
+    line = loaded(proxy, settings(more=limit))
+    assert line["changes"] == "limits.requests_per_second; limits.throttle_wait"
+    assert 503 in [status(proxy.target, bucket) for _ in range(5)]
+    loaded(proxy, settings())
+    assert {status(proxy.target, bucket) for _ in range(5)} == {404}
+
+
+def test_level_of_the_log_changes(start, bucket):
+    proxy = start(settings())
+    loaded(proxy, settings(more='[log]\nlevel = "debug"\n'))
+    status(proxy.target, bucket)
+    until(lambda: '"level":"DEBUG"' in proxy.log_text())
+
+
+def test_backend_changes_and_its_credential(deployments, start, bucket, key):
+    """The old backend is away: a request that still went there would fail."""
+    owner = deployments.server("seaweedfs").target
+    nowhere = {"S3PROXY_HOST": None, "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B"}
+    wrong = '[backend]\nhost = "http://127.0.0.1:1"\nretry_attempts = 1\n'
+    proxy = start(settings(client("app"), more=wrong), environment=nowhere, awaited="healthz")
+    target = known_as(proxy, "app")
+    assert raw.ask(target, "PUT", bucket, key, body=b"a").status >= 500
+    right = (
+        f'[backend]\nhost = "{owner.url}"\naccess_key_id = "{owner.credential.access_key}"\n'
+        f'secret_access_key = "{owner.credential.secret_key}"\n'
+    )
+    line = loaded(proxy, settings(client("app"), more=right))
+    assert "backend.host" in line["changes"] and "backend.secret_access_key" in line["changes"]
+    assert owner.credential.secret_key not in proxy.log_text()
+    assert raw.ask(target, "PUT", bucket, key, body=b"a").status == 200
+
+
+# What is refused
+
+
+def test_broken_configuration_changes_nothing_and_the_log_says_everything(start, bucket):
+    proxy = start(settings(client("app")))
+    broken = settings(client("new"), more='[policy]\nbind = "name"\n[limits]\nbody_memroy = "1"\n')
+    reason = refused(proxy, broken)
+    assert "policy.bind" in reason and "key | bucket-and-key" in reason
+    assert "limits.body_memroy" in reason and "limits.body_memory?" in reason
+    assert status(known_as(proxy, "app"), bucket) == 404
+    assert status(known_as(proxy, "new"), bucket) == 403
+    # By itself it is not tried again, and what was before is no change.
+    count = len(messages(proxy, REFUSED))
+    proxy.write_settings(settings(client("app")))
+    until(lambda: messages(proxy, NOTHING))
+    assert len(messages(proxy, REFUSED)) == count
+
+
+def test_file_that_was_emptied_changes_nothing(start, bucket):
+    """It would be a valid configuration: all else stands in variables and flags."""
+    proxy = start(settings(client("app")))
+    proxy.write_settings_over("")
+    proxy.hang_up()
+    until(lambda: messages(proxy, REFUSED))
+    assert "is empty, and was not before" in messages(proxy, REFUSED)[0]["error"]
+    assert status(known_as(proxy, "app"), bucket) == 404
+    proxy.write_settings_over(settings(client("app"), client("new")))
+    until(lambda: messages(proxy, DONE))
+    assert status(known_as(proxy, "new"), bucket) == 404
+
+
+def test_file_that_cannot_be_read_changes_nothing(start, bucket, tmp_path):
+    file = tmp_path / "key"
+    file.write_text(new_key())
+    variables = {"S3PROXY_ENCRYPT_KEY": None, "S3PROXY_ENCRYPT_KEY_FILE": str(file)}
+    proxy = start(settings(), environment=variables)
+    file.rename(tmp_path / "elsewhere")
+    line = until(lambda: messages(proxy, REFUSED))[0]
+    assert str(file) in line["error"]
+    assert status(proxy.target, bucket) == 404
+
+
+def test_what_cannot_change_at_run_time_is_refused_by_name(start, bucket):
+    proxy = start(settings(client("app")))
+    changed = settings(client("new"), listen="max_connections = 77\n", more='[log]\nformat = "text"\n')
+    reason = refused(proxy, changed)
+    assert reason.startswith("listen.max_connections, log.format cannot change")
+    assert status(known_as(proxy, "new"), bucket) == 403
+    line = loaded(proxy, settings(client("new")))
+    assert line["changes"] == "clients.known: added new, removed app"
+
+
+def test_metrics_and_readiness_are_those_of_what_serves(start):
+    admin = Admin.anywhere()
+    proxy = start(settings(client("app")), environment=admin.environment)
+    state = "s3proxy_config_last_reload_successful"
+    begun = admin.scrape()
+    assert begun.value(state) == 1
+    refused(proxy, settings(more='[policy]\nbind = "name"\n'))
+    failed = admin.until(lambda scrape: scrape.value(state) == 0, "told of")
+    assert failed.value("s3proxy_config_reloads_total", result="failure") == 1
+    loaded(proxy, settings(client("new"), more='[limits]\nheld_body = "2 MiB"\n'))
+    succeeded = admin.until(lambda scrape: scrape.value(state) == 1, "told of")
+    assert succeeded.value("s3proxy_config_reloads_total", result="success") == 1
+    when = "s3proxy_config_last_reload_success_timestamp_seconds"
+    assert succeeded.value(when) >= begun.value(when)
+
+
+def test_readiness_is_that_of_the_new_backend(deployments, start):
+    admin = Admin.anywhere()
+    owner = deployments.server("seaweedfs").target
+    nowhere = {"S3PROXY_HOST": None} | admin.environment
+    away = '[backend]\nhost = "http://127.0.0.1:1"\nretry_attempts = 1\n'
+    proxy = start(settings(more=away), environment=nowhere, awaited="healthz")
+    assert admin.ask("/readyz")[0] == 503
+    loaded(proxy, settings(more=f'[backend]\nhost = "{owner.url}"\n'))
+    assert admin.ask("/readyz")[0] == 200
+    assert raw.send(raw.request(proxy.target, "GET", key="readyz"), proxy.target).status == 200
+
+
+def test_files_are_not_looked_at_where_that_is_switched_off(start, bucket):
+    off = "[reload]\nwatch = false\n"
+    proxy = start(settings(client("app"), more=off))
+    proxy.write_settings(settings(client("new"), more=off))
+    # Two looks would have seen it.
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        assert status(known_as(proxy, "app"), bucket) == 404
+    proxy.hang_up()
+    until(lambda: messages(proxy, DONE))
+    assert status(known_as(proxy, "app"), bucket) == 403
+
+
+# Signals
+
+
+def resources(proxy: Proxy) -> dict[str, int]:
+    process = f"/proc/{proxy.process_id}"
+    with open(f"{process}/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    return {
+        "files": len(os.listdir(f"{process}/fd")),
+        "threads": int(fields["Threads"]),
+        "kib": int(fields["VmRSS"].split()[0]),
+    }
+
+
+def test_storm_of_signals_under_load_loses_nothing_and_leaks_nothing(start, bucket):
+    def variant(number: int) -> str:
+        # Another backend client, another keyring, other caches, other clients, each time.
+        return settings(
+            client(f"extra{number}"),
+            client("app"),
+            more=f"[backend]\nretry_attempts = {3 + number % 2}\n[keys]\nkek_objects = {number + 1}\n",
+        )
+
+    proxy = start(variant(0))
+    target = known_as(proxy, "app")
+    s3 = boto3_client(target, retries={"total_max_attempts": 1})
+    loops = [
+        sdk_objects(s3, bucket, "storm-sdk"),
+        kept_connection(target, bucket, "storm-kept", pause=0.01),
+        kept_connection(target, bucket, "storm-kept-2", pause=0),
+    ]
+    with Loops(loops) as running:
+        for number in range(1, 21):
+            loaded(proxy, variant(number))
+        warm = resources(proxy)
+        for number in range(21, 71):
+            write = (proxy.write_settings, proxy.write_settings_over)[number % 2]
+            write(variant(number))
+            proxy.hang_up()
+        loaded(proxy, variant(71))
+        for number in range(72, 102):
+            loaded(proxy, variant(number))
+        until(lambda: all(running.rounds().values()), seconds=30)
+    assert running.failures() == []
+    assert messages(proxy, REFUSED) == []
+    until(lambda: resources(proxy)["files"] <= warm["files"] + 5, seconds=30)
+    until(lambda: resources(proxy)["threads"] <= warm["threads"] + 2, seconds=30)
+    assert resources(proxy)["kib"] < warm["kib"] + 40_000
+
+
+def test_hang_up_during_start_and_drain_ends_nothing(deployments, start, bucket):
+    slow = 'drain_delay = "3s"\n'
+    proxy = start(f"[listen]\n{slow}")
+    for _ in range(3):
+        proxy.hang_up()
+    until(lambda: messages(proxy, NOTHING))
+    os.kill(proxy.process_id, signal.SIGTERM)
+    proxy.wait_for_log('"draining"')
+    for _ in range(3):
+        proxy.hang_up()
+    assert status(proxy.target, bucket) == 404
+    assert proxy.stop() == 0
+    assert "drained; every request was finished" in proxy.log_text()
