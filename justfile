@@ -34,6 +34,10 @@ audit:
 e2e *arguments:
     e2e/run {{ arguments }}
 
+# The Helm chart, the manifests in deploy/, alerts and dashboard; `--update` writes snapshots anew
+chart *arguments:
+    charts/check {{ arguments }}
+
 # The recovery script, on the format's vectors and on objects that the crate wrote
 recover:
     recover/run-tests
