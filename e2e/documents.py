@@ -6,7 +6,8 @@ paste it says an HTML comment just before the block, which no rendered page show
 `<!-- keeps running: URL -->`  in a terminal of its own; done when URL answers 200
 `<!-- file: NAME -->`          the reader writes the block into this file
 `<!-- checked: image -->`      by a stand-in for docker that takes the same arguments
-`<!-- checked: helm -->`       helm values, or a helm command: rendered, where helm is installed
+`<!-- checked: helm -->`       a command that renders the chart, where helm is installed; or values for one,
+                             which the chart's own tests render too
 `<!-- not run: REASON -->`     listed in a snapshot, so that none hides
 
 `<!-- goes on from: PAGE#SECTION -->`, anywhere in a page, runs that section of the other page before. There

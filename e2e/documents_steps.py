@@ -27,14 +27,17 @@ mount --bind "$(readlink -f "$(command -v s3proxy)")" /mnt/s3proxy
 mount -t proc proc /proc
 cd work
 __step() {{ printf '\\n{_STEP}%s\\n' "$1"; }}
+declare -A __jobs
 __stop() {{
-    if [[ -n ${{__job:-}} ]]; then kill -KILL -- "-$__job"; wait "$__job" 2>/dev/null || :; __job=; fi
+    local job=${{__jobs[$1]:-}}
+    if [[ -n $job ]]; then kill -KILL -- "-$job"; wait "$job" 2>/dev/null || :; fi
+    unset "__jobs[$1]"
 }}
 __await() {{
-    local url=$1 log=$2
+    local url=$1 log=$2 job=$3
     for _ in $(seq 200); do
         if curl --silent --insecure --fail --max-time 5 --output /dev/null "$url"; then return; fi
-        if ! kill -0 "$__job" 2>/dev/null; then break; fi
+        if ! kill -0 "$job" 2>/dev/null; then break; fi
         sleep 0.1
     done
     echo "$url does not answer:"
@@ -97,15 +100,17 @@ def _steps_of_block(page: Page, block: Block) -> list[Step]:
 
 
 def _in_terminal_of_its_own(block: Block, url: str) -> str:
-    """What was started in that terminal before is ended: the page's `Ctrl-C`.
+    """What the same program does there already is ended: the page's `Ctrl-C`.
 
-    It stands for another machine as well, which does not see what becomes of `/etc/hosts` here.
+    The terminal stands for another machine as well, which does not see what becomes of `/etc/hosts` here.
     """
     log = f"../.terminal-{block.line}"
+    program = block.text.replace("\\\n", " ").strip().splitlines()[-1].split()[0]
     there = f"mount --bind ../.hosts-there /etc/hosts\n{block.text}"
     return (
-        f"__stop\nset -m\nunshare --mount bash -ec {shlex.quote(there)} >{log} 2>&1 &\n__job=$!\nset +m\n"
-        f"__await {shlex.quote(url)} {log}\n"
+        f"__stop {program}\nset -m\nunshare --mount bash -ec {shlex.quote(there)} >{log} 2>&1 &\n"
+        f"__jobs[{program}]=$!\nset +m\n"
+        f"__await {shlex.quote(url)} {log} \"${{__jobs[{program}]}}\"\n"
     )
 
 
@@ -128,7 +133,7 @@ def _console(page: Page, block: Block) -> list[tuple[str, str]]:
 
 def script(steps: list[Step]) -> str:
     numbered = (f"__step {number}\n{step.script}" for number, step in enumerate(steps))
-    return _PRELUDE + "".join(numbered) + f"__stop\n__step {len(steps)}\n"
+    return _PRELUDE + "".join(numbered) + f"__step {len(steps)}\n"
 
 
 def by_step(output: str) -> list[str]:

@@ -8,7 +8,7 @@ and its own `/etc/hosts`, `/etc/s3proxy` and `/run/secrets`. Nothing outlives th
 The same server answers over HTTPS as `s3.eu-west-1.amazonaws.com`, as far as `/etc/hosts` tells nothing else,
 and the machine trusts its certificate.
 
-`s3proxy`, `aws` and `python3` are those of the suite; `docker` is a stand-in that starts the same program
+`s3proxy`, `aws`, `bao` and `python3` are those of the suite; `docker` is a stand-in that starts the same program
 as the image would, and `helm` one that renders the chart. Everything else is the machine's.
 """
 
@@ -32,7 +32,7 @@ STORAGE = "http://seaweedfs:8333"
 AWS = "s3.eu-west-1.amazonaws.com"
 HOSTS = f"127.0.0.1 localhost\n127.0.0.1 seaweedfs s3proxy\n127.0.0.1 {AWS}\n"
 
-SECONDS = 90
+SECONDS = 140
 """Longer than any page takes, also on a busy machine."""
 
 STAND_INS = Path(__file__).with_name("documents_programs")
@@ -62,7 +62,7 @@ class World:
         self._storage.wait_until(self._storage_answers, "answering S3 requests")
 
     def _put_programs(self) -> None:
-        links = {"s3proxy": binary(), "aws": tools("awscli") / "aws"}
+        links = {"s3proxy": binary(), "aws": tools("awscli") / "aws", "bao": tools("openbao") / "bao"}
         links |= {program.name: program for program in STAND_INS.iterdir()}
         for name, program in links.items():
             (self._programs / name).symlink_to(program)

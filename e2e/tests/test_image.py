@@ -125,11 +125,9 @@ def test_other_commands_are_arguments():
 def test_health_command_says_whether_the_proxy_answers():
     with Container(*settings()) as container:
         container.wait_until_alive()
-        if "health" not in container.execute("--help").stdout:
-            pytest.skip("this program has no command `health`")
         assert container.execute("health", "--no-tls").returncode == 0
         assert container.execute("health", "--no-tls", "--port", "4434").returncode == 1
-        check = image.configuration()["Config"]["Healthcheck"]["Test"]
+        check = image.configuration()["Healthcheck"]["Test"]
         assert check == ["CMD", image.PROGRAM, "health"]
         assert container.execute(*check[2:]).returncode == 0
 

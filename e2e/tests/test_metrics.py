@@ -19,7 +19,8 @@ from clients import boto3_client
 from conftest import make_bucket
 from content import LARGE, MARKER, SMALL, content
 from key_services.drills import SERVICE_ALONE
-from key_services.transit import Transit
+from key_services.openbao import OpenBao
+from key_services.transit import Tenant, key_entry
 from legacy import INTRINSEC, Older, passphrase_kek
 from processes import Process, clean_environment, free_port
 from proxy import binary, new_key
@@ -283,10 +284,10 @@ def test_reads_of_what_is_not_sealed_count_and_looks_at_it_do_not(
 
 
 @pytest.fixture
-def vault():
-    vault = Transit()
-    yield vault
-    vault.stop()
+def vault(run_directory):
+    server = OpenBao(run_directory)
+    yield Tenant(server)
+    server.stop()
 
 
 def test_calls_to_a_key_service_and_its_failures_count(deployments, vault, bucket, prefix):
@@ -298,14 +299,9 @@ drain_delay = "0s"
 [keys]
 service_timeout = "1s"
 cache_time = "0s"
-active = "vault:{vault.mount}/{key}"
+active = "{vault.envelope_name(key)}"
 
-[[keys.vault]]
-address = "{vault.address}"
-key = "{key}"
-auth = "approle"
-role_id = "{vault.role_id}"
-secret_id = "{vault.secret_id}"
+{key_entry(vault, key)}
 """
     deployment = deployments.proxy(
         deployments.server("seaweedfs"),
@@ -332,7 +328,7 @@ secret_id = "{vault.secret_id}"
     assert added.value("s3proxy_key_cache_misses_total") == 1
     assert added.value("s3proxy_key_service_seconds_count", service="vault", call="open") == 1
 
-    vault.stop()
+    vault.server.kill()
     before = admin.scrape()
     assert ask("GET") == 503
     added = admin.scrape() - before
@@ -340,7 +336,7 @@ secret_id = "{vault.secret_id}"
     assert calls(added, call="open") == 3, "two repetitions"
     assert added.value("s3proxy_open_failures_total", kind="key_service") == 1
     text = admin.scrape().text
-    for secret in (vault.role_id, vault.secret_id, key, vault.address):
+    for secret in (vault.role_id, vault.secret_id, key, vault.server.address):
         assert secret not in text
 
 

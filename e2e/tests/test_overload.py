@@ -23,6 +23,7 @@ from conftest import make_bucket
 from loops import assert_same, body
 from proxy import Proxy
 from refusal import put
+from scrape import Admin
 from slow_clients import SlowClients, downloads, half_heads, uploads
 from target import Credential, Target
 from trees import KIB, MIB
@@ -78,7 +79,7 @@ def many_descriptors():
 
 @dataclass
 class Health:
-    """How long probes took on the S3 port, and what was wrong with others."""
+    """How long probes took on the S3 port and on the admin listener, and what was wrong."""
 
     slowest: float = 0.0
     probes: int = 0
@@ -86,20 +87,26 @@ class Health:
 
 
 @contextmanager
-def probed(target: Target):
+def probed(target: Target, admin: Admin):
     health, stopping = Health(), threading.Event()
+
+    def on_the_s3_port() -> int:
+        return raw.send(raw.request(target, "GET", key="healthz"), target, seconds=10).status
+
+    def on_the_admin_port() -> int:
+        return admin.ask("/healthz")[0]
 
     def probe():
         while not stopping.wait(0.1):
-            started = time.monotonic()
-            try:
-                answer = raw.send(raw.request(target, "GET", key="healthz"), target, seconds=10)
-                if answer.status != 200:
-                    health.wrong.append(str(answer.status))
-            except (OSError, http.client.HTTPException) as error:
-                health.wrong.append(repr(error))
-            health.slowest = max(health.slowest, time.monotonic() - started)
-            health.probes += 1
+            for ask_one in (on_the_s3_port, on_the_admin_port):
+                started = time.monotonic()
+                try:
+                    if (status := ask_one()) != 200:
+                        health.wrong.append(f"{ask_one.__name__}: {status}")
+                except (OSError, http.client.HTTPException) as error:
+                    health.wrong.append(f"{ask_one.__name__}: {error!r}")
+                health.slowest = max(health.slowest, time.monotonic() - started)
+                health.probes += 1
 
     thread = threading.Thread(target=probe)
     thread.start()
@@ -193,7 +200,10 @@ def paced_upload(target: Target, bucket: str, key: str, seconds: float) -> wire.
 @pytest.mark.timeout(240)
 def test_overload_is_survived(deployments):
     server = deployments.server("seaweedfs")
-    deployment = deployments.proxy(server, "proxy-overload", settings=settings())
+    admin = Admin.anywhere()
+    deployment = deployments.proxy(
+        server, "proxy-overload", settings=settings(), environment=admin.environment
+    )
     proxy, bucket = deployment.proxy, make_bucket(deployment)
     target = deployment.target
     slow, honest = target.known_as(SLOW), Honest(target.known_as(HONEST), bucket)
@@ -206,7 +216,7 @@ def test_overload_is_survived(deployments):
     horde += uploads(slow, bucket, SLOW_UPLOADS, STREAMED)
     horde += downloads(slow, bucket, "large", SLOW_DOWNLOADS)
     random.Random(1).shuffle(horde)
-    with ThreadPoolExecutor(8) as pool, probed(target) as health:
+    with ThreadPoolExecutor(8) as pool, probed(target, admin) as health:
         paced = [
             pool.submit(paced_upload, honest.target, bucket, f"paced/{n}", 6.0) for n in range(4)
         ]
@@ -242,11 +252,17 @@ def test_overload_is_survived(deployments):
     assert "no memory for another body became free" in proxy.log_text()
     assert held["half a head"] == 0
 
+    met = admin.scrape()
+    for limit in ("client_rate", "memory", "body_rate"):
+        assert met.value("s3proxy_throttled_total", limit=limit) > 0, limit
+
     # By itself.
     after = honest.seconds_of_rounds(10)
     print(f"ten rounds: {before:.1f} s before, {after:.1f} s after")
     assert after < 3 * before + 2
     assert memory(proxy, "VmRSS") <= allowed
+    admin.until(lambda found: found.value("s3proxy_body_memory_bytes") == 0, "memory given back")
+    admin.until(lambda found: found.value("s3proxy_requests_in_flight") == 0, "requests at an end")
 
 
 def in_flight(proxy: Proxy) -> int:
@@ -268,11 +284,14 @@ def wait_for(condition, what: str, seconds: float = 20) -> None:
 def test_health_is_answered_when_every_connection_is_taken(deployments):
     server = deployments.server("seaweedfs")
     few = settings(listen="max_connections = 40")
-    deployment = deployments.proxy(server, "proxy-crowded", settings=few)
+    admin = Admin.anywhere()
+    deployment = deployments.proxy(
+        server, "proxy-crowded", settings=few, environment=admin.environment
+    )
     proxy, bucket = deployment.proxy, make_bucket(deployment)
     honest = deployment.target.known_as(HONEST)
     assert ask(honest, "PUT", bucket, "kept", b"kept").status == 200
-    with SlowClients(honest, half_heads(600)) as crowd, probed(honest) as health:
+    with SlowClients(honest, half_heads(600)) as crowd, probed(honest, admin) as health:
         wait_for(lambda: health.probes > 10, "probes")
         answer = ask(honest, "GET", bucket, "kept")
         assert is_slow_down(answer), (answer.status, answer.body)

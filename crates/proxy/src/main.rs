@@ -120,9 +120,7 @@ fn keygen() -> ExitCode {
 }
 
 fn inspect(arguments: cli::objects::Inspect) -> ExitCode {
-    // The key is never used: one is given so that none need be configured.
-    let unused = Kek::generate().to_configured();
-    let sources = command_sources(arguments.settings).preset("keys.encrypt_key", unused.as_str());
+    let sources = without_keys(command_sources(arguments.settings));
     let selection = arguments.objects.selection();
     let format = arguments.objects.format(if arguments.summary {
         Format::Lines
@@ -228,9 +226,19 @@ fn command_sources(flags: SettingFlags) -> Sources {
         .preset("log.level", "warn")
 }
 
+/// For commands that open nothing: a key is given so that none need be configured, and it is the active
+/// one, beside those at key services too.
+fn without_keys(sources: Sources) -> Sources {
+    let unused = Kek::generate().to_configured();
+    sources
+        .preset("keys.encrypt_key", unused.as_str())
+        .preset("keys.active", "encrypt_key")
+}
+
 fn sweep(arguments: cli::Sweep) -> ExitCode {
     // Nothing is listened on, so no certificate needs to be there.
     let sources = Sources::new(arguments.settings, std::env::vars_os()).preset("listen.tls", "off");
+    let sources = without_keys(sources);
     let asked = Asked {
         buckets: arguments.buckets,
         older_than: arguments.older_than,

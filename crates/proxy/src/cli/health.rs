@@ -4,6 +4,9 @@
 //! the port of S3. An image without shell and `curl` needs no more than its own program this way.
 //! Nothing but addresses is read of the configuration, so that a file that was broken while the
 //! proxy ran on does not make it look dead.
+//!
+//! An image's health check has the proxy's file and environment, but not its arguments: where TLS is
+//! expected and does not come about, plain HTTP is asked for too, as `--no-tls` may have been given.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -163,8 +166,14 @@ async fn exchange(
         Transport::Plain => speak(stream, address, question).await,
         Transport::Tls => {
             let name = ServerName::IpAddress(address.ip().into());
-            let stream = connector()?.connect(name, stream).await?;
-            speak(stream, address, question).await
+            match connector()?.connect(name, stream).await {
+                Ok(stream) => speak(stream, address, question).await,
+                Err(no_tls) => {
+                    let stream = TcpStream::connect(address).await?;
+                    let answered = speak(stream, address, question).await;
+                    answered.map_err(|_| no_tls.into())
+                }
+            }
         }
     }
 }
@@ -318,16 +327,17 @@ mod tests {
             admin,
             ..addresses("127.0.0.1:1", None)
         };
-        let serving = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(stream.read_u8().await.unwrap());
-            }
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            String::from_utf8(head).unwrap()
-        };
-        tokio::join!(ask(&addresses, Question::Ready), serving)
+        tokio::join!(ask(&addresses, Question::Ready), serve(&listener, answer))
+    }
+
+    async fn serve(listener: &TcpListener, answer: &'static str) -> String {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(head).unwrap()
     }
 
     #[tokio::test]
@@ -342,6 +352,30 @@ mod tests {
         assert!(matches!(health, Err(HealthError::Unanswered { .. })));
         let (health, _) = answered("").await;
         assert!(matches!(health, Err(HealthError::Unanswered { .. })));
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_asked_for_where_tls_is_expected_and_not_spoken() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let addresses = addresses(&address.to_string(), None);
+        for (answer, healthy) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n", true),
+            ("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", false),
+        ] {
+            let serving = async {
+                let (mut greeting, _) = listener.accept().await.unwrap();
+                greeting
+                    .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                    .await
+                    .unwrap();
+                drop(greeting);
+                serve(&listener, answer).await
+            };
+            let (health, asked) = tokio::join!(ask(&addresses, Question::Alive), serving);
+            assert_eq!(health.is_ok(), healthy, "{health:?}");
+            assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
+        }
     }
 
     #[tokio::test]
