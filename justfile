@@ -34,9 +34,17 @@ audit:
 e2e *arguments:
     e2e/run {{ arguments }}
 
+# The Helm chart, the manifests in deploy/, alerts and dashboard; `--update` writes snapshots anew
+chart *arguments:
+    charts/check {{ arguments }}
+
 # The recovery script, on the format's vectors and on objects that the crate wrote
 recover:
     recover/run-tests
+
+# The chart, the plain manifests, the alerts and the dashboard; `--update` writes the snapshots
+chart *arguments:
+    charts/check {{ arguments }}
 
 # Throughput, CPU and memory beside nginx; arguments go to the benchmark
 bench *arguments:

@@ -201,8 +201,8 @@ def limits(layout):
                        [(f'sum by (instance) ({series("process_resident_memory_bytes")})', "{{instance}}")]), 8, 8)
     layout.place(graph("CPU", "Cores, by replica.", "none",
                        [(f'sum by (instance) (rate({series("process_cpu_seconds_total")}[$__rate_interval]))', "{{instance}}")]), 8, 8)
-    layout.place(graph("File descriptors", "By replica.", "none",
-                       [(f'sum by (instance) ({series("process_open_fds")})', "{{instance}}")]), 8, 8)
+    layout.place(graph("Lost lines of the audit log", "Within five minutes. Should be none.", "none",
+                       [(f'sum(increase({series("s3proxy_audit_lost_total")}[5m]))', "lost")]), 8, 8)
     layout.place(graph("Reloads of the configuration", "Within five minutes.", "none",
                        [(f'sum by (result) (increase({series("s3proxy_config_reloads_total")}[5m]))', "{{result}}")]), 8, 8)
 

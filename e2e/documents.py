@@ -10,8 +10,8 @@ paste it says an HTML comment just before the block, which no rendered page show
                              which the chart's own tests render too
 `<!-- not run: REASON -->`     listed in a snapshot, so that none hides
 
-`<!-- goes on from: PAGE#SECTION -->`, anywhere in a page, runs that section of the other page before. There
-is no other state between pages.
+`<!-- goes on from: PAGE#SECTION -->`, anywhere in a page, runs that section of the other page before. Pages
+share nothing else but the buckets of the server, so each has its own.
 """
 
 import re

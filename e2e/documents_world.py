@@ -32,7 +32,7 @@ STORAGE = "http://seaweedfs:8333"
 AWS = "s3.eu-west-1.amazonaws.com"
 HOSTS = f"127.0.0.1 localhost\n127.0.0.1 seaweedfs s3proxy\n127.0.0.1 {AWS}\n"
 
-SECONDS = 90
+SECONDS = 140
 """Longer than any page takes, also on a busy machine."""
 
 STAND_INS = Path(__file__).with_name("documents_programs")

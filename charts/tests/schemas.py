@@ -14,6 +14,13 @@ import yaml
 WRITTEN_DOWN = pathlib.Path(__file__).parent / "definitions.yaml"
 
 
+class Loader(yaml.CSafeLoader):
+    """YAML 1.1 has a meaning of its own for `=`; in definitions it is a text."""
+
+
+Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: node.value)
+
+
 def strict(schema):
     if isinstance(schema, list):
         return [strict(each) for each in schema]
@@ -36,7 +43,7 @@ def strict(schema):
 def custom_schemas(folder):
     schemas = {}
     for path in [*sorted(pathlib.Path(folder).glob("*.yaml")), WRITTEN_DOWN]:
-        for definition in yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader):
+        for definition in yaml.load_all(path.read_text(), Loader=Loader):
             if not definition or definition.get("kind") != "CustomResourceDefinition":
                 continue
             spec = definition["spec"]

@@ -41,6 +41,7 @@ COUNTERS = {
     "s3proxy_backend_retries": ['reason="slow_down"'],
     "s3proxy_config_reloads": ['result="success"'],
     "s3proxy_throttled": ['limit="rate"'],
+    "s3proxy_audit_lost": [""],
     "process_cpu_seconds": [""],
 }
 GAUGES = {
@@ -48,7 +49,6 @@ GAUGES = {
     "s3proxy_certificate_expiry_timestamp_seconds": 4e9, "s3proxy_config_last_reload_successful": 1,
     "s3proxy_config_last_reload_success_timestamp_seconds": 1.7e9,
     "s3proxy_body_memory_bytes": 1e6, "s3proxy_body_memory_limit_bytes": 5e7, "process_resident_memory_bytes": 2e7,
-    "process_open_fds": 20, "process_start_time_seconds": 1.7e9,
 }
 HISTOGRAMS = {
     "s3proxy_request_seconds": 'operation="GetObject"',

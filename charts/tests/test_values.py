@@ -34,6 +34,7 @@ REFUSED = {
     "two backends": ({"dnsRedirection": {"enabled": True}}, "exclude each other"),
     "TLS without a certificate": ({"tls": {"existingSecret": ""}}, "TLS is on, but there is no certificate"),
     "cert-manager without an issuer": ({"tls": {"existingSecret": ""}, "cert": {"enable": True}}, "cert.enable needs cert.issuerRefName"),
+    "a secret of the chart's own name beside it": ({"config": {"existingSecret": "s3proxy", "encryptKey": "k", "secretKeys": {"encryptKey": ""}}}, "the name of the Secret that the chart makes"),
     "two configuration files": ({"configuration": "[keys]", "existingConfigMap": "mine"}, "there is one configuration file"),
     "two existing files": ({"existingConfigSecret": "other", "existingConfigMap": "mine"}, "there is one configuration file"),
     "Vault login without a token": ({"configuration": '[[keys.vault]]\nauth = "kubernetes"\n'}, "serviceAccount.automount=true"),
@@ -101,6 +102,11 @@ def test_keys_are_files_that_only_the_pods_group_reads():
     [volume] = [each for each in only(found, "Deployment")["spec"]["template"]["spec"]["volumes"] if each["name"] == "keys"]
     assert volume["projected"]["defaultMode"] == 0o440
     assert not [each for each in container(found)["volumeMounts"] if "subPath" in each]
+
+
+def test_a_secret_of_the_users_is_never_made_anew():
+    found = with_values({"config": {"existingSecret": "s3proxy"}})
+    assert not [each for each in found if each["kind"] == "Secret"]
 
 
 def test_the_only_copy_of_a_key_survives_helm_uninstall():

@@ -299,7 +299,7 @@ drain_delay = "0s"
 [keys]
 service_timeout = "1s"
 cache_time = "0s"
-active = "vault:{vault.mount}/{key}"
+active = "{vault.envelope_name(key)}"
 
 {key_entry(vault, key)}
 """

@@ -288,6 +288,19 @@ def test_what_cannot_change_at_run_time_is_refused_by_name(start, bucket):
     assert line["changes"] == "clients.known: added new, removed app"
 
 
+def test_key_of_a_service_that_does_not_answer_does_not_become_the_active_one(start, bucket, key):
+    proxy = start(settings())
+    away = '[[keys.vault]]\naddress = "http://127.0.0.1:1"\nkey = "k"\ntoken = "unused-token"\n'
+    reason = refused(proxy, settings(more=f'[keys]\nactive = "vault:transit/k"\n{away}'))
+    assert reason.startswith("vault:transit/k: ")
+    assert raw.ask(proxy.target, "PUT", bucket, key, body=b"a").status == 200
+    # It may be there for what it opens.
+    line = loaded(proxy, settings(more=f'[keys]\nactive = "encrypt_key"\n{away}'))
+    assert line["changes"] == "keys.active; keys.vault: added transit/k"
+    assert raw.ask(proxy.target, "GET", bucket, key).body == b"a"
+    assert "unused-token" not in proxy.log_text()
+
+
 def test_metrics_and_readiness_are_those_of_what_serves(start):
     admin = Admin.anywhere()
     proxy = start(settings(client("app")), environment=admin.environment)
@@ -373,7 +386,9 @@ def test_storm_of_signals_under_load_loses_nothing_and_leaks_nothing(start, buck
             loaded(proxy, variant(number))
         until(lambda: all(running.rounds().values()), seconds=30)
     assert running.failures() == []
-    assert messages(proxy, REFUSED) == []
+    # A file that is written over is empty for a moment, on a busy machine for long.
+    reasons = [line["error"] for line in messages(proxy, REFUSED)]
+    assert [reason for reason in reasons if "is empty, and was not before" not in reason] == []
     until(lambda: resources(proxy)["files"] <= warm["files"] + 5, seconds=30)
     until(lambda: resources(proxy)["threads"] <= warm["threads"] + 2, seconds=30)
     assert resources(proxy)["kib"] < warm["kib"] + 40_000

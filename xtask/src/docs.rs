@@ -10,8 +10,10 @@ use s3proxy::telemetry::metrics;
 
 const FOLDER: &str = "docs";
 
-/// Names of the pages, and what makes their text.
-const PAGES: &[(&str, fn() -> String)] = &[
+/// A page's name, and what makes its text.
+type Page = (&'static str, fn() -> String);
+
+const PAGES: &[Page] = &[
     ("configuration.md", reference::markdown),
     ("metrics.md", metrics::reference::markdown),
 ];

@@ -52,6 +52,9 @@ What no schema can say: values that cannot work together. Each message tells wha
 {{- if and (include "s3proxy.certManager" .) (not (include "s3proxy.selfSigned" .)) (not .Values.cert.issuerRefName) -}}
 {{- fail "\n\ncert.enable needs cert.issuerRefName, the name of a cert-manager issuer, or cert.selfSigned=true." -}}
 {{- end -}}
+{{- if and (include "s3proxy.ownSecrets" . | fromYaml) (eq $config.existingSecret (include "s3proxy.fullname" .)) -}}
+{{- fail (printf "\n\nconfig.existingSecret is %q, the name of the Secret that the chart makes from accessKey, secretKey, encryptKey and decryptKeys: put these into your Secret too, or give it another name." $config.existingSecret) -}}
+{{- end -}}
 {{- if and .Values.configuration (or .Values.existingConfigMap .Values.existingConfigSecret) -}}
 {{- fail "\n\nconfiguration and existingConfigMap or existingConfigSecret exclude each other: there is one configuration file." -}}
 {{- end -}}

@@ -11,27 +11,33 @@ makes, and the chart's own from plain values.
 {{- default .Values.awsSecretAccessKey .Values.config.secretKey -}}
 {{- end }}
 
+{{/* What the chart's own Secret holds, as YAML: plain values that no other source comes before. */}}
+{{- define "s3proxy.ownSecrets" -}}
+{{- $config := .Values.config -}}
+{{- $own := dict -}}
+{{- range $name, $value := dict
+      "accessKey" (include "s3proxy.accessKey" .)
+      "secretKey" (include "s3proxy.secretKey" .)
+      "encryptKey" $config.encryptKey
+      "decryptKeys" $config.decryptKeys -}}
+{{- $elsewhere := or (and $config.existingSecret (get $config.secretKeys $name)) (get $.Values.valsSecret $name) -}}
+{{- if and $value (not $elsewhere) }}{{ $_ := set $own $name $value }}{{ end -}}
+{{- end -}}
+{{- toYaml $own -}}
+{{- end }}
+
 {{/* The reference for one of accessKey, secretKey, encryptKey, decryptKeys: "SECRET KEY", or nothing. */}}
 {{- define "s3proxy.secret" -}}
 {{- $root := .root -}}
 {{- $name := .name -}}
 {{- $config := $root.Values.config -}}
-{{- $own := dict
-      "accessKey" (include "s3proxy.accessKey" $root)
-      "secretKey" (include "s3proxy.secretKey" $root)
-      "encryptKey" $config.encryptKey
-      "decryptKeys" $config.decryptKeys -}}
 {{- if and $config.existingSecret (get $config.secretKeys $name) -}}
 {{- printf "%s %s" $config.existingSecret (get $config.secretKeys $name) -}}
 {{- else if get $root.Values.valsSecret $name -}}
 {{- printf "%s-vals %s" (include "s3proxy.fullname" $root) $name -}}
-{{- else if get $own $name -}}
+{{- else if hasKey (include "s3proxy.ownSecrets" $root | fromYaml) $name -}}
 {{- printf "%s %s" (include "s3proxy.fullname" $root) $name -}}
 {{- end -}}
-{{- end }}
-
-{{- define "s3proxy.configurationText" -}}
-{{- if not (or .Values.existingConfigMap .Values.existingConfigSecret) }}{{ .Values.configuration }}{{ end -}}
 {{- end }}
 
 {{/* "yes" where there is a configuration file, whoever made it. */}}

@@ -59,7 +59,7 @@ fn serve(flags: SettingFlags) -> ExitCode {
         }
     };
     run_on(&runtime, sources.clone(), |loaded, levels| async {
-        let (config, reloading) = Reload::new(sources, loaded, hangups, levels);
+        let (config, reloading) = Reload::prepare(sources, loaded, hangups, levels);
         let app = App::start(config).await?;
         app.run(reloading, stop_signal()?).await;
         Ok(ExitCode::SUCCESS)

@@ -197,16 +197,15 @@ async fn parts(
         None => backend(backend_config).await?,
     };
     let dek_tag = keys.dek_tag.clone();
-    let (keyring, legacy_keys) = match before.same(&["keys"]) {
-        Some(Service { parts, .. }) => (Arc::clone(&parts.keys), Arc::clone(&parts.legacy_keys)),
-        None => {
-            let (keyring, legacy_keys) = keyring(keys).await?;
-            if let Before::Service(service, _) = before {
-                keyring.follow(&service.parts.keys);
-                refuse_idle_service(&keyring, &service.parts.keys).await?;
-            }
-            (keyring, legacy_keys)
+    let (keyring, legacy_keys) = if let Some(Service { parts, .. }) = before.same(&["keys"]) {
+        (Arc::clone(&parts.keys), Arc::clone(&parts.legacy_keys))
+    } else {
+        let (keyring, legacy_keys) = keyring(keys).await?;
+        if let Before::Service(service, _) = before {
+            keyring.follow(&service.parts.keys);
+            refuse_idle_service(&keyring, &service.parts.keys).await?;
         }
+        (keyring, legacy_keys)
     };
     let rules = Rules::new(rules, &policy, &keyring)?;
     // What was learnt under other settings may not hold under these.

@@ -106,7 +106,7 @@ impl App {
         let watched = config.listen.admin.map(watch).transpose()?;
         let asked = config.listen.address;
         listen::descriptors::ask_for_descriptors(config.listen.max_connections.get());
-        let serving = Arc::new(Serving::begin(config).await?);
+        let serving = Arc::new(Box::pin(Serving::begin(config)).await?);
         let admin = match watched {
             None => None,
             Some(watched) => Some(watched.serve(&serving)?),

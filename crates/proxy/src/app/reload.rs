@@ -92,7 +92,7 @@ impl Reload {
     /// From what the program started with. Every signal of `hangups` is a wish to reload; catching
     /// them early keeps one that comes during the start from ending the program.
     #[must_use]
-    pub fn new(
+    pub fn prepare(
         sources: Sources,
         loaded: Loaded,
         hangups: Signal,
@@ -122,7 +122,7 @@ impl Reload {
     pub(super) async fn run(mut self, serving: Arc<Serving>) {
         loop {
             let cause = self.cause().await;
-            let loaded = self.load_anew(&serving).await;
+            let loaded = Box::pin(self.load_anew(&serving)).await;
             metrics::config_reloaded(match &loaded {
                 Ok(_) => metrics::Reload::Success,
                 Err(_) => metrics::Reload::Failure,
@@ -189,7 +189,7 @@ impl Reload {
         if changes.is_empty() {
             serving.renew_certificate(&config.listen.tls)?;
         } else {
-            serving.replace(config, &changes).await?;
+            Box::pin(serving.replace(config, &changes)).await?;
         }
         self.log.set(log.level);
         self.watch = watch;

@@ -55,7 +55,7 @@ impl Serving {
         config: Config,
         changes: &Changes,
     ) -> Result<(), StartError> {
-        let pair = self.pair(&config.listen.tls)?;
+        let pair = pair(&config.listen.tls)?;
         let before = Arc::clone(&self.shift.borrow().service);
         let lasting = (&self.lasting, &self.witnesses);
         let shift = assembly::shift(config, lasting, Before::Service(&before, changes)).await?;
@@ -72,17 +72,9 @@ impl Serving {
 
     /// Serves what the files of the certificate hold.
     pub(super) fn renew_certificate(&self, tls: &Tls) -> Result<(), StartError> {
-        let pair = self.pair(tls)?;
+        let pair = pair(tls)?;
         self.show(pair);
         Ok(())
-    }
-
-    fn pair(&self, tls: &Tls) -> Result<Option<(PairFiles, Pair)>, StartError> {
-        let Some(files) = pair_files(tls) else {
-            return Ok(None);
-        };
-        let pair = tls::pair(&files)?;
-        Ok(Some((files, pair)))
     }
 
     fn show(&self, pair: Option<(PairFiles, Pair)>) {
@@ -117,6 +109,15 @@ impl Ready for Serving {
         let service = Arc::clone(&self.shift.borrow().service);
         service.readiness().await
     }
+}
+
+/// What the files of the certificate hold.
+fn pair(tls: &Tls) -> Result<Option<(PairFiles, Pair)>, StartError> {
+    let Some(files) = pair_files(tls) else {
+        return Ok(None);
+    };
+    let pair = tls::pair(&files)?;
+    Ok(Some((files, pair)))
 }
 
 fn pair_files(tls: &Tls) -> Option<PairFiles> {

@@ -80,14 +80,14 @@ impl Changes {
                 let names = of.keys().filter(|name| !but.contains_key(*name));
                 names.cloned().collect::<Vec<_>>()
             };
-            let changed = records
+            let differing = records
                 .iter()
                 .filter(|(name, now)| before.get(*name).is_some_and(|then| then != *now));
             let change = Change::List {
                 path,
                 added: names(records, before),
                 removed: names(before, records),
-                changed: changed.map(|(name, _)| name.clone()).collect(),
+                changed: differing.map(|(name, _)| name.clone()).collect(),
             };
             if before != records {
                 changes.push(change);

@@ -95,6 +95,10 @@ impl fmt::Display for Problem {
 }
 
 /// Everything that is wrong with a configuration.
+#[expect(
+    clippy::struct_field_names,
+    reason = "problems and warnings are told apart by these names"
+)]
 pub struct Problems {
     /// Never empty.
     pub(crate) problems: Vec<Problem>,

@@ -197,7 +197,7 @@ mod tests {
     }
 
     /// A certificate that is followed in the background.
-    async fn followed(folder: &Path) -> Arc<Certificate> {
+    fn followed(folder: &Path) -> Arc<Certificate> {
         let certificate = Certificate::load(files(folder)).unwrap();
         let following = Arc::clone(&certificate);
         tokio::spawn(async move { following.follow().await });
@@ -209,7 +209,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let (first, second) = (issued(), issued());
         write(folder.path(), &first);
-        let certificate = followed(folder.path()).await;
+        let certificate = followed(folder.path());
         assert!(serves(&certificate, &first));
         write(folder.path(), &second);
         until_served(&certificate, &second).await;
@@ -228,7 +228,7 @@ mod tests {
         for name in ["s3proxy.crt", "s3proxy.key"] {
             symlink(Path::new("..data").join(name), at(name)).unwrap();
         }
-        let certificate = followed(folder.path()).await;
+        let certificate = followed(folder.path());
         symlink("second", at("..tmp")).unwrap();
         fs::rename(at("..tmp"), at("..data")).unwrap();
         until_served(&certificate, &pairs[1]).await;
@@ -239,7 +239,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let (first, second) = (issued(), issued());
         write(folder.path(), &first);
-        let certificate = followed(folder.path()).await;
+        let certificate = followed(folder.path());
         fs::write(folder.path().join("s3proxy.crt"), &second.certificate).unwrap();
         tokio::time::sleep(10 * LOOK_EVERY).await;
         assert!(serves(&certificate, &first));
@@ -256,7 +256,7 @@ mod tests {
         let pairs = [issued(), issued(), issued()];
         write(old.path(), &pairs[0]);
         write(new.path(), &pairs[1]);
-        let certificate = followed(old.path()).await;
+        let certificate = followed(old.path());
         let named = files(new.path());
         certificate.serve(named.clone(), &tls::pair(&named).unwrap());
         assert!(serves(&certificate, &pairs[1]));

@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::metrics;
 use super::seldom::Seldom;
 use crate::config::resolved::{self, AuditFailure, AuditObjectKeys, AuditOutput};
 
@@ -42,8 +43,6 @@ const PLACE_WAIT: Duration = Duration::from_secs(5);
 
 /// How long the end of the program waits for the last lines.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
-
-const LOST: &str = "s3proxy_audit_lost_total";
 
 /// The audit log cannot be begun.
 #[derive(Debug, thiserror::Error)]
@@ -112,12 +111,6 @@ impl AuditLog {
     }
 
     fn over(output: Output, settings: &resolved::Audit, places: usize) -> Result<Self, AuditError> {
-        // It is there from the start, so that alerts on it can be.
-        metrics::describe_counter!(
-            LOST,
-            "Requests that were served without a line in the audit log."
-        );
-        metrics::counter!(LOST).increment(0);
         let stuck = Arc::new(AtomicBool::new(false));
         let writer = writer::start(output, Arc::clone(&stuck)).map_err(AuditError::Thread)?;
         Ok(Self(Some(Arc::new(Log {
@@ -204,7 +197,7 @@ impl Log {
 
     /// Of a batch, the places and not the lines are counted.
     fn lost(&self, places: u32) {
-        metrics::counter!(LOST).increment(u64::from(places));
+        metrics::audit_lost(places);
         if let Some(since) = self.losses.turn() {
             tracing::error!(
                 lost = since,

@@ -19,11 +19,11 @@ use metrics::{counter, gauge, histogram};
 pub use self::exporter::ExporterError;
 
 use self::declared::{
-    BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY, BODY_MEMORY_LIMIT, BUILD_INFO,
-    CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL, CONNECTIONS,
-    KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS, LEGACY_READS,
-    OPEN_FAILURES, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT,
-    SEAL_FAILURES, SENT_BYTES, THROTTLED,
+    AUDIT_LOST, BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY, BODY_MEMORY_LIMIT,
+    BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL,
+    CONNECTIONS, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS,
+    LEGACY_READS, OPEN_FAILURES, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS,
+    REQUESTS_IN_FLIGHT, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 
 /// Declares the values of a label.
@@ -339,6 +339,11 @@ pub(crate) fn throttled(limit: Limit) {
     counter!(THROTTLED.name, "limit" => limit.as_str()).increment(1);
 }
 
+/// Requests, or parts of a batch, have no line in the audit log.
+pub(crate) fn audit_lost(lines: u32) {
+    counter!(AUDIT_LOST.name).increment(u64::from(lines));
+}
+
 /// Series that are there from the start, so that the first increase can be seen as one.
 fn begin() {
     gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -346,7 +351,12 @@ fn begin() {
     gauge!(CONNECTIONS.name).set(0.0);
     gauge!(BODY_MEMORY.name).set(0.0);
     config_state(Reload::Success);
-    for metric in [PLAINTEXT_READS, KEY_CACHE_HITS, KEY_CACHE_MISSES] {
+    for metric in [
+        PLAINTEXT_READS,
+        KEY_CACHE_HITS,
+        KEY_CACHE_MISSES,
+        AUDIT_LOST,
+    ] {
         counter!(metric.name).increment(0);
     }
     for (metric, label, values) in [

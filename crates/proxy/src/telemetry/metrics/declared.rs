@@ -113,6 +113,10 @@ declare! {
     THROTTLED: Counter "s3proxy_throttled_total", ["limit"],
         "Requests that were told to slow down, by the limit that they met.",
         "Alert where it stays above 0: clients wait, or replicas are missing.";
+    AUDIT_LOST: Counter "s3proxy_audit_lost_total", [],
+        "Requests, and parts of batches, that were served without a line in the audit log.",
+        "Alert on any increase: the audit log cannot be written. Stays 0 with \
+         `audit.on_failure = \"refuse\"`.";
     BODY_MEMORY: Gauge "s3proxy_body_memory_bytes", [],
         "Bytes of the body budget that are in use.",
         "Alert when it stays near the limit: further bodies wait.";

@@ -38,6 +38,7 @@ fn everything() {
     certificate(time::OffsetDateTime::UNIX_EPOCH + Duration::from_secs(9));
     config_reloaded(Reload::Failure);
     throttled(Limit::Memory);
+    audit_lost(1);
 }
 
 #[test]
