@@ -182,8 +182,8 @@ pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, 
     } = config;
     let lasting = Lasting::new(&limits);
     let storing = (&backend, keys, rules, policy);
-    let parts = parts(storing, (&listen, &limits), &lasting, Before::Nothing).await?;
-    Ok(Arc::new(parts))
+    let parts = parts(storing, (&listen, &limits), &lasting, Before::Nothing);
+    Ok(Arc::new(Box::pin(parts).await?))
 }
 
 async fn parts(
