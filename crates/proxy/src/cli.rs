@@ -10,6 +10,7 @@ pub mod objects;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+#[cfg(feature = "dev")]
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub enum Command {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(SettingFlags),
     /// Serve from an S3 store inside the program, to try it out or to develop against it
+    #[cfg(feature = "dev")]
     #[command(after_help = DEV_EXAMPLES)]
     Dev(Dev),
     /// Ask the proxy that runs with the same settings whether it is alive, or ready
@@ -76,6 +78,7 @@ pub enum Command {
 }
 
 /// The arguments of `s3proxy dev`.
+#[cfg(feature = "dev")]
 #[derive(clap::Args)]
 pub struct Dev {
     /// Folder for the objects, the key and the credential [default: s3proxy-dev]
@@ -110,6 +113,7 @@ Examples:
 
 Everything else can be set in the environment or the configuration file: docs/configuration.md.";
 
+#[cfg(feature = "dev")]
 const DEV_EXAMPLES: &str = "\
 Examples:
   s3proxy dev
@@ -232,6 +236,11 @@ mod tests {
         assert!(matches!(health, Ok(Command::Health(health)) if health.ready));
         let check = command(&["check-config", "--config", "x.toml"]);
         assert!(matches!(check, Ok(Command::CheckConfig(_))));
+    }
+
+    #[cfg(feature = "dev")]
+    #[test]
+    fn dev_takes_a_folder_and_settings() {
         let Ok(Command::Dev(dev)) = command(&["dev", "objects", "--port", "9000"]) else {
             panic!("dev is due");
         };

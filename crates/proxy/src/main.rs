@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use s3proxy::app::sweep::{self, Asked, Mode, Swept};
-use s3proxy::app::{App, Reload, Reloading, StartError};
+use s3proxy::app::{App, Reload, StartError};
 use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
@@ -68,6 +68,7 @@ fn serve(flags: SettingFlags) -> ExitCode {
 
 #[cfg(feature = "dev")]
 fn develop(dev: cli::Dev) -> ExitCode {
+    use s3proxy::app::Reloading;
     use s3proxy::dev::Development;
 
     let development = match Development::open(dev.directory.as_deref()) {
