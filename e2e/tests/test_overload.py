@@ -39,7 +39,9 @@ BODY_MEMORY = 8 * MIB
 MEMORY_OF_A_CONNECTION = 64 * KIB
 """With its request's head, what was read ahead of its body, and its connection to the backend."""
 
-HEALTH_WITHIN = 2.0
+HEALTH_WITHIN = 3.0
+"""Seconds, on a machine that all these clients share; 0.2 where nothing else runs."""
+
 STREAMED = MIB + 100 * KIB
 FLOOD = Credential("FLOODACCESSKEY000001", "flood-secret-flood-secret-flood-secret-1")
 SLOW = Credential("SLOWACCESSKEY0000001", "slow-secret-slow-secret-slow-secret-slow")
