@@ -84,7 +84,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "s3proxy.tlsSecret" -}}
-{{- if .Values.tls.existingSecret -}}
+{{- if not (include "s3proxy.tls" .) -}}
+{{- else if .Values.tls.existingSecret -}}
 {{- .Values.tls.existingSecret -}}
 {{- else if include "s3proxy.certManager" . -}}
 {{- printf "%s-tls" (include "s3proxy.fullname" .) -}}
