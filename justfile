@@ -22,6 +22,10 @@ check:
     cargo clippy --workspace --all-targets -- -D warnings
     cargo test --quiet --workspace --exclude s3proxy-e2e-client
 
+# The program as images have it, without the embedded store
+check-image-features:
+    cargo check --workspace --all-targets --no-default-features
+
 # Licences, duplicates and sources of dependencies; `just audit` adds known vulnerabilities
 deny:
     cargo deny --all-features check bans licenses sources
