@@ -46,10 +46,6 @@ chart *arguments:
 recover:
     recover/run-tests
 
-# The chart, the plain manifests, the alerts and the dashboard; `--update` writes the snapshots
-chart *arguments:
-    charts/check {{ arguments }}
-
 # Throughput, CPU and memory beside nginx; arguments go to the benchmark
 bench *arguments:
     bench/run {{ arguments }}
