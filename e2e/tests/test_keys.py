@@ -4,7 +4,6 @@ Ceph's gateway takes any key, so there every key has to work. Other servers refu
 there the proxy may neither repair nor break anything: each step ends as it does without the proxy.
 """
 
-import http.client
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -82,8 +81,9 @@ def trace(target, bucket, key):
     def ask(method, **parts):
         try:
             answer = raw.ask(target, method, bucket, key, **parts)
-        except http.client.RemoteDisconnected:
-            # A server that breaks off instead of answering is out of reach, in the proxy's words.
+        except ConnectionError:
+            # A server that breaks off instead of answering is out of reach, in the proxy's words. With
+            # a body on its way, the system may tell it as a reset or a broken pipe.
             return 503, "ServiceUnavailable" if method != "HEAD" else "", ""
         # A listing of the bucket, which some keys turn a GET into, differs by nature.
         returned = "content" if answer.body == content else ""
