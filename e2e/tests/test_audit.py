@@ -315,7 +315,7 @@ def test_a_file_that_cannot_be_opened_keeps_the_proxy_from_starting(deployments,
     environment = {"S3PROXY_AUDIT": "/proc/no/audit.log"}
     with pytest.raises(RuntimeError, match="audit.output: /proc/no/audit.log cannot be opened"):
         deployments.proxy(
-            deployments.server("seaweedfs"), "proxy-audit-impossible", environment=environment
+            deployments.server("seaweedfs"), "refused-audit", environment=environment
         )
 
 

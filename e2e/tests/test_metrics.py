@@ -526,7 +526,7 @@ def test_a_certificate_tells_when_it_ends(own, certificates):
 
 def test_an_address_that_is_taken_is_named_with_its_setting(deployments, run_directory, admin, deployment):
     process = Process(
-        "proxy-metrics-taken",
+        "refused-metrics",
         [binary(), "--no-tls", "--ip", "127.0.0.1", "--port", free_port()],
         clean_environment(
             run_directory,
@@ -536,7 +536,7 @@ def test_an_address_that_is_taken_is_named_with_its_setting(deployments, run_dir
             AWS_SECRET_ACCESS_KEY="x",
             **admin.environment,
         ),
-        run_directory / "proxy-metrics-taken.log",
+        run_directory / "refused-metrics.log",
     )
     with pytest.raises(RuntimeError, match="ended with 1"):
         process.wait_until(lambda: False, "ended", seconds=20)
