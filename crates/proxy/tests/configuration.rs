@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 #[path = "configuration/addresses.rs"]
 mod addresses;
+#[path = "configuration/warnings.rs"]
+mod warnings;
 
 const KEY: (&str, &str) = ("S3PROXY_ENCRYPT_KEY", "correct horse");
 const PLAIN_HTTP: (&str, &str) = ("S3PROXY_TLS", "off");
@@ -137,6 +139,22 @@ fn what_the_older_proxies_were_given_is_enough() {
     assert_eq!(limits.requests_per_second, Bound::At(fifty));
     assert_eq!(limits.throttle_wait, Duration::from_secs(10));
     assert_eq!(log.level, LogLevel::Debug);
+}
+
+#[test]
+fn keys_that_are_not_configured_are_refused_wherever_they_are_named() {
+    let text = "[keys]\nactive = \"vault:transit/other\"\n\
+                [[keys.local]]\nlabel = \"archive\"\nkey = \"correct horse battery\"\n\
+                [[rules]]\nkey = \"archives\"\n\
+                [[rules]]\nkey = \"archive\"\n\
+                [[rules]]\nkey = \"local:0011223344556677\"\n";
+    let (_folder, path) = file(text);
+    let problems = refusal(&["--no-tls", "--config", &path], &[]).to_string();
+    let expected = "no key of that name seals; expected one of: archive";
+    assert_eq!(problems.matches(expected).count(), 2, "{problems}");
+    for setting in ["keys.active", "rules[0].key"] {
+        assert!(problems.contains(setting), "{problems}");
+    }
 }
 
 #[test]
@@ -415,46 +433,6 @@ fn a_secret_given_twice_is_an_error() {
     let problems = refusal(&[], &environment).to_string();
     assert!(problems.contains("keys.encrypt_key"), "{problems}");
     assert!(problems.contains("given twice"), "{problems}");
-}
-
-fn notices(arguments: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
-    let environment = [&[KEY, PLAIN_HTTP], environment].concat();
-    load(arguments, &environment)
-        .notices
-        .iter()
-        .map(ToString::to_string)
-        .collect()
-}
-
-#[test]
-fn what_is_valid_and_surprising_is_a_warning() {
-    let all = notices(
-        &["--allow-multipart", "--auth", "none"],
-        &[
-            ("S3PROXY_DECRYPTION_FALLBACK", "true"),
-            ("S3PROXY_HOSTS", "s3.example.com"),
-        ],
-    );
-    insta::assert_snapshot!(all.join("\n"));
-    assert_eq!(
-        notices(&[], &[("S3PROXY_SERVICE_HOST", "10.0.0.1")]),
-        [""; 0]
-    );
-}
-
-#[test]
-fn a_file_with_secrets_that_others_may_read_is_a_warning() {
-    let (_folder, path) = file("[keys]\ndecrypt_keys = [\"old\"]\n");
-    assert_eq!(notices(&["--config", &path], &[]), [""; 0]);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let warnings = notices(&["--config", &path], &[]);
-    assert_eq!(warnings.len(), 1);
-    assert!(
-        warnings[0].contains("every user of this machine may read it"),
-        "{warnings:?}"
-    );
-    fs::write(&path, "[backend]\nregion = \"eu-west-1\"\n").unwrap();
-    assert_eq!(notices(&["--config", &path], &[]), [""; 0]);
 }
 
 #[test]

@@ -148,12 +148,19 @@ impl fmt::Display for Problems {
 /// Something that is valid and that somebody should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    UnknownVariable { name: String, near: Vec<String> },
-    ReadableByOthers { file: String },
+    UnknownVariable {
+        name: String,
+        near: Vec<String>,
+    },
+    ReadableByOthers {
+        file: String,
+    },
     AllowMultipart,
     NoAuthentication,
     ZeroKeyAllowed,
     MultipartInPlaintext,
+    /// A rule stores what the policy does not serve.
+    StoredAndNotServed,
 }
 
 impl fmt::Display for Notice {
@@ -182,6 +189,11 @@ impl fmt::Display for Notice {
             Self::MultipartInPlaintext => f.write_str(
                 "policy.multipart is forward-plaintext: what clients upload in parts is stored \
                  UNENCRYPTED; set encrypt",
+            ),
+            Self::StoredAndNotServed => f.write_str(
+                "a rule has encryption = \"off\" and policy.plaintext_reads is deny: what is stored \
+                 under that rule cannot be read back; allow plaintext reads, and set encryption = \
+                 \"required\" in rules for what must be sealed",
             ),
         }
     }

@@ -16,7 +16,8 @@ use std::time::Duration;
 use super::problem::Notice;
 use super::reader::{HERE, Reader};
 use super::resolved::{
-    Bound, Config, Limits, Listen, Log, Multipart, Policy, StateBucket, SweepInterval, Tls, Watch,
+    Bound, Config, Encryption, Limits, Listen, Log, Multipart, Permission, Policy, StateBucket,
+    SweepInterval, Tls, Watch,
 };
 use super::settings::{
     LIMITS_BODY_MEMORY, LIMITS_CLIENT_REQUESTS_IN_FLIGHT, LIMITS_CLIENT_REQUESTS_PER_SECOND,
@@ -40,7 +41,11 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let clients = clients::clients(reader);
     let keys = keys::keys(reader);
     let policy = policy(reader);
-    let rules = rules::rules(reader);
+    let rules = rules::rules(reader, keys.as_ref());
+    let plain = rules.iter().any(|rule| rule.encryption == Encryption::Off);
+    if plain && policy.plaintext_reads == Permission::Deny {
+        reader.findings.notices.push(Notice::StoredAndNotServed);
+    }
     let limits = limits(reader);
     let log = Log {
         level: reader.value(LOG_LEVEL).0,

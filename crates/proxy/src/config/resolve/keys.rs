@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU32;
 
+use super::super::declare::Declaration;
 use super::super::problem::Notice;
-use super::super::reader::{HERE, Reader};
+use super::super::reader::{HERE, Place, Reader};
 use super::super::resolved::{ActiveKey, Keys, LabelledKey, Permission, Service, ServiceCalls};
 use super::super::settings::{
     KEYS_ACTIVE, KEYS_CACHE_KEKS, KEYS_CACHE_TIME, KEYS_DECRYPT_KEYS, KEYS_DECRYPTION_FALLBACK,
@@ -36,7 +37,7 @@ pub(super) fn keys(reader: &mut Reader) -> Option<Keys> {
     let service_calls = service_calls(reader);
     let given = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
     let active = active(reader, given, &labelled, &services);
-    Some(Keys {
+    let keys = Keys {
         encrypt_key: encrypt_key.map(|key| key.0),
         decrypt_keys,
         labelled,
@@ -45,7 +46,38 @@ pub(super) fn keys(reader: &mut Reader) -> Option<Keys> {
         service_calls,
         dek_tag,
         legacy_zero_key,
-    })
+    };
+    if let ActiveKey::Named(name) = &keys.active {
+        require_sealing(reader, &keys, name, (&KEYS_ACTIVE.declaration, HERE));
+    }
+    Some(keys)
+}
+
+/// Notes a problem where no key of that name seals, or could turn out to.
+pub(super) fn require_sealing(
+    reader: &mut Reader,
+    keys: &Keys,
+    name: &str,
+    (setting, place): (&Declaration, Place<'_>),
+) {
+    // Given and wrong is a problem of its own.
+    let encrypt_key = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
+    let labels = keys.labelled.iter().map(|key| key.label.clone());
+    let names: Vec<String> = encrypt_key
+        .then(|| ENCRYPT_KEY.to_owned())
+        .into_iter()
+        .chain(labels)
+        .chain(keys.services.iter().map(Service::name))
+        .collect();
+    // A local key's name in envelopes is known once the key is derived, which is at start.
+    let may_be_local = name.starts_with("local:") && (encrypt_key || !keys.labelled.is_empty());
+    if !may_be_local && !names.iter().any(|known| known == name) {
+        let message = format!(
+            "no key of that name seals; expected one of: {}",
+            names.join(", ")
+        );
+        reader.conflict(setting, place, message);
+    }
 }
 
 fn labelled(reader: &mut Reader, index: usize) -> Option<LabelledKey> {

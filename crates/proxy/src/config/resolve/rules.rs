@@ -2,16 +2,20 @@
 
 use super::super::declare::Setting;
 use super::super::reader::{Place, Reader};
-use super::super::resolved::{Encryption, Pattern, Rule};
+use super::super::resolved::{Encryption, Keys, Pattern, Rule};
 use super::super::settings::{RULE_BIND, RULE_BUCKETS, RULE_ENCRYPTION, RULE_KEY, RULE_PREFIXES};
 use super::super::value::List;
+use super::keys::require_sealing;
 
-pub(super) fn rules(reader: &mut Reader) -> Vec<Rule> {
+/// `keys` are those that rules may name, where they are known.
+pub(super) fn rules(reader: &mut Reader, keys: Option<&Keys>) -> Vec<Rule> {
     let count = reader.count("rules", &[]);
-    (0..count).map(|index| rule(reader, &[index])).collect()
+    (0..count)
+        .map(|index| rule(reader, keys, &[index]))
+        .collect()
 }
 
-fn rule(reader: &mut Reader, place: Place<'_>) -> Rule {
+fn rule(reader: &mut Reader, keys: Option<&Keys>, place: Place<'_>) -> Rule {
     let rule = Rule {
         buckets: patterns(reader, RULE_BUCKETS, place),
         prefixes: patterns(reader, RULE_PREFIXES, place),
@@ -19,6 +23,9 @@ fn rule(reader: &mut Reader, place: Place<'_>) -> Rule {
         bind: reader.optional_in(RULE_BIND, place),
         encryption: reader.value_in(RULE_ENCRYPTION, place),
     };
+    if let (Some(keys), Some(name)) = (keys, &rule.key) {
+        require_sealing(reader, keys, name, (&RULE_KEY.declaration, place));
+    }
     let seals = match rule.encryption {
         Encryption::On | Encryption::Required => true,
         Encryption::Off => false,
