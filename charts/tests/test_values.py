@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from conftest import CHART, container, helm_template, objects, only, render, rendered, values_file
+from chart import CHART, container, helm_template, objects, only, render, rendered, values_file
 
 BASE = {"config": {"host": "s3.eu-west-1.amazonaws.com", "existingSecret": "s3proxy"}, "tls": {"existingSecret": "certificate"}}
 
