@@ -42,6 +42,10 @@ e2e *arguments:
 chart *arguments:
     charts/check {{ arguments }}
 
+# The same before a Kubernetes API server, which is compiled the first time; arguments go to pytest
+chart-server *arguments:
+    charts/check-server {{ arguments }}
+
 # The recovery script, on the format's vectors and on objects that the crate wrote
 recover:
     recover/run-tests

@@ -1,21 +1,6 @@
-"""What the chart's checks share: tools, value sets, and rendering with Helm itself."""
-
-import functools
-import os
-import pathlib
-import subprocess
+"""The option that writes generated files anew."""
 
 import pytest
-import yaml
-
-CHARTS = pathlib.Path(__file__).parent.parent
-ROOT = CHARTS.parent
-CHART = CHARTS / "s3proxy"
-SNAPSHOTS = CHARTS / "snapshots"
-TOOLS = pathlib.Path(os.environ.get("S3PROXY_TEST_DIR", ROOT / ".work")) / "chart-tools"
-# The three latest minor versions when the chart was made.
-KUBERNETES = ["1.35.0", "1.36.0", "1.37.0"]
-VALUE_SETS = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*.yaml"))
 
 
 def pytest_addoption(parser):
@@ -25,52 +10,3 @@ def pytest_addoption(parser):
 @pytest.fixture
 def update(request):
     return request.config.getoption("update")
-
-
-def run(*command, **options):
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
-
-
-def values_file(name):
-    return CHART / "ci" / f"{name}-values.yaml"
-
-
-def helm_template(*arguments, version=KUBERNETES[-1], stdin=None):
-    return run(TOOLS / "bin/helm", "template", "s3proxy", CHART, "--namespace", "storage",
-               "--kube-version", version, *arguments, input=stdin)
-
-
-@functools.cache
-def rendered(name, version=KUBERNETES[-1]):
-    result = helm_template("--values", values_file(name), version=version)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def objects(text):
-    return [document for document in yaml.safe_load_all(text) if document]
-
-
-def render(values):
-    """The objects for values given as a mapping; a refusal is a failed assertion."""
-    result = helm_template("--values", "-", stdin=yaml.safe_dump(values))
-    assert result.returncode == 0, result.stderr
-    return objects(result.stdout)
-
-
-def only(found, kind, name=None):
-    matching = [each for each in found if each["kind"] == kind and name in (None, each["metadata"]["name"])]
-    assert len(matching) == 1, [(each["kind"], each["metadata"]["name"]) for each in found]
-    return matching[0]
-
-
-def container(found):
-    return only(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-
-
-def compare(path, text, update):
-    """A generated file is what it should be; with --update it becomes that."""
-    if update:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    assert path.exists() and path.read_text() == text, f"{path.relative_to(ROOT)} is not current: charts/check --update"

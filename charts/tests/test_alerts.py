@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from conftest import CHART, CHARTS, ROOT, TOOLS, objects, only, render, rendered, run, values_file
+from chart import CHART, CHARTS, ROOT, TOOLS, objects, only, render, rendered, run, values_file
 
 ALERTS = CHART / "files/alerts.yaml"
 PROMTOOL = TOOLS / "bin/promtool"

@@ -15,7 +15,7 @@ import urllib.request
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, TOOLS, run
+from chart import CHART, ROOT, TOOLS, run
 
 DASHBOARD = json.loads((CHART / "files/dashboard.json").read_text())
 ALERTS = (CHART / "files/alerts.yaml").read_text()

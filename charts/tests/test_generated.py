@@ -8,7 +8,7 @@ import re
 
 import yaml
 
-from conftest import CHART, CHARTS, ROOT, compare, helm_template
+from chart import CHART, CHARTS, ROOT, compare, helm_template
 from values_table import table, undescribed, with_table
 
 

@@ -6,8 +6,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from conftest import (CHART, KUBERNETES, ROOT, SNAPSHOTS, TOOLS, VALUE_SETS, compare, container, objects,
-                      only, rendered, run, values_file)
+from chart import (CHART, KUBERNETES, ROOT, SNAPSHOTS, TOOLS, VALUE_SETS, compare, container, objects,
+                   only, rendered, run, values_file)
 from schemas import custom_schemas
 
 

@@ -1,11 +1,12 @@
 """What single values do, and what the chart refuses, with which words."""
 
+import base64
 import json
 
 import pytest
 import yaml
 
-from conftest import CHART, container, helm_template, objects, only, render, rendered, values_file
+from chart import CHART, container, helm_template, objects, only, render, rendered, values_file
 
 BASE = {"config": {"host": "s3.eu-west-1.amazonaws.com", "existingSecret": "s3proxy"}, "tls": {"existingSecret": "certificate"}}
 
@@ -113,7 +114,7 @@ def test_the_only_copy_of_a_key_survives_helm_uninstall():
     found = with_values({"config": {"existingSecret": "", "encryptKey": "a key"}})
     secret = only(found, "Secret")
     assert secret["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    assert secret["stringData"] == {"encryptKey": "a key"}
+    assert secret["data"] == {"encryptKey": base64.b64encode(b"a key").decode()}
 
 
 def test_a_changed_credential_replaces_the_pods_and_a_changed_key_does_not():
