@@ -11,16 +11,12 @@ dev *arguments:
 
 # Unit, vector, property and snapshot tests: the README's test command
 test:
-    cargo test
+    cargo test --workspace
 
-# Formatting, lints, and the tools' own tests: module edges, the generated reference of settings
-#
-# All members that tests build go together: another set would have other features of the same
-# dependencies, and compile them all once more.
+# Formatting and lints
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
-    cargo test --quiet --workspace --exclude s3proxy-e2e-client
 
 # The program as images have it, without the embedded store
 check-image-features:
