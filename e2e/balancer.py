@@ -13,7 +13,9 @@ import itertools
 import socket
 import threading
 
+import raw
 from processes import free_port
+from target import Target
 
 _SECONDS_BETWEEN_PROBES = 0.2
 
@@ -21,17 +23,17 @@ _SECONDS_BETWEEN_PROBES = 0.2
 class Balancer:
     """`probe` is the path that tells whether a replica gets connections; without one, all do."""
 
-    def __init__(self, ports: list[int], probe: str | None = None):
+    def __init__(self, replicas: list[Target], probe: str | None = None):
         self.port = free_port()
-        self._ports = ports
-        self._ready = set(ports)
+        self._ports = [replica.port for replica in replicas]
+        self._ready = set(self._ports)
         self._turns = itertools.count()
         self._stopped = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
         threading.Thread(target=self._accept, daemon=True).start()
         if probe:
-            for port in ports:
-                threading.Thread(target=self._watch, args=(port, probe), daemon=True).start()
+            for replica in replicas:
+                threading.Thread(target=self._watch, args=(replica, probe), daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -41,12 +43,12 @@ class Balancer:
         """Whether a replica gets new connections."""
         return port in self._ready
 
-    def _watch(self, port: int, probe: str) -> None:
+    def _watch(self, replica: Target, probe: str) -> None:
         while not self._stopped.wait(_SECONDS_BETWEEN_PROBES):
-            if _answers(port, probe):
-                self._ready.add(port)
+            if _answers(replica, probe):
+                self._ready.add(replica.port)
             else:
-                self._ready.discard(port)
+                self._ready.discard(replica.port)
 
     def _accept(self) -> None:
         while True:
@@ -86,15 +88,12 @@ class Balancer:
         return None
 
 
-def _answers(port: int, probe: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+def _answers(replica: Target, probe: str) -> bool:
     try:
-        connection.request("GET", probe)
-        return connection.getresponse().status == 200
+        asked = raw.request(replica, "GET", key=probe)
+        return raw.send(asked, replica, seconds=5).status == 200
     except (OSError, http.client.HTTPException):
         return False
-    finally:
-        connection.close()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -5,7 +5,6 @@ few times; a round raises where the client saw a failure or other bytes than it 
 no request of their own accord where they can be told so (`WITHOUT_RETRIES`).
 """
 
-import select
 import socket
 import threading
 from collections.abc import Callable
@@ -199,8 +198,7 @@ class Kept:
         self._connection = None
 
     def _usable(self) -> socket.socket:
-        if self._connection and select.select([self._connection], [], [], 0)[0]:
-            # Nothing is awaited: this can only be the end.
+        if self._connection and wire.has_ended(self._connection):
             self.idle_closes += 1
             self.close()
         if self._connection is None:

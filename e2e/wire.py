@@ -7,8 +7,10 @@ and receiving go on together, so that an answer that comes before the end of a b
 
 import http.client
 import io
+import select
 import selectors
 import socket
+import ssl
 import time
 from dataclasses import dataclass, field
 
@@ -48,7 +50,33 @@ def head(built: raw.Request, version: str = "HTTP/1.1") -> bytes:
 
 
 def connect(target: Target, seconds: float = 30) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", target.port), timeout=seconds)
+    connection = socket.create_connection(("127.0.0.1", target.port), timeout=seconds)
+    if target.scheme == "http":
+        return connection
+    context = ssl.create_default_context(cafile=target.ca_file)
+    return context.wrap_socket(connection, server_hostname="127.0.0.1")
+
+
+def has_ended(connection: socket.socket) -> bool:
+    """Whether something has come on a connection on which nothing is awaited: it can only be the end.
+
+    TLS has messages of its own, tickets for later connections, which are no end.
+    """
+    if not select.select([connection], [], [], 0)[0]:
+        return False
+    if not isinstance(connection, ssl.SSLSocket):
+        return True
+    seconds = connection.gettimeout()
+    connection.settimeout(0)
+    try:
+        connection.recv(1)
+    except ssl.SSLWantReadError:
+        return False
+    except OSError:
+        pass
+    finally:
+        connection.settimeout(seconds)
+    return True
 
 
 def exchange(target: Target, data: bytes, *, then_stop_sending: bool = False) -> Answer:

@@ -53,7 +53,7 @@ def replicas(deployments):
         deployments.proxy(server, f"proxy-replica-{number}", environment=key).proxy
         for number in range(2)
     ]
-    balancer = Balancer([proxy.port for proxy in proxies])
+    balancer = Balancer([proxy.target for proxy in proxies])
     first = proxies[0].target
     yield Replicas(
         proxies, Target(f"http://127.0.0.1:{balancer.port}", first.credential, first.region)

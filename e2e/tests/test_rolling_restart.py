@@ -1,4 +1,5 @@
-"""Two replicas behind a balancer, restarted one at a time by SIGTERM while clients of all kinds run.
+"""Two replicas behind a balancer, restarted one at a time by SIGTERM while clients of all kinds run,
+over HTTP and over HTTPS.
 
 No client sees a failure or a wrong byte, and none may repeat a request to get there. One thing is
 granted, as HTTP/1.1 has no way around it: a connection that lay idle for longer than the drain's delay
@@ -9,6 +10,7 @@ switched off from outside.
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -29,10 +31,9 @@ from loops import (
     without_retries,
 )
 from proxy import new_key
-from target import Target
 from trees import MIB
 
-ROUNDS = 2
+ROUNDS = {"http": 1, "https": 2}
 DRAIN_DELAY = 2
 SETTINGS = f"""
 [listen]
@@ -43,19 +44,26 @@ DRIVEN = {"AWS SDK for Go v2", "AWS SDK for Java 2", "AWS SDK for JavaScript v3"
 PAUSES = {"idle-connection": 1.5 * DRAIN_DELAY}
 
 
+@pytest.fixture(scope="module", params=list(ROUNDS))
+def scheme(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def replicas(deployments):
+def replicas(deployments, certificates, scheme):
+    options = {
+        "settings": SETTINGS,
+        "environment": {"S3PROXY_ENCRYPT_KEY": new_key()},
+        "certificates": certificates if scheme == "https" else None,
+    }
     server = deployments.server("seaweedfs")
-    key = {"S3PROXY_ENCRYPT_KEY": new_key()}
-    return [
-        deployments.proxy(server, f"proxy-rolling-{n}", settings=SETTINGS, environment=key).proxy
-        for n in range(2)
-    ]
+    names = [f"proxy-rolling-{scheme}-{n}" for n in range(2)]
+    return [deployments.proxy(server, name, **options).proxy for name in names]
 
 
 @pytest.fixture(scope="module")
 def balancer(replicas):
-    balancer = Balancer([proxy.port for proxy in replicas], probe="/readyz")
+    balancer = Balancer([proxy.target for proxy in replicas], probe="readyz")
     yield balancer
     balancer.stop()
 
@@ -63,7 +71,7 @@ def balancer(replicas):
 @pytest.fixture(scope="module")
 def target(replicas, balancer):
     first = replicas[0].target
-    return Target(f"http://127.0.0.1:{balancer.port}", first.credential, first.region)
+    return replace(first, url=f"{first.scheme}://127.0.0.1:{balancer.port}")
 
 
 @pytest.fixture
@@ -74,10 +82,12 @@ def drivers(run_directory):
 
 
 @pytest.mark.timeout(300)
-def test_rolling_restart_loses_no_request(replicas, balancer, target, bucket, drivers, tmp_path):
+def test_rolling_restart_loses_no_request(
+    scheme, replicas, balancer, target, bucket, drivers, tmp_path
+):
     with Loops(clients_of_all_kinds(target, bucket, drivers, tmp_path)) as loops:
         wait_for(lambda: min(loops.rounds().values()) >= 1, "a round of every client", loops)
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS[scheme]):
             for proxy in replicas:
                 restart(proxy, balancer)
                 before = loops.rounds()
@@ -87,7 +97,7 @@ def test_rolling_restart_loses_no_request(replicas, balancer, target, bucket, dr
     assert loops.failures() == []
     assert min(loops.rounds().values()) >= 2
     for proxy in replicas:
-        assert proxy.log_text().count("drained; every request was finished") == ROUNDS
+        assert proxy.log_text().count("drained; every request was finished") == ROUNDS[scheme]
         assert [line for line in requests_of(proxy) if line["outcome"] != "complete"] == []
         assert [line for line in requests_of(proxy) if line["status"] >= 400] == []
 

@@ -17,6 +17,7 @@ use super::{Job, answer};
 use crate::config::resolved::Permission;
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
+use crate::telemetry::metrics;
 
 /// Memory for what is remembered, in bytes, names included: clients choose how long those are.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -94,6 +95,9 @@ async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
             described
         }
         Err(failure) => {
+            if let Failure::Stored(fault) = &failure {
+                metrics::open_failed(fault.kind);
+            }
             tracing::debug!(reason = %failure, "a look-up for a listing failed");
             compute(known.1.size)
         }
