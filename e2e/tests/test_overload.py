@@ -265,7 +265,7 @@ def test_overload_is_survived(deployments):
     assert after < 3 * before + 2
     assert memory(proxy, "VmRSS") <= allowed
     admin.until(lambda found: found.value("s3proxy_body_memory_bytes") == 0, "memory given back")
-    admin.until(lambda found: found.value("s3proxy_requests_in_flight") == 0, "requests at an end")
+    admin.until(lambda found: found.in_flight == 0, "requests at an end")
 
 
 def in_flight(proxy: Proxy) -> int:
