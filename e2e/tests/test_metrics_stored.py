@@ -84,6 +84,38 @@ def test_each_way_of_not_opening_has_its_kind(admin, deployments, vault, prefix)
     assert failed("other", stored) == {"unknown_key": 1}
 
 
+SPOILED = {
+    # Looked up for the sake of older formats, which may be that short.
+    "truncated": lambda stored: Stored(stored.body[:71], stored.metadata),
+    "malformed": lambda stored: Stored(stored.body, DAMAGED),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_a_listing_counts_what_it_cannot_describe_and_tells_the_sizes_of_the_others(
+    admin, vault, backend_s3, prefix, kind
+):
+    spoiled = SPOILED[kind](vault.seal(prefix + "spoiled", content(SMALL)))
+    vault.plant(prefix + "spoiled", spoiled)
+    vault.seal(prefix + "sealed", content(LARGE))
+    vault.plant(prefix + "plain", Stored(content(SMALL), {}))
+    OLDER.put(backend_s3, vault.bucket, prefix + "older", content(SMALL))
+
+    def list_all():
+        query = f"list-type=2&prefix={prefix}"
+        listing = raw.ask(vault.deployment.target, "GET", vault.bucket, query=query)
+        assert listing.status == 200
+        keys = [key.removeprefix(prefix) for key in listing.elements("Key")]
+        sizes = dict(zip(keys, listing.elements("Size"), strict=True))
+        assert sizes.pop("spoiled")
+        assert sizes == {"sealed": str(LARGE), "plain": str(SMALL), "older": str(SMALL)}
+
+    for _ in ("first", "and again, since nothing was learnt of it"):
+        added = admin.added_by(list_all)
+        assert failures(added) == {kind: 1}
+        assert added.requests(operation="ListObjectsV2", status="200") == 1
+
+
 def test_reads_of_what_is_not_sealed_count_and_looks_at_it_do_not(
     admin, vault, backend_s3, prefix
 ):
