@@ -20,6 +20,7 @@ from clients import boto3_client
 from deployment import Deployments
 from hosts import resolving
 from key_services.openbao import OpenBao
+from scrape import Admin
 
 pytest_plugins = ["cells"]
 
@@ -95,6 +96,12 @@ def openbao(run_directory, certificates):
     server = OpenBao(run_directory, certificates)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def admin():
+    """An admin listener for the module's own proxy."""
+    return Admin.anywhere()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,14 @@ from proxy import binary
 TABLES = ("listen", "backend", "clients", "keys", "policy", "rules", "limits", "log", "audit", "traces", "reload")
 """The settings' tables: what begins so in a page, in code, is a setting."""
 
-NOT_SETTINGS = {"S3PROXY_CONFIG", "S3PROXY_TEST_DIR", "S3PROXY_BINARY", "S3PROXY_SAMPLES", "S3PROXY_UPDATE"}
+NOT_SETTINGS = {
+    "S3PROXY_CONFIG",
+    "S3PROXY_TEST_DIR",
+    "S3PROXY_BINARY",
+    "S3PROXY_RUST_CLIENT",
+    "S3PROXY_SAMPLES",
+    "S3PROXY_UPDATE",
+}
 """Variables that are none: the file's own name, and those of the suites."""
 
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")

@@ -7,7 +7,7 @@ on its admin listener, as a collector would do it.
 import http.client
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from processes import free_port
@@ -42,6 +42,14 @@ class Scrape:
             for (found, has), value in self.values.items()
             if found == name and wanted <= has
         )
+
+    def requests(self, **labels: str) -> float:
+        return self.value("s3proxy_requests_total", **labels)
+
+    @property
+    def in_flight(self) -> float:
+        """Requests that have begun and not ended."""
+        return self.value("s3proxy_requests_in_flight")
 
     def label_values(self, label: str) -> set[str]:
         return {
@@ -90,7 +98,18 @@ class Admin:
         assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
         return Scrape.of(text)
 
-    def until(self, condition, what: str) -> Scrape:
+    def added_by(self, work: Callable[[], object], requests: int = 1) -> Scrape:
+        """What a piece of work adds, once as many requests as it made have been counted."""
+        before = self.until(lambda seen: seen.in_flight == 0, "idle")
+        work()
+        expected = before.requests() + requests
+        after = self.until(
+            lambda seen: seen.requests() >= expected and seen.in_flight == 0,
+            f"{requests} requests",
+        )
+        return after - before
+
+    def until(self, condition: Callable[[Scrape], bool], what: str) -> Scrape:
         """Scrapes until a condition holds: a request is counted just after its last byte."""
         for scrape in self._again():
             if condition(scrape):

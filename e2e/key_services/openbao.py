@@ -13,7 +13,6 @@ import os
 import secrets
 import signal
 import ssl
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property

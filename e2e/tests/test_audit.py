@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 import raw
 from clients import boto3_client
 from conftest import make_bucket
+from known_clients import READING, credential_of, known_client
 from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older, passphrase_kek
 from processes import clean_environment, run
 from proxy import VIRTUAL_HOSTS, new_key
@@ -30,8 +31,7 @@ SCHEMA = ROOT / "docs/audit.schema.json"
 
 KEY, PHOTOS = new_key(), new_key()
 OLDER = "what the older proxy was given"
-KEEPER = Credential("KEEPER", "keeper-secret-that-must-not-be-written")
-READER = Credential("READER", "reader-secret-that-must-not-be-written")
+KEEPER, READER = credential_of("keeper"), credential_of("reader")
 SECRETS = [KEY, PHOTOS, OLDER, KEEPER.secret_key, READER.secret_key, "Signature=", "AWS4-HMAC"]
 
 SETTINGS = f"""{VIRTUAL_HOSTS}
@@ -51,17 +51,8 @@ key = "photos"
 prefixes = ["public/*"]
 encryption = "off"
 
-[[clients.known]]
-name = "keeper"
-access_key_id = "{KEEPER.access_key}"
-secret_access_key = "{KEEPER.secret_key}"
-
-[[clients.known]]
-name = "reader"
-access_key_id = "{READER.access_key}"
-secret_access_key = "{READER.secret_key}"
-[[clients.known.grants]]
-operations = ["read"]
+{known_client("keeper")}
+{known_client("reader", READING)}
 """
 
 

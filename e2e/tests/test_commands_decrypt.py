@@ -5,7 +5,6 @@ import subprocess
 import pytest
 
 import proxy as program
-from clients import boto3_client
 from commands import command
 from conftest import make_bucket
 from content import LARGE, SMALL, content

@@ -20,6 +20,7 @@ import pytest
 import raw
 import wire
 from conftest import make_bucket
+from known_clients import credential_of, known_client
 from loops import assert_same, body
 from proxy import Proxy
 from refusal import put
@@ -43,21 +44,10 @@ HEALTH_WITHIN = 3.0
 """Seconds, on a machine that all these clients share; 0.2 where nothing else runs."""
 
 STREAMED = MIB + 100 * KIB
-FLOOD = Credential("FLOODACCESSKEY000001", "flood-secret-flood-secret-flood-secret-1")
-SLOW = Credential("SLOWACCESSKEY0000001", "slow-secret-slow-secret-slow-secret-slow")
-HONEST = Credential("HONESTACCESSKEY00001", "honest-secret-honest-secret-honest-secret")
+FLOOD, SLOW, HONEST = (credential_of(name) for name in ("flood", "slow", "honest"))
 
 
 def settings(more: str = "", listen: str = "") -> str:
-    clients = "".join(
-        f'[[clients.known]]\nname = "{name}"\naccess_key_id = "{one.access_key}"\n'
-        f'secret_access_key = "{one.secret_key}"\n{own}\n'
-        for name, one, own in (
-            ("flood", FLOOD, f"requests_per_second = {ALLOWED_RATE}"),
-            ("slow", SLOW, ""),
-            ("honest", HONEST, ""),
-        )
-    )
     return f"""
 [listen]
 body_timeout = "4s"
@@ -70,7 +60,9 @@ body_memory = "8 MiB"
 held_body = "64 KiB"
 throttle_wait = "1s"
 {more}
-{clients}
+{known_client("flood", requests_per_second=ALLOWED_RATE)}
+{known_client("slow")}
+{known_client("honest")}
 """
 
 
@@ -273,7 +265,7 @@ def test_overload_is_survived(deployments):
     assert after < 3 * before + 2
     assert memory(proxy, "VmRSS") <= allowed
     admin.until(lambda found: found.value("s3proxy_body_memory_bytes") == 0, "memory given back")
-    admin.until(lambda found: found.value("s3proxy_requests_in_flight") == 0, "requests at an end")
+    admin.until(lambda found: found.in_flight == 0, "requests at an end")
 
 
 def in_flight(proxy: Proxy) -> int:

@@ -15,8 +15,8 @@ from clients import boto3_client
 from conftest import make_bucket
 from content import LARGE, SMALL, content
 from forms import Form, encode, policy_of, post, request, signed
+from known_clients import credential_of, known_client
 from refusal import assert_nothing_stored, assert_refused
-from target import Credential
 
 MIB = 1024 * 1024
 SIZES = {"empty": 0, "one": 1, "chunk": 16_384, "above-held": MIB + 1, "streamed": 6 * MIB}
@@ -195,24 +195,13 @@ def test_preflight_of_a_presigned_url_is_answered_by_the_buckets_rules(deploymen
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, origin)
 
 
-GRANTS = """
-[[clients.known]]
-name = "uploader"
-access_key_id = "UPLOADER"
-secret_access_key = "secret-of-the-uploader"
-[[clients.known.grants]]
-operations = ["write"]
-buckets = ["*"]
-prefixes = ["granted/*"]
-"""
-
-
 @pytest.fixture(scope="module")
 def granting(deployments):
+    grant = {"operations": ["write"], "buckets": ["*"], "prefixes": ["granted/*"]}
     return deployments.proxy(
         deployments.server("seaweedfs"),
         "proxy-forms-grants",
-        settings=GRANTS,
+        settings=known_client("uploader", grant),
     )
 
 
@@ -228,7 +217,7 @@ def granting(deployments):
 def test_grants_are_judged_after_the_filename_and_acls_need_admin(
     granting, touched, key, fields, status
 ):
-    uploader = granting.target.known_as(Credential("UPLOADER", "secret-of-the-uploader"))
+    uploader = granting.target.known_as(credential_of("uploader"))
     form = Form(key, b"x", fields, file_name="granted.txt")
     policy = policy_of(form, touched, ["starts-with", "$key", ""], covered=False)
     policy["conditions"] += [{name: value} for name, value in fields.items()]

@@ -11,22 +11,22 @@ import pytest
 import raw
 from conftest import make_bucket
 from content import LARGE, SMALL, content
+from known_clients import READING, credential_of, known_client
 from refusal import assert_nothing_stored, assert_refused, stored_keys
-from target import Credential
 
 TOKEN = "session-token-that-must-not-be-logged"
-SECRET = "client-secret-that-must-not-be-logged-{name}"
 
 GRANTS = {
-    "everything": 'operations = ["read", "write", "delete", "list", "admin"]',
-    "reader": 'operations = ["read"]',
-    "lister": 'operations = ["read", "list"]\nprefixes = ["team/*"]',
-    "writer": 'operations = ["write"]\nprefixes = ["team/*"]',
-    "deleter": 'operations = ["delete"]\nprefixes = ["team/*"]',
-    "admin": 'operations = ["admin"]',
-    "elsewhere": 'buckets = ["another-*"]',
-    "tokened": 'operations = ["read", "write"]',
+    "everything": {"operations": ["read", "write", "delete", "list", "admin"]},
+    "reader": READING,
+    "lister": {"operations": ["read", "list"], "prefixes": ["team/*"]},
+    "writer": {"operations": ["write"], "prefixes": ["team/*"]},
+    "deleter": {"operations": ["delete"], "prefixes": ["team/*"]},
+    "admin": {"operations": ["admin"]},
+    "elsewhere": {"buckets": ["another-*"]},
+    "tokened": {"operations": ["read", "write"]},
 }
+MORE = {"tokened": {"session_token": TOKEN}}
 
 STATE_KEYS = [
     ".s3proxy/uploads/x/state",
@@ -41,30 +41,14 @@ STATE_KEYS = [
 ]
 
 
-def settings():
-    clients = [
-        "\n".join(
-            [
-                "[[clients.known]]",
-                f'name = "{name}"',
-                f'access_key_id = "CLIENT{name.upper()}"',
-                f'secret_access_key = "{SECRET.format(name=name)}"',
-                f'session_token = "{TOKEN}"' if name == "tokened" else "",
-                "[[clients.known.grants]]",
-                grant,
-            ]
-        )
-        for name, grant in GRANTS.items()
-    ]
-    return "\n\n".join(clients)
-
-
 @pytest.fixture(scope="module")
 def granting(deployments):
     return deployments.proxy(
         deployments.server("seaweedfs"),
         "proxy-grants",
-        settings=settings(),
+        settings="".join(
+            known_client(name, grant, **MORE.get(name, {})) for name, grant in GRANTS.items()
+        ),
         environment={"S3PROXY_LOG_LEVEL": "debug", "S3PROXY_LISTEN_DRAIN_DELAY": "0s"},
     )
 
@@ -79,9 +63,8 @@ def ask(granting, bucket):
     """One request as one of the clients."""
 
     def ask(client, method, key="", **parts):
-        credential = Credential(f"CLIENT{client.upper()}", SECRET.format(name=client))
-        in_bucket = parts.pop("bucket", bucket)
-        return raw.ask(granting.target.known_as(credential), method, in_bucket, key, **parts)
+        target = granting.target.known_as(credential_of(client))
+        return raw.ask(target, method, parts.pop("bucket", bucket), key, **parts)
 
     return ask
 
@@ -214,8 +197,7 @@ def test_configured_session_token_lets_in_and_goes_no_further(granting, bucket, 
     # The backend knows no tokens, and would refuse one.
     assert ask("tokened", "PUT", key, headers=headers, body=content(SMALL)).status == 200
     assert ask("tokened", "GET", key, headers=headers).body == content(SMALL)
-    credential = Credential("CLIENTTOKENED", SECRET.format(name="tokened"))
-    target = granting.target.known_as(credential)
+    target = granting.target.known_as(credential_of("tokened"))
     query = f"X-Amz-Security-Token={TOKEN}"
     url = raw.presign(raw.request(target, "GET", bucket, key, query=query), target)
     assert raw.send(url, target).body == content(SMALL)
@@ -257,8 +239,7 @@ def test_acls_are_for_admins(granting, bucket, ask, key, client):
 
 
 def test_acl_in_the_query_of_a_presigned_url_is_for_admins(granting, bucket, key):
-    credential = Credential("CLIENTWRITER", SECRET.format(name="writer"))
-    target = granting.target.known_as(credential)
+    target = granting.target.known_as(credential_of("writer"))
     key = f"team/{key}"
     built = raw.request(target, "PUT", bucket, key, query="x-amz-acl=public-read", body=b"x")
     assert_refused(raw.send(raw.presign(built, target), target), 403, "AccessDenied")

@@ -8,22 +8,22 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
 import raw
 import wire
 from clients import boto3_client
-from conftest import make_bucket
 from content import LARGE, SMALL, content
+from known_clients import READING, credential_of, known_client
 from loops import Loops, kept_connection, sdk_objects
 from proxy import Proxy, new_key
 from refusal import assert_refused, put
 from scrape import Admin
 from sealed import parse_envelope
-from target import Credential
+from target import Target
 
-SECRET = "client-secret-that-must-not-be-logged-{}"
 DONE = "the configuration was loaded anew"
 NOTHING = "the configuration was loaded anew: nothing has changed"
 REFUSED = "the configuration could not be loaded anew; the old one stays"
@@ -31,15 +31,8 @@ SECONDS = 5
 """A change takes effect within so many."""
 
 
-def client(name: str, secret: str = "", grants: str = "") -> str:
-    return (
-        f'[[clients.known]]\nname = "{name}"\naccess_key_id = "CLIENT{name.upper()}"\n'
-        f'secret_access_key = "{secret or SECRET.format(name)}"\n{grants}\n'
-    )
-
-
-def known_as(proxy: Proxy, name: str, secret: str = ""):
-    return proxy.target.known_as(Credential(f"CLIENT{name.upper()}", secret or SECRET.format(name)))
+def known_as(proxy: Proxy, name: str, **changed: str) -> Target:
+    return proxy.target.known_as(replace(credential_of(name), **changed))
 
 
 def settings(*clients: str, listen: str = "", more: str = "") -> str:
@@ -99,10 +92,10 @@ def start(deployments, request):
 
 @pytest.mark.parametrize("by_signal", [True, False], ids=["SIGHUP", "file"])
 def test_client_that_is_added_is_let_in(start, bucket, by_signal):
-    proxy = start(settings(client("old")))
+    proxy = start(settings(known_client("old")))
     assert status(known_as(proxy, "old"), bucket) == 404
     assert status(known_as(proxy, "new"), bucket) == 403
-    line = loaded(proxy, settings(client("old"), client("new")), by_signal=by_signal)
+    line = loaded(proxy, settings(known_client("old"), known_client("new")), by_signal=by_signal)
     assert line["changes"] == "clients.known: added new"
     assert line["cause"] == ("SIGHUP" if by_signal else "a file has changed")
     assert status(known_as(proxy, "old"), bucket) == 404
@@ -110,33 +103,33 @@ def test_client_that_is_added_is_let_in(start, bucket, by_signal):
 
 
 def test_client_that_is_removed_is_refused_on_its_open_connection(start, bucket):
-    proxy = start(settings(client("stays"), client("goes")))
+    proxy = start(settings(known_client("stays"), known_client("goes")))
     target = known_as(proxy, "goes")
     built = raw.sign(raw.request(target, "GET", bucket, query="list-type=2"), target)
     with wire.connect(target) as connection:
         connection.sendall(wire.message(built))
         assert wire.answer_to(connection).status == 200
-        loaded(proxy, settings(client("stays")))
+        loaded(proxy, settings(known_client("stays")))
         connection.sendall(wire.message(built))
         assert_refused(wire.answer_to(connection), 403, "InvalidAccessKeyId")
 
 
 def test_grants_and_secrets_change_together_or_not_at_all(start, bucket, key):
-    proxy = start(settings(client("app")))
-    reads = '[[clients.known.grants]]\noperations = ["read"]\n'
-    wrong = settings(client("app", "another-secret", reads), more="[backend]\nregoin = 'x'\n")
+    proxy = start(settings(known_client("app")))
+    changed = known_client("app", READING, secret_access_key="another-secret")
+    wrong = settings(changed, more="[backend]\nregoin = 'x'\n")
     assert "backend.regoin" in refused(proxy, wrong)
     assert raw.ask(known_as(proxy, "app"), "PUT", bucket, key, body=b"a").status == 200
-    line = loaded(proxy, settings(client("app", "another-secret", reads)))
+    line = loaded(proxy, settings(changed))
     assert line["changes"] == "clients.known: changed app"
     assert status(known_as(proxy, "app"), bucket, key) == 403
-    changed = known_as(proxy, "app", "another-secret")
-    assert raw.ask(changed, "GET", bucket, key).body == b"a"
-    assert raw.ask(changed, "PUT", bucket, key, body=b"b").status == 403
+    target = known_as(proxy, "app", secret_key="another-secret")
+    assert raw.ask(target, "GET", bucket, key).body == b"a"
+    assert raw.ask(target, "PUT", bucket, key, body=b"b").status == 403
 
 
 def test_upload_that_has_begun_ends_as_it_began(start, bucket, key):
-    proxy = start(settings(client("goes")))
+    proxy = start(settings(known_client("goes")))
     target = known_as(proxy, "goes")
     body = content(LARGE)
     built = put(target, bucket, key, body, {"Expect": "100-continue"})
@@ -145,7 +138,7 @@ def test_upload_that_has_begun_ends_as_it_began(start, bucket, key):
         connection.sendall(wire.head(built))
         assert wire.answer_to(connection).status == 100
         connection.sendall(body[:200_000])
-        loaded(proxy, settings(client("stays")))
+        loaded(proxy, settings(known_client("stays")))
         connection.sendall(body[200_000:])
         assert wire.answer_to(connection).status == 200
     assert raw.ask(known_as(proxy, "stays"), "GET", bucket, key).body == body
@@ -223,14 +216,14 @@ def test_backend_changes_and_its_credential(deployments, start, bucket, key):
     owner = deployments.server("seaweedfs").target
     nowhere = {"S3PROXY_HOST": None, "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B"}
     wrong = '[backend]\nhost = "http://127.0.0.1:1"\nretry_attempts = 1\n'
-    proxy = start(settings(client("app"), more=wrong), environment=nowhere, awaited="healthz")
+    proxy = start(settings(known_client("app"), more=wrong), environment=nowhere, awaited="healthz")
     target = known_as(proxy, "app")
     assert raw.ask(target, "PUT", bucket, key, body=b"a").status >= 500
     right = (
         f'[backend]\nhost = "{owner.url}"\naccess_key_id = "{owner.credential.access_key}"\n'
         f'secret_access_key = "{owner.credential.secret_key}"\n'
     )
-    line = loaded(proxy, settings(client("app"), more=right))
+    line = loaded(proxy, settings(known_client("app"), more=right))
     assert "backend.host" in line["changes"] and "backend.secret_access_key" in line["changes"]
     assert owner.credential.secret_key not in proxy.log_text()
     assert raw.ask(target, "PUT", bucket, key, body=b"a").status == 200
@@ -240,8 +233,8 @@ def test_backend_changes_and_its_credential(deployments, start, bucket, key):
 
 
 def test_broken_configuration_changes_nothing_and_the_log_says_everything(start, bucket):
-    proxy = start(settings(client("app")))
-    broken = settings(client("new"), more='[policy]\nbind = "name"\n[limits]\nbody_memroy = "1"\n')
+    proxy = start(settings(known_client("app")))
+    broken = settings(known_client("new"), more='[policy]\nbind = "name"\n[limits]\nbody_memroy = "1"\n')
     reason = refused(proxy, broken)
     assert "policy.bind" in reason and "key | bucket-and-key" in reason
     assert "limits.body_memroy" in reason and "limits.body_memory?" in reason
@@ -249,20 +242,20 @@ def test_broken_configuration_changes_nothing_and_the_log_says_everything(start,
     assert status(known_as(proxy, "new"), bucket) == 403
     # By itself it is not tried again, and what was before is no change.
     count = len(messages(proxy, REFUSED))
-    proxy.write_settings(settings(client("app")))
+    proxy.write_settings(settings(known_client("app")))
     until(lambda: messages(proxy, NOTHING))
     assert len(messages(proxy, REFUSED)) == count
 
 
 def test_file_that_was_emptied_changes_nothing(start, bucket):
     """It would be a valid configuration: all else stands in variables and flags."""
-    proxy = start(settings(client("app")))
+    proxy = start(settings(known_client("app")))
     proxy.write_settings_over("")
     proxy.hang_up()
     until(lambda: messages(proxy, REFUSED))
     assert "is empty, and was not before" in messages(proxy, REFUSED)[0]["error"]
     assert status(known_as(proxy, "app"), bucket) == 404
-    proxy.write_settings_over(settings(client("app"), client("new")))
+    proxy.write_settings_over(settings(known_client("app"), known_client("new")))
     until(lambda: messages(proxy, DONE))
     assert status(known_as(proxy, "new"), bucket) == 404
 
@@ -279,12 +272,13 @@ def test_file_that_cannot_be_read_changes_nothing(start, bucket, tmp_path):
 
 
 def test_what_cannot_change_at_run_time_is_refused_by_name(start, bucket):
-    proxy = start(settings(client("app")))
-    changed = settings(client("new"), listen="max_connections = 77\n", more='[log]\nformat = "text"\n')
+    proxy = start(settings(known_client("app")))
+    more = '[log]\nformat = "text"\n'
+    changed = settings(known_client("new"), listen="max_connections = 77\n", more=more)
     reason = refused(proxy, changed)
     assert reason.startswith("listen.max_connections, log.format cannot change")
     assert status(known_as(proxy, "new"), bucket) == 403
-    line = loaded(proxy, settings(client("new")))
+    line = loaded(proxy, settings(known_client("new")))
     assert line["changes"] == "clients.known: added new, removed app"
 
 
@@ -303,14 +297,14 @@ def test_key_of_a_service_that_does_not_answer_does_not_become_the_active_one(st
 
 def test_metrics_and_readiness_are_those_of_what_serves(start):
     admin = Admin.anywhere()
-    proxy = start(settings(client("app")), environment=admin.environment)
+    proxy = start(settings(known_client("app")), environment=admin.environment)
     state = "s3proxy_config_last_reload_successful"
     begun = admin.scrape()
     assert begun.value(state) == 1
     refused(proxy, settings(more='[policy]\nbind = "name"\n'))
     failed = admin.until(lambda scrape: scrape.value(state) == 0, "told of")
     assert failed.value("s3proxy_config_reloads_total", result="failure") == 1
-    loaded(proxy, settings(client("new"), more='[limits]\nheld_body = "2 MiB"\n'))
+    loaded(proxy, settings(known_client("new"), more='[limits]\nheld_body = "2 MiB"\n'))
     succeeded = admin.until(lambda scrape: scrape.value(state) == 1, "told of")
     assert succeeded.value("s3proxy_config_reloads_total", result="success") == 1
     when = "s3proxy_config_last_reload_success_timestamp_seconds"
@@ -331,8 +325,8 @@ def test_readiness_is_that_of_the_new_backend(deployments, start):
 
 def test_files_are_not_looked_at_where_that_is_switched_off(start, bucket):
     off = "[reload]\nwatch = false\n"
-    proxy = start(settings(client("app"), more=off))
-    proxy.write_settings(settings(client("new"), more=off))
+    proxy = start(settings(known_client("app"), more=off))
+    proxy.write_settings(settings(known_client("new"), more=off))
     # Two looks would have seen it.
     deadline = time.monotonic() + 3
     while time.monotonic() < deadline:
@@ -360,8 +354,8 @@ def test_storm_of_signals_under_load_loses_nothing_and_leaks_nothing(start, buck
     def variant(number: int) -> str:
         # Another backend client, another keyring, other caches, other clients, each time.
         return settings(
-            client(f"extra{number}"),
-            client("app"),
+            known_client(f"extra{number}"),
+            known_client("app"),
             more=f"[backend]\nretry_attempts = {3 + number % 2}\n[keys]\nkek_objects = {number + 1}\n",
         )
 

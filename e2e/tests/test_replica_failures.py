@@ -16,7 +16,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from balancer import Balancer
 from clients import boto3_client
-from conftest import make_bucket
 from proxy import new_key
 from target import Target
 

@@ -15,21 +15,18 @@ from conftest import make_bucket
 from deployment import Deployment
 from key_services.constellation import NAME, ConstellationService
 from key_services.drills import settings
+from known_clients import credential_of, known_client
 from proxy import VIRTUAL_HOSTS, Proxy, new_key
 from recorder import Relay
-from target import Credential
 from telemetry.collector import Collector
 
 KEY = new_key()
-CLIENT = Credential("TRACED", "client-secret-that-must-not-be-sent")
+CLIENT = credential_of("traced")
 SETTINGS = f"""{VIRTUAL_HOSTS}
 [clients]
 anonymous_read_buckets = ["e2e-traces-public"]
 
-[[clients.known]]
-name = "traced"
-access_key_id = "{CLIENT.access_key}"
-secret_access_key = "{CLIENT.secret_key}"
+{known_client("traced")}
 """
 
 
