@@ -27,11 +27,11 @@ PROGRAM = "/s3proxy"
 
 @contextlib.contextmanager
 def built():
-    """The image around the program of the suite, as `cargo build` compiled it."""
+    """The image around the program of the suite, as the tests compiled it."""
     if GIVEN:
         yield
         return
-    build = [HERE.parent / "image/build", "--binary", binary(), "--features", "default"]
+    build = [HERE.parent / "image/build", "--binary", binary(), "--features", "workspace"]
     run([*build, "--tag", NAME], dict(os.environ), seconds=240)
     try:
         yield

@@ -14,8 +14,8 @@ def test_the_backend_client_agrees_with_a_real_server(deployments):
         "S3PROXY_TEST_ACCESS_KEY": target.credential.access_key,
         "S3PROXY_TEST_SECRET_KEY": target.credential.secret_key,
     }
-    # The members that the README's test command builds, and so nothing to compile anew.
-    command = ["cargo", "test", "--locked", "--lib", "backend::tests::live", "--", "--ignored"]
+    # As the README's test command builds them, and so nothing to compile anew.
+    command = ["cargo", "test", "--locked", "--workspace", "--lib", "backend::tests::live", "--", "--ignored"]
     finished = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900
     )
