@@ -138,7 +138,9 @@ class Proxy:
         return self._process.process_id
 
     def log_text(self) -> str:
-        return self._process.log_text()
+        """Whole lines: of one that is being written, a reader may see a part."""
+        whole, newline, _ = self._process.log_text().rpartition("\n")
+        return whole + newline
 
     def wait_for_log(self, text: str, count: int = 1) -> None:
         """Waits until a text stands in the log that many times."""
