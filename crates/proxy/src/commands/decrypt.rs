@@ -15,12 +15,12 @@ use serde_json::json;
 use super::anew::{not_kept, reading_everything, settle};
 use super::errand::Errand;
 use super::listing::{Age, Item, Origin};
-use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields, shown};
+use super::report::{Closing, Format, Handled, Notable, Verdict, fields, shown};
 use super::rewrap::{Replaced, Writers};
 use super::room::Room;
 use super::selection::{Selection, Target};
 use super::session::{Session, ended};
-use super::walk::{Store, Work};
+use super::walk::{Store, Work, handled};
 use super::written::conditions_must_count;
 use super::{Ended, missing};
 use crate::app::{self, StartError};
@@ -126,13 +126,8 @@ struct Told {
 
 impl Work for Decrypter {
     async fn handle(&self, item: &Item) -> Handled {
-        match unless_replaced(|| self.look(item)).await {
-            Ok(told) => told.handled(&self.asked.place),
-            Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
-                Handled::skipped("gone")
-            }
-            Err(failure) => Handled::failed(explained(&failure)),
-        }
+        let looked = unless_replaced(|| self.look(item)).await;
+        handled(item, looked, |told| told.handled(&self.asked.place))
     }
 }
 
@@ -141,11 +136,7 @@ impl Decrypter {
         let to = self.goes_to(item);
         let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
         let job = errand.job();
-        let mut source = item.source();
-        if item.age == Age::Current {
-            // The current version may be another by now.
-            source.version = None;
-        }
+        let source = item.source_by_now();
         let found = source::describe(&job, &source).await?;
         let mut told = Told {
             verdict: Verdict::Skipped("plaintext"),

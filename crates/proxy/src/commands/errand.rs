@@ -7,7 +7,7 @@ use http::HeaderMap;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::Operation;
 
-use super::listing::Item;
+use super::listing::{Age, Item};
 use crate::auth::Authenticated;
 use crate::execute::source::Source;
 use crate::execute::{Job, Outcome, Parts};
@@ -49,6 +49,19 @@ impl Item {
             object_key: &self.key,
             version: self.version.as_deref(),
             headers: HeaderMap::new(),
+        }
+    }
+
+    /// The object as it is to be changed: where its current version was listed, another may be
+    /// current by now.
+    pub(crate) fn source_by_now(&self) -> Source<'_> {
+        let version = match self.age {
+            Age::Current => None,
+            Age::Old => self.version.as_deref(),
+        };
+        Source {
+            version,
+            ..self.source()
         }
     }
 }

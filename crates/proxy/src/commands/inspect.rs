@@ -15,14 +15,12 @@ use s3proxy_envelope::layout::{StoredLength, plaintext_length};
 use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 use serde_json::{Map, Value, json};
 
-use super::listing::{Item, Origin};
-use super::report::{
-    Closing, Count, Format, Handled, Notable, Verdict, counted, explained, fields, shown,
-};
+use super::Ended;
+use super::listing::Item;
+use super::report::{Closing, Count, Format, Handled, Notable, Verdict, counted, fields, shown};
 use super::selection::Selection;
 use super::session::{Session, ended};
-use super::walk::{Store, Work};
-use super::{Ended, missing};
+use super::walk::{Store, Work, handled};
 use crate::app::{self, StartError};
 use crate::backend::Backend;
 use crate::config::resolved::{Config, DekTag};
@@ -87,13 +85,9 @@ struct Described {
 
 impl Work for Inspector {
     async fn handle(&self, item: &Item) -> Handled {
-        match self.look(item).await {
-            Ok((stored, described)) => self.told(stored, described),
-            Err(failure) => match (missing(&failure), item.origin) {
-                (true, Origin::Listed) => Handled::skipped("gone"),
-                (true, Origin::Named) | (false, _) => Handled::failed(explained(&failure)),
-            },
-        }
+        handled(item, self.look(item).await, |(stored, described)| {
+            self.told(stored, described)
+        })
     }
 }
 

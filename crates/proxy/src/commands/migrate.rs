@@ -12,23 +12,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
+use super::Ended;
 use super::anew::{OldVersion, not_kept, reading_everything, settle};
 use super::errand::Errand;
 use super::inspect::older;
-use super::listing::{Age, Item, Origin};
-use super::report::{Closing, Format, Handled, Notable, Verdict, counted, explained, fields};
+use super::listing::{Age, Item};
+use super::report::{Closing, Format, Handled, Notable, Verdict, counted, fields};
 use super::rewrap::{Replaced, Writers};
 use super::room::Room;
 use super::selection::{Selection, Versions};
 use super::session::{Session, ended};
-use super::walk::{Store, Work};
+use super::walk::{Store, Work, handled};
 use super::written::conditions_must_count;
-use super::{Ended, missing};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Encryption};
 use crate::execute::copy::origin::unless_replaced;
 use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
-use crate::execute::source::{self, Found, Source};
+use crate::execute::source::{self, Found};
 use crate::execute::stored::Form;
 use crate::execute::{Job, Outcome, Parts};
 use crate::respond::Failure;
@@ -136,13 +136,8 @@ struct Told {
 
 impl Work for Migrator {
     async fn handle(&self, item: &Item) -> Handled {
-        match unless_replaced(|| self.look(item)).await {
-            Ok(told) => told.handled(),
-            Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
-                Handled::skipped("gone")
-            }
-            Err(failure) => Handled::failed(explained(&failure)),
-        }
+        let looked = unless_replaced(|| self.look(item)).await;
+        handled(item, looked, Told::handled)
     }
 }
 
@@ -150,12 +145,7 @@ impl Migrator {
     async fn look(&self, item: &Item) -> Outcome<Told> {
         let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
         let job = errand.job();
-        let mut source = item.source();
-        if item.age == Age::Current {
-            // The current version may be another by now.
-            source.version = None;
-        }
-        let found = source::describe(&job, &source).await?;
+        let found = source::describe(&job, &item.source_by_now()).await?;
         self.seen().versions |= is_versioned(&found);
         let mut told = Told {
             verdict: Verdict::Skipped("v1-already"),
@@ -203,10 +193,7 @@ impl Migrator {
             Writers::Possible => Condition::Unchanged,
             Writers::Stopped => Condition::InPlace,
         };
-        let source = Source {
-            version: None,
-            ..item.source()
-        };
+        let source = item.source_by_now();
         let _room = self.room.enter(&self.parts, found).await;
         let rewritten = match rewrite(job, &source, found, NewForm::Sealed, condition).await {
             Ok(rewritten) => rewritten,

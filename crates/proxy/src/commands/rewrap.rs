@@ -15,13 +15,13 @@ use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
 use super::errand::Errand;
-use super::listing::{Age, Item, Origin};
+use super::listing::{Age, Item};
 use super::needed::{self, Needs};
 use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields, shown};
 use super::selection::{Selection, Versions};
 use super::session::{Session, ended};
-use super::walk::{Store, Walked, Work};
-use super::{Ended, missing, probe};
+use super::walk::{Store, Walked, Work, handled};
+use super::{Ended, probe};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
@@ -214,13 +214,8 @@ struct Told {
 
 impl Work for Rewrapper {
     async fn handle(&self, item: &Item) -> Handled {
-        match unless_replaced(|| self.look(item)).await {
-            Ok(told) => told.handled(),
-            Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
-                Handled::skipped("gone")
-            }
-            Err(failure) => Handled::failed(explained(&failure)),
-        }
+        let looked = unless_replaced(|| self.look(item)).await;
+        handled(item, looked, Told::handled)
     }
 }
 
@@ -228,12 +223,7 @@ impl Rewrapper {
     async fn look(&self, item: &Item) -> Outcome<Told> {
         let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
         let job = errand.job();
-        let mut source = item.source();
-        if item.age == Age::Current {
-            // The current version may be another by now.
-            source.version = None;
-        }
-        let found = source::describe(&job, &source).await?;
+        let found = source::describe(&job, &item.source_by_now()).await?;
         let place = Place {
             bucket: &item.bucket,
             object_key: &item.key,
@@ -287,9 +277,7 @@ impl Rewrapper {
     ) -> Outcome<Rewrapped> {
         let conditions = self.conditions.get(&item.bucket).copied();
         let conditions = conditions.unwrap_or(Conditions::Source);
-        let mut source = item.source();
-        source.version = None;
-        let job = errand.job();
+        let (job, source) = (errand.job(), item.source_by_now());
         let rewrapped = rewrap_object(&job, &source, found, envelope, conditions).await?;
         let replaced = found.version().filter(|_| rewrapped.version.is_some());
         if let Some(replaced) = replaced.filter(|old| rewrapped.version.as_deref() != Some(*old)) {

@@ -8,13 +8,13 @@ use serde_json::json;
 
 pub(crate) use crate::execute::verify::Depth;
 
+use super::Ended;
 use super::errand::Errand;
-use super::listing::{Item, Origin};
+use super::listing::Item;
 use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields};
 use super::selection::Selection;
 use super::session::{Session, ended};
-use super::walk::{Store, Work};
-use super::{Ended, missing};
+use super::walk::{Store, Work, handled};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::source::{self, Found};
@@ -81,13 +81,7 @@ impl Work for Verifier {
             }
             looked = self.look(item).await;
         }
-        match looked {
-            Ok(looked) => self.told(looked),
-            Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
-                Handled::skipped("gone")
-            }
-            Err(failure) => Handled::failed(explained(&failure)),
-        }
+        handled(item, looked, |looked| self.told(looked))
     }
 }
 

@@ -14,8 +14,9 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use super::frontier::{Frontier, Repeats, Turn};
-use super::listing::{Item, Listing, QUEUE};
-use super::report::{Handled, Reporter, Resume};
+use super::listing::{Item, Listing, Origin, QUEUE};
+use super::missing;
+use super::report::{Handled, Reporter, Resume, explained};
 use super::selection::{Selection, Target, Versions};
 use super::stop::{Signal, Stop};
 use crate::backend::Backend;
@@ -28,6 +29,21 @@ const TICK: Duration = Duration::from_millis(200);
 /// What a command does with an object. Clones share what they have learnt.
 pub(crate) trait Work: Send + Sync + 'static {
     fn handle(&self, item: &Item) -> impl Future<Output = Handled> + Send;
+}
+
+/// What is said of an object that was looked at. One that was listed may be gone since.
+pub(crate) fn handled<T>(
+    item: &Item,
+    looked: Outcome<T>,
+    tell: impl FnOnce(T) -> Handled,
+) -> Handled {
+    match looked {
+        Ok(found) => tell(found),
+        Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
+            Handled::skipped("gone")
+        }
+        Err(failure) => Handled::failed(explained(&failure)),
+    }
 }
 
 /// Where objects are found.
