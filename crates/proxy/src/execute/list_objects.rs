@@ -3,42 +3,34 @@
 //! The page is rewritten and not made anew: tokens and whatever else the backend says stay. Keys
 //! under the state prefix are hidden, and `hidden` says what that means for pages.
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::Response;
 use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::document::XmlError;
 use s3proxy_protocol::xml::listing::{EntryEdit, EntryKind, ListEntry, ListPage, PrefixEdit};
 
-use super::answer::Backed;
-use super::hidden::{self, LastShown, MOVES, Paging, Parameters};
+use super::hidden::{self, LastShown, MOVES, Paging};
 use super::lookup::{self, Described, Listed};
+use super::page::{self, Page};
 use super::{Job, Outcome, answer};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Listing;
 use crate::plan::is_state_key;
 use crate::respond::Failure;
 
-/// Longest page that is read: 1000 keys of 1024 bytes, three bytes each when URL-encoded, with
-/// room for what stands beside them.
-const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
-
-/// Memory that a page may take while it is rewritten, against the budget of all bodies.
-const PAGE_SHARE_BYTES: usize = 2 * 1024 * 1024;
-
 /// Serves the three listings.
 pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let _share = job.parts.budget.share(PAGE_SHARE_BYTES).await?;
+    let _share = job.parts.budget.share(page::SHARE_BYTES).await?;
     let paging = Paging::of(job.request.operation);
     let state_prefix = &job.parts.policy.state_prefix;
     let mut query = answer::query_for_backend(job);
-    let mut asked = ask(job, query.clone()).await?;
+    let mut asked = Page::ask(job, query.clone()).await?;
     let mut edits = Vec::new();
     for _ in 0..MOVES {
         let Some(last) = last_of_nothing_shown(job, &asked.text)? else {
             break;
         };
         query = paging.behind(query, &hidden::behind_hidden(&last, state_prefix));
-        asked = ask(job, query.clone()).await?;
+        asked = Page::ask(job, query.clone()).await?;
         edits = paging.asked(&job.request.query);
     }
     let page = parse(&asked.text)?;
@@ -60,29 +52,7 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
         },
         &edits,
     );
-    let mut response = Response::new(ResponseBody::held(Bytes::from(rendered)));
-    *response.headers_mut() = asked.headers;
-    let xml = HeaderValue::from_static("application/xml");
-    response.headers_mut().insert(header::CONTENT_TYPE, xml);
-    Ok(response)
-}
-
-/// A page, unread.
-struct Asked {
-    headers: HeaderMap,
-    text: Bytes,
-}
-
-async fn ask(job: &Job<'_>, query: Parameters) -> Outcome<Asked> {
-    let mut request = answer::request_for(job, Method::GET);
-    request.query = query;
-    request.headers = answer::headers_for_backend(job)?;
-    let sent = job.parts.backend.send(request).await?;
-    let Backed { headers, body, .. } = answer::expect_success(job, sent).await?;
-    Ok(Asked {
-        headers: answer::client_headers(&headers),
-        text: answer::read_bounded(body, MAX_PAGE_BYTES).await?,
-    })
+    Ok(asked.answer(rendered))
 }
 
 fn parse(text: &[u8]) -> Outcome<ListPage<'_>> {

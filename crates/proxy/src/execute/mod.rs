@@ -17,6 +17,7 @@ pub(crate) mod list_objects;
 pub(crate) mod lookup;
 pub(crate) mod multipart;
 pub(crate) mod new_object;
+mod page;
 pub(crate) mod patience;
 pub(crate) mod payload;
 mod plaintext_headers;

@@ -4,40 +4,34 @@
 //! What it says of checksums is about stored bytes and goes; the client's own algorithm stands in each
 //! upload's state, and is not looked up.
 
-use http::{HeaderValue, Method, Response, header};
+use http::Response;
 use s3proxy_protocol::xml::listing::PrefixEdit;
 use s3proxy_protocol::xml::uploads::{UploadEdit, UploadsPage};
 
 use crate::body::outbound::ResponseBody;
-use crate::execute::answer::{self, Backed};
-use crate::execute::hidden::{self, LastShown, MOVES, Paging, Parameters};
+use crate::execute::answer;
+use crate::execute::hidden::{self, LastShown, MOVES, Paging};
+use crate::execute::page::{self, Page};
 use crate::execute::{Job, Outcome};
 use crate::plan::is_state_key;
 use crate::respond::Failure;
 
-/// Longest page that is read: 1000 uploads with keys of 1024 bytes, three bytes each when
-/// URL-encoded, with room for what stands beside them.
-const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
-
-/// Memory that a page may take while it is rewritten, against the budget of all bodies.
-const PAGE_SHARE_BYTES: usize = 2 * 1024 * 1024;
-
 /// Serves ListMultipartUploads.
 pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let _share = job.parts.budget.share(PAGE_SHARE_BYTES).await?;
+    let _share = job.parts.budget.share(page::SHARE_BYTES).await?;
     let mut query = answer::query_for_backend(job);
-    let mut backed = ask(job, query.clone()).await?;
+    let mut asked = Page::ask(job, query.clone()).await?;
     let mut edits = Vec::new();
     for _ in 0..MOVES {
-        let Some(last) = last_of_nothing_shown(job, &backed.text)? else {
+        let Some(last) = last_of_nothing_shown(job, &asked.text)? else {
             break;
         };
         let behind = hidden::behind_hidden(&last, &job.parts.policy.state_prefix);
         query = Paging::Uploads.behind(query, &behind);
-        backed = ask(job, query.clone()).await?;
+        asked = Page::ask(job, query.clone()).await?;
         edits = Paging::Uploads.asked(&job.request.query);
     }
-    let page = parse(&backed.text)?;
+    let page = parse(&asked.text)?;
     let last = last_shown(job, &page);
     let prefix = &job.parts.policy.state_prefix;
     let next = page.next_key_marker();
@@ -64,29 +58,7 @@ pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody
         },
         &edits,
     );
-    let mut response = Response::new(ResponseBody::held(document));
-    *response.headers_mut() = backed.headers;
-    let xml = HeaderValue::from_static("application/xml");
-    response.headers_mut().insert(header::CONTENT_TYPE, xml);
-    Ok(response)
-}
-
-/// A page, unread.
-struct Asked {
-    headers: http::HeaderMap,
-    text: bytes::Bytes,
-}
-
-async fn ask(job: &Job<'_>, query: Parameters) -> Outcome<Asked> {
-    let mut request = answer::request_for(job, Method::GET);
-    request.query = query;
-    request.headers = answer::headers_for_backend(job)?;
-    let sent = job.parts.backend.send(request).await?;
-    let Backed { headers, body, .. } = answer::expect_success(job, sent).await?;
-    Ok(Asked {
-        headers: answer::client_headers(&headers),
-        text: answer::read_bounded(body, MAX_PAGE_BYTES).await?,
-    })
+    Ok(asked.answer(document))
 }
 
 fn parse(text: &[u8]) -> Outcome<UploadsPage<'_>> {

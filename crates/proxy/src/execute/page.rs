@@ -1,0 +1,47 @@
+//! A page of a listing on its way: asked for, read whole within a bound, and given to the client
+//! rewritten. What is rewritten is each listing's own affair.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+
+use super::answer::{self, Backed};
+use super::hidden::Parameters;
+use super::{Job, Outcome};
+use crate::body::outbound::ResponseBody;
+
+/// Longest page that is read: 1000 keys of 1024 bytes, three bytes each when URL-encoded, with
+/// room for what stands beside them.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Memory that a page may take while it is rewritten, against the budget of all bodies.
+pub(crate) const SHARE_BYTES: usize = 2 * 1024 * 1024;
+
+/// A page as the backend gave it, unread.
+pub(crate) struct Page {
+    headers: HeaderMap,
+    pub(crate) text: Bytes,
+}
+
+impl Page {
+    /// Asks the backend for the page that the query names.
+    pub(crate) async fn ask(job: &Job<'_>, query: Parameters) -> Outcome<Self> {
+        let mut request = answer::request_for(job, Method::GET);
+        request.query = query;
+        request.headers = answer::headers_for_backend(job)?;
+        let sent = job.parts.backend.send(request).await?;
+        let Backed { headers, body, .. } = answer::expect_success(job, sent).await?;
+        Ok(Self {
+            headers: answer::client_headers(&headers),
+            text: answer::read_bounded(body, MAX_BYTES).await?,
+        })
+    }
+
+    /// The answer to the client, with what the page was rewritten to.
+    pub(crate) fn answer(self, rewritten: impl Into<Bytes>) -> Response<ResponseBody> {
+        let mut response = Response::new(ResponseBody::held(rewritten.into()));
+        *response.headers_mut() = self.headers;
+        let xml = HeaderValue::from_static("application/xml");
+        response.headers_mut().insert(header::CONTENT_TYPE, xml);
+        response
+    }
+}
