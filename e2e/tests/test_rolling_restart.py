@@ -33,8 +33,11 @@ from loops import (
 from proxy import new_key
 from trees import MIB
 
-ROUNDS = {"http": 1, "https": 2}
-DRAIN_DELAY = 2
+ROUNDS = 1
+DRAIN_DELAY = 8
+"""Long beside a round of any client: pooled connections that lie idle for longer are closed, and some
+clients see that only when they send."""
+
 SETTINGS = f"""
 [listen]
 drain_delay = "{DRAIN_DELAY}s"
@@ -44,7 +47,7 @@ DRIVEN = {"AWS SDK for Go v2", "AWS SDK for Java 2", "AWS SDK for JavaScript v3"
 PAUSES = {"idle-connection": 1.5 * DRAIN_DELAY}
 
 
-@pytest.fixture(scope="module", params=list(ROUNDS))
+@pytest.fixture(scope="module", params=["http", "https"])
 def scheme(request):
     return request.param
 
@@ -82,12 +85,10 @@ def drivers(run_directory):
 
 
 @pytest.mark.timeout(300)
-def test_rolling_restart_loses_no_request(
-    scheme, replicas, balancer, target, bucket, drivers, tmp_path
-):
+def test_rolling_restart_loses_no_request(replicas, balancer, target, bucket, drivers, tmp_path):
     with Loops(clients_of_all_kinds(target, bucket, drivers, tmp_path)) as loops:
         wait_for(lambda: min(loops.rounds().values()) >= 1, "a round of every client", loops)
-        for _ in range(ROUNDS[scheme]):
+        for _ in range(ROUNDS):
             for proxy in replicas:
                 restart(proxy, balancer)
                 before = loops.rounds()
@@ -97,7 +98,7 @@ def test_rolling_restart_loses_no_request(
     assert loops.failures() == []
     assert min(loops.rounds().values()) >= 2
     for proxy in replicas:
-        assert proxy.log_text().count("drained; every request was finished") == ROUNDS[scheme]
+        assert proxy.log_text().count("drained; every request was finished") == ROUNDS
         assert [line for line in requests_of(proxy) if line["outcome"] != "complete"] == []
         assert [line for line in requests_of(proxy) if line["status"] >= 400] == []
 
