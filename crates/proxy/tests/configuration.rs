@@ -158,6 +158,15 @@ fn keys_that_are_not_configured_are_refused_wherever_they_are_named() {
 }
 
 #[test]
+fn a_key_that_is_given_and_wrong_is_not_told_of_as_missing_where_it_is_named() {
+    let (_folder, path) =
+        file("[[keys.local]]\nlabel = \"archive\"\n[[rules]]\nkey = \"archive\"\n");
+    let problems = refusal(&["--no-tls", "--config", &path], &[KEY]).to_string();
+    assert!(problems.contains("keys.local[0].key"), "{problems}");
+    assert!(!problems.contains("no key of that name"), "{problems}");
+}
+
+#[test]
 fn every_default_is_valid() {
     let config = load(&["--no-tls"], &[KEY]).config;
     assert_eq!(config.listen.address.to_string(), "0.0.0.0:4433");

@@ -62,7 +62,10 @@ pub(super) fn require_sealing(
 ) {
     // Given and wrong is a problem of its own.
     let encrypt_key = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
-    let labels = keys.labelled.iter().map(|key| key.label.clone());
+    let count = reader.count("keys.local", HERE);
+    let labels: Vec<String> = (0..count)
+        .filter_map(|index| reader.text(&LOCAL_LABEL.declaration, &[index]))
+        .collect();
     let names: Vec<String> = encrypt_key
         .then(|| ENCRYPT_KEY.to_owned())
         .into_iter()
@@ -70,7 +73,7 @@ pub(super) fn require_sealing(
         .chain(keys.services.iter().map(Service::name))
         .collect();
     // A local key's name in envelopes is known once the key is derived, which is at start.
-    let may_be_local = name.starts_with("local:") && (encrypt_key || !keys.labelled.is_empty());
+    let may_be_local = name.starts_with("local:") && (encrypt_key || count > 0);
     if !may_be_local && !names.iter().any(|known| known == name) {
         let message = format!(
             "no key of that name seals; expected one of: {}",
