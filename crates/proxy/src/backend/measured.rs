@@ -59,6 +59,7 @@ fn status(error: &BackendError) -> &'static str {
         | BackendError::Credentials(_)
         | BackendError::Request(_)
         | BackendError::Redirect { .. } => "unsendable",
+        BackendError::Status { .. } => "unusable",
     }
 }
 
@@ -74,7 +75,8 @@ pub(super) fn reason(error: &BackendError) -> Retry {
         | BackendError::Settings(_)
         | BackendError::Credentials(_)
         | BackendError::Request(_)
-        | BackendError::Redirect { .. } => Retry::Unreachable,
+        | BackendError::Redirect { .. }
+        | BackendError::Status { .. } => Retry::Unreachable,
     }
 }
 
