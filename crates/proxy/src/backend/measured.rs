@@ -58,8 +58,9 @@ fn status(error: &BackendError) -> &'static str {
         BackendError::Settings(_)
         | BackendError::Credentials(_)
         | BackendError::Request(_)
-        | BackendError::Redirect { .. } => "unsendable",
-        BackendError::Status { .. } => "unusable",
+        | BackendError::Redirect { .. }
+        // An attempt that was answered is counted by its status.
+        | BackendError::Status { .. } => "unsendable",
     }
 }
 

@@ -16,4 +16,5 @@
 )]
 mod harness;
 
+mod backend_answers;
 mod round_trips;
