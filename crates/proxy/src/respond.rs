@@ -19,6 +19,7 @@ use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
 use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
+use crate::panics::Panicked;
 use crate::record::RequestRecord;
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::NoPlace;
@@ -58,6 +59,9 @@ pub(crate) enum Failure {
     /// Its line in the audit log could not be written.
     #[error(transparent)]
     Audit(#[from] NoPlace),
+    /// A defect of the proxy.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
@@ -164,7 +168,9 @@ pub(crate) fn failure(
         Failure::Inbound(error) => refusal(&error.to_s3_error(), asked, record),
         Failure::Answer(answer) => passed_on(answer, asked, record),
         Failure::Backend(error) => refusal(&unreachable(error), asked, record),
-        Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
+        Failure::Unusable(_) | Failure::Stored(_) | Failure::Panicked(_) => {
+            refusal(&internal_error(), asked, record)
+        }
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::LegacyKey(error) => refusal(&legacy_key_error(error), asked, record),
         Failure::Audit(_) => refusal(&unaudited(), asked, record),
@@ -201,6 +207,7 @@ fn count(failure: &Failure) {
         | Failure::Backend(_)
         | Failure::Answer(_)
         | Failure::Unusable(_)
+        | Failure::Panicked(_)
         | Failure::Key(_)
         | Failure::LegacyKey(_)
         | Failure::Budget(_)

@@ -24,6 +24,7 @@ use crate::execute::{
 use crate::health::Health;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
+use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
@@ -47,6 +48,7 @@ pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) health: Health,
+    pub(crate) panics: Arc<PanicWatch>,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
     pub(crate) audit: AuditLog,
@@ -83,7 +85,9 @@ impl Serve for Service {
         let mut body = BodySlot::new(body);
         let arrival = self.traces.arrival(&parts.method, &parts.headers);
         let arrival = arrival.as_ref();
-        let outcome = self.handle(parts, &mut body, from, &record, arrival).await;
+        let handling = Box::pin(self.handle(parts, &mut body, from, &record, arrival));
+        let outcome = self.panics.guard(handling).await;
+        let outcome = outcome.unwrap_or_else(|panicked| Err(panicked.into()));
         // Only of those that were not let in.
         self.traces
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
@@ -110,6 +114,10 @@ impl Serve for Service {
 }
 
 impl Ready for Service {
+    fn liveness(&self) -> (StatusCode, String) {
+        self.health.liveness()
+    }
+
     async fn readiness(&self) -> (StatusCode, String) {
         self.health.readiness(&self.parts).await
     }

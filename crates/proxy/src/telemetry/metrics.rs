@@ -22,8 +22,8 @@ use self::declared::{
     AUDIT_LOST, BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY, BODY_MEMORY_LIMIT,
     BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL,
     CONNECTIONS, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS,
-    LEGACY_READS, OPEN_FAILURES, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS,
-    REQUESTS_IN_FLIGHT, SEAL_FAILURES, SENT_BYTES, THROTTLED,
+    LEGACY_READS, OPEN_FAILURES, PANICS, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS,
+    REQUESTS, REQUESTS_IN_FLIGHT, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 
 /// Declares the values of a label.
@@ -310,6 +310,11 @@ pub(crate) fn backend_retried(reason: Retry) {
     counter!(BACKEND_RETRIES.name, "reason" => reason.as_str()).increment(1);
 }
 
+/// Some task of the program panicked.
+pub(crate) fn panicked() {
+    counter!(PANICS.name).increment(1);
+}
+
 /// The certificate that is served from now on ends then.
 pub(crate) fn certificate(expiry: time::OffsetDateTime) {
     let seconds = u64::try_from(expiry.unix_timestamp()).unwrap_or(0);
@@ -356,6 +361,7 @@ fn begin() {
         KEY_CACHE_HITS,
         KEY_CACHE_MISSES,
         AUDIT_LOST,
+        PANICS,
     ] {
         counter!(metric.name).increment(0);
     }
