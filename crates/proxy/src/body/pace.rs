@@ -2,7 +2,7 @@
 //!
 //! Silence ends a body after a time. A body that keeps moving is let be, however slowly, until
 //! others wait for the memory that it holds: then it has to go if it was slower than the least rate
-//! over a window of the same time. Only time in which the client was waited for counts, never what
+//! over the last few seconds. Only time in which the client was waited for counts, never what
 //! the backend took: a body that cannot be handed on is not asked for more, and so is not polled.
 
 use std::future::Future;
@@ -21,10 +21,13 @@ use crate::telemetry::metrics::{self, Limit};
 /// How long slowness may stay unnoticed, and the most that one silence counts for.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The time over which rates are taken, unless silence ends a body sooner.
+const WINDOW: Duration = Duration::from_secs(3);
+
 /// What is asked of clients.
 #[derive(Clone)]
 pub(crate) struct Patience {
-    /// With a body that does not move at all; also the time over which rates are taken.
+    /// With a body that does not move at all.
     pub(crate) silence: Duration,
     /// In bytes per second, where others wait for memory.
     pub(crate) least_rate: Option<NonZeroUsize>,
@@ -111,7 +114,7 @@ impl Pace {
     /// the body was not polled.
     fn count(&mut self, waited: Duration) {
         self.waited += waited.min(TICK);
-        if self.waited >= self.patience.silence {
+        if self.waited >= WINDOW.min(self.patience.silence) {
             let least = self.patience.least_rate.map_or(0, NonZeroUsize::get);
             let milliseconds = self.waited.as_millis();
             self.slow = (self.moved_bytes as u128) * 1000 < (least as u128) * milliseconds;
