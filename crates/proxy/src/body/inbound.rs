@@ -103,7 +103,7 @@ impl Inbound {
             remaining: Some(length),
             received,
             silence: patience.silence,
-            pace: Pace::new(patience),
+            pace: Pace::of_sender(patience),
         }
     }
 
@@ -124,7 +124,7 @@ impl Inbound {
             remaining: None,
             received,
             silence: patience.silence,
-            pace: Pace::new(patience),
+            pace: Pace::of_sender(patience),
         }
     }
 

@@ -16,4 +16,5 @@
 )]
 mod harness;
 
+mod held_bodies;
 mod round_trips;
