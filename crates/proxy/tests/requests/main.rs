@@ -16,5 +16,6 @@
 )]
 mod harness;
 
+mod backend_answers;
 mod held_bodies;
 mod round_trips;
