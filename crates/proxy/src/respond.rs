@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
 
@@ -298,9 +299,7 @@ fn passed_on(
     let mut response = document_response(answer.status, answer.document.clone(), asked, record);
     let headers = response.headers_mut();
     for (name, value) in &answer.headers {
-        if PASSED_WITH_ERRORS.contains(&name.as_str())
-            || name.as_str().starts_with("access-control-")
-        {
+        if PASSED_WITH_ERRORS.contains(&name.as_str()) || header_rules::is_cors(name) {
             headers.append(name.clone(), value.clone());
         }
     }

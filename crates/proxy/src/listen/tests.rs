@@ -9,7 +9,7 @@ use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::body::buffers::BodyBudget;
+use crate::body::budget::BodyBudget;
 
 /// Panics where the path says so.
 struct Fragile;

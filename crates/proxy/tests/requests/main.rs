@@ -17,5 +17,8 @@
 mod harness;
 
 mod backend_answers;
+mod backend_headers;
+mod backend_listings;
 mod held_bodies;
+mod hostile_backend;
 mod round_trips;
