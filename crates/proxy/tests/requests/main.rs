@@ -15,6 +15,9 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
+mod memory_store;
 
 mod backend_answers;
+mod rotation;
 mod round_trips;
+mod sweeping;

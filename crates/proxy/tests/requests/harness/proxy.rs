@@ -54,7 +54,7 @@ impl ProxyBuilder {
         let backend = Backend::start(store.address()).await;
         point_at(&mut config, backend.address());
         let app = App::start(config).await.unwrap();
-        let address = app.address();
+        let (address, admin) = (app.address(), app.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stop = async {
@@ -64,6 +64,7 @@ impl ProxyBuilder {
         });
         Proxy {
             address,
+            admin,
             owner: Credential::new(BACKEND_ACCESS_KEY_ID, secret.trim()),
             backend,
             sources,
@@ -78,6 +79,7 @@ impl ProxyBuilder {
 /// A running proxy with its backend; everything ends when it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
+    admin: Option<SocketAddr>,
     owner: Credential,
     pub(crate) backend: Backend,
     sources: Sources,
@@ -99,6 +101,11 @@ impl Proxy {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin listener answers, if the settings ask for one.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.unwrap()
     }
 
     /// `Host` of requests to the proxy.
