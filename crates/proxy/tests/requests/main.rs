@@ -16,4 +16,8 @@
 )]
 mod harness;
 
+mod catalogue;
+mod listings;
+mod objects;
+mod operations_refused;
 mod round_trips;
