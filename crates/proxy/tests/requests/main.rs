@@ -18,6 +18,11 @@ mod harness;
 mod memory_store;
 
 mod backend_answers;
+mod catalogue;
+mod held_bodies;
+mod listings;
+mod objects;
+mod operations_refused;
 mod rotation;
 mod round_trips;
 mod sweeping;
