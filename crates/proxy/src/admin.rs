@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::keys::in_use;
 use crate::telemetry::metrics::exporter::Exporter;
 
 /// Connections held at once; further ones wait to be accepted.
@@ -47,6 +48,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
+const JSON: &str = "application/json";
+
 /// The content type of Prometheus's text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -57,6 +60,9 @@ pub(crate) trait Ready: Send + Sync + 'static {
 
     /// The status of `/readyz`, and what it says.
     fn readiness(&self) -> impl Future<Output = (StatusCode, String)> + Send;
+
+    /// The keys that requests in flight may seal under, as JSON.
+    fn keys(&self) -> String;
 }
 
 /// The listener at work: as long as it is kept.
@@ -138,8 +144,8 @@ async fn answer<B>(
     ready: &impl Ready,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
-        let help = "there are /metrics, /healthz and /readyz here; S3 is on another port\n";
+    if !matches!(path, "/metrics" | "/healthz" | "/readyz" | in_use::PATH) {
+        let help = "there are /metrics, /keys, /healthz and /readyz here; S3 is on another port\n";
         return text(StatusCode::NOT_FOUND, TEXT, help.to_owned());
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -155,6 +161,7 @@ async fn answer<B>(
             let (status, said) = ready.liveness();
             text(status, TEXT, said)
         }
+        in_use::PATH => text(StatusCode::OK, JSON, ready.keys()),
         _ => {
             let (status, said) = ready.readiness().await;
             text(status, TEXT, said)
@@ -189,6 +196,10 @@ mod tests {
 
         async fn readiness(&self) -> (StatusCode, String) {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+        }
+
+        fn keys(&self) -> String {
+            "{\"keys\":[]}".to_owned()
         }
     }
 
@@ -233,11 +244,22 @@ mod tests {
             async fn readiness(&self) -> (StatusCode, String) {
                 (StatusCode::OK, "ready\n".to_owned())
             }
+
+            fn keys(&self) -> String {
+                String::new()
+            }
         }
         let request = Request::builder().uri("/healthz").body(()).unwrap();
         let exporter = Exporter::install().unwrap();
         let response = answer(&request, &exporter, &Broken).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn the_keys_in_use_come_as_json() {
+        let (status, headers, body) = asked("GET", "/keys").await;
+        assert_eq!((status, body.as_str()), (200, "{\"keys\":[]}"));
+        assert_eq!(headers[header::CONTENT_TYPE], JSON);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@
 //! work that outlives its client) is counted in one place, [`Lasting`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::uri::Scheme;
 use s3proxy_protocol::address::{AwsNames, HostRules};
@@ -36,6 +36,7 @@ use crate::execute::patience::LongWork;
 use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
+use crate::keys::in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
@@ -55,6 +56,7 @@ pub(super) struct Lasting {
     pub(super) seen_buckets: Arc<SeenBuckets>,
     pub(super) draining: Arc<Draining>,
     pub(super) panics: Arc<PanicWatch>,
+    pub(super) keys_in_use: Arc<KeysInUse>,
 }
 
 impl Lasting {
@@ -66,6 +68,7 @@ impl Lasting {
             seen_buckets: Arc::new(SeenBuckets::default()),
             draining: Arc::new(Draining::default()),
             panics: Arc::default(),
+            keys_in_use: Arc::default(),
         }
     }
 }
@@ -239,6 +242,7 @@ async fn parts(
         tag_keeping: learnt.tag_keeping,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
+        sealing: OnceLock::new(),
         held_body_bytes: limits.held_body_bytes as u64,
         patience: Patience {
             silence: listen.body_timeout,

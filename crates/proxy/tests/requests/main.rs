@@ -15,10 +15,17 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
+mod memory_store;
 
 mod backend_answers;
 mod backend_headers;
 mod backend_listings;
+mod catalogue;
 mod held_bodies;
 mod hostile_backend;
+mod listings;
+mod objects;
+mod operations_refused;
+mod rotation;
 mod round_trips;
+mod sweeping;

@@ -82,11 +82,16 @@ impl Lie {
         Self::Redirect,
     ];
 
-    /// The answer to a request.
-    pub(super) fn told(self, request: &RecordedRequest, random: &mut Random) -> Reply {
+    /// The answer to a request whose true answer is given.
+    pub(super) fn told(
+        self,
+        request: &RecordedRequest,
+        truth: Response<Vec<u8>>,
+        random: &mut Random,
+    ) -> Reply {
         let number = random.next();
         match self {
-            Self::Status => Reply::altered(move |answer| {
+            Self::Status => altered(truth, move |answer| {
                 *answer.status_mut() = pick(STATUSES, number)
                     .try_into()
                     .unwrap_or(StatusCode::IM_A_TEAPOT);
@@ -96,7 +101,7 @@ impl Lie {
                 Reply::answer(status, &[("etag", "\"e\"")], FORGED)
             }
             Self::Plaintext => plaintext(number),
-            Self::MissingHeader => Reply::altered(move |answer| {
+            Self::MissingHeader => altered(truth, move |answer| {
                 let names: Vec<_> = answer.headers().keys().cloned().collect();
                 if !names.is_empty() {
                     answer
@@ -104,7 +109,7 @@ impl Lie {
                         .remove(&names[index(number, names.len())]);
                 }
             }),
-            Self::WrongHeader => Reply::altered(move |answer| {
+            Self::WrongHeader => altered(truth, move |answer| {
                 let names: Vec<_> = answer.headers().keys().cloned().collect();
                 let lengths = ["content-length", "transfer-encoding"];
                 if let Some(name) = names.get(index(number, names.len().max(1)))
@@ -114,14 +119,14 @@ impl Lie {
                     answer.headers_mut().insert(name, value);
                 }
             }),
-            Self::ExtremeLength => extreme_length(number),
-            Self::FlippedBytes => Reply::altered(move |answer| {
+            Self::ExtremeLength => extreme_length(truth, number),
+            Self::FlippedBytes => altered(truth, move |answer| {
                 let length = answer.body().len();
                 if length > 0 {
                     answer.body_mut()[index(number, length)] ^= 0x40;
                 }
             }),
-            Self::CutBody => Reply::altered(move |answer| {
+            Self::CutBody => altered(truth, move |answer| {
                 let length = answer.body().len();
                 answer.body_mut().truncate(index(number, length.max(1)));
                 answer.headers_mut().remove("content-length");
@@ -212,8 +217,8 @@ fn plaintext(number: u64) -> Reply {
     }
 }
 
-fn extreme_length(number: u64) -> Reply {
-    Reply::altered(move |answer| {
+fn extreme_length(truth: Response<Vec<u8>>, number: u64) -> Reply {
+    altered(truth, move |answer| {
         let value = pick(
             &[
                 "bytes 0-18446744073709551614/18446744073709551615",
@@ -250,14 +255,17 @@ fn endless_list(request: &RecordedRequest, number: u64) -> Reply {
 }
 
 /// The true answer, which may be told again where it does not belong.
-pub(super) fn honest(random: &Random) -> Reply {
-    let remembered = Arc::clone(&random.remembered);
-    Reply::altered(move |answer| {
-        let mut remembered = remembered.lock().unwrap();
-        if remembered.len() < REMEMBERED {
-            remembered.push(clone(answer));
-        }
-    })
+pub(super) fn honest(truth: Response<Vec<u8>>, random: &Random) -> Reply {
+    let mut remembered = random.remembered.lock().unwrap();
+    if remembered.len() < REMEMBERED {
+        remembered.push(clone(&truth));
+    }
+    Reply::Answer(truth)
+}
+
+fn altered(mut truth: Response<Vec<u8>>, alter: impl FnOnce(&mut Response<Vec<u8>>)) -> Reply {
+    alter(&mut truth);
+    Reply::Answer(truth)
 }
 
 fn replay(random: &mut Random) -> Reply {
@@ -284,7 +292,7 @@ fn index(number: u64, length: usize) -> usize {
     usize::try_from(number % length as u64).unwrap()
 }
 
-/// A seeded generator (SplitMix64), so that a failure can be had again.
+/// A seeded generator (`SplitMix64`), so that a failure can be had again.
 pub(super) struct Random {
     state: u64,
     remembered: Arc<Mutex<Vec<Response<Vec<u8>>>>>,
