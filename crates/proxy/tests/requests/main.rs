@@ -17,5 +17,6 @@
 mod harness;
 
 mod backend_answers;
+mod crowd;
 mod held_bodies;
 mod round_trips;
