@@ -372,10 +372,7 @@ async fn authenticator(
         clients = clients.len(),
         "client signatures are verified (AWS SigV4)"
     );
-    Ok(Authenticator::SigV4 {
-        clients,
-        signing_keys: SigningKeys::default(),
-    })
+    Ok(Authenticator::SigV4 { clients })
 }
 
 /// The rates of clients that have their own, by name.
@@ -403,6 +400,7 @@ fn listed_client(client: resolved::Client) -> Client {
             SessionToken::Required(token) => Some(token),
         },
         grants: client.grants,
+        signing_keys: SigningKeys::default(),
     }
 }
 
@@ -418,6 +416,7 @@ async fn own_credential(credentials: &Credentials) -> Result<Client, StartError>
         secret: SecretAccessKey::new(own.secret_access_key().to_owned()),
         session_token: None,
         grants: vec![everything()],
+        signing_keys: SigningKeys::default(),
     })
 }
 
