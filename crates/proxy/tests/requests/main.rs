@@ -16,4 +16,5 @@
 )]
 mod harness;
 
+mod costs;
 mod round_trips;

@@ -1,6 +1,6 @@
 //! CompleteMultipartUpload: from the client's list of parts to one readable object.
 //!
-//! The order of the steps: see what is stored, judge the client's list against it, store the tail,
+//! The order of the steps: see that there is such an upload, read the list, see what is stored, judge the client's list against it, store the tail,
 //! complete the backend's upload (the client's conditions included), remove the state. Nothing is
 //! visible before the backend's own completion, and all of it can be repeated at any point.
 //!
@@ -36,7 +36,7 @@ use crate::execute::answer::{self, Backed};
 use crate::execute::embedded;
 use crate::execute::new_object::{Place, announce_encryption};
 use crate::execute::patience::{self, Finished};
-use crate::execute::{Job, Outcome, OwnedJob, RawBody, payload};
+use crate::execute::{BodySlot, Job, Outcome, OwnedJob, payload};
 use crate::respond::Failure;
 
 /// Longest list of parts: 10,000 of them, with the longest ETags and checksums.
@@ -70,8 +70,10 @@ impl From<S3Error> for Stop {
 /// Reads the client's list, and answers when the work is done.
 pub(super) async fn complete_upload(
     job: &Job<'_>,
-    body: RawBody,
+    body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
+    require_upload(job).await?;
+    let body = body.take();
     let announced = payload::announced_document(job.request)?;
     let bytes = usize::try_from(announced.length.min(MAX_REQUEST_BYTES)).expect("bounded");
     // The text, and what is made of it.
@@ -84,6 +86,16 @@ pub(super) async fn complete_upload(
         complete(owned, request).await
     })
     .await
+}
+
+/// Refuses a Complete of an upload that neither goes on nor made the object that is there: for that
+/// the client's list need not be read.
+async fn require_upload(job: &Job<'_>) -> Outcome<()> {
+    let id = upload_id(job)?;
+    match state::load(job, id).await {
+        Ok(_) => Ok(()),
+        Err(failure) => perhaps_repeated(job, id, failure).await.map(|_| ()),
+    }
 }
 
 async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished> {
