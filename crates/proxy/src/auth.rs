@@ -111,6 +111,14 @@ impl Identity {
         }
     }
 
+    /// Whether it reads without a signature where others have to sign.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        match &self.grants {
+            Grants::AnonymousRead => true,
+            Grants::Of(_) | Grants::Everything => false,
+        }
+    }
+
     /// Notes who asks.
     fn tell(&self, record: &RequestRecord) {
         record.client(&self.name);
@@ -136,8 +144,7 @@ impl Identity {
         }
     }
 
-    /// Whether some grant covers `access` to one key or another of `bucket`. For requests that name
-    /// their keys in the body: who may do nothing at all there need not send it.
+    /// Whether a grant covers `access` to some key of `bucket`.
     pub(crate) fn may_somewhere(&self, access: Access, bucket: &str) -> bool {
         match &self.grants {
             Grants::Everything => true,

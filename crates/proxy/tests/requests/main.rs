@@ -16,5 +16,7 @@
 )]
 mod harness;
 
+mod backend_answers;
 mod costs;
+mod held_bodies;
 mod round_trips;

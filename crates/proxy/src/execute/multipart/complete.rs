@@ -1,6 +1,6 @@
 //! CompleteMultipartUpload: from the client's list of parts to one readable object.
 //!
-//! The order of the steps: see that there is such an upload, read the list, see what is stored, judge the client's list against it, store the tail,
+//! The order of the steps: see what is stored, judge the client's list against it, store the tail,
 //! complete the backend's upload (the client's conditions included), remove the state. Nothing is
 //! visible before the backend's own completion, and all of it can be repeated at any point.
 //!
@@ -34,6 +34,7 @@ use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::execute::answer::{self, Backed};
 use crate::execute::embedded;
+use crate::execute::held::HeldMemory;
 use crate::execute::new_object::{Place, announce_encryption};
 use crate::execute::patience::{self, Finished};
 use crate::execute::{BodySlot, Job, Outcome, OwnedJob, payload};
@@ -41,6 +42,12 @@ use crate::respond::Failure;
 
 /// Longest list of parts: 10,000 of them, with the longest ETags and checksums.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The text of the list, and what is made of it.
+const MEMORY: HeldMemory = HeldMemory {
+    per_byte: 4,
+    besides: 0,
+};
 
 /// Backends may work for long before they answer.
 const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
@@ -72,15 +79,15 @@ pub(super) async fn complete_upload(
     job: &Job<'_>,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
-    require_upload(job).await?;
-    let body = body.take();
     let announced = payload::announced_document(job.request)?;
-    let bytes = usize::try_from(announced.length.min(MAX_REQUEST_BYTES)).expect("bounded");
-    // The text, and what is made of it.
-    let share = job.parts.budget.share(4 * bytes).await?;
-    let (document, _) = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES).await?;
-    let request = CompleteRequest::parse(&document)?;
-    drop(document);
+    refuse_unknown_upload(job).await?;
+    // Not before: a body that nobody took is drained, so that the client sees the refusal.
+    let body = body.take();
+    let limit = MAX_REQUEST_BYTES;
+    let held = payload::read_announced(job, announced, body, limit, MEMORY).await?;
+    let request = CompleteRequest::parse(&held.bytes)?;
+    let share = held.share;
+    drop(held.bytes);
     patience::answer(job, move |owned| async move {
         let _share = share;
         complete(owned, request).await
@@ -88,9 +95,8 @@ pub(super) async fn complete_upload(
     .await
 }
 
-/// Refuses a Complete of an upload that neither goes on nor made the object that is there: for that
-/// the client's list need not be read.
-async fn require_upload(job: &Job<'_>) -> Outcome<()> {
+/// Refuses an upload that neither is open nor was completed, before its list is read.
+async fn refuse_unknown_upload(job: &Job<'_>) -> Outcome<()> {
     let id = upload_id(job)?;
     match state::load(job, id).await {
         Ok(_) => Ok(()),
