@@ -17,6 +17,10 @@
 mod harness;
 
 mod backend_answers;
+mod catalogue;
 mod costs;
 mod held_bodies;
+mod listings;
+mod objects;
+mod operations_refused;
 mod round_trips;
