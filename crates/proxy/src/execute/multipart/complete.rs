@@ -74,6 +74,10 @@ pub(super) async fn complete_upload(
 ) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced_document(job.request)?;
     let bytes = usize::try_from(announced.length.min(MAX_REQUEST_BYTES)).expect("bounded");
+    // Its key is had before its list takes memory. One that has ended is judged with the list.
+    if let Err(failure @ Failure::Key(_)) = state::load(job, upload_id(job)?).await {
+        return Err(failure);
+    }
     // The text, and what is made of it.
     let share = job.parts.budget.share(4 * bytes).await?;
     let (document, _) = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES).await?;
