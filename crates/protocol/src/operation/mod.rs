@@ -63,7 +63,8 @@ pub enum Kind {
     CompleteMultipartUpload,
     /// Gives an upload up.
     AbortMultipartUpload,
-    /// Cannot work on sealed data: `NotImplemented`.
+    /// Cannot work on sealed data, or is a plain write to a backend that does not know it:
+    /// `NotImplemented`.
     Unsupported,
 }
 
