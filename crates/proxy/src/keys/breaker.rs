@@ -238,10 +238,10 @@ mod tests {
         for _ in 0..OPENS_AT {
             fail(&breaker, Health::Failed);
         }
-        for longest in [1, 2, 4, 8, 8, 8].map(Duration::from_secs) {
-            tokio::time::advance(longest / 2 - Duration::from_millis(1)).await;
-            assert!(breaker.admit().is_err(), "{longest:?}");
-            tokio::time::advance(longest / 2 + Duration::from_millis(2)).await;
+        for longest in [1000, 2000, 4000, 8000, 8000, 8000] {
+            tokio::time::advance(Duration::from_millis(longest / 2 - 1)).await;
+            assert!(breaker.admit().is_err(), "{longest} ms");
+            tokio::time::advance(Duration::from_millis(longest / 2 + 2)).await;
             let probe = breaker.admit().expect("the pause is over");
             assert!(breaker.admit().is_err(), "one at a time");
             let error = ServiceError::Unavailable("away".to_owned());

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Health};
+use super::breaker::{Breaker, Health, Permit};
 use super::jitter;
 use super::key_service::ServiceError;
 use crate::telemetry::metrics::ServiceKind;
@@ -90,7 +90,10 @@ impl Caller {
     /// Begins `work` if there is a place for it now. Nobody waits for it.
     pub(super) fn begin_aside(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            let work = async { Ok(work.await) };
+            let work = async {
+                work.await;
+                Ok(())
+            };
             drop(self.spawn(place, work));
         }
     }
@@ -122,7 +125,7 @@ impl Line {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         for _ in 1..TRIES {
-            let answer = self.try_once(&ask).await;
+            let answer = self.try_once(self.breaker.admit()?, &ask).await;
             let is_over = began.elapsed() >= self.timeout;
             match answer {
                 Err(ServiceError::Unavailable(_)) if !is_over => {
@@ -132,14 +135,17 @@ impl Line {
                 answer => return answer,
             }
         }
-        self.try_once(&ask).await
+        self.try_once(self.breaker.admit()?, &ask).await
     }
 
-    async fn try_once<T, F>(&self, ask: &impl Fn() -> F) -> Result<T, ServiceError>
+    async fn try_once<T, F>(
+        &self,
+        permit: Permit<'_>,
+        ask: &impl Fn() -> F,
+    ) -> Result<T, ServiceError>
     where
         F: Future<Output = Result<T, ServiceError>>,
     {
-        let permit = self.breaker.admit()?;
         let began = Instant::now();
         let answer = tokio::time::timeout(self.timeout, ask()).await;
         let answer = answer.unwrap_or_else(|_| Err(too_late(self.timeout)));

@@ -138,12 +138,11 @@ impl Writing {
             }
             // With a turn, so that whoever needs a KEK meanwhile waits for this one.
             let made = self.turns.wait().await.take(caller, &work).await;
-            match made {
-                Ok(()) => pause = Duration::from_secs(1),
-                Err(_) => {
-                    self.postpone(jitter::upper_half(pause));
-                    pause = (pause * 2).min(RENEW_AGAIN);
-                }
+            if made.is_ok() {
+                pause = Duration::from_secs(1);
+            } else {
+                self.postpone(jitter::upper_half(pause));
+                pause = (pause * 2).min(RENEW_AGAIN);
             }
         }
     }

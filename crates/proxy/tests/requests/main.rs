@@ -16,4 +16,5 @@
 )]
 mod harness;
 
+mod key_services;
 mod round_trips;
