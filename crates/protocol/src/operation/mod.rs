@@ -10,9 +10,11 @@
 //! Absent: older spellings of operations that are the same on the wire (`PutBucketLifecycle`,
 //! `GetBucketNotification`), and what other AWS services answer under their own hosts.
 
+mod answers;
 mod classify;
 mod table;
 
+pub use answers::{SentRequest, successes};
 pub use classify::{classify, forwarded_parameters};
 pub use table::Operation;
 

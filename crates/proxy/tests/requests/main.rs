@@ -16,5 +16,7 @@
 )]
 mod harness;
 
+mod backend_answers;
+mod held_bodies;
 mod key_services;
 mod round_trips;
