@@ -17,6 +17,10 @@
 mod harness;
 
 mod backend_answers;
+mod catalogue;
 mod held_bodies;
 mod key_services;
+mod listings;
+mod objects;
+mod operations_refused;
 mod round_trips;
