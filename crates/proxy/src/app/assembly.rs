@@ -9,7 +9,7 @@
 //! work that outlives its client) is counted in one place, [`Lasting`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::uri::Scheme;
 use s3proxy_protocol::address::{AwsNames, HostRules};
@@ -36,6 +36,7 @@ use crate::execute::patience::LongWork;
 use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
+use crate::keys::in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
@@ -53,6 +54,7 @@ pub(super) struct Lasting {
     pub(super) long_work: Arc<LongWork>,
     pub(super) seen_buckets: Arc<SeenBuckets>,
     pub(super) draining: Arc<Draining>,
+    pub(super) keys_in_use: Arc<KeysInUse>,
 }
 
 impl Lasting {
@@ -63,6 +65,7 @@ impl Lasting {
             long_work: Arc::new(LongWork::new()),
             seen_buckets: Arc::new(SeenBuckets::default()),
             draining: Arc::new(Draining::default()),
+            keys_in_use: Arc::default(),
         }
     }
 }
@@ -234,6 +237,7 @@ async fn parts(
         tag_keeping: learnt.tag_keeping,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
+        sealing: OnceLock::new(),
         held_body_bytes: limits.held_body_bytes as u64,
         patience: Patience {
             silence: listen.body_timeout,

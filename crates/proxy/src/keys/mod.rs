@@ -18,6 +18,7 @@ pub(crate) mod connect;
 mod constellation;
 mod held;
 mod http;
+pub(crate) mod in_use;
 mod jitter;
 pub(crate) mod key_service;
 pub(crate) mod legacy;

@@ -15,6 +15,7 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
+mod memory_store;
 
 mod backend_answers;
 mod catalogue;
@@ -23,4 +24,6 @@ mod key_services;
 mod listings;
 mod objects;
 mod operations_refused;
+mod rotation;
 mod round_trips;
+mod sweeping;
