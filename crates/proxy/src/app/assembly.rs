@@ -291,7 +291,7 @@ pub(crate) async fn backend(settings: &resolved::Backend) -> Result<Backend, Sta
 async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartError> {
     let connected = connect(&keys.services, keys.service_calls.timeout).await?;
     let constellation = match connected.constellation {
-        Some(service) => ConstellationKek::asked_of(service, keys.service_calls.cache_time),
+        Some(service) => ConstellationKek::asked_of(service, keys.service_calls),
         None => ConstellationKek::Absent,
     };
     let legacy = legacy_keys(&keys, constellation);

@@ -21,6 +21,7 @@ mod backend_answers;
 mod catalogue;
 mod costs;
 mod held_bodies;
+mod key_services;
 mod listings;
 mod objects;
 mod operations_refused;
