@@ -15,11 +15,16 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
+mod memory_store;
 
 mod backend_answers;
 mod catalogue;
+mod costs;
 mod held_bodies;
+mod key_services;
 mod listings;
 mod objects;
 mod operations_refused;
+mod rotation;
 mod round_trips;
+mod sweeping;
