@@ -19,6 +19,7 @@ mod harness;
 mod backend_answers;
 mod catalogue;
 mod costs;
+mod crowd;
 mod held_bodies;
 mod key_services;
 mod listings;
