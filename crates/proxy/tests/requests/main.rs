@@ -15,7 +15,6 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
-mod memory_store;
 
 mod backend_answers;
 mod backend_headers;
@@ -27,8 +26,10 @@ mod held_bodies;
 mod hostile_backend;
 mod key_services;
 mod listings;
+mod memory_store;
 mod objects;
 mod operations_refused;
 mod rotation;
 mod round_trips;
 mod sweeping;
+mod uploads;
