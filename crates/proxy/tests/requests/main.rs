@@ -19,6 +19,7 @@ mod memory_store;
 
 mod backend_answers;
 mod catalogue;
+mod completing;
 mod held_bodies;
 mod listings;
 mod objects;
@@ -26,3 +27,4 @@ mod operations_refused;
 mod rotation;
 mod round_trips;
 mod sweeping;
+mod verifying;
