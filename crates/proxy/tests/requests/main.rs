@@ -15,18 +15,20 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
-mod memory_store;
 
 mod backend_answers;
 mod catalogue;
 mod completing;
 mod costs;
+mod crowd;
 mod held_bodies;
 mod key_services;
 mod listings;
+mod memory_store;
 mod objects;
 mod operations_refused;
 mod rotation;
 mod round_trips;
 mod sweeping;
+mod uploads;
 mod verifying;

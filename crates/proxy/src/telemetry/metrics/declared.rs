@@ -64,6 +64,9 @@ declare! {
     CONNECTIONS: Gauge "s3proxy_connections", [],
         "Connections of clients that are open.",
         "Compare with `listen.max_connections`.";
+    EVICTED: Counter "s3proxy_connections_evicted_total", ["reason"],
+        "Connections that were closed because others needed their place or memory.",
+        "Grows while somebody holds many connections that are idle or never authenticated.";
     SEAL_FAILURES: Counter "s3proxy_seal_failures_total", ["kind"],
         "Writes for which no key could be had.",
         "Alert on any increase: clients cannot write. `s3proxy_key_service_calls_total` says why.";
