@@ -17,11 +17,14 @@
 mod harness;
 
 mod backend_answers;
+mod backend_headers;
+mod backend_listings;
 mod catalogue;
 mod completing;
 mod costs;
 mod crowd;
 mod held_bodies;
+mod hostile_backend;
 mod key_services;
 mod listings;
 mod memory_store;

@@ -352,6 +352,7 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::Inbound(_)
         | Failure::Backend(_)
         | Failure::Unusable(_)
+        | Failure::Panicked(_)
         | Failure::Stored(_)
         | Failure::Key(_)
         | Failure::LegacyKey(_)

@@ -42,6 +42,7 @@ fn everything() {
     config_reloaded(Reload::Failure);
     throttled(Limit::Memory);
     audit_lost(1);
+    panicked();
 }
 
 #[test]
