@@ -109,6 +109,10 @@ impl Serving {
 }
 
 impl Ready for Serving {
+    fn liveness(&self) -> (StatusCode, String) {
+        self.shift.borrow().service.liveness()
+    }
+
     async fn readiness(&self) -> (StatusCode, String) {
         let service = Arc::clone(&self.shift.borrow().service);
         service.readiness().await
