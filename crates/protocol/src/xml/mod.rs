@@ -5,6 +5,8 @@
 //! known here. What is decided by is read strictly, and what clients send to be acted on
 //! ([`delete`]) is a closed list.
 //!
+//! What goes on to a backend as a document of its own ([`canonical`]) is written anew.
+//!
 //! What the proxy answers in its own words ([`complete`], [`copy`], [`attributes`] and others) is
 //! written from the start by `answer`.
 //!
@@ -14,6 +16,7 @@
 mod answer;
 pub mod attributes;
 pub mod buckets;
+pub mod canonical;
 pub mod complete;
 pub mod copy;
 pub mod delete;

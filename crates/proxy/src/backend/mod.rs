@@ -106,6 +106,14 @@ impl Backend {
         }
     }
 
+    /// Whether requests go to AWS: to the configured endpoint, or to another service.
+    pub(crate) fn is_aws(&self, service: Option<&Service>) -> bool {
+        match service {
+            Some(service) => service.endpoint.is_aws(),
+            None => self.client.home.endpoint.is_aws(),
+        }
+    }
+
     /// The credentials that requests are signed with.
     pub(crate) fn credentials(&self) -> &Credentials {
         &self.client.credentials

@@ -26,6 +26,7 @@ pub(crate) mod put_object;
 pub(crate) mod sealed_stream;
 pub(crate) mod source;
 pub(crate) mod stored;
+pub(crate) mod sub_resource;
 mod unsealed;
 pub(crate) mod verified;
 pub(crate) mod verify;
@@ -69,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) layouts: Arc<layouts::LayoutCache>,
     pub(crate) verified: Arc<verified::VerifiedCache>,
     pub(crate) tag_keeping: Arc<copy::tags::TagKeeping>,
+    pub(crate) sub_resources: Arc<sub_resource::KnownSubResources>,
     pub(crate) long_work: Arc<patience::LongWork>,
     pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
     pub(crate) held_body_bytes: u64,

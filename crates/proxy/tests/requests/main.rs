@@ -16,4 +16,6 @@
 )]
 mod harness;
 
+mod operation_list;
 mod round_trips;
+mod simple_backend;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use s3proxy_protocol::operation::Operation;
 use zeroize::Zeroizing;
 
 use super::{Reason, Scalar, scalar_from_str};
@@ -91,6 +92,9 @@ fn only(text: &str, valid: fn(u8) -> bool) -> Option<String> {
 }
 
 checked_text! {
+    /// An operation that a backend may not know, and take for another.
+    SubResourceChange(Operation): "the name of an operation that changes a sub-resource, such as PutBucketWebsite",
+        |text| Operation::ALL.iter().copied().find(|operation| operation.as_str() == text).filter(|operation| operation.changes_sub_resource());
     /// The region of a credential scope.
     RegionName(String): "a region, such as eu-west-1",
         |text| only(text, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -175,6 +179,22 @@ mod tests {
         assert!(ServicePath::parse("team/transit").is_ok());
         for path in ["", "/transit", "transit/", "a//b", "../sys", "a?b", "a%2fb"] {
             assert!(ServicePath::parse(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_changes_of_sub_resources_are_listed() {
+        assert!(SubResourceChange::parse("PutBucketWebsite").is_ok());
+        assert!(SubResourceChange::parse("RestoreObject").is_ok());
+        for name in [
+            "PutObject",
+            "CreateBucket",
+            "DeleteBucketWebsite",
+            "UpdateObjectEncryption",
+            "putbucketwebsite",
+            "*",
+        ] {
+            assert!(SubResourceChange::parse(name).is_err(), "{name}");
         }
     }
 
