@@ -216,20 +216,28 @@ impl Operation {
     pub fn answer_document(self) -> AnswerDocument {
         AnswerDocument::Xml(match self {
             Self::GetBucketPolicy => return AnswerDocument::Policy,
-            Self::GetBucketLocation => &["LocationConstraint"],
+            // Servers differ in some of the names.
+            Self::GetBucketLocation => &["LocationConstraint", "CreateBucketConfiguration"],
             Self::GetBucketAbac => &["AbacStatus"],
             Self::GetBucketAccelerateConfiguration => &["AccelerateConfiguration"],
             Self::GetBucketAcl | Self::GetObjectAcl => &["AccessControlPolicy"],
             Self::GetBucketAnalyticsConfiguration => &["AnalyticsConfiguration"],
-            Self::ListBucketAnalyticsConfigurations => &["ListBucketAnalyticsConfigurationResult"],
+            Self::ListBucketAnalyticsConfigurations => &[
+                "ListBucketAnalyticsConfigurationResult",
+                "ListBucketAnalyticsConfigurationsResult",
+            ],
             Self::GetBucketCors => &["CORSConfiguration"],
             Self::GetBucketEncryption => &["ServerSideEncryptionConfiguration"],
             Self::GetBucketIntelligentTieringConfiguration => &["IntelligentTieringConfiguration"],
-            Self::ListBucketIntelligentTieringConfigurations => {
-                &["ListBucketIntelligentTieringConfigurationsOutput"]
-            }
+            Self::ListBucketIntelligentTieringConfigurations => &[
+                "ListBucketIntelligentTieringConfigurationsOutput",
+                "ListBucketIntelligentTieringConfigurationsResult",
+            ],
             Self::GetBucketInventoryConfiguration => &["InventoryConfiguration"],
-            Self::ListBucketInventoryConfigurations => &["ListInventoryConfigurationsResult"],
+            Self::ListBucketInventoryConfigurations => &[
+                "ListInventoryConfigurationsResult",
+                "ListBucketInventoryConfigurationsResult",
+            ],
             Self::GetBucketLifecycleConfiguration => &["LifecycleConfiguration"],
             Self::GetBucketLogging => &["BucketLoggingStatus"],
             Self::GetBucketMetadataConfiguration => &["GetBucketMetadataConfigurationResult"],
@@ -237,12 +245,18 @@ impl Operation {
                 &["GetBucketMetadataTableConfigurationResult"]
             }
             Self::GetBucketMetricsConfiguration => &["MetricsConfiguration"],
-            Self::ListBucketMetricsConfigurations => &["ListMetricsConfigurationsResult"],
+            Self::ListBucketMetricsConfigurations => &[
+                "ListMetricsConfigurationsResult",
+                "ListBucketMetricsConfigurationsResult",
+            ],
             Self::GetBucketNotificationConfiguration => &["NotificationConfiguration"],
             Self::GetObjectLockConfiguration => &["ObjectLockConfiguration"],
             Self::GetBucketOwnershipControls => &["OwnershipControls"],
             Self::GetBucketPolicyStatus => &["PolicyStatus"],
-            Self::GetPublicAccessBlock => &["PublicAccessBlockConfiguration"],
+            Self::GetPublicAccessBlock => &[
+                "PublicAccessBlockConfiguration",
+                "BlockPublicAccessBlockConfiguration",
+            ],
             Self::GetBucketReplication => &["ReplicationConfiguration"],
             Self::GetBucketRequestPayment => &["RequestPaymentConfiguration"],
             Self::GetBucketTagging | Self::GetObjectTagging => &["Tagging"],

@@ -111,9 +111,10 @@ impl Stored {
 
     fn list_buckets(&self) -> Reply {
         let names = self.buckets.keys();
-        let buckets: String = names
+        let buckets: Vec<String> = names
             .map(|name| format!("<Bucket><Name>{name}</Name></Bucket>"))
             .collect();
+        let buckets = buckets.concat();
         document(&format!(
             "<ListAllMyBucketsResult><Buckets>{buckets}</Buckets></ListAllMyBucketsResult>"
         ))
@@ -123,7 +124,7 @@ impl Stored {
         let Some(objects) = self.buckets.get(bucket) else {
             return Reply::error(404, "NoSuchBucket");
         };
-        let contents: String = objects
+        let contents: Vec<String> = objects
             .iter()
             .map(|(key, object)| {
                 format!(
@@ -133,6 +134,7 @@ impl Stored {
                 )
             })
             .collect();
+        let contents = contents.concat();
         document(&format!(
             "<ListBucketResult><Name>{bucket}</Name><IsTruncated>false</IsTruncated>{contents}\
              </ListBucketResult>"

@@ -98,7 +98,7 @@ settings! { BACKEND:
     BACKEND_INTEGRITY: Setting<Integrity> = "backend.integrity",
         ["S3PROXY_BACKEND_INTEGRITY"], Flag::None, "auto";
 
-    /// Operations that change a sub-resource (such as PutBucketWebsite or RestoreObject) and that
+    /// Operations that change a sub-resource (such as `PutBucketWebsite` or `RestoreObject`) and that
     /// the backend is known to have. A server that does not know a sub-resource may take the
     /// request for another one, so that others are sent only to AWS, and where a read of the same
     /// sub-resource has shown that the backend knows it.
