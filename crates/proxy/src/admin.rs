@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::keys::in_use;
 use crate::telemetry::metrics::exporter::Exporter;
 
 /// Connections held at once; further ones wait to be accepted.
@@ -47,6 +48,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
+const JSON: &str = "application/json";
+
 /// The content type of Prometheus's text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -54,6 +57,9 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(crate) trait Ready: Send + Sync + 'static {
     /// The status of `/readyz`, and what it says.
     fn readiness(&self) -> impl Future<Output = (StatusCode, String)> + Send;
+
+    /// The keys that requests in flight may seal under, as JSON.
+    fn keys(&self) -> String;
 }
 
 /// The listener at work: as long as it is kept.
@@ -135,8 +141,8 @@ async fn answer<B>(
     ready: &impl Ready,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
-        let help = "there are /metrics, /healthz and /readyz here; S3 is on another port\n";
+    if !matches!(path, "/metrics" | "/healthz" | "/readyz" | in_use::PATH) {
+        let help = "there are /metrics, /keys, /healthz and /readyz here; S3 is on another port\n";
         return text(StatusCode::NOT_FOUND, TEXT, help.to_owned());
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -149,6 +155,7 @@ async fn answer<B>(
     match path {
         "/metrics" => text(StatusCode::OK, METRICS, exporter.render()),
         "/healthz" => text(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        in_use::PATH => text(StatusCode::OK, JSON, ready.keys()),
         _ => {
             let (status, said) = ready.readiness().await;
             text(status, TEXT, said)
@@ -180,6 +187,10 @@ mod tests {
         async fn readiness(&self) -> (StatusCode, String) {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
         }
+
+        fn keys(&self) -> String {
+            "{\"keys\":[]}".to_owned()
+        }
     }
 
     async fn asked(method: &str, path: &str) -> (u16, http::HeaderMap, String) {
@@ -210,6 +221,13 @@ mod tests {
         assert_eq!(asked("GET", "/healthz").await.0, 200);
         let (status, _, body) = asked("GET", "/readyz").await;
         assert_eq!((status, body.as_str()), (503, "draining\n"));
+    }
+
+    #[tokio::test]
+    async fn the_keys_in_use_come_as_json() {
+        let (status, headers, body) = asked("GET", "/keys").await;
+        assert_eq!((status, body.as_str()), (200, "{\"keys\":[]}"));
+        assert_eq!(headers[header::CONTENT_TYPE], JSON);
     }
 
     #[tokio::test]

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::keys::in_use::SealingRequest;
 use crate::telemetry::audit::{AuditTrail, RequestFacts};
 use crate::telemetry::traces::{RequestEnd, RequestTrace};
 
@@ -43,7 +44,7 @@ impl fmt::Display for RequestId {
 pub(crate) struct RequestRecord {
     pub(crate) id: RequestId,
     started: Instant,
-    peer: IpAddr,
+    pub(crate) peer: IpAddr,
     operation: OnceLock<&'static str>,
     bucket: OnceLock<String>,
     object_key: OnceLock<String>,
@@ -66,6 +67,8 @@ pub(crate) struct RequestRecord {
     announced: AtomicU64,
     told: Told,
     _in_flight: Option<Counted>,
+    /// The keys that it may seal under.
+    sealing: Mutex<Option<SealingRequest>>,
     /// For the audit log.
     pub(crate) trail: AuditTrail,
     pub(crate) trace: RequestTrace,
@@ -105,6 +108,7 @@ impl RequestRecord {
             lookups: AtomicU64::new(0),
             announced: AtomicU64::new(0),
             _in_flight: (told == Told::InTheLog).then(metrics::request_begun),
+            sealing: Mutex::default(),
             told,
             trail: AuditTrail::default(),
             trace: RequestTrace::default(),
@@ -114,6 +118,23 @@ impl RequestRecord {
     /// For a request of the program's own, which no client made.
     pub(crate) fn untold() -> Self {
         Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Told::Elsewhere)
+    }
+
+    /// It may seal under any of these keys, to the end.
+    pub(crate) fn may_seal(&self, request: SealingRequest) {
+        *self.sealing() = Some(request);
+    }
+
+    /// It turns out to seal under this key, or under none.
+    pub(crate) fn seals_under(&self, key: Option<&str>) {
+        if let Some(request) = self.sealing().as_mut() {
+            request.only(key);
+        }
+    }
+
+    fn sealing(&self) -> MutexGuard<'_, Option<SealingRequest>> {
+        // An `Option` is never half set.
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long ago the request arrived.

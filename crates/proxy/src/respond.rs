@@ -11,7 +11,7 @@ use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
 
 use crate::backend::BackendError;
-use crate::body::buffers::BudgetExhausted;
+use crate::body::budget::BudgetExhausted;
 use crate::body::inbound::InboundError;
 use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;
@@ -324,7 +324,8 @@ fn unreachable(error: &BackendError) -> S3Error {
     match error {
         BackendError::Settings(_)
         | BackendError::Credentials(_)
-        | BackendError::Redirect { .. } => internal_error(),
+        | BackendError::Redirect { .. }
+        | BackendError::Status { .. } => internal_error(),
         // Something of the client's that HTTP or a signature cannot express, such as metadata in
         // another encoding than UTF-8; the text names the header and no value.
         BackendError::Request(reason) => S3Error::new(ErrorCode::InvalidRequest, reason.clone()),

@@ -13,7 +13,6 @@ use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
-use crate::admin::Ready;
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
@@ -24,7 +23,7 @@ use crate::execute::{
 use crate::health::Health;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
-use crate::plan::{self, Facts, Plan, Rewrite};
+use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
 use crate::telemetry::audit::AuditLog;
@@ -68,6 +67,9 @@ impl Serve for Service {
         }
         let from = self.trusted.client_address(peer.ip(), request.headers());
         let record = Arc::new(RequestRecord::begin(from));
+        if let Some(keys) = self.parts.sealing.get() {
+            record.may_seal(keys.request());
+        }
         let (mut parts, body) = request.into_parts();
         if let Some(scheme) = self.trusted.client_scheme(peer.ip(), &parts.headers) {
             parts.extensions.insert(scheme);
@@ -109,13 +111,12 @@ impl Serve for Service {
     }
 }
 
-impl Ready for Service {
-    async fn readiness(&self) -> (StatusCode, String) {
+impl Service {
+    /// The status of `/readyz`, and what it says.
+    pub(crate) async fn readiness(&self) -> (StatusCode, String) {
         self.health.readiness(&self.parts).await
     }
-}
 
-impl Service {
     async fn handle(
         &self,
         parts: http::request::Parts,
@@ -182,6 +183,7 @@ impl Service {
     ) -> Outcome<Response<ResponseBody>> {
         let request = Arc::new(request);
         let plan = plan::plan(&facts(&request, &self.parts.policy));
+        record.seals_under(sealing_key(&plan, &request, &self.parts));
         let job = Job {
             parts: &self.parts,
             request: &request,
@@ -250,6 +252,28 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
         identity: &request.identity,
         state_prefix: &policy.state_prefix,
         multipart: policy.multipart,
+    }
+}
+
+/// The key that a request seals something new under. Parts of an upload come under the key of its
+/// beginning, which its state tells.
+fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Option<&'a str> {
+    match plan {
+        Plan::Seal | Plan::Copy | Plan::Form | Plan::Multipart(Step::Create) => {
+            let (bucket, object_key) = (request.bucket(), request.object_key());
+            let storing = parts
+                .rules
+                .storing(bucket.unwrap_or_default(), object_key.unwrap_or_default());
+            Some(storing.key.name())
+        }
+        Plan::Open
+        | Plan::Describe
+        | Plan::Rewrite(_)
+        | Plan::DescribeAttributes
+        | Plan::Multipart(_)
+        | Plan::DeleteBucket
+        | Plan::Forward
+        | Plan::Refuse(_) => None,
     }
 }
 

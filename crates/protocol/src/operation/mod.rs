@@ -10,10 +10,12 @@
 //! Absent: older spellings of operations that are the same on the wire (`PutBucketLifecycle`,
 //! `GetBucketNotification`), and what other AWS services answer under their own hosts.
 
+mod answers;
 mod classify;
 mod documents;
 mod table;
 
+pub use answers::{SentRequest, successes};
 pub use classify::{classify, forwarded_parameters};
 pub use documents::{AnswerDocument, Presence, RequestDocument};
 pub use table::{Level, Operation, Selector};

@@ -9,7 +9,7 @@
 //! work that outlives its client) is counted in one place, [`Lasting`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::uri::Scheme;
 use s3proxy_protocol::address::{AwsNames, HostRules};
@@ -18,7 +18,8 @@ use s3proxy_protocol::sigv4::SecretAccessKey;
 use super::{StartError, backend_settings};
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, Credentials};
-use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::budget::BodyBudget;
+use crate::body::buffers::BufferPool;
 use crate::body::pace::Patience;
 use crate::config::Changes;
 use crate::config::resolved::{
@@ -36,6 +37,7 @@ use crate::execute::sub_resource::KnownSubResources;
 use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
+use crate::keys::in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
@@ -53,6 +55,7 @@ pub(super) struct Lasting {
     pub(super) long_work: Arc<LongWork>,
     pub(super) seen_buckets: Arc<SeenBuckets>,
     pub(super) draining: Arc<Draining>,
+    pub(super) keys_in_use: Arc<KeysInUse>,
 }
 
 impl Lasting {
@@ -63,6 +66,7 @@ impl Lasting {
             long_work: Arc::new(LongWork::new()),
             seen_buckets: Arc::new(SeenBuckets::default()),
             draining: Arc::new(Draining::default()),
+            keys_in_use: Arc::default(),
         }
     }
 }
@@ -235,6 +239,7 @@ async fn parts(
         sub_resources: learnt.sub_resources,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
+        sealing: OnceLock::new(),
         held_body_bytes: limits.held_body_bytes as u64,
         patience: Patience {
             silence: listen.body_timeout,

@@ -73,6 +73,8 @@ impl Handled {
 pub(crate) enum Notable {
     Always,
     IfAsked,
+    /// It was looked at before in this run, and counted then.
+    Never,
 }
 
 /// Whom the output is for.
@@ -200,6 +202,9 @@ impl<'o> Reporter<'o> {
 
     /// Tells of one object.
     pub(crate) fn object(&mut self, item: &Item, handled: &Handled) -> io::Result<()> {
+        if handled.notable == Notable::Never {
+            return Ok(());
+        }
         self.tally.add(handled);
         self.tick();
         let line = match self.format {

@@ -12,15 +12,21 @@ use s3proxy_protocol::operation::{AnswerDocument, Kind, RequestDocument};
 use s3proxy_protocol::xml::restore::{RestoreRequest, restore_request};
 
 use super::answer::{self, Backed};
+use super::held::{HeldMemory, HeldShare};
 use super::sub_resource::{self, Permission};
-use super::{BodySlot, Job, Outcome, payload, stored};
+use super::{BodySlot, Job, Outcome, payload};
 use crate::backend::RequestBody;
-use crate::body::buffers::BodyShare;
 use crate::body::outbound::ResponseBody;
 
 /// Longest body of a forwarded request, in bytes; S3's largest (DeleteObjects, lifecycle rules)
 /// stay below.
 pub(crate) const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;
+
+/// A document as it came and as it is written.
+const MEMORY: HeldMemory = HeldMemory {
+    per_byte: 2,
+    besides: 0,
+};
 
 /// Passes the request on, and the answer back.
 pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Response<ResponseBody>> {
@@ -50,7 +56,7 @@ pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Respo
 async fn document(
     job: &Job<'_>,
     body: &mut BodySlot,
-) -> Outcome<Option<(Bytes, Option<BodyShare>)>> {
+) -> Outcome<Option<(Bytes, Option<HeldShare>)>> {
     let headers = &job.request.headers;
     let expected = job.request.operation.request_document();
     if expected == RequestDocument::Nothing {
@@ -59,11 +65,10 @@ async fn document(
     let mut received = Vec::new();
     let mut share = None;
     if payload::has_body(headers) {
-        let limit = expected.maximum_bytes();
-        let announced = stored::content_length(headers).and_then(|length| length.try_into().ok());
-        let bytes = announced.unwrap_or(limit).min(limit);
-        share = Some(job.parts.budget.share(bytes).await?);
-        (received, _) = payload::read_held(job, body.take(), limit as u64).await?;
+        let limit = expected.maximum_bytes() as u64;
+        let held = payload::read_held(job, body.take(), limit, MEMORY).await?;
+        received = held.bytes;
+        share = Some(held.share);
     }
     if job.request.operation.kind() == Kind::RestoreObject {
         refuse_select(&received)?;

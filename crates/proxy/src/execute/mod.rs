@@ -10,6 +10,7 @@ mod embedded;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod head_object;
+mod held;
 pub(crate) mod hidden;
 pub(crate) mod layouts;
 pub(crate) mod list_buckets;
@@ -31,8 +32,8 @@ mod unsealed;
 pub(crate) mod verified;
 pub(crate) mod verify;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,15 +44,18 @@ use s3proxy_protocol::post::{FormHead, FormParser};
 
 use crate::auth::{Authenticated, PostedForm};
 use crate::backend::Backend;
-use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::budget::{BodyBudget, BodyShare, BudgetExhausted, Holder};
+use crate::body::buffers::BufferPool;
 use crate::body::inbound;
 use crate::body::pace::Patience;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
+use crate::keys::in_use::SealingKeys;
 use crate::keys::legacy::LegacyKeys;
 use crate::record::RequestRecord;
 use crate::respond::Failure;
 use crate::rules::Rules;
+use crate::throttle::network;
 
 /// What every operation works with.
 pub(crate) struct Parts {
@@ -73,6 +77,9 @@ pub(crate) struct Parts {
     pub(crate) sub_resources: Arc<sub_resource::KnownSubResources>,
     pub(crate) long_work: Arc<patience::LongWork>,
     pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
+    /// The keys that the rules choose, as long as requests may seal under them. Set when these parts
+    /// begin to serve clients.
+    pub(crate) sealing: OnceLock<SealingKeys>,
     pub(crate) held_body_bytes: u64,
     /// With clients' bodies.
     pub(crate) patience: Patience,
@@ -87,6 +94,23 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Waits for a share of the memory of all bodies.
+    pub(crate) async fn share(self, bytes: usize) -> Result<BodyShare, BudgetExhausted> {
+        self.parts.budget.share(self.holder(), bytes).await
+    }
+
+    /// Who has the request's memory.
+    pub(crate) fn holder(self) -> Holder {
+        let identity = &self.request.identity;
+        if identity.is_listed() {
+            Holder::authenticated(identity.name.as_str())
+        } else if identity.is_anonymous() {
+            Holder::unauthenticated(network(self.record.peer))
+        } else {
+            Holder::authenticated(network(self.record.peer))
+        }
+    }
+
     /// For work that outlives the request's handler.
     pub(crate) fn detached(self) -> OwnedJob {
         OwnedJob {

@@ -216,7 +216,7 @@ pub(super) async fn read_answer(
     if announced > limit || backed.status != StatusCode::OK || is_of_object {
         return Ok(None);
     }
-    let _share = job.parts.budget.share(announced).await?;
+    let _share = job.share(announced).await?;
     let text = answer::read_bounded(backed.body, limit).await?;
     Ok((text.is_empty() || expected.is(&text)).then_some(text))
 }

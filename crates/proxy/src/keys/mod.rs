@@ -13,6 +13,7 @@ mod aws_kms;
 pub(crate) mod connect;
 mod constellation;
 mod http;
+pub(crate) mod in_use;
 pub(crate) mod key_service;
 pub(crate) mod legacy;
 mod measured;

@@ -23,7 +23,7 @@ use self::declared::{
     BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL,
     CONNECTIONS, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS,
     LEGACY_READS, OPEN_FAILURES, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS,
-    REQUESTS_IN_FLIGHT, SEAL_FAILURES, SENT_BYTES, THROTTLED,
+    REQUESTS_IN_FLIGHT, REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 
 /// Declares the values of a label.
@@ -234,6 +234,14 @@ impl Drop for Counted {
 /// A request has begun; it is in flight until what this returns is dropped.
 pub(crate) fn request_begun() -> Counted {
     Counted::up(gauge!(REQUESTS_IN_FLIGHT.name), 1.0)
+}
+
+/// A request may seal something under a configured key until what this returns is dropped.
+pub(crate) fn request_under_key(key: &str) -> Counted {
+    Counted::up(
+        gauge!(REQUESTS_UNDER_KEY.name, "key" => key.to_owned()),
+        1.0,
+    )
 }
 
 /// A client's connection is open until what this returns is dropped.

@@ -15,7 +15,16 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
-
-mod operation_list;
-mod round_trips;
+mod memory_store;
 mod simple_backend;
+
+mod backend_answers;
+mod catalogue;
+mod held_bodies;
+mod listings;
+mod objects;
+mod operation_list;
+mod operations_refused;
+mod rotation;
+mod round_trips;
+mod sweeping;

@@ -17,6 +17,7 @@ pub(crate) mod bucket;
 pub(crate) mod checksum;
 mod complete;
 mod create;
+pub(crate) mod evidence;
 mod list_parts;
 mod list_uploads;
 pub(crate) mod part;

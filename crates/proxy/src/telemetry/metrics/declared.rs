@@ -58,6 +58,9 @@ declare! {
     REQUESTS_IN_FLIGHT: Gauge "s3proxy_requests_in_flight", [],
         "S3 requests that have begun and not ended.",
         "A load to scale by. Counted until the last byte of the answer.";
+    REQUESTS_UNDER_KEY: Gauge "s3proxy_requests_under_key", ["key"],
+        "Requests that have begun and not ended and may seal something under the key.",
+        "After a reload with another key: 0 under the old one, and its line in the log, before `rewrap --check` counts.";
     CONNECTIONS: Gauge "s3proxy_connections", [],
         "Connections of clients that are open.",
         "Compare with `listen.max_connections`.";

@@ -43,6 +43,7 @@ impl ProxyBuilder {
 
     /// Starts the proxy over a store of its own.
     pub(crate) async fn start(self) -> Proxy {
+        show_log();
         let folder = tempfile::tempdir().unwrap();
         let development = Development::open(Some(folder.path())).unwrap();
         let secret = std::fs::read_to_string(folder.path().join("secret")).unwrap();
@@ -54,7 +55,7 @@ impl ProxyBuilder {
         let backend = Backend::start(store.address()).await;
         point_at(&mut config, backend.address());
         let app = App::start(config).await.unwrap();
-        let address = app.address();
+        let (address, admin) = (app.address(), app.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stop = async {
@@ -64,6 +65,7 @@ impl ProxyBuilder {
         });
         Proxy {
             address,
+            admin,
             owner: Credential::new(BACKEND_ACCESS_KEY_ID, secret.trim()),
             backend,
             sources,
@@ -78,6 +80,7 @@ impl ProxyBuilder {
 /// A running proxy with its backend; everything ends when it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
+    admin: Option<SocketAddr>,
     owner: Credential,
     pub(crate) backend: Backend,
     sources: Sources,
@@ -99,6 +102,11 @@ impl Proxy {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin listener answers, if the settings ask for one.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.unwrap()
     }
 
     /// `Host` of requests to the proxy.
@@ -200,6 +208,19 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Writes the proxy's log to standard error where `S3PROXY_TEST_LOG` names a level.
+fn show_log() {
+    let Some(level) = std::env::var("S3PROXY_TEST_LOG").ok() else {
+        return;
+    };
+    let level: tracing::Level = level.parse().unwrap();
+    // Only the first proxy of the process can.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 fn sources(
