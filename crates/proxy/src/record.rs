@@ -11,11 +11,19 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use s3proxy_protocol::quote;
+
 use crate::keys::in_use::SealingRequest;
 use crate::telemetry::audit::{AuditTrail, RequestFacts};
 use crate::telemetry::traces::{RequestEnd, RequestTrace};
 
 use crate::telemetry::metrics::{self, Counted, EndedRequest};
+
+/// Longest reason that is kept of a failure, in bytes: it may quote a client or a backend.
+const MAXIMUM_REASON_BYTES: usize = 1024;
+
+/// Longest request id of a backend that is kept, in bytes.
+const MAXIMUM_REQUEST_ID_BYTES: usize = 128;
 
 /// Identifies a request in the answer (`x-s3proxy-request-id`), in errors and in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -165,12 +173,16 @@ impl RequestRecord {
     }
 
     pub(crate) fn backend_request_id(&self, id: &str) {
-        let _ = self.backend_request_id.set(id.to_owned());
+        let _ = self
+            .backend_request_id
+            .set(quote::bounded(&id, MAXIMUM_REQUEST_ID_BYTES));
     }
 
     /// The reason behind an error answer, for the log alone.
     pub(crate) fn failure(&self, reason: &dyn fmt::Display) {
-        let _ = self.failure.set(reason.to_string());
+        let _ = self
+            .failure
+            .set(quote::bounded(reason, MAXIMUM_REASON_BYTES));
     }
 
     pub(crate) fn answered(&self, status: http::StatusCode, announced: u64) {

@@ -296,7 +296,7 @@ pub(crate) async fn backend(settings: &resolved::Backend) -> Result<Backend, Sta
 async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartError> {
     let connected = connect(&keys.services, keys.service_calls.timeout).await?;
     let constellation = match connected.constellation {
-        Some(service) => ConstellationKek::asked_of(service, keys.service_calls.cache_time),
+        Some(service) => ConstellationKek::asked_of(service, keys.service_calls),
         None => ConstellationKek::Absent,
     };
     let legacy = legacy_keys(&keys, constellation);
@@ -382,10 +382,7 @@ async fn authenticator(
         clients = clients.len(),
         "client signatures are verified (AWS SigV4)"
     );
-    Ok(Authenticator::SigV4 {
-        clients,
-        signing_keys: SigningKeys::default(),
-    })
+    Ok(Authenticator::SigV4 { clients })
 }
 
 /// The rates of clients that have their own, by name.
@@ -413,6 +410,7 @@ fn listed_client(client: resolved::Client) -> Client {
             SessionToken::Required(token) => Some(token),
         },
         grants: client.grants,
+        signing_keys: SigningKeys::default(),
     }
 }
 
@@ -428,6 +426,7 @@ async fn own_credential(credentials: &Credentials) -> Result<Client, StartError>
         secret: SecretAccessKey::new(own.secret_access_key().to_owned()),
         session_token: None,
         grants: vec![everything()],
+        signing_keys: SigningKeys::default(),
     })
 }
 

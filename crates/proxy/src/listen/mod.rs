@@ -32,6 +32,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use s3proxy_protocol::request_head::MAXIMUM_HEADERS;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -340,6 +341,7 @@ async fn serve_connection<S, IO>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
         .max_header_size(limits.header_bytes)
+        .max_headers(HEADERS)
         .max_buf_size(limits.header_bytes.max(READ_AHEAD_BYTES))
         .half_close(false)
         .serve_connection(TokioIo::new(stream), respond);
@@ -357,6 +359,10 @@ async fn serve_connection<S, IO>(
         tracing::debug!(%peer, %error, "a connection ended early");
     }
 }
+
+/// Headers that the HTTP library takes. It answers to more without a document, so that it takes some
+/// more than the gate, which refuses in S3's words.
+const HEADERS: usize = MAXIMUM_HEADERS + 64;
 
 /// What a connection may read ahead of its body's reader, in bytes: one piece, so that a sealed
 /// chunk is seldom split between reads.

@@ -21,9 +21,10 @@ pub use self::exporter::ExporterError;
 use self::declared::{
     AUDIT_LOST, BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY, BODY_MEMORY_LIMIT,
     BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL,
-    CONNECTIONS, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS,
-    LEGACY_READS, OPEN_FAILURES, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS,
-    REQUESTS_IN_FLIGHT, REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
+    CONNECTIONS, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_BREAKERS, KEY_SERVICE_CALLS,
+    KEY_SERVICE_SECONDS, KEY_SERVICE_WITHHELD, LEGACY_READS, OPEN_FAILURES, PLAINTEXT_READS,
+    RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT, REQUESTS_UNDER_KEY,
+    SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 
 /// Declares the values of a label.
@@ -156,6 +157,8 @@ label! {
     KeyResult {
         Ok = "ok",
         Unavailable = "unavailable",
+        /// It is asked too often.
+        Throttled = "throttled",
         Refused = "refused",
         /// The key cannot be used.
         Unusable = "unusable",
@@ -291,6 +294,17 @@ pub(crate) fn key_service_called(
     counter!(KEY_SERVICE_CALLS.name, "service" => service, "call" => call, "result" => result)
         .increment(1);
     histogram!(KEY_SERVICE_SECONDS.name, "service" => service, "call" => call).record(took);
+}
+
+/// A key service is left alone until what this returns is dropped.
+pub(crate) fn breaker_opened(service: ServiceKind) -> Counted {
+    let gauge = gauge!(KEY_SERVICE_BREAKERS.name, "service" => service.as_str());
+    Counted::up(gauge, 1.0)
+}
+
+/// A call to a key service was not made, since its breaker is open.
+pub(crate) fn key_service_call_withheld(service: ServiceKind) {
+    counter!(KEY_SERVICE_WITHHELD.name, "service" => service.as_str()).increment(1);
 }
 
 /// A key of a key service was at hand.

@@ -20,7 +20,9 @@ mod simple_backend;
 
 mod backend_answers;
 mod catalogue;
+mod costs;
 mod held_bodies;
+mod key_services;
 mod listings;
 mod objects;
 mod operation_list;

@@ -85,6 +85,12 @@ declare! {
          request went away.";
     KEY_SERVICE_SECONDS: Histogram "s3proxy_key_service_seconds", ["service", "call"],
         "Seconds that calls to key services took.", "";
+    KEY_SERVICE_BREAKERS: Gauge "s3proxy_key_service_breakers_open", ["service"],
+        "Keys at key services that are left alone, since the service failed again and again.",
+        "Alert where it stays above 0: requests that need such a key, and do not find it remembered, \
+         get 503 at once.";
+    KEY_SERVICE_WITHHELD: Counter "s3proxy_key_service_calls_withheld_total", ["service"],
+        "Calls to key services that were not made, since the breaker was open.", "";
     KEY_CACHE_HITS: Counter "s3proxy_key_cache_hits_total", [],
         "Times that a key of a key service was needed and was at hand.", "";
     KEY_CACHE_MISSES: Counter "s3proxy_key_cache_misses_total", [],
