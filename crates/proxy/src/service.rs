@@ -9,7 +9,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use opentelemetry::trace::FutureExt;
-use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
@@ -18,7 +18,7 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
 use crate::execute::{
     BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
-    head_object, list_buckets, list_objects, multipart, post_object, put_object,
+    head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
 };
 use crate::health::Health;
 use crate::listen::Serve;
@@ -143,6 +143,8 @@ impl Service {
         };
         let sender = if request.identity.is_listed() {
             Sender::Client(&request.identity.name)
+        } else if request.identity.is_anonymous() {
+            Sender::Anonymous(from)
         } else {
             Sender::Stranger(from)
         };
@@ -208,6 +210,7 @@ impl Service {
             Plan::Multipart(step) => multipart::step(&job, step, body).await,
             Plan::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
             Plan::Forward => forward::forward(&job, body).await,
+            Plan::Preflight => preflight::preflight(&job).await,
             Plan::Refuse(error) => Err(Failure::Refused(error)),
         }
     }
@@ -231,16 +234,9 @@ impl Service {
 
 fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
     let headers = &request.headers;
-    let writes_object = matches!(
-        request.operation,
-        Operation::PutObject
-            | Operation::PostObject
-            | Operation::CopyObject
-            | Operation::CreateMultipartUpload
-    );
-    let sets_acl = headers
-        .keys()
-        .any(|name| name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-"));
+    let sets_acl = headers.keys().any(|name| {
+        header_rules::sets_acl(name) && header_rules::is_forwarded(request.operation, name)
+    });
     Facts {
         operation: request.operation,
         bucket: request.bucket(),
@@ -248,7 +244,7 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
         copy_source: request.copy_source.as_ref(),
         prefix: request.query.get("prefix"),
         bypasses_governance: headers.contains_key("x-amz-bypass-governance-retention"),
-        sets_acl: writes_object && sets_acl,
+        sets_acl,
         identity: &request.identity,
         state_prefix: &policy.state_prefix,
         multipart: policy.multipart,
@@ -273,6 +269,7 @@ fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Op
         | Plan::Multipart(_)
         | Plan::DeleteBucket
         | Plan::Forward
+        | Plan::Preflight
         | Plan::Refuse(_) => None,
     }
 }

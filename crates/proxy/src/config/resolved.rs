@@ -441,6 +441,8 @@ pub struct Limits {
     pub requests_per_second: Bound,
     /// Of a client that has no bound of its own.
     pub client_requests_per_second: Bound,
+    /// Of an address that sends unsigned requests where others have to sign.
+    pub anonymous_requests_per_second: Bound,
     pub requests_in_flight: Bound,
     pub client_requests_in_flight: Bound,
     /// A request waits so long for its turn, then gets `SlowDown`.

@@ -23,6 +23,7 @@ pub(crate) mod patience;
 pub(crate) mod payload;
 mod plaintext_headers;
 pub(crate) mod post_object;
+pub(crate) mod preflight;
 pub(crate) mod put_object;
 pub(crate) mod sealed_stream;
 pub(crate) mod source;

@@ -126,7 +126,8 @@ checked_text! {
     /// Short enough to leave room for what is stored under it.
     StatePrefix(String): "a key prefix of at most 128 characters that ends with / and does not begin with it",
         |text| only(text, |b| b.is_ascii_graphic())
-            .filter(|prefix| prefix.ends_with('/') && !prefix.starts_with('/') && !prefix.contains("//") && prefix.len() <= 128);
+            .filter(|prefix| prefix.len() <= 128 && !prefix.contains('\\'))
+            .filter(|prefix| prefix.strip_suffix('/').is_some_and(|path| path.split('/').all(|name| !matches!(name, "" | "." | ".."))));
     /// A path inside a key service: a mount, a namespace, a key's name.
     ServicePath(String): "names of letters, digits, dots, hyphens and underscores, parted by slashes",
         |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
@@ -219,7 +220,19 @@ mod tests {
     #[test]
     fn a_state_prefix_is_a_folder_of_its_own() {
         assert!(StatePrefix::parse(".s3proxy/").is_ok());
-        for prefix in ["", "/", "s3proxy", "/s3proxy/", "a//b/", "a b/"] {
+        for prefix in [
+            "",
+            "/",
+            "s3proxy",
+            "/s3proxy/",
+            "a//b/",
+            "a b/",
+            "./",
+            "../",
+            "a/../",
+            "a/./b/",
+            "a\\b/",
+        ] {
             assert!(StatePrefix::parse(prefix).is_err(), "{prefix}");
         }
     }
