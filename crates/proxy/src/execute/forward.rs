@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::operation::{AnswerDocument, Kind, RequestDocument};
+use s3proxy_protocol::operation::{AnswerDocument, Kind, Operation, RequestDocument};
 use s3proxy_protocol::xml::restore::{RestoreRequest, restore_request};
 
 use super::answer::{self, Backed};
@@ -45,7 +45,14 @@ pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Respo
     }
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
     match job.request.operation.answer_document() {
-        AnswerDocument::Nothing => Ok(without_body(&backed)),
+        AnswerDocument::Nothing => {
+            let mut response = without_body(&backed);
+            if job.request.operation == Operation::CreateBucket {
+                let location = location(job).map(|location| (header::LOCATION, location));
+                response.headers_mut().extend(location);
+            }
+            Ok(response)
+        }
         expected @ (AnswerDocument::Xml(_) | AnswerDocument::Policy) => {
             relayed(job, backed, expected).await
         }
@@ -83,6 +90,12 @@ fn without_body(backed: &Backed) -> Response<ResponseBody> {
     *response.status_mut() = backed.status;
     *response.headers_mut() = answer::client_headers(&backed.headers);
     response
+}
+
+/// Where the new bucket is, which the backend would say of itself.
+fn location(job: &Job<'_>) -> Option<HeaderValue> {
+    let bucket = job.request.bucket()?;
+    HeaderValue::try_from(format!("/{bucket}")).ok()
 }
 
 /// An answer whose body is the operation's document.
