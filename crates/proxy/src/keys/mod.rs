@@ -12,6 +12,8 @@
 mod aws_kms;
 pub(crate) mod connect;
 mod constellation;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod http;
 pub(crate) mod key_service;
 pub(crate) mod legacy;

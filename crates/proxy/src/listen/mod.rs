@@ -13,7 +13,7 @@ mod activity;
 pub(crate) mod certificate;
 pub(crate) mod crowd;
 pub(crate) mod descriptors;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 mod timeouts;
 pub(crate) mod tls;
 

@@ -439,6 +439,17 @@ fn tending(renewable: bool) -> Tending {
     }
 }
 
+/// Whether the answer to a login or a renewal grants a token, and one for how long.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::keys) fn grants(body: &[u8]) -> bool {
+    auth(body).is_ok_and(|auth| {
+        let renewed = auth.lease(Duration::from_secs(1));
+        renewed.prospect();
+        auth.lease(auth.seconds()).prospect();
+        Token::new(auth.client_token).is_some()
+    })
+}
+
 fn auth(body: &[u8]) -> Result<Auth<'_>, ServiceError> {
     serde_json::from_slice::<Authenticated<'_>>(body)
         .ok()
