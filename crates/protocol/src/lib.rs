@@ -26,6 +26,7 @@ pub mod percent;
 pub mod post;
 pub mod query;
 pub mod query_headers;
+pub mod quote;
 pub mod range;
 pub mod request_head;
 pub mod sigv4;

@@ -115,7 +115,10 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
         Kind::ListParts => Plan::Multipart(Step::ListParts),
         Kind::Unsupported => Plan::Refuse(S3Error::new(
             ErrorCode::NotImplemented,
-            format!("{} cannot work on sealed data.", facts.operation.as_str()),
+            format!(
+                "{} does not work through an encrypting proxy.",
+                facts.operation.as_str()
+            ),
         )),
     }
 }

@@ -324,7 +324,8 @@ fn unreachable(error: &BackendError) -> S3Error {
     match error {
         BackendError::Settings(_)
         | BackendError::Credentials(_)
-        | BackendError::Redirect { .. } => internal_error(),
+        | BackendError::Redirect { .. }
+        | BackendError::Status { .. } => internal_error(),
         // Something of the client's that HTTP or a signature cannot express, such as metadata in
         // another encoding than UTF-8; the text names the header and no value.
         BackendError::Request(reason) => S3Error::new(ErrorCode::InvalidRequest, reason.clone()),

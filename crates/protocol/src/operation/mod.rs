@@ -10,9 +10,11 @@
 //! Absent: older spellings of operations that are the same on the wire (`PutBucketLifecycle`,
 //! `GetBucketNotification`), and what other AWS services answer under their own hosts.
 
+mod answers;
 mod classify;
 mod table;
 
+pub use answers::{SentRequest, successes};
 pub use classify::{classify, forwarded_parameters};
 pub use table::Operation;
 
@@ -63,7 +65,8 @@ pub enum Kind {
     CompleteMultipartUpload,
     /// Gives an upload up.
     AbortMultipartUpload,
-    /// Cannot work on sealed data: `NotImplemented`.
+    /// Cannot work on sealed data, or is a plain write to a backend that does not know it:
+    /// `NotImplemented`.
     Unsupported,
 }
 

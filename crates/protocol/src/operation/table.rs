@@ -216,7 +216,7 @@ operations! {
     PutObjectLegalHold PUT Object "legal-hold" ALWAYS, ForwardXml Write VERSION;
     GetObjectRetention GET Object "retention" ALWAYS, Forward Read VERSION;
     PutObjectRetention PUT Object "retention" ALWAYS, ForwardXml Write VERSION;
-    UpdateObjectEncryption PUT Object "encryption" ALWAYS, ForwardXml Write VERSION;
+    UpdateObjectEncryption PUT Object "encryption" ALWAYS, Unsupported Write VERSION;
     RestoreObject POST Object "restore" ALWAYS, RestoreObject Write VERSION;
     GetObjectTorrent GET Object "torrent" ALWAYS, Unsupported Read NONE;
     SelectObjectContent POST Object "select" ALWAYS, Unsupported Read &["select-type"];

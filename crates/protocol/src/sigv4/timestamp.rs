@@ -39,7 +39,7 @@ impl Timestamp {
         }
         let instant = OffsetDateTime::parse(text, &Rfc2822)
             .ok()?
-            .to_offset(UtcOffset::UTC);
+            .checked_to_offset(UtcOffset::UTC)?;
         let text = instant.format(BASIC).ok()?;
         Some(Self { text, instant })
     }
@@ -71,6 +71,19 @@ mod tests {
             assert_eq!(timestamp.date(), "20130524");
             assert_eq!(timestamp.instant().unix_timestamp(), 1_369_353_600);
         }
+    }
+
+    #[test]
+    fn an_instant_outside_of_the_years_that_can_be_written_is_no_time() {
+        for text in [
+            "Fri, 31 Dec 9999 23:59:59 -0100",
+            "Fri, 31 Dec 9999 23:59:59 EST",
+            "Fri, 31 Dec 9999 20:00:00 -2359",
+        ] {
+            assert_eq!(Timestamp::from_date_header(text), None, "{text}");
+        }
+        let last = Timestamp::from_date_header("Fri, 31 Dec 9999 23:59:59 +0000").unwrap();
+        assert_eq!(last.as_str(), "99991231T235959Z");
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub fn bucket_names(bytes: &[u8]) -> Result<BucketNames, XmlError> {
 }
 
 fn list(bytes: &[u8]) -> Result<Document<'_>, XmlError> {
-    let document = Document::parse(bytes)?;
+    let document = Document::parse_page(bytes)?;
     match document.root_name() {
         "ListAllMyBucketsResult" => Ok(document),
         _ => Err(XmlError::schema(

@@ -5,9 +5,11 @@
 //! are in order, is not decided here.
 
 use super::answer::{self, Markup, unquoted};
-use super::document::{Document, Element, XmlError};
+use super::document::{Document, XmlError};
+use super::stream::DocumentStream;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
 use crate::error::{ErrorCode, S3Error};
+use crate::quote::quoted;
 
 /// What stands at the very start of an answer. White space may follow while the work goes on, and
 /// then [`complete_document`] or an error's document.
@@ -15,6 +17,12 @@ pub const XML_DECLARATION: &str = answer::DECLARATION;
 
 /// The most parts that an upload has, and the highest part number.
 pub const MAXIMUM_PARTS: u16 = 10_000;
+
+/// The most elements of a request: for each part its number, its ETag and every checksum that S3 has.
+const MAXIMUM_ELEMENTS: usize = 1 + MAXIMUM_PARTS as usize * 13;
+
+/// Longest number, ETag or checksum in a request, in bytes.
+const MAXIMUM_TEXT_BYTES: usize = 1024;
 
 /// Checksums that S3 has and this program does not know.
 const UNSUPPORTED_CHECKSUMS: &[&str] = &[
@@ -47,24 +55,27 @@ impl CompleteRequest {
     /// Reads a client's request. Refuses what S3 refuses: with `MalformedXML` what is not in its
     /// schema, with `InvalidArgument` numbers and checksums that cannot be right.
     pub fn parse(bytes: &[u8]) -> Result<Self, S3Error> {
-        let document = Document::parse(bytes).map_err(|error| error.in_request())?;
-        if document.root_name() != "CompleteMultipartUpload" {
+        let mut document = DocumentStream::new(bytes, MAXIMUM_ELEMENTS).map_err(refused)?;
+        Self::read(&mut document)
+    }
+
+    fn read(document: &mut DocumentStream<'_>) -> Result<Self, S3Error> {
+        if document.root().map_err(refused)? != "CompleteMultipartUpload" {
             return Err(malformed("the document must be a CompleteMultipartUpload"));
         }
         let mut parts = Vec::new();
-        for element in &document.root.children {
-            match document.name(element) {
-                "Part" => parts.push(part(&document, element)?),
+        while let Some(name) = document.child().map_err(refused)? {
+            match name {
+                "Part" if parts.len() < usize::from(MAXIMUM_PARTS) => parts.push(part(document)?),
+                "Part" => return Err(number_of_parts()),
                 name => return Err(unknown(name)),
             }
         }
-        if (1..=usize::from(MAXIMUM_PARTS)).contains(&parts.len()) {
-            Ok(Self { parts })
-        } else {
-            Err(malformed(
-                "a CompleteMultipartUpload must name 1 to 10000 parts",
-            ))
+        document.finish().map_err(refused)?;
+        if parts.is_empty() {
+            return Err(number_of_parts());
         }
+        Ok(Self { parts })
     }
 
     /// Whether every number is above the one before.
@@ -75,16 +86,19 @@ impl CompleteRequest {
     }
 }
 
-fn part(document: &Document<'_>, element: &Element) -> Result<CompletedPart, S3Error> {
+fn part(document: &mut DocumentStream<'_>) -> Result<CompletedPart, S3Error> {
     let (mut number, mut etag, mut checksum) = (None, None, None);
-    for child in &element.children {
-        let text = document.text(child).map_err(|error| error.in_request())?;
+    while let Some(name) = document.child().map_err(refused)? {
+        if !is_known(name) {
+            return Err(unknown(name));
+        }
+        let text = document.text(MAXIMUM_TEXT_BYTES).map_err(refused)?;
         let text = text.trim();
-        let repeated = match document.name(child) {
+        let repeated = match name {
             "PartNumber" => number.replace(part_number(text)?).is_some(),
             "ETag" => etag.replace(unquoted(text).to_owned()).is_some(),
             // Some clients write every element that they know of.
-            name if name.starts_with("Checksum") && text.is_empty() => false,
+            _ if text.is_empty() => false,
             name => match checksum.replace(part_checksum(name, text)?) {
                 Some(_) => return Err(invalid_checksum()),
                 None => false,
@@ -101,6 +115,14 @@ fn part(document: &Document<'_>, element: &Element) -> Result<CompletedPart, S3E
             .ok_or_else(|| malformed("a Part must have an ETag"))?,
         checksum,
     })
+}
+
+fn is_known(name: &str) -> bool {
+    matches!(name, "PartNumber" | "ETag") || name.starts_with("Checksum")
+}
+
+fn number_of_parts() -> S3Error {
+    malformed("a CompleteMultipartUpload must name 1 to 10000 parts")
 }
 
 fn part_number(text: &str) -> Result<u16, S3Error> {
@@ -145,8 +167,17 @@ fn invalid_checksum() -> S3Error {
 
 fn unknown(name: &str) -> S3Error {
     malformed(format!(
-        "the element {name:?} is not part of a CompleteMultipartUpload"
+        "the element {} is not part of a CompleteMultipartUpload",
+        quoted(name)
     ))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+fn refused(error: XmlError) -> S3Error {
+    error.in_request()
 }
 
 fn malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {

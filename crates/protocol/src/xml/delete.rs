@@ -8,15 +8,23 @@
 
 use std::fmt::Write;
 
-use super::document::{Document, Element, XmlError, splice};
+use super::document::{Document, XmlError, splice};
 use super::escape::escape;
+use super::stream::DocumentStream;
 use crate::error::S3Error;
 use crate::name::ObjectKey;
+use crate::quote::quoted;
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// The most objects that one request may name.
 pub const MAXIMUM_OBJECTS: usize = 1000;
+
+/// The most elements of a request: for each object its key and four conditions.
+const MAXIMUM_ELEMENTS: usize = 2 + MAXIMUM_OBJECTS * 6;
+
+/// Longest text of a request, in bytes: keys of 1024, and what is longer is told so by name.
+const MAXIMUM_TEXT_BYTES: usize = 4096;
 
 /// How much the answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,30 +62,36 @@ pub struct ObjectIdentifier {
 impl DeleteRequest {
     /// Reads a client's request. Refuses with `MalformedXML` what S3 does not define.
     pub fn parse(bytes: &[u8]) -> Result<Self, S3Error> {
-        let document = Document::parse(bytes).map_err(malformed)?;
-        if document.root_name() != "Delete" {
+        let mut document = DocumentStream::new(bytes, MAXIMUM_ELEMENTS).map_err(malformed)?;
+        Self::read(&mut document)
+    }
+
+    fn read(document: &mut DocumentStream<'_>) -> Result<Self, S3Error> {
+        if document.root().map_err(malformed)? != "Delete" {
             return Err(malformed(XmlError::schema("the document must be a Delete")));
         }
         let mut request = Self {
             objects: Vec::new(),
             verbosity: Verbosity::Verbose,
         };
-        for element in &document.root.children {
-            match document.name(element) {
-                "Object" => request.objects.push(object(&document, element)?),
+        while let Some(name) = document.child().map_err(malformed)? {
+            match name {
+                "Object" if request.objects.len() < MAXIMUM_OBJECTS => {
+                    request.objects.push(object(document)?);
+                }
+                "Object" => return Err(number_of_objects()),
                 "Quiet" => {
-                    request.verbosity = verbosity(&document.text(element).map_err(malformed)?)?;
+                    let text = document.text(MAXIMUM_TEXT_BYTES).map_err(malformed)?;
+                    request.verbosity = verbosity(&text)?;
                 }
                 name => return Err(unknown(name)),
             }
         }
-        if (1..=MAXIMUM_OBJECTS).contains(&request.objects.len()) {
-            Ok(request)
-        } else {
-            Err(malformed(XmlError::schema(
-                "a Delete must name 1 to 1000 objects",
-            )))
+        document.finish().map_err(malformed)?;
+        if request.objects.is_empty() {
+            return Err(number_of_objects());
         }
+        Ok(request)
     }
 
     /// Writes the request for the backend.
@@ -105,10 +119,9 @@ impl DeleteRequest {
     }
 }
 
-fn object(document: &Document<'_>, element: &Element) -> Result<ObjectIdentifier, S3Error> {
+fn object(document: &mut DocumentStream<'_>) -> Result<ObjectIdentifier, S3Error> {
     let (mut key, mut version_id, mut etag, mut size, mut time) = (None, None, None, None, None);
-    for child in &element.children {
-        let name = document.name(child);
+    while let Some(name) = document.child().map_err(malformed)? {
         let field = match name {
             "Key" => &mut key,
             "VersionId" => &mut version_id,
@@ -117,7 +130,7 @@ fn object(document: &Document<'_>, element: &Element) -> Result<ObjectIdentifier
             "LastModifiedTime" => &mut time,
             name => return Err(unknown(name)),
         };
-        let text = document.text(child).map_err(malformed)?.into_owned();
+        let text = document.text(MAXIMUM_TEXT_BYTES).map_err(malformed)?;
         if field.replace(text).is_some() {
             let message = format!("an Object must have only one {name}");
             return Err(malformed(XmlError::schema(message)));
@@ -143,8 +156,12 @@ fn verbosity(text: &str) -> Result<Verbosity, S3Error> {
     }
 }
 
+fn number_of_objects() -> S3Error {
+    malformed(XmlError::schema("a Delete must name 1 to 1000 objects"))
+}
+
 fn unknown(name: &str) -> S3Error {
-    let message = format!("the element {name:?} is not part of a Delete");
+    let message = format!("the element {} is not part of a Delete", quoted(name));
     malformed(XmlError::schema(message))
 }
 

@@ -4,7 +4,8 @@
 //! without their namespace prefix. Text is unescaped when it is asked for. Writing means to
 //! exchange some spans, so whatever is not touched stays as it was.
 //!
-//! Bounded in depth; the caller bounds the length. Document type declarations, processing
+//! Bounded in depth, in elements and in the length of tags; the caller bounds the length. A client's
+//! list is read as a [stream](super::stream) instead. Document type declarations, processing
 //! instructions and entities other than XML's own five are refused, so no text is longer than its
 //! source.
 
@@ -12,13 +13,27 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use quick_xml::Reader;
-use quick_xml::escape::unescape;
+use quick_xml::escape::{EscapeError, unescape};
 use quick_xml::events::{BytesStart, Event};
 
 use crate::error::{ErrorCode, S3Error};
+use crate::quote;
 
 /// No document of S3 nests deeper.
-const MAXIMUM_DEPTH: usize = 16;
+pub(super) const MAXIMUM_DEPTH: usize = 16;
+
+/// The most elements of a document, which take 80 bytes each: a thousand lifecycle rules or deleted
+/// objects stay below.
+const MAXIMUM_ELEMENTS: usize = 20_000;
+
+/// The same for a page of a listing; some servers list 5000 objects.
+const MAXIMUM_PAGE_ELEMENTS: usize = 100_000;
+
+/// Longest tag with its name and attributes, in bytes.
+const MAXIMUM_TAG_BYTES: usize = 4096;
+
+/// Longest message of the XML library that is passed on, in bytes.
+const MAXIMUM_MESSAGE_BYTES: usize = 160;
 
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
@@ -37,6 +52,12 @@ pub enum XmlError {
     /// Nested too deeply.
     #[error("the document's elements must not nest deeper than 16")]
     Depth,
+    /// Too many elements.
+    #[error("the document has too many elements")]
+    Elements,
+    /// A text is longer than any that its element may have.
+    #[error("a text in the document is too long")]
+    Text,
     /// Well-formed, but not the document that was expected here.
     #[error("{0}")]
     Schema(Cow<'static, str>),
@@ -98,13 +119,17 @@ pub(super) struct Edit {
 
 impl<'text> Document<'text> {
     pub(super) fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
-        // A byte order mark is no part of the document, and would shift the reader's positions.
-        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        if text.starts_with(BYTE_ORDER_MARK) {
-            return Err(outside());
-        }
-        let root = read_tree(text)?;
+        Self::with_elements(bytes, MAXIMUM_ELEMENTS)
+    }
+
+    /// Reads a page of a listing, which may have more elements than other documents.
+    pub(super) fn parse_page(bytes: &'text [u8]) -> Result<Self, XmlError> {
+        Self::with_elements(bytes, MAXIMUM_PAGE_ELEMENTS)
+    }
+
+    fn with_elements(bytes: &'text [u8], elements: usize) -> Result<Self, XmlError> {
+        let text = body(bytes)?;
+        let root = read_tree(text, elements)?;
         Ok(Self { text, root })
     }
 
@@ -149,7 +174,7 @@ impl<'text> Document<'text> {
     pub(super) fn text(&self, element: &Element) -> Result<Cow<'text, str>, XmlError> {
         let raw = &self.text[element.inner.clone()];
         if !raw.contains('<') {
-            return unescape(raw).map_err(|error| XmlError::Syntax(error.to_string()));
+            return unescape(raw).map_err(|error| unresolved(&error));
         }
         let mut text = String::new();
         // The reader would take it for the start of a document, and drop it.
@@ -165,9 +190,7 @@ impl<'text> Document<'text> {
                 Event::Text(part) if depth == 0 => text.push_str(utf8(&part)?),
                 Event::CData(part) if depth == 0 => text.push_str(utf8(&part)?),
                 Event::GeneralRef(part) if depth == 0 => {
-                    let reference = format!("&{};", utf8(&part)?);
-                    let resolved = unescape(&reference);
-                    text.push_str(&resolved.map_err(|error| XmlError::Syntax(error.to_string()))?);
+                    text.push_str(&reference(utf8(&part)?)?);
                 }
                 Event::Eof => return Ok(Cow::Owned(text)),
                 Event::Text(_)
@@ -254,18 +277,33 @@ pub(super) fn splice(text: &str, mut edits: Vec<Edit>) -> String {
     spliced
 }
 
-fn read_tree(text: &str) -> Result<Element, XmlError> {
+/// The text of a document without its byte order mark, which would shift the reader's positions.
+pub(super) fn body(bytes: &[u8]) -> Result<&str, XmlError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Err(outside());
+    }
+    Ok(text)
+}
+
+fn read_tree(text: &str, elements: usize) -> Result<Element, XmlError> {
     let mut reader = Reader::from_str(text);
-    let mut tree = Tree::default();
+    let mut tree = Tree {
+        elements_left: elements,
+        ..Tree::default()
+    };
     loop {
         let start = position(&reader);
         let event = reader.read_event().map_err(|error| syntax(&error))?;
         let end = position(&reader);
         match event {
             Event::Start(tag) => {
+                tree.count()?;
                 tree.open(element(&tag, start..end, TagForm::Pair)?)?;
             }
             Event::Empty(tag) => {
+                tree.count()?;
                 tree.attach(element(&tag, start..end, TagForm::Empty)?)?;
             }
             Event::End(_) => tree.close(start, end)?,
@@ -283,9 +321,17 @@ fn read_tree(text: &str) -> Result<Element, XmlError> {
 struct Tree {
     open: Vec<Element>,
     root: Option<Element>,
+    /// Elements that may still begin.
+    elements_left: usize,
 }
 
 impl Tree {
+    fn count(&mut self) -> Result<(), XmlError> {
+        let left = self.elements_left.checked_sub(1);
+        self.elements_left = left.ok_or(XmlError::Elements)?;
+        Ok(())
+    }
+
     fn open(&mut self, element: Element) -> Result<(), XmlError> {
         if self.root.is_some() {
             return Err(outside());
@@ -330,18 +376,10 @@ impl Tree {
     }
 }
 
-/// An element from its first tag. The reader takes anything for a name, which a name written again
-/// would not be.
+/// An element from its first tag.
 fn element(tag: &BytesStart<'_>, span: Range<usize>, form: TagForm) -> Result<Element, XmlError> {
-    let name = tag.name();
-    let is_name_byte =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:".contains(byte) || !byte.is_ascii();
-    if name.as_ref().is_empty() || !name.as_ref().iter().all(is_name_byte) {
-        return Err(XmlError::Syntax("an element has no proper name".into()));
-    }
-    let name_start = span.start + 1;
     Ok(Element {
-        name: name_start..name_start + name.as_ref().len(),
+        name: name(tag, span.clone())?,
         inner: span.end..span.end,
         outer: span,
         children: Vec::new(),
@@ -349,19 +387,46 @@ fn element(tag: &BytesStart<'_>, span: Range<usize>, form: TagForm) -> Result<El
     })
 }
 
-fn position(reader: &Reader<&[u8]>) -> usize {
+/// Where an element's name stands, given the span of its first tag. The reader takes anything for a
+/// name, which a name written again would not be.
+pub(super) fn name(tag: &BytesStart<'_>, span: Range<usize>) -> Result<Range<usize>, XmlError> {
+    if span.len() > MAXIMUM_TAG_BYTES {
+        return Err(XmlError::Syntax("a tag is longer than 4096 bytes".into()));
+    }
+    let name = tag.name();
+    let is_name_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:".contains(byte) || !byte.is_ascii();
+    if name.as_ref().is_empty() || !name.as_ref().iter().all(is_name_byte) {
+        return Err(XmlError::Syntax("an element has no proper name".into()));
+    }
+    let name_start = span.start + 1;
+    Ok(name_start..name_start + name.as_ref().len())
+}
+
+/// The text that a reference such as `amp` or `#65` stands for.
+pub(super) fn reference(name: &str) -> Result<String, XmlError> {
+    let reference = format!("&{name};");
+    let resolved = unescape(&reference).map_err(|error| unresolved(&error))?;
+    Ok(resolved.into_owned())
+}
+
+pub(super) fn position(reader: &Reader<&[u8]>) -> usize {
     usize::try_from(reader.buffer_position()).expect("positions are inside the text")
 }
 
-fn syntax(error: &quick_xml::Error) -> XmlError {
-    XmlError::Syntax(error.to_string())
+pub(super) fn syntax(error: &quick_xml::Error) -> XmlError {
+    XmlError::Syntax(quote::bounded(error, MAXIMUM_MESSAGE_BYTES))
 }
 
-fn outside() -> XmlError {
+fn unresolved(error: &EscapeError) -> XmlError {
+    XmlError::Syntax(quote::bounded(error, MAXIMUM_MESSAGE_BYTES))
+}
+
+pub(super) fn outside() -> XmlError {
     XmlError::Syntax("there must be one root element and no text outside it".into())
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
     std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)
 }
 

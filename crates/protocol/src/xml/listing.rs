@@ -93,7 +93,7 @@ pub struct ListPage<'text> {
 impl<'text> ListPage<'text> {
     /// Reads a page. Errors say what is not as S3 has it.
     pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
-        let document = Document::parse(bytes)?;
+        let document = Document::parse_page(bytes)?;
         if !["ListBucketResult", "ListVersionsResult"].contains(&document.root_name()) {
             return Err(XmlError::schema(
                 "the document must be a ListBucketResult or a ListVersionsResult",

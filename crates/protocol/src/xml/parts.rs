@@ -35,7 +35,7 @@ pub struct PartsPage<'text> {
 impl<'text> PartsPage<'text> {
     /// Reads a page. Errors say what is not as S3 has it.
     pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
-        let document = Document::parse(bytes)?;
+        let document = Document::parse_page(bytes)?;
         // The second is moto's; the rest of its document is as S3 has it.
         if !matches!(
             document.root_name(),

@@ -45,7 +45,7 @@ pub struct UploadsPage<'text> {
 impl<'text> UploadsPage<'text> {
     /// Reads a page. Errors say what is not as S3 has it.
     pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
-        let document = Document::parse(bytes)?;
+        let document = Document::parse_page(bytes)?;
         if document.root_name() != "ListMultipartUploadsResult" {
             return Err(XmlError::schema(
                 "the document must be a ListMultipartUploadsResult",

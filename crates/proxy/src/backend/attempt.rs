@@ -6,7 +6,7 @@
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
-use http::header::{DATE, HOST};
+use http::header::HOST;
 use http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -104,8 +104,6 @@ impl Client {
             Err(unanswered) => return Err(failure(unanswered, &progress, endpoint)),
         };
         self.retire_if_old(&connection);
-        self.clock
-            .learn(response.headers().get(DATE), SystemTime::now());
         self.look_into(response, &progress, endpoint).await
     }
 

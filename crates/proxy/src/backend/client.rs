@@ -5,16 +5,17 @@
 //! a failed attempt does. When nothing more may be tried, the last answer is handed on as it came,
 //! or the last error.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
+use http::header::DATE;
+use http::{Method, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use moka::sync::Cache;
 
 use super::address::Target;
 use super::attempt::{Answer, Failure};
-use super::clock::BackendClock;
+use super::clock::{BackendClock, TOLERANCE_SECONDS};
 use super::connect::Connector;
 use super::credentials::{Credentials, Lease};
 use super::error::BackendError;
@@ -32,7 +33,7 @@ use crate::telemetry::metrics::{self, Retry};
 const CONNECTION_BUFFER: usize = 64 * 1024;
 const MOVED_BUCKETS: u64 = 10_000;
 const MOVED_FOR: Duration = Duration::from_hours(1);
-/// A clock corrected by more than this since signing can be why a signature was refused.
+/// A difference between the clocks by which a refusal without a reason may be for the time.
 const SKEW_SECONDS: u64 = 240;
 
 pub(super) struct Client {
@@ -154,7 +155,7 @@ impl Client {
             course.target = target;
             return Ok(at_once(Retry::Region));
         }
-        if self.clock_was_wrong(answer, signed_at_offset)
+        if self.learn_clock(request, answer, signed_at_offset)
             && course.set_clock == Tried::NotYet
             && request.body_is_whole()
         {
@@ -267,17 +268,21 @@ impl Client {
         Some(target)
     }
 
-    /// The answer's own `Date` has been learnt by now.
-    fn clock_was_wrong(&self, answer: &Answer, signed_at_offset: i64) -> bool {
+    /// Takes over the backend's time from a refusal for ours, and says whether this request was
+    /// signed with another. Kept even where it cannot be repeated, as a region is.
+    fn learn_clock(&self, request: &Prepared, answer: &Answer, signed_at_offset: i64) -> bool {
         if answer.head.status != StatusCode::FORBIDDEN {
             return false;
         }
-        let correction = self.clock.offset_seconds().abs_diff(signed_at_offset);
-        match element(&answer.body.start, "Code") {
-            Some(code) => code == "RequestTimeTooSkewed" && correction > 0,
-            // An answer to HEAD says nothing.
-            None => correction > SKEW_SECONDS,
-        }
+        let smallest = match element(&answer.body.start, "Code") {
+            Some("RequestTimeTooSkewed") => TOLERANCE_SECONDS,
+            // An answer to HEAD says nothing but its time.
+            None if request.method == Method::HEAD => SKEW_SECONDS,
+            Some(_) | None => return false,
+        };
+        let date = answer.head.headers.get(DATE);
+        self.clock.learn(date, SystemTime::now(), smallest);
+        self.clock.offset_seconds().abs_diff(signed_at_offset) > smallest
     }
 
     fn is_about_credentials(&self, answer: &Answer) -> bool {

@@ -1,23 +1,23 @@
-//! The difference between the backend's clock and ours, learnt from `Date`.
+//! The difference between the backend's clock and ours, learnt from refusals for our time.
 //!
-//! S3 refuses signatures that are more than 15 minutes off. `Date` has whole seconds and is as
-//! old as the way back, so small differences are taken for none. This clock serves outgoing
-//! signatures only: what a backend says about time must never widen the window in which a
-//! client's signature is accepted.
+//! S3 refuses signatures that are more than 15 minutes off, and says its own time beside it. Only
+//! such a refusal is believed, and no more than a day either way: a request that is signed for another
+//! time is valid then, for whoever keeps it. `Date` has whole seconds and is as old as the way back, so
+//! small differences are taken for none. This clock serves outgoing signatures, and the age of what a
+//! sweep finds; what a backend says about time must never widen the window in which a client's
+//! signature is accepted.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
-use time::PrimitiveDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
+use s3proxy_protocol::http_date;
 
-const TOLERANCE_SECONDS: i64 = 10;
+/// The smallest difference that counts.
+pub(super) const TOLERANCE_SECONDS: u64 = 10;
 
-const IMF_FIXDATE: &[BorrowedFormatItem<'static>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
+/// The largest difference that is believed.
+const MOST_SECONDS: u64 = 24 * 60 * 60;
 
 /// Seconds the backend's clock is ahead of ours.
 #[derive(Debug, Default)]
@@ -45,28 +45,46 @@ impl BackendClock {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn learn(&self, date: Option<&HeaderValue>, local: SystemTime) -> Learnt {
+    /// Takes the time of a refusal over, where it differs by more than `smallest` from what is
+    /// known.
+    pub(super) fn learn(
+        &self,
+        date: Option<&HeaderValue>,
+        local: SystemTime,
+        smallest: u64,
+    ) -> Learnt {
         let Some(theirs) = date.and_then(seconds_of) else {
             return Learnt::Nothing;
         };
         let measured = theirs.saturating_sub(seconds_since_epoch(local));
-        if (measured - self.offset_seconds()).abs() <= TOLERANCE_SECONDS {
+        if measured.unsigned_abs() > MOST_SECONDS {
+            tracing::warn!(
+                seconds_ahead = measured,
+                "the backend's time is more than a day off and is ignored; set the clock of this \
+                 machine, or the backend's"
+            );
             return Learnt::Nothing;
         }
-        let settled = if measured.abs() <= TOLERANCE_SECONDS {
+        if measured.abs_diff(self.offset_seconds()) <= smallest {
+            return Learnt::Nothing;
+        }
+        let settled = if measured.unsigned_abs() <= TOLERANCE_SECONDS {
             0
         } else {
             measured
         };
         self.0.store(settled, Ordering::Relaxed);
+        tracing::warn!(
+            seconds_ahead = settled,
+            "the backend refused our time; signing with its own from now on"
+        );
         Learnt::Changed
     }
 }
 
 /// Seconds since 1970 of an HTTP date in its one current form (RFC 9110, 5.6.7).
 pub(super) fn seconds_of(date: &HeaderValue) -> Option<i64> {
-    let parsed = PrimitiveDateTime::parse(date.to_str().ok()?, IMF_FIXDATE).ok()?;
-    Some(parsed.assume_utc().unix_timestamp())
+    Some(http_date::parse(date.to_str().ok()?)?.unix_timestamp())
 }
 
 pub(super) fn seconds_since_epoch(time: SystemTime) -> i64 {
@@ -85,44 +103,58 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    fn learn(clock: &BackendClock, date: &HeaderValue, local: u64) -> Learnt {
+        clock.learn(Some(date), at(local), TOLERANCE_SECONDS)
+    }
+
     #[test]
     fn a_difference_is_learnt_and_unlearnt() {
         let clock = BackendClock::default();
-        assert_eq!(
-            clock.learn(Some(&DATE), at(784_111_777 - 3600)),
-            Learnt::Changed
-        );
-        assert_eq!(clock.offset_seconds(), 3600);
+        for (local, learnt, offset) in [
+            (784_111_777 - 3600, Learnt::Changed, 3600),
+            (784_111_777 - 3605, Learnt::Nothing, 3600),
+            (784_111_777 + 4, Learnt::Changed, 0),
+        ] {
+            assert_eq!(learn(&clock, &DATE, local), learnt);
+            assert_eq!(clock.offset_seconds(), offset);
+        }
+        learn(&clock, &DATE, 784_111_777 - 3600);
         assert_eq!(clock.now(at(1000)), at(4600));
-        assert_eq!(
-            clock.learn(Some(&DATE), at(784_111_777 - 3605)),
-            Learnt::Nothing
-        );
-        assert_eq!(clock.offset_seconds(), 3600);
-        assert_eq!(
-            clock.learn(Some(&DATE), at(784_111_777 + 4)),
-            Learnt::Changed
-        );
-        assert_eq!(clock.offset_seconds(), 0);
     }
 
     #[test]
     fn small_differences_and_unreadable_dates_change_nothing() {
         let clock = BackendClock::default();
-        assert_eq!(
-            clock.learn(Some(&DATE), at(784_111_777 - 10)),
-            Learnt::Nothing
-        );
+        assert_eq!(learn(&clock, &DATE, 784_111_777 - 10), Learnt::Nothing);
         let broken = HeaderValue::from_static("yesterday");
-        assert_eq!(clock.learn(Some(&broken), at(0)), Learnt::Nothing);
-        assert_eq!(clock.learn(None, at(0)), Learnt::Nothing);
+        assert_eq!(learn(&clock, &broken, 0), Learnt::Nothing);
+        assert_eq!(clock.learn(None, at(0), TOLERANCE_SECONDS), Learnt::Nothing);
         assert_eq!(clock.offset_seconds(), 0);
     }
 
     #[test]
     fn a_backend_behind_moves_time_back() {
         let clock = BackendClock::default();
-        clock.learn(Some(&DATE), at(784_111_777 + 900));
+        learn(&clock, &DATE, 784_111_777 + 900);
         assert_eq!(clock.now(at(10_000)), at(9_100));
+    }
+
+    #[test]
+    fn more_than_a_day_is_not_believed() {
+        const DAY: u64 = 86_400;
+        for (local, offset) in [
+            (784_111_777 - DAY, 86_400),
+            (784_111_777 + DAY, -86_400),
+            (784_111_777 - DAY - 1, 0),
+            (784_111_777 + DAY + 1, 0),
+        ] {
+            let clock = BackendClock::default();
+            learn(&clock, &DATE, local);
+            assert_eq!(clock.offset_seconds(), offset);
+        }
+        let clock = BackendClock::default();
+        let last = HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(learn(&clock, &last, 1_800_000_000), Learnt::Nothing);
+        assert_eq!(clock.now(at(1_800_000_000)), at(1_800_000_000));
     }
 }

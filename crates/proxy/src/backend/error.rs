@@ -1,11 +1,14 @@
 //! Why no usable answer came from the backend, by who is at fault.
 //!
-//! Any HTTP answer, whatever its status, is not an error here; the caller judges it. The texts go
+//! An answer that S3 has for the request is not an error here, whatever its status; the caller
+//! judges it. Any other answer is none. The texts go
 //! to a log line as they are: they name the endpoint and the cause, never a header, a signature, a
 //! key or a credential.
 
 use std::error::Error as StdError;
 use std::time::Duration;
+
+use http::Method;
 
 /// Whatever a request's body stream failed with.
 pub(crate) type BodyStreamError = Box<dyn StdError + Send + Sync>;
@@ -49,6 +52,14 @@ pub enum BackendError {
 
     #[error("{endpoint} redirects, and the redirect cannot be followed: {reason}")]
     Redirect { endpoint: String, reason: String },
+
+    /// The backend's: a status that S3 does not have for what was asked.
+    #[error("{endpoint} answered {method} with the status {status}, which S3 does not have for it")]
+    Status {
+        endpoint: String,
+        method: Method,
+        status: u16,
+    },
 }
 
 impl BackendError {
@@ -65,6 +76,7 @@ impl BackendError {
             Self::Timeout { .. } => "timeout",
             Self::Broken { .. } => "broken",
             Self::Redirect { .. } => "redirect",
+            Self::Status { .. } => "status",
         }
     }
 }

@@ -58,7 +58,9 @@ fn status(error: &BackendError) -> &'static str {
         BackendError::Settings(_)
         | BackendError::Credentials(_)
         | BackendError::Request(_)
-        | BackendError::Redirect { .. } => "unsendable",
+        | BackendError::Redirect { .. }
+        // An attempt that was answered is counted by its status.
+        | BackendError::Status { .. } => "unsendable",
     }
 }
 
@@ -74,7 +76,8 @@ pub(super) fn reason(error: &BackendError) -> Retry {
         | BackendError::Settings(_)
         | BackendError::Credentials(_)
         | BackendError::Request(_)
-        | BackendError::Redirect { .. } => Retry::Unreachable,
+        | BackendError::Redirect { .. }
+        | BackendError::Status { .. } => Retry::Unreachable,
     }
 }
 

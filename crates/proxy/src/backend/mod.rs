@@ -5,9 +5,10 @@
 //! - a streamed body cannot look complete to the backend unless its source ended cleanly;
 //! - the bytes of a path are made once, sent and signed alike;
 //! - a redirect never leads out of the backend's own domain;
-//! - bytes are joined to a broken read only when they are proven to be of the same object.
+//! - bytes are joined to a broken read only when they are proven to be of the same object;
+//! - an answer has a status that S3 has for the request, or it is an error.
 //!
-//! Absent on purpose: judging answers (any status is `Ok`), S3's XML, `Expect: 100-continue`,
+//! Absent on purpose: judging what an answer says beyond its status, S3's XML, `Expect: 100-continue`,
 //! HTTP/2, and configuration. Nothing here knows who asked.
 
 mod address;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Response};
+use s3proxy_protocol::operation::SentRequest;
 
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
@@ -46,6 +48,7 @@ pub(crate) use self::settings::{
 };
 pub(crate) use self::tls::trusted_roots;
 
+use self::attempt::Answer;
 use self::client::Client;
 use self::error::Phase;
 use self::request::Prepared;
@@ -67,11 +70,13 @@ impl Backend {
         Ok(Backend { client })
     }
 
-    /// Sends a request until there is an answer to hand on, whatever its status.
+    /// Sends a request until there is an answer to hand on. Its status is an error's, or one by
+    /// which S3 says that it did what was asked ([`SentRequest::may_be_answered`]).
     pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
         let prepared = Prepared::new(request, &client.home, &client.settings).await?;
         let mut answer = client.exchange(&prepared).await?;
+        judge(&prepared, &answer)?;
         trailer::forget_framing(&mut answer.head.headers);
         let resumption = Resumption::of(client, prepared, &answer.head);
         let body = Body::new(
@@ -115,4 +120,26 @@ impl Backend {
     pub(crate) fn clock_offset(&self) -> i64 {
         self.client.clock.offset_seconds()
     }
+}
+
+/// Refuses an answer whose status S3 does not have for the request.
+fn judge(request: &Prepared, answer: &Answer) -> Result<(), BackendError> {
+    let parameters = request.query.iter().map(|(name, _)| name.as_str());
+    let parameters: Vec<&str> = parameters.collect();
+    let sent = SentRequest {
+        method: &request.method,
+        has_bucket: request.bucket.is_some(),
+        has_key: request.key.is_some(),
+        parameters: &parameters,
+        headers: &request.headers,
+    };
+    let status = answer.head.status;
+    if sent.may_be_answered(status) {
+        return Ok(());
+    }
+    Err(BackendError::Status {
+        endpoint: answer.endpoint.clone(),
+        method: request.method.clone(),
+        status: status.as_u16(),
+    })
 }

@@ -57,7 +57,7 @@ impl Resumption {
             StatusCode::PARTIAL_CONTENT => content_range(&head.headers)?,
             _ => return None,
         };
-        if last.checked_sub(next)? + 1 != length {
+        if last.checked_sub(next)?.checked_add(1)? != length {
             return None;
         }
         Some(Resumption {
@@ -146,5 +146,7 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
     let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    Some((first.parse().ok()?, last.parse().ok()?, total.parse().ok()?))
+    let (first, last, total) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
+    // Positions behind the last byte must be numbers, too.
+    (last < total).then_some((first, last, total))
 }

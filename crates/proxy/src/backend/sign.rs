@@ -18,7 +18,7 @@
 //! crate signs text only, so other backends get UTF-8 and nothing else.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
@@ -53,6 +53,11 @@ pub(super) fn sign_request(
     target: &Target,
     time: SystemTime,
 ) -> Result<(), BackendError> {
+    if !is_signable(time) {
+        return Err(BackendError::Settings(
+            "this machine's clock shows no year that a signature can name; set it".to_owned(),
+        ));
+    }
     let identity = credentials.clone().into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
@@ -82,6 +87,13 @@ pub(super) fn sign_request(
         headers.insert(HeaderName::from_static(header.name()), value);
     }
     Ok(())
+}
+
+/// The signer writes the time with four digits for the year, and panics on any other.
+fn is_signable(time: SystemTime) -> bool {
+    const YEAR_9999_ENDS: Duration = Duration::from_secs(253_402_300_799);
+    time.duration_since(UNIX_EPOCH)
+        .is_ok_and(|since| since <= YEAR_9999_ENDS)
 }
 
 fn s3_settings() -> SigningSettings {
@@ -140,6 +152,42 @@ mod tests {
         };
         let value = HeaderValue::from_bytes(bytes).unwrap();
         canonical_text(&value, &endpoint).map(Cow::into_owned)
+    }
+
+    #[test]
+    fn times_that_a_signature_cannot_name_are_refused() {
+        let target = Target {
+            endpoint: Endpoint {
+                scheme: Scheme::Https,
+                host: "storage.example".to_owned(),
+                port: None,
+            },
+            addressing: crate::backend::Addressing::Path,
+            region: "eu-west-1".to_owned(),
+        };
+        let keys = Credentials::new("AKIDEXAMPLE", "secret", None, None, "tests");
+        let sign_at = |time| {
+            let uri = Uri::from_static("https://storage.example/b/k");
+            let payload = PayloadHash::Unsigned;
+            let mut headers = HeaderMap::new();
+            sign_request(
+                &Method::GET,
+                &uri,
+                &mut headers,
+                payload,
+                &keys,
+                &target,
+                time,
+            )
+        };
+        let end = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+        for time in [UNIX_EPOCH, end] {
+            sign_at(time).unwrap();
+        }
+        let second = Duration::from_secs(1);
+        for time in [UNIX_EPOCH - second, end + second, end + 1000 * second] {
+            assert!(matches!(sign_at(time), Err(BackendError::Settings(_))));
+        }
     }
 
     #[test]

@@ -72,7 +72,8 @@ pub(crate) fn headers_for_backend(job: &Job<'_>) -> Outcome<HeaderMap> {
     Ok(headers)
 }
 
-/// Takes 2xx as success; anything else becomes the failure that the client is told of.
+/// Takes a success, of which the backend let only those statuses pass that S3 has for the request;
+/// anything else becomes the failure that the client is told of.
 pub(crate) async fn expect_success(
     job: &Job<'_>,
     response: Response<backend::Body>,
@@ -100,7 +101,7 @@ pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backe
     }
 }
 
-/// The failure behind an answer other than 2xx.
+/// The failure behind an answer other than a success.
 pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
     let failure = failure_of(backed).await;
     if let Failure::Answer(answer) = &failure
@@ -119,11 +120,9 @@ pub(crate) async fn failure_of(backed: Backed) -> Failure {
         headers,
         body,
     } = backed;
-    if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-        return Failure::Unusable("a redirect to somewhere else");
-    }
-    if status.is_informational() {
-        return Failure::Unusable("an informational status as the final one");
+    let is_error = status.is_client_error() || status.is_server_error();
+    if !is_error && status != StatusCode::NOT_MODIFIED {
+        return Failure::Unusable("a status that is neither an error's nor what was asked for");
     }
     let read = read_bounded(body, MAX_ERROR_BYTES).await.ok();
     let parsed = read.and_then(|bytes| ErrorDocument::parse(&bytes).ok());

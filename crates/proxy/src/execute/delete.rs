@@ -4,7 +4,7 @@
 //! proxy, never reach the backend; each gets its own `<Error>` in the answer.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3proxy_envelope::layout::{PlaintextLength, stored_length};
 use s3proxy_envelope::legacy::legacy_stored_length;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -65,8 +65,15 @@ fn size_condition(job: &Job<'_>) -> Outcome<Option<u64>> {
 async fn stored_size(job: &Job<'_>, size: u64) -> Outcome<u64> {
     let mut request = answer::request_for(job, Method::HEAD);
     request.query = answer::query_for_backend(job);
-    let response = job.parts.backend.send(request).await?;
-    match stored::form(response.headers(), &job.parts.dek_tag)? {
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    if backed.status == StatusCode::NOT_FOUND {
+        // The deletion itself says what that means.
+        return Ok(size);
+    }
+    if !backed.status.is_success() {
+        return Err(answer::refused(job, backed).await);
+    }
+    match stored::form(&backed.headers, &job.parts.dek_tag)? {
         Form::Sealed(_) => Ok(stored_length(PlaintextLength(size)).0),
         Form::Legacy(_) => Ok(legacy_stored_length(PlaintextLength(size)).0),
         Form::Plain => Ok(size),

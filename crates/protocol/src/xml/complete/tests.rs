@@ -110,6 +110,36 @@ fn more_parts_than_an_upload_has_are_malformed() {
 }
 
 #[test]
+fn an_unknown_element_is_refused_before_anything_behind_it_is_read() {
+    let markup = "<a/>".repeat(2 * 1024 * 1024);
+    let document = format!("<CompleteMultipartUpload>{markup}</CompleteMultipartUpload>");
+    let mut stream = DocumentStream::new(document.as_bytes(), MAXIMUM_ELEMENTS).unwrap();
+    let refused = CompleteRequest::read(&mut stream).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::MalformedXML);
+    assert!(stream.position() < 64, "{} bytes read", stream.position());
+}
+
+#[test]
+fn elements_without_meaning_are_bounded() {
+    let empty = "<ChecksumCRC32/>".repeat(200_000);
+    let parts = format!("<Part><PartNumber>1</PartNumber><ETag>e</ETag>{empty}</Part>");
+    assert_eq!(refusal(&parts), ErrorCode::MalformedXML);
+    let long = "e".repeat(1025);
+    let parts = format!("<Part><PartNumber>1</PartNumber><ETag>{long}</ETag></Part>");
+    assert_eq!(refusal(&parts), ErrorCode::MalformedXML);
+    let between = "<Part><PartNumber>1</PartNumber>text<ETag>e</ETag></Part>";
+    assert_eq!(refusal(between), ErrorCode::MalformedXML);
+}
+
+#[test]
+fn a_refusal_quotes_the_beginning_of_a_name() {
+    let name = "\u{200b}".repeat(1000);
+    let refused = parse(&format!("<{name}/>")).unwrap_err();
+    assert!(refused.message.len() < 1024, "{}", refused.message.len());
+    assert!(!refused.message.contains('\u{200b}'));
+}
+
+#[test]
 fn numbers_and_checksums_that_cannot_be_right_are_invalid_arguments() {
     for number in ["0", "-1", "10001", "65537", "2147483647"] {
         let parts = format!("<Part><PartNumber>{number}</PartNumber><ETag>e</ETag></Part>");

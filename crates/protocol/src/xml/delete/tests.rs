@@ -64,6 +64,30 @@ fn a_batch_has_at_most_1000_objects() {
     assert_eq!(refusal(&batch(1001)), ErrorCode::MalformedXML);
 }
 
+#[test]
+fn an_unknown_element_is_refused_before_anything_behind_it_is_read() {
+    let markup = "<a/>".repeat(2 * 1024 * 1024);
+    for document in [
+        format!("<Delete>{markup}</Delete>"),
+        format!("<Delete><Object>{markup}</Object></Delete>"),
+    ] {
+        let mut stream = DocumentStream::new(document.as_bytes(), MAXIMUM_ELEMENTS).unwrap();
+        let refused = DeleteRequest::read(&mut stream).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::MalformedXML);
+        assert!(stream.position() < 64, "{} bytes read", stream.position());
+    }
+}
+
+#[test]
+fn versions_and_conditions_are_bounded() {
+    let long = "v".repeat(1_900_000);
+    for name in ["VersionId", "ETag", "LastModifiedTime"] {
+        let markup =
+            format!("<Delete><Object><Key>a</Key><{name}>{long}</{name}></Object></Delete>");
+        assert_eq!(refusal(&markup), ErrorCode::MalformedXML, "{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_reads_back(keys in prop::collection::vec("[^\0]{1,40}", 1..5), version in "[!-~]{0,9}", size: Option<u64>, quiet: bool) {

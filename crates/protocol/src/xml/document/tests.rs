@@ -80,6 +80,34 @@ fn refuses_deep_nesting() {
 }
 
 #[test]
+fn a_tree_has_a_bounded_number_of_elements_and_short_tags() {
+    let document = |elements: usize| format!("<a>{}</a>", "<b/>".repeat(elements - 1));
+    let read = |elements| Document::parse(document(elements).as_bytes()).map(|_| ());
+    assert_eq!(read(MAXIMUM_ELEMENTS), Ok(()));
+    assert_eq!(read(MAXIMUM_ELEMENTS + 1), Err(XmlError::Elements));
+    let page = |elements| Document::parse_page(document(elements).as_bytes()).map(|_| ());
+    assert_eq!(page(MAXIMUM_PAGE_ELEMENTS), Ok(()));
+    assert_eq!(page(MAXIMUM_PAGE_ELEMENTS + 1), Err(XmlError::Elements));
+    assert!(size_of::<Element>() <= 80);
+    let attributes = "x='1' ".repeat(1000);
+    let tag = text_of(&format!("<a {attributes}/>"));
+    assert!(matches!(tag, Err(XmlError::Syntax(_))));
+}
+
+#[test]
+fn messages_stay_short_whatever_the_document_holds() {
+    let name = "y".repeat(1_000_000);
+    for markup in [
+        format!("<a></{name}>"),
+        format!("<a>&{name};</a>"),
+        format!("<a>&{name};<!-- --></a>"),
+    ] {
+        let error = text_of(&markup).unwrap_err().to_string();
+        assert!(error.len() < 500, "{} bytes", error.len());
+    }
+}
+
+#[test]
 fn splices_spans_and_leaves_the_rest() {
     let markup = "<r  x='1'><a>1</a> <b/> <n:c /><!-- z --></r>";
     let document = Document::parse(markup.as_bytes()).unwrap();

@@ -12,6 +12,7 @@ mod region;
 mod repetition;
 mod resumption;
 mod signature;
+mod status;
 mod stream;
 mod support;
 mod tls;

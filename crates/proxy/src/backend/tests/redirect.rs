@@ -108,10 +108,10 @@ async fn a_stream_that_was_sent_is_not_redirected() {
 async fn not_modified_is_no_redirect() {
     let not_modified = b"HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\n\r\n";
     let server = Server::start(|_, _| Reply::Answer(not_modified.to_vec())).await;
-    let response = backend_at(server.address)
-        .await
-        .send(get("k"))
-        .await
-        .unwrap();
+    let mut request = get("k");
+    let known = http::HeaderValue::from_static("\"e\"");
+    request.headers.insert(http::header::IF_NONE_MATCH, known);
+    let backend = backend_at(server.address).await;
+    let response = backend.send(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
 }

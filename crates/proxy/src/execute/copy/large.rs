@@ -13,7 +13,9 @@ use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt;
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Layout;
-use s3proxy_envelope::layout::{CHUNK_BYTES, PADDED_FROM, PlaintextLength, PlaintextRange};
+use s3proxy_envelope::layout::{
+    CHUNK_BYTES, MAX_PART, PADDED_FROM, PlaintextLength, PlaintextRange,
+};
 use s3proxy_envelope::multipart::{
     Frame, Mark, PartNumber, Seal, SealFields, SealedPart, UploadHash,
 };
@@ -80,6 +82,7 @@ pub(super) async fn copy(
              once; copy it in parts.",
         )));
     }
+    check_length(found.length)?;
     let measured = wanted.filter(|algorithm| is_crc(*algorithm));
     let conditions = take_conditions(&mut outgoing);
     let private = new_object::private_map(job.parts, &mut outgoing, None);
@@ -105,6 +108,19 @@ pub(super) async fn copy(
         last_modified: times::answered(&headers),
         checksum: checksum.map(|(algorithm, value)| (algorithm, value.to_base64(), FULL_OBJECT)),
     })
+}
+
+/// Refuses a length that no object has: the backend names it, and an upload would be begun in vain.
+fn check_length(length: PlaintextLength) -> Outcome<()> {
+    if length.0 <= MOST_PARTS * MAX_PART.0 {
+        Ok(())
+    } else {
+        Err(too_long())
+    }
+}
+
+fn too_long() -> Failure {
+    Failure::Unusable("an object longer than an upload in parts can make")
 }
 
 /// They are about the completion.
@@ -165,7 +181,7 @@ async fn store_parts(
     let mut parts = Vec::new();
     for (number, range) in cut(found.length) {
         let length = PlaintextLength(range.last - range.first + 1);
-        let frame = Frame::new(number, length).expect("shorter than the whole");
+        let frame = Frame::new(number, length).ok_or_else(too_long)?;
         let content = source::open(job, source, found, Some(range)).await?;
         let content = Replay::new(content, length.0);
         let sealer = ObjectSealer::part(dek, frame, job.parts.pool.take());
@@ -258,6 +274,7 @@ pub(super) async fn store_plaintext(
     found: &Found,
     mut outgoing: HeaderMap,
 ) -> Outcome<(HeaderMap, String)> {
+    check_length(found.length)?;
     let conditions = take_conditions(&mut outgoing);
     let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
     let upload = create(job, outgoing).await?;
@@ -363,7 +380,9 @@ mod tests {
             MOST_PARTS * PART_BYTES + 1,
             5 * TIB,
             48 * TIB,
+            MOST_PARTS * MAX_PART.0,
         ] {
+            check_length(PlaintextLength(length)).unwrap();
             let parts = cut(PlaintextLength(length));
             assert!(parts.len() as u64 <= MOST_PARTS, "{length}");
             let mut next = 0;
@@ -374,6 +393,18 @@ mod tests {
                 next = range.last + 1;
             }
             assert_eq!(next, length);
+        }
+    }
+
+    #[test]
+    fn a_length_that_no_upload_can_have_is_refused() {
+        for length in [
+            MOST_PARTS * MAX_PART.0 + 1,
+            (1 << 48) - 1,
+            u64::MAX >> 1,
+            u64::MAX,
+        ] {
+            assert!(check_length(PlaintextLength(length)).is_err(), "{length}");
         }
     }
 }

@@ -13,7 +13,7 @@ const FORM: &[BorrowedFormatItem<'_>] =
 
 /// Writes a time.
 pub(crate) fn in_documents(time: OffsetDateTime) -> String {
-    let time = time.to_offset(UtcOffset::UTC);
+    let time = time.checked_to_offset(UtcOffset::UTC).unwrap_or(time);
     time.format(FORM)
         .expect("every component of the form is part of a time")
 }

@@ -189,7 +189,8 @@ impl Sweep<'_> {
     }
 
     fn due(&self, left: HashMap<String, Folder>) -> Due {
-        let now = OffsetDateTime::now_utc() + time::Duration::seconds(self.backend.clock_offset());
+        let offset = time::Duration::seconds(self.backend.clock_offset());
+        let now = OffsetDateTime::now_utc().saturating_add(offset);
         due(left, now, self.older_than)
     }
 

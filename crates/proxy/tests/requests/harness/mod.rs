@@ -1,0 +1,23 @@
+//! A proxy to send requests to, its backend, and clients that sign.
+//!
+//! ```text
+//! Client -> Proxy (App, over loopback) -> Backend (script, records) -> embedded store
+//! ```
+
+mod backend;
+mod client;
+mod proxy;
+mod signer;
+
+pub(crate) use backend::{Backend, RecordedRequest, Reply};
+pub(crate) use client::{Answer, ClientRequest, raw_exchange};
+pub(crate) use proxy::{Proxy, ProxyBuilder};
+pub(crate) use signer::Credential;
+
+use std::time::Duration;
+
+/// Longest wait for anything in a test: its end means that something hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The credential that the proxy signs with towards its backend.
+pub(crate) const BACKEND_ACCESS_KEY_ID: &str = "dev";

@@ -1,0 +1,20 @@
+//! Requests in process: the whole service, wired as the program wires it, from a client's bytes to
+//! the requests that the backend received.
+//!
+//! The backend is the embedded store of `s3proxy dev`, with a script in front of it that records
+//! every request and may answer in the store's place. No test needs root, Python or a network.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where its surroundings fail"
+)]
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "what one module of tests does not use, another does"
+)]
+mod harness;
+
+mod backend_answers;
+mod round_trips;
