@@ -108,6 +108,14 @@ impl Identity {
         }
     }
 
+    /// Whether it reads without a signature where others have to sign.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        match &self.grants {
+            Grants::AnonymousRead => true,
+            Grants::Of(_) | Grants::Everything => false,
+        }
+    }
+
     /// Notes who asks.
     fn tell(&self, record: &RequestRecord) {
         record.client(&self.name);
@@ -129,6 +137,18 @@ impl Identity {
                         Some(key) => grant.prefixes.iter().any(|prefix| prefix.covers(key)),
                         None => grant.prefixes.iter().any(is_everything),
                     }
+            }),
+        }
+    }
+
+    /// Whether a grant covers `access` to some key of `bucket`.
+    pub(crate) fn may_somewhere(&self, access: Access, bucket: &str) -> bool {
+        match &self.grants {
+            Grants::Everything => true,
+            Grants::AnonymousRead => access == Access::Read,
+            Grants::Of(client) => client.grants.iter().any(|grant| {
+                grant.operations.contains(&access)
+                    && grant.buckets.iter().any(|pattern| pattern.matches(bucket))
             }),
         }
     }

@@ -43,7 +43,7 @@ impl fmt::Display for RequestId {
 pub(crate) struct RequestRecord {
     pub(crate) id: RequestId,
     started: Instant,
-    peer: IpAddr,
+    pub(crate) peer: IpAddr,
     operation: OnceLock<&'static str>,
     bucket: OnceLock<String>,
     object_key: OnceLock<String>,

@@ -11,7 +11,7 @@ use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
 
 use crate::backend::BackendError;
-use crate::body::buffers::BudgetExhausted;
+use crate::body::budget::BudgetExhausted;
 use crate::body::inbound::InboundError;
 use crate::body::opening::OpeningError;
 use crate::body::outbound::ResponseBody;

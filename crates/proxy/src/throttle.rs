@@ -237,7 +237,7 @@ impl Throttle {
 }
 
 /// What one customer of a network has: a single IPv4 address, or 64 bits of IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

@@ -18,7 +18,8 @@ use s3proxy_protocol::sigv4::SecretAccessKey;
 use super::{StartError, backend_settings};
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, Credentials};
-use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::budget::BodyBudget;
+use crate::body::buffers::BufferPool;
 use crate::body::pace::Patience;
 use crate::config::Changes;
 use crate::config::resolved::{

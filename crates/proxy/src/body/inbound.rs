@@ -103,7 +103,7 @@ impl Inbound {
             remaining: Some(length),
             received,
             silence: patience.silence,
-            pace: Pace::new(patience),
+            pace: Pace::of_sender(patience),
         }
     }
 
@@ -124,7 +124,7 @@ impl Inbound {
             remaining: None,
             received,
             silence: patience.silence,
-            pace: Pace::new(patience),
+            pace: Pace::of_sender(patience),
         }
     }
 
@@ -148,17 +148,19 @@ impl Inbound {
         }
     }
 
-    /// Reads all of the payload, which the caller knows to be small, into `buffer`.
-    pub(crate) async fn read_to_end(
-        &mut self,
-        buffer: &mut Vec<u8>,
-    ) -> Result<VerifiedPayload, InboundError> {
-        loop {
-            match std::future::poll_fn(|context| self.poll_payload(context)).await? {
-                Inflow::Payload(bytes) => buffer.extend_from_slice(&bytes),
-                Inflow::End(verified) => return Ok(verified),
-            }
+    /// Ready when some of the body has come, or all of it.
+    fn poll_beginning(&mut self, context: &mut Context<'_>) -> Poll<Result<(), InboundError>> {
+        if self.raw.is_empty()
+            && let Some(data) = ready!(self.poll_frame(context))?
+        {
+            self.raw = data;
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the first bytes of the body.
+    pub(crate) async fn begin(&mut self) -> Result<(), InboundError> {
+        std::future::poll_fn(|context| self.poll_beginning(context)).await
     }
 
     fn decode(&mut self) -> Result<Bytes, InboundError> {
@@ -253,6 +255,10 @@ impl Inbound {
 
 impl Payload for Inbound {
     type Fault = InboundError;
+
+    fn poll_beginning(&mut self, context: &mut Context<'_>) -> Poll<Result<(), InboundError>> {
+        Self::poll_beginning(self, context)
+    }
 
     fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, InboundError>> {
         Self::poll_payload(self, context)

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use s3proxy_envelope::legacy::{LegacyError, LegacyOpener};
 
-use super::buffers::BodyShare;
+use super::budget::BodyShare;
 use super::opening::{OpeningError, StoredBytes, pass_over_rest, skip_front};
 use crate::backend;
 

@@ -15,7 +15,8 @@ use s3proxy_envelope::legacy::LegacyError;
 use s3proxy_envelope::message::OpenError;
 use s3proxy_envelope::object::ObjectOpener;
 
-use super::buffers::{BodyShare, BufferPool};
+use super::budget::BodyShare;
+use super::buffers::BufferPool;
 use crate::backend;
 use crate::stored_fault::StoredFault;
 

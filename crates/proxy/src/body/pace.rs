@@ -2,7 +2,7 @@
 //!
 //! Silence ends a body after a time. A body that keeps moving is let be, however slowly, until
 //! others wait for the memory that it holds: then it has to go if it was slower than the least rate
-//! over a window of the same time. Only time in which the client was waited for counts, never what
+//! over the last few seconds. Only time in which the client was waited for counts, never what
 //! the backend took: a body that cannot be handed on is not asked for more, and so is not polled.
 
 use std::future::Future;
@@ -21,10 +21,17 @@ use crate::telemetry::metrics::{self, Limit};
 /// How long slowness may stay unnoticed, and the most that one silence counts for.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The time over which the rate of a client that sends is taken, unless silence ends it sooner.
+const SENDING_WINDOW: Duration = Duration::from_secs(3);
+
+/// The same for a client that takes an answer: the system's buffers empty in large steps, and
+/// nothing moves here in between.
+const TAKING_WINDOW: Duration = Duration::from_secs(20);
+
 /// What is asked of clients.
 #[derive(Clone)]
 pub(crate) struct Patience {
-    /// With a body that does not move at all; also the time over which rates are taken.
+    /// With a body that does not move at all.
     pub(crate) silence: Duration,
     /// In bytes per second, where others wait for memory.
     pub(crate) least_rate: Option<NonZeroUsize>,
@@ -55,6 +62,7 @@ pub(crate) enum Impatience {
 /// Watches one body.
 pub(crate) struct Pace {
     patience: Patience,
+    window: Duration,
     stall: Stall,
     tick: Option<Pin<Box<Sleep>>>,
     /// When the client was last found to be waited for.
@@ -67,8 +75,19 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(patience: Patience) -> Self {
+    /// Of a client that sends a body.
+    pub(crate) fn of_sender(patience: Patience) -> Self {
+        Self::new(patience, SENDING_WINDOW)
+    }
+
+    /// Of a client that takes an answer.
+    pub(crate) fn of_taker(patience: Patience) -> Self {
+        Self::new(patience, TAKING_WINDOW)
+    }
+
+    fn new(patience: Patience, window: Duration) -> Self {
         Self {
+            window: window.min(patience.silence),
             stall: Stall::new(patience.silence),
             patience,
             tick: None,
@@ -111,7 +130,7 @@ impl Pace {
     /// the body was not polled.
     fn count(&mut self, waited: Duration) {
         self.waited += waited.min(TICK);
-        if self.waited >= self.patience.silence {
+        if self.waited >= self.window {
             let least = self.patience.least_rate.map_or(0, NonZeroUsize::get);
             let milliseconds = self.waited.as_millis();
             self.slow = (self.moved_bytes as u128) * 1000 < (least as u128) * milliseconds;
@@ -137,12 +156,16 @@ mod tests {
     /// Ten ticks.
     const SILENCE: Duration = Duration::from_secs(10);
 
-    fn pace(pressure: &Arc<Pressure>) -> Pace {
-        Pace::new(Patience {
+    fn patience(pressure: &Arc<Pressure>) -> Patience {
+        Patience {
             silence: SILENCE,
             least_rate: NonZeroUsize::new(1000),
             pressure: Arc::clone(pressure),
-        })
+        }
+    }
+
+    fn pace(pressure: &Arc<Pressure>) -> Pace {
+        Pace::of_taker(patience(pressure))
     }
 
     /// A client that moves so many bytes every 100 ms: for how long it is put up with.
@@ -185,6 +208,15 @@ mod tests {
         let mut new = pace(&pressure);
         assert_eq!(put_up_with(&mut new, 1, 9 * TICK).await, None);
         let why = put_up_with(&mut new, 1, 3 * TICK).await;
+        assert_eq!(why, Some(Impatience::Slowness));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_sender_goes_within_seconds() {
+        let pressure = Arc::new(Pressure::default());
+        let _wanted = pressure.want(1);
+        let mut sender = Pace::of_sender(patience(&pressure));
+        let why = put_up_with(&mut sender, 1, 5 * TICK).await;
         assert_eq!(why, Some(Impatience::Slowness));
     }
 

@@ -17,13 +17,19 @@ use http_body::{Body, Frame, SizeHint};
 use s3proxy_envelope::object::{ObjectSealer, SealedTail};
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 
-use super::buffers::{BodyShare, BufferPool};
+use super::budget::BodyShare;
+use super::buffers::BufferPool;
 use super::inbound::Inflow;
 
 /// What is sealed.
 pub(crate) trait Payload {
     /// Why it could not be had whole.
     type Fault;
+
+    /// Ready when the first bytes have come, for which no memory has to be counted yet.
+    fn poll_beginning(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Fault>> {
+        Poll::Ready(Ok(()))
+    }
 
     /// The next piece, or the end when everything has come and was found to be what was promised.
     fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, Self::Fault>>;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-use super::buffers::BodyShare;
+use super::budget::BodyShare;
 use super::inbound::{Inbound, InboundError, Inflow};
 
 /// Where the reason of a failed upload is left for whoever answers the client.

@@ -14,6 +14,7 @@ use s3proxy_protocol::xml::delete::{
 };
 
 use super::forward::MAX_DOCUMENT_BYTES;
+use super::held::HeldMemory;
 use super::lookup::{self, Described, Listed};
 use super::stored::{self, Form};
 use super::{Job, Outcome, RawBody, answer, payload};
@@ -26,6 +27,12 @@ use crate::telemetry::audit::{BatchErrors, ObjectLine};
 
 /// Longest answer to a batch that is read: 1000 entries of the longest keys.
 const MAX_RESULT_BYTES: usize = 8 * 1024 * 1024;
+
+/// The text of a batch, and the keys that it names.
+const MEMORY: HeldMemory = HeldMemory {
+    per_byte: 2,
+    besides: 0,
+};
 
 /// A condition on the size of the object to delete.
 const SIZE_CONDITION: &str = "x-amz-if-match-size";
@@ -85,10 +92,9 @@ pub(crate) async fn delete_objects(
     job: &Job<'_>,
     body: RawBody,
 ) -> Outcome<Response<ResponseBody>> {
-    let limit = usize::try_from(MAX_DOCUMENT_BYTES).expect("a bounded length");
-    let _share = job.parts.budget.share(limit).await?;
-    let (document, _) = payload::read_held(job, body, MAX_DOCUMENT_BYTES).await?;
-    let mut batch = DeleteRequest::parse(&document)?;
+    let held = payload::read_held(job, body, MAX_DOCUMENT_BYTES, MEMORY).await?;
+    let mut batch = DeleteRequest::parse(&held.bytes)?;
+    let _share = held.share;
     let errors = remove_refused(job, &mut batch);
     let trail = &job.record.trail;
     trail.begin_batch(|| lines(&batch, &errors)).await?;

@@ -9,6 +9,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::Kind;
 use s3proxy_protocol::xml::restore::{RestoreRequest, restore_request};
 
+use super::held::HeldMemory;
 use super::{BodySlot, Job, Outcome, answer, payload};
 use crate::backend::RequestBody;
 use crate::body::outbound::{Content, ResponseBody};
@@ -25,10 +26,10 @@ pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Respo
     request.headers = answer::headers_for_backend(job)?;
     let mut _share = None;
     if payload::has_body(headers) {
-        let announced = super::stored::content_length(headers).unwrap_or(MAX_DOCUMENT_BYTES);
-        let bytes = usize::try_from(announced.min(MAX_DOCUMENT_BYTES)).expect("a bounded length");
-        _share = Some(job.parts.budget.share(bytes).await?);
-        let (document, _) = payload::read_held(job, body.take(), MAX_DOCUMENT_BYTES).await?;
+        let memory = HeldMemory::ONCE;
+        let held = payload::read_held(job, body.take(), MAX_DOCUMENT_BYTES, memory).await?;
+        let document = held.bytes;
+        _share = Some(held.share);
         if job.request.operation.kind() == Kind::RestoreObject {
             refuse_select(&document)?;
         }

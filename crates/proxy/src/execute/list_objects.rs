@@ -19,7 +19,7 @@ use crate::respond::Failure;
 
 /// Serves the three listings.
 pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let _share = job.parts.budget.share(page::SHARE_BYTES).await?;
+    let _share = job.share(page::SHARE_BYTES).await?;
     let paging = Paging::of(job.request.operation);
     let state_prefix = &job.parts.policy.state_prefix;
     let mut query = answer::query_for_backend(job);

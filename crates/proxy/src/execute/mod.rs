@@ -10,6 +10,7 @@ mod embedded;
 pub(crate) mod forward;
 pub(crate) mod get_object;
 pub(crate) mod head_object;
+mod held;
 pub(crate) mod hidden;
 pub(crate) mod layouts;
 pub(crate) mod list_buckets;
@@ -42,7 +43,8 @@ use s3proxy_protocol::post::{FormHead, FormParser};
 
 use crate::auth::{Authenticated, PostedForm};
 use crate::backend::Backend;
-use crate::body::buffers::{BodyBudget, BufferPool};
+use crate::body::budget::{BodyBudget, BodyShare, BudgetExhausted, Holder};
+use crate::body::buffers::BufferPool;
 use crate::body::inbound;
 use crate::body::pace::Patience;
 use crate::config::resolved::{DekTag, Policy};
@@ -51,6 +53,7 @@ use crate::keys::legacy::LegacyKeys;
 use crate::record::RequestRecord;
 use crate::respond::Failure;
 use crate::rules::Rules;
+use crate::throttle::network;
 
 /// What every operation works with.
 pub(crate) struct Parts {
@@ -85,6 +88,23 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Waits for a share of the memory of all bodies.
+    pub(crate) async fn share(self, bytes: usize) -> Result<BodyShare, BudgetExhausted> {
+        self.parts.budget.share(self.holder(), bytes).await
+    }
+
+    /// Who has the request's memory.
+    pub(crate) fn holder(self) -> Holder {
+        let identity = &self.request.identity;
+        if identity.is_listed() {
+            Holder::authenticated(identity.name.as_str())
+        } else if identity.is_anonymous() {
+            Holder::unauthenticated(network(self.record.peer))
+        } else {
+            Holder::authenticated(network(self.record.peer))
+        }
+    }
+
     /// For work that outlives the request's handler.
     pub(crate) fn detached(self) -> OwnedJob {
         OwnedJob {

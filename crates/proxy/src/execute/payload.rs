@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicU64;
 use http::{HeaderMap, header};
 use s3proxy_protocol::chunked::ChunkDecoder;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::payload::{PayloadError, PayloadExpectation, VerifiedPayload};
+use s3proxy_protocol::payload::{PayloadError, PayloadExpectation};
 
+use super::held::{self, HeldBody, HeldMemory};
 use super::new_object::Checksum;
 use super::{Job, Outcome, RawBody};
 use crate::auth::Authenticated;
@@ -92,8 +93,9 @@ pub(crate) async fn read_held(
     job: &Job<'_>,
     body: RawBody,
     limit: u64,
-) -> Outcome<(Vec<u8>, VerifiedPayload)> {
-    read_announced(job, announced(job.request)?, body, limit).await
+    memory: HeldMemory,
+) -> Outcome<HeldBody> {
+    read_announced(job, announced(job.request)?, body, limit, memory).await
 }
 
 /// Reads a whole body as it was announced, if it has at most `limit` bytes.
@@ -102,19 +104,18 @@ pub(crate) async fn read_announced(
     announced: Announced,
     body: RawBody,
     limit: u64,
-) -> Outcome<(Vec<u8>, VerifiedPayload)> {
+    memory: HeldMemory,
+) -> Outcome<HeldBody> {
     if announced.length > limit {
         return Err(Failure::Refused(S3Error::new(
             ErrorCode::MaxMessageLengthExceeded,
             format!("The body of this request may have at most {limit} bytes."),
         )));
     }
-    let length = usize::try_from(announced.length).expect("the limit fits memory");
-    let mut buffer = Vec::with_capacity(length);
+    let length = announced.length;
     let received = Arc::clone(&job.record.received);
-    let mut inbound = announced.inbound(body, job.parts.patience.clone(), received);
-    let verified = inbound.read_to_end(&mut buffer).await?;
-    Ok((buffer, verified))
+    let inbound = announced.inbound(body, job.parts.patience.clone(), received);
+    held::read(job, inbound, length, memory).await
 }
 
 /// Whether a body is there to be read at all.

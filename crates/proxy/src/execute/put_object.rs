@@ -16,6 +16,7 @@ use s3proxy_envelope::object::ObjectSealer;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use super::answer::{self, Backed};
+use super::held::{self, HeldBody, HeldMemory};
 use super::new_object::{
     self, Checksum, NewObject, Place, announce_encryption, insert_checksum, insert_envelope,
     refuse_reserved_metadata,
@@ -110,14 +111,14 @@ async fn begin(
 
 async fn put_held(
     job: &Job<'_>,
-    mut upload: Upload,
+    upload: Upload,
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
-    let length = usize::try_from(upload.length).expect("a held body fits memory");
-    // Plaintext and stored form are held side by side for a moment.
-    let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
-    let mut plaintext = Vec::with_capacity(length);
-    let verified = upload.inbound.read_to_end(&mut plaintext).await?;
+    let HeldBody {
+        bytes: plaintext,
+        verified,
+        share: _share,
+    } = held::read(job, upload.inbound, upload.length, HeldMemory::SEALED).await?;
     let object = begin(job, &mut outgoing, verified.checksum.as_ref()).await?;
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);

@@ -23,7 +23,7 @@ use crate::respond::Failure;
 /// that was to be `measured`.
 pub(crate) async fn send_sealed<P>(
     job: &Job<'_>,
-    payload: P,
+    mut payload: P,
     sealer: ObjectSealer,
     measured: Option<ChecksumAlgorithm>,
     request: impl FnOnce(RequestBody) -> Request,
@@ -31,7 +31,10 @@ pub(crate) async fn send_sealed<P>(
 where
     P: Payload<Fault: Into<Failure> + Send> + Send + Unpin + 'static,
 {
-    let share = job.parts.budget.share(STREAM_BYTES).await?;
+    if let Err(fault) = std::future::poll_fn(|context| payload.poll_beginning(context)).await {
+        return Err(fault.into());
+    }
+    let share = job.share(STREAM_BYTES).await?;
     let length = sealer.stored_length().0;
     let mut sealing = SealingBody::new(payload, sealer, Arc::clone(&job.parts.pool), share);
     if let Some(algorithm) = measured {

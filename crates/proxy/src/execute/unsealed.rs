@@ -14,6 +14,7 @@ use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use super::answer::Backed;
+use super::held::{self, HeldMemory};
 use super::new_object::Place;
 use super::put_object::{Upload, expect_result};
 use super::source::PlaintextBody;
@@ -47,19 +48,18 @@ pub(crate) async fn store(
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
     let backed = if upload.length <= job.parts.held_body_bytes {
-        let length = usize::try_from(upload.length).expect("a held body fits memory");
-        let _share = job.parts.budget.share(length).await?;
-        let mut content = Vec::with_capacity(length);
-        let verified = upload.inbound.read_to_end(&mut content).await?;
-        if let Some((algorithm, value)) = verified.checksum {
+        let held = held::read(job, upload.inbound, upload.length, HeldMemory::ONCE).await?;
+        let _share = held.share;
+        if let Some((algorithm, value)) = held.verified.checksum {
             let value = value.to_base64().parse();
             let value = value.expect("base64 is a header value");
             outgoing.insert(algorithm.header_name(), value);
         }
-        let body = RequestBody::Held(Bytes::from(content));
+        let body = RequestBody::Held(Bytes::from(held.bytes));
         put(job, outgoing, body).await?
     } else {
-        let share = job.parts.budget.share(STREAM_BYTES).await?;
+        upload.inbound.begin().await?;
+        let share = job.share(STREAM_BYTES).await?;
         let length = upload.length;
         let passing = VerifyingBody::new(upload.inbound, share);
         let fault = passing.fault();

@@ -38,7 +38,7 @@ impl<IO> TimedSocket<IO> {
             activity,
             header_timeout: limits.header_timeout,
             deadline: None,
-            pace: Pace::new(limits.patience.clone()),
+            pace: Pace::of_taker(limits.patience.clone()),
         }
     }
 

@@ -17,4 +17,5 @@
 mod harness;
 
 mod backend_answers;
+mod held_bodies;
 mod round_trips;

@@ -64,8 +64,8 @@ settings! { LISTEN:
     LISTEN_BODY_TIMEOUT: Setting<Timeout> = "listen.body_timeout",
         ["S3PROXY_LISTEN_BODY_TIMEOUT"], Flag::None, "60s";
 
-    /// The least rate of a body, per second, on average over `listen.body_timeout`. A client that is
-    /// slower is cut off when others wait for memory (`limits.body_memory`) or for a connection
+    /// The least rate of a body, per second, on average over 3 s of an upload and 20 s of a download,
+    /// or over `listen.body_timeout` where that is shorter. A client that is slower is cut off when others wait for memory (`limits.body_memory`) or for a connection
     /// (`listen.max_connections`), and otherwise let be; time that the backend takes does not count.
     /// 0 B cuts nobody off.
     LISTEN_MIN_BODY_RATE: Setting<ByteCount<0, 1_073_741_824>> = "listen.min_body_rate",
@@ -109,8 +109,9 @@ settings! { LIMITS:
     LIMITS_THROTTLE_WAIT: Setting<Period> = "limits.throttle_wait",
         ["S3PROXY_THROTTLE_WAIT"], Flag::None, "10s";
 
-    /// The memory that the buffers of all bodies share. Where it is used up, bodies wait for 10 s
-    /// and then get `SlowDown`.
+    /// The memory that the buffers of all bodies share. It is taken as bodies arrive. Where it is
+    /// used up, bodies wait for 10 s and then get `SlowDown`. One client has at most seven times what
+    /// it leaves free, and all unsigned requests together three times.
     LIMITS_BODY_MEMORY: Setting<ByteCount<4_194_304, 68_719_476_736>> = "limits.body_memory",
         ["S3PROXY_BODY_MEMORY"], Flag::None, "48 MiB";
 

@@ -127,7 +127,7 @@ async fn put_held(
 ) -> Outcome<(Backed, Option<Checksum>)> {
     let length = usize::try_from(length.0).expect("a held body fits memory");
     // Plaintext and stored form are held side by side for a moment.
-    let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
+    let _share = job.share(2 * length + PIECE_BYTES).await?;
     let mut plaintext = Vec::with_capacity(length);
     content.read_to_end(&mut plaintext).await?;
     let checksum = wanted.map(|algorithm| {

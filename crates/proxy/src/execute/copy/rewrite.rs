@@ -198,7 +198,7 @@ async fn put_plaintext(
     let _share;
     request.body = if length <= job.parts.held_body_bytes {
         let size = usize::try_from(length).expect("a held body fits memory");
-        _share = job.parts.budget.share(size + PIECE_BYTES).await?;
+        _share = job.share(size + PIECE_BYTES).await?;
         let mut plaintext = Vec::with_capacity(size);
         Replay::new(content, length)
             .read_to_end(&mut plaintext)

@@ -34,6 +34,7 @@ use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::execute::answer::{self, Backed};
 use crate::execute::embedded;
+use crate::execute::held::HeldMemory;
 use crate::execute::new_object::{Place, announce_encryption};
 use crate::execute::patience::{self, Finished};
 use crate::execute::{Job, Outcome, OwnedJob, RawBody, payload};
@@ -41,6 +42,12 @@ use crate::respond::Failure;
 
 /// Longest list of parts: 10,000 of them, with the longest ETags and checksums.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The text of the list, and what is made of it.
+const MEMORY: HeldMemory = HeldMemory {
+    per_byte: 4,
+    besides: 0,
+};
 
 /// Backends may work for long before they answer.
 const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
@@ -73,17 +80,26 @@ pub(super) async fn complete_upload(
     body: RawBody,
 ) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced_document(job.request)?;
-    let bytes = usize::try_from(announced.length.min(MAX_REQUEST_BYTES)).expect("bounded");
-    // The text, and what is made of it.
-    let share = job.parts.budget.share(4 * bytes).await?;
-    let (document, _) = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES).await?;
-    let request = CompleteRequest::parse(&document)?;
-    drop(document);
+    refuse_unknown_upload(job).await?;
+    let limit = MAX_REQUEST_BYTES;
+    let held = payload::read_announced(job, announced, body, limit, MEMORY).await?;
+    let request = CompleteRequest::parse(&held.bytes)?;
+    let share = held.share;
+    drop(held.bytes);
     patience::answer(job, move |owned| async move {
         let _share = share;
         complete(owned, request).await
     })
     .await
+}
+
+/// Refuses an upload that neither is open nor was completed, before its list is read.
+async fn refuse_unknown_upload(job: &Job<'_>) -> Outcome<()> {
+    let id = upload_id(job)?;
+    match state::load(job, id).await {
+        Ok(_) => Ok(()),
+        Err(failure) => perhaps_repeated(job, id, failure).await.map(|_| ()),
+    }
 }
 
 async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished> {

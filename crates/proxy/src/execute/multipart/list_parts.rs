@@ -80,7 +80,7 @@ pub(super) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>>
             .query
             .push(("part-number-marker".to_owned(), marker));
     }
-    let _share = job.parts.budget.share(MAX_PAGE_BYTES).await?;
+    let _share = job.share(MAX_PAGE_BYTES).await?;
     let sent = job.parts.backend.send(request).await?;
     let backed = match answer::expect_success(job, sent).await {
         Ok(backed) => backed,

@@ -18,7 +18,7 @@ use crate::respond::Failure;
 
 /// Serves ListMultipartUploads.
 pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
-    let _share = job.parts.budget.share(page::SHARE_BYTES).await?;
+    let _share = job.share(page::SHARE_BYTES).await?;
     let mut query = answer::query_for_backend(job);
     let mut asked = Page::ask(job, query.clone()).await?;
     let mut edits = Vec::new();

@@ -19,6 +19,7 @@ use crate::backend::{BodyStream, RequestBody};
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::{Content, ResponseBody};
 use crate::body::verifying::VerifyingBody;
+use crate::execute::held::HeldMemory;
 use crate::execute::{BodySlot, Job, Outcome, RawBody, answer, forward, payload};
 use crate::plan::Step;
 use crate::respond::Failure;
@@ -55,9 +56,10 @@ pub(super) async fn step(
 async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced(job.request)?;
     let length = announced.length;
-    let share = job.parts.budget.share(STREAM_BYTES).await?;
     let received = Arc::clone(&job.record.received);
-    let inbound = announced.inbound(body, job.parts.patience.clone(), received);
+    let mut inbound = announced.inbound(body, job.parts.patience.clone(), received);
+    inbound.begin().await?;
+    let share = job.share(STREAM_BYTES).await?;
     let passing = VerifyingBody::new(inbound, share);
     let fault = passing.fault();
     let body = BodyStream::new(passing.map_err(Into::into));
@@ -70,10 +72,11 @@ async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseB
 
 async fn complete(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced_document(job.request)?;
-    let bytes = usize::try_from(announced.length.min(MAX_REQUEST_BYTES)).expect("bounded");
-    let _share = job.parts.budget.share(bytes).await?;
-    let (document, _) = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES).await?;
-    send(job, Method::POST, RequestBody::Held(Bytes::from(document))).await
+    let memory = HeldMemory::ONCE;
+    let held = payload::read_announced(job, announced, body, MAX_REQUEST_BYTES, memory).await?;
+    let _share = held.share;
+    let document = RequestBody::Held(Bytes::from(held.bytes));
+    send(job, Method::POST, document).await
 }
 
 async fn send(job: &Job<'_>, method: Method, body: RequestBody) -> Outcome<Response<ResponseBody>> {

@@ -52,7 +52,7 @@ pub(super) async fn store_tail(
         end: Bytes::from(seal.tail(&upload.dek)),
     };
     let bytes = tail.end.len() + STREAM_BYTES;
-    let _share = job.parts.budget.share(bytes).await.map_err(Failure::from)?;
+    let _share = job.share(bytes).await.map_err(Failure::from)?;
     let kept = parts.iter().rfind(|part| part.shelf == Shelf::Upload);
     let most = match job.parts.policy.part_sizes {
         PartSizes::Any => None,
@@ -175,7 +175,7 @@ pub(super) async fn store_small(
     let total = usize::try_from(stored).expect("little more than 5 MiB");
     // The stored part, its plaintext, and the message made of it.
     let bytes = 3 * total + PIECE_BYTES;
-    let _share = job.parts.budget.share(bytes).await.map_err(Failure::from)?;
+    let _share = job.share(bytes).await.map_err(Failure::from)?;
     let body = read_staged(job, upload, part, 0..stored).await?;
     let message = answer::read_bounded(body, total).await?;
     let mut machine = ObjectOpener::part(&upload.dek, frame, part.tag.mark());

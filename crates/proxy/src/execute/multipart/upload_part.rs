@@ -15,8 +15,8 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use super::part::{StoredPart, upload_part_held, upload_part_measured};
 use super::state::{self, OpenUpload};
 use super::{part_number, upload_id};
-use crate::body::buffers::PIECE_BYTES;
 use crate::body::outbound::ResponseBody;
+use crate::execute::held::HeldMemory;
 use crate::execute::new_object::announce_encryption;
 use crate::execute::payload::{self, Announced};
 use crate::execute::{Job, Outcome, RawBody};
@@ -40,7 +40,7 @@ pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Respons
     let sent = sent_algorithm(&announced);
     judge(&upload, job, sent)?;
     let stored = if announced.length <= job.parts.held_body_bytes {
-        store_held(job, &upload, number, body, announced.length).await?
+        store_held(job, &upload, number, body).await?
     } else {
         let length = PlaintextLength(announced.length);
         let received = Arc::clone(&job.record.received);
@@ -78,14 +78,11 @@ async fn store_held(
     upload: &OpenUpload,
     number: PartNumber,
     body: RawBody,
-    length: u64,
 ) -> Outcome<StoredPart> {
-    let length = usize::try_from(length).expect("a held body fits memory");
-    // Plaintext and stored form are held side by side for a moment.
-    let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
     let limit = job.parts.held_body_bytes;
-    let (plaintext, verified) = payload::read_held(job, body, limit).await?;
-    let checksum = verified.checksum.or_else(|| {
+    let held = payload::read_held(job, body, limit, HeldMemory::SEALED).await?;
+    let (plaintext, _share) = (held.bytes, held.share);
+    let checksum = held.verified.checksum.or_else(|| {
         let algorithm = upload.checksum?.algorithm;
         let mut checksummer = Checksummer::new(algorithm);
         checksummer.update(&plaintext);

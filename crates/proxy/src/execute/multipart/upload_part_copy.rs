@@ -108,7 +108,7 @@ async fn store_held(
 ) -> Outcome<StoredPart> {
     let length = usize::try_from(length.0).expect("a held body fits memory");
     // Plaintext and stored form are held side by side for a moment.
-    let _share = job.parts.budget.share(2 * length + PIECE_BYTES).await?;
+    let _share = job.share(2 * length + PIECE_BYTES).await?;
     let mut plaintext = Vec::with_capacity(length);
     content.read_to_end(&mut plaintext).await?;
     let checksum = upload.checksum.map(|checksum| {

@@ -111,7 +111,7 @@ impl<'a> Legacy<'a> {
             body: arrived.body,
         };
         let memory = STREAM_BYTES + 2 * verified.block_bytes();
-        let share = self.job.parts.budget.share(memory).await?;
+        let share = self.job.share(memory).await?;
         let length = range.last - range.first + 1;
         let mut body = LegacyBody::streamed(stored, opener, length, share);
         body.prefetch().await?;
@@ -124,7 +124,7 @@ impl<'a> Legacy<'a> {
         arrived: Option<Arrived>,
     ) -> Outcome<LegacyBody> {
         let length = usize::try_from(self.found.stored.0).expect("a held body fits memory");
-        let share = self.job.parts.budget.share(length).await?;
+        let share = self.job.share(length).await?;
         let mut arrived = self.whole(arrived).await?;
         let stored = Vec::from(arrived.take(length).await?);
         let mut plaintext = Bytes::from(open_held(&self.dek, stored).map_err(altered)?);
@@ -208,7 +208,7 @@ impl FirstReading {
         };
         let stored = self.found.stored;
         let memory = STREAM_BYTES + VerifiedBody::memory_of(self.found.length);
-        let _share = job.parts.budget.share(memory).await?;
+        let _share = job.share(memory).await?;
         // Nothing can be decrypted, and so nothing verified, without the tag.
         let tag = (stored.0 - TAG_BYTES as u64, stored.0 - 1);
         let tag = read_stretch(job, &source, &self.found, tag).await?;

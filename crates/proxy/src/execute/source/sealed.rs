@@ -118,7 +118,7 @@ impl<'a> Sealed<'a> {
             begun: arrived.begun,
             body: arrived.body,
         };
-        let share = self.job.parts.budget.share(STREAM_BYTES).await?;
+        let share = self.job.share(STREAM_BYTES).await?;
         let pool = Arc::clone(&self.job.parts.pool);
         let mut body = OpeningBody::new(stored, reading.opener, reading.length, pool, share);
         body.prefetch().await?;
@@ -244,7 +244,7 @@ async fn read_seal(job: &Job<'_>, source: &Source<'_>, found: &Found, dek: &Dek)
     let first = tail_first(found.stored).expect("a body with a seal has a tail");
     // A tail has at most 1.6 MB; bytes and list are held side by side for a moment.
     let length = usize::try_from(found.stored.0 - first).expect("a tail fits memory");
-    let _share = job.parts.budget.share(2 * length).await?;
+    let _share = job.share(2 * length).await?;
     let tail = read_stretch(job, source, found, (first, found.stored.0 - 1)).await?;
     Seal::open(dek, found.stored, &tail).map_err(|error| Failure::Stored(error.into()))
 }
