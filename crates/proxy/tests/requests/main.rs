@@ -17,5 +17,9 @@
 mod harness;
 
 mod backend_answers;
+mod catalogue;
 mod held_bodies;
+mod listings;
+mod objects;
+mod operations_refused;
 mod round_trips;

@@ -10,7 +10,7 @@ mod proxy;
 mod signer;
 
 pub(crate) use backend::{Backend, RecordedRequest, Reply};
-pub(crate) use client::{Answer, ClientRequest, raw_exchange};
+pub(crate) use client::{Answer, ClientRequest, raw_exchange, sha256};
 pub(crate) use proxy::{Proxy, ProxyBuilder};
 pub(crate) use signer::Credential;
 

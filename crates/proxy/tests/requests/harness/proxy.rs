@@ -43,6 +43,7 @@ impl ProxyBuilder {
 
     /// Starts the proxy over a store of its own.
     pub(crate) async fn start(self) -> Proxy {
+        show_log();
         let folder = tempfile::tempdir().unwrap();
         let development = Development::open(Some(folder.path())).unwrap();
         let secret = std::fs::read_to_string(folder.path().join("secret")).unwrap();
@@ -200,6 +201,19 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Writes the proxy's log to standard error where `S3PROXY_TEST_LOG` names a level.
+fn show_log() {
+    let Some(level) = std::env::var("S3PROXY_TEST_LOG").ok() else {
+        return;
+    };
+    let level: tracing::Level = level.parse().unwrap();
+    // Only the first proxy of the process can.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 fn sources(
