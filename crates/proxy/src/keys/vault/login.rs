@@ -35,6 +35,10 @@ const YOUNG: Duration = Duration::from_secs(1);
 /// Between two tries to keep a lease while the service cannot be reached.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
+/// A lease that is said to be longer is looked after as one of this length: no clock can name the
+/// end of some that a server can say.
+const LONGEST_LEASE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The one login of a key, shared by its requests.
 pub(super) struct Session {
     server: Arc<Server>,
@@ -319,6 +323,7 @@ impl Lease {
             return Self::Untended;
         }
         let now = Instant::now();
+        let length = length.min(LONGEST_LEASE);
         let by = if length < granted / 2 {
             Tending::Login
         } else {
@@ -478,4 +483,25 @@ fn json(body: &impl Serialize) -> Zeroizing<Vec<u8>> {
     let mut json = Zeroizing::new(Vec::with_capacity(16 * 1024));
     serde_json::to_writer(&mut *json, body).expect("texts become JSON");
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_of_any_length_is_looked_after() {
+        for seconds in [1, 3600, u64::from(u32::MAX), u64::MAX] {
+            let body = format!(
+                "{{\"auth\":{{\"client_token\":\"t\",\"lease_duration\":{seconds},\"renewable\":true}}}}"
+            );
+            let auth = auth(body.as_bytes()).unwrap();
+            for granted in [auth.seconds(), Duration::from_secs(3600)] {
+                let Lease::Ends { at, tend, .. } = auth.lease(granted) else {
+                    panic!("a lease of {seconds} s ends");
+                };
+                assert!(tend <= at && at <= Instant::now() + LONGEST_LEASE);
+            }
+        }
+    }
 }
