@@ -40,10 +40,11 @@ fn dates(text: &str) {
     let Some(time) = http_date::parse(text) else {
         return;
     };
-    let written = http_date::format(time);
-    assert_eq!(http_date::parse(&written), Some(time), "{written}");
-    assert!(conditional::if_range_holds(&written, "\"e\"", Some(time)));
-    assert!(!conditional::if_range_holds(&written, "\"e\"", None));
+    assert!((0..=9999).contains(&time.year()));
+    assert!(conditional::if_range_holds(text, "\"e\"", Some(time)));
+    assert!(!conditional::if_range_holds(text, "\"e\"", None));
+    let later = time.checked_add(time::Duration::SECOND);
+    assert!(later.is_none() || !conditional::if_range_holds(text, "\"e\"", later));
 }
 
 fn etags(text: &str) {
