@@ -16,6 +16,7 @@ test:
 # Formatting and lints
 check:
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo clippy --workspace --all-targets -- -D warnings
 
 # The program as images have it, without the embedded store

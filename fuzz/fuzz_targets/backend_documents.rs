@@ -28,8 +28,14 @@ fn listing(bytes: &[u8]) {
     assert!(again.entries().is_empty() && again.common_prefixes().is_empty());
 
     let etag = "\"0123-0\"".to_owned();
-    let replace = |_: &_| EntryEdit::Replace { etag: etag.clone(), size: 7 };
-    let edits = [("NextMarker", PageEdit::Remove), ("Prefix", PageEdit::Key("a&<b%2F"))];
+    let replace = |_: &_| EntryEdit::Replace {
+        etag: etag.clone(),
+        size: 7,
+    };
+    let edits = [
+        ("NextMarker", PageEdit::Remove),
+        ("Prefix", PageEdit::Key("a&<b%2F")),
+    ];
     let replaced = page.render_with(replace, |_| PrefixEdit::Keep, &edits);
     let again = ListPage::parse(replaced.as_bytes()).expect("a page that was changed is read");
     assert_eq!(again.entries().len(), page.entries().len());
@@ -59,7 +65,10 @@ fn parts(bytes: &[u8]) {
     let Ok(page) = PartsPage::parse(bytes) else {
         return;
     };
-    assert!(page.next_marker().is_none_or(|marker| (1..=10_000).contains(&marker)));
+    assert!(
+        page.next_marker()
+            .is_none_or(|marker| (1..=10_000).contains(&marker))
+    );
     let shown = page.parts().iter().map(|part| ShownPart {
         number: part.number,
         etag: &part.etag,
@@ -104,7 +113,12 @@ fn errors(bytes: &[u8]) {
     };
     assert_eq!(is_error, Ok(true));
     let written = error_document::error_document(&error);
-    for secret in ["StringToSign", "CanonicalRequest", "AWSAccessKeyId", "HostId"] {
+    for secret in [
+        "StringToSign",
+        "CanonicalRequest",
+        "AWSAccessKeyId",
+        "HostId",
+    ] {
         assert!(!written.contains(&format!("<{secret}>")), "{written}");
     }
     let again = ErrorDocument::parse(written.as_bytes()).expect("what was written is read");

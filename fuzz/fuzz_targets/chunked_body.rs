@@ -98,14 +98,20 @@ fn decode(kind: Kind, length: u64, body: &[u8], pieces: &Pieces) -> Decoded {
     let trailers = decoder.finish()?;
     assert!(finished, "what finishes well is finished");
     assert_eq!(payload.len() as u64, length);
-    let trailer = trailers.get(&TRAILER).map(|value| value.as_bytes().to_vec());
+    let trailer = trailers
+        .get(&TRAILER)
+        .map(|value| value.as_bytes().to_vec());
     assert_eq!(trailer.is_some(), kind.has_trailers());
     Ok((payload, trailer))
 }
 
 /// A body as a client sends it, and the payload in it.
 fn built(kind: Kind, choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u8>) {
-    let head = if kind.has_trailers() { &*SIGNED_TRAILER } else { &*SIGNED };
+    let head = if kind.has_trailers() {
+        &*SIGNED_TRAILER
+    } else {
+        &*SIGNED
+    };
     let mut signer = ChunkSigner::behind(head).expect("the head is signed");
     let (mut body, mut payload) = (Vec::new(), Vec::new());
     let count = choices.byte() % 4;
@@ -148,7 +154,11 @@ fuzz_target!(|input: &[u8]| {
         let length = u64::from(choices.u16());
         let body = choices.rest();
         let whole = decode(kind, length, body, &Pieces::whole());
-        assert_eq!(decode(kind, length, body, &pieces), whole, "the cut does not matter");
+        assert_eq!(
+            decode(kind, length, body, &pieces),
+            whole,
+            "the cut does not matter"
+        );
         return;
     }
     let (mut body, payload) = built(kind, &mut choices);

@@ -13,7 +13,11 @@ fn complete(bytes: &[u8]) {
     };
     assert!((1..=usize::from(MAXIMUM_PARTS)).contains(&request.parts.len()));
     let parts = request.parts.iter();
-    assert!(parts.clone().all(|part| (1..=MAXIMUM_PARTS).contains(&part.number)));
+    assert!(
+        parts
+            .clone()
+            .all(|part| (1..=MAXIMUM_PARTS).contains(&part.number))
+    );
     let written = complete::complete_request(parts.map(|part| (part.number, part.etag.as_str())));
     let again = CompleteRequest::parse(written.as_bytes()).expect("what was written is read");
     assert_eq!(again.parts.len(), request.parts.len());
@@ -36,9 +40,15 @@ fn tags(bytes: &[u8]) {
     let Ok(tags) = tagging::parse(bytes) else {
         return;
     };
-    assert_eq!(tagging::parse(tagging::document(&tags).as_bytes()), Ok(tags.clone()));
+    assert_eq!(
+        tagging::parse(tagging::document(&tags).as_bytes()),
+        Ok(tags.clone())
+    );
     let header = tagging::to_header(&tags);
-    assert_eq!(header.split('&').filter(|tag| !tag.is_empty()).count(), tags.len());
+    assert_eq!(
+        header.split('&').filter(|tag| !tag.is_empty()).count(),
+        tags.len()
+    );
     assert!(header.bytes().all(|byte| byte.is_ascii_graphic()));
 }
 

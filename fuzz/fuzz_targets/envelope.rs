@@ -58,7 +58,13 @@ fn upload_state(map: &[u8]) {
     // The sealed part stands last, in one CBOR string; one of another length needs another head.
     let sealed = message::seal(&DEK, b"s3proxy/v1/state\0id", map);
     let text = envelope.encode();
-    let state = [&[0xa2, 0x01][..], &head(3, text.len()), text.as_bytes(), &[0x02]].concat();
+    let state = [
+        &[0xa2, 0x01][..],
+        &head(3, text.len()),
+        text.as_bytes(),
+        &[0x02],
+    ]
+    .concat();
     let state = [&state, &head(2, sealed.len())[..], &sealed].concat();
     let parsed = SealedUploadState::parse(&state).expect("it is the map of this version");
     if let Ok(opened) = parsed.open(&DEK, "id") {
@@ -129,21 +135,38 @@ fn built(choices: &mut Choices<'_>) {
     let value = envelope.encode();
     let Ok(parsed) = Envelope::parse(&value) else {
         // Fields of a length that no service's ciphertext and no metadata have.
-        assert!(envelope.key_name.is_empty() || value.len() > 1024 || envelope.encrypted_kek.is_some());
+        assert!(
+            envelope.key_name.is_empty() || value.len() > 1024 || envelope.encrypted_kek.is_some()
+        );
         return;
     };
     assert!(parsed == envelope);
     assert!(opens(&parsed, "bucket", "key"));
-    assert_eq!(opens(&parsed, "other", "key"), !envelope.flags.is_bucket_bound());
-    assert_eq!(opens(&parsed, "bucket", "other"), !envelope.flags.is_key_bound());
+    assert_eq!(
+        opens(&parsed, "other", "key"),
+        !envelope.flags.is_bucket_bound()
+    );
+    assert_eq!(
+        opens(&parsed, "bucket", "other"),
+        !envelope.flags.is_key_bound()
+    );
     let mut changed = value.into_bytes();
     if choices.mutate(&mut changed)
         && let Ok(text) = std::str::from_utf8(&changed)
         && let Ok(forged) = Envelope::parse(text)
         && opens(&forged, "bucket", "key")
     {
-        let same = (forged.layout, forged.flags, forged.wrapped_dek, &forged.private)
-            == (parsed.layout, parsed.flags, parsed.wrapped_dek, &parsed.private);
+        let same = (
+            forged.layout,
+            forged.flags,
+            forged.wrapped_dek,
+            &forged.private,
+        ) == (
+            parsed.layout,
+            parsed.flags,
+            parsed.wrapped_dek,
+            &parsed.private,
+        );
         assert!(same, "what is bound cannot be changed");
     }
 }

@@ -56,16 +56,25 @@ fn read(text: &str, body: &[u8], pieces: &Pieces, range: LengthRange) -> Result<
 
 fn text_of(fields: &FormFields) -> Vec<(String, String)> {
     let pairs = fields.iter();
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn check_whole(text: &str, body: &[u8], form: &Form) {
     let delimiter = format!("\r\n--{text}");
     let mut rest = &body[form.head.length..];
-    rest = rest.strip_prefix(&form.file[..]).expect("the file as it came");
-    rest = rest.strip_prefix(delimiter.as_bytes()).expect("the delimiter behind it");
+    rest = rest
+        .strip_prefix(&form.file[..])
+        .expect("the file as it came");
+    rest = rest
+        .strip_prefix(delimiter.as_bytes())
+        .expect("the delimiter behind it");
     assert!(rest == b"--" || rest == b"--\r\n");
-    let inside = form.file.windows(delimiter.len()).any(|window| window == delimiter.as_bytes());
+    let inside = form
+        .file
+        .windows(delimiter.len())
+        .any(|window| window == delimiter.as_bytes());
     assert!(!inside, "no delimiter is content");
     let rest = (body.len() - form.head.length) as u64;
     let edge = boundary(text).expect("it was read before");
@@ -77,7 +86,10 @@ fn check_whole(text: &str, body: &[u8], form: &Form) {
 fn judge(mut head: FormHead) {
     let before = text_of(&head.fields);
     for (index, (name, _)) in before.iter().enumerate() {
-        assert!(!before[..index].iter().any(|(other, _)| other == name), "each field once");
+        assert!(
+            !before[..index].iter().any(|(other, _)| other == name),
+            "each field once"
+        );
     }
     let signed = SignedPolicy::parse(|name| head.fields.get(name));
     if let Ok(Some(signed)) = &signed {
@@ -86,7 +98,10 @@ fn judge(mut head: FormHead) {
     if head.fields.expand(&head.file_name).is_err() {
         return;
     }
-    let all: usize = text_of(&head.fields).iter().map(|(_, value)| value.len()).sum();
+    let all: usize = text_of(&head.fields)
+        .iter()
+        .map(|(_, value)| value.len())
+        .sum();
     assert!(all <= before.len() * MAX_HEAD_BYTES);
     if let SuccessAction::Redirect(target) = SuccessAction::of(&head.fields) {
         let url = target.with_result("bucket", "a key\r\n", "\"etag\"");
@@ -118,7 +133,11 @@ fn judge_policy(json: &[u8]) {
     let judged = policy.judge("bucket", &FormFields::default(), NOW);
     assert!(judged.is_ok() || judged.is_err());
     let late = time::macros::datetime!(9999-12-31 23:59:59 UTC);
-    assert!(policy.judge("bucket", &FormFields::default(), late).is_err());
+    assert!(
+        policy
+            .judge("bucket", &FormFields::default(), late)
+            .is_err()
+    );
 }
 
 fuzz_target!(|input: &[u8]| {

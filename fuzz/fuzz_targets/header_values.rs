@@ -87,7 +87,10 @@ fn names(text: &str) {
     }
     if let Ok(credential) = Credential::parse(text) {
         let scope = &credential.scope;
-        assert_eq!(format!("{}/{}", credential.access_key_id, scope.as_str()), text);
+        assert_eq!(
+            format!("{}/{}", credential.access_key_id, scope.as_str()),
+            text
+        );
         assert!(scope.as_str().starts_with(scope.date()));
         assert_eq!(scope.date().len(), 8);
     }
@@ -117,7 +120,10 @@ fn together(mut headers: HeaderMap, body: &[u8]) {
         let announced = expectation.decoded_length();
         assert!(announced.is_some() || !mode.is_chunked());
         assert!(expectation.trailer_algorithm().is_none() || mode.has_trailers());
-        let (known, trailer) = (expectation.known_checksum(), expectation.trailer_algorithm());
+        let (known, trailer) = (
+            expectation.known_checksum(),
+            expectation.trailer_algorithm(),
+        );
         assert!(known.is_none() || trailer.is_none());
         let awaits = trailer.is_some();
         let mut verifier = expectation.verifier();

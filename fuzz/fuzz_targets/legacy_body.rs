@@ -32,7 +32,9 @@ struct Body {
 static UNWRAPPED: LazyLock<LegacyDek> = LazyLock::new(|| {
     let kek = AesKek::new(&AES_256, &[0; 32]).expect("32 bytes");
     let mut output = [0; 48];
-    let wrapped = kek.wrap_with_padding(&DEK, &mut output).expect("room for 40 bytes");
+    let wrapped = kek
+        .wrap_with_padding(&DEK, &mut output)
+        .expect("room for 40 bytes");
     let hex = wrapped.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes everything");
         text
@@ -54,7 +56,11 @@ fn sealed(length: usize) -> Body {
         .expect("a short message");
     let stored = [&NONCE[..], &stored, tag.as_ref()].concat();
     let verified = verify(&stored, &Pieces::whole()).expect("authentic");
-    Body { plain, stored, verified: Arc::new(verified) }
+    Body {
+        plain,
+        stored,
+        verified: Arc::new(verified),
+    }
 }
 
 static BODIES: LazyLock<Vec<Body>> = LazyLock::new(|| LENGTHS.map(sealed).into());
@@ -101,7 +107,10 @@ fuzz_target!(|input: &[u8]| {
         assert!(open_held(&UNWRAPPED, body.stored.clone()).expect("authentic") == body.plain);
     }
     if !body.plain.is_empty() {
-        let (one, other) = (choices.position(body.plain.len()), choices.position(body.plain.len()));
+        let (one, other) = (
+            choices.position(body.plain.len()),
+            choices.position(body.plain.len()),
+        );
         let (first, last) = (one.min(other), one.max(other));
         let range = PlaintextRange::new(first as u64, last as u64).expect("in order");
         let (from, to) = body.verified.stretch(range).expect("inside");
@@ -109,7 +118,10 @@ fuzz_target!(|input: &[u8]| {
         let to = usize::try_from(to).expect("in memory");
         let mut stretch = body.stored[from..=to].to_vec();
         let slice = read(body, &stretch, range, &pieces).expect("as it was verified");
-        assert!(slice == body.plain[first..=last], "a range is that of the plaintext");
+        assert!(
+            slice == body.plain[first..=last],
+            "a range is that of the plaintext"
+        );
         if choices.mutate(&mut stretch) {
             let changed = read(body, &stretch, range, &pieces);
             assert_eq!(changed.err(), Some(LegacyError::Changed));

@@ -43,7 +43,13 @@ impl Body {
         assert_eq!(stored_length(seal.length()), length);
         let first = usize::try_from(tail_first(length).expect("a tail")).expect("in memory");
         let seal = Seal::open(&dek, length, &stored[first..]).expect("it opens");
-        Self { dek, plain, stored, seal, edges }
+        Self {
+            dek,
+            plain,
+            stored,
+            seal,
+            edges,
+        }
     }
 }
 
@@ -64,7 +70,8 @@ fn position(body: &Body, choices: &mut Choices<'_>) -> usize {
         _ => choices.position(end) / CHUNK_BYTES * CHUNK_BYTES,
     };
     let near = base + usize::from(choices.byte());
-    near.saturating_sub(usize::from(choices.byte())).min(end - 1)
+    near.saturating_sub(usize::from(choices.byte()))
+        .min(end - 1)
 }
 
 fn check(body: &Body, choices: &mut Choices<'_>) {
@@ -75,7 +82,9 @@ fn check(body: &Body, choices: &mut Choices<'_>) {
     } else {
         let other = position(body, choices);
         // Long ranges say nothing more, and cost time.
-        other.clamp(first, first + 8 * CHUNK_BYTES).min(body.plain.len() - 1)
+        other
+            .clamp(first, first + 8 * CHUNK_BYTES)
+            .min(body.plain.len() - 1)
     };
     let range = PlaintextRange::new(first as u64, last as u64).expect("in order");
     let span = body.seal.span(range).expect("inside");
@@ -88,20 +97,37 @@ fn check(body: &Body, choices: &mut Choices<'_>) {
     let unit = choices.pick(&[61, 4096, CHUNK_BYTES, STORED_CHUNK_BYTES]);
     let pieces = choices.pieces().scaled(unit);
     let capacity = CHUNK_BYTES + usize::from(choices.u16());
-    let open = || body.seal.open_span(&body.dek, &span, head.as_ref()).expect("its head fits");
+    let open = || {
+        body.seal
+            .open_span(&body.dek, &span, head.as_ref())
+            .expect("its head fits")
+    };
     let mut bytes = body.stored[from..=to].to_vec();
     let slice = opened(open(), &bytes, &pieces, capacity).expect("authentic");
-    assert!(slice == body.plain[first..=last], "a range is that of the plaintext");
+    assert!(
+        slice == body.plain[first..=last],
+        "a range is that of the plaintext"
+    );
     let end = choices.position(bytes.len());
-    assert!(opened(open(), &bytes[..end], &pieces, capacity).is_err(), "a cut span");
+    assert!(
+        opened(open(), &bytes[..end], &pieces, capacity).is_err(),
+        "a cut span"
+    );
     if choices.mutate(&mut bytes) {
-        assert!(opened(open(), &bytes, &pieces, capacity).is_err(), "a changed span");
+        assert!(
+            opened(open(), &bytes, &pieces, capacity).is_err(),
+            "a changed span"
+        );
     }
     if let Some(head) = head {
         let mut changed = *head.as_bytes();
         choices.mutate(&mut changed);
         let changed = MessageHead::from_slice(&changed).expect("56 bytes");
-        assert!(body.seal.open_span(&body.dek, &span, Some(&changed)).is_err());
+        assert!(
+            body.seal
+                .open_span(&body.dek, &span, Some(&changed))
+                .is_err()
+        );
         assert!(body.seal.open_span(&body.dek, &span, None).is_err());
     }
 }

@@ -42,7 +42,10 @@ fn range(head: &MessageHead, stored: &[u8], plain: &[u8], choices: &mut Choices<
     let pieces = pieces(choices);
     let mut bytes = stored[from..=to].to_vec();
     let slice = opened(opener(), &bytes, &pieces, CHUNK_BYTES).expect("authentic");
-    assert!(slice == plain[first..=last], "a range is that of the plaintext");
+    assert!(
+        slice == plain[first..=last],
+        "a range is that of the plaintext"
+    );
     if choices.mutate(&mut bytes) {
         assert!(opened(opener(), &bytes, &pieces, CHUNK_BYTES).is_err());
     }
@@ -82,13 +85,22 @@ fuzz_target!(|input: &[u8]| {
         range(&head, &stored, &plain, &mut choices);
     }
     let at = choices.position(stored.len());
-    assert!(opened(whole(), &stored[..at], &cut, capacity).is_err(), "a cut body");
+    assert!(
+        opened(whole(), &stored[..at], &cut, capacity).is_err(),
+        "a cut body"
+    );
     for length in [at, stored.len() + 1 + at] {
         let other = ObjectOpener::whole(&DEK, &head, StoredLength(length as u64));
         assert!(other.is_err(), "the commitment holds the length");
     }
     if choices.mutate(&mut stored) {
-        assert!(opened(whole(), &stored, &cut, capacity).is_err(), "a changed body");
-        assert!(opened(headless(), &stored, &cut, capacity).is_err(), "a changed body");
+        assert!(
+            opened(whole(), &stored, &cut, capacity).is_err(),
+            "a changed body"
+        );
+        assert!(
+            opened(headless(), &stored, &cut, capacity).is_err(),
+            "a changed body"
+        );
     }
 });

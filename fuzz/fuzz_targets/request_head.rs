@@ -30,10 +30,22 @@ fn unsigned(request: &AdmittedRequest) {
     if kind == Kind::Preflight {
         return;
     }
-    assert!(matches!(kind, Kind::GetObject | Kind::HeadObject), "{:?}", request.operation);
-    assert_eq!(request.address.bucket.as_ref().map(|name| name.as_str()), Some(PUBLIC));
+    assert!(
+        matches!(kind, Kind::GetObject | Kind::HeadObject),
+        "{:?}",
+        request.operation
+    );
+    assert_eq!(
+        request.address.bucket.as_ref().map(|name| name.as_str()),
+        Some(PUBLIC)
+    );
     assert!(request.address.key.is_some());
-    assert!(!request.query.pairs().any(|(name, _)| name.starts_with("response-")));
+    assert!(
+        !request
+            .query
+            .pairs()
+            .any(|(name, _)| name.starts_with("response-"))
+    );
     assert!(!request.is_chunked, "nobody checks its chunks");
 }
 
@@ -43,7 +55,11 @@ fn address(found: &Address) {
         virtual_host_domains: vec![DOMAIN.to_owned()],
         aws_names: AwsNames::Refused,
     };
-    let key = found.key.as_ref().map(ObjectKey::encode).unwrap_or_default();
+    let key = found
+        .key
+        .as_ref()
+        .map(ObjectKey::encode)
+        .unwrap_or_default();
     let Some(bucket) = &found.bucket else {
         assert!(found.key.is_none());
         return;
@@ -57,9 +73,9 @@ fn address(found: &Address) {
         let again = address::address(&rules, &host, &format!("/{key}"));
         let again = again.expect("the host was read before");
         let same = again.bucket.as_ref().zip(found.bucket.as_ref());
-        assert!(same.is_some_and(|(one, other)| {
-            one.as_str().eq_ignore_ascii_case(other.as_str())
-        }));
+        assert!(
+            same.is_some_and(|(one, other)| { one.as_str().eq_ignore_ascii_case(other.as_str()) })
+        );
         assert_eq!(again.key, found.key);
     }
 }
@@ -78,7 +94,10 @@ fn query(found: &Query) {
 fn check(request: &AdmittedRequest) {
     address(&request.address);
     query(&request.query);
-    let is_copy = matches!(request.operation.kind(), Kind::CopyObject | Kind::UploadPartCopy);
+    let is_copy = matches!(
+        request.operation.kind(),
+        Kind::CopyObject | Kind::UploadPartCopy
+    );
     assert_eq!(request.copy_source.is_some(), is_copy);
     if let Some(source) = &request.copy_source {
         assert_eq!(CopySource::parse(&source.encode()).as_ref(), Ok(source));
@@ -87,7 +106,13 @@ fn check(request: &AdmittedRequest) {
     let sent = header_rules::backend_request_headers(request.operation, &request.headers);
     for name in sent.keys() {
         assert!(!header_rules::HOP_BY_HOP.contains(&name.as_str()), "{name}");
-        for own in ["authorization", "host", "cookie", "x-amz-date", "x-amz-content-sha256"] {
+        for own in [
+            "authorization",
+            "host",
+            "cookie",
+            "x-amz-date",
+            "x-amz-content-sha256",
+        ] {
             assert_ne!(name, own);
         }
         assert!(request.headers.contains_key(name));

@@ -31,7 +31,10 @@ fn lengths(number: u64) {
     }
     if let Some(plaintext) = layout::plaintext_length(StoredLength(number)) {
         assert_eq!(layout::stored_length(plaintext), StoredLength(number));
-        assert_eq!(tail_first(StoredLength(number)).is_some(), plaintext >= PADDED_FROM);
+        assert_eq!(
+            tail_first(StoredLength(number)).is_some(),
+            plaintext >= PADDED_FROM
+        );
     }
     if let Some(first) = tail_first(StoredLength(number)) {
         assert!(first < number && number - first < 2_000_000);
@@ -59,7 +62,10 @@ fn check(seal: &Seal, stored: StoredLength, choices: &mut Choices<'_>) {
     assert_eq!(layout::stored_length(seal.length()), stored);
     assert!(seal.parts_end() <= stored.0);
     assert!(seal.frames().len() > 0);
-    assert!(seal.frames().is_sorted_by(|one, next| one.number() < next.number()));
+    assert!(
+        seal.frames()
+            .is_sorted_by(|one, next| one.number() < next.number())
+    );
     let sum: u64 = seal.frames().map(|frame| frame.length().0).sum();
     assert_eq!(sum, seal.length().0);
     for (index, frame) in seal.frames().enumerate().take(4) {
@@ -74,7 +80,10 @@ fn check(seal: &Seal, stored: StoredLength, choices: &mut Choices<'_>) {
     let range = PlaintextRange::new(one.min(other), one.max(other)).expect("in order");
     let span = seal.span(range).expect("inside");
     assert!(span.stored_first() <= span.stored_last() && span.stored_last() < seal.parts_end());
-    assert!(span.head_position().is_none_or(|head| head < span.stored_first()));
+    assert!(
+        span.head_position()
+            .is_none_or(|head| head < span.stored_first())
+    );
     let past = PlaintextRange::new(0, sum).expect("in order");
     assert!(seal.span(past).is_none());
 }
@@ -108,7 +117,10 @@ fn any_tail(choices: &mut Choices<'_>) {
     let first = tail_first(stored).expect("it is long enough");
     let mut tail = choices.rest().to_vec();
     assert!(Seal::open(&DEK, stored, &tail).is_err());
-    tail.resize(usize::try_from(stored.0 - first).expect("some hundred bytes"), 0);
+    tail.resize(
+        usize::try_from(stored.0 - first).expect("some hundred bytes"),
+        0,
+    );
     assert!(Seal::open(&DEK, stored, &tail).is_err(), "nobody sealed it");
 }
 
@@ -128,7 +140,11 @@ fn built(choices: &mut Choices<'_>) {
         };
         let frame = Frame::new(number, PlaintextLength(length)).expect("below six bytes");
         let checksum = vec![1; algorithm.map_or(0, ChecksumAlgorithm::length)];
-        parts.push(SealedPart { frame, mark: Mark::UNKNOWN, checksum });
+        parts.push(SealedPart {
+            frame,
+            mark: Mark::UNKNOWN,
+            checksum,
+        });
     }
     let Ok(seal) = Seal::new(fields, &parts) else {
         return;
@@ -144,7 +160,10 @@ fn built(choices: &mut Choices<'_>) {
     assert!(opened.frames().eq(seal.frames()));
     assert!(opened.fields() == seal.fields());
     if choices.mutate(&mut bytes[before..]) {
-        assert!(Seal::open(&DEK, stored, &bytes).is_err(), "a changed tail does not open");
+        assert!(
+            Seal::open(&DEK, stored, &bytes).is_err(),
+            "a changed tail does not open"
+        );
     }
 }
 
@@ -157,7 +176,11 @@ fuzz_target!(|input: &[u8]| {
             lengths(number >> (number % 64));
             guesses(number, choices.u64(), choices.u64());
             let small = u64::from(choices.u16());
-            guesses(small, small + u64::from(choices.u16()), choices.u64() % (1 << 33));
+            guesses(
+                small,
+                small + u64::from(choices.u16()),
+                choices.u64() % (1 << 33),
+            );
         }
         1 => any_list(&mut choices),
         2 => any_tail(&mut choices),

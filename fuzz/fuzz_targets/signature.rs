@@ -24,12 +24,25 @@ static PLAIN: LazyLock<Gate> =
 static WITH_TOKEN: LazyLock<Gate> =
     LazyLock::new(|| Gate::with_client(ACCESS_KEY_ID, SECRET, Some(TOKEN), "public"));
 
-const METHODS: [Method; 5] =
-    [Method::GET, Method::PUT, Method::HEAD, Method::DELETE, Method::POST];
+const METHODS: [Method; 5] = [
+    Method::GET,
+    Method::PUT,
+    Method::HEAD,
+    Method::DELETE,
+    Method::POST,
+];
 
 const PARAMETERS: [&str; 10] = [
-    "versionId", "uploadId", "partNumber", "prefix", "list-type", "acl", "tagging", "delete",
-    "response-content-type", "x-id",
+    "versionId",
+    "uploadId",
+    "partNumber",
+    "prefix",
+    "list-type",
+    "acl",
+    "tagging",
+    "delete",
+    "response-content-type",
+    "x-id",
 ];
 
 /// An unsigned head whose key, parameters and metadata are any text.
@@ -81,7 +94,9 @@ fn change(parts: &mut Parts, choices: &mut Choices<'_>) -> Option<()> {
             let name = &names[choices.position(names.len())];
             let mut value = parts.headers.get(name)?.as_bytes().to_vec();
             choices.mutate(&mut value);
-            parts.headers.insert(name, HeaderValue::from_bytes(&value).ok()?);
+            parts
+                .headers
+                .insert(name, HeaderValue::from_bytes(&value).ok()?);
         }
         2 => {
             let names: Vec<HeaderName> = parts.headers.keys().cloned().collect();
@@ -104,7 +119,10 @@ fn meaning(request: &AdmittedRequest) -> impl PartialEq + std::fmt::Debug {
     parameters.sort();
     let text = request.headers.get("x-amz-meta-text").map(|value| {
         // White space around and inside a value is not signed.
-        let words = value.as_bytes().split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let words = value
+            .as_bytes()
+            .split(|byte| *byte == b' ')
+            .filter(|word| !word.is_empty());
         words.map(<[u8]>::to_vec).collect::<Vec<_>>()
     });
     let address = &request.address;
@@ -120,11 +138,13 @@ fn meaning(request: &AdmittedRequest) -> impl PartialEq + std::fmt::Debug {
 
 fuzz_target!(|input: &[u8]| {
     let mut choices = Choices::new(input);
-    let location =
-        choices.pick(&[SignatureLocation::Headers, SignatureLocation::QueryParams]);
+    let location = choices.pick(&[SignatureLocation::Headers, SignatureLocation::QueryParams]);
     let token = choices.flag().then_some(TOKEN);
-    let (gate, other) =
-        if token.is_some() { (&*WITH_TOKEN, &*PLAIN) } else { (&*PLAIN, &*WITH_TOKEN) };
+    let (gate, other) = if token.is_some() {
+        (&*WITH_TOKEN, &*PLAIN)
+    } else {
+        (&*PLAIN, &*WITH_TOKEN)
+    };
     let Some(parts) = unsigned(&mut choices) else {
         return;
     };
@@ -143,9 +163,20 @@ fuzz_target!(|input: &[u8]| {
             return;
         }
     };
-    assert!(other.admit(signed.clone(), NOW).is_err(), "a token has to be the client's");
-    assert!(gate.admit(signed.clone(), NOW - Duration::minutes(16)).is_err(), "too early");
-    assert!(gate.admit(signed.clone(), NOW + Duration::minutes(61)).is_err(), "too late");
+    assert!(
+        other.admit(signed.clone(), NOW).is_err(),
+        "a token has to be the client's"
+    );
+    assert!(
+        gate.admit(signed.clone(), NOW - Duration::minutes(16))
+            .is_err(),
+        "too early"
+    );
+    assert!(
+        gate.admit(signed.clone(), NOW + Duration::minutes(61))
+            .is_err(),
+        "too late"
+    );
     let mut changed = signed;
     if change(&mut changed, &mut choices).is_none() {
         return;

@@ -55,7 +55,9 @@ impl<'a> Choices<'a> {
     /// A position in something of `length` bytes; zero where it is empty.
     pub fn position(&mut self, length: usize) -> usize {
         let bytes = self.bytes(4);
-        let number = bytes.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
+        let number = bytes
+            .iter()
+            .fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte));
         if length == 0 { 0 } else { number % length }
     }
 

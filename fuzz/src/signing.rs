@@ -61,7 +61,10 @@ pub fn sign_head(
     let (headers, parameters) = instructions.into_parts();
     for header in headers {
         let name = HeaderName::from_bytes(header.name().as_bytes()).ok()?;
-        parts.headers.append(name, HeaderValue::from_bytes(header.value().as_bytes()).ok()?);
+        parts.headers.append(
+            name,
+            HeaderValue::from_bytes(header.value().as_bytes()).ok()?,
+        );
     }
     let mut target = parts.uri.to_string();
     for (name, value) in parameters {
@@ -112,8 +115,11 @@ impl ChunkSigner {
 pub fn hex_sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
+    digest
+        .as_ref()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes everything");
+            text
+        })
 }

@@ -37,7 +37,7 @@ const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// A lease that is said to be longer is looked after as one of this length: no clock can name the
 /// end of some that a server can say.
-const LONGEST_LEASE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
 
 /// The one login of a key, shared by its requests.
 pub(super) struct Session {
@@ -496,7 +496,7 @@ mod tests {
                 "{{\"auth\":{{\"client_token\":\"t\",\"lease_duration\":{seconds},\"renewable\":true}}}}"
             );
             let auth = auth(body.as_bytes()).unwrap();
-            for granted in [auth.seconds(), Duration::from_secs(3600)] {
+            for granted in [auth.seconds(), Duration::from_hours(1)] {
                 let Lease::Ends { at, tend, .. } = auth.lease(granted) else {
                     panic!("a lease of {seconds} s ends");
                 };
