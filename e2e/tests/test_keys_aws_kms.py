@@ -328,7 +328,7 @@ def test_without_any_login_the_error_says_what_is_missing(replica, relay, bucket
     single = replica("nobody", login=nobody, awaited="healthz")
     assert readiness(single).status == 503
     answer = put(single, bucket, key, b"x")
-    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
     single.proxy.wait_for_log("no AWS credentials were found")
     assert relay.uses() == uses
 

@@ -182,7 +182,7 @@ def test_a_key_of_another_length_is_refused(replica, service, bucket, prefix, ke
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        ("PERMISSION_DENIED", (500, "InternalError")),
+        ("PERMISSION_DENIED", (503, "ServiceUnavailable")),
         ("UNIMPLEMENTED", (403, "AccessDenied")),
         ("NOT_FOUND", (403, "AccessDenied")),
         ("INTERNAL", (503, "ServiceUnavailable")),

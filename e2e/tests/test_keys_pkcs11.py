@@ -248,7 +248,7 @@ def test_a_refused_pin_is_tried_once_and_says_so(replica, hsm, run_directory, bu
     wrong = replica("wrong", pin="0000", spy=spy, local_key=True)
     for _ in range(5):
         answer = get(wrong, bucket, key)
-        assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+        assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
         assert "refused the PIN" in readiness(wrong).body.decode()
     wrong.proxy.wait_for_log("refused the PIN")
     assert PIN not in wrong.proxy.log_text() and "0000" not in wrong.proxy.log_text()

@@ -215,7 +215,7 @@ def test_a_deleted_key_is_a_clear_error(replica, vault, bucket, prefix):
     cold.proxy.wait_for_log("encryption key not found")
     # Encrypting under a missing key would create it, so that is a matter of permission to Vault.
     answer = put(single, bucket, prefix + "refused", b"x")
-    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
     single.proxy.wait_for_log("a missing key is refused like this too")
     assert_nothing_stored(single, bucket, prefix + "refused")
     assert get(single, bucket, prefix + "cached").body == content(SMALL)

@@ -95,7 +95,7 @@ def test_a_refused_login_is_a_clear_error_and_is_tried_again(replica, vault, buc
     vault.forget_secret_id()
     vault.revoke_all()
     answer = put(single, bucket, prefix + "refused", b"x")
-    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
     single.proxy.wait_for_log("invalid role or secret ID")
     assert_nothing_stored(single, bucket, prefix + "refused")
     assert get(single, bucket, prefix + "cached").body == content(SMALL)
@@ -116,7 +116,7 @@ def test_a_policy_without_the_permission_is_a_clear_error_and_no_reason_to_log_i
     logins = vault.logins
     for name in "abab":
         answer = get(reader, bucket, prefix + name)
-        assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+        assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
     reader.proxy.wait_for_log("its policy must have `update` on the path")
     assert vault.logins - logins <= 1
     vault.allow(key, "encrypt", "decrypt")
@@ -139,7 +139,7 @@ def test_a_service_account_s_token_is_read_at_each_login(
         new = cluster.new_token()
         vault.revoke_all()
         answer = put(single, bucket, prefix + "refused", b"x")
-        assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+        assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
         single.proxy.wait_for_log("log in: status 403")
         file.write_text(new)
         assert put(single, bucket, prefix + "second", b"x").status == 200
@@ -148,7 +148,7 @@ def test_a_service_account_s_token_is_read_at_each_login(
         file.write_text(cluster.new_token("another"))
         vault.revoke_all()
         answer = put(single, bucket, prefix + "foreign", b"x")
-        assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+        assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
         single.proxy.wait_for_log("service account name not authorized")
     finally:
         cluster.stop()
@@ -161,7 +161,7 @@ def test_a_token_that_was_revoked_is_a_clear_error(replica, vault, bucket, prefi
     assert put(single, bucket, prefix + "cached", content(SMALL)).status == 200
     vault.revoke_all()
     answer = put(single, bucket, prefix + "refused", b"x")
-    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
     single.proxy.wait_for_log("the token must be valid")
     assert get(single, bucket, prefix + "cached").body == content(SMALL)
     assert token not in single.proxy.log_text()
@@ -176,6 +176,6 @@ def test_a_token_at_its_last_end_is_a_clear_error(replica, vault, bucket, prefix
     wait_for(lambda: not vault.is_valid(token), "ended")
     assert vault.renewals >= 1
     answer = put(single, bucket, prefix + "refused", b"x")
-    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
     single.proxy.wait_for_log("its token serves until it is refused")
     assert token not in single.proxy.log_text()

@@ -47,6 +47,10 @@ def plant(backend_s3, bucket: str, parts: int = 1) -> list[str]:
     return keys
 
 
+BY_LIST = ("--older-than", "0s", "--by-list")
+"""What was planted names no upload, as states of earlier versions do."""
+
+
 def kept(backend_s3, bucket: str) -> list[str]:
     """All that lies under the proxy's prefix, versions and delete markers included."""
     listed = backend_s3.list_object_versions(Bucket=bucket, Prefix=".s3proxy/")
@@ -266,13 +270,18 @@ def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
     assert young.returncode == 0, young.stdout
     assert f"{empty}: 1 upload in progress, 2 ended too recently, 0 left over" in young.stdout
 
-    shown = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s", "--dry-run")
+    spared = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s")
+    assert spared.returncode == 0, spared.stdout
+    assert f"{empty}: 2 states of an earlier version, without the name of an upload" in spared.stdout
+    assert kept(backend_s3, empty) == sorted(in_progress + planted)
+
+    shown = deployment.proxy.finish("sweep", "--bucket", empty, *BY_LIST, "--dry-run")
     assert shown.returncode == 0, shown.stdout
     for key in planted:
         assert f"{empty}: would remove {key}\n" in shown.stdout
     assert kept(backend_s3, empty) == sorted(in_progress + planted)
 
-    swept = deployment.proxy.finish("sweep", "--bucket", empty, "--older-than", "0s")
+    swept = deployment.proxy.finish("sweep", "--bucket", empty, *BY_LIST)
     assert swept.returncode == 0, swept.stdout
     assert swept.stdout.endswith("6 objects of 2 ended uploads removed, in 1 bucket\n")
     assert kept(backend_s3, empty) == in_progress
@@ -296,7 +305,7 @@ def test_an_upload_that_was_aborted_around_the_proxy_is_swept(s3, backend_s3, de
 
 def test_a_sweep_without_a_bucket_looks_at_all_of_them(backend_s3, deployment, empty):
     [key] = plant(backend_s3, empty, parts=0)
-    shown = deployment.proxy.finish("sweep", "--older-than", "0s", "--dry-run")
+    shown = deployment.proxy.finish("sweep", *BY_LIST, "--dry-run")
     assert shown.returncode == 0, shown.stdout
     assert f"{empty}: would remove {key}\n" in shown.stdout
 
@@ -306,7 +315,7 @@ def test_a_bucket_that_cannot_be_swept_is_told_of_and_the_others_are_swept(
 ):
     plant(backend_s3, empty)
     missing = empty + "-missing"
-    arguments = ("--bucket", missing, "--bucket", empty, "--older-than", "0s")
+    arguments = ("--bucket", missing, "--bucket", empty, *BY_LIST)
     swept = deployment.proxy.finish("sweep", *arguments)
     assert swept.returncode == 3
     assert f"{missing}: not swept: the backend answered 404 NoSuchBucket\n" in swept.stdout
@@ -398,7 +407,7 @@ def test_states_of_all_buckets_in_one_are_swept_by_the_uploads_of_all(deployment
         assert kept(backend_s3, states) == sorted(in_progress + planted)
 
     named = uploads[0][0]["Bucket"]
-    swept = elsewhere.proxy.finish("sweep", "--bucket", named, "--older-than", "0s")
+    swept = elsewhere.proxy.finish("sweep", "--bucket", named, *BY_LIST)
     assert swept.returncode == 0, swept.stdout
     assert kept(backend_s3, states) == in_progress
     for upload, etag in uploads:

@@ -18,4 +18,4 @@ pub use fields::{ChecksumAlgorithm, SealFields};
 pub use part::{Frame, Mark, PartEtag, PartNumber, PartTag};
 pub use seal::{Seal, SealListError, SealedPart, tail_first};
 pub use span::MultipartSpan;
-pub use upload::{SealedUploadState, UploadHash, UploadState, UploadStateError};
+pub use upload::{SealedUploadState, UploadHash, UploadName, UploadState, UploadStateError};

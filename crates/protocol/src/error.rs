@@ -8,6 +8,11 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::quote;
+
+/// Longest message, in bytes: clients and logs get no more of a text that a client made up.
+const MAXIMUM_MESSAGE_BYTES: usize = 1024;
+
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident $status:ident;)*) => {
         /// An S3 error code (S3 API Reference, "Error responses").
@@ -100,12 +105,27 @@ pub struct S3Error {
 }
 
 impl S3Error {
-    /// An error with its explanation.
+    /// An error with its explanation, of which at most 1024 bytes are kept.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            message: message.into(),
+        let mut message = message.into();
+        if message.len() > MAXIMUM_MESSAGE_BYTES {
+            message = quote::bounded(&message, MAXIMUM_MESSAGE_BYTES).into();
         }
+        Self { code, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_bounded() {
+        let error = S3Error::new(ErrorCode::InvalidArgument, "é".repeat(1_000_000));
+        assert!(error.message.len() <= MAXIMUM_MESSAGE_BYTES + '…'.len_utf8());
+        assert!(error.message.ends_with('…'));
+        let short = S3Error::new(ErrorCode::InvalidArgument, "short");
+        assert_eq!(short.message, "short");
     }
 }

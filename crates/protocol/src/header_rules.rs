@@ -12,6 +12,7 @@ use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{ErrorCode, S3Error};
 use crate::operation::{Kind, Operation};
+use crate::quote::quoted;
 
 type Names = &'static [&'static str];
 
@@ -364,7 +365,10 @@ pub(crate) fn refuse_unknown(operation: Operation, headers: &HeaderMap) -> Resul
         )),
         Some(name) => Err(S3Error::new(
             ErrorCode::NotImplemented,
-            format!("The header {name} is not supported for {operation:?}."),
+            format!(
+                "The header {} is not supported for {operation:?}.",
+                quoted(name.as_str())
+            ),
         )),
     }
 }

@@ -10,6 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::checksum::ChecksumAlgorithm;
 use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
+use crate::quote::quoted;
 
 /// Whether a query parameter stands for a header: presigning SDKs put `x-amz-*` headers there, and
 /// S3 counts them as headers. The signature's own parameters are not meant.
@@ -25,8 +26,11 @@ pub(crate) fn is_header_parameter(name: &str) -> bool {
         "x-amz-signature",
         "x-amz-signedheaders",
     ];
-    let name = name.to_ascii_lowercase();
-    name.starts_with("x-amz-") && !SIGNATURE.contains(&name.as_str())
+    let prefix = name.as_bytes().get(..6);
+    prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"x-amz-"))
+        && !SIGNATURE
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Puts headers that a presigned request carries in its query among the headers. To be called after the signature was verified over the
@@ -36,19 +40,25 @@ pub(crate) fn is_header_parameter(name: &str) -> bool {
 pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
     let invalid = |message| S3Error::new(ErrorCode::InvalidArgument, message);
     for (parameter, value) in query.pairs().filter(|(name, _)| is_header_parameter(name)) {
-        let name = HeaderName::try_from(parameter)
-            .map_err(|_| invalid(format!("The parameter {parameter:?} names no header.")))?;
+        let name = HeaderName::try_from(parameter).map_err(|_| {
+            invalid(format!(
+                "The parameter {} names no header.",
+                quoted(parameter)
+            ))
+        })?;
         if is_about_a_body_that_was_not_known(&name) {
             continue;
         }
         let value = HeaderValue::try_from(value).map_err(|_| {
             invalid(format!(
-                "The value of the parameter {parameter:?} is no header value."
+                "The value of the parameter {} is no header value.",
+                quoted(parameter)
             ))
         })?;
         if headers.insert(&name, value).is_some() {
             return Err(invalid(format!(
-                "{name} stands both among the headers and in the query: send it once."
+                "{} stands both among the headers and in the query: send it once.",
+                quoted(name.as_str())
             )));
         }
     }

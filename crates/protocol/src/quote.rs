@@ -4,6 +4,7 @@
 //! lines quote the beginning of it with [`quoted`], and take over foreign messages with
 //! [`bounded`]; neither ever holds more than its bound in memory.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
 /// Longest quotation, in characters.
@@ -86,6 +87,28 @@ pub fn is_deceptive(character: char) -> bool {
         )
 }
 
+/// JSON with deceptive characters escaped that JSON itself lets through. The values that it stands
+/// for stay the same.
+#[must_use]
+pub fn escaped_json(json: &str) -> Cow<'_, str> {
+    // JSON escapes ASCII's other controls within texts; those between values are white space.
+    let is_escaped = |character: char| character >= '\u{7f}' && is_deceptive(character);
+    if !json.chars().any(is_escaped) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_escaped(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(escaped, "\\u{unit:04x}").expect("a string takes everything");
+            }
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +136,17 @@ mod tests {
         let long = "x".repeat(1_000_000);
         let shortened = bounded(&format_args!("{long}{long}"), 1000);
         assert!(shortened.capacity() < 4096, "{}", shortened.capacity());
+    }
+
+    #[test]
+    fn json_keeps_its_values_when_it_is_escaped() {
+        let text = "é\u{7f}\u{9b}\u{202e}\u{e0041}\n";
+        let json = serde_json::to_string(text).expect("a text is JSON");
+        let escaped = escaped_json(&json);
+        assert_eq!(escaped, "\"é\\u007f\\u009b\\u202e\\udb40\\udc41\\n\"");
+        let read: String = serde_json::from_str(&escaped).expect("it still is");
+        assert_eq!(read, text);
+        assert!(matches!(escaped_json("{\"a\":\"é\"}\n"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -11,6 +11,10 @@ use http::{HeaderMap, Method, Uri};
 use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
 
+/// The most headers of a request. Metadata of S3's 2 KB has several hundred entries at the most, and
+/// what goes in must come out again: an answer of the backend has these and some of its own.
+pub const MAXIMUM_HEADERS: usize = 512;
+
 /// Headers that must not stand there twice: the proxy decides by them, or verifies by them.
 const ONCE: &[&str] = &[
     "authorization",
@@ -54,7 +58,8 @@ const PRESIGNED: &[&str] = &[
     "Signature",
 ];
 
-/// Refuses, with `InvalidRequest`, a head that could be read in more than one way.
+/// Refuses, with `InvalidRequest`, a head that could be read in more than one way, and one of more
+/// than [`MAXIMUM_HEADERS`].
 pub fn refuse_ambiguous(
     method: &Method,
     uri: &Uri,
@@ -62,6 +67,12 @@ pub fn refuse_ambiguous(
     query: &Query,
 ) -> Result<(), S3Error> {
     let refuse = |message: String| Err(S3Error::new(ErrorCode::InvalidRequest, message));
+    if headers.len() > MAXIMUM_HEADERS {
+        return Err(S3Error::new(
+            ErrorCode::RequestHeaderSectionTooLarge,
+            format!("A request may have at most {MAXIMUM_HEADERS} headers."),
+        ));
+    }
     if method == Method::CONNECT || uri.scheme().is_some() || uri.authority().is_some() {
         return refuse(
             "The request target must be a path: this server is no forward proxy.".into(),
@@ -69,6 +80,9 @@ pub fn refuse_ambiguous(
     }
     if headers.contains_key(UPGRADE) || asks_for_upgrade(headers) {
         return refuse("Upgrades of the connection are not supported: leave Upgrade out.".into());
+    }
+    if !is_chunked_or_plain(headers) {
+        return refuse("The only Transfer-Encoding is chunked: send the body as it is.".into());
     }
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return refuse("Transfer-Encoding and Content-Length exclude each other: send one.".into());
@@ -82,7 +96,7 @@ pub fn refuse_ambiguous(
     {
         return refuse(format!("The header {name} must stand there only once."));
     }
-    if let Some(name) = query.duplicate_of(SIGNATURE_PARAMETERS) {
+    if let Some(name) = repeated_signature_parameter(query) {
         return refuse(format!("The parameter {name} must stand there only once."));
     }
     if is_presigned(query) && headers.contains_key(AUTHORIZATION) {
@@ -92,6 +106,27 @@ pub fn refuse_ambiguous(
         );
     }
     Ok(())
+}
+
+/// The HTTP library takes every list of codings that ends in `chunked`, and decodes that one alone.
+fn is_chunked_or_plain(headers: &HeaderMap) -> bool {
+    headers.get_all(TRANSFER_ENCODING).iter().all(|value| {
+        value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    })
+}
+
+/// A parameter of the signature that stands there twice, found in one pass.
+fn repeated_signature_parameter(query: &Query) -> Option<&'static str> {
+    let mut seen = [false; SIGNATURE_PARAMETERS.len()];
+    query.pairs().find_map(|(name, _)| {
+        let index = SIGNATURE_PARAMETERS
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(name))?;
+        std::mem::replace(&mut seen[index], true).then_some(SIGNATURE_PARAMETERS[index])
+    })
 }
 
 fn is_presigned(query: &Query) -> bool {
@@ -148,6 +183,8 @@ mod tests {
                 ],
             ),
             ("/b/k", vec![HOST_ONLY, ("transfer-encoding", "chunked")]),
+            ("/b/k", vec![HOST_ONLY, ("transfer-encoding", " Chunked")]),
+            ("/b/k?prefix=a&prefix=b&X-Amz-Date=1", vec![HOST_ONLY]),
             ("/b/k?X-Amz-Signature=1&X-Amz-Date=2", vec![HOST_ONLY]),
             (
                 "/b/k",
@@ -197,6 +234,12 @@ mod tests {
                 "/b/k",
                 vec![HOST_ONLY, ("x-amz-date", "a"), ("x-amz-date", "b")],
             ),
+            (
+                "/b/k",
+                vec![HOST_ONLY, ("transfer-encoding", "gzip, chunked")],
+            ),
+            ("/b/k", vec![HOST_ONLY, ("transfer-encoding", "identity")]),
+            ("/b/k?Expires=1&a=b&expires=2", vec![HOST_ONLY]),
             ("/b/k", vec![HOST_ONLY, ("upgrade", "h2c")]),
             ("/b/k", vec![HOST_ONLY, ("connection", "close, Upgrade")]),
             ("/b/k?X-Amz-Signature=1&x-amz-signature=2", vec![HOST_ONLY]),
@@ -212,6 +255,22 @@ mod tests {
         ] {
             assert!(!verdict(&Method::PUT, uri, &headers), "{uri} {headers:?}");
         }
+    }
+
+    #[test]
+    fn a_request_has_at_most_512_headers() {
+        let uri: Uri = "/b/k".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("localhost"));
+        for _ in 1..512 {
+            headers.append("x-amz-meta-a", HeaderValue::from_static("1"));
+        }
+        let judge =
+            |headers: &HeaderMap| refuse_ambiguous(&Method::GET, &uri, headers, &Query::default());
+        assert_eq!(judge(&headers), Ok(()));
+        headers.append("x-amz-meta-a", HeaderValue::from_static("1"));
+        let refused = judge(&headers).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::RequestHeaderSectionTooLarge);
     }
 
     #[test]

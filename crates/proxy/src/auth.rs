@@ -25,7 +25,9 @@ use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
 use s3proxy_protocol::query_headers;
 use s3proxy_protocol::request_head::refuse_ambiguous;
-use s3proxy_protocol::sigv4::{self, Authentication, PayloadMode, SecretAccessKey};
+use s3proxy_protocol::sigv4::{
+    self, Authentication, PayloadMode, SecretAccessKey, SignedRequest, Verified,
+};
 use time::OffsetDateTime;
 
 use crate::config::resolved::{Access, Grant, Pattern};
@@ -42,13 +44,14 @@ pub(crate) struct Client {
     pub(crate) secret: SecretAccessKey,
     pub(crate) session_token: Option<crate::config::resolved::SecretText>,
     pub(crate) grants: Vec<Grant>,
+    /// Those that its requests were verified with.
+    pub(crate) signing_keys: SigningKeys,
 }
 
 /// How clients prove who they are.
 pub(crate) enum Authenticator {
     SigV4 {
         clients: HashMap<String, Arc<Client>>,
-        signing_keys: SigningKeys,
     },
     /// Everybody may do everything: `auth = none`.
     Nobody,
@@ -176,6 +179,7 @@ impl Identity {
             secret: SecretAccessKey::new("secret".to_owned()),
             session_token: None,
             grants,
+            signing_keys: SigningKeys::default(),
         };
         Self {
             name: client.name.clone(),
@@ -338,11 +342,8 @@ impl Gate {
         if let Ok(Authentication::Signed(request)) = &parsed {
             record.trail.claims(request.access_key_id());
         }
-        let (clients, signing_keys) = match &self.authenticator {
-            Authenticator::SigV4 {
-                clients,
-                signing_keys,
-            } => (clients, signing_keys),
+        let clients = match &self.authenticator {
+            Authenticator::SigV4 { clients } => clients,
             Authenticator::Nobody => return unauthenticated(parsed, &parts.headers),
         };
         // The query of a preflight is that of the request to come, whose signature is over another
@@ -355,7 +356,7 @@ impl Gate {
             Authentication::Signed(request) => {
                 let client = known_client(clients, request.access_key_id())?;
                 check_session_token(client, request.session_token())?;
-                let verified = signing_keys.verify(client, &request, parts, now)?;
+                let verified = verify(client, &request, parts, now)?;
                 Ok(Sender {
                     identity: Identity::of(client),
                     payload: request.payload().clone(),
@@ -439,6 +440,21 @@ fn unauthenticated(
         chunks: ChunkMode::unchecked(&payload),
         payload,
     })
+}
+
+fn verify(
+    client: &Client,
+    request: &SignedRequest,
+    parts: &Parts,
+    now: OffsetDateTime,
+) -> Result<Verified, S3Error> {
+    let (path, query) = (parts.uri.path(), parts.uri.query());
+    let verified = client
+        .signing_keys
+        .verify(&client.secret, request.scope(), |key| {
+            request.verify_with_key(key, &parts.method, path, query, &parts.headers, now)
+        });
+    verified.map_err(|error| error.s3_error())
 }
 
 fn known_client<'c>(

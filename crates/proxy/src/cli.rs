@@ -101,6 +101,10 @@ pub struct Sweep {
     /// Show what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Remove also states of earlier versions, which name no upload, where the backend's list of uploads
+    /// does not show theirs: only for backends whose list is always complete
+    #[arg(long)]
+    pub by_list: bool,
     #[command(flatten)]
     pub settings: SettingFlags,
 }

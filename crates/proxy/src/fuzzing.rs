@@ -78,15 +78,10 @@ impl Gate {
             secret: SecretAccessKey::new(secret.to_owned()),
             session_token: token.map(|token| token.expect("a token is not empty")),
             grants: Vec::new(),
+            signing_keys: SigningKeys::default(),
         };
         let clients = HashMap::from([(access_key_id.to_owned(), Arc::new(client))]);
-        Self::new(
-            Authenticator::SigV4 {
-                clients,
-                signing_keys: SigningKeys::default(),
-            },
-            vec![public.to_owned()],
-        )
+        Self::new(Authenticator::SigV4 { clients }, vec![public.to_owned()])
     }
 
     /// Lets everybody in: `auth = none`.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-use s3proxy::app::sweep::{self, Asked, Mode, Swept};
+use s3proxy::app::sweep::{self, Asked, Mode, Nameless, Swept};
 use s3proxy::app::{App, Reload, StartError};
 use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
@@ -247,6 +247,11 @@ fn sweep(arguments: cli::Sweep) -> ExitCode {
             Mode::Show
         } else {
             Mode::Remove
+        },
+        nameless: if arguments.by_list {
+            Nameless::ByList
+        } else {
+            Nameless::Stay
         },
     };
     run(sources, |loaded| async {

@@ -8,13 +8,22 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use s3proxy_protocol::quote;
+
+use crate::keys::in_use::SealingRequest;
 use crate::telemetry::audit::{AuditTrail, RequestFacts};
 use crate::telemetry::traces::{RequestEnd, RequestTrace};
 
 use crate::telemetry::metrics::{self, Counted, EndedRequest};
+
+/// Longest reason that is kept of a failure, in bytes: it may quote a client or a backend.
+const MAXIMUM_REASON_BYTES: usize = 1024;
+
+/// Longest request id of a backend that is kept, in bytes.
+const MAXIMUM_REQUEST_ID_BYTES: usize = 128;
 
 /// Identifies a request in the answer (`x-s3proxy-request-id`), in errors and in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +75,8 @@ pub(crate) struct RequestRecord {
     announced: AtomicU64,
     told: Told,
     _in_flight: Option<Counted>,
+    /// The keys that it may seal under.
+    sealing: Mutex<Option<SealingRequest>>,
     /// For the audit log.
     pub(crate) trail: AuditTrail,
     pub(crate) trace: RequestTrace,
@@ -105,6 +116,7 @@ impl RequestRecord {
             lookups: AtomicU64::new(0),
             announced: AtomicU64::new(0),
             _in_flight: (told == Told::InTheLog).then(metrics::request_begun),
+            sealing: Mutex::default(),
             told,
             trail: AuditTrail::default(),
             trace: RequestTrace::default(),
@@ -114,6 +126,23 @@ impl RequestRecord {
     /// For a request of the program's own, which no client made.
     pub(crate) fn untold() -> Self {
         Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Told::Elsewhere)
+    }
+
+    /// It may seal under any of these keys, to the end.
+    pub(crate) fn may_seal(&self, request: SealingRequest) {
+        *self.sealing() = Some(request);
+    }
+
+    /// It turns out to seal under this key, or under none.
+    pub(crate) fn seals_under(&self, key: Option<&str>) {
+        if let Some(request) = self.sealing().as_mut() {
+            request.only(key);
+        }
+    }
+
+    fn sealing(&self) -> MutexGuard<'_, Option<SealingRequest>> {
+        // An `Option` is never half set.
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long ago the request arrived.
@@ -144,12 +173,16 @@ impl RequestRecord {
     }
 
     pub(crate) fn backend_request_id(&self, id: &str) {
-        let _ = self.backend_request_id.set(id.to_owned());
+        let _ = self
+            .backend_request_id
+            .set(quote::bounded(&id, MAXIMUM_REQUEST_ID_BYTES));
     }
 
     /// The reason behind an error answer, for the log alone.
     pub(crate) fn failure(&self, reason: &dyn fmt::Display) {
-        let _ = self.failure.set(reason.to_string());
+        let _ = self
+            .failure
+            .set(quote::bounded(reason, MAXIMUM_REASON_BYTES));
     }
 
     pub(crate) fn answered(&self, status: http::StatusCode, announced: u64) {

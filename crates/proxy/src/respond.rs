@@ -375,9 +375,15 @@ fn key_error(error: &KeyError) -> S3Error {
 
 fn service_error(key: &str, error: &ServiceError) -> S3Error {
     match error {
-        ServiceError::Unavailable(_) => S3Error::new(
+        ServiceError::Unavailable(_) | ServiceError::Throttled(_) => S3Error::new(
             ErrorCode::ServiceUnavailable,
             "The key service behind the proxy cannot be reached; please try again.",
+        ),
+        // An expired login ends as an outage does: by itself, or when the operator mends it.
+        ServiceError::Refused(_) => S3Error::new(
+            ErrorCode::ServiceUnavailable,
+            "The key service behind the proxy refuses the proxy; ask its operator to mend the \
+             login, or try again later.",
         ),
         ServiceError::Key(_) => S3Error::new(
             ErrorCode::AccessDenied,
@@ -386,7 +392,7 @@ fn service_error(key: &str, error: &ServiceError) -> S3Error {
                  enable it."
             ),
         ),
-        ServiceError::Refused(_) | ServiceError::Ciphertext(_) => internal_error(),
+        ServiceError::Ciphertext(_) => internal_error(),
     }
 }
 

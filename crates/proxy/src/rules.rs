@@ -3,6 +3,8 @@
 //! Rules concern writing, and what is served that is not sealed. What is sealed is opened by what
 //! its envelope says, under any rule.
 
+use std::collections::BTreeSet;
+
 use crate::config::resolved::{Bind, Encryption, Permission, Policy, Rule};
 use crate::keys::{ChosenKey, Keyring, KeyringError};
 
@@ -51,6 +53,13 @@ impl Rules {
             otherwise,
             plaintext_reads: policy.plaintext_reads,
         })
+    }
+
+    /// The names of all keys that something new may be sealed under.
+    pub(crate) fn sealing_keys(&self) -> BTreeSet<&str> {
+        let chosen = self.in_order.iter().map(|(_, storing)| storing);
+        let chosen = chosen.chain([&self.otherwise]);
+        chosen.map(|storing| storing.key.name()).collect()
     }
 
     /// How an object is stored under this bucket and key.

@@ -13,8 +13,8 @@ use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
-use crate::admin::Ready;
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
+use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
 use crate::execute::{
@@ -24,7 +24,8 @@ use crate::execute::{
 use crate::health::Health;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
-use crate::plan::{self, Facts, Plan, Rewrite};
+use crate::listen::seats::Visit;
+use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
 use crate::telemetry::audit::AuditLog;
@@ -38,6 +39,9 @@ const REQUEST_ID: &str = "x-s3proxy-request-id";
 
 /// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
 const DRAINED_BYTES: u64 = 1024 * 1024;
+
+/// Memory that a parsed header takes besides its bytes.
+const HEADER_ENTRY_BYTES: usize = 128;
 
 /// Time that draining may take.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
@@ -68,6 +72,9 @@ impl Serve for Service {
         }
         let from = self.trusted.client_address(peer.ip(), request.headers());
         let record = Arc::new(RequestRecord::begin(from));
+        if let Some(keys) = self.parts.sealing.get() {
+            record.may_seal(keys.request());
+        }
         let (mut parts, body) = request.into_parts();
         if let Some(scheme) = self.trusted.client_scheme(peer.ip(), &parts.headers) {
             parts.extensions.insert(scheme);
@@ -109,13 +116,12 @@ impl Serve for Service {
     }
 }
 
-impl Ready for Service {
-    async fn readiness(&self) -> (StatusCode, String) {
+impl Service {
+    /// The status of `/readyz`, and what it says.
+    pub(crate) async fn readiness(&self) -> (StatusCode, String) {
         self.health.readiness(&self.parts).await
     }
-}
 
-impl Service {
     async fn handle(
         &self,
         parts: http::request::Parts,
@@ -127,6 +133,12 @@ impl Service {
         if let Some(place) = self.audit.place().await? {
             record.trail.begin(place);
         }
+        let visit = parts.extensions.get::<Visit>().cloned();
+        if parts.method == Method::POST
+            && let Some(visit) = &visit
+        {
+            visit.keeps(parts.headers.len() * HEADER_ENTRY_BYTES);
+        }
         match parts.extensions.get() {
             Some(Place::InTheCrowd) => {
                 return Err(Throttled::new(Limit::Connections, RETRY_AFTER).into());
@@ -136,22 +148,30 @@ impl Service {
         let request = match self.known_sender(parts, body, record).await {
             Ok(request) => request,
             Err(failure) => {
+                if let Some(visit) = visit {
+                    visit.refused();
+                }
                 self.throttle.turned_away()?;
                 return Err(failure);
             }
         };
-        let sender = if request.identity.is_listed() {
-            Sender::Client(&request.identity.name)
+        let (sender, holder) = if request.identity.is_listed() {
+            let name = request.identity.name.as_str();
+            (Sender::Client(name), Some(Holder::authenticated(name)))
         } else {
-            Sender::Stranger(from)
+            (Sender::Stranger(from), None)
         };
+        if let Some(visit) = visit {
+            let admitted = visit.admitted(holder);
+            admitted.map_err(|_| Throttled::new(Limit::Connections, RETRY_AFTER))?;
+        }
         let in_flight = self.throttle.admit(sender).await?;
         let trust = request.identity.trust();
         let context = self
             .traces
             .begin(&record.trace, arrival, trust, record.age());
-        let response = self
-            .carry_out(request, body, record)
+        // On the heap, and only now: what was not let in takes no memory for it.
+        let response = Box::pin(self.carry_out(request, body, record))
             .with_context(context)
             .await?;
         Ok(response.map(|body| body.holding(in_flight)))
@@ -182,6 +202,7 @@ impl Service {
     ) -> Outcome<Response<ResponseBody>> {
         let request = Arc::new(request);
         let plan = plan::plan(&facts(&request, &self.parts.policy));
+        record.seals_under(sealing_key(&plan, &request, &self.parts));
         let job = Job {
             parts: &self.parts,
             request: &request,
@@ -250,6 +271,28 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
         identity: &request.identity,
         state_prefix: &policy.state_prefix,
         multipart: policy.multipart,
+    }
+}
+
+/// The key that a request seals something new under. Parts of an upload come under the key of its
+/// beginning, which its state tells.
+fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Option<&'a str> {
+    match plan {
+        Plan::Seal | Plan::Copy | Plan::Form | Plan::Multipart(Step::Create) => {
+            let (bucket, object_key) = (request.bucket(), request.object_key());
+            let storing = parts
+                .rules
+                .storing(bucket.unwrap_or_default(), object_key.unwrap_or_default());
+            Some(storing.key.name())
+        }
+        Plan::Open
+        | Plan::Describe
+        | Plan::Rewrite(_)
+        | Plan::DescribeAttributes
+        | Plan::Multipart(_)
+        | Plan::DeleteBucket
+        | Plan::Forward
+        | Plan::Refuse(_) => None,
     }
 }
 

@@ -437,6 +437,25 @@ fn a_secret_is_refused_on_the_command_line_and_not_repeated() {
 }
 
 #[test]
+fn a_secret_in_the_place_of_an_access_key_id_is_not_repeated() {
+    const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    let (_folder, path) = file(&format!(
+        "[[clients.known]]\naccess_key_id = \"{SECRET}\"\nsecret_access_key = \"x\"\n"
+    ));
+    let refused = refusal(
+        &["--config", &path],
+        &[
+            ("S3PROXY_BACKEND_ACCESS_KEY_ID", SECRET),
+            ("S3PROXY_BACKEND_SECRET_ACCESS_KEY", "AKIAIOSFODNN7EXAMPLE"),
+        ],
+    );
+    let shown = refused.to_string();
+    assert!(shown.contains("backend.access_key_id"), "{shown}");
+    assert!(shown.contains("clients.known[0].access_key_id"), "{shown}");
+    assert!(!shown.contains("wJalr"), "{shown}");
+}
+
+#[test]
 fn a_secret_given_twice_is_an_error() {
     let environment = [KEY, ("S3PROXY_ENCRYPT_KEY_FILE", "/run/key"), PLAIN_HTTP];
     let problems = refusal(&[], &environment).to_string();

@@ -2,7 +2,11 @@
 //!
 //! The state is a CBOR map: 1 = the envelope as sent with `CreateMultipartUpload`, 2 = the sealed
 //! part, bound to the upload's id: 1 checksum algorithm, 2 checksum type, 3 headers that later
-//! requests need. The envelope comes first, since its key opens the rest.
+//! requests need; 32, 33, 34 = bucket, object key and upload id, in the clear. The envelope comes
+//! first, since its key opens the rest.
+//!
+//! The name of the upload is not sealed: the data key is bound to the object key, so nobody could open
+//! it without knowing it already. The hash in the name of the state object proves it instead.
 //!
 //! Invariants: a state opens only for the upload that it was made for.
 //! Absent: where states are stored and when they are swept.
@@ -25,6 +29,9 @@ const CONTEXT: &[u8] = b"s3proxy/v1/state\0";
 const HASH_BYTES: usize = 20;
 const KEY_ENVELOPE: u64 = 1;
 const KEY_SEALED: u64 = 2;
+const KEY_BUCKET: u64 = 32;
+const KEY_OBJECT_KEY: u64 = 33;
+const KEY_UPLOAD_ID: u64 = 34;
 const KEY_CHECKSUM_ALGORITHM: u64 = 1;
 const KEY_CHECKSUM_TYPE: u64 = 2;
 const KEY_HEADERS: u64 = 3;
@@ -87,6 +94,25 @@ impl UploadHash {
     }
 }
 
+/// A multipart upload, as requests name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadName {
+    /// Bucket of the object to be.
+    pub bucket: String,
+    /// Key of the object to be.
+    pub object_key: String,
+    /// The backend's own id.
+    pub upload_id: String,
+}
+
+impl UploadName {
+    /// The hash of the upload.
+    #[must_use]
+    pub fn hash(&self) -> UploadHash {
+        UploadHash::of(&self.bucket, &self.object_key, &self.upload_id)
+    }
+}
+
 /// Why a state did not open: `NoSuchUpload` to clients, in every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UploadStateError {
@@ -116,17 +142,20 @@ pub struct UploadState {
 impl UploadState {
     /// The state object for this upload.
     #[must_use]
-    pub fn seal(&self, dek: &Dek, envelope: &Envelope, upload_id: &str) -> Vec<u8> {
+    pub fn seal(&self, dek: &Dek, envelope: &Envelope, upload: &UploadName) -> Vec<u8> {
         let mut map = MapWriter::default()
             .text(KEY_CHECKSUM_ALGORITHM, self.checksum_algorithm.as_deref())
             .text(KEY_CHECKSUM_TYPE, self.checksum_type.as_deref())
             .byte_map(KEY_HEADERS, &self.headers)
             .finish();
-        let sealed = message::seal(dek, &context(upload_id), &map);
+        let sealed = message::seal(dek, &context(&upload.upload_id), &map);
         map.zeroize();
         MapWriter::default()
             .text(KEY_ENVELOPE, Some(&envelope.encode()))
             .bytes(KEY_SEALED, Some(&sealed))
+            .text(KEY_BUCKET, Some(&upload.bucket))
+            .text(KEY_OBJECT_KEY, Some(&upload.object_key))
+            .text(KEY_UPLOAD_ID, Some(&upload.upload_id))
             .finish()
     }
 }
@@ -141,6 +170,9 @@ impl Drop for UploadState {
 pub struct SealedUploadState {
     /// The envelope of the object to be.
     pub envelope: Envelope,
+    /// The upload, as the state names it; compare its hash with the name of the state object before
+    /// anything rests on it. States of earlier versions name none.
+    pub upload: Option<UploadName>,
     sealed: Vec<u8>,
 }
 
@@ -154,9 +186,21 @@ impl SealedUploadState {
         let sealed = fields
             .bytes(KEY_SEALED)?
             .ok_or(CborError::Missing(KEY_SEALED))?;
+        let bucket = fields.text(KEY_BUCKET)?;
+        let object_key = fields.text(KEY_OBJECT_KEY)?;
+        let upload_id = fields.text(KEY_UPLOAD_ID)?;
         fields.finish()?;
+        let upload = match (bucket, object_key, upload_id) {
+            (Some(bucket), Some(object_key), Some(upload_id)) => Some(UploadName {
+                bucket,
+                object_key,
+                upload_id,
+            }),
+            _ => None,
+        };
         Ok(Self {
             envelope: Envelope::parse(&envelope)?,
+            upload,
             sealed,
         })
     }
@@ -202,6 +246,31 @@ mod tests {
         }
     }
 
+    fn upload_1() -> UploadName {
+        UploadName {
+            bucket: "b".to_owned(),
+            object_key: "k".to_owned(),
+            upload_id: "upload-1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_state_names_its_upload_and_those_of_earlier_versions_name_none() {
+        let dek = Dek::generate();
+        let envelope = envelope(&dek);
+        let bytes = UploadState::default().seal(&dek, &envelope, &upload_1());
+        let sealed = SealedUploadState::parse(&bytes).unwrap();
+        assert_eq!(sealed.upload, Some(upload_1()));
+        assert_eq!(upload_1().hash(), UploadHash::of("b", "k", "upload-1"));
+        let older = MapWriter::default()
+            .text(KEY_ENVELOPE, Some(&envelope.encode()))
+            .bytes(KEY_SEALED, Some(&sealed.sealed))
+            .finish();
+        let older = SealedUploadState::parse(&older).unwrap();
+        assert_eq!(older.upload, None);
+        assert!(older.open(&dek, "upload-1").is_ok());
+    }
+
     #[test]
     fn a_state_opens_for_its_own_upload_only() {
         let dek = Dek::generate();
@@ -210,7 +279,7 @@ mod tests {
             checksum_type: Some("FULL_OBJECT".to_owned()),
             headers: BTreeMap::from([("x-amz-a".to_owned(), b"v".to_vec())]),
         };
-        let bytes = state.seal(&dek, &envelope(&dek), "upload-1");
+        let bytes = state.seal(&dek, &envelope(&dek), &upload_1());
         let sealed = SealedUploadState::parse(&bytes).unwrap();
         assert!(sealed.open(&dek, "upload-1").ok() == Some(state));
         assert!(sealed.open(&dek, "upload-2").is_err());
@@ -221,7 +290,7 @@ mod tests {
     fn any_flipped_byte_of_a_state_is_refused_or_changes_the_key_to_unwrap() {
         let dek = Dek::generate();
         let envelope = envelope(&dek);
-        let bytes = UploadState::default().seal(&dek, &envelope, "upload-1");
+        let bytes = UploadState::default().seal(&dek, &envelope, &upload_1());
         for position in 0..bytes.len() {
             let mut forged = bytes.clone();
             forged[position] ^= 1;
@@ -229,7 +298,8 @@ mod tests {
                 continue;
             };
             let opens = sealed.open(&dek, "upload-1").is_ok();
-            assert!(!opens || sealed.envelope != envelope, "{position}");
+            let is_other = sealed.envelope != envelope || sealed.upload != Some(upload_1());
+            assert!(!opens || is_other, "{position}");
         }
     }
 

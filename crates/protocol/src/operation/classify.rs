@@ -13,6 +13,7 @@ use super::table::{Level, ROWS, Row, Selector};
 use crate::address::Address;
 use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
+use crate::quote::quoted;
 use crate::{header_rules, query_headers};
 
 /// Parameters that may stand in any query: those of a presigned request, and the operation's name
@@ -60,13 +61,17 @@ pub fn classify(
     if let Some(name) = query.duplicate() {
         return Err(S3Error::new(
             ErrorCode::InvalidArgument,
-            format!("The parameter {name:?} stands in the query more than once."),
+            format!(
+                "The parameter {} stands in the query more than once.",
+                quoted(name)
+            ),
         ));
     }
     let sub_resource = sub_resource(query)?;
     let row = row(method, level, sub_resource, query, headers)?;
     refuse_unknown_parameters(row, query)?;
     require_parameters(row, query)?;
+    judge_values(query)?;
     if row.operation == Operation::PostObject {
         require_form(headers)?;
     }
@@ -170,7 +175,8 @@ fn refuse_unknown_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
     match query.pairs().find(|(name, _)| !known(name)) {
         None => Ok(()),
         Some((name, _)) => Err(not_implemented(format!(
-            "The parameter {name:?} is not supported for {}.",
+            "The parameter {} is not supported for {}.",
+            quoted(name),
             row.name
         ))),
     }
@@ -190,6 +196,41 @@ fn require_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
         return Ok(());
     };
     Err(S3Error::new(ErrorCode::InvalidArgument, message))
+}
+
+/// Parameters of listings whose values are a closed set, which servers judge in different ways or
+/// not at all.
+fn judge_values(query: &Query) -> Result<(), S3Error> {
+    let invalid = |message: &'static str| Err(S3Error::new(ErrorCode::InvalidArgument, message));
+    if query
+        .get("encoding-type")
+        .is_some_and(|value| value != "url")
+    {
+        return invalid("Invalid Encoding Method specified in Request: the only one is url.");
+    }
+    let is_truth = |value: &str| matches!(value, "" | "true" | "false" | "True" | "False");
+    if query
+        .get("fetch-owner")
+        .is_some_and(|value| !is_truth(value))
+    {
+        return invalid("fetch-owner must be true or false.");
+    }
+    for name in ["max-keys", "max-uploads", "max-buckets"] {
+        // Some clients write a limit that they do not set as an empty one.
+        let value = query.get(name).filter(|value| !value.is_empty());
+        if value.is_some_and(|value| !is_limit(value)) {
+            return Err(S3Error::new(
+                ErrorCode::InvalidArgument,
+                format!("Provided {name} not an integer or within integer range"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text is a number from 0 to 2^31 - 1.
+fn is_limit(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i32>().is_ok()
 }
 
 fn require_form(headers: &HeaderMap) -> Result<(), S3Error> {

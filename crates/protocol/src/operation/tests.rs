@@ -246,6 +246,15 @@ fn requests_off_the_list_are_refused() {
     #[rustfmt::skip]
     let table: &[(&str, &str, Headers, ErrorCode)] = &[
         ("GET", "/bucket?unheard-of", &[], ErrorCode::NotImplemented),
+        ("GET", "/bucket?uploads&encoding-type=x", &[], ErrorCode::InvalidArgument),
+        ("GET", "/bucket?encoding-type=URL", &[], ErrorCode::InvalidArgument),
+        ("GET", "/bucket?versions&encoding-type=", &[], ErrorCode::InvalidArgument),
+        ("GET", "/bucket?list-type=2&fetch-owner=perhaps", &[], ErrorCode::InvalidArgument),
+        ("GET", "/bucket?max-keys=blah", &[], ErrorCode::InvalidArgument),
+        ("GET", "/bucket?max-keys=-1", &[], ErrorCode::InvalidArgument),
+        ("GET", "/bucket?list-type=2&max-keys=2147483648", &[], ErrorCode::InvalidArgument),
+        ("GET", "/bucket?uploads&max-uploads=%2B1", &[], ErrorCode::InvalidArgument),
+        ("GET", "/?max-buckets=1e3", &[], ErrorCode::InvalidArgument),
         ("GET", "/bucket/key?ACL", &[], ErrorCode::NotImplemented),
         ("GET", "/bucket/key?policy", &[], ErrorCode::NotImplemented),
         ("GET", "/bucket/key?uploads", &[], ErrorCode::MethodNotAllowed),

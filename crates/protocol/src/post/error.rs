@@ -4,6 +4,7 @@
 //! tokens, and the text of an error reaches the log.
 
 use crate::error::{ErrorCode, S3Error};
+use crate::quote::quoted;
 
 /// Why a form is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,10 +25,10 @@ pub enum PostError {
     #[error("POST requires exactly one file upload per request: {0}")]
     NumberOfFiles(&'static str),
     /// The same field twice.
-    #[error("the form has the field {0:?} more than once; names count without case")]
+    #[error("the form has the field {} more than once; names count without case", quoted(.0))]
     DuplicateField(String),
     /// A line break, or another control character, in a value.
-    #[error("the value of the form's field {0:?} must have no line break and no control character")]
+    #[error("the value of the form's field {} must have no line break and no control character", quoted(.0))]
     ControlCharacter(String),
     /// A field that every form needs.
     #[error(
@@ -36,10 +37,10 @@ pub enum PostError {
     )]
     MissingField(&'static str),
     /// A field whose value means nothing here.
-    #[error("the form's field {0:?} is not valid: {1}")]
+    #[error("the form's field {} is not valid: {reason}", quoted(.0), reason = .1)]
     InvalidField(String, &'static str),
     /// A field that would change what is stored in a way that is not known here.
-    #[error("the form's field {0:?} is not supported; leave it out")]
+    #[error("the form's field {} is not supported; leave it out", quoted(.0))]
     UnsupportedField(String),
     /// The policy cannot be read.
     #[error("Invalid Policy: {0}")]

@@ -1,8 +1,14 @@
 //! `Credential`: the access key id and the scope that the signing key was derived for.
 //!
-//! The scope names any region, since clients are configured for the backend's or for none; date,
-//! service and terminator are fixed. An access key id may hold slashes, so the scope's four parts
+//! The scope names any region, since clients are configured for the backend's or for none, within
+//! 64 letters, digits, `-` and `_`; date, service and terminator are fixed. An access key id may hold slashes, so the scope's four parts
 //! are taken from the right.
+
+/// Longest access key id, in bytes.
+const MAXIMUM_ACCESS_KEY_ID_BYTES: usize = 128;
+
+/// Longest name of a region, in bytes.
+const MAXIMUM_REGION_BYTES: usize = 64;
 
 /// Whose signature it is and what the signing key is good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +49,11 @@ impl Credential {
         ) else {
             return Err(SHAPE);
         };
-        if access_key_id.is_empty() || region.is_empty() {
+        if access_key_id.is_empty() || access_key_id.len() > MAXIMUM_ACCESS_KEY_ID_BYTES {
             return Err(SHAPE);
+        }
+        if !is_region(region) {
+            return Err("the credential's region must be 1 to 64 letters, digits, '-' or '_'");
         }
         if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err("the credential's date must be YYYYMMDD");
@@ -64,6 +73,14 @@ impl Credential {
             },
         })
     }
+}
+
+/// Some servers name their regions in capitals or with an underscore.
+fn is_region(text: &str) -> bool {
+    (1..=MAXIMUM_REGION_BYTES).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 impl CredentialScope {
@@ -117,6 +134,27 @@ mod tests {
             "AKID/20130524/us\neast/s3/aws4_request",
         ] {
             assert!(Credential::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn regions_and_access_key_ids_are_short() {
+        let credential = |id: usize, region: &str| {
+            let id = "A".repeat(id);
+            Credential::parse(&format!("{id}/20130524/{region}/s3/aws4_request")).is_ok()
+        };
+        for region in ["eu-west-3", "RegionOne", "a_b", &"r".repeat(64)] {
+            assert!(credential(128, region), "{region}");
+        }
+        assert!(!credential(129, "eu-west-3"));
+        for region in [
+            "a.b",
+            "eu west",
+            "r%00",
+            &"r".repeat(65),
+            &"r".repeat(60_000),
+        ] {
+            assert!(!credential(20, region), "{region}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the text of an error reaches both the client and the log.
 
 use crate::error::{ErrorCode, S3Error};
+use crate::quote::quoted;
 
 /// Why a request's authentication was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +58,7 @@ pub enum SigV4Error {
     #[error("Request is not valid yet: X-Amz-Date lies in the future")]
     NotYetValid,
     /// A header that has to be signed was not.
-    #[error("the header {0} is present but not among the signed headers")]
+    #[error("the header {} is present but not among the signed headers", quoted(.0))]
     UnsignedHeader(String),
     /// The signature is not the one that the secret access key gives.
     #[error(

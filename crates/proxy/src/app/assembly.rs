@@ -9,7 +9,7 @@
 //! work that outlives its client) is counted in one place, [`Lasting`].
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::uri::Scheme;
 use s3proxy_protocol::address::{AwsNames, HostRules};
@@ -36,6 +36,7 @@ use crate::execute::patience::LongWork;
 use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
+use crate::keys::in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
@@ -53,6 +54,7 @@ pub(super) struct Lasting {
     pub(super) long_work: Arc<LongWork>,
     pub(super) seen_buckets: Arc<SeenBuckets>,
     pub(super) draining: Arc<Draining>,
+    pub(super) keys_in_use: Arc<KeysInUse>,
 }
 
 impl Lasting {
@@ -63,6 +65,7 @@ impl Lasting {
             long_work: Arc::new(LongWork::new()),
             seen_buckets: Arc::new(SeenBuckets::default()),
             draining: Arc::new(Draining::default()),
+            keys_in_use: Arc::default(),
         }
     }
 }
@@ -234,6 +237,7 @@ async fn parts(
         tag_keeping: learnt.tag_keeping,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
+        sealing: OnceLock::new(),
         held_body_bytes: limits.held_body_bytes as u64,
         patience: Patience {
             silence: listen.body_timeout,
@@ -287,7 +291,7 @@ pub(crate) async fn backend(settings: &resolved::Backend) -> Result<Backend, Sta
 async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartError> {
     let connected = connect(&keys.services, keys.service_calls.timeout).await?;
     let constellation = match connected.constellation {
-        Some(service) => ConstellationKek::asked_of(service, keys.service_calls.cache_time),
+        Some(service) => ConstellationKek::asked_of(service, keys.service_calls),
         None => ConstellationKek::Absent,
     };
     let legacy = legacy_keys(&keys, constellation);
@@ -373,10 +377,7 @@ async fn authenticator(
         clients = clients.len(),
         "client signatures are verified (AWS SigV4)"
     );
-    Ok(Authenticator::SigV4 {
-        clients,
-        signing_keys: SigningKeys::default(),
-    })
+    Ok(Authenticator::SigV4 { clients })
 }
 
 /// The rates of clients that have their own, by name.
@@ -404,6 +405,7 @@ fn listed_client(client: resolved::Client) -> Client {
             SessionToken::Required(token) => Some(token),
         },
         grants: client.grants,
+        signing_keys: SigningKeys::default(),
     }
 }
 
@@ -419,6 +421,7 @@ async fn own_credential(credentials: &Credentials) -> Result<Client, StartError>
         secret: SecretAccessKey::new(own.secret_access_key().to_owned()),
         session_token: None,
         grants: vec![everything()],
+        signing_keys: SigningKeys::default(),
     })
 }
 

@@ -129,6 +129,12 @@ impl App {
         self.address
     }
 
+    /// Where the admin listener answers, if there is one.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
+    }
+
     /// Serves until `stop` resolves, then drains.
     pub async fn run(self, reloading: Reloading, stop: impl Future<Output = ()>) {
         let Self {

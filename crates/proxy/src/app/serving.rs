@@ -36,6 +36,7 @@ impl Serving {
         let witnesses = Witnesses::start(&config)?;
         let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing).await?;
         let parts = Arc::clone(&shift.service.parts);
+        begin_sealing(&parts, &lasting);
         tracing::info!(
             key = parts.keys.active().name(),
             "objects are sealed under this key"
@@ -64,6 +65,7 @@ impl Serving {
         if old.name() != new.name() {
             tracing::info!(key = new.name(), "objects are sealed under this key");
         }
+        begin_sealing(&parts, &self.lasting);
         self.shift.send_replace(Arc::new(shift));
         self.parts.send_replace(parts);
         self.show(pair);
@@ -109,6 +111,17 @@ impl Ready for Serving {
         let service = Arc::clone(&self.shift.borrow().service);
         service.readiness().await
     }
+
+    fn keys(&self) -> String {
+        self.lasting.keys_in_use.to_json().to_string()
+    }
+}
+
+/// From now on the keys of these parts are in use, until nobody holds the parts any more.
+fn begin_sealing(parts: &Parts, lasting: &Lasting) {
+    parts
+        .sealing
+        .get_or_init(|| lasting.keys_in_use.begin(parts.rules.sealing_keys()));
 }
 
 /// What the files of the certificate hold.

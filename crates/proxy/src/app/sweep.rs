@@ -8,7 +8,7 @@ use crate::config::resolved::Config;
 use crate::execute::Outcome;
 use crate::execute::multipart::sweep::{Found, Sweep, UploadBucket, list_buckets};
 
-pub use crate::execute::multipart::sweep::Mode;
+pub use crate::execute::multipart::sweep::{Mode, Nameless};
 
 /// What the command was asked for.
 pub struct Asked {
@@ -18,6 +18,8 @@ pub struct Asked {
     pub older_than: Duration,
     /// Whether anything is removed.
     pub mode: Mode,
+    /// What becomes of states that name no upload.
+    pub nameless: Nameless,
 }
 
 /// How it ended.
@@ -60,6 +62,7 @@ pub async fn sweep(
         policy: &config.policy,
         older_than: asked.older_than,
         mode: asked.mode,
+        nameless: asked.nameless,
     };
     let mut summary = Summary::default();
     let tell = |bucket: &str, found| summary.add(bucket, found, asked.mode, &mut line);
@@ -116,6 +119,13 @@ impl Summary {
             found.young,
             found.ended
         ));
+        if found.nameless > 0 {
+            line(&format!(
+                "{bucket}: {} of an earlier version, without the name of an upload; where the backend \
+                 lists every upload in progress, --by-list removes those without one",
+                counted(found.nameless, "state")
+            ));
+        }
     }
 
     fn text(&self, mode: Mode) -> String {
@@ -175,6 +185,7 @@ mod tests {
         Found {
             in_progress: 1,
             young: 2,
+            nameless: 0,
             ended: 1,
             objects: vec!["p/part-1".to_owned(), "p/state".to_owned()],
             not_removed: Vec::new(),
@@ -195,6 +206,16 @@ mod tests {
                 "2 objects of 1 ended upload removed, in 2 buckets",
             ]
         );
+    }
+
+    #[test]
+    fn states_that_stay_because_they_name_no_upload_are_told() {
+        let mut nameless = found();
+        nameless.nameless = 2;
+        let (lines, swept) = told(vec![Ok(nameless)], Mode::Remove);
+        assert_eq!(swept, Swept::Everything);
+        let told = "bucket-0: 2 states of an earlier version, without the name of an upload; ";
+        assert!(lines.iter().any(|line| line.starts_with(told)), "{lines:?}");
     }
 
     #[test]

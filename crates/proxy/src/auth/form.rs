@@ -9,10 +9,10 @@
 //! of the request that would change it is refused, since no policy covers it.
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, ORIGIN};
 use http::request::Parts;
 use http::uri::Scheme;
+use http::{HeaderValue, Method};
 use s3proxy_protocol::address::{Address, AddressingStyle};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::name::{BucketName, ObjectKey};
@@ -61,8 +61,12 @@ pub(crate) struct PostedForm {
     pub(crate) location: String,
 }
 
-/// Whether a request is a PostObject, whoever sends it.
+/// Whether a request is a PostObject, whoever sends it. Only a POST to a bucket has to be looked at
+/// closely: of all others nothing is decided before it is known who sends them.
 pub(super) fn is_form(parts: &Parts, address: &Address, query: &Query) -> bool {
+    if parts.method != Method::POST || address.bucket.is_none() || address.key.is_some() {
+        return false;
+    }
     let operation = operation::classify(&parts.method, address, query, &parts.headers);
     operation == Ok(Operation::PostObject)
 }
@@ -182,11 +186,8 @@ impl Gate {
         now: OffsetDateTime,
         record: &RequestRecord,
     ) -> Result<Identity, S3Error> {
-        let (clients, signing_keys) = match &self.authenticator {
-            Authenticator::SigV4 {
-                clients,
-                signing_keys,
-            } => (clients, signing_keys),
+        let clients = match &self.authenticator {
+            Authenticator::SigV4 { clients } => clients,
             Authenticator::Nobody => return Ok(Identity::unauthenticated()),
         };
         let signed = SignedPolicy::parse(|name| fields.get(name));
@@ -195,7 +196,10 @@ impl Gate {
         record.trail.claims(signed.access_key_id());
         let client = known_client(clients, signed.access_key_id())?;
         check_session_token(client, signed.session_token())?;
-        let verified = signed.verify(&signing_keys.key(client, signed.scope()), now);
+        let keys = &client.signing_keys;
+        let verified = keys.verify(&client.secret, signed.scope(), |key| {
+            signed.verify(key, now)
+        });
         verified.map_err(|error| error.s3_error())?;
         Ok(Identity::of(client))
     }

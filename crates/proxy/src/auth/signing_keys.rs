@@ -1,74 +1,124 @@
-//! Keys that signatures of clients are verified with, kept for as long as they are good.
+//! Keys that a client's signatures are verified with, kept for as long as they are good.
+//!
+//! A key is kept when a signature was good under it, and with the client whose secret it comes from:
+//! nobody but the client itself can fill its few places, or take a key away.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use http::request::Parts;
-use s3proxy_protocol::error::S3Error;
-use s3proxy_protocol::sigv4::{CredentialScope, SignedRequest, SigningKey, Verified};
-use time::OffsetDateTime;
+use s3proxy_protocol::sigv4::{CredentialScope, SecretAccessKey, SigningKey};
 
-use super::Client;
+/// Keys that are kept for one client. It may use several regions, and two days meet at midnight.
+const MOST_KEYS: usize = 8;
 
-/// Signing keys derived for the current day, so that a request costs one HMAC and not five.
+/// One client's signing keys, so that a request costs one HMAC and not five.
 #[derive(Default)]
 pub(crate) struct SigningKeys {
-    /// By access key id and region.
-    derived: Mutex<HashMap<(String, String), DerivedKey>>,
+    /// The key that was used last comes last.
+    kept: Mutex<Vec<KeptKey>>,
 }
 
-struct DerivedKey {
+struct KeptKey {
     /// `YYYYMMDD`.
     date: String,
-    key: Arc<SigningKey>,
+    region: String,
+    key: SigningKey,
 }
 
-/// Derived keys that are kept; a client may name any region, so there must be a bound.
-const MAX_DERIVED_KEYS: usize = 1024;
-
 impl SigningKeys {
-    pub(super) fn verify(
+    /// Runs `verification` with the key for `scope`, which is kept if the signature is good.
+    pub(super) fn verify<T, E>(
         &self,
-        client: &Client,
-        request: &SignedRequest,
-        parts: &Parts,
-        now: OffsetDateTime,
-    ) -> Result<Verified, S3Error> {
-        let key = self.key(client, request.scope());
-        request
-            .verify_with_key(
-                &key,
-                &parts.method,
-                parts.uri.path(),
-                parts.uri.query(),
-                &parts.headers,
-                now,
-            )
-            .map_err(|error| error.s3_error())
+        secret: &SecretAccessKey,
+        scope: &CredentialScope,
+        verification: impl FnOnce(&SigningKey) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if let Some(key) = self.kept(scope) {
+            return verification(&key);
+        }
+        let key = SigningKey::derive(secret, scope.date(), scope.region());
+        let verified = verification(&key)?;
+        self.keep(scope, key);
+        Ok(verified)
     }
 
-    pub(super) fn key(&self, client: &Client, scope: &CredentialScope) -> Arc<SigningKey> {
-        let name = (client.access_key_id.clone(), scope.region().to_owned());
-        let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = derived.get(&name)
-            && known.date == scope.date()
-        {
-            return Arc::clone(&known.key);
+    /// The lock is held for a comparison of texts, never for an HMAC.
+    fn kept(&self, scope: &CredentialScope) -> Option<SigningKey> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = kept.iter().position(|kept| kept.is_for(scope))?;
+        let used = kept.remove(index);
+        let key = used.key.clone();
+        kept.push(used);
+        Some(key)
+    }
+
+    fn keep(&self, scope: &CredentialScope, key: SigningKey) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another request may have kept it meanwhile.
+        if kept.iter().any(|kept| kept.is_for(scope)) {
+            return;
         }
-        let key = Arc::new(SigningKey::derive(
-            &client.secret,
-            scope.date(),
-            scope.region(),
-        ));
-        if derived.len() >= MAX_DERIVED_KEYS {
-            derived.clear();
+        if kept.len() >= MOST_KEYS {
+            kept.remove(0);
         }
-        let date = scope.date().to_owned();
-        let known = DerivedKey {
-            date,
-            key: Arc::clone(&key),
-        };
-        derived.insert(name, known);
-        key
+        kept.push(KeptKey {
+            date: scope.date().to_owned(),
+            region: scope.region().to_owned(),
+            key,
+        });
+    }
+}
+
+impl KeptKey {
+    fn is_for(&self, scope: &CredentialScope) -> bool {
+        self.date == scope.date() && self.region == scope.region()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use s3proxy_protocol::sigv4::Credential;
+
+    use super::*;
+
+    fn scope(region: &str) -> CredentialScope {
+        let text = format!("ID/20261130/{region}/s3/aws4_request");
+        Credential::parse(&text).expect("a credential").scope
+    }
+
+    fn regions(keys: &SigningKeys) -> Vec<String> {
+        let kept = keys.kept.lock().expect("nobody panicked");
+        kept.iter().map(|kept| kept.region.clone()).collect()
+    }
+
+    #[test]
+    fn a_key_is_kept_only_after_a_good_signature() {
+        let secret = SecretAccessKey::new("secret".to_owned());
+        let keys = SigningKeys::default();
+        for number in 0..1000 {
+            let scope = scope(&format!("r{number}"));
+            let refused = keys.verify(&secret, &scope, |_| Err::<(), _>("wrong"));
+            assert_eq!(refused, Err("wrong"));
+        }
+        assert!(regions(&keys).is_empty());
+        for _ in 0..2 {
+            let good = keys.verify(&secret, &scope("eu"), |_| Ok::<_, &str>(1));
+            assert_eq!(good, Ok(1));
+        }
+        assert_eq!(regions(&keys), ["eu"]);
+    }
+
+    #[test]
+    fn a_client_has_a_few_keys_and_loses_those_that_it_has_not_used_for_longest() {
+        let secret = SecretAccessKey::new("secret".to_owned());
+        let keys = SigningKeys::default();
+        let sign = |region: &str| keys.verify(&secret, &scope(region), |_| Ok::<_, &str>(()));
+        for number in 0..MOST_KEYS {
+            sign(&format!("r{number}")).expect("a good signature");
+        }
+        sign("r0").expect("a good signature");
+        sign("new").expect("a good signature");
+        let kept = regions(&keys);
+        assert_eq!(kept.len(), MOST_KEYS);
+        assert!(kept.contains(&"r0".to_owned()) && !kept.contains(&"r1".to_owned()));
     }
 }

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use moka::sync::Cache;
+use s3proxy_protocol::request_head::MAXIMUM_HEADERS;
 
 use super::address::Target;
 use super::attempt::{Answer, Failure};
@@ -31,6 +32,9 @@ use crate::telemetry::metrics::{self, Retry};
 
 /// Read and write buffer of a connection at most; 128 transfers must fit in a small container.
 const CONNECTION_BUFFER: usize = 64 * 1024;
+/// Headers of an answer at most. It repeats those of the request that stored the object, with some of
+/// the backend's own; the HTTP library's own bound is 100.
+const HEADERS: usize = MAXIMUM_HEADERS + 256;
 const MOVED_BUCKETS: u64 = 10_000;
 const MOVED_FOR: Duration = Duration::from_hours(1);
 /// A difference between the clocks by which a refusal without a reason may be for the time.
@@ -79,6 +83,7 @@ impl Client {
             .pool_idle_timeout(settings.connection_idle)
             .pool_max_idle_per_host(settings.max_idle_connections)
             .http1_max_buf_size(CONNECTION_BUFFER)
+            .http1_max_headers(HEADERS)
             .set_host(false)
             // Only for requests that a closing connection gave back unread.
             .retry_canceled_requests(true)

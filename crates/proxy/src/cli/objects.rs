@@ -49,6 +49,7 @@ impl Objects {
             },
             start_after: self.start_after.clone(),
             concurrency: self.concurrency,
+            modified_since: None,
         }
     }
 
@@ -112,9 +113,13 @@ pub struct Rewrap {
     /// Go on where the backend ignores conditions: nothing else may write to the buckets meanwhile
     #[arg(long)]
     pub offline: bool,
-    /// End with status 4 where something still needs another key
+    /// End with status 4 where something still needs another key, or where that cannot be told
     #[arg(long)]
     pub check: bool,
+    /// Ask a running proxy, at the address of its listen.admin, whether a request in flight may still
+    /// seal under another key; once for each proxy, or a name that resolves to all of them
+    #[arg(long = "replica", value_name = "HOST:PORT", requires = "check")]
+    pub replicas: Vec<String>,
     /// Show a line for every object
     #[arg(long, short, conflicts_with = "json")]
     pub verbose: bool,
@@ -149,6 +154,7 @@ impl Rewrap {
             } else {
                 Check::No
             },
+            replicas: self.replicas.clone(),
         }
     }
 }
@@ -216,9 +222,11 @@ needs are named in the end, uploads in progress included: only then remove a key
 Examples:
   s3proxy rewrap --dry-run photos
   s3proxy rewrap photos backups
-  s3proxy rewrap --versions --check photos && echo the old key can go
+  s3proxy rewrap --versions --check --replica s3proxy-admin:9090 photos && echo the old key can go
 
-With --check the exit status is 4 where all is done and something still needs another key.
+With --check it looks twice, counts uploads before and after, and ends with status 4 where all is done
+and something still needs another key, or may need one. Requests that began before the proxies took on
+the new key may store an object late: --replica asks for them.
 ",
     exit_statuses!()
 );

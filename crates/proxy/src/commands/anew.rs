@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::listing::Item;
 use super::rewrap::Replaced;
-use super::selection::Selection;
+use super::selection::{Extent, Selection, Target};
 use crate::config::resolved::{Config, Encryption, Permission};
 use crate::execute::copy::rewrite::Rewritten;
 use crate::execute::multipart::bucket::Bucket;
@@ -64,5 +64,15 @@ impl Selection {
     pub(super) fn buckets(&self) -> BTreeSet<&str> {
         let buckets = self.targets.iter().map(|target| target.bucket.as_str());
         buckets.collect()
+    }
+
+    /// Whether an object is among those that it names.
+    pub(super) fn selects(&self, bucket: &str, object_key: &str) -> bool {
+        let is_named = |target: &Target| match self.extent {
+            Extent::Prefix => object_key.starts_with(&target.prefix),
+            Extent::Object => object_key == target.prefix,
+        };
+        let mut targets = self.targets.iter();
+        targets.any(|target| target.bucket == bucket && is_named(target))
     }
 }

@@ -4,6 +4,8 @@
 //! objects. A list that does not come forward is an error, as everywhere.
 
 use s3proxy_protocol::xml::listing::{EntryKind, ListEntry, ListPage};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 
 use super::selection::{Extent, Target, Versions};
@@ -18,7 +20,7 @@ use crate::respond::Failure;
 pub(super) const QUEUE: usize = 1000;
 
 /// One object, or one version of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Item {
     pub(crate) bucket: String,
     pub(crate) key: String,
@@ -30,14 +32,14 @@ pub(crate) struct Item {
 }
 
 /// Whether clients get it without naming a version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Age {
     Current,
     Old,
 }
 
 /// How it came to be worked on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
     Listed,
     Named,
@@ -50,6 +52,7 @@ pub(super) struct Listing {
     pub(super) extent: Extent,
     pub(super) versions: Versions,
     pub(super) start_after: Option<String>,
+    pub(super) modified_since: Option<OffsetDateTime>,
     pub(super) state_prefix: String,
 }
 
@@ -133,7 +136,7 @@ impl Listing {
                 EntryKind::Version => Age::Old,
                 EntryKind::DeleteMarker => continue,
             };
-            if self.names(&entry.key) {
+            if self.names(&entry.key) && self.is_recent(entry) {
                 let version = entry.version_id.as_deref();
                 let item = self.item(&entry.key, version, age, Origin::Listed);
                 queue.send(item).await.map_err(|_| Abandoned)?;
@@ -154,6 +157,16 @@ impl Listing {
         // Some backends start at the key itself.
         let is_behind = self.start_after.as_deref() != Some(key);
         is_named && is_behind && !is_state_key(key, &self.state_prefix)
+    }
+
+    /// Of an object whose time is not known nobody can say that it is older.
+    fn is_recent(&self, entry: &ListEntry) -> bool {
+        let Some(since) = self.modified_since else {
+            return true;
+        };
+        let modified = entry.last_modified.as_deref();
+        let modified = modified.and_then(|text| OffsetDateTime::parse(text.trim(), &Rfc3339).ok());
+        modified.is_none_or(|modified| modified >= since)
     }
 
     fn item(&self, key: &str, version: Option<&str>, age: Age, origin: Origin) -> Item {

@@ -24,6 +24,7 @@ mod needed;
 mod probe;
 mod progress;
 pub mod recover;
+mod replicas;
 mod report;
 pub mod rewrap;
 mod room;

@@ -7,11 +7,13 @@
 //! never reach a terminal. Failures are shown when they happen and only counted after that, so that
 //! memory does not grow with them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount};
+use s3proxy_protocol::quote::{self, is_deceptive};
 use serde_json::{Map, Value, json};
 
 use super::listing::{Age, Item};
@@ -73,6 +75,8 @@ impl Handled {
 pub(crate) enum Notable {
     Always,
     IfAsked,
+    /// It was looked at before in this run, and counted then.
+    Never,
 }
 
 /// Whom the output is for.
@@ -200,6 +204,9 @@ impl<'o> Reporter<'o> {
 
     /// Tells of one object.
     pub(crate) fn object(&mut self, item: &Item, handled: &Handled) -> io::Result<()> {
+        if handled.notable == Notable::Never {
+            return Ok(());
+        }
         self.tally.add(handled);
         self.tick();
         let line = match self.format {
@@ -255,6 +262,10 @@ impl<'o> Reporter<'o> {
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
+        let line = match self.format {
+            Format::Json => quote::escaped_json(line),
+            Format::Lines | Format::AllLines => Cow::Borrowed(line),
+        };
         let output = &mut *self.output;
         self.progress.aside(|| {
             writeln!(output, "{line}")?;
@@ -425,11 +436,12 @@ fn seconds(elapsed: Duration) -> String {
     format!("{:.1} s", elapsed.as_secs_f64())
 }
 
-/// Text of others for a terminal: control characters are escaped.
+/// Text of others for a terminal: control characters, and those that hide text or change its
+/// direction, are escaped.
 pub(crate) fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|character| {
-            let escaped = character.is_control().then(|| character.escape_default());
+            let escaped = is_deceptive(character).then(|| character.escape_default());
             let plain = escaped.is_none().then_some(character);
             escaped.into_iter().flatten().chain(plain)
         })

@@ -3,38 +3,43 @@
 //! Objects that are there already are passed over, so a command that was cut off can be repeated.
 //! Old versions are never rewrapped: a copy of one would become the current version. They are
 //! counted, or deleted once their content has a new version, where that was asked for. In the end
-//! every key is told that something still needs.
+//! every key is told that something still needs ([`closing`]); that nothing does is said after as
+//! many walks as it takes ([`rounds`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod closing;
+mod rounds;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use indicatif::HumanCount;
 use s3proxy_envelope::header::Envelope;
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
+use self::closing::Seen;
 use super::errand::Errand;
+use super::inspect::older;
 use super::listing::{Age, Item};
-use super::needed::{self, Needs};
-use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields, shown};
-use super::selection::{Selection, Versions};
+use super::needed;
+use super::report::{Format, Handled, Notable, Verdict, explained, fields, shown};
+use super::selection::Selection;
 use super::session::{Session, ended};
-use super::walk::{Store, Walked, Work, handled};
+use super::walk::{Work, handled};
 use super::{Ended, probe};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
 use crate::execute::copy::rewrap::{Conditions, Rewrapped, is_right, rewrap as rewrap_object};
 use crate::execute::multipart::bucket::Bucket;
-use crate::execute::multipart::staged::state_bucket;
 use crate::execute::new_object::Place;
 use crate::execute::source::{self, Found};
 use crate::execute::stored::Form;
 use crate::execute::{Outcome, Parts};
+use crate::respond::Failure;
 
 /// What the command was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// Whether anything is changed.
     pub mode: Mode,
@@ -46,6 +51,9 @@ pub struct Asked {
     pub writers: Writers,
     /// Whether the exit status tells that a key is still needed.
     pub check: Check,
+    /// Admin listeners of the running proxies, `HOST:PORT`, which are asked for the keys that their
+    /// requests in flight seal under.
+    pub replicas: Vec<String>,
 }
 
 /// Whether anything is changed.
@@ -113,53 +121,34 @@ pub async fn rewrap(
     });
     let mut output = io::stdout();
     let session = Session::begin("rewrap", format, &mut output)?;
-    Ok(ended(run(session, &selection, &rewrapper).await))
+    Ok(ended(rounds::run(session, &selection, &rewrapper).await))
 }
 
-async fn run(
-    mut session: Session<'_>,
-    selection: &Selection,
-    rewrapper: &Arc<Rewrapper>,
-) -> io::Result<Ended> {
-    let store = Store::of(&rewrapper.parts);
-    let walked = session.walk(store, selection, rewrapper).await?;
-    let (mut closing, mut needed) = (Closing::default(), Needed::No);
-    match &walked {
-        Walked::Interrupted(..) => {}
-        Walked::Through => {
-            rewrapper.count_uploads(selection, &mut session).await?;
-            (closing, needed) = rewrapper.closing(selection);
-        }
-    }
-    let ended = session.end(&walked, closing)?;
-    Ok(match (ended, needed, rewrapper.asked.check) {
-        (Ended::Everything, Needed::Yes, Check::ByStatus) => Ended::Found,
-        (ended, _, _) => ended,
-    })
-}
-
-/// Which conditions each bucket's backend keeps. Refuses where it ignores them.
+/// Which conditions each bucket's backend is given. Refuses where a client's write could be lost.
 async fn conditions(
     parts: &Parts,
     selection: &Selection,
     writers: Writers,
 ) -> Result<BTreeMap<String, Conditions>, StartError> {
-    let names: BTreeSet<&str> = selection
-        .targets
-        .iter()
-        .map(|target| target.bucket.as_str())
-        .collect();
     let mut found = BTreeMap::new();
-    for name in names {
+    for name in selection.buckets() {
         let bucket = Bucket::new(&parts.backend, name, None);
         let probed = match writers {
-            Writers::Stopped => Ok(Some(Conditions::Source)),
+            Writers::Stopped => {
+                found.insert(name.to_owned(), Conditions::Source);
+                continue;
+            }
             Writers::Possible => probe::conditions(&bucket, &parts.policy.state_prefix).await,
         };
         let reason = match probed {
-            Ok(Some(conditions)) => {
-                found.insert(name.to_owned(), conditions);
+            Ok(Some(Conditions::SourceAndTarget)) => {
+                found.insert(name.to_owned(), Conditions::SourceAndTarget);
                 continue;
+            }
+            Ok(Some(Conditions::Source)) => {
+                "the backend keeps the condition on the source of a copy and ignores the one on its \
+                 target, so that a write between the two is overwritten"
+                    .to_owned()
             }
             Ok(None) => "the backend ignores conditions on copies".to_owned(),
             Err(failure) => format!(
@@ -184,25 +173,6 @@ struct Rewrapper {
     seen: Mutex<Seen>,
 }
 
-/// What was learnt on the way.
-#[derive(Default)]
-struct Seen {
-    needs: Needs,
-    /// Names of keys that new objects would get.
-    wanted: BTreeSet<String>,
-    /// A bucket has versions.
-    versions: bool,
-    /// Uploads whose state cannot be read.
-    unreadable: u64,
-}
-
-/// Whether a key is needed besides those that new objects get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Needed {
-    Yes,
-    No,
-}
-
 /// What became of one object.
 struct Told {
     verdict: Verdict,
@@ -215,7 +185,11 @@ struct Told {
 impl Work for Rewrapper {
     async fn handle(&self, item: &Item) -> Handled {
         let looked = unless_replaced(|| self.look(item)).await;
-        handled(item, looked, Told::handled)
+        let handled = handled(item, looked, Told::handled);
+        if matches!(handled.verdict, Verdict::Failed(_)) {
+            self.seen().note_failure(item);
+        }
+        handled
     }
 }
 
@@ -240,6 +214,8 @@ impl Rewrapper {
         let envelope = match &found.form {
             Form::Plain => return Ok(told),
             Form::Legacy(_) => {
+                let (_, is_under_zero_key) = older(&found.headers, &self.parts.dek_tag);
+                self.seen().saw_older_format(is_under_zero_key);
                 told.verdict = Verdict::Skipped("older-format");
                 return Ok(told);
             }
@@ -253,10 +229,13 @@ impl Rewrapper {
             (Age::Current, _, _, Mode::Show) => Verdict::Would("rewrapped"),
             (Age::Current, _, _, Mode::Rewrap) => {
                 let rewrapped = self.rewrap(item, &errand, &found, envelope).await;
-                if rewrapped.is_err() {
-                    self.needs(&envelope.key_name, |need| need.current += 1);
+                match &rewrapped {
+                    // Another write came first, and is looked at next.
+                    Ok(_) | Err(Failure::Replaced) => {}
+                    Err(_) => self.needs(&envelope.key_name, |need| need.current += 1),
                 }
                 told.rewrapped = Some(rewrapped?);
+                self.seen().changed += 1;
                 Verdict::Done("rewrapped")
             }
         };
@@ -305,79 +284,12 @@ impl Rewrapper {
     }
 
     fn needs(&self, key: &str, count: impl FnOnce(&mut needed::Need)) {
-        count(self.seen().needs.entry(key.to_owned()).or_default());
+        count(self.seen().round.entry(key.to_owned()).or_default());
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         // A count is whole or was not made.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// States lie beside the data, or all in one place.
-    async fn count_uploads(
-        &self,
-        selection: &Selection,
-        session: &mut Session<'_>,
-    ) -> io::Result<()> {
-        let policy = &self.parts.policy;
-        let targets = selection.targets.iter();
-        let places: BTreeSet<&str> = targets
-            .map(|target| state_bucket(policy, &target.bucket))
-            .collect();
-        for place in places {
-            let bucket = Bucket::new(&self.parts.backend, place, None);
-            match needed::uploads(&bucket, &policy.state_prefix).await {
-                Ok((uploads, unreadable)) => {
-                    self.seen().unreadable += unreadable;
-                    for (key, number) in uploads {
-                        self.needs(&key, |need| need.uploads += number);
-                    }
-                }
-                Err(failure) => {
-                    let what = format!("{place} (uploads in progress)");
-                    session.reporter().not_listed(&what, &failure)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn closing(&self, selection: &Selection) -> (Closing, Needed) {
-        let mut seen = self.seen();
-        seen.wanted
-            .insert(self.parts.keys.active().name().to_owned());
-        let Seen { needs, wanted, .. } = &mut *seen;
-        needs.retain(|key, _| !wanted.contains(key));
-        let mut lines = needed::sentences(needs);
-        if needs.is_empty() {
-            lines.push("Nothing that was looked at needs another key.".to_owned());
-        }
-        if seen.versions && selection.versions == Versions::Current {
-            lines.push(
-                "The old versions that were there before were not looked at; --versions counts \
-                 them."
-                    .to_owned(),
-            );
-        }
-        if seen.unreadable > 0 {
-            lines.push(format!(
-                "The states of {} uploads cannot be read; `s3proxy sweep` removes what has ended.",
-                HumanCount(seen.unreadable)
-            ));
-        }
-        let needed = if seen.needs.is_empty() && seen.unreadable == 0 {
-            Needed::No
-        } else {
-            Needed::Yes
-        };
-        let details = fields(json!({
-            "still_needed": needed::to_json(&seen.needs),
-            "keys_of_new_objects": seen.wanted,
-            "versioned": seen.versions,
-            "old_versions_counted": selection.versions == Versions::All,
-            "unreadable_uploads": seen.unreadable,
-        }));
-        (Closing { details, lines }, needed)
     }
 }
 

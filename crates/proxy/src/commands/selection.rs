@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use s3proxy_protocol::name::BucketName;
+use time::OffsetDateTime;
 
 /// A bucket, or the keys in it that begin with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Selection {
     pub start_after: Option<String>,
     /// Objects at a time.
     pub concurrency: NonZeroUsize,
+    /// Pass over what the backend says was last modified before; an unknown time is after it.
+    pub modified_since: Option<OffsetDateTime>,
 }
 
 impl FromStr for Target {

@@ -99,6 +99,7 @@ pub(crate) async fn walk<W: Work>(
             extent: selection.extent,
             versions: selection.versions,
             start_after,
+            modified_since: selection.modified_since,
             state_prefix: store.state_prefix.to_owned(),
         };
         if let Some(signal) = hall.walk(listing, target, work, reporter, stop).await? {

@@ -55,6 +55,8 @@ pub(crate) enum Default {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sensitivity {
     Plain,
+    /// Given like any other, but a refused value is not shown: it may be a secret in the wrong place.
+    Masked,
     /// Never shown, and no flag. May also be given as a file's name: `…_file`, `…_FILE`.
     Secret,
 }
@@ -147,7 +149,9 @@ impl Declaration {
             }
         }
         match self.sensitivity {
-            Sensitivity::Plain => places.push(format!("{field} in the configuration file")),
+            Sensitivity::Plain | Sensitivity::Masked => {
+                places.push(format!("{field} in the configuration file"));
+            }
             Sensitivity::Secret => {
                 places.push(format!("{field} or {field}_file in the configuration file"));
             }

@@ -50,7 +50,7 @@ fn from_first_variable(
         let direct = text_of(variables, name);
         let file_name = format!("{name}_FILE");
         let file = match declaration.sensitivity {
-            Sensitivity::Plain => None,
+            Sensitivity::Plain | Sensitivity::Masked => None,
             Sensitivity::Secret => text_of(variables, &file_name),
         };
         let origin = |name: &str| Origin::Environment(name.to_owned());

@@ -63,7 +63,7 @@ fn plain(text: String, flag: String) -> super::gather::Entry {
 
 fn settable(path: &str) -> Result<(), Fault> {
     let known = settings::all().filter(|declaration| {
-        declaration.sensitivity == Sensitivity::Plain && !declaration.path.contains("[]")
+        declaration.sensitivity != Sensitivity::Secret && !declaration.path.contains("[]")
     });
     match declared(path) {
         Some(declaration) if declaration.sensitivity == Sensitivity::Secret => {

@@ -168,7 +168,8 @@ impl Reader {
             Err(reason) => {
                 let shown = match (&entry.given, declaration.sensitivity) {
                     (Given::Text(text), Sensitivity::Plain) => shown(text),
-                    (Given::Text(_), Sensitivity::Secret) | (Given::List(_), _) => None,
+                    (Given::Text(_), Sensitivity::Masked | Sensitivity::Secret)
+                    | (Given::List(_), _) => None,
                 };
                 let expected = (declaration.expects)();
                 let origin = Some(entry.origin.clone());

@@ -97,7 +97,7 @@ fn setting(page: &mut String, declaration: &Declaration) {
             .environment
             .iter()
             .flat_map(|name| match declaration.sensitivity {
-                Sensitivity::Plain => vec![format!("`{name}`")],
+                Sensitivity::Plain | Sensitivity::Masked => vec![format!("`{name}`")],
                 Sensitivity::Secret => vec![format!("`{name}`"), format!("`{name}_FILE`")],
             });
         let names: Vec<_> = names.collect();

@@ -11,6 +11,7 @@ mod quantity;
 mod telemetry;
 mod text;
 
+use s3proxy_protocol::quote::quoted;
 use zeroize::Zeroizing;
 
 use super::declare::Sensitivity;
@@ -77,8 +78,8 @@ impl<T: Scalar> Value for List<T> {
     fn read(given: &Given) -> Result<Self, Reason> {
         let parse = |text: &str| {
             T::parse(text).map_err(|reason| match reason.as_str() {
-                "" => format!("{text:?} is not one"),
-                reason => format!("{text:?}: {reason}"),
+                "" => format!("{} is not one", quoted(text)),
+                reason => format!("{}: {reason}", quoted(text)),
             })
         };
         match given {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
+use s3proxy_protocol::request_head::MAXIMUM_HEADERS;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
@@ -13,6 +14,9 @@ use tokio::task::JoinHandle;
 
 use super::DevError;
 use super::repairs::Repairs;
+
+/// Headers of a request at most: those of a client's, with some of the proxy's own.
+const HEADERS: usize = 2 * MAXIMUM_HEADERS;
 
 /// A running store; it ends when dropped.
 pub struct EmbeddedStore {
@@ -61,8 +65,9 @@ async fn serve(listener: TcpListener, service: S3Service) {
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let connection =
-                        http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
+                    let connection = http1::Builder::new()
+                        .max_headers(HEADERS)
+                        .serve_connection(TokioIo::new(stream), service.clone());
                     connections.spawn(async move {
                         if let Err(error) = connection.await {
                             tracing::debug!(%error, "a connection to the embedded store ended early");

@@ -6,19 +6,26 @@
 //!
 //! States are listed before uploads, and only those listed are removed. So no upload in progress loses
 //! its state, not even one that begins meanwhile: as long as there is one, the backend's refusal
-//! stands. A bucket that holds the states of other buckets is never cleared.
+//! stands. Where the list of uploads does not show it, the backend is asked for each upload that a
+//! state names. A bucket that holds the states of other buckets is never cleared.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use futures_util::stream::{self, StreamExt};
 use http::{Method, Response};
 use s3proxy_protocol::xml::listing::ListEntry;
 
 use super::multipart::bucket::Bucket;
-use super::multipart::staged::folders;
+use super::multipart::evidence::{Evidence, StateFolder};
+use super::multipart::staged::{folder_id, folders};
 use super::{BodySlot, Job, Outcome, answer, forward};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::StateBucket;
 use crate::respond::Failure;
+
+/// Uploads that the backend is asked for side by side.
+const QUESTIONS_AT_ONCE: usize = 8;
 
 /// Serves DeleteBucket.
 pub(crate) async fn delete_bucket(
@@ -60,13 +67,40 @@ async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
     };
     let mut uploads = 0_usize;
     bucket.each_upload(|_| uploads += 1).await?;
-    if uploads > 0 || states.is_empty() {
+    if uploads > 0 || states.is_empty() || has_upload(job, &bucket, &states).await? {
         return Ok(Cleared::Nothing);
     }
     match bucket.remove(&states).await.into_iter().next() {
         None => Ok(Cleared::Everything),
         Some(left) => Err(left.failure),
     }
+}
+
+/// Whether a state belongs to an upload that the backend has, though its list does not show it. What
+/// a state without the name of its upload belongs to would go with the bucket.
+async fn has_upload(job: &Job<'_>, bucket: &Bucket, states: &[ListEntry]) -> Outcome<bool> {
+    let prefix = &job.parts.policy.state_prefix;
+    let ids = states
+        .iter()
+        .filter_map(|entry| folder_id(&entry.key, prefix));
+    let ids: BTreeSet<String> = ids.map(str::to_owned).collect();
+    let mut asked = stream::iter(ids)
+        .map(|id| async move {
+            let folder = StateFolder {
+                place: bucket,
+                prefix,
+                id: &id,
+            };
+            folder.evidence().await
+        })
+        .buffer_unordered(QUESTIONS_AT_ONCE);
+    while let Some(evidence) = asked.next().await {
+        match evidence? {
+            Evidence::InProgress => return Ok(true),
+            Evidence::Ended | Evidence::Nameless => {}
+        }
+    }
+    Ok(false)
 }
 
 /// All that the bucket holds, if that is state only.

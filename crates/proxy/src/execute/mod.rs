@@ -31,8 +31,8 @@ mod unsealed;
 pub(crate) mod verified;
 pub(crate) mod verify;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,6 +49,7 @@ use crate::body::inbound;
 use crate::body::pace::Patience;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
+use crate::keys::in_use::SealingKeys;
 use crate::keys::legacy::LegacyKeys;
 use crate::record::RequestRecord;
 use crate::respond::Failure;
@@ -74,6 +75,9 @@ pub(crate) struct Parts {
     pub(crate) tag_keeping: Arc<copy::tags::TagKeeping>,
     pub(crate) long_work: Arc<patience::LongWork>,
     pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
+    /// The keys that the rules choose, as long as requests may seal under them. Set when these parts
+    /// begin to serve clients.
+    pub(crate) sealing: OnceLock<SealingKeys>,
     pub(crate) held_body_bytes: u64,
     /// With clients' bodies.
     pub(crate) patience: Patience,

@@ -19,7 +19,7 @@ use s3proxy_protocol::header_rules::METADATA_PREFIX;
 
 use super::{Job, Parts, stored};
 use crate::config::resolved::{AnnounceEncryption, Bind, Metadata};
-use crate::keys::{KeyError, Wrapped};
+use crate::keys::{KeyError, SealingKey, Wrapped};
 use crate::telemetry::audit::Stored;
 
 /// What S3 allows for user metadata, names and values together (S3 User Guide, "Working with
@@ -43,6 +43,28 @@ impl<'p> Place<'p> {
             bucket: job.request.bucket().unwrap_or_default(),
             object_key: job.request.object_key().unwrap_or_default(),
         }
+    }
+}
+
+/// The key-encryption key and binding of an object to be. Had before its body takes memory, so that
+/// a key service that does not answer holds up nothing that others need.
+pub(crate) struct ObjectKey<'p> {
+    place: Place<'p>,
+    flags: Flags,
+    key: SealingKey,
+}
+
+impl<'p> ObjectKey<'p> {
+    /// As the rules have it for that place.
+    pub(crate) async fn of(job: &Job<'_>, place: Place<'p>) -> Result<Self, KeyError> {
+        let parts = job.parts;
+        let storing = parts.rules.storing(place.bucket, place.object_key);
+        let flags = match storing.bind {
+            Bind::Key => Flags::KEY_BOUND,
+            Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
+        };
+        let key = parts.keys.sealing_key(&storing.key).await?;
+        Ok(Self { place, flags, key })
     }
 }
 
@@ -74,30 +96,37 @@ impl NewObject {
         private: &PrivateMap,
         dek: Dek,
     ) -> Result<Self, KeyError> {
-        let parts = job.parts;
-        let storing = parts.rules.storing(place.bucket, place.object_key);
-        let flags = match storing.bind {
-            Bind::Key => Flags::KEY_BOUND,
-            Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
-        };
+        let key = ObjectKey::of(job, place).await?;
+        Ok(Self::wrapped(job, &key, layout, private, dek))
+    }
+
+    /// The same with a key at hand.
+    pub(crate) fn wrapped(
+        job: &Job<'_>,
+        key: &ObjectKey<'_>,
+        layout: Layout,
+        private: &PrivateMap,
+        dek: Dek,
+    ) -> Self {
         let flags = if private.is_empty() {
-            flags
+            key.flags
         } else {
-            flags.with_private()
+            key.flags.with_private()
         };
-        let binding = Binding::new(layout, flags, place.bucket, place.object_key);
+        let Place { bucket, object_key } = key.place;
+        let binding = Binding::new(layout, flags, bucket, object_key);
         let private = (!private.is_empty()).then(|| private.seal(&dek, &binding));
-        let wrapped = parts.keys.wrap(&storing.key, &dek, &binding).await?;
+        let wrapped = key.key.wrap(&dek, &binding);
         job.record
             .trail
             .writes(|| Stored::sealed(&wrapped.key_name));
-        Ok(Self {
+        Self {
             layout,
             flags,
             private,
             wrapped,
             dek,
-        })
+        }
     }
 
     /// The envelope. `head` is that of the body's message in layout 1, and absent in layout 2.

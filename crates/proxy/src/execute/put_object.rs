@@ -18,8 +18,8 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use super::answer::{self, Backed};
 use super::held::{self, HeldBody, HeldMemory};
 use super::new_object::{
-    self, Checksum, NewObject, Place, announce_encryption, insert_checksum, insert_envelope,
-    refuse_reserved_metadata,
+    self, Checksum, NewObject, ObjectKey, Place, announce_encryption, insert_checksum,
+    insert_envelope, refuse_reserved_metadata,
 };
 use super::sealed_stream::send_sealed;
 use super::{Job, Outcome, RawBody, payload, stored, unsealed};
@@ -89,7 +89,8 @@ pub(crate) async fn store(
     if upload.length <= job.parts.held_body_bytes {
         return put_held(job, upload, outgoing).await;
     }
-    let object = begin(job, &mut outgoing, upload.checksum.as_ref()).await?;
+    let key = ObjectKey::of(job, Place::of(job)).await?;
+    let object = begin(job, &key, &mut outgoing, upload.checksum.as_ref());
     let length = PlaintextLength(upload.length);
     let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
     let envelope = object.envelope(Some(*sealer.head()));
@@ -99,14 +100,14 @@ pub(crate) async fn store(
     Ok(answer_to_write(job, &backed, upload.checksum.as_ref()))
 }
 
-async fn begin(
+fn begin(
     job: &Job<'_>,
+    key: &ObjectKey<'_>,
     outgoing: &mut HeaderMap,
     checksum: Option<&Checksum>,
-) -> Outcome<NewObject> {
+) -> NewObject {
     let private = new_object::private_map(job.parts, outgoing, checksum);
-    let place = Place::of(job);
-    Ok(NewObject::new(job, Layout::Single, place, &private).await?)
+    NewObject::wrapped(job, key, Layout::Single, &private, Dek::generate())
 }
 
 async fn put_held(
@@ -114,12 +115,13 @@ async fn put_held(
     upload: Upload,
     mut outgoing: HeaderMap,
 ) -> Outcome<Response<ResponseBody>> {
+    let key = ObjectKey::of(job, Place::of(job)).await?;
     let HeldBody {
         bytes: plaintext,
         verified,
         share: _share,
     } = held::read(job, upload.inbound, upload.length, HeldMemory::SEALED).await?;
-    let object = begin(job, &mut outgoing, verified.checksum.as_ref()).await?;
+    let object = begin(job, &key, &mut outgoing, verified.checksum.as_ref());
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);
     insert_envelope(job.parts, &mut outgoing, &object.envelope(Some(head)))?;

@@ -24,8 +24,18 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 pub(crate) const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
 
 /// Whether metadata of this name is the envelope's or an older proxy's, which clients may not set.
+///
+/// Some servers and gateways take `_` and `-` for the same, so the two are equal here.
 pub(crate) fn is_reserved(name: &HeaderName, tag: &DekTag) -> bool {
-    name == tag.header() || name.as_str() == CONSTELLATION_TAG
+    let reserved = [tag.header().as_str(), CONSTELLATION_TAG];
+    reserved
+        .iter()
+        .any(|reserved| is_same_to_servers(reserved, name.as_str()))
+}
+
+fn is_same_to_servers(one: &str, other: &str) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.bytes().map(fold).eq(other.bytes().map(fold))
 }
 
 /// Takes envelopes of any form out of what a client is told.
@@ -176,6 +186,23 @@ mod tests {
         for damaged in ["", "s3p1.", "s3p1.AAAA", "s3p2.AAAA", "abc", "deadbeef"] {
             let read = form(&headers("x-amz-meta-isec", damaged), &tag);
             assert!(matches!(read, Err(Failure::Stored(_))), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn names_that_a_server_takes_for_the_envelopes_are_reserved() {
+        let tag = "my-tag_1".parse::<DekTag>().expect("a tag");
+        for (name, expected) in [
+            ("x-amz-meta-my-tag_1", true),
+            ("x-amz-meta-my_tag-1", true),
+            ("x-amz-meta-constellation-dek", true),
+            ("x-amz-meta-constellation_dek", true),
+            ("x-amz-meta-constellation.dek", false),
+            ("x-amz-meta-my-tag_12", false),
+            ("x-amz-meta-my-tag", false),
+        ] {
+            let name = HeaderName::from_static(name);
+            assert_eq!(is_reserved(&name, &tag), expected, "{name}");
         }
     }
 

@@ -33,6 +33,7 @@ use zeroize::Zeroizing;
 use self::fault::{Asked, answers, told};
 use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::AwsKmsKey;
+use crate::telemetry::metrics::ServiceKind;
 
 // Frozen: ciphertexts in envelopes open under these only.
 const NAME_PREFIX: &str = "aws-kms:";
@@ -154,6 +155,10 @@ impl AwsKms {
 impl KeyService for AwsKms {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn kind(&self) -> ServiceKind {
+        ServiceKind::AwsKms
     }
 
     fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {

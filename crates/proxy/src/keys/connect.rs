@@ -11,7 +11,6 @@ use super::measured::Measured;
 use super::pkcs11::Pkcs11;
 use super::vault::Vault;
 use crate::config::resolved::Service;
-use crate::telemetry::metrics::ServiceKind;
 
 /// Clients of the services.
 pub(crate) struct Connected {
@@ -35,30 +34,27 @@ pub(crate) async fn connect(
             name: key.name(),
             reason: error.to_string(),
         };
-        let (kind, service): (_, Arc<dyn KeyService>) = match key {
+        let service: Arc<dyn KeyService> = match key {
             Service::Vault(config) => {
                 let client = Vault::connect(config, timeout);
-                let client = Arc::new(client.map_err(|error| refused(&error))?);
-                (ServiceKind::Vault, client)
+                Arc::new(client.map_err(|error| refused(&error))?)
             }
             Service::AwsKms(config) => {
                 let client = AwsKms::connect(config, timeout).await;
-                let client = Arc::new(client.map_err(|error| refused(&error))?);
-                (ServiceKind::AwsKms, client)
+                Arc::new(client.map_err(|error| refused(&error))?)
             }
             Service::Pkcs11(config) => {
                 let client = Pkcs11::connect(config, timeout);
-                let client = Arc::new(client.map_err(|error| refused(&error))?);
-                (ServiceKind::Pkcs11, client)
+                Arc::new(client.map_err(|error| refused(&error))?)
             }
             Service::Constellation(config) => {
                 let client = Constellation::connect(config, timeout);
                 let client = Arc::new(client.map_err(|error| refused(&error))?);
                 connected.constellation = Some(Arc::clone(&client));
-                (ServiceKind::Constellation, client)
+                client
             }
         };
-        let service = Arc::new(Measured::new(kind, service));
+        let service = Arc::new(Measured::new(service));
         connected.services.push(service);
     }
     Ok(connected)

@@ -26,6 +26,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::backend::{BackendError, trusted_roots, with_causes};
 use crate::config::resolved::{Authorities, ConstellationKey, Scheme};
+use crate::telemetry::metrics::ServiceKind;
 
 // Frozen: the name that envelopes carry, the form of the ids in them, the older format's id.
 const NAME: &str = "constellation:s3proxy-kek";
@@ -154,6 +155,7 @@ impl Constellation {
         let mut reason = format!("{:?}: {said}", status.code());
         match fault(status.code()) {
             Fault::Unavailable => ServiceError::Unavailable(self.text(method, &reason)),
+            Fault::Throttled => ServiceError::Throttled(self.text(method, &reason)),
             Fault::Refused => ServiceError::Refused(self.text(method, &reason)),
             Fault::Other => {
                 reason.push_str("; is this Constellation's key service?");
@@ -175,6 +177,10 @@ impl Constellation {
 impl KeyService for Constellation {
     fn name(&self) -> &str {
         NAME
+    }
+
+    fn kind(&self) -> ServiceKind {
+        ServiceKind::Constellation
     }
 
     fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
@@ -211,7 +217,9 @@ impl KeyService for Constellation {
                 Ok(health) if health.status == NOT_SERVING => Err(ServiceError::Unavailable(
                     self.text(HEALTH, "it says that it is not serving"),
                 )),
-                Err(error @ ServiceError::Unavailable(_)) => Err(error),
+                Err(error @ (ServiceError::Unavailable(_) | ServiceError::Throttled(_))) => {
+                    Err(error)
+                }
                 // That it has no health protocol is an answer too.
                 Ok(_)
                 | Err(
@@ -225,6 +233,7 @@ impl KeyService for Constellation {
 
 enum Fault {
     Unavailable,
+    Throttled,
     Refused,
     Other,
 }
@@ -233,12 +242,12 @@ fn fault(code: Code) -> Fault {
     match code {
         Code::Unavailable
         | Code::DeadlineExceeded
-        | Code::ResourceExhausted
         | Code::Aborted
         | Code::Cancelled
         | Code::Internal
         | Code::Unknown
         | Code::DataLoss => Fault::Unavailable,
+        Code::ResourceExhausted => Fault::Throttled,
         Code::PermissionDenied | Code::Unauthenticated => Fault::Refused,
         Code::Ok
         | Code::InvalidArgument

@@ -8,11 +8,16 @@
 use futures_util::future::BoxFuture;
 use s3proxy_envelope::kek::Kek;
 
+use crate::telemetry::metrics::ServiceKind;
+
 /// A key that a service holds.
 pub(crate) trait KeyService: Send + Sync {
     /// The name of the key in envelopes, such as `vault:transit/s3proxy`. Frozen for each service:
     /// objects carry it.
     fn name(&self) -> &str;
+
+    /// The kind of service, for metrics.
+    fn kind(&self) -> ServiceKind;
 
     /// A new KEK, and the service's ciphertext of it. At most one request that uses the key.
     fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>>;
@@ -36,9 +41,12 @@ pub(crate) struct NewKek {
 /// token, key or ciphertext.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ServiceError {
-    /// Not reachable, too slow, overloaded, sealed, or failing inside: it may work again by itself.
+    /// Not reachable, too slow, sealed, or failing inside: it may work again by itself.
     #[error("the key service cannot be reached: {0}")]
     Unavailable(String),
+    /// It says that it is asked too often.
+    #[error("the key service is overloaded, or limits how often it is asked: {0}")]
+    Throttled(String),
     /// The login was refused, has expired, or does not cover the key.
     #[error("the key service refused the login or the permission: {0}")]
     Refused(String),
@@ -55,6 +63,7 @@ impl ServiceError {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
+            Self::Throttled(_) => "throttled",
             Self::Refused(_) => "refused",
             Self::Key(_) => "key",
             Self::Ciphertext(_) => "ciphertext",

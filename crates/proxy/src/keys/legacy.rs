@@ -8,22 +8,26 @@
 //! Invariant: without the fallback nothing opens under the all-zero key; an object that would is
 //! told apart from one whose key is missing. Absent: writing, which is never done in this format.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 
-use tokio::sync::Mutex;
-
+use super::caller::Caller;
 use super::constellation::Constellation;
 use super::key_service::ServiceError;
 use super::measured::measured;
-use crate::config::resolved::Permission;
+use super::opened::OpenedKeys;
+use crate::config::resolved::{Permission, ServiceCalls};
 use crate::telemetry::metrics::{self, KeyCall, OpenFailure, ServiceKind};
 use crate::telemetry::traces::call;
 
 /// The name of the span of asking Constellation for its key.
 const SPAN: &str = "key_service open";
+
+/// What traces and the log call that key.
+const KEY: &str = "constellation";
 
 /// The metadata that a wrapped key was found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,64 +67,53 @@ pub(crate) enum ConstellationKek {
     Given(LegacyKek),
 }
 
-/// Constellation's key service, and what it said last.
+/// Constellation's key service, and the key that it gave last.
 pub(crate) struct Asked {
     service: Arc<Constellation>,
-    remembered_for: Duration,
-    last: Mutex<Last>,
-}
-
-#[derive(Default)]
-struct Last {
-    kek: Option<(Instant, LegacyKek)>,
-    failed: Option<(Instant, ServiceError)>,
+    caller: Caller,
+    /// That one key.
+    opened: Arc<OpenedKeys<LegacyKek>>,
 }
 
 impl ConstellationKek {
     /// One request, and none within the time that its answer is remembered.
-    pub(crate) fn asked_of(service: Arc<Constellation>, remembered_for: Duration) -> Self {
+    pub(crate) fn asked_of(service: Arc<Constellation>, calls: ServiceCalls) -> Self {
         Self::Asked(Box::new(Asked {
             service,
-            remembered_for,
-            last: Mutex::default(),
+            caller: Caller::new(KEY.into(), ServiceKind::Constellation, calls.timeout),
+            opened: Arc::new(OpenedKeys::new(NonZeroU32::MIN, calls.cache_time)),
         }))
     }
 
     async fn unwrap(&self, wrapped: &LegacyWrappedDek) -> Result<Option<LegacyDek>, ServiceError> {
-        let asked = match self {
+        let kek = match self {
             Self::Absent => return Ok(None),
             #[cfg(test)]
             Self::Given(kek) => return Ok(LegacyDek::unwrap(wrapped, kek).ok()),
-            Self::Asked(asked) => asked,
+            Self::Asked(asked) => asked.kek().await?,
         };
-        let arrived = Instant::now();
-        let mut last = asked.last.lock().await;
-        if let Some((when, kek)) = &last.kek
-            && when.elapsed() < asked.remembered_for
-        {
-            metrics::key_cache_hit();
-            return Ok(LegacyDek::unwrap(wrapped, kek).ok());
-        }
-        metrics::key_cache_missed();
-        // Whoever waited for a request that failed fails with it, and does not try in turn.
-        match &last.failed {
-            Some((when, error)) if *when >= arrived => return Err(error.clone()),
-            Some(_) | None => {}
-        }
-        let asking = asked.service.legacy_kek();
-        let asking = measured(ServiceKind::Constellation, KeyCall::Legacy, asking);
-        let asking = call(SPAN, "constellation", ServiceError::kind, asking);
-        let bytes = match asking.await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                last.failed = Some((Instant::now(), error.clone()));
-                return Err(error);
+        Ok(LegacyDek::unwrap(wrapped, &kek).ok())
+    }
+}
+
+impl Asked {
+    async fn kek(&self) -> Result<Arc<LegacyKek>, ServiceError> {
+        let ask = || {
+            let (service, line) = (Arc::clone(&self.service), Arc::clone(self.caller.line()));
+            async move {
+                let bytes = line.call(|| {
+                    let asking = service.legacy_kek();
+                    let asking = measured(ServiceKind::Constellation, KeyCall::Legacy, asking);
+                    call(SPAN, KEY, ServiceError::kind, asking)
+                });
+                let bytes = bytes.await?;
+                Ok(LegacyKek::from_bytes(&bytes[..]).expect("32 bytes are a key"))
             }
         };
-        let kek = LegacyKek::from_bytes(&bytes[..]).expect("32 bytes are a key");
-        let dek = LegacyDek::unwrap(wrapped, &kek).ok();
-        last.kek = Some((Instant::now(), kek));
-        Ok(dek)
+        let name = KEY.into();
+        // Boxed, so that the futures of requests stay small.
+        let opening = self.opened.get(&name, &[], &self.caller, ask);
+        opening.boxed().await
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    pub(super) fn new(kind: ServiceKind, inner: Arc<dyn KeyService>) -> Self {
+    pub(super) fn new(inner: Arc<dyn KeyService>) -> Self {
+        let kind = inner.kind();
         Self { inner, kind }
     }
 }
@@ -29,6 +30,10 @@ impl Measured {
 impl KeyService for Measured {
     fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    fn kind(&self) -> ServiceKind {
+        self.kind
     }
 
     fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
@@ -60,6 +65,7 @@ pub(super) async fn measured<T>(
     under_way.result = match &answer {
         Ok(_) => KeyResult::Ok,
         Err(ServiceError::Unavailable(_)) => KeyResult::Unavailable,
+        Err(ServiceError::Throttled(_)) => KeyResult::Throttled,
         Err(ServiceError::Refused(_)) => KeyResult::Refused,
         Err(ServiceError::Key(_)) => KeyResult::Unusable,
         Err(ServiceError::Ciphertext(_)) => KeyResult::Unknown,
@@ -120,6 +126,7 @@ mod tests {
             call(Ok(())).await;
             call(Ok(())).await;
             call(Err(ServiceError::Unavailable(text()))).await;
+            call(Err(ServiceError::Throttled(text()))).await;
             call(Err(ServiceError::Refused(text()))).await;
             call(Err(ServiceError::Key(text()))).await;
             call(Err(ServiceError::Ciphertext(text()))).await;
@@ -127,6 +134,7 @@ mod tests {
         let expected = [
             ("ok", 2),
             ("refused", 1),
+            ("throttled", 1),
             ("unavailable", 1),
             ("unknown", 1),
             ("unusable", 1),

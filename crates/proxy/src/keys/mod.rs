@@ -6,25 +6,33 @@
 //! and a name that is not configured is never passed on: the object cannot be opened here, and the
 //! error says which key is missing.
 //!
-//! A request that needs a KEK of a service makes one request to it at most, and none where the KEK
-//! is remembered. Absent: how each service is spoken to, which is its own file's.
+//! A request that needs a KEK of a service causes one call at most, and none where the KEK is
+//! remembered. KEKs in use are renewed ahead of their end. A service that fails again and again is
+//! left alone for a while ([`breaker`]), and nothing here holds memory for bodies: requests have
+//! their KEK before they take any. Absent: how each service is spoken to, which is its own file's.
 
 mod aws_kms;
+mod breaker;
+mod caller;
 pub(crate) mod connect;
 mod constellation;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod held;
 mod http;
+pub(crate) mod in_use;
+mod jitter;
 pub(crate) mod key_service;
 pub(crate) mod legacy;
 mod measured;
 mod opened;
 mod pkcs11;
 mod ring;
+mod turn;
 mod vault;
 mod writing;
 
-pub(crate) use ring::{ChosenKey, Keyring, Readiness, Wrapped};
+pub(crate) use ring::{ChosenKey, Keyring, Readiness, SealingKey, Wrapped};
 
 use s3proxy_envelope::kek::KekError;
 
@@ -72,7 +80,7 @@ impl KeyError {
         match self {
             Self::Missing(_) | Self::Unwrap | Self::Misfit(_) => SealFailure::Unusable,
             Self::Service { error, .. } => match error {
-                ServiceError::Unavailable(_) => SealFailure::Service,
+                ServiceError::Unavailable(_) | ServiceError::Throttled(_) => SealFailure::Service,
                 ServiceError::Refused(_) => SealFailure::Refused,
                 ServiceError::Key(_) | ServiceError::Ciphertext(_) => SealFailure::Unusable,
             },
@@ -83,7 +91,7 @@ impl KeyError {
 impl ServiceError {
     fn open_failure(&self) -> OpenFailure {
         match self {
-            Self::Unavailable(_) => OpenFailure::KeyService,
+            Self::Unavailable(_) | Self::Throttled(_) => OpenFailure::KeyService,
             Self::Refused(_) => OpenFailure::KeyRefused,
             Self::Key(_) => OpenFailure::KeyUnusable,
             Self::Ciphertext(_) => OpenFailure::WrongKey,

@@ -1,94 +1,188 @@
-//! KEKs that a service opened, remembered for a while.
+//! Keys that a service opened, remembered for a while.
 //!
 //! Kept by service and ciphertext, bounded in number and time, and wiped when they leave. Many who
-//! want the same one at once make one request, and fail together if it fails, rather than each
-//! trying in turn while the service is away. Data keys are not kept: unwrapping one under a KEK at
-//! hand takes microseconds.
+//! want the same one at once make one call. One that is in use is opened again ahead of its end,
+//! aside from the requests that use it. Data keys are not kept: unwrapping one under a KEK at hand
+//! takes microseconds.
+//!
+//! A ciphertext that the service does not know is remembered too, for [`REFUSED_FOR`]: without
+//! that, whoever plants an envelope would have each read of it be a call that costs money.
 
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use moka::sync::Cache;
-use s3proxy_envelope::kek::Kek;
-use tokio::sync::Mutex;
+use tokio::time::Instant;
 
+use super::caller::Caller;
+use super::jitter;
 use super::key_service::ServiceError;
+use super::turn::Turns;
 use crate::telemetry::metrics;
 
 /// The service's key by name, and the ciphertext.
 type Which = (Arc<str>, Box<[u8]>);
 
-/// Opened KEKs.
-pub(super) struct OpenedKeks {
-    opened: Cache<Which, Arc<Kek>>,
-    /// Requests under way: short-lived, and as bounded as the KEKs.
-    opening: Cache<Which, Arc<Mutex<Option<Failed>>>>,
+/// Opened keys: KEKs, or those of an older proxy.
+pub(super) struct OpenedKeys<K> {
+    time: Duration,
+    opened: Cache<Which, Remembered<K>>,
+    refused: Cache<Which, (Instant, ServiceError)>,
+    /// Calls under way: short-lived, and as bounded as the keys.
+    opening: Cache<Which, Arc<Turns<Arc<K>>>>,
 }
 
-/// The last failure, and when it became known.
-type Failed = (Instant, ServiceError);
+struct Remembered<K> {
+    key: Arc<K>,
+    until: Instant,
+    /// When whoever uses it has it opened again.
+    refresh_at: Arc<Mutex<Instant>>,
+}
 
-/// How long those who come for the same KEK find each other.
+impl<K> Clone for Remembered<K> {
+    fn clone(&self) -> Self {
+        Self {
+            key: Arc::clone(&self.key),
+            until: self.until,
+            refresh_at: Arc::clone(&self.refresh_at),
+        }
+    }
+}
+
+/// How long those who come for the same key find each other.
 const TOGETHER: Duration = Duration::from_mins(1);
 
-impl OpenedKeks {
-    /// Remembers up to `keks` for `time` each; zero is not at all.
-    pub(super) fn new(keks: NonZeroU32, time: Duration) -> Self {
-        let capacity = if time.is_zero() { 0 } else { keks.get() };
+/// A key that was replaced at its service by mistake may come back.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+
+const MOST_REFUSED: u64 = 1024;
+
+/// Between two tries to open a key again ahead of its end.
+const REFRESH_AGAIN: Duration = Duration::from_secs(15);
+
+impl<K: Send + Sync + 'static> OpenedKeys<K> {
+    /// Remembers up to `keys` for `time` each; zero is not at all.
+    pub(super) fn new(keys: NonZeroU32, time: Duration) -> Self {
+        let capacity = if time.is_zero() { 0 } else { keys.get() };
         let opened = Cache::builder()
             .max_capacity(u64::from(capacity))
             .time_to_live(time.max(Duration::from_nanos(1)))
             .build();
+        let refused = Cache::builder()
+            .max_capacity(MOST_REFUSED)
+            .time_to_live(REFUSED_FOR)
+            .build();
         let opening = Cache::builder()
-            .max_capacity(u64::from(keks.get()))
+            .max_capacity(u64::from(keys.get()))
             .time_to_idle(TOGETHER)
             .build();
-        Self { opened, opening }
+        Self {
+            time,
+            opened,
+            refused,
+            opening,
+        }
     }
 
-    /// The KEK, remembered or opened by `open`.
-    pub(super) async fn get(
-        &self,
+    /// The key, remembered or opened by `work`.
+    pub(super) async fn get<W>(
+        self: &Arc<Self>,
         key_name: &Arc<str>,
         ciphertext: &[u8],
-        open: impl Future<Output = Result<Kek, ServiceError>>,
-    ) -> Result<Arc<Kek>, ServiceError> {
+        caller: &Caller,
+        work: impl Fn() -> W,
+    ) -> Result<Arc<K>, ServiceError>
+    where
+        W: Future<Output = Result<K, ServiceError>> + Send + 'static,
+    {
         let which = (Arc::clone(key_name), ciphertext.into());
-        if let Some(kek) = self.opened.get(&which) {
+        if let Some(found) = self.remembered(&which) {
             metrics::key_cache_hit();
-            return Ok(kek);
+            self.refresh(&which, &found, caller, &work);
+            return Ok(found.key);
         }
-        let asked = Instant::now();
-        let turn = self.opening.get_with(which.clone(), Arc::default);
-        let mut failed = turn.lock().await;
-        if let Some(kek) = self.opened.get(&which) {
+        let turns = self.opening.get_with(which.clone(), Arc::default);
+        let mut turn = turns.wait().await;
+        if let Some(found) = self.remembered(&which) {
             metrics::key_cache_hit();
-            return Ok(kek);
+            return Ok(found.key);
         }
-        metrics::key_cache_missed();
-        match &*failed {
-            Some((when, error)) if *when >= asked => return Err(error.clone()),
+        match self.refused.get(&which) {
+            Some((until, error)) if Instant::now() < until => return Err(error),
             Some(_) | None => {}
         }
-        match open.await {
-            Ok(kek) => {
-                let kek = Arc::new(kek);
-                self.opened.insert(which, Arc::clone(&kek));
-                *failed = None;
-                Ok(kek)
+        metrics::key_cache_missed();
+        let kept = |opening: W| Arc::clone(self).keep(which.clone(), opening);
+        turn.take(caller, || kept(work())).await
+    }
+
+    /// Remembers one that was made here.
+    pub(super) fn insert(&self, key_name: &Arc<str>, ciphertext: &[u8], key: Arc<K>) {
+        self.remember((Arc::clone(key_name), ciphertext.into()), key);
+    }
+
+    /// Opens it, and remembers what comes of that, whoever waits for it.
+    async fn keep(
+        self: Arc<Self>,
+        which: Which,
+        opening: impl Future<Output = Result<K, ServiceError>>,
+    ) -> Result<Arc<K>, ServiceError> {
+        match opening.await {
+            Ok(key) => {
+                let key = Arc::new(key);
+                self.remember(which, Arc::clone(&key));
+                Ok(key)
             }
             Err(error) => {
-                *failed = Some((Instant::now(), error.clone()));
+                if let ServiceError::Ciphertext(_) = &error {
+                    let until = Instant::now() + REFUSED_FOR;
+                    self.refused.insert(which, (until, error.clone()));
+                }
                 Err(error)
             }
         }
     }
 
-    /// Remembers one that was made here.
-    pub(super) fn insert(&self, key_name: &Arc<str>, ciphertext: &[u8], kek: Arc<Kek>) {
-        self.opened
-            .insert((Arc::clone(key_name), ciphertext.into()), kek);
+    fn remembered(&self, which: &Which) -> Option<Remembered<K>> {
+        let found = self.opened.get(which)?;
+        (Instant::now() < found.until).then_some(found)
+    }
+
+    fn remember(&self, which: Which, key: Arc<K>) {
+        let now = Instant::now();
+        let refresh_at = now + self.time * 4 / 5 - jitter::full(self.time / 20);
+        let remembered = Remembered {
+            key,
+            until: now + self.time,
+            refresh_at: Arc::new(Mutex::new(refresh_at)),
+        };
+        self.opened.insert(which, remembered);
+    }
+
+    /// Opens a key again that is about to be forgotten. What remains of its time bounds the tries.
+    fn refresh<W>(
+        self: &Arc<Self>,
+        which: &Which,
+        found: &Remembered<K>,
+        caller: &Caller,
+        work: impl FnOnce() -> W,
+    ) where
+        W: Future<Output = Result<K, ServiceError>> + Send + 'static,
+    {
+        let now = Instant::now();
+        let mut refresh_at = found
+            .refresh_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if now < *refresh_at {
+            return;
+        }
+        *refresh_at = now + REFRESH_AGAIN;
+        drop(refresh_at);
+        let kept = Arc::clone(self).keep(which.clone(), work());
+        // A failure shows in the metrics, and to requests once the key has ended.
+        caller.begin_aside(async { drop(kept.await) });
     }
 }

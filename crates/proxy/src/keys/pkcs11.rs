@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 
 use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::Pkcs11Key;
+use crate::telemetry::metrics::ServiceKind;
 
 use self::library::Library;
 use self::token::Token;
@@ -114,6 +115,10 @@ impl Pkcs11 {
 impl KeyService for Pkcs11 {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn kind(&self) -> ServiceKind {
+        ServiceKind::Pkcs11
     }
 
     fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {

@@ -1,33 +1,20 @@
 //! The configured keys, by name and by label.
 
 use std::collections::{BTreeSet, HashMap};
-use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
+use futures_util::future::join_all;
 use s3proxy_envelope::dek::{Binding, Dek, WrappedDek};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 
+use super::held::Held;
 use super::key_service::{KeyService, ServiceError};
-use super::opened::OpenedKeks;
-use super::writing::{LentKek, Need, Writing};
+use super::opened::OpenedKeys;
+use super::writing::Need;
 use super::{KeyError, KeyringError};
-use crate::config::resolved::{ActiveKey, Keys, ServiceCalls};
+use crate::config::resolved::{ActiveKey, Keys};
 use crate::telemetry::metrics;
-use crate::telemetry::traces::call;
-
-// Names of spans.
-const CREATE: &str = "key_service create";
-const OPEN: &str = "key_service open";
-
-/// How often a service is asked that cannot be reached, and how long is waited before the second
-/// and the third time.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
-
-/// Longest ciphertext of a KEK: the envelope has to fit S3's 2 KB of metadata.
-const MAX_CIPHERTEXT_BYTES: usize = 1024;
 
 /// The configured keys.
 pub(crate) struct Keyring {
@@ -35,8 +22,6 @@ pub(crate) struct Keyring {
     by_name: HashMap<Arc<str>, Arc<Key>>,
     /// What rules may choose: labels, and names of keys that may seal.
     sealing: HashMap<String, ChosenKey>,
-    opened: OpenedKeks,
-    calls: ServiceCalls,
 }
 
 /// A key that may seal.
@@ -49,17 +34,16 @@ struct Key {
 }
 
 enum Holder {
-    Local(Kek),
+    Local(Arc<Kek>),
     Service(Box<Held>),
 }
 
-/// A key at a service, and what is known of the service.
-struct Held {
-    keeper: Arc<dyn KeyService>,
-    writing: Writing,
-    /// It has made a KEK once.
-    answered: AtomicBool,
-    failing: AtomicBool,
+/// A KEK at hand, which wraps one object's data key. No service is asked any more.
+pub(crate) struct SealingKey {
+    key_name: Arc<str>,
+    kek: Arc<Kek>,
+    /// The service's, of a key at a service.
+    encrypted_kek: Option<Arc<[u8]>>,
 }
 
 /// A data key wrapped for an envelope.
@@ -114,8 +98,14 @@ impl Keyring {
             sealing.insert(key.name().to_owned(), key.clone());
             sealing.insert(labelled.label.clone(), key);
         }
+        let calls = keys.service_calls;
+        let opened = Arc::new(OpenedKeys::new(calls.cache_keks, calls.cache_time));
         for service in services {
-            let key = add("key services", Key::held(service))?;
+            let key = Key {
+                name: service.name().into(),
+                holder: Holder::Service(Box::new(Held::new(service, calls, Arc::clone(&opened)))),
+            };
+            let key = add("key services", key)?;
             sealing.insert(key.name().to_owned(), key);
         }
         for text in &keys.decrypt_keys {
@@ -132,8 +122,6 @@ impl Keyring {
             active: choose(&sealing, "keys.active", active)?,
             by_name,
             sealing,
-            opened: OpenedKeks::new(keys.service_calls.cache_keks, keys.service_calls.cache_time),
-            calls: keys.service_calls,
         })
     }
 
@@ -143,8 +131,7 @@ impl Keyring {
         for (name, key) in &self.by_name {
             let known = before.by_name.get(name).map(|known| &known.holder);
             if let (Holder::Service(held), Some(Holder::Service(known))) = (&key.holder, known) {
-                let answered = known.answered.load(Ordering::Relaxed);
-                held.answered.store(answered, Ordering::Relaxed);
+                held.follow(known);
             }
         }
     }
@@ -159,25 +146,21 @@ impl Keyring {
         choose(&self.sealing, setting, asked)
     }
 
-    /// Wraps a new object's data key. At most one request to a service.
-    pub(crate) async fn wrap(
-        &self,
-        key: &ChosenKey,
-        dek: &Dek,
-        binding: &Binding,
-    ) -> Result<Wrapped, KeyError> {
+    /// The KEK for a new object. At most one request to a service.
+    pub(crate) async fn sealing_key(&self, key: &ChosenKey) -> Result<SealingKey, KeyError> {
         let key = &key.0;
-        let (wrapped_dek, encrypted_kek) = match &key.holder {
-            Holder::Local(kek) => (dek.wrap(kek, binding), None),
+        let (kek, encrypted_kek) = match &key.holder {
+            Holder::Local(kek) => (Arc::clone(kek), None),
             Holder::Service(held) => {
-                let lent = self.lend(key, held, Need::Object).await;
+                let lent = held.lend(Need::Object).await;
+                let lent = lent.map_err(|error| failed(key, error));
                 let lent = lent.inspect_err(|error| metrics::seal_failed(error.seal_failure()))?;
-                (dek.wrap(&lent.kek, binding), Some(lent.ciphertext.to_vec()))
+                (lent.kek, Some(lent.ciphertext))
             }
         };
-        Ok(Wrapped {
-            key_name: key.name.to_string(),
-            dek: wrapped_dek,
+        Ok(SealingKey {
+            key_name: Arc::clone(&key.name),
+            kek,
             encrypted_kek,
         })
     }
@@ -200,7 +183,8 @@ impl Keyring {
         let unwrapped = match (&key.holder, &envelope.encrypted_kek) {
             (Holder::Local(kek), None) => Dek::unwrap(&envelope.wrapped_dek, kek, binding),
             (Holder::Service(held), Some(ciphertext)) => {
-                let kek = self.open(key, held, ciphertext).await?;
+                let kek = held.open(ciphertext).await;
+                let kek = kek.map_err(|error| failed(key, error))?;
                 Dek::unwrap(&envelope.wrapped_dek, &kek, binding)
             }
             (Holder::Local(_), Some(_)) | (Holder::Service(_), None) => {
@@ -213,23 +197,19 @@ impl Keyring {
     /// Asks every service whether it answers, without using keys that were used already.
     pub(crate) async fn readiness(&self) -> Readiness {
         if let Holder::Service(held) = &self.active.0.holder
-            && let Err(error) = self.lend(&self.active.0, held, Need::Readiness).await
-            && !held.answered.load(Ordering::Relaxed)
+            && let Err(error) = held.can_seal().await
+            && !held.has_answered()
         {
-            return Readiness::NotReady(error.to_string());
+            return Readiness::NotReady(failed(&self.active.0, error).to_string());
         }
-        let mut lines = Vec::new();
-        for key in self.by_name.values() {
+        let checks = self.by_name.values().map(|key| async {
             let Holder::Service(held) = &key.holder else {
-                continue;
+                return None;
             };
-            let checked = tokio::time::timeout(self.calls.timeout, held.keeper.check()).await;
-            let checked = checked.unwrap_or_else(|_| Err(too_late(self.calls.timeout)));
-            held.note(&key.name, checked.as_ref().err());
-            if let Err(error) = checked {
-                lines.push(format!("{}: {error}", key.name));
-            }
-        }
+            let error = held.check().await.err()?;
+            Some(format!("{}: {error}", key.name))
+        });
+        let mut lines: Vec<String> = join_all(checks).await.into_iter().flatten().collect();
         if lines.is_empty() {
             Readiness::Ready
         } else {
@@ -237,62 +217,15 @@ impl Keyring {
             Readiness::Degraded(lines)
         }
     }
+}
 
-    async fn lend(&self, key: &Key, held: &Held, need: Need) -> Result<LentKek, KeyError> {
-        let create = async || {
-            let made = self.patiently(key, held, || {
-                let creating = held.keeper.create();
-                call(CREATE, &key.name, ServiceError::kind, creating)
-            });
-            let made = made.await?;
-            if !(1..=MAX_CIPHERTEXT_BYTES).contains(&made.ciphertext.len()) {
-                let reason = "it encrypts a KEK to nothing, or to more than 1024 bytes";
-                return Err(ServiceError::Key(reason.to_owned()));
-            }
-            let lent = LentKek {
-                kek: Arc::new(made.kek),
-                ciphertext: made.ciphertext.into(),
-            };
-            // Whoever reads what is written now finds its KEK here.
-            self.opened
-                .insert(&key.name, &lent.ciphertext, Arc::clone(&lent.kek));
-            held.answered.store(true, Ordering::Relaxed);
-            Ok(lent)
-        };
-        let lent = held.writing.lend(&self.calls, need, create).await;
-        lent.map_err(|error| failed(key, error))
-    }
-
-    async fn open(&self, key: &Key, held: &Held, ciphertext: &[u8]) -> Result<Arc<Kek>, KeyError> {
-        let open = self.patiently(key, held, || {
-            let opening = held.keeper.open(ciphertext);
-            call(OPEN, &key.name, ServiceError::kind, opening)
-        });
-        let kek = self.opened.get(&key.name, ciphertext, open).await;
-        kek.map_err(|error| failed(key, error))
-    }
-
-    /// Asks a service, again where it could not be reached.
-    async fn patiently<T, F>(
-        &self,
-        key: &Key,
-        held: &Held,
-        ask: impl Fn() -> F,
-    ) -> Result<T, ServiceError>
-    where
-        F: Future<Output = Result<T, ServiceError>>,
-    {
-        let mut pauses = PAUSES.into_iter();
-        loop {
-            let answer = tokio::time::timeout(self.calls.timeout, ask()).await;
-            let answer = answer.unwrap_or_else(|_| Err(too_late(self.calls.timeout)));
-            held.note(&key.name, answer.as_ref().err());
-            match (answer, pauses.next()) {
-                (Err(ServiceError::Unavailable(_)), Some(pause)) => {
-                    tokio::time::sleep(pause).await;
-                }
-                (answer, _) => return answer,
-            }
+impl SealingKey {
+    /// Wraps a new object's data key.
+    pub(crate) fn wrap(&self, dek: &Dek, binding: &Binding) -> Wrapped {
+        Wrapped {
+            key_name: self.key_name.to_string(),
+            dek: dek.wrap(&self.kek, binding),
+            encrypted_kek: self.encrypted_kek.as_ref().map(|bytes| bytes.to_vec()),
         }
     }
 }
@@ -301,39 +234,6 @@ impl ChosenKey {
     /// What envelopes call it.
     pub(crate) fn name(&self) -> &str {
         &self.0.name
-    }
-}
-
-impl Key {
-    fn held(service: Arc<dyn KeyService>) -> Self {
-        Self {
-            name: service.name().into(),
-            holder: Holder::Service(Box::new(Held {
-                keeper: service,
-                writing: Writing::default(),
-                answered: AtomicBool::new(false),
-                failing: AtomicBool::new(false),
-            })),
-        }
-    }
-}
-
-impl Held {
-    /// Remembers how a request to the service went, and says so in the log when that changes.
-    fn note(&self, name: &str, error: Option<&ServiceError>) {
-        let failing = match error {
-            Some(ServiceError::Unavailable(_) | ServiceError::Refused(_)) => true,
-            // The service answered; something is wrong with what it was asked for.
-            Some(ServiceError::Key(_) | ServiceError::Ciphertext(_)) | None => false,
-        };
-        let failed_before = self.failing.swap(failing, Ordering::Relaxed);
-        match error {
-            Some(error) if failing && !failed_before => {
-                tracing::warn!(key = name, %error, "a key service fails");
-            }
-            None if failed_before => tracing::info!(key = name, "the key service answers again"),
-            Some(_) | None => {}
-        }
     }
 }
 
@@ -359,7 +259,7 @@ fn local(setting: &str, text: &str) -> Result<Key, KeyringError> {
     })?;
     Ok(Key {
         name: kek.local_name().into(),
-        holder: Holder::Local(kek),
+        holder: Holder::Local(Arc::new(kek)),
     })
 }
 
@@ -368,11 +268,6 @@ fn failed(key: &Key, error: ServiceError) -> KeyError {
         key: key.name.to_string(),
         error,
     }
-}
-
-fn too_late(timeout: Duration) -> ServiceError {
-    let milliseconds = timeout.as_millis();
-    ServiceError::Unavailable(format!("no answer within {milliseconds} ms"))
 }
 
 #[cfg(test)]

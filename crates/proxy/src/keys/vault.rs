@@ -33,6 +33,7 @@ use zeroize::Zeroizing;
 
 use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::VaultKey;
+use crate::telemetry::metrics::ServiceKind;
 
 use self::answer::Asked;
 use self::login::{Keeper, Session};
@@ -156,6 +157,10 @@ impl Vault {
 impl KeyService for Vault {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn kind(&self) -> ServiceKind {
+        ServiceKind::Vault
     }
 
     fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {

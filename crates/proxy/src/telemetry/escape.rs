@@ -1,40 +1,91 @@
-//! Control characters, escaped before they reach a log.
+//! Characters that mislead readers, escaped before they reach a log, and lines kept short.
 //!
 //! In text, each field's value is escaped as it is written, before colours are added around it. In
-//! JSON the serialiser escapes what JSON demands; DEL and the C1 controls (U+0080 to U+009F), which
-//! JSON lets through and terminals obey, are escaped behind it.
+//! JSON the serialiser escapes what JSON demands; other controls (DEL, U+0080 to U+009F) and the
+//! format characters that hide text or change its direction are escaped behind it. No value has more
+//! than [`MAXIMUM_VALUE_BYTES`] in text, and no line more than [`MAXIMUM_LINE_BYTES`].
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 
+use s3proxy_protocol::quote::{self, is_deceptive};
+use serde_json::Value;
 use tracing::field::Field;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
+
+/// Longest line of the log with its end, in bytes: collectors drop or part longer ones.
+pub(super) const MAXIMUM_LINE_BYTES: usize = 4096;
+
+/// Longest value in a line of text, in bytes before it is escaped.
+const MAXIMUM_VALUE_BYTES: usize = 1024;
+
+/// What a line ends with that was cut: the colours, which may be on, and the end of the line.
+const CUT: &str = "…\x1b[0m\n";
+const CUT_PLAIN: &str = "…\n";
+
+/// What stands in place of a line that cannot be shortened.
+const LEFT_OUT: &str =
+    "{\"level\":\"WARN\",\"message\":\"a log line of more than 4096 bytes is left out\"}\n";
 
 /// Writes one field of a text line.
 pub(super) fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;
     }
-    write!(EscapedText(writer), "{value:?}")
+    let value = quote::bounded(&format_args!("{value:?}"), MAXIMUM_VALUE_BYTES);
+    for character in value.chars() {
+        if is_deceptive(character) {
+            write!(writer, "{}", character.escape_default())?;
+        } else {
+            writer.write_char(character)?;
+        }
+    }
+    Ok(())
 }
 
-struct EscapedText<'a, 'b>(&'a mut Writer<'b>);
+/// Makes writers for lines of text that cut what is too long.
+pub(super) struct TextWriters<M> {
+    pub writers: M,
+    pub coloured: bool,
+}
 
-impl fmt::Write for EscapedText<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            if character.is_control() {
-                write!(self.0, "{}", character.escape_default())?;
-            } else {
-                self.0.write_char(character)?;
-            }
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for TextWriters<M> {
+    type Writer = TextWriter<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        TextWriter {
+            writer: self.writers.make_writer(),
+            cut: if self.coloured { CUT } else { CUT_PLAIN },
         }
-        Ok(())
     }
 }
 
-/// Makes writers that escape what JSON does not.
+/// Takes whole lines, which is how events are written.
+pub(super) struct TextWriter<W> {
+    writer: W,
+    cut: &'static str,
+}
+
+impl<W: io::Write> io::Write for TextWriter<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if line.len() <= MAXIMUM_LINE_BYTES {
+            self.writer.write_all(line)?;
+        } else {
+            let text = String::from_utf8_lossy(line);
+            let kept = text.floor_char_boundary(MAXIMUM_LINE_BYTES - self.cut.len());
+            let cut = format!("{}{}", &text[..kept], self.cut);
+            self.writer.write_all(cut.as_bytes())?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Makes writers that escape what JSON does not, and shorten lines.
 pub(super) struct JsonWriters<M>(pub M);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for JsonWriters<M> {
@@ -50,7 +101,7 @@ pub(super) struct JsonWriter<W>(W);
 
 impl<W: io::Write> io::Write for JsonWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write_all(&escaped(line))?;
+        self.0.write_all(&short(escaped(line)))?;
         Ok(line.len())
     }
 
@@ -59,20 +110,41 @@ impl<W: io::Write> io::Write for JsonWriter<W> {
     }
 }
 
-/// Escapes in JSON what JSON does not.
-pub(super) fn escaped(line: &[u8]) -> Vec<u8> {
-    let mut escaped = Vec::with_capacity(line.len());
-    let mut bytes = line.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        match (byte, bytes.peek()) {
-            (0x7f, _) => escaped.extend_from_slice(b"\\u007f"),
-            // In UTF-8, C2 80 to C2 9F are the C1 controls.
-            (0xc2, Some(&next @ 0x80..=0x9f)) => {
-                bytes.next();
-                escaped.extend_from_slice(format!("\\u{next:04x}").as_bytes());
-            }
-            (byte, _) => escaped.push(byte),
+/// A line as it is, or with shorter texts in the same fields.
+fn short(line: Vec<u8>) -> Vec<u8> {
+    if line.len() <= MAXIMUM_LINE_BYTES {
+        return line;
+    }
+    let Ok(mut value) = serde_json::from_slice::<Value>(&line) else {
+        return LEFT_OUT.into();
+    };
+    for bytes in [512, 256, 128, 64, 32] {
+        shorten_texts(&mut value, bytes);
+        let mut shortened = escaped(value.to_string().as_bytes());
+        shortened.push(b'\n');
+        if shortened.len() <= MAXIMUM_LINE_BYTES {
+            return shortened;
         }
     }
-    escaped
+    LEFT_OUT.into()
+}
+
+fn shorten_texts(value: &mut Value, bytes: usize) {
+    match value {
+        Value::String(text) if text.len() > bytes => *text = quote::bounded(text, bytes),
+        Value::Array(values) => values
+            .iter_mut()
+            .for_each(|value| shorten_texts(value, bytes)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|value| shorten_texts(value, bytes)),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Escapes in JSON what JSON does not.
+pub(super) fn escaped(line: &[u8]) -> Vec<u8> {
+    quote::escaped_json(&String::from_utf8_lossy(line))
+        .into_owned()
+        .into_bytes()
 }

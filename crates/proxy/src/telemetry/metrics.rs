@@ -21,9 +21,10 @@ pub use self::exporter::ExporterError;
 use self::declared::{
     AUDIT_LOST, BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY, BODY_MEMORY_LIMIT,
     BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL,
-    CONNECTIONS, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS,
-    LEGACY_READS, OPEN_FAILURES, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS,
-    REQUESTS_IN_FLIGHT, SEAL_FAILURES, SENT_BYTES, THROTTLED,
+    CONNECTIONS, EVICTED, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_BREAKERS,
+    KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS, KEY_SERVICE_WITHHELD, LEGACY_READS, OPEN_FAILURES,
+    PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT,
+    REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 
 /// Declares the values of a label.
@@ -56,6 +57,18 @@ label! {
         BodyRate = "body_rate",
         /// More connections than are held.
         Connections = "connections",
+    }
+}
+
+label! {
+    /// What a connection was closed for.
+    Eviction {
+        /// Another connection needed its place.
+        Places = "places",
+        /// The heads and forms of requests that are not yet authenticated took too much memory.
+        HeadMemory = "head_memory",
+        /// The admin listener's places were taken.
+        Admin = "admin",
     }
 }
 
@@ -156,6 +169,8 @@ label! {
     KeyResult {
         Ok = "ok",
         Unavailable = "unavailable",
+        /// It is asked too often.
+        Throttled = "throttled",
         Refused = "refused",
         /// The key cannot be used.
         Unusable = "unusable",
@@ -236,9 +251,22 @@ pub(crate) fn request_begun() -> Counted {
     Counted::up(gauge!(REQUESTS_IN_FLIGHT.name), 1.0)
 }
 
+/// A request may seal something under a configured key until what this returns is dropped.
+pub(crate) fn request_under_key(key: &str) -> Counted {
+    Counted::up(
+        gauge!(REQUESTS_UNDER_KEY.name, "key" => key.to_owned()),
+        1.0,
+    )
+}
+
 /// A client's connection is open until what this returns is dropped.
 pub(crate) fn connection_opened() -> Counted {
     Counted::up(gauge!(CONNECTIONS.name), 1.0)
+}
+
+/// A connection was closed because others needed what it held.
+pub(crate) fn evicted(reason: Eviction) {
+    counter!(EVICTED.name, "reason" => reason.as_str()).increment(1);
 }
 
 /// A body has a share of the memory until what this returns is dropped.
@@ -283,6 +311,17 @@ pub(crate) fn key_service_called(
     counter!(KEY_SERVICE_CALLS.name, "service" => service, "call" => call, "result" => result)
         .increment(1);
     histogram!(KEY_SERVICE_SECONDS.name, "service" => service, "call" => call).record(took);
+}
+
+/// A key service is left alone until what this returns is dropped.
+pub(crate) fn breaker_opened(service: ServiceKind) -> Counted {
+    let gauge = gauge!(KEY_SERVICE_BREAKERS.name, "service" => service.as_str());
+    Counted::up(gauge, 1.0)
+}
+
+/// A call to a key service was not made, since its breaker is open.
+pub(crate) fn key_service_call_withheld(service: ServiceKind) {
+    counter!(KEY_SERVICE_WITHHELD.name, "service" => service.as_str()).increment(1);
 }
 
 /// A key of a key service was at hand.
@@ -377,6 +416,7 @@ fn begin() {
         ),
         (BACKEND_RETRIES, "reason", all(Retry::ALL, Retry::as_str)),
         (CONFIG_RELOADS, "result", all(Reload::ALL, Reload::as_str)),
+        (EVICTED, "reason", all(Eviction::ALL, Eviction::as_str)),
         (THROTTLED, "limit", all(Limit::ALL, Limit::as_str)),
     ] {
         for value in values {

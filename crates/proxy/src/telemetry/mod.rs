@@ -2,8 +2,9 @@
 //!
 //! Log lines go to standard error, as text or JSON. The configured level is that of this program's
 //! own modules; libraries speak at `warn` and above only, because at lower levels some of them show
-//! headers, and with them signatures. Control characters are escaped in both formats, so that
-//! nothing a client sends can forge a line or steer a terminal. A panic is logged with its place
+//! headers, and with them signatures. Control characters, and those that hide text or change its
+//! direction, are escaped in both formats, so that nothing a client sends can forge a line or steer a
+//! terminal, and a line has at most 4 KiB. A panic is logged with its place
 //! and a fixed text, never with its message, which may hold content.
 //!
 //! Absent on purpose: `RUST_LOG` (it could lift the limit for libraries), files and rotation.
@@ -93,7 +94,11 @@ where
             let layer = layer
                 .with_ansi(shape == Shape::ColouredText)
                 .fmt_fields(fields);
-            registry.with(layer.with_writer(writer)).into()
+            let writers = escape::TextWriters {
+                writers: writer,
+                coloured: shape == Shape::ColouredText,
+            };
+            registry.with(layer.with_writer(writers)).into()
         }
     };
     (dispatch, LogLevels(handle))

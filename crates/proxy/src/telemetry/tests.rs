@@ -1,6 +1,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use s3proxy_protocol::quote::is_deceptive;
+
 use super::*;
 
 #[derive(Clone, Default)]
@@ -26,7 +28,7 @@ fn logged(level: LogLevel, shape: Shape, events: impl FnOnce()) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-const NASTY: &str = "a\nb\x1b[31mc\x7fd\u{9b}e\re";
+const NASTY: &str = "a\nb\x1b[31mc\x7fd\u{9b}e\re\u{202e}f\u{200b}g\u{e0041}";
 
 fn nasty_events() {
     let span = tracing::info_span!("request", key = %NASTY);
@@ -40,9 +42,12 @@ fn nasty_events() {
 fn no_control_character_reaches_a_text_log() {
     let log = logged(LogLevel::Info, Shape::PlainText, nasty_events);
     assert_eq!(log.lines().count(), 2);
-    assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "{log:?}");
     assert!(
-        log.contains("key a\\nb\\u{1b}[31mc\\u{7f}d\\u{9b}e\\re"),
+        !log.chars().any(|c| is_deceptive(c) && c != '\n'),
+        "{log:?}"
+    );
+    assert!(
+        log.contains("key a\\nb\\u{1b}[31mc\\u{7f}d\\u{9b}e\\re\\u{202e}f\\u{200b}g\\u{e0041}"),
         "{log:?}"
     );
 }
@@ -51,7 +56,10 @@ fn no_control_character_reaches_a_text_log() {
 fn no_control_character_reaches_a_json_log() {
     let log = logged(LogLevel::Info, Shape::Json, nasty_events);
     assert_eq!(log.lines().count(), 2);
-    assert!(!log.chars().any(|c| c.is_control() && c != '\n'), "{log:?}");
+    assert!(
+        !log.chars().any(|c| is_deceptive(c) && c != '\n'),
+        "{log:?}"
+    );
     for line in log.lines() {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(value["span"]["key"], NASTY);
@@ -60,6 +68,58 @@ fn no_control_character_reaches_a_json_log() {
     assert_eq!(first["message"], format!("key {NASTY}"));
     assert_eq!(first["shown"], NASTY);
     assert_eq!(first["level"], "INFO");
+}
+
+/// Texts that are longer than a line, and more of them than a line has room for.
+fn long_events() {
+    let long = "\u{202e}x".repeat(1_000_000);
+    tracing::info!(reason = long.as_str(), "request");
+    tracing::info!(long);
+    let part = "y\x7f".repeat(500);
+    let part = part.as_str();
+    tracing::info!(
+        a = part,
+        b = part,
+        c = part,
+        d = part,
+        e = part,
+        f = part,
+        "parts"
+    );
+    tracing::info!("short");
+}
+
+#[test]
+fn no_line_of_a_text_log_is_longer_than_its_bound() {
+    for shape in [Shape::PlainText, Shape::ColouredText] {
+        let log = logged(LogLevel::Info, shape, long_events);
+        assert_eq!(log.lines().count(), 4);
+        assert!(
+            log.lines()
+                .all(|line| line.len() < escape::MAXIMUM_LINE_BYTES)
+        );
+        assert!(
+            log.ends_with("short\n") || shape == Shape::ColouredText,
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn no_line_of_a_json_log_is_longer_than_its_bound_and_all_are_json() {
+    let log = logged(LogLevel::Info, Shape::Json, long_events);
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| {
+            assert!(line.len() < escape::MAXIMUM_LINE_BYTES, "{}", line.len());
+            serde_json::from_str(line).unwrap()
+        })
+        .collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0]["message"], "request");
+    assert!(lines[0]["reason"].as_str().unwrap().ends_with('…'));
+    assert_eq!(lines[2]["message"], "parts");
+    assert_eq!(lines[3]["message"], "short");
 }
 
 #[test]

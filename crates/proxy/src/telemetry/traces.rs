@@ -30,7 +30,7 @@ use tonic::transport::ClientTlsConfig;
 use crate::backend::{BackendError, trusted_roots, with_causes};
 use crate::config::resolved::{self, Scheme, ServerAddress};
 
-pub(crate) use call::{Call, Traced, call};
+pub(crate) use call::{Call, Traced, call, within_current};
 pub(crate) use request::{Arrival, RequestEnd, RequestTrace, Trust};
 
 use exporter::Patient;

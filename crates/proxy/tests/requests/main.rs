@@ -18,8 +18,15 @@ mod harness;
 
 mod backend_answers;
 mod catalogue;
+mod costs;
+mod crowd;
 mod held_bodies;
+mod key_services;
 mod listings;
+mod memory_store;
 mod objects;
 mod operations_refused;
+mod rotation;
 mod round_trips;
+mod sweeping;
+mod uploads;

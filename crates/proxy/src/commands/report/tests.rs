@@ -33,7 +33,7 @@ fn told(format: Format, resume: Option<&Resume>) -> Vec<String> {
         done,
         Handled::new(Verdict::Would("rewrapped")),
         Handled::skipped("right-already"),
-        Handled::failed("it is\u{1b} damaged"),
+        Handled::failed("it is\u{1b} damaged\u{202e}"),
     ];
     for handled in &handled {
         reporter.object(&item("a\nb", Some("v1")), handled).unwrap();
@@ -52,7 +52,7 @@ fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask(
             "rewrapped b/a\\nb (version v1): from local:0",
             "would be rewrapped b/a\\nb (version v1)",
             "skipped b/a\\nb (version v1): right already",
-            "FAILED b/a\\nb (version v1): it is\\u{1b} damaged",
+            "FAILED b/a\\nb (version v1): it is\\u{1b} damaged\\u{202e}",
         ]
     );
     let some = told(Format::Lines, None);
@@ -89,7 +89,7 @@ fn programs_get_one_object_a_line_and_one_for_the_end() {
         })
     );
     assert_eq!(values[3]["status"], "failed");
-    assert_eq!(values[3]["reason"], "it is\u{1b} damaged");
+    assert_eq!(values[3]["reason"], "it is\u{1b} damaged\u{202e}");
     let summary = &values[4];
     assert_eq!(summary["type"], "summary");
     assert_eq!(

@@ -90,13 +90,31 @@ fn only(text: &str, valid: fn(u8) -> bool) -> Option<String> {
     (!text.is_empty() && text.bytes().all(valid)).then(|| text.to_owned())
 }
 
+/// AWS's own are letters and digits; other servers accept more. A refused one is not shown, since it
+/// may be the secret that belongs to it.
+pub(crate) struct AccessKeyId(pub String);
+
+impl Scalar for AccessKeyId {
+    const SENSITIVITY: Sensitivity = Sensitivity::Masked;
+
+    fn expects() -> String {
+        "an access key id: up to 128 letters, digits and any of . _ - + = @".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        only(text, |b| {
+            b.is_ascii_alphanumeric() || b"._-+=@".contains(&b)
+        })
+        .filter(|id| id.len() <= 128)
+        .map(Self)
+        .ok_or_else(String::new)
+    }
+}
+
 checked_text! {
     /// The region of a credential scope.
     RegionName(String): "a region, such as eu-west-1",
         |text| only(text, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    /// AWS's own are letters and digits; other servers accept more.
-    AccessKeyId(String): "an access key id: up to 128 letters, digits and any of . _ - + = @",
-        |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-+=@".contains(&b)).filter(|id| id.len() <= 128);
     /// As lenient as the S3 servers that allow older names.
     BucketName(String): "a bucket name: 3 to 255 letters, digits, dots, hyphens and underscores",
         |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-".contains(&b)).filter(|name| (3..=255).contains(&name.len()));

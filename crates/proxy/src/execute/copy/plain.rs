@@ -6,6 +6,7 @@
 //! too large for one PutObject goes another way ([`large`]).
 
 use http::{HeaderMap, Method, header};
+use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Layout;
 use s3proxy_envelope::layout::{MAX_PUT_OBJECT, PlaintextLength};
 use s3proxy_envelope::object::ObjectSealer;
@@ -20,7 +21,7 @@ use crate::body::buffers::PIECE_BYTES;
 use crate::body::replaying::Replay;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::{
-    self, Checksum, NewObject, Place, insert_envelope, refuse_reserved_metadata,
+    self, Checksum, NewObject, ObjectKey, Place, insert_envelope, refuse_reserved_metadata,
 };
 use crate::execute::put_object::{expect_result, seal_held};
 use crate::execute::sealed_stream::send_sealed;
@@ -51,12 +52,14 @@ pub(super) async fn store(
     if found.length > MAX_PUT_OBJECT {
         return large::copy(job, source, found, outgoing, wanted).await;
     }
+    // Before the source's content takes memory.
+    let key = ObjectKey::of(job, Place::of(job)).await?;
     let content = source::open(job, source, found, None).await?;
     let replay = Replay::new(content, found.length.0);
     let (backed, checksum) = if found.length.0 <= job.parts.held_body_bytes {
-        put_held(job, replay, found.length, outgoing, wanted).await?
+        put_held(job, &key, replay, found.length, outgoing, wanted).await?
     } else {
-        put_stream(job, replay, found.length, outgoing, wanted).await?
+        put_stream(job, &key, replay, found.length, outgoing, wanted).await?
     };
     Ok(Copied {
         headers: sealed::client_headers(&backed.headers, found),
@@ -120,6 +123,7 @@ async fn outgoing_headers(
 
 async fn put_held(
     job: &Job<'_>,
+    key: &ObjectKey<'_>,
     mut content: Replay<PlaintextBody>,
     length: PlaintextLength,
     mut outgoing: HeaderMap,
@@ -135,7 +139,7 @@ async fn put_held(
         checksummer.update(&plaintext);
         (algorithm, checksummer.finish())
     });
-    let object = begin(job, &mut outgoing, checksum.as_ref()).await?;
+    let object = begin(job, key, &mut outgoing, checksum.as_ref());
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);
     insert_envelope(job.parts, &mut outgoing, &object.envelope(Some(head)))?;
@@ -146,12 +150,13 @@ async fn put_held(
 
 async fn put_stream(
     job: &Job<'_>,
+    key: &ObjectKey<'_>,
     content: Replay<PlaintextBody>,
     length: PlaintextLength,
     mut outgoing: HeaderMap,
     wanted: Option<ChecksumAlgorithm>,
 ) -> Outcome<(Backed, Option<Checksum>)> {
-    let object = begin(job, &mut outgoing, None).await?;
+    let object = begin(job, key, &mut outgoing, None);
     let sealer = ObjectSealer::new(&object.dek, length, job.parts.pool.take());
     insert_envelope(
         job.parts,
@@ -162,14 +167,14 @@ async fn put_stream(
     send_sealed(job, content, sealer, wanted, put).await
 }
 
-async fn begin(
+fn begin(
     job: &Job<'_>,
+    key: &ObjectKey<'_>,
     outgoing: &mut HeaderMap,
     checksum: Option<&Checksum>,
-) -> Outcome<NewObject> {
+) -> NewObject {
     let private = new_object::private_map(job.parts, outgoing, checksum);
-    let place = Place::of(job);
-    Ok(NewObject::new(job, Layout::Single, place, &private).await?)
+    NewObject::wrapped(job, key, Layout::Single, &private, Dek::generate())
 }
 
 fn put_request(job: &Job<'_>, headers: HeaderMap, body: RequestBody) -> Request {

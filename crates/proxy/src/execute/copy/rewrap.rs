@@ -8,7 +8,7 @@
 //! The copy is bound to the ETag that was seen, at its source and, where the backend knows that, at
 //! its target. The source is never named by its version: the copy of a version would hide whatever
 //! a client has written over it meanwhile. What was kept is looked at afterwards, and what was not
-//! is told. Tags are read before, since Ceph's gateway (16) loses them, and put back.
+//! is told; that the envelope was not is a failure, since the object still needs its old key. Tags are read before, since Ceph's gateway (16) loses them, and put back.
 //!
 //! Not kept: the ACL, where a bucket still has any, and the ETag of objects that were uploaded in
 //! parts, which is of the backend's own making.
@@ -30,6 +30,7 @@ use crate::execute::answer;
 use crate::execute::new_object::{NewObject, Place, insert_envelope};
 use crate::execute::plaintext_headers;
 use crate::execute::source::{self, Found, Source};
+use crate::execute::stored::{self, Form};
 use crate::execute::{Job, Outcome, Parts};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
@@ -214,7 +215,7 @@ async fn send(
 }
 
 /// What of the metadata the copy does not have. Nothing is said of an object that was written over
-/// since.
+/// or deleted since, unless what stands there now is not under the key of new objects either.
 async fn look_at(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -229,14 +230,36 @@ async fn look_at(
         headers: source.headers.clone(),
     };
     let request = copy.request(job, Method::HEAD);
-    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    let response = job.parts.backend.send(request).await?;
+    let nothing_lost = |version| Rewrapped {
+        version,
+        lost: Vec::new(),
+    };
+    if response.status() == StatusCode::NOT_FOUND {
+        return Ok(nothing_lost(version));
+    }
+    let backed = answer::expect_success(job, response).await?;
     let text = |name: HeaderName| backed.headers.get(name)?.to_str().ok();
     let etag = text(header::ETAG).unwrap_or_default();
-    if !backed.status.is_success() || etag.trim_matches('"') != copied.etag {
-        return Ok(Rewrapped {
-            version,
-            lost: Vec::new(),
-        });
+    let is_copy = etag.trim_matches('"') == copied.etag;
+    let tag = job.parts.dek_tag.header();
+    if backed.headers.get(tag) != expected.get(tag) {
+        let place = Place {
+            bucket: source.bucket,
+            object_key: source.object_key,
+        };
+        return match stored::form(&backed.headers, &job.parts.dek_tag) {
+            Ok(Form::Sealed(envelope)) if !is_copy && is_right(job.parts, place, &envelope) => {
+                Ok(nothing_lost(version))
+            }
+            Ok(_) if !is_copy => Err(Failure::Replaced),
+            Ok(_) | Err(_) => Err(Failure::Unusable(
+                "success for a copy whose envelope did not change",
+            )),
+        };
+    }
+    if !is_copy {
+        return Ok(nothing_lost(version));
     }
     // Ceph's gateway (16) does not say which version a copy became.
     let named = text(HeaderName::from_static(VERSION_ID)).map(str::to_owned);

@@ -88,6 +88,11 @@ impl Bucket {
         Self::new(&job.parts.backend, name, answer::service_of(job))
     }
 
+    /// Where its requests go, if that is not the configured backend.
+    pub(crate) fn service(&self) -> Option<&Service> {
+        self.service.as_ref()
+    }
+
     /// The objects under a prefix.
     pub(crate) async fn objects(&self, prefix: &str) -> Outcome<Vec<ListEntry>> {
         let mut entries = Vec::new();

@@ -37,7 +37,7 @@ use crate::execute::embedded;
 use crate::execute::held::HeldMemory;
 use crate::execute::new_object::{Place, announce_encryption};
 use crate::execute::patience::{self, Finished};
-use crate::execute::{Job, Outcome, OwnedJob, RawBody, payload};
+use crate::execute::{BodySlot, Job, Outcome, OwnedJob, payload};
 use crate::respond::Failure;
 
 /// Longest list of parts: 10,000 of them, with the longest ETags and checksums.
@@ -77,10 +77,12 @@ impl From<S3Error> for Stop {
 /// Reads the client's list, and answers when the work is done.
 pub(super) async fn complete_upload(
     job: &Job<'_>,
-    body: RawBody,
+    body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced_document(job.request)?;
     refuse_unknown_upload(job).await?;
+    // Not before: a body that nobody took is drained, so that the client sees the refusal.
+    let body = body.take();
     let limit = MAX_REQUEST_BYTES;
     let held = payload::read_announced(job, announced, body, limit, MEMORY).await?;
     let request = CompleteRequest::parse(&held.bytes)?;

@@ -17,6 +17,7 @@ pub(crate) mod bucket;
 pub(crate) mod checksum;
 mod complete;
 mod create;
+pub(crate) mod evidence;
 mod list_parts;
 mod list_uploads;
 pub(crate) mod part;
@@ -61,7 +62,7 @@ pub(crate) async fn step(
     let answered = match step {
         Step::Create => create::create(job).await,
         Step::UploadPart => upload_part::upload_part(job, body.take()).await,
-        Step::Complete => complete::complete_upload(job, body.take()).await,
+        Step::Complete => complete::complete_upload(job, body).await,
         Step::Abort => abort::abort(job).await,
         Step::ListParts => list_parts::list_parts(job).await,
         Step::ListUploads => list_uploads::list_uploads(job).await,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::sweep::{DEFAULT_AGE, Found, Mode, Sweep, UploadBucket};
+use super::sweep::{DEFAULT_AGE, Found, Mode, Nameless, Sweep, UploadBucket};
 use crate::config::resolved::SweepInterval;
 use crate::execute::{Job, Outcome, Parts, answer};
 use crate::respond::Failure;
@@ -109,6 +109,7 @@ async fn sweep_once(parts: &Parts) {
         policy: &parts.policy,
         older_than: DEFAULT_AGE,
         mode: Mode::Remove,
+        nameless: Nameless::Stay,
     };
     let seen = parts.seen_buckets.all();
     if seen.is_empty() {
@@ -133,6 +134,7 @@ fn log(bucket: &str, found: Outcome<Found>) {
             tracing::info!(
                 bucket,
                 in_progress = found.in_progress,
+                nameless = (found.nameless > 0).then_some(found.nameless),
                 removed = found.objects.len(),
                 "swept the state of uploads"
             );

@@ -22,7 +22,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use moka::sync::Cache;
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Envelope;
-use s3proxy_envelope::multipart::{PartNumber, SealedUploadState, UploadHash, UploadState};
+use s3proxy_envelope::multipart::{
+    PartNumber, SealedUploadState, UploadHash, UploadName, UploadState,
+};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::Kind;
 
@@ -37,7 +39,7 @@ use crate::telemetry::audit::Stored;
 use crate::telemetry::metrics;
 
 /// Longest state that is read: an envelope of 16 KiB and a few headers.
-const MAX_STATE_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_STATE_BYTES: usize = 64 * 1024;
 
 /// Memory for what is remembered of uploads.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
@@ -226,7 +228,13 @@ pub(super) async fn store(
     state: UploadState,
 ) -> Outcome<()> {
     let place = StatePlace::of(job, upload_id);
-    let bytes = state.seal(&dek, &envelope, upload_id);
+    let Place { bucket, object_key } = Place::of(job);
+    let name = UploadName {
+        bucket: bucket.to_owned(),
+        object_key: object_key.to_owned(),
+        upload_id: upload_id.to_owned(),
+    };
+    let bytes = state.seal(&dek, &envelope, &name);
     let hash = place.hash;
     let mut outgoing = request(job, &place, Method::PUT, &state_key(&place));
     let upload = OpenUpload::new(place, upload_id, envelope, dek, state)

@@ -3,16 +3,18 @@
 //! Uploads end at the backend without the proxy hearing of it: by a lifecycle rule, by a request
 //! around the proxy, by a replica that died in between. Their state and staged parts then stay. A
 //! folder's name is the hash of bucket, key and upload id, so the uploads in progress are hashed and
-//! what has no upload is left over.
+//! a folder without one may be left over.
 //!
-//! States are listed first and uploads after: whatever was listed belongs to an upload that existed
-//! by then, so one that is not listed has ended. Both lists are complete and free of errors, or nothing is
-//! removed; nor is anything younger than the age asked for, or of unknown age. Staged parts go before
-//! their state. Where all states lie in one bucket of their own, the uploads of *every* bucket are
-//! listed: those that the credential can list and those that are named.
+//! The list of uploads only saves requests: what it shows stays. What it does not show is removed on
+//! evidence alone, upload by upload (`evidence`), since some servers leave uploads out of it. States
+//! that name no upload, which earlier versions wrote, stay unless somebody vouches for the list; then it
+//! has to be complete and free of errors, and a key that is misread would make its upload look ended,
+//! so every reading of it counts, and a key that the backend itself could not write ends the sweep.
 //!
-//! A key that is misread would make its upload look ended, so every reading of it counts, and a key
-//! that the backend itself could not write ends the sweep of its bucket.
+//! States are listed first and uploads after. Nothing is removed that is younger than the age asked
+//! for, or of unknown age. Staged parts go before their state. Where all states lie in one bucket of
+//! their own, the uploads of *every* bucket are listed: those that the credential can list and those
+//! that are named.
 //!
 //! Removing twice does no harm, so replicas need not agree on who sweeps.
 
@@ -21,6 +23,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use http::Method;
 use s3proxy_envelope::multipart::UploadHash;
 use s3proxy_protocol::percent::{self, Plus};
@@ -30,6 +33,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::bucket::{self, Bucket, NotRemoved, parameter};
+use super::evidence::{Evidence, StateFolder};
 use super::staged::{folder_id, folders};
 use crate::backend::{Backend, Request, Service};
 use crate::config::resolved::{Policy, StateBucket};
@@ -38,6 +42,9 @@ use crate::respond::Failure;
 
 /// Left-overs of this age are removed unless another is asked for.
 pub(crate) const DEFAULT_AGE: Duration = Duration::from_hours(24);
+
+/// Uploads that the backend is asked for side by side.
+const QUESTIONS_AT_ONCE: usize = 8;
 
 /// Longest page of buckets that is read.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
@@ -58,12 +65,22 @@ pub enum Mode {
     Show,
 }
 
+/// What becomes of states that name no upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nameless {
+    /// They stay.
+    Stay,
+    /// They go where the backend's list does not show their upload.
+    ByList,
+}
+
 /// A sweep that was asked for.
 pub(crate) struct Sweep<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) policy: &'a Policy,
     pub(crate) older_than: Duration,
     pub(crate) mode: Mode,
+    pub(crate) nameless: Nameless,
 }
 
 /// What was found in one bucket, and what became of it.
@@ -71,8 +88,10 @@ pub(crate) struct Sweep<'a> {
 pub(crate) struct Found {
     /// Uploads in progress with state here.
     pub(crate) in_progress: usize,
-    /// Ended uploads whose left-overs are too young, or of unknown age.
+    /// Uploads that are not listed, whose state is too young, or of unknown age.
     pub(crate) young: usize,
+    /// States that stay because they name no upload.
+    pub(crate) nameless: usize,
     /// Ended uploads whose left-overs are due.
     pub(crate) ended: usize,
     /// What is left of them: removed, or to be removed where it is only shown.
@@ -83,6 +102,7 @@ pub(crate) struct Found {
 /// One folder: what is left of an upload, or belongs to one in progress.
 #[derive(Debug, Default)]
 struct Folder {
+    id: String,
     entries: Vec<ListEntry>,
 }
 
@@ -138,11 +158,34 @@ impl Sweep<'_> {
         }
         let due = self.due(left);
         found.young = due.young;
-        found.ended = due.folders.len();
-        for folder in due.folders {
-            self.remove(&place, folder, &mut found).await;
+        let mut judged = stream::iter(due.folders)
+            .map(|folder| self.judge(&place, folder))
+            .buffer_unordered(QUESTIONS_AT_ONCE);
+        while let Some((folder, evidence)) = judged.next().await {
+            match (evidence, self.nameless) {
+                (Ok(Evidence::InProgress), _) => found.in_progress += 1,
+                (Ok(Evidence::Nameless), Nameless::Stay) => found.nameless += 1,
+                (Ok(Evidence::Ended), _) | (Ok(Evidence::Nameless), Nameless::ByList) => {
+                    found.ended += 1;
+                    self.remove(&place, folder, &mut found).await;
+                }
+                (Err(failure), _) => {
+                    let key = format!("{}{}/", folders(&self.policy.state_prefix), folder.id);
+                    found.not_removed.push(NotRemoved { key, failure });
+                }
+            }
         }
         Ok(found)
+    }
+
+    async fn judge(&self, place: &Bucket, folder: Folder) -> (Folder, Outcome<Evidence>) {
+        let state = StateFolder {
+            place,
+            prefix: &self.policy.state_prefix,
+            id: &folder.id,
+        };
+        let evidence = state.evidence().await;
+        (folder, evidence)
     }
 
     fn access(&self, bucket: &UploadBucket) -> Bucket {
@@ -157,6 +200,7 @@ impl Sweep<'_> {
             .walk(&folders(prefix), |entry| {
                 if let Some(id) = folder_id(&entry.key, prefix) {
                     let folder = found.entry(id.to_owned()).or_default();
+                    id.clone_into(&mut folder.id);
                     folder.entries.push(entry.clone());
                 }
                 ControlFlow::Continue(())

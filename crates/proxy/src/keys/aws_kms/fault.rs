@@ -42,6 +42,7 @@ impl Asked<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::keys) enum Fault {
     Unavailable,
+    Throttled,
     Login,
     Permission,
     Key,
@@ -52,6 +53,7 @@ impl Fault {
     fn error(self, text: String) -> ServiceError {
         match self {
             Self::Unavailable => ServiceError::Unavailable(text),
+            Self::Throttled => ServiceError::Throttled(text),
             Self::Login | Self::Permission => ServiceError::Refused(text),
             Self::Key => ServiceError::Key(text),
             Self::Ciphertext => ServiceError::Ciphertext(text),
@@ -78,7 +80,9 @@ where
 {
     let (fault, reason) = judged(error);
     match fault {
-        Fault::Unavailable | Fault::Login => Err(fault.error(asked.text(&reason))),
+        Fault::Unavailable | Fault::Throttled | Fault::Login => {
+            Err(fault.error(asked.text(&reason)))
+        }
         Fault::Permission | Fault::Key | Fault::Ciphertext => Ok(()),
     }
 }
@@ -158,15 +162,16 @@ pub(in crate::keys) fn of_answer(code: &str, status: u16) -> (Fault, &'static st
         "KMSInternalException"
         | "KeyUnavailableException"
         | "DependencyTimeoutException"
-        | "LimitExceededException"
+        | "ServiceUnavailable" => (Fault::Unavailable, ""),
+        "LimitExceededException"
         | "RequestLimitExceeded"
-        | "ServiceUnavailable"
         | "SlowDown"
         | "Throttling"
         | "ThrottlingException"
-        | "TooManyRequestsException" => (Fault::Unavailable, ""),
+        | "TooManyRequestsException" => (Fault::Throttled, ""),
         _ => match status {
-            429 | 500.. => (Fault::Unavailable, ""),
+            429 => (Fault::Throttled, ""),
+            500.. => (Fault::Unavailable, ""),
             401 | 403 => (Fault::Permission, "the login or the permission was refused"),
             _ => (Fault::Key, ""),
         },

@@ -239,11 +239,11 @@ fn each_documented_error_has_its_fault() {
         ("UnrecognizedClientException", 400, Fault::Login),
         ("InvalidCiphertextException", 400, Fault::Ciphertext),
         ("IncorrectKeyException", 400, Fault::Ciphertext),
-        ("ThrottlingException", 400, Fault::Unavailable),
+        ("ThrottlingException", 400, Fault::Throttled),
         ("KeyUnavailableException", 500, Fault::Unavailable),
         ("DependencyTimeoutException", 503, Fault::Unavailable),
         ("no error code", 503, Fault::Unavailable),
-        ("no error code", 429, Fault::Unavailable),
+        ("no error code", 429, Fault::Throttled),
         ("no error code", 403, Fault::Permission),
         ("SomethingNew", 400, Fault::Key),
     ] {

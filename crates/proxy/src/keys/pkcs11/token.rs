@@ -98,6 +98,7 @@ impl Token {
                 self.key_label, self.label
             )),
             error @ (ServiceError::Unavailable(_)
+            | ServiceError::Throttled(_)
             | ServiceError::Refused(_)
             | ServiceError::Key(_)) => error,
         })

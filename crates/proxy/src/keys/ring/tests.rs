@@ -2,7 +2,8 @@
 
 use std::num::NonZeroU32;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
@@ -11,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::super::key_service::NewKek;
 use super::*;
-use crate::config::resolved::{Permission, SecretText};
+use crate::config::resolved::{Permission, SecretText, ServiceCalls};
+use crate::telemetry::metrics::ServiceKind;
 
 /// Encrypts nothing: the ciphertext is a number, and the KEK is kept under it.
 #[derive(Default)]
@@ -20,6 +22,8 @@ struct Counting {
     created: AtomicUsize,
     opened: AtomicUsize,
     fault: Mutex<Option<ServiceError>>,
+    /// Asked, it says nothing.
+    is_silent: AtomicBool,
 }
 
 impl Counting {
@@ -30,6 +34,18 @@ impl Counting {
 
     fn fail(&self, fault: Option<ServiceError>) {
         *self.fault.lock().expect("no test panics here") = fault;
+    }
+
+    fn fall_silent(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::Relaxed);
+    }
+
+    async fn answers(&self) -> Result<(), ServiceError> {
+        tokio::task::yield_now().await;
+        if self.is_silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.fault()
     }
 
     fn fault(&self) -> Result<(), ServiceError> {
@@ -45,11 +61,14 @@ impl KeyService for Counting {
         "test:key"
     }
 
+    fn kind(&self) -> ServiceKind {
+        ServiceKind::Vault
+    }
+
     fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
         async {
             self.created.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-            self.fault()?;
+            self.answers().await?;
             let kek = Kek::generate();
             let mut keks = self.keks.lock().expect("no test panics here");
             let ciphertext = vec![u8::try_from(keks.len()).expect("a test makes few")];
@@ -62,8 +81,7 @@ impl KeyService for Counting {
     fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>> {
         async {
             self.opened.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-            self.fault()?;
+            self.answers().await?;
             let keks = self.keks.lock().expect("no test panics here");
             let kek = keks.get(usize::from(ciphertext[0]));
             let kek = kek.ok_or_else(|| ServiceError::Ciphertext("unknown".to_owned()))?;
@@ -73,7 +91,7 @@ impl KeyService for Counting {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
-        async { self.fault() }.boxed()
+        self.answers().boxed()
     }
 }
 
@@ -106,9 +124,8 @@ fn binding() -> Binding {
 }
 
 async fn sealed(ring: &Keyring) -> Result<Envelope, KeyError> {
-    let wrapped = ring
-        .wrap(ring.active(), &Dek::generate(), &binding())
-        .await?;
+    let key = ring.sealing_key(ring.active()).await?;
+    let wrapped = key.wrap(&Dek::generate(), &binding());
     Ok(Envelope {
         layout: Layout::Multipart,
         key_name: wrapped.key_name,
@@ -119,6 +136,8 @@ async fn sealed(ring: &Keyring) -> Result<Envelope, KeyError> {
         encrypted_kek: wrapped.encrypted_kek,
     })
 }
+
+mod outages;
 
 const REMEMBERED: Duration = Duration::from_mins(10);
 

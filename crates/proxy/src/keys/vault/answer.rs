@@ -57,9 +57,8 @@ pub(in crate::keys) fn judge(asked: Asked, answer: &Answer) -> Result<(), Servic
         )),
         (Asked::Encrypt | Asked::Decrypt, _) if any(&OF_THE_KEY) => ServiceError::Key(told),
         (Asked::Token, _) if words.contains(OF_THE_LAST_END) => ServiceError::Refused(told),
-        (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT) => {
-            ServiceError::Unavailable(told)
-        }
+        (_, StatusCode::TOO_MANY_REQUESTS) => ServiceError::Throttled(told),
+        (_, StatusCode::REQUEST_TIMEOUT) => ServiceError::Unavailable(told),
         (_, status) if status.is_server_error() => ServiceError::Unavailable(told),
         (Asked::Login | Asked::Token, _) => ServiceError::Refused(told),
         (Asked::Encrypt | Asked::Decrypt, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => {

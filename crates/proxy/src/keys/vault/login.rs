@@ -340,14 +340,16 @@ impl Lease {
     /// What is left of it after a try to keep it.
     fn after(self, error: &ServiceError) -> Self {
         match (self, error) {
-            (Self::Unknown { .. }, ServiceError::Unavailable(_)) => Self::Unknown {
-                look: Instant::now() + KEEP_AGAIN,
-            },
+            (Self::Unknown { .. }, ServiceError::Unavailable(_) | ServiceError::Throttled(_)) => {
+                Self::Unknown {
+                    look: Instant::now() + KEEP_AGAIN,
+                }
+            }
             (
                 Self::Ends {
                     at, by, granted, ..
                 },
-                ServiceError::Unavailable(_),
+                ServiceError::Unavailable(_) | ServiceError::Throttled(_),
             ) => Self::Ends {
                 at,
                 tend: Instant::now() + KEEP_AGAIN,

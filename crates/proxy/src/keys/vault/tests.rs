@@ -151,7 +151,7 @@ fn every_refusal_is_whose_fault_it_is() {
             Encrypt,
             429,
             "request path rate limit quota exceeded",
-            "unavailable",
+            "throttled",
         ),
         (Decrypt, 500, "internal error", "unavailable"),
         (Encrypt, 503, "Vault is sealed", "unavailable"),
@@ -159,6 +159,7 @@ fn every_refusal_is_whose_fault_it_is() {
     for (asked, status, error, expected) in kinds {
         let found = match judged(asked, status, error) {
             ServiceError::Unavailable(_) => "unavailable",
+            ServiceError::Throttled(_) => "throttled",
             ServiceError::Refused(_) => "refused",
             ServiceError::Key(_) => "key",
             ServiceError::Ciphertext(_) => "ciphertext",

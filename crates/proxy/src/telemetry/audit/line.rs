@@ -2,8 +2,8 @@
 //!
 //! The schema is an interface. Fields may be added to a version; none is removed, renamed or given
 //! another meaning without another version. A field that does not apply is left out, never null.
-//! Texts that clients make up are bounded, and escaped by JSON; what JSON lets through and
-//! terminals obey is escaped too.
+//! Every text from outside is bounded, in every kind of line, and escaped by JSON; what JSON lets
+//! through and terminals obey is escaped too.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -20,10 +20,11 @@ const TIME: &[BorrowedFormatItem<'_>] =
 
 /// S3's longest object key, in bytes; longer ones never get past the proxy.
 const OBJECT_KEY_BYTES: usize = 1024;
-const VERSION_ID_BYTES: usize = 1024;
+pub(super) const VERSION_ID_BYTES: usize = 1024;
 pub(super) const CLAIM_BYTES: usize = 128;
 pub(super) const ERROR_CODE_BYTES: usize = 128;
 const REASON_BYTES: usize = 512;
+const REQUEST_ID_BYTES: usize = 128;
 
 /// How an object is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,6 +145,35 @@ pub(crate) struct ObjectLine {
     pub(crate) error_code: Option<String>,
 }
 
+impl ObjectLine {
+    /// Keeps texts from outside within their bounds.
+    pub(super) fn bounded(self) -> Self {
+        Self {
+            object_key: cut(self.object_key, OBJECT_KEY_BYTES),
+            version_id: self.version_id.map(|text| cut(text, VERSION_ID_BYTES)),
+            error_code: self.error_code.map(|text| cut(text, ERROR_CODE_BYTES)),
+            allowed: self.allowed,
+        }
+    }
+}
+
+impl CopySource {
+    /// Keeps texts from outside within their bounds.
+    pub(super) fn bounded(self) -> Self {
+        Self {
+            bucket: self.bucket,
+            object_key: self.object_key.map(|text| cut(text, OBJECT_KEY_BYTES)),
+            version_id: self.version_id.map(|text| cut(text, VERSION_ID_BYTES)),
+        }
+    }
+}
+
+fn cut(mut text: String, bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes));
+    text.shrink_to_fit();
+    text
+}
+
 #[derive(Serialize)]
 struct HeadedObject<'a> {
     #[serde(flatten)]
@@ -189,6 +219,7 @@ impl<'a> RequestLine<'a> {
             version_id: self.version_id.map(to(VERSION_ID_BYTES)),
             error_code: self.error_code.map(to(ERROR_CODE_BYTES)),
             reason: self.reason.map(to(REASON_BYTES)),
+            backend_request_id: self.backend_request_id.map(to(REQUEST_ID_BYTES)),
             ..self
         }
     }

@@ -234,6 +234,41 @@ fn object(key: &str, version: Option<&str>, allowed: bool) -> ObjectLine {
 }
 
 #[tokio::test]
+async fn every_text_from_outside_is_bounded_in_every_kind_of_line() {
+    let long = "é\u{202e}".repeat(500_000);
+    let facts = RequestFacts {
+        object_key: Some(&long),
+        failure: Some(&long),
+        backend_request_id: Some(&long),
+        status: 403,
+        ..facts()
+    };
+    let lines = lines_of(AuditObjectKeys::Plain, facts, async |trail| {
+        trail.claims(&long);
+        trail.asks_version(&long);
+        trail.copies("from", &long, Some(&long));
+        trail.error_code(&long);
+        let batch = || {
+            vec![
+                object(&long, Some(&long), true),
+                object("k", Some(&long), true),
+            ]
+        };
+        trail.begin_batch(batch).await.unwrap();
+        let error = ("k".to_owned(), Some(long.clone()), long.clone());
+        trail.batch_errors(|| vec![error]);
+    })
+    .await;
+    assert_eq!(lines.len(), 3);
+    for line in &lines {
+        // Each character takes six bytes of JSON at the most.
+        let bytes = line.to_string().len();
+        assert!(bytes < 16 * 1024, "{bytes} bytes");
+    }
+    assert!(lines[2]["error_code"].as_str().unwrap().len() <= 128);
+}
+
+#[tokio::test]
 async fn each_object_of_a_batch_has_a_line_with_its_own_error() {
     let lines = lines_of(AuditObjectKeys::Plain, facts(), async |trail| {
         trail.admit();

@@ -91,12 +91,16 @@ impl AuditTrail {
 
     /// The version that the request names.
     pub(crate) fn asks_version(&self, version: &str) {
-        self.note(&self.asked_version, || version.to_owned());
+        self.note(&self.asked_version, || {
+            shortened(version, line::VERSION_ID_BYTES).to_owned()
+        });
     }
 
     /// The version that the answer names.
     pub(crate) fn answers_version(&self, version: &str) {
-        self.note(&self.answered_version, || version.to_owned());
+        self.note(&self.answered_version, || {
+            shortened(version, line::VERSION_ID_BYTES).to_owned()
+        });
     }
 
     /// What a copy reads.
@@ -105,14 +109,17 @@ impl AuditTrail {
             AuditObjectKeys::Plain => true,
             AuditObjectKeys::Off => false,
         };
-        self.note(&self.source, || CopySource {
-            bucket: bucket.to_owned(),
-            object_key: self
-                .place
-                .get()
-                .filter(|place| names_objects(place))
-                .map(|_| object_key.to_owned()),
-            version_id: version.map(str::to_owned),
+        self.note(&self.source, || {
+            let source = CopySource {
+                bucket: bucket.to_owned(),
+                object_key: self
+                    .place
+                    .get()
+                    .filter(|place| names_objects(place))
+                    .map(|_| object_key.to_owned()),
+                version_id: version.map(str::to_owned),
+            };
+            source.bounded()
         });
     }
 
@@ -127,7 +134,9 @@ impl AuditTrail {
     }
 
     pub(crate) fn error_code(&self, code: &str) {
-        self.note(&self.error_code, || code.to_owned());
+        self.note(&self.error_code, || {
+            shortened(code, line::ERROR_CODE_BYTES).to_owned()
+        });
     }
 
     /// What was opened.
@@ -148,7 +157,7 @@ impl AuditTrail {
         let Some(place) = self.place.get() else {
             return Ok(());
         };
-        let lines = lines();
+        let lines: Vec<_> = lines().into_iter().map(ObjectLine::bounded).collect();
         let place = match place.object_keys() {
             AuditObjectKeys::Off => None,
             AuditObjectKeys::Plain => place.more(lines.len()).await?,
@@ -239,7 +248,12 @@ fn text(field: &OnceLock<String>) -> Option<&str> {
 fn tell_errors(objects: &mut [ObjectLine], errors: BatchErrors) {
     let mut by_object: HashMap<_, _> = errors
         .into_iter()
-        .map(|(key, version, code)| ((key, version.filter(|version| !version.is_empty())), code))
+        .map(|(key, version, code)| {
+            let version = version.filter(|version| !version.is_empty());
+            // As the lines have it.
+            let version = version.map(|text| shortened(&text, line::VERSION_ID_BYTES).to_owned());
+            ((key, version), code)
+        })
         .collect();
     for object in objects {
         let name = (object.object_key.clone(), object.version_id.clone());

@@ -58,9 +58,15 @@ declare! {
     REQUESTS_IN_FLIGHT: Gauge "s3proxy_requests_in_flight", [],
         "S3 requests that have begun and not ended.",
         "A load to scale by. Counted until the last byte of the answer.";
+    REQUESTS_UNDER_KEY: Gauge "s3proxy_requests_under_key", ["key"],
+        "Requests that have begun and not ended and may seal something under the key.",
+        "After a reload with another key: 0 under the old one, and its line in the log, before `rewrap --check` counts.";
     CONNECTIONS: Gauge "s3proxy_connections", [],
         "Connections of clients that are open.",
         "Compare with `listen.max_connections`.";
+    EVICTED: Counter "s3proxy_connections_evicted_total", ["reason"],
+        "Connections that were closed because others needed their place or memory.",
+        "Grows while somebody holds many connections that are idle or never authenticated.";
     SEAL_FAILURES: Counter "s3proxy_seal_failures_total", ["kind"],
         "Writes for which no key could be had.",
         "Alert on any increase: clients cannot write. `s3proxy_key_service_calls_total` says why.";
@@ -82,6 +88,12 @@ declare! {
          request went away.";
     KEY_SERVICE_SECONDS: Histogram "s3proxy_key_service_seconds", ["service", "call"],
         "Seconds that calls to key services took.", "";
+    KEY_SERVICE_BREAKERS: Gauge "s3proxy_key_service_breakers_open", ["service"],
+        "Keys at key services that are left alone, since the service failed again and again.",
+        "Alert where it stays above 0: requests that need such a key, and do not find it remembered, \
+         get 503 at once.";
+    KEY_SERVICE_WITHHELD: Counter "s3proxy_key_service_calls_withheld_total", ["service"],
+        "Calls to key services that were not made, since the breaker was open.", "";
     KEY_CACHE_HITS: Counter "s3proxy_key_cache_hits_total", [],
         "Times that a key of a key service was needed and was at hand.", "";
     KEY_CACHE_MISSES: Counter "s3proxy_key_cache_misses_total", [],

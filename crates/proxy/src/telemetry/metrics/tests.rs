@@ -31,6 +31,8 @@ fn everything() {
     legacy_read(LegacyFormat::Intrinsec);
     let took = Duration::from_millis(1);
     key_service_called(ServiceKind::Vault, KeyCall::Open, KeyResult::Ok, took);
+    drop(breaker_opened(ServiceKind::Vault));
+    key_service_call_withheld(ServiceKind::Vault);
     key_cache_hit();
     key_cache_missed();
     backend_request_ended("GetObject", status_text(200), took);

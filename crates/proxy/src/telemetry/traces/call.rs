@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use http::{HeaderMap, Method, StatusCode};
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SdkTracer;
 
@@ -123,6 +123,11 @@ fn fail(context: &Context, kind: String) {
     let span = context.span();
     span.set_attribute(KeyValue::new("error.type", kind));
     span.set_status(Status::error(""));
+}
+
+/// Has work that a task of its own does belong to the request that is served now.
+pub(crate) fn within_current<W: Future>(work: W) -> impl Future<Output = W::Output> {
+    work.with_context(Context::current())
 }
 
 /// Has a call of a key service belong to the request that is served. `kind` names its failures.

@@ -1,6 +1,8 @@
 //! The backend: a script that records requests, in front of the embedded store.
 
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -61,6 +63,8 @@ pub(crate) enum Reply {
     Endless(Vec<u8>, Vec<u8>),
     /// Another reply, later.
     After(Duration, Box<Reply>),
+    /// Another reply, which takes something else to happen first.
+    When(Pin<Box<dyn Future<Output = Reply> + Send>>),
     /// The connection is closed without an answer.
     Close,
 }
@@ -175,9 +179,15 @@ async fn converse(shared: Arc<Shared>, mut stream: TcpStream) {
         shared.requests.lock().unwrap().push(request.clone());
         let script = Arc::clone(&shared.script.lock().unwrap());
         let mut reply = script(&request);
-        while let Reply::After(delay, next) = reply {
-            tokio::time::sleep(delay).await;
-            reply = *next;
+        loop {
+            reply = match reply {
+                Reply::After(delay, next) => {
+                    tokio::time::sleep(delay).await;
+                    *next
+                }
+                Reply::When(next) => next.await,
+                _ => break,
+            };
         }
         let bytes = match reply {
             Reply::Store => to_bytes(&request, from_store(&shared, &request).await),
@@ -202,7 +212,7 @@ async fn converse(shared: Arc<Shared>, mut stream: TcpStream) {
                 }
                 return;
             }
-            Reply::Close | Reply::After(..) => return,
+            Reply::Close | Reply::After(..) | Reply::When(_) => return,
         };
         if stream.write_all(&bytes).await.is_err() {
             return;

@@ -8,11 +8,13 @@ mod backend;
 mod client;
 mod proxy;
 mod signer;
+mod vault;
 
 pub(crate) use backend::{Backend, RecordedRequest, Reply};
 pub(crate) use client::{Answer, ClientRequest, raw_exchange, sha256};
 pub(crate) use proxy::{Proxy, ProxyBuilder};
 pub(crate) use signer::Credential;
+pub(crate) use vault::{Mood, VaultCalls, VaultServer};
 
 use std::time::Duration;
 

@@ -55,7 +55,7 @@ impl ProxyBuilder {
         let backend = Backend::start(store.address()).await;
         point_at(&mut config, backend.address());
         let app = App::start(config).await.unwrap();
-        let address = app.address();
+        let (address, admin) = (app.address(), app.admin_address());
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stop = async {
@@ -65,6 +65,7 @@ impl ProxyBuilder {
         });
         Proxy {
             address,
+            admin,
             owner: Credential::new(BACKEND_ACCESS_KEY_ID, secret.trim()),
             backend,
             sources,
@@ -79,6 +80,7 @@ impl ProxyBuilder {
 /// A running proxy with its backend; everything ends when it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
+    admin: Option<SocketAddr>,
     owner: Credential,
     pub(crate) backend: Backend,
     sources: Sources,
@@ -100,6 +102,11 @@ impl Proxy {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin listener answers, if the settings ask for one.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.unwrap()
     }
 
     /// `Host` of requests to the proxy.

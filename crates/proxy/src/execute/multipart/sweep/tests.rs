@@ -16,6 +16,7 @@ fn folder(times: &[Option<&str>]) -> Folder {
         is_latest: false,
     });
     Folder {
+        id: "i".to_owned(),
         entries: entries.collect(),
     }
 }

@@ -1,0 +1,294 @@
+//! What `rewrap` has seen, and what follows for the keys: which are still needed, and by what.
+//!
+//! Every doubt counts against the old key: what failed, what cannot be read, what was not looked at.
+
+use std::collections::{BTreeSet, HashSet};
+
+use indicatif::HumanCount;
+use serde_json::json;
+
+use super::super::listing::Item;
+use super::super::needed::{self, Needs, Uploads};
+use super::super::report::{Closing, counted, fields};
+use super::super::selection::Versions;
+
+/// Objects whose failure is remembered, so that another walk does not tell of it again.
+const MOST_FAILURES: usize = 10_000;
+
+/// What was learnt on the way.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Of the walk that goes on.
+    pub(super) round: Needs,
+    /// Objects that were rewrapped in it.
+    pub(super) changed: u64,
+    /// Of all walks: the most that each one found, since they look at the same objects.
+    needs: Needs,
+    /// Names of keys that new objects would get.
+    pub(super) wanted: BTreeSet<String>,
+    /// A bucket has versions.
+    pub(super) versions: bool,
+    /// Uploads whose state cannot be read.
+    pub(super) unreadable: u64,
+    /// Objects of older proxies, under keys that nothing names: of this walk, and the most.
+    older: (u64, u64),
+    /// Objects under another key went on appearing.
+    pub(super) is_unsettled: bool,
+    /// Objects that failed, as far as there is room for them.
+    failed: HashSet<Item>,
+    /// What the running proxies say that keeps a key in use, or why they could not be asked.
+    pub(super) replicas: Vec<String>,
+}
+
+/// Whether a key is needed besides those that new objects get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needed {
+    Yes,
+    No,
+}
+
+/// What the summary rests on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Basis {
+    pub(super) versions: Versions,
+    /// Everything was listed, and nothing failed.
+    pub(super) is_complete: bool,
+    /// The status tells.
+    pub(super) is_check: bool,
+    /// Running proxies were asked.
+    pub(super) asked_replicas: bool,
+}
+
+impl Seen {
+    pub(super) fn note_failure(&mut self, item: &Item) {
+        if self.failed.len() < MOST_FAILURES {
+            self.failed.insert(item.clone());
+        }
+    }
+
+    /// Whether its failure was told already.
+    pub(super) fn has_failed(&self, item: &Item) -> bool {
+        self.failed.contains(item)
+    }
+
+    pub(super) fn saw_older_format(&mut self, is_under_zero_key: bool) {
+        // That key is everybody's, and configured nowhere.
+        if !is_under_zero_key {
+            self.older.0 += 1;
+        }
+    }
+
+    /// Begins another walk; how many objects the last one rewrapped.
+    pub(super) fn end_round(&mut self) -> u64 {
+        for (key, found) in std::mem::take(&mut self.round) {
+            let need = self.needs.entry(key).or_default();
+            need.current = need.current.max(found.current);
+            need.old = need.old.max(found.old);
+        }
+        self.older = (0, self.older.1.max(self.older.0));
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Uploads as they are in the end.
+    pub(super) fn count(&mut self, uploads: &Uploads) {
+        self.unreadable = uploads.unreadable();
+        for (key, number) in uploads.by_key() {
+            self.needs.entry(key.to_owned()).or_default().uploads = number;
+        }
+    }
+
+    /// The end, once the last walk is over.
+    pub(super) fn closing(&mut self, active: &str, basis: Basis) -> (Closing, Needed) {
+        self.end_round();
+        self.wanted.insert(active.to_owned());
+        let Self { needs, wanted, .. } = self;
+        needs.retain(|key, _| !wanted.contains(key));
+        let mut lines = needed::sentences(needs);
+        let doubts = self.doubts(basis);
+        let is_unused = self.needs.is_empty() && doubts.is_empty();
+        lines.extend(doubts);
+        lines.extend(self.replicas.iter().cloned());
+        if is_unused && self.replicas.is_empty() {
+            lines.push("Nothing that was looked at needs another key.".to_owned());
+            if basis.is_check && !basis.asked_replicas {
+                lines.push(
+                    "Requests in flight were not asked for: before the key goes, wait until every \
+                     proxy has logged that none seals under it, or give --replica."
+                        .to_owned(),
+                );
+            }
+        }
+        let needed = if is_unused && self.replicas.is_empty() {
+            Needed::No
+        } else {
+            Needed::Yes
+        };
+        let details = fields(json!({
+            "still_needed": needed::to_json(&self.needs),
+            "keys_of_new_objects": self.wanted,
+            "versioned": self.versions,
+            "old_versions_counted": basis.versions == Versions::All,
+            "unreadable_uploads": self.unreadable,
+            "older_format_objects": self.older.1,
+            "settled": !self.is_unsettled,
+            "replicas_asked": basis.asked_replicas,
+            "replicas": self.replicas,
+        }));
+        (Closing { details, lines }, needed)
+    }
+
+    /// Why it cannot be said that nothing needs another key.
+    fn doubts(&self, basis: Basis) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !basis.is_complete {
+            lines.push("What failed may need another key.".to_owned());
+        }
+        if self.versions && basis.versions == Versions::Current {
+            lines.push(
+                "The old versions that were there before were not looked at; --versions counts \
+                 them."
+                    .to_owned(),
+            );
+        }
+        if self.unreadable > 0 {
+            lines.push(format!(
+                "The states of {} uploads cannot be read; `s3proxy sweep` removes what has ended.",
+                HumanCount(self.unreadable)
+            ));
+        }
+        if self.older.1 > 0 {
+            lines.push(format!(
+                "{} in an older proxy's format may need another key, since nothing there names it; \
+                 `s3proxy migrate` seals them anew.",
+                counted(self.older.1, "object")
+            ));
+        }
+        if self.is_unsettled {
+            lines.push(
+                "Objects under another key went on appearing; load the new configuration on every \
+                 proxy, and repeat the command."
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::needed::Need;
+    use super::*;
+
+    const BASIS: Basis = Basis {
+        versions: Versions::All,
+        is_complete: true,
+        is_check: true,
+        asked_replicas: true,
+    };
+
+    fn said(seen: &mut Seen, basis: Basis) -> (Vec<String>, Needed) {
+        let (closing, needed) = seen.closing("new", basis);
+        (closing.lines, needed)
+    }
+
+    #[test]
+    fn nothing_needs_another_key_only_where_nothing_is_in_doubt() {
+        let (lines, needed) = said(&mut Seen::default(), BASIS);
+        assert_eq!(lines, ["Nothing that was looked at needs another key."]);
+        assert_eq!(needed, Needed::No);
+        let failed = Basis {
+            is_complete: false,
+            ..BASIS
+        };
+        let unversioned = Basis {
+            versions: Versions::Current,
+            ..BASIS
+        };
+        let default = Seen::default;
+        for (mut seen, basis) in [
+            (default(), failed),
+            (
+                Seen {
+                    versions: true,
+                    ..default()
+                },
+                unversioned,
+            ),
+            (
+                Seen {
+                    unreadable: 1,
+                    ..default()
+                },
+                BASIS,
+            ),
+            (
+                Seen {
+                    older: (1, 0),
+                    ..default()
+                },
+                BASIS,
+            ),
+            (
+                Seen {
+                    is_unsettled: true,
+                    ..default()
+                },
+                BASIS,
+            ),
+            (
+                Seen {
+                    replicas: vec!["x".to_owned()],
+                    ..default()
+                },
+                BASIS,
+            ),
+        ] {
+            let (lines, needed) = said(&mut seen, basis);
+            assert_eq!(needed, Needed::Yes, "{lines:?}");
+            assert!(
+                !lines.iter().any(|line| line.contains("Nothing")),
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn walks_that_see_the_same_objects_count_them_once() {
+        let mut seen = Seen::default();
+        for current in [2, 1] {
+            let need = Need {
+                current,
+                ..Need::default()
+            };
+            seen.round.insert("old".to_owned(), need);
+            seen.changed = current;
+            assert_eq!(seen.end_round(), current);
+        }
+        let (lines, _) = said(&mut seen, BASIS);
+        assert_eq!(lines, ["Key old is still needed by 2 current objects."]);
+    }
+
+    #[test]
+    fn keys_that_new_objects_get_are_not_told() {
+        let mut seen = Seen::default();
+        seen.round.insert(
+            "new".to_owned(),
+            Need {
+                old: 1,
+                ..Need::default()
+            },
+        );
+        assert_eq!(said(&mut seen, BASIS).1, Needed::No);
+    }
+
+    #[test]
+    fn a_check_that_asked_no_proxy_says_so() {
+        let basis = Basis {
+            asked_replicas: false,
+            ..BASIS
+        };
+        let (lines, needed) = said(&mut Seen::default(), basis);
+        assert!(lines[1].contains("--replica"), "{lines:?}");
+        assert_eq!(needed, Needed::No);
+    }
+}

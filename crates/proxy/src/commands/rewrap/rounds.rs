@@ -1,0 +1,292 @@
+//! The walks of `rewrap`: one over everything, and after it as many as it takes to say that no key
+//! but those of new objects is needed.
+//!
+//! An upload carries the key of its beginning and becomes an object when it completes, perhaps under a
+//! name that the walk has passed. So uploads are listed before and after, and the objects of those
+//! that are gone are looked at. A request that began before a reload may store its object late, too:
+//! a check walks once more over what was modified meanwhile, until a walk finds nothing. The proxies
+//! are asked before the last walk, so that it sees what their requests have stored.
+//!
+//! AWS dates an object by the beginning of its upload, so the time of modification does not stand in
+//! for the first of the two.
+
+use std::io;
+use std::sync::Arc;
+
+use http::Method;
+use time::OffsetDateTime;
+
+use super::super::Ended;
+use super::super::listing::{Age, Item, Origin};
+use super::super::needed::{UploadKey, Uploads};
+use super::super::report::{Closing, Handled, Notable, Verdict};
+use super::super::selection::{Extent, Selection, Target, Versions};
+use super::super::session::Session;
+use super::super::walk::{Store, Walked, Work};
+use super::super::{replicas, report::Resume};
+use super::closing::{Basis, Needed};
+use super::{Check, Rewrapper};
+use crate::execute::answer;
+use crate::execute::multipart::bucket::Bucket;
+use crate::execute::multipart::staged::state_bucket;
+
+/// Walks after the first one.
+const MOST_ROUNDS: usize = 4;
+
+/// How far the backend's clock may be from this one: it refuses requests beyond 15 minutes.
+const CLOCKS: time::Duration = time::Duration::minutes(16);
+
+/// Longest answer that says whether a bucket has versions.
+const VERSIONING_BYTES: usize = 16 * 1024;
+
+/// Walks, and tells the end.
+pub(super) async fn run(
+    session: Session<'_>,
+    selection: &Selection,
+    rewrapper: &Arc<Rewrapper>,
+) -> io::Result<Ended> {
+    let mut rounds = Rounds {
+        session,
+        selection,
+        rewrapper,
+    };
+    let walked = rounds.walk().await?;
+    let Rounds { mut session, .. } = rounds;
+    let asked = &rewrapper.asked;
+    let (mut closing, mut needed) = (Closing::default(), Needed::No);
+    match &walked {
+        Walked::Interrupted(..) => {}
+        Walked::Through => {
+            let basis = Basis {
+                versions: selection.versions,
+                is_complete: session.reporter().tally().is_complete(),
+                is_check: asked.check == Check::ByStatus,
+                asked_replicas: !asked.replicas.is_empty(),
+            };
+            let active = rewrapper.parts.keys.active().name();
+            (closing, needed) = rewrapper.seen().closing(active, basis);
+        }
+    }
+    let ended = session.end(&walked, closing)?;
+    Ok(match (ended, needed, asked.check) {
+        (Ended::Everything, Needed::Yes, Check::ByStatus) => Ended::Found,
+        (ended, _, _) => ended,
+    })
+}
+
+struct Rounds<'a, 'o> {
+    session: Session<'o>,
+    selection: &'a Selection,
+    rewrapper: &'a Arc<Rewrapper>,
+}
+
+/// What the next walk is over.
+enum Next {
+    Everything,
+    ModifiedSince(OffsetDateTime),
+}
+
+impl Rounds<'_, '_> {
+    async fn walk(&mut self) -> io::Result<Walked> {
+        let store = Store::of(&self.rewrapper.parts);
+        self.ask_for_versions().await;
+        let mut uploads = self.uploads().await?;
+        let mut begun = OffsetDateTime::now_utc();
+        let mut walked = self
+            .session
+            .walk(store, self.selection, self.rewrapper)
+            .await?;
+        for round in 0.. {
+            if matches!(walked, Walked::Interrupted(..)) {
+                return Ok(walked);
+            }
+            let now = self.uploads().await?;
+            let nameless = self.look_at_ended(&uploads, &now).await?;
+            uploads = now;
+            let changed = self.rewrapper.seen().end_round();
+            let Some(next) = self.next(round, changed, nameless, begun) else {
+                break;
+            };
+            self.ask_replicas().await;
+            begun = OffsetDateTime::now_utc();
+            walked = self.again(next).await?;
+        }
+        self.rewrapper.seen().count(&uploads);
+        Ok(walked)
+    }
+
+    /// What is still to be looked at, if anything.
+    fn next(
+        &self,
+        round: usize,
+        changed: u64,
+        nameless: bool,
+        begun: OffsetDateTime,
+    ) -> Option<Next> {
+        let is_check = self.rewrapper.asked.check == Check::ByStatus;
+        let is_due = nameless || is_check && (round == 0 || changed > 0);
+        if is_due && round == MOST_ROUNDS {
+            self.rewrapper.seen().is_unsettled = true;
+            return None;
+        }
+        is_due.then(|| {
+            if nameless {
+                Next::Everything
+            } else {
+                Next::ModifiedSince(begun - CLOCKS)
+            }
+        })
+    }
+
+    async fn again(&mut self, next: Next) -> io::Result<Walked> {
+        let selection = Selection {
+            start_after: None,
+            modified_since: match next {
+                Next::Everything => None,
+                Next::ModifiedSince(since) => Some(since),
+            },
+            ..self.selection.clone()
+        };
+        let store = Store::of(&self.rewrapper.parts);
+        let recheck = Arc::new(Recheck(Arc::clone(self.rewrapper)));
+        let walked = self.session.walk(store, &selection, &recheck).await?;
+        Ok(match walked {
+            Walked::Through => Walked::Through,
+            // Everything was walked once, and has to be again.
+            Walked::Interrupted(signal, _) => {
+                let targets = self.selection.targets.iter().map(Target::to_string);
+                let resume = Resume {
+                    start_after: None,
+                    targets: targets.collect(),
+                };
+                Walked::Interrupted(signal, resume)
+            }
+        })
+    }
+
+    /// States lie beside the data, or all in one place.
+    async fn uploads(&mut self) -> io::Result<Uploads> {
+        let policy = &self.rewrapper.parts.policy;
+        let buckets = self.selection.buckets().into_iter();
+        let mut places: Vec<&str> = buckets.map(|name| state_bucket(policy, name)).collect();
+        places.dedup();
+        let mut uploads = Uploads::default();
+        for place in places {
+            let bucket = Bucket::new(&self.rewrapper.parts.backend, place, None);
+            if let Err(failure) = uploads.add(&bucket, &policy.state_prefix).await {
+                let target = format!("{place} (uploads in progress)");
+                self.session.reporter().not_listed(&target, &failure)?;
+            }
+        }
+        Ok(uploads)
+    }
+
+    /// Looks at the objects that uploads may have become. Whether one was among them whose name
+    /// nobody knows, so that it may be any object.
+    async fn look_at_ended(&mut self, before: &Uploads, now: &Uploads) -> io::Result<bool> {
+        let mut nameless = false;
+        for ended in now.since(before) {
+            match &ended.upload {
+                None => nameless |= self.rewrapper.may_need_another(ended),
+                Some(upload) => {
+                    let selects = self.selection.selects(&upload.bucket, &upload.object_key);
+                    if selects && self.rewrapper.may_need_another(ended) {
+                        self.look_at(&upload.bucket, &upload.object_key).await?;
+                    }
+                }
+            }
+        }
+        Ok(nameless)
+    }
+
+    async fn look_at(&mut self, bucket: &str, key: &str) -> io::Result<()> {
+        let recheck = Arc::new(Recheck(Arc::clone(self.rewrapper)));
+        match self.selection.versions {
+            Versions::Current => {
+                let item = Item {
+                    bucket: bucket.to_owned(),
+                    key: key.to_owned(),
+                    version: None,
+                    age: Age::Current,
+                    // It may have been aborted, or deleted since.
+                    origin: Origin::Listed,
+                };
+                let handled = recheck.handle(&item).await;
+                self.session.reporter().object(&item, &handled)
+            }
+            Versions::All => {
+                let object = Selection {
+                    targets: vec![Target {
+                        bucket: bucket.to_owned(),
+                        prefix: key.to_owned(),
+                    }],
+                    extent: Extent::Object,
+                    start_after: None,
+                    ..self.selection.clone()
+                };
+                let store = Store::of(&self.rewrapper.parts);
+                self.session.walk(store, &object, &recheck).await.map(drop)
+            }
+        }
+    }
+
+    async fn ask_replicas(&self) {
+        let asked = &self.rewrapper.asked.replicas;
+        let wanted = {
+            let mut seen = self.rewrapper.seen();
+            let active = self.rewrapper.parts.keys.active().name();
+            seen.wanted.insert(active.to_owned());
+            seen.wanted.clone()
+        };
+        let told = replicas::ask(asked, &wanted).await;
+        self.rewrapper.seen().replicas = told;
+    }
+
+    /// A check has to know whether there are versions also where no object is left to tell.
+    async fn ask_for_versions(&self) {
+        if self.rewrapper.asked.check != Check::ByStatus {
+            return;
+        }
+        for name in self.selection.buckets() {
+            let bucket = Bucket::new(&self.rewrapper.parts.backend, name, None);
+            let mut request = bucket.request(Method::GET, None);
+            request.query = vec![("versioning".to_owned(), None)];
+            // Servers without versions refuse; who may not ask goes by the objects.
+            let Ok(backed) = bucket.send(request).await else {
+                continue;
+            };
+            let document = answer::read_bounded(backed.body, VERSIONING_BYTES).await;
+            let has_status = document.is_ok_and(|text| {
+                let status: &[u8] = b"<Status>";
+                text.windows(status.len()).any(|window| window == status)
+            });
+            self.rewrapper.seen().versions |= has_status;
+        }
+    }
+}
+
+/// Another look at objects that were counted already: only its deeds and new failures are told.
+struct Recheck(Arc<Rewrapper>);
+
+impl Work for Recheck {
+    async fn handle(&self, item: &Item) -> Handled {
+        let failed_before = self.0.seen().has_failed(item);
+        let handled = self.0.handle(item).await;
+        let notable = match handled.verdict {
+            Verdict::Skipped(_) | Verdict::Would(_) => Notable::Never,
+            Verdict::Failed(_) if failed_before => Notable::Never,
+            Verdict::Done(_) | Verdict::Failed(_) => handled.notable,
+        };
+        Handled { notable, ..handled }
+    }
+}
+
+impl Rewrapper {
+    /// Whether the object of an upload may be under another key than new objects get.
+    fn may_need_another(&self, upload: &UploadKey) -> bool {
+        let seen = self.seen();
+        let wanted =
+            |name: &str| name == self.parts.keys.active().name() || seen.wanted.contains(name);
+        upload.key_name.as_deref().is_none_or(|name| !wanted(name))
+    }
+}

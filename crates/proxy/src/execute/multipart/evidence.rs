@@ -1,0 +1,97 @@
+//! Evidence that an upload has ended, for whoever removes what is left of it.
+//!
+//! An upload's absence from a list proves nothing: some servers list uploads from a cache that is
+//! empty after a restart or at another node. So the state says which upload it belongs to, and the
+//! backend is asked for that very upload. Only `NoSuchUpload` counts.
+//!
+//! The name in a state is not sealed, but the folder's name is its hash: nobody can have the backend
+//! asked for another upload than the one that the folder was made for.
+//!
+//! A folder without a state belongs to nobody: the state is written before the client learns of the
+//! upload, and removed last.
+
+use http::{Method, StatusCode};
+use s3proxy_envelope::multipart::{SealedUploadState, UploadName};
+
+use super::bucket::{Bucket, parameter};
+use super::staged::folders;
+use super::state::MAX_STATE_BYTES;
+use crate::backend::Request;
+use crate::execute::{Outcome, answer};
+use crate::respond::Failure;
+
+/// What is known of the upload behind a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// It has ended.
+    Ended,
+    /// The backend has it.
+    InProgress,
+    /// The state names no upload (earlier versions wrote none), or cannot be read.
+    Nameless,
+}
+
+/// One folder of state.
+pub(crate) struct StateFolder<'a> {
+    /// The bucket that holds it.
+    pub(crate) place: &'a Bucket,
+    /// The configured prefix.
+    pub(crate) prefix: &'a str,
+    /// The folder's name: the hash of the upload.
+    pub(crate) id: &'a str,
+}
+
+impl StateFolder<'_> {
+    /// Asks the backend for the upload.
+    pub(crate) async fn evidence(&self) -> Outcome<Evidence> {
+        let key = format!("{}{}/state", folders(self.prefix), self.id);
+        let state = match self
+            .place
+            .send(self.place.request(Method::GET, Some(&key)))
+            .await
+        {
+            Ok(backed) => answer::read_bounded(backed.body, MAX_STATE_BYTES).await,
+            Err(failure) if is(&failure, "NoSuchKey") => return Ok(Evidence::Ended),
+            Err(failure) => return Err(failure),
+        };
+        let state = match state {
+            Ok(state) => state,
+            Err(Failure::Unusable(_)) => return Ok(Evidence::Nameless),
+            Err(failure) => return Err(failure),
+        };
+        match named_upload(&state, self.id) {
+            None => Ok(Evidence::Nameless),
+            Some(upload) => self.ask_for(&upload).await,
+        }
+    }
+
+    async fn ask_for(&self, upload: &UploadName) -> Outcome<Evidence> {
+        let (bucket, key) = (
+            Some(upload.bucket.as_str()),
+            Some(upload.object_key.as_str()),
+        );
+        let mut request = Request::new(Method::GET, bucket, key);
+        request.service = self.place.service().cloned();
+        request.query = vec![
+            parameter("uploadId", &upload.upload_id),
+            parameter("max-parts", "1"),
+        ];
+        match self.place.send(request).await {
+            Ok(_) => Ok(Evidence::InProgress),
+            Err(failure) if is(&failure, "NoSuchUpload") => Ok(Evidence::Ended),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// The upload that a state names, if it is the one that its folder was made for.
+pub(crate) fn named_upload(state: &[u8], id: &str) -> Option<UploadName> {
+    let upload = SealedUploadState::parse(state).ok()?.upload?;
+    (upload.hash().id() == id).then_some(upload)
+}
+
+/// Whether the backend itself says so, and not somebody in between.
+fn is(failure: &Failure, code: &str) -> bool {
+    matches!(failure, Failure::Answer(answer)
+        if answer.status == StatusCode::NOT_FOUND && answer.document.code == code)
+}

@@ -1,0 +1,299 @@
+//! A circuit breaker in front of one key at a key service.
+//!
+//! Closed, it lets every call pass. After [`OPENS_AT`] failures in a row, where silence counts
+//! [`SILENCE`] times, it opens: calls fail at once and cost neither the service nor the requests
+//! anything. After a pause it lets one call pass, the probe. A probe that succeeds closes it, one
+//! that fails opens it again for longer, up to [`LONGEST_PAUSE`].
+//!
+//! Only a service that is away, overloaded or silent counts as failing. A refused login, a disabled
+//! key or a foreign ciphertext are quick answers about one request, and end a row of failures.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::jitter;
+use super::key_service::ServiceError;
+use crate::telemetry::metrics::{self, Counted, ServiceKind};
+
+/// Failures in a row that open it.
+pub(super) const OPENS_AT: u32 = 5;
+
+/// A call without an answer holds up requests for the whole time limit.
+const SILENCE: u32 = 2;
+
+/// How long it stays open at first, at most. Doubled after each probe that fails.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A service that is back is noticed within this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// Decides whether a key service is called.
+pub(super) struct Breaker {
+    key: Arc<str>,
+    kind: ServiceKind,
+    state: Mutex<State>,
+}
+
+enum State {
+    Closed {
+        /// In a row, weighed.
+        failures: u32,
+    },
+    Open(Outage),
+}
+
+struct Outage {
+    since: Instant,
+    /// When the next call may pass; absent while a probe is under way.
+    probe_at: Option<Instant>,
+    pause: Duration,
+    last: ServiceError,
+    _counted: Counted,
+}
+
+/// Whether a call succeeded, as far as the service's health is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Answered,
+    Failed,
+    /// No answer within the time limit.
+    Silent,
+}
+
+/// One call that may be made. Dropped without a report, it counts as failed.
+#[must_use]
+pub(super) struct Permit<'a> {
+    breaker: &'a Breaker,
+    is_reported: bool,
+}
+
+impl Breaker {
+    pub(super) fn new(key: Arc<str>, kind: ServiceKind) -> Self {
+        Self {
+            key,
+            kind,
+            state: Mutex::new(State::Closed { failures: 0 }),
+        }
+    }
+
+    /// Lets a call pass, or says why none is made.
+    pub(super) fn admit(&self) -> Result<Permit<'_>, ServiceError> {
+        let mut state = self.lock();
+        if let State::Open(outage) = &mut *state {
+            match outage.probe_at {
+                Some(at) if at <= Instant::now() => outage.probe_at = None,
+                Some(_) | None => {
+                    metrics::key_service_call_withheld(self.kind);
+                    return Err(outage.withheld());
+                }
+            }
+        }
+        Ok(Permit {
+            breaker: self,
+            is_reported: false,
+        })
+    }
+
+    fn record(&self, health: Health, error: Option<&ServiceError>) {
+        let weight = match health {
+            Health::Answered => 0,
+            Health::Failed => 1,
+            Health::Silent => SILENCE,
+        };
+        let mut state = self.lock();
+        match &mut *state {
+            State::Closed { failures } if weight == 0 => *failures = 0,
+            State::Closed { failures } => {
+                *failures += weight;
+                if *failures >= OPENS_AT {
+                    *state = State::Open(self.open(error));
+                }
+            }
+            State::Open(outage) if weight == 0 => {
+                let seconds = outage.since.elapsed().as_secs();
+                tracing::info!(
+                    key = &*self.key,
+                    seconds,
+                    "a key service answers again: the breaker is closed"
+                );
+                *state = State::Closed { failures: 0 };
+            }
+            // A call that began before it opened says nothing new.
+            State::Open(outage) if outage.probe_at.is_some() => {}
+            State::Open(outage) => outage.prolong(error),
+        }
+    }
+
+    fn open(&self, error: Option<&ServiceError>) -> Outage {
+        let last = error.cloned().unwrap_or_else(unfinished);
+        let pause = jitter::upper_half(FIRST_PAUSE);
+        tracing::warn!(
+            key = &*self.key, error = %last, pause_ms = pause.as_millis(),
+            "a key service failed again and again: the breaker is open, and requests that need \
+             the service fail at once"
+        );
+        let now = Instant::now();
+        Outage {
+            since: now,
+            probe_at: Some(now + pause),
+            pause: FIRST_PAUSE,
+            last,
+            _counted: metrics::breaker_opened(self.kind),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outage {
+    fn prolong(&mut self, error: Option<&ServiceError>) {
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.probe_at = Some(Instant::now() + jitter::upper_half(self.pause));
+        self.last = error.cloned().unwrap_or_else(unfinished);
+    }
+
+    fn withheld(&self) -> ServiceError {
+        let seconds = self.since.elapsed().as_secs();
+        let last = match &self.last {
+            ServiceError::Unavailable(text) | ServiceError::Throttled(text) => text.clone(),
+            other => other.to_string(),
+        };
+        ServiceError::Unavailable(format!(
+            "not asked, since it has failed for {seconds} s; last: {last}"
+        ))
+    }
+}
+
+impl Permit<'_> {
+    /// Records how the call ended.
+    pub(super) fn report(mut self, health: Health, error: Option<&ServiceError>) {
+        self.is_reported = true;
+        self.breaker.record(health, error);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if !self.is_reported {
+            self.breaker.record(Health::Failed, None);
+        }
+    }
+}
+
+fn unfinished() -> ServiceError {
+    ServiceError::Unavailable("the call was not finished".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaker() -> Breaker {
+        Breaker::new("test:key".into(), ServiceKind::Vault)
+    }
+
+    fn fail(breaker: &Breaker, health: Health) {
+        let error = ServiceError::Unavailable("away".to_owned());
+        let permit = breaker.admit().expect("it lets calls pass");
+        permit.report(health, Some(&error));
+    }
+
+    fn succeed(breaker: &Breaker) {
+        let permit = breaker.admit().expect("it lets calls pass");
+        permit.report(Health::Answered, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_opens_after_failures_in_a_row_only() {
+        let breaker = breaker();
+        for _ in 0..3 {
+            for _ in 1..OPENS_AT {
+                fail(&breaker, Health::Failed);
+            }
+            succeed(&breaker);
+        }
+        for _ in 0..OPENS_AT {
+            fail(&breaker, Health::Failed);
+        }
+        let withheld = breaker.admit().err().expect("it is open");
+        assert!(withheld.to_string().contains("last: away"), "{withheld}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_opens_it_sooner() {
+        let breaker = breaker();
+        for _ in 0..3 {
+            fail(&breaker, Health::Silent);
+        }
+        assert!(breaker.admit().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_probe_at_a_time_passes_and_pauses_grow_to_their_bound() {
+        let breaker = breaker();
+        for _ in 0..OPENS_AT {
+            fail(&breaker, Health::Failed);
+        }
+        for longest in [1000, 2000, 4000, 8000, 8000, 8000] {
+            tokio::time::advance(Duration::from_millis(longest / 2 - 1)).await;
+            assert!(breaker.admit().is_err(), "{longest} ms");
+            tokio::time::advance(Duration::from_millis(longest / 2 + 2)).await;
+            let probe = breaker.admit().expect("the pause is over");
+            assert!(breaker.admit().is_err(), "one at a time");
+            let error = ServiceError::Unavailable("away".to_owned());
+            probe.report(Health::Failed, Some(&error));
+        }
+        tokio::time::advance(LONGEST_PAUSE).await;
+        succeed(&breaker);
+        fail(&breaker, Health::Failed);
+        assert!(breaker.admit().is_ok(), "a success begins anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_nobody_finishes_does_not_keep_it_open_for_ever() {
+        let breaker = breaker();
+        for _ in 0..OPENS_AT {
+            fail(&breaker, Health::Failed);
+        }
+        tokio::time::advance(FIRST_PAUSE).await;
+        drop(breaker.admit().expect("the pause is over"));
+        assert!(breaker.admit().is_err());
+        tokio::time::advance(LONGEST_PAUSE).await;
+        succeed(&breaker);
+    }
+
+    #[test]
+    fn the_metric_counts_open_breakers_and_withheld_calls() {
+        let text = metrics::tests::counted(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let (open, gone) = (breaker(), breaker());
+                for breaker in [&open, &gone] {
+                    for _ in 0..OPENS_AT {
+                        fail(breaker, Health::Failed);
+                    }
+                }
+                assert!(open.admit().is_err());
+                drop(gone);
+                // Lives on, as that of a running program does.
+                std::mem::forget(open);
+            });
+        });
+        let has = |line: &str| text.lines().any(|found| found == line);
+        assert!(
+            has("s3proxy_key_service_breakers_open{service=\"vault\"} 1"),
+            "{text}"
+        );
+        assert!(
+            has("s3proxy_key_service_calls_withheld_total{service=\"vault\"} 1"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! A key at a key service, and the KEKs that it gave and opened.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use s3proxy_envelope::kek::Kek;
+use tokio::task::AbortHandle;
+
+use super::caller::{Caller, Line, too_late};
+use super::key_service::{KeyService, ServiceError};
+use super::opened::OpenedKeys;
+use super::writing::{LentKek, Need, Writing};
+use crate::config::resolved::ServiceCalls;
+use crate::telemetry::traces::call;
+
+// Names of spans.
+const CREATE: &str = "key_service create";
+const OPEN: &str = "key_service open";
+
+/// Longest ciphertext of a KEK: the envelope has to fit S3's 2 KB of metadata.
+const MAX_CIPHERTEXT_BYTES: usize = 1024;
+
+/// How long the readiness of a replica waits for a key service: less than a probe's time limit, so
+/// that a silent service does not take replicas out that serve everything else.
+const READINESS_WAIT: Duration = Duration::from_secs(2);
+
+/// A key that a service holds.
+pub(super) struct Held {
+    key: Arc<ServiceKey>,
+    caller: Arc<Caller>,
+    renewal: OnceLock<Renewal>,
+}
+
+/// What calls work with that go on without whoever began them.
+struct ServiceKey {
+    name: Arc<str>,
+    service: Arc<dyn KeyService>,
+    line: Arc<Line>,
+    writing: Writing,
+    opened: Arc<OpenedKeys<Kek>>,
+    /// It has made a KEK once.
+    answered: AtomicBool,
+}
+
+/// The task that replaces KEKs ahead of their end. It ends when this is dropped.
+struct Renewal(AbortHandle);
+
+impl Held {
+    pub(super) fn new(
+        service: Arc<dyn KeyService>,
+        calls: ServiceCalls,
+        opened: Arc<OpenedKeys<Kek>>,
+    ) -> Self {
+        let name: Arc<str> = service.name().into();
+        let caller = Caller::new(Arc::clone(&name), service.kind(), calls.timeout);
+        Self {
+            key: Arc::new(ServiceKey {
+                name,
+                service,
+                line: Arc::clone(caller.line()),
+                writing: Writing::new(calls),
+                opened,
+                answered: AtomicBool::new(false),
+            }),
+            caller: Arc::new(caller),
+            renewal: OnceLock::new(),
+        }
+    }
+
+    /// A KEK to wrap under. At most one call, and none where one is in use.
+    pub(super) async fn lend(&self, need: Need) -> Result<LentKek, ServiceError> {
+        self.renewal.get_or_init(|| self.renew());
+        if let Some(lent) = self.key.writing.at_hand(need) {
+            return Ok(lent);
+        }
+        let make = || Arc::clone(&self.key).make();
+        // Boxed, so that the futures of requests stay small.
+        let lending = self.key.writing.lend(need, &self.caller, make);
+        lending.boxed().await
+    }
+
+    /// The KEK of a ciphertext. At most one call, and none where it is remembered.
+    pub(super) async fn open(&self, ciphertext: &[u8]) -> Result<Arc<Kek>, ServiceError> {
+        let open = || {
+            let (key, ciphertext) = (Arc::clone(&self.key), ciphertext.into());
+            async move { key.open(ciphertext).await }
+        };
+        let (name, opened) = (&self.key.name, &self.key.opened);
+        let opening = opened.get(name, ciphertext, &self.caller, open);
+        opening.boxed().await
+    }
+
+    /// Whether there is a KEK to wrap under, as far as that shows within a short time.
+    pub(super) async fn can_seal(&self) -> Result<(), ServiceError> {
+        let lent = tokio::time::timeout(READINESS_WAIT, self.lend(Need::Readiness)).await;
+        lent.unwrap_or_else(|_| Err(too_late(READINESS_WAIT)))
+            .map(|_| ())
+    }
+
+    /// Whether the service answers, within a short time and without using the key.
+    pub(super) async fn check(&self) -> Result<(), ServiceError> {
+        let checked = tokio::time::timeout(READINESS_WAIT, self.key.service.check()).await;
+        let checked = checked.unwrap_or_else(|_| Err(too_late(READINESS_WAIT)));
+        self.key.line.note(checked.as_ref().err());
+        checked
+    }
+
+    /// Whether it has ever made a KEK.
+    pub(super) fn has_answered(&self) -> bool {
+        self.key.answered.load(Ordering::Relaxed)
+    }
+
+    /// Takes that over from the same key of an earlier configuration.
+    pub(super) fn follow(&self, before: &Self) {
+        let answered = before.has_answered();
+        self.key.answered.store(answered, Ordering::Relaxed);
+    }
+
+    fn renew(&self) -> Renewal {
+        let (key, caller) = (Arc::clone(&self.key), Arc::clone(&self.caller));
+        let renewing = async move {
+            let make = || Arc::clone(&key).make();
+            key.writing.kept(&caller, make).await;
+        };
+        Renewal(tokio::spawn(renewing).abort_handle())
+    }
+}
+
+impl ServiceKey {
+    /// Has the service make a KEK, and puts it to use.
+    async fn make(self: Arc<Self>) -> Result<(), ServiceError> {
+        let made = self.line.call(|| {
+            let creating = self.service.create();
+            call(CREATE, &self.name, ServiceError::kind, creating)
+        });
+        let made = made.await?;
+        if !(1..=MAX_CIPHERTEXT_BYTES).contains(&made.ciphertext.len()) {
+            let reason = "it encrypts a KEK to nothing, or to more than 1024 bytes";
+            return Err(ServiceError::Key(reason.to_owned()));
+        }
+        let lent = LentKek {
+            kek: Arc::new(made.kek),
+            ciphertext: made.ciphertext.into(),
+        };
+        // Whoever reads what is written now finds its KEK here.
+        self.opened
+            .insert(&self.name, &lent.ciphertext, Arc::clone(&lent.kek));
+        self.answered.store(true, Ordering::Relaxed);
+        self.writing.install(lent);
+        Ok(())
+    }
+
+    async fn open(self: Arc<Self>, ciphertext: Box<[u8]>) -> Result<Kek, ServiceError> {
+        let open = self.line.call(|| {
+            let opening = self.service.open(&ciphertext);
+            call(OPEN, &self.name, ServiceError::kind, opening)
+        });
+        open.await
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,196 @@
+//! Which keys may still seal something here: those of the configuration, and those of requests that
+//! began under an earlier one.
+//!
+//! A request ends with the keys that it began with, however long it takes. So a key that a reload has
+//! replaced is in use until the last of them has ended, which is logged, counted and told at the admin
+//! listener: only then can a rewrap have found everything.
+//!
+//! That a configuration is over is known by its parts, which every request holds from its beginning
+//! to its end. How many requests there are is counted beside it, for people: from when a request is
+//! let in, under all keys that it may need, and under the one that it does need once that is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::telemetry::metrics::{self, Counted};
+
+/// Where the admin listener tells.
+pub(crate) const PATH: &str = "/keys";
+
+/// The keys in use, whatever configuration is the current one.
+#[derive(Default)]
+pub(crate) struct KeysInUse(Mutex<BTreeMap<Arc<str>, Use>>);
+
+#[derive(Default)]
+struct Use {
+    /// Configurations that are not over.
+    configurations: usize,
+    requests: u64,
+    /// The current configuration is among them.
+    is_current: bool,
+}
+
+/// The keys that a configuration seals under, in use until this is dropped.
+pub(crate) struct SealingKeys {
+    names: Vec<Arc<str>>,
+    all: Arc<KeysInUse>,
+}
+
+/// A request that may seal under some keys, until this is dropped.
+pub(crate) struct SealingRequest {
+    counted: Vec<(Arc<str>, Counted)>,
+    all: Arc<KeysInUse>,
+}
+
+impl KeysInUse {
+    /// A configuration takes the place of the one before.
+    pub(crate) fn begin(self: &Arc<Self>, names: BTreeSet<&str>) -> SealingKeys {
+        let mut uses = self.uses();
+        uses.values_mut().for_each(|it| it.is_current = false);
+        let names = names.into_iter().map(|name| {
+            let name: Arc<str> = name.into();
+            let it = uses.entry(Arc::clone(&name)).or_default();
+            it.configurations += 1;
+            it.is_current = true;
+            name
+        });
+        SealingKeys {
+            names: names.collect(),
+            all: Arc::clone(self),
+        }
+    }
+
+    /// For the admin listener.
+    pub(crate) fn to_json(&self) -> Value {
+        let uses = self.uses();
+        let keys = uses.iter().map(
+            |(name, it)| json!({ "key": &**name, "seals": it.is_current, "requests": it.requests }),
+        );
+        json!({ "keys": keys.collect::<Vec<_>>() })
+    }
+
+    fn uses(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Use>> {
+        // A count is whole or was not made.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SealingKeys {
+    /// A request has begun, of which nothing is known yet.
+    pub(crate) fn request(&self) -> SealingRequest {
+        let mut uses = self.all.uses();
+        let counted = self.names.iter().map(|name| {
+            if let Some(it) = uses.get_mut(name) {
+                it.requests += 1;
+            }
+            (Arc::clone(name), metrics::request_under_key(name))
+        });
+        SealingRequest {
+            counted: counted.collect(),
+            all: Arc::clone(&self.all),
+        }
+    }
+}
+
+impl SealingRequest {
+    /// It seals under this key, or under none.
+    pub(crate) fn only(&mut self, name: Option<&str>) {
+        let mut uses = self.all.uses();
+        self.counted.retain(|(counted, _)| {
+            let stays = name == Some(&**counted);
+            if let Some(it) = uses.get_mut(counted)
+                && !stays
+            {
+                it.requests = it.requests.saturating_sub(1);
+            }
+            stays
+        });
+    }
+}
+
+impl Drop for SealingRequest {
+    fn drop(&mut self) {
+        self.only(None);
+    }
+}
+
+impl Drop for SealingKeys {
+    fn drop(&mut self) {
+        let mut ended = Vec::new();
+        let mut uses = self.all.uses();
+        for name in &self.names {
+            if let Some(it) = uses.get_mut(name) {
+                it.configurations -= 1;
+                // At the end of the program the current configuration goes, too.
+                if it.configurations == 0 && !it.is_current {
+                    uses.remove(name);
+                    ended.push(name);
+                }
+            }
+        }
+        drop(uses);
+        for key in ended {
+            tracing::info!(%key, "no request is left that seals under this key");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(keys: &KeysInUse) -> Vec<(String, bool, u64)> {
+        let told = keys.to_json();
+        let keys = told["keys"].as_array().unwrap().iter();
+        let told = |it: &Value| {
+            let key = it["key"].as_str()?.to_owned();
+            Some((key, it["seals"].as_bool()?, it["requests"].as_u64()?))
+        };
+        keys.map(|it| told(it).unwrap()).collect()
+    }
+
+    fn entry(key: &str, seals: bool, requests: u64) -> (String, bool, u64) {
+        (key.to_owned(), seals, requests)
+    }
+
+    #[test]
+    fn a_key_is_in_use_until_the_last_request_of_its_configuration_has_ended() {
+        let keys = Arc::new(KeysInUse::default());
+        let old = keys.begin(BTreeSet::from(["old"]));
+        let request = old.request();
+        let new = keys.begin(BTreeSet::from(["new"]));
+        let expected = [entry("new", true, 0), entry("old", false, 1)];
+        assert_eq!(told(&keys), expected);
+        drop(request);
+        let expected = [entry("new", true, 0), entry("old", false, 0)];
+        assert_eq!(told(&keys), expected, "its parts are still held");
+        drop(old);
+        assert_eq!(told(&keys), [entry("new", true, 0)]);
+        drop(new);
+    }
+
+    #[test]
+    fn a_request_counts_under_the_key_that_it_needs() {
+        let keys = Arc::new(KeysInUse::default());
+        let both = keys.begin(BTreeSet::from(["a", "b"]));
+        let (mut one, mut other) = (both.request(), both.request());
+        assert_eq!(told(&keys), [entry("a", true, 2), entry("b", true, 2)]);
+        one.only(Some("a"));
+        other.only(None);
+        assert_eq!(told(&keys), [entry("a", true, 1), entry("b", true, 0)]);
+        drop(one);
+        assert_eq!(told(&keys), [entry("a", true, 0), entry("b", true, 0)]);
+    }
+
+    #[test]
+    fn a_key_that_stays_is_in_use_all_the_while() {
+        let keys = Arc::new(KeysInUse::default());
+        let first = keys.begin(BTreeSet::from(["a"]));
+        let second = keys.begin(BTreeSet::from(["a"]));
+        drop(first);
+        assert_eq!(told(&keys), [entry("a", true, 0)]);
+        drop(second);
+    }
+}

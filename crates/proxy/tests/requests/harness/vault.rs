@@ -1,0 +1,170 @@
+//! A server that speaks as Vault's Transit engine does, in whatever mood it is in.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// What becomes of a request that uses the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Well,
+    /// It says nothing.
+    Silent,
+    /// 503, as a sealed server.
+    Failing,
+    /// 429, as a server with a quota.
+    Throttling,
+    /// It did not encrypt what it is asked to decrypt.
+    Foreign,
+    /// 403, as for a token that has expired.
+    Refusing,
+}
+
+/// Requests that used the key.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct VaultCalls {
+    pub(crate) encrypt: usize,
+    pub(crate) decrypt: usize,
+}
+
+/// A running server; it ends when dropped.
+pub(crate) struct VaultServer {
+    address: SocketAddr,
+    shared: Arc<Mutex<(Mood, VaultCalls)>>,
+    task: JoinHandle<()>,
+}
+
+impl VaultServer {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Mutex::new((Mood::Well, VaultCalls::default())));
+        let serving = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(converse(Arc::clone(&serving), stream));
+            }
+        });
+        Self {
+            address,
+            shared,
+            task,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn set(&self, mood: Mood) {
+        self.shared.lock().unwrap().0 = mood;
+    }
+
+    pub(crate) fn calls(&self) -> VaultCalls {
+        self.shared.lock().unwrap().1
+    }
+}
+
+impl Drop for VaultServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn converse(shared: Arc<Mutex<(Mood, VaultCalls)>>, mut stream: TcpStream) {
+    let mut unread = Vec::new();
+    while let Some((path, body)) = read_request(&mut stream, &mut unread).await {
+        let answer = {
+            let (mood, calls) = &mut *shared.lock().unwrap();
+            answer(*mood, calls, &path, &body)
+        };
+        let Some((status, document)) = answer else {
+            std::future::pending().await
+        };
+        let length = document.len();
+        let answer = format!(
+            "HTTP/1.1 {} Some\r\ncontent-length: {length}\r\n\r\n{document}",
+            status.as_u16()
+        );
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(
+    mood: Mood,
+    calls: &mut VaultCalls,
+    path: &str,
+    body: &serde_json::Value,
+) -> Option<(StatusCode, String)> {
+    // The "ciphertext" is the plaintext in another wrapping: nobody checks what it hides.
+    let document = match path.split('/').nth(3) {
+        Some("encrypt") => {
+            calls.encrypt += 1;
+            let text = body["plaintext"].as_str().unwrap();
+            format!(r#"{{"data":{{"ciphertext":"vault:v1:{text}"}}}}"#)
+        }
+        Some("decrypt") => {
+            calls.decrypt += 1;
+            let text = body["ciphertext"].as_str().unwrap();
+            let text = text.strip_prefix("vault:v1:").unwrap();
+            format!(r#"{{"data":{{"plaintext":"{text}"}}}}"#)
+        }
+        _ if path.ends_with("lookup-self") => r#"{"data":{"ttl":0}}"#.to_owned(),
+        _ => "{}".to_owned(),
+    };
+    let errors = |text: &str| format!(r#"{{"errors":["{text}"]}}"#);
+    let uses_key = document.contains("v1:") || document.contains("plaintext");
+    match mood {
+        Mood::Silent => None,
+        _ if !uses_key => Some((StatusCode::OK, document)),
+        Mood::Well => Some((StatusCode::OK, document)),
+        Mood::Failing => Some((StatusCode::SERVICE_UNAVAILABLE, errors("Vault is sealed"))),
+        Mood::Throttling => Some((
+            StatusCode::TOO_MANY_REQUESTS,
+            errors("request path rate limit quota exceeded"),
+        )),
+        Mood::Foreign => Some((
+            StatusCode::BAD_REQUEST,
+            errors("cipher: message authentication failed"),
+        )),
+        Mood::Refusing => Some((StatusCode::FORBIDDEN, errors("permission denied"))),
+    }
+}
+
+async fn read_request(
+    stream: &mut TcpStream,
+    unread: &mut Vec<u8>,
+) -> Option<(String, serde_json::Value)> {
+    let end = loop {
+        if let Some(end) = unread.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end + 4;
+        }
+        read_more(stream, unread).await?;
+    };
+    let head: Vec<u8> = unread.drain(..end).collect();
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let path = head.split(' ').nth(1)?.to_owned();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.map_or(0, |length| length.trim().parse().unwrap());
+    while unread.len() < length {
+        read_more(stream, unread).await?;
+    }
+    let body: Vec<u8> = unread.drain(..length).collect();
+    Some((path, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+async fn read_more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<()> {
+    match stream.read_buf(unread).await {
+        Ok(count) if count > 0 => Some(()),
+        _ => None,
+    }
+}

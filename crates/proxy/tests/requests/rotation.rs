@@ -1,0 +1,269 @@
+//! Rotating a key loses nothing: `rewrap` tells of every object, upload and request in flight that
+//! still needs the old one.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use s3proxy::app::StartError;
+use s3proxy::commands::rewrap::{Again, Asked, Check, Mode, Replaced, Writers, rewrap};
+use s3proxy::commands::selection::{Extent, Selection, Versions};
+use s3proxy::commands::{Ended, Format};
+use s3proxy_envelope::header::Envelope;
+use s3proxy_envelope::kek::Kek;
+use tokio::sync::Notify;
+
+use crate::harness::{ClientRequest, Proxy, Reply};
+use crate::memory_store::{Faults, MemoryStore};
+
+/// The key before, and the key after.
+struct Rotation {
+    store: Arc<MemoryStore>,
+    old: Proxy,
+    /// Seals under the new key and opens both.
+    new: Proxy,
+    old_name: String,
+    new_name: String,
+}
+
+impl Rotation {
+    async fn begin(faults: Faults) -> Self {
+        let store = MemoryStore::new(faults);
+        let (old_key, new_key) = (Kek::generate(), Kek::generate());
+        let old = Proxy::builder()
+            .environment("S3PROXY_ENCRYPT_KEY", &old_key.to_configured())
+            .environment("S3PROXY_ADMIN", "127.0.0.1:0");
+        let new = Proxy::builder()
+            .environment("S3PROXY_ENCRYPT_KEY", &new_key.to_configured())
+            .environment("S3PROXY_DECRYPT_KEYS", &old_key.to_configured());
+        let (old, new) = (old.start().await, new.start().await);
+        store.behind(&old);
+        store.behind(&new);
+        Self {
+            store,
+            old,
+            new,
+            old_name: old_key.local_name(),
+            new_name: new_key.local_name(),
+        }
+    }
+
+    async fn rewrap(&self, asked: Asked) -> Result<Ended, StartError> {
+        let config = self.new.command_config();
+        rewrap(config, selection(), Format::AllLines, asked).await
+    }
+
+    /// The key that an object needs.
+    fn key_of(&self, key: &str) -> String {
+        let envelope = self.store.header("bucket", key, "x-amz-meta-isec");
+        Envelope::parse(&envelope.unwrap()).unwrap().key_name
+    }
+
+    async fn begin_upload(&self, key: &str) -> (String, String) {
+        let created = ClientRequest::post(format!("/bucket/{key}?uploads"), "");
+        let id = self.old.send(created).await.expect(200);
+        let id = id.element("UploadId");
+        let part = format!("/bucket/{key}?partNumber=1&uploadId={id}");
+        let part = self.old.send(ClientRequest::put(part, "the only part"));
+        let etag = part.await.expect(200).header("etag").to_owned();
+        (id, etag)
+    }
+}
+
+fn selection() -> Selection {
+    Selection {
+        targets: vec!["bucket".parse().unwrap()],
+        extent: Extent::Prefix,
+        versions: Versions::Current,
+        start_after: None,
+        concurrency: NonZeroUsize::MIN,
+        modified_since: None,
+    }
+}
+
+fn check() -> Asked {
+    Asked {
+        mode: Mode::Rewrap,
+        replaced: Replaced::Stay,
+        again: Again::No,
+        writers: Writers::Possible,
+        check: Check::ByStatus,
+        replicas: Vec::new(),
+    }
+}
+
+fn complete(key: &str, id: &str, etag: &str) -> ClientRequest {
+    let document = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part>\
+         </CompleteMultipartUpload>",
+        etag.trim_matches('"')
+    );
+    ClientRequest::post(format!("/bucket/{key}?uploadId={id}"), document)
+}
+
+/// Holds the walk's look at one object back until a client has done something.
+struct Gate {
+    reached: Arc<Notify>,
+    passed: Arc<Notify>,
+}
+
+impl Gate {
+    fn at(rotation: &Rotation, path: &'static str) -> Self {
+        let gate = Self {
+            reached: Arc::default(),
+            passed: Arc::default(),
+        };
+        let store = Arc::clone(&rotation.store);
+        let (reached, passed) = (Arc::clone(&gate.reached), Arc::clone(&gate.passed));
+        let is_first = AtomicBool::new(true);
+        rotation.new.backend.script(move |request| {
+            let is_look = request.method == http::Method::HEAD && request.path() == path;
+            if !is_look || !is_first.swap(false, Ordering::Relaxed) {
+                return store.reply(request);
+            }
+            let (store, request) = (Arc::clone(&store), request.clone());
+            let (reached, passed) = (Arc::clone(&reached), Arc::clone(&passed));
+            Reply::When(Box::pin(async move {
+                reached.notify_one();
+                passed.notified().await;
+                store.reply(&request)
+            }))
+        });
+        gate
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_finds_the_object_of_an_upload_that_completed_under_way() {
+    let rotation = Rotation::begin(Faults::default()).await;
+    rotation.old.put("/bucket/zzz", "walked").await;
+    let (id, etag) = rotation.begin_upload("aaa").await;
+    let gate = Gate::at(&rotation, "/bucket/zzz");
+    let client = async {
+        gate.reached.notified().await;
+        let completed = rotation.old.send(complete("aaa", &id, &etag)).await;
+        completed.expect(200);
+        gate.passed.notify_one();
+    };
+    let (ended, ()) = tokio::join!(rotation.rewrap(check()), client);
+    assert_eq!(ended.unwrap(), Ended::Everything);
+    assert_eq!(rotation.key_of("zzz"), rotation.new_name);
+    assert_eq!(rotation.key_of("aaa"), rotation.new_name);
+    let read = rotation.new.send(ClientRequest::get("/bucket/aaa")).await;
+    assert_eq!(read.expect(200).text(), "the only part");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_still_open_keeps_its_key_needed() {
+    let rotation = Rotation::begin(Faults::default()).await;
+    let (id, etag) = rotation.begin_upload("aaa").await;
+    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Found);
+    let completed = rotation.new.send(complete("aaa", &id, &etag)).await;
+    completed.expect(200);
+    assert_eq!(rotation.key_of("aaa"), rotation.old_name);
+    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Everything);
+    assert_eq!(rotation.key_of("aaa"), rotation.new_name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_finds_an_object_that_a_late_request_stored_behind_the_walk() {
+    let rotation = Rotation::begin(Faults::default()).await;
+    rotation.old.put("/bucket/zzz", "walked").await;
+    let gate = Gate::at(&rotation, "/bucket/zzz");
+    let client = async {
+        gate.reached.notified().await;
+        rotation.old.put("/bucket/aaa", "late").await;
+        gate.passed.notify_one();
+    };
+    let (ended, ()) = tokio::join!(rotation.rewrap(check()), client);
+    assert_eq!(ended.unwrap(), Ended::Everything);
+    assert_eq!(rotation.key_of("aaa"), rotation.new_name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_that_a_copy_left_as_it_was_is_a_failure() {
+    let faults = Faults {
+        keeps_metadata: true,
+        ..Faults::default()
+    };
+    let rotation = Rotation::begin(faults).await;
+    rotation.old.put("/bucket/key", "content").await;
+    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Incomplete);
+    assert_eq!(rotation.key_of("key"), rotation.old_name);
+    rotation.store.set_faults(Faults::default());
+    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Everything);
+    assert_eq!(rotation.key_of("key"), rotation.new_name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_keeps_the_condition_on_the_source_alone_is_refused_unless_nobody_writes() {
+    let faults = Faults {
+        ignores_target: true,
+        ..Faults::default()
+    };
+    let rotation = Rotation::begin(faults).await;
+    rotation.old.put("/bucket/key", "content").await;
+    let refused = rotation.rewrap(check()).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("on its target") && refused.contains("--offline"),
+        "{refused}"
+    );
+    assert_eq!(rotation.key_of("key"), rotation.old_name);
+    assert_eq!(rotation.store.keys("bucket", ".s3proxy/"), [""; 0]);
+    let offline = Asked {
+        writers: Writers::Stopped,
+        ..check()
+    };
+    assert_eq!(rotation.rewrap(offline).await.unwrap(), Ended::Everything);
+    assert_eq!(rotation.key_of("key"), rotation.new_name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_between_look_and_copy_is_kept() {
+    let rotation = Rotation::begin(Faults::default()).await;
+    rotation.old.put("/bucket/key", "before").await;
+    let store = Arc::clone(&rotation.store);
+    let is_first = AtomicBool::new(true);
+    rotation.new.backend.script(move |request| {
+        let is_copy = request.path() == "/bucket/key" && request.header("x-amz-copy-source") != "";
+        if is_copy && is_first.swap(false, Ordering::Relaxed) {
+            store.plant("bucket", "key", "written meanwhile");
+        }
+        store.reply(request)
+    });
+    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Everything);
+    let stored = rotation.new.send(ClientRequest::get("/bucket/key")).await;
+    assert_eq!(stored.expect(200).text(), "written meanwhile");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_still_seals_under_the_old_key_keeps_it_needed() {
+    let rotation = Rotation::begin(Faults::default()).await;
+    rotation.old.put("/bucket/key", "content").await;
+    let replica = |proxy: &Proxy| Asked {
+        replicas: vec![proxy.admin_address().to_string()],
+        ..check()
+    };
+    let ended = rotation.rewrap(replica(&rotation.old)).await.unwrap();
+    assert_eq!(ended, Ended::Found);
+    assert_eq!(rotation.key_of("key"), rotation.new_name);
+    let unreachable = Asked {
+        replicas: vec!["127.0.0.1:1".to_owned()],
+        ..check()
+    };
+    assert_eq!(rotation.rewrap(unreachable).await.unwrap(), Ended::Found);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_of_older_proxies_keep_a_check_from_passing() {
+    let rotation = Rotation::begin(Faults::default()).await;
+    let sealed = "9e".repeat(40);
+    let older = ClientRequest::put("/bucket/older", vec![7; 64]);
+    let address = rotation.old.backend.address();
+    let planted = older.header("x-amz-meta-isec", sealed);
+    planted
+        .send_from(None, address, "backend")
+        .await
+        .expect(200);
+    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Found);
+}
