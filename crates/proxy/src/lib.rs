@@ -23,6 +23,7 @@ pub mod fuzzing;
 mod health;
 mod keys;
 mod listen;
+mod panics;
 mod plan;
 mod record;
 mod respond;

@@ -25,6 +25,7 @@ use crate::health::Health;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
 use crate::listen::seats::Visit;
+use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
@@ -51,6 +52,7 @@ pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) health: Health,
+    pub(crate) panics: Arc<PanicWatch>,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
     pub(crate) audit: AuditLog,
@@ -90,7 +92,9 @@ impl Serve for Service {
         let mut body = BodySlot::new(body);
         let arrival = self.traces.arrival(&parts.method, &parts.headers);
         let arrival = arrival.as_ref();
-        let outcome = self.handle(parts, &mut body, from, &record, arrival).await;
+        let handling = Box::pin(self.handle(parts, &mut body, from, &record, arrival));
+        let outcome = self.panics.guard(handling).await;
+        let outcome = outcome.unwrap_or_else(|panicked| Err(panicked.into()));
         // Only of those that were not let in.
         self.traces
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
@@ -117,6 +121,11 @@ impl Serve for Service {
 }
 
 impl Service {
+    /// The status of `/healthz`, and what it says.
+    pub(crate) fn liveness(&self) -> (StatusCode, String) {
+        self.health.liveness()
+    }
+
     /// The status of `/readyz`, and what it says.
     pub(crate) async fn readiness(&self) -> (StatusCode, String) {
         self.health.readiness(&self.parts).await

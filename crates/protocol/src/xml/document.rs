@@ -436,4 +436,4 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -17,10 +17,14 @@
 mod harness;
 
 mod backend_answers;
+mod backend_headers;
+mod backend_listings;
 mod catalogue;
+mod completing;
 mod costs;
 mod crowd;
 mod held_bodies;
+mod hostile_backend;
 mod key_services;
 mod listings;
 mod memory_store;
@@ -30,3 +34,4 @@ mod rotation;
 mod round_trips;
 mod sweeping;
 mod uploads;
+mod verifying;
