@@ -17,6 +17,9 @@ pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
 mod execute;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod keys;
 mod listen;
