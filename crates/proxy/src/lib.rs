@@ -18,6 +18,9 @@ pub mod config;
 pub mod dev;
 mod effective_name;
 mod execute;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod keys;
 mod listen;
