@@ -59,8 +59,11 @@ const JSON: &str = "application/json";
 /// The content type of Prometheus's text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is asked whether requests should come here.
+/// What is asked whether the process works, and whether requests should come here.
 pub(crate) trait Ready: Send + Sync + 'static {
+    /// The status of `/healthz`, and what it says.
+    fn liveness(&self) -> (StatusCode, String);
+
     /// The status of `/readyz`, and what it says.
     fn readiness(&self) -> impl Future<Output = (StatusCode, String)> + Send;
 
@@ -200,7 +203,10 @@ async fn answer<B>(
     }
     match path {
         "/metrics" => text(StatusCode::OK, METRICS, exporter.render()),
-        "/healthz" => text(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/healthz" => {
+            let (status, said) = ready.liveness();
+            text(status, TEXT, said)
+        }
         in_use::PATH => text(StatusCode::OK, JSON, ready.keys()),
         _ => {
             let (status, said) = ready.readiness().await;
@@ -230,6 +236,10 @@ mod tests {
     struct Draining;
 
     impl Ready for Draining {
+        fn liveness(&self) -> (StatusCode, String) {
+            (StatusCode::OK, "ok\n".to_owned())
+        }
+
         async fn readiness(&self) -> (StatusCode, String) {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
         }
@@ -267,6 +277,28 @@ mod tests {
         assert_eq!(asked("GET", "/healthz").await.0, 200);
         let (status, _, body) = asked("GET", "/readyz").await;
         assert_eq!((status, body.as_str()), (503, "draining\n"));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_says_it_is_broken_fails_its_liveness_probe() {
+        struct Broken;
+        impl Ready for Broken {
+            fn liveness(&self) -> (StatusCode, String) {
+                (StatusCode::SERVICE_UNAVAILABLE, "broken\n".to_owned())
+            }
+
+            async fn readiness(&self) -> (StatusCode, String) {
+                (StatusCode::OK, "ready\n".to_owned())
+            }
+
+            fn keys(&self) -> String {
+                String::new()
+            }
+        }
+        let request = Request::builder().uri("/healthz").body(()).unwrap();
+        let exporter = Exporter::install().unwrap();
+        let response = answer(&request, &exporter, &Broken).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[tokio::test]

@@ -33,6 +33,7 @@ use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::SeenBuckets;
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
+use crate::execute::sub_resource::KnownSubResources;
 use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
@@ -40,6 +41,7 @@ use crate::keys::in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
+use crate::panics::PanicWatch;
 use crate::rules::Rules;
 use crate::service::Service;
 use crate::telemetry::audit::AuditLog;
@@ -54,6 +56,7 @@ pub(super) struct Lasting {
     pub(super) long_work: Arc<LongWork>,
     pub(super) seen_buckets: Arc<SeenBuckets>,
     pub(super) draining: Arc<Draining>,
+    pub(super) panics: Arc<PanicWatch>,
     pub(super) keys_in_use: Arc<KeysInUse>,
 }
 
@@ -65,6 +68,7 @@ impl Lasting {
             long_work: Arc::new(LongWork::new()),
             seen_buckets: Arc::new(SeenBuckets::default()),
             draining: Arc::new(Draining::default()),
+            panics: Arc::default(),
             keys_in_use: Arc::default(),
         }
     }
@@ -160,7 +164,8 @@ pub(super) async fn shift(
             anonymous_read_buckets: clients.anonymous_read_buckets,
         },
         throttle,
-        health: Health::new(Arc::clone(&lasting.draining)),
+        health: Health::new(Arc::clone(&lasting.draining), Arc::clone(&lasting.panics)),
+        panics: Arc::clone(&lasting.panics),
         trusted: Arc::clone(&trusted),
         parts: Arc::new(parts),
         audit: witnesses.audit.clone(),
@@ -168,6 +173,7 @@ pub(super) async fn shift(
     };
     Ok(Shift {
         service: Arc::new(service),
+        panics: Arc::clone(&lasting.panics),
         limits,
         trusted,
     })
@@ -215,7 +221,7 @@ async fn parts(
     // What was learnt under other settings may not hold under these.
     let learnt = match before.same(&["backend", "keys", "policy", "rules"]) {
         Some(service) => Learnt::of(&service.parts),
-        None => Learnt::nothing(),
+        None => Learnt::nothing(backend_config),
     };
     Ok(Parts {
         backend,
@@ -235,6 +241,7 @@ async fn parts(
         layouts: learnt.layouts,
         verified: learnt.verified,
         tag_keeping: learnt.tag_keeping,
+        sub_resources: learnt.sub_resources,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
@@ -254,16 +261,18 @@ struct Learnt {
     layouts: Arc<LayoutCache>,
     verified: Arc<VerifiedCache>,
     tag_keeping: Arc<TagKeeping>,
+    sub_resources: Arc<KnownSubResources>,
 }
 
 impl Learnt {
-    fn nothing() -> Self {
+    fn nothing(backend: &resolved::Backend) -> Self {
         Self {
             lookups: Arc::new(LookupCache::new()),
             uploads: Arc::new(UploadCache::new()),
             layouts: Arc::new(LayoutCache::new()),
             verified: Arc::new(VerifiedCache::new()),
             tag_keeping: Arc::new(TagKeeping::default()),
+            sub_resources: Arc::new(KnownSubResources::new(backend.operations.clone())),
         }
     }
 
@@ -274,6 +283,7 @@ impl Learnt {
             layouts: Arc::clone(&parts.layouts),
             verified: Arc::clone(&parts.verified),
             tag_keeping: Arc::clone(&parts.tag_keeping),
+            sub_resources: Arc::clone(&parts.sub_resources),
         }
     }
 }

@@ -16,6 +16,8 @@ mod breaker;
 mod caller;
 pub(crate) mod connect;
 mod constellation;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod held;
 mod http;
 pub(crate) mod in_use;
@@ -24,6 +26,7 @@ pub(crate) mod key_service;
 pub(crate) mod legacy;
 mod measured;
 mod opened;
+mod passphrase;
 mod pkcs11;
 mod ring;
 mod turn;

@@ -9,12 +9,10 @@
 //! that, everything happens in the connection's own task.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -325,41 +323,6 @@ impl Drop for Serving {
         self.0.state().doing = Doing::Nothing {
             since: Instant::now(),
         };
-    }
-}
-
-/// The body of an answer, which is being served until it is dropped.
-pub(super) struct ServedBody<B> {
-    body: B,
-    _serving: Serving,
-}
-
-impl<B> ServedBody<B> {
-    pub(super) fn new(body: B, serving: Serving) -> Self {
-        Self {
-            body,
-            _serving: serving,
-        }
-    }
-}
-
-impl<B: Body + Unpin> Body for ServedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
     }
 }
 

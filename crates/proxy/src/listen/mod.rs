@@ -14,8 +14,9 @@ mod activity;
 pub(crate) mod certificate;
 pub(crate) mod crowd;
 pub(crate) mod descriptors;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 pub(crate) mod seats;
+mod served_body;
 mod timeouts;
 pub(crate) mod tls;
 
@@ -28,7 +29,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::StatusCode;
 use http::uri::Scheme;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -41,13 +44,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use self::activity::{Activity, ServedBody};
+use self::activity::Activity;
 use self::crowd::{Crowd, Place};
 use self::seats::{Seat, Seats, Visit};
+use self::served_body::ServedBody;
 use self::timeouts::TimedSocket;
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::ResponseBody;
 use crate::body::pace::Patience;
+use crate::panics::{PanicWatch, Panicked};
 use crate::telemetry::metrics;
 use crate::trusted::TrustedProxies;
 
@@ -96,6 +101,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
 /// arrives, a connection keeps the limits that it began with.
 pub(crate) struct Shift<S> {
     pub(crate) service: Arc<S>,
+    pub(crate) panics: Arc<PanicWatch>,
     pub(crate) limits: Limits,
     pub(crate) trusted: Arc<TrustedProxies>,
 }
@@ -361,7 +367,8 @@ async fn serve_connection<S, IO>(
         if let Some(visit) = &visit {
             request.extensions_mut().insert(visit.clone());
         }
-        let service = Arc::clone(&current.borrow().service);
+        let shift = Arc::clone(&current.borrow());
+        let (service, panics) = (Arc::clone(&shift.service), Arc::clone(&shift.panics));
         let draining = Arc::clone(&draining);
         let serving = activity.begin();
         let activity = activity.clone();
@@ -369,14 +376,21 @@ async fn serve_connection<S, IO>(
         // connection, in idle ones too.
         let answer = Box::pin(service.serve(request, peer));
         async move {
-            let mut response = answer.await;
-            if draining.has_begun() || place == Place::InTheCrowd || activity.is_closing() {
+            let (mut response, panicked) = match panics.guard(answer).await {
+                Ok(response) => (response, false),
+                Err(Panicked) => (internal_error(), true),
+            };
+            if draining.has_begun()
+                || place == Place::InTheCrowd
+                || activity.is_closing()
+                || panicked
+            {
                 let close = http::HeaderValue::from_static("close");
                 response
                     .headers_mut()
                     .insert(http::header::CONNECTION, close);
             }
-            Ok::<_, Infallible>(response.map(|body| ServedBody::new(body, serving)))
+            Ok::<_, Infallible>(served(response, serving, panics))
         }
     });
     let connection = http1::Builder::new()
@@ -402,6 +416,30 @@ async fn serve_connection<S, IO>(
     }
 }
 
+/// The answer as it goes out. One that is a success when it has gone out whole shows that the process
+/// serves.
+fn served<B: Body + Unpin>(
+    response: Response<B>,
+    serving: activity::Serving,
+    panics: Arc<PanicWatch>,
+) -> Response<ServedBody<B>> {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    response.map(|body| ServedBody::new(body, serving, panics, !is_error))
+}
+
+/// The answer to a request whose service panicked.
+fn internal_error() -> Response<ResponseBody> {
+    let document = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code>\
+                    <Message>We encountered an internal error. Please try again.</Message></Error>";
+    let mut response = Response::new(ResponseBody::held(document));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let xml = http::HeaderValue::from_static("application/xml");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, xml);
+    response
+}
+
 /// Headers that the HTTP library takes. It answers to more without a document, so that it takes some
 /// more than the gate, which refuses in S3's words.
 const HEADERS: usize = MAXIMUM_HEADERS + 64;
@@ -409,3 +447,6 @@ const HEADERS: usize = MAXIMUM_HEADERS + 64;
 /// What a connection may read ahead of its body's reader, in bytes: one piece, so that a sealed
 /// chunk is seldom split between reads.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

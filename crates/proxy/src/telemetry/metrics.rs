@@ -23,7 +23,7 @@ use self::declared::{
     BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL,
     CONNECTIONS, EVICTED, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_BREAKERS,
     KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS, KEY_SERVICE_WITHHELD, LEGACY_READS, OPEN_FAILURES,
-    PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT,
+    PANICS, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT,
     REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 
@@ -349,6 +349,11 @@ pub(crate) fn backend_retried(reason: Retry) {
     counter!(BACKEND_RETRIES.name, "reason" => reason.as_str()).increment(1);
 }
 
+/// Some task of the program panicked.
+pub(crate) fn panicked() {
+    counter!(PANICS.name).increment(1);
+}
+
 /// The certificate that is served from now on ends then.
 pub(crate) fn certificate(expiry: time::OffsetDateTime) {
     let seconds = u64::try_from(expiry.unix_timestamp()).unwrap_or(0);
@@ -395,6 +400,7 @@ fn begin() {
         KEY_CACHE_HITS,
         KEY_CACHE_MISSES,
         AUDIT_LOST,
+        PANICS,
     ] {
         counter!(metric.name).increment(0);
     }

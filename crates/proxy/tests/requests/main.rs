@@ -15,17 +15,27 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
-mod memory_store;
+mod simple_backend;
 
 mod backend_answers;
+mod backend_headers;
+mod backend_listings;
 mod catalogue;
+mod completing;
 mod costs;
 mod crowd;
 mod held_bodies;
+mod hostile_backend;
 mod key_services;
 mod listings;
+mod memory_store;
+mod names_in_effect;
 mod objects;
+mod operation_list;
 mod operations_refused;
+mod preflights;
 mod rotation;
 mod round_trips;
 mod sweeping;
+mod uploads;
+mod verifying;

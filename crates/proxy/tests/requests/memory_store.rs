@@ -17,7 +17,7 @@ use crate::harness::{Proxy, RecordedRequest, Reply};
 /// What a server gets wrong.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
-    /// `ListMultipartUploads` shows nothing, as some servers' does after a restart.
+    /// `ListMultipartUploads` without a prefix shows nothing, as some servers' does after a restart.
     pub(crate) hides_uploads: bool,
     /// `If-Match` on the target of a copy is ignored.
     pub(crate) ignores_target: bool,
@@ -151,14 +151,16 @@ impl State {
             (&Method::GET, "", _) if request.has_parameter("versioning") => {
                 document(200, "<VersioningConfiguration/>")
             }
-            (&Method::GET, "", _) if request.has_parameter("uploads") => self.list_uploads(bucket),
+            (&Method::GET, "", _) if request.has_parameter("uploads") => {
+                self.list_uploads(bucket, parameter("prefix").as_deref())
+            }
             (&Method::GET, "", _) => self.list(bucket, &parameter("prefix").unwrap_or_default()),
-            (_, "", _) => answer(200, &[], Bytes::new()),
+            (_, "", _) => answer(200, &[], b""),
             (&Method::GET, _, Some(id)) => self.list_parts(&id),
             (&Method::PUT, _, Some(id)) => self.upload_part(request, &id),
             (&Method::POST, _, Some(id)) => self.complete(request, &id),
             (&Method::DELETE, _, Some(id)) => match self.uploads.remove(&id) {
-                Some(_) => answer(204, &[], Bytes::new()),
+                Some(_) => answer(204, &[], b""),
                 None => error(404, "NoSuchUpload"),
             },
             (&Method::POST, ..) => self.create(request, bucket, key),
@@ -170,11 +172,11 @@ impl State {
                 let etag = quoted(&object.etag);
                 self.objects
                     .insert((bucket.to_owned(), key.to_owned()), object);
-                answer(200, &[("etag", &etag)], Bytes::new())
+                answer(200, &[("etag", &etag)], b"")
             }
             (&Method::DELETE, ..) => {
                 self.objects.remove(&(bucket.to_owned(), key.to_owned()));
-                answer(204, &[], Bytes::new())
+                answer(204, &[], b"")
             }
             _ => self.read(request, bucket, key),
         }
@@ -196,7 +198,7 @@ impl State {
         headers.extend(named.map(|(name, value)| (name.as_str(), value.as_str())));
         let length = object.body.len();
         let Some(range) = request.header("range").strip_prefix("bytes=") else {
-            return answer(200, &headers, object.body.clone());
+            return answer(200, &headers, &object.body);
         };
         let (first, last) = match range.split_once('-').unwrap() {
             ("", count) => (length.saturating_sub(count.parse().unwrap()), length - 1),
@@ -211,7 +213,7 @@ impl State {
         }
         let range = format!("bytes {first}-{last}/{length}");
         headers.push(("content-range", &range));
-        answer(206, &headers, object.body.slice(first..=last))
+        answer(206, &headers, &object.body[first..=last])
     }
 
     fn list(&self, bucket: &str, prefix: &str) -> Answer {
@@ -237,10 +239,12 @@ impl State {
         )
     }
 
-    fn list_uploads(&self, bucket: &str) -> Answer {
-        let shown = self.uploads.iter();
-        let shown =
-            shown.filter(|(_, upload)| upload.bucket == bucket && !self.faults.hides_uploads);
+    fn list_uploads(&self, bucket: &str, prefix: Option<&str>) -> Answer {
+        let hides_all = self.faults.hides_uploads && prefix.is_none();
+        let shown = self.uploads.iter().filter(|(_, upload)| {
+            let begins = upload.key.starts_with(prefix.unwrap_or_default());
+            upload.bucket == bucket && begins && !hides_all
+        });
         let entries = shown
             .map(|(id, upload)| {
                 format!(
@@ -285,7 +289,7 @@ impl State {
         let number = parameter(request, "partNumber").unwrap().parse().unwrap();
         let quoted = quoted(&etag);
         upload.parts.insert(number, (etag, request.body.clone()));
-        answer(200, &[("etag", &quoted)], Bytes::new())
+        answer(200, &[("etag", &quoted)], b"")
     }
 
     fn list_parts(&self, id: &str) -> Answer {
@@ -407,7 +411,7 @@ fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
 
-fn answer(status: u16, headers: &[(&str, &str)], body: Bytes) -> Answer {
+fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
@@ -417,7 +421,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: Bytes) -> Answer {
 
 fn document(status: u16, text: &str) -> Answer {
     let headers = [("content-type", "application/xml")];
-    answer(status, &headers, Bytes::from(text.to_owned()))
+    answer(status, &headers, text.as_bytes())
 }
 
 fn error(status: u16, code: &str) -> Answer {

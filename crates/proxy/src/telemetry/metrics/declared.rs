@@ -110,6 +110,10 @@ declare! {
         "Further attempts of requests to the backend.",
         "`slow_down` and `server_error` are answers of the backend; `resumed` is a read that broke and \
          went on where it broke.";
+    PANICS: Counter "s3proxy_panics_total", [],
+        "Panics of the program, each a defect of it.",
+        "Alert on any increase, and report it with the log's line, which names the place. The request \
+         gets a 500 or breaks off. Where nothing is served any more, `/healthz` fails.";
     CERTIFICATE_EXPIRY: Gauge "s3proxy_certificate_expiry_timestamp_seconds", [],
         "When the served certificate ends, in seconds since 1970.",
         "Alert when less than 14 days are left. Absent with plain HTTP.";
