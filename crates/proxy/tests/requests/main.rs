@@ -28,3 +28,4 @@ mod operations_refused;
 mod rotation;
 mod round_trips;
 mod sweeping;
+mod tenants;
