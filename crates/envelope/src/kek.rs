@@ -12,10 +12,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::derive::{hkdf_expand, random};
+use crate::derive::hkdf_expand;
+use crate::secret::{SECRET_BYTES, Secret};
 
 /// Length of a key-encryption key in bytes. Frozen.
-pub const KEK_BYTES: usize = 32;
+pub const KEK_BYTES: usize = SECRET_BYTES;
 
 // Frozen: the prefix of a configured key, the derivation of a passphrase, the label of the name.
 const KEY_PREFIX: &str = "s3pk1.";
@@ -50,7 +51,7 @@ pub enum KekError {
 }
 
 /// A key-encryption key.
-pub struct Kek(Zeroizing<[u8; KEK_BYTES]>);
+pub struct Kek(Secret);
 
 impl Kek {
     /// Reads a configured string: a key `s3pk1.…`, or else a passphrase.
@@ -66,26 +67,30 @@ impl Kek {
         Self::from_passphrase(text)
     }
 
+    /// Whether [`Kek::from_configured`] takes the string for a passphrase.
+    #[must_use]
+    pub fn is_passphrase(text: &str) -> bool {
+        !text.is_empty() && !looks_like_key(text)
+    }
+
     /// Takes a key as a provider gave it: exactly 32 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KekError> {
-        let mut kek = Self(Zeroizing::new([0; KEK_BYTES]));
-        if bytes.len() != KEK_BYTES {
-            return Err(KekError::Length { found: bytes.len() });
-        }
-        kek.0.copy_from_slice(bytes);
-        Ok(kek)
+        let found = bytes.len();
+        Secret::copy_of(bytes)
+            .map(Self)
+            .ok_or(KekError::Length { found })
     }
 
     /// Draws a new key.
     #[must_use]
     pub fn generate() -> Self {
-        Self(Zeroizing::new(random()))
+        Self(Secret::random())
     }
 
     /// The text that [`Kek::from_configured`] reads back: `s3pk1.` and 43 characters.
     #[must_use]
     pub fn to_configured(&self) -> Zeroizing<String> {
-        let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(&self.0[..]));
+        let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.as_bytes()));
         let mut text = Zeroizing::new(String::with_capacity(KEY_PREFIX.len() + encoded.len()));
         text.push_str(KEY_PREFIX);
         text.push_str(&encoded);
@@ -104,7 +109,7 @@ impl Kek {
     /// The key itself, for the key service that encrypts it.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0[..]
+        self.0.as_array()
     }
 
     fn from_canonical(text: &str) -> Result<Self, KekError> {
@@ -126,9 +131,9 @@ impl Kek {
             Some(KEK_BYTES),
         )
         .expect("the frozen parameters are valid");
-        let mut kek = Self(Zeroizing::new([0; KEK_BYTES]));
+        let mut kek = Self(Secret::zero());
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase.as_bytes(), PASSPHRASE_SALT, &mut kek.0[..])
+            .hash_password_into(passphrase.as_bytes(), PASSPHRASE_SALT, kek.0.as_mut())
             .map_err(|_| KekError::Stretching)?;
         Ok(kek)
     }

@@ -23,6 +23,7 @@ pub mod legacy;
 pub mod message;
 pub mod multipart;
 pub mod object;
+mod secret;
 
 #[cfg(test)]
 mod drive;

@@ -5,14 +5,18 @@
 //! client's connection: they are known, and end here. An `x-amz-*` header on an object write that
 //! is neither passed on nor ended here may change what is stored, and is refused.
 //!
-//! Towards the client everything passes but what is about stored bytes, about one connection, or
-//! about the backend's insides. ETags, sizes, ranges and the envelope are the caller's to rewrite.
+//! Towards the client what HTTP and S3 have for answers passes ([`is_for_client`]). ETags, sizes, ranges
+//! and the envelope are the caller's to rewrite.
 
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{ErrorCode, S3Error};
 use crate::operation::{Kind, Operation};
 use crate::quote::quoted;
+
+mod response;
+
+pub use response::{is_cors, is_for_client, retain_client_response_headers};
 
 type Names = &'static [&'static str];
 
@@ -188,32 +192,6 @@ const ENDS_HERE: Names = &[
     "x-amz-user-agent",
 ];
 
-/// Headers about one connection (RFC 9110, section 7.6.1, and older practice).
-pub const HOP_BY_HOP: Names = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Headers of answers that say something about the backend's insides, or that would bind the
-/// client to it instead of the proxy. The server writes its own Date.
-const BACKEND_ONLY: Names = &[
-    "alt-svc",
-    "date",
-    "server",
-    "set-cookie",
-    "strict-transport-security",
-    "via",
-    "x-amz-object-size",
-    "x-powered-by",
-];
-
 /// The headers that go on to the backend with an operation, besides [`METADATA_PREFIX`] where
 /// [`carries_metadata`] says so. ETags in them still have to be mapped.
 #[must_use]
@@ -315,24 +293,6 @@ pub fn remove_aws_chunked(headers: &mut HeaderMap) {
             CONTENT_ENCODING,
             value.expect("codings come from a header value"),
         );
-    }
-}
-
-/// Removes what a backend says about stored bytes, its connection and itself.
-pub fn retain_client_response_headers(headers: &mut HeaderMap) {
-    let removed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            name.starts_with("x-amz-checksum-")
-                || HOP_BY_HOP.contains(&name)
-                || BACKEND_ONLY.contains(&name)
-        })
-        .cloned()
-        .chain(named_by_connection(headers))
-        .collect();
-    for name in removed {
-        headers.remove(name);
     }
 }
 

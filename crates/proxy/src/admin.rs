@@ -7,11 +7,13 @@
 //!
 //! Absent: anything that changes something.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,14 +24,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::keys::in_use;
 use crate::telemetry::metrics::exporter::Exporter;
+use crate::telemetry::metrics::{self, Eviction};
 
-/// Connections held at once; further ones wait to be accepted.
+/// Connections held at once. For a further one, the oldest that waits for a request is closed, or the
+/// oldest of all.
 const CONNECTIONS: usize = 64;
+
+/// Time for the first byte of the first request.
+const FIRST_BYTE: Duration = Duration::from_secs(5);
 
 /// Largest request line and headers.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -53,8 +59,11 @@ const JSON: &str = "application/json";
 /// The content type of Prometheus's text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is asked whether requests should come here.
+/// What is asked whether the process works, and whether requests should come here.
 pub(crate) trait Ready: Send + Sync + 'static {
+    /// The status of `/healthz`, and what it says.
+    fn liveness(&self) -> (StatusCode, String);
+
     /// The status of `/readyz`, and what it says.
     fn readiness(&self) -> impl Future<Output = (StatusCode, String)> + Send;
 
@@ -92,18 +101,17 @@ impl Admin {
 }
 
 async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut held = Held::default();
     let mut connections = JoinSet::new();
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                let serving = connection(stream, exporter.clone(), Arc::clone(&ready));
-                connections.spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
+                held.make_room();
+                let answering = Arc::new(AtomicBool::new(false));
+                let state = Arc::clone(&answering);
+                let serving = connection(stream, exporter.clone(), Arc::clone(&ready), state);
+                let task = connections.spawn(serving);
+                held.0.push_back(HeldConnection { task, answering });
             }
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
@@ -114,10 +122,51 @@ async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready
     }
 }
 
-async fn connection(stream: TcpStream, exporter: Exporter, ready: Arc<impl Ready>) {
+/// The connections that are open, oldest first.
+#[derive(Default)]
+struct Held(VecDeque<HeldConnection>);
+
+struct HeldConnection {
+    task: AbortHandle,
+    /// A request has come, and its answer is being made.
+    answering: Arc<AtomicBool>,
+}
+
+impl Held {
+    fn make_room(&mut self) {
+        self.0.retain(|connection| !connection.task.is_finished());
+        if self.0.len() < CONNECTIONS {
+            return;
+        }
+        let idle = |connection: &HeldConnection| !connection.answering.load(Ordering::Relaxed);
+        let oldest = self.0.iter().position(idle).unwrap_or(0);
+        if let Some(connection) = self.0.remove(oldest) {
+            metrics::evicted(Eviction::Admin);
+            connection.task.abort();
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    exporter: Exporter,
+    ready: Arc<impl Ready>,
+    answering: Arc<AtomicBool>,
+) {
+    let mut first = [0];
+    let begun = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut first));
+    if !matches!(begun.await, Ok(Ok(1..))) {
+        return;
+    }
     let respond = service_fn(move |request: Request<Incoming>| {
         let (exporter, ready) = (exporter.clone(), Arc::clone(&ready));
-        async move { Ok::<_, Infallible>(answer(&request, &exporter, &*ready).await) }
+        let answering = Arc::clone(&answering);
+        async move {
+            answering.store(true, Ordering::Relaxed);
+            let answer = answer(&request, &exporter, &*ready).await;
+            answering.store(false, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -154,7 +203,10 @@ async fn answer<B>(
     }
     match path {
         "/metrics" => text(StatusCode::OK, METRICS, exporter.render()),
-        "/healthz" => text(StatusCode::OK, TEXT, "ok\n".to_owned()),
+        "/healthz" => {
+            let (status, said) = ready.liveness();
+            text(status, TEXT, said)
+        }
         in_use::PATH => text(StatusCode::OK, JSON, ready.keys()),
         _ => {
             let (status, said) = ready.readiness().await;
@@ -184,6 +236,10 @@ mod tests {
     struct Draining;
 
     impl Ready for Draining {
+        fn liveness(&self) -> (StatusCode, String) {
+            (StatusCode::OK, "ok\n".to_owned())
+        }
+
         async fn readiness(&self) -> (StatusCode, String) {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
         }
@@ -224,6 +280,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_process_that_says_it_is_broken_fails_its_liveness_probe() {
+        struct Broken;
+        impl Ready for Broken {
+            fn liveness(&self) -> (StatusCode, String) {
+                (StatusCode::SERVICE_UNAVAILABLE, "broken\n".to_owned())
+            }
+
+            async fn readiness(&self) -> (StatusCode, String) {
+                (StatusCode::OK, "ready\n".to_owned())
+            }
+
+            fn keys(&self) -> String {
+                String::new()
+            }
+        }
+        let request = Request::builder().uri("/healthz").body(()).unwrap();
+        let exporter = Exporter::install().unwrap();
+        let response = answer(&request, &exporter, &Broken).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
     async fn the_keys_in_use_come_as_json() {
         let (status, headers, body) = asked("GET", "/keys").await;
         assert_eq!((status, body.as_str()), (200, "{\"keys\":[]}"));
@@ -242,6 +320,46 @@ mod tests {
             assert_eq!(status, 405, "{method}");
             assert_eq!(headers[header::ALLOW], "GET, HEAD");
         }
+    }
+
+    #[tokio::test]
+    async fn silent_connections_keep_nobody_from_an_answer() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let exporter = Exporter::install().unwrap();
+        let admin = Admin::serve(listener, exporter, Arc::new(Draining)).unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..=CONNECTIONS {
+            silent.push(TcpStream::connect(admin.address()).await.unwrap());
+        }
+        for path in ["/healthz", "/metrics"] {
+            let mut stream = TcpStream::connect(admin.address()).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            let exchange = async {
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                answer
+            };
+            let answer = tokio::time::timeout(FIRST_BYTE / 2, exchange).await;
+            assert!(answer.unwrap().starts_with("HTTP/1.1 200 OK\r\n"));
+        }
+        let mut oldest = silent.remove(0);
+        assert_eq!(oldest.read(&mut [0]).await.unwrap(), 0, "it gave way");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_a_few_seconds_for_its_first_byte() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (silent, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let exporter = Exporter::install().unwrap();
+        let started = tokio::time::Instant::now();
+        let (stream, _) = accepted.unwrap();
+        connection(stream, exporter, Arc::new(Draining), Arc::default()).await;
+        assert!(started.elapsed() <= 2 * FIRST_BYTE);
+        drop(silent);
     }
 
     #[tokio::test]

@@ -130,9 +130,9 @@ Examples:
 
 const SWEEP_EXAMPLES: &str = "\
 While an upload is in progress, the proxy keeps its state beside the data, under policy.state_prefix.
-It stays behind when the upload ends around the proxy, by a lifecycle rule or a crash. Uploads that
-are in progress lose nothing: where they cannot all be listed, nothing is removed. With
-policy.state_bucket the uploads of all buckets are looked at, those that are named too.
+It stays behind when the upload ends around the proxy, by a lifecycle rule or a crash. The backend is
+asked for each upload, and only what it says has ended is removed. With policy.state_bucket the uploads
+of all buckets are looked at, those that are named too.
 
 Examples:
   s3proxy sweep --config /etc/s3proxy/config.toml --dry-run

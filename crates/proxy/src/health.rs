@@ -16,6 +16,7 @@ use crate::body::outbound::ResponseBody;
 use crate::execute::Parts;
 use crate::keys::Readiness;
 use crate::listen::Draining;
+use crate::panics::PanicWatch;
 
 /// How long the result of a probe counts.
 const PROBE_AGE: Duration = Duration::from_secs(5);
@@ -23,6 +24,7 @@ const PROBE_AGE: Duration = Duration::from_secs(5);
 /// Answers probes.
 pub(crate) struct Health {
     draining: Arc<Draining>,
+    panics: Arc<PanicWatch>,
     last: Mutex<Option<(Instant, Result<String, String>)>>,
 }
 
@@ -32,9 +34,10 @@ enum Probe {
 }
 
 impl Health {
-    pub(crate) fn new(draining: Arc<Draining>) -> Self {
+    pub(crate) fn new(draining: Arc<Draining>, panics: Arc<PanicWatch>) -> Self {
         Self {
             draining,
+            panics,
             last: Mutex::new(None),
         }
     }
@@ -48,7 +51,7 @@ impl Health {
     ) -> Option<Response<ResponseBody>> {
         let probe = probe(hosts, request)?;
         let (status, text) = match probe {
-            Probe::Alive => (StatusCode::OK, "ok\n".to_owned()),
+            Probe::Alive => self.liveness(),
             Probe::Ready => self.readiness(parts).await,
         };
         let body = if request.method() == Method::HEAD {
@@ -61,6 +64,15 @@ impl Health {
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, text);
         Some(response)
+    }
+
+    /// The status of `/healthz`, and what it says.
+    pub(crate) fn liveness(&self) -> (StatusCode, String) {
+        if self.panics.is_failing() {
+            let reason = "every request panics; the log names the place\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, reason.to_owned());
+        }
+        (StatusCode::OK, "ok\n".to_owned())
     }
 
     /// The status of `/readyz`, and what it says.

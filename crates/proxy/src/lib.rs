@@ -20,6 +20,7 @@ mod execute;
 mod health;
 mod keys;
 mod listen;
+mod panics;
 mod plan;
 mod record;
 mod respond;

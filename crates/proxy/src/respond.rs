@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
 
@@ -19,6 +20,7 @@ use crate::body::replaying::ReplayError;
 use crate::keys::KeyError;
 use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
+use crate::panics::Panicked;
 use crate::record::RequestRecord;
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::NoPlace;
@@ -58,6 +60,9 @@ pub(crate) enum Failure {
     /// Its line in the audit log could not be written.
     #[error(transparent)]
     Audit(#[from] NoPlace),
+    /// A defect of the proxy.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// Too many bodies at once.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
@@ -164,7 +169,9 @@ pub(crate) fn failure(
         Failure::Inbound(error) => refusal(&error.to_s3_error(), asked, record),
         Failure::Answer(answer) => passed_on(answer, asked, record),
         Failure::Backend(error) => refusal(&unreachable(error), asked, record),
-        Failure::Unusable(_) | Failure::Stored(_) => refusal(&internal_error(), asked, record),
+        Failure::Unusable(_) | Failure::Stored(_) | Failure::Panicked(_) => {
+            refusal(&internal_error(), asked, record)
+        }
         Failure::Key(error) => refusal(&key_error(error), asked, record),
         Failure::LegacyKey(error) => refusal(&legacy_key_error(error), asked, record),
         Failure::Audit(_) => refusal(&unaudited(), asked, record),
@@ -201,6 +208,7 @@ fn count(failure: &Failure) {
         | Failure::Backend(_)
         | Failure::Answer(_)
         | Failure::Unusable(_)
+        | Failure::Panicked(_)
         | Failure::Key(_)
         | Failure::LegacyKey(_)
         | Failure::Budget(_)
@@ -291,9 +299,7 @@ fn passed_on(
     let mut response = document_response(answer.status, answer.document.clone(), asked, record);
     let headers = response.headers_mut();
     for (name, value) in &answer.headers {
-        if PASSED_WITH_ERRORS.contains(&name.as_str())
-            || name.as_str().starts_with("access-control-")
-        {
+        if PASSED_WITH_ERRORS.contains(&name.as_str()) || header_rules::is_cors(name) {
             headers.append(name.clone(), value.clone());
         }
     }

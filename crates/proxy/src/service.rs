@@ -14,6 +14,7 @@ use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
+use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
 use crate::execute::{
@@ -23,6 +24,8 @@ use crate::execute::{
 use crate::health::Health;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
+use crate::listen::seats::Visit;
+use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::RequestRecord;
 use crate::respond::{self, Asked, Failure, Verbosity};
@@ -38,6 +41,9 @@ const REQUEST_ID: &str = "x-s3proxy-request-id";
 /// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
 const DRAINED_BYTES: u64 = 1024 * 1024;
 
+/// Memory that a parsed header takes besides its bytes.
+const HEADER_ENTRY_BYTES: usize = 128;
+
 /// Time that draining may take.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
@@ -46,6 +52,7 @@ pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) throttle: Arc<Throttle>,
     pub(crate) health: Health,
+    pub(crate) panics: Arc<PanicWatch>,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
     pub(crate) audit: AuditLog,
@@ -85,7 +92,9 @@ impl Serve for Service {
         let mut body = BodySlot::new(body);
         let arrival = self.traces.arrival(&parts.method, &parts.headers);
         let arrival = arrival.as_ref();
-        let outcome = self.handle(parts, &mut body, from, &record, arrival).await;
+        let handling = Box::pin(self.handle(parts, &mut body, from, &record, arrival));
+        let outcome = self.panics.guard(handling).await;
+        let outcome = outcome.unwrap_or_else(|panicked| Err(panicked.into()));
         // Only of those that were not let in.
         self.traces
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
@@ -112,6 +121,11 @@ impl Serve for Service {
 }
 
 impl Service {
+    /// The status of `/healthz`, and what it says.
+    pub(crate) fn liveness(&self) -> (StatusCode, String) {
+        self.health.liveness()
+    }
+
     /// The status of `/readyz`, and what it says.
     pub(crate) async fn readiness(&self) -> (StatusCode, String) {
         self.health.readiness(&self.parts).await
@@ -128,6 +142,12 @@ impl Service {
         if let Some(place) = self.audit.place().await? {
             record.trail.begin(place);
         }
+        let visit = parts.extensions.get::<Visit>().cloned();
+        if parts.method == Method::POST
+            && let Some(visit) = &visit
+        {
+            visit.keeps(parts.headers.len() * HEADER_ENTRY_BYTES);
+        }
         match parts.extensions.get() {
             Some(Place::InTheCrowd) => {
                 return Err(Throttled::new(Limit::Connections, RETRY_AFTER).into());
@@ -137,22 +157,30 @@ impl Service {
         let request = match self.known_sender(parts, body, record).await {
             Ok(request) => request,
             Err(failure) => {
+                if let Some(visit) = visit {
+                    visit.refused();
+                }
                 self.throttle.turned_away()?;
                 return Err(failure);
             }
         };
-        let sender = if request.identity.is_listed() {
-            Sender::Client(&request.identity.name)
+        let (sender, holder) = if request.identity.is_listed() {
+            let name = request.identity.name.as_str();
+            (Sender::Client(name), Some(Holder::authenticated(name)))
         } else {
-            Sender::Stranger(from)
+            (Sender::Stranger(from), None)
         };
+        if let Some(visit) = visit {
+            let admitted = visit.admitted(holder);
+            admitted.map_err(|_| Throttled::new(Limit::Connections, RETRY_AFTER))?;
+        }
         let in_flight = self.throttle.admit(sender).await?;
         let trust = request.identity.trust();
         let context = self
             .traces
             .begin(&record.trace, arrival, trust, record.age());
-        let response = self
-            .carry_out(request, body, record)
+        // On the heap, and only now: what was not let in takes no memory for it.
+        let response = Box::pin(self.carry_out(request, body, record))
             .with_context(context)
             .await?;
         Ok(response.map(|body| body.holding(in_flight)))

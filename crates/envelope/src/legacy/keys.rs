@@ -5,15 +5,15 @@
 //! wrong one (RFC 5649, section 3), so several can be tried.
 
 use aws_lc_rs::digest::{SHA256, digest};
-use zeroize::Zeroizing;
 
 use crate::{
     dek::{DEK_BYTES, UnwrapError, WRAPPED_DEK_BYTES, kwp_unwrap},
-    kek::{KEK_BYTES, KekError},
+    kek::KekError,
+    secret::Secret,
 };
 
 /// A key-encryption key of an older proxy.
-pub struct LegacyKek(Zeroizing<[u8; KEK_BYTES]>);
+pub struct LegacyKek(Secret);
 
 impl LegacyKek {
     /// Intrinsec's: the SHA-256 of the configured text, whatever the text looks like.
@@ -25,18 +25,16 @@ impl LegacyKek {
 
     /// Constellation's: 32 bytes from its key service.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KekError> {
-        if bytes.len() != KEK_BYTES {
-            return Err(KekError::Length { found: bytes.len() });
-        }
-        let mut kek = Self::zero();
-        kek.0.copy_from_slice(bytes);
-        Ok(kek)
+        let found = bytes.len();
+        Secret::copy_of(bytes)
+            .map(Self)
+            .ok_or(KekError::Length { found })
     }
 
     /// What faulty versions of both used instead: 32 zero bytes, known to everyone.
     #[must_use]
     pub fn zero() -> Self {
-        Self(Zeroizing::new([0; KEK_BYTES]))
+        Self(Secret::zero())
     }
 }
 
@@ -66,20 +64,20 @@ fn value_of(digit: u8) -> Option<u8> {
 }
 
 /// The data key of one object of the older format.
-pub struct LegacyDek(Zeroizing<[u8; DEK_BYTES]>);
+pub struct LegacyDek(Secret);
 
 impl LegacyDek {
     /// Unwraps a key; fails under every key-encryption key but its own.
     pub fn unwrap(wrapped: &LegacyWrappedDek, kek: &LegacyKek) -> Result<Self, UnwrapError> {
-        kwp_unwrap(&kek.0, &wrapped.0).map(Self)
+        kwp_unwrap(kek.0.as_array(), &wrapped.0).map(Self)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8; DEK_BYTES] {
-        &self.0
+        self.0.as_array()
     }
 
     #[cfg(test)]
     pub(super) fn from_bytes(bytes: &[u8]) -> Self {
-        Self(Zeroizing::new(bytes.try_into().unwrap()))
+        Self(Secret::copy_of(bytes).unwrap())
     }
 }

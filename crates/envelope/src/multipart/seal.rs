@@ -212,6 +212,12 @@ impl Seal {
         self.parts.iter().map(|part| part.frame)
     }
 
+    /// The marks of the parts, in order; [`Mark::UNKNOWN`] where the part's was not known.
+    #[must_use]
+    pub fn marks(&self) -> impl ExactSizeIterator<Item = Mark> {
+        self.parts.iter().map(|part| part.mark)
+    }
+
     /// The raw checksum of the part at `index` (counted from 0), if parts have one.
     #[must_use]
     pub fn checksum(&self, index: usize) -> Option<&[u8]> {

@@ -165,6 +165,15 @@ fn the_client_gets_nothing_about_stored_bytes_or_the_backends_insides() {
         ("x-amz-checksum-crc32", "x"),
         ("x-amz-checksum-type", "FULL_OBJECT"),
         ("x-internal", "x"),
+        ("content-security-policy", "default-src 'none'"),
+        ("location", "http://evil.example/"),
+        ("refresh", "0;url=http://evil.example/"),
+        ("seaweed-x-amz-owner", "main"),
+        ("www-authenticate", "Basic"),
+        ("x-accel-redirect", "/internal"),
+        ("x-amz-object-size", "1"),
+        ("x-amz-unknown", "x"),
+        ("x-sendfile", "/etc/passwd"),
         ("access-control-allow-origin", "*"),
         ("content-type", "text/plain"),
         ("etag", "\"e\""),
@@ -188,4 +197,15 @@ fn the_client_gets_nothing_about_stored_bytes_or_the_backends_insides() {
             "x-amz-version-id",
         ]
     );
+}
+
+#[test]
+fn a_header_that_connection_names_is_not_for_the_client() {
+    let mut headers = map(&[
+        ("connection", "etag, x-amz-meta-a"),
+        ("etag", "\"e\""),
+        ("x-amz-meta-a", "1"),
+    ]);
+    retain_client_response_headers(&mut headers);
+    assert!(headers.is_empty(), "{headers:?}");
 }

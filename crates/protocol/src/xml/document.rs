@@ -431,4 +431,4 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, XmlError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

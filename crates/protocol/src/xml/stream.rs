@@ -152,6 +152,10 @@ fn unclosed() -> XmlError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::document::tests::markup;
+    use super::super::document::{Document, Element};
     use super::*;
 
     fn text_of(markup: &str, bytes: usize) -> Result<String, XmlError> {
@@ -248,6 +252,93 @@ mod tests {
         ] {
             let refused = matches!(read(&tag, 100), Err(XmlError::Syntax(_)));
             assert!(refused, "{} bytes of a tag", tag.len());
+        }
+    }
+
+    /// The names and texts of a tree, as a stream would read them; `None` where a stream refuses.
+    fn leaves(document: &Document<'_>, element: &Element, found: &mut Vec<String>) -> Option<()> {
+        found.push(document.name(element).to_owned());
+        if element.children.is_empty() {
+            found.push(document.text(element).ok()?.into_owned());
+            return Some(());
+        }
+        document
+            .text(element)
+            .ok()?
+            .trim()
+            .is_empty()
+            .then_some(())?;
+        let mut children = element.children.iter();
+        children.try_for_each(|child| leaves(document, child, found))
+    }
+
+    /// Reads elements as the tree says that they are: those without elements inside as texts.
+    fn follow(
+        stream: &mut DocumentStream<'_>,
+        element: &Element,
+        found: &mut Vec<String>,
+    ) -> Result<(), XmlError> {
+        if element.children.is_empty() {
+            found.push(stream.text(usize::MAX)?);
+            return Ok(());
+        }
+        for child in &element.children {
+            found.push(
+                stream
+                    .child()?
+                    .expect("the tree has a child here")
+                    .to_owned(),
+            );
+            follow(stream, child, found)?;
+        }
+        assert_eq!(stream.child()?, None);
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #[test]
+        fn a_stream_reads_the_names_and_texts_of_the_tree(
+            before in markup(),
+            inside in markup(),
+        ) {
+            for markup in [
+                before.clone(),
+                format!("<a>{inside}</a>"),
+                format!("<a><b>{inside}</b>{before}<c/></a>"),
+            ] {
+                let Ok(document) = Document::parse(markup.as_bytes()) else {
+                    continue;
+                };
+                let mut of_tree = Vec::new();
+                let readable = leaves(&document, &document.root, &mut of_tree);
+                let mut stream = DocumentStream::new(markup.as_bytes(), 1000).expect("UTF-8");
+                let mut of_stream = Vec::new();
+                let read = stream.root().and_then(|root| {
+                    of_stream.push(root.to_owned());
+                    follow(&mut stream, &document.root, &mut of_stream)?;
+                    stream.finish()
+                });
+                // What the stream takes, the tree takes as the same; the stream is stricter.
+                if read.is_ok() {
+                    prop_assert!(readable.is_some());
+                    prop_assert_eq!(of_stream, of_tree);
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_break_the_reading(bytes in prop::collection::vec(any::<u8>(), 0..64), markup in markup()) {
+            for text in [bytes.as_slice(), markup.as_bytes()] {
+                let Ok(mut stream) = DocumentStream::new(text, 8) else {
+                    continue;
+                };
+                let mut steps = 0;
+                while stream.root().is_ok() && stream.child().is_ok() && stream.text(8).is_ok() {
+                    steps += 1;
+                    prop_assert!(steps < 64);
+                }
+            }
         }
     }
 

@@ -40,6 +40,7 @@ use crate::keys::in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};
+use crate::panics::PanicWatch;
 use crate::rules::Rules;
 use crate::service::Service;
 use crate::telemetry::audit::AuditLog;
@@ -54,6 +55,7 @@ pub(super) struct Lasting {
     pub(super) long_work: Arc<LongWork>,
     pub(super) seen_buckets: Arc<SeenBuckets>,
     pub(super) draining: Arc<Draining>,
+    pub(super) panics: Arc<PanicWatch>,
     pub(super) keys_in_use: Arc<KeysInUse>,
 }
 
@@ -65,6 +67,7 @@ impl Lasting {
             long_work: Arc::new(LongWork::new()),
             seen_buckets: Arc::new(SeenBuckets::default()),
             draining: Arc::new(Draining::default()),
+            panics: Arc::default(),
             keys_in_use: Arc::default(),
         }
     }
@@ -160,7 +163,8 @@ pub(super) async fn shift(
             anonymous_read_buckets: clients.anonymous_read_buckets,
         },
         throttle,
-        health: Health::new(Arc::clone(&lasting.draining)),
+        health: Health::new(Arc::clone(&lasting.draining), Arc::clone(&lasting.panics)),
+        panics: Arc::clone(&lasting.panics),
         trusted: Arc::clone(&trusted),
         parts: Arc::new(parts),
         audit: witnesses.audit.clone(),
@@ -168,6 +172,7 @@ pub(super) async fn shift(
     };
     Ok(Shift {
         service: Arc::new(service),
+        panics: Arc::clone(&lasting.panics),
         limits,
         trusted,
     })

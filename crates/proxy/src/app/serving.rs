@@ -41,6 +41,7 @@ impl Serving {
             key = parts.keys.active().name(),
             "objects are sealed under this key"
         );
+        parts.keys.warn_of_passphrases();
         Ok(Self {
             shift: watch::Sender::new(Arc::new(shift)),
             parts: watch::Sender::new(parts),
@@ -64,6 +65,7 @@ impl Serving {
         let (old, new) = (before.parts.keys.active(), parts.keys.active());
         if old.name() != new.name() {
             tracing::info!(key = new.name(), "objects are sealed under this key");
+            parts.keys.warn_of_passphrases();
         }
         begin_sealing(&parts, &self.lasting);
         self.shift.send_replace(Arc::new(shift));
@@ -107,6 +109,10 @@ impl Serving {
 }
 
 impl Ready for Serving {
+    fn liveness(&self) -> (StatusCode, String) {
+        self.shift.borrow().service.liveness()
+    }
+
     async fn readiness(&self) -> (StatusCode, String) {
         let service = Arc::clone(&self.shift.borrow().service);
         service.readiness().await

@@ -41,7 +41,7 @@ use s3proxy_protocol::operation::SentRequest;
 
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
-pub(crate) use self::error::{BackendError, with_causes};
+pub(crate) use self::error::{BackendError, BodyStreamError, with_causes};
 pub(crate) use self::request::{BodyStream, Request, RequestBody, Service};
 pub(crate) use self::settings::{
     Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,

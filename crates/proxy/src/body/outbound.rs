@@ -1,5 +1,6 @@
 //! What a response to a client carries.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use super::legacy::LegacyBody;
 use super::opening::{OpeningBody, OpeningError};
 use super::patient::PatientBody;
 use crate::backend;
+use crate::panics::Panicked;
 use crate::record::RequestRecord;
 use crate::telemetry::metrics;
 use crate::throttle::InFlight;
@@ -74,6 +76,29 @@ impl ResponseBody {
     }
 }
 
+impl Content {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Held(bytes) => {
+                let bytes = std::mem::take(bytes);
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Patient(body) => body
+                .poll_piece(context)
+                .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Opening(body) => Pin::new(body.as_mut()).poll_frame(context),
+            Self::Legacy(body) => Pin::new(body.as_mut()).poll_frame(context),
+            Self::Passing(body) => Pin::new(body.as_mut())
+                .poll_frame(context)
+                .map_err(OpeningError::from),
+        }
+    }
+}
+
 impl From<Content> for ResponseBody {
     fn from(content: Content) -> Self {
         Self {
@@ -93,20 +118,16 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
         let this = self.get_mut();
-        let polled = match &mut this.content {
-            Content::Empty => Poll::Ready(None),
-            Content::Held(bytes) => {
-                let bytes = std::mem::take(bytes);
-                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+        // The record is told of a panic here; the connection's owner judges it.
+        let polled = catch_unwind(AssertUnwindSafe(|| this.content.poll(context)));
+        let polled = match polled {
+            Ok(polled) => polled,
+            Err(panic) => {
+                if let Some(record) = &this.record {
+                    record.broke_off(&Panicked);
+                }
+                resume_unwind(panic);
             }
-            Content::Patient(body) => body
-                .poll_piece(context)
-                .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Opening(body) => Pin::new(body.as_mut()).poll_frame(context),
-            Content::Legacy(body) => Pin::new(body.as_mut()).poll_frame(context),
-            Content::Passing(body) => Pin::new(body.as_mut())
-                .poll_frame(context)
-                .map_err(OpeningError::from),
         };
         if let (Some(record), Poll::Ready(Some(outcome))) = (&this.record, &polled) {
             match outcome {

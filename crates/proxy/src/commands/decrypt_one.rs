@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use http_body_util::BodyExt;
@@ -129,9 +130,11 @@ impl Unfinished {
     pub(super) fn beside(path: &Path) -> Result<Self, OutputError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unfinished = path.with_file_name(format!(".{name}.{}", RequestId::generate()));
+        // Plaintext is its owner's, whatever the umask.
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&unfinished);
         Ok(Self {
             file: file.map_err(|error| at(&unfinished, error))?,
@@ -172,6 +175,8 @@ pub(super) fn at(path: &Path, error: io::Error) -> OutputError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -192,6 +197,8 @@ mod tests {
         unfinished.file.write_all(b"whole").unwrap();
         unfinished.finish(&path).unwrap();
         assert_eq!(names(), ["object"]);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read(&path).unwrap(), b"whole");
     }
 }

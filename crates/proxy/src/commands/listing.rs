@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 
 use super::selection::{Extent, Target, Versions};
 use crate::execute::Outcome;
+use crate::execute::course::{Course, check_entries};
 use crate::execute::multipart::bucket::{
-    Bucket, forward, is_not_implemented, listing_query, not_s3, parameter,
+    Bucket, is_not_implemented, listing_query, not_s3, parameter,
 };
 use crate::plan::is_state_key;
 use crate::respond::Failure;
@@ -75,6 +76,7 @@ impl Listing {
 
     async fn current(&self, queue: &mpsc::Sender<Item>) -> Outcome<()> {
         let mut token: Option<String> = None;
+        let mut course = Course::new();
         loop {
             let mut query = vec![parameter("list-type", "2")];
             query.extend(listing_query(&self.target.prefix));
@@ -87,16 +89,18 @@ impl Listing {
             let text = self.bucket.page(query).await?;
             let page = ListPage::parse(&text).map_err(not_s3)?;
             let entries = page.entries();
+            check_entries(entries.len())?;
             if self.hand_out(entries, queue).await.is_err() || !page.is_truncated() {
                 return Ok(());
             }
             let next = page.text_of_page("NextContinuationToken").map_err(not_s3)?;
-            token = Some(forward(token.as_ref(), next)?);
+            token = Some(course.go_on(entries.len(), next)?);
         }
     }
 
     async fn all_versions(&self, queue: &mpsc::Sender<Item>) -> Outcome<()> {
         let mut marker = self.start_after.clone().map(|key| (key, None));
+        let mut course = Course::new();
         loop {
             let mut query = vec![("versions".to_owned(), None)];
             query.extend(listing_query(&self.target.prefix));
@@ -112,6 +116,7 @@ impl Listing {
             };
             let page = ListPage::parse(&text).map_err(not_s3)?;
             let entries = page.entries();
+            check_entries(entries.len())?;
             if entries.iter().any(|entry| entry.kind == EntryKind::Object) {
                 return Err(no_versions());
             }
@@ -120,7 +125,8 @@ impl Listing {
             }
             let key = page.key_of_page("NextKeyMarker").map_err(not_s3)?;
             let version = page.text_of_page("NextVersionIdMarker").map_err(not_s3)?;
-            marker = Some(forward(marker.as_ref(), key.map(|key| (key, version)))?);
+            let next = key.map(|key| (key, version));
+            marker = Some(course.go_on(entries.len(), next)?);
         }
     }
 

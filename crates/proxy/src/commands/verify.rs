@@ -1,7 +1,11 @@
 //! `s3proxy verify`: whether everything opens, and why not.
+//!
+//! An object that clients are refused, since it is not sealed where the settings demand that, is a
+//! failure: a backend that puts one in the place of a sealed one is what those settings are against.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
@@ -14,11 +18,11 @@ use super::listing::Item;
 use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields};
 use super::selection::Selection;
 use super::session::{Session, ended};
-use super::walk::{Store, Work, handled};
+use super::walk::{Store, Walked, Work, handled};
 use crate::app::{self, StartError};
-use crate::config::resolved::Config;
+use crate::config::resolved::{Config, Permission};
 use crate::execute::source::{self, Found};
-use crate::execute::stored::Form;
+use crate::execute::stored::{Form, permit_plain};
 use crate::execute::verify::{Verified, verify as verify_object};
 use crate::execute::{Outcome, Parts};
 use crate::respond::Failure;
@@ -50,11 +54,17 @@ pub async fn verify(
             Reading::Bodies => Depth::Bodies,
             Reading::Heads => Depth::Heads,
         },
+        seen: Seen::default(),
     });
     let mut output = io::stdout();
     let mut session = Session::begin("verify", format, &mut output)?;
     let told = match session.walk(store, &selection, &verifier).await {
-        Ok(walked) => session.end(&walked, Closing::default()),
+        Ok(walked) => {
+            let is_whole = matches!(walked, Walked::Through) && selection.start_after.is_none();
+            let is_complete = is_whole && session.reporter().tally().is_complete();
+            let closing = verifier.closing(is_complete);
+            session.end(&walked, closing)
+        }
         Err(error) => Err(error),
     };
     Ok(ended(told))
@@ -63,13 +73,33 @@ pub async fn verify(
 struct Verifier {
     parts: Arc<Parts>,
     depth: Depth,
+    seen: Seen,
+}
+
+/// Which kinds of objects were there.
+#[derive(Default)]
+struct Seen {
+    anything: AtomicBool,
+    plaintext: AtomicBool,
+    older: AtomicBool,
 }
 
 /// An object that was there.
 struct Looked {
     found: Found,
-    /// None of one that is not sealed.
+    /// None of one that is not sealed, and may be there.
     verified: Option<Outcome<Verified>>,
+}
+
+impl Seen {
+    fn note(&self, form: &Form) {
+        self.anything.store(true, Ordering::Relaxed);
+        match form {
+            Form::Plain => self.plaintext.store(true, Ordering::Relaxed),
+            Form::Legacy(_) => self.older.store(true, Ordering::Relaxed),
+            Form::Sealed(_) => {}
+        }
+    }
 }
 
 impl Work for Verifier {
@@ -98,12 +128,42 @@ impl Verifier {
         let (job, source) = (errand.job(), item.source());
         let found = source::describe(&job, &source).await?;
         let verified = match found.form {
-            Form::Plain => None,
+            Form::Plain => permit_plain(&job, &item.bucket, &item.key).err().map(Err),
             Form::Sealed(_) | Form::Legacy(_) => {
                 Some(verify_object(&job, &source, &found, self.depth).await)
             }
         };
+        self.seen.note(&found.form);
         Ok(Looked { found, verified })
+    }
+
+    /// What to set now that nothing needs it otherwise, where everything was seen.
+    fn closing(&self, is_complete: bool) -> Closing {
+        let policy = &self.parts.policy;
+        let [anything, plaintext, older] =
+            [&self.seen.anything, &self.seen.plaintext, &self.seen.older]
+                .map(|seen| seen.load(Ordering::Relaxed));
+        let mut settings = Vec::new();
+        if is_complete && anything && !plaintext {
+            if policy.plaintext_reads == Permission::Allow {
+                settings.push("policy.plaintext_reads = \"deny\"");
+            }
+            if policy.legacy_reads == Permission::Allow && !older {
+                settings.push("policy.legacy_reads = \"deny\"");
+            }
+        }
+        let line = format!(
+            "All of it is sealed; set {}, so that the storage cannot put something else in its place.",
+            settings.join(" and ")
+        );
+        let lines = (!settings.is_empty()).then_some(line);
+        Closing {
+            details: fields(json!({
+                "plaintext_found": plaintext,
+                "older_formats_found": older,
+            })),
+            lines: lines.into_iter().collect(),
+        }
     }
 
     fn told(&self, looked: Looked) -> Handled {

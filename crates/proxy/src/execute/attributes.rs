@@ -9,6 +9,7 @@ use s3proxy_envelope::header::{Envelope, Layout};
 use s3proxy_envelope::multipart::Seal;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::xml::attributes::{
     AttributesAnswer, ObjectAttribute, ObjectAttributes, ObjectPart, ObjectParts, ObjectPartsPage,
 };
@@ -223,7 +224,7 @@ fn number(headers: &HeaderMap, name: &str) -> Result<Option<u32>, S3Error> {
 fn respond(seen: &HeaderMap, document: String) -> Response<ResponseBody> {
     let mut headers = HeaderMap::new();
     for (name, value) in &answer::client_headers(seen) {
-        if PASSED.contains(&name.as_str()) || name.as_str().starts_with("access-control-") {
+        if PASSED.contains(&name.as_str()) || header_rules::is_cors(name) {
             headers.append(name.clone(), value.clone());
         }
     }

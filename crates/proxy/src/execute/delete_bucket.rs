@@ -24,6 +24,9 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::StateBucket;
 use crate::respond::Failure;
 
+/// The most that is cleared at once; a bucket with more is for the sweep.
+const MOST_STATES: usize = 100_000;
+
 /// Uploads that the backend is asked for side by side.
 const QUESTIONS_AT_ONCE: usize = 8;
 
@@ -110,6 +113,7 @@ async fn only_states(bucket: &Bucket, folders: &str) -> Outcome<Option<Vec<ListE
         .walk("", |entry| {
             if let Some(found) = &mut states
                 && entry.key.starts_with(folders)
+                && found.len() < MOST_STATES
             {
                 found.push(entry.clone());
                 ControlFlow::Continue(())

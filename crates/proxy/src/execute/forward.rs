@@ -4,15 +4,16 @@
 //! sent with the proxy's own Content-MD5 and signature.
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, HeaderValue, Response, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::operation::Kind;
+use s3proxy_protocol::operation::{Kind, Operation};
 use s3proxy_protocol::xml::restore::{RestoreRequest, restore_request};
 
 use super::held::HeldMemory;
-use super::{BodySlot, Job, Outcome, answer, payload};
-use crate::backend::RequestBody;
+use super::{BodySlot, Job, Outcome, answer, payload, stored};
+use crate::backend::{self, RequestBody};
 use crate::body::outbound::{Content, ResponseBody};
+use crate::respond::Failure;
 
 /// Longest body of a forwarded request, in bytes; S3's largest (DeleteObjects, lifecycle rules)
 /// stay below.
@@ -37,13 +38,36 @@ pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Respo
     }
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
     let mut headers = answer::client_headers(&backed.headers);
-    if let Some(length) = backed.headers.get(http::header::CONTENT_LENGTH) {
-        headers.insert(http::header::CONTENT_LENGTH, length.clone());
+    if let Some(length) = backed.headers.get(header::CONTENT_LENGTH) {
+        headers.insert(header::CONTENT_LENGTH, length.clone());
     }
-    let mut response = Response::new(ResponseBody::from(Content::Passing(Box::new(backed.body))));
+    if job.request.operation == Operation::CreateBucket {
+        headers.extend(location(job).map(|location| (header::LOCATION, location)));
+    }
+    let content = document(job, &backed.headers, backed.body).await?;
+    let mut response = Response::new(ResponseBody::from(content));
     *response.status_mut() = backed.status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// The answer's document, which passes through where its length is known.
+async fn document(job: &Job<'_>, headers: &HeaderMap, body: backend::Body) -> Outcome<Content> {
+    match stored::content_length(headers) {
+        Some(length) if length <= MAX_DOCUMENT_BYTES => Ok(Content::Passing(Box::new(body))),
+        Some(_) => Err(Failure::Unusable("a document that is far too long")),
+        None => {
+            let most = usize::try_from(MAX_DOCUMENT_BYTES).expect("a bounded length");
+            let _share = job.share(most).await?;
+            Ok(Content::Held(answer::read_bounded(body, most).await?))
+        }
+    }
+}
+
+/// Where the new bucket is, which the backend would say of itself.
+fn location(job: &Job<'_>) -> Option<HeaderValue> {
+    let bucket = job.request.bucket()?;
+    HeaderValue::try_from(format!("/{bucket}")).ok()
 }
 
 fn refuse_select(document: &[u8]) -> Result<(), S3Error> {

@@ -81,6 +81,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         Form::Plain => match (asked, step, arrived) {
             (Asked::Whole, Step::GetAll, Some(arrived)) => {
                 stored::permit_plain(job, source.bucket, source.object_key)?;
+                check_length(&found.headers)?;
                 metrics::plaintext_read();
                 let body = ResponseBody::from(Content::Passing(Box::new(arrived.body)));
                 Ok(respond_as_it_is(StatusCode::OK, &found.headers, body))
@@ -229,9 +230,18 @@ async fn plain(
         }
     }
     let backed = source::send_pinned(job, found, request).await?;
+    check_length(&backed.headers)?;
     metrics::plaintext_read();
     let body = ResponseBody::from(Content::Passing(Box::new(backed.body)));
     Ok(respond_as_it_is(backed.status, &backed.headers, body))
+}
+
+/// Without a length, a body that is cut off would end like a whole one.
+fn check_length(headers: &HeaderMap) -> Outcome<()> {
+    match stored::content_length(headers) {
+        Some(_) => Ok(()),
+        None => Err(Failure::Unusable("a body without a Content-Length")),
+    }
 }
 
 /// An answer about an object that is not sealed.

@@ -8,6 +8,7 @@ use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::document::XmlError;
 use s3proxy_protocol::xml::listing::{EntryEdit, EntryKind, ListEntry, ListPage, PrefixEdit};
 
+use super::course::check_entries;
 use super::hidden::{self, LastShown, MOVES, Paging};
 use super::lookup::{self, Described, Listed};
 use super::page::{self, Page};
@@ -56,7 +57,9 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
 }
 
 fn parse(text: &[u8]) -> Outcome<ListPage<'_>> {
-    ListPage::parse(text).map_err(not_s3)
+    let page = ListPage::parse(text).map_err(not_s3)?;
+    check_entries(page.entries().len() + page.common_prefixes().len())?;
+    Ok(page)
 }
 
 fn not_s3(_: XmlError) -> Failure {

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod attributes;
 pub(crate) mod copy;
+pub(crate) mod course;
 pub(crate) mod delete;
 pub(crate) mod delete_bucket;
 mod delivery;

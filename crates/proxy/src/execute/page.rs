@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use super::answer::{self, Backed};
+use super::course::MOST_ENTRIES;
 use super::hidden::Parameters;
 use super::{Job, Outcome};
 use crate::body::outbound::ResponseBody;
@@ -26,7 +27,7 @@ impl Page {
     /// Asks the backend for the page that the query names.
     pub(crate) async fn ask(job: &Job<'_>, query: Parameters) -> Outcome<Self> {
         let mut request = answer::request_for(job, Method::GET);
-        request.query = query;
+        request.query = query.into_iter().map(at_most_a_page).collect();
         request.headers = answer::headers_for_backend(job)?;
         let sent = job.parts.backend.send(request).await?;
         let Backed { headers, body, .. } = answer::expect_success(job, sent).await?;
@@ -43,5 +44,37 @@ impl Page {
         let xml = HeaderValue::from_static("application/xml");
         response.headers_mut().insert(header::CONTENT_TYPE, xml);
         response
+    }
+}
+
+/// Who asks for more gets a page, as from S3; servers that would give more are not asked to.
+fn at_most_a_page((name, value): (String, Option<String>)) -> (String, Option<String>) {
+    let is_limit = ["max-keys", "max-uploads"].contains(&name.as_str());
+    let wanted = value.as_deref().and_then(|text| text.parse::<u64>().ok());
+    let is_more = wanted.is_some_and(|wanted| wanted > MOST_ENTRIES as u64);
+    if is_limit && is_more {
+        (name, Some(MOST_ENTRIES.to_string()))
+    } else {
+        (name, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_asked_for_than_a_page() {
+        for (name, value, sent) in [
+            ("max-keys", "1001", "1000"),
+            ("max-keys", "1000", "1000"),
+            ("max-keys", "0", "0"),
+            ("max-keys", "many", "many"),
+            ("max-uploads", "18446744073709551615", "1000"),
+            ("prefix", "2000", "2000"),
+        ] {
+            let asked = at_most_a_page((name.to_owned(), Some(value.to_owned())));
+            assert_eq!(asked, (name.to_owned(), Some(sent.to_owned())));
+        }
     }
 }

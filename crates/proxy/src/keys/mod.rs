@@ -24,6 +24,7 @@ pub(crate) mod key_service;
 pub(crate) mod legacy;
 mod measured;
 mod opened;
+mod passphrase;
 mod pkcs11;
 mod ring;
 pub(crate) mod scope;

@@ -1,6 +1,6 @@
 //! The configured keys, by name and by label.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -12,6 +12,7 @@ use s3proxy_envelope::legacy::LegacyKek;
 use super::held::Held;
 use super::key_service::{KeyService, ServiceError};
 use super::opened::OpenedKeys;
+use super::passphrase::Passphrase;
 use super::scope::StoredPlace;
 use super::writing::Need;
 use super::{KeyError, KeyringError};
@@ -35,6 +36,7 @@ pub(crate) struct ChosenKey(Arc<Key>);
 struct Key {
     name: Arc<str>,
     holder: Holder,
+    passphrase: Option<Passphrase>,
 }
 
 enum Holder {
@@ -112,6 +114,7 @@ impl Keyring {
             let key = Key {
                 name: service.name().into(),
                 holder: Holder::Service(Box::new(Held::new(service, calls, Arc::clone(&opened)))),
+                passphrase: None,
             };
             let key = add("key services", key)?;
             sealing.insert(key.name().to_owned(), key);
@@ -147,6 +150,17 @@ impl Keyring {
     /// The key that wraps new objects' data keys where no rule says otherwise.
     pub(crate) fn active(&self) -> &ChosenKey {
         &self.active
+    }
+
+    /// Says of each key that may seal and is a passphrase that it is one.
+    pub(crate) fn warn_of_passphrases(&self) {
+        let keys = self.sealing.values().map(|key| &key.0);
+        let found: BTreeMap<_, _> = keys
+            .filter_map(|key| Some((&*key.name, key.passphrase?)))
+            .collect();
+        for (name, passphrase) in found {
+            passphrase.warn(name);
+        }
     }
 
     /// The key of a label or name. `setting` is where it was asked for.
@@ -306,6 +320,7 @@ fn local(setting: &str, text: &str) -> Result<Key, KeyringError> {
     Ok(Key {
         name: kek.local_name().into(),
         holder: Holder::Local(Arc::new(kek)),
+        passphrase: Passphrase::of(text),
     })
 }
 

@@ -5,58 +5,226 @@
 //! connection closed then cannot know whether the request was carried out. A request is being served
 //! until the last byte of its answer was handed to the HTTP library.
 //!
-//! All of it happens in the connection's own task; the lock is there for the compiler.
+//! When places or memory run short, [`super::seats`] looks at what each connection is doing; apart from
+//! that, everything happens in the connection's own task.
 
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use super::seats::Seats;
+use crate::throttle::network;
+
+/// Bytes that are read at once before the sender is known: less than the HTTP library's buffer has at
+/// first, which therefore does not grow.
+const FIRST_READ_BYTES: u64 = 8 * 1024 - 1;
+
+/// Bytes that are read at once where there are many connections.
+const SMALL_READ_BYTES: u64 = 16 * 1024 - 1;
 
 /// Shared by all that serves one connection.
 #[derive(Clone)]
 pub(super) struct Activity(Arc<Mutex<State>>);
 
 struct State {
+    opened: Instant,
+    network: IpAddr,
+    /// A client has been authenticated on it, or a trusted load balancer holds it.
+    known: bool,
+    /// Bytes of the head that is being read, and of the form behind it.
+    held: usize,
+    /// Those of them that count among all heads.
+    charged: usize,
+    /// Where they are counted; the connections above the limit have no place.
+    seats: Option<Arc<Seats>>,
     /// Heads read so far.
     heads: u64,
     doing: Doing,
     /// Bytes of an answer wait for the client to take them.
     unsent: bool,
+    /// The connection ends with the answer that is under way.
+    closing: bool,
 }
 
 enum Doing {
-    Nothing { since: Instant },
+    Nothing {
+        since: Instant,
+    },
     ReadingHead,
+    /// The head is there, and nobody knows who sent it.
+    Arriving,
+    /// It is refused, and the rest of its body is read and dropped.
+    Refused,
     Serving,
+}
+
+/// Bytes of a head that count as part of an idle connection: most heads are no longer.
+const FREE_HEAD_BYTES: usize = 4096;
+
+/// What a connection may lose when others need more.
+#[derive(Clone, Copy)]
+pub(super) enum Standing {
+    /// No client was ever authenticated on it, and nothing is being served.
+    Unauthenticated {
+        network: IpAddr,
+        opened: Instant,
+        charged: usize,
+    },
+    /// A known client's, between two requests.
+    Idle { since: Instant },
+    /// Serving, or reading a known client's head.
+    Busy { opened: Instant, charged: usize },
 }
 
 /// A request is being served for as long as this is held.
 #[must_use]
 pub(super) struct Serving(Activity);
 
+#[cfg(test)]
 impl Default for Activity {
     fn default() -> Self {
+        Self::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+    }
+}
+
+impl Activity {
+    /// Of a connection from there.
+    pub(super) fn new(address: IpAddr) -> Self {
         Self(Arc::new(Mutex::new(State {
+            opened: Instant::now(),
+            network: network(address),
+            known: false,
+            held: 0,
+            charged: 0,
+            seats: None,
             heads: 0,
             doing: Doing::Nothing {
                 since: Instant::now(),
             },
             unsent: false,
+            closing: false,
         })))
     }
 }
 
 impl Activity {
+    /// It has a place.
+    pub(super) fn is_seated(&self, seats: &Arc<Seats>) {
+        self.state().seats = Some(Arc::clone(seats));
+    }
+
+    /// A trusted load balancer holds it, and has not said for which client.
+    pub(super) fn is_trusted(&self) {
+        self.state().known = true;
+    }
+
+    /// It is held for the client at this address.
+    pub(super) fn is_from(&self, address: IpAddr) {
+        let mut state = self.state();
+        state.network = network(address);
+        state.known = false;
+    }
+
     /// The head is complete.
     pub(super) fn begin(&self) -> Serving {
         let mut state = self.state();
         state.heads += 1;
-        state.doing = Doing::Serving;
+        state.doing = Doing::Arriving;
         Serving(self.clone())
+    }
+
+    /// The request is let in. Returns whether it is the first of a known client.
+    pub(super) fn admitted(&self, known: bool) -> bool {
+        self.discharge();
+        let mut state = self.state();
+        state.doing = Doing::Serving;
+        let first = known && !state.known;
+        state.known |= known;
+        first
+    }
+
+    /// The request is refused.
+    pub(super) fn refused(&self) {
+        self.discharge();
+        self.state().doing = Doing::Refused;
+    }
+
+    /// The connection is not kept for another request.
+    pub(super) fn closes(&self) {
+        self.state().closing = true;
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.state().closing
+    }
+
+    /// How many bytes may be read at once: little while nobody knows from whom, so that the HTTP
+    /// library's buffer stays small.
+    pub(super) fn read_limit(&self) -> u64 {
+        let state = self.state();
+        match (&state.doing, &state.seats) {
+            (Doing::Serving, Some(seats)) if !seats.are_many() => u64::MAX,
+            (Doing::Serving, _) => SMALL_READ_BYTES,
+            (Doing::Nothing { .. } | Doing::ReadingHead | Doing::Arriving | Doing::Refused, _) => {
+                FIRST_READ_BYTES
+            }
+        }
+    }
+
+    /// Memory of a head or form.
+    pub(super) fn charge(&self, bytes: usize) {
+        let (seats, more) = {
+            let mut state = self.state();
+            state.held = state.held.saturating_add(bytes);
+            let charged = state.held.saturating_sub(FREE_HEAD_BYTES);
+            let more = charged - state.charged;
+            let Some(seats) = state.seats.clone().filter(|_| more > 0) else {
+                return;
+            };
+            state.charged = charged;
+            (seats, more)
+        };
+        // Without the lock: this connection may be the one that has to go.
+        seats.charge(more);
+    }
+
+    /// The head is no longer held for a sender that nobody knows.
+    pub(super) fn discharge(&self) {
+        let mut state = self.state();
+        state.held = 0;
+        let charged = std::mem::take(&mut state.charged);
+        if let Some(seats) = state.seats.as_ref().filter(|_| charged > 0) {
+            seats.discharge(charged);
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let state = self.state();
+        let State {
+            opened,
+            network,
+            charged,
+            ..
+        } = *state;
+        match (&state.doing, state.known) {
+            (Doing::Serving, _) | (Doing::ReadingHead | Doing::Arriving | Doing::Refused, true) => {
+                Standing::Busy { opened, charged }
+            }
+            (Doing::Nothing { since }, true) if !state.unsent => Standing::Idle { since: *since },
+            (Doing::Nothing { .. }, true) => Standing::Busy { opened, charged },
+            (
+                Doing::Nothing { .. } | Doing::ReadingHead | Doing::Arriving | Doing::Refused,
+                false,
+            ) => Standing::Unauthenticated {
+                network,
+                opened,
+                charged,
+            },
+        }
     }
 
     /// The number of the head that is awaited, if one is.
@@ -64,17 +232,23 @@ impl Activity {
         let state = self.state();
         match state.doing {
             Doing::Nothing { .. } | Doing::ReadingHead => Some(state.heads),
-            Doing::Serving => None,
+            Doing::Arriving | Doing::Refused | Doing::Serving => None,
         }
     }
 
     /// Bytes came.
-    pub(super) fn read(&self) {
-        let mut state = self.state();
-        match state.doing {
-            Doing::Nothing { .. } => state.doing = Doing::ReadingHead,
-            Doing::ReadingHead | Doing::Serving => {}
+    pub(super) fn read(&self, bytes: usize) {
+        {
+            let mut state = self.state();
+            match state.doing {
+                Doing::Nothing { .. } => {
+                    state.doing = Doing::ReadingHead;
+                }
+                Doing::ReadingHead | Doing::Arriving => {}
+                Doing::Refused | Doing::Serving => return,
+            }
         }
+        self.charge(bytes);
     }
 
     /// The client took bytes, or did not.
@@ -88,7 +262,11 @@ impl Activity {
         state.unsent = matches!(outcome, Written::Later);
         match &mut state.doing {
             Doing::Nothing { since } if !nothing_new => *since = Instant::now(),
-            Doing::Nothing { .. } | Doing::ReadingHead | Doing::Serving => {}
+            Doing::Nothing { .. }
+            | Doing::ReadingHead
+            | Doing::Arriving
+            | Doing::Refused
+            | Doing::Serving => {}
         }
     }
 
@@ -96,7 +274,11 @@ impl Activity {
         let state = self.state();
         match state.doing {
             Doing::Nothing { since } if !state.unsent => Some(since),
-            Doing::Nothing { .. } | Doing::ReadingHead | Doing::Serving => None,
+            Doing::Nothing { .. }
+            | Doing::ReadingHead
+            | Doing::Arriving
+            | Doing::Refused
+            | Doing::Serving => None,
         }
     }
 
@@ -137,44 +319,10 @@ pub(super) enum Written {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        self.0.discharge();
         self.0.state().doing = Doing::Nothing {
             since: Instant::now(),
         };
-    }
-}
-
-/// The body of an answer, which is being served until it is dropped.
-pub(super) struct ServedBody<B> {
-    body: B,
-    _serving: Serving,
-}
-
-impl<B> ServedBody<B> {
-    pub(super) fn new(body: B, serving: Serving) -> Self {
-        Self {
-            body,
-            _serving: serving,
-        }
-    }
-}
-
-impl<B: Body + Unpin> Body for ServedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
     }
 }
 
@@ -240,7 +388,7 @@ mod tests {
             activity.wrote(Written::Later);
             tokio::time::sleep(2 * TIME).await;
             activity.wrote(Written::Bytes(1));
-            activity.read();
+            activity.read(1);
             tokio::time::sleep(2 * TIME).await;
             drop(activity.begin());
         });

@@ -5,15 +5,18 @@
 //! every answer (load balancers need time to notice that `/readyz` fails), then closes its socket,
 //! ends connections that have been idle for that moment, and waits for the others up to a limit.
 //!
-//! Connections above the limit are not left waiting in the kernel, where a health check would wait
-//! with them: they are accepted as a [`crowd`], of which health checks are answered and all else is
-//! told to slow down.
+//! When all places are taken, one that is idle or that nobody authenticated gives up its own
+//! ([`seats`]). Where there is none, connections are not left waiting in the kernel, where a health check
+//! would wait with them: they are accepted as a [`crowd`], of which health checks are answered and all
+//! else is told to slow down.
 
 mod activity;
 pub(crate) mod certificate;
 pub(crate) mod crowd;
 pub(crate) mod descriptors;
 mod proxy_protocol;
+pub(crate) mod seats;
+mod served_body;
 mod timeouts;
 pub(crate) mod tls;
 
@@ -26,7 +29,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::StatusCode;
 use http::uri::Scheme;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,16 +40,19 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use s3proxy_protocol::request_head::MAXIMUM_HEADERS;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use self::activity::{Activity, ServedBody};
+use self::activity::Activity;
 use self::crowd::{Crowd, Place};
+use self::seats::{Seat, Seats, Visit};
+use self::served_body::ServedBody;
 use self::timeouts::TimedSocket;
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::ResponseBody;
 use crate::body::pace::Patience;
+use crate::panics::{PanicWatch, Panicked};
 use crate::telemetry::metrics;
 use crate::trusted::TrustedProxies;
 
@@ -93,6 +101,7 @@ pub(crate) trait Serve: Send + Sync + 'static {
 /// arrives, a connection keeps the limits that it began with.
 pub(crate) struct Shift<S> {
     pub(crate) service: Arc<S>,
+    pub(crate) panics: Arc<PanicWatch>,
     pub(crate) limits: Limits,
     pub(crate) trusted: Arc<TrustedProxies>,
 }
@@ -106,7 +115,7 @@ pub(crate) struct Server<S> {
     tls: Option<TlsAcceptor>,
     current: CurrentShift<S>,
     draining: Arc<Draining>,
-    places: Arc<Semaphore>,
+    seats: Arc<Seats>,
 }
 
 /// The tasks of all connections.
@@ -150,7 +159,7 @@ impl<S: Serve> Server<S> {
             tls,
             current,
             draining,
-            places: Arc::new(Semaphore::new(connections)),
+            seats: Arc::new(Seats::new(connections)),
         }
     }
 
@@ -226,19 +235,14 @@ impl<S: Serve> Server<S> {
         connections: &mut Connections,
         closing: &watch::Receiver<bool>,
     ) {
-        let free = Arc::clone(&self.places).try_acquire_owned();
-        let (place, permit) = match free {
-            Ok(permit) => (Place::Own, Some(permit)),
-            Err(_) => (Place::InTheCrowd, None),
-        };
-        let serving = self.connection(stream, peer, place, closing.clone());
-        let task = connections.tasks.spawn(async move {
-            serving.await;
-            drop(permit);
-        });
-        match place {
-            Place::Own => {}
-            Place::InTheCrowd => connections.crowd.join(task),
+        let activity = Activity::new(peer.ip());
+        let seat = self.seats.take(peer.ip(), &activity);
+        let id = seat.as_ref().map(Seat::id);
+        let serving = self.connection(stream, peer, (activity, seat), closing.clone());
+        let task = connections.tasks.spawn(serving);
+        match id {
+            Some(id) => Seat::served_by(&self.seats, id, task),
+            None => connections.crowd.join(task),
         }
     }
 
@@ -246,9 +250,16 @@ impl<S: Serve> Server<S> {
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
-        place: Place,
+        (activity, seat): (Activity, Option<Seat>),
         closing: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<S> {
+        let place = match &seat {
+            Some(_) => Place::Own,
+            None => Place::InTheCrowd,
+        };
+        if seat.is_some() {
+            activity.is_seated(&self.seats);
+        }
         let tls = self.tls.clone();
         let current = self.current.clone();
         let shift = Arc::clone(&current.borrow());
@@ -266,9 +277,13 @@ impl<S: Serve> Server<S> {
             }
             let mut peer = peer;
             if trusted.trusts(peer.ip().to_canonical()) {
+                activity.is_trusted();
                 let told = proxy_protocol::read(&mut stream);
                 match tokio::time::timeout(limits.header_timeout, told).await {
-                    Ok(Ok(Some(client))) => peer.set_ip(client),
+                    Ok(Ok(Some(client))) => {
+                        peer.set_ip(client);
+                        activity.is_from(client);
+                    }
                     Ok(Ok(None)) => {}
                     Ok(Err(error)) => {
                         tracing::debug!(%peer, %error, "a load balancer's connection was refused");
@@ -277,16 +292,27 @@ impl<S: Serve> Server<S> {
                     Err(_) => return,
                 }
             }
+            let visit = seat.as_ref().map(Seat::visit);
             match tls {
                 None => {
-                    let client = (peer, Scheme::HTTP, place);
+                    let client = Client {
+                        peer,
+                        scheme: Scheme::HTTP,
+                        activity,
+                        visit,
+                    };
                     serve_connection(stream, client, limits, current, draining, closing).await;
                 }
                 Some(acceptor) => {
                     let handshake = acceptor.accept(stream);
                     match tokio::time::timeout(limits.header_timeout, handshake).await {
                         Ok(Ok(stream)) => {
-                            let client = (peer, Scheme::HTTPS, place);
+                            let client = Client {
+                                peer,
+                                scheme: Scheme::HTTPS,
+                                activity,
+                                visit,
+                            };
                             serve_connection(stream, client, limits, current, draining, closing)
                                 .await;
                         }
@@ -301,9 +327,18 @@ impl<S: Serve> Server<S> {
     }
 }
 
+/// Who is at the other end of a connection.
+struct Client {
+    peer: SocketAddr,
+    scheme: Scheme,
+    activity: Activity,
+    /// `None` where the connection has no place.
+    visit: Option<Visit>,
+}
+
 async fn serve_connection<S, IO>(
     stream: IO,
-    (peer, scheme, place): (SocketAddr, Scheme, Place),
+    client: Client,
     limits: Limits,
     current: CurrentShift<S>,
     draining: Arc<Draining>,
@@ -312,7 +347,16 @@ async fn serve_connection<S, IO>(
     S: Serve,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Activity::default();
+    let Client {
+        peer,
+        scheme,
+        activity,
+        visit,
+    } = client;
+    let place = match visit {
+        Some(_) => Place::Own,
+        None => Place::InTheCrowd,
+    };
     let stream = TimedSocket::new(stream, activity.clone(), &limits);
     let leaving = activity
         .clone()
@@ -320,21 +364,33 @@ async fn serve_connection<S, IO>(
     let respond = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(scheme.clone());
         request.extensions_mut().insert(place);
-        let service = Arc::clone(&current.borrow().service);
+        if let Some(visit) = &visit {
+            request.extensions_mut().insert(visit.clone());
+        }
+        let shift = Arc::clone(&current.borrow());
+        let (service, panics) = (Arc::clone(&shift.service), Arc::clone(&shift.panics));
         let draining = Arc::clone(&draining);
         let serving = activity.begin();
+        let activity = activity.clone();
         // On the heap, and only now: the HTTP library keeps room for what it awaits in every
         // connection, in idle ones too.
         let answer = Box::pin(service.serve(request, peer));
         async move {
-            let mut response = answer.await;
-            if draining.has_begun() || place == Place::InTheCrowd {
+            let (mut response, panicked) = match panics.guard(answer).await {
+                Ok(response) => (response, false),
+                Err(Panicked) => (internal_error(), true),
+            };
+            if draining.has_begun()
+                || place == Place::InTheCrowd
+                || activity.is_closing()
+                || panicked
+            {
                 let close = http::HeaderValue::from_static("close");
                 response
                     .headers_mut()
                     .insert(http::header::CONNECTION, close);
             }
-            Ok::<_, Infallible>(response.map(|body| ServedBody::new(body, serving)))
+            Ok::<_, Infallible>(served(response, serving, panics))
         }
     });
     let connection = http1::Builder::new()
@@ -360,6 +416,30 @@ async fn serve_connection<S, IO>(
     }
 }
 
+/// The answer as it goes out. One that is a success when it has gone out whole shows that the process
+/// serves.
+fn served<B: Body + Unpin>(
+    response: Response<B>,
+    serving: activity::Serving,
+    panics: Arc<PanicWatch>,
+) -> Response<ServedBody<B>> {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    response.map(|body| ServedBody::new(body, serving, panics, !is_error))
+}
+
+/// The answer to a request whose service panicked.
+fn internal_error() -> Response<ResponseBody> {
+    let document = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code>\
+                    <Message>We encountered an internal error. Please try again.</Message></Error>";
+    let mut response = Response::new(ResponseBody::held(document));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let xml = http::HeaderValue::from_static("application/xml");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, xml);
+    response
+}
+
 /// Headers that the HTTP library takes. It answers to more without a document, so that it takes some
 /// more than the gate, which refuses in S3's words.
 const HEADERS: usize = MAXIMUM_HEADERS + 64;
@@ -367,3 +447,6 @@ const HEADERS: usize = MAXIMUM_HEADERS + 64;
 /// What a connection may read ahead of its body's reader, in bytes: one piece, so that a sealed
 /// chunk is seldom split between reads.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

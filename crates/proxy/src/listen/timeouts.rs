@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
@@ -22,7 +22,7 @@ use crate::body::pace::{Impatience, Pace};
 
 /// A socket that fails when its client keeps it waiting.
 pub(super) struct TimedSocket<IO> {
-    inner: IO,
+    inner: Take<IO>,
     activity: Activity,
     header_timeout: Duration,
     /// Runs from the first byte of the head of this number, and means nothing for another.
@@ -31,10 +31,10 @@ pub(super) struct TimedSocket<IO> {
     pace: Pace,
 }
 
-impl<IO> TimedSocket<IO> {
+impl<IO: AsyncRead> TimedSocket<IO> {
     pub(super) fn new(inner: IO, activity: Activity, limits: &Limits) -> Self {
         Self {
-            inner,
+            inner: inner.take(0),
             activity,
             header_timeout: limits.header_timeout,
             deadline: None,
@@ -76,9 +76,9 @@ impl<IO> TimedSocket<IO> {
     }
 
     /// Bytes came, or the end.
-    fn progressed(&mut self) {
+    fn progressed(&mut self, bytes: usize) {
         let head = self.activity.head();
-        self.activity.read();
+        self.activity.read(bytes);
         let running = self.deadline.as_ref().map(|(head, _)| *head);
         if head != running {
             self.deadline = head.map(|head| {
@@ -96,23 +96,25 @@ impl<IO: AsyncRead + Unpin> AsyncRead for TimedSocket<IO> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let before = buffer.filled().len();
+        this.inner.set_limit(this.activity.read_limit());
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
             Poll::Pending => this.poll_too_late(context).map(Err),
             Poll::Ready(outcome) => {
-                this.progressed();
+                this.progressed(buffer.filled().len() - before);
                 Poll::Ready(outcome)
             }
         }
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        let written = Pin::new(self.inner.get_mut()).poll_write(context, bytes);
         self.timed(written, |count| *count, context)
     }
 
@@ -121,21 +123,21 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        let written = Pin::new(self.inner.get_mut()).poll_write_vectored(context, slices);
         self.timed(written, |count| *count, context)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.inner).poll_flush(context);
+        let flushed = Pin::new(self.inner.get_mut()).poll_flush(context);
         self.timed(flushed, |()| 0, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        Pin::new(self.inner.get_mut()).poll_shutdown(context)
     }
 }
 

@@ -21,10 +21,10 @@ pub use self::exporter::ExporterError;
 use self::declared::{
     AUDIT_LOST, BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY, BODY_MEMORY_LIMIT,
     BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL,
-    CONNECTIONS, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_BREAKERS, KEY_SERVICE_CALLS,
-    KEY_SERVICE_SECONDS, KEY_SERVICE_WITHHELD, LEGACY_READS, OPEN_FAILURES, PLAINTEXT_READS,
-    RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT, REQUESTS_UNDER_KEY,
-    SEAL_FAILURES, SENT_BYTES, THROTTLED,
+    CONNECTIONS, EVICTED, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_BREAKERS,
+    KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS, KEY_SERVICE_WITHHELD, LEGACY_READS, OPEN_FAILURES,
+    PANICS, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT,
+    REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 
 /// Declares the values of a label.
@@ -57,6 +57,18 @@ label! {
         BodyRate = "body_rate",
         /// More connections than are held.
         Connections = "connections",
+    }
+}
+
+label! {
+    /// What a connection was closed for.
+    Eviction {
+        /// Another connection needed its place.
+        Places = "places",
+        /// The heads and forms of requests that are not yet authenticated took too much memory.
+        HeadMemory = "head_memory",
+        /// The admin listener's places were taken.
+        Admin = "admin",
     }
 }
 
@@ -254,6 +266,11 @@ pub(crate) fn connection_opened() -> Counted {
     Counted::up(gauge!(CONNECTIONS.name), 1.0)
 }
 
+/// A connection was closed because others needed what it held.
+pub(crate) fn evicted(reason: Eviction) {
+    counter!(EVICTED.name, "reason" => reason.as_str()).increment(1);
+}
+
 /// A body has a share of the memory until what this returns is dropped.
 pub(crate) fn body_memory(bytes: usize) -> Counted {
     Counted::up(gauge!(BODY_MEMORY.name), as_number(bytes as u64))
@@ -334,6 +351,11 @@ pub(crate) fn backend_retried(reason: Retry) {
     counter!(BACKEND_RETRIES.name, "reason" => reason.as_str()).increment(1);
 }
 
+/// Some task of the program panicked.
+pub(crate) fn panicked() {
+    counter!(PANICS.name).increment(1);
+}
+
 /// The certificate that is served from now on ends then.
 pub(crate) fn certificate(expiry: time::OffsetDateTime) {
     let seconds = u64::try_from(expiry.unix_timestamp()).unwrap_or(0);
@@ -380,6 +402,7 @@ fn begin() {
         KEY_CACHE_HITS,
         KEY_CACHE_MISSES,
         AUDIT_LOST,
+        PANICS,
     ] {
         counter!(metric.name).increment(0);
     }
@@ -401,6 +424,7 @@ fn begin() {
         ),
         (BACKEND_RETRIES, "reason", all(Retry::ALL, Retry::as_str)),
         (CONFIG_RELOADS, "result", all(Reload::ALL, Reload::as_str)),
+        (EVICTED, "reason", all(Eviction::ALL, Eviction::as_str)),
         (THROTTLED, "limit", all(Limit::ALL, Limit::as_str)),
     ] {
         for value in values {

@@ -1,10 +1,13 @@
-//! Panics in the log: where, and nothing of what.
+//! Panics in the log and in the metrics: where, and nothing of what.
 
 use std::panic::{self, Location};
 
 /// Replaces the default hook, which would print the panic's message.
 pub(super) fn install() {
-    panic::set_hook(Box::new(|panic| report(panic.location())));
+    panic::set_hook(Box::new(|panic| {
+        super::metrics::panicked();
+        report(panic.location());
+    }));
 }
 
 fn report(location: Option<&Location<'_>>) {

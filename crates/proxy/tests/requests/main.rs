@@ -15,17 +15,24 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
-mod memory_store;
 
 mod backend_answers;
+mod backend_headers;
+mod backend_listings;
 mod catalogue;
+mod completing;
 mod costs;
+mod crowd;
 mod held_bodies;
+mod hostile_backend;
 mod key_services;
 mod listings;
+mod memory_store;
 mod objects;
 mod operations_refused;
 mod rotation;
 mod round_trips;
 mod sweeping;
 mod tenants;
+mod uploads;
+mod verifying;

@@ -153,12 +153,12 @@ impl State {
             }
             (&Method::GET, "", _) if request.has_parameter("uploads") => self.list_uploads(bucket),
             (&Method::GET, "", _) => self.list(bucket, &parameter("prefix").unwrap_or_default()),
-            (_, "", _) => answer(200, &[], Bytes::new()),
+            (_, "", _) => answer(200, &[], b""),
             (&Method::GET, _, Some(id)) => self.list_parts(&id),
             (&Method::PUT, _, Some(id)) => self.upload_part(request, &id),
             (&Method::POST, _, Some(id)) => self.complete(request, &id),
             (&Method::DELETE, _, Some(id)) => match self.uploads.remove(&id) {
-                Some(_) => answer(204, &[], Bytes::new()),
+                Some(_) => answer(204, &[], b""),
                 None => error(404, "NoSuchUpload"),
             },
             (&Method::POST, ..) => self.create(request, bucket, key),
@@ -170,11 +170,11 @@ impl State {
                 let etag = quoted(&object.etag);
                 self.objects
                     .insert((bucket.to_owned(), key.to_owned()), object);
-                answer(200, &[("etag", &etag)], Bytes::new())
+                answer(200, &[("etag", &etag)], b"")
             }
             (&Method::DELETE, ..) => {
                 self.objects.remove(&(bucket.to_owned(), key.to_owned()));
-                answer(204, &[], Bytes::new())
+                answer(204, &[], b"")
             }
             _ => self.read(request, bucket, key),
         }
@@ -196,7 +196,7 @@ impl State {
         headers.extend(named.map(|(name, value)| (name.as_str(), value.as_str())));
         let length = object.body.len();
         let Some(range) = request.header("range").strip_prefix("bytes=") else {
-            return answer(200, &headers, object.body.clone());
+            return answer(200, &headers, &object.body);
         };
         let (first, last) = match range.split_once('-').unwrap() {
             ("", count) => (length.saturating_sub(count.parse().unwrap()), length - 1),
@@ -211,7 +211,7 @@ impl State {
         }
         let range = format!("bytes {first}-{last}/{length}");
         headers.push(("content-range", &range));
-        answer(206, &headers, object.body.slice(first..=last))
+        answer(206, &headers, &object.body[first..=last])
     }
 
     fn list(&self, bucket: &str, prefix: &str) -> Answer {
@@ -285,7 +285,7 @@ impl State {
         let number = parameter(request, "partNumber").unwrap().parse().unwrap();
         let quoted = quoted(&etag);
         upload.parts.insert(number, (etag, request.body.clone()));
-        answer(200, &[("etag", &quoted)], Bytes::new())
+        answer(200, &[("etag", &quoted)], b"")
     }
 
     fn list_parts(&self, id: &str) -> Answer {
@@ -407,7 +407,7 @@ fn quoted(etag: &str) -> String {
     format!("\"{etag}\"")
 }
 
-fn answer(status: u16, headers: &[(&str, &str)], body: Bytes) -> Answer {
+fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
@@ -417,7 +417,7 @@ fn answer(status: u16, headers: &[(&str, &str)], body: Bytes) -> Answer {
 
 fn document(status: u16, text: &str) -> Answer {
     let headers = [("content-type", "application/xml")];
-    answer(status, &headers, Bytes::from(text.to_owned()))
+    answer(status, &headers, text.as_bytes())
 }
 
 fn error(status: u16, code: &str) -> Answer {

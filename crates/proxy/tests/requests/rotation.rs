@@ -225,7 +225,8 @@ async fn a_write_between_look_and_copy_is_kept() {
     let store = Arc::clone(&rotation.store);
     let is_first = AtomicBool::new(true);
     rotation.new.backend.script(move |request| {
-        let is_copy = request.path() == "/bucket/key" && request.header("x-amz-copy-source") != "";
+        let is_copy =
+            request.path() == "/bucket/key" && !request.header("x-amz-copy-source").is_empty();
         if is_copy && is_first.swap(false, Ordering::Relaxed) {
             store.plant("bucket", "key", "written meanwhile");
         }

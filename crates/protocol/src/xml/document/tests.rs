@@ -130,7 +130,7 @@ fn splices_spans_and_leaves_the_rest() {
     assert_eq!(splice(empty.text, vec![edit]), "<r x='1'><d/></r>");
 }
 
-fn markup() -> impl Strategy<Value = String> {
+pub(in crate::xml) fn markup() -> impl Strategy<Value = String> {
     let pieces = [
         "<a>",
         "</a>",

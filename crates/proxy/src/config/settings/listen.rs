@@ -41,14 +41,15 @@ settings! { LISTEN:
     LISTEN_TRUSTED_PROXIES: Setting<List<Cidr>> = "listen.trusted_proxies",
         ["S3PROXY_TRUSTED_PROXIES"], Flag::None, "";
 
-    /// Connections held at the same time. On further ones, health checks are answered and
+    /// Connections held at the same time. For further ones, connections that never carried a signed
+    /// request give way, and then idle ones. Where there are none, health checks are answered and
     /// everything else gets `SlowDown`.
     LISTEN_MAX_CONNECTIONS: Setting<Whole<1, 1_000_000>> = "listen.max_connections",
         ["S3PROXY_LISTEN_MAX_CONNECTIONS"], Flag::None, "4096";
 
     /// The longest request line and headers together.
     LISTEN_MAX_HEADER_BYTES: Setting<ByteCount<8192, 1_048_576>> = "listen.max_header_bytes",
-        ["S3PROXY_LISTEN_MAX_HEADER_BYTES"], Flag::None, "64 KiB";
+        ["S3PROXY_LISTEN_MAX_HEADER_BYTES"], Flag::None, "16 KiB";
 
     /// How long a connection is kept between two requests. Longer than the 60 s of common load
     /// balancers, so that they are the ones to close it and never send into a closed one.

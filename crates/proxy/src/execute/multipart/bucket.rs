@@ -1,8 +1,8 @@
 //! A bucket as the proxy uses it on its own behalf: to list and remove what it keeps of uploads.
 //!
 //! No client's request stands behind these requests, and no grant is asked: the sweep runs by
-//! itself. Lists are complete (every page) or an error; one that does not come forward is an error
-//! too, because removals are decided by what is absent from it.
+//! itself. Lists are complete (every page) or an error; one that leads on without end is an error too
+//! ([`Course`]), because removals are decided by what is absent from it.
 //!
 //! Absent: writing and reading state, which is the steps' business.
 
@@ -16,12 +16,16 @@ use s3proxy_protocol::xml::uploads::{ListedUpload, UploadsPage};
 
 use crate::backend::{Backend, Request, Service};
 use crate::execute::answer::{self, Backed};
+use crate::execute::course::{Course, check_entries};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
 /// Longest page that is read: 1000 keys of 1024 bytes, three bytes each when URL-encoded, with
 /// room for what stands beside them.
 const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most that is kept of one upload: its parts and their older versions, and its state.
+const MOST_IN_FOLDER: usize = 20_000;
 
 /// Deletions side by side.
 const DELETIONS_AT_ONCE: usize = 8;
@@ -93,26 +97,23 @@ impl Bucket {
         self.service.as_ref()
     }
 
-    /// The objects under a prefix.
+    /// The objects in the folder of one upload.
     pub(crate) async fn objects(&self, prefix: &str) -> Outcome<Vec<ListEntry>> {
         let mut entries = Vec::new();
-        self.walk_objects(prefix, |entry| {
-            entries.push(entry.clone());
-            ControlFlow::Continue(())
-        })
-        .await?;
-        Ok(entries)
+        let course = Course::of_folder();
+        self.object_pages(prefix, course, collect(&mut entries))
+            .await?;
+        bounded(entries)
     }
 
-    /// The versions and delete markers under a prefix; `None` where the backend has no versions.
+    /// The versions and delete markers in the folder of one upload; `None` where the backend has no
+    /// versions.
     pub(crate) async fn versions(&self, prefix: &str) -> Outcome<Option<Vec<ListEntry>>> {
         let mut entries = Vec::new();
-        let walked = self.walk_versions(prefix, |entry| {
-            entries.push(entry.clone());
-            ControlFlow::Continue(())
-        });
+        let course = Course::of_folder();
+        let walked = self.version_pages(prefix, course, collect(&mut entries));
         Ok(match walked.await? {
-            Versions::Supported => Some(entries),
+            Versions::Supported => Some(bounded(entries)?),
             Versions::Unsupported => None,
         })
     }
@@ -124,15 +125,28 @@ impl Bucket {
         prefix: &str,
         mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
     ) -> Outcome<()> {
-        match self.walk_versions(prefix, &mut visit).await? {
+        match self
+            .version_pages(prefix, Course::new(), &mut visit)
+            .await?
+        {
             Versions::Supported => Ok(()),
             Versions::Unsupported => self.walk_objects(prefix, visit).await,
         }
     }
 
+    /// The objects under a prefix, however many. Ends where `visit` says so.
     pub(crate) async fn walk_objects(
         &self,
         prefix: &str,
+        visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
+    ) -> Outcome<()> {
+        self.object_pages(prefix, Course::new(), visit).await
+    }
+
+    async fn object_pages(
+        &self,
+        prefix: &str,
+        mut course: Course<String>,
         mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
     ) -> Outcome<()> {
         let mut token: Option<String> = None;
@@ -146,18 +160,20 @@ impl Bucket {
             );
             let text = self.page(query).await?;
             let page = ListPage::parse(&text).map_err(not_s3)?;
+            check_entries(page.entries().len())?;
             let stopped = page.entries().iter().try_for_each(&mut visit).is_break();
             if stopped || !page.is_truncated() {
                 return Ok(());
             }
             let next = page.text_of_page("NextContinuationToken").map_err(not_s3)?;
-            token = Some(forward(token.as_ref(), next)?);
+            token = Some(course.go_on(page.entries().len(), next)?);
         }
     }
 
-    async fn walk_versions(
+    async fn version_pages(
         &self,
         prefix: &str,
+        mut course: Course<(String, Option<String>)>,
         mut visit: impl FnMut(&ListEntry) -> ControlFlow<()>,
     ) -> Outcome<Versions> {
         let mut marker: Option<(String, Option<String>)> = None;
@@ -174,6 +190,7 @@ impl Bucket {
                 text => text?,
             };
             let page = ListPage::parse(&text).map_err(not_s3)?;
+            check_entries(page.entries().len())?;
             // A server that does not know the parameter lists objects.
             let is_object = |entry: &ListEntry| entry.kind == EntryKind::Object;
             if page.entries().iter().any(is_object) {
@@ -185,7 +202,8 @@ impl Bucket {
             }
             let key = page.key_of_page("NextKeyMarker").map_err(not_s3)?;
             let version = page.text_of_page("NextVersionIdMarker").map_err(not_s3)?;
-            marker = Some(forward(marker.as_ref(), key.map(|key| (key, version)))?);
+            let next = key.map(|key| (key, version));
+            marker = Some(course.go_on(page.entries().len(), next)?);
         }
     }
 
@@ -194,6 +212,7 @@ impl Bucket {
     pub(crate) async fn each_upload(&self, mut seen: impl FnMut(&ListedUpload)) -> Outcome<()> {
         // SeaweedFS goes by the upload alone, and gives no key to go on from.
         let mut marker: Option<(Option<String>, Option<String>)> = None;
+        let mut course = Course::new();
         loop {
             let mut query = vec![("uploads".to_owned(), None)];
             if let Some((key, upload)) = &marker {
@@ -205,6 +224,7 @@ impl Bucket {
             }
             let text = self.page(query).await?;
             let page = UploadsPage::parse(&text).map_err(not_s3)?;
+            check_entries(page.uploads().len())?;
             page.uploads().iter().for_each(&mut seen);
             if !page.is_truncated() {
                 return Ok(());
@@ -214,7 +234,7 @@ impl Bucket {
                 page.next_upload_id_marker().map(str::to_owned),
             );
             let leads_on = next.0.is_some() || next.1.is_some();
-            marker = Some(forward(marker.as_ref(), leads_on.then_some(next))?);
+            marker = Some(course.go_on(page.uploads().len(), leads_on.then_some(next))?);
         }
     }
 
@@ -312,10 +332,26 @@ pub(crate) fn listing_query(prefix: &str) -> Vec<(String, Option<String>)> {
     query
 }
 
-/// Where the next page starts, which must be another place than the last one did.
-pub(crate) fn forward<T: PartialEq>(last: Option<&T>, next: Option<T>) -> Outcome<T> {
-    next.filter(|next| last != Some(next))
-        .ok_or(Failure::Unusable("a truncated list that leads nowhere"))
+/// Collects entries, one more than there may be.
+fn collect(entries: &mut Vec<ListEntry>) -> impl FnMut(&ListEntry) -> ControlFlow<()> {
+    |entry| {
+        entries.push(entry.clone());
+        if entries.len() > MOST_IN_FOLDER {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+fn bounded(entries: Vec<ListEntry>) -> Outcome<Vec<ListEntry>> {
+    if entries.len() <= MOST_IN_FOLDER {
+        Ok(entries)
+    } else {
+        Err(Failure::Unusable(
+            "more in an upload's folder than it can have",
+        ))
+    }
 }
 
 /// A page that cannot be read.
@@ -354,13 +390,5 @@ mod tests {
                 .collect();
             assert_eq!(Deletion::of(&answer), expected, "{headers:?}");
         }
-    }
-
-    #[test]
-    fn a_list_that_does_not_come_forward_is_an_error() {
-        assert_eq!(forward(None, Some(1)).unwrap(), 1);
-        assert_eq!(forward(Some(&1), Some(2)).unwrap(), 2);
-        assert!(forward(Some(&1), Some(1)).is_err());
-        assert!(forward::<u8>(Some(&1), None).is_err());
     }
 }

@@ -5,8 +5,8 @@
 //! visible before the backend's own completion, and all of it can be repeated at any point.
 //!
 //! Two Completes at once overwrite each other's tail: the backend refuses the one whose tail is gone
-//! (`InvalidPart`), and that one starts again. An upload that is gone may have been completed before;
-//! `repeated` looks at the object.
+//! (`InvalidPart`), and that one starts again; in one replica they take turns. An upload that is gone, or
+//! whose parts are, may have been completed before; `repeated` looks at the object.
 //!
 //! Removing the state may fail without the client hearing of it: the sweep will find it.
 
@@ -100,7 +100,9 @@ async fn refuse_unknown_upload(job: &Job<'_>) -> Outcome<()> {
     let id = upload_id(job)?;
     match state::load(job, id).await {
         Ok(_) => Ok(()),
-        Err(failure) => perhaps_repeated(job, id, failure).await.map(|_| ()),
+        Err(failure) if !is_gone(&failure) => Err(failure),
+        Err(_) if repeated::is_its_object(job, id).await? => Ok(()),
+        Err(_) => Err(state::no_such_upload()),
     }
 }
 
@@ -112,25 +114,56 @@ async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished
         match attempt(job, id, &request).await {
             Ok(finished) => return Ok(finished),
             Err(Stop::Again(failure)) => last = Some(failure),
-            Err(Stop::Failed(failure)) => return perhaps_repeated(job, id, failure).await,
+            Err(Stop::Failed(failure)) => {
+                return perhaps_repeated(job, id, &request, failure).await;
+            }
         }
     }
     let last = last.expect("every attempt that ends here left its reason");
-    perhaps_repeated(job, id, last).await
+    perhaps_repeated(job, id, &request, last).await
 }
 
-/// The success that it was, where the upload is gone because a Complete has ended it. Ceph's gateway
-/// says `NoSuchKey` of an upload that ends at this moment, whatever is asked of it.
-async fn perhaps_repeated(job: &Job<'_>, id: &str, failure: Failure) -> Outcome<Finished> {
-    if state::is_gone(&failure) || code_of(&failure) == Some("NoSuchKey") {
-        let answer = repeated::answer(job, id).await?;
-        return answer.ok_or_else(state::no_such_upload);
+/// The success that it was, where the upload is gone because an equal Complete has ended it. Ceph's
+/// gateway says `NoSuchKey` of an upload that ends at this moment, whatever is asked of it; and where
+/// one ends between two looks, a part of it is missing in the second.
+async fn perhaps_repeated(
+    job: &Job<'_>,
+    id: &str,
+    request: &CompleteRequest,
+    failure: Failure,
+) -> Outcome<Finished> {
+    let is_gone = is_gone(&failure);
+    if !is_gone && !misses_part(&failure) {
+        return Err(failure);
     }
-    Err(failure)
+    let answer = repeated::answer(job, id, request).await?;
+    answer.ok_or_else(|| {
+        if is_gone {
+            state::no_such_upload()
+        } else {
+            failure
+        }
+    })
+}
+
+fn is_gone(failure: &Failure) -> bool {
+    state::is_gone(failure) || code_of(failure) == Some("NoSuchKey")
+}
+
+/// Whether a part that the client names is not there, in the backend's words or ours.
+fn misses_part(failure: &Failure) -> bool {
+    match failure {
+        Failure::Explained(error, _) => error.code == ErrorCode::InvalidPart,
+        failure => code_of(failure) == Some("InvalidPart"),
+    }
 }
 
 async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<Finished, Stop> {
     let upload = state::load(job, id).await?;
+    let _turn = upload.completing.lock().await;
+    if upload.completed().is_some() {
+        return Err(state::no_such_upload().into());
+    }
     if let Some(checksum) = upload.checksum {
         checksum.agrees(&job.request.headers)?;
     }
@@ -155,7 +188,9 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
         parts => store_tail(job, &upload, parts, &verdict).await?,
     };
     let (headers, etag) = finish(job, &upload, &parts, &tail).await?;
-    upload.end();
+    let completed = parts.iter();
+    let completed = completed.map(|part| (part.frame.number(), part.tag.mark()));
+    upload.end(completed.collect());
     if let Err(failure) = staged::delete_state(job, &upload.place).await {
         tracing::warn!(reason = %failure, "the state of a completed upload stays for the sweep");
     }
@@ -229,28 +264,34 @@ async fn read_result(backed: Backed) -> Outcome<(HeaderMap, Option<String>)> {
     Ok((headers, result.etag))
 }
 
-/// Compares the plaintext's length with what the client says that it is.
-fn judge_size(headers: &HeaderMap, total: u64) -> Result<(), S3Error> {
+/// The plaintext's length in bytes, if the client states it.
+pub(super) fn stated_size(headers: &HeaderMap) -> Result<Option<u64>, S3Error> {
     let Some(value) = headers.get("x-amz-mp-object-size") else {
-        return Ok(());
+        return Ok(None);
     };
-    let stated: Option<u64> = value
+    let size = value
         .to_str()
         .ok()
         .and_then(|text| text.trim().parse().ok());
-    match stated {
-        Some(stated) if stated == total => Ok(()),
-        Some(stated) => Err(S3Error::new(
+    size.map(Some).ok_or_else(|| {
+        S3Error::new(
+            ErrorCode::InvalidRequest,
+            "Value for x-amz-mp-object-size header is invalid: it must be a number of bytes.",
+        )
+    })
+}
+
+/// Compares the plaintext's length with what the client says that it is.
+fn judge_size(headers: &HeaderMap, total: u64) -> Result<(), S3Error> {
+    match stated_size(headers)? {
+        Some(stated) if stated != total => Err(S3Error::new(
             ErrorCode::InvalidRequest,
             format!(
                 "The provided 'x-amz-mp-object-size' header value {stated} does not match what \
                  was computed: {total}"
             ),
         )),
-        None => Err(S3Error::new(
-            ErrorCode::InvalidRequest,
-            "Value for x-amz-mp-object-size header is invalid: it must be a number of bytes.",
-        )),
+        Some(_) | None => Ok(()),
     }
 }
 

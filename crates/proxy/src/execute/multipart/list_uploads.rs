@@ -10,6 +10,7 @@ use s3proxy_protocol::xml::uploads::{UploadEdit, UploadsPage};
 
 use crate::body::outbound::ResponseBody;
 use crate::execute::answer;
+use crate::execute::course::check_entries;
 use crate::execute::hidden::{self, LastShown, MOVES, Paging};
 use crate::execute::page::{self, Page};
 use crate::execute::{Job, Outcome};
@@ -62,8 +63,10 @@ pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody
 }
 
 fn parse(text: &[u8]) -> Outcome<UploadsPage<'_>> {
-    UploadsPage::parse(text)
-        .map_err(|_| Failure::Unusable("a ListMultipartUploadsResult that is not S3's"))
+    let page = UploadsPage::parse(text)
+        .map_err(|_| Failure::Unusable("a ListMultipartUploadsResult that is not S3's"))?;
+    check_entries(page.uploads().len() + page.common_prefixes().len())?;
+    Ok(page)
 }
 
 /// The last hidden key of a page that shows nothing, though the list goes on.

@@ -27,6 +27,7 @@ mod repeated;
 pub(crate) mod seldom;
 mod selection;
 pub(crate) mod staged;
+mod staged_check;
 pub(crate) mod state;
 pub(crate) mod sweep;
 mod tail;

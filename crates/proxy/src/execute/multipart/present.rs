@@ -19,6 +19,9 @@ use crate::respond::Failure;
 /// Longest page that is read: 1000 parts.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
+/// The most parts of an upload, each of which may stand beside the one that it replaced.
+const MOST_PARTS: usize = 20_000;
+
 /// The parts that a completion can be made of. Staged ones are listed only where the request names
 /// something else than the backend's own.
 pub(super) async fn present(
@@ -58,6 +61,9 @@ async fn in_upload(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Vec<Present>> 
         }
         let page = page(job, request).await?;
         found.extend(page.parts);
+        if found.len() > MOST_PARTS {
+            return Err(Failure::Unusable("more parts than an upload can have"));
+        }
         if page.next.is_none() {
             return Ok(found);
         }

@@ -1,23 +1,39 @@
 //! A Complete for an upload that is gone: perhaps it succeeded before, and only its answer was lost.
 //!
-//! From 5 MiB up the object's seal carries the hash of the upload that made it. If it is this
-//! upload's, the answer is the success that it was. Below 5 MiB there is no seal, and the envelope was
-//! written before the upload had an id; so there only a replica that still remembers the upload, or
-//! finds its state, can tell, by its envelope: data keys are never used twice. Elsewhere the answer is
-//! `NoSuchUpload`, as S3 gives some time after a completion.
+//! From 5 MiB up the object's seal carries the hash of the upload that made it, and the numbers, marks
+//! and checksums of its parts. If they are this upload's, and those that the request names, the answer
+//! is the success that it was. Below 5 MiB there is no seal, and the envelope was written before the
+//! upload had an id; so there only a replica that completed the upload itself, or finds its state, can
+//! tell, by its envelope: data keys are never used twice. The part is compared with what this replica
+//! completed, or by its content where it still lies staged. Elsewhere the answer is `NoSuchUpload`, as
+//! S3 gives some time after a completion.
+//!
+//! A size and a checksum that the request states must be the object's. Its `If-Match` and
+//! `If-None-Match` are not judged again: they held when the object was made, and the object is there
+//! now.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use s3proxy_envelope::header::{Envelope, Layout};
-use s3proxy_envelope::layout::StoredLength;
-use s3proxy_envelope::multipart::{Seal, UploadHash, tail_first};
+use s3proxy_envelope::layout::{StoredLength, plaintext_length};
+use s3proxy_envelope::multipart::{
+    Frame, Mark, PartEtag, PartNumber, Seal, UploadHash, tail_first,
+};
+use s3proxy_envelope::object::ObjectOpener;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue};
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::xml::complete::{CompleteRequest, CompletedPart};
 
-use super::complete::finished;
-use super::state;
-use super::verdict::Whole;
+use super::complete::{Stop, finished, stated_size};
+use super::part::Shelf;
+use super::selection::Selected;
+use super::state::{self, OpenUpload};
+use super::tail::open_staged;
+use super::verdict::{self, Whole};
+use crate::body::buffers::PIECE_BYTES;
 use crate::execute::answer;
 use crate::execute::new_object::Place;
 use crate::execute::patience::Finished;
@@ -44,40 +60,158 @@ struct Object {
     etag: HeaderValue,
 }
 
-/// The answer that was given before, if the object is this upload's.
-pub(super) async fn answer(job: &Job<'_>, upload_id: &str) -> Outcome<Option<Finished>> {
+/// The object that an upload has become.
+enum Made {
+    /// From 5 MiB up.
+    Large(Object, Seal),
+    /// Below, and what is known here of its upload.
+    Small(Object, Arc<OpenUpload>),
+}
+
+/// Whether the object is the upload's, of whatever parts.
+pub(super) async fn is_its_object(job: &Job<'_>, upload_id: &str) -> Outcome<bool> {
+    Ok(made(job, upload_id).await?.is_some())
+}
+
+/// The answer that was given before, if the object is this upload's, of the parts that are named.
+pub(super) async fn answer(
+    job: &Job<'_>,
+    upload_id: &str,
+    request: &CompleteRequest,
+) -> Outcome<Option<Finished>> {
+    let Some(made) = made(job, upload_id).await? else {
+        return Ok(None);
+    };
+    let stated = verdict::stated(&job.request.headers)?;
+    let (object, whole, parts, is_same) = match made {
+        Made::Large(object, seal) => {
+            let is_same = names_parts(request, &seal) && has_checksum(&seal, stated.as_ref());
+            (object, whole(&seal), seal.frames().len(), is_same)
+        }
+        Made::Small(object, upload) => {
+            let is_same = match (upload.completed(), request.parts.as_slice()) {
+                (Some(completed), _) => named(request).is_some_and(|parts| parts == completed),
+                (None, [part]) => is_content(job, &upload, &object, part).await?,
+                (None, _) => false,
+            };
+            (object, None, 1, is_same)
+        }
+    };
+    let length = plaintext_length(object.stored).map(|length| length.0);
+    let is_sized = stated_size(&job.request.headers)?.is_none_or(|stated| Some(stated) == length);
+    if !is_same || !is_sized {
+        return Ok(None);
+    }
+    let etag = object.etag.to_str().unwrap_or_default();
+    let etag = etag.trim().trim_matches('"');
+    Ok(Some(finished(
+        job,
+        passed(&object),
+        etag,
+        whole.as_ref(),
+        parts,
+    )))
+}
+
+async fn made(job: &Job<'_>, upload_id: &str) -> Outcome<Option<Made>> {
     let Some(object) = look(job).await? else {
         return Ok(None);
     };
-    let etag = object
-        .etag
-        .to_str()
-        .unwrap_or_default()
-        .trim()
-        .trim_matches('"');
     match tail_first(object.stored) {
         None => {
             let known = state::remembered(job, upload_id).await;
-            let same = known.is_some_and(|upload| upload.envelope == object.envelope);
-            Ok(same.then(|| finished(job, passed(&object), etag, None, 1)))
+            let known = known.filter(|upload| upload.envelope == object.envelope);
+            Ok(known.map(|upload| Made::Small(object, upload)))
         }
         Some(first) => {
             let Place { bucket, object_key } = Place::of(job);
             let seal = read_seal(job, &object, first).await?;
-            if seal.fields().upload_hash != Some(UploadHash::of(bucket, object_key, upload_id)) {
-                return Ok(None);
-            }
-            let whole = whole(&seal);
-            let parts = seal.frames().len();
-            Ok(Some(finished(
-                job,
-                passed(&object),
-                etag,
-                whole.as_ref(),
-                parts,
-            )))
+            let hash = UploadHash::of(bucket, object_key, upload_id);
+            let is_its = seal.fields().upload_hash == Some(hash);
+            Ok(is_its.then(|| Made::Large(object, seal)))
         }
     }
+}
+
+/// Numbers and marks of the parts that the request names.
+fn named(request: &CompleteRequest) -> Option<Vec<(PartNumber, Mark)>> {
+    let part = |part: &CompletedPart| {
+        let mark = PartEtag::parse(&part.etag)?.tag.mark();
+        Some((PartNumber::new(part.number)?, mark))
+    };
+    request.parts.iter().map(part).collect()
+}
+
+/// Whether the object was made of the parts that the request names.
+fn names_parts(request: &CompleteRequest, seal: &Seal) -> bool {
+    let sealed = seal.frames().map(Frame::number).zip(seal.marks());
+    let algorithm = seal.fields().part_checksum;
+    let contradicts = |(index, part): (usize, &CompletedPart)| {
+        let sealed = seal.checksum(index);
+        let named = part.checksum.as_ref();
+        let of_seal = |name: &str| algorithm.is_some_and(|algorithm| algorithm.name() == name);
+        let named = named.filter(|(algorithm, _)| of_seal(algorithm.as_str()));
+        named.is_some_and(|(_, value)| sealed != Some(value.as_bytes()))
+    };
+    named(request).is_some_and(|parts| parts.into_iter().eq(sealed))
+        && !request.parts.iter().enumerate().any(contradicts)
+}
+
+/// Whether the checksum of the whole that the request states is the object's.
+fn has_checksum(seal: &Seal, stated: Option<&(ChecksumAlgorithm, ChecksumValue)>) -> bool {
+    let sealed = &seal.fields().checksums;
+    stated.is_none_or(|(algorithm, value)| {
+        let sealed = sealed.get(algorithm.as_str()).map(Vec::as_slice);
+        sealed == Some(value.as_bytes())
+    })
+}
+
+/// Whether the one part that is named still lies staged and is what the object holds: a Complete
+/// that was cut off after the backend's own completion left it.
+async fn is_content(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    object: &Object,
+    part: &CompletedPart,
+) -> Outcome<bool> {
+    let length = plaintext_length(object.stored);
+    let number = PartNumber::new(part.number);
+    let frame = number
+        .zip(length)
+        .and_then(|(number, length)| Frame::new(number, length));
+    let (Some(frame), Some(etag)) = (frame, PartEtag::parse(&part.etag)) else {
+        return Ok(false);
+    };
+    let total = usize::try_from(object.stored.0).expect("little more than 5 MiB");
+    // Both as they are stored, and opened.
+    let _share = job.share(4 * total).await?;
+    let staged = Selected {
+        frame,
+        etag: etag.backend,
+        shelf: Shelf::Staged,
+        tag: etag.tag,
+        checksum: None,
+    };
+    let staged = match open_staged(job, upload, &staged).await {
+        Ok(plaintext) => plaintext,
+        Err(Stop::Again(_) | Stop::Failed(Failure::Stored(_))) => return Ok(false),
+        Err(Stop::Failed(failure)) => return Err(failure),
+    };
+    let mut request = answer::request_for(job, Method::GET);
+    request.headers = reading(job);
+    request
+        .headers
+        .insert(header::IF_MATCH, object.etag.clone());
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let message = answer::read_bounded(backed.body, total).await?;
+    let mut machine = ObjectOpener::whole_headless(&upload.dek, object.stored)
+        .map_err(|error| Failure::Stored(error.into()))?;
+    let mut plaintext = Vec::with_capacity(total + PIECE_BYTES);
+    let opened = machine
+        .push(&message, &mut plaintext)
+        .and_then(|_| machine.finish());
+    opened.map_err(|error| Failure::Stored(error.into()))?;
+    Ok(plaintext == staged)
 }
 
 /// The object, if an upload made it.

@@ -14,6 +14,7 @@ use s3proxy_envelope::layout::{PADDED_FROM, PlaintextLength, message_plaintext_l
 use s3proxy_envelope::multipart::{Frame, PartEtag, PartNumber, PartTag};
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue, Checksummer};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::quote::quoted;
 use s3proxy_protocol::xml::complete::{CompleteRequest, CompletedPart};
 
 use super::checksum::{UploadChecksum, lower};
@@ -52,7 +53,7 @@ pub(super) struct Selected {
 pub(super) enum SelectionError {
     #[error("the parts are not in ascending order")]
     Order,
-    #[error("part {number} is not there with the ETag {etag:?}")]
+    #[error("part {number} is not there with the ETag {}", quoted(.etag))]
     Missing { number: u16, etag: String },
     #[error("part {number} is followed by others and has {size} bytes")]
     TooSmall {

@@ -23,7 +23,7 @@ use moka::sync::Cache;
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::multipart::{
-    PartNumber, SealedUploadState, UploadHash, UploadName, UploadState,
+    Mark, PartNumber, SealedUploadState, UploadHash, UploadName, UploadState,
 };
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::Kind;
@@ -69,8 +69,10 @@ pub(crate) struct OpenUpload {
     staged: Mutex<BTreeSet<PartNumber>>,
     /// Stored bytes of number 1, where that matters.
     first_size: OnceLock<u64>,
-    /// Set when this replica completed it: it is remembered for a Complete that is repeated.
-    ended: OnceLock<()>,
+    /// The parts that this replica completed it with, for a Complete that is repeated.
+    completed: OnceLock<Vec<(PartNumber, Mark)>>,
+    /// Held by the Complete that is under way here: two would overwrite each other's tail.
+    pub(super) completing: tokio::sync::Mutex<()>,
 }
 
 impl OpenUpload {
@@ -95,7 +97,8 @@ impl OpenUpload {
             state,
             staged: Mutex::default(),
             first_size: OnceLock::new(),
-            ended: OnceLock::new(),
+            completed: OnceLock::new(),
+            completing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -145,8 +148,13 @@ impl OpenUpload {
     }
 
     /// No part is taken any more.
-    pub(super) fn end(&self) {
-        let _ = self.ended.set(());
+    pub(super) fn end(&self, parts: Vec<(PartNumber, Mark)>) {
+        let _ = self.completed.set(parts);
+    }
+
+    /// What this replica completed it with.
+    pub(super) fn completed(&self) -> Option<&[(PartNumber, Mark)]> {
+        self.completed.get().map(Vec::as_slice)
     }
 
     /// The stored size of number 1, if it is known here.
@@ -263,9 +271,9 @@ pub(crate) async fn load(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUplo
 async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     let place = StatePlace::of(job, upload_id);
     if let Some(upload) = job.parts.uploads.0.get(&place.hash) {
-        return match upload.ended.get() {
+        return match upload.completed() {
             None => Ok(upload),
-            Some(()) => Err(no_such_upload()),
+            Some(_) => Err(no_such_upload()),
         };
     }
     let hash = place.hash;
@@ -350,6 +358,7 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::Inbound(_)
         | Failure::Backend(_)
         | Failure::Unusable(_)
+        | Failure::Panicked(_)
         | Failure::Stored(_)
         | Failure::Key(_)
         | Failure::LegacyKey(_)

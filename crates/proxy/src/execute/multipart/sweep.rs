@@ -37,6 +37,7 @@ use super::evidence::{Evidence, StateFolder};
 use super::staged::{folder_id, folders};
 use crate::backend::{Backend, Request, Service};
 use crate::config::resolved::{Policy, StateBucket};
+use crate::execute::course::Course;
 use crate::execute::{Outcome, answer};
 use crate::respond::Failure;
 
@@ -48,6 +49,12 @@ const QUESTIONS_AT_ONCE: usize = 8;
 
 /// Longest page of buckets that is read.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most buckets of one account (S3 User Guide, "Bucket quotas").
+const MOST_BUCKETS: usize = 1_000_000;
+
+/// The most entries that one sweep looks at; the next one goes on with what is left.
+const MOST_ENTRIES: usize = 200_000;
 
 /// A bucket that uploads go to.
 #[derive(Debug, Clone)]
@@ -196,14 +203,20 @@ impl Sweep<'_> {
     async fn folders(&self, place: &Bucket) -> Outcome<HashMap<String, Folder>> {
         let prefix = &self.policy.state_prefix;
         let mut found: HashMap<String, Folder> = HashMap::new();
+        let mut entries = 0;
         place
             .walk(&folders(prefix), |entry| {
                 if let Some(id) = folder_id(&entry.key, prefix) {
                     let folder = found.entry(id.to_owned()).or_default();
                     id.clone_into(&mut folder.id);
                     folder.entries.push(entry.clone());
+                    entries += 1;
                 }
-                ControlFlow::Continue(())
+                if entries < MOST_ENTRIES {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })
             .await?;
         Ok(found)
@@ -305,6 +318,7 @@ pub(crate) async fn list_buckets(
 ) -> Outcome<Vec<String>> {
     let mut names = Vec::new();
     let mut token: Option<String> = None;
+    let mut course = Course::new();
     loop {
         let mut request = Request::new(Method::GET, None, None);
         request.service = service.cloned();
@@ -316,10 +330,14 @@ pub(crate) async fn list_buckets(
         let text = answer::read_bounded(answered.body, MAX_PAGE_BYTES).await?;
         let page = bucket_names(&text)
             .map_err(|_| Failure::Unusable("a list of buckets that is not S3's"))?;
+        let listed = page.names.len();
         names.extend(page.names);
+        if names.len() > MOST_BUCKETS {
+            return Err(Failure::Unusable("more buckets than an account can have"));
+        }
         match page.continuation_token {
             None => return Ok(names),
-            Some(next) => token = Some(bucket::forward(token.as_ref(), Some(next))?),
+            Some(next) => token = Some(course.go_on(listed, Some(next))?),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! Either goes under [`TAIL_NUMBER`]. For a backend that demands equal part sizes the tail is cut to the
 //! size of the others, and staged parts that others follow are moved into the upload first.
 //!
-//! A staged part is read pinned to the ETag that the client named. That it is not there any more
+//! A staged part is read pinned to the ETag that the client named, and authenticated on its way. That it is not there any more
 //! means that another request ended the upload or replaced the part; the lists will say which.
 
 use std::ops::Range;
@@ -24,9 +24,10 @@ use super::TAIL_NUMBER;
 use super::complete::Stop;
 use super::part::{Shelf, copy_part, upload_tail};
 use super::selection::Selected;
+use super::staged_check::StagedCheck;
 use super::state::{self, OpenUpload};
 use super::verdict::Verdict;
-use crate::backend::{self, BodyStream, RequestBody};
+use crate::backend::{self, BodyStream, BodyStreamError, RequestBody};
 use crate::body::buffers::{PIECE_BYTES, STREAM_BYTES};
 use crate::config::resolved::PartSizes;
 use crate::execute::put_object::seal_held;
@@ -47,9 +48,11 @@ pub(super) async fn store_tail(
     let sealed: Vec<SealedPart> = parts.iter().map(|part| verdict.sealed_part(part)).collect();
     let seal = Seal::new(verdict.seal_fields(upload.place.hash), &sealed)
         .map_err(|error| Failure::Stored(error.into()))?;
+    let staged = parts.last().filter(|part| part.shelf == Shelf::Staged);
     let tail = Tail {
-        staged: parts.last().filter(|part| part.shelf == Shelf::Staged),
+        staged,
         end: Bytes::from(seal.tail(&upload.dek)),
+        check: staged.map(|part| StagedCheck::new(&upload.dek, part.frame, part.tag.mark())),
     };
     let bytes = tail.end.len() + STREAM_BYTES;
     let _share = job.share(bytes).await.map_err(Failure::from)?;
@@ -65,7 +68,9 @@ pub(super) async fn store_tail(
     let mut stored = Vec::with_capacity(cut.len());
     for (number, range) in cut {
         let body = tail.piece(job, upload, range).await?;
-        stored.push((number, upload_tail(job, upload, number, body).await?));
+        let etag = upload_tail(job, upload, number, body).await;
+        let etag = etag.map_err(|failure| tail.fault().unwrap_or(failure))?;
+        stored.push((number, etag));
     }
     Ok(stored)
 }
@@ -73,6 +78,8 @@ pub(super) async fn store_tail(
 /// What follows the backend's parts: a staged last part, and the end of the object.
 struct Tail<'p> {
     staged: Option<&'p Selected>,
+    /// Of the staged part.
+    check: Option<StagedCheck>,
     end: Bytes,
 }
 
@@ -80,6 +87,12 @@ impl Tail<'_> {
     fn staged_length(&self) -> u64 {
         let staged = self.staged.map(|part| part.frame.length());
         staged.map_or(0, message_length)
+    }
+
+    /// What was found wrong with the staged part.
+    fn fault(&self) -> Option<Failure> {
+        let fault = self.check.as_ref()?.fault()?;
+        Some(fault.into())
     }
 
     fn length(&self) -> u64 {
@@ -103,11 +116,16 @@ impl Tail<'_> {
             return Ok(RequestBody::Held(end));
         };
         let wanted = range.start..range.end.min(staged_length);
+        let check = self.check.clone();
         let body = StreamBody::new(
             read_staged(job, upload, staged, wanted)
                 .await?
                 .into_data_stream()
-                .map_err(Into::into)
+                .map_err(BodyStreamError::from)
+                .and_then(move |data| {
+                    let taken = check.as_ref().map_or(Ok(()), |check| check.take(&data));
+                    std::future::ready(taken.map(|()| data).map_err(BodyStreamError::from))
+                })
                 .chain(stream::once(async { Ok(end) }))
                 .map_ok(BodyFrame::data),
         );
@@ -164,18 +182,15 @@ pub(super) async fn move_into_upload(
     Ok(())
 }
 
-/// Stores the whole of an object below 5 MiB, which is the message of its one part.
-pub(super) async fn store_small(
+/// The plaintext of a staged part below 5 MiB, authenticated. Its caller has the memory for it.
+pub(super) async fn open_staged(
     job: &Job<'_>,
     upload: &OpenUpload,
     part: &Selected,
-) -> Result<Vec<Piece>, Stop> {
+) -> Result<Vec<u8>, Stop> {
     let frame = part.frame;
     let stored = message_length(frame.length());
     let total = usize::try_from(stored).expect("little more than 5 MiB");
-    // The stored part, its plaintext, and the message made of it.
-    let bytes = 3 * total + PIECE_BYTES;
-    let _share = job.share(bytes).await.map_err(Failure::from)?;
     let body = read_staged(job, upload, part, 0..stored).await?;
     let message = answer::read_bounded(body, total).await?;
     let mut machine = ObjectOpener::part(&upload.dek, frame, part.tag.mark());
@@ -184,7 +199,21 @@ pub(super) async fn store_small(
         .push(&message, &mut plaintext)
         .and_then(|_| machine.finish());
     opened.map_err(|error| Failure::from(StoredFault::from(error).within("a staged part")))?;
-    drop(message);
+    Ok(plaintext)
+}
+
+/// Stores the whole of an object below 5 MiB, which is the message of its one part.
+pub(super) async fn store_small(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    part: &Selected,
+) -> Result<Vec<Piece>, Stop> {
+    let stored = message_length(part.frame.length());
+    let total = usize::try_from(stored).expect("little more than 5 MiB");
+    // The stored part, its plaintext, and the message made of it.
+    let bytes = 3 * total + PIECE_BYTES;
+    let _share = job.share(bytes).await.map_err(Failure::from)?;
+    let plaintext = open_staged(job, upload, part).await?;
     let (_, sealed) = seal_held(&upload.dek, &plaintext);
     let etag = upload_tail(job, upload, TAIL_NUMBER, RequestBody::Held(sealed)).await?;
     Ok(vec![(TAIL_NUMBER, etag)])

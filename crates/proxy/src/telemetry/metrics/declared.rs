@@ -64,6 +64,9 @@ declare! {
     CONNECTIONS: Gauge "s3proxy_connections", [],
         "Connections of clients that are open.",
         "Compare with `listen.max_connections`.";
+    EVICTED: Counter "s3proxy_connections_evicted_total", ["reason"],
+        "Connections that were closed because others needed their place or memory.",
+        "Grows while somebody holds many connections that are idle or never authenticated.";
     SEAL_FAILURES: Counter "s3proxy_seal_failures_total", ["kind"],
         "Writes for which no key could be had.",
         "Alert on any increase: clients cannot write. `s3proxy_key_service_calls_total` says why.";
@@ -107,6 +110,10 @@ declare! {
         "Further attempts of requests to the backend.",
         "`slow_down` and `server_error` are answers of the backend; `resumed` is a read that broke and \
          went on where it broke.";
+    PANICS: Counter "s3proxy_panics_total", [],
+        "Panics of the program, each a defect of it.",
+        "Alert on any increase, and report it with the log's line, which names the place. The request \
+         gets a 500 or breaks off. Where nothing is served any more, `/healthz` fails.";
     CERTIFICATE_EXPIRY: Gauge "s3proxy_certificate_expiry_timestamp_seconds", [],
         "When the served certificate ends, in seconds since 1970.",
         "Alert when less than 14 days are left. Absent with plain HTTP.";

@@ -24,6 +24,7 @@ fn everything() {
         sent_bytes: 5,
     });
     drop((request_begun(), connection_opened(), body_memory(7)));
+    drop(request_under_key("local:0123456789abcdef"));
     body_memory_limit(1024);
     seal_failed(SealFailure::Service);
     open_failed(OpenFailure::Tampered);
@@ -41,6 +42,7 @@ fn everything() {
     config_reloaded(Reload::Failure);
     throttled(Limit::Memory);
     audit_lost(1);
+    panicked();
 }
 
 #[test]

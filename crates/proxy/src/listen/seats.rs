@@ -1,0 +1,373 @@
+//! The places of connections, and who gives up theirs.
+//!
+//! While there is room, every connection keeps its place. When places run short, a connection gives
+//! up its own for one that waits: first those on which nobody was ever authenticated, then those that
+//! are idle; first those of the network or client that has most of them, then the oldest. A
+//! connection whose request is being served is left alone. The same order applies when the heads and
+//! forms of requests that are not yet authenticated need more memory than they may have.
+//!
+//! Networks are counted roughly, by powers of two: so a single client behind an address that has many
+//! connections is no safer or less safe than its neighbours, and a newcomer from elsewhere is.
+//!
+//! Absent: requests above the limit, which are [`super::crowd`]'s; memory for bodies, which is
+//! [`crate::body::budget`]'s.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::activity::{Activity, Standing};
+use crate::body::budget::Holder;
+use crate::telemetry::metrics::{self, Eviction};
+use crate::throttle::network;
+
+/// Memory for heads and forms whose sender is not known, for each place there is, in bytes. Few
+/// connections read a head at the same time, and most heads are short.
+const HEAD_BYTES_PER_SEAT: usize = 6 * 1024;
+
+/// The least of it.
+const MIN_HEAD_BYTES: usize = 512 * 1024;
+
+/// Time in which a new connection can show who it is before it has to give up its place, unless its
+/// network has many of them.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A client that just got an answer may be sending its next request.
+const IDLE_FOR: Duration = Duration::from_secs(1);
+
+/// One in so many gives up its place at once where nobody is authenticated, so that a flood does not
+/// cost a search each.
+const BATCH: usize = 64;
+
+/// A network has many unauthenticated connections from this part of all places on.
+const MANY: usize = 16;
+
+/// While others wait, one client has all places but this part.
+const LEFT_FOR_OTHERS: usize = 8;
+
+/// How long places count as short after one was wanted and not there.
+const SHORTAGE: Duration = Duration::from_secs(5);
+
+/// All places.
+pub(crate) struct Seats {
+    limit: usize,
+    table: Mutex<Table>,
+    /// Connections that have a place.
+    taken: AtomicUsize,
+    head_bytes: AtomicUsize,
+    started: Instant,
+    /// When a connection last found no place, in milliseconds from the start; 0 if never.
+    short_at: AtomicU64,
+}
+
+#[derive(Default)]
+struct Table {
+    seats: HashMap<u64, Entry>,
+    next: u64,
+    /// Seats of each client.
+    clients: HashMap<Holder, usize>,
+}
+
+struct Entry {
+    activity: Activity,
+    /// There once the connection is being served.
+    task: Option<AbortHandle>,
+    client: Option<Holder>,
+}
+
+/// A place, until it is dropped.
+#[must_use]
+pub(super) struct Seat {
+    seats: Arc<Seats>,
+    id: u64,
+    activity: Activity,
+}
+
+/// The connection that a request came on.
+#[derive(Clone)]
+pub(crate) struct Visit {
+    seats: Arc<Seats>,
+    id: u64,
+    activity: Activity,
+}
+
+/// One client has all places that it may have while others wait.
+#[derive(Debug)]
+pub(crate) struct TooManyConnections;
+
+impl Seats {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            table: Mutex::default(),
+            taken: AtomicUsize::new(0),
+            head_bytes: AtomicUsize::new(0),
+            started: Instant::now(),
+            short_at: AtomicU64::new(0),
+        }
+    }
+
+    /// A place for a connection from `address`, if there is one or another gives up its own.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr, activity: &Activity) -> Option<Seat> {
+        let mut table = self.table();
+        if table.seats.len() >= self.limit {
+            self.note_shortage();
+            self.make_room(&mut table, address);
+        }
+        if table.seats.len() >= self.limit {
+            return None;
+        }
+        let id = table.next;
+        table.next += 1;
+        let entry = Entry {
+            activity: activity.clone(),
+            task: None,
+            client: None,
+        };
+        table.seats.insert(id, entry);
+        self.taken.store(table.seats.len(), Ordering::Relaxed);
+        Some(Seat {
+            seats: Arc::clone(self),
+            id,
+            activity: activity.clone(),
+        })
+    }
+
+    /// Whether so many places are taken that each connection has to do with small buffers.
+    pub(super) fn are_many(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > self.limit / 4
+    }
+
+    /// Counts memory of a head or form; where there is too much of it, some connections end.
+    pub(super) fn charge(&self, bytes: usize) {
+        let before = self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > self.most_head_bytes() {
+            self.relieve();
+        }
+    }
+
+    pub(super) fn discharge(&self, bytes: usize) {
+        self.head_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn most_head_bytes(&self) -> usize {
+        (self.limit * HEAD_BYTES_PER_SEAT).max(MIN_HEAD_BYTES)
+    }
+
+    /// Takes the places of connections that others need more, if there are such.
+    fn make_room(&self, table: &mut Table, newcomer: IpAddr) {
+        let now = Instant::now();
+        let newcomer = network(newcomer);
+        let many = (self.limit / MANY).max(1);
+        let networks = table.count_unauthenticated(|_| 1);
+        let mut strangers = Vec::new();
+        let mut idle = Vec::new();
+        for (id, entry) in &table.seats {
+            match entry.activity.standing() {
+                Standing::Unauthenticated {
+                    network, opened, ..
+                } => {
+                    let count = networks.get(&network).copied().unwrap_or(1);
+                    let at_once = count > 4 * many || (network == newcomer && count > many);
+                    if at_once || now.duration_since(opened) >= GRACE {
+                        strangers.push((Reverse(count.ilog2()), opened, *id));
+                    }
+                }
+                Standing::Idle { since } if now.duration_since(since) >= IDLE_FOR => {
+                    let count = entry.client.and_then(|client| table.clients.get(&client));
+                    let count = count.copied().unwrap_or(1).max(1);
+                    idle.push((Reverse(count.ilog2()), since, *id));
+                }
+                Standing::Idle { .. } | Standing::Busy { .. } => {}
+            }
+        }
+        let (mut chosen, most) = if strangers.is_empty() {
+            (idle, 1)
+        } else {
+            (strangers, (self.limit / BATCH).max(1))
+        };
+        chosen.sort_unstable();
+        for (_, _, id) in chosen.into_iter().take(most) {
+            self.evict(table, id, Eviction::Places);
+        }
+    }
+
+    /// Ends connections until the memory of heads and forms is well within its bound.
+    fn relieve(&self) {
+        // Whoever holds the lock does it, or the next one who needs memory.
+        let Ok(mut table) = self.table.try_lock() else {
+            return;
+        };
+        let enough = self.most_head_bytes() / 8 * 7;
+        let networks = table.count_unauthenticated(|charged| charged);
+        let mut holding = Vec::new();
+        for (id, entry) in &table.seats {
+            match entry.activity.standing() {
+                Standing::Unauthenticated {
+                    network,
+                    opened,
+                    charged: 1..,
+                } => {
+                    let bytes = networks.get(&network).copied().unwrap_or(1).max(1);
+                    holding.push((false, Reverse(bytes.ilog2()), opened, *id));
+                }
+                Standing::Busy {
+                    opened,
+                    charged: 1..,
+                } => holding.push((true, Reverse(0), opened, *id)),
+                Standing::Unauthenticated { .. }
+                | Standing::Idle { .. }
+                | Standing::Busy { .. } => {}
+            }
+        }
+        holding.sort_unstable();
+        for (_, _, _, id) in holding {
+            if self.head_bytes.load(Ordering::Relaxed) <= enough {
+                break;
+            }
+            self.evict(&mut table, id, Eviction::HeadMemory);
+        }
+    }
+
+    fn evict(&self, table: &mut Table, id: u64, reason: Eviction) {
+        let can_be_ended = |entry: &Entry| entry.task.is_some();
+        if !table.seats.get(&id).is_some_and(can_be_ended) {
+            return;
+        }
+        if let Some(entry) = self.remove(table, id) {
+            entry.activity.discharge();
+            if let Some(task) = entry.task {
+                metrics::evicted(reason);
+                task.abort();
+            }
+        }
+    }
+
+    fn remove(&self, table: &mut Table, id: u64) -> Option<Entry> {
+        let entry = table.seats.remove(&id)?;
+        table.leave(entry.client);
+        self.taken.store(table.seats.len(), Ordering::Relaxed);
+        Some(entry)
+    }
+
+    fn note_shortage(&self) {
+        let now = self.milliseconds();
+        self.short_at.store(now, Ordering::Relaxed);
+    }
+
+    fn are_short(&self) -> bool {
+        let short_at = self.short_at.load(Ordering::Relaxed);
+        let since = self.milliseconds().saturating_sub(short_at);
+        short_at > 0 && u128::from(since) < SHORTAGE.as_millis()
+    }
+
+    fn milliseconds(&self) -> u64 {
+        let passed = self.started.elapsed().as_millis();
+        u64::try_from(passed).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing that can panic runs under the lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Sums over the unauthenticated connections of each network.
+    fn count_unauthenticated(&self, of: impl Fn(usize) -> usize) -> HashMap<IpAddr, usize> {
+        let mut networks = HashMap::new();
+        for entry in self.seats.values() {
+            if let Standing::Unauthenticated {
+                network, charged, ..
+            } = entry.activity.standing()
+            {
+                *networks.entry(network).or_default() += of(charged);
+            }
+        }
+        networks
+    }
+
+    fn leave(&mut self, client: Option<Holder>) {
+        let Some(client) = client else { return };
+        if let Some(count) = self.clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients.remove(&client);
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// The connection is served by this task.
+    pub(super) fn served_by(seats: &Seats, id: u64, task: AbortHandle) {
+        if let Some(entry) = seats.table().seats.get_mut(&id) {
+            entry.task = Some(task);
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn visit(&self) -> Visit {
+        Visit {
+            seats: Arc::clone(&self.seats),
+            id: self.id,
+            activity: self.activity.clone(),
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.seats.remove(&mut self.seats.table(), self.id);
+        self.activity.discharge();
+    }
+}
+
+impl Visit {
+    /// The head of a form is kept until its fields are there.
+    pub(crate) fn keeps(&self, bytes: usize) {
+        self.activity.charge(bytes);
+    }
+
+    /// The request is let in. `client` is there where a client has been authenticated.
+    pub(crate) fn admitted(&self, client: Option<Holder>) -> Result<(), TooManyConnections> {
+        let first = self.activity.admitted(client.is_some());
+        let Some(client) = client else { return Ok(()) };
+        if !first && !self.seats.are_short() {
+            return Ok(());
+        }
+        let mut table = self.seats.table();
+        let known = table.seats.get_mut(&self.id);
+        let before = known.and_then(|entry| entry.client.replace(client));
+        if before != Some(client) {
+            table.leave(before);
+            if table.seats.contains_key(&self.id) {
+                *table.clients.entry(client).or_default() += 1;
+            }
+        }
+        let count = table.clients.get(&client).copied().unwrap_or(0);
+        let most = self.seats.limit - self.seats.limit / LEFT_FOR_OTHERS;
+        if count > most && self.seats.are_short() {
+            self.activity.closes();
+            return Err(TooManyConnections);
+        }
+        Ok(())
+    }
+
+    /// The request is refused; only its connection is left.
+    pub(crate) fn refused(&self) {
+        self.activity.refused();
+    }
+}
+
+#[cfg(test)]
+mod tests;

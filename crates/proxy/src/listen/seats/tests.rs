@@ -1,0 +1,190 @@
+use std::net::Ipv4Addr;
+
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// Connections that do nothing until they are ended.
+struct Crowd {
+    seats: Arc<Seats>,
+    tasks: JoinSet<()>,
+}
+
+struct Connection {
+    activity: Activity,
+    visit: Visit,
+    task: AbortHandle,
+}
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
+}
+
+impl Crowd {
+    fn new(limit: usize) -> Self {
+        Self {
+            seats: Arc::new(Seats::new(limit)),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    fn connect(&mut self, from: u8) -> Option<Connection> {
+        let activity = Activity::new(address(from));
+        let seat = self.seats.take(address(from), &activity)?;
+        activity.is_seated(&self.seats);
+        let (visit, id) = (seat.visit(), seat.id());
+        let task = self.tasks.spawn(async move {
+            let _seat = seat;
+            std::future::pending::<()>().await;
+        });
+        Seat::served_by(&self.seats, id, task.clone());
+        Some(Connection {
+            activity,
+            visit,
+            task,
+        })
+    }
+
+    /// Waits for those that were told to end.
+    async fn settle(&mut self) {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+}
+
+impl Connection {
+    /// A request of this client came, and was answered.
+    fn authenticate(&self, client: &str) {
+        let serving = self.activity.begin();
+        let holder = Holder::authenticated(client);
+        self.visit.admitted(Some(holder)).unwrap();
+        drop(serving);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_there_is_room_everybody_stays() {
+    let mut crowd = Crowd::new(16);
+    let all: Vec<Connection> = (0..16).filter_map(|_| crowd.connect(1)).collect();
+    tokio::time::sleep(2 * GRACE).await;
+    crowd.settle().await;
+    assert_eq!(all.len(), 16);
+    assert!(!all.iter().any(Connection::has_ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_of_those_that_never_authenticated_makes_room_first() {
+    let mut crowd = Crowd::new(4);
+    let known = crowd.connect(1).unwrap();
+    known.authenticate("alice");
+    let strangers: Vec<Connection> = (2..5).filter_map(|from| crowd.connect(from)).collect();
+    tokio::time::sleep(2 * IDLE_FOR).await;
+    assert!(crowd.connect(9).is_some());
+    crowd.settle().await;
+    assert!(!known.has_ended(), "idle, but known");
+    let ended: Vec<bool> = strangers.iter().map(Connection::has_ended).collect();
+    assert_eq!(ended, [true, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_with_many_gives_up_its_own() {
+    let mut crowd = Crowd::new(16);
+    let lonely = crowd.connect(1).unwrap();
+    let many: Vec<Connection> = (0..15).filter_map(|_| crowd.connect(2)).collect();
+    // At once: it has more than its share.
+    for _ in 0..40 {
+        assert!(crowd.connect(2).is_some());
+    }
+    assert!(crowd.connect(3).is_some());
+    crowd.settle().await;
+    assert!(!lonely.has_ended(), "older than all of them");
+    assert!(many.iter().all(Connection::has_ended));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_new_connections_have_time_to_show_who_they_are() {
+    let mut crowd = Crowd::new(4);
+    let new: Vec<Connection> = (1..5).filter_map(|from| crowd.connect(from)).collect();
+    assert!(crowd.connect(9).is_none());
+    tokio::time::sleep(GRACE).await;
+    assert!(crowd.connect(9).is_some());
+    crowd.settle().await;
+    assert_eq!(new.iter().filter(|one| one.has_ended()).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn known_clients_lose_idle_connections_only_the_longest_idle_first() {
+    let mut crowd = Crowd::new(3);
+    let serving = crowd.connect(1).unwrap();
+    let _answer = serving.activity.begin();
+    let alice = Holder::authenticated("alice");
+    serving.visit.admitted(Some(alice)).unwrap();
+    let longest = crowd.connect(2).unwrap();
+    longest.authenticate("bob");
+    tokio::time::sleep(IDLE_FOR).await;
+    let shorter = crowd.connect(3).unwrap();
+    shorter.authenticate("carol");
+    assert!(crowd.connect(4).is_some());
+    crowd.settle().await;
+    assert!(longest.has_ended());
+    assert!(!shorter.has_ended() && !serving.has_ended());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_client_leaves_places_to_others_that_wait() {
+    let mut crowd = Crowd::new(16);
+    let alice = Holder::authenticated("alice");
+    let mut busy = Vec::new();
+    for _ in 0..16 {
+        let one = crowd.connect(1).unwrap();
+        let serving = one.activity.begin();
+        assert!(one.visit.admitted(Some(alice)).is_ok(), "nobody waits");
+        busy.push((one, serving));
+    }
+    assert!(crowd.connect(2).is_none(), "all are being served");
+    let refused = busy[0].0.visit.admitted(Some(alice));
+    assert!(refused.is_err() && busy[0].0.activity.is_closing());
+    busy.clear();
+    crowd.tasks.shutdown().await;
+    assert!(crowd.seats.table().clients.is_empty());
+    assert!(crowd.seats.table().seats.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_of_strangers_stay_within_their_memory() {
+    let mut crowd = Crowd::new(1000);
+    let most = crowd.seats.most_head_bytes();
+    let known = crowd.connect(1).unwrap();
+    known.authenticate("alice");
+    known.activity.read(16 * 1024);
+    let strangers: Vec<Connection> = (0..900).filter_map(|_| crowd.connect(2)).collect();
+    for one in &strangers {
+        one.activity.read(16 * 1024);
+        assert!(crowd.seats.head_bytes.load(Ordering::Relaxed) <= most);
+    }
+    crowd.settle().await;
+    assert!(strangers[0].has_ended() && !strangers[899].has_ended());
+    assert!(!known.has_ended());
+    crowd.tasks.shutdown().await;
+    drop(strangers);
+    assert_eq!(crowd.seats.head_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_for_a_refused_request_is_not_counted() {
+    let mut crowd = Crowd::new(16);
+    let one = crowd.connect(1).unwrap();
+    one.activity.read(8 * 1024);
+    assert!(crowd.seats.head_bytes.load(Ordering::Relaxed) > 0);
+    let serving = one.activity.begin();
+    one.visit.refused();
+    one.activity.read(1024 * 1024);
+    assert_eq!(crowd.seats.head_bytes.load(Ordering::Relaxed), 0);
+    drop(serving);
+}

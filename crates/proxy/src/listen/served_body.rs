@@ -1,0 +1,119 @@
+//! The body of an answer on its way out.
+//!
+//! Its request is being served until it is dropped. A panic while it is made breaks the connection off,
+//! as an error of the body does: the status line has gone out, and a short body must not end cleanly.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http_body::{Body, Frame, SizeHint};
+
+use super::activity::Serving;
+use crate::panics::PanicWatch;
+
+/// A body that tells how it ended.
+pub(super) struct ServedBody<B: Body> {
+    /// `None` after a panic: nothing is known of its state.
+    body: Option<B>,
+    left: Left,
+    panics: Arc<PanicWatch>,
+    _serving: Serving,
+}
+
+/// What has to go out before the answer counts as a request that was served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It is an error's, or broke off.
+    Never,
+    /// So many bytes.
+    Bytes(u64),
+    /// All, however much it is.
+    All,
+    Nothing,
+}
+
+impl<B: Body> ServedBody<B> {
+    pub(super) fn new(body: B, serving: Serving, panics: Arc<PanicWatch>, counts: bool) -> Self {
+        let left = match body.size_hint().exact() {
+            _ if !counts => Left::Never,
+            Some(0) => Left::Nothing,
+            Some(bytes) => Left::Bytes(bytes),
+            None => Left::All,
+        };
+        Self {
+            body: Some(body),
+            left,
+            panics,
+            _serving: serving,
+        }
+    }
+
+    /// What one more outcome of the body makes of what is left.
+    fn after<E>(&self, frame: Option<&Result<Frame<B::Data>, E>>) -> Left {
+        let bytes = match frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, bytes::Buf::remaining),
+            Some(Err(_)) => return Left::Never,
+            None if self.left == Left::All => return Left::Nothing,
+            None => 0,
+        };
+        match self.left {
+            Left::Bytes(left) => match left.saturating_sub(bytes as u64) {
+                0 => Left::Nothing,
+                left => Left::Bytes(left),
+            },
+            left => left,
+        }
+    }
+}
+
+impl<B> Body for ServedBody<B>
+where
+    B: Body + Unpin,
+    B::Error: StdError + Send + Sync + 'static,
+{
+    type Data = B::Data;
+    type Error = Box<dyn StdError + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let polled = this
+            .panics
+            .guard_poll(|| Pin::new(body).poll_frame(context));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(frame)) => {
+                this.left = this.after(frame.as_ref());
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Err(panicked) => {
+                this.body = None;
+                this.left = Left::Never;
+                Poll::Ready(Some(Err(panicked.into())))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+}
+
+impl<B: Body> Drop for ServedBody<B> {
+    fn drop(&mut self) {
+        if self.left == Left::Nothing {
+            self.panics.served();
+        }
+    }
+}

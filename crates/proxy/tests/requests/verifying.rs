@@ -1,0 +1,55 @@
+//! `verify` fails for what clients are refused.
+
+use std::num::NonZeroUsize;
+
+use s3proxy::commands::selection::{Extent, Selection, Versions};
+use s3proxy::commands::verify::{Reading, verify};
+use s3proxy::commands::{Ended, Format};
+
+use crate::harness::{ClientRequest, Proxy};
+use crate::memory_store::{Faults, MemoryStore};
+
+async fn verified(settings: &str, plaintext: bool, older: bool) -> Ended {
+    let store = MemoryStore::new(Faults::default());
+    let proxy = Proxy::builder().file(settings).start().await;
+    store.behind(&proxy);
+    proxy.put("/bucket/sealed", "content").await;
+    if plaintext {
+        store.plant("bucket", "plain", "put there by the storage");
+    }
+    if older {
+        // The older format's body, under the key of 32 zero bytes.
+        let sealed = ClientRequest::put("/bucket/older", vec![7; 64]);
+        let sealed = sealed.header("x-amz-meta-isec", "9e".repeat(40));
+        let address = proxy.backend.address();
+        sealed.send_from(None, address, "backend").await.expect(200);
+    }
+    let selection = Selection {
+        targets: vec!["bucket".parse().unwrap()],
+        extent: Extent::Prefix,
+        versions: Versions::Current,
+        start_after: None,
+        concurrency: NonZeroUsize::MIN,
+        modified_since: None,
+    };
+    let config = proxy.command_config();
+    let ended = verify(config, selection, Format::AllLines, Reading::Bodies).await;
+    ended.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plaintext_is_a_failure_where_it_is_refused() {
+    let deny = "[policy]\nplaintext_reads = \"deny\"\n";
+    assert_eq!(verified(deny, false, false).await, Ended::Everything);
+    assert_eq!(verified(deny, true, false).await, Ended::Incomplete);
+    let allow = "[policy]\nplaintext_reads = \"allow\"\n";
+    assert_eq!(verified(allow, true, false).await, Ended::Everything);
+    let required = "[[rules]]\nbuckets = [\"bucket\"]\nencryption = \"required\"\n";
+    assert_eq!(verified(required, true, false).await, Ended::Incomplete);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_of_an_older_proxy_is_a_failure_where_it_is_refused() {
+    let deny = "[policy]\nlegacy_reads = \"deny\"\n";
+    assert_eq!(verified(deny, false, true).await, Ended::Incomplete);
+}
