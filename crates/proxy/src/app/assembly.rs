@@ -33,6 +33,7 @@ use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::SeenBuckets;
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
+use crate::execute::sub_resource::KnownSubResources;
 use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
@@ -220,7 +221,7 @@ async fn parts(
     // What was learnt under other settings may not hold under these.
     let learnt = match before.same(&["backend", "keys", "policy", "rules"]) {
         Some(service) => Learnt::of(&service.parts),
-        None => Learnt::nothing(),
+        None => Learnt::nothing(backend_config),
     };
     Ok(Parts {
         backend,
@@ -240,6 +241,7 @@ async fn parts(
         layouts: learnt.layouts,
         verified: learnt.verified,
         tag_keeping: learnt.tag_keeping,
+        sub_resources: learnt.sub_resources,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
@@ -259,16 +261,18 @@ struct Learnt {
     layouts: Arc<LayoutCache>,
     verified: Arc<VerifiedCache>,
     tag_keeping: Arc<TagKeeping>,
+    sub_resources: Arc<KnownSubResources>,
 }
 
 impl Learnt {
-    fn nothing() -> Self {
+    fn nothing(backend: &resolved::Backend) -> Self {
         Self {
             lookups: Arc::new(LookupCache::new()),
             uploads: Arc::new(UploadCache::new()),
             layouts: Arc::new(LayoutCache::new()),
             verified: Arc::new(VerifiedCache::new()),
             tag_keeping: Arc::new(TagKeeping::default()),
+            sub_resources: Arc::new(KnownSubResources::new(backend.operations.clone())),
         }
     }
 
@@ -279,6 +283,7 @@ impl Learnt {
             layouts: Arc::clone(&parts.layouts),
             verified: Arc::clone(&parts.verified),
             tag_keeping: Arc::clone(&parts.tag_keeping),
+            sub_resources: Arc::clone(&parts.sub_resources),
         }
     }
 }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use s3proxy_protocol::operation::Operation;
 
 pub use super::dek_tag::DekTag;
 pub use super::endpoint::{Host, Scheme, ServerAddress};
@@ -95,6 +96,8 @@ pub struct Backend {
     pub max_idle_connections: usize,
     pub retry: Retry,
     pub integrity: Integrity,
+    /// Changes of sub-resources that the backend has, besides those that it shows to have.
+    pub operations: Vec<Operation>,
     pub credential: Credential,
 }
 
@@ -449,6 +452,8 @@ pub struct Limits {
     pub requests_per_second: Bound,
     /// Of a client that has no bound of its own.
     pub client_requests_per_second: Bound,
+    /// Of an address that sends unsigned requests where others have to sign.
+    pub anonymous_requests_per_second: Bound,
     pub requests_in_flight: Bound,
     pub client_requests_in_flight: Bound,
     /// A request waits so long for its turn, then gets `SlowDown`.

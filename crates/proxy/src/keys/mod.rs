@@ -16,6 +16,8 @@ mod breaker;
 mod caller;
 pub(crate) mod connect;
 mod constellation;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod held;
 mod http;
 pub(crate) mod in_use;
