@@ -41,7 +41,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let clients = clients::clients(reader);
     let keys = keys::keys(reader);
     let policy = policy(reader);
-    let rules = rules::rules(reader, keys.as_ref());
+    let rules = rules::rules(reader, keys.as_ref(), &policy);
     let plain = rules.iter().any(|rule| rule.encryption == Encryption::Off);
     if plain && policy.plaintext_reads == Permission::Deny {
         reader.findings.notices.push(Notice::StoredAndNotServed);

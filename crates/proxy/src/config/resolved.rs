@@ -346,9 +346,20 @@ pub struct Rule {
     pub prefixes: Vec<Pattern>,
     /// A key's label or name; the active one where nothing is said.
     pub key: Option<String>,
+    /// Labels or names of the keys that open, besides the one that seals. Where nothing is said:
+    /// none in a rule with a key, and those that no rule names in one without.
+    pub opens: Option<Vec<String>>,
     /// That of the policy where nothing is said.
     pub bind: Option<Bind>,
+    /// The weakest binding that opens; `bind` where nothing is said.
+    pub opens_bind: Option<Bind>,
     pub encryption: Encryption,
+    /// Whether older formats open. Where nothing is said, that of the policy, or not at all where
+    /// encryption is required.
+    pub legacy_reads: Option<Permission>,
+    /// Whether the all-zero key of the older proxies opens. Where nothing is said, that of the keys,
+    /// or not at all where encryption is required.
+    pub decryption_fallback: Option<Permission>,
 }
 
 /// Whether objects are sealed.

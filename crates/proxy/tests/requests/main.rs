@@ -37,5 +37,6 @@ mod preflights;
 mod rotation;
 mod round_trips;
 mod sweeping;
+mod tenants;
 mod uploads;
 mod verifying;

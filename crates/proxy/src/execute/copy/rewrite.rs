@@ -116,7 +116,7 @@ async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outc
     carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
     if let Form::Sealed(envelope) = &found.form {
-        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+        let dek = source::unwrap(job, source, envelope).await?;
         if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
             plaintext_headers::add_user_metadata(job, &mut outgoing, &private)?;
         }
