@@ -16,6 +16,7 @@ test:
 # Formatting and lints
 check:
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo clippy --workspace --all-targets -- -D warnings
 
 # The program as images have it, without the embedded store
@@ -25,6 +26,8 @@ check-image-features:
 # Licences, duplicates and sources of dependencies; `just audit` adds known vulnerabilities
 deny:
     cargo deny --all-features check bans licenses sources
+    cp Cargo.lock fuzz/Cargo.lock
+    cargo deny --manifest-path fuzz/Cargo.toml check bans licenses sources
 
 # Known vulnerabilities: needs the advisory database, which is fetched from the network
 audit:
@@ -33,6 +36,10 @@ audit:
 # Real servers and real clients; arguments go to pytest
 e2e *arguments:
     e2e/run {{ arguments }}
+
+# Every fuzz target for so many seconds, or the targets that are named
+fuzz seconds="60" *targets:
+    fuzz/run {{ seconds }} {{ targets }}
 
 # The Helm chart, the manifests in deploy/, alerts and dashboard; `--update` writes snapshots anew
 chart *arguments:

@@ -16,7 +16,11 @@ pub mod commands;
 pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
+mod effective_name;
 mod execute;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod keys;
 mod listen;

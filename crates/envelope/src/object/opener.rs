@@ -117,7 +117,7 @@ impl ObjectOpener {
     }
 
     /// A whole object of layout 2 below 5 MiB, whose envelope has no head: the commitment is
-    /// checked when the first 56 bytes were pushed ([`ObjectOpener::is_committed`]).
+    /// checked when the first 56 bytes were pushed, before any plaintext is handed out.
     pub fn whole_headless(dek: &Dek, stored: StoredLength) -> Result<Self, OpenError> {
         let length = plaintext_length(stored).ok_or(OpenError::Length(stored.0))?;
         Ok(Self::whole_object(dek, Expected::Anything, length, stored))
@@ -265,15 +265,6 @@ impl ObjectOpener {
             consumed: stored.len() - rest.len(),
             written,
         })
-    }
-
-    /// Whether the commitment of the first message was checked, so that headers may go out.
-    #[must_use]
-    pub fn is_committed(&self) -> bool {
-        match &self.stage {
-            Stage::Head(planned) => matches!(planned.expected, Expected::Exactly(_)),
-            Stage::Chunks(_) | Stage::End => true,
-        }
     }
 
     /// Whether every plaintext byte was handed out and, for a whole object, the padding was seen.

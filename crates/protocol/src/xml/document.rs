@@ -278,11 +278,16 @@ pub(super) fn splice(text: &str, mut edits: Vec<Edit>) -> String {
 }
 
 /// The text of a document without its byte order mark, which would shift the reader's positions.
+/// Refuses NUL, which XML has in no spelling.
 pub(super) fn body(bytes: &[u8]) -> Result<&str, XmlError> {
     let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if text.starts_with(BYTE_ORDER_MARK) {
         return Err(outside());
+    }
+    // No reference can stand for it, so a document that repeated it could not be read.
+    if text.contains('\0') {
+        return Err(XmlError::Syntax("a NUL stands in it".into()));
     }
     Ok(text)
 }

@@ -11,7 +11,7 @@
 //! The login is AWS's default chain, renewed by the SDK before it expires. Absent: the SDK's
 //! retries, since the Keyring repeats, and a cipher of our own around KMS's.
 
-mod fault;
+pub(super) mod fault;
 #[cfg(test)]
 mod tests;
 

@@ -29,7 +29,7 @@ use crate::config::resolved::{Authorities, ConstellationKey, Scheme};
 use crate::telemetry::metrics::ServiceKind;
 
 // Frozen: the name that envelopes carry, the form of the ids in them, the older format's id.
-const NAME: &str = "constellation:s3proxy-kek";
+pub(super) const NAME: &str = "constellation:s3proxy-kek";
 const ID_PREFIX: &str = "s3proxy-kek/v1/";
 const ID_BYTES: usize = 16;
 const LEGACY_ID: &str = "s3proxy-kek";
@@ -265,8 +265,15 @@ fn new_id() -> String {
     format!("{ID_PREFIX}{:032x}", u128::from_be_bytes(bytes))
 }
 
+/// The length of the key in an answer's message.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn key_length(message: &[u8]) -> Option<usize> {
+    let answer = <GetDataKeyResponse as prost::Message>::decode(message).ok()?;
+    Some(answer.data_key.len())
+}
+
 /// The id, where it is one that [`new_id`] can have made.
-fn id_of(ciphertext: &[u8]) -> Option<&str> {
+pub(super) fn id_of(ciphertext: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(ciphertext).ok()?;
     let digits = text.strip_prefix(ID_PREFIX)?;
     let all_hex = digits

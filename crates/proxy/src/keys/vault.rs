@@ -14,8 +14,8 @@
 //! Absent: making keys, `rewrap` at the service (`s3proxy rewrap` asks for a new KEK), derived keys
 //! and redirects: a standby node that does not forward requests is not the address to give.
 
-mod answer;
-mod login;
+pub(super) mod answer;
+pub(super) mod login;
 mod server;
 
 use std::borrow::Cow;
@@ -115,18 +115,8 @@ impl Vault {
         let kek = Kek::generate();
         let body = || json_of_bytes("plaintext", kek.as_bytes());
         let answer = self.ask(Asked::Encrypt, &self.encrypt, body).await?;
-        let ciphertext = serde_json::from_slice::<Data<Encrypted<'_>>>(&answer)
-            .map(|answer| answer.data.ciphertext.into_owned().into_bytes())
-            .map_err(|_| unexpected("encrypt", "no text data.ciphertext"))?;
-        match Form::of(&ciphertext) {
-            Form::Symmetric => Ok(NewKek { kek, ciphertext }),
-            Form::Asymmetric => Err(ServiceError::Key(
-                "the Transit key is of an RSA type, under which whoever has its public half could \
-                 seal objects; configure a symmetric one, such as aes256-gcm96"
-                    .to_owned(),
-            )),
-            Form::Foreign => Err(unexpected("encrypt", "a ciphertext that is not vault:v1:…")),
-        }
+        let ciphertext = encrypted(&answer)?;
+        Ok(NewKek { kek, ciphertext })
     }
 
     async fn decrypt_kek(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
@@ -144,17 +134,7 @@ impl Vault {
         }
         let body = || json_of_text("ciphertext", ciphertext);
         let answer = self.ask(Asked::Decrypt, &self.decrypt, body).await?;
-        let data = serde_json::from_slice::<Data<Decrypted<'_>>>(&answer)
-            .map_err(|_| unexpected("decrypt", "no text data.plaintext"))?
-            .data;
-        let foreign = || {
-            ServiceError::Ciphertext(
-                "it opens, but not to 32 bytes; another program encrypted it under this key"
-                    .to_owned(),
-            )
-        };
-        let bytes = Zeroizing::new(STANDARD.decode(&*data.plaintext).map_err(|_| foreign())?);
-        Kek::from_bytes(&bytes).map_err(|_| foreign())
+        decrypted(&answer)
     }
 
     async fn within<T>(
@@ -212,6 +192,36 @@ struct Encrypted<'a> {
 struct Decrypted<'a> {
     #[serde(borrow)]
     plaintext: Cow<'a, str>,
+}
+
+/// The ciphertext in the answer to an encryption.
+pub(super) fn encrypted(answer: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let ciphertext = serde_json::from_slice::<Data<Encrypted<'_>>>(answer)
+        .map(|answer| answer.data.ciphertext.into_owned().into_bytes())
+        .map_err(|_| unexpected("encrypt", "no text data.ciphertext"))?;
+    match Form::of(&ciphertext) {
+        Form::Symmetric => Ok(ciphertext),
+        Form::Asymmetric => Err(ServiceError::Key(
+            "the Transit key is of an RSA type, under which whoever has its public half could \
+             seal objects; configure a symmetric one, such as aes256-gcm96"
+                .to_owned(),
+        )),
+        Form::Foreign => Err(unexpected("encrypt", "a ciphertext that is not vault:v1:…")),
+    }
+}
+
+/// The KEK in the answer to a decryption.
+pub(super) fn decrypted(answer: &[u8]) -> Result<Kek, ServiceError> {
+    let data = serde_json::from_slice::<Data<Decrypted<'_>>>(answer)
+        .map_err(|_| unexpected("decrypt", "no text data.plaintext"))?
+        .data;
+    let foreign = || {
+        ServiceError::Ciphertext(
+            "it opens, but not to 32 bytes; another program encrypted it under this key".to_owned(),
+        )
+    };
+    let bytes = Zeroizing::new(STANDARD.decode(&*data.plaintext).map_err(|_| foreign())?);
+    Kek::from_bytes(&bytes).map_err(|_| foreign())
 }
 
 fn unexpected(what: &str, why: &str) -> ServiceError {

@@ -14,7 +14,7 @@ mod activity;
 pub(crate) mod certificate;
 pub(crate) mod crowd;
 pub(crate) mod descriptors;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 pub(crate) mod seats;
 mod served_body;
 mod timeouts;

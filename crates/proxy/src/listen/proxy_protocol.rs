@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 1024;
 
 /// What the beginning of a connection turned out to be.
 #[derive(Debug, PartialEq, Eq)]
-enum Parsed {
+pub(crate) enum Parsed {
     /// More bytes are needed to tell.
     Incomplete,
     /// Something else: the connection has no header.
@@ -57,7 +57,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     if bytes.starts_with(V1_START) {
         parse_v1(bytes)
     } else if bytes.starts_with(V2_START) {

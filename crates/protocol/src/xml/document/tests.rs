@@ -73,6 +73,20 @@ fn refuses_what_is_not_one_document() {
 }
 
 #[test]
+fn refuses_nul_in_every_place_and_spelling() {
+    for markup in [
+        "<a>\0</a>",
+        "<a b='\0'/>",
+        "<a><!-- \0 --></a>",
+        "<a/>\0",
+        "<a><![CDATA[\0]]></a>",
+        "<a>&#0;</a>",
+    ] {
+        assert!(text_of(markup).is_err(), "{markup:?}");
+    }
+}
+
+#[test]
 fn refuses_deep_nesting() {
     let nested = |depth: usize| "<a>".repeat(depth) + &"</a>".repeat(depth);
     assert!(Document::parse(nested(16).as_bytes()).is_ok());

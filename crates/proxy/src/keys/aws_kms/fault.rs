@@ -40,7 +40,7 @@ impl Asked<'_> {
 
 /// Who has to do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::keys) enum Fault {
     Unavailable,
     Throttled,
     Login,
@@ -115,7 +115,7 @@ where
 }
 
 /// The fault behind an error answer, and what would be right.
-pub(super) fn of_answer(code: &str, status: u16) -> (Fault, &'static str) {
+pub(in crate::keys) fn of_answer(code: &str, status: u16) -> (Fault, &'static str) {
     match code {
         "DisabledException" => (Fault::Key, "the key is disabled: enable it"),
         "KMSInvalidStateException" => (

@@ -16,7 +16,7 @@ const MOST_SAID: usize = 300;
 
 /// What was asked; decides what a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(in crate::keys) enum Asked {
     Encrypt,
     Decrypt,
     Login,
@@ -44,7 +44,7 @@ const OF_THE_CIPHERTEXT: [&str; 2] = ["message authentication failed", "invalid 
 const OF_THE_LAST_END: &str = "past the max TTL";
 
 /// Success, or whose fault the failure is.
-pub(super) fn judge(asked: Asked, answer: &Answer) -> Result<(), ServiceError> {
+pub(in crate::keys) fn judge(asked: Asked, answer: &Answer) -> Result<(), ServiceError> {
     if answer.status.is_success() {
         return Ok(());
     }

@@ -35,6 +35,10 @@ const YOUNG: Duration = Duration::from_secs(1);
 /// Between two tries to keep a lease while the service cannot be reached.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
+/// A lease that is said to be longer is looked after as one of this length: no clock can name the
+/// end of some that a server can say.
+const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
+
 /// The one login of a key, shared by its requests.
 pub(super) struct Session {
     server: Arc<Server>,
@@ -319,6 +323,7 @@ impl Lease {
             return Self::Untended;
         }
         let now = Instant::now();
+        let length = length.min(LONGEST_LEASE);
         let by = if length < granted / 2 {
             Tending::Login
         } else {
@@ -441,6 +446,17 @@ fn tending(renewable: bool) -> Tending {
     }
 }
 
+/// Whether the answer to a login or a renewal grants a token, and one for how long.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(in crate::keys) fn grants(body: &[u8]) -> bool {
+    auth(body).is_ok_and(|auth| {
+        let renewed = auth.lease(Duration::from_secs(1));
+        renewed.prospect();
+        auth.lease(auth.seconds()).prospect();
+        Token::new(auth.client_token).is_some()
+    })
+}
+
 fn auth(body: &[u8]) -> Result<Auth<'_>, ServiceError> {
     serde_json::from_slice::<Authenticated<'_>>(body)
         .ok()
@@ -469,4 +485,25 @@ fn json(body: &impl Serialize) -> Zeroizing<Vec<u8>> {
     let mut json = Zeroizing::new(Vec::with_capacity(16 * 1024));
     serde_json::to_writer(&mut *json, body).expect("texts become JSON");
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_of_any_length_is_looked_after() {
+        for seconds in [1, 3600, u64::from(u32::MAX), u64::MAX] {
+            let body = format!(
+                "{{\"auth\":{{\"client_token\":\"t\",\"lease_duration\":{seconds},\"renewable\":true}}}}"
+            );
+            let auth = auth(body.as_bytes()).unwrap();
+            for granted in [auth.seconds(), Duration::from_hours(1)] {
+                let Lease::Ends { at, tend, .. } = auth.lease(granted) else {
+                    panic!("a lease of {seconds} s ends");
+                };
+                assert!(tend <= at && at <= Instant::now() + LONGEST_LEASE);
+            }
+        }
+    }
 }

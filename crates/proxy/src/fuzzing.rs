@@ -1,0 +1,190 @@
+//! Entries for the targets in `fuzz/` to parsers that nothing else outside may call.
+//!
+//! Compiled with the feature `fuzzing` and with unit tests, never into the program. What the targets
+//! found is tested beside the code in question, not here.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{HeaderMap, StatusCode};
+use s3proxy_protocol::address::{Address, AwsNames, HostRules};
+use s3proxy_protocol::copy_source::CopySource;
+use s3proxy_protocol::error::S3Error;
+use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::query::Query;
+use s3proxy_protocol::sigv4::{PayloadMode, SecretAccessKey};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::auth::{self, Admission, Authenticator, Client, SigningKeys};
+use crate::config::resolved::SecretText;
+use crate::keys::fuzzing as keys;
+use crate::listen::proxy_protocol;
+use crate::record::RequestRecord;
+use crate::trusted::TrustedProxies;
+
+/// The domain whose virtual hosts are buckets.
+pub const DOMAIN: &str = "s3.example.com";
+
+/// Everything that decides who gets in.
+pub struct Gate(auth::Gate);
+
+/// A request that was let in.
+pub struct AdmittedRequest {
+    /// Name of the client in logs.
+    pub client: String,
+    /// Whether it is a client that signed.
+    pub is_signed: bool,
+    /// Headers, those among them that came in the query.
+    pub headers: HeaderMap,
+    /// The parameters.
+    pub query: Query,
+    /// Bucket and key.
+    pub address: Address,
+    /// What is asked for.
+    pub operation: Operation,
+    /// Framing of the body.
+    pub payload: PayloadMode,
+    /// Source of a copy.
+    pub copy_source: Option<CopySource>,
+    /// Whether chunks of the body are decoded.
+    pub is_chunked: bool,
+}
+
+/// What the head of a request allows.
+pub enum Admitted {
+    /// It is let in.
+    Request(Box<AdmittedRequest>),
+    /// It is a browser's form, whose fields are still to be read.
+    Form,
+}
+
+impl Gate {
+    /// Knows one client; everybody may read objects of `public`.
+    #[must_use]
+    pub fn with_client(
+        access_key_id: &str,
+        secret: &str,
+        session_token: Option<&str>,
+        public: &str,
+    ) -> Self {
+        let token = session_token.map(|token| SecretText::new(Zeroizing::new(token.to_owned())));
+        let client = Client {
+            name: "client".to_owned(),
+            access_key_id: access_key_id.to_owned(),
+            secret: SecretAccessKey::new(secret.to_owned()),
+            session_token: token.map(|token| token.expect("a token is not empty")),
+            grants: Vec::new(),
+            signing_keys: SigningKeys::default(),
+        };
+        let clients = HashMap::from([(access_key_id.to_owned(), Arc::new(client))]);
+        Self::new(Authenticator::SigV4 { clients }, vec![public.to_owned()])
+    }
+
+    /// Lets everybody in: `auth = none`.
+    #[must_use]
+    pub fn without_authentication() -> Self {
+        Self::new(Authenticator::Nobody, Vec::new())
+    }
+
+    fn new(authenticator: Authenticator, anonymous_read_buckets: Vec<String>) -> Self {
+        Self(auth::Gate {
+            hosts: HostRules {
+                virtual_host_domains: vec![DOMAIN.to_owned(), "localhost".to_owned()],
+                aws_names: AwsNames::Refused,
+            },
+            authenticator,
+            anonymous_read_buckets,
+        })
+    }
+
+    /// From the head of a request to one whose sender is known.
+    pub fn admit(&self, parts: Parts, now: OffsetDateTime) -> Result<Admitted, S3Error> {
+        let record = RequestRecord::untold();
+        let admitted = match self.0.admit(parts, now, &record)? {
+            Admission::Request(admitted) => admitted,
+            Admission::Form(_) => return Ok(Admitted::Form),
+        };
+        let request = admitted.request;
+        Ok(Admitted::Request(Box::new(AdmittedRequest {
+            is_signed: request.identity.is_listed(),
+            client: request.identity.name,
+            headers: request.headers,
+            query: request.query,
+            address: request.address,
+            operation: request.operation,
+            payload: request.payload,
+            copy_source: request.copy_source,
+            is_chunked: admitted.chunks.is_some(),
+        })))
+    }
+}
+
+/// What the first bytes of a connection from a trusted load balancer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionStart {
+    /// More bytes are needed to tell.
+    Incomplete,
+    /// No header of the PROXY protocol.
+    Absent,
+    /// A header: its length in bytes, and the client's address.
+    Header(usize, Option<IpAddr>),
+    /// Begins like a header and is none.
+    Malformed,
+}
+
+/// Reads the header of the PROXY protocol.
+#[must_use]
+pub fn connection_start(bytes: &[u8]) -> ConnectionStart {
+    match proxy_protocol::parse(bytes) {
+        proxy_protocol::Parsed::Incomplete => ConnectionStart::Incomplete,
+        proxy_protocol::Parsed::Absent => ConnectionStart::Absent,
+        proxy_protocol::Parsed::Header(length, from) => ConnectionStart::Header(length, from),
+        proxy_protocol::Parsed::Malformed => ConnectionStart::Malformed,
+    }
+}
+
+/// The client's address and scheme, where all of `10.0.0.0/8` is trusted to name them.
+#[must_use]
+pub fn forwarded(peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Option<Scheme>) {
+    let network = "10.0.0.0/8".parse().expect("a network");
+    let trusted = TrustedProxies::new(vec![network]);
+    let scheme = trusted.client_scheme(peer, headers);
+    (trusted.client_address(peer, headers), scheme)
+}
+
+/// The ciphertext that Vault's answer to an encryption gives, or the error's text.
+pub fn vault_encrypted(status: StatusCode, body: &[u8]) -> Result<Vec<u8>, String> {
+    keys::vault_encrypted(status, body).map_err(|error| error.to_string())
+}
+
+/// The length of the key that Vault's answer to a decryption gives, or the error's text.
+pub fn vault_decrypted(status: StatusCode, body: &[u8]) -> Result<usize, String> {
+    keys::vault_decrypted(status, body).map_err(|error| error.to_string())
+}
+
+/// Whether Vault's answer to a login grants a token, or the error's text.
+pub fn vault_login(status: StatusCode, body: &[u8]) -> Result<bool, String> {
+    keys::vault_login(status, body).map_err(|error| error.to_string())
+}
+
+/// The length of the key in an answer of Constellation's service.
+#[must_use]
+pub fn constellation_key(message: &[u8]) -> Option<usize> {
+    keys::constellation_key(message)
+}
+
+/// Whether Constellation's service would be asked for the id that an envelope carries.
+#[must_use]
+pub fn constellation_asks(ciphertext: &[u8]) -> bool {
+    keys::constellation_asks(ciphertext)
+}
+
+/// Advice about an error of AWS KMS.
+#[must_use]
+pub fn kms_advice(code: &str, status: u16) -> &'static str {
+    keys::kms_advice(code, status)
+}

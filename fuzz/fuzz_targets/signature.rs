@@ -1,0 +1,193 @@
+//! Requests that AWS's own signer signed: the gate knows the client, in the header and in the query;
+//! and what is changed behind the client's back is refused, or means what it meant.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use aws_sigv4::http_request::{SignableBody, SignatureLocation};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Uri};
+use libfuzzer_sys::fuzz_target;
+use s3proxy::fuzzing::{Admitted, AdmittedRequest, Gate};
+use s3proxy_fuzz::choices::Choices;
+use s3proxy_fuzz::head;
+use s3proxy_fuzz::signing::{self, ACCESS_KEY_ID, NOW, SECRET};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::percent;
+use time::Duration;
+
+const TOKEN: &str = "a token/with+signs==";
+
+static PLAIN: LazyLock<Gate> =
+    LazyLock::new(|| Gate::with_client(ACCESS_KEY_ID, SECRET, None, "public"));
+static WITH_TOKEN: LazyLock<Gate> =
+    LazyLock::new(|| Gate::with_client(ACCESS_KEY_ID, SECRET, Some(TOKEN), "public"));
+
+const METHODS: [Method; 5] = [
+    Method::GET,
+    Method::PUT,
+    Method::HEAD,
+    Method::DELETE,
+    Method::POST,
+];
+
+const PARAMETERS: [&str; 10] = [
+    "versionId",
+    "uploadId",
+    "partNumber",
+    "prefix",
+    "list-type",
+    "acl",
+    "tagging",
+    "delete",
+    "response-content-type",
+    "x-id",
+];
+
+/// An unsigned head whose key, parameters and metadata are any text.
+fn unsigned(choices: &mut Choices<'_>) -> Option<Parts> {
+    let method = METHODS[usize::from(choices.byte()) % METHODS.len()].clone();
+    let key = choices.text();
+    let mut target = format!("/bucket/{}", percent::encode_path(&key));
+    for index in 0..choices.byte() % 4 {
+        let name = percent::encode_component(choices.pick(&PARAMETERS));
+        let value = percent::encode_component(&choices.text());
+        target.push(if index == 0 { '?' } else { '&' });
+        target.push_str(&format!("{name}={value}"));
+    }
+    let mut parts = head::parse(b"GET /\nhost:localhost")?;
+    parts.method = method;
+    parts.uri = Uri::try_from(target).ok()?;
+    if choices.flag() {
+        // White space around a value is no part of it on the wire.
+        let value = HeaderValue::try_from(choices.text().trim_ascii()).ok()?;
+        parts.headers.insert("x-amz-meta-text", value);
+    }
+    Some(parts)
+}
+
+/// Errors that say that the signature was not accepted.
+fn is_about_the_signature(error: &S3Error) -> bool {
+    matches!(
+        error.code,
+        ErrorCode::SignatureDoesNotMatch
+            | ErrorCode::InvalidAccessKeyId
+            | ErrorCode::InvalidToken
+            | ErrorCode::RequestTimeTooSkewed
+            | ErrorCode::AccessDenied
+            | ErrorCode::AuthorizationHeaderMalformed
+            | ErrorCode::AuthorizationQueryParametersError
+    )
+}
+
+/// Changes something, anywhere. False where nothing changed.
+fn change(parts: &mut Parts, choices: &mut Choices<'_>) -> Option<()> {
+    match choices.byte() % 4 {
+        0 => {
+            let mut target = parts.uri.to_string().into_bytes();
+            choices.mutate(&mut target);
+            parts.uri = Uri::try_from(&target[..]).ok()?;
+        }
+        1 => {
+            let names: Vec<HeaderName> = parts.headers.keys().cloned().collect();
+            let name = &names[choices.position(names.len())];
+            let mut value = parts.headers.get(name)?.as_bytes().to_vec();
+            choices.mutate(&mut value);
+            parts
+                .headers
+                .insert(name, HeaderValue::from_bytes(&value).ok()?);
+        }
+        2 => {
+            let names: Vec<HeaderName> = parts.headers.keys().cloned().collect();
+            parts.headers.remove(&names[choices.position(names.len())]);
+        }
+        _ => parts.method = METHODS[usize::from(choices.byte()) % METHODS.len()].clone(),
+    }
+    Some(())
+}
+
+/// What a request means, as far as its signature covers it.
+fn meaning(request: &AdmittedRequest) -> impl PartialEq + std::fmt::Debug {
+    let own = |name: &str| name.to_ascii_lowercase().starts_with("x-amz-");
+    let mut parameters: Vec<(String, String)> = request
+        .query
+        .pairs()
+        .filter(|(name, _)| !own(name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    parameters.sort();
+    let text = request
+        .headers
+        .get("x-amz-meta-text")
+        .filter(|value| !value.is_empty())
+        .map(|value| {
+            // White space around and inside a value is not signed.
+            let words = value
+                .as_bytes()
+                .split(|byte| *byte == b' ')
+                .filter(|word| !word.is_empty());
+            words.map(<[u8]>::to_vec).collect::<Vec<_>>()
+        });
+    let address = &request.address;
+    (
+        request.operation,
+        address.bucket.clone(),
+        address.key.clone(),
+        parameters,
+        text,
+        request.payload.clone(),
+    )
+}
+
+fuzz_target!(|input: &[u8]| {
+    let mut choices = Choices::new(input);
+    let location = choices.pick(&[SignatureLocation::Headers, SignatureLocation::QueryParams]);
+    let token = choices.flag().then_some(TOKEN);
+    let (gate, other) = if token.is_some() {
+        (&*WITH_TOKEN, &*PLAIN)
+    } else {
+        (&*PLAIN, &*WITH_TOKEN)
+    };
+    let Some(parts) = unsigned(&mut choices) else {
+        return;
+    };
+    let Some(signed) = signing::sign_head(parts, location, token, SignableBody::UnsignedPayload)
+    else {
+        return;
+    };
+    let original = match gate.admit(signed.clone(), NOW) {
+        Ok(Admitted::Request(request)) => {
+            assert!(request.is_signed);
+            request
+        }
+        Ok(Admitted::Form) => return,
+        Err(error) => {
+            assert!(!is_about_the_signature(&error), "{error:?} {signed:?}");
+            return;
+        }
+    };
+    assert!(
+        other.admit(signed.clone(), NOW).is_err(),
+        "a token has to be the client's"
+    );
+    assert!(
+        gate.admit(signed.clone(), NOW - Duration::minutes(16))
+            .is_err(),
+        "too early"
+    );
+    assert!(
+        gate.admit(signed.clone(), NOW + Duration::minutes(61))
+            .is_err(),
+        "too late"
+    );
+    let mut changed = signed;
+    if change(&mut changed, &mut choices).is_none() {
+        return;
+    }
+    if let Ok(Admitted::Request(request)) = gate.admit(changed.clone(), NOW)
+        && request.is_signed
+    {
+        assert_eq!(meaning(&request), meaning(&original), "{changed:?}");
+    }
+});

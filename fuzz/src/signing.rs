@@ -1,0 +1,125 @@
+//! AWS's own signer, as a client's SDK uses it.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
+    SigningSettings, UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4::{SigningParams, calculate_signature, generate_signing_key};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Uri};
+use s3proxy_protocol::percent;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+/// The client's access key.
+pub const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
+/// Its secret, of AWS's examples.
+pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+/// When all requests are signed.
+pub const NOW: OffsetDateTime = datetime!(2013-05-24 00:00:00 UTC);
+/// [`NOW`] and the region, as links of chunk signatures name them.
+const SCOPE: &str = "20130524T000000Z\n20130524/us-east-1/s3/aws4_request";
+const REGION: &str = "us-east-1";
+
+/// Signs the head. `None` where the signer takes no such request.
+#[must_use]
+pub fn sign_head(
+    mut parts: Parts,
+    location: SignatureLocation,
+    token: Option<&str>,
+    body: SignableBody<'static>,
+) -> Option<Parts> {
+    let credentials = Credentials::new(ACCESS_KEY_ID, SECRET, token.map(str::to_owned), None, "");
+    let identity = credentials.into();
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    settings.signature_location = location;
+    settings.expires_in = Some(Duration::from_secs(3600));
+    let params = SigningParams::builder()
+        .identity(&identity)
+        .region(REGION)
+        .name("s3")
+        .time(SystemTime::from(NOW))
+        .settings(settings)
+        .build()
+        .ok()?;
+    let headers: Option<Vec<(&str, &str)>> = parts
+        .headers
+        .iter()
+        .map(|(name, value)| Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?)))
+        .collect();
+    let host = parts.headers.get("host")?.to_str().ok()?;
+    let url = format!("http://{host}{}", parts.uri);
+    let method = parts.method.as_str();
+    let signable = SignableRequest::new(method, url, headers?.into_iter(), body).ok()?;
+    let (instructions, _) = sign(signable, &params.into()).ok()?.into_parts();
+    let (headers, parameters) = instructions.into_parts();
+    for header in headers {
+        let name = HeaderName::from_bytes(header.name().as_bytes()).ok()?;
+        parts.headers.append(
+            name,
+            HeaderValue::from_bytes(header.value().as_bytes()).ok()?,
+        );
+    }
+    let mut target = parts.uri.to_string();
+    for (name, value) in parameters {
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str(&format!("{name}={}", percent::encode_component(&value)));
+    }
+    parts.uri = Uri::try_from(target).ok()?;
+    Some(parts)
+}
+
+/// The signatures inside a body, each chained to the one before.
+pub struct ChunkSigner {
+    previous: String,
+}
+
+impl ChunkSigner {
+    /// Begins at the signature of the head.
+    #[must_use]
+    pub fn behind(parts: &Parts) -> Option<Self> {
+        let authorization = parts.headers.get("authorization")?.to_str().ok()?;
+        let (_, signature) = authorization.rsplit_once("Signature=")?;
+        Some(Self {
+            previous: signature.to_owned(),
+        })
+    }
+
+    /// The signature of a chunk with this digest, in hexadecimal.
+    pub fn chunk(&mut self, digest: &str) -> String {
+        const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        self.link("AWS4-HMAC-SHA256-PAYLOAD", &format!("{EMPTY}\n{digest}"))
+    }
+
+    /// The signature of trailers with this digest, in hexadecimal.
+    pub fn trailer(&mut self, digest: &str) -> String {
+        self.link("AWS4-HMAC-SHA256-TRAILER", digest)
+    }
+
+    fn link(&mut self, algorithm: &str, digests: &str) -> String {
+        let key = generate_signing_key(SECRET, SystemTime::from(NOW), REGION, "s3");
+        let text = format!("{algorithm}\n{SCOPE}\n{}\n{digests}", self.previous);
+        self.previous = calculate_signature(key, text.as_bytes());
+        self.previous.clone()
+    }
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest
+        .as_ref()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes everything");
+            text
+        })
+}
