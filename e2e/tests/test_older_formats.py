@@ -152,8 +152,7 @@ def test_all_zero_key_opens_only_with_the_fallback_and_the_error_names_it(
         assert (refused.status, refused.code) == (403, "AccessDenied")
         assert "32 zero bytes" in refused.element("Message")
         assert "keys.decryption_fallback = allow" in refused.element("Message")
-        head = raw.ask(deployment.target, "HEAD", bucket, key)
-        assert (head.status, head.headers["Content-Length"]) == (200, str(size))
+        assert raw.ask(deployment.target, "HEAD", bucket, key).status == 403
 
 
 def test_object_under_a_key_that_is_not_configured_says_so(deployment, backend_s3, bucket, key):

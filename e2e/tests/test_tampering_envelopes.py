@@ -120,7 +120,7 @@ def test_altered_field_that_a_read_does_not_need_brings_no_wrong_byte(vault, sea
 
 
 HEAD_FIELDS = ["salt-flipped", "commitment-flipped"]
-"""HEAD opens no body, so it compares no salt. Of an older proxy's object it needs no key either."""
+"""HEAD opens no body, so it compares no salt. """
 
 
 def refused_in_every_read(vault, key, *, sees_checksum=True, status=(500,)):

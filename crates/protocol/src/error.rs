@@ -65,6 +65,7 @@ error_codes! {
     KeyTooLongError BAD_REQUEST;
     MalformedPOSTRequest BAD_REQUEST;
     MalformedTrailerError BAD_REQUEST;
+    MalformedPolicy BAD_REQUEST;
     MalformedXML BAD_REQUEST;
     MaxMessageLengthExceeded BAD_REQUEST;
     MaxPostPreDataLengthExceededError BAD_REQUEST;

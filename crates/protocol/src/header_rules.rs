@@ -244,6 +244,12 @@ pub fn writes_object_data(operation: Operation) -> bool {
         )
 }
 
+/// Whether a header sets an ACL.
+#[must_use]
+pub fn sets_acl(name: &HeaderName) -> bool {
+    name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-")
+}
+
 /// Whether a header goes on to the backend with an operation.
 #[must_use]
 pub fn is_forwarded(operation: Operation, name: &HeaderName) -> bool {

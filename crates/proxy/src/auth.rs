@@ -31,6 +31,7 @@ use s3proxy_protocol::sigv4::{
 use time::OffsetDateTime;
 
 use crate::config::resolved::{Access, Grant, Pattern};
+use crate::effective_name::Reach;
 use crate::record::RequestRecord;
 use crate::telemetry::traces::Trust;
 
@@ -132,12 +133,15 @@ impl Identity {
     pub(crate) fn may(&self, access: Access, bucket: &str, object_key: Option<&str>) -> bool {
         match &self.grants {
             Grants::Everything => true,
-            Grants::AnonymousRead => access == Access::Read && object_key.is_some(),
+            Grants::AnonymousRead => {
+                let is_literal = |key| Reach::of(key) == Reach::Literal;
+                access == Access::Read && object_key.is_some_and(is_literal)
+            }
             Grants::Of(client) => client.grants.iter().any(|grant| {
                 grant.operations.contains(&access)
                     && grant.buckets.iter().any(|pattern| pattern.matches(bucket))
                     && match object_key {
-                        Some(key) => grant.prefixes.iter().any(|prefix| prefix.covers(key)),
+                        Some(key) => covers(grant, key),
                         None => grant.prefixes.iter().any(is_everything),
                     }
             }),
@@ -186,6 +190,18 @@ impl Identity {
             grants: Grants::Of(Arc::new(client)),
         }
     }
+}
+
+/// Whether a grant covers a key wherever it may lead: who has a part of a bucket may not leave it,
+/// nor may who has some of the buckets leave these.
+fn covers(grant: &Grant, key: &str) -> bool {
+    let whole_bucket = || grant.prefixes.iter().any(is_everything);
+    let is_far_enough = match Reach::of(key) {
+        Reach::Literal => true,
+        Reach::Bucket => whole_bucket(),
+        Reach::Beyond => whole_bucket() && grant.buckets.iter().any(is_everything),
+    };
+    is_far_enough && grant.prefixes.iter().any(|prefix| prefix.covers(key))
 }
 
 fn is_everything(pattern: &Pattern) -> bool {
@@ -406,6 +422,10 @@ fn refuse_to_anonymous(operation: Operation, query: &Query) -> Result<(), S3Erro
         return Ok(());
     }
     if !matches!(operation.kind(), Kind::GetObject | Kind::HeadObject) {
+        return Err(anonymous());
+    }
+    // What was overwritten or deleted is public no more.
+    if query.contains("versionId") {
         return Err(anonymous());
     }
     if query.pairs().any(|(name, _)| name.starts_with("response-")) {

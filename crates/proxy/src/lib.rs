@@ -16,6 +16,7 @@ pub mod commands;
 pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
+mod effective_name;
 mod execute;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -17,6 +17,10 @@ use s3proxy_envelope::kek::Kek;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// It gives memory back to the system after a peak (docs/adr/0014-jemalloc.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The configuration or the surroundings are wrong: nothing was started.
 const EXIT_NOT_STARTED: u8 = 1;
 

@@ -10,6 +10,7 @@ use s3proxy_protocol::operation::{self, Kind, Operation};
 
 use crate::auth::Identity;
 use crate::config::resolved::{Access, Multipart};
+use crate::effective_name::is_state_key;
 
 /// What to do with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,10 @@ pub(crate) enum Plan {
     DeleteBucket,
     /// An answer about many objects, rewritten in plaintext terms.
     Rewrite(Rewrite),
-    /// Passed on; the body, if any, is XML that is held and bounded.
+    /// Passed on; the document, if any, is written anew.
     Forward,
+    /// Passed on without a signature.
+    Preflight,
     /// Not served.
     Refuse(S3Error),
 }
@@ -101,7 +104,8 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
         Kind::ListObjects => Plan::Rewrite(Rewrite::ListObjects),
         Kind::DeleteObjects => Plan::Rewrite(Rewrite::DeleteObjects),
         Kind::DeleteObject => Plan::Rewrite(Rewrite::DeleteObject),
-        Kind::Forward | Kind::ForwardXml | Kind::Preflight | Kind::RestoreObject => Plan::Forward,
+        Kind::Forward | Kind::ForwardXml | Kind::RestoreObject => Plan::Forward,
+        Kind::Preflight => Plan::Preflight,
         Kind::DeleteBucket => Plan::DeleteBucket,
         Kind::GetObjectAttributes => Plan::DescribeAttributes,
         Kind::CopyObject => Plan::Copy,
@@ -176,26 +180,6 @@ fn source_is_granted(facts: &Facts<'_>) -> bool {
         }
         None => !copies,
     }
-}
-
-/// Whether a key is, or collapses to, one under the state prefix: servers that keep keys as file
-/// names drop leading and doubled slashes, take `\` for `/`, and resolve `.` and `..`.
-pub(crate) fn is_state_key(object_key: &str, state_prefix: &str) -> bool {
-    collapse(object_key).starts_with(&collapse(state_prefix))
-}
-
-fn collapse(text: &str) -> Vec<&str> {
-    let mut segments = Vec::new();
-    for segment in text.split(['/', '\\']) {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            name => segments.push(name),
-        }
-    }
-    segments
 }
 
 /// The refusal that a client outside its grants gets.
@@ -297,9 +281,8 @@ mod tests {
                 | Kind::ListObjects
                 | Kind::DeleteObject
                 | Kind::DeleteObjects => matches!(plan, Plan::Rewrite(_)),
-                Kind::Forward | Kind::ForwardXml | Kind::Preflight | Kind::RestoreObject => {
-                    plan == Plan::Forward
-                }
+                Kind::Forward | Kind::ForwardXml | Kind::RestoreObject => plan == Plan::Forward,
+                Kind::Preflight => plan == Plan::Preflight,
                 Kind::DeleteBucket => plan == Plan::DeleteBucket,
                 Kind::CopyObject => plan == Plan::Copy,
                 Kind::PostObject => plan == Plan::Form,
@@ -389,6 +372,53 @@ mod tests {
             let plan = plan(&facts(&writer, operation, Some(bucket), Some(key)));
             let name = operation.as_str();
             assert_eq!(code(&plan).is_none(), allowed, "{name} {bucket}/{key}");
+        }
+    }
+
+    #[test]
+    fn a_grant_on_a_prefix_covers_no_key_that_may_lead_elsewhere() {
+        let every = &[Access::Read, Access::Write, Access::List];
+        let prefix = Identity::with_grants(vec![grant(every, "alpha", "p/")]);
+        let bucket = Identity::with_grants(vec![grant(every, "alpha", "*")]);
+        let all = Identity::with_grants(vec![grant(every, "*", "*")]);
+        for (key, prefix_may, bucket_may) in [
+            ("p/a/b", true, true),
+            ("p/a/", true, true),
+            ("p/../secret/s", false, true),
+            ("p//a", false, true),
+            ("p/./a", false, true),
+            ("p/../../bravo/x", false, false),
+            ("../bravo/x", false, false),
+        ] {
+            let may = |identity: &Identity, operation| {
+                let mut facts = facts(identity, operation, Some("alpha"), Some(key));
+                let source = CopySource {
+                    bucket: BucketName::new("alpha").expect("a bucket"),
+                    key: ObjectKey::new(key).expect("a key"),
+                    version_id: None,
+                };
+                if is_copy(operation) {
+                    facts.object_key = Some("p/target");
+                    facts.copy_source = Some(&source);
+                }
+                if operation == Operation::ListObjects {
+                    facts.object_key = None;
+                    facts.prefix = Some(key);
+                }
+                code(&super::plan(&facts)).is_none()
+            };
+            for operation in [
+                Operation::GetObject,
+                Operation::PutObject,
+                Operation::ListObjects,
+                Operation::CopyObject,
+                Operation::UploadPartCopy,
+            ] {
+                let name = operation.as_str();
+                assert_eq!(may(&prefix, operation), prefix_may, "{name} {key}");
+                assert_eq!(may(&bucket, operation), bucket_may, "{name} {key}");
+                assert!(may(&all, operation), "{name} {key}");
+            }
         }
     }
 

@@ -374,6 +374,13 @@ fn key_error(error: &KeyError) -> S3Error {
             ErrorCode::InternalError,
             format!("{error}; ask the proxy's operator to add it."),
         ),
+        KeyError::OtherPlace { key, .. } | KeyError::WeakBinding { key, .. } => S3Error::new(
+            ErrorCode::InternalError,
+            format!(
+                "The object is sealed under the key {key:?} in a way that does not open here; the \
+                 proxy's log has the setting, under this request id."
+            ),
+        ),
         KeyError::Unwrap | KeyError::Misfit(_) => internal_error(),
         KeyError::Service { key, error } => service_error(key, error),
     }
@@ -407,6 +414,17 @@ fn service_error(key: &str, error: &ServiceError) -> S3Error {
 fn legacy_key_error(error: &LegacyKeyError) -> S3Error {
     let (code, remedy) = match error {
         LegacyKeyError::Service(error) => return service_error("constellation", error),
+        LegacyKeyError::OtherPlace { key, .. } => {
+            let message = format!(
+                "The object is in an older proxy's format, under the key {key:?}, which does not \
+                 open here; the proxy's log has the setting, under this request id."
+            );
+            return S3Error::new(ErrorCode::InternalError, message);
+        }
+        LegacyKeyError::Refused { .. } => (
+            ErrorCode::AccessDenied,
+            "that is for the proxy's operator to decide",
+        ),
         LegacyKeyError::Missing => (
             ErrorCode::InternalError,
             "ask the proxy's operator to do so",

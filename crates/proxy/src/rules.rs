@@ -1,17 +1,22 @@
-//! How an object is stored, by where it will stand: the first rule that matches, or the policy.
+//! How an object is stored, and what opens, by where it stands: the first rule that matches, or the
+//! policy.
 //!
-//! Rules concern writing, and what is served that is not sealed. What is sealed is opened by what
-//! its envelope says, under any rule.
+//! A key that a rule names, as its `key` or among its `opens`, opens only in the places of rules that
+//! name it; so keys separate tenants, whatever a backend moves around. All other keys, those given for
+//! reading only among them, open where the rule names no key and where no rule matches. The active key
+//! opens there too, named or not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::config::resolved::{Bind, Encryption, Permission, Policy, Rule};
+use crate::keys::scope::{RuleName, Scope, StoredPlace};
 use crate::keys::{ChosenKey, Keyring, KeyringError};
 
 /// The rules, with the keys that they choose.
 pub(crate) struct Rules {
-    in_order: Vec<(Rule, Storing)>,
-    otherwise: Storing,
+    in_order: Vec<(Rule, Storing, Scope)>,
+    otherwise: (Storing, Scope),
     plaintext_reads: Permission,
 }
 
@@ -24,10 +29,12 @@ pub(crate) struct Storing {
 }
 
 impl Rules {
-    /// Finds the keys that the rules name.
+    /// Finds the keys that the rules name. `zero_key` says whether the all-zero key of older proxies
+    /// opens where no rule says so.
     pub(crate) fn new(
         rules: Vec<Rule>,
         policy: &Policy,
+        zero_key: Permission,
         keys: &Keyring,
     ) -> Result<Self, KeyringError> {
         let otherwise = Storing {
@@ -35,40 +42,50 @@ impl Rules {
             bind: policy.bind,
             encryption: Encryption::On,
         };
-        let storing = |(index, rule): (usize, Rule)| {
-            let key = match &rule.key {
-                None => otherwise.key.clone(),
-                Some(asked) => keys.choose(&format!("rules[{index}].key"), asked)?,
-            };
+        let mut named = Vec::with_capacity(rules.len());
+        for (index, rule) in rules.iter().enumerate() {
+            named.push(Named::of(index, rule, keys)?);
+        }
+        let shared = Scope {
+            keys: shared_keys(keys, &named),
+            least_bind: policy.bind,
+            legacy_reads: policy.legacy_reads,
+            zero_key,
+            rule: RuleName::Absent,
+        };
+        let in_order = rules.into_iter().zip(named).enumerate();
+        let in_order = in_order.map(|(index, (rule, named))| {
             let storing = Storing {
-                key,
+                key: named.key.as_ref().unwrap_or(&otherwise.key).clone(),
                 bind: rule.bind.unwrap_or(policy.bind),
                 encryption: rule.encryption,
             };
-            Ok((rule, storing))
-        };
-        let rules = rules.into_iter().enumerate().map(storing);
+            let rule_name = RuleName::Numbered(index);
+            let scope = scope(&rule, &storing, named, (rule_name, &shared));
+            (rule, storing, scope)
+        });
         Ok(Self {
-            in_order: rules.collect::<Result<_, _>>()?,
-            otherwise,
+            in_order: in_order.collect(),
+            otherwise: (otherwise, shared),
             plaintext_reads: policy.plaintext_reads,
         })
     }
 
     /// The names of all keys that something new may be sealed under.
     pub(crate) fn sealing_keys(&self) -> BTreeSet<&str> {
-        let chosen = self.in_order.iter().map(|(_, storing)| storing);
-        let chosen = chosen.chain([&self.otherwise]);
+        let chosen = self.in_order.iter().map(|(_, storing, _)| storing);
+        let chosen = chosen.chain([&self.otherwise.0]);
         chosen.map(|storing| storing.key.name()).collect()
     }
 
     /// How an object is stored under this bucket and key.
     pub(crate) fn storing(&self, bucket: &str, object_key: &str) -> &Storing {
-        let matching = self
-            .in_order
-            .iter()
-            .find(|(rule, _)| rule.covers(bucket, object_key));
-        matching.map_or(&self.otherwise, |(_, storing)| storing)
+        self.matching(bucket, object_key).0
+    }
+
+    /// The place of a stored object: what its data key is unwrapped for.
+    pub(crate) fn place<'p>(&'p self, bucket: &'p str, object_key: &'p str) -> StoredPlace<'p> {
+        self.matching(bucket, object_key).1.at(bucket, object_key)
     }
 
     /// Whether what is not sealed may be served from there.
@@ -77,6 +94,79 @@ impl Rules {
             Encryption::On | Encryption::Off => self.plaintext_reads,
             Encryption::Required => Permission::Deny,
         }
+    }
+
+    fn matching(&self, bucket: &str, object_key: &str) -> (&Storing, &Scope) {
+        let matching = self
+            .in_order
+            .iter()
+            .find(|(rule, _, _)| rule.covers(bucket, object_key));
+        let (otherwise, shared) = &self.otherwise;
+        matching.map_or((otherwise, shared), |(_, storing, scope)| (storing, scope))
+    }
+}
+
+/// The keys that a rule names.
+struct Named {
+    key: Option<ChosenKey>,
+    opens: Option<BTreeSet<Arc<str>>>,
+}
+
+impl Named {
+    fn of(index: usize, rule: &Rule, keys: &Keyring) -> Result<Self, KeyringError> {
+        let choose = |asked: &String| keys.choose(&format!("rules[{index}].key"), asked);
+        let name = |asked: &String| keys.name_of(&format!("rules[{index}].opens"), asked);
+        let opens = rule.opens.as_ref();
+        let opens = opens.map(|opens| opens.iter().map(name).collect());
+        Ok(Self {
+            key: rule.key.as_ref().map(choose).transpose()?,
+            opens: opens.transpose()?,
+        })
+    }
+}
+
+/// The keys that open where the rule names none: the active one, and those that no rule names.
+fn shared_keys(keys: &Keyring, named: &[Named]) -> BTreeSet<Arc<str>> {
+    let mut shared: BTreeSet<_> = keys.names().cloned().collect();
+    for Named { key, opens } in named {
+        if let Some(key) = key {
+            shared.remove(key.name());
+        }
+        for name in opens.iter().flatten() {
+            shared.remove(name);
+        }
+    }
+    shared.insert(keys.active().shared_name());
+    shared
+}
+
+fn scope(
+    rule: &Rule,
+    storing: &Storing,
+    named: Named,
+    (rule_name, shared): (RuleName, &Scope),
+) -> Scope {
+    let mut keys = match (named.opens, &named.key) {
+        (Some(opens), _) => opens,
+        (None, Some(_)) => BTreeSet::new(),
+        (None, None) => shared.keys.clone(),
+    };
+    let (legacy_reads, zero_key) = match rule.encryption {
+        Encryption::On | Encryption::Off => (shared.legacy_reads, shared.zero_key),
+        Encryption::Required => (Permission::Deny, Permission::Deny),
+    };
+    match rule.encryption {
+        Encryption::On | Encryption::Required => {
+            keys.insert(storing.key.shared_name());
+        }
+        Encryption::Off => {}
+    }
+    Scope {
+        keys,
+        least_bind: rule.opens_bind.unwrap_or(storing.bind),
+        legacy_reads: rule.legacy_reads.unwrap_or(legacy_reads),
+        zero_key: rule.decryption_fallback.unwrap_or(zero_key),
+        rule: rule_name,
     }
 }
 
@@ -89,3 +179,6 @@ impl Rule {
                 .any(|pattern| pattern.covers(object_key))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use opentelemetry::trace::FutureExt;
-use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
@@ -19,7 +19,7 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
 use crate::execute::{
     BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
-    head_object, list_buckets, list_objects, multipart, post_object, put_object,
+    head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
 };
 use crate::health::Health;
 use crate::listen::Serve;
@@ -167,6 +167,8 @@ impl Service {
         let (sender, holder) = if request.identity.is_listed() {
             let name = request.identity.name.as_str();
             (Sender::Client(name), Some(Holder::authenticated(name)))
+        } else if request.identity.is_anonymous() {
+            (Sender::Anonymous(from), None)
         } else {
             (Sender::Stranger(from), None)
         };
@@ -236,6 +238,7 @@ impl Service {
             Plan::Multipart(step) => multipart::step(&job, step, body).await,
             Plan::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
             Plan::Forward => forward::forward(&job, body).await,
+            Plan::Preflight => preflight::preflight(&job).await,
             Plan::Refuse(error) => Err(Failure::Refused(error)),
         }
     }
@@ -259,16 +262,9 @@ impl Service {
 
 fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
     let headers = &request.headers;
-    let writes_object = matches!(
-        request.operation,
-        Operation::PutObject
-            | Operation::PostObject
-            | Operation::CopyObject
-            | Operation::CreateMultipartUpload
-    );
-    let sets_acl = headers
-        .keys()
-        .any(|name| name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-"));
+    let sets_acl = headers.keys().any(|name| {
+        header_rules::sets_acl(name) && header_rules::is_forwarded(request.operation, name)
+    });
     Facts {
         operation: request.operation,
         bucket: request.bucket(),
@@ -276,7 +272,7 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
         copy_source: request.copy_source.as_ref(),
         prefix: request.query.get("prefix"),
         bypasses_governance: headers.contains_key("x-amz-bypass-governance-retention"),
-        sets_acl: writes_object && sets_acl,
+        sets_acl,
         identity: &request.identity,
         state_prefix: &policy.state_prefix,
         multipart: policy.multipart,
@@ -301,6 +297,7 @@ fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Op
         | Plan::Multipart(_)
         | Plan::DeleteBucket
         | Plan::Forward
+        | Plan::Preflight
         | Plan::Refuse(_) => None,
     }
 }

@@ -43,8 +43,10 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum Sender<'a> {
     /// A listed client.
     Client(&'a str),
-    /// Whoever asks from there.
+    /// Whoever asks from there, where nobody has to sign.
     Stranger(IpAddr),
+    /// Whoever asks from there without the signature that others need.
+    Anonymous(IpAddr),
 }
 
 /// A request has to slow down.
@@ -82,6 +84,7 @@ pub(crate) struct Throttle {
     /// Those that have asked: no more than are listed.
     clients: Mutex<HashMap<String, Gauges>>,
     strangers: Vec<Gauges>,
+    anonymous: Vec<Gauges>,
     by_address: RandomState,
 }
 
@@ -147,6 +150,7 @@ impl Throttle {
             all: Gauges::default(),
             clients: Mutex::default(),
             strangers: Vec::new(),
+            anonymous: Vec::new(),
             by_address: RandomState::new(),
         };
         nothing.rebuilt(limits, own_rates)
@@ -164,13 +168,15 @@ impl Throttle {
             let new = old.rebuilt(rate, places, wait);
             (name, new)
         });
-        let strangers = match (rate, places) {
+        let by_address = |old: &[Gauges], rate| match (rate, places) {
             (Bound::Off, Bound::Off) => Vec::new(),
             (Bound::At(_), _) | (_, Bound::At(_)) => (0..STRANGERS)
-                .map(|index| self.strangers.get(index).cloned().unwrap_or_default())
+                .map(|index| old.get(index).cloned().unwrap_or_default())
                 .map(|old| old.rebuilt(rate, places, wait))
                 .collect(),
         };
+        let strangers = by_address(&self.strangers, rate);
+        let anonymous = by_address(&self.anonymous, limits.anonymous_requests_per_second);
         Self {
             wait,
             client_rate: rate,
@@ -181,6 +187,7 @@ impl Throttle {
                 .all
                 .rebuilt(limits.requests_per_second, limits.requests_in_flight, wait),
             strangers,
+            anonymous,
             by_address: self.by_address.clone(),
         }
     }
@@ -221,13 +228,16 @@ impl Throttle {
                 known.insert(name.to_owned(), new.clone());
                 new
             }
-            Sender::Stranger(address) => {
-                let place = self.by_address.hash_one(network(address));
-                let count = self.strangers.len().max(1) as u64;
-                let index = usize::try_from(place % count).expect("less than a length");
-                self.strangers.get(index).cloned().unwrap_or_default()
-            }
+            Sender::Stranger(address) => self.gauges_at(&self.strangers, address),
+            Sender::Anonymous(address) => self.gauges_at(&self.anonymous, address),
         }
+    }
+
+    fn gauges_at(&self, gauges: &[Gauges], address: IpAddr) -> Gauges {
+        let place = self.by_address.hash_one(network(address));
+        let count = gauges.len().max(1) as u64;
+        let index = usize::try_from(place % count).expect("less than a length");
+        gauges.get(index).cloned().unwrap_or_default()
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gauges>> {

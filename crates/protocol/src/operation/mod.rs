@@ -12,18 +12,20 @@
 
 mod answers;
 mod classify;
+mod documents;
 mod table;
 
 pub use answers::{SentRequest, successes};
 pub use classify::{classify, forwarded_parameters};
-pub use table::Operation;
+pub use documents::{AnswerDocument, Presence, RequestDocument};
+pub use table::{Level, Operation, Selector};
 
 /// What the proxy does for an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Goes on as it is; the request has no body that matters.
+    /// Goes on without a body.
     Forward,
-    /// Goes on as it is, with a body that is held whole, bounded, and sent with its own digest.
+    /// Goes on with a document that is read, bounded, and written anew.
     ForwardXml,
     /// A CORS preflight: goes on unsigned, rate-limited.
     Preflight,

@@ -10,17 +10,23 @@ use super::{Access, Kind};
 
 /// What a request names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
+pub enum Level {
+    /// Neither a bucket nor a key.
     Service,
+    /// A bucket.
     Bucket,
+    /// A bucket and a key.
     Object,
 }
 
 /// What selects an operation besides method, level and sub-resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Selector {
+pub enum Selector {
+    /// Nothing.
     Always,
+    /// A parameter of the query.
     Parameter(&'static str),
+    /// A header.
     Header(&'static str),
 }
 
@@ -81,6 +87,30 @@ impl Operation {
     #[must_use]
     pub fn access(self) -> Access {
         self.row().access
+    }
+
+    /// The method of its requests.
+    #[must_use]
+    pub fn method(self) -> &'static Method {
+        &self.row().method
+    }
+
+    /// What its requests name.
+    #[must_use]
+    pub fn level(self) -> Level {
+        self.row().level
+    }
+
+    /// The sub-resource that its requests name; empty for none.
+    #[must_use]
+    pub fn sub_resource(self) -> &'static str {
+        self.row().sub_resource
+    }
+
+    /// What else selects it.
+    #[must_use]
+    pub fn selector(self) -> Selector {
+        self.row().selector
     }
 
     pub(super) fn row(self) -> &'static Row {

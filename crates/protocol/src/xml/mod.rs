@@ -6,6 +6,8 @@
 //! ([`delete`], [`complete`]) are closed: they are read as a `stream`, up to the first element that
 //! is not known.
 //!
+//! What goes on to a backend as a document of its own ([`canonical`]) is written anew.
+//!
 //! What the proxy answers in its own words ([`complete`], [`copy`], [`attributes`] and others) is
 //! written from the start by `answer`.
 //!
@@ -16,6 +18,7 @@
 mod answer;
 pub mod attributes;
 pub mod buckets;
+pub mod canonical;
 pub mod complete;
 pub mod copy;
 pub mod delete;

@@ -24,7 +24,7 @@ use crate::body::pace::Patience;
 use crate::config::Changes;
 use crate::config::resolved::{
     self, Access, Authentication, Bound, Config, Endpoint, Grant, Keys, KnownClients, Limits,
-    Listen, Pattern, Policy, Rule, SecretText, SessionToken, Tls,
+    Listen, Pattern, Policy, Rule, SessionToken, Tls,
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
@@ -33,6 +33,7 @@ use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::SeenBuckets;
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
+use crate::execute::sub_resource::KnownSubResources;
 use crate::execute::verified::VerifiedCache;
 use crate::health::Health;
 use crate::keys::connect::connect;
@@ -205,7 +206,7 @@ async fn parts(
         Some(service) => service.parts.backend.clone(),
         None => backend(backend_config).await?,
     };
-    let dek_tag = keys.dek_tag.clone();
+    let (dek_tag, zero_key) = (keys.dek_tag.clone(), keys.legacy_zero_key);
     let (keyring, legacy_keys) = if let Some(Service { parts, .. }) = before.same(&["keys"]) {
         (Arc::clone(&parts.keys), Arc::clone(&parts.legacy_keys))
     } else {
@@ -216,11 +217,11 @@ async fn parts(
         }
         (keyring, legacy_keys)
     };
-    let rules = Rules::new(rules, &policy, &keyring)?;
+    let rules = Rules::new(rules, &policy, zero_key, &keyring)?;
     // What was learnt under other settings may not hold under these.
     let learnt = match before.same(&["backend", "keys", "policy", "rules"]) {
         Some(service) => Learnt::of(&service.parts),
-        None => Learnt::nothing(),
+        None => Learnt::nothing(backend_config),
     };
     Ok(Parts {
         backend,
@@ -240,6 +241,7 @@ async fn parts(
         layouts: learnt.layouts,
         verified: learnt.verified,
         tag_keeping: learnt.tag_keeping,
+        sub_resources: learnt.sub_resources,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
@@ -259,16 +261,18 @@ struct Learnt {
     layouts: Arc<LayoutCache>,
     verified: Arc<VerifiedCache>,
     tag_keeping: Arc<TagKeeping>,
+    sub_resources: Arc<KnownSubResources>,
 }
 
 impl Learnt {
-    fn nothing() -> Self {
+    fn nothing(backend: &resolved::Backend) -> Self {
         Self {
             lookups: Arc::new(LookupCache::new()),
             uploads: Arc::new(UploadCache::new()),
             layouts: Arc::new(LayoutCache::new()),
             verified: Arc::new(VerifiedCache::new()),
             tag_keeping: Arc::new(TagKeeping::default()),
+            sub_resources: Arc::new(KnownSubResources::new(backend.operations.clone())),
         }
     }
 
@@ -279,6 +283,7 @@ impl Learnt {
             layouts: Arc::clone(&parts.layouts),
             verified: Arc::clone(&parts.verified),
             tag_keeping: Arc::clone(&parts.tag_keeping),
+            sub_resources: Arc::clone(&parts.sub_resources),
         }
     }
 }
@@ -299,14 +304,15 @@ async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartErr
         Some(service) => ConstellationKek::asked_of(service, keys.service_calls),
         None => ConstellationKek::Absent,
     };
-    let legacy = legacy_keys(&keys, constellation);
     // A passphrase takes a while: requests that are served meanwhile go on.
     let deriving = tokio::task::spawn_blocking(move || Keyring::new(&keys, connected.services));
     let keyring: Result<Keyring, KeyringError> = match deriving.await {
         Ok(keyring) => keyring,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
-    Ok((Arc::new(keyring?), Arc::new(legacy)))
+    let mut keyring = keyring?;
+    let legacy = LegacyKeys::new(keyring.take_passphrases(), constellation);
+    Ok((Arc::new(keyring), Arc::new(legacy)))
 }
 
 /// A start may wait for a service. What serves must not lose the key that it has for one that nobody
@@ -321,19 +327,10 @@ async fn refuse_idle_service(keyring: &Keyring, before: &Keyring) -> Result<(), 
     }
 }
 
-/// The older proxies' keys, from the same texts.
-pub(crate) fn legacy_keys(keys: &Keys, constellation: ConstellationKek) -> LegacyKeys {
-    let labelled = keys.labelled.iter().map(|labelled| &labelled.key);
-    let texts = keys
-        .encrypt_key
-        .iter()
-        .chain(&keys.decrypt_keys)
-        .chain(labelled);
-    LegacyKeys::new(
-        texts.map(SecretText::expose),
-        constellation,
-        keys.legacy_zero_key,
-    )
+/// The rules, for work without a backend.
+pub(crate) fn rules(config: &Config, keys: &Keyring) -> Result<Rules, KeyringError> {
+    let zero_key = config.keys.legacy_zero_key;
+    Rules::new(config.rules.clone(), &config.policy, zero_key, keys)
 }
 
 fn connection_limits(listen: &Listen, patience: &Patience) -> listen::Limits {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub(crate) use self::assembly::{backend, legacy_keys, parts_without_clients};
+pub(crate) use self::assembly::{backend, parts_without_clients, rules};
 pub use self::reload::{Reload, Reloading};
 
 use self::serving::Serving;

@@ -21,7 +21,7 @@ use super::error::{BackendError, Phase, with_causes};
 use super::measured::UnderWay;
 use super::outgoing::{Limits, Outgoing, Progress, Watch};
 use super::peek::{PeekError, Peeked, peek};
-use super::request::{Payload, Prepared};
+use super::request::{Payload, Prepared, Signature};
 use super::retry::Trace;
 use super::sign::{PayloadHash, sign_request};
 use super::trailer::Form;
@@ -120,15 +120,17 @@ impl Client {
             BackendError::Request(format!("{} is no host name", location.authority))
         })?;
         headers.insert(HOST, host);
-        sign_request(
-            &request.method,
-            &location.uri,
-            &mut headers,
-            payload_hash(&request.payload),
-            &lease.keys,
-            target,
-            self.clock.now(SystemTime::now()),
-        )?;
+        if request.signature == Signature::Own {
+            sign_request(
+                &request.method,
+                &location.uri,
+                &mut headers,
+                payload_hash(&request.payload),
+                &lease.keys,
+                target,
+                self.clock.now(SystemTime::now()),
+            )?;
+        }
         let mut message = http::Request::new(body);
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = location.uri.clone();

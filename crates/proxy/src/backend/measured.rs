@@ -187,6 +187,7 @@ mod tests {
                 .collect(),
             headers: http::HeaderMap::new(),
             payload: Payload::Empty,
+            signature: crate::backend::Signature::Own,
             target: Target {
                 endpoint,
                 addressing: Addressing::Path,

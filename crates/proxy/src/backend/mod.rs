@@ -42,7 +42,7 @@ use s3proxy_protocol::operation::SentRequest;
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError, with_causes};
-pub(crate) use self::request::{BodyStream, Request, RequestBody, Service};
+pub(crate) use self::request::{BodyStream, Request, RequestBody, Service, Signature};
 pub(crate) use self::settings::{
     Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,
 };
@@ -108,6 +108,14 @@ impl Backend {
                 phase: Phase::AwaitingAnswer,
                 limit: PROBE_LIMIT,
             }),
+        }
+    }
+
+    /// Whether requests go to AWS: to the configured endpoint, or to another service.
+    pub(crate) fn is_aws(&self, service: Option<&Service>) -> bool {
+        match service {
+            Some(service) => service.endpoint.is_aws(),
+            None => self.client.home.endpoint.is_aws(),
         }
     }
 

@@ -43,8 +43,18 @@ pub(crate) struct Request {
     pub(crate) body: RequestBody,
     /// Another service than the configured one, for redirected DNS names.
     pub(crate) service: Option<Service>,
+    pub(crate) signature: Signature,
     /// In place of the configured one, for operations that work long before they answer.
     pub(crate) response_timeout: Option<Duration>,
+}
+
+/// Who signs a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signature {
+    /// The proxy.
+    Own,
+    /// Nobody.
+    None,
 }
 
 /// A service named by the client's `Host`.
@@ -78,6 +88,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: RequestBody::Empty,
             service: None,
+            signature: Signature::Own,
             response_timeout: None,
         }
     }
@@ -109,6 +120,7 @@ pub(super) struct Prepared {
     pub(super) query: Vec<(String, Option<String>)>,
     pub(super) headers: HeaderMap,
     pub(super) payload: Payload,
+    pub(super) signature: Signature,
     pub(super) target: Target,
     pub(super) response_timeout: Duration,
     pub(super) trace: Traced,
@@ -144,6 +156,7 @@ impl Prepared {
             query: request.query,
             headers,
             payload,
+            signature: request.signature,
             target,
             response_timeout: request
                 .response_timeout

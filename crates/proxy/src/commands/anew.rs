@@ -11,13 +11,16 @@ use crate::execute::multipart::bucket::Bucket;
 use crate::execute::source::Found;
 use crate::execute::{Outcome, Parts};
 
-/// Lets a command read what clients are refused.
+/// Lets a command read plaintext and older formats where clients are refused them. The all-zero key
+/// does not open where encryption is required, here as little as for clients.
 pub(super) fn reading_everything(mut config: Config) -> Config {
     config.policy.plaintext_reads = Permission::Allow;
     config.policy.legacy_reads = Permission::Allow;
     for rule in &mut config.rules {
+        rule.legacy_reads = Some(Permission::Allow);
         if rule.encryption == Encryption::Required {
             rule.encryption = Encryption::On;
+            rule.decryption_fallback = Some(Permission::Deny);
         }
     }
     config

@@ -9,12 +9,12 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 
 use super::selection::{Extent, Target, Versions};
+use crate::effective_name::is_state_key;
 use crate::execute::Outcome;
 use crate::execute::course::{Course, check_entries};
 use crate::execute::multipart::bucket::{
     Bucket, is_not_implemented, listing_query, not_s3, parameter,
 };
-use crate::plan::is_state_key;
 use crate::respond::Failure;
 
 /// Objects that wait for their turn at most.

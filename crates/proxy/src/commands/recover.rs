@@ -22,14 +22,16 @@ use s3proxy_envelope::object::ObjectOpener;
 use serde_json::Value;
 
 use super::Ended;
+use super::anew::reading_everything;
 use super::decrypt_one::{OutputError, Unfinished, at};
 use super::report::shown;
-use crate::app::{self, StartError};
-use crate::config::resolved::{ActiveKey, Config, DekTag, SecretText};
+use crate::app::{StartError, rules};
+use crate::config::resolved::{ActiveKey, Bind, Config, DekTag, SecretText};
 use crate::execute::stored::{self, Form};
-use crate::keys::Keyring;
-use crate::keys::legacy::{ConstellationKek, LegacyEnvelope};
+use crate::keys::legacy::{ConstellationKek, LegacyKeys};
+use crate::keys::{Keyring, unasked};
 use crate::respond::Failure;
+use crate::rules::Rules;
 use crate::stored_fault::StoredFault;
 
 /// Stored bytes that are read at a time; a chunk is shorter.
@@ -74,16 +76,26 @@ enum RecoverError {
 }
 
 /// Runs the command.
-pub async fn recover(mut config: Config, mut asked: Asked) -> Result<Ended, StartError> {
-    config.keys.services.clear();
+pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartError> {
+    let mut config = reading_everything(config);
     if let Some(text) = asked.key_text.take() {
+        // The operator says which key opens, whatever the rules of the place are.
+        config.rules.clear();
+        config.policy.bind = Bind::Key;
+        config.keys.services.clear();
         config.keys.encrypt_key = Some(text);
         config.keys.decrypt_keys.clear();
         config.keys.labelled.clear();
         config.keys.active = ActiveKey::EncryptKey;
     }
-    let keys = Keyring::new(&config.keys, Vec::new())?;
-    let done = run(&config, &keys, &asked).await;
+    let mut keys = Keyring::new(&config.keys, unasked(&config.keys.services))?;
+    let opener = Opener {
+        legacy: LegacyKeys::new(keys.take_passphrases(), ConstellationKek::Absent),
+        rules: rules(&config, &keys)?,
+        keys,
+        dek_tag: config.keys.dek_tag,
+    };
+    let done = run(&opener, &asked).await;
     Ok(match done {
         Ok(private) => {
             for (name, value) in &private.user_metadata {
@@ -102,13 +114,22 @@ pub async fn recover(mut config: Config, mut asked: Asked) -> Result<Ended, Star
     })
 }
 
-async fn run(config: &Config, keys: &Keyring, asked: &Asked) -> Result<PrivateMap, RecoverError> {
-    let headers = headers(&asked.metadata, &config.keys.dek_tag)?;
+/// What opens, and where.
+struct Opener {
+    keys: Keyring,
+    legacy: LegacyKeys,
+    rules: Rules,
+    dek_tag: DekTag,
+}
+
+async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError> {
+    let headers = headers(&asked.metadata, &opener.dek_tag)?;
     let mut source = Stored::open(&asked.stored)?;
-    match stored::form(&headers, &config.keys.dek_tag)? {
+    let place = opener.rules.place(&asked.bucket, &asked.key);
+    match stored::form(&headers, &opener.dek_tag)? {
         Form::Sealed(envelope) => {
             let binding = stored::binding(&envelope, &asked.bucket, &asked.key);
-            let dek = keys.unwrap(&envelope, &binding).await;
+            let dek = opener.keys.unwrap(place, &envelope).await;
             let dek = dek.map_err(Failure::from)?;
             let private = private_map(&envelope, &dek, &binding)?;
             let mut output = Unfinished::beside(&asked.output)?;
@@ -119,7 +140,8 @@ async fn run(config: &Config, keys: &Keyring, asked: &Asked) -> Result<PrivateMa
             Ok(private)
         }
         Form::Legacy(envelope) => {
-            let dek = legacy_dek(config, &envelope).await?;
+            let dek = opener.legacy.unwrap(place, &envelope).await;
+            let dek = dek.map_err(Failure::from)?.dek;
             let mut output = Unfinished::beside(&asked.output)?;
             legacy(&mut source, &dek, |plaintext| {
                 written(&mut output, &asked.output, plaintext)
@@ -138,13 +160,6 @@ async fn run(config: &Config, keys: &Keyring, asked: &Asked) -> Result<PrivateMa
 fn written(output: &mut Unfinished, path: &Path, plaintext: &[u8]) -> Result<(), RecoverError> {
     let written = output.file.write_all(plaintext);
     written.map_err(|error| at(path, error).into())
-}
-
-async fn legacy_dek(config: &Config, envelope: &LegacyEnvelope) -> Result<LegacyDek, RecoverError> {
-    let unwrapped = app::legacy_keys(&config.keys, ConstellationKek::Absent)
-        .unwrap(envelope)
-        .await;
-    Ok(unwrapped.map_err(Failure::from)?.dek)
 }
 
 fn private_map(

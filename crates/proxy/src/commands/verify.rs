@@ -22,7 +22,7 @@ use super::walk::{Store, Walked, Work, handled};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Permission};
 use crate::execute::source::{self, Found};
-use crate::execute::stored::{Form, permit_legacy, permit_plain};
+use crate::execute::stored::{Form, permit_plain};
 use crate::execute::verify::{Verified, verify as verify_object};
 use crate::execute::{Outcome, Parts};
 use crate::respond::Failure;
@@ -129,11 +129,9 @@ impl Verifier {
         let found = source::describe(&job, &source).await?;
         let verified = match found.form {
             Form::Plain => permit_plain(&job, &item.bucket, &item.key).err().map(Err),
-            Form::Legacy(_) => match permit_legacy(self.parts.policy.legacy_reads) {
-                Ok(()) => Some(verify_object(&job, &source, &found, self.depth).await),
-                Err(refusal) => Some(Err(refusal)),
-            },
-            Form::Sealed(_) => Some(verify_object(&job, &source, &found, self.depth).await),
+            Form::Sealed(_) | Form::Legacy(_) => {
+                Some(verify_object(&job, &source, &found, self.depth).await)
+            }
         };
         self.seen.note(&found.form);
         Ok(Looked { found, verified })

@@ -183,8 +183,8 @@ impl fmt::Display for Notice {
                  keys",
             ),
             Self::ZeroKeyAllowed => f.write_str(
-                "keys.decryption_fallback is allow: objects sealed with the all-zero key are \
-                 opened; whoever can read them at the backend can decrypt them too",
+                "keys.decryption_fallback is allow, or that of a rule: objects sealed with the \
+                 all-zero key are opened; whoever can read them at the backend can decrypt them too",
             ),
             Self::MultipartInPlaintext => f.write_str(
                 "policy.multipart is forward-plaintext: what clients upload in parts is stored \

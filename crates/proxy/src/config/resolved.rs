@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use s3proxy_protocol::operation::Operation;
 
 pub use super::dek_tag::DekTag;
 pub use super::endpoint::{Host, Scheme, ServerAddress};
@@ -95,6 +96,8 @@ pub struct Backend {
     pub max_idle_connections: usize,
     pub retry: Retry,
     pub integrity: Integrity,
+    /// Changes of sub-resources that the backend has, besides those that it shows to have.
+    pub operations: Vec<Operation>,
     pub credential: Credential,
 }
 
@@ -343,9 +346,20 @@ pub struct Rule {
     pub prefixes: Vec<Pattern>,
     /// A key's label or name; the active one where nothing is said.
     pub key: Option<String>,
+    /// Labels or names of the keys that open, besides the one that seals. Where nothing is said:
+    /// none in a rule with a key, and those that no rule names in one without.
+    pub opens: Option<Vec<String>>,
     /// That of the policy where nothing is said.
     pub bind: Option<Bind>,
+    /// The weakest binding that opens; `bind` where nothing is said.
+    pub opens_bind: Option<Bind>,
     pub encryption: Encryption,
+    /// Whether older formats open. Where nothing is said, that of the policy, or not at all where
+    /// encryption is required.
+    pub legacy_reads: Option<Permission>,
+    /// Whether the all-zero key of the older proxies opens. Where nothing is said, that of the keys,
+    /// or not at all where encryption is required.
+    pub decryption_fallback: Option<Permission>,
 }
 
 /// Whether objects are sealed.
@@ -438,6 +452,8 @@ pub struct Limits {
     pub requests_per_second: Bound,
     /// Of a client that has no bound of its own.
     pub client_requests_per_second: Bound,
+    /// Of an address that sends unsigned requests where others have to sign.
+    pub anonymous_requests_per_second: Bound,
     pub requests_in_flight: Bound,
     pub client_requests_in_flight: Bound,
     /// A request waits so long for its turn, then gets `SlowDown`.

@@ -22,6 +22,7 @@ pub(crate) use quantity::{ByteCount, Level, Period, Share, Timeout, Whole, perio
 pub(crate) use telemetry::CollectorAddress;
 pub(crate) use text::{
     AccessKeyId, BucketName, Cidr, Domain, KmsAddress, RegionName, ServicePath, StatePrefix,
+    SubResourceChange,
 };
 
 /// What a source says of one setting. Wiped when dropped: it may be a secret.

@@ -66,8 +66,8 @@ async fn describe(
             let document = sealed(job, source, &found, envelope, wanted, page).await?;
             Ok(respond(&found.headers, document))
         }
-        Form::Legacy(_) => {
-            stored::permit_legacy(job.parts.policy.legacy_reads)?;
+        Form::Legacy(envelope) => {
+            source::unwrap_legacy(job, source, envelope).await?;
             Ok(respond(
                 &found.headers,
                 render(job, &found, wanted, None, None),
@@ -107,14 +107,14 @@ async fn sealed(
     let wants_checksum = wanted.contains(ObjectAttribute::Checksum);
     let needs_seal = found.has_seal(envelope)
         && (wants_checksum || wanted.contains(ObjectAttribute::ObjectParts));
-    let (mut private, mut layout) = (None, None);
-    if needs_seal || wants_checksum && envelope.private.is_some() {
-        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
-        private = plaintext_headers::private_map(source, envelope, &dek)?;
-        if needs_seal {
-            layout = Some(source::layout(job, source, found, envelope, &dek).await?);
-        }
-    }
+    // An envelope that was altered, or is another object's, does not unwrap.
+    let dek = source::unwrap(job, source, envelope).await?;
+    let private = plaintext_headers::private_map(source, envelope, &dek)?;
+    let layout = if needs_seal {
+        Some(source::layout(job, source, found, envelope, &dek).await?)
+    } else {
+        None
+    };
     let seal = layout.as_ref().and_then(|layout| layout.seal());
     let checksums = Checksums::of(private.as_ref(), seal);
     let checksum = checksums.as_ref().and_then(|known| known.spelled().next());

@@ -21,7 +21,8 @@ use super::{Job, Outcome, RawBody, answer, payload};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Access;
-use crate::plan::{access_denied, is_state_key};
+use crate::effective_name::is_state_key;
+use crate::plan::access_denied;
 use crate::respond::Failure;
 use crate::telemetry::audit::{BatchErrors, ObjectLine};
 

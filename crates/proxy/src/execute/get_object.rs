@@ -163,7 +163,7 @@ async fn sealed(
 ) -> Outcome<Response<ResponseBody>> {
     let length = found.length.0;
     asked.check(length)?;
-    let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+    let dek = source::unwrap(job, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let sealed = Sealed::new(job, source, found, envelope, dek).await?;
     let delivery = Delivery::of(asked, length, sealed.parts())?;

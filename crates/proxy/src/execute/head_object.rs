@@ -14,6 +14,7 @@ use super::source::{self, Found, Source};
 use super::stored::{self, Form};
 use super::{Job, Outcome, answer};
 use crate::body::outbound::ResponseBody;
+use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
 
 /// Serves HeadObject.
@@ -41,7 +42,7 @@ async fn head(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     let asked = as_it_applies(job, asked, &found.headers);
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked).await,
-        Form::Legacy(_) => legacy(job, &found, asked),
+        Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked).await,
         Form::Plain => {
             stored::permit_plain(job, source.bucket, source.object_key)?;
             plain(job, source, found, asked).await
@@ -66,16 +67,14 @@ async fn sealed(
             Asked::Part(_) => true,
         };
     let mut headers = plaintext_headers::sealed_headers(job, &found.headers);
-    let (mut private, mut layout) = (None, None);
-    // Who wants a checksum gets none from an envelope that does not open.
-    let says_checksum = wants_checksum && !matches!(asked, Asked::Range(_));
-    if needs_seal || says_checksum || envelope.private.is_some() {
-        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
-        private = plaintext_headers::private_map(source, envelope, &dek)?;
-        if needs_seal {
-            layout = Some(source::layout(job, source, found, envelope, &dek).await?);
-        }
-    }
+    // An envelope that was altered, or is another object's, does not unwrap.
+    let dek = source::unwrap(job, source, envelope).await?;
+    let private = plaintext_headers::private_map(source, envelope, &dek)?;
+    let layout = if needs_seal {
+        Some(source::layout(job, source, found, envelope, &dek).await?)
+    } else {
+        None
+    };
     if let Some(private) = &private {
         plaintext_headers::add_user_metadata(job, &mut headers, private)?;
     }
@@ -93,8 +92,14 @@ async fn sealed(
 }
 
 /// An object in an older proxy's format, whose length follows from the stored one.
-fn legacy(job: &Job<'_>, found: &Found, asked: Asked) -> Outcome<Response<ResponseBody>> {
-    stored::permit_legacy(job.parts.policy.legacy_reads)?;
+async fn legacy(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    envelope: &LegacyEnvelope,
+    asked: Asked,
+) -> Outcome<Response<ResponseBody>> {
+    source::unwrap_legacy(job, source, envelope).await?;
     let headers = plaintext_headers::sealed_headers(job, &found.headers);
     let delivery = Delivery::of(asked, found.length.0, Parts::None)?;
     let body = ResponseBody::empty();

@@ -12,7 +12,7 @@ use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::query::Query;
 use s3proxy_protocol::xml::listing::PageEdit;
 
-use crate::plan::is_state_key;
+use crate::effective_name::is_state_key;
 
 /// How often a backend is asked behind hidden keys for one page. More than one time is for keys that
 /// only collapse to the prefix, which nobody has a use for.

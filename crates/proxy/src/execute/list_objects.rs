@@ -15,7 +15,7 @@ use super::page::{self, Page};
 use super::{Job, Outcome, answer};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Listing;
-use crate::plan::is_state_key;
+use crate::effective_name::is_state_key;
 use crate::respond::Failure;
 
 /// Serves the three listings.

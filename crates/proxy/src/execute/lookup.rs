@@ -77,7 +77,8 @@ pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> 
 }
 
 async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
-    if !may_be_sealed(StoredLength(listed.size), job.parts.policy.legacy_reads) {
+    let place = job.parts.rules.place(bucket, &listed.object_key);
+    if !may_be_sealed(StoredLength(listed.size), place.legacy_reads()) {
         return Described::AsItIs;
     }
     let known = (bucket.to_owned(), listed);

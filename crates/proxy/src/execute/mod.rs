@@ -24,10 +24,12 @@ pub(crate) mod patience;
 pub(crate) mod payload;
 mod plaintext_headers;
 pub(crate) mod post_object;
+pub(crate) mod preflight;
 pub(crate) mod put_object;
 pub(crate) mod sealed_stream;
 pub(crate) mod source;
 pub(crate) mod stored;
+pub(crate) mod sub_resource;
 mod unsealed;
 pub(crate) mod verified;
 pub(crate) mod verify;
@@ -74,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) layouts: Arc<layouts::LayoutCache>,
     pub(crate) verified: Arc<verified::VerifiedCache>,
     pub(crate) tag_keeping: Arc<copy::tags::TagKeeping>,
+    pub(crate) sub_resources: Arc<sub_resource::KnownSubResources>,
     pub(crate) long_work: Arc<patience::LongWork>,
     pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
     /// The keys that the rules choose, as long as requests may seal under them. Set when these parts

@@ -18,7 +18,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules::METADATA_PREFIX;
 
 use super::{Job, Parts, stored};
-use crate::config::resolved::{AnnounceEncryption, Bind, Metadata};
+use crate::config::resolved::{AnnounceEncryption, Metadata};
 use crate::keys::{KeyError, SealingKey, Wrapped};
 use crate::telemetry::audit::Stored;
 
@@ -59,10 +59,7 @@ impl<'p> ObjectKey<'p> {
     pub(crate) async fn of(job: &Job<'_>, place: Place<'p>) -> Result<Self, KeyError> {
         let parts = job.parts;
         let storing = parts.rules.storing(place.bucket, place.object_key);
-        let flags = match storing.bind {
-            Bind::Key => Flags::KEY_BOUND,
-            Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
-        };
+        let flags = Flags::from(storing.bind);
         let key = parts.keys.sealing_key(&storing.key).await?;
         Ok(Self { place, flags, key })
     }

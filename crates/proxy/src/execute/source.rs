@@ -27,7 +27,7 @@ use s3proxy_envelope::layout::{
 };
 use s3proxy_envelope::legacy::legacy_plaintext_length;
 
-pub(super) use legacy::Legacy;
+pub(super) use legacy::{Legacy, unwrap_legacy};
 pub(super) use pinned::{Arrived, pinned_request, send_pinned};
 pub(super) use sealed::{Sealed, layout};
 
@@ -38,6 +38,7 @@ use super::{Job, Outcome};
 use crate::backend::{self, Request};
 use crate::body::legacy::LegacyBody;
 use crate::body::opening::{OpeningBody, OpeningError};
+use crate::keys::scope::StoredPlace;
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::Stored;
@@ -107,7 +108,7 @@ pub(crate) async fn open(
 ) -> Outcome<PlaintextBody> {
     match &found.form {
         Form::Sealed(envelope) => {
-            let dek = unwrap(job, source.bucket, source.object_key, envelope).await?;
+            let dek = unwrap(job, source, envelope).await?;
             let sealed = Sealed::new(job, source, found, envelope, dek).await?;
             let body = sealed.read(range, None).await?;
             Ok(PlaintextBody::Opening(Box::new(body)))
@@ -121,18 +122,16 @@ pub(crate) async fn open(
     }
 }
 
-/// The data key of an object that is, or was, stored under this bucket and key.
+/// The data key of an object that is stored there, if its place opens it.
 pub(crate) async fn unwrap(
     job: &Job<'_>,
-    bucket: &str,
-    object_key: &str,
+    source: &Source<'_>,
     envelope: &Envelope,
 ) -> Outcome<Dek> {
-    let binding = stored::binding(envelope, bucket, object_key);
     job.record
         .trail
         .reads(|| Stored::sealed(&envelope.key_name));
-    Ok(job.parts.keys.unwrap(envelope, &binding).await?)
+    Ok(job.parts.keys.unwrap(source.place(job), envelope).await?)
 }
 
 async fn open_plain(
@@ -156,6 +155,11 @@ async fn open_plain(
 }
 
 impl Source<'_> {
+    /// Where the object stands, by the rules.
+    fn place<'p>(&'p self, job: &'p Job<'_>) -> StoredPlace<'p> {
+        job.parts.rules.place(self.bucket, self.object_key)
+    }
+
     /// A request about the object, with the source's headers.
     pub(super) fn request(&self, job: &Job<'_>, method: Method) -> Request {
         let mut request = answer::request_for(job, method);

@@ -116,17 +116,6 @@ pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Res
     }
 }
 
-/// Whether something in an older proxy's format may be served.
-pub(crate) fn permit_legacy(legacy_reads: Permission) -> Result<(), Failure> {
-    match legacy_reads {
-        Permission::Allow => Ok(()),
-        Permission::Deny => Err(Failure::Refused(S3Error::new(
-            ErrorCode::AccessDenied,
-            "The object is in an older proxy's format, and legacy_reads = deny refuses to serve it.",
-        ))),
-    }
-}
-
 /// Total length of the stored object, in bytes, from `Content-Range` or `Content-Length`.
 pub(crate) fn stored_length(headers: &HeaderMap) -> Result<StoredLength, Failure> {
     match content_range(headers) {

@@ -61,7 +61,7 @@ async fn sealed(
     envelope: &Envelope,
     depth: Depth,
 ) -> Outcome<Verified> {
-    let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+    let dek = source::unwrap(job, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let sealed = Sealed::new(job, source, found, envelope, dek).await?;
     match depth {

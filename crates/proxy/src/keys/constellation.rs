@@ -29,7 +29,7 @@ use crate::config::resolved::{Authorities, ConstellationKey, Scheme};
 use crate::telemetry::metrics::ServiceKind;
 
 // Frozen: the name that envelopes carry, the form of the ids in them, the older format's id.
-const NAME: &str = "constellation:s3proxy-kek";
+pub(super) const NAME: &str = "constellation:s3proxy-kek";
 const ID_PREFIX: &str = "s3proxy-kek/v1/";
 const ID_BYTES: usize = 16;
 const LEGACY_ID: &str = "s3proxy-kek";

@@ -5,8 +5,11 @@
 //! proxy did, and the all-zero key where `keys.decryption_fallback` allows it. Constellation's, which
 //! may cost a request, is tried last and only for objects under Constellation's tag.
 //!
-//! Invariant: without the fallback nothing opens under the all-zero key; an object that would is
-//! told apart from one whose key is missing. Absent: writing, which is never done in this format.
+//! Only keys that open in the object's place are tried for good; one of the others is named in the
+//! refusal where it would have opened the object.
+//!
+//! Invariant: where the place does not allow it nothing opens under the all-zero key; an object that
+//! would is told apart from one whose key is missing. Absent: writing, which is never done in this format.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,10 +18,11 @@ use futures_util::FutureExt;
 use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 
 use super::caller::Caller;
-use super::constellation::Constellation;
+use super::constellation::{self, Constellation};
 use super::key_service::ServiceError;
 use super::measured::measured;
 use super::opened::OpenedKeys;
+use super::scope::{RuleName, StoredPlace};
 use crate::config::resolved::{Permission, ServiceCalls};
 use crate::telemetry::metrics::{self, KeyCall, OpenFailure, ServiceKind};
 use crate::telemetry::traces::call;
@@ -120,17 +124,40 @@ impl Asked {
 /// Why a data key could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LegacyKeyError {
+    /// Such objects may not be read there.
+    #[error(
+        "the object is in an older proxy's format, which legacy_reads = deny or encryption = \
+         \"required\" refuses to open {rule}; {} = \"allow\" opens it",
+        .rule.setting("legacy_reads")
+    )]
+    Refused {
+        /// The rule of the place.
+        rule: RuleName,
+    },
     /// No candidate opens it.
     #[error(
         "the object is in an older proxy's format, and none of the configured keys opens it; give \
          the key that it was written with in keys.encrypt_key or keys.decrypt_keys"
     )]
     Missing,
+    /// A key opens it that is not one of those that open where it stands.
+    #[error(
+        "the object is in an older proxy's format, under the key {key:?}, which does not open \
+         {rule}: somebody moved the object here, or {} has to list its key until it is migrated",
+        .rule.setting("opens")
+    )]
+    OtherPlace {
+        /// The key's name.
+        key: String,
+        /// The rule of the place.
+        rule: RuleName,
+    },
     /// The all-zero key opens it, and is not allowed to.
     #[error(
         "the object was written by a faulty version of an older proxy, which sealed its key with \
          32 zero bytes, so that whoever can read the bucket can decrypt it; \
-         keys.decryption_fallback = allow (S3PROXY_DECRYPTION_FALLBACK) opens it"
+         keys.decryption_fallback = allow (S3PROXY_DECRYPTION_FALLBACK), or decryption_fallback of \
+         a rule, opens it, but not where encryption is required"
     )]
     ZeroKeyDenied,
     /// Constellation's key service did not do what it was asked.
@@ -139,11 +166,14 @@ pub(crate) enum LegacyKeyError {
 }
 
 impl LegacyKeyError {
-    fn open_failure(&self) -> OpenFailure {
+    /// None where the settings refuse what could be opened.
+    fn open_failure(&self) -> Option<OpenFailure> {
         match self {
-            Self::Missing => OpenFailure::UnknownKey,
-            Self::ZeroKeyDenied => OpenFailure::ZeroKey,
-            Self::Service(error) => error.open_failure(),
+            Self::Refused { .. } => None,
+            Self::Missing => Some(OpenFailure::UnknownKey),
+            Self::OtherPlace { .. } => Some(OpenFailure::OtherPlace),
+            Self::ZeroKeyDenied => Some(OpenFailure::ZeroKey),
+            Self::Service(error) => Some(error.open_failure()),
         }
     }
 }
@@ -156,54 +186,76 @@ pub(crate) struct LegacyUnwrapped {
 
 /// Every key-encryption key that objects of the older formats may need.
 pub(crate) struct LegacyKeys {
-    passphrases: Vec<LegacyKek>,
+    passphrases: Vec<(Arc<str>, LegacyKek)>,
     constellation: ConstellationKek,
-    zero_key: Permission,
 }
 
 impl LegacyKeys {
-    /// Takes the configured texts, active one first; each counts whatever it looks like, since the
-    /// older proxies hashed any text.
-    pub(crate) fn new<'a>(
-        texts: impl IntoIterator<Item = &'a str>,
+    /// Takes the configured texts, with the names of the keys that they are in format v1; each
+    /// counts whatever it looks like, since the older proxies hashed any text.
+    pub(crate) fn new(
+        passphrases: Vec<(Arc<str>, LegacyKek)>,
         constellation: ConstellationKek,
-        zero_key: Permission,
     ) -> Self {
         Self {
-            passphrases: texts.into_iter().map(LegacyKek::from_text).collect(),
+            passphrases,
             constellation,
-            zero_key,
         }
     }
 
-    /// The data key of a stored object.
+    /// The data key of an object that is stored in this place, if the place opens it.
     pub(crate) async fn unwrap(
         &self,
+        place: StoredPlace<'_>,
         envelope: &LegacyEnvelope,
     ) -> Result<LegacyUnwrapped, LegacyKeyError> {
-        let unwrapped = self.dek(envelope).await;
-        unwrapped.inspect_err(|error| metrics::open_failed(error.open_failure()))
+        let unwrapped = self.dek(place, envelope).await;
+        let failure = unwrapped.as_ref().err();
+        if let Some(kind) = failure.and_then(LegacyKeyError::open_failure) {
+            metrics::open_failed(kind);
+        }
+        unwrapped
     }
 
-    async fn dek(&self, envelope: &LegacyEnvelope) -> Result<LegacyUnwrapped, LegacyKeyError> {
+    async fn dek(
+        &self,
+        place: StoredPlace<'_>,
+        envelope: &LegacyEnvelope,
+    ) -> Result<LegacyUnwrapped, LegacyKeyError> {
+        match place.legacy_reads() {
+            Permission::Allow => {}
+            Permission::Deny => {
+                let rule = place.rule();
+                return Err(LegacyKeyError::Refused { rule });
+            }
+        }
         let open = |kek: &LegacyKek, origin| {
             let dek = LegacyDek::unwrap(&envelope.wrapped_dek, kek).ok()?;
             Some(LegacyUnwrapped { dek, origin })
         };
-        for kek in &self.passphrases {
-            if let Some(unwrapped) = open(kek, KekOrigin::Passphrase) {
+        for (name, kek) in &self.passphrases {
+            let Some(unwrapped) = open(kek, KekOrigin::Passphrase) else {
+                continue;
+            };
+            if place.opens(name) {
                 return Ok(unwrapped);
             }
+            return Err(LegacyKeyError::OtherPlace {
+                key: name.to_string(),
+                rule: place.rule(),
+            });
         }
         if let Some(unwrapped) = open(&LegacyKek::zero(), KekOrigin::Zero) {
-            return match self.zero_key {
+            return match place.zero_key() {
                 Permission::Allow => Ok(unwrapped),
                 Permission::Deny => Err(LegacyKeyError::ZeroKeyDenied),
             };
         }
         let dek = match envelope.tag {
-            LegacyTag::Constellation => self.constellation.unwrap(&envelope.wrapped_dek).await?,
-            LegacyTag::Configured => None,
+            LegacyTag::Constellation if place.opens(constellation::NAME) => {
+                self.constellation.unwrap(&envelope.wrapped_dek).await?
+            }
+            LegacyTag::Constellation | LegacyTag::Configured => None,
         };
         let origin = KekOrigin::Constellation;
         dek.map(|dek| LegacyUnwrapped { dek, origin })
@@ -213,7 +265,9 @@ impl LegacyKeys {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scope::Scope;
     use super::*;
+    use crate::config::resolved::Bind;
 
     /// Of the known answers: wrapped under `toto`, and under 32 zero bytes.
     const UNDER_TOTO: &str =
@@ -234,16 +288,32 @@ mod tests {
         }
     }
 
-    fn keys(texts: &[&str], zero_key: Permission) -> LegacyKeys {
-        LegacyKeys::new(texts.iter().copied(), ConstellationKek::Absent, zero_key)
+    fn keys(texts: &[&str], constellation: ConstellationKek) -> LegacyKeys {
+        let passphrases = texts
+            .iter()
+            .map(|text| ((*text).into(), LegacyKek::from_text(text)));
+        LegacyKeys::new(passphrases.collect(), constellation)
+    }
+
+    /// Where all keys open.
+    fn scope(zero_key: Permission) -> Scope {
+        Scope {
+            keys: ["toto", "other", constellation::NAME].map(Arc::from).into(),
+            least_bind: Bind::Key,
+            legacy_reads: Permission::Allow,
+            zero_key,
+            rule: RuleName::Absent,
+        }
     }
 
     async fn origin(
         keys: &LegacyKeys,
+        scope: &Scope,
         tag: LegacyTag,
         value: &str,
     ) -> Result<KekOrigin, LegacyKeyError> {
-        let unwrapped = keys.unwrap(&envelope(tag, value)).await?;
+        let place = scope.at("bucket", "object");
+        let unwrapped = keys.unwrap(place, &envelope(tag, value)).await?;
         Ok(unwrapped.origin)
     }
 
@@ -256,8 +326,9 @@ mod tests {
                 (&["other"], Err(LegacyKeyError::Missing)),
                 (&[], Err(LegacyKeyError::Missing)),
             ] {
-                let keys = keys(texts, Permission::Allow);
-                assert_eq!(origin(&keys, tag, UNDER_TOTO).await, expected, "{texts:?}");
+                let keys = keys(texts, ConstellationKek::Absent);
+                let opened = origin(&keys, &scope(Permission::Allow), tag, UNDER_TOTO).await;
+                assert_eq!(opened, expected, "{texts:?}");
             }
         }
     }
@@ -268,11 +339,11 @@ mod tests {
             (Permission::Allow, Ok(KekOrigin::Zero)),
             (Permission::Deny, Err(LegacyKeyError::ZeroKeyDenied)),
         ] {
-            let keys = keys(&["toto"], zero_key);
+            let (keys, scope) = (keys(&["toto"], ConstellationKek::Absent), scope(zero_key));
             for tag in [LegacyTag::Configured, LegacyTag::Constellation] {
-                assert_eq!(origin(&keys, tag, UNDER_ZEROS).await, expected);
+                assert_eq!(origin(&keys, &scope, tag, UNDER_ZEROS).await, expected);
             }
-            let own = origin(&keys, LegacyTag::Configured, UNDER_TOTO).await;
+            let own = origin(&keys, &scope, LegacyTag::Configured, UNDER_TOTO).await;
             assert_eq!(own, Ok(KekOrigin::Passphrase));
         }
     }
@@ -281,12 +352,28 @@ mod tests {
     async fn constellations_key_opens_what_is_under_its_tag_only() {
         let kek = LegacyKek::from_bytes(&TOTO).expect("32 bytes");
         let given = ConstellationKek::Given(kek);
-        let keys = LegacyKeys::new(["other"], given, Permission::Deny);
-        for (tag, expected) in [
-            (LegacyTag::Constellation, Ok(KekOrigin::Constellation)),
-            (LegacyTag::Configured, Err(LegacyKeyError::Missing)),
+        let keys = keys(&["other"], given);
+        let everywhere = scope(Permission::Deny);
+        let mut elsewhere = everywhere.clone();
+        elsewhere.keys.remove(constellation::NAME);
+        for (scope, tag, expected) in [
+            (
+                &everywhere,
+                LegacyTag::Constellation,
+                Ok(KekOrigin::Constellation),
+            ),
+            (
+                &everywhere,
+                LegacyTag::Configured,
+                Err(LegacyKeyError::Missing),
+            ),
+            (
+                &elsewhere,
+                LegacyTag::Constellation,
+                Err(LegacyKeyError::Missing),
+            ),
         ] {
-            assert_eq!(origin(&keys, tag, UNDER_TOTO).await, expected);
+            assert_eq!(origin(&keys, scope, tag, UNDER_TOTO).await, expected);
         }
     }
 }

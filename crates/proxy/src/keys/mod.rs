@@ -2,9 +2,9 @@
 //!
 //! A key is local, or held by a key service. A service encrypts KEKs and nothing else, so wrapping,
 //! unwrapping and binding are one path for all (FORMAT, "Keys"). One key is active and wraps the
-//! data keys of new objects, unless a rule chooses another; all open. An envelope names its key,
-//! and a name that is not configured is never passed on: the object cannot be opened here, and the
-//! error says which key is missing.
+//! data keys of new objects, unless a rule chooses another. Which keys open depends on the place that
+//! an object is read from ([`scope`]). An envelope names its key, and a name that is not configured
+//! is never passed on: the object cannot be opened here, and the error says which key is missing.
 //!
 //! A request that needs a KEK of a service causes one call at most, and none where the KEK is
 //! remembered. KEKs in use are renewed ahead of their end. A service that fails again and again is
@@ -29,15 +29,19 @@ mod opened;
 mod passphrase;
 mod pkcs11;
 mod ring;
+pub(crate) mod scope;
 mod turn;
+mod unasked;
 mod vault;
 mod writing;
 
 pub(crate) use ring::{ChosenKey, Keyring, Readiness, SealingKey, Wrapped};
+pub(crate) use unasked::unasked;
 
 use s3proxy_envelope::kek::KekError;
 
 use key_service::ServiceError;
+use scope::RuleName;
 
 use crate::telemetry::metrics::{OpenFailure, SealFailure};
 
@@ -47,6 +51,30 @@ pub(crate) enum KeyError {
     /// The envelope names a key that is not configured.
     #[error("the object is sealed under the key {0:?}, which is not configured here")]
     Missing(String),
+    /// The key is configured, and is not one of those that open where the object stands.
+    #[error(
+        "the object is sealed under the key {key:?}, which does not open {rule}: somebody moved the \
+         object here, or {} has to list its key until it is rewrapped",
+        .rule.setting("opens")
+    )]
+    OtherPlace {
+        /// The key's name.
+        key: String,
+        /// The rule of the place.
+        rule: RuleName,
+    },
+    /// The envelope is bound to less than its place demands.
+    #[error(
+        "the object is sealed under the key {key:?} and not bound to its bucket, as bind demands \
+         {rule}: somebody moved the object here, or {} = \"key\" has to open it until it is rewrapped",
+        .rule.setting("opens_bind")
+    )]
+    WeakBinding {
+        /// The key's name.
+        key: String,
+        /// The rule of the place.
+        rule: RuleName,
+    },
     /// The wrapped key does not open: another object's, or altered.
     #[error("the data key does not unwrap under its key for this object")]
     Unwrap,
@@ -70,6 +98,7 @@ impl KeyError {
     fn open_failure(&self) -> OpenFailure {
         match self {
             Self::Missing(_) => OpenFailure::UnknownKey,
+            Self::OtherPlace { .. } | Self::WeakBinding { .. } => OpenFailure::OtherPlace,
             Self::Unwrap => OpenFailure::WrongKey,
             Self::Misfit(_) => OpenFailure::Malformed,
             Self::Service { error, .. } => error.open_failure(),
@@ -79,7 +108,11 @@ impl KeyError {
     /// What it is to a write.
     fn seal_failure(&self) -> SealFailure {
         match self {
-            Self::Missing(_) | Self::Unwrap | Self::Misfit(_) => SealFailure::Unusable,
+            Self::Missing(_)
+            | Self::OtherPlace { .. }
+            | Self::WeakBinding { .. }
+            | Self::Unwrap
+            | Self::Misfit(_) => SealFailure::Unusable,
             Self::Service { error, .. } => match error {
                 ServiceError::Unavailable(_) | ServiceError::Throttled(_) => SealFailure::Service,
                 ServiceError::Refused(_) => SealFailure::Refused,

@@ -7,11 +7,13 @@ use futures_util::future::join_all;
 use s3proxy_envelope::dek::{Binding, Dek, WrappedDek};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
+use s3proxy_envelope::legacy::LegacyKek;
 
 use super::held::Held;
 use super::key_service::{KeyService, ServiceError};
 use super::opened::OpenedKeys;
 use super::passphrase::Passphrase;
+use super::scope::StoredPlace;
 use super::writing::Need;
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys};
@@ -21,6 +23,8 @@ use crate::telemetry::metrics;
 pub(crate) struct Keyring {
     active: ChosenKey,
     by_name: HashMap<Arc<str>, Arc<Key>>,
+    /// The same texts as the older proxies' keys, with the names of the keys that they are here.
+    passphrases: Vec<(Arc<str>, LegacyKek)>,
     /// What rules may choose: labels, and names of keys that may seal.
     sealing: HashMap<String, ChosenKey>,
 }
@@ -74,6 +78,7 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         let mut by_name = HashMap::new();
         let mut sealing = HashMap::new();
+        let mut passphrases = Vec::new();
         let mut add = |setting: &str, key: Key| {
             let key = Arc::new(key);
             let name = Arc::clone(&key.name);
@@ -91,12 +96,15 @@ impl Keyring {
                 "keys.encrypt_key",
                 local("keys.encrypt_key", text.expose())?,
             )?;
+            passphrases.push((key.shared_name(), LegacyKek::from_text(text.expose())));
             sealing.insert(key.name().to_owned(), key.clone());
             sealing.insert("encrypt_key".to_owned(), key);
         }
         for labelled in &keys.labelled {
             let setting = format!("keys.local, {}", labelled.label);
-            let key = add(&setting, local(&setting, labelled.key.expose())?)?;
+            let text = labelled.key.expose();
+            let key = add(&setting, local(&setting, text)?)?;
+            passphrases.push((key.shared_name(), LegacyKek::from_text(text)));
             sealing.insert(key.name().to_owned(), key.clone());
             sealing.insert(labelled.label.clone(), key);
         }
@@ -112,10 +120,9 @@ impl Keyring {
             sealing.insert(key.name().to_owned(), key);
         }
         for text in &keys.decrypt_keys {
-            add(
-                "keys.decrypt_keys",
-                local("keys.decrypt_keys", text.expose())?,
-            )?;
+            let setting = "keys.decrypt_keys";
+            let key = add(setting, local(setting, text.expose())?)?;
+            passphrases.push((key.shared_name(), LegacyKek::from_text(text.expose())));
         }
         let active = match &keys.active {
             ActiveKey::EncryptKey => "encrypt_key",
@@ -124,6 +131,7 @@ impl Keyring {
         Ok(Self {
             active: choose(&sealing, "keys.active", active)?,
             by_name,
+            passphrases,
             sealing,
         })
     }
@@ -160,6 +168,30 @@ impl Keyring {
         choose(&self.sealing, setting, asked)
     }
 
+    /// The name in envelopes of any configured key, by its label or name. `setting` is where it was
+    /// asked for.
+    pub(crate) fn name_of(&self, setting: &str, asked: &str) -> Result<Arc<str>, KeyringError> {
+        if let Some(chosen) = self.sealing.get(asked) {
+            return Ok(chosen.shared_name());
+        }
+        let named = self.by_name.get_key_value(asked);
+        named.map(|(name, _)| Arc::clone(name)).ok_or_else(|| {
+            let labels = self.sealing.keys().map(String::as_str);
+            let names = self.by_name.keys().map(AsRef::as_ref);
+            KeyringError::unknown(setting, asked, labels.chain(names))
+        })
+    }
+
+    /// The names of all configured keys.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_name.keys()
+    }
+
+    /// The older proxies' keys that were made of the same texts, in the order of their settings.
+    pub(crate) fn take_passphrases(&mut self) -> Vec<(Arc<str>, LegacyKek)> {
+        std::mem::take(&mut self.passphrases)
+    }
+
     /// The KEK for a new object. At most one request to a service.
     pub(crate) async fn sealing_key(&self, key: &ChosenKey) -> Result<SealingKey, KeyError> {
         let key = &key.0;
@@ -179,21 +211,24 @@ impl Keyring {
         })
     }
 
-    /// The data key of a stored object. At most one request to a service.
+    /// The data key of an object that is stored in this place, if the place opens it. At most one
+    /// request to a service, and none where the place refuses.
     pub(crate) async fn unwrap(
         &self,
+        place: StoredPlace<'_>,
         envelope: &Envelope,
-        binding: &Binding,
     ) -> Result<Dek, KeyError> {
-        let unwrapped = self.dek(envelope, binding).await;
+        let unwrapped = self.dek(place, envelope).await;
         unwrapped.inspect_err(|error| metrics::open_failed(error.open_failure()))
     }
 
-    async fn dek(&self, envelope: &Envelope, binding: &Binding) -> Result<Dek, KeyError> {
+    async fn dek(&self, place: StoredPlace<'_>, envelope: &Envelope) -> Result<Dek, KeyError> {
         let key = self
             .by_name
             .get(envelope.key_name.as_str())
             .ok_or_else(|| KeyError::Missing(envelope.key_name.clone()))?;
+        place.admit(envelope)?;
+        let binding = &place.binding(envelope);
         let unwrapped = match (&key.holder, &envelope.encrypted_kek) {
             (Holder::Local(kek), None) => Dek::unwrap(&envelope.wrapped_dek, kek, binding),
             (Holder::Service(held), Some(ciphertext)) => {
@@ -249,6 +284,10 @@ impl ChosenKey {
     pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.0.name)
+    }
 }
 
 fn choose(
@@ -257,13 +296,20 @@ fn choose(
     asked: &str,
 ) -> Result<ChosenKey, KeyringError> {
     sealing.get(asked).cloned().ok_or_else(|| {
-        let known: BTreeSet<_> = sealing.keys().map(String::as_str).collect();
-        KeyringError::Unknown {
+        let known = sealing.keys().map(String::as_str);
+        KeyringError::unknown(setting, asked, known)
+    })
+}
+
+impl KeyringError {
+    fn unknown<'k>(setting: &str, asked: &str, known: impl Iterator<Item = &'k str>) -> Self {
+        let known = Vec::from_iter(BTreeSet::from_iter(known)).join(", ");
+        Self::Unknown {
             setting: setting.to_owned(),
             asked: asked.to_owned(),
-            known: Vec::from_iter(known).join(", "),
+            known,
         }
-    })
+    }
 }
 
 fn local(setting: &str, text: &str) -> Result<Key, KeyringError> {

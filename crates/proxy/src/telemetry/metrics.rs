@@ -97,6 +97,8 @@ label! {
         WrongKey = "wrong_key",
         /// No configured key is the one that it was sealed under.
         UnknownKey = "unknown_key",
+        /// Its key or binding does not open where it stands: moved there, or not listed by the rule.
+        OtherPlace = "other_place",
         /// An older proxy's, under the all-zero key, which may not be used.
         ZeroKey = "zero_key",
         KeyService = "key_service",

@@ -12,6 +12,7 @@ fn limits() -> Limits {
     Limits {
         requests_per_second: Bound::Off,
         client_requests_per_second: Bound::Off,
+        anonymous_requests_per_second: Bound::Off,
         requests_in_flight: Bound::Off,
         client_requests_in_flight: Bound::Off,
         throttle_wait: Duration::ZERO,

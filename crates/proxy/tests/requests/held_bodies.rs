@@ -83,11 +83,11 @@ async fn proxy_with(settings: &str) -> Proxy {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_are_announced_and_do_not_come_take_no_memory() {
-    let proxy = proxy_with("").await;
+    let proxy = proxy_with("[backend]\noperations = [\"PutBucketCors\"]").await;
     let mut held = Vec::new();
     for (method, target) in [
         (Method::POST, "/bucket?delete="),
-        (Method::PUT, "/bucket/key?tagging="),
+        (Method::PUT, "/bucket?cors="),
         (Method::PUT, "/bucket/held"),
     ] {
         for _ in 0..8 {

@@ -15,6 +15,7 @@
     reason = "what one module of tests does not use, another does"
 )]
 mod harness;
+mod simple_backend;
 
 mod backend_answers;
 mod backend_headers;
@@ -28,10 +29,14 @@ mod hostile_backend;
 mod key_services;
 mod listings;
 mod memory_store;
+mod names_in_effect;
 mod objects;
+mod operation_list;
 mod operations_refused;
+mod preflights;
 mod rotation;
 mod round_trips;
 mod sweeping;
+mod tenants;
 mod uploads;
 mod verifying;

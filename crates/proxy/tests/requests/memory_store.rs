@@ -17,7 +17,7 @@ use crate::harness::{Proxy, RecordedRequest, Reply};
 /// What a server gets wrong.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
-    /// `ListMultipartUploads` shows nothing, as some servers' does after a restart.
+    /// `ListMultipartUploads` without a prefix shows nothing, as some servers' does after a restart.
     pub(crate) hides_uploads: bool,
     /// `If-Match` on the target of a copy is ignored.
     pub(crate) ignores_target: bool,
@@ -151,7 +151,9 @@ impl State {
             (&Method::GET, "", _) if request.has_parameter("versioning") => {
                 document(200, "<VersioningConfiguration/>")
             }
-            (&Method::GET, "", _) if request.has_parameter("uploads") => self.list_uploads(bucket),
+            (&Method::GET, "", _) if request.has_parameter("uploads") => {
+                self.list_uploads(bucket, parameter("prefix").as_deref())
+            }
             (&Method::GET, "", _) => self.list(bucket, &parameter("prefix").unwrap_or_default()),
             (_, "", _) => answer(200, &[], b""),
             (&Method::GET, _, Some(id)) => self.list_parts(&id),
@@ -237,10 +239,12 @@ impl State {
         )
     }
 
-    fn list_uploads(&self, bucket: &str) -> Answer {
-        let shown = self.uploads.iter();
-        let shown =
-            shown.filter(|(_, upload)| upload.bucket == bucket && !self.faults.hides_uploads);
+    fn list_uploads(&self, bucket: &str, prefix: Option<&str>) -> Answer {
+        let hides_all = self.faults.hides_uploads && prefix.is_none();
+        let shown = self.uploads.iter().filter(|(_, upload)| {
+            let begins = upload.key.starts_with(prefix.unwrap_or_default());
+            upload.bucket == bucket && begins && !hides_all
+        });
         let entries = shown
             .map(|(id, upload)| {
                 format!(

@@ -91,7 +91,6 @@ async fn another_answer_than_no_such_upload_is_no_evidence() {
     deployment.store.end_upload(&id);
     for (status, code) in [
         (404, "NoSuchBucket"),
-        (404, "NoSuchKey"),
         (403, "AccessDenied"),
         (500, "InternalError"),
         (400, "NoSuchUpload"),
@@ -108,6 +107,30 @@ async fn another_answer_than_no_such_upload_is_no_evidence() {
         assert_eq!(swept, Swept::NotEverything, "{code}: {lines:?}");
         assert_eq!(deployment.kept(), 2, "{code}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_such_key_counts_where_the_list_under_the_key_agrees() {
+    let faults = Faults {
+        hides_uploads: true,
+        ..Faults::default()
+    };
+    let deployment = Deployment::with(faults).await;
+    let (id, _) = deployment.begin_upload().await;
+    let store = Arc::clone(&deployment.store);
+    // Ceph's gateway says so of an upload that has ended.
+    deployment.proxy.backend.script(move |request| {
+        if request.has_parameter("uploadId") {
+            Reply::error(404, "NoSuchKey")
+        } else {
+            store.reply(request)
+        }
+    });
+    deployment.sweep(Nameless::Stay).await;
+    assert_eq!(deployment.kept(), 2);
+    deployment.store.end_upload(&id);
+    let (swept, _) = deployment.sweep(Nameless::Stay).await;
+    assert_eq!((swept, deployment.kept()), (Swept::Everything, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,11 +12,11 @@ use super::super::settings::{
     BACKEND_ACCESS_KEY_ID, BACKEND_ADDRESSING, BACKEND_BODY_TIMEOUT, BACKEND_CA_FILE,
     BACKEND_CLIENT_CERTIFICATE, BACKEND_CLIENT_KEY, BACKEND_CONNECT_TIMEOUT,
     BACKEND_CONNECTION_IDLE, BACKEND_CONNECTION_MAX_AGE, BACKEND_HOST, BACKEND_INTEGRITY,
-    BACKEND_MAX_IDLE_CONNECTIONS, BACKEND_REGION, BACKEND_RESPONSE_TIMEOUT, BACKEND_RETRY_ATTEMPTS,
-    BACKEND_RETRY_BASE_DELAY, BACKEND_RETRY_BUDGET, BACKEND_RETRY_MAX_DELAY,
-    BACKEND_SECRET_ACCESS_KEY,
+    BACKEND_MAX_IDLE_CONNECTIONS, BACKEND_OPERATIONS, BACKEND_REGION, BACKEND_RESPONSE_TIMEOUT,
+    BACKEND_RETRY_ATTEMPTS, BACKEND_RETRY_BASE_DELAY, BACKEND_RETRY_BUDGET,
+    BACKEND_RETRY_MAX_DELAY, BACKEND_SECRET_ACCESS_KEY,
 };
-use super::super::value::{Value, Whole};
+use super::super::value::{SubResourceChange, Value, Whole};
 
 pub(super) fn backend(reader: &mut Reader) -> Backend {
     let (endpoint, addressing) = endpoint(reader);
@@ -35,6 +35,12 @@ pub(super) fn backend(reader: &mut Reader) -> Backend {
         max_idle_connections: usize::try_from(idle).expect("the declaration bounds it"),
         retry: retry(reader),
         integrity: reader.value(BACKEND_INTEGRITY),
+        operations: reader
+            .value(BACKEND_OPERATIONS)
+            .0
+            .into_iter()
+            .map(|SubResourceChange(operation)| operation)
+            .collect(),
         credential: credential(reader),
     }
 }

@@ -62,25 +62,51 @@ pub(super) fn require_sealing(
 ) {
     // Given and wrong is a problem of its own.
     let encrypt_key = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
-    let count = reader.count("keys.local", HERE);
-    let labels: Vec<String> = (0..count)
-        .filter_map(|index| reader.text(&LOCAL_LABEL.declaration, &[index]))
-        .collect();
-    let names: Vec<String> = encrypt_key
-        .then(|| ENCRYPT_KEY.to_owned())
-        .into_iter()
-        .chain(labels)
-        .chain(keys.services.iter().map(Service::name))
-        .collect();
-    // A local key's name in envelopes is known once the key is derived, which is at start.
-    let may_be_local = name.starts_with("local:") && (encrypt_key || count > 0);
-    if !may_be_local && !names.iter().any(|known| known == name) {
+    let names = names(reader, keys);
+    let may_be_local = encrypt_key || reader.count("keys.local", HERE) > 0;
+    if !is_among(&names, name, may_be_local) {
         let message = format!(
             "no key of that name seals; expected one of: {}",
             names.join(", ")
         );
         reader.conflict(setting, place, message);
     }
+}
+
+/// Notes a problem where there is no key of that name, and none could turn out to have it.
+pub(super) fn require_configured(
+    reader: &mut Reader,
+    keys: &Keys,
+    name: &str,
+    (setting, place): (&Declaration, Place<'_>),
+) {
+    let names = names(reader, keys);
+    if !is_among(&names, name, true) {
+        let message = format!(
+            "there is no key of the name {name:?}; expected one of: {}, or the name of a local key \
+             in envelopes",
+            names.join(", ")
+        );
+        reader.conflict(setting, place, message);
+    }
+}
+
+/// What settings may call the keys that may seal.
+fn names(reader: &Reader, keys: &Keys) -> Vec<String> {
+    let encrypt_key = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
+    let count = reader.count("keys.local", HERE);
+    let labels = (0..count).filter_map(|index| reader.text(&LOCAL_LABEL.declaration, &[index]));
+    encrypt_key
+        .then(|| ENCRYPT_KEY.to_owned())
+        .into_iter()
+        .chain(labels)
+        .chain(keys.services.iter().map(Service::name))
+        .collect()
+}
+
+/// A local key's name in envelopes is known once the key is derived, which is at start.
+fn is_among(names: &[String], name: &str, may_be_local: bool) -> bool {
+    (may_be_local && name.starts_with("local:")) || names.iter().any(|known| known == name)
 }
 
 fn labelled(reader: &mut Reader, index: usize) -> Option<LabelledKey> {

@@ -1,31 +1,54 @@
 //! Rules: which objects are stored how.
 
 use super::super::declare::Setting;
+use super::super::problem::Notice;
 use super::super::reader::{Place, Reader};
-use super::super::resolved::{Encryption, Keys, Pattern, Rule};
-use super::super::settings::{RULE_BIND, RULE_BUCKETS, RULE_ENCRYPTION, RULE_KEY, RULE_PREFIXES};
+use super::super::resolved::{Bind, Encryption, Keys, Pattern, Permission, Policy, Rule};
+use super::super::settings::{
+    RULE_BIND, RULE_BUCKETS, RULE_DECRYPTION_FALLBACK, RULE_ENCRYPTION, RULE_KEY,
+    RULE_LEGACY_READS, RULE_OPENS, RULE_OPENS_BIND, RULE_PREFIXES,
+};
 use super::super::value::List;
-use super::keys::require_sealing;
+use super::keys::{require_configured, require_sealing};
 
 /// `keys` are those that rules may name, where they are known.
-pub(super) fn rules(reader: &mut Reader, keys: Option<&Keys>) -> Vec<Rule> {
+pub(super) fn rules(reader: &mut Reader, keys: Option<&Keys>, policy: &Policy) -> Vec<Rule> {
     let count = reader.count("rules", &[]);
     (0..count)
-        .map(|index| rule(reader, keys, &[index]))
+        .map(|index| {
+            let rule = rule(reader, keys, &[index]);
+            judge(reader, &rule, policy, &[index]);
+            rule
+        })
         .collect()
 }
 
 fn rule(reader: &mut Reader, keys: Option<&Keys>, place: Place<'_>) -> Rule {
+    let opens = reader.optional_in(RULE_OPENS, place);
     let rule = Rule {
         buckets: patterns(reader, RULE_BUCKETS, place),
         prefixes: patterns(reader, RULE_PREFIXES, place),
         key: reader.optional_in(RULE_KEY, place),
+        opens: opens.map(|List(opens)| opens),
         bind: reader.optional_in(RULE_BIND, place),
+        opens_bind: reader.optional_in(RULE_OPENS_BIND, place),
         encryption: reader.value_in(RULE_ENCRYPTION, place),
+        legacy_reads: reader.optional_in(RULE_LEGACY_READS, place),
+        decryption_fallback: reader.optional_in(RULE_DECRYPTION_FALLBACK, place),
     };
     if let (Some(keys), Some(name)) = (keys, &rule.key) {
         require_sealing(reader, keys, name, (&RULE_KEY.declaration, place));
     }
+    for name in rule.opens.iter().flatten() {
+        if let Some(keys) = keys {
+            require_configured(reader, keys, name, (&RULE_OPENS.declaration, place));
+        }
+    }
+    rule
+}
+
+/// Notes where settings of a rule contradict each other.
+fn judge(reader: &mut Reader, rule: &Rule, policy: &Policy, place: Place<'_>) {
     let seals = match rule.encryption {
         Encryption::On | Encryption::Required => true,
         Encryption::Off => false,
@@ -35,7 +58,27 @@ fn rule(reader: &mut Reader, keys: Option<&Keys>, place: Place<'_>) -> Rule {
                        key and no bind in this rule, or encryption = \"on\"";
         reader.conflict(&RULE_ENCRYPTION.declaration, place, message);
     }
-    rule
+    let bind = rule.bind.unwrap_or(policy.bind);
+    if (bind, rule.opens_bind) == (Bind::Key, Some(Bind::BucketAndKey)) {
+        let message = "new objects are bound to less, and would not open; expected key, or bind = \
+                       \"bucket-and-key\" in this rule";
+        reader.conflict(&RULE_OPENS_BIND.declaration, place, message);
+    }
+    match (rule.encryption, rule.decryption_fallback) {
+        (Encryption::Required, Some(Permission::Allow)) => {
+            let message = "everybody has the all-zero key, so what it opens is not what encryption = \
+                           \"required\" promises; expected deny, or encryption = \"on\" until the \
+                           objects are migrated";
+            reader.conflict(&RULE_DECRYPTION_FALLBACK.declaration, place, message);
+        }
+        (Encryption::On | Encryption::Off, Some(Permission::Allow)) => {
+            let notices = &mut reader.findings.notices;
+            if !notices.contains(&Notice::ZeroKeyAllowed) {
+                notices.push(Notice::ZeroKeyAllowed);
+            }
+        }
+        (_, Some(Permission::Deny) | None) => {}
+    }
 }
 
 /// An empty list would match nothing, which can only be a mistake.

@@ -6,7 +6,7 @@ use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settin
 use crate::config::endpoint::ServerAddress;
 use crate::config::resolved::{Addressing, Integrity};
 use crate::config::secret::SecretText;
-use crate::config::value::{AccessKeyId, RegionName, Timeout, Whole};
+use crate::config::value::{AccessKeyId, List, RegionName, SubResourceChange, Timeout, Whole};
 
 settings! { BACKEND:
     /// The backend's address, HTTPS unless it says otherwise.
@@ -97,4 +97,11 @@ settings! { BACKEND:
     /// have no checksum, whatever is set here.
     BACKEND_INTEGRITY: Setting<Integrity> = "backend.integrity",
         ["S3PROXY_BACKEND_INTEGRITY"], Flag::None, "auto";
+
+    /// Operations that change a sub-resource (such as `PutBucketWebsite` or `RestoreObject`) and that
+    /// the backend is known to have. A server that does not know a sub-resource may take the
+    /// request for another one, so that others are sent only to AWS, and where a read of the same
+    /// sub-resource has shown that the backend knows it.
+    BACKEND_OPERATIONS: Setting<List<SubResourceChange>> = "backend.operations",
+        ["S3PROXY_BACKEND_OPERATIONS"], Flag::None, "";
 }

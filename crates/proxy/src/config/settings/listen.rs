@@ -95,6 +95,12 @@ settings! { LIMITS:
         "limits.client_requests_per_second", ["S3PROXY_LIMITS_CLIENT_REQUESTS_PER_SECOND"],
         Flag::None, "0";
 
+    /// The same for each address that sends unsigned requests where others have to sign: CORS
+    /// preflights and anonymous reads.
+    LIMITS_ANONYMOUS_REQUESTS_PER_SECOND: Setting<Whole<0, 1_000_000>> =
+        "limits.anonymous_requests_per_second",
+        ["S3PROXY_LIMITS_ANONYMOUS_REQUESTS_PER_SECOND"], Flag::None, "100";
+
     /// Requests that one replica serves at the same time, each to the last byte of its answer; 0
     /// sets no limit. Health checks do not count.
     LIMITS_REQUESTS_IN_FLIGHT: Setting<Whole<0, 1_000_000>> = "limits.requests_in_flight",

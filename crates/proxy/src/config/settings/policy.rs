@@ -82,11 +82,30 @@ settings! { RULES:
     /// envelopes have it.
     RULE_KEY: Optional<String> = "rules[].key", [], Flag::None, "keys.active";
 
+    /// Further keys that open sealed objects here, for the time of a rotation or migration: labels,
+    /// `encrypt_key`, or names as envelopes have them. A key that a rule names, in `key` or here,
+    /// opens only in the places of rules that name it, and `keys.active` where none is named.
+    RULE_OPENS: Optional<List<String>> = "rules[].opens", [], Flag::None,
+        "none where the rule has a key, else all keys that no rule names";
+
     /// What sealed objects are bound to.
     RULE_BIND: Optional<Bind> = "rules[].bind", [], Flag::None, "policy.bind";
 
-    /// Whether new objects are sealed (`on`); sealed, and nothing served that is not (`required`); or
-    /// stored as they come (`off`). Reading follows the object: what is sealed is opened under any
-    /// rule.
+    /// The weakest binding that opens here: `key`, until objects that were written before `bind` asked
+    /// for more are rewrapped. Until then the backend can move these between buckets.
+    RULE_OPENS_BIND: Optional<Bind> = "rules[].opens_bind", [], Flag::None, "the rule's bind";
+
+    /// Whether new objects are sealed (`on`); sealed, and nothing served that is not, or is in an
+    /// older proxy's format (`required`); or stored as they come (`off`).
     RULE_ENCRYPTION: Setting<Encryption> = "rules[].encryption", [], Flag::None, "on";
+
+    /// Whether objects in the format of the older proxies are opened here.
+    RULE_LEGACY_READS: Optional<Permission> = "rules[].legacy_reads", [], Flag::None,
+        "policy.legacy_reads, and deny with encryption = required";
+
+    /// Whether objects open here whose key an older proxy sealed with 32 zero bytes: with
+    /// `keys.decryption_fallback` left at `deny`, here and nowhere else. Never where encryption is
+    /// required.
+    RULE_DECRYPTION_FALLBACK: Optional<Permission> = "rules[].decryption_fallback", [], Flag::None,
+        "keys.decryption_fallback, and deny with encryption = required";
 }

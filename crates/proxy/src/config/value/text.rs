@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use s3proxy_protocol::operation::Operation;
 use zeroize::Zeroizing;
 
 use super::{Reason, Scalar, scalar_from_str};
@@ -112,6 +113,9 @@ impl Scalar for AccessKeyId {
 }
 
 checked_text! {
+    /// An operation that a backend may not know, and take for another.
+    SubResourceChange(Operation): "the name of an operation that changes a sub-resource, such as PutBucketWebsite",
+        |text| Operation::ALL.iter().copied().find(|operation| operation.as_str() == text).filter(|operation| operation.changes_sub_resource());
     /// The region of a credential scope.
     RegionName(String): "a region, such as eu-west-1",
         |text| only(text, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -122,7 +126,8 @@ checked_text! {
     /// Short enough to leave room for what is stored under it.
     StatePrefix(String): "a key prefix of at most 128 characters that ends with / and does not begin with it",
         |text| only(text, |b| b.is_ascii_graphic())
-            .filter(|prefix| prefix.ends_with('/') && !prefix.starts_with('/') && !prefix.contains("//") && prefix.len() <= 128);
+            .filter(|prefix| prefix.len() <= 128 && !prefix.contains('\\'))
+            .filter(|prefix| prefix.strip_suffix('/').is_some_and(|path| path.split('/').all(|name| !matches!(name, "" | "." | ".."))));
     /// A path inside a key service: a mount, a namespace, a key's name.
     ServicePath(String): "names of letters, digits, dots, hyphens and underscores, parted by slashes",
         |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
@@ -197,9 +202,37 @@ mod tests {
     }
 
     #[test]
+    fn only_changes_of_sub_resources_are_listed() {
+        assert!(SubResourceChange::parse("PutBucketWebsite").is_ok());
+        assert!(SubResourceChange::parse("RestoreObject").is_ok());
+        for name in [
+            "PutObject",
+            "CreateBucket",
+            "DeleteBucketWebsite",
+            "UpdateObjectEncryption",
+            "putbucketwebsite",
+            "*",
+        ] {
+            assert!(SubResourceChange::parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_state_prefix_is_a_folder_of_its_own() {
         assert!(StatePrefix::parse(".s3proxy/").is_ok());
-        for prefix in ["", "/", "s3proxy", "/s3proxy/", "a//b/", "a b/"] {
+        for prefix in [
+            "",
+            "/",
+            "s3proxy",
+            "/s3proxy/",
+            "a//b/",
+            "a b/",
+            "./",
+            "../",
+            "a/../",
+            "a/./b/",
+            "a\\b/",
+        ] {
             assert!(StatePrefix::parse(prefix).is_err(), "{prefix}");
         }
     }

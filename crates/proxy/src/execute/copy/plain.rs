@@ -78,7 +78,7 @@ pub(super) async fn copy_unsealed(
 ) -> Outcome<Copied> {
     let mut outgoing = outgoing_headers(job, directives, source, found).await?;
     if let (Form::Sealed(envelope), Directive::Copy) = (&found.form, directives.metadata) {
-        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+        let dek = source::unwrap(job, source, envelope).await?;
         if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
             plaintext_headers::add_user_metadata(job, &mut outgoing, &private)?;
         }

@@ -25,7 +25,6 @@ use super::carried::{self, METADATA_DIRECTIVE};
 use super::origin;
 use super::sealed::{COPY_SOURCE, COPY_TIMEOUT, MAX_STORED_BYTES, PIN, result};
 use super::tags;
-use crate::config::resolved::Bind;
 use crate::execute::answer;
 use crate::execute::new_object::{NewObject, Place, insert_envelope};
 use crate::execute::plaintext_headers;
@@ -77,10 +76,7 @@ pub(crate) struct Rewrapped {
 /// Whether the envelope is the one that a new object would get here.
 pub(crate) fn is_right(parts: &Parts, place: Place<'_>, envelope: &Envelope) -> bool {
     let storing = parts.rules.storing(place.bucket, place.object_key);
-    let bind = match storing.bind {
-        Bind::Key => Flags::KEY_BOUND,
-        Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
-    };
+    let bind = Flags::from(storing.bind);
     envelope.key_name == storing.key.name() && envelope.flags.without_private() == bind
 }
 
@@ -95,7 +91,7 @@ pub(crate) async fn rewrap(
     if let Some(reason) = hindrance(&found.headers) {
         return Err(StoredFault::malformed(reason).into());
     }
-    let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+    let dek = source::unwrap(job, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?.unwrap_or_default();
     let place = Place {
         bucket: source.bucket,

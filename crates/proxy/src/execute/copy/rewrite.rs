@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use s3proxy_envelope::layout::PlaintextLength;
 use s3proxy_protocol::etag;
 use s3proxy_protocol::header_rules::METADATA_PREFIX;
+use s3proxy_protocol::operation::Operation;
 use time::OffsetDateTime;
 
 use super::rewrap::{differences, hindrance, name_again};
@@ -115,7 +116,7 @@ async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outc
     carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
     if let Form::Sealed(envelope) = &found.form {
-        let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+        let dek = source::unwrap(job, source, envelope).await?;
         if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
             plaintext_headers::add_user_metadata(job, &mut outgoing, &private)?;
         }
@@ -259,7 +260,11 @@ async fn acl(job: &Job<'_>, version: Option<&str>) -> Option<Bytes> {
     let document = answer::read_bounded(backed.body, MAX_ACL_BYTES)
         .await
         .ok()?;
-    (!document.is_empty()).then_some(document)
+    // A backend without ACLs answers with the object, which must not go anywhere.
+    let written = Operation::PutObjectAcl
+        .request_document()
+        .written_anew(&document, &HeaderMap::new());
+    written.ok().map(Bytes::from)
 }
 
 /// Whether the new object has the ACL of the old one, which it is given where it has another.

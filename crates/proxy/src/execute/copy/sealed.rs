@@ -58,7 +58,7 @@ pub(super) async fn copy(
     envelope: &Envelope,
 ) -> Outcome<Copied> {
     let wanted = wanted_checksum(&job.request.headers)?;
-    let dek = source::unwrap(job, source.bucket, source.object_key, envelope).await?;
+    let dek = source::unwrap(job, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?.unwrap_or_default();
     let mut outgoing = answer::headers_for_backend(job)?;
     let private = match directives.metadata {

@@ -8,11 +8,12 @@ use http::{Method, Response};
 use super::staged::{self, StatePlace};
 use super::{state, upload_id};
 use crate::body::outbound::ResponseBody;
-use crate::execute::{Job, Outcome, answer};
+use crate::execute::{Job, Outcome, answer, sub_resource};
 
 /// Aborts an upload.
 pub(super) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let place = StatePlace::of(job, upload_id(job)?);
+    sub_resource::require_uploads(job).await?;
     let mut request = answer::request_for(job, Method::DELETE);
     request.query = answer::query_for_backend(job);
     request.headers = answer::headers_for_backend(job)?;

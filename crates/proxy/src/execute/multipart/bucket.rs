@@ -92,6 +92,11 @@ impl Bucket {
         Self::new(&job.parts.backend, name, answer::service_of(job))
     }
 
+    /// Another bucket of the same service.
+    pub(crate) fn named(&self, name: &str) -> Self {
+        Self::new(&self.backend, name, self.service.clone())
+    }
+
     /// Where its requests go, if that is not the configured backend.
     pub(crate) fn service(&self) -> Option<&Service> {
         self.service.as_ref()
@@ -209,12 +214,22 @@ impl Bucket {
 
     /// Tells of every upload in progress in the bucket. No encoding of keys is asked for: SeaweedFS
     /// says that it encodes them and does not, Ceph's gateway encodes them and does not say so.
-    pub(crate) async fn each_upload(&self, mut seen: impl FnMut(&ListedUpload)) -> Outcome<()> {
+    pub(crate) async fn each_upload(&self, seen: impl FnMut(&ListedUpload)) -> Outcome<()> {
+        self.each_upload_under(None, seen).await
+    }
+
+    /// The same of keys that begin with a prefix.
+    pub(crate) async fn each_upload_under(
+        &self,
+        prefix: Option<&str>,
+        mut seen: impl FnMut(&ListedUpload),
+    ) -> Outcome<()> {
         // SeaweedFS goes by the upload alone, and gives no key to go on from.
         let mut marker: Option<(Option<String>, Option<String>)> = None;
         let mut course = Course::new();
         loop {
             let mut query = vec![("uploads".to_owned(), None)];
+            query.extend(prefix.map(|prefix| parameter("prefix", prefix)));
             if let Some((key, upload)) = &marker {
                 let key = key.as_deref().map(|key| parameter("key-marker", key));
                 let upload = upload

@@ -2,7 +2,8 @@
 //!
 //! An upload's absence from a list proves nothing: some servers list uploads from a cache that is
 //! empty after a restart or at another node. So the state says which upload it belongs to, and the
-//! backend is asked for that very upload. Only `NoSuchUpload` counts.
+//! backend is asked for that very upload. Only `NoSuchUpload` counts; Ceph's gateway (16) says `NoSuchKey`
+//! instead, which counts where its list of the uploads under the very key does not show it either.
 //!
 //! The name in a state is not sealed, but the folder's name is its hash: nobody can have the backend
 //! asked for another upload than the one that the folder was made for.
@@ -12,6 +13,7 @@
 
 use http::{Method, StatusCode};
 use s3proxy_envelope::multipart::{SealedUploadState, UploadName};
+use s3proxy_protocol::xml::uploads::ListedUpload;
 
 use super::bucket::{Bucket, parameter};
 use super::staged::folders;
@@ -79,8 +81,23 @@ impl StateFolder<'_> {
         match self.place.send(request).await {
             Ok(_) => Ok(Evidence::InProgress),
             Err(failure) if is(&failure, "NoSuchUpload") => Ok(Evidence::Ended),
+            Err(failure) if is(&failure, "NoSuchKey") => self.look_for(upload).await,
             Err(failure) => Err(failure),
         }
+    }
+
+    async fn look_for(&self, upload: &UploadName) -> Outcome<Evidence> {
+        let bucket = self.place.named(&upload.bucket);
+        let mut evidence = Evidence::Ended;
+        let see = |listed: &ListedUpload| {
+            if listed.upload_id == upload.upload_id {
+                evidence = Evidence::InProgress;
+            }
+        };
+        bucket
+            .each_upload_under(Some(&upload.object_key), see)
+            .await?;
+        Ok(evidence)
     }
 }
 

@@ -9,12 +9,12 @@ use s3proxy_protocol::xml::listing::PrefixEdit;
 use s3proxy_protocol::xml::uploads::{UploadEdit, UploadsPage};
 
 use crate::body::outbound::ResponseBody;
+use crate::effective_name::is_state_key;
 use crate::execute::answer;
 use crate::execute::course::check_entries;
 use crate::execute::hidden::{self, LastShown, MOVES, Paging};
 use crate::execute::page::{self, Page};
 use crate::execute::{Job, Outcome};
-use crate::plan::is_state_key;
 use crate::respond::Failure;
 
 /// Serves ListMultipartUploads.

@@ -241,8 +241,8 @@ async fn look(job: &Job<'_>) -> Outcome<Option<Object>> {
 
 async fn read_seal(job: &Job<'_>, object: &Object, first: u64) -> Outcome<Seal> {
     let Place { bucket, object_key } = Place::of(job);
-    let binding = stored::binding(&object.envelope, bucket, object_key);
-    let dek = job.parts.keys.unwrap(&object.envelope, &binding).await?;
+    let place = job.parts.rules.place(bucket, object_key);
+    let dek = job.parts.keys.unwrap(place, &object.envelope).await?;
     let mut request = answer::request_for(job, Method::GET);
     request.headers = reading(job);
     let range = HeaderValue::try_from(format!("bytes={first}-")).expect("digits are a value");

@@ -31,7 +31,7 @@ use s3proxy_protocol::operation::Kind;
 use super::checksum::UploadChecksum;
 use super::staged::StatePlace;
 use crate::backend::{Request, RequestBody};
-use crate::execute::{Job, Outcome, answer, new_object::Place, stored};
+use crate::execute::{Job, Outcome, answer, new_object::Place};
 use crate::keys::KeyError;
 use crate::respond::{BackendAnswer, Failure};
 use crate::stored_fault::StoredFault;
@@ -312,11 +312,17 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
     };
     let sealed = SealedUploadState::parse(&bytes).map_err(|error| refused(&error))?;
     let Place { bucket, object_key } = Place::of(job);
-    let binding = stored::binding(&sealed.envelope, bucket, object_key);
-    let dek = match job.parts.keys.unwrap(&sealed.envelope, &binding).await {
+    let stands = job.parts.rules.place(bucket, object_key);
+    let dek = match job.parts.keys.unwrap(stands, &sealed.envelope).await {
         Ok(dek) => dek,
-        // Whoever runs the proxy can add the key or mend the service, and then the upload can go on.
-        Err(error @ (KeyError::Missing(_) | KeyError::Service { .. })) => return Err(error.into()),
+        // The operator can add the key, list it in the rule or mend the service; then the upload
+        // can go on.
+        Err(
+            error @ (KeyError::Missing(_)
+            | KeyError::OtherPlace { .. }
+            | KeyError::WeakBinding { .. }
+            | KeyError::Service { .. }),
+        ) => return Err(error.into()),
         Err(error @ (KeyError::Unwrap | KeyError::Misfit(_))) => return Err(refused(&error)),
     };
     let state = sealed.open(&dek, upload_id).map_err(|error| {

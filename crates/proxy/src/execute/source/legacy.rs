@@ -16,6 +16,7 @@ use s3proxy_envelope::legacy::{
     LegacyDek, LegacyError, LegacyOpener, LegacyVerifier, NONCE_BYTES, TAG_BYTES, VerifiedBody,
     open_held,
 };
+use s3proxy_protocol::error::{ErrorCode, S3Error};
 use tokio::sync::OwnedMutexGuard;
 
 use super::pinned::{Arrived, ask_for, read_stretch};
@@ -24,10 +25,9 @@ use crate::body::buffers::STREAM_BYTES;
 use crate::body::legacy::LegacyBody;
 use crate::body::opening::StoredBytes;
 use crate::execute::layouts::LayoutKey;
-use crate::execute::stored;
 use crate::execute::verified::{LegacyState, Verification};
 use crate::execute::{Job, Outcome, OwnedJob};
-use crate::keys::legacy::{KekOrigin, LegacyEnvelope, LegacyTag, LegacyUnwrapped};
+use crate::keys::legacy::{KekOrigin, LegacyEnvelope, LegacyKeyError, LegacyTag, LegacyUnwrapped};
 use crate::respond::Failure;
 use crate::telemetry::audit::{Stored, StoredFormat};
 use crate::telemetry::metrics::{self, LegacyFormat};
@@ -60,6 +60,26 @@ fn older(tag: LegacyTag, origin: KekOrigin) -> Stored {
     }
 }
 
+/// The data key of such an object, if its place opens it.
+pub(in crate::execute) async fn unwrap_legacy(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    envelope: &LegacyEnvelope,
+) -> Outcome<LegacyDek> {
+    let unwrapped = job.parts.legacy_keys.unwrap(source.place(job), envelope);
+    let LegacyUnwrapped { dek, origin } = unwrapped.await.map_err(|error| match error {
+        LegacyKeyError::Refused { .. } => Failure::Refused(S3Error::new(
+            ErrorCode::AccessDenied,
+            "The object is in an older proxy's format, and the proxy's settings (legacy_reads = \
+             deny, or a rule) refuse to serve it.",
+        )),
+        error => error.into(),
+    })?;
+    job.record.trail.reads(|| older(envelope.tag, origin));
+    tracing::debug!(?origin, "an object in an older proxy's format is opened");
+    Ok(dek)
+}
+
 impl<'a> Legacy<'a> {
     /// Unwraps the key, where such objects may be read.
     pub(in crate::execute) async fn new(
@@ -68,10 +88,7 @@ impl<'a> Legacy<'a> {
         found: &'a Found,
         envelope: LegacyEnvelope,
     ) -> Outcome<Self> {
-        stored::permit_legacy(job.parts.policy.legacy_reads)?;
-        let LegacyUnwrapped { dek, origin } = job.parts.legacy_keys.unwrap(&envelope).await?;
-        job.record.trail.reads(|| older(envelope.tag, origin));
-        tracing::debug!(?origin, "an object in an older proxy's format is read");
+        let dek = unwrap_legacy(job, source, &envelope).await?;
         metrics::legacy_read(match envelope.tag {
             LegacyTag::Configured => LegacyFormat::Intrinsec,
             LegacyTag::Constellation => LegacyFormat::Constellation,

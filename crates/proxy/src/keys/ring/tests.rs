@@ -11,8 +11,9 @@ use s3proxy_envelope::header::{Flags, Layout};
 use zeroize::Zeroizing;
 
 use super::super::key_service::NewKek;
+use super::super::scope::{RuleName, Scope};
 use super::*;
-use crate::config::resolved::{Permission, SecretText, ServiceCalls};
+use crate::config::resolved::{Bind, Permission, SecretText, ServiceCalls};
 use crate::telemetry::metrics::ServiceKind;
 
 /// Encrypts nothing: the ciphertext is a number, and the KEK is kept under it.
@@ -119,6 +120,22 @@ fn ring_of(service: &Arc<Counting>, keys: &Keys) -> Keyring {
     Keyring::new(keys, vec![service]).expect("the keys are right")
 }
 
+/// A place where all configured keys open.
+fn scope(ring: &Keyring) -> Scope {
+    Scope {
+        keys: ring.names().cloned().collect(),
+        least_bind: Bind::Key,
+        legacy_reads: Permission::Deny,
+        zero_key: Permission::Deny,
+        rule: RuleName::Absent,
+    }
+}
+
+async fn unwrap(ring: &Keyring, envelope: &Envelope) -> Result<Dek, KeyError> {
+    let scope = scope(ring);
+    ring.unwrap(scope.at("bucket", "key"), envelope).await
+}
+
 fn binding() -> Binding {
     Binding::new(Layout::Multipart, Flags::KEY_BOUND, "bucket", "key")
 }
@@ -147,7 +164,7 @@ async fn one_kek_serves_as_many_objects_as_the_setting_says() {
     let ring = ring_of(&service, &keys(3, REMEMBERED));
     for _ in 0..7 {
         let envelope = sealed(&ring).await.expect("the service works");
-        assert!(ring.unwrap(&envelope, &binding()).await.is_ok());
+        assert!(unwrap(&ring, &envelope).await.is_ok());
     }
     assert_eq!(
         service.asked(),
@@ -163,10 +180,10 @@ async fn many_at_once_make_one_request() {
     let envelopes = join_all((0..20).map(|_| sealed(&writer))).await;
     assert_eq!(service.asked(), (1, 0));
     let reader = ring_of(&service, &keys(1000, REMEMBERED));
-    let binding = binding();
+    let scope = scope(&reader);
     let reads = envelopes.iter().map(|envelope| {
         let envelope = envelope.as_ref().expect("the service works");
-        reader.unwrap(envelope, &binding)
+        reader.unwrap(scope.at("bucket", "key"), envelope)
     });
     assert!(join_all(reads).await.iter().all(Result::is_ok));
     assert_eq!(service.asked(), (1, 1));
@@ -178,7 +195,7 @@ async fn nothing_is_remembered_where_the_time_is_zero() {
     let ring = ring_of(&service, &keys(1, Duration::ZERO));
     let envelope = sealed(&ring).await.expect("the service works");
     for _ in 0..3 {
-        assert!(ring.unwrap(&envelope, &binding()).await.is_ok());
+        assert!(unwrap(&ring, &envelope).await.is_ok());
     }
     assert_eq!(service.asked(), (1, 3));
 }
@@ -207,7 +224,7 @@ async fn a_key_that_cannot_be_used_is_not_asked_for_again_at_once() {
     let ring = ring_of(&service, &keys(1, Duration::ZERO));
     let envelope = sealed(&ring).await.expect("the service works");
     service.fail(Some(ServiceError::Key("disabled".to_owned())));
-    let refused = ring.unwrap(&envelope, &binding()).await.err();
+    let refused = unwrap(&ring, &envelope).await.err();
     assert!(matches!(
         refused,
         Some(KeyError::Service {
@@ -237,11 +254,11 @@ async fn names_and_ciphertexts_that_do_not_fit_are_never_passed_on() {
         .name()
         .clone_into(&mut under_local.key_name);
     for (envelope, missing) in [(without, false), (elsewhere, true), (under_local, false)] {
-        let refused = ring.unwrap(&envelope, &binding()).await.err();
+        let refused = unwrap(&ring, &envelope).await.err();
         match refused {
             Some(KeyError::Missing(_)) => assert!(missing),
             Some(KeyError::Misfit(_)) => assert!(!missing),
-            Some(KeyError::Unwrap | KeyError::Service { .. }) | None => panic!("let through"),
+            other => panic!("{other:?}"),
         }
     }
     assert_eq!(service.asked(), (1, 0));
@@ -273,4 +290,19 @@ async fn a_service_that_has_worked_before_a_reload_takes_no_replica_out_after_it
     assert!(matches!(after.readiness().await, Readiness::NotReady(_)));
     after.follow(&before);
     assert!(matches!(after.readiness().await, Readiness::Degraded(_)));
+}
+
+#[tokio::test]
+async fn a_service_is_not_asked_for_what_its_place_does_not_open() {
+    let service = Arc::new(Counting::default());
+    let writer = ring_of(&service, &keys(1, REMEMBERED));
+    let envelope = sealed(&writer).await.expect("the service works");
+    let reader = ring_of(&service, &keys(1, REMEMBERED));
+    let mut elsewhere = scope(&reader);
+    elsewhere.keys.clear();
+    let refused = reader
+        .unwrap(elsewhere.at("bucket", "key"), &envelope)
+        .await;
+    assert!(matches!(refused, Err(KeyError::OtherPlace { .. })));
+    assert_eq!(service.asked(), (1, 0));
 }

@@ -74,8 +74,8 @@ declare! {
         "Stored objects, envelopes or upload states that could not be opened.",
         "Alert on any increase of `tampered`, `truncated`, `malformed` and `wrong_key`: what is stored \
          is not what was sealed, or was moved. What was cut shows as `truncated` where no object has its \
-         length, else as `tampered`. `unknown_key` is a key that is missing here, `zero_key` an object of an \
-         older proxy that `keys.decryption_fallback` refuses.";
+         length, else as `tampered`. `unknown_key` is a key that is missing here, `other_place` a key or \
+         binding that does not open where the object stands, `zero_key` an object of an older proxy that `keys.decryption_fallback` refuses.";
     PLAINTEXT_READS: Counter "s3proxy_plaintext_reads_total", [],
         "Reads of objects that are stored unsealed.",
         "Once everything is migrated, alert on any increase, and set `policy.plaintext_reads = \"deny\"`.";

@@ -98,15 +98,15 @@ async fn an_opened_kek_in_use_is_opened_again_ahead_of_its_end() {
     let envelope = sealed(&writer).await.expect("the service works");
     let reader = ring_of(&service, &keys(1000, REMEMBERED));
     for _ in 0..9 {
-        assert!(reader.unwrap(&envelope, &binding()).await.is_ok());
+        assert!(unwrap(&reader, &envelope).await.is_ok());
         pass(REMEMBERED / 10).await;
     }
     assert_eq!(service.asked(), (1, 2));
     service.fail(Some(away()));
     pass(REMEMBERED / 2).await;
-    assert!(reader.unwrap(&envelope, &binding()).await.is_ok());
+    assert!(unwrap(&reader, &envelope).await.is_ok());
     pass(REMEMBERED).await;
-    assert!(reader.unwrap(&envelope, &binding()).await.is_err());
+    assert!(unwrap(&reader, &envelope).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,14 +123,14 @@ async fn a_silent_service_is_left_alone_and_found_again() {
     let asked = service.asked();
     let began = tokio::time::Instant::now();
     for _ in 0..1000 {
-        assert!(unavailable(&ring.unwrap(&envelope, &binding()).await));
+        assert!(unavailable(&unwrap(&ring, &envelope).await));
     }
     assert!(began.elapsed().is_zero(), "nobody waits");
     assert_eq!(service.asked(), asked, "nobody asks");
     service.fall_silent(false);
     pass(Duration::from_secs(8)).await;
     assert!(sealed(&ring).await.is_ok());
-    assert!(ring.unwrap(&envelope, &binding()).await.is_ok());
+    assert!(unwrap(&ring, &envelope).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,11 +142,8 @@ async fn an_outage_costs_few_calls_however_many_ask() {
         envelopes.push(sealed(&ring).await.expect("the service works"));
     }
     service.fail(Some(away()));
-    let binding = binding();
     for _ in 0..10 {
-        let reads = envelopes
-            .iter()
-            .map(|envelope| ring.unwrap(envelope, &binding));
+        let reads = envelopes.iter().map(|envelope| unwrap(&ring, envelope));
         assert!(join_all(reads).await.iter().all(unavailable));
     }
     let (_, opened) = service.asked();
@@ -169,7 +166,7 @@ async fn a_foreign_ciphertext_is_asked_for_once_in_a_while() {
     let mut planted = sealed(&ring).await.expect("the service works");
     planted.encrypted_kek = Some(vec![99]);
     for _ in 0..100 {
-        let refused = ring.unwrap(&planted, &binding()).await.err();
+        let refused = unwrap(&ring, &planted).await.err();
         assert!(matches!(
             refused,
             Some(KeyError::Service {
@@ -180,7 +177,7 @@ async fn a_foreign_ciphertext_is_asked_for_once_in_a_while() {
     }
     assert_eq!(service.asked(), (1, 1));
     pass(Duration::from_secs(31)).await;
-    assert!(ring.unwrap(&planted, &binding()).await.is_err());
+    assert!(unwrap(&ring, &planted).await.is_err());
     assert_eq!(service.asked(), (1, 2));
 }
 

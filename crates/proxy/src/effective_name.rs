@@ -1,0 +1,118 @@
+//! Names in the form that takes effect at a backend that keeps objects as files.
+//!
+//! Such a server drops leading and doubled slashes, takes `\` for `/`, and resolves `.` and `..`,
+//! so that a key may name an object of another prefix or, beyond the bucket's own name, of another
+//! bucket. Keys go on as they were received; what is judged here is where they may lead.
+
+/// How far a key may lead from where its text says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// It names the same object everywhere.
+    Literal,
+    /// It may name another object of the bucket.
+    Bucket,
+    /// It may name an object of another bucket.
+    Beyond,
+}
+
+impl Reach {
+    /// Of a key, or of the prefix of a listing. A slash at the end changes nothing.
+    pub(crate) fn of(key: &str) -> Self {
+        let mut reach = Self::Literal;
+        let mut depth = 0_usize;
+        let mut segments = key.split(['/', '\\']).peekable();
+        while let Some(segment) = segments.next() {
+            match segment {
+                "" if segments.peek().is_none() => {}
+                "" | "." => reach = reach.max(Self::Bucket),
+                ".." => match depth.checked_sub(1) {
+                    Some(less) => {
+                        depth = less;
+                        reach = reach.max(Self::Bucket);
+                    }
+                    None => return Self::Beyond,
+                },
+                _ => depth += 1,
+            }
+        }
+        reach
+    }
+}
+
+/// Whether a key is, or may take effect as, one under the state prefix of any bucket.
+pub(crate) fn is_state_key(object_key: &str, state_prefix: &str) -> bool {
+    let prefix: Vec<&str> = segments(state_prefix).collect();
+    // The bucket's own name is the first segment of where a key leads.
+    let mut path = vec![""];
+    // Where the way leads out of the folder of all buckets, or begins at the root of the file
+    // system, nobody knows where the buckets are.
+    let mut is_lost = object_key.starts_with(['/', '\\']);
+    for segment in segments(object_key) {
+        if segment != ".." {
+            path.push(segment);
+        } else if path.pop().is_none() {
+            is_lost = true;
+        }
+    }
+    let usual = path.get(1..).is_some_and(|key| key.starts_with(&prefix));
+    usual || is_lost && path.windows(prefix.len()).any(|part| part == prefix)
+}
+
+fn segments(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['/', '\\'])
+        .filter(|segment| !matches!(*segment, "" | "."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reaches_as_far_as_its_dots_and_slashes_lead() {
+        for (key, reach) in [
+            ("", Reach::Literal),
+            ("a", Reach::Literal),
+            ("a/b.c/..d/...", Reach::Literal),
+            ("a/b/", Reach::Literal),
+            ("a\\b", Reach::Literal),
+            ("a//b", Reach::Bucket),
+            ("/a", Reach::Bucket),
+            ("a/./b", Reach::Bucket),
+            ("a/.", Reach::Bucket),
+            ("a/..", Reach::Bucket),
+            ("a/../b", Reach::Bucket),
+            ("a\\..\\b", Reach::Bucket),
+            ("a/b/../../c", Reach::Bucket),
+            ("..", Reach::Beyond),
+            ("../b", Reach::Beyond),
+            ("a/../../b/c", Reach::Beyond),
+            ("a//../../b/c", Reach::Beyond),
+            ("a/./../../b", Reach::Beyond),
+        ] {
+            assert_eq!(Reach::of(key), reach, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_state_prefix_is_known_in_every_bucket_and_spelling() {
+        for (key, is_state) in [
+            (".s3proxy/uploads/x/state", true),
+            (".s3proxy", true),
+            ("/.s3proxy//uploads", true),
+            ("a/../.s3proxy/uploads", true),
+            ("a/..\\.s3proxy\\uploads", true),
+            ("p/../../alpha/.s3proxy/uploads", true),
+            ("../alpha/./.s3proxy/uploads", true),
+            ("../../store/alpha/.s3proxy/uploads", true),
+            ("/srv/store/alpha/.s3proxy/uploads", true),
+            (".s3proxyx/uploads", false),
+            ("a/.s3proxy/uploads", false),
+            ("../alpha/a/.s3proxy/uploads", false),
+            ("../alpha", false),
+            ("..", false),
+            ("../..", false),
+        ] {
+            assert_eq!(is_state_key(key, ".s3proxy/"), is_state, "{key}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! CORS preflights: the backend's rules answer them.
+//!
+//! Nobody signs a preflight, so it goes on without the proxy's signature too, and with nothing of
+//! the client's but three headers. It has no body, and its query is that of the request to come.
+
+use http::header::{
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN,
+};
+use http::{Method, Response};
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+
+use super::{Job, Outcome, answer, payload};
+use crate::backend::Signature;
+use crate::body::outbound::ResponseBody;
+
+const CARRIED: [HeaderName; 3] = [
+    ORIGIN,
+    ACCESS_CONTROL_REQUEST_METHOD,
+    ACCESS_CONTROL_REQUEST_HEADERS,
+];
+
+/// Asks the backend.
+pub(crate) async fn preflight(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    let headers = &job.request.headers;
+    if payload::has_body(headers) {
+        return Err(refusal("A preflight has no body.").into());
+    }
+    if !headers.contains_key(ORIGIN) || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        let message = "Insufficient information. The headers Origin and \
+                       Access-Control-Request-Method are needed.";
+        return Err(refusal(message).into());
+    }
+    let mut request = answer::request_for(job, Method::OPTIONS);
+    request.signature = Signature::None;
+    for name in CARRIED {
+        if let Some(value) = headers.get(&name) {
+            request.headers.insert(name, value.clone());
+        }
+    }
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let mut response = Response::new(ResponseBody::empty());
+    *response.status_mut() = backed.status;
+    *response.headers_mut() = answer::client_headers(&backed.headers);
+    Ok(response)
+}
+
+fn refusal(message: &'static str) -> S3Error {
+    S3Error::new(ErrorCode::InvalidRequest, message)
+}

@@ -1,0 +1,60 @@
+//! Key services that are known by name and never asked: for commands that work without them.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use s3proxy_envelope::kek::Kek;
+
+use super::key_service::{KeyService, NewKek, ServiceError};
+use crate::config::resolved::Service;
+use crate::telemetry::metrics::ServiceKind;
+
+/// Stands for each of the services, and connects to none.
+pub(crate) fn unasked(services: &[Service]) -> Vec<Arc<dyn KeyService>> {
+    let unasked = services.iter().map(|service| {
+        let name = service.name();
+        let kind = match service {
+            Service::Vault(_) => ServiceKind::Vault,
+            Service::AwsKms(_) => ServiceKind::AwsKms,
+            Service::Pkcs11(_) => ServiceKind::Pkcs11,
+            Service::Constellation(_) => ServiceKind::Constellation,
+        };
+        Arc::new(Unasked { name, kind }) as Arc<dyn KeyService>
+    });
+    unasked.collect()
+}
+
+struct Unasked {
+    name: String,
+    kind: ServiceKind,
+}
+
+impl Unasked {
+    fn refusal<T: Send + 'static>() -> BoxFuture<'static, Result<T, ServiceError>> {
+        let reason = "this command asks no key service".to_owned();
+        async { Err(ServiceError::Key(reason)) }.boxed()
+    }
+}
+
+impl KeyService for Unasked {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> ServiceKind {
+        self.kind
+    }
+
+    fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>> {
+        Self::refusal()
+    }
+
+    fn open<'a>(&'a self, _ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>> {
+        Self::refusal()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
+        Self::refusal()
+    }
+}
