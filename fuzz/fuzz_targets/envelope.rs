@@ -14,7 +14,7 @@ use s3proxy_envelope::header::{Envelope, Flags, Layout, PrivateMap};
 use s3proxy_envelope::kek::Kek;
 use s3proxy_envelope::legacy::LegacyWrappedDek;
 use s3proxy_envelope::message::{self, HEAD_BYTES, MessageHead};
-use s3proxy_envelope::multipart::{SealedUploadState, UploadHash, UploadState};
+use s3proxy_envelope::multipart::{SealedUploadState, UploadHash, UploadName, UploadState};
 use s3proxy_fuzz::choices::Choices;
 
 static DEK: LazyLock<Dek> = LazyLock::new(Dek::generate);
@@ -52,9 +52,15 @@ fn private_map(map: &[u8]) {
 /// Any bytes as the sealed part of a state.
 fn upload_state(map: &[u8]) {
     let envelope = envelope(&mut Choices::new(&[]), &Dek::generate());
-    let bytes = UploadState::default().seal(&DEK, &envelope, "id");
+    let upload = UploadName {
+        bucket: "b".to_owned(),
+        object_key: "k".to_owned(),
+        upload_id: "id".to_owned(),
+    };
+    let bytes = UploadState::default().seal(&DEK, &envelope, &upload);
     let whole = SealedUploadState::parse(&bytes).expect("what was sealed is read");
     assert!(whole.envelope == envelope);
+    assert_eq!(whole.upload.as_ref(), Some(&upload));
     // The sealed part stands last, in one CBOR string; one of another length needs another head.
     let sealed = message::seal(&DEK, b"s3proxy/v1/state\0id", map);
     let text = envelope.encode();
@@ -68,7 +74,7 @@ fn upload_state(map: &[u8]) {
     let state = [&state, &head(2, sealed.len())[..], &sealed].concat();
     let parsed = SealedUploadState::parse(&state).expect("it is the map of this version");
     if let Ok(opened) = parsed.open(&DEK, "id") {
-        let again = opened.seal(&DEK, &envelope, "id");
+        let again = opened.seal(&DEK, &envelope, &upload);
         let again = SealedUploadState::parse(&again).expect("what was sealed is read");
         assert!(again.open(&DEK, "id") == Ok(opened));
     }
