@@ -17,7 +17,7 @@ use s3proxy_envelope::kek::Kek;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// It gives memory back to the system after a peak (docs/adr/0014-jemalloc.md).
+/// It gives memory back to the system after a peak (docs/adr/0011-jemalloc.md).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

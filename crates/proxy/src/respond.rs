@@ -421,17 +421,13 @@ fn legacy_key_error(error: &LegacyKeyError) -> S3Error {
             );
             return S3Error::new(ErrorCode::InternalError, message);
         }
-        LegacyKeyError::Refused { .. } => (
+        LegacyKeyError::Refused { .. } | LegacyKeyError::ZeroKeyDenied => (
             ErrorCode::AccessDenied,
             "that is for the proxy's operator to decide",
         ),
         LegacyKeyError::Missing => (
             ErrorCode::InternalError,
             "ask the proxy's operator to do so",
-        ),
-        LegacyKeyError::ZeroKeyDenied => (
-            ErrorCode::AccessDenied,
-            "that is for the proxy's operator to decide",
         ),
     };
     S3Error::new(code, format!("{error}; {remedy}."))

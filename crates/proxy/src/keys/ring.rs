@@ -177,8 +177,8 @@ impl Keyring {
         let named = self.by_name.get_key_value(asked);
         named.map(|(name, _)| Arc::clone(name)).ok_or_else(|| {
             let labels = self.sealing.keys().map(String::as_str);
-            let names = self.by_name.keys().map(AsRef::as_ref);
-            KeyringError::unknown(setting, asked, labels.chain(names))
+            let in_envelopes = self.by_name.keys().map(AsRef::as_ref);
+            KeyringError::unknown(setting, asked, labels.chain(in_envelopes))
         })
     }
 
@@ -303,7 +303,8 @@ fn choose(
 
 impl KeyringError {
     fn unknown<'k>(setting: &str, asked: &str, known: impl Iterator<Item = &'k str>) -> Self {
-        let known = Vec::from_iter(BTreeSet::from_iter(known)).join(", ");
+        let known: Vec<&str> = known.collect::<BTreeSet<_>>().into_iter().collect();
+        let known = known.join(", ");
         Self::Unknown {
             setting: setting.to_owned(),
             asked: asked.to_owned(),
