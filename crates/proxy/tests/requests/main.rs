@@ -4,6 +4,7 @@
 //! The backend is the embedded store of `s3proxy dev`, with a script in front of it that records
 //! every request and may answer in the store's place. No test needs root, Python or a network.
 
+#![cfg(feature = "dev")]
 #![expect(
     clippy::unwrap_used,
     reason = "a test ends where its surroundings fail"
