@@ -14,6 +14,7 @@ TABLES = ("listen", "backend", "clients", "keys", "policy", "rules", "limits", "
 NOT_SETTINGS = {
     "S3PROXY_CONFIG",
     "S3PROXY_TEST_DIR",
+    "S3PROXY_TEST_LOG",
     "S3PROXY_BINARY",
     "S3PROXY_RUST_CLIENT",
     "S3PROXY_SAMPLES",

@@ -150,7 +150,12 @@ def test_a_backend_that_ignores_conditions_is_refused(server, both, bucket):
 
 
 def test_sealed_metadata_and_checksums_move_with_the_binding(deployments, server, old, bucket):
-    sealing = 'policy = { metadata = "sealed", bind = "bucket-and-key" }\n'
+    # What was bound to its key alone opens for the time of the rewrap.
+    sealing = """
+policy = { metadata = "sealed", bind = "bucket-and-key" }
+[[rules]]
+opens_bind = "key"
+"""
     environment = {"S3PROXY_ENCRYPT_KEY": NEW, "S3PROXY_DECRYPT_KEYS": OLD}
     name = f"rewrap-bound-{server.name}"
     bound = deployments.proxy(server, name, settings=sealing, environment=environment)
