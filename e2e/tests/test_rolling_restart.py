@@ -43,6 +43,9 @@ SETTINGS = f"""
 drain_delay = "{DRAIN_DELAY}s"
 drain_timeout = "20s"
 """
+KEY = new_key()
+"""Of both schemes, whose clients use the same names in one bucket."""
+
 DRIVEN = {"AWS SDK for Go v2", "AWS SDK for Java 2", "AWS SDK for JavaScript v3"}
 PAUSES = {"idle-connection": 1.5 * DRAIN_DELAY}
 
@@ -56,7 +59,7 @@ def scheme(request):
 def replicas(deployments, certificates, scheme):
     options = {
         "settings": SETTINGS,
-        "environment": {"S3PROXY_ENCRYPT_KEY": new_key()},
+        "environment": {"S3PROXY_ENCRYPT_KEY": KEY},
         "certificates": certificates if scheme == "https" else None,
     }
     server = deployments.server("seaweedfs")
