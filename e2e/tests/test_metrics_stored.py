@@ -186,5 +186,6 @@ def test_calls_to_a_key_service_and_its_failures_count(deployments, tenant, buck
     assert calls(added, call="open") == 3, "two repetitions"
     assert added.value("s3proxy_open_failures_total", kind="key_service") == 1
     text = admin.scrape().text
-    for secret in (tenant.role_id, tenant.secret_id, name, tenant.server.address):
+    # The name of the key is the label of the requests under it; how it is reached is nobody's business.
+    for secret in (tenant.role_id, tenant.secret_id, tenant.server.address):
         assert secret not in text

