@@ -170,7 +170,7 @@ async fn sealed(
 
     let mut headers = plaintext_headers::sealed_headers(job, &found.headers);
     if let Some(private) = &private {
-        plaintext_headers::add_user_metadata(job, &mut headers, private)?;
+        plaintext_headers::replace_user_metadata(job, &mut headers, private)?;
     }
     if plaintext_headers::wants_checksum(job) {
         plaintext_headers::add_checksums(&mut headers, asked, private.as_ref(), sealed.seal());
@@ -262,12 +262,14 @@ pub(super) fn respond_as_it_is(
     response
 }
 
+/// A 304 opens no envelope, so that it can vouch for no user metadata and has none.
 pub(super) fn not_modified(job: &Job<'_>, answered: &HeaderMap) -> Response<ResponseBody> {
     let mut headers = answer::client_headers(answered);
     if let Some(etag) = known_etag(&job.request.headers, &headers) {
         headers.insert(header::ETAG, etag);
     }
     stored::remove_envelope(&mut headers, &job.parts.dek_tag);
+    plaintext_headers::remove_user_metadata(&mut headers);
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     *response.headers_mut() = headers;

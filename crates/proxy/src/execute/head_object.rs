@@ -76,7 +76,7 @@ async fn sealed(
         None
     };
     if let Some(private) = &private {
-        plaintext_headers::add_user_metadata(job, &mut headers, private)?;
+        plaintext_headers::replace_user_metadata(job, &mut headers, private)?;
     }
     let seal = layout.as_ref().and_then(|layout| layout.seal());
     if wants_checksum {

@@ -57,12 +57,13 @@ pub(super) fn private_map(
         .map_err(|error| Failure::Stored(error.into()))
 }
 
-/// Adds what was sealed of the user's metadata.
-pub(super) fn add_user_metadata(
+/// Puts sealed user metadata in place of the backend's.
+pub(super) fn replace_user_metadata(
     job: &Job<'_>,
     headers: &mut HeaderMap,
     private: &PrivateMap,
 ) -> Outcome<()> {
+    remove_forged_metadata(headers, private);
     for (name, value) in &private.user_metadata {
         let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}"));
         let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) else {
@@ -73,6 +74,27 @@ pub(super) fn add_user_metadata(
         }
     }
     Ok(())
+}
+
+/// Takes the backend's user metadata out where the object's own is sealed: sealing takes all of it,
+/// so that nothing beside it is the user's. An object without sealed metadata keeps what it has,
+/// since it may have been written before sealing was asked for.
+pub(super) fn remove_forged_metadata(headers: &mut HeaderMap, private: &PrivateMap) {
+    if !private.user_metadata.is_empty() {
+        remove_user_metadata(headers);
+    }
+}
+
+/// Takes all user metadata out, and an envelope with it.
+pub(super) fn remove_user_metadata(headers: &mut HeaderMap) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(METADATA_PREFIX))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// Checksums of a whole object, by algorithm.

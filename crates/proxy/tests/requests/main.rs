@@ -37,6 +37,7 @@ mod operations_refused;
 mod preflights;
 mod rotation;
 mod round_trips;
+mod sealed_metadata;
 mod sweeping;
 mod tenants;
 mod uploads;

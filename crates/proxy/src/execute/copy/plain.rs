@@ -80,7 +80,7 @@ pub(super) async fn copy_unsealed(
     if let (Form::Sealed(envelope), Directive::Copy) = (&found.form, directives.metadata) {
         let dek = source::unwrap(job, source, envelope).await?;
         if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
-            plaintext_headers::add_user_metadata(job, &mut outgoing, &private)?;
+            plaintext_headers::replace_user_metadata(job, &mut outgoing, &private)?;
         }
     }
     let content = source::open(job, source, found, None).await?;

@@ -100,6 +100,7 @@ pub(crate) async fn rewrap(
     let object = NewObject::under(job, envelope.layout, place, &private, dek).await?;
     let mut outgoing = HeaderMap::new();
     carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
+    plaintext_headers::remove_forged_metadata(&mut outgoing, &private);
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
     insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
     let expected = outgoing.clone();

@@ -118,7 +118,7 @@ async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outc
     if let Form::Sealed(envelope) = &found.form {
         let dek = source::unwrap(job, source, envelope).await?;
         if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
-            plaintext_headers::add_user_metadata(job, &mut outgoing, &private)?;
+            plaintext_headers::replace_user_metadata(job, &mut outgoing, &private)?;
         }
     }
     Ok(outgoing)

@@ -64,6 +64,7 @@ pub(super) async fn copy(
     let private = match directives.metadata {
         Directive::Copy => {
             carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
+            plaintext_headers::remove_forged_metadata(&mut outgoing, &private);
             private
         }
         Directive::Replace => {
