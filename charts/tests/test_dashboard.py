@@ -43,6 +43,8 @@ COUNTERS = {
     "s3proxy_throttled": ['limit="rate"'],
     "s3proxy_audit_lost": [""],
     "s3proxy_panics": [""],
+    "s3proxy_connections_evicted": ['reason="idle"'],
+    "s3proxy_key_service_calls_withheld": ['service="vault"'],
     "process_cpu_seconds": [""],
 }
 GAUGES = {
@@ -50,6 +52,7 @@ GAUGES = {
     "s3proxy_certificate_expiry_timestamp_seconds": 4e9, "s3proxy_config_last_reload_successful": 1,
     "s3proxy_config_last_reload_success_timestamp_seconds": 1.7e9,
     "s3proxy_body_memory_bytes": 1e6, "s3proxy_body_memory_limit_bytes": 5e7, "process_resident_memory_bytes": 2e7,
+    "s3proxy_requests_under_key": 2, "s3proxy_key_service_breakers_open": 1,
 }
 HISTOGRAMS = {
     "s3proxy_request_seconds": 'operation="GetObject"',
