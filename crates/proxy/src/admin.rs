@@ -7,10 +7,11 @@
 //!
 //! Absent: anything that changes something.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +30,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::keys::in_use;
 use crate::telemetry::metrics::exporter::Exporter;
 use crate::telemetry::metrics::{self, Eviction};
+use crate::throttle::network;
 
-/// Connections held at once. For a further one, the oldest that waits for a request is closed, or the
-/// oldest of all.
+/// Connections held at once. A further one takes the place of another: of those that wait for a request
+/// if there are such, the oldest of the network that has most of them.
 const CONNECTIONS: usize = 64;
 
 /// Time for the first byte of the first request.
@@ -105,13 +107,17 @@ async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 held.make_room();
                 let answering = Arc::new(AtomicBool::new(false));
                 let state = Arc::clone(&answering);
                 let serving = connection(stream, exporter.clone(), Arc::clone(&ready), state);
                 let task = connections.spawn(serving);
-                held.0.push_back(HeldConnection { task, answering });
+                held.0.push_back(HeldConnection {
+                    network: network(peer.ip()),
+                    task,
+                    answering,
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "an admin connection could not be accepted");
@@ -127,6 +133,7 @@ async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready
 struct Held(VecDeque<HeldConnection>);
 
 struct HeldConnection {
+    network: IpAddr,
     task: AbortHandle,
     /// A request has come, and its answer is being made.
     answering: Arc<AtomicBool>,
@@ -138,12 +145,21 @@ impl Held {
         if self.0.len() < CONNECTIONS {
             return;
         }
-        let idle = |connection: &HeldConnection| !connection.answering.load(Ordering::Relaxed);
-        let oldest = self.0.iter().position(idle).unwrap_or(0);
-        if let Some(connection) = self.0.remove(oldest) {
+        if let Some(connection) = self.0.remove(self.dispensable()) {
             metrics::evicted(Eviction::Admin);
             connection.task.abort();
         }
+    }
+
+    /// The position of the connection whose place a further one takes.
+    fn dispensable(&self) -> usize {
+        let count = |network| self.0.iter().filter(|other| other.network == network).count();
+        let rank = |(position, connection): (usize, &HeldConnection)| {
+            let answering = connection.answering.load(Ordering::Relaxed);
+            (answering, Reverse(count(connection.network)), position)
+        };
+        let lowest = self.0.iter().enumerate().map(rank).min();
+        lowest.map_or(0, |(_, _, position)| position)
     }
 }
 
@@ -347,6 +363,26 @@ mod tests {
         }
         let mut oldest = silent.remove(0);
         assert_eq!(oldest.read(&mut [0]).await.unwrap(), 0, "it gave way");
+    }
+
+    #[tokio::test]
+    async fn a_flood_from_one_network_takes_no_place_from_another() {
+        let waiting = |address: &str| HeldConnection {
+            network: address.parse().unwrap(),
+            task: tokio::spawn(std::future::pending::<()>()).abort_handle(),
+            answering: Arc::default(),
+        };
+        let mut held = Held::default();
+        held.0.push_back(waiting("192.0.2.1"));
+        for _ in 0..10 * CONNECTIONS {
+            held.make_room();
+            held.0.push_back(waiting("198.51.100.1"));
+        }
+        assert_eq!(held.0.len(), CONNECTIONS);
+        let probe = &held.0[0];
+        assert_eq!(probe.network.to_string(), "192.0.2.1");
+        tokio::task::yield_now().await;
+        assert!(!probe.task.is_finished());
     }
 
     #[tokio::test(start_paused = true)]
