@@ -11,9 +11,10 @@ COPY image/system /image/system
 RUN /image/system /out
 
 FROM ${BUILDER} AS program
-RUN command -v python3 >/dev/null || \
-    { apt-get -qq update && apt-get -qq install -y --no-install-recommends python3; }
+RUN { command -v python3 && command -v make; } >/dev/null || \
+    { apt-get -qq update && apt-get -qq install -y --no-install-recommends make python3; }
 WORKDIR /s3proxy
+COPY .cargo .cargo
 COPY Cargo.lock Cargo.toml ./
 COPY bench bench
 COPY crates crates
