@@ -27,7 +27,7 @@ use s3proxy_envelope::layout::{
 };
 use s3proxy_envelope::legacy::legacy_plaintext_length;
 
-pub(super) use legacy::{Legacy, unwrap_legacy};
+pub(super) use legacy::{Legacy, check_legacy, unwrap_legacy};
 pub(super) use pinned::{Arrived, pinned_request, send_pinned};
 pub(super) use sealed::{Sealed, layout};
 
@@ -132,6 +132,14 @@ pub(crate) async fn unwrap(
         .trail
         .reads(|| Stored::sealed(&envelope.key_name));
     Ok(job.parts.keys.unwrap(source.place(job), envelope).await?)
+}
+
+/// Whether the place of an object opens it, as far as that is known without a key service.
+pub(super) fn check(job: &Job<'_>, source: &Source<'_>, envelope: &Envelope) -> Outcome<()> {
+    job.record
+        .trail
+        .reads(|| Stored::sealed(&envelope.key_name));
+    Ok(job.parts.keys.check(source.place(job), envelope)?)
 }
 
 async fn open_plain(
