@@ -27,6 +27,7 @@ mod costs;
 mod crowd;
 mod held_bodies;
 mod hostile_backend;
+mod inspecting;
 mod key_services;
 mod listings;
 mod memory_store;
