@@ -43,7 +43,7 @@ async fn head(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         StatusCode::NOT_MODIFIED => return Ok(not_modified(job, &backed.headers)),
         _ => return Err(answer::refused(job, backed).await),
     }
-    let found = Found::of(job, backed.headers)?;
+    let found = Found::of(job, source, backed.headers)?;
     let asked = as_it_applies(job, asked, &found.headers);
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked).await,

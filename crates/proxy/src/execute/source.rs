@@ -34,7 +34,7 @@ pub(super) use sealed::{Sealed, layout};
 use super::answer;
 use super::layouts::{LayoutKey, ObjectState};
 use super::stored::{self, Form};
-use super::{Job, Outcome};
+use super::{Job, Outcome, versions};
 use crate::backend::{self, Request};
 use crate::body::legacy::LegacyBody;
 use crate::body::opening::{OpeningBody, OpeningError};
@@ -96,7 +96,7 @@ pub(super) fn own<'a>(job: &Job<'a>) -> Outcome<Source<'a>> {
 pub(crate) async fn describe(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     let request = source.request(job, Method::HEAD);
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    Found::of(job, backed.headers)
+    Found::of(job, source, backed.headers)
 }
 
 /// Reads what was found, or a range inside it.
@@ -192,7 +192,8 @@ impl Source<'_> {
 
 impl Found {
     /// Reads an answer to HEAD, or to GET of any range.
-    pub(super) fn of(job: &Job<'_>, headers: HeaderMap) -> Outcome<Self> {
+    pub(super) fn of(job: &Job<'_>, source: &Source<'_>, headers: HeaderMap) -> Outcome<Self> {
+        versions::require_answered(source.version, &headers)?;
         let form = stored::form(&headers, &job.parts.dek_tag)?;
         let stored = stored::stored_length(&headers)?;
         let length = match &form {

@@ -43,3 +43,4 @@ mod sweeping;
 mod tenants;
 mod uploads;
 mod verifying;
+mod versions;
