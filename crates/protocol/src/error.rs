@@ -76,6 +76,7 @@ error_codes! {
     NoSuchBucket NOT_FOUND;
     NoSuchKey NOT_FOUND;
     NoSuchUpload NOT_FOUND;
+    NoSuchVersion NOT_FOUND;
     NotImplemented NOT_IMPLEMENTED;
     PreconditionFailed PRECONDITION_FAILED;
     RequestHeaderSectionTooLarge BAD_REQUEST;

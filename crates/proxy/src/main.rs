@@ -133,7 +133,8 @@ fn inspect(arguments: cli::objects::Inspect) -> ExitCode {
         Format::AllLines
     });
     run(sources, |loaded| async {
-        let ended = inspect::inspect(loaded.config, selection, format).await?;
+        let mut output = io::stdout();
+        let ended = inspect::inspect(loaded.config, selection, format, &mut output).await?;
         Ok(ExitCode::from(ended.status()))
     })
 }

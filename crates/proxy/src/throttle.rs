@@ -7,7 +7,8 @@
 //! `auth = none`) is known by address, IPv6 by its /64.
 //!
 //! Requests wait in turn, up to `limits.throttle_wait` for all limits together, and what cannot get
-//! its turn in that time is told to slow down at once. Queues are bounded.
+//! its turn in that time is told to slow down at once. Queues are bounded. Places for requests at once
+//! go to the client or network that holds least ([`places`]).
 //!
 //! Absent: health checks, which come before all this; memory, which is [`crate::body::buffers`]'s;
 //! and limits over all replicas: each counts for itself.
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::places::{Held, Places};
+use self::places::{Held, Places, SenderId};
 use self::rate::Rate;
 use crate::config::resolved::{Bound, Limits};
 use crate::telemetry::metrics::{self, Limit};
@@ -123,6 +124,7 @@ impl Gauges {
     async fn admit(
         &self,
         (rate, in_flight): (Limit, Limit),
+        sender: SenderId,
         deadline: Instant,
     ) -> Result<Option<Held>, Throttled> {
         if let Some(gauge) = &self.rate {
@@ -132,7 +134,7 @@ impl Gauges {
         let Some(gauge) = &self.places else {
             return Ok(None);
         };
-        match gauge.place(deadline).await {
+        match gauge.place(sender, deadline).await {
             Some(held) => Ok(Some(held)),
             None => Err(Throttled::new(in_flight, RETRY_AFTER)),
         }
@@ -195,10 +197,10 @@ impl Throttle {
     /// Returns when it is the request's turn.
     pub(crate) async fn admit(&self, sender: Sender<'_>) -> Result<InFlight, Throttled> {
         let deadline = Instant::now() + self.wait;
-        let own = self.gauges_of(sender);
-        let client = own.admit((Limit::ClientRate, Limit::ClientInFlight), deadline);
+        let (own, id) = (self.gauges_of(sender), self.id_of(sender));
+        let client = own.admit((Limit::ClientRate, Limit::ClientInFlight), id, deadline);
         let client = client.await?;
-        let all = self.all.admit((Limit::Rate, Limit::InFlight), deadline);
+        let all = self.all.admit((Limit::Rate, Limit::InFlight), id, deadline);
         Ok(InFlight {
             _client: client,
             _all: all.await?,
@@ -231,6 +233,15 @@ impl Throttle {
             Sender::Stranger(address) => self.gauges_at(&self.strangers, address),
             Sender::Anonymous(address) => self.gauges_at(&self.anonymous, address),
         }
+    }
+
+    fn id_of(&self, sender: Sender<'_>) -> SenderId {
+        SenderId(match sender {
+            Sender::Client(name) => self.by_address.hash_one(name),
+            Sender::Stranger(address) | Sender::Anonymous(address) => {
+                self.by_address.hash_one(network(address))
+            }
+        })
     }
 
     fn gauges_at(&self, gauges: &[Gauges], address: IpAddr) -> Gauges {

@@ -10,7 +10,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::error::PostError;
-use super::form::MAX_HEAD_BYTES;
+use super::form::{MAX_FIELDS, MAX_HEAD_BYTES};
 use crate::checksum::ChecksumAlgorithm;
 use crate::error::S3Error;
 use crate::header_rules;
@@ -100,20 +100,29 @@ impl FormFields {
     /// only what stands behind the last slash or backslash counts.
     pub fn expand(&mut self, file_name: &str) -> Result<(), PostError> {
         let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
+        // All of it is judged before any of it takes memory.
+        if self.expanded_bytes(last.len()) > MAX_HEAD_BYTES {
+            return Err(PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS));
+        }
         for (name, value) in &mut self.0 {
-            if SIGNATURE.contains(&name.as_str()) || !value.contains(FILE_NAME) {
-                continue;
+            if is_expanded(name) && value.contains(FILE_NAME) {
+                *value = value.replace(FILE_NAME, last);
             }
-            let occurrences = value.matches(FILE_NAME).count();
-            if value.len() + occurrences * last.len() > MAX_HEAD_BYTES {
-                return Err(PostError::InvalidField(
-                    name.clone(),
-                    "with the name of the file in it, it is too long",
-                ));
-            }
-            *value = value.replace(FILE_NAME, last);
         }
         Ok(())
+    }
+
+    /// Length of all names and values with a file name of so many bytes in them.
+    fn expanded_bytes(&self, file_name: usize) -> usize {
+        let bytes = self.iter().map(|(name, value)| {
+            let occurrences = if is_expanded(name) {
+                value.matches(FILE_NAME).count()
+            } else {
+                0
+            };
+            name.len() + value.len() + occurrences * file_name - occurrences * FILE_NAME.len()
+        });
+        bytes.sum()
     }
 
     /// The headers of the PutObject that the form stands for.
@@ -152,6 +161,11 @@ impl std::fmt::Debug for FormFields {
             .entries(self.iter().map(|(name, _)| name))
             .finish()
     }
+}
+
+/// Whether the name of the file may stand in a field.
+fn is_expanded(name: &str) -> bool {
+    !SIGNATURE.contains(&name)
 }
 
 /// Whether a field is an `x-amz-*` header that a PutObject may have.
@@ -269,8 +283,29 @@ mod tests {
             assert_eq!(form.get("key"), Some(expected), "{file_name}");
             assert_eq!(form.get("x-amz-credential"), Some(FILE_NAME));
         }
-        let mut many = fields(&[("x-amz-meta-a", &FILE_NAME.repeat(1000))]);
-        assert!(many.expand(&"n".repeat(1000)).is_err());
+    }
+
+    #[test]
+    fn all_fields_together_are_no_longer_with_the_file_name_than_a_form_may_be() {
+        let form = |count: usize| {
+            let names: Vec<String> = (0..count)
+                .map(|number| format!("x-amz-meta-{number}"))
+                .collect();
+            let pairs: Vec<_> = names
+                .iter()
+                .map(|name| (name.as_str(), FILE_NAME))
+                .collect();
+            fields(&pairs)
+        };
+        // Each of them fits by itself.
+        let name = "n".repeat(10_000);
+        assert_eq!(form(1).expand(&name), Ok(()));
+        let refused = Err(PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS));
+        assert_eq!(form(MAX_FIELDS).expand(&name), refused);
+        let mut one = fields(&[("x-amz-meta-a", &FILE_NAME.repeat(1000))]);
+        assert_eq!(one.expand(&"n".repeat(1000)), refused);
+        let mut signed = fields(&[("policy", &FILE_NAME.repeat(1000))]);
+        assert_eq!(signed.expand(&name), Ok(()));
     }
 
     #[test]

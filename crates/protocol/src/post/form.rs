@@ -15,7 +15,7 @@ use super::part_header::PartHeader;
 pub const MAX_HEAD_BYTES: usize = 20 * 1024;
 
 /// Fields before the file. S3 names no limit; metadata and tags of one object stay far below.
-const MAX_FIELDS: usize = 128;
+pub(super) const MAX_FIELDS: usize = 128;
 
 /// The line break that the first delimiter lacks is put in front, so that all are alike.
 const VIRTUAL_LINE_BREAK: &[u8] = b"\r\n";

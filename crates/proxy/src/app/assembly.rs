@@ -35,6 +35,7 @@ use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
 use crate::execute::sub_resource::KnownSubResources;
 use crate::execute::verified::VerifiedCache;
+use crate::execute::versions::VersionSupport;
 use crate::health::Health;
 use crate::keys::connect::connect;
 use crate::keys::in_use::KeysInUse;
@@ -242,6 +243,7 @@ async fn parts(
         verified: learnt.verified,
         tag_keeping: learnt.tag_keeping,
         sub_resources: learnt.sub_resources,
+        versions: learnt.versions,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
@@ -262,6 +264,7 @@ struct Learnt {
     verified: Arc<VerifiedCache>,
     tag_keeping: Arc<TagKeeping>,
     sub_resources: Arc<KnownSubResources>,
+    versions: Arc<VersionSupport>,
 }
 
 impl Learnt {
@@ -273,6 +276,7 @@ impl Learnt {
             verified: Arc::new(VerifiedCache::new()),
             tag_keeping: Arc::new(TagKeeping::default()),
             sub_resources: Arc::new(KnownSubResources::new(backend.operations.clone())),
+            versions: Arc::default(),
         }
     }
 
@@ -284,6 +288,7 @@ impl Learnt {
             verified: Arc::clone(&parts.verified),
             tag_keeping: Arc::clone(&parts.tag_keeping),
             sub_resources: Arc::clone(&parts.sub_resources),
+            versions: Arc::clone(&parts.versions),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `s3proxy inspect`: what objects are, from their metadata alone. No key is needed.
 //!
-//! Nothing that is said here was authenticated: an envelope is shown as it claims to be. The one
-//! thing that is tried is the key that everybody has: whether the data key of an older proxy's
-//! object was wrapped under 32 zero bytes.
+//! Nothing that is said here was authenticated: an envelope is shown as it claims to be. What is
+//! tried is the key that everybody has, 32 zero bytes, on the data keys of older proxies' objects;
+//! and, of keys that are given, whether the place of an object lets them open it.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, Method};
@@ -17,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::Ended;
 use super::listing::Item;
+use super::place::{Opening, Places};
 use super::report::{Closing, Count, Format, Handled, Notable, Verdict, counted, fields, shown};
 use super::selection::Selection;
 use super::session::{Session, ended};
@@ -38,24 +40,32 @@ const LEGACY_OVERHEAD: u64 = 28;
 /// What stands for keys beyond that.
 const OTHERS: &str = "(others)";
 
-/// Runs the command.
+/// Runs the command, and writes its results to `output`.
 pub async fn inspect(
     config: Config,
     selection: Selection,
     format: Format,
+    output: &mut (dyn io::Write + Send),
 ) -> Result<Ended, StartError> {
     let backend = app::backend(&config.backend).await?;
     let store = Store {
         backend: &backend,
         state_prefix: &config.policy.state_prefix,
     };
+    let places = Places::new(&config);
+    let mut session = Session::begin("inspect", format, output)?;
+    if let Err(error) = &places {
+        // Keys that rules name may be kept away from whoever inspects.
+        let note = format!("whether objects open in their place is not told: {error}");
+        session.reporter().note(&note);
+    }
     let inspector = Arc::new(Inspector {
         backend: backend.clone(),
         dek_tag: config.keys.dek_tag,
+        places: places.ok(),
         groups: Mutex::default(),
+        refused: AtomicU64::default(),
     });
-    let mut output = io::stdout();
-    let mut session = Session::begin("inspect", format, &mut output)?;
     let told = match session.walk(store, &selection, &inspector).await {
         Ok(walked) => session.end(&walked, inspector.closing()),
         Err(error) => Err(error),
@@ -66,11 +76,18 @@ pub async fn inspect(
 struct Inspector {
     backend: Backend,
     dek_tag: DekTag,
+    /// None where a rule names a key that was not given.
+    places: Option<Places>,
     groups: Mutex<Groups>,
+    /// Objects that do not open in their place.
+    refused: AtomicU64,
 }
 
 /// By format and key.
 type Groups = BTreeMap<(&'static str, String), Count>;
+
+/// An object whose metadata can be read.
+type Looked = (Described, Opening);
 
 /// What one object claims to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,14 +102,14 @@ struct Described {
 
 impl Work for Inspector {
     async fn handle(&self, item: &Item) -> Handled {
-        handled(item, self.look(item).await, |(stored, described)| {
-            self.told(stored, described)
+        handled(item, self.look(item).await, |(stored, looked)| {
+            self.told(stored, looked)
         })
     }
 }
 
 impl Inspector {
-    async fn look(&self, item: &Item) -> Outcome<(StoredLength, Result<Described, String>)> {
+    async fn look(&self, item: &Item) -> Outcome<(StoredLength, Result<Looked, String>)> {
         let bucket = Bucket::new(&self.backend, &item.bucket, None);
         let mut request = bucket.request(Method::HEAD, Some(&item.key));
         let version = item.version.as_deref();
@@ -101,12 +118,22 @@ impl Inspector {
             .extend(version.map(|version| parameter("versionId", version)));
         let headers = bucket.send(request).await?.headers;
         let length = stored::stored_length(&headers)?;
-        Ok((length, describe(&headers, length, &self.dek_tag)))
+        let form = stored::form(&headers, &self.dek_tag).map_err(|failure| failure.to_string());
+        let looked = form.and_then(|form| {
+            let described = describe(&headers, &form, length, &self.dek_tag)?;
+            Ok((described, self.opening(item, &form)))
+        });
+        Ok((length, looked))
     }
 
-    fn told(&self, stored: StoredLength, described: Result<Described, String>) -> Handled {
-        let described = match described {
-            Ok(described) => described,
+    fn opening(&self, item: &Item, form: &Form) -> Opening {
+        let places = self.places.as_ref();
+        places.map_or(Opening::Undecided, |places| places.judge(item, form))
+    }
+
+    fn told(&self, stored: StoredLength, looked: Result<Looked, String>) -> Handled {
+        let (described, opening) = match looked {
+            Ok(looked) => looked,
             Err(reason) => {
                 self.count("damaged", "", stored.0);
                 let mut handled = Handled::failed(reason);
@@ -122,14 +149,24 @@ impl Inspector {
             "encryption_key": described.key,
             "stored_bytes": stored.0,
             "plaintext_bytes": described.plaintext,
+            "opens_here": opening.to_json(),
         }));
         details.extend(described.details);
+        let mut remark = described.remark;
+        let mut notable = Notable::IfAsked;
+        if let Opening::Refused(reason) = opening {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            remark.push_str("; does NOT OPEN HERE: ");
+            remark.push_str(&shown(&reason));
+            details.insert("refusal".to_owned(), Value::String(reason));
+            notable = Notable::Always;
+        }
         Handled {
             verdict: Verdict::Done(described.format),
             bytes: stored.0,
             details,
-            remark: Some(described.remark),
-            notable: Notable::IfAsked,
+            remark: Some(remark),
+            notable,
         }
     }
 
@@ -174,10 +211,18 @@ impl Inspector {
                 counted(zero, "object")
             ));
         }
+        let refused = self.refused.load(Ordering::Relaxed);
+        if refused > 0 {
+            lines.push(format!(
+                "{} would not open in their place for clients; the lines above say why.",
+                counted(refused, "object")
+            ));
+        }
         Closing {
             details: fields(json!({
                 "groups": listed.collect::<Vec<_>>(),
                 "all_zero_key_objects": zero,
+                "refused_objects": refused,
             })),
             lines,
         }
@@ -187,10 +232,15 @@ impl Inspector {
 /// What stands in place of a key's name for objects that everybody can open.
 const ZERO_KEY: &str = "all-zero key";
 
-/// Reads the metadata. The error is about an envelope that is there and cannot be read.
-fn describe(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Result<Described, String> {
-    match stored::form(headers, tag).map_err(|failure| failure.to_string())? {
-        Form::Sealed(envelope) => sealed(&envelope, stored),
+/// Describes an object by its metadata. The error is about a length that no such object has.
+fn describe(
+    headers: &HeaderMap,
+    form: &Form,
+    stored: StoredLength,
+    tag: &DekTag,
+) -> Result<Described, String> {
+    match form {
+        Form::Sealed(envelope) => sealed(envelope, stored),
         Form::Legacy(_) => Ok(legacy(headers, stored, tag)),
         Form::Plain => Ok(Described {
             format: "plaintext",

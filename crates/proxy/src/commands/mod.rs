@@ -21,6 +21,7 @@ pub mod inspect;
 mod listing;
 pub mod migrate;
 mod needed;
+mod place;
 mod probe;
 mod progress;
 pub mod recover;

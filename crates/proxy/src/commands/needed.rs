@@ -3,8 +3,10 @@
 //! An upload carries the envelope of the object to be, under the key of its beginning, in its state
 //! beside the data. States of uploads that have ended count too until a sweep removes them, since
 //! nothing here can tell.
+//!
+//! Invariant: memory is bounded however many uploads there are, and however many keys envelopes name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use http::Method;
 use s3proxy_envelope::multipart::{SealedUploadState, UploadName};
 use serde_json::{Value, json};
 
-use super::report::{counted, shown};
+use super::report::{counted, explained, shown};
 use crate::execute::multipart::bucket::Bucket;
 use crate::execute::multipart::evidence::named_upload;
 use crate::execute::multipart::staged::{folder_id, folders};
@@ -33,12 +35,69 @@ pub(super) struct Need {
 }
 
 /// By the key's name.
-pub(super) type Needs = BTreeMap<String, Need>;
+#[derive(Debug, Default)]
+pub(super) struct Needs(BTreeMap<String, Need>);
+
+/// Keys that are told apart. Envelopes name them, so anybody who can write to the bucket makes them up.
+const MOST_KEYS: usize = 1000;
+
+/// Stands for the keys beyond that. No key has this name.
+const OTHER_KEYS: &str = "(others)";
+
+impl Needs {
+    /// What needs this key, for counting.
+    pub(super) fn of(&mut self, key: &str) -> &mut Need {
+        let has_room = self.0.len() < MOST_KEYS || self.0.contains_key(key);
+        let key = if has_room { key } else { OTHER_KEYS };
+        self.0.entry(key.to_owned()).or_default()
+    }
+
+    /// Adds what another walk found over the same objects.
+    pub(super) fn include(&mut self, found: Self) {
+        for (key, found) in found.0 {
+            let need = self.of(&key);
+            need.current = need.current.max(found.current);
+            need.old = need.old.max(found.old);
+        }
+    }
+
+    /// Leaves out keys that are not to be told of.
+    pub(super) fn leave_out(&mut self, wanted: &BTreeSet<String>) {
+        self.0.retain(|key, _| !wanted.contains(key));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Memory for uploads, in bytes: more than 100,000 of them, with long names.
+const UPLOADS_BYTES: usize = 64 * 1024 * 1024;
+
+/// What an upload takes besides its names.
+const ENTRY_BYTES: usize = 256;
 
 /// The uploads whose state lies in some buckets, by the folder of the state. Those that have ended
 /// stay here until a sweep removes their state.
-#[derive(Debug, Default)]
-pub(super) struct Uploads(BTreeMap<String, UploadKey>);
+#[derive(Debug)]
+pub(super) struct Uploads {
+    found: BTreeMap<String, UploadKey>,
+    /// Bytes that more of them may take.
+    room: usize,
+}
+
+/// Why the uploads are not all known.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UploadsError {
+    #[error("{}", explained(.0))]
+    Backend(#[from] Failure),
+    #[error(
+        "there are more than fit {} MiB of memory; abort those that nobody will complete, run \
+         `s3proxy sweep`, and repeat this command",
+        UPLOADS_BYTES >> 20
+    )]
+    TooMany,
+}
 
 /// The key of one upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,20 +108,49 @@ pub(super) struct UploadKey {
     pub(super) upload: Option<UploadName>,
 }
 
+impl Default for Uploads {
+    fn default() -> Self {
+        Self {
+            found: BTreeMap::new(),
+            room: UPLOADS_BYTES,
+        }
+    }
+}
+
+impl UploadKey {
+    fn bytes(&self) -> usize {
+        let key_name = self.key_name.as_ref().map_or(0, String::len);
+        let upload = self.upload.as_ref().map_or(0, |upload| {
+            upload.bucket.len() + upload.object_key.len() + upload.upload_id.len()
+        });
+        key_name + upload
+    }
+}
+
 impl Uploads {
     /// Adds the uploads whose state lies in a bucket.
-    pub(super) async fn add(&mut self, bucket: &Bucket, state_prefix: &str) -> Outcome<()> {
+    pub(super) async fn add(
+        &mut self,
+        bucket: &Bucket,
+        state_prefix: &str,
+    ) -> Result<(), UploadsError> {
         let mut ids = Vec::new();
+        let mut has_room = Ok(());
         bucket
             .walk_objects(&folders(state_prefix), |entry| {
                 if entry.key.ends_with("/state")
                     && let Some(id) = folder_id(&entry.key, state_prefix)
                 {
+                    has_room = self.reserve(ENTRY_BYTES + id.len() + entry.key.len());
                     ids.push((id.to_owned(), entry.key.clone()));
                 }
-                ControlFlow::Continue(())
+                match has_room {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
             })
             .await?;
+        has_room?;
         let mut read = stream::iter(ids)
             .map(|(id, key)| async move {
                 let found = read_state(bucket, &id, &key).await?;
@@ -70,15 +158,24 @@ impl Uploads {
             })
             .buffer_unordered(STATES_AT_ONCE);
         while let Some(found) = read.next().await {
-            self.0.extend(found?);
+            if let Some((id, upload)) = found? {
+                self.reserve(upload.bytes())?;
+                self.found.insert(id, upload);
+            }
         }
+        Ok(())
+    }
+
+    fn reserve(&mut self, bytes: usize) -> Result<(), UploadsError> {
+        let left = self.room.checked_sub(bytes);
+        self.room = left.ok_or(UploadsError::TooMany)?;
         Ok(())
     }
 
     /// How many need each key.
     pub(super) fn by_key(&self) -> BTreeMap<&str, u64> {
         let mut counts = BTreeMap::new();
-        for name in self.0.values().filter_map(|it| it.key_name.as_deref()) {
+        for name in self.found.values().filter_map(|it| it.key_name.as_deref()) {
             *counts.entry(name).or_default() += 1;
         }
         counts
@@ -86,13 +183,14 @@ impl Uploads {
 
     /// How many states cannot be read.
     pub(super) fn unreadable(&self) -> u64 {
-        let unreadable = self.0.values().filter(|it| it.key_name.is_none());
+        let unreadable = self.found.values().filter(|it| it.key_name.is_none());
         unreadable.count() as u64
     }
 
     /// Uploads that were there before and are no longer: aborted, or completed into an object.
     pub(super) fn since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a UploadKey> {
-        let gone = before.0.iter().filter(|(id, _)| !self.0.contains_key(*id));
+        let gone = before.found.iter();
+        let gone = gone.filter(|(id, _)| !self.found.contains_key(*id));
         gone.map(|(_, upload)| upload)
     }
 }
@@ -118,7 +216,7 @@ async fn read_state(bucket: &Bucket, id: &str, key: &str) -> Outcome<Option<Uplo
 
 /// For programs.
 pub(super) fn to_json(needs: &Needs) -> Value {
-    let needs = needs.iter().map(|(key, need)| {
+    let needs = needs.0.iter().map(|(key, need)| {
         json!({
             "encryption_key": key,
             "current_objects": need.current,
@@ -147,7 +245,7 @@ pub(super) fn sentences(needs: &Needs) -> Vec<String> {
             counts.join(", ")
         )
     };
-    needs.iter().map(sentence).collect()
+    needs.0.iter().map(sentence).collect()
 }
 
 #[cfg(test)]
@@ -165,11 +263,12 @@ mod tests {
     fn uploads_are_counted_by_key_and_those_that_are_gone_are_told() {
         let uploads = |named: &[(&str, Option<&str>)]| {
             let named = named.iter();
-            Uploads(
-                named
+            Uploads {
+                found: named
                     .map(|(id, key)| ((*id).to_owned(), upload(*key)))
                     .collect(),
-            )
+                ..Uploads::default()
+            }
         };
         let before = uploads(&[("1", Some("a")), ("2", Some("b")), ("3", None)]);
         let after = uploads(&[("2", Some("b")), ("4", Some("b"))]);
@@ -180,16 +279,26 @@ mod tests {
     }
 
     #[test]
+    fn keys_beyond_a_number_are_counted_together() {
+        let mut needs = Needs::default();
+        for number in 0..3 * MOST_KEYS {
+            needs.of(&format!("made up {number}")).current += 1;
+        }
+        assert_eq!(needs.0.len(), MOST_KEYS + 1);
+        assert_eq!(needs.0[OTHER_KEYS].current, 2 * MOST_KEYS as u64);
+    }
+
+    #[test]
     fn a_sentence_says_what_a_key_is_needed_by() {
         let need = |current, old, uploads| Need {
             current,
             old,
             uploads,
         };
-        let needs = Needs::from([
+        let needs = Needs(BTreeMap::from([
             ("a".to_owned(), need(0, 2, 1)),
             ("b".to_owned(), need(1, 0, 0)),
-        ]);
+        ]));
         assert_eq!(
             sentences(&needs),
             [

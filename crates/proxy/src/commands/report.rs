@@ -218,9 +218,8 @@ impl<'o> Reporter<'o> {
     }
 
     /// A list that broke off.
-    pub(crate) fn not_listed(&mut self, target: &str, failure: &Failure) -> io::Result<()> {
+    pub(crate) fn not_listed(&mut self, target: &str, reason: &str) -> io::Result<()> {
         self.tally.not_listed += 1;
-        let reason = explained(failure);
         let line = match self.format {
             Format::Json => json!({
                 "type": "target", "target": target, "status": "failed", "reason": reason,
@@ -230,7 +229,7 @@ impl<'o> Reporter<'o> {
                 format!(
                     "FAILED {}: cannot be listed: {}",
                     shown(target),
-                    shown(&reason)
+                    shown(reason)
                 )
             }
         };

@@ -284,7 +284,7 @@ impl Rewrapper {
     }
 
     fn needs(&self, key: &str, count: impl FnOnce(&mut needed::Need)) {
-        count(self.seen().round.entry(key.to_owned()).or_default());
+        count(self.seen().round.of(key));
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -15,6 +15,7 @@ pub(crate) use crate::execute::verify::Depth;
 use super::Ended;
 use super::errand::Errand;
 use super::listing::Item;
+use super::place::Opening;
 use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields};
 use super::selection::Selection;
 use super::session::{Session, ended};
@@ -173,6 +174,10 @@ impl Verifier {
             Form::Legacy(_) => ("older", None),
             Form::Plain => ("plaintext", None),
         };
+        let opening = match &verified {
+            None | Some(Ok(_)) => Opening::Here,
+            Some(Err(failure)) => Opening::of(failure),
+        };
         let (verdict, checksums) = match verified {
             None => (Verdict::Skipped("plaintext"), Vec::new()),
             Some(Ok(verified)) => {
@@ -192,6 +197,7 @@ impl Verifier {
                 "encryption_key": key,
                 "stored_bytes": found.stored.0,
                 "plaintext_bytes": found.length.0,
+                "opens_here": opening.to_json(),
                 "checksums": checksums,
             })),
             remark: None,

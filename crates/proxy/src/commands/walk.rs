@@ -160,7 +160,7 @@ impl Hall {
                     } else {
                         reporter.progress().listed(self.listed);
                         if let Some(Err(failure)) = ended(lister.take()).await {
-                            reporter.not_listed(&target.to_string(), &failure)?;
+                            reporter.not_listed(&target.to_string(), &explained(&failure))?;
                         }
                     }
                 }

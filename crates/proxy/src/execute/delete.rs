@@ -4,20 +4,21 @@
 //! proxy, never reach the backend; each gets its own `<Error>` in the answer.
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3proxy_envelope::layout::{PlaintextLength, stored_length};
 use s3proxy_envelope::legacy::legacy_stored_length;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::delete::{
-    DeleteError, DeleteRequest, DeleteResult, delete_result, merge_delete_result,
+    DeleteError, DeleteRequest, DeleteResult, ObjectIdentifier, delete_result, merge_delete_result,
 };
 
 use super::forward::MAX_DOCUMENT_BYTES;
 use super::held::HeldMemory;
 use super::lookup::{self, Described, Listed};
 use super::stored::{self, Form};
-use super::{Job, Outcome, RawBody, answer, payload};
+use super::{Job, Outcome, RawBody, answer, payload, versions};
 use crate::backend::RequestBody;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Access;
@@ -43,6 +44,10 @@ pub(crate) async fn delete_object(job: &Job<'_>) -> Outcome<Response<ResponseBod
     let mut request = answer::request_for(job, Method::DELETE);
     request.query = answer::query_for_backend(job);
     request.headers = answer::headers_for_backend(job)?;
+    if let Some(version) = job.request.query.get("versionId") {
+        let object_key = job.request.object_key().unwrap_or_default();
+        versions::permit_deletion(job, object_key, version).await?;
+    }
     if let Some(size) = size_condition(job)? {
         let stored = stored_size(job, size).await?;
         request
@@ -96,12 +101,16 @@ pub(crate) async fn delete_objects(
     let held = payload::read_held(job, body, MAX_DOCUMENT_BYTES, MEMORY).await?;
     let mut batch = DeleteRequest::parse(&held.bytes)?;
     let _share = held.share;
-    let errors = remove_refused(job, &mut batch);
+    let mut errors = remove_refused(job, &mut batch);
     let trail = &job.record.trail;
     trail.begin_batch(|| lines(&batch, &errors)).await?;
+    let unknown = remove_unknown_versions(job, &mut batch).await;
     map_conditions(job, &mut batch).await;
 
+    let audited: BatchErrors = unknown.iter().map(audited).collect();
+    errors.extend(unknown);
     let (headers, text) = if batch.objects.is_empty() {
+        trail.batch_errors(|| audited);
         (http::HeaderMap::new(), delete_result(&errors))
     } else {
         let mut request = answer::request_for(job, Method::POST);
@@ -110,7 +119,7 @@ pub(crate) async fn delete_objects(
         request.body = RequestBody::Held(Bytes::from(batch.render()));
         let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
         let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
-        trail.batch_errors(|| failed(&text));
+        trail.batch_errors(|| failed(&text).into_iter().chain(audited).collect());
         let merged = merge_delete_result(&text, &errors)
             .map_err(|_| Failure::Unusable("a DeleteResult that is not S3's"))?;
         (answer::client_headers(&backed.headers), merged)
@@ -146,6 +155,54 @@ fn failed(result: &[u8]) -> BatchErrors {
     errors
         .map(|error| (error.key, error.version_id, error.code))
         .collect()
+}
+
+fn audited(error: &DeleteError) -> (String, Option<String>, String) {
+    let DeleteError {
+        key,
+        version_id,
+        code,
+        message: _,
+    } = error;
+    (key.clone(), version_id.clone(), code.clone())
+}
+
+/// Takes out the versions that the backend is not known to find. It is asked about several at a time,
+/// and about none once it has shown that it selects versions.
+async fn remove_unknown_versions(job: &Job<'_>, batch: &mut DeleteRequest) -> Vec<DeleteError> {
+    let objects = std::mem::take(&mut batch.objects);
+    let mut judged = stream::iter(objects)
+        .map(|object| with_known_version(job, object))
+        .buffered(job.parts.policy.lookup_concurrency.get());
+    let mut errors = Vec::new();
+    while let Some(judged) = judged.next().await {
+        match judged {
+            Ok(object) => batch.objects.push(object),
+            Err(error) => errors.push(error),
+        }
+    }
+    errors
+}
+
+async fn with_known_version(
+    job: &Job<'_>,
+    object: ObjectIdentifier,
+) -> Result<ObjectIdentifier, DeleteError> {
+    let object_key = object.key.as_str();
+    let permitted = match object.version_id.as_deref() {
+        Some(version) => versions::permit_deletion(job, object_key, version).await,
+        None => Ok(()),
+    };
+    let Err(failure) = permitted else {
+        return Ok(object);
+    };
+    let (code, message) = versions::batch_error(&failure);
+    Err(DeleteError {
+        key: object_key.to_owned(),
+        version_id: object.version_id,
+        code,
+        message,
+    })
 }
 
 /// Takes out what this client may not delete, and what belongs to the proxy.

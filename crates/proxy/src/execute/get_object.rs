@@ -61,7 +61,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     let (found, arrived) = match backed.status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-            let found = Found::of(job, backed.headers)?;
+            let found = Found::of(job, source, backed.headers)?;
             let arrived = match step {
                 Step::GetAll | Step::GetRange(_) => Some(Arrived::of(&found.headers, backed.body)?),
                 Step::Head => None,

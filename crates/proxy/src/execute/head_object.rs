@@ -3,6 +3,10 @@
 //! One request to the backend. A second one, for the seal, follows only where a multipart body's
 //! part or checksum is asked for and the layout is not remembered; and for a part of an object
 //! that is not sealed, whose parts the backend knows.
+//!
+//! The place of a sealed object is always checked. Its data key is unwrapped only where the answer
+//! needs it or where sealed metadata could have been taken away ([`needs_data_key`]): a key service
+//! that is down fails no other HEAD.
 
 use http::{Method, Response, StatusCode};
 use s3proxy_envelope::header::{Envelope, Layout};
@@ -14,6 +18,7 @@ use super::source::{self, Found, Source};
 use super::stored::{self, Form};
 use super::{Job, Outcome, answer};
 use crate::body::outbound::ResponseBody;
+use crate::config::resolved::Metadata;
 use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
 
@@ -38,11 +43,11 @@ async fn head(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         StatusCode::NOT_MODIFIED => return Ok(not_modified(job, &backed.headers)),
         _ => return Err(answer::refused(job, backed).await),
     }
-    let found = Found::of(job, backed.headers)?;
+    let found = Found::of(job, source, backed.headers)?;
     let asked = as_it_applies(job, asked, &found.headers);
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked).await,
-        Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked).await,
+        Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked),
         Form::Plain => {
             stored::permit_plain(job, source.bucket, source.object_key)?;
             plain(job, source, found, asked).await
@@ -67,13 +72,18 @@ async fn sealed(
             Asked::Part(_) => true,
         };
     let mut headers = plaintext_headers::sealed_headers(job, &found.headers);
-    // An envelope that was altered, or is another object's, does not unwrap.
-    let dek = source::unwrap(job, source, envelope).await?;
-    let private = plaintext_headers::private_map(source, envelope, &dek)?;
-    let layout = if needs_seal {
-        Some(source::layout(job, source, found, envelope, &dek).await?)
+    let (private, layout) = if needs_seal || needs_data_key(job, envelope) {
+        let dek = source::unwrap(job, source, envelope).await?;
+        let private = plaintext_headers::private_map(source, envelope, &dek)?;
+        let layout = if needs_seal {
+            Some(source::layout(job, source, found, envelope, &dek).await?)
+        } else {
+            None
+        };
+        (private, layout)
     } else {
-        None
+        source::check(job, source, envelope)?;
+        (None, None)
     };
     if let Some(private) = &private {
         plaintext_headers::replace_user_metadata(job, &mut headers, private)?;
@@ -91,15 +101,26 @@ async fn sealed(
     Ok(respond(headers, delivery, length, ResponseBody::empty()))
 }
 
+/// Whether the answer needs more of the envelope than its place: what is in the private map, or that
+/// the object has none. An envelope whose map was taken away does not unwrap, since the binding
+/// covers the flags.
+fn needs_data_key(job: &Job<'_>, envelope: &Envelope) -> bool {
+    let may_miss_metadata = match job.parts.policy.metadata {
+        Metadata::Sealed => true,
+        Metadata::Plain => false,
+    };
+    envelope.private.is_some() || may_miss_metadata || plaintext_headers::wants_checksum(job)
+}
+
 /// An object in an older proxy's format, whose length follows from the stored one.
-async fn legacy(
+fn legacy(
     job: &Job<'_>,
     source: &Source<'_>,
     found: &Found,
     envelope: &LegacyEnvelope,
     asked: Asked,
 ) -> Outcome<Response<ResponseBody>> {
-    source::unwrap_legacy(job, source, envelope).await?;
+    source::check_legacy(job, source, envelope)?;
     let headers = plaintext_headers::sealed_headers(job, &found.headers);
     let delivery = Delivery::of(asked, found.length.0, Parts::None)?;
     let body = ResponseBody::empty();

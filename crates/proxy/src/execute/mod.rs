@@ -33,6 +33,7 @@ pub(crate) mod sub_resource;
 mod unsealed;
 pub(crate) mod verified;
 pub(crate) mod verify;
+pub(crate) mod versions;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
@@ -77,6 +78,7 @@ pub(crate) struct Parts {
     pub(crate) verified: Arc<verified::VerifiedCache>,
     pub(crate) tag_keeping: Arc<copy::tags::TagKeeping>,
     pub(crate) sub_resources: Arc<sub_resource::KnownSubResources>,
+    pub(crate) versions: Arc<versions::VersionSupport>,
     pub(crate) long_work: Arc<patience::LongWork>,
     pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
     /// The keys that the rules choose, as long as requests may seal under them. Set when these parts

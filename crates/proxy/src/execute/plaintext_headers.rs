@@ -4,8 +4,8 @@
 //! bodies in their seal; both open with the data key only. No flag tells whether a private map
 //! holds metadata, so everyone who answers with headers opens it, HEAD too: an object that was
 //! written with `metadata = sealed` reads right whatever the setting says now. The price is that
-//! HEAD of such an object needs its key, and fails where GET would; with local keys that costs no
-//! request.
+//! HEAD of an object with a private map needs its key, and fails where GET would; with local keys
+//! that costs no request.
 
 use std::collections::BTreeMap;
 

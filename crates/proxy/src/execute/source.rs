@@ -27,14 +27,14 @@ use s3proxy_envelope::layout::{
 };
 use s3proxy_envelope::legacy::legacy_plaintext_length;
 
-pub(super) use legacy::{Legacy, unwrap_legacy};
+pub(super) use legacy::{Legacy, check_legacy, unwrap_legacy};
 pub(super) use pinned::{Arrived, pinned_request, send_pinned};
 pub(super) use sealed::{Sealed, layout};
 
 use super::answer;
 use super::layouts::{LayoutKey, ObjectState};
 use super::stored::{self, Form};
-use super::{Job, Outcome};
+use super::{Job, Outcome, versions};
 use crate::backend::{self, Request};
 use crate::body::legacy::LegacyBody;
 use crate::body::opening::{OpeningBody, OpeningError};
@@ -96,7 +96,7 @@ pub(super) fn own<'a>(job: &Job<'a>) -> Outcome<Source<'a>> {
 pub(crate) async fn describe(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     let request = source.request(job, Method::HEAD);
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    Found::of(job, backed.headers)
+    Found::of(job, source, backed.headers)
 }
 
 /// Reads what was found, or a range inside it.
@@ -132,6 +132,14 @@ pub(crate) async fn unwrap(
         .trail
         .reads(|| Stored::sealed(&envelope.key_name));
     Ok(job.parts.keys.unwrap(source.place(job), envelope).await?)
+}
+
+/// Whether the place of an object opens it, as far as that is known without a key service.
+pub(super) fn check(job: &Job<'_>, source: &Source<'_>, envelope: &Envelope) -> Outcome<()> {
+    job.record
+        .trail
+        .reads(|| Stored::sealed(&envelope.key_name));
+    Ok(job.parts.keys.check(source.place(job), envelope)?)
 }
 
 async fn open_plain(
@@ -184,7 +192,8 @@ impl Source<'_> {
 
 impl Found {
     /// Reads an answer to HEAD, or to GET of any range.
-    pub(super) fn of(job: &Job<'_>, headers: HeaderMap) -> Outcome<Self> {
+    pub(super) fn of(job: &Job<'_>, source: &Source<'_>, headers: HeaderMap) -> Outcome<Self> {
+        versions::require_answered(source.version, &headers)?;
         let form = stored::form(&headers, &job.parts.dek_tag)?;
         let stored = stored::stored_length(&headers)?;
         let length = match &form {

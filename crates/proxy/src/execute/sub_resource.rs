@@ -20,6 +20,7 @@ use s3proxy_protocol::operation::{AnswerDocument, Operation};
 use super::answer::{self, Backed};
 use super::forward::MAX_DOCUMENT_BYTES;
 use super::{Job, Outcome, stored};
+use crate::backend::Request;
 use crate::respond::Failure;
 
 /// Headers of the client's that a read on its behalf needs, too.
@@ -167,12 +168,7 @@ enum Found {
 async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outcome<Found> {
     let mut request = answer::request_for(job, Method::GET);
     request.query = answer::query_for_backend(job);
-    for name in CARRIED {
-        if let Some(value) = job.request.headers.get(*name) {
-            let name = HeaderName::from_static(name);
-            request.headers.insert(name, value.clone());
-        }
-    }
+    carry_headers(job, &mut request);
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     if backed.status.is_success() {
         let text = read_answer(job, backed, expected).await?;
@@ -197,6 +193,16 @@ async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outc
         }
         _ => Found::NoTarget(failure),
     })
+}
+
+/// Gives a read on the client's behalf those of the client's headers that it needs.
+pub(super) fn carry_headers(job: &Job<'_>, request: &mut Request) {
+    for name in CARRIED {
+        if let Some(value) = job.request.headers.get(*name) {
+            let name = HeaderName::from_static(name);
+            request.headers.insert(name, value.clone());
+        }
+    }
 }
 
 /// The body of a successful answer, if it is the expected document; an empty one carries nothing.

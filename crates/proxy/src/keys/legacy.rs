@@ -210,11 +210,24 @@ impl LegacyKeys {
         envelope: &LegacyEnvelope,
     ) -> Result<LegacyUnwrapped, LegacyKeyError> {
         let unwrapped = self.dek(place, envelope).await;
-        let failure = unwrapped.as_ref().err();
-        if let Some(kind) = failure.and_then(LegacyKeyError::open_failure) {
-            metrics::open_failed(kind);
-        }
-        unwrapped
+        unwrapped.inspect_err(count_failure)
+    }
+
+    /// Judges an object by the keys at hand, and asks no service; the key that its data key is under,
+    /// as far as they tell. One that only Constellation's key can open counts as openable where that
+    /// key opens.
+    pub(crate) fn check(
+        &self,
+        place: StoredPlace<'_>,
+        envelope: &LegacyEnvelope,
+    ) -> Result<KekOrigin, LegacyKeyError> {
+        let checked = match self.at_hand(place, envelope) {
+            Ok(Some(unwrapped)) => Ok(unwrapped.origin),
+            Ok(None) if self.may_be_constellations(place, envelope) => Ok(KekOrigin::Constellation),
+            Ok(None) => Err(LegacyKeyError::Missing),
+            Err(error) => Err(error),
+        };
+        checked.inspect_err(count_failure)
     }
 
     async fn dek(
@@ -222,6 +235,32 @@ impl LegacyKeys {
         place: StoredPlace<'_>,
         envelope: &LegacyEnvelope,
     ) -> Result<LegacyUnwrapped, LegacyKeyError> {
+        if let Some(unwrapped) = self.at_hand(place, envelope)? {
+            return Ok(unwrapped);
+        }
+        let dek = if self.may_be_constellations(place, envelope) {
+            self.constellation.unwrap(&envelope.wrapped_dek).await?
+        } else {
+            None
+        };
+        let origin = KekOrigin::Constellation;
+        dek.map(|dek| LegacyUnwrapped { dek, origin })
+            .ok_or(LegacyKeyError::Missing)
+    }
+
+    /// Whether Constellation's key is one to try.
+    fn may_be_constellations(&self, place: StoredPlace<'_>, envelope: &LegacyEnvelope) -> bool {
+        let is_configured = !matches!(self.constellation, ConstellationKek::Absent);
+        let is_tagged = envelope.tag == LegacyTag::Constellation;
+        is_configured && is_tagged && place.opens(constellation::NAME)
+    }
+
+    /// Tries the configured texts and the all-zero key.
+    fn at_hand(
+        &self,
+        place: StoredPlace<'_>,
+        envelope: &LegacyEnvelope,
+    ) -> Result<Option<LegacyUnwrapped>, LegacyKeyError> {
         match place.legacy_reads() {
             Permission::Allow => {}
             Permission::Deny => {
@@ -238,7 +277,7 @@ impl LegacyKeys {
                 continue;
             };
             if place.opens(name) {
-                return Ok(unwrapped);
+                return Ok(Some(unwrapped));
             }
             return Err(LegacyKeyError::OtherPlace {
                 key: name.to_string(),
@@ -247,19 +286,17 @@ impl LegacyKeys {
         }
         if let Some(unwrapped) = open(&LegacyKek::zero(), KekOrigin::Zero) {
             return match place.zero_key() {
-                Permission::Allow => Ok(unwrapped),
+                Permission::Allow => Ok(Some(unwrapped)),
                 Permission::Deny => Err(LegacyKeyError::ZeroKeyDenied),
             };
         }
-        let dek = match envelope.tag {
-            LegacyTag::Constellation if place.opens(constellation::NAME) => {
-                self.constellation.unwrap(&envelope.wrapped_dek).await?
-            }
-            LegacyTag::Constellation | LegacyTag::Configured => None,
-        };
-        let origin = KekOrigin::Constellation;
-        dek.map(|dek| LegacyUnwrapped { dek, origin })
-            .ok_or(LegacyKeyError::Missing)
+        Ok(None)
+    }
+}
+
+fn count_failure(error: &LegacyKeyError) {
+    if let Some(kind) = error.open_failure() {
+        metrics::open_failed(kind);
     }
 }
 

@@ -44,6 +44,16 @@ enum Holder {
     Service(Box<Held>),
 }
 
+/// What gives the KEK of an envelope that may be opened.
+enum KekSource<'k> {
+    Local(&'k Kek),
+    Service {
+        key: &'k Key,
+        held: &'k Held,
+        ciphertext: &'k [u8],
+    },
+}
+
 /// A KEK at hand, which wraps one object's data key. No service is asked any more.
 pub(crate) struct SealingKey {
     key_name: Arc<str>,
@@ -222,25 +232,59 @@ impl Keyring {
         unwrapped.inspect_err(|error| metrics::open_failed(error.open_failure()))
     }
 
+    /// Judges an object by what is at hand, and asks no service: its key is configured and opens in
+    /// this place, and the binding is the one that the place demands. Under a local key the data key
+    /// is unwrapped too, which finds an envelope that was altered or is another object's.
+    pub(crate) fn check(
+        &self,
+        place: StoredPlace<'_>,
+        envelope: &Envelope,
+    ) -> Result<(), KeyError> {
+        let checked = match self.kek_source(place, envelope) {
+            Ok(KekSource::Local(kek)) => unwrap(place, envelope, kek).map(drop),
+            Ok(KekSource::Service { .. }) => Ok(()),
+            Err(error) => Err(error),
+        };
+        checked.inspect_err(|error| metrics::open_failed(error.open_failure()))
+    }
+
     async fn dek(&self, place: StoredPlace<'_>, envelope: &Envelope) -> Result<Dek, KeyError> {
+        match self.kek_source(place, envelope)? {
+            KekSource::Local(kek) => unwrap(place, envelope, kek),
+            KekSource::Service {
+                key,
+                held,
+                ciphertext,
+            } => {
+                let kek = held.open(ciphertext).await;
+                let kek = kek.map_err(|error| failed(key, error))?;
+                unwrap(place, envelope, &kek)
+            }
+        }
+    }
+
+    /// Finds the KEK of an envelope that its place opens.
+    fn kek_source<'k>(
+        &'k self,
+        place: StoredPlace<'_>,
+        envelope: &'k Envelope,
+    ) -> Result<KekSource<'k>, KeyError> {
         let key = self
             .by_name
             .get(envelope.key_name.as_str())
             .ok_or_else(|| KeyError::Missing(envelope.key_name.clone()))?;
         place.admit(envelope)?;
-        let binding = &place.binding(envelope);
-        let unwrapped = match (&key.holder, &envelope.encrypted_kek) {
-            (Holder::Local(kek), None) => Dek::unwrap(&envelope.wrapped_dek, kek, binding),
-            (Holder::Service(held), Some(ciphertext)) => {
-                let kek = held.open(ciphertext).await;
-                let kek = kek.map_err(|error| failed(key, error))?;
-                Dek::unwrap(&envelope.wrapped_dek, &kek, binding)
-            }
+        match (&key.holder, &envelope.encrypted_kek) {
+            (Holder::Local(kek), None) => Ok(KekSource::Local(kek)),
+            (Holder::Service(held), Some(ciphertext)) => Ok(KekSource::Service {
+                key,
+                held,
+                ciphertext,
+            }),
             (Holder::Local(_), Some(_)) | (Holder::Service(_), None) => {
-                return Err(KeyError::Misfit(envelope.key_name.clone()));
+                Err(KeyError::Misfit(envelope.key_name.clone()))
             }
-        };
-        unwrapped.map_err(|_| KeyError::Unwrap)
+        }
     }
 
     /// Asks every service whether it answers, without using keys that were used already.
@@ -323,6 +367,11 @@ fn local(setting: &str, text: &str) -> Result<Key, KeyringError> {
         holder: Holder::Local(Arc::new(kek)),
         passphrase: Passphrase::of(text),
     })
+}
+
+fn unwrap(place: StoredPlace<'_>, envelope: &Envelope, kek: &Kek) -> Result<Dek, KeyError> {
+    let binding = place.binding(envelope);
+    Dek::unwrap(&envelope.wrapped_dek, kek, &binding).map_err(|_| KeyError::Unwrap)
 }
 
 fn failed(key: &Key, error: ServiceError) -> KeyError {

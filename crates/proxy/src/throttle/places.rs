@@ -1,87 +1,215 @@
-//! Requests at once: each holds a place, or waits for one, first come, first served.
+//! Requests at once: each holds a place, or waits for one.
+//!
+//! The next free place goes to the sender that holds least, and among those to the request that came
+//! first. A queue that is full stays open to senders with fewer requests in it: the one that has most
+//! loses its latest ([`Ledger::make_room`]). So nobody keeps others out by asking often.
+//!
+//! Invariant: while somebody waits, all places are held.
 
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::QUEUE;
 
+/// Who asks for a place: a client, or a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct SenderId(pub(super) u64);
+
 /// A number of places that can be changed while some are held.
-pub(super) struct Places {
-    free: Arc<Semaphore>,
-    queue: Semaphore,
-    count: Mutex<Count>,
+pub(super) struct Places(Mutex<Ledger>);
+
+struct Ledger {
+    places: usize,
+    /// Places that are held; after the number was lowered, perhaps more than there are.
+    held: usize,
+    held_by: HashMap<SenderId, usize>,
+    /// By sender, in the order of their arrival; none is empty.
+    queues: HashMap<SenderId, VecDeque<Waiting>>,
+    waiting: usize,
+    next_ticket: u64,
 }
 
-struct Count {
-    places: usize,
-    /// Places that are held above the number: they are gone when they come back.
-    surplus: usize,
+struct Waiting {
+    ticket: u64,
+    granted: oneshot::Sender<Held>,
 }
 
 /// A place, until it is dropped.
 #[must_use]
 pub(super) struct Held {
     places: Arc<Places>,
-    permit: Option<OwnedSemaphorePermit>,
+    sender: SenderId,
 }
 
 impl Places {
     pub(super) fn new(number: NonZeroU32) -> Self {
-        let places = size(number);
-        Self {
-            free: Arc::new(Semaphore::new(places)),
-            queue: Semaphore::new(QUEUE),
-            count: Mutex::new(Count { places, surplus: 0 }),
-        }
+        Self(Mutex::new(Ledger {
+            places: size(number),
+            held: 0,
+            held_by: HashMap::new(),
+            queues: HashMap::new(),
+            waiting: 0,
+            next_ticket: 0,
+        }))
     }
 
     /// Changes the number. Who holds a place keeps it.
-    pub(super) fn resize(&self, number: NonZeroU32) {
-        let mut count = self.count();
-        let wanted = size(number);
-        if wanted >= count.places {
-            let more = wanted - count.places;
-            let kept = more.min(count.surplus);
-            count.surplus -= kept;
-            self.free.add_permits(more - kept);
-        } else {
-            let fewer = count.places - wanted;
-            count.surplus += fewer - self.free.forget_permits(fewer);
-        }
-        count.places = wanted;
+    pub(super) fn resize(self: &Arc<Self>, number: NonZeroU32) {
+        let mut ledger = self.ledger();
+        ledger.places = size(number);
+        let refused = self.grant(&mut ledger);
+        drop(ledger);
+        drop(refused);
     }
 
-    /// A place, as soon as one is free; none where that is behind `deadline`.
-    pub(super) async fn place(self: &Arc<Self>, deadline: Instant) -> Option<Held> {
-        let permit = if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
-            permit
-        } else {
-            let _waiting = self.queue.try_acquire().ok()?;
-            let free = Arc::clone(&self.free).acquire_owned();
-            tokio::time::timeout_at(deadline, free).await.ok()?.ok()?
+    /// A place, as soon as one is the sender's; none where that is behind `deadline`.
+    pub(super) async fn place(
+        self: &Arc<Self>,
+        sender: SenderId,
+        deadline: Instant,
+    ) -> Option<Held> {
+        let (granted, receiver) = oneshot::channel();
+        let ticket = {
+            // One lock for both: a place that becomes free in between would be given to nobody.
+            let mut ledger = self.ledger();
+            if ledger.held < ledger.places {
+                return Some(self.take(&mut ledger, sender));
+            }
+            ledger.queue(sender, granted)?
         };
-        Some(Held {
-            places: Arc::clone(self),
-            permit: Some(permit),
-        })
+        let _queued = Queued {
+            places: self,
+            sender,
+            ticket,
+        };
+        tokio::time::timeout_at(deadline, receiver).await.ok()?.ok()
     }
 
-    fn count(&self) -> MutexGuard<'_, Count> {
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.ledger().waiting
+    }
+
+    fn take(self: &Arc<Self>, ledger: &mut Ledger, sender: SenderId) -> Held {
+        ledger.held += 1;
+        *ledger.held_by.entry(sender).or_default() += 1;
+        Held {
+            places: Arc::clone(self),
+            sender,
+        }
+    }
+
+    /// Gives free places to those who wait. One that nobody takes any more is returned: it must not be
+    /// dropped under the lock, and goes to the next one when it is.
+    fn grant(self: &Arc<Self>, ledger: &mut Ledger) -> Option<Held> {
+        while ledger.held < ledger.places {
+            let sender = ledger.next_sender()?;
+            let waiting = ledger.leave(sender, VecDeque::pop_front)?;
+            let held = self.take(ledger, sender);
+            if let Err(held) = waiting.granted.send(held) {
+                return Some(held);
+            }
+        }
+        None
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
         // Nothing that can panic runs under the lock.
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ledger {
+    /// The sender that is given a place next.
+    fn next_sender(&self) -> Option<SenderId> {
+        let rank = |(sender, queue): &(&SenderId, &VecDeque<Waiting>)| {
+            let held = self.held_by.get(sender).copied().unwrap_or_default();
+            (held, queue.front().map(|first| first.ticket))
+        };
+        self.queues
+            .iter()
+            .min_by_key(rank)
+            .map(|(sender, _)| *sender)
+    }
+
+    /// A ticket for the queue; none where it is full and no sender has more in it than this one would.
+    fn queue(&mut self, sender: SenderId, granted: oneshot::Sender<Held>) -> Option<u64> {
+        if self.waiting >= QUEUE {
+            self.make_room(sender)?;
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting += 1;
+        let queue = self.queues.entry(sender).or_default();
+        queue.push_back(Waiting { ticket, granted });
+        Some(ticket)
+    }
+
+    /// Turns away the latest request of the sender that has most in the queue.
+    fn make_room(&mut self, sender: SenderId) -> Option<()> {
+        let (crowd, most) = self.queues.iter().max_by_key(|(_, queue)| queue.len())?;
+        let (crowd, most) = (*crowd, most.len());
+        let own = self.queues.get(&sender).map_or(0, VecDeque::len);
+        // Without a granter its receiver ends.
+        (most > own + 1).then(|| drop(self.leave(crowd, VecDeque::pop_back)))
+    }
+
+    /// Takes one request of a sender out of the queue.
+    fn leave(
+        &mut self,
+        sender: SenderId,
+        take: impl FnOnce(&mut VecDeque<Waiting>) -> Option<Waiting>,
+    ) -> Option<Waiting> {
+        let queue = self.queues.get_mut(&sender)?;
+        let taken = take(queue);
+        if queue.is_empty() {
+            self.queues.remove(&sender);
+        }
+        self.waiting -= usize::from(taken.is_some());
+        taken
+    }
+
+    fn give_back(&mut self, sender: SenderId) {
+        self.held -= 1;
+        if let Some(held) = self.held_by.get_mut(&sender) {
+            *held -= 1;
+            if *held == 0 {
+                self.held_by.remove(&sender);
+            }
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut count = self.places.count();
-        if let (1.., Some(permit)) = (count.surplus, self.permit.take()) {
-            count.surplus -= 1;
-            permit.forget();
-        }
+        let mut ledger = self.places.ledger();
+        ledger.give_back(self.sender);
+        let refused = self.places.grant(&mut ledger);
+        drop(ledger);
+        drop(refused);
+    }
+}
+
+/// Waits for its place until it is dropped.
+struct Queued<'p> {
+    places: &'p Places,
+    sender: SenderId,
+    ticket: u64,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let mut ledger = self.places.ledger();
+        let left = ledger.leave(self.sender, |queue| {
+            let own = |waiting: &Waiting| waiting.ticket == self.ticket;
+            queue.remove(queue.iter().position(own)?)
+        });
+        drop(ledger);
+        drop(left);
     }
 }
 

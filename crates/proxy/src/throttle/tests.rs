@@ -167,6 +167,68 @@ async fn places_are_waited_for_in_turn_and_given_back() {
     assert_eq!(refused(&throttle, OTHER).await, None);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_next_place_is_the_clients_that_holds_least() {
+    let throttle = throttle(&Limits {
+        requests_in_flight: at(3),
+        throttle_wait: 2 * SECOND,
+        ..limits()
+    });
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(throttle.admit(APP).await.unwrap());
+    }
+    let order = Mutex::new(Vec::new());
+    let wait = |name| {
+        let (throttle, order) = (&throttle, &order);
+        async move {
+            let admitted = throttle.admit(Sender::Client(name)).await.unwrap();
+            order.lock().unwrap().push(name);
+            admitted
+        }
+    };
+    let give_back = async {
+        for held in held {
+            drop(held);
+            tokio::task::yield_now().await;
+        }
+    };
+    let waiting = async { tokio::join!(wait("app"), wait("app"), wait("other")) };
+    let ((_first, _second, _third), ()) = tokio::join!(waiting, give_back);
+    // The third came last and held nothing; both of the others hold one when it is given its place.
+    assert_eq!(*order.lock().unwrap(), ["other", "app", "app"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_fills_the_queue_keeps_nobody_out() {
+    let throttle = Arc::new(throttle(&Limits {
+        requests_in_flight: at(1),
+        throttle_wait: 2 * SECOND,
+        ..limits()
+    }));
+    let held = throttle.admit(APP).await.unwrap();
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..QUEUE {
+        let throttle = Arc::clone(&throttle);
+        crowd.spawn(async move { throttle.admit(APP).await.map(drop) });
+    }
+    let places = throttle.all.places.as_ref().unwrap();
+    while places.waiting() < QUEUE {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(refused(&throttle, APP).await, Some(Limit::InFlight));
+    let (other, ()) = tokio::join!(throttle.admit(OTHER), async {
+        tokio::task::yield_now().await;
+        drop(held);
+    });
+    drop(other.unwrap());
+    let mut turned_away = 0;
+    while let Some(ended) = crowd.join_next().await {
+        turned_away += usize::from(ended.unwrap().is_err());
+    }
+    assert_eq!(turned_away, 1, "the latest gave way");
+}
+
 #[tokio::test]
 async fn a_client_that_waits_for_its_own_places_holds_none_of_all() {
     let throttle = throttle(&Limits {

@@ -200,3 +200,69 @@ async fn metadata_that_a_server_takes_for_the_envelope_is_refused() {
         answer.expect_error(400, "InvalidArgument");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_asks_the_key_service_for_sealed_headers_only() {
+    let vault = VaultServer::start().await;
+    let proxy = proxy(&vault, NOTHING_REMEMBERED).await;
+    proxy.put("/vault/object", "plaintext").await;
+    let with_checksum = ClientRequest::put("/vault/checked", "plaintext")
+        .header("x-amz-checksum-crc32c", "tPm8mg==")
+        .header("x-amz-sdk-checksum-algorithm", "CRC32C");
+    let stored = proxy.send(with_checksum).await;
+    assert_eq!(stored.status(), 200, "{stored:?}");
+    vault.set(Mood::Failing);
+    let head = |target: &str| ClientRequest::head(target);
+    let whole = proxy.send(head("/vault/object")).await.expect(200);
+    assert_eq!(whole.header("content-length"), "9");
+    let range = head("/vault/object").header("range", "bytes=1-2");
+    proxy.send(range).await.expect(206);
+    let listing = ClientRequest::get("/vault?list-type=2");
+    let listing = proxy.send(listing).await.expect(200);
+    assert!(listing.text().contains("<Size>9</Size>"), "{listing:?}");
+    assert_eq!(vault.calls().decrypt, 0);
+
+    for request in [
+        head("/vault/object").header("x-amz-checksum-mode", "ENABLED"),
+        head("/vault/checked"),
+    ] {
+        let before = vault.calls().decrypt;
+        proxy.send(request).await.expect(503);
+        assert!(vault.calls().decrypt > before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_asks_no_key_service_still_checks_the_place() {
+    let vault = VaultServer::start().await;
+    let proxy = proxy(&vault, NOTHING_REMEMBERED).await;
+    proxy.put("/vault/object", "plaintext").await;
+    for folder in ["local", "vault"] {
+        let answer = proxy
+            .send_to_store(ClientRequest::get("/vault/object"))
+            .await;
+        let mut moved = ClientRequest::put(format!("/{folder}/moved"), answer.body.clone());
+        moved = moved.header("x-amz-meta-isec", answer.header("x-amz-meta-isec"));
+        proxy.send_to_store(moved).await.expect(200);
+    }
+    proxy.backend.take_requests();
+    vault.set(Mood::Failing);
+    proxy
+        .send(ClientRequest::head("/local/moved"))
+        .await
+        .expect(500);
+    assert_eq!(vault.calls().decrypt, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_opens_the_envelope_where_metadata_are_to_be_sealed() {
+    let vault = VaultServer::start().await;
+    let settings = format!("{NOTHING_REMEMBERED}\n[policy]\nmetadata = \"sealed\"");
+    let proxy = proxy(&vault, &settings).await;
+    proxy.put("/vault/object", "plaintext").await;
+    let head = || ClientRequest::head("/vault/object");
+    proxy.send(head()).await.expect(200);
+    assert_eq!(vault.calls().decrypt, 1);
+    vault.set(Mood::Failing);
+    proxy.send(head()).await.expect(503);
+}

@@ -268,3 +268,49 @@ async fn objects_of_older_proxies_keep_a_check_from_passing() {
         .expect(200);
     assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Found);
 }
+
+/// A page of states of uploads, with names as long as a backend may make them.
+fn page_of_states(number: usize, pages: usize) -> Reply {
+    let padding = "x".repeat(900);
+    let entries: Vec<String> = (0..1000)
+        .map(|entry| {
+            let key = format!(".s3proxy/uploads/{number}-{entry}-{padding}/state");
+            format!("<Contents><Key>{key}</Key><Size>1</Size></Contents>")
+        })
+        .collect();
+    let entries = entries.concat();
+    let (next, more) = (number + 1, number + 1 < pages);
+    let page = format!(
+        "<ListBucketResult>{entries}<IsTruncated>{more}</IsTruncated>\
+         <NextContinuationToken>{next}</NextContinuationToken></ListBucketResult>"
+    );
+    Reply::answer(200, &[("content-type", "application/xml")], page)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_beyond_a_bound_on_memory_are_a_failure_and_are_not_read() {
+    const PAGES: usize = 60;
+    let rotation = Rotation::begin(Faults::default()).await;
+    rotation.old.put("/bucket/key", "content").await;
+    let store = Arc::clone(&rotation.store);
+    rotation.new.backend.script(move |request| {
+        let lists_states =
+            request.has_parameter("list-type") && request.query().contains("uploads");
+        if !lists_states {
+            return store.reply(request);
+        }
+        let token = request.query().split_once("continuation-token=");
+        let token = token.and_then(|(_, rest)| rest.split('&').next()?.parse().ok());
+        page_of_states(token.unwrap_or(0), PAGES)
+    });
+    let ended = rotation.rewrap(check()).await.unwrap();
+    assert_eq!(ended, Ended::Incomplete);
+    assert_eq!(
+        rotation.key_of("key"),
+        rotation.new_name,
+        "the walk goes on"
+    );
+    let requests = rotation.new.backend.requests();
+    let reads = requests.iter().filter(|it| it.path().ends_with("/state"));
+    assert_eq!(reads.count(), 0);
+}

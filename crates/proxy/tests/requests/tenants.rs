@@ -144,6 +144,7 @@ impl Stolen {
         *response.headers_mut().unwrap() = self.headers.clone();
         let headers = response.headers_mut().unwrap();
         headers.remove("content-length");
+        name_version(request, headers);
         let total = self.body.len();
         let mut range = 0..total;
         if let Some((first, last)) = request
@@ -185,6 +186,13 @@ impl Stolen {
                 Reply::Store
             }
         });
+    }
+}
+
+/// Names the version that a request asks for, as a backend with versions does.
+fn name_version(request: &RecordedRequest, headers: &mut HeaderMap) {
+    if let Some((_, version)) = request.query().split_once("versionId=") {
+        headers.insert("x-amz-version-id", version.parse().unwrap());
     }
 }
 
@@ -481,6 +489,10 @@ async fn a_key_and_a_binding_that_a_rule_lists_open_until_objects_are_rewrapped(
         let stolen = write(&proxy, "alice", "tenant-a", Written::Whole).await;
         // Copies are the backend's to make, so it has to lie there for good.
         stolen.store(&proxy, "tenant-b").await;
+        proxy.backend.script(|request| {
+            let asked = request.clone();
+            Reply::altered(move |response| name_version(&asked, response.headers_mut()))
+        });
         for (what, answer) in every_read(&proxy, "bob", "tenant-b").await {
             assert_eq!(answer.is_success(), opens, "{rule_b}: {what}: {answer:?}");
         }

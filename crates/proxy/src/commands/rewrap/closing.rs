@@ -80,11 +80,7 @@ impl Seen {
 
     /// Begins another walk; how many objects the last one rewrapped.
     pub(super) fn end_round(&mut self) -> u64 {
-        for (key, found) in std::mem::take(&mut self.round) {
-            let need = self.needs.entry(key).or_default();
-            need.current = need.current.max(found.current);
-            need.old = need.old.max(found.old);
-        }
+        self.needs.include(std::mem::take(&mut self.round));
         self.older = (0, self.older.1.max(self.older.0));
         std::mem::take(&mut self.changed)
     }
@@ -93,7 +89,7 @@ impl Seen {
     pub(super) fn count(&mut self, uploads: &Uploads) {
         self.unreadable = uploads.unreadable();
         for (key, number) in uploads.by_key() {
-            self.needs.entry(key.to_owned()).or_default().uploads = number;
+            self.needs.of(key).uploads += number;
         }
     }
 
@@ -102,7 +98,7 @@ impl Seen {
         self.end_round();
         self.wanted.insert(active.to_owned());
         let Self { needs, wanted, .. } = self;
-        needs.retain(|key, _| !wanted.contains(key));
+        needs.leave_out(wanted);
         let mut lines = needed::sentences(needs);
         let doubts = self.doubts(basis);
         let is_unused = self.needs.is_empty() && doubts.is_empty();
@@ -176,7 +172,6 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::needed::Need;
     use super::*;
 
     const BASIS: Basis = Basis {
@@ -256,11 +251,7 @@ mod tests {
     fn walks_that_see_the_same_objects_count_them_once() {
         let mut seen = Seen::default();
         for current in [2, 1] {
-            let need = Need {
-                current,
-                ..Need::default()
-            };
-            seen.round.insert("old".to_owned(), need);
+            seen.round.of("old").current = current;
             seen.changed = current;
             assert_eq!(seen.end_round(), current);
         }
@@ -271,13 +262,7 @@ mod tests {
     #[test]
     fn keys_that_new_objects_get_are_not_told() {
         let mut seen = Seen::default();
-        seen.round.insert(
-            "new".to_owned(),
-            Need {
-                old: 1,
-                ..Need::default()
-            },
-        );
+        seen.round.of("new").old = 1;
         assert_eq!(said(&mut seen, BASIS).1, Needed::No);
     }
 

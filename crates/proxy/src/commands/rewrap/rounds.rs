@@ -173,9 +173,11 @@ impl Rounds<'_, '_> {
         let mut uploads = Uploads::default();
         for place in places {
             let bucket = Bucket::new(&self.rewrapper.parts.backend, place, None);
-            if let Err(failure) = uploads.add(&bucket, &policy.state_prefix).await {
+            if let Err(error) = uploads.add(&bucket, &policy.state_prefix).await {
                 let target = format!("{place} (uploads in progress)");
-                self.session.reporter().not_listed(&target, &failure)?;
+                self.session
+                    .reporter()
+                    .not_listed(&target, &error.to_string())?;
             }
         }
         Ok(uploads)

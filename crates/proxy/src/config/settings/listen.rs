@@ -102,7 +102,8 @@ settings! { LIMITS:
         ["S3PROXY_LIMITS_ANONYMOUS_REQUESTS_PER_SECOND"], Flag::None, "100";
 
     /// Requests that one replica serves at the same time, each to the last byte of its answer; 0
-    /// sets no limit. Health checks do not count.
+    /// sets no limit. Health checks do not count. Where requests wait, the next place goes to the
+    /// client, or the network of unlisted ones, that holds least.
     LIMITS_REQUESTS_IN_FLIGHT: Setting<Whole<0, 1_000_000>> = "limits.requests_in_flight",
         ["S3PROXY_LIMITS_REQUESTS_IN_FLIGHT"], Flag::None, "0";
 

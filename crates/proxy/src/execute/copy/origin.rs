@@ -95,7 +95,7 @@ pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     if !backed.status.is_success() {
         return Err(missing(job, source, backed).await);
     }
-    let found = Found::of(job, backed.headers)?;
+    let found = Found::of(job, source, backed.headers)?;
     let modified = text(&found.headers, header::LAST_MODIFIED).and_then(http_date::parse);
     let etag = etag(&found)?;
     if conditional::copy_source_holds(&job.request.headers, etag, modified)? {

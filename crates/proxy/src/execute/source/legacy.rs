@@ -67,17 +67,33 @@ pub(in crate::execute) async fn unwrap_legacy(
     envelope: &LegacyEnvelope,
 ) -> Outcome<LegacyDek> {
     let unwrapped = job.parts.legacy_keys.unwrap(source.place(job), envelope);
-    let LegacyUnwrapped { dek, origin } = unwrapped.await.map_err(|error| match error {
+    let LegacyUnwrapped { dek, origin } = unwrapped.await.map_err(failure)?;
+    job.record.trail.reads(|| older(envelope.tag, origin));
+    tracing::debug!(?origin, "an object in an older proxy's format is opened");
+    Ok(dek)
+}
+
+/// Whether the place of such an object opens it, as far as that is known without a key service.
+pub(in crate::execute) fn check_legacy(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    envelope: &LegacyEnvelope,
+) -> Outcome<()> {
+    let checked = job.parts.legacy_keys.check(source.place(job), envelope);
+    let origin = checked.map_err(failure)?;
+    job.record.trail.reads(|| older(envelope.tag, origin));
+    Ok(())
+}
+
+fn failure(error: LegacyKeyError) -> Failure {
+    match error {
         LegacyKeyError::Refused { .. } => Failure::Refused(S3Error::new(
             ErrorCode::AccessDenied,
             "The object is in an older proxy's format, and the proxy's settings (legacy_reads = \
              deny, or a rule) refuse to serve it.",
         )),
         error => error.into(),
-    })?;
-    job.record.trail.reads(|| older(envelope.tag, origin));
-    tracing::debug!(?origin, "an object in an older proxy's format is opened");
-    Ok(dek)
+    }
 }
 
 impl<'a> Legacy<'a> {

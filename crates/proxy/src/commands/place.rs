@@ -1,0 +1,114 @@
+//! Whether stored objects open in their place, as far as the configured keys and rules tell.
+//!
+//! Asks no key service: a service's key counts as one that opens its own envelopes. Under a local key
+//! the data key is unwrapped. Where the key of an object is not among those that were given, nothing
+//! is said.
+
+use serde_json::Value;
+
+use super::listing::Item;
+use crate::app;
+use crate::config::resolved::{Config, Permission};
+use crate::execute::stored::Form;
+use crate::keys::legacy::{ConstellationKek, LegacyKeyError, LegacyKeys};
+use crate::keys::{KeyError, Keyring, KeyringError, unasked};
+use crate::respond::Failure;
+use crate::rules::Rules;
+
+/// The configured keys and rules.
+pub(super) struct Places {
+    keys: Keyring,
+    legacy: LegacyKeys,
+    rules: Rules,
+}
+
+/// Whether an object opens in its place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    Here,
+    /// It does not; why.
+    Refused(String),
+    /// Its key is not known here, or something else came first.
+    Undecided,
+}
+
+impl Places {
+    /// Derives the keys of passphrases, which takes a moment.
+    pub(super) fn new(config: &Config) -> Result<Self, KeyringError> {
+        let mut keys = Keyring::new(&config.keys, unasked(&config.keys.services))?;
+        Ok(Self {
+            legacy: LegacyKeys::new(keys.take_passphrases(), ConstellationKek::Absent),
+            rules: app::rules(config, &keys)?,
+            keys,
+        })
+    }
+
+    pub(super) fn judge(&self, item: &Item, form: &Form) -> Opening {
+        let place = self.rules.place(&item.bucket, &item.key);
+        match form {
+            Form::Sealed(envelope) => match self.keys.check(place, envelope) {
+                Ok(()) => Opening::Here,
+                Err(error) => Opening::of_key(&error),
+            },
+            Form::Legacy(envelope) => match self.legacy.check(place, envelope) {
+                Ok(_) => Opening::Here,
+                Err(error) => Opening::of_legacy_key(&error),
+            },
+            Form::Plain => match self.rules.plaintext_reads(&item.bucket, &item.key) {
+                Permission::Allow => Opening::Here,
+                Permission::Deny => Opening::Refused("clients are refused plaintext".to_owned()),
+            },
+        }
+    }
+}
+
+impl Opening {
+    /// Of an object that was to be opened, and was not.
+    pub(super) fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::Refused(error) => Self::Refused(error.to_string()),
+            Failure::Key(error) => Self::of_key(error),
+            Failure::LegacyKey(error) => Self::of_legacy_key(error),
+            Failure::Explained(..)
+            | Failure::Inbound(_)
+            | Failure::Backend(_)
+            | Failure::Answer(_)
+            | Failure::Unusable(_)
+            | Failure::Stored(_)
+            | Failure::Audit(_)
+            | Failure::Panicked(_)
+            | Failure::Budget(_)
+            | Failure::Throttled(_)
+            | Failure::Replaced
+            | Failure::Range(_) => Self::Undecided,
+        }
+    }
+
+    fn of_key(error: &KeyError) -> Self {
+        match error {
+            KeyError::OtherPlace { .. }
+            | KeyError::WeakBinding { .. }
+            | KeyError::Unwrap
+            | KeyError::Misfit(_) => Self::Refused(error.to_string()),
+            KeyError::Missing(_) | KeyError::Service { .. } => Self::Undecided,
+        }
+    }
+
+    fn of_legacy_key(error: &LegacyKeyError) -> Self {
+        match error {
+            LegacyKeyError::Refused { .. }
+            | LegacyKeyError::OtherPlace { .. }
+            | LegacyKeyError::ZeroKeyDenied => Self::Refused(error.to_string()),
+            LegacyKeyError::Missing | LegacyKeyError::Service(_) => Self::Undecided,
+        }
+    }
+
+    /// For programs: yes, no, or null where it is undecided.
+    pub(super) fn to_json(&self) -> Value {
+        match self {
+            Self::Here => Value::Bool(true),
+            Self::Refused(_) => Value::Bool(false),
+            Self::Undecided => Value::Null,
+        }
+    }
+}
