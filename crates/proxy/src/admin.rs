@@ -153,7 +153,12 @@ impl Held {
 
     /// The position of the connection whose place a further one takes.
     fn dispensable(&self) -> usize {
-        let count = |network| self.0.iter().filter(|other| other.network == network).count();
+        let count = |network| {
+            self.0
+                .iter()
+                .filter(|other| other.network == network)
+                .count()
+        };
         let rank = |(position, connection): (usize, &HeldConnection)| {
             let answering = connection.answering.load(Ordering::Relaxed);
             (answering, Reverse(count(connection.network)), position)

@@ -32,7 +32,7 @@ use crate::respond::{self, Asked, Failure, Verbosity};
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
 use crate::telemetry::traces::{Arrival, Traces, Trust};
-use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled};
+use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled, UnreadBody};
 use crate::trusted::TrustedProxies;
 
 /// The request id of the proxy itself, beside the backend's.
@@ -44,7 +44,7 @@ const DRAINED_BYTES: u64 = 1024 * 1024;
 /// Memory that a parsed header takes besides its bytes.
 const HEADER_ENTRY_BYTES: usize = 128;
 
-/// Time that draining may take.
+/// Time that draining may take, where many do not wait already.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
 /// Everything that answers requests.
@@ -102,7 +102,8 @@ impl Serve for Service {
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
         let waits_for_continue = expects_continue && !body.has_begun();
         if let Some(unread) = body.into_unused() {
-            finish_unread(unread, waits_for_continue, &mut response).await;
+            let place = self.throttle.unread_body(from);
+            finish_unread(unread, place, waits_for_continue, &mut response).await;
             if response.status() == StatusCode::BAD_REQUEST {
                 // Perhaps a head that can be read in two ways: what follows is not taken for a request.
                 close(&mut response);
@@ -313,6 +314,7 @@ fn verbosity(method: &Method) -> Verbosity {
 /// Deals with a body that no operation wanted.
 async fn finish_unread(
     mut body: Incoming,
+    place: Option<UnreadBody>,
     waits_for_continue: bool,
     response: &mut Response<ResponseBody>,
 ) {
@@ -320,13 +322,14 @@ async fn finish_unread(
         return;
     }
     // A client that waits for 100 Continue has sent nothing yet, and must not be told to.
-    if waits_for_continue || !drained(&mut body).await {
+    let wait = place.as_ref().map_or(Duration::ZERO, |_| DRAIN_WAIT);
+    if waits_for_continue || !drained(&mut body, wait).await {
         close(response);
     }
 }
 
-/// Whether the rest of the body was short enough to be read.
-async fn drained(body: &mut Incoming) -> bool {
+/// Whether the rest of the body was short enough to be read, and came in time.
+async fn drained(body: &mut Incoming, wait: Duration) -> bool {
     let read = async {
         let mut read = 0;
         while let Some(frame) = body.frame().await {
@@ -338,9 +341,7 @@ async fn drained(body: &mut Incoming) -> bool {
         }
         true
     };
-    tokio::time::timeout(DRAIN_WAIT, read)
-        .await
-        .unwrap_or(false)
+    tokio::time::timeout(wait, read).await.unwrap_or(false)
 }
 
 fn close(response: &mut Response<ResponseBody>) {

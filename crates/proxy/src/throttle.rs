@@ -19,12 +19,13 @@ mod rate;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::places::{Held, Places, SenderId};
+use self::places::{Held, Places, SenderId, Sharing};
 use self::rate::Rate;
 use crate::config::resolved::{Bound, Limits};
 use crate::telemetry::metrics::{self, Limit};
@@ -35,6 +36,9 @@ const QUEUE: usize = 1024;
 /// Addresses share limits where they fall on the same of so many places, which is what keeps
 /// their memory bounded.
 const STRANGERS: usize = 1024;
+
+/// Refused requests whose bodies are awaited at the same time, so that their clients see the answer.
+const UNREAD_BODIES: NonZeroU32 = NonZeroU32::new(256).expect("more than zero");
 
 /// What a client that is told to slow down waits, where nothing better is known.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -74,6 +78,12 @@ pub(crate) struct InFlight {
     _all: Option<Held>,
 }
 
+/// The body of a refused request may be awaited for as long as this is held.
+#[must_use]
+pub(crate) struct UnreadBody {
+    _place: Held,
+}
+
 /// All limits, with the state that they need.
 pub(crate) struct Throttle {
     wait: Duration,
@@ -86,6 +96,7 @@ pub(crate) struct Throttle {
     clients: Mutex<HashMap<String, Gauges>>,
     strangers: Vec<Gauges>,
     anonymous: Vec<Gauges>,
+    unread: Arc<Places>,
     by_address: RandomState,
 }
 
@@ -99,7 +110,7 @@ struct Gauges {
 impl Gauges {
     /// With other bounds: what is in flight goes on counting, and a rate that stays the same keeps
     /// its count.
-    fn rebuilt(&self, rate: Bound, places: Bound, wait: Duration) -> Self {
+    fn rebuilt(&self, rate: Bound, places: Bound, sharing: Sharing, wait: Duration) -> Self {
         let same = |old: &&Arc<Rate>| old.is(rate, wait);
         Self {
             rate: match rate {
@@ -111,7 +122,7 @@ impl Gauges {
             },
             places: match (places, &self.places) {
                 (Bound::Off, _) => None,
-                (Bound::At(number), None) => Some(Arc::new(Places::new(number))),
+                (Bound::At(number), None) => Some(Arc::new(Places::new(number, sharing))),
                 (Bound::At(number), Some(old)) => {
                     old.resize(number);
                     Some(Arc::clone(old))
@@ -153,6 +164,7 @@ impl Throttle {
             clients: Mutex::default(),
             strangers: Vec::new(),
             anonymous: Vec::new(),
+            unread: Arc::new(Places::new(UNREAD_BODIES, Sharing::All)),
             by_address: RandomState::new(),
         };
         nothing.rebuilt(limits, own_rates)
@@ -167,14 +179,14 @@ impl Throttle {
         );
         let clients = self.known().clone().into_iter().map(|(name, old)| {
             let rate = own_rates.get(&name).copied().unwrap_or(rate);
-            let new = old.rebuilt(rate, places, wait);
+            let new = old.rebuilt(rate, places, Sharing::One, wait);
             (name, new)
         });
         let by_address = |old: &[Gauges], rate| match (rate, places) {
             (Bound::Off, Bound::Off) => Vec::new(),
             (Bound::At(_), _) | (_, Bound::At(_)) => (0..STRANGERS)
                 .map(|index| old.get(index).cloned().unwrap_or_default())
-                .map(|old| old.rebuilt(rate, places, wait))
+                .map(|old| old.rebuilt(rate, places, Sharing::One, wait))
                 .collect(),
         };
         let strangers = by_address(&self.strangers, rate);
@@ -185,11 +197,15 @@ impl Throttle {
             client_places: places,
             clients: Mutex::new(clients.collect()),
             own_rates,
-            all: self
-                .all
-                .rebuilt(limits.requests_per_second, limits.requests_in_flight, wait),
+            all: self.all.rebuilt(
+                limits.requests_per_second,
+                limits.requests_in_flight,
+                Sharing::All,
+                wait,
+            ),
             strangers,
             anonymous,
+            unread: Arc::clone(&self.unread),
             by_address: self.by_address.clone(),
         }
     }
@@ -217,6 +233,12 @@ impl Throttle {
             .map_err(|again| Throttled::new(Limit::Rate, again.after))
     }
 
+    /// A place for awaiting the body of a request that was refused, if there is one.
+    pub(crate) fn unread_body(&self, from: IpAddr) -> Option<UnreadBody> {
+        let place = self.unread.place_now(self.id_of(Sender::Stranger(from)));
+        place.map(|place| UnreadBody { _place: place })
+    }
+
     fn gauges_of(&self, sender: Sender<'_>) -> Gauges {
         match sender {
             Sender::Client(name) => {
@@ -226,7 +248,8 @@ impl Throttle {
                 }
                 let rate = self.own_rates.get(name).copied();
                 let rate = rate.unwrap_or(self.client_rate);
-                let new = Gauges::default().rebuilt(rate, self.client_places, self.wait);
+                let new = Gauges::default();
+                let new = new.rebuilt(rate, self.client_places, Sharing::One, self.wait);
                 known.insert(name.to_owned(), new.clone());
                 new
             }

@@ -4,7 +4,10 @@
 //! first. A queue that is full stays open to senders with fewer requests in it: the one that has most
 //! loses its latest ([`Ledger::make_room`]). So nobody keeps others out by asking often.
 //!
-//! Invariant: while somebody waits, all places are held.
+//! Of the places for all, one sender never has more than seven eighths ([`LEFT_FOR_OTHERS`]): what it
+//! holds for long keeps nobody out either.
+//!
+//! Invariant: nobody waits while a place is free that it may have.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -15,6 +18,18 @@ use tokio::time::Instant;
 
 use super::QUEUE;
 
+/// Of places for all, one sender may have all but this part.
+const LEFT_FOR_OTHERS: usize = 8;
+
+/// Who the places are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// Every sender.
+    All,
+    /// One sender, or those that count as one.
+    One,
+}
+
 /// Who asks for a place: a client, or a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct SenderId(pub(super) u64);
@@ -23,6 +38,7 @@ pub(super) struct SenderId(pub(super) u64);
 pub(super) struct Places(Mutex<Ledger>);
 
 struct Ledger {
+    sharing: Sharing,
     places: usize,
     /// Places that are held; after the number was lowered, perhaps more than there are.
     held: usize,
@@ -46,8 +62,9 @@ pub(super) struct Held {
 }
 
 impl Places {
-    pub(super) fn new(number: NonZeroU32) -> Self {
+    pub(super) fn new(number: NonZeroU32, sharing: Sharing) -> Self {
         Self(Mutex::new(Ledger {
+            sharing,
             places: size(number),
             held: 0,
             held_by: HashMap::new(),
@@ -66,6 +83,13 @@ impl Places {
         drop(refused);
     }
 
+    /// A place, if one is the sender's at once.
+    pub(super) fn place_now(self: &Arc<Self>, sender: SenderId) -> Option<Held> {
+        let mut ledger = self.ledger();
+        let free = ledger.has_place_for(sender);
+        free.then(|| self.take(&mut ledger, sender))
+    }
+
     /// A place, as soon as one is the sender's; none where that is behind `deadline`.
     pub(super) async fn place(
         self: &Arc<Self>,
@@ -76,7 +100,7 @@ impl Places {
         let ticket = {
             // One lock for both: a place that becomes free in between would be given to nobody.
             let mut ledger = self.ledger();
-            if ledger.held < ledger.places {
+            if ledger.has_place_for(sender) {
                 return Some(self.take(&mut ledger, sender));
             }
             ledger.queue(sender, granted)?
@@ -106,8 +130,7 @@ impl Places {
     /// Gives free places to those who wait. One that nobody takes any more is returned: it must not be
     /// dropped under the lock, and goes to the next one when it is.
     fn grant(self: &Arc<Self>, ledger: &mut Ledger) -> Option<Held> {
-        while ledger.held < ledger.places {
-            let sender = ledger.next_sender()?;
+        while let Some(sender) = ledger.next_sender() {
             let waiting = ledger.leave(sender, VecDeque::pop_front)?;
             let held = self.take(ledger, sender);
             if let Err(held) = waiting.granted.send(held) {
@@ -124,14 +147,27 @@ impl Places {
 }
 
 impl Ledger {
-    /// The sender that is given a place next.
+    fn has_place_for(&self, sender: SenderId) -> bool {
+        let most = match self.sharing {
+            Sharing::All => self.places - self.places / LEFT_FOR_OTHERS,
+            Sharing::One => self.places,
+        };
+        self.held < self.places && self.held_by(sender) < most
+    }
+
+    fn held_by(&self, sender: SenderId) -> usize {
+        self.held_by.get(&sender).copied().unwrap_or_default()
+    }
+
+    /// The sender that is given a place next, if one is free that somebody may have.
     fn next_sender(&self) -> Option<SenderId> {
         let rank = |(sender, queue): &(&SenderId, &VecDeque<Waiting>)| {
-            let held = self.held_by.get(sender).copied().unwrap_or_default();
-            (held, queue.front().map(|first| first.ticket))
+            let first = queue.front().map(|first| first.ticket);
+            (self.held_by(**sender), first)
         };
         self.queues
             .iter()
+            .filter(|(sender, _)| self.has_place_for(**sender))
             .min_by_key(rank)
             .map(|(sender, _)| *sender)
     }

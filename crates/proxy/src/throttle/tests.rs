@@ -200,6 +200,27 @@ async fn the_next_place_is_the_clients_that_holds_least() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_client_leaves_places_to_others() {
+    let throttle = throttle(&Limits {
+        requests_in_flight: at(16),
+        client_requests_in_flight: at(16),
+        throttle_wait: SECOND,
+        ..limits()
+    });
+    let mut held = Vec::new();
+    for _ in 0..14 {
+        held.push(throttle.admit(APP).await.unwrap());
+    }
+    assert_eq!(refused(&throttle, APP).await, Some(Limit::InFlight));
+    for _ in 0..2 {
+        held.push(throttle.admit(OTHER).await.unwrap());
+    }
+    assert_eq!(refused(&throttle, OTHER).await, Some(Limit::InFlight));
+    drop(held.remove(0));
+    held.push(throttle.admit(APP).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_fills_the_queue_keeps_nobody_out() {
     let throttle = Arc::new(throttle(&Limits {
         requests_in_flight: at(1),

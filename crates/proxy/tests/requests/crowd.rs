@@ -126,3 +126,29 @@ async fn connections_stay_as_long_as_there_is_room() {
         assert_eq!(&status, b"HTTP/1.1 403");
     }
 }
+
+/// One address has seven eighths of the 256 places for bodies that nobody wants.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_bodies_of_refused_requests_are_awaited() {
+    let proxy = proxy_with("").await;
+    let head = b"PUT /bucket/key HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 4\r\n\r\nb";
+    let mut all = connections(&proxy, 240, head).await;
+
+    let mut late = all.pop().unwrap();
+    let mut answer = String::new();
+    let end = late.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE / 10, end)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+
+    let early = &mut all[0];
+    early.write_all(b"ody").await.unwrap();
+    let mut answer = [0; 1024];
+    let length = early.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    assert!(!answer.contains("connection: close\r\n"), "{answer}");
+}

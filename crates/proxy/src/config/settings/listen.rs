@@ -103,9 +103,10 @@ settings! { LIMITS:
 
     /// Requests that one replica serves at the same time, each to the last byte of its answer; 0
     /// sets no limit. Health checks do not count. Where requests wait, the next place goes to the
-    /// client, or the network of unlisted ones, that holds least.
+    /// client, or the network of unlisted ones, that holds least, and none holds more than seven
+    /// eighths of all.
     LIMITS_REQUESTS_IN_FLIGHT: Setting<Whole<0, 1_000_000>> = "limits.requests_in_flight",
-        ["S3PROXY_LIMITS_REQUESTS_IN_FLIGHT"], Flag::None, "0";
+        ["S3PROXY_LIMITS_REQUESTS_IN_FLIGHT"], Flag::None, "512";
 
     /// The same for each client.
     LIMITS_CLIENT_REQUESTS_IN_FLIGHT: Setting<Whole<0, 1_000_000>> =
