@@ -74,13 +74,15 @@ impl SignedRequest {
         self.check_signed_headers(headers)?;
         let paths = canonical_request::path(raw_path)?;
         let queries = canonical_request::query(raw_query)?;
-        let header_part =
+        let header_parts =
             canonical_request::header_part(headers, &self.signed_headers, &self.payload_text);
         for path in paths.iter() {
             for query in queries.iter() {
-                let hash = canonical_request::hash(method, path, query, &header_part);
-                if key.verifies(self.string_to_sign(&hash).as_bytes(), &self.signature) {
-                    return Ok(self.verified(key));
+                for header_part in header_parts.iter() {
+                    let hash = canonical_request::hash(method, path, query, header_part);
+                    if key.verifies(self.string_to_sign(&hash).as_bytes(), &self.signature) {
+                        return Ok(self.verified(key));
+                    }
                 }
             }
         }

@@ -130,7 +130,7 @@ proptest! {
     fn header_signatures_verify(
         key in key(),
         query in query(),
-        metadata in "[!-~][ -~]{0,30}",
+        metadata in "[!-~][ -~\t]{0,30}",
         token in prop::option::of(Just(TOKEN)),
     ) {
         let target = format!("/{}?{}", canonical(&key), query_text(&query));
