@@ -1,8 +1,11 @@
-//! XML documents of clients: what is read, written for the backend and read again is the same.
+//! Documents of clients: what is read, written for the backend and read again is the same; and no
+//! markup of a forwarded document goes on but the elements that it may have.
 
 #![no_main]
 
+use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
+use s3proxy_protocol::operation::{Operation, RequestDocument};
 use s3proxy_protocol::xml::complete::{self, CompleteRequest, MAXIMUM_PARTS};
 use s3proxy_protocol::xml::delete::{DeleteRequest, MAXIMUM_OBJECTS};
 use s3proxy_protocol::xml::{restore, tagging};
@@ -52,9 +55,48 @@ fn tags(bytes: &[u8]) {
     assert!(header.bytes().all(|byte| byte.is_ascii_graphic()));
 }
 
+/// Names of elements in a document that was written anew, where `<` begins nothing but a tag.
+fn check_tags(document: &str, root: &str, elements: Option<&[&str]>) {
+    for tag in document.split('<').skip(1) {
+        let end = tag.find('>').expect("every tag ends");
+        let name = tag[..end].trim_start_matches('/');
+        let (name, attributes) = name.split_once(' ').unwrap_or((name, ""));
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        assert!(!name.is_empty() && name.bytes().all(is_name), "{name}");
+        let is_known = elements.is_none_or(|elements| elements.contains(&name));
+        assert!(is_known || name == root, "{name}");
+        let is_namespace = attributes.starts_with("xmlns");
+        assert!(attributes.is_empty() || is_namespace, "{attributes}");
+    }
+}
+
+fn forwarded(bytes: &[u8]) {
+    let headers = HeaderMap::new();
+    for operation in Operation::ALL.iter().copied() {
+        let document = operation.request_document();
+        if document == RequestDocument::Nothing {
+            continue;
+        }
+        let Ok(written) = document.written_anew(bytes, &headers) else {
+            continue;
+        };
+        assert!(written.len() <= document.maximum_bytes());
+        if written.is_empty() {
+            assert!(bytes.is_empty());
+            continue;
+        }
+        if let RequestDocument::Xml(shape, _) = document {
+            check_tags(&written, shape.root, shape.elements);
+        }
+        let again = document.written_anew(written.as_bytes(), &headers);
+        assert_eq!(again, Ok(written), "{}", operation.as_str());
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
     complete(input);
     delete(input);
     tags(input);
     let _ = restore::restore_request(input);
+    forwarded(input);
 });

@@ -1,13 +1,14 @@
 //! The first bytes of a connection behind a load balancer, and the headers by which one names the
-//! client: what has come decides once, and more bytes never change it; nobody who is not trusted
-//! names an address.
+//! client and the trace: what has come decides once, and more bytes never change it; nobody who is
+//! not trusted names an address; and of a trace goes on what is well-formed, and no more.
 
 #![no_main]
 
 use std::net::IpAddr;
 
+use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
-use s3proxy::fuzzing::{ConnectionStart, connection_start, forwarded};
+use s3proxy::fuzzing::{ConnectionStart, connection_start, forwarded, trace_parent};
 use s3proxy_fuzz::choices::Choices;
 use s3proxy_fuzz::head;
 
@@ -29,6 +30,27 @@ fn start(bytes: &[u8]) {
     }
 }
 
+fn trace(headers: &HeaderMap) {
+    let Some(written) = trace_parent(headers) else {
+        return;
+    };
+    let given = headers["traceparent"].to_str().expect("it was read");
+    assert_eq!(headers.get_all("traceparent").iter().count(), 1);
+    let parent = written["traceparent"].to_str().expect("ASCII");
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
+    assert!(parent.len() == 55 && parent.starts_with("00-") && parent.bytes().all(is_hex));
+    assert_eq!(parent[3..53], given[3..53], "trace and span stay");
+    let state = written.get("tracestate").map_or(0, |state| state.len());
+    assert!(state <= 512);
+    let names = written.keys().map(|name| name.as_str());
+    assert!(
+        names
+            .into_iter()
+            .all(|name| ["traceparent", "tracestate"].contains(&name))
+    );
+    assert_eq!(trace_parent(&written), Some(written));
+}
+
 fuzz_target!(|input: &[u8]| {
     let mut choices = Choices::new(input);
     match choices.byte() % 4 {
@@ -44,6 +66,7 @@ fuzz_target!(|input: &[u8]| {
                 assert_eq!(address, balancer);
             }
             assert_eq!(address, address.to_canonical());
+            trace(&headers);
         }
         1 => start(&[b"\r\n\r\n\0\r\nQUIT\n", choices.rest()].concat()),
         _ => start(choices.rest()),

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use s3proxy_fuzz::choices::{Choices, Pieces};
-use s3proxy_fuzz::signing::NOW;
+use s3proxy_fuzz::signing::{NOW, base64};
 use s3proxy_protocol::post::{
     Boundary, Content, FileBounds, FileDecoder, FormFields, FormHead, FormParser, LengthRange,
     MAX_HEAD_BYTES, Policy, PostError, SuccessAction,
@@ -125,9 +125,7 @@ fn judge(mut head: FormHead) {
 }
 
 fn judge_policy(json: &[u8]) {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(json);
-    let Ok(policy) = Policy::from_base64(&text) else {
+    let Ok(policy) = Policy::from_base64(&base64(json)) else {
         return;
     };
     let judged = policy.judge("bucket", &FormFields::default(), NOW);

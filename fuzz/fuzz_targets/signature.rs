@@ -117,18 +117,14 @@ fn meaning(request: &AdmittedRequest) -> impl PartialEq + std::fmt::Debug {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
     parameters.sort();
-    let text = request
-        .headers
-        .get("x-amz-meta-text")
-        .filter(|value| !value.is_empty())
-        .map(|value| {
-            // White space around and inside a value is not signed.
-            let words = value
-                .as_bytes()
-                .split(|byte| *byte == b' ')
-                .filter(|word| !word.is_empty());
-            words.map(<[u8]>::to_vec).collect::<Vec<_>>()
-        });
+    let text = request.headers.get("x-amz-meta-text").map(|value| {
+        // White space around and inside a value is not signed.
+        let words = value
+            .as_bytes()
+            .split(|byte| matches!(byte, b' ' | b'\t'))
+            .filter(|word| !word.is_empty());
+        words.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    });
     let address = &request.address;
     (
         request.operation,

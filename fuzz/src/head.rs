@@ -3,6 +3,19 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
+/// Headers about one connection alone (RFC 9110, section 7.6.1), which nobody may pass on.
+pub const HOP_BY_HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// Method, target and headers, a line each. `None` where HTTP itself allows no such head.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Parts> {

@@ -110,6 +110,20 @@ impl ChunkSigner {
     }
 }
 
+/// The signature of a form's policy, which is the text of its field.
+#[must_use]
+pub fn sign_policy(policy: &str) -> String {
+    let key = generate_signing_key(SECRET, SystemTime::from(NOW), REGION, "s3");
+    calculate_signature(key, policy.as_bytes())
+}
+
+/// Bytes in Base64.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
 /// SHA-256 in hexadecimal.
 #[must_use]
 pub fn hex_sha256(bytes: &[u8]) -> String {

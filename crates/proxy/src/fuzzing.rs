@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, StatusCode};
@@ -14,6 +15,7 @@ use s3proxy_protocol::address::{Address, AwsNames, HostRules};
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::S3Error;
 use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::post::FormParser;
 use s3proxy_protocol::query::Query;
 use s3proxy_protocol::sigv4::{PayloadMode, SecretAccessKey};
 use time::OffsetDateTime;
@@ -24,7 +26,10 @@ use crate::config::resolved::SecretText;
 use crate::keys::fuzzing as keys;
 use crate::listen::proxy_protocol;
 use crate::record::RequestRecord;
+use crate::telemetry::traces;
 use crate::trusted::TrustedProxies;
+
+pub use crate::backend::fuzzing::{Service, other_region, redirected};
 
 /// The domain whose virtual hosts are buckets.
 pub const DOMAIN: &str = "s3.example.com";
@@ -60,6 +65,16 @@ pub enum Admitted {
     Request(Box<AdmittedRequest>),
     /// It is a browser's form, whose fields are still to be read.
     Form,
+}
+
+/// A form that was let in.
+pub struct AdmittedForm {
+    /// Name of the client in logs.
+    pub client: String,
+    /// Key of the object.
+    pub key: String,
+    /// Headers that the object is stored with.
+    pub headers: HeaderMap,
 }
 
 impl Gate {
@@ -123,6 +138,32 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// From a request to a form whose sender is known; `None` where the head is no form's.
+    pub fn admit_form(
+        &self,
+        parts: Parts,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Option<AdmittedForm>, S3Error> {
+        let record = RequestRecord::untold();
+        let Admission::Form(form) = self.0.admit(parts, now, &record)? else {
+            return Ok(None);
+        };
+        let mut parser = FormParser::new(form.boundary().clone());
+        let head = parser.push(body).map_err(|error| error.s3_error())?;
+        let head = head.ok_or_else(|| FormParser::end().s3_error())?;
+        let first = Bytes::copy_from_slice(&body[head.length..]);
+        let (request, _) = self.0.admit_form(*form, head, first, now, &record)?;
+        let key = request.object_key().unwrap_or_default().to_owned();
+        Ok(Some(AdmittedForm {
+            client: request.identity.name,
+            key,
+            headers: request.headers,
+        }))
+    }
+}
+
 /// What the first bytes of a connection from a trusted load balancer are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionStart {
@@ -154,6 +195,12 @@ pub fn forwarded(peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Option<Scheme>) 
     let trusted = TrustedProxies::new(vec![network]);
     let scheme = trusted.client_scheme(peer, headers);
     (trusted.client_address(peer, headers), scheme)
+}
+
+/// What goes on of the trace that a request says to be part of; `None` where it is not well-formed.
+#[must_use]
+pub fn trace_parent(headers: &HeaderMap) -> Option<HeaderMap> {
+    traces::carried(headers)
 }
 
 /// The ciphertext that Vault's answer to an encryption gives, or the error's text.

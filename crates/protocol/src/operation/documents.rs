@@ -459,6 +459,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_a_policy_stay_as_they_are() {
+        let document = Operation::PutBucketPolicy.request_document();
+        let none = HeaderMap::new();
+        for number in [
+            "1.2",
+            "3600",
+            "-1",
+            "444444.44444444444",
+            "18446744073709551615",
+        ] {
+            let policy = format!("{{\"s3:TlsVersion\":{number}}}");
+            let written = document.written_anew(policy.as_bytes(), &none);
+            assert_eq!(written, Ok(policy));
+        }
+    }
+
+    #[test]
     fn a_policy_is_an_object_written_anew() {
         let document = Operation::PutBucketPolicy.request_document();
         let none = HeaderMap::new();

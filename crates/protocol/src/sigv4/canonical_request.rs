@@ -4,7 +4,8 @@
 //! in a query is a space. Clients do not agree on which characters they escape, nor on whether they
 //! sign what they escaped or what S3 would have. So paths and queries come as [`Spellings`]: the
 //! canonical one, and the one that was sent. Both decode to the same bytes, so that a signature over
-//! either vouches for the same request.
+//! either vouches for the same request. Headers differ in tabs: AWS's SDKs for Java, JavaScript and
+//! Python take them for spaces, those for Go and Rust leave them alone.
 //!
 //! Absent: `..` and `//` handling, and double encoding, which S3 alone among AWS's services lacks.
 
@@ -29,24 +30,24 @@ enum Slash {
 }
 
 /// The canonical spelling, and the one sent where it differs.
-pub(super) struct Spellings {
-    canonical: String,
-    sent: Option<String>,
+pub(super) struct Spellings<T> {
+    canonical: T,
+    sent: Option<T>,
 }
 
-impl Spellings {
-    fn new(canonical: String, sent: String) -> Self {
+impl<T: PartialEq> Spellings<T> {
+    fn new(canonical: T, sent: T) -> Self {
         let sent = (sent != canonical).then_some(sent);
         Self { canonical, sent }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.canonical.as_str()).chain(self.sent.as_deref())
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        std::iter::once(&self.canonical).chain(&self.sent)
     }
 }
 
 /// The canonical URI.
-pub(super) fn path(raw_path: &str) -> Result<Spellings, SigV4Error> {
+pub(super) fn path(raw_path: &str) -> Result<Spellings<String>, SigV4Error> {
     let raw_path = if raw_path.is_empty() { "/" } else { raw_path };
     let decoded = decode(raw_path, Plus::Literal)?;
     Ok(Spellings::new(
@@ -56,7 +57,7 @@ pub(super) fn path(raw_path: &str) -> Result<Spellings, SigV4Error> {
 }
 
 /// The canonical query string, without `X-Amz-Signature`.
-pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings, SigV4Error> {
+pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings<String>, SigV4Error> {
     let mut canonical = Vec::new();
     let mut sent = Vec::new();
     for (name, value) in pairs(raw_query) {
@@ -98,6 +99,23 @@ pub(super) fn header_part(
     headers: &HeaderMap,
     signed_headers: &[HeaderName],
     payload: &str,
+) -> Spellings<Vec<u8>> {
+    let part = |white_space| header_part_with(headers, signed_headers, payload, white_space);
+    Spellings::new(part(WhiteSpace::SpacesAndTabs), part(WhiteSpace::Spaces))
+}
+
+/// What counts as white space in a header's value.
+#[derive(Clone, Copy)]
+enum WhiteSpace {
+    SpacesAndTabs,
+    Spaces,
+}
+
+fn header_part_with(
+    headers: &HeaderMap,
+    signed_headers: &[HeaderName],
+    payload: &str,
+    white_space: WhiteSpace,
 ) -> Vec<u8> {
     let mut part = Vec::with_capacity(512);
     for name in signed_headers {
@@ -107,7 +125,7 @@ pub(super) fn header_part(
             if index > 0 {
                 part.push(b',');
             }
-            append_collapsed(&mut part, value.as_bytes());
+            append_collapsed(&mut part, value.as_bytes(), white_space);
         }
         part.push(b'\n');
     }
@@ -120,10 +138,12 @@ pub(super) fn header_part(
 }
 
 /// Appends a header's value without white space around it and with single spaces inside.
-fn append_collapsed(output: &mut Vec<u8>, value: &[u8]) {
-    let words = value
-        .split(|byte| matches!(byte, b' ' | b'\t'))
-        .filter(|word| !word.is_empty());
+fn append_collapsed(output: &mut Vec<u8>, value: &[u8], white_space: WhiteSpace) {
+    let is_white_space = |byte: &u8| match (byte, white_space) {
+        (b' ', _) | (b'\t', WhiteSpace::SpacesAndTabs) => true,
+        (_, WhiteSpace::SpacesAndTabs | WhiteSpace::Spaces) => false,
+    };
+    let words = value.split(is_white_space).filter(|word| !word.is_empty());
     for (index, word) in words.enumerate() {
         if index > 0 {
             output.push(b' ');
@@ -248,9 +268,14 @@ mod tests {
         headers.append("x-amz-meta-a", "four".parse().unwrap());
         headers.append("host", "h".parse().unwrap());
         let signed = ["host", "x-amz-meta-a"].map(HeaderName::from_static);
+        let spellings = header_part(&headers, &signed, "P");
+        let text = |part: &Vec<u8>| String::from_utf8(part.clone()).unwrap();
         assert_eq!(
-            String::from_utf8(header_part(&headers, &signed, "P")).unwrap(),
-            "host:h\nx-amz-meta-a:one two three,four\n\nhost;x-amz-meta-a\nP"
+            spellings.iter().map(text).collect::<Vec<_>>(),
+            [
+                "host:h\nx-amz-meta-a:one two three,four\n\nhost;x-amz-meta-a\nP",
+                "host:h\nx-amz-meta-a:one two\t three,four\n\nhost;x-amz-meta-a\nP",
+            ]
         );
     }
 }

@@ -60,6 +60,13 @@ pub enum SigV4Error {
     /// A header that has to be signed was not.
     #[error("the header {} is present but not among the signed headers", quoted(.0))]
     UnsignedHeader(String),
+    /// A header that the signature covers is not in the request.
+    #[error(
+        "the header {} is among the signed headers but not in the request; check that the client \
+         sends it, and that nothing on the way removes it",
+        quoted(.0)
+    )]
+    MissingSignedHeader(String),
     /// The signature is not the one that the secret access key gives.
     #[error(
         "the signature does not match the request; check the secret access key, and that nothing on \
@@ -99,9 +106,9 @@ impl SigV4Error {
             Self::MissingDate | Self::Expired | Self::NotYetValid | Self::UnsignedHeader(_) => {
                 ErrorCode::AccessDenied
             }
-            Self::SignatureMismatch { .. } | Self::PolicyMismatch => {
-                ErrorCode::SignatureDoesNotMatch
-            }
+            Self::MissingSignedHeader(_)
+            | Self::SignatureMismatch { .. }
+            | Self::PolicyMismatch => ErrorCode::SignatureDoesNotMatch,
         }
     }
 }

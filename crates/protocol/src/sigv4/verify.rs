@@ -4,7 +4,7 @@
 //! a good signature makes, can check the signatures of chunks.
 
 use http::header::HOST;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use time::{Duration, OffsetDateTime};
 
 use super::authorization::ALGORITHM;
@@ -74,13 +74,15 @@ impl SignedRequest {
         self.check_signed_headers(headers)?;
         let paths = canonical_request::path(raw_path)?;
         let queries = canonical_request::query(raw_query)?;
-        let header_part =
+        let header_parts =
             canonical_request::header_part(headers, &self.signed_headers, &self.payload_text);
         for path in paths.iter() {
             for query in queries.iter() {
-                let hash = canonical_request::hash(method, path, query, &header_part);
-                if key.verifies(self.string_to_sign(&hash).as_bytes(), &self.signature) {
-                    return Ok(self.verified(key));
+                for header_part in header_parts.iter() {
+                    let hash = canonical_request::hash(method, path, query, header_part);
+                    if key.verifies(self.string_to_sign(&hash).as_bytes(), &self.signature) {
+                        return Ok(self.verified(key));
+                    }
                 }
             }
         }
@@ -115,9 +117,16 @@ impl SignedRequest {
 
     /// An unsigned `x-amz-*` header could have been added by anybody on the way, and would change
     /// what the request does. `CloudFront` adds `x-amz-cf-id` on the way.
+    ///
+    /// A signed header that is absent would count as empty in the canonical request, so that anybody
+    /// could remove an empty one (such as `if-none-match` or `x-amz-meta-*`) on the way.
     fn check_signed_headers(&self, headers: &HeaderMap) -> Result<(), SigV4Error> {
         if !self.signed_headers.contains(&HOST) {
             return Err(SigV4Error::UnsignedHeader(HOST.as_str().to_owned()));
+        }
+        let is_absent = |name: &&HeaderName| !headers.contains_key(*name);
+        if let Some(name) = self.signed_headers.iter().find(is_absent) {
+            return Err(SigV4Error::MissingSignedHeader(name.as_str().to_owned()));
         }
         let unsigned = headers.keys().find(|name| {
             name.as_str().starts_with("x-amz-")

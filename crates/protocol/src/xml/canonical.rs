@@ -2,8 +2,8 @@
 //!
 //! A backend that does not know a sub-resource may store the body of such a request as an object.
 //! So no byte of a client's goes on as it came: a document must have the root element of its
-//! operation, and is written again from its elements and texts. Declarations, comments, namespace
-//! prefixes and attributes end here, but for the `xsi:type` of grantees, which S3 needs.
+//! operation, and is written again from its elements and texts. The XML declaration, comments,
+//! namespace prefixes and attributes end here, but for the `xsi:type` of grantees, which S3 needs.
 //!
 //! Read as a stream, so that memory is bounded by the written document, whatever the markup.
 
@@ -11,7 +11,7 @@ use quick_xml::Reader;
 use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
 
-use super::document::XmlError;
+use super::document::{XmlError, body};
 use super::escape::escape;
 
 /// No document of S3 nests deeper.
@@ -40,9 +40,7 @@ pub fn rewrite(bytes: &[u8], shape: &Shape) -> Result<String, XmlError> {
     if bytes.len() > shape.maximum_bytes {
         return Err(too_long(shape));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let mut reader = Reader::from_str(text);
+    let mut reader = Reader::from_str(body(bytes)?);
     let mut writer = Writer::new(shape);
     loop {
         match reader.read_event().map_err(|error| syntax(&error))? {
@@ -59,8 +57,11 @@ pub fn rewrite(bytes: &[u8], shape: &Shape) -> Result<String, XmlError> {
                 let resolved = unescape(&reference);
                 writer.text(&resolved.map_err(|error| XmlError::Syntax(error.to_string()))?)?;
             }
-            Event::DocType(_) | Event::PI(_) => return Err(XmlError::Declaration),
-            Event::Comment(_) | Event::Decl(_) => {}
+            Event::Decl(_) if writer.written.is_empty() => {}
+            Event::DocType(_) | Event::PI(_) | Event::Decl(_) => {
+                return Err(XmlError::Declaration);
+            }
+            Event::Comment(_) => {}
             Event::Eof => return writer.finish(),
         }
     }
@@ -68,9 +69,7 @@ pub fn rewrite(bytes: &[u8], shape: &Shape) -> Result<String, XmlError> {
 
 /// The name of a document's root element, without namespace prefix; nothing below it is read.
 pub fn root_name(bytes: &[u8]) -> Result<String, XmlError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let mut reader = Reader::from_str(text);
+    let mut reader = Reader::from_str(body(bytes)?);
     loop {
         match reader.read_event().map_err(|error| syntax(&error))? {
             Event::Start(tag) | Event::Empty(tag) => {

@@ -7,7 +7,7 @@
 //! Bounded in depth, in elements and in the length of tags; the caller bounds the length. A client's
 //! list is read as a [stream](super::stream) instead. Document type declarations, processing
 //! instructions and entities other than XML's own five are refused, so no text is longer than its
-//! source.
+//! source. So is an XML declaration anywhere but at the start: what is written again would carry it on.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -46,8 +46,12 @@ pub enum XmlError {
     /// Not well-formed.
     #[error("the document must be well-formed XML: {0}")]
     Syntax(String),
-    /// A document type declaration or a processing instruction.
-    #[error("the document must have no document type declaration and no processing instruction")]
+    /// A document type declaration, a processing instruction, or an XML declaration that is not the
+    /// first thing in the document.
+    #[error(
+        "the document must have no document type declaration and no processing instruction, and an \
+         XML declaration only at its start"
+    )]
     Declaration,
     /// Nested too deeply.
     #[error("the document's elements must not nest deeper than 16")]
@@ -277,11 +281,13 @@ pub(super) fn splice(text: &str, mut edits: Vec<Edit>) -> String {
     spliced
 }
 
-/// The text of a document without its byte order mark, which would shift the reader's positions.
-/// Refuses NUL, which XML has in no spelling.
+/// The text of a document without its byte order mark, which would shift the reader's positions, and
+/// without white space before it: some servers send that while they work, and readers refuse it before
+/// a declaration. Refuses NUL, which XML has in no spelling.
 pub(super) fn body(bytes: &[u8]) -> Result<&str, XmlError> {
     let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let text = text.trim_ascii_start();
     if text.starts_with(BYTE_ORDER_MARK) {
         return Err(outside());
     }
@@ -314,8 +320,11 @@ fn read_tree(text: &str, elements: usize) -> Result<Element, XmlError> {
             Event::End(_) => tree.close(start, end)?,
             Event::Text(text) if text.iter().all(u8::is_ascii_whitespace) => {}
             Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => tree.require_open()?,
-            Event::DocType(_) | Event::PI(_) => return Err(XmlError::Declaration),
-            Event::Comment(_) | Event::Decl(_) => {}
+            Event::Decl(_) if start == 0 => {}
+            Event::DocType(_) | Event::PI(_) | Event::Decl(_) => {
+                return Err(XmlError::Declaration);
+            }
+            Event::Comment(_) => {}
             Event::Eof => return tree.finish(),
         }
     }

@@ -19,6 +19,8 @@ mod clock;
 mod connect;
 mod credentials;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod measured;
 mod outgoing;
 mod peek;

@@ -104,6 +104,14 @@ impl Traces {
     }
 }
 
+/// What goes on of the trace that a request says to be part of. For fuzz targets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn carried(headers: &http::HeaderMap) -> Option<http::HeaderMap> {
+    let mut written = http::HeaderMap::new();
+    parent::write(&mut written, &parent::read(headers)?);
+    Some(written)
+}
+
 fn sampler(ratio: f64) -> Sampler {
     Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)))
 }

@@ -12,8 +12,9 @@ use http::Method;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::Request;
 use super::examples::{ACCESS_KEY_ID, NOW, SECRET};
+use super::{Request, SigV4Error};
+use crate::error::ErrorCode;
 
 const HOST: &str = "bucket.s3.eu-west-3.amazonaws.com:8443";
 const TOKEN: &str = "a token/with+signs==";
@@ -112,12 +113,24 @@ fn query_text(query: &[(String, String)]) -> String {
     pairs.join("&")
 }
 
+#[test]
+fn a_signed_header_may_be_empty_but_not_absent() {
+    let location = SignatureLocation::Headers;
+    let mut request = sign_request(location, "/key", Some(""), None);
+    assert_eq!(request.verify(NOW).err(), None);
+    request.headers.remove("x-amz-meta-text");
+    let name = "x-amz-meta-text".to_owned();
+    let error = SigV4Error::MissingSignedHeader(name);
+    assert_eq!(error.s3_error().code, ErrorCode::SignatureDoesNotMatch);
+    assert_eq!(request.verify(NOW).err(), Some(error));
+}
+
 proptest! {
     #[test]
     fn header_signatures_verify(
         key in key(),
         query in query(),
-        metadata in "[!-~][ -~]{0,30}",
+        metadata in "[!-~][ -~\t]{0,30}",
         token in prop::option::of(Just(TOKEN)),
     ) {
         let target = format!("/{}?{}", canonical(&key), query_text(&query));

@@ -45,6 +45,23 @@ fn refuses_declarations_and_foreign_entities() {
 }
 
 #[test]
+fn an_xml_declaration_stands_only_at_the_start() {
+    for markup in [
+        "<a><?xml version='1.0'?></a>",
+        "<a>x<?xml?>y</a>",
+        "<a><b/><?xml version='1.0'?></a>",
+        "<a/><?xml version='1.0'?>",
+        "<!-- --><?xml version='1.0'?><a/>",
+        "<?xml version='1.0'?><?xml version='1.0'?><a/>",
+        "<a><?php x?></a>",
+    ] {
+        assert_eq!(text_of(markup), Err(XmlError::Declaration), "{markup}");
+    }
+    let kept_alive = Document::parse(b" \r\n\t<?xml version='1.0'?>\n<a/>").unwrap();
+    assert_eq!(kept_alive.text, "<?xml version='1.0'?>\n<a/>");
+}
+
+#[test]
 fn refuses_what_is_not_one_document() {
     for markup in [
         "",
@@ -61,6 +78,7 @@ fn refuses_what_is_not_one_document() {
         "<></>",
         "<a><\"<b>\"/></a>",
         "\u{FEFF}\u{FEFF}<a/>",
+        " \u{FEFF}<a/>",
         "<a",
     ] {
         assert!(
