@@ -286,7 +286,15 @@ pub struct VaultKey {
     /// Path of the Transit engine, without slashes at its ends.
     pub mount: String,
     pub key: String,
+    pub associated_data: AssociatedData,
     pub login: VaultLogin,
+}
+
+/// Whether a key service is given associated data with what it encrypts and decrypts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AssociatedData {
+    On,
+    Off,
 }
 
 /// How the proxy logs in to Vault. Mounts are paths without slashes at their ends.

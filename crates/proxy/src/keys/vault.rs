@@ -11,6 +11,10 @@
 //! Keys of RSA types are refused, though Transit encrypts with them: whoever has the public half could
 //! make up a KEK, and with it objects that the proxy takes for its own. They show by their length.
 //!
+//! Where the settings ask for it, KEKs are bound to this use by associated data, which AEAD keys
+//! authenticate. A server that is too old for it ignores it, so the first KEK is tried without it before it
+//! is used.
+//!
 //! Absent: making keys, `rewrap` at the service (`s3proxy rewrap` asks for a new KEK), derived keys
 //! and redirects: a standby node that does not forward requests is not the address to give.
 
@@ -20,6 +24,7 @@ mod server;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -32,7 +37,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::key_service::{KeyService, NewKek, ServiceError};
-use crate::config::resolved::VaultKey;
+use crate::config::resolved::{AssociatedData, VaultKey};
 use crate::telemetry::metrics::ServiceKind;
 
 use self::answer::Asked;
@@ -41,6 +46,9 @@ use self::server::Server;
 
 /// FORMAT, "Envelope": a service's ciphertext has 1 to 1024 bytes.
 const MOST_CIPHERTEXT_BYTES: usize = 1024;
+
+/// Frozen: KEKs at services were encrypted with it.
+const ASSOCIATED_DATA: &[u8] = b"s3proxy/v1/kek";
 
 /// From here on it is RSA's: a KEK with the nonce and tag of a symmetric key takes 72 bytes at most.
 const LEAST_RSA_BYTES: usize = 256;
@@ -73,6 +81,9 @@ pub(crate) struct Vault {
     session: Arc<Session>,
     encrypt: PathAndQuery,
     decrypt: PathAndQuery,
+    associated_data: AssociatedData,
+    /// The server was seen to refuse a ciphertext without its associated data.
+    is_bound: AtomicBool,
     timeout: Duration,
     _keeper: Keeper,
 }
@@ -87,6 +98,8 @@ impl Vault {
             name: format!("vault:{}/{}", config.mount, config.key),
             encrypt: server::path(&[&config.mount, "encrypt", &config.key], "mount or key")?,
             decrypt: server::path(&[&config.mount, "decrypt", &config.key], "mount or key")?,
+            associated_data: config.associated_data,
+            is_bound: AtomicBool::new(false),
             _keeper: Keeper::start(Arc::clone(&session), timeout),
             server,
             session,
@@ -113,10 +126,34 @@ impl Vault {
 
     async fn encrypt_new(&self) -> Result<NewKek, ServiceError> {
         let kek = Kek::generate();
-        let body = || json_of_bytes("plaintext", kek.as_bytes());
+        let body = || {
+            let plaintext = Zeroizing::new(STANDARD.encode(kek.as_bytes()));
+            json_of_text("plaintext", plaintext.as_bytes(), self.associated_data)
+        };
         let answer = self.ask(Asked::Encrypt, &self.encrypt, body).await?;
         let ciphertext = encrypted(&answer)?;
+        match self.associated_data {
+            AssociatedData::On if !self.is_bound.load(Ordering::Relaxed) => {
+                self.require_binding(&ciphertext).await?;
+                self.is_bound.store(true, Ordering::Relaxed);
+            }
+            AssociatedData::On | AssociatedData::Off => {}
+        }
         Ok(NewKek { kek, ciphertext })
+    }
+
+    /// Refuses a server that opens a KEK without the associated data that it was encrypted with.
+    async fn require_binding(&self, ciphertext: &[u8]) -> Result<(), ServiceError> {
+        let body = || json_of_text("ciphertext", ciphertext, AssociatedData::Off);
+        match self.ask(Asked::Decrypt, &self.decrypt, body).await {
+            Err(ServiceError::Ciphertext(_)) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(ServiceError::Key(
+                "the server ignores associated_data; it takes Vault 1.13 or OpenBao and a key of an \
+                 AEAD type, such as aes256-gcm96, or associated_data = \"off\" in this key's settings"
+                    .to_owned(),
+            )),
+        }
     }
 
     async fn decrypt_kek(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
@@ -132,7 +169,7 @@ impl Vault {
         if let Some(reason) = refused {
             return Err(ServiceError::Ciphertext(reason.to_owned()));
         }
-        let body = || json_of_text("ciphertext", ciphertext);
+        let body = || json_of_text("ciphertext", ciphertext, self.associated_data);
         let answer = self.ask(Asked::Decrypt, &self.decrypt, body).await?;
         decrypted(&answer)
     }
@@ -259,14 +296,25 @@ impl Form {
     }
 }
 
-/// `{"<name>":"<base64>"}` in one piece of memory that is wiped.
-fn json_of_bytes(name: &str, value: &[u8]) -> Zeroizing<Vec<u8>> {
-    json_of_text(name, Zeroizing::new(STANDARD.encode(value)).as_bytes())
-}
-
+/// `{"<name>":"<value>"}`, with associated data where it is on, in one piece of memory that is wiped.
 /// For texts that need no escapes: base64, and ciphertexts of the form checked above.
-fn json_of_text(name: &str, value: &[u8]) -> Zeroizing<Vec<u8>> {
-    let pieces = [b"{\"", name.as_bytes(), b"\":\"", value, b"\"}"];
+fn json_of_text(name: &str, value: &[u8], associated: AssociatedData) -> Zeroizing<Vec<u8>> {
+    let associated = match associated {
+        AssociatedData::On => {
+            let data = STANDARD.encode(ASSOCIATED_DATA);
+            format!(",\"associated_data\":\"{data}\"")
+        }
+        AssociatedData::Off => String::new(),
+    };
+    let pieces = [
+        b"{\"",
+        name.as_bytes(),
+        b"\":\"",
+        value,
+        b"\"",
+        associated.as_bytes(),
+        b"}",
+    ];
     let mut json = Zeroizing::new(Vec::with_capacity(pieces.iter().map(|p| p.len()).sum()));
     for piece in pieces {
         json.extend_from_slice(piece);

@@ -9,6 +9,11 @@ use crate::harness::{ClientRequest, Mood, Proxy, VaultServer};
 
 /// Objects below `/vault` are sealed under the service's key, all others under a local one.
 async fn proxy(vault: &VaultServer, settings: &str) -> Proxy {
+    proxy_with(vault, settings, "").await
+}
+
+/// The same with further settings of the service's key.
+async fn proxy_with(vault: &VaultServer, settings: &str, of_key: &str) -> Proxy {
     let proxy = Proxy::builder()
         .file(&format!(
             r#"
@@ -21,6 +26,7 @@ async fn proxy(vault: &VaultServer, settings: &str) -> Proxy {
             address = "http://{}"
             key = "s3proxy"
             token = "token"
+            {of_key}
             [[rules]]
             buckets = ["vault"]
             key = "vault:transit/s3proxy"
@@ -265,4 +271,41 @@ async fn a_head_opens_the_envelope_where_metadata_are_to_be_sealed() {
     assert_eq!(vault.calls().decrypt, 1);
     vault.set(Mood::Failing);
     proxy.send(head()).await.expect(503);
+}
+
+const ASSOCIATED: &str = "associated_data = \"on\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_with_associated_data_open_nothing_that_was_encrypted_without_it() {
+    let vault = VaultServer::start().await;
+    let bound = proxy_with(&vault, NOTHING_REMEMBERED, ASSOCIATED).await;
+    let free = proxy(&vault, NOTHING_REMEMBERED).await;
+    for (writer, reader) in [(&bound, &free), (&free, &bound)] {
+        writer.put("/vault/object", "plaintext").await;
+        let own = writer.send(ClientRequest::get("/vault/object")).await;
+        assert_eq!(own.expect(200).text(), "plaintext");
+
+        let stored = writer
+            .send_to_store(ClientRequest::get("/vault/object"))
+            .await;
+        let copy = ClientRequest::put("/vault/object", stored.body.clone());
+        let copy = copy.header("x-amz-meta-isec", stored.header("x-amz-meta-isec"));
+        reader.send_to_store(copy).await.expect(200);
+        let other = reader.send(ClientRequest::get("/vault/object")).await;
+        other.expect_error(500, "InternalError");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ignores_associated_data_is_not_written_with() {
+    let vault = VaultServer::start().await;
+    vault.set(Mood::Older);
+    let proxy = proxy_with(&vault, NOTHING_REMEMBERED, ASSOCIATED).await;
+    let put = || ClientRequest::put("/vault/object", "plaintext");
+    proxy.send(put()).await.expect_error(403, "AccessDenied");
+    vault.set(Mood::Well);
+    proxy.send(put()).await.expect(200);
+    let before = vault.calls();
+    proxy.send(put()).await.expect(200);
+    assert_eq!(vault.calls().decrypt, before.decrypt, "it is known by now");
 }

@@ -2,8 +2,8 @@
 //! still needs the old one.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use s3proxy::app::StartError;
 use s3proxy::commands::rewrap::{Again, Asked, Check, Mode, Replaced, Writers, rewrap};
@@ -11,9 +11,10 @@ use s3proxy::commands::selection::{Extent, Selection, Versions};
 use s3proxy::commands::{Ended, Format};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
+use s3proxy_envelope::layout::{PlaintextLength, stored_length};
 use tokio::sync::Notify;
 
-use crate::harness::{ClientRequest, Proxy, Reply};
+use crate::harness::{ClientRequest, Proxy, RecordedRequest, Reply};
 use crate::memory_store::{Faults, MemoryStore};
 
 /// The key before, and the key after.
@@ -313,4 +314,114 @@ async fn uploads_beyond_a_bound_on_memory_are_a_failure_and_are_not_read() {
     let requests = rotation.new.backend.requests();
     let reads = requests.iter().filter(|it| it.path().ends_with("/state"));
     assert_eq!(reads.count(), 0);
+}
+
+/// A backend that says of one object that it has more than 5 GiB, and copies it in parts only.
+#[derive(Default)]
+struct LargeObject {
+    /// Headers of the upload that was begun.
+    begun: Option<http::HeaderMap>,
+    /// Ranges that were copied, with the ETag that they are pinned to.
+    copied: Vec<(String, String)>,
+    /// The completion's condition.
+    completed: Option<String>,
+}
+
+const LARGE_PATH: &str = "/bucket/large";
+const LARGE_BYTES: u64 = 6 << 30;
+
+impl LargeObject {
+    fn take_over(rotation: &Rotation) -> Arc<Mutex<Self>> {
+        let large = Arc::<Mutex<Self>>::default();
+        let (kept, store) = (Arc::clone(&large), Arc::clone(&rotation.store));
+        rotation.new.backend.script(move |request| {
+            let own = kept.lock().unwrap().reply(request);
+            own.unwrap_or_else(|| match store.reply(request) {
+                Reply::Answer(answer)
+                    if request.method == "HEAD" && request.path() == LARGE_PATH =>
+                {
+                    kept.lock().unwrap().alter(answer)
+                }
+                reply => reply,
+            })
+        });
+        large
+    }
+
+    fn reply(&mut self, request: &RecordedRequest) -> Option<Reply> {
+        let document = match (request.method.as_str(), request.path()) {
+            ("POST", LARGE_PATH) if request.has_parameter("uploads") => {
+                self.begun = Some(request.headers.clone());
+                "<InitiateMultipartUploadResult><UploadId>u</UploadId>\
+                 </InitiateMultipartUploadResult>"
+            }
+            ("POST", LARGE_PATH) => {
+                self.completed = Some(request.header("if-match").to_owned());
+                "<CompleteMultipartUploadResult><ETag>\"copied-6\"</ETag>\
+                 </CompleteMultipartUploadResult>"
+            }
+            ("PUT", LARGE_PATH) if request.has_parameter("partNumber") => {
+                let text = |name| request.header(name).to_owned();
+                let range = text("x-amz-copy-source-range");
+                self.copied
+                    .push((range, text("x-amz-copy-source-if-match")));
+                "<CopyPartResult><ETag>\"part\"</ETag></CopyPartResult>"
+            }
+            ("GET", LARGE_PATH) if request.has_parameter("tagging") => {
+                "<Tagging><TagSet><Tag><Key>colour</Key><Value>blue</Value></Tag></TagSet></Tagging>"
+            }
+            ("PUT", LARGE_PATH) => return Some(Reply::error(400, "InvalidRequest")),
+            _ => return None,
+        };
+        Some(Reply::answer(200, &[], document))
+    }
+
+    /// The object's own answer, of its length, and once it was copied under the new envelope.
+    fn alter(&self, mut answer: http::Response<Vec<u8>>) -> Reply {
+        let stored = stored_length(PlaintextLength(LARGE_BYTES)).0;
+        let headers = answer.headers_mut();
+        headers.insert("content-length", stored.into());
+        if let (Some(_), Some(begun)) = (&self.completed, &self.begun) {
+            headers.insert("etag", "\"copied-6\"".parse().unwrap());
+            headers.insert("x-amz-meta-isec", begun["x-amz-meta-isec"].clone());
+        }
+        Reply::Answer(answer)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_above_5_gib_is_copied_in_parts_where_nobody_writes() {
+    let rotation = Rotation::begin(Faults::default()).await;
+    let (id, etag) = rotation.begin_upload("large").await;
+    let completed = rotation.old.send(complete("large", &id, &etag)).await;
+    completed.expect(200);
+    let large = LargeObject::take_over(&rotation);
+
+    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Incomplete);
+    assert!(
+        large.lock().unwrap().begun.is_none(),
+        "a write could be lost"
+    );
+
+    let offline = Asked {
+        writers: Writers::Stopped,
+        ..check()
+    };
+    assert_eq!(rotation.rewrap(offline).await.unwrap(), Ended::Everything);
+    let large = large.lock().unwrap();
+    let begun = large.begun.as_ref().unwrap();
+    assert_eq!(begun["x-amz-tagging"], "colour=blue");
+    let envelope = begun["x-amz-meta-isec"].to_str();
+    let envelope = Envelope::parse(envelope.unwrap()).unwrap();
+    assert_eq!(envelope.key_name, rotation.new_name);
+    let pin = large.completed.clone().unwrap();
+    let stored = stored_length(PlaintextLength(LARGE_BYTES)).0;
+    let mut next = 0;
+    for (range, pinned) in &large.copied {
+        assert_eq!(*pinned, pin);
+        let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
+        assert_eq!(first.parse::<u64>().unwrap(), next);
+        next = last.parse::<u64>().unwrap() + 1;
+    }
+    assert_eq!(next, stored);
 }

@@ -9,9 +9,9 @@ use super::super::resolved::{
 };
 use super::super::settings::{
     AWS_KMS_ENDPOINT, AWS_KMS_KEY, AWS_KMS_REGION, KEYS_KMS, KEYS_KMS_CA, PKCS11_KEY,
-    PKCS11_MODULE, PKCS11_PIN, PKCS11_TOKEN, VAULT_ADDRESS, VAULT_AUTH, VAULT_AUTH_MOUNT, VAULT_CA,
-    VAULT_JWT_FILE, VAULT_KEY, VAULT_MOUNT, VAULT_NAMESPACE, VAULT_ROLE, VAULT_ROLE_ID,
-    VAULT_SECRET_ID, VAULT_TOKEN,
+    PKCS11_MODULE, PKCS11_PIN, PKCS11_TOKEN, VAULT_ADDRESS, VAULT_ASSOCIATED_DATA, VAULT_AUTH,
+    VAULT_AUTH_MOUNT, VAULT_CA, VAULT_JWT_FILE, VAULT_KEY, VAULT_MOUNT, VAULT_NAMESPACE,
+    VAULT_ROLE, VAULT_ROLE_ID, VAULT_SECRET_ID, VAULT_TOKEN,
 };
 use super::super::value::{LoginMethod, Value};
 
@@ -71,6 +71,7 @@ fn vault(reader: &mut Reader, place: Place<'_>) -> Option<VaultKey> {
     let namespace = reader.optional_in(VAULT_NAMESPACE, place);
     let mount = reader.value_in(VAULT_MOUNT, place).0;
     let key = reader.required_in(VAULT_KEY, place);
+    let associated_data = reader.value_in(VAULT_ASSOCIATED_DATA, place);
     let login = login(reader, place);
     Some(VaultKey {
         address: address?,
@@ -78,6 +79,7 @@ fn vault(reader: &mut Reader, place: Place<'_>) -> Option<VaultKey> {
         namespace: namespace.map(|namespace| namespace.0),
         mount,
         key: key?.0,
+        associated_data,
         login: login?,
     })
 }

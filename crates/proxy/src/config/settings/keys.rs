@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
 use crate::config::dek_tag::DekTag;
 use crate::config::endpoint::ServerAddress;
-use crate::config::resolved::Permission;
+use crate::config::resolved::{AssociatedData, Permission};
 use crate::config::secret::SecretText;
 use crate::config::value::{
     KeyLines, KeyText, KmsAddress, LoginMethod, Period, RegionName, ServicePath, Timeout, Whole,
@@ -91,6 +91,11 @@ settings! { KEYS:
 
     /// The name of the Transit key.
     VAULT_KEY: Required<ServicePath> = "keys.vault[].key", [], Flag::None;
+
+    /// Whether key-encryption keys are bound to this use by `associated_data`, so that nothing opens that
+    /// another program had encrypted under the Transit key. Takes Vault 1.13 or OpenBao, and a key that no
+    /// object is under yet: what was encrypted without it does not open with it.
+    VAULT_ASSOCIATED_DATA: Setting<AssociatedData> = "keys.vault[].associated_data", [], Flag::None, "off";
 
     /// How the proxy logs in: with a token, as an `AppRole`, or with its Kubernetes service account.
     VAULT_AUTH: Setting<LoginMethod> = "keys.vault[].auth", [], Flag::None, "token";

@@ -5,8 +5,8 @@
 
 use super::{Reason, Scalar};
 use crate::config::resolved::{
-    Access, Addressing, AnnounceEncryption, AuditFailure, AuditObjectKeys, Bind, Encryption,
-    Integrity, Listing, LogFormat, Metadata, Multipart, PartSizes, Permission,
+    Access, Addressing, AnnounceEncryption, AssociatedData, AuditFailure, AuditObjectKeys, Bind,
+    Encryption, Integrity, Listing, LogFormat, Metadata, Multipart, PartSizes, Permission,
 };
 
 const YES: &[&str] = &["true", "1", "yes", "on"];
@@ -58,6 +58,7 @@ macro_rules! choice {
 choice! {
     Switch { "on" + YES => On, "off" + NO => Off }
     AnnounceEncryption { "on" + YES => On, "off" + NO => Off }
+    AssociatedData { "on" + YES => On, "off" + NO => Off }
     Permission { "allow" + YES => Allow, "deny" + NO => Deny }
     AuthenticationMode { "sigv4" => SigV4, "none" => None }
     Addressing { "path" => Path, "virtual-host" => VirtualHost }

@@ -53,7 +53,7 @@ const MOST_PARTS: u64 = 9_999;
 const MAX_RESULT_BYTES: usize = 64 * 1024;
 
 /// An upload of the backend's on its way.
-struct Upload {
+pub(super) struct Upload {
     id: String,
     /// What each of its requests carries: the target's SSE-C key, and who pays.
     headers: HeaderMap,
@@ -141,7 +141,7 @@ fn is_crc(algorithm: ChecksumAlgorithm) -> bool {
     }
 }
 
-async fn create(job: &Job<'_>, headers: HeaderMap) -> Outcome<Upload> {
+pub(super) async fn create(job: &Job<'_>, headers: HeaderMap) -> Outcome<Upload> {
     let mut request = answer::request_for(job, Method::POST);
     request.query = vec![("uploads".to_owned(), None)];
     request.headers = headers;
@@ -161,7 +161,12 @@ fn upload_request(job: &Job<'_>, method: Method, upload: &Upload) -> Request {
     request
 }
 
-fn part_request(job: &Job<'_>, upload: &Upload, number: PartNumber, body: RequestBody) -> Request {
+pub(super) fn part_request(
+    job: &Job<'_>,
+    upload: &Upload,
+    number: PartNumber,
+    body: RequestBody,
+) -> Request {
     let mut request = upload_request(job, Method::PUT, upload);
     let text = Some(number.get().to_string());
     request.query.insert(0, ("partNumber".to_owned(), text));
@@ -245,7 +250,7 @@ async fn complete(
 }
 
 /// Has the backend make one object of the parts.
-async fn finish(
+pub(super) async fn finish(
     job: &Job<'_>,
     upload: &Upload,
     document: String,
@@ -346,7 +351,7 @@ fn seal(
 }
 
 /// Ends the backend's upload, as far as that is possible.
-async fn abort(job: &Job<'_>, upload: &Upload) {
+pub(super) async fn abort(job: &Job<'_>, upload: &Upload) {
     let request = upload_request(job, Method::DELETE, upload);
     if let Err(error) = job.parts.backend.send(request).await {
         tracing::warn!(%error, "an upload of a copy that failed stays behind");

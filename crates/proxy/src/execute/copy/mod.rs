@@ -13,6 +13,7 @@
 
 mod carried;
 mod large;
+mod onto_itself;
 pub(crate) mod origin;
 mod plain;
 pub(crate) mod rewrap;

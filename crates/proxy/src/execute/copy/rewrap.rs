@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::carried::{self, METADATA_DIRECTIVE};
+use super::onto_itself::{self, Pinned};
 use super::origin;
 use super::sealed::{COPY_SOURCE, COPY_TIMEOUT, MAX_STORED_BYTES, PIN, result};
 use super::tags;
@@ -31,7 +32,7 @@ use crate::execute::plaintext_headers;
 use crate::execute::source::{self, Found, Source};
 use crate::execute::stored::{self, Form};
 use crate::execute::{Job, Outcome, Parts};
-use crate::respond::Failure;
+use crate::respond::{BackendAnswer, Failure};
 use crate::stored_fault::StoredFault;
 
 /// What a copy has to name again besides content headers and user metadata.
@@ -104,10 +105,17 @@ pub(crate) async fn rewrap(
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
     insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
     let expected = outgoing.clone();
-    insert_conditions(&mut outgoing, source, found, conditions)?;
+    let pinned = pinned(source, found)?;
+    insert_conditions(&mut outgoing, &pinned, conditions);
 
     let tags = tags::before_replacement(job, source, found).await?;
-    let copied = send(job, source, found, outgoing).await?;
+    let copied = match send(job, source, found, outgoing).await? {
+        Sent::Copied(copied) => copied,
+        Sent::TooLarge if may_copy_in_parts(job, conditions) => {
+            in_parts(job, source, found, expected.clone(), &pinned).await?
+        }
+        Sent::TooLarge => return Err(too_large(found)),
+    };
     tags.settle(job, source, found, &copied.headers).await?;
     let version = copied.headers.get(VERSION_ID);
     let version = version.and_then(|version| version.to_str().ok());
@@ -142,12 +150,8 @@ pub(super) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: Offset
     }
 }
 
-fn insert_conditions(
-    outgoing: &mut HeaderMap,
-    source: &Source<'_>,
-    found: &Found,
-    conditions: Conditions,
-) -> Outcome<()> {
+/// The object as the source of its own copy.
+fn pinned(source: &Source<'_>, found: &Found) -> Outcome<Pinned> {
     let itself = CopySource {
         bucket: BucketName::new(source.bucket)?,
         key: ObjectKey::new(source.object_key)?,
@@ -155,16 +159,59 @@ fn insert_conditions(
     };
     let itself = HeaderValue::try_from(itself.encode()).expect("percent-encoded text is ASCII");
     let etag = HeaderValue::try_from(origin::etag(found)?).expect("it was a header's value");
-    outgoing.insert(COPY_SOURCE, itself);
+    let source = itself;
+    Ok(Pinned { source, etag })
+}
+
+fn insert_conditions(outgoing: &mut HeaderMap, pinned: &Pinned, conditions: Conditions) {
+    outgoing.insert(COPY_SOURCE, pinned.source.clone());
     outgoing.insert(METADATA_DIRECTIVE, HeaderValue::from_static("REPLACE"));
     match conditions {
         Conditions::SourceAndTarget => {
-            outgoing.insert(header::IF_MATCH, etag.clone());
+            outgoing.insert(header::IF_MATCH, pinned.etag.clone());
         }
         Conditions::Source => {}
     }
-    outgoing.insert(PIN, etag);
-    Ok(())
+    outgoing.insert(PIN, pinned.etag.clone());
+}
+
+/// Whether a copy in parts can lose nothing that a client writes: nobody writes meanwhile, or the
+/// backend keeps a condition on a completion. The probe tells that of single copies only, and of AWS
+/// it is known.
+fn may_copy_in_parts(job: &Job<'_>, conditions: Conditions) -> bool {
+    match conditions {
+        Conditions::Source => true,
+        Conditions::SourceAndTarget => job.parts.backend.is_aws(answer::service_of(job).as_ref()),
+    }
+}
+
+async fn in_parts(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    outgoing: HeaderMap,
+    pinned: &Pinned,
+) -> Outcome<Copied> {
+    match onto_itself::copy(job, source, found, outgoing, pinned).await {
+        Ok((headers, etag)) => Ok(Copied { headers, etag }),
+        Err(Failure::Answer(answered)) if is_of_condition(&answered) => Err(Failure::Replaced),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Nothing but the conditions on the ETag can have failed, or have met another write (409).
+fn is_of_condition(answered: &BackendAnswer) -> bool {
+    let conflicts = answered.document.code == "ConditionalRequestConflict";
+    answered.status == StatusCode::PRECONDITION_FAILED || conflicts
+}
+
+fn too_large(found: &Found) -> Failure {
+    Failure::from(StoredFault::malformed(format!(
+        "it has {} bytes, and the backend copies no more than 5 GiB at once; stop everything that writes \
+         to the bucket and give --offline, which copies it in parts, or read it through the proxy and \
+         write it again",
+        found.stored.0
+    )))
 }
 
 /// The backend's answer to a copy.
@@ -173,12 +220,18 @@ struct Copied {
     etag: String,
 }
 
+enum Sent {
+    Copied(Copied),
+    /// The backend does not copy so much at once.
+    TooLarge,
+}
+
 async fn send(
     job: &Job<'_>,
     source: &Source<'_>,
     found: &Found,
     outgoing: HeaderMap,
-) -> Outcome<Copied> {
+) -> Outcome<Sent> {
     let mut request = source.request(job, Method::PUT);
     request.headers.extend(outgoing);
     request.response_timeout = Some(COPY_TIMEOUT);
@@ -187,26 +240,20 @@ async fn send(
     let failure = match result(job, backed).await {
         Ok(result) => {
             let etag = result.etag;
-            return Ok(Copied { headers, etag });
+            return Ok(Sent::Copied(Copied { headers, etag }));
         }
         Err(failure) => failure,
     };
     let Failure::Answer(answered) = &failure else {
         return Err(failure);
     };
-    // Nothing but the conditions on the ETag can have failed, or have met another write (409).
-    let conflicts = answered.document.code == "ConditionalRequestConflict";
-    if answered.status == StatusCode::PRECONDITION_FAILED || conflicts {
+    if is_of_condition(answered) {
         return Err(Failure::Replaced);
     }
     let refuses_size = ["InvalidRequest", "EntityTooLarge"];
     if found.stored.0 > MAX_STORED_BYTES && refuses_size.contains(&answered.document.code.as_str())
     {
-        return Err(Failure::from(StoredFault::malformed(format!(
-            "it has {} bytes, and the backend copies no more than 5 GiB at once; read it through \
-             the proxy and write it again",
-            found.stored.0
-        ))));
+        return Ok(Sent::TooLarge);
     }
     Err(failure)
 }

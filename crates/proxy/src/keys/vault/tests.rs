@@ -47,11 +47,13 @@ fn what_only_an_rsa_key_makes_is_told_by_its_length() {
 #[test]
 fn requests_have_the_documented_bodies() {
     assert_eq!(
-        *json_of_bytes("plaintext", b"key"),
+        *json_of_text("plaintext", b"a2V5", AssociatedData::Off),
         *br#"{"plaintext":"a2V5"}"#
     );
-    let decrypt = json_of_text("ciphertext", OWN);
-    assert_eq!(*decrypt, *br#"{"ciphertext":"vault:v12:c29tZXRoaW5n"}"#);
+    let decrypt = json_of_text("ciphertext", OWN, AssociatedData::On);
+    let expected =
+        br#"{"ciphertext":"vault:v12:c29tZXRoaW5n","associated_data":"czNwcm94eS92MS9rZWs="}"#;
+    assert_eq!(*decrypt, *expected);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +22,8 @@ pub(crate) enum Mood {
     Throttling,
     /// It did not encrypt what it is asked to decrypt.
     Foreign,
+    /// It knows no associated data, as before Vault 1.13.
+    Older,
     /// 403, as for a token that has expired.
     Refusing,
 }
@@ -103,39 +107,60 @@ fn answer(
     path: &str,
     body: &serde_json::Value,
 ) -> Option<(StatusCode, String)> {
-    // The "ciphertext" is the plaintext in another wrapping: nobody checks what it hides.
+    // The "ciphertext" is the plaintext, and behind it the associated data: nobody checks what it hides.
+    let associated = match mood {
+        Mood::Older => "",
+        _ => body["associated_data"].as_str().unwrap_or_default(),
+    };
+    let errors = |text: &str| format!(r#"{{"errors":["{text}"]}}"#);
     let document = match path.split('/').nth(3) {
         Some("encrypt") => {
             calls.encrypt += 1;
-            let text = body["plaintext"].as_str().unwrap();
+            let text = joined(body["plaintext"].as_str().unwrap(), associated);
             format!(r#"{{"data":{{"ciphertext":"vault:v1:{text}"}}}}"#)
         }
         Some("decrypt") => {
             calls.decrypt += 1;
             let text = body["ciphertext"].as_str().unwrap();
             let text = text.strip_prefix("vault:v1:").unwrap();
-            format!(r#"{{"data":{{"plaintext":"{text}"}}}}"#)
+            match parted(text, associated) {
+                Some(text) => format!(r#"{{"data":{{"plaintext":"{text}"}}}}"#),
+                None => return Some((StatusCode::BAD_REQUEST, errors(FOREIGN))),
+            }
         }
         _ if path.ends_with("lookup-self") => r#"{"data":{"ttl":0}}"#.to_owned(),
         _ => "{}".to_owned(),
     };
-    let errors = |text: &str| format!(r#"{{"errors":["{text}"]}}"#);
     let uses_key = document.contains("v1:") || document.contains("plaintext");
     match mood {
         Mood::Silent => None,
         _ if !uses_key => Some((StatusCode::OK, document)),
-        Mood::Well => Some((StatusCode::OK, document)),
+        Mood::Well | Mood::Older => Some((StatusCode::OK, document)),
         Mood::Failing => Some((StatusCode::SERVICE_UNAVAILABLE, errors("Vault is sealed"))),
         Mood::Throttling => Some((
             StatusCode::TOO_MANY_REQUESTS,
             errors("request path rate limit quota exceeded"),
         )),
-        Mood::Foreign => Some((
-            StatusCode::BAD_REQUEST,
-            errors("cipher: message authentication failed"),
-        )),
+        Mood::Foreign => Some((StatusCode::BAD_REQUEST, errors(FOREIGN))),
         Mood::Refusing => Some((StatusCode::FORBIDDEN, errors("permission denied"))),
     }
+}
+
+const FOREIGN: &str = "cipher: message authentication failed";
+
+const KEK_BYTES: usize = 32;
+
+fn joined(plaintext: &str, associated: &str) -> String {
+    let mut bytes = STANDARD.decode(plaintext).unwrap();
+    bytes.extend(STANDARD.decode(associated).unwrap());
+    STANDARD.encode(bytes)
+}
+
+/// The plaintext, if that is the data that it was encrypted with.
+fn parted(ciphertext: &str, associated: &str) -> Option<String> {
+    let bytes = STANDARD.decode(ciphertext).unwrap();
+    let (plaintext, with) = bytes.split_at(KEK_BYTES);
+    (with == STANDARD.decode(associated).unwrap()).then(|| STANDARD.encode(plaintext))
 }
 
 async fn read_request(

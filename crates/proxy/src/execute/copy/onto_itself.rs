@@ -1,0 +1,117 @@
+//! A copy of a stored object onto itself that is too large for one CopyObject: part by part, by the
+//! backend alone, under new metadata.
+//!
+//! Every part is pinned to the ETag that was seen. The completion is conditional where the caller says
+//! so, but not every backend that keeps a condition on a copy keeps it there: the caller must know that
+//! nobody writes meanwhile, or that the backend does.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use s3proxy_envelope::layout::StoredLength;
+use s3proxy_envelope::multipart::PartNumber;
+use s3proxy_protocol::xml::complete::complete_request;
+
+use super::large::{Upload, abort, create, finish, part_request};
+use super::sealed::{COPY_SOURCE, COPY_TIMEOUT, PIN, result};
+use super::tags;
+use crate::backend::RequestBody;
+use crate::execute::answer;
+use crate::execute::source::{Found, Source};
+use crate::execute::{Job, Outcome};
+
+const COPY_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
+
+/// Bytes that are copied by one request, unless that would make too many parts.
+const PART_BYTES: u64 = 1 << 30;
+
+/// Parts of an upload (S3 User Guide, "Multipart upload limits").
+const MOST_PARTS: u64 = 10_000;
+
+/// The source and its ETag, as headers of a copy.
+pub(super) struct Pinned {
+    pub(super) source: HeaderValue,
+    pub(super) etag: HeaderValue,
+}
+
+/// Copies what was found onto itself; `outgoing` are the headers of a new object. The answer's headers
+/// and the new ETag come back.
+pub(super) async fn copy(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    found: &Found,
+    mut outgoing: HeaderMap,
+    pinned: &Pinned,
+) -> Outcome<(HeaderMap, String)> {
+    // An upload takes no tags over by itself.
+    if let Some(tags) = tags::header_of_source(job, source, found).await? {
+        outgoing.insert(tags::TAGGING, tags);
+    }
+    let conditions = HeaderMap::from_iter([(header::IF_MATCH, pinned.etag.clone())]);
+    let upload = create(job, outgoing).await?;
+    let made = async {
+        let mut named = Vec::new();
+        for (number, stretch) in cut(found.stored) {
+            let etag = copy_part(job, &upload, pinned, (number, stretch)).await?;
+            named.push((number.get(), etag));
+        }
+        let named = named.iter().map(|(number, etag)| (*number, etag.as_str()));
+        finish(job, &upload, complete_request(named), conditions).await
+    };
+    let made = made.await;
+    if made.is_err() {
+        abort(job, &upload).await;
+    }
+    made
+}
+
+async fn copy_part(
+    job: &Job<'_>,
+    upload: &Upload,
+    pinned: &Pinned,
+    (number, (first, last)): (PartNumber, (u64, u64)),
+) -> Outcome<String> {
+    let mut request = part_request(job, upload, number, RequestBody::Empty);
+    let range = HeaderValue::try_from(format!("bytes={first}-{last}"));
+    let headers = &mut request.headers;
+    headers.insert(COPY_SOURCE, pinned.source.clone());
+    headers.insert(PIN, pinned.etag.clone());
+    headers.insert(COPY_RANGE, range.expect("digits are ASCII"));
+    request.response_timeout = Some(COPY_TIMEOUT);
+    let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    Ok(result(job, backed).await?.etag)
+}
+
+/// Where the parts begin and end, both ends included.
+fn cut(stored: StoredLength) -> impl Iterator<Item = (PartNumber, (u64, u64))> {
+    let size = PART_BYTES.max(stored.0.div_ceil(MOST_PARTS));
+    (0..stored.0.div_ceil(size)).filter_map(move |index| {
+        let number = PartNumber::new(u16::try_from(index + 1).ok()?)?;
+        let last = ((index + 1) * size).min(stored.0) - 1;
+        Some((number, (index * size, last)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_all_of_it() {
+        const GIB: u64 = 1 << 30;
+        for (stored, parts) in [
+            (5 * GIB + 1, 6),
+            (6 * GIB, 6),
+            (MOST_PARTS * GIB, 10_000),
+            (MOST_PARTS * GIB + 1, 10_000),
+        ] {
+            let cut: Vec<_> = cut(StoredLength(stored)).collect();
+            assert_eq!(cut.len(), parts, "{stored}");
+            let mut next = 0;
+            for (number, (first, last)) in &cut {
+                assert_eq!(*first, next, "part {}", number.get());
+                assert!(last - first < 5 * GIB);
+                next = last + 1;
+            }
+            assert_eq!(next, stored);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Objects in older formats, and plaintext.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::reads::{every_read, expect_nothing};
+use super::stolen::Stolen;
+use super::{KEY, Keys, client, start_built};
+use crate::harness::{ClientRequest, Proxy};
+
+/// An object of an older proxy, from the known answers: `toto`'s, or that of the all-zero key.
+fn older(all_zero: bool) -> Stolen {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../envelope/tests/vectors/legacy.json"
+    );
+    let vectors: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let object = vectors["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|object| {
+            object["all_zero_kek"] == all_zero && object["plaintext_length"].as_u64() > Some(0)
+        });
+    let object = object.unwrap();
+    let hex = object["body"].as_str().unwrap();
+    let body = (0..hex.len()).step_by(2);
+    let body = body.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+    let mut headers = HeaderMap::new();
+    let value = object["metadata_value"].as_str().unwrap();
+    headers.insert("x-amz-meta-isec", value.parse().unwrap());
+    headers.insert("etag", "\"older\"".parse().unwrap());
+    Stolen {
+        headers,
+        body: body.collect(),
+    }
+}
+
+fn plain() -> Stolen {
+    let mut headers = HeaderMap::new();
+    headers.insert("etag", "\"plain\"".parse().unwrap());
+    Stolen {
+        headers,
+        body: Bytes::from_static(b"account,balance\nmallory,1000000\n"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_encryption_is_required_neither_plaintext_nor_an_older_format_is_served() {
+    let required = "[[rules]]\nbuckets = [\"tenant-b\"]\nencryption = \"required\"\n";
+    for fallback in ["allow", "deny"] {
+        let builder = Proxy::builder()
+            .environment("S3PROXY_DECRYPT_KEYS", "toto")
+            .environment("S3PROXY_DECRYPTION_FALLBACK", fallback);
+        let proxy = start_built(builder, &Keys::generate(), required).await;
+        for (what, object, elsewhere) in [
+            ("plaintext", plain(), true),
+            ("an older format", older(false), true),
+            ("the all-zero key", older(true), fallback == "allow"),
+        ] {
+            object.clone().pass_off(&proxy, "tenant-b");
+            expect_nothing(what, every_read(&proxy, "bob", "tenant-b").await);
+            object.pass_off(&proxy, "shared");
+            let get = ClientRequest::get(format!("/shared/{KEY}"));
+            let read = proxy.send_as(&client("carol"), get).await;
+            assert_eq!(read.is_success(), elsewhere, "{what}: {read:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_opens_older_formats_and_the_all_zero_key_for_its_prefix_alone() {
+    let migrating = "[policy]\nlegacy_reads = \"deny\"\n\
+         [[rules]]\nbuckets = [\"tenant-b\"]\nlegacy_reads = \"allow\"\n\
+         decryption_fallback = \"allow\"\n\
+         [[rules]]\nbuckets = [\"tenant-a\"]\nkey = \"a\"\nlegacy_reads = \"allow\"\n";
+    let builder = Proxy::builder().environment("S3PROXY_DECRYPT_KEYS", "toto");
+    let proxy = start_built(builder, &Keys::generate(), migrating).await;
+    for (object, name, bucket, opens) in [
+        (older(false), "bob", "tenant-b", true),
+        (older(true), "bob", "tenant-b", true),
+        (older(false), "carol", "shared", false),
+        (older(true), "carol", "shared", false),
+        // Here such objects open, but not under a key that is not Alice's.
+        (older(false), "alice", "tenant-a", false),
+        (older(true), "alice", "tenant-a", false),
+    ] {
+        object.pass_off(&proxy, bucket);
+        for request in [
+            ClientRequest::get(format!("/{bucket}/{KEY}")),
+            ClientRequest::head(format!("/{bucket}/{KEY}")),
+        ] {
+            let method = request.method.clone();
+            let read = proxy.send_as(&client(name), request).await;
+            assert_eq!(read.is_success(), opens, "{method} {bucket}: {read:?}");
+        }
+    }
+}
