@@ -205,6 +205,10 @@ def limits(layout):
                        [(f'sum(increase({series("s3proxy_audit_lost_total")}[5m]))', "lost")]), 8, 8)
     layout.place(graph("Reloads of the configuration", "Within five minutes.", "none",
                        [(f'sum by (result) (increase({series("s3proxy_config_reloads_total")}[5m]))', "{{result}}")]), 8, 8)
+    layout.place(graph("Connections closed to make room", "A second, by reason: others needed their place or memory.", "cps",
+                       [(rate("s3proxy_connections_evicted_total", "reason"), "{{reason}}")], stacked=True), 12, 8)
+    layout.place(graph("Panics", "Requests answered with 500 after one, within five minutes. A fault of the program.", "none",
+                       [(f'sum(increase({series("s3proxy_panics_total")}[5m]))', "panics")]), 12, 8)
 
 
 def backend(layout):
@@ -235,6 +239,12 @@ def sealing(layout):
     hits, misses = rate("s3proxy_key_cache_hits_total"), rate("s3proxy_key_cache_misses_total")
     layout.place(graph("Keys found in the cache", "Share of look-ups.", "percentunit",
                        [(f"{hits} / ({hits} + {misses})", "hits")], high=1), 8, 8)
+    layout.place(graph("Key services left alone", "Keys whose service failed again and again, and calls a second that were not made.",
+                       "none",
+                       [(f'sum by (service) ({series("s3proxy_key_service_breakers_open")})', "{{service}}: keys left alone"),
+                        (rate("s3proxy_key_service_calls_withheld_total", "service"), "{{service}}: calls withheld")]), 12, 8)
+    layout.place(graph("Requests under each key", "In flight. 0 under the old key before rewrap --check counts.", "none",
+                       [(f'sum by (key) ({series("s3proxy_requests_under_key")})', "{{key}}")]), 12, 8)
 
 
 def variable(name, label, query, **more):
