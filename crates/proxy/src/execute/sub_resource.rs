@@ -19,6 +19,7 @@ use s3proxy_protocol::operation::{AnswerDocument, Operation};
 
 use super::answer::{self, Backed};
 use super::forward::MAX_DOCUMENT_BYTES;
+use super::multipart::state;
 use super::{Job, Outcome, stored};
 use crate::backend::Request;
 use crate::respond::Failure;
@@ -135,7 +136,7 @@ async fn deletion(job: &Job<'_>) -> Outcome<Permission> {
 }
 
 /// Refuses to end an upload at a backend that is not known to have uploads: it would delete the
-/// object of that key.
+/// object of that key. Ceph's gateway (16) says `NoSuchKey` of an upload that has ended.
 pub(super) async fn require_uploads(job: &Job<'_>) -> Outcome<()> {
     let reading = Operation::ListParts;
     if is_named(job) || job.parts.sub_resources.contains(reading) {
@@ -146,6 +147,9 @@ pub(super) async fn require_uploads(job: &Job<'_>) -> Outcome<()> {
         Found::Document | Found::Absence(_) => {
             job.parts.sub_resources.learn(reading);
             Ok(())
+        }
+        Found::NoTarget(Failure::Answer(answer)) if answer.document.code == "NoSuchKey" => {
+            Err(state::no_such_upload())
         }
         Found::NoTarget(failure) => Err(failure),
         Found::SomethingElse => Err(unread(job.request.operation, reading).into()),

@@ -65,6 +65,10 @@ enum Doing {
 /// Bytes of a head that count as part of an idle connection: most heads are no longer.
 const FREE_HEAD_BYTES: usize = 4096;
 
+/// A byte of a form lies in the HTTP library's buffer, in the parser's, and in the field that it belongs
+/// to.
+const COPIES_OF_FORMS: usize = 3;
+
 /// What a connection may lose when others need more.
 #[derive(Clone, Copy)]
 pub(super) enum Standing {
@@ -238,17 +242,19 @@ impl Activity {
 
     /// Bytes came.
     pub(super) fn read(&self, bytes: usize) {
-        {
+        let copies = {
             let mut state = self.state();
             match state.doing {
                 Doing::Nothing { .. } => {
                     state.doing = Doing::ReadingHead;
+                    1
                 }
-                Doing::ReadingHead | Doing::Arriving => {}
+                Doing::ReadingHead => 1,
+                Doing::Arriving => COPIES_OF_FORMS,
                 Doing::Refused | Doing::Serving => return,
             }
-        }
-        self.charge(bytes);
+        };
+        self.charge(copies * bytes);
     }
 
     /// The client took bytes, or did not.

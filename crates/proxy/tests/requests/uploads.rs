@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::harness::{Answer, ClientRequest, Proxy};
+use http::Method;
+
+use crate::harness::{Answer, ClientRequest, Proxy, Reply};
 use crate::memory_store::{Faults, MemoryStore};
 
 const MIB: usize = 1024 * 1024;
@@ -261,5 +263,22 @@ async fn listed_etags_are_those_of_heads() {
         answer.text().contains(etag.trim_matches('"')),
         "{}",
         answer.text()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_has_ended_is_no_such_upload_where_the_backend_says_no_such_key() {
+    let proxy = Proxy::start().await;
+    proxy.backend.script(|_| Reply::error(404, "NoSuchKey"));
+    let answer = proxy
+        .send(ClientRequest::delete("/bucket/key?uploadId=ended"))
+        .await;
+    answer.expect_error(404, "NoSuchUpload");
+    let requests = proxy.backend.requests();
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.method != Method::DELETE),
+        "{requests:?}"
     );
 }
