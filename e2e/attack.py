@@ -88,7 +88,10 @@ class Shape(NamedTuple):
 
     message: Callable[[int], bytes]
     answer: str | None
-    """The status that such a request gets where the proxy is not pressed; None: the proxy waits for more."""
+    """The status that such a request gets; None: the proxy waits for more."""
+
+    pressed: str = "503"
+    """The status that it may get where places or memory run short."""
 
 
 SHAPES = {
@@ -97,7 +100,7 @@ SHAPES = {
     "preflights with bodies": Shape(_preflights_with_bodies, "400"),
     "one long header": Shape(_long_header, "431"),
     "many headers": Shape(_many_headers, "431"),
-    "forms": Shape(_forms, None),
+    "forms": Shape(_forms, None, pressed="400"),
     "forged regions": Shape(_forged_regions, "403"),
     "long regions": Shape(_long_regions, "400"),
     "many parameters": Shape(_many_parameters, "400"),

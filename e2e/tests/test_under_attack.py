@@ -46,6 +46,9 @@ KEPT = 0.95
 WITHIN = 1.0
 """Seconds: the 99th percentile of an honest client's requests and of health checks."""
 
+WITHIN_OF_A_LISTED_ATTACKER = 3.0
+"""A listed client can make the backend work, and others wait for it, too."""
+
 SLOWNESS = float(os.environ.get("S3PROXY_ATTACK_SLOWNESS", "5"))
 """What is allowed for the machine and for a program that is not optimised."""
 
@@ -157,7 +160,9 @@ def under_attack(
     port: int,
     *,
     answer: str | None,
+    pressed: str = "503",
     connections: int = CONNECTIONS,
+    within: float = WITHIN,
 ):
     """Attacks, asks meanwhile, and checks how everybody fared, the attackers too: they are many, and
     meet the `answer` that shows that the proxy read what they sent.
@@ -185,20 +190,21 @@ def under_attack(
     )
     print(f"{shape}: at most {most / MIB:.0f} MiB; {told}; attackers: {seen}")
     assert seen["opened"] >= connections, "the attackers were too slow to be an attack"
-    statuses = {status for status in seen if status.isdecimal()} - {"503"}
+    statuses = {status for status in seen if status.isdecimal()} - {pressed}
     assert statuses == ({answer} if answer else set()), seen
     assert most < MOST_MEMORY
     for name, served in asked.items():
         assert len(served.seconds) > 5, (name, served.failed[:5])
         assert served.share >= KEPT, (name, served.share, served.failed[:5])
-        assert served.p99 < WITHIN * SLOWNESS, (name, served.p99)
+        assert served.p99 < within * SLOWNESS, (name, served.p99)
 
 
 @pytest.mark.timeout(120 + 3 * SECONDS)
 @pytest.mark.parametrize("shape", attack.SHAPES)
 def test_unsigned_clients_do_not_stop_those_who_sign(surroundings, shape):
-    answer = attack.SHAPES[shape].answer
-    under_attack(surroundings, shape, surroundings.proxy.port, answer=answer)
+    _, answer, pressed = attack.SHAPES[shape]
+    port = surroundings.proxy.port
+    under_attack(surroundings, shape, port, answer=answer, pressed=pressed)
 
 
 @pytest.mark.timeout(120 + 3 * SECONDS)
@@ -238,7 +244,11 @@ def test_a_listed_client_does_not_stop_the_others(surroundings, name, tmp_path):
     requests = tmp_path / "requests"
     requests.write_text(message.hex())
     under_attack(
-        surroundings, str(requests), surroundings.proxy.port, answer=announced.answer
+        surroundings,
+        str(requests),
+        surroundings.proxy.port,
+        answer=announced.answer,
+        within=WITHIN_OF_A_LISTED_ATTACKER,
     )
 
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::seats::Seats;
+use super::seats::{Seats, TooMuchInHeads};
 use crate::throttle::network;
 
 /// Bytes that are read at once before the sender is known: less than the HTTP library's buffer has at
@@ -39,6 +39,8 @@ struct State {
     held: usize,
     /// Those of them that count among all heads.
     charged: usize,
+    /// Those of them that count as being freed, since the connection was ended.
+    ending: usize,
     /// Where they are counted; the connections above the limit have no place.
     seats: Option<Arc<Seats>>,
     /// Heads read so far.
@@ -104,6 +106,7 @@ impl Activity {
             known: false,
             held: 0,
             charged: 0,
+            ending: 0,
             seats: None,
             heads: 0,
             doing: Doing::Nothing {
@@ -180,20 +183,30 @@ impl Activity {
     }
 
     /// Memory of a head or form.
-    pub(super) fn charge(&self, bytes: usize) {
-        let (seats, more) = {
+    pub(super) fn charge(&self, bytes: usize) -> Result<(), TooMuchInHeads> {
+        let (seats, more, from) = {
             let mut state = self.state();
             state.held = state.held.saturating_add(bytes);
             let charged = state.held.saturating_sub(FREE_HEAD_BYTES);
             let more = charged - state.charged;
             let Some(seats) = state.seats.clone().filter(|_| more > 0) else {
-                return;
+                return Ok(());
             };
             state.charged = charged;
-            (seats, more)
+            (seats, more, state.network)
         };
         // Without the lock: this connection may be the one that has to go.
-        seats.charge(more);
+        seats.charge(more, from)
+    }
+
+    /// Its task is told to end.
+    pub(super) fn ends(&self) {
+        let mut state = self.state();
+        let more = state.charged - state.ending;
+        state.ending = state.charged;
+        if let Some(seats) = &state.seats {
+            seats.expect(more);
+        }
     }
 
     /// The head is no longer held for a sender that nobody knows.
@@ -201,8 +214,9 @@ impl Activity {
         let mut state = self.state();
         state.held = 0;
         let charged = std::mem::take(&mut state.charged);
+        let ending = std::mem::take(&mut state.ending);
         if let Some(seats) = state.seats.as_ref().filter(|_| charged > 0) {
-            seats.discharge(charged);
+            seats.discharge(charged, ending);
         }
     }
 
@@ -240,8 +254,8 @@ impl Activity {
         }
     }
 
-    /// Bytes came.
-    pub(super) fn read(&self, bytes: usize) {
+    /// Bytes came. Fails where there is no memory for them.
+    pub(super) fn read(&self, bytes: usize) -> Result<(), TooMuchInHeads> {
         let copies = {
             let mut state = self.state();
             match state.doing {
@@ -251,10 +265,10 @@ impl Activity {
                 }
                 Doing::ReadingHead => 1,
                 Doing::Arriving => COPIES_OF_FORMS,
-                Doing::Refused | Doing::Serving => return,
+                Doing::Refused | Doing::Serving => return Ok(()),
             }
         };
-        self.charge(copies * bytes);
+        self.charge(copies * bytes)
     }
 
     /// The client took bytes, or did not.
@@ -394,7 +408,7 @@ mod tests {
             activity.wrote(Written::Later);
             tokio::time::sleep(2 * TIME).await;
             activity.wrote(Written::Bytes(1));
-            activity.read(1);
+            activity.read(1).unwrap();
             tokio::time::sleep(2 * TIME).await;
             drop(activity.begin());
         });

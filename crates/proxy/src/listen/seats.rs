@@ -29,7 +29,13 @@ use crate::throttle::network;
 
 /// Memory for heads and forms whose sender is not known, for each place there is, in bytes. Few
 /// connections read a head at the same time, and most heads are short.
-const HEAD_BYTES_PER_SEAT: usize = 6 * 1024;
+const HEAD_BYTES_PER_SEAT: usize = 3 * 1024;
+
+/// From so many times that memory on, the network that has most of it reads no further.
+const TOO_MUCH_FOR_HEAVIEST: usize = 2;
+
+/// From so many times that memory on, nobody does.
+const TOO_MUCH_FOR_ALL: usize = 3;
 
 /// The least of it.
 const MIN_HEAD_BYTES: usize = 512 * 1024;
@@ -60,7 +66,12 @@ pub(crate) struct Seats {
     table: Mutex<Table>,
     /// Connections that have a place.
     taken: AtomicUsize,
+    /// Memory of heads and forms.
     head_bytes: AtomicUsize,
+    /// The part of it whose connections were ended, and have not come to freeing it.
+    ending_bytes: AtomicUsize,
+    /// The network that had most of it when it last ran short.
+    heaviest: Mutex<Option<IpAddr>>,
     started: Instant,
     /// When a connection last found no place, in milliseconds from the start; 0 if never.
     short_at: AtomicU64,
@@ -97,6 +108,10 @@ pub(crate) struct Visit {
     activity: Activity,
 }
 
+/// Heads and forms whose senders nobody knows take too much memory.
+#[derive(Debug)]
+pub(super) struct TooMuchInHeads;
+
 /// One client has all places that it may have while others wait.
 #[derive(Debug)]
 pub(crate) struct TooManyConnections;
@@ -108,6 +123,8 @@ impl Seats {
             table: Mutex::default(),
             taken: AtomicUsize::new(0),
             head_bytes: AtomicUsize::new(0),
+            ending_bytes: AtomicUsize::new(0),
+            heaviest: Mutex::default(),
             started: Instant::now(),
             short_at: AtomicU64::new(0),
         }
@@ -144,16 +161,41 @@ impl Seats {
         self.taken.load(Ordering::Relaxed) > self.limit / 4
     }
 
-    /// Counts memory of a head or form; where there is too much of it, some connections end.
-    pub(super) fn charge(&self, bytes: usize) {
-        let before = self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > self.most_head_bytes() {
+    /// Counts memory of a head or form that comes from there; where there is too much of it, some
+    /// connections end. Fails where this one has to end at once: what others give up is freed when
+    /// their tasks run next, and much can be read until then.
+    pub(super) fn charge(&self, bytes: usize, from: IpAddr) -> Result<(), TooMuchInHeads> {
+        self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let most = self.most_head_bytes();
+        if self.staying_head_bytes() > most {
             self.relieve();
         }
+        let held = self.head_bytes.load(Ordering::Relaxed);
+        let is_heaviest = || *self.heaviest() == Some(from);
+        let too_much = held > TOO_MUCH_FOR_ALL * most
+            || (held > TOO_MUCH_FOR_HEAVIEST * most && is_heaviest());
+        if too_much {
+            metrics::evicted(Eviction::HeadMemory);
+            return Err(TooMuchInHeads);
+        }
+        Ok(())
     }
 
-    pub(super) fn discharge(&self, bytes: usize) {
+    /// Memory that is free again, and the part of it whose connection was ended for it.
+    pub(super) fn discharge(&self, bytes: usize, ending: usize) {
         self.head_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.ending_bytes.fetch_sub(ending, Ordering::Relaxed);
+    }
+
+    /// A connection was ended: its memory counts until its task has freed it.
+    pub(super) fn expect(&self, ending: usize) {
+        self.ending_bytes.fetch_add(ending, Ordering::Relaxed);
+    }
+
+    fn staying_head_bytes(&self) -> usize {
+        let ending = self.ending_bytes.load(Ordering::Relaxed);
+        let held = self.head_bytes.load(Ordering::Relaxed);
+        held.saturating_sub(ending)
     }
 
     fn most_head_bytes(&self) -> usize {
@@ -206,6 +248,8 @@ impl Seats {
         };
         let enough = self.most_head_bytes() / 8 * 7;
         let networks = table.count_unauthenticated(|charged| charged);
+        let heaviest = networks.iter().max_by_key(|(_, bytes)| **bytes);
+        *self.heaviest() = heaviest.map(|(network, _)| *network);
         let mut holding = Vec::new();
         for (id, entry) in &table.seats {
             match entry.activity.standing() {
@@ -228,7 +272,7 @@ impl Seats {
         }
         holding.sort_unstable();
         for (_, _, _, id) in holding {
-            if self.head_bytes.load(Ordering::Relaxed) <= enough {
+            if self.staying_head_bytes() <= enough {
                 break;
             }
             self.evict(&mut table, id, Eviction::HeadMemory);
@@ -241,7 +285,7 @@ impl Seats {
             return;
         }
         if let Some(entry) = self.remove(table, id) {
-            entry.activity.discharge();
+            entry.activity.ends();
             if let Some(task) = entry.task {
                 metrics::evicted(reason);
                 task.abort();
@@ -270,6 +314,10 @@ impl Seats {
     fn milliseconds(&self) -> u64 {
         let passed = self.started.elapsed().as_millis();
         u64::try_from(passed).unwrap_or(u64::MAX).max(1)
+    }
+
+    fn heaviest(&self) -> MutexGuard<'_, Option<IpAddr>> {
+        self.heaviest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -335,7 +383,8 @@ impl Drop for Seat {
 impl Visit {
     /// The head of a form is kept until its fields are there.
     pub(crate) fn keeps(&self, bytes: usize) {
-        self.activity.charge(bytes);
+        // Where there is too much, the next read fails.
+        let _ = self.activity.charge(bytes);
     }
 
     /// The request is let in. `client` is there where a client has been authenticated.

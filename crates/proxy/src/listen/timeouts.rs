@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Limits;
 use super::activity::{Activity, Written};
+use super::seats::TooMuchInHeads;
 use crate::body::pace::{Impatience, Pace};
 
 /// A socket that fails when its client keeps it waiting.
@@ -75,10 +76,11 @@ impl<IO: AsyncRead> TimedSocket<IO> {
         })
     }
 
-    /// Bytes came, or the end.
-    fn progressed(&mut self, bytes: usize) {
+    /// Bytes came, or the end. Fails where there is no memory for them.
+    fn progressed(&mut self, bytes: usize) -> io::Result<()> {
         let head = self.activity.head();
-        self.activity.read(bytes);
+        let read = self.activity.read(bytes);
+        read.map_err(|TooMuchInHeads| io::ErrorKind::ConnectionAborted)?;
         let running = self.deadline.as_ref().map(|(head, _)| *head);
         if head != running {
             self.deadline = head.map(|head| {
@@ -86,6 +88,7 @@ impl<IO: AsyncRead> TimedSocket<IO> {
                 (head, Box::pin(tokio::time::sleep_until(deadline)))
             });
         }
+        Ok(())
     }
 }
 
@@ -101,8 +104,8 @@ impl<IO: AsyncRead + Unpin> AsyncRead for TimedSocket<IO> {
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
             Poll::Pending => this.poll_too_late(context).map(Err),
             Poll::Ready(outcome) => {
-                this.progressed(buffer.filled().len() - before);
-                Poll::Ready(outcome)
+                let progressed = this.progressed(buffer.filled().len() - before);
+                Poll::Ready(outcome.and(progressed))
             }
         }
     }

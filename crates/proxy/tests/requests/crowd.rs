@@ -98,7 +98,7 @@ async fn unfinished_heads_and_forms_make_way() {
 async fn heads_that_nobody_signed_have_a_memory_of_their_own() {
     let proxy = proxy_with("[listen]\nmax_connections = 400").await;
     let head = [b"GET /", [b'x'; 15_000].as_slice()].concat();
-    // Some 3 MiB, where 2.3 MiB are allowed.
+    // Some 3 MiB, where 1.2 MiB are allowed.
     let mut all = connections(&proxy, 300, &head).await;
     closed(&mut all[0]).await;
     is_served(&proxy).await;

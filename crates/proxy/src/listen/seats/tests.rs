@@ -162,13 +162,14 @@ async fn heads_of_strangers_stay_within_their_memory() {
     let most = crowd.seats.most_head_bytes();
     let known = crowd.connect(1).unwrap();
     known.authenticate("alice");
-    known.activity.read(16 * 1024);
+    known.activity.read(16 * 1024).unwrap();
     let strangers: Vec<Connection> = (0..900).filter_map(|_| crowd.connect(2)).collect();
     for one in &strangers {
-        one.activity.read(16 * 1024);
+        one.activity.read(16 * 1024).unwrap();
+        assert!(crowd.seats.staying_head_bytes() <= most);
+        crowd.settle().await;
         assert!(crowd.seats.head_bytes.load(Ordering::Relaxed) <= most);
     }
-    crowd.settle().await;
     assert!(strangers[0].has_ended() && !strangers[899].has_ended());
     assert!(!known.has_ended());
     crowd.tasks.shutdown().await;
@@ -177,14 +178,45 @@ async fn heads_of_strangers_stay_within_their_memory() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_memory_is_not_freed_in_time_those_who_hold_most_read_no_further() {
+    let mut crowd = Crowd::new(4000);
+    let most = crowd.seats.most_head_bytes();
+    let held = |crowd: &Crowd| crowd.seats.head_bytes.load(Ordering::Relaxed);
+    let strangers: Vec<Connection> = (0..3900).filter_map(|_| crowd.connect(2)).collect();
+    let mut refused = 0;
+    // No task runs meanwhile.
+    for one in &strangers {
+        if let Err(TooMuchInHeads) = one.activity.read(16 * 1024) {
+            refused += 1;
+            one.activity.discharge();
+        }
+        assert!(held(&crowd) <= TOO_MUCH_FOR_HEAVIEST * most);
+    }
+    assert!(refused > 1000, "{refused}");
+    let other = crowd.connect(3).unwrap();
+    other.activity.read(16 * 1024).unwrap();
+    for _ in 0..20 {
+        crowd.settle().await;
+    }
+    assert!(held(&crowd) <= most);
+    let late = crowd.connect(2).unwrap();
+    late.activity.read(16 * 1024).unwrap();
+    assert!(!other.has_ended());
+    crowd.tasks.shutdown().await;
+    drop((strangers, other, late));
+    assert_eq!(held(&crowd), 0);
+    assert_eq!(crowd.seats.ending_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_read_for_a_refused_request_is_not_counted() {
     let mut crowd = Crowd::new(16);
     let one = crowd.connect(1).unwrap();
-    one.activity.read(8 * 1024);
+    one.activity.read(8 * 1024).unwrap();
     assert!(crowd.seats.head_bytes.load(Ordering::Relaxed) > 0);
     let serving = one.activity.begin();
     one.visit.refused();
-    one.activity.read(1024 * 1024);
+    one.activity.read(1024 * 1024).unwrap();
     assert_eq!(crowd.seats.head_bytes.load(Ordering::Relaxed), 0);
     drop(serving);
 }
