@@ -4,7 +4,7 @@ its requests, and health is answered. The shapes are those of attack.py, from an
 A suite runs a program that is not optimised, on cores that it shares: a quarter of the connections, and
 five times the time. docs/operations.md has what an optimised program was measured with:
 
-    S3PROXY_BINARY=target/release/s3proxy S3PROXY_ATTACK_CONNECTIONS=4000 S3PROXY_ATTACK_SECONDS=25 \
+    S3PROXY_BINARY=target/release/s3proxy S3PROXY_ATTACK_CONNECTIONS=4000 S3PROXY_ATTACK_SECONDS=15 \
         S3PROXY_ATTACK_SLOWNESS=1 e2e/run -rP tests/test_under_attack.py
 """
 
