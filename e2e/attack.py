@@ -84,7 +84,7 @@ def _many_parameters(number: int) -> bytes:
 
 
 class Shape(NamedTuple):
-    """What each connection sends, by its number; then it waits until the proxy ends it."""
+    """Each connection sends the message of its number, then waits until the proxy ends it."""
 
     message: Callable[[int], bytes]
     answer: str | None

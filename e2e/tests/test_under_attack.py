@@ -2,7 +2,7 @@
 its requests, and health is answered. The shapes are those of attack.py, from another address.
 
 A suite runs a program that is not optimised, on cores that it shares: a quarter of the connections, and
-five times the time. docs/operations.md has what an optimised program was measured with:
+five times the time. docs/operations.md has the figures of an optimised program, measured by:
 
     S3PROXY_BINARY=target/release/s3proxy S3PROXY_ATTACK_CONNECTIONS=4000 S3PROXY_ATTACK_SECONDS=15 \
         S3PROXY_ATTACK_SLOWNESS=1 e2e/run -rP tests/test_under_attack.py
@@ -50,7 +50,7 @@ WITHIN_OF_A_LISTED_ATTACKER = 3.0
 """A listed client can make the backend work, and others wait for it, too."""
 
 SLOWNESS = float(os.environ.get("S3PROXY_ATTACK_SLOWNESS", "5"))
-"""What is allowed for the machine and for a program that is not optimised."""
+"""Factor for a slow machine and a program that is not optimised."""
 
 LISTED_BUCKET = "e2e-listed-only"
 HONEST, LISTED = credential_of("honest"), credential_of("listed")

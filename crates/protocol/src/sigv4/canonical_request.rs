@@ -104,7 +104,7 @@ pub(super) fn header_part(
     Spellings::new(part(WhiteSpace::SpacesAndTabs), part(WhiteSpace::Spaces))
 }
 
-/// What counts as white space in a header's value.
+/// White space in a header's value.
 #[derive(Clone, Copy)]
 enum WhiteSpace {
     SpacesAndTabs,

@@ -7,7 +7,7 @@
 //! Bounded in depth, in elements and in the length of tags; the caller bounds the length. A client's
 //! list is read as a [stream](super::stream) instead. Document type declarations, processing
 //! instructions and entities other than XML's own five are refused, so no text is longer than its
-//! source. So is an XML declaration anywhere but at the start: what is written again would carry it on.
+//! source. So is an XML declaration anywhere but at the start: a document written from it would carry it on.
 
 use std::borrow::Cow;
 use std::ops::Range;

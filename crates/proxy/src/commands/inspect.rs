@@ -55,7 +55,7 @@ pub async fn inspect(
     let places = Places::new(&config);
     let mut session = Session::begin("inspect", format, output)?;
     if let Err(error) = &places {
-        // Keys that rules name may be kept away from whoever inspects.
+        // The operator who inspects may not have the keys that rules name.
         let note = format!("whether objects open in their place is not told: {error}");
         session.reporter().note(&note);
     }

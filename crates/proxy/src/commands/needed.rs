@@ -45,14 +45,14 @@ const MOST_KEYS: usize = 1000;
 const OTHER_KEYS: &str = "(others)";
 
 impl Needs {
-    /// What needs this key, for counting.
+    /// Counts the objects and uploads that need this key.
     pub(super) fn of(&mut self, key: &str) -> &mut Need {
         let has_room = self.0.len() < MOST_KEYS || self.0.contains_key(key);
         let key = if has_room { key } else { OTHER_KEYS };
         self.0.entry(key.to_owned()).or_default()
     }
 
-    /// Adds what another walk found over the same objects.
+    /// Adds the findings of another walk over the same objects.
     pub(super) fn include(&mut self, found: Self) {
         for (key, found) in found.0 {
             let need = self.of(&key);
@@ -74,7 +74,7 @@ impl Needs {
 /// Memory for uploads, in bytes: more than 100,000 of them, with long names.
 const UPLOADS_BYTES: usize = 64 * 1024 * 1024;
 
-/// What an upload takes besides its names.
+/// Memory of an upload besides its names, in bytes.
 const ENTRY_BYTES: usize = 256;
 
 /// The uploads whose state lies in some buckets, by the folder of the state. Those that have ended

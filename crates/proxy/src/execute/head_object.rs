@@ -101,7 +101,7 @@ async fn sealed(
     Ok(respond(headers, delivery, length, ResponseBody::empty()))
 }
 
-/// Whether the answer needs more of the envelope than its place: what is in the private map, or that
+/// Whether the answer needs more of the envelope than its place: the private map, or that
 /// the object has none. An envelope whose map was taken away does not unwrap, since the binding
 /// covers the flags.
 fn needs_data_key(job: &Job<'_>, envelope: &Envelope) -> bool {

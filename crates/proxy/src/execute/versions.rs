@@ -77,7 +77,7 @@ pub(super) async fn permit_deletion(job: &Job<'_>, object_key: &str, asked: &str
     }
 }
 
-/// What two answers tell, of which the first does not show another version than the one asked for.
+/// Conclusion from two answers, the first of which shows no other version than the one asked for.
 #[derive(Debug, PartialEq, Eq)]
 enum Evidence {
     /// The parameter made a difference.

@@ -44,7 +44,7 @@ enum Holder {
     Service(Box<Held>),
 }
 
-/// What gives the KEK of an envelope that may be opened.
+/// The source of the KEK of an envelope that may be opened.
 enum KekSource<'k> {
     Local(&'k Kek),
     Service {
@@ -232,7 +232,7 @@ impl Keyring {
         unwrapped.inspect_err(|error| metrics::open_failed(error.open_failure()))
     }
 
-    /// Judges an object by what is at hand, and asks no service: its key is configured and opens in
+    /// Judges an object without asking any service: its key is configured and opens in
     /// this place, and the binding is the one that the place demands. Under a local key the data key
     /// is unwrapped too, which finds an envelope that was altered or is another object's.
     pub(crate) fn check(

@@ -162,7 +162,7 @@ impl Seats {
     }
 
     /// Counts memory of a head or form that comes from there; where there is too much of it, some
-    /// connections end. Fails where this one has to end at once: what others give up is freed when
+    /// connections end. Fails where this one has to end at once: the memory of others is freed when
     /// their tasks run next, and much can be read until then.
     pub(super) fn charge(&self, bytes: usize, from: IpAddr) -> Result<(), TooMuchInHeads> {
         self.head_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -4,8 +4,8 @@
 //! first. A queue that is full stays open to senders with fewer requests in it: the one that has most
 //! loses its latest ([`Ledger::make_room`]). So nobody keeps others out by asking often.
 //!
-//! Of the places for all, one sender never has more than seven eighths ([`LEFT_FOR_OTHERS`]): what it
-//! holds for long keeps nobody out either.
+//! Of the places for all, one sender never has more than seven eighths ([`LEFT_FOR_OTHERS`]):
+//! places that it holds for long keep nobody out either.
 //!
 //! Invariant: nobody waits while a place is free that it may have.
 
