@@ -45,7 +45,7 @@ const MOST_KEYS: usize = 1000;
 const OTHER_KEYS: &str = "(others)";
 
 impl Needs {
-    /// Counts the objects and uploads that need this key.
+    /// The count of objects and uploads that need this key.
     pub(super) fn of(&mut self, key: &str) -> &mut Need {
         let has_room = self.0.len() < MOST_KEYS || self.0.contains_key(key);
         let key = if has_room { key } else { OTHER_KEYS };
