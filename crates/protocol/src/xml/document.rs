@@ -401,11 +401,19 @@ fn element(tag: &BytesStart<'_>, span: Range<usize>, form: TagForm) -> Result<El
     })
 }
 
-/// Where an element's name stands, given the span of its first tag. The reader takes anything for a
-/// name, which a name written again would not be.
+/// The span of an element's name, given that of its first tag. The reader accepts any bytes as names
+/// and attributes; a tag written again from some of them would mean something else.
 pub(super) fn name(tag: &BytesStart<'_>, span: Range<usize>) -> Result<Range<usize>, XmlError> {
     if span.len() > MAXIMUM_TAG_BYTES {
         return Err(XmlError::Syntax("a tag is longer than 4096 bytes".into()));
+    }
+    let attributes_are_proper = tag
+        .attributes()
+        .all(|attribute| attribute.is_ok_and(|attribute| !attribute.value.contains(&b'<')));
+    if !attributes_are_proper {
+        return Err(XmlError::Syntax(
+            "an element has a malformed attribute".into(),
+        ));
     }
     let name = tag.name();
     let is_name_byte =

@@ -3,16 +3,19 @@
 //! A backend that does not know the parameter takes a request about an old version for one about the
 //! current object: a deletion would delete that. So answers to reads have to name the version that was
 //! asked for, and a version is deleted only where the backend is known to find it. AWS is. Any other is
-//! asked by HEAD, with the version and without it, until the two answers differ; that is remembered as
-//! long as the backend is the same. The version `null` is the current object of a bucket without
+//! asked by HEAD, with the version and without it, until the two answers differ. Many servers say of a
+//! delete marker that nothing is there, so where both answers say so, the versions are listed. Evidence is
+//! remembered as long as the backend is the same. The version `null` is the current object of a bucket without
 //! versions, with such a backend too.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, Method, StatusCode};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
 use super::answer::{self, Backed};
+use super::multipart::bucket::Bucket;
 use super::{Job, Outcome, sub_resource};
 use crate::respond::Failure;
 
@@ -50,8 +53,8 @@ pub(super) fn require_answered(asked: Option<&str>, answered: &HeaderMap) -> Out
 }
 
 /// Refuses to delete a version of an object of the job's bucket where the backend is not known to find
-/// it: it would delete the current object. Two requests at most, and none once the backend was seen to
-/// select versions.
+/// it: it would delete the current object. Two requests and a listing at most, and none once the backend
+/// was seen to select versions.
 pub(super) async fn permit_deletion(job: &Job<'_>, object_key: &str, asked: &str) -> Outcome<()> {
     if asked.is_empty() {
         return Err(empty().into());
@@ -72,6 +75,10 @@ pub(super) async fn permit_deletion(job: &Job<'_>, object_key: &str, asked: &str
             Ok(())
         }
         Evidence::Current => Ok(()),
+        Evidence::Absent if has_versions(job, object_key).await? => {
+            support.note();
+            Ok(())
+        }
         Evidence::Absent => Err(no_such_version().into()),
         Evidence::Refused => Err(answer::refused(job, of_version).await),
     }
@@ -93,15 +100,42 @@ enum Evidence {
 fn judge(asked: &str, of_version: &Backed, current: &Backed) -> Evidence {
     let names_it = |backed: &Backed| version(&backed.headers) == Some(asked);
     let is_found = names_it(of_version);
+    // Only a backend with versions names one, and one without them may have been given the object
+    // between the two questions.
+    let current_is_another = current.status.is_success() && version(&current.headers).is_some();
+    // A delete marker is no object that can be read, and the key of one that is current has none.
+    let is_delete_marker = of_version.status == StatusCode::METHOD_NOT_ALLOWED
+        && current.status == StatusCode::NOT_FOUND;
     if is_found && names_it(current) {
         Evidence::Current
-    } else if is_found || current.status.is_success() {
+    } else if is_found || current_is_another || is_delete_marker {
         Evidence::Selects
     } else if of_version.status == StatusCode::NOT_FOUND {
         Evidence::Absent
     } else {
         Evidence::Refused
     }
+}
+
+/// Whether the backend lists a version or a delete marker of a key.
+async fn has_versions(job: &Job<'_>, object_key: &str) -> Outcome<bool> {
+    let mut found = false;
+    let bucket = Bucket::of(job, job.request.bucket().unwrap_or_default());
+    let walked = bucket.walk(object_key, |entry| {
+        if entry.key != object_key {
+            return ControlFlow::Break(());
+        }
+        found = entry
+            .version_id
+            .as_deref()
+            .is_some_and(|version| version != NULL_VERSION);
+        if found {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    walked.await?;
+    Ok(found)
 }
 
 async fn head(job: &Job<'_>, object_key: &str, version: Option<&str>) -> Outcome<Backed> {

@@ -37,10 +37,12 @@ impl SimpleBackend {
     pub(crate) fn behind(proxy: &Proxy) -> Self {
         let backend = Self::default();
         let serving = backend.clone();
-        proxy
-            .backend
-            .script(move |request| serving.0.lock().unwrap().serve(request));
+        proxy.backend.script(move |request| serving.serve(request));
         backend
+    }
+
+    pub(crate) fn serve(&self, request: &RecordedRequest) -> Reply {
+        self.0.lock().unwrap().serve(request)
     }
 
     pub(crate) fn buckets(&self) -> BTreeMap<String, Objects> {

@@ -67,8 +67,9 @@ async fn a_backend_without_versions_gives_no_current_object_for_an_old_one() {
     proxy.send(head).await.expect(501);
 }
 
-/// A key with an old version `1` and a current one `2`; every version of another key is a delete
-/// marker. Deletions are noted by what they ask for.
+/// A key with an old version `1` and a current one `2`. Three other keys have delete markers alone: the
+/// answers about one name the version, about another they do not, and the third is shown in listings
+/// only. Deletions are noted with what they ask for.
 fn versioned(proxy: &Proxy) -> Arc<Mutex<Vec<String>>> {
     let deleted = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&deleted);
@@ -91,6 +92,18 @@ fn versioned(proxy: &Proxy) -> Arc<Mutex<Vec<String>>> {
                 ];
                 Reply::answer(405, &headers, "")
             }
+            (_, "/bucket", _) if request.query().contains("versions") => {
+                let entry =
+                    "<DeleteMarker><Key>listed</Key><VersionId>7</VersionId></DeleteMarker>";
+                let entry = if request.query().contains("prefix=listed") {
+                    entry
+                } else {
+                    ""
+                };
+                let page = format!("<ListVersionsResult>{entry}</ListVersionsResult>");
+                Reply::answer(200, &[], page)
+            }
+            (_, "/bucket/unnamed", Some(_)) => Reply::answer(405, &[], ""),
             (_, "/bucket/key", version @ (None | Some("1" | "2"))) => {
                 let version = version.unwrap_or("2");
                 Reply::answer(200, &[("etag", "\"e\""), ("x-amz-version-id", version)], "")
@@ -116,6 +129,8 @@ async fn old_versions_are_deleted_where_the_backend_was_seen_to_select_them() {
         ("/bucket/key?versionId=1", 204),
         ("/bucket/key?versionId=2", 204),
         ("/bucket/marked?versionId=7", 204),
+        ("/bucket/unnamed?versionId=7", 204),
+        ("/bucket/listed?versionId=7", 204),
         // Not there, though the key is: the backend says so itself.
         ("/bucket/key?versionId=9", 204),
         ("/bucket/missing?versionId=1", 404),
@@ -139,6 +154,25 @@ async fn old_versions_are_deleted_where_the_backend_was_seen_to_select_them() {
         .expect(204);
     assert_eq!(proxy.backend.requests().len(), 1, "it is known by now");
     assert_eq!(deleted.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_written_between_two_questions_is_not_taken_for_another_version() {
+    let proxy = Proxy::start().await;
+    let backend = SimpleBackend::behind(&proxy);
+    proxy.create_bucket("bucket").await;
+    proxy.put("/bucket/key", "current").await;
+    let serving = backend.clone();
+    proxy
+        .backend
+        .script(move |request| match version_of(request) {
+            Some(_) if request.method == Method::HEAD => Reply::error(404, "NoSuchKey"),
+            _ => serving.serve(request),
+        });
+    delete(&proxy, "/bucket/key?versionId=3")
+        .await
+        .expect_error(404, "NoSuchVersion");
+    assert!(is_there(&backend, "key"));
 }
 
 fn batch(objects: &[(&str, &str)]) -> ClientRequest {

@@ -173,3 +173,29 @@ proptest! {
         prop_assert_eq!(page.render(keep_entries, keep_prefixes), markup);
     }
 }
+
+#[test]
+fn a_tag_that_would_mean_something_else_when_written_again_is_refused() {
+    for attributes in ["a/", "a=\"x\" http:/", "a", "a='<'", "a='1' a='2'", "/"] {
+        for end in ["/>", "></ListBucketResult>"] {
+            let text = format!("<ListBucketResult {attributes}{end}");
+            let Ok(page) = ListPage::parse(text.as_bytes()) else {
+                continue;
+            };
+            let edits = [("Prefix", PageEdit::Key("a"))];
+            let written = page.render_with(keep_entries, keep_prefixes, &edits);
+            let again = ListPage::parse(written.as_bytes());
+            let again = again.unwrap_or_else(|error| panic!("{text} became {written}: {error}"));
+            assert_eq!(
+                again.key_of_page("Prefix").unwrap().as_deref(),
+                Some("a"),
+                "{text}"
+            );
+        }
+    }
+    let malformed = b"<ListBucketResult http:/ />";
+    assert!(matches!(
+        ListPage::parse(malformed),
+        Err(XmlError::Syntax(_))
+    ));
+}
