@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from target import DOMAIN
+from target import DOMAIN, SERVICE
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ def make_certificates(
     key = ec.generate_private_key(ec.SECP256R1())
     names = [
         x509.DNSName("localhost"),
+        x509.DNSName(SERVICE),
+        x509.DNSName("s3proxy"),
         x509.DNSName(DOMAIN),
         x509.DNSName(f"*.{DOMAIN}"),
         *map(x509.DNSName, further or []),

@@ -21,11 +21,14 @@ from deployment import Deployments
 from hosts import resolving
 from key_services.openbao import OpenBao
 from scrape import Admin
+from target import DOMAIN, SERVICE
 
 pytest_plugins = ["cells"]
 
-VIRTUAL_HOST_BUCKETS = ["e2e-matrix"]
+VIRTUAL_HOST_BUCKETS = ["e2e-matrix", "e2e-names"]
 """Buckets with a host name of their own; names have to be known before the resolver is asked."""
+
+NAMES = [DOMAIN, SERVICE, "s3proxy", *(f"{bucket}.{DOMAIN}" for bucket in VIRTUAL_HOST_BUCKETS)]
 
 
 def pytest_addoption(parser):
@@ -77,13 +80,13 @@ def certificates(run_directory):
 
 
 @pytest.fixture(scope="session")
-def virtual_hosts():
-    with resolving(VIRTUAL_HOST_BUCKETS):
+def names():
+    with resolving(NAMES):
         yield
 
 
 @pytest.fixture(scope="session")
-def deployments(request, run_directory, certificates, virtual_hosts):
+def deployments(request, run_directory, certificates, names):
     with ExitStack() as started:
         yield Deployments(
             run_directory, certificates, started, direct=request.config.getoption("--direct")

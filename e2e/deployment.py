@@ -1,7 +1,7 @@
 """A deployment: a backend, the proxy in front of it, and what a test may see of both."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from proxy import Proxy
 from radosgw import RadosGateway
 from sealed import Stored
 from servers import EmbeddedStore, Moto, SeaweedFS
-from target import Target
+from target import SERVICE, Target
 
 SERVERS = {
     "seaweedfs": SeaweedFS,
@@ -36,6 +36,10 @@ class Deployment:
     target: Target
     backend: Server
     proxy: Proxy | None
+
+    def known_by(self, name: str) -> "Deployment":
+        """The same, asked by another host name."""
+        return replace(self, target=self.target.named(name))
 
     def stored(self, bucket: str, key: str) -> Stored:
         """An object as it lies on the backend, read around the proxy."""
@@ -89,4 +93,7 @@ class Deployments:
         if self.direct:
             return Deployment(server.target, server, proxy=None)
         certificates = self._certificates if scheme == "https" else None
-        return self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)
+        deployment = self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)
+        # Half of all clients know it by a name, the others by an address.
+        by_name = scheme == "https" or backend == "radosgw"
+        return deployment.known_by(SERVICE) if by_name else deployment

@@ -1,4 +1,4 @@
-"""Names for virtual-host style: lines in /etc/hosts, as no resolver here answers for wildcards.
+"""Names of servers and buckets: lines in /etc/hosts, as no resolver here answers for wildcards.
 
 Each run adds a line with a mark of its own and takes that one away again, so that runs side by side
 leave each other's names alone.
@@ -8,17 +8,14 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from target import DOMAIN
-
 HOSTS = Path("/etc/hosts")
 _MARK = "# s3proxy end-to-end suite"
 
 
 @contextmanager
-def resolving(buckets: list[str]):
-    """While it lasts, the virtual-host domain and these buckets under it are 127.0.0.1."""
-    names = " ".join([DOMAIN, *(f"{bucket}.{DOMAIN}" for bucket in buckets)])
-    line = f"127.0.0.1 {names} {_MARK} {os.getpid()}\n"
+def resolving(names: list[str]):
+    """While it lasts, these names are 127.0.0.1."""
+    line = f"127.0.0.1 {' '.join(names)} {_MARK} {os.getpid()}\n"
     before = HOSTS.read_text()
     # Written in place: where /etc/hosts is a mount, as in containers, it cannot be replaced.
     HOSTS.write_text(before + ("" if before.endswith("\n") else "\n") + line)

@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 DOMAIN = "s3.test.local"
 """The virtual-host domain of every server here; hosts.py makes its names resolve."""
 
+SERVICE = "s3proxy.storage.svc.cluster.local"
+"""A name of proxies that no setting of theirs mentions, such as Kubernetes gives to a Service."""
+
 PATH = "path"
 VIRTUAL_HOST = "virtual-host"
 
@@ -40,8 +43,12 @@ class Target:
 
     def in_style(self, style: str) -> "Target":
         """The same endpoint, addressed by path or by a host name for each bucket."""
-        host = DOMAIN if style == VIRTUAL_HOST else "127.0.0.1"
-        return replace(self, style=style, url=f"{self.scheme}://{host}:{self.port}")
+        target = replace(self, style=style)
+        return target.named(DOMAIN) if style == VIRTUAL_HOST else target
+
+    def named(self, host: str) -> "Target":
+        """The same endpoint by another name."""
+        return replace(self, url=f"{self.scheme}://{host}:{self.port}")
 
     def known_as(self, credential: Credential) -> "Target":
         return replace(self, credential=credential)

@@ -65,7 +65,9 @@ class Rclone:
     """rclone with small parts; `settings` are of the remote."""
 
     def __init__(self, place, settings: dict[str, str]):
-        target = place.target
+        # Under this provider it puts buckets into host names, other than at an address.
+        by_address = settings["PROVIDER"] == "AWS"
+        target = place.target.named("127.0.0.1") if by_address else place.target
         remote = {
             "TYPE": "s3",
             "ENDPOINT": target.url,

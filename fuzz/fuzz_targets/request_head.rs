@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use s3proxy::fuzzing::{Admitted, AdmittedRequest, DOMAIN, Gate};
 use s3proxy_fuzz::head;
 use s3proxy_fuzz::signing::{ACCESS_KEY_ID, NOW, SECRET};
-use s3proxy_protocol::address::{self, Address, AddressingStyle, AwsNames, HostRules};
+use s3proxy_protocol::address::{self, Address, AddressingStyle, EndpointSelection, HostRules};
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::name::ObjectKey;
@@ -53,7 +53,8 @@ fn unsigned(request: &AdmittedRequest) {
 fn address(found: &Address) {
     let rules = HostRules {
         virtual_host_domains: vec![DOMAIN.to_owned()],
-        aws_names: AwsNames::Refused,
+        names: Vec::new(),
+        selection: EndpointSelection::Configured,
     };
     let key = found
         .key

@@ -1,35 +1,42 @@
 //! From the `Host` header and the raw path to bucket and key.
 //!
 //! Path style and virtual-host style. The path is split at slashes while it is still encoded, then
-//! each part is decoded once; nothing is normalised, so `//`, `.` and `..` are parts of keys. A
-//! `Host` never selects a backend unless [`AwsNames::Listed`] says that clients reach the proxy by
-//! DNS redirection, and then only a name of [`AwsEndpoint`]'s closed list does. A host that is
-//! neither such a name, nor a configured domain or under one, nor `localhost`, nor an IP address
-//! is refused: the request was meant for somebody else.
+//! each part is decoded once; nothing is normalised, so `//`, `.` and `..` are parts of keys.
+//!
+//! With a backend configured, any host is answered: under a virtual-host domain, the backend's own
+//! host name or one of AWS's S3 names, the label in front is the bucket; everything else is path
+//! style. The signature covers `Host`, so a request for another server fails there. Without a backend
+//! (clients reach the proxy by DNS redirection) the host selects the endpoint, and only a name of
+//! [`AwsEndpoint`]'s closed list does.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::aws_endpoint::AwsEndpoint;
+use crate::aws_endpoint::{self, AwsEndpoint};
 use crate::error::{ErrorCode, S3Error};
 use crate::name::{BucketName, ObjectKey};
 use crate::percent::{self, Plus};
+use crate::quote;
 
-/// Whether AWS's own S3 names select an endpoint.
+/// What selects the endpoint that a request is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AwsNames {
-    /// A backend is configured: AWS's names mean nothing here.
-    Refused,
-    /// No backend is configured: the endpoint of the name is the backend.
-    Listed,
+pub enum EndpointSelection {
+    /// The configuration: every request goes to one backend.
+    Configured,
+    /// The AWS name in `Host`.
+    ByHost,
 }
 
-/// Which hosts the proxy answers to.
+/// The hosts that the proxy answers to, and the meaning of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRules {
-    /// Domains of the proxy itself: `domain` is path style, `bucket.domain` virtual-host style.
+    /// Domains in lower case: `domain` is path style, `bucket.domain` virtual-host style. The longest
+    /// that fits a host counts.
     pub virtual_host_domains: Vec<String>,
-    /// Whether AWS's names are answered to as well.
-    pub aws_names: AwsNames,
+    /// The only other names that are answered to, in lower case; none: every name. Addresses and
+    /// `localhost` always are, since no DNS server of somebody else's can answer for them.
+    pub names: Vec<String>,
+    /// What selects the endpoint.
+    pub selection: EndpointSelection,
 }
 
 /// Where the bucket's name stood.
@@ -50,14 +57,14 @@ pub struct Address {
     pub bucket: Option<BucketName>,
     /// The key; only ever with a bucket.
     pub key: Option<ObjectKey>,
-    /// The endpoint that the host named, under [`AwsNames::Listed`].
+    /// The endpoint that the host named, under [`EndpointSelection::ByHost`].
     pub aws_endpoint: Option<AwsEndpoint>,
 }
 
 /// Reads bucket and key from the `Host` header and the path as it stood on the request line.
 ///
-/// Refuses with `InvalidRequest` a host that is not the proxy's, with `InvalidURI` a path that
-/// does not decode, with `InvalidBucketName` and `KeyTooLongError` what their names say.
+/// Errors: `InvalidRequest` for a host that is malformed or not answered to, `InvalidURI` for a path
+/// that does not decode, `InvalidBucketName`, `KeyTooLongError`.
 pub fn address(rules: &HostRules, host: &str, raw_path: &str) -> Result<Address, S3Error> {
     let Host {
         bucket,
@@ -95,45 +102,82 @@ struct Host {
     aws_endpoint: Option<AwsEndpoint>,
 }
 
-fn resolve_host(rules: &HostRules, host: &str) -> Result<Host, S3Error> {
-    let name = host_name(host).ok_or_else(unknown_host)?;
-    let path_style = Host {
+impl Host {
+    const PATH_STYLE: Self = Self {
         bucket: None,
         aws_endpoint: None,
     };
-    // A domain counts before the rest, so that `localhost` may be one of them.
-    for domain in &rules.virtual_host_domains {
-        let bucket = match strip_domain(&name, domain) {
-            None => continue,
-            Some("") => None,
-            Some(bucket) => Some(BucketName::new(bucket)?),
-        };
+}
+
+fn resolve_host(rules: &HostRules, host: &str) -> Result<Host, S3Error> {
+    let name = host_name(host).ok_or_else(|| malformed(host))?;
+    let name = name.as_str();
+    // A domain counts before everything else, so that `localhost` may be one.
+    if let Some(bucket) = bucket_under(&rules.virtual_host_domains, name) {
         return Ok(Host {
-            bucket,
+            bucket: bucket.map(BucketName::new).transpose()?,
             aws_endpoint: None,
         });
     }
-    if name == "localhost" || is_ip_address(&name) {
-        return Ok(path_style);
+    if name == "localhost" || is_ip_address(name) {
+        return Ok(Host::PATH_STYLE);
     }
-    match (rules.aws_names, AwsEndpoint::find(&name)) {
-        (AwsNames::Listed, Some((endpoint, bucket))) => Ok(Host {
+    let is_listed = rules.names.iter().any(|listed| listed == name);
+    if !rules.names.is_empty() && !is_listed {
+        return Err(not_listed(host));
+    }
+    if let Some((endpoint, bucket)) = AwsEndpoint::find(name) {
+        return Ok(Host {
             bucket: bucket.map(BucketName::new).transpose()?,
-            aws_endpoint: Some(endpoint),
-        }),
-        (AwsNames::Listed, None) | (AwsNames::Refused, _) => Err(unknown_host()),
+            aws_endpoint: (rules.selection == EndpointSelection::ByHost).then_some(endpoint),
+        });
+    }
+    match rules.selection {
+        EndpointSelection::ByHost => Err(no_endpoint(host)),
+        // The bucket stands in such a name too, by rules of another service.
+        EndpointSelection::Configured if aws_endpoint::is_other_s3_service(name) => {
+            Err(other_service(host))
+        }
+        EndpointSelection::Configured => Ok(Host::PATH_STYLE),
     }
 }
 
-fn unknown_host() -> S3Error {
-    S3Error::new(
-        ErrorCode::InvalidRequest,
-        "The Host header names no host that this server answers to: it must be a configured \
-         virtual-host domain or a bucket under one, 'localhost', or an IP address.",
-    )
+fn refused(message: String) -> S3Error {
+    S3Error::new(ErrorCode::InvalidRequest, message)
 }
 
-/// The host in lower case without its port; `None` where it is not `name` or `name:port`.
+fn malformed(host: &str) -> S3Error {
+    let host = quote::quoted(host);
+    refused(format!(
+        "The Host header must be a host name or an address, with or without a port, not {host}."
+    ))
+}
+
+fn not_listed(host: &str) -> S3Error {
+    let host = quote::quoted(host);
+    refused(format!(
+        "This proxy does not answer to the host {host}; use one of listen.hosts, or add it there."
+    ))
+}
+
+fn no_endpoint(host: &str) -> S3Error {
+    let host = quote::quoted(host);
+    refused(format!(
+        "This proxy has no backend, so the host selects one of AWS's endpoints, and {host} is none of \
+         them; set backend.host (S3PROXY_HOST) to serve any host from one backend."
+    ))
+}
+
+fn other_service(host: &str) -> S3Error {
+    let host = quote::quoted(host);
+    refused(format!(
+        "The host {host} belongs to another AWS service than S3's plain API (an access point, \
+         acceleration, S3 Express or a region that is not known); use a regional S3 name."
+    ))
+}
+
+/// The host in lower case without its port and one trailing dot; `None` where it is not a host with
+/// or without port (RFC 3986, 3.2.2).
 fn host_name(host: &str) -> Option<String> {
     let name = match host.rsplit_once(':') {
         // The last colon of an IPv6 address without port is inside the brackets.
@@ -146,11 +190,29 @@ fn host_name(host: &str) -> Option<String> {
         }
         None => host,
     };
-    Some(name.to_ascii_lowercase())
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_name = !name.is_empty() && name.bytes().all(is_name_byte);
+    (is_name || is_ip_address(name)).then(|| name.to_ascii_lowercase())
 }
 
-/// What stands before `domain` and its dot in `name`, nothing where it is the domain itself;
-/// `None` where it is another domain.
+/// Registered names, without the percent-encoding that DNS names never have.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+}
+
+/// The bucket that `name` has in front of the longest domain that it ends in, `Some(None)` where it is
+/// that domain itself, `None` where it is under none.
+fn bucket_under<'name>(domains: &[String], name: &'name str) -> Option<Option<&'name str>> {
+    let found = domains
+        .iter()
+        .filter_map(|domain| strip_domain(name, domain));
+    // The longest domain leaves the shortest bucket.
+    let bucket = found.min_by_key(|bucket| bucket.len())?;
+    Some(Some(bucket).filter(|bucket| !bucket.is_empty()))
+}
+
+/// The labels of `name` in front of `domain`, empty where it is the domain itself; `None` where it is
+/// another domain.
 fn strip_domain<'name>(name: &'name str, domain: &str) -> Option<&'name str> {
     let start = name.len().checked_sub(domain.len())?;
     let tail = name.get(start..)?;
@@ -177,10 +239,11 @@ fn is_ip_address(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn rules(domains: &[&str], aws_names: AwsNames) -> HostRules {
+    fn rules(domains: &[&str], selection: EndpointSelection) -> HostRules {
         HostRules {
             virtual_host_domains: domains.iter().map(ToString::to_string).collect(),
-            aws_names,
+            names: Vec::new(),
+            selection,
         }
     }
 
@@ -194,7 +257,7 @@ mod tests {
 
     #[test]
     fn splits_a_path_without_normalising_it() {
-        let rules = rules(&[], AwsNames::Refused);
+        let rules = rules(&[], EndpointSelection::Configured);
         for (path, bucket, key) in [
             ("/", None, None),
             ("/bucket", Some("bucket"), None),
@@ -219,7 +282,10 @@ mod tests {
 
     #[test]
     fn takes_the_bucket_from_the_host_under_a_configured_domain() {
-        let rules = rules(&["S3.example.org", "localhost"], AwsNames::Refused);
+        let rules = rules(
+            &["S3.example.org", "localhost"],
+            EndpointSelection::Configured,
+        );
         for (host, path, style, bucket, key) in [
             (
                 "s3.example.org",
@@ -271,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_virtual_host_without_a_key_is_about_the_bucket() {
-        let rules = rules(&["s3.example.org"], AwsNames::Refused);
+        let rules = rules(&["s3.example.org"], EndpointSelection::Configured);
         let found = address(&rules, "bucket.s3.example.org", "/").unwrap();
         assert_eq!(
             parts(&found),
@@ -280,32 +346,128 @@ mod tests {
     }
 
     #[test]
-    fn refuses_hosts_that_are_not_the_proxys() {
-        let rules = rules(&["s3.example.org"], AwsNames::Refused);
+    fn every_name_is_path_style_where_a_backend_is_configured() {
+        let rules = rules(&["s3.example.org"], EndpointSelection::Configured);
         for host in [
-            "",
+            "s3proxy",
+            "s3proxy:4433",
+            "s3proxy.ns.svc.cluster.local",
+            "s3proxy.ns.svc.cluster.local.:4433",
             "example.org",
             "evils3.example.org",
             "s3.example.org.evil.net",
             "bucket.localhost",
-            "s3.eu-west-1.amazonaws.com",
+            "under_score",
             "127.1",
-            "[::1",
-            "::1",
-            "localhost:",
-            "localhost:+1",
-            "localhost:99999",
-            "localhost:80:80",
-            "user@localhost",
+            "xn--bcher-kva.example",
+            "ec2-192-0-2-1.eu-west-1.compute.amazonaws.com",
         ] {
-            let error = address(&rules, host, "/bucket/k").unwrap_err();
+            let found = address(&rules, host, "/bucket/k").unwrap();
+            let expected = (AddressingStyle::Path, Some("bucket"), Some("k"));
+            assert_eq!(parts(&found), expected, "{host}");
+            assert_eq!(found.aws_endpoint, None, "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_no_hosts_are_refused() {
+        for selection in [EndpointSelection::Configured, EndpointSelection::ByHost] {
+            let rules = rules(&["s3.example.org"], selection);
+            for host in [
+                "",
+                ".",
+                ":80",
+                "[::1",
+                "::1",
+                "localhost:",
+                "localhost:+1",
+                "localhost:99999",
+                "localhost:80:80",
+                "user@localhost",
+                "a b",
+                "a/b",
+                "a?b",
+                "b\u{fc}cher",
+            ] {
+                let error = address(&rules, host, "/bucket/k").unwrap_err();
+                assert_eq!(error.code, ErrorCode::InvalidRequest, "{host}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_domain_counts_and_one_trailing_dot_does_not() {
+        let domains = ["example.org", "s3.example.org"];
+        let rules = rules(&domains, EndpointSelection::Configured);
+        for (host, bucket) in [
+            ("bucket.s3.example.org.", Some("bucket")),
+            ("bucket.example.org.:443", Some("bucket")),
+            ("s3.example.org.", None),
+            ("example.org", None),
+        ] {
+            let found = address(&rules, host, "/").unwrap();
+            let found = found.bucket.as_ref().map(BucketName::as_str);
+            assert_eq!(found, bucket, "{host}");
+        }
+    }
+
+    #[test]
+    fn listed_names_keep_others_out() {
+        let rules = HostRules {
+            names: vec!["s3proxy".to_owned()],
+            ..rules(&["s3.example.org"], EndpointSelection::Configured)
+        };
+        for host in [
+            "s3proxy:4433",
+            "S3Proxy.",
+            "bucket.s3.example.org",
+            "localhost",
+            "[::1]:1",
+            "192.0.2.1",
+        ] {
+            assert!(address(&rules, host, "/bucket").is_ok(), "{host}");
+        }
+        for host in ["rebound.example", "x.s3proxy", "s3.eu-west-1.amazonaws.com"] {
+            let error = address(&rules, host, "/bucket").unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidRequest, "{host}");
+            assert!(error.message.contains(host), "{}", error.message);
+            assert!(error.message.contains("listen.hosts"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn aws_names_name_buckets_at_any_backend_and_those_of_other_services_do_not() {
+        let rules = rules(&[], EndpointSelection::Configured);
+        let found = address(&rules, "bucket.s3.eu-west-1.amazonaws.com", "/k").unwrap();
+        let expected = (AddressingStyle::VirtualHost, Some("bucket"), Some("k"));
+        assert_eq!(parts(&found), expected);
+        assert_eq!(found.aws_endpoint, None);
+        for host in [
+            "b.s3-accelerate.amazonaws.com",
+            "ap-1234.s3-accesspoint.eu-west-1.amazonaws.com",
+            "b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com",
+            "b.s3.nowhere-1.amazonaws.com",
+            "b.s3-website.cn-north-1.amazonaws.com.cn",
+        ] {
+            let error = address(&rules, host, "/k").unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidRequest, "{host}");
         }
     }
 
     #[test]
+    fn without_a_backend_a_host_has_to_be_an_endpoint() {
+        let rules = rules(&["s3.example.org"], EndpointSelection::ByHost);
+        for host in ["s3proxy", "s3.example.net", "b.s3-accelerate.amazonaws.com"] {
+            let error = address(&rules, host, "/bucket").unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidRequest, "{host}");
+            assert!(error.message.contains("S3PROXY_HOST"), "{}", error.message);
+        }
+        assert!(address(&rules, "s3.example.org", "/bucket").is_ok());
+    }
+
+    #[test]
     fn answers_to_addresses_of_both_families() {
-        let rules = rules(&[], AwsNames::Refused);
+        let rules = rules(&[], EndpointSelection::Configured);
         for host in [
             "127.0.0.1",
             "127.0.0.1:80",
@@ -319,7 +481,7 @@ mod tests {
 
     #[test]
     fn takes_region_and_endpoint_from_a_listed_aws_name() {
-        let rules = rules(&[], AwsNames::Listed);
+        let rules = rules(&[], EndpointSelection::ByHost);
         for (host, region, endpoint, bucket) in [
             (
                 "s3.eu-west-1.amazonaws.com",
@@ -366,7 +528,7 @@ mod tests {
 
     #[test]
     fn refuses_paths_that_name_nothing() {
-        let rules = rules(&[], AwsNames::Refused);
+        let rules = rules(&[], EndpointSelection::Configured);
         for (path, code) in [
             ("", ErrorCode::InvalidURI),
             ("*", ErrorCode::InvalidURI),

@@ -149,6 +149,21 @@ impl Form {
     }
 }
 
+/// Whether a host in lower case that is not on the list is one of AWS's S3 names all the same: another
+/// service's, or one of a region that the list lacks.
+#[must_use]
+pub(crate) fn is_other_s3_service(host: &str) -> bool {
+    let suffixes = REGIONS.iter().map(|(suffix, _)| suffix);
+    suffixes
+        .filter_map(|suffix| host.strip_suffix(suffix)?.strip_suffix('.'))
+        .any(|labels| {
+            let mut labels = labels.split('.');
+            labels.any(|label| {
+                label == "s3" || label.starts_with("s3-") || label.starts_with("s3express")
+            })
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

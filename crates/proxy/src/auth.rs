@@ -310,7 +310,16 @@ impl Gate {
             identity,
             payload,
             chunks,
-        } = self.authenticate(&parts, &address, now, record)?;
+        } = self
+            .authenticate(&parts, &address, now, record)
+            .inspect_err(|_| {
+                // Only for the log: what was refused, as far as it can be told.
+                let operation =
+                    operation::classify(&parts.method, &address, &query, &parts.headers);
+                if let Ok(operation) = operation {
+                    record.operation(operation.as_str());
+                }
+            })?;
         identity.tell(record);
         record.counted_as(identity.label());
         query_headers::promote(&mut parts.headers, &query)?;
@@ -356,7 +365,7 @@ impl Gate {
     ) -> Result<Sender, S3Error> {
         let parsed = sigv4::parse(parts.uri.query(), &parts.headers);
         if let Ok(Authentication::Signed(request)) = &parsed {
-            record.trail.claims(request.access_key_id());
+            record.claims(request.access_key_id());
         }
         let clients = match &self.authenticator {
             Authenticator::SigV4 { clients } => clients,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, StatusCode};
-use s3proxy_protocol::address::{Address, AwsNames, HostRules};
+use s3proxy_protocol::address::{Address, EndpointSelection, HostRules};
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::S3Error;
 use s3proxy_protocol::operation::Operation;
@@ -109,7 +109,8 @@ impl Gate {
         Self(auth::Gate {
             hosts: HostRules {
                 virtual_host_domains: vec![DOMAIN.to_owned(), "localhost".to_owned()],
-                aws_names: AwsNames::Refused,
+                names: Vec::new(),
+                selection: EndpointSelection::Configured,
             },
             authenticator,
             anonymous_read_buckets,

@@ -5,14 +5,14 @@ use std::io;
 use std::process::ExitCode;
 
 use s3proxy::app::sweep::{self, Asked, Mode, Nameless, Swept};
-use s3proxy::app::{App, Reload, StartError};
+use s3proxy::app::{self, App, Reload, StartError};
 use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
 use s3proxy::commands::verify::Reading;
 use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
 use s3proxy::config::{self, Loaded, SettingFlags, Sources};
-use s3proxy::telemetry::{self, LogLevels};
+use s3proxy::telemetry::{self, LogLevels, Written};
 use s3proxy_envelope::kek::Kek;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -62,12 +62,22 @@ fn serve(flags: SettingFlags) -> ExitCode {
             Err(error) => return not_started(&error),
         }
     };
-    run_on(&runtime, sources.clone(), |loaded, levels| async {
+    let ended = run_on(&runtime, sources.clone(), |loaded, levels| async {
+        app::announce(&loaded.config, sources.file().as_deref());
         let (config, reloading) = Reload::prepare(sources, loaded, hangups, levels);
         let app = App::start(config).await?;
         app.run(reloading, stop_signal()?).await;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    match ended {
+        Ok(code) => code,
+        // A log that machines read holds everything, the last words too.
+        Err((error, Written::Json)) => {
+            tracing::error!("{error}");
+            ExitCode::from(EXIT_NOT_STARTED)
+        }
+        Err((error, Written::Text)) => not_started(&error),
+    }
 }
 
 #[cfg(feature = "dev")]
@@ -283,7 +293,10 @@ where
     F: Future<Output = Result<ExitCode, StartError>>,
 {
     match runtime() {
-        Ok(runtime) => run_on(&runtime, sources, |loaded, _| program(loaded)),
+        Ok(runtime) => {
+            let ended = run_on(&runtime, sources, |loaded, _| program(loaded));
+            ended.unwrap_or_else(|(error, _)| not_started(&error))
+        }
         Err(error) => not_started(&error),
     }
 }
@@ -294,7 +307,12 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-fn run_on<P, F>(runtime: &Runtime, sources: Sources, program: P) -> ExitCode
+/// The same, with the error of `program` and the form of the log for the caller to tell.
+fn run_on<P, F>(
+    runtime: &Runtime,
+    sources: Sources,
+    program: P,
+) -> Result<ExitCode, (StartError, Written)>
 where
     P: FnOnce(Loaded, LogLevels) -> F,
     F: Future<Output = Result<ExitCode, StartError>>,
@@ -303,20 +321,18 @@ where
         Ok(loaded) => loaded,
         Err(problems) => {
             eprintln!("{problems}");
-            return ExitCode::from(EXIT_NOT_STARTED);
+            return Ok(ExitCode::from(EXIT_NOT_STARTED));
         }
     };
-    let levels = match telemetry::init(loaded.config.log) {
-        Ok(levels) => levels,
-        Err(error) => return not_started(&error),
+    let (levels, written) = match telemetry::init(loaded.config.log) {
+        Ok(set_up) => set_up,
+        Err(error) => return Ok(not_started(&error)),
     };
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
-    match runtime.block_on(program(loaded, levels)) {
-        Ok(code) => code,
-        Err(error) => not_started(&error),
-    }
+    let ended = runtime.block_on(program(loaded, levels));
+    ended.map_err(|error| (error, written))
 }
 
 fn not_started(error: &dyn std::error::Error) -> ExitCode {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::{HeaderValue, Method, header};
 use s3proxy_protocol::quote;
 
 use crate::keys::in_use::SealingRequest;
@@ -21,6 +22,13 @@ use crate::telemetry::metrics::{self, Counted, EndedRequest};
 
 /// Longest reason that is kept of a failure, in bytes: it may quote a client or a backend.
 const MAXIMUM_REASON_BYTES: usize = 1024;
+
+/// Longest text of a request that was refused which its line repeats, in bytes.
+const MAXIMUM_CLAIM_BYTES: usize = 128;
+
+/// Target and message of the line that a request becomes.
+pub(crate) const REQUEST_TARGET: &str = "s3proxy::request";
+pub(crate) const REQUEST_MESSAGE: &str = "request";
 
 /// Longest request id of a backend that is kept, in bytes.
 const MAXIMUM_REQUEST_ID_BYTES: usize = 128;
@@ -61,6 +69,8 @@ pub(crate) struct RequestRecord {
     counted_as: OnceLock<String>,
     backend_request_id: OnceLock<String>,
     failure: OnceLock<String>,
+    claimed_access_key_id: OnceLock<String>,
+    refused: OnceLock<Refusal>,
     status: AtomicU16,
     /// Bytes of the request's body as they came.
     pub(crate) received: Arc<AtomicU64>,
@@ -80,6 +90,30 @@ pub(crate) struct RequestRecord {
     /// For the audit log.
     pub(crate) trail: AuditTrail,
     pub(crate) trace: RequestTrace,
+}
+
+/// Particulars of a request that was refused, as it gave them: none was verified.
+pub(crate) struct Refusal {
+    pub(crate) method: Method,
+    pub(crate) host: Option<HeaderValue>,
+}
+
+impl Refusal {
+    pub(crate) fn of(parts: &http::request::Parts) -> Self {
+        Self {
+            method: parts.method.clone(),
+            host: parts.headers.get(header::HOST).cloned(),
+        }
+    }
+
+    fn method(&self) -> String {
+        quote::bounded(&self.method, MAXIMUM_CLAIM_BYTES)
+    }
+
+    fn host(&self) -> Option<String> {
+        let host = self.host.as_ref()?.to_str().ok()?;
+        Some(quote::bounded(&host, MAXIMUM_CLAIM_BYTES))
+    }
 }
 
 /// Whether a line is written of it, and it is counted.
@@ -107,6 +141,8 @@ impl RequestRecord {
             counted_as: OnceLock::new(),
             backend_request_id: OnceLock::new(),
             failure: OnceLock::new(),
+            claimed_access_key_id: OnceLock::new(),
+            refused: OnceLock::new(),
             status: AtomicU16::new(0),
             received: Arc::default(),
             sent: AtomicU64::new(0),
@@ -183,6 +219,19 @@ impl RequestRecord {
         let _ = self
             .failure
             .set(quote::bounded(reason, MAXIMUM_REASON_BYTES));
+    }
+
+    /// The sender claims this access key id; a signature has yet to prove it.
+    pub(crate) fn claims(&self, access_key_id: &str) {
+        let _ = self
+            .claimed_access_key_id
+            .set(quote::bounded(&access_key_id, MAXIMUM_CLAIM_BYTES));
+        self.trail.claims(access_key_id);
+    }
+
+    /// The request is refused rather than served: its line is a warning, and repeats what it gave.
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        let _ = self.refused.set(refusal);
     }
 
     pub(crate) fn answered(&self, status: http::StatusCode, announced: u64) {
@@ -304,13 +353,18 @@ impl Drop for RequestRecord {
         let milliseconds = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let lookups = self.lookups.load(Ordering::Relaxed);
         let trace_id = self.trace.trace_id();
-        let failed = status >= 500 || outcome == "aborted";
+        let refusal = self.refused.get();
+        let is_warning = status >= 500 || outcome == "aborted" || refusal.is_some();
+        // A client that is known has proved its access key id.
+        let claimed = refusal.and_then(|_| known(&self.claimed_access_key_id));
+        let claimed = claimed.filter(|_| self.client.get().is_none());
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    target: "s3proxy::request",
+                    target: REQUEST_TARGET,
                     request_id = self.id.as_str(),
                     operation = known(&self.operation),
+                    method = refusal.map(Refusal::method),
                     bucket = known(&self.bucket),
                     status,
                     outcome,
@@ -319,15 +373,17 @@ impl Drop for RequestRecord {
                     milliseconds,
                     lookups = (lookups > 0).then_some(lookups),
                     client = known(&self.client),
+                    claimed_access_key_id = claimed,
                     peer = %self.peer,
+                    host = refusal.and_then(Refusal::host),
                     backend_request_id = known(&self.backend_request_id),
                     trace_id = trace_id.as_deref(),
                     reason = known(&self.failure),
-                    "request"
+                    "{REQUEST_MESSAGE}"
                 )
             };
         }
-        if failed {
+        if is_warning {
             line!(warn);
         } else {
             line!(info);
@@ -336,7 +392,7 @@ impl Drop for RequestRecord {
         self.audit(trace_id.as_deref());
         if let Some(object_key) = known(&self.object_key) {
             tracing::debug!(
-                target: "s3proxy::request",
+                target: REQUEST_TARGET,
                 request_id = self.id.as_str(),
                 object_key,
                 "object"

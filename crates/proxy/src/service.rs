@@ -27,7 +27,7 @@ use crate::listen::crowd::Place;
 use crate::listen::seats::Visit;
 use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
-use crate::record::RequestRecord;
+use crate::record::{Refusal, RequestRecord};
 use crate::respond::{self, Asked, Failure, Verbosity};
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
@@ -155,9 +155,11 @@ impl Service {
             }
             Some(Place::Own) | None => {}
         }
+        let refusal = Refusal::of(&parts);
         let request = match self.known_sender(parts, body, record).await {
             Ok(request) => request,
             Err(failure) => {
+                record.refused(refusal);
                 if let Some(visit) = visit {
                     visit.refused();
                 }
@@ -183,7 +185,7 @@ impl Service {
             .traces
             .begin(&record.trace, arrival, trust, record.age());
         // On the heap, and only now: what was not let in takes no memory for it.
-        let response = Box::pin(self.carry_out(request, body, record))
+        let response = Box::pin(self.carry_out(request, refusal, body, record))
             .with_context(context)
             .await?;
         Ok(response.map(|body| body.holding(in_flight)))
@@ -209,6 +211,7 @@ impl Service {
     async fn carry_out(
         &self,
         request: Authenticated,
+        refusal: Refusal,
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
@@ -240,7 +243,10 @@ impl Service {
             Plan::DeleteBucket => delete_bucket::delete_bucket(&job, body).await,
             Plan::Forward => forward::forward(&job, body).await,
             Plan::Preflight => preflight::preflight(&job).await,
-            Plan::Refuse(error) => Err(Failure::Refused(error)),
+            Plan::Refuse(error) => {
+                record.refused(refusal);
+                Err(Failure::Refused(error))
+            }
         }
     }
 

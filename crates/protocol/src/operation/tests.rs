@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::*;
-use crate::address::{AwsNames, HostRules, address};
+use crate::address::{EndpointSelection, HostRules, address};
 use crate::error::ErrorCode;
 use crate::query::Query;
 
@@ -140,7 +140,8 @@ fn classified(
 ) -> Result<Operation, ErrorCode> {
     let rules = HostRules {
         virtual_host_domains: Vec::new(),
-        aws_names: AwsNames::Refused,
+        names: Vec::new(),
+        selection: EndpointSelection::Configured,
     };
     let (path, raw_query) = target.split_once('?').unwrap_or((target, ""));
     let address = address(&rules, "localhost", path).unwrap();

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use http::uri::Scheme;
-use s3proxy_protocol::address::{AwsNames, HostRules};
+use s3proxy_protocol::address::{EndpointSelection, HostRules};
 use s3proxy_protocol::sigv4::SecretAccessKey;
 
 use super::{StartError, backend_settings};
@@ -23,7 +23,7 @@ use crate::body::buffers::BufferPool;
 use crate::body::pace::Patience;
 use crate::config::Changes;
 use crate::config::resolved::{
-    self, Access, Authentication, Bound, Config, Endpoint, Grant, Keys, KnownClients, Limits,
+    self, Access, Authentication, Bound, Config, Endpoint, Grant, Host, Keys, KnownClients, Limits,
     Listen, Pattern, Policy, Rule, SessionToken, Tls,
 };
 use crate::execute::Parts;
@@ -351,12 +351,21 @@ fn connection_limits(listen: &Listen, patience: &Patience) -> listen::Limits {
 }
 
 fn host_rules(listen: &Listen, endpoint: &Endpoint) -> HostRules {
+    let mut virtual_host_domains = listen.virtual_host_domains.clone();
+    let selection = match endpoint {
+        Endpoint::Fixed(backend) => {
+            // Clients whose DNS redirects the backend's own name here put buckets before it.
+            if let Host::Name(name) = &backend.host {
+                virtual_host_domains.push(name.clone());
+            }
+            EndpointSelection::Configured
+        }
+        Endpoint::ByHostName => EndpointSelection::ByHost,
+    };
     HostRules {
-        virtual_host_domains: listen.virtual_host_domains.clone(),
-        aws_names: match endpoint {
-            Endpoint::Fixed(_) => AwsNames::Refused,
-            Endpoint::ByHostName => AwsNames::Listed,
-        },
+        virtual_host_domains,
+        names: listen.hosts.clone(),
+        selection,
     }
 }
 

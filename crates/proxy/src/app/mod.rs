@@ -1,5 +1,6 @@
 //! Wiring: from a valid configuration to a running program, and down again.
 
+mod announcement;
 mod assembly;
 mod backend_settings;
 mod reload;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+pub use self::announcement::announce;
 pub(crate) use self::assembly::{backend, parts_without_clients, rules};
 pub use self::reload::{Reload, Reloading};
 

@@ -193,7 +193,7 @@ impl Gate {
         let signed = SignedPolicy::parse(|name| fields.get(name));
         let signed = signed.map_err(|error| error.s3_error())?;
         let signed = signed.ok_or_else(anonymous)?;
-        record.trail.claims(signed.access_key_id());
+        record.claims(signed.access_key_id());
         let client = known_client(clients, signed.access_key_id())?;
         check_session_token(client, signed.session_token())?;
         let keys = &client.signing_keys;

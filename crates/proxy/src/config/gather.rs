@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -75,19 +75,22 @@ impl Sources {
         self
     }
 
+    /// The configuration file that a flag or the environment names.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        let flag = self.flags.file.clone();
+        flag.or_else(|| environment::file(&self.environment))
+    }
+
     /// Reads all sources and lays them over one another.
     pub(super) fn gather(self, findings: &mut Findings) -> Layer {
+        let file = self.file();
         let mut merged = Layer::new();
         for (path, text) in self.presets {
             debug_assert!(declared(path).is_some(), "{path} is not a setting");
             merged.insert(path.to_owned(), entry(Given::Text(text), Origin::Command));
         }
-        let named = self
-            .flags
-            .file
-            .clone()
-            .or_else(|| environment::file(&self.environment));
-        if let Some(path) = named {
+        if let Some(path) = file {
             merged.append(&mut file::layer(&path, findings));
         }
         merged.append(&mut environment::layer(&self.environment, findings));

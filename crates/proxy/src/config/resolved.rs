@@ -49,6 +49,8 @@ pub struct Listen {
     /// Where metrics and probes are asked for, beside S3.
     pub admin: Option<SocketAddr>,
     pub tls: Tls,
+    /// The only host names that are answered to, in lower case; empty: every name.
+    pub hosts: Vec<String>,
     /// Domains in lower case whose first-level names are buckets: `bucket.<domain>`.
     pub virtual_host_domains: Vec<String>,
     /// Peers whose `X-Forwarded-*` headers and PROXY protocol are believed.

@@ -72,6 +72,8 @@ impl Development {
     pub fn preset(&self, sources: Sources) -> Sources {
         sources
             .preset("listen.ip", "127.0.0.1")
+            // A page of another site, whose name resolves to this machine, is not answered.
+            .preset("listen.hosts", "localhost")
             .preset("listen.tls", "off")
             .preset("listen.drain_delay", "0s")
             .preset("backend.host", "http://127.0.0.1")
@@ -79,7 +81,7 @@ impl Development {
             .preset("backend.access_key_id", ACCESS_KEY_ID)
             .preset("backend.secret_access_key", self.secret_access_key.as_str())
             .preset("keys.encrypt_key", self.encrypt_key.as_str())
-            .preset("log.level", "warn")
+            .preset("log.level", "info")
     }
 
     /// Starts the embedded store and makes it the backend.

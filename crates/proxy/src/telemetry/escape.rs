@@ -33,15 +33,21 @@ pub(super) fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Deb
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;
     }
+    writer.write_str(&self::value(value))
+}
+
+/// A value as text lines show it: short, and without characters that mislead readers.
+pub(super) fn value(value: &dyn fmt::Debug) -> String {
     let value = quote::bounded(&format_args!("{value:?}"), MAXIMUM_VALUE_BYTES);
+    let mut escaped = String::with_capacity(value.len());
     for character in value.chars() {
         if is_deceptive(character) {
-            write!(writer, "{}", character.escape_default())?;
+            escaped.extend(character.escape_default());
         } else {
-            writer.write_char(character)?;
+            escaped.push(character);
         }
     }
-    Ok(())
+    escaped
 }
 
 /// Makes writers for lines of text that cut what is too long.

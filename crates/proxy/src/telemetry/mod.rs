@@ -12,6 +12,7 @@
 pub(crate) mod audit;
 mod core_dumps;
 mod escape;
+mod lines;
 pub mod metrics;
 mod panics;
 mod seldom;
@@ -36,13 +37,26 @@ use crate::config::resolved::{Log, LogFormat, LogLevel};
 #[error("logging is set up already; expected one call, at start")]
 pub struct TelemetryError(#[source] tracing::dispatcher::SetGlobalDefaultError);
 
-/// Logs to standard error from now on, panics included. Once in a process.
-pub fn init(log: Log) -> Result<LogLevels, TelemetryError> {
+/// Logs to standard error from now on, panics included, and tells how. Once in a process.
+pub fn init(log: Log) -> Result<(LogLevels, Written), TelemetryError> {
     let shape = Shape::of(log.format, io::stderr().is_terminal());
     let (dispatch, levels) = dispatch(log.level, shape, io::stderr);
     tracing::dispatcher::set_global_default(dispatch).map_err(TelemetryError)?;
     panics::install();
-    Ok(levels)
+    let written = match shape {
+        Shape::Json => Written::Json,
+        Shape::ColouredText | Shape::PlainText => Written::Text,
+    };
+    Ok((levels, written))
+}
+
+/// The form of the log's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// For people.
+    Text,
+    /// An object in each line.
+    Json,
 }
 
 /// Sets the level of a running log.
@@ -91,12 +105,14 @@ where
         }
         Shape::ColouredText | Shape::PlainText => {
             let fields = format::debug_fn(escape::field).delimited(" ");
+            let coloured = shape == Shape::ColouredText;
             let layer = layer
-                .with_ansi(shape == Shape::ColouredText)
+                .with_ansi(coloured)
+                .event_format(lines::TextLines { coloured })
                 .fmt_fields(fields);
             let writers = escape::TextWriters {
                 writers: writer,
-                coloured: shape == Shape::ColouredText,
+                coloured,
             };
             registry.with(layer.with_writer(writers)).into()
         }

@@ -175,3 +175,38 @@ fn the_format_follows_the_terminal_unless_it_is_named() {
     assert_eq!(Shape::of(LogFormat::Text, false), Shape::PlainText);
     assert_eq!(Shape::of(LogFormat::Json, true), Shape::Json);
 }
+
+fn a_request() {
+    tracing::warn!(
+        target: crate::record::REQUEST_TARGET,
+        request_id = "8F2A",
+        operation = "PutObject",
+        bucket = "photos",
+        status = 403_u16,
+        outcome = "complete",
+        bytes_in = 1536_u64,
+        bytes_out = 0_u64,
+        milliseconds = 2_u64,
+        claimed_access_key_id = Some("AKID\x1b"),
+        peer = %std::net::Ipv4Addr::LOCALHOST,
+        host = Some("s3proxy:4433"),
+        reason = Some("SignatureDoesNotMatch: check the secret access key"),
+        "request"
+    );
+}
+
+#[test]
+fn a_request_is_one_readable_line_of_text() {
+    let expected = "403 PutObject photos, 1.50 KiB in, 2 ms, access key AKID\\u{1b} (not verified), \
+                    from 127.0.0.1, Host s3proxy:4433: SignatureDoesNotMatch: check the secret access \
+                    key (request 8F2A)\n";
+    for shape in [Shape::PlainText, Shape::ColouredText] {
+        let log = logged(LogLevel::Info, shape, a_request);
+        assert!(log.ends_with(expected), "{log}");
+        assert_eq!(log.lines().count(), 1);
+        let other = logged(LogLevel::Info, shape, || {
+            tracing::info!(port = 80, "serving")
+        });
+        assert!(other.ends_with("serving port=80\n"), "{other}");
+    }
+}

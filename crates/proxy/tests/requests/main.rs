@@ -26,6 +26,7 @@ mod completing;
 mod costs;
 mod crowd;
 mod held_bodies;
+mod host_names;
 mod hostile_backend;
 mod inspecting;
 mod key_services;

@@ -32,8 +32,17 @@ settings! { LISTEN:
     LISTEN_CERTIFICATES: Setting<PathBuf> = "listen.certificates", ["S3PROXY_CERT"],
         Flag::Value { name: "cert", placeholder: "DIR" }, "/etc/s3proxy/certs";
 
+    /// The only host names that are answered to; empty: every name. Addresses, `localhost` and names
+    /// under a virtual-host domain always are. Signatures cover the host, so a list only matters with
+    /// `clients.auth = "none"`, where it keeps out pages of other sites whose DNS name resolves to the
+    /// proxy (DNS rebinding).
+    LISTEN_HOSTS: Setting<List<Domain>> = "listen.hosts",
+        ["S3PROXY_LISTEN_HOSTS"], Flag::None, "";
+
     /// Domains under which a name is a bucket: with `s3.example.com`, a request to
-    /// `photos.s3.example.com` is about the bucket `photos`.
+    /// `photos.s3.example.com` is about the bucket `photos`. The backend's own host name and AWS's
+    /// regional S3 names are such domains without being listed. Under every other name the bucket
+    /// stands in the path.
     LISTEN_VIRTUAL_HOST_DOMAINS: Setting<List<Domain>> = "listen.virtual_host_domains",
         ["S3PROXY_VIRTUAL_HOST_DOMAINS"], Flag::None, "";
 
