@@ -11,6 +11,14 @@ use super::settings::{self, SECTIONS};
 pub fn markdown() -> String {
     let mut page = String::from(INTRODUCTION);
     page = page.replace("{CONFIG_VARIABLE}", CONFIG_VARIABLE);
+    page.push_str("\n## All settings\n");
+    for section in SECTIONS {
+        push(&mut page, format_args!("\n**`[{}]`**\n\n", section.name));
+        page.push_str("| setting | variable | flag | default |\n|---|---|---|---|\n");
+        for declaration in settings::all().filter(|setting| setting.section() == section.name) {
+            summary(&mut page, declaration);
+        }
+    }
     for section in SECTIONS {
         push(
             &mut page,
@@ -66,6 +74,29 @@ operations = [\"read\", \"list\"]
 buckets = [\"reports-*\"]
 ```
 ";
+
+/// A row of the table of all settings.
+fn summary(page: &mut String, declaration: &Declaration) {
+    let path = declaration.path;
+    // The anchor that Markdown viewers make of a heading: letters, digits and underscores.
+    let anchor = path.replace(['.', '[', ']'], "");
+    let variable = declaration.environment.first();
+    let variable = variable.map(|name| format!("`{name}`")).unwrap_or_default();
+    let flag = match declaration.flag {
+        Flag::None => String::new(),
+        Flag::Value { name, .. } | Flag::Switch { name, .. } => format!("`--{name}`"),
+    };
+    let default = match declaration.default {
+        Default::Text("") => "the empty list".to_owned(),
+        Default::Text(text) => format!("`{text}`"),
+        Default::Absent(meaning) => meaning.to_owned(),
+        Default::Required => "none, it must be given".to_owned(),
+    };
+    push(
+        page,
+        format_args!("| [`{path}`](#{anchor}) | {variable} | {flag} | {default} |\n"),
+    );
+}
 
 fn setting(page: &mut String, declaration: &Declaration) {
     push(page, format_args!("\n### `{}`\n\n", declaration.path));
