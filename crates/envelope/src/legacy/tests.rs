@@ -25,7 +25,9 @@ struct Vectors {
 #[derive(Deserialize)]
 struct Object {
     encrypt_key: Option<String>,
+    #[serde(default)]
     all_zero_kek: bool,
+    kek_version: Option<String>,
     kek: String,
     plaintext_length: u64,
     metadata_value: String,
@@ -102,12 +104,22 @@ fn slice(bytes: &[u8], first: u64, last: u64) -> &[u8] {
 
 #[test]
 fn known_objects_of_the_older_proxies_open() {
-    let vectors: Vectors =
-        serde_json::from_str(include_str!("../../tests/vectors/legacy.json")).unwrap();
-    assert_eq!(vectors.objects.len(), 7);
-    for object in vectors.objects {
+    let files = [
+        (include_str!("../../tests/vectors/legacy.json"), 7),
+        (
+            include_str!("../../tests/vectors/legacy-kek-version-1.json"),
+            5,
+        ),
+    ];
+    let objects = files.map(|(text, count)| {
+        let vectors: Vectors = serde_json::from_str(text).unwrap();
+        assert_eq!(vectors.objects.len(), count);
+        vectors.objects
+    });
+    for object in objects.into_iter().flatten() {
+        let version = KekVersion::from_recorded(object.kek_version.as_deref()).unwrap();
         let kek = match (&object.encrypt_key, object.all_zero_kek) {
-            (Some(text), false) => LegacyKek::from_text(text),
+            (Some(text), false) => LegacyKek::from_text(text, version),
             (None, true) => LegacyKek::zero(),
             odd => panic!("{odd:?}"),
         };
@@ -135,6 +147,46 @@ fn known_objects_of_the_older_proxies_open() {
         if let Some(last) = object.plaintext_length.checked_sub(1) {
             let range = PlaintextRange::new(0, last).unwrap();
             assert!(open(&body, &dek, &stored, range, &[5]).unwrap() == plaintext);
+        }
+    }
+}
+
+#[test]
+fn a_version_that_is_missing_or_empty_is_the_first_and_an_unknown_one_is_none() {
+    for (recorded, expected) in [
+        (None, Ok(KekVersion::Zero)),
+        (Some(""), Ok(KekVersion::Zero)),
+        (Some("1"), Ok(KekVersion::One)),
+    ] {
+        assert_eq!(
+            KekVersion::from_recorded(recorded),
+            expected,
+            "{recorded:?}"
+        );
+    }
+    for unknown in ["0", "2", "01", "1 ", " ", "1,1", "v1", "-"] {
+        let read = KekVersion::from_recorded(Some(unknown));
+        assert_eq!(read, Err(UnknownKekVersion), "{unknown:?}");
+    }
+}
+
+#[test]
+fn a_text_has_another_key_in_each_version() {
+    let keks = LegacyTextKeks::new("toto");
+    for (version, wrapped) in [
+        (
+            KekVersion::Zero,
+            "9eac60c9de9cb3010734f1b158cd599ecc14626fe5270d6c8f3859af0ef2452d0d5b1a3f953c6b8b",
+        ),
+        (
+            KekVersion::One,
+            "b06381355e8f3e10f41c27c02e5ce61f4935a2ccc691da0df110b9ac7066bc2617c249492a3678bb",
+        ),
+    ] {
+        let wrapped = LegacyWrappedDek::from_hex(wrapped).unwrap();
+        for other in [KekVersion::Zero, KekVersion::One] {
+            let opened = LegacyDek::unwrap(&wrapped, keks.of(other)).is_ok();
+            assert_eq!(opened, other == version, "{version} under {other}");
         }
     }
 }
@@ -213,8 +265,11 @@ fn only_80_digits_make_a_wrapped_key_and_only_its_own_kek_opens_it() {
     ] {
         assert_eq!(LegacyWrappedDek::from_hex(wrong), None, "{wrong}");
     }
-    assert!(LegacyDek::unwrap(&wrapped, &LegacyKek::from_text("toto")).is_ok());
-    for kek in [LegacyKek::zero(), LegacyKek::from_text("toto ")] {
+    assert!(LegacyDek::unwrap(&wrapped, &LegacyKek::from_text("toto", KekVersion::Zero)).is_ok());
+    for kek in [
+        LegacyKek::zero(),
+        LegacyKek::from_text("toto ", KekVersion::Zero),
+    ] {
         assert!(LegacyDek::unwrap(&wrapped, &kek).is_err());
     }
     assert!(LegacyKek::from_bytes(&[0; 31]).is_err());

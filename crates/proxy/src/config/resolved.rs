@@ -19,7 +19,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use s3proxy_protocol::operation::Operation;
 
-pub use super::dek_tag::DekTag;
+pub use super::dek_tag::{DekTag, MetadataName};
 pub use super::endpoint::{Host, Scheme, ServerAddress};
 pub use super::pattern::Pattern;
 pub use super::secret::SecretText;

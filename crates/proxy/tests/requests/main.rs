@@ -33,6 +33,7 @@ mod listings;
 mod memory_store;
 mod names_in_effect;
 mod objects;
+mod older;
 mod operation_list;
 mod operations_refused;
 mod preflights;
