@@ -311,7 +311,7 @@ where
         Err(error) => return not_started(&error),
     };
     for notice in &loaded.notices {
-        tracing::warn!("{notice}");
+        notice.log();
     }
     match runtime.block_on(program(loaded, levels)) {
         Ok(code) => code,

@@ -12,7 +12,7 @@ mod telemetry;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -471,6 +471,8 @@ pub struct Limits {
     /// Bodies up to this length are held whole, so that their checksums can be stored and a failed
     /// backend request can be retried.
     pub held_body_bytes: usize,
+    /// The largest object that a client may upload in one request.
+    pub put_body_bytes: Option<NonZeroU64>,
 }
 
 /// A bound on requests.
