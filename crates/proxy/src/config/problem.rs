@@ -165,6 +165,10 @@ pub enum Notice {
     InsecureBackend {
         backend: String,
     },
+    /// The collector's port is the usual one of the other protocol.
+    CollectorPort {
+        port: u16,
+    },
     ThrottlingPerSecond {
         variable: String,
         number: NonZeroU32,
@@ -232,6 +236,18 @@ impl fmt::Display for Notice {
                  so that anybody on the way can read and change them; objects stay encrypted, names, \
                  metadata and sizes are to be seen"
             ),
+            Self::CollectorPort { port } => {
+                let (named, other) = match port {
+                    4317 => ("gRPC", "grpc"),
+                    _ => ("HTTP", "http/protobuf"),
+                };
+                write!(
+                    f,
+                    "traces.endpoint has port {port}, where collectors take OTLP over {named}, and \
+                     traces.protocol is another; set traces.protocol = \"{other}\" \
+                     (OTEL_EXPORTER_OTLP_PROTOCOL), or the other port"
+                )
+            }
             Self::ThrottlingPerSecond { variable, number } => write!(
                 f,
                 "{variable} is read as {number} requests per second (limits.requests_per_second); \

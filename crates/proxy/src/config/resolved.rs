@@ -24,7 +24,8 @@ pub use super::endpoint::{Host, Scheme, ServerAddress};
 pub use super::pattern::Pattern;
 pub use super::secret::SecretText;
 pub use telemetry::{
-    Audit, AuditFailure, AuditObjectKeys, AuditOutput, Log, LogFormat, LogLevel, Traces,
+    Audit, AuditFailure, AuditObjectKeys, AuditOutput, Collector, Log, LogFormat, LogLevel,
+    OtlpTransport, Traces,
 };
 
 pub struct Config {
