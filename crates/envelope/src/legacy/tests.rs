@@ -152,46 +152,6 @@ fn known_objects_of_the_older_proxies_open() {
 }
 
 #[test]
-fn a_version_that_is_missing_or_empty_is_the_first_and_an_unknown_one_is_none() {
-    for (recorded, expected) in [
-        (None, Ok(KekVersion::Zero)),
-        (Some(""), Ok(KekVersion::Zero)),
-        (Some("1"), Ok(KekVersion::One)),
-    ] {
-        assert_eq!(
-            KekVersion::from_recorded(recorded),
-            expected,
-            "{recorded:?}"
-        );
-    }
-    for unknown in ["0", "2", "01", "1 ", " ", "1,1", "v1", "-"] {
-        let read = KekVersion::from_recorded(Some(unknown));
-        assert_eq!(read, Err(UnknownKekVersion), "{unknown:?}");
-    }
-}
-
-#[test]
-fn a_text_has_another_key_in_each_version() {
-    let keks = LegacyTextKeks::new("toto");
-    for (version, wrapped) in [
-        (
-            KekVersion::Zero,
-            "9eac60c9de9cb3010734f1b158cd599ecc14626fe5270d6c8f3859af0ef2452d0d5b1a3f953c6b8b",
-        ),
-        (
-            KekVersion::One,
-            "b06381355e8f3e10f41c27c02e5ce61f4935a2ccc691da0df110b9ac7066bc2617c249492a3678bb",
-        ),
-    ] {
-        let wrapped = LegacyWrappedDek::from_hex(wrapped).unwrap();
-        for other in [KekVersion::Zero, KekVersion::One] {
-            let opened = LegacyDek::unwrap(&wrapped, keks.of(other)).is_ok();
-            assert_eq!(opened, other == version, "{version} under {other}");
-        }
-    }
-}
-
-#[test]
 fn aes_256_gcm_siv_opens_what_is_valid_and_refuses_the_rest() {
     let set = aead::TestSet::load(aead::TestName::AesGcmSiv).unwrap();
     let groups = set.test_groups.iter().filter(|group| group.key_size == 256);
