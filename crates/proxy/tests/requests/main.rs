@@ -42,6 +42,7 @@ mod round_trips;
 mod sealed_metadata;
 mod sweeping;
 mod tenants;
+mod traces;
 mod uploads;
 mod verifying;
 mod versions;
