@@ -2,13 +2,15 @@
 """Opens one object that s3proxy stored, without s3proxy. The format: docs/format.md.
 
 Needs the stored file, the object's envelope (the value of its metadata header, `s3p1.…`), its
-key (and bucket, where the envelope is bound to it) and the key-encryption key. Writes the
-plaintext only when everything was authentic; anything else is refused. Not for the formats of
-older proxies, nor for key-encryption keys that only a key service can decrypt.
+key (and bucket, where the envelope is bound to it) and the key-encryption key. Objects of
+Intrinsec's proxy have 80 hexadecimal digits for an envelope; of these, the value of the metadata
+header `…-kek-ver` is needed too where there is one. Writes the plaintext only when everything was
+authentic; anything else is refused. Not for key-encryption keys that only a key service has.
 """
 
 import argparse
 import base64
+import hashlib
 import os
 import re
 import sys
@@ -16,14 +18,16 @@ import tempfile
 
 from cryptography.cobblestone import Cobblestone256Decryptor
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.hashes import SHA256, SHA512
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding
 
 CHUNK, TAG, HEAD = 16384, 16, 56
 PADDED_FROM = 5 * 1024 * 1024
 PIECE = 64 * (CHUNK + TAG)
+OLDER_NONCE, OLDER_MOST = 12, 2**31 - 1
 CHECKSUM_BYTES = {None: 0, "CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, "SHA256": 32}
 
 
@@ -259,18 +263,62 @@ def open_private(dek, envelope, binding):
     return cbor_map(content, k1=dict, k2=dict, k4=str)
 
 
-def recover(stored_path, envelope_value, bucket, key, configured, out_path):
+# --- objects of Intrinsec's proxy --------------------------------------------------------------
+
+
+def older_kek(configured, version):
+    """The key that was derived from any text: up to 1.7 without a version, from 1.8.0 on as `1`."""
+    need(configured, "the encryption key is empty")
+    text = configured.encode()
+    if version == "1":
+        salt = hashlib.sha256(b"s3proxy-kek-salt-v1").digest()
+        return HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"s3proxy/kek/v1").derive(text)
+    need(version == "", f"KEK version {version!r}: a newer version of Intrinsec's s3proxy wrote the "
+         "object; look for a newer version of this script")
+    return hashlib.sha256(text).digest()
+
+
+def older_dek(wrapped, keks):
+    for kek in keks:
+        try:
+            dek = aes_key_unwrap_with_padding(kek, wrapped)
+        except (InvalidUnwrap, ValueError):
+            continue
+        if len(dek) == 32:
+            return dek
+    raise Refused("the wrapped key does not open: other encryption key or KEK version")
+
+
+def open_older(dek, source, stored, write):
+    """One message for the whole object, which has to be in memory."""
+    need(stored >= OLDER_NONCE + TAG, f"no object of an older proxy has {stored} bytes")
+    need(stored <= OLDER_MOST, "too long for this script; `s3proxy recover` opens it")
+    nonce = source.read(OLDER_NONCE)
+    try:
+        write(AESGCMSIV(dek).decrypt(nonce, source.read(), None))
+    except InvalidTag:
+        raise Refused("the body is not authentic for this key") from None
+
+
+def recover(stored_path, envelope_value, bucket, key, configured, out_path,
+            kek_version="", zero_key=False):
     """Writes the plaintext to `out_path` and returns the private map, or raises `Refused`."""
-    envelope = read_envelope(envelope_value)
-    binding = binding_of(envelope, bucket, key)
-    dek = unwrap(envelope, kek_of(configured), binding)
-    private = open_private(dek, envelope, binding)
+    if re.fullmatch(r"[0-9A-Fa-f]{80}", envelope_value):
+        keks = [older_kek(configured, kek_version)] + [bytes(32)] * zero_key
+        dek, private = older_dek(bytes.fromhex(envelope_value), keks), {}
+        opener = lambda *body: open_older(dek, *body)
+    else:
+        envelope = read_envelope(envelope_value)
+        binding = binding_of(envelope, bucket, key)
+        dek = unwrap(envelope, kek_of(configured), binding)
+        private = open_private(dek, envelope, binding)
+        opener = lambda *body: open_body(dek, envelope, *body)
     folder = os.path.dirname(os.path.abspath(out_path))
     with open(stored_path, "rb") as source:
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=".s3proxy-recover-")
         try:
             with os.fdopen(handle, "wb") as target:
-                open_body(dek, envelope, source, os.fstat(source.fileno()).st_size, target.write)
+                opener(source, os.fstat(source.fileno()).st_size, target.write)
                 target.flush()
                 os.fsync(target.fileno())
             os.replace(temporary, out_path)
@@ -283,7 +331,12 @@ def recover(stored_path, envelope_value, bucket, key, configured, out_path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--stored", required=True, help="file with the object as the backend has it")
-    parser.add_argument("--envelope", required=True, help="value of its metadata header: s3p1.…")
+    parser.add_argument("--envelope", required=True, help="value of its metadata header: s3p1.…, or "
+                        "80 hexadecimal digits of Intrinsec's proxy")
+    parser.add_argument("--kek-version", default="", help="value of the metadata header …-kek-ver "
+                        "beside these digits, where there is one")
+    parser.add_argument("--decryption-fallback", action="store_true", help="also try the all-zero "
+                        "key, which faulty versions of the older proxies used")
     parser.add_argument("--key", required=True, help="its object key")
     parser.add_argument("--bucket", default="", help="its bucket, where the envelope is bound to it")
     parser.add_argument("--kek-file", help="file with the encryption key: s3pk1.… or a passphrase; "
@@ -297,7 +350,8 @@ def main():
         else:
             configured = os.environ.get("S3PROXY_ENCRYPT_KEY", "")
         private = recover(args.stored, args.envelope, os.fsencode(args.bucket),
-                          os.fsencode(args.key), configured, args.out)
+                          os.fsencode(args.key), configured, args.out,
+                          args.kek_version.strip(), args.decryption_fallback)
     except (Refused, OSError, UnicodeDecodeError) as error:
         sys.exit(f"refused: {error}")
     for name, value in sorted(private.get(2, {}).items()):

@@ -4,28 +4,44 @@ import json
 import time
 from pathlib import Path
 
+from certificates import Certificates
 from processes import Process, accepts_connections, clean_environment, free_port
 from servers import tools
 
 SINK = Path(__file__).with_name("otlp_sink.py")
 
+HTTP, GRPC = "http/protobuf", "grpc"
+
 
 class Collector:
-    """Listens on one port of loopback for as long as it is up."""
+    """Listens on one port of loopback for as long as it is up. `certificates` make it HTTPS; `token` is
+    the Authorization that it wants."""
 
-    def __init__(self, directory: Path, name: str):
+    def __init__(
+        self, directory: Path, name: str, protocol: str = HTTP,
+        certificates: Certificates | None = None, token: str | None = None,
+    ):
         self._directory, self._name = directory, name
+        self.protocol = protocol
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._spans = directory / f"{name}.spans"
+        self.url = f"{'https' if certificates else 'http'}://127.0.0.1:{self.port}"
+        self._spans, self._requests = directory / f"{name}.spans", directory / f"{name}.requests"
         self._spans.touch()
+        self._requests.touch()
+        self._arguments = ["--port", self.port, "--protocol", protocol]
+        self._arguments += ["--spans", self._spans, "--requests", self._requests]
+        if certificates:
+            self._arguments += ["--certificate", certificates.directory / "s3proxy.crt"]
+            self._arguments += ["--key", certificates.directory / "s3proxy.key"]
+        if token:
+            self._arguments += ["--token", token]
         self.start()
 
     def start(self) -> None:
         python = tools("telemetry") / "python"
         self._process = Process(
             self._name,
-            [python, SINK, "--port", self.port, "--spans", self._spans],
+            [python, SINK, *self._arguments],
             clean_environment(self._directory),
             self._directory / f"{self._name}.log",
         )
@@ -36,6 +52,11 @@ class Collector:
 
     def text(self) -> str:
         return self._spans.read_text()
+
+    def requests(self) -> list[dict]:
+        """Path and headers of the requests that it took."""
+        whole, _, _ = self._requests.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def spans(self, **fields) -> list[dict]:
         whole, _, _ = self.text().rpartition("\n")

@@ -1,12 +1,15 @@
-"""A collector of OpenTelemetry traces: takes OTLP over gRPC and appends each span to a file.
+"""A collector of OpenTelemetry traces: takes OTLP over gRPC or HTTP and appends each span to a file.
 
-It runs in a virtual environment of its own (requirements/telemetry.txt). A span is a line of JSON:
-what a test looks at, with ids in hex and attributes as a plain object.
+It runs in a virtual environment of its own (requirements/telemetry.txt). A span is a line of JSON
+with ids in hex and attributes as a plain object. Another file gets a line for each request: its path,
+and its headers by lower-case names.
 """
 
 import argparse
 import json
+import ssl
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
@@ -39,20 +42,29 @@ def described(span, resource) -> dict:
     }
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--spans", type=Path, required=True)
-    options = parser.parse_args()
+class Files:
+    """Where spans and requests are noted."""
 
+    def __init__(self, options):
+        self._options = options
+
+    def note(self, path: str, headers: dict, request) -> None:
+        with self._options.requests.open("a") as requests:
+            requests.write(json.dumps({"path": path, "headers": headers}) + "\n")
+        with self._options.spans.open("a") as spans:
+            for of_resource in request.resource_spans:
+                for of_scope in of_resource.scope_spans:
+                    for span in of_scope.spans:
+                        spans.write(json.dumps(described(span, of_resource.resource)) + "\n")
+
+
+def serve_grpc(options, files: Files) -> None:
     class Collector(methods.TraceServiceServicer):
         def Export(self, request, context):
-            with options.spans.open("a") as spans:
-                for of_resource in request.resource_spans:
-                    for of_scope in of_resource.scope_spans:
-                        for span in of_scope.spans:
-                            line = json.dumps(described(span, of_resource.resource))
-                            spans.write(line + "\n")
+            headers = dict(context.invocation_metadata())
+            if options.token and headers.get("authorization") != options.token:
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "not this token")
+            files.note("", headers, request)
             return messages.ExportTraceServiceResponse()
 
     # Otherwise a second server could listen on the port of one that is about to end.
@@ -60,9 +72,59 @@ def main():
         futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)]
     )
     methods.add_TraceServiceServicer_to_server(Collector(), server)
-    server.add_insecure_port(f"127.0.0.1:{options.port}")
+    address = f"127.0.0.1:{options.port}"
+    if options.certificate:
+        pair = (options.key.read_bytes(), options.certificate.read_bytes())
+        server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+    else:
+        server.add_insecure_port(address)
     server.start()
     server.wait_for_termination()
+
+
+def serve_http(options, files: Files) -> None:
+    class Collector(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            if headers["content-type"] != "application/x-protobuf":
+                self.send_error(415)
+                return
+            if options.token and headers.get("authorization") != options.token:
+                self.send_error(401)
+                return
+            files.note(self.path, headers, messages.ExportTraceServiceRequest.FromString(body))
+            answer = messages.ExportTraceServiceResponse().SerializeToString()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+    server = ThreadingHTTPServer(("127.0.0.1", options.port), Collector)
+    if options.certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.certificate, options.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()
+
+
+SERVERS = {"grpc": serve_grpc, "http/protobuf": serve_http}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--protocol", choices=SERVERS, required=True)
+    parser.add_argument("--spans", type=Path, required=True)
+    parser.add_argument("--requests", type=Path, required=True)
+    parser.add_argument("--certificate", type=Path)
+    parser.add_argument("--key", type=Path)
+    parser.add_argument("--token", help="the Authorization without which nothing is taken")
+    options = parser.parse_args()
+    SERVERS[options.protocol](options, Files(options))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import raw
 from clients import boto3_client
 from conftest import make_bucket
 from known_clients import READING, credential_of, known_client
-from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older, passphrase_kek
+from legacy import CONSTELLATION, ZERO_KEK, Older
 from processes import clean_environment, run
 from proxy import VIRTUAL_HOSTS, new_key
 from sealed import key_name, raw_key
@@ -166,7 +166,7 @@ def test_an_upload_in_parts_names_its_key_at_every_step(audited, s3, bucket, key
 def test_a_read_tells_the_format_that_it_found(audited, s3, backend_s3, bucket, key):
     forms = {
         "plaintext": (None, None),
-        "intrinsec": (Older(INTRINSEC, passphrase_kek(OLDER)), "passphrase"),
+        "intrinsec": (Older.of_text(OLDER, "1"), "passphrase"),
         "constellation": (Older(CONSTELLATION, ZERO_KEK), "zero"),
     }
     for name, (older, key_kind) in forms.items():

@@ -8,7 +8,7 @@ import proxy as program
 from commands import command
 from conftest import make_bucket
 from content import LARGE, SMALL, content
-from legacy import INTRINSEC, Older, passphrase_kek
+from legacy import KEK_VERSIONS, Older
 from uploads import FIVE_MIB, Upload, piece
 
 PASSPHRASE = "the passphrase of the older proxy"
@@ -35,9 +35,10 @@ def filled(deployment, s3, backend_s3):
     upload.part(2, piece(SMALL, "two"))
     upload.complete()
     contents["d/parts"] = piece(FIVE_MIB, "one") + piece(SMALL, "two")
-    contents["d/older"] = content(SMALL, "older")
-    older = Older(INTRINSEC, passphrase_kek(PASSPHRASE))
-    older.put(backend_s3, bucket, "d/older", contents["d/older"], **HEADERS)
+    for version in KEK_VERSIONS:
+        key = f"d/older-{version}"
+        contents[key] = content(SMALL, key)
+        Older.of_text(PASSPHRASE, version).put(backend_s3, bucket, key, contents[key], **HEADERS)
     return bucket, contents
 
 

@@ -13,7 +13,7 @@ from clients import boto3_client
 from commands import command
 from conftest import make_bucket
 from content import LARGE, SMALL, content
-from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older, passphrase_kek
+from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older
 from proxy import new_key
 from uploads import STATE_PREFIX, body_of, states
 
@@ -24,8 +24,9 @@ ENVIRONMENT = {
     "S3PROXY_DECRYPTION_FALLBACK": "1",
 }
 OLDER = {
-    "intrinsec": Older(INTRINSEC, passphrase_kek(PASSPHRASE)),
-    "constellation": Older(CONSTELLATION, passphrase_kek(PASSPHRASE)),
+    "intrinsec": Older.of_text(PASSPHRASE, "0"),
+    "version-1": Older.of_text(PASSPHRASE, "1"),
+    "constellation": Older.of_text(PASSPHRASE, "0", CONSTELLATION),
     "zero": Older(INTRINSEC, ZERO_KEK),
 }
 HEADERS = {
@@ -100,6 +101,10 @@ def test_every_kind_becomes_v1_and_keeps_what_it_has(proxy, migrate, bucket):
     assert lines["constellation 100"]["format"] == "constellation"
     assert {key: lines[key]["not_kept"] for key in contents} == {key: [] for key in contents}
     assert {key: described(s3, bucket, key) for key in contents} == before
+    backend = boto3_client(proxy.backend.target)
+    for key in contents:
+        stored = backend.head_object(Bucket=bucket, Key=key)["Metadata"]
+        assert set(stored) == {"isec", "colour"}, key
 
     seen = command(proxy.proxy, "inspect", bucket)
     assert {line["format"] for line in seen.objects} == {"v1-single"}
@@ -113,7 +118,7 @@ def test_only_what_is_asked_for_is_migrated(proxy, migrate, bucket):
     fill(proxy, bucket, sizes=(SMALL,))
     for only, keys in [
         ("zero-key", {"zero 100"}),
-        ("older", {"intrinsec 100", "constellation 100"}),
+        ("older", {"intrinsec 100", "version-1 100", "constellation 100"}),
         ("plaintext", {"plain 100"}),
     ]:
         ran = migrate("--only", only, bucket)
@@ -181,7 +186,7 @@ def test_people_read_what_became_of_it(proxy, bucket):
     assert f"would be migrated {bucket}/zero 100: intrinsec under the ALL-ZERO KEY" in shown
     assert "1 object STILL under the ALL-ZERO KEY" in shown
     done = proxy.proxy.finish("migrate", "--offline", bucket).stdout
-    assert "migrate: 4 objects in " in done
+    assert "migrate: 5 objects in " in done
     assert "1 object had been under the ALL-ZERO KEY and got new data keys." in done
 
 

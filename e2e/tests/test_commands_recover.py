@@ -8,7 +8,7 @@ import pytest
 import proxy as program
 from clients import boto3_client
 from content import LARGE, SMALL, content
-from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older, passphrase_kek
+from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older
 from processes import clean_environment
 from uploads import FIVE_MIB, Upload, piece
 
@@ -34,8 +34,9 @@ def contents(deployment, bucket):
         upload.complete()
         contents[key] = b"".join(piece(size, key) for size in sizes)
     olders = {
-        "intrinsec": Older(INTRINSEC, passphrase_kek(PASSPHRASE)),
-        "constellation": Older(CONSTELLATION, passphrase_kek(PASSPHRASE)),
+        "intrinsec": Older.of_text(PASSPHRASE, "0"),
+        "version-1": Older.of_text(PASSPHRASE, "1"),
+        "constellation": Older.of_text(PASSPHRASE, "0", CONSTELLATION),
         "zero": Older(INTRINSEC, ZERO_KEK),
     }
     for name, older in olders.items():
@@ -90,6 +91,22 @@ def test_a_key_in_a_file_comes_before_the_configured_ones(deployment, contents, 
     assert (done.returncode, (tmp_path / "out").read_bytes()) == (0, contents["intrinsec 100"])
 
 
+def test_the_kek_version_is_given_beside_the_envelope(deployment, bucket, contents, recover, tmp_path):
+    kek = tmp_path / "kek.txt"
+    kek.write_text(PASSPHRASE)
+    assert recover("version-1 100", "--kek-file", kek).returncode == 0
+    head = json.loads((tmp_path / "head.json").read_text())["Metadata"]
+    for version, status, words in [("1", 0, ""), ("", 3, "none of the"), ("2", 3, "newer version")]:
+        arguments = ["--stored", tmp_path / "stored", "--envelope", head[INTRINSEC], "--kek-file", kek]
+        arguments += ["--key", "version-1 100", "--kek-version", version, "--out", tmp_path / "again"]
+        done = subprocess.run(
+            [program.binary(), "recover", *map(str, arguments)],
+            env=clean_environment(tmp_path), capture_output=True, text=True, check=False, timeout=60,
+        )
+        assert (done.returncode, words in done.stderr) == (status, True), done.stderr
+    assert (tmp_path / "again").read_bytes() == contents["version-1 100"]
+
+
 def test_what_is_not_authentic_is_refused_and_nothing_is_written(
     deployment, contents, recover, tmp_path
 ):
@@ -100,7 +117,7 @@ def test_what_is_not_authentic_is_refused_and_nothing_is_written(
         body[len(body) // 2] ^= 1
         return bytes(body)
 
-    for key in ["100", f"{LARGE}", "parts", f"intrinsec {LARGE}"]:
+    for key in ["100", f"{LARGE}", "parts", f"intrinsec {LARGE}", f"version-1 {LARGE}"]:
         for edit in (flipped, lambda body: body[:-1], lambda body: body + b"\0"):
             done = recover(key, edit=edit, **keys)
             assert (done.returncode, "refused" in done.stderr) == (3, True), key

@@ -170,6 +170,7 @@ def test_checksum_that_the_source_does_not_have_is_not_made_up(s3, bucket, sourc
         ("x-amz-copy-source-if-modified-since", "yesterday", "InvalidArgument"),
         ("x-amz-copy-source", "nothing-but-a-bucket", "InvalidArgument"),
         ("x-amz-meta-isec", "s3p1.x", "InvalidArgument"),
+        ("x-amz-meta-isec-kek-ver", "1", "InvalidArgument"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(deployment, s3, bucket, source, key, header, value, code):

@@ -12,14 +12,14 @@ from key_services.drills import SERVICE_ALONE, get, put, settings
 from key_services.openbao import OpenBao
 from key_services.transit import Tenant, key_entry
 from known_clients import credential_of, known_client
-from legacy import INTRINSEC, Older, passphrase_kek
+from legacy import Older
 from proxy import VIRTUAL_HOSTS, new_key
 from scrape import Admin
 from sealed import Stored
 from tampering import Vault, assert_detected, assert_refused_outright
 
 PASSPHRASE = "a passphrase of an older proxy"
-OLDER = Older(INTRINSEC, passphrase_kek(PASSPHRASE))
+OLDER = Older.of_text(PASSPHRASE, "1")
 DAMAGED = {"isec": "s3p1.AAAA"}
 
 

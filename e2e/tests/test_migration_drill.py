@@ -15,15 +15,16 @@ from clients import boto3_client
 from commands import command
 from conftest import make_bucket
 from content import LARGE, SMALL, content
-from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older, passphrase_kek
+from legacy import CONSTELLATION, INTRINSEC, ZERO_KEK, Older
 from proxy import new_key
 from uploads import body_of
 
 PASSPHRASE = "the passphrase of the older proxy"
 KINDS = {
     "plaintext": None,
-    "intrinsec": Older(INTRINSEC, passphrase_kek(PASSPHRASE)),
-    "constellation": Older(CONSTELLATION, passphrase_kek(PASSPHRASE)),
+    "intrinsec": Older.of_text(PASSPHRASE, "0"),
+    "version-1": Older.of_text(PASSPHRASE, "1"),
+    "constellation": Older.of_text(PASSPHRASE, "0", CONSTELLATION),
     "zero": Older(INTRINSEC, ZERO_KEK),
     "zero-constellation": Older(CONSTELLATION, ZERO_KEK),
 }

@@ -17,7 +17,17 @@ import wire
 from clients import boto3_client
 from conftest import make_bucket
 from content import LARGE, SMALL, content
-from legacy import CONSTELLATION, INTRINSEC, OVERHEAD, TAGS, ZERO_KEK, Older, noise, passphrase_kek
+from legacy import (
+    CONSTELLATION,
+    INTRINSEC,
+    KEK_VERSIONS,
+    OVERHEAD,
+    TAGS,
+    ZERO_KEK,
+    Older,
+    noise,
+    passphrase_kek,
+)
 from proxy import new_key
 from recorder import Answer, Relay
 from sealed import Stored, open_sealed
@@ -33,7 +43,7 @@ BLOCK = 65536
 MIB = 1024 * 1024
 SIZES = [0, 1, 12, 16, 28, SMALL, BLOCK - 28, BLOCK, LARGE, 16 * MIB + 7]
 BOUND = 64 * MIB
-VECTORS = Path(__file__).parents[2] / "crates/envelope/tests/vectors/legacy.json"
+VECTORS = Path(__file__).parents[2] / "crates/envelope/tests/vectors"
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +67,10 @@ def denying(deployments):
     return deployments.proxy(server, "proxy-older-denying", environment=environment)
 
 
-@pytest.fixture(scope="module")
-def older():
-    return Older(INTRINSEC, passphrase_kek(PASSPHRASE))
+@pytest.fixture(scope="module", params=KEK_VERSIONS, ids=lambda version: f"version-{version}")
+def older(request):
+    """Intrinsec's proxy, before and after it changed how it derives its key."""
+    return Older.of_text(PASSPHRASE, request.param)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +81,7 @@ def vault(deployment, bucket):
 @pytest.fixture(scope="module", params=SIZES)
 def sized(request, deployment, bucket, older):
     """An object of one size, and its content."""
-    size, key = request.param, f"sized-{request.param}"
+    size, key = request.param, f"sized-{request.param}-{older.recorded_version}"
     older.put(boto3_client(deployment.backend.target), bucket, key, content(size))
     return key, content(size)
 
@@ -118,7 +129,9 @@ def test_object_of_any_size_is_described_in_plaintext_terms(deployment, s3, buck
 
 
 def test_known_objects_read_back(deployments, deployment, bucket, backend_s3):
-    for number, known in enumerate(json.loads(VECTORS.read_text())["objects"]):
+    files = ["legacy.json", "legacy-kek-version-1.json"]
+    objects = [known for file in files for known in json.loads((VECTORS / file).read_text())["objects"]]
+    for number, known in enumerate(objects):
         if known["body"] is None:
             continue
         passphrase = known["encrypt_key"] or "any"
@@ -127,6 +140,8 @@ def test_known_objects_read_back(deployments, deployment, bucket, backend_s3):
         key, expected = f"known-{number}", bytes(i % 251 for i in range(known["plaintext_length"]))
         for tag in TAGS:
             metadata = {tag: known["metadata_value"]}
+            if version := known.get("kek_version"):
+                metadata[f"{tag}-kek-ver"] = version
             body = bytes.fromhex(known["body"])
             backend_s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
             assert raw.ask(proxy.target, "GET", bucket, key).body == expected
@@ -136,17 +151,21 @@ def test_known_objects_read_back(deployments, deployment, bucket, backend_s3):
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 @pytest.mark.parametrize("text", [ACTIVE, PASSPHRASE, FORMER], ids=["active", "older", "oldest"])
 @pytest.mark.parametrize("tag", TAGS)
-def test_any_configured_key_opens_under_either_tag(vault, backend_s3, bucket, key, tag, text, size):
-    Older(tag, passphrase_kek(text)).put(backend_s3, bucket, key, content(size))
+@pytest.mark.parametrize("version", KEK_VERSIONS)
+def test_any_configured_key_opens_under_either_tag_in_either_version(
+    vault, backend_s3, bucket, key, tag, text, size, version
+):
+    Older.of_text(text, version, tag).put(backend_s3, bucket, key, content(size))
     assert vault.read(key).body == content(size)
 
 
 @pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("recorded", [None, "", "1"])
 def test_all_zero_key_opens_only_with_the_fallback_and_the_error_names_it(
-    deployment, with_fallback, backend_s3, bucket, key, tag
+    deployment, with_fallback, backend_s3, bucket, key, tag, recorded
 ):
     for size in (SMALL, LARGE):
-        Older(tag, ZERO_KEK).put(backend_s3, bucket, key, content(size))
+        Older(tag, ZERO_KEK, recorded).put(backend_s3, bucket, key, content(size))
         assert raw.ask(with_fallback.target, "GET", bucket, key).body == content(size)
         refused = raw.ask(deployment.target, "GET", bucket, key)
         assert (refused.status, refused.code) == (403, "AccessDenied")
@@ -155,17 +174,41 @@ def test_all_zero_key_opens_only_with_the_fallback_and_the_error_names_it(
         assert raw.ask(deployment.target, "HEAD", bucket, key).status == 403
 
 
-def test_object_under_a_key_that_is_not_configured_says_so(deployment, backend_s3, bucket, key):
-    Older(INTRINSEC, passphrase_kek("lost")).put(backend_s3, bucket, key, content(SMALL))
+@pytest.mark.parametrize("version", KEK_VERSIONS)
+def test_object_under_a_key_that_is_not_configured_says_so(deployment, backend_s3, bucket, key, version):
+    Older.of_text("lost", version).put(backend_s3, bucket, key, content(SMALL))
     refused = raw.ask(deployment.target, "GET", bucket, key)
     assert (refused.status, refused.code) == (500, "InternalError")
     assert "none of the configured keys opens it" in refused.element("Message")
 
 
+@pytest.mark.parametrize("version", ["0", "2", "unheard of"])
+def test_version_that_is_not_known_is_named_and_only_its_length_is_told(
+    with_fallback, backend_s3, bucket, prefix, version
+):
+    key, copy = prefix + "object", {"x-amz-copy-source": f"/{bucket}/{prefix}object"}
+    newer = Older(INTRINSEC, passphrase_kek(PASSPHRASE), version)
+    newer.put(backend_s3, bucket, key, content(LARGE))
+    for method, asked, query, headers in [
+        ("GET", key, "", {}),
+        ("GET", key, "", {"Range": "bytes=0-9"}),
+        ("GET", key, "attributes", {"x-amz-object-attributes": "ObjectSize"}),
+        ("PUT", prefix + "copy", "", copy),
+    ]:
+        answer = raw.ask(with_fallback.target, method, bucket, asked, query=query, headers=headers)
+        assert (answer.status, answer.code) == (500, "InternalError"), (method, query)
+        message = answer.element("Message")
+        assert "newer version of Intrinsec's s3proxy" in message and f'"{version}"' in message
+    assert raw.ask(with_fallback.target, "HEAD", bucket, key).status == 500
+    s3 = boto3_client(with_fallback.target)
+    [listed] = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    assert listed["Size"] == LARGE
+
+
 def test_what_else_an_object_has_comes_back_without_the_wrapped_key(s3, backend_s3, bucket, key, older):
     older.put(
         backend_s3, bucket, key, content(SMALL),
-        Metadata={"mine": "1", CONSTELLATION: "also there"}, ContentType="text/x-old",
+        Metadata={"mine": "1", CONSTELLATION: "also there", f"{CONSTELLATION}-kek-ver": "1"}, ContentType="text/x-old",
     )
     got = s3.get_object(Bucket=bucket, Key=key)
     assert (got["Metadata"], got["ContentType"]) == ({"mine": "1"}, "text/x-old")
@@ -178,6 +221,7 @@ def test_conditions_take_the_etag_that_was_told(deployment, s3, backend_s3, buck
     unchanged = raw.ask(deployment.target, "GET", bucket, key, headers={"If-None-Match": etag})
     assert (unchanged.status, unchanged.headers["ETag"]) == (304, etag)
     assert unchanged.headers["x-amz-meta-isec"] is None
+    assert unchanged.headers["x-amz-meta-isec-kek-ver"] is None
     with pytest.raises(ClientError):
         s3.get_object(Bucket=bucket, Key=key, IfMatch='"00000000000000000000000000000000-0"')
 
@@ -191,9 +235,12 @@ def test_first_part_is_all_of_it_and_there_is_no_second(vault, backend_s3, bucke
 
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
 @pytest.mark.parametrize("tag", TAGS)
-def test_copy_of_it_is_sealed_in_the_proxys_own_format(deployment, s3, backend_s3, bucket, prefix, tag, size):
+@pytest.mark.parametrize("version", KEK_VERSIONS)
+def test_copy_of_it_is_sealed_in_the_proxys_own_format(
+    deployment, s3, backend_s3, bucket, prefix, tag, size, version
+):
     source, key = prefix + "source", prefix + "copy"
-    older = Older(tag, passphrase_kek(PASSPHRASE))
+    older = Older.of_text(PASSPHRASE, version, tag)
     older.put(backend_s3, bucket, source, content(size), Metadata={"mine": "1"}, ContentType="text/x-old")
     copied = s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": bucket, "Key": source})
     read = s3.get_object(Bucket=bucket, Key=key)
@@ -201,7 +248,8 @@ def test_copy_of_it_is_sealed_in_the_proxys_own_format(deployment, s3, backend_s
     assert (read["Metadata"], read["ContentType"]) == ({"mine": "1"}, "text/x-old")
     assert read["ETag"] == copied["CopyObjectResult"]["ETag"]
     stored = deployment.stored(bucket, key)
-    assert stored.metadata["isec"].startswith("s3p1.") and CONSTELLATION not in stored.metadata
+    assert stored.metadata["isec"].startswith("s3p1.")
+    assert set(stored.metadata) == {"isec", "mine"}
     assert open_sealed(stored, ACTIVE, bucket, key, size) == content(size)
 
 
@@ -235,9 +283,12 @@ def test_parts_are_copied_out_of_it(s3, backend_s3, bucket, prefix, older):
 
 
 @pytest.mark.parametrize("tag", TAGS)
-def test_reads_that_are_denied_are_refused_everywhere(denying, s3, backend_s3, bucket, prefix, tag):
+@pytest.mark.parametrize("version", KEK_VERSIONS)
+def test_reads_that_are_denied_are_refused_everywhere(
+    denying, s3, backend_s3, bucket, prefix, tag, version
+):
     key, target = prefix + "object", prefix + "target"
-    Older(tag, passphrase_kek(PASSPHRASE)).put(backend_s3, bucket, key, content(LARGE))
+    Older.of_text(PASSPHRASE, version, tag).put(backend_s3, bucket, key, content(LARGE))
     upload = s3.create_multipart_upload(Bucket=bucket, Key=target)["UploadId"]
     copy = {"x-amz-copy-source": f"/{bucket}/{key}"}
     attributes = {"x-amz-object-attributes": "ObjectSize"}

@@ -162,6 +162,9 @@ REFUSED = {
     "metadata-of-the-proxys": (
         lambda form: form.covered(**{"x-amz-meta-isec": "s3p1.AAAA"}), 400, "InvalidArgument"
     ),
+    "kek-version-of-the-proxys": (
+        lambda form: form.covered(**{"x-amz-meta-isec-kek-ver": "1"}), 400, "InvalidArgument"
+    ),
     "tags-that-are-none": (lambda form: form.covered(tagging="a=b"), 400, "MalformedXML"),
     "line-break": (lambda form: form.covered(acl="private\r\nx: y"), 400, "InvalidArgument"),
     "line-feed-in-metadata": (

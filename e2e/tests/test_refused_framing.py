@@ -183,7 +183,14 @@ def test_unknown_parameter_is_refused(debugging, target, untouched, key, method,
 
 
 @pytest.mark.parametrize(
-    "name", ["x-amz-meta-isec", "x-amz-meta-constellation-dek", "X-Amz-Meta-ISEC"]
+    "name",
+    [
+        "x-amz-meta-isec",
+        "x-amz-meta-constellation-dek",
+        "X-Amz-Meta-ISEC",
+        "x-amz-meta-isec-kek-ver",
+        "X-Amz-Meta-Constellation-Dek-Kek-Ver",
+    ],
 )
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["held", "streamed"])
 @pytest.mark.parametrize("value", ["s3p1.AAAA", "00" * 40, "anything"])

@@ -5,6 +5,7 @@ of its own requests are seen too.
 """
 
 import secrets
+import socket
 import time
 
 import pytest
@@ -18,7 +19,7 @@ from key_services.drills import settings
 from known_clients import credential_of, known_client
 from proxy import VIRTUAL_HOSTS, Proxy, new_key
 from recorder import Relay
-from telemetry.collector import Collector
+from telemetry.collector import GRPC, HTTP, Collector
 
 KEY = new_key()
 CLIENT = credential_of("traced")
@@ -34,13 +35,14 @@ def environment(collector: Collector, **more: str | None) -> dict[str, str | Non
     return {
         "S3PROXY_ENCRYPT_KEY": KEY,
         "S3PROXY_TRACES_ENDPOINT": collector.url,
+        "S3PROXY_TRACES_PROTOCOL": None if collector.protocol == HTTP else collector.protocol,
         # The SDK's own: the time between two batches, in milliseconds.
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     } | more
 
 
 class Traced:
-    def __init__(self, directory, server, name: str, collector: Collector, **more: str):
+    def __init__(self, directory, server, name: str, collector: Collector, **more: str | None):
         self.collector = collector
         self.relay = Relay(server.target)
         self.directory, self.audit = directory, directory / f"{name}-audit.log"
@@ -56,16 +58,17 @@ class Traced:
         self.relay.stop()
 
 
-@pytest.fixture(scope="module")
-def collector(run_directory):
-    collector = Collector(run_directory, "collector")
+@pytest.fixture(scope="module", params=[HTTP, GRPC], ids=["http", "grpc"])
+def collector(request, run_directory):
+    collector = Collector(run_directory, f"collector-{request.param[:4]}", request.param)
     yield collector
     collector.stop()
 
 
 @pytest.fixture(scope="module")
 def traced(deployments, run_directory, collector):
-    traced = Traced(run_directory, deployments.server("seaweedfs"), "proxy-traced", collector)
+    name = f"proxy-traced-{collector.protocol[:4]}"
+    traced = Traced(run_directory, deployments.server("seaweedfs"), name, collector)
     yield traced
     traced.stop()
     text = collector.text()
@@ -202,11 +205,11 @@ def test_an_upload_that_completes_in_a_task_of_its_own_stays_in_its_trace(traced
 def test_calls_of_a_key_service_are_spans_of_the_request_that_needs_them(
     deployments, run_directory, collector, bucket, key
 ):
-    service = ConstellationService(run_directory, "constellation-traced")
+    service = ConstellationService(run_directory, f"constellation-traced-{collector.protocol[:4]}")
     keys = f'kms = "http://127.0.0.1:{service.port}"\nkek_objects = 1\ncache_time = "0s"'
     deployment = deployments.proxy(
         deployments.server("seaweedfs"),
-        "proxy-traced-keys",
+        f"proxy-traced-keys-{collector.protocol[:4]}",
         settings=settings(keys),
         environment=environment(collector, S3PROXY_ENCRYPT_KEY=None),
     )
@@ -239,7 +242,7 @@ def test_nothing_is_sampled_at_a_ratio_of_zero_but_what_a_client_samples(
 ):
     server = deployments.server("seaweedfs")
     some = Traced(
-        run_directory, server, "proxy-traced-seldom", collector, S3PROXY_TRACES_SAMPLE_RATIO="0"
+        run_directory, server, f"proxy-traced-seldom-{collector.protocol[:4]}", collector, S3PROXY_TRACES_SAMPLE_RATIO="0"
     )
     try:
         _, traceparent = parent()
@@ -257,11 +260,13 @@ def test_nothing_is_sampled_at_a_ratio_of_zero_but_what_a_client_samples(
 
 
 def test_a_collector_that_is_away_hurts_no_request_and_is_told_of_once(
-    deployments, run_directory, bucket, key
+    deployments, run_directory, collector, bucket, key
 ):
-    collector = Collector(run_directory, "collector-away")
+    protocol = collector.protocol
+    collector = Collector(run_directory, f"collector-away-{protocol[:4]}", protocol)
     server = deployments.server("seaweedfs")
-    traced = Traced(run_directory, server, "proxy-traced-away", collector)
+    name = f"proxy-traced-away-{protocol[:4]}"
+    traced = Traced(run_directory, server, name, collector, OTEL_EXPORTER_OTLP_TIMEOUT="1000")
     try:
         collector.stop()
         log = traced.proxy.log_text
@@ -272,6 +277,8 @@ def test_a_collector_that_is_away_hurts_no_request_and_is_told_of_once(
         for _ in range(50):
             assert ask(traced, "GET", bucket, key).body == b"content"
         assert log().count("the collector did not take traces") == 1
+        if protocol == HTTP:
+            assert "Connection refused" in log()
         collector.start()
         deadline = time.monotonic() + 60
         while not collector.spans():
@@ -287,12 +294,137 @@ def test_the_last_spans_are_sent_before_the_program_ends(
 ):
     server = deployments.server("seaweedfs")
     slow = {"OTEL_BSP_SCHEDULE_DELAY": "3600000"}
-    traced = Traced(run_directory, server, "proxy-traced-ending", collector, **slow)
+    traced = Traced(run_directory, server, f"proxy-traced-ending-{collector.protocol[:4]}", collector, **slow)
     try:
         answer = ask(traced, "PUT", bucket, key, body=b"content")
     finally:
         traced.stop()
     assert answer.headers["x-s3proxy-request-id"] in collector.text()
+
+
+@pytest.fixture
+def tracing(deployments, run_directory):
+    """Starts a proxy with these variables and no settings of its own for traces."""
+    started = []
+
+    def start(name, collector, **variables):
+        without = {"S3PROXY_TRACES_ENDPOINT": None, "S3PROXY_TRACES_PROTOCOL": None}
+        server = deployments.server("seaweedfs")
+        traced = Traced(run_directory, server, name, collector, **without | variables)
+        started.append(traced)
+        return traced
+
+    yield start
+    for traced in started:
+        traced.stop()
+
+
+TOKEN = "Bearer s3cr3t-token"
+HEADERS = "authorization=Bearer%20s3cr3t-token,x-tenant=one"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_opentelemetrys_variables_find_the_collector_and_headers_stay_secret(
+    run_directory, certificates, tracing, collector, bucket, key, scheme
+):
+    protocol = collector.protocol
+    name, is_https = f"{scheme}-{protocol[:4]}", scheme == "https"
+    collector = Collector(
+        run_directory, f"collector-{name}", protocol, certificates if is_https else None, TOKEN
+    )
+    traced = tracing(
+        f"proxy-traced-{name}",
+        collector,
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        OTEL_EXPORTER_OTLP_PROTOCOL=None if protocol == HTTP else protocol,
+        OTEL_EXPORTER_OTLP_HEADERS=HEADERS,
+        SSL_CERT_FILE=str(certificates.ca_file) if is_https else None,
+        S3PROXY_LOG_LEVEL="debug",
+    )
+    try:
+        answer = ask(traced, "PUT", bucket, key, body=b"content")
+        server, *_ = collector.of_request(answer.headers["x-s3proxy-request-id"])
+        assert server["name"] == "S3.PutObject"
+        for request in collector.requests():
+            assert request["path"] == ("/v1/traces" if protocol == HTTP else "")
+            assert request["headers"]["authorization"] == TOKEN
+            assert request["headers"]["x-tenant"] == "one"
+        assert "requests are traced" in traced.proxy.log_text()
+        assert "s3cr3t" not in traced.proxy.log_text()
+    finally:
+        collector.stop()
+
+
+def test_the_variables_for_traces_come_before_the_general_ones(
+    run_directory, tracing, collector, bucket, key
+):
+    protocol = collector.protocol
+    path = "/mine" if protocol == HTTP else ""
+    collector = Collector(run_directory, f"collector-own-{protocol[:4]}", protocol)
+    traced = tracing(
+        f"proxy-traced-own-{protocol[:4]}",
+        collector,
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
+        OTEL_EXPORTER_OTLP_PROTOCOL=GRPC if protocol == HTTP else HTTP,
+        OTEL_EXPORTER_OTLP_HEADERS="authorization=general",
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=collector.url + path,
+        OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS="authorization=own",
+    )
+    try:
+        answer = ask(traced, "PUT", bucket, key, body=b"content")
+        collector.of_request(answer.headers["x-s3proxy-request-id"])
+        for request in collector.requests():
+            assert request["path"] == path
+            assert request["headers"]["authorization"] == "own"
+    finally:
+        collector.stop()
+
+
+def test_a_collector_that_refuses_is_told_and_the_token_is_not(
+    run_directory, tracing, collector, bucket, key
+):
+    protocol = collector.protocol
+    collector = Collector(run_directory, f"collector-refusing-{protocol[:4]}", protocol, token=TOKEN)
+    traced = tracing(
+        f"proxy-traced-refused-{protocol[:4]}",
+        collector,
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20another",
+    )
+    try:
+        assert ask(traced, "PUT", bucket, key, body=b"content").status == 200
+        wait_for_log(traced, "the collector did not take traces")
+        wait_for_log(traced, "the collector answered 401" if protocol == HTTP else "nauthenticated")
+        assert "Bearer" not in traced.proxy.log_text()
+    finally:
+        collector.stop()
+
+
+def test_a_collector_that_says_nothing_is_given_up_after_the_time_limit(
+    run_directory, tracing, collector, bucket, key
+):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        traced = tracing(
+            f"proxy-traced-silent-{collector.protocol[:4]}",
+            collector,
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+            OTEL_EXPORTER_OTLP_PROTOCOL=collector.protocol,
+            OTEL_EXPORTER_OTLP_TIMEOUT="500",
+        )
+        began = time.monotonic()
+        assert ask(traced, "PUT", bucket, key, body=b"content").status == 200
+        wait_for_log(traced, "the collector did not take traces")
+        assert time.monotonic() - began < 8, "the default would be 10 s"
+
+
+def wait_for_log(traced, words):
+    deadline = time.monotonic() + 30
+    while words not in traced.proxy.log_text():
+        assert time.monotonic() < deadline, traced.proxy.log_text()[-2000:]
+        time.sleep(0.05)
 
 
 def test_without_a_collector_nothing_is_passed_on(deployments, run_directory, bucket, key):

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use s3proxy_envelope::dek::{Binding, Dek, WRAPPED_DEK_BYTES, WrappedDek};
 use s3proxy_envelope::header::{Envelope, Flags, Layout, PrivateMap};
 use s3proxy_envelope::kek::Kek;
-use s3proxy_envelope::legacy::LegacyWrappedDek;
+use s3proxy_envelope::legacy::{KekVersion, LegacyWrappedDek};
 use s3proxy_envelope::message::{self, HEAD_BYTES, MessageHead};
 use s3proxy_envelope::multipart::{SealedUploadState, UploadHash, UploadName, UploadState};
 use s3proxy_fuzz::choices::Choices;
@@ -31,6 +31,9 @@ fn text(value: &str) {
     }
     if LegacyWrappedDek::from_hex(value).is_some() {
         assert_eq!(value.len(), 2 * WRAPPED_DEK_BYTES);
+    }
+    if let Ok(version) = KekVersion::from_recorded(Some(value)) {
+        assert!(value.is_empty() || value == version.to_string());
     }
 }
 

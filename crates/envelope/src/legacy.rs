@@ -1,7 +1,8 @@
 //! Reading what the two older proxies wrote. Nothing is written in this format but by tests.
 //!
 //! A body is `nonce (12) || ciphertext || tag (16)`, AES-256-GCM-SIV (RFC 8452) over the whole
-//! object with empty associated data; the data key stands beside it, wrapped by AES-256-KWP.
+//! object with empty associated data; the data key stands beside it, wrapped by AES-256-KWP under a
+//! key that Intrinsec's proxy derives from a text in one of two ways ([`KekVersion`]).
 //!
 //! GCM-SIV authenticates a body as a whole or not at all, so a large one is read twice. The first
 //! reading ([`LegacyVerifier`]) checks the tag and records a digest of every block of stored bytes;
@@ -23,7 +24,9 @@ mod verifier;
 mod tests;
 
 pub use body::{VerifiedBody, open_held};
-pub use keys::{LegacyDek, LegacyKek, LegacyWrappedDek};
+pub use keys::{
+    KekVersion, LegacyDek, LegacyKek, LegacyTextKeks, LegacyWrappedDek, UnknownKekVersion,
+};
 pub use opener::LegacyOpener;
 pub use verifier::LegacyVerifier;
 

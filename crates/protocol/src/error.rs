@@ -14,7 +14,9 @@ use crate::quote;
 const MAXIMUM_MESSAGE_BYTES: usize = 1024;
 
 macro_rules! error_codes {
-    ($($(#[$doc:meta])* $name:ident $status:ident;)*) => {
+    (@text $name:ident) => { stringify!($name) };
+    (@text $name:ident $text:literal) => { $text };
+    ($($(#[$doc:meta])* $name:ident $(= $text:literal)? $status:ident;)*) => {
         /// An S3 error code (S3 API Reference, "Error responses").
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -24,10 +26,10 @@ macro_rules! error_codes {
             /// The code as it stands in `<Code>`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
+                match self { $(Self::$name => error_codes!(@text $name $($text)?),)* }
             }
 
-            /// The HTTP status that S3 sends with the code.
+            /// The HTTP status that goes with the code: S3's own, where S3 has the failure.
             #[must_use]
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }
@@ -79,6 +81,9 @@ error_codes! {
     NoSuchVersion NOT_FOUND;
     NotImplemented NOT_IMPLEMENTED;
     PreconditionFailed PRECONDITION_FAILED;
+    /// Above a limit of the proxy's own configuration. S3 sends 400 with this code; Intrinsec's proxy
+    /// sent 413 with it, as RFC 9110 has it.
+    PutBodyTooLarge = "EntityTooLarge" PAYLOAD_TOO_LARGE;
     RequestHeaderSectionTooLarge BAD_REQUEST;
     RequestTimeTooSkewed FORBIDDEN;
     RequestTimeout BAD_REQUEST;
@@ -121,6 +126,13 @@ impl S3Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_failures_may_share_a_code_and_differ_in_status() {
+        let codes = [ErrorCode::EntityTooLarge, ErrorCode::PutBodyTooLarge];
+        assert_eq!(codes.map(ErrorCode::as_str), ["EntityTooLarge"; 2]);
+        assert_eq!(codes.map(|code| code.status().as_u16()), [400, 413]);
+    }
 
     #[test]
     fn messages_are_bounded() {

@@ -193,7 +193,7 @@ pub fn check_config(
     match config::load(sources) {
         Ok(Loaded { notices, .. }) => {
             for notice in notices {
-                writeln!(notes, "warning: {notice}")?;
+                writeln!(notes, "{}: {notice}", notice.heading())?;
             }
             writeln!(output, "The configuration is valid.")?;
             Ok(ExitCode::SUCCESS)

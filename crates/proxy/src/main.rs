@@ -329,7 +329,7 @@ where
         Err(error) => return Ok(not_started(&error)),
     };
     for notice in &loaded.notices {
-        tracing::warn!("{notice}");
+        notice.log();
     }
     let ended = runtime.block_on(program(loaded, levels));
     ended.map_err(|error| (error, written))

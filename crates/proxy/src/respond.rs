@@ -425,7 +425,7 @@ fn legacy_key_error(error: &LegacyKeyError) -> S3Error {
             ErrorCode::AccessDenied,
             "that is for the proxy's operator to decide",
         ),
-        LegacyKeyError::Missing => (
+        LegacyKeyError::Missing | LegacyKeyError::NewerVersion { .. } => (
             ErrorCode::InternalError,
             "ask the proxy's operator to do so",
         ),

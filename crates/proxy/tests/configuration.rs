@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 #[path = "configuration/addresses.rs"]
 mod addresses;
+#[path = "configuration/ancestors.rs"]
+mod ancestors;
 #[path = "configuration/warnings.rs"]
 mod warnings;
 

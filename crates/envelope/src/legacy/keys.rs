@@ -1,26 +1,117 @@
-//! Keys of the older formats: which text or bytes make a key-encryption key, and the wrapped key.
+//! Keys of the older formats: the text or bytes that make a key-encryption key, and the wrapped key.
 //!
 //! Nothing is bound to a place here: a wrapped key opens beside any body, and only the body's own
 //! tag tells whether the two belong together. Unwrapping tells a right key-encryption key from a
 //! wrong one (RFC 5649, section 3), so several can be tried.
 
+use std::fmt;
+
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 
 use crate::{
     dek::{DEK_BYTES, UnwrapError, WRAPPED_DEK_BYTES, kwp_unwrap},
     kek::KekError,
-    secret::Secret,
+    secret::{SECRET_BYTES, Secret},
 };
+
+/// Hashed for the salt of KEK version 1.
+const SALT_NAME: &[u8] = b"s3proxy-kek-salt-v1";
+/// HKDF's `info` of KEK version 1.
+const INFO: &[u8] = b"s3proxy/kek/v1";
+
+/// How Intrinsec's proxy derived a key-encryption key from the configured text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KekVersion {
+    /// SHA-256 of the text, up to its release 1.7. Objects do not record it.
+    Zero,
+    /// HKDF-SHA256, from its release 1.8.0 on. Objects record it as `1`.
+    One,
+}
+
+/// A derivation that this crate does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownKekVersion;
+
+impl KekVersion {
+    /// Reads the value that an object records beside its wrapped key. Missing or empty means
+    /// [`KekVersion::Zero`].
+    pub fn from_recorded(value: Option<&str>) -> Result<Self, UnknownKekVersion> {
+        match value {
+            None | Some("") => Ok(Self::Zero),
+            Some("1") => Ok(Self::One),
+            Some(_) => Err(UnknownKekVersion),
+        }
+    }
+}
+
+impl fmt::Display for KekVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Zero => "0",
+            Self::One => "1",
+        })
+    }
+}
+
+/// Every key-encryption key that Intrinsec's proxy derives from one configured text, whatever the
+/// text looks like.
+pub struct LegacyTextKeks {
+    zero: LegacyKek,
+    one: LegacyKek,
+}
+
+impl LegacyTextKeks {
+    /// Derives all of them.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self {
+            zero: LegacyKek::from_text(text, KekVersion::Zero),
+            one: LegacyKek::from_text(text, KekVersion::One),
+        }
+    }
+
+    /// The one of this version.
+    #[must_use]
+    pub fn of(&self, version: KekVersion) -> &LegacyKek {
+        match version {
+            KekVersion::Zero => &self.zero,
+            KekVersion::One => &self.one,
+        }
+    }
+}
 
 /// A key-encryption key of an older proxy.
 pub struct LegacyKek(Secret);
 
+struct KekLength;
+
+impl KeyType for KekLength {
+    fn len(&self) -> usize {
+        SECRET_BYTES
+    }
+}
+
 impl LegacyKek {
-    /// Intrinsec's: the SHA-256 of the configured text, whatever the text looks like.
+    /// Intrinsec's: derived from the configured text.
     #[must_use]
-    pub fn from_text(text: &str) -> Self {
-        let digest = digest(&SHA256, text.as_bytes());
-        Self::from_bytes(digest.as_ref()).expect("SHA-256 has 32 bytes")
+    pub fn from_text(text: &str, version: KekVersion) -> Self {
+        let mut kek = Secret::zero();
+        match version {
+            KekVersion::Zero => {
+                let digest = digest(&SHA256, text.as_bytes());
+                kek.as_mut().copy_from_slice(digest.as_ref());
+            }
+            KekVersion::One => {
+                let salt = digest(&SHA256, SALT_NAME);
+                Salt::new(HKDF_SHA256, salt.as_ref())
+                    .extract(text.as_bytes())
+                    .expand(&[INFO], KekLength)
+                    .and_then(|okm| okm.fill(kek.as_mut()))
+                    .expect("32 bytes are far below HKDF's limit");
+            }
+        }
+        Self(kek)
     }
 
     /// Constellation's: 32 bytes from its key service.
@@ -79,5 +170,50 @@ impl LegacyDek {
     #[cfg(test)]
     pub(super) fn from_bytes(bytes: &[u8]) -> Self {
         Self(Secret::copy_of(bytes).unwrap())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_that_is_missing_or_empty_is_the_first_and_an_unknown_one_is_none() {
+        for (recorded, expected) in [
+            (None, Ok(KekVersion::Zero)),
+            (Some(""), Ok(KekVersion::Zero)),
+            (Some("1"), Ok(KekVersion::One)),
+        ] {
+            assert_eq!(
+                KekVersion::from_recorded(recorded),
+                expected,
+                "{recorded:?}"
+            );
+        }
+        for unknown in ["0", "2", "01", "1 ", " ", "1,1", "v1", "-"] {
+            let read = KekVersion::from_recorded(Some(unknown));
+            assert_eq!(read, Err(UnknownKekVersion), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_has_another_key_in_each_version() {
+        let keks = LegacyTextKeks::new("toto");
+        for (version, wrapped) in [
+            (
+                KekVersion::Zero,
+                "9eac60c9de9cb3010734f1b158cd599ecc14626fe5270d6c8f3859af0ef2452d0d5b1a3f953c6b8b",
+            ),
+            (
+                KekVersion::One,
+                "b06381355e8f3e10f41c27c02e5ce61f4935a2ccc691da0df110b9ac7066bc2617c249492a3678bb",
+            ),
+        ] {
+            let wrapped = LegacyWrappedDek::from_hex(wrapped).unwrap();
+            for other in [KekVersion::Zero, KekVersion::One] {
+                let opened = LegacyDek::unwrap(&wrapped, keks.of(other)).is_ok();
+                assert_eq!(opened, other == version, "{version} under {other}");
+            }
+        }
     }
 }

@@ -25,7 +25,9 @@ struct Vectors {
 #[derive(Deserialize)]
 struct Object {
     encrypt_key: Option<String>,
+    #[serde(default)]
     all_zero_kek: bool,
+    kek_version: Option<String>,
     kek: String,
     plaintext_length: u64,
     metadata_value: String,
@@ -102,12 +104,22 @@ fn slice(bytes: &[u8], first: u64, last: u64) -> &[u8] {
 
 #[test]
 fn known_objects_of_the_older_proxies_open() {
-    let vectors: Vectors =
-        serde_json::from_str(include_str!("../../tests/vectors/legacy.json")).unwrap();
-    assert_eq!(vectors.objects.len(), 7);
-    for object in vectors.objects {
+    let files = [
+        (include_str!("../../tests/vectors/legacy.json"), 7),
+        (
+            include_str!("../../tests/vectors/legacy-kek-version-1.json"),
+            5,
+        ),
+    ];
+    let objects = files.map(|(text, count)| {
+        let vectors: Vectors = serde_json::from_str(text).unwrap();
+        assert_eq!(vectors.objects.len(), count);
+        vectors.objects
+    });
+    for object in objects.into_iter().flatten() {
+        let version = KekVersion::from_recorded(object.kek_version.as_deref()).unwrap();
         let kek = match (&object.encrypt_key, object.all_zero_kek) {
-            (Some(text), false) => LegacyKek::from_text(text),
+            (Some(text), false) => LegacyKek::from_text(text, version),
             (None, true) => LegacyKek::zero(),
             odd => panic!("{odd:?}"),
         };
@@ -213,8 +225,11 @@ fn only_80_digits_make_a_wrapped_key_and_only_its_own_kek_opens_it() {
     ] {
         assert_eq!(LegacyWrappedDek::from_hex(wrong), None, "{wrong}");
     }
-    assert!(LegacyDek::unwrap(&wrapped, &LegacyKek::from_text("toto")).is_ok());
-    for kek in [LegacyKek::zero(), LegacyKek::from_text("toto ")] {
+    assert!(LegacyDek::unwrap(&wrapped, &LegacyKek::from_text("toto", KekVersion::Zero)).is_ok());
+    for kek in [
+        LegacyKek::zero(),
+        LegacyKek::from_text("toto ", KekVersion::Zero),
+    ] {
         assert!(LegacyDek::unwrap(&wrapped, &kek).is_err());
     }
     assert!(LegacyKek::from_bytes(&[0; 31]).is_err());

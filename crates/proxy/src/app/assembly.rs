@@ -248,6 +248,7 @@ async fn parts(
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
         held_body_bytes: limits.held_body_bytes as u64,
+        put_body_bytes: limits.put_body_bytes,
         patience: Patience {
             silence: listen.body_timeout,
             least_rate: listen.min_body_bytes,

@@ -197,7 +197,7 @@ impl Reload {
             .iter()
             .filter(|notice| !self.notices.contains(notice))
         {
-            tracing::warn!("{notice}");
+            notice.log();
         }
         self.notices = notices;
         self.snapshot = snapshot;

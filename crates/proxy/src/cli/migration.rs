@@ -180,6 +180,9 @@ pub struct Recover {
     /// Value of its metadata header: s3p1.…, or 80 hexadecimal digits of an older proxy
     #[arg(long, value_name = "VALUE", group = "metadata_given")]
     pub envelope: Option<String>,
+    /// Value of the metadata header `…-kek-ver` beside it, where an older proxy wrote one
+    #[arg(long, value_name = "VERSION", requires = "envelope")]
+    pub kek_version: Option<String>,
     /// JSON file with its metadata, such as what `aws s3api head-object` prints
     #[arg(long, value_name = "FILE", group = "metadata_given")]
     pub metadata: Option<PathBuf>,
@@ -209,7 +212,10 @@ impl Recover {
         };
         let metadata = match (&self.envelope, &self.metadata) {
             (None, Some(path)) => recover::Metadata::File(path.clone()),
-            (envelope, _) => recover::Metadata::Envelope(envelope.clone().unwrap_or_default()),
+            (envelope, _) => recover::Metadata::Envelope {
+                value: envelope.clone().unwrap_or_default(),
+                kek_version: self.kek_version.clone(),
+            },
         };
         Ok(recover::Asked {
             stored: self.stored.clone(),

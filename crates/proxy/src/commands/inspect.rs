@@ -29,6 +29,7 @@ use crate::config::resolved::{Config, DekTag};
 use crate::execute::Outcome;
 use crate::execute::multipart::bucket::{Bucket, parameter};
 use crate::execute::stored::{self, Form};
+use crate::keys::legacy::LegacyEnvelope;
 
 /// Keys that are told apart in the summary at most: names stand in objects, and anybody who can
 /// write to the bucket chooses them.
@@ -241,7 +242,7 @@ fn describe(
 ) -> Result<Described, String> {
     match form {
         Form::Sealed(envelope) => sealed(envelope, stored),
-        Form::Legacy(_) => Ok(legacy(headers, stored, tag)),
+        Form::Legacy(envelope) => Ok(legacy(headers, envelope, stored, tag)),
         Form::Plain => Ok(Described {
             format: "plaintext",
             key: None,
@@ -303,21 +304,30 @@ pub(super) fn older(headers: &HeaderMap, tag: &DekTag) -> (&'static str, bool) {
     (format, opens_under_zero_key(text))
 }
 
-fn legacy(headers: &HeaderMap, stored: StoredLength, tag: &DekTag) -> Described {
+fn legacy(
+    headers: &HeaderMap,
+    envelope: &LegacyEnvelope,
+    stored: StoredLength,
+    tag: &DekTag,
+) -> Described {
     let (format, zero) = older(headers, tag);
     let plaintext = stored.0.checked_sub(LEGACY_OVERHEAD);
     Described {
         format,
         key: zero.then(|| ZERO_KEY.to_owned()),
         plaintext,
-        details: fields(json!({ "all_zero_key": zero })),
+        details: fields(json!({
+            "all_zero_key": zero,
+            "kek_version": envelope.kek_version.to_string(),
+        })),
         remark: format!(
-            "{}, {} bytes in {}",
+            "{}, KEK version {}, {} bytes in {}",
             if zero {
                 "ALL-ZERO KEY"
             } else {
                 "a key that is not named"
             },
+            shown(&envelope.kek_version.to_string()),
             plaintext.unwrap_or_default(),
             stored.0
         ),

@@ -98,6 +98,7 @@ impl Opening {
         match error {
             LegacyKeyError::Refused { .. }
             | LegacyKeyError::OtherPlace { .. }
+            | LegacyKeyError::NewerVersion { .. }
             | LegacyKeyError::ZeroKeyDenied => Self::Refused(error.to_string()),
             LegacyKeyError::Missing | LegacyKeyError::Service(_) => Self::Undecided,
         }

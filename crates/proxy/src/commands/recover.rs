@@ -57,7 +57,12 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Metadata {
     /// The value of the envelope's header.
-    Envelope(String),
+    Envelope {
+        /// `s3p1.…`, or an older proxy's wrapped key.
+        value: String,
+        /// The KEK version that an older proxy's object records, if it does.
+        kek_version: Option<String>,
+    },
     /// A JSON document that has them: an answer to head-object, or names and values.
     File(PathBuf),
 }
@@ -180,10 +185,18 @@ fn refused(error: impl Into<StoredFault>) -> RecoverError {
 /// The metadata as headers.
 fn headers(metadata: &Metadata, tag: &DekTag) -> Result<HeaderMap, RecoverError> {
     match metadata {
-        Metadata::Envelope(value) => {
-            let value = HeaderValue::try_from(value.trim());
-            let value = value.map_err(|_| RecoverError::Metadata(NO_ENVELOPE.to_owned()))?;
-            Ok(HeaderMap::from_iter([(tag.header().clone(), value)]))
+        Metadata::Envelope { value, kek_version } => {
+            let of = |text: &str, message: &str| {
+                HeaderValue::try_from(text.trim())
+                    .map_err(|_| RecoverError::Metadata(message.to_owned()))
+            };
+            let mut headers = HeaderMap::new();
+            headers.insert(tag.header().clone(), of(value, NO_ENVELOPE)?);
+            if let Some(version) = kek_version {
+                let version = of(version, NO_KEK_VERSION)?;
+                headers.insert(tag.kek_version_header().clone(), version);
+            }
+            Ok(headers)
         }
         Metadata::File(path) => {
             let text = std::fs::read(path).map_err(|error| unreadable(path, error))?;
@@ -195,6 +208,8 @@ fn headers(metadata: &Metadata, tag: &DekTag) -> Result<HeaderMap, RecoverError>
 }
 
 const NO_ENVELOPE: &str = "the envelope is not ASCII; expected s3p1.… or 80 hexadecimal digits";
+
+const NO_KEK_VERSION: &str = "the KEK version is not ASCII; expected 1, or none";
 
 /// Of `head-object`'s answer, of its `Metadata` alone, or of whole header names.
 fn headers_of(value: &Value) -> HeaderMap {

@@ -1,7 +1,8 @@
-//! The metadata name under which an object's envelope is stored.
+//! The metadata names under which an object's envelope is stored, and the KEK version that
+//! Intrinsec's proxy records beside it.
 //!
 //! Users of the older proxies have configured names of their own, so any name that S3 accepts as
-//! user metadata is one here. Header names are case-insensitive: the name is kept in lower case.
+//! user metadata is one here. Header names are case-insensitive: names are kept in lower case.
 
 use std::str::FromStr;
 
@@ -9,42 +10,106 @@ use http::HeaderName;
 
 const USER_METADATA: &str = "x-amz-meta-";
 
-/// The metadata name that holds the envelope, such as `isec`.
+/// Behind the envelope's name where the KEK version has no name of its own.
+const KEK_VERSION_SUFFIX: &str = "-kek-ver";
+
+/// A name of user metadata, such as `isec`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DekTag {
-    header: HeaderName,
-}
+pub struct MetadataName(HeaderName);
 
-/// The text is not a header name.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it holds characters that a header name cannot, or none")]
-pub struct InvalidDekTag;
-
-impl DekTag {
+impl MetadataName {
     /// The name alone, such as `isec`.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.header.as_str()[USER_METADATA.len()..]
+    pub fn as_str(&self) -> &str {
+        &self.0.as_str()[USER_METADATA.len()..]
     }
 
     /// The whole header, such as `x-amz-meta-isec`.
     #[must_use]
     pub fn header(&self) -> &HeaderName {
-        &self.header
+        &self.0
+    }
+
+    /// Whether servers may take the two for one: some servers and gateways make no difference
+    /// between `_` and `-`.
+    #[must_use]
+    pub fn is_same_to_servers(&self, other: &str) -> bool {
+        let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+        let (one, other) = (self.0.as_str().bytes(), other.bytes());
+        one.map(fold).eq(other.map(fold))
+    }
+}
+
+/// The text is not a header name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it holds characters that a header name cannot, or none")]
+pub struct InvalidMetadataName;
+
+impl FromStr for MetadataName {
+    type Err = InvalidMetadataName;
+
+    fn from_str(name: &str) -> Result<Self, InvalidMetadataName> {
+        if name.is_empty() || name.len() > 128 {
+            return Err(InvalidMetadataName);
+        }
+        let header = format!("{USER_METADATA}{name}");
+        header.parse().map(Self).map_err(|_| InvalidMetadataName)
+    }
+}
+
+/// The metadata names of an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DekTag {
+    envelope: MetadataName,
+    kek_version: MetadataName,
+}
+
+impl DekTag {
+    /// With the name of the KEK version, by default that of the envelope and `-kek-ver`.
+    #[must_use]
+    pub fn new(envelope: MetadataName, kek_version: Option<MetadataName>) -> Self {
+        let kek_version = kek_version.unwrap_or_else(|| {
+            let header = format!("{}{KEK_VERSION_SUFFIX}", envelope.0);
+            MetadataName(header.parse().expect("its characters are a header's"))
+        });
+        Self {
+            envelope,
+            kek_version,
+        }
+    }
+
+    /// The envelope's name alone, such as `isec`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.envelope.as_str()
+    }
+
+    /// The envelope's header, such as `x-amz-meta-isec`.
+    #[must_use]
+    pub fn header(&self) -> &HeaderName {
+        self.envelope.header()
+    }
+
+    /// The header of the KEK version, such as `x-amz-meta-isec-kek-ver`.
+    #[must_use]
+    pub fn kek_version_header(&self) -> &HeaderName {
+        self.kek_version.header()
+    }
+
+    /// Whether a header is one of the two, or one that servers may take for it.
+    #[must_use]
+    pub fn is_part(&self, header: &str) -> bool {
+        [&self.envelope, &self.kek_version]
+            .iter()
+            .any(|name| name.is_same_to_servers(header))
     }
 }
 
 impl FromStr for DekTag {
-    type Err = InvalidDekTag;
+    type Err = InvalidMetadataName;
 
-    fn from_str(name: &str) -> Result<Self, InvalidDekTag> {
-        if name.is_empty() || name.len() > 128 {
-            return Err(InvalidDekTag);
-        }
-        let header = format!("{USER_METADATA}{name}")
-            .parse()
-            .map_err(|_| InvalidDekTag)?;
-        Ok(Self { header })
+    fn from_str(name: &str) -> Result<Self, InvalidMetadataName> {
+        Ok(Self::new(name.parse()?, None))
     }
 }
 
@@ -57,12 +122,33 @@ mod tests {
         let tag: DekTag = "Constellation-DEK".parse().unwrap();
         assert_eq!(tag.name(), "constellation-dek");
         assert_eq!(tag.header(), "x-amz-meta-constellation-dek");
+        let version = tag.kek_version_header();
+        assert_eq!(version, "x-amz-meta-constellation-dek-kek-ver");
+    }
+
+    #[test]
+    fn the_kek_version_may_have_a_name_of_its_own() {
+        let tag = DekTag::new("isec".parse().unwrap(), Some("Derived".parse().unwrap()));
+        assert_eq!(tag.kek_version_header(), "x-amz-meta-derived");
+        for (header, expected) in [
+            ("x-amz-meta-isec", true),
+            ("x-amz-meta-derived", true),
+            ("x-amz-meta-isec-kek-ver", false),
+        ] {
+            assert_eq!(tag.is_part(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn the_default_has_room_behind_the_longest_name() {
+        let tag: DekTag = "a".repeat(128).parse().unwrap();
+        assert!(tag.kek_version_header().as_str().ends_with("aa-kek-ver"));
     }
 
     #[test]
     fn what_is_no_header_name_is_refused() {
         for name in ["", "two words", "colon:", "é", &"a".repeat(129)] {
-            assert_eq!(name.parse::<DekTag>(), Err(InvalidDekTag), "{name}");
+            assert_eq!(name.parse::<DekTag>(), Err(InvalidMetadataName), "{name}");
         }
     }
 }

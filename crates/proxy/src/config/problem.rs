@@ -5,6 +5,7 @@
 //! text that might hold a credential.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use super::files::Files;
 
@@ -124,7 +125,7 @@ impl Problems {
         let warnings = self
             .notices
             .iter()
-            .map(|notice| format!("warning: {notice}"));
+            .map(|notice| format!("{}: {notice}", notice.heading()));
         problems.chain(warnings).collect::<Vec<_>>().join("; ")
     }
 }
@@ -139,7 +140,7 @@ impl fmt::Display for Problems {
             write!(f, "\n  {problem}")?;
         }
         for notice in &self.notices {
-            write!(f, "\n  warning: {notice}")?;
+            write!(f, "\n  {}: {notice}", notice.heading())?;
         }
         Ok(())
     }
@@ -161,6 +162,40 @@ pub enum Notice {
     MultipartInPlaintext,
     /// A rule stores what the policy does not serve.
     StoredAndNotServed,
+    InsecureBackend {
+        backend: String,
+    },
+    /// The collector's port is the usual one of the other protocol.
+    CollectorPort {
+        port: u16,
+    },
+    ThrottlingPerSecond {
+        variable: String,
+        number: NonZeroU32,
+    },
+}
+
+impl Notice {
+    /// Whether something may be wrong. Otherwise it only says how a setting was read.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        !matches!(self, Self::ThrottlingPerSecond { .. })
+    }
+
+    /// Writes it to the log.
+    pub fn log(&self) {
+        if self.is_warning() {
+            tracing::warn!("{self}");
+        } else {
+            tracing::info!("{self}");
+        }
+    }
+
+    /// In front of it where people read it.
+    #[must_use]
+    pub fn heading(&self) -> &'static str {
+        if self.is_warning() { "warning" } else { "note" }
+    }
 }
 
 impl fmt::Display for Notice {
@@ -194,6 +229,30 @@ impl fmt::Display for Notice {
                 "a rule has encryption = \"off\" and policy.plaintext_reads is deny: what is stored \
                  under that rule cannot be read back; allow plaintext reads, and set encryption = \
                  \"required\" in rules for what must be sealed",
+            ),
+            Self::InsecureBackend { backend } => write!(
+                f,
+                "backend.insecure (S3PROXY_INSECURE) is on: requests to {backend} go over PLAIN HTTP, \
+                 so that anybody on the way can read and change them; objects stay encrypted, names, \
+                 metadata and sizes are to be seen"
+            ),
+            Self::CollectorPort { port } => {
+                let (named, other) = match port {
+                    4317 => ("gRPC", "grpc"),
+                    _ => ("HTTP", "http/protobuf"),
+                };
+                write!(
+                    f,
+                    "traces.endpoint has port {port}, where collectors take OTLP over {named}, and \
+                     traces.protocol is another; set traces.protocol = \"{other}\" \
+                     (OTEL_EXPORTER_OTLP_PROTOCOL), or the other port"
+                )
+            }
+            Self::ThrottlingPerSecond { variable, number } => write!(
+                f,
+                "{variable} is read as {number} requests per second (limits.requests_per_second); \
+                 Intrinsec's proxy from 1.8 on reads it as requests in flight, which are \
+                 limits.requests_in_flight (S3PROXY_LIMITS_REQUESTS_IN_FLIGHT) here"
             ),
         }
     }

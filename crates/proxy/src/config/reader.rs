@@ -189,7 +189,8 @@ impl Reader {
         self.layer.contains_key(declaration.path) || self.is_faulty(declaration.path)
     }
 
-    fn origin(&self, path: &str) -> Option<Origin> {
+    /// Where a setting's value came from.
+    pub(super) fn origin(&self, path: &str) -> Option<Origin> {
         self.layer.get(path).map(|entry| entry.origin.clone())
     }
 

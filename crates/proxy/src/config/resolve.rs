@@ -10,10 +10,10 @@ mod services;
 mod telemetry;
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use super::problem::Notice;
+use super::problem::{Notice, Origin};
 use super::reader::{HERE, Reader};
 use super::resolved::{
     Bound, Config, Encryption, Limits, Listen, Log, Multipart, Permission, Policy, StateBucket,
@@ -21,11 +21,11 @@ use super::resolved::{
 };
 use super::settings::{
     LIMITS_ANONYMOUS_REQUESTS_PER_SECOND, LIMITS_BODY_MEMORY, LIMITS_CLIENT_REQUESTS_IN_FLIGHT,
-    LIMITS_CLIENT_REQUESTS_PER_SECOND, LIMITS_HELD_BODY, LIMITS_REQUESTS_IN_FLIGHT,
-    LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT, LISTEN_ADMIN, LISTEN_BODY_TIMEOUT,
-    LISTEN_CERTIFICATES, LISTEN_DRAIN_DELAY, LISTEN_DRAIN_TIMEOUT, LISTEN_HEADER_TIMEOUT,
-    LISTEN_HOSTS, LISTEN_IDLE_TIMEOUT, LISTEN_IP, LISTEN_MAX_CONNECTIONS, LISTEN_MAX_HEADER_BYTES,
-    LISTEN_MIN_BODY_RATE, LISTEN_PORT, LISTEN_TLS, LISTEN_TRUSTED_PROXIES,
+    LIMITS_CLIENT_REQUESTS_PER_SECOND, LIMITS_HELD_BODY, LIMITS_PUT_BODY,
+    LIMITS_REQUESTS_IN_FLIGHT, LIMITS_REQUESTS_PER_SECOND, LIMITS_THROTTLE_WAIT, LISTEN_ADMIN,
+    LISTEN_BODY_TIMEOUT, LISTEN_CERTIFICATES, LISTEN_DRAIN_DELAY, LISTEN_DRAIN_TIMEOUT,
+    LISTEN_HEADER_TIMEOUT, LISTEN_HOSTS, LISTEN_IDLE_TIMEOUT, LISTEN_IP, LISTEN_MAX_CONNECTIONS,
+    LISTEN_MAX_HEADER_BYTES, LISTEN_MIN_BODY_RATE, LISTEN_PORT, LISTEN_TLS, LISTEN_TRUSTED_PROXIES,
     LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL, POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND,
     POLICY_LEGACY_READS, POLICY_LISTING, POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA,
     POLICY_MULTIPART, POLICY_PART_SIZES, POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET,
@@ -188,8 +188,10 @@ fn limits(reader: &mut Reader) -> Limits {
         let message = "a held body has to fit into limits.body_memory; expected at most that";
         reader.conflict(&LIMITS_HELD_BODY.declaration, HERE, message);
     }
+    let requests_per_second = bound(reader.value(LIMITS_REQUESTS_PER_SECOND));
+    tell_of_throttling(reader, requests_per_second);
     Limits {
-        requests_per_second: bound(reader.value(LIMITS_REQUESTS_PER_SECOND)),
+        requests_per_second,
         client_requests_per_second: bound(reader.value(LIMITS_CLIENT_REQUESTS_PER_SECOND)),
         anonymous_requests_per_second: bound(reader.value(LIMITS_ANONYMOUS_REQUESTS_PER_SECOND)),
         requests_in_flight: bound(reader.value(LIMITS_REQUESTS_IN_FLIGHT)),
@@ -197,6 +199,18 @@ fn limits(reader: &mut Reader) -> Limits {
         throttle_wait: reader.value(LIMITS_THROTTLE_WAIT).0,
         body_memory_bytes,
         held_body_bytes,
+        put_body_bytes: NonZeroU64::new(reader.value(LIMITS_PUT_BODY).0 as u64),
+    }
+}
+
+/// Intrinsec's proxy reads its variable as requests in flight since 1.8.
+fn tell_of_throttling(reader: &mut Reader, requests_per_second: Bound) {
+    let path = LIMITS_REQUESTS_PER_SECOND.declaration.path;
+    if let (Bound::At(number), Some(Origin::Environment(variable))) =
+        (requests_per_second, reader.origin(path))
+    {
+        let notice = Notice::ThrottlingPerSecond { variable, number };
+        reader.findings.notices.push(notice);
     }
 }
 

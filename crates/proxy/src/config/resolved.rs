@@ -12,19 +12,20 @@ mod telemetry;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use s3proxy_protocol::operation::Operation;
 
-pub use super::dek_tag::DekTag;
+pub use super::dek_tag::{DekTag, MetadataName};
 pub use super::endpoint::{Host, Scheme, ServerAddress};
 pub use super::pattern::Pattern;
 pub use super::secret::SecretText;
 pub use telemetry::{
-    Audit, AuditFailure, AuditObjectKeys, AuditOutput, Log, LogFormat, LogLevel, Traces,
+    Audit, AuditFailure, AuditObjectKeys, AuditOutput, Collector, Log, LogFormat, LogLevel,
+    OtlpTransport, Traces,
 };
 
 pub struct Config {
@@ -473,6 +474,8 @@ pub struct Limits {
     /// Bodies up to this length are held whole, so that their checksums can be stored and a failed
     /// backend request can be retried.
     pub held_body_bytes: usize,
+    /// The largest object that a client may upload in one request.
+    pub put_body_bytes: Option<NonZeroU64>,
 }
 
 /// A bound on requests.

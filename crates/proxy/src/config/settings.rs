@@ -117,6 +117,9 @@ pub(crate) const AT_START_ONLY: &[&Declaration] = &[
     &AUDIT_OBJECT_KEYS.declaration,
     &AUDIT_ON_FAILURE.declaration,
     &TRACES_ENDPOINT.declaration,
+    &TRACES_PROTOCOL.declaration,
+    &TRACES_HEADERS.declaration,
+    &TRACES_TIMEOUT.declaration,
     &TRACES_SAMPLE_RATIO.declaration,
     &TRACES_SERVICE_NAME.declaration,
 ];

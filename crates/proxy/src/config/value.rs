@@ -19,7 +19,7 @@ use super::declare::Sensitivity;
 pub(crate) use choice::{AuthenticationMode, LoginMethod, Switch};
 pub(crate) use key::{KeyLines, KeyText};
 pub(crate) use quantity::{ByteCount, Level, Period, Share, Timeout, Whole, period};
-pub(crate) use telemetry::CollectorAddress;
+pub(crate) use telemetry::{CollectorAddress, CollectorHeaders, CollectorTimeout, OtlpProtocol};
 pub(crate) use text::{
     AccessKeyId, BucketName, Cidr, Domain, KmsAddress, RegionName, ServicePath, StatePrefix,
     SubResourceChange,

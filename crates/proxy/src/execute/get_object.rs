@@ -77,14 +77,14 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     let asked = as_it_applies(job, asked, &found.headers);
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked, arrived).await,
-        Form::Legacy(envelope) => legacy(job, source, &found, *envelope, asked, arrived).await,
+        Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked, arrived).await,
         Form::Plain => match (asked, step, arrived) {
             (Asked::Whole, Step::GetAll, Some(arrived)) => {
                 stored::permit_plain(job, source.bucket, source.object_key)?;
                 check_length(&found.headers)?;
                 metrics::plaintext_read();
                 let body = ResponseBody::from(Content::Passing(Box::new(arrived.body)));
-                Ok(respond_as_it_is(StatusCode::OK, &found.headers, body))
+                Ok(respond_as_it_is(job, StatusCode::OK, &found.headers, body))
             }
             _ => plain(job, source, &found, asked).await,
         },
@@ -189,7 +189,7 @@ async fn legacy(
     job: &Job<'_>,
     source: &Source<'_>,
     found: &Found,
-    envelope: LegacyEnvelope,
+    envelope: &LegacyEnvelope,
     asked: Asked,
     arrived: Option<Arrived>,
 ) -> Outcome<Response<ResponseBody>> {
@@ -233,7 +233,7 @@ async fn plain(
     check_length(&backed.headers)?;
     metrics::plaintext_read();
     let body = ResponseBody::from(Content::Passing(Box::new(backed.body)));
-    Ok(respond_as_it_is(backed.status, &backed.headers, body))
+    Ok(respond_as_it_is(job, backed.status, &backed.headers, body))
 }
 
 /// Without a length, a body that is cut off would end like a whole one.
@@ -246,11 +246,13 @@ fn check_length(headers: &HeaderMap) -> Outcome<()> {
 
 /// An answer about an object that is not sealed.
 pub(super) fn respond_as_it_is(
+    job: &Job<'_>,
     status: StatusCode,
     seen: &HeaderMap,
     body: ResponseBody,
 ) -> Response<ResponseBody> {
     let mut headers = answer::client_headers(seen);
+    stored::remove_envelope(&mut headers, &job.parts.dek_tag);
     for name in [header::CONTENT_LENGTH, header::CONTENT_RANGE] {
         if let Some(value) = seen.get(&name) {
             headers.insert(name, value.clone());

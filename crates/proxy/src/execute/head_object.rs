@@ -137,7 +137,8 @@ async fn plain(
     let number = match asked {
         Asked::Part(number) => number,
         Asked::Whole | Asked::Range(_) => {
-            let headers = answer::client_headers(&found.headers);
+            let mut headers = answer::client_headers(&found.headers);
+            stored::remove_envelope(&mut headers, &job.parts.dek_tag);
             let delivery = Delivery::of(asked, length, Parts::None)?;
             return Ok(respond(headers, delivery, length, ResponseBody::empty()));
         }
@@ -150,7 +151,7 @@ async fn plain(
     match stored::form(&backed.headers, &job.parts.dek_tag)? {
         Form::Plain => {
             let body = ResponseBody::empty();
-            Ok(respond_as_it_is(backed.status, &backed.headers, body))
+            Ok(respond_as_it_is(job, backed.status, &backed.headers, body))
         }
         Form::Sealed(_) | Form::Legacy(_) => Err(Failure::Replaced),
     }

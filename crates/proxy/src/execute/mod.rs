@@ -35,6 +35,7 @@ pub(crate) mod verified;
 pub(crate) mod verify;
 pub(crate) mod versions;
 
+use std::num::NonZeroU64;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -85,6 +86,8 @@ pub(crate) struct Parts {
     /// begin to serve clients.
     pub(crate) sealing: OnceLock<SealingKeys>,
     pub(crate) held_body_bytes: u64,
+    /// The largest object that a client may upload in one request.
+    pub(crate) put_body_bytes: Option<NonZeroU64>,
     /// With clients' bodies.
     pub(crate) patience: Patience,
 }

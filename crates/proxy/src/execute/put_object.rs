@@ -32,6 +32,7 @@ use crate::respond::Failure;
 /// Seals the body and stores it.
 pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced(job.request)?;
+    check_configured_length(job, announced.length)?;
     check_length(announced.length)?;
     let outgoing = outgoing_headers(job)?;
     let upload = Upload {
@@ -53,6 +54,21 @@ pub(crate) struct Upload {
     pub(crate) length: u64,
     /// The checksum that was announced before the content.
     pub(crate) checksum: Option<Checksum>,
+}
+
+/// Refuses an object above `limits.put_body`.
+pub(crate) fn check_configured_length(job: &Job<'_>, length: u64) -> Result<(), S3Error> {
+    match job.parts.put_body_bytes {
+        Some(limit) if length > limit.get() => Err(S3Error::new(
+            ErrorCode::PutBodyTooLarge,
+            format!(
+                "Your proposed upload exceeds the maximum allowed object size: this proxy takes \
+                 {limit} bytes in one request (limits.put_body, S3PROXY_PUTBODY_MAX); upload it in \
+                 parts."
+            ),
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Refuses what is too long for one object message.

@@ -114,7 +114,7 @@ pub(crate) async fn open(
             Ok(PlaintextBody::Opening(Box::new(body)))
         }
         Form::Legacy(envelope) => {
-            let legacy = Legacy::new(job, source, found, *envelope).await?;
+            let legacy = Legacy::new(job, source, found, envelope).await?;
             let body = legacy.read(range, None).await?;
             Ok(PlaintextBody::Legacy(Box::new(body)))
         }

@@ -4,6 +4,8 @@
 //! header that is there but is none of the known forms is an error, never plaintext: otherwise a
 //! damaged envelope would turn ciphertext into content.
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, HeaderName, header};
 use s3proxy_envelope::dek::Binding;
 use s3proxy_envelope::header::Envelope;
@@ -14,34 +16,33 @@ use s3proxy_protocol::range::ContentRange;
 
 use super::Job;
 use crate::config::resolved::{DekTag, Permission};
-use crate::keys::legacy::{LegacyEnvelope, LegacyTag};
+use crate::keys::legacy::{LegacyEnvelope, LegacyTag, RecordedVersion};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::Stored;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
-/// The tag of objects that the original proxy wrote.
+/// The tag of objects that the original proxy wrote, and Intrinsec's where it was configured so.
 pub(crate) const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
 
+static CONSTELLATION: LazyLock<DekTag> =
+    LazyLock::new(|| "constellation-dek".parse().expect("a metadata name"));
+
 /// Whether metadata of this name is the envelope's or an older proxy's, which clients may not set.
-///
-/// Some servers and gateways take `_` and `-` for the same, so the two are equal here.
 pub(crate) fn is_reserved(name: &HeaderName, tag: &DekTag) -> bool {
-    let reserved = [tag.header().as_str(), CONSTELLATION_TAG];
-    reserved
-        .iter()
-        .any(|reserved| is_same_to_servers(reserved, name.as_str()))
+    tag.is_part(name.as_str()) || CONSTELLATION.is_part(name.as_str())
 }
 
-fn is_same_to_servers(one: &str, other: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    one.bytes().map(fold).eq(other.bytes().map(fold))
-}
-
-/// Takes envelopes of any form out of what a client is told.
+/// Takes envelopes of any form, and the KEK version of older ones, out of an answer to a client.
 pub(crate) fn remove_envelope(headers: &mut HeaderMap, tag: &DekTag) {
-    headers.remove(tag.header());
-    headers.remove(CONSTELLATION_TAG);
+    let reserved: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_reserved(name, tag))
+        .cloned()
+        .collect();
+    for name in reserved {
+        headers.remove(name);
+    }
 }
 
 /// The form of a stored object.
@@ -60,8 +61,8 @@ pub(crate) fn form(headers: &HeaderMap, tag: &DekTag) -> Result<Form, Failure> {
             CONSTELLATION_TAG => LegacyTag::Constellation,
             _ => LegacyTag::Configured,
         };
-        if let Some(envelope) = legacy_envelope(legacy_tag, text) {
-            return Ok(Form::Legacy(envelope));
+        if let Some(wrapped_dek) = LegacyWrappedDek::from_hex(text) {
+            return legacy(headers, legacy_tag, tag, wrapped_dek);
         }
         return Envelope::parse(text)
             .map(|envelope| Form::Sealed(Box::new(envelope)))
@@ -70,25 +71,41 @@ pub(crate) fn form(headers: &HeaderMap, tag: &DekTag) -> Result<Form, Failure> {
     let Some(text) = one_value(headers, CONSTELLATION_TAG)? else {
         return Ok(Form::Plain);
     };
-    legacy_envelope(LegacyTag::Constellation, text)
-        .map(Form::Legacy)
-        .ok_or_else(|| stored("the older proxy's wrapped key is not 80 hexadecimal digits"))
+    let wrapped_dek = LegacyWrappedDek::from_hex(text)
+        .ok_or_else(|| stored("the older proxy's wrapped key is not 80 hexadecimal digits"))?;
+    legacy(
+        headers,
+        LegacyTag::Constellation,
+        &CONSTELLATION,
+        wrapped_dek,
+    )
 }
 
-fn legacy_envelope(tag: LegacyTag, text: &str) -> Option<LegacyEnvelope> {
-    let wrapped_dek = LegacyWrappedDek::from_hex(text)?;
-    Some(LegacyEnvelope { tag, wrapped_dek })
+/// An older proxy's envelope, with the KEK version that stands beside it. A version that is not
+/// known makes no error here: the object's length can be told without its key.
+fn legacy(
+    headers: &HeaderMap,
+    tag: LegacyTag,
+    names: &DekTag,
+    wrapped_dek: LegacyWrappedDek,
+) -> Result<Form, Failure> {
+    let recorded = one_value(headers, names.kek_version_header().as_str())?;
+    Ok(Form::Legacy(LegacyEnvelope {
+        tag,
+        kek_version: RecordedVersion::read(recorded),
+        wrapped_dek,
+    }))
 }
 
 fn one_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Failure> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(stored("there are two envelopes")),
+        (Some(_), Some(_)) => Err(stored("the envelope, or its KEK version, is there twice")),
         (Some(value), None) => value
             .to_str()
             .map(Some)
-            .map_err(|_| stored("the envelope is not ASCII")),
+            .map_err(|_| stored("the envelope, or its KEK version, is not ASCII")),
     }
 }
 
@@ -161,6 +178,8 @@ pub(crate) fn map_etag(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use s3proxy_envelope::legacy::KekVersion;
+
     use super::*;
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
@@ -186,6 +205,10 @@ mod tests {
             ("x-amz-meta-my_tag-1", true),
             ("x-amz-meta-constellation-dek", true),
             ("x-amz-meta-constellation_dek", true),
+            ("x-amz-meta-my-tag_1-kek-ver", true),
+            ("x-amz-meta-my_tag-1_kek_ver", true),
+            ("x-amz-meta-constellation-dek-kek-ver", true),
+            ("x-amz-meta-kek-ver", false),
             ("x-amz-meta-constellation.dek", false),
             ("x-amz-meta-my-tag_12", false),
             ("x-amz-meta-my-tag", false),
@@ -214,6 +237,62 @@ mod tests {
     }
 
     #[test]
+    fn the_kek_version_is_read_from_beside_its_own_envelope() {
+        let own = "isec".parse::<DekTag>().expect("a tag");
+        let named = DekTag::new(
+            "isec".parse().expect("a name"),
+            Some("derived".parse().expect("a name")),
+        );
+        let one = Some(KekVersion::One);
+        let zero = Some(KekVersion::Zero);
+        for (tag, envelope, version, recorded, expected) in [
+            (&own, "isec", "isec-kek-ver", "1", one),
+            (&own, "isec", "isec-kek-ver", "", zero),
+            (&own, "isec", "isec-kek-ver", "2", None),
+            (&own, "isec", "derived", "1", zero),
+            (&own, "isec", "constellation-dek-kek-ver", "1", zero),
+            (&named, "isec", "derived", "1", one),
+            (&named, "isec", "isec-kek-ver", "1", zero),
+            (
+                &own,
+                "constellation-dek",
+                "constellation-dek-kek-ver",
+                "1",
+                one,
+            ),
+            (&own, "constellation-dek", "isec-kek-ver", "1", zero),
+        ] {
+            let mut seen = HeaderMap::new();
+            for (name, value) in [(envelope, &*"9e".repeat(40)), (version, recorded)] {
+                let name = HeaderName::try_from(format!("x-amz-meta-{name}")).expect("a name");
+                seen.append(name, value.parse().expect("a header value"));
+            }
+            let Ok(Form::Legacy(read)) = form(&seen, tag) else {
+                panic!("{version}: {recorded}");
+            };
+            let known = match read.kek_version {
+                RecordedVersion::Known(version) => Some(version),
+                RecordedVersion::Unknown(value) => {
+                    assert_eq!(&*value, recorded);
+                    None
+                }
+            };
+            assert_eq!(known, expected, "{version}: {recorded}");
+        }
+    }
+
+    #[test]
+    fn two_kek_versions_are_an_error() {
+        let tag = "isec".parse::<DekTag>().expect("a tag");
+        let mut seen = headers("x-amz-meta-isec", &"9e".repeat(40));
+        for value in ["1", "1"] {
+            let value = value.parse().expect("a header value");
+            seen.append("x-amz-meta-isec-kek-ver", value);
+        }
+        assert!(matches!(form(&seen, &tag), Err(Failure::Stored(_))));
+    }
+
+    #[test]
     fn a_damaged_older_value_is_an_error_and_never_plaintext() {
         let tag = "isec".parse::<DekTag>().expect("a tag");
         let value = "9e".repeat(40);
@@ -228,6 +307,8 @@ mod tests {
         let tag = "isec".parse::<DekTag>().expect("a tag");
         let mut told = headers("x-amz-meta-isec", "x");
         told.extend(headers(CONSTELLATION_TAG, "x"));
+        told.extend(headers("x-amz-meta-isec-kek-ver", "1"));
+        told.extend(headers("x-amz-meta-constellation-dek-kek-ver", "1"));
         told.extend(headers("x-amz-meta-other", "x"));
         remove_envelope(&mut told, &tag);
         assert_eq!(told, headers("x-amz-meta-other", "x"));

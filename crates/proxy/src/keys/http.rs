@@ -4,22 +4,15 @@
 //! far as it is this program's own (the HTTP and TLS libraries' buffers are not); an answer longer
 //! than any key service's is refused. Who calls sets the time limit around it all.
 //!
-//! Absent: repetitions (the keyring's), redirects, outbound proxies, HTTP/2.
-
-use std::sync::Arc;
+//! Absent: repetitions, which are the keyring's.
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::ClientConfig;
 use zeroize::Zeroizing;
 
-use crate::backend::{trusted_roots, with_causes};
+use crate::backend::{ServiceClient, service_client, trusted_roots, with_causes};
 use crate::config::resolved::{Authorities, ServerAddress};
 
 /// Far above what a key service says in one answer.
@@ -44,7 +37,7 @@ pub(super) struct Answer {
 /// One server, and the connections to it.
 pub(super) struct HttpClient {
     server: ServerAddress,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: ServiceClient,
 }
 
 impl HttpClient {
@@ -58,19 +51,9 @@ impl HttpClient {
             Authorities::File(file) => Some(file.as_path()),
         };
         let roots = trusted_roots(ca_file).map_err(|error| ClientError(error.to_string()))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider supports the default protocol versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
         Ok(Self {
             server: server.clone(),
-            client: Client::builder(TokioExecutor::new())
-                .build(HttpsConnector::from((tcp, Arc::new(tls)))),
+            client: service_client(roots),
         })
     }
 

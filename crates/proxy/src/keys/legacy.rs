@@ -1,9 +1,10 @@
-//! Keys of what the two older proxies wrote: which key-encryption keys may have wrapped a data key.
+//! Keys of the two older proxies' objects: the key-encryption keys that may have wrapped a data key.
 //!
 //! Nothing in such an object names its key, so the candidates are tried; unwrapping tells the right
-//! one (RFC 5649, section 3). Those at hand come first: the configured texts, hashed as Intrinsec's
-//! proxy did, and the all-zero key where `keys.decryption_fallback` allows it. Constellation's, which
-//! may cost a request, is tried last and only for objects under Constellation's tag.
+//! one (RFC 5649, section 3). Those at hand come first: the keys of the configured texts, derived as
+//! Intrinsec's proxy derived them in the version that the object records, and the all-zero key where
+//! `keys.decryption_fallback` allows it. Constellation's, which may cost a request, is tried last and
+//! only for objects under Constellation's tag. Nothing is tried for a version that is not known.
 //!
 //! Only keys that open in the object's place are tried for good; one of the others is named in the
 //! refusal where it would have opened the object.
@@ -11,11 +12,14 @@
 //! Invariant: where the place does not allow it nothing opens under the all-zero key; an object that
 //! would is told apart from one whose key is missing. Absent: writing, which is never done in this format.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
+use s3proxy_envelope::legacy::{
+    KekVersion, LegacyDek, LegacyKek, LegacyTextKeks, LegacyWrappedDek,
+};
 
 use super::caller::Caller;
 use super::constellation::{self, Constellation};
@@ -42,17 +46,50 @@ pub(crate) enum LegacyTag {
     Constellation,
 }
 
+/// Longest version that an error quotes, in characters: a backend chooses it.
+const MAX_QUOTED_VERSION: usize = 16;
+
+/// How the key-encryption key was derived from its text, as the object records it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RecordedVersion {
+    Known(KekVersion),
+    /// Of a release that came after this program; the value, cut off where it is long.
+    Unknown(Arc<str>),
+}
+
+impl RecordedVersion {
+    pub(crate) fn read(value: Option<&str>) -> Self {
+        KekVersion::from_recorded(value).map_or_else(
+            |_| {
+                let value = value.unwrap_or_default().chars();
+                Self::Unknown(value.take(MAX_QUOTED_VERSION).collect::<String>().into())
+            },
+            Self::Known,
+        )
+    }
+}
+
+impl fmt::Display for RecordedVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(version) => version.fmt(formatter),
+            Self::Unknown(value) => formatter.write_str(value),
+        }
+    }
+}
+
 /// The wrapped key of an object of the older formats, as its metadata carry it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LegacyEnvelope {
     pub(crate) tag: LegacyTag,
+    pub(crate) kek_version: RecordedVersion,
     pub(crate) wrapped_dek: LegacyWrappedDek,
 }
 
 /// What kind of key-encryption key wrapped a data key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KekOrigin {
-    /// The SHA-256 of a configured text.
+    /// Derived from a configured text.
     Passphrase,
     /// Constellation's key service.
     Constellation,
@@ -140,6 +177,16 @@ pub(crate) enum LegacyKeyError {
          the key that it was written with in keys.encrypt_key or keys.decrypt_keys"
     )]
     Missing,
+    /// Its key was derived in a way that came after this program.
+    #[error(
+        "the object was written by a newer version of Intrinsec's s3proxy, which records the KEK \
+         version {version:?}; this proxy reads the versions 0 and 1, so update it, or have \
+         Intrinsec's proxy read the object and write it again through this one"
+    )]
+    NewerVersion {
+        /// As recorded.
+        version: Arc<str>,
+    },
     /// A key opens it that is not one of those that open where it stands.
     #[error(
         "the object is in an older proxy's format, under the key {key:?}, which does not open \
@@ -170,7 +217,7 @@ impl LegacyKeyError {
     fn open_failure(&self) -> Option<OpenFailure> {
         match self {
             Self::Refused { .. } => None,
-            Self::Missing => Some(OpenFailure::UnknownKey),
+            Self::Missing | Self::NewerVersion { .. } => Some(OpenFailure::UnknownKey),
             Self::OtherPlace { .. } => Some(OpenFailure::OtherPlace),
             Self::ZeroKeyDenied => Some(OpenFailure::ZeroKey),
             Self::Service(error) => Some(error.open_failure()),
@@ -186,15 +233,15 @@ pub(crate) struct LegacyUnwrapped {
 
 /// Every key-encryption key that objects of the older formats may need.
 pub(crate) struct LegacyKeys {
-    passphrases: Vec<(Arc<str>, LegacyKek)>,
+    passphrases: Vec<(Arc<str>, LegacyTextKeks)>,
     constellation: ConstellationKek,
 }
 
 impl LegacyKeys {
     /// Takes the configured texts, with the names of the keys that they are in format v1; each
-    /// counts whatever it looks like, since the older proxies hashed any text.
+    /// counts whatever it looks like, since the older proxies took any text.
     pub(crate) fn new(
-        passphrases: Vec<(Arc<str>, LegacyKek)>,
+        passphrases: Vec<(Arc<str>, LegacyTextKeks)>,
         constellation: ConstellationKek,
     ) -> Self {
         Self {
@@ -268,12 +315,19 @@ impl LegacyKeys {
                 return Err(LegacyKeyError::Refused { rule });
             }
         }
+        let version = match &envelope.kek_version {
+            RecordedVersion::Known(version) => *version,
+            RecordedVersion::Unknown(version) => {
+                let version = Arc::clone(version);
+                return Err(LegacyKeyError::NewerVersion { version });
+            }
+        };
         let open = |kek: &LegacyKek, origin| {
             let dek = LegacyDek::unwrap(&envelope.wrapped_dek, kek).ok()?;
             Some(LegacyUnwrapped { dek, origin })
         };
-        for (name, kek) in &self.passphrases {
-            let Some(unwrapped) = open(kek, KekOrigin::Passphrase) else {
+        for (name, keks) in &self.passphrases {
+            let Some(unwrapped) = open(keks.of(version), KekOrigin::Passphrase) else {
                 continue;
             };
             if place.opens(name) {
@@ -301,116 +355,4 @@ fn count_failure(error: &LegacyKeyError) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::scope::Scope;
-    use super::*;
-    use crate::config::resolved::Bind;
-
-    /// Of the known answers: wrapped under `toto`, and under 32 zero bytes.
-    const UNDER_TOTO: &str =
-        "9eac60c9de9cb3010734f1b158cd599ecc14626fe5270d6c8f3859af0ef2452d0d5b1a3f953c6b8b";
-    const UNDER_ZEROS: &str =
-        "7291ad2e81569cb22dbf60fb0ee7df054b0893de554140a24d39d65d77a395e909a6ab5aaecbc90c";
-    /// SHA-256 of `toto`, as if a key service had given it.
-    const TOTO: [u8; 32] = [
-        0x31, 0xf7, 0xa6, 0x5e, 0x31, 0x55, 0x86, 0xac, 0x19, 0x8b, 0xd7, 0x98, 0xb6, 0x62, 0x9c,
-        0xe4, 0x90, 0x3d, 0x08, 0x99, 0x47, 0x6d, 0x57, 0x41, 0xa9, 0xf3, 0x2e, 0x2e, 0x52, 0x1b,
-        0x6a, 0x66,
-    ];
-
-    fn envelope(tag: LegacyTag, value: &str) -> LegacyEnvelope {
-        LegacyEnvelope {
-            tag,
-            wrapped_dek: LegacyWrappedDek::from_hex(value).expect("80 digits"),
-        }
-    }
-
-    fn keys(texts: &[&str], constellation: ConstellationKek) -> LegacyKeys {
-        let passphrases = texts
-            .iter()
-            .map(|text| ((*text).into(), LegacyKek::from_text(text)));
-        LegacyKeys::new(passphrases.collect(), constellation)
-    }
-
-    /// Where all keys open.
-    fn scope(zero_key: Permission) -> Scope {
-        Scope {
-            keys: ["toto", "other", constellation::NAME].map(Arc::from).into(),
-            least_bind: Bind::Key,
-            legacy_reads: Permission::Allow,
-            zero_key,
-            rule: RuleName::Absent,
-        }
-    }
-
-    async fn origin(
-        keys: &LegacyKeys,
-        scope: &Scope,
-        tag: LegacyTag,
-        value: &str,
-    ) -> Result<KekOrigin, LegacyKeyError> {
-        let place = scope.at("bucket", "object");
-        let unwrapped = keys.unwrap(place, &envelope(tag, value)).await?;
-        Ok(unwrapped.origin)
-    }
-
-    #[tokio::test]
-    async fn any_configured_text_opens_under_either_tag() {
-        for tag in [LegacyTag::Configured, LegacyTag::Constellation] {
-            for (texts, expected) in [
-                (&["toto", "other"][..], Ok(KekOrigin::Passphrase)),
-                (&["other", "toto"], Ok(KekOrigin::Passphrase)),
-                (&["other"], Err(LegacyKeyError::Missing)),
-                (&[], Err(LegacyKeyError::Missing)),
-            ] {
-                let keys = keys(texts, ConstellationKek::Absent);
-                let opened = origin(&keys, &scope(Permission::Allow), tag, UNDER_TOTO).await;
-                assert_eq!(opened, expected, "{texts:?}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn the_all_zero_key_opens_only_where_it_is_allowed_and_is_named_otherwise() {
-        for (zero_key, expected) in [
-            (Permission::Allow, Ok(KekOrigin::Zero)),
-            (Permission::Deny, Err(LegacyKeyError::ZeroKeyDenied)),
-        ] {
-            let (keys, scope) = (keys(&["toto"], ConstellationKek::Absent), scope(zero_key));
-            for tag in [LegacyTag::Configured, LegacyTag::Constellation] {
-                assert_eq!(origin(&keys, &scope, tag, UNDER_ZEROS).await, expected);
-            }
-            let own = origin(&keys, &scope, LegacyTag::Configured, UNDER_TOTO).await;
-            assert_eq!(own, Ok(KekOrigin::Passphrase));
-        }
-    }
-
-    #[tokio::test]
-    async fn constellations_key_opens_what_is_under_its_tag_only() {
-        let kek = LegacyKek::from_bytes(&TOTO).expect("32 bytes");
-        let given = ConstellationKek::Given(kek);
-        let keys = keys(&["other"], given);
-        let everywhere = scope(Permission::Deny);
-        let mut elsewhere = everywhere.clone();
-        elsewhere.keys.remove(constellation::NAME);
-        for (scope, tag, expected) in [
-            (
-                &everywhere,
-                LegacyTag::Constellation,
-                Ok(KekOrigin::Constellation),
-            ),
-            (
-                &everywhere,
-                LegacyTag::Configured,
-                Err(LegacyKeyError::Missing),
-            ),
-            (
-                &elsewhere,
-                LegacyTag::Constellation,
-                Err(LegacyKeyError::Missing),
-            ),
-        ] {
-            assert_eq!(origin(&keys, scope, tag, UNDER_TOTO).await, expected);
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use s3proxy_envelope::dek::{Binding, Dek, WrappedDek};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
-use s3proxy_envelope::legacy::LegacyKek;
+use s3proxy_envelope::legacy::LegacyTextKeks;
 
 use super::held::Held;
 use super::key_service::{KeyService, ServiceError};
@@ -24,7 +24,7 @@ pub(crate) struct Keyring {
     active: ChosenKey,
     by_name: HashMap<Arc<str>, Arc<Key>>,
     /// The same texts as the older proxies' keys, with the names of the keys that they are here.
-    passphrases: Vec<(Arc<str>, LegacyKek)>,
+    passphrases: Vec<(Arc<str>, LegacyTextKeks)>,
     /// What rules may choose: labels, and names of keys that may seal.
     sealing: HashMap<String, ChosenKey>,
 }
@@ -106,7 +106,7 @@ impl Keyring {
                 "keys.encrypt_key",
                 local("keys.encrypt_key", text.expose())?,
             )?;
-            passphrases.push((key.shared_name(), LegacyKek::from_text(text.expose())));
+            passphrases.push((key.shared_name(), LegacyTextKeks::new(text.expose())));
             sealing.insert(key.name().to_owned(), key.clone());
             sealing.insert("encrypt_key".to_owned(), key);
         }
@@ -114,7 +114,7 @@ impl Keyring {
             let setting = format!("keys.local, {}", labelled.label);
             let text = labelled.key.expose();
             let key = add(&setting, local(&setting, text)?)?;
-            passphrases.push((key.shared_name(), LegacyKek::from_text(text)));
+            passphrases.push((key.shared_name(), LegacyTextKeks::new(text)));
             sealing.insert(key.name().to_owned(), key.clone());
             sealing.insert(labelled.label.clone(), key);
         }
@@ -132,7 +132,7 @@ impl Keyring {
         for text in &keys.decrypt_keys {
             let setting = "keys.decrypt_keys";
             let key = add(setting, local(setting, text.expose())?)?;
-            passphrases.push((key.shared_name(), LegacyKek::from_text(text.expose())));
+            passphrases.push((key.shared_name(), LegacyTextKeks::new(text.expose())));
         }
         let active = match &keys.active {
             ActiveKey::EncryptKey => "encrypt_key",
@@ -198,7 +198,7 @@ impl Keyring {
     }
 
     /// The older proxies' keys that were made of the same texts, in the order of their settings.
-    pub(crate) fn take_passphrases(&mut self) -> Vec<(Arc<str>, LegacyKek)> {
+    pub(crate) fn take_passphrases(&mut self) -> Vec<(Arc<str>, LegacyTextKeks)> {
         std::mem::take(&mut self.passphrases)
     }
 

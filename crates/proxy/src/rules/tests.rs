@@ -13,7 +13,7 @@ use crate::config::resolved::{
     Metadata, Multipart, PartSizes, SecretText, Service, ServiceCalls, StateBucket, SweepInterval,
 };
 use crate::keys::legacy::{ConstellationKek, KekOrigin, LegacyEnvelope, LegacyKeyError};
-use crate::keys::legacy::{LegacyKeys, LegacyTag};
+use crate::keys::legacy::{LegacyKeys, LegacyTag, RecordedVersion};
 use crate::keys::{KeyError, unasked};
 
 const SERVICE: &str = "constellation:s3proxy-kek";
@@ -353,6 +353,7 @@ async fn legacy(
     let wrapped_dek = s3proxy_envelope::legacy::LegacyWrappedDek::from_hex(wrapped);
     let envelope = LegacyEnvelope {
         tag: LegacyTag::Configured,
+        kek_version: RecordedVersion::read(None),
         wrapped_dek: wrapped_dek.expect("80 digits"),
     };
     let unwrapped = keys.unwrap(ruled.rules.place(bucket, "object"), &envelope);

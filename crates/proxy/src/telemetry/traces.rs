@@ -15,25 +15,32 @@
 
 mod call;
 mod exporter;
+mod over_http;
 mod parent;
 mod request;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use http::HeaderMap;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_otlp::{
+    Protocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use tonic::metadata::MetadataMap;
 use tonic::transport::ClientTlsConfig;
 
 use crate::backend::{BackendError, trusted_roots, with_causes};
-use crate::config::resolved::{self, Scheme, ServerAddress};
+use crate::config::resolved::{self, Collector, OtlpTransport, Scheme};
 
 pub(crate) use call::{Call, Traced, call, within_current};
 pub(crate) use request::{Arrival, RequestEnd, RequestTrace, Trust};
 
 use exporter::Patient;
+use over_http::{CollectorClient, LastFailure};
 
 /// How long the end of the program waits for the last spans.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
@@ -75,13 +82,14 @@ impl Traces {
         else {
             return Ok(Self(None));
         };
-        let exporter = Patient::new(exporter(collector)?);
+        let exporter = exporter(collector)?;
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_sampler(sampler(*sample_ratio))
             .with_resource(resource(service_name.clone()))
             .build();
-        tracing::info!(%collector, sample_ratio, "requests are traced");
+        let protocol = collector.transport.name();
+        tracing::info!(%collector, protocol, sample_ratio, "requests are traced");
         Ok(Self::over(provider))
     }
 
@@ -106,8 +114,8 @@ impl Traces {
 
 /// What goes on of the trace that a request says to be part of. For fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) fn carried(headers: &http::HeaderMap) -> Option<http::HeaderMap> {
-    let mut written = http::HeaderMap::new();
+pub(crate) fn carried(headers: &HeaderMap) -> Option<HeaderMap> {
+    let mut written = HeaderMap::new();
     parent::write(&mut written, &parent::read(headers)?);
     Some(written)
 }
@@ -123,18 +131,46 @@ fn resource(service_name: String) -> Resource {
         .build()
 }
 
-fn exporter(collector: &ServerAddress) -> Result<SpanExporter, TracesError> {
-    let mut builder = SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(collector.to_string());
-    if collector.scheme == Scheme::Https {
-        let roots = trusted_roots(None)?;
-        builder = builder.with_tls_config(ClientTlsConfig::new().trust_anchors(roots.roots));
-    }
-    builder.build().map_err(|error| TracesError::Exporter {
+/// Of OpenTelemetry's variables, the exporter reads those for headers itself too; the settings have
+/// read and judged them before.
+fn exporter(collector: &Collector) -> Result<Patient, TracesError> {
+    let failure = LastFailure::default();
+    let built = match &collector.transport {
+        OtlpTransport::Grpc => {
+            let mut builder = SpanExporter::builder()
+                .with_tonic()
+                .with_endpoint(collector.address.to_string())
+                .with_timeout(collector.timeout)
+                .with_metadata(MetadataMap::from_headers(collector.headers.clone()));
+            if collector.address.scheme == Scheme::Https {
+                let roots = trusted_roots(None)?;
+                let tls = ClientTlsConfig::new().trust_anchors(roots.roots);
+                builder = builder.with_tls_config(tls);
+            }
+            builder.build()
+        }
+        OtlpTransport::HttpProtobuf { .. } => SpanExporter::builder()
+            .with_http()
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(collector.to_string())
+            .with_timeout(collector.timeout)
+            .with_headers(texts(&collector.headers))
+            .with_http_client(CollectorClient::new(collector.timeout, failure.clone())?)
+            .build(),
+    };
+    let exporter = built.map_err(|error| TracesError::Exporter {
         collector: collector.to_string(),
         reason: with_causes(&error),
-    })
+    })?;
+    Ok(Patient::new(exporter, failure))
+}
+
+fn texts(headers: &HeaderMap) -> HashMap<String, String> {
+    let texts = headers.iter().filter_map(|(name, value)| {
+        let value = value.to_str().ok()?;
+        Some((name.to_string(), value.to_owned()))
+    });
+    texts.collect()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ fn limits() -> Limits {
         throttle_wait: Duration::ZERO,
         body_memory_bytes: 0,
         held_body_bytes: 0,
+        put_body_bytes: None,
     }
 }
 

@@ -9,6 +9,7 @@ use s3proxy_envelope::kek::Kek;
 use serde_json::Value;
 
 use crate::harness::{ClientRequest, Proxy, VaultServer};
+use crate::older::{Kek as OlderKek, Known};
 
 /// Puts a copy of a stored object, envelope and all, in another place.
 async fn plant(proxy: &Proxy, source: &str, target: &str) {
@@ -110,4 +111,40 @@ async fn objects_that_do_not_open_in_their_place_are_told_without_a_key_service(
     assert!(refusal.contains(&key.local_name()), "{refusal}");
     assert_eq!(summary["refused_objects"], 4);
     assert_eq!(vault.calls().decrypt, calls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kek_version_of_an_older_object_is_named_and_an_unknown_one_does_not_open() {
+    let proxy = Proxy::builder()
+        .environment("S3PROXY_DECRYPT_KEYS", "toto")
+        .start()
+        .await;
+    proxy.create_bucket("bucket").await;
+    let known = [OlderKek::TextVersion0, OlderKek::TextVersion1].map(Known::under);
+    let newer = Known {
+        version: Some("2"),
+        ..known[1].clone()
+    };
+    for (key, object) in ["a", "b", "c"]
+        .into_iter()
+        .zip([&known[0], &known[1], &newer])
+    {
+        let mut put = ClientRequest::put(format!("/bucket/{key}"), object.body.clone());
+        for (name, value) in &object.headers("isec") {
+            put = put.header(name.as_str(), value.to_str().unwrap());
+        }
+        proxy.send_to_store(put).await.expect(200);
+    }
+    let lines = inspected(&proxy, &["bucket"]).await;
+    let told: Vec<_> = lines[..3]
+        .iter()
+        .map(|line| {
+            assert_eq!(line["format"], "intrinsec");
+            let version = line["kek_version"].as_str().unwrap();
+            (version, line["opens_here"] == true)
+        })
+        .collect();
+    assert_eq!(told, [("0", true), ("1", true), ("2", false)]);
+    let refusal = lines[2]["refusal"].as_str().unwrap();
+    assert!(refusal.contains("newer version of Intrinsec"), "{refusal}");
 }

@@ -156,6 +156,10 @@ impl State {
             }
             (&Method::GET, "", _) => self.list(bucket, &parameter("prefix").unwrap_or_default()),
             (_, "", _) => answer(200, &[], b""),
+            (&Method::GET, _, _) if request.has_parameter("tagging") => {
+                document(200, "<Tagging><TagSet></TagSet></Tagging>")
+            }
+            (&Method::GET, _, _) if request.has_parameter("acl") => error(501, "NotImplemented"),
             (&Method::GET, _, Some(id)) => self.list_parts(&id),
             (&Method::PUT, _, Some(id)) => self.upload_part(request, &id),
             (&Method::POST, _, Some(id)) => self.complete(request, &id),

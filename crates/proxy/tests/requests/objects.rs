@@ -1,6 +1,6 @@
 //! Objects: written, read whole and in ranges, described, deleted.
 
-use crate::harness::{ClientRequest, Proxy, sha256};
+use crate::harness::{ClientRequest, Proxy, raw_exchange, sha256};
 
 async fn proxy_with_bucket() -> Proxy {
     let proxy = Proxy::start().await;
@@ -183,6 +183,38 @@ async fn an_envelope_in_a_clients_metadata_is_refused() {
         .send(ClientRequest::get("/bucket/key"))
         .await
         .expect(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_above_the_configured_size_is_refused_before_its_body_is_read() {
+    let builder = Proxy::builder().environment("S3PROXY_PUTBODY_MAX", "10");
+    let proxy = builder.start().await;
+    proxy.create_bucket("bucket").await;
+    proxy.put("/bucket/key", "ten bytes.").await;
+    let longer = ClientRequest::put("/bucket/longer", "eleven byte");
+    let refused = proxy.send(longer).await.expect_error(413, "EntityTooLarge");
+    let message = refused.element("Message");
+    assert!(message.contains("10 bytes") && message.contains("S3PROXY_PUTBODY_MAX"));
+    // Only the head is sent, and the answer is there.
+    let head = ClientRequest::put("/bucket/longer", vec![0; 11])
+        .signed(proxy.owner(), &proxy.host())
+        .to_bytes(&proxy.host());
+    let answer = raw_exchange(proxy.address(), &head[..head.len() - 11]).await;
+    assert!(answer.starts_with(b"HTTP/1.1 413"));
+
+    proxy.backend.take_requests();
+    let created = ClientRequest::post("/bucket/parts?uploads", "");
+    let id = proxy.send(created).await.expect(200).element("UploadId");
+    let part = format!("/bucket/parts?partNumber=1&uploadId={id}");
+    proxy
+        .send(ClientRequest::put(part, "a part of more than that"))
+        .await
+        .expect(200);
+    let copy = ClientRequest::put("/bucket/copy", "");
+    proxy
+        .send(copy.header("x-amz-copy-source", "/bucket/key"))
+        .await
+        .expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

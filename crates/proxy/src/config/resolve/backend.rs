@@ -4,19 +4,21 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use super::super::declare::{Declaration, Optional};
+use super::super::problem::Notice;
 use super::super::reader::{HERE, Reader};
 use super::super::resolved::{
-    Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Host, Retry,
+    Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Host, Retry, Scheme,
+    ServerAddress,
 };
 use super::super::settings::{
     BACKEND_ACCESS_KEY_ID, BACKEND_ADDRESSING, BACKEND_BODY_TIMEOUT, BACKEND_CA_FILE,
     BACKEND_CLIENT_CERTIFICATE, BACKEND_CLIENT_KEY, BACKEND_CONNECT_TIMEOUT,
-    BACKEND_CONNECTION_IDLE, BACKEND_CONNECTION_MAX_AGE, BACKEND_HOST, BACKEND_INTEGRITY,
-    BACKEND_MAX_IDLE_CONNECTIONS, BACKEND_OPERATIONS, BACKEND_REGION, BACKEND_RESPONSE_TIMEOUT,
-    BACKEND_RETRY_ATTEMPTS, BACKEND_RETRY_BASE_DELAY, BACKEND_RETRY_BUDGET,
-    BACKEND_RETRY_MAX_DELAY, BACKEND_SECRET_ACCESS_KEY,
+    BACKEND_CONNECTION_IDLE, BACKEND_CONNECTION_MAX_AGE, BACKEND_HOST, BACKEND_INSECURE,
+    BACKEND_INTEGRITY, BACKEND_MAX_IDLE_CONNECTIONS, BACKEND_OPERATIONS, BACKEND_REGION,
+    BACKEND_RESPONSE_TIMEOUT, BACKEND_RETRY_ATTEMPTS, BACKEND_RETRY_BASE_DELAY,
+    BACKEND_RETRY_BUDGET, BACKEND_RETRY_MAX_DELAY, BACKEND_SECRET_ACCESS_KEY,
 };
-use super::super::value::{SubResourceChange, Value, Whole};
+use super::super::value::{SubResourceChange, Switch, Value, Whole};
 
 pub(super) fn backend(reader: &mut Reader) -> Backend {
     let (endpoint, addressing) = endpoint(reader);
@@ -47,9 +49,18 @@ pub(super) fn backend(reader: &mut Reader) -> Backend {
 
 fn endpoint(reader: &mut Reader) -> (Endpoint, Addressing) {
     let addressing = reader.value(BACKEND_ADDRESSING);
-    let Some(address) = reader.optional(BACKEND_HOST) else {
+    let insecure = reader.value(BACKEND_INSECURE) == Switch::On;
+    let Some(mut address) = reader.optional(BACKEND_HOST) else {
+        if insecure && !reader.is_given(&BACKEND_HOST.declaration) {
+            let message = "without backend.host, requests go to AWS by HTTPS; expected off, or a \
+                           server in backend.host";
+            reader.conflict(&BACKEND_INSECURE.declaration, HERE, message);
+        }
         return (Endpoint::ByHostName, addressing);
     };
+    if insecure {
+        address = insecure_address(reader, address);
+    }
     match (addressing, &address.host) {
         (Addressing::VirtualHost, Host::Address(_)) => {
             let message = "an IP address has no names below it; expected path, or a DNS name in \
@@ -59,6 +70,24 @@ fn endpoint(reader: &mut Reader) -> (Endpoint, Addressing) {
         (Addressing::VirtualHost, Host::Name(_)) | (Addressing::Path, _) => {}
     }
     (Endpoint::Fixed(address), addressing)
+}
+
+/// The address over plain HTTP, unless it asks for HTTPS itself.
+fn insecure_address(reader: &mut Reader, address: ServerAddress) -> ServerAddress {
+    let text = reader.text(&BACKEND_HOST.declaration, HERE);
+    let text = text.unwrap_or_default();
+    if text.contains("://") {
+        if address.scheme == Scheme::Https {
+            let message = "backend.host says https://; expected off, or http:// in backend.host";
+            reader.conflict(&BACKEND_INSECURE.declaration, HERE, message);
+        }
+        return address;
+    }
+    let address = format!("http://{text}").parse().unwrap_or(address);
+    let backend = address.to_string();
+    let notice = Notice::InsecureBackend { backend };
+    reader.findings.notices.push(notice);
+    address
 }
 
 fn authorities(reader: &mut Reader) -> Authorities {

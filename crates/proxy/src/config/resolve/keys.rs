@@ -5,11 +5,13 @@ use std::num::NonZeroU32;
 use super::super::declare::Declaration;
 use super::super::problem::Notice;
 use super::super::reader::{HERE, Place, Reader};
-use super::super::resolved::{ActiveKey, Keys, LabelledKey, Permission, Service, ServiceCalls};
+use super::super::resolved::{
+    ActiveKey, DekTag, Keys, LabelledKey, MetadataName, Permission, Service, ServiceCalls,
+};
 use super::super::settings::{
     KEYS_ACTIVE, KEYS_CACHE_KEKS, KEYS_CACHE_TIME, KEYS_DECRYPT_KEYS, KEYS_DECRYPTION_FALLBACK,
-    KEYS_DEKTAG_NAME, KEYS_ENCRYPT_KEY, KEYS_KEK_OBJECTS, KEYS_KEK_TIME, KEYS_SERVICE_TIMEOUT,
-    LOCAL_KEY, LOCAL_LABEL,
+    KEYS_DEKTAG_KEKVER, KEYS_DEKTAG_NAME, KEYS_ENCRYPT_KEY, KEYS_KEK_OBJECTS, KEYS_KEK_TIME,
+    KEYS_SERVICE_TIMEOUT, LOCAL_KEY, LOCAL_LABEL,
 };
 use super::super::value::Whole;
 use super::services;
@@ -33,7 +35,7 @@ pub(super) fn keys(reader: &mut Reader) -> Option<Keys> {
         Permission::Allow => reader.findings.notices.push(Notice::ZeroKeyAllowed),
         Permission::Deny => {}
     }
-    let dek_tag = reader.value(KEYS_DEKTAG_NAME);
+    let dek_tag = dek_tag(reader);
     let service_calls = service_calls(reader);
     let given = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
     let active = active(reader, given, &labelled, &services);
@@ -51,6 +53,20 @@ pub(super) fn keys(reader: &mut Reader) -> Option<Keys> {
         require_sealing(reader, &keys, name, (&KEYS_ACTIVE.declaration, HERE));
     }
     Some(keys)
+}
+
+fn dek_tag(reader: &mut Reader) -> DekTag {
+    let envelope = reader.value(KEYS_DEKTAG_NAME);
+    let kek_version = reader.optional(KEYS_DEKTAG_KEKVER);
+    let is_taken = |name: &MetadataName| {
+        name.is_same_to_servers(envelope.header().as_str())
+            || name.is_same_to_servers("x-amz-meta-constellation-dek")
+    };
+    if kek_version.as_ref().is_some_and(is_taken) {
+        let message = "the envelope has this name; expected another, such as isec-kek-ver";
+        reader.conflict(&KEYS_DEKTAG_KEKVER.declaration, HERE, message);
+    }
+    DekTag::new(envelope, kek_version)
 }
 
 /// Notes a problem where no key of that name seals, or could turn out to.

@@ -6,13 +6,20 @@ use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settin
 use crate::config::endpoint::ServerAddress;
 use crate::config::resolved::{Addressing, Integrity};
 use crate::config::secret::SecretText;
-use crate::config::value::{AccessKeyId, List, RegionName, SubResourceChange, Timeout, Whole};
+use crate::config::value::{
+    AccessKeyId, List, RegionName, SubResourceChange, Switch, Timeout, Whole,
+};
 
 settings! { BACKEND:
     /// The backend's address, HTTPS unless it says otherwise.
     BACKEND_HOST: Optional<ServerAddress> = "backend.host", ["S3PROXY_HOST"],
         Flag::Value { name: "backend", placeholder: "ADDRESS" },
         "none: the AWS S3 name that the client asked for (DNS redirection)";
+
+    /// Whether `backend.host` means plain HTTP where it says neither `http://` nor `https://`. Then
+    /// requests and stored objects can be read, and changed, on the way to the backend; every start
+    /// warns of it.
+    BACKEND_INSECURE: Setting<Switch> = "backend.insecure", ["S3PROXY_INSECURE"], Flag::None, "off";
 
     /// The region in the proxy's own signatures.
     BACKEND_REGION: Setting<RegionName> = "backend.region", ["S3PROXY_REGION", "AWS_REGION"],

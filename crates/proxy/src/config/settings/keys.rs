@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
-use crate::config::dek_tag::DekTag;
+use crate::config::dek_tag::MetadataName;
 use crate::config::endpoint::ServerAddress;
 use crate::config::resolved::{AssociatedData, Permission};
 use crate::config::secret::SecretText;
@@ -30,8 +30,13 @@ settings! { KEYS:
 
     /// The name of the metadata, without `x-amz-meta-`, in which an object's envelope is stored.
     /// Objects of Constellation's proxy have theirs in `constellation-dek`.
-    KEYS_DEKTAG_NAME: Setting<DekTag> = "keys.dektag_name", ["S3PROXY_DEKTAG_NAME"],
+    KEYS_DEKTAG_NAME: Setting<MetadataName> = "keys.dektag_name", ["S3PROXY_DEKTAG_NAME"],
         Flag::None, "isec";
+
+    /// The name of the metadata, without `x-amz-meta-`, in which Intrinsec's proxy from 1.8.0 on
+    /// records how it derived an object's key-encryption key. It is read, and never written.
+    KEYS_DEKTAG_KEKVER: Optional<MetadataName> = "keys.dektag_kekver", ["S3PROXY_DEKTAG_KEKVER"],
+        Flag::None, "`keys.dektag_name` and `-kek-ver`";
 
     /// Whether objects of the older proxies may be opened whose key was sealed with 32 zero bytes,
     /// as their faulty versions did. Whoever can read such a bucket can decrypt those objects.

@@ -133,6 +133,12 @@ settings! { LIMITS:
     LIMITS_BODY_MEMORY: Setting<ByteCount<4_194_304, 68_719_476_736>> = "limits.body_memory",
         ["S3PROXY_BODY_MEMORY"], Flag::None, "48 MiB";
 
+    /// The largest object that a client may upload in one request, by PutObject or a form; 0 sets no
+    /// limit. A larger one is refused with 413 `EntityTooLarge` before its body is read. Parts of
+    /// multipart uploads and copies are not limited by it.
+    LIMITS_PUT_BODY: Setting<ByteCount<0, 5_497_558_138_880>> = "limits.put_body",
+        ["S3PROXY_PUTBODY_MAX"], Flag::None, "0";
+
     /// Bodies up to this size are held whole: their checksums can be stored, and a failed request
     /// to the backend can be repeated.
     LIMITS_HELD_BODY: Setting<ByteCount<0, 16_777_216>> = "limits.held_body",

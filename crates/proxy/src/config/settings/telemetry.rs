@@ -2,7 +2,9 @@
 
 use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
 use crate::config::resolved::{AuditFailure, AuditObjectKeys, AuditOutput};
-use crate::config::value::{CollectorAddress, Share};
+use crate::config::value::{
+    CollectorAddress, CollectorHeaders, CollectorTimeout, OtlpProtocol, Share,
+};
 
 settings! { AUDIT:
     /// Where the audit log goes: nowhere (`off`), to standard output (`stdout`), or to a file, which
@@ -22,10 +24,27 @@ settings! { AUDIT:
 }
 
 settings! { TRACES:
-    /// The OpenTelemetry collector that traces are sent to, by OTLP over gRPC.
+    /// The OpenTelemetry collector that traces are sent to. Over HTTP, `/v1/traces` is appended where
+    /// no path is given. Of OpenTelemetry's own variables, the one for traces is taken as it is, and
+    /// `/v1/traces` is appended to the general one.
     TRACES_ENDPOINT: Optional<CollectorAddress> = "traces.endpoint",
         ["S3PROXY_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
         Flag::None, "none: nothing is traced";
+
+    /// How OTLP is sent: over HTTP, port 4318 as a rule, or over gRPC, port 4317 as a rule.
+    TRACES_PROTOCOL: Setting<OtlpProtocol> = "traces.protocol",
+        ["S3PROXY_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
+        Flag::None, "http/protobuf";
+
+    /// Headers for the collector, such as a token.
+    TRACES_HEADERS: Optional<CollectorHeaders> = "traces.headers",
+        ["S3PROXY_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
+        Flag::None, "none";
+
+    /// How long the collector may take for one batch, repetitions included.
+    TRACES_TIMEOUT: Setting<CollectorTimeout> = "traces.timeout",
+        ["S3PROXY_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
+        Flag::None, "10s";
 
     /// The share of requests that are traced. Where a client's signature was verified and its
     /// request is part of a trace, the client has decided already.

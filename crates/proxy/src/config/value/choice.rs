@@ -3,7 +3,7 @@
 //! Where the choice is between yes and no, the usual words for it count too: the older proxies'
 //! users have written `true` and `1`.
 
-use super::{Reason, Scalar};
+use super::{OtlpProtocol, Reason, Scalar};
 use crate::config::resolved::{
     Access, Addressing, AnnounceEncryption, AssociatedData, AuditFailure, AuditObjectKeys, Bind,
     Encryption, Integrity, Listing, LogFormat, Metadata, Multipart, PartSizes, Permission,
@@ -73,6 +73,7 @@ choice! {
     Metadata { "plain" => Plain, "sealed" => Sealed }
     LogFormat { "auto" => Auto, "text" => Text, "json" => Json }
     AuditObjectKeys { "plain" => Plain, "off" + NO => Off }
+    OtlpProtocol { "http/protobuf" => HttpProtobuf, "grpc" => Grpc }
     AuditFailure { "refuse" => Refuse, "drop" => Drop }
 }
 

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{Reason, Scalar, scalar_from_str};
 use crate::config::declare::Sensitivity;
-use crate::config::dek_tag::DekTag;
+use crate::config::dek_tag::MetadataName;
 use crate::config::endpoint::{self, ServerAddress};
 use crate::config::pattern::Pattern;
 use crate::config::secret::SecretText;
@@ -17,7 +17,7 @@ use crate::config::secret::SecretText;
 scalar_from_str! {
     ServerAddress: "host, host:port, http://host[:port] or https://host[:port]; IPv6 in brackets",
     Pattern: "text in which * stands for any text",
-    DekTag: "a metadata name without x-amz-meta-, such as isec",
+    MetadataName: "a metadata name without x-amz-meta-, such as isec",
 }
 
 impl Scalar for IpAddr {

@@ -20,6 +20,7 @@ use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::{Content, ResponseBody};
 use crate::body::verifying::VerifyingBody;
 use crate::execute::held::HeldMemory;
+use crate::execute::new_object::refuse_reserved_metadata;
 use crate::execute::{BodySlot, Job, Outcome, RawBody, answer, forward, payload};
 use crate::plan::Step;
 use crate::respond::Failure;
@@ -43,7 +44,11 @@ pub(super) async fn step(
     match step {
         Step::UploadPart => upload_part(job, body.take()).await,
         Step::Complete => complete(job, body.take()).await,
-        Step::Create | Step::Abort | Step::ListParts => forward::forward(job, body).await,
+        Step::Create => {
+            refuse_reserved_metadata(job.parts, &job.request.headers)?;
+            forward::forward(job, body).await
+        }
+        Step::Abort | Step::ListParts => forward::forward(job, body).await,
         Step::ListUploads => super::list_uploads::list_uploads(job).await,
         Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
             ErrorCode::NotImplemented,

@@ -40,7 +40,7 @@ pub(in crate::execute) struct Legacy<'a> {
     job: &'a Job<'a>,
     source: &'a Source<'a>,
     found: &'a Found,
-    envelope: LegacyEnvelope,
+    envelope: &'a LegacyEnvelope,
     dek: Arc<LegacyDek>,
 }
 
@@ -102,9 +102,9 @@ impl<'a> Legacy<'a> {
         job: &'a Job<'a>,
         source: &'a Source<'a>,
         found: &'a Found,
-        envelope: LegacyEnvelope,
+        envelope: &'a LegacyEnvelope,
     ) -> Outcome<Self> {
-        let dek = unwrap_legacy(job, source, &envelope).await?;
+        let dek = unwrap_legacy(job, source, envelope).await?;
         metrics::legacy_read(match envelope.tag {
             LegacyTag::Configured => LegacyFormat::Intrinsec,
             LegacyTag::Constellation => LegacyFormat::Constellation,

@@ -7,18 +7,22 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
+use super::over_http::LastFailure;
 use crate::telemetry::seldom::Seldom;
 
 pub(super) struct Patient {
     inner: Otlp,
     failures: Seldom,
+    /// What the exporter does not say itself.
+    last_failure: LastFailure,
 }
 
 impl Patient {
-    pub(super) fn new(inner: Otlp) -> Self {
+    pub(super) fn new(inner: Otlp, last_failure: LastFailure) -> Self {
         Self {
             inner,
             failures: Seldom::default(),
+            last_failure,
         }
     }
 }
@@ -36,7 +40,8 @@ impl SpanExporter for Patient {
         if let Err(error) = &exported
             && let Some(times) = self.failures.turn()
         {
-            tracing::warn!(%error, times, spans, "the collector did not take traces; they are lost");
+            let reason = self.last_failure.take();
+            tracing::warn!(%error, reason, times, spans, "the collector did not take traces; they are lost");
         }
         exported
     }

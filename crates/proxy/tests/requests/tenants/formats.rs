@@ -7,32 +7,16 @@ use super::reads::{every_read, expect_nothing};
 use super::stolen::Stolen;
 use super::{KEY, Keys, client, start_built};
 use crate::harness::{ClientRequest, Proxy};
+use crate::older::{Kek, Known};
 
-/// An object of an older proxy, from the known answers: `toto`'s, or that of the all-zero key.
-fn older(all_zero: bool) -> Stolen {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../envelope/tests/vectors/legacy.json"
-    );
-    let vectors: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let object = vectors["objects"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|object| {
-            object["all_zero_kek"] == all_zero && object["plaintext_length"].as_u64() > Some(0)
-        });
-    let object = object.unwrap();
-    let hex = object["body"].as_str().unwrap();
-    let body = (0..hex.len()).step_by(2);
-    let body = body.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
-    let mut headers = HeaderMap::new();
-    let value = object["metadata_value"].as_str().unwrap();
-    headers.insert("x-amz-meta-isec", value.parse().unwrap());
+/// An object of an older proxy, from the known answers.
+fn older(kek: Kek) -> Stolen {
+    let known = Known::under(kek);
+    let mut headers = known.headers("isec");
     headers.insert("etag", "\"older\"".parse().unwrap());
     Stolen {
         headers,
-        body: body.collect(),
+        body: known.body,
     }
 }
 
@@ -55,8 +39,9 @@ async fn where_encryption_is_required_neither_plaintext_nor_an_older_format_is_s
         let proxy = start_built(builder, &Keys::generate(), required).await;
         for (what, object, elsewhere) in [
             ("plaintext", plain(), true),
-            ("an older format", older(false), true),
-            ("the all-zero key", older(true), fallback == "allow"),
+            ("an older format", older(Kek::TextVersion0), true),
+            ("KEK version 1", older(Kek::TextVersion1), true),
+            ("the all-zero key", older(Kek::Zero), fallback == "allow"),
         ] {
             object.clone().pass_off(&proxy, "tenant-b");
             expect_nothing(what, every_read(&proxy, "bob", "tenant-b").await);
@@ -76,16 +61,15 @@ async fn a_rule_opens_older_formats_and_the_all_zero_key_for_its_prefix_alone() 
          [[rules]]\nbuckets = [\"tenant-a\"]\nkey = \"a\"\nlegacy_reads = \"allow\"\n";
     let builder = Proxy::builder().environment("S3PROXY_DECRYPT_KEYS", "toto");
     let proxy = start_built(builder, &Keys::generate(), migrating).await;
-    for (object, name, bucket, opens) in [
-        (older(false), "bob", "tenant-b", true),
-        (older(true), "bob", "tenant-b", true),
-        (older(false), "carol", "shared", false),
-        (older(true), "carol", "shared", false),
+    let places = [
+        ("bob", "tenant-b", true),
+        ("carol", "shared", false),
         // Here such objects open, but not under a key that is not Alice's.
-        (older(false), "alice", "tenant-a", false),
-        (older(true), "alice", "tenant-a", false),
-    ] {
-        object.pass_off(&proxy, bucket);
+        ("alice", "tenant-a", false),
+    ];
+    let cases = Kek::ALL.map(|kek| places.map(|place| (kek, place)));
+    for (kek, (name, bucket, opens)) in cases.into_iter().flatten() {
+        older(kek).pass_off(&proxy, bucket);
         for request in [
             ClientRequest::get(format!("/{bucket}/{KEY}")),
             ClientRequest::head(format!("/{bucket}/{KEY}")),

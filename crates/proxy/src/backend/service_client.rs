@@ -1,0 +1,30 @@
+//! A plain HTTP/1.1 client for other servers than the backend: key services that speak JSON, and
+//! collectors of traces. It opens no connection by itself.
+//!
+//! Absent: time limits and repetitions (the callers'), redirects, outbound proxies, HTTP/2.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
+
+pub(crate) type ServiceClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// A client that judges certificates by these roots.
+pub(crate) fn service_client(roots: RootCertStore) -> ServiceClient {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider supports the default protocol versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).build(HttpsConnector::from((tcp, Arc::new(tls))))
+}

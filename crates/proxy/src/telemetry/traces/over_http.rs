@@ -1,0 +1,103 @@
+//! OTLP over HTTP: the client that the exporter sends its requests with.
+//!
+//! The batch processor runs on a thread of its own, without the runtime that connections need, so
+//! that each request is a task of the runtime. The exporter keeps quiet about why a request failed;
+//! the reason is kept for the log here. Neither has headers in it: they may hold a token.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http_body_util::{BodyExt, Full, Limited};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::backend::{ServiceClient, service_client, trusted_roots, with_causes};
+
+use super::TracesError;
+
+/// Far above what a collector answers.
+const MOST_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Why the last request failed.
+#[derive(Clone, Default)]
+pub(super) struct LastFailure(Arc<Mutex<Option<String>>>);
+
+impl LastFailure {
+    pub(super) fn take(&self) -> Option<String> {
+        // An `Option` is never half set.
+        let mut reason = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reason.take()
+    }
+
+    fn set(&self, reason: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+}
+
+pub(super) struct CollectorClient {
+    client: ServiceClient,
+    runtime: Handle,
+    /// For one request; the exporter bounds its repetitions.
+    patience: Duration,
+    failure: LastFailure,
+}
+
+/// A request that got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NoAnswer(String);
+
+impl CollectorClient {
+    /// Reads the roots; opens no connection. Has to be called where the runtime is.
+    pub(super) fn new(patience: Duration, failure: LastFailure) -> Result<Self, TracesError> {
+        Ok(Self {
+            client: service_client(trusted_roots(None)?),
+            runtime: Handle::current(),
+            patience,
+            failure,
+        })
+    }
+}
+
+impl fmt::Debug for CollectorClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("CollectorClient")
+    }
+}
+
+#[async_trait]
+impl HttpClient for CollectorClient {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (client, patience) = (self.client.clone(), self.patience);
+        let sent = self.runtime.spawn(async move {
+            let sent = timeout(patience, send(&client, request)).await;
+            sent.unwrap_or_else(|_| Err(NoAnswer(format!("no answer within {patience:?}"))))
+        });
+        let answer = sent
+            .await
+            .unwrap_or_else(|error| Err(NoAnswer(error.to_string())));
+        match &answer {
+            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) => self
+                .failure
+                .set(format!("the collector answered {}", answer.status())),
+            Err(error) => self.failure.set(error.to_string()),
+        }
+        Ok(answer?)
+    }
+}
+
+async fn send(
+    client: &ServiceClient,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, NoAnswer> {
+    let answer = client.request(request.map(Full::new)).await;
+    let answer = answer.map_err(|error| NoAnswer(with_causes(&error)))?;
+    let (head, body) = answer.into_parts();
+    let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await;
+    let body = body.map_err(|error| NoAnswer(with_causes(&*error)))?;
+    Ok(Response::from_parts(head, body.to_bytes()))
+}
