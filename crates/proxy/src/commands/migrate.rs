@@ -58,13 +58,13 @@ pub enum Mode {
 /// Which objects are migrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Only {
-    /// Plaintext, and what older proxies wrote
+    /// Plaintext and objects of older proxies
     All,
-    /// What is not sealed
+    /// Plaintext only
     Plaintext,
-    /// What older proxies wrote
+    /// Objects of older proxies
     Older,
-    /// What older proxies wrote under the all-zero key, which everybody has
+    /// Objects of older proxies under the all-zero key, which is public
     ZeroKey,
 }
 

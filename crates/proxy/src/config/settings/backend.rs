@@ -9,12 +9,12 @@ use crate::config::secret::SecretText;
 use crate::config::value::{AccessKeyId, List, RegionName, SubResourceChange, Timeout, Whole};
 
 settings! { BACKEND:
-    /// The backend's address, HTTPS unless it says otherwise.
+    /// The address of the backend; HTTPS is the default.
     BACKEND_HOST: Optional<ServerAddress> = "backend.host", ["S3PROXY_HOST"],
         Flag::Value { name: "backend", placeholder: "ADDRESS" },
         "none: the AWS S3 name that the client asked for (DNS redirection)";
 
-    /// The region in the proxy's own signatures.
+    /// The region of the backend. It is part of the proxy's own signatures.
     BACKEND_REGION: Setting<RegionName> = "backend.region", ["S3PROXY_REGION", "AWS_REGION"],
         Flag::Value { name: "region", placeholder: "REGION" }, "eu-west-1";
 
