@@ -4,11 +4,11 @@ use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-use s3proxy::app::sweep::{self, Asked, Mode, Nameless, Swept};
 use s3proxy::app::{App, Reload, StartError};
 use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
+use s3proxy::commands::sweep::{self, Asked, Mode, Nameless, Swept};
 use s3proxy::commands::verify::Reading;
 use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
 use s3proxy::config::{self, Loaded, ScopedFlags, Serving, SettingFlags, Sources};
@@ -135,7 +135,7 @@ fn inspect(arguments: cli::objects::Inspect) -> ExitCode {
         Format::AllLines
     });
     run(sources, |loaded| async {
-        let mut output = io::stdout();
+        let mut output = anstream::stdout();
         let ended = inspect::inspect(loaded.config, selection, format, &mut output).await?;
         Ok(ExitCode::from(ended.status()))
     })

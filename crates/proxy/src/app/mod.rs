@@ -4,7 +4,6 @@ mod assembly;
 mod backend_settings;
 mod reload;
 mod serving;
-pub mod sweep;
 
 use std::future::Future;
 use std::net::SocketAddr;

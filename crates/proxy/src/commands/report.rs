@@ -4,21 +4,37 @@
 //! People get lines for what deserves one: failures, and what a dry run would do; for everything
 //! where they asked for it. Programs get one object for each, and one for the end; the names of
 //! their fields are documented (docs/commands.md) and stay. Control characters of keys and reasons
-//! never reach a terminal. Failures are shown when they happen and only counted after that, so that
-//! memory does not grow with them.
+//! never reach a terminal. Failures are shown when they happen and only counted after that
+//! ([`super::failures`]), so that memory does not grow with them. Lines for people have styles, which
+//! the output drops where it is no terminal that shows them.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use anstyle::{AnsiColor, Style};
 use indicatif::{HumanBytes, HumanCount};
 use s3proxy_protocol::quote::{self, is_deceptive};
 use serde_json::{Map, Value, json};
 
+use super::failures::{Failures, Telling};
 use super::listing::{Age, Item};
-use super::progress::Progress;
+use super::progress::{Done, Progress};
+use crate::execute::answer::NO_EXPLANATION;
 use crate::respond::Failure;
+
+/// Of the word that marks failures.
+const FAILED: Style = AnsiColor::Red.on_default().bold();
+
+/// Shortest time between two looks at the progress.
+const SHOWN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The row of failures in the summary.
+const FAILED_ROW: &str = "FAILED";
+
+/// Of the first line of the summary.
+const HEADLINE: Style = Style::new().bold();
 
 /// What became of one object. The words are stable: scripts read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +61,8 @@ pub(crate) struct Handled {
     pub(crate) remark: Option<String>,
     /// Whether people get a line also where they did not ask for all.
     pub(crate) notable: Notable,
+    /// What can be done about a failure.
+    pub(crate) remedy: Option<&'static str>,
 }
 
 impl Handled {
@@ -66,6 +84,7 @@ impl Handled {
             details: Map::new(),
             remark: None,
             notable: Notable::IfAsked,
+            remedy: None,
         }
     }
 }
@@ -147,6 +166,16 @@ impl Tally {
         self.failed.objects
     }
 
+    /// For the progress.
+    fn done(&self) -> Done {
+        Done {
+            units: self.objects(),
+            bytes: self.bytes(),
+            skipped: self.skipped(),
+            failed: self.failed(),
+        }
+    }
+
     /// Whether anything failed.
     pub(crate) fn is_complete(&self) -> bool {
         self.failed.objects == 0 && self.not_listed == 0
@@ -169,7 +198,10 @@ pub(crate) struct Reporter<'o> {
     output: &'o mut (dyn Write + Send),
     progress: Progress,
     tally: Tally,
+    failures: Failures,
     started: Instant,
+    /// When the progress was shown last.
+    shown: Duration,
 }
 
 impl<'o> Reporter<'o> {
@@ -185,7 +217,9 @@ impl<'o> Reporter<'o> {
             output,
             progress,
             tally: Tally::default(),
+            failures: Failures::default(),
             started: Instant::now(),
+            shown: Duration::ZERO,
         }
     }
 
@@ -199,7 +233,12 @@ impl<'o> Reporter<'o> {
 
     /// Time to show how far it is.
     pub(crate) fn tick(&mut self) {
-        self.progress.show(&self.tally, self.started.elapsed());
+        let elapsed = self.started.elapsed();
+        // It is called for each object, and there may be thousands in a second.
+        if elapsed >= self.shown + SHOWN_INTERVAL {
+            self.shown = elapsed;
+            self.progress.show(self.tally.done(), elapsed);
+        }
     }
 
     /// Tells of one object.
@@ -212,9 +251,20 @@ impl<'o> Reporter<'o> {
         let line = match self.format {
             Format::Json => Some(json_line(item, handled)),
             Format::AllLines => Some(line(item, handled)),
-            Format::Lines => is_notable(handled).then(|| line(item, handled)),
+            Format::Lines => self.is_told(handled).then(|| line(item, handled)),
         };
         line.map_or(Ok(()), |line| self.write(&line))
+    }
+
+    /// Whether people get a line for it who did not ask for all.
+    fn is_told(&mut self, handled: &Handled) -> bool {
+        match &handled.verdict {
+            Verdict::Failed(reason) => {
+                self.failures.note(reason, handled.remedy) == Telling::InFull
+            }
+            Verdict::Would(_) => true,
+            Verdict::Done(_) | Verdict::Skipped(_) => handled.notable == Notable::Always,
+        }
     }
 
     /// A list that broke off.
@@ -227,7 +277,7 @@ impl<'o> Reporter<'o> {
             .to_string(),
             Format::Lines | Format::AllLines => {
                 format!(
-                    "FAILED {}: cannot be listed: {}",
+                    "{FAILED}FAILED{FAILED:#} {}: cannot be listed: {}",
                     shown(target),
                     shown(reason)
                 )
@@ -243,15 +293,17 @@ impl<'o> Reporter<'o> {
 
     /// The end. `resume` is how to go on where it came too early.
     pub(crate) fn finish(mut self, resume: Option<&Resume>, closing: Closing) -> io::Result<Tally> {
-        self.progress.end();
         let elapsed = self.started.elapsed();
+        self.progress.end(self.tally.done(), elapsed);
         match self.format {
             Format::Json => {
                 let line = self.json_summary(resume, closing, elapsed);
                 self.write(&line)?;
             }
             Format::Lines | Format::AllLines => {
-                let lines = self.summary(elapsed).into_iter().chain(closing.lines);
+                let failures = self.failures.lines(self.option_for_all());
+                let summary = self.summary(elapsed).into_iter();
+                let lines = summary.chain(failures).chain(closing.lines);
                 let resume = resume.map(Resume::line);
                 let text = lines.chain(resume).collect::<Vec<_>>().join("\n");
                 self.write(&text)?;
@@ -272,10 +324,19 @@ impl<'o> Reporter<'o> {
         })
     }
 
+    /// The option that shows a line for each object.
+    fn option_for_all(&self) -> &'static str {
+        match self.command {
+            // It shows all of them without an option, and takes one to leave them out.
+            "inspect" => "--json",
+            _ => "--verbose",
+        }
+    }
+
     fn summary(&self, elapsed: Duration) -> Vec<String> {
         let tally = &self.tally;
         let mut lines = vec![format!(
-            "{}: {} in {}",
+            "{HEADLINE}{}: {} in {}{HEADLINE:#}",
             self.command,
             counted(tally.objects(), "object"),
             seconds(elapsed)
@@ -288,13 +349,13 @@ impl<'o> Reporter<'o> {
         let skipped = tally.skipped.iter();
         rows.extend(skipped.map(|(word, count)| (format!("skipped: {}", named(word)), *count)));
         if tally.failed.objects > 0 {
-            rows.push(("FAILED".to_owned(), tally.failed));
+            rows.push((FAILED_ROW.to_owned(), tally.failed));
         }
         let width = rows.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
         lines.extend(rows.iter().map(|(word, count)| row(word, width, *count)));
         if tally.not_listed > 0 {
-            let count = counted(tally.not_listed, "argument");
-            lines.push(format!("  {count} not listed to the end"));
+            let count = counted(tally.not_listed, "target");
+            lines.push(format!("  {count} could not be listed completely"));
         }
         lines
     }
@@ -345,7 +406,7 @@ impl Resume {
         let option = key.map(|key| format!("--start-after {} ", quoted(key)));
         let targets: Vec<String> = self.targets.iter().map(|target| quoted(target)).collect();
         format!(
-            "Interrupted. To go on, repeat it with: {}{}",
+            "Interrupted. To resume, repeat the command with: {}{}",
             option.unwrap_or_default(),
             targets.join(" ")
         )
@@ -353,13 +414,6 @@ impl Resume {
 
     fn json(&self) -> Value {
         json!({ "start_after": self.start_after, "targets": self.targets })
-    }
-}
-
-fn is_notable(handled: &Handled) -> bool {
-    match handled.verdict {
-        Verdict::Failed(_) | Verdict::Would(_) => true,
-        Verdict::Done(_) | Verdict::Skipped(_) => handled.notable == Notable::Always,
     }
 }
 
@@ -376,7 +430,10 @@ fn line(item: &Item, handled: &Handled) -> String {
         Verdict::Done(what) => format!("{} {name}{version}{remark}", worded(what)),
         Verdict::Would(what) => format!("would be {} {name}{version}{remark}", worded(what)),
         Verdict::Skipped(why) => format!("skipped {name}{version}: {}{remark}", worded(why)),
-        Verdict::Failed(reason) => format!("FAILED {name}{version}: {}{remark}", shown(reason)),
+        Verdict::Failed(reason) => {
+            let reason = shown(reason);
+            format!("{FAILED}FAILED{FAILED:#} {name}{version}: {reason}{remark}")
+        }
     }
 }
 
@@ -412,6 +469,9 @@ fn worded(word: &str) -> String {
 fn row(word: &str, width: usize, count: Count) -> String {
     let objects = HumanCount(count.objects).to_string();
     let bytes = HumanBytes(count.bytes).to_string();
+    if word == FAILED_ROW {
+        return format!("  {FAILED}{word:<width$}{FAILED:#}  {objects:>12}  {bytes:>12}");
+    }
     format!("  {word:<width$}  {objects:>12}  {bytes:>12}")
         .trim_end()
         .to_owned()
@@ -453,6 +513,10 @@ pub(crate) fn explained(failure: &Failure) -> String {
         Failure::Answer(answer) => {
             let document = &answer.document;
             let status = answer.status.as_u16();
+            if document.message == NO_EXPLANATION {
+                // An answer to HEAD has no body that could explain it.
+                return failure.to_string();
+            }
             format!(
                 "the backend answered {status} {}: {}",
                 document.code, document.message

@@ -10,7 +10,6 @@ mod closing;
 mod rounds;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3proxy_envelope::header::Envelope;
@@ -119,7 +118,7 @@ pub async fn rewrap(
         asked,
         seen: Mutex::default(),
     });
-    let mut output = io::stdout();
+    let mut output = anstream::stdout();
     let session = Session::begin("rewrap", format, &mut output)?;
     Ok(ended(rounds::run(session, &selection, &rewrapper).await))
 }
@@ -152,13 +151,13 @@ async fn conditions(
             }
             Ok(None) => "the backend ignores conditions on copies".to_owned(),
             Err(failure) => format!(
-                "whether the backend keeps conditions on copies cannot be found out: {}",
+                "cannot find out whether the backend honours conditions on copies: {}",
                 explained(&failure)
             ),
         };
         return Err(StartError::Refused(format!(
-            "{}: {reason}; what a client writes while its object is rewrapped could be lost. Stop \
-             everything that writes to the bucket, and give --offline",
+            "{}: {reason}; a client's write could be lost while its object is re-wrapped. Stop \
+             everything that writes to the bucket, and use --offline",
             shown(name)
         )));
     }
@@ -313,6 +312,7 @@ impl Told {
             Notable::Always
         };
         Handled {
+            remedy: None,
             bytes: self.bytes,
             details: fields(json!({
                 "stored_bytes": self.bytes,
