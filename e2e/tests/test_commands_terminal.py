@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import termios
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -80,9 +81,14 @@ def screen(drawn: str, columns=80) -> list[str]:
 
 
 def fill(deployment, bucket, prefix, objects=40):
-    s3 = boto3_client(deployment.target)
-    for number in range(objects):
-        s3.put_object(Bucket=bucket, Key=f"{prefix}{number}", Body=content(SMALL))
+    s3, body = boto3_client(deployment.target), content(SMALL)
+    with ThreadPoolExecutor(8) as pool:
+        puts = [
+            pool.submit(s3.put_object, Bucket=bucket, Key=f"{prefix}{number}", Body=body)
+            for number in range(objects)
+        ]
+        for put in puts:
+            put.result()
 
 
 def test_progress_is_drawn_on_a_terminal_and_nowhere_else(deployment, bucket, prefix):
@@ -131,6 +137,20 @@ def test_the_last_look_after_an_interrupt_agrees_with_the_summary(deployment, bu
     assert "Interrupted. To resume, repeat the command with: " in output
     left = [line for line in screen(drawn) if line not in ("", "^C")]
     assert left == ["Stopping: finishing objects in progress; press Ctrl-C again to stop now."]
+
+
+def test_the_total_is_counted_ahead_of_the_work(deployment, bucket, prefix):
+    # More than one page of a listing, so that reading ahead does not find the end.
+    fill(deployment, bucket, prefix, objects=1200)
+    target = f"{bucket}/{prefix}"
+    status, output, drawn = on_terminal(
+        deployment.proxy, "inspect", "--concurrency", "1", "--summary", target,
+        interrupted_at=" of 1,200 objects",
+    )  # fmt: skip
+    assert status == 130, output
+    looks = re.findall("  ([0-9,]+) of 1,200 objects, .*? left, 0 failed", COLOURS.sub("", drawn))
+    # It was known before the list was read to its end.
+    assert int(looks[0].replace(",", "")) < 200, looks
 
 
 def test_a_sweep_shows_its_bucket(deployment, bucket):

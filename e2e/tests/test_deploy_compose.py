@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import tomllib
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -70,6 +72,16 @@ def test_server_knows_the_proxys_credential_and_every_option(services):
         assert f"\n  {option}" in known_options, option
 
 
+def test_server_answers_the_health_check(services, deployments):
+    checked = urlsplit(services["seaweedfs"]["healthcheck"]["test"][-1])
+    assert checked.netloc == urlsplit(services["s3proxy"]["environment"]["S3PROXY_HOST"]).netloc.replace(
+        "seaweedfs", "127.0.0.1"
+    )
+    target = deployments.server("seaweedfs").target
+    with urllib.request.urlopen(target.url + checked.path, timeout=10) as answer:
+        assert answer.status == 200
+
+
 @pytest.fixture
 def key(services, tmp_path):
     """The key that the Compose file's own script makes, in a folder of the test's."""
@@ -114,22 +126,25 @@ def test_proxys_environment_is_a_valid_configuration(files, services, key, certi
 
 
 def engine() -> list[str] | None:
-    """`docker compose`, where there is a daemon to run it."""
-    compose = ["docker", "compose"]
-    for question in (["docker", "info"], [*compose, "version"]):
-        try:
-            asked = subprocess.run(question, capture_output=True, check=False, timeout=30)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if asked.returncode != 0:
-            return None
-    return compose
+    """`docker compose` or `podman compose`, where it works."""
+    for program in ("docker", "podman"):
+        if answers(program, "info") and answers(program, "compose", "version"):
+            return [program, "compose"]
+    return None
+
+
+def answers(*question) -> bool:
+    try:
+        asked = subprocess.run(question, capture_output=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0
 
 
 def test_one_command_starts_proxy_and_server():
     compose = engine()
     if compose is None:
-        pytest.skip("there is no docker daemon with Compose")
+        pytest.skip("neither docker nor podman runs here with Compose")
     project = [*compose, "--project-name", "s3proxy-e2e", "--file", str(FILES[0])]
     pulled = subprocess.run(
         [*project, "pull", "seaweedfs"], capture_output=True, text=True, check=False, timeout=300

@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use crate::commands::Format;
-use crate::commands::rewrap::{Again, Asked, Check, Mode, Replaced, Writers};
+use crate::commands::rewrap::{Asked, Check, Mode, Replaced, UpToDate, Writers};
 use crate::commands::selection::{Extent, Selection, Target, Versions};
 use crate::config::{ScopedFlags, StoredObjects};
 
@@ -55,7 +55,7 @@ impl Objects {
         }
     }
 
-    /// Whom the output is for; `lines` where nobody asked for JSON.
+    /// The form of the output: `lines` without --json.
     #[must_use]
     pub fn format(&self, lines: Format) -> Format {
         if self.json { Format::Json } else { lines }
@@ -151,7 +151,11 @@ impl Rewrap {
             } else {
                 Replaced::Stay
             },
-            again: if self.again { Again::Yes } else { Again::No },
+            up_to_date: if self.again {
+                UpToDate::RewrapAgain
+            } else {
+                UpToDate::Skip
+            },
             writers: if self.offline {
                 Writers::Stopped
             } else {

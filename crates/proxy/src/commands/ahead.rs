@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Objects that are counted at most: a thousand requests.
 pub(super) const MOST: u64 = 1_000_000;
 
-/// The number so far, shared by the one who counts and the one who shows it.
+/// The number so far, which the counting task writes and the progress reads.
 #[derive(Debug, Default)]
 pub(super) struct Counter {
     objects: AtomicU64,
@@ -69,7 +69,7 @@ impl Ahead {
 async fn count(listings: Vec<Listing>, counter: Arc<Counter>) {
     tokio::time::sleep(PATIENCE).await;
     for listing in listings {
-        // Whoever does the work tells why a list breaks off.
+        // The walk reports why a list breaks off.
         if listing.count(&counter).await.is_err() {
             return;
         }

@@ -95,7 +95,7 @@ pub async fn decrypt_one(
     })
 }
 
-/// What somebody may not expect of the output.
+/// A property of the object that explains unexpected output.
 fn remark(item: &Item, found: &Found) -> Option<&'static str> {
     if item.key.ends_with('/') && found.length.0 == 0 {
         return Some("a directory marker, which is an empty object; the output is empty");

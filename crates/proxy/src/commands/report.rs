@@ -1,37 +1,33 @@
-//! What a command says of each object, and of all of them at the end: lines for people or JSON for
-//! programs, on standard output.
+//! The report of a command, on standard output: each object and a summary, as lines for people or as
+//! JSON for programs.
 //!
-//! People get lines for what deserves one: failures, and what a dry run would do; for everything
-//! where they asked for it. Programs get one object for each, and one for the end; the names of
-//! their fields are documented (docs/commands.md) and stay. Control characters of keys and reasons
+//! People get lines for noteworthy objects (failures, the plan of a dry run), or for all with
+//! `--verbose`. Programs get one JSON object for each stored object, and one for the summary; the names
+//! of fields are documented (docs/commands.md) and never change. Control characters of keys and reasons
 //! never reach a terminal. Failures are shown when they happen and only counted after that
-//! ([`super::failures`]), so that memory does not grow with them. Lines for people have styles, which
-//! the output drops where it is no terminal that shows them.
+//! ([`super::failures`]), so that memory does not grow with them. Lines for people contain ANSI styles,
+//! which the output stream strips unless it is a terminal with colours.
+
+mod text;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use anstyle::{AnsiColor, Style};
-use indicatif::{HumanBytes, HumanCount};
-use s3proxy_protocol::quote::{self, is_deceptive};
+use anstyle::Style;
+use s3proxy_protocol::quote;
 use serde_json::{Map, Value, json};
 
+use self::text::{FAILED, FAILED_ROW, json_line, line, row, seconds};
 use super::failures::{Failures, Telling};
-use super::listing::{Age, Item};
+use super::listing::Item;
 use super::progress::{Done, Progress};
-use crate::execute::answer::NO_EXPLANATION;
-use crate::respond::Failure;
 
-/// Of the word that marks failures.
-const FAILED: Style = AnsiColor::Red.on_default().bold();
+pub(crate) use self::text::{counted, explained, fields, shown};
 
 /// Shortest time between two looks at the progress.
 const SHOWN_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The row of failures in the summary.
-const FAILED_ROW: &str = "FAILED";
 
 /// Of the first line of the summary.
 const HEADLINE: Style = Style::new().bold();
@@ -414,115 +410,6 @@ impl Resume {
 
     fn json(&self) -> Value {
         json!({ "start_after": self.start_after, "targets": self.targets })
-    }
-}
-
-fn line(item: &Item, handled: &Handled) -> String {
-    let name = shown(&format!("{}/{}", item.bucket, item.key));
-    let version = item.version.as_deref();
-    let version = version.map(|version| format!(" (version {})", shown(version)));
-    let remark = handled
-        .remark
-        .as_deref()
-        .map(|remark| format!(": {remark}"));
-    let (version, remark) = (version.unwrap_or_default(), remark.unwrap_or_default());
-    match &handled.verdict {
-        Verdict::Done(what) => format!("{} {name}{version}{remark}", worded(what)),
-        Verdict::Would(what) => format!("would be {} {name}{version}{remark}", worded(what)),
-        Verdict::Skipped(why) => format!("skipped {name}{version}: {}{remark}", worded(why)),
-        Verdict::Failed(reason) => {
-            let reason = shown(reason);
-            format!("{FAILED}FAILED{FAILED:#} {name}{version}: {reason}{remark}")
-        }
-    }
-}
-
-fn json_line(item: &Item, handled: &Handled) -> String {
-    let (status, what) = match &handled.verdict {
-        Verdict::Done(what) => ("done", Some(*what)),
-        Verdict::Would(what) => ("would", Some(*what)),
-        Verdict::Skipped(why) => ("skipped", Some(*why)),
-        Verdict::Failed(_) => ("failed", None),
-    };
-    let mut fields = json!({
-        "type": "object",
-        "bucket": item.bucket,
-        "key": item.key,
-        "version": item.version,
-        "current": item.age == Age::Current,
-        "status": status,
-        "what": what,
-    });
-    if let Value::Object(fields) = &mut fields {
-        if let Verdict::Failed(reason) = &handled.verdict {
-            fields.insert("reason".to_owned(), Value::from(reason.as_str()));
-        }
-        fields.extend(handled.details.clone());
-    }
-    fields.to_string()
-}
-
-fn worded(word: &str) -> String {
-    word.replace('-', " ")
-}
-
-fn row(word: &str, width: usize, count: Count) -> String {
-    let objects = HumanCount(count.objects).to_string();
-    let bytes = HumanBytes(count.bytes).to_string();
-    if word == FAILED_ROW {
-        return format!("  {FAILED}{word:<width$}{FAILED:#}  {objects:>12}  {bytes:>12}");
-    }
-    format!("  {word:<width$}  {objects:>12}  {bytes:>12}")
-        .trim_end()
-        .to_owned()
-}
-
-/// Fields of a JSON object.
-pub(crate) fn fields(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
-}
-
-/// A number and what it counts.
-pub(crate) fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", HumanCount(number))
-}
-
-fn seconds(elapsed: Duration) -> String {
-    format!("{:.1} s", elapsed.as_secs_f64())
-}
-
-/// Text of others for a terminal: control characters, and those that hide text or change its
-/// direction, are escaped.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars()
-        .flat_map(|character| {
-            let escaped = is_deceptive(character).then(|| character.escape_default());
-            let plain = escaped.is_none().then_some(character);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
-}
-
-/// A failure in the words of an operator: what the backend said is worth more here than its code.
-pub(crate) fn explained(failure: &Failure) -> String {
-    match failure {
-        Failure::Answer(answer) => {
-            let document = &answer.document;
-            let status = answer.status.as_u16();
-            if document.message == NO_EXPLANATION {
-                // An answer to HEAD has no body that could explain it.
-                return failure.to_string();
-            }
-            format!(
-                "the backend answered {status} {}: {}",
-                document.code, document.message
-            )
-        }
-        other => other.to_string(),
     }
 }
 

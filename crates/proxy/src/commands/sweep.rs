@@ -34,7 +34,7 @@ pub enum Swept {
     NotEverything,
 }
 
-/// Sweeps, and gives a line for everything that somebody may want to know.
+/// Sweeps, and reports each bucket and each object in a line.
 pub async fn sweep(
     config: Config,
     asked: Asked,

@@ -4,8 +4,8 @@ use http::StatusCode;
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
 use super::*;
-use crate::commands::listing::Origin;
-use crate::respond::BackendAnswer;
+use crate::commands::listing::{Age, Origin};
+use crate::respond::{BackendAnswer, Failure};
 
 fn item(key: &str, version: Option<&str>) -> Item {
     Item {
