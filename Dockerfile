@@ -21,7 +21,9 @@ COPY crates crates
 COPY e2e/rust-client e2e/rust-client
 COPY xtask xtask
 COPY image/compile image/compile
-RUN image/compile /out
+ARG REVISION
+ARG CREATED
+RUN S3PROXY_COMMIT=$REVISION S3PROXY_COMMIT_DATE=$CREATED image/compile /out
 COPY --from=system /out /system
 COPY LICENSE ./
 COPY release/inventory release/inventory

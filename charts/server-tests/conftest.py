@@ -5,7 +5,11 @@ import pytest
 from api_server import api_server
 from chart import CHARTS, ROOT, TOOLS, VALUE_SETS, rendered
 
-PLAIN = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "deploy").rglob("*.yaml"))
+PLAIN = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "deploy").rglob("*.yaml")
+    if path.parent.name != "compose"
+)
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,26 @@ def test_one_object_goes_to_a_file_and_to_standard_output(deployment, filled, tm
     assert [entry.name for entry in tmp_path.iterdir()] == ["object"]
 
 
+def test_an_object_that_was_not_encrypted_and_a_directory_marker_are_told(
+    deployment, filled, s3, backend_s3, tmp_path
+):
+    bucket, _ = filled
+    backend_s3.put_object(Bucket=bucket, Key="plain", Body=b"as it is")
+    backend_s3.put_object(Bucket=bucket, Key="folder/", Body=b"")
+    s3.put_object(Bucket=bucket, Key="sealed/", Body=b"")
+    for key, body, told in (
+        ("plain", b"as it is", "not encrypted; the content was copied as it is stored"),
+        ("folder/", b"", "a directory marker, which is an empty object"),
+        ("sealed/", b"", "a directory marker, which is an empty object"),
+        ("d/0", b"", ""),
+    ):
+        path = tmp_path / "object"
+        done = deployment.proxy.finish("decrypt", f"{bucket}/{key}", "--output", path)
+        assert (done.returncode, path.read_bytes()) == (0, body), done.stderr
+        assert told in done.stderr
+        assert told or done.stderr == ""
+
+
 def test_nothing_half_written_is_left(deployment, filled, backend_s3, tmp_path):
     bucket, _ = filled
     key = f"d/{LARGE}"

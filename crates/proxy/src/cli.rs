@@ -1,162 +1,201 @@
 //! The command line: which command, with which settings.
 //!
 //! Without a command the program serves, as the older proxies did. Flags that give settings come
-//! from the declarations in [`crate::config`]; this file adds the commands and their help.
-//! Secrets are never arguments. What commands on stored objects are told is in [`objects`].
+//! from the declarations in [`crate::config`]; this file adds the commands, and [`guides`] the examples
+//! in their help. Secrets are never arguments. The options of commands on stored objects are in
+//! [`objects`] and [`migration`].
 
+mod guide;
+mod guides;
 pub mod health;
+pub mod manual;
 pub mod migration;
 pub mod objects;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-#[cfg(feature = "dev")]
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anstyle::AnsiColor;
+use clap::builder::Styles;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
-use crate::config::{self, Loaded, SettingFlags, Sources};
+#[cfg(feature = "dev")]
+use crate::config::Development;
+use crate::config::{
+    self, Loaded, LocalFiles, ScopedFlags, Serving, Sources, StoredObjects, UploadState,
+};
+use crate::version;
+
+/// Of help and error messages, on terminals that show colours.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
 
 #[derive(Parser)]
 #[command(
     name = "s3proxy",
-    version,
-    about = "Encrypts what passes through it on its way to an S3 server, and decrypts it on its way back",
+    version = version::FULL,
+    about = "Encrypting S3 proxy: encrypts objects on upload, decrypts them on download",
     args_conflicts_with_subcommands = true,
     max_term_width = 100,
-    after_help = SERVE_EXAMPLES
+    styles = STYLES,
+    after_help = guides::SERVE.brief(),
+    after_long_help = guides::SERVE.full()
 )]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    settings: SettingFlags,
+    settings: ScopedFlags<Serving>,
 }
 
 /// What the program is asked to do.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Serve S3 clients; this is also what happens without a command
-    #[command(after_help = SERVE_EXAMPLES)]
-    Serve(SettingFlags),
-    /// Serve from an S3 store inside the program, to try it out or to develop against it
+    /// Serve S3 clients; also the default without a command
+    #[command(after_help = guides::SERVE.brief(), after_long_help = guides::SERVE.full())]
+    Serve(ScopedFlags<Serving>),
+    /// Try it out: serve clients from an S3 store inside the program
     #[cfg(feature = "dev")]
-    #[command(after_help = DEV_EXAMPLES)]
+    #[command(after_help = guides::DEV.brief(), after_long_help = guides::DEV.full())]
     Dev(Dev),
-    /// Ask the proxy that runs with the same settings whether it is alive, or ready
-    #[command(after_help = health::EXAMPLES)]
+    /// Check whether the running proxy is alive, or ready
+    #[command(after_help = guides::HEALTH.brief(), after_long_help = guides::HEALTH.full())]
     Health(health::Health),
-    /// Print a new key on standard output
-    #[command(after_help = KEYGEN_EXAMPLES)]
+    /// Print a new encryption key
+    #[command(after_help = guides::KEYGEN.brief(), after_long_help = guides::KEYGEN.full())]
     Keygen,
-    /// Show what stored objects are: format, key, sizes; needs no key
-    #[command(after_help = objects::INSPECT_EXAMPLES)]
+    /// Show format, key and size of stored objects; needs no key
+    #[command(after_help = guides::INSPECT.brief(), after_long_help = guides::INSPECT.full())]
     Inspect(objects::Inspect),
-    /// Open stored objects and report what cannot be opened, and why
-    #[command(after_help = objects::VERIFY_EXAMPLES)]
+    /// Decrypt stored objects and report those that fail
+    #[command(after_help = guides::VERIFY.brief(), after_long_help = guides::VERIFY.full())]
     Verify(objects::Verify),
-    /// Put stored objects under the key that new ones get; bodies stay where they are
-    #[command(after_help = objects::REWRAP_EXAMPLES)]
+    /// Re-wrap objects with the current key without rewriting data
+    #[command(after_help = guides::REWRAP.brief(), after_long_help = guides::REWRAP.full())]
     Rewrap(objects::Rewrap),
-    /// Seal what is stored as plaintext or in an older proxy's format
-    #[command(after_help = migration::MIGRATE_EXAMPLES)]
+    /// Encrypt plaintext objects, and re-encrypt those of older proxies
+    #[command(after_help = guides::MIGRATE.brief(), after_long_help = guides::MIGRATE.full())]
     Migrate(migration::Migrate),
-    /// Turn sealed objects into plaintext: one into a file, or many in a bucket
-    #[command(after_help = migration::DECRYPT_EXAMPLES)]
+    /// Turn encrypted objects back into plaintext
+    #[command(after_help = guides::DECRYPT.brief(), after_long_help = guides::DECRYPT.full())]
     Decrypt(migration::Decrypt),
-    /// Open one stored object from files alone
-    #[command(after_help = migration::RECOVER_EXAMPLES)]
+    /// Decrypt one stored object from local files
+    #[command(after_help = guides::RECOVER.brief(), after_long_help = guides::RECOVER.full())]
     Recover(migration::Recover),
-    /// Remove the state that multipart uploads have left behind on the backend
-    #[command(after_help = SWEEP_EXAMPLES)]
+    /// Delete leftover state of multipart uploads that have ended
+    #[command(after_help = guides::SWEEP.brief(), after_long_help = guides::SWEEP.full())]
     Sweep(Sweep),
-    /// Check the configuration and report everything that is wrong with it
-    #[command(after_help = CHECK_CONFIG_EXAMPLES)]
-    CheckConfig(SettingFlags),
+    /// Check the configuration and report all mistakes at once
+    #[command(
+        after_help = guides::CHECK_CONFIG.brief(),
+        after_long_help = guides::CHECK_CONFIG.full()
+    )]
+    CheckConfig(ScopedFlags<Serving>),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = guides::COMPLETIONS.brief(),
+        after_long_help = guides::COMPLETIONS.full()
+    )]
+    Completions(Completions),
+    /// Write the manual pages
+    #[command(after_help = guides::MAN.brief(), after_long_help = guides::MAN.full())]
+    Man(Man),
 }
 
 /// The arguments of `s3proxy dev`.
 #[cfg(feature = "dev")]
 #[derive(clap::Args)]
 pub struct Dev {
-    /// Folder for the objects, the key and the credential [default: s3proxy-dev]
+    /// Folder for objects, key and credential [default: s3proxy-dev]
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: ScopedFlags<Development>,
 }
 
 /// The arguments of `s3proxy sweep`.
 #[derive(clap::Args)]
 pub struct Sweep {
-    /// A bucket to sweep; can be given several times [default: every bucket that the credential can
-    /// list]
+    /// Bucket to sweep; repeatable [default: all buckets]
     #[arg(long = "bucket", value_name = "BUCKET")]
     pub buckets: Vec<String>,
-    /// Spare what was written more recently
+    /// Skip what was modified more recently
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = config::period)]
     pub older_than: Duration,
-    /// Show what would be removed, and remove nothing
+    /// Show what would be deleted, and delete nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Remove also states of earlier versions, which name no upload, where the backend's list of uploads
-    /// does not show theirs: only for backends whose list is always complete
+    /// Also delete unlisted state of earlier versions
+    ///
+    /// State of earlier versions does not name its upload, so the backend's list of uploads decides.
+    /// Use this only where the list is always complete.
     #[arg(long)]
     pub by_list: bool,
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: ScopedFlags<UploadState>,
 }
 
-const SERVE_EXAMPLES: &str = "\
-Examples:
-  S3PROXY_HOST=https://s3.example.com S3PROXY_ENCRYPT_KEY_FILE=/run/secrets/key s3proxy
-  s3proxy --config /etc/s3proxy/config.toml --level debug
-  s3proxy --no-tls --ip 127.0.0.1 --port 8080 --backend http://seaweedfs:8333
+/// The arguments of `s3proxy completions`.
+#[derive(clap::Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
 
-Everything else can be set in the environment or the configuration file: docs/configuration.md.";
-
-#[cfg(feature = "dev")]
-const DEV_EXAMPLES: &str = "\
-Examples:
-  s3proxy dev
-  s3proxy dev ./objects --port 9000";
-
-const KEYGEN_EXAMPLES: &str = "\
-Examples:
-  (umask 077; s3proxy keygen > s3proxy.key)
-  S3PROXY_ENCRYPT_KEY_FILE=s3proxy.key s3proxy";
-
-const SWEEP_EXAMPLES: &str = "\
-While an upload is in progress, the proxy keeps its state beside the data, under policy.state_prefix.
-It stays behind when the upload ends around the proxy, by a lifecycle rule or a crash. The backend is
-asked for each upload, and only what it says has ended is removed. With policy.state_bucket the uploads
-of all buckets are looked at, those that are named too.
-
-Examples:
-  s3proxy sweep --config /etc/s3proxy/config.toml --dry-run
-  s3proxy sweep --config /etc/s3proxy/config.toml --bucket photos --bucket backups
-  s3proxy sweep --bucket photos --older-than 0s
-
-The exit status is 0 where nothing is left to do, 3 where a bucket could not be swept or something
-not be removed, and 1 where nothing was begun.";
-
-const CHECK_CONFIG_EXAMPLES: &str = "\
-Examples:
-  s3proxy check-config --config /etc/s3proxy/config.toml
-
-The exit status is 0 where `serve` would start with the same flags, environment and file, otherwise 1.";
+/// The arguments of `s3proxy man`.
+#[derive(clap::Args)]
+pub struct Man {
+    /// Folder for the pages; created if it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+}
 
 /// The command of these arguments, the program's name first. Help, version and mistakes end the
 /// program here, as clap does it.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Command {
-    CommandLine::parse_from(arguments).chosen()
+    try_parse(arguments).unwrap_or_else(|error| error.exit())
 }
 
 /// As [`parse`], with clap's answer instead of an end.
 pub fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
-    CommandLine::try_parse_from(arguments).map(CommandLine::chosen)
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match CommandLine::try_parse_from(&arguments) {
+        Ok(line) => Ok(line.chosen()),
+        Err(error) => Err(without_effect(&arguments, &error).unwrap_or(error)),
+    }
+}
+
+/// The error where a command was given a flag of `serve` that it would ignore.
+fn without_effect(arguments: &[OsString], error: &clap::Error) -> Option<clap::Error> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    // A flag before the command conflicts with it, so it comes first.
+    let name = arguments.get(1)?.to_str()?;
+    let reason = match (error.kind(), name) {
+        (ErrorKind::UnknownArgument, "inspect" | "verify" | "rewrap" | "migrate" | "decrypt") => {
+            config::refusal::<StoredObjects>(flag)
+        }
+        (ErrorKind::UnknownArgument, "sweep") => config::refusal::<UploadState>(flag),
+        (ErrorKind::UnknownArgument, "recover") => config::refusal::<LocalFiles>(flag),
+        #[cfg(feature = "dev")]
+        (ErrorKind::UnknownArgument, "dev") => config::refusal::<Development>(flag),
+        _ => None,
+    }?;
+    let mut program = description();
+    program.build();
+    let message = format!("{flag} has no effect on `s3proxy {name}`: the command {reason}");
+    let command = program.find_subcommand_mut(name)?;
+    Some(command.error(ErrorKind::UnknownArgument, message))
 }
 
 /// The command line's description, for documentation and completions.
@@ -178,9 +217,9 @@ pub fn keygen(key: &str, output: &mut dyn Write, notes: &mut dyn Write) -> io::R
     output.flush()?;
     writeln!(
         notes,
-        "This key seals and opens every object. Keep a copy in a safe place: without it the objects \
-         are lost.\nGive it to the proxy as S3PROXY_ENCRYPT_KEY, or the name of a file that holds it \
-         as S3PROXY_ENCRYPT_KEY_FILE."
+        "This key encrypts and decrypts every object. Keep a copy in a safe place: without it all \
+         objects are lost.\nGive it to the proxy in S3PROXY_ENCRYPT_KEY, or put it in a file and name \
+         the file in S3PROXY_ENCRYPT_KEY_FILE."
     )
 }
 
@@ -206,95 +245,4 @@ pub fn check_config(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn command(arguments: &[&str]) -> Result<Command, clap::Error> {
-        let program = std::iter::once("s3proxy");
-        try_parse(program.chain(arguments.iter().copied()).map(OsString::from))
-    }
-
-    #[test]
-    fn the_description_is_consistent() {
-        description().debug_assert();
-    }
-
-    #[test]
-    fn without_a_command_the_program_serves() {
-        assert!(matches!(command(&[]), Ok(Command::Serve(_))));
-        let as_the_older_proxies = ["--no-tls", "--level=-4", "--ip", "::", "--allow-multipart"];
-        assert!(matches!(
-            command(&as_the_older_proxies),
-            Ok(Command::Serve(_))
-        ));
-        assert!(matches!(
-            command(&["serve", "--no-tls=false"]),
-            Ok(Command::Serve(_))
-        ));
-    }
-
-    #[test]
-    fn each_command_is_found() {
-        assert!(matches!(command(&["keygen"]), Ok(Command::Keygen)));
-        let health = command(&["health", "--ready", "--no-tls"]);
-        assert!(matches!(health, Ok(Command::Health(health)) if health.ready));
-        let check = command(&["check-config", "--config", "x.toml"]);
-        assert!(matches!(check, Ok(Command::CheckConfig(_))));
-    }
-
-    #[cfg(feature = "dev")]
-    #[test]
-    fn dev_takes_a_folder_and_settings() {
-        let Ok(Command::Dev(dev)) = command(&["dev", "objects", "--port", "9000"]) else {
-            panic!("dev is due");
-        };
-        assert_eq!(dev.directory, Some(PathBuf::from("objects")));
-    }
-
-    #[test]
-    fn a_sweep_spares_a_day_unless_another_age_is_asked_for() {
-        let Ok(Command::Sweep(sweep)) = command(&["sweep"]) else {
-            panic!("a sweep is due");
-        };
-        assert_eq!(sweep.older_than, Duration::from_hours(24));
-        assert!(sweep.buckets.is_empty() && !sweep.dry_run);
-        let arguments = [
-            "sweep",
-            "--bucket",
-            "a",
-            "--bucket",
-            "b",
-            "--older-than",
-            "0s",
-        ];
-        let Ok(Command::Sweep(sweep)) = command(&arguments) else {
-            panic!("a sweep is due");
-        };
-        assert_eq!(sweep.buckets, ["a", "b"]);
-        assert_eq!(sweep.older_than, Duration::ZERO);
-        for wrong in ["1", "1y", "-1s", "", "8d"] {
-            assert!(
-                command(&["sweep", "--older-than", wrong]).is_err(),
-                "{wrong}"
-            );
-        }
-    }
-
-    #[test]
-    fn unknown_flags_and_words_are_refused() {
-        assert!(command(&["--encrypt-key", "x"]).is_err());
-        assert!(command(&["rewrap"]).is_err());
-        assert!(command(&["keygen", "--no-tls"]).is_err());
-        assert!(command(&["--no-tls=maybe"]).is_err());
-    }
-
-    #[test]
-    fn keygen_writes_the_key_alone_to_the_output() {
-        let (mut output, mut notes) = (Vec::new(), Vec::new());
-        keygen("s3pk1.example", &mut output, &mut notes).unwrap();
-        assert_eq!(output, b"s3pk1.example\n");
-        let notes = String::from_utf8(notes).unwrap();
-        assert!(notes.contains("S3PROXY_ENCRYPT_KEY_FILE"));
-        assert!(!notes.contains("s3pk1"));
-    }
-}
+mod tests;

@@ -34,3 +34,4 @@ mod stored_fault;
 pub mod telemetry;
 mod throttle;
 mod trusted;
+pub mod version;

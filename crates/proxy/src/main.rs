@@ -4,14 +4,14 @@ use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-use s3proxy::app::sweep::{self, Asked, Mode, Nameless, Swept};
 use s3proxy::app::{self, App, Reload, StartError};
 use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
+use s3proxy::commands::sweep::{self, Asked, Mode, Nameless, Swept};
 use s3proxy::commands::verify::Reading;
 use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
-use s3proxy::config::{self, Loaded, SettingFlags, Sources};
+use s3proxy::config::{self, Loaded, ScopedFlags, Serving, SettingFlags, Sources};
 use s3proxy::telemetry::{self, LogLevels, Written};
 use s3proxy_envelope::kek::Kek;
 use tokio::runtime::Runtime;
@@ -45,10 +45,12 @@ fn main() -> ExitCode {
         Command::Recover(arguments) => recover(arguments),
         Command::Sweep(arguments) => sweep(arguments),
         Command::CheckConfig(flags) => check_config(flags),
+        Command::Completions(arguments) => completions(&arguments),
+        Command::Man(arguments) => man(&arguments),
     }
 }
 
-fn serve(flags: SettingFlags) -> ExitCode {
+fn serve(flags: ScopedFlags<Serving>) -> ExitCode {
     let sources = Sources::new(flags, std::env::vars_os());
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -143,7 +145,7 @@ fn inspect(arguments: cli::objects::Inspect) -> ExitCode {
         Format::AllLines
     });
     run(sources, |loaded| async {
-        let mut output = io::stdout();
+        let mut output = anstream::stdout();
         let ended = inspect::inspect(loaded.config, selection, format, &mut output).await?;
         Ok(ExitCode::from(ended.status()))
     })
@@ -234,9 +236,8 @@ fn recover(arguments: cli::migration::Recover) -> ExitCode {
     })
 }
 
-/// Of a command that listens on nothing, so that no certificate needs to be there, and that tells
-/// what it does by itself.
-fn command_sources(flags: SettingFlags) -> Sources {
+/// The sources of a command without listener: TLS off, and a quiet log.
+fn command_sources(flags: impl Into<SettingFlags>) -> Sources {
     Sources::new(flags, std::env::vars_os())
         .preset("listen.tls", "off")
         .preset("log.level", "warn")
@@ -278,10 +279,27 @@ fn sweep(arguments: cli::Sweep) -> ExitCode {
     })
 }
 
-fn check_config(flags: SettingFlags) -> ExitCode {
+fn check_config(flags: ScopedFlags<Serving>) -> ExitCode {
     let sources = Sources::new(flags, std::env::vars_os());
     match cli::check_config(sources, &mut io::stdout(), &mut io::stderr()) {
         Ok(code) => code,
+        Err(error) => not_started(&error),
+    }
+}
+
+fn completions(arguments: &cli::Completions) -> ExitCode {
+    match cli::manual::completions(arguments.shell, &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => not_started(&error),
+    }
+}
+
+fn man(arguments: &cli::Man) -> ExitCode {
+    match cli::manual::pages(&arguments.output) {
+        Ok(written) => {
+            println!("{} pages in {}", written.len(), arguments.output.display());
+            ExitCode::SUCCESS
+        }
         Err(error) => not_started(&error),
     }
 }

@@ -29,7 +29,7 @@ fn flags(arguments: &[&str]) -> SettingFlags {
     let program = std::iter::once("s3proxy");
     let arguments = program.chain(arguments.iter().copied()).map(OsString::from);
     match cli::try_parse(arguments) {
-        Ok(Command::Serve(flags)) => flags,
+        Ok(Command::Serve(flags)) => flags.into(),
         Ok(_) => panic!("these are the arguments of serve"),
         Err(error) => panic!("{error}"),
     }

@@ -5,8 +5,7 @@ use std::path::Path;
 use crate::config::resolved::{
     Authentication, Config, Encryption, Endpoint, KnownClients, Multipart, Permission, Tls,
 };
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+use crate::version;
 
 /// Logs what starts. `file` is the configuration file, where there is one.
 pub fn announce(config: &Config, file: Option<&Path>) {
@@ -20,7 +19,8 @@ pub fn announce(config: &Config, file: Option<&Path>) {
     let (authentication, clients) = authentication(&config.clients.authentication);
     let open = open_policies(config);
     tracing::info!(
-        version = VERSION,
+        version = version::VERSION,
+        commit = version::COMMIT,
         backend = backend(&config.backend.endpoint),
         region,
         tls = match config.listen.tls {

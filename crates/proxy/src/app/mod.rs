@@ -5,7 +5,6 @@ mod assembly;
 mod backend_settings;
 mod reload;
 mod serving;
-pub mod sweep;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -25,30 +25,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::{Addresses, SettingFlags, Transport};
+use crate::config::{Addresses, Probe, ScopedFlags, Transport};
 
 /// The arguments of `s3proxy health`.
 #[derive(clap::Args)]
 pub struct Health {
-    /// Ask whether it is ready for requests, and not only whether it is alive
+    /// Check whether it is ready for requests, not only whether it is alive
     #[arg(long)]
     pub ready: bool,
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: ScopedFlags<Probe>,
 }
-
-pub(super) const EXAMPLES: &str = "\
-It asks the proxy that runs with the same flags, environment and file on this machine: /healthz, or
-/readyz with --ready, at listen.admin if that is set, else at the port of S3. Its certificate is not
-verified.
-
-Examples:
-  s3proxy health
-  s3proxy health --ready
-  s3proxy health --no-tls --port 8080
-  s3proxy health --admin 127.0.0.1:9090
-
-The exit status is 0 where the answer is 200, otherwise 1.";
 
 /// Longest answer that is read, in bytes.
 const ANSWER_BYTES: usize = 16 * 1024;
@@ -84,15 +71,12 @@ impl Question {
 pub enum HealthError {
     /// It may listen anywhere.
     #[error(
-        "port 0 takes any free port, so nobody can tell where to ask; give listen.port or \
-         listen.admin a number"
+        "port 0 takes any free port, so the proxy's is not known; set listen.port or \
+         listen.admin to a number"
     )]
     AnyPort,
     /// Nobody is there, or it does not speak HTTP.
-    #[error(
-        "no answer from {address}: {reason}; the proxy is asked where the settings of `serve` say: \
-         give this command the same"
-    )]
+    #[error("no answer from {address}: {reason}; give this command the same settings as the proxy")]
     Unanswered {
         /// Who was asked.
         address: SocketAddr,

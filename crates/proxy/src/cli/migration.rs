@@ -1,4 +1,4 @@
-//! What the commands are told that bring objects into the sealed form, and out of it again.
+//! Options of the commands that encrypt stored objects, and decrypt them again.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use crate::commands::migrate::{self, Only};
 use crate::commands::recover;
 use crate::commands::rewrap::{Replaced, Writers};
 use crate::commands::selection::Target;
-use crate::config::SettingFlags;
 use crate::config::resolved::SecretText;
+use crate::config::{LocalFiles, ScopedFlags, StoredObjects};
 
 /// The arguments of `s3proxy migrate`.
 #[derive(clap::Args)]
@@ -24,24 +24,26 @@ pub struct Migrate {
     /// The objects.
     #[command(flatten)]
     pub objects: Objects,
-    /// Migrate these only
+    /// Migrate only these objects
     #[arg(long, value_name = "WHAT", default_value = "all")]
     pub only: Only,
     /// Show what would be migrated, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// In buckets with versions, delete the version that a migrated one has replaced
+    /// Delete replaced versions (in versioned buckets)
     #[arg(long)]
     pub delete_old_versions: bool,
-    /// Go on where the backend ignores conditions: nothing else may write to the buckets meanwhile
+    /// Proceed if the backend ignores conditional writes
+    ///
+    /// Stop everything else that writes to the buckets first: a concurrent write could be lost.
     #[arg(long)]
     pub offline: bool,
-    /// Show a line for every object
+    /// Print a line for every object
     #[arg(long, short, conflicts_with = "json")]
     pub verbose: bool,
     /// The settings.
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: ScopedFlags<StoredObjects>,
 }
 
 impl Migrate {
@@ -63,7 +65,12 @@ impl Migrate {
 
 /// The arguments of `s3proxy decrypt`.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("place").required(true))]
+#[command(
+    group = clap::ArgGroup::new("place").required(true),
+    override_usage = "s3proxy decrypt [OPTIONS] BUCKET/KEY --output FILE
+       s3proxy decrypt [OPTIONS] BUCKET[/PREFIX]... --in-place
+       s3proxy decrypt [OPTIONS] BUCKET[/PREFIX]... --to BUCKET[/PREFIX]"
+)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch on the command line"
@@ -72,7 +79,7 @@ pub struct Decrypt {
     /// The objects.
     #[command(flatten)]
     pub objects: Objects,
-    /// Write one object, BUCKET/KEY, to this file; - is standard output
+    /// Write one object to FILE (- is standard output)
     #[arg(
         long,
         value_name = "FILE",
@@ -80,33 +87,35 @@ pub struct Decrypt {
         conflicts_with_all = ["json", "versions", "start_after", "dry_run"]
     )]
     pub output: Option<PathBuf>,
-    /// With --output: this version of the object
+    /// With --output: the version of the object
     #[arg(long, value_name = "ID", requires = "output")]
     pub version_id: Option<String>,
-    /// Store plaintext in place of the sealed objects
+    /// Replace the encrypted objects with plaintext
     #[arg(long, group = "place")]
     pub in_place: bool,
-    /// Store plaintext in this bucket, under the same keys behind the prefix
+    /// Store plaintext here, with PREFIX before each key
     #[arg(long, value_name = "BUCKET[/PREFIX]", group = "place")]
     pub to: Option<Target>,
-    /// With --to: write over objects that are there
+    /// With --to: overwrite objects that exist
     #[arg(long, requires = "to")]
     pub overwrite: bool,
     /// Show what would be decrypted, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// With --in-place in buckets with versions: delete the sealed version that was replaced
+    /// With --in-place: delete replaced versions
     #[arg(long, requires = "in_place")]
     pub delete_old_versions: bool,
-    /// Go on where the backend ignores conditions: nothing else may write to the buckets meanwhile
+    /// Proceed if the backend ignores conditional writes
+    ///
+    /// Stop everything else that writes to the buckets first: a concurrent write could be lost.
     #[arg(long)]
     pub offline: bool,
-    /// Show a line for every object
+    /// Print a line for every object
     #[arg(long, short, conflicts_with_all = ["json", "output"])]
     pub verbose: bool,
     /// The settings.
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: ScopedFlags<StoredObjects>,
 }
 
 /// What `s3proxy decrypt` is asked to do.
@@ -151,8 +160,7 @@ impl Decrypt {
             };
             if self.objects.targets.iter().any(overlaps) {
                 return Err(
-                    "--to lies inside what is decrypted; choose another bucket or prefix, or \
-                     --in-place"
+                    "--to is inside the source; choose another bucket or prefix, or --in-place"
                         .to_owned(),
                 );
             }
@@ -172,27 +180,36 @@ impl Decrypt {
 
 /// The arguments of `s3proxy recover`.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("metadata_given").required(true))]
+#[command(
+    group = clap::ArgGroup::new("metadata_given").required(true),
+    override_usage = "s3proxy recover --stored FILE --metadata FILE --key KEY --out FILE
+       s3proxy recover --stored FILE --envelope VALUE --key KEY --out FILE"
+)]
 pub struct Recover {
-    /// File with the object as the backend has it
+    /// File with the object as it is stored on the backend
     #[arg(long, value_name = "FILE", alias = "body")]
     pub stored: PathBuf,
-    /// Value of its metadata header: s3p1.…, or 80 hexadecimal digits of an older proxy
+    /// Value of its metadata header: s3p1.…, or an older proxy's 80 hex digits
     #[arg(long, value_name = "VALUE", group = "metadata_given")]
     pub envelope: Option<String>,
     /// Value of the metadata header `…-kek-ver` beside it, where an older proxy wrote one
     #[arg(long, value_name = "VERSION", requires = "envelope")]
     pub kek_version: Option<String>,
-    /// JSON file with its metadata, such as what `aws s3api head-object` prints
+    /// JSON file with its metadata, as `aws s3api head-object` prints it
     #[arg(long, value_name = "FILE", group = "metadata_given")]
     pub metadata: Option<PathBuf>,
     /// Its object key
     #[arg(long, value_name = "KEY")]
     pub key: String,
-    /// Its bucket, where the envelope is bound to it
-    #[arg(long, value_name = "BUCKET", default_value = "")]
+    /// Its bucket, if the envelope is bound to it
+    #[arg(
+        long,
+        value_name = "BUCKET",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub bucket: String,
-    /// File with the encryption key: s3pk1.… or a passphrase [default: the keys of the configuration]
+    /// File with the key [default: the configured keys]
     #[arg(long, value_name = "FILE")]
     pub kek_file: Option<PathBuf>,
     /// File to write
@@ -200,7 +217,7 @@ pub struct Recover {
     pub out: PathBuf,
     /// The settings.
     #[command(flatten)]
-    pub settings: SettingFlags,
+    pub settings: ScopedFlags<LocalFiles>,
 }
 
 impl Recover {
@@ -253,51 +270,3 @@ fn writers(are_stopped: bool) -> Writers {
         Writers::Possible
     }
 }
-
-/// Examples of `s3proxy migrate`.
-pub const MIGRATE_EXAMPLES: &str = "\
-Plaintext and what older proxies wrote is read, sealed under new data keys, and stored in its place,
-unless it was written over meanwhile. Clients may go on reading and writing through s3proxy. What is
-in format v1 is passed over, so the command can be repeated. In buckets with versions the old version
-stays, and can be read as before, unless --delete-old-versions is given. docs/migration.md has the
-order of steps, and what the all-zero key means.
-
-Examples:
-  s3proxy inspect --summary photos
-  s3proxy migrate --dry-run photos
-  s3proxy migrate photos backups/2024/
-  s3proxy migrate --only zero-key --delete-old-versions photos
-
-The exit status is 0 where all is well, 3 where something failed or was left, 1 where nothing was
-begun, and 130 or 143 where SIGINT or SIGTERM came: then the last line says how to go on. Results are
-on standard output, progress on standard error. docs/commands.md has the fields of --json.";
-
-/// Examples of `s3proxy decrypt`.
-pub const DECRYPT_EXAMPLES: &str = "\
-One object goes to a file, which gets its name when all of it is there; many go into a bucket as
-plaintext, in place or elsewhere. Elsewhere, objects that are there already are left alone, so that
-the command can be repeated.
-
-Examples:
-  s3proxy decrypt photos/2024/cat.jpg --output cat.jpg
-  s3proxy decrypt backups/etc.tar --output - | tar t
-  s3proxy decrypt photos --to photos-plain
-  s3proxy decrypt photos/2024/ --in-place --dry-run
-
-The exit status is 0 where all is well, 3 where something failed or was left, 1 where nothing was
-begun, and 130 or 143 where SIGINT or SIGTERM came: then the last line says how to go on. Results are
-on standard output, progress on standard error. docs/commands.md has the fields of --json.";
-
-/// Examples of `s3proxy recover`.
-pub const RECOVER_EXAMPLES: &str = "\
-Opens one stored object from files, without network and without storage; keys are local ones. It
-takes what recover/s3proxy_recover.py takes. Sealed user metadata is printed.
-
-Examples:
-  aws s3api get-object --bucket photos --key 2024/cat.jpg cat.stored > cat.json
-  s3proxy recover --stored cat.stored --metadata cat.json --key 2024/cat.jpg --out cat.jpg
-  s3proxy recover --stored cat.stored --envelope s3p1.… --key 2024/cat.jpg --kek-file kek.txt \\
-      --out cat.jpg
-
-The exit status is 0 where the file was written, 3 where something was refused, and 1 where the
-configuration is wrong.";

@@ -6,7 +6,6 @@
 //! can be repeated. Plaintext is copied too where the target is elsewhere, and passed over in place.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
 
 use s3proxy_protocol::operation::Operation;
@@ -98,7 +97,7 @@ pub async fn decrypt(
         room,
         asked,
     });
-    let mut output = io::stdout();
+    let mut output = anstream::stdout();
     let mut session = Session::begin("decrypt", format, &mut output)?;
     let told = match session
         .walk(Store::of(&parts), &selection, &decrypter)
@@ -244,6 +243,7 @@ impl Told {
         let remarks = where_to.into_iter().chain(not_kept(&lost));
         let remark = remarks.collect::<Vec<_>>().join("; ");
         Handled {
+            remedy: None,
             bytes: self.bytes,
             details: fields(json!({
                 "to": to,

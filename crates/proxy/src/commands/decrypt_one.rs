@@ -5,9 +5,10 @@
 //! each piece when it is authentic; where a later one is not, the exit status tells.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use s3proxy_protocol::operation::Operation;
@@ -16,12 +17,15 @@ use super::Ended;
 use super::anew::reading_everything;
 use super::errand::Errand;
 use super::listing::{Age, Item, Origin};
+use super::progress::{Done, Progress, Total, Unit};
 use super::report::{explained, shown};
 use super::selection::Target;
 use super::stop::Stop;
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
-use crate::execute::{Job, source};
+use crate::execute::Job;
+use crate::execute::source::{self, Found};
+use crate::execute::stored::Form;
 use crate::record::RequestId;
 use crate::respond::Failure;
 
@@ -59,19 +63,31 @@ pub async fn decrypt_one(
         age: Age::Current,
         origin: Origin::Named,
     };
+    let mut meter = Meter::new(&object.to_string(), &output);
     let work = async {
         let errand = Errand::new(&parts, Operation::GetObject, &item).map_err(OutputError::from)?;
+        let (job, meter) = (errand.job(), &mut meter);
         match &output {
-            Output::Standard => write(&errand.job(), &item, &mut io::stdout(), "-").await,
-            Output::File(path) => to_file(&errand.job(), &item, path).await,
+            Output::Standard => write(&job, &item, &mut io::stdout(), "-", meter).await,
+            Output::File(path) => to_file(&job, &item, path, meter).await,
         }
     };
     let done = tokio::select! {
-        done = work => done,
-        signal = stop.requested() => return Ok(Ended::Interrupted(signal)),
+        done = work => Ok(done),
+        signal = stop.requested() => Err(signal),
+    };
+    meter.end();
+    let done = match done {
+        Ok(done) => done,
+        Err(signal) => return Ok(Ended::Interrupted(signal)),
     };
     Ok(match done {
-        Ok(()) => Ended::Everything,
+        Ok(found) => {
+            if let Some(remark) = remark(&item, &found) {
+                eprintln!("s3proxy: {}: {remark}", shown(&object.to_string()));
+            }
+            Ended::Everything
+        }
         Err(error) => {
             eprintln!("s3proxy: {}: {error}", shown(&object.to_string()));
             Ended::Incomplete
@@ -79,11 +95,73 @@ pub async fn decrypt_one(
     })
 }
 
-async fn to_file(job: &Job<'_>, item: &Item, path: &Path) -> Result<(), OutputError> {
+/// A property of the object that explains unexpected output.
+fn remark(item: &Item, found: &Found) -> Option<&'static str> {
+    if item.key.ends_with('/') && found.length.0 == 0 {
+        return Some("a directory marker, which is an empty object; the output is empty");
+    }
+    match found.form {
+        Form::Plain => Some("not encrypted; the content was copied as it is stored"),
+        Form::Sealed(_) | Form::Legacy(_) => None,
+    }
+}
+
+/// How much of the object is written.
+struct Meter {
+    progress: Progress,
+    done: Done,
+    started: Instant,
+    /// When it was shown last.
+    shown: Duration,
+}
+
+impl Meter {
+    /// Between two looks.
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    /// Shows nothing where the content goes to the same terminal.
+    fn new(object: &str, output: &Output) -> Self {
+        let mut progress = match output {
+            Output::Standard if io::stdout().is_terminal() => Progress::silent(),
+            Output::Standard | Output::File(_) => {
+                Progress::on_standard_error("decrypt", Unit::Bytes)
+            }
+        };
+        progress.begin(object);
+        Self {
+            progress,
+            done: Done::default(),
+            started: Instant::now(),
+            shown: Duration::ZERO,
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.done.bytes += bytes as u64;
+        self.done.units = self.done.bytes;
+        let elapsed = self.started.elapsed();
+        if elapsed >= self.shown + Self::INTERVAL {
+            self.shown = elapsed;
+            self.progress.show(self.done, elapsed);
+        }
+    }
+
+    fn end(&mut self) {
+        self.progress.end(self.done, self.started.elapsed());
+    }
+}
+
+async fn to_file(
+    job: &Job<'_>,
+    item: &Item,
+    path: &Path,
+    meter: &mut Meter,
+) -> Result<Found, OutputError> {
     let mut file = Unfinished::beside(path)?;
     let name = file.path.display().to_string();
-    write(job, item, &mut file.file, &name).await?;
-    file.finish(path)
+    let found = write(job, item, &mut file.file, &name, meter).await?;
+    file.finish(path)?;
+    Ok(found)
 }
 
 async fn write(
@@ -91,7 +169,8 @@ async fn write(
     item: &Item,
     output: &mut (impl Write + Send),
     name: &str,
-) -> Result<(), OutputError> {
+    meter: &mut Meter,
+) -> Result<Found, OutputError> {
     let failed = |error| OutputError::File {
         path: name.to_owned(),
         error,
@@ -99,17 +178,18 @@ async fn write(
     let source = item.source();
     let found = source::describe(job, &source).await?;
     let mut body = source::open(job, &source, &found, None).await?;
-    let mut written = 0;
+    meter.progress.set_total(Total::Exactly(found.length.0));
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(Failure::from)?.into_data() {
-            written += data.len() as u64;
             output.write_all(&data).map_err(failed)?;
+            meter.advance(data.len());
         }
     }
-    if written != found.length.0 {
+    if meter.done.bytes != found.length.0 {
         return Err(Failure::Unusable("another length than announced").into());
     }
-    output.flush().map_err(failed)
+    output.flush().map_err(failed)?;
+    Ok(found)
 }
 
 /// A file under a name of its own, which is removed unless it is finished.

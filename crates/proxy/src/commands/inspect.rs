@@ -57,7 +57,7 @@ pub async fn inspect(
     let mut session = Session::begin("inspect", format, output)?;
     if let Err(error) = &places {
         // The operator who inspects may not have the keys that rules name.
-        let note = format!("whether objects open in their place is not told: {error}");
+        let note = format!("whether objects open where they are stored is not checked: {error}");
         session.reporter().note(&note);
     }
     let inspector = Arc::new(Inspector {
@@ -163,6 +163,7 @@ impl Inspector {
             notable = Notable::Always;
         }
         Handled {
+            remedy: None,
             verdict: Verdict::Done(described.format),
             bytes: stored.0,
             details,
@@ -207,15 +208,15 @@ impl Inspector {
         }));
         if zero > 0 {
             lines.push(format!(
-                "{} open with the ALL-ZERO KEY: whoever can read them can decrypt them. \
-                 `s3proxy migrate` seals them anew.",
+                "{} open with the ALL-ZERO KEY: anyone who can read them can decrypt them. \
+                 `s3proxy migrate` encrypts them again.",
                 counted(zero, "object")
             ));
         }
         let refused = self.refused.load(Ordering::Relaxed);
         if refused > 0 {
             lines.push(format!(
-                "{} would not open in their place for clients; the lines above say why.",
+                "Clients cannot read {} where they are stored; the lines above give the reasons.",
                 counted(refused, "object")
             ));
         }

@@ -1,4 +1,5 @@
-//! The objects that a target names, page by page, into a queue that holds one page at most.
+//! The objects that a target names, page by page, into a queue that holds one page at most, or
+//! counted.
 //!
 //! Keys under the state prefix are the proxy's own and never handed out. Delete markers are no
 //! objects. A list that does not come forward is an error, as everywhere.
@@ -8,6 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 
+use super::ahead::Counter;
 use super::selection::{Extent, Target, Versions};
 use crate::effective_name::is_state_key;
 use crate::execute::Outcome;
@@ -60,21 +62,40 @@ pub(super) struct Listing {
 /// Nobody takes objects any more.
 struct Abandoned;
 
+/// Where objects go.
+#[derive(Clone, Copy)]
+enum Sink<'s> {
+    Queue(&'s mpsc::Sender<Item>),
+    Counter(&'s Counter),
+}
+
 impl Listing {
     /// Hands out every object. Ends early where nobody takes them.
     pub(super) async fn run(self, queue: mpsc::Sender<Item>) -> Outcome<()> {
+        self.read(Sink::Queue(&queue)).await
+    }
+
+    /// Counts every object that [`Self::run`] would hand out, as far as the counter goes.
+    pub(super) async fn count(&self, counter: &Counter) -> Outcome<()> {
+        self.read(Sink::Counter(counter)).await
+    }
+
+    async fn read(&self, sink: Sink<'_>) -> Outcome<()> {
         match (self.extent, self.versions) {
             (Extent::Object, Versions::Current) => {
-                let item = self.item(&self.target.prefix, None, Age::Current, Origin::Named);
-                let _ = queue.send(item).await;
+                let key = &self.target.prefix;
+                // It is the last one, whether it is taken or not.
+                let _ = self
+                    .hand(sink, key, None, Age::Current, Origin::Named)
+                    .await;
                 Ok(())
             }
-            (Extent::Prefix, Versions::Current) => self.current(&queue).await,
-            (Extent::Prefix | Extent::Object, Versions::All) => self.all_versions(&queue).await,
+            (Extent::Prefix, Versions::Current) => self.current(sink).await,
+            (Extent::Prefix | Extent::Object, Versions::All) => self.all_versions(sink).await,
         }
     }
 
-    async fn current(&self, queue: &mpsc::Sender<Item>) -> Outcome<()> {
+    async fn current(&self, sink: Sink<'_>) -> Outcome<()> {
         let mut token: Option<String> = None;
         let mut course = Course::new();
         loop {
@@ -90,7 +111,7 @@ impl Listing {
             let page = ListPage::parse(&text).map_err(not_s3)?;
             let entries = page.entries();
             check_entries(entries.len())?;
-            if self.hand_out(entries, queue).await.is_err() || !page.is_truncated() {
+            if self.hand_out(entries, sink).await.is_err() || !page.is_truncated() {
                 return Ok(());
             }
             let next = page.text_of_page("NextContinuationToken").map_err(not_s3)?;
@@ -98,7 +119,7 @@ impl Listing {
         }
     }
 
-    async fn all_versions(&self, queue: &mpsc::Sender<Item>) -> Outcome<()> {
+    async fn all_versions(&self, sink: Sink<'_>) -> Outcome<()> {
         let mut marker = self.start_after.clone().map(|key| (key, None));
         let mut course = Course::new();
         loop {
@@ -120,7 +141,7 @@ impl Listing {
             if entries.iter().any(|entry| entry.kind == EntryKind::Object) {
                 return Err(no_versions());
             }
-            if self.hand_out(entries, queue).await.is_err() || !page.is_truncated() {
+            if self.hand_out(entries, sink).await.is_err() || !page.is_truncated() {
                 return Ok(());
             }
             let key = page.key_of_page("NextKeyMarker").map_err(not_s3)?;
@@ -130,11 +151,7 @@ impl Listing {
         }
     }
 
-    async fn hand_out(
-        &self,
-        entries: &[ListEntry],
-        queue: &mpsc::Sender<Item>,
-    ) -> Result<(), Abandoned> {
+    async fn hand_out(&self, entries: &[ListEntry], sink: Sink<'_>) -> Result<(), Abandoned> {
         for entry in entries {
             let age = match entry.kind {
                 EntryKind::Object => Age::Current,
@@ -144,15 +161,33 @@ impl Listing {
             };
             if self.names(&entry.key) && self.is_recent(entry) {
                 let version = entry.version_id.as_deref();
-                let item = self.item(&entry.key, version, age, Origin::Listed);
-                queue.send(item).await.map_err(|_| Abandoned)?;
+                self.hand(sink, &entry.key, version, age, Origin::Listed)
+                    .await?;
             }
         }
         // A page may have nothing to hand out.
-        if queue.is_closed() {
-            return Err(Abandoned);
+        match sink {
+            Sink::Queue(queue) if queue.is_closed() => Err(Abandoned),
+            Sink::Queue(_) | Sink::Counter(_) => Ok(()),
         }
-        Ok(())
+    }
+
+    async fn hand(
+        &self,
+        sink: Sink<'_>,
+        key: &str,
+        version: Option<&str>,
+        age: Age,
+        origin: Origin,
+    ) -> Result<(), Abandoned> {
+        let is_taken = match sink {
+            Sink::Queue(queue) => {
+                let item = self.item(key, version, age, origin);
+                queue.send(item).await.is_ok()
+            }
+            Sink::Counter(counter) => counter.add(),
+        };
+        is_taken.then_some(()).ok_or(Abandoned)
     }
 
     fn names(&self, key: &str) -> bool {

@@ -6,7 +6,6 @@
 //! (`plaintext_reads`, `legacy_reads`) do not keep them from this command.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3proxy_protocol::operation::Operation;
@@ -58,13 +57,13 @@ pub enum Mode {
 /// Which objects are migrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Only {
-    /// Plaintext, and what older proxies wrote
+    /// Plaintext and objects of older proxies
     All,
-    /// What is not sealed
+    /// Plaintext only
     Plaintext,
-    /// What older proxies wrote
+    /// Objects of older proxies
     Older,
-    /// What older proxies wrote under the all-zero key, which everybody has
+    /// Objects of older proxies under the all-zero key, which is public
     ZeroKey,
 }
 
@@ -89,7 +88,7 @@ pub async fn migrate(
         asked,
         seen: Mutex::default(),
     });
-    let mut output = io::stdout();
+    let mut output = anstream::stdout();
     let mut session = Session::begin("migrate", format, &mut output)?;
     let told = match session.walk(Store::of(&parts), &selection, &migrator).await {
         Ok(walked) => session.end(&walked, migrator.closing(&selection)),
@@ -251,14 +250,14 @@ impl Migrator {
         let mut lines = Vec::new();
         if seen.cured > 0 {
             lines.push(format!(
-                "{} had been under the ALL-ZERO KEY and got new data keys. What they held before \
-                 has to count as known to whoever could read the bucket.",
+                "{} had been under the ALL-ZERO KEY and got new data keys. Treat their earlier \
+                 content as known to everyone who could read the bucket.",
                 counted(seen.cured, "object")
             ));
         }
         if seen.zero_left > 0 {
             lines.push(format!(
-                "{} STILL under the ALL-ZERO KEY: whoever can read them can decrypt them.",
+                "{} STILL under the ALL-ZERO KEY: anyone who can read them can decrypt them.",
                 counted(seen.zero_left, "object")
             ));
         }
@@ -269,8 +268,8 @@ impl Migrator {
                 .iter()
                 .map(|(format, count)| format!("{count} {format}"));
             lines.push(format!(
-                "{} that can be read as before: {}; {} of them under the all-zero key. Delete \
-                 them, or repeat such a migration with --delete-old-versions.",
+                "{} readable as before: {}; {} of them under the all-zero key. Delete them, or \
+                 use --delete-old-versions the next time.",
                 counted(old, "old version"),
                 formats.collect::<Vec<_>>().join(", "),
                 seen.old_zero
@@ -278,7 +277,7 @@ impl Migrator {
         }
         if seen.versions && selection.versions == Versions::Current {
             lines.push(
-                "Old versions that were there before were not looked at; --versions counts them."
+                "Old versions from before this run were not checked; --versions counts them."
                     .to_owned(),
             );
         }
@@ -335,6 +334,7 @@ impl Told {
         let remarks = from.filter(|_| moved).into_iter().chain(not_kept(&lost));
         let remark = remarks.collect::<Vec<_>>().join("; ");
         Handled {
+            remedy: None,
             bytes: self.bytes,
             details: fields(json!({
                 "format": self.before.map_or("v1", |before| before.format),

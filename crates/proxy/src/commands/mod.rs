@@ -12,10 +12,12 @@
 //! Absent on purpose: state on disk. A command that is repeated finds what is done already by
 //! looking at the objects.
 
+mod ahead;
 mod anew;
 pub mod decrypt;
 pub mod decrypt_one;
 mod errand;
+mod failures;
 mod frontier;
 pub mod inspect;
 mod listing;
@@ -32,6 +34,7 @@ mod room;
 pub mod selection;
 mod session;
 mod stop;
+pub mod sweep;
 pub mod verify;
 mod walk;
 mod written;

@@ -1,107 +1,152 @@
-//! How far a command is, on standard error: a bar on a terminal, and otherwise a line every ten
-//! seconds, which logs can hold.
+//! How far a command is, on standard error: a bar on a terminal, and a line every ten seconds
+//! elsewhere, for logs.
 //!
-//! The number of objects is known only when the list has been read to its end, so until then there
-//! is no bar but what has been done.
+//! Nothing is drawn on a terminal that cannot move its cursor (`TERM=dumb`), and nothing in colour
+//! where `NO_COLOR` is set.
 
-use std::io::IsTerminal;
+mod frame;
+mod pace;
+
+use std::io::{IsTerminal, Stderr, Write};
 use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use anstream::{AutoStream, ColorChoice};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::report::{Tally, counted};
+use self::frame::{Palette, View};
+use self::pace::Pace;
+use super::report::shown;
 
 /// Between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Between two looks of a bar.
+/// Between two positions of the spinner.
 const SPIN_INTERVAL: Duration = Duration::from_millis(120);
+
+/// The width where the terminal does not tell its own.
+const USUAL_WIDTH: usize = 80;
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Objects,
+    Buckets,
+    Bytes,
+}
+
+/// How many there are in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Total {
+    Unknown,
+    /// Counted so far.
+    AtLeast(u64),
+    Exactly(u64),
+}
+
+/// What has been done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    /// Units that are done, skipped and failed ones included.
+    pub(super) units: u64,
+    /// Stored bytes of what was done.
+    pub(super) bytes: u64,
+    pub(super) skipped: u64,
+    pub(super) failed: u64,
+}
 
 /// What is shown, and where.
 pub(crate) struct Progress {
     command: &'static str,
-    target: String,
+    heading: String,
+    unit: Unit,
+    total: Total,
+    pace: Pace,
     shown: Shown,
-    /// Objects that were listed in all, once that is known.
-    total: Option<u64>,
 }
 
 enum Shown {
-    Bar(ProgressBar),
+    Bar(Bar),
     Lines { next: Duration },
+}
+
+struct Bar {
+    drawn: ProgressBar,
+    palette: Palette,
+    width: fn() -> usize,
+    /// Moves the cursor to the beginning of its line.
+    home: fn(),
 }
 
 impl Progress {
     /// For standard error as it is.
-    pub(crate) fn on_standard_error(command: &'static str) -> Self {
-        let shown = if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::new_spinner().with_style(counting());
-            bar.enable_steady_tick(SPIN_INTERVAL);
-            Shown::Bar(bar)
+    pub(super) fn on_standard_error(command: &'static str, unit: Unit) -> Self {
+        let stderr = std::io::stderr();
+        let shown = if stderr.is_terminal() && !is_dumb() {
+            let palette = match AutoStream::<Stderr>::choice(&stderr) {
+                ColorChoice::Never => Palette::PLAIN,
+                ColorChoice::Always | ColorChoice::AlwaysAnsi | ColorChoice::Auto => {
+                    Palette::COLOURED
+                }
+            };
+            let target = ProgressDrawTarget::stderr();
+            Shown::Bar(Bar::on(target, palette, terminal_width, home))
         } else {
             Shown::Lines {
                 next: LINE_INTERVAL,
             }
         };
+        Self::new(command, unit, shown)
+    }
+
+    fn new(command: &'static str, unit: Unit, shown: Shown) -> Self {
         Self {
             command,
-            target: String::new(),
+            heading: command.to_owned(),
+            unit,
+            total: Total::Unknown,
+            pace: Pace::new(),
             shown,
-            total: None,
         }
     }
 
-    #[cfg(test)]
+    /// Never shows anything.
     pub(super) fn silent() -> Self {
-        Self {
-            command: "",
-            target: String::new(),
-            shown: Shown::Lines {
-                next: Duration::MAX,
-            },
-            total: None,
-        }
+        let never = Shown::Lines {
+            next: Duration::MAX,
+        };
+        Self::new("", Unit::Objects, never)
     }
 
-    /// What is worked on now.
+    /// The target that is worked on now.
     pub(super) fn begin(&mut self, target: &str) {
-        self.target = super::report::shown(target);
-        self.total = None;
-        if let Shown::Bar(bar) = &self.shown {
-            bar.set_style(counting());
-            bar.set_prefix(format!("{} {}", self.command, self.target));
-        }
+        self.heading = format!("{} {}", self.command, shown(target));
     }
 
-    /// The list has ended: so many objects are to be done in all, those of earlier targets included.
-    pub(super) fn listed(&mut self, total: u64) {
-        self.total = Some(total);
-        if let Shown::Bar(bar) = &self.shown {
-            bar.set_length(total);
-            bar.set_style(measuring());
-        }
+    /// How many units there are in all, those of earlier targets included.
+    pub(super) fn set_total(&mut self, total: Total) {
+        self.total = total;
     }
 
-    pub(super) fn show(&mut self, tally: &Tally, elapsed: Duration) {
+    pub(super) fn show(&mut self, done: Done, elapsed: Duration) {
+        let rates = self.pace.at(elapsed, done.units, done.bytes);
+        let view = View {
+            heading: &self.heading,
+            unit: self.unit,
+            done: done.units,
+            total: self.total,
+            bytes: done.bytes,
+            skipped: done.skipped,
+            failed: done.failed,
+            rates,
+            elapsed,
+        };
         match &mut self.shown {
-            Shown::Bar(bar) => {
-                bar.set_position(tally.objects());
-                bar.set_message(facts(tally, elapsed));
+            Shown::Bar(bar) => bar.draw(&view),
+            Shown::Lines { next } if elapsed >= *next => {
+                *next = elapsed + LINE_INTERVAL;
+                eprintln!("{}", view.line());
             }
-            Shown::Lines { next } => {
-                if elapsed >= *next {
-                    *next = elapsed + LINE_INTERVAL;
-                    let of = self.total.map(|total| format!(" of {}", HumanCount(total)));
-                    eprintln!(
-                        "{} {}: {}{}{}",
-                        self.command,
-                        self.target,
-                        counted(tally.objects(), "object"),
-                        of.unwrap_or_default(),
-                        facts(tally, elapsed)
-                    );
-                }
-            }
+            Shown::Lines { .. } => {}
         }
     }
 
@@ -118,36 +163,71 @@ impl Progress {
         }
     }
 
-    /// Nothing more is shown.
-    pub(super) fn end(&mut self) {
+    /// The last look, which agrees with the summary, and is taken away before it.
+    pub(super) fn end(&mut self, done: Done, elapsed: Duration) {
+        match &self.shown {
+            Shown::Lines { .. } => return,
+            Shown::Bar(_) => self.show(done, elapsed),
+        }
         if let Shown::Bar(bar) = &self.shown {
-            bar.finish_and_clear();
+            bar.drawn.force_draw();
+            bar.drawn.finish_and_clear();
         }
     }
 }
 
-fn counting() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {prefix}  {human_pos} objects{msg}")
-        .expect("the template is valid")
+impl Bar {
+    fn on(target: ProgressDrawTarget, palette: Palette, width: fn() -> usize, home: fn()) -> Self {
+        let bar = ProgressBar::with_draw_target(None, target);
+        let template = ProgressStyle::with_template("{msg}").expect("the template is valid");
+        Self {
+            drawn: bar.with_style(template),
+            palette,
+            width,
+            home,
+        }
+    }
+
+    fn draw(&self, view: &View<'_>) {
+        let turn = view.elapsed.as_millis() / SPIN_INTERVAL.as_millis();
+        let turn = usize::try_from(turn).unwrap_or_default();
+        // A line as wide as the terminal leaves the cursor where some wrap and others do not.
+        let width = (self.width)().saturating_sub(1);
+        let frame = view.frame(width, turn, self.palette);
+        self.drawn.set_message(frame);
+        self.go_home();
+    }
+
+    fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        let written = self.drawn.suspend(write);
+        self.go_home();
+        written
+    }
+
+    /// The cursor is left at the right edge, where the `^C` of an interrupt would go to the next line
+    /// and the lines that are taken away would be others than those that were drawn.
+    fn go_home(&self) {
+        (self.home)();
+    }
 }
 
-fn measuring() -> ProgressStyle {
-    ProgressStyle::with_template("{prefix}  [{bar:24}] {human_pos} of {human_len}{msg}, {eta} left")
-        .expect("the template is valid")
-        .progress_chars("=> ")
+/// Whether the terminal takes no control sequences.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb")
 }
 
-/// What both ways show.
-fn facts(tally: &Tally, elapsed: Duration) -> String {
-    let milliseconds = u64::try_from(elapsed.as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1);
-    let rate = tally.objects().saturating_mul(1000) / milliseconds;
-    format!(
-        ", {} skipped, {} failed, {}, {}/s",
-        HumanCount(tally.skipped()),
-        HumanCount(tally.failed()),
-        HumanBytes(tally.bytes()),
-        HumanCount(rate)
-    )
+fn home() {
+    // A terminal that is gone shows nothing.
+    let _ = std::io::stderr().write_all(b"\r");
 }
+
+fn terminal_width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    match size.map(|size| usize::from(size.ws_col)) {
+        Ok(0) | Err(_) => USUAL_WIDTH,
+        Ok(width) => width,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ use crate::app::{StartError, rules};
 use crate::config::resolved::{ActiveKey, Bind, Config, DekTag, SecretText};
 use crate::execute::stored::{self, Form};
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
-use crate::keys::{Keyring, unasked};
+use crate::keys::{KeyError, Keyring, unasked};
 use crate::respond::Failure;
 use crate::rules::Rules;
 use crate::stored_fault::StoredFault;
@@ -113,10 +113,20 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
             Ended::Everything
         }
         Err(error) => {
-            eprintln!("s3proxy: refused: {error}");
+            eprintln!("s3proxy: refused: {error}{}", hint(&error));
             Ended::Incomplete
         }
     })
+}
+
+/// What to look at where a key does not open the object: its name is authenticated too.
+fn hint(error: &RecoverError) -> &'static str {
+    match error {
+        RecoverError::Object(Failure::Key(KeyError::Unwrap)) => {
+            "; check the encryption key, --key and --bucket: all three must be those of the object"
+        }
+        _ => "",
+    }
 }
 
 /// What opens, and where.

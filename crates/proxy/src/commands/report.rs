@@ -1,24 +1,36 @@
-//! What a command says of each object, and of all of them at the end: lines for people or JSON for
-//! programs, on standard output.
+//! The report of a command, on standard output: each object and a summary, as lines for people or as
+//! JSON for programs.
 //!
-//! People get lines for what deserves one: failures, and what a dry run would do; for everything
-//! where they asked for it. Programs get one object for each, and one for the end; the names of
-//! their fields are documented (docs/commands.md) and stay. Control characters of keys and reasons
-//! never reach a terminal. Failures are shown when they happen and only counted after that, so that
-//! memory does not grow with them.
+//! People get lines for noteworthy objects (failures, the plan of a dry run), or for all with
+//! `--verbose`. Programs get one JSON object for each stored object, and one for the summary; the names
+//! of fields are documented (docs/commands.md) and never change. Control characters of keys and reasons
+//! never reach a terminal. Failures are shown when they happen and only counted after that
+//! ([`super::failures`]), so that memory does not grow with them. Lines for people contain ANSI styles,
+//! which the output stream strips unless it is a terminal with colours.
+
+mod text;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanBytes, HumanCount};
-use s3proxy_protocol::quote::{self, is_deceptive};
+use anstyle::Style;
+use s3proxy_protocol::quote;
 use serde_json::{Map, Value, json};
 
-use super::listing::{Age, Item};
-use super::progress::Progress;
-use crate::respond::Failure;
+use self::text::{FAILED, FAILED_ROW, json_line, line, row, seconds};
+use super::failures::{Failures, Telling};
+use super::listing::Item;
+use super::progress::{Done, Progress};
+
+pub(crate) use self::text::{counted, explained, fields, shown};
+
+/// Shortest time between two looks at the progress.
+const SHOWN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Of the first line of the summary.
+const HEADLINE: Style = Style::new().bold();
 
 /// What became of one object. The words are stable: scripts read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +57,8 @@ pub(crate) struct Handled {
     pub(crate) remark: Option<String>,
     /// Whether people get a line also where they did not ask for all.
     pub(crate) notable: Notable,
+    /// What can be done about a failure.
+    pub(crate) remedy: Option<&'static str>,
 }
 
 impl Handled {
@@ -66,6 +80,7 @@ impl Handled {
             details: Map::new(),
             remark: None,
             notable: Notable::IfAsked,
+            remedy: None,
         }
     }
 }
@@ -147,6 +162,16 @@ impl Tally {
         self.failed.objects
     }
 
+    /// For the progress.
+    fn done(&self) -> Done {
+        Done {
+            units: self.objects(),
+            bytes: self.bytes(),
+            skipped: self.skipped(),
+            failed: self.failed(),
+        }
+    }
+
     /// Whether anything failed.
     pub(crate) fn is_complete(&self) -> bool {
         self.failed.objects == 0 && self.not_listed == 0
@@ -169,7 +194,10 @@ pub(crate) struct Reporter<'o> {
     output: &'o mut (dyn Write + Send),
     progress: Progress,
     tally: Tally,
+    failures: Failures,
     started: Instant,
+    /// When the progress was shown last.
+    shown: Duration,
 }
 
 impl<'o> Reporter<'o> {
@@ -185,7 +213,9 @@ impl<'o> Reporter<'o> {
             output,
             progress,
             tally: Tally::default(),
+            failures: Failures::default(),
             started: Instant::now(),
+            shown: Duration::ZERO,
         }
     }
 
@@ -199,7 +229,12 @@ impl<'o> Reporter<'o> {
 
     /// Time to show how far it is.
     pub(crate) fn tick(&mut self) {
-        self.progress.show(&self.tally, self.started.elapsed());
+        let elapsed = self.started.elapsed();
+        // It is called for each object, and there may be thousands in a second.
+        if elapsed >= self.shown + SHOWN_INTERVAL {
+            self.shown = elapsed;
+            self.progress.show(self.tally.done(), elapsed);
+        }
     }
 
     /// Tells of one object.
@@ -212,9 +247,20 @@ impl<'o> Reporter<'o> {
         let line = match self.format {
             Format::Json => Some(json_line(item, handled)),
             Format::AllLines => Some(line(item, handled)),
-            Format::Lines => is_notable(handled).then(|| line(item, handled)),
+            Format::Lines => self.is_told(handled).then(|| line(item, handled)),
         };
         line.map_or(Ok(()), |line| self.write(&line))
+    }
+
+    /// Whether people get a line for it who did not ask for all.
+    fn is_told(&mut self, handled: &Handled) -> bool {
+        match &handled.verdict {
+            Verdict::Failed(reason) => {
+                self.failures.note(reason, handled.remedy) == Telling::InFull
+            }
+            Verdict::Would(_) => true,
+            Verdict::Done(_) | Verdict::Skipped(_) => handled.notable == Notable::Always,
+        }
     }
 
     /// A list that broke off.
@@ -227,7 +273,7 @@ impl<'o> Reporter<'o> {
             .to_string(),
             Format::Lines | Format::AllLines => {
                 format!(
-                    "FAILED {}: cannot be listed: {}",
+                    "{FAILED}FAILED{FAILED:#} {}: cannot be listed: {}",
                     shown(target),
                     shown(reason)
                 )
@@ -243,15 +289,17 @@ impl<'o> Reporter<'o> {
 
     /// The end. `resume` is how to go on where it came too early.
     pub(crate) fn finish(mut self, resume: Option<&Resume>, closing: Closing) -> io::Result<Tally> {
-        self.progress.end();
         let elapsed = self.started.elapsed();
+        self.progress.end(self.tally.done(), elapsed);
         match self.format {
             Format::Json => {
                 let line = self.json_summary(resume, closing, elapsed);
                 self.write(&line)?;
             }
             Format::Lines | Format::AllLines => {
-                let lines = self.summary(elapsed).into_iter().chain(closing.lines);
+                let failures = self.failures.lines(self.option_for_all());
+                let summary = self.summary(elapsed).into_iter();
+                let lines = summary.chain(failures).chain(closing.lines);
                 let resume = resume.map(Resume::line);
                 let text = lines.chain(resume).collect::<Vec<_>>().join("\n");
                 self.write(&text)?;
@@ -272,10 +320,19 @@ impl<'o> Reporter<'o> {
         })
     }
 
+    /// The option that shows a line for each object.
+    fn option_for_all(&self) -> &'static str {
+        match self.command {
+            // It shows all of them without an option, and takes one to leave them out.
+            "inspect" => "--json",
+            _ => "--verbose",
+        }
+    }
+
     fn summary(&self, elapsed: Duration) -> Vec<String> {
         let tally = &self.tally;
         let mut lines = vec![format!(
-            "{}: {} in {}",
+            "{HEADLINE}{}: {} in {}{HEADLINE:#}",
             self.command,
             counted(tally.objects(), "object"),
             seconds(elapsed)
@@ -288,13 +345,13 @@ impl<'o> Reporter<'o> {
         let skipped = tally.skipped.iter();
         rows.extend(skipped.map(|(word, count)| (format!("skipped: {}", named(word)), *count)));
         if tally.failed.objects > 0 {
-            rows.push(("FAILED".to_owned(), tally.failed));
+            rows.push((FAILED_ROW.to_owned(), tally.failed));
         }
         let width = rows.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
         lines.extend(rows.iter().map(|(word, count)| row(word, width, *count)));
         if tally.not_listed > 0 {
-            let count = counted(tally.not_listed, "argument");
-            lines.push(format!("  {count} not listed to the end"));
+            let count = counted(tally.not_listed, "target");
+            lines.push(format!("  {count} could not be listed completely"));
         }
         lines
     }
@@ -345,7 +402,7 @@ impl Resume {
         let option = key.map(|key| format!("--start-after {} ", quoted(key)));
         let targets: Vec<String> = self.targets.iter().map(|target| quoted(target)).collect();
         format!(
-            "Interrupted. To go on, repeat it with: {}{}",
+            "Interrupted. To resume, repeat the command with: {}{}",
             option.unwrap_or_default(),
             targets.join(" ")
         )
@@ -353,112 +410,6 @@ impl Resume {
 
     fn json(&self) -> Value {
         json!({ "start_after": self.start_after, "targets": self.targets })
-    }
-}
-
-fn is_notable(handled: &Handled) -> bool {
-    match handled.verdict {
-        Verdict::Failed(_) | Verdict::Would(_) => true,
-        Verdict::Done(_) | Verdict::Skipped(_) => handled.notable == Notable::Always,
-    }
-}
-
-fn line(item: &Item, handled: &Handled) -> String {
-    let name = shown(&format!("{}/{}", item.bucket, item.key));
-    let version = item.version.as_deref();
-    let version = version.map(|version| format!(" (version {})", shown(version)));
-    let remark = handled
-        .remark
-        .as_deref()
-        .map(|remark| format!(": {remark}"));
-    let (version, remark) = (version.unwrap_or_default(), remark.unwrap_or_default());
-    match &handled.verdict {
-        Verdict::Done(what) => format!("{} {name}{version}{remark}", worded(what)),
-        Verdict::Would(what) => format!("would be {} {name}{version}{remark}", worded(what)),
-        Verdict::Skipped(why) => format!("skipped {name}{version}: {}{remark}", worded(why)),
-        Verdict::Failed(reason) => format!("FAILED {name}{version}: {}{remark}", shown(reason)),
-    }
-}
-
-fn json_line(item: &Item, handled: &Handled) -> String {
-    let (status, what) = match &handled.verdict {
-        Verdict::Done(what) => ("done", Some(*what)),
-        Verdict::Would(what) => ("would", Some(*what)),
-        Verdict::Skipped(why) => ("skipped", Some(*why)),
-        Verdict::Failed(_) => ("failed", None),
-    };
-    let mut fields = json!({
-        "type": "object",
-        "bucket": item.bucket,
-        "key": item.key,
-        "version": item.version,
-        "current": item.age == Age::Current,
-        "status": status,
-        "what": what,
-    });
-    if let Value::Object(fields) = &mut fields {
-        if let Verdict::Failed(reason) = &handled.verdict {
-            fields.insert("reason".to_owned(), Value::from(reason.as_str()));
-        }
-        fields.extend(handled.details.clone());
-    }
-    fields.to_string()
-}
-
-fn worded(word: &str) -> String {
-    word.replace('-', " ")
-}
-
-fn row(word: &str, width: usize, count: Count) -> String {
-    let objects = HumanCount(count.objects).to_string();
-    let bytes = HumanBytes(count.bytes).to_string();
-    format!("  {word:<width$}  {objects:>12}  {bytes:>12}")
-        .trim_end()
-        .to_owned()
-}
-
-/// Fields of a JSON object.
-pub(crate) fn fields(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
-}
-
-/// A number and what it counts.
-pub(crate) fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", HumanCount(number))
-}
-
-fn seconds(elapsed: Duration) -> String {
-    format!("{:.1} s", elapsed.as_secs_f64())
-}
-
-/// Text of others for a terminal: control characters, and those that hide text or change its
-/// direction, are escaped.
-pub(crate) fn shown(text: &str) -> String {
-    text.chars()
-        .flat_map(|character| {
-            let escaped = is_deceptive(character).then(|| character.escape_default());
-            let plain = escaped.is_none().then_some(character);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
-}
-
-/// A failure in the words of an operator: what the backend said is worth more here than its code.
-pub(crate) fn explained(failure: &Failure) -> String {
-    match failure {
-        Failure::Answer(answer) => {
-            let document = &answer.document;
-            let status = answer.status.as_u16();
-            format!(
-                "the backend answered {status} {}: {}",
-                document.code, document.message
-            )
-        }
-        other => other.to_string(),
     }
 }
 

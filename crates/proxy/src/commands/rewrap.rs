@@ -10,7 +10,6 @@ mod closing;
 mod rounds;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3proxy_envelope::header::Envelope;
@@ -45,8 +44,8 @@ pub struct Asked {
     pub mode: Mode,
     /// What becomes of versions that were replaced.
     pub replaced: Replaced,
-    /// Which objects are left alone.
-    pub again: Again,
+    /// Objects that have the right key already.
+    pub up_to_date: UpToDate,
     /// Whether clients may write meanwhile.
     pub writers: Writers,
     /// Whether the exit status tells that a key is still needed.
@@ -74,13 +73,13 @@ pub enum Replaced {
     AreDeleted,
 }
 
-/// Which objects are left alone.
+/// What becomes of objects that have the right key already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    /// Those that have the right key already.
-    No,
-    /// None: the key at a service may have been rotated under the same name.
-    Yes,
+pub enum UpToDate {
+    /// They are skipped.
+    Skip,
+    /// They are re-wrapped: the key may have been rotated inside its service, under the same name.
+    RewrapAgain,
 }
 
 /// Whether clients may write meanwhile.
@@ -119,7 +118,7 @@ pub async fn rewrap(
         asked,
         seen: Mutex::default(),
     });
-    let mut output = io::stdout();
+    let mut output = anstream::stdout();
     let session = Session::begin("rewrap", format, &mut output)?;
     Ok(ended(rounds::run(session, &selection, &rewrapper).await))
 }
@@ -152,13 +151,13 @@ async fn conditions(
             }
             Ok(None) => "the backend ignores conditions on copies".to_owned(),
             Err(failure) => format!(
-                "whether the backend keeps conditions on copies cannot be found out: {}",
+                "cannot find out whether the backend honours conditions on copies: {}",
                 explained(&failure)
             ),
         };
         return Err(StartError::Refused(format!(
-            "{}: {reason}; what a client writes while its object is rewrapped could be lost. Stop \
-             everything that writes to the bucket, and give --offline",
+            "{}: {reason}; a client's write could be lost while its object is re-wrapped. Stop \
+             everything that writes to the bucket, and use --offline",
             shown(name)
         )));
     }
@@ -223,9 +222,9 @@ impl Rewrapper {
         };
         told.from = Some(envelope.key_name.clone());
         let is_right = is_right(&self.parts, place, envelope);
-        told.verdict = match (item.age, is_right, self.asked.again, self.asked.mode) {
+        told.verdict = match (item.age, is_right, self.asked.up_to_date, self.asked.mode) {
             (Age::Old, _, _, _) => Verdict::Skipped("old-version"),
-            (Age::Current, true, Again::No, _) => Verdict::Skipped("right-already"),
+            (Age::Current, true, UpToDate::Skip, _) => Verdict::Skipped("right-already"),
             (Age::Current, _, _, Mode::Show) => Verdict::Would("rewrapped"),
             (Age::Current, _, _, Mode::Rewrap) => {
                 let rewrapped = self.rewrap(item, &errand, &found, envelope).await;
@@ -313,6 +312,7 @@ impl Told {
             Notable::Always
         };
         Handled {
+            remedy: None,
             bytes: self.bytes,
             details: fields(json!({
                 "stored_bytes": self.bytes,

@@ -4,11 +4,11 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
 use super::Ended;
-use super::progress::Progress;
+use super::progress::{Progress, Unit};
 use super::report::{Closing, Format, Reporter};
 use super::selection::Selection;
 use super::stop::Stop;
-use super::walk::{Store, Walked, Work, walk};
+use super::walk::{Pass, Store, Walked, Work, walk};
 use crate::app::StartError;
 
 /// A command that has begun.
@@ -25,7 +25,7 @@ impl<'o> Session<'o> {
         output: &'o mut (dyn Write + Send),
     ) -> Result<Self, StartError> {
         let stop = Stop::catch().map_err(StartError::Signal)?;
-        let progress = Progress::on_standard_error(command);
+        let progress = Progress::on_standard_error(command, Unit::Objects);
         Ok(Self {
             reporter: Reporter::new(command, format, output, progress),
             stop,
@@ -39,7 +39,19 @@ impl<'o> Session<'o> {
         selection: &Selection,
         work: &Arc<W>,
     ) -> io::Result<Walked> {
-        walk(store, selection, work, &mut self.reporter, &mut self.stop).await
+        let (reporter, stop) = (&mut self.reporter, &mut self.stop);
+        walk(store, selection, Pass::First, work, reporter, stop).await
+    }
+
+    /// Has objects looked at once more, of which most were counted before.
+    pub(crate) async fn walk_again<W: Work>(
+        &mut self,
+        store: Store<'_>,
+        selection: &Selection,
+        work: &Arc<W>,
+    ) -> io::Result<Walked> {
+        let (reporter, stop) = (&mut self.reporter, &mut self.stop);
+        walk(store, selection, Pass::Repeated, work, reporter, stop).await
     }
 
     pub(crate) fn reporter(&mut self) -> &mut Reporter<'o> {

@@ -3,7 +3,6 @@
 //! An object that clients are refused, since it is not sealed where the settings demand that, is a
 //! failure: a backend that puts one in the place of a sealed one is what those settings are against.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +13,7 @@ pub(crate) use crate::execute::verify::Depth;
 
 use super::Ended;
 use super::errand::Errand;
+use super::failures::remedy;
 use super::listing::Item;
 use super::place::Opening;
 use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields};
@@ -57,7 +57,7 @@ pub async fn verify(
         },
         seen: Seen::default(),
     });
-    let mut output = io::stdout();
+    let mut output = anstream::stdout();
     let mut session = Session::begin("verify", format, &mut output)?;
     let told = match session.walk(store, &selection, &verifier).await {
         Ok(walked) => {
@@ -154,7 +154,7 @@ impl Verifier {
             }
         }
         let line = format!(
-            "All of it is sealed; set {}, so that the storage cannot put something else in its place.",
+            "Everything is encrypted; set {} so that the storage cannot put anything else in its place.",
             settings.join(" and ")
         );
         let lines = (!settings.is_empty()).then_some(line);
@@ -177,6 +177,10 @@ impl Verifier {
         let opening = match &verified {
             None | Some(Ok(_)) => Opening::Here,
             Some(Err(failure)) => Opening::of(failure),
+        };
+        let remedy = match &verified {
+            Some(Err(failure)) => remedy(failure),
+            None | Some(Ok(_)) => None,
         };
         let (verdict, checksums) = match verified {
             None => (Verdict::Skipped("plaintext"), Vec::new()),
@@ -202,6 +206,7 @@ impl Verifier {
             })),
             remark: None,
             notable: Notable::IfAsked,
+            remedy,
         }
     }
 }

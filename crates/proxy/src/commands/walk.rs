@@ -13,9 +13,12 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
+use super::ahead::Ahead;
+use super::failures::remedy;
 use super::frontier::{Frontier, Repeats, Turn};
 use super::listing::{Item, Listing, Origin, QUEUE};
 use super::missing;
+use super::progress::Total;
 use super::report::{Handled, Reporter, Resume, explained};
 use super::selection::{Selection, Target, Versions};
 use super::stop::{Signal, Stop};
@@ -42,7 +45,10 @@ pub(crate) fn handled<T>(
         Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
             Handled::skipped("gone")
         }
-        Err(failure) => Handled::failed(explained(&failure)),
+        Err(failure) => Handled {
+            remedy: remedy(&failure),
+            ..Handled::failed(explained(&failure))
+        },
     }
 }
 
@@ -71,36 +77,56 @@ pub(crate) enum Walked {
     Interrupted(Signal, Resume),
 }
 
+/// Whether the objects of a walk were counted in this run before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    First,
+    /// Few of them are counted, so there is no total to be reached.
+    Repeated,
+}
+
 /// Walks all targets.
 pub(crate) async fn walk<W: Work>(
     store: Store<'_>,
     selection: &Selection,
+    pass: Pass,
     work: &Arc<W>,
     reporter: &mut Reporter<'_>,
     stop: &mut Stop,
 ) -> io::Result<Walked> {
-    let mut start_after = selection.start_after.clone();
     let repeats = match selection.versions {
         Versions::Current => Repeats::None,
         Versions::All => Repeats::Versions,
     };
-    for (index, target) in selection.targets.iter().enumerate() {
-        let start_after = start_after.take();
+    let listing = |index: usize, target: &Target| Listing {
+        bucket: Bucket::new(store.backend, &target.bucket, None),
+        target: target.clone(),
+        extent: selection.extent,
+        versions: selection.versions,
+        start_after: selection.start_after.clone().filter(|_| index == 0),
+        modified_since: selection.modified_since,
+        state_prefix: store.state_prefix.to_owned(),
+    };
+    let targets = || selection.targets.iter().enumerate();
+    let ahead = match pass {
+        Pass::First => {
+            let listings = targets().map(|(index, target)| listing(index, target));
+            Some(Ahead::begin(listings.collect()))
+        }
+        Pass::Repeated => None,
+    };
+    reporter.progress().set_total(Total::Unknown);
+    for (index, target) in targets() {
+        let listing = listing(index, target);
         reporter.progress().begin(&target.to_string());
         let mut hall = Hall {
             limit: selection.concurrency.get(),
-            frontier: Frontier::behind(start_after.as_deref(), repeats),
+            frontier: Frontier::behind(listing.start_after.as_deref(), repeats),
             running: JoinSet::new(),
             listed: reporter.tally().objects(),
-        };
-        let listing = Listing {
-            bucket: Bucket::new(store.backend, &target.bucket, None),
-            target: target.clone(),
-            extent: selection.extent,
-            versions: selection.versions,
-            start_after,
-            modified_since: selection.modified_since,
-            state_prefix: store.state_prefix.to_owned(),
+            list: List::Open,
+            is_last: index + 1 == selection.targets.len(),
+            ahead: ahead.as_ref(),
         };
         if let Some(signal) = hall.walk(listing, target, work, reporter, stop).await? {
             let rest = selection.targets[index..].iter().map(Target::to_string);
@@ -115,15 +141,27 @@ pub(crate) async fn walk<W: Work>(
 }
 
 /// One target's objects in hand.
-struct Hall {
+struct Hall<'a> {
     limit: usize,
     frontier: Frontier,
     running: JoinSet<(Turn, Item, Handled)>,
     /// Objects handed out so far, by earlier targets too.
     listed: u64,
+    list: List,
+    /// No target comes after this one.
+    is_last: bool,
+    /// None where there is no total to be reached.
+    ahead: Option<&'a Ahead>,
 }
 
-impl Hall {
+/// How far a target's list was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    Open,
+    Ended,
+}
+
+impl Hall<'_> {
     /// Ends with the last object, or with what is in hand when a signal comes.
     async fn walk<W: Work>(
         &mut self,
@@ -151,21 +189,38 @@ impl Hall {
                         return Ok(stopped);
                     }
                     queue.close();
-                    reporter.note("Stopping: what is in hand is finished; a second signal cuts it off.");
+                    reporter.note("Stopping: finishing objects in progress; press Ctrl-C again to stop now.");
                 }
                 Some(done) = self.running.join_next() => self.take(done, reporter)?,
                 item = queue.recv(), if is_open && self.running.len() < self.limit => {
                     if let Some(item) = item {
                         self.begin(item, work);
                     } else {
-                        reporter.progress().listed(self.listed);
+                        self.list = List::Ended;
+                        reporter.progress().set_total(self.total());
                         if let Some(Err(failure)) = ended(lister.take()).await {
                             reporter.not_listed(&target.to_string(), &explained(&failure))?;
                         }
                     }
                 }
-                _ = ticker.tick() => reporter.tick(),
+                _ = ticker.tick() => {
+                    reporter.progress().set_total(self.total());
+                    reporter.tick();
+                }
             }
+        }
+    }
+
+    /// How many objects there are in all targets, as far as that is known.
+    fn total(&self) -> Total {
+        let Some(ahead) = self.ahead else {
+            return Total::Unknown;
+        };
+        match (ahead.total(), self.list) {
+            // Nothing is left to be counted.
+            (_, List::Ended) if self.is_last => Total::Exactly(self.listed),
+            (Total::AtLeast(counted), _) => Total::AtLeast(counted.max(self.listed)),
+            (counted, _) => counted,
         }
     }
 
@@ -186,6 +241,7 @@ impl Hall {
     ) -> io::Result<()> {
         let (turn, item, handled) = done.unwrap_or_else(go_down);
         self.frontier.end(turn);
+        reporter.progress().set_total(self.total());
         reporter.object(&item, &handled)
     }
 }

@@ -40,13 +40,13 @@ pub(super) async fn conditions_must_count(
             Ok(true) => continue,
             Ok(false) => "the backend ignores conditions on writes".to_owned(),
             Err(failure) => format!(
-                "whether the backend keeps conditions on writes cannot be found out: {}",
+                "cannot find out whether the backend honours conditions on writes: {}",
                 explained(&failure)
             ),
         };
         return Err(StartError::Refused(format!(
-            "{}: {reason}; what a client writes while its object is stored anew could be lost. \
-             Stop everything that writes to the bucket, and give --offline",
+            "{}: {reason}; a client's write could be lost while its object is stored again. Stop \
+             everything that writes to the bucket, and use --offline",
             shown(name)
         )));
     }

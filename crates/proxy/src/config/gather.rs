@@ -58,11 +58,11 @@ pub struct Sources {
 impl Sources {
     /// Flags and environment; the file is named by one of them.
     pub fn new(
-        flags: SettingFlags,
+        flags: impl Into<SettingFlags>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Self {
         Self {
-            flags,
+            flags: flags.into(),
             environment: environment.into_iter().collect(),
             presets: Vec::new(),
         }

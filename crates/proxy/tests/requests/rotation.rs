@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use s3proxy::app::StartError;
-use s3proxy::commands::rewrap::{Again, Asked, Check, Mode, Replaced, Writers, rewrap};
+use s3proxy::commands::rewrap::{Asked, Check, Mode, Replaced, UpToDate, Writers, rewrap};
 use s3proxy::commands::selection::{Extent, Selection, Versions};
 use s3proxy::commands::{Ended, Format};
 use s3proxy_envelope::header::Envelope;
@@ -86,7 +86,7 @@ fn check() -> Asked {
     Asked {
         mode: Mode::Rewrap,
         replaced: Replaced::Stay,
-        again: Again::No,
+        up_to_date: UpToDate::Skip,
         writers: Writers::Possible,
         check: Check::ByStatus,
         replicas: Vec::new(),

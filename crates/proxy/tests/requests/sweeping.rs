@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3proxy::app::sweep::{Asked, Mode, Nameless, Swept, sweep};
+use s3proxy::commands::sweep::{Asked, Mode, Nameless, Swept, sweep};
 
 use crate::harness::{ClientRequest, Proxy, Reply};
 use crate::memory_store::{Faults, MemoryStore};

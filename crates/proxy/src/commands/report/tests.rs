@@ -4,8 +4,8 @@ use http::StatusCode;
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
 use super::*;
-use crate::commands::listing::Origin;
-use crate::respond::BackendAnswer;
+use crate::commands::listing::{Age, Origin};
+use crate::respond::{BackendAnswer, Failure};
 
 fn item(key: &str, version: Option<&str>) -> Item {
     Item {
@@ -18,7 +18,7 @@ fn item(key: &str, version: Option<&str>) -> Item {
 }
 
 fn told(format: Format, resume: Option<&Resume>) -> Vec<String> {
-    let mut output = Vec::new();
+    let mut output = anstream::StripStream::new(Vec::new());
     let progress = Progress::silent();
     let mut reporter = Reporter::new("rewrap", format, &mut output, progress);
     let done = Handled {
@@ -39,7 +39,7 @@ fn told(format: Format, resume: Option<&Resume>) -> Vec<String> {
         reporter.object(&item("a\nb", Some("v1")), handled).unwrap();
     }
     reporter.finish(resume, Closing::default()).unwrap();
-    let text = String::from_utf8(output).unwrap();
+    let text = String::from_utf8(output.into_inner()).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -67,6 +67,59 @@ fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask(
             "  FAILED                             1           0 B",
         ]
     );
+}
+
+/// The output where so many objects fail for one reason, and one for another.
+fn failures(command: &'static str, format: Format, number: usize) -> String {
+    let mut output = Vec::new();
+    let mut reporter = Reporter::new(command, format, &mut output, Progress::silent());
+    for number in 0..number {
+        let failed = Handled {
+            remedy: Some("add the key"),
+            ..Handled::failed("no such key")
+        };
+        let item = item(&format!("o{number}"), None);
+        reporter.object(&item, &failed).unwrap();
+    }
+    reporter
+        .object(&item("last", None), &Handled::failed("damaged"))
+        .unwrap();
+    reporter.finish(None, Closing::default()).unwrap();
+    String::from_utf8(output).unwrap()
+}
+
+#[test]
+fn equal_failures_are_told_once() {
+    let text = failures("verify", Format::Lines, 2000);
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[4], "FAILED b/o4: no such key");
+    assert_eq!(lines[5], "FAILED b/last: damaged");
+    assert_eq!(lines[6].split(" in ").next(), Some("verify: 2,001 objects"));
+    assert_eq!(
+        lines[7..],
+        [
+            "  FAILED         2,001           0 B",
+            "1,995 more objects failed for the same reason: no such key; add the key. --verbose \
+             shows each of them.",
+        ]
+    );
+    assert!(failures("inspect", Format::Lines, 9).contains("--json shows each"));
+}
+
+#[test]
+fn every_failure_has_its_line_where_all_were_asked_for() {
+    for format in [Format::AllLines, Format::Json] {
+        let text = failures("verify", format, 20);
+        assert_eq!(text.matches("no such key").count(), 20, "{text}");
+        assert!(!text.contains("same reason"), "{text}");
+    }
+}
+
+#[test]
+fn failures_are_red_and_programs_get_no_colours() {
+    assert!(failures("verify", Format::Lines, 1).contains("\u{1b}[31mFAILED\u{1b}[0m b/o0"));
+    assert!(!failures("verify", Format::Json, 1).contains('\u{1b}'));
 }
 
 #[test]
@@ -116,7 +169,7 @@ fn who_interrupts_is_told_how_to_go_on() {
     let lines = told(Format::Lines, Some(&resume));
     assert_eq!(
         lines.last().unwrap(),
-        r"Interrupted. To go on, repeat it with: --start-after 'it'\''s' 'b/p q' c"
+        r"Interrupted. To resume, repeat the command with: --start-after 'it'\''s' 'b/p q' c"
     );
 }
 

@@ -105,11 +105,11 @@ impl Seen {
         lines.extend(doubts);
         lines.extend(self.replicas.iter().cloned());
         if is_unused && self.replicas.is_empty() {
-            lines.push("Nothing that was looked at needs another key.".to_owned());
+            lines.push("Nothing that was checked needs another key.".to_owned());
             if basis.is_check && !basis.asked_replicas {
                 lines.push(
-                    "Requests in flight were not asked for: before the key goes, wait until every \
-                     proxy has logged that none seals under it, or give --replica."
+                    "Requests in flight were not checked: before you remove the key, wait until \
+                     every proxy has logged that none uses it, or give --replica."
                         .to_owned(),
                 );
             }
@@ -137,31 +137,30 @@ impl Seen {
     fn doubts(&self, basis: Basis) -> Vec<String> {
         let mut lines = Vec::new();
         if !basis.is_complete {
-            lines.push("What failed may need another key.".to_owned());
+            lines.push("Objects that failed may need another key.".to_owned());
         }
         if self.versions && basis.versions == Versions::Current {
             lines.push(
-                "The old versions that were there before were not looked at; --versions counts \
-                 them."
+                "Old versions from before this run were not checked; --versions counts them."
                     .to_owned(),
             );
         }
         if self.unreadable > 0 {
             lines.push(format!(
-                "The states of {} uploads cannot be read; `s3proxy sweep` removes what has ended.",
+                "The states of {} uploads cannot be read; `s3proxy sweep` deletes those that ended.",
                 HumanCount(self.unreadable)
             ));
         }
         if self.older.1 > 0 {
             lines.push(format!(
-                "{} in an older proxy's format may need another key, since nothing there names it; \
-                 `s3proxy migrate` seals them anew.",
+                "{} in an older proxy's format may need another key, which the format does not \
+                 name; `s3proxy migrate` encrypts them again.",
                 counted(self.older.1, "object")
             ));
         }
         if self.is_unsettled {
             lines.push(
-                "Objects under another key went on appearing; load the new configuration on every \
+                "New objects under another key kept appearing; load the new configuration on every \
                  proxy, and repeat the command."
                     .to_owned(),
             );
@@ -189,7 +188,7 @@ mod tests {
     #[test]
     fn nothing_needs_another_key_only_where_nothing_is_in_doubt() {
         let (lines, needed) = said(&mut Seen::default(), BASIS);
-        assert_eq!(lines, ["Nothing that was looked at needs another key."]);
+        assert_eq!(lines, ["Nothing that was checked needs another key."]);
         assert_eq!(needed, Needed::No);
         let failed = Basis {
             is_complete: false,

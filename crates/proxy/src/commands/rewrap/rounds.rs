@@ -149,7 +149,7 @@ impl Rounds<'_, '_> {
         };
         let store = Store::of(&self.rewrapper.parts);
         let recheck = Arc::new(Recheck(Arc::clone(self.rewrapper)));
-        let walked = self.session.walk(store, &selection, &recheck).await?;
+        let walked = self.session.walk_again(store, &selection, &recheck).await?;
         Ok(match walked {
             Walked::Through => Walked::Through,
             // Everything was walked once, and has to be again.
@@ -227,7 +227,10 @@ impl Rounds<'_, '_> {
                     ..self.selection.clone()
                 };
                 let store = Store::of(&self.rewrapper.parts);
-                self.session.walk(store, &object, &recheck).await.map(drop)
+                self.session
+                    .walk_again(store, &object, &recheck)
+                    .await
+                    .map(drop)
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::config::value::{
 };
 
 settings! { BACKEND:
-    /// The backend's address, HTTPS unless it says otherwise.
+    /// The address of the backend; HTTPS is the default.
     BACKEND_HOST: Optional<ServerAddress> = "backend.host", ["S3PROXY_HOST"],
         Flag::Value { name: "backend", placeholder: "ADDRESS" },
         "none: the AWS S3 name that the client asked for (DNS redirection)";
@@ -21,7 +21,7 @@ settings! { BACKEND:
     /// warns of it.
     BACKEND_INSECURE: Setting<Switch> = "backend.insecure", ["S3PROXY_INSECURE"], Flag::None, "off";
 
-    /// The region in the proxy's own signatures.
+    /// The region of the backend. It is part of the proxy's own signatures.
     BACKEND_REGION: Setting<RegionName> = "backend.region", ["S3PROXY_REGION", "AWS_REGION"],
         Flag::Value { name: "region", placeholder: "REGION" }, "eu-west-1";
 

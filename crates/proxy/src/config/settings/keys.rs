@@ -43,7 +43,7 @@ settings! { KEYS:
     KEYS_DECRYPTION_FALLBACK: Setting<Permission> = "keys.decryption_fallback",
         ["S3PROXY_DECRYPTION_FALLBACK"], Flag::None, "deny";
 
-    /// The address of Constellation's key service, in a Constellation cluster
+    /// The address of Constellation's key service. In a Constellation cluster it is
     /// `key-service.kube-system:9000`. Without a scheme, or with `http://`, the connection is not
     /// encrypted, as that service has it; with `https://` it is.
     KEYS_KMS: Optional<KmsAddress> = "keys.kms", ["S3PROXY_KMS"],

@@ -17,8 +17,9 @@ settings! { LISTEN:
     LISTEN_PORT: Setting<Whole<0, 65535>> = "listen.port", ["S3PROXY_PORT"],
         Flag::Value { name: "port", placeholder: "PORT" }, "4433";
 
-    /// The address of a second listener, for the platform: `/metrics` for Prometheus, `/healthz` and
-    /// `/readyz`, in plain HTTP and without authentication. It belongs on a private address.
+    /// The address of a second listener, for metrics and health checks. It answers `/metrics` for
+    /// Prometheus, `/healthz` and `/readyz`, in plain HTTP and without authentication, so it belongs
+    /// on a private address.
     LISTEN_ADMIN: Optional<SocketAddr> = "listen.admin", ["S3PROXY_ADMIN"],
         Flag::Value { name: "admin", placeholder: "ADDRESS:PORT" },
         "none: no metrics; the probes are answered where S3 is";
@@ -27,8 +28,8 @@ settings! { LISTEN:
     LISTEN_TLS: Setting<Switch> = "listen.tls", ["S3PROXY_TLS"],
         Flag::Switch { name: "no-tls", yes: "off", no: "on", help: "Plain HTTP instead of HTTPS" }, "on";
 
-    /// The folder that holds `s3proxy.crt` (the certificate and its chain, PEM) and `s3proxy.key`
-    /// (its private key, PEM).
+    /// The folder with the certificate. It holds `s3proxy.crt` (the certificate and its chain, PEM) and
+    /// `s3proxy.key` (its private key, PEM).
     LISTEN_CERTIFICATES: Setting<PathBuf> = "listen.certificates", ["S3PROXY_CERT"],
         Flag::Value { name: "cert", placeholder: "DIR" }, "/etc/s3proxy/certs";
 
@@ -150,7 +151,8 @@ settings! { LOG:
     LOG_LEVEL: Setting<Level> = "log.level", ["S3PROXY_LOG_LEVEL"],
         Flag::Value { name: "level", placeholder: "LEVEL" }, "info";
 
-    /// Text for people, JSON for machines; `auto` is text on a terminal and JSON elsewhere.
+    /// The form of the log. Text is for people, JSON for machines; `auto` is text on a terminal and JSON
+    /// elsewhere.
     LOG_FORMAT: Setting<LogFormat> = "log.format", ["S3PROXY_LOG_FORMAT"],
         Flag::Value { name: "log-format", placeholder: "FORMAT" }, "auto";
 }

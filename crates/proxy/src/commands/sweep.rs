@@ -1,10 +1,13 @@
-//! `s3proxy sweep`: the sweep when somebody asks for it, told line by line.
+//! `s3proxy sweep`: the sweep on demand, reported line by line.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
-use super::{StartError, backend_settings};
-use crate::backend::Backend;
-use crate::config::resolved::Config;
+use tokio::time::MissedTickBehavior;
+
+use super::progress::{Done, Progress, Total, Unit};
+use crate::app::{self, StartError};
+use crate::config::resolved::{Config, StateBucket};
 use crate::execute::Outcome;
 use crate::execute::multipart::sweep::{Found, Sweep, UploadBucket, list_buckets};
 
@@ -31,15 +34,13 @@ pub enum Swept {
     NotEverything,
 }
 
-/// Sweeps, and gives a line for everything that somebody may want to know.
+/// Sweeps, and reports each bucket and each object in a line.
 pub async fn sweep(
     config: Config,
     asked: Asked,
     mut line: impl FnMut(&str),
 ) -> Result<Swept, StartError> {
-    let settings = backend_settings::settings(&config.backend);
-    let credentials = backend_settings::credentials(&config.backend).await?;
-    let backend = Backend::new(settings, credentials)?;
+    let backend = app::backend(&config.backend).await?;
     let names = if asked.buckets.is_empty() {
         match list_buckets(&backend, None).await {
             Ok(names) => names,
@@ -53,6 +54,12 @@ pub async fn sweep(
     } else {
         asked.buckets
     };
+    let state_bucket = match &config.policy.state_bucket {
+        StateBucket::Same => None,
+        StateBucket::Named(name) => Some(name.clone()),
+    };
+    let swept = state_bucket.map_or_else(|| names.clone(), |name| vec![name]);
+    let progress = RefCell::new(Sweeping::begin(swept));
     let buckets = names.into_iter().map(|name| UploadBucket {
         name,
         service: None,
@@ -65,10 +72,77 @@ pub async fn sweep(
         nameless: asked.nameless,
     };
     let mut summary = Summary::default();
-    let tell = |bucket: &str, found| summary.add(bucket, found, asked.mode, &mut line);
-    sweep.buckets(buckets.collect(), tell).await;
+    let tell = |bucket: &str, found: Outcome<Found>| {
+        let mut progress = progress.borrow_mut();
+        progress.end_bucket(found.is_err());
+        let mut aside = |text: &str| progress.progress.aside(|| line(text));
+        summary.add(bucket, found, asked.mode, &mut aside);
+    };
+    with_ticks(&progress, sweep.buckets(buckets.collect(), tell)).await;
+    progress.into_inner().end();
     line(&summary.text(asked.mode));
     Ok(summary.swept())
+}
+
+/// Between two looks at how far it is.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Shows how far it is until the work is done.
+async fn with_ticks(progress: &RefCell<Sweeping>, work: impl Future<Output = ()>) {
+    let mut work = std::pin::pin!(work);
+    let mut ticker = tokio::time::interval(TICK);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = &mut work => return,
+            _ = ticker.tick() => progress.borrow_mut().tick(),
+        }
+    }
+}
+
+/// Which bucket is swept, and how many are done.
+struct Sweeping {
+    progress: Progress,
+    /// In the order in which they are swept.
+    buckets: Vec<String>,
+    done: Done,
+    started: Instant,
+}
+
+impl Sweeping {
+    fn begin(buckets: Vec<String>) -> Self {
+        let mut progress = Progress::on_standard_error("sweep", Unit::Buckets);
+        progress.set_total(Total::Exactly(buckets.len() as u64));
+        let mut sweeping = Self {
+            progress,
+            buckets,
+            done: Done::default(),
+            started: Instant::now(),
+        };
+        sweeping.begin_bucket();
+        sweeping
+    }
+
+    fn begin_bucket(&mut self) {
+        let index = usize::try_from(self.done.units).unwrap_or(usize::MAX);
+        if let Some(name) = self.buckets.get(index) {
+            self.progress.begin(name);
+        }
+    }
+
+    fn end_bucket(&mut self, is_failure: bool) {
+        self.done.units += 1;
+        self.done.failed += u64::from(is_failure);
+        self.begin_bucket();
+    }
+
+    fn tick(&mut self) {
+        self.progress.show(self.done, self.started.elapsed());
+    }
+
+    fn end(mut self) {
+        self.progress.end(self.done, self.started.elapsed());
+    }
 }
 
 #[derive(Default)]
@@ -122,7 +196,7 @@ impl Summary {
         if found.nameless > 0 {
             line(&format!(
                 "{bucket}: {} of an earlier version, without the name of an upload; where the backend \
-                 lists every upload in progress, --by-list removes those without one",
+                 lists every upload in progress, --by-list removes those that it does not list",
                 counted(found.nameless, "state")
             ));
         }

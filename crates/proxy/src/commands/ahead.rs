@@ -1,0 +1,103 @@
+//! How many objects there are in all, counted ahead of the work where that takes a while.
+//!
+//! The list that objects are taken from is read a page ahead only, so a bar would have no end until
+//! the last thousand objects. A second reading of the lists counts them, up to a bound: one request
+//! for a thousand objects.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::listing::Listing;
+use super::progress::Total;
+
+/// Work that is over by then is not counted ahead.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Objects that are counted at most: a thousand requests.
+pub(super) const MOST: u64 = 1_000_000;
+
+/// The number so far, which the counting task writes and the progress reads.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    objects: AtomicU64,
+    is_complete: AtomicBool,
+}
+
+impl Counter {
+    /// One more. False where enough were counted.
+    pub(super) fn add(&self) -> bool {
+        self.objects.fetch_add(1, Ordering::Relaxed) + 1 < MOST
+    }
+
+    fn total(&self) -> Total {
+        let objects = self.objects.load(Ordering::Relaxed);
+        match (objects, self.is_complete.load(Ordering::Relaxed)) {
+            (objects, true) => Total::Exactly(objects),
+            (0, false) => Total::Unknown,
+            (objects, false) => Total::AtLeast(objects),
+        }
+    }
+}
+
+/// The count of all targets, which ends when this is dropped.
+pub(super) struct Ahead {
+    counter: Arc<Counter>,
+    _counting: JoinSet<()>,
+}
+
+impl Ahead {
+    /// Begins to count after a while.
+    pub(super) fn begin(listings: Vec<Listing>) -> Self {
+        let counter = Arc::new(Counter::default());
+        let mut counting = JoinSet::new();
+        counting.spawn(count(listings, Arc::clone(&counter)));
+        Self {
+            counter,
+            _counting: counting,
+        }
+    }
+
+    /// What is known by now.
+    pub(super) fn total(&self) -> Total {
+        self.counter.total()
+    }
+}
+
+async fn count(listings: Vec<Listing>, counter: Arc<Counter>) {
+    tokio::time::sleep(PATIENCE).await;
+    for listing in listings {
+        // The walk reports why a list breaks off.
+        if listing.count(&counter).await.is_err() {
+            return;
+        }
+    }
+    if counter.objects.load(Ordering::Relaxed) < MOST {
+        counter.is_complete.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_a_total_only_when_it_is_complete() {
+        let counter = Counter::default();
+        assert_eq!(counter.total(), Total::Unknown);
+        assert!(counter.add() && counter.add());
+        assert_eq!(counter.total(), Total::AtLeast(2));
+        counter.is_complete.store(true, Ordering::Relaxed);
+        assert_eq!(counter.total(), Total::Exactly(2));
+    }
+
+    #[test]
+    fn counting_ends_at_the_bound() {
+        let counter = Counter::default();
+        counter.objects.store(MOST - 1, Ordering::Relaxed);
+        assert!(!counter.add());
+        assert_eq!(counter.total(), Total::AtLeast(MOST));
+    }
+}

@@ -1,0 +1,128 @@
+//! The words and lines of a report.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{HumanBytes, HumanCount};
+use s3proxy_protocol::quote::is_deceptive;
+use serde_json::{Map, Value, json};
+
+use super::{Count, Handled, Verdict};
+use crate::commands::listing::{Age, Item};
+use crate::execute::answer::NO_EXPLANATION;
+use crate::respond::Failure;
+
+/// Of the word that marks failures.
+pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
+
+/// The row of failures in the summary.
+pub(super) const FAILED_ROW: &str = "FAILED";
+
+pub(super) fn line(item: &Item, handled: &Handled) -> String {
+    let name = shown(&format!("{}/{}", item.bucket, item.key));
+    let version = item.version.as_deref();
+    let version = version.map(|version| format!(" (version {})", shown(version)));
+    let remark = handled
+        .remark
+        .as_deref()
+        .map(|remark| format!(": {remark}"));
+    let (version, remark) = (version.unwrap_or_default(), remark.unwrap_or_default());
+    match &handled.verdict {
+        Verdict::Done(what) => format!("{} {name}{version}{remark}", worded(what)),
+        Verdict::Would(what) => format!("would be {} {name}{version}{remark}", worded(what)),
+        Verdict::Skipped(why) => format!("skipped {name}{version}: {}{remark}", worded(why)),
+        Verdict::Failed(reason) => {
+            let reason = shown(reason);
+            format!("{FAILED}FAILED{FAILED:#} {name}{version}: {reason}{remark}")
+        }
+    }
+}
+
+pub(super) fn json_line(item: &Item, handled: &Handled) -> String {
+    let (status, what) = match &handled.verdict {
+        Verdict::Done(what) => ("done", Some(*what)),
+        Verdict::Would(what) => ("would", Some(*what)),
+        Verdict::Skipped(why) => ("skipped", Some(*why)),
+        Verdict::Failed(_) => ("failed", None),
+    };
+    let mut fields = json!({
+        "type": "object",
+        "bucket": item.bucket,
+        "key": item.key,
+        "version": item.version,
+        "current": item.age == Age::Current,
+        "status": status,
+        "what": what,
+    });
+    if let Value::Object(fields) = &mut fields {
+        if let Verdict::Failed(reason) = &handled.verdict {
+            fields.insert("reason".to_owned(), Value::from(reason.as_str()));
+        }
+        fields.extend(handled.details.clone());
+    }
+    fields.to_string()
+}
+
+pub(super) fn worded(word: &str) -> String {
+    word.replace('-', " ")
+}
+
+pub(super) fn row(word: &str, width: usize, count: Count) -> String {
+    let objects = HumanCount(count.objects).to_string();
+    let bytes = HumanBytes(count.bytes).to_string();
+    if word == FAILED_ROW {
+        return format!("  {FAILED}{word:<width$}{FAILED:#}  {objects:>12}  {bytes:>12}");
+    }
+    format!("  {word:<width$}  {objects:>12}  {bytes:>12}")
+        .trim_end()
+        .to_owned()
+}
+
+/// Fields of a JSON object.
+pub(crate) fn fields(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// A number and what it counts.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", HumanCount(number))
+}
+
+pub(super) fn seconds(elapsed: Duration) -> String {
+    format!("{:.1} s", elapsed.as_secs_f64())
+}
+
+/// Text of others for a terminal: control characters, and those that hide text or change its
+/// direction, are escaped.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars()
+        .flat_map(|character| {
+            let escaped = is_deceptive(character).then(|| character.escape_default());
+            let plain = escaped.is_none().then_some(character);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+/// A failure in the words of an operator: what the backend said is worth more here than its code.
+pub(crate) fn explained(failure: &Failure) -> String {
+    match failure {
+        Failure::Answer(answer) => {
+            let document = &answer.document;
+            let status = answer.status.as_u16();
+            if document.message == NO_EXPLANATION {
+                // An answer to HEAD has no body that could explain it.
+                return failure.to_string();
+            }
+            format!(
+                "the backend answered {status} {}: {}",
+                document.code, document.message
+            )
+        }
+        other => other.to_string(),
+    }
+}
