@@ -17,6 +17,13 @@ def test_the_readme_has_the_table_of_values(update):
     compare(readme, with_table(readme.read_text(), (CHART / "values.yaml").read_text()), update)
 
 
+def test_templates_know_the_defaults(update):
+    """Helm gives values.yaml to no template, and with --reuse-values does not use it at all."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    header = "# values.yaml without comments (charts/check --update), for templates/_defaults.tpl.\n"
+    compare(CHART / "files/defaults.yaml", header + yaml.safe_dump(defaults, sort_keys=False), update)
+
+
 def test_every_value_is_described():
     text = (CHART / "values.yaml").read_text()
     assert not undescribed(text)

@@ -25,6 +25,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ include "s3proxy.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "s3proxy.serviceAccountName" -}}
@@ -97,4 +100,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.autoscaling.enabled -}}
 {{- if gt (int .Values.autoscaling.minReplicas) 1 }}yes{{ end -}}
 {{- else if gt (int .Values.replicaCount) 1 }}yes{{ end -}}
+{{- end }}
+
+{{/* Labels of the pod of `helm test`. */}}
+{{- define "s3proxy.testSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "s3proxy.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}

@@ -55,3 +55,13 @@ makes, and the chart's own from plain values.
 {{- end -}}
 {{- toYaml $files -}}
 {{- end }}
+
+{{/* A client's credential for `helm test`: "SECRET KEY" for accessKey or secretKey, or nothing. The proxy's own is no
+     client's where the configuration lists clients. */}}
+{{- define "s3proxy.testCredential" -}}
+{{- if .root.Values.tests.existingSecret -}}
+{{- printf "%s %s" .root.Values.tests.existingSecret .name -}}
+{{- else if not (regexMatch `(?m)^\s*\[\[\s*clients\.known\s*\]\]` .root.Values.configuration) -}}
+{{- include "s3proxy.secret" . -}}
+{{- end -}}
+{{- end }}
