@@ -9,7 +9,8 @@ from test_values import BASE, environment, merged
 COMMANDS = ["verify", "rewrap", "migrate", "sweep"]
 # Variables that only a proxy that serves needs.
 SERVING = {"S3PROXY_PORT", "S3PROXY_ADMIN", "S3PROXY_LISTEN_DRAIN_DELAY", "S3PROXY_LISTEN_DRAIN_TIMEOUT", "S3PROXY_TLS",
-           "S3PROXY_THROTTLING_REQUESTSMAX", "S3PROXY_AUTH", "S3PROXY_AUDIT", "POD_NAME"}
+           "S3PROXY_THROTTLING_REQUESTSMAX", "S3PROXY_AUTH", "S3PROXY_AUDIT", "POD_NAME",
+           "S3PROXY_VIRTUAL_HOST_DOMAINS"}
 
 
 def with_job(command, more=None, **values):

@@ -15,6 +15,9 @@ S3PROXY_TLS: "off"
 {{- if not (kindIs "invalid" .Values.config.throttling) }}
 S3PROXY_THROTTLING_REQUESTSMAX: {{ int64 .Values.config.throttling | toString | quote }}
 {{- end }}
+{{- with include "s3proxy.virtualHostDomains" . }}
+S3PROXY_VIRTUAL_HOST_DOMAINS: {{ . | quote }}
+{{- end }}
 {{- with .Values.config.auth }}
 S3PROXY_AUTH: {{ . | quote }}
 {{- end }}

@@ -7,7 +7,7 @@
 {{/*
 The names in the certificate that cert-manager makes, as a YAML list. The Service's own are among them where that
 is asked for, where no other DNS name is given, and where the authority is the release's own, which signs any
-name. A public authority would refuse them.
+name. A public authority would refuse them. With DNS redirection, the program serves AWS's names only.
 */}}
 {{- define "s3proxy.certificateNames" -}}
 {{- $fullname := include "s3proxy.fullname" . -}}
@@ -18,7 +18,7 @@ name. A public authority would refuse them.
 {{- $names = concat $names (default list $given) -}}
 {{- $redirection := include "s3proxy.dnsRedirection" . -}}
 {{- if $redirection }}{{ $names = concat $names (include "s3proxy.awsNames" . | fromYamlArray) }}{{ end -}}
-{{- if or .Values.cert.serviceNames (include "s3proxy.selfSigned" .) (not (or $given $redirection)) -}}
+{{- if or .Values.cert.serviceNames (and (not $redirection) (or (include "s3proxy.selfSigned" .) (not $given))) -}}
 {{- $service := include "s3proxy.serviceHost" . -}}
 {{- $names = concat $names (list $fullname (printf "%s.%s" $fullname .Release.Namespace) $service (printf "%s.cluster.local" $service)) -}}
 {{- end -}}
@@ -52,6 +52,22 @@ those that is no wildcard, or a name under the wildcard.
 {{- $port := include "s3proxy.servicePort" . -}}
 {{- printf "%s://%s" $scheme (include "s3proxy.clientHost" .) -}}
 {{- if ne $port (eq $scheme "https" | ternary "443" "80") }}:{{ $port }}{{ end -}}
+{{- end }}
+
+{{/*
+Domains whose names have the bucket in front, separated by commas: config.virtualHostDomains, or those of wildcards
+that an Ingress or a route leads here.
+*/}}
+{{- define "s3proxy.virtualHostDomains" -}}
+{{- $domains := .Values.config.virtualHostDomains -}}
+{{- if not (or $domains (regexMatch `(?m)^\s*(listen\.)?virtual_host_domains\s*=` .Values.configuration)) -}}
+{{- $hosts := list -}}
+{{- range list .Values.ingress .Values.gateway.httpRoute .Values.gateway.tlsRoute -}}
+{{- if .enabled }}{{ $hosts = concat $hosts (default list (default .hostnames .hosts)) }}{{ end -}}
+{{- end -}}
+{{- range $hosts }}{{ if hasPrefix "*." . }}{{ $domains = append $domains (trimPrefix "*." .) }}{{ end }}{{ end -}}
+{{- end -}}
+{{- join "," (uniq $domains) -}}
 {{- end }}
 
 {{/* The region that the program signs with. */}}
