@@ -3,11 +3,13 @@
 authority=${AUTHORITY:-/authority/ca.crt}
 [ -s "$authority" ] || authority=
 
-# Asks by the endpoint's name, and connects to the Service. The credential is on no command line.
+# Asks by the endpoint's name, and connects to the Service. The credential is on no command line. Older versions of
+# curl do not send S3's header by themselves.
 ask() {
     credential=
     if [ -n "${AWS_ACCESS_KEY_ID:-}" ]; then
         credential="aws-sigv4 = \"aws:amz:$REGION:s3\"
+header = \"x-amz-content-sha256: UNSIGNED-PAYLOAD\"
 user = \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\""
     fi
     curl --silent --show-error --max-time 60 --connect-to "::$SERVICE" ${authority:+--cacert "$authority"} \
