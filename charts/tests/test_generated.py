@@ -2,9 +2,11 @@
 file, the names of AWS's regions."""
 
 import ast
+import base64
 import importlib.util
 import json
 import re
+from xml.etree import ElementTree
 
 import yaml
 
@@ -22,6 +24,13 @@ def test_templates_know_the_defaults(update):
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
     header = "# values.yaml without comments (charts/check --update), for templates/_defaults.tpl.\n"
     compare(CHART / "files/defaults.yaml", header + yaml.safe_dump(defaults, sort_keys=False), update)
+
+
+def test_the_charts_icon_is_the_drawing():
+    """As data: the project has no address that it could be fetched from."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["icon"] == "data:image/svg+xml;base64," + base64.b64encode((CHARTS / "icon.svg").read_bytes()).decode()
+    ElementTree.parse(CHARTS / "icon.svg")
 
 
 def test_every_value_is_described():
