@@ -1,4 +1,4 @@
-"""What the chart's checks share, with a server and without: tools, value sets, rendering with Helm itself."""
+"""Tools, value sets and rendering with Helm, for all checks of the chart."""
 
 import functools
 import os

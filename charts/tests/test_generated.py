@@ -1,4 +1,4 @@
-"""What is written from something else, and is compared with it: the table of values, the dashboard's
+"""Files that are generated from others, compared with their sources: the table of values, the dashboard's
 file, the names of AWS's regions."""
 
 import ast

@@ -1,5 +1,5 @@
 {{/*
-What no schema can say: values that cannot work together. Each message tells what would be right.
+Values that cannot work together, beyond the schema. Each message names a valid choice.
 */}}
 
 {{/* "yes" where values name a key other than Constellation's service. */}}

@@ -1,7 +1,7 @@
 {{/*
 `helm upgrade --reuse-values` hands on the values of the release as they were, without the defaults of a newer
 chart: an older release of this chart has no value that came later, and one of Intrinsec's or Constellation's
-charts has hardly any of ours. Every template therefore begins with `s3proxy.defaults`. It adds what is missing
+charts has hardly any of ours. Every template therefore begins with `s3proxy.defaults`. It adds missing values
 when `valuesVersion` shows that Helm did not merge this chart's values.yaml. Values that are set, false and empty
 ones included, stay as they are. Afterwards no template has to expect a missing value.
 */}}

@@ -1,4 +1,4 @@
-{{/* Names, labels, and what older charts call things. */}}
+{{/* Names, labels, and conditions that older charts' values fulfil too. */}}
 
 {{- define "s3proxy.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
@@ -62,7 +62,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if or .Values.dnsRedirection.enabled (include "s3proxy.constellation" .) }}yes{{ end -}}
 {{- end }}
 
-{{/* Clients that keep AWS's names come to 443. */}}
+{{/* Clients that keep AWS's names connect to 443. */}}
 {{- define "s3proxy.servicePort" -}}
 {{- if include "s3proxy.dnsRedirection" . }}443{{ else }}{{ .Values.service.port }}{{ end -}}
 {{- end }}

@@ -9,7 +9,7 @@ expressions: `s3proxy.evaluated`.
 {{- if contains "{{" $text }}{{ tpl $text .root }}{{ else }}{{ $text }}{{ end -}}
 {{- end }}
 
-{{/* Settings of the pod that have nothing to do with what runs in it. */}}
+{{/* Settings of the pod itself, the same for every container. */}}
 {{- define "s3proxy.podSettings" -}}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:

@@ -11,7 +11,7 @@ makes, and the chart's own from plain values.
 {{- default .Values.awsSecretAccessKey .Values.config.secretKey -}}
 {{- end }}
 
-{{/* What the chart's own Secret holds, as YAML: plain values that no other source comes before. */}}
+{{/* The content of the chart's own Secret, as YAML: plain values without another source. */}}
 {{- define "s3proxy.ownSecrets" -}}
 {{- $config := .Values.config -}}
 {{- $own := dict -}}
@@ -40,7 +40,7 @@ makes, and the chart's own from plain values.
 {{- end -}}
 {{- end }}
 
-{{/* "yes" where there is a configuration file, whoever made it. */}}
+{{/* "yes" with a configuration file, the chart's or the user's. */}}
 {{- define "s3proxy.hasConfiguration" -}}
 {{- if or .Values.configuration .Values.existingConfigMap .Values.existingConfigSecret }}yes{{ end -}}
 {{- end }}
