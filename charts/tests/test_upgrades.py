@@ -8,8 +8,14 @@ import yaml
 from chart import CHART, VALUE_SETS, container, objects, only, rendered, values_file, with_chart_values
 
 MARK = "valuesVersion"
-# Their nulls take defaults away. An older release's values no longer show those, so the defaults return.
+# Its nulls take defaults away. The values of a release of another chart do not show that, so the defaults return.
 WITHOUT_NULLS = [name for name in VALUE_SETS if name != "own-objects"]
+# Values that came after the first version of this chart.
+LATER = ["valuesVersion", "envFrom", "restartOnChange", "commonLabels", "deploymentAnnotations", "revisionHistoryLimit",
+         "hostAliases", "dnsPolicy", "podDnsConfig", "extraInitContainers", "extraContainers", "lifecycle", "extraObjects",
+         "auditStorage", "jobs"]
+LATER_BELOW = {"config": ["virtualHostDomains"], "networkPolicy": ["metricsNamespaces"], "grafanaDashboard": ["label"],
+               "tests": ["bucket", "existingSecret", "host", "caSecret"]}
 # The values of Intrinsec's chart 1.9.3, as its values.yaml and schema have them.
 INTRINSEC = """
 replicaCount: 1
@@ -95,9 +101,21 @@ def test_without_any_default_of_the_charts_the_result_is_the_same(name, tmp_path
     assert rendered_with(tmp_path, {}, "--values", values_file(name)) == rendered(name)
 
 
+@pytest.mark.parametrize("name", VALUE_SETS)
+def test_with_the_defaults_of_the_first_version_the_result_is_the_same(name, tmp_path):
+    first = {key: value for key, value in defaults().items() if key not in LATER}
+    for section, keys in LATER_BELOW.items():
+        first[section] = {key: value for key, value in first[section].items() if key not in keys}
+    assert rendered_with(tmp_path, first, "--values", values_file(name)) == rendered(name)
+
+
+# Users remove defaults from these with null, and the chart leaves them alone.
+REMOVABLE = ["startupProbe", "livenessProbe", "readinessProbe", "podSecurityContext", "securityContext", "resources"]
+
+
 def thinned(values, keep):
     """Nested values without some of them; `keep` is asked for each."""
-    return {key: thinned(value, keep) if isinstance(value, dict) else value
+    return {key: value if key in REMOVABLE else thinned(value, keep) if isinstance(value, dict) else value
             for key, value in values.items() if isinstance(value, dict) or keep()}
 
 

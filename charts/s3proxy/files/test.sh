@@ -3,6 +3,8 @@
 authority=${AUTHORITY:-/authority/ca.crt}
 [ -s "$authority" ] || authority=
 
+command -v curl >/dev/null || { echo "the image in tests.image has no curl"; exit 1; }
+
 # Asks by the endpoint's name, and connects to the Service. The credential is on no command line. Older versions of
 # curl do not send S3's header by themselves.
 ask() {

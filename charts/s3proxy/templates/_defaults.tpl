@@ -8,7 +8,12 @@ ones included, stay as they are. Afterwards no template has to expect a missing 
 
 {{- define "s3proxy.defaults" -}}
 {{- if ne (default "" .Values.valuesVersion) .Chart.Version -}}
-{{- include "s3proxy.addMissing" (dict "values" .Values "defaults" (.Files.Get "files/defaults.yaml" | fromYaml)) -}}
+{{- $defaults := .Files.Get "files/defaults.yaml" | fromYaml -}}
+{{- /* Every release of this chart has had the omitted ones: where they are missing, null took them away. */ -}}
+{{- if and (hasKey .Values "admin") (hasKey .Values "drain") (hasKey .Values "topologySpread") -}}
+{{- $defaults = omit $defaults "startupProbe" "livenessProbe" "readinessProbe" "podSecurityContext" "securityContext" "resources" -}}
+{{- end -}}
+{{- include "s3proxy.addMissing" (dict "values" .Values "defaults" $defaults) -}}
 {{- $_ := set .Values "valuesVersion" .Chart.Version -}}
 {{- end -}}
 {{- end }}
