@@ -1,8 +1,9 @@
-"""What the chart's checks share, with a server and without: tools, value sets, rendering with Helm itself."""
+"""Tools, value sets and rendering with Helm, for all checks of the chart."""
 
 import functools
 import os
 import pathlib
+import shutil
 import subprocess
 
 import yaml
@@ -35,6 +36,29 @@ def rendered(name, version=KUBERNETES[-1]):
     result = helm_template("--values", values_file(name), version=version)
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+def with_chart_values(folder, values, *arguments, further=None):
+    """Renders a copy of the chart that has other default values, as `helm upgrade --reuse-values` does. `further`
+    are templates to add."""
+    copy = folder / "s3proxy"
+    shutil.copytree(CHART, copy, dirs_exist_ok=True)
+    if values is not None:
+        (copy / "values.yaml").write_text(values)
+    for name, text in (further or {}).items():
+        (copy / "templates" / name).write_text(text)
+    return run(TOOLS / "bin/helm", "template", "s3proxy", copy, "--namespace", "storage",
+               "--kube-version", KUBERNETES[-1], *arguments)
+
+
+def notes(folder, *arguments):
+    """The text that `helm install` prints at its end: `helm template` has no option for it."""
+    shutil.copytree(CHART, folder / "s3proxy", dirs_exist_ok=True)
+    shutil.copyfile(CHART / "templates/NOTES.txt", folder / "s3proxy/notes")
+    printer = '{{ dict "kind" "Notes" "metadata" (dict "name" "notes") "text" (tpl (.Files.Get "notes") .) | toYaml }}\n'
+    result = with_chart_values(folder, None, *arguments, further={"notes.yaml": printer})
+    assert result.returncode == 0, result.stderr
+    return only(objects(result.stdout), "Notes")["text"]
 
 
 def objects(text):

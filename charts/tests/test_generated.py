@@ -1,10 +1,12 @@
-"""What is written from something else, and is compared with it: the table of values, the dashboard's
+"""Files that are generated from others, compared with their sources: the table of values, the dashboard's
 file, the names of AWS's regions."""
 
 import ast
+import base64
 import importlib.util
 import json
 import re
+from xml.etree import ElementTree
 
 import yaml
 
@@ -15,6 +17,20 @@ from values_table import table, undescribed, with_table
 def test_the_readme_has_the_table_of_values(update):
     readme = CHART / "README.md"
     compare(readme, with_table(readme.read_text(), (CHART / "values.yaml").read_text()), update)
+
+
+def test_templates_know_the_defaults(update):
+    """Helm gives values.yaml to no template, and with --reuse-values does not use it at all."""
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    header = "# values.yaml without comments (charts/check --update), for templates/_defaults.tpl.\n"
+    compare(CHART / "files/defaults.yaml", header + yaml.safe_dump(defaults, sort_keys=False), update)
+
+
+def test_the_charts_icon_is_the_drawing():
+    """As data: the project has no address that it could be fetched from."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["icon"] == "data:image/svg+xml;base64," + base64.b64encode((CHARTS / "icon.svg").read_bytes()).decode()
+    ElementTree.parse(CHARTS / "icon.svg")
 
 
 def test_every_value_is_described():

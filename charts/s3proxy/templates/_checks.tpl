@@ -1,5 +1,5 @@
 {{/*
-What no schema can say: values that cannot work together. Each message tells what would be right.
+Values that cannot work together, beyond the schema. Each message names a valid choice.
 */}}
 
 {{/* "yes" where values name a key other than Constellation's service. */}}
@@ -17,6 +17,34 @@ What no schema can say: values that cannot work together. Each message tells wha
 {{- $key := `(?m)^\s*(\[\[\s*keys\.(vault|aws_kms|pkcs11|local)\s*\]\]|(keys\.)?(encrypt_key|encrypt_key_file|kms)\s*=)` -}}
 {{- if regexMatch $key .Values.configuration }}{{ $found = "yes" }}{{ end -}}
 {{- if $found }}yes{{ end -}}
+{{- end }}
+
+{{/* A size or a Kubernetes quantity in MiB, rounded down; 0 for texts that are none. */}}
+{{- define "s3proxy.mebibytes" -}}
+{{- $number := regexFind `^[0-9]+(\.[0-9]+)?` . | float64 -}}
+{{- $unit := regexReplaceAll `^[0-9.]+ ?` . "" -}}
+{{- $units := dict "" 0.00000095367431640625 "B" 0.00000095367431640625 "k" 0.00095367431640625 "KiB" 0.0009765625 "Ki" 0.0009765625 "M" 0.95367431640625 "MiB" 1.0 "Mi" 1.0 "G" 953.67431640625 "GiB" 1024.0 "Gi" 1024.0 -}}
+{{- mulf $number (get $units $unit | default 0.0) | floor | int64 -}}
+{{- end }}
+
+{{/* The memory limit that config.bodyMemory asks for, where the one in `resources` is lower. */}}
+{{- define "s3proxy.memoryNeeded" -}}
+{{- $limit := dig "limits" "memory" "" (default dict .Values.resources) | toString -}}
+{{- if and .Values.config.bodyMemory $limit -}}
+{{- $needed := add 25 (mul 2 (include "s3proxy.mebibytes" .Values.config.bodyMemory | int64)) -}}
+{{- if lt (include "s3proxy.mebibytes" $limit | int64) $needed }}{{ printf "%dMi" $needed }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The sum of all bounds (docs/operations.md#sizing), where `resources` has less. A lower number of connections
+     is not known here where it is set in a file. */}}
+{{- define "s3proxy.memoryAdvice" -}}
+{{- $limit := dig "limits" "memory" "" (default dict .Values.resources) | toString -}}
+{{- $body := default "48 MiB" .Values.config.bodyMemory -}}
+{{- $sum := add 25 (mul 2 (include "s3proxy.mebibytes" $body | int64)) (div (mul 33 4096) 1024) -}}
+{{- $lowered := regexMatch `(?m)^\s*(listen\.)?max_connections\s*=` .Values.configuration -}}
+{{- range .Values.extraEnv }}{{ if eq .name "S3PROXY_LISTEN_MAX_CONNECTIONS" }}{{ $lowered = true }}{{ end }}{{ end -}}
+{{- if and $limit (not $lowered) (lt (include "s3proxy.mebibytes" $limit | int64) $sum) }}{{ printf "%d MiB" $sum }}{{ end -}}
 {{- end }}
 
 {{- define "s3proxy.check" -}}
@@ -63,6 +91,25 @@ What no schema can say: values that cannot work together. Each message tells wha
 {{- end -}}
 {{- if and (regexMatch `(?m)^\s*auth\s*=\s*"kubernetes"` .Values.configuration) (not (regexMatch `(?m)^\s*jwt_file\s*=` .Values.configuration)) (not .Values.serviceAccount.automount) -}}
 {{- fail "\n\nconfiguration logs in to Vault with the service account: set serviceAccount.automount=true, or jwt_file with a projected token in extraVolumes." -}}
+{{- end -}}
+{{- range $half, $other := dict "accessKey" "secretKey" "secretKey" "accessKey" -}}
+{{- if and (include "s3proxy.secret" (dict "root" $ "name" $half)) (not (include "s3proxy.secret" (dict "root" $ "name" $other))) -}}
+{{- fail (printf "\n\nconfig.%s is set, and config.%s is not: a credential has both." $half $other) -}}
+{{- end -}}
+{{- end -}}
+{{- with include "s3proxy.memoryNeeded" . -}}
+{{- fail (printf "\n\nconfig.bodyMemory=%q does not fit into resources.limits.memory: the program needs 25 MiB and twice the body memory, so set the limit to %s or more." $config.bodyMemory .) -}}
+{{- end -}}
+{{- with .Values.auditStorage -}}
+{{- if and .enabled (eq .kind "PersistentVolumeClaim") (not .existingClaim) (not (has "ReadWriteMany" .accessModes)) (include "s3proxy.replicated" $) -}}
+{{- fail "\n\nauditStorage: replicas on several nodes need a volume with accessModes [ReadWriteMany]. Alternatives: kind emptyDir with a shipper in extraContainers, or audit.output = \"stdout\" in configuration." -}}
+{{- end -}}
+{{- end -}}
+{{- range list "verify" "rewrap" "migrate" -}}
+{{- $job := get $.Values.jobs . -}}
+{{- if and $job.enabled (not $job.buckets) -}}
+{{- fail (printf "\n\njobs.%s.enabled needs jobs.%s.buckets: the buckets, or prefixes in them, to work on." . .) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (not (or .Values.autoscaling.targetCPUUtilizationPercentage .Values.autoscaling.targetMemoryUtilizationPercentage .Values.autoscaling.targetRequestsInFlight)) -}}
 {{- fail "\n\nautoscaling.enabled needs a target: targetCPUUtilizationPercentage, targetMemoryUtilizationPercentage or targetRequestsInFlight." -}}

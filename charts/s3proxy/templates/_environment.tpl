@@ -1,10 +1,10 @@
 {{/*
-The container's environment. What extraEnv names is left to it: with server-side apply, a name must
-not stand there twice.
+The container's environment. Variables in extraEnv replace the chart's: with server-side apply, a name must
+not occur twice.
 */}}
 
-{{- define "s3proxy.plainEnvironment" -}}
-{{- $config := .Values.config -}}
+{{/* Variables that only `s3proxy serve` needs. */}}
+{{- define "s3proxy.servingEnvironment" -}}
 S3PROXY_PORT: "4433"
 S3PROXY_ADMIN: {{ printf "%s:%d" .Values.admin.address (int .Values.admin.port) | quote }}
 S3PROXY_LISTEN_DRAIN_DELAY: {{ printf "%ds" (int .Values.drain.delaySeconds) }}
@@ -12,17 +12,27 @@ S3PROXY_LISTEN_DRAIN_TIMEOUT: {{ printf "%ds" (int .Values.drain.timeoutSeconds)
 {{- if not .Values.tls.enabled }}
 S3PROXY_TLS: "off"
 {{- end }}
+{{- if not (kindIs "invalid" .Values.config.throttling) }}
+S3PROXY_THROTTLING_REQUESTSMAX: {{ int64 .Values.config.throttling | toString | quote }}
+{{- end }}
+{{- with include "s3proxy.virtualHostDomains" . }}
+S3PROXY_VIRTUAL_HOST_DOMAINS: {{ . | quote }}
+{{- end }}
+{{- with .Values.config.auth }}
+S3PROXY_AUTH: {{ . | quote }}
+{{- end }}
+{{- if .Values.auditStorage.enabled }}
+S3PROXY_AUDIT: {{ .Values.auditStorage.mountPath }}/audit.log
+{{- end }}
+{{- end }}
+
+{{- define "s3proxy.plainEnvironment" -}}
+{{- $config := .Values.config -}}
 {{- with $config.host }}
 S3PROXY_HOST: {{ . | quote }}
 {{- end }}
 {{- with $config.region }}
 S3PROXY_REGION: {{ . | quote }}
-{{- end }}
-{{- if not (kindIs "invalid" $config.throttling) }}
-S3PROXY_THROTTLING_REQUESTSMAX: {{ int64 $config.throttling | toString | quote }}
-{{- end }}
-{{- with $config.auth }}
-S3PROXY_AUTH: {{ . | quote }}
 {{- end }}
 {{- with $config.bodyMemory }}
 S3PROXY_BODY_MEMORY: {{ . | quote }}
@@ -55,16 +65,25 @@ key-service.kube-system:9000
 {{- end -}}
 {{- end }}
 
+{{/* All variables, as a list: dict "root" $ "serves" (bool). */}}
 {{- define "s3proxy.environment" -}}
-{{- $root := . -}}
+{{- $root := .root -}}
+{{- $extra := include "s3proxy.evaluated" (dict "root" $root "value" $root.Values.extraEnv) | fromYamlArray -}}
 {{- $given := dict -}}
-{{- range .Values.extraEnv }}{{ $_ := set $given .name true }}{{ end -}}
-{{- /* A key given as S3PROXY_ENCRYPT_KEY takes the place of the file too. */ -}}
+{{- range $extra }}{{ $_ := set $given .name true }}{{ end -}}
+{{- /* A key given as S3PROXY_ENCRYPT_KEY replaces the file too. */ -}}
 {{- range list "ENCRYPT_KEY" "DECRYPT_KEYS" -}}
 {{- if hasKey $given (printf "S3PROXY_%s" .) }}{{ $_ := set $given (printf "S3PROXY_%s_FILE" .) true }}{{ end -}}
 {{- end -}}
+{{- $variables := include "s3proxy.plainEnvironment" $root | fromYaml -}}
 {{- $list := list -}}
-{{- range $name, $value := include "s3proxy.plainEnvironment" . | fromYaml -}}
+{{- if .serves -}}
+{{- range $name, $value := include "s3proxy.servingEnvironment" $root | fromYaml }}{{ $_ := set $variables $name $value }}{{ end -}}
+{{- if and $root.Values.auditStorage.enabled (not (hasKey $given "POD_NAME")) -}}
+{{- $list = append $list (dict "name" "POD_NAME" "valueFrom" (dict "fieldRef" (dict "fieldPath" "metadata.name"))) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := $variables -}}
 {{- if not (hasKey $given $name) }}{{ $list = append $list (dict "name" $name "value" $value) }}{{ end -}}
 {{- end -}}
 {{- range $name, $secret := dict "AWS_ACCESS_KEY_ID" "accessKey" "AWS_SECRET_ACCESS_KEY" "secretKey" -}}
@@ -74,5 +93,5 @@ key-service.kube-system:9000
 {{- $list = append $list (dict "name" $name "valueFrom" (dict "secretKeyRef" (dict "name" (first $parts) "key" (last $parts)))) -}}
 {{- end -}}
 {{- end -}}
-{{- toYaml (concat $list .Values.extraEnv) -}}
+{{- toYaml (concat $list $extra) -}}
 {{- end }}

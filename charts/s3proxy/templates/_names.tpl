@@ -1,4 +1,4 @@
-{{/* Names, labels, and what older charts call things. */}}
+{{/* Names, labels, and conditions that older charts' values fulfil too. */}}
 
 {{- define "s3proxy.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
@@ -25,6 +25,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ include "s3proxy.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "s3proxy.serviceAccountName" -}}
@@ -59,7 +62,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if or .Values.dnsRedirection.enabled (include "s3proxy.constellation" .) }}yes{{ end -}}
 {{- end }}
 
-{{/* Clients that keep AWS's names come to 443. */}}
+{{/* Clients that keep AWS's names connect to 443. */}}
 {{- define "s3proxy.servicePort" -}}
 {{- if include "s3proxy.dnsRedirection" . }}443{{ else }}{{ .Values.service.port }}{{ end -}}
 {{- end }}
@@ -97,4 +100,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.autoscaling.enabled -}}
 {{- if gt (int .Values.autoscaling.minReplicas) 1 }}yes{{ end -}}
 {{- else if gt (int .Values.replicaCount) 1 }}yes{{ end -}}
+{{- end }}
+
+{{/* Labels of the pod of `helm test`. */}}
+{{- define "s3proxy.testSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "s3proxy.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}

@@ -11,7 +11,7 @@ makes, and the chart's own from plain values.
 {{- default .Values.awsSecretAccessKey .Values.config.secretKey -}}
 {{- end }}
 
-{{/* What the chart's own Secret holds, as YAML: plain values that no other source comes before. */}}
+{{/* The content of the chart's own Secret, as YAML: plain values without another source. */}}
 {{- define "s3proxy.ownSecrets" -}}
 {{- $config := .Values.config -}}
 {{- $own := dict -}}
@@ -40,7 +40,7 @@ makes, and the chart's own from plain values.
 {{- end -}}
 {{- end }}
 
-{{/* "yes" where there is a configuration file, whoever made it. */}}
+{{/* "yes" with a configuration file, the chart's or the user's. */}}
 {{- define "s3proxy.hasConfiguration" -}}
 {{- if or .Values.configuration .Values.existingConfigMap .Values.existingConfigSecret }}yes{{ end -}}
 {{- end }}
@@ -54,4 +54,14 @@ makes, and the chart's own from plain values.
 {{- if $reference }}{{ $_ := set $files $file $reference }}{{ end -}}
 {{- end -}}
 {{- toYaml $files -}}
+{{- end }}
+
+{{/* A client's credential for `helm test`: "SECRET KEY" for accessKey or secretKey, or nothing. The proxy's own is no
+     client's where the configuration lists clients. */}}
+{{- define "s3proxy.testCredential" -}}
+{{- if .root.Values.tests.existingSecret -}}
+{{- printf "%s %s" .root.Values.tests.existingSecret .name -}}
+{{- else if not (regexMatch `(?m)^\s*\[\[\s*clients\.known\s*\]\]` .root.Values.configuration) -}}
+{{- include "s3proxy.secret" . -}}
+{{- end -}}
 {{- end }}

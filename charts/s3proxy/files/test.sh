@@ -1,0 +1,46 @@
+# What `helm test` runs, in an image with curl. Needs ENDPOINT, SERVICE, REGION; BUCKET, AWS_ACCESS_KEY_ID and
+# AWS_SECRET_ACCESS_KEY may be empty. AUTHORITY is where the certificate of an authority may be.
+authority=${AUTHORITY:-/authority/ca.crt}
+[ -s "$authority" ] || authority=
+
+command -v curl >/dev/null || { echo "the image in tests.image has no curl"; exit 1; }
+
+# Asks by the endpoint's name, and connects to the Service. The credential is on no command line. Older versions of
+# curl do not send S3's header by themselves.
+ask() {
+    credential=
+    if [ -n "${AWS_ACCESS_KEY_ID:-}" ]; then
+        credential="aws-sigv4 = \"aws:amz:$REGION:s3\"
+header = \"x-amz-content-sha256: UNSIGNED-PAYLOAD\"
+user = \"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY\""
+    fi
+    curl --silent --show-error --max-time 60 --connect-to "::$SERVICE" ${authority:+--cacert "$authority"} \
+        --config - "$@" <<END
+$credential
+END
+}
+
+echo "asking $ENDPOINT at $SERVICE"
+if [ -z "${AWS_ACCESS_KEY_ID:-}" ]; then
+    # No Secret holds a credential of a client's, so being refused in S3's words is the most that can be had.
+    # With config.auth=none the request is answered.
+    answer=$(ask "$ENDPOINT/")
+    case $answer in
+        *"<Code>AccessDenied</Code>"* | *"<ListAllMyBucketsResult"*) echo "S3 answers; set tests.existingSecret to send signed requests" ;;
+        *) echo "not the answer of S3: $answer" && exit 1 ;;
+    esac
+    exit 0
+fi
+if [ -z "$BUCKET" ]; then
+    ask --fail-with-body --output /dev/null "$ENDPOINT/"
+    echo "ListBuckets: done. Set tests.bucket to test reading and writing"
+    exit 0
+fi
+ask --fail --head --output /dev/null "$ENDPOINT/$BUCKET"
+echo "HeadBucket $BUCKET: done"
+object=$ENDPOINT/$BUCKET/s3proxy-helm-test/$(hostname)
+ask --fail-with-body --request PUT --header "Content-Type: text/plain" --data-binary "written by helm test" "$object"
+answer=$(ask --fail-with-body "$object")
+ask --fail-with-body --request DELETE "$object"
+[ "$answer" = "written by helm test" ] || { echo "what was read is not what was written: $answer"; exit 1; }
+echo "PutObject, GetObject, DeleteObject: done"

@@ -1,0 +1,396 @@
+"""A release of the Helm chart without a cluster: what it renders is started on this machine.
+
+The program gets the container's arguments, environment and files, as Kubernetes would give them. Secrets and
+ConfigMaps that a user makes beforehand are made here, certificates have the names that cert-manager is asked for,
+and mount paths become folders. What differs from a cluster is listed in `Release.start`.
+
+Every backend that a value set names is the same SeaweedFS (`Internet`): the proxy reaches it through an HTTPS
+proxy, so that its settings stay as they are rendered.
+"""
+
+import base64
+import json
+import re
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from certificates import Certificates, make_certificates
+from documents import ROOT
+from processes import Process, clean_environment, free_port, run
+from proxy import binary, new_key
+from servers import OWNER, answers, tools
+from target import Credential, Target
+
+sys.path.append(str(ROOT / "charts/tests"))
+CONNECT_TO = Path(__file__).with_name("connect_to")
+sys.path.append(str(CONNECT_TO))
+
+import chart  # noqa: E402
+from connecting import connecting_to  # noqa: E402
+
+NAMESPACE = "storage"
+CERTIFICATES = "/etc/s3proxy/certs"
+INLINE = Credential("AKIAIOSFODNN7EXAMPLE", "an-example-secret")
+"""The credential of value sets that have it inline."""
+
+
+class Internet:
+    """SeaweedFS as every backend there is: over HTTPS with a certificate for the names, and over HTTP.
+
+    `proxy` is the address of an HTTPS proxy that leads every name to it.
+    """
+
+    def __init__(self, directory: Path, names: list[str]):
+        directory.mkdir(parents=True)
+        self.certificates = make_certificates(directory / "certificates", names)
+        identities = directory / "identities.json"
+        identities.write_text(json.dumps({"identities": [
+            {"name": credential.access_key, "actions": ["Admin"], "credentials": [
+                {"accessKey": credential.access_key, "secretKey": credential.secret_key}]}
+            for credential in (OWNER, INLINE)
+        ]}))
+        port, self._https_port = free_port(), free_port()
+        self.target = Target(f"http://127.0.0.1:{port}", OWNER)
+        folder = self.certificates.directory
+        ports = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port",
+                 "filer.port.grpc", "s3.port.grpc")
+        self._process = Process(
+            "seaweedfs-of-charts",
+            [
+                *(tools() / "weed", "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+                *(f"-dir={directory}", "-master.telemetry=false", "-volume.max=200", "-filer", "-s3"),
+                *("-master.volumeSizeLimitMB=64", f"-s3.config={identities}", f"-s3.port={port}"),
+                *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.port.https={self._https_port}"),
+                f"-s3.cert.file={folder / 's3proxy.crt'}",
+                f"-s3.key.file={folder / 's3proxy.key'}",
+                *(f"-{name}={free_port()}" for name in ports),
+            ],
+            clean_environment(directory, WEED_MASTER_VOLUME_GROWTH_COPY_1="1"),
+            directory.parent / "seaweedfs-of-charts.log",
+        )
+        self._process.wait_until(lambda: answers(port), "answering S3 requests")
+        self._tunnels = _Tunnels(self._https_port)
+        self.proxy = f"http://127.0.0.1:{self._tunnels.server_address[1]}"
+
+    @property
+    def asked(self) -> list[str]:
+        """The names and ports that tunnels were asked for, in their order."""
+        return self._tunnels.asked
+
+    def stop(self) -> None:
+        self._tunnels.shutdown()
+        self._tunnels.server_close()
+        self._process.stop(seconds=0.1)
+
+
+class _Tunnels(socketserver.ThreadingTCPServer):
+    """An HTTPS proxy: whatever a CONNECT names, the tunnel leads to one port."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int):
+        self.asked: list[str] = []
+        self.port = port
+        super().__init__(("127.0.0.1", 0), _Tunnel)
+        threading.Thread(target=self.serve_forever, args=[0.02], daemon=True).start()
+
+
+class _Tunnel(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.server.asked.append(self.rfile.readline().split()[1].decode())
+        while self.rfile.readline().strip():
+            """Headers do not matter."""
+        with socket.socket() as behind:
+            behind.connect(("127.0.0.1", self.server.port))
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=_pump, args=[behind, self.connection], daemon=True)
+            back.start()
+            _pump(self.connection, behind)
+            back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+@dataclass
+class Release:
+    """The objects and the notes of one rendering, and the names that clients get from both."""
+
+    found: list[dict]
+    notes: str = ""
+    client: Credential | None = None
+    """A credential of a client; the proxy's own unless a configuration lists clients."""
+    edits: list[tuple[str, str]] = field(default_factory=list)
+    """Patterns in the configuration file and their replacements: addresses of key services, for the most part."""
+    secrets: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Contents of Secrets and ConfigMaps of the user's, by object and key, where the usual ones do not fit."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables that a cluster would add, or addresses of services."""
+
+    # What clients are told
+
+    @property
+    def scheme(self) -> str:
+        return self._service["spec"]["ports"][0]["appProtocol"]
+
+    @property
+    def port(self) -> int:
+        return self._service["spec"]["ports"][0]["port"]
+
+    @property
+    def _service(self) -> dict:
+        return next(each for each in self.found if each["kind"] == "Service"
+                    and each["spec"]["ports"][0]["targetPort"] == "s3")
+
+    @property
+    def _deployment(self) -> dict:
+        return chart.only(self.found, "Deployment")
+
+    @property
+    def container(self) -> dict:
+        return chart.container(self.found)
+
+    def certified(self) -> list[str]:
+        """The names that cert-manager is asked for; the Service's where the certificate is the user's."""
+        secret = next((volume["secret"]["secretName"] for volume in self._volumes(self._pod)
+                       if volume["name"] == "certificate"), None)
+        names = [name for each in self.found if each["kind"] == "Certificate" and each["spec"]["secretName"] == secret
+                 for name in each["spec"].get("dnsNames", [])]
+        return names or self._service_names()
+
+    def _service_names(self) -> list[str]:
+        name = self._service["metadata"]["name"]
+        namespace = self._service["metadata"]["namespace"]
+        return [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
+
+    def endpoints(self) -> list[str]:
+        """The endpoints that clients may take from certificate, routes and notes; wildcards have their star."""
+        default = self.port == {"https": 443, "http": 80}[self.scheme]
+        at_service = "" if default else f":{self.port}"
+        names = self.certified() if self.scheme == "https" else self._service_names()
+        urls = [f"{self.scheme}://{name}{at_service}" for name in names]
+        # A controller listens on the scheme's own port, and passes `Host` on.
+        urls += [f"{self.scheme}://{name}" for name in self._route_names()]
+        return list(dict.fromkeys([*urls, *self.announced()]))
+
+    def _route_names(self) -> list[str]:
+        names = []
+        for each in self.found:
+            if each["kind"] == "Ingress":
+                names += [rule["host"] for rule in each["spec"]["rules"] if "host" in rule]
+            if each["kind"] in ("HTTPRoute", "TLSRoute"):
+                names += each["spec"].get("hostnames", [])
+        return names
+
+    def announced(self) -> list[str]:
+        """The endpoints in the notes."""
+        found = re.findall(r"https?://[^\s/]+", self.notes.split("Metrics and probes")[0])
+        return [url for url in dict.fromkeys(found)]
+
+    def virtual_hosts(self) -> list[str]:
+        """Domains whose names have the bucket in front."""
+        domains = self._variables(self.container).get("S3PROXY_VIRTUAL_HOST_DOMAINS", "")
+        return [domain for domain in domains.split(",") if domain]
+
+    # The program
+
+    @property
+    def _pod(self) -> dict:
+        return self._deployment["spec"]["template"]["spec"]
+
+    @staticmethod
+    def _volumes(pod: dict) -> list[dict]:
+        return pod.get("volumes", [])
+
+    def start(self, directory: Path, internet: Internet) -> "Running":
+        """Starts the Deployment's container. What differs from a cluster: addresses and ports of the listeners,
+        mount paths, the HTTPS proxy and the authority through which backends are reached, and `edits`."""
+        directory.mkdir(parents=True)
+        self._internet = internet
+        certificates = make_certificates(directory / "certificates", sorted(set(self.certified())))
+        self._files(directory, self._pod, self.container, certificates)
+        port, admin = free_port(), free_port()
+        environment = self._environment(directory, self.container) | {
+            "S3PROXY_IP": "127.0.0.1",
+            "S3PROXY_PORT": str(port),
+            "S3PROXY_ADMIN": f"127.0.0.1:{admin}",
+            "S3PROXY_LISTEN_DRAIN_DELAY": "0s",
+        }
+        process = Process(directory.name, [binary(), *self.container["args"]], environment,
+                          directory.parent / f"{directory.name}.log")
+        running = Running(self, directory, process, certificates, port, admin)
+        try:
+            process.wait_until(running.is_ready, "ready")
+        except BaseException:
+            process.stop()
+            raise
+        return running
+
+    def run_job(self, directory: Path, job: dict, internet: Internet) -> str:
+        """Runs a Job's container to its end, and returns what it prints."""
+        self._internet = internet
+        pod = job["spec"]["template"]["spec"]
+        [container] = pod["containers"]
+        self._files(directory, pod, container, None)
+        return run([binary(), *container["args"]], self._environment(directory, container))
+
+    def _environment(self, directory: Path, container: dict) -> dict[str, str]:
+        variables = self._variables(container)
+        for name, value in variables.items():
+            for mount in container.get("volumeMounts", []):
+                if value.startswith(mount["mountPath"] + "/"):
+                    variables[name] = str(directory) + value
+        if (directory / CERTIFICATES.lstrip("/")).exists():
+            variables.setdefault("S3PROXY_CERT", str(directory) + CERTIFICATES)
+        variables |= {"HTTPS_PROXY": self._internet.proxy, "NO_PROXY": "127.0.0.1"}
+        variables.setdefault("S3PROXY_BACKEND_CA_FILE", str(self._internet.certificates.ca_file))
+        return clean_environment(directory, **(variables | self.environment))
+
+    def _variables(self, container: dict) -> dict[str, str]:
+        variables = {}
+        for each in container["env"]:
+            if "valueFrom" not in each:
+                variables[each["name"]] = each["value"]
+            elif reference := each["valueFrom"].get("secretKeyRef"):
+                variables[each["name"]] = self._content(reference["name"], reference["key"])
+            else:
+                variables[each["name"]] = f"{self._deployment['metadata']['name']}-0"
+        return variables
+
+    def _files(self, directory: Path, pod: dict, container: dict, certificates: Certificates | None) -> None:
+        """Writes the volumes of a pod to where they are mounted, below the directory."""
+        volumes = {volume["name"]: volume for volume in self._volumes(pod)}
+        mounts = container.get("volumeMounts", [])
+        for mount in mounts:
+            folder = directory / mount["mountPath"].lstrip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            for path, text in self._volume(volumes[mount["name"]], certificates):
+                for other in mounts:
+                    text = text.replace(f'"{other["mountPath"]}/', f'"{directory}{other["mountPath"]}/')
+                target = folder / path
+                target.touch(mode=0o600)
+                target.write_text(text)
+
+    def _volume(self, volume: dict, certificates: Certificates | None):
+        if volume["name"] == "certificate":
+            for item in volume["secret"]["items"]:
+                yield item["path"], (certificates.directory / item["path"]).read_text()
+            return
+        sources = volume.get("projected", {}).get("sources") or [volume]
+        for source in sources:
+            kind = next((kind for kind in ("secret", "configMap") if kind in source), None)
+            if kind is None:
+                continue
+            name = source[kind].get("secretName") or source[kind]["name"]
+            items = source[kind].get("items") or [{"key": key, "path": key} for key in self._keys(name)]
+            for item in items:
+                yield item["path"], self._content(name, item["key"])
+
+    def _rendered(self, name: str) -> dict | None:
+        return next((each for each in self.found if each["kind"] in ("Secret", "ConfigMap", "ValsSecret")
+                     and each["metadata"]["name"] == name), None)
+
+    def _keys(self, name: str) -> list[str]:
+        rendered = self._rendered(name)
+        if rendered:
+            return list(rendered["data"])
+        keys = [key for other, key in self.secrets if other == name]
+        assert keys, f"the test makes no Secret or ConfigMap {name}"
+        return keys
+
+    def _content(self, name: str, key: str) -> str:
+        """What is under a key of a Secret or ConfigMap: rendered, given by the test, or of the usual kind."""
+        rendered = self._rendered(name)
+        if rendered and rendered["kind"] == "Secret":
+            text = base64.b64decode(rendered["data"][key]).decode()
+        elif rendered and rendered["kind"] == "ConfigMap":
+            text = rendered["data"][key]
+        elif (name, key) in self.secrets:
+            text = self.secrets[name, key]
+        else:
+            made = {"accessKey": OWNER.access_key, "secretKey": OWNER.secret_key}
+            text = self.secrets[name, key] = made.get(key) or new_key()
+        for pattern, replacement in self.edits if key == "s3proxy.toml" else []:
+            text = re.sub(pattern, lambda _found, to=replacement: to, text, count=1)
+        return text
+
+
+@dataclass
+class Running:
+    """The program of a release, and its clients' view of it."""
+
+    release: Release
+    directory: Path
+    process: Process
+    certificates: Certificates
+    port: int
+    admin: int
+
+    def is_ready(self) -> bool:
+        done = subprocess.run(
+            ["curl", "--silent", "--fail", f"http://127.0.0.1:{self.admin}/readyz"],
+            env=clean_environment(self.directory), capture_output=True, check=False)
+        return done.returncode == 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    def target(self, endpoint: str) -> Target:
+        variables = self.release._variables(self.release.container)
+        own = Credential(variables.get("AWS_ACCESS_KEY_ID", OWNER.access_key),
+                         variables.get("AWS_SECRET_ACCESS_KEY", OWNER.secret_key))
+        ca_file = self.certificates.ca_file if urlsplit(endpoint).scheme == "https" else None
+        return Target(endpoint, self.release.client or own, ca_file=ca_file)
+
+    def connecting(self):
+        """While it lasts, boto3 in this process reaches the proxy by any name."""
+        return connecting_to(self.address)
+
+    @property
+    def for_aws_cli(self) -> dict[str, str]:
+        """Variables by which the AWS CLI does."""
+        return {"PYTHONPATH": str(CONNECT_TO), "CONNECT_TO": f"127.0.0.1:{self.port}"}
+
+    def curl(self, target: Target, *arguments) -> str:
+        trust = ["--cacert", target.ca_file] if target.ca_file else []
+        program = ["curl", "--silent", "--show-error", "--fail-with-body", "--connect-to", f"::127.0.0.1:{self.port}"]
+        return run([*program, *trust, *arguments], clean_environment(self.directory))
+
+    def helm_test(self, bucket: str) -> str:
+        """Runs the script of the release's test pod, with its environment; only the address is another."""
+        [container] = chart.only(self.release.found, "Pod")["spec"]["containers"]
+        variables = self.release._variables(container)
+        variables |= {"SERVICE": f"127.0.0.1:{self.port}", "AUTHORITY": str(self.certificates.ca_file)}
+        if "AWS_ACCESS_KEY_ID" in variables:
+            variables["BUCKET"] = bucket
+        return run(container["command"], clean_environment(self.directory, **variables))
+
+    def stop(self) -> None:
+        self.process.stop()
+
+
+def release(values: list[Path], directory: Path, **options) -> Release:
+    """Renders the chart with values files, the later ones over the earlier, and its notes."""
+    arguments = [word for path in values for word in ("--values", str(path))]
+    done = chart.helm_template(*arguments)
+    assert done.returncode == 0, done.stderr
+    directory.mkdir(parents=True)
+    return Release(chart.objects(done.stdout), chart.notes(directory, *arguments), **options)
+
+
+def manifest(path: Path) -> Release:
+    """A release from plain manifests."""
+    return Release(chart.objects(path.read_text()))
