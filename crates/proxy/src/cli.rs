@@ -5,6 +5,7 @@
 //! Secrets are never arguments. What commands on stored objects are told is in [`objects`].
 
 pub mod health;
+mod hints;
 pub mod migration;
 pub mod objects;
 
@@ -12,12 +13,11 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 #[cfg(feature = "dev")]
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{self, Loaded, SettingFlags, Sources};
+use crate::config::{self, SettingFlags};
 
 #[derive(Parser)]
 #[command(
@@ -74,7 +74,17 @@ pub enum Command {
     Sweep(Sweep),
     /// Check the configuration and report everything that is wrong with it
     #[command(after_help = CHECK_CONFIG_EXAMPLES)]
-    CheckConfig(SettingFlags),
+    CheckConfig(CheckConfig),
+}
+
+/// The arguments of `s3proxy check-config`.
+#[derive(clap::Args)]
+pub struct CheckConfig {
+    /// Ask the backend, with a signed request, and the key services too
+    #[arg(long)]
+    pub online: bool,
+    #[command(flatten)]
+    pub settings: SettingFlags,
 }
 
 /// The arguments of `s3proxy dev`.
@@ -143,20 +153,29 @@ The exit status is 0 where nothing is left to do, 3 where a bucket could not be 
 not be removed, and 1 where nothing was begun.";
 
 const CHECK_CONFIG_EXAMPLES: &str = "\
+Certificates, keys and credentials are read and tried as `serve` does. Only the ports are not: a proxy
+that is running may have them. With --online, the backend has to answer and to accept the credential,
+and every key service has to do what it is needed for.
+
 Examples:
   s3proxy check-config --config /etc/s3proxy/config.toml
+  s3proxy check-config --online
 
 The exit status is 0 where `serve` would start with the same flags, environment and file, otherwise 1.";
 
 /// The command of these arguments, the program's name first. Help, version and mistakes end the
 /// program here, as clap does it.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Command {
-    CommandLine::parse_from(arguments).chosen()
+    match try_parse(arguments) {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    }
 }
 
 /// As [`parse`], with clap's answer instead of an end.
 pub fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
-    CommandLine::try_parse_from(arguments).map(CommandLine::chosen)
+    let parsed = CommandLine::try_parse_from(arguments).map_err(hints::explain);
+    parsed.map(CommandLine::chosen)
 }
 
 /// The command line's description, for documentation and completions.
@@ -182,27 +201,6 @@ pub fn keygen(key: &str, output: &mut dyn Write, notes: &mut dyn Write) -> io::R
          are lost.\nGive it to the proxy as S3PROXY_ENCRYPT_KEY, or the name of a file that holds it \
          as S3PROXY_ENCRYPT_KEY_FILE."
     )
-}
-
-/// Judges the configuration as `serve` would. Errors and warnings go to `notes`.
-pub fn check_config(
-    sources: Sources,
-    output: &mut dyn Write,
-    notes: &mut dyn Write,
-) -> io::Result<ExitCode> {
-    match config::load(sources) {
-        Ok(Loaded { notices, .. }) => {
-            for notice in notices {
-                writeln!(notes, "warning: {notice}")?;
-            }
-            writeln!(output, "The configuration is valid.")?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(problems) => {
-            writeln!(notes, "{problems}")?;
-            Ok(ExitCode::FAILURE)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -131,6 +131,8 @@ impl Client {
                 self.clock.now(SystemTime::now()),
             )?;
         }
+        // After the signature: it is for proxies on the way, and servers need not know it.
+        self.mark.put_on(&mut headers);
         let mut message = http::Request::new(body);
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = location.uri.clone();

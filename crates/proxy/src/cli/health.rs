@@ -90,8 +90,8 @@ pub enum HealthError {
     AnyPort,
     /// Nobody is there, or it does not speak HTTP.
     #[error(
-        "no answer from {address}: {reason}; the proxy is asked where the settings of `serve` say: \
-         give this command the same"
+        "no answer from {address}: {reason}; run this command with the same settings as \
+         `serve`"
     )]
     Unanswered {
         /// Who was asked.

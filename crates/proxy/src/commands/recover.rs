@@ -29,7 +29,7 @@ use crate::app::{StartError, rules};
 use crate::config::resolved::{ActiveKey, Bind, Config, DekTag, SecretText};
 use crate::execute::stored::{self, Form};
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
-use crate::keys::{Keyring, unasked};
+use crate::keys::{KeyError, Keyring, unasked};
 use crate::respond::Failure;
 use crate::rules::Rules;
 use crate::stored_fault::StoredFault;
@@ -108,7 +108,13 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
             Ended::Everything
         }
         Err(error) => {
-            eprintln!("s3proxy: refused: {error}");
+            let hint = match &error {
+                RecoverError::Object(Failure::Key(KeyError::Unwrap)) => {
+                    "; are --kek-file, --key and --bucket those of this object?"
+                }
+                _ => "",
+            };
+            eprintln!("s3proxy: refused: {error}{hint}");
             Ended::Incomplete
         }
     })

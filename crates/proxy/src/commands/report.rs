@@ -293,8 +293,8 @@ impl<'o> Reporter<'o> {
         let width = rows.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
         lines.extend(rows.iter().map(|(word, count)| row(word, width, *count)));
         if tally.not_listed > 0 {
-            let count = counted(tally.not_listed, "argument");
-            lines.push(format!("  {count} not listed to the end"));
+            let count = counted(tally.not_listed, "target");
+            lines.push(format!("  {count} could not be listed completely"));
         }
         lines
     }

@@ -12,7 +12,7 @@ use super::{Job, Outcome};
 use crate::backend::{self, Endpoint, Request, Scheme, Service};
 use crate::config::resolved::Access;
 use crate::plan;
-use crate::respond::{BackendAnswer, Failure};
+use crate::respond::{BackendAnswer, Failure, UNEXPLAINED};
 
 /// Longest error document that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -148,7 +148,7 @@ fn nameless(status: StatusCode) -> ErrorDocument {
     };
     ErrorDocument {
         code: code.to_owned(),
-        message: "The storage behind the proxy gave no explanation.".to_owned(),
+        message: UNEXPLAINED.to_owned(),
         resource: None,
         request_id: None,
         details: Vec::new(),
