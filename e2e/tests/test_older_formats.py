@@ -434,7 +434,9 @@ def test_verification_outlasts_the_client_that_wanted_it(
 
 
 def is_for_all(recorded) -> bool:
-    return not recorded.headers["Range"] and "?" not in recorded.line
+    """Whether it asks for an object, and for all of it."""
+    line = recorded.line
+    return line != "/" and not recorded.headers["Range"] and "?" not in line
 
 
 def connections(port: int) -> int:

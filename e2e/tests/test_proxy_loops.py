@@ -1,6 +1,7 @@
 """A proxy that is its own backend through another server, and two proxies in a row."""
 
 import contextlib
+import queue
 import socket
 import threading
 import urllib.error
@@ -18,19 +19,24 @@ class Forwarder:
     def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self.to = None
         self.connections = 0
+        self._to = queue.SimpleQueue()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self):
         self._listener.close()
 
+    def hand_on(self, port):
+        """From now on; what has come already waits until then."""
+        self._to.put(port)
+
     def _accept(self):
+        to = self._to.get()
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
                 self.connections += 1
-                server = socket.create_connection(("127.0.0.1", self.to))
+                server = socket.create_connection(("127.0.0.1", to))
                 for source, sink in ((client, server), (server, client)):
                     threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 
@@ -57,7 +63,7 @@ def test_a_proxy_that_is_its_own_backend_ends_a_request_at_its_first_turn(
     backend = Target(f"http://127.0.0.1:{forwarder.port}", credential, "us-east-1")
     own = Proxy(run_directory, backend, name="own-backend", awaited="healthz")
     cleanup.callback(own.stop)
-    forwarder.to = own.port
+    forwarder.hand_on(own.port)
     for method, body in (("GET", b""), ("PUT", b"meow")):
         answer = raw.ask(own.target, method, "photos", "cat", body=body)
         assert (answer.status, answer.code) == (508, "LoopDetected"), answer.body

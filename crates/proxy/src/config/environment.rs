@@ -37,7 +37,10 @@ pub(super) fn layer(variables: &Variables, findings: &mut Findings) -> Layer {
             layer.insert(declaration.path.to_owned(), entry);
         }
     }
-    warn_of_unknown(variables, layer.contains_key("backend.host"), findings);
+    findings.endpoint_variable = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+        .into_iter()
+        .find(|name| text_of(variables, name).is_some());
+    warn_of_unknown(variables, findings);
     layer
 }
 
@@ -108,14 +111,8 @@ fn text_of<'a>(variables: &'a Variables, name: &str) -> Option<&'a OsStr> {
     (!absent).then_some(value.as_os_str())
 }
 
-fn warn_of_unknown(variables: &Variables, is_backend_named: bool, findings: &mut Findings) {
+fn warn_of_unknown(variables: &Variables, findings: &mut Findings) {
     let known = known_names();
-    for name in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
-        if text_of(variables, name).is_some() && !is_backend_named {
-            findings.notice(Notice::EndpointVariable { name });
-            break;
-        }
-    }
     for (name, value) in variables {
         let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
             continue;

@@ -37,6 +37,8 @@ pub(super) struct Findings {
     pub contents: BTreeMap<String, Fingerprint>,
     /// The configuration file is missing, unreadable or not TOML.
     pub is_file_unusable: bool,
+    /// AWS's own variable for an endpoint, where it is set: it names no backend.
+    pub endpoint_variable: Option<&'static str>,
 }
 
 impl Findings {

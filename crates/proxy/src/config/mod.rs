@@ -109,6 +109,7 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         files,
         contents,
         is_file_unusable: _,
+        endpoint_variable: _,
     } = findings;
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded {

@@ -58,6 +58,10 @@ fn endpoint(reader: &mut Reader) -> (Endpoint, Addressing) {
         Some(BackendAddress::Aws) => return (Endpoint::ByHostName, addressing),
         None => {
             if !reader.is_given(&BACKEND_HOST.declaration) {
+                let variable = reader.findings.endpoint_variable;
+                if let Some(name) = variable {
+                    reader.findings.notice(Notice::EndpointVariable { name });
+                }
                 reader.findings.notice(Notice::NoBackend);
             }
             return (Endpoint::ByHostName, addressing);
