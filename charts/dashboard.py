@@ -245,6 +245,8 @@ def sealing(layout):
                         (rate("s3proxy_key_service_calls_withheld_total", "service"), "{{service}}: calls withheld")]), 12, 8)
     layout.place(graph("Requests under each key", "In flight. 0 under the old key before rewrap --check counts.", "none",
                        [(f'sum by (key) ({series("s3proxy_requests_under_key")})', "{{key}}")]), 12, 8)
+    layout.place(graph("Replicas by active key", "Replicas that seal new objects under each key. Several keys for long: replicas with different settings.",
+                       "none", [(f'sum by (key) ({series("s3proxy_active_key_info")})', "{{key}}")]), 12, 8)
 
 
 def variable(name, label, query, **more):

@@ -142,7 +142,7 @@ def by_step(output: str) -> list[str]:
 
 
 def _checked_settings(block: Block) -> str:
-    """`check-config`, with nothing set but what the block leaves to the environment.
+    """`check-config`, with nothing set but what the block leaves to the environment: a credential too.
 
     Secrets that it names as files are made up where they would lie; TLS is off, as no page shows a
     certificate.
@@ -150,7 +150,7 @@ def _checked_settings(block: Block) -> str:
     settings = tomllib.loads(block.text)
     files = [path for path in _secret_files(settings) if path.startswith(("/run/secrets/", "/etc/s3proxy/"))]
     keys = settings.get("keys", {})
-    given = {"S3PROXY_TLS": "off"}
+    given = {"S3PROXY_TLS": "off", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
     if not keys.keys() & {"encrypt_key", "encrypt_key_file", "kms", "vault", "aws_kms", "pkcs11"}:
         given["S3PROXY_ENCRYPT_KEY"] = new_key()
     return "\n".join(
@@ -159,10 +159,19 @@ def _checked_settings(block: Block) -> str:
             'unset "${!S3PROXY_@}" "${!AWS_@}"',
             *(f"export {name}={shlex.quote(value)}" for name, value in given.items()),
             *(f"[[ -e {path} ]] || (umask 077; s3proxy keygen > {path})" for path in map(shlex.quote, files)),
+            *(f"mkdir -p {shlex.quote(str(folder))}" for folder in _folders(settings)),
+            # `check-config` loads the library, which only hardware's vendors have.
+            *(f"[[ -e {shlex.quote(token['module'])} ]] || exit 0" for token in keys.get("pkcs11", [])),
             f"s3proxy check-config --config <(cat <<'END-OF-FILE'\n{block.text}END-OF-FILE\n)",
             ")\n",
         ]
     )
+
+
+def _folders(settings) -> list[Path]:
+    """The folders of files that the program writes."""
+    output = settings.get("audit", {}).get("output", "stdout")
+    return [Path(output).parent] if output.startswith("/") else []
 
 
 def _secret_files(settings) -> list[str]:

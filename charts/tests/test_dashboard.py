@@ -52,7 +52,7 @@ GAUGES = {
     "s3proxy_certificate_expiry_timestamp_seconds": 4e9, "s3proxy_config_last_reload_successful": 1,
     "s3proxy_config_last_reload_success_timestamp_seconds": 1.7e9,
     "s3proxy_body_memory_bytes": 1e6, "s3proxy_body_memory_limit_bytes": 5e7, "process_resident_memory_bytes": 2e7,
-    "s3proxy_requests_under_key": 2, "s3proxy_key_service_breakers_open": 1,
+    "s3proxy_active_key_info": 1, "s3proxy_requests_under_key": 2, "s3proxy_key_service_breakers_open": 1,
 }
 HISTOGRAMS = {
     "s3proxy_request_seconds": 'operation="GetObject"',

@@ -152,7 +152,7 @@ def test_probes_ask_the_admin_port_unless_older_values_say_otherwise():
 def test_a_release_of_constellations_chart_keeps_its_ways():
     found = objects(rendered("constellation"))
     assert environment(found)["S3PROXY_KMS"] == "key-service.kube-system:9000"
-    assert "S3PROXY_HOST" not in environment(found)
+    assert environment(found)["S3PROXY_HOST"] == "aws"
     assert container(found)["image"] == "registry.example/s3proxy:0.1.0"
     names = only(found, "Certificate", "s3proxy")["spec"]["dnsNames"]
     assert {"s3.eu-west-1.amazonaws.com", "*.s3.eu-west-1.amazonaws.com", "s3.amazonaws.com"} <= set(names)

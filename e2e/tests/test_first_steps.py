@@ -94,7 +94,9 @@ def test_documented_configuration_file_is_valid(tmp_path):
     example = example.replace("/run/secrets/reports", str(tmp_path / "reports"))
     file = tmp_path / "example.toml"
     file.write_text(example)
-    run([binary(), "check-config", "--config", file], clean_environment(tmp_path))
+    credential = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
+    environment = clean_environment(tmp_path, **credential)
+    run([binary(), "check-config", "--config", file], environment)
 
 
 def test_documented_defaults_are_values_of_their_settings(tmp_path):
@@ -105,6 +107,7 @@ def test_documented_defaults_are_values_of_their_settings(tmp_path):
     given = {"S3PROXY_HOST": "http://127.0.0.1:9", "S3PROXY_ENCRYPT_KEY": key} | defaults
     # The folder of certificates does not exist here.
     given |= {"S3PROXY_TLS": "off"}
+    given |= {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
     done = check_config(clean_environment(tmp_path, **given))
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -161,7 +161,7 @@ def test_the_next_key_seals_and_the_one_before_still_opens(replica, moto, kms_ke
         assert get(after, bucket, prefix + name).body == content(SMALL, name)
     alone = replica("alone", keys=[next_key])
     answer = get(alone, bucket, prefix + "old")
-    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
     assert kms_key.encode() in answer.body and b"not configured" in answer.body
 
 
@@ -266,7 +266,7 @@ def test_an_unknown_name_in_an_envelope_is_not_passed_on(
     change_envelope(deployment, bucket, key, _2=f"aws-kms:{moto.new_key()}")
     uses = relay.uses()
     answer = get(deployment, bucket, key)
-    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
     assert relay.uses() == uses
 
 

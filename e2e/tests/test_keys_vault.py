@@ -305,7 +305,7 @@ def test_an_unknown_name_in_an_envelope_is_not_passed_on(deployment, vault, buck
     assert put(deployment, bucket, key, content(SMALL)).status == 200
     change_envelope(deployment, bucket, key, _2=vault.envelope_name(other))
     answer = get(deployment, bucket, key)
-    assert (answer.status, answer.code) == (500, "InternalError"), answer.body
+    assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
     assert vault.uses(other) == 0
 
 

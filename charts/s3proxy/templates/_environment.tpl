@@ -30,6 +30,10 @@ S3PROXY_AUDIT: {{ .Values.auditStorage.mountPath }}/audit.log
 {{- $config := .Values.config -}}
 {{- with $config.host }}
 S3PROXY_HOST: {{ . | quote }}
+{{- else }}
+{{- if and (include "s3proxy.dnsRedirection" .) (not .Values.configuration) }}
+S3PROXY_HOST: aws
+{{- end }}
 {{- end }}
 {{- with $config.region }}
 S3PROXY_REGION: {{ . | quote }}

@@ -81,6 +81,9 @@ const DASHED_REGIONS: &[&str] = &[
 ];
 
 impl AwsEndpoint {
+    /// The domains that the endpoints are in.
+    pub const SUFFIXES: [&str; 3] = [COMMERCIAL, CHINA, EUROPEAN_SOVEREIGN];
+
     /// The region to sign for.
     #[must_use]
     pub fn region(&self) -> &'static str {

@@ -65,6 +65,7 @@ error_codes! {
     InvalidToken BAD_REQUEST;
     InvalidURI BAD_REQUEST;
     KeyTooLongError BAD_REQUEST;
+    LoopDetected LOOP_DETECTED;
     MalformedPOSTRequest BAD_REQUEST;
     MalformedTrailerError BAD_REQUEST;
     MalformedPolicy BAD_REQUEST;

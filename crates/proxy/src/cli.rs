@@ -8,6 +8,7 @@
 mod guide;
 mod guides;
 pub mod health;
+mod hints;
 pub mod manual;
 pub mod migration;
 pub mod objects;
@@ -15,7 +16,6 @@ pub mod objects;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anstyle::AnsiColor;
@@ -26,9 +26,7 @@ use clap_complete::Shell;
 
 #[cfg(feature = "dev")]
 use crate::config::Development;
-use crate::config::{
-    self, Loaded, LocalFiles, ScopedFlags, Serving, Sources, StoredObjects, UploadState,
-};
+use crate::config::{self, LocalFiles, ScopedFlags, Serving, StoredObjects, UploadState};
 use crate::version;
 
 /// Of help and error messages, on terminals that show colours.
@@ -98,7 +96,7 @@ pub enum Command {
         after_help = guides::CHECK_CONFIG.brief(),
         after_long_help = guides::CHECK_CONFIG.full()
     )]
-    CheckConfig(ScopedFlags<Serving>),
+    CheckConfig(CheckConfig),
     /// Print a completion script for a shell
     #[command(
         after_help = guides::COMPLETIONS.brief(),
@@ -108,6 +106,16 @@ pub enum Command {
     /// Write the manual pages
     #[command(after_help = guides::MAN.brief(), after_long_help = guides::MAN.full())]
     Man(Man),
+}
+
+/// The arguments of `s3proxy check-config`.
+#[derive(clap::Args)]
+pub struct CheckConfig {
+    /// Also ask the backend, with a signed request, and the key services
+    #[arg(long)]
+    pub online: bool,
+    #[command(flatten)]
+    pub settings: ScopedFlags<Serving>,
 }
 
 /// The arguments of `s3proxy dev`.
@@ -170,7 +178,9 @@ pub fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Comman
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match CommandLine::try_parse_from(&arguments) {
         Ok(line) => Ok(line.chosen()),
-        Err(error) => Err(without_effect(&arguments, &error).unwrap_or(error)),
+        Err(error) => {
+            Err(without_effect(&arguments, &error).unwrap_or_else(|| hints::explain(error)))
+        }
     }
 }
 
@@ -221,27 +231,6 @@ pub fn keygen(key: &str, output: &mut dyn Write, notes: &mut dyn Write) -> io::R
          objects are lost.\nGive it to the proxy in S3PROXY_ENCRYPT_KEY, or put it in a file and name \
          the file in S3PROXY_ENCRYPT_KEY_FILE."
     )
-}
-
-/// Judges the configuration as `serve` would. Errors and warnings go to `notes`.
-pub fn check_config(
-    sources: Sources,
-    output: &mut dyn Write,
-    notes: &mut dyn Write,
-) -> io::Result<ExitCode> {
-    match config::load(sources) {
-        Ok(Loaded { notices, .. }) => {
-            for notice in notices {
-                writeln!(notes, "{}: {notice}", notice.heading())?;
-            }
-            writeln!(output, "The configuration is valid.")?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(problems) => {
-            writeln!(notes, "{problems}")?;
-            Ok(ExitCode::FAILURE)
-        }
-    }
 }
 
 #[cfg(test)]

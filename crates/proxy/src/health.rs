@@ -97,14 +97,15 @@ impl Health {
     }
 }
 
-/// What a probe is told, and whether the replica should get requests.
+/// What a probe is told, and whether the replica should get requests: not where the backend is away, or
+/// refuses the proxy's credential.
 ///
 /// A key service that is away after it has worked takes no replica out: what needs it fails, and
 /// everything else is served. A replica that never could seal gets no requests.
 async fn ask(parts: &Parts) -> Result<String, String> {
-    if let Err(error) = parts.backend.probe().await {
-        tracing::warn!(%error, "the backend cannot be reached");
-        return Err("the backend cannot be reached\n".to_owned());
+    if let Err(error) = parts.backend.readiness().await {
+        tracing::warn!(%error, "not ready");
+        return Err(format!("{}\n", error.summary()));
     }
     match parts.keys.readiness().await {
         Readiness::Ready => Ok("ready\n".to_owned()),

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
+use s3proxy::app::check::{Reach, check};
 use s3proxy::app::{self, App, Reload, StartError};
 use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         Command::Decrypt(arguments) => decrypt(arguments),
         Command::Recover(arguments) => recover(arguments),
         Command::Sweep(arguments) => sweep(arguments),
-        Command::CheckConfig(flags) => check_config(flags),
+        Command::CheckConfig(arguments) => check_config(arguments),
         Command::Completions(arguments) => completions(&arguments),
         Command::Man(arguments) => man(&arguments),
     }
@@ -68,6 +69,7 @@ fn serve(flags: ScopedFlags<Serving>) -> ExitCode {
         app::announce(&loaded.config, sources.file().as_deref());
         let (config, reloading) = Reload::prepare(sources, loaded, hangups, levels);
         let app = App::start(config).await?;
+        let app = app.asking_the_backend();
         app.run(reloading, stop_signal()?).await;
         Ok(ExitCode::SUCCESS)
     });
@@ -161,7 +163,7 @@ fn verify(arguments: cli::objects::Verify) -> ExitCode {
     } else {
         Reading::Bodies
     };
-    run(command_sources(arguments.settings), |loaded| async move {
+    run(reading_sources(arguments.settings), |loaded| async move {
         let ended = verify::verify(loaded.config, selection, format, reading).await?;
         Ok(ExitCode::from(ended.status()))
     })
@@ -204,7 +206,7 @@ fn decrypt(arguments: cli::migration::Decrypt) -> ExitCode {
         .objects
         .format(cli::objects::lines(arguments.verbose));
     let version = arguments.version_id;
-    run(command_sources(arguments.settings), |loaded| async move {
+    run(reading_sources(arguments.settings), |loaded| async move {
         let ended = match asked {
             Decryption::One(object, output) => {
                 decrypt_one::decrypt_one(loaded.config, object, version, output).await?
@@ -225,10 +227,10 @@ fn recover(arguments: cli::migration::Recover) -> ExitCode {
             return ExitCode::from(EXIT_NOT_STARTED);
         }
     };
-    let mut sources = command_sources(arguments.settings);
-    if let Some(key) = &asked.key_text {
-        // A configuration without any key is none.
-        sources = sources.preset("keys.encrypt_key", key.expose());
+    let mut sources = reading_sources(arguments.settings);
+    if asked.key_text.is_some() {
+        // A configuration without any key is none; this one gives way to the one that was given.
+        sources = without_keys(sources);
     }
     run(sources, |loaded| async move {
         let ended = recover::recover(loaded.config, asked).await?;
@@ -241,6 +243,11 @@ fn command_sources(flags: impl Into<SettingFlags>) -> Sources {
     Sources::new(flags, std::env::vars_os())
         .preset("listen.tls", "off")
         .preset("log.level", "warn")
+}
+
+/// Of a command that opens objects and seals none: any passphrase may be the key.
+fn reading_sources(flags: impl Into<SettingFlags>) -> Sources {
+    command_sources(flags).preset("keys.short_passphrase", "allow")
 }
 
 /// For commands that open nothing: a key is given so that none need be configured, and it is the active
@@ -279,10 +286,38 @@ fn sweep(arguments: cli::Sweep) -> ExitCode {
     })
 }
 
-fn check_config(flags: ScopedFlags<Serving>) -> ExitCode {
-    let sources = Sources::new(flags, std::env::vars_os());
-    match cli::check_config(sources, &mut io::stdout(), &mut io::stderr()) {
-        Ok(code) => code,
+fn check_config(arguments: cli::CheckConfig) -> ExitCode {
+    let sources = Sources::new(arguments.settings, std::env::vars_os());
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(EXIT_NOT_STARTED);
+        }
+    };
+    for notice in &loaded.notices {
+        eprintln!("{}: {notice}", notice.heading());
+    }
+    let reach = if arguments.online {
+        Reach::Online
+    } else {
+        Reach::Local
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return not_started(&error),
+    };
+    match runtime.block_on(check(loaded.config, reach)) {
+        Ok(remarks) => {
+            for warning in remarks.warnings {
+                eprintln!("warning: {warning}");
+            }
+            for note in remarks.notes {
+                println!("{note}");
+            }
+            println!("The configuration is valid.");
+            ExitCode::SUCCESS
+        }
         Err(error) => not_started(&error),
     }
 }

@@ -27,6 +27,15 @@ use crate::telemetry::audit::NoPlace;
 use crate::telemetry::metrics;
 use crate::throttle::{RETRY_AFTER, Throttled};
 
+/// In place of the message that a backend did not give.
+pub(crate) const UNEXPLAINED: &str = "The storage behind the proxy gave no explanation.";
+
+/// Why an answer without a body refuses.
+pub(crate) const REASON: &str = "x-s3proxy-reason";
+
+/// The longest reason that a header gives.
+const REASON_CHARACTERS: usize = 512;
+
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -252,10 +261,27 @@ fn explained(
     document_response(error.code.status(), document, asked, record)
 }
 
+/// A message as clients read it: with a capital, unless it begins with a name, and a full stop.
+fn sentence(message: &str) -> String {
+    let first = message.split(' ').next().unwrap_or_default();
+    let is_word = first
+        .bytes()
+        .all(|byte| byte.is_ascii_alphabetic() || byte == b',');
+    let mut letters = message.chars();
+    let mut sentence: String = match letters.next() {
+        Some(letter) if is_word => letter.to_uppercase().chain(letters).collect(),
+        Some(_) | None => message.to_owned(),
+    };
+    if !sentence.ends_with(['.', '!', '?', '\u{2026}']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 fn document_of(error: &S3Error) -> ErrorDocument {
     ErrorDocument {
         code: error.code.as_str().to_owned(),
-        message: error.message.clone().into_owned(),
+        message: sentence(&error.message),
         resource: None,
         request_id: None,
         details: Vec::new(),
@@ -275,6 +301,10 @@ fn document_response(
     if silent {
         let mut response = Response::new(ResponseBody::empty());
         *response.status_mut() = status;
+        if asked.verbosity == Verbosity::HeadersOnly && document.message != UNEXPLAINED {
+            let reason = reason(&document);
+            response.headers_mut().insert(REASON, reason);
+        }
         return response;
     }
     document.resource = Some(asked.resource.to_owned());
@@ -285,6 +315,20 @@ fn document_response(
     let xml = HeaderValue::from_static("application/xml");
     response.headers_mut().insert(header::CONTENT_TYPE, xml);
     response
+}
+
+/// Code and message, for answers that have no body to say them in: one line of ASCII.
+fn reason(document: &ErrorDocument) -> HeaderValue {
+    let ErrorDocument { code, message, .. } = document;
+    let text = [code.as_str(), ": ", message.as_str()];
+    let characters = text.iter().flat_map(|part| part.chars());
+    let visible = characters.map(|character| match character {
+        ' '..='~' => character,
+        '\u{2026}' => '.',
+        _ => '?',
+    });
+    let text: String = visible.take(REASON_CHARACTERS).collect();
+    HeaderValue::try_from(text.trim_end()).expect("visible ASCII is a header value")
 }
 
 fn passed_on(
@@ -330,6 +374,7 @@ fn unreachable(error: &BackendError) -> S3Error {
     match error {
         BackendError::Settings(_)
         | BackendError::Credentials(_)
+        | BackendError::Malformed(_)
         | BackendError::Redirect { .. }
         | BackendError::Status { .. } => internal_error(),
         // Something of the client's that HTTP or a signature cannot express, such as metadata in
@@ -371,11 +416,11 @@ fn slow_down() -> S3Error {
 fn key_error(error: &KeyError) -> S3Error {
     match error {
         KeyError::Missing(_) => S3Error::new(
-            ErrorCode::InternalError,
+            ErrorCode::AccessDenied,
             format!("{error}; ask the proxy's operator to add it."),
         ),
         KeyError::OtherPlace { key, .. } | KeyError::WeakBinding { key, .. } => S3Error::new(
-            ErrorCode::InternalError,
+            ErrorCode::AccessDenied,
             format!(
                 "The object is sealed under the key {key:?} in a way that does not open here; the \
                  proxy's log has the setting, under this request id."
@@ -419,16 +464,48 @@ fn legacy_key_error(error: &LegacyKeyError) -> S3Error {
                 "The object is in an older proxy's format, under the key {key:?}, which does not \
                  open here; the proxy's log has the setting, under this request id."
             );
-            return S3Error::new(ErrorCode::InternalError, message);
+            return S3Error::new(ErrorCode::AccessDenied, message);
         }
         LegacyKeyError::Refused { .. } | LegacyKeyError::ZeroKeyDenied => (
             ErrorCode::AccessDenied,
             "that is for the proxy's operator to decide",
         ),
-        LegacyKeyError::Missing | LegacyKeyError::NewerVersion { .. } => (
-            ErrorCode::InternalError,
-            "ask the proxy's operator to do so",
-        ),
+        LegacyKeyError::Missing => (ErrorCode::AccessDenied, "ask the proxy's operator to do so"),
+        LegacyKeyError::NewerVersion { .. } => {
+            (ErrorCode::AccessDenied, "ask the proxy's operator to do so")
+        }
     };
     S3Error::new(code, format!("{error}; {remedy}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_sentences() {
+        for (text, expected) in [
+            ("the key is missing; add it", "The key is missing; add it."),
+            ("The range is wrong.", "The range is wrong."),
+            ("x-amz-date is missing", "x-amz-date is missing."),
+            ("\u{e9}t\u{e9}", "\u{e9}t\u{e9}."),
+            ("cut off\u{2026}", "Cut off\u{2026}"),
+        ] {
+            assert_eq!(sentence(text), expected);
+        }
+    }
+
+    #[test]
+    fn reasons_are_visible_ascii_of_bounded_length() {
+        let document = |message: String| ErrorDocument {
+            code: "Code".to_owned(),
+            message,
+            resource: None,
+            request_id: None,
+            details: Vec::new(),
+        };
+        let of = |message: &str| reason(&document(message.to_owned()));
+        assert_eq!(of("a\r\nb \u{1b}[2J \u{e9}"), "Code: a??b ?[2J ?");
+        assert_eq!(of(&"x".repeat(10_000)).len(), REASON_CHARACTERS);
+    }
 }

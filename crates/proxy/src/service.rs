@@ -9,11 +9,13 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use opentelemetry::trace::FutureExt;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
+use crate::backend;
 use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
@@ -29,6 +31,7 @@ use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::{Refusal, RequestRecord};
 use crate::respond::{self, Asked, Failure, Verbosity};
+use crate::telemetry::Seldom;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
 use crate::telemetry::traces::{Arrival, Traces, Trust};
@@ -57,6 +60,8 @@ pub(crate) struct Service {
     pub(crate) parts: Arc<Parts>,
     pub(crate) audit: AuditLog,
     pub(crate) traces: Traces,
+    /// Tells of requests that came back.
+    pub(crate) loops: Seldom,
 }
 
 impl Serve for Service {
@@ -155,6 +160,9 @@ impl Service {
             }
             Some(Place::Own) | None => {}
         }
+        if let Some(sender) = self.parts.backend.sender(&parts.headers) {
+            return Err(self.loop_detected(sender, from));
+        }
         let refusal = Refusal::of(&parts);
         let request = match self.known_sender(parts, body, record).await {
             Ok(request) => request,
@@ -189,6 +197,28 @@ impl Service {
             .with_context(context)
             .await?;
         Ok(response.map(|body| body.holding(in_flight)))
+    }
+
+    /// A request that has gone through a proxy of this kind already.
+    fn loop_detected(&self, sender: backend::Sender, from: IpAddr) -> Failure {
+        let (log, message) = match sender {
+            backend::Sender::ThisProxy => (
+                "a request came back from the backend: this proxy is its own backend; set \
+                 S3PROXY_HOST (--backend, backend.host) to the S3 server",
+                "The request has gone through this proxy already: its backend leads back to it. Ask \
+                 the proxy's operator to set backend.host to the S3 server.",
+            ),
+            backend::Sender::AnotherProxy => (
+                "the backend of another s3proxy is this one; set its S3PROXY_HOST (--backend, \
+                 backend.host) to the S3 server",
+                "The backend of an s3proxy is another s3proxy. Ask their operator to set \
+                 backend.host of the first one to the S3 server.",
+            ),
+        };
+        if let Some(times) = self.loops.turn() {
+            tracing::warn!(%from, times, "{log}");
+        }
+        Failure::Refused(S3Error::new(ErrorCode::LoopDetected, message))
     }
 
     /// The request, once it is known who sent it.

@@ -45,6 +45,7 @@ use crate::listen::{self, Draining, Shift};
 use crate::panics::PanicWatch;
 use crate::rules::Rules;
 use crate::service::Service;
+use crate::telemetry::Seldom;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::traces::Traces;
 use crate::throttle::Throttle;
@@ -171,6 +172,7 @@ pub(super) async fn shift(
         parts: Arc::new(parts),
         audit: witnesses.audit.clone(),
         traces: witnesses.traces.clone(),
+        loops: Seldom::default(),
     };
     Ok(Shift {
         service: Arc::new(service),
@@ -376,9 +378,6 @@ async fn authenticator(
 ) -> Result<Authenticator, StartError> {
     let clients = match authentication {
         Authentication::None => {
-            tracing::warn!(
-                "auth = none: whoever reaches this proxy uses its credential and its keys"
-            );
             return Ok(Authenticator::Nobody);
         }
         Authentication::SigV4 { known } => match known {

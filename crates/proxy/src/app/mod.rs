@@ -3,6 +3,7 @@
 mod announcement;
 mod assembly;
 mod backend_settings;
+pub mod check;
 mod reload;
 mod serving;
 
@@ -20,7 +21,7 @@ pub use self::reload::{Reload, Reloading};
 
 use self::serving::Serving;
 use crate::admin::Admin;
-use crate::backend::BackendError;
+use crate::backend::{AccessError, BackendError};
 use crate::config::resolved::Config;
 use crate::execute::multipart::seldom;
 use crate::execute::patience::LongWork;
@@ -99,6 +100,7 @@ pub struct App {
     serving: Arc<Serving>,
     /// Kept to the end, the drain included.
     admin: Option<Admin>,
+    background: JoinSet<()>,
 }
 
 impl App {
@@ -121,7 +123,24 @@ impl App {
             address,
             serving,
             admin,
+            background: JoinSet::new(),
         })
+    }
+
+    /// Asks the backend whether it can be worked with and logs the answer, beside serving: the backend
+    /// need not be up yet.
+    #[must_use]
+    pub fn asking_the_backend(mut self) -> Self {
+        let parts = self.serving.parts();
+        self.background.spawn(async move {
+            let backend = parts.borrow().backend.clone();
+            match backend.readiness().await {
+                Ok(()) => tracing::info!("the backend answers and accepts the proxy's credential"),
+                Err(error @ AccessError::Unreachable(_)) => tracing::warn!("{error}"),
+                Err(error) => tracing::error!("{error}"),
+            }
+        });
+        self
     }
 
     /// Where it listens.
@@ -143,10 +162,10 @@ impl App {
             address,
             serving,
             admin,
+            mut background,
         } = self;
         tracing::info!(%address, "serving");
         // They end with the set. A sweep that is cut off is made up for by the next one.
-        let mut background = JoinSet::new();
         background.spawn(seldom::sweep_now_and_then(serving.parts()));
         if let Some(certificate) = serving.certificate().cloned() {
             background.spawn(async move { certificate.follow().await });

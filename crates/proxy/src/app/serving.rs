@@ -19,6 +19,7 @@ use crate::listen::certificate::{Certificate, PairFiles};
 use crate::listen::tls::{self, Pair};
 use crate::listen::{CurrentShift, Shift};
 use crate::service::Service;
+use crate::telemetry::metrics;
 
 /// What serves at a time.
 pub(super) struct Serving {
@@ -37,11 +38,7 @@ impl Serving {
         let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing).await?;
         let parts = Arc::clone(&shift.service.parts);
         begin_sealing(&parts, &lasting);
-        tracing::info!(
-            key = parts.keys.active().name(),
-            "objects are sealed under this key"
-        );
-        parts.keys.warn_of_passphrases();
+        parts.keys.announce();
         Ok(Self {
             shift: watch::Sender::new(Arc::new(shift)),
             parts: watch::Sender::new(parts),
@@ -64,8 +61,8 @@ impl Serving {
         let parts = Arc::clone(&shift.service.parts);
         let (old, new) = (before.parts.keys.active(), parts.keys.active());
         if old.name() != new.name() {
-            tracing::info!(key = new.name(), "objects are sealed under this key");
-            parts.keys.warn_of_passphrases();
+            metrics::former_active_key(old.name());
+            parts.keys.announce();
         }
         begin_sealing(&parts, &self.lasting);
         self.shift.send_replace(Arc::new(shift));

@@ -131,6 +131,8 @@ impl Client {
                 self.clock.now(SystemTime::now()),
             )?;
         }
+        // After the signature: it is for proxies on the way, and servers need not know it.
+        self.mark.put_on(&mut headers);
         let mut message = http::Request::new(body);
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = location.uri.clone();
@@ -273,6 +275,9 @@ fn failure(unanswered: Unanswered, progress: &Progress, endpoint: String) -> Fai
     Failure { error, trace }
 }
 
+/// What the TLS library says of bytes that are no record, such as an answer in plain HTTP.
+const NO_TLS_RECORD: &str = "InvalidContentType";
+
 fn unconnected(error: &legacy::Error, endpoint: String) -> BackendError {
     let cause = std::error::Error::source(error);
     match cause.and_then(|cause| cause.downcast_ref::<ConnectError>()) {
@@ -286,7 +291,13 @@ fn unconnected(error: &legacy::Error, endpoint: String) -> BackendError {
         },
         Some(ConnectError::Tls(reason)) => BackendError::Tls {
             endpoint,
-            reason: reason.clone(),
+            reason: if reason.contains(NO_TLS_RECORD) {
+                "the server does not answer in TLS; if it speaks plain HTTP, write http:// in \
+                 backend.host (S3PROXY_HOST)"
+                    .to_owned()
+            } else {
+                reason.clone()
+            },
         },
         Some(ConnectError::Timeout(limit)) => BackendError::Timeout {
             endpoint,

@@ -5,7 +5,8 @@
 //! a failed attempt does. When nothing more may be tried, the last answer is handed on as it came,
 //! or the last error.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::DATE;
 use http::{Method, StatusCode};
@@ -20,6 +21,7 @@ use super::clock::{BackendClock, TOLERANCE_SECONDS};
 use super::connect::Connector;
 use super::credentials::{Credentials, Lease};
 use super::error::BackendError;
+use super::hop::Mark;
 use super::measured;
 use super::outgoing::Outgoing;
 use super::peek::element;
@@ -46,6 +48,10 @@ pub(super) struct Client {
     pub(super) http: legacy::Client<Connector, Outgoing>,
     pub(super) credentials: Credentials,
     pub(super) clock: BackendClock,
+    /// Of the requests that go out.
+    pub(super) mark: Mark,
+    /// When the backend took the credential last.
+    pub(super) accepted: Mutex<Option<Instant>>,
     budget: Budget,
     /// Buckets that permanent redirects led elsewhere, or that are in another region, by service
     /// and bucket.
@@ -97,6 +103,8 @@ impl Client {
             http,
             credentials,
             clock: BackendClock::default(),
+            mark: Mark::new(),
+            accepted: Mutex::default(),
             budget: Budget::new(&settings.retry),
             moved: Cache::builder()
                 .max_capacity(MOVED_BUCKETS)

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::error::{BackendError, with_causes};
+use super::missing_credential::Sources;
 
 /// Renewal starts this long before expiry.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
@@ -68,7 +69,22 @@ impl Credentials {
             .region(Region::new(region.to_owned()))
             .build()
             .await;
-        Self::from_provider(SharedCredentialsProvider::new(chain)).await
+        let provider = SharedCredentialsProvider::new(chain);
+        match Self::from_provider(provider).await {
+            Err(BackendError::Credentials(cause)) => {
+                let sources = Sources::new(&variable);
+                Err(BackendError::Credentials(sources.explain(&cause)))
+            }
+            other => other,
+        }
+    }
+
+    /// Whether the default chain would ask a service for a credential, which then changes over time.
+    pub(crate) fn are_asked_for_remotely() -> bool {
+        let is_given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
+            .iter()
+            .all(|name| variable(name).is_some_and(|text| !text.is_empty()));
+        !is_given && Sources::new(&variable).asks_remotely()
     }
 
     /// Fetches the first keys; without any there is nothing to sign with.
@@ -168,9 +184,30 @@ fn freshness(keys: &Keys, now: SystemTime) -> Freshness {
     }
 }
 
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A line break that a file or a variable left at the end would make every signature wrong.
+fn judged(keys: Keys) -> Result<Keys, BackendError> {
+    let has_space = |text: &str| text.trim() != text;
+    let what = if has_space(keys.access_key_id()) {
+        "access key id (AWS_ACCESS_KEY_ID)"
+    } else if has_space(keys.secret_access_key()) {
+        "secret access key (AWS_SECRET_ACCESS_KEY)"
+    } else if keys.session_token().is_some_and(has_space) {
+        "session token (AWS_SESSION_TOKEN)"
+    } else {
+        return Ok(keys);
+    };
+    Err(BackendError::Malformed(format!(
+        "white space precedes or follows the {what}, often a line break from a file; remove it"
+    )))
+}
+
 async fn fetch(provider: &SharedCredentialsProvider) -> Result<Keys, BackendError> {
     match timeout(FETCH_LIMIT, provider.provide_credentials()).await {
-        Ok(Ok(keys)) => Ok(keys),
+        Ok(Ok(keys)) => judged(keys),
         Ok(Err(error)) => Err(BackendError::Credentials(with_causes(&error))),
         Err(_) => Err(BackendError::Credentials(format!(
             "their source did not answer within {FETCH_LIMIT:?}"

@@ -16,12 +16,16 @@ pub(crate) type BodyStreamError = Box<dyn StdError + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The operator's: a file that cannot be read, an address that is none.
-    #[error("backend settings: {0}")]
+    #[error("{0}")]
     Settings(String),
 
     /// The operator's or the credential service's.
-    #[error("no credentials for the backend: {0}")]
+    #[error("no credential: {0}")]
     Credentials(String),
+
+    /// The operator's: a credential that cannot be meant.
+    #[error("the credential is malformed: {0}")]
+    Malformed(String),
 
     /// Ours: a request that HTTP or the signature cannot express.
     #[error("cannot send this request to the backend: {0}")]
@@ -67,7 +71,7 @@ impl BackendError {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Settings(_) => "settings",
-            Self::Credentials(_) => "credentials",
+            Self::Credentials(_) | Self::Malformed(_) => "credentials",
             Self::Request(_) => "request",
             Self::RequestBody(_) => "request_body",
             Self::Unreachable { .. } => "unreachable",

@@ -57,6 +57,7 @@ fn status(error: &BackendError) -> &'static str {
         BackendError::RequestBody(_) => "refused_body",
         BackendError::Settings(_)
         | BackendError::Credentials(_)
+        | BackendError::Malformed(_)
         | BackendError::Request(_)
         | BackendError::Redirect { .. }
         // An attempt that was answered is counted by its status.
@@ -75,6 +76,7 @@ pub(super) fn reason(error: &BackendError) -> Retry {
         | BackendError::RequestBody(_)
         | BackendError::Settings(_)
         | BackendError::Credentials(_)
+        | BackendError::Malformed(_)
         | BackendError::Request(_)
         | BackendError::Redirect { .. }
         | BackendError::Status { .. } => Retry::Unreachable,

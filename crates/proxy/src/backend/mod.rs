@@ -11,6 +11,7 @@
 //! Absent on purpose: judging what an answer says beyond its status, S3's XML, `Expect: 100-continue`,
 //! HTTP/2, and configuration. Nothing here knows who asked.
 
+mod access;
 mod address;
 mod attempt;
 mod body;
@@ -21,7 +22,9 @@ mod credentials;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod hop;
 mod measured;
+mod missing_credential;
 mod outgoing;
 mod peek;
 mod redirect;
@@ -39,12 +42,14 @@ mod trailer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response};
 use s3proxy_protocol::operation::SentRequest;
 
+pub(crate) use self::access::AccessError;
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError, with_causes};
+pub(crate) use self::hop::Sender;
 pub(crate) use self::request::{BodyStream, Request, RequestBody, Service, Signature};
 pub(crate) use self::service_client::{ServiceClient, service_client};
 pub(crate) use self::settings::{
@@ -91,6 +96,11 @@ impl Backend {
             answer.endpoint,
         );
         Ok(Response::from_parts(answer.head, body))
+    }
+
+    /// The proxy that a request with these headers has gone through; none where a client sent it.
+    pub(crate) fn sender(&self, headers: &HeaderMap) -> Option<Sender> {
+        self.client.mark.sender(headers)
     }
 
     /// Whether the configured endpoint answers at all, and there are credentials to ask it with.

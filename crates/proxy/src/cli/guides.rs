@@ -231,11 +231,19 @@ pub(super) const SWEEP: Guide = Guide {
 };
 
 pub(super) const CHECK_CONFIG: Guide = Guide {
-    notes: &["Reads the same flags, environment and file as `s3proxy serve`."],
-    examples: &["s3proxy check-config --config /etc/s3proxy/config.toml"],
+    notes: &[
+        "Reads the same flags, environment and file as `s3proxy serve`, and tries certificates, keys \
+         and credentials as it does. Only the ports are left alone: a running proxy may have them.",
+        "With --online, the backend has to answer and to accept the credential, and every key service \
+         has to work.",
+    ],
+    examples: &[
+        "s3proxy check-config --config /etc/s3proxy/config.toml",
+        "s3proxy check-config --online",
+    ],
     statuses: &[
-        ("0", "The configuration is valid"),
-        ("1", "It is not"),
+        ("0", "`s3proxy serve` would start"),
+        ("1", "It would not"),
         USAGE,
     ],
     closing: &[],

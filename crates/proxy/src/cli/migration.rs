@@ -12,7 +12,7 @@ use crate::commands::recover;
 use crate::commands::rewrap::{Replaced, Writers};
 use crate::commands::selection::Target;
 use crate::config::resolved::SecretText;
-use crate::config::{LocalFiles, ScopedFlags, StoredObjects};
+use crate::config::{self, LocalFiles, ScopedFlags, StoredObjects};
 
 /// The arguments of `s3proxy migrate`.
 #[derive(clap::Args)]
@@ -251,6 +251,9 @@ fn key_of(path: &Path) -> Result<SecretText, String> {
     let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
+    if let Some(damage) = config::key_damage(text) {
+        return Err(format!("{}: {damage}", path.display()));
+    }
     let text = Zeroizing::new(text.to_owned());
     SecretText::new(text).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -97,6 +97,8 @@ impl std::fmt::Display for ServerAddress {
 /// Why an address is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
+    #[error("white space and quotes cannot be part of it; remove them")]
+    Stray,
     #[error("the scheme is neither http nor https")]
     Scheme,
     #[error("a path or query cannot be part of it")]
@@ -115,6 +117,9 @@ impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.contains(|c: char| c.is_whitespace() || "\"'`".contains(c)) {
+            return Err(AddressError::Stray);
+        }
         let (scheme, rest) = match text.split_once("://") {
             None => (Scheme::Https, text),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
@@ -219,7 +224,8 @@ mod tests {
         assert_eq!(refusal("[::1]9000"), AddressError::Port);
         assert_eq!(refusal(""), AddressError::Host);
         assert_eq!(refusal("-host"), AddressError::Host);
-        assert_eq!(refusal("two words"), AddressError::Host);
+        assert_eq!(refusal("two words"), AddressError::Stray);
+        assert_eq!(refusal("'host'"), AddressError::Stray);
         assert_eq!(refusal("10.0.0.300"), AddressError::Host);
     }
 }

@@ -37,6 +37,9 @@ pub(super) fn layer(variables: &Variables, findings: &mut Findings) -> Layer {
             layer.insert(declaration.path.to_owned(), entry);
         }
     }
+    findings.endpoint_variable = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+        .into_iter()
+        .find(|name| text_of(variables, name).is_some());
     warn_of_unknown(variables, findings);
     layer
 }
@@ -46,6 +49,7 @@ fn from_first_variable(
     variables: &Variables,
     findings: &mut Findings,
 ) -> Option<Entry> {
+    refuse_differing(declaration, variables, findings);
     for name in declaration.environment {
         let direct = text_of(variables, name);
         let file_name = format!("{name}_FILE");
@@ -64,10 +68,7 @@ fn from_first_variable(
                 let utf8 = text.to_str().map(|text| Zeroizing::new(text.to_owned()));
                 (utf8.ok_or_else(|| not_utf8(declaration)), origin(name))
             }
-            (None, Some(path)) => (
-                read_secret(Path::new(path), &mut findings.files),
-                origin(&file_name),
-            ),
+            (None, Some(path)) => (read_secret(Path::new(path), findings), origin(&file_name)),
         };
         match text {
             Ok(text) => return Some(entry(Given::Text(text), origin)),
@@ -76,6 +77,24 @@ fn from_first_variable(
         return None;
     }
     None
+}
+
+/// Two of our own names for one setting must not contradict each other. Names of others, such as
+/// `AWS_REGION`, only give a default.
+fn refuse_differing(declaration: &Declaration, variables: &Variables, findings: &mut Findings) {
+    let own = declaration.environment.iter();
+    let own = own.filter(|name| name.starts_with(PREFIX));
+    let mut given = own.filter_map(|name| Some((name, text_of(variables, name)?)));
+    let Some((first, text)) = given.next() else {
+        return;
+    };
+    if let Some((other, _)) = given.find(|(_, other)| *other != text) {
+        let origin = Origin::Environment((*other).to_owned());
+        let message = format!(
+            "{first} is another name for the same setting and has another value; keep one of them"
+        );
+        findings.problem(declaration.path, Some(origin), Fault::Conflict(message));
+    }
 }
 
 fn not_utf8(declaration: &Declaration) -> Fault {
@@ -99,13 +118,98 @@ fn warn_of_unknown(variables: &Variables, findings: &mut Findings) {
             continue;
         };
         if !known.contains(name) && !is_service_link(name, value) {
-            let near = near(name, known.iter().map(String::as_str));
+            let near = match meant(name) {
+                Some(meant) => vec![meant.to_owned()],
+                None => near(name, known.iter().map(String::as_str)),
+            };
             findings.notices.push(Notice::UnknownVariable {
                 name: name.to_owned(),
                 near,
             });
         }
     }
+}
+
+/// The setting that a name means which is none, however it is spelt.
+fn meant(name: &str) -> Option<&'static str> {
+    const MEANT: &[(&[&str], &str)] = &[
+        (
+            &["NO_TLS", "PLAIN_HTTP", "TLS_ENABLED", "DISABLE_TLS"],
+            "S3PROXY_TLS=off (--no-tls)",
+        ),
+        (
+            &[
+                "ENDPOINT",
+                "ENDPOINT_URL",
+                "URL",
+                "UPSTREAM",
+                "BACKEND_URL",
+                "BACKEND_ENDPOINT",
+                "S3_ENDPOINT",
+                "SERVER",
+            ],
+            "S3PROXY_HOST",
+        ),
+        (
+            &[
+                "KEY",
+                "SECRET",
+                "PASSPHRASE",
+                "PASSWORD",
+                "ENCRYPTION_PASSPHRASE",
+                "MASTER_KEY",
+                "KEK",
+            ],
+            "S3PROXY_ENCRYPT_KEY",
+        ),
+        (
+            &[
+                "KEY_FILE",
+                "KEK_FILE",
+                "ENCRYPT_KEY_PATH",
+                "ENCRYPTION_KEY_PATH",
+            ],
+            "S3PROXY_ENCRYPT_KEY_FILE",
+        ),
+        (
+            &["ACCESS_KEY", "ACCESS_KEY_ID", "BACKEND_ACCESS_KEY"],
+            "S3PROXY_BACKEND_ACCESS_KEY_ID",
+        ),
+        (
+            &["SECRET_KEY", "SECRET_ACCESS_KEY", "BACKEND_SECRET_KEY"],
+            "S3PROXY_BACKEND_SECRET_ACCESS_KEY",
+        ),
+        (
+            &[
+                "LISTEN",
+                "ADDRESS",
+                "ADDR",
+                "BIND_ADDRESS",
+                "LISTEN_ADDRESS",
+            ],
+            "S3PROXY_IP and S3PROXY_PORT",
+        ),
+        (&["LISTEN_PORT", "HTTP_PORT", "HTTPS_PORT"], "S3PROXY_PORT"),
+        (
+            &[
+                "CERTS",
+                "CERT_DIR",
+                "TLS_CERT",
+                "TLS_KEY",
+                "CERT_FILE",
+                "CERTIFICATE",
+            ],
+            "S3PROXY_CERT, the folder of s3proxy.crt and s3proxy.key",
+        ),
+        (&["LEVEL", "DEBUG", "LOG", "RUST_LOG"], "S3PROXY_LOG_LEVEL"),
+        (&["METRICS", "METRICS_PORT", "ADMIN_PORT"], "S3PROXY_ADMIN"),
+        (&["CONFIG_FILE", "CONFIGURATION"], "S3PROXY_CONFIG"),
+        (&["DOMAIN", "DOMAINS"], "S3PROXY_VIRTUAL_HOST_DOMAINS"),
+    ];
+    let name = name.strip_prefix(PREFIX)?;
+    let mut table = MEANT.iter();
+    let found = table.find(|(names, _)| names.contains(&name));
+    found.map(|(_, meant)| *meant)
 }
 
 fn known_names() -> BTreeSet<String> {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::declare::{Declaration, Sensitivity};
 use super::gather::{Findings, Layer, declared, entry, read_secret};
-use super::problem::{Fault, Notice, Origin, near};
+use super::problem::{Fault, Origin, near};
 use super::settings;
 use super::value::Given;
 
@@ -33,6 +33,7 @@ pub(super) fn layer(path: &Path, findings: &mut Findings) -> Layer {
                 reason,
                 expected: "a readable TOML file",
             };
+            findings.is_file_unusable = true;
             findings.problem("configuration file", None, fault);
             return Layer::new();
         }
@@ -49,21 +50,14 @@ pub(super) fn layer(path: &Path, findings: &mut Findings) -> Layer {
         Err(error) => {
             let origin = reading.origin(error.span().map_or(0, |span| span.start));
             let reason = error.message().to_owned();
-            reading
-                .findings
-                .problem("", Some(origin), Fault::Syntax { reason });
+            let findings = &mut *reading.findings;
+            findings.is_file_unusable = true;
+            findings.problem("", Some(origin), Fault::Syntax { reason });
         }
     }
-    let Reading {
-        layer,
-        secrets,
-        name,
-        ..
-    } = reading;
-    if secrets == Secrets::Inside && is_readable_by_others(path) {
-        findings
-            .notices
-            .push(Notice::ReadableByOthers { file: name });
+    let Reading { layer, secrets, .. } = reading;
+    if secrets == Secrets::Inside {
+        findings.secret_file(path);
     }
     layer
 }
@@ -144,19 +138,18 @@ impl Reading<'_> {
                 None => self.invalid(concrete, origin, &(declaration.expects)()),
             }
         } else if let Some((declaration, concrete)) = secret_behind_file(pattern, &concrete) {
-            let files = &mut self.findings.files;
+            let findings = &mut *self.findings;
             match value
                 .as_str()
-                .map(|path| read_secret(Path::new(path), files))
+                .map(|path| read_secret(Path::new(path), findings))
             {
                 Some(Ok(text)) => self.insert(declaration, concrete, Given::Text(text), origin),
                 Some(Err(fault)) => self.findings.problem(concrete, Some(origin), fault),
                 None => self.invalid(concrete, origin, "the name of a file"),
             }
         } else {
-            let near = near(pattern, settings::all().map(|declaration| declaration.path));
-            self.findings
-                .problem(concrete, Some(origin), Fault::Unknown { near });
+            let fault = unknown(value, pattern);
+            self.findings.problem(concrete, Some(origin), fault);
         }
     }
 
@@ -190,6 +183,41 @@ impl Reading<'_> {
         }
     }
 }
+
+/// What an unknown name was meant for, as far as spelling or another program's word for it tells.
+fn unknown(value: &DeValue<'_>, pattern: &str) -> Fault {
+    let tables = settings::SECTIONS.iter().map(|section| section.name);
+    if value.as_table().is_some() && !pattern.contains('.') {
+        let meant = TABLES.iter().find(|(words, _)| words.contains(&pattern));
+        let near = match meant {
+            Some((_, table)) => vec![format!("[{table}]")],
+            None => near(pattern, tables)
+                .into_iter()
+                .map(|table| format!("[{table}]"))
+                .collect(),
+        };
+        return Fault::UnknownTable { near };
+    }
+    let mut all = settings::all();
+    let near = match all.find(|declaration| declaration.environment.contains(&pattern)) {
+        Some(declaration) => vec![declaration.path.to_owned()],
+        None => near(pattern, settings::all().map(|declaration| declaration.path)),
+    };
+    Fault::Unknown { near }
+}
+
+/// Words of other programs for the tables of this one.
+const TABLES: &[(&[&str], &str)] = &[
+    (
+        &["server", "http", "https", "tls", "proxy", "frontend"],
+        "listen",
+    ),
+    (&["s3", "upstream", "storage", "target", "aws"], "backend"),
+    (&["auth", "users", "credentials", "user", "iam"], "clients"),
+    (&["encryption", "crypto", "kms", "vault"], "keys"),
+    (&["logging", "logs"], "log"),
+    (&["tracing", "otel", "telemetry"], "traces"),
+];
 
 fn is_prefix(prefix: &str) -> bool {
     settings::all().any(|declaration| declaration.path.starts_with(prefix))
@@ -229,17 +257,4 @@ fn text(value: &DeValue<'_>) -> Option<Zeroizing<String>> {
         DeValue::Array(_) | DeValue::Table(_) => return None,
     };
     Some(Zeroizing::new(text))
-}
-
-#[cfg(unix)]
-fn is_readable_by_others(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    const OTHERS_MAY_READ: u32 = 0o004;
-    std::fs::metadata(path)
-        .is_ok_and(|metadata| metadata.permissions().mode() & OTHERS_MAY_READ != 0)
-}
-
-#[cfg(not(unix))]
-fn is_readable_by_others(_: &Path) -> bool {
-    false
 }

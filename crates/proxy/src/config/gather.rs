@@ -16,7 +16,7 @@ use super::fingerprint::Fingerprint;
 use super::flags::{AllowMultipart, SettingFlags};
 use super::problem::{Fault, Notice, Origin, Problem};
 use super::value::Given;
-use super::{environment, file, settings};
+use super::{environment, file, secret_file, settings};
 
 /// A text and where it came from.
 pub(super) struct Entry {
@@ -35,6 +35,10 @@ pub(super) struct Findings {
     pub files: Files,
     /// What is in the files that settings name, by the path of the setting.
     pub contents: BTreeMap<String, Fingerprint>,
+    /// The configuration file is missing, unreadable or not TOML.
+    pub is_file_unusable: bool,
+    /// AWS's own variable for an endpoint, where it is set: it names no backend.
+    pub endpoint_variable: Option<&'static str>,
 }
 
 impl Findings {
@@ -45,6 +49,20 @@ impl Findings {
             fault,
         });
     }
+
+    /// Once for each thing that there is to tell.
+    pub(super) fn notice(&mut self, notice: Notice) {
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+
+    /// Warns where others may read a file that holds a secret.
+    pub(super) fn secret_file(&mut self, path: &Path) {
+        if let Some(notice) = secret_file::exposure(path) {
+            self.notice(notice);
+        }
+    }
 }
 
 /// Everything that users and the subcommand say.
@@ -53,6 +71,7 @@ pub struct Sources {
     flags: SettingFlags,
     environment: BTreeMap<OsString, OsString>,
     presets: Vec<(&'static str, Zeroizing<String>)>,
+    secret_files: Vec<PathBuf>,
 }
 
 impl Sources {
@@ -65,6 +84,7 @@ impl Sources {
             flags: flags.into(),
             environment: environment.into_iter().collect(),
             presets: Vec::new(),
+            secret_files: Vec::new(),
         }
     }
 
@@ -72,6 +92,13 @@ impl Sources {
     #[must_use]
     pub fn preset(mut self, path: &'static str, text: impl Into<String>) -> Self {
         self.presets.push((path, Zeroizing::new(text.into())));
+        self
+    }
+
+    /// Names a file that the subcommand has read a secret from.
+    #[must_use]
+    pub fn secret_file(mut self, path: PathBuf) -> Self {
+        self.secret_files.push(path);
         self
     }
 
@@ -89,6 +116,9 @@ impl Sources {
         for (path, text) in self.presets {
             debug_assert!(declared(path).is_some(), "{path} is not a setting");
             merged.insert(path.to_owned(), entry(Given::Text(text), Origin::Command));
+        }
+        for path in &self.secret_files {
+            findings.secret_file(path);
         }
         if let Some(path) = file {
             merged.append(&mut file::layer(&path, findings));
@@ -112,13 +142,18 @@ pub(super) fn declared(path: &str) -> Option<&'static Declaration> {
 }
 
 /// A secret from a file of its own, without the line end that editors add.
-pub(super) fn read_secret(path: &Path, files: &mut Files) -> Result<Zeroizing<String>, Fault> {
+pub(super) fn read_secret(
+    path: &Path,
+    findings: &mut Findings,
+) -> Result<Zeroizing<String>, Fault> {
     let unreadable = |reason: String| Fault::Unreadable {
         path: path.display().to_string(),
         reason,
         expected: "a readable text file that holds the secret and nothing else",
     };
-    let bytes = files.read(path).map_err(|e| unreadable(e.to_string()))?;
+    let read = findings.files.read(path);
+    let bytes = read.map_err(|e| unreadable(e.to_string()))?;
+    findings.secret_file(path);
     let text = std::str::from_utf8(&bytes).map_err(|_| unreadable("it is not UTF-8".into()))?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);

@@ -26,6 +26,7 @@ mod resolve;
 pub mod resolved;
 mod scope;
 mod secret;
+mod secret_file;
 mod settings;
 mod value;
 
@@ -38,7 +39,7 @@ pub use gather::Sources;
 pub use problem::{Notice, Problem, Problems};
 pub use scope::{Development, LocalFiles, Probe, Scope, Serving, StoredObjects, UploadState};
 pub use secret::EmptySecret;
-pub(crate) use value::period;
+pub(crate) use value::{damage as key_damage, period};
 
 use std::net::SocketAddr;
 
@@ -98,6 +99,10 @@ pub fn addresses(sources: Sources) -> Result<Addresses, Problems> {
 pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     let mut findings = Findings::default();
     let layer = sources.gather(&mut findings);
+    if findings.is_file_unusable {
+        // What it says is not known, so nothing can be said of settings that are missing.
+        return Err(Problems::of(findings));
+    }
     let mut reader = Reader::new(layer, findings);
     let config = resolve::config(&mut reader);
     let Reader { layer, findings } = reader;
@@ -106,6 +111,8 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         notices,
         files,
         contents,
+        is_file_unusable: _,
+        endpoint_variable: _,
     } = findings;
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded {

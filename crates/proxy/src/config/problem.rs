@@ -8,6 +8,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use super::files::Files;
+use super::gather::Findings;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,9 @@ pub(crate) enum Fault {
     Missing { places: String },
     #[error("unknown setting{}", suggestion(near))]
     Unknown { near: Vec<String> },
-    #[error("it is given twice, itself and as a file; expected one of the two")]
+    #[error("unknown table{}", suggestion(near))]
+    UnknownTable { near: Vec<String> },
+    #[error("set both directly and as a file; keep one of the two")]
     GivenTwice,
     #[error("cannot read {path}: {reason}; expected {expected}")]
     Unreadable {
@@ -109,6 +112,22 @@ pub struct Problems {
     pub(crate) files: Files,
 }
 
+impl Problems {
+    pub(super) fn of(findings: Findings) -> Self {
+        let Findings {
+            problems,
+            notices,
+            files,
+            ..
+        } = findings;
+        Self {
+            problems,
+            notices,
+            files,
+        }
+    }
+}
+
 impl std::error::Error for Problems {}
 
 impl fmt::Debug for Problems {
@@ -155,6 +174,25 @@ pub enum Notice {
     },
     ReadableByOthers {
         file: String,
+        mode: u32,
+        /// The classes of users that should lose their permissions, as `chmod` names them.
+        who: &'static str,
+    },
+    /// A key that may seal can be guessed.
+    Passphrase {
+        setting: String,
+        characters: usize,
+    },
+    /// Every request goes to the AWS endpoint that its Host names, and nobody asked for that.
+    NoBackend,
+    /// AWS's own variable does not name the backend.
+    EndpointVariable {
+        name: &'static str,
+    },
+    /// No region of AWS has that name.
+    UnknownRegion {
+        region: String,
+        near: Vec<String>,
     },
     AllowMultipart,
     NoAuthentication,
@@ -204,22 +242,43 @@ impl fmt::Display for Notice {
             Self::UnknownVariable { name, near } => {
                 write!(f, "the environment variable {name} is not a setting{}", suggestion(near))
             }
-            Self::ReadableByOthers { file } => write!(
+            Self::ReadableByOthers { file, mode, who } => write!(
                 f,
-                "{file} holds secrets and every user of this machine may read it; chmod o-r would \
-                 change that"
+                "{file} holds a secret, and other users of this machine can read it (mode \
+                 {mode:04o}); run: chmod {who}-rwx {file}"
+            ),
+            Self::Passphrase { setting, characters } => write!(
+                f,
+                "{setting} is a passphrase of {characters} character{}, not a generated key: anyone \
+                 who sees one stored object can try to guess it; use a key made by `s3proxy keygen`",
+                if *characters == 1 { "" } else { "s" }
+            ),
+            Self::NoBackend => f.write_str(
+                "no backend is configured: requests go to the AWS endpoint that their Host header \
+                 names (DNS redirection); set S3PROXY_HOST (--backend, backend.host) to your S3 \
+                 server, or to aws if this is meant",
+            ),
+            Self::EndpointVariable { name } => write!(
+                f,
+                "{name} is set and does not name the backend; set S3PROXY_HOST (--backend, \
+                 backend.host)"
+            ),
+            Self::UnknownRegion { region, near } => write!(
+                f,
+                "backend.region is {region}, which is not a region of AWS known to this version{}",
+                suggestion(near)
             ),
             Self::AllowMultipart => f.write_str(
                 "--allow-multipart does nothing: multipart uploads are never forwarded unencrypted, \
                  they are encrypted like any other",
             ),
             Self::NoAuthentication => f.write_str(
-                "clients.auth is none: whoever reaches this proxy can use its credential and its \
+                "clients.auth is none: anyone who reaches this proxy can use its credential and its \
                  keys",
             ),
             Self::ZeroKeyAllowed => f.write_str(
                 "keys.decryption_fallback is allow, or that of a rule: objects sealed with the \
-                 all-zero key are opened; whoever can read them at the backend can decrypt them too",
+                 all-zero key are opened; anyone who can read them at the backend can decrypt them too",
             ),
             Self::MultipartInPlaintext => f.write_str(
                 "policy.multipart is forward-plaintext: what clients upload in parts is stored \

@@ -138,11 +138,20 @@ impl Reader {
         }
     }
 
-    /// Whether a file can be opened that is read, and watched, by somebody else.
-    pub(super) fn require_readable(&mut self, declaration: &Declaration, path: &Path) {
-        if let Err(error) = std::fs::File::open(path) {
-            self.unreadable(declaration, HERE, path, &error);
-        }
+    /// Notes that a file could not be read.
+    pub(super) fn unreadable_file(
+        &mut self,
+        declaration: &Declaration,
+        path: &Path,
+        error: &std::io::Error,
+        expected: &'static str,
+    ) {
+        let fault = Fault::Unreadable {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+            expected,
+        };
+        self.refuse(declaration, HERE, fault);
     }
 
     fn unreadable(
@@ -189,6 +198,12 @@ impl Reader {
         self.layer.contains_key(declaration.path) || self.is_faulty(declaration.path)
     }
 
+    /// Whether a user said anything of the setting, rather than the subcommand.
+    pub(super) fn is_given_by_user(&self, declaration: &Declaration) -> bool {
+        let entry = self.layer.get(declaration.path);
+        entry.is_some_and(|entry| entry.origin != Origin::Command)
+    }
+
     /// Where a setting's value came from.
     pub(super) fn origin(&self, path: &str) -> Option<Origin> {
         self.layer.get(path).map(|entry| entry.origin.clone())
@@ -202,7 +217,7 @@ impl Reader {
     }
 }
 
-fn concrete(path: &str, place: Place<'_>) -> String {
+pub(super) fn concrete(path: &str, place: Place<'_>) -> String {
     place.iter().fold(path.to_owned(), |path, index| {
         path.replacen("[]", &format!("[{index}]"), 1)
     })

@@ -47,6 +47,8 @@ no default place. `s3proxy check-config` reads everything as `serve` would, and 
 - Secrets have no flags. Each may be given as it is or as the name of a file that holds it: `S3PROXY_ENCRYPT_KEY`
   or `S3PROXY_ENCRYPT_KEY_FILE`, `encrypt_key` or `encrypt_key_file`. One line end at its end is dropped.
 - Lists are lists in the file, and texts with commas between them elsewhere.
+- Where a setting is a choice between two opposites (`on` or `off`, `allow` or `deny`), `true`, `1`, `yes` and `on`
+  mean the first, and `false`, `0`, `no` and `off` the second.
 - Times and sizes have units: `30s`, `5m`, `64 KiB`.
 
 AWS's own variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, profiles, web identity, container and

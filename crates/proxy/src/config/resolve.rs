@@ -9,8 +9,10 @@ mod rules;
 mod services;
 mod telemetry;
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::{Notice, Origin};
@@ -38,10 +40,14 @@ use super::{Addresses, Transport};
 pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let listen = listen(reader);
     let backend = backend::backend(reader);
+    backend::refuse_own_address(reader, &backend, listen.address);
     let clients = clients::clients(reader);
     let keys = keys::keys(reader);
     let policy = policy(reader);
     let rules = rules::rules(reader, keys.as_ref(), &policy);
+    if let Some(keys) = &keys {
+        keys::judge_passphrases(reader, keys, &rules);
+    }
     let plain = rules.iter().any(|rule| rule.encryption == Encryption::Off);
     if plain && policy.plaintext_reads == Permission::Deny {
         reader.findings.notices.push(Notice::StoredAndNotServed);
@@ -140,15 +146,50 @@ fn tls(reader: &mut Reader) -> Tls {
     match reader.value(LISTEN_TLS) {
         Switch::Off => Tls::Off,
         Switch::On => {
-            let certificate = folder.join("s3proxy.crt");
-            let private_key = folder.join("s3proxy.key");
-            reader.require_readable(&LISTEN_CERTIFICATES.declaration, &certificate);
-            reader.require_readable(&LISTEN_CERTIFICATES.declaration, &private_key);
+            let (certificate, private_key) = pair(&folder);
+            for path in [&certificate, &private_key] {
+                if let Err(error) = std::fs::File::open(path) {
+                    no_certificate(reader, &folder, path, &error);
+                    break;
+                }
+            }
+            reader.findings.secret_file(&private_key);
             Tls::Files {
                 certificate,
                 private_key,
             }
         }
+    }
+}
+
+/// Certificate and key, by the names of the older proxies, or those of a Kubernetes secret.
+fn pair(folder: &Path) -> (PathBuf, PathBuf) {
+    let named = |name: &str| {
+        let file = |extension: &str| folder.join(format!("{name}.{extension}"));
+        (file("crt"), file("key"))
+    };
+    let (own, kubernetes) = (named("s3proxy"), named("tls"));
+    if !own.0.exists() && !own.1.exists() && kubernetes.0.exists() {
+        kubernetes
+    } else {
+        own
+    }
+}
+
+fn no_certificate(reader: &mut Reader, folder: &Path, path: &Path, error: &io::Error) {
+    let declaration = &LISTEN_CERTIFICATES.declaration;
+    let expected = "s3proxy.crt and s3proxy.key, or tls.crt and tls.key (PEM), in the folder that \
+                    --cert names (S3PROXY_CERT, listen.certificates); or plain HTTP with --no-tls \
+                    (S3PROXY_TLS=off)";
+    if folder.is_file() {
+        let message = format!(
+            "{} is a file; expected the folder that holds {}",
+            folder.display(),
+            "s3proxy.crt and s3proxy.key, or tls.crt and tls.key"
+        );
+        reader.conflict(declaration, HERE, message);
+    } else {
+        reader.unreadable_file(declaration, path, error, expected);
     }
 }
 

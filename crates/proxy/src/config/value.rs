@@ -17,12 +17,12 @@ use zeroize::Zeroizing;
 use super::declare::Sensitivity;
 
 pub(crate) use choice::{AuthenticationMode, LoginMethod, Switch};
-pub(crate) use key::{KeyLines, KeyText};
+pub(crate) use key::{KeyLines, KeyText, damage, passphrase_length};
 pub(crate) use quantity::{ByteCount, Level, Period, Share, Timeout, Whole, period};
 pub(crate) use telemetry::{CollectorAddress, CollectorHeaders, CollectorTimeout, OtlpProtocol};
 pub(crate) use text::{
-    AccessKeyId, BucketName, Cidr, Domain, KmsAddress, RegionName, ServicePath, StatePrefix,
-    SubResourceChange,
+    AccessKeyId, BackendAddress, BucketName, Cidr, Domain, IssuedSecret, KmsAddress, RegionName,
+    ServicePath, StatePrefix, SubResourceChange,
 };
 
 /// What a source says of one setting. Wiped when dropped: it may be a secret.

@@ -41,6 +41,18 @@ pub enum DevError {
         /// What the system says.
         error: io::Error,
     },
+    /// Its file holds something else than a key.
+    #[error(
+        "{} holds no key made by `s3proxy keygen`; restore it, or name another folder: without its key, \
+         what is in {} cannot be read",
+        .key.display(), .store.display()
+    )]
+    Key {
+        /// The file of the key.
+        key: PathBuf,
+        /// What the key opens.
+        store: PathBuf,
+    },
     /// The embedded store does not start.
     #[error("the embedded store: {0}")]
     Store(String),
@@ -52,6 +64,8 @@ pub struct Development {
     /// A key in the form of `S3PROXY_ENCRYPT_KEY`.
     encrypt_key: Zeroizing<String>,
     secret_access_key: Zeroizing<String>,
+    /// The files of both.
+    secret_files: [PathBuf; 2],
 }
 
 impl Development {
@@ -60,9 +74,17 @@ impl Development {
         let folder = folder.unwrap_or(Path::new(DEFAULT_FOLDER));
         let store = folder.join("store");
         fs::create_dir_all(&store).map_err(at(&store))?;
+        let secret_files = ["key", "secret"].map(|name| folder.join(name));
+        let [key, secret] = &secret_files;
+        let encrypt_key = kept(key, || Kek::generate().to_configured())?;
+        if Kek::is_passphrase(&encrypt_key) {
+            let key = key.clone();
+            return Err(DevError::Key { key, store });
+        }
         Ok(Self {
-            encrypt_key: kept(&folder.join("key"), || Kek::generate().to_configured())?,
-            secret_access_key: kept(&folder.join("secret"), generate_secret)?,
+            encrypt_key,
+            secret_access_key: kept(secret, generate_secret)?,
+            secret_files,
             store,
         })
     }
@@ -70,7 +92,9 @@ impl Development {
     /// The settings that make the proxy one for development, unless the user says otherwise.
     #[must_use]
     pub fn preset(&self, sources: Sources) -> Sources {
-        sources
+        let files = self.secret_files.iter().cloned();
+        files
+            .fold(sources, Sources::secret_file)
             .preset("listen.ip", "127.0.0.1")
             // A page of another site, whose name resolves to this machine, is not answered.
             .preset("listen.hosts", "localhost")

@@ -12,13 +12,10 @@ use super::{Job, Outcome};
 use crate::backend::{self, Endpoint, Request, Scheme, Service};
 use crate::config::resolved::Access;
 use crate::plan;
-use crate::respond::{BackendAnswer, Failure};
+use crate::respond::{BackendAnswer, Failure, UNEXPLAINED};
 
 /// Longest error document that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
-
-/// What stands in for the message of an error that has no body.
-pub(crate) const NO_EXPLANATION: &str = "The storage behind the proxy gave no explanation.";
 
 /// A backend's answer that is not an error.
 pub(crate) struct Backed {
@@ -151,7 +148,7 @@ fn nameless(status: StatusCode) -> ErrorDocument {
     };
     ErrorDocument {
         code: code.to_owned(),
-        message: NO_EXPLANATION.to_owned(),
+        message: UNEXPLAINED.to_owned(),
         resource: None,
         request_id: None,
         details: Vec::new(),

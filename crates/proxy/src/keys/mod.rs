@@ -26,7 +26,6 @@ pub(crate) mod key_service;
 pub(crate) mod legacy;
 mod measured;
 mod opened;
-mod passphrase;
 mod pkcs11;
 mod ring;
 pub(crate) mod scope;

@@ -1,6 +1,6 @@
 //! The configured keys, by name and by label.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -12,7 +12,6 @@ use s3proxy_envelope::legacy::LegacyTextKeks;
 use super::held::Held;
 use super::key_service::{KeyService, ServiceError};
 use super::opened::OpenedKeys;
-use super::passphrase::Passphrase;
 use super::scope::StoredPlace;
 use super::writing::Need;
 use super::{KeyError, KeyringError};
@@ -36,7 +35,15 @@ pub(crate) struct ChosenKey(Arc<Key>);
 struct Key {
     name: Arc<str>,
     holder: Holder,
-    passphrase: Option<Passphrase>,
+    origin: Origin,
+}
+
+/// What a key was made from.
+#[derive(Clone, Copy)]
+enum Origin {
+    Generated,
+    Passphrase { characters: usize },
+    Service,
 }
 
 enum Holder {
@@ -124,7 +131,7 @@ impl Keyring {
             let key = Key {
                 name: service.name().into(),
                 holder: Holder::Service(Box::new(Held::new(service, calls, Arc::clone(&opened)))),
-                passphrase: None,
+                origin: Origin::Service,
             };
             let key = add("key services", key)?;
             sealing.insert(key.name().to_owned(), key);
@@ -162,14 +169,18 @@ impl Keyring {
         &self.active
     }
 
-    /// Says of each key that may seal and is a passphrase that it is one.
-    pub(crate) fn warn_of_passphrases(&self) {
-        let keys = self.sealing.values().map(|key| &key.0);
-        let found: BTreeMap<_, _> = keys
-            .filter_map(|key| Some((&*key.name, key.passphrase?)))
-            .collect();
-        for (name, passphrase) in found {
-            passphrase.warn(name);
+    /// Says which key wraps new objects' data keys where no rule says otherwise, and of what kind it is.
+    pub(crate) fn announce(&self) {
+        let ChosenKey(key) = &self.active;
+        let name = &*key.name;
+        metrics::active_key(name);
+        let message = "objects are sealed under this key";
+        match key.origin {
+            Origin::Generated => tracing::info!(key = name, kind = "generated", "{message}"),
+            Origin::Passphrase { characters } => {
+                tracing::info!(key = name, kind = "passphrase", characters, "{message}");
+            }
+            Origin::Service => tracing::info!(key = name, kind = "service", "{message}"),
         }
     }
 
@@ -365,7 +376,13 @@ fn local(setting: &str, text: &str) -> Result<Key, KeyringError> {
     Ok(Key {
         name: kek.local_name().into(),
         holder: Holder::Local(Arc::new(kek)),
-        passphrase: Passphrase::of(text),
+        origin: if Kek::is_passphrase(text) {
+            Origin::Passphrase {
+                characters: text.chars().count(),
+            }
+        } else {
+            Origin::Generated
+        },
     })
 }
 

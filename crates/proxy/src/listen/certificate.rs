@@ -44,6 +44,8 @@ struct Current {
     /// What was in the files.
     read: Files,
     key: Arc<CertifiedKey>,
+    /// What was to be said of it when it was read.
+    concern: Option<String>,
 }
 
 impl Current {
@@ -52,6 +54,7 @@ impl Current {
             files,
             read: pair.read.clone(),
             key: Arc::clone(&pair.key),
+            concern: pair.concern(),
         }
     }
 }
@@ -65,6 +68,12 @@ impl Certificate {
             current: RwLock::new(Current::of(files, &pair)),
             moved: Notify::new(),
         }))
+    }
+
+    /// Why clients refuse the certificate, or soon will.
+    pub(crate) fn concern(&self) -> Option<String> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.concern.clone()
     }
 
     /// Serves `pair` from now on, and follows its files.
@@ -119,11 +128,11 @@ impl Certificate {
 
 /// Says which certificate is served from now on.
 fn told(pair: &Pair) {
-    let expires = pair.not_after.to_string();
-    tracing::info!(%expires, "this certificate is served from now on");
+    let expires = tls::rfc3339(pair.not_after);
+    tracing::info!(%expires, "TLS certificate loaded");
     metrics::certificate(pair.not_after);
-    if pair.has_expired() {
-        tracing::warn!(%expires, "the certificate has expired: clients will refuse it");
+    if let Some(concern) = pair.concern() {
+        tracing::warn!("{concern}");
     }
 }
 
@@ -271,7 +280,7 @@ mod tests {
         mixed.key = issued().key;
         write(folder.path(), &mixed);
         let error = Certificate::load(files(folder.path())).unwrap_err();
-        assert!(matches!(error, TlsError::Pair { .. }), "{error}");
+        assert!(matches!(error, TlsError::Mismatch { .. }), "{error}");
         fs::write(folder.path().join("s3proxy.crt"), "").unwrap();
         let error = Certificate::load(files(folder.path())).unwrap_err();
         assert!(matches!(error, TlsError::Empty(_)), "{error}");

@@ -14,6 +14,7 @@ mod activity;
 pub(crate) mod certificate;
 pub(crate) mod crowd;
 pub(crate) mod descriptors;
+mod other_protocol;
 pub(crate) mod proxy_protocol;
 pub(crate) mod seats;
 mod served_body;
@@ -22,6 +23,7 @@ pub(crate) mod tls;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -46,6 +48,7 @@ use tokio_rustls::TlsAcceptor;
 
 use self::activity::Activity;
 use self::crowd::{Crowd, Place};
+use self::other_protocol::FirstByte;
 use self::seats::{Seat, Seats, Visit};
 use self::served_body::ServedBody;
 use self::timeouts::TimedSocket;
@@ -304,9 +307,16 @@ impl<S: Serve> Server<S> {
                     serve_connection(stream, client, limits, current, draining, closing).await;
                 }
                 Some(acceptor) => {
-                    let handshake = acceptor.accept(stream);
+                    let handshake = async {
+                        if other_protocol::refuse_plain_http(&mut stream, peer).await? {
+                            return Ok(None);
+                        }
+                        let stream = acceptor.accept(stream).await?;
+                        io::Result::Ok(Some(stream))
+                    };
                     match tokio::time::timeout(limits.header_timeout, handshake).await {
-                        Ok(Ok(stream)) => {
+                        Ok(Ok(None)) => {}
+                        Ok(Ok(Some(stream))) => {
                             let client = Client {
                                 peer,
                                 scheme: Scheme::HTTPS,
@@ -357,7 +367,9 @@ async fn serve_connection<S, IO>(
         Some(_) => Place::Own,
         None => Place::InTheCrowd,
     };
-    let stream = TimedSocket::new(stream, activity.clone(), &limits);
+    let first_byte = FirstByte::default();
+    let is_plain = scheme == Scheme::HTTP;
+    let stream = TimedSocket::new(stream, activity.clone(), first_byte.clone(), &limits);
     let leaving = activity
         .clone()
         .idle_at_the_end(closing, limits.drain_delay);
@@ -413,6 +425,9 @@ async fn serve_connection<S, IO>(
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection ended early");
+        if is_plain && error.is_parse() {
+            first_byte.tell_of_tls(peer);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Limits;
 use super::activity::{Activity, Written};
+use super::other_protocol::FirstByte;
 use super::seats::TooMuchInHeads;
 use crate::body::pace::{Impatience, Pace};
 
@@ -25,6 +26,7 @@ use crate::body::pace::{Impatience, Pace};
 pub(super) struct TimedSocket<IO> {
     inner: Take<IO>,
     activity: Activity,
+    first_byte: FirstByte,
     header_timeout: Duration,
     /// Runs from the first byte of the head of this number, and means nothing for another.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
@@ -33,10 +35,16 @@ pub(super) struct TimedSocket<IO> {
 }
 
 impl<IO: AsyncRead> TimedSocket<IO> {
-    pub(super) fn new(inner: IO, activity: Activity, limits: &Limits) -> Self {
+    pub(super) fn new(
+        inner: IO,
+        activity: Activity,
+        first_byte: FirstByte,
+        limits: &Limits,
+    ) -> Self {
         Self {
             inner: inner.take(0),
             activity,
+            first_byte,
             header_timeout: limits.header_timeout,
             deadline: None,
             pace: Pace::of_taker(limits.patience.clone()),
@@ -104,6 +112,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for TimedSocket<IO> {
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
             Poll::Pending => this.poll_too_late(context).map(Err),
             Poll::Ready(outcome) => {
+                this.first_byte.note(&buffer.filled()[before..]);
                 let progressed = this.progressed(buffer.filled().len() - before);
                 Poll::Ready(outcome.and(progressed))
             }
@@ -168,7 +177,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut socket = TimedSocket::new(server, Activity::default(), &limits());
+        let mut socket =
+            TimedSocket::new(server, Activity::default(), FirstByte::default(), &limits());
         socket.write_all(&[0; 64]).await.unwrap();
         for _ in 0..4 {
             let slow = async {
@@ -186,7 +196,8 @@ mod tests {
     async fn half_a_head_is_cut_off_and_an_idle_connection_is_not() {
         let (mut client, server) = tokio::io::duplex(64);
         let activity = Activity::default();
-        let mut socket = TimedSocket::new(server, activity.clone(), &limits());
+        let mut socket =
+            TimedSocket::new(server, activity.clone(), FirstByte::default(), &limits());
         let mut buffer = [0; 64];
 
         let idle = tokio::time::timeout(10 * LIMIT, socket.read(&mut buffer)).await;
@@ -202,7 +213,8 @@ mod tests {
     async fn a_body_is_not_timed_here() {
         let (mut client, server) = tokio::io::duplex(64);
         let activity = Activity::default();
-        let mut socket = TimedSocket::new(server, activity.clone(), &limits());
+        let mut socket =
+            TimedSocket::new(server, activity.clone(), FirstByte::default(), &limits());
         let mut buffer = [0; 64];
 
         client.write_all(b"PUT / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -216,7 +228,8 @@ mod tests {
     async fn the_time_of_one_head_does_not_run_on_after_it() {
         let (mut client, server) = tokio::io::duplex(64);
         let activity = Activity::default();
-        let mut socket = TimedSocket::new(server, activity.clone(), &limits());
+        let mut socket =
+            TimedSocket::new(server, activity.clone(), FirstByte::default(), &limits());
         let mut buffer = [0; 64];
 
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();

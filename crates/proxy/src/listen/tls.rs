@@ -9,21 +9,25 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::{Certificate, PairFiles};
 use crate::config::Files;
 
+/// Before a certificate's end, at most.
+const SOON: Duration = Duration::days(14);
+
 /// Why HTTPS cannot be offered.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file is missing or unreadable.
     #[error(
-        "{}: {error}; put s3proxy.crt and s3proxy.key (PEM) into the folder that --cert names, or \
-         serve plain HTTP with --no-tls",
-        .path.display()
+        "{}: {}; put s3proxy.crt and s3proxy.key, or tls.crt and tls.key (PEM), into the folder that \
+         --cert names, or serve plain HTTP with --no-tls",
+        .path.display(), unreadable(error)
     )]
     File {
         /// Which one.
@@ -34,8 +38,31 @@ pub enum TlsError {
     /// The file holds no certificate.
     #[error("{}: holds no certificate; PEM with the leaf first is expected", .0.display())]
     Empty(PathBuf),
-    /// Certificate and key do not go together, or use an algorithm that is not supported.
-    #[error("{} and its key cannot be used together: {error}", .path.display())]
+    /// The key is where the certificate should be.
+    #[error("{}: holds a private key in place of the certificate; are the two files swapped?", .0.display())]
+    Swapped(PathBuf),
+    /// The file holds no private key.
+    #[error("{}: holds no private key; PEM is expected", .0.display())]
+    NoKey(PathBuf),
+    /// The private key has a passphrase.
+    #[error(
+        "{path}: the private key is encrypted; decrypt it with: openssl pkey -in {path} -out KEY",
+        path = .0.display()
+    )]
+    EncryptedKey(PathBuf),
+    /// The key is that of another certificate.
+    #[error(
+        "{} and {} do not belong together: the private key is that of another certificate",
+        .path.display(), .key.display()
+    )]
+    Mismatch {
+        /// The certificate's file.
+        path: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// Certificate and key use an algorithm that is not supported.
+    #[error("{} and its key cannot be used: {error}", .path.display())]
     Pair {
         /// The certificate's file.
         path: PathBuf,
@@ -52,17 +79,26 @@ pub enum TlsError {
     },
 }
 
+fn unreadable(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        error => format!("not readable as PEM ({error})"),
+    }
+}
+
 /// A certificate chain and its key, which go together.
 pub(crate) struct Pair {
     pub(super) key: Arc<CertifiedKey>,
+    pub(super) not_before: OffsetDateTime,
     pub(super) not_after: OffsetDateTime,
     /// The files as they were read.
     pub(super) read: Files,
 }
 
 impl Pair {
-    pub(super) fn has_expired(&self) -> bool {
-        self.not_after < OffsetDateTime::now_utc()
+    /// Why clients refuse the certificate, or soon will.
+    pub(super) fn concern(&self) -> Option<String> {
+        concern(self.not_before, self.not_after, OffsetDateTime::now_utc())
     }
 }
 
@@ -78,32 +114,95 @@ pub(crate) fn pair(files: &PairFiles) -> Result<Pair, TlsError> {
     };
     let mut read = Files::default();
     let mut text = |path: &Path| read.read(path).map_err(pem::Error::Io).map_err(at(path));
-    let (chain, key) = (text(certificate)?, text(private_key)?);
-    let chain = CertificateDer::pem_slice_iter(&chain)
+    let (text, key) = (text(certificate)?, text(private_key)?);
+    let chain = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(at(certificate))?;
     let Some(leaf) = chain.first() else {
-        return Err(TlsError::Empty(certificate.clone()));
+        return Err(if PrivateKeyDer::from_pem_slice(&text).is_ok() {
+            TlsError::Swapped(certificate.clone())
+        } else {
+            TlsError::Empty(certificate.clone())
+        });
     };
-    let not_after = not_after(leaf).map_err(|reason| TlsError::Certificate {
+    let (not_before, not_after) = validity(leaf).map_err(|reason| TlsError::Certificate {
         path: certificate.clone(),
         reason,
     })?;
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(at(private_key))?;
-    let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| TlsError::Pair {
-        path: certificate.clone(),
-        error,
+    let key = match PrivateKeyDer::from_pem_slice(&key) {
+        Ok(key) => key,
+        Err(error) => return Err(no_key(private_key, &key, error)),
+    };
+    let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
+        let (path, key) = (certificate.clone(), private_key.clone());
+        match error {
+            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch { path, key },
+            error => TlsError::Pair { path, error },
+        }
     })?;
     Ok(Pair {
         key: Arc::new(key),
+        not_before,
         not_after,
         read,
     })
 }
 
-fn not_after(leaf: &CertificateDer<'_>) -> Result<OffsetDateTime, String> {
+/// From when and until when the certificate is good.
+fn validity(leaf: &CertificateDer<'_>) -> Result<(OffsetDateTime, OffsetDateTime), String> {
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
-    Ok(certificate.validity().not_after.to_datetime())
+    let validity = certificate.validity();
+    Ok((
+        validity.not_before.to_datetime(),
+        validity.not_after.to_datetime(),
+    ))
+}
+
+/// What stands in the file in place of a key, as far as its PEM labels tell.
+fn no_key(path: &Path, text: &[u8], error: pem::Error) -> TlsError {
+    let path = path.to_owned();
+    let has = |label: &str| {
+        let label = label.as_bytes();
+        text.windows(label.len()).any(|window| window == label)
+    };
+    if has("ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
+        TlsError::EncryptedKey(path)
+    } else if matches!(error, pem::Error::NoItemsFound) {
+        TlsError::NoKey(path)
+    } else {
+        TlsError::File { path, error }
+    }
+}
+
+fn concern(begin: OffsetDateTime, end: OffsetDateTime, now: OffsetDateTime) -> Option<String> {
+    let left = end - now;
+    if now < begin {
+        let begin = rfc3339(begin);
+        return Some(format!(
+            "the certificate is valid from {begin} on: until then clients will refuse it; check the \
+             clock of this machine"
+        ));
+    }
+    if left.is_negative() {
+        let end = rfc3339(end);
+        return Some(format!(
+            "the certificate has expired, at {end}: clients will refuse it; renew it"
+        ));
+    }
+    // A certificate of a day is renewed within hours, one of a year within weeks.
+    let fifth: Duration = (end - begin) / 5;
+    let late = fifth.min(SOON);
+    (left < late).then(|| {
+        format!(
+            "the certificate expires soon, at {}; renew it",
+            rfc3339(end)
+        )
+    })
+}
+
+pub(super) fn rfc3339(time: OffsetDateTime) -> String {
+    let text = time.format(&Rfc3339);
+    text.unwrap_or_else(|_| time.unix_timestamp().to_string())
 }
 
 /// An acceptor that shows the certificate of the time.
@@ -132,7 +231,40 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
         let expected = OffsetDateTime::from_unix_timestamp(1_936_742_400).unwrap();
-        assert_eq!(not_after(certificate.der()), Ok(expected));
-        assert!(not_after(&CertificateDer::from(vec![1, 2, 3])).is_err());
+        assert_eq!(validity(certificate.der()).unwrap().1, expected);
+        assert!(validity(&CertificateDer::from(vec![1, 2, 3])).is_err());
+    }
+
+    #[test]
+    fn a_certificate_is_warned_of_before_its_time_after_it_and_near_its_end() {
+        let day = time::Duration::DAY;
+        let begin = OffsetDateTime::from_unix_timestamp(1_900_000_000).unwrap();
+        for (valid, passed, expected) in [
+            (
+                365 * day,
+                -day,
+                Some("is valid from 2030-03-17T17:46:40Z on"),
+            ),
+            (365 * day, day, None),
+            (365 * day, 350 * day, None),
+            (
+                365 * day,
+                352 * day,
+                Some("expires soon, at 2031-03-17T17:46:40Z"),
+            ),
+            (
+                365 * day,
+                366 * day,
+                Some("has expired, at 2031-03-17T17:46:40Z"),
+            ),
+            (day, day / 2, None),
+            (day, day * 5 / 6, Some("expires soon")),
+        ] {
+            let told = concern(begin, begin + valid, begin + passed);
+            match expected {
+                None => assert_eq!(told, None),
+                Some(part) => assert!(told.as_deref().unwrap().contains(part), "{told:?}"),
+            }
+        }
     }
 }

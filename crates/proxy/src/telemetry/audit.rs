@@ -110,6 +110,14 @@ impl AuditLog {
         Self::over(output, settings, connections + SPARE_PLACES)
     }
 
+    /// Whether the output could be opened, without making a file.
+    pub(crate) fn check(settings: &resolved::Audit) -> Result<(), AuditError> {
+        match &settings.output {
+            AuditOutput::Off | AuditOutput::Stdout => Ok(()),
+            AuditOutput::File(path) => Output::check(path),
+        }
+    }
+
     fn over(output: Output, settings: &resolved::Audit, places: usize) -> Result<Self, AuditError> {
         let stuck = Arc::new(AtomicBool::new(false));
         let writer = writer::start(output, Arc::clone(&stuck)).map_err(AuditError::Thread)?;

@@ -19,12 +19,12 @@ use metrics::{counter, gauge, histogram};
 pub use self::exporter::ExporterError;
 
 use self::declared::{
-    AUDIT_LOST, BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY, BODY_MEMORY_LIMIT,
-    BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS, CONFIG_SUCCESSFUL,
-    CONNECTIONS, EVICTED, KEY_CACHE_HITS, KEY_CACHE_MISSES, KEY_SERVICE_BREAKERS,
-    KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS, KEY_SERVICE_WITHHELD, LEGACY_READS, OPEN_FAILURES,
-    PANICS, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT,
-    REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
+    ACTIVE_KEY, AUDIT_LOST, BACKEND_REQUESTS, BACKEND_RETRIES, BACKEND_SECONDS, BODY_MEMORY,
+    BODY_MEMORY_LIMIT, BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_LAST_SUCCESS, CONFIG_RELOADS,
+    CONFIG_SUCCESSFUL, CONNECTIONS, EVICTED, KEY_CACHE_HITS, KEY_CACHE_MISSES,
+    KEY_SERVICE_BREAKERS, KEY_SERVICE_CALLS, KEY_SERVICE_SECONDS, KEY_SERVICE_WITHHELD,
+    LEGACY_READS, OPEN_FAILURES, PANICS, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS,
+    REQUESTS, REQUESTS_IN_FLIGHT, REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
 
 /// Declares the values of a label.
@@ -354,6 +354,16 @@ pub(crate) fn backend_retried(reason: Retry) {
 /// Some task of the program panicked.
 pub(crate) fn panicked() {
     counter!(PANICS.name).increment(1);
+}
+
+/// The key seals new objects from now on, where no rule says otherwise.
+pub(crate) fn active_key(name: &str) {
+    gauge!(ACTIVE_KEY.name, "key" => name.to_owned()).set(1.0);
+}
+
+/// The key seals new objects no more.
+pub(crate) fn former_active_key(name: &str) {
+    gauge!(ACTIVE_KEY.name, "key" => name.to_owned()).set(0.0);
 }
 
 /// The certificate that is served from now on ends then.

@@ -19,6 +19,7 @@ mod seldom;
 pub(crate) mod traces;
 
 pub use core_dumps::{CoreDumpError, forbid_core_dumps};
+pub(crate) use seldom::Seldom;
 
 use std::io::{self, IsTerminal};
 
@@ -130,6 +131,8 @@ fn filter(level: LogLevel) -> Targets {
     // The target is a prefix: it covers the crates of the format and of the protocol too.
     Targets::new()
         .with_default(LevelFilter::from_level(own.min(Level::WARN)))
+        // It shows errors as Rust has them, which are returned to this program and told by it.
+        .with_target("aws_config", LevelFilter::ERROR)
         .with_target("s3proxy", own)
 }
 

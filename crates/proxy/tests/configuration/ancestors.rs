@@ -4,8 +4,12 @@ use s3proxy::config::resolved::{Collector, OtlpTransport, Traces};
 
 use super::*;
 
+/// Loads a configuration with these variables, and with no backend but AWS's unless they name one.
 fn with(environment: &[(&str, &str)]) -> Loaded {
-    load(&[], &[&[KEY, PLAIN_HTTP], environment].concat())
+    load(
+        &[],
+        &[&[KEY, PLAIN_HTTP, ("S3PROXY_HOST", "aws")], environment].concat(),
+    )
 }
 
 fn refused(environment: &[(&str, &str)]) -> String {
@@ -57,7 +61,7 @@ fn an_insecure_backend_that_is_asked_for_by_https_is_a_contradiction() {
     );
     assert!(both.contains("backend.host says https://"), "{both}");
     let none = refused(&[insecure]);
-    assert!(none.contains("without backend.host"), "{none}");
+    assert!(none.contains("without a server in backend.host"), "{none}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 
 fn notices(arguments: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
-    let environment = [&[KEY, PLAIN_HTTP], environment].concat();
+    let environment = [&[KEY, PLAIN_HTTP, HOST], environment].concat();
     load(arguments, &environment)
         .notices
         .iter()
@@ -47,9 +47,64 @@ fn a_file_with_secrets_that_others_may_read_is_a_warning() {
     let warnings = notices(&["--config", &path], &[]);
     assert_eq!(warnings.len(), 1);
     assert!(
-        warnings[0].contains("every user of this machine may read it"),
+        warnings[0].contains("other users of this machine can read it"),
         "{warnings:?}"
     );
     fs::write(&path, "[backend]\nregion = \"eu-west-1\"\n").unwrap();
     assert_eq!(notices(&["--config", &path], &[]), [""; 0]);
+}
+
+#[test]
+fn a_passphrase_is_a_warning_and_a_short_one_seals_only_where_that_is_asked_for() {
+    let passphrase = |text: &'static str| ("S3PROXY_ENCRYPT_KEY", text);
+    let warnings = |text: &'static str, allowed: &'static str| {
+        let allowed = ("S3PROXY_SHORT_PASSPHRASE", allowed);
+        notices(&[], &[passphrase(text), allowed]).join("\n")
+    };
+    let told = warnings("correct horse", "deny");
+    assert!(told.starts_with("keys.encrypt_key is a passphrase of 13 characters"));
+    assert!(!told.contains("correct"));
+    assert!(warnings("short", "allow").contains("of 5 characters"));
+    let refused = refusal(&[], &[PLAIN_HTTP, HOST, passphrase("short")]).to_string();
+    assert!(refused.contains("keys.short_passphrase"), "{refused}");
+    assert!(!refused.contains("\"short\""), "{refused}");
+}
+
+#[test]
+fn a_short_passphrase_may_open_what_is_there() {
+    let decrypt = ("S3PROXY_DECRYPT_KEYS", "toto");
+    assert_eq!(notices(&[], &[decrypt]), [""; 0]);
+    let (_folder, path) = file("[[keys.local]]\nlabel = \"old\"\nkey = \"toto\"\n");
+    let told = notices(&["--config", &path], &[]).join("\n");
+    assert!(told.starts_with("keys.local[0].key is a passphrase of 4 characters"));
+    let (_folder, path) =
+        file("[[keys.local]]\nlabel = \"old\"\nkey = \"toto\"\n[[rules]]\nkey = \"old\"\n");
+    let refused = refusal(&["--config", &path], &[KEY, PLAIN_HTTP, HOST]).to_string();
+    assert!(refused.contains("keys.local[0].key"), "{refused}");
+}
+
+#[test]
+fn no_backend_is_a_warning_unless_it_is_asked_for() {
+    let told = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let environment = [&[KEY, PLAIN_HTTP], environment].concat();
+        let loaded = load(arguments, &environment);
+        assert_eq!(loaded.config.backend.endpoint, Endpoint::ByHostName);
+        let told = loaded.notices.iter().map(ToString::to_string);
+        told.collect::<Vec<_>>().join("\n")
+    };
+    assert!(told(&[], &[]).starts_with("no backend is configured"));
+    assert_eq!(told(&["--backend", "aws"], &[]), "");
+    assert_eq!(told(&[], &[("S3PROXY_HOST", "aws")]), "");
+    let elsewhere = ("AWS_ENDPOINT_URL", "http://minio:9000");
+    assert!(told(&[], &[elsewhere]).contains("AWS_ENDPOINT_URL is set"));
+}
+
+#[test]
+fn a_region_that_aws_does_not_have_is_a_warning_towards_aws() {
+    let region = ("S3PROXY_REGION", "eu-west-11");
+    assert_eq!(notices(&[], &[region]), [""; 0]);
+    let aws = ("S3PROXY_HOST", "s3.eu-west-1.amazonaws.com");
+    let told = notices(&[], &[region, aws]).join("\n");
+    assert!(told.contains("did you mean eu-west-1"), "{told}");
+    assert_eq!(notices(&[], &[aws]), [""; 0]);
 }

@@ -256,7 +256,7 @@ async fn a_head_that_asks_no_key_service_still_checks_the_place() {
     proxy
         .send(ClientRequest::head("/local/moved"))
         .await
-        .expect(500);
+        .expect(403);
     assert_eq!(vault.calls().decrypt, 0);
 }
 

@@ -224,7 +224,7 @@ async fn a_version_that_is_not_known_is_named_and_nothing_opens() {
             attributes(),
             copy("/bucket/copy"),
         ] {
-            let refused = proxy.send(request).await.expect_error(500, "InternalError");
+            let refused = proxy.send(request).await.expect_error(403, "AccessDenied");
             let message = refused.element("Message");
             assert!(message.contains("newer version of Intrinsec"), "{message}");
             assert!(

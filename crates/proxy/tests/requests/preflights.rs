@@ -44,7 +44,8 @@ async fn a_preflight_goes_on_unsigned_with_three_headers() {
             "access-control-request-headers",
             "access-control-request-method",
             "host",
-            "origin"
+            "origin",
+            "x-s3proxy-hop"
         ]
     );
 }

@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tempfile::TempDir;
-use tokio::io::{AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -139,6 +139,24 @@ async fn another_authority_is_not_trusted() {
         assert!(error.to_string().contains("certificate"), "{error}");
     }
     assert_eq!(server.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn a_server_of_plain_http_is_told_of_as_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = settings(listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        // Until the client has gone.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    settings.endpoint.scheme = Scheme::Https;
+    settings.retry.attempts = 1;
+    let error = backend_with(settings).await.send(get("k")).await;
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("write http://"), "{error}");
 }
 
 #[tokio::test]

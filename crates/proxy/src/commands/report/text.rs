@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Count, Handled, Verdict};
 use crate::commands::listing::{Age, Item};
-use crate::execute::answer::NO_EXPLANATION;
 use crate::respond::Failure;
+use crate::respond::UNEXPLAINED;
 
 /// Of the word that marks failures.
 pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
@@ -114,7 +114,7 @@ pub(crate) fn explained(failure: &Failure) -> String {
         Failure::Answer(answer) => {
             let document = &answer.document;
             let status = answer.status.as_u16();
-            if document.message == NO_EXPLANATION {
+            if document.message == UNEXPLAINED {
                 // An answer to HEAD has no body that could explain it.
                 return failure.to_string();
             }

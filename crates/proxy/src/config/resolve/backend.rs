@@ -1,10 +1,13 @@
 //! The backend: addresses, certificates, credential.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use s3proxy_protocol::aws_endpoint::AwsEndpoint;
+
 use super::super::declare::{Declaration, Optional};
-use super::super::problem::Notice;
+use super::super::problem::{Notice, near};
 use super::super::reader::{HERE, Reader};
 use super::super::resolved::{
     Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Host, Retry, Scheme,
@@ -18,14 +21,16 @@ use super::super::settings::{
     BACKEND_RESPONSE_TIMEOUT, BACKEND_RETRY_ATTEMPTS, BACKEND_RETRY_BASE_DELAY,
     BACKEND_RETRY_BUDGET, BACKEND_RETRY_MAX_DELAY, BACKEND_SECRET_ACCESS_KEY,
 };
-use super::super::value::{SubResourceChange, Switch, Value, Whole};
+use super::super::value::{BackendAddress, SubResourceChange, Switch, Value, Whole};
 
 pub(super) fn backend(reader: &mut Reader) -> Backend {
     let (endpoint, addressing) = endpoint(reader);
+    let region = reader.value(BACKEND_REGION).0;
+    warn_of_unknown_region(reader, &endpoint, &region);
     let Whole(idle) = reader.value(BACKEND_MAX_IDLE_CONNECTIONS);
     Backend {
         endpoint,
-        region: reader.value(BACKEND_REGION).0,
+        region,
         addressing,
         authorities: authorities(reader),
         client_certificate: client_certificate(reader),
@@ -50,13 +55,23 @@ pub(super) fn backend(reader: &mut Reader) -> Backend {
 fn endpoint(reader: &mut Reader) -> (Endpoint, Addressing) {
     let addressing = reader.value(BACKEND_ADDRESSING);
     let insecure = reader.value(BACKEND_INSECURE) == Switch::On;
-    let Some(mut address) = reader.optional(BACKEND_HOST) else {
-        if insecure && !reader.is_given(&BACKEND_HOST.declaration) {
-            let message = "without backend.host, requests go to AWS by HTTPS; expected off, or a \
-                           server in backend.host";
-            reader.conflict(&BACKEND_INSECURE.declaration, HERE, message);
+    let mut address = match reader.optional(BACKEND_HOST) {
+        Some(BackendAddress::Server(address)) => address,
+        given => {
+            if insecure && (given.is_some() || !reader.is_given(&BACKEND_HOST.declaration)) {
+                let message = "without a server in backend.host, requests go to AWS by HTTPS; \
+                               expected off, or a server in backend.host";
+                reader.conflict(&BACKEND_INSECURE.declaration, HERE, message);
+            }
+            if given.is_none() && !reader.is_given(&BACKEND_HOST.declaration) {
+                let variable = reader.findings.endpoint_variable;
+                if let Some(name) = variable {
+                    reader.findings.notice(Notice::EndpointVariable { name });
+                }
+                reader.findings.notice(Notice::NoBackend);
+            }
+            return (Endpoint::ByHostName, addressing);
         }
-        return (Endpoint::ByHostName, addressing);
     };
     if insecure {
         address = insecure_address(reader, address);
@@ -90,6 +105,68 @@ fn insecure_address(reader: &mut Reader, address: ServerAddress) -> ServerAddres
     address
 }
 
+/// Any server may have regions of its own; AWS's are known.
+fn warn_of_unknown_region(reader: &mut Reader, endpoint: &Endpoint, region: &str) {
+    let is_aws = match endpoint {
+        Endpoint::ByHostName => true,
+        Endpoint::Fixed(address) => match &address.host {
+            Host::Name(name) => AwsEndpoint::SUFFIXES.iter().any(|suffix| {
+                name.strip_suffix(suffix)
+                    .is_some_and(|rest| rest.ends_with('.'))
+            }),
+            Host::Address(_) => false,
+        },
+    };
+    let mut regions: Vec<&str> = AwsEndpoint::all().map(|known| known.region()).collect();
+    regions.dedup();
+    if is_aws && !regions.contains(&region) {
+        regions.sort_unstable();
+        regions.dedup();
+        let near = near(region, regions.into_iter());
+        let region = region.to_owned();
+        reader
+            .findings
+            .notice(Notice::UnknownRegion { region, near });
+    }
+}
+
+/// Refuses a backend at the address where the proxy itself listens. A DNS name of this machine is found
+/// by the mark that requests carry (`backend::hop`).
+pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen: SocketAddr) {
+    let Endpoint::Fixed(address) = &backend.endpoint else {
+        return;
+    };
+    let hosts = match &address.host {
+        Host::Address(host) => vec![*host],
+        Host::Name(name) if name == "localhost" => {
+            vec![
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ]
+        }
+        Host::Name(_) => return,
+    };
+    let is_listened_on = |host: &IpAddr| {
+        let (host, own) = (host.to_canonical(), listen.ip().to_canonical());
+        let reaches = own.is_unspecified() && (host.is_unspecified() || is_of_this_machine(host));
+        // Connecting to the unspecified address means this machine.
+        host == own || reaches || (host.is_unspecified() && own.is_loopback())
+    };
+    let chosen = reader.is_given_by_user(&BACKEND_HOST.declaration);
+    if chosen && address.port == listen.port() && hosts.iter().any(is_listened_on) {
+        let message = format!(
+            "{address} is where this proxy listens ({listen}): it would be its own backend; give the \
+             address of the S3 server"
+        );
+        reader.conflict(&BACKEND_HOST.declaration, HERE, message);
+    }
+}
+
+/// Only addresses of this machine can be bound.
+fn is_of_this_machine(host: IpAddr) -> bool {
+    host.is_loopback() || UdpSocket::bind((host, 0)).is_ok()
+}
+
 fn authorities(reader: &mut Reader) -> Authorities {
     match readable_file(reader, BACKEND_CA_FILE) {
         None => Authorities::System,
@@ -100,6 +177,9 @@ fn authorities(reader: &mut Reader) -> Authorities {
 fn client_certificate(reader: &mut Reader) -> ClientCertificate {
     let certificate = readable_file(reader, BACKEND_CLIENT_CERTIFICATE);
     let private_key = readable_file(reader, BACKEND_CLIENT_KEY);
+    if let Some(path) = &private_key {
+        reader.findings.secret_file(path);
+    }
     match both_or_neither(
         reader,
         (certificate, &BACKEND_CLIENT_CERTIFICATE.declaration),
@@ -124,7 +204,7 @@ fn credential(reader: &mut Reader) -> Credential {
         None => Credential::DefaultChain,
         Some((access_key_id, secret_access_key)) => Credential::Static {
             access_key_id: access_key_id.0,
-            secret_access_key,
+            secret_access_key: secret_access_key.0,
         },
     }
 }
@@ -167,7 +247,7 @@ fn both_or_neither<A: Value, B: Value>(
     };
     if let Some((missing, given)) = missing.filter(|(missing, _)| !reader.is_given(missing)) {
         let message = format!(
-            "missing beside {}; set it by {}",
+            "missing, while {} is set; set it by {}",
             given.path,
             missing.places()
         );

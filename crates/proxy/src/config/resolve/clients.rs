@@ -87,8 +87,10 @@ fn client(reader: &mut Reader, index: usize) -> Option<Client> {
     Some(Client {
         name: name.unwrap_or_else(|| access_key_id.clone()),
         access_key_id,
-        secret_access_key: secret_access_key?,
-        session_token: session_token.map_or(SessionToken::Absent, SessionToken::Required),
+        secret_access_key: secret_access_key?.0,
+        session_token: session_token.map_or(SessionToken::Absent, |token| {
+            SessionToken::Required(token.0)
+        }),
         requests_per_second: requests_per_second.map(bound),
         grants,
     })

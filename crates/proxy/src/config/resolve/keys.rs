@@ -2,18 +2,21 @@
 
 use std::num::NonZeroU32;
 
+use s3proxy_protocol::quote::quoted;
+
 use super::super::declare::Declaration;
 use super::super::problem::Notice;
-use super::super::reader::{HERE, Place, Reader};
+use super::super::reader::{HERE, Place, Reader, concrete};
 use super::super::resolved::{
-    ActiveKey, DekTag, Keys, LabelledKey, MetadataName, Permission, Service, ServiceCalls,
+    ActiveKey, DekTag, Keys, LabelledKey, MetadataName, Permission, Rule, SecretText, Service,
+    ServiceCalls,
 };
 use super::super::settings::{
     KEYS_ACTIVE, KEYS_CACHE_KEKS, KEYS_CACHE_TIME, KEYS_DECRYPT_KEYS, KEYS_DECRYPTION_FALLBACK,
     KEYS_DEKTAG_KEKVER, KEYS_DEKTAG_NAME, KEYS_ENCRYPT_KEY, KEYS_KEK_OBJECTS, KEYS_KEK_TIME,
-    KEYS_SERVICE_TIMEOUT, LOCAL_KEY, LOCAL_LABEL,
+    KEYS_SERVICE_TIMEOUT, KEYS_SHORT_PASSPHRASE, LOCAL_KEY, LOCAL_LABEL,
 };
-use super::super::value::Whole;
+use super::super::value::{Whole, passphrase_length};
 use super::services;
 
 /// What `keys.active` and rules call `keys.encrypt_key`.
@@ -69,6 +72,52 @@ fn dek_tag(reader: &mut Reader) -> DekTag {
     DekTag::new(envelope, kek_version)
 }
 
+/// Shorter passphrases seal only where that is asked for.
+const SHORT_PASSPHRASE: usize = 8;
+
+/// Warns of passphrases that may seal, and refuses short ones that do.
+pub(super) fn judge_passphrases(reader: &mut Reader, keys: &Keys, rules: &[Rule]) {
+    let short = reader.value(KEYS_SHORT_PASSPHRASE);
+    let active = match &keys.active {
+        ActiveKey::EncryptKey => ENCRYPT_KEY,
+        ActiveKey::Named(name) => name,
+    };
+    let chosen = rules.iter().filter_map(|rule| rule.key.as_deref());
+    let sealing: Vec<&str> = std::iter::once(active).chain(chosen).collect();
+    // Which key a local key's name belongs to is known once the keys are derived.
+    let seals = |label: &str| {
+        let mut names = sealing.iter();
+        names.any(|name| *name == label || name.starts_with("local:"))
+    };
+    let mut judge = |label: &str, key: &SecretText, setting: &Declaration, place: Place<'_>| {
+        let Some(characters) = passphrase_length(key.expose()) else {
+            return;
+        };
+        let is_refused = characters < SHORT_PASSPHRASE && short == Permission::Deny;
+        if is_refused && seals(label) {
+            let message = format!(
+                "a passphrase of fewer than {SHORT_PASSPHRASE} characters is too short to seal objects: anyone who \
+                 sees one of them can guess it; use a key made by `s3proxy keygen`, with the \
+                 passphrase in keys.decrypt_keys (S3PROXY_DECRYPT_KEYS) for older objects, or set \
+                 keys.short_passphrase (S3PROXY_SHORT_PASSPHRASE) to allow"
+            );
+            reader.conflict(setting, place, message);
+            return;
+        }
+        let setting = concrete(setting.path, place);
+        reader.findings.notice(Notice::Passphrase {
+            setting,
+            characters,
+        });
+    };
+    if let Some(key) = &keys.encrypt_key {
+        judge(ENCRYPT_KEY, key, &KEYS_ENCRYPT_KEY.declaration, HERE);
+    }
+    for (index, LabelledKey { label, key }) in keys.labelled.iter().enumerate() {
+        judge(label, key, &LOCAL_KEY.declaration, &[index]);
+    }
+}
+
 /// Notes a problem where no key of that name seals, or could turn out to.
 pub(super) fn require_sealing(
     reader: &mut Reader,
@@ -82,7 +131,8 @@ pub(super) fn require_sealing(
     let may_be_local = encrypt_key || reader.count("keys.local", HERE) > 0;
     if !is_among(&names, name, may_be_local) {
         let message = format!(
-            "no key of that name seals; expected one of: {}",
+            "unknown key {}; available: {}",
+            quoted(name),
             names.join(", ")
         );
         reader.conflict(setting, place, message);
@@ -99,8 +149,8 @@ pub(super) fn require_configured(
     let names = names(reader, keys);
     if !is_among(&names, name, true) {
         let message = format!(
-            "there is no key of the name {name:?}; expected one of: {}, or the name of a local key \
-             in envelopes",
+            "unknown key {}; available: {}, or the name of a local key as envelopes have it",
+            quoted(name),
             names.join(", ")
         );
         reader.conflict(setting, place, message);

@@ -89,19 +89,22 @@ fn login(reader: &mut Reader, place: Place<'_>) -> Option<VaultLogin> {
     let mount = reader.optional_in(VAULT_AUTH_MOUNT, place);
     let mount = |usual: &str| mount.map_or_else(|| usual.to_owned(), |mount| mount.0);
     match method {
-        LoginMethod::Token => needed(reader, VAULT_TOKEN, place).map(VaultLogin::Token),
+        LoginMethod::Token => {
+            needed(reader, VAULT_TOKEN, place).map(|token| VaultLogin::Token(token.0))
+        }
         LoginMethod::AppRole => {
             let role_id = needed(reader, VAULT_ROLE_ID, place);
             let secret_id = needed(reader, VAULT_SECRET_ID, place);
             Some(VaultLogin::AppRole {
                 mount: mount("approle"),
                 role_id: role_id?,
-                secret_id: secret_id?,
+                secret_id: secret_id?.0,
             })
         }
         LoginMethod::Kubernetes => {
             let role = needed(reader, VAULT_ROLE, place);
             let token_file = reader.value_in(VAULT_JWT_FILE, place);
+            reader.findings.secret_file(&token_file);
             Some(VaultLogin::Kubernetes {
                 mount: mount("kubernetes"),
                 role: role?,
@@ -140,7 +143,7 @@ fn pkcs11(reader: &mut Reader, place: Place<'_>) -> Option<Pkcs11Key> {
         module: module?,
         token_label: token?,
         key_label: key?,
-        pin: pin?,
+        pin: pin?.0,
     })
 }
 

@@ -3,25 +3,27 @@
 use std::path::PathBuf;
 
 use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
-use crate::config::endpoint::ServerAddress;
 use crate::config::resolved::{Addressing, Integrity};
-use crate::config::secret::SecretText;
 use crate::config::value::{
-    AccessKeyId, List, RegionName, SubResourceChange, Switch, Timeout, Whole,
+    AccessKeyId, BackendAddress, IssuedSecret, List, RegionName, SubResourceChange, Switch,
+    Timeout, Whole,
 };
 
 settings! { BACKEND:
-    /// The address of the backend; HTTPS is the default.
-    BACKEND_HOST: Optional<ServerAddress> = "backend.host", ["S3PROXY_HOST"],
+    /// The address of the backend; HTTPS is the default. `aws` stands for the AWS S3 endpoint that the
+    /// client named (DNS redirection); without a value it is the same, with a warning.
+    BACKEND_HOST: Optional<BackendAddress> = "backend.host",
+        ["S3PROXY_HOST", "S3PROXY_BACKEND", "S3PROXY_BACKEND_HOST"],
         Flag::Value { name: "backend", placeholder: "ADDRESS" },
-        "none: the AWS S3 name that the client asked for (DNS redirection)";
+        "`aws`, with a warning";
 
     /// Whether `backend.host` means plain HTTP where it says neither `http://` nor `https://`. Then
     /// requests and stored objects can be read, and changed, on the way to the backend; every start
     /// warns of it.
     BACKEND_INSECURE: Setting<Switch> = "backend.insecure", ["S3PROXY_INSECURE"], Flag::None, "off";
 
-    /// The region of the backend. It is part of the proxy's own signatures.
+    /// The region of the backend. It is part of the proxy's own signatures. A name that is none of AWS's
+    /// is fine for other servers; towards AWS it is warned about.
     BACKEND_REGION: Setting<RegionName> = "backend.region", ["S3PROXY_REGION", "AWS_REGION"],
         Flag::Value { name: "region", placeholder: "REGION" }, "eu-west-1";
 
@@ -48,7 +50,7 @@ settings! { BACKEND:
         ["S3PROXY_BACKEND_ACCESS_KEY_ID"], Flag::None, "none: AWS's default chain";
 
     /// The secret of that access key id.
-    BACKEND_SECRET_ACCESS_KEY: Optional<SecretText> = "backend.secret_access_key",
+    BACKEND_SECRET_ACCESS_KEY: Optional<IssuedSecret> = "backend.secret_access_key",
         ["S3PROXY_BACKEND_SECRET_ACCESS_KEY"], Flag::None, "none: AWS's default chain";
 
     /// How long connecting, TLS included, may take.

@@ -3,8 +3,9 @@
 use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
 use crate::config::pattern::Pattern;
 use crate::config::resolved::Access;
-use crate::config::secret::SecretText;
-use crate::config::value::{AccessKeyId, AuthenticationMode, BucketName, List, Whole};
+use crate::config::value::{
+    AccessKeyId, AuthenticationMode, BucketName, IssuedSecret, List, Whole,
+};
 
 settings! { CLIENTS:
     /// Whether requests must be signed (AWS Signature Version 4). With `none`, whoever reaches the
@@ -23,11 +24,11 @@ settings! { CLIENTS:
     CLIENT_ACCESS_KEY_ID: Required<AccessKeyId> = "clients.known[].access_key_id", [], Flag::None;
 
     /// The secret with which the client signs.
-    CLIENT_SECRET_ACCESS_KEY: Required<SecretText> = "clients.known[].secret_access_key", [],
+    CLIENT_SECRET_ACCESS_KEY: Required<IssuedSecret> = "clients.known[].secret_access_key", [],
         Flag::None;
 
     /// The session token that the client's requests must carry.
-    CLIENT_SESSION_TOKEN: Optional<SecretText> = "clients.known[].session_token", [], Flag::None,
+    CLIENT_SESSION_TOKEN: Optional<IssuedSecret> = "clients.known[].session_token", [], Flag::None,
         "none: requests must carry none";
 
     /// Requests per second of this client; 0 sets no limit.

@@ -6,9 +6,9 @@ use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setti
 use crate::config::dek_tag::MetadataName;
 use crate::config::endpoint::ServerAddress;
 use crate::config::resolved::{AssociatedData, Permission};
-use crate::config::secret::SecretText;
 use crate::config::value::{
-    KeyLines, KeyText, KmsAddress, LoginMethod, Period, RegionName, ServicePath, Timeout, Whole,
+    IssuedSecret, KeyLines, KeyText, KmsAddress, LoginMethod, Period, RegionName, ServicePath,
+    Timeout, Whole,
 };
 
 settings! { KEYS:
@@ -18,9 +18,16 @@ settings! { KEYS:
     KEYS_ENCRYPT_KEY: Optional<KeyText> = "keys.encrypt_key", ["S3PROXY_ENCRYPT_KEY"],
         Flag::None, "none: a key service holds the key";
 
-    /// Further keys, which open objects and never seal them: those used before.
+    /// Further keys, which open objects and never seal them: those used before. Texts in a list of the
+    /// configuration file are taken as they are, with quotes and spaces that would be refused elsewhere.
     KEYS_DECRYPT_KEYS: Optional<KeyLines> = "keys.decrypt_keys", ["S3PROXY_DECRYPT_KEYS"],
         Flag::None, "none";
+
+    /// Whether a passphrase of fewer than 8 characters may seal new objects. Such a passphrase is found
+    /// by trying; anyone who sees one stored object can do that. Reading older objects takes any
+    /// passphrase.
+    KEYS_SHORT_PASSPHRASE: Setting<Permission> = "keys.short_passphrase",
+        ["S3PROXY_SHORT_PASSPHRASE"], Flag::None, "deny";
 
     /// The key that seals where no rule says otherwise: `encrypt_key`, the label of a key in
     /// `[[keys.local]]`, or the name of a key at a service as envelopes have it, such as
@@ -110,13 +117,13 @@ settings! { KEYS:
         "`approle` or `kubernetes`";
 
     /// The token, for `token`. It is renewed as long as Vault allows.
-    VAULT_TOKEN: Optional<SecretText> = "keys.vault[].token", [], Flag::None, "none";
+    VAULT_TOKEN: Optional<IssuedSecret> = "keys.vault[].token", [], Flag::None, "none";
 
     /// The role's id, for `approle`.
     VAULT_ROLE_ID: Optional<String> = "keys.vault[].role_id", [], Flag::None, "none";
 
     /// The secret id, for `approle`.
-    VAULT_SECRET_ID: Optional<SecretText> = "keys.vault[].secret_id", [], Flag::None, "none";
+    VAULT_SECRET_ID: Optional<IssuedSecret> = "keys.vault[].secret_id", [], Flag::None, "none";
 
     /// The role, for `kubernetes`.
     VAULT_ROLE: Optional<String> = "keys.vault[].role", [], Flag::None, "none";
@@ -147,5 +154,5 @@ settings! { KEYS:
     PKCS11_KEY: Required<String> = "keys.pkcs11[].key", [], Flag::None;
 
     /// The user's PIN.
-    PKCS11_PIN: Required<SecretText> = "keys.pkcs11[].pin", [], Flag::None;
+    PKCS11_PIN: Required<IssuedSecret> = "keys.pkcs11[].pin", [], Flag::None;
 }

@@ -29,7 +29,7 @@ settings! { LISTEN:
         Flag::Switch { name: "no-tls", yes: "off", no: "on", help: "Plain HTTP instead of HTTPS" }, "on";
 
     /// The folder with the certificate. It holds `s3proxy.crt` (the certificate and its chain, PEM) and
-    /// `s3proxy.key` (its private key, PEM).
+    /// `s3proxy.key` (its private key, PEM), or `tls.crt` and `tls.key`, as in a Kubernetes secret.
     LISTEN_CERTIFICATES: Setting<PathBuf> = "listen.certificates", ["S3PROXY_CERT"],
         Flag::Value { name: "cert", placeholder: "DIR" }, "/etc/s3proxy/certs";
 

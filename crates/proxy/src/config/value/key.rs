@@ -1,8 +1,12 @@
 //! Texts of keys, as far as they can be judged without deriving a key from them.
 //!
 //! A generated key is `s3pk1.` and 32 bytes in canonical base64url (FORMAT.md); any other text is a
-//! passphrase. What looks like a generated key and is none must not pass for a passphrase, or
-//! objects would be sealed under a key that nobody meant.
+//! passphrase. A damaged key, a quoted one or the path of a key's file must not pass for a
+//! passphrase: objects would be sealed under a key that nobody meant. The one exception is a list of
+//! `keys.decrypt_keys` in the configuration file, where TOML has quotes of its own and texts are
+//! taken as they are, so that objects sealed under such a text can still be read.
+
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,6 +19,13 @@ use crate::config::secret::SecretText;
 const GENERATED: &str = "s3pk1.";
 const KEY_BYTES: usize = 32;
 
+/// U+FEFF, which some editors put at the beginning of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+const QUOTES: [char; 7] = [
+    '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}',
+];
+
 /// One key or passphrase.
 pub(crate) struct KeyText(pub SecretText);
 
@@ -26,27 +37,99 @@ impl Scalar for KeyText {
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
-        if text.matches(GENERATED).count() > 1 {
-            return Err("several keys stand in one line".to_owned());
+        match damage(text).or_else(|| stray(text)) {
+            Some(reason) => Err(reason.to_owned()),
+            None => SecretText::parse(text).map(Self),
         }
-        if looks_generated(text) && !is_generated(text) {
-            return Err(
-                "it looks like a generated key, which is s3pk1. in lower case and 43 \
-                        characters, with nothing before or behind"
-                    .to_owned(),
-            );
-        }
-        SecretText::parse(text).map(Self)
     }
 }
 
-fn looks_generated(text: &str) -> bool {
-    let start = text.trim_start().as_bytes().get(..GENERATED.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(GENERATED.as_bytes()))
+impl KeyText {
+    /// A key that only opens objects, written where quotes and spaces can only be deliberate.
+    fn parse_verbatim(text: &str) -> Result<Self, Reason> {
+        match damage(text) {
+            Some(reason) => Err(reason.to_owned()),
+            None => SecretText::parse(text).map(Self),
+        }
+    }
+}
+
+/// The length of a passphrase in characters; absent for a generated key.
+pub(crate) fn passphrase_length(text: &str) -> Option<usize> {
+    (!is_generated(text)).then(|| text.chars().count())
+}
+
+/// Why a text is a damaged key, whatever else it might be.
+pub(crate) fn damage(text: &str) -> Option<&'static str> {
+    if text.starts_with(BYTE_ORDER_MARK) {
+        return Some("it begins with a byte order mark; save the file as UTF-8 without one");
+    }
+    let folded = Zeroizing::new(text.to_ascii_lowercase());
+    match folded.matches(GENERATED).count() {
+        0 => None,
+        1 if is_generated(text) => None,
+        1 if is_quoted(text) => {
+            Some("there are quotes around the key, which are part of the value; remove them")
+        }
+        1 if text.trim() != text => Some("white space precedes or follows the key; remove it"),
+        1 => Some(
+            "it is a malformed generated key: s3pk1. in lower case and exactly 43 characters are \
+             due, with nothing before or after them; copy the key again",
+        ),
+        _ => Some("several keys are in one line"),
+    }
+}
+
+/// Why a text is hardly the passphrase that was meant.
+fn stray(text: &str) -> Option<&'static str> {
+    if is_quoted(text) {
+        return Some(
+            "it begins or ends with a quote, which is part of the value; remove the quotes, or, to \
+             read objects sealed with them, list the text in keys.decrypt_keys of the \
+             configuration file",
+        );
+    }
+    if text.trim() != text {
+        return Some(
+            "white space precedes or follows it; remove it, or, to read objects sealed with it, \
+             list the text in keys.decrypt_keys of the configuration file",
+        );
+    }
+    if text.contains(char::is_control) {
+        return Some("it has a line break or another control character; one line is due");
+    }
+    let is_unexpanded = |(start, end): (&str, &str)| text.starts_with(start) && text.ends_with(end);
+    if [("$(", ")"), ("${", "}"), ("{{", "}}")]
+        .into_iter()
+        .any(is_unexpanded)
+    {
+        return Some("it is an expression that nothing has expanded; give its value");
+    }
+    if is_path(text) {
+        return Some(
+            "it is the path of a file; give it in the setting's file form: a field that ends with \
+             _file, or a variable that ends with _FILE",
+        );
+    }
+    None
+}
+
+fn is_quoted(text: &str) -> bool {
+    text.starts_with(QUOTES) || text.ends_with(QUOTES)
+}
+
+/// Whether a text is a path rather than a passphrase. Base64 may begin with a slash too: with its
+/// padding, it is none.
+fn is_path(text: &str) -> bool {
+    let begins = ["/", "./", "../", "~/", "file:"];
+    let begins = begins.into_iter().any(|start| text.starts_with(start));
+    (begins && !text.ends_with('=')) || Path::new(text).is_file()
 }
 
 fn is_generated(text: &str) -> bool {
-    let encoded = text.strip_prefix(GENERATED).unwrap_or_default();
+    let Some(encoded) = text.strip_prefix(GENERATED) else {
+        return false;
+    };
     let bytes = URL_SAFE_NO_PAD.decode(encoded).map(Zeroizing::new);
     bytes.is_ok_and(|bytes| bytes.len() == KEY_BYTES)
 }
@@ -62,16 +145,18 @@ impl Value for KeyLines {
     }
 
     fn read(given: &Given) -> Result<Self, Reason> {
-        let key = |text: &str| KeyText::parse(text).map(|KeyText(secret)| secret);
-        match given {
+        let keys: Result<Vec<_>, _> = match given {
             Given::Text(text) => text
                 .lines()
                 .filter(|line| !line.is_empty())
-                .map(key)
-                .collect::<Result<_, _>>(),
-            Given::List(items) => items.iter().map(|item| key(item)).collect(),
-        }
-        .map(Self)
+                .map(KeyText::parse)
+                .collect(),
+            Given::List(items) => items
+                .iter()
+                .map(|item| KeyText::parse_verbatim(item))
+                .collect(),
+        };
+        Ok(Self(keys?.into_iter().map(|KeyText(key)| key).collect()))
     }
 }
 
@@ -93,9 +178,60 @@ mod tests {
             key[..48].to_owned(),
             format!("s3pk1.{}B", "A".repeat(42)),
             "s3pk1.".to_owned(),
+            format!("\"{key}\""),
+            format!("\u{feff}{key}"),
+            format!("KEY={key}"),
+            format!("{key} # of 2026"),
         ] {
             assert!(KeyText::parse(&wrong).is_err(), "{wrong:?}");
+            let listed = Given::List(vec![Zeroizing::new(wrong.clone())]);
+            assert!(KeyLines::read(&listed).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_passphrase_is_a_text_that_somebody_may_have_meant() {
+        for meant in [
+            "correct horse",
+            "it's",
+            "a/b",
+            "/YmFzZTY0IHRoYXQgYmVnaW5zIHdpdGggYSBzbGFzaCE=",
+            "$ecret",
+        ] {
+            assert!(KeyText::parse(meant).is_ok(), "{meant:?}");
+        }
+        for stray in [
+            "\"correct horse\"",
+            "'correct horse",
+            "correct horse\n",
+            " correct horse",
+            "correct\nhorse",
+            "\u{feff}correct horse",
+            "/run/secrets/key",
+            "./key",
+            "~/key",
+            "Cargo.toml",
+            "${KEY}",
+            "$(cat key)",
+        ] {
+            assert!(KeyText::parse(stray).is_err(), "{stray:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_in_the_file_holds_texts_as_they_are() {
+        let listed = Given::List(vec![Zeroizing::new("\"correct horse\" ".to_owned())]);
+        let KeyLines(keys) = KeyLines::read(&listed).ok().unwrap();
+        assert_eq!(keys[0].expose(), "\"correct horse\" ");
+    }
+
+    #[test]
+    fn passphrases_have_a_length_and_keys_have_none() {
+        assert_eq!(
+            passphrase_length(&format!("s3pk1.{}", "A".repeat(43))),
+            None
+        );
+        assert_eq!(passphrase_length("größe"), Some(5));
     }
 
     #[test]
@@ -110,6 +246,6 @@ mod tests {
     #[test]
     fn several_generated_keys_in_one_line_are_refused() {
         let reason = KeyLines::read(&given("s3pk1.aa,s3pk1.bb")).err().unwrap();
-        assert_eq!(reason, "several keys stand in one line");
+        assert_eq!(reason, "several keys are in one line");
     }
 }

@@ -137,6 +137,29 @@ checked_text! {
         |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
 }
 
+/// Where requests go.
+pub(crate) enum BackendAddress {
+    Server(ServerAddress),
+    /// To the AWS endpoint that the client named.
+    Aws,
+}
+
+impl Scalar for BackendAddress {
+    fn expects() -> String {
+        format!(
+            "{}; or aws for the AWS endpoint that each client names",
+            ServerAddress::expects()
+        )
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        if text == "aws" {
+            return Ok(Self::Aws);
+        }
+        ServerAddress::parse(text).map(Self::Server)
+    }
+}
+
 /// The address of Constellation's key service, plain unless it says `https`.
 pub(crate) struct KmsAddress(pub ServerAddress);
 
@@ -164,6 +187,28 @@ impl Scalar for SecretText {
 
     fn parse(text: &str) -> Result<Self, Reason> {
         Self::new(Zeroizing::new(text.to_owned())).map_err(|empty| empty.to_string())
+    }
+}
+
+/// A secret that another party issued, which has no white space at its ends: there, a line break is
+/// left over from a file or a variable.
+pub(crate) struct IssuedSecret(pub SecretText);
+
+impl Scalar for IssuedSecret {
+    const SENSITIVITY: Sensitivity = Sensitivity::Secret;
+
+    fn expects() -> String {
+        "a text without white space before or after it".to_owned()
+    }
+
+    fn parse(text: &str) -> Result<Self, Reason> {
+        if text.trim() != text {
+            return Err("white space precedes or follows it; remove it".to_owned());
+        }
+        if text.starts_with('\u{feff}') {
+            return Err("it begins with a byte order mark; save the file without one".to_owned());
+        }
+        SecretText::parse(text).map(Self)
     }
 }
 

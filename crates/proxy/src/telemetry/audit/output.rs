@@ -35,6 +35,21 @@ impl Output {
         }
     }
 
+    /// Whether the file could be opened, without making it: whoever checks may not be who serves.
+    pub(super) fn check(path: &Path) -> Result<(), AuditError> {
+        let opened = match OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().filter(|folder| *folder != Path::new(""));
+                fs::read_dir(folder.unwrap_or(Path::new("."))).map(drop)
+            }
+            opened => opened.map(drop),
+        };
+        opened.map_err(|error| AuditError::File {
+            path: path.to_owned(),
+            error,
+        })
+    }
+
     /// Writes some of the bytes, all the way to the system.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {

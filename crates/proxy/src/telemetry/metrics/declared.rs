@@ -61,6 +61,9 @@ declare! {
     REQUESTS_UNDER_KEY: Gauge "s3proxy_requests_under_key", ["key"],
         "Requests that have begun and not ended and may seal something under the key.",
         "After a reload with another key: 0 under the old one, and its line in the log, before `rewrap --check` counts.";
+    ACTIVE_KEY: Gauge "s3proxy_active_key_info", ["key"],
+        "1 for the key that new objects are sealed under where no rule says otherwise, 0 for earlier ones.",
+        "Alert where replicas name different keys for longer than a rollout takes.";
     CONNECTIONS: Gauge "s3proxy_connections", [],
         "Connections of clients that are open.",
         "Compare with `listen.max_connections`.";

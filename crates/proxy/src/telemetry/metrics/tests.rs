@@ -25,6 +25,7 @@ fn everything() {
     });
     drop((request_begun(), connection_opened(), body_memory(7)));
     drop(request_under_key("local:0123456789abcdef"));
+    active_key("local:0123456789abcdef");
     body_memory_limit(1024);
     seal_failed(SealFailure::Service);
     open_failed(OpenFailure::Tampered);

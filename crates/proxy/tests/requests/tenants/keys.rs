@@ -98,7 +98,7 @@ async fn the_client_learns_the_name_of_a_key_that_does_not_open_here() {
     stolen.pass_off(&proxy, "tenant-b");
     let get = ClientRequest::get(format!("/tenant-b/{KEY}"));
     let refused = proxy.send_as(&client("bob"), get).await;
-    let refused = refused.expect_error(500, "InternalError");
+    let refused = refused.expect_error(403, "AccessDenied");
     assert!(refused.text().contains(&keys.a.1), "{}", refused.text());
     assert!(!refused.text().contains(&keys.a.0));
 }

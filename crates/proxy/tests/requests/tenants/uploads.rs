@@ -61,7 +61,7 @@ async fn the_state_of_one_tenants_upload_opens_no_upload_of_another() {
             ("Complete", complete(&target, &id, list)),
         ] {
             let refused = proxy.send_as(&bob, request).await;
-            let refused = refused.expect_error(500, "InternalError");
+            let refused = refused.expect_error(403, "AccessDenied");
             assert!(
                 refused.text().contains(&keys.a.1),
                 "{what}, bound to {bind}"

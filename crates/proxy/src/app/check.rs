@@ -1,0 +1,92 @@
+//! `s3proxy check-config`: what `serve` does before it listens, and nothing that lasts.
+
+use super::StartError;
+use super::serving::Serving;
+use crate::backend::Credentials;
+use crate::config::resolved::{
+    AuditOutput, Authentication, Config, Credential, KnownClients, SecretText,
+};
+use crate::keys::Readiness;
+use crate::telemetry::audit::AuditLog;
+
+/// How far a check goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Files and settings.
+    Local,
+    /// The backend and the key services as well.
+    Online,
+}
+
+/// What a valid configuration has to be remarked on.
+#[derive(Default)]
+pub struct Remarks {
+    /// Valid, and likely not what is meant.
+    pub warnings: Vec<String>,
+    /// What was found out, or left out.
+    pub notes: Vec<String>,
+}
+
+/// Builds everything that serves this configuration, as the start does, and lets go of it again.
+pub async fn check(mut config: Config, reach: Reach) -> Result<Remarks, StartError> {
+    let mut remarks = Remarks::default();
+    if reach == Reach::Local {
+        remarks.notes.extend(leave_out_remote(&mut config)?);
+    }
+    AuditLog::check(&config.audit)?;
+    config.audit.output = AuditOutput::Off;
+    let serving = Box::pin(Serving::begin(config)).await?;
+    let certificate = serving.certificate();
+    let concern = certificate.and_then(|certificate| certificate.concern());
+    remarks.warnings.extend(concern);
+    if reach == Reach::Online {
+        remarks.notes.extend(ask(&serving).await?);
+    }
+    Ok(remarks)
+}
+
+/// A role's credential can be had from its service only.
+fn leave_out_remote(config: &mut Config) -> Result<Option<String>, StartError> {
+    let is_remote = match &config.backend.credential {
+        Credential::Static { .. } => false,
+        Credential::DefaultChain => Credentials::are_asked_for_remotely(),
+    };
+    if !is_remote {
+        return Ok(None);
+    }
+    match config.clients.authentication {
+        Authentication::SigV4 {
+            known: KnownClients::BackendCredential,
+        } => return Err(StartError::NoClients),
+        Authentication::SigV4 { .. } | Authentication::None => {}
+    }
+    let unused = SecretText::new("unused".to_owned().into()).expect("it is not empty");
+    config.backend.credential = Credential::Static {
+        access_key_id: "unused".to_owned(),
+        secret_access_key: unused,
+    };
+    let note = "The role's credential for the backend was not asked for; --online does that.";
+    Ok(Some(note.to_owned()))
+}
+
+/// Whether the backend and the key services do what they are needed for.
+async fn ask(serving: &Serving) -> Result<Vec<String>, StartError> {
+    let parts = serving.parts().borrow().clone();
+    let (access, keys) = tokio::join!(parts.backend.access(), parts.keys.readiness());
+    let mut failures = Vec::new();
+    let mut notes = Vec::new();
+    match access {
+        Ok(()) => notes.push("The backend answers and accepts the credential.".to_owned()),
+        Err(error) => failures.push(error.to_string()),
+    }
+    match keys {
+        Readiness::Ready => notes.push("Every key can be used.".to_owned()),
+        Readiness::Degraded(reasons) => failures.extend(reasons),
+        Readiness::NotReady(reason) => failures.push(format!("nothing can be sealed: {reason}")),
+    }
+    if failures.is_empty() {
+        Ok(notes)
+    } else {
+        Err(StartError::Refused(failures.join("\n")))
+    }
+}

@@ -1,0 +1,62 @@
+//! The mark by which a request that went through a proxy of this kind is known when it comes back.
+//!
+//! Every request to the backend carries it, outside the signature; S3 servers ignore a header of a name
+//! that they do not know. A client's request that carries it came from another proxy, or from this one:
+//! its backend then leads back here, and without the mark one request would go round until memory ends.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Random, so that it says nothing but which of two proxies sent a request.
+pub(crate) const HOP: HeaderName = HeaderName::from_static("x-s3proxy-hop");
+
+const BYTES: usize = 8;
+
+/// The proxy that a request has gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    ThisProxy,
+    AnotherProxy,
+}
+
+/// The mark of one backend client.
+pub(super) struct Mark(HeaderValue);
+
+impl Mark {
+    pub(super) fn new() -> Self {
+        let mut bytes = [0; BYTES];
+        aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");
+        let text = format!("{:016x}", u64::from_be_bytes(bytes));
+        Self(HeaderValue::try_from(text).expect("hexadecimal is a header value"))
+    }
+
+    pub(super) fn put_on(&self, headers: &mut HeaderMap) {
+        headers.insert(HOP, self.0.clone());
+    }
+
+    /// The proxy that sent a request with these headers; none where a client did.
+    pub(super) fn sender(&self, headers: &HeaderMap) -> Option<Sender> {
+        let mut marks = headers.get_all(HOP).iter().peekable();
+        marks.peek()?;
+        Some(if marks.any(|mark| *mark == self.0) {
+            Sender::ThisProxy
+        } else {
+            Sender::AnotherProxy
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_known_again_and_told_from_another() {
+        let (own, other) = (Mark::new(), Mark::new());
+        let mut headers = HeaderMap::new();
+        assert_eq!(own.sender(&headers), None);
+        other.put_on(&mut headers);
+        assert_eq!(own.sender(&headers), Some(Sender::AnotherProxy));
+        headers.append(HOP, own.0.clone());
+        assert_eq!(own.sender(&headers), Some(Sender::ThisProxy));
+    }
+}

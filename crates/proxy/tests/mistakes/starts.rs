@@ -1,0 +1,162 @@
+//! Mistakes that show when the program listens, or when clients come.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use rcgen::{CertificateParams, KeyPair};
+
+use crate::runner::Answer::Refused;
+use crate::runner::{KEY, folder_of, judge, program, told};
+
+/// The tests of this module.
+pub(crate) const ROWS: usize = 5;
+
+fn serve(folder: &Path, arguments: &[&str]) -> Command {
+    let mut serve = program(folder);
+    serve
+        .args(["serve", "--backend", "http://127.0.0.1:9"])
+        .args(arguments)
+        .env("S3PROXY_ENCRYPT_KEY", KEY)
+        .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-backend");
+    serve
+}
+
+/// A proxy that serves, and its log as JSON.
+struct Serving {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    port: u16,
+}
+
+impl Serving {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .args(["--ip", "127.0.0.1", "--port", "0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let line = line_with(&mut log, "\"serving\"");
+        let address = line.split("\"address\":\"").nth(1).unwrap();
+        let address = address.split('"').next().unwrap();
+        let port = address.rsplit(':').next().unwrap().parse().unwrap();
+        Self { child, log, port }
+    }
+
+    fn ask(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut answer = Vec::new();
+        // A reset ends an answer as well as a close does.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The next line of the log with this text.
+fn line_with(log: &mut impl BufRead, text: &str) -> String {
+    let mut seen = String::new();
+    for line in log.lines() {
+        let line = line.unwrap();
+        if line.contains(text) {
+            return line;
+        }
+        seen.push_str(&line);
+    }
+    panic!("the log has no line with {text}: {seen}");
+}
+
+#[test]
+fn a_port_in_use_is_told_with_the_flags_that_change_it() {
+    let folder = folder_of(&[]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = serve(
+        folder.path(),
+        &["--no-tls", "--ip", "127.0.0.1", "--port", &port],
+    );
+    let output = { output }.output().unwrap();
+    let told = told(&output, folder.path());
+    judge("a port in use", Refused, &output, &told);
+    assert!(
+        told.contains("choose another with --ip and --port"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_address_of_another_machine_is_told_with_the_flags_that_change_it() {
+    let folder = folder_of(&[]);
+    let output = serve(
+        folder.path(),
+        &["--no-tls", "--ip", "192.0.2.1", "--port", "0"],
+    )
+    .output()
+    .unwrap();
+    let told = told(&output, folder.path());
+    judge("another machine's address", Refused, &output, &told);
+    assert!(told.contains("cannot listen on 192.0.2.1"), "{told}");
+}
+
+#[test]
+fn an_unreachable_backend_is_told_at_start() {
+    let folder = folder_of(&[]);
+    let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
+    let line = line_with(&mut serving.log, "the backend cannot be reached");
+    assert!(line.contains("\"level\":\"WARN\""), "{line}");
+    assert!(line.contains("127.0.0.1:9"), "{line}");
+}
+
+#[test]
+fn plain_http_on_the_port_of_https_is_told_to_the_client_and_in_the_log() {
+    let folder = folder_of(&[]);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    std::fs::write(folder.path().join("tls.crt"), certificate.pem()).unwrap();
+    std::fs::write(folder.path().join("tls.key"), key.serialize_pem()).unwrap();
+    let certificates = folder.path().to_str().unwrap().to_owned();
+    let mut serving = Serving::start(serve(folder.path(), &["--cert", &certificates]));
+    let answer = serving.ask(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert!(
+        answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("<Message>This port speaks HTTPS; write https://"),
+        "{answer}"
+    );
+    let head = serving.ask(b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    assert!(
+        head.ends_with("\r\n\r\n") && head.contains("x-s3proxy-reason: "),
+        "{head}"
+    );
+    let upload = [
+        b"PUT /a/b HTTP/1.1\r\ncontent-length: 30000\r\n\r\n".as_slice(),
+        &vec![7; 30_000],
+    ];
+    let answer = serving.ask(&upload.concat());
+    assert!(answer.contains("This port speaks HTTPS"), "{answer}");
+    let line = line_with(&mut serving.log, "a client speaks plain HTTP");
+    assert!(line.contains("\"level\":\"WARN\""), "{line}");
+}
+
+#[test]
+fn https_on_the_port_of_plain_http_is_told_in_the_log() {
+    let folder = folder_of(&[]);
+    let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
+    // The beginning of a ClientHello.
+    serving.ask(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
+    let line = line_with(&mut serving.log, "a client speaks HTTPS");
+    assert!(line.contains("\"level\":\"WARN\""), "{line}");
+}
