@@ -92,7 +92,7 @@ pub(super) enum UploadsError {
     #[error("{}", explained(.0))]
     Backend(#[from] Failure),
     #[error(
-        "there are more than fit {} MiB of memory; abort those that nobody will complete, run \
+        "too many are open to compare in {} MiB of memory; abort abandoned ones, run \
          `s3proxy sweep`, and repeat this command",
         UPLOADS_BYTES >> 20
     )]

@@ -20,7 +20,7 @@ const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 const DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive");
 
-/// No object's: the MD5 of nothing that was ever stored.
+/// An ETag that no object can have.
 const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000000000000000\"");
 
 /// What a copy with conditions came to.

@@ -118,7 +118,10 @@ pub(crate) async fn walk<W: Work>(
     reporter.progress().set_total(Total::Unknown);
     for (index, target) in targets() {
         let listing = listing(index, target);
-        reporter.progress().begin(&target.to_string());
+        reporter.progress().begin(&match pass {
+            Pass::First => target.to_string(),
+            Pass::Repeated => format!("{target} (checking again)"),
+        });
         let mut hall = Hall {
             limit: selection.concurrency.get(),
             frontier: Frontier::behind(listing.start_after.as_deref(), repeats),

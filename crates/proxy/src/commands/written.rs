@@ -19,7 +19,7 @@ use crate::execute::{Outcome, Parts};
 use crate::record::RequestId;
 use crate::respond::Failure;
 
-/// No object's: the MD5 of nothing that was ever stored.
+/// An ETag that no object can have.
 const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000000000000000\"");
 
 const ANYTHING: HeaderValue = HeaderValue::from_static("*");

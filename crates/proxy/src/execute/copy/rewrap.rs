@@ -207,8 +207,8 @@ fn is_of_condition(answered: &BackendAnswer) -> bool {
 
 fn too_large(found: &Found) -> Failure {
     Failure::from(StoredFault::malformed(format!(
-        "it has {} bytes, and the backend copies no more than 5 GiB at once; stop everything that writes \
-         to the bucket and give --offline, which copies it in parts, or read it through the proxy and \
+        "the object has {} bytes, and the backend copies at most 5 GiB at once; stop everything that writes \
+         to the bucket and use --offline, which copies it in parts, or read it through the proxy and \
          write it again",
         found.stored.0
     )))
