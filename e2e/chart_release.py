@@ -10,6 +10,7 @@ proxy, so that its settings stay as they are rendered.
 
 import base64
 import json
+import os
 import re
 import socket
 import socketserver
@@ -368,6 +369,19 @@ class Running:
         trust = ["--cacert", target.ca_file] if target.ca_file else []
         program = ["curl", "--silent", "--show-error", "--fail-with-body", "--connect-to", f"::127.0.0.1:{self.port}"]
         return run([*program, *trust, *arguments], clean_environment(self.directory))
+
+    def first_requests(self) -> list[str]:
+        """Runs the notes' commands for a first request, and returns what each prints. The port-forward's address is
+        the proxy's here."""
+        credential = self.target(self.release.announced()[0]).credential
+        environment = clean_environment(
+            self.directory, AWS_ACCESS_KEY_ID=credential.access_key, AWS_SECRET_ACCESS_KEY=credential.secret_key,
+            AWS_EC2_METADATA_DISABLED="true", AWS_REGION="eu-west-1", PATH=f"{tools('awscli')}:{os.environ['PATH']}",
+            **self.for_aws_cli)
+        (self.directory / "ca.crt").write_text(self.certificates.ca_file.read_text())
+        commands = re.findall(r"(?m)^  ((?:AWS_CA_BUNDLE=\S+ )?aws .*|curl .*)$", self.release.notes)
+        return [run(["sh", "-euc", f"cd {self.directory}; {command.replace('::localhost:4433', f'::127.0.0.1:{self.port}')}"],
+                    environment) for command in commands]
 
     def helm_test(self, bucket: str) -> str:
         """Runs the script of the release's test pod, with its environment; only the address is another."""

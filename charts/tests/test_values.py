@@ -224,6 +224,16 @@ def test_a_network_policy_lets_the_proxy_out_to_the_backends_port(host, port):
     assert [each["port"] for each in only(found, "NetworkPolicy")["spec"]["egress"][1]["ports"]] == [port]
 
 
+@pytest.mark.parametrize(("config", "port"), [
+    ({"otlpEndpoint": "http://collector.observability:4318"}, 4318),
+    ({"otlpEndpoint": "http://collector:4317", "otlpTracesEndpoint": "https://traces.example.com/v1/traces"}, 443),
+    ({"kms": "key-service.kube-system:9000"}, 9000),
+])
+def test_a_network_policy_lets_the_proxy_out_to_services_that_values_name(config, port):
+    found = with_values({"config": config, "networkPolicy": {"enabled": True}})
+    assert only(found, "NetworkPolicy")["spec"]["egress"][-1] == {"ports": [{"port": port, "protocol": "TCP"}]}
+
+
 def test_notes_recommend_a_network_policy_only_where_there_is_none(tmp_path):
     options = ("--values", values_file("existing-secret"))
     assert "RECOMMENDED: networkPolicy.enabled=true" in notes(tmp_path, *options)

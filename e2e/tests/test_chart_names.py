@@ -237,10 +237,12 @@ def put_get_list_multipart_presigned(running, endpoint: str, bucket: str, direct
 
 
 def ask(running, bucket, directory) -> None:
-    """All names with one request, and what the notes name as applications do."""
+    """All names with one request; the notes' names as applications do, and by the notes' own commands."""
     ask_by_every_name(running, bucket)
-    for endpoint in running.release.announced() or running.release.endpoints()[:1]:
+    for endpoint in running.release.announced():
         put_get_list_multipart_presigned(running, endpoint, bucket, directory)
+        by_aws_cli, by_curl = running.first_requests()
+        assert bucket in by_aws_cli and f"<Name>{bucket}</Name>" in by_curl
         lists_clients = running.release.client is not None
         said = "S3 answers" if lists_clients else "PutObject, GetObject, DeleteObject: done"
         assert said in running.helm_test(bucket)
