@@ -142,7 +142,7 @@ def run(internet, run_directory):
     started = []
 
     def run(release: Release, name: str):
-        started.append(release.start(run_directory / f"chart-{name}-{secrets.token_hex(2)}", internet))
+        started.append(release.start(run_directory / f"proxy-chart-{name}-{secrets.token_hex(2)}", internet))
         return started[-1]
 
     yield run
