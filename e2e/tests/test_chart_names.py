@@ -13,11 +13,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import chart_release
-from chart_release import INLINE, Internet, Release, chart
+from chart_release import Release, chart
 from clients import AwsCli, boto3_client
 from content import content
 from documents import FILE, ROOT, Page
 from documents_steps import helm_is_here
+from internet import INLINE, Internet
 from key_services.aws_kms import REGION, MotoKms
 from key_services.constellation import ConstellationService
 from key_services.kubernetes import Cluster
