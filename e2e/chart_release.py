@@ -4,28 +4,25 @@ The program gets the container's arguments, environment and files, as Kubernetes
 ConfigMaps that a user makes beforehand are made here, certificates have the names that cert-manager is asked for,
 and mount paths become folders. What differs from a cluster is listed in `Release.start`.
 
-Every backend that a value set names is the same SeaweedFS (`Internet`): the proxy reaches it through an HTTPS
-proxy, so that its settings stay as they are rendered.
+Every backend in the values is the SeaweedFS of internet.py, reached through an HTTPS proxy, so that settings stay as
+they are rendered.
 """
 
 import base64
-import json
+import os
 import re
-import socket
-import socketserver
 import subprocess
 import sys
-import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from certificates import Certificates, make_certificates
 from documents import ROOT
+from internet import Internet
 from processes import Process, clean_environment, free_port, run
 from proxy import binary, new_key
-from servers import OWNER, answers, tools
+from servers import OWNER, tools
 from target import Credential, Target
 
 sys.path.append(str(ROOT / "charts/tests"))
@@ -35,95 +32,7 @@ sys.path.append(str(CONNECT_TO))
 import chart  # noqa: E402
 from connecting import connecting_to  # noqa: E402
 
-NAMESPACE = "storage"
 CERTIFICATES = "/etc/s3proxy/certs"
-INLINE = Credential("AKIAIOSFODNN7EXAMPLE", "an-example-secret")
-"""The credential of value sets that have it inline."""
-
-
-class Internet:
-    """SeaweedFS as every backend there is: over HTTPS with a certificate for the names, and over HTTP.
-
-    `proxy` is the address of an HTTPS proxy that leads every name to it.
-    """
-
-    def __init__(self, directory: Path, names: list[str]):
-        directory.mkdir(parents=True)
-        self.certificates = make_certificates(directory / "certificates", names)
-        identities = directory / "identities.json"
-        identities.write_text(json.dumps({"identities": [
-            {"name": credential.access_key, "actions": ["Admin"], "credentials": [
-                {"accessKey": credential.access_key, "secretKey": credential.secret_key}]}
-            for credential in (OWNER, INLINE)
-        ]}))
-        port, self._https_port = free_port(), free_port()
-        self.target = Target(f"http://127.0.0.1:{port}", OWNER)
-        folder = self.certificates.directory
-        ports = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port",
-                 "filer.port.grpc", "s3.port.grpc")
-        self._process = Process(
-            "seaweedfs-of-charts",
-            [
-                *(tools() / "weed", "-logtostderr", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
-                *(f"-dir={directory}", "-master.telemetry=false", "-volume.max=200", "-filer", "-s3"),
-                *("-master.volumeSizeLimitMB=64", f"-s3.config={identities}", f"-s3.port={port}"),
-                *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.port.https={self._https_port}"),
-                f"-s3.cert.file={folder / 's3proxy.crt'}",
-                f"-s3.key.file={folder / 's3proxy.key'}",
-                *(f"-{name}={free_port()}" for name in ports),
-            ],
-            clean_environment(directory, WEED_MASTER_VOLUME_GROWTH_COPY_1="1"),
-            directory.parent / "seaweedfs-of-charts.log",
-        )
-        self._process.wait_until(lambda: answers(port), "answering S3 requests")
-        self._tunnels = _Tunnels(self._https_port)
-        self.proxy = f"http://127.0.0.1:{self._tunnels.server_address[1]}"
-
-    @property
-    def asked(self) -> list[str]:
-        """The names and ports that tunnels were asked for, in their order."""
-        return self._tunnels.asked
-
-    def stop(self) -> None:
-        self._tunnels.shutdown()
-        self._tunnels.server_close()
-        self._process.stop(seconds=0.1)
-
-
-class _Tunnels(socketserver.ThreadingTCPServer):
-    """An HTTPS proxy: whatever a CONNECT names, the tunnel leads to one port."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int):
-        self.asked: list[str] = []
-        self.port = port
-        super().__init__(("127.0.0.1", 0), _Tunnel)
-        threading.Thread(target=self.serve_forever, args=[0.02], daemon=True).start()
-
-
-class _Tunnel(socketserver.StreamRequestHandler):
-    def handle(self):
-        self.server.asked.append(self.rfile.readline().split()[1].decode())
-        while self.rfile.readline().strip():
-            """Headers do not matter."""
-        with socket.socket() as behind:
-            behind.connect(("127.0.0.1", self.server.port))
-            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            back = threading.Thread(target=_pump, args=[behind, self.connection], daemon=True)
-            back.start()
-            _pump(self.connection, behind)
-            back.join()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            sink.sendall(piece)
-    with suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
-
-
 @dataclass
 class Release:
     """The objects and the notes of one rendering, and the names that clients get from both."""
@@ -164,7 +73,7 @@ class Release:
 
     def certified(self) -> list[str]:
         """The names that cert-manager is asked for; the Service's where the certificate is the user's."""
-        secret = next((volume["secret"]["secretName"] for volume in self._volumes(self._pod)
+        secret = next((volume["secret"]["secretName"] for volume in self._pod.get("volumes", [])
                        if volume["name"] == "certificate"), None)
         names = [name for each in self.found if each["kind"] == "Certificate" and each["spec"]["secretName"] == secret
                  for name in each["spec"].get("dnsNames", [])]
@@ -201,7 +110,7 @@ class Release:
 
     def virtual_hosts(self) -> list[str]:
         """Domains whose names have the bucket in front."""
-        domains = self._variables(self.container).get("S3PROXY_VIRTUAL_HOST_DOMAINS", "")
+        domains = self.variables(self.container).get("S3PROXY_VIRTUAL_HOST_DOMAINS", "")
         return [domain for domain in domains.split(",") if domain]
 
     # The program
@@ -209,10 +118,6 @@ class Release:
     @property
     def _pod(self) -> dict:
         return self._deployment["spec"]["template"]["spec"]
-
-    @staticmethod
-    def _volumes(pod: dict) -> list[dict]:
-        return pod.get("volumes", [])
 
     def start(self, directory: Path, internet: Internet) -> "Running":
         """Starts the Deployment's container. What differs from a cluster: addresses and ports of the listeners,
@@ -247,7 +152,7 @@ class Release:
         return run([binary(), *container["args"]], self._environment(directory, container))
 
     def _environment(self, directory: Path, container: dict) -> dict[str, str]:
-        variables = self._variables(container)
+        variables = self.variables(container)
         for name, value in variables.items():
             for mount in container.get("volumeMounts", []):
                 if value.startswith(mount["mountPath"] + "/"):
@@ -258,7 +163,7 @@ class Release:
         variables.setdefault("S3PROXY_BACKEND_CA_FILE", str(self._internet.certificates.ca_file))
         return clean_environment(directory, **(variables | self.environment))
 
-    def _variables(self, container: dict) -> dict[str, str]:
+    def variables(self, container: dict) -> dict[str, str]:
         variables = {}
         for each in container["env"]:
             if "valueFrom" not in each:
@@ -271,7 +176,7 @@ class Release:
 
     def _files(self, directory: Path, pod: dict, container: dict, certificates: Certificates | None) -> None:
         """Writes the volumes of a pod to where they are mounted, below the directory."""
-        volumes = {volume["name"]: volume for volume in self._volumes(pod)}
+        volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
         mounts = container.get("volumeMounts", [])
         for mount in mounts:
             folder = directory / mount["mountPath"].lstrip("/")
@@ -349,7 +254,7 @@ class Running:
         return "127.0.0.1", self.port
 
     def target(self, endpoint: str) -> Target:
-        variables = self.release._variables(self.release.container)
+        variables = self.release.variables(self.release.container)
         own = Credential(variables.get("AWS_ACCESS_KEY_ID", OWNER.access_key),
                          variables.get("AWS_SECRET_ACCESS_KEY", OWNER.secret_key))
         ca_file = self.certificates.ca_file if urlsplit(endpoint).scheme == "https" else None
@@ -369,10 +274,23 @@ class Running:
         program = ["curl", "--silent", "--show-error", "--fail-with-body", "--connect-to", f"::127.0.0.1:{self.port}"]
         return run([*program, *trust, *arguments], clean_environment(self.directory))
 
+    def first_requests(self) -> list[str]:
+        """Runs the notes' commands for a first request, and returns what each prints. The port-forward's address is
+        the proxy's here."""
+        credential = self.target(self.release.announced()[0]).credential
+        environment = clean_environment(
+            self.directory, AWS_ACCESS_KEY_ID=credential.access_key, AWS_SECRET_ACCESS_KEY=credential.secret_key,
+            AWS_EC2_METADATA_DISABLED="true", AWS_REGION="eu-west-1", PATH=f"{tools('awscli')}:{os.environ['PATH']}",
+            **self.for_aws_cli)
+        (self.directory / "ca.crt").write_text(self.certificates.ca_file.read_text())
+        commands = re.findall(r"(?m)^  ((?:AWS_CA_BUNDLE=\S+ )?aws .*|curl .*)$", self.release.notes)
+        return [run(["sh", "-euc", f"cd {self.directory}; {command.replace('::localhost:4433', f'::127.0.0.1:{self.port}')}"],
+                    environment) for command in commands]
+
     def helm_test(self, bucket: str) -> str:
         """Runs the script of the release's test pod, with its environment; only the address is another."""
         [container] = chart.only(self.release.found, "Pod")["spec"]["containers"]
-        variables = self.release._variables(container)
+        variables = self.release.variables(container)
         variables |= {"SERVICE": f"127.0.0.1:{self.port}", "AUTHORITY": str(self.certificates.ca_file)}
         if "AWS_ACCESS_KEY_ID" in variables:
             variables["BUCKET"] = bucket

@@ -108,6 +108,14 @@ def test_buckets_have_to_be_named(command):
     assert f"jobs.{command}.enabled needs jobs.{command}.buckets" in result.stderr
 
 
+@pytest.mark.parametrize(("schedule", "kind", "longest"), [("", "Job", 63), ("0 3 * * 0", "CronJob", 52)])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_names_are_short_enough_for_the_labels_that_kubernetes_makes_of_them(command, schedule, kind, longest):
+    found = with_job(command, {"fullnameOverride": "a-name-of-fifty-characters-that-is-cut-to-that-len"}, schedule=schedule)
+    name = only(found, kind)["metadata"]["name"]
+    assert len(name) <= longest and f"-{command}" in name
+
+
 def test_a_service_account_of_its_own():
     found = with_job("sweep", {"jobs": {"serviceAccountName": "janitor"}})
     assert pod(found)["spec"]["serviceAccountName"] == "janitor"

@@ -6,12 +6,14 @@ and a pod that no policy selects is open to all.
 
 import pytest
 
-from chart import only
+from chart import notes, only, values_file
 from test_jobs import pod as job_pod
 from test_values import merged, with_values
 
 POLICY = {"networkPolicy": {"enabled": True, "metricsNamespaces": ["monitoring"]}}
 RELEASE = {"app.kubernetes.io/name": "s3proxy", "app.kubernetes.io/instance": "s3proxy"}
+
+TEST_LABELS = {"app.kubernetes.io/name": "s3proxy-test", "app.kubernetes.io/instance": "s3proxy"}
 
 
 def matches(selector, labels):
@@ -78,3 +80,46 @@ def test_rewrap_alone_reaches_the_admin_port_and_nobody_reaches_a_job(command):
 def test_without_a_policy_everybody_reaches_the_admin_port():
     found = with_values({})
     assert reaches(found, "admin", "default", {}, proxy(found))
+
+
+def test_a_network_policy_without_peers_lets_nobody_to_the_admin_port():
+    found = with_values({"networkPolicy": {"enabled": True}})
+    [rule] = only(found, "NetworkPolicy")["spec"]["ingress"]
+    assert [each["port"] for each in rule["ports"]] == ["s3"]
+    assert rule["from"] == [{"podSelector": {}}, {"podSelector": {"matchLabels": TEST_LABELS}}]
+
+
+def test_only_the_named_namespaces_may_scrape():
+    found = with_values({"networkPolicy": {"enabled": True, "metricsNamespaces": ["monitoring", "platform"]}})
+    admin = only(found, "NetworkPolicy")["spec"]["ingress"][1]
+    assert [each["port"] for each in admin["ports"]] == ["admin"]
+    assert admin["from"] == [{"namespaceSelector": {"matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["monitoring", "platform"]}]}}]
+
+
+@pytest.mark.parametrize(("host", "port"), [
+    ("s3.eu-west-1.amazonaws.com", 443), ("https://ceph.example.com:8080", 8080), ("http://minio", 80),
+    ("minio:9000", 9000), ("http://[fd00::1]:9000/", 9000),
+])
+def test_a_network_policy_lets_the_proxy_out_to_the_backends_port(host, port):
+    found = with_values({"config": {"host": host}, "networkPolicy": {"enabled": True}})
+    assert [each["port"] for each in only(found, "NetworkPolicy")["spec"]["egress"][1]["ports"]] == [port]
+
+
+@pytest.mark.parametrize(("config", "port"), [
+    ({"otlpEndpoint": "http://collector.observability:4318"}, 4318),
+    ({"otlpEndpoint": "http://collector:4317", "otlpTracesEndpoint": "https://traces.example.com/v1/traces"}, 443),
+    ({"kms": "key-service.kube-system:9000"}, 9000),
+])
+def test_a_network_policy_lets_the_proxy_out_to_services_that_values_name(config, port):
+    found = with_values({"config": config, "networkPolicy": {"enabled": True}})
+    assert only(found, "NetworkPolicy")["spec"]["egress"][-1] == {"ports": [{"port": port, "protocol": "TCP"}]}
+
+
+def test_notes_recommend_a_network_policy_only_where_there_is_none(tmp_path):
+    options = ("--values", values_file("existing-secret"))
+    assert "RECOMMENDED: networkPolicy.enabled=true" in notes(tmp_path, *options)
+    options += ("--set", "networkPolicy.enabled=true")
+    closed = notes(tmp_path, *options)
+    assert "RECOMMENDED" not in closed and "lets nobody scrape" in closed
+    assert "scrape" not in notes(tmp_path, *options, "--set", "networkPolicy.metricsNamespaces={monitoring}")

@@ -2,17 +2,13 @@
 
 import base64
 import json
-import re
 
 import pytest
 import yaml
 
-from chart import CHART, ROOT, container, helm_template, notes, objects, only, render, rendered, values_file
+from chart import CHART, container, helm_template, objects, only, render, rendered, values_file
 
 BASE = {"config": {"host": "s3.eu-west-1.amazonaws.com", "existingSecret": "s3proxy"}, "tls": {"existingSecret": "certificate"}}
-
-
-TEST_LABELS = {"app.kubernetes.io/name": "s3proxy-test", "app.kubernetes.io/instance": "s3proxy"}
 
 
 def merged(base, more):
@@ -200,39 +196,6 @@ def test_the_scaler_asks_for_requests_in_flight():
     assert metric["pods"] == {"metric": {"name": "s3proxy_requests_in_flight"}, "target": {"type": "AverageValue", "averageValue": "50"}}
 
 
-def test_a_network_policy_without_peers_lets_nobody_to_the_admin_port():
-    found = with_values({"networkPolicy": {"enabled": True}})
-    [rule] = only(found, "NetworkPolicy")["spec"]["ingress"]
-    assert [each["port"] for each in rule["ports"]] == ["s3"]
-    assert rule["from"] == [{"podSelector": {}}, {"podSelector": {"matchLabels": TEST_LABELS}}]
-
-
-def test_only_the_named_namespaces_may_scrape():
-    found = with_values({"networkPolicy": {"enabled": True, "metricsNamespaces": ["monitoring", "platform"]}})
-    admin = only(found, "NetworkPolicy")["spec"]["ingress"][1]
-    assert [each["port"] for each in admin["ports"]] == ["admin"]
-    assert admin["from"] == [{"namespaceSelector": {"matchExpressions": [
-        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["monitoring", "platform"]}]}}]
-
-
-@pytest.mark.parametrize(("host", "port"), [
-    ("s3.eu-west-1.amazonaws.com", 443), ("https://ceph.example.com:8080", 8080), ("http://minio", 80),
-    ("minio:9000", 9000), ("http://[fd00::1]:9000/", 9000),
-])
-def test_a_network_policy_lets_the_proxy_out_to_the_backends_port(host, port):
-    found = with_values({"config": {"host": host}, "networkPolicy": {"enabled": True}})
-    assert [each["port"] for each in only(found, "NetworkPolicy")["spec"]["egress"][1]["ports"]] == [port]
-
-
-def test_notes_recommend_a_network_policy_only_where_there_is_none(tmp_path):
-    options = ("--values", values_file("existing-secret"))
-    assert "RECOMMENDED: networkPolicy.enabled=true" in notes(tmp_path, *options)
-    options += ("--set", "networkPolicy.enabled=true")
-    closed = notes(tmp_path, *options)
-    assert "RECOMMENDED" not in closed and "lets nobody scrape" in closed
-    assert "scrape" not in notes(tmp_path, *options, "--set", "networkPolicy.metricsNamespaces={monitoring}")
-
-
 def test_every_value_is_in_the_schema_and_the_other_way_round():
     def of_values(value, schema, path=""):
         schema = schema.get("oneOf", [schema])[-1]
@@ -255,174 +218,3 @@ def test_the_example_of_the_readme_is_the_first_value_set():
     readme = (CHART / "README.md").read_text()
     text = "".join(values_file("existing-secret").read_text().splitlines(keepends=True)[1:])
     assert text in readme
-
-
-def pod_of(found):
-    return only(found, "Deployment")["spec"]["template"]["spec"]
-
-
-def test_each_pod_writes_its_audit_log_to_a_folder_of_its_own():
-    found = with_values({"auditStorage": {"enabled": True, "storageClass": "shared"}})
-    assert environment(found)["S3PROXY_AUDIT"] == "/var/log/s3proxy/audit.log"
-    assert environment(found)["POD_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
-    [mount] = [each for each in container(found)["volumeMounts"] if each["name"] == "audit"]
-    assert mount == {"name": "audit", "mountPath": "/var/log/s3proxy", "subPathExpr": "$(POD_NAME)"}
-    # Kubernetes expands names of variables that come before.
-    names = [each["name"] for each in container(found)["env"]]
-    assert names.index("POD_NAME") == 0
-    claim = only(found, "PersistentVolumeClaim", "s3proxy-audit")
-    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-    assert claim["spec"] == {"accessModes": ["ReadWriteMany"], "storageClassName": "shared",
-                             "resources": {"requests": {"storage": "10Gi"}}}
-    [volume] = [each for each in pod_of(found)["volumes"] if each["name"] == "audit"]
-    assert volume["persistentVolumeClaim"] == {"claimName": "s3proxy-audit"}
-
-
-def test_an_audit_log_in_an_empty_volume_or_a_claim_of_the_users():
-    found = with_values({"auditStorage": {"enabled": True, "kind": "emptyDir", "size": "1Gi"}})
-    [volume] = [each for each in pod_of(found)["volumes"] if each["name"] == "audit"]
-    assert volume["emptyDir"] == {"sizeLimit": "1Gi"}
-    found = with_values({"auditStorage": {"enabled": True, "existingClaim": "mine"}})
-    assert not [each for each in found if each["kind"] == "PersistentVolumeClaim"]
-    [volume] = [each for each in pod_of(found)["volumes"] if each["name"] == "audit"]
-    assert volume["persistentVolumeClaim"] == {"claimName": "mine"}
-
-
-def test_containers_names_and_hooks_of_the_users():
-    module = {"name": "module", "emptyDir": {}}
-    copy = {"name": "copy", "image": "registry.example/hsm:{{ .Chart.AppVersion }}", "volumeMounts": [{"name": "module", "mountPath": "/m"}]}
-    found = with_values({
-        "extraInitContainers": [copy], "extraContainers": [{"name": "shipper", "image": "registry.example/shipper"}],
-        "extraVolumes": [module], "hostAliases": [{"ip": "10.0.0.1", "hostnames": ["ceph.example"]}], "dnsPolicy": "None",
-        "podDnsConfig": {"nameservers": ["10.0.0.2"]}, "envFrom": [{"secretRef": {"name": "{{ .Release.Name }}-more"}}],
-        "deploymentAnnotations": {"example.com/a": "b"}, "revisionHistoryLimit": 0, "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-        "podAnnotations": {"example.com/release": "{{ .Release.Name }}"},
-    })
-    pod = pod_of(found)
-    assert pod["initContainers"][0]["image"] == "registry.example/hsm:0.1.0"
-    assert [each["name"] for each in pod["containers"]] == ["s3proxy", "shipper"]
-    assert module in pod["volumes"]
-    assert pod["hostAliases"][0]["hostnames"] == ["ceph.example"]
-    assert (pod["dnsPolicy"], pod["dnsConfig"]) == ("None", {"nameservers": ["10.0.0.2"]})
-    assert container(found)["envFrom"] == [{"secretRef": {"name": "s3proxy-more"}}]
-    assert container(found)["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
-    deployment = only(found, "Deployment")
-    assert deployment["metadata"]["annotations"] == {"example.com/a": "b"}
-    assert deployment["spec"]["revisionHistoryLimit"] == 0
-    assert deployment["spec"]["template"]["metadata"]["annotations"]["example.com/release"] == "s3proxy"
-
-
-def test_labels_for_all_objects_and_none_in_selectors():
-    found = with_values({"commonLabels": {"team": "storage"}, "networkPolicy": {"enabled": True}, "serviceMonitor": {"enabled": True},
-                         "jobs": {"sweep": {"enabled": True}}, "auditStorage": {"enabled": True}})
-    assert len(found) > 8
-    assert not [each["kind"] for each in found if each["metadata"]["labels"].get("team") != "storage"]
-    assert only(found, "Deployment")["spec"]["template"]["metadata"]["labels"]["team"] == "storage"
-    for each in found:
-        assert "team" not in str(each["spec"].get("selector")) if "spec" in each else True
-
-
-def test_further_objects_as_maps_and_as_texts():
-    found = with_values({"extraObjects": [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-a"}},
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ include \"s3proxy.fullname\" . }}-b\n"]})
-    assert only(found, "ConfigMap", "s3proxy-a") and only(found, "ConfigMap", "s3proxy-b")
-
-
-def test_a_configuration_replaces_pods_where_that_is_asked_for():
-    pods = [only(with_values({"restartOnChange": True, "configuration": f"[listen]\nmax_connections = {number}\n"}), "Deployment")
-            for number in (1000, 2000)]
-    assert pods[0] != pods[1]
-
-
-def quantity(text):
-    return int(text[:-2]) * {"Mi": 1, "Gi": 1024}[text[-2:]]
-
-
-def test_the_default_limit_holds_the_measured_memory():
-    """The formula of docs/operations.md, with the program's defaults."""
-    page = (ROOT / "docs/operations.md").read_text()
-    assert "25 MiB + 2 × limits.body_memory + 9 KiB × listen.max_connections + 24 KiB × connections" in page
-    measured = [int(found) for found in re.findall(r"(?m)^\| .* \| (\d+) MiB \| ", page)]
-    limit = quantity(container(with_values({}))["resources"]["limits"]["memory"])
-    assert len(measured) >= 10
-    assert limit >= max(measured)
-    assert limit >= 25 + 2 * 48 + 33 * 4096 / 1024
-
-
-@pytest.mark.parametrize(("values", "warned"), [
-    ({}, False), ({"config": {"bodyMemory": "64 MiB"}}, True),
-    ({"config": {"bodyMemory": "64 MiB"}, "resources": {"limits": {"memory": "288Mi"}}}, False),
-    ({"resources": {"limits": {"memory": "200M"}}}, True), ({"resources": {"limits": {"memory": None}}}, False),
-    ({"resources": {"limits": {"memory": "1.5Gi"}}}, False), ({"resources": {"limits": {"memory": "268435456"}}}, False),
-    ({"resources": {"limits": {"memory": "200M"}}, "configuration": "[listen]\nmax_connections = 1000\n"}, False),
-])
-def test_notes_warn_where_the_limit_is_below_the_sum_of_all_bounds(values, warned, tmp_path):
-    path = tmp_path / "values"
-    path.write_text(yaml.safe_dump(merged(BASE, values)))
-    assert ("resources.limits.memory is lower" in notes(tmp_path, "--values", path)) == warned
-
-
-@pytest.mark.parametrize(("values", "domains"), [
-    ({}, None),
-    ({"config": {"virtualHostDomains": ["s3.example.com", "s3.example.org"]}}, "s3.example.com,s3.example.org"),
-    ({"ingress": {"enabled": True, "hosts": ["s3.example.com", "*.s3.example.com"]}}, "s3.example.com"),
-    ({"ingress": {"enabled": False, "hosts": ["*.s3.example.com"]}}, None),
-    ({"gateway": {"tlsRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["*.s3.example.com"]}}}, "s3.example.com"),
-    ({"ingress": {"enabled": True, "hosts": ["*.a.example"]}, "config": {"virtualHostDomains": ["b.example"]}}, "b.example"),
-    ({"ingress": {"enabled": True, "hosts": ["*.a.example"]}, "configuration": "[listen]\nvirtual_host_domains = ['b.example']\n"}, None),
-    # Intrinsec's proxy reads no bucket from a name, and its certificates have wildcards for other ends.
-    ({"cert": {"commonName": "*.s3proxy.internal.example"}}, None),
-])
-def test_wildcards_of_routes_are_domains_of_buckets(values, domains):
-    assert environment(with_values(values)).get("S3PROXY_VIRTUAL_HOST_DOMAINS") == domains
-
-
-def certified(values):
-    found = with_values(merged({"tls": {"existingSecret": ""}, "cert": {"enable": True}}, values))
-    return set(only(found, "Certificate", "s3proxy")["spec"]["dnsNames"])
-
-
-SERVICE_NAMES = {"s3proxy", "s3proxy.storage", "s3proxy.storage.svc", "s3proxy.storage.svc.cluster.local"}
-
-
-@pytest.mark.parametrize(("cert", "names"), [
-    ({"issuerRefName": "i", "dnsName": "s3.example.com"}, {"s3.example.com"}),
-    ({"issuerRefName": "i", "dnsName": "s3.example.com", "serviceNames": True}, {"s3.example.com", *SERVICE_NAMES}),
-    ({"selfSigned": True, "dnsName": "s3.example.com"}, {"s3.example.com", *SERVICE_NAMES}),
-    ({"issuerRefName": "i", "commonName": "s3.example.com"}, {"s3.example.com", *SERVICE_NAMES}),
-    ({"issuerRefName": "i", "dnsName": ""}, SERVICE_NAMES),
-])
-def test_the_certificate_has_the_services_names_unless_a_public_authority_may_sign_it(cert, names):
-    assert certified({"cert": cert}) == names
-
-
-@pytest.mark.parametrize(("values", "endpoint"), [
-    ({}, "https://s3proxy.storage.svc:4433"),
-    ({"tls": {"enabled": False}, "service": {"port": 80}}, "http://s3proxy.storage.svc"),
-    ({"tls": {"existingSecret": ""}, "cert": {"enable": True, "issuerRefName": "i", "dnsName": ["*.a.example", "b.example"]}}, "https://b.example:4433"),
-    ({"tls": {"existingSecret": ""}, "cert": {"enable": True, "issuerRefName": "i", "dnsName": "*.a.example"}}, "https://s3.a.example:4433"),
-    ({"config": {"host": "", "region": "us-east-1"}, "dnsRedirection": {"enabled": True}}, "https://s3.us-east-1.amazonaws.com"),
-    ({"config": {"host": ""}, "dnsRedirection": {"enabled": True, "regions": ["cn-north-1"]}}, "https://s3.cn-north-1.amazonaws.com.cn"),
-])
-def test_notes_and_test_use_a_name_that_the_certificate_has(values, endpoint, tmp_path):
-    path = tmp_path / "values"
-    path.write_text(yaml.safe_dump(merged(BASE, values)))
-    assert f"serves S3 at\n\n  {endpoint}\n" in notes(tmp_path, "--values", path)
-    found = with_values(values)
-    variables = {each["name"]: each.get("value") for each in only(found, "Pod")["spec"]["containers"][0]["env"]}
-    port = only(found, "Service", "s3proxy")["spec"]["ports"][0]["port"]
-    assert variables["SERVICE"] == f"s3proxy.storage.svc:{port}"
-    assert variables["ENDPOINT"].removesuffix(f":{port}") == endpoint.removesuffix(f":{port}")
-
-
-def test_the_test_signs_with_what_clients_have():
-    def credential(values):
-        env = only(with_values(values), "Pod")["spec"]["containers"][0]["env"]
-        return [each["valueFrom"]["secretKeyRef"] for each in env if "valueFrom" in each]
-
-    assert credential({}) == [{"name": "s3proxy", "key": "accessKey"}, {"name": "s3proxy", "key": "secretKey"}]
-    listed = "[[clients.known]]\nname = 'a'\n"
-    assert credential({"configuration": listed}) == []
-    assert credential({"configuration": listed, "tests": {"existingSecret": "a"}}) == [
-        {"name": "a", "key": "accessKey"}, {"name": "a", "key": "secretKey"}]

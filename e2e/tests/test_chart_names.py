@@ -13,11 +13,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import chart_release
-from chart_release import INLINE, Internet, Release, chart
+from chart_release import Release, chart
 from clients import AwsCli, boto3_client
 from content import content
 from documents import FILE, ROOT, Page
 from documents_steps import helm_is_here
+from internet import INLINE, Internet
 from key_services.aws_kms import REGION, MotoKms
 from key_services.constellation import ConstellationService
 from key_services.kubernetes import Cluster
@@ -142,7 +143,7 @@ def run(internet, run_directory):
     started = []
 
     def run(release: Release, name: str):
-        started.append(release.start(run_directory / f"chart-{name}-{secrets.token_hex(2)}", internet))
+        started.append(release.start(run_directory / f"proxy-chart-{name}-{secrets.token_hex(2)}", internet))
         return started[-1]
 
     yield run
@@ -237,10 +238,12 @@ def put_get_list_multipart_presigned(running, endpoint: str, bucket: str, direct
 
 
 def ask(running, bucket, directory) -> None:
-    """All names with one request, and what the notes name as applications do."""
+    """All names with one request; the notes' names as applications do, and by the notes' own commands."""
     ask_by_every_name(running, bucket)
-    for endpoint in running.release.announced() or running.release.endpoints()[:1]:
+    for endpoint in running.release.announced():
         put_get_list_multipart_presigned(running, endpoint, bucket, directory)
+        by_aws_cli, by_curl = running.first_requests()
+        assert bucket in by_aws_cli and f"<Name>{bucket}</Name>" in by_curl
         lists_clients = running.release.client is not None
         said = "S3 answers" if lists_clients else "PutObject, GetObject, DeleteObject: done"
         assert said in running.helm_test(bucket)
