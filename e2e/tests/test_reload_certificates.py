@@ -247,5 +247,5 @@ def test_signal_serves_a_new_certificate_at_once_and_refuses_a_wrong_one(mount, 
     mount.copy(0, "s3proxy.crt")
     proxy.hang_up()
     refused = "the configuration could not be loaded anew; the old one stays"
-    assert "cannot be used together" in wait_for_error(proxy, refused)
+    assert "do not belong together" in wait_for_error(proxy, refused)
     assert served(target) == mount.digest(1)

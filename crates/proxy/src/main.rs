@@ -228,6 +228,9 @@ fn recover(arguments: cli::migration::Recover) -> ExitCode {
         }
     };
     let mut sources = reading_sources(arguments.settings);
+    if let Some(path) = arguments.kek_file {
+        sources = sources.secret_file(path);
+    }
     if asked.key_text.is_some() {
         // A configuration without any key is none; this one gives way to the one that was given.
         sources = without_keys(sources);

@@ -15,7 +15,7 @@ use s3proxy_protocol::post::FormParser;
 use time::OffsetDateTime;
 
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
-use crate::backend;
+use crate::backend::Forwarder;
 use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
@@ -160,11 +160,8 @@ impl Service {
             }
             Some(Place::Own) | None => {}
         }
-        if let Some(sender) = self.parts.backend.sender(&parts.headers) {
-            return Err(self.loop_detected(sender, from));
-        }
         let refusal = Refusal::of(&parts);
-        let request = match self.known_sender(parts, body, record).await {
+        let request = match self.known_sender(parts, body, from, record).await {
             Ok(request) => request,
             Err(failure) => {
                 record.refused(refusal);
@@ -200,15 +197,15 @@ impl Service {
     }
 
     /// A request that has gone through a proxy of this kind already.
-    fn loop_detected(&self, sender: backend::Sender, from: IpAddr) -> Failure {
-        let (log, message) = match sender {
-            backend::Sender::ThisProxy => (
+    fn loop_detected(&self, forwarder: Forwarder, from: IpAddr) -> Failure {
+        let (log, message) = match forwarder {
+            Forwarder::ThisProxy => (
                 "a request came back from the backend: this proxy is its own backend; set \
                  S3PROXY_HOST (--backend, backend.host) to the S3 server",
                 "The request has gone through this proxy already: its backend leads back to it. Ask \
                  the proxy's operator to set backend.host to the S3 server.",
             ),
-            backend::Sender::AnotherProxy => (
+            Forwarder::AnotherProxy => (
                 "the backend of another s3proxy is this one; set its S3PROXY_HOST (--backend, \
                  backend.host) to the S3 server",
                 "The backend of an s3proxy is another s3proxy. Ask their operator to set \
@@ -226,8 +223,12 @@ impl Service {
         &self,
         parts: http::request::Parts,
         body: &mut BodySlot,
+        from: IpAddr,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated> {
+        if let Some(forwarder) = self.parts.backend.forwarder(&parts.headers) {
+            return Err(self.loop_detected(forwarder, from));
+        }
         match self.gate.admit(parts, OffsetDateTime::now_utc(), record)? {
             Admission::Request(admitted) => {
                 let Admitted { request, chunks } = *admitted;

@@ -49,8 +49,16 @@ pub enum SigV4Error {
     #[error("the request target is malformed: a '%' must be followed by two hexadecimal digits")]
     InvalidUri,
     /// The request's time is more than 15 minutes away from ours.
-    #[error("the request's time differs from the server's by more than 15 minutes; set the clock")]
-    TooSkewed,
+    #[error(
+        "the request's time is {} {}, and at most 15 minutes are allowed; set the client's clock, or \
+         the proxy's if that is the wrong one",
+        duration(.ahead.unsigned_abs()),
+        if *.ahead < 0 { "behind the proxy's clock" } else { "ahead of the proxy's clock" }
+    )]
+    TooSkewed {
+        /// Seconds by which the request's time is ahead of the clock here.
+        ahead: i64,
+    },
     /// A presigned request came too late.
     #[error("Request has expired")]
     Expired,
@@ -84,6 +92,18 @@ pub enum SigV4Error {
     PolicyMismatch,
 }
 
+/// A difference of clocks in the unit that people would take.
+fn duration(seconds: u64) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    const DAY: u64 = 24 * HOUR;
+    match seconds {
+        seconds if seconds >= 2 * DAY => format!("{} days", seconds / DAY),
+        seconds if seconds >= 2 * HOUR => format!("{} hours", seconds / HOUR),
+        seconds => format!("{} minutes", seconds / MINUTE),
+    }
+}
+
 impl SigV4Error {
     /// What S3 answers.
     #[must_use]
@@ -102,7 +122,7 @@ impl SigV4Error {
             Self::QueryMalformed(_) => ErrorCode::AuthorizationQueryParametersError,
             Self::MissingContentSha256 => ErrorCode::InvalidRequest,
             Self::InvalidUri => ErrorCode::InvalidURI,
-            Self::TooSkewed => ErrorCode::RequestTimeTooSkewed,
+            Self::TooSkewed { .. } => ErrorCode::RequestTimeTooSkewed,
             Self::MissingDate | Self::Expired | Self::NotYetValid | Self::UnsignedHeader(_) => {
                 ErrorCode::AccessDenied
             }

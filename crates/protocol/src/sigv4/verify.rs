@@ -104,7 +104,9 @@ impl SignedRequest {
         // Negative where the request comes from the future.
         let age = now - self.timestamp.instant();
         match self.validity {
-            Validity::Header if age.abs() > CLOCK_SKEW => Err(SigV4Error::TooSkewed),
+            Validity::Header if age.abs() > CLOCK_SKEW => Err(SigV4Error::TooSkewed {
+                ahead: -age.whole_seconds(),
+            }),
             Validity::Presigned { .. } if -age > CLOCK_SKEW => Err(SigV4Error::NotYetValid),
             Validity::Presigned { expires_seconds }
                 if age > Duration::seconds(i64::from(expires_seconds)) =>

@@ -14,8 +14,8 @@ use super::peek::element;
 use super::request::{Prepared, Request};
 use super::{Backend, PROBE_LIMIT};
 
-/// How long a credential counts as accepted. Lists of buckets are in the audit logs of some servers, so
-/// that they are asked for seldom; in between, a bare answer is enough.
+/// How long a credential counts as accepted after a request that succeeded. Lists of buckets are in the
+/// audit logs of some servers, so that they are asked for seldom; in between, a bare answer is enough.
 const ACCEPTED_FOR: Duration = Duration::from_mins(5);
 
 /// Codes that mean the proxy's own credential or signature.

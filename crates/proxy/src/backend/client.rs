@@ -26,7 +26,7 @@ use super::measured;
 use super::outgoing::Outgoing;
 use super::peek::element;
 use super::redirect;
-use super::request::Prepared;
+use super::request::{Prepared, Signature};
 use super::retry::{Budget, Spending, Trace, may_repeat, pause, trace_of};
 use super::settings::Settings;
 use super::tls;
@@ -50,7 +50,7 @@ pub(super) struct Client {
     pub(super) clock: BackendClock,
     /// Of the requests that go out.
     pub(super) mark: Mark,
-    /// When the backend took the credential last.
+    /// When the backend took the credential last: for a request of any kind.
     pub(super) accepted: Mutex<Option<Instant>>,
     budget: Budget,
     /// Buckets that permanent redirects led elsewhere, or that are in another region, by service
@@ -266,6 +266,13 @@ impl Client {
         let worked = outcome
             .as_ref()
             .is_ok_and(|answer| answer.head.status.is_success());
+        // Somebody else notes the same where it is locked.
+        if worked
+            && request.signature == Signature::Own
+            && let Ok(mut accepted) = self.accepted.try_lock()
+        {
+            *accepted = Some(Instant::now());
+        }
         if worked && course.redirected == Some(redirect::Duration::Permanent) {
             self.moved.insert(moved_key(request), course.target.clone());
         }

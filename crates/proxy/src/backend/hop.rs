@@ -13,7 +13,7 @@ const BYTES: usize = 8;
 
 /// The proxy that a request has gone through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sender {
+pub(crate) enum Forwarder {
     ThisProxy,
     AnotherProxy,
 }
@@ -34,13 +34,13 @@ impl Mark {
     }
 
     /// The proxy that sent a request with these headers; none where a client did.
-    pub(super) fn sender(&self, headers: &HeaderMap) -> Option<Sender> {
+    pub(super) fn forwarder(&self, headers: &HeaderMap) -> Option<Forwarder> {
         let mut marks = headers.get_all(HOP).iter().peekable();
         marks.peek()?;
         Some(if marks.any(|mark| *mark == self.0) {
-            Sender::ThisProxy
+            Forwarder::ThisProxy
         } else {
-            Sender::AnotherProxy
+            Forwarder::AnotherProxy
         })
     }
 }
@@ -53,10 +53,10 @@ mod tests {
     fn a_mark_is_known_again_and_told_from_another() {
         let (own, other) = (Mark::new(), Mark::new());
         let mut headers = HeaderMap::new();
-        assert_eq!(own.sender(&headers), None);
+        assert_eq!(own.forwarder(&headers), None);
         other.put_on(&mut headers);
-        assert_eq!(own.sender(&headers), Some(Sender::AnotherProxy));
+        assert_eq!(own.forwarder(&headers), Some(Forwarder::AnotherProxy));
         headers.append(HOP, own.0.clone());
-        assert_eq!(own.sender(&headers), Some(Sender::ThisProxy));
+        assert_eq!(own.forwarder(&headers), Some(Forwarder::ThisProxy));
     }
 }

@@ -49,7 +49,7 @@ pub(crate) use self::access::AccessError;
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError, with_causes};
-pub(crate) use self::hop::Sender;
+pub(crate) use self::hop::Forwarder;
 pub(crate) use self::request::{BodyStream, Request, RequestBody, Service, Signature};
 pub(crate) use self::service_client::{ServiceClient, service_client};
 pub(crate) use self::settings::{
@@ -99,8 +99,8 @@ impl Backend {
     }
 
     /// The proxy that a request with these headers has gone through; none where a client sent it.
-    pub(crate) fn sender(&self, headers: &HeaderMap) -> Option<Sender> {
-        self.client.mark.sender(headers)
+    pub(crate) fn forwarder(&self, headers: &HeaderMap) -> Option<Forwarder> {
+        self.client.mark.forwarder(headers)
     }
 
     /// Whether the configured endpoint answers at all, and there are credentials to ask it with.

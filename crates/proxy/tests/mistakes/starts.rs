@@ -7,11 +7,11 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 
 use rcgen::{CertificateParams, KeyPair};
 
-use crate::runner::Answer::Refused;
+use crate::runner::Answer::{Fine, Refused};
 use crate::runner::{KEY, folder_of, judge, program, told};
 
 /// The tests of this module.
-pub(crate) const ROWS: usize = 5;
+pub(crate) const ROWS: usize = 7;
 
 fn serve(folder: &Path, arguments: &[&str]) -> Command {
     let mut serve = program(folder);
@@ -115,6 +115,82 @@ fn an_unreachable_backend_is_told_at_start() {
     let line = line_with(&mut serving.log, "the backend cannot be reached");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
     assert!(line.contains("127.0.0.1:9"), "{line}");
+}
+
+/// A backend that refuses every signature.
+fn refusing_backend() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            while head.read_line(&mut line).unwrap() > 2 {
+                line.clear();
+            }
+            let document = "<Error><Code>InvalidAccessKeyId</Code><Message>m</Message></Error>";
+            let answer = format!(
+                "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{document}",
+                document.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn a_credential_that_the_backend_refuses_is_an_error_at_start() {
+    let folder = folder_of(&[]);
+    let mut command = program(folder.path());
+    command
+        .args(["serve", "--no-tls", "--backend", &refusing_backend()])
+        .env("S3PROXY_ENCRYPT_KEY", KEY)
+        .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-backend");
+    let mut serving = Serving::start(command);
+    let line = line_with(
+        &mut serving.log,
+        "the backend refuses the proxy's credential",
+    );
+    assert!(line.contains("\"level\":\"ERROR\""), "{line}");
+    for part in [
+        "InvalidAccessKeyId",
+        "backend.access_key_id",
+        "AWS_SECRET_ACCESS_KEY",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    let answer =
+        serving.ask(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}
+
+#[test]
+fn check_config_asks_the_backend_only_where_that_is_asked_for() {
+    let folder = folder_of(&[]);
+    let backend = refusing_backend();
+    let check = |more: &[&str]| {
+        let output = program(folder.path())
+            .args(["check-config", "--no-tls", "--backend", &backend])
+            .args(more)
+            .env("S3PROXY_ENCRYPT_KEY", KEY)
+            .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-backend")
+            .output()
+            .unwrap();
+        let told = told(&output, folder.path());
+        (output, told)
+    };
+    let (output, told) = check(&[]);
+    judge("check-config", Fine, &output, &told);
+    let (output, told) = check(&["--online"]);
+    judge("check-config --online", Refused, &output, &told);
+    assert!(
+        told.contains("refuses the proxy's credential (InvalidAccessKeyId)"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -117,11 +117,19 @@ fn another_secret_is_refused_and_the_host_seen_is_named() {
 #[test]
 fn clocks_further_apart_than_fifteen_minutes_are_refused() {
     let late = Duration::minutes(15) + Duration::SECOND;
-    for now in [NOW + late, NOW - late] {
+    for (now, ahead) in [(NOW + late, -901), (NOW - late, 901)] {
         assert_eq!(
             examples::get_object().verify(now).err(),
-            Some(SigV4Error::TooSkewed)
+            Some(SigV4Error::TooSkewed { ahead })
         );
+    }
+    for (ahead, told) in [
+        (901, "15 minutes ahead of"),
+        (-3 * 3600, "3 hours behind"),
+        (i64::MIN, " days behind"),
+    ] {
+        let message = SigV4Error::TooSkewed { ahead }.to_string();
+        assert!(message.contains(told), "{message}");
     }
     let presigned = examples::presigned();
     assert_eq!(

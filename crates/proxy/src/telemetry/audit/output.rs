@@ -35,7 +35,7 @@ impl Output {
         }
     }
 
-    /// Whether the file could be opened, without making it: whoever checks may not be who serves.
+    /// Whether the file could be opened, without making it: another user may check than the one that serves.
     pub(super) fn check(path: &Path) -> Result<(), AuditError> {
         let opened = match OpenOptions::new().append(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
