@@ -16,63 +16,7 @@ LATER = ["valuesVersion", "envFrom", "restartOnChange", "commonLabels", "deploym
          "auditStorage", "jobs"]
 LATER_BELOW = {"config": ["virtualHostDomains"], "networkPolicy": ["metricsNamespaces"], "grafanaDashboard": ["label"],
                "tests": ["bucket", "existingSecret", "host", "caSecret"]}
-# The values of Intrinsec's chart 1.9.3, as its values.yaml and schema have them.
-INTRINSEC = """
-replicaCount: 1
-deploymentStrategy: {type: RollingUpdate}
-image: {repository: registry.example/s3proxy, pullPolicy: Always}
-imagePullSecrets: []
-nameOverride: ""
-fullnameOverride: ""
-args: ["--level=0"]
-cert: {enable: true, issuerRefKind: ClusterIssuer, issuerRefName: internal, commonName: s3.example.com}
-config:
-  host: s3.fr-par.scw.cloud
-  throttling: 5
-  accessKey: AKIAIOSFODNN7EXAMPLE
-  secretKey: an-example-secret
-  encryptKey: an example passphrase
-  otlpEndpoint: https://collector.observability.svc.cluster.local:4318
-  otlpTracesEndpoint: https://collector.observability.svc.cluster.local:4318/v1/traces
-  otlpHeaders: authorization=Bearer token
-extraEnv:
-  - {name: S3PROXY_PUTBODY_MAX, value: "10485760"}
-valsSecret: {}
-podAnnotations: {}
-podLabels: {}
-podSecurityContext: {}
-securityContext: {}
-service: {type: ClusterIP, port: 4433}
-ingress: {enabled: false}
-resources: {limits: {cpu: 500m, memory: 256Mi}, requests: {cpu: 250m, memory: 128Mi}}
-livenessProbe: {httpGet: {path: /healthz, port: 4433, scheme: HTTPS}}
-readinessProbe: {httpGet: {path: /readyz, port: 4433, scheme: HTTPS}}
-autoscaling:
-  {enabled: false, minReplicas: 2, maxReplicas: 5, targetCPUUtilizationPercentage: 70, targetMemoryUtilizationPercentage: 70}
-serviceMonitor:
-  {enabled: true, interval: 30s, scrapeTimeout: 10s, path: /metrics, scheme: https, labels: {release: prometheus},
-   tlsConfig: {insecureSkipVerify: true}, relabelings: [], metricRelabelings: []}
-prometheusRule:
-  enabled: true
-  labels: {release: prometheus}
-  thresholds:
-    {highErrorRate: 0.02, highLatencySeconds: 3, crashes: 0, multipartBufferBytes: 10737418240, multipartStuckUploads: 0}
-  for:
-    {highErrorRate: 7m, highLatency: 8m, serviceDown: 2m, highCrashRate: 5m, multipartBufferHigh: 15m, multipartUploadsStuck: 15m}
-grafanaDashboard:
-  enabled: true
-  allowCrossNamespaceImport: true
-  folder: Storage
-  resyncPeriod: 5m
-  instanceSelector: {matchLabels: {dashboards: grafana}}
-  labels: {team: storage}
-  annotations: {example.com/owner: storage}
-extraVolumes: []
-extraVolumeMounts: []
-nodeSelector: {}
-tolerations: []
-affinity: {}
-"""
+INTRINSEC = values_file("intrinsec-1.9").read_text()
 
 
 def rendered_with(folder, values, *arguments):

@@ -49,7 +49,7 @@ GUIDES = [pytest.param(page, files, id=f"{page}: {' '.join(files)}") for page, f
 @pytest.fixture(scope="module")
 def internet(run_directory):
     aws = Release(chart.objects((ROOT / "deploy/dns-redirection/s3proxy.yaml").read_text())).certified()
-    server = Internet(run_directory / "internet", [*aws, "ceph.example.internal"])
+    server = Internet(run_directory / "internet", [*aws, "ceph.example.internal", "s3.fr-par.scw.cloud"])
     yield server
     server.stop()
 
