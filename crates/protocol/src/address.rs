@@ -113,11 +113,15 @@ fn resolve_host(rules: &HostRules, host: &str) -> Result<Host, S3Error> {
     let name = host_name(host).ok_or_else(|| malformed(host))?;
     let name = name.as_str();
     // A domain counts before everything else, so that `localhost` may be one.
-    if let Some(bucket) = bucket_under(&rules.virtual_host_domains, name) {
-        return Ok(Host {
-            bucket: bucket.map(BucketName::new).transpose()?,
-            aws_endpoint: None,
-        });
+    match labels_before_domain(&rules.virtual_host_domains, name) {
+        None => {}
+        Some("") => return Ok(Host::PATH_STYLE),
+        Some(bucket) => {
+            return Ok(Host {
+                bucket: Some(BucketName::new(bucket)?),
+                aws_endpoint: None,
+            });
+        }
     }
     if name == "localhost" || is_ip_address(name) {
         return Ok(Host::PATH_STYLE);
@@ -200,15 +204,14 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
-/// The bucket that `name` has in front of the longest domain that it ends in, `Some(None)` where it is
-/// that domain itself, `None` where it is under none.
-fn bucket_under<'name>(domains: &[String], name: &'name str) -> Option<Option<&'name str>> {
+/// The labels of `name` in front of the longest domain that it ends in, empty where it is that domain
+/// itself; `None` where it is under none.
+fn labels_before_domain<'name>(domains: &[String], name: &'name str) -> Option<&'name str> {
     let found = domains
         .iter()
         .filter_map(|domain| strip_domain(name, domain));
-    // The longest domain leaves the shortest bucket.
-    let bucket = found.min_by_key(|bucket| bucket.len())?;
-    Some(Some(bucket).filter(|bucket| !bucket.is_empty()))
+    // The longest domain leaves the fewest labels.
+    found.min_by_key(|labels| labels.len())
 }
 
 /// The labels of `name` in front of `domain`, empty where it is the domain itself; `None` where it is

@@ -35,7 +35,8 @@ impl Serving {
         let files = pair_files(&config.listen.tls);
         let lasting = Lasting::new(&config.limits);
         let witnesses = Witnesses::start(&config)?;
-        let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing).await?;
+        let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing);
+        let shift = Box::pin(shift).await?;
         let parts = Arc::clone(&shift.service.parts);
         begin_sealing(&parts, &lasting);
         parts.keys.announce();
@@ -57,7 +58,8 @@ impl Serving {
         let pair = pair(&config.listen.tls)?;
         let before = Arc::clone(&self.shift.borrow().service);
         let lasting = (&self.lasting, &self.witnesses);
-        let shift = assembly::shift(config, lasting, Before::Service(&before, changes)).await?;
+        let shift = assembly::shift(config, lasting, Before::Service(&before, changes));
+        let shift = Box::pin(shift).await?;
         let parts = Arc::clone(&shift.service.parts);
         let (old, new) = (before.parts.keys.active(), parts.keys.active());
         if old.name() != new.name() {

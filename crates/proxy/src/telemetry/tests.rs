@@ -205,7 +205,7 @@ fn a_request_is_one_readable_line_of_text() {
         assert!(log.ends_with(expected), "{log}");
         assert_eq!(log.lines().count(), 1);
         let other = logged(LogLevel::Info, shape, || {
-            tracing::info!(port = 80, "serving")
+            tracing::info!(port = 80, "serving");
         });
         assert!(other.ends_with("serving port=80\n"), "{other}");
     }
