@@ -493,7 +493,7 @@ fn known_client<'c>(
     clients.get(access_key_id).ok_or_else(|| {
         S3Error::new(
             ErrorCode::InvalidAccessKeyId,
-            "The access key is not known here; use one that this proxy lists.",
+            "Unknown access key id; use one that this proxy's configuration lists.",
         )
     })
 }

@@ -80,7 +80,7 @@ impl Health {
         if self.draining.has_begun() {
             return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
         }
-        // One probe at a time; whoever waits takes its result.
+        // One probe at a time; others wait and take its result.
         let mut last = self.last.lock().await;
         let result = match &*last {
             Some((when, result)) if when.elapsed() < PROBE_AGE => result.clone(),

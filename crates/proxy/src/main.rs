@@ -245,6 +245,8 @@ fn recover(arguments: cli::migration::Recover) -> ExitCode {
 fn command_sources(flags: impl Into<SettingFlags>) -> Sources {
     Sources::new(flags, std::env::vars_os())
         .preset("listen.tls", "off")
+        // No port of its own is a backend's.
+        .preset("listen.port", "0")
         .preset("log.level", "warn")
 }
 

@@ -410,7 +410,7 @@ fn service_error(key: &str, error: &ServiceError) -> S3Error {
         // An expired login ends as an outage does: by itself, or when the operator mends it.
         ServiceError::Refused(_) => S3Error::new(
             ErrorCode::ServiceUnavailable,
-            "The key service behind the proxy refuses the proxy; ask its operator to mend the \
+            "The key service behind the proxy refuses the proxy; ask its operator to fix the \
              login, or try again later.",
         ),
         ServiceError::Key(_) => S3Error::new(

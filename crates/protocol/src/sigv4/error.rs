@@ -13,7 +13,7 @@ pub enum SigV4Error {
     #[error("{0} is not supported; sign with AWS4-HMAC-SHA256 (Signature Version 4)")]
     UnsupportedVersion(&'static str),
     /// An `Authorization` scheme that is none of AWS's.
-    #[error("this kind of Authorization is not known; sign with AWS4-HMAC-SHA256")]
+    #[error("unsupported Authorization scheme; sign with AWS4-HMAC-SHA256 (Signature Version 4)")]
     UnknownAuthorization,
     /// `Authorization` and query parameters in one request.
     #[error("a request is signed in its Authorization header or in its query, not in both")]

@@ -107,11 +107,9 @@ impl Reading<'_> {
         origin: Origin,
     ) {
         let Some(items) = value.as_array() else {
-            return self.invalid(
-                concrete.to_owned(),
-                origin,
-                "tables, each under its own [[…]]",
-            );
+            let heading = pattern.replace("[]", "");
+            let expected = format!("tables, each headed [[{heading}]] with two brackets");
+            return self.invalid(concrete.to_owned(), origin, &expected);
         };
         for (index, item) in items.iter().enumerate() {
             let concrete = format!("{concrete}[{index}]");

@@ -40,7 +40,7 @@ use super::{Addresses, Transport};
 pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let listen = listen(reader);
     let backend = backend::backend(reader);
-    backend::refuse_own_address(reader, &backend, listen.address);
+    backend::refuse_own_address(reader, &backend, &listen);
     let clients = clients::clients(reader);
     let keys = keys::keys(reader);
     let policy = policy(reader);

@@ -76,6 +76,10 @@ pub(crate) const ROWS: &[Mistake] = &[
     row("a backend that is the proxy", Refused).set(&[("S3PROXY_HOST", "http://127.0.0.1:4433")]),
     row("a backend that is the proxy by name", Refused)
         .set(&[("S3PROXY_HOST", "https://localhost:4433")]),
+    row("a backend that is the admin port", Refused).set(&[
+        ("S3PROXY_HOST", "http://127.0.0.1:9090"),
+        ("S3PROXY_ADMIN", "127.0.0.1:9090"),
+    ]),
     row("a region as people write it", Refused).set(&[("S3PROXY_REGION", "EU (Ireland)")]),
     row("a region that AWS does not have", Warned).set(&[
         ("S3PROXY_HOST", "s3.eu-west-1.amazonaws.com"),

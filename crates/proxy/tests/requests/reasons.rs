@@ -2,9 +2,15 @@
 
 use s3proxy_envelope::kek::Kek;
 
-use super::harness::{ClientRequest, Credential, Proxy, Reply};
+use super::harness::{Answer, ClientRequest, Credential, Proxy, Reply};
 
 const REASON: &str = "x-s3proxy-reason";
+
+/// The message of an error document, whose quotes are escaped there.
+fn message(answer: &Answer) -> String {
+    let message = answer.element("Message");
+    message.replace("&quot;", "\"").replace("&apos;", "'")
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_head_says_what_a_refused_get_does() {
@@ -19,7 +25,7 @@ async fn a_refused_head_says_what_a_refused_get_does() {
         .send_as(&stranger, ClientRequest::head("/photos/cat"))
         .await;
     let head = head.expect(403);
-    let told = format!("InvalidAccessKeyId: {}", get.element("Message"));
+    let told = format!("InvalidAccessKeyId: {}", message(&get));
     assert_eq!(head.header(REASON), told);
     assert_eq!(get.header(REASON), "");
 }
@@ -43,18 +49,16 @@ async fn an_object_under_an_unknown_key_is_forbidden_and_the_key_is_named() {
     proxy.send_to_store(sealed).await.expect(200);
     let get = proxy.send(ClientRequest::get("/photos/cat")).await;
     let get = get.expect_error(403, "AccessDenied");
-    let message = get.element("Message");
+    let message = message(&get);
     assert!(
         message.contains("which is not configured here"),
         "{message}"
     );
     let head =
         proxy.send(ClientRequest::head("/photos/cat").header("x-amz-checksum-mode", "ENABLED"));
-    // The document escapes quotes.
-    let told = message.replace("&quot;", "\"").replace("&apos;", "'");
     assert_eq!(
         head.await.expect(403).header(REASON),
-        format!("AccessDenied: {told}")
+        format!("AccessDenied: {message}")
     );
 }
 

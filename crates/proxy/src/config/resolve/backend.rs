@@ -10,8 +10,8 @@ use super::super::declare::{Declaration, Optional};
 use super::super::problem::{Notice, near};
 use super::super::reader::{HERE, Reader};
 use super::super::resolved::{
-    Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Host, Retry, Scheme,
-    ServerAddress,
+    Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Host, Listen, Retry,
+    Scheme, ServerAddress,
 };
 use super::super::settings::{
     BACKEND_ACCESS_KEY_ID, BACKEND_ADDRESSING, BACKEND_BODY_TIMEOUT, BACKEND_CA_FILE,
@@ -132,7 +132,7 @@ fn warn_of_unknown_region(reader: &mut Reader, endpoint: &Endpoint, region: &str
 
 /// Refuses a backend at the address where the proxy itself listens. A DNS name of this machine is found
 /// by the mark that requests carry (`backend::hop`).
-pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen: SocketAddr) {
+pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen: &Listen) {
     let Endpoint::Fixed(address) = &backend.endpoint else {
         return;
     };
@@ -146,14 +146,21 @@ pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen:
         }
         Host::Name(_) => return,
     };
-    let is_listened_on = |host: &IpAddr| {
-        let (host, own) = (host.to_canonical(), listen.ip().to_canonical());
-        let reaches = own.is_unspecified() && (host.is_unspecified() || is_of_this_machine(host));
-        // Connecting to the unspecified address means this machine.
-        host == own || reaches || (host.is_unspecified() && own.is_loopback())
+    let reaches = |own: &SocketAddr| {
+        hosts.iter().any(|host| {
+            let (host, own) = (host.to_canonical(), own.ip().to_canonical());
+            let is_open =
+                own.is_unspecified() && (host.is_unspecified() || is_of_this_machine(host));
+            // Connecting to the unspecified address means this machine.
+            host == own || is_open || (host.is_unspecified() && own.is_loopback())
+        })
     };
-    let chosen = reader.is_given_by_user(&BACKEND_HOST.declaration);
-    if chosen && address.port == listen.port() && hosts.iter().any(is_listened_on) {
+    if !reader.is_given_by_user(&BACKEND_HOST.declaration) {
+        return;
+    }
+    let own = std::iter::once(listen.address).chain(listen.admin);
+    let mut same = own.filter(|own| own.port() == address.port);
+    if let Some(listen) = same.find(reaches) {
         let message = format!(
             "{address} is where this proxy listens ({listen}): it would be its own backend; give the \
              address of the S3 server"

@@ -8,7 +8,7 @@ use crate::config::value::{
 };
 
 settings! { CLIENTS:
-    /// Whether requests must be signed (AWS Signature Version 4). With `none`, whoever reaches the
+    /// Whether requests must be signed (AWS Signature Version 4). With `none`, anyone who reaches the
     /// proxy uses its credential and its keys; that has to be asked for by name.
     CLIENTS_AUTH: Setting<AuthenticationMode> = "clients.auth", ["S3PROXY_AUTH"],
         Flag::Value { name: "auth", placeholder: "MODE" }, "sigv4";
