@@ -317,7 +317,7 @@ impl Gate {
                 let operation =
                     operation::classify(&parts.method, &address, &query, &parts.headers);
                 if let Ok(operation) = operation {
-                    record.operation(operation.as_str());
+                    record.claims_operation(operation.as_str());
                 }
             })?;
         identity.tell(record);

@@ -70,6 +70,8 @@ pub(crate) struct RequestRecord {
     backend_request_id: OnceLock<String>,
     failure: OnceLock<String>,
     claimed_access_key_id: OnceLock<String>,
+    /// Of a request whose signature does not count: for the log, and no label of metrics.
+    claimed_operation: OnceLock<&'static str>,
     refused: OnceLock<Refusal>,
     status: AtomicU16,
     /// Bytes of the request's body as they came.
@@ -142,6 +144,7 @@ impl RequestRecord {
             backend_request_id: OnceLock::new(),
             failure: OnceLock::new(),
             claimed_access_key_id: OnceLock::new(),
+            claimed_operation: OnceLock::new(),
             refused: OnceLock::new(),
             status: AtomicU16::new(0),
             received: Arc::default(),
@@ -227,6 +230,11 @@ impl RequestRecord {
             .claimed_access_key_id
             .set(quote::bounded(&access_key_id, MAXIMUM_CLAIM_BYTES));
         self.trail.claims(access_key_id);
+    }
+
+    /// The request would have been this operation, had its sender been known.
+    pub(crate) fn claims_operation(&self, name: &'static str) {
+        let _ = self.claimed_operation.set(name);
     }
 
     /// The request is refused rather than served: its line is a warning, and repeats what it gave.
@@ -358,12 +366,13 @@ impl Drop for RequestRecord {
         // A client that is known has proved its access key id.
         let claimed = refusal.and_then(|_| known(&self.claimed_access_key_id));
         let claimed = claimed.filter(|_| self.client.get().is_none());
+        let operation = known(&self.operation).or(known(&self.claimed_operation));
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     target: REQUEST_TARGET,
                     request_id = self.id.as_str(),
-                    operation = known(&self.operation),
+                    operation,
                     method = refusal.map(Refusal::method),
                     bucket = known(&self.bucket),
                     status,
