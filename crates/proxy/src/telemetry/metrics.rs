@@ -26,6 +26,7 @@ use self::declared::{
     LEGACY_READS, OPEN_FAILURES, PANICS, PLAINTEXT_READS, RECEIVED_BYTES, REQUEST_SECONDS,
     REQUESTS, REQUESTS_IN_FLIGHT, REQUESTS_UNDER_KEY, SEAL_FAILURES, SENT_BYTES, THROTTLED,
 };
+use crate::version;
 
 /// Declares the values of a label.
 macro_rules! label {
@@ -402,7 +403,8 @@ pub(crate) fn audit_lost(lines: u32) {
 
 /// Series that are there from the start, so that the first increase can be seen as one.
 fn begin() {
-    gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let (version, commit) = (version::VERSION, version::COMMIT);
+    gauge!(BUILD_INFO.name, "version" => version, "commit" => commit).set(1.0);
     gauge!(REQUESTS_IN_FLIGHT.name).set(0.0);
     gauge!(CONNECTIONS.name).set(0.0);
     gauge!(BODY_MEMORY.name).set(0.0);

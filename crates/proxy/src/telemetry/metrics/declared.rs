@@ -120,8 +120,8 @@ declare! {
     CERTIFICATE_EXPIRY: Gauge "s3proxy_certificate_expiry_timestamp_seconds", [],
         "When the served certificate ends, in seconds since 1970.",
         "Alert when less than 14 days are left. Absent with plain HTTP.";
-    BUILD_INFO: Gauge "s3proxy_build_info", ["version"],
-        "1, with the version of the program.", "";
+    BUILD_INFO: Gauge "s3proxy_build_info", ["version", "commit"],
+        "1, with the version of the program and its commit.", "";
     CONFIG_RELOADS: Counter "s3proxy_config_reloads_total", ["result"],
         "Reloads of the configuration, by result.", "";
     CONFIG_LAST_SUCCESS: Gauge "s3proxy_config_last_reload_success_timestamp_seconds", [],
