@@ -72,7 +72,7 @@ pub(crate) struct RequestRecord {
     claimed_access_key_id: OnceLock<String>,
     /// Of a request whose signature does not count: for the log, and no label of metrics.
     claimed_operation: OnceLock<&'static str>,
-    refused: OnceLock<Refusal>,
+    refused: OnceLock<Refused>,
     status: AtomicU16,
     /// Bytes of the request's body as they came.
     pub(crate) received: Arc<AtomicU64>,
@@ -94,10 +94,16 @@ pub(crate) struct RequestRecord {
     pub(crate) trace: RequestTrace,
 }
 
-/// Particulars of a request that was refused, as it gave them: none was verified.
+/// Particulars of a request for the case that it is refused, as it gave them: none was verified.
 pub(crate) struct Refusal {
-    pub(crate) method: Method,
-    pub(crate) host: Option<HeaderValue>,
+    method: Method,
+    host: Option<HeaderValue>,
+}
+
+/// The beginnings of those, which hold no memory of the request's head.
+struct Refused {
+    method: String,
+    host: Option<String>,
 }
 
 impl Refusal {
@@ -108,13 +114,12 @@ impl Refusal {
         }
     }
 
-    fn method(&self) -> String {
-        quote::bounded(&self.method, MAXIMUM_CLAIM_BYTES)
-    }
-
-    fn host(&self) -> Option<String> {
-        let host = self.host.as_ref()?.to_str().ok()?;
-        Some(quote::bounded(&host, MAXIMUM_CLAIM_BYTES))
+    fn shortened(&self) -> Refused {
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        Refused {
+            method: quote::bounded(&self.method, MAXIMUM_CLAIM_BYTES),
+            host: host.map(|host| quote::bounded(&host, MAXIMUM_CLAIM_BYTES)),
+        }
     }
 }
 
@@ -238,8 +243,8 @@ impl RequestRecord {
     }
 
     /// The request is refused rather than served: its line is a warning, and repeats what it gave.
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        let _ = self.refused.set(refusal);
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        let _ = self.refused.set(refusal.shortened());
     }
 
     pub(crate) fn answered(&self, status: http::StatusCode, announced: u64) {
@@ -373,7 +378,7 @@ impl Drop for RequestRecord {
                     target: REQUEST_TARGET,
                     request_id = self.id.as_str(),
                     operation,
-                    method = refusal.map(Refusal::method),
+                    method = refusal.map(|refused| refused.method.as_str()),
                     bucket = known(&self.bucket),
                     status,
                     outcome,
@@ -384,7 +389,7 @@ impl Drop for RequestRecord {
                     client = known(&self.client),
                     claimed_access_key_id = claimed,
                     peer = %self.peer,
-                    host = refusal.and_then(Refusal::host),
+                    host = refusal.and_then(|refused| refused.host.as_deref()),
                     backend_request_id = known(&self.backend_request_id),
                     trace_id = trace_id.as_deref(),
                     reason = known(&self.failure),

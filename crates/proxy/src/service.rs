@@ -164,7 +164,7 @@ impl Service {
         let request = match self.known_sender(parts, body, from, record).await {
             Ok(request) => request,
             Err(failure) => {
-                record.refused(refusal);
+                record.refused(&refusal);
                 if let Some(visit) = visit {
                     visit.refused();
                 }
@@ -275,7 +275,7 @@ impl Service {
             Plan::Forward => forward::forward(&job, body).await,
             Plan::Preflight => preflight::preflight(&job).await,
             Plan::Refuse(error) => {
-                record.refused(refusal);
+                record.refused(&refusal);
                 Err(Failure::Refused(error))
             }
         }

@@ -40,7 +40,9 @@ pub struct TelemetryError(#[source] tracing::dispatcher::SetGlobalDefaultError);
 
 /// Logs to standard error from now on, panics included, and tells how. Once in a process.
 pub fn init(log: Log) -> Result<(LogLevels, Written), TelemetryError> {
-    let shape = Shape::of(log.format, io::stderr().is_terminal());
+    // https://no-color.org: any value but an empty one.
+    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let shape = Shape::of(log.format, io::stderr().is_terminal(), colours);
     let (dispatch, levels) = dispatch(log.level, shape, io::stderr);
     tracing::dispatcher::set_global_default(dispatch).map_err(TelemetryError)?;
     panics::install();
@@ -80,10 +82,10 @@ enum Shape {
 }
 
 impl Shape {
-    fn of(format: LogFormat, is_terminal: bool) -> Self {
+    fn of(format: LogFormat, is_terminal: bool, colours: bool) -> Self {
         match (format, is_terminal) {
-            (LogFormat::Text | LogFormat::Auto, true) => Self::ColouredText,
-            (LogFormat::Text, false) => Self::PlainText,
+            (LogFormat::Text | LogFormat::Auto, true) if colours => Self::ColouredText,
+            (LogFormat::Text, _) | (LogFormat::Auto, true) => Self::PlainText,
             (LogFormat::Auto, false) | (LogFormat::Json, _) => Self::Json,
         }
     }

@@ -170,10 +170,11 @@ fn a_panic_is_logged_by_place_and_not_by_message() {
 
 #[test]
 fn the_format_follows_the_terminal_unless_it_is_named() {
-    assert_eq!(Shape::of(LogFormat::Auto, true), Shape::ColouredText);
-    assert_eq!(Shape::of(LogFormat::Auto, false), Shape::Json);
-    assert_eq!(Shape::of(LogFormat::Text, false), Shape::PlainText);
-    assert_eq!(Shape::of(LogFormat::Json, true), Shape::Json);
+    assert_eq!(Shape::of(LogFormat::Auto, true, true), Shape::ColouredText);
+    assert_eq!(Shape::of(LogFormat::Auto, true, false), Shape::PlainText);
+    assert_eq!(Shape::of(LogFormat::Auto, false, true), Shape::Json);
+    assert_eq!(Shape::of(LogFormat::Text, false, true), Shape::PlainText);
+    assert_eq!(Shape::of(LogFormat::Json, true, true), Shape::Json);
 }
 
 fn a_request() {

@@ -1,17 +1,15 @@
 //! Objects of the two older proxies: known answers, read in every way and never written.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use s3proxy::commands::migrate::{self, migrate};
 use s3proxy::commands::rewrap::{Replaced, Writers};
-use s3proxy::commands::selection::{Extent, Selection, Versions};
 use s3proxy::commands::verify::{Reading, verify};
 use s3proxy::commands::{Ended, Format};
 
-use crate::harness::{Answer, ClientRequest, Proxy};
+use crate::harness::{Answer, ClientRequest, Proxy, whole_bucket};
 use crate::memory_store::{Faults, MemoryStore};
 
 /// The key that wraps an object's data key.
@@ -309,17 +307,6 @@ async fn the_version_beside_no_envelope_is_hidden_all_the_same() {
     }
 }
 
-fn selection() -> Selection {
-    Selection {
-        targets: vec!["bucket".parse().unwrap()],
-        extent: Extent::Prefix,
-        versions: Versions::Current,
-        start_after: None,
-        concurrency: NonZeroUsize::MIN,
-        modified_since: None,
-    }
-}
-
 async fn migrated(proxy: &Proxy) -> Ended {
     let asked = migrate::Asked {
         mode: migrate::Mode::Migrate,
@@ -328,13 +315,13 @@ async fn migrated(proxy: &Proxy) -> Ended {
         writers: Writers::Stopped,
     };
     let config = proxy.command_config();
-    let ended = migrate(config, selection(), Format::AllLines, asked).await;
+    let ended = migrate(config, whole_bucket(), Format::AllLines, asked).await;
     ended.unwrap()
 }
 
 async fn verified(proxy: &Proxy) -> Ended {
     let config = proxy.command_config();
-    let ended = verify(config, selection(), Format::AllLines, Reading::Bodies).await;
+    let ended = verify(config, whole_bucket(), Format::AllLines, Reading::Bodies).await;
     ended.unwrap()
 }
 

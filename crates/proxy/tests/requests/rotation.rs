@@ -1,20 +1,18 @@
 //! Rotating a key loses nothing: `rewrap` tells of every object, upload and request in flight that
 //! still needs the old one.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use s3proxy::app::StartError;
 use s3proxy::commands::rewrap::{Asked, Check, Mode, Replaced, UpToDate, Writers, rewrap};
-use s3proxy::commands::selection::{Extent, Selection, Versions};
 use s3proxy::commands::{Ended, Format};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 use s3proxy_envelope::layout::{PlaintextLength, stored_length};
 use tokio::sync::Notify;
 
-use crate::harness::{ClientRequest, Proxy, RecordedRequest, Reply};
+use crate::harness::{ClientRequest, Proxy, RecordedRequest, Reply, whole_bucket};
 use crate::memory_store::{Faults, MemoryStore};
 
 /// The key before, and the key after.
@@ -51,7 +49,7 @@ impl Rotation {
 
     async fn rewrap(&self, asked: Asked) -> Result<Ended, StartError> {
         let config = self.new.command_config();
-        rewrap(config, selection(), Format::AllLines, asked).await
+        rewrap(config, whole_bucket(), Format::AllLines, asked).await
     }
 
     /// The key that an object needs.
@@ -68,17 +66,6 @@ impl Rotation {
         let part = self.old.send(ClientRequest::put(part, "the only part"));
         let etag = part.await.expect(200).header("etag").to_owned();
         (id, etag)
-    }
-}
-
-fn selection() -> Selection {
-    Selection {
-        targets: vec!["bucket".parse().unwrap()],
-        extent: Extent::Prefix,
-        versions: Versions::Current,
-        start_after: None,
-        concurrency: NonZeroUsize::MIN,
-        modified_since: None,
     }
 }
 

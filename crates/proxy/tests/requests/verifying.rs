@@ -1,12 +1,9 @@
 //! `verify` fails for what clients are refused.
 
-use std::num::NonZeroUsize;
-
-use s3proxy::commands::selection::{Extent, Selection, Versions};
 use s3proxy::commands::verify::{Reading, verify};
 use s3proxy::commands::{Ended, Format};
 
-use crate::harness::{ClientRequest, Proxy};
+use crate::harness::{ClientRequest, Proxy, whole_bucket};
 use crate::memory_store::{Faults, MemoryStore};
 
 async fn verified(settings: &str, plaintext: bool, older: bool) -> Ended {
@@ -24,14 +21,7 @@ async fn verified(settings: &str, plaintext: bool, older: bool) -> Ended {
         let address = proxy.backend.address();
         sealed.send_from(None, address, "backend").await.expect(200);
     }
-    let selection = Selection {
-        targets: vec!["bucket".parse().unwrap()],
-        extent: Extent::Prefix,
-        versions: Versions::Current,
-        start_after: None,
-        concurrency: NonZeroUsize::MIN,
-        modified_since: None,
-    };
+    let selection = whole_bucket();
     let config = proxy.command_config();
     let ended = verify(config, selection, Format::AllLines, Reading::Bodies).await;
     ended.unwrap()

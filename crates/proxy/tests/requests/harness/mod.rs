@@ -16,10 +16,26 @@ pub(crate) use proxy::{Proxy, ProxyBuilder};
 pub(crate) use signer::Credential;
 pub(crate) use vault::{Mood, VaultCalls, VaultServer};
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
+
+use s3proxy::commands::selection::{Extent, Selection, Versions};
 
 /// Longest wait for anything in a test: its end means that something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The credential that the proxy signs with towards its backend.
 pub(crate) const BACKEND_ACCESS_KEY_ID: &str = "dev";
+
+/// The current objects of the bucket `bucket`, one after the other, as commands on stored objects take
+/// them.
+pub(crate) fn whole_bucket() -> Selection {
+    Selection {
+        targets: vec!["bucket".parse().unwrap()],
+        extent: Extent::Prefix,
+        versions: Versions::Current,
+        start_after: None,
+        concurrency: NonZeroUsize::MIN,
+        modified_since: None,
+    }
+}
