@@ -6,8 +6,9 @@
 
 mod frame;
 mod pace;
+mod terminal;
 
-use std::io::{IsTerminal, Stderr, Write};
+use std::io::{IsTerminal, Stderr};
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
@@ -15,6 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::frame::{Palette, View};
 use self::pace::Pace;
+use self::terminal::Homing;
 use super::report::shown;
 
 /// Between two lines.
@@ -22,6 +24,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Between two positions of the spinner.
 const SPIN_INTERVAL: Duration = Duration::from_millis(120);
+
+/// At most, however often anything changes.
+const LOOKS_PER_SECOND: u8 = 20;
 
 /// The width where the terminal does not tell its own.
 const USUAL_WIDTH: usize = 80;
@@ -73,8 +78,6 @@ struct Bar {
     drawn: ProgressBar,
     palette: Palette,
     width: fn() -> usize,
-    /// Moves the cursor to the beginning of its line.
-    home: fn(),
 }
 
 impl Progress {
@@ -88,8 +91,9 @@ impl Progress {
                     Palette::COLOURED
                 }
             };
-            let target = ProgressDrawTarget::stderr();
-            Shown::Bar(Bar::on(target, palette, terminal_width, home))
+            let terminal = Box::new(Homing::stderr());
+            let target = ProgressDrawTarget::term_like_with_hz(terminal, LOOKS_PER_SECOND);
+            Shown::Bar(Bar::on(target, palette, terminal_width))
         } else {
             Shown::Lines {
                 next: LINE_INTERVAL,
@@ -158,7 +162,7 @@ impl Progress {
     /// Something is written to the same terminal.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.shown {
-            Shown::Bar(bar) => bar.suspend(write),
+            Shown::Bar(bar) => bar.drawn.suspend(write),
             Shown::Lines { .. } => write(),
         }
     }
@@ -177,14 +181,13 @@ impl Progress {
 }
 
 impl Bar {
-    fn on(target: ProgressDrawTarget, palette: Palette, width: fn() -> usize, home: fn()) -> Self {
+    fn on(target: ProgressDrawTarget, palette: Palette, width: fn() -> usize) -> Self {
         let bar = ProgressBar::with_draw_target(None, target);
         let template = ProgressStyle::with_template("{msg}").expect("the template is valid");
         Self {
             drawn: bar.with_style(template),
             palette,
             width,
-            home,
         }
     }
 
@@ -195,30 +198,12 @@ impl Bar {
         let width = (self.width)().saturating_sub(1);
         let frame = view.frame(width, turn, self.palette);
         self.drawn.set_message(frame);
-        self.go_home();
-    }
-
-    fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        let written = self.drawn.suspend(write);
-        self.go_home();
-        written
-    }
-
-    /// The cursor is left at the right edge, where the `^C` of an interrupt would go to the next line
-    /// and the lines that are taken away would be others than those that were drawn.
-    fn go_home(&self) {
-        (self.home)();
     }
 }
 
 /// Whether the terminal takes no control sequences.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb")
-}
-
-fn home() {
-    // A terminal that is gone shows nothing.
-    let _ = std::io::stderr().write_all(b"\r");
 }
 
 fn terminal_width() -> usize {

@@ -38,7 +38,7 @@ impl Screen {
     fn progress(&self) -> Progress {
         // As often as anything changes.
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(self.clone()), u8::MAX);
-        let bar = Bar::on(target, Palette::PLAIN, || 80, || ());
+        let bar = Bar::on(target, Palette::PLAIN, || 80);
         Progress::new("verify", Unit::Objects, super::Shown::Bar(bar))
     }
 }
