@@ -23,7 +23,7 @@ from key_services.openbao import OpenBao
 from scrape import Admin
 from target import DOMAIN, SERVICE
 
-pytest_plugins = ["cells"]
+pytest_plugins = ["cells", "module_times"]
 
 VIRTUAL_HOST_BUCKETS = ["e2e-matrix", "e2e-names"]
 """Buckets with a host name of their own; names have to be known before the resolver is asked."""
