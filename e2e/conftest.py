@@ -88,9 +88,10 @@ def names():
 @pytest.fixture(scope="session")
 def deployments(request, run_directory, certificates, names):
     with ExitStack() as started:
-        yield Deployments(
-            run_directory, certificates, started, direct=request.config.getoption("--direct")
-        )
+        direct = request.config.getoption("--direct")
+        deployments = Deployments(run_directory, certificates, started, direct=direct)
+        yield deployments
+        deployments.terminate_proxies()
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ class Deployments:
         self._certificates = certificates
         self._started = started
         self._servers: dict[str, Server] = {}
+        self._proxies: list[Proxy] = []
         self._deployments: dict[tuple[str, str], Deployment] = {}
         self._failures: dict[tuple[str, str], Exception] = {}
 
@@ -86,7 +87,13 @@ class Deployments:
         """One more proxy, with settings of its own; `name` names its log."""
         proxy = Proxy(self._directory, server.target, name=name, **options)
         self._started.callback(proxy.stop)
+        self._proxies.append(proxy)
         return Deployment(proxy.target, server, proxy)
+
+    def terminate_proxies(self) -> None:
+        """Has all proxies drain at the same time: some take seconds."""
+        for proxy in self._proxies:
+            proxy.terminate()
 
     def _start(self, backend: str, scheme: str) -> Deployment:
         server = self.server(backend)

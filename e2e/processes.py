@@ -84,10 +84,15 @@ class Process:
                 raise RuntimeError(f"{self.name}: not {what} after {seconds} s, {self._tail()}")
             time.sleep(0.05)
 
+    def terminate(self) -> None:
+        """Asks the child to end, and does not wait for it."""
+        if self.is_running():
+            self._child.send_signal(signal.SIGTERM)
+
     def stop(self, seconds: float = 20) -> int:
         """Ends the child, politely first, and returns its exit status."""
         if self.is_running():
-            self._child.send_signal(signal.SIGTERM)
+            self.terminate()
             try:
                 self._child.wait(seconds)
             except subprocess.TimeoutExpired:

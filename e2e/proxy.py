@@ -148,6 +148,10 @@ class Proxy:
             lambda: self.log_text().count(text) >= count, f"logging {text} {count} times", seconds=20
         )
 
+    def terminate(self) -> None:
+        """Asks the proxy to drain and end, and does not wait for it."""
+        self._process.terminate()
+
     def stop(self, seconds: float = 20) -> int:
         """Asks the proxy to drain and end, and returns its exit status; it is killed after that
         time."""
