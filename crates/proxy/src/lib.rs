@@ -13,7 +13,7 @@ mod backend;
 mod body;
 pub mod cli;
 pub mod commands;
-pub mod config;
+pub use s3proxy_config as config;
 #[cfg(feature = "dev")]
 pub mod dev;
 mod effective_name;

@@ -100,7 +100,7 @@ impl Rules {
         let matching = self
             .in_order
             .iter()
-            .find(|(rule, _, _)| rule.covers(bucket, object_key));
+            .find(|(rule, _, _)| covers(rule, bucket, object_key));
         let (otherwise, shared) = &self.otherwise;
         matching.map_or((otherwise, shared), |(_, storing, scope)| (storing, scope))
     }
@@ -170,14 +170,12 @@ fn scope(
     }
 }
 
-impl Rule {
-    fn covers(&self, bucket: &str, object_key: &str) -> bool {
-        self.buckets.iter().any(|pattern| pattern.matches(bucket))
-            && self
-                .prefixes
-                .iter()
-                .any(|pattern| pattern.covers(object_key))
-    }
+fn covers(rule: &Rule, bucket: &str, object_key: &str) -> bool {
+    rule.buckets.iter().any(|pattern| pattern.matches(bucket))
+        && rule
+            .prefixes
+            .iter()
+            .any(|pattern| pattern.covers(object_key))
 }
 
 #[cfg(test)]

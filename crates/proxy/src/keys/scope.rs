@@ -114,13 +114,11 @@ impl StoredPlace<'_> {
     }
 }
 
-impl From<Bind> for Flags {
-    /// The flags of an envelope with this binding and without a private map.
-    fn from(bind: Bind) -> Self {
-        match bind {
-            Bind::Key => Self::KEY_BOUND,
-            Bind::BucketAndKey => Self::KEY_BOUND.with_bucket_bound(),
-        }
+/// Envelope flags for a binding, without a private map.
+pub(crate) fn binding_flags(bind: Bind) -> Flags {
+    match bind {
+        Bind::Key => Flags::KEY_BOUND,
+        Bind::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
     }
 }
 

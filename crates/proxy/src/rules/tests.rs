@@ -14,6 +14,7 @@ use crate::config::resolved::{
 };
 use crate::keys::legacy::{ConstellationKek, KekOrigin, LegacyEnvelope, LegacyKeyError};
 use crate::keys::legacy::{LegacyKeys, LegacyTag, RecordedVersion};
+use crate::keys::scope::binding_flags;
 use crate::keys::{KeyError, unasked};
 
 const SERVICE: &str = "constellation:s3proxy-kek";
@@ -294,7 +295,7 @@ async fn keys_unwrap_nothing_in_a_place_that_does_not_open_it() {
         ..rule("tenant-a")
     }]);
     let storing = ruled.rules.storing("tenant-a", "object");
-    let flags = Flags::from(storing.bind);
+    let flags = binding_flags(storing.bind);
     let binding =
         s3proxy_envelope::dek::Binding::new(Layout::Multipart, flags, "tenant-a", "object");
     let dek = Dek::generate();

@@ -107,9 +107,9 @@ pub struct Problems {
     /// Never empty.
     pub(crate) problems: Vec<Problem>,
     /// They often explain a problem, such as a mistyped variable behind a missing setting.
-    pub(crate) notices: Vec<Notice>,
+    pub notices: Vec<Notice>,
     /// What was read.
-    pub(crate) files: Files,
+    pub files: Files,
 }
 
 impl Problems {
@@ -139,7 +139,7 @@ impl fmt::Debug for Problems {
 impl Problems {
     /// All of them in one line, for logs.
     #[must_use]
-    pub(crate) fn in_one_line(&self) -> String {
+    pub fn in_one_line(&self) -> String {
         let problems = self.problems.iter().map(Problem::to_string);
         let warnings = self
             .notices

@@ -26,7 +26,7 @@ pub struct Snapshot {
 
 /// The differences between two configurations.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Changes(Vec<Change>);
+pub struct Changes(Vec<Change>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Change {
@@ -66,7 +66,7 @@ impl Snapshot {
 }
 
 impl Changes {
-    pub(crate) fn between(old: &Snapshot, new: &Snapshot) -> Self {
+    pub fn between(old: &Snapshot, new: &Snapshot) -> Self {
         let mut changes = Vec::new();
         for (path, fingerprint) in &new.settings {
             if old.settings.get(path) != Some(fingerprint) {
@@ -97,12 +97,12 @@ impl Changes {
         Self(changes)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether anything of a section of the file has changed.
-    pub(crate) fn touch(&self, section: &str) -> bool {
+    pub fn touch(&self, section: &str) -> bool {
         debug_assert!(settings::SECTIONS.iter().any(|known| known.name == section));
         let paths = self.0.iter().map(Change::path);
         paths
@@ -111,7 +111,7 @@ impl Changes {
     }
 
     /// Settings that have changed and cannot while the program runs.
-    pub(crate) fn at_start_only(&self) -> Vec<&'static str> {
+    pub fn at_start_only(&self) -> Vec<&'static str> {
         let paths = self.0.iter().map(Change::path);
         let fixed = |path: &&str| {
             settings::AT_START_ONLY
@@ -247,7 +247,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::config::{self, SettingFlags, Sources};
+    use crate::{SettingFlags, Sources};
 
     /// A folder with a configuration in it.
     struct Place(TempDir);
@@ -272,7 +272,7 @@ mod tests {
             ];
             let environment = usual.iter().chain(environment);
             let environment = environment.map(|(name, value)| ((*name).into(), (*value).into()));
-            match config::load(Sources::new(SettingFlags::default(), environment)) {
+            match crate::load(Sources::new(SettingFlags::default(), environment)) {
                 Ok(loaded) => loaded.snapshot,
                 Err(problems) => panic!("{problems}"),
             }

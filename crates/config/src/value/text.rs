@@ -8,11 +8,11 @@ use s3proxy_protocol::operation::Operation;
 use zeroize::Zeroizing;
 
 use super::{Reason, Scalar, scalar_from_str};
-use crate::config::declare::Sensitivity;
-use crate::config::dek_tag::MetadataName;
-use crate::config::endpoint::{self, ServerAddress};
-use crate::config::pattern::Pattern;
-use crate::config::secret::SecretText;
+use crate::declare::Sensitivity;
+use crate::dek_tag::MetadataName;
+use crate::endpoint::{self, ServerAddress};
+use crate::pattern::Pattern;
+use crate::secret::SecretText;
 
 scalar_from_str! {
     ServerAddress: "host, host:port, http://host[:port] or https://host[:port]; IPv6 in brackets",

@@ -2,14 +2,14 @@
 
 use http::uri::PathAndQuery;
 
-use crate::config::problem::{Notice, Origin};
-use crate::config::reader::{HERE, Reader};
-use crate::config::resolved::{Audit, Collector, OtlpTransport, Scheme, Traces};
-use crate::config::settings::{
+use crate::problem::{Notice, Origin};
+use crate::reader::{HERE, Reader};
+use crate::resolved::{Audit, Collector, OtlpTransport, Scheme, Traces};
+use crate::settings::{
     AUDIT_OBJECT_KEYS, AUDIT_ON_FAILURE, AUDIT_OUTPUT, TRACES_ENDPOINT, TRACES_HEADERS,
     TRACES_PROTOCOL, TRACES_SAMPLE_RATIO, TRACES_SERVICE_NAME, TRACES_TIMEOUT,
 };
-use crate::config::value::{CollectorAddress, OtlpProtocol};
+use crate::value::{CollectorAddress, OtlpProtocol};
 
 /// Usual ports of collectors.
 const HTTP_PORT: u16 = 4318;

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
-use crate::config::resolved::LogFormat;
-use crate::config::value::{ByteCount, Cidr, Domain, Level, List, Period, Switch, Timeout, Whole};
+use crate::declare::{Declaration, Flag, Names, Optional, Setting, settings};
+use crate::resolved::LogFormat;
+use crate::value::{ByteCount, Cidr, Domain, Level, List, Period, Switch, Timeout, Whole};
 
 settings! { LISTEN:
     /// The address to listen on.

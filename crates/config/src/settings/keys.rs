@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
-use crate::config::dek_tag::MetadataName;
-use crate::config::endpoint::ServerAddress;
-use crate::config::resolved::{AssociatedData, Permission};
-use crate::config::value::{
+use crate::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
+use crate::dek_tag::MetadataName;
+use crate::endpoint::ServerAddress;
+use crate::resolved::{AssociatedData, Permission};
+use crate::value::{
     IssuedSecret, KeyLines, KeyText, KmsAddress, LoginMethod, Period, RegionName, ServicePath,
     Timeout, Whole,
 };

@@ -30,16 +30,16 @@ mod secret_file;
 mod settings;
 mod value;
 
-pub(crate) use changes::Changes;
+pub use changes::Changes;
 pub use changes::Snapshot;
-pub(crate) use files::{Files, Looked, Watched};
-pub(crate) use flags::refusal;
+pub use files::{Files, Looked, Watched};
+pub use flags::refusal;
 pub use flags::{ScopedFlags, SettingFlags};
 pub use gather::Sources;
 pub use problem::{Notice, Problem, Problems};
 pub use scope::{Development, LocalFiles, Probe, Scope, Serving, StoredObjects, UploadState};
 pub use secret::EmptySecret;
-pub(crate) use value::{damage as key_damage, period};
+pub use value::{damage as key_damage, period};
 
 use std::net::SocketAddr;
 
@@ -54,7 +54,7 @@ pub struct Loaded {
     /// For comparing it with another.
     pub snapshot: Snapshot,
     /// What it came from.
-    pub(crate) files: Files,
+    pub files: Files,
 }
 
 /// Where a proxy with these settings is reached.

@@ -1,10 +1,8 @@
 //! The settings of `[audit]` and `[traces]`.
 
-use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
-use crate::config::resolved::{AuditFailure, AuditObjectKeys, AuditOutput};
-use crate::config::value::{
-    CollectorAddress, CollectorHeaders, CollectorTimeout, OtlpProtocol, Share,
-};
+use crate::declare::{Declaration, Flag, Names, Optional, Setting, settings};
+use crate::resolved::{AuditFailure, AuditObjectKeys, AuditOutput};
+use crate::value::{CollectorAddress, CollectorHeaders, CollectorTimeout, OtlpProtocol, Share};
 
 settings! { AUDIT:
     /// Where the audit log goes: nowhere (`off`), to standard output (`stdout`), or to a file, which

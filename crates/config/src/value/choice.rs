@@ -4,7 +4,7 @@
 //! users have written `true` and `1`.
 
 use super::{OtlpProtocol, Reason, Scalar};
-use crate::config::resolved::{
+use crate::resolved::{
     Access, Addressing, AnnounceEncryption, AssociatedData, AuditFailure, AuditObjectKeys, Bind,
     Encryption, Integrity, Listing, LogFormat, Metadata, Multipart, PartSizes, Permission,
 };

@@ -1,11 +1,9 @@
 //! The settings of `[clients]`, of which the list of known clients exists only in the file.
 
-use crate::config::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
-use crate::config::pattern::Pattern;
-use crate::config::resolved::Access;
-use crate::config::value::{
-    AccessKeyId, AuthenticationMode, BucketName, IssuedSecret, List, Whole,
-};
+use crate::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
+use crate::pattern::Pattern;
+use crate::resolved::Access;
+use crate::value::{AccessKeyId, AuthenticationMode, BucketName, IssuedSecret, List, Whole};
 
 settings! { CLIENTS:
     /// Whether requests must be signed (AWS Signature Version 4). With `none`, anyone who reaches the

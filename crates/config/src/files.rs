@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What was found in each file.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Files(BTreeMap<PathBuf, Found>);
+pub struct Files(BTreeMap<PathBuf, Found>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
@@ -32,7 +32,7 @@ enum Found {
 
 impl Files {
     /// Reads a file and remembers what was in it.
-    pub(crate) fn read(&mut self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    pub fn read(&mut self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         let (read, found) = look(path);
         self.0.insert(path.to_owned(), found);
         read
@@ -40,7 +40,7 @@ impl Files {
 
     /// The same files as they are now.
     #[must_use]
-    pub(crate) fn now(&self) -> Self {
+    pub fn now(&self) -> Self {
         let now = self.0.iter().map(|(path, found)| {
             let now = match found {
                 Found::Once => Found::Once,
@@ -60,7 +60,7 @@ impl Files {
     }
 
     /// A file that is empty and was not before: as a rule one that is just being written over.
-    pub(crate) fn emptied_since(&self, before: &Self) -> Option<&Path> {
+    pub fn emptied_since(&self, before: &Self) -> Option<&Path> {
         let empty = Found::Text(Fingerprint::of([&b""[..]]));
         let is_emptied = |(path, found): &(&PathBuf, &Found)| {
             let known = before.0.get(*path);
@@ -73,7 +73,7 @@ impl Files {
     }
 
     /// A file that cannot be read again.
-    pub(crate) fn read_once(&self) -> Option<&Path> {
+    pub fn read_once(&self) -> Option<&Path> {
         let once = self.0.iter().find(|(_, found)| **found == Found::Once);
         once.map(|(path, _)| path.as_path())
     }
@@ -83,14 +83,14 @@ impl Files {
 ///
 /// A change counts when two looks have found the same: whoever writes a file over may have come
 /// half the way at the first one.
-pub(crate) struct Watched {
+pub struct Watched {
     known: Files,
     moving: Option<Files>,
 }
 
 /// What a look has found.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Looked {
+pub enum Looked {
     /// What was known.
     Same,
     /// Something else, perhaps only half of it.
@@ -100,7 +100,7 @@ pub(crate) enum Looked {
 }
 
 impl Watched {
-    pub(crate) fn new(known: Files) -> Self {
+    pub fn new(known: Files) -> Self {
         Self {
             known,
             moving: None,
@@ -108,7 +108,7 @@ impl Watched {
     }
 
     /// Reads the files on a thread where that may block.
-    pub(crate) async fn look(&mut self) -> Looked {
+    pub async fn look(&mut self) -> Looked {
         let known = self.known.clone();
         match tokio::task::spawn_blocking(move || known.now()).await {
             Ok(now) => self.found(now),

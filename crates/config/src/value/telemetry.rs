@@ -8,9 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use s3proxy_protocol::percent::{self, Plus};
 
 use super::{Reason, Scalar, Timeout};
-use crate::config::declare::Sensitivity;
-use crate::config::endpoint::{Scheme, ServerAddress};
-use crate::config::resolved::AuditOutput;
+use crate::declare::Sensitivity;
+use crate::endpoint::{Scheme, ServerAddress};
+use crate::resolved::AuditOutput;
 
 impl Scalar for AuditOutput {
     fn expects() -> String {

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
-use crate::config::resolved::{Addressing, Integrity};
-use crate::config::value::{
+use crate::declare::{Declaration, Flag, Names, Optional, Setting, settings};
+use crate::resolved::{Addressing, Integrity};
+use crate::value::{
     AccessKeyId, BackendAddress, IssuedSecret, List, RegionName, SubResourceChange, Switch,
     Timeout, Whole,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Reason, Scalar};
-use crate::config::resolved::LogLevel;
+use crate::resolved::LogLevel;
 
 /// A whole number from `MIN` to `MAX`.
 pub(crate) struct Whole<const MIN: u64, const MAX: u64>(pub u64);
@@ -68,7 +68,7 @@ impl Scalar for Period {
 }
 
 /// A time with its unit, for arguments of commands; errors say what is expected.
-pub(crate) fn period(text: &str) -> Result<Duration, String> {
+pub fn period(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|reason| {
         let expected = "expected a time with its unit, such as 30m, 12h or 1d";
         if reason.is_empty() {

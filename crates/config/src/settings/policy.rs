@@ -1,11 +1,11 @@
 //! The settings of `[policy]`.
 
-use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
-use crate::config::pattern::Pattern;
-use crate::config::resolved::{
+use crate::declare::{Declaration, Flag, Names, Optional, Setting, settings};
+use crate::pattern::Pattern;
+use crate::resolved::{
     AnnounceEncryption, Bind, Encryption, Listing, Metadata, Multipart, PartSizes, Permission,
 };
-use crate::config::value::{BucketName, List, Period, StatePrefix, Whole};
+use crate::value::{BucketName, List, Period, StatePrefix, Whole};
 
 settings! { POLICY:
     /// What a sealed object is bound to: it cannot be opened under another key (`key`), or neither

@@ -17,8 +17,10 @@ use zeroize::Zeroizing;
 use super::declare::Sensitivity;
 
 pub(crate) use choice::{AuthenticationMode, LoginMethod, Switch};
-pub(crate) use key::{KeyLines, KeyText, damage, passphrase_length};
-pub(crate) use quantity::{ByteCount, Level, Period, Share, Timeout, Whole, period};
+pub use key::damage;
+pub(crate) use key::{KeyLines, KeyText, passphrase_length};
+pub use quantity::period;
+pub(crate) use quantity::{ByteCount, Level, Period, Share, Timeout, Whole};
 pub(crate) use telemetry::{CollectorAddress, CollectorHeaders, CollectorTimeout, OtlpProtocol};
 pub(crate) use text::{
     AccessKeyId, BackendAddress, BucketName, Cidr, Domain, IssuedSecret, KmsAddress, RegionName,
@@ -99,12 +101,12 @@ impl<T: Scalar> Value for List<T> {
 /// For types whose `FromStr` says it all.
 macro_rules! scalar_from_str {
     ($($type:ty: $expects:literal),+ $(,)?) => {$(
-        impl $crate::config::value::Scalar for $type {
+        impl $crate::value::Scalar for $type {
             fn expects() -> String {
                 $expects.to_owned()
             }
 
-            fn parse(text: &str) -> Result<Self, $crate::config::value::Reason> {
+            fn parse(text: &str) -> Result<Self, $crate::value::Reason> {
                 text.parse().map_err(|error| format!("{error}"))
             }
         }

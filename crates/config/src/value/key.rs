@@ -13,8 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::{Given, Reason, Scalar, Value};
-use crate::config::declare::Sensitivity;
-use crate::config::secret::SecretText;
+use crate::declare::Sensitivity;
+use crate::secret::SecretText;
 
 const GENERATED: &str = "s3pk1.";
 const KEY_BYTES: usize = 32;
@@ -60,7 +60,7 @@ pub(crate) fn passphrase_length(text: &str) -> Option<usize> {
 }
 
 /// Why a text is a damaged key, whatever else it might be.
-pub(crate) fn damage(text: &str) -> Option<&'static str> {
+pub fn damage(text: &str) -> Option<&'static str> {
     if text.starts_with(BYTE_ORDER_MARK) {
         return Some("it begins with a byte order mark; save the file as UTF-8 without one");
     }
