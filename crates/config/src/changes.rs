@@ -97,6 +97,7 @@ impl Changes {
         Self(changes)
     }
 
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -60,6 +60,7 @@ impl Files {
     }
 
     /// A file that is empty and was not before: as a rule one that is just being written over.
+    #[must_use]
     pub fn emptied_since(&self, before: &Self) -> Option<&Path> {
         let empty = Found::Text(Fingerprint::of([&b""[..]]));
         let is_emptied = |(path, found): &(&PathBuf, &Found)| {
@@ -73,6 +74,7 @@ impl Files {
     }
 
     /// A file that cannot be read again.
+    #[must_use]
     pub fn read_once(&self) -> Option<&Path> {
         let once = self.0.iter().find(|(_, found)| **found == Found::Once);
         once.map(|(path, _)| path.as_path())
@@ -100,6 +102,7 @@ pub enum Looked {
 }
 
 impl Watched {
+    #[must_use]
     pub fn new(known: Files) -> Self {
         Self {
             known,

@@ -216,6 +216,7 @@ impl Offer {
 }
 
 /// Why a command does not take a flag that gives a setting to others; `flag` with its dashes.
+#[must_use]
 pub fn refusal<S: Scope>(flag: &str) -> Option<&'static str> {
     let name = flag.strip_prefix("--")?;
     let with_flag = settings::all().find(|declaration| match declaration.flag {

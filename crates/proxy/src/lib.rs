@@ -24,6 +24,7 @@ pub mod fuzzing;
 mod health;
 mod keys;
 mod listen;
+mod net;
 mod panics;
 mod plan;
 mod record;

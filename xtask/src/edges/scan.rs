@@ -1,25 +1,31 @@
 //! Finds the modules that a source file names by `crate::` and `super::`.
 
-/// The first names behind `crate::`.
-pub(super) fn crate_modules(source: &str) -> impl Iterator<Item = String> {
+/// First names of the paths that begin with `crate::`.
+pub(super) fn crate_modules(source: &str) -> Vec<String> {
     let words = words(source);
-    let names: Vec<String> = starts(&words, "crate")
+    starts(&words, "crate")
         .flat_map(|at| names(&words[at..]))
-        .collect();
-    names.into_iter()
+        .collect()
 }
 
-/// The first names behind a chain of `super::`. How far up a chain reaches is not followed: a
-/// module should not have the name of one upstream anyway.
-pub(super) fn super_modules(source: &str) -> impl Iterator<Item = String> {
+/// First names of the paths that reach the crate's root by `super::`, in a module that is `depth`
+/// levels below the root. Longer chains count too: modules inside a file add levels.
+pub(super) fn super_modules(source: &str, depth: usize) -> Vec<String> {
     let words = words(source);
-    let names: Vec<String> = starts(&words, "super")
+    let chains = starts(&words, "super").filter(|at| {
+        let supers = words[..*at].rchunks_exact(2);
+        let length = supers
+            .take_while(|pair| pair[0] == "super" && pair[1] == "::")
+            .count();
+        length >= depth
+    });
+    chains
         .flat_map(|at| names(&words[at..]))
-        .collect();
-    names.into_iter().filter(|name| name != "super")
+        .filter(|name| name != "super")
+        .collect()
 }
 
-/// Where the path goes on behind each `root::`.
+/// Positions after each `root::`.
 fn starts<'a>(words: &'a [String], root: &'a str) -> impl Iterator<Item = usize> + 'a {
     words
         .windows(2)
@@ -28,7 +34,7 @@ fn starts<'a>(words: &'a [String], root: &'a str) -> impl Iterator<Item = usize>
         .map(|(at, _)| at + 2)
 }
 
-/// The name that stands here, or the first names of the group that does.
+/// The name at this position, or the first names of the group at it.
 fn names(words: &[String]) -> Vec<String> {
     match words.first().map(String::as_str) {
         Some("{") => group(&words[1..]),

@@ -60,6 +60,7 @@ pub(crate) fn passphrase_length(text: &str) -> Option<usize> {
 }
 
 /// Why a text is a damaged key, whatever else it might be.
+#[must_use]
 pub fn damage(text: &str) -> Option<&'static str> {
     if text.starts_with(BYTE_ORDER_MARK) {
         return Some("it begins with a byte order mark; save the file as UTF-8 without one");
