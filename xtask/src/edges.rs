@@ -12,14 +12,14 @@ mod floors;
 mod scan;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::sources::{SourceError, read, sources};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EdgesError {
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("{path}: {source}")]
     Manifest {
         path: PathBuf,
@@ -154,33 +154,10 @@ fn top_module(folder: &Path, source: &Path) -> String {
         .unwrap_or_default()
 }
 
-fn sources(folder: &Path) -> Result<Vec<PathBuf>, EdgesError> {
-    let failed = |source| EdgesError::File {
-        path: folder.to_owned(),
-        source,
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
-            found.append(&mut sources(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn read(path: &Path) -> Result<String, EdgesError> {
-    fs::read_to_string(path).map_err(|source| EdgesError::File {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
