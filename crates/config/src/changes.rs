@@ -268,7 +268,7 @@ mod tests {
             let file = self.file("s3proxy.toml", text);
             let usual = [
                 ("S3PROXY_CONFIG", file.as_str()),
-                ("S3PROXY_TLS", "off"),
+                ("S3PROXY_LISTEN_TLS", "off"),
                 ("S3PROXY_ENCRYPT_KEY", "a passphrase"),
             ];
             let environment = usual.iter().chain(environment);
@@ -356,7 +356,7 @@ mod tests {
     fn contents_of_files_belong_to_the_setting_that_names_them() {
         let place = Place::new();
         let (secret, authorities) = (place.file("key", "one\n"), place.file("ca", "one"));
-        let environment = &[("S3PROXY_DECRYPT_KEYS_FILE", secret.as_str())];
+        let environment = &[("S3PROXY_KEYS_DECRYPT_KEYS_FILE", secret.as_str())];
         let text = format!("[backend]\nca_file = {authorities:?}\n");
         let old = place.snapshot(&text, environment);
         assert!(Changes::between(&old, &place.snapshot(&text, environment)).is_empty());

@@ -6,17 +6,22 @@
 //! nothing else can be asked for.
 //!
 //! Paths are those of the file, such as `backend.region`; `[]` stands for "each of the list", as in
-//! `clients.known[].name`.
+//! `clients.known[].name`. Every setting outside of lists has the environment variable that its path
+//! makes, such as `S3PROXY_BACKEND_REGION`; a declaration names further ones after `|`.
 
 use std::marker::PhantomData;
 
 use super::value::Value;
 
+/// Beginning of the names of all environment variables of this program.
+pub(crate) const PREFIX: &str = "S3PROXY_";
+
 /// Everything about a setting but its Rust type.
 pub(crate) struct Declaration {
     pub path: &'static str,
-    /// Names of environment variables; the first one that is set wins.
-    pub environment: &'static [&'static str],
+    /// Environment variables besides the one that follows from the path: those of the older
+    /// proxies, and those of other programs, which only give a default.
+    pub aliases: &'static [&'static str],
     pub flag: Flag,
     /// What is valid, with units, as the end of the sentence "expected …".
     pub expects: fn() -> String,
@@ -82,7 +87,7 @@ pub(crate) struct Required<T> {
 /// The parts of a declaration that do not follow from its type.
 pub(crate) struct Names {
     pub path: &'static str,
-    pub environment: &'static [&'static str],
+    pub aliases: &'static [&'static str],
     pub flag: Flag,
     pub documentation: &'static str,
 }
@@ -91,7 +96,7 @@ impl Names {
     const fn declare<T: Value>(self, default: Default) -> Declaration {
         Declaration {
             path: self.path,
-            environment: self.environment,
+            aliases: self.aliases,
             flag: self.flag,
             expects: T::expects,
             default,
@@ -135,6 +140,23 @@ impl Declaration {
         section.strip_suffix("[]").unwrap_or(section)
     }
 
+    /// Environment variables that give the setting, in the order in which they are looked at: names
+    /// of the older proxies, `S3PROXY_` and the path in upper case, and names of other programs.
+    /// Settings inside lists have none.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = String> {
+        let is_inside_list = self.path.contains("[]");
+        let own = (!is_inside_list).then(|| self.path.to_ascii_uppercase().replace('.', "_"));
+        let own = own.map(|path| format!("{PREFIX}{path}"));
+        let (older, others): (Vec<&str>, Vec<&str>) = self
+            .aliases
+            .iter()
+            .partition(|alias| alias.starts_with(PREFIX));
+        let older = older.into_iter().map(str::to_owned);
+        older
+            .chain(own)
+            .chain(others.into_iter().map(str::to_owned))
+    }
+
     /// Where the setting can be given, for the message that it is missing.
     pub(crate) fn places(&self) -> String {
         let mut places: Vec<String> = Vec::new();
@@ -142,8 +164,8 @@ impl Declaration {
             places.push(format!("--{name} {placeholder}"));
         }
         let field = self.path.rsplit('.').next().unwrap_or(self.path);
-        for variable in self.environment {
-            places.push((*variable).to_owned());
+        for variable in self.variables() {
+            places.push(variable.clone());
             if self.sensitivity == Sensitivity::Secret {
                 places.push(format!("{variable}_FILE"));
             }
@@ -164,14 +186,14 @@ impl Declaration {
 macro_rules! settings {
     ($(#[$attribute:meta])* $list:ident: $(
         $(#[doc = $documentation:literal])+
-        $name:ident: $form:ident<$type:ty> = $path:literal, [$($variable:literal),*], $flag:expr $(, $default:literal)?;
+        $name:ident: $form:ident<$type:ty> = $path:literal $(| $alias:literal)*, $flag:expr $(, $default:literal)?;
     )+) => {
         $(
             $(#[doc = $documentation])+
             pub(crate) const $name: &$form<$type> = &$form::new(
                 Names {
                     path: $path,
-                    environment: &[$($variable),*],
+                    aliases: &[$($alias),*],
                     flag: $flag,
                     documentation: concat!($($documentation),+),
                 },

@@ -11,16 +11,14 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::declare::{Declaration, Sensitivity};
+use super::declare::{Declaration, PREFIX, Sensitivity};
 use super::gather::{Entry, Findings, Layer, entry, read_secret};
 use super::problem::{Fault, Notice, Origin, near};
-use super::settings;
+use super::settings::{self, former};
 use super::value::Given;
 
 /// Names the configuration file; the flag `--config` comes before it.
 pub(crate) const CONFIG_VARIABLE: &str = "S3PROXY_CONFIG";
-
-const PREFIX: &str = "S3PROXY_";
 
 type Variables = BTreeMap<OsString, OsString>;
 
@@ -50,46 +48,75 @@ fn from_first_variable(
     findings: &mut Findings,
 ) -> Option<Entry> {
     refuse_differing(declaration, variables, findings);
-    for name in declaration.environment {
+    let mut today = declaration.variables();
+    if let Some(given) = today.find_map(|name| Variable::of(declaration, variables, &name)) {
+        return given.entry(declaration, findings);
+    }
+    let mut former = former::variables(declaration.path);
+    let given = former.find_map(|name| Variable::of(declaration, variables, name))?;
+    findings.notice(Notice::FormerName {
+        name: given.name.clone(),
+        today: declaration.variables().next().unwrap_or_default(),
+    });
+    given.entry(declaration, findings)
+}
+
+/// A variable of a setting that is set, by itself or as the name of a file.
+struct Variable<'a> {
+    name: String,
+    direct: Option<&'a OsStr>,
+    file: Option<&'a OsStr>,
+}
+
+impl<'a> Variable<'a> {
+    fn of(declaration: &Declaration, variables: &'a Variables, name: &str) -> Option<Self> {
         let direct = text_of(variables, name);
-        let file_name = format!("{name}_FILE");
         let file = match declaration.sensitivity {
             Sensitivity::Plain | Sensitivity::Masked => None,
-            Sensitivity::Secret => text_of(variables, &file_name),
+            Sensitivity::Secret => text_of(variables, &file_form(name)),
         };
-        let origin = |name: &str| Origin::Environment(name.to_owned());
-        let (text, origin) = match (direct, file) {
-            (None, None) => continue,
-            (Some(_), Some(_)) => {
-                findings.problem(declaration.path, Some(origin(name)), Fault::GivenTwice);
-                return None;
-            }
+        let name = name.to_owned();
+        (direct.is_some() || file.is_some()).then_some(Self { name, direct, file })
+    }
+
+    fn entry(self, declaration: &Declaration, findings: &mut Findings) -> Option<Entry> {
+        let file_name = file_form(&self.name);
+        let (text, name) = match (self.direct, self.file) {
+            (Some(_), Some(_)) => (Err(Fault::GivenTwice), self.name),
             (Some(text), None) => {
                 let utf8 = text.to_str().map(|text| Zeroizing::new(text.to_owned()));
-                (utf8.ok_or_else(|| not_utf8(declaration)), origin(name))
+                (utf8.ok_or_else(|| not_utf8(declaration)), self.name)
             }
-            (None, Some(path)) => (read_secret(Path::new(path), findings), origin(&file_name)),
+            (None, Some(path)) => (read_secret(Path::new(path), findings), file_name),
+            (None, None) => return None,
         };
+        let origin = Origin::Environment(name);
         match text {
-            Ok(text) => return Some(entry(Given::Text(text), origin)),
-            Err(fault) => findings.problem(declaration.path, Some(origin), fault),
+            Ok(text) => Some(entry(Given::Text(text), origin)),
+            Err(fault) => {
+                findings.problem(declaration.path, Some(origin), fault);
+                None
+            }
         }
-        return None;
     }
-    None
+}
+
+fn file_form(name: &str) -> String {
+    format!("{name}_FILE")
 }
 
 /// Two of our own names for one setting must not contradict each other. Names of others, such as
 /// `AWS_REGION`, only give a default.
 fn refuse_differing(declaration: &Declaration, variables: &Variables, findings: &mut Findings) {
-    let own = declaration.environment.iter();
+    let own = declaration.variables();
     let own = own.filter(|name| name.starts_with(PREFIX));
-    let mut given = own.filter_map(|name| Some((name, text_of(variables, name)?)));
-    let Some((first, text)) = given.next() else {
+    let own = own.chain(former::variables(declaration.path).map(str::to_owned));
+    let mut given = own.filter_map(|name| Some((text_of(variables, &name)?, name)));
+    let Some((text, first)) = given.next() else {
         return;
     };
-    if let Some((other, _)) = given.find(|(_, other)| *other != text) {
-        let origin = Origin::Environment((*other).to_owned());
+    if let Some((_, other)) = given.find(|(other, _)| *other != text) {
+        let origin = Origin::Environment(other);
         let message = format!(
             "{first} is another name for the same setting and has another value; keep one of them"
         );
@@ -135,7 +162,7 @@ fn meant(name: &str) -> Option<&'static str> {
     const MEANT: &[(&[&str], &str)] = &[
         (
             &["NO_TLS", "PLAIN_HTTP", "TLS_ENABLED", "DISABLE_TLS"],
-            "S3PROXY_TLS=off (--no-tls)",
+            "S3PROXY_LISTEN_TLS=off (--no-tls)",
         ),
         (
             &[
@@ -187,9 +214,9 @@ fn meant(name: &str) -> Option<&'static str> {
                 "BIND_ADDRESS",
                 "LISTEN_ADDRESS",
             ],
-            "S3PROXY_IP and S3PROXY_PORT",
+            "S3PROXY_IP and S3PROXY_LISTEN_PORT",
         ),
-        (&["LISTEN_PORT", "HTTP_PORT", "HTTPS_PORT"], "S3PROXY_PORT"),
+        (&["HTTP_PORT", "HTTPS_PORT"], "S3PROXY_LISTEN_PORT"),
         (
             &[
                 "CERTS",
@@ -202,9 +229,15 @@ fn meant(name: &str) -> Option<&'static str> {
             "S3PROXY_CERT, the folder of s3proxy.crt and s3proxy.key",
         ),
         (&["LEVEL", "DEBUG", "LOG", "RUST_LOG"], "S3PROXY_LOG_LEVEL"),
-        (&["METRICS", "METRICS_PORT", "ADMIN_PORT"], "S3PROXY_ADMIN"),
+        (
+            &["METRICS", "METRICS_PORT", "ADMIN_PORT"],
+            "S3PROXY_LISTEN_ADMIN",
+        ),
         (&["CONFIG_FILE", "CONFIGURATION"], "S3PROXY_CONFIG"),
-        (&["DOMAIN", "DOMAINS"], "S3PROXY_VIRTUAL_HOST_DOMAINS"),
+        (
+            &["DOMAIN", "DOMAINS"],
+            "S3PROXY_LISTEN_VIRTUAL_HOST_DOMAINS",
+        ),
     ];
     let name = name.strip_prefix(PREFIX)?;
     let mut table = MEANT.iter();
@@ -215,11 +248,12 @@ fn meant(name: &str) -> Option<&'static str> {
 fn known_names() -> BTreeSet<String> {
     let mut known = BTreeSet::from([CONFIG_VARIABLE.to_owned()]);
     for declaration in settings::all() {
-        for name in declaration.environment {
-            known.insert((*name).to_owned());
+        let former = former::variables(declaration.path).map(str::to_owned);
+        for name in declaration.variables().chain(former) {
             if declaration.sensitivity == Sensitivity::Secret {
-                known.insert(format!("{name}_FILE"));
+                known.insert(file_form(&name));
             }
+            known.insert(name);
         }
     }
     known
@@ -283,11 +317,33 @@ mod tests {
 
     #[test]
     fn a_port_in_the_environment_counts() {
-        let layer = layer(
-            &variables(&[("S3PROXY_PORT", "8080")]),
-            &mut Findings::default(),
-        );
-        assert!(layer.contains_key("listen.port"));
+        for name in ["S3PROXY_LISTEN_PORT", "S3PROXY_PORT"] {
+            let given = variables(&[(name, "8080")]);
+            let layer = layer(&given, &mut Findings::default());
+            assert!(layer.contains_key("listen.port"), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_former_variable_counts_with_a_warning() {
+        for (name, path) in former::VARIABLES {
+            let mut findings = Findings::default();
+            let layer = layer(&variables(&[(name, "1")]), &mut findings);
+            assert!(layer.contains_key(*path), "{name}");
+            let [Notice::FormerName { name: told, today }] = findings.notices.as_slice() else {
+                panic!("{name} must be told of");
+            };
+            assert_eq!(told, name);
+            assert!(today.starts_with(PREFIX), "{today}");
+        }
+    }
+
+    #[test]
+    fn a_former_name_must_not_contradict_todays() {
+        let mut findings = Findings::default();
+        let both = [("S3PROXY_LISTEN_PORT", "1"), ("S3PROXY_PORT", "2")];
+        layer(&variables(&both), &mut findings);
+        assert_eq!(findings.problems.len(), 1);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use super::declare::{Declaration, Sensitivity};
 use super::gather::{Findings, Layer, declared, entry, read_secret};
-use super::problem::{Fault, Origin, near};
-use super::settings;
+use super::problem::{Fault, Notice, Origin, near};
+use super::settings::{self, former};
 use super::value::Given;
 
 /// What the file says.
@@ -127,6 +127,18 @@ impl Reading<'_> {
     }
 
     fn field(&mut self, value: &DeValue<'_>, pattern: &str, concrete: String, origin: Origin) {
+        if let Some(today) = former::path(pattern) {
+            let last = |path: &str| {
+                path.rsplit_once('.')
+                    .map_or(0, |(table, _)| table.len() + 1)
+            };
+            let renamed = format!("{}{}", &concrete[..last(&concrete)], &today[last(today)..]);
+            self.findings.notice(Notice::FormerName {
+                name: concrete,
+                today: renamed.clone(),
+            });
+            return self.field(value, today, renamed, origin);
+        }
         if let Some(declaration) = declared(pattern) {
             if declaration.sensitivity == Sensitivity::Secret {
                 self.secrets = Secrets::Inside;
@@ -197,7 +209,9 @@ fn unknown(value: &DeValue<'_>, pattern: &str) -> Fault {
         return Fault::UnknownTable { near };
     }
     let mut all = settings::all();
-    let near = match all.find(|declaration| declaration.environment.contains(&pattern)) {
+    let is_variable =
+        |declaration: &&Declaration| declaration.variables().any(|name| name == pattern);
+    let near = match all.find(is_variable) {
         Some(declaration) => vec![declaration.path.to_owned()],
         None => near(pattern, settings::all().map(|declaration| declaration.path)),
     };

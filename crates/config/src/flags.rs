@@ -14,9 +14,9 @@ use zeroize::Zeroizing;
 use super::declare::{Declaration, Default, Flag, Sensitivity};
 use super::environment::CONFIG_VARIABLE;
 use super::gather::{Findings, Layer, declared, entry};
-use super::problem::{Fault, Origin, near};
+use super::problem::{Fault, Notice, Origin, near};
 use super::scope::{Offer, Scope};
-use super::settings;
+use super::settings::{self, former};
 use super::value::Given;
 
 const CONFIG: &str = "config";
@@ -55,6 +55,14 @@ impl SettingFlags {
         }
         for assignment in self.set {
             let (path, text) = assignment.split_once('=').unwrap_or((&assignment, ""));
+            let today = former::path(path);
+            if let Some(today) = today {
+                findings.notice(Notice::FormerName {
+                    name: path.to_owned(),
+                    today: today.to_owned(),
+                });
+            }
+            let path = today.unwrap_or(path);
             match settable(path) {
                 Ok(()) => {
                     let entry = plain(text.to_owned(), format!("{SET} {path}"));
@@ -265,7 +273,7 @@ fn argument(declaration: &'static Declaration, preset: Option<&'static str>) -> 
                 .help(help)
                 .long_help(format!(
                     "{help}\n[env: {}={yes}]",
-                    declaration.environment.join(", "),
+                    declaration.variables().collect::<Vec<_>>().join(", "),
                 )),
         ),
     }
@@ -306,7 +314,7 @@ fn long_help(declaration: &Declaration, preset: Option<&'static str>) -> String 
         .then(|| expects.replace(" | ", ", "));
     let first = [Some(sentence(declaration).to_owned()), choices];
     let first = first.into_iter().flatten().collect::<Vec<_>>().join(": ");
-    let names = declaration.environment.join(", ");
+    let names = declaration.variables().collect::<Vec<_>>().join(", ");
     let lines = [
         Some(first),
         (!names.is_empty()).then(|| format!("[env: {names}]")),

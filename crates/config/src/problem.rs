@@ -172,6 +172,11 @@ pub enum Notice {
         name: String,
         near: Vec<String>,
     },
+    /// A setting or environment variable has a new name; the former one still counts.
+    FormerName {
+        name: String,
+        today: String,
+    },
     ReadableByOthers {
         file: String,
         mode: u32,
@@ -241,6 +246,9 @@ impl fmt::Display for Notice {
         match self {
             Self::UnknownVariable { name, near } => {
                 write!(f, "the environment variable {name} is not a setting{}", suggestion(near))
+            }
+            Self::FormerName { name, today } => {
+                write!(f, "{name} is now called {today}; the former name still counts")
             }
             Self::ReadableByOthers { file, mode, who } => write!(
                 f,

@@ -44,6 +44,8 @@ no default place. `s3proxy check-config` reads everything as `serve` would, and 
 - A path such as `backend.region` means the field `region` in the table `[backend]` of the file. Unknown
   fields are errors; unknown variables that begin with `S3PROXY_` are warnings. An empty variable counts as absent.
 - `--set backend.retry_attempts=5` sets anything that is no secret.
+- Every setting outside of lists has a variable: `S3PROXY_` and its path in upper case, such as
+  `S3PROXY_BACKEND_REGION`. Names of the older proxies, such as `S3PROXY_HOST`, mean the same.
 - Secrets have no flags. Each may be given as it is or as the name of a file that holds it: `S3PROXY_ENCRYPT_KEY`
   or `S3PROXY_ENCRYPT_KEY_FILE`, `encrypt_key` or `encrypt_key_file`. One line end at its end is dropped.
 - Lists are lists in the file, and texts with commas between them elsewhere.
@@ -82,7 +84,7 @@ fn summary(page: &mut String, declaration: &Declaration) {
     let path = declaration.path;
     // The anchor that Markdown viewers make of a heading: letters, digits and underscores.
     let anchor = path.replace(['.', '[', ']'], "");
-    let variable = declaration.environment.first();
+    let variable = declaration.variables().next();
     let variable = variable.map(|name| format!("`{name}`")).unwrap_or_default();
     let flag = match declaration.flag {
         Flag::None => String::new(),
@@ -125,15 +127,14 @@ fn setting(page: &mut String, declaration: &Declaration) {
     {
         page.push_str("- Takes effect at start\n");
     }
-    if !declaration.environment.is_empty() {
-        let names = declaration
-            .environment
-            .iter()
-            .flat_map(|name| match declaration.sensitivity {
-                Sensitivity::Plain | Sensitivity::Masked => vec![format!("`{name}`")],
-                Sensitivity::Secret => vec![format!("`{name}`"), format!("`{name}_FILE`")],
-            });
-        let names: Vec<_> = names.collect();
+    let names = declaration
+        .variables()
+        .flat_map(|name| match declaration.sensitivity {
+            Sensitivity::Plain | Sensitivity::Masked => vec![format!("`{name}`")],
+            Sensitivity::Secret => vec![format!("`{name}`"), format!("`{name}_FILE`")],
+        });
+    let names: Vec<_> = names.collect();
+    if !names.is_empty() {
         push(page, format_args!("- Environment: {}\n", names.join(", ")));
     }
     match declaration.flag {

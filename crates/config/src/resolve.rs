@@ -28,10 +28,10 @@ use super::settings::{
     LISTEN_BODY_TIMEOUT, LISTEN_CERTIFICATES, LISTEN_DRAIN_DELAY, LISTEN_DRAIN_TIMEOUT,
     LISTEN_HEADER_TIMEOUT, LISTEN_HOSTS, LISTEN_IDLE_TIMEOUT, LISTEN_IP, LISTEN_MAX_CONNECTIONS,
     LISTEN_MAX_HEADER_BYTES, LISTEN_MIN_BODY_RATE, LISTEN_PORT, LISTEN_TLS, LISTEN_TRUSTED_PROXIES,
-    LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL, POLICY_ANNOUNCE_ENCRYPTION, POLICY_BIND,
-    POLICY_LEGACY_READS, POLICY_LISTING, POLICY_LOOKUP_CONCURRENCY, POLICY_METADATA,
-    POLICY_MULTIPART, POLICY_PART_SIZES, POLICY_PLAINTEXT_READS, POLICY_STATE_BUCKET,
-    POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL, RELOAD_WATCH,
+    LISTEN_VIRTUAL_HOST_DOMAINS, LOG_FORMAT, LOG_LEVEL, POLICY_ANNOUNCE_ENCRYPTION,
+    POLICY_KEY_BINDING, POLICY_LEGACY_READS, POLICY_LISTING, POLICY_LOOKUP_CONCURRENCY,
+    POLICY_METADATA, POLICY_MULTIPART, POLICY_PART_SIZES, POLICY_PLAINTEXT_READS,
+    POLICY_STATE_BUCKET, POLICY_STATE_PREFIX, POLICY_SWEEP_INTERVAL, RELOAD_WATCH,
 };
 use super::value::{Switch, Whole};
 use super::{Addresses, Transport};
@@ -180,7 +180,7 @@ fn no_certificate(reader: &mut Reader, folder: &Path, path: &Path, error: &io::E
     let declaration = &LISTEN_CERTIFICATES.declaration;
     let expected = "s3proxy.crt and s3proxy.key, or tls.crt and tls.key (PEM), in the folder that \
                     --cert names (S3PROXY_CERT, listen.certificates); or plain HTTP with --no-tls \
-                    (S3PROXY_TLS=off)";
+                    (S3PROXY_LISTEN_TLS=off)";
     if folder.is_file() {
         let message = format!(
             "{} is a file; expected the folder that holds {}",
@@ -204,7 +204,7 @@ fn policy(reader: &mut Reader) -> Policy {
     let metadata = reader.value(POLICY_METADATA);
     let state_bucket = reader.optional(POLICY_STATE_BUCKET);
     Policy {
-        bind: reader.value(POLICY_BIND),
+        key_binding: reader.value(POLICY_KEY_BINDING),
         plaintext_reads: reader.value(POLICY_PLAINTEXT_READS),
         legacy_reads: reader.value(POLICY_LEGACY_READS),
         listing: reader.value(POLICY_LISTING),

@@ -361,9 +361,9 @@ pub struct Rule {
     /// none in a rule with a key, and those that no rule names in one without.
     pub opens: Option<Vec<String>>,
     /// That of the policy where nothing is said.
-    pub bind: Option<Bind>,
+    pub key_binding: Option<KeyBinding>,
     /// The weakest binding that opens; `bind` where nothing is said.
-    pub opens_bind: Option<Bind>,
+    pub opens_key_binding: Option<KeyBinding>,
     pub encryption: Encryption,
     /// Whether older formats open. Where nothing is said, that of the policy, or not at all where
     /// encryption is required.
@@ -387,7 +387,7 @@ pub enum Encryption {
 /// What may be stored and read, and in which form.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    pub bind: Bind,
+    pub key_binding: KeyBinding,
     pub plaintext_reads: Permission,
     pub legacy_reads: Permission,
     pub listing: Listing,
@@ -405,7 +405,7 @@ pub struct Policy {
 
 /// What an envelope is bound to, so that a sealed object cannot be passed off as another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bind {
+pub enum KeyBinding {
     Key,
     BucketAndKey,
 }

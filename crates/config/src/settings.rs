@@ -1,14 +1,16 @@
 //! Every setting, declared once. `docs/configuration.md` is generated from this file.
 //!
 //! The environment variables and flags of the older proxies keep their names (`S3PROXY_HOST`,
-//! `--no-tls` and so on); others follow the path in the file. A few settings that people reach for
-//! on a command line have flags; `--set` reaches all the others that are no secrets.
+//! `--no-tls` and so on); every setting also has the variable that follows from its path. A few
+//! settings that people reach for on a command line have flags; `--set` reaches all the others that
+//! are no secrets.
 //!
-//! Defaults are argued for where they are not obvious. Names are part of the program's interface:
-//! one that has been released is not changed, only joined by another.
+//! Defaults are argued for where they are not obvious. Names are part of the program's interface: a
+//! renamed setting is still read under its former name ([`former`]).
 
 mod backend;
 mod clients;
+pub(crate) mod former;
 mod keys;
 mod listen;
 mod policy;
@@ -151,7 +153,9 @@ mod tests {
     #[test]
     fn no_name_is_declared_twice() {
         unique(all().map(|declaration| declaration.path));
-        unique(all().flat_map(|declaration| declaration.environment.iter().copied()));
+        let variables: Vec<_> = all().flat_map(Declaration::variables).collect();
+        let former = former::VARIABLES.iter().map(|(name, _)| *name);
+        unique(variables.iter().map(String::as_str).chain(former));
         unique(all().filter_map(|declaration| match declaration.flag {
             Flag::None => None,
             Flag::Value { name, .. } | Flag::Switch { name, .. } => Some(name),
@@ -164,6 +168,16 @@ mod tests {
         sections.dedup();
         let declared: Vec<_> = SECTIONS.iter().map(|section| section.name).collect();
         assert_eq!(sections, declared);
+    }
+
+    #[test]
+    fn former_names_lead_to_settings_and_are_no_settings() {
+        let paths: BTreeSet<_> = all().map(|declaration| declaration.path).collect();
+        let former_paths = former::PATHS.iter().map(|(name, path)| (*name, *path));
+        for (name, path) in former_paths.chain(former::VARIABLES.iter().copied()) {
+            assert!(paths.contains(path), "{path}");
+            assert!(!paths.contains(name), "{name}");
+        }
     }
 
     #[test]

@@ -98,8 +98,8 @@ pub(super) fn judge_passphrases(reader: &mut Reader, keys: &Keys, rules: &[Rule]
             let message = format!(
                 "a passphrase of fewer than {SHORT_PASSPHRASE} characters is too short to seal objects: anyone who \
                  sees one of them can guess it; use a key made by `s3proxy keygen`, with the \
-                 passphrase in keys.decrypt_keys (S3PROXY_DECRYPT_KEYS) for older objects, or set \
-                 keys.short_passphrase (S3PROXY_SHORT_PASSPHRASE) to allow"
+                 passphrase in keys.decrypt_keys (S3PROXY_KEYS_DECRYPT_KEYS) for older objects, or set \
+                 keys.short_passphrase (S3PROXY_KEYS_SHORT_PASSPHRASE) to allow"
             );
             reader.conflict(setting, place, message);
             return;

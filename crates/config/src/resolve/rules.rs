@@ -3,10 +3,10 @@
 use super::super::declare::Setting;
 use super::super::problem::Notice;
 use super::super::reader::{Place, Reader};
-use super::super::resolved::{Bind, Encryption, Keys, Pattern, Permission, Policy, Rule};
+use super::super::resolved::{Encryption, KeyBinding, Keys, Pattern, Permission, Policy, Rule};
 use super::super::settings::{
-    RULE_BIND, RULE_BUCKETS, RULE_DECRYPTION_FALLBACK, RULE_ENCRYPTION, RULE_KEY,
-    RULE_LEGACY_READS, RULE_OPENS, RULE_OPENS_BIND, RULE_PREFIXES,
+    RULE_BUCKETS, RULE_DECRYPTION_FALLBACK, RULE_ENCRYPTION, RULE_KEY, RULE_KEY_BINDING,
+    RULE_LEGACY_READS, RULE_OPENS, RULE_OPENS_KEY_BINDING, RULE_PREFIXES,
 };
 use super::super::value::List;
 use super::keys::{require_configured, require_sealing};
@@ -30,8 +30,8 @@ fn rule(reader: &mut Reader, keys: Option<&Keys>, place: Place<'_>) -> Rule {
         prefixes: patterns(reader, RULE_PREFIXES, place),
         key: reader.optional_in(RULE_KEY, place),
         opens: opens.map(|List(opens)| opens),
-        bind: reader.optional_in(RULE_BIND, place),
-        opens_bind: reader.optional_in(RULE_OPENS_BIND, place),
+        key_binding: reader.optional_in(RULE_KEY_BINDING, place),
+        opens_key_binding: reader.optional_in(RULE_OPENS_KEY_BINDING, place),
         encryption: reader.value_in(RULE_ENCRYPTION, place),
         legacy_reads: reader.optional_in(RULE_LEGACY_READS, place),
         decryption_fallback: reader.optional_in(RULE_DECRYPTION_FALLBACK, place),
@@ -53,16 +53,16 @@ fn judge(reader: &mut Reader, rule: &Rule, policy: &Policy, place: Place<'_>) {
         Encryption::On | Encryption::Required => true,
         Encryption::Off => false,
     };
-    if !seals && (rule.key.is_some() || rule.bind.is_some()) {
+    if !seals && (rule.key.is_some() || rule.key_binding.is_some()) {
         let message = "what is stored as it comes has no key and is bound to nothing; expected no \
-                       key and no bind in this rule, or encryption = \"on\"";
+                       key and no key_binding in this rule, or encryption = \"on\"";
         reader.conflict(&RULE_ENCRYPTION.declaration, place, message);
     }
-    let bind = rule.bind.unwrap_or(policy.bind);
-    if (bind, rule.opens_bind) == (Bind::Key, Some(Bind::BucketAndKey)) {
-        let message = "new objects are bound to less, and would not open; expected key, or bind = \
+    let bind = rule.key_binding.unwrap_or(policy.key_binding);
+    if (bind, rule.opens_key_binding) == (KeyBinding::Key, Some(KeyBinding::BucketAndKey)) {
+        let message = "new objects are bound to less, and would not open; expected key, or key_binding = \
                        \"bucket-and-key\" in this rule";
-        reader.conflict(&RULE_OPENS_BIND.declaration, place, message);
+        reader.conflict(&RULE_OPENS_KEY_BINDING.declaration, place, message);
     }
     match (rule.encryption, rule.decryption_fallback) {
         (Encryption::Required, Some(Permission::Allow)) => {

@@ -5,8 +5,9 @@
 
 use super::{OtlpProtocol, Reason, Scalar};
 use crate::resolved::{
-    Access, Addressing, AnnounceEncryption, AssociatedData, AuditFailure, AuditObjectKeys, Bind,
-    Encryption, Integrity, Listing, LogFormat, Metadata, Multipart, PartSizes, Permission,
+    Access, Addressing, AnnounceEncryption, AssociatedData, AuditFailure, AuditObjectKeys,
+    Encryption, Integrity, KeyBinding, Listing, LogFormat, Metadata, Multipart, PartSizes,
+    Permission,
 };
 
 const YES: &[&str] = &["true", "1", "yes", "on"];
@@ -66,7 +67,7 @@ choice! {
     Access { "read" => Read, "write" => Write, "delete" => Delete, "list" => List, "admin" => Admin }
     LoginMethod { "token" => Token, "approle" => AppRole, "kubernetes" => Kubernetes }
     Encryption { "on" + YES => On, "required" => Required, "off" + NO => Off }
-    Bind { "key" => Key, "bucket-and-key" => BucketAndKey }
+    KeyBinding { "key" => Key, "bucket-and-key" => BucketAndKey }
     Listing { "exact" => Exact, "computed" => Computed }
     Multipart { "encrypt" => Encrypt, "block" => Block, "forward-plaintext" => ForwardPlaintext }
     PartSizes { "any" => Any, "equal" => Equal }
@@ -84,7 +85,10 @@ mod tests {
     #[test]
     fn a_word_counts_in_any_case() {
         assert_eq!(Listing::parse("Exact"), Ok(Listing::Exact));
-        assert_eq!(Bind::parse("bucket-and-key"), Ok(Bind::BucketAndKey));
+        assert_eq!(
+            KeyBinding::parse("bucket-and-key"),
+            Ok(KeyBinding::BucketAndKey)
+        );
         assert_eq!(Listing::parse("exactly"), Err(String::new()));
     }
 

@@ -60,7 +60,7 @@ impl<'p> ObjectKey<'p> {
     pub(crate) async fn of(job: &Job<'_>, place: Place<'p>) -> Result<Self, KeyError> {
         let parts = job.parts;
         let storing = parts.rules.storing(place.bucket, place.object_key);
-        let flags = binding_flags(storing.bind);
+        let flags = binding_flags(storing.key_binding);
         let key = parts.keys.sealing_key(&storing.key).await?;
         Ok(Self { place, flags, key })
     }

@@ -78,7 +78,7 @@ pub(crate) struct Rewrapped {
 /// Whether the envelope is the one that a new object would get here.
 pub(crate) fn is_right(parts: &Parts, place: Place<'_>, envelope: &Envelope) -> bool {
     let storing = parts.rules.storing(place.bucket, place.object_key);
-    let bind = binding_flags(storing.bind);
+    let bind = binding_flags(storing.key_binding);
     envelope.key_name == storing.key.name() && envelope.flags.without_private() == bind
 }
 
