@@ -118,7 +118,6 @@ fn warn_of_unknown_region(reader: &mut Reader, endpoint: &Endpoint, region: &str
         },
     };
     let mut regions: Vec<&str> = AwsEndpoint::all().map(|known| known.region()).collect();
-    regions.dedup();
     if is_aws && !regions.contains(&region) {
         regions.sort_unstable();
         regions.dedup();
