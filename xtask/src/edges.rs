@@ -1,33 +1,39 @@
-//! The edges between crates and modules: data flows one way, and nobody looks upstream.
+//! Edges between crates and between the program's modules, checked as a whole.
 //!
-//! Crates are judged by their manifests: `envelope` and `protocol` are pure and know neither each
-//! other nor the program. The program's modules are judged by the paths in their sources: `keys`,
-//! `backend` and `body` know nothing upstream. Only `main` knows `app`, which wires, and `commands`,
-//! which has the same parts built for work without clients. The scan
-//! reads words, not syntax: comments and texts are left out, `crate::…` with its groups and
-//! `super::…` are followed; a path built by a macro would escape it.
+//! Crates are checked by their manifests: `envelope`, `protocol` and `config` know nothing of the
+//! program. The program's modules are checked by the paths in their sources against the floors in
+//! [`floors`]: a module uses only the modules that its floor lists, all of them below it. A listed
+//! edge that no source has any more is an error too, so that the list stays true.
+//!
+//! The scan reads words, not syntax: comments and literals are left out, `crate::…` with its groups
+//! and `super::…` are followed; a path built by a macro would escape it.
 
+mod floors;
 mod scan;
 
-use std::fs;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use crate::sources::{SourceError, read, sources};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EdgesError {
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("{path}: {source}")]
     Manifest {
         path: PathBuf,
         source: toml::de::Error,
     },
-    #[error("edges that must not be:\n  {}", .0.join("\n  "))]
+    #[error("forbidden edges:\n  {}", .0.join("\n  "))]
     Forbidden(Vec<String>),
 }
 
-/// A pure crate and what it must not depend on. Development dependencies do not count.
-const PURE_CRATES: &[(&str, &[&str])] = &[
+/// Using and used module, with the source that shows the use.
+type Edges = BTreeMap<(String, String), String>;
+
+/// Crates with the dependencies that they must not have. Development dependencies do not count.
+const EXCLUDED_DEPENDENCIES: &[(&str, &[&str])] = &[
     (
         "crates/envelope",
         &[
@@ -52,38 +58,23 @@ const PURE_CRATES: &[(&str, &[&str])] = &[
             "http-body",
         ],
     ),
+    (
+        "crates/config",
+        &[
+            "s3proxy",
+            "s3proxy-envelope",
+            "hyper",
+            "hyper-util",
+            "http-body",
+        ],
+    ),
 ];
 
 const PROGRAM: &str = "crates/proxy/src";
 
-/// Modules of the program that know nothing upstream, and what is upstream.
-const DOWNSTREAM: &[&str] = &["keys", "backend", "body"];
-const UPSTREAM: &[&str] = &[
-    "app", "auth", "cli", "commands", "execute", "listen", "plan", "respond", "service",
-];
-
-/// The module that wires, and the only ones that may know it.
-const WIRING: &str = "app";
-const ENTRANCES: &[&str] = &["main", "lib", "app", "commands"];
-
 pub(crate) fn check(root: &Path) -> Result<(), EdgesError> {
-    let mut forbidden = Vec::new();
-    for (folder, excluded) in PURE_CRATES {
-        for dependency in dependencies(&root.join(folder).join("Cargo.toml"))? {
-            if excluded.contains(&dependency.as_str()) {
-                forbidden.push(format!("{folder} depends on {dependency}"));
-            }
-        }
-    }
-    for source in sources(&root.join(PROGRAM))? {
-        let text = read(&source)?;
-        let module = top_module(&root.join(PROGRAM), &source);
-        let known = scan::crate_modules(&text).chain(scan::super_modules(&text));
-        for known in known.filter(|known| is_forbidden(&module, known)) {
-            let file = source.strip_prefix(root).unwrap_or(&source);
-            forbidden.push(format!("{} uses {known}", file.display()));
-        }
-    }
+    let mut forbidden = excluded_dependencies(root)?;
+    forbidden.extend(floors::violations(&used_edges(&root.join(PROGRAM))?));
     if forbidden.is_empty() {
         Ok(())
     } else {
@@ -91,10 +82,48 @@ pub(crate) fn check(root: &Path) -> Result<(), EdgesError> {
     }
 }
 
-fn is_forbidden(module: &str, known: &str) -> bool {
-    let looks_upstream = DOWNSTREAM.contains(&module) && UPSTREAM.contains(&known);
-    let wires = known == WIRING && !ENTRANCES.contains(&module);
-    looks_upstream || wires
+fn excluded_dependencies(root: &Path) -> Result<Vec<String>, EdgesError> {
+    let mut found = Vec::new();
+    for (folder, excluded) in EXCLUDED_DEPENDENCIES {
+        for dependency in dependencies(&root.join(folder).join("Cargo.toml"))? {
+            if excluded.contains(&dependency.as_str()) {
+                found.push(format!("{folder} depends on {dependency}"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Pairs of modules, the first of which uses the second, with the first source that shows it.
+fn used_edges(program: &Path) -> Result<Edges, EdgesError> {
+    let sources = sources(program)?;
+    let modules: BTreeSet<String> = sources
+        .iter()
+        .map(|source| top_module(program, source))
+        .collect();
+    let mut edges = Edges::new();
+    for source in &sources {
+        let text = read(source)?;
+        let module = top_module(program, source);
+        let file = source.strip_prefix(program).unwrap_or(source);
+        let by_super = scan::super_modules(&text, depth(file));
+        for used in scan::crate_modules(&text).into_iter().chain(by_super) {
+            if used != module && modules.contains(&used) {
+                let file = file.display().to_string();
+                edges.entry((module.clone(), used)).or_insert(file);
+            }
+        }
+    }
+    Ok(edges)
+}
+
+/// How many levels the module of a source is below the crate's root.
+fn depth(file: &Path) -> usize {
+    let names = file.components().count();
+    let is_root = file
+        .file_stem()
+        .is_some_and(|name| ["mod", "lib", "main"].iter().any(|root| name == *root));
+    names - usize::from(is_root)
 }
 
 fn dependencies(manifest: &Path) -> Result<Vec<String>, EdgesError> {
@@ -125,33 +154,10 @@ fn top_module(folder: &Path, source: &Path) -> String {
         .unwrap_or_default()
 }
 
-fn sources(folder: &Path) -> Result<Vec<PathBuf>, EdgesError> {
-    let failed = |source| EdgesError::File {
-        path: folder.to_owned(),
-        source,
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
-            found.append(&mut sources(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn read(path: &Path) -> Result<String, EdgesError> {
-    fs::read_to_string(path).map_err(|source| EdgesError::File {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -165,6 +171,7 @@ mod tests {
         let defaults = [
             ("crates/envelope/Cargo.toml", pure),
             ("crates/protocol/Cargo.toml", pure),
+            ("crates/config/Cargo.toml", pure),
             ("crates/proxy/src/lib.rs", "mod app;\n"),
         ];
         for (path, text) in defaults.iter().chain(files) {
@@ -175,19 +182,12 @@ mod tests {
         folder
     }
 
-    fn forbidden(files: &[(&str, &str)]) -> Vec<String> {
-        match check(repository(files).path()) {
-            Ok(()) => Vec::new(),
-            Err(EdgesError::Forbidden(edges)) => edges,
-            Err(other) => panic!("{other}"),
-        }
-    }
-
     #[test]
     fn a_pure_crate_that_depends_on_the_other_is_found() {
         let manifest = "[dependencies]\ns3proxy-protocol.workspace = true\ntokio = \"1\"\n";
+        let folder = repository(&[("crates/envelope/Cargo.toml", manifest)]);
         assert_eq!(
-            forbidden(&[("crates/envelope/Cargo.toml", manifest)]),
+            excluded_dependencies(folder.path()).unwrap(),
             [
                 "crates/envelope depends on s3proxy-protocol",
                 "crates/envelope depends on tokio"
@@ -195,63 +195,55 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_module_that_looks_upstream_is_found_in_every_spelling() {
-        for text in [
-            "use crate::plan::Plan;",
-            "use crate::{body, plan::{Plan}};",
-            "fn f() { crate :: plan::go() }",
-            "use super::plan;",
-            "use super::super::{config, plan};",
-        ] {
-            let found = forbidden(&[("crates/proxy/src/backend/client.rs", text)]);
-            assert_eq!(
-                found,
-                ["crates/proxy/src/backend/client.rs uses plan"],
-                "{text}"
-            );
-        }
+    /// The modules that `text`, at a path below the program's sources, uses among a few.
+    fn used(path: &str, text: &str) -> Vec<String> {
+        let folder = repository(&[
+            ("crates/proxy/src/plan.rs", ""),
+            ("crates/proxy/src/auth.rs", ""),
+            ("crates/proxy/src/body/mod.rs", ""),
+            (&format!("crates/proxy/src/{path}"), text),
+        ]);
+        let edges = used_edges(&folder.path().join(PROGRAM)).unwrap();
+        edges.into_keys().map(|(_, used)| used).collect()
     }
 
     #[test]
-    fn a_path_behind_quotes_in_literals_is_found() {
+    fn a_use_is_found_in_every_spelling() {
+        for text in [
+            "use crate::plan::Plan;",
+            "use crate::{net, plan::{Plan}};",
+            "fn f() { crate :: plan::go() }",
+            "use super::super::plan;",
+            "use super::super::{config, plan};",
+        ] {
+            assert_eq!(used("backend/client.rs", text), ["plan"], "{text}");
+        }
+        assert_eq!(used("backend/mod.rs", "use super::plan;"), ["plan"]);
+    }
+
+    #[test]
+    fn a_path_between_quotes_in_literals_is_found() {
         let text = r##"
             const R: &str = r#"one " two"#;
             const Q: char = '"';
             const B: char = '\"';
             use crate::auth::A;
         "##;
-        let found = forbidden(&[("crates/proxy/src/body.rs", text)]);
-        assert_eq!(found, ["crates/proxy/src/body.rs uses auth"]);
+        assert_eq!(used("respond.rs", text), ["auth"]);
     }
 
     #[test]
-    fn only_the_entrances_know_what_wires() {
-        assert_eq!(
-            forbidden(&[(
-                "crates/proxy/src/main.rs",
-                "use s3proxy::app; crate::app::x"
-            )]),
-            [""; 0]
-        );
-        let found = forbidden(&[("crates/proxy/src/listen/mod.rs", "use crate::app::App;")]);
-        assert_eq!(found, ["crates/proxy/src/listen/mod.rs uses app"]);
-    }
-
-    #[test]
-    fn comments_texts_and_downstream_paths_are_no_edges() {
+    fn comments_literals_and_inner_modules_are_no_edges() {
         let text = r##"
             //! See crate::plan.
             /* crate::plan */
             const T: &str = "crate::plan \" crate::plan";
             const R: &str = r#"one " crate::auth"#;
             use crate::config::plan;
-            use crate::{config::{auth}, body};
+            use crate::{config::{auth}};
             use self::plan::X;
+            use super::body::Y;
         "##;
-        assert_eq!(
-            forbidden(&[("crates/proxy/src/keys/mod.rs", text)]),
-            [""; 0]
-        );
+        assert_eq!(used("keys/ring.rs", text), [""; 0]);
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! - `docs` writes `docs/configuration.md` from the declarations of the settings; `docs --check`
 //!   fails where it is not up to date.
-//! - `edges` fails where a module knows another that it must not know.
+//! - `edges` fails on an edge between modules or crates that the architecture does not have.
+//! - `unused` fails on public functions of the libraries that only tests call.
 //!
-//! Both checks are also tests of this crate.
+//! The checks are also tests of this crate.
 
 mod docs;
 mod edges;
+mod sources;
+mod unused;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +22,9 @@ enum Failure {
     Docs(#[from] docs::DocsError),
     #[error(transparent)]
     Edges(#[from] edges::EdgesError),
-    #[error("expected one of: docs, docs --check, edges")]
+    #[error(transparent)]
+    Unused(#[from] unused::UnusedError),
+    #[error("expected one of: docs, docs --check, edges, unused")]
     Usage,
 }
 
@@ -39,6 +45,7 @@ fn run(arguments: &[&str]) -> Result<(), Failure> {
         ["docs"] => docs::write(&root())?,
         ["docs", "--check"] => docs::check(&root())?,
         ["edges"] => edges::check(&root())?,
+        ["unused"] => unused::check(&root())?,
         [..] => return Err(Failure::Usage),
     }
     Ok(())

@@ -101,12 +101,6 @@ impl Flags {
     /// Bound to the object key: the default.
     pub const KEY_BOUND: Self = Self(FLAG_KEY_BOUND);
 
-    /// Bound to the object key as well.
-    #[must_use]
-    pub const fn with_key_bound(self) -> Self {
-        Self(self.0 | FLAG_KEY_BOUND)
-    }
-
     /// Bound to the bucket as well.
     #[must_use]
     pub const fn with_bucket_bound(self) -> Self {
@@ -182,13 +176,6 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Whether a metadata value claims to be an envelope. One that does and does not parse is an
-    /// error, never plaintext.
-    #[must_use]
-    pub fn looks_like(value: &str) -> bool {
-        value.starts_with(PREFIX)
-    }
-
     /// Reads a metadata value.
     pub fn parse(value: &str) -> Result<Self, EnvelopeError> {
         let encoded = value.strip_prefix(PREFIX).ok_or(EnvelopeError::Prefix)?;
@@ -301,7 +288,6 @@ mod tests {
     #[test]
     fn every_field_reads_back() {
         let value = envelope().encode();
-        assert!(Envelope::looks_like(&value));
         assert!(Envelope::parse(&value).unwrap() == envelope());
     }
 
@@ -331,7 +317,6 @@ mod tests {
         ] {
             assert_eq!(Envelope::parse(&other), Err(error), "{other}");
         }
-        assert!(!Envelope::looks_like("s3p2.AA") && !Envelope::looks_like("s3p1"));
     }
 
     #[test]

@@ -195,17 +195,6 @@ impl ChunkDecoder {
         step
     }
 
-    /// Whether all that is required has arrived. Bytes that still follow are to be decoded too:
-    /// anything but a line end is an error.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        match self.state {
-            State::Closing { .. } => true,
-            State::Trailers => self.line.is_empty() && self.trailers_complete().is_ok(),
-            State::Header | State::Payload { .. } | State::PayloadEnd | State::Failed(_) => false,
-        }
-    }
-
     /// To be called when the body has ended: says whether it was whole.
     pub fn finish(self) -> Result<Trailers, ChunkError> {
         match &self.state {

@@ -13,7 +13,7 @@ mod backend;
 mod body;
 pub mod cli;
 pub mod commands;
-pub mod config;
+pub use s3proxy_config as config;
 #[cfg(feature = "dev")]
 pub mod dev;
 mod effective_name;
@@ -24,6 +24,7 @@ pub mod fuzzing;
 mod health;
 mod keys;
 mod listen;
+mod net;
 mod panics;
 mod plan;
 mod record;

@@ -19,16 +19,13 @@ use crate::telemetry::audit::{AuditTrail, RequestFacts};
 use crate::telemetry::traces::{RequestEnd, RequestTrace};
 
 use crate::telemetry::metrics::{self, Counted, EndedRequest};
+use crate::telemetry::{REQUEST_MESSAGE, REQUEST_TARGET};
 
 /// Longest reason that is kept of a failure, in bytes: it may quote a client or a backend.
 const MAXIMUM_REASON_BYTES: usize = 1024;
 
 /// Longest text of a request that was refused which its line repeats, in bytes.
 const MAXIMUM_CLAIM_BYTES: usize = 128;
-
-/// Target and message of the line that a request becomes.
-pub(crate) const REQUEST_TARGET: &str = "s3proxy::request";
-pub(crate) const REQUEST_MESSAGE: &str = "request";
 
 /// Longest request id of a backend that is kept, in bytes.
 const MAXIMUM_REQUEST_ID_BYTES: usize = 128;

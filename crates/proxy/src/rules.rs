@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::resolved::{Bind, Encryption, Permission, Policy, Rule};
+use crate::config::resolved::{Encryption, KeyBinding, Permission, Policy, Rule};
 use crate::keys::scope::{RuleName, Scope, StoredPlace};
 use crate::keys::{ChosenKey, Keyring, KeyringError};
 
@@ -24,7 +24,7 @@ pub(crate) struct Rules {
 #[derive(Clone)]
 pub(crate) struct Storing {
     pub(crate) key: ChosenKey,
-    pub(crate) bind: Bind,
+    pub(crate) key_binding: KeyBinding,
     pub(crate) encryption: Encryption,
 }
 
@@ -39,7 +39,7 @@ impl Rules {
     ) -> Result<Self, KeyringError> {
         let otherwise = Storing {
             key: keys.active().clone(),
-            bind: policy.bind,
+            key_binding: policy.key_binding,
             encryption: Encryption::On,
         };
         let mut named = Vec::with_capacity(rules.len());
@@ -48,7 +48,7 @@ impl Rules {
         }
         let shared = Scope {
             keys: shared_keys(keys, &named),
-            least_bind: policy.bind,
+            least_bind: policy.key_binding,
             legacy_reads: policy.legacy_reads,
             zero_key,
             rule: RuleName::Absent,
@@ -57,7 +57,7 @@ impl Rules {
         let in_order = in_order.map(|(index, (rule, named))| {
             let storing = Storing {
                 key: named.key.as_ref().unwrap_or(&otherwise.key).clone(),
-                bind: rule.bind.unwrap_or(policy.bind),
+                key_binding: rule.key_binding.unwrap_or(policy.key_binding),
                 encryption: rule.encryption,
             };
             let rule_name = RuleName::Numbered(index);
@@ -100,7 +100,7 @@ impl Rules {
         let matching = self
             .in_order
             .iter()
-            .find(|(rule, _, _)| rule.covers(bucket, object_key));
+            .find(|(rule, _, _)| covers(rule, bucket, object_key));
         let (otherwise, shared) = &self.otherwise;
         matching.map_or((otherwise, shared), |(_, storing, scope)| (storing, scope))
     }
@@ -163,21 +163,19 @@ fn scope(
     }
     Scope {
         keys,
-        least_bind: rule.opens_bind.unwrap_or(storing.bind),
+        least_bind: rule.opens_key_binding.unwrap_or(storing.key_binding),
         legacy_reads: rule.legacy_reads.unwrap_or(legacy_reads),
         zero_key: rule.decryption_fallback.unwrap_or(zero_key),
         rule: rule_name,
     }
 }
 
-impl Rule {
-    fn covers(&self, bucket: &str, object_key: &str) -> bool {
-        self.buckets.iter().any(|pattern| pattern.matches(bucket))
-            && self
-                .prefixes
-                .iter()
-                .any(|pattern| pattern.covers(object_key))
-    }
+fn covers(rule: &Rule, bucket: &str, object_key: &str) -> bool {
+    rule.buckets.iter().any(|pattern| pattern.matches(bucket))
+        && rule
+            .prefixes
+            .iter()
+            .any(|pattern| pattern.covers(object_key))
 }
 
 #[cfg(test)]

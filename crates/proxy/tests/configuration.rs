@@ -27,7 +27,7 @@ const KEY: (&str, &str) = (
     "s3pk1.dGhpcnR5LXR3byBieXRlcyBmb3IgYSB0ZXN0IGtleSE",
 );
 const HOST: (&str, &str) = ("S3PROXY_HOST", "s3.example.com");
-const PLAIN_HTTP: (&str, &str) = ("S3PROXY_TLS", "off");
+const PLAIN_HTTP: (&str, &str) = ("S3PROXY_LISTEN_TLS", "off");
 
 fn flags(arguments: &[&str]) -> SettingFlags {
     let program = std::iter::once("s3proxy");
@@ -372,8 +372,8 @@ buckets = []
         ],
         &[
             ("S3PROXY_LISTEN_DRAIN_DELAY", "-1s"),
-            ("S3PROXY_TRUSTED_PROXIES", "10.0.0.0/8, 10.0.0.0/64"),
-            ("S3PROXY_MULTIPART", "forward"),
+            ("S3PROXY_LISTEN_TRUSTED_PROXIES", "10.0.0.0/8, 10.0.0.0/64"),
+            ("S3PROXY_POLICY_MULTIPART", "forward"),
             ("S3PROXY_BACKEND_SECRET_ACCESS_KEY", "hidden"),
             ("S3PROXY_ENCRPYT_KEY", "hidden"),
         ],

@@ -246,13 +246,8 @@ pub struct CompleteAnswer<'a> {
     pub checksum_type: Option<&'a str>,
 }
 
-/// The answer at once: [`XML_DECLARATION`] and [`complete_document`].
-#[must_use]
-pub fn complete_answer(answer: &CompleteAnswer<'_>) -> String {
-    answer::declared(&complete_document(answer))
-}
-
-/// The answer without the declaration, which may have been sent before.
+/// Body of a CompleteMultipartUpload response without the XML declaration, which may have been
+/// sent earlier.
 #[must_use]
 pub fn complete_document(answer: &CompleteAnswer<'_>) -> String {
     Markup::document("CompleteMultipartUploadResult", |markup| {

@@ -4,7 +4,7 @@
 //! bytes, and not read. Like that of a Complete an answer may be preceded by white space, so each
 //! is there with and without declaration.
 
-use super::answer::{Markup, declared, unquoted};
+use super::answer::{Markup, unquoted};
 use super::document::{Document, XmlError};
 use crate::checksum::ChecksumAlgorithm;
 
@@ -41,24 +41,10 @@ impl CopyResult {
     }
 }
 
-/// CopyObject's answer at once. The ETag comes without quotes, the checksum in Base64 and, where it
-/// is composite, with `-` and the number of parts.
-#[must_use]
-pub fn copy_object_answer(
-    etag: &str,
-    last_modified: &str,
-    checksum: Option<(ChecksumAlgorithm, &str)>,
-    checksum_type: Option<&str>,
-) -> String {
-    declared(&copy_object_document(
-        etag,
-        last_modified,
-        checksum,
-        checksum_type,
-    ))
-}
-
-/// CopyObject's answer without the declaration, which may have been sent before.
+/// Body of a CopyObject response without the XML declaration, which may have been sent earlier.
+///
+/// `etag` has no quotes; the checksum is Base64, with `-` and the number of parts if it is
+/// composite.
 #[must_use]
 pub fn copy_object_document(
     etag: &str,
@@ -72,17 +58,10 @@ pub fn copy_object_document(
     })
 }
 
-/// UploadPartCopy's answer at once. The ETag comes without quotes, the checksum in Base64.
-#[must_use]
-pub fn copy_part_answer(
-    etag: &str,
-    last_modified: &str,
-    checksum: Option<(ChecksumAlgorithm, &str)>,
-) -> String {
-    declared(&copy_part_document(etag, last_modified, checksum))
-}
-
-/// UploadPartCopy's answer without the declaration, which may have been sent before.
+/// Body of an UploadPartCopy response without the XML declaration, which may have been sent
+/// earlier.
+///
+/// `etag` has no quotes; the checksum is Base64.
 #[must_use]
 pub fn copy_part_document(
     etag: &str,
@@ -121,9 +100,9 @@ mod tests {
         };
         let checksum = Some((ChecksumAlgorithm::Crc32, "y/Q5Jg=="));
         for answer in [
-            copy_object_answer(&expected.etag, TIME, checksum, Some("FULL_OBJECT")),
+            copy_object_document(&expected.etag, TIME, checksum, Some("FULL_OBJECT")),
             copy_object_document(&expected.etag, TIME, None, None),
-            copy_part_answer(&expected.etag, TIME, checksum),
+            copy_part_document(&expected.etag, TIME, checksum),
             copy_part_document(&expected.etag, TIME, None),
         ] {
             let read = CopyResult::parse(answer.as_bytes());
@@ -135,10 +114,9 @@ mod tests {
     fn answers_have_the_elements_of_s3() {
         let checksum = Some((ChecksumAlgorithm::Crc64Nvme, "AAAAAAAAAAA="));
         assert_eq!(
-            copy_object_answer("e-0", TIME, checksum, Some("FULL_OBJECT")),
+            copy_object_document("e-0", TIME, checksum, Some("FULL_OBJECT")),
             format!(
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-                 <CopyObjectResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                "<CopyObjectResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
                  <LastModified>{TIME}</LastModified><ETag>&quot;e-0&quot;</ETag>\
                  <ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME>\
                  <ChecksumType>FULL_OBJECT</ChecksumType></CopyObjectResult>"

@@ -63,7 +63,7 @@ pub enum StartError {
     /// The address of the admin listener cannot be listened on.
     #[error(
         "cannot listen on {address} for metrics and probes: {error}; choose another with \
-         listen.admin (--admin, S3PROXY_ADMIN)"
+         listen.admin (--admin, S3PROXY_LISTEN_ADMIN)"
     )]
     Admin {
         /// Which one.

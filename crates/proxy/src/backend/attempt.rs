@@ -17,7 +17,7 @@ use super::address::{Location, Target};
 use super::client::Client;
 use super::connect::{ConnectError, Opened};
 use super::credentials::Lease;
-use super::error::{BackendError, Phase, with_causes};
+use super::error::{BackendError, Phase};
 use super::measured::UnderWay;
 use super::outgoing::{Limits, Outgoing, Progress, Watch};
 use super::peek::{PeekError, Peeked, peek};
@@ -25,6 +25,7 @@ use super::request::{Payload, Prepared, Signature};
 use super::retry::Trace;
 use super::sign::{PayloadHash, sign_request};
 use super::trailer::Form;
+use crate::net::with_causes;
 use crate::telemetry::traces::Call;
 
 /// An answer whose body was not read, but for the start of one that may be acted on.

@@ -12,8 +12,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::error::{BackendError, Phase, with_causes};
+use super::error::{BackendError, Phase};
 use super::resume::{Continuation, Resumption};
+use crate::net::with_causes;
 
 /// The backend's bytes. Polling it after its end, or after an error, gives `None`.
 pub(crate) struct Body {

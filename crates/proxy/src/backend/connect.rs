@@ -25,8 +25,8 @@ use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::error::with_causes;
 use super::settings::{OutboundProxy, Settings};
+use crate::net::with_causes;
 
 const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 

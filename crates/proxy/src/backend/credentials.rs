@@ -16,8 +16,9 @@ use aws_types::region::Region;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::error::{BackendError, with_causes};
+use super::error::BackendError;
 use super::missing_credential::Sources;
+use crate::net::with_causes;
 
 /// Renewal starts this long before expiry.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);

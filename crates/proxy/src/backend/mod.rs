@@ -31,7 +31,6 @@ mod redirect;
 mod request;
 mod resume;
 mod retry;
-mod service_client;
 mod settings;
 mod sign;
 #[cfg(test)]
@@ -48,14 +47,12 @@ use s3proxy_protocol::operation::SentRequest;
 pub(crate) use self::access::AccessError;
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
-pub(crate) use self::error::{BackendError, BodyStreamError, with_causes};
+pub(crate) use self::error::{BackendError, BodyStreamError};
 pub(crate) use self::hop::Forwarder;
 pub(crate) use self::request::{BodyStream, Request, RequestBody, Service, Signature};
-pub(crate) use self::service_client::{ServiceClient, service_client};
 pub(crate) use self::settings::{
     Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,
 };
-pub(crate) use self::tls::trusted_roots;
 
 use self::attempt::Answer;
 use self::client::Client;

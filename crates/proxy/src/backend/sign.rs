@@ -30,8 +30,9 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 
 use super::address::Target;
-use super::error::{BackendError, with_causes};
+use super::error::BackendError;
 use super::settings::Endpoint;
+use crate::net::with_causes;
 
 /// What the signature says about the body.
 #[derive(Clone, Copy)]

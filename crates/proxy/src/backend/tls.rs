@@ -1,19 +1,16 @@
-//! The TLS client: which roots are trusted, and the certificate shown to the backend.
+//! TLS towards the backend, with the certificate that the proxy shows to it.
 //!
-//! A configured CA file replaces the system's roots, so that a private backend cannot be
-//! impersonated by a public authority. Without one the system's roots count (`SSL_CERT_FILE` is
-//! honoured), and Mozilla's, compiled in, where a minimal image has none. No ALPN is offered: only
-//! HTTP/1.1 is spoken. Certificate checks cannot be turned off.
+//! No ALPN is offered: only HTTP/1.1 is spoken.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
 
 use super::error::BackendError;
 use super::settings::Settings;
+use crate::net::roots::{PemError, certificates, trusted_roots};
 
 pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, BackendError> {
     let roots = trusted_roots(settings.ca_file.as_deref())?;
@@ -27,7 +24,7 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Backend
     };
     let chain = certificates(&client.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&client.key)
-        .map_err(|error| unreadable(&client.key, "a private key in PEM", &error))?;
+        .map_err(|error| PemError::new(&client.key, "a private key in PEM", &error))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| {
         BackendError::Settings(format!(
             "certificate {} and key {} do not go together: {error}",
@@ -37,45 +34,8 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Backend
     })
 }
 
-/// The roots of this PEM file and no others; without one the system's.
-pub(crate) fn trusted_roots(ca_file: Option<&Path>) -> Result<RootCertStore, BackendError> {
-    match ca_file {
-        Some(file) => roots_from(file),
-        None => Ok(system_roots()),
+impl From<PemError> for BackendError {
+    fn from(error: PemError) -> Self {
+        Self::Settings(error.to_string())
     }
-}
-
-fn roots_from(file: &Path) -> Result<RootCertStore, BackendError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots
-            .add(certificate)
-            .map_err(|error| unreadable(file, "CA certificates in PEM", &error))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, BackendError> {
-    let expected = "one or more certificates in PEM";
-    let found = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(file, expected, &error))?;
-    if found.is_empty() {
-        return Err(unreadable(file, expected, &"there are none in it"));
-    }
-    Ok(found)
-}
-
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    let (added, _unusable) = roots.add_parsable_certificates(native.certs);
-    if added == 0 {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    roots
-}
-
-fn unreadable(file: &Path, expected: &str, reason: &dyn std::fmt::Display) -> BackendError {
-    BackendError::Settings(format!("{} must hold {expected}: {reason}", file.display()))
 }

@@ -142,7 +142,10 @@ impl<P: Payload> SealingBody<P> {
                         return Poll::Ready(Ok(Some(self.pool.freeze(piece))));
                     }
                     if !self.payload.is_empty() {
-                        let consumed = sealer.push(&self.payload).map_err(|_| SealingError)?;
+                        let Ok(consumed) = sealer.push(&self.payload) else {
+                            self.state = State::Failed;
+                            continue;
+                        };
                         self.payload.advance(consumed);
                         continue;
                     }
@@ -183,7 +186,8 @@ impl<P: Payload> SealingBody<P> {
     }
 
     fn begin_tail(&mut self) -> Result<(), SealingError> {
-        if let State::Sealing(sealer) = std::mem::replace(&mut self.state, State::Done) {
+        // Failed until the tail is there: a body that claims to be done would look whole.
+        if let State::Sealing(sealer) = std::mem::replace(&mut self.state, State::Failed) {
             self.state = State::Tail(sealer.finish().map_err(|_| SealingError)?);
         }
         Ok(())
@@ -220,5 +224,62 @@ impl<P: Payload + Unpin> Body for SealingBody<P> {
 
     fn is_end_stream(&self) -> bool {
         matches!(self.state, State::Done) && self.first.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::BodyExt;
+    use s3proxy_envelope::dek::Dek;
+    use s3proxy_envelope::layout::PlaintextLength;
+    use s3proxy_protocol::payload::VerifiedPayload;
+
+    use super::*;
+    use crate::body::budget::{BodyBudget, Holder};
+
+    /// Claims to have ended well after these bytes.
+    struct Source(Option<&'static [u8]>);
+
+    impl Payload for Source {
+        type Fault = Infallible;
+
+        fn poll_payload(&mut self, _: &mut Context<'_>) -> Poll<Result<Inflow, Infallible>> {
+            let next = self.0.take().map(Bytes::from_static);
+            let end = Inflow::End(VerifiedPayload { checksum: None });
+            Poll::Ready(Ok(next.map_or(end, Inflow::Payload)))
+        }
+    }
+
+    async fn sealing(content: &'static [u8], promised: u64) -> SealingBody<Source> {
+        let pool = Arc::new(BufferPool::default());
+        let length = PlaintextLength(promised);
+        let sealer = ObjectSealer::new(&Dek::generate(), length, pool.take());
+        let budget = Arc::new(BodyBudget::new(4 * 1024 * 1024));
+        let share = budget.share(Holder::authenticated("alice"), 1024).await;
+        SealingBody::new(Source(Some(content)), sealer, pool, share.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_payload_of_the_promised_length_is_sealed_whole() {
+        let body = sealing(b"abc", 3).await;
+        let stored = body.remaining;
+        let bytes = body.collect().await.unwrap().to_bytes();
+        assert_eq!(bytes.len() as u64, stored);
+    }
+
+    #[tokio::test]
+    async fn a_payload_of_another_length_never_ends_well() {
+        for promised in [2, 4] {
+            let mut body = sealing(b"abc", promised).await;
+            let error = loop {
+                if let Err(error) = body.frame().await.expect("an error comes before the end") {
+                    break error;
+                }
+            };
+            assert!(!body.is_end_stream(), "{promised}: {error}");
+            assert!(body.frame().await.is_some_and(|frame| frame.is_err()));
+        }
     }
 }

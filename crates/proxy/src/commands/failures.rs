@@ -83,7 +83,7 @@ fn more_objects(number: u64) -> String {
 pub(super) fn remedy(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Key(KeyError::Missing(name)) if name.starts_with("local:") => {
-            Some("add that key to S3PROXY_DECRYPT_KEYS (keys.decrypt_keys)")
+            Some("add that key to S3PROXY_KEYS_DECRYPT_KEYS (keys.decrypt_keys)")
         }
         Failure::Key(KeyError::Missing(_)) => {
             Some("configure the key service that holds that key (docs/keys.md)")
@@ -142,7 +142,7 @@ mod tests {
         assert!(
             remedy(&missing("local:1"))
                 .unwrap()
-                .contains("S3PROXY_DECRYPT_KEYS")
+                .contains("S3PROXY_KEYS_DECRYPT_KEYS")
         );
         assert!(remedy(&missing("vault:1")).unwrap().contains("key service"));
         assert_eq!(remedy(&Failure::Replaced), None);

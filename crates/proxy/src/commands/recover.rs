@@ -26,7 +26,7 @@ use super::anew::reading_everything;
 use super::decrypt_one::{OutputError, Unfinished, at};
 use super::report::shown;
 use crate::app::{StartError, rules};
-use crate::config::resolved::{ActiveKey, Bind, Config, DekTag, SecretText};
+use crate::config::resolved::{ActiveKey, Config, DekTag, KeyBinding, SecretText};
 use crate::execute::stored::{self, Form};
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{KeyError, Keyring, unasked};
@@ -86,7 +86,7 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
     if let Some(text) = asked.key_text.take() {
         // The operator says which key opens, whatever the rules of the place are.
         config.rules.clear();
-        config.policy.bind = Bind::Key;
+        config.policy.key_binding = KeyBinding::Key;
         config.keys.services.clear();
         config.keys.encrypt_key = Some(text);
         config.keys.decrypt_keys.clear();

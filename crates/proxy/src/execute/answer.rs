@@ -46,22 +46,12 @@ pub(crate) fn service_of(job: &Job<'_>) -> Option<Service> {
 
 /// The client's query without what belongs to its own signature.
 pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> {
-    job.request
-        .query
-        .pairs()
-        .filter(|(name, _)| !ends_here(name))
+    operation::forwarded_parameters(&job.request.query)
         .map(|(name, value)| {
             let value = (!value.is_empty()).then(|| value.to_owned());
             (name.to_owned(), value)
         })
         .collect()
-}
-
-/// The client's signature, headers in the query (which were put among the headers), and the name
-/// of the operation that some SDKs add.
-fn ends_here(parameter: &str) -> bool {
-    let parameter = parameter.to_ascii_lowercase();
-    parameter.starts_with("x-amz-") || parameter == "x-id"
 }
 
 /// The client's headers that go along.

@@ -19,6 +19,7 @@ use s3proxy_protocol::header_rules::METADATA_PREFIX;
 
 use super::{Job, Parts, stored};
 use crate::config::resolved::{AnnounceEncryption, Metadata};
+use crate::keys::scope::binding_flags;
 use crate::keys::{KeyError, SealingKey, Wrapped};
 use crate::telemetry::audit::Stored;
 
@@ -59,7 +60,7 @@ impl<'p> ObjectKey<'p> {
     pub(crate) async fn of(job: &Job<'_>, place: Place<'p>) -> Result<Self, KeyError> {
         let parts = job.parts;
         let storing = parts.rules.storing(place.bucket, place.object_key);
-        let flags = Flags::from(storing.bind);
+        let flags = binding_flags(storing.key_binding);
         let key = parts.keys.sealing_key(&storing.key).await?;
         Ok(Self { place, flags, key })
     }

@@ -24,8 +24,8 @@ use tonic_prost::ProstCodec;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::key_service::{KeyService, NewKek, ServiceError};
-use crate::backend::{BackendError, trusted_roots, with_causes};
 use crate::config::resolved::{Authorities, ConstellationKey, Scheme};
+use crate::net::{PemError, trusted_roots, with_causes};
 use crate::telemetry::metrics::ServiceKind;
 
 // Frozen: the name that envelopes carry, the form of the ids in them, the older format's id.
@@ -48,10 +48,7 @@ const MESSAGE_LIMIT: usize = 300;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConstellationError {
     #[error("key service {address}: {source}")]
-    Authorities {
-        address: String,
-        source: BackendError,
-    },
+    Authorities { address: String, source: PemError },
     #[error("key service {address}: {reason}")]
     Address { address: String, reason: String },
 }

@@ -12,8 +12,8 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use zeroize::Zeroizing;
 
-use crate::backend::{ServiceClient, service_client, trusted_roots, with_causes};
 use crate::config::resolved::{Authorities, ServerAddress};
+use crate::net::{ServiceClient, service_client, trusted_roots, with_causes};
 
 /// Far above what a key service says in one answer.
 const MOST_ANSWER_BYTES: usize = 64 * 1024;

@@ -64,9 +64,9 @@ pub(crate) enum KeyError {
     },
     /// The envelope is bound to less than its place demands.
     #[error(
-        "the object is sealed under the key {key:?} and not bound to its bucket, as bind demands \
+        "the object is sealed under the key {key:?} and not bound to its bucket, as key_binding demands \
          {rule}: somebody moved the object here, or {} = \"key\" has to open it until it is rewrapped",
-        .rule.setting("opens_bind")
+        .rule.setting("opens_key_binding")
     )]
     WeakBinding {
         /// The key's name.

@@ -16,7 +16,7 @@ use s3proxy_envelope::dek::Binding;
 use s3proxy_envelope::header::{Envelope, Flags};
 
 use super::KeyError;
-use crate::config::resolved::{Bind, Permission};
+use crate::config::resolved::{KeyBinding, Permission};
 
 /// What opens in the places of one rule, or in those without a rule.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub(crate) struct Scope {
     /// Names of keys, as envelopes have them.
     pub(crate) keys: BTreeSet<Arc<str>>,
     /// The weakest binding that opens.
-    pub(crate) least_bind: Bind,
+    pub(crate) least_bind: KeyBinding,
     /// Whether objects in an older proxy's format open.
     pub(crate) legacy_reads: Permission,
     /// Whether the all-zero key of the older proxies opens; nothing where `legacy_reads` is denied.
@@ -72,8 +72,8 @@ impl StoredPlace<'_> {
         }
         let is_bound = envelope.flags.is_key_bound()
             && match scope.least_bind {
-                Bind::Key => true,
-                Bind::BucketAndKey => envelope.flags.is_bucket_bound(),
+                KeyBinding::Key => true,
+                KeyBinding::BucketAndKey => envelope.flags.is_bucket_bound(),
             };
         if is_bound {
             Ok(())
@@ -114,13 +114,11 @@ impl StoredPlace<'_> {
     }
 }
 
-impl From<Bind> for Flags {
-    /// The flags of an envelope with this binding and without a private map.
-    fn from(bind: Bind) -> Self {
-        match bind {
-            Bind::Key => Self::KEY_BOUND,
-            Bind::BucketAndKey => Self::KEY_BOUND.with_bucket_bound(),
-        }
+/// Envelope flags for a binding, without a private map.
+pub(crate) fn binding_flags(key_binding: KeyBinding) -> Flags {
+    match key_binding {
+        KeyBinding::Key => Flags::KEY_BOUND,
+        KeyBinding::BucketAndKey => Flags::KEY_BOUND.with_bucket_bound(),
     }
 }
 

@@ -137,7 +137,12 @@ impl Writing {
                 () = until(due) => {}
             }
             // With a turn, so that whoever needs a KEK meanwhile waits for this one.
-            let made = self.turns.wait().await.take(caller, &work).await;
+            let mut turn = self.turns.wait().await;
+            if !self.is_due() {
+                // A request made a new KEK while this waited for its turn.
+                continue;
+            }
+            let made = turn.take(caller, &work).await;
             if made.is_ok() {
                 pause = Duration::from_secs(1);
             } else {
@@ -145,6 +150,11 @@ impl Writing {
                 pause = (pause * 2).min(RENEW_AGAIN);
             }
         }
+    }
+
+    fn is_due(&self) -> bool {
+        let due = self.lock().as_ref().and_then(Current::due);
+        due.is_some_and(|due| due <= Instant::now())
     }
 
     fn postpone(&self, pause: Duration) {

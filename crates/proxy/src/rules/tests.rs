@@ -14,6 +14,7 @@ use crate::config::resolved::{
 };
 use crate::keys::legacy::{ConstellationKek, KekOrigin, LegacyEnvelope, LegacyKeyError};
 use crate::keys::legacy::{LegacyKeys, LegacyTag, RecordedVersion};
+use crate::keys::scope::binding_flags;
 use crate::keys::{KeyError, unasked};
 
 const SERVICE: &str = "constellation:s3proxy-kek";
@@ -62,7 +63,7 @@ fn keys() -> Keys {
 
 fn policy() -> Policy {
     Policy {
-        bind: Bind::Key,
+        key_binding: KeyBinding::Key,
         plaintext_reads: Permission::Allow,
         legacy_reads: Permission::Allow,
         listing: Listing::Exact,
@@ -83,8 +84,8 @@ fn rule(bucket: &str) -> Rule {
         prefixes: vec!["*".parse().expect("a pattern")],
         key: None,
         opens: None,
-        bind: None,
-        opens_bind: None,
+        key_binding: None,
+        opens_key_binding: None,
         encryption: Encryption::On,
         legacy_reads: None,
         decryption_fallback: None,
@@ -235,26 +236,31 @@ fn a_key_is_named_by_its_label_or_its_name() {
 #[test]
 fn a_place_opens_nothing_that_is_bound_to_less_than_its_rule_says() {
     let strict = Policy {
-        bind: Bind::BucketAndKey,
+        key_binding: KeyBinding::BucketAndKey,
         ..policy()
     };
     let bound = Flags::KEY_BOUND.with_bucket_bound();
     let bucket_only = Flags::NONE.with_bucket_bound();
     for (policy, own, opens, accepted) in [
         (policy(), None, None, &[Flags::KEY_BOUND, bound][..]),
-        (policy(), Some(Bind::BucketAndKey), None, &[bound]),
+        (policy(), Some(KeyBinding::BucketAndKey), None, &[bound]),
         (
             policy(),
-            Some(Bind::BucketAndKey),
-            Some(Bind::Key),
+            Some(KeyBinding::BucketAndKey),
+            Some(KeyBinding::Key),
             &[Flags::KEY_BOUND, bound],
         ),
         (strict.clone(), None, None, &[bound]),
-        (strict, None, Some(Bind::Key), &[Flags::KEY_BOUND, bound]),
+        (
+            strict,
+            None,
+            Some(KeyBinding::Key),
+            &[Flags::KEY_BOUND, bound],
+        ),
     ] {
         let rule = Rule {
-            bind: own,
-            opens_bind: opens,
+            key_binding: own,
+            opens_key_binding: opens,
             ..rule("*")
         };
         let ruled = Ruled::under(vec![rule], &policy, Permission::Deny);
@@ -272,12 +278,12 @@ fn a_place_opens_nothing_that_is_bound_to_less_than_its_rule_says() {
 fn a_refusal_names_the_key_and_the_setting() {
     let ruled = Ruled::new(vec![Rule {
         key: Some("a".to_owned()),
-        bind: Some(Bind::BucketAndKey),
+        key_binding: Some(KeyBinding::BucketAndKey),
         ..rule("tenant-a")
     }]);
     for (bucket, key, setting) in [
         ("tenant-a", "b", "rules[0].opens"),
-        ("tenant-a", "a", "rules[0].opens_bind"),
+        ("tenant-a", "a", "rules[0].opens_key_binding"),
         ("other", "a", "opens of a rule for this bucket and prefix"),
     ] {
         let refused = ruled.admits(bucket, key, Flags::KEY_BOUND);
@@ -294,7 +300,7 @@ async fn keys_unwrap_nothing_in_a_place_that_does_not_open_it() {
         ..rule("tenant-a")
     }]);
     let storing = ruled.rules.storing("tenant-a", "object");
-    let flags = Flags::from(storing.bind);
+    let flags = binding_flags(storing.key_binding);
     let binding =
         s3proxy_envelope::dek::Binding::new(Layout::Multipart, flags, "tenant-a", "object");
     let dek = Dek::generate();

@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::escape;
-use crate::record::{REQUEST_MESSAGE, REQUEST_TARGET};
+use super::{REQUEST_MESSAGE, REQUEST_TARGET};
 
 /// Writes events as lines of text.
 pub(super) struct TextLines {

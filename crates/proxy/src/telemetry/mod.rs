@@ -33,6 +33,12 @@ use tracing_subscriber::{Registry, reload};
 
 use crate::config::resolved::{Log, LogFormat, LogLevel};
 
+/// Target of the log line that each request leaves.
+pub(crate) const REQUEST_TARGET: &str = "s3proxy::request";
+
+/// Message of the log line that each request leaves; in text it becomes a line of its own form.
+pub(crate) const REQUEST_MESSAGE: &str = "request";
+
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("logging is set up already; expected one call, at start")]

@@ -179,7 +179,7 @@ fn the_format_follows_the_terminal_unless_it_is_named() {
 
 fn a_request() {
     tracing::warn!(
-        target: crate::record::REQUEST_TARGET,
+        target: REQUEST_TARGET,
         request_id = "8F2A",
         operation = "PutObject",
         bucket = "photos",

@@ -33,8 +33,8 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tonic::metadata::MetadataMap;
 use tonic::transport::ClientTlsConfig;
 
-use crate::backend::{BackendError, trusted_roots, with_causes};
 use crate::config::resolved::{self, Collector, OtlpTransport, Scheme};
+use crate::net::{PemError, trusted_roots, with_causes};
 
 pub(crate) use call::{Call, Traced, call, within_current};
 pub(crate) use request::{Arrival, RequestEnd, RequestTrace, Trust};
@@ -50,7 +50,7 @@ const FLUSH_WAIT: Duration = Duration::from_secs(3);
 pub enum TracesError {
     /// The roots that the collector's certificate is judged by cannot be read.
     #[error("traces.endpoint: {0}")]
-    Roots(#[from] BackendError),
+    Roots(#[from] PemError),
     /// The collector's address, or one of OpenTelemetry's own variables, cannot be used.
     #[error("traces.endpoint: {collector} cannot be used: {reason}")]
     Exporter {

@@ -13,7 +13,7 @@ fn the_admin_listener_has_a_port_of_its_own() {
         ("127.0.0.1", "9090", false),
         ("127.0.0.1", "localhost:9090", false),
     ] {
-        let environment = [KEY, PLAIN_HTTP, ("S3PROXY_ADMIN", admin)];
+        let environment = [KEY, PLAIN_HTTP, ("S3PROXY_LISTEN_ADMIN", admin)];
         let loaded = config::load(sources(&["--ip", ip], &environment));
         match loaded {
             Ok(Loaded { config, .. }) => {
@@ -33,9 +33,9 @@ fn the_addresses_are_known_whatever_else_is_wrong() {
     let (_folder, broken) = file("[listen\nport = 1");
     let environment = [
         ("S3PROXY_CONFIG", broken.as_str()),
-        ("S3PROXY_PORT", "8080"),
+        ("S3PROXY_LISTEN_PORT", "8080"),
         ("S3PROXY_REGION", "no region"),
-        ("S3PROXY_ADMIN", "[::1]:9090"),
+        ("S3PROXY_LISTEN_ADMIN", "[::1]:9090"),
     ];
     let found = config::addresses(sources(&["--no-tls"], &environment)).unwrap();
     assert_eq!(found.s3, "0.0.0.0:8080".parse().unwrap());
@@ -47,7 +47,7 @@ fn the_addresses_are_known_whatever_else_is_wrong() {
     assert_eq!(found.s3, "0.0.0.0:9000".parse().unwrap());
     assert_eq!((found.transport, found.admin), (Transport::Tls, None));
 
-    let wrong = config::addresses(sources(&[], &[("S3PROXY_PORT", "many")]));
+    let wrong = config::addresses(sources(&[], &[("S3PROXY_LISTEN_PORT", "many")]));
     assert!(wrong.unwrap_err().to_string().contains("listen.port"));
 }
 
@@ -84,7 +84,14 @@ fn the_backend_has_several_names_of_one_meaning() {
             panic!("{name} names it")
         };
         assert_eq!(address.to_string(), "https://s3.example.com");
-        assert!(loaded.notices.is_empty());
+        let told: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+        let former = "S3PROXY_BACKEND is now called S3PROXY_HOST; the former name still counts";
+        let expected = if name == "S3PROXY_BACKEND" {
+            vec![former]
+        } else {
+            vec![]
+        };
+        assert_eq!(told, expected);
     }
     let same = ("S3PROXY_BACKEND", HOST.1);
     load(&[], &[KEY, PLAIN_HTTP, HOST, same]);

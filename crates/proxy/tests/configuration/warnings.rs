@@ -58,7 +58,7 @@ fn a_file_with_secrets_that_others_may_read_is_a_warning() {
 fn a_passphrase_is_a_warning_and_a_short_one_seals_only_where_that_is_asked_for() {
     let passphrase = |text: &'static str| ("S3PROXY_ENCRYPT_KEY", text);
     let warnings = |text: &'static str, allowed: &'static str| {
-        let allowed = ("S3PROXY_SHORT_PASSPHRASE", allowed);
+        let allowed = ("S3PROXY_KEYS_SHORT_PASSPHRASE", allowed);
         notices(&[], &[passphrase(text), allowed]).join("\n")
     };
     let told = warnings("correct horse", "deny");
@@ -72,7 +72,7 @@ fn a_passphrase_is_a_warning_and_a_short_one_seals_only_where_that_is_asked_for(
 
 #[test]
 fn a_short_passphrase_may_open_what_is_there() {
-    let decrypt = ("S3PROXY_DECRYPT_KEYS", "toto");
+    let decrypt = ("S3PROXY_KEYS_DECRYPT_KEYS", "toto");
     assert_eq!(notices(&[], &[decrypt]), [""; 0]);
     let (_folder, path) = file("[[keys.local]]\nlabel = \"old\"\nkey = \"toto\"\n");
     let told = notices(&["--config", &path], &[]).join("\n");

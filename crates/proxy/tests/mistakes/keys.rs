@@ -145,7 +145,7 @@ pub(crate) const ROWS: &[Mistake] = &[
         Warned,
         &[
             ("S3PROXY_ENCRYPT_KEY", "abc"),
-            ("S3PROXY_SHORT_PASSPHRASE", "allow"),
+            ("S3PROXY_KEYS_SHORT_PASSPHRASE", "allow"),
         ],
     ),
     key(
@@ -179,22 +179,22 @@ pub(crate) const ROWS: &[Mistake] = &[
     key(
         "an older one in quotes",
         Refused,
-        &[("S3PROXY_DECRYPT_KEYS", "\"the-secret passphrase\"")],
+        &[("S3PROXY_KEYS_DECRYPT_KEYS", "\"the-secret passphrase\"")],
     ),
     key(
         "an older one that is short",
         Fine,
-        &[("S3PROXY_DECRYPT_KEYS", "toto")],
+        &[("S3PROXY_KEYS_DECRYPT_KEYS", "toto")],
     ),
     key(
         "older ones with a comma",
         Refused,
-        &[("S3PROXY_DECRYPT_KEYS", "s3pk1.dGhpcnR5,s3pk1.dGhpcnR5")],
+        &[("S3PROXY_KEYS_DECRYPT_KEYS", "s3pk1.dGhpcnR5,s3pk1.dGhpcnR5")],
     ),
     key(
         "the same as an older one",
         Refused,
-        &[("S3PROXY_DECRYPT_KEYS", GENERATED)],
+        &[("S3PROXY_KEYS_DECRYPT_KEYS", GENERATED)],
     ),
     file("file: it is not there", Refused, &[]),
     file("file: it is empty", Refused, &[("key", "")]),

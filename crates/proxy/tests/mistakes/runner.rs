@@ -70,7 +70,7 @@ impl Mistake {
 const COMPLETE: &[(&str, &str)] = &[
     ("S3PROXY_HOST", "http://127.0.0.1:9"),
     ("S3PROXY_ENCRYPT_KEY", KEY),
-    ("S3PROXY_TLS", "off"),
+    ("S3PROXY_LISTEN_TLS", "off"),
     ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
     ("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-backend"),
 ];

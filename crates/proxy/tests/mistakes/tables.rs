@@ -24,20 +24,20 @@ pub(crate) const ROWS: &[Mistake] = &[
         Refused,
         &[("s3proxy.toml", "[keys]\nencrypt_key = \"the-secret\n")],
     )
-    .set(&[("S3PROXY_ENCRYPT_KEY", ""), ("S3PROXY_TLS", "")]),
+    .set(&[("S3PROXY_ENCRYPT_KEY", ""), ("S3PROXY_LISTEN_TLS", "")]),
     row(
         "YAML",
         Refused,
         &[("s3proxy.toml", "listen:\n  port: 8080\n")],
     )
-    .set(&[("S3PROXY_ENCRYPT_KEY", ""), ("S3PROXY_TLS", "")]),
+    .set(&[("S3PROXY_ENCRYPT_KEY", ""), ("S3PROXY_LISTEN_TLS", "")]),
     row(
         "JSON",
         Refused,
         &[("s3proxy.toml", "{\"listen\": {\"port\": 8080}}")],
     ),
     row("a file that is not there", Refused, &[])
-        .set(&[("S3PROXY_ENCRYPT_KEY", ""), ("S3PROXY_TLS", "")]),
+        .set(&[("S3PROXY_ENCRYPT_KEY", ""), ("S3PROXY_LISTEN_TLS", "")]),
     Mistake::new("a folder as the file", Refused).typed(&["--config", "DIR"]),
     row(
         "an unknown field",
@@ -77,7 +77,7 @@ pub(crate) const ROWS: &[Mistake] = &[
     row(
         "names of the environment",
         Refused,
-        &[("s3proxy.toml", "S3PROXY_PORT = 8080\n")],
+        &[("s3proxy.toml", "S3PROXY_LISTEN_PORT = 8080\n")],
     ),
     row(
         "a port as text with words",

@@ -116,7 +116,7 @@ async fn objects_that_do_not_open_in_their_place_are_told_without_a_key_service(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kek_version_of_an_older_object_is_named_and_an_unknown_one_does_not_open() {
     let proxy = Proxy::builder()
-        .environment("S3PROXY_DECRYPT_KEYS", "toto")
+        .environment("S3PROXY_KEYS_DECRYPT_KEYS", "toto")
         .start()
         .await;
     proxy.create_bucket("bucket").await;

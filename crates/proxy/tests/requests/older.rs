@@ -111,7 +111,7 @@ const RESERVED: [&str; 6] = [
 
 async fn start(settings: &str) -> (Proxy, Arc<MemoryStore>) {
     let store = MemoryStore::new(Faults::default());
-    let builder = Proxy::builder().environment("S3PROXY_DECRYPT_KEYS", "other\ntoto");
+    let builder = Proxy::builder().environment("S3PROXY_KEYS_DECRYPT_KEYS", "other\ntoto");
     let proxy = builder.file(settings).start().await;
     store.behind(&proxy);
     (proxy, store)

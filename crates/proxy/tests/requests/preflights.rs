@@ -69,7 +69,7 @@ async fn what_is_no_preflight_is_refused_before_the_backend_hears_of_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn preflights_from_one_address_are_limited_by_default() {
     let proxy = Proxy::builder()
-        .environment("S3PROXY_THROTTLE_WAIT", "0s")
+        .environment("S3PROXY_LIMITS_THROTTLE_WAIT", "0s")
         .start()
         .await;
     proxy.backend.script(|_| Reply::answer(200, &[], ""));

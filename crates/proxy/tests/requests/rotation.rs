@@ -31,10 +31,10 @@ impl Rotation {
         let (old_key, new_key) = (Kek::generate(), Kek::generate());
         let old = Proxy::builder()
             .environment("S3PROXY_ENCRYPT_KEY", &old_key.to_configured())
-            .environment("S3PROXY_ADMIN", "127.0.0.1:0");
+            .environment("S3PROXY_LISTEN_ADMIN", "127.0.0.1:0");
         let new = Proxy::builder()
             .environment("S3PROXY_ENCRYPT_KEY", &new_key.to_configured())
-            .environment("S3PROXY_DECRYPT_KEYS", &old_key.to_configured());
+            .environment("S3PROXY_KEYS_DECRYPT_KEYS", &old_key.to_configured());
         let (old, new) = (old.start().await, new.start().await);
         store.behind(&old);
         store.behind(&new);

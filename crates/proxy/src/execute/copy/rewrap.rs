@@ -14,7 +14,7 @@
 //! parts, which is of the backend's own making.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use s3proxy_envelope::header::{Envelope, Flags};
+use s3proxy_envelope::header::Envelope;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::http_date;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
@@ -32,6 +32,7 @@ use crate::execute::plaintext_headers;
 use crate::execute::source::{self, Found, Source};
 use crate::execute::stored::{self, Form};
 use crate::execute::{Job, Outcome, Parts};
+use crate::keys::scope::binding_flags;
 use crate::respond::{BackendAnswer, Failure};
 use crate::stored_fault::StoredFault;
 
@@ -77,7 +78,7 @@ pub(crate) struct Rewrapped {
 /// Whether the envelope is the one that a new object would get here.
 pub(crate) fn is_right(parts: &Parts, place: Place<'_>, envelope: &Envelope) -> bool {
     let storing = parts.rules.storing(place.bucket, place.object_key);
-    let bind = Flags::from(storing.bind);
+    let bind = binding_flags(storing.key_binding);
     envelope.key_name == storing.key.name() && envelope.flags.without_private() == bind
 }
 

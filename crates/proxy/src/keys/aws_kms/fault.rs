@@ -9,8 +9,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_kms::config::http::HttpResponse;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 
-use crate::backend::with_causes;
 use crate::keys::key_service::ServiceError;
+use crate::net::with_causes;
 
 /// Longest message of the service that is passed on, in characters.
 const MESSAGE_LIMIT: usize = 300;

@@ -1,7 +1,7 @@
 //! Which keys are tried for which objects.
 
 use super::*;
-use crate::config::resolved::Bind;
+use crate::config::resolved::KeyBinding;
 use crate::keys::scope::Scope;
 
 /// Of the known answers: wrapped under `toto` in both versions, and under 32 zero bytes.
@@ -36,7 +36,7 @@ fn keys(texts: &[&str], constellation: ConstellationKek) -> LegacyKeys {
 fn scope(zero_key: Permission) -> Scope {
     Scope {
         keys: ["toto", "other", constellation::NAME].map(Arc::from).into(),
-        least_bind: Bind::Key,
+        least_bind: KeyBinding::Key,
         legacy_reads: Permission::Allow,
         zero_key,
         rule: RuleName::Absent,

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::super::key_service::NewKek;
 use super::super::scope::{RuleName, Scope};
 use super::*;
-use crate::config::resolved::{Bind, Permission, SecretText, ServiceCalls};
+use crate::config::resolved::{KeyBinding, Permission, SecretText, ServiceCalls};
 use crate::telemetry::metrics::ServiceKind;
 
 /// Encrypts nothing: the ciphertext is a number, and the KEK is kept under it.
@@ -124,7 +124,7 @@ fn ring_of(service: &Arc<Counting>, keys: &Keys) -> Keyring {
 fn scope(ring: &Keyring) -> Scope {
     Scope {
         keys: ring.names().cloned().collect(),
-        least_bind: Bind::Key,
+        least_bind: KeyBinding::Key,
         legacy_reads: Permission::Deny,
         zero_key: Permission::Deny,
         rule: RuleName::Absent,

@@ -14,7 +14,7 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::backend::{ServiceClient, service_client, trusted_roots, with_causes};
+use crate::net::{ServiceClient, service_client, trusted_roots, with_causes};
 
 use super::TracesError;
 

@@ -34,7 +34,7 @@ async fn where_encryption_is_required_neither_plaintext_nor_an_older_format_is_s
     let required = "[[rules]]\nbuckets = [\"tenant-b\"]\nencryption = \"required\"\n";
     for fallback in ["allow", "deny"] {
         let builder = Proxy::builder()
-            .environment("S3PROXY_DECRYPT_KEYS", "toto")
+            .environment("S3PROXY_KEYS_DECRYPT_KEYS", "toto")
             .environment("S3PROXY_DECRYPTION_FALLBACK", fallback);
         let proxy = start_built(builder, &Keys::generate(), required).await;
         for (what, object, elsewhere) in [
@@ -59,7 +59,7 @@ async fn a_rule_opens_older_formats_and_the_all_zero_key_for_its_prefix_alone() 
          [[rules]]\nbuckets = [\"tenant-b\"]\nlegacy_reads = \"allow\"\n\
          decryption_fallback = \"allow\"\n\
          [[rules]]\nbuckets = [\"tenant-a\"]\nkey = \"a\"\nlegacy_reads = \"allow\"\n";
-    let builder = Proxy::builder().environment("S3PROXY_DECRYPT_KEYS", "toto");
+    let builder = Proxy::builder().environment("S3PROXY_KEYS_DECRYPT_KEYS", "toto");
     let proxy = start_built(builder, &Keys::generate(), migrating).await;
     let places = [
         ("bob", "tenant-b", true),

@@ -10,7 +10,7 @@ use crate::harness::{ClientRequest, Reply};
 async fn nothing_of_one_tenant_opens_for_another_or_where_no_rule_matches() {
     for bind in BINDINGS {
         let keys = Keys::generate();
-        let proxy = start(&keys, &rules(&format!("bind = \"{bind}\""))).await;
+        let proxy = start(&keys, &rules(&format!("key_binding = \"{bind}\""))).await;
         for written in LAYOUTS {
             let stolen = write(&proxy, "alice", "tenant-a", written).await;
             let renamed = stolen.renamed(&keys.a.1, &keys.b.1);
@@ -49,7 +49,7 @@ async fn nothing_under_the_active_key_opens_in_a_place_with_a_key_of_its_own() {
 async fn a_place_opens_nothing_that_is_bound_to_less_than_its_rule_says() {
     // One key for two buckets: only the binding can tell them apart.
     let keys = Keys::generate();
-    let bound = "[[rules]]\nbuckets = [\"tenant-b\"]\nbind = \"bucket-and-key\"\n";
+    let bound = "[[rules]]\nbuckets = [\"tenant-b\"]\nkey_binding = \"bucket-and-key\"\n";
     let proxy = start(&keys, bound).await;
     for written in LAYOUTS {
         let stolen = write(&proxy, "carol", "shared", written).await;
@@ -65,11 +65,11 @@ async fn a_key_and_a_binding_that_a_rule_lists_open_until_objects_are_rewrapped(
     for (rule_b, opens) in [
         ("key = \"b\"\nopens = [\"a\"]", true),
         (
-            "key = \"b\"\nbind = \"bucket-and-key\"\nopens = [\"a\"]",
+            "key = \"b\"\nkey_binding = \"bucket-and-key\"\nopens = [\"a\"]",
             false,
         ),
         (
-            "key = \"b\"\nbind = \"bucket-and-key\"\nopens = [\"a\"]\nopens_bind = \"key\"",
+            "key = \"b\"\nkey_binding = \"bucket-and-key\"\nopens = [\"a\"]\nopens_key_binding = \"key\"",
             true,
         ),
         ("opens = [\"a\"]", true),

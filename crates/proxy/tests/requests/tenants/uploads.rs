@@ -23,7 +23,7 @@ async fn state_of(proxy: &Proxy, name: &str, target: &str, id: &str) -> String {
 async fn the_state_of_one_tenants_upload_opens_no_upload_of_another() {
     for bind in BINDINGS {
         let keys = Keys::generate();
-        let proxy = start(&keys, &rules(&format!("bind = \"{bind}\""))).await;
+        let proxy = start(&keys, &rules(&format!("key_binding = \"{bind}\""))).await;
         let (alice, bob) = (client("alice"), client("bob"));
         let own = format!("/tenant-a/{KEY}");
         let id = begin_upload(&proxy, &alice, &own).await;

@@ -1,0 +1,248 @@
+//! The files that a configuration came from, as they were when it was read.
+//!
+//! Whether one has changed is judged by contents: a Kubernetes volume swaps a symbolic link, network
+//! file systems tell nobody anything, and times of files say little. What is kept of each file is a
+//! fingerprint of the very bytes that were used, so no change between reading and watching is missed.
+//!
+//! Absent: files that cannot be read twice, such as pipes. They are remembered by name, since a
+//! configuration that came from one cannot be loaded anew.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::fingerprint::Fingerprint;
+
+/// Longer files are no part of a configuration.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What was found in each file.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Files(BTreeMap<PathBuf, Found>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Text(Fingerprint),
+    Unreadable(io::ErrorKind),
+    /// A pipe or a device: what it gave is gone.
+    Once,
+}
+
+impl Files {
+    /// Reads a file and remembers what was in it.
+    pub fn read(&mut self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        let (read, found) = look(path);
+        self.0.insert(path.to_owned(), found);
+        read
+    }
+
+    /// The same files as they are now.
+    #[must_use]
+    pub fn now(&self) -> Self {
+        let now = self.0.iter().map(|(path, found)| {
+            let now = match found {
+                Found::Once => Found::Once,
+                Found::Text(_) | Found::Unreadable(_) => look(path).1,
+            };
+            (path.clone(), now)
+        });
+        Self(now.collect())
+    }
+
+    /// The fingerprint of a file's contents, where they could be read.
+    pub(super) fn fingerprint(&self, path: &Path) -> Option<Fingerprint> {
+        match self.0.get(path)? {
+            Found::Text(fingerprint) => Some(*fingerprint),
+            Found::Unreadable(_) | Found::Once => None,
+        }
+    }
+
+    /// A file that is empty and was not before: as a rule one that is just being written over.
+    #[must_use]
+    pub fn emptied_since(&self, before: &Self) -> Option<&Path> {
+        let empty = Found::Text(Fingerprint::of([&b""[..]]));
+        let is_emptied = |(path, found): &(&PathBuf, &Found)| {
+            let known = before.0.get(*path);
+            **found == empty && known.is_some_and(|known| *known != empty)
+        };
+        self.0
+            .iter()
+            .find(is_emptied)
+            .map(|(path, _)| path.as_path())
+    }
+
+    /// A file that cannot be read again.
+    #[must_use]
+    pub fn read_once(&self) -> Option<&Path> {
+        let once = self.0.iter().find(|(_, found)| **found == Found::Once);
+        once.map(|(path, _)| path.as_path())
+    }
+}
+
+/// Files that are looked at again and again.
+///
+/// A change counts when two looks have found the same: whoever writes a file over may have come
+/// half the way at the first one.
+pub struct Watched {
+    known: Files,
+    moving: Option<Files>,
+}
+
+/// What a look has found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// What was known.
+    Same,
+    /// Something else, perhaps only half of it.
+    Moving,
+    /// Something else than what was known, for the second time. It is known from now on.
+    Settled,
+}
+
+impl Watched {
+    #[must_use]
+    pub fn new(known: Files) -> Self {
+        Self {
+            known,
+            moving: None,
+        }
+    }
+
+    /// Reads the files on a thread where that may block.
+    pub async fn look(&mut self) -> Looked {
+        let known = self.known.clone();
+        match tokio::task::spawn_blocking(move || known.now()).await {
+            Ok(now) => self.found(now),
+            // The runtime is going down.
+            Err(_) => Looked::Same,
+        }
+    }
+
+    fn found(&mut self, now: Files) -> Looked {
+        if now == self.known {
+            self.moving = None;
+            Looked::Same
+        } else if self.moving.as_ref() == Some(&now) {
+            *self = Self::new(now);
+            Looked::Settled
+        } else {
+            self.moving = Some(now);
+            Looked::Moving
+        }
+    }
+}
+
+fn look(path: &Path) -> (io::Result<Zeroizing<Vec<u8>>>, Found) {
+    let unreadable = |error: io::Error| {
+        let found = Found::Unreadable(error.kind());
+        (Err(error), found)
+    };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return unreadable(error),
+    };
+    if metadata.is_file() && metadata.len() > MOST_BYTES {
+        let reason = "it is longer than 16 MiB";
+        return unreadable(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    match std::fs::read(path).map(Zeroizing::new) {
+        Ok(bytes) => {
+            let found = if metadata.is_file() {
+                Found::Text(Fingerprint::of([bytes.as_slice()]))
+            } else {
+                Found::Once
+            };
+            (Ok(bytes), found)
+        }
+        Err(error) => unreadable(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_same_while_its_contents_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "one").unwrap();
+        let mut files = Files::default();
+        assert_eq!(files.read(&path).unwrap().as_slice(), b"one");
+        fs::write(&path, "one").unwrap();
+        assert!(files.now() == files);
+        fs::write(&path, "two").unwrap();
+        assert!(files.now() != files);
+        fs::remove_file(&path).unwrap();
+        let missing = files.now();
+        assert!(missing != files && missing.now() == missing);
+    }
+
+    #[test]
+    fn a_swapped_link_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, next) = (folder.path().join("data"), folder.path().join("next"));
+        for (name, text) in [("1", "one"), ("2", "two")] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("key"), text).unwrap();
+        }
+        symlink("1", &link).unwrap();
+        let mut files = Files::default();
+        files.read(&link.join("key")).unwrap();
+        symlink("2", &next).unwrap();
+        fs::rename(&next, &link).unwrap();
+        assert!(files.now() != files);
+    }
+
+    #[test]
+    fn a_change_counts_when_it_has_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "one").unwrap();
+        let mut files = Files::default();
+        files.read(&path).unwrap();
+        let mut watched = Watched::new(files.clone());
+        let mut look = |text: &str| {
+            fs::write(&path, text).unwrap();
+            watched.found(files.now())
+        };
+        assert_eq!(look("one"), Looked::Same);
+        assert_eq!(look("tw"), Looked::Moving);
+        assert_eq!(look("two"), Looked::Moving);
+        assert_eq!(look("two"), Looked::Settled);
+        assert_eq!(look("two"), Looked::Same);
+        assert_eq!(look("one"), Looked::Moving);
+        assert_eq!(look("two"), Looked::Same);
+        assert_eq!(look("one"), Looked::Moving, "begun anew");
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_is_told_from_one_that_was_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let (emptied, empty) = (folder.path().join("a"), folder.path().join("b"));
+        fs::write(&emptied, "one").unwrap();
+        fs::write(&empty, "").unwrap();
+        let mut before = Files::default();
+        for path in [&emptied, &empty] {
+            before.read(path).unwrap();
+        }
+        assert_eq!(before.now().emptied_since(&before), None);
+        fs::write(&emptied, "").unwrap();
+        let now = before.now();
+        assert_eq!(now.emptied_since(&before), Some(emptied.as_path()));
+    }
+
+    #[test]
+    fn what_is_no_file_is_read_once() {
+        let mut files = Files::default();
+        let device = Path::new("/dev/null");
+        assert!(files.read(device).unwrap().is_empty());
+        assert_eq!(files.read_once(), Some(device));
+        assert!(files.now() == files);
+    }
+}
