@@ -113,6 +113,18 @@ async fn proxy_over_memory() -> Proxy {
     proxy
 }
 
+/// Two replicas over one store.
+async fn replicas() -> [Proxy; 2] {
+    let store = MemoryStore::new(Faults::default());
+    let key = s3proxy_envelope::kek::Kek::generate().to_configured();
+    let builder = || Proxy::builder().environment("S3PROXY_ENCRYPT_KEY", &key);
+    let replicas = [builder().start().await, builder().start().await];
+    for replica in &replicas {
+        store.behind(replica);
+    }
+    replicas
+}
+
 async fn head(proxy: &Proxy) -> Answer {
     let request = ClientRequest::head("/bucket/key").header("x-amz-checksum-mode", "ENABLED");
     proxy.send(request).await.expect(200)
@@ -246,6 +258,72 @@ async fn a_copied_part_gets_a_checksum_of_the_uploads_algorithm() {
         let expected = checksum(algorithm.as_str(), b"123456789");
         assert_eq!(copied.element(&element), expected);
     }
+}
+
+/// The clients' lists name no checksum: S3 does not ask for one where it can compute it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_object_checksum_needs_no_checksums_in_the_list() {
+    let proxy = proxy_over_memory().await;
+    for algorithm in ["CRC32", "CRC32C", "CRC64NVME"] {
+        let replicas = [&proxy, &proxy];
+        let upload = Upload::through(replicas, algorithm, ChecksumType::FullObject).await;
+        let whole = checksum(algorithm, &bodies().concat());
+        let element = format!("Checksum{algorithm}");
+        let stated = checksum(algorithm, b"another");
+        let parts = upload.without_checksums();
+        let name = header_name(algorithm);
+        let refused = upload.complete(&parts, &[(&name, &stated)]).await;
+        refused.expect_error(400, "BadDigest");
+        let completed = upload.complete(&parts, &[]).await.expect(200);
+        assert_eq!(completed.element(&element), whole);
+        assert_eq!(completed.element("ChecksumType"), "FULL_OBJECT");
+        let shown = head(&proxy).await;
+        assert_eq!(shown.header(&name), whole);
+        let described = attributes(&proxy).await;
+        assert_eq!(described.element(&element), whole);
+        assert_eq!(verified(&proxy).await, Ended::Everything, "{algorithm}");
+    }
+}
+
+/// The ETag of a part carries four bytes of its checksum, and the other replica's memory nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_several_replicas_only_a_crc_of_8_bytes_has_to_be_named() {
+    let [one, other] = replicas().await;
+    for (algorithm, is_found) in [("CRC32", true), ("CRC32C", true), ("CRC64NVME", false)] {
+        let replicas = [&one, &other];
+        let upload = Upload::through(replicas, algorithm, ChecksumType::FullObject).await;
+        let whole = checksum(algorithm, &bodies().concat());
+        let parts = upload.without_checksums();
+        let completed = upload.complete(&parts, &[]).await.expect(200);
+        let expected = if is_found { whole.as_str() } else { "" };
+        assert_eq!(completed.element(&format!("Checksum{algorithm}")), expected);
+
+        let upload = Upload::through(replicas, algorithm, ChecksumType::FullObject).await;
+        upload.complete(&upload.parts, &[]).await.expect(200);
+        let shown = head(&other).await;
+        assert_eq!(shown.header(&header_name(algorithm)), whole);
+    }
+}
+
+/// A replaced part has another mark than the one before, and other content.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_remembered_belongs_to_the_part_that_is_named() {
+    let proxy = proxy_over_memory().await;
+    let replicas = [&proxy, &proxy];
+    let mut upload = Upload::through(replicas, "CRC64NVME", ChecksumType::FullObject).await;
+    let body = Bytes::from_static(b"another last part");
+    let value = checksum("CRC64NVME", &body);
+    let answer = upload.send_part(&proxy, 2, body.clone(), &value).await;
+    let etag = answer
+        .expect(200)
+        .header("etag")
+        .trim_matches('"')
+        .to_owned();
+    upload.parts[1].1 = etag;
+    let completed = upload.complete(&upload.without_checksums(), &[]).await;
+    let whole = [bodies()[0].clone(), body].concat();
+    let expected = checksum("CRC64NVME", &whole);
+    assert_eq!(completed.expect(200).element("ChecksumCRC64NVME"), expected);
 }
 
 /// Parts that are named from a listing are unknown here, so that the client's word of the whole is kept.
