@@ -149,6 +149,35 @@ async fn wrong_and_malformed_checksums_leave_nothing_stored() {
     }
 }
 
+/// Its envelope goes ahead of the body, and the trailer comes behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trailer_of_a_streamed_body_is_in_the_answer_and_not_kept() {
+    let proxy = Proxy::builder()
+        .file("[limits]\nheld_body = 0\n")
+        .start()
+        .await;
+    MemoryStore::new(Faults::default()).behind(&proxy);
+    let content = vec![7; 100_000];
+    for (algorithm, _) in CHECKSUMS {
+        let name = header_name(algorithm);
+        let value = checksum(algorithm, &content);
+        let request = with_trailer("/bucket/trailer", &content, (&name, &value));
+        let stored = proxy.send(request).await.expect(200);
+        assert_eq!(stored.header(&name), value);
+        assert_eq!(stored.header("x-amz-checksum-type"), "FULL_OBJECT");
+        assert_eq!(head(&proxy, "/bucket/trailer").await.header(&name), "");
+
+        let request = ClientRequest::put("/bucket/header", content.clone()).header(&name, &value);
+        let stored = proxy.send(request).await.expect(200);
+        assert_eq!(stored.header(&name), value);
+        assert_eq!(head(&proxy, "/bucket/header").await.header(&name), value);
+
+        let request = with_trailer("/bucket/wrong", &content, (&name, &wrong(algorithm)));
+        proxy.send(request).await.expect_error(400, "BadDigest");
+        expect_nothing(&proxy, "/bucket/wrong").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_keeps_the_checksum_and_gets_the_one_that_is_asked_for() {
     let store = MemoryStore::new(Faults::default());
