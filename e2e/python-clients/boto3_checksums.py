@@ -63,9 +63,7 @@ def check_parts(s3, bucket: str, algorithm: str) -> None:
     upload = named | {"UploadId": created["UploadId"]}
     parts = []
     for number, body in enumerate(PARTS, 1):
-        part = s3.upload_part(
-            **upload, PartNumber=number, Body=body, **checksum(algorithm, body)
-        )
+        part = s3.upload_part(**upload, PartNumber=number, Body=body, **checksum(algorithm, body))
         parts.append({"PartNumber": number} | {n: part[n] for n in ("ETag", value_name)})
     done = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
     head = s3.head_object(**named, ChecksumMode="ENABLED")
