@@ -285,6 +285,28 @@ async fn a_full_object_checksum_needs_no_checksums_in_the_list() {
     }
 }
 
+/// Its envelope was written before its parts came, and it has no seal.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_checksum_of_a_short_upload_is_answered_and_not_kept() {
+    let proxy = proxy_over_memory().await;
+    for algorithm in ChecksumAlgorithm::ALL {
+        let kind = ChecksumType::default_for(algorithm);
+        let algorithm = algorithm.as_str();
+        let mut upload = Upload::create(&proxy, algorithm, kind).await;
+        let value = checksum(algorithm, b"content");
+        let part = upload.send_part(&proxy, 1, "content".into(), &value).await;
+        let etag = part.expect(200).header("etag").trim_matches('"').to_owned();
+        upload.parts.push((1, etag, Some(value.clone())));
+        let expected = match kind {
+            ChecksumType::FullObject => value,
+            ChecksumType::Composite => format!("{}-1", upload.composite()),
+        };
+        let completed = upload.complete(&upload.parts, &[]).await.expect(200);
+        assert_eq!(completed.element(&format!("Checksum{algorithm}")), expected);
+        assert_eq!(head(&proxy).await.header(&header_name(algorithm)), "");
+    }
+}
+
 /// The ETag of a part carries four bytes of its checksum, and the other replica's memory nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn over_several_replicas_only_a_crc_of_8_bytes_has_to_be_named() {
