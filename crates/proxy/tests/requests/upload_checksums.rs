@@ -170,6 +170,9 @@ async fn a_composite_checksum_is_answered_and_kept() {
         let shown = head(&proxy).await;
         assert_eq!(shown.header(&header_name(algorithm)), counted);
         assert_eq!(shown.header("x-amz-checksum-type"), "COMPOSITE");
+        let request = ClientRequest::get("/bucket/key").header("x-amz-checksum-mode", "ENABLED");
+        let read = proxy.send(request).await.expect(200);
+        assert_eq!(read.header(&header_name(algorithm)), counted);
         let described = attributes(&proxy).await;
         assert_eq!(described.element(&element), value);
         assert_eq!(described.element("ChecksumType"), "COMPOSITE");
