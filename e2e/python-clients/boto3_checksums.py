@@ -24,6 +24,7 @@ ALGORITHMS = [
 ]
 PARTS = [b"1" * (5 * 1024 * 1024), b"the last part"]
 SMALL = bytes(range(256)) * 50
+STREAMED = bytes(1024 * 1024 + 1)
 
 
 def main(with_parts: bool) -> None:
@@ -55,6 +56,10 @@ def check_object(s3, bucket: str, algorithm: str) -> None:
     # botocore compares what it reads with the checksum.
     got = s3.get_object(**named, ChecksumMode="ENABLED")
     assert (got["Body"].read(), got[value_name]) == (SMALL, stored[value_name])
+    # Over TLS the checksum comes behind the body.
+    streamed = s3.put_object(**named, Body=STREAMED, **checksum(algorithm, STREAMED))
+    assert streamed[value_name] != stored[value_name]
+    assert s3.get_object(**named, ChecksumMode="ENABLED")["Body"].read() == STREAMED
 
 
 def check_parts(s3, bucket: str, algorithm: str) -> None:
