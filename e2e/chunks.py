@@ -10,6 +10,8 @@ import hashlib
 import zlib
 from dataclasses import dataclass, field
 
+import xxhash
+
 import raw
 from target import Target
 
@@ -111,8 +113,10 @@ class _Chain:
 
 def checksum(algorithm: str, content: bytes) -> str:
     """The value of `x-amz-checksum-<algorithm>`; the CRCs in plain Python, for small content."""
-    if algorithm in ("sha1", "sha256"):
+    if algorithm in ("md5", "sha1", "sha256", "sha512"):
         value = hashlib.new(algorithm, content).digest()
+    elif algorithm in _XXHASHES:
+        value = _XXHASHES[algorithm](content)
     elif algorithm == "crc32":
         value = zlib.crc32(content).to_bytes(4, "big")
     elif algorithm == "crc32c":
@@ -124,7 +128,13 @@ def checksum(algorithm: str, content: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-ALGORITHMS = ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"]
+_XXHASHES = {
+    "xxhash64": xxhash.xxh64_digest,
+    "xxhash3": xxhash.xxh3_64_digest,
+    "xxhash128": xxhash.xxh3_128_digest,
+}
+
+ALGORITHMS = ["crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512", *_XXHASHES]
 
 
 def _reflected_crc(content: bytes, polynomial: int, bits: int) -> bytes:

@@ -15,6 +15,11 @@ a module at one endpoint, as a virtual machine starts slowly. What it prints bes
     delete                 BUCKET KEY...       in one request
     delete-directory       BUCKET PREFIX
     presign-get, -put      BUCKET KEY          answers a URL, and the headers that have to be sent
+    checksum               BUCKET KEY FILE ALGORITHM VALUE
+                           in one request with a checksum, which is computed for the value `-`;
+                           answers the one that the object has
+    checksum-parts         BUCKET KEY FILE ALGORITHM
+                           the same in parts of 5 MiB, with a checksum of each
 """
 
 import os

@@ -19,7 +19,7 @@ def client_environment(place: Place, **extra: str) -> dict[str, str]:
     return clean_environment(place.home, **aws_variables(place.target), **where, **extra)
 
 
-def run_program(place: Place, name: str, *arguments, **extra: str) -> str:
+def run_program(place: Place, name: str, *arguments, venv: str = "clients", **extra: str) -> str:
     """Runs one of python-clients/ against a place; its assertions are the test's."""
-    command = [tools("clients") / "python", _PROGRAMS / name, *arguments]
+    command = [tools(venv) / "python", _PROGRAMS / name, *arguments]
     return run(command, client_environment(place, **extra))

@@ -15,23 +15,33 @@ import (
 // A multipart copy is cut into equal pieces, and none but the last may be below a part's least size.
 const copyPartBytes = 7 * 1024 * 1024
 
-type minioClient struct{ *minio.Client }
+type minioClient struct {
+	*minio.Client
+	// Sends checksums behind bodies, which it has to be told.
+	trailing *minio.Client
+}
 
 func minioCommands() (map[string]command, error) {
 	endpoint, err := url.Parse(os.Getenv("S3_ENDPOINT"))
 	if err != nil {
 		return nil, err
 	}
-	client, err := minio.New(endpoint.Host, &minio.Options{
+	options := minio.Options{
 		Creds:        credentials.NewEnvAWS(),
 		Secure:       endpoint.Scheme == "https",
 		Region:       os.Getenv("AWS_REGION"),
 		BucketLookup: minio.BucketLookupPath,
-	})
+	}
+	client, err := minio.New(endpoint.Host, &options)
 	if err != nil {
 		return nil, err
 	}
-	c := minioClient{client}
+	options.TrailingHeaders = true
+	trailing, err := minio.New(endpoint.Host, &options)
+	if err != nil {
+		return nil, err
+	}
+	c := minioClient{client, trailing}
 	return map[string]command{
 		"put":         action(c.put),
 		"get":         action(c.get),
@@ -44,6 +54,9 @@ func minioCommands() (map[string]command, error) {
 		"copy-parts":  action(c.copyParts),
 		"presign-get": c.presignGet,
 		"presign-put": c.presignPut,
+
+		"checksum":       c.checksum,
+		"checksum-parts": c.checksumParts,
 	}, nil
 }
 

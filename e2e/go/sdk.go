@@ -50,6 +50,7 @@ func sdk(ctx context.Context, with func(*s3.Client) transfers) (map[string]comma
 		"upload":      action(c.uploadFile),
 		"download":    action(c.downloadFile),
 		"copy-parts":  action(c.copyParts),
+		"checksum":    c.checksum,
 		"presign-get": c.presignGet,
 		"presign-put": c.presignPut,
 	}, nil

@@ -9,6 +9,7 @@ import hashlib
 import zlib
 
 import pytest
+import xxhash
 from botocore.exceptions import ClientError
 
 from clients import boto3_client
@@ -35,9 +36,14 @@ ALGORITHMS = {
     "CRC64NVME": lambda data: crc(data, 0x9A6C9329AC4BC9B5, 64),
     "SHA1": lambda data: hashlib.sha1(data).digest(),
     "SHA256": lambda data: hashlib.sha256(data).digest(),
+    "SHA512": lambda data: hashlib.sha512(data).digest(),
+    "MD5": lambda data: hashlib.md5(data).digest(),
+    "XXHASH64": xxhash.xxh64_digest,
+    "XXHASH3": xxhash.xxh3_64_digest,
+    "XXHASH128": xxhash.xxh3_128_digest,
 }
 
-COMPOSITE = ["CRC32", "CRC32C", "SHA1", "SHA256"]
+COMPOSITE = [algorithm for algorithm in ALGORITHMS if algorithm != "CRC64NVME"]
 FULL_OBJECT = ["CRC32", "CRC32C", "CRC64NVME"]
 PIECES = {1: piece(FIVE_MIB, "1"), 2: piece(FIVE_MIB + 1, "2"), 3: piece(70, "3")}
 WHOLE = b"".join(PIECES.values())
@@ -82,6 +88,13 @@ def test_composite_checksums_are_those_of_the_parts(s3, bucket, key, algorithm):
     assert (answer[f"Checksum{algorithm}"], answer["ChecksumType"]) == (expected, "COMPOSITE")
     head = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     assert (head[f"Checksum{algorithm}"], head["ChecksumType"]) == (expected, "COMPOSITE")
+    described = s3.get_object_attributes(
+        Bucket=bucket, Key=key, ObjectAttributes=["Checksum", "ObjectParts"]
+    )
+    # S3 leaves the number of parts off here.
+    without_parts = {f"Checksum{algorithm}": expected[:-2], "ChecksumType": "COMPOSITE"}
+    assert described["Checksum"] == without_parts
+    assert described["ObjectParts"]["TotalPartsCount"] == 3
 
 
 @pytest.mark.parametrize("algorithm", FULL_OBJECT)
@@ -96,6 +109,18 @@ def test_full_object_checksums_are_those_of_the_content(s3, bucket, key, algorit
     assert s3.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")["Body"].read() == WHOLE
 
 
+def test_a_full_object_checksum_needs_no_checksums_in_the_list(s3, bucket, key):
+    upload = started(s3, bucket, key, "CRC64NVME", "FULL_OBJECT")
+    parts = [
+        {name: upload.parts[number][name] for name in ("PartNumber", "ETag")}
+        for number in sorted(upload.parts)
+    ]
+    expected = text(ALGORITHMS["CRC64NVME"](WHOLE))
+    assert upload.complete(parts)["ChecksumCRC64NVME"] == expected
+    head = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    assert (head["ChecksumCRC64NVME"], head["ChecksumType"]) == (expected, "FULL_OBJECT")
+
+
 @pytest.mark.parametrize("algorithm", FULL_OBJECT)
 def test_a_wrong_checksum_of_the_whole_completes_nothing(s3, bucket, key, algorithm):
     upload = started(s3, bucket, key, algorithm, "FULL_OBJECT")
@@ -105,7 +130,7 @@ def test_a_wrong_checksum_of_the_whole_completes_nothing(s3, bucket, key, algori
     upload.abort()
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC64NVME", "SHA512", "XXHASH128"])
 def test_a_wrong_checksum_of_a_part_in_the_list_is_an_invalid_part(s3, bucket, key, algorithm):
     kind = "FULL_OBJECT" if algorithm == "CRC64NVME" else "COMPOSITE"
     upload = started(s3, bucket, key, algorithm, kind)

@@ -471,8 +471,8 @@ pub struct Limits {
     pub throttle_wait: Duration,
     /// One budget for the buffers of all bodies.
     pub body_memory_bytes: usize,
-    /// Bodies up to this length are held whole, so that their checksums can be stored and a failed
-    /// backend request can be retried.
+    /// Bodies up to this length are held whole, so that a checksum in a trailer can be stored and a
+    /// failed backend request can be retried.
     pub held_body_bytes: usize,
     /// The largest object that a client may upload in one request.
     pub put_body_bytes: Option<NonZeroU64>,

@@ -1,16 +1,20 @@
-//! The five checksums that S3 knows for object content.
+//! The ten checksums that S3 knows for object content.
 //!
-//! Values are raw digests here; Base64 is only how headers and XML spell them. CRCs stand in network
-//! byte order. What the checksums of parts say about their whole is in `multipart`; the `-N` behind
-//! a composite one is spelling, and the caller's. Absent: Content-MD5, which is no `x-amz-checksum`.
+//! Values are raw digests here; Base64 is only how headers and XML spell them. CRCs and XXH digests
+//! stand in network byte order, which for XXH is its specification's canonical form. What the
+//! checksums of parts say about their whole is in `multipart`; the `-N` behind a composite one is
+//! spelling, and the caller's. Absent: Content-MD5, which is no `x-amz-checksum`.
 
 use std::fmt;
+use std::hash::Hasher as _;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
 use http::HeaderName;
+use md5::{Digest as _, Md5};
+use twox_hash::{XxHash3_64, XxHash3_128, XxHash64};
 
 mod multipart;
 mod polynomial;
@@ -30,17 +34,36 @@ pub enum ChecksumAlgorithm {
     Sha256,
     /// CRC-64/NVME, 8 bytes.
     Crc64Nvme,
+    /// SHA-512, 64 bytes.
+    Sha512,
+    /// MD5, 16 bytes.
+    Md5,
+    /// XXH64 with the seed 0, 8 bytes.
+    XxHash64,
+    /// XXH3 of 64 bits with the seed 0, 8 bytes.
+    XxHash3,
+    /// XXH3 of 128 bits with the seed 0, 16 bytes.
+    XxHash128,
 }
 
 impl ChecksumAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         Self::Crc32,
         Self::Crc32c,
         Self::Sha1,
         Self::Sha256,
         Self::Crc64Nvme,
+        Self::Sha512,
+        Self::Md5,
+        Self::XxHash64,
+        Self::XxHash3,
+        Self::XxHash128,
     ];
+
+    /// Every name, for messages.
+    pub const NAMES: &str = "CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, \
+                             XXHASH3, XXHASH64";
 
     /// The name as `x-amz-checksum-algorithm`, `x-amz-sdk-checksum-algorithm` and XML have it.
     #[must_use]
@@ -51,6 +74,11 @@ impl ChecksumAlgorithm {
             Self::Sha1 => "SHA1",
             Self::Sha256 => "SHA256",
             Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha512 => "SHA512",
+            Self::Md5 => "MD5",
+            Self::XxHash64 => "XXHASH64",
+            Self::XxHash3 => "XXHASH3",
+            Self::XxHash128 => "XXHASH128",
         }
     }
 
@@ -63,6 +91,11 @@ impl ChecksumAlgorithm {
             Self::Sha1 => "x-amz-checksum-sha1",
             Self::Sha256 => "x-amz-checksum-sha256",
             Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
+            Self::Sha512 => "x-amz-checksum-sha512",
+            Self::Md5 => "x-amz-checksum-md5",
+            Self::XxHash64 => "x-amz-checksum-xxhash64",
+            Self::XxHash3 => "x-amz-checksum-xxhash3",
+            Self::XxHash128 => "x-amz-checksum-xxhash128",
         })
     }
 
@@ -71,9 +104,11 @@ impl ChecksumAlgorithm {
     pub fn length(self) -> usize {
         match self {
             Self::Crc32 | Self::Crc32c => 4,
-            Self::Crc64Nvme => 8,
+            Self::Crc64Nvme | Self::XxHash64 | Self::XxHash3 => 8,
+            Self::Md5 | Self::XxHash128 => 16,
             Self::Sha1 => 20,
             Self::Sha256 => 32,
+            Self::Sha512 => 64,
         }
     }
 
@@ -138,6 +173,11 @@ enum State {
     Crc32(crc_fast::Digest),
     Crc64(crc_fast::Digest),
     Sha(digest::Context),
+    Md5(Md5),
+    // Boxed: the states of XXH are several times as long as the others.
+    XxHash64(Box<XxHash64>),
+    XxHash3(Box<XxHash3_64>),
+    XxHash128(Box<XxHash3_128>),
 }
 
 impl Checksummer {
@@ -158,6 +198,11 @@ impl Checksummer {
                 State::Sha(digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY))
             }
             ChecksumAlgorithm::Sha256 => State::Sha(digest::Context::new(&digest::SHA256)),
+            ChecksumAlgorithm::Sha512 => State::Sha(digest::Context::new(&digest::SHA512)),
+            ChecksumAlgorithm::Md5 => State::Md5(Md5::new()),
+            ChecksumAlgorithm::XxHash64 => State::XxHash64(Box::new(XxHash64::with_seed(0))),
+            ChecksumAlgorithm::XxHash3 => State::XxHash3(Box::new(XxHash3_64::new())),
+            ChecksumAlgorithm::XxHash128 => State::XxHash128(Box::new(XxHash3_128::new())),
         })
     }
 
@@ -166,6 +211,10 @@ impl Checksummer {
         match &mut self.0 {
             State::Crc32(digest) | State::Crc64(digest) => digest.update(content),
             State::Sha(hasher) => hasher.update(content),
+            State::Md5(hasher) => hasher.update(content),
+            State::XxHash64(hasher) => hasher.write(content),
+            State::XxHash3(hasher) => hasher.write(content),
+            State::XxHash128(hasher) => hasher.write(content),
         }
     }
 
@@ -179,6 +228,10 @@ impl Checksummer {
                 .to_vec(),
             State::Crc64(digest) => digest.finalize().to_be_bytes().to_vec(),
             State::Sha(hasher) => hasher.finish().as_ref().to_vec(),
+            State::Md5(hasher) => hasher.finalize().to_vec(),
+            State::XxHash64(hasher) => hasher.finish().to_be_bytes().to_vec(),
+            State::XxHash3(hasher) => hasher.finish().to_be_bytes().to_vec(),
+            State::XxHash128(hasher) => hasher.finish_128().to_be_bytes().to_vec(),
         })
     }
 }
@@ -194,7 +247,8 @@ mod tests {
         checksummer.finish()
     }
 
-    /// The check values of the CRC catalogue, and FIPS 180's digests of "abc".
+    /// The check values of the CRC catalogue; the digests of "abc" in FIPS 180 and RFC 1321; and the
+    /// XXH digests that the AWS Common Runtime computes, which SDKs send.
     #[test]
     fn published_check_values_come_out() {
         for (algorithm, content, expected) in [
@@ -215,11 +269,61 @@ mod tests {
                 "abc",
                 "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
             ),
+            (
+                ChecksumAlgorithm::Sha512,
+                "abc",
+                "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                 2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
+            ),
+            (
+                ChecksumAlgorithm::Md5,
+                "abc",
+                "900150983cd24fb0d6963f7d28e17f72",
+            ),
+            (ChecksumAlgorithm::XxHash64, "", "ef46db3751d8e999"),
+            (ChecksumAlgorithm::XxHash64, "abc", "44bc2cf5ad770999"),
+            (ChecksumAlgorithm::XxHash3, "", "2d06800538d394c2"),
+            (ChecksumAlgorithm::XxHash3, "123456789", "72dcb18b67a17dff"),
+            (
+                ChecksumAlgorithm::XxHash128,
+                "",
+                "99aa06d3014798d86001c324468d497f",
+            ),
+            (
+                ChecksumAlgorithm::XxHash128,
+                "abc",
+                "06b05ab6733a618578af5f94892f3950",
+            ),
         ] {
             let value = checksum(algorithm, content.as_bytes());
             assert_eq!(hex::encode(value.as_bytes()), expected, "{algorithm}");
             assert_eq!(value.as_bytes().len(), algorithm.length());
         }
+    }
+
+    /// Long content goes another way through XXH3 than short content. As the AWS Common Runtime
+    /// computes them.
+    #[test]
+    fn digests_of_long_content_come_out() {
+        let content: Vec<u8> = (0..=250_u8).cycle().take(10_000).collect();
+        for (algorithm, expected) in [
+            (ChecksumAlgorithm::XxHash64, "b3dba2084c8288c4"),
+            (ChecksumAlgorithm::XxHash3, "1cb3abee1c2fc1c4"),
+            (
+                ChecksumAlgorithm::XxHash128,
+                "89dec82a789965e61cb3abee1c2fc1c4",
+            ),
+        ] {
+            let value = checksum(algorithm, &content);
+            assert_eq!(hex::encode(value.as_bytes()), expected, "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn messages_name_every_algorithm() {
+        let mut names = ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::as_str);
+        names.sort_unstable();
+        assert_eq!(ChecksumAlgorithm::NAMES, names.join(", "));
     }
 
     /// The trailer of AWS's example of a chunked upload.
@@ -274,6 +378,6 @@ mod tests {
                 Some(algorithm)
             );
         }
-        assert_eq!(ChecksumAlgorithm::from_name("MD5"), None);
+        assert_eq!(ChecksumAlgorithm::from_name("SHA3"), None);
     }
 }

@@ -36,7 +36,7 @@ pub enum PayloadError {
     #[error("the value of {0} must be the Base64 of a {1} checksum")]
     InvalidChecksum(HeaderName, ChecksumAlgorithm),
     /// A checksum of an algorithm that is not supported.
-    #[error("{0} is not supported; use CRC32, CRC32C, CRC64NVME, SHA1 or SHA256")]
+    #[error("{0} is not supported; use one of {names}", names = ChecksumAlgorithm::NAMES)]
     UnknownChecksum(HeaderName),
     /// `x-amz-trailer` names something other than a checksum.
     #[error("x-amz-trailer may name a supported x-amz-checksum- trailer only")]
@@ -48,7 +48,10 @@ pub enum PayloadError {
     #[error("the trailer {0} was announced and must be sent")]
     MissingTrailer(HeaderName),
     /// `x-amz-sdk-checksum-algorithm` names no algorithm.
-    #[error("x-amz-sdk-checksum-algorithm must be CRC32, CRC32C, CRC64NVME, SHA1 or SHA256")]
+    #[error(
+        "x-amz-sdk-checksum-algorithm must be one of {}",
+        ChecksumAlgorithm::NAMES
+    )]
     InvalidSdkAlgorithm,
     /// `x-amz-sdk-checksum-algorithm` without the checksum, or with that of another algorithm.
     #[error(

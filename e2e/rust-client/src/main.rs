@@ -8,6 +8,7 @@
 //! region from the SDK's own variables. Results go to standard output, one tab-separated line each.
 //! Uploads in parts and copies on the server are in `multipart`. Keys are file names behind a prefix.
 
+mod checksums;
 mod multipart;
 
 use std::env;
@@ -31,7 +32,10 @@ const USAGE: &str = "usage: s3proxy-e2e-client COMMAND BUCKET ...
   delete BUCKET KEY...                  delete the objects one by one
   put-parts BUCKET KEY FILE SIZE        upload a file in parts of so many bytes
   copy BUCKET SOURCE KEY                copy an object in one request
-  copy-parts BUCKET SOURCE KEY SIZE     copy an object in parts of so many bytes";
+  copy-parts BUCKET SOURCE KEY SIZE     copy an object in parts of so many bytes
+  checksum BUCKET KEY FILE ALGORITHM VALUE
+                                        upload a file with this checksum, or - for the SDK's own,
+                                        and print the one that the object has";
 
 /// Whatever went wrong; parts fail on tasks of their own.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -82,6 +86,10 @@ async fn run(words: &[&str]) -> Outcome {
         ["copy", bucket, source, key] => multipart::copy(&client, bucket, source, key).await,
         ["copy-parts", bucket, source, key, size] => {
             multipart::copy_parts(&client, bucket, source, key, size.parse()?).await
+        }
+        ["checksum", bucket, key, file, algorithm, value] => {
+            let place = (*bucket, *key);
+            checksums::put(&client, place, Path::new(file), algorithm, value).await
         }
         _ => Err(USAGE.into()),
     }

@@ -123,8 +123,8 @@ settings! { LIMITS:
     /// multipart uploads and copies are not limited by it.
     LIMITS_PUT_BODY: Setting<ByteCount<0, 5_497_558_138_880>> = "limits.put_body" | "S3PROXY_PUTBODY_MAX", Flag::None, "0";
 
-    /// Bodies up to this size are held whole: their checksums can be stored, and a failed request
-    /// to the backend can be repeated.
+    /// Bodies up to this size are held whole: a checksum that comes after the body can be stored,
+    /// and a failed request to the backend can be repeated.
     LIMITS_HELD_BODY: Setting<ByteCount<0, 16_777_216>> = "limits.held_body", Flag::None, "1 MiB";
 }
 

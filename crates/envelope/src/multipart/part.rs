@@ -86,7 +86,7 @@ impl Frame {
 }
 
 /// The first 8 bytes of a part's commitment; zeros where nobody kept it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mark([u8; MARK_BYTES]);
 
 impl Mark {
@@ -151,6 +151,9 @@ pub struct PartEtag {
 }
 
 impl PartEtag {
+    /// How much of a part's checksum it carries at most.
+    pub const CHECKSUM_BYTES: usize = CHECKSUM_PREFIX_BYTES;
+
     /// For the answer to `UploadPart`: `checksum` is the part's raw checksum, if it has one.
     #[must_use]
     pub fn marked(backend: &str, head: &MessageHead, checksum: Option<&[u8]>) -> Self {

@@ -44,17 +44,29 @@ impl ChecksumType {
             ChecksumAlgorithm::Crc32
             | ChecksumAlgorithm::Crc32c
             | ChecksumAlgorithm::Sha1
-            | ChecksumAlgorithm::Sha256 => Self::Composite,
+            | ChecksumAlgorithm::Sha256
+            | ChecksumAlgorithm::Sha512
+            | ChecksumAlgorithm::Md5
+            | ChecksumAlgorithm::XxHash64
+            | ChecksumAlgorithm::XxHash3
+            | ChecksumAlgorithm::XxHash128 => Self::Composite,
         }
     }
 
-    /// Whether S3 has the type for the algorithm.
+    /// Whether S3 has the type for the algorithm of an upload in parts: a checksum of all content
+    /// must follow from those of the parts, which only a CRC's does.
     #[must_use]
     pub fn is_valid_for(self, algorithm: ChecksumAlgorithm) -> bool {
         match algorithm {
             ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => true,
             ChecksumAlgorithm::Crc64Nvme => self == Self::FullObject,
-            ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => self == Self::Composite,
+            ChecksumAlgorithm::Sha1
+            | ChecksumAlgorithm::Sha256
+            | ChecksumAlgorithm::Sha512
+            | ChecksumAlgorithm::Md5
+            | ChecksumAlgorithm::XxHash64
+            | ChecksumAlgorithm::XxHash3
+            | ChecksumAlgorithm::XxHash128 => self == Self::Composite,
         }
     }
 }
@@ -66,8 +78,8 @@ impl fmt::Display for ChecksumType {
 }
 
 /// The checksum of all content from those of its parts, in their order, each with its part's length
-/// in bytes. None for SHA-1 and SHA-256, which parts do not determine, and where a value is not the
-/// algorithm's.
+/// in bytes. None for other algorithms than CRCs, which parts do not determine, and where a value is
+/// not the algorithm's.
 #[must_use]
 pub fn combine_crc<'parts>(
     algorithm: ChecksumAlgorithm,
@@ -77,7 +89,13 @@ pub fn combine_crc<'parts>(
         ChecksumAlgorithm::Crc32 => Polynomial::CRC32,
         ChecksumAlgorithm::Crc32c => Polynomial::CRC32C,
         ChecksumAlgorithm::Crc64Nvme => Polynomial::CRC64NVME,
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => return None,
+        ChecksumAlgorithm::Sha1
+        | ChecksumAlgorithm::Sha256
+        | ChecksumAlgorithm::Sha512
+        | ChecksumAlgorithm::Md5
+        | ChecksumAlgorithm::XxHash64
+        | ChecksumAlgorithm::XxHash3
+        | ChecksumAlgorithm::XxHash128 => return None,
     };
     // That of no content is zero for each of the three.
     let mut whole = 0;

@@ -38,6 +38,7 @@ const NEVER: &[(&str, &str)] = &[
     ("x-amz-checksum-mode", "ENABLED"),
     ("x-amz-checksum-sha512", "x"),
     ("x-amz-checksum-type", "FULL_OBJECT"),
+    ("x-amz-checksum-xxhash3", "x"),
     ("x-amz-content-sha256", "x"),
     ("x-amz-date", "x"),
     ("x-amz-decoded-content-length", "1"),

@@ -218,7 +218,7 @@ fn no_write_of_data_takes_an_unknown_amz_header() {
         for unknown in [
             "x-amz-unheard-of",
             "x-amz-write-offset-bytes",
-            "x-amz-checksum-sha512",
+            "x-amz-checksum-sha3",
             "x-amz-rename-source",
         ] {
             let mut headers = headers.to_vec();

@@ -10,6 +10,8 @@ use crate::chunked::{ChunkDecoder, ChunkMode};
 /// The check values of the CRC catalogue are over this text.
 const BODY: &[u8] = b"123456789";
 const BODY_MD5: &str = "JfnnlDI7RTiF9RgfG2JNCw==";
+const BODY_SHA512: &str =
+    "2eZ2LdHI6vbWGzxhkvxAjU1tXxF20MKRabwk5xw/J0rSf81YEbMT1oH35V7ALXPUmclUVba1u1A6z1dPuo/+hQ==";
 const BODY_SHA256: &str = "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=";
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -51,7 +53,8 @@ fn trailers(algorithm: ChecksumAlgorithm, value: &str) -> Trailers {
     decoder.finish().unwrap()
 }
 
-const CHECKSUMS: [(&str, &str, ChecksumAlgorithm); 5] = [
+/// Of [`BODY`].
+const CHECKSUMS: [(&str, &str, ChecksumAlgorithm); 10] = [
     ("x-amz-checksum-crc32", "y/Q5Jg==", ChecksumAlgorithm::Crc32),
     (
         "x-amz-checksum-crc32c",
@@ -72,6 +75,27 @@ const CHECKSUMS: [(&str, &str, ChecksumAlgorithm); 5] = [
         "x-amz-checksum-sha256",
         BODY_SHA256,
         ChecksumAlgorithm::Sha256,
+    ),
+    (
+        "x-amz-checksum-sha512",
+        BODY_SHA512,
+        ChecksumAlgorithm::Sha512,
+    ),
+    ("x-amz-checksum-md5", BODY_MD5, ChecksumAlgorithm::Md5),
+    (
+        "x-amz-checksum-xxhash64",
+        "jLhB20DmroM=",
+        ChecksumAlgorithm::XxHash64,
+    ),
+    (
+        "x-amz-checksum-xxhash3",
+        "ctyxi2ehff8=",
+        ChecksumAlgorithm::XxHash3,
+    ),
+    (
+        "x-amz-checksum-xxhash128",
+        "MxGUd+3l3NXpcWQnaB1YYA==",
+        ChecksumAlgorithm::XxHash128,
     ),
 ];
 
@@ -215,7 +239,7 @@ fn headers_that_cannot_be_kept_are_refused_by_name() {
             ErrorCode::InvalidRequest,
         ),
         (
-            vec![("x-amz-checksum-xxhash64", "rosUhgp5mIg=")],
+            vec![("x-amz-checksum-xxhash32", "rosUhg==")],
             ErrorCode::NotImplemented,
         ),
         (
@@ -223,7 +247,7 @@ fn headers_that_cannot_be_kept_are_refused_by_name() {
             ErrorCode::InvalidRequest,
         ),
         (
-            vec![crc32, ("x-amz-sdk-checksum-algorithm", "MD5")],
+            vec![crc32, ("x-amz-sdk-checksum-algorithm", "SHA3")],
             ErrorCode::InvalidRequest,
         ),
         (

@@ -237,6 +237,15 @@ mod tests {
     }
 
     #[test]
+    fn a_field_can_hold_a_checksum_of_any_algorithm() {
+        for algorithm in ChecksumAlgorithm::ALL {
+            let name = algorithm.header_name();
+            let headers = fields(&[("key", "k"), (name.as_str(), "AAAA")]).headers();
+            assert_eq!(headers.unwrap()[&name], "AAAA", "{algorithm}");
+        }
+    }
+
+    #[test]
     fn fields_that_might_change_what_is_stored_are_refused() {
         for name in [
             "x-amz-future",

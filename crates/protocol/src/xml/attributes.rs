@@ -98,8 +98,8 @@ fn invalid() -> S3Error {
 pub struct AttributesAnswer<'a> {
     /// The ETag without quotes.
     pub etag: Option<&'a str>,
-    /// The checksum in Base64, with `-` and the number of parts behind a composite one.
-    pub checksum: Option<(ChecksumAlgorithm, &'a str)>,
+    /// The checksum. Here S3 leaves the number of parts off a composite one.
+    pub checksum: Option<(ChecksumAlgorithm, &'a ChecksumValue)>,
     /// `FULL_OBJECT` or `COMPOSITE`.
     pub checksum_type: Option<&'a str>,
     /// The parts of a multipart object.
@@ -163,9 +163,9 @@ impl AttributesAnswer<'_> {
         match attribute {
             ObjectAttribute::ETag => markup.optional(name, self.etag),
             ObjectAttribute::Checksum => {
-                if let Some((algorithm, base64)) = self.checksum {
+                if let Some((algorithm, value)) = self.checksum {
                     markup.nested(name, |markup| {
-                        markup.checksum(algorithm, base64);
+                        markup.checksum(algorithm, &value.to_base64());
                         markup.optional("ChecksumType", self.checksum_type);
                     });
                 }

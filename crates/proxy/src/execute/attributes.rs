@@ -117,7 +117,7 @@ async fn sealed(
     };
     let seal = layout.as_ref().and_then(|layout| layout.seal());
     let checksums = Checksums::of(private.as_ref(), seal);
-    let checksum = checksums.as_ref().and_then(|known| known.spelled().next());
+    let checksum = checksums.as_ref().and_then(|known| known.values().next());
     let checksums_of_parts = checksums_of_parts(seal);
     let parts = match (envelope.layout, seal) {
         (Layout::Single, _) => None,
@@ -134,14 +134,14 @@ fn render(
     job: &Job<'_>,
     found: &Found,
     wanted: &ObjectAttributes,
-    checksum: Option<&(ChecksumAlgorithm, String, &'static str)>,
+    checksum: Option<&(ChecksumAlgorithm, ChecksumValue, &'static str)>,
     parts: Option<ObjectParts<'_>>,
 ) -> String {
     let headers = plaintext_headers::sealed_headers(job, &found.headers);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let answer = AttributesAnswer {
         etag: text("etag").map(|etag| etag.trim_matches('"')),
-        checksum: checksum.map(|(algorithm, value, _)| (*algorithm, value.as_str())),
+        checksum: checksum.map(|(algorithm, value, _)| (*algorithm, value)),
         checksum_type: checksum.map(|(_, _, kind)| *kind),
         parts,
         storage_class: Some(text("x-amz-storage-class").unwrap_or("STANDARD")),

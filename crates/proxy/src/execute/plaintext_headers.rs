@@ -122,21 +122,33 @@ impl<'a> Checksums<'a> {
         })
     }
 
-    /// Algorithm, spelling and type; what this version does not know is left out.
+    /// Algorithm, value and type; algorithms and types that this version does not know are left out.
+    pub(super) fn values(
+        &self,
+    ) -> impl Iterator<Item = (ChecksumAlgorithm, ChecksumValue, &'static str)> + '_ {
+        let kind = match self.kind {
+            None | Some(FULL_OBJECT) => Some(FULL_OBJECT),
+            Some(COMPOSITE) => Some(COMPOSITE),
+            Some(_) => None,
+        };
+        self.raw.iter().filter_map(move |(name, raw)| {
+            let algorithm = ChecksumAlgorithm::from_name(name)?;
+            Some((algorithm, ChecksumValue::from_bytes(algorithm, raw)?, kind?))
+        })
+    }
+
+    /// The same as headers have it: with the number of parts behind a composite one.
     pub(super) fn spelled(
         &self,
     ) -> impl Iterator<Item = (ChecksumAlgorithm, String, &'static str)> + '_ {
-        self.raw.iter().filter_map(|(name, raw)| {
-            let algorithm = ChecksumAlgorithm::from_name(name)?;
-            let value = ChecksumValue::from_bytes(algorithm, raw)?.to_base64();
-            match self.kind {
-                None | Some(FULL_OBJECT) => Some((algorithm, value, FULL_OBJECT)),
-                Some(COMPOSITE) => {
-                    let value = format!("{value}-{}", self.parts);
-                    Some((algorithm, value, COMPOSITE))
-                }
-                Some(_) => None,
-            }
+        self.values().map(|(algorithm, value, kind)| {
+            let base64 = value.to_base64();
+            let text = if kind == COMPOSITE {
+                format!("{base64}-{}", self.parts)
+            } else {
+                base64
+            };
+            (algorithm, text, kind)
         })
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A body up to the held limit is read and verified whole, so that its checksum can be stored even
 //! when it came as a trailer, and so that a failed backend request can be repeated. A longer one
-//! streams: what the client announced is stored in the envelope, which goes ahead of the body.
+//! streams: a checksum in a header is stored in the envelope, which goes ahead of the body. One in a
+//! trailer comes too late for that: it is verified, and the answer has it.
 
 use std::sync::Arc;
 
@@ -112,8 +113,8 @@ pub(crate) async fn store(
     let envelope = object.envelope(Some(*sealer.head()));
     insert_envelope(job.parts, &mut outgoing, &envelope)?;
     let put = |body| write_request(job, outgoing, body);
-    let (backed, _) = send_sealed(job, upload.inbound, sealer, None, put).await?;
-    Ok(answer_to_write(job, &backed, upload.checksum.as_ref()))
+    let (backed, checksum) = send_sealed(job, upload.inbound, sealer, None, put).await?;
+    Ok(answer_to_write(job, &backed, checksum.as_ref()))
 }
 
 fn begin(

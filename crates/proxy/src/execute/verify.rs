@@ -1,15 +1,16 @@
 //! Whether a stored object opens: all of it, or its envelope alone.
 //!
 //! The body goes through the same readers as GetObject's, and is dropped. What was stored of its
-//! checksums is compared with what comes out: those of all of it, and those of the parts of an
-//! upload. Absent: objects that are not sealed, of which nothing can be said.
+//! checksums is compared with what comes out: those of all of it, those of the parts of an upload,
+//! and those of the parts' checksums. Absent: objects that are not sealed, of which nothing can be
+//! said.
 
 use http_body_util::BodyExt;
 use s3proxy_envelope::header::{Envelope, PrivateMap};
 use s3proxy_envelope::multipart::Seal;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 
-use super::plaintext_headers::{self, part_checksum};
+use super::plaintext_headers::{self, Checksums, part_checksum};
 use super::source::{self, Found, Sealed, Source};
 use super::stored::Form;
 use super::{Job, Outcome};
@@ -108,29 +109,28 @@ struct PartChecks<'a> {
     index: usize,
     remaining: u64,
     running: Checksummer,
+    /// The checksum of the parts' checksums: as it was stored, and of the parts so far.
+    composite: Option<(ChecksumValue, Checksummer)>,
 }
 
 impl<'a> Checks<'a> {
     fn of(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Self {
-        let (raw, kind) = match (seal, private) {
-            (Some(seal), _) => {
-                let fields = seal.fields();
-                (Some(&fields.checksums), fields.checksum_type.as_deref())
-            }
-            (None, Some(private)) => (Some(&private.checksums), private.checksum_type.as_deref()),
-            (None, None) => (None, None),
-        };
-        // A composite one is made from those of the parts, which are compared themselves.
-        let is_whole = kind.is_none_or(|kind| kind == plaintext_headers::FULL_OBJECT);
-        let whole = raw.into_iter().flatten().filter(|_| is_whole);
-        let whole = whole.filter_map(|(name, raw)| {
-            let algorithm = ChecksumAlgorithm::from_name(name)?;
-            let expected = ChecksumValue::from_bytes(algorithm, raw)?;
-            Some((algorithm, expected, Checksummer::new(algorithm)))
+        let stored = Checksums::of(private, seal);
+        let (whole, composite): (Vec<_>, Vec<_>) = stored
+            .iter()
+            .flat_map(Checksums::values)
+            .partition(|(_, _, kind)| *kind == plaintext_headers::FULL_OBJECT);
+        let composite = composite
+            .into_iter()
+            .map(|(algorithm, value, _)| (algorithm, value))
+            .next();
+        let whole = whole.into_iter().map(|(algorithm, expected, _)| {
+            let running = Checksummer::new(algorithm);
+            (algorithm, expected, running)
         });
         Self {
             whole: whole.collect(),
-            parts: seal.and_then(PartChecks::of),
+            parts: seal.and_then(|seal| PartChecks::of(seal, composite)),
         }
     }
 
@@ -152,18 +152,23 @@ impl<'a> Checks<'a> {
             }
             right.push(algorithm.as_str());
         }
-        if let Some(parts) = self.parts
-            && !right.contains(&parts.algorithm.as_str())
-        {
-            right.push(parts.algorithm.as_str());
+        if let Some(parts) = self.parts {
+            let algorithm = parts.finish()?;
+            if !right.contains(&algorithm.as_str()) {
+                right.push(algorithm.as_str());
+            }
         }
         Ok(right)
     }
 }
 
 impl<'a> PartChecks<'a> {
-    fn of(seal: &'a Seal) -> Option<Self> {
-        let algorithm = ChecksumAlgorithm::from_name(seal.fields().part_checksum?.name())?;
+    /// Nothing where neither the parts nor the whole have a checksum that hangs on the parts.
+    fn of(seal: &'a Seal, composite: Option<(ChecksumAlgorithm, ChecksumValue)>) -> Option<Self> {
+        let of_parts = seal.fields().part_checksum;
+        let of_parts = of_parts.and_then(|known| ChecksumAlgorithm::from_name(known.name()));
+        let algorithm = of_parts.or(composite.as_ref().map(|(algorithm, _)| *algorithm))?;
+        let composite = composite.filter(|(of, _)| *of == algorithm);
         let first = seal.frames().next()?;
         Some(Self {
             seal,
@@ -171,6 +176,7 @@ impl<'a> PartChecks<'a> {
             index: 0,
             remaining: first.length().0,
             running: Checksummer::new(algorithm),
+            composite: composite.map(|(_, expected)| (expected, Checksummer::new(algorithm))),
         })
     }
 
@@ -197,10 +203,26 @@ impl<'a> PartChecks<'a> {
             let number = self.index + 1;
             return Err(differs(self.algorithm, &format!("of part {number}")));
         }
+        if let Some((_, running)) = &mut self.composite {
+            running.update(value.as_bytes());
+        }
         self.index += 1;
         let next = self.seal.frames().nth(self.index);
         self.remaining = next.map_or(u64::MAX, |frame| frame.length().0);
         Ok(())
+    }
+
+    fn finish(mut self) -> Outcome<ChecksumAlgorithm> {
+        // No plaintext comes of empty parts.
+        while self.remaining == 0 {
+            self.next_part()?;
+        }
+        if let Some((expected, running)) = self.composite
+            && running.finish() != expected
+        {
+            return Err(differs(self.algorithm, "of the parts' checksums"));
+        }
+        Ok(self.algorithm)
     }
 }
 

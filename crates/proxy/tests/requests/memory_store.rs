@@ -268,7 +268,9 @@ impl State {
     }
 
     fn create(&mut self, request: &RecordedRequest, bucket: &str, key: &str) -> Answer {
-        let id = format!("upload-{}", self.uploads.len() + 1);
+        // No server gives an id twice, and replicas remember uploads by it.
+        self.serial += 1;
+        let id = format!("upload-{}", self.serial);
         let upload = Upload {
             bucket: bucket.to_owned(),
             key: key.to_owned(),

@@ -90,7 +90,7 @@ fn what_is_not_a_crc_of_the_algorithm_is_not_combined() {
     );
 }
 
-/// Each is what Python's zlib and hashlib, and a CRC with a table written for it, say of the raw
+/// What Python's zlib and hashlib, a CRC by table and the AWS Common Runtime compute of the raw
 /// checksums of "hello ", "world" and nothing, one behind the other.
 #[test]
 fn composite_checksums_are_those_of_the_raw_checksums() {
@@ -103,6 +103,15 @@ fn composite_checksums_are_those_of_the_raw_checksums() {
             ChecksumAlgorithm::Sha256,
             "eJNhz9TszLU/kCxEccim3DdnR0YYCfhWFgEhd6vyC+o=",
         ),
+        (
+            ChecksumAlgorithm::Sha512,
+            "4iEopF72g61KqO/jD3sylI13UiXDyfTN/W8ASr5CBcDI\
+             C2W092cpJtoPqUZ6R9WH9sAkqxxYtylVVIMkbcV/7A==",
+        ),
+        (ChecksumAlgorithm::Md5, "z7FqIYKvXdUwe7Q5khm97Q=="),
+        (ChecksumAlgorithm::XxHash64, "XskYieFyx6s="),
+        (ChecksumAlgorithm::XxHash3, "9EvCS4ke0HQ="),
+        (ChecksumAlgorithm::XxHash128, "8+zuTkE/nf9O0/1srKvXYw=="),
     ] {
         let parts = ["hello ", "world", ""].map(|part| checksum(algorithm, part.as_bytes()));
         let value = composite(algorithm, parts.iter());
@@ -141,6 +150,11 @@ fn types_are_valid_as_s3_has_them() {
         (ChecksumAlgorithm::Crc64Nvme, &[FullObject], FullObject),
         (ChecksumAlgorithm::Sha1, &[Composite], Composite),
         (ChecksumAlgorithm::Sha256, &[Composite], Composite),
+        (ChecksumAlgorithm::Sha512, &[Composite], Composite),
+        (ChecksumAlgorithm::Md5, &[Composite], Composite),
+        (ChecksumAlgorithm::XxHash64, &[Composite], Composite),
+        (ChecksumAlgorithm::XxHash3, &[Composite], Composite),
+        (ChecksumAlgorithm::XxHash128, &[Composite], Composite),
     ] {
         for known in [FullObject, Composite] {
             assert_eq!(

@@ -51,7 +51,7 @@ fn unknown_names_and_none_at_all_are_invalid_arguments() {
 fn everything(value: &ChecksumValue) -> AttributesAnswer<'_> {
     AttributesAnswer {
         etag: Some("e-2"),
-        checksum: Some((ChecksumAlgorithm::Crc32, "y/Q5Jg==-2")),
+        checksum: Some((ChecksumAlgorithm::Crc32, value)),
         checksum_type: Some("COMPOSITE"),
         parts: Some(ObjectParts {
             total: 2,
@@ -74,7 +74,7 @@ fn everything(value: &ChecksumValue) -> AttributesAnswer<'_> {
 
 const ELEMENTS: [&str; 5] = [
     "<ETag>e-2</ETag>",
-    "<Checksum><ChecksumCRC32>y/Q5Jg==-2</ChecksumCRC32><ChecksumType>COMPOSITE</ChecksumType></Checksum>",
+    "<Checksum><ChecksumCRC32>y/Q5Jg==</ChecksumCRC32><ChecksumType>COMPOSITE</ChecksumType></Checksum>",
     "<ObjectParts><PartsCount>2</PartsCount><PartNumberMarker>0</PartNumberMarker>\
      <NextPartNumberMarker>1</NextPartNumberMarker><MaxParts>1</MaxParts><IsTruncated>true</IsTruncated>\
      <Part><PartNumber>1</PartNumber><Size>5</Size><ChecksumCRC32>y/Q5Jg==</ChecksumCRC32></Part></ObjectParts>",

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::checksum::Checksummer;
 use crate::xml::error_document;
 
 fn parse(parts: &str) -> Result<CompleteRequest, S3Error> {
@@ -158,11 +159,17 @@ fn numbers_and_checksums_that_cannot_be_right_are_invalid_arguments() {
 }
 
 #[test]
-fn checksums_that_only_s3_knows_are_not_implemented() {
-    for name in UNSUPPORTED_CHECKSUMS {
-        let parts =
-            format!("<Part><PartNumber>1</PartNumber><ETag>e</ETag><{name}>eA==</{name}></Part>");
-        assert_eq!(refusal(&parts), ErrorCode::NotImplemented, "{name}");
+fn every_checksum_of_s3_can_stand_with_a_part() {
+    for algorithm in ChecksumAlgorithm::ALL {
+        let value = Checksummer::new(algorithm).finish();
+        let name = format!("Checksum{algorithm}");
+        let parts = format!(
+            "<Part><PartNumber>1</PartNumber><ETag>e</ETag><{name}>{}</{name}></Part>",
+            value.to_base64()
+        );
+        let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+        let read = CompleteRequest::parse(document.as_bytes()).unwrap();
+        assert_eq!(read.parts[0].checksum, Some((algorithm, value)));
     }
 }
 

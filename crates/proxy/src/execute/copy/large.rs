@@ -20,7 +20,7 @@ use s3proxy_envelope::multipart::{
     Frame, Mark, PartNumber, Seal, SealFields, SealedPart, UploadHash,
 };
 use s3proxy_envelope::object::ObjectSealer;
-use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue, combine_crc};
+use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue, combine_crc};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::header_rules;
@@ -83,7 +83,7 @@ pub(super) async fn copy(
         )));
     }
     check_length(found.length)?;
-    let measured = wanted.filter(|algorithm| is_crc(*algorithm));
+    let measured = wanted.filter(|algorithm| ChecksumType::FullObject.is_valid_for(*algorithm));
     let conditions = take_conditions(&mut outgoing);
     let private = new_object::private_map(job.parts, &mut outgoing, None);
     let object = NewObject::new(job, Layout::Multipart, Place::of(job), &private).await?;
@@ -132,13 +132,6 @@ fn take_conditions(outgoing: &mut HeaderMap) -> HeaderMap {
         }
     }
     conditions
-}
-
-fn is_crc(algorithm: ChecksumAlgorithm) -> bool {
-    match algorithm {
-        ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c | ChecksumAlgorithm::Crc64Nvme => true,
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => false,
-    }
 }
 
 pub(super) async fn create(job: &Job<'_>, headers: HeaderMap) -> Outcome<Upload> {

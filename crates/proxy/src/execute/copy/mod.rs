@@ -90,8 +90,11 @@ fn wanted_checksum(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, S3E
     algorithm.map(Some).ok_or_else(|| {
         S3Error::new(
             ErrorCode::InvalidRequest,
-            "Checksum algorithm provided is unsupported. Please try again with any of the valid \
-             types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+            format!(
+                "Checksum algorithm provided is unsupported. Please try again with any of the \
+                 valid types: [{}]",
+                ChecksumAlgorithm::NAMES
+            ),
         )
     })
 }

@@ -41,10 +41,11 @@ impl UploadChecksum {
             .ok()
             .and_then(|name| ChecksumAlgorithm::from_name(name.trim()))
             .ok_or_else(|| {
-                invalid_request(
+                invalid_request(format!(
                     "Checksum algorithm provided is unsupported. Please try again with any of the \
-                     valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-                )
+                     valid types: [{}]",
+                    ChecksumAlgorithm::NAMES
+                ))
             })?;
         let kind = kind.unwrap_or_else(|| ChecksumType::default_for(algorithm));
         if !kind.is_valid_for(algorithm) {
@@ -147,6 +148,8 @@ mod tests {
             ("SHA1", None, "COMPOSITE"),
             ("SHA256", Some("COMPOSITE"), "COMPOSITE"),
             ("CRC32", Some("FULL_OBJECT"), "FULL_OBJECT"),
+            ("XXHASH3", None, "COMPOSITE"),
+            ("sha512", Some("COMPOSITE"), "COMPOSITE"),
         ] {
             let mut pairs = vec![(ALGORITHM, algorithm)];
             pairs.extend(kind.map(|kind| (TYPE, kind)));
@@ -160,9 +163,11 @@ mod tests {
     fn types_and_algorithms_that_s3_does_not_pair_are_refused() {
         for pairs in [
             &[(TYPE, "COMPOSITE")][..],
-            &[(ALGORITHM, "MD5")],
+            &[(ALGORITHM, "SHA3")],
             &[(ALGORITHM, "CRC32"), (TYPE, "WHOLE")],
             &[(ALGORITHM, "SHA1"), (TYPE, "FULL_OBJECT")],
+            &[(ALGORITHM, "MD5"), (TYPE, "FULL_OBJECT")],
+            &[(ALGORITHM, "XXHASH128"), (TYPE, "FULL_OBJECT")],
             &[(ALGORITHM, "CRC64NVME"), (TYPE, "COMPOSITE")],
         ] {
             assert_eq!(

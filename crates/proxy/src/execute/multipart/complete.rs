@@ -171,6 +171,8 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
     let present = present(job, &upload, request).await?;
     let mut parts =
         select(request, &present, upload.checksum).map_err(|refusal| refusal.into_failure(id))?;
+    let remembered = &job.parts.uploads.part_checksums;
+    remembered.fill_in(&upload, &mut parts);
     let total = parts.iter().map(|part| part.frame.length().0).sum();
     judge_size(&job.request.headers, total)?;
     let verdict = verdict::judge(upload.checksum, stated, &parts)?;

@@ -21,6 +21,7 @@ pub(crate) mod evidence;
 mod list_parts;
 mod list_uploads;
 pub(crate) mod part;
+mod part_checksums;
 mod plaintext;
 mod present;
 mod repeated;

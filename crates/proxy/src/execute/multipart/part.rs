@@ -130,7 +130,7 @@ pub(crate) async fn upload_part_held(
     let request = request(job, upload, number, shelf, RequestBody::Held(sealed));
     let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
     settle(job, upload, number, shelf).await;
-    stored(&backed, &head, checksum)
+    stored(job, upload, &backed, &head, checksum)
 }
 
 /// Seals and stores a part as its plaintext comes, from a client or from a stored object, and computes
@@ -167,7 +167,7 @@ where
     let put = |body| request(job, upload, number, shelf, body);
     let (backed, checksum) = send_sealed(job, source, sealer, measured, put).await?;
     settle(job, upload, number, shelf).await;
-    stored(&backed, &head, checksum)
+    stored(job, upload, &backed, &head, checksum)
 }
 
 fn frame(number: PartNumber, length: PlaintextLength) -> Frame {
@@ -259,13 +259,21 @@ async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: S
     }
 }
 
-fn stored(backed: &Backed, head: &MessageHead, checksum: Option<Checksum>) -> Outcome<StoredPart> {
+fn stored(
+    job: &Job<'_>,
+    upload: &OpenUpload,
+    backed: &Backed,
+    head: &MessageHead,
+    checksum: Option<Checksum>,
+) -> Outcome<StoredPart> {
     let raw = checksum.as_ref().map(|(_, value)| value.as_bytes());
-    Ok(StoredPart {
+    let part = StoredPart {
         etag: PartEtag::marked(&backend_etag(backed)?, head, raw),
         checksum,
         headers: answer::client_headers(&backed.headers),
-    })
+    };
+    job.parts.uploads.part_checksums.remember(upload, &part);
+    Ok(part)
 }
 
 /// The backend's ETag without its quotes.

@@ -7,6 +7,7 @@
 //! What is known of a part's checksum: the one that the client names, which has to agree with the
 //! beginning that the ETag carries; else that beginning, where it is all of it (CRC-32 and CRC-32C).
 //! An ETag from a listing carries none, so an upload that was resumed that way may end without.
+//! [`PartChecksums`](super::part_checksums) may know more.
 
 use std::collections::HashMap;
 

@@ -29,6 +29,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::operation::Kind;
 
 use super::checksum::UploadChecksum;
+use super::part_checksums::PartChecksums;
 use super::staged::StatePlace;
 use crate::backend::{Request, RequestBody};
 use crate::execute::{Job, Outcome, answer, new_object::Place};
@@ -194,7 +195,10 @@ impl OpenUpload {
 }
 
 /// The uploads that this replica has dealt with lately.
-pub(crate) struct UploadCache(Cache<UploadHash, Arc<OpenUpload>>);
+pub(crate) struct UploadCache {
+    open: Cache<UploadHash, Arc<OpenUpload>>,
+    pub(super) part_checksums: PartChecksums,
+}
 
 impl UploadCache {
     pub(crate) fn new() -> Self {
@@ -202,7 +206,10 @@ impl UploadCache {
             .max_capacity(CACHE_BYTES)
             .time_to_idle(CACHE_IDLE)
             .weigher(|_, upload: &Arc<OpenUpload>| upload.memory());
-        Self(cache.build())
+        Self {
+            open: cache.build(),
+            part_checksums: PartChecksums::new(),
+        }
     }
 }
 
@@ -250,7 +257,7 @@ pub(super) async fn store(
     outgoing.headers = upload.kept(|name| !name.starts_with(CUSTOMER_KEY_PREFIX));
     outgoing.body = RequestBody::Held(Bytes::from(bytes));
     answer::expect_success(job, job.parts.backend.send(outgoing).await?).await?;
-    job.parts.uploads.0.insert(hash, Arc::new(upload));
+    job.parts.uploads.open.insert(hash, Arc::new(upload));
     Ok(())
 }
 
@@ -270,7 +277,7 @@ pub(crate) async fn load(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUplo
 
 async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     let place = StatePlace::of(job, upload_id);
-    if let Some(upload) = job.parts.uploads.0.get(&place.hash) {
+    if let Some(upload) = job.parts.uploads.open.get(&place.hash) {
         return match upload.completed() {
             None => Ok(upload),
             Some(_) => Err(no_such_upload()),
@@ -278,14 +285,14 @@ async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     }
     let hash = place.hash;
     let upload = Arc::new(read(job, place, upload_id).await?);
-    job.parts.uploads.0.insert(hash, Arc::clone(&upload));
+    job.parts.uploads.open.insert(hash, Arc::clone(&upload));
     Ok(upload)
 }
 
 /// An upload that may have ended, if this replica or its state still knows of it.
 pub(super) async fn remembered(job: &Job<'_>, upload_id: &str) -> Option<Arc<OpenUpload>> {
     let place = StatePlace::of(job, upload_id);
-    match job.parts.uploads.0.get(&place.hash) {
+    match job.parts.uploads.open.get(&place.hash) {
         Some(upload) => Some(upload),
         None => read(job, place, upload_id).await.ok().map(Arc::new),
     }
@@ -293,7 +300,7 @@ pub(super) async fn remembered(job: &Job<'_>, upload_id: &str) -> Option<Arc<Ope
 
 /// Forgets an upload that has ended, or whose state may have gone.
 pub(crate) fn forget(job: &Job<'_>, hash: &UploadHash) {
-    job.parts.uploads.0.invalidate(hash);
+    job.parts.uploads.open.invalidate(hash);
 }
 
 async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<OpenUpload> {

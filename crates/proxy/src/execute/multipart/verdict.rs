@@ -4,7 +4,9 @@
 //! Where every part's checksum is known the object's is computed, and a checksum that the client
 //! sends along must be the same. Where one is not known (a part resumed from a listing), the client's
 //! own word is kept: whoever reads the object checks the content against it. Without either the
-//! object has none, and the parts' are not kept either.
+//! object has none, and the parts' are not kept either. Seals have room for the parts' checksums of
+//! five algorithms only (FORMAT, "Body of a multipart upload"): of the others, the object's alone is
+//! kept.
 
 use http::HeaderMap;
 use s3proxy_envelope::multipart::{self, SealFields, SealedPart, UploadHash};
@@ -39,8 +41,8 @@ impl Whole {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) whole: Option<Whole>,
-    /// Set where every part has one of this algorithm.
-    parts: Option<ChecksumAlgorithm>,
+    /// Set where every part has one of this algorithm, and the seal can hold it.
+    parts: Option<multipart::ChecksumAlgorithm>,
 }
 
 /// The checksum of the whole object that a CompleteMultipartUpload states in its headers.
@@ -111,7 +113,7 @@ pub(super) fn judge(
             value,
             kind,
         }),
-        parts: known.map(|_| algorithm),
+        parts: known.and_then(|_| multipart::ChecksumAlgorithm::from_name(algorithm.as_str())),
     })
 }
 
@@ -151,7 +153,7 @@ impl Verdict {
             checksums: whole.map(named).into_iter().collect(),
             upload_hash: Some(hash),
             checksum_type: whole.map(|whole| whole.kind.as_str().to_owned()),
-            part_checksum: self.parts.map(in_seals),
+            part_checksum: self.parts,
         }
     }
 
@@ -167,10 +169,6 @@ impl Verdict {
             checksum,
         }
     }
-}
-
-fn in_seals(algorithm: ChecksumAlgorithm) -> multipart::ChecksumAlgorithm {
-    multipart::ChecksumAlgorithm::from_name(algorithm.as_str()).expect("both know the same five")
 }
 
 fn invalid_request(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {

@@ -114,6 +114,30 @@ fn the_seal_has_every_parts_checksum_or_none() {
     );
 }
 
+/// An older version refuses a seal whose parts have checksums of an algorithm that it does not know.
+#[test]
+fn of_algorithms_that_seals_have_no_room_for_the_whole_is_kept_alone() {
+    for algorithm in [
+        ChecksumAlgorithm::Sha512,
+        ChecksumAlgorithm::Md5,
+        ChecksumAlgorithm::XxHash64,
+        ChecksumAlgorithm::XxHash3,
+        ChecksumAlgorithm::XxHash128,
+    ] {
+        let parts = parts(algorithm);
+        let upload = Some(upload(algorithm, ChecksumType::Composite));
+        let verdict = judge(upload, None, &parts).unwrap();
+        let fields = verdict.seal_fields(UploadHash::of("b", "k", "u"));
+        assert_eq!(fields.part_checksum, None, "{algorithm}");
+        let expected = composite(
+            algorithm,
+            parts.iter().filter_map(|part| part.checksum.as_ref()),
+        );
+        assert_eq!(fields.checksums[algorithm.as_str()], expected.as_bytes());
+        assert!(verdict.sealed_part(&parts[0]).checksum.is_empty());
+    }
+}
+
 #[test]
 fn an_upload_without_algorithm_keeps_what_the_client_says_of_a_crc() {
     let crc = ChecksumAlgorithm::Crc64Nvme;
