@@ -160,11 +160,15 @@ fn kept(
         Err(error) => return Err(at(path)(error)),
     }
     let text = generate();
+    // Complete before it gets its name: after a crash in between, an empty file would be the key.
+    let unfinished = path.with_extension("new");
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let mut file = options.open(path).map_err(at(path))?;
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&unfinished).map_err(at(&unfinished))?;
     file.write_all(text.as_bytes())
         .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&unfinished, path))
         .map_err(at(path))?;
     Ok(text)
 }

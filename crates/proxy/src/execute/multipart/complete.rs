@@ -193,6 +193,7 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
     let completed = parts.iter();
     let completed = completed.map(|part| (part.frame.number(), part.tag.mark()));
     upload.end(completed.collect());
+    job.parts.uploads.reweigh(&upload);
     if let Err(failure) = staged::delete_state(job, &upload.place).await {
         tracing::warn!(reason = %failure, "the state of a completed upload stays for the sweep");
     }

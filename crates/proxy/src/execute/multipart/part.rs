@@ -247,7 +247,10 @@ pub(super) async fn copy_part(
 /// Notes what now lies under the number.
 async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: Shelf) {
     match shelf {
-        Shelf::Staged => upload.saw_staged(number),
+        Shelf::Staged => {
+            upload.saw_staged(number);
+            job.parts.uploads.reweigh(upload);
+        }
         Shelf::Upload => {
             if upload.take_staged(number).is_some()
                 && let Err(failure) = staged::delete_staged(job, &upload.place, number).await

@@ -48,6 +48,9 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Nothing was heard of an upload for so long: its key need not stay in memory.
 const CACHE_IDLE: Duration = Duration::from_hours(1);
 
+/// Memory of one number in the set of staged parts, in bytes, its share of tree nodes included.
+const STAGED_BYTES: usize = 8;
+
 /// What an entry takes besides its texts.
 const ENTRY_BYTES: usize = 1024;
 
@@ -190,7 +193,10 @@ impl OpenUpload {
             .map(|(name, value)| name.len() + value.len())
             .sum();
         let private = self.envelope.private.as_ref().map_or(0, Vec::len);
-        u32::try_from(ENTRY_BYTES + self.id.len() + texts + private).unwrap_or(u32::MAX)
+        let staged = self.known_staged().len() * STAGED_BYTES;
+        let completed = self.completed().map_or(0, size_of_val::<[_]>);
+        let bytes = ENTRY_BYTES + self.id.len() + texts + private + staged + completed;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
 
@@ -209,6 +215,14 @@ impl UploadCache {
         Self {
             open: cache.build(),
             part_checksums: PartChecksums::new(),
+        }
+    }
+
+    /// Weighs an upload again after it grew: the cache weighs an entry only when it is inserted.
+    pub(super) fn reweigh(&self, upload: &OpenUpload) {
+        let hash = upload.place.hash;
+        if let Some(kept) = self.open.get(&hash) {
+            self.open.insert(hash, kept);
         }
     }
 }
@@ -374,5 +388,62 @@ pub(crate) fn is_gone(failure: &Failure) -> bool {
         | Failure::Throttled(_)
         | Failure::Range(_)
         | Failure::Replaced => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use s3proxy_envelope::dek::Binding;
+    use s3proxy_envelope::header::{Flags, Layout};
+    use s3proxy_envelope::kek::Kek;
+
+    use super::*;
+
+    fn upload(id: &str) -> OpenUpload {
+        let kek = Kek::generate();
+        let dek = Dek::generate();
+        let binding = Binding::new(Layout::Multipart, Flags::KEY_BOUND, "bucket", "key");
+        let envelope = Envelope {
+            layout: Layout::Multipart,
+            key_name: "local:0".to_owned(),
+            wrapped_dek: dek.wrap(&kek, &binding),
+            head: None,
+            flags: Flags::KEY_BOUND,
+            private: None,
+            encrypted_kek: None,
+        };
+        let place = StatePlace {
+            bucket: "bucket".to_owned(),
+            prefix: ".s3proxy/".to_owned(),
+            hash: UploadHash::of("bucket", "key", id),
+        };
+        let state = UploadState {
+            checksum_algorithm: None,
+            checksum_type: None,
+            headers: BTreeMap::new(),
+        };
+        OpenUpload::new(place, id, envelope, dek, state).unwrap()
+    }
+
+    #[test]
+    fn an_upload_weighs_more_once_it_grew() {
+        let cache = UploadCache::new();
+        let open = Arc::new(upload("id"));
+        cache.open.insert(open.place.hash, Arc::clone(&open));
+        let weight = || {
+            cache.open.run_pending_tasks();
+            cache.open.weighted_size()
+        };
+        let before = weight();
+        let numbers = (1..=10_000).map(|number| PartNumber::new(number).unwrap());
+        for number in numbers.clone() {
+            open.saw_staged(number);
+        }
+        cache.reweigh(&open);
+        let staged = weight();
+        assert!(staged >= before + 10_000 * 4, "{before} to {staged}");
+        open.end(numbers.map(|number| (number, Mark::UNKNOWN)).collect());
+        cache.reweigh(&open);
+        assert!(weight() >= staged + 10_000 * 10);
     }
 }
