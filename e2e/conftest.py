@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from browser import Browser, Pages
 from certificates import make_certificates
 from clients import boto3_client
 from deployment import Deployments
@@ -91,6 +92,20 @@ def deployments(request, run_directory, certificates, names):
         yield Deployments(
             run_directory, certificates, started, direct=request.config.getoption("--direct")
         )
+
+
+@pytest.fixture(scope="session")
+def browser(run_directory):
+    browser = Browser(run_directory)
+    yield browser
+    browser.stop()
+
+
+@pytest.fixture(scope="session")
+def pages():
+    pages = Pages()
+    yield pages
+    pages.stop()
 
 
 @pytest.fixture(scope="session")

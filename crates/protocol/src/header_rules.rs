@@ -23,14 +23,9 @@ type Names = &'static [&'static str];
 /// User metadata.
 pub const METADATA_PREFIX: &str = "x-amz-meta-";
 
-/// Any request: who pays, whose bucket it must be, and what CORS rules are judged by.
-const EVERY: Names = &[
-    "x-amz-expected-bucket-owner",
-    "x-amz-request-payer",
-    "origin",
-    "access-control-request-method",
-    "access-control-request-headers",
-];
+/// Any request: who pays, and whose bucket it must be. `Origin` goes along by other rules, since one
+/// request of a page may become several here.
+const EVERY: Names = &["x-amz-expected-bucket-owner", "x-amz-request-payer"];
 
 /// What an object is served with.
 const CONTENT: Names = &[

@@ -1,8 +1,9 @@
-//! The file of a form: everything from its first byte to the closing delimiter.
+//! The file of a form: everything from its first byte to the next delimiter.
 //!
 //! The end is found by the delimiter, never by arithmetic alone, and where a length was announced
-//! to somebody else it has to agree. A delimiter before the end is refused whatever follows it:
-//! RFC 2046 forbids it inside a part, and what looks like a second part must not become content.
+//! to somebody else it has to agree. Then nothing stands behind the file but the end of the form.
+//! Where the length is not needed beforehand, the rest of the form is read ([`Rest`]) and ignored, as
+//! S3 ignores it: it becomes no content, and no field of it has a meaning.
 //!
 //! A delimiter begins with the only CR in it. So what is held back at the end of a piece, because
 //! it may be the beginning of one, is at most one candidate, and its bytes are the delimiter's own.
@@ -14,9 +15,10 @@ use memchr::{memmem, memrchr};
 use super::boundary::Boundary;
 use super::error::PostError;
 use super::policy::LengthRange;
+use super::rest::Rest;
 
-/// What stands behind the closing delimiter. RFC 2046 has no line break there; nearly every client
-/// sends one.
+/// What stands behind the closing delimiter of a form whose length counts. RFC 2046 has no line break
+/// there; nearly every client sends one.
 const CLOSING: &[u8] = b"--\r\n";
 
 /// How long the file of a form may be, from the lengths of the whole body and of what came before.
@@ -54,12 +56,14 @@ pub struct FileDecoder {
     range: LengthRange,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum State {
     /// The first bytes of a possible delimiter, so many, have come.
     Inside { matched: usize },
     /// So many bytes of [`CLOSING`] have come.
-    Behind { matched: usize },
+    Closing { matched: usize },
+    /// The file is complete; what stands behind it has no meaning.
+    Behind(Rest),
 }
 
 /// What one step gave.
@@ -69,6 +73,15 @@ pub struct Step {
     pub consumed: usize,
     /// Bytes of the file.
     pub content: Content,
+}
+
+impl Step {
+    fn without_content(consumed: usize) -> Self {
+        Self {
+            consumed,
+            content: Content::Input(0..0),
+        }
+    }
 }
 
 /// Where bytes of the file stand.
@@ -81,8 +94,9 @@ pub enum Content {
 }
 
 impl FileDecoder {
-    /// `length` is the file's length where it has been announced already; the policy's `range` is
-    /// checked at the end, and as soon as it is exceeded.
+    /// `length` is the file's length where it has been announced already: then the file must be the
+    /// form's last field, and the form must end behind it. The policy's `range` is checked at the
+    /// end, and as soon as it is exceeded.
     #[must_use]
     pub fn new(boundary: &Boundary, length: Option<u64>, range: LengthRange) -> Self {
         Self {
@@ -96,10 +110,14 @@ impl FileDecoder {
 
     /// Deals with some of `input`, which is not empty. A step may give content and consume nothing.
     pub fn decode(&mut self, input: &[u8]) -> Result<Step, PostError> {
-        let step = match self.state {
+        let step = match &mut self.state {
             State::Inside { matched: 0 } => self.search(input),
-            State::Inside { matched } => self.continue_match(input, matched),
-            State::Behind { matched } => self.closing(input, matched)?,
+            &mut State::Inside { matched } => self.continue_match(input, matched),
+            &mut State::Closing { matched } => self.closing(input, matched)?,
+            State::Behind(rest) => {
+                rest.pass_over(input)?;
+                Step::without_content(input.len())
+            }
         };
         self.received += match &step.content {
             Content::Input(range) => range.len() as u64,
@@ -116,11 +134,13 @@ impl FileDecoder {
 
     /// The body has ended.
     pub fn finish(&self) -> Result<(), PostError> {
-        match self.state {
-            State::Behind { matched: 2 | 4 } => {}
-            State::Behind { .. } | State::Inside { .. } => {
-                return Err(PostError::Malformed("it ends before its closing delimiter"));
-            }
+        let is_complete = match &self.state {
+            State::Inside { .. } => false,
+            State::Closing { matched } => [2, 4].contains(matched),
+            State::Behind(rest) => rest.is_complete(),
+        };
+        if !is_complete {
+            return Err(PostError::Malformed("it ends before its closing delimiter"));
         }
         if self.length.is_some_and(|length| length != self.received) {
             return Err(wrong_end());
@@ -130,7 +150,7 @@ impl FileDecoder {
 
     fn search(&mut self, input: &[u8]) -> Step {
         if let Some(at) = memmem::find(input, &self.delimiter) {
-            self.state = State::Behind { matched: 0 };
+            self.state = self.behind_delimiter();
             return Step {
                 consumed: at + self.delimiter.len(),
                 content: Content::Input(0..at),
@@ -150,6 +170,13 @@ impl FileDecoder {
         }
     }
 
+    fn behind_delimiter(&self) -> State {
+        match self.length {
+            Some(_) => State::Closing { matched: 0 },
+            None => State::Behind(Rest::new(&self.delimiter)),
+        }
+    }
+
     fn continue_match(&mut self, input: &[u8], matched: usize) -> Step {
         let wanted = &self.delimiter[matched..];
         let common = wanted
@@ -158,7 +185,7 @@ impl FileDecoder {
             .take_while(|(wanted, byte)| wanted == byte)
             .count();
         let content = if common == wanted.len() {
-            self.state = State::Behind { matched: 0 };
+            self.state = self.behind_delimiter();
             Content::Input(0..0)
         } else if common == input.len() {
             self.state = State::Inside {
@@ -180,17 +207,14 @@ impl FileDecoder {
         let count = input.len().min(wanted.len());
         if input[..count] != wanted[..count] || input.len() > wanted.len() {
             return Err(PostError::NumberOfFiles(
-                "the file must be the last field of the form, with nothing behind it, and must not \
-                 contain the form's boundary",
+                "the file of a form of this size must be its last field, with nothing behind it, and \
+                 must not contain the form's boundary",
             ));
         }
-        self.state = State::Behind {
+        self.state = State::Closing {
             matched: matched + count,
         };
-        Ok(Step {
-            consumed: count,
-            content: Content::Input(0..0),
-        })
+        Ok(Step::without_content(count))
     }
 }
 
@@ -257,17 +281,42 @@ mod tests {
         assert!(FileBounds::new(&boundary(), 9).is_err());
     }
 
+    const BUTTON: &str = "\r\n--edge\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\nGo";
+
+    /// Everything that may stand behind the file of a small form.
+    const BEHIND: [&str; 9] = [
+        "--",
+        "--\r\n\r\n",
+        "-- \t",
+        "--\n",
+        "--\r\nan epilogue\r\n--edge\r\nof any kind",
+        "--\r\n--edge--\r\n",
+        " \t\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\r\n--edge--",
+        "\r\nContent-Disposition: form-data; name=\"a\"; filename=\"\"\r\n\r\n\r\n--edg\r\n--edge--\r\n",
+        "\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nb\r\n--edge\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\r\n--edge--\r\n\r\n",
+    ];
+
     #[test]
-    fn whatever_stands_behind_the_file_is_refused() {
-        for body in [
-            "a\r\n--edge--\r\nx",
-            "a\r\n--edge--\r\n\r\n",
-            "a\r\n--edge--x",
-            "a\r\n--edge\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nb\r\n--edge--\r\n",
-            "a\r\n--edgeless\r\n--edge--\r\n",
-            "a\r\n--edge--\r\n--edge--\r\n",
+    fn fields_and_an_epilogue_behind_a_small_file_are_ignored() {
+        for end in BEHIND {
+            let body = format!("content\r\n--edge{end}");
+            assert_eq!(whole(body.as_bytes()), Ok(b"content".to_vec()), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_may_stand_behind_a_file_whose_length_was_announced() {
+        for end in [
+            "--\r\nx",
+            "--\r\n\r\n",
+            "--x",
+            "-- ",
+            "\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\nb\r\n--edge--\r\n",
+            "less\r\n--edge--\r\n",
+            "--\r\n--edge--\r\n",
         ] {
-            let refused = whole(body.as_bytes());
+            let body = format!("a\r\n--edge{end}");
+            let refused = decode(&[body.as_bytes()], Some(1), LengthRange::ANY);
             assert!(
                 matches!(refused, Err(PostError::NumberOfFiles(_))),
                 "{body:?}"
@@ -276,11 +325,46 @@ mod tests {
     }
 
     #[test]
+    fn a_second_file_and_a_malformed_rest_are_refused() {
+        let long = format!(
+            "\r\nContent-Disposition: form-data; name=\"{}",
+            "a".repeat(9000)
+        );
+        for end in [
+            "\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nb\r\n--edge--\r\n",
+            "\r\nContent-Disposition: form-data; name=\"FILE\"\r\n\r\nb\r\n--edge--\r\n",
+            "less\r\n--edge--\r\n",
+            "--x",
+            "-x",
+            " --\r\n",
+            "\n",
+            "\r\n\r\n\r\nno name\r\n--edge--\r\n",
+            &long,
+        ] {
+            let body = format!("a\r\n--edge{end}");
+            assert!(whole(body.as_bytes()).is_err(), "{body:?}");
+            let bytes: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
+            assert!(decode(&bytes, None, LengthRange::ANY).is_err(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_cut_short_behind_its_file_is_refused() {
+        let body = format!("content{BUTTON}\r\n--edge--");
+        for end in 0..body.len() {
+            assert!(whole(&body.as_bytes()[..end]).is_err(), "{end}");
+        }
+        assert_eq!(whole(body.as_bytes()), Ok(b"content".to_vec()));
+    }
+
+    #[test]
     fn a_form_cut_short_is_refused() {
         let body = b"content\r\n--edge--\r\n";
         for end in 0..body.len() - 1 {
             let cut = whole(&body[..end]);
-            let complete = body[..end].ends_with(b"\r\n--edge--");
+            let complete = body[..end]
+                .windows(10)
+                .any(|bytes| bytes == b"\r\n--edge--");
             assert_eq!(cut.is_ok(), complete, "{end}");
         }
     }
@@ -311,10 +395,10 @@ mod tests {
         #[test]
         fn any_split_gives_the_same(
             content in "[a\r\n\\-edg]{0,60}",
-            end in prop::sample::select(vec!["\r\n--edge--\r\n", "\r\n--edge--", "\r\n--edge--\r", "\r\n--edge\r\n", ""]),
-            cuts in proptest::collection::vec(0..80_usize, 0..8),
+            behind in prop::sample::select([&BEHIND[..], &["\r\n", ""]].concat()),
+            cuts in proptest::collection::vec(0..200_usize, 0..8),
         ) {
-            let body = format!("{content}{end}").into_bytes();
+            let body = format!("{content}\r\n--edge{behind}").into_bytes();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
             cuts.push(0);
             cuts.push(body.len());
@@ -324,7 +408,7 @@ mod tests {
             let bytes: Vec<&[u8]> = body.chunks(1).collect();
             prop_assert_eq!(&decode(&pieces, None, LengthRange::ANY), &expected);
             prop_assert_eq!(&decode(&bytes, None, LengthRange::ANY), &expected);
-            if !content.contains("\r\n--edge") && end.starts_with("\r\n--edge--") && !end.ends_with("--\r") {
+            if !content.contains("\r\n--edge") && BEHIND.contains(&behind) {
                 prop_assert_eq!(expected, Ok(content.into_bytes()));
             }
         }

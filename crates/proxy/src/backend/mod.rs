@@ -50,7 +50,7 @@ pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError, with_causes};
 pub(crate) use self::hop::Forwarder;
-pub(crate) use self::request::{BodyStream, Request, RequestBody, Service, Signature};
+pub(crate) use self::request::{BodyStream, PageOrigin, Request, RequestBody, Service, Signature};
 pub(crate) use self::service_client::{ServiceClient, service_client};
 pub(crate) use self::settings::{
     Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,

@@ -1,0 +1,450 @@
+//! Requests of pages in a browser: every answer carries what the bucket's CORS rules give for it,
+//! whoever made the answer, and nothing that they do not give.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use s3proxy_protocol::operation::{Level, Operation};
+
+use crate::catalogue;
+use crate::harness::{Answer, ClientRequest, Credential, Proxy, RecordedRequest, Reply};
+use crate::memory_store::{Faults, MemoryStore};
+
+const PAGE: &str = "https://page.example";
+
+const MIB: usize = 1024 * 1024;
+
+const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
+
+/// Which of its answers a server adds CORS headers to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Decorates {
+    Everything,
+    /// Errors come without.
+    Successes,
+    OnlyPreflights,
+    /// Preflights are errors.
+    AllButPreflights,
+}
+
+/// The rules of `bucket`: what [`PAGE`] may do. In other buckets it may do everything.
+#[derive(Clone)]
+struct Rules {
+    methods: Vec<&'static str>,
+    decorates: Decorates,
+}
+
+impl Rules {
+    fn allowing(methods: &[&'static str]) -> Self {
+        Self {
+            methods: methods.to_vec(),
+            decorates: Decorates::Everything,
+        }
+    }
+
+    fn allow(&self, request: &RecordedRequest, method: &str) -> bool {
+        let bucket = request.path().trim_start_matches('/');
+        let is_other = bucket.split('/').next() != Some("bucket");
+        request.header("origin") == PAGE && (is_other || self.methods.contains(&method))
+    }
+
+    fn preflight(&self, request: &RecordedRequest) -> Reply {
+        let method = request.header("access-control-request-method").to_owned();
+        if self.decorates == Decorates::AllButPreflights {
+            return Reply::error(501, "NotImplemented");
+        }
+        if !self.allow(request, &method) {
+            return Reply::error(403, "AccessForbidden");
+        }
+        let headers = [
+            ("access-control-allow-origin", PAGE),
+            ("access-control-allow-methods", method.as_str()),
+            ("access-control-expose-headers", "ETag"),
+            ("vary", "Origin"),
+        ];
+        Reply::answer(200, &headers, "")
+    }
+
+    fn decorate(&self, request: &RecordedRequest, reply: Reply) -> Reply {
+        let Reply::Answer(mut response) = reply else {
+            return reply;
+        };
+        let decorated = match self.decorates {
+            Decorates::Everything | Decorates::AllButPreflights => true,
+            Decorates::Successes => response.status().is_success(),
+            Decorates::OnlyPreflights => false,
+        };
+        if decorated && self.allow(request, request.method.as_str()) {
+            let headers = response.headers_mut();
+            headers.insert("access-control-allow-origin", PAGE.parse().unwrap());
+            headers.insert("access-control-expose-headers", "ETag".parse().unwrap());
+            headers.insert("vary", "Origin".parse().unwrap());
+        }
+        Reply::Answer(response)
+    }
+}
+
+async fn proxy_with(settings: &str) -> (Proxy, Arc<MemoryStore>) {
+    let proxy = Proxy::builder().file(settings).start().await;
+    let store = MemoryStore::new(Faults::default());
+    store.behind(&proxy);
+    (proxy, store)
+}
+
+fn set(proxy: &Proxy, store: &Arc<MemoryStore>, rules: Rules) {
+    let store = Arc::clone(store);
+    proxy.backend.script(move |request| {
+        if request.method == Method::OPTIONS {
+            rules.preflight(request)
+        } else {
+            rules.decorate(request, store.reply(request))
+        }
+    });
+}
+
+fn of_page(request: ClientRequest) -> ClientRequest {
+    request.header("origin", PAGE)
+}
+
+#[track_caller]
+fn assert_told(what: &str, answer: &Answer) {
+    for (name, expected) in [
+        ("access-control-allow-origin", PAGE),
+        ("access-control-expose-headers", "ETag"),
+        ("vary", "Origin"),
+    ] {
+        let values: Vec<_> = answer.headers.get_all(name).iter().collect();
+        assert_eq!(values, [expected], "{what}: {name} in {answer:?}");
+    }
+}
+
+#[track_caller]
+fn assert_told_nothing(what: &str, answer: &Answer) {
+    assert_ne!(answer.status(), 0, "{what}: {answer:?}");
+    let told = answer
+        .headers
+        .keys()
+        .find(|name| name.as_str().starts_with("access-control-"));
+    assert_eq!(told, None, "{what}: {answer:?}");
+}
+
+/// Sends the request of every operation on a bucket, and has a look at each answer. `rules` are made
+/// for the request's method.
+async fn for_every_operation(rules: impl Fn(&Method) -> Rules, look: impl Fn(&str, &Answer)) {
+    let (proxy, store) = proxy_with("").await;
+    store.plant("bucket", "plain", "never sealed");
+    let mut answers = 0;
+    for operation in Operation::ALL.iter().copied() {
+        let is_preflight = *operation.method() == Method::OPTIONS;
+        if operation.level() == Level::Service || is_preflight {
+            continue;
+        }
+        store.behind(&proxy);
+        proxy.put("/bucket/key", "content").await;
+        proxy.put("/bucket/source", "content").await;
+        set(&proxy, &store, rules(operation.method()));
+        let answer = proxy.send(of_page(catalogue::request(operation))).await;
+        look(operation.as_str(), &answer);
+        answers += 1;
+    }
+    assert!(answers > 90, "{answers} operations were tried");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operations_answer_carries_what_the_rules_give() {
+    for decorates in [Decorates::Everything, Decorates::OnlyPreflights] {
+        let only = |method: &Method| {
+            let known = METHODS.into_iter().find(|known| *known == method.as_str());
+            Rules {
+                methods: known.into_iter().collect(),
+                decorates,
+            }
+        };
+        for_every_operation(only, assert_told).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_operations_answer_carries_what_the_rules_give_for_other_requests() {
+    let all_but = |method: &Method| {
+        let others = METHODS
+            .into_iter()
+            .filter(|known| *known != method.as_str());
+        Rules {
+            methods: others.collect(),
+            decorates: Decorates::Everything,
+        }
+    };
+    for_every_operation(all_but, assert_told_nothing).await;
+}
+
+/// Every way in which an answer is made, under a name.
+async fn answers(proxy: &Proxy, store: &MemoryStore) -> Vec<(&'static str, Answer)> {
+    let mut answers = Vec::new();
+    let send = |request| proxy.send(of_page(request));
+    answers.push((
+        "put",
+        send(ClientRequest::put("/bucket/key", "content")).await,
+    ));
+    let large = vec![1; MIB + 1];
+    let put = ClientRequest::put("/bucket/large", large);
+    answers.push(("streamed put", send(put).await));
+    store.plant("bucket", "plain", "never sealed");
+    for (what, target, header) in [
+        ("get", "/bucket/key", ("x-id", "")),
+        ("range", "/bucket/key", ("range", "bytes=1-2")),
+        ("416", "/bucket/key", ("range", "bytes=100-")),
+        ("304", "/bucket/key", ("if-none-match", "*")),
+        ("412", "/bucket/key", ("if-match", "\"other\"")),
+        ("404", "/bucket/absent", ("x-id", "")),
+        ("plain", "/bucket/plain", ("x-id", "")),
+        ("range of plain", "/bucket/plain", ("range", "bytes=1-2")),
+        ("501", "/bucket/key?torrent", ("x-id", "")),
+        ("400", "/bucket/key?partNumber=0", ("x-id", "")),
+    ] {
+        let request = |method| ClientRequest::new(method, target).header(header.0, header.1);
+        answers.push((what, send(request(Method::GET)).await));
+        answers.push((what, send(request(Method::HEAD)).await));
+    }
+    let wrong = "AAAAAAAAAAAAAAAAAAAAAA==";
+    let digest = ClientRequest::put("/bucket/bad", "x").header("content-md5", wrong);
+    answers.push(("BadDigest", send(digest).await));
+    for (what, source) in [
+        ("copy", "/bucket/key"),
+        ("copy of plain", "/bucket/plain"),
+        ("copy of nothing", "/bucket/absent"),
+        ("copy of another bucket's nothing", "/other/absent"),
+    ] {
+        let copy = ClientRequest::put("/bucket/copy", "").header("x-amz-copy-source", source);
+        answers.push((what, send(copy).await));
+    }
+    let create = send(ClientRequest::post("/bucket/parts?uploads", "")).await;
+    let id = create.element("UploadId");
+    answers.push(("create", create));
+    let part = |number: u16| format!("/bucket/parts?partNumber={number}&uploadId={id}");
+    let mut listed = String::new();
+    let copied = ClientRequest::put(part(3), "").header("x-amz-copy-source", "/bucket/key");
+    for (what, number, request) in [
+        ("part", 1, ClientRequest::put(part(1), vec![1; 5 * MIB])),
+        ("staged part", 2, ClientRequest::put(part(2), "the last")),
+        ("copied part", 3, copied),
+    ] {
+        let answer = send(request).await;
+        let etag = answer.header("etag");
+        if number < 3 {
+            assert_ne!(etag, "", "{what}: {answer:?}");
+            write!(
+                listed,
+                "<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
+            )
+            .unwrap();
+        }
+        answers.push((what, answer));
+    }
+    let upload = format!("/bucket/parts?uploadId={id}");
+    answers.push(("list parts", send(ClientRequest::get(&upload)).await));
+    let document = format!("<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>");
+    let complete = ClientRequest::post(&upload, document);
+    answers.push(("complete", send(complete.clone()).await));
+    answers.push(("complete again", send(complete).await));
+    let read = ClientRequest::get("/bucket/parts").header("range", "bytes=1-5242885");
+    answers.push(("read in several requests", send(read).await));
+    answers.push(("abort", send(ClientRequest::delete(&upload)).await));
+
+    let unsigned = of_page(ClientRequest::get("/bucket/key"));
+    answers.push(("unsigned", proxy.send_unsigned(unsigned.clone()).await));
+    let owner = proxy.owner();
+    let wrong = Credential::new(&owner.access_key_id, "wrong");
+    answers.push((
+        "wrong signature",
+        proxy.send_as(&wrong, unsigned.clone()).await,
+    ));
+    let nobody = Credential::new("NOBODY", "wrong");
+    answers.push(("unknown client", proxy.send_as(&nobody, unsigned).await));
+    let expired = "/bucket/key?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%2F20200101%2Fus-east-1\
+                   %2Fs3%2Faws4_request&X-Amz-Date=20200101T000000Z&X-Amz-Expires=1&X-Amz-SignedHeaders=host\
+                   &X-Amz-Signature=aa";
+    let expired = of_page(ClientRequest::get(expired));
+    answers.push(("expired", proxy.send_unsigned(expired).await));
+    let form = of_page(ClientRequest::post("/bucket", "--b--"))
+        .header("content-type", "multipart/form-data; boundary=b");
+    answers.push(("refused form", proxy.send_unsigned(form).await));
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_answering_carries_what_the_rules_give() {
+    for decorates in [
+        Decorates::Everything,
+        Decorates::Successes,
+        Decorates::OnlyPreflights,
+    ] {
+        let (proxy, store) = proxy_with("").await;
+        let methods = METHODS.to_vec();
+        set(&proxy, &store, Rules { methods, decorates });
+        for (what, answer) in answers(&proxy, &store).await {
+            assert_told(what, &answer);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_bucket_has_no_rules_nothing_is_added() {
+    let (proxy, store) = proxy_with("").await;
+    set(&proxy, &store, Rules::allowing(&[]));
+    for (what, answer) in answers(&proxy, &store).await {
+        assert_told_nothing(what, &answer);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_no_page_sent_causes_no_question() {
+    let (proxy, store) = proxy_with("").await;
+    set(&proxy, &store, Rules::allowing(&METHODS));
+    let request = ClientRequest::get("/bucket/key?torrent");
+    let answer = proxy.send(request).await.expect(501);
+    assert_told_nothing("501", &answer);
+    assert!(proxy.backend.take_requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_answers_no_preflights_changes_no_answer() {
+    let (proxy, store) = proxy_with("").await;
+    let rules = Rules {
+        methods: METHODS.to_vec(),
+        decorates: Decorates::AllButPreflights,
+    };
+    set(&proxy, &store, rules);
+    let put = of_page(ClientRequest::put("/bucket/key", "content"));
+    assert_told("put", &proxy.send(put).await.expect(200));
+    let range = of_page(ClientRequest::get("/bucket/key")).header("range", "bytes=100-");
+    let answer = proxy.send(range).await;
+    let answer = answer.expect_error(416, "InvalidRange");
+    assert_told_nothing("416", &answer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_is_silent_about_preflights_delays_one_answer() {
+    let (proxy, _) = proxy_with("").await;
+    proxy.backend.script(|_| Reply::Hang(Vec::new()));
+    let request = of_page(ClientRequest::get("/bucket/key?torrent"));
+    let began = Instant::now();
+    for _ in 0..20 {
+        let answer = proxy.send(request.clone()).await.expect(501);
+        assert_told_nothing("501", &answer);
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(proxy.backend.take_requests().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rules_are_asked_once_and_remembered_for_a_while() {
+    let (proxy, store) = proxy_with("").await;
+    set(&proxy, &store, Rules::allowing(&["GET"]));
+    let request = of_page(ClientRequest::get("/bucket/key?torrent"));
+    for _ in 0..10 {
+        assert_told("501", &proxy.send(request.clone()).await.expect(501));
+    }
+    let sent = proxy.backend.take_requests();
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert_eq!(sent[0].method, Method::OPTIONS);
+    assert_eq!(sent[0].header("authorization"), "", "nobody signs it");
+    set(&proxy, &store, Rules::allowing(&[]));
+    let until = Instant::now() + Duration::from_secs(20);
+    while proxy
+        .send(request.clone())
+        .await
+        .headers
+        .contains_key("access-control-allow-origin")
+    {
+        assert!(Instant::now() < until, "the old rules are still told");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_takes_long_is_answered_with_the_rules_before_it_ends() {
+    let (proxy, store) = proxy_with("").await;
+    proxy.put("/bucket/key", "content").await;
+    let rules = Rules::allowing(&["PUT"]);
+    proxy.backend.script(move |request| match request.method {
+        Method::OPTIONS => rules.preflight(request),
+        Method::PUT => Reply::After(Duration::from_secs(6), Box::new(store.reply(request))),
+        _ => store.reply(request),
+    });
+    let copy =
+        of_page(ClientRequest::put("/bucket/copy", "")).header("x-amz-copy-source", "/bucket/key");
+    let answer = proxy.send(copy).await.expect(200);
+    assert_eq!(answer.header("content-length"), "", "its end was not known: {answer:?}");
+    assert_told("copy", &answer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_preflight_is_answered_with_nothing_of_the_proxys_own() {
+    let (proxy, store) = proxy_with("").await;
+    set(&proxy, &store, Rules::allowing(&[]));
+    let request = of_page(ClientRequest::new(Method::OPTIONS, "/bucket/key"))
+        .header("access-control-request-method", "PUT");
+    let answer = proxy.send_unsigned(request).await.expect(403);
+    assert_told_nothing("preflight", &answer);
+    assert_eq!(proxy.backend.take_requests().len(), 1);
+}
+
+/// An attacker without a credential, who names another page each time.
+fn from_other_pages(count: usize) -> impl Iterator<Item = ClientRequest> {
+    (0..count).map(|number| {
+        ClientRequest::get("/bucket/key").header("origin", format!("https://{number}.example"))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_nobody_known_cause_no_more_questions_than_preflights_may_be_sent() {
+    const PER_SECOND: u64 = 5;
+    let settings = format!("[limits]\nanonymous_requests_per_second = {PER_SECOND}");
+    let (proxy, store) = proxy_with(&settings).await;
+    set(&proxy, &store, Rules::allowing(&METHODS));
+    let began = Instant::now();
+    for request in from_other_pages(300) {
+        proxy.send_unsigned(request).await.expect(403);
+    }
+    let turns = PER_SECOND * (began.elapsed().as_secs() + 2);
+    let questions = proxy.backend.take_requests().len() as u64;
+    assert!(questions >= PER_SECOND, "{questions} questions");
+    assert!(questions <= turns, "{questions} questions, {turns} turns");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_nobody_known_cause_few_questions_at_once() {
+    let (proxy, _) = proxy_with("[limits]\nanonymous_requests_per_second = 0").await;
+    proxy.backend.script(|_| Reply::Hang(Vec::new()));
+    let began = Instant::now();
+    let sent = from_other_pages(200).map(|request| proxy.send_unsigned(request));
+    for answer in futures_util::future::join_all(sent).await {
+        answer.expect(403);
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let rounds = took.as_secs() / 2 + 1;
+    let questions = proxy.backend.take_requests().len() as u64;
+    assert!(
+        questions <= 16 * rounds,
+        "{questions} questions in {took:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_no_browser_sends_is_not_asked_for() {
+    let (proxy, store) = proxy_with("").await;
+    set(&proxy, &store, Rules::allowing(&METHODS));
+    for request in [
+        ClientRequest::get("/bucket/key?torrent").header("origin", "x".repeat(301)),
+        ClientRequest::get("/?torrent").header("origin", PAGE),
+    ] {
+        let answer = proxy.send(request).await;
+        assert_told_nothing("an own error", &answer);
+        assert!(proxy.backend.take_requests().is_empty());
+    }
+}
