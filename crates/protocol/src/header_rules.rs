@@ -16,7 +16,7 @@ use crate::quote::quoted;
 
 mod response;
 
-pub use response::{is_cors, is_for_client, retain_client_response_headers};
+pub use response::{is_cors, is_for_client, remove_cors, retain_client_response_headers};
 
 type Names = &'static [&'static str];
 

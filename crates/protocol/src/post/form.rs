@@ -74,12 +74,17 @@ impl FormParser {
             }
         }
         if input.len() >= room {
-            return Err(PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS));
+            return Err(match self.state {
+                State::Start => self.end(),
+                State::BehindDelimiter | State::Header | State::Value(_) => {
+                    PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS)
+                }
+            });
         }
         Ok(None)
     }
 
-    /// The form ended, and no file had come.
+    /// The form ended, or went on too long, and no file had come.
     #[must_use]
     pub fn end(&self) -> PostError {
         PostError::Malformed(match self.state {
@@ -231,7 +236,8 @@ mod tests {
             assert_eq!(parse(&bytes), expected, "{preamble:?}");
         }
         let endless = "\r\n".repeat(MAX_HEAD_BYTES) + &form;
-        assert_eq!(kind(&parse(&[endless.as_bytes()])), Some(ErrorKind::Size));
+        let refused = kind(&parse(&[endless.as_bytes()]));
+        assert_eq!(refused, Some(ErrorKind::Malformed));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl PageOrigin {
         })
     }
 
-    fn is_meant_by(&self, request: &Request) -> bool {
+    pub(super) fn is_meant_by(&self, request: &Request) -> bool {
         self.method == request.method && self.bucket == request.bucket
     }
 }

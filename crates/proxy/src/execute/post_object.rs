@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, Response, StatusCode};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::payload::PayloadExpectation;
 use s3proxy_protocol::post::{FileBounds, FileDecoder, LengthRange, PostError, SuccessAction};
 use s3proxy_protocol::xml::post_response::{PostResponse, post_response};
@@ -118,6 +119,8 @@ fn answer_to_form(
 ) -> Response<ResponseBody> {
     let Place { bucket, object_key } = Place::of(job);
     let mut headers = stored.headers().clone();
+    // Of a PUT that no page sent; the page sent a POST.
+    header_rules::remove_cors(&mut headers);
     let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok());
     let etag = etag.unwrap_or_default().to_owned();
     let mut content = ResponseBody::empty();

@@ -27,6 +27,8 @@ enum Decorates {
     OnlyPreflights,
     /// Preflights are errors.
     AllButPreflights,
+    /// The same as everything, and `*` where no page asked.
+    EvenUnasked,
 }
 
 /// The rules of `bucket`: what [`PAGE`] may do. In other buckets it may do everything.
@@ -72,7 +74,7 @@ impl Rules {
             return reply;
         };
         let decorated = match self.decorates {
-            Decorates::Everything | Decorates::AllButPreflights => true,
+            Decorates::Everything | Decorates::AllButPreflights | Decorates::EvenUnasked => true,
             Decorates::Successes => response.status().is_success(),
             Decorates::OnlyPreflights => false,
         };
@@ -81,6 +83,10 @@ impl Rules {
             headers.insert("access-control-allow-origin", PAGE.parse().unwrap());
             headers.insert("access-control-expose-headers", "ETag".parse().unwrap());
             headers.insert("vary", "Origin".parse().unwrap());
+        }
+        if self.decorates == Decorates::EvenUnasked && !request.headers.contains_key("origin") {
+            let headers = response.headers_mut();
+            headers.insert("access-control-allow-origin", "*".parse().unwrap());
         }
         Reply::Answer(response)
     }
@@ -168,16 +174,18 @@ async fn every_operations_answer_carries_what_the_rules_give() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_operations_answer_carries_what_the_rules_give_for_other_requests() {
-    let all_but = |method: &Method| {
-        let others = METHODS
-            .into_iter()
-            .filter(|known| *known != method.as_str());
-        Rules {
-            methods: others.collect(),
-            decorates: Decorates::Everything,
-        }
-    };
-    for_every_operation(all_but, assert_told_nothing).await;
+    for decorates in [Decorates::Everything, Decorates::EvenUnasked] {
+        let all_but = |method: &Method| {
+            let others = METHODS
+                .into_iter()
+                .filter(|known| *known != method.as_str());
+            Rules {
+                methods: others.collect(),
+                decorates,
+            }
+        };
+        for_every_operation(all_but, assert_told_nothing).await;
+    }
 }
 
 /// Every way in which an answer is made, under a name.
@@ -280,6 +288,7 @@ async fn every_way_of_answering_carries_what_the_rules_give() {
         Decorates::Everything,
         Decorates::Successes,
         Decorates::OnlyPreflights,
+        Decorates::EvenUnasked,
     ] {
         let (proxy, store) = proxy_with("").await;
         let methods = METHODS.to_vec();
@@ -292,10 +301,13 @@ async fn every_way_of_answering_carries_what_the_rules_give() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_bucket_has_no_rules_nothing_is_added() {
-    let (proxy, store) = proxy_with("").await;
-    set(&proxy, &store, Rules::allowing(&[]));
-    for (what, answer) in answers(&proxy, &store).await {
-        assert_told_nothing(what, &answer);
+    for decorates in [Decorates::Everything, Decorates::EvenUnasked] {
+        let (proxy, store) = proxy_with("").await;
+        let methods = Vec::new();
+        set(&proxy, &store, Rules { methods, decorates });
+        for (what, answer) in answers(&proxy, &store).await {
+            assert_told_nothing(what, &answer);
+        }
     }
 }
 
@@ -378,7 +390,11 @@ async fn work_that_takes_long_is_answered_with_the_rules_before_it_ends() {
     let copy =
         of_page(ClientRequest::put("/bucket/copy", "")).header("x-amz-copy-source", "/bucket/key");
     let answer = proxy.send(copy).await.expect(200);
-    assert_eq!(answer.header("content-length"), "", "its end was not known: {answer:?}");
+    assert_eq!(
+        answer.header("content-length"),
+        "",
+        "its end was not known: {answer:?}"
+    );
     assert_told("copy", &answer);
 }
 
