@@ -19,7 +19,7 @@ use crate::backend::Forwarder;
 use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
-use crate::execute::cors::{Expense, PageRequest};
+use crate::execute::cors::{Lookup, PageRequest};
 use crate::execute::{
     BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
     head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
@@ -226,20 +226,20 @@ impl Service {
     ) {
         let rules = &self.parts.page_rules;
         let is_overloaded = response.status() == StatusCode::SERVICE_UNAVAILABLE;
-        let expense = match standing {
-            Standing::Known => Expense::Question,
+        let lookup = match standing {
+            Standing::Known => Lookup::Wait,
             Standing::Unknown
                 if is_overloaded
                     || rules.are_known_for(&page, response.headers())
                     || !self.throttle.anonymous_turn(from) =>
             {
-                Expense::Nothing
+                Lookup::CacheOnly
             }
-            Standing::Unknown => Expense::UnlessBusy,
+            Standing::Unknown => Lookup::Try,
         };
         let backend = &self.parts.backend;
         let headers = response.headers_mut();
-        rules.complete(backend, page, expense, headers).await;
+        rules.complete(backend, page, lookup, headers).await;
     }
 
     /// A request that has gone through a proxy of this kind already.

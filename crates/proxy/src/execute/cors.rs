@@ -31,7 +31,7 @@ use crate::backend::{Backend, Request, Service, Signature};
 /// How long an answer is remembered, which is how late a change of the rules may show.
 const KEPT: Duration = Duration::from_secs(5);
 
-/// How long an answer may wait for these headers.
+/// How long an answer may wait for a turn to ask, and then for the backend.
 const WAIT: Duration = Duration::from_secs(2);
 
 /// Memory for what is remembered, in bytes.
@@ -76,15 +76,16 @@ pub(crate) struct PageRequest {
     asked: Option<(Question, Option<Service>)>,
 }
 
-/// How much the answer to a page's request may cost.
+/// How the rules for a page's request may be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expense {
-    /// A client is known to have sent the request.
-    Question,
-    /// Anybody may have sent it, and has not asked too often.
-    UnlessBusy,
-    /// Nothing but what is remembered.
-    Nothing,
+pub(crate) enum Lookup {
+    /// The backend is asked, if need be when others have been: a client is known to have sent the
+    /// request.
+    Wait,
+    /// The backend is asked unless it is being asked too much: anybody may have sent the request.
+    Try,
+    /// Only what is remembered counts.
+    CacheOnly,
 }
 
 impl PageRequest {
@@ -165,73 +166,52 @@ impl PageRules {
         &self,
         backend: &Backend,
         request: PageRequest,
-        expense: Expense,
+        lookup: Lookup,
         headers: &mut HeaderMap,
     ) {
         if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
             && let Some((question, service)) = request.asked
         {
-            let asking = self.ask(backend, question, service, expense);
-            // Without an answer in time the page is told nothing; the next one may be.
-            if let Ok(Some(given)) = tokio::time::timeout(WAIT, asking).await {
-                for (name, value) in given.iter() {
-                    headers.append(name.clone(), value.clone());
-                }
+            let given = self.look_up(backend, question, service, lookup).await;
+            for (name, value) in given.iter() {
+                headers.append(name.clone(), value.clone());
             }
         }
         unite_vary(headers);
     }
 
-    async fn ask(
+    async fn look_up(
         &self,
         backend: &Backend,
         question: Question,
         service: Option<Service>,
-        expense: Expense,
-    ) -> Option<Arc<HeaderMap>> {
+        lookup: Lookup,
+    ) -> Arc<HeaderMap> {
         if let Some(known) = self.answers.get(&question) {
-            return Some(known);
+            return known;
         }
-        let _turn = self.turn(expense).await?;
+        let turn = tokio::time::timeout(WAIT, self.turn(lookup)).await;
+        let Ok(Some(_turn)) = turn else {
+            return Arc::default();
+        };
         // Another request may have asked the same meanwhile.
         if let Some(known) = self.answers.get(&question) {
-            return Some(known);
+            return known;
         }
-        let silence = Silence {
-            answers: &self.answers,
-            question: Some(&question),
-        };
-        let given = Arc::new(given(backend, &question, service).await);
-        silence.broken();
+        let asking = given(backend, &question, service);
+        // That there was no answer is remembered too, so that not every page waits for one. Nothing is
+        // where the client leaves before: anybody could make other pages miss their rules.
+        let given = tokio::time::timeout(WAIT, asking).await.unwrap_or_default();
+        let given = Arc::new(given);
         self.answers.insert(question, Arc::clone(&given));
-        Some(given)
+        given
     }
 
-    async fn turn(&self, expense: Expense) -> Option<SemaphorePermit<'_>> {
-        match expense {
-            Expense::Question => self.questions.acquire().await.ok(),
-            Expense::UnlessBusy => self.questions_of_unknown.try_acquire().ok(),
-            Expense::Nothing => None,
-        }
-    }
-}
-
-/// Remembers that the backend gave no answer in time, so that not every answer waits for one.
-struct Silence<'a> {
-    answers: &'a Cache<Question, Arc<HeaderMap>>,
-    question: Option<&'a Question>,
-}
-
-impl Silence<'_> {
-    fn broken(mut self) {
-        self.question = None;
-    }
-}
-
-impl Drop for Silence<'_> {
-    fn drop(&mut self) {
-        if let Some(question) = self.question {
-            self.answers.insert(question.clone(), Arc::default());
+    async fn turn(&self, lookup: Lookup) -> Option<SemaphorePermit<'_>> {
+        match lookup {
+            Lookup::Wait => self.questions.acquire().await.ok(),
+            Lookup::Try => self.questions_of_unknown.try_acquire().ok(),
+            Lookup::CacheOnly => None,
         }
     }
 }

@@ -452,6 +452,24 @@ async fn requests_of_nobody_known_cause_few_questions_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_the_backend_has_answered_hides_no_rules() {
+    let (proxy, _) = proxy_with("").await;
+    let rules = Rules::allowing(&METHODS);
+    proxy.backend.script(move |request| {
+        Reply::After(Duration::from_secs(1), Box::new(rules.preflight(request)))
+    });
+    let unsigned = of_page(ClientRequest::get("/bucket/key?torrent"));
+    let leaving = proxy.send_unsigned(unsigned.clone());
+    let left = tokio::time::timeout(Duration::from_millis(300), leaving).await;
+    assert!(left.is_err(), "the proxy waits for the backend");
+    assert_eq!(proxy.backend.requests().len(), 1, "it had asked");
+    // The proxy notices.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let answer = proxy.send(unsigned).await.expect(501);
+    assert_told("501", &answer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_origin_that_no_browser_sends_is_not_asked_for() {
     let (proxy, store) = proxy_with("").await;
     set(&proxy, &store, Rules::allowing(&METHODS));
