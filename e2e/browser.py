@@ -28,7 +28,12 @@ _FLAGS = [
     "--disable-sync",
 ]
 CONTENT = """
-    const content = size => Uint8Array.from({length: size}, (_, at) => at * 31 % 251);
+    const content = size => {
+        const period = Uint8Array.from({length: 251}, (_, at) => at * 31 % 251);
+        const bytes = new Uint8Array(size);
+        for (let at = 0; at < size; at += 251) bytes.set(period.subarray(0, size - at), at);
+        return bytes;
+    };
 """
 """JavaScript's `content`, for scripts in a page."""
 
