@@ -65,7 +65,7 @@ pub(crate) struct Service {
     pub(crate) loops: Seldom,
 }
 
-/// Who sent a request, as far as the cost of its answer cares.
+/// Whether the sender of a request is known, which decides what its answer may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// Nobody that is known, or not known yet.
@@ -215,8 +215,8 @@ impl Service {
         Ok(response.map(|body| body.holding(in_flight)))
     }
 
-    /// Tells a page what the bucket's rules have for it. What is refused for want of room causes no
-    /// more work.
+    /// Adds the CORS headers that the bucket's rules give the page. Answers of an overloaded proxy cause
+    /// no question to the backend.
     async fn complete_for_page(
         &self,
         page: PageRequest,

@@ -233,7 +233,7 @@ impl Throttle {
             .map_err(|again| Throttled::new(Limit::Rate, again.after))
     }
 
-    /// Whether work for a request of nobody known is within the limit of its address. It never waits.
+    /// Takes a turn of the address's limit for unsigned requests. It never waits.
     pub(crate) fn anonymous_turn(&self, from: IpAddr) -> bool {
         let gauges = self.gauges_of(Sender::Anonymous(from));
         gauges.rate.is_none_or(|rate| rate.left_over().is_ok())

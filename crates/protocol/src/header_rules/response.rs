@@ -81,7 +81,7 @@ pub fn is_cors(name: &HeaderName) -> bool {
     CORS.contains(&name.as_str())
 }
 
-/// Takes away what an answer says of pages in a browser.
+/// Removes the CORS headers of an answer.
 pub fn remove_cors(headers: &mut HeaderMap) {
     for name in CORS {
         headers.remove(*name);

@@ -52,7 +52,7 @@ const QUESTIONS_OF_UNKNOWN: usize = 16;
 /// Some key: rules are a bucket's, and SeaweedFS answers preflights of the bucket itself by others.
 const SOME_KEY: &str = "x";
 
-/// What the page's browser looks at in an answer other than a preflight's.
+/// CORS headers with a meaning in answers other than a preflight's.
 const LOOKED_AT: [HeaderName; 4] = [
     ACCESS_CONTROL_ALLOW_CREDENTIALS,
     ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -60,7 +60,7 @@ const LOOKED_AT: [HeaderName; 4] = [
     VARY,
 ];
 
-/// What the headers depend on.
+/// Everything that the headers depend on.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Question {
     /// The host that the client named, where that is what selects the backend.
@@ -70,9 +70,9 @@ struct Question {
     method: Method,
 }
 
-/// A page's request, as far as the bucket's rules care.
+/// The parts of a page's request that CORS rules depend on.
 pub(crate) struct PageRequest {
-    /// Absent where no bucket's rules are meant.
+    /// `None` where no bucket's rules apply.
     asked: Option<(Question, Option<Service>)>,
 }
 
@@ -132,7 +132,7 @@ fn question(
     Some((question, service))
 }
 
-/// What buckets' rules give, asked for and remembered.
+/// CORS headers by bucket, origin and method: a cache over preflights to the backend.
 pub(crate) struct PageRules {
     answers: Cache<Question, Arc<HeaderMap>>,
     questions: Semaphore,
@@ -152,7 +152,7 @@ impl PageRules {
         }
     }
 
-    /// Whether an answer with these headers needs none of the rules that are not remembered.
+    /// Whether an answer with these headers can be completed without a question to the backend.
     pub(crate) fn are_known_for(&self, request: &PageRequest, headers: &HeaderMap) -> bool {
         headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
             || request
@@ -161,7 +161,7 @@ impl PageRules {
                 .is_none_or(|(question, _)| self.answers.contains_key(question))
     }
 
-    /// Gives an answer the headers that the rules have for it, if it does not have them yet.
+    /// Adds the headers that the rules give, unless the answer has them from the backend.
     pub(crate) async fn complete(
         &self,
         backend: &Backend,
