@@ -20,11 +20,15 @@ async fn open_proxy(settings: &str) -> (Proxy, Arc<MemoryStore>) {
     (proxy, store)
 }
 
+fn field(name: &str, value: &str) -> String {
+    format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+}
+
 /// A form with the field `key` and this file, without the delimiter behind it.
 fn beginning(key: &str, file: &str) -> String {
+    let key = field("key", key);
     format!(
-        "--edge\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\n{key}\r\n\
-         --edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{file}\r\n"
+        "{key}--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{file}\r\n"
     )
 }
 
@@ -113,7 +117,7 @@ async fn limits_count_the_file_and_not_what_stands_behind_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forms_page_is_told_what_the_rules_give_for_a_post() {
     let (proxy, store) = open_proxy("").await;
-    let end = "--edge--\r\n";
+    let (form, end) = (beginning("key", "content"), "--edge--\r\n");
     for (method, told) in [("POST", true), ("PUT", false)] {
         let store = Arc::clone(&store);
         proxy.backend.script(move |request| {
@@ -139,14 +143,14 @@ async fn a_forms_page_is_told_what_the_rules_give_for_a_post() {
         // Another page each time, since what it is told is remembered.
         let origin = format!("{PAGE}/{method}");
         for (body, status) in [
-            (beginning("key", "content") + end, 204),
-            (beginning("key", "content") + BUTTON + end, 204),
+            (form.clone() + end, 204),
+            (form.clone() + BUTTON + end, 204),
+            (field("success_action_status", "201") + &form + end, 201),
             (
-                "--edge\r\nContent-Disposition: form-data; name=\"success_action_status\"\r\n\r\n201\r\n"
-                    .to_owned() + &beginning("key", "content") + end,
-                201,
+                field("redirect", "https://page.example/done") + &form + end,
+                303,
             ),
-            (beginning("key", "content"), 400),
+            (form.clone(), 400),
         ] {
             let request = post(body).header("origin", origin.as_str());
             let answer = proxy.send_unsigned(request).await.expect(status);

@@ -11,7 +11,9 @@ use http::Method;
 use s3proxy_protocol::operation::{Level, Operation};
 
 use crate::catalogue;
-use crate::harness::{Answer, ClientRequest, Credential, Proxy, RecordedRequest, Reply};
+use crate::harness::{
+    Answer, ClientRequest, Credential, Proxy, RecordedRequest, Reply, raw_exchange,
+};
 use crate::memory_store::{Faults, MemoryStore};
 
 const PAGE: &str = "https://page.example";
@@ -305,6 +307,21 @@ async fn every_way_of_answering_carries_what_the_rules_give() {
             assert_told(what, &answer);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_unknown_length_is_refused_with_what_the_rules_give() {
+    let (proxy, store) = proxy_with("").await;
+    set(&proxy, &store, Rules::allowing(&["PUT"]));
+    let put = of_page(ClientRequest::put("/bucket/key", "")).payload("UNSIGNED-PAYLOAD");
+    let put = put.signed(proxy.owner(), &proxy.host());
+    let request = String::from_utf8(put.to_bytes(&proxy.host())).unwrap();
+    let request = request.replace("content-length: 0", "transfer-encoding: chunked") + "0\r\n\r\n";
+    let answer = raw_exchange(proxy.address(), request.as_bytes()).await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 411 "), "{answer}");
+    let allowed = format!("access-control-allow-origin: {PAGE}\r\n");
+    assert!(answer.contains(&allowed), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
