@@ -27,13 +27,13 @@ def _head(line: str, *headers: str) -> bytes:
     return "\r\n".join([line, "Host: 127.0.0.1", *headers]).encode() + b"\r\n"
 
 
-def _forged(region: str, target: str = "/bucket/key") -> bytes:
+def _forged(region: str, target: str = "/bucket/key", *more: str) -> bytes:
     """A well-formed request whose signature is wrong. The access key id is one that the proxy knows."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     scope = f"CLIENTHONEST/{stamp[:8]}/{region}/s3/aws4_request"
     signature = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={'0' * 64}"
     headers = [f"x-amz-date: {stamp}", "x-amz-content-sha256: UNSIGNED-PAYLOAD", f"Authorization: {signature}"]
-    return _head(f"GET {target} HTTP/1.1", *headers) + b"\r\n"
+    return _head(f"GET {target} HTTP/1.1", *headers, *more) + b"\r\n"
 
 
 def _idle(_: int) -> bytes:
@@ -78,6 +78,11 @@ def _long_regions(number: int) -> bytes:
     return _forged(f"r{number:06}" + "a" * 12_000)
 
 
+def _pages(number: int) -> bytes:
+    """The proxy asks the backend what the bucket's rules have for the page."""
+    return _forged("us-east-1", f"/bucket-{number}/key", f"Origin: https://{number}.example")
+
+
 def _many_parameters(number: int) -> bytes:
     parameters = "&".join(f"p{n}" for n in range(2_500))
     return _forged("us-east-1", f"/bucket/key?{parameters}")
@@ -103,6 +108,7 @@ SHAPES = {
     "forms": Shape(_forms, None, pressed="400"),
     "forged regions": Shape(_forged_regions, "403"),
     "long regions": Shape(_long_regions, "400"),
+    "pages": Shape(_pages, "403"),
     "many parameters": Shape(_many_parameters, "400"),
 }
 

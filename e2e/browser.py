@@ -27,7 +27,23 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+CONTENT = """
+    const content = size => {
+        const period = Uint8Array.from({length: 251}, (_, at) => at * 31 % 251);
+        const bytes = new Uint8Array(size);
+        for (let at = 0; at < size; at += 251) bytes.set(period.subarray(0, size - at), at);
+        return bytes;
+    };
+"""
+"""JavaScript's `content`, for scripts in a page."""
+
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+def content(size: int) -> bytes:
+    """What `CONTENT` makes in a page."""
+    period = bytes(at * 31 % 251 for at in range(251))
+    return (period * (size // 251 + 1))[:size]
 
 
 class Browser:
@@ -122,8 +138,9 @@ class Pages:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 body = pages.get(self.path, "<!doctype html><title>empty</title>").encode()
+                kind = "text/javascript" if self.path.endswith(".js") else "text/html"
                 self.send_response(200)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Type", f"{kind}; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from browser import Browser, Pages
 from certificates import make_certificates
 from clients import boto3_client
 from deployment import Deployments
@@ -92,6 +93,20 @@ def deployments(request, run_directory, certificates, names):
         deployments = Deployments(run_directory, certificates, started, direct=direct)
         yield deployments
         deployments.terminate_proxies()
+
+
+@pytest.fixture(scope="session")
+def browser(run_directory):
+    browser = Browser(run_directory)
+    yield browser
+    browser.stop()
+
+
+@pytest.fixture(scope="session")
+def pages():
+    pages = Pages()
+    yield pages
+    pages.stop()
 
 
 @pytest.fixture(scope="session")

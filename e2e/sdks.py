@@ -40,9 +40,18 @@ def _maven(module: str, artifact: str) -> str:
     return re.search(rf"<artifactId>{artifact}</artifactId>\s*<version>(.*?)</version>", text)[1]
 
 
-def _npm(package: str) -> str:
+PAGE_SCRIPT = built("javascript-browser", "page.bundle.js")
+"""Upload libraries for a page, as one script."""
+
+
+def _npm(package: str, project: str = "javascript") -> str:
     """The version of a package in package.json."""
-    return json.loads((_HERE / "javascript/package.json").read_text())["dependencies"][package]
+    return json.loads((_HERE / project / "package.json").read_text())["dependencies"][package]
+
+
+def of_page(package: str) -> str:
+    """The version of a package that is part of the page's script."""
+    return _npm(package, "javascript-browser")
 
 
 def _go(module: str) -> str:

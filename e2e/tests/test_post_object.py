@@ -14,7 +14,7 @@ from chunks import ALGORITHMS, checksum
 from clients import boto3_client
 from conftest import make_bucket
 from content import LARGE, SMALL, content
-from forms import Form, encode, policy_of, post, request, signed
+from forms import BOUNDARY, Form, encode, head, one_field, policy_of, post, request, signed
 from known_clients import credential_of, known_client
 from refusal import assert_nothing_stored, assert_refused
 
@@ -156,6 +156,18 @@ def test_small_form_may_end_with_its_delimiter(target, touched, form):
     assert raw.ask(target, "GET", touched, form.key).body == form.content
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [one_field("submit", "Upload") + f"--{BOUNDARY}--\r\n".encode(), f"--{BOUNDARY}--\r\n\r\n".encode()],
+    ids=["button", "line-break"],
+)
+def test_small_form_may_have_more_behind_its_file(target, touched, form, behind):
+    signed(form, target, policy_of(form, touched, ["content-length-range", SMALL, SMALL]))
+    body = b"a preamble\r\n" + head(form) + form.content + b"\r\n" + behind
+    assert raw.send(request(target, touched, body), target).status == 204
+    assert raw.ask(target, "GET", touched, form.key).body == form.content
+
+
 @BY_SIZE
 @pytest.mark.parametrize("margin", [0, 1])
 def test_content_length_range_is_in_plaintext_terms_and_includes_both_ends(
@@ -177,6 +189,7 @@ def test_page_is_told_what_the_buckets_rules_say_of_post(deployment, key, method
     signed(form, deployment.target, policy_of(form, bucket))
     answer = post(deployment.target, bucket, form, Origin=origin)
     assert answer.status == 204
+    assert len(answer.headers.get_all("Vary") or []) <= 1
     assert answer.headers["Access-Control-Allow-Origin"] == (origin if told else None)
     assert answer.headers["Access-Control-Expose-Headers"] == ("ETag" if told else None)
 

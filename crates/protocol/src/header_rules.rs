@@ -16,21 +16,16 @@ use crate::quote::quoted;
 
 mod response;
 
-pub use response::{is_cors, is_for_client, retain_client_response_headers};
+pub use response::{is_cors, is_for_client, remove_cors, retain_client_response_headers};
 
 type Names = &'static [&'static str];
 
 /// User metadata.
 pub const METADATA_PREFIX: &str = "x-amz-meta-";
 
-/// Any request: who pays, whose bucket it must be, and what CORS rules are judged by.
-const EVERY: Names = &[
-    "x-amz-expected-bucket-owner",
-    "x-amz-request-payer",
-    "origin",
-    "access-control-request-method",
-    "access-control-request-headers",
-];
+/// Any request: who pays, and whose bucket it must be. `Origin` goes along by other rules, since one
+/// request of a page may become several here.
+const EVERY: Names = &["x-amz-expected-bucket-owner", "x-amz-request-payer"];
 
 /// What an object is served with.
 const CONTENT: Names = &[

@@ -153,7 +153,7 @@ impl Gate {
         };
         let mut parser = FormParser::new(form.boundary().clone());
         let head = parser.push(body).map_err(|error| error.s3_error())?;
-        let head = head.ok_or_else(|| FormParser::end().s3_error())?;
+        let head = head.ok_or_else(|| parser.end().s3_error())?;
         let first = Bytes::copy_from_slice(&body[head.length..]);
         let (request, _) = self.0.admit_form(*form, head, first, now, &record)?;
         let key = request.object_key().unwrap_or_default().to_owned();

@@ -127,8 +127,6 @@ pub(crate) struct Asked<'a> {
     /// The path as received.
     pub(crate) resource: &'a str,
     pub(crate) verbosity: Verbosity,
-    /// A browser asked, and reads the answer only if told that it may.
-    pub(crate) from_browser: bool,
 }
 
 /// The backend's codes that are about the proxy's own credential, signature, clock, token or
@@ -198,13 +196,6 @@ pub(crate) fn failure(
         let seconds = HeaderValue::from(wait.as_secs());
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
-    if asked.from_browser {
-        let any = HeaderValue::from_static("*");
-        response
-            .headers_mut()
-            .entry(header::ACCESS_CONTROL_ALLOW_ORIGIN)
-            .or_insert(any);
-    }
     response
 }
 
@@ -234,7 +225,6 @@ pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> 
     let asked = Asked {
         resource,
         verbosity: Verbosity::Document,
-        from_browser: false,
     };
     let response = failure(failed, &asked, record);
     record.failed_late(response.status());

@@ -19,6 +19,7 @@ use crate::backend::Forwarder;
 use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Policy;
+use crate::execute::cors::{Lookup, PageRequest};
 use crate::execute::{
     BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
     head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
@@ -64,6 +65,15 @@ pub(crate) struct Service {
     pub(crate) loops: Seldom,
 }
 
+/// Whether the sender of a request is known, which decides what its answer may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nobody that is known, or not known yet.
+    Unknown,
+    /// A client, or anybody where nobody has to sign.
+    Known,
+}
+
 impl Serve for Service {
     async fn serve(
         self: Arc<Self>,
@@ -92,12 +102,14 @@ impl Serve for Service {
         let asked = Asked {
             resource: &resource,
             verbosity: verbosity(&parts.method),
-            from_browser: parts.headers.contains_key(header::ORIGIN),
         };
+        let page = PageRequest::of(&self.gate.hosts, &parts);
+        let mut standing = Standing::Unknown;
         let mut body = BodySlot::new(body);
         let arrival = self.traces.arrival(&parts.method, &parts.headers);
         let arrival = arrival.as_ref();
-        let handling = Box::pin(self.handle(parts, &mut body, from, &record, arrival));
+        let handling =
+            Box::pin(self.handle(parts, &mut body, from, &record, arrival, &mut standing));
         let outcome = self.panics.guard(handling).await;
         let outcome = outcome.unwrap_or_else(|panicked| Err(panicked.into()));
         // Only of those that were not let in.
@@ -105,6 +117,9 @@ impl Serve for Service {
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
         let mut response =
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
+        if let Some(page) = page {
+            Box::pin(self.complete_for_page(page, standing, from, &mut response)).await;
+        }
         let waits_for_continue = expects_continue && !body.has_begun();
         if let Some(unread) = body.into_unused() {
             let place = self.throttle.unread_body(from);
@@ -144,6 +159,7 @@ impl Service {
         from: IpAddr,
         record: &Arc<RequestRecord>,
         arrival: Option<&Arrival>,
+        standing: &mut Standing,
     ) -> Outcome<Response<ResponseBody>> {
         if let Some(place) = self.audit.place().await? {
             record.trail.begin(place);
@@ -172,6 +188,9 @@ impl Service {
                 return Err(failure);
             }
         };
+        if !request.identity.is_anonymous() {
+            *standing = Standing::Known;
+        }
         let (sender, holder) = if request.identity.is_listed() {
             let name = request.identity.name.as_str();
             (Sender::Client(name), Some(Holder::authenticated(name)))
@@ -194,6 +213,33 @@ impl Service {
             .with_context(context)
             .await?;
         Ok(response.map(|body| body.holding(in_flight)))
+    }
+
+    /// Adds the CORS headers that the bucket's rules give the page. Answers of an overloaded proxy cause
+    /// no question to the backend.
+    async fn complete_for_page(
+        &self,
+        page: PageRequest,
+        standing: Standing,
+        from: IpAddr,
+        response: &mut Response<ResponseBody>,
+    ) {
+        let rules = &self.parts.page_rules;
+        let is_overloaded = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+        let lookup = match standing {
+            Standing::Known => Lookup::Wait,
+            Standing::Unknown
+                if is_overloaded
+                    || rules.are_known_for(&page, response.headers())
+                    || !self.throttle.anonymous_turn(from) =>
+            {
+                Lookup::CacheOnly
+            }
+            Standing::Unknown => Lookup::Try,
+        };
+        let backend = &self.parts.backend;
+        let headers = response.headers_mut();
+        rules.complete(backend, page, lookup, headers).await;
     }
 
     /// A request that has gone through a proxy of this kind already.

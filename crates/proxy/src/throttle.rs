@@ -233,6 +233,12 @@ impl Throttle {
             .map_err(|again| Throttled::new(Limit::Rate, again.after))
     }
 
+    /// Takes a turn of the address's limit for unsigned requests. It never waits.
+    pub(crate) fn anonymous_turn(&self, from: IpAddr) -> bool {
+        let gauges = self.gauges_of(Sender::Anonymous(from));
+        gauges.rate.is_none_or(|rate| rate.left_over().is_ok())
+    }
+
     /// A place for awaiting the body of a request that was refused, if there is one.
     pub(crate) fn unread_body(&self, from: IpAddr) -> Option<UnreadBody> {
         let place = self.unread.place_now(self.id_of(Sender::Stranger(from)));

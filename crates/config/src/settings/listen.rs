@@ -94,7 +94,9 @@ settings! { LIMITS:
         Flag::None, "0";
 
     /// The same for each address that sends unsigned requests where others have to sign: CORS
-    /// preflights and anonymous reads.
+    /// preflights and anonymous reads. Refused requests of pages in a browser count as preflights
+    /// where the proxy has to ask the backend for the bucket's CORS rules; above the limit their
+    /// answers come without CORS headers.
     LIMITS_ANONYMOUS_REQUESTS_PER_SECOND: Setting<Whole<0, 1_000_000>> =
         "limits.anonymous_requests_per_second", Flag::None, "100";
 
@@ -119,8 +121,8 @@ settings! { LIMITS:
     LIMITS_BODY_MEMORY: Setting<ByteCount<4_194_304, 68_719_476_736>> = "limits.body_memory", Flag::None, "48 MiB";
 
     /// The largest object that a client may upload in one request, by PutObject or a form; 0 sets no
-    /// limit. A larger one is refused with 413 `EntityTooLarge` before its body is read. Parts of
-    /// multipart uploads and copies are not limited by it.
+    /// limit. A larger one is refused with 413 `EntityTooLarge` before its body is read, or as soon as
+    /// the file of a small form was. Parts of multipart uploads and copies are not limited by it.
     LIMITS_PUT_BODY: Setting<ByteCount<0, 5_497_558_138_880>> = "limits.put_body" | "S3PROXY_PUTBODY_MAX", Flag::None, "0";
 
     /// Bodies up to this size are held whole: a checksum that comes after the body can be stored,

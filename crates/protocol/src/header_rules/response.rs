@@ -81,6 +81,13 @@ pub fn is_cors(name: &HeaderName) -> bool {
     CORS.contains(&name.as_str())
 }
 
+/// Removes the CORS headers of an answer.
+pub fn remove_cors(headers: &mut HeaderMap) {
+    for name in CORS {
+        headers.remove(*name);
+    }
+}
+
 /// Whether a header of a backend's answer goes on to the client.
 #[must_use]
 pub fn is_for_client(name: &HeaderName) -> bool {

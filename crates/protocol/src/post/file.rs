@@ -1,8 +1,9 @@
-//! The file of a form: everything from its first byte to the closing delimiter.
+//! The file of a form: everything from its first byte to the next delimiter.
 //!
 //! The end is found by the delimiter, never by arithmetic alone, and where a length was announced
-//! to somebody else it has to agree. A delimiter before the end is refused whatever follows it:
-//! RFC 2046 forbids it inside a part, and what looks like a second part must not become content.
+//! to somebody else it has to agree. Then nothing stands behind the file but the end of the form.
+//! Where the length is not needed beforehand, the rest of the form is read ([`Rest`]) and ignored, as
+//! S3 ignores it: it becomes no content, and no field of it has a meaning.
 //!
 //! A delimiter begins with the only CR in it. So what is held back at the end of a piece, because
 //! it may be the beginning of one, is at most one candidate, and its bytes are the delimiter's own.
@@ -14,9 +15,10 @@ use memchr::{memmem, memrchr};
 use super::boundary::Boundary;
 use super::error::PostError;
 use super::policy::LengthRange;
+use super::rest::Rest;
 
-/// What stands behind the closing delimiter. RFC 2046 has no line break there; nearly every client
-/// sends one.
+/// What stands behind the closing delimiter of a form whose length counts. RFC 2046 has no line break
+/// there; nearly every client sends one.
 const CLOSING: &[u8] = b"--\r\n";
 
 /// How long the file of a form may be, from the lengths of the whole body and of what came before.
@@ -54,12 +56,14 @@ pub struct FileDecoder {
     range: LengthRange,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum State {
     /// The first bytes of a possible delimiter, so many, have come.
     Inside { matched: usize },
     /// So many bytes of [`CLOSING`] have come.
-    Behind { matched: usize },
+    Closing { matched: usize },
+    /// The file is complete; what stands behind it has no meaning.
+    Behind(Rest),
 }
 
 /// What one step gave.
@@ -69,6 +73,15 @@ pub struct Step {
     pub consumed: usize,
     /// Bytes of the file.
     pub content: Content,
+}
+
+impl Step {
+    fn without_content(consumed: usize) -> Self {
+        Self {
+            consumed,
+            content: Content::Input(0..0),
+        }
+    }
 }
 
 /// Where bytes of the file stand.
@@ -81,8 +94,9 @@ pub enum Content {
 }
 
 impl FileDecoder {
-    /// `length` is the file's length where it has been announced already; the policy's `range` is
-    /// checked at the end, and as soon as it is exceeded.
+    /// `length` is the file's length where it has been announced already: then the file must be the
+    /// form's last field, and the form must end behind it. The policy's `range` is checked at the
+    /// end, and as soon as it is exceeded.
     #[must_use]
     pub fn new(boundary: &Boundary, length: Option<u64>, range: LengthRange) -> Self {
         Self {
@@ -96,10 +110,14 @@ impl FileDecoder {
 
     /// Deals with some of `input`, which is not empty. A step may give content and consume nothing.
     pub fn decode(&mut self, input: &[u8]) -> Result<Step, PostError> {
-        let step = match self.state {
+        let step = match &mut self.state {
             State::Inside { matched: 0 } => self.search(input),
-            State::Inside { matched } => self.continue_match(input, matched),
-            State::Behind { matched } => self.closing(input, matched)?,
+            &mut State::Inside { matched } => self.continue_match(input, matched),
+            &mut State::Closing { matched } => self.closing(input, matched)?,
+            State::Behind(rest) => {
+                rest.pass_over(input)?;
+                Step::without_content(input.len())
+            }
         };
         self.received += match &step.content {
             Content::Input(range) => range.len() as u64,
@@ -116,11 +134,13 @@ impl FileDecoder {
 
     /// The body has ended.
     pub fn finish(&self) -> Result<(), PostError> {
-        match self.state {
-            State::Behind { matched: 2 | 4 } => {}
-            State::Behind { .. } | State::Inside { .. } => {
-                return Err(PostError::Malformed("it ends before its closing delimiter"));
-            }
+        let is_complete = match &self.state {
+            State::Inside { .. } => false,
+            State::Closing { matched } => [2, 4].contains(matched),
+            State::Behind(rest) => rest.is_complete(),
+        };
+        if !is_complete {
+            return Err(PostError::Malformed("it ends before its closing delimiter"));
         }
         if self.length.is_some_and(|length| length != self.received) {
             return Err(wrong_end());
@@ -130,7 +150,7 @@ impl FileDecoder {
 
     fn search(&mut self, input: &[u8]) -> Step {
         if let Some(at) = memmem::find(input, &self.delimiter) {
-            self.state = State::Behind { matched: 0 };
+            self.state = self.behind_delimiter();
             return Step {
                 consumed: at + self.delimiter.len(),
                 content: Content::Input(0..at),
@@ -150,6 +170,13 @@ impl FileDecoder {
         }
     }
 
+    fn behind_delimiter(&self) -> State {
+        match self.length {
+            Some(_) => State::Closing { matched: 0 },
+            None => State::Behind(Rest::new(&self.delimiter)),
+        }
+    }
+
     fn continue_match(&mut self, input: &[u8], matched: usize) -> Step {
         let wanted = &self.delimiter[matched..];
         let common = wanted
@@ -158,7 +185,7 @@ impl FileDecoder {
             .take_while(|(wanted, byte)| wanted == byte)
             .count();
         let content = if common == wanted.len() {
-            self.state = State::Behind { matched: 0 };
+            self.state = self.behind_delimiter();
             Content::Input(0..0)
         } else if common == input.len() {
             self.state = State::Inside {
@@ -180,17 +207,14 @@ impl FileDecoder {
         let count = input.len().min(wanted.len());
         if input[..count] != wanted[..count] || input.len() > wanted.len() {
             return Err(PostError::NumberOfFiles(
-                "the file must be the last field of the form, with nothing behind it, and must not \
-                 contain the form's boundary",
+                "the file of a form of this size must be its last field, with nothing behind it, and \
+                 must not contain the form's boundary",
             ));
         }
-        self.state = State::Behind {
+        self.state = State::Closing {
             matched: matched + count,
         };
-        Ok(Step {
-            consumed: count,
-            content: Content::Input(0..0),
-        })
+        Ok(Step::without_content(count))
     }
 }
 
@@ -202,131 +226,4 @@ fn wrong_end() -> PostError {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn boundary() -> Boundary {
-        Boundary::from_content_type("multipart/form-data; boundary=edge").unwrap()
-    }
-
-    fn decode(
-        pieces: &[&[u8]],
-        length: Option<u64>,
-        range: LengthRange,
-    ) -> Result<Vec<u8>, PostError> {
-        let mut decoder = FileDecoder::new(&boundary(), length, range);
-        let mut content = Vec::new();
-        for piece in pieces {
-            let mut input = *piece;
-            while !input.is_empty() {
-                let step = decoder.decode(input)?;
-                match step.content {
-                    Content::Input(range) => content.extend_from_slice(&input[range]),
-                    Content::HeldBack(bytes) => content.extend_from_slice(&bytes),
-                }
-                input = &input[step.consumed..];
-            }
-        }
-        decoder.finish().map(|()| content)
-    }
-
-    fn whole(body: &[u8]) -> Result<Vec<u8>, PostError> {
-        decode(&[body], None, LengthRange::ANY)
-    }
-
-    #[test]
-    fn a_file_ends_at_the_closing_delimiter_with_or_without_a_line_break() {
-        for (content, end) in [
-            ("", "\r\n--edge--"),
-            ("content", "\r\n--edge--\r\n"),
-            ("\r\n--edg\r\r\n--", "\r\n--edge--\r\n"),
-            ("\r\n\r\n", "\r\n--edge--\r\n"),
-        ] {
-            let body = format!("{content}{end}");
-            assert_eq!(whole(body.as_bytes()).as_deref(), Ok(content.as_bytes()));
-            let bounds = FileBounds::new(&boundary(), body.len() as u64).unwrap();
-            let length = content.len() as u64;
-            if end.ends_with('\n') {
-                assert_eq!(bounds.with_line_break, Some(length));
-            } else {
-                assert_eq!(bounds.without_line_break, length);
-            }
-        }
-        assert!(FileBounds::new(&boundary(), 9).is_err());
-    }
-
-    #[test]
-    fn whatever_stands_behind_the_file_is_refused() {
-        for body in [
-            "a\r\n--edge--\r\nx",
-            "a\r\n--edge--\r\n\r\n",
-            "a\r\n--edge--x",
-            "a\r\n--edge\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nb\r\n--edge--\r\n",
-            "a\r\n--edgeless\r\n--edge--\r\n",
-            "a\r\n--edge--\r\n--edge--\r\n",
-        ] {
-            let refused = whole(body.as_bytes());
-            assert!(
-                matches!(refused, Err(PostError::NumberOfFiles(_))),
-                "{body:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_form_cut_short_is_refused() {
-        let body = b"content\r\n--edge--\r\n";
-        for end in 0..body.len() - 1 {
-            let cut = whole(&body[..end]);
-            let complete = body[..end].ends_with(b"\r\n--edge--");
-            assert_eq!(cut.is_ok(), complete, "{end}");
-        }
-    }
-
-    #[test]
-    fn an_announced_length_must_be_the_one_that_comes() {
-        let body = b"content\r\n--edge--\r\n";
-        assert!(decode(&[body], Some(7), LengthRange::ANY).is_ok());
-        for other in [6, 8] {
-            assert!(decode(&[body], Some(other), LengthRange::ANY).is_err());
-        }
-    }
-
-    #[test]
-    fn the_length_must_be_inside_the_policys_range() {
-        let body = b"content\r\n--edge--\r\n";
-        for (minimum, maximum, expected) in [
-            (7, 7, Ok(b"content".to_vec())),
-            (0, 6, Err(PostError::TooLarge(6))),
-            (8, 9, Err(PostError::TooSmall(8))),
-        ] {
-            let range = LengthRange::new(minimum, maximum);
-            assert_eq!(decode(&[body], None, range), expected);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_gives_the_same(
-            content in "[a\r\n\\-edg]{0,60}",
-            end in prop::sample::select(vec!["\r\n--edge--\r\n", "\r\n--edge--", "\r\n--edge--\r", "\r\n--edge\r\n", ""]),
-            cuts in proptest::collection::vec(0..80_usize, 0..8),
-        ) {
-            let body = format!("{content}{end}").into_bytes();
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
-            cuts.push(0);
-            cuts.push(body.len());
-            cuts.sort_unstable();
-            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect();
-            let expected = whole(&body);
-            let bytes: Vec<&[u8]> = body.chunks(1).collect();
-            prop_assert_eq!(&decode(&pieces, None, LengthRange::ANY), &expected);
-            prop_assert_eq!(&decode(&bytes, None, LengthRange::ANY), &expected);
-            if !content.contains("\r\n--edge") && end.starts_with("\r\n--edge--") && !end.ends_with("--\r") {
-                prop_assert_eq!(expected, Ok(content.into_bytes()));
-            }
-        }
-    }
-}
+mod tests;

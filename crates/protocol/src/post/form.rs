@@ -17,7 +17,7 @@ pub const MAX_HEAD_BYTES: usize = 20 * 1024;
 /// Fields before the file. S3 names no limit; metadata and tags of one object stay far below.
 pub(super) const MAX_FIELDS: usize = 128;
 
-/// The line break that the first delimiter lacks is put in front, so that all are alike.
+/// The line break that the first delimiter may lack is put in front, so that all are alike.
 const VIRTUAL_LINE_BREAK: &[u8] = b"\r\n";
 
 /// Reads a form up to its file.
@@ -74,40 +74,48 @@ impl FormParser {
             }
         }
         if input.len() >= room {
-            return Err(PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS));
+            return Err(match self.state {
+                State::Start => self.end(),
+                State::BehindDelimiter | State::Header | State::Value(_) => {
+                    PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS)
+                }
+            });
         }
         Ok(None)
     }
 
-    /// The form ended, and no file had come.
+    /// The form ended, or went on too long, and no file had come.
     #[must_use]
-    pub fn end() -> PostError {
-        PostError::Malformed("it ends before its closing delimiter")
+    pub fn end(&self) -> PostError {
+        PostError::Malformed(match self.state {
+            State::Start => "it does not have the delimiter that Content-Type names",
+            State::BehindDelimiter | State::Header | State::Value(_) => {
+                "it ends before its closing delimiter"
+            }
+        })
     }
 
     fn step(&mut self) -> Result<Option<Progress>, PostError> {
         match std::mem::replace(&mut self.state, State::Start) {
-            State::Start => self.first_delimiter(),
+            State::Start => Ok(self.first_delimiter()),
             State::BehindDelimiter => self.behind_delimiter(),
             State::Header => self.header(),
             State::Value(name) => self.value(name),
         }
     }
 
-    fn first_delimiter(&mut self) -> Result<Option<Progress>, PostError> {
+    /// Passes over the preamble (RFC 2046, section 5.1.1), mostly an empty one.
+    fn first_delimiter(&mut self) -> Option<Progress> {
         let delimiter = self.boundary.delimiter();
-        let length = delimiter.len().min(self.buffer.len());
-        if self.buffer[..length] != delimiter[..length] {
-            return Err(PostError::Malformed(
-                "it must begin with the delimiter that Content-Type names",
-            ));
-        }
-        if length < delimiter.len() {
-            return Ok(None);
-        }
-        self.at = length;
+        let Some(length) = memmem::find(&self.buffer[self.at..], delimiter) else {
+            // Nothing is looked at twice but what may be the beginning of the delimiter.
+            let beginning = self.buffer.len().saturating_sub(delimiter.len() - 1);
+            self.at = self.at.max(beginning);
+            return None;
+        };
+        self.at += length + delimiter.len();
         self.state = State::BehindDelimiter;
-        Ok(Some(Progress::More))
+        Some(Progress::More)
     }
 
     fn behind_delimiter(&mut self) -> Result<Option<Progress>, PostError> {
@@ -216,14 +224,43 @@ mod tests {
     }
 
     #[test]
+    fn a_preamble_is_passed_over() {
+        let form = field("key", "k") + FILE;
+        for preamble in ["\r\n", "\r\n\r\n", "a\r\n--edg\r\n", "--edg\n--edge\r\n"] {
+            let body = format!("{preamble}{form}content");
+            let fields = vec![("key".to_owned(), "k".to_owned())];
+            let length = preamble.len() + form.len();
+            let expected = Ok(Some((fields, "a.txt".to_owned(), length)));
+            assert_eq!(parse(&[body.as_bytes()]), expected, "{preamble:?}");
+            let bytes: Vec<&[u8]> = body.as_bytes().chunks(1).collect();
+            assert_eq!(parse(&bytes), expected, "{preamble:?}");
+        }
+        let endless = "\r\n".repeat(MAX_HEAD_BYTES) + &form;
+        let refused = kind(&parse(&[endless.as_bytes()]));
+        assert_eq!(refused, Some(ErrorKind::Malformed));
+    }
+
+    #[test]
+    fn a_form_that_ends_without_a_file_says_what_it_lacks() {
+        for (body, expected) in [
+            ("--egde\r\n", "the delimiter that Content-Type names"),
+            ("--edge\r\n", "ends before its closing delimiter"),
+        ] {
+            let mut parser = parser();
+            assert!(parser.push(body.as_bytes()).unwrap().is_none());
+            assert!(parser.end().to_string().contains(expected), "{body:?}");
+        }
+    }
+
+    #[test]
     fn malformed_forms_are_refused() {
         let malformed = ErrorKind::Malformed;
         for (body, expected) in [
             ("", None),
             ("--edg", None),
-            ("--egde\r\n", Some(malformed)),
-            ("\r\n--edge\r\n", Some(malformed)),
-            ("preamble\r\n--edge\r\n", Some(malformed)),
+            ("--egde\r\n", None),
+            ("preamble--edge\r\n", None),
+            ("preamble\r\n--edgeless\r\n", Some(malformed)),
             ("--edge \r\n", Some(malformed)),
             ("--edge\n", Some(malformed)),
             ("--edge--\r\n", Some(ErrorKind::Files)),
@@ -304,11 +341,13 @@ mod tests {
             values in proptest::collection::vec("[a-z\r\n\\-]{0,12}", 0..4),
             broken in proptest::option::of(0..200_usize),
             cuts in proptest::collection::vec(0..500_usize, 0..8),
+            preamble in "([a-z\r\n\\-]{0,12}\r\n)?",
         ) {
-            let mut body: Vec<u8> = values
-                .iter()
-                .enumerate()
-                .map(|(number, value)| field(&format!("f{number}"), value))
+            let mut body: Vec<u8> = [preamble]
+                .into_iter()
+                .chain(values.iter().enumerate().map(|(number, value)| {
+                    field(&format!("f{number}"), value)
+                }))
                 .chain([FILE.to_owned() + "content\r\n--edge--\r\n"])
                 .collect::<String>()
                 .into_bytes();

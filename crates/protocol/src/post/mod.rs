@@ -7,8 +7,9 @@
 //! judges the fields, and [`FormFields`] says which headers of a PutObject they stand for.
 //!
 //! Sources: RFC 7578 and RFC 2046 for the form, the S3 API Reference ("POST Object", "POST Policy")
-//! for its meaning. Stricter than both on purpose: no preamble, no duplicate field, nothing behind
-//! the file, no field that is neither known nor covered by the policy.
+//! for its meaning. Stricter than both on purpose: no duplicate field, no second file, no field before
+//! the file that is neither known nor covered by the policy, and nothing behind a large file, whose
+//! length has to be known before it is read.
 //!
 //! Absent: reading a socket, the client's secret, and what is done with the object.
 
@@ -19,6 +20,7 @@ mod file;
 mod form;
 mod part_header;
 mod policy;
+mod rest;
 mod success;
 
 pub use boundary::Boundary;

@@ -28,6 +28,7 @@ use crate::config::resolved::{
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
+use crate::execute::cors::PageRules;
 use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
 use crate::execute::multipart::seldom::SeenBuckets;
@@ -246,6 +247,7 @@ async fn parts(
         tag_keeping: learnt.tag_keeping,
         sub_resources: learnt.sub_resources,
         versions: learnt.versions,
+        page_rules: learnt.page_rules,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
@@ -268,6 +270,7 @@ struct Learnt {
     tag_keeping: Arc<TagKeeping>,
     sub_resources: Arc<KnownSubResources>,
     versions: Arc<VersionSupport>,
+    page_rules: Arc<PageRules>,
 }
 
 impl Learnt {
@@ -280,6 +283,7 @@ impl Learnt {
             tag_keeping: Arc::new(TagKeeping::default()),
             sub_resources: Arc::new(KnownSubResources::new(backend.operations.clone())),
             versions: Arc::default(),
+            page_rules: Arc::new(PageRules::new()),
         }
     }
 
@@ -292,6 +296,7 @@ impl Learnt {
             tag_keeping: Arc::clone(&parts.tag_keeping),
             sub_resources: Arc::clone(&parts.sub_resources),
             versions: Arc::clone(&parts.versions),
+            page_rules: Arc::clone(&parts.page_rules),
         }
     }
 }

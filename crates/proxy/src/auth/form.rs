@@ -9,10 +9,10 @@
 //! of the request that would change it is refused, since no policy covers it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, ORIGIN};
+use http::Method;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderValue, Method};
 use s3proxy_protocol::address::{Address, AddressingStyle};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::name::{BucketName, ObjectKey};
@@ -55,8 +55,6 @@ pub(crate) struct PostedForm {
     /// What has been read of the file.
     pub(crate) first: Bytes,
     pub(crate) success: SuccessAction,
-    /// The page that the form was sent from.
-    pub(crate) origin: Option<HeaderValue>,
     /// Where the object will be, as this client sees it.
     pub(crate) location: String,
 }
@@ -160,7 +158,6 @@ impl Gate {
             range,
             first,
             success: SuccessAction::of(&fields),
-            origin: form.parts.headers.get(ORIGIN).cloned(),
             location: form.location(bucket, &key)?,
             boundary: form.boundary,
         };

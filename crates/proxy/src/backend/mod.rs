@@ -42,6 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Response};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::SentRequest;
 
 pub(crate) use self::access::AccessError;
@@ -49,7 +50,7 @@ pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError};
 pub(crate) use self::hop::Forwarder;
-pub(crate) use self::request::{BodyStream, Request, RequestBody, Service, Signature};
+pub(crate) use self::request::{BodyStream, PageOrigin, Request, RequestBody, Service, Signature};
 pub(crate) use self::settings::{
     Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,
 };
@@ -80,10 +81,16 @@ impl Backend {
     /// which S3 says that it did what was asked ([`SentRequest::may_be_answered`]).
     pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
+        let page = request.page.as_ref();
+        let is_unlike_pages = page.is_some_and(|page| !page.is_meant_by(&request));
         let prepared = Prepared::new(request, &client.home, &client.settings).await?;
         let mut answer = client.exchange(&prepared).await?;
         judge(&prepared, &answer)?;
         trailer::forget_framing(&mut answer.head.headers);
+        if is_unlike_pages {
+            // Some servers tell a page something, although the request named none.
+            header_rules::remove_cors(&mut answer.head.headers);
+        }
         let resumption = Resumption::of(client, prepared, &answer.head);
         let body = Body::new(
             answer.body.start,

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
-    IF_NONE_MATCH, TE, TRANSFER_ENCODING, UPGRADE,
+    IF_NONE_MATCH, ORIGIN, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -46,6 +46,34 @@ pub(crate) struct Request {
     pub(crate) signature: Signature,
     /// In place of the configured one, for operations that work long before they answer.
     pub(crate) response_timeout: Option<Duration>,
+    /// The page that the client's request came from.
+    pub(crate) page: Option<PageOrigin>,
+}
+
+/// A page in a browser, and what its request does to which bucket.
+///
+/// The backend hears of the page only with requests that do the same: the answers to others, such as
+/// a HEAD of a copy's source, would carry what other rules give.
+#[derive(Debug, Clone)]
+pub(crate) struct PageOrigin {
+    origin: HeaderValue,
+    method: Method,
+    bucket: Option<String>,
+}
+
+impl PageOrigin {
+    /// Reads the headers of a client's request.
+    pub(crate) fn of(headers: &HeaderMap, method: &Method, bucket: Option<&str>) -> Option<Self> {
+        Some(Self {
+            origin: headers.get(ORIGIN)?.clone(),
+            method: method.clone(),
+            bucket: bucket.map(str::to_owned),
+        })
+    }
+
+    pub(super) fn is_meant_by(&self, request: &Request) -> bool {
+        self.method == request.method && self.bucket == request.bucket
+    }
 }
 
 /// Who signs a request.
@@ -90,6 +118,7 @@ impl Request {
             service: None,
             signature: Signature::Own,
             response_timeout: None,
+            page: None,
         }
     }
 }
@@ -133,8 +162,14 @@ impl Prepared {
         settings: &Settings,
     ) -> Result<Self, BackendError> {
         let trace = Traced::current();
+        let page = request.page.as_ref();
+        let origin = page.filter(|page| page.is_meant_by(&request));
+        let origin = origin.map(|page| page.origin.clone());
         let mut headers = request.headers;
         drop_own_headers(&mut headers);
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, origin);
+        }
         let target = match request.service {
             None => home.clone(),
             Some(service) => Target {

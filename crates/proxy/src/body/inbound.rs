@@ -297,7 +297,7 @@ pub(crate) async fn read_form_head(
             }
             before += data.len();
         }
-        Err(InboundError::Refused(FormParser::end().s3_error()))
+        Err(InboundError::Refused(parser.end().s3_error()))
     };
     let read = tokio::time::timeout(timeout, read).await;
     read.map_err(|_| InboundError::Stalled(timeout))?

@@ -3,13 +3,14 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use s3proxy_protocol::address::Address;
 use s3proxy_protocol::conditional;
 use s3proxy_protocol::header_rules;
 use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
 use super::{Job, Outcome};
-use crate::backend::{self, Endpoint, Request, Scheme, Service};
+use crate::backend::{self, Endpoint, PageOrigin, Request, Scheme, Service};
 use crate::config::resolved::Access;
 use crate::plan;
 use crate::respond::{BackendAnswer, Failure, UNEXPLAINED};
@@ -28,12 +29,22 @@ pub(crate) struct Backed {
 pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
     let mut request = Request::new(method, job.request.bucket(), job.request.object_key());
     request.service = service_of(job);
+    request.page = PageOrigin::of(
+        &job.request.headers,
+        &job.request.method,
+        job.request.bucket(),
+    );
     request
 }
 
 /// The service that the client's `Host` names, where that is what selects the backend.
 pub(crate) fn service_of(job: &Job<'_>) -> Option<Service> {
-    let named = job.request.address.aws_endpoint.as_ref()?;
+    service_at(&job.request.address)
+}
+
+/// The same, of an address.
+pub(crate) fn service_at(address: &Address) -> Option<Service> {
+    let named = address.aws_endpoint.as_ref()?;
     Some(Service {
         endpoint: Endpoint {
             scheme: Scheme::Https,

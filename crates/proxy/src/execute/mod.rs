@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod attributes;
 pub(crate) mod copy;
+pub(crate) mod cors;
 pub(crate) mod course;
 pub(crate) mod delete;
 pub(crate) mod delete_bucket;
@@ -80,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) tag_keeping: Arc<copy::tags::TagKeeping>,
     pub(crate) sub_resources: Arc<sub_resource::KnownSubResources>,
     pub(crate) versions: Arc<versions::VersionSupport>,
+    pub(crate) page_rules: Arc<cors::PageRules>,
     pub(crate) long_work: Arc<patience::LongWork>,
     pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
     /// The keys that the rules choose, as long as requests may seal under them. Set when these parts

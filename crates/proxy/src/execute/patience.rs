@@ -83,7 +83,6 @@ where
     let owned = job.detached();
     let listener = Listener {
         resource: resource(job),
-        from_browser: job.request.headers.contains_key(header::ORIGIN),
         record: Arc::clone(job.record),
     };
     answer_to(listener, async move {
@@ -104,7 +103,6 @@ fn resource(job: &Job<'_>) -> String {
 /// Who waits for the result.
 struct Listener {
     resource: String,
-    from_browser: bool,
     record: Arc<RequestRecord>,
 }
 
@@ -144,7 +142,6 @@ fn set_content_type(response: &mut Response<ResponseBody>) {
 }
 
 fn late(listener: Listener, work: JoinHandle<Outcome<Finished>>) -> Response<ResponseBody> {
-    let from_browser = listener.from_browser;
     let beginning = Bytes::from_static(XML_DECLARATION.as_bytes());
     let unheard = Unheard(Some(Arc::clone(&listener.record)));
     let body = PatientBody::new(beginning, async move {
@@ -160,11 +157,6 @@ fn late(listener: Listener, work: JoinHandle<Outcome<Finished>>) -> Response<Res
     });
     let mut response = Response::new(ResponseBody::from(Content::Patient(Box::new(body))));
     set_content_type(&mut response);
-    if from_browser {
-        let any = HeaderValue::from_static("*");
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
-    }
     response
 }
 
@@ -202,7 +194,6 @@ mod tests {
         let record = Arc::new(RequestRecord::begin(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         let listener = Listener {
             resource: "/b/k".to_owned(),
-            from_browser: true,
             record: Arc::clone(&record),
         };
         (listener, record)
@@ -260,7 +251,6 @@ mod tests {
         assert_eq!(started.elapsed(), STATUS_WAIT);
         assert_eq!(response.status(), StatusCode::OK);
         assert!(!response.headers().contains_key("x-amz-version-id"));
-        assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
         record.answered(response.status(), 0);
         assert_eq!(
             text(response).await,

@@ -14,30 +14,19 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ETAG, LOCATION,
-    ORIGIN, VARY,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::header::{CONTENT_TYPE, ETAG, LOCATION};
+use http::{HeaderValue, Response, StatusCode};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::payload::PayloadExpectation;
 use s3proxy_protocol::post::{FileBounds, FileDecoder, LengthRange, PostError, SuccessAction};
 use s3proxy_protocol::xml::post_response::{PostResponse, post_response};
 
 use super::new_object::Place;
 use super::put_object::{self, Upload};
-use super::{BodySlot, Job, Outcome, answer};
+use super::{BodySlot, Job, Outcome};
 use crate::auth::PostedForm;
 use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
-
-/// What a preflight's answer says of the request itself.
-const CORS: &[HeaderName] = &[
-    ACCESS_CONTROL_ALLOW_CREDENTIALS,
-    ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS,
-    VARY,
-];
 
 /// Seals the form's file and stores it.
 pub(crate) async fn post_object(
@@ -48,10 +37,8 @@ pub(crate) async fn post_object(
     let form = form.expect("the gate lets in no form whose fields were not read");
     let expected = expected_length(form.bounds, form.range, job.parts.held_body_bytes)
         .map_err(|error| error.s3_error())?;
-    // A held file may still turn out two bytes longer than this, for want of a last line break.
-    let shortest = form.bounds.with_line_break;
-    let shortest = shortest.unwrap_or(form.bounds.without_line_break);
-    put_object::check_configured_length(job, shortest)?;
+    // A held file is checked when its length is known.
+    put_object::check_configured_length(job, expected.exactly().unwrap_or_default())?;
     put_object::check_length(expected.at_most())?;
     let headers = &job.request.headers;
     let expectation = PayloadExpectation::from_headers(headers, &job.request.payload)
@@ -65,7 +52,6 @@ pub(crate) async fn post_object(
         range,
         first,
         success,
-        origin,
         location,
         bounds: _,
     } = form;
@@ -82,17 +68,13 @@ pub(crate) async fn post_object(
         checksum,
     };
     let stored = put_object::store(job, upload, outgoing).await?;
-    let mut response = answer_to_form(job, &stored, &success, &location);
-    if let Some(origin) = origin {
-        insert_cors(job, origin, response.headers_mut()).await;
-    }
-    Ok(response)
+    Ok(answer_to_form(job, &stored, &success, &location))
 }
 
 /// What is known of the file's length before it is read, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExpectedLength {
-    /// It is held, and counted when it is there.
+    /// It is held, and counted when it is there: fields and an epilogue may stand behind it.
     AtMost(u64),
     Exactly(u64),
 }
@@ -119,14 +101,13 @@ fn expected_length(
     held_body_bytes: u64,
 ) -> Result<ExpectedLength, PostError> {
     let longest = bounds.without_line_break;
-    let shortest = bounds.with_line_break.unwrap_or(longest);
-    range.check_longest(shortest)?;
     range.check_shortest(longest)?;
     if longest <= held_body_bytes {
         return Ok(ExpectedLength::AtMost(longest));
     }
-    range.check(shortest)?;
-    Ok(ExpectedLength::Exactly(shortest))
+    let length = bounds.with_line_break.unwrap_or(longest);
+    range.check(length)?;
+    Ok(ExpectedLength::Exactly(length))
 }
 
 /// PutObject's answer, as the form wants it.
@@ -138,6 +119,8 @@ fn answer_to_form(
 ) -> Response<ResponseBody> {
     let Place { bucket, object_key } = Place::of(job);
     let mut headers = stored.headers().clone();
+    // Of a PUT that no page sent; the page sent a POST.
+    header_rules::remove_cors(&mut headers);
     let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok());
     let etag = etag.unwrap_or_default().to_owned();
     let mut content = ResponseBody::empty();
@@ -167,36 +150,6 @@ fn answer_to_form(
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// Says what the backend's rules say of a POST from that origin; nothing where it does not answer,
-/// since the object is stored and a browser that is told nothing tells its page nothing.
-async fn insert_cors(job: &Job<'_>, origin: HeaderValue, headers: &mut HeaderMap) {
-    let mut request = answer::request_for(job, Method::OPTIONS);
-    let post = HeaderValue::from_static("POST");
-    request.headers.insert(ORIGIN, origin);
-    request.headers.insert(ACCESS_CONTROL_REQUEST_METHOD, post);
-    let Ok(answer) = job.parts.backend.send(request).await else {
-        return;
-    };
-    if !answer.status().is_success() || !allows_post(answer.headers()) {
-        return;
-    }
-    for name in CORS {
-        for value in answer.headers().get_all(name) {
-            headers.append(name, value.clone());
-        }
-    }
-}
-
-/// Some servers tell any page that a rule names of that rule, whatever method it asked for.
-fn allows_post(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCESS_CONTROL_ALLOW_METHODS)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|method| ["POST", "*"].contains(&method.trim()))
 }
 
 #[cfg(test)]
@@ -235,10 +188,11 @@ mod tests {
         ] {
             assert_eq!(expected_length(bounds(longest), range, HELD), expected);
         }
+        // Most of it may stand behind the file.
         let small = LengthRange::new(0, 5);
         assert_eq!(
             expected_length(bounds(8), small, HELD),
-            Err(PostError::TooLarge(5))
+            Ok(ExpectedLength::AtMost(8))
         );
         let large = LengthRange::new(2000, 3000);
         assert_eq!(

@@ -138,6 +138,7 @@ async fn put_held(
         verified,
         share: _share,
     } = held::read(job, upload.inbound, upload.length, HeldMemory::SEALED).await?;
+    check_configured_length(job, plaintext.len() as u64)?;
     let object = begin(job, &key, &mut outgoing, verified.checksum.as_ref());
     let (head, sealed) = seal_held(&object.dek, &plaintext);
     drop(plaintext);

@@ -16,7 +16,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use super::answer::Backed;
 use super::held::{self, HeldMemory};
 use super::new_object::Place;
-use super::put_object::{Upload, expect_result};
+use super::put_object::{Upload, check_configured_length, expect_result};
 use super::source::PlaintextBody;
 use super::{Job, Outcome, answer};
 use crate::backend::{BodyStream, Request, RequestBody};
@@ -49,6 +49,7 @@ pub(crate) async fn store(
 ) -> Outcome<Response<ResponseBody>> {
     let backed = if upload.length <= job.parts.held_body_bytes {
         let held = held::read(job, upload.inbound, upload.length, HeldMemory::ONCE).await?;
+        check_configured_length(job, held.bytes.len() as u64)?;
         let _share = held.share;
         if let Some((algorithm, value)) = held.verified.checksum {
             let value = value.to_base64().parse();

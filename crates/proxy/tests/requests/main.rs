@@ -40,6 +40,8 @@ mod objects;
 mod older;
 mod operation_list;
 mod operations_refused;
+mod page_forms;
+mod pages;
 mod preflights;
 mod reasons;
 mod rotation;
