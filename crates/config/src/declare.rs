@@ -164,7 +164,8 @@ impl Declaration {
             places.push(format!("--{name} {placeholder}"));
         }
         let field = self.path.rsplit('.').next().unwrap_or(self.path);
-        for variable in self.variables() {
+        // One name is enough; the others mean the same.
+        if let Some(variable) = self.variables().next() {
             places.push(variable.clone());
             if self.sensitivity == Sensitivity::Secret {
                 places.push(format!("{variable}_FILE"));

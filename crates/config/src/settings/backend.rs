@@ -12,7 +12,7 @@ use crate::value::{
 settings! { BACKEND:
     /// The address of the backend; HTTPS is the default. `aws` stands for the AWS S3 endpoint that the
     /// client named (DNS redirection); without a value it is the same, with a warning.
-    BACKEND_HOST: Optional<BackendAddress> = "backend.host" | "S3PROXY_HOST",
+    BACKEND_HOST: Optional<BackendAddress> = "backend.host" | "S3PROXY_HOST" | "S3PROXY_BACKEND",
         Flag::Value { name: "backend", placeholder: "ADDRESS" },
         "`aws`, with a warning";
 

@@ -10,7 +10,6 @@ pub(crate) const PATHS: &[(&str, &str)] = &[
 /// Former environment variables, with the path of the setting. Today every variable follows from the
 /// path of its setting, except for those of the older proxies.
 pub(crate) const VARIABLES: &[(&str, &str)] = &[
-    ("S3PROXY_BACKEND", "backend.host"),
     ("S3PROXY_AUTH", "clients.auth"),
     (
         "S3PROXY_ANONYMOUS_READ_BUCKETS",
