@@ -24,6 +24,7 @@ use s3proxy_protocol::query::Query;
 use s3proxy_protocol::sigv4::{self, Authentication, PayloadMode, SignedPolicy};
 use time::OffsetDateTime;
 
+use super::version_2;
 use super::{
     Authenticated, Authenticator, Gate, Identity, anonymous, check_session_token, host,
     known_client,
@@ -190,6 +191,9 @@ impl Gate {
             Authenticator::SigV4 { clients } => clients,
             Authenticator::Nobody => return Ok(Identity::unauthenticated()),
         };
+        if let Some(identity) = version_2::signer(clients, fields, record)? {
+            return Ok(identity);
+        }
         let signed = SignedPolicy::parse(|name| fields.get(name));
         let signed = signed.map_err(|error| error.s3_error())?;
         let signed = signed.ok_or_else(anonymous)?;

@@ -188,6 +188,8 @@ pub struct Client {
     pub access_key_id: String,
     pub secret_access_key: SecretText,
     pub session_token: SessionToken,
+    /// Whether Signature Version 2 is accepted.
+    pub signature_v2: Permission,
     /// Absent where that of all clients counts.
     pub requests_per_second: Option<Bound>,
     /// Never empty.

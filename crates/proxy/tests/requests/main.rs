@@ -49,4 +49,5 @@ mod tenants;
 mod traces;
 mod uploads;
 mod verifying;
+mod version_2;
 mod versions;
