@@ -120,7 +120,10 @@ impl Version {
     /// Parameters that page or narrow a listing are outside of a signature of Version 2.
     fn covers(self, parameter: &str) -> bool {
         match self {
-            Self::Two => !["prefix", "list-type", "x-id"].contains(&parameter),
+            Self::Two => {
+                let outside = ["prefix", "list-type", "x-id"];
+                !outside.iter().any(|name| name.eq_ignore_ascii_case(parameter))
+            }
             Self::Four(_) => true,
         }
     }

@@ -21,6 +21,7 @@ use s3proxy_protocol::address::{self, Address, AddressingStyle, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
@@ -329,6 +330,7 @@ impl Gate {
         identity.tell(record);
         record.counted_as(identity.label());
         query_headers::promote(&mut parts.headers, &query)?;
+        header_rules::remove_empty(&mut parts.headers);
         let operation = operation::classify(&parts.method, &address, &query, &parts.headers)?;
         record.operation(operation.as_str());
         if matches!(identity.grants, Grants::AnonymousRead) {

@@ -170,6 +170,7 @@ pub(super) async fn shift(
         panics: Arc::clone(&lasting.panics),
         trusted: Arc::clone(&trusted),
         parts: Arc::new(parts),
+        lacks: backend.lacks,
         audit: witnesses.audit.clone(),
         traces: witnesses.traces.clone(),
         loops: Seldom::default(),

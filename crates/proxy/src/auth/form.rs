@@ -15,6 +15,7 @@ use http::uri::Scheme;
 use http::{HeaderValue, Method};
 use s3proxy_protocol::address::{Address, AddressingStyle};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::post::{
@@ -165,9 +166,11 @@ impl Gate {
             location: form.location(bucket, &key)?,
             boundary: form.boundary,
         };
+        let mut headers = fields.headers()?;
+        header_rules::remove_empty(&mut headers);
         let request = Authenticated {
             method: form.parts.method,
-            headers: fields.headers()?,
+            headers,
             query: Query::default(),
             address: Address {
                 key: Some(key),

@@ -40,6 +40,7 @@ mod older;
 mod operation_list;
 mod operations_refused;
 mod preflights;
+mod providers;
 mod reasons;
 mod rotation;
 mod round_trips;

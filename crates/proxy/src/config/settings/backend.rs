@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::declare::{Declaration, Flag, Names, Optional, Setting, settings};
-use crate::config::resolved::{Addressing, Integrity};
+use crate::config::resolved::{Addressing, Feature, Integrity};
 use crate::config::value::{
     AccessKeyId, BackendAddress, IssuedSecret, List, RegionName, SubResourceChange, Switch,
     Timeout, Whole,
@@ -113,4 +113,11 @@ settings! { BACKEND:
     /// sub-resource has shown that the backend knows it.
     BACKEND_OPERATIONS: Setting<List<SubResourceChange>> = "backend.operations",
         ["S3PROXY_BACKEND_OPERATIONS"], Flag::None, "";
+
+    /// Features of S3 that the backend lacks. The proxy then sends it none of their headers: a value
+    /// that is S3's default is dropped, and a request that needs the feature is refused with
+    /// `NotImplemented`, before anything is stored. Without a value, what is known of providers by
+    /// their host names counts (docs/backends.md); an empty list says that nothing is lacking.
+    BACKEND_LACKS: Optional<List<Feature>> = "backend.lacks", ["S3PROXY_BACKEND_LACKS"],
+        Flag::None, "by the backend's host name";
 }
