@@ -98,7 +98,9 @@ pub fn parse(
     }
     let in_header = authorization::session_token(headers)?;
     request.session_token = match (parameters.security_token, in_header) {
-        (Some(_), Some(_)) => return Err(SigV2Error::TwoTokens),
+        (Some(in_query), Some(in_header)) if in_query != in_header => {
+            return Err(SigV2Error::TwoTokens);
+        }
         (in_query, in_header) => in_query.or(in_header),
     };
     Ok(Some(request))

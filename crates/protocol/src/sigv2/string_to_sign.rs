@@ -120,7 +120,11 @@ fn amz_headers(request: RequestParts<'_>) -> Result<BTreeMap<String, Vec<Vec<u8>
             let value = HeaderValue::try_from(decoded(value)?)
                 .map_err(|_| SigV2Error::NoHeaderValue(name.clone()))?;
             let values = found.entry(name).or_default();
-            values.push(value.as_bytes().trim_ascii().to_vec());
+            let value = value.as_bytes().trim_ascii().to_vec();
+            // Some clients repeat their headers in the query.
+            if *values != [value.clone()] {
+                values.push(value);
+            }
         }
     }
     Ok(found)
