@@ -117,7 +117,8 @@ settings! { BACKEND:
     /// Features of S3 that the backend lacks. The proxy then sends it none of their headers: a value
     /// that is S3's default is dropped, and a request that needs the feature is refused with
     /// `NotImplemented`, before anything is stored. Without a value, what is known of providers by
-    /// their host names counts (docs/backends.md); an empty list says that nothing is lacking.
+    /// their host names counts (docs/backends.md); an empty list in the file says that
+    /// nothing is lacking.
     BACKEND_LACKS: Optional<List<Feature>> = "backend.lacks", ["S3PROXY_BACKEND_LACKS"],
         Flag::None, "by the backend's host name";
 }
