@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use http::Method;
 
 use crate::harness::{ClientRequest, Proxy, RecordedRequest, Reply};
+use crate::memory_store::{Faults, MemoryStore};
+use crate::uploads::{begin, complete, upload_part};
 
 /// Refuses headers as Backblaze B2 does, even empty ones, and bodies with trailing checksums.
 fn like_b2(request: &RecordedRequest) -> Reply {
@@ -198,5 +200,46 @@ async fn trailing_checksums_are_sent_only_where_they_are_known() {
             trailed,
             "{lacks}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_are_equal_for_the_client_are_equal_for_the_backend() {
+    const LONG: usize = 5 * 1024 * 1024 + 1000;
+    let proxy = Proxy::builder()
+        .environment("S3PROXY_PART_SIZES", "equal")
+        .start()
+        .await;
+    let faults = Faults {
+        wants_equal_parts: true,
+        ..Faults::default()
+    };
+    MemoryStore::new(faults).behind(&proxy);
+    // Numbers in the order of their arrival, and lengths.
+    for arrivals in [
+        vec![(1, LONG), (2, LONG), (3, LONG)],
+        vec![(2, LONG), (1, LONG), (3, LONG)],
+        vec![(1, LONG), (2, LONG), (3, LONG - 700)],
+        vec![(3, 10), (2, LONG), (1, LONG)],
+        vec![(1, LONG), (2, 0)],
+        vec![(1, LONG)],
+        vec![(1, 10)],
+    ] {
+        let id = begin(&proxy, "key").await;
+        let upload = ("key", id.as_str());
+        let mut parts = Vec::new();
+        for (number, length) in &arrivals {
+            let body = vec![u8::try_from(*number).unwrap(); *length];
+            parts.push((*number, upload_part(&proxy, upload, *number, body).await));
+        }
+        parts.sort();
+        complete(&proxy, upload, &parts).await.expect(200);
+        let read = proxy
+            .send(ClientRequest::get("/bucket/key"))
+            .await
+            .expect(200);
+        let length: usize = arrivals.iter().map(|(_, length)| length).sum();
+        assert_eq!(read.body.len(), length, "{arrivals:?}");
+        assert!(read.body.is_sorted(), "{arrivals:?}");
     }
 }
