@@ -89,9 +89,12 @@ fn wire(feature: Feature) -> Wire {
 
 impl Wire {
     fn has_header(&self, name: &str) -> bool {
-        let same =
-            |known: &&str| name == *known || (known.ends_with('-') && name.starts_with(*known));
-        self.headers.iter().any(|known| same(&known))
+        self.headers
+            .iter()
+            .any(|known| match known.strip_suffix('-') {
+                Some(_) => name.starts_with(known),
+                None => name == *known,
+            })
     }
 
     fn is_default(&self, name: &str, value: &[u8]) -> bool {

@@ -16,6 +16,10 @@ use crate::harness::{Proxy, RecordedRequest, Reply};
 
 /// What a server gets wrong.
 #[derive(Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one way of some servers, on its own"
+)]
 pub(crate) struct Faults {
     /// `ListMultipartUploads` without a prefix shows nothing, as some servers' does after a restart.
     pub(crate) hides_uploads: bool,

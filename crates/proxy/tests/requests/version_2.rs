@@ -203,6 +203,21 @@ async fn presigned_urls_work_until_they_expire_and_only_as_they_were_signed() {
 }
 
 #[tokio::test]
+async fn without_authentication_a_presigned_url_is_a_request_like_any_other() {
+    let proxy = Proxy::builder()
+        .file("[clients]\nauth = \"none\"\n")
+        .start()
+        .await;
+    let put = ClientRequest::put("/photos", "");
+    proxy.send_unsigned(put).await.expect(200);
+    let put = ClientRequest::put("/photos/cat", "content");
+    proxy.send_unsigned(put).await.expect(200);
+    let url = presigned(&old(), "/photos/cat", "", 1);
+    let got = proxy.send_unsigned(ClientRequest::get(url)).await;
+    assert_eq!(got.expect(200).text(), "content");
+}
+
+#[tokio::test]
 async fn session_tokens_have_to_be_the_clients() {
     let proxy = proxy().await;
     let session = Credential::new("SESSION", "secret of session");
