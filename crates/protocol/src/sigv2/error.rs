@@ -28,9 +28,9 @@ pub enum SigV2Error {
     /// A session token in the header and another in the query.
     #[error("x-amz-security-token stands both among the headers and in the query: send it once")]
     TwoTokens,
-    /// A header in the query whose value cannot stand in a header.
-    #[error("the value of the parameter {} is no header value", quoted(.0))]
-    NoHeaderValue(String),
+    /// A parameter that stands for a header and cannot be one.
+    #[error("the parameter {} cannot be a header", quoted(.0))]
+    NoHeader(String),
     /// `aws-chunked` framing.
     #[error(
         "an aws-chunked body cannot be sent with Signature Version 2: send the body as it is, or \
@@ -58,7 +58,7 @@ impl SigV2Error {
             Self::NotAllowed | Self::Chunks => ErrorCode::NotImplemented,
             Self::HeaderMalformed => ErrorCode::AuthorizationHeaderMalformed,
             Self::QueryMalformed(_) => ErrorCode::AuthorizationQueryParametersError,
-            Self::FormMalformed(_) | Self::TwoTokens | Self::NoHeaderValue(_) => {
+            Self::FormMalformed(_) | Self::TwoTokens | Self::NoHeader(_) => {
                 ErrorCode::InvalidArgument
             }
             Self::Uncovered(_) => ErrorCode::AccessDenied,

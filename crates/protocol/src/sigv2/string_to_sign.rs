@@ -116,9 +116,10 @@ fn amz_headers(request: RequestParts<'_>) -> Result<BTreeMap<String, Vec<Vec<u8>
     for (name, value) in pairs(request.raw_query) {
         let name = decoded(name)?.to_ascii_lowercase();
         if is_amz(&name) {
-            // A line break would let one value pass for two headers.
-            let value = HeaderValue::try_from(decoded(value)?)
-                .map_err(|_| SigV2Error::NoHeaderValue(name.clone()))?;
+            // A line break would let one parameter pass for two headers.
+            let no_header = || SigV2Error::NoHeader(name.clone());
+            HeaderName::try_from(&name).map_err(|_| no_header())?;
+            let value = HeaderValue::try_from(decoded(value)?).map_err(|_| no_header())?;
             let values = found.entry(name).or_default();
             let value = value.as_bytes().trim_ascii().to_vec();
             // Some clients repeat their headers in the query.

@@ -302,6 +302,12 @@ fn headers_of_amazon_are_signed_wherever_they_stand() {
         "&x-amz-meta-a=1%0Ax-amz-acl:private",
     );
     assert_eq!(injected.code(), Some(ErrorCode::InvalidArgument));
+    let injected = presigned(
+        &expires,
+        &signature(&text),
+        "&x-amz-acl%3Aprivate%0Ax-amz-meta-a=1",
+    );
+    assert_eq!(injected.code(), Some(ErrorCode::InvalidArgument));
 }
 
 #[test]
