@@ -250,7 +250,7 @@ impl Service {
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
         let mut plan = plan::plan(&facts(&request, &self.parts.policy));
-        // Only for whoever may ask for it does it matter what the backend lacks.
+        // Grants come first: a client without them learns nothing of the backend.
         if !matches!(plan, Plan::Refuse(_))
             && let Err(error) =
                 lacking::settle(&self.lacks, request.operation, &mut request.headers)

@@ -1,6 +1,7 @@
-//! What is known of providers by their host names, from their public documentation.
+//! Providers that are known by their host names, and their deviations from S3 by their public
+//! documentation.
 //!
-//! A list of deviations: a name that is not here lacks nothing as far as known. docs/backends.md
+//! A provider that is not listed is not known to lack anything. docs/backends.md
 //! says the same to users, with dates; settings overrule it.
 
 use super::resolved::{Endpoint, Feature, Host, PartSizes};

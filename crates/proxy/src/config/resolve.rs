@@ -223,7 +223,7 @@ fn policy(reader: &mut Reader, backend: &Backend) -> Policy {
     }
 }
 
-/// What the user says, or what is known of the provider.
+/// The user's choice, or the way of a known provider.
 fn part_sizes(reader: &mut Reader, backend: &Backend) -> PartSizes {
     let chosen = reader.value(POLICY_PART_SIZES);
     match provider::of(&backend.endpoint) {

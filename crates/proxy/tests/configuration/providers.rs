@@ -1,4 +1,4 @@
-//! Providers that are known by their host names, and what users say of others.
+//! Defaults of providers that are known by their host names, and settings that overrule them.
 
 use s3proxy::config::resolved::{Feature, Integrity, PartSizes};
 

@@ -1,7 +1,7 @@
 //! Backends that are not quite S3.
 //!
-//! No server of these providers can run here: a script stands in for them, which refuses what their
-//! public documentation and their users' reports say that they refuse.
+//! No server of these providers can run here: a script stands in for them. It refuses the requests
+//! that they refuse by their public documentation and by reports of their users.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,7 +27,7 @@ fn like_b2(request: &RecordedRequest) -> Reply {
     }
 }
 
-/// Refuses what Cloudflare R2 lists as not implemented for PutObject.
+/// Refuses the headers of PutObject that Cloudflare R2 lists as not implemented.
 fn like_r2(request: &RecordedRequest) -> Reply {
     const NOT_IMPLEMENTED: [&str; 7] = [
         "x-amz-acl",

@@ -50,8 +50,7 @@ fn mac(credential: &Credential, text: &str) -> String {
     STANDARD.encode(hmac::sign(&key, text.as_bytes()))
 }
 
-/// Signs in the header, as a client does that knows nothing of sub-resources: `resource` is what it
-/// takes for the resource.
+/// Signs in the header. `resource` is the resource as the client spells it in the string to sign.
 fn signed(credential: &Credential, request: ClientRequest, resource: &str) -> ClientRequest {
     let date = OffsetDateTime::now_utc().format(&Rfc2822).unwrap();
     let value = |wanted: &str| {
@@ -160,7 +159,7 @@ async fn only_named_clients_may_and_others_are_told_the_setting() {
         .send_unsigned(wrong)
         .await
         .expect_error(403, "SignatureDoesNotMatch");
-    // Who may sign with Version 2 may still sign with Version 4.
+    // A client that may sign with Version 2 may still sign with Version 4.
     proxy.send_as(&old(), get()).await.expect(200);
 }
 

@@ -55,7 +55,7 @@ pub(super) fn backend(reader: &mut Reader) -> Backend {
     }
 }
 
-/// What the user says, or what is known of the provider.
+/// The user's list, or that of a known provider.
 fn lacks(reader: &mut Reader, endpoint: &Endpoint) -> Vec<Feature> {
     match reader.optional(BACKEND_LACKS) {
         Some(List(features)) => features,
