@@ -9,7 +9,8 @@ a module at one endpoint, as a virtual machine starts slowly. What it prints bes
     range                  BUCKET KEY FIRST LAST FILE
     vectored               BUCKET KEY (FIRST LAST FILE)...
     head                   BUCKET KEY          answers the size
-    list                   BUCKET PREFIX       answers key and size of each object, in turn
+    list, list-meta        BUCKET PREFIX       answers key and size of each object, in turn; the second
+                                               asks for user metadata too
     copy, copy-parts       BUCKET FROM TO      in one request; in parts
     rename                 BUCKET FROM TO
     delete                 BUCKET KEY...       in one request

@@ -15,6 +15,7 @@ DOWNLOADS = "download in parts"
 COPIES = "copy"
 COPIES_IN_PARTS = "copy in parts"
 PRESIGNED = "presigned GET and PUT"
+METADATA = "list with user metadata, as MinIO's servers answer it (`metadata=true`)"
 FOLDERS = "rename and delete folders"
 VECTORED = "vectored reads"
 
@@ -162,7 +163,7 @@ PROGRAMS = [
         "minio-go",
         _go("github.com/minio/minio-go/v7"),
         (_GO_CLIENT, "minio"),
-        _WITHOUT_DOWNLOADS,
+        (*_WITHOUT_DOWNLOADS, METADATA),
         direct_limits={OBJECTS: _NO_EMPTY_CHUNKS},
     ),
 ]

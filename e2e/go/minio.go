@@ -48,6 +48,7 @@ func minioCommands() (map[string]command, error) {
 		"range":       action(c.getRange),
 		"head":        c.head,
 		"list":        c.list,
+		"list-meta":   c.listWithMetadata,
 		"copy":        action(c.copy),
 		"delete":      action(c.delete),
 		"upload":      action(c.upload),
@@ -102,8 +103,19 @@ func (c minioClient) head(ctx context.Context, w []string) ([]string, error) {
 }
 
 func (c minioClient) list(ctx context.Context, w []string) ([]string, error) {
+	return c.listed(ctx, w, minio.ListObjectsOptions{Prefix: w[1], Recursive: true})
+}
+
+// Asks for user metadata too, which only MinIO's servers put into listings.
+func (c minioClient) listWithMetadata(ctx context.Context, w []string) ([]string, error) {
+	options := minio.ListObjectsOptions{Prefix: w[1], Recursive: true, WithMetadata: true}
+	return c.listed(ctx, w, options)
+}
+
+func (c minioClient) listed(
+	ctx context.Context, w []string, options minio.ListObjectsOptions,
+) ([]string, error) {
 	var found []string
-	options := minio.ListObjectsOptions{Prefix: w[1], Recursive: true}
 	for entry := range c.ListObjects(ctx, w[0], options) {
 		if entry.Err != nil {
 			return nil, entry.Err

@@ -25,6 +25,15 @@ def test_minio_sdk_moves_copies_and_composes(place, tmp_path):
     assert (received / "composed").read_bytes() == largest + small
 
 
+@cell(
+    "MinIO Python SDK",
+    "list with user metadata, as MinIO's servers answer it (`metadata=true`)",
+    version=pinned("minio"),
+)
+def test_minio_sdk_lists_with_metadata_asked_for(place):
+    run_program(place, "minio_listing.py")
+
+
 @cell("s3fs", "put, get, open for writing and reading, copy, mv", version=pinned("s3fs"))
 def test_s3fs_moves_files_and_opens_them(place, tmp_path):
     received = tmp_path / "received"

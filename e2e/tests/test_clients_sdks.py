@@ -58,6 +58,14 @@ def test_small_objects_survive_and_a_batch_deletes_them(place, driver):
     assert listed(place, driver) == {kept: keys[kept]}
 
 
+@trying(sdks.METADATA, sdks.PROGRAMS)
+def test_listing_that_asks_for_metadata_is_a_listing(place, driver):
+    write_files(place.scratch, {"file": KIB})
+    driver.do("put", place.bucket, f"{FOLDER}file", place.scratch / "file")
+    words = driver.do("list-meta", place.bucket, FOLDER)
+    assert words == [f"{FOLDER}file", str(KIB)]
+
+
 @trying(sdks.PARTS, sdks.PROGRAMS)
 def test_upload_in_parts_survives_and_its_ranges_are_slices(place, driver):
     key, expected = upload_large(place, driver)

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
+use aws_lc_rs::hmac;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
     SigningSettings, UriPathNormalizationMode, sign,
@@ -11,6 +12,7 @@ use aws_sigv4::sign::v4::{SigningParams, calculate_signature, generate_signing_k
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Uri};
 use s3proxy_protocol::percent;
+use s3proxy_protocol::query::Query;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -72,6 +74,57 @@ pub fn sign_head(
         target.push_str(&format!("{name}={}", percent::encode_component(&value)));
     }
     parts.uri = Uri::try_from(target).ok()?;
+    Some(parts)
+}
+
+/// Parameters that the signer of Version 2 signs.
+const SIGNED_BY_VERSION_2: [&str; 7] = [
+    "acl",
+    "delete",
+    "partNumber",
+    "response-content-type",
+    "tagging",
+    "uploadId",
+    "versionId",
+];
+
+/// Signs the head in its headers with Version 2. `None` where the head cannot be signed so.
+#[must_use]
+pub fn sign_head_with_version_2(mut parts: Parts, token: Option<&str>) -> Option<Parts> {
+    const DATE: HeaderValue = HeaderValue::from_static("Fri, 24 May 2013 00:00:00 GMT");
+    parts.headers.insert("date", DATE);
+    if let Some(token) = token {
+        let token = HeaderValue::from_str(token).ok()?;
+        parts.headers.insert("x-amz-security-token", token);
+    }
+    let mut text = format!("{}\n\n\n{}\n", parts.method, DATE.to_str().ok()?).into_bytes();
+    for name in ["x-amz-meta-text", "x-amz-security-token"] {
+        if let Some(value) = parts.headers.get(name) {
+            text.extend_from_slice(name.as_bytes());
+            text.push(b':');
+            text.extend_from_slice(value.as_bytes());
+            text.push(b'\n');
+        }
+    }
+    text.extend_from_slice(parts.uri.path().as_bytes());
+    let query = Query::parse(parts.uri.query()).ok()?;
+    let mut parameters: Vec<String> = query
+        .pairs()
+        .filter(|(name, _)| SIGNED_BY_VERSION_2.contains(name))
+        .map(|(name, value)| match value {
+            "" => name.to_owned(),
+            value => format!("{name}={value}"),
+        })
+        .collect();
+    parameters.sort();
+    if !parameters.is_empty() {
+        text.push(b'?');
+        text.extend_from_slice(parameters.join("&").as_bytes());
+    }
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes());
+    let signature = base64(hmac::sign(&key, &text).as_ref());
+    let value = HeaderValue::try_from(format!("AWS {ACCESS_KEY_ID}:{signature}")).ok()?;
+    parts.headers.insert("authorization", value);
     Some(parts)
 }
 

@@ -20,6 +20,7 @@ mod flags;
 mod gather;
 mod pattern;
 mod problem;
+mod provider;
 mod reader;
 pub mod reference;
 mod resolve;

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
+use s3proxy_protocol::quote::quoted;
+
 use super::files::Files;
 use super::gather::Findings;
 
@@ -201,6 +203,9 @@ pub enum Notice {
     },
     AllowMultipart,
     NoAuthentication,
+    SignatureV2 {
+        client: String,
+    },
     ZeroKeyAllowed,
     MultipartInPlaintext,
     /// A rule stores what the policy does not serve.
@@ -283,6 +288,13 @@ impl fmt::Display for Notice {
             Self::NoAuthentication => f.write_str(
                 "clients.auth is none: anyone who reaches this proxy can use its credential and its \
                  keys",
+            ),
+            Self::SignatureV2 { client } => write!(
+                f,
+                "clients.known[].signature_v2 is allow for the client {}: Signature Version 2 is \
+                 weaker than Version 4, and covers neither bodies nor hosts; allow it only over TLS, \
+                 for programs that know nothing newer",
+                quoted(client)
             ),
             Self::ZeroKeyAllowed => f.write_str(
                 "keys.decryption_fallback is allow, or that of a rule: objects sealed with the \

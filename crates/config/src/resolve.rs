@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::{Notice, Origin};
+use super::provider;
 use super::reader::{HERE, Reader};
 use super::resolved::{
-    Bound, Config, Encryption, Limits, Listen, Log, Multipart, Permission, Policy, StateBucket,
-    SweepInterval, Tls, Watch,
+    Backend, Bound, Config, Encryption, Limits, Listen, Log, Multipart, PartSizes, Permission,
+    Policy, StateBucket, SweepInterval, Tls, Watch,
 };
 use super::settings::{
     LIMITS_ANONYMOUS_REQUESTS_PER_SECOND, LIMITS_BODY_MEMORY, LIMITS_CLIENT_REQUESTS_IN_FLIGHT,
@@ -43,7 +44,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     backend::refuse_own_address(reader, &backend, &listen);
     let clients = clients::clients(reader);
     let keys = keys::keys(reader);
-    let policy = policy(reader);
+    let policy = policy(reader, &backend);
     let rules = rules::rules(reader, keys.as_ref(), &policy);
     if let Some(keys) = &keys {
         keys::judge_passphrases(reader, keys, &rules);
@@ -193,7 +194,7 @@ fn no_certificate(reader: &mut Reader, folder: &Path, path: &Path, error: &io::E
     }
 }
 
-fn policy(reader: &mut Reader) -> Policy {
+fn policy(reader: &mut Reader, backend: &Backend) -> Policy {
     let multipart = reader.value(POLICY_MULTIPART);
     match multipart {
         Multipart::Encrypt | Multipart::Block => {}
@@ -210,7 +211,7 @@ fn policy(reader: &mut Reader) -> Policy {
         listing: reader.value(POLICY_LISTING),
         lookup_concurrency: non_zero_size(reader.value(POLICY_LOOKUP_CONCURRENCY)),
         multipart,
-        part_sizes: reader.value(POLICY_PART_SIZES),
+        part_sizes: part_sizes(reader, backend),
         metadata,
         announce_encryption: reader.value(POLICY_ANNOUNCE_ENCRYPTION),
         state_prefix: reader.value(POLICY_STATE_PREFIX).0,
@@ -219,6 +220,15 @@ fn policy(reader: &mut Reader) -> Policy {
             Duration::ZERO => SweepInterval::Never,
             interval => SweepInterval::Every(interval),
         },
+    }
+}
+
+/// The user's choice, or the way of a known provider.
+fn part_sizes(reader: &mut Reader, backend: &Backend) -> PartSizes {
+    let chosen = reader.value(POLICY_PART_SIZES);
+    match provider::of(&backend.endpoint) {
+        Some(provider) if !reader.is_given(&POLICY_PART_SIZES.declaration) => provider.part_sizes,
+        Some(_) | None => chosen,
     }
 }
 

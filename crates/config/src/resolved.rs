@@ -101,6 +101,8 @@ pub struct Backend {
     pub integrity: Integrity,
     /// Changes of sub-resources that the backend has, besides those that it shows to have.
     pub operations: Vec<Operation>,
+    /// Without duplicates of meaning; the order says nothing.
+    pub lacks: Vec<Feature>,
     pub credential: Credential,
 }
 
@@ -154,6 +156,40 @@ pub enum Integrity {
     Unsigned,
 }
 
+/// A feature of S3 that some servers lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// Tags of objects and buckets.
+    Tagging,
+    Acl,
+    ObjectLock,
+    /// With the server's keys; a customer's keys are another feature.
+    ServerSideEncryption,
+    /// The expected owner of a bucket, as a condition.
+    BucketOwner,
+    RequestPayer,
+    Website,
+    /// Checksums behind a body.
+    TrailingChecksums,
+}
+
+impl Feature {
+    /// Its name in settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tagging => "tagging",
+            Self::Acl => "acl",
+            Self::ObjectLock => "object-lock",
+            Self::ServerSideEncryption => "server-side-encryption",
+            Self::BucketOwner => "bucket-owner",
+            Self::RequestPayer => "request-payer",
+            Self::Website => "website",
+            Self::TrailingChecksums => "trailing-checksums",
+        }
+    }
+}
+
 /// The proxy's own credential for the backend.
 pub enum Credential {
     Static {
@@ -188,6 +224,8 @@ pub struct Client {
     pub access_key_id: String,
     pub secret_access_key: SecretText,
     pub session_token: SessionToken,
+    /// Whether Signature Version 2 is accepted.
+    pub signature_v2: Permission,
     /// Absent where that of all clients counts.
     pub requests_per_second: Option<Bound>,
     /// Never empty.

@@ -61,6 +61,17 @@ pub struct Address {
     pub aws_endpoint: Option<AwsEndpoint>,
 }
 
+impl Address {
+    /// The bucket, where `Host` named it.
+    #[must_use]
+    pub fn bucket_in_host(&self) -> Option<&BucketName> {
+        match self.style {
+            AddressingStyle::VirtualHost => self.bucket.as_ref(),
+            AddressingStyle::Path => None,
+        }
+    }
+}
+
 /// Reads bucket and key from the `Host` header and the path as it stood on the request line.
 ///
 /// Errors: `InvalidRequest` for a host that is malformed or not answered to, `InvalidURI` for a path

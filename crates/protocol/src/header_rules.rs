@@ -302,6 +302,32 @@ pub fn remove_aws_chunked(headers: &mut HeaderMap) {
     }
 }
 
+/// Headers of a write that ask for something, so that an empty value asks for nothing. Conditions and
+/// the expected owner are not among them: without them more would be done than the client asked for.
+/// Nor is user metadata, which may be empty.
+const OPTIONAL: &[Names] = &[
+    CONTENT,
+    STORAGE,
+    GRANTS,
+    ENCRYPTION,
+    CUSTOMER_KEY,
+    SOURCE_CUSTOMER_KEY,
+    OBJECT_LOCK,
+    DIRECTIVES,
+    &["x-amz-object-ownership", "x-amz-request-payer"],
+];
+
+/// Takes out optional headers without a value. SDKs send one for a field that is set to an empty
+/// text; AWS ignores it, and other servers refuse a header that they do not know, however empty.
+pub fn remove_empty(headers: &mut HeaderMap) {
+    for name in OPTIONAL.iter().copied().flatten() {
+        let mut values = headers.get_all(*name).iter().peekable();
+        if values.peek().is_some() && values.all(|value| value.as_bytes().trim_ascii().is_empty()) {
+            headers.remove(*name);
+        }
+    }
+}
+
 /// Headers that `Connection` says belong to it.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     headers

@@ -29,5 +29,6 @@ pub mod query_headers;
 pub mod quote;
 pub mod range;
 pub mod request_head;
+pub mod sigv2;
 pub mod sigv4;
 pub mod xml;

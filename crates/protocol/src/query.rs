@@ -67,6 +67,13 @@ impl Query {
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The query without the parameters that `dropped` names.
+    #[must_use]
+    pub fn without(mut self, dropped: impl Fn(&str) -> bool) -> Self {
+        self.pairs.retain(|(name, _)| !dropped(name));
+        self
+    }
+
     /// Whether there are no parameters.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -36,7 +36,7 @@ pub(crate) fn is_header_parameter(name: &str) -> bool {
 /// Puts headers that a presigned request carries in its query among the headers. To be called after the signature was verified over the
 /// request as received, and before [`classify`](crate::operation::classify).
 ///
-/// Refuses one that stands in both places, or that is not a header.
+/// Refuses one that stands in both places with different values, or that is not a header.
 pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
     let invalid = |message| S3Error::new(ErrorCode::InvalidArgument, message);
     for (parameter, value) in query.pairs().filter(|(name, _)| is_header_parameter(name)) {
@@ -55,7 +55,9 @@ pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
                 quoted(parameter)
             ))
         })?;
-        if headers.insert(&name, value).is_some() {
+        let mut present = headers.get_all(&name).iter();
+        let is_repeated = present.next() == Some(&value) && present.next().is_none();
+        if !is_repeated && headers.insert(&name, value).is_some() {
             return Err(invalid(format!(
                 "{} stands both among the headers and in the query: send it once.",
                 quoted(name.as_str())
@@ -99,8 +101,17 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_the_query_repeats_counts_once() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-acl", HeaderValue::from_static("private"));
+        let query = Query::parse(Some("X-Amz-Acl=private")).unwrap();
+        promote(&mut headers, &query).unwrap();
+        assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
     fn refuses_what_is_no_header_or_stands_in_both_places() {
-        for raw in ["x-amz-acl=a%0Ab", "x-amz-a%20b=1", "x-amz-present=1"] {
+        for raw in ["x-amz-acl=a%0Ab", "x-amz-a%20b=1", "x-amz-present=2"] {
             let mut headers = HeaderMap::new();
             headers.insert("x-amz-present", HeaderValue::from_static("1"));
             let error = promote(&mut headers, &Query::parse(Some(raw)).unwrap()).unwrap_err();

@@ -10,6 +10,7 @@
 
 mod form;
 mod signing_keys;
+mod version_2;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,17 +21,19 @@ use s3proxy_protocol::address::{self, Address, AddressingStyle, HostRules};
 use s3proxy_protocol::chunked::ChunkMode;
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Kind, Operation};
 use s3proxy_protocol::query::Query;
 use s3proxy_protocol::query_headers;
 use s3proxy_protocol::request_head::refuse_ambiguous;
+use s3proxy_protocol::sigv2;
 use s3proxy_protocol::sigv4::{
     self, Authentication, PayloadMode, SecretAccessKey, SignedRequest, Verified,
 };
 use time::OffsetDateTime;
 
-use crate::config::resolved::{Access, Grant, Pattern};
+use crate::config::resolved::{Access, Grant, Pattern, Permission};
 use crate::effective_name::Reach;
 use crate::record::RequestRecord;
 use crate::telemetry::traces::Trust;
@@ -44,6 +47,8 @@ pub(crate) struct Client {
     pub(crate) access_key_id: String,
     pub(crate) secret: SecretAccessKey,
     pub(crate) session_token: Option<crate::config::resolved::SecretText>,
+    /// Whether it may sign with Version 2.
+    pub(crate) signature_v2: Permission,
     pub(crate) grants: Vec<Grant>,
     /// Those that its requests were verified with.
     pub(crate) signing_keys: SigningKeys,
@@ -182,6 +187,7 @@ impl Identity {
             access_key_id: "tester".to_owned(),
             secret: SecretAccessKey::new("secret".to_owned()),
             session_token: None,
+            signature_v2: Permission::Deny,
             grants,
             signing_keys: SigningKeys::default(),
         };
@@ -292,6 +298,7 @@ impl Gate {
     ) -> Result<Admission, S3Error> {
         let query = Query::parse(parts.uri.query())?;
         refuse_ambiguous(&parts.method, &parts.uri, &parts.headers, &query)?;
+        let query = sigv2::without_signature(query);
         let host = host(&parts.headers)?;
         let address = address::address(&self.hosts, host, parts.uri.path())?;
         record.target(
@@ -323,6 +330,7 @@ impl Gate {
         identity.tell(record);
         record.counted_as(identity.label());
         query_headers::promote(&mut parts.headers, &query)?;
+        header_rules::remove_empty(&mut parts.headers);
         let operation = operation::classify(&parts.method, &address, &query, &parts.headers)?;
         record.operation(operation.as_str());
         if matches!(identity.grants, Grants::AnonymousRead) {
@@ -375,6 +383,9 @@ impl Gate {
         // method; browsers send none of its own.
         if parts.method == Method::OPTIONS {
             return self.anonymous(parts, address);
+        }
+        if let Some(sender) = version_2::sender(clients, parts, address, now, record)? {
+            return Ok(sender);
         }
         match parsed.map_err(|error| error.s3_error())? {
             Authentication::Anonymous => self.anonymous(parts, address),

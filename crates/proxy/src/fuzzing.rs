@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::auth::{self, Admission, Authenticator, Client, SigningKeys};
-use crate::config::resolved::SecretText;
+use crate::config::resolved::{Permission, SecretText};
 use crate::keys::fuzzing as keys;
 use crate::listen::proxy_protocol;
 use crate::record::RequestRecord;
@@ -92,6 +92,7 @@ impl Gate {
             access_key_id: access_key_id.to_owned(),
             secret: SecretAccessKey::new(secret.to_owned()),
             session_token: token.map(|token| token.expect("a token is not empty")),
+            signature_v2: Permission::Allow,
             grants: Vec::new(),
             signing_keys: SigningKeys::default(),
         };

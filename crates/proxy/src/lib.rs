@@ -23,6 +23,7 @@ mod execute;
 pub mod fuzzing;
 mod health;
 mod keys;
+mod lacking;
 mod listen;
 mod net;
 mod panics;

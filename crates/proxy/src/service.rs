@@ -18,13 +18,14 @@ use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
 use crate::backend::Forwarder;
 use crate::body::budget::Holder;
 use crate::body::outbound::ResponseBody;
-use crate::config::resolved::Policy;
+use crate::config::resolved::{Feature, Policy};
 use crate::execute::cors::{Lookup, PageRequest};
 use crate::execute::{
     BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
     head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
 };
 use crate::health::Health;
+use crate::lacking;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
 use crate::listen::seats::Visit;
@@ -59,6 +60,8 @@ pub(crate) struct Service {
     pub(crate) panics: Arc<PanicWatch>,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
+    /// Features that the backend lacks.
+    pub(crate) lacks: Vec<Feature>,
     pub(crate) audit: AuditLog,
     pub(crate) traces: Traces,
     /// Tells of requests that came back.
@@ -287,13 +290,20 @@ impl Service {
 
     async fn carry_out(
         &self,
-        request: Authenticated,
+        mut request: Authenticated,
         refusal: Refusal,
         body: &mut BodySlot,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Response<ResponseBody>> {
+        let mut plan = plan::plan(&facts(&request, &self.parts.policy));
+        // Grants come first: a client without them learns nothing of the backend.
+        if !matches!(plan, Plan::Refuse(_))
+            && let Err(error) =
+                lacking::settle(&self.lacks, request.operation, &mut request.headers)
+        {
+            plan = Plan::Refuse(error);
+        }
         let request = Arc::new(request);
-        let plan = plan::plan(&facts(&request, &self.parts.policy));
         record.seals_under(sealing_key(&plan, &request, &self.parts));
         let job = Job {
             parts: &self.parts,

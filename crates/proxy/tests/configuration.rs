@@ -19,6 +19,8 @@ use tempfile::TempDir;
 mod addresses;
 #[path = "configuration/ancestors.rs"]
 mod ancestors;
+#[path = "configuration/providers.rs"]
+mod providers;
 #[path = "configuration/warnings.rs"]
 mod warnings;
 

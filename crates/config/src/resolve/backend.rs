@@ -8,25 +8,27 @@ use s3proxy_protocol::aws_endpoint::AwsEndpoint;
 
 use super::super::declare::{Declaration, Optional};
 use super::super::problem::{Notice, near};
+use super::super::provider;
 use super::super::reader::{HERE, Reader};
 use super::super::resolved::{
-    Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Host, Listen, Retry,
-    Scheme, ServerAddress,
+    Addressing, Authorities, Backend, ClientCertificate, Credential, Endpoint, Feature, Host,
+    Integrity, Listen, Retry, Scheme, ServerAddress,
 };
 use super::super::settings::{
     BACKEND_ACCESS_KEY_ID, BACKEND_ADDRESSING, BACKEND_BODY_TIMEOUT, BACKEND_CA_FILE,
     BACKEND_CLIENT_CERTIFICATE, BACKEND_CLIENT_KEY, BACKEND_CONNECT_TIMEOUT,
     BACKEND_CONNECTION_IDLE, BACKEND_CONNECTION_MAX_AGE, BACKEND_HOST, BACKEND_INSECURE,
-    BACKEND_INTEGRITY, BACKEND_MAX_IDLE_CONNECTIONS, BACKEND_OPERATIONS, BACKEND_REGION,
-    BACKEND_RESPONSE_TIMEOUT, BACKEND_RETRY_ATTEMPTS, BACKEND_RETRY_BASE_DELAY,
+    BACKEND_INTEGRITY, BACKEND_LACKS, BACKEND_MAX_IDLE_CONNECTIONS, BACKEND_OPERATIONS,
+    BACKEND_REGION, BACKEND_RESPONSE_TIMEOUT, BACKEND_RETRY_ATTEMPTS, BACKEND_RETRY_BASE_DELAY,
     BACKEND_RETRY_BUDGET, BACKEND_RETRY_MAX_DELAY, BACKEND_SECRET_ACCESS_KEY,
 };
-use super::super::value::{BackendAddress, SubResourceChange, Switch, Value, Whole};
+use super::super::value::{BackendAddress, List, SubResourceChange, Switch, Value, Whole};
 
 pub(super) fn backend(reader: &mut Reader) -> Backend {
     let (endpoint, addressing) = endpoint(reader);
     let region = reader.value(BACKEND_REGION).0;
     warn_of_unknown_region(reader, &endpoint, &region);
+    let lacks = lacks(reader, &endpoint);
     let Whole(idle) = reader.value(BACKEND_MAX_IDLE_CONNECTIONS);
     Backend {
         endpoint,
@@ -41,14 +43,36 @@ pub(super) fn backend(reader: &mut Reader) -> Backend {
         connection_max_age: reader.value(BACKEND_CONNECTION_MAX_AGE).0,
         max_idle_connections: usize::try_from(idle).expect("the declaration bounds it"),
         retry: retry(reader),
-        integrity: reader.value(BACKEND_INTEGRITY),
+        integrity: integrity(reader, &lacks),
         operations: reader
             .value(BACKEND_OPERATIONS)
             .0
             .into_iter()
             .map(|SubResourceChange(operation)| operation)
             .collect(),
+        lacks,
         credential: credential(reader),
+    }
+}
+
+/// The user's list, or that of a known provider.
+fn lacks(reader: &mut Reader, endpoint: &Endpoint) -> Vec<Feature> {
+    match reader.optional(BACKEND_LACKS) {
+        Some(List(features)) => features,
+        None => provider::of(endpoint).map_or_else(Vec::new, |provider| provider.lacks.to_vec()),
+    }
+}
+
+fn integrity(reader: &mut Reader, lacks: &[Feature]) -> Integrity {
+    let has_trailers = !lacks.contains(&Feature::TrailingChecksums);
+    match reader.value(BACKEND_INTEGRITY) {
+        Integrity::Auto if !has_trailers => Integrity::Unsigned,
+        Integrity::Trailer if !has_trailers && reader.is_given(&BACKEND_LACKS.declaration) => {
+            let message = "backend.lacks lists trailing-checksums; expected auto or unsigned";
+            reader.conflict(&BACKEND_INTEGRITY.declaration, HERE, message);
+            Integrity::Unsigned
+        }
+        chosen => chosen,
     }
 }
 

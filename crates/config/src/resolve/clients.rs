@@ -6,12 +6,12 @@ use super::super::declare::Setting;
 use super::super::problem::Notice;
 use super::super::reader::{HERE, Place, Reader};
 use super::super::resolved::{
-    Authentication, Client, Clients, Grant, KnownClients, Pattern, SessionToken,
+    Authentication, Client, Clients, Grant, KnownClients, Pattern, Permission, SessionToken,
 };
 use super::super::settings::{
     CLIENT_ACCESS_KEY_ID, CLIENT_NAME, CLIENT_REQUESTS_PER_SECOND, CLIENT_SECRET_ACCESS_KEY,
-    CLIENT_SESSION_TOKEN, CLIENTS_ANONYMOUS_READ_BUCKETS, CLIENTS_AUTH, GRANT_BUCKETS,
-    GRANT_OPERATIONS, GRANT_PREFIXES,
+    CLIENT_SESSION_TOKEN, CLIENT_SIGNATURE_V2, CLIENTS_ANONYMOUS_READ_BUCKETS, CLIENTS_AUTH,
+    GRANT_BUCKETS, GRANT_OPERATIONS, GRANT_PREFIXES,
 };
 use super::super::value::{AuthenticationMode, List, Scalar};
 use super::bound;
@@ -77,6 +77,7 @@ fn client(reader: &mut Reader, index: usize) -> Option<Client> {
     let access_key_id = reader.required_in(CLIENT_ACCESS_KEY_ID, &place);
     let secret_access_key = reader.required_in(CLIENT_SECRET_ACCESS_KEY, &place);
     let session_token = reader.optional_in(CLIENT_SESSION_TOKEN, &place);
+    let signature_v2 = reader.value_in(CLIENT_SIGNATURE_V2, &place);
     let requests_per_second = reader.optional_in(CLIENT_REQUESTS_PER_SECOND, &place);
     // Without a table of its own there is one grant, whose defaults are everything.
     let count = reader.count("clients.known[].grants", &place).max(1);
@@ -84,13 +85,19 @@ fn client(reader: &mut Reader, index: usize) -> Option<Client> {
         .map(|grant_index| grant(reader, &[index, grant_index]))
         .collect();
     let access_key_id = access_key_id?.0;
+    let name = name.unwrap_or_else(|| access_key_id.clone());
+    if signature_v2 == Permission::Allow {
+        let client = name.clone();
+        reader.findings.notices.push(Notice::SignatureV2 { client });
+    }
     Some(Client {
-        name: name.unwrap_or_else(|| access_key_id.clone()),
+        name,
         access_key_id,
         secret_access_key: secret_access_key?.0,
         session_token: session_token.map_or(SessionToken::Absent, |token| {
             SessionToken::Required(token.0)
         }),
+        signature_v2,
         requests_per_second: requests_per_second.map(bound),
         grants,
     })

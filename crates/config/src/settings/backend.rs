@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::declare::{Declaration, Flag, Names, Optional, Setting, settings};
-use crate::resolved::{Addressing, Integrity};
+use crate::resolved::{Addressing, Feature, Integrity};
 use crate::value::{
     AccessKeyId, BackendAddress, IssuedSecret, List, RegionName, SubResourceChange, Switch,
     Timeout, Whole,
@@ -95,4 +95,10 @@ settings! { BACKEND:
     /// request for another one, so that others are sent only to AWS, and where a read of the same
     /// sub-resource has shown that the backend knows it.
     BACKEND_OPERATIONS: Setting<List<SubResourceChange>> = "backend.operations", Flag::None, "";
+
+    /// Features of S3 that the backend lacks. The proxy then sends it none of their headers: a value
+    /// that is S3's default is dropped, and a request that needs the feature is refused with
+    /// `NotImplemented`, before anything is stored. Without a value, the known gaps of providers count,
+    /// by their host names (docs/backends.md); an empty list in the file says that nothing is lacking.
+    BACKEND_LACKS: Optional<List<Feature>> = "backend.lacks", Flag::None, "by the backend's host name";
 }

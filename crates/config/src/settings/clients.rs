@@ -2,7 +2,7 @@
 
 use crate::declare::{Declaration, Flag, Names, Optional, Required, Setting, settings};
 use crate::pattern::Pattern;
-use crate::resolved::Access;
+use crate::resolved::{Access, Permission};
 use crate::value::{AccessKeyId, AuthenticationMode, BucketName, IssuedSecret, List, Whole};
 
 settings! { CLIENTS:
@@ -27,6 +27,12 @@ settings! { CLIENTS:
     /// The session token that the client's requests must carry.
     CLIENT_SESSION_TOKEN: Optional<IssuedSecret> = "clients.known[].session_token", Flag::None,
         "none: requests must carry none";
+
+    /// Whether the client may sign with AWS's older Signature Version 2, for programs that know no
+    /// other: in the header, in presigned URLs and in forms. It is weaker than Version 4: HMAC-SHA1
+    /// under the secret itself, and a signature covers neither the body nor the host. Every start
+    /// warns of it.
+    CLIENT_SIGNATURE_V2: Setting<Permission> = "clients.known[].signature_v2", Flag::None, "deny";
 
     /// Requests per second of this client; 0 sets no limit.
     CLIENT_REQUESTS_PER_SECOND: Optional<Whole<0, 1_000_000>> =

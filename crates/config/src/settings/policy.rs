@@ -33,7 +33,8 @@ settings! { POLICY:
     POLICY_MULTIPART: Setting<Multipart> = "policy.multipart", Flag::None, "encrypt";
 
     /// Whether the backend takes parts of any size, as S3 does, or wants all but the last of a
-    /// multipart upload to be equally long, as Cloudflare R2 does (`equal`). Then parts that differ
+    /// multipart upload to be equally long, as Cloudflare R2 does (`equal`, which is the default for its
+    /// host names). Then parts that differ
     /// from the first one are kept aside until the upload completes, and moved by the backend.
     POLICY_PART_SIZES: Setting<PartSizes> = "policy.part_sizes", Flag::None, "any";
 

@@ -6,7 +6,7 @@
 use super::{OtlpProtocol, Reason, Scalar};
 use crate::resolved::{
     Access, Addressing, AnnounceEncryption, AssociatedData, AuditFailure, AuditObjectKeys,
-    Encryption, Integrity, KeyBinding, Listing, LogFormat, Metadata, Multipart, PartSizes,
+    Encryption, Feature, Integrity, KeyBinding, Listing, LogFormat, Metadata, Multipart, PartSizes,
     Permission,
 };
 
@@ -63,6 +63,12 @@ choice! {
     Permission { "allow" + YES => Allow, "deny" + NO => Deny }
     AuthenticationMode { "sigv4" => SigV4, "none" => None }
     Addressing { "path" => Path, "virtual-host" => VirtualHost }
+    Feature {
+        "tagging" => Tagging, "acl" => Acl, "object-lock" => ObjectLock,
+        "server-side-encryption" => ServerSideEncryption, "bucket-owner" => BucketOwner,
+        "request-payer" => RequestPayer, "website" => Website,
+        "trailing-checksums" => TrailingChecksums
+    }
     Integrity { "auto" => Auto, "trailer" => Trailer, "unsigned" => Unsigned }
     Access { "read" => Read, "write" => Write, "delete" => Delete, "list" => List, "admin" => Admin }
     LoginMethod { "token" => Token, "approle" => AppRole, "kubernetes" => Kubernetes }

@@ -210,3 +210,37 @@ fn a_header_that_connection_names_is_not_for_the_client() {
     retain_client_response_headers(&mut headers);
     assert!(headers.is_empty(), "{headers:?}");
 }
+
+#[test]
+fn empty_optional_headers_go_and_conditions_and_metadata_stay() {
+    let gone = [
+        "x-amz-tagging",
+        "x-amz-acl",
+        "x-amz-storage-class",
+        "x-amz-server-side-encryption",
+        "x-amz-object-lock-mode",
+        "x-amz-tagging-directive",
+        "x-amz-website-redirect-location",
+        "cache-control",
+        "content-encoding",
+    ];
+    let kept = [
+        "if-match",
+        "if-none-match",
+        "x-amz-copy-source",
+        "x-amz-copy-source-if-match",
+        "x-amz-expected-bucket-owner",
+        "x-amz-mfa",
+        "x-amz-meta-empty",
+    ];
+    let mut headers = HeaderMap::new();
+    for name in gone.iter().chain(&kept) {
+        headers.insert(*name, HeaderValue::from_static(" "));
+    }
+    headers.insert("content-type", HeaderValue::from_static("text/plain"));
+    remove_empty(&mut headers);
+    assert_eq!(headers.len(), kept.len() + 1);
+    for name in kept {
+        assert!(headers.contains_key(name), "{name}");
+    }
+}

@@ -18,7 +18,7 @@ mod table;
 pub use answers::{SentRequest, successes};
 pub use classify::{classify, forwarded_parameters};
 pub use documents::{AnswerDocument, Presence, RequestDocument};
-pub use table::{Level, Operation, Selector};
+pub use table::{Level, Operation, Selector, has_parameter};
 
 /// What the proxy does for an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

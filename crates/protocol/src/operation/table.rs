@@ -119,6 +119,13 @@ impl Operation {
     }
 }
 
+/// Whether any operation has a query parameter of that name, as sub-resource or beside one.
+#[must_use]
+pub fn has_parameter(name: &str) -> bool {
+    let has = |row: &Row| row.sub_resource == name || row.parameters.contains(&name);
+    !name.is_empty() && ROWS.iter().any(has)
+}
+
 const NONE: &[&str] = &[];
 const VERSION: &[&str] = &["versionId"];
 const TOKEN: &[&str] = &["continuation-token"];

@@ -114,7 +114,7 @@ pub(super) fn signed_headers(text: &str) -> Option<Vec<HeaderName>> {
 }
 
 /// The client's session token, where one came in a header.
-pub(super) fn session_token(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, SigV4Error> {
+pub(crate) fn session_token(headers: &HeaderMap) -> Result<Option<Zeroizing<String>>, SigV4Error> {
     let token = single(headers, &HeaderName::from_static(SECURITY_TOKEN)).map_err(|()| {
         SigV4Error::HeaderMalformed("x-amz-security-token must be sent once, as ASCII text")
     })?;
@@ -135,7 +135,7 @@ fn timestamp(headers: &HeaderMap) -> Result<Timestamp, SigV4Error> {
 }
 
 /// A header's value, trimmed; `Err` where it comes twice or is not visible ASCII.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
+pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

@@ -17,7 +17,7 @@ use super::hex;
 
 /// What a literal `+` means.
 #[derive(Clone, Copy)]
-pub(super) enum Plus {
+pub(crate) enum Plus {
     Literal,
     Space,
 }
@@ -30,24 +30,24 @@ enum Slash {
 }
 
 /// The canonical spelling, and the one sent where it differs.
-pub(super) struct Spellings<T> {
+pub(crate) struct Spellings<T> {
     canonical: T,
     sent: Option<T>,
 }
 
 impl<T: PartialEq> Spellings<T> {
-    fn new(canonical: T, sent: T) -> Self {
+    pub(crate) fn new(canonical: T, sent: T) -> Self {
         let sent = (sent != canonical).then_some(sent);
         Self { canonical, sent }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         std::iter::once(&self.canonical).chain(&self.sent)
     }
 }
 
 /// The canonical URI.
-pub(super) fn path(raw_path: &str) -> Result<Spellings<String>, SigV4Error> {
+pub(crate) fn path(raw_path: &str) -> Result<Spellings<String>, SigV4Error> {
     let raw_path = if raw_path.is_empty() { "/" } else { raw_path };
     let decoded = decode(raw_path, Plus::Literal)?;
     Ok(Spellings::new(
@@ -75,7 +75,7 @@ pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings<String>, SigV4E
 }
 
 /// The name and value of every query parameter, as sent.
-pub(super) fn pairs(raw_query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn pairs(raw_query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     raw_query
         .unwrap_or_default()
         .split('&')
@@ -164,7 +164,7 @@ pub(super) fn hash(method: &Method, path: &str, query: &str, header_part: &[u8])
 }
 
 /// Decodes percent escapes once.
-pub(super) fn decode(text: &str, plus: Plus) -> Result<Vec<u8>, SigV4Error> {
+pub(crate) fn decode(text: &str, plus: Plus) -> Result<Vec<u8>, SigV4Error> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -7,8 +7,8 @@
 //!
 //! Signatures are compared in constant time, and nothing computed here is ever shown.
 //!
-//! Absent: signing (the program's own requests are signed by AWS's crate), Versions 2 and 4A, which
-//! are recognised only to be refused, and the lookup of keys.
+//! Absent: signing (the program's own requests are signed by AWS's crate), Version 4A, which is
+//! recognised only to be refused, Version 2 ([`sigv2`](crate::sigv2)), and the lookup of keys.
 
 use std::fmt;
 
@@ -16,19 +16,19 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use zeroize::Zeroizing;
 
-mod authorization;
-mod canonical_request;
+pub(crate) mod authorization;
+pub(crate) mod canonical_request;
 mod credential_scope;
 mod error;
 pub(crate) mod hex;
-mod payload_mode;
+pub(crate) mod payload_mode;
 mod post_policy;
 mod presigned;
 mod signing_key;
 #[cfg(test)]
 pub(crate) mod tests;
-mod timestamp;
-mod verify;
+pub(crate) mod timestamp;
+pub(crate) mod verify;
 
 pub use credential_scope::{Credential, CredentialFault, CredentialScope};
 pub use error::SigV4Error;

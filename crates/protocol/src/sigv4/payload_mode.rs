@@ -72,7 +72,7 @@ impl PayloadMode {
 }
 
 /// The header's value; two of them would let two readers see two framings.
-pub(super) fn single(headers: &HeaderMap) -> Result<Option<&[u8]>, SigV4Error> {
+pub(crate) fn single(headers: &HeaderMap) -> Result<Option<&[u8]>, SigV4Error> {
     let mut values = headers.get_all(CONTENT_SHA256).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),

@@ -4,7 +4,7 @@
 //! browser-based uploads using POST"). The clock decides nothing here but that the signature is
 //! not from the future: until when a form is good its policy says.
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use super::authorization::ALGORITHM;
@@ -12,9 +12,7 @@ use super::credential_scope::{Credential, CredentialScope};
 use super::error::SigV4Error;
 use super::signing_key::{Signature, SigningKey};
 use super::timestamp::Timestamp;
-
-/// How far the client's clock may be ahead of ours.
-const CLOCK_SKEW: Duration = Duration::minutes(15);
+use super::verify::CLOCK_SKEW;
 
 /// A form's policy and who claims to have signed it; not yet verified.
 pub struct SignedPolicy {

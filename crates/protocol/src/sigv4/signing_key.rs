@@ -19,6 +19,11 @@ impl SecretAccessKey {
     pub fn new(secret: String) -> Self {
         Self(Zeroizing::new(secret))
     }
+
+    /// The secret, as key of the HMAC that Version 2 signs with.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// A key derived for one date and region and the service `s3` (AWS General Reference, "Derive a

@@ -33,7 +33,7 @@ impl Timestamp {
     }
 
     /// Reads a `Date` header: an HTTP date or the basic form.
-    pub(super) fn from_date_header(text: &str) -> Option<Self> {
+    pub(crate) fn from_date_header(text: &str) -> Option<Self> {
         if let Some(timestamp) = Self::from_basic(text) {
             return Some(timestamp);
         }
@@ -54,7 +54,7 @@ impl Timestamp {
         &self.text[..8]
     }
 
-    pub(super) fn instant(&self) -> OffsetDateTime {
+    pub(crate) fn instant(&self) -> OffsetDateTime {
         self.instant
     }
 }

@@ -14,7 +14,7 @@ use super::signing_key::{SecretAccessKey, Signature, SigningKey};
 use super::{SignedRequest, Validity};
 
 /// How far apart the client's clock and ours may be.
-const CLOCK_SKEW: Duration = Duration::minutes(15);
+pub(crate) const CLOCK_SKEW: Duration = Duration::minutes(15);
 
 /// A request with a good signature, and what the signatures of its chunks are chained to.
 pub struct Verified {
@@ -151,7 +151,7 @@ impl SignedRequest {
 }
 
 /// The Host seen, short enough for a message.
-fn host(headers: &HeaderMap) -> String {
+pub(crate) fn host(headers: &HeaderMap) -> String {
     let host = headers
         .get(HOST)
         .map_or(b"".as_slice(), http::HeaderValue::as_bytes);

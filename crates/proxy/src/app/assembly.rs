@@ -24,7 +24,7 @@ use crate::body::pace::Patience;
 use crate::config::Changes;
 use crate::config::resolved::{
     self, Access, Authentication, Bound, Config, Endpoint, Grant, Host, Keys, KnownClients, Limits,
-    Listen, Pattern, Policy, Rule, SessionToken, Tls,
+    Listen, Pattern, Permission, Policy, Rule, SessionToken, Tls,
 };
 use crate::execute::Parts;
 use crate::execute::copy::tags::TagKeeping;
@@ -171,6 +171,7 @@ pub(super) async fn shift(
         panics: Arc::clone(&lasting.panics),
         trusted: Arc::clone(&trusted),
         parts: Arc::new(parts),
+        lacks: backend.lacks,
         audit: witnesses.audit.clone(),
         traces: witnesses.traces.clone(),
         loops: Seldom::default(),
@@ -425,6 +426,7 @@ fn listed_client(client: resolved::Client) -> Client {
             SessionToken::Absent => None,
             SessionToken::Required(token) => Some(token),
         },
+        signature_v2: client.signature_v2,
         grants: client.grants,
         signing_keys: SigningKeys::default(),
     }
@@ -441,6 +443,7 @@ async fn own_credential(credentials: &Credentials) -> Result<Client, StartError>
         access_key_id: own.access_key_id().to_owned(),
         secret: SecretAccessKey::new(own.secret_access_key().to_owned()),
         session_token: None,
+        signature_v2: Permission::Deny,
         grants: vec![everything()],
         signing_keys: SigningKeys::default(),
     })

@@ -15,6 +15,7 @@ use http::request::Parts;
 use http::uri::Scheme;
 use s3proxy_protocol::address::{Address, AddressingStyle};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::header_rules;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::post::{
@@ -24,6 +25,7 @@ use s3proxy_protocol::query::Query;
 use s3proxy_protocol::sigv4::{self, Authentication, PayloadMode, SignedPolicy};
 use time::OffsetDateTime;
 
+use super::version_2;
 use super::{
     Authenticated, Authenticator, Gate, Identity, anonymous, check_session_token, host,
     known_client,
@@ -161,9 +163,11 @@ impl Gate {
             location: form.location(bucket, &key)?,
             boundary: form.boundary,
         };
+        let mut headers = fields.headers()?;
+        header_rules::remove_empty(&mut headers);
         let request = Authenticated {
             method: form.parts.method,
-            headers: fields.headers()?,
+            headers,
             query: Query::default(),
             address: Address {
                 key: Some(key),
@@ -187,6 +191,9 @@ impl Gate {
             Authenticator::SigV4 { clients } => clients,
             Authenticator::Nobody => return Ok(Identity::unauthenticated()),
         };
+        if let Some(identity) = version_2::signer(clients, fields, record)? {
+            return Ok(identity);
+        }
         let signed = SignedPolicy::parse(|name| fields.get(name));
         let signed = signed.map_err(|error| error.s3_error())?;
         let signed = signed.ok_or_else(anonymous)?;

@@ -108,3 +108,21 @@ fn a_region_that_aws_does_not_have_is_a_warning_towards_aws() {
     assert!(told.contains("did you mean eu-west-1"), "{told}");
     assert_eq!(notices(&[], &[aws]), [""; 0]);
 }
+
+#[test]
+fn version_2_of_the_signature_is_a_warning_that_names_the_client() {
+    let client = |settings: &str| {
+        let (_folder, path) = file(&format!(
+            "[[clients.known]]\nname = \"archive\"\naccess_key_id = \"A\"\n\
+             secret_access_key = \"a long secret\"\n{settings}\n"
+        ));
+        notices(&["--config", &path], &[]).join("\n")
+    };
+    assert_eq!(client(""), "");
+    assert_eq!(client("signature_v2 = \"deny\""), "");
+    let told = client("signature_v2 = \"allow\"");
+    assert!(
+        told.starts_with("clients.known[].signature_v2 is allow for the client \"archive\""),
+        "{told}"
+    );
+}

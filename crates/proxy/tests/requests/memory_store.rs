@@ -16,6 +16,10 @@ use crate::harness::{Proxy, RecordedRequest, Reply};
 
 /// What a server gets wrong.
 #[derive(Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one way of some servers, on its own"
+)]
 pub(crate) struct Faults {
     /// `ListMultipartUploads` without a prefix shows nothing, as some servers' does after a restart.
     pub(crate) hides_uploads: bool,
@@ -23,6 +27,8 @@ pub(crate) struct Faults {
     pub(crate) ignores_target: bool,
     /// A copy onto itself succeeds, and the metadata stays as it was.
     pub(crate) keeps_metadata: bool,
+    /// Parts of an upload must be equally long, and the last no longer, as at Cloudflare R2.
+    pub(crate) wants_equal_parts: bool,
 }
 
 #[derive(Default)]
@@ -289,13 +295,29 @@ impl State {
 
     fn upload_part(&mut self, request: &RecordedRequest, id: &str) -> Answer {
         let etag = self.next_etag("");
+        let source = request.header("x-amz-copy-source");
+        let copied = decode(source.trim_start_matches('/'));
+        let copied = copied.split_once('/').and_then(|(bucket, key)| {
+            let object = self.objects.get(&(bucket.to_owned(), key.to_owned()))?;
+            Some(object.body.clone())
+        });
         let Some(upload) = self.uploads.get_mut(id) else {
             return error(404, "NoSuchUpload");
         };
         let number = parameter(request, "partNumber").unwrap().parse().unwrap();
         let quoted = quoted(&etag);
-        upload.parts.insert(number, (etag, request.body.clone()));
-        answer(200, &[("etag", &quoted)], b"")
+        match (source, copied) {
+            ("", _) => {
+                upload.parts.insert(number, (etag, request.body.clone()));
+                answer(200, &[("etag", &quoted)], b"")
+            }
+            (_, Some(body)) => {
+                upload.parts.insert(number, (etag, body));
+                let text = format!("<CopyPartResult><ETag>{quoted}</ETag></CopyPartResult>");
+                document(200, &text)
+            }
+            (_, None) => error(404, "NoSuchKey"),
+        }
     }
 
     fn list_parts(&self, id: &str) -> Answer {
@@ -328,14 +350,23 @@ impl State {
             .unwrap()
             .replace("&quot;", "\"");
         let mut body = Vec::new();
+        let mut lengths = Vec::new();
         for part in text.split("<Part>").skip(1) {
             let number: u16 = element(part, "PartNumber").parse().unwrap();
             match upload.parts.get(&number) {
                 Some((etag, bytes)) if element(part, "ETag").trim_matches('"') == etag => {
                     body.extend_from_slice(bytes);
+                    lengths.push(bytes.len());
                 }
                 _ => return error(400, "InvalidPart"),
             }
+        }
+        let (last, others) = lengths.split_last().unwrap();
+        let are_equal = others
+            .iter()
+            .all(|length| length == &others[0] && last <= length);
+        if self.faults.wants_equal_parts && !are_equal {
+            return error(400, "InvalidPart");
         }
         let upload = self.uploads.remove(id).unwrap();
         let mut object = self.object(upload.headers, body.into());

@@ -76,6 +76,9 @@ pub(super) struct Head<'a> {
     pub(super) client: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) access_key_id: Option<&'a str>,
+    /// There where the signature is of the older version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signature_version: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) claimed_access_key_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

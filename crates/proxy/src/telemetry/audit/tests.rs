@@ -140,6 +140,7 @@ async fn a_request_is_one_line_with_all_that_its_steps_noted() {
     let lines = lines_of(AuditObjectKeys::Plain, facts(), async |trail| {
         trail.claims("AKID");
         trail.verified("AKID");
+        trail.signed_with_version_2();
         trail.admit();
         trail.answers_version("v2");
         trail.copies("from", "its/key", Some("v1"));
@@ -156,6 +157,7 @@ async fn a_request_is_one_line_with_all_that_its_steps_noted() {
             "remote_address": "127.0.0.1",
             "client": "backup",
             "access_key_id": "AKID",
+            "signature_version": 2,
             "operation": "GetObject",
             "bucket": "b",
             "object_key": "folder/k",

@@ -22,6 +22,7 @@ pub(crate) struct AuditTrail {
     place: OnceLock<Place>,
     claimed_access_key_id: OnceLock<String>,
     access_key_id: OnceLock<String>,
+    signature_version: OnceLock<u8>,
     asked_version: OnceLock<String>,
     answered_version: OnceLock<String>,
     source: OnceLock<CopySource>,
@@ -87,6 +88,11 @@ impl AuditTrail {
     /// Whose signature was verified.
     pub(crate) fn verified(&self, access_key_id: &str) {
         self.note(&self.access_key_id, || access_key_id.to_owned());
+    }
+
+    /// The signature is one of Version 2.
+    pub(crate) fn signed_with_version_2(&self) {
+        self.note(&self.signature_version, || 2);
     }
 
     /// The version that the request names.
@@ -217,6 +223,7 @@ impl AuditTrail {
                 remote_address,
                 client: facts.client,
                 access_key_id,
+                signature_version: self.signature_version.get().copied(),
                 claimed_access_key_id: access_key_id.is_none().then_some(claimed).flatten(),
                 operation: facts.operation,
                 bucket: facts.bucket,

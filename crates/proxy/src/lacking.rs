@@ -1,0 +1,265 @@
+//! Requests for features that the backend lacks (`backend.lacks`).
+//!
+//! Of such a feature nothing is sent: a header whose value is S3's default asks for nothing and is
+//! dropped, and so is one that only permits something. A request that needs the feature is refused,
+//! so that nobody takes an object for tagged or locked that is not.
+
+use http::HeaderMap;
+use s3proxy_protocol::error::{ErrorCode, S3Error};
+use s3proxy_protocol::operation::Operation;
+
+use crate::config::resolved::Feature;
+
+/// How S3 speaks of a feature.
+struct Wire {
+    sub_resources: &'static [&'static str],
+    /// Names of headers, or their beginnings where they end in `-`.
+    headers: &'static [&'static str],
+    /// Values that ask for nothing, by the header's name; `*` is any value.
+    defaults: &'static [(&'static str, &'static str)],
+}
+
+fn wire(feature: Feature) -> Wire {
+    match feature {
+        Feature::Tagging => Wire {
+            sub_resources: &["tagging"],
+            headers: &["x-amz-tagging", "x-amz-tagging-directive"],
+            defaults: &[("x-amz-tagging-directive", "*")],
+        },
+        Feature::Acl => Wire {
+            sub_resources: &["acl"],
+            headers: &["x-amz-acl", "x-amz-grant-"],
+            defaults: &[
+                ("x-amz-acl", "private"),
+                ("x-amz-acl", "bucket-owner-full-control"),
+            ],
+        },
+        Feature::ObjectLock => Wire {
+            sub_resources: &["object-lock", "retention", "legal-hold"],
+            headers: &[
+                "x-amz-object-lock-",
+                "x-amz-bucket-object-lock-enabled",
+                "x-amz-bypass-governance-retention",
+            ],
+            defaults: &[
+                ("x-amz-object-lock-legal-hold", "OFF"),
+                ("x-amz-bucket-object-lock-enabled", "false"),
+                ("x-amz-bypass-governance-retention", "*"),
+            ],
+        },
+        Feature::ServerSideEncryption => Wire {
+            sub_resources: &[],
+            headers: &[
+                "x-amz-server-side-encryption",
+                "x-amz-server-side-encryption-aws-kms-key-id",
+                "x-amz-server-side-encryption-bucket-key-enabled",
+                "x-amz-server-side-encryption-context",
+            ],
+            defaults: &[
+                ("x-amz-server-side-encryption", "AES256"),
+                ("x-amz-server-side-encryption-bucket-key-enabled", "false"),
+            ],
+        },
+        Feature::BucketOwner => Wire {
+            sub_resources: &[],
+            headers: &[
+                "x-amz-expected-bucket-owner",
+                "x-amz-source-expected-bucket-owner",
+            ],
+            defaults: &[],
+        },
+        Feature::RequestPayer => Wire {
+            sub_resources: &["requestPayment"],
+            headers: &["x-amz-request-payer"],
+            defaults: &[("x-amz-request-payer", "*")],
+        },
+        Feature::Website => Wire {
+            sub_resources: &["website"],
+            headers: &["x-amz-website-redirect-location"],
+            defaults: &[],
+        },
+        // The proxy's own affair: a client's checksums end at the proxy (`backend.integrity`).
+        Feature::TrailingChecksums => Wire {
+            sub_resources: &[],
+            headers: &[],
+            defaults: &[],
+        },
+    }
+}
+
+impl Wire {
+    fn has_header(&self, name: &str) -> bool {
+        self.headers
+            .iter()
+            .any(|known| match known.strip_suffix('-') {
+                Some(_) => name.starts_with(known),
+                None => name == *known,
+            })
+    }
+
+    fn is_default(&self, name: &str, value: &[u8]) -> bool {
+        self.defaults.iter().any(|(header, default)| {
+            *header == name && (*default == "*" || value.eq_ignore_ascii_case(default.as_bytes()))
+        })
+    }
+}
+
+/// Takes out headers of features that the backend lacks, and refuses requests that need one.
+pub(crate) fn settle(
+    lacks: &[Feature],
+    operation: Operation,
+    headers: &mut HeaderMap,
+) -> Result<(), S3Error> {
+    for feature in lacks {
+        let wire = wire(*feature);
+        if wire.sub_resources.contains(&operation.sub_resource()) {
+            return Err(refused(*feature, operation.as_str()));
+        }
+        let present = headers.keys().filter(|name| wire.has_header(name.as_str()));
+        let present: Vec<_> = present.cloned().collect();
+        for name in present {
+            let mut values = headers.get_all(&name).iter();
+            if !values.all(|value| wire.is_default(name.as_str(), value.as_bytes())) {
+                return Err(refused(*feature, name.as_str()));
+            }
+            headers.remove(&name);
+        }
+    }
+    Ok(())
+}
+
+fn refused(feature: Feature, what: &str) -> S3Error {
+    let feature = feature.as_str();
+    S3Error::new(
+        ErrorCode::NotImplemented,
+        format!(
+            "{what} is not supported: the storage behind this proxy lacks {feature}. Leave it out; if \
+             the storage has it, take {feature} out of backend.lacks."
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn settled(
+        feature: Feature,
+        operation: Operation,
+        name: &'static str,
+        value: &str,
+    ) -> Option<bool> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_str(value).unwrap());
+        let settled = settle(&[feature], operation, &mut headers);
+        if let Err(error) = &settled {
+            assert_eq!(error.code, ErrorCode::NotImplemented);
+            assert!(error.message.contains("backend.lacks"), "{}", error.message);
+        }
+        settled.ok().map(|()| headers.contains_key(name))
+    }
+
+    #[test]
+    fn defaults_are_dropped_and_anything_else_is_refused() {
+        const REFUSED: Option<bool> = None;
+        const DROPPED: Option<bool> = Some(false);
+        const KEPT: Option<bool> = Some(true);
+        for (feature, name, value, expected) in [
+            (Feature::Tagging, "x-amz-tagging", "a=1", REFUSED),
+            (Feature::Tagging, "x-amz-tagging-directive", "COPY", DROPPED),
+            (Feature::Tagging, "x-amz-acl", "public-read", KEPT),
+            (Feature::Acl, "x-amz-acl", "private", DROPPED),
+            (Feature::Acl, "x-amz-acl", "public-read", REFUSED),
+            (Feature::Acl, "x-amz-grant-read", "id=1", REFUSED),
+            (
+                Feature::ObjectLock,
+                "x-amz-object-lock-mode",
+                "GOVERNANCE",
+                REFUSED,
+            ),
+            (
+                Feature::ObjectLock,
+                "x-amz-object-lock-legal-hold",
+                "OFF",
+                DROPPED,
+            ),
+            (
+                Feature::ObjectLock,
+                "x-amz-object-lock-legal-hold",
+                "ON",
+                REFUSED,
+            ),
+            (
+                Feature::ServerSideEncryption,
+                "x-amz-server-side-encryption",
+                "AES256",
+                DROPPED,
+            ),
+            (
+                Feature::ServerSideEncryption,
+                "x-amz-server-side-encryption",
+                "aws:kms",
+                REFUSED,
+            ),
+            (
+                Feature::ServerSideEncryption,
+                "x-amz-server-side-encryption-customer-algorithm",
+                "AES256",
+                KEPT,
+            ),
+            (
+                Feature::BucketOwner,
+                "x-amz-expected-bucket-owner",
+                "1",
+                REFUSED,
+            ),
+            (
+                Feature::RequestPayer,
+                "x-amz-request-payer",
+                "requester",
+                DROPPED,
+            ),
+            (
+                Feature::Website,
+                "x-amz-website-redirect-location",
+                "/a",
+                REFUSED,
+            ),
+            (
+                Feature::TrailingChecksums,
+                "x-amz-trailer",
+                "x-amz-checksum-crc32",
+                KEPT,
+            ),
+        ] {
+            let settled = settled(feature, Operation::PutObject, name, value);
+            assert_eq!(settled, expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn operations_on_a_lacking_sub_resource_are_refused() {
+        for (feature, operation) in [
+            (Feature::Tagging, Operation::PutObjectTagging),
+            (Feature::Tagging, Operation::GetBucketTagging),
+            (Feature::Acl, Operation::GetObjectAcl),
+            (Feature::ObjectLock, Operation::PutObjectRetention),
+            (Feature::Website, Operation::PutBucketWebsite),
+        ] {
+            let settled = settle(&[feature], operation, &mut HeaderMap::new());
+            assert!(settled.is_err(), "{}", operation.as_str());
+        }
+        let mut none = HeaderMap::new();
+        assert!(settle(&[Feature::Tagging], Operation::GetObjectAcl, &mut none).is_ok());
+        assert!(
+            settle(
+                &[Feature::TrailingChecksums],
+                Operation::PutObject,
+                &mut none
+            )
+            .is_ok()
+        );
+    }
+}
