@@ -18,6 +18,7 @@
 mod harness;
 mod simple_backend;
 
+mod any_object;
 mod backend_answers;
 mod backend_headers;
 mod backend_listings;
@@ -25,6 +26,7 @@ mod catalogue;
 mod completing;
 mod costs;
 mod crowd;
+mod heads;
 mod held_bodies;
 mod host_names;
 mod hostile_backend;

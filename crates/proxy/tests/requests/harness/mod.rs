@@ -13,7 +13,7 @@ mod vault;
 pub(crate) use backend::{Backend, RecordedRequest, Reply};
 pub(crate) use client::{Answer, ClientRequest, raw_exchange, sha256};
 pub(crate) use proxy::{Proxy, ProxyBuilder};
-pub(crate) use signer::Credential;
+pub(crate) use signer::{Credential, encoded};
 pub(crate) use vault::{Mood, VaultCalls, VaultServer};
 
 use std::num::NonZeroUsize;
