@@ -26,6 +26,7 @@ mod catalogue;
 mod completing;
 mod costs;
 mod crowd;
+mod deletions;
 mod heads;
 mod held_bodies;
 mod host_names;
