@@ -33,6 +33,7 @@ mod host_names;
 mod hostile_backend;
 mod inspecting;
 mod key_services;
+mod limits_page;
 mod listings;
 mod loops;
 mod memory_store;
