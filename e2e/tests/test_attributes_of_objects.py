@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import http.client
 
 import pytest
 
@@ -45,6 +46,28 @@ def test_headers_and_metadata_come_back_as_without_the_proxy(deployment, bucket,
         answer = raw.ask(target, method, direct_bucket, key)
         answers.append({name: answer.headers[name] for name in COMPARED})
     assert answers[0] == answers[1]
+
+
+# 250 entries, and white space on whose part in a signature servers disagree.
+ODD_METADATA = {f"x-amz-meta-n{number}": "1" for number in range(250)} | {
+    "x-amz-meta-tab": "a\tb",
+    "x-amz-meta-space": "a\u3000b",
+    "Content-Type": "text/plain;\tcharset=utf-8",
+}
+READ_BACK = ODD_METADATA | {
+    "x-amz-meta-tab": "a b",
+    "x-amz-meta-space": "=?UTF-8?B?YeOAgGI=?=",
+    "Content-Type": "text/plain; charset=utf-8",
+}
+
+
+def test_many_entries_and_odd_white_space_come_back_as_s3_gives_them(monkeypatch, target, bucket, key):
+    monkeypatch.setattr(http.client, "_MAXHEADERS", 1000)
+    stored = raw.ask(target, "PUT", bucket, key, headers=ODD_METADATA, body=b"content")
+    assert stored.status == 200, stored.body
+    head = raw.ask(target, "HEAD", bucket, key)
+    assert head.status == 200
+    assert {name: head.headers[name] for name in READ_BACK} == READ_BACK
 
 
 def test_envelope_and_encryption_are_not_told_as_metadata(s3, bucket, key):

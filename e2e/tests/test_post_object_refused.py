@@ -198,7 +198,7 @@ def malformed(form):
             one_field("x-ignore-a", "x" * 20_480) + body, "MaxPostPreDataLengthExceededError"
         ),
         "too-many-fields": (
-            b"".join(one_field(f"x-ignore-{n}", "") for n in range(129)) + body,
+            b"".join(one_field(f"x-ignore-{n}", "") for n in range(257)) + body,
             "MaxPostPreDataLengthExceededError",
         ),
         "other-boundary": (encode(form, boundary="other"), "MalformedPOSTRequest"),

@@ -121,8 +121,8 @@ def test_two_authentications_are_refused(debugging, target, untouched, key):
     assert_nothing_stored(debugging, untouched, key)
 
 
-def test_absolute_form_is_refused(debugging, target, untouched, key, signed):
-    signed.path = f"http://{target.authority}{signed.path}"
+def test_absolute_form_of_another_host_is_refused(debugging, target, untouched, key, signed):
+    signed.path = f"http://other.example{signed.path}"
     assert_refused(refused_and_closed(target, wire.message(signed)), 400, "InvalidRequest")
     assert_nothing_stored(debugging, untouched, key)
 

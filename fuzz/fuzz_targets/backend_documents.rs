@@ -151,7 +151,7 @@ fn results(bytes: &[u8]) {
         code: "AccessDenied".to_owned(),
         message: "]]>".to_owned(),
     };
-    let merged = delete::merge_delete_result(bytes, std::slice::from_ref(&more));
+    let merged = delete::merge_delete_result(bytes, &[] as &[&[u8]], std::slice::from_ref(&more));
     let merged = merged.expect("it was read before");
     let mut expected = result;
     expected.errors.push(more);

@@ -261,17 +261,30 @@ pub fn is_forwarded(operation: Operation, name: &HeaderName) -> bool {
 }
 
 /// The client's headers that go on to the backend, unchanged but for `aws-chunked`, which is taken
-/// out of Content-Encoding.
+/// out of Content-Encoding, and for lines of one name, which become one line as S3 makes them: some
+/// servers take the first, and some the last.
 #[must_use]
 pub fn backend_request_headers(operation: Operation, client: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in client {
+    for name in client.keys() {
         if is_forwarded(operation, name) {
-            headers.append(name, value.clone());
+            headers.insert(name, joined(client, name));
         }
     }
     remove_aws_chunked(&mut headers);
     headers
+}
+
+/// The values of a header that is there, as a list.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> HeaderValue {
+    let values: Vec<&HeaderValue> = headers.get_all(name).iter().collect();
+    match values[..] {
+        [value] => value.clone(),
+        ref values => {
+            let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+            HeaderValue::from_bytes(&values.join(&b","[..])).expect("values and commas are a value")
+        }
+    }
 }
 
 /// Takes the coding `aws-chunked` out of Content-Encoding: the body goes on decoded. Other codings

@@ -2,10 +2,11 @@
 //!
 //! A proxy that reads one request where its neighbour reads another can be used to smuggle a
 //! request past its checks. So heads that leave room for that get 400, and the caller closes the
-//! connection: two framings, a header twice that is decided by, two signatures, another form of
-//! target than a path. Nothing here looks at values, except where presence depends on them.
+//! connection: two framings, a header twice that is decided by, two signatures, a target that is
+//! neither a path nor a URL of the host in `Host`. Nothing here looks at values, except where presence depends on them.
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::uri::Authority;
 use http::{HeaderMap, Method, Uri};
 
 use crate::error::{ErrorCode, S3Error};
@@ -73,9 +74,11 @@ pub fn refuse_ambiguous(
             format!("A request may have at most {MAXIMUM_HEADERS} headers."),
         ));
     }
-    if method == Method::CONNECT || uri.scheme().is_some() || uri.authority().is_some() {
+    if method == Method::CONNECT || uri.authority().is_some() && !names_host(uri, headers) {
         return refuse(
-            "The request target must be a path: this server is no forward proxy.".into(),
+            "The request target must be a path, or a URL of the host in Host: this server is no \
+             forward proxy."
+                .into(),
         );
     }
     if headers.contains_key(UPGRADE) || asks_for_upgrade(headers) {
@@ -106,6 +109,23 @@ pub fn refuse_ambiguous(
         );
     }
     Ok(())
+}
+
+/// Whether a URL as the target (RFC 9112, section 3.2.2) is of the host that `Host` names. A port that is
+/// the scheme's own may stand in either.
+fn names_host(uri: &Uri, headers: &HeaderMap) -> bool {
+    let default_port = match uri.scheme_str() {
+        Some("http") => ":80",
+        Some("https") => ":443",
+        Some(_) | None => return false,
+    };
+    let authority = uri.authority().map_or("", Authority::as_str);
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let without_port = |host: &str| {
+        let name = host.strip_suffix(default_port).unwrap_or(host);
+        name.to_ascii_lowercase()
+    };
+    host.is_some_and(|host| without_port(host) == without_port(authority))
 }
 
 /// The HTTP library takes every list of codings that ends in `chunked`, and decodes that one alone.
@@ -186,6 +206,10 @@ mod tests {
             ("/b/k", vec![HOST_ONLY, ("transfer-encoding", " Chunked")]),
             ("/b/k?prefix=a&prefix=b&X-Amz-Date=1", vec![HOST_ONLY]),
             ("/b/k?X-Amz-Signature=1&X-Amz-Date=2", vec![HOST_ONLY]),
+            ("http://localhost/b/k", vec![HOST_ONLY]),
+            ("HTTPS://LOCALHOST:443/b/k", vec![HOST_ONLY]),
+            ("http://h/b/k", vec![("host", "h:80")]),
+            ("http://h:9000/b/k", vec![("host", "H:9000")]),
             (
                 "/b/k",
                 vec![
@@ -203,7 +227,12 @@ mod tests {
     #[test]
     fn heads_with_two_readings_are_refused() {
         for (uri, headers) in [
-            ("http://localhost/b/k", vec![HOST_ONLY]),
+            ("http://other/b/k", vec![HOST_ONLY]),
+            ("http://localhost:81/b/k", vec![HOST_ONLY]),
+            ("http://localhost:443/b/k", vec![HOST_ONLY]),
+            ("http://user@localhost/b/k", vec![HOST_ONLY]),
+            ("ftp://localhost/b/k", vec![HOST_ONLY]),
+            ("http://localhost/b/k", vec![]),
             ("/b/k", vec![]),
             ("/b/k", vec![HOST_ONLY, HOST_ONLY]),
             (

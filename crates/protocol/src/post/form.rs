@@ -14,8 +14,8 @@ use super::part_header::PartHeader;
 /// What may stand before the file, delimiters included (S3 API Reference, "POST Object": 20 KB).
 pub const MAX_HEAD_BYTES: usize = 20 * 1024;
 
-/// Fields before the file. S3 names no limit; metadata and tags of one object stay far below.
-pub(super) const MAX_FIELDS: usize = 128;
+/// Fields before the file. S3 names no limit but that of bytes, which lets browsers send some 200.
+pub(super) const MAX_FIELDS: usize = 256;
 
 /// The line break that the first delimiter may lack is put in front, so that all are alike.
 const VIRTUAL_LINE_BREAK: &[u8] = b"\r\n";

@@ -232,7 +232,7 @@ fn sub_resources(
             sent.push((name, value));
         }
     }
-    Ok(Spellings::new(joined(canonical), joined(sent)))
+    Ok(Spellings::new([joined(canonical), joined(sent)]))
 }
 
 fn joined(mut parameters: Vec<(String, Option<String>)>) -> String {

@@ -4,8 +4,11 @@
 //! in a query is a space. Clients do not agree on which characters they escape, nor on whether they
 //! sign what they escaped or what S3 would have. So paths and queries come as [`Spellings`]: the
 //! canonical one, and the one that was sent. Both decode to the same bytes, so that a signature over
-//! either vouches for the same request. Headers differ in tabs: AWS's SDKs for Java, JavaScript and
-//! Python take them for spaces, those for Go and Rust leave them alone.
+//! either vouches for the same request. Headers differ in white space: AWS's SDKs for Java, JavaScript
+//! and Python take tabs for spaces, those for Go and Rust leave them alone, and Python, JavaScript and
+//! `MinIO`'s Go client collapse Unicode's white space too. They differ outside ASCII: Python sends Latin-1
+//! and signs UTF-8, as AWS reads it. A signature over any of these vouches for the value but for its
+//! white space.
 //!
 //! Absent: `..` and `//` handling, and double encoding, which S3 alone among AWS's services lacks.
 
@@ -29,20 +32,22 @@ enum Slash {
     Encoded,
 }
 
-/// The canonical spelling, and the one sent where it differs.
-pub(crate) struct Spellings<T> {
-    canonical: T,
-    sent: Option<T>,
-}
+/// The canonical spelling, followed by those that differ from it.
+pub(crate) struct Spellings<T>(Vec<T>);
 
 impl<T: PartialEq> Spellings<T> {
-    pub(crate) fn new(canonical: T, sent: T) -> Self {
-        let sent = (sent != canonical).then_some(sent);
-        Self { canonical, sent }
+    pub(crate) fn new(spellings: impl IntoIterator<Item = T>) -> Self {
+        let mut distinct = Vec::new();
+        for spelling in spellings {
+            if !distinct.contains(&spelling) {
+                distinct.push(spelling);
+            }
+        }
+        Self(distinct)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        std::iter::once(&self.canonical).chain(&self.sent)
+        self.0.iter()
     }
 }
 
@@ -50,10 +55,8 @@ impl<T: PartialEq> Spellings<T> {
 pub(crate) fn path(raw_path: &str) -> Result<Spellings<String>, SigV4Error> {
     let raw_path = if raw_path.is_empty() { "/" } else { raw_path };
     let decoded = decode(raw_path, Plus::Literal)?;
-    Ok(Spellings::new(
-        encode(&decoded, Slash::Kept),
-        raw_path.to_owned(),
-    ))
+    let canonical = encode(&decoded, Slash::Kept);
+    Ok(Spellings::new([canonical, raw_path.to_owned()]))
 }
 
 /// The canonical query string, without `X-Amz-Signature`.
@@ -71,7 +74,7 @@ pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings<String>, SigV4E
         ));
         sent.push((name.to_owned(), value.to_owned()));
     }
-    Ok(Spellings::new(join_sorted(canonical), join_sorted(sent)))
+    Ok(Spellings::new([canonical, sent].map(join_sorted)))
 }
 
 /// The name and value of every query parameter, as sent.
@@ -100,22 +103,33 @@ pub(super) fn header_part(
     signed_headers: &[HeaderName],
     payload: &str,
 ) -> Spellings<Vec<u8>> {
-    let part = |white_space| header_part_with(headers, signed_headers, payload, white_space);
-    Spellings::new(part(WhiteSpace::SpacesAndTabs), part(WhiteSpace::Spaces))
+    let part = |reading| header_part_with(headers, signed_headers, payload, reading);
+    let values = signed_headers.iter().flat_map(|name| headers.get_all(name));
+    let is_ascii = values.into_iter().all(|value| value.as_bytes().is_ascii());
+    let of_ascii = [Reading::SpacesAndTabs, Reading::Spaces];
+    let others = [Reading::UnicodeWhiteSpace, Reading::Latin1];
+    let others = others.into_iter().filter(|_| !is_ascii);
+    Spellings::new(of_ascii.into_iter().chain(others).map(part))
 }
 
-/// White space in a header's value.
+/// How a header's value is read.
 #[derive(Clone, Copy)]
-enum WhiteSpace {
+enum Reading {
+    /// Spaces and tabs are white space.
     SpacesAndTabs,
+    /// Spaces are.
     Spaces,
+    /// As UTF-8 text, with all that Unicode takes for white space.
+    UnicodeWhiteSpace,
+    /// As Latin-1 text, which is signed as UTF-8.
+    Latin1,
 }
 
 fn header_part_with(
     headers: &HeaderMap,
     signed_headers: &[HeaderName],
     payload: &str,
-    white_space: WhiteSpace,
+    reading: Reading,
 ) -> Vec<u8> {
     let mut part = Vec::with_capacity(512);
     for name in signed_headers {
@@ -125,7 +139,7 @@ fn header_part_with(
             if index > 0 {
                 part.push(b',');
             }
-            append_collapsed(&mut part, value.as_bytes(), white_space);
+            append_collapsed(&mut part, value.as_bytes(), reading);
         }
         part.push(b'\n');
     }
@@ -138,13 +152,24 @@ fn header_part_with(
 }
 
 /// Appends a header's value without white space around it and with single spaces inside.
-fn append_collapsed(output: &mut Vec<u8>, value: &[u8], white_space: WhiteSpace) {
-    let is_white_space = |byte: &u8| match (byte, white_space) {
-        (b' ', _) | (b'\t', WhiteSpace::SpacesAndTabs) => true,
-        (_, WhiteSpace::SpacesAndTabs | WhiteSpace::Spaces) => false,
-    };
-    let words = value.split(is_white_space).filter(|word| !word.is_empty());
-    for (index, word) in words.enumerate() {
+fn append_collapsed(output: &mut Vec<u8>, value: &[u8], reading: Reading) {
+    match (reading, std::str::from_utf8(value)) {
+        (Reading::UnicodeWhiteSpace, Ok(text)) => {
+            append_words(output, text.split_whitespace().map(str::as_bytes));
+        }
+        (Reading::SpacesAndTabs | Reading::UnicodeWhiteSpace, _) => {
+            append_words(output, value.split(|byte| matches!(byte, b' ' | b'\t')));
+        }
+        (Reading::Spaces, _) => append_words(output, value.split(|byte| *byte == b' ')),
+        (Reading::Latin1, _) => {
+            let text: String = value.iter().copied().map(char::from).collect();
+            append_words(output, text.as_bytes().split(|byte| *byte == b' '));
+        }
+    }
+}
+
+fn append_words<'a>(output: &mut Vec<u8>, words: impl Iterator<Item = &'a [u8]>) {
+    for (index, word) in words.filter(|word| !word.is_empty()).enumerate() {
         if index > 0 {
             output.push(b' ');
         }
@@ -207,11 +232,11 @@ mod tests {
     use super::*;
 
     fn canonical_path(raw_path: &str) -> String {
-        path(raw_path).unwrap().canonical
+        path(raw_path).unwrap().0.remove(0)
     }
 
     fn canonical_query(raw_query: &str) -> String {
-        query(Some(raw_query)).unwrap().canonical
+        query(Some(raw_query)).unwrap().0.remove(0)
     }
 
     #[test]
@@ -277,5 +302,29 @@ mod tests {
                 "host:h\nx-amz-meta-a:one two\t three,four\n\nhost;x-amz-meta-a\nP",
             ]
         );
+    }
+
+    #[test]
+    fn values_outside_ascii_have_two_readings_more() {
+        let signed = [HeaderName::from_static("a")];
+        let readings = |value: &[u8]| -> Vec<String> {
+            let mut headers = HeaderMap::new();
+            headers.append("a", value.try_into().unwrap());
+            let part = header_part(&headers, &signed, "P");
+            let texts = part.iter().map(|part| String::from_utf8_lossy(part));
+            let lines = texts.map(|text| text.lines().next().unwrap()[2..].to_owned());
+            lines.collect()
+        };
+        let all = readings("x\u{3000}\u{a0}y\u{85}".as_bytes());
+        assert_eq!(
+            all,
+            [
+                "x\u{3000}\u{a0}y\u{85}",
+                "x y",
+                "x\u{e3}\u{80}\u{80}\u{c2}\u{a0}y\u{c2}\u{85}"
+            ]
+        );
+        assert_eq!(readings(b"\xfc"), ["\u{fffd}", "\u{fc}"]);
+        assert_eq!(readings(b"x y"), ["x y"]);
     }
 }

@@ -11,6 +11,7 @@ use std::fmt::Write;
 use super::document::{Document, XmlError, splice};
 use super::escape::escape;
 use super::stream::DocumentStream;
+use super::truth::truth;
 use crate::error::S3Error;
 use crate::name::ObjectKey;
 use crate::quote::quoted;
@@ -25,6 +26,9 @@ const MAXIMUM_ELEMENTS: usize = 2 + MAXIMUM_OBJECTS * 6;
 
 /// Longest text of a request, in bytes: keys of 1024, and what is longer is told so by name.
 const MAXIMUM_TEXT_BYTES: usize = 4096;
+
+/// What stands behind the objects of a request.
+const END_BYTES: usize = "<Quiet>true</Quiet></Delete>".len();
 
 /// How much the answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,20 +98,20 @@ impl DeleteRequest {
         Ok(request)
     }
 
-    /// Writes the request for the backend.
+    /// Writes a request for the backend with the objects from `first` on that `bytes` have room for, one
+    /// at the least. Returns where the next request begins.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, first: usize, bytes: usize) -> (String, usize) {
         let mut markup = format!("<Delete xmlns=\"{NAMESPACE}\">");
-        for object in &self.objects {
-            markup.push_str("<Object>");
-            push(&mut markup, "Key", Some(object.key.as_str()));
-            push(&mut markup, "VersionId", object.version_id.as_deref());
-            push(&mut markup, "ETag", object.etag.as_deref());
-            let time = object.last_modified_time.as_deref();
-            push(&mut markup, "LastModifiedTime", time);
-            let size = object.size.map(|size| size.to_string());
-            push(&mut markup, "Size", size.as_deref());
-            markup.push_str("</Object>");
+        let mut next = first;
+        for object in self.objects.get(first..).unwrap_or_default() {
+            let before = markup.len();
+            object.render(&mut markup);
+            if markup.len() + END_BYTES > bytes && next > first {
+                markup.truncate(before);
+                break;
+            }
+            next += 1;
         }
         let quiet = match self.verbosity {
             Verbosity::Verbose => None,
@@ -115,7 +119,21 @@ impl DeleteRequest {
         };
         push(&mut markup, "Quiet", quiet);
         markup.push_str("</Delete>");
-        markup
+        (markup, next)
+    }
+}
+
+impl ObjectIdentifier {
+    fn render(&self, markup: &mut String) {
+        markup.push_str("<Object>");
+        push(markup, "Key", Some(self.key.as_str()));
+        push(markup, "VersionId", self.version_id.as_deref());
+        push(markup, "ETag", self.etag.as_deref());
+        let time = self.last_modified_time.as_deref();
+        push(markup, "LastModifiedTime", time);
+        let size = self.size.map(|size| size.to_string());
+        push(markup, "Size", size.as_deref());
+        markup.push_str("</Object>");
     }
 }
 
@@ -149,10 +167,11 @@ fn object(document: &mut DocumentStream<'_>) -> Result<ObjectIdentifier, S3Error
 }
 
 fn verbosity(text: &str) -> Result<Verbosity, S3Error> {
-    match text.trim() {
-        "true" => Ok(Verbosity::Quiet),
-        "false" | "" => Ok(Verbosity::Verbose),
-        _ => Err(malformed(XmlError::schema("Quiet must be true or false"))),
+    match truth(text) {
+        Some(true) => Ok(Verbosity::Quiet),
+        Some(false) => Ok(Verbosity::Verbose),
+        None if text.trim().is_empty() => Ok(Verbosity::Verbose),
+        None => Err(malformed(XmlError::schema("Quiet must be true or false"))),
     }
 }
 
@@ -237,10 +256,20 @@ impl DeleteResult {
     }
 }
 
-/// The backend's result, as it is, with further errors behind.
-pub fn merge_delete_result(bytes: &[u8], errors: &[DeleteError]) -> Result<String, XmlError> {
+/// The backend's result, as it is, with what stands in its further results and further errors behind.
+pub fn merge_delete_result(
+    bytes: &[u8],
+    further: &[impl AsRef<[u8]>],
+    errors: &[DeleteError],
+) -> Result<String, XmlError> {
     let document = result_document(bytes)?;
-    let edit = document.append_inside(&document.root, &error_elements(errors));
+    let mut markup = String::new();
+    for bytes in further {
+        let further = result_document(bytes.as_ref())?;
+        markup.push_str(&further.text[further.root.inner.clone()]);
+    }
+    markup.push_str(&error_elements(errors));
+    let edit = document.append_inside(&document.root, &markup);
     Ok(splice(document.text, vec![edit]))
 }
 

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use super::document::{Document, Edit, Element, XmlError, splice};
 use super::escape::escape;
+use super::truth::truth;
 use crate::percent::{self, Plus};
 
 /// What an entry of a page is.
@@ -140,7 +141,7 @@ impl<'text> ListPage<'text> {
     pub fn is_truncated(&self) -> bool {
         matches!(
             self.document.child_text(&self.document.root, "IsTruncated"),
-            Ok(Some(text)) if text.trim() == "true"
+            Ok(Some(text)) if truth(&text) == Some(true)
         )
     }
 
@@ -307,7 +308,7 @@ fn entry(
             .map(Cow::into_owned),
         is_latest: document
             .child_text(element, "IsLatest")?
-            .is_some_and(|text| text.trim() == "true"),
+            .is_some_and(|text| truth(&text) == Some(true)),
     })
 }
 

@@ -32,4 +32,5 @@ pub mod post_response;
 pub mod restore;
 mod stream;
 pub mod tagging;
+mod truth;
 pub mod uploads;

@@ -9,6 +9,7 @@ use super::answer::{Markup, declared, unquoted};
 use super::complete::MAXIMUM_PARTS;
 use super::document::{Document, Element, XmlError};
 use super::listing::required;
+use super::truth::truth;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
 
 /// One part, as a backend lists it.
@@ -71,7 +72,7 @@ impl<'text> PartsPage<'text> {
     pub fn is_truncated(&self) -> bool {
         matches!(
             self.document.child_text(&self.document.root, "IsTruncated"),
-            Ok(Some(text)) if text.trim() == "true"
+            Ok(Some(text)) if truth(&text) == Some(true)
         )
     }
 

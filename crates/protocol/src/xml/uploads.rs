@@ -7,6 +7,7 @@
 
 use super::document::{Document, Edit, Element, XmlError, splice};
 use super::listing::{Encoding, PageEdit, PrefixEdit, encoding, page_edit, required};
+use super::truth::truth;
 use crate::checksum::{ChecksumAlgorithm, ChecksumType};
 
 /// One upload in progress.
@@ -100,7 +101,7 @@ impl<'text> UploadsPage<'text> {
     pub fn is_truncated(&self) -> bool {
         matches!(
             self.document.child_text(&self.document.root, "IsTruncated"),
-            Ok(Some(text)) if text.trim() == "true"
+            Ok(Some(text)) if truth(&text) == Some(true)
         )
     }
 

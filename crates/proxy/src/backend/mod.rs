@@ -37,6 +37,7 @@ mod sign;
 mod tests;
 mod tls;
 mod trailer;
+mod white_space;
 
 use std::sync::Arc;
 use std::time::Duration;

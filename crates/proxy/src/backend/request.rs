@@ -25,6 +25,7 @@ use super::address::Target;
 use super::error::{BackendError, BodyStreamError};
 use super::settings::{Endpoint, Settings};
 use super::trailer::{self, Form};
+use super::white_space;
 use crate::telemetry::traces::Traced;
 
 /// A body that is made while it is sent; an error in it aborts the backend's request.
@@ -178,6 +179,7 @@ impl Prepared {
                 region: service.region,
             },
         };
+        white_space::unify(&mut headers, &target.endpoint);
         let query = &request.query;
         let form = Form::of(settings.integrity, &target.endpoint, query, &headers);
         let payload = payload_of(request.body, form, &mut headers).await?;

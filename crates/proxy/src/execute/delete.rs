@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use s3proxy_envelope::layout::{PlaintextLength, stored_length};
 use s3proxy_envelope::legacy::legacy_stored_length;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -14,7 +14,6 @@ use s3proxy_protocol::xml::delete::{
     DeleteError, DeleteRequest, DeleteResult, ObjectIdentifier, delete_result, merge_delete_result,
 };
 
-use super::forward::MAX_DOCUMENT_BYTES;
 use super::held::HeldMemory;
 use super::lookup::{self, Described, Listed};
 use super::stored::{self, Form};
@@ -26,6 +25,14 @@ use crate::effective_name::is_state_key;
 use crate::plan::access_denied;
 use crate::respond::Failure;
 use crate::telemetry::audit::{BatchErrors, ObjectLine};
+
+/// Longest batch: 1000 keys of 1024 bytes, each byte escaped (`&#x26;`), with room for versions, ETags and
+/// markup.
+const MAX_BATCH_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Longest request to the backend: Ceph's gateway takes documents of 1 MiB (`rgw_max_put_param_size`). A
+/// batch that is longer, because of what has to be escaped in it, goes on as several requests.
+const MAX_REQUEST_BYTES: usize = 1_000_000;
 
 /// Longest answer to a batch that is read: 1000 entries of the longest keys.
 const MAX_RESULT_BYTES: usize = 8 * 1024 * 1024;
@@ -98,8 +105,9 @@ pub(crate) async fn delete_objects(
     job: &Job<'_>,
     body: RawBody,
 ) -> Outcome<Response<ResponseBody>> {
-    let held = payload::read_held(job, body, MAX_DOCUMENT_BYTES, MEMORY).await?;
+    let held = payload::read_held(job, body, MAX_BATCH_BYTES, MEMORY).await?;
     let mut batch = DeleteRequest::parse(&held.bytes)?;
+    drop(held.bytes);
     let _share = held.share;
     let mut errors = remove_refused(job, &mut batch);
     let trail = &job.record.trail;
@@ -107,28 +115,89 @@ pub(crate) async fn delete_objects(
     let unknown = remove_unknown_versions(job, &mut batch).await;
     map_conditions(job, &mut batch).await;
 
-    let audited: BatchErrors = unknown.iter().map(audited).collect();
+    let Sent {
+        headers,
+        results,
+        undone,
+    } = send(job, &batch).await?;
+    let own: BatchErrors = unknown.iter().chain(&undone).map(audited).collect();
     errors.extend(unknown);
-    let (headers, text) = if batch.objects.is_empty() {
-        trail.batch_errors(|| audited);
-        (http::HeaderMap::new(), delete_result(&errors))
-    } else {
-        let mut request = answer::request_for(job, Method::POST);
-        request.query = answer::query_for_backend(job);
-        request.headers = answer::headers_for_backend(job)?;
-        request.body = RequestBody::Held(Bytes::from(batch.render()));
-        let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-        let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
-        trail.batch_errors(|| failed(&text).into_iter().chain(audited).collect());
-        let merged = merge_delete_result(&text, &errors)
-            .map_err(|_| Failure::Unusable("a DeleteResult that is not S3's"))?;
-        (answer::client_headers(&backed.headers), merged)
+    errors.extend(undone);
+    trail.batch_errors(|| {
+        let told = results.iter().flat_map(|text| failed(text));
+        told.chain(own).collect()
+    });
+    let text = match results.split_first() {
+        None => delete_result(&errors),
+        Some((first, further)) => merge_delete_result(first, further, &errors)
+            .map_err(|_| Failure::Unusable("a DeleteResult that is not S3's"))?,
     };
     let mut response = Response::new(ResponseBody::held(Bytes::from(text)));
     *response.headers_mut() = headers;
     let xml = HeaderValue::from_static("application/xml");
     response.headers_mut().insert(header::CONTENT_TYPE, xml);
     Ok(response)
+}
+
+/// What became of a batch at the backend.
+#[derive(Default)]
+struct Sent {
+    /// Of the first answer.
+    headers: HeaderMap,
+    results: Vec<Bytes>,
+    /// Objects of requests that failed when others had been carried out.
+    undone: Vec<DeleteError>,
+}
+
+/// Sends a batch, in as many requests as its length takes. A failure of the first is that of the batch.
+async fn send(job: &Job<'_>, batch: &DeleteRequest) -> Outcome<Sent> {
+    let mut sent = Sent::default();
+    let mut next = 0;
+    while next < batch.objects.len() {
+        let (markup, end) = batch.render(next, MAX_REQUEST_BYTES);
+        match send_part(job, markup).await {
+            Ok((headers, result)) => {
+                if sent.results.is_empty() {
+                    sent.headers = headers;
+                }
+                sent.results.push(result);
+            }
+            Err(failure) if sent.results.is_empty() => return Err(failure),
+            Err(failure) => {
+                let (code, message) = versions::batch_error(&failure);
+                let left = batch.objects.get(next..).unwrap_or_default();
+                sent.undone = left
+                    .iter()
+                    .map(|object| not_deleted(object, &code, &message))
+                    .collect();
+                return Ok(sent);
+            }
+        }
+        next = end;
+    }
+    Ok(sent)
+}
+
+async fn send_part(job: &Job<'_>, markup: String) -> Outcome<(HeaderMap, Bytes)> {
+    let mut request = answer::request_for(job, Method::POST);
+    request.query = answer::query_for_backend(job);
+    request.headers = answer::headers_for_backend(job)?;
+    request.body = RequestBody::Held(Bytes::from(markup));
+    let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
+    let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    if DeleteResult::parse(&text).is_err() {
+        return Err(Failure::Unusable("a DeleteResult that is not S3's"));
+    }
+    Ok((answer::client_headers(&backed.headers), text))
+}
+
+fn not_deleted(object: &ObjectIdentifier, code: &str, message: &str) -> DeleteError {
+    DeleteError {
+        key: object.key.as_str().to_owned(),
+        version_id: object.version_id.clone(),
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 /// For the audit log: every object of the batch, before any of them is deleted.
@@ -197,12 +266,7 @@ async fn with_known_version(
         return Ok(object);
     };
     let (code, message) = versions::batch_error(&failure);
-    Err(DeleteError {
-        key: object_key.to_owned(),
-        version_id: object.version_id,
-        code,
-        message,
-    })
+    Err(not_deleted(&object, &code, &message))
 }
 
 /// Takes out what this client may not delete, and what belongs to the proxy.
@@ -216,12 +280,7 @@ fn remove_refused(job: &Job<'_>, batch: &mut DeleteRequest) -> Vec<DeleteError> 
             && identity.may(Access::Delete, bucket, Some(object_key));
         if !granted {
             let refusal = access_denied(job.request.operation);
-            errors.push(DeleteError {
-                key: object_key.to_owned(),
-                version_id: object.version_id.clone(),
-                code: refusal.code.as_str().to_owned(),
-                message: refusal.message.into_owned(),
-            });
+            errors.push(not_deleted(object, refusal.code.as_str(), &refusal.message));
         }
         granted
     });

@@ -1,24 +1,29 @@
 //! DeleteBucket: forwarded, once nothing of the proxy's own keeps the bucket from being empty.
 //!
 //! The backend decides. Only when it says that the bucket is not empty, a look is taken: where all
-//! that is left is state of uploads that have ended, that is removed and the request made again. A
-//! client cannot see or delete it.
+//! that is left is upload state and staged parts, the uploads are aborted, the state is removed, and the
+//! request is made again. A client cannot see or delete state, and S3 deletes a bucket with open uploads.
 //!
-//! States are listed before uploads, and only those listed are removed. So no upload in progress loses
-//! its state, not even one that begins meanwhile: as long as there is one, the backend's refusal
-//! stands. Where the list of uploads does not show it, the backend is asked for each upload that a
-//! state names. A bucket that holds the states of other buckets is never cleared.
+//! States are listed first, and only those listed are removed, with the uploads that they belong to. An
+//! upload that begins meanwhile keeps its state, and that keeps the bucket. One that completes meanwhile
+//! leaves an object, which keeps the bucket too: no object is ever deleted here. Uploads that were begun
+//! around the proxy have no state and are the backend's business.
+//!
+//! A state says which upload it belongs to; for one of an earlier version, which does not, the list of
+//! uploads has to. A bucket that holds the states of other buckets is never cleared.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, Response};
+use s3proxy_envelope::multipart::UploadName;
 use s3proxy_protocol::xml::listing::ListEntry;
 
-use super::multipart::bucket::Bucket;
-use super::multipart::evidence::{Evidence, StateFolder};
+use super::multipart::bucket::{Bucket, parameter};
+use super::multipart::evidence::{Named, StateFolder};
 use super::multipart::staged::{folder_id, folders};
+use super::multipart::state::{forget, is_gone};
 use super::{BodySlot, Job, Outcome, answer, forward};
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::StateBucket;
@@ -27,8 +32,8 @@ use crate::respond::Failure;
 /// The most that is cleared at once; a bucket with more is for the sweep.
 const MOST_STATES: usize = 100_000;
 
-/// Uploads that the backend is asked for side by side.
-const QUESTIONS_AT_ONCE: usize = 8;
+/// Uploads that are looked up, and then aborted, side by side.
+const UPLOADS_AT_ONCE: usize = 8;
 
 /// Serves DeleteBucket.
 pub(crate) async fn delete_bucket(
@@ -68,42 +73,103 @@ async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
     let Some(states) = only_states(&bucket, &folders(&job.parts.policy.state_prefix)).await? else {
         return Ok(Cleared::Nothing);
     };
-    let mut uploads = 0_usize;
-    bucket.each_upload(|_| uploads += 1).await?;
-    if uploads > 0 || states.is_empty() || has_upload(job, &bucket, &states).await? {
+    if states.is_empty() {
         return Ok(Cleared::Nothing);
     }
+    let Some(uploads) = uploads_of(job, &bucket, &states).await? else {
+        return Ok(Cleared::Nothing);
+    };
+    abort(job, &bucket, uploads).await?;
     match bucket.remove(&states).await.into_iter().next() {
         None => Ok(Cleared::Everything),
         Some(left) => Err(left.failure),
     }
 }
 
-/// Whether a state belongs to an upload that the backend has, though its list does not show it. What
-/// a state without the name of its upload belongs to would go with the bucket.
-async fn has_upload(job: &Job<'_>, bucket: &Bucket, states: &[ListEntry]) -> Outcome<bool> {
+/// The uploads that the states belong to, open or not; `None` where one is of another bucket.
+async fn uploads_of(
+    job: &Job<'_>,
+    bucket: &Bucket,
+    states: &[ListEntry],
+) -> Outcome<Option<Vec<UploadName>>> {
     let prefix = &job.parts.policy.state_prefix;
     let ids = states
         .iter()
         .filter_map(|entry| folder_id(&entry.key, prefix));
     let ids: BTreeSet<String> = ids.map(str::to_owned).collect();
-    let mut asked = stream::iter(ids)
+    let named = stream::iter(ids.clone())
         .map(|id| async move {
             let folder = StateFolder {
                 place: bucket,
                 prefix,
                 id: &id,
             };
-            folder.evidence().await
+            folder.named().await
         })
-        .buffer_unordered(QUESTIONS_AT_ONCE);
-    while let Some(evidence) = asked.next().await {
-        match evidence? {
-            Evidence::InProgress => return Ok(true),
-            Evidence::Ended | Evidence::Nameless => {}
+        .buffer_unordered(UPLOADS_AT_ONCE);
+    let named: Vec<Named> = named.try_collect().await?;
+    let mut uploads = Vec::new();
+    let mut has_nameless = false;
+    for named in named {
+        match named {
+            Named::Upload(upload) if upload.bucket == bucket.name => uploads.push(upload),
+            Named::Upload(_) => return Ok(None),
+            Named::Nobody => has_nameless = true,
+            Named::Gone => {}
         }
     }
-    Ok(false)
+    if has_nameless {
+        bucket
+            .each_upload(|listed| {
+                let upload = UploadName {
+                    bucket: bucket.name.clone(),
+                    object_key: listed.object_key.clone(),
+                    upload_id: listed.upload_id.clone(),
+                };
+                if ids.contains(&upload.hash().id()) {
+                    uploads.push(upload);
+                }
+            })
+            .await?;
+    }
+    Ok(Some(uploads))
+}
+
+/// Aborts uploads; those that have ended are passed over.
+async fn abort(job: &Job<'_>, bucket: &Bucket, uploads: Vec<UploadName>) -> Outcome<()> {
+    let hashes: Vec<_> = uploads.iter().map(UploadName::hash).collect();
+    let mut aborted = stream::iter(uploads)
+        .map(|upload| async move {
+            let key = Some(upload.object_key.as_str());
+            let mut request = bucket.request(Method::DELETE, key);
+            request.query = vec![parameter("uploadId", &upload.upload_id)];
+            match bucket.send(request).await {
+                Ok(_) => Ok(1),
+                // Ceph's gateway has another name for it.
+                Err(failure) if is_gone(&failure) || is_no_such_key(&failure) => Ok(0),
+                Err(failure) => Err(failure),
+            }
+        })
+        .buffer_unordered(UPLOADS_AT_ONCE);
+    let mut count = 0;
+    while let Some(outcome) = aborted.next().await {
+        count += outcome?;
+    }
+    if count > 0 {
+        tracing::info!(
+            bucket = bucket.name,
+            uploads = count,
+            "aborted the open uploads of a bucket that is deleted"
+        );
+    }
+    for hash in &hashes {
+        forget(job, hash);
+    }
+    Ok(())
+}
+
+fn is_no_such_key(failure: &Failure) -> bool {
+    matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchKey")
 }
 
 /// All that the bucket holds, if that is state only.

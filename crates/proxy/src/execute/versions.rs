@@ -187,7 +187,8 @@ pub(super) fn batch_error(failure: &Failure) -> (String, String) {
         ),
         _ => (
             ErrorCode::ServiceUnavailable.as_str().to_owned(),
-            "The storage behind this proxy did not say whether it has the version.".to_owned(),
+            "The storage behind this proxy did not answer for this object; delete it again."
+                .to_owned(),
         ),
     }
 }

@@ -20,6 +20,7 @@ pub(crate) mod seats;
 mod served_body;
 mod timeouts;
 pub(crate) mod tls;
+mod unreadable;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -455,8 +456,7 @@ fn internal_error() -> Response<ResponseBody> {
     response
 }
 
-/// Headers that the HTTP library takes. It answers to more without a document, so that it takes some
-/// more than the gate, which refuses in S3's words.
+/// Headers that the HTTP library takes: some more than the gate, which refuses with more to say.
 const HEADERS: usize = MAXIMUM_HEADERS + 64;
 
 /// What a connection may read ahead of its body's reader, in bytes: one piece, so that a sealed

@@ -20,6 +20,7 @@ use super::Limits;
 use super::activity::{Activity, Written};
 use super::other_protocol::FirstByte;
 use super::seats::TooMuchInHeads;
+use super::unreadable::Unreadable;
 use crate::body::pace::{Impatience, Pace};
 
 /// A socket that fails when its client keeps it waiting.
@@ -27,6 +28,7 @@ pub(super) struct TimedSocket<IO> {
     inner: Take<IO>,
     activity: Activity,
     first_byte: FirstByte,
+    unreadable: Unreadable,
     header_timeout: Duration,
     /// Runs from the first byte of the head of this number, and means nothing for another.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
@@ -45,6 +47,7 @@ impl<IO: AsyncRead> TimedSocket<IO> {
             inner: inner.take(0),
             activity,
             first_byte,
+            unreadable: Unreadable::new(),
             header_timeout: limits.header_timeout,
             deadline: None,
             pace: Pace::of_taker(limits.patience.clone()),
@@ -112,7 +115,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for TimedSocket<IO> {
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
             Poll::Pending => this.poll_too_late(context).map(Err),
             Poll::Ready(outcome) => {
-                this.first_byte.note(&buffer.filled()[before..]);
+                let read = &buffer.filled()[before..];
+                this.first_byte.note(read);
+                this.unreadable.read(this.activity.head(), read);
                 let progressed = this.progressed(buffer.filled().len() - before);
                 Poll::Ready(outcome.and(progressed))
             }
@@ -126,7 +131,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(self.inner.get_mut()).poll_write(context, bytes);
+        let this = &mut *self;
+        let (head, socket) = (this.activity.head(), this.inner.get_mut());
+        let written = this
+            .unreadable
+            .poll_write(head, bytes, socket, context)
+            .unwrap_or_else(|| Pin::new(socket).poll_write(context, bytes));
         self.timed(written, |count| *count, context)
     }
 
@@ -135,7 +145,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(self.inner.get_mut()).poll_write_vectored(context, slices);
+        let this = &mut *self;
+        let (head, socket) = (this.activity.head(), this.inner.get_mut());
+        let first = slices.first().map_or(&[][..], |slice| slice);
+        let written = this
+            .unreadable
+            .poll_write(head, first, socket, context)
+            .unwrap_or_else(|| Pin::new(socket).poll_write_vectored(context, slices));
         self.timed(written, |count| *count, context)
     }
 
@@ -145,11 +161,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(self.inner.get_mut()).poll_flush(context);
+        if flushed.is_ready() {
+            let head = self.activity.head();
+            self.unreadable.flushed(head);
+        }
         self.timed(flushed, |()| 0, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.inner.get_mut()).poll_shutdown(context)
+        let this = &mut *self;
+        let socket = this.inner.get_mut();
+        match this.unreadable.poll_shutdown(socket, context) {
+            Poll::Pending => this.poll_too_late(context).map(Err),
+            done @ Poll::Ready(_) => done,
+        }
     }
 }
 

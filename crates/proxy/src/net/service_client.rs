@@ -13,6 +13,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 
+/// Headers of an answer at most, and bytes of its head: far above what such servers send.
+const HEADERS: usize = 256;
+const HEAD_BYTES: usize = 64 * 1024;
+
 pub(crate) type ServiceClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A client that judges certificates by these roots.
@@ -26,5 +30,8 @@ pub(crate) fn service_client(roots: RootCertStore) -> ServiceClient {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    Client::builder(TokioExecutor::new()).build(HttpsConnector::from((tcp, Arc::new(tls))))
+    Client::builder(TokioExecutor::new())
+        .http1_max_headers(HEADERS)
+        .http1_max_buf_size(HEAD_BYTES)
+        .build(HttpsConnector::from((tcp, Arc::new(tls))))
 }

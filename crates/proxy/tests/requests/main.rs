@@ -18,6 +18,7 @@
 mod harness;
 mod simple_backend;
 
+mod any_object;
 mod backend_answers;
 mod backend_headers;
 mod backend_listings;
@@ -26,11 +27,14 @@ mod checksums;
 mod completing;
 mod costs;
 mod crowd;
+mod deletions;
+mod heads;
 mod held_bodies;
 mod host_names;
 mod hostile_backend;
 mod inspecting;
 mod key_services;
+mod limits_page;
 mod listings;
 mod loops;
 mod memory_store;

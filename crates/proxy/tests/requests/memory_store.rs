@@ -12,7 +12,7 @@ use s3proxy_protocol::percent::{self, Plus};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 
-use crate::harness::{Proxy, RecordedRequest, Reply};
+use crate::harness::{Proxy, RecordedRequest, Reply, encoded};
 
 /// What a server gets wrong.
 #[derive(Clone, Copy, Default)]
@@ -114,6 +114,11 @@ impl MemoryStore {
         }
     }
 
+    /// Uploads that are open.
+    pub(crate) fn open_uploads(&self) -> usize {
+        self.state().uploads.len()
+    }
+
     /// Ends an upload around the proxy.
     pub(crate) fn end_upload(&self, id: &str) {
         self.state().uploads.remove(id).unwrap();
@@ -160,11 +165,17 @@ impl State {
             (&Method::GET, "", _) if request.has_parameter("uploads") => {
                 self.list_uploads(bucket, parameter("prefix").as_deref())
             }
-            (&Method::GET, "", _) => self.list(bucket, &parameter("prefix").unwrap_or_default()),
-            (_, "", _) => answer(200, &[], b""),
-            (&Method::GET, _, _) if request.has_parameter("tagging") => {
-                document(200, "<Tagging><TagSet></TagSet></Tagging>")
+            (&Method::GET, "", _) if bucket.is_empty() => document(
+                200,
+                "<ListAllMyBucketsResult><Buckets></Buckets></ListAllMyBucketsResult>",
+            ),
+            (&Method::GET, "", _) => {
+                let is_encoded = request.has_parameter("encoding-type");
+                self.list(bucket, &parameter("prefix").unwrap_or_default(), is_encoded)
             }
+            (&Method::DELETE, "", _) => self.delete_bucket(bucket),
+            (_, "", _) => answer(200, &[], b""),
+            (&Method::GET, _, _) if request.has_parameter("tagging") => self.tagging(bucket, key),
             (&Method::GET, _, _) if request.has_parameter("acl") => error(501, "NotImplemented"),
             (&Method::GET, _, Some(id)) => self.list_parts(&id),
             (&Method::PUT, _, Some(id)) => self.upload_part(request, &id),
@@ -204,7 +215,7 @@ impl State {
         let modified = object.modified.format(&Rfc2822).unwrap();
         let modified = modified.replace("+0000", "GMT");
         let mut headers = vec![("etag", etag.as_str()), ("last-modified", &modified)];
-        let named = object.headers.iter();
+        let named = object.headers.iter().filter(|(name, _)| name != TAGGING);
         headers.extend(named.map(|(name, value)| (name.as_str(), value.as_str())));
         let length = object.body.len();
         let Some(range) = request.header("range").strip_prefix("bytes=") else {
@@ -226,14 +237,44 @@ impl State {
         answer(206, &headers, &object.body[first..=last])
     }
 
-    fn list(&self, bucket: &str, prefix: &str) -> Answer {
+    /// Deletes a bucket as S3 does: open uploads go with it.
+    fn delete_bucket(&mut self, bucket: &str) -> Answer {
+        if self.objects.keys().any(|(of, _)| of == bucket) {
+            return error(409, "BucketNotEmpty");
+        }
+        self.uploads.retain(|_, upload| upload.bucket != bucket);
+        answer(204, &[], b"")
+    }
+
+    fn tagging(&self, bucket: &str, key: &str) -> Answer {
+        let Some(object) = self.objects.get(&(bucket.to_owned(), key.to_owned())) else {
+            return error(404, "NoSuchKey");
+        };
+        let tagging = object.headers.iter().find(|(name, _)| name == TAGGING);
+        let pairs = tagging.map_or("", |(_, value)| value).split('&');
+        let tags = pairs.filter_map(|pair| pair.split_once('=')).map(|pair| {
+            let text = |text| escaped(&percent::decode(text, Plus::Space).unwrap());
+            let (key, value) = (text(pair.0), text(pair.1));
+            format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>")
+        });
+        let tags: String = tags.collect();
+        document(200, &format!("<Tagging><TagSet>{tags}</TagSet></Tagging>"))
+    }
+
+    fn list(&self, bucket: &str, prefix: &str, is_encoded: bool) -> Answer {
+        let (encoding, written): (_, fn(&str) -> String) = if is_encoded {
+            ("<EncodingType>url</EncodingType>", encoded)
+        } else {
+            ("", escaped)
+        };
         let listed = self.objects.iter();
         let listed = listed.filter(|((of, key), _)| of == bucket && key.starts_with(prefix));
         let entries = listed
             .map(|((_, key), object)| {
                 format!(
-                    "<Contents><Key>{key}</Key><LastModified>{}</LastModified><ETag>{}</ETag>\
+                    "<Contents><Key>{}</Key><LastModified>{}</LastModified><ETag>{}</ETag>\
                      <Size>{}</Size></Contents>",
+                    written(key),
                     object.modified.format(&Rfc3339).unwrap(),
                     quoted(&object.etag),
                     object.body.len()
@@ -244,7 +285,8 @@ impl State {
         document(
             200,
             &format!(
-                "<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>"
+                "<ListBucketResult><IsTruncated>false</IsTruncated>{encoding}{entries}\
+                 </ListBucketResult>"
             ),
         )
     }
@@ -259,7 +301,7 @@ impl State {
             .map(|(id, upload)| {
                 format!(
                     "<Upload><Key>{}</Key><UploadId>{id}</UploadId></Upload>",
-                    upload.key
+                    escaped(&upload.key)
                 )
             })
             .collect::<Vec<_>>()
@@ -287,8 +329,9 @@ impl State {
         document(
             200,
             &format!(
-                "<InitiateMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{key}</Key>\
-                 <UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
+                "<InitiateMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{}</Key>\
+                 <UploadId>{id}</UploadId></InitiateMultipartUploadResult>",
+                escaped(key)
             ),
         )
     }
@@ -376,7 +419,7 @@ impl State {
             "<CompleteMultipartUploadResult><Bucket>{}</Bucket><Key>{}</Key><ETag>{}</ETag>\
              </CompleteMultipartUploadResult>",
             place.0,
-            place.1,
+            escaped(&place.1),
             quoted(&etag)
         );
         self.objects.insert(place, object);
@@ -405,7 +448,12 @@ impl State {
             return error(412, "PreconditionFailed");
         }
         if request.header("x-amz-metadata-directive") == "REPLACE" && !self.faults.keeps_metadata {
+            let tags = std::mem::take(&mut copy.headers);
             copy.headers = kept(request);
+            if request.header("x-amz-tagging-directive") != "REPLACE" {
+                let tags = tags.into_iter().filter(|(name, _)| name == TAGGING);
+                copy.headers.extend(tags);
+            }
         }
         copy.modified = OffsetDateTime::now_utc();
         let text = format!(
@@ -421,11 +469,38 @@ impl State {
 fn kept(request: &RecordedRequest) -> Vec<(String, String)> {
     let named = request.headers.iter();
     let named = named.filter(|(name, _)| {
-        name.as_str().starts_with("x-amz-meta-") || name.as_str() == "content-type"
+        name.as_str().starts_with("x-amz-meta-") || KEPT.contains(&name.as_str())
     });
     named
-        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+        .map(|(name, value)| {
+            let value = std::str::from_utf8(value.as_bytes()).unwrap();
+            (name.to_string(), value.to_owned())
+        })
         .collect()
+}
+
+const TAGGING: &str = "x-amz-tagging";
+
+/// Headers of a write that are stored, besides metadata.
+const KEPT: &[&str] = &[
+    TAGGING,
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
+];
+
+/// As text in a document, control characters included.
+fn escaped(text: &str) -> String {
+    let escaped = text.chars().map(|character| match character {
+        '<' | '>' | '&' | '"' | '\'' | '\0'..'\x20' => format!("&#{};", u32::from(character)),
+        other => other.to_string(),
+    });
+    escaped.collect()
 }
 
 fn parameter(request: &RecordedRequest, name: &str) -> Option<String> {

@@ -174,34 +174,3 @@ async fn parts_without_a_state_belong_to_nobody() {
     let (swept, _) = deployment.sweep(Nameless::Stay).await;
     assert_eq!((swept, deployment.kept()), (Swept::Everything, 0));
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_with_an_upload_that_is_not_listed_is_not_cleared_for_its_deletion() {
-    let faults = Faults {
-        hides_uploads: true,
-        ..Faults::default()
-    };
-    let deployment = Deployment::with(faults).await;
-    let (id, _) = deployment.begin_upload().await;
-    let store = Arc::clone(&deployment.store);
-    deployment.proxy.backend.script(move |request| {
-        if request.method == http::Method::DELETE && request.path() == "/bucket" {
-            Reply::error(409, "BucketNotEmpty")
-        } else {
-            store.reply(request)
-        }
-    });
-    let deleted = deployment
-        .proxy
-        .send(ClientRequest::delete("/bucket"))
-        .await;
-    deleted.expect_error(409, "BucketNotEmpty");
-    assert_eq!(deployment.kept(), 2);
-    deployment.store.end_upload(&id);
-    let deleted = deployment
-        .proxy
-        .send(ClientRequest::delete("/bucket"))
-        .await;
-    deleted.expect_error(409, "BucketNotEmpty");
-    assert_eq!(deployment.kept(), 0);
-}

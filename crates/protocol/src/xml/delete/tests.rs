@@ -103,9 +103,11 @@ proptest! {
             .collect();
         let verbosity = if quiet { Verbosity::Quiet } else { Verbosity::Verbose };
         let request = DeleteRequest { objects, verbosity };
-        prop_assert_eq!(DeleteRequest::parse(request.render().as_bytes()), Ok(request));
+        prop_assert_eq!(DeleteRequest::parse(request.render(0, usize::MAX).0.as_bytes()), Ok(request));
     }
 }
+
+const NONE: &[&[u8]] = &[];
 
 fn denied(key: &str) -> DeleteError {
     DeleteError {
@@ -119,7 +121,7 @@ fn denied(key: &str) -> DeleteError {
 #[test]
 fn appends_errors_and_leaves_the_backends_result_alone() {
     let backend = "<?xml version=\"1.0\"?>\n<DeleteResult xmlns=\"u\"><Deleted><Key>a</Key><New/></Deleted><Error><Key>b</Key><Code>C</Code></Error>\n</DeleteResult>";
-    let merged = merge_delete_result(backend.as_bytes(), &[denied("<k>")]).unwrap();
+    let merged = merge_delete_result(backend.as_bytes(), NONE, &[denied("<k>")]).unwrap();
     let expected = backend.replace(
         "</DeleteResult>",
         "<Error><Key>&lt;k&gt;</Key><VersionId>v&amp;</VersionId><Code>AccessDenied</Code><Message>No.</Message></Error></DeleteResult>",
@@ -134,7 +136,7 @@ fn appends_errors_and_leaves_the_backends_result_alone() {
 
 #[test]
 fn an_empty_result_takes_errors_too() {
-    let merged = merge_delete_result(b"<DeleteResult xmlns='u'/>", &[denied("k")]).unwrap();
+    let merged = merge_delete_result(b"<DeleteResult xmlns='u'/>", NONE, &[denied("k")]).unwrap();
     assert_eq!(
         DeleteResult::parse(merged.as_bytes()).unwrap().errors,
         [denied("k")]
@@ -144,5 +146,42 @@ fn an_empty_result_takes_errors_too() {
         DeleteResult::parse(own.as_bytes()).unwrap().errors,
         [denied("k")]
     );
-    assert!(merge_delete_result(b"<Error/>", &[]).is_err());
+    assert!(merge_delete_result(b"<Error/>", NONE, &[]).is_err());
+}
+
+#[test]
+fn further_results_stand_behind_the_first() {
+    let first = "<DeleteResult xmlns=\"u\"><Deleted><Key>a</Key></Deleted></DeleteResult>";
+    let second = "<?xml version=\"1.0\"?><DeleteResult><Error><Key>b</Key><Code>C</Code></Error>\
+                  </DeleteResult>";
+    let merged = merge_delete_result(first.as_bytes(), &[second, "<DeleteResult/>"], &[]).unwrap();
+    assert_eq!(
+        merged,
+        "<DeleteResult xmlns=\"u\"><Deleted><Key>a</Key></Deleted><Error><Key>b</Key><Code>C</Code>\
+         </Error></DeleteResult>"
+    );
+    assert!(merge_delete_result(first.as_bytes(), &["<Error/>"], &[]).is_err());
+}
+
+#[test]
+fn the_longest_batch_is_read_and_goes_on_in_requests_of_bounded_length() {
+    for key in ["&#x0026;".repeat(1024), "&#xE9;".repeat(512)] {
+        let object = format!("<Object><Key>{key}</Key></Object>");
+        let markup = format!(
+            "<Delete>{}<Quiet>TRUE</Quiet></Delete>",
+            object.repeat(1000)
+        );
+        let batch = DeleteRequest::parse(markup.as_bytes()).unwrap();
+        let (mut next, mut seen) = (0, Vec::new());
+        while next < batch.objects.len() {
+            let (markup, end) = batch.render(next, 1_000_000);
+            assert!(markup.len() <= 1_000_000, "{} bytes", markup.len());
+            let part = DeleteRequest::parse(markup.as_bytes()).unwrap();
+            assert_eq!(part.verbosity, Verbosity::Quiet);
+            assert_eq!(part.objects.len(), end - next);
+            seen.extend(part.objects);
+            next = end;
+        }
+        assert_eq!(seen, batch.objects);
+    }
 }

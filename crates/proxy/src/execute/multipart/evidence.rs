@@ -33,6 +33,15 @@ pub(crate) enum Evidence {
     Nameless,
 }
 
+/// The upload that a folder's state names.
+pub(crate) enum Named {
+    Upload(UploadName),
+    /// The state names none, or cannot be read.
+    Nobody,
+    /// There is no state.
+    Gone,
+}
+
 /// One folder of state.
 pub(crate) struct StateFolder<'a> {
     /// The bucket that holds it.
@@ -46,6 +55,15 @@ pub(crate) struct StateFolder<'a> {
 impl StateFolder<'_> {
     /// Asks the backend for the upload.
     pub(crate) async fn evidence(&self) -> Outcome<Evidence> {
+        match self.named().await? {
+            Named::Gone => Ok(Evidence::Ended),
+            Named::Nobody => Ok(Evidence::Nameless),
+            Named::Upload(upload) => self.ask_for(&upload).await,
+        }
+    }
+
+    /// Reads which upload the state names.
+    pub(crate) async fn named(&self) -> Outcome<Named> {
         let key = format!("{}{}/state", folders(self.prefix), self.id);
         let state = match self
             .place
@@ -53,18 +71,15 @@ impl StateFolder<'_> {
             .await
         {
             Ok(backed) => answer::read_bounded(backed.body, MAX_STATE_BYTES).await,
-            Err(failure) if is(&failure, "NoSuchKey") => return Ok(Evidence::Ended),
+            Err(failure) if is(&failure, "NoSuchKey") => return Ok(Named::Gone),
             Err(failure) => return Err(failure),
         };
         let state = match state {
             Ok(state) => state,
-            Err(Failure::Unusable(_)) => return Ok(Evidence::Nameless),
+            Err(Failure::Unusable(_)) => return Ok(Named::Nobody),
             Err(failure) => return Err(failure),
         };
-        match named_upload(&state, self.id) {
-            None => Ok(Evidence::Nameless),
-            Some(upload) => self.ask_for(&upload).await,
-        }
+        Ok(named_upload(&state, self.id).map_or(Named::Nobody, Named::Upload))
     }
 
     async fn ask_for(&self, upload: &UploadName) -> Outcome<Evidence> {
