@@ -2,9 +2,9 @@
 
 /// Former paths of settings, with today's.
 pub(crate) const PATHS: &[(&str, &str)] = &[
-    ("policy.key_binding", "policy.key_binding"),
+    ("policy.bind", "policy.key_binding"),
     ("rules[].bind", "rules[].key_binding"),
-    ("rules[].opens_key_binding", "rules[].opens_key_binding"),
+    ("rules[].opens_bind", "rules[].opens_key_binding"),
 ];
 
 /// Former environment variables, with the path of the setting. Today every variable follows from the

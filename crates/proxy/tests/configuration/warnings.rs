@@ -1,5 +1,7 @@
 //! What is valid and surprising: it is told, and does not keep the program from starting.
 
+use s3proxy::config::resolved::KeyBinding;
+
 use super::*;
 
 fn notices(arguments: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
@@ -37,6 +39,35 @@ fn storing_what_is_not_served_is_a_warning() {
     };
     assert!(warnings("deny").contains("cannot be read back"));
     assert_eq!(warnings("allow"), "");
+}
+
+#[test]
+fn former_names_of_settings_count_and_are_a_warning() {
+    let text = "[policy]\nbind = \"bucket-and-key\"\n[[rules]]\nbind = \"bucket-and-key\"\n\
+                opens_bind = \"key\"\n";
+    let (_folder, path) = file(text);
+    let loaded = load(&["--config", &path], &[KEY, PLAIN_HTTP, HOST]);
+    let policy = &loaded.config.policy;
+    assert_eq!(policy.key_binding, KeyBinding::BucketAndKey);
+    let rule = &loaded.config.rules[0];
+    assert_eq!(rule.key_binding, Some(KeyBinding::BucketAndKey));
+    assert_eq!(rule.opens_key_binding, Some(KeyBinding::Key));
+    let told: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+    let now = |name, today| format!("{name} is now called {today}; the former name still counts");
+    assert_eq!(
+        told,
+        [
+            now("policy.bind", "policy.key_binding"),
+            now("rules[0].bind", "rules[0].key_binding"),
+            now("rules[0].opens_bind", "rules[0].opens_key_binding"),
+        ]
+    );
+    let set = ["--set", "policy.bind=bucket-and-key"];
+    let told = notices(&set, &[]);
+    assert_eq!(told, [now("policy.bind", "policy.key_binding")]);
+    let both = "[policy]\nbind = \"key\"\nkey_binding = \"bucket-and-key\"\n";
+    let (_folder, path) = file(both);
+    refusal(&["--config", &path], &[KEY, PLAIN_HTTP, HOST]);
 }
 
 #[test]
