@@ -3,12 +3,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::runner::Answer::{Fine, Refused};
 use crate::runner::{KEY, folder_of, judge, program, told};
+
+/// How long a line of the log may take.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The tests of this module.
 pub(crate) const ROWS: usize = 7;
@@ -27,7 +32,7 @@ fn serve(folder: &Path, arguments: &[&str]) -> Command {
 /// A proxy that serves, and its log as JSON.
 struct Serving {
     child: Child,
-    log: BufReader<ChildStderr>,
+    log: Log,
     port: u16,
 }
 
@@ -38,8 +43,20 @@ impl Serving {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let line = line_with(&mut log, "\"serving\"");
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Ends with the program's output, or when the test is over.
+            let read = stderr.lines().map_while(Result::ok);
+            read.map(|line| lines.send(line))
+                .take_while(Result::is_ok)
+                .for_each(drop);
+        });
+        let mut log = Log {
+            seen: Vec::new(),
+            coming: log,
+        };
+        let line = log.line_with("\"serving\"");
         let address = line.split("\"address\":\"").nth(1).unwrap();
         let address = address.split('"').next().unwrap();
         let port = address.rsplit(':').next().unwrap().parse().unwrap();
@@ -63,17 +80,27 @@ impl Drop for Serving {
     }
 }
 
-/// The next line of the log with this text.
-fn line_with(log: &mut impl BufRead, text: &str) -> String {
-    let mut seen = String::new();
-    for line in log.lines() {
-        let line = line.unwrap();
-        if line.contains(text) {
-            return line;
+/// The log of a program: what is checked at start may be told of before or after it serves.
+struct Log {
+    seen: Vec<String>,
+    coming: Receiver<String>,
+}
+
+impl Log {
+    /// A line with this text; one that does not come fails the test.
+    fn line_with(&mut self, text: &str) -> String {
+        let mut seen = self.seen.iter();
+        if let Some(line) = seen.find(|line| line.contains(text)) {
+            return line.clone();
         }
-        seen.push_str(&line);
+        while let Ok(line) = self.coming.recv_timeout(PATIENCE) {
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+        panic!("the log has no line with {text}: {:?}", self.seen);
     }
-    panic!("the log has no line with {text}: {seen}");
 }
 
 #[test]
@@ -112,7 +139,7 @@ fn an_address_of_another_machine_is_told_with_the_flags_that_change_it() {
 fn an_unreachable_backend_is_told_at_start() {
     let folder = folder_of(&[]);
     let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
-    let line = line_with(&mut serving.log, "the backend cannot be reached");
+    let line = serving.log.line_with("the backend cannot be reached");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
     assert!(line.contains("127.0.0.1:9"), "{line}");
 }
@@ -155,10 +182,9 @@ fn a_credential_that_the_backend_refuses_is_an_error_at_start() {
         .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
         .env("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-backend");
     let mut serving = Serving::start(command);
-    let line = line_with(
-        &mut serving.log,
-        "the backend refuses the proxy's credential",
-    );
+    let line = serving
+        .log
+        .line_with("the backend refuses the proxy's credential");
     assert!(line.contains("\"level\":\"ERROR\""), "{line}");
     for part in [
         "InvalidAccessKeyId",
@@ -228,7 +254,7 @@ fn plain_http_on_the_port_of_https_is_told_to_the_client_and_in_the_log() {
     ];
     let answer = serving.ask(&upload.concat());
     assert!(answer.contains("This port speaks HTTPS"), "{answer}");
-    let line = line_with(&mut serving.log, "a client speaks plain HTTP");
+    let line = serving.log.line_with("a client speaks plain HTTP");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
 }
 
@@ -238,6 +264,6 @@ fn https_on_the_port_of_plain_http_is_told_in_the_log() {
     let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
     // The beginning of a ClientHello.
     serving.ask(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
-    let line = line_with(&mut serving.log, "a client speaks HTTPS");
+    let line = serving.log.line_with("a client speaks HTTPS");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
 }
