@@ -4,22 +4,40 @@
 //!   store fails to seek there, and the proxy asks for longer suffixes than the client did.
 //! - A listing asked for with `encoding-type=url` says that its keys are URL-encoded, but they are
 //!   not. The proxy would decode `100%`, which cannot be decoded. The store is not asked for it.
+//! - A key that is the name of a folder has no object. The store fails to read the folder, with 500;
+//!   clients that look for an object before they list the folder expect 404.
 //!
 //! The place where a store decides about access is the one that sees requests before it does.
+
+use std::path::{Component, Path, PathBuf};
 
 use async_trait::async_trait;
 use s3s::access::S3Access;
 use s3s::dto::{GetObjectInput, HeadObjectInput, ListObjectsInput, ListObjectsV2Input, Range};
-use s3s::{S3, S3Request, S3Result};
+use s3s::{S3, S3Request, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
 /// Grants what the store's own rule grants: everything, to whoever signed.
 pub(super) struct Repairs {
     /// The same files once more, to ask for an object's length.
     pub(super) files: FileSystem,
+    /// The store's folder, which has one folder for each bucket.
+    pub(super) root: PathBuf,
 }
 
 impl Repairs {
+    fn refuse_folder(&self, bucket: &str, key: &str) -> S3Result<()> {
+        let key = Path::new(key);
+        // The store refuses other keys itself.
+        let stays_inside = key
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        if stays_inside && self.root.join(bucket).join(key).is_dir() {
+            return Err(s3_error!(NoSuchKey));
+        }
+        Ok(())
+    }
+
     async fn object_bytes(&self, request: &S3Request<GetObjectInput>) -> S3Result<u64> {
         let described = request.clone().map_input(|input| HeadObjectInput {
             bucket: input.bucket,
@@ -34,7 +52,12 @@ impl Repairs {
 
 #[async_trait]
 impl S3Access for Repairs {
+    async fn head_object(&self, request: &mut S3Request<HeadObjectInput>) -> S3Result<()> {
+        self.refuse_folder(&request.input.bucket, &request.input.key)
+    }
+
     async fn get_object(&self, request: &mut S3Request<GetObjectInput>) -> S3Result<()> {
+        self.refuse_folder(&request.input.bucket, &request.input.key)?;
         if let Some(Range::Suffix { length }) = request.input.range {
             let length = length.min(self.object_bytes(request).await?);
             request.input.range = Some(Range::Suffix { length });

@@ -41,7 +41,10 @@ impl EmbeddedStore {
             || FileSystem::new(folder).map_err(|error| DevError::Store(format!("{error:?}")));
         let mut builder = S3ServiceBuilder::new(files()?);
         builder.set_auth(SimpleAuth::from_single(access_key_id, secret_access_key));
-        builder.set_access(Repairs { files: files()? });
+        builder.set_access(Repairs {
+            files: files()?,
+            root: folder.to_owned(),
+        });
         let failed = |error: std::io::Error| DevError::Store(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await

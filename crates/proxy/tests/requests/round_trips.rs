@@ -22,6 +22,19 @@ async fn an_object_comes_back_as_it_was_and_lies_sealed_at_the_backend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_folder_is_no_object() {
+    let proxy = Proxy::start().await;
+    proxy.create_bucket("bucket").await;
+    proxy.put("/bucket/folder/inner/key", "plaintext").await;
+    for path in ["/bucket/folder", "/bucket/folder/", "/bucket/folder/inner"] {
+        let answer = proxy.send(ClientRequest::get(path)).await;
+        answer.expect_error(404, "NoSuchKey");
+        let head = ClientRequest::head(path);
+        proxy.send(head).await.expect(404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_presigned_url_opens_the_object_it_was_made_for() {
     let proxy = Proxy::start().await;
     proxy.create_bucket("bucket").await;
