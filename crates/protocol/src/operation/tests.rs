@@ -13,9 +13,12 @@ const COPY: Headers = &[("x-amz-copy-source", "/source/key")];
 const FORM: Headers = &[("content-type", "Multipart/Form-Data; boundary=x")];
 const LAMBDA: Headers = &[("x-amz-request-route", "r")];
 
-/// One row for each operation: method, path and query, headers.
+/// Method, path and query, and headers of a request for an operation.
+type Request = (Operation, &'static str, &'static str, Headers);
+
+/// One row for each operation.
 #[rustfmt::skip]
-const REQUESTS: &[(Operation, &str, &str, Headers)] = &[
+const REQUESTS: &[Request] = &[
     (Operation::ListBuckets, "GET", "/", &[]),
     (Operation::ListDirectoryBuckets, "GET", "/?max-directory-buckets=5", &[]),
     (Operation::CreateBucket, "PUT", "/bucket", &[]),
@@ -191,18 +194,20 @@ fn a_presigned_request_is_the_same_operation() {
 }
 
 #[test]
-fn no_operation_takes_an_unknown_parameter_or_another_sub_resource() {
+fn unknown_parameters_are_ignored_with_reads_of_objects_only() {
     for (operation, method, target, headers) in REQUESTS {
         if operation.kind() == Kind::Preflight {
             continue;
         }
         let separator = if target.contains('?') { '&' } else { '?' };
         let unknown = format!("{target}{separator}unheard-of=1");
-        assert_eq!(
-            classified(method, &unknown, headers),
-            Err(ErrorCode::NotImplemented),
-            "{unknown}"
-        );
+        let reads_object = ["GET", "HEAD"].contains(method) && operation.level() == Level::Object;
+        let expected = if reads_object {
+            Ok(*operation)
+        } else {
+            Err(ErrorCode::NotImplemented)
+        };
+        assert_eq!(classified(method, &unknown, headers), expected, "{unknown}");
         let both = format!("{target}{separator}acl&policy");
         assert_eq!(
             classified(method, &both, headers),
@@ -212,33 +217,164 @@ fn no_operation_takes_an_unknown_parameter_or_another_sub_resource() {
     }
 }
 
+/// Without the header, the request is of the operation.
+fn with_header(row: &Request, header: &'static str) -> Result<Operation, ErrorCode> {
+    let (_, method, target, headers) = row;
+    let mut headers = headers.to_vec();
+    headers.retain(|(name, _)| *name != header);
+    headers.push((header, "1"));
+    classified(method, target, &headers)
+}
+
+fn writes_data(operation: Operation) -> bool {
+    matches!(
+        operation.kind(),
+        Kind::PutObject
+            | Kind::PostObject
+            | Kind::CopyObject
+            | Kind::CreateMultipartUpload
+            | Kind::UploadPart
+            | Kind::UploadPartCopy
+            | Kind::CompleteMultipartUpload
+    )
+}
+
 #[test]
-fn no_write_of_data_takes_an_unknown_amz_header() {
-    for (operation, method, target, headers) in REQUESTS {
-        for unknown in [
-            "x-amz-unheard-of",
-            "x-amz-write-offset-bytes",
-            "x-amz-checksum-sha512",
-            "x-amz-rename-source",
+fn headers_that_no_operation_has_are_ignored_with_reads_and_refused_with_changes() {
+    for row in REQUESTS {
+        let (operation, method, target, _) = row;
+        let unserved = matches!(operation.kind(), Kind::Unsupported | Kind::Preflight);
+        let is_read = ["GET", "HEAD"].contains(method);
+        for (header, is_condition) in [
+            ("x-amz-foo", false),
+            ("x-amz-write-offset-bytes", false),
+            ("x-amz-rename-source", false),
+            ("x-amz-if-unheard-of", true),
         ] {
-            let mut headers = headers.to_vec();
-            headers.push((unknown, "1"));
-            let expected = match operation.kind() {
-                Kind::PutObject
-                | Kind::PostObject
-                | Kind::CopyObject
-                | Kind::CreateMultipartUpload
-                | Kind::UploadPart
-                | Kind::UploadPartCopy
-                | Kind::CompleteMultipartUpload => Err(ErrorCode::NotImplemented),
+            let expected = if unserved || is_read && !is_condition {
+                Ok(*operation)
+            } else {
+                Err(ErrorCode::NotImplemented)
+            };
+            let found = with_header(row, header);
+            assert_eq!(found, expected, "{method} {target} {header}");
+        }
+    }
+}
+
+#[test]
+fn headers_of_other_operations_are_ignored_but_with_writes_of_data() {
+    for row in REQUESTS {
+        let (operation, method, target, _) = row;
+        for header in [
+            "x-amz-mfa",
+            "x-amz-bucket-namespace",
+            "x-amz-max-parts",
+            "x-amz-object-attributes",
+        ] {
+            let expected = if writes_data(*operation) {
+                Err(ErrorCode::NotImplemented)
+            } else {
+                Ok(*operation)
+            };
+            let found = with_header(row, header);
+            assert_eq!(found, expected, "{method} {target} {header}");
+        }
+    }
+}
+
+/// AWS's own answer: `InvalidArgument`, "x-amz-server-side-encryption header is not supported for
+/// this operation."
+#[test]
+fn encryption_is_not_chosen_where_an_object_is_read_or_continued() {
+    for row in REQUESTS {
+        let (operation, method, target, _) = row;
+        for header in [
+            "x-amz-server-side-encryption",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            "x-amz-server-side-encryption-bucket-key-enabled",
+            "x-amz-server-side-encryption-context",
+        ] {
+            let expected = match operation.as_str() {
+                "GetObject"
+                | "HeadObject"
+                | "GetObjectAttributes"
+                | "UploadPart"
+                | "UploadPartCopy"
+                | "CompleteMultipartUpload" => Err(ErrorCode::InvalidArgument),
                 _ => Ok(*operation),
             };
-            assert_eq!(
-                classified(method, target, &headers),
-                expected,
-                "{method} {target}"
-            );
+            let found = with_header(row, header);
+            assert_eq!(found, expected, "{method} {target} {header}");
         }
+    }
+}
+
+#[test]
+fn tags_for_access_logs_are_ignored_everywhere_and_go_no_further() {
+    for (operation, method, target, headers) in REQUESTS {
+        if operation.kind() == Kind::Preflight {
+            continue;
+        }
+        let separator = if target.contains('?') { '&' } else { '?' };
+        let tagged = format!("{target}{separator}x-user=jane&X-Trace=1");
+        assert_eq!(
+            classified(method, &tagged, headers),
+            Ok(*operation),
+            "{tagged}"
+        );
+        let query = Query::parse(tagged.split_once('?').map(|(_, query)| query)).unwrap();
+        let forwarded = forwarded_parameters(*operation, &query);
+        let names: Vec<_> = forwarded.map(|(name, _)| name).collect();
+        assert!(
+            !names.contains(&"x-user") && !names.contains(&"X-Trace"),
+            "{names:?}"
+        );
+    }
+}
+
+/// Parameters that clients are known to send, and what becomes of them.
+#[test]
+fn parameters_of_known_clients_are_served_ignored_or_refused() {
+    type Forwarded = Result<&'static [&'static str], ErrorCode>;
+    const REFUSED: Forwarded = Err(ErrorCode::NotImplemented);
+    type Row = (&'static str, &'static str, &'static str, Forwarded);
+    #[rustfmt::skip]
+    let table: &[Row] = &[
+        // Who sends it; the names that go on to the backend.
+        ("AWS SDKs", "GET", "/bucket/key?x-id=GetObject", Ok(&[])),
+        ("AWS SDKs", "PUT", "/bucket/key?x-id=PutObject", Ok(&[])),
+        ("AWS SDK for Java", "GET", "/bucket?list-type=2&encoding-type=url&fetch-owner=false", Ok(&["list-type", "encoding-type", "fetch-owner"])),
+        ("minio-go, minio-py, mc", "GET", "/bucket?list-type=2&metadata=true&encoding-type=url&prefix=&delimiter=", Ok(&["list-type", "metadata", "encoding-type", "prefix", "delimiter"])),
+        ("minio-go", "GET", "/bucket?versions=&metadata=true", Ok(&["versions", "metadata"])),
+        ("mc", "GET", "/bucket?events=s3:ObjectCreated:*&ping=10", REFUSED),
+        ("Ceph's clients", "GET", "/bucket?allow-unordered=true&max-keys=2", Ok(&["max-keys"])),
+        ("Ceph's clients", "GET", "/bucket?list-type=2&allow-unordered=true", Ok(&["list-type"])),
+        ("Ceph's clients", "HEAD", "/bucket?read-stats=true", Ok(&[])),
+        // Another document than a list of buckets, an append, another format.
+        ("Ceph's clients", "GET", "/?usage", REFUSED),
+        ("Ceph's clients", "PUT", "/bucket/key?append&position=0", REFUSED),
+        ("Ceph's clients", "GET", "/bucket?format=json", REFUSED),
+        ("jQuery", "GET", "/bucket?list-type=2&_=1700000000000", Ok(&["list-type"])),
+        ("browsers", "GET", "/bucket/key?_=1700000000000", Ok(&[])),
+        ("browsers", "GET", "/bucket/key?v=1.2.3&nocache", Ok(&[])),
+        ("browsers", "GET", "/bucket/key?download=1&versionId=v", Ok(&["versionId"])),
+        ("browsers", "GET", "/bucket/font.eot?iefix", Ok(&[])),
+        ("marketing links", "GET", "/bucket/key?utm_source=a&gclid=b", Ok(&[])),
+        ("Alibaba's SDKs", "GET", "/bucket/key?x-oss-process=image/resize,w_100", Ok(&[])),
+        ("presigned links with a tag", "PUT", "/bucket/key?x-customer=7", Ok(&[])),
+        ("presigned links with a tag", "PUT", "/bucket/key?customer=7", REFUSED),
+    ];
+    for (client, method, target, expected) in table {
+        let found = classified(method, target, &[]).map(|operation| {
+            let query = Query::parse(target.split_once('?').map(|(_, query)| query)).unwrap();
+            let forwarded = forwarded_parameters(operation, &query);
+            forwarded
+                .map(|(name, _)| name.to_owned())
+                .collect::<Vec<_>>()
+        });
+        let expected = expected.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(found, expected, "{client}: {method} {target}");
     }
 }
 
@@ -256,11 +392,13 @@ fn requests_off_the_list_are_refused() {
         ("GET", "/bucket?list-type=2&max-keys=2147483648", &[], ErrorCode::InvalidArgument),
         ("GET", "/bucket?uploads&max-uploads=%2B1", &[], ErrorCode::InvalidArgument),
         ("GET", "/?max-buckets=1e3", &[], ErrorCode::InvalidArgument),
-        ("GET", "/bucket/key?ACL", &[], ErrorCode::NotImplemented),
         ("GET", "/bucket/key?policy", &[], ErrorCode::NotImplemented),
         ("GET", "/bucket/key?uploads", &[], ErrorCode::MethodNotAllowed),
         ("GET", "/?acl", &[], ErrorCode::NotImplemented),
-        ("GET", "/bucket/key?prefix=a", &[], ErrorCode::NotImplemented),
+        ("GET", "/bucket?prefix=a&ACL", &[], ErrorCode::NotImplemented),
+        ("PUT", "/bucket/key?ACL", &[], ErrorCode::NotImplemented),
+        ("GET", "/bucket?versionId=v", &[], ErrorCode::NotImplemented),
+        ("DELETE", "/bucket/key?_=1", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?versionId=v", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?partNumber=1", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?append", &[], ErrorCode::NotImplemented),
@@ -356,6 +494,6 @@ fn the_backend_gets_no_parameter_of_the_clients_signature() {
         "x-id=GetObject&versionId=v&X-Amz-Signature=s&x-amz-acl=a&response-expires=e",
     ))
     .unwrap();
-    let forwarded: Vec<_> = forwarded_parameters(&query).collect();
+    let forwarded: Vec<_> = forwarded_parameters(Operation::GetObject, &query).collect();
     assert_eq!(forwarded, [("versionId", "v"), ("response-expires", "e")]);
 }

@@ -20,6 +20,7 @@ mod clock;
 mod connect;
 mod credentials;
 mod error;
+mod family;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod hop;
@@ -49,6 +50,7 @@ pub(crate) use self::access::AccessError;
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError, with_causes};
+pub(crate) use self::family::Family;
 pub(crate) use self::hop::Forwarder;
 pub(crate) use self::request::{BodyStream, Request, RequestBody, Service, Signature};
 pub(crate) use self::service_client::{ServiceClient, service_client};
@@ -60,6 +62,7 @@ pub(crate) use self::tls::trusted_roots;
 use self::attempt::Answer;
 use self::client::Client;
 use self::error::Phase;
+use self::family::has_quoted_condition;
 use self::request::Prepared;
 use self::resume::Resumption;
 
@@ -83,6 +86,9 @@ impl Backend {
     /// which S3 says that it did what was asked ([`SentRequest::may_be_answered`]).
     pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
+        if has_quoted_condition(&request.method, &request.headers) {
+            self.family().await;
+        }
         let prepared = Prepared::new(request, &client.home, &client.settings).await?;
         let mut answer = client.exchange(&prepared).await?;
         judge(&prepared, &answer)?;
@@ -131,6 +137,15 @@ impl Backend {
             Some(service) => service.endpoint.is_aws(),
             None => self.client.home.endpoint.is_aws(),
         }
+    }
+
+    /// The family of the configured backend. Where no request has been answered yet, one is made:
+    /// with a backend that does not answer that one either, the next request says why.
+    pub(crate) async fn family(&self) -> Family {
+        if self.client.family.get().is_none() && !self.is_aws(None) {
+            let _ = self.probe().await;
+        }
+        self.client.family.get().unwrap_or(Family::Other)
     }
 
     /// The credentials that requests are signed with.

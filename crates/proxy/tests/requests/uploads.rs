@@ -15,12 +15,17 @@ async fn proxy_with_bucket() -> Proxy {
     proxy
 }
 
-async fn begin(proxy: &Proxy, key: &str) -> String {
+pub(crate) async fn begin(proxy: &Proxy, key: &str) -> String {
     let request = ClientRequest::post(format!("/bucket/{key}?uploads"), "");
     proxy.send(request).await.expect(200).element("UploadId")
 }
 
-async fn upload_part(proxy: &Proxy, (key, id): (&str, &str), number: u16, body: Vec<u8>) -> String {
+pub(crate) async fn upload_part(
+    proxy: &Proxy,
+    (key, id): (&str, &str),
+    number: u16,
+    body: Vec<u8>,
+) -> String {
     let target = format!("/bucket/{key}?partNumber={number}&uploadId={id}");
     let answer = proxy
         .send(ClientRequest::put(target, body))
@@ -29,7 +34,11 @@ async fn upload_part(proxy: &Proxy, (key, id): (&str, &str), number: u16, body: 
     answer.header("etag").trim_matches('"').to_owned()
 }
 
-async fn complete(proxy: &Proxy, (key, id): (&str, &str), parts: &[(u16, String)]) -> Answer {
+pub(crate) async fn complete(
+    proxy: &Proxy,
+    (key, id): (&str, &str),
+    parts: &[(u16, String)],
+) -> Answer {
     let mut listed = String::new();
     for (number, etag) in parts {
         write!(
