@@ -3,20 +3,19 @@
 //! Towards the backend only headers of these lists go on, per operation; what is not listed ends
 //! here. Checksums, the client's signature, token and framing are about the plaintext and the
 //! client's connection: they are known, and end here. `x-amz-*` headers that an operation does not
-//! have are judged by [`refuse_unknown`].
+//! have are judged apart (`foreign`).
 //!
 //! Towards the client what HTTP and S3 have for answers passes ([`is_for_client`]). ETags, sizes, ranges
 //! and the envelope are the caller's to rewrite.
 
-use http::Method;
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
-use crate::error::{ErrorCode, S3Error};
 use crate::operation::{Kind, Operation};
-use crate::quote::quoted;
 
+mod foreign;
 mod response;
 
+pub(crate) use foreign::refuse_unknown;
 pub use response::{is_cors, is_for_client, retain_client_response_headers};
 
 type Names = &'static [&'static str];
@@ -315,124 +314,6 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
         .collect()
-}
-
-/// What becomes of an `x-amz-*` header that an operation does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Foreign {
-    /// Any may change what is stored: all are refused.
-    Refused,
-    /// S3 ignores those of its other operations; one that nobody knows may be an option of a later
-    /// S3, and the change would be made without it.
-    IgnoredIfKnown,
-    /// The answer says what was read, but a condition must not be dropped.
-    IgnoredUnlessCondition,
-    /// The operation is refused itself, or asks about another request.
-    Ignored,
-}
-
-fn foreign(operation: Operation) -> Foreign {
-    if writes_object_data(operation) {
-        return Foreign::Refused;
-    }
-    match operation.kind() {
-        Kind::Unsupported | Kind::Preflight => Foreign::Ignored,
-        _ if [Method::GET, Method::HEAD].contains(operation.method()) => {
-            Foreign::IgnoredUnlessCondition
-        }
-        _ => Foreign::IgnoredIfKnown,
-    }
-}
-
-/// Whether S3 refuses encryption headers with an operation: the object's encryption was chosen
-/// when it, or its upload, was created.
-fn refuses_encryption(operation: Operation) -> bool {
-    matches!(
-        operation.kind(),
-        Kind::GetObject
-            | Kind::HeadObject
-            | Kind::GetObjectAttributes
-            | Kind::UploadPart
-            | Kind::UploadPartCopy
-            | Kind::CompleteMultipartUpload
-    )
-}
-
-/// A condition of S3's own, as future ones will be named too.
-fn is_condition(name: &str) -> bool {
-    name.starts_with("x-amz-if-")
-}
-
-/// Whether some operation of S3 has the header.
-fn is_of_s3(name: &str) -> bool {
-    const LISTS: &[Names] = &[
-        EVERY,
-        CONTENT,
-        STORAGE,
-        GRANTS,
-        ENCRYPTION,
-        CUSTOMER_KEY,
-        SOURCE_CUSTOMER_KEY,
-        OBJECT_LOCK,
-        COPY_SOURCE,
-        DIRECTIVES,
-        DELETION,
-        ATTRIBUTES,
-        CONFIGURATION,
-    ];
-    LISTS.iter().any(|names| names.contains(&name))
-        || name.starts_with(METADATA_PREFIX)
-        || name.starts_with("x-amz-checksum-")
-        || [
-            "x-amz-copy-source-range",
-            "x-amz-optional-object-attributes",
-        ]
-        .contains(&name)
-}
-
-/// Judges the `x-amz-*` headers that an operation does not have.
-///
-/// Writes of objects refuse all of them with `NotImplemented`; deletions and changes of
-/// configuration those that no operation of S3 has; reads and listings conditions only. Encryption
-/// headers are refused with `InvalidArgument` where S3 does.
-pub(crate) fn refuse_unknown(operation: Operation, headers: &HeaderMap) -> Result<(), S3Error> {
-    let foreign_names = headers.keys().map(HeaderName::as_str).filter(|name| {
-        name.starts_with("x-amz-") && !ENDS_HERE.contains(name) && !is_listed(operation, name)
-    });
-    for name in foreign_names {
-        if ENCRYPTION.contains(&name) && refuses_encryption(operation) {
-            return Err(S3Error::new(
-                ErrorCode::InvalidArgument,
-                format!("{name} header is not supported for this operation."),
-            ));
-        }
-        let is_refused = match foreign(operation) {
-            Foreign::Refused => true,
-            Foreign::IgnoredIfKnown => !is_of_s3(name),
-            Foreign::IgnoredUnlessCondition => is_condition(name),
-            Foreign::Ignored => false,
-        };
-        if is_refused {
-            return Err(unknown(operation, name));
-        }
-    }
-    Ok(())
-}
-
-fn unknown(operation: Operation, name: &str) -> S3Error {
-    if name == "x-amz-write-offset-bytes" {
-        return S3Error::new(
-            ErrorCode::NotImplemented,
-            "Appending to an object is not supported: an encrypted object is written whole.",
-        );
-    }
-    S3Error::new(
-        ErrorCode::NotImplemented,
-        format!(
-            "The header {} is not supported for {operation:?}.",
-            quoted(name)
-        ),
-    )
 }
 
 #[cfg(test)]
