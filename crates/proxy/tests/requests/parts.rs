@@ -131,30 +131,6 @@ async fn of_two_attempts_at_a_part_the_later_is_listed_and_completed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attempts_at_once_leave_the_one_that_was_stored_last() {
-    let faults = Faults {
-        lists_replaced_parts: true,
-        ..Faults::default()
-    };
-    let proxy = proxy_over(faults).await;
-    for round in 0..4 {
-        let key = format!("key-{round}");
-        let id = begin(&proxy, &key).await;
-        let attempts = (0..4).map(|fill| upload_part(&proxy, (&key, &id), 1, vec![fill; 5 * MIB]));
-        let etags = futures_util::future::join_all(attempts).await;
-        let listed = listed(&proxy, &key, &id).await;
-        let backend = listed.strip_suffix("-0").unwrap();
-        assert!(
-            etags.iter().any(|etag| etag.starts_with(backend)),
-            "{listed}"
-        );
-        complete(&proxy, (&key, &id), &[(1, listed)])
-            .await
-            .expect(200);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_part_is_completed_by_the_etag_of_its_upload_or_of_the_list() {
     let proxy = proxy_over(Faults::default()).await;
     for by_list in [true, false] {

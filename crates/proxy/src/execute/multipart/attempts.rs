@@ -63,3 +63,38 @@ impl Attempts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload(id: &str) -> UploadHash {
+        UploadHash::of("bucket", "key", id)
+    }
+
+    #[test]
+    fn the_last_attempt_is_the_one_that_was_stored_last_under_its_number() {
+        let attempts = Attempts::new();
+        let (one, two) = (PartNumber::MIN, PartNumber::new(2).unwrap());
+        attempts.stored(upload("a"), one, "first");
+        attempts.stored(upload("a"), one, "second");
+        attempts.stored(upload("a"), two, "first");
+        attempts.stored(upload("b"), one, "first");
+        for (etag, is_last) in [("first", false), ("second", true), ("other", false)] {
+            assert_eq!(attempts.is_last(upload("a"), one, etag), is_last, "{etag}");
+        }
+        assert!(attempts.is_last(upload("a"), two, "first"));
+        assert!(!attempts.is_last(upload("c"), one, "second"));
+    }
+
+    #[test]
+    fn an_attempt_waits_for_the_last_one_under_its_number_alone() {
+        let attempts = Attempts::new();
+        attempts.stored(upload("a"), PartNumber::MIN, "first");
+        let wait = attempts.wait(upload("a"), PartNumber::MIN);
+        assert!(!wait.is_zero() && wait <= LIST_PRECISION, "{wait:?}");
+        for (id, number) in [("a", PartNumber::MAX), ("b", PartNumber::MIN)] {
+            assert_eq!(attempts.wait(upload(id), number), Duration::ZERO, "{id}");
+        }
+    }
+}
