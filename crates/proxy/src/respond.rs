@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules;
+use s3proxy_protocol::quote;
 use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
 
@@ -33,6 +34,9 @@ use self::wording::{reason, sentence};
 
 /// In place of the message that a backend did not give.
 pub(crate) const UNEXPLAINED: &str = "The storage behind the proxy gave no explanation.";
+
+/// Longest text of a range that an answer repeats, in bytes.
+const MAXIMUM_RANGE_BYTES: usize = 128;
 
 /// Why an answer without a body refuses.
 pub(crate) const REASON: &str = "x-s3proxy-reason";
@@ -332,6 +336,7 @@ fn out_of_range(length: u64, asked: &Asked<'_>, record: &RequestRecord) -> Respo
     );
     let mut document = document_of(&error);
     if let Some(range) = asked.range {
+        let range = quote::bounded(&range, MAXIMUM_RANGE_BYTES);
         document.set_detail("RangeRequested", range);
     }
     document.set_detail("ActualObjectSize", length.to_string());
