@@ -28,6 +28,8 @@ fn serve(folder: &Path, arguments: &[&str]) -> Command {
 struct Serving {
     child: Child,
     log: BufReader<ChildStderr>,
+    /// Lines up to the one that says that it serves.
+    begun: Vec<String>,
     port: u16,
 }
 
@@ -39,11 +41,25 @@ impl Serving {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let line = line_with(&mut log, "\"serving\"");
+        let mut begun = Vec::new();
+        let line = line_with(&mut log, "\"serving\"", &mut begun);
         let address = line.split("\"address\":\"").nth(1).unwrap();
         let address = address.split('"').next().unwrap();
         let port = address.rsplit(':').next().unwrap().parse().unwrap();
-        Self { child, log, port }
+        Self {
+            child,
+            log,
+            begun,
+            port,
+        }
+    }
+
+    /// The line with this text, before or behind the one that says that it serves.
+    fn line_with(&mut self, text: &str) -> String {
+        let begun = self.begun.iter().find(|line| line.contains(text));
+        begun
+            .cloned()
+            .unwrap_or_else(|| line_with(&mut self.log, text, &mut self.begun))
     }
 
     fn ask(&self, bytes: &[u8]) -> String {
@@ -63,17 +79,16 @@ impl Drop for Serving {
     }
 }
 
-/// The next line of the log with this text.
-fn line_with(log: &mut impl BufRead, text: &str) -> String {
-    let mut seen = String::new();
+/// The next line of the log with this text; those before it are kept.
+fn line_with(log: &mut impl BufRead, text: &str, before: &mut Vec<String>) -> String {
     for line in log.lines() {
         let line = line.unwrap();
         if line.contains(text) {
             return line;
         }
-        seen.push_str(&line);
+        before.push(line);
     }
-    panic!("the log has no line with {text}: {seen}");
+    panic!("the log has no line with {text}: {before:?}");
 }
 
 #[test]
@@ -112,7 +127,7 @@ fn an_address_of_another_machine_is_told_with_the_flags_that_change_it() {
 fn an_unreachable_backend_is_told_at_start() {
     let folder = folder_of(&[]);
     let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
-    let line = line_with(&mut serving.log, "the backend cannot be reached");
+    let line = serving.line_with("the backend cannot be reached");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
     assert!(line.contains("127.0.0.1:9"), "{line}");
 }
@@ -155,10 +170,7 @@ fn a_credential_that_the_backend_refuses_is_an_error_at_start() {
         .env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
         .env("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-backend");
     let mut serving = Serving::start(command);
-    let line = line_with(
-        &mut serving.log,
-        "the backend refuses the proxy's credential",
-    );
+    let line = serving.line_with("the backend refuses the proxy's credential");
     assert!(line.contains("\"level\":\"ERROR\""), "{line}");
     for part in [
         "InvalidAccessKeyId",
@@ -228,7 +240,7 @@ fn plain_http_on_the_port_of_https_is_told_to_the_client_and_in_the_log() {
     ];
     let answer = serving.ask(&upload.concat());
     assert!(answer.contains("This port speaks HTTPS"), "{answer}");
-    let line = line_with(&mut serving.log, "a client speaks plain HTTP");
+    let line = serving.line_with("a client speaks plain HTTP");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
 }
 
@@ -238,6 +250,6 @@ fn https_on_the_port_of_plain_http_is_told_in_the_log() {
     let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
     // The beginning of a ClientHello.
     serving.ask(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
-    let line = line_with(&mut serving.log, "a client speaks HTTPS");
+    let line = serving.line_with("a client speaks HTTPS");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
 }
