@@ -60,6 +60,9 @@ def test_date_condition_decides(deployment, bucket, known, method, conditions, s
     headers = {name: value.format(**known) for name, value in conditions.items()}
     answer = raw.ask(deployment.target, method, bucket, "object", headers=headers)
     assert answer.status == status
+    # Ceph 16 shows none with a 304.
+    if status == 304 and deployment.backend.name != "radosgw":
+        assert answer.headers["ETag"] == known["etag"]
     if method == "GET" and status == 200:
         assert answer.body == CONTENT
 

@@ -126,6 +126,25 @@ def test_the_later_of_two_parts_under_one_number_counts(upload, s3, second_s3, b
     replaced(upload, s3, second_s3, bucket, key, *sizes)
 
 
+def test_a_list_shows_the_later_of_two_attempts_at_a_part(
+    upload, s3, second_s3, bucket, key, deployment
+):
+    """SeaweedFS lists both, in no order, with times in whole seconds."""
+    started = upload()
+    for attempt in ("1", "2", "3"):
+        started.part(1, piece(FIVE_MIB, attempt))
+    if deployment.backend.name == "seaweedfs":
+        named = {"Bucket": bucket, "Key": key, "UploadId": started.id}
+        stored = boto3_client(deployment.backend.target).list_parts(**named)["Parts"]
+        assert [part["PartNumber"] for part in stored] == [1, 1, 1]
+    last = started.parts[1]["ETag"].strip('"').rpartition("-")[0]
+    for replica in (s3, second_s3):
+        listed = started.through(replica).s3.list_parts(**started.named)["Parts"]
+        assert [part["ETag"] for part in listed] == [f'"{last}-0"']
+    started.complete([{"PartNumber": 1, "ETag": f'"{last}-0"'}])
+    assert body_of(s3, bucket, key) == started.plaintext
+
+
 def test_a_short_part_may_replace_a_long_one(upload, s3, second_s3, bucket, key, takes_a_subset):
     replaced(upload, s3, second_s3, bucket, key, FIVE_MIB + 9, 700)
 

@@ -33,7 +33,7 @@ CASES = {
     "CreateSession": Case("GET", "", "session"),
     "RenameObject": Case("PUT", "key", "renameObject", {"x-amz-rename-source": "other"}),
     "append": Case("PUT", "key", headers={"x-amz-write-offset-bytes": "5"}, body=b"more"),
-    "unknown-subresource-of-an-object": Case("GET", "key", "futureFeature"),
+    "unknown-subresource-of-a-bucket-read": Case("GET", "", "futureFeature"),
     "unknown-subresource-of-an-object-write": Case("PUT", "key", "futureFeature", body=b"x"),
     "unknown-subresource-of-a-bucket": Case("PUT", "", "futureFeature", body=b"<x/>"),
     "unknown-header-on-an-object-write": Case(

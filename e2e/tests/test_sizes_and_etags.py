@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 import raw
 from clients import boto3_client
+from conftest import make_bucket
 
 SEALED_ETAG = re.compile(r'^"[0-9a-f]{32}-0"$')
 OTHER_ETAG = '"00000000000000000000000000000000-0"'
@@ -138,6 +139,16 @@ def test_put_if_match_replaces_only_the_named_object(modern, s3, bucket, stored)
     assert status(s3.put_object, Bucket=bucket, Key=key, Body=b"no", IfMatch=OTHER_ETAG) == 412
     s3.put_object(Bucket=bucket, Key=key, Body=b"replaced", IfMatch=etag)
     assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"replaced"
+
+
+def test_put_if_match_holds_in_a_bucket_without_versions(deployment, s3):
+    """Ceph 16 compares the condition as text: the proxy sends it without quotes there."""
+    bucket = make_bucket(deployment)
+    etag = s3.put_object(Bucket=bucket, Key="key", Body=b"content")["ETag"]
+    assert status(s3.put_object, Bucket=bucket, Key="key", Body=b"no", IfMatch=OTHER_ETAG) == 412
+    s3.put_object(Bucket=bucket, Key="key", Body=b"replaced", IfMatch=etag)
+    assert status(s3.put_object, Bucket=bucket, Key="key", Body=b"late", IfMatch=etag) == 412
+    assert s3.get_object(Bucket=bucket, Key="key")["Body"].read() == b"replaced"
 
 
 def test_versions_are_read_and_deleted_one_by_one(s3, versioned_bucket, prefix):

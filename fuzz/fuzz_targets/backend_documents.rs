@@ -17,13 +17,13 @@ fn listing(bytes: &[u8]) {
     let Ok(page) = ListPage::parse(bytes) else {
         return;
     };
-    let kept = page.render_with(|_| EntryEdit::Keep, |_| PrefixEdit::Keep, &[]);
+    let kept = page.render_with(|_| EntryEdit::Keep, |_| PrefixEdit::Keep, |_| false, &[]);
     let again = ListPage::parse(kept.as_bytes()).expect("a page that is kept is read");
     assert_eq!(again.entries(), page.entries());
     assert_eq!(again.common_prefixes(), page.common_prefixes());
     assert_eq!(again.is_truncated(), page.is_truncated());
 
-    let hidden = page.render_with(|_| EntryEdit::Hide, |_| PrefixEdit::Hide, &[]);
+    let hidden = page.render_with(|_| EntryEdit::Hide, |_| PrefixEdit::Hide, |_| true, &[]);
     let again = ListPage::parse(hidden.as_bytes()).expect("a page without entries is read");
     assert!(again.entries().is_empty() && again.common_prefixes().is_empty());
 
@@ -36,7 +36,7 @@ fn listing(bytes: &[u8]) {
         ("NextMarker", PageEdit::Remove),
         ("Prefix", PageEdit::Key("a&<b%2F")),
     ];
-    let replaced = page.render_with(replace, |_| PrefixEdit::Keep, &edits);
+    let replaced = page.render_with(replace, |_| PrefixEdit::Keep, |_| true, &edits);
     let again = ListPage::parse(replaced.as_bytes()).expect("a page that was changed is read");
     assert_eq!(again.entries().len(), page.entries().len());
     for (one, other) in again.entries().iter().zip(page.entries()) {

@@ -2,20 +2,20 @@
 //!
 //! Towards the backend only headers of these lists go on, per operation; what is not listed ends
 //! here. Checksums, the client's signature, token and framing are about the plaintext and the
-//! client's connection: they are known, and end here. An `x-amz-*` header on an object write that
-//! is neither passed on nor ended here may change what is stored, and is refused.
+//! client's connection: they are known, and end here. `x-amz-*` headers that an operation does not
+//! have are judged apart (`foreign`).
 //!
 //! Towards the client what HTTP and S3 have for answers passes ([`is_for_client`]). ETags, sizes, ranges
 //! and the envelope are the caller's to rewrite.
 
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
-use crate::error::{ErrorCode, S3Error};
 use crate::operation::{Kind, Operation};
-use crate::quote::quoted;
 
+mod foreign;
 mod response;
 
+pub(crate) use foreign::refuse_unknown;
 pub use response::{is_cors, is_for_client, remove_cors, retain_client_response_headers};
 
 type Names = &'static [&'static str];
@@ -253,7 +253,10 @@ pub fn sets_acl(name: &HeaderName) -> bool {
 /// Whether a header goes on to the backend with an operation.
 #[must_use]
 pub fn is_forwarded(operation: Operation, name: &HeaderName) -> bool {
-    let name = name.as_str();
+    is_listed(operation, name.as_str())
+}
+
+fn is_listed(operation: Operation, name: &str) -> bool {
     forwarded(operation)
         .iter()
         .any(|names| names.contains(&name))
@@ -350,32 +353,6 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
         .collect()
-}
-
-/// Refuses an `x-amz-*` header on an object write that is on no list.
-pub(crate) fn refuse_unknown(operation: Operation, headers: &HeaderMap) -> Result<(), S3Error> {
-    if !writes_object_data(operation) {
-        return Ok(());
-    }
-    let unknown = headers.keys().find(|name| {
-        name.as_str().starts_with("x-amz-")
-            && !ENDS_HERE.contains(&name.as_str())
-            && !is_forwarded(operation, name)
-    });
-    match unknown {
-        None => Ok(()),
-        Some(name) if name == "x-amz-write-offset-bytes" => Err(S3Error::new(
-            ErrorCode::NotImplemented,
-            "Appending to an object is not supported: an encrypted object is written whole.",
-        )),
-        Some(name) => Err(S3Error::new(
-            ErrorCode::NotImplemented,
-            format!(
-                "The header {} is not supported for {operation:?}.",
-                quoted(name.as_str())
-            ),
-        )),
-    }
 }
 
 #[cfg(test)]

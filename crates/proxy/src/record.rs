@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, header};
@@ -30,7 +30,8 @@ const MAXIMUM_CLAIM_BYTES: usize = 128;
 /// Longest request id of a backend that is kept, in bytes.
 const MAXIMUM_REQUEST_ID_BYTES: usize = 128;
 
-/// Identifies a request in the answer (`x-s3proxy-request-id`), in errors and in logs.
+/// Identifies a request in the answer (`x-amz-request-id` and `x-s3proxy-request-id`), in errors and
+/// in logs.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RequestId(String);
 
@@ -53,6 +54,14 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Identifies this process in answers (`x-amz-id-2`) and errors (`HostId`), as S3 identifies the
+/// host that answered.
+pub(crate) fn host_id() -> &'static str {
+    static HOST_ID: LazyLock<String> =
+        LazyLock::new(|| format!("{}{}", RequestId::generate(), RequestId::generate()));
+    &HOST_ID
+}
+
 /// What is learnt of a request while it is served.
 pub(crate) struct RequestRecord {
     pub(crate) id: RequestId,
@@ -65,6 +74,7 @@ pub(crate) struct RequestRecord {
     /// The client's name as metrics have it.
     counted_as: OnceLock<String>,
     backend_request_id: OnceLock<String>,
+    backend_id_2: OnceLock<String>,
     failure: OnceLock<String>,
     claimed_access_key_id: OnceLock<String>,
     /// Of a request whose signature does not count: for the log, and no label of metrics.
@@ -144,6 +154,7 @@ impl RequestRecord {
             client: OnceLock::new(),
             counted_as: OnceLock::new(),
             backend_request_id: OnceLock::new(),
+            backend_id_2: OnceLock::new(),
             failure: OnceLock::new(),
             claimed_access_key_id: OnceLock::new(),
             claimed_operation: OnceLock::new(),
@@ -217,6 +228,35 @@ impl RequestRecord {
         let _ = self
             .backend_request_id
             .set(quote::bounded(&id, MAXIMUM_REQUEST_ID_BYTES));
+    }
+
+    /// What the backend says of its host, in `x-amz-id-2`.
+    pub(crate) fn backend_id_2(&self, id: &str) {
+        let _ = self
+            .backend_id_2
+            .set(quote::bounded(&id, MAXIMUM_REQUEST_ID_BYTES));
+    }
+
+    /// The ids that an answer carries, with the names of their headers: the proxy's own as S3 names
+    /// them, and the backend's, if it was asked.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let backend = [
+            (
+                "x-s3proxy-backend-request-id",
+                known(&self.backend_request_id),
+            ),
+            ("x-s3proxy-backend-id-2", known(&self.backend_id_2)),
+        ];
+        let own = [
+            ("x-amz-request-id", self.id.as_str()),
+            ("x-amz-id-2", host_id()),
+            ("x-s3proxy-request-id", self.id.as_str()),
+        ];
+        own.into_iter().chain(
+            backend
+                .into_iter()
+                .filter_map(|(name, id)| Some((name, id?))),
+        )
     }
 
     /// The reason behind an error answer, for the log alone.
@@ -388,6 +428,7 @@ impl Drop for RequestRecord {
                     peer = %self.peer,
                     host = refusal.and_then(|refused| refused.host.as_deref()),
                     backend_request_id = known(&self.backend_request_id),
+                    backend_id_2 = known(&self.backend_id_2),
                     trace_id = trace_id.as_deref(),
                     reason = known(&self.failure),
                     "{REQUEST_MESSAGE}"

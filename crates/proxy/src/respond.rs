@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::header_rules;
+use s3proxy_protocol::quote;
 use s3proxy_protocol::xml::complete::XML_DECLARATION;
 use s3proxy_protocol::xml::error_document::{ErrorDocument, error_document};
 
@@ -23,7 +24,7 @@ use crate::keys::KeyError;
 use crate::keys::key_service::ServiceError;
 use crate::keys::legacy::LegacyKeyError;
 use crate::panics::Panicked;
-use crate::record::RequestRecord;
+use crate::record::{self, RequestRecord};
 use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::NoPlace;
 use crate::telemetry::metrics;
@@ -33,6 +34,9 @@ use self::wording::{reason, sentence};
 
 /// In place of the message that a backend did not give.
 pub(crate) const UNEXPLAINED: &str = "The storage behind the proxy gave no explanation.";
+
+/// Longest text of a range that an answer repeats, in bytes.
+const MAXIMUM_RANGE_BYTES: usize = 128;
 
 /// Why an answer without a body refuses.
 pub(crate) const REASON: &str = "x-s3proxy-reason";
@@ -127,6 +131,8 @@ pub(crate) struct Asked<'a> {
     /// The path as received.
     pub(crate) resource: &'a str,
     pub(crate) verbosity: Verbosity,
+    /// `Range` as received.
+    pub(crate) range: Option<&'a str>,
 }
 
 /// The backend's codes that are about the proxy's own credential, signature, clock, token or
@@ -155,8 +161,6 @@ const PASSED_WITH_ERRORS: &[&str] = &[
     "vary",
     "x-amz-bucket-region",
     "x-amz-delete-marker",
-    "x-amz-id-2",
-    "x-amz-request-id",
     "x-amz-version-id",
 ];
 
@@ -225,6 +229,7 @@ pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> 
     let asked = Asked {
         resource,
         verbosity: Verbosity::Document,
+        range: None,
     };
     let response = failure(failed, &asked, record);
     record.failed_late(response.status());
@@ -283,6 +288,7 @@ fn document_response(
     }
     document.resource = Some(asked.resource.to_owned());
     document.request_id = Some(record.id.as_str().to_owned());
+    document.set_detail("HostId", record::host_id());
     let text = error_document(&document);
     let mut response = Response::new(ResponseBody::held(Bytes::from(text)));
     *response.status_mut() = status;
@@ -300,7 +306,10 @@ fn passed_on(
     if PROXYS_OWN_FAULTS.contains(&code) {
         return refusal(&internal_error(), asked, record);
     }
-    let mut response = document_response(answer.status, answer.document.clone(), asked, record);
+    let mut document = answer.document.clone();
+    // That of a part, in stored terms.
+    document.details.retain(|(name, _)| name != "ETag");
+    let mut response = document_response(answer.status, document, asked, record);
     let headers = response.headers_mut();
     for (name, value) in &answer.headers {
         if PASSED_WITH_ERRORS.contains(&name.as_str()) || header_rules::is_cors(name) {
@@ -316,6 +325,10 @@ fn out_of_range(length: u64, asked: &Asked<'_>, record: &RequestRecord) -> Respo
         "The requested range is not satisfiable",
     );
     let mut document = document_of(&error);
+    if let Some(range) = asked.range {
+        let range = quote::bounded(&range, MAXIMUM_RANGE_BYTES);
+        document.set_detail("RangeRequested", range);
+    }
     document.set_detail("ActualObjectSize", length.to_string());
     let mut response = document_response(error.code.status(), document, asked, record);
     let total = HeaderValue::try_from(format!("bytes */{length}")).expect("digits are a value");

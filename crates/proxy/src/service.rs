@@ -40,9 +40,6 @@ use crate::telemetry::traces::{Arrival, Traces, Trust};
 use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled, UnreadBody};
 use crate::trusted::TrustedProxies;
 
-/// The request id of the proxy itself, beside the backend's.
-const REQUEST_ID: &str = "x-s3proxy-request-id";
-
 /// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
 const DRAINED_BYTES: u64 = 1024 * 1024;
 
@@ -102,9 +99,11 @@ impl Serve for Service {
         let resource = parts.uri.path().to_owned();
         let expects_continue = parts.headers.contains_key(header::EXPECT);
         let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
+        let range = parts.headers.get(header::RANGE).cloned();
         let asked = Asked {
             resource: &resource,
             verbosity: verbosity(&parts.method),
+            range: range.as_ref().and_then(|range| range.to_str().ok()),
         };
         let page = PageRequest::of(&self.gate.hosts, &parts);
         let mut standing = Standing::Unknown;
@@ -453,7 +452,9 @@ fn complete(
         record.trail.answers_version(version);
     }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));
-    let id = HeaderValue::try_from(record.id.as_str()).expect("hexadecimal is a header value");
-    response.headers_mut().insert(REQUEST_ID, id);
+    for (name, id) in record.ids() {
+        let id = HeaderValue::try_from(id).expect("hexadecimal, or the text of a header");
+        response.headers_mut().insert(name, id);
+    }
     response
 }

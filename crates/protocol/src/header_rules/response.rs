@@ -38,7 +38,7 @@ const CORS: Names = &[
 ];
 
 /// S3's own (API Reference, the responses of all operations and "Common response headers"), without
-/// those about stored bytes.
+/// those about stored bytes and the ids of the request, which are the proxy's own.
 const S3: Names = &[
     "x-amz-abort-date",
     "x-amz-abort-rule-id",
@@ -51,7 +51,6 @@ const S3: Names = &[
     "x-amz-copy-source-version-id",
     "x-amz-delete-marker",
     "x-amz-expiration",
-    "x-amz-id-2",
     "x-amz-missing-meta",
     "x-amz-mp-parts-count",
     "x-amz-object-lock-legal-hold",
@@ -59,7 +58,6 @@ const S3: Names = &[
     "x-amz-object-lock-retain-until-date",
     "x-amz-replication-status",
     "x-amz-request-charged",
-    "x-amz-request-id",
     "x-amz-restore",
     "x-amz-restore-output-path",
     "x-amz-server-side-encryption",

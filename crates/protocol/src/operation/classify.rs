@@ -8,8 +8,8 @@
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 
-use super::Operation;
 use super::table::{Level, ROWS, Row, Selector};
+use super::{Kind, Operation};
 use crate::address::Address;
 use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
@@ -30,6 +30,10 @@ const COMMON_PARAMETERS: &[&str] = &[
     "X-Amz-Content-Sha256",
 ];
 
+/// Parameters of other servers' that clients send with a listing whatever the server, and that
+/// change no more than the answer's order or headers. S3 ignores them.
+const IGNORED_OF_BUCKETS: &[&str] = &["_", "allow-unordered", "read-stats"];
+
 /// Headers by which a client asks for another method than the request line's.
 const METHOD_OVERRIDES: &[&str] = &[
     "x-http-method",
@@ -39,8 +43,8 @@ const METHOD_OVERRIDES: &[&str] = &[
 
 /// Says which operation a request is.
 ///
-/// Refuses with `NotImplemented` what is not on the list (sub-resources, parameters, `x-amz-*`
-/// headers of a write), with `MethodNotAllowed` a method that the resource never has, and with
+/// Refuses with `NotImplemented` what is not on the list (sub-resources, parameters that S3 does
+/// not ignore, `x-amz-*` headers that may carry meaning), with `MethodNotAllowed` a method that the resource never has, and with
 /// `InvalidArgument` what the list knows but not in this combination. An operation of
 /// [`Kind::Unsupported`](super::Kind::Unsupported) is an `Ok`: the caller refuses it, under its name.
 pub fn classify(
@@ -79,12 +83,30 @@ pub fn classify(
     Ok(row.operation)
 }
 
-/// The parameters that go on to the backend: all but the signature's, those that stand for headers,
-/// and the name that SDKs add. Of a request that [`classify`] let pass.
-pub fn forwarded_parameters(query: &Query) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .pairs()
-        .filter(|(name, _)| !is_common(name) && !query_headers::is_header_parameter(name))
+/// The parameters that go on to the backend: the operation's own, and no other. Of a request that
+/// [`classify`] let pass.
+pub fn forwarded_parameters(
+    operation: Operation,
+    query: &Query,
+) -> impl Iterator<Item = (&str, &str)> {
+    let row = operation.row();
+    query.pairs().filter(|(name, _)| row.has_parameter(name))
+}
+
+/// Whether a parameter that the operation does not have means nothing to S3: a tag for access logs
+/// (S3 User Guide, "Amazon S3 server access log format"), anything with a read of an object, and
+/// the few that clients of other servers send with listings.
+fn is_ignored(row: &Row, name: &str) -> bool {
+    let starts_with = |prefix: &str| {
+        let start = name.as_bytes().get(..prefix.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+    };
+    let is_read = [Method::GET, Method::HEAD].contains(&row.method);
+    let lists_or_describes_bucket =
+        row.kind == Kind::ListObjects || row.operation == Operation::HeadBucket;
+    starts_with("x-") && !starts_with("x-amz-")
+        || is_read && row.level == Level::Object
+        || lists_or_describes_bucket && IGNORED_OF_BUCKETS.contains(&name)
 }
 
 fn is_common(name: &str) -> bool {
@@ -167,10 +189,10 @@ fn row(
 
 fn refuse_unknown_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
     let known = |name: &str| {
-        name == row.sub_resource
-            || row.parameters.contains(&name)
+        row.has_parameter(name)
             || is_common(name)
             || query_headers::is_header_parameter(name)
+            || is_ignored(row, name)
     };
     match query.pairs().find(|(name, _)| !known(name)) {
         None => Ok(()),

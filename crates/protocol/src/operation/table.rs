@@ -44,6 +44,13 @@ pub(super) struct Row {
     pub(super) parameters: &'static [&'static str],
 }
 
+impl Row {
+    /// Whether a parameter is one of the operation's own.
+    pub(super) fn has_parameter(&self, name: &str) -> bool {
+        name == self.sub_resource || self.parameters.contains(&name)
+    }
+}
+
 macro_rules! operations {
     ($($name:ident $method:ident $level:ident $sub:literal $selector:expr, $kind:ident $access:ident $parameters:expr;)*) => {
         /// An operation of the S3 API, by its name there.
@@ -158,9 +165,9 @@ operations! {
     CreateSession GET Bucket "session" ALWAYS, Unsupported Admin NONE;
 
     // Listings.
-    ListObjects GET Bucket "" ALWAYS, ListObjects List &["delimiter", "encoding-type", "marker", "max-keys", "prefix"];
-    ListObjectsV2 GET Bucket "list-type" ALWAYS, ListObjects List &["delimiter", "encoding-type", "max-keys", "prefix", "continuation-token", "fetch-owner", "start-after"];
-    ListObjectVersions GET Bucket "versions" ALWAYS, ListObjects List &["delimiter", "encoding-type", "key-marker", "max-keys", "prefix", "version-id-marker"];
+    ListObjects GET Bucket "" ALWAYS, ListObjects List &["delimiter", "encoding-type", "marker", "max-keys", "metadata", "prefix"];
+    ListObjectsV2 GET Bucket "list-type" ALWAYS, ListObjects List &["delimiter", "encoding-type", "max-keys", "metadata", "prefix", "continuation-token", "fetch-owner", "start-after"];
+    ListObjectVersions GET Bucket "versions" ALWAYS, ListObjects List &["delimiter", "encoding-type", "key-marker", "max-keys", "metadata", "prefix", "version-id-marker"];
     ListMultipartUploads GET Bucket "uploads" ALWAYS, ListMultipartUploads List &["delimiter", "encoding-type", "key-marker", "max-uploads", "prefix", "upload-id-marker"];
 
     // Bucket configuration.

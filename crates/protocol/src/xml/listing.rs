@@ -3,7 +3,7 @@
 //! [`ListPage::parse`] reads what the proxy decides by: keys, sizes, ETags, versions and common
 //! prefixes, decoded where the page says `encoding-type=url`. [`ListPage::render`] writes the page
 //! again with sizes and ETags exchanged and entries left out. Checksum elements are about stored
-//! bytes and always go; KeyCount is corrected. Everything else is the backend's, byte for byte:
+//! bytes and always go, and so do names of metadata that the caller hides; KeyCount is corrected. Everything else is the backend's, byte for byte:
 //! `IsTruncated`, markers and tokens too, so a page may have fewer entries than its limit, or none.
 
 use std::borrow::Cow;
@@ -117,7 +117,7 @@ impl<'text> ListPage<'text> {
                 page.entry_positions.push(position);
             } else if name == "CommonPrefixes" {
                 let prefix = required(document, element, "Prefix")?;
-                page.common_prefixes.push(encoding.decode(prefix)?);
+                page.common_prefixes.push(encoding.decode(prefix));
                 page.prefix_positions.push(position);
             }
         }
@@ -148,9 +148,8 @@ impl<'text> ListPage<'text> {
     /// A key among the elements of the page itself, such as `NextMarker`; `None` where it is absent
     /// or empty.
     pub fn key_of_page(&self, name: &str) -> Result<Option<String>, XmlError> {
-        self.text_of_page(name)?
-            .map(|text| self.encoding.decode(Cow::Owned(text)))
-            .transpose()
+        let text = self.text_of_page(name)?;
+        Ok(text.map(|text| self.encoding.decode(Cow::Owned(text))))
     }
 
     /// Another text among them, such as `NextContinuationToken`.
@@ -165,15 +164,17 @@ impl<'text> ListPage<'text> {
         edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
         edit_prefix: impl FnMut(&str) -> PrefixEdit,
     ) -> String {
-        self.render_with(edit_entry, edit_prefix, &[])
+        self.render_with(edit_entry, edit_prefix, |_| false, &[])
     }
 
-    /// Writes the page again, with what the closures say about entries and common prefixes,
-    /// and other texts in elements of the page itself.
+    /// Writes the page again, with what the closures say about entries, common prefixes and names
+    /// of metadata (whether it is kept from the client), and other texts in elements of the page
+    /// itself.
     pub fn render_with(
         &self,
         mut edit_entry: impl FnMut(&ListEntry) -> EntryEdit,
         mut edit_prefix: impl FnMut(&str) -> PrefixEdit,
+        hides_metadata: impl Fn(&str) -> bool,
         page_edits: &[(&str, PageEdit<'_>)],
     ) -> String {
         let children = &self.document.root.children;
@@ -194,6 +195,7 @@ impl<'text> ListPage<'text> {
             }
             shown += 1;
             edits.extend(self.checksum_removals(element));
+            edits.extend(self.metadata_removals(element, &hides_metadata));
         }
         for (prefix, position) in self.common_prefixes.iter().zip(&self.prefix_positions) {
             match edit_prefix(prefix) {
@@ -213,6 +215,21 @@ impl<'text> ListPage<'text> {
     fn replacement(&self, parent: &Element, name: &str, text: &str) -> Option<Edit> {
         let element = self.document.child(parent, name)?;
         Some(self.document.replace_text(element, text))
+    }
+
+    /// Of a listing with metadata, which is an extension: headers that are not the client's, and how
+    /// the stored bytes are spread over disks.
+    fn metadata_removals<'e>(
+        &'e self,
+        entry: &'e Element,
+        hides_metadata: impl Fn(&str) -> bool + 'e,
+    ) -> impl Iterator<Item = Edit> + 'e {
+        let metadata = self.document.children(entry, "UserMetadata");
+        let headers = metadata.flat_map(|metadata| &metadata.children);
+        headers
+            .filter(move |header| hides_metadata(self.document.name(header)))
+            .chain(self.document.children(entry, "Internal"))
+            .map(Edit::remove)
     }
 
     fn checksum_removals(&self, entry: &Element) -> impl Iterator<Item = Edit> {
@@ -264,11 +281,12 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    pub(super) fn decode(self, text: Cow<'_, str>) -> Result<String, XmlError> {
+    /// A key as it is. One that cannot have been encoded is taken for what it says: some servers
+    /// announce the encoding and leave common prefixes or markers out of it.
+    pub(super) fn decode(self, text: Cow<'_, str>) -> String {
         match self {
-            Self::Plain => Ok(text.into_owned()),
-            Self::Url => percent::decode(&text, Plus::Space)
-                .map_err(|error| XmlError::schema(format!("a key is not decodable: {error}"))),
+            Self::Plain => text.into_owned(),
+            Self::Url => percent::decode(&text, Plus::Space).unwrap_or_else(|_| text.into_owned()),
         }
     }
 }
@@ -297,7 +315,7 @@ fn entry(
         .map_err(|_| XmlError::schema("a Size must be a number of bytes"))?;
     Ok(ListEntry {
         kind,
-        key: encoding.decode(required(document, element, "Key")?)?,
+        key: encoding.decode(required(document, element, "Key")?),
         etag: document.child_text(element, "ETag")?.map(Cow::into_owned),
         size,
         version_id: document

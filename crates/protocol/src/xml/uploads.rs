@@ -56,7 +56,7 @@ impl<'text> UploadsPage<'text> {
         let encoding = encoding(&document)?;
         let uploads = document.children(root, "Upload").map(|element| {
             Ok(ListedUpload {
-                object_key: encoding.decode(required(&document, element, "Key")?)?,
+                object_key: encoding.decode(required(&document, element, "Key")?),
                 upload_id: required(&document, element, "UploadId")?.into_owned(),
                 initiated: document
                     .child_text(element, "Initiated")?
@@ -66,7 +66,7 @@ impl<'text> UploadsPage<'text> {
         });
         let prefixes = document
             .children(root, "CommonPrefixes")
-            .map(|element| encoding.decode(required(&document, element, "Prefix")?));
+            .map(|element| Ok(encoding.decode(required(&document, element, "Prefix")?)));
         let key_marker = document.child_text(root, "NextKeyMarker")?;
         let upload_id_marker = document.child_text(root, "NextUploadIdMarker")?;
         Ok(Self {
@@ -74,8 +74,7 @@ impl<'text> UploadsPage<'text> {
             common_prefixes: prefixes.collect::<Result<_, XmlError>>()?,
             next_key_marker: key_marker
                 .filter(|marker| !marker.is_empty())
-                .map(|marker| encoding.decode(marker))
-                .transpose()?,
+                .map(|marker| encoding.decode(marker)),
             next_upload_id_marker: upload_id_marker
                 .filter(|marker| !marker.is_empty())
                 .map(std::borrow::Cow::into_owned),

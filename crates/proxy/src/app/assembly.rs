@@ -31,6 +31,7 @@ use crate::execute::copy::tags::TagKeeping;
 use crate::execute::cors::PageRules;
 use crate::execute::layouts::LayoutCache;
 use crate::execute::lookup::LookupCache;
+use crate::execute::multipart::attempts::Attempts;
 use crate::execute::multipart::seldom::SeenBuckets;
 use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
@@ -239,6 +240,7 @@ async fn parts(
         budget: Arc::clone(&lasting.budget),
         lookups: learnt.lookups,
         uploads: learnt.uploads,
+        attempts: learnt.attempts,
         client_scheme: match &listen.tls {
             Tls::Off => Scheme::HTTP,
             Tls::Files { .. } => Scheme::HTTPS,
@@ -266,6 +268,7 @@ async fn parts(
 struct Learnt {
     lookups: Arc<LookupCache>,
     uploads: Arc<UploadCache>,
+    attempts: Arc<Attempts>,
     layouts: Arc<LayoutCache>,
     verified: Arc<VerifiedCache>,
     tag_keeping: Arc<TagKeeping>,
@@ -279,6 +282,7 @@ impl Learnt {
         Self {
             lookups: Arc::new(LookupCache::new()),
             uploads: Arc::new(UploadCache::new()),
+            attempts: Arc::new(Attempts::new()),
             layouts: Arc::new(LayoutCache::new()),
             verified: Arc::new(VerifiedCache::new()),
             tag_keeping: Arc::new(TagKeeping::default()),
@@ -292,6 +296,7 @@ impl Learnt {
         Self {
             lookups: Arc::clone(&parts.lookups),
             uploads: Arc::clone(&parts.uploads),
+            attempts: Arc::clone(&parts.attempts),
             layouts: Arc::clone(&parts.layouts),
             verified: Arc::clone(&parts.verified),
             tag_keeping: Arc::clone(&parts.tag_keeping),

@@ -18,6 +18,7 @@ use super::client::Client;
 use super::connect::{ConnectError, Opened};
 use super::credentials::Lease;
 use super::error::{BackendError, Phase};
+use super::family::{Family, has_quoted_condition, unquote_conditions};
 use super::measured::UnderWay;
 use super::outgoing::{Limits, Outgoing, Progress, Watch};
 use super::peek::{PeekError, Peeked, peek};
@@ -67,6 +68,7 @@ impl Client {
         let outcome = self.send_once(request, target, lease, &call).await;
         match &outcome {
             Ok(Answer { head, .. }) => {
+                self.family.learn(&head.headers);
                 let id = head.headers.get("x-amz-request-id");
                 call.answered(head.status, id.and_then(|id| id.to_str().ok()));
             }
@@ -117,6 +119,11 @@ impl Client {
         body: Outgoing,
     ) -> Result<http::Request<Outgoing>, BackendError> {
         let mut headers = request.headers.clone();
+        if self.family.get() == Some(Family::Ceph)
+            && has_quoted_condition(&request.method, &headers)
+        {
+            unquote_conditions(&mut headers);
+        }
         let host = HeaderValue::from_str(&location.authority).map_err(|_| {
             BackendError::Request(format!("{} is no host name", location.authority))
         })?;

@@ -21,6 +21,7 @@ use super::clock::{BackendClock, TOLERANCE_SECONDS};
 use super::connect::Connector;
 use super::credentials::{Credentials, Lease};
 use super::error::BackendError;
+use super::family::KnownFamily;
 use super::hop::Mark;
 use super::measured;
 use super::outgoing::Outgoing;
@@ -50,6 +51,7 @@ pub(super) struct Client {
     pub(super) clock: BackendClock,
     /// Of the requests that go out.
     pub(super) mark: Mark,
+    pub(super) family: KnownFamily,
     /// When the backend took the credential last: for a request of any kind.
     pub(super) accepted: Mutex<Option<Instant>>,
     budget: Budget,
@@ -104,6 +106,7 @@ impl Client {
             credentials,
             clock: BackendClock::default(),
             mark: Mark::new(),
+            family: KnownFamily::default(),
             accepted: Mutex::default(),
             budget: Budget::new(&settings.retry),
             moved: Cache::builder()

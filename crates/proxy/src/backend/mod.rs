@@ -20,6 +20,7 @@ mod clock;
 mod connect;
 mod credentials;
 mod error;
+mod family;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod hop;
@@ -50,6 +51,7 @@ pub(crate) use self::access::AccessError;
 pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError};
+pub(crate) use self::family::Family;
 pub(crate) use self::hop::Forwarder;
 pub(crate) use self::request::{BodyStream, PageOrigin, Request, RequestBody, Service, Signature};
 pub(crate) use self::settings::{
@@ -59,6 +61,7 @@ pub(crate) use self::settings::{
 use self::attempt::Answer;
 use self::client::Client;
 use self::error::Phase;
+use self::family::has_quoted_condition;
 use self::request::Prepared;
 use self::resume::Resumption;
 
@@ -82,6 +85,9 @@ impl Backend {
     /// which S3 says that it did what was asked ([`SentRequest::may_be_answered`]).
     pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
+        if has_quoted_condition(&request.method, &request.headers) {
+            self.family().await;
+        }
         let page = request.page.as_ref();
         let is_unlike_pages = page.is_some_and(|page| !page.is_meant_by(&request));
         let prepared = Prepared::new(request, &client.home, &client.settings).await?;
@@ -136,6 +142,15 @@ impl Backend {
             Some(service) => service.endpoint.is_aws(),
             None => self.client.home.endpoint.is_aws(),
         }
+    }
+
+    /// The family of the configured backend. Where no request has been answered yet, one is made:
+    /// with a backend that does not answer that one either, the next request says why.
+    pub(crate) async fn family(&self) -> Family {
+        if self.client.family.get().is_none() && !self.is_aws(None) {
+            let _ = self.probe().await;
+        }
+        self.client.family.get().unwrap_or(Family::Other)
     }
 
     /// The credentials that requests are signed with.

@@ -55,9 +55,9 @@ pub(crate) fn service_at(address: &Address) -> Option<Service> {
     })
 }
 
-/// The client's query without what belongs to its own signature.
+/// The operation's own parameters in the client's query.
 pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> {
-    operation::forwarded_parameters(&job.request.query)
+    operation::forwarded_parameters(job.request.operation, &job.request.query)
         .map(|(name, value)| {
             let value = (!value.is_empty()).then(|| value.to_owned());
             (name.to_owned(), value)
@@ -87,13 +87,15 @@ pub(crate) async fn expect_success(
     }
 }
 
-/// Takes any answer, and notes the backend's own request id.
+/// Takes any answer, and notes the backend's own ids of the request.
 pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backed {
     let (parts, body) = response.into_parts();
-    if let Some(id) = parts.headers.get("x-amz-request-id")
-        && let Ok(id) = id.to_str()
-    {
+    let text = |name| parts.headers.get(name).and_then(|id| id.to_str().ok());
+    if let Some(id) = text("x-amz-request-id") {
         job.record.backend_request_id(id);
+    }
+    if let Some(id) = text("x-amz-id-2") {
+        job.record.backend_id_2(id);
     }
     Backed {
         status: parts.status,

@@ -2,7 +2,8 @@
 //!
 //! For a sealed object the answer is made here, from a HEAD and, where parts or a checksum are
 //! asked for, from the seal: so it works before backends that do not know the operation. An object
-//! that is not sealed is the backend's to describe. Parts are counted as `partNumber` counts them.
+//! that is not sealed is the backend's to describe. Parts go by the numbers
+//! that they were uploaded under, as for `partNumber`.
 
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use s3proxy_envelope::header::{Envelope, Layout};
@@ -31,9 +32,7 @@ const PARTS_PER_PAGE: u32 = 1000;
 const PASSED: &[&str] = &[
     "last-modified",
     "vary",
-    "x-amz-id-2",
     "x-amz-request-charged",
-    "x-amz-request-id",
     "x-amz-version-id",
 ];
 
@@ -183,22 +182,22 @@ impl PageRequest {
         checksums: &'a [(ChecksumAlgorithm, ChecksumValue)],
     ) -> ObjectParts<'a> {
         let total = u32::try_from(seal.frames().len()).expect("at most 10000 parts");
-        let listed = seal.frames().zip(1_u16..).zip(checksums);
-        let parts: Vec<_> = listed
-            .skip(usize::try_from(self.marker).unwrap_or(usize::MAX))
-            .take(usize::try_from(self.max_parts).unwrap_or(usize::MAX))
-            .map(|((frame, number), (algorithm, value))| ObjectPart {
-                number,
-                size: frame.length().0,
-                checksum: Some((*algorithm, value)),
-            })
-            .collect();
+        let behind_marker = |part: &ObjectPart<'_>| u32::from(part.number) > self.marker;
+        let listed = seal.frames().zip(checksums);
+        let listed = listed.map(|(frame, (algorithm, value))| ObjectPart {
+            number: frame.number().get(),
+            size: frame.length().0,
+            checksum: Some((*algorithm, value)),
+        });
+        let mut left = listed.filter(behind_marker);
+        let page_length = usize::try_from(self.max_parts).unwrap_or(usize::MAX);
+        let parts: Vec<_> = left.by_ref().take(page_length).collect();
         let last = parts.last().map_or(0, |part| u32::from(part.number));
         let page = ObjectPartsPage {
             part_number_marker: self.marker,
             next_part_number_marker: last,
             max_parts: self.max_parts,
-            is_truncated: !parts.is_empty() && last < total,
+            is_truncated: !parts.is_empty() && left.next().is_some(),
             parts,
         };
         ObjectParts {

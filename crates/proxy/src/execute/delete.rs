@@ -65,6 +65,7 @@ pub(crate) async fn delete_object(job: &Job<'_>) -> Outcome<Response<ResponseBod
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = backed.status;
     *response.headers_mut() = answer::client_headers(&backed.headers);
+    response.headers_mut().remove(header::ETAG);
     Ok(response)
 }
 

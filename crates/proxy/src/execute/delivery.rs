@@ -1,8 +1,8 @@
 //! What of an object's plaintext an answer delivers: all of it, a range, or a part.
 //!
-//! Parts are counted from 1 in the order of the object, as `x-amz-mp-parts-count` counts them, and
-//! not by the numbers that they were uploaded under: S3 allows gaps between those, and clients that
-//! download part by part ask for 1 up to the count.
+//! A part goes by the number that it was uploaded under, gaps included, as in S3. Below 5 MiB that
+//! number is not stored: the one part of such an upload is part 1, and so is an object that no
+//! upload made.
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use s3proxy_envelope::layout::PlaintextRange;
@@ -19,7 +19,6 @@ use crate::respond::Failure;
 pub(super) enum Asked {
     Whole,
     Range(ByteRange),
-    /// Counted from 1.
     Part(PartNumber),
 }
 
@@ -109,7 +108,7 @@ impl Delivery {
                     (Parts::None | Parts::One, 1) => length
                         .checked_sub(1)
                         .and_then(|last| PlaintextRange::new(0, last)),
-                    (Parts::Listed(seal), number) => part_range(seal, number)?,
+                    (Parts::Listed(seal), _) => part_range(seal, number)?,
                     (Parts::None | Parts::One, _) => return Err(no_such_part()),
                 };
                 Ok(Self::Part(range, parts.count()))
@@ -144,11 +143,17 @@ impl Delivery {
     }
 }
 
-/// The bytes of a part, counted from 1; none where it is empty.
-fn part_range(seal: &Seal, number: u16) -> Outcome<Option<PlaintextRange>> {
-    let index = usize::from(number) - 1;
-    let frame = seal.frames().nth(index).ok_or_else(no_such_part)?;
-    Ok(seal.part_range(frame.number()))
+/// The bytes of a part; none where it is empty.
+fn part_range(seal: &Seal, number: PartNumber) -> Outcome<Option<PlaintextRange>> {
+    match part_index(seal, number) {
+        Some(_) => Ok(seal.part_range(number)),
+        None => Err(no_such_part()),
+    }
+}
+
+/// Position of a part among those of its object, from 0.
+pub(super) fn part_index(seal: &Seal, number: PartNumber) -> Option<usize> {
+    seal.frames().position(|frame| frame.number() == number)
 }
 
 fn no_such_part() -> Failure {
@@ -213,18 +218,18 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_counted_from_one_whatever_their_numbers_were() {
+    fn parts_go_by_the_numbers_that_they_were_uploaded_under() {
         let seal = seal();
         let (parts, length) = (Parts::Listed(&seal), seal.length().0);
         for (number, range) in [
-            (1, PlaintextRange::new(0, FIVE_MIB - 1)),
-            (2, PlaintextRange::new(FIVE_MIB, 2 * FIVE_MIB)),
-            (3, None),
+            (3, PlaintextRange::new(0, FIVE_MIB - 1)),
+            (7, PlaintextRange::new(FIVE_MIB, 2 * FIVE_MIB)),
+            (10_000, None),
         ] {
             let delivery = delivered(part(number), length, parts);
             assert_eq!(delivery, Ok(Delivery::Part(range, Some(3))));
         }
-        for number in [4, 7, 10_000] {
+        for number in [1, 2, 4, 9999] {
             let refused = delivered(part(number), length, parts).unwrap_err();
             assert!(refused.starts_with("InvalidPartNumber"), "{refused}");
         }

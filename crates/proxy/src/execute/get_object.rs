@@ -71,7 +71,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
         // The guess lies beyond the stored bytes. The answer needs the plaintext's length, and an
         // object that is not sealed may hold the range after all.
         StatusCode::RANGE_NOT_SATISFIABLE => (source::describe(job, source).await?, None),
-        StatusCode::NOT_MODIFIED => return Ok(not_modified(job, &backed.headers)),
+        StatusCode::NOT_MODIFIED => return Ok(not_modified(job, source, &backed.headers).await),
         _ => return Err(answer::refused(job, backed).await),
     };
     let asked = as_it_applies(job, asked, &found.headers);
@@ -265,9 +265,15 @@ pub(super) fn respond_as_it_is(
 }
 
 /// A 304 opens no envelope, so that it can vouch for no user metadata and has none.
-pub(super) fn not_modified(job: &Job<'_>, answered: &HeaderMap) -> Response<ResponseBody> {
+pub(super) async fn not_modified(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    answered: &HeaderMap,
+) -> Response<ResponseBody> {
     let mut headers = answer::client_headers(answered);
-    if let Some(etag) = known_etag(&job.request.headers, &headers) {
+    if let Some(current) = headers.remove(header::ETAG)
+        && let Some(etag) = clients_etag(job, source, current).await
+    {
         headers.insert(header::ETAG, etag);
     }
     stored::remove_envelope(&mut headers, &job.parts.dek_tag);
@@ -278,10 +284,34 @@ pub(super) fn not_modified(job: &Job<'_>, answered: &HeaderMap) -> Response<Resp
     response
 }
 
-/// The client's own text for the ETag of a 304, which says nothing of the envelope: it is the one
-/// in `If-None-Match` that the backend found to match.
-fn known_etag(asked: &HeaderMap, answered: &HeaderMap) -> Option<HeaderValue> {
-    let current = answered.get(header::ETAG)?.to_str().ok()?;
+/// The client's text for the backend's ETag of a 304, which says nothing of the envelope. Where
+/// the ETag differs between a sealed object and a plain one, it is the client's own in
+/// `If-None-Match`; a condition that names none (a date, `*`) costs a HEAD. `None` where the object
+/// has changed since.
+async fn clients_etag(
+    job: &Job<'_>,
+    source: &Source<'_>,
+    current: HeaderValue,
+) -> Option<HeaderValue> {
+    let text = current.to_str().ok()?;
+    if etag::to_client(text) == text {
+        return Some(current);
+    }
+    if let Some(named) = named_etag(&job.request.headers, text) {
+        return Some(named);
+    }
+    let found = source::describe(job, &source.unconditional()).await.ok()?;
+    if found.headers.get(header::ETAG) != Some(&current) {
+        return None;
+    }
+    match found.form {
+        Form::Plain => Some(current),
+        Form::Sealed(_) | Form::Legacy(_) => HeaderValue::try_from(&*etag::to_client(text)).ok(),
+    }
+}
+
+/// The one in `If-None-Match` that the backend found to match.
+fn named_etag(asked: &HeaderMap, current: &str) -> Option<HeaderValue> {
     let list = asked.get(header::IF_NONE_MATCH)?.to_str().ok()?;
     let mut known = list
         .split(',')

@@ -40,7 +40,7 @@ async fn head(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     match backed.status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
-        StatusCode::NOT_MODIFIED => return Ok(not_modified(job, &backed.headers)),
+        StatusCode::NOT_MODIFIED => return Ok(not_modified(job, source, &backed.headers).await),
         _ => return Err(answer::refused(job, backed).await),
     }
     let found = Found::of(job, source, backed.headers)?;

@@ -1,9 +1,10 @@
 //! ListObjects, ListObjectsV2 and ListObjectVersions in plaintext terms.
 //!
 //! The page is rewritten and not made anew: tokens and whatever else the backend says stay. Keys
-//! under the state prefix are hidden, and `hidden` says what that means for pages.
+//! under the state prefix are hidden, and `hidden` says what that means for pages. Metadata in a page,
+//! which is an extension, loses the envelope; sealed metadata is inside it, and not listed.
 
-use http::Response;
+use http::{HeaderName, Response};
 use s3proxy_protocol::etag;
 use s3proxy_protocol::xml::document::XmlError;
 use s3proxy_protocol::xml::listing::{EntryEdit, EntryKind, ListEntry, ListPage, PrefixEdit};
@@ -12,11 +13,15 @@ use super::course::check_entries;
 use super::hidden::{self, LastShown, MOVES, Paging};
 use super::lookup::{self, Described, Listed};
 use super::page::{self, Page};
-use super::{Job, Outcome, answer};
+use super::{Job, Outcome, answer, stored};
+use crate::backend::Family;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::Listing;
 use crate::effective_name::is_state_key;
 use crate::respond::Failure;
+
+/// Parameter of an extension that one family of servers has.
+const METADATA: &str = "metadata";
 
 /// Serves the three listings.
 pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
@@ -24,6 +29,9 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
     let paging = Paging::of(job.request.operation);
     let state_prefix = &job.parts.policy.state_prefix;
     let mut query = answer::query_for_backend(job);
+    if !lists_metadata(job).await {
+        query.retain(|(name, _)| name != METADATA);
+    }
     let mut asked = Page::ask(job, query.clone()).await?;
     let mut edits = Vec::new();
     for _ in 0..MOVES {
@@ -51,9 +59,23 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
                 PrefixEdit::Keep
             }
         },
+        |name| is_kept_from_clients(job, name),
         &edits,
     );
     Ok(asked.answer(rendered))
+}
+
+/// Whether the page is to have the objects' metadata and tags: an extension that the family's own
+/// clients ask every server for, and that other servers ignore or refuse.
+async fn lists_metadata(job: &Job<'_>) -> bool {
+    job.request.query.get(METADATA) == Some("true")
+        && answer::service_of(job).is_none()
+        && job.parts.backend.family().await == Family::Minio
+}
+
+/// Whether metadata of this name is the envelope's.
+fn is_kept_from_clients(job: &Job<'_>, name: &str) -> bool {
+    HeaderName::try_from(name).map_or(true, |name| stored::is_reserved(&name, &job.parts.dek_tag))
 }
 
 fn parse(text: &[u8]) -> Outcome<ListPage<'_>> {

@@ -74,6 +74,7 @@ pub(crate) struct Parts {
     pub(crate) budget: Arc<BodyBudget>,
     pub(crate) lookups: Arc<lookup::LookupCache>,
     pub(crate) uploads: Arc<multipart::state::UploadCache>,
+    pub(crate) attempts: Arc<multipart::attempts::Attempts>,
     /// How clients speak to the proxy itself.
     pub(crate) client_scheme: Scheme,
     pub(crate) layouts: Arc<layouts::LayoutCache>,

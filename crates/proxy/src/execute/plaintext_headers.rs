@@ -16,7 +16,7 @@ use s3proxy_envelope::multipart::Seal;
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumValue};
 use s3proxy_protocol::header_rules::METADATA_PREFIX;
 
-use super::delivery::Asked;
+use super::delivery::{Asked, part_index};
 use super::source::Source;
 use super::{Job, Outcome, answer, stored};
 use crate::respond::Failure;
@@ -164,7 +164,9 @@ pub(super) fn add_checksums(
     match (asked, seal) {
         (Asked::Range(_), _) => {}
         (Asked::Part(number), Some(seal)) => {
-            add_part_checksum(headers, seal, usize::from(number.get()) - 1);
+            if let Some(index) = part_index(seal, number) {
+                add_part_checksum(headers, seal, index);
+            }
         }
         // What is one message is one part.
         (Asked::Whole, _) | (Asked::Part(_), None) => {
@@ -186,7 +188,7 @@ fn add_part_checksum(headers: &mut HeaderMap, seal: &Seal, index: usize) {
     }
 }
 
-/// The checksum of a part, counted from 0.
+/// The checksum of a part, by its position from 0.
 pub(super) fn part_checksum(
     seal: &Seal,
     index: usize,

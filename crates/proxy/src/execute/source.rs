@@ -181,6 +181,13 @@ impl Source<'_> {
         request
     }
 
+    /// The same object, whatever its state.
+    pub(super) fn unconditional(&self) -> Self {
+        let mut headers = self.headers.clone();
+        pinned::remove_conditions(&mut headers);
+        Self { headers, ..*self }
+    }
+
     pub(super) fn layout_key(&self) -> LayoutKey {
         LayoutKey {
             bucket: self.bucket.to_owned(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response};
 use s3proxy_protocol::percent::{self, Plus};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
@@ -15,11 +15,8 @@ use time::format_description::well_known::{Rfc2822, Rfc3339};
 use crate::harness::{Proxy, RecordedRequest, Reply, encoded};
 
 /// What a server gets wrong.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 #[derive(Clone, Copy, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one way of some servers, on its own"
-)]
 pub(crate) struct Faults {
     /// `ListMultipartUploads` without a prefix shows nothing, as some servers' does after a restart.
     pub(crate) hides_uploads: bool,
@@ -29,6 +26,11 @@ pub(crate) struct Faults {
     pub(crate) keeps_metadata: bool,
     /// Parts of an upload must be equally long, and the last no longer, as at Cloudflare R2.
     pub(crate) wants_equal_parts: bool,
+    /// `ListParts` shows a replaced part too, behind its successor, as SeaweedFS may.
+    pub(crate) lists_replaced_parts: bool,
+    /// The condition of a PUT is compared with the ETag as text, as by Ceph's gateway (16), whose
+    /// request ids this server has then.
+    pub(crate) compares_quotes: bool,
 }
 
 #[derive(Default)]
@@ -54,7 +56,14 @@ struct Upload {
     bucket: String,
     key: String,
     headers: Vec<(String, String)>,
-    parts: BTreeMap<u16, (String, Bytes)>,
+    /// Every attempt at a number, the last one at the end.
+    parts: BTreeMap<u16, Vec<Part>>,
+}
+
+struct Part {
+    etag: String,
+    body: Bytes,
+    modified: OffsetDateTime,
 }
 
 impl MemoryStore {
@@ -126,7 +135,14 @@ impl MemoryStore {
 
     /// The answer to a request.
     pub(crate) fn reply(&self, request: &RecordedRequest) -> Reply {
-        Reply::Answer(self.state().answer(request))
+        let mut state = self.state();
+        let mut answer = state.answer(request);
+        if state.faults.compares_quotes {
+            let id = "tx000000000000000000001-00674b0c11-1033-default";
+            let headers = answer.headers_mut();
+            headers.insert("x-amz-request-id", HeaderValue::from_static(id));
+        }
+        Reply::Answer(answer)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -188,6 +204,9 @@ impl State {
             (&Method::PUT, ..) if request.headers.contains_key("x-amz-copy-source") => {
                 self.copy(request, bucket, key)
             }
+            (&Method::PUT, ..) if !self.may_replace(request, bucket, key) => {
+                error(412, "PreconditionFailed")
+            }
             (&Method::PUT, ..) => {
                 let object = self.object(kept(request), request.body.clone());
                 let etag = quoted(&object.etag);
@@ -203,6 +222,19 @@ impl State {
         }
     }
 
+    /// Whether the condition of a PUT holds.
+    fn may_replace(&self, request: &RecordedRequest, bucket: &str, key: &str) -> bool {
+        let condition = request.header("if-match");
+        let object = self.objects.get(&(bucket.to_owned(), key.to_owned()));
+        let stands = object.map(|object| object.etag.as_str());
+        let named = if self.faults.compares_quotes {
+            condition
+        } else {
+            condition.trim_matches('"')
+        };
+        condition.is_empty() || stands == Some(named)
+    }
+
     fn read(&self, request: &RecordedRequest, bucket: &str, key: &str) -> Answer {
         let Some(object) = self.objects.get(&(bucket.to_owned(), key.to_owned())) else {
             return error(404, "NoSuchKey");
@@ -215,6 +247,24 @@ impl State {
         let modified = object.modified.format(&Rfc2822).unwrap();
         let modified = modified.replace("+0000", "GMT");
         let mut headers = vec![("etag", etag.as_str()), ("last-modified", &modified)];
+        let since = |name| {
+            let date = OffsetDateTime::parse(request.header(name), &Rfc2822).ok()?;
+            Some(object.modified.unix_timestamp() > date.unix_timestamp())
+        };
+        let is_known = match request.header("if-none-match") {
+            "" => since("if-modified-since") == Some(false),
+            known => known == "*" || known.split(", ").any(|tag| tag == etag),
+        };
+        if since("if-unmodified-since") == Some(true) {
+            return answer(
+                412,
+                &headers,
+                b"<Error><Code>PreconditionFailed</Code></Error>",
+            );
+        }
+        if is_known {
+            return answer(304, &headers, b"");
+        }
         let named = object.headers.iter().filter(|(name, _)| name != TAGGING);
         headers.extend(named.map(|(name, value)| (name.as_str(), value.as_str())));
         let length = object.body.len();
@@ -349,13 +399,19 @@ impl State {
         };
         let number = parameter(request, "partNumber").unwrap().parse().unwrap();
         let quoted = quoted(&etag);
+        let stored = |body: Bytes| Part {
+            etag: etag.clone(),
+            body,
+            modified: OffsetDateTime::now_utc().replace_nanosecond(0).unwrap(),
+        };
         match (source, copied) {
             ("", _) => {
-                upload.parts.insert(number, (etag, request.body.clone()));
+                let part = stored(request.body.clone());
+                upload.parts.entry(number).or_default().push(part);
                 answer(200, &[("etag", &quoted)], b"")
             }
             (_, Some(body)) => {
-                upload.parts.insert(number, (etag, body));
+                upload.parts.entry(number).or_default().push(stored(body));
                 let text = format!("<CopyPartResult><ETag>{quoted}</ETag></CopyPartResult>");
                 document(200, &text)
             }
@@ -367,13 +423,23 @@ impl State {
         let Some(upload) = self.uploads.get(id) else {
             return error(404, "NoSuchUpload");
         };
-        let parts = upload.parts.iter();
+        let shown = if self.faults.lists_replaced_parts {
+            usize::MAX
+        } else {
+            1
+        };
+        let parts = upload.parts.iter().flat_map(|(number, attempts)| {
+            let attempts = attempts.iter().rev().take(shown);
+            attempts.map(move |part| (number, part))
+        });
         let parts = parts
-            .map(|(number, (etag, body))| {
+            .map(|(number, part)| {
                 format!(
-                    "<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag><Size>{}</Size></Part>",
-                    quoted(etag),
-                    body.len()
+                    "<Part><PartNumber>{number}</PartNumber><LastModified>{}</LastModified>\
+                     <ETag>{}</ETag><Size>{}</Size></Part>",
+                    part.modified.format(&Rfc3339).unwrap(),
+                    quoted(&part.etag),
+                    part.body.len()
                 )
             })
             .collect::<Vec<_>>()
@@ -396,12 +462,14 @@ impl State {
         let mut lengths = Vec::new();
         for part in text.split("<Part>").skip(1) {
             let number: u16 = element(part, "PartNumber").parse().unwrap();
-            match upload.parts.get(&number) {
-                Some((etag, bytes)) if element(part, "ETag").trim_matches('"') == etag => {
-                    body.extend_from_slice(bytes);
-                    lengths.push(bytes.len());
+            let named = element(part, "ETag").trim_matches('"');
+            let attempts = upload.parts.get(&number).into_iter().flatten();
+            match attempts.rev().find(|attempt| attempt.etag == named) {
+                Some(attempt) => {
+                    body.extend_from_slice(&attempt.body);
+                    lengths.push(attempt.body.len());
                 }
-                _ => return error(400, "InvalidPart"),
+                None => return error(400, "InvalidPart"),
             }
         }
         let (last, others) = lengths.split_last().unwrap();

@@ -6,9 +6,9 @@
 //! reason, and no staged part beyond is shown yet. So a page may be shorter than asked for, which S3
 //! allows, and markers are the numbers of parts that were shown.
 //!
-//! Under one number the newer is shown, and the staged one where they are of one age: which of them
-//! is completed depends on the ETag that the client names (ADR 0006). The tail's number is the
-//! backend's alone and never shown.
+//! Under one number the newer is shown. Of one age, as far as the lists tell, it is the one that this
+//! replica stored last (`attempts`), else the staged one. Which of them is completed depends on the
+//! ETag that the client names (ADR 0006). The tail's number is the backend's alone and never shown.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -95,7 +95,12 @@ pub(super) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>>
     let page = PartsPage::parse(&text)
         .map_err(|_| Failure::Unusable("a ListPartsResult that is not S3's"))?;
     let staged = staged::list_staged(job, &upload.place).await?;
-    let shown = merge(asked, page.parts(), page.is_truncated(), staged);
+    let is_last = |part: &Part| {
+        let number = PartNumber::new(part.number);
+        let attempts = &job.parts.attempts;
+        number.is_some_and(|number| attempts.is_last(upload.place.hash, number, &part.etag))
+    };
+    let shown = merge(asked, page.parts(), page.is_truncated(), staged, is_last);
     let document = render(job, &upload, asked, &page, &shown)?;
     let mut headers = answer::client_headers(&backed.headers);
     let xml = HeaderValue::from_static("application/xml");
@@ -130,8 +135,15 @@ fn parameter(query: &Query, name: &str) -> Result<Option<u32>, S3Error> {
     })
 }
 
-/// Decides what is shown. `truncated` tells of the backend's page.
-fn merge(asked: Asked, listed: &[ListedPart], truncated: bool, staged: Vec<StagedPart>) -> Shown {
+/// Decides what is shown. `truncated` tells of the backend's page, `is_last` whether a part is known
+/// to be the last one under its number.
+fn merge(
+    asked: Asked,
+    listed: &[ListedPart],
+    truncated: bool,
+    staged: Vec<StagedPart>,
+    is_last: impl Fn(&Part) -> bool,
+) -> Shown {
     let in_upload = listed.iter().map(|part| Part {
         number: part.number,
         etag: part.etag.clone(),
@@ -145,7 +157,7 @@ fn merge(asked: Asked, listed: &[ListedPart], truncated: bool, staged: Vec<Stage
         .chain(staged.into_iter().map(staged_part))
         .filter(wanted)
     {
-        replace_older(&mut newest, part);
+        replace_older(&mut newest, part, &is_last);
     }
     let mut parts: Vec<Part> = newest.into_values().collect();
     if truncated {
@@ -158,15 +170,21 @@ fn merge(asked: Asked, listed: &[ListedPart], truncated: bool, staged: Vec<Stage
     Shown { parts, has_more }
 }
 
-/// Of one age, the part that comes later replaces the one before.
-fn replace_older(newest: &mut BTreeMap<u16, Part>, part: Part) {
+/// Of one age, the part that comes later replaces the one before, unless that is known to be the
+/// last.
+fn replace_older(newest: &mut BTreeMap<u16, Part>, part: Part, is_last: impl Fn(&Part) -> bool) {
     match newest.entry(part.number) {
         Entry::Vacant(free) => {
             free.insert(part);
         }
         Entry::Occupied(mut taken) => {
             let taken = taken.get_mut();
-            if age_order(&part.last_modified, &taken.last_modified) != Ordering::Less {
+            let replaces = match age_order(&part.last_modified, &taken.last_modified) {
+                Ordering::Less => false,
+                Ordering::Equal => !is_last(taken),
+                Ordering::Greater => true,
+            };
+            if replaces {
                 *taken = part;
             }
         }

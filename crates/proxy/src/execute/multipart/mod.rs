@@ -13,6 +13,7 @@
 //! part, and no part is lost to a tail.
 
 mod abort;
+pub(crate) mod attempts;
 pub(crate) mod bucket;
 pub(crate) mod checksum;
 mod complete;

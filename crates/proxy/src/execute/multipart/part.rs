@@ -128,9 +128,10 @@ pub(crate) async fn upload_part_held(
     drop(plaintext);
     let shelf = shelf(job, upload, number, length).await?;
     let request = request(job, upload, number, shelf, RequestBody::Held(sealed));
+    wait_for_last_attempt(job, upload, number).await;
     let backed = expect_result(job, job.parts.backend.send(request).await?).await?;
     settle(job, upload, number, shelf).await;
-    stored(job, upload, &backed, &head, checksum)
+    stored(job, upload, number, &backed, &head, checksum)
 }
 
 /// Seals and stores a part as its plaintext comes, from a client or from a stored object, and computes
@@ -165,9 +166,10 @@ where
     let sealer = ObjectSealer::part(&upload.dek, frame(number, length), job.parts.pool.take());
     let head = *sealer.head();
     let put = |body| request(job, upload, number, shelf, body);
+    wait_for_last_attempt(job, upload, number).await;
     let (backed, checksum) = send_sealed(job, source, sealer, measured, put).await?;
     settle(job, upload, number, shelf).await;
-    stored(job, upload, &backed, &head, checksum)
+    stored(job, upload, number, &backed, &head, checksum)
 }
 
 fn frame(number: PartNumber, length: PlaintextLength) -> Frame {
@@ -262,16 +264,30 @@ async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: S
     }
 }
 
+/// Lets a list tell this attempt from the last one. AWS lists no part that was replaced.
+async fn wait_for_last_attempt(job: &Job<'_>, upload: &OpenUpload, number: PartNumber) {
+    if job.parts.backend.is_aws(answer::service_of(job).as_ref()) {
+        return;
+    }
+    let wait = job.parts.attempts.wait(upload.place.hash, number);
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+}
+
 fn stored(
     job: &Job<'_>,
     upload: &OpenUpload,
+    number: PartNumber,
     backed: &Backed,
     head: &MessageHead,
     checksum: Option<Checksum>,
 ) -> Outcome<StoredPart> {
+    let etag = backend_etag(backed)?;
+    job.parts.attempts.stored(upload.place.hash, number, &etag);
     let raw = checksum.as_ref().map(|(_, value)| value.as_bytes());
     let part = StoredPart {
-        etag: PartEtag::marked(&backend_etag(backed)?, head, raw),
+        etag: PartEtag::marked(&etag, head, raw),
         checksum,
         headers: answer::client_headers(&backed.headers),
     };

@@ -35,8 +35,8 @@ pub(in crate::execute) fn pinned_request(
     request
 }
 
-fn pin(request: &mut Request, seen: &HeaderMap) {
-    let headers = &mut request.headers;
+/// Takes the conditions of a read out.
+pub(super) fn remove_conditions(headers: &mut HeaderMap) {
     for name in [
         header::IF_MATCH,
         header::IF_NONE_MATCH,
@@ -45,6 +45,11 @@ fn pin(request: &mut Request, seen: &HeaderMap) {
     ] {
         headers.remove(name);
     }
+}
+
+fn pin(request: &mut Request, seen: &HeaderMap) {
+    let headers = &mut request.headers;
+    remove_conditions(headers);
     let version = seen.get(VERSION_ID).and_then(|value| value.to_str().ok());
     if version.is_none_or(|version| version == "null")
         && let Some(etag) = seen.get(header::ETAG)

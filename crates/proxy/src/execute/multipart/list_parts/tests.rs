@@ -25,6 +25,10 @@ fn asked(behind: u32, max_parts: u32) -> Asked {
     Asked { behind, max_parts }
 }
 
+fn merge(asked: Asked, listed: &[ListedPart], truncated: bool, staged: Vec<StagedPart>) -> Shown {
+    super::merge(asked, listed, truncated, staged, |_| false)
+}
+
 fn etags(shown: &Shown) -> Vec<(u16, &str)> {
     let parts = shown.parts.iter();
     parts
@@ -74,6 +78,24 @@ fn of_a_part_that_the_backend_lists_twice_the_newest_is_shown() {
     ] {
         let shown = merge(asked(0, 9), &parts, false, Vec::new());
         assert_eq!(etags(&shown), [(2, "new")]);
+    }
+}
+
+#[test]
+fn of_two_attempts_within_one_second_the_one_that_was_stored_last_here_is_shown() {
+    let second = "2026-07-30T12:00:00.000Z";
+    for (first, other) in [("last", "other"), ("other", "last")] {
+        let parts = [listed(2, first, second), listed(2, other, second)];
+        let is_last = |part: &Part| part.etag == "last";
+        let shown = super::merge(asked(0, 9), &parts, false, Vec::new(), is_last);
+        assert_eq!(etags(&shown), [(2, "last")]);
+        // Another replica stored one in a later second.
+        let parts = [
+            listed(2, first, second),
+            listed(2, other, "2026-07-30T12:00:01.000Z"),
+        ];
+        let shown = super::merge(asked(0, 9), &parts, false, Vec::new(), is_last);
+        assert_eq!(etags(&shown), [(2, other)]);
     }
 }
 

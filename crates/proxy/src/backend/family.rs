@@ -1,0 +1,169 @@
+//! Which family of servers the backend is of, by its answers' headers.
+//!
+//! Few things depend on it, and each is harmless with a server of another family. What an answer
+//! does not show is `Other`, until one shows more: a gateway in front may have answered.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use http::{HeaderMap, Method, header};
+
+/// A family of S3 servers that needs special care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Ceph's gateway. Up to version 16 at least it compares the condition of a PUT with the ETag as
+    /// text, so that quotes around it match nothing.
+    Ceph,
+    Minio,
+    Other,
+}
+
+/// The family as far as it is known: of no answer yet, none.
+#[derive(Default)]
+pub(super) struct KnownFamily(AtomicU8);
+
+impl KnownFamily {
+    pub(super) fn get(&self) -> Option<Family> {
+        match self.0.load(Ordering::Relaxed) {
+            1 => Some(Family::Other),
+            2 => Some(Family::Ceph),
+            3 => Some(Family::Minio),
+            _ => None,
+        }
+    }
+
+    /// Learns from an answer's headers.
+    pub(super) fn learn(&self, answered: &HeaderMap) {
+        match of(answered) {
+            Some(Family::Ceph) => self.0.store(2, Ordering::Relaxed),
+            Some(Family::Minio) => self.0.store(3, Ordering::Relaxed),
+            Some(Family::Other) | None => {
+                self.0.fetch_max(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn of(answered: &HeaderMap) -> Option<Family> {
+    let text = |name| answered.get(name).and_then(|value| value.to_str().ok());
+    let server = text("server").unwrap_or_default();
+    if server.starts_with("MinIO") {
+        Some(Family::Minio)
+    } else if server.starts_with("Ceph") || text("x-amz-request-id").is_some_and(is_of_ceph) {
+        Some(Family::Ceph)
+    } else {
+        None
+    }
+}
+
+/// Ceph's transaction ids: `tx`, 21 digits, and three more groups (those of Swift have one).
+fn is_of_ceph(request_id: &str) -> bool {
+    let Some(rest) = request_id.strip_prefix("tx") else {
+        return false;
+    };
+    let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut groups = rest.splitn(4, '-');
+    let first = groups
+        .next()
+        .is_some_and(|group| group.len() == 21 && is_hex(group));
+    first
+        && groups.next().is_some_and(is_hex)
+        && groups.next().is_some_and(is_hex)
+        && groups.next().is_some()
+}
+
+/// Whether a request changes something under a condition on an ETag in quotes.
+pub(super) fn has_quoted_condition(method: &Method, headers: &HeaderMap) -> bool {
+    let is_quoted = |name| {
+        headers
+            .get(name)
+            .is_some_and(|value| value.as_bytes().starts_with(b"\""))
+    };
+    ![Method::GET, Method::HEAD].contains(method)
+        && (is_quoted(header::IF_MATCH) || is_quoted(header::IF_NONE_MATCH))
+}
+
+/// Takes the quotes off the ETag in the condition of a change.
+pub(super) fn unquote_conditions(headers: &mut HeaderMap) {
+    for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+        let unquoted = headers.get(&name).and_then(|value| {
+            let inner = value.as_bytes().strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+            // Of a list, which S3 does not take here, the quotes are between the ETags too.
+            let is_one = !inner.contains(&b'"');
+            is_one.then(|| http::HeaderValue::from_bytes(inner).ok())?
+        });
+        if let Some(unquoted) = unquoted {
+            headers.insert(name, unquoted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(name: &'static str, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            http::HeaderName::from_static(name),
+            http::HeaderValue::from_static(value),
+        )])
+    }
+
+    #[test]
+    fn a_family_is_told_by_what_its_answers_show() {
+        for (name, value, family) in [
+            ("server", "MinIO", Family::Minio),
+            (
+                "server",
+                "MinIO/RELEASE.2024-01-01T00-00-00Z",
+                Family::Minio,
+            ),
+            ("server", "Ceph Object Gateway (squid)", Family::Ceph),
+            (
+                "x-amz-request-id",
+                "tx000000000000000000001-00674b0c11-1033-default",
+                Family::Ceph,
+            ),
+            (
+                "x-amz-request-id",
+                "tx0000000000000000000a1-00674b0c11-a-eu-west",
+                Family::Ceph,
+            ),
+            // Swift's.
+            (
+                "x-amz-request-id",
+                "tx000000000000000000001-00674b0c11",
+                Family::Other,
+            ),
+            ("x-amz-request-id", "17A9F0", Family::Other),
+            ("x-amz-request-id", "txyz-1-2-3", Family::Other),
+            ("server", "AmazonS3", Family::Other),
+            ("date", "x", Family::Other),
+        ] {
+            let known = KnownFamily::default();
+            assert_eq!(known.get(), None);
+            known.learn(&answered(name, value));
+            assert_eq!(known.get(), Some(family), "{name}: {value}");
+            // Something in front of the backend answers.
+            known.learn(&answered("server", "nginx"));
+            assert_eq!(known.get(), Some(family), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn one_etag_loses_its_quotes_and_nothing_else_does() {
+        for (value, unquoted) in [
+            ("\"abc-2\"", "abc-2"),
+            ("*", "*"),
+            ("abc", "abc"),
+            ("\"a\", \"b\"", "\"a\", \"b\""),
+            ("\"", "\""),
+            ("W/\"a\"", "W/\"a\""),
+        ] {
+            for name in ["if-match", "if-none-match"] {
+                let mut headers = answered(name, value);
+                unquote_conditions(&mut headers);
+                assert_eq!(headers[name], unquoted, "{value}");
+            }
+        }
+    }
+}
