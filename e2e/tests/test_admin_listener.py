@@ -1,5 +1,5 @@
-"""The admin listener beside the S3 port: its probes, its ways through a drain; and `s3proxy health`,
-which asks it for an orchestrator, or the S3 port where there is no such listener.
+"""The admin listener beside the S3 port: its probes, its behaviour in a drain, and `s3proxy
+health`, which an orchestrator runs and which asks that listener, or the S3 port if there is none.
 """
 
 import subprocess
@@ -28,7 +28,7 @@ def deployment(deployments, admin):
 
 @pytest.fixture
 def draining(deployments, request, bucket, key):
-    """An admin listener and its proxy, which is to end and has an upload to finish first."""
+    """An admin listener and its proxy, which is draining and has an upload to finish first."""
     admin, server = Admin.anywhere(), deployments.server("seaweedfs")
     name = f"proxy-{request.node.name}"
     deployment = deployments.proxy(server, name, environment=admin.environment)

@@ -1,4 +1,4 @@
-"""Unsigned requests read objects of the buckets that are named for it, and do nothing else."""
+"""Unsigned requests read objects of the buckets that are listed for it, and nothing else."""
 
 import pytest
 
@@ -17,7 +17,7 @@ CONTENT = b"for everyone to read" * 1000
 
 @pytest.fixture(scope="module")
 def buckets(seaweedfs):
-    """A bucket that is to be public, and one that is not; both hold the same object."""
+    """A public bucket and a private one; both contain the same object."""
     return make_bucket(seaweedfs), make_bucket(seaweedfs)
 
 
@@ -91,7 +91,7 @@ def test_list_of_buckets_wants_a_signature(unsigned):
 
 
 def test_unsigned_request_may_not_choose_headers_of_its_answer(unsigned, buckets):
-    """S3 refuses this, lest a link make a page of an object that was meant to be none."""
+    """S3 refuses this, so that no link turns an object into a web page."""
     answer = unsigned("GET", buckets[0], "object", query="response-content-type=text%2Fhtml")
     assert (answer.status, answer.code) == (400, "InvalidRequest")
 

@@ -1,7 +1,7 @@
-"""The audit log: a line for each request, in the stated schema, with nothing secret in it.
+"""The audit log: one line per request, valid against the published schema, without secrets.
 
-Lines are read from the proxy's file as they come; what the whole module left is held against
-docs/audit.schema.json at its end.
+Lines are read from the proxy's file as they appear; at the end of the module, all of them are
+validated against docs/audit.schema.json.
 """
 
 import http.client
@@ -57,7 +57,7 @@ encryption = "off"
 
 
 class Audited:
-    """A proxy and its audit log, from which the lines of one request at a time are taken."""
+    """A proxy and its audit log, from which a test reads the lines of one request at a time."""
 
     def __init__(self, deployment, path: Path):
         self.deployment, self.path = deployment, path
@@ -70,7 +70,7 @@ class Audited:
         return [json.loads(line) for line in whole.splitlines()]
 
     def about(self, number: int = 1, seconds: float = 20, **fields) -> list[dict]:
-        """Waits for so many lines that have these fields, and returns them."""
+        """Waits for `count` lines that have these fields, and returns them."""
         deadline = time.monotonic() + seconds
         while True:
             found = [line for line in self.lines() if fields.items() <= line.items()]
@@ -263,7 +263,7 @@ def test_a_moved_file_is_followed_by_another_and_no_line_is_lost(audited, s3, bu
     written = {json.loads(line).get("object_key") for line in moved.read_text().splitlines()}
     written |= {line.get("object_key") for line in audited.lines()}
     assert set(keys[: number + 1]) <= written
-    # The end of the module looks at one file.
+    # The check at the end of the module reads one file.
     whole = moved.read_text() + audited.path.read_text()
     audited.path.write_text(whole)
 
@@ -341,7 +341,7 @@ def test_a_full_disk_refuses_or_loses_as_the_settings_say(deployments, on_failur
         answer.read()
         return answer.status
 
-    # As many as the queue has places get the answer that they would have had.
+    # As many requests as the queue has slots get their ordinary response.
     statuses = [status() for _ in range(4200)]
     assert statuses[:4096] == [403] * 4096
     assert statuses[-10:] == [503 if on_failure == "refuse" else 403] * 10

@@ -1,4 +1,4 @@
-"""A backend whose clock differs, that is out of reach, or that says nothing."""
+"""A backend with a wrong clock, one that is out of reach, and one that never responds."""
 
 import http.client
 import threading
@@ -37,7 +37,7 @@ def stub():
 
 @pytest.fixture(scope="module")
 def silent():
-    """A stub that keeps silent as long as a rule says so; released at the end."""
+    """A stub that stays silent as long as a rule demands it; released at the end."""
     stub, released = AwsStub(), threading.Event()
     yield stub, released
     released.set()
@@ -51,7 +51,8 @@ def impatient(deployments, silent):
 
 
 def refuses_skewed(stub):
-    """AWS: a request signed more than 15 minutes away from the server's clock is refused."""
+    """A rule of AWS: a request signed more than 15 minutes away from the server's clock is refused.
+    """
 
     def rule(seen):
         signed = time.strptime(seen.headers["x-amz-date"], "%Y%m%dT%H%M%SZ")

@@ -1,4 +1,4 @@
-"""`s3proxy decrypt` gives plaintext back: to a file, in place, or in another bucket."""
+"""`s3proxy decrypt` restores plaintext: to a file, in place, or in another bucket."""
 
 import subprocess
 
@@ -25,7 +25,7 @@ def deployment(deployments):
 
 @pytest.fixture
 def filled(deployment, s3, backend_s3):
-    """A bucket with every kind, and the contents."""
+    """A bucket with objects of every kind, and their contents."""
     bucket = make_bucket(deployment)
     contents = {f"d/{size}": content(size, str(size)) for size in (0, SMALL, LARGE)}
     for key, body in contents.items():
@@ -43,7 +43,7 @@ def filled(deployment, s3, backend_s3):
 
 
 def plaintext_of(backend, bucket, prefix=""):
-    """What lies on the backend, all of it as it is."""
+    """The plaintext of all objects, read directly from the backend."""
     found = {}
     for entry in backend.list_objects_v2(Bucket=bucket).get("Contents", []):
         answer = backend.get_object(Bucket=bucket, Key=entry["Key"])

@@ -1,4 +1,4 @@
-"""`s3proxy inspect` says what stored objects are, and needs no key for it."""
+"""`s3proxy inspect` describes stored objects and needs no key."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_every_kind_is_told(deployment, kinds):
     assert lines["kinds/multipart"]["plaintext_bytes"] == FIVE_MIB + SMALL
     assert (lines["kinds/plain"]["format"], lines["kinds/plain"]["stored_bytes"]) == ("plaintext", 5)
     assert lines["kinds/damaged"]["status"] == "failed"
-    # An envelope that cannot be read is something to look at.
+    # An operator should look at an envelope that cannot be read.
     assert (ran.status, ran.summary["failed"]) == (3, 1)
 
 

@@ -1,7 +1,7 @@
-"""`s3proxy migrate` seals plaintext and what older proxies wrote, and keeps everything else.
+"""`s3proxy migrate` seals plaintext and objects of older proxies, and preserves everything else.
 
-SeaweedFS keeps conditions on writes; Ceph's gateway does not know them all, so there the command
-wants --offline.
+SeaweedFS evaluates conditions on writes; Ceph's gateway does not support all of them, so the
+command needs --offline there.
 """
 
 import secrets
@@ -55,7 +55,7 @@ def bucket(proxy):
 
 @pytest.fixture
 def migrate(server, proxy):
-    """Runs the command, in the way that the server allows."""
+    """Runs the command in the mode that the server allows."""
     extra = [] if server.name == "seaweedfs" else ["--offline"]
     return lambda *arguments: command(proxy.proxy, "migrate", *extra, *arguments)
 

@@ -1,4 +1,4 @@
-"""`s3proxy recover` opens stored objects from files alone: no storage, no network, only the key."""
+"""`s3proxy recover` opens stored objects from files and the key, without storage or network."""
 
 import json
 import subprocess
@@ -49,7 +49,8 @@ def contents(deployment, bucket):
 
 @pytest.fixture
 def recover(deployment, bucket, tmp_path):
-    """Fetches an object around the proxy and runs the command on it, without the backend's address."""
+    """Fetches an object from the backend directly and runs the command on it, without the backend's
+    address."""
     backend = boto3_client(deployment.backend.target)
 
     def run(key, *arguments, edit=bytes, **variables):

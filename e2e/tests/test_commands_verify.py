@@ -1,4 +1,4 @@
-"""`s3proxy verify` opens everything, and says of each object that does not open why."""
+"""`s3proxy verify` opens every object, and gives the reason for each that does not open."""
 
 import pytest
 

@@ -1,4 +1,5 @@
-"""Conditions on dates, and parts of objects that never had any, end as the S3 API says."""
+"""Conditions on dates, and part numbers of objects without parts, behave as the S3 API documents.
+"""
 
 import random
 
@@ -40,7 +41,7 @@ DATE_CONDITIONS = {
     "unmodified-since-its-own-date": ({"If-Unmodified-Since": "{modified}"}, 200),
     "unmodified-since-a-later-date": ({"If-Unmodified-Since": LATER}, 200),
     "modified-since-then": ({"If-Unmodified-Since": OLDER}, 412),
-    # The entity tag comes first, as in RFC 9110, section 13.2.2.
+    # The entity tag takes precedence, as in RFC 9110, section 13.2.2.
     "etag-before-older-date": ({"If-Match": "{etag}", "If-Unmodified-Since": OLDER}, 200),
     "etag-before-newer-date": ({"If-None-Match": "{etag}", "If-Modified-Since": OLDER}, 304),
     "other-etag-before-its-date": (

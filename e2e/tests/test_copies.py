@@ -1,7 +1,7 @@
-"""CopyObject: what of a source a copy keeps, and that a sealed one moves no data.
+"""CopyObject: attributes that a copy preserves, and that a sealed source is copied by the backend.
 
-Every test goes through SeaweedFS and Ceph's gateway. The copies are read back through the proxy,
-and looked at as they lie on the backend.
+Every test goes through SeaweedFS and Ceph's gateway. Copies are read back through the proxy and
+inspected on the backend.
 """
 
 from urllib.parse import quote
@@ -185,7 +185,7 @@ def test_what_cannot_be_meant_is_refused(deployment, s3, bucket, source, key, he
 
 
 class TestTags:
-    """Tags have a directive of their own."""
+    """Tags have a separate directive."""
 
     @pytest.fixture
     def tagged(self, s3, source):
@@ -249,7 +249,7 @@ def test_names_arrive_as_they_are(deployment, bucket, prefix, name):
 
 
 class TestUploads:
-    """Sources that a multipart upload made."""
+    """Sources that were uploaded in parts."""
 
     @pytest.fixture
     def planted(self, deployment, backend_s3, source):
@@ -287,7 +287,7 @@ def relayed(deployments, deployment, relay):
 
 
 class TestRequests:
-    """What a copy costs on the backend."""
+    """The number of backend requests for a copy."""
 
     @pytest.mark.parametrize("size", [SMALL, LARGE, FIVE_MIB])
     def test_sealed_source_costs_a_look_and_a_copy(self, relayed, relay, bucket, source, key, size):

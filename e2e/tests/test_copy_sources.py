@@ -1,4 +1,5 @@
-"""What may be copied: plain objects, versions, markers, nothing at all, and what grants cover."""
+"""Copy sources: plain objects, versions, delete markers, missing objects, and limits set by grants.
+"""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -76,7 +77,7 @@ def strict(deployments, deployment):
 
 
 class TestStrictProxy:
-    """A proxy that serves nothing that is not sealed."""
+    """A proxy that serves only sealed objects."""
 
     def test_plain_source_is_refused(self, strict, backend_s3, bucket, source, key):
         backend_s3.put_object(**source, Body=content(SMALL))
@@ -141,7 +142,7 @@ class TestVersions:
             assert copied["CopySourceVersionId"] == (version or versions[-1])
             read = s3.get_object(Bucket=versioned, Key=key + "-copy")
             assert read["Body"].read() == body
-            # radosgw 16 does not say which version a copy became.
+            # radosgw 16 does not return the version id of a copy.
             assert copied.get("VersionId", read["VersionId"]) == read["VersionId"]
 
     def test_older_version_onto_its_own_key_becomes_the_newest(self, s3, versioned, key):
@@ -169,7 +170,8 @@ class TestVersions:
         for version in ("", f"?versionId={marker}"):
             headers = {"x-amz-copy-source": f"{versioned}/{key}{version}"}
             answer = raw.ask(deployment.target, "PUT", versioned, key + "-copy", headers=headers)
-            # Of a marker S3 says InvalidRequest; neither server here tells one from nothing.
+            # S3 responds with InvalidRequest to a marker; neither server here distinguishes one
+            # from a missing object.
             assert_refused(answer, 404, "NoSuchKey")
             assert_nothing_stored(deployment, versioned, key + "-copy")
 

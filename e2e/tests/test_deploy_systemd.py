@@ -1,4 +1,5 @@
-"""The systemd unit: systemd accepts it, it is hardened, and what it sets is a valid configuration."""
+"""The systemd unit: systemd accepts it, it is hardened, and its settings are a valid configuration.
+"""
 
 import re
 import shutil
@@ -14,7 +15,7 @@ UNIT = Path(__file__).resolve().parents[2] / "deploy/systemd/s3proxy.service"
 PROGRAM = "/usr/local/bin/s3proxy"
 
 WORST_EXPOSURE = 20
-"""In tenths; what systemd calls OK begins below 50."""
+"""In tenths; systemd's rating OK begins below 50."""
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""Whoever follows the documentation to the letter gets where it says: every command in it is run.
+"""Every command in the documentation is run, and its output compared with the page.
 
-`documents.py` says how a page tells what a reader does with a block. What cannot be run here is in the
-snapshot `documents-not-run.txt`, with its reason; `S3PROXY_UPDATE=1` writes it anew.
+`documents.py` describes the marks that tell how a reader uses a block. Blocks that cannot be run
+here are in the snapshot `documents-not-run.txt`, with the reason; `S3PROXY_UPDATE=1` rewrites it.
 """
 
 import json
@@ -21,10 +21,10 @@ PAGES = pages()
 SNAPSHOT = Path(__file__).with_name("documents-not-run.txt")
 
 RUN = ("sh", "console", "toml", "python")
-"""Languages of what is run, or at least checked; `yaml` is where a mark says how."""
+"""Languages of blocks that are run, or at least checked; `yaml` needs a mark that says how."""
 
 SHOWN = ("text", "mermaid", "json", "xml", "hcl", "dockerfile", "yaml", "promql", "http")
-"""Languages of what is only looked at."""
+"""Languages of blocks that are only shown."""
 
 COMMANDS = ("$", "s3proxy", "aws", "docker", "helm", "kubectl", "curl", "cargo", "export", "pip")
 
@@ -104,7 +104,7 @@ def test_every_block_has_a_language_and_marks_that_mean_something():
             assert set(block.marks) - {GOES_ON} <= set(MARKS), f"{place}: {block.marks}"
             assert block.mark(CHECKED) in (None, "image", "helm"), place
             if block.language in ("hcl", "dockerfile", "yaml"):
-                # A file is what commands below it take; values are rendered by the chart's own tests, too.
+                # Commands below use the file; the chart's own tests also render the values.
                 used = block.mark(FILE) or block.mark(CHECKED) or block.mark(NOT_RUN)
                 assert used, f"{place}: nobody checks it, and no mark says why"
             if block.mark(RUNS_ON) is not None:
@@ -118,7 +118,7 @@ def test_json_that_pages_show_is_json():
                 try:
                     json.loads(block.text)
                 except json.JSONDecodeError:
-                    # A log or a result of several lines, each of them a document.
+                    # A log, or a result of several lines, with one document per line.
                     for line in block.text.splitlines():
                         json.loads(line)
 
@@ -175,7 +175,7 @@ def test_values_of_the_chart_that_a_page_names_exist(name):
 
 
 def test_names_are_found_where_pages_have_them():
-    """What the two tests above look at is there to be looked at."""
+    """Proves that the two tests above find names at all."""
     keys = Page(ROOT / "docs" / "keys.md")
     assert {"keys.active", "keys.cache_time"} <= names.settings(keys)
     assert "S3PROXY_DECRYPT_KEYS" in names.variables(keys)
@@ -186,7 +186,8 @@ def test_names_are_found_where_pages_have_them():
 
 
 def _pattern(shown: str) -> str:
-    """`…` stands for any text within its line, and alone in a line for any lines."""
+    """A pattern in which `…` matches any text within its line, and alone in a line matches any
+    lines."""
     lines = [
         r"(?:.*\n)*" if line.strip() == "…" else re.escape(line.rstrip()).replace("…", ".*") + r"\n"
         for line in shown.splitlines()
@@ -195,7 +196,7 @@ def _pattern(shown: str) -> str:
 
 
 def _tidied(printed: str) -> str:
-    """Without spaces at the ends of lines, and with only the last line of progress bars."""
+    """The output without trailing spaces, and with only the last line of progress bars."""
     lines = [line.rpartition("\r")[2].rstrip() for line in printed.replace("\r\n", "\n").splitlines()]
     while lines and not lines[-1]:
         lines.pop()

@@ -1,4 +1,5 @@
-"""The image holds the program and what it needs, runs as anybody, writes nothing, and serves S3."""
+"""The image contains the program and its libraries, runs as any user, writes nothing, and serves
+S3."""
 
 import json
 import os
@@ -39,7 +40,7 @@ def built():
 
 @pytest.fixture(scope="module")
 def files(built):
-    """The image's files, by their paths in it."""
+    """The image's files, by path."""
     with image.mounted() as root:
         yield {f"/{path.relative_to(root)}": path for path in sorted(root.rglob("*"))}
 
@@ -50,7 +51,7 @@ def bill(files):
 
 
 def settings(**more) -> list[str]:
-    """The variables that the older proxies take, as arguments of `docker run`."""
+    """The older proxies' variables as arguments of `docker run`."""
     variables = {
         "AWS_ACCESS_KEY_ID": "XXX",
         "AWS_SECRET_ACCESS_KEY": "XXX",
@@ -76,7 +77,8 @@ def test_end_to_end_smoke_suite_passes_as_any_user_on_a_read_only_root():
 
 
 def test_line_that_started_the_older_image_starts_this_one():
-    """Intrinsec's README, with the options before the name, where docker reads them."""
+    """The command in Intrinsec's README, with the options before the name, since docker reads only
+    those."""
     with Container("--rm", *settings(S3PROXY_DEKTAG_NAME="isec")) as container:
         container.wait_until_alive()
 
@@ -141,7 +143,8 @@ def test_sigterm_ends_it_with_0():
 
 
 def test_nothing_is_written_where_writing_would_be_possible(deployments):
-    """As root on a root that is not read-only: what is written would be in the container."""
+    """As root on a writable root file system: any written file would show in the container's diff.
+    """
     backend = deployments.server("seaweedfs").target
     variables = settings(
         AWS_ACCESS_KEY_ID=backend.credential.access_key,
@@ -159,7 +162,7 @@ def test_nothing_is_written_where_writing_would_be_possible(deployments):
         shown = podman("diff", container.name)
     assert shown.returncode == 0, shown.stderr
     changed = shown.stdout.split()
-    # The engine itself makes these, to mount its own files there.
+    # The engine itself creates these to mount its own files.
     engine = ("/dev", "/etc", "/etc/hosts", "/etc/hostname", "/etc/mtab", "/etc/resolv.conf",
               "/proc", "/run", "/run/.containerenv", "/run/secrets", "/sys")  # fmt: skip
     assert [path for path in changed[1::2] if path not in engine] == []

@@ -1,8 +1,8 @@
-"""Constellation's key service as the keeper of keys, plain and with TLS.
+"""Constellation's key service as the provider of keys, with and without TLS.
 
-It derives keys and encrypts nothing: envelopes carry the id of a derivation. It has no key versions
-and no way to disable a key, so rotation is another master secret, under which older objects do not
-open; and it has no login that could expire.
+The service derives keys and encrypts nothing: envelopes contain the id of a derivation. It has no
+key versions and no way to disable a key, so rotation means another master secret, under which older
+objects do not open. It has no login that could expire.
 """
 
 import secrets
@@ -126,7 +126,7 @@ def test_with_another_master_secret_older_objects_open_once_the_old_one_is_back(
         stored = after.stored(bucket, prefix + "new")
         kek = service.kek(parse_envelope(stored.metadata["isec"])[SERVICE])
         assert open_under(stored, kek, NAME, bucket, prefix + "new", SMALL) == content(SMALL, "new")
-        # What a replica has opened before, it remembers.
+        # A replica caches the keys that it has used.
         assert get(before, bucket, prefix + "old").body == content(SMALL, "old")
     finally:
         service.master_secret = first_secret

@@ -1,8 +1,8 @@
-"""A key in a PKCS#11 token as the keeper of keys; SoftHSM is the token.
+"""A key in a PKCS#11 token as the key-encryption key; SoftHSM is the token.
 
-PKCS#11 has no versions of a key and cannot disable one: rotation is another label, and what a key
-service calls disabled is a key that was deleted or is not fit. Its login is a PIN, which does not
-expire; what ends is a session, with the token that was unplugged.
+PKCS#11 has no versions of a key and cannot disable one: rotation means another label, and a
+disabled key is one that was deleted or does not permit the operation. Its login is a PIN, which
+does not expire; a session ends when the token is unplugged.
 """
 
 import secrets
@@ -42,7 +42,7 @@ def hsm(run_directory):
 
 @pytest.fixture
 def own_hsm(run_directory):
-    """One that a test may take away."""
+    """A token that a test may unplug."""
     hsm = SoftHSM(run_directory)
     hsm.new_key(LABEL)
     return hsm
@@ -198,7 +198,7 @@ def test_a_deleted_key_is_a_clear_error(replica, own_hsm, bucket, prefix):
         assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
     single.proxy.wait_for_log(f"no secret key labelled \\\"{LABEL}\\\"")
     assert_nothing_stored(single, bucket, prefix + "refused")
-    # What was opened before is remembered for the cache's time, and the replica stays in service.
+    # Cached KEKs open for the cache time, and the replica stays in service.
     assert get(single, bucket, prefix + "cached").body == content(SMALL)
     assert readiness(single).status == 200
 
@@ -221,7 +221,8 @@ def test_a_key_that_is_not_fit_is_a_clear_error(replica, hsm, bucket, key, lengt
 
 
 def test_ciphertexts_of_others_are_refused(deployment, hsm, own_hsm, bucket, prefix):
-    """Of another token, another key, for another purpose, altered, or of another service."""
+    """Ciphertexts of another token, another key, for another purpose, altered, or of another
+    service."""
     other = hsm.new_key(f"other-{secrets.token_hex(2)}")
     own = hsm.encrypt(LABEL, secrets.token_bytes(32))
     foreign = {

@@ -1,6 +1,6 @@
-"""A key of the Transit engine as the keeper of keys, at OpenBao's own server.
+"""A key of the Transit engine as the key-encryption key, at OpenBao's own server.
 
-HashiCorp's Vault, which OpenBao was forked from, is not run here.
+HashiCorp's Vault, from which OpenBao was forked, is not run here.
 """
 
 import secrets
@@ -30,7 +30,7 @@ from uploads import FIVE_MIB, Upload, body_of, piece
 
 @pytest.fixture(scope="module")
 def fragile_server(run_directory):
-    """Without TLS, for who takes it away and brings it back."""
+    """A server without TLS, for tests that stop and restart it."""
     server = OpenBao(run_directory)
     yield server
     server.stop()
@@ -38,7 +38,7 @@ def fragile_server(run_directory):
 
 @pytest.fixture(scope="module")
 def vault(openbao):
-    """Everything at the paths that are the defaults."""
+    """A tenant with everything at the default paths."""
     return Tenant(openbao, login_mount="approle")
 
 
@@ -213,7 +213,7 @@ def test_a_deleted_key_is_a_clear_error(replica, vault, bucket, prefix):
     assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
     assert key.encode() in answer.body
     cold.proxy.wait_for_log("encryption key not found")
-    # Encrypting under a missing key would create it, so that is a matter of permission to Vault.
+    # Encrypting under a missing key would create it, so Vault reports a missing permission.
     answer = put(single, bucket, prefix + "refused", b"x")
     assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
     single.proxy.wait_for_log("a missing key is refused like this too")
@@ -270,7 +270,8 @@ def test_a_key_of_another_kind_is_a_clear_error(replica, vault, bucket, key, set
 
 
 def test_ciphertexts_of_others_are_refused(deployment, vault, vault_key, bucket, prefix):
-    """Of another key, another server, for another purpose, altered, or of another service."""
+    """Ciphertexts of another key, another server, for another purpose, altered, or of another
+    service."""
     wanted = secrets.token_bytes(32)
     first = vault.encrypt(vault_key, wanted)
     altered = first[:-6] + (b"AAAA" if first[-6:-2] != b"AAAA" else b"BBBB") + first[-2:]

@@ -1,6 +1,7 @@
-"""What Prometheus sees: each request counted once, bounded labels, and nothing secret.
+"""Prometheus's view: each request counted once, bounded labels, and no secrets.
 
-What stored data adds is in test_metrics_stored.py, the listener itself in test_admin_listener.py.
+Metrics about stored data are in test_metrics_stored.py, the listener itself in
+test_admin_listener.py.
 """
 
 import calendar
@@ -133,7 +134,7 @@ def test_what_is_under_way_is_counted_and_given_back(admin, target, bucket, key)
     )
 
 
-# What is in it, and what is not
+# Contents of the page, and limits to them
 
 
 def test_labels_stay_few_whatever_is_asked_for(admin, deployment, target, bucket):
@@ -213,7 +214,7 @@ def test_a_certificate_tells_when_it_ends(deployments, certificates):
 
 
 def promtool():
-    """On the path, or where the chart's check keeps its tools."""
+    """promtool on PATH, or in the folder where the chart's checks install it."""
     kept = Path(os.environ["S3PROXY_TEST_DIR"]).glob("chart-tools/**/bin/promtool")
     return shutil.which("promtool") or next(kept, None)
 

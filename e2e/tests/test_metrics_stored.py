@@ -1,5 +1,5 @@
-"""What stored data and the keys to it add to the metrics: objects that do not open, each by its
-kind, reads of what is not sealed or in an older format, and calls to key services.
+"""Metrics about stored data and keys: objects that do not open, by kind of failure; reads of
+plaintext or older formats; and calls to key services.
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ DAMAGED = {"isec": "s3p1.AAAA"}
 
 @pytest.fixture(scope="module")
 def deployment(deployments, admin):
-    """A proxy with an admin listener, as its one listed client sees it."""
+    """A proxy with an admin listener, as its only listed client sees it."""
     deployment = deployments.proxy(
         deployments.server("seaweedfs"),
         "proxy-metrics-stored",
@@ -85,7 +85,7 @@ def test_each_way_of_not_opening_has_its_kind(admin, deployments, vault, prefix)
 
 
 SPOILED = {
-    # Looked up for the sake of older formats, which may be that short.
+    # The proxy looks these up because objects in older formats may be this short.
     "truncated": lambda stored: Stored(stored.body[:71], stored.metadata),
     "malformed": lambda stored: Stored(stored.body, DAMAGED),
 }
@@ -186,6 +186,6 @@ def test_calls_to_a_key_service_and_its_failures_count(deployments, tenant, buck
     assert calls(added, call="open") == 3, "two repetitions"
     assert added.value("s3proxy_open_failures_total", kind="key_service") == 1
     text = admin.scrape().text
-    # The name of the key is the label of the requests under it; how it is reached is nobody's business.
+    # The key's name is the label of its requests; the address of the service must not show.
     for secret in (tenant.role_id, tenant.secret_id, tenant.server.address):
         assert secret not in text

@@ -1,6 +1,6 @@
-"""Checksums of multipart uploads: verified part by part, kept sealed, given back with the object.
+"""Checksums of multipart uploads: verified part by part, stored sealed, returned with the object.
 
-Servers need not know checksums for this: they end at the proxy, which keeps its own.
+Servers need no support for checksums: checksums end at the proxy, which stores its own.
 """
 
 import base64
@@ -17,7 +17,7 @@ from uploads import FIVE_MIB, Upload, piece, states
 
 @functools.cache
 def crc(data: bytes, polynomial: int, bits: int) -> bytes:
-    """A reflected CRC in plain Python, by table: slow enough to be remembered."""
+    """A reflected CRC in plain Python with a table; slow, so results are cached."""
     table = []
     for byte in range(256):
         for _ in range(8):
@@ -92,7 +92,7 @@ def test_full_object_checksums_are_those_of_the_content(s3, bucket, key, algorit
     assert (answer[f"Checksum{algorithm}"], answer["ChecksumType"]) == (expected, "FULL_OBJECT")
     head = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     assert (head[f"Checksum{algorithm}"], head["ChecksumType"]) == (expected, "FULL_OBJECT")
-    # boto3 compares the content with it.
+    # boto3 compares the content with the checksum.
     assert s3.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")["Body"].read() == WHOLE
 
 
@@ -146,7 +146,7 @@ def test_the_size_of_the_whole_is_checked(s3, bucket, key):
 
 
 def test_a_part_without_a_checksum_gets_one_of_the_uploads_algorithm(deployment, bucket, key):
-    # boto3 would send one by itself.
+    # Otherwise boto3 adds a checksum.
     s3 = boto3_client(deployment.target)
     s3.meta.config.request_checksum_calculation = "when_required"
     upload = Upload(s3, bucket, key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
