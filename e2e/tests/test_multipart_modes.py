@@ -1,6 +1,6 @@
-"""Multipart uploads under other settings, and under a customer's own key.
+"""Multipart uploads with other settings, and with a customer-provided key.
 
-`forward-plaintext` exists for tests: what it stores is plaintext, and every start says so.
+`forward-plaintext` exists for tests: it stores plaintext, and every start logs a warning.
 """
 
 import base64
@@ -78,7 +78,7 @@ def test_forwarded_uploads_are_not_copied_into(plaintext, bucket, key):
 
 
 def customer_key() -> dict:
-    """A key for SSE-C; boto3 adds its digest."""
+    """A customer-provided key (SSE-C); boto3 adds its digest."""
     return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": secrets.token_hex(16)}
 
 

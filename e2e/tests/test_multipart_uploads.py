@@ -1,7 +1,7 @@
-"""Multipart uploads, step by step: what is uploaded in whatever way comes back byte for byte.
+"""Multipart uploads, step by step: every way of uploading gives the same bytes back.
 
-Two proxies stand before each server, so that any step can be another replica's. After every upload
-that ended nothing of the proxy's own may lie beside the data.
+Two proxies run before each server, so that any step can go to another replica. After every finished
+upload, no state of the proxy may be left beside the data.
 """
 
 import base64
@@ -70,7 +70,7 @@ def nothing_left(backend_s3, bucket):
 
 @pytest.fixture
 def takes_a_subset(deployment):
-    """Ceph 16 completes an upload only if every part that it holds is named."""
+    """Ceph 16 completes an upload only if the list contains every part that it has."""
     if deployment.backend.name == "radosgw":
         pytest.skip("radosgw: InvalidPart where not every part is named, also without a proxy")
 

@@ -1,6 +1,6 @@
-"""PostObject: browsers' forms with a policy, sealed like any other object.
+"""PostObject: browser forms with a policy, sealed like any other object.
 
-What is accepted is read back through the proxy and looked at on the backend; what is refused is in
+Accepted forms are read back through the proxy and inspected on the backend; refused ones are in
 test_post_object_refused.py.
 """
 
@@ -34,7 +34,7 @@ def target(debugging):
 
 @pytest.fixture
 def form(target, key, touched):
-    """A form that would be accepted, not yet signed."""
+    """A form that would be accepted once it is signed."""
     return Form(key, content(SMALL))
 
 

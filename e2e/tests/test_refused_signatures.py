@@ -1,4 +1,5 @@
-"""A request that is not exactly what a known client signed, now, is refused, and stores nothing."""
+"""A request is refused, and stores nothing, unless it is exactly what a known client has just
+signed."""
 
 import base64
 import hashlib

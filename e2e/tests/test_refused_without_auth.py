@@ -1,5 +1,5 @@
-"""`auth = none` asks for no signature, and for everything else: framing, checksums, lengths, grants
-of the state prefix. It has to be asked for by name, and says so when it starts."""
+"""`auth = none` drops only the signature: framing, checksums, lengths and the protection of the
+state prefix stay. The mode has to be set explicitly, and every start logs a warning."""
 
 import pytest
 

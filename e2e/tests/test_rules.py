@@ -1,4 +1,5 @@
-"""Rules: by bucket and prefix, which key seals, what objects are bound to, and what is not sealed."""
+"""Rules by bucket and prefix: the key that seals, the binding of objects, and objects left
+unsealed."""
 
 import base64
 import secrets
@@ -150,6 +151,6 @@ def test_a_rule_for_a_key_that_is_not_there_is_refused_at_start(deployments, tmp
     server = deployments.server("seaweedfs")
     settings = f'{VIRTUAL_HOSTS}\n[[rules]]\nkey = "absent"\n'
     with pytest.raises((AssertionError, RuntimeError, subprocess.SubprocessError)) as failure:
-        # It never runs, so its log is no proxy's: what it says is for whoever starts it.
+        # The proxy never serves, so the error is on its output and in no log.
         deployments.proxy(server, "refused-rules", settings=settings)
     assert "rules[0].key" in str(failure.value)

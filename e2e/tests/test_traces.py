@@ -1,7 +1,7 @@
-"""Traces: spans arrive at a collector with the right parents, and with nothing that is nobody's business.
+"""Traces: spans arrive at a collector with the right parents, and without private data.
 
-The proxy sends OTLP to otlp_sink.py. Behind it stands a relay before SeaweedFS, so that the headers
-of its own requests are seen too.
+The proxy sends OTLP to otlp_sink.py. A relay between the proxy and SeaweedFS shows the headers of
+the proxy's own requests.
 """
 
 import secrets
@@ -36,7 +36,7 @@ def environment(collector: Collector, **more: str | None) -> dict[str, str | Non
         "S3PROXY_ENCRYPT_KEY": KEY,
         "S3PROXY_TRACES_ENDPOINT": collector.url,
         "S3PROXY_TRACES_PROTOCOL": None if collector.protocol == HTTP else collector.protocol,
-        # The SDK's own: the time between two batches, in milliseconds.
+        # The SDK's own variable: the time between two batches, in milliseconds.
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     } | more
 
@@ -82,7 +82,7 @@ def bucket(traced):
 
 
 def parent(sampled: bool = True) -> tuple[str, str]:
-    """A trace of the client's own, and the header that says so."""
+    """A trace of the client's own, and its `traceparent` header."""
     trace_id = secrets.token_hex(16)
     return trace_id, f"00-{trace_id}-{secrets.token_hex(8)}-{'01' if sampled else '00'}"
 
@@ -152,7 +152,7 @@ def test_a_client_that_does_not_sample_is_followed_to_the_backend(traced, bucket
     [recorded] = [one for one in sent_for(traced, bucket, key) if one.method == "PUT"]
     version, trace, _, flags = recorded.headers["traceparent"].split("-")
     assert (version, trace, flags) == ("00", trace_id, "00")
-    # A later request's span is there, so this one's would be too.
+    # The span of a later request has arrived, so this one's would have, too.
     answer = ask(traced, "GET", bucket, key)
     traced.collector.of_request(answer.headers["x-s3proxy-request-id"])
     assert traced.collector.spans(trace_id=trace_id) == []
@@ -214,7 +214,7 @@ def test_calls_of_a_key_service_are_spans_of_the_request_that_needs_them(
         environment=environment(collector, S3PROXY_ENCRYPT_KEY=None),
     )
     try:
-        # A probe of readiness may have had a key made already, which the first object takes.
+        # A readiness probe may have created a key already; the first object uses it up.
         assert raw.ask(deployment.target, "PUT", bucket, key, body=b"").status == 200
         for method, status, name in [("PUT", 200, "create"), ("GET", 200, "open")]:
             answer = raw.ask(deployment.target, method, bucket, key, body=b"")
@@ -304,7 +304,7 @@ def test_the_last_spans_are_sent_before_the_program_ends(
 
 @pytest.fixture
 def tracing(deployments, run_directory):
-    """Starts a proxy with these variables and no settings of its own for traces."""
+    """Starts a proxy with these variables and without trace settings of its own."""
     started = []
 
     def start(name, collector, **variables):
