@@ -51,7 +51,7 @@ class Release:
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that a cluster would add, or addresses of services."""
 
-    # What clients are told
+    # Endpoints for clients
 
     @property
     def scheme(self) -> str:

@@ -51,7 +51,7 @@ def test_object_of_a_named_bucket_is_read_without_a_signature(unsigned, buckets)
     assert (answer.status, answer.body) == (206, CONTENT[1:10])
 
 
-def test_missing_object_of_a_named_bucket_is_not_told_from_a_forbidden_one(unsigned, buckets):
+def test_missing_object_of_a_named_bucket_looks_like_a_forbidden_one(unsigned, buckets):
     answer = unsigned("GET", buckets[0], "missing")
     assert (answer.status, answer.code) == (403, "AccessDenied")
 
@@ -76,7 +76,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("method", "which", "key", "query"), REFUSED.values(), ids=REFUSED)
-def test_everything_else_wants_a_signature(deployment, unsigned, buckets, method, which, key, query):
+def test_everything_else_needs_a_signature(deployment, unsigned, buckets, method, which, key, query):
     bucket = buckets[which]
     answer = unsigned(method, bucket, key, query=query, body=b"x" if method == "PUT" else b"")
     assert answer.status == 403
@@ -85,7 +85,7 @@ def test_everything_else_wants_a_signature(deployment, unsigned, buckets, method
     assert raw.ask(deployment.target, "GET", bucket, "object").body == CONTENT
 
 
-def test_list_of_buckets_wants_a_signature(unsigned):
+def test_list_of_buckets_needs_a_signature(unsigned):
     answer = unsigned("GET", "")
     assert (answer.status, answer.code) == (403, "AccessDenied")
 
@@ -96,7 +96,7 @@ def test_unsigned_request_may_not_choose_headers_of_its_answer(unsigned, buckets
     assert (answer.status, answer.code) == (400, "InvalidRequest")
 
 
-def test_wrong_signature_is_not_taken_for_none(deployment, buckets):
+def test_wrong_signature_is_not_treated_as_none(deployment, buckets):
     built = raw.sign(raw.request(deployment.target, "GET", buckets[0], "object"), deployment.target)
     wrong = built.header("Authorization")[:-4] + "0000"
     built.set_header("Authorization", wrong)

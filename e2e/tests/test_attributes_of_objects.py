@@ -48,7 +48,7 @@ def test_headers_and_metadata_come_back_as_without_the_proxy(deployment, bucket,
     assert answers[0] == answers[1]
 
 
-def test_envelope_and_encryption_are_not_told_as_metadata(s3, bucket, key):
+def test_envelope_and_encryption_are_not_returned_as_metadata(s3, bucket, key):
     s3.put_object(Bucket=bucket, Key=key, Body=b"x", Metadata={"mine": "1"})
     assert s3.head_object(Bucket=bucket, Key=key)["Metadata"] == {"mine": "1"}
     assert s3.get_object(Bucket=bucket, Key=key)["Metadata"] == {"mine": "1"}

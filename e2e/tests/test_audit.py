@@ -163,7 +163,7 @@ def test_an_upload_in_parts_names_its_key_at_every_step(audited, s3, bucket, key
             assert line["written"] == {"format": "v1", "key": local_name(PHOTOS)}
 
 
-def test_a_read_tells_the_format_that_it_found(audited, s3, backend_s3, bucket, key):
+def test_a_read_logs_the_format_of_the_object(audited, s3, backend_s3, bucket, key):
     forms = {
         "plaintext": (None, None),
         "intrinsec": (Older.of_text(OLDER, "1"), "passphrase"),
@@ -179,13 +179,13 @@ def test_a_read_tells_the_format_that_it_found(audited, s3, backend_s3, bucket, 
         assert line["read"] == {"format": name} | ({"key": key_kind} if key_kind else {})
 
 
-def test_a_write_that_a_rule_leaves_unsealed_is_told(audited, s3, bucket, key):
+def test_a_write_that_a_rule_leaves_unsealed_is_logged(audited, s3, bucket, key):
     s3.put_object(Bucket=bucket, Key=f"public/{key}", Body=b"content")
     line = audited.line(operation="PutObject", object_key=f"public/{key}")
     assert line["written"] == {"format": "plaintext"}
 
 
-def test_what_a_grant_does_not_cover_is_not_allowed(audited, bucket, key):
+def test_a_request_without_a_grant_is_logged_as_not_allowed(audited, bucket, key):
     answer = raw.ask(audited.reader, "PUT", bucket, key, body=b"content")
     assert answer.status == 403
     line = audited.line(object_key=key)
@@ -193,7 +193,7 @@ def test_what_a_grant_does_not_cover_is_not_allowed(audited, bucket, key):
     assert "written" not in line
 
 
-def test_what_is_not_there_is_allowed_and_not_found(audited, s3, bucket, key):
+def test_a_missing_object_is_logged_as_allowed_and_not_found(audited, s3, bucket, key):
     with pytest.raises(ClientError):
         s3.get_object(Bucket=bucket, Key=key)
     line = audited.line(object_key=key)
@@ -282,7 +282,7 @@ def test_the_last_lines_are_written_before_the_program_ends(deployments, run_dir
     assert written == keys
 
 
-def test_objects_are_not_named_where_the_settings_say_so(deployments, run_directory):
+def test_objects_are_not_named_if_the_settings_say_so(deployments, run_directory):
     path = run_directory / "audit-nameless.log"
     environment = {"S3PROXY_AUDIT": str(path), "S3PROXY_AUDIT_OBJECT_KEYS": "off"}
     deployment = deployments.proxy(
@@ -310,7 +310,7 @@ def test_a_file_that_cannot_be_opened_keeps_the_proxy_from_starting(deployments,
         )
 
 
-def test_lines_go_to_standard_output_where_a_collector_reads_it(deployments):
+def test_lines_go_to_standard_output_for_a_collector(deployments):
     environment = {"S3PROXY_AUDIT": "stdout"}
     deployment = deployments.proxy(
         deployments.server("seaweedfs"), "proxy-audit-stdout", environment=environment

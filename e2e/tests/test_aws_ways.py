@@ -233,7 +233,7 @@ TROUBLE = {
 
 @pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE)
 @pytest.mark.parametrize("request_once", REPEATABLE.values(), ids=REPEATABLE)
-def test_passing_trouble_is_not_seen_by_the_client(stub, ask, present, trouble, request_once):
+def test_transient_error_is_not_seen_by_the_client(stub, ask, present, trouble, request_once):
     before = len(stub.about(present))
     with stub.answering(once(trouble, times=2, path=present)):
         assert request_once(ask).status in (200, 204)
@@ -300,7 +300,7 @@ OWN_FAULTS = {
 
 @pytest.mark.parametrize("code", OWN_FAULTS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "stream", "DELETE"])
-def test_fault_of_the_proxys_own_is_an_internal_error(stub, ask, key, code, method):
+def test_fault_of_the_proxy_is_an_internal_error(stub, ask, key, code, method):
     status, details = OWN_FAULTS[code]
     sizes = {"PUT": SMALL, "stream": LARGE}
     message = f"The request signed by {details.get('AWSAccessKeyId', 'nobody')} is not right"
@@ -316,7 +316,7 @@ def nothing_of_the_backend(answer, *texts):
             assert text.encode() not in answer.body
 
 
-def test_backends_own_errors_pass_without_its_inside(stub, ask, key):
+def test_backends_own_errors_pass_without_its_internals(stub, ask, key):
     reply = error(403, "AccessDenied", "not you", Endpoint="s3-internal", Region="eu-west-9")
     with stub.answering(always(reply, key)):
         answer = ask("PUT", body=content(SMALL))

@@ -112,7 +112,7 @@ def test_range_asks_the_backend_for_no_more_than_the_chunks_it_touches(
     assert int(last) - int(first) + 1 <= 2 * (16384 + 16)
 
 
-def test_request_goes_on_without_the_clients_signature_checksums_and_expectations(
+def test_request_is_forwarded_without_the_clients_signature_checksums_and_expectations(
     relayed, relay, bucket, key
 ):
     relay.forget()

@@ -162,7 +162,7 @@ def test_form_is_submitted_and_leads_to_the_next_page(
     assert url == f"{done}?bucket={bucket}&key={key}&etag={etag}"
 
 
-def test_errors_of_the_proxys_own_can_be_read_by_the_page(page, s3, bucket, key):
+def test_errors_of_the_proxy_can_be_read_by_the_page(page, s3, bucket, key):
     url = presigned(s3, "get_object", bucket, key)
     wrong = url[:-1] + ("0" if url[-1] != "0" else "1")
     assert page.run(ERROR, wrong) == [403, "SignatureDoesNotMatch"]

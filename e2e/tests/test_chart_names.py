@@ -270,7 +270,7 @@ def test_a_guides_values_serve_every_name(page, files, render, run, bucket, tmp_
     ask(run(release, files[-1].removesuffix(".yaml")), bucket, tmp_path)
 
 
-def test_the_manifests_for_dns_redirection_serve_every_name_and_ask_the_same_one_behind(run, internet, bucket, tmp_path):
+def test_the_manifests_for_dns_redirection_serve_every_name_and_call_the_same_backend(run, internet, bucket, tmp_path):
     release = chart_release.manifest(ROOT / "deploy/dns-redirection/s3proxy.yaml")
     before = len(internet.asked)
     running = run(release, "manifests")

@@ -108,7 +108,7 @@ def test_the_kek_version_is_given_beside_the_envelope(deployment, bucket, conten
     assert (tmp_path / "again").read_bytes() == contents["version-1 100"]
 
 
-def test_what_is_not_authentic_is_refused_and_nothing_is_written(
+def test_an_object_that_is_not_authentic_is_refused_and_nothing_is_written(
     deployment, contents, recover, tmp_path
 ):
     keys = {"S3PROXY_ENCRYPT_KEY": deployment.proxy.key, "S3PROXY_DECRYPT_KEYS": PASSPHRASE}

@@ -101,13 +101,13 @@ def described(s3, bucket, key):
     return answer["Body"].read(), tags, {name: answer.get(name) for name in names}
 
 
-def test_plaintext_is_passed_over(old, rewrap, bucket):
+def test_plaintext_is_skipped(old, rewrap, bucket):
     boto3_client(old.backend.target).put_object(Bucket=bucket, Key="plain", Body=b"plain")
     ran = rewrap(bucket)
     assert (ran.status, ran.summary["skipped"]["plaintext"]["objects"]) == (0, 1)
 
 
-def test_old_versions_stay_and_are_counted_or_go(old, new, rewrap, bucket):
+def test_old_versions_stay_and_are_counted_or_are_deleted(old, new, rewrap, bucket):
     backend = boto3_client(old.backend.target)
     enabled = {"Status": "Enabled"}
     backend.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)

@@ -115,7 +115,7 @@ def test_no_color_is_honoured_and_lines_fit_the_terminal(deployment, bucket, pre
 
 
 @pytest.mark.parametrize("terminal", ["dumb", ""])
-def test_nothing_is_drawn_where_the_cursor_cannot_be_moved(deployment, bucket, prefix, terminal):
+def test_nothing_is_drawn_if_the_cursor_cannot_be_moved(deployment, bucket, prefix, terminal):
     fill(deployment, bucket, prefix)
     ran = on_terminal(deployment.proxy, "verify", f"{bucket}/{prefix}", TERM=terminal)
     assert (ran[0], ran[2]) == (0, "")
@@ -159,7 +159,7 @@ def test_a_sweep_shows_its_bucket(deployment, bucket):
     assert "1 of 1 bucket" in drawn
 
 
-def test_equal_failures_are_told_once_with_what_to_do(deployment, deployments, bucket, prefix):
+def test_equal_failures_are_reported_once_with_the_remedy(deployment, deployments, bucket, prefix):
     fill(deployment, bucket, prefix)
     other = deployments.proxy(deployments.server("seaweedfs"), "proxy-terminal-other-key")
     done = other.proxy.finish("verify", f"{bucket}/{prefix}")

@@ -99,6 +99,6 @@ def test_part_and_range_together_are_refused(deployment, bucket):
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "10001", "x", ""])
-def test_part_number_that_cannot_be_is_refused(deployment, bucket, number):
+def test_impossible_part_number_is_refused(deployment, bucket, number):
     answer = raw.ask(deployment.target, "GET", bucket, "object", query=f"partNumber={number}")
     assert 400 <= answer.status < 500

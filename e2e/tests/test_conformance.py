@@ -50,7 +50,7 @@ def test_every_case_of_the_suite_is_run_here(tmp_path):
 
 @pytest.mark.parametrize("backend", ["seaweedfs", "radosgw"])
 @pytest.mark.parametrize("case", CASES)
-def test_what_passes_at_the_server_passes_through_the_proxy(case, backend, deployments, tmp_path):
+def test_a_case_that_passes_at_the_server_passes_through_the_proxy(case, backend, deployments, tmp_path):
     deployment = deployments.get(backend, "http")
     server = deployment.backend.target
     remove_buckets(server)

@@ -25,7 +25,7 @@ def source(bucket, prefix):
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALL, 1024 * 1024, LARGE, 6 * 1024 * 1024])
-def test_plain_source_is_sealed_on_its_way(
+def test_plain_source_is_sealed_during_the_copy(
     deployment, s3, backend_s3, bucket, source, key, size
 ):
     backend_s3.put_object(
@@ -194,14 +194,14 @@ class TestVersions:
         ("e2e-bucket-that-is-not-there/{key}", "NoSuchBucket"),
     ],
 )
-def test_missing_source_is_told_as_s3_tells_it(deployment, bucket, key, path, code):
+def test_missing_source_is_reported_as_in_s3(deployment, bucket, key, path, code):
     headers = {"x-amz-copy-source": path.format(bucket=bucket, key=key)}
     answer = raw.ask(deployment.target, "PUT", bucket, key, headers=headers)
     assert_refused(answer, 404, code)
     assert_nothing_stored(deployment, bucket, key)
 
 
-def test_missing_target_bucket_is_told_as_s3_tells_it(deployment, s3, source):
+def test_missing_target_bucket_is_reported_as_in_s3(deployment, s3, source):
     if deployment.backend.name == "seaweedfs":
         pytest.skip("SeaweedFS answers InternalError itself")
     s3.put_object(**source, Body=content(SMALL))
@@ -210,7 +210,7 @@ def test_missing_target_bucket_is_told_as_s3_tells_it(deployment, s3, source):
     assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
 
 
-def test_tampered_source_is_not_copied_from_its_plain_look(deployment, s3, backend_s3, bucket, source, key):
+def test_tampered_source_that_looks_plain_is_not_copied(deployment, s3, backend_s3, bucket, source, key):
     s3.put_object(**source, Body=content(SMALL))
     stored = deployment.stored(bucket, source["Key"])
     damaged = {"isec": stored.metadata["isec"][:-4]}

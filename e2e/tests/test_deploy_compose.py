@@ -40,7 +40,7 @@ def services() -> dict:
     return read(FILES[0])["services"]
 
 
-def test_names_versions_that_there_are(services):
+def test_named_versions_exist(services):
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     assert services["s3proxy"]["image"] == f"s3proxy:{version}"
     assert (FOLDER / services["s3proxy"]["build"] / "Dockerfile").exists()
@@ -50,7 +50,7 @@ def test_names_versions_that_there_are(services):
     assert services["key"]["image"] == services["seaweedfs"]["image"]
 
 
-def test_files_that_it_mounts_are_there(services):
+def test_mounted_files_exist(services):
     mounted = [volume for service in services.values() for volume in service["volumes"]]
     files = [volume.split(":")[0] for volume in mounted if volume.startswith("./")]
     assert files == ["./identities.json"]

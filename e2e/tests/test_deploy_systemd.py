@@ -46,7 +46,7 @@ def test_systemd_accepts_the_unit(installed):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_systemd_notices_what_is_wrong_with_a_unit(installed):
+def test_systemd_notices_a_faulty_unit(installed):
     installed.write_text(installed.read_text().replace("DynamicUser=yes", "DynamicUsr=yes"))
     assert "DynamicUsr" in analyze("verify", "--man=no", installed).stderr
 
@@ -56,7 +56,7 @@ def test_service_is_hardened(installed):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_secret_that_it_names_is_handed_over_and_nothing_else():
+def test_every_named_secret_is_handed_over_and_nothing_else():
     loaded = {value.partition(":")[0] for name, value in settings() if name == "LoadCredential"}
     named = {
         file for name, value in settings() if name == "Environment" for file in re.findall("%d/(.+)", value)

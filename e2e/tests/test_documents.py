@@ -37,7 +37,7 @@ def world(run_directory):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if steps_of(page)], ids=lambda page: page.name)
-def test_everything_that_a_page_tells_to_do_works_and_prints_what_it_shows(world, page):
+def test_every_step_of_a_page_works_and_prints_the_shown_output(world, page):
     for step, printed in world.follow(page):
         if step.expected is not None:
             shown = _pattern(step.expected)
@@ -56,14 +56,14 @@ def test_everything_that_a_page_tells_to_do_works_and_prints_what_it_shows(world
         ("<!-- checked: image -->\n```sh\ndocker run --privileged s3proxy:1\n```", "--privileged"),
     ],
 )
-def test_what_does_not_work_as_a_page_says_is_noticed(world, tmp_path, block, found):
+def test_a_step_that_does_not_work_is_noticed(world, tmp_path, block, found):
     page = tmp_path / f"{tmp_path.name}.md"
     page.write_text(f"# A page\n\n{block}\n")
     with pytest.raises(AssertionError, match=re.escape(found)):
         world.follow(Page(page))
 
 
-def test_what_is_shown_is_compared_with_all_that_was_printed():
+def test_shown_output_is_compared_with_the_whole_output():
     shown = _pattern("at … s\n…\nend\n")
     for printed in ("at 0.1 s\nend\n", "at 0.1 s\nand\nmore\nend\n"):
         assert re.fullmatch(shown, printed)
@@ -96,7 +96,7 @@ def test_blocks_that_are_not_run_say_why_and_are_listed():
     assert listed == SNAPSHOT.read_text()
 
 
-def test_every_block_has_a_language_and_marks_that_mean_something():
+def test_every_block_has_a_known_language_and_known_marks():
     for page in PAGES:
         for block in page.blocks:
             place = f"{page.name}, line {block.line}"
@@ -132,7 +132,7 @@ def test_no_command_hides_in_a_block_that_is_only_shown():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_to_something(page):
+def test_links_between_pages_have_targets(page):
     for link in page.links:
         if re.match(r"[a-z]+:", link):
             continue
@@ -174,7 +174,7 @@ def test_values_of_the_chart_that_a_page_names_exist(name):
     assert [path for path in names.chart_values(page) if not names.is_chart_value(path)] == []
 
 
-def test_names_are_found_where_pages_have_them():
+def test_names_in_pages_are_found():
     """Proves that the two tests above find names at all."""
     keys = Page(ROOT / "docs" / "keys.md")
     assert {"keys.active", "keys.cache_time"} <= names.settings(keys)

@@ -111,7 +111,7 @@ def test_mounted_file_configures_it(tmp_path):
         assert first["level"] in {"DEBUG", "INFO", "WARN"}
 
 
-def test_wrong_configuration_ends_it_with_1_and_says_why():
+def test_wrong_configuration_ends_it_with_1_and_the_reason():
     ended = podman("run", "--rm", "--no-healthcheck", "-e", "S3PROXY_HOST=a b", image.NAME)
     assert ended.returncode == 1
     assert "backend.host" in ended.stderr
@@ -142,7 +142,7 @@ def test_sigterm_ends_it_with_0():
         assert code == "0"
 
 
-def test_nothing_is_written_where_writing_would_be_possible(deployments):
+def test_nothing_is_written_even_to_a_writable_root(deployments):
     """As root on a writable root file system: any written file would show in the container's diff.
     """
     backend = deployments.server("seaweedfs").target
@@ -213,7 +213,7 @@ def test_program_finds_every_library_that_it_needs(files):
     assert set(libraries) <= present
 
 
-def test_what_surrounds_the_program_is_small(files):
+def test_everything_but_the_program_is_small(files):
     sizes = {name: path.lstat().st_size for name, path in files.items() if path.is_file()}
     assert sum(sizes.values()) - sizes["/s3proxy"] < LARGEST_WITHOUT_PROGRAM
 
@@ -224,7 +224,7 @@ def test_image_of_a_release_is_small(files):
     assert size < LARGEST_RELEASE
 
 
-def test_bill_of_materials_has_what_is_linked_and_nothing_else(bill):
+def test_bill_of_materials_has_the_linked_crates_and_nothing_else(bill):
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
     locked = {(package["name"], package["version"]) for package in lock["package"]}
     listed = {
@@ -262,7 +262,7 @@ def test_debian_packages_of_the_image_are_in_the_bill_and_have_their_licences(bi
         assert f"/usr/share/doc/{package}/copyright" in files
 
 
-def test_licences_of_all_crates_lie_beside_the_program(bill, files):
+def test_licences_of_all_crates_are_beside_the_program(bill, files):
     notices = files["/usr/share/doc/s3proxy/THIRD-PARTY.txt"].read_text()
     told = set(notices.splitlines())
     for component in bill["components"]:

@@ -167,7 +167,7 @@ def test_the_next_key_seals_and_the_one_before_still_opens(replica, moto, kms_ke
     assert kms_key.encode() in answer.body and b"not configured" in answer.body
 
 
-def test_an_outage_fails_what_needs_the_service_and_heals_by_itself(
+def test_an_outage_fails_only_requests_that_need_the_service_and_heals(
     replica, moto, kms_key, bucket, prefix
 ):
     """The process is suspended and resumed. No relay is between, so requests time out."""
@@ -263,7 +263,7 @@ def test_ciphertexts_of_others_are_refused(deployment, moto, kms_key, bucket, pr
     deployment.proxy.wait_for_log("InvalidCiphertextException")
 
 
-def test_an_unknown_name_in_an_envelope_is_not_passed_on(
+def test_an_unknown_name_in_an_envelope_is_not_forwarded(
     deployment, relay, moto, bucket, key
 ):
     assert put(deployment, bucket, key, content(SMALL)).status == 200
@@ -342,7 +342,7 @@ def test_without_any_login_the_error_says_what_is_missing(replica, relay, bucket
     assert relay.uses() == uses
 
 
-def test_no_login_and_no_key_stands_in_the_logs(replica, moto, logins, bucket, prefix):
+def test_no_login_and_no_key_is_in_the_logs(replica, moto, logins, bucket, prefix):
     environment = from_container(logins) | {"S3PROXY_LOG_LEVEL": "debug"}
     talking = replica("talking", "kek_objects = 1", login=environment)
     assert put(talking, bucket, prefix + "object", content(SMALL)).status == 200

@@ -151,7 +151,7 @@ def test_a_key_replaced_under_its_own_label_does_not_open_what_the_old_one_encry
     assert get(after, bucket, prefix + "new").body == content(SMALL, "new")
 
 
-def test_an_unplugged_token_fails_what_needs_it_and_serves_again_once_it_is_back(
+def test_an_unplugged_token_fails_requests_that_need_it_until_it_is_back(
     replica, own_hsm, bucket, prefix
 ):
     outage_in_traffic(
@@ -172,7 +172,7 @@ def hanging_spy(hsm, run_directory):
     spy.stop()
 
 
-def test_a_token_that_hangs_holds_up_only_what_needs_it(replica, hanging_spy, bucket, prefix):
+def test_a_token_that_hangs_delays_only_requests_that_need_it(replica, hanging_spy, bucket, prefix):
     single = replica("single", "kek_objects = 1", spy=hanging_spy)
     assert put(single, bucket, prefix + "cached", content(SMALL)).status == 200
     with hanging_spy.hanging():
@@ -208,7 +208,7 @@ def test_a_deleted_key_is_a_clear_error(replica, own_hsm, bucket, prefix):
     [([16], "an AES key of other than 256 bits"), ([32, 32], "more than one secret key")],
     ids=["short", "twice"],
 )
-def test_a_key_that_is_not_fit_is_a_clear_error(replica, hsm, bucket, key, lengths, logged):
+def test_an_unsuitable_key_is_a_clear_error(replica, hsm, bucket, key, lengths, logged):
     label = f"unfit-{secrets.token_hex(2)}"
     for length in lengths:
         hsm.new_key(label, length)

@@ -133,7 +133,7 @@ def test_a_namespace_and_mounts_of_other_names(replica, openbao, bucket, key):
     assert vault.logins == 2
 
 
-def test_a_server_of_an_unknown_authority_is_told_nothing(replica, openbao, bucket, key):
+def test_a_server_with_an_unknown_authority_gets_no_request(replica, openbao, bucket, key):
     vault = Tenant(openbao)
     keys = [vault.new_key()]
     distrustful = replica("distrustful", at=vault, keys=keys, trusting=False, awaited="healthz")
@@ -174,7 +174,7 @@ def test_after_a_rotation_old_objects_open_and_new_keks_are_under_the_new_versio
     ],
     ids=["down", "sealed", "silent"],
 )
-def test_an_outage_fails_what_needs_the_service_and_heals_by_itself(
+def test_an_outage_fails_only_requests_that_need_the_service_and_heals(
     replica, fragile_server, bucket, prefix, down, up
 ):
     vault = Tenant(fragile_server)
@@ -301,7 +301,7 @@ def test_ciphertexts_of_others_are_refused(deployment, vault, vault_key, bucket,
     deployment.proxy.wait_for_log("encrypted under another key", count=5)
 
 
-def test_an_unknown_name_in_an_envelope_is_not_passed_on(deployment, vault, bucket, key):
+def test_an_unknown_name_in_an_envelope_is_not_forwarded(deployment, vault, bucket, key):
     other = vault.new_key()
     assert put(deployment, bucket, key, content(SMALL)).status == 200
     change_envelope(deployment, bucket, key, _2=vault.envelope_name(other))

@@ -124,7 +124,7 @@ def test_a_policy_without_the_permission_is_a_clear_error_and_no_reason_to_log_i
     assert get(reader, bucket, prefix + "a").body == content(SMALL)
 
 
-def test_a_service_account_s_token_is_read_at_each_login(
+def test_a_service_accounts_token_is_read_at_each_login(
     replica, vault, certificates, run_directory, bucket, prefix
 ):
     cluster = Cluster(certificates)
@@ -168,7 +168,7 @@ def test_a_token_that_was_revoked_is_a_clear_error(replica, vault, bucket, prefi
     assert token not in single.proxy.log_text()
 
 
-def test_a_token_at_its_last_end_is_a_clear_error(replica, vault, bucket, prefix):
+def test_a_token_at_its_maximum_lifetime_is_a_clear_error(replica, vault, bucket, prefix):
     key = vault.new_key()
     token = vault.new_token(ttl="3s", explicit_max_ttl="8s")
     single = replica("last-end", vault, key, token_login(token))

@@ -130,7 +130,7 @@ def test_head_below_the_limit_is_read(tight, touched, key):
     assert wire.exchange(target, wire.message(built)).status == 404
 
 
-def test_body_that_stops_coming_is_given_up(tight, touched, key):
+def test_body_that_stops_arriving_is_abandoned(tight, touched, key):
     target = tight.target
     for size in (SMALL, LARGE):
         built = raw.sign(put(target, touched, key, content(size)), target)
@@ -212,7 +212,7 @@ def begin_drain(proxy):
     proxy.wait_for_log('"draining"')
 
 
-def test_drain_finishes_what_was_begun(deployments, touched, key):
+def test_drain_finishes_requests_in_flight(deployments, touched, key):
     server = deployments.server("seaweedfs")
     deployment = deployments.proxy(server, "proxy-drained", settings=SLOW_DRAIN)
     proxy, target = deployment.proxy, deployment.target
@@ -241,7 +241,7 @@ def test_drain_finishes_what_was_begun(deployments, touched, key):
     assert stored_keys(deployment, touched, key) == [key]
 
 
-def test_drain_waits_no_longer_than_it_was_told(deployments, untouched, key):
+def test_drain_waits_no_longer_than_its_timeout(deployments, untouched, key):
     server = deployments.server("seaweedfs")
     deployment = deployments.proxy(server, "proxy-cut-off", settings=SHORT_DRAIN)
     proxy, target = deployment.proxy, deployment.target
@@ -256,7 +256,7 @@ def test_drain_waits_no_longer_than_it_was_told(deployments, untouched, key):
     assert_nothing_stored(deployment, untouched, key)
 
 
-def test_download_under_way_is_finished_in_a_drain(deployments, touched, key):
+def test_download_in_flight_is_finished_in_a_drain(deployments, touched, key):
     server = deployments.server("seaweedfs")
     deployment = deployments.proxy(server, "proxy-drained-get", settings=SLOW_DRAIN)
     proxy, target = deployment.proxy, deployment.target

@@ -100,7 +100,7 @@ def test_keys_are_logged_at_debug(debugging, touched):
     assert KEY_MARK in debugging.proxy.log_text()
 
 
-def test_control_characters_of_a_client_forge_no_line(debugging, touched):
+def test_control_characters_of_a_client_cannot_forge_a_line(debugging, touched):
     key = 'forged"\n{"level":"INFO","message":"forged"}\r\x1b[31m'
     answer = raw.ask(debugging.target, "GET", touched, key)
     debugging.proxy.wait_for_log(answer.headers["x-s3proxy-request-id"], count=2)

@@ -67,7 +67,7 @@ def test_an_altered_object_counts_as_tampered_whether_it_shows_early_or_late(
     assert added.requests(operation="GetObject", status=status, client="listed") == 1
 
 
-def test_each_way_of_not_opening_has_its_kind(admin, deployments, vault, prefix):
+def test_each_failure_to_open_has_its_kind(admin, deployments, vault, prefix):
     def failed(key, stored):
         vault.plant(prefix + key, stored)
         return failures(admin.added_by(lambda: assert_refused_outright(vault.read(prefix + key))))
@@ -92,7 +92,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("kind", SPOILED)
-def test_a_listing_counts_what_it_cannot_describe_and_tells_the_sizes_of_the_others(
+def test_a_listing_counts_objects_it_cannot_describe_and_shows_the_sizes_of_the_others(
     admin, vault, backend_s3, prefix, kind
 ):
     spoiled = SPOILED[kind](vault.seal(prefix + "spoiled", content(SMALL)))
@@ -116,7 +116,7 @@ def test_a_listing_counts_what_it_cannot_describe_and_tells_the_sizes_of_the_oth
         assert added.requests(operation="ListObjectsV2", status="200") == 1
 
 
-def test_reads_of_what_is_not_sealed_count_and_looks_at_it_do_not(
+def test_reads_of_plaintext_count_and_heads_do_not(
     admin, vault, backend_s3, prefix
 ):
     plain, older = prefix + "plain", prefix + "older"

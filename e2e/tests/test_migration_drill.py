@@ -96,7 +96,7 @@ class Traffic:
         first = self.stored[key]
         try:
             body = body_of(s3, self._bucket, key)
-        except Exception as error:  # noqa: BLE001 - whatever a client gets is what is judged
+        except Exception as error:  # noqa: BLE001 - every error of a client is judged
             self.wrong.append(f"{key}: {error!r}")
             return
         last = self.begun[key]

@@ -116,7 +116,7 @@ def test_a_wrong_checksum_of_a_part_in_the_list_is_an_invalid_part(s3, bucket, k
 
 
 @pytest.mark.parametrize("algorithm", ["SHA1", "SHA256"])
-def test_a_composite_upload_wants_every_parts_checksum(s3, bucket, key, algorithm):
+def test_a_composite_upload_needs_every_parts_checksum(s3, bucket, key, algorithm):
     upload = started(s3, bucket, key, algorithm, "COMPOSITE")
     parts = [dict(upload.parts[number]) for number in (1, 2, 3)]
     del parts[1][f"Checksum{algorithm}"]
@@ -131,7 +131,7 @@ def test_a_part_of_another_algorithm_is_refused(s3, bucket, key):
     upload.abort()
 
 
-def test_types_that_do_not_go_with_their_algorithm_are_refused(s3, bucket, key):
+def test_types_that_do_not_fit_their_algorithm_are_refused(s3, bucket, key):
     for algorithm, kind in [("SHA1", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE")]:
         refused(
             lambda: Upload(s3, bucket, key, ChecksumAlgorithm=algorithm, ChecksumType=kind),
@@ -158,7 +158,7 @@ def test_a_part_without_a_checksum_gets_one_of_the_uploads_algorithm(deployment,
     assert answer["ChecksumCRC32"] == text(ALGORITHMS["CRC32"](WHOLE))
 
 
-def test_a_resumed_upload_keeps_the_clients_own_word_of_the_whole(s3, bucket, key):
+def test_a_resumed_upload_keeps_the_clients_checksum_of_the_whole(s3, bucket, key):
     upload = started(s3, bucket, key, "CRC64NVME", "FULL_OBJECT")
     listed = s3.list_parts(**upload.named)["Parts"]
     parts = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in listed]

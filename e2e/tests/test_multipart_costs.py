@@ -117,7 +117,7 @@ def test_parts_are_equal_where_the_backend_demands_it(relay, equal, bucket, key)
     assert len(set(others)) == 1 and last <= others[0]
 
 
-def test_short_last_part_and_tail_fit_behind_equal_parts(relay, equal, bucket, key):
+def test_short_last_part_and_tail_fit_after_equal_parts(relay, equal, bucket, key):
     s3 = boto3_client(equal.target)
     upload = Upload(s3, bucket, key)
     for number, size in {1: FIVE_MIB, 2: FIVE_MIB, 3: 77}.items():
@@ -172,7 +172,7 @@ def test_a_versioned_bucket_keeps_no_version_of_the_state(s3, backend_s3, bucket
     assert body_of(s3, versioned, key) == upload.plaintext
 
 
-def test_the_state_may_lie_in_a_bucket_of_its_own(deployments, relay, relayed, backend_s3, key):
+def test_the_state_may_be_in_a_separate_bucket(deployments, relay, relayed, backend_s3, key):
     own, data = make_bucket(relayed), make_bucket(relayed)
     environment = {"S3PROXY_STATE_BUCKET": own}
     proxy = deployments.proxy(relay, "proxy-uploads-state-bucket", environment=environment)

@@ -191,7 +191,7 @@ def test_parts_are_counted_from_one_and_have_their_own_ranges(plant, read, sampl
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_part_behind_the_last_does_not_exist(plant, read, samples, name):
+def test_part_after_the_last_does_not_exist(plant, read, samples, name):
     key = plant(samples[name])
     for _ in range(2):
         answer, _ = read(key, query=f"partNumber={len(SHAPES[name]) + 1}")
@@ -276,7 +276,7 @@ def test_reads_leave_their_connection_to_the_next(plant, read, relay, samples):
 
 
 @pytest.mark.parametrize("span", ["", "6000000-6000099", "-99", "0-9"])
-def test_overwritten_object_is_read_as_it_is_now(plant, read, samples, span):
+def test_overwritten_object_is_read_in_its_new_state(plant, read, samples, span):
     key = plant(samples["uneven"])
     for name in ("uneven", "aligned", "small", "uneven", "three-bytes-last"):
         plaintext = samples[name].plaintext
@@ -291,7 +291,7 @@ def test_overwritten_object_is_read_as_it_is_now(plant, read, samples, span):
 
 @pytest.mark.parametrize("request_replaced", [2, 3])
 @pytest.mark.parametrize("span", ["", "7000000-7000099"])
-def test_object_replaced_between_two_requests_is_read_anew(
+def test_object_replaced_between_two_requests_is_read_again(
     plant, read, relay, samples, span, request_replaced
 ):
     if not span and request_replaced == 3:
@@ -341,7 +341,7 @@ def with_checksums(kind: str) -> Sample:
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("COMPOSITE", "-3"), ("FULL_OBJECT", "")])
-def test_checksums_from_the_seal_are_told_where_they_are_asked_for(plant, read, kind, suffix):
+def test_checksums_from_the_seal_are_returned_on_request(plant, read, kind, suffix):
     key = plant(with_checksums(kind))
     asking = {"x-amz-checksum-mode": "ENABLED"}
     for method in ("GET", "HEAD"):

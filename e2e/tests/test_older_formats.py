@@ -189,7 +189,7 @@ def test_object_under_a_key_that_is_not_configured_says_so(deployment, backend_s
 
 
 @pytest.mark.parametrize("version", ["0", "2", "unheard of"])
-def test_version_that_is_not_known_is_named_and_only_its_length_is_told(
+def test_unknown_version_is_named_and_only_its_length_is_shown(
     with_fallback, backend_s3, bucket, prefix, version
 ):
     key, copy = prefix + "object", {"x-amz-copy-source": f"/{bucket}/{prefix}object"}
@@ -211,7 +211,7 @@ def test_version_that_is_not_known_is_named_and_only_its_length_is_told(
     assert listed["Size"] == LARGE
 
 
-def test_what_else_an_object_has_comes_back_without_the_wrapped_key(s3, backend_s3, bucket, key, older):
+def test_an_objects_attributes_come_back_without_the_wrapped_key(s3, backend_s3, bucket, key, older):
     older.put(
         backend_s3, bucket, key, content(SMALL),
         Metadata={"mine": "1", CONSTELLATION: "also there", f"{CONSTELLATION}-kek-ver": "1"}, ContentType="text/x-old",
@@ -220,7 +220,7 @@ def test_what_else_an_object_has_comes_back_without_the_wrapped_key(s3, backend_
     assert (got["Metadata"], got["ContentType"]) == ({"mine": "1"}, "text/x-old")
 
 
-def test_conditions_take_the_etag_that_was_told(deployment, s3, backend_s3, bucket, key, older):
+def test_conditions_accept_the_returned_etag(deployment, s3, backend_s3, bucket, key, older):
     older.put(backend_s3, bucket, key, content(SMALL), Metadata={"mine": "1"})
     etag = s3.head_object(Bucket=bucket, Key=key)["ETag"]
     assert s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"].read() == content(SMALL)
@@ -320,7 +320,7 @@ def flipped(stored: Stored, offset: int) -> Stored:
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALL, LARGE, 6 * MIB])
-def test_byte_flipped_anywhere_is_refused_before_a_byte_goes_out(vault, key, older, size):
+def test_byte_flipped_anywhere_is_refused_before_a_byte_is_sent(vault, key, older, size):
     stored = older.seal(content(size))
     end = len(stored.body)
     offsets = {0, 11, 12, end // 2, end - 17, end - 16, end - 1, 12 + BLOCK, 12 + BLOCK - 1}
@@ -333,7 +333,7 @@ def test_byte_flipped_anywhere_is_refused_before_a_byte_goes_out(vault, key, old
 
 
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
-def test_other_lengths_bodies_and_keys_are_refused_before_a_byte_goes_out(vault, key, older, size):
+def test_other_lengths_bodies_and_keys_are_refused_before_a_byte_is_sent(vault, key, older, size):
     stored, other = older.seal(content(size)), older.seal(content(size, "other"))
     wrapped = stored.metadata[INTRINSEC]
     altered = {
@@ -399,7 +399,7 @@ def before_relay(deployments, prefix):
 
 
 @pytest.mark.parametrize("offset", [12, 12 + 5 * BLOCK, 12 + LARGE - 1])
-def test_bytes_exchanged_after_the_verification_do_not_go_out(
+def test_bytes_exchanged_after_the_verification_are_not_sent(
     before_relay, deployment, backend_s3, bucket, key, older, offset
 ):
     older.put(backend_s3, bucket, key, content(LARGE))
@@ -439,7 +439,7 @@ def test_repeated_reads_cost_one_request_each(before_relay, deployment, backend_
     assert vault.read(large, "0-9").body == content(LARGE, "another")[:10]
 
 
-def test_ranges_asked_for_side_by_side_share_one_verification(
+def test_parallel_ranges_share_one_verification(
     before_relay, deployment, backend_s3, bucket, key, older
 ):
     plaintext = content(9 * MIB)
@@ -468,7 +468,7 @@ class Waiting(Relay):
         return super().answer(recorded)
 
 
-def test_verification_outlasts_the_client_that_wanted_it(
+def test_verification_outlasts_the_client_that_caused_it(
     before_relay, deployment, backend_s3, bucket, key, older
 ):
     older.put(backend_s3, bucket, key, content(LARGE))

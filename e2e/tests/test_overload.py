@@ -307,7 +307,7 @@ def test_health_is_answered_when_every_connection_is_taken(deployments):
 
 
 @pytest.mark.timeout(120)
-def test_flood_that_nobody_signed_takes_nothing_from_those_who_sign(deployments):
+def test_unsigned_flood_takes_nothing_from_clients_that_sign(deployments):
     server = deployments.server("seaweedfs")
     limited = settings(more=f"requests_per_second = {ALLOWED_RATE}")
     deployment = deployments.proxy(server, "proxy-unsigned-flood", settings=limited)

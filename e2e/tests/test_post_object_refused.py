@@ -37,7 +37,7 @@ def refuse(debugging, untouched, key):
     return send
 
 
-def test_conditions_on_the_key_are_judged_with_the_filename(target, untouched, key, refuse):
+def test_conditions_on_the_key_are_checked_with_the_filename(target, untouched, key, refuse):
     form = Form("${filename}", b"x", file_name="b.png")
     policy = policy_of(form, untouched, {"key": "${filename}"}, covered=False)
     refuse(encode(signed(form, target, policy)), 403, "AccessDenied")
@@ -253,7 +253,7 @@ def test_form_cut_short_stores_nothing(debugging, untouched, key, size, ending):
         ({"Content-Type": "application/x-www-form-urlencoded"}, 403, "AccessDenied"),
     ],
 )
-def test_head_of_a_form_may_not_say_what_no_policy_covers(
+def test_headers_of_a_form_that_no_policy_covers_are_refused(
     target, untouched, key, refuse, headers, status, code
 ):
     form = Form(key, content(SMALL))
@@ -272,7 +272,7 @@ def test_form_of_unknown_length_is_refused(debugging, untouched, key):
     assert_nothing_stored(debugging, untouched, key)
 
 
-def test_client_that_waits_is_told_to_go_on_and_then_what_was_wrong(debugging, untouched, key):
+def test_client_that_waits_is_told_to_continue_and_then_the_fault(debugging, untouched, key):
     target = debugging.target
     built = request(target, untouched, encode(Form(key, content(SMALL))), Expect="100-continue")
     with wire.connect(target) as connection:

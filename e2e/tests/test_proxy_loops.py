@@ -54,7 +54,7 @@ def cleanup():
         yield stack
 
 
-def test_a_proxy_that_is_its_own_backend_ends_a_request_at_its_first_turn(
+def test_a_proxy_that_is_its_own_backend_refuses_a_request_at_its_first_return(
     run_directory, cleanup, deployments
 ):
     forwarder = Forwarder()

@@ -126,7 +126,7 @@ def test_chunks_shorter_than_announced_are_refused(target, untouched, key, refus
     refused(framed, 400, "IncompleteBody")
 
 
-def test_announced_trailer_that_does_not_come_is_refused(target, untouched, key, refused):
+def test_announced_trailer_that_is_missing_is_refused(target, untouched, key, refused):
     built = put(target, untouched, key, content(SMALL))
     frame(built, target, "unsigned-trailer")
     built.set_header("x-amz-trailer", "x-amz-checksum-crc32")

@@ -183,7 +183,7 @@ def test_governance_is_bypassed_in_a_batch_by_admins_only(granting, bucket, ask,
 
 
 @pytest.mark.parametrize("query", ["", "tagging", "acl"])
-def test_reader_without_list_learns_of_no_key_by_sub_resources(ask, present, query):
+def test_reader_without_list_learns_of_no_key_through_sub_resources(ask, present, query):
     answers = [ask("reader", "GET", key, query=query) for key in (present + "-1", present + "-2")]
     assert [answer.code for answer in answers] == ["AccessDenied"] * 2
 
@@ -194,7 +194,7 @@ def test_session_token_other_than_the_configured_one_is_refused(ask, key, token)
     assert_refused(ask("tokened", "GET", key, headers=headers), 400, "InvalidToken")
 
 
-def test_configured_session_token_lets_in_and_goes_no_further(granting, bucket, ask, key):
+def test_configured_session_token_is_accepted_and_not_forwarded(granting, bucket, ask, key):
     headers = {"x-amz-security-token": TOKEN}
     # The backend knows no tokens and would refuse a request with one.
     assert ask("tokened", "PUT", key, headers=headers, body=content(SMALL)).status == 200
@@ -269,7 +269,7 @@ def test_copy_with_both_grants_is_made(granting, bucket, ask, present):
     assert ask("everything", "GET", present + "-copy").body == b"sealed"
 
 
-def test_acls_along_with_a_copy_are_for_admins(granting, bucket, ask, present):
+def test_acls_in_a_copy_are_for_admins(granting, bucket, ask, present):
     headers = {"x-amz-copy-source": f"/{bucket}/{quote(present)}", "x-amz-acl": "public-read"}
     headers |= {"x-amz-security-token": TOKEN}
     answer = ask("tokened", "PUT", present + "-copy", headers=headers)

@@ -93,7 +93,7 @@ def test_wrong_secret_is_refused_with_every_method(debugging, untouched, key, me
     assert_nothing_stored(debugging, untouched, key)
 
 
-def test_refusal_names_the_host_seen_and_nothing_that_was_computed(target, untouched, key):
+def test_refusal_names_the_received_host_and_nothing_computed(target, untouched, key):
     built = raw.sign(raw.request(target, "GET", untouched, key), target)
     built.path += "x"
     answer = raw.send(built, target)

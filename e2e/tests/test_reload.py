@@ -92,7 +92,7 @@ def start(deployments, request):
 
 
 @pytest.mark.parametrize("by_signal", [True, False], ids=["SIGHUP", "file"])
-def test_client_that_is_added_is_let_in(start, bucket, by_signal):
+def test_added_client_is_accepted(start, bucket, by_signal):
     proxy = start(settings(known_client("old")))
     assert status(known_as(proxy, "old"), bucket) == 404
     assert status(known_as(proxy, "new"), bucket) == 403
@@ -182,7 +182,7 @@ def test_key_that_is_rotated_seals_and_the_old_one_opens(start, bucket, key, bac
     assert first not in proxy.log_text() and second not in proxy.log_text()
 
 
-def test_secret_in_a_file_of_its_own_is_looked_at(start, bucket, key, tmp_path):
+def test_secret_in_a_separate_file_is_watched(start, bucket, key, tmp_path):
     file = tmp_path / "keys"
     first, second = new_key(), new_key()
     file.write_text(first + "\n")
@@ -212,7 +212,7 @@ def test_level_of_the_log_changes(start, bucket):
     until(lambda: '"level":"DEBUG"' in proxy.log_text())
 
 
-def test_backend_changes_and_its_credential(deployments, start, bucket, key):
+def test_backend_and_its_credential_change(deployments, start, bucket, key):
     """The old backend is unreachable: a request that still went there would fail."""
     owner = deployments.server("seaweedfs").target
     nowhere = {"S3PROXY_HOST": None, "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B"}
@@ -272,7 +272,7 @@ def test_file_that_cannot_be_read_changes_nothing(start, bucket, tmp_path):
     assert status(proxy.target, bucket) == 404
 
 
-def test_what_cannot_change_at_run_time_is_refused_by_name(start, bucket):
+def test_settings_that_cannot_change_at_run_time_are_refused_by_name(start, bucket):
     proxy = start(settings(known_client("app")))
     more = '[log]\nformat = "text"\n'
     changed = settings(known_client("new"), listen="max_connections = 77\n", more=more)
@@ -296,7 +296,7 @@ def test_key_of_a_service_that_does_not_answer_does_not_become_the_active_one(st
     assert "unused-token" not in proxy.log_text()
 
 
-def test_metrics_and_readiness_are_those_of_what_serves(start):
+def test_metrics_and_readiness_are_those_of_the_active_configuration(start):
     admin = Admin.anywhere()
     proxy = start(settings(known_client("app")), environment=admin.environment)
     state = "s3proxy_config_last_reload_successful"
@@ -324,7 +324,7 @@ def test_readiness_is_that_of_the_new_backend(deployments, start):
     assert raw.send(raw.request(proxy.target, "GET", key="readyz"), proxy.target).status == 200
 
 
-def test_files_are_not_looked_at_where_that_is_switched_off(start, bucket):
+def test_files_are_not_watched_if_watching_is_off(start, bucket):
     off = "[reload]\nwatch = false\n"
     proxy = start(settings(known_client("app"), more=off))
     proxy.write_settings(settings(known_client("new"), more=off))
@@ -389,7 +389,7 @@ def test_storm_of_signals_under_load_loses_nothing_and_leaks_nothing(start, buck
     assert resources(proxy)["kib"] < warm["kib"] + 40_000
 
 
-def test_hang_up_during_start_and_drain_ends_nothing(deployments, start, bucket):
+def test_hang_up_during_start_and_drain_is_harmless(deployments, start, bucket):
     slow = 'drain_delay = "3s"\n'
     proxy = start(f"[listen]\n{slow}")
     for _ in range(3):

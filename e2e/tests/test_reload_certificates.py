@@ -220,7 +220,7 @@ def test_certificate_behind_a_swapped_link_is_served(mount, start):
         assert seconds_until_served(target, mount.digest(number)) < SECONDS
 
 
-def test_half_of_a_pair_keeps_the_old_one_and_is_told_of_once(mount, start):
+def test_half_of_a_pair_keeps_the_old_one_and_is_logged_once(mount, start):
     mount.copy(0)
     deployment = start()
     proxy, target = deployment.proxy, deployment.target

@@ -88,7 +88,7 @@ def start(proxy, *arguments):
 
 
 @pytest.mark.timeout(1200)
-def test_keys_are_rotated_under_way_and_through_kills(deployments, server, bucket):
+def test_keys_are_rotated_under_traffic_and_through_kills(deployments, server, bucket):
     both = deployments.proxy(
         server,
         "drill-both",

@@ -93,7 +93,7 @@ UNSEEN = {
 """Alterations that some reads do not notice; their content has to be right nevertheless."""
 
 
-def test_envelope_written_anew_is_the_same_text(sealed):
+def test_envelope_written_again_is_the_same_text(sealed):
     fields = parse_envelope(sealed.metadata["isec"])
     assert sorted(fields) == [LAYOUT, KEK, DEK, HEAD, FLAGS, PRIVATE]
     assert written(fields) == sealed.metadata["isec"]
@@ -108,7 +108,7 @@ def test_altered_field_is_refused(vault, sealed, name):
 
 
 @pytest.mark.parametrize("name", UNSEEN)
-def test_altered_field_that_a_read_does_not_need_brings_no_wrong_byte(vault, sealed, name):
+def test_altered_field_that_a_read_does_not_need_gives_no_wrong_byte(vault, sealed, name):
     altered = written(UNSEEN[name](parse_envelope(sealed.metadata["isec"])))
     vault.plant("sealed", Stored(sealed.body, {"isec": altered}))
     assert_only_plaintext(vault.read("sealed"), PLAINTEXT)
@@ -201,7 +201,7 @@ def test_missing_key_is_named_by_its_id(vault, sealed):
     vault.plant("sealed", sealed)
 
 
-def test_failed_check_looks_the_same_whatever_failed(vault, sealed):
+def test_all_failed_checks_look_the_same(vault, sealed):
     said = set()
     # Not a weaker binding: the rule of the place refuses it before anything is opened, with its own
     # message.
@@ -229,7 +229,7 @@ def denying(deployments, debugging, touched):
     return Vault(proxy, touched)
 
 
-def test_stripped_envelope_is_refused_where_plaintext_is_denied(denying, sealed):
+def test_stripped_envelope_is_refused_if_plaintext_is_denied(denying, sealed):
     denying.plant("stripped", Stored(sealed.body, {}))
     for span in ("", *SPANS, f"{len(sealed.body)}-"):
         answer = denying.read("stripped", span)
@@ -237,7 +237,7 @@ def test_stripped_envelope_is_refused_where_plaintext_is_denied(denying, sealed)
     assert denying.read("stripped", method="HEAD").status == 403
 
 
-def test_stripped_envelope_is_served_as_it_lies_where_plaintext_is_allowed(vault, sealed):
+def test_stripped_envelope_is_served_unchanged_if_plaintext_is_allowed(vault, sealed):
     vault.plant("stripped", Stored(sealed.body, {}))
     answer = vault.read("stripped")
     assert (answer.status, answer.body, answer.complete) == (200, sealed.body, True)
@@ -246,14 +246,14 @@ def test_stripped_envelope_is_served_as_it_lies_where_plaintext_is_allowed(vault
 
 
 @pytest.mark.parametrize("metadata", [{"isec": "9e" * 40}, {"constellation-dek": "9e" * 40}])
-def test_older_format_is_refused_where_it_is_denied(denying, sealed, metadata):
+def test_older_format_is_refused_if_it_is_denied(denying, sealed, metadata):
     denying.plant("older", Stored(sealed.body, metadata))
     for span in ("", "0-0"):
         assert_refused(denying.read("older", span), 403, "AccessDenied")
     assert denying.read("older", method="HEAD").status == 403
 
 
-def test_plain_object_slipped_in_is_refused_where_plaintext_is_denied(denying, sealed):
+def test_plain_object_slipped_in_is_refused_if_plaintext_is_denied(denying, sealed):
     denying.plant("sealed", Stored(b"content of the backend's own", {"other": "metadata"}))
     assert_refused(denying.read("sealed"), 403, "AccessDenied")
     assert_refused(denying.read("sealed", "0-3"), 403, "AccessDenied")

@@ -79,7 +79,7 @@ def test_a_staged_part_of_another_upload_makes_no_object(s3, backend_s3, bucket,
     assert refusal_of(lambda: s3.head_object(Bucket=bucket, Key=one.key)) == "404"
 
 
-def test_a_foreign_staged_part_behind_a_long_one_is_never_read(
+def test_a_foreign_staged_part_after_a_long_one_is_never_read(
     deployment, backend_s3, bucket, two_uploads
 ):
     (one, folder), (_, other) = two_uploads
@@ -93,7 +93,7 @@ def test_a_foreign_staged_part_behind_a_long_one_is_never_read(
     assert raw.ask(deployment.target, "GET", bucket, one.key).status == 404
 
 
-def test_an_earlier_attempt_is_refused_where_the_client_kept_the_etag(
+def test_an_earlier_attempt_is_refused_if_the_client_kept_the_etag(
     s3, backend_s3, bucket, two_uploads
 ):
     (one, folder), _ = two_uploads

@@ -96,7 +96,7 @@ def sent_for(traced, bucket: str, key: str) -> list:
     return [one for one in traced.relay.naming(bucket) if one.line.startswith(f"/{bucket}/{key}")]
 
 
-def test_a_clients_trace_goes_on_through_the_proxy_to_the_backend(traced, bucket, key):
+def test_a_clients_trace_continues_through_the_proxy_to_the_backend(traced, bucket, key):
     trace_id, traceparent = parent()
     headers = {"traceparent": traceparent, "tracestate": "vendor=value"}
     answer = ask(traced, "PUT", bucket, key, headers, body=b"content")
@@ -116,7 +116,7 @@ def test_a_clients_trace_goes_on_through_the_proxy_to_the_backend(traced, bucket
     assert "traceparent" not in recorded.headers["Authorization"]
 
 
-def test_a_span_has_what_operators_ask_for_and_no_object_key(traced, bucket, key):
+def test_a_span_has_the_documented_attributes_and_no_object_key(traced, bucket, key):
     ask(traced, "PUT", bucket, key, body=b"content")
     answer = ask(traced, "GET", bucket, key)
     server, *_ = traced.collector.of_request(answer.headers["x-s3proxy-request-id"])
@@ -165,7 +165,7 @@ def test_a_malformed_parent_begins_a_new_trace(traced, bucket, key, malformed):
     assert (server["parent_id"], server["links"]) == ("", [])
 
 
-def test_whoever_proved_nothing_cannot_choose_what_is_traced(traced, bucket, key):
+def test_an_unauthenticated_client_cannot_choose_its_trace(traced, bucket, key):
     trace_id, traceparent = parent()
     built = raw.request(traced.target, "GET", bucket, key, headers={"traceparent": traceparent})
     answer = raw.send(built, traced.target)
@@ -185,7 +185,7 @@ def test_each_attempt_is_a_span_and_a_failure_says_so(traced, bucket, key):
     assert all(span["failed"] for span in clients)
 
 
-def test_an_upload_that_completes_in_a_task_of_its_own_stays_in_its_trace(traced, bucket, key):
+def test_an_upload_that_completes_in_a_background_task_stays_in_its_trace(traced, bucket, key):
     s3 = boto3_client(traced.target)
     upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
     part = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"content")
@@ -237,7 +237,7 @@ def test_calls_of_a_key_service_are_spans_of_the_request_that_needs_them(
         service.stop()
 
 
-def test_nothing_is_sampled_at_a_ratio_of_zero_but_what_a_client_samples(
+def test_at_a_ratio_of_zero_only_traces_that_clients_sample_are_sampled(
     deployments, run_directory, collector, bucket, key
 ):
     server = deployments.server("seaweedfs")
@@ -259,7 +259,7 @@ def test_nothing_is_sampled_at_a_ratio_of_zero_but_what_a_client_samples(
         assert answer.headers["x-s3proxy-request-id"] not in collector.text()
 
 
-def test_a_collector_that_is_away_hurts_no_request_and_is_told_of_once(
+def test_an_unreachable_collector_hurts_no_request_and_is_logged_once(
     deployments, run_directory, collector, bucket, key
 ):
     protocol = collector.protocol
@@ -381,7 +381,7 @@ def test_the_variables_for_traces_come_before_the_general_ones(
         collector.stop()
 
 
-def test_a_collector_that_refuses_is_told_and_the_token_is_not(
+def test_a_collector_that_refuses_is_logged_and_the_token_is_not(
     run_directory, tracing, collector, bucket, key
 ):
     protocol = collector.protocol
@@ -402,7 +402,7 @@ def test_a_collector_that_refuses_is_told_and_the_token_is_not(
         collector.stop()
 
 
-def test_a_collector_that_says_nothing_is_given_up_after_the_time_limit(
+def test_a_silent_collector_is_abandoned_after_the_timeout(
     run_directory, tracing, collector, bucket, key
 ):
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -427,7 +427,7 @@ def wait_for_log(traced, words):
         time.sleep(0.05)
 
 
-def test_without_a_collector_nothing_is_passed_on(deployments, run_directory, bucket, key):
+def test_without_a_collector_no_trace_is_propagated(deployments, run_directory, bucket, key):
     relay = Relay(deployments.server("seaweedfs").target)
     proxy = Proxy(run_directory, relay.target, name="proxy-untraced")
     try:

@@ -202,7 +202,7 @@ def under_attack(
 
 @pytest.mark.timeout(120 + 3 * SECONDS)
 @pytest.mark.parametrize("shape", attack.SHAPES)
-def test_unsigned_clients_do_not_stop_those_who_sign(surroundings, shape):
+def test_unsigned_clients_do_not_stop_clients_that_sign(surroundings, shape):
     _, answer, pressed = attack.SHAPES[shape]
     port = surroundings.proxy.port
     under_attack(surroundings, shape, port, answer=answer, pressed=pressed)
@@ -254,7 +254,7 @@ def test_a_listed_client_does_not_stop_the_others(surroundings, name, tmp_path):
 
 
 @pytest.mark.timeout(150)
-def test_memory_is_given_back(surroundings):
+def test_memory_is_released(surroundings):
     deadline = time.monotonic() + 60
     while (held := resident(surroundings.proxy)) >= MEMORY_AFTERWARDS:
         assert time.monotonic() < deadline, f"still {held / MIB:.0f} MiB a minute later"

@@ -150,7 +150,7 @@ def test_a_bucket_with_nothing_but_state_is_empty_to_clients(s3, backend_s3, emp
         assert not page["IsTruncated"]
 
 
-def test_a_moved_page_names_the_start_that_was_asked_for(s3, mixed):
+def test_a_moved_page_names_the_requested_start(s3, mixed):
     page = s3.list_objects(Bucket=mixed, Marker=".s3", MaxKeys=1)
     assert page["Marker"] == ".s3"
     assert [entry["Key"] for entry in page["Contents"]] == [".s3proxyx"]
@@ -222,7 +222,7 @@ def wait_for_the_second_after(moment: datetime.datetime) -> None:
         time.sleep(0.05)
 
 
-def test_a_part_that_was_replaced_is_listed_once_as_what_it_is_now(s3, upload):
+def test_a_replaced_part_is_listed_once_in_its_new_state(s3, upload):
     attempts = {1: [LONG, LONG + 9], 2: [5, LONG], 3: [7, 8]}
     for attempt in (0, 1):
         for number, sizes in attempts.items():
@@ -255,7 +255,7 @@ def test_parameters_of_a_list_of_parts_are_numbers(deployment, upload):
 # The sweep
 
 
-def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
+def test_a_sweep_removes_state_without_an_upload_and_nothing_else(
     s3, backend_s3, deployment, empty
 ):
     s3.put_object(Bucket=empty, Key="object", Body=b"content")
@@ -293,7 +293,7 @@ def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
     assert kept(backend_s3, empty) == []
 
 
-def test_an_upload_that_was_aborted_around_the_proxy_is_swept(s3, backend_s3, deployment, empty):
+def test_an_upload_that_was_aborted_at_the_backend_is_swept(s3, backend_s3, deployment, empty):
     upload = {"Bucket": empty, "Key": "k"}
     upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
     s3.upload_part(**upload, PartNumber=1, Body=b"short")
@@ -304,14 +304,14 @@ def test_an_upload_that_was_aborted_around_the_proxy_is_swept(s3, backend_s3, de
     assert kept(backend_s3, empty) == []
 
 
-def test_a_sweep_without_a_bucket_looks_at_all_of_them(backend_s3, deployment, empty):
+def test_a_sweep_without_a_bucket_covers_all_buckets(backend_s3, deployment, empty):
     [key] = plant(backend_s3, empty, parts=0)
     shown = deployment.proxy.finish("sweep", *BY_LIST, "--dry-run")
     assert shown.returncode == 0, shown.stdout
     assert f"{empty}: would remove {key}\n" in shown.stdout
 
 
-def test_a_bucket_that_cannot_be_swept_is_told_of_and_the_others_are_swept(
+def test_a_bucket_that_cannot_be_swept_is_reported_and_the_others_are_swept(
     backend_s3, deployment, empty
 ):
     plant(backend_s3, empty)
@@ -430,7 +430,7 @@ def strict(deployment):
 
 
 @pytest.mark.usefixtures("strict")
-def test_left_over_state_alone_does_not_keep_a_bucket(s3, backend_s3, empty):
+def test_leftover_state_alone_does_not_keep_a_bucket(s3, backend_s3, empty):
     plant(backend_s3, empty, parts=2)
     assert refusal(backend_s3.delete_bucket, Bucket=empty) == "BucketNotEmpty"
     s3.delete_bucket(Bucket=empty)
@@ -438,7 +438,7 @@ def test_left_over_state_alone_does_not_keep_a_bucket(s3, backend_s3, empty):
 
 
 @pytest.mark.usefixtures("strict")
-def test_left_over_versions_alone_do_not_keep_a_bucket(s3, backend_s3, versioned):
+def test_leftover_versions_alone_do_not_keep_a_bucket(s3, backend_s3, versioned):
     for key in plant(backend_s3, versioned, parts=2):
         backend_s3.delete_object(Bucket=versioned, Key=key)
     assert refusal(backend_s3.delete_bucket, Bucket=versioned) == "BucketNotEmpty"
