@@ -1,7 +1,8 @@
-//! Starts what is measured: a backend, and in front of it the proxy and nginx, all on loopback.
+//! Starts the measured servers: a backend, with the proxy and nginx in front of it, all on
+//! loopback.
 //!
-//! Every server is ready to answer when its function returns. All get the same credential, and
-//! none an environment of ours, so that a developer's AWS settings play no part.
+//! Every server is ready when its function returns. All use the same credential, and none inherits
+//! the environment, so a developer's AWS settings have no effect.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,11 +20,11 @@ use crate::request::{Payload, RequestError, Signer};
 
 pub(crate) const BUCKET: &str = "bench";
 
-/// A server that is not ready by then is taken for broken.
+/// A server that is not ready within this time counts as broken.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
-/// `SeaweedFS` takes a port's partner for gRPC so far above it.
+/// `SeaweedFS` puts the gRPC port this far above each HTTP port.
 const GRPC_OFFSET: u16 = 10_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +48,13 @@ pub(crate) enum ServerError {
     },
 }
 
-/// A running server, and where it is reached.
+/// A running server and its address.
 pub(crate) struct Running {
     pub(crate) server: Server,
     pub(crate) authority: String,
 }
 
-/// The credential of this run. It opens nothing but servers that live as long as the run.
+/// The credential of this run. It opens only servers that exit with the run.
 pub(crate) fn credential() -> Signer {
     Signer {
         access_key: "BENCHMARKACCESSKEY00".to_owned(),
@@ -81,14 +82,14 @@ pub(crate) async fn seaweedfs(program: &Path, folder: &Path) -> Result<Running, 
     let bucket = signer.bare(Method::PUT, &running.authority, &format!("/{BUCKET}"))?;
     let done = Expect::Stored { length: 0 };
     let running = running.until(&bucket, &done).await?;
-    // Its S3 side answers before its volumes take data.
+    // The S3 gateway answers before the volumes accept data.
     let path = format!("/{BUCKET}/ready");
     let content = Pattern::new();
     let object = signer.put(&running.authority, &path, &content, 1, Payload::Unsigned)?;
     running.until(&object, &done).await
 }
 
-/// The command, and the port of its S3 side.
+/// The command, and the port of its S3 gateway.
 fn seaweedfs_command(program: &Path, folder: &Path) -> Result<(Command, u16), ServerError> {
     let signer = credential();
     let config = folder.join("seaweedfs-s3.json");
@@ -148,7 +149,7 @@ pub(crate) async fn proxy(
 ) -> Result<Running, ServerError> {
     let port = free_port()?;
     let signer = credential();
-    // A raw key that guards nothing: the objects live as long as the run.
+    // A constant key: the objects exist only during the run.
     let key = format!("s3pk1.{}", URL_SAFE_NO_PAD.encode([0x42; 32]));
     let mut command = clean(program);
     command
@@ -173,7 +174,7 @@ impl Running {
         }
     }
 
-    /// Asks again and again until the answer is 200, or the process or the time has ended.
+    /// Repeats a request until it succeeds, the process exits or the time is over.
     async fn until(
         mut self,
         request: &Request<Segments>,
@@ -230,7 +231,7 @@ fn free_port() -> Result<u16, ServerError> {
     bind(0).map_err(ServerError::Port)
 }
 
-/// A free port whose gRPC partner is free too.
+/// A free port with a free gRPC port.
 fn free_pair() -> Result<u16, ServerError> {
     let mut last = std::io::Error::other("no ports were tried");
     for _ in 0..200 {

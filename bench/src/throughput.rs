@@ -1,8 +1,8 @@
-//! The throughput part: every workload against every target in turn, several times.
+//! The throughput part: every workload with every target in turn, several times.
 //!
-//! Targets alternate inside a round and the order turns around from round to round, so that a
-//! machine that gets slower or busier over the minutes does so for all of them. Each measurement
-//! uses fresh connections and fresh signatures, made before the clock starts.
+//! Targets alternate inside a round, and every second round reverses their order, so that a machine
+//! that gets slower or busier over the minutes affects all of them. Each measurement uses new
+//! connections and new signatures, made before the clock starts.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ pub(crate) enum Direction {
     Put,
 }
 
-/// What the target of a workload is measured by.
+/// The units for a workload's results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Unit {
-    /// MiB a second, CPU seconds per GiB.
+    /// MiB per second, CPU seconds per GiB.
     Bytes,
-    /// Requests a second, CPU seconds per 1000 requests.
+    /// Requests per second, CPU seconds per 1000 requests.
     Requests,
 }
 
@@ -45,11 +45,11 @@ pub(crate) struct Sample {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
-    /// CPU seconds of the target, and beside it of backend and generator.
+    /// CPU seconds of the target; those of backend and generator follow.
     pub(crate) cpu: f64,
     pub(crate) backend_cpu: f64,
     pub(crate) generator_cpu: f64,
-    /// Bytes of resident memory at the highest, of the target.
+    /// Peak of the target's resident memory in bytes.
     pub(crate) peak: u64,
     pub(crate) peak_reset: PeakReset,
 }

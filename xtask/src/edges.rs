@@ -1,11 +1,11 @@
-//! The edges between crates and modules: data flows one way, and nobody looks upstream.
+//! The edges between crates and modules: data flows one way, and no module knows anything upstream.
 //!
-//! Crates are judged by their manifests: `envelope` and `protocol` are pure and know neither each
-//! other nor the program. The program's modules are judged by the paths in their sources: `keys`,
-//! `backend` and `body` know nothing upstream. Only `main` knows `app`, which wires, and `commands`,
-//! which has the same parts built for work without clients. The scan
-//! reads words, not syntax: comments and texts are left out, `crate::…` with its groups and
-//! `super::…` are followed; a path built by a macro would escape it.
+//! Crates are checked by their manifests: `envelope` and `protocol` are pure and know neither each
+//! other nor the program. The program's modules are checked by the paths in their sources: `keys`,
+//! `backend` and `body` know nothing upstream. Only `main` knows `app`, which wires everything, and
+//! `commands`, which builds the same parts for work without clients. The scan reads tokens, not
+//! syntax: comments and literals are skipped, `crate::…` with its groups and `super::…` are
+//! followed; a path built by a macro would escape it.
 
 mod scan;
 
@@ -26,7 +26,7 @@ pub(crate) enum EdgesError {
     Forbidden(Vec<String>),
 }
 
-/// A pure crate and what it must not depend on. Development dependencies do not count.
+/// A pure crate and the crates on which it must not depend. Development dependencies do not count.
 const PURE_CRATES: &[(&str, &[&str])] = &[
     (
         "crates/envelope",
@@ -56,13 +56,13 @@ const PURE_CRATES: &[(&str, &[&str])] = &[
 
 const PROGRAM: &str = "crates/proxy/src";
 
-/// Modules of the program that know nothing upstream, and what is upstream.
+/// Modules of the program that know nothing upstream, and the modules that are upstream.
 const DOWNSTREAM: &[&str] = &["keys", "backend", "body"];
 const UPSTREAM: &[&str] = &[
     "app", "auth", "cli", "commands", "execute", "listen", "plan", "respond", "service",
 ];
 
-/// The module that wires, and the only ones that may know it.
+/// The module that wires everything, and the only modules that may know it.
 const WIRING: &str = "app";
 const ENTRANCES: &[&str] = &["main", "lib", "app", "commands"];
 
@@ -113,7 +113,7 @@ fn dependencies(manifest: &Path) -> Result<Vec<String>, EdgesError> {
     Ok([listed("dependencies"), listed("build-dependencies")].concat())
 }
 
-/// The module below the crate's root that a file belongs to.
+/// The top-level module of the crate to which a file belongs.
 fn top_module(folder: &Path, source: &Path) -> String {
     let relative = source.strip_prefix(folder).unwrap_or(source);
     let first = relative

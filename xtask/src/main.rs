@@ -1,8 +1,8 @@
 //! Checks and generated files of this repository: `cargo run -p xtask -- COMMAND`.
 //!
 //! - `docs` writes `docs/configuration.md` from the declarations of the settings; `docs --check`
-//!   fails where it is not up to date.
-//! - `edges` fails where a module knows another that it must not know.
+//!   fails if the page is not up to date.
+//! - `edges` fails if a module knows another one that it must not know.
 //!
 //! Both checks are also tests of this crate.
 

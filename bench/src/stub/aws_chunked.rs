@@ -1,5 +1,5 @@
-//! Takes the `aws-chunked` framing off an upload that is kept: chunk signatures, checksums and
-//! trailers are dropped unread.
+//! Decodes the `aws-chunked` framing of an upload that is kept. Chunk signatures, checksums and
+//! trailers are dropped unverified.
 
 const LINE_END: &[u8] = b"\r\n";
 

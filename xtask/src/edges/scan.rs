@@ -1,6 +1,6 @@
-//! Finds the modules that a source file names by `crate::` and `super::`.
+//! Finds the modules that a source file names through `crate::` and `super::`.
 
-/// The first names behind `crate::`.
+/// The first names after `crate::`.
 pub(super) fn crate_modules(source: &str) -> impl Iterator<Item = String> {
     let words = words(source);
     let names: Vec<String> = starts(&words, "crate")
@@ -9,8 +9,8 @@ pub(super) fn crate_modules(source: &str) -> impl Iterator<Item = String> {
     names.into_iter()
 }
 
-/// The first names behind a chain of `super::`. How far up a chain reaches is not followed: a
-/// module should not have the name of one upstream anyway.
+/// The first names after a chain of `super::`. The length of the chain is ignored: a module should
+/// not have the name of one upstream anyway.
 pub(super) fn super_modules(source: &str) -> impl Iterator<Item = String> {
     let words = words(source);
     let names: Vec<String> = starts(&words, "super")
@@ -19,7 +19,7 @@ pub(super) fn super_modules(source: &str) -> impl Iterator<Item = String> {
     names.into_iter().filter(|name| name != "super")
 }
 
-/// Where the path goes on behind each `root::`.
+/// The tokens after each `root::`.
 fn starts<'a>(words: &'a [String], root: &'a str) -> impl Iterator<Item = usize> + 'a {
     words
         .windows(2)
@@ -28,7 +28,7 @@ fn starts<'a>(words: &'a [String], root: &'a str) -> impl Iterator<Item = usize>
         .map(|(at, _)| at + 2)
 }
 
-/// The name that stands here, or the first names of the group that does.
+/// The name at the start, or the first names in the group at the start.
 fn names(words: &[String]) -> Vec<String> {
     match words.first().map(String::as_str) {
         Some("{") => group(&words[1..]),
@@ -58,7 +58,7 @@ fn group(words: &[String]) -> Vec<String> {
     names
 }
 
-/// Identifiers, `::` and single characters, without comments and texts.
+/// Identifiers, `::` and single characters, without comments and literals.
 fn words(source: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = source;
@@ -98,7 +98,7 @@ fn is_identifier(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// The length of the text literal that begins here, its quotes included.
+/// The length of the string literal at the start, including its quotes.
 fn text_length(source: &str) -> usize {
     let mut is_escaped = false;
     for (at, character) in source.char_indices().skip(1) {
@@ -111,7 +111,7 @@ fn text_length(source: &str) -> usize {
     source.len()
 }
 
-/// The same for a raw text literal, such as `r#"…"#`.
+/// The length of the raw string literal at the start, such as `r#"…"#`.
 fn raw_text_length(source: &str) -> Option<usize> {
     let behind_marker = source
         .strip_prefix("br")
