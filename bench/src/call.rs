@@ -39,6 +39,7 @@ impl Caller {
             what: what.to_owned(),
             source,
         };
+        // A response to HEAD has no body that could report a late error.
         let bodiless = request.method() == Method::HEAD;
         let mut sender = match self.sender.take() {
             Some(sender) => sender,

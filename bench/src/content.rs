@@ -49,6 +49,7 @@ impl Pattern {
             if left == 0 {
                 return None;
             }
+            // A slice ends with the pattern; the next one wraps around to its start.
             let room = PERIOD - position;
             let take = usize::try_from(left).map_or(room, |left| left.min(room));
             let slice = self.0.slice(position..position + take);

@@ -139,6 +139,7 @@ impl Client {
         finished: Arc<AtomicU64>,
     ) -> Result<(), LoadError> {
         let mut sender = connect(&self.authority).await?;
+        // The connection is reused, as SDKs do: a new one per request would measure connects.
         let mut done = 0;
         loop {
             let enough = match stop {
@@ -154,6 +155,7 @@ impl Client {
             }
             exchange(&mut sender, &self.request, &self.expect).await?;
             done += 1;
+            // Only the total counts, and it is read after all tasks have been joined.
             finished.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -165,6 +167,7 @@ pub(crate) async fn connect(authority: &str) -> Result<SendRequest<Segments>, Lo
         source,
     };
     let stream = TcpStream::connect(authority).await.map_err(failed)?;
+    // Without it, a small request can wait for the acknowledgement of the previous segment.
     stream.set_nodelay(true).map_err(failed)?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|source| LoadError::Http {

@@ -127,6 +127,7 @@ impl Server {
 
     fn family(&self) -> Result<Vec<u32>, ProcessError> {
         let first = self.child.id();
+        // Only children of the main thread, which is enough for nginx's master.
         let children = read(&format!("/proc/{first}/task/{first}/children"))?;
         let children = children
             .split_whitespace()
@@ -187,7 +188,9 @@ fn read(path: &str) -> Result<String, ProcessError> {
 
 /// Fields 14 and 15 of `stat`. The second field is the program's name, which may contain anything.
 fn cpu(stat: &str) -> Option<Duration> {
+    // The name is in parentheses and may contain any: only the last one ends it.
     let (_, rest) = stat.rsplit_once(')')?;
+    // The rest starts at field 3, so 11 fields precede field 14.
     let mut fields = rest.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;

@@ -212,6 +212,7 @@ impl Signer {
             .expect("every signing parameter is set");
         let mut slices = Vec::new();
         let mut previous = seed;
+        // The empty chunk at the end is signed as well.
         for (offset, size) in chunks(length).chain([(length, 0)]) {
             let chunk: Vec<u8> = content.slices(offset, size).flatten().collect();
             let signed = v4::sign_chunk(&Bytes::from(chunk), &previous, &params)?;
@@ -236,6 +237,7 @@ impl Signer {
 
 fn settings() -> SigningSettings {
     let mut settings = SigningSettings::default();
+    // S3 encodes the path once and does not normalise it, unlike other AWS services.
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;

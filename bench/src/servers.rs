@@ -206,6 +206,7 @@ fn plain_get(path: &str) -> Result<Request<Segments>, RequestError> {
 
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
+    // A developer's AWS or proxy variables would change the measurement.
     command.env_clear();
     for name in ["PATH", "HOME", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
@@ -239,6 +240,7 @@ fn free_pair() -> Result<u16, ServerError> {
         let Some(partner) = port.checked_add(GRPC_OFFSET) else {
             continue;
         };
+        // Both listeners are closed again, so another process may still take the ports.
         match bind(partner) {
             Ok(_) => return Ok(port),
             Err(error) => last = error,

@@ -119,6 +119,7 @@ impl Site {
         load::once(authority, &put, &Expect::Stored { length }).await?;
         let whole = Expect::Content(length, content.clone());
         load::once(authority, &signer.get(authority, path)?, &whole).await?;
+        // Otherwise the run might measure a proxy that forwards plaintext.
         if contender.target == Target::Proxy {
             let backend = &self.backend.authority;
             let stored = signer.get(backend, path)?;

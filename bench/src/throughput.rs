@@ -136,10 +136,12 @@ async fn measure(
 ) -> Result<Sample, SiteError> {
     let load = workload.load(site, options.verify, contender, options.seconds)?;
     let peak_reset = contender.reset_peak()?;
+    // A direct target has no process of its own: the backend's CPU time is separate.
     let usage = || match contender.server() {
         Some(server) => server.usage(),
         None => Ok(Usage::default()),
     };
+    // CPU times are differences: the servers also ran before the measurement.
     let before = (usage()?, site.backend().usage()?, process::own_usage()?);
     let tally = load.run().await?;
     let after = (usage()?, site.backend().usage()?, process::own_usage()?);

@@ -171,6 +171,7 @@ impl Maker {
         let path = format!("{}?uploads", self.path);
         let request = self.request(Method::POST, &path, &[], String::new())?;
         let id = caller.ask(request).await?.element("UploadId")?.to_owned();
+        // The id is opaque and may need encoding in a query.
         let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
         let next = Arc::new(AtomicU64::new(1));
         let mut workers = JoinSet::new();
@@ -182,6 +183,7 @@ impl Maker {
         while let Some(worker) = workers.join_next().await {
             sent.extend(worker.map_err(LoadError::from)??);
         }
+        // Complete demands ascending numbers, and workers finish in any order.
         sent.sort_unstable();
         let list: String = sent
             .iter()
@@ -204,6 +206,7 @@ impl Maker {
         let mut caller = Caller::new(&self.authority);
         let mut sent = Vec::new();
         loop {
+            // All workers of an upload share this counter, so no number is sent twice.
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number > parts {
                 return Ok(sent);

@@ -1,4 +1,4 @@
-//! Browsers' forms at the gate: a form is let in exactly if its signer's policy covers it, and no
+//! Browser forms at the gate: a form is admitted exactly if its signer's policy covers it, and no
 //! change of a signed form stores anything that the policy does not allow.
 
 #![no_main]
@@ -18,7 +18,7 @@ static KNOWN: LazyLock<Gate> =
     LazyLock::new(|| Gate::with_client(ACCESS_KEY_ID, SECRET, None, "public"));
 static OPEN: LazyLock<Gate> = LazyLock::new(Gate::without_authentication);
 
-/// The fields of a form besides its signature, and the header that each one stands for.
+/// The fields of a form besides its signature, and the header that each one sets.
 const FIELDS: [(&str, Option<&str>); 9] = [
     ("key", None),
     ("acl", Some("x-amz-acl")),
@@ -31,7 +31,7 @@ const FIELDS: [(&str, Option<&str>); 9] = [
     ("x-ignore-a", None),
 ];
 
-/// How a policy is about a field.
+/// The policy's condition on a field.
 #[derive(Clone, PartialEq)]
 enum Condition {
     None,
@@ -64,7 +64,7 @@ impl Condition {
     }
 }
 
-/// One field of a form, as it is when the name of the file stands in it.
+/// One field of a form, with the file name filled in.
 struct Field {
     name: &'static str,
     header: Option<&'static str>,
@@ -93,14 +93,14 @@ fn part(name: &str, value: &str) -> String {
     format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
 }
 
-/// A text without control characters, which no field may have.
+/// A text without control characters, which no field may contain.
 fn text(choices: &mut Choices<'_>) -> String {
     let mut text = choices.text();
     text.retain(|character| !character.is_control());
     text
 }
 
-/// A field, its part of the body, and what the policy says of it.
+/// Adds a field to the body; returns it with the policy's condition on it.
 fn field(
     (name, header): (&'static str, Option<&'static str>),
     file_name: &str,
@@ -197,7 +197,7 @@ fn admit(gate: &Gate, body: &[u8]) -> Result<AdmittedForm, S3Error> {
     Ok(form.expect("a POST to a bucket is a form"))
 }
 
-/// Whether an error says that signature or policy were not accepted.
+/// Whether an error means that signature or policy were refused.
 fn is_refusal(error: &S3Error) -> bool {
     matches!(
         error.code,
@@ -208,7 +208,7 @@ fn is_refusal(error: &S3Error) -> bool {
     )
 }
 
-/// What would be stored is what the policy's author allowed.
+/// Checks that the policy allows all that would be stored.
 fn judge(admitted: &AdmittedForm, fields: &[Field]) {
     assert_eq!(admitted.client, "client");
     let allows = |name: &str, header: Option<&str>, value: &str| {

@@ -1,5 +1,5 @@
-//! Requests that AWS's own signer signed: the gate knows the client, in the header and in the query;
-//! and what is changed behind the client's back is refused, or means what it meant.
+//! Requests signed by AWS's own signer: the gate identifies the client, from the header and from
+//! the query; and an altered request is refused, or has the same meaning.
 
 #![no_main]
 
@@ -45,7 +45,7 @@ const PARAMETERS: [&str; 10] = [
     "x-id",
 ];
 
-/// An unsigned head whose key, parameters and metadata are any text.
+/// An unsigned head with any text as key, parameters and metadata.
 fn unsigned(choices: &mut Choices<'_>) -> Option<Parts> {
     let method = METHODS[usize::from(choices.byte()) % METHODS.len()].clone();
     let key = choices.text();
@@ -60,14 +60,14 @@ fn unsigned(choices: &mut Choices<'_>) -> Option<Parts> {
     parts.method = method;
     parts.uri = Uri::try_from(target).ok()?;
     if choices.flag() {
-        // White space around a value is no part of it on the wire.
+        // On the wire, white space around a value is not part of it.
         let value = HeaderValue::try_from(choices.text().trim_ascii()).ok()?;
         parts.headers.insert("x-amz-meta-text", value);
     }
     Some(parts)
 }
 
-/// Errors that say that the signature was not accepted.
+/// Whether an error means that the signature was refused.
 fn is_about_the_signature(error: &S3Error) -> bool {
     matches!(
         error.code,
@@ -81,7 +81,7 @@ fn is_about_the_signature(error: &S3Error) -> bool {
     )
 }
 
-/// Changes something, anywhere. False where nothing changed.
+/// Changes something, anywhere. `None` if the result is not a valid head.
 fn change(parts: &mut Parts, choices: &mut Choices<'_>) -> Option<()> {
     match choices.byte() % 4 {
         0 => {
@@ -107,7 +107,7 @@ fn change(parts: &mut Parts, choices: &mut Choices<'_>) -> Option<()> {
     Some(())
 }
 
-/// What a request means, as far as its signature covers it.
+/// The meaning of a request, as far as its signature covers it.
 fn meaning(request: &AdmittedRequest) -> impl PartialEq + std::fmt::Debug {
     let own = |name: &str| name.to_ascii_lowercase().starts_with("x-amz-");
     let mut parameters: Vec<(String, String)> = request
@@ -118,7 +118,8 @@ fn meaning(request: &AdmittedRequest) -> impl PartialEq + std::fmt::Debug {
         .collect();
     parameters.sort();
     let text = request.headers.get("x-amz-meta-text").map(|value| {
-        // White space around and inside a value is not signed.
+        // The signature covers the words of a value, but not the white space around and between
+        // them.
         let words = value
             .as_bytes()
             .split(|byte| matches!(byte, b' ' | b'\t'))
@@ -140,6 +141,7 @@ fuzz_target!(|input: &[u8]| {
     let mut choices = Choices::new(input);
     let location = choices.pick(&[SignatureLocation::Headers, SignatureLocation::QueryParams]);
     let token = choices.flag().then_some(TOKEN);
+    // The other gate differs only in the session token, and must refuse the request.
     let (gate, other) = if token.is_some() {
         (&*WITH_TOKEN, &*PLAIN)
     } else {

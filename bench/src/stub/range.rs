@@ -22,6 +22,7 @@ impl Wanted {
             return Self::Whole;
         };
         let number = |text: &str| text.parse::<u64>().ok();
+        // A suffix range counts from the end; one longer than the object means all of it.
         let (first, last) = match (first, number(first), last, number(last)) {
             ("", _, _, Some(suffix)) => (length.saturating_sub(suffix), length),
             (_, Some(first), "", _) => (first, length),

@@ -55,6 +55,7 @@ impl Object {
             .filter(|(name, _)| STORED.contains(name) || name.as_str().starts_with("x-amz-meta-"))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        // S3 removes `aws-chunked`, which describes the upload and not the object.
         let coding = headers.get(CONTENT_ENCODING);
         if let Some(coding) = coding.filter(|coding| *coding != "aws-chunked") {
             kept.insert(CONTENT_ENCODING, coding.clone());

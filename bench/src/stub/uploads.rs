@@ -123,8 +123,10 @@ impl Uploads {
     ) -> Result<(String, Object), RefusedUpload> {
         let mut open = self.open();
         let upload = open.uploads.get(id).ok_or(RefusedUpload::Unknown)?;
+        // A refused list leaves the upload open, so that the client can try again.
         let (length, count) = upload.joined(document)?;
         let etag = etag.to_str().map_err(|_| RefusedUpload::Part)?;
+        // S3 marks the ETag of a multipart upload with the number of parts.
         let etag = format!("\"{}-{count}\"", xml::unquoted(etag));
         let etag = HeaderValue::try_from(etag).expect("an entity tag and digits");
         let Upload { name, headers, .. } = open.uploads.remove(id).ok_or(RefusedUpload::Unknown)?;
