@@ -1,4 +1,4 @@
-//! Mistakes that show when the program listens, or when clients come.
+//! Mistakes that show when the program starts to listen, or when clients connect.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair};
 use crate::runner::Answer::{Fine, Refused};
 use crate::runner::{KEY, folder_of, judge, program, told};
 
-/// The tests of this module.
+/// The number of tests in this module.
 pub(crate) const ROWS: usize = 7;
 
 fn serve(folder: &Path, arguments: &[&str]) -> Command {
@@ -24,7 +24,7 @@ fn serve(folder: &Path, arguments: &[&str]) -> Command {
     serve
 }
 
-/// A proxy that serves, and its log as JSON.
+/// A serving proxy, with its log as JSON.
 struct Serving {
     child: Child,
     log: BufReader<ChildStderr>,
@@ -50,7 +50,7 @@ impl Serving {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
-        // A reset ends an answer as well as a close does.
+        // A reset ends a response just as a close does.
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
     }
@@ -63,7 +63,7 @@ impl Drop for Serving {
     }
 }
 
-/// The next line of the log with this text.
+/// The next line of the log that contains a text.
 fn line_with(log: &mut impl BufRead, text: &str) -> String {
     let mut seen = String::new();
     for line in log.lines() {
@@ -123,7 +123,7 @@ fn refusing_backend() -> String {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client may open a connection that it does not use.
+            // A client may open a connection and not use it.
             std::thread::spawn(|| refuse(stream));
         }
     });
@@ -141,7 +141,7 @@ fn refuse(mut stream: TcpStream) {
         "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{document}",
         document.len()
     );
-    // The client may have gone.
+    // The client may have closed the connection.
     let _ = stream.write_all(answer.as_bytes());
 }
 
@@ -236,7 +236,7 @@ fn plain_http_on_the_port_of_https_is_told_to_the_client_and_in_the_log() {
 fn https_on_the_port_of_plain_http_is_told_in_the_log() {
     let folder = folder_of(&[]);
     let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
-    // The beginning of a ClientHello.
+    // The beginning of a TLS ClientHello.
     serving.ask(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
     let line = line_with(&mut serving.log, "a client speaks HTTPS");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");

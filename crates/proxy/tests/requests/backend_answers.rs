@@ -1,10 +1,10 @@
-//! What the backend answers is judged before a client sees any of it.
+//! The proxy validates responses of the backend before a client sees any of them.
 
 use http::Method;
 
 use crate::harness::{ClientRequest, Proxy, RecordedRequest, Reply, raw_exchange};
 
-/// Nothing that is not sealed in this format is served.
+/// Only objects sealed in this format are served.
 const DENY: &str = "[policy]\nplaintext_reads = \"deny\"\nlegacy_reads = \"deny\"";
 
 const FORGED: &str = "<?xml version=\"1.0\"?><Error><Code>None</Code>\
@@ -39,7 +39,7 @@ async fn a_success_other_than_the_reads_own_is_an_internal_error() {
     }
 }
 
-/// A request of every kind that reaches the backend.
+/// One request of every kind that reaches the backend.
 fn requests() -> Vec<ClientRequest> {
     let copy = |target: &str| {
         ClientRequest::new(Method::PUT, target).header("x-amz-copy-source", "/bucket/key")

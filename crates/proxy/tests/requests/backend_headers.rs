@@ -4,7 +4,7 @@ use http::{HeaderValue, Method};
 
 use crate::harness::{ClientRequest, Proxy, Reply};
 
-/// Headers that somebody between the backend and the client would obey, or that tell of the backend.
+/// Headers that a browser or an intermediary would obey, or that describe the backend.
 const FOREIGN: [&str; 12] = [
     "content-security-policy",
     "location",
@@ -20,7 +20,7 @@ const FOREIGN: [&str; 12] = [
     "x-sendfile",
 ];
 
-/// Headers of S3's own.
+/// Headers that belong to S3.
 const OWN: [&str; 4] = [
     "access-control-allow-origin",
     "x-amz-id-2",

@@ -1,4 +1,4 @@
-//! Listings of a backend that does not want them to end.
+//! A backend with endless listings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ async fn proxy_with_an_upload() -> (Proxy, Arc<MemoryStore>, String) {
     (proxy, store, id)
 }
 
-/// Names a part that nobody stored, so that every list of parts is asked for.
+/// Lists a part that does not exist, so that every page of parts is requested.
 fn completion(id: &str) -> ClientRequest {
     let document = "<CompleteMultipartUpload><Part><PartNumber>2</PartNumber>\
                     <ETag>\"d41d8cd98f00b204e9800998ecf8427e\"</ETag></Part>\
@@ -127,7 +127,7 @@ async fn a_client_that_wants_more_than_a_page_gets_a_page() {
         ("/bucket?uploads&max-uploads=5000", "max-uploads=1000"),
     ] {
         proxy.backend.take_requests();
-        // The embedded store lists no uploads.
+        // The embedded store does not list uploads.
         proxy.send(ClientRequest::get(target)).await;
         let requests = proxy.backend.take_requests();
         let query = requests[0].query().to_owned();

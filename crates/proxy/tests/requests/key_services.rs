@@ -1,4 +1,5 @@
-//! A key service that is silent, fails, is overloaded or lied to, beside a tenant with a local key.
+//! A key service that is silent, fails, throttles or returns errors, beside a tenant with a local
+//! key.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +8,13 @@ use tokio::task::JoinSet;
 
 use crate::harness::{ClientRequest, Mood, Proxy, VaultServer};
 
-/// Objects below `/vault` are sealed under the service's key, all others under a local one.
+/// A proxy that seals objects in the bucket `vault` with the service's key, and all others with a
+/// local one.
 async fn proxy(vault: &VaultServer, settings: &str) -> Proxy {
     proxy_with(vault, settings, "").await
 }
 
-/// The same with further settings of the service's key.
+/// As [`proxy`], with additional settings of the service's key.
 async fn proxy_with(vault: &VaultServer, settings: &str, of_key: &str) -> Proxy {
     let proxy = Proxy::builder()
         .file(&format!(
@@ -40,7 +42,7 @@ async fn proxy_with(vault: &VaultServer, settings: &str, of_key: &str) -> Proxy 
     proxy
 }
 
-/// Every read is a call, and so is every write.
+/// Disables all caching of keys, so that every read and every write calls the service.
 const NOTHING_REMEMBERED: &str = "kek_objects = 1\ncache_time = \"0s\"";
 
 const MIB: usize = 1 << 20;
@@ -185,7 +187,7 @@ async fn writes_go_on_when_the_time_of_a_kek_ends() {
     proxy.put("/vault/first", "x").await;
     assert_eq!(vault.calls().encrypt, 1);
     wait_for(async || vault.calls().encrypt == 2).await;
-    // It is a new one, had without a request, and it outlives the first.
+    // The proxy creates a new KEK ahead of time, without a request, and it outlives the first one.
     vault.set(Mood::Failing);
     let renewed = Instant::now();
     let mut last = 0.0;

@@ -1,4 +1,4 @@
-//! Listings: sizes and ETags in plaintext terms, and what is hidden.
+//! Listings: sizes and ETags in plaintext terms, and hidden keys.
 
 use crate::harness::{ClientRequest, Proxy};
 

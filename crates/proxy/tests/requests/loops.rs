@@ -1,5 +1,4 @@
-//! A proxy that is its own backend, directly or through others, and what a proxy finds out about its
-//! backend.
+//! A proxy that is its own backend, directly or through others, and the checks that find this out.
 
 use std::net::SocketAddr;
 
@@ -62,7 +61,7 @@ async fn a_loop_through_another_server_ends_at_its_first_turn() {
     );
 }
 
-/// What a server in between does with a request.
+/// Forwards a request as a server in between does.
 async fn sent_on(request: &RecordedRequest, to: SocketAddr, host: &str) -> Reply {
     let mut again = ClientRequest::new(request.method.clone(), request.target.clone());
     for (name, value) in &request.headers {

@@ -8,7 +8,7 @@ async fn proxy_with_bucket() -> Proxy {
     proxy
 }
 
-/// Plaintext longer than several sealed chunks.
+/// Plaintext of several sealed chunks.
 fn long_plaintext() -> Vec<u8> {
     (0..100_000u32)
         .map(|index| u8::try_from(index % 251).unwrap())
@@ -195,7 +195,7 @@ async fn an_object_above_the_configured_size_is_refused_before_its_body_is_read(
     let refused = proxy.send(longer).await.expect_error(413, "EntityTooLarge");
     let message = refused.element("Message");
     assert!(message.contains("10 bytes") && message.contains("S3PROXY_PUTBODY_MAX"));
-    // Only the head is sent, and the answer is there.
+    // The response arrives although only the head was sent.
     let head = ClientRequest::put("/bucket/longer", vec![0; 11])
         .signed(proxy.owner(), &proxy.host())
         .to_bytes(&proxy.host());

@@ -1,5 +1,5 @@
-//! The list of operations is closed towards the backend, too: whatever a client asks for, nothing
-//! is created, changed or deleted but what the operation is for.
+//! The list of operations is closed towards the backend as well: a request creates, changes or
+//! deletes nothing but the target of its operation.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::simple_backend::SimpleBackend;
 const CONTENT: &str = "content that lies sealed at the backend";
 const SECRET: &str = "PAN=4111111111111111";
 
-/// The requests of an operation: the method and target of its row, with each body that could be
-/// taken for an object.
+/// The requests of an operation: the method and target of its row, with every body that a server
+/// could store as an object.
 fn requests(operation: Operation) -> Vec<ClientRequest> {
     let mut parameters = Vec::new();
     if !operation.sub_resource().is_empty() {
@@ -72,7 +72,7 @@ fn requests(operation: Operation) -> Vec<ClientRequest> {
     requests
 }
 
-/// Whether the operation is for changing buckets or objects.
+/// Whether the operation's purpose is a change of buckets or objects.
 fn is_for_changes(operation: Operation) -> bool {
     matches!(
         operation.kind(),
@@ -178,7 +178,7 @@ async fn the_embedded_store_keeps_all_buckets_and_objects() {
     }
 }
 
-/// Every file below a folder, with its bytes, and every folder.
+/// All files below a folder with their bytes, and all folders.
 fn files(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -199,7 +199,8 @@ fn files(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
 
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";
 
-/// A backend that knows `GET ?sub_resource` by this answer.
+/// A backend that responds to GET with this status and document; a text that is not XML is an error
+/// code.
 fn answering(proxy: &Proxy, status: u16, document: &'static str) {
     proxy.backend.script(move |request: &RecordedRequest| {
         let reads = request.method == Method::GET;

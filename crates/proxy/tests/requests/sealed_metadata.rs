@@ -1,4 +1,4 @@
-//! Sealed user metadata beside a backend that adds some of its own.
+//! Sealed user metadata with a backend that adds metadata of its own.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ async fn put_blue(proxy: &Proxy) {
     proxy.send(put).await.expect(200);
 }
 
-/// Has the backend alter every answer that has an envelope.
+/// Alters every response of the backend that has an envelope.
 fn alter(
     proxy: &Proxy,
     store: &Arc<MemoryStore>,
@@ -41,7 +41,7 @@ fn alter(
 ) {
     let store = Arc::clone(store);
     proxy.backend.script(move |request| {
-        // The store knows no tags, and would answer with the object.
+        // The store knows no tags, and would return the object.
         if request.has_parameter("tagging") {
             return Reply::answer(200, &[], "<Tagging><TagSet/></Tagging>");
         }

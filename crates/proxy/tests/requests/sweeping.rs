@@ -1,4 +1,4 @@
-//! What the sweep removes, and what it leaves: only the end of the very upload counts.
+//! The sweep removes the state of an upload only if exactly that upload has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,7 @@ async fn no_such_key_counts_where_the_list_under_the_key_agrees() {
     let deployment = Deployment::with(faults).await;
     let (id, _) = deployment.begin_upload().await;
     let store = Arc::clone(&deployment.store);
-    // Ceph's gateway says so of an upload that has ended.
+    // Ceph's gateway responds in this way for an upload that has ended.
     deployment.proxy.backend.script(move |request| {
         if request.has_parameter("uploadId") {
             Reply::error(404, "NoSuchKey")

@@ -1,4 +1,4 @@
-//! Uploads in parts, from their start to the object, and copies.
+//! Multipart uploads, from their creation to the object, and copies.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! `verify` fails for what clients are refused.
+//! `verify` fails for objects that clients are refused.
 
 use s3proxy::commands::verify::{Reading, verify};
 use s3proxy::commands::{Ended, Format};
@@ -15,7 +15,7 @@ async fn verified(settings: &str, plaintext: bool, older: bool) -> Ended {
         store.plant("bucket", "plain", "put there by the storage");
     }
     if older {
-        // The older format's body, under the key of 32 zero bytes.
+        // An object with the metadata of the older format; envelope and body are arbitrary bytes.
         let sealed = ClientRequest::put("/bucket/older", vec![7; 64]);
         let sealed = sealed.header("x-amz-meta-isec", "9e".repeat(40));
         let address = proxy.backend.address();
