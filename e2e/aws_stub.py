@@ -55,8 +55,7 @@ class Reply:
     breaks_after: int | None = None
     """Bytes of the body after which the connection closes, although more were announced."""
     waits_for: threading.Event | None = None
-    """The reply waits for this event; with `breaks_after`, the connection stays open until it is
-    set."""
+    """The reply waits for this event. With `breaks_after`, closing the connection waits instead."""
 
 
 Rule = Callable[[Seen], Reply | None]

@@ -43,11 +43,9 @@ class Release:
     client: Credential | None = None
     """A client's credential; by default, the proxy's own, unless a configuration lists clients."""
     edits: list[tuple[str, str]] = field(default_factory=list)
-    """Patterns in the configuration file and their replacements, mostly addresses of key services.
-    """
+    """Patterns in the configuration file and their replacements, mostly services' addresses."""
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Contents of the user's Secrets and ConfigMaps, by object and key, if the usual ones do not
-    fit."""
+    """Contents of the user's Secrets and ConfigMaps by object and key, unless defaults fit."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that a cluster would add, or addresses of services."""
 
@@ -75,8 +73,7 @@ class Release:
         return chart.container(self.found)
 
     def certified(self) -> list[str]:
-        """The names requested from cert-manager; the Service's names if the user brings the
-        certificate."""
+        """The names requested from cert-manager; for the user's own certificate, the Service's."""
         secret = next((volume["secret"]["secretName"] for volume in self._pod.get("volumes", [])
                        if volume["name"] == "certificate"), None)
         names = [name for each in self.found if each["kind"] == "Certificate" and each["spec"]["secretName"] == secret
@@ -89,8 +86,7 @@ class Release:
         return [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
 
     def endpoints(self) -> list[str]:
-        """Endpoints that clients may take from certificate, routes and notes; wildcards keep their
-        star."""
+        """Endpoints for clients, from certificate, routes and notes; wildcards keep their star."""
         default = self.port == {"https": 443, "http": 80}[self.scheme]
         at_service = "" if default else f":{self.port}"
         names = self.certified() if self.scheme == "https" else self._service_names()
@@ -222,8 +218,7 @@ class Release:
         return keys
 
     def _content(self, name: str, key: str) -> str:
-        """The content of a key of a Secret or ConfigMap: rendered, given by the test, or the usual
-        one."""
+        """The content of a key in a Secret or ConfigMap: rendered, of the test, or a default."""
         rendered = self._rendered(name)
         if rendered and rendered["kind"] == "Secret":
             text = base64.b64decode(rendered["data"][key]).decode()
@@ -295,8 +290,7 @@ class Running:
                     environment) for command in commands]
 
     def helm_test(self, bucket: str) -> str:
-        """Runs the script of the release's test pod with the pod's environment; only the address
-        differs."""
+        """Runs the script of the release's test pod with its variables and another address."""
         [container] = chart.only(self.release.found, "Pod")["spec"]["containers"]
         variables = self.release.variables(container)
         variables |= {"SERVICE": f"127.0.0.1:{self.port}", "AUTHORITY": str(self.certificates.ca_file)}

@@ -25,8 +25,7 @@ _OTHER_SIGNATURE = "0" * 64
 
 @dataclass(frozen=True)
 class Wrong:
-    """The intended faults: chunks by number (-1 is the last, empty one), or the trailer's
-    signature."""
+    """The intended faults: chunks by number (-1 is the last, empty one), trailer signature."""
 
     signature_of_chunks: frozenset[int] = field(default_factory=frozenset)
     content_of_chunks: frozenset[int] = field(default_factory=frozenset)

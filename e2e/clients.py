@@ -91,8 +91,7 @@ def boto3_client(target: Target, **options):
 
 
 class AwsCli:
-    """Objects longer than `ranges_from` are downloaded in parallel ranges; `environment` holds
-    further variables."""
+    """Objects longer than `ranges_from` are downloaded in parallel ranges."""
 
     def __init__(
         self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART, **environment: str
@@ -216,8 +215,7 @@ class S3cmd:
 
 
 class Rclone:
-    """Objects longer than `ranges_from` are downloaded in parallel ranges; `environment` holds
-    further variables."""
+    """Objects longer than `ranges_from` are downloaded in parallel ranges."""
 
     def __init__(
         self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART, **environment: str

@@ -15,8 +15,7 @@ _PROGRAMS = Path(__file__).parent / "python-clients"
 
 
 def client_environment(place: Place, **extra: str) -> dict[str, str]:
-    """The client's environment variables for endpoint and credential; the bucket is in S3_BUCKET.
-    """
+    """The client's variables for endpoint and credential; the bucket is in S3_BUCKET."""
     where = {"S3_ENDPOINT": place.target.url, "S3_BUCKET": place.bucket}
     return clean_environment(place.home, **aws_variables(place.target), **where, **extra)
 

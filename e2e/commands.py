@@ -1,5 +1,4 @@
-"""The program's commands on stored objects, as tests run them: arguments in, JSON and status out.
-"""
+"""Commands on stored objects, as tests run them: arguments in, JSON and status out."""
 
 import json
 import subprocess

@@ -31,8 +31,7 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Deployment:
-    """`target` is for clients, `backend` is the server after the proxy; no `proxy` with --direct.
-    """
+    """`target` is for clients, `backend` is the server behind; no `proxy` with --direct."""
 
     target: Target
     backend: Server

@@ -42,8 +42,7 @@ MARKS = (RUNS_ON, FILE, CHECKED, NOT_RUN)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. `line` is the line of its fence, `section` the anchor of the heading above
-    it."""
+    """A fenced block: `line` is the line of its fence, `section` the anchor of its heading."""
 
     language: str
     text: str
@@ -138,8 +137,7 @@ def _until_fence(lines, page: str, opened: int):
 
 
 def _anchor(heading: str, before: list[str]) -> str:
-    """The anchor that forges give a heading: lower case, words joined by hyphens, numbered if
-    repeated."""
+    """A heading's anchor on forges: lower case, words joined by hyphens, numbered if repeated."""
     shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
     name = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
     repeated = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", other) is not None for other in before)

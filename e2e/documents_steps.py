@@ -49,8 +49,7 @@ __await() {{
 
 @dataclass(frozen=True)
 class Step:
-    """One or several commands of a page: their place, the script, and the output that the page
-    shows."""
+    """One or several commands of a page: place, script, and the output shown in the page."""
 
     page: Page
     block: Block

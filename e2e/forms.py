@@ -28,8 +28,7 @@ class Form:
 
 
 def policy_of(form: Form, bucket: str, *more, covered: bool = True) -> dict:
-    """A policy that demands the exact value of every field, valid for ten minutes, with `more`
-    conditions."""
+    """A policy with the exact value of every field, and `more` conditions, for ten minutes."""
     exact = [{name: value} for name, value in form.pairs()] if covered else []
     return {"expiration": moment(minutes=10), "conditions": [{"bucket": bucket}, *exact, *more]}
 

@@ -74,8 +74,7 @@ class Older:
         return Stored(body, metadata)
 
     def put(self, backend, bucket: str, key: str, content: bytes, **parameters) -> Stored:
-        """Stores an object through a boto3 client of the backend, with additional metadata if
-        given."""
+        """Stores an object through a boto3 client of the backend, with additional metadata."""
         stored = self.seal(content)
         metadata = parameters.pop("Metadata", {}) | stored.metadata
         backend.put_object(

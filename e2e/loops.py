@@ -92,8 +92,7 @@ def assert_same(received: bytes, expected: bytes) -> None:
 
 
 def sdk_objects(s3, bucket: str, name: str) -> Loop:
-    """All operations on one object; every second object is long enough to stream through the proxy.
-    """
+    """All operations on one object; the proxy holds every other object, and streams the rest."""
 
     def round_of(number):
         key, content = f"{name}/{number}", body(name, number, (3 * KIB, 2 * MIB)[number % 2])
@@ -111,8 +110,7 @@ def sdk_objects(s3, bucket: str, name: str) -> Loop:
 
 
 def sdk_uploads(s3, bucket: str, name: str, wait: Callable[[], None]) -> Loop:
-    """Multipart uploads that wait between their steps, so that replicas restart during an upload.
-    """
+    """Multipart uploads that wait between steps, so that replicas restart during an upload."""
 
     def round_of(number):
         upload = Upload(s3, bucket, f"{name}/{number}")

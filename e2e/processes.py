@@ -107,8 +107,7 @@ class Process:
 
 
 def run(arguments: list, environment: dict[str, str], seconds: float = 120) -> str:
-    """Runs a program until it exits and returns its standard output; on failure, raises
-    CommandFailed."""
+    """Runs a program and returns its standard output; raises CommandFailed if it fails."""
     done = subprocess.run(
         list(map(str, arguments)),
         env=environment,

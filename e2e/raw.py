@@ -139,8 +139,7 @@ def sign(
     service: str = "s3",
     unsigned_headers: tuple[str, ...] = ("content-length", "user-agent"),
 ) -> Request:
-    """Adds a header signature over all headers but the unsigned ones; by default, over the
-    payload's hash as well."""
+    """Signs all headers but the unsigned ones. `payload` is the hash, by default the body's."""
     payload = payload or hashlib.sha256(built.body).hexdigest()
     signing = Signing(_now(clock_offset), region or target.region, target.credential.secret_key, service)
     built.set_header("x-amz-date", signing.time)

@@ -94,8 +94,7 @@ class Recorder:
 
 
 class Relay(Recorder):
-    """Forwards to a real server. Signatures stay valid, since the Host header is forwarded
-    unchanged."""
+    """Forwards to a real server. The Host header stays, and so signatures stay valid."""
 
     name = "relay"
 

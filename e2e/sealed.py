@@ -48,8 +48,7 @@ def open_sealed(stored: Stored, encrypt_key: str, bucket: str, key: str, length:
 def open_under(
     stored: Stored, kek: bytes, name: str, bucket: str, key: str, length: int
 ) -> bytes:
-    """The plaintext of a single upload under a KEK of any provider; `name` is the KEK's name in
-    envelopes."""
+    """The plaintext of a single upload under any KEK; `name` is the KEK's name in envelopes."""
     envelope = parse_envelope(stored.metadata["isec"])
     assert envelope[1] == 1, "layout 1 is that of single uploads"
     assert envelope[2] == name

@@ -16,8 +16,7 @@ from processes import Process, clean_environment, free_port
 from target import DOMAIN, Credential, Target
 
 OWNER = Credential("E2EOWNERACCESSKEY001", secrets.token_urlsafe(30))
-"""The backend's credential; unless a test lists clients, it is also that of the proxy's only
-client."""
+"""The backend's credential, and that of the proxy's only client unless a test lists clients."""
 
 
 def tools(venv: str = "test") -> Path:
@@ -60,8 +59,7 @@ class SeaweedFS:
 
 
 class EmbeddedStore:
-    """The store inside `s3proxy dev`. Its own proxy is unused: the suite puts another one in front.
-    """
+    """The store inside `s3proxy dev`, behind a proxy of the suite instead of its own."""
 
     name = "embedded"
 
@@ -90,9 +88,8 @@ class EmbeddedStore:
 
 
 class Moto:
-    """moto's server: it imitates AWS, checks no signatures, and keeps objects in memory, or in the
-    run's temporary files if they are large.
-    """
+    """moto's server: it imitates AWS, checks no signatures, and keeps objects in memory, or in
+    the run's temporary files if they are large."""
 
     name = "moto"
 

@@ -20,8 +20,7 @@ _SMALL_BUFFER = 4096
 
 @dataclass
 class SlowClient:
-    """`start` is sent at once, `drip` again and again. Clients without `drip` read a byte at a
-    time."""
+    """`start` is sent at once, `drip` again and again. Without `drip`, reads byte by byte."""
 
     kind: str
     start: bytes

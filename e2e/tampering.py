@@ -63,8 +63,7 @@ def sealed_length(plaintext: int) -> int:
 
 
 REFUSALS = {(500, "InternalError"), (403, "AccessDenied")}
-"""The responses to altered data, and to a key that is not configured: an altered envelope may name
-one."""
+"""Responses to altered data, and to an unknown key, which an altered envelope may name."""
 
 
 def assert_only_plaintext(answer: wire.Answer, plaintext: bytes) -> None:

@@ -8,8 +8,7 @@ DOMAIN = "s3.test.local"
 """The virtual-host domain of every server here; hosts.py makes its names resolve."""
 
 SERVICE = "s3proxy.storage.svc.cluster.local"
-"""A host name of proxies that none of their settings mentions, such as the name of a Kubernetes
-Service."""
+"""A name of a proxy that its settings do not mention, such as that of a Kubernetes Service."""
 
 PATH = "path"
 VIRTUAL_HOST = "virtual-host"

@@ -13,13 +13,11 @@ _EVERY = 64 * KIB
 _WRITTEN_AT = 1_700_000_000
 
 MULTIPART_SIZES = [0, 1, 16 * KIB + 1, 5 * MIB, 5 * MIB + 1, 12 * MIB + 345]
-"""Sizes around a chunk and around a part of 5 MiB, on both sides of the clients' multipart
-thresholds."""
+"""Sizes around a chunk and a part of 5 MiB, on both sides of multipart thresholds."""
 
 
 def content(seed: int, size: int) -> bytes:
-    """Incompressible bytes, the same for the same seed and size, with the mark of content.py in
-    them."""
+    """Incompressible bytes, the same for one seed and size, with the mark of content.py."""
     filled = bytearray(random.Random(f"{seed}/{size}").randbytes(size))
     for at in range(0, size - len(MARKER) + 1, _EVERY):
         filled[at : at + len(MARKER)] = MARKER

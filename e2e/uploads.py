@@ -16,8 +16,7 @@ def piece(size: int, name: str) -> bytes:
 
 
 class Upload:
-    """One upload through boto3. Each step may go to another replica: `through` changes the client.
-    """
+    """One upload through boto3; `through` sends the next steps to another replica."""
 
     def __init__(self, s3, bucket: str, key: str, **options):
         self.s3, self.bucket, self.key = s3, bucket, key
@@ -57,7 +56,7 @@ class Upload:
 
 
 def states(backend_s3, bucket: str) -> list[str]:
-    """The state that the proxy keeps beside the data, with all versions."""
+    """The keys of the proxy's state beside the data."""
     answer = backend_s3.list_objects_v2(Bucket=bucket, Prefix=STATE_PREFIX)
     return [entry["Key"] for entry in answer.get("Contents", [])]
 

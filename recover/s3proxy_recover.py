@@ -267,8 +267,7 @@ def open_private(dek, envelope, binding):
 
 
 def older_kek(configured, version):
-    """The key derived from any text: up to 1.7 without a version, from 1.8.0 on with version `1`.
-    """
+    """The key derived from any text: up to 1.7 without a version, from 1.8.0 on version `1`."""
     need(configured, "the encryption key is empty")
     text = configured.encode()
     if version == "1":

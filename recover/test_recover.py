@@ -69,8 +69,7 @@ def test_known_objects_open(known, tmp_path):
 
 @pytest.mark.parametrize("known", VECTORS["multipart"], ids=lambda known: known["object_key"])
 def test_known_multipart_tails_open(known):
-    """The vectors contain only tails: large objects are checked up to their seals, small bodies
-    completely."""
+    """The vectors have only tails: small objects are opened, of large ones only the seals."""
     envelope = recover.read_envelope(known["envelope"])
     binding = recover.binding_of(envelope, b"", known["object_key"].encode())
     dek = recover.unwrap(envelope, recover.kek_of(KEK), binding)
@@ -179,8 +178,7 @@ def test_another_place_key_or_envelope_is_refused(samples, tmp_path):
 
 
 def older_body(known):
-    """The body of a known answer. If the vectors leave it out, it is made here and its digest is
-    checked."""
+    """The body of a known answer; if the vectors leave it out, made here and compared by digest."""
     if known["body"] is not None:
         body = bytes.fromhex(known["body"])
     else:

@@ -62,8 +62,7 @@ def _ended_or_late(process, deadline):
 
 @contextlib.contextmanager
 def _running(folder, name, ready, *arguments):
-    """Runs one of the tools inside the block; if it does not become ready, the error contains its
-    log."""
+    """Runs a tool inside the block; if it does not become ready, the error quotes its log."""
     log = folder / f"{name}.log"
     command = ["setpriv", "--pdeathsig", "SIGKILL", TOOLS / "bin" / name, *arguments]
     with log.open("w") as output:
@@ -116,8 +115,7 @@ def _write_credentials(folder, address, token):
 
 
 def _namespaces():
-    """Every namespace refuses pods that are not restricted, and warns of objects that would create
-    such pods."""
+    """Every namespace refuses pods that are not restricted, and warns of their controllers."""
     modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     for name, accounts in NAMESPACES.items():
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": modes}}
@@ -126,8 +124,7 @@ def _namespaces():
 
 
 def _furnish(server, definitions):
-    """Creates namespaces and custom resource definitions, and waits until the server serves the
-    latter."""
+    """Creates namespaces and definitions, and waits until the server serves the latter."""
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(_namespaces())})
     accepted(server.kubectl("apply", "-f", "-", stdin=listed))
     files = [word for path in definitions for word in ("-f", path)]

@@ -20,8 +20,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(params=[*VALUE_SETS, *PLAIN])
 def manifest(request, server, tmp_path):
-    """A file with all the objects; objects that a test leaves on the server are deleted afterwards.
-    """
+    """A file with all the objects; those that a test creates are deleted afterwards."""
     name = request.param
     path = tmp_path / "manifest.yaml"
     path.write_text((ROOT / name).read_text() if name in PLAIN else rendered(name, server.version))

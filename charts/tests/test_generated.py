@@ -1,5 +1,4 @@
-"""Generated files, compared with their sources: the table of values, the dashboard's file, the
-names of AWS's regions."""
+"""Generated files, compared with their sources: values table, dashboard, names of AWS's regions."""
 
 import ast
 import base64
@@ -20,8 +19,7 @@ def test_the_readme_has_the_table_of_values(update):
 
 
 def test_templates_know_the_defaults(update):
-    """Helm gives no template access to values.yaml, and with --reuse-values does not use it at all.
-    """
+    """Templates cannot read values.yaml, and with --reuse-values Helm does not use it at all."""
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
     header = "# values.yaml without comments (charts/check --update), for templates/_defaults.tpl.\n"
     compare(CHART / "files/defaults.yaml", header + yaml.safe_dump(defaults, sort_keys=False), update)

@@ -1,5 +1,4 @@
-"""Host names for clients: in the certificate, in the notes, in `helm test`, and buckets in names.
-"""
+"""Host names for clients: in certificate, notes and `helm test`, and buckets in names."""
 
 import pytest
 import yaml

@@ -1,5 +1,4 @@
-"""Every value set in ci/ passes helm lint, renders as in its snapshot, and fits the schemas of a
-server."""
+"""Every value set in ci/ passes helm lint, renders as its snapshot, and fits a server's schemas."""
 
 import functools
 import re

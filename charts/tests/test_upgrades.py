@@ -1,5 +1,4 @@
-"""Upgrades: with `--reuse-values` the chart gets the values of an older release in place of its own
-defaults."""
+"""Upgrades: `--reuse-values` replaces the chart's defaults by an older release's values."""
 
 import itertools
 

@@ -1,5 +1,4 @@
-"""Python imports this file at start-up if its folder is on PYTHONPATH: the AWS CLI then connects to
-CONNECT_TO."""
+"""Loaded by Python if its folder is on PYTHONPATH: the AWS CLI then connects to CONNECT_TO."""
 
 import os
 

@@ -1,5 +1,4 @@
-"""Constellation's key service for tests: a process that can be stopped, reconfigured and restarted.
-"""
+"""Constellation's key service for tests: a process that can be stopped and reconfigured."""
 
 import hashlib
 import hmac

@@ -184,8 +184,7 @@ def outage_in_traffic(
 
 
 def _stored_keys(deployment: Deployment, bucket: str, prefix: str) -> set[str]:
-    """All keys under the prefix. A fast machine writes more than fits into one page of a listing.
-    """
+    """All keys under the prefix: a fast machine writes more than one page of a listing."""
     pages = boto3_client(deployment.backend.target).get_paginator("list_objects_v2")
     pages = pages.paginate(Bucket=bucket, Prefix=prefix)
     return {entry["Key"] for page in pages for entry in page.get("Contents", [])}

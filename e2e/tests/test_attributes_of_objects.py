@@ -1,5 +1,4 @@
-"""Headers, metadata, tags and checksums of an object arrive, and come back, as without the proxy.
-"""
+"""Headers, metadata, tags and checksums of objects arrive and come back unchanged."""
 
 import base64
 import gzip

@@ -51,8 +51,7 @@ def impatient(deployments, silent):
 
 
 def refuses_skewed(stub):
-    """A rule of AWS: a request signed more than 15 minutes away from the server's clock is refused.
-    """
+    """A rule of AWS: the time in a signature may be 15 minutes away from the server's clock."""
 
     def rule(seen):
         signed = time.strptime(seen.headers["x-amz-date"], "%Y%m%dT%H%M%SZ")

@@ -1,5 +1,4 @@
-"""The backend client's own tests that need a real server: signatures, unusual keys, checksum
-trailers."""
+"""The backend client's tests that need a real server: signatures, unusual keys, trailers."""
 
 import os
 import subprocess

@@ -57,8 +57,7 @@ def internet(run_directory):
 
 @pytest.fixture
 def vault(openbao, certificates, tmp_path):
-    """Replaces the Vault that a configuration names; the pod has the token of its service account.
-    """
+    """Replaces a configuration's Vault; the pod has the token of its service account."""
     tenant, cluster = Tenant(openbao), Cluster(certificates)
     tenant.trust(cluster)
     token = tmp_path / "token"
@@ -106,8 +105,7 @@ secret_access_key = "the-secret-of-writer"
 
 @pytest.fixture
 def render(request, internet, tmp_path):
-    """Renders values and creates the cluster objects that they need: key services, Secrets,
-    ConfigMaps."""
+    """Renders values and creates the key services, Secrets and ConfigMaps that they need."""
 
     def render(paths, **options) -> Release:
         text = "\n".join(path.read_text() for path in paths)
@@ -163,8 +161,7 @@ def bucket(internet):
 
 
 def as_client(endpoint: str, bucket: str, release: Release) -> tuple[str, str]:
-    """The URL of an endpoint, or of a name under its wildcard, and the addressing style that fits.
-    """
+    """The URL of an endpoint, or of a name under its wildcard, and the addressing style."""
     if "*" not in endpoint:
         return endpoint, PATH
     domain = endpoint.split("*.")[1].partition(":")[0]
@@ -174,8 +171,7 @@ def as_client(endpoint: str, bucket: str, release: Release) -> tuple[str, str]:
 
 
 def answer(running, pool, endpoint: str, bucket: str, key: str) -> bytes:
-    """Gets an object from an endpoint. The signature and the certificate must match just that name.
-    """
+    """Gets an object. The signature and the certificate must match just this endpoint's name."""
     url, style = as_client(endpoint, bucket, running.release)
     target = running.target(url)
     path = key if style == VIRTUAL_HOST else f"{bucket}/{key}"

@@ -49,8 +49,7 @@ def contents(deployment, bucket):
 
 @pytest.fixture
 def recover(deployment, bucket, tmp_path):
-    """Fetches an object from the backend directly and runs the command on it, without the backend's
-    address."""
+    """Fetches an object from the backend and runs the command without the backend's address."""
     backend = boto3_client(deployment.backend.target)
 
     def run(key, *arguments, edit=bytes, **variables):

@@ -1,5 +1,4 @@
-"""Conditions on dates, and part numbers of objects without parts, behave as the S3 API documents.
-"""
+"""Conditions on dates, and part numbers of objects without parts, as the S3 API documents them."""
 
 import random
 

@@ -37,8 +37,7 @@ CASES = [
     "Advanced/PresignedUrl/test_put_presigned_url",
     "Advanced/PresignedUrl/test_get_presigned_url",
 ]
-"""All cases of the suite, so that each is a named test; the first test checks that none is missing.
-"""
+"""All cases of the suite, so that each is a named test; the first test checks the list."""
 
 PREFIX_OF_ITS_BUCKETS = "test-"
 

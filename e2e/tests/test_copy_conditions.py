@@ -24,8 +24,7 @@ MODIFIED = [None, OLDER, "{modified}"]
 
 
 def holds(match, unmodified, none_match, modified) -> bool:
-    """S3's rules: the ETag takes precedence over the date in its pair, and both pairs have to hold.
-    """
+    """S3's rules: an ETag takes precedence over the date in its pair; both pairs have to hold."""
     first = match != OTHER if match else unmodified != OLDER
     second = none_match == OTHER if none_match else modified != "{modified}"
     return first and second

@@ -1,5 +1,4 @@
-"""Copy sources: plain objects, versions, delete markers, missing objects, and limits set by grants.
-"""
+"""Copy sources: plain objects, versions, delete markers, missing objects, limits of grants."""
 
 import pytest
 from botocore.exceptions import ClientError

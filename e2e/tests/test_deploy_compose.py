@@ -1,5 +1,4 @@
-"""The Compose file: it fits the program, its parts work, and it runs if a container engine is
-available."""
+"""The Compose file: it fits the program, its parts work, and it runs if there is an engine."""
 
 import json
 import os

@@ -1,5 +1,4 @@
-"""The systemd unit: systemd accepts it, it is hardened, and its settings are a valid configuration.
-"""
+"""The systemd unit: systemd accepts it, it is hardened, and its configuration is valid."""
 
 import re
 import shutil

@@ -186,8 +186,7 @@ def test_names_in_pages_are_found():
 
 
 def _pattern(shown: str) -> str:
-    """A pattern in which `…` matches any text within its line, and alone in a line matches any
-    lines."""
+    """A pattern: `…` matches any text within its line, and alone in a line any lines."""
     lines = [
         r"(?:.*\n)*" if line.strip() == "…" else re.escape(line.rstrip()).replace("…", ".*") + r"\n"
         for line in shown.splitlines()

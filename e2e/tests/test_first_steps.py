@@ -113,8 +113,7 @@ def test_documented_defaults_are_values_of_their_settings(tmp_path):
 
 
 def test_every_documented_variable_is_known(tmp_path):
-    """An unknown variable causes a warning; a documented one is validated, and fails with this
-    value."""
+    """An unknown variable causes a warning; a documented one fails with this value."""
     names = re.findall(r"`(S3PROXY_[A-Z_]+)`", configuration_page())
     done = check_config(clean_environment(tmp_path, **dict.fromkeys(names, "\x01 nonsense")))
     assert done.returncode == 1

@@ -19,8 +19,7 @@ def new_proxy(deployments, deployment, request):
 
 @pytest.fixture
 def marked(s3, bucket, key):
-    """A key whose current version is a delete marker. Returns the version below it, and the marker.
-    """
+    """A key with a delete marker as its current version: the version below it, and the marker."""
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     version = s3.put_object(Bucket=bucket, Key=key, Body=b"content")["VersionId"]
     return version, s3.delete_object(Bucket=bucket, Key=key)["VersionId"]

@@ -50,8 +50,7 @@ def test_clients_work_by_names_that_no_setting_mentions(
 def test_a_bucket_is_found_under_the_backends_own_name(
     proxy, folder, client_name, prefix, tmp_path
 ):
-    """As if a DNS server mapped the backend's names, and those of buckets under it, to the proxy.
-    """
+    """As if a DNS server mapped the backend's names, and buckets under them, to the proxy."""
     target = proxy.target.in_style(VIRTUAL_HOST)
     round_trip(CLIENTS[client_name](target, tmp_path), folder, prefix, tmp_path)
 

@@ -1,5 +1,4 @@
-"""The image contains the program and its libraries, runs as any user, writes nothing, and serves
-S3."""
+"""The image contains the program and its libraries, runs as any user, and writes nothing."""
 
 import json
 import os
@@ -77,8 +76,7 @@ def test_end_to_end_smoke_suite_passes_as_any_user_on_a_read_only_root():
 
 
 def test_line_that_started_the_older_image_starts_this_one():
-    """The command in Intrinsec's README, with the options before the name, since docker reads only
-    those."""
+    """The command in Intrinsec's README, with the options first, where docker reads them."""
     with Container("--rm", *settings(S3PROXY_DEKTAG_NAME="isec")) as container:
         container.wait_until_alive()
 
@@ -143,8 +141,7 @@ def test_sigterm_ends_it_with_0():
 
 
 def test_nothing_is_written_even_to_a_writable_root(deployments):
-    """As root on a writable root file system: any written file would show in the container's diff.
-    """
+    """As root on a writable root: any written file would show in the container's diff."""
     backend = deployments.server("seaweedfs").target
     variables = settings(
         AWS_ACCESS_KEY_ID=backend.credential.access_key,

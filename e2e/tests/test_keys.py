@@ -76,8 +76,7 @@ def test_key_that_is_not_utf8_is_refused(deployment, buckets):
 
 
 def trace(target, bucket, key):
-    """The result of each step in an object's life: status, code, and whether the content came back.
-    """
+    """The result of each step in an object's life: status, code, whether the content came back."""
     content = f"content of {key!r}".encode()
 
     def ask(method, **parts):

@@ -57,8 +57,7 @@ BACKEND = f"""
 access_key_id = "{OWNER.access_key}"
 secret_access_key = "{OWNER.secret_key}"
 """
-"""The backend's credential is in the settings, so that the variables of AWS's chain serve KMS
-alone."""
+"""The backend's credential is a setting, so the variables of AWS's chain serve KMS alone."""
 
 KMS_LOGIN = {"AWS_ACCESS_KEY_ID": "AKIAKMSLOGIN", "AWS_SECRET_ACCESS_KEY": "secret-of-a-login"}
 
@@ -138,8 +137,7 @@ def test_another_replica_goes_on_with_a_multipart_upload_and_reads_it(
 def test_after_a_rotation_inside_kms_old_and_new_objects_open(
     replica, moto, kms_key, bucket, prefix
 ):
-    """moto records a rotation and keeps the material. AWS documents that older material stays
-    usable."""
+    """moto records a rotation but keeps the material; AWS documents that the old one stays."""
     before = replica("before", "kek_objects = 1")
     assert put(before, bucket, prefix + "old", content(SMALL, "old")).status == 200
     noted = len(moto.client.list_key_rotations(KeyId=kms_key)["Rotations"])
@@ -236,8 +234,7 @@ def test_an_alias_names_a_key_and_a_missing_one_is_a_clear_error(replica, moto, 
 
 
 def test_ciphertexts_of_others_are_refused(deployment, moto, kms_key, bucket, prefix):
-    """Ciphertexts of another key, with another context, altered, or of another service do not open.
-    """
+    """Of another key, with another context, altered, or of another service."""
     own = {"KeySpec": "AES_256", "KeyId": kms_key}
     make = moto.client.generate_data_key
     altered = bytearray(make(**own, EncryptionContext={"s3proxy": "v1/kek"})["CiphertextBlob"])

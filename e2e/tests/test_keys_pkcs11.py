@@ -221,8 +221,7 @@ def test_an_unsuitable_key_is_a_clear_error(replica, hsm, bucket, key, lengths, 
 
 
 def test_ciphertexts_of_others_are_refused(deployment, hsm, own_hsm, bucket, prefix):
-    """Ciphertexts of another token, another key, for another purpose, altered, or of another
-    service."""
+    """Of another token, another key, for another purpose, altered, or of another service."""
     other = hsm.new_key(f"other-{secrets.token_hex(2)}")
     own = hsm.encrypt(LABEL, secrets.token_bytes(32))
     foreign = {

@@ -270,8 +270,7 @@ def test_a_key_of_another_kind_is_a_clear_error(replica, vault, bucket, key, set
 
 
 def test_ciphertexts_of_others_are_refused(deployment, vault, vault_key, bucket, prefix):
-    """Ciphertexts of another key, another server, for another purpose, altered, or of another
-    service."""
+    """Of another key, another server, for another purpose, altered, or of another service."""
     wanted = secrets.token_bytes(32)
     first = vault.encrypt(vault_key, wanted)
     altered = first[:-6] + (b"AAAA" if first[-6:-2] != b"AAAA" else b"BBBB") + first[-2:]

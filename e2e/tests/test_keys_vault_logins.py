@@ -83,8 +83,7 @@ def test_a_revoked_token_is_replaced_by_one_login_for_all_that_wait(
 
 
 def wait_for_age(vault):
-    """The proxy does not replace a young token: if one is refused, the policy is the cause, not its
-    age."""
+    """A young token is not replaced: a refusal then means that the policy is wrong."""
     wait_for(lambda: vault.seconds_since_login() > 1.5, "logged in long enough")
 
 

@@ -62,8 +62,7 @@ def samples():
 
 @pytest.fixture
 def plant(deployment, server, bucket):
-    """Stores a sample under a key that no read has used; without a given key, under a random one.
-    """
+    """Stores a sample under a key that no read has used, by default a random one."""
 
     def plant(made: Sample, key: str = "") -> str:
         key = key or secrets.token_hex(8)
@@ -94,8 +93,7 @@ def made(name: str, **fields) -> Sample:
 
 
 def spans(made: Sample) -> list[str]:
-    """Ranges inside, at the edges of and across chunks and parts, open-ended ranges and suffixes.
-    """
+    """Ranges inside, at the edges of and across chunks and parts; open-ended; suffixes."""
     size = len(made.plaintext)
     edges, position = [0, CHUNK, size // 2], 0
     for part in made.parts:

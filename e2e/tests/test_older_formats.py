@@ -357,8 +357,7 @@ def test_other_lengths_bodies_and_keys_are_refused_before_a_byte_is_sent(vault, 
 
 
 class Swapping(Relay):
-    """A relay that flips one byte of an object in every response with that byte except the first.
-    """
+    """A relay that flips a byte of an object in every response with that byte but the first."""
 
     def __init__(self, server, offset):
         self.offset = offset

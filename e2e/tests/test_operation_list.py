@@ -43,8 +43,7 @@ def buckets(deployment):
 
 @pytest.fixture(scope="module")
 def stored(deployment):
-    """A client of the backend itself, shared because creating one takes longer than all of its
-    calls here."""
+    """A client of the backend, shared because creating one takes longer than all its calls."""
     return boto3_client(deployment.backend.target)
 
 

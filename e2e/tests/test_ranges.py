@@ -1,5 +1,4 @@
-"""Ranges in plaintext terms: all forms, across chunk borders, beyond the end, and of empty objects.
-"""
+"""Ranges in plaintext terms: all forms, across chunks, beyond the end, of empty objects."""
 
 import random
 

@@ -1,5 +1,4 @@
-"""The suite's own SigV4 agrees with botocore's, so the signatures that tests break were correct
-before."""
+"""The suite's SigV4 agrees with botocore's, so the signatures that tests break were correct."""
 
 import datetime
 

@@ -93,8 +93,7 @@ def test_client_without_write_cannot_write(granting, bucket, ask, key, client, s
 
 
 def raw_or_reset(ask, client, key, body):
-    """A body of more than a mebibyte is not read to its end, so its sender may see a connection
-    reset."""
+    """A body above a mebibyte is not read to its end, so its sender may see a reset."""
     try:
         return ask(client, "PUT", key, body=body)
     except ConnectionError:

@@ -1,5 +1,4 @@
-"""A request is refused, and stores nothing, unless it is exactly what a known client has just
-signed."""
+"""A request is refused, and stores nothing, unless a known client has just signed exactly it."""
 
 import base64
 import hashlib

@@ -62,8 +62,7 @@ def loaded(proxy: Proxy, text: str, *, by_signal: bool = True) -> dict:
 
 
 def refused(proxy: Proxy, text: str) -> str:
-    """Replaces the settings file with settings that cannot be applied, and returns the logged
-    reason."""
+    """Replaces the settings file with invalid settings, and returns the logged reason."""
     before = len(messages(proxy, REFUSED))
     proxy.write_settings(text)
     proxy.hang_up()

@@ -27,8 +27,7 @@ FILES = ("s3proxy.crt", "s3proxy.key")
 
 
 class Mount:
-    """The folder from which a proxy reads its certificate, and the authorities that issue for it.
-    """
+    """The folder of a proxy's certificate, and the authorities that issue certificates for it."""
 
     def __init__(self, directory: Path):
         self.issued = [
@@ -46,8 +45,7 @@ class Mount:
             shutil.copy(self.issued[number].directory / name, self.folder / name)
 
     def link(self, number: int) -> None:
-        """Works as the kubelet does: the files are links through another link, which is replaced
-        atomically."""
+        """Works as the kubelet does: the files are links through a link that is swapped."""
         generation = self.folder / f"..generation-{number}"
         generation.mkdir()
         for name in FILES:

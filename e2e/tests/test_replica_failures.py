@@ -110,8 +110,7 @@ def kill_until_done(replicas: Replicas, work: list[Future], chance: random.Rando
 
 
 def upload(s3, bucket: str, key: str, seed: int) -> Outcome:
-    """One upload: parts in random order and in parallel, some of them sent twice with other bytes.
-    """
+    """One upload: parts in random order and in parallel, some sent twice with other bytes."""
     chance = random.Random(seed)
     outcome = Outcome(key)
     try:

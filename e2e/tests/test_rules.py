@@ -1,5 +1,4 @@
-"""Rules by bucket and prefix: the key that seals, the binding of objects, and objects left
-unsealed."""
+"""Rules by bucket and prefix: the key that seals, the binding, and objects left unsealed."""
 
 import base64
 import secrets

@@ -1,5 +1,4 @@
-"""A backend that breaks off inside a response: the proxy resumes unnoticed, or the client's
-response breaks off."""
+"""A backend that breaks off inside a response: resumed unnoticed, or passed on as a break."""
 
 import pytest
 

@@ -166,8 +166,7 @@ def under_attack(
     within: float = WITHIN,
 ):
     """Attacks, sends honest requests meanwhile, and checks the results of both sides: there are
-    enough attackers, and they get the `answer` that proves that the proxy read their bytes.
-    """
+    enough attackers, and they get the `answer` that proves that the proxy read their bytes."""
     program = [sys.executable, attack.__file__, str(port), shape]
     program += ["--connections", str(connections), "--seconds", str(SECONDS)]
     with contextlib.ExitStack() as contexts:

@@ -1,5 +1,4 @@
-"""The proxy's state of uploads beside the data: hidden, listed as parts, swept, never in the way.
-"""
+"""State of uploads beside the data: hidden, listed as parts, swept, never in the way."""
 
 import base64
 import datetime
