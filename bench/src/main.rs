@@ -102,6 +102,7 @@ async fn run(options: &RunOptions) -> Result<(), BenchError> {
             eprintln!("memory is not measured: SeaweedFS would write all of it to disk");
         }
     }
+    // Stops the servers before the results are printed.
     drop(site);
     print!("{}", report.text());
     let Some(path) = &options.json else {

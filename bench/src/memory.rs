@@ -117,6 +117,7 @@ async fn measure(
             clients_each_way,
             size,
         } => {
+            // Stored before the watch starts, so that only the transfers below count.
             let kept = contender.kept("memory");
             site.seed(contender, &kept, size.0).await?;
             let (reads, writes) = objects(site, contender, clients_each_way, size.0)?;

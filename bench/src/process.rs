@@ -71,6 +71,7 @@ impl Server {
             program: command.get_program().to_string_lossy().into_owned(),
             source,
         };
+        // A file, not a pipe: nobody reads while the benchmark runs, and a full pipe would block.
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
         let (out, err) = output.map_err(|source| failed(source, &command))?;

@@ -100,6 +100,7 @@ struct Figures {
 
 impl Figures {
     fn of(unit: Unit, sample: &Sample) -> Self {
+        // `moved` is the unit of rates, `amount` that of CPU time.
         let (moved, amount) = match unit {
             Unit::Bytes => (whole(sample.bytes) / MIB, whole(sample.bytes) / GIB),
             Unit::Requests => (whole(sample.requests), whole(sample.requests) / 1000.0),

@@ -115,6 +115,7 @@ fn seaweedfs_command(program: &Path, folder: &Path) -> Result<(Command, u16), Se
         .arg(format!("-s3.config={}", config.display()));
     let mut port = 0;
     for part in ["master", "volume", "filer", "s3"] {
+        // The loop ends with the S3 gateway, whose port is returned.
         port = free_pair()?;
         command.arg(format!("-{part}.port={port}"));
         command.arg(format!("-{part}.port.grpc={}", port + GRPC_OFFSET));
@@ -191,6 +192,7 @@ impl Running {
                         log: self.server.last_words(),
                     });
                 }
+                // An early exit is reported at once, with the log, and not only after the deadline.
                 Err(_) => self.server.check()?,
             }
             tokio::time::sleep(BETWEEN_TRIES).await;

@@ -100,6 +100,7 @@ async fn compare(
     options: &RunOptions,
     workload: Workload,
 ) -> Result<Comparison, SiteError> {
+    // Objects to read are stored, and checked, once before all rounds.
     if workload.direction == Direction::Get {
         for contender in site.contenders() {
             for client in 0..workload.clients {
@@ -111,6 +112,7 @@ async fn compare(
     let mut samples: Vec<Vec<Sample>> = site.contenders().iter().map(|_| Vec::new()).collect();
     for round in 0..options.rounds {
         let mut order: Vec<usize> = (0..samples.len()).collect();
+        // The reversed order cancels a drift that would favour the first or the last target.
         if round % 2 == 1 {
             order.reverse();
         }

@@ -62,6 +62,7 @@ async fn sampled<T>(
     tokio::pin!(work);
     let mut samples = Vec::new();
     loop {
+        // Sampled before the wait, so that short work has a sample as well.
         samples.push(server.usage()?.resident);
         tokio::select! {
             done = &mut work => return Ok((done, samples)),

@@ -8,8 +8,8 @@ import yaml
 from chart import CHART, VALUE_SETS, container, objects, only, rendered, values_file, with_chart_values
 
 MARK = "valuesVersion"
-# Its nulls remove defaults. The values of another chart's release do not show that, so the defaults
-# return.
+# own-objects removes defaults with null. Values of another chart's release do not show that, so the
+# defaults return.
 WITHOUT_NULLS = [name for name in VALUE_SETS if name != "own-objects"]
 # Values that were added after the first version of this chart.
 LATER = ["valuesVersion", "envFrom", "restartOnChange", "commonLabels", "deploymentAnnotations", "revisionHistoryLimit",

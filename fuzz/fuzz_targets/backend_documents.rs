@@ -78,6 +78,7 @@ fn parts(bytes: &[u8]) {
     });
     let written = page.render(&PartsAnswer {
         bucket: "bucket",
+        // A key that needs escaping, with a character that XML cannot contain.
         object_key: "a<b>&\u{1}",
         upload_id: "id",
         part_number_marker: 0,

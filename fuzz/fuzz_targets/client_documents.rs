@@ -88,6 +88,7 @@ fn forwarded(bytes: &[u8]) {
         if let RequestDocument::Xml(shape, _) = document {
             check_tags(&written, shape.root, shape.elements);
         }
+        // A second pass changes nothing: the written form is canonical.
         let again = document.written_anew(written.as_bytes(), &headers);
         assert_eq!(again, Ok(written), "{}", operation.as_str());
     }

@@ -45,6 +45,7 @@ fn binding(envelope: &Envelope, bucket: &str, key: &str) -> Binding {
 fn private_map(map: &[u8]) {
     let binding = Binding::new(Layout::Single, Flags::KEY_BOUND, "b", "k");
     let context = [b"s3proxy/v1/private\0", binding.as_bytes()].concat();
+    // Sealed here and not by the crate, so that the map can be any bytes.
     let sealed = message::seal(&DEK, &context, map);
     if let Ok(private) = PrivateMap::open(&DEK, &binding, &sealed) {
         let again = PrivateMap::open(&DEK, &binding, &private.seal(&DEK, &binding));
@@ -81,6 +82,7 @@ fn upload_state(map: &[u8]) {
         let again = SealedUploadState::parse(&again).expect("what was sealed is read");
         assert!(again.open(&DEK, "id") == Ok(opened));
     }
+    // The upload id is in the context of the sealed part.
     assert!(parsed.open(&DEK, "another").is_err());
 }
 

@@ -45,6 +45,7 @@ impl Condition {
             Self::None => field.starts_with("x-ignore-"),
             Self::Equals(expected) => value == expected,
             Self::StartsWith(prefix) if field == "Content-Type" => {
+                // S3 checks each member of a comma-separated Content-Type.
                 let mut members = value.split(',');
                 members.all(|member| member.trim().starts_with(prefix))
             }
@@ -112,6 +113,7 @@ fn field(
         value.push_str("${filename}");
     }
     body.push_str(&part(name, &value));
+    // Browsers may send a path; S3 substitutes only the file name.
     let last = file_name.rsplit('/').next().unwrap_or_default();
     let value = value.replace("${filename}", last);
     let condition = match choices.byte() % 8 {
@@ -256,6 +258,7 @@ fuzz_target!(|input: &[u8]| {
         }
         Err(error) => assert!(!(is_covered && is_refusal(&error)), "{error:?}"),
     }
+    // Any changed byte: the signature covers the policy, and the policy the fields.
     if choices.mutate(&mut body)
         && let Ok(admitted) = admit(&KNOWN, &body)
     {

@@ -43,6 +43,7 @@ fn dates(text: &str) {
     assert!((0..=9999).contains(&time.year()));
     assert!(conditional::if_range_holds(text, "\"e\"", Some(time)));
     assert!(!conditional::if_range_holds(text, "\"e\"", None));
+    // If-Range with a date demands an exact match (RFC 9110, section 13.1.5).
     let later = time.checked_add(time::Duration::SECOND);
     assert!(later.is_none() || !conditional::if_range_holds(text, "\"e\"", later));
 }

@@ -137,6 +137,7 @@ fuzz_target!(|input: &[u8]| {
         }
         check(&request);
     }
+    // Without authentication, more heads reach the checks.
     if let Ok(Admitted::Request(request)) = OPEN.admit(head, NOW) {
         check(&request);
     }

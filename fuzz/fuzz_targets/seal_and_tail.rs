@@ -117,6 +117,7 @@ fn any_tail(choices: &mut Choices<'_>) {
     let first = tail_first(stored).expect("it is long enough");
     let mut tail = choices.rest().to_vec();
     assert!(Seal::open(&DEK, stored, &tail).is_err());
+    // With the right length and zeros in place of a footer, it is refused as well.
     tail.resize(
         usize::try_from(stored.0 - first).expect("some hundred bytes"),
         0,

@@ -82,6 +82,7 @@ impl<'a> Choices<'a> {
     /// Changes one byte of `bytes` to another value; false if there is none.
     pub fn mutate(&mut self, bytes: &mut [u8]) -> bool {
         let position = self.position(bytes.len());
+        // Zero would change nothing.
         let change = self.byte().max(1);
         match bytes.get_mut(position) {
             Some(byte) => {

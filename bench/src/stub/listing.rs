@@ -33,6 +33,7 @@ pub(super) fn page(store: &Store, bucket: &str, asked: &Query) -> String {
         .expect("writing to a String cannot fail");
         (count, last) = (count + 1, key);
     }
+    // `take` has left the iterator after the page, so another entry means another page.
     let truncated = objects.next().is_some();
     let next = if truncated {
         format!("<NextContinuationToken>{last}</NextContinuationToken>")

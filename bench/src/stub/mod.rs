@@ -202,6 +202,7 @@ impl Stub {
             }
             (&Method::PUT, Some(id)) if !request.headers().contains_key("x-amz-copy-source") => {
                 let number = asked.number("partNumber").ok_or(RefusedUpload::Part)?;
+                // Parts are read to their end but not stored; only their length counts.
                 let received = receive(request, Fate::Size).await?;
                 let etag = self.store.next_etag();
                 self.uploads.put(id, number, &etag, received.length)?;
@@ -304,6 +305,7 @@ async fn receive(request: Request<Incoming>, fate: Fate) -> Result<Received, Upl
         if fate == Fate::Keep {
             bytes = aws_chunked::decode(&bytes)?;
         }
+        // Without decoding, the announced length is the only one without framing.
         length = announced("x-amz-decoded-content-length").unwrap_or(length);
     }
     Ok(Received { bytes, length })
@@ -320,6 +322,7 @@ fn read(store: &Store, name: &str, asked: &HeaderMap) -> Response<Segments> {
         return refusal(StatusCode::NOT_FOUND, "NoSuchKey");
     };
     let pinned = asked.get(IF_MATCH);
+    // s3proxy pins ranged reads to the ETag of the first response.
     if pinned.is_some_and(|pinned| pinned != "*" && pinned != object.etag) {
         return refusal(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
     }

@@ -104,6 +104,7 @@ impl Uploads {
             .expect("writing to a String cannot fail");
             (last, listed) = (*number, listed + 1);
         }
+        // `take` has left the iterator after the page, so another part means another page.
         let truncated = rest.next().is_some();
         Ok(format!(
             "<ListPartsResult><UploadId>{id}</UploadId>\

@@ -63,6 +63,7 @@ fn words(source: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
+        // Comments and literals first: they may contain text that looks like a path.
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
         } else if rest.starts_with("/*") {

@@ -58,6 +58,7 @@ async fn only_headers_of_http_and_s3_reach_the_client() {
             assert_eq!(answer.header(name), "", "{method} {target}: {name}");
         }
         assert_eq!(answer.header("x-amz-id-2"), "/forged", "{method} {target}");
+        // Metadata and storage class are headers of objects, so only reads return them.
         let is_read = target == "/bucket/key";
         for name in OWN.iter().filter(|_| is_read) {
             assert_eq!(answer.header(name), "/forged", "{method} {target}: {name}");

@@ -55,6 +55,7 @@ fn lists_objects(request: &RecordedRequest) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_staged_parts_that_does_not_end_is_an_error() {
     let (proxy, store, id) = proxy_with_an_upload().await;
+    // Tokens repeat after `places` pages: a loop is found early, new tokens end at a bound.
     for (places, most) in [(2, 8), (9, 64), (usize::MAX, 101)] {
         let asked = Arc::new(AtomicUsize::new(0));
         let (counted, store) = (Arc::clone(&asked), Arc::clone(&store));
@@ -105,6 +106,7 @@ async fn a_page_with_more_entries_than_a_page_has_is_refused_before_any_is_looke
     let proxy = Proxy::start().await;
     proxy.create_bucket("bucket").await;
     for target in ["/bucket?list-type=2", "/bucket", "/bucket?max-keys=2"] {
+        // S3 returns at most 1000 entries per page.
         proxy.backend.script(|_| page(&contents(1001), "t"));
         proxy.backend.take_requests();
         let answer = proxy.send(ClientRequest::get(target)).await;

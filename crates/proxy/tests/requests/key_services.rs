@@ -62,6 +62,7 @@ async fn a_silent_key_service_takes_nothing_from_a_tenant_with_a_local_key() {
     proxy.put("/vault/source", "x").await;
     vault.set(Mood::Silent);
     let mut waiting = JoinSet::new();
+    // Together, these bodies are longer than the memory for bodies.
     for number in 0..60 {
         let proxy = Arc::clone(&proxy);
         waiting.spawn(async move {
@@ -69,6 +70,7 @@ async fn a_silent_key_service_takes_nothing_from_a_tenant_with_a_local_key() {
             proxy.send(request).await
         });
     }
+    // The first call sealed the source; the second shows that a write is waiting.
     wait_for(async || vault.calls().encrypt >= 2).await;
     for number in 0..6 {
         let began = Instant::now();
@@ -127,6 +129,7 @@ async fn a_service_that_fails_gets_few_calls_and_is_found_again() {
         answer.expect_error(503, "ServiceUnavailable");
     }
     let calls = vault.calls().decrypt - before.decrypt;
+    // A failing service is left alone for a while after a few calls.
     assert!(calls <= 12, "{calls} calls for 100 requests");
     vault.set(Mood::Well);
     wait_for(async || {
@@ -301,6 +304,7 @@ async fn keys_with_associated_data_open_nothing_that_was_encrypted_without_it() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ignores_associated_data_is_not_written_with() {
     let vault = VaultServer::start().await;
+    // Such a server encrypts without the data and reports no error.
     vault.set(Mood::Older);
     let proxy = proxy_with(&vault, NOTHING_REMEMBERED, ASSOCIATED).await;
     let put = || ClientRequest::put("/vault/object", "plaintext");

@@ -19,6 +19,7 @@ async fn a_request_that_comes_back_is_refused_before_anything_else() {
     ] {
         let request = ClientRequest::get("/photos/cat").header(HOP, mark);
         let refused = proxy.send_unsigned(request).await;
+        // Not 403, although the request is unsigned: the mark is checked before the signature.
         let refused = refused.expect_error(508, "LoopDetected");
         assert!(
             refused.element("Message").contains(told),
@@ -65,6 +66,7 @@ async fn a_loop_through_another_server_ends_at_its_first_turn() {
 async fn sent_on(request: &RecordedRequest, to: SocketAddr, host: &str) -> Reply {
     let mut again = ClientRequest::new(request.method.clone(), request.target.clone());
     for (name, value) in &request.headers {
+        // A forwarding server sets its own Host.
         if name != "host" {
             again
                 .headers

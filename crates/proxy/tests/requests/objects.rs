@@ -42,6 +42,7 @@ async fn ranges_are_slices_of_the_plaintext() {
     proxy.put("/bucket/key", plaintext.clone()).await;
     for (range, first, end) in [
         ("bytes=0-0", 0, 1),
+        // Crosses the border of the first chunk.
         ("bytes=16383-16384", 16383, 16385),
         ("bytes=50000-", 50000, 100_000),
         ("bytes=-1", 99_999, 100_000),
@@ -270,6 +271,7 @@ async fn keys_under_the_state_prefix_belong_to_the_proxy() {
     let proxy = proxy_with_bucket().await;
     for key in [
         ".s3proxy/uploads/x/state",
+        // A server that normalises paths would map all of these to the state prefix.
         "//.s3proxy/x",
         "a/../.s3proxy/x",
         "./.s3proxy/x",

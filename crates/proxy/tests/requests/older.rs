@@ -259,6 +259,7 @@ async fn the_name_of_the_version_is_settable() {
         .send(written)
         .await
         .expect_error(400, "InvalidArgument");
+    // The default name is free for clients once another one is configured.
     let free = ClientRequest::put("/bucket/new", "x").header("x-amz-meta-dek-kek-ver", "1");
     proxy.send(free).await.expect(200);
 }

@@ -121,6 +121,7 @@ async fn a_backend_without_sub_resources_keeps_all_buckets_and_objects() {
             if is_for_changes(operation) {
                 after.remove("made");
                 after.insert("own".into(), before["own"].clone());
+                // The change was the operation's purpose, so the next request starts afresh.
                 backend.restore(before.clone());
             }
             assert_eq!(after, before, "{request:?} {answer:?}");
@@ -234,6 +235,7 @@ async fn a_change_is_sent_where_a_read_has_shown_the_sub_resource() {
         let methods: Vec<&str> = sent.iter().map(|sent| sent.method.as_str()).collect();
         assert_eq!(
             methods,
+            // The second change needs no read: the proxy caches that the backend knows tagging.
             ["GET", "PUT", "PUT"],
             "what was shown is remembered"
         );
@@ -287,6 +289,7 @@ async fn a_deletion_is_sent_only_where_there_is_something_to_delete() {
         }
         let sent = proxy.backend.take_requests();
         assert_eq!(changes(&sent).len(), 2 * deletions, "{document}: {sent:?}");
+        // A server that does not know the sub-resource would delete the bucket instead.
         assert_eq!(sent.len() - 2 * deletions, 2, "each deletion reads first");
     }
 }
@@ -333,6 +336,7 @@ async fn an_answer_that_is_not_the_operations_document_is_not_relayed() {
     answering(
         &proxy,
         200,
+        // Unknown elements and prefixes are no reason to refuse a response.
         "<x:AccessControlPolicy xmlns:x='u'><x:New/></x:AccessControlPolicy>",
     );
     let answer = proxy.send(ClientRequest::get("/own?acl")).await.expect(200);
@@ -342,6 +346,7 @@ async fn an_answer_that_is_not_the_operations_document_is_not_relayed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_looks_like_the_document_is_not_taken_for_it() {
     let proxy = Proxy::start().await;
+    // Only objects have this header, so the response is an object that looks like tags.
     let headers = &[("etag", "\"0123456789abcdef0123456789abcdef\"")];
     proxy
         .backend

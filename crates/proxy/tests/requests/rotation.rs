@@ -198,6 +198,7 @@ async fn a_backend_that_keeps_the_condition_on_the_source_alone_is_refused_unles
         "{refused}"
     );
     assert_eq!(rotation.key_of("key"), rotation.old_name);
+    // The probe of the backend's conditions removed its own object.
     assert_eq!(rotation.store.keys("bucket", ".s3proxy/"), [""; 0]);
     let offline = Asked {
         writers: Writers::Stopped,
@@ -217,6 +218,7 @@ async fn a_write_between_look_and_copy_is_kept() {
         let is_copy =
             request.path() == "/bucket/key" && !request.header("x-amz-copy-source").is_empty();
         if is_copy && is_first.swap(false, Ordering::Relaxed) {
+            // The write changes the ETag, so the copy's condition fails.
             store.plant("bucket", "key", "written meanwhile");
         }
         store.reply(request)

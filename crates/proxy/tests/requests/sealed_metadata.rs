@@ -98,6 +98,7 @@ async fn copies_carry_no_metadata_that_a_backend_added_to_sealed_ones() {
     put_blue(&proxy).await;
     forge_answers(&proxy, &store);
     proxy.send(copy_to("/bucket/copy")).await.expect(200);
+    // A copy into a bucket without encryption opens the metadata.
     proxy.send(copy_to("/clear/copy")).await.expect(200);
     store.behind(&proxy);
     assert_eq!(store.header("clear", "copy", ENVELOPE), None);
@@ -133,6 +134,7 @@ async fn an_object_whose_sealed_metadata_were_removed_does_not_open() {
         let headers = response.headers_mut();
         let mut envelope = Envelope::parse(headers[ENVELOPE].to_str().unwrap()).unwrap();
         assert!(envelope.private.take().is_some());
+        // The flags are part of the binding, so the data key no longer unwraps.
         envelope.flags = envelope.flags.without_private();
         headers.insert(ENVELOPE, envelope.encode().parse().unwrap());
         forge(headers);

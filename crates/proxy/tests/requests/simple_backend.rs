@@ -58,6 +58,7 @@ impl Stored {
     fn serve(&mut self, request: &RecordedRequest) -> Reply {
         let path = request.path().trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        // The query is ignored throughout.
         match (bucket, key, &request.method) {
             ("", _, &Method::GET) => self.list_buckets(),
             (_, "", &Method::PUT) => {

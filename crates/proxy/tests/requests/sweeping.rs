@@ -60,6 +60,7 @@ async fn an_upload_that_the_backend_does_not_list_keeps_its_state() {
     let deployment = Deployment::with(faults).await;
     let (id, etag) = deployment.begin_upload().await;
     deployment.store.age();
+    // The state names its upload, so the backend's list decides nothing here.
     for nameless in [Nameless::Stay, Nameless::ByList] {
         let (swept, lines) = deployment.sweep(nameless).await;
         assert_eq!((swept, deployment.kept()), (Swept::Everything, 2));
@@ -163,6 +164,7 @@ async fn a_state_cannot_have_another_upload_asked_for() {
     deployment.store.plant("bucket", &other, bytes);
     deployment.store.end_upload(&id);
     deployment.sweep(Nameless::Stay).await;
+    // The copied state names an upload whose folder is another one, so it is not trusted.
     assert_eq!(deployment.store.keys("bucket", STATES), [other]);
 }
 

@@ -70,6 +70,7 @@ async fn spans_are_posted_to_the_collector_with_its_headers_and_without_object_k
         assert!(lines.iter().any(|line| line == expected), "{lines:?}");
     }
     assert!(body.contains("S3.PutObject") && body.contains("s3proxy.request_id"));
+    // Protobuf stores strings uncompressed, so a search of the bytes finds them.
     assert!(!body.contains("a-secret-name"));
 }
 

@@ -39,6 +39,7 @@ async fn a_backend_without_versions_deletes_no_current_object_for_an_old_one() {
             .iter()
             .all(|it| it.method != Method::DELETE)
     );
+    // `null` is the version of an object in a bucket without versions.
     let null = ClientRequest::delete("/bucket/key?versionId=null");
     proxy.send(null).await.expect(204);
     assert!(!is_there(&backend, "key"));
