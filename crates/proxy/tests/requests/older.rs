@@ -86,7 +86,7 @@ impl Known {
     }
 
     /// Stores the object without the proxy as `/bucket/older`, with additional user metadata.
-    async fn plant(&self, proxy: &Proxy, tag: &str) {
+    pub(crate) async fn plant(&self, proxy: &Proxy, tag: &str) {
         let mut put = ClientRequest::put("/bucket/older", self.body.clone());
         for (name, value) in &self.headers(tag) {
             put = put.header(name.as_str(), value.to_str().unwrap());
