@@ -2,8 +2,8 @@
 #
 #   docker build -t s3proxy .        or: buildah bud -t s3proxy .
 #
-# `image/build` does the same without a daemon, and can put a program that is already compiled into
-# the last stage. There is no shell in it, and nothing that a process may write to.
+# `image/build` does the same without a daemon, and can put an already compiled program into the
+# last stage. The image has no shell, and no file that a process may write.
 ARG BUILDER=docker.io/library/rust:1.95-slim-bookworm
 
 FROM ${BUILDER} AS system
@@ -44,10 +44,11 @@ LABEL org.opencontainers.image.title="s3proxy" \
       org.opencontainers.image.created="${CREATED}"
 
 ENV PATH=/
-# By number, so that Kubernetes can see that it is not root. Any other number does as well.
+# A numeric user, so that Kubernetes can see that it is not root. Any other number works as well.
 USER 1001:1001
 EXPOSE 4433 9090
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 CMD ["/s3proxy", "health"]
 ENTRYPOINT ["/s3proxy"]
-# Without arguments plain HTTP, as the older image does it. With any, HTTPS unless they say otherwise.
+# Without arguments, plain HTTP, like the older image. With arguments, HTTPS unless they say
+# otherwise.
 CMD ["--no-tls"]

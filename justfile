@@ -1,4 +1,4 @@
-# The recipes that people and CI share. `just` alone lists them.
+# Recipes for people and CI. `just` alone lists them.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
@@ -37,19 +37,19 @@ audit:
 e2e *arguments:
     e2e/run {{ arguments }}
 
-# Every fuzz target for so many seconds, or the targets that are named
+# Every fuzz target, or the named ones, for a number of seconds each
 fuzz seconds="60" *targets:
     fuzz/run {{ seconds }} {{ targets }}
 
-# The Helm chart, the manifests in deploy/, alerts and dashboard; `--update` writes snapshots anew
+# The Helm chart, the manifests in deploy/, alerts and dashboard; `--update` rewrites snapshots
 chart *arguments:
     charts/check {{ arguments }}
 
-# The same before a Kubernetes API server, which is compiled the first time; arguments go to pytest
+# The same against a Kubernetes API server, which the first run compiles; arguments go to pytest
 chart-server *arguments:
     charts/check-server {{ arguments }}
 
-# The recovery script, on the format's vectors and on objects that the crate wrote
+# The recovery script, on the format's vectors and on objects written by the crate
 recover:
     recover/run-tests
 
@@ -65,6 +65,6 @@ docs:
 image *arguments:
     image/build {{ arguments }}
 
-# What is published of a release, into dist/: docs/releasing.md; --rehearsal needs no tag
+# The files of a release, into dist/: docs/releasing.md; --rehearsal needs no tag
 release *arguments:
     release/build {{ arguments }}

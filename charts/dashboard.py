@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes charts/s3proxy/files/dashboard.json, Grafana's dashboard for s3proxy.
 
-The dashboard is made here because one panel is 60 lines of JSON and one line of meaning. Run it
-after a change; charts/check compares. Grafana 10 and newer read the result.
+The dashboard is generated because a panel has 60 lines of JSON and one line of meaning. Run this
+after a change; charts/check compares the result. Grafana 10 and newer read it.
 """
 
 import json
@@ -10,7 +10,7 @@ import pathlib
 
 OUTPUT = pathlib.Path(__file__).parent / "s3proxy/files/dashboard.json"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-# What every series is looked for under: job is what the chart's ServiceMonitor sets.
+# The selector of every series: the chart's ServiceMonitor sets this job.
 WHERE = 'job=~"$job",namespace=~"$namespace",instance=~"$instance"'
 
 ALTERED = 'kind=~"tampered|truncated|malformed|wrong_key"'
@@ -135,7 +135,7 @@ GOOD, WARN, BAD = "green", "orange", "red"
 
 
 def ratio(part, whole):
-    """Zero where nothing happened, rather than nothing."""
+    """A ratio that is zero, not missing, if nothing happened."""
     return f"({part}) / ({whole} > 0) or vector(0)"
 
 

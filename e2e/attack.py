@@ -1,8 +1,10 @@
-"""Hostile clients: one process that holds thousands of connections, each of them opened again when the
-proxy closes it. Run as a program, so that the honest clients of a test share no interpreter with it.
+"""Hostile clients: one process that holds thousands of connections and reopens each one that the
+proxy closes. The process runs as a program, so the honest clients of a test do not share an
+interpreter with it.
 
-Every shape is a request that costs its sender little: nothing at all, half a head, a body that is
-announced and does not come. All come from one address, another than the honest clients have.
+Every shape is a request that is cheap to send: nothing at all, half a head, or a body that is
+announced and never sent. All connections come from one address, which is not the address of the
+honest clients.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from typing import NamedTuple
 ATTACKER = "127.0.0.2"
 
 _REOPENED_AT_ONCE = 400
-"""Connections that are opened again in one round, so that ended ones do not take all its time."""
+"""Connections reopened in one round, so that reopening does not take up all of the round's time."""
 
 
 def _head(line: str, *headers: str) -> bytes:
@@ -89,14 +91,14 @@ def _many_parameters(number: int) -> bytes:
 
 
 class Shape(NamedTuple):
-    """Each connection sends the message of its number, then waits until the proxy ends it."""
+    """Each connection sends the message for its number, then waits until the proxy closes it."""
 
     message: Callable[[int], bytes]
     answer: str | None
-    """The status that such a request gets; None: the proxy waits for more."""
+    """The status that the request gets. None if the proxy waits for more bytes."""
 
     pressed: str = "503"
-    """The status that it may get where places or memory run short."""
+    """The status that the request may get when connection slots or memory run short."""
 
 
 SHAPES = {
@@ -114,7 +116,7 @@ SHAPES = {
 
 
 class Swarm:
-    """Connections to one port, kept at their number for some seconds."""
+    """Connections to one port, kept at a constant number for some seconds."""
 
     def __init__(self, port: int, messages: Iterator[bytes], count: int, source: str = ATTACKER):
         self._port, self._messages, self._source = port, messages, source

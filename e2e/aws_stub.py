@@ -1,9 +1,11 @@
-"""A stand-in for AWS's own ways: an S3 server on loopback that keeps objects, and errs on order.
+"""A stub with the behaviour of AWS: an S3 server on loopback that stores objects and fails on
+request.
 
-It checks no signature and knows no buckets, versions or ACLs. It keeps what is put (also with a
-trailing checksum), serves it whole and in ranges, and says of every object what AWS says unasked: a
-CRC64NVME of the stored bytes. What a test wants else is a rule: a function from the request to the
-reply, or to nothing where another one shall answer. A body that breaks off is never stored.
+It checks no signature and has no buckets, versions or ACLs. It stores the body of a PUT (also one
+with a trailing checksum), serves it whole or in ranges, and sends for every object a header that
+AWS sends unasked: a CRC64NVME of the stored bytes. Tests add any other behaviour as a rule: a
+function from the request to the reply, or to None to leave the request to the next rule. A body
+that breaks off is never stored.
 """
 
 import base64
@@ -28,7 +30,7 @@ REQUEST_ID = "STUBREQUESTID0001"
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it arrived, `aws-chunked` taken off its body."""
+    """A request as it arrived, with the `aws-chunked` framing removed from its body."""
 
     method: str
     path: str
@@ -38,7 +40,7 @@ class Seen:
 
     @property
     def region(self) -> str:
-        """The region that the request was signed for."""
+        """The region for which the request was signed."""
         return self.headers.get("authorization", "").split("/")[2]
 
     def names(self, text: str) -> bool:
@@ -51,9 +53,9 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     breaks_after: int | None = None
-    """Bytes of the body after which the connection ends, though more were announced."""
+    """Bytes of the body after which the connection closes, although more were announced."""
     waits_for: threading.Event | None = None
-    """Nothing is said before this happens; with `breaks_after`, nothing more is said."""
+    """The reply waits for this event. With `breaks_after`, closing the connection waits instead."""
 
 
 Rule = Callable[[Seen], Reply | None]
@@ -83,7 +85,7 @@ class Kept:
 
 
 class AwsStub:
-    """Listens until `stop`; `clock_offset` in seconds is how wrong its `Date` is."""
+    """Listens until `stop`. `clock_offset` is the error of its `Date` header in seconds."""
 
     def __init__(self, port: int = 0):
         self.objects: dict[str, Kept] = {}
@@ -99,7 +101,7 @@ class AwsStub:
         self.target = Target(f"http://127.0.0.1:{self._server.server_port}", OWNER)
 
     def stop(self) -> None:
-        """Stops listening, and ends the connections that are still open."""
+        """Stops listening and closes the connections that are still open."""
         self._server.shutdown()
         self._server.server_close()
         for connection in list(self._connections):
@@ -109,7 +111,7 @@ class AwsStub:
 
     @contextmanager
     def answering(self, rule: Rule):
-        """While it lasts, the rule is asked first."""
+        """Inside the block, this rule is tried first."""
         self._rules.insert(0, rule)
         try:
             yield
@@ -117,7 +119,7 @@ class AwsStub:
             self._rules.remove(rule)
 
     def about(self, text: str) -> list[Seen]:
-        """The requests whose path has a text in it, in order."""
+        """The requests whose path contains a text, in order."""
         return [seen for seen in self.seen if seen.names(text)]
 
     def reply_to(self, seen: Seen) -> Reply:
@@ -129,7 +131,7 @@ class AwsStub:
         return self.serve(seen)
 
     def serve(self, seen: Seen) -> Reply:
-        """What a well-behaved server answers."""
+        """The response of a well-behaved server."""
         if seen.method == "PUT":
             return self._put(seen)
         if seen.method == "DELETE":
@@ -186,7 +188,7 @@ def ranged(kept: Kept, wanted: str | None) -> Reply:
 
 
 def error(status: int, code: str, message: str = "said by the stub", **details: str) -> Reply:
-    """An error document with all that AWS puts into its own."""
+    """An error document with all the fields that AWS puts into its own."""
     fields = {
         "Code": code,
         "Message": message,
@@ -200,7 +202,7 @@ def error(status: int, code: str, message: str = "said by the stub", **details: 
 
 
 def once(reply: Reply, times: int = 1, method: str = "", path: str = "") -> Rule:
-    """A rule that gives a reply so many times, and then leaves the request to others."""
+    """A rule that gives a reply a number of times, then leaves requests to the other rules."""
     left = [times]
     lock = threading.Lock()
 
@@ -219,7 +221,7 @@ def always(reply: Reply, path: str) -> Rule:
 
 
 def stored_checksum(body: bytes) -> str:
-    """In the place of a CRC64NVME: right for nothing but the stored bytes."""
+    """Used in place of a CRC64NVME: it matches the stored bytes and no others."""
     return base64.b64encode(hashlib.sha256(body).digest()[:8]).decode()
 
 
@@ -281,7 +283,7 @@ def _handler(stub: AwsStub) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
 
         def log_message(self, format, *arguments):
-            """Silent: what was seen is kept."""
+            """Logs nothing: the requests are kept in `seen`."""
 
     return Handler
 

@@ -1,10 +1,10 @@
-"""A round-robin balancer for TCP connections: what stands before replicas that may die or restart.
+"""A round-robin balancer for TCP connections, in front of replicas that may die or restart.
 
-Each new connection goes to the next replica; one that takes no connection is passed over. With a
-probe, replicas that do not answer it with 200 get no new connections, as a Kubernetes Service has it;
-those that they have are left alone. Bytes are handed on as they come, and an end on one side ends the
-other, behind its last byte. It knows nothing of HTTP, so a request that was on its way when its
-replica died is lost with its connection, as behind a real balancer.
+Each new connection goes to the next replica; a replica that accepts no connection is skipped. With
+a probe, replicas that do not answer it with 200 get no new connections, as with a Kubernetes
+Service; their existing connections stay open. Bytes are forwarded as they arrive, and an end of
+stream on one side is forwarded after the last byte. The balancer knows nothing of HTTP, so a
+request in flight is lost when its replica dies, as with a real TCP balancer.
 """
 
 import errno
@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_PROBES = 0.2
 
 
 class Balancer:
-    """`probe` is the path that tells whether a replica gets connections; without one, all do."""
+    """`probe` is the path that decides whether a replica gets connections; without one, all do."""
 
     def __init__(self, replicas: list[Target], probe: str | None = None):
         self.port = free_port()
@@ -71,7 +71,7 @@ class Balancer:
             requests = threading.Thread(target=_pump, args=(client, replica), daemon=True)
             requests.start()
             _pump(replica, client)
-            # No answer can come any more, whatever the client goes on sending.
+            # The replica sends no more bytes, so anything that the client still sends is useless.
             for one in (client, replica):
                 _shut(one, socket.SHUT_RDWR)
             requests.join()
@@ -102,7 +102,8 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         try:
             sink.sendall(data)
         except OSError:
-            # Whoever reads the other direction sees the end, too, behind what is still to be read.
+            # The reader of the other direction sees the end as well, after the bytes still to be
+            # read.
             return
     _shut(sink, socket.SHUT_WR)
 

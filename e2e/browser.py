@@ -1,8 +1,8 @@
-"""A real browser without a window: Chromium, driven through ChromeDriver, and the pages it shows.
+"""A headless browser: Chromium, driven through ChromeDriver, and the pages that it loads.
 
-The protocol is W3C WebDriver, of which little is needed here: open a page, run a script in it, put
-a file into a form. The pages are served from a port of their own, which is another origin than the
-proxy's; asked for by another host name, the same pages have yet another origin.
+The protocol is W3C WebDriver. Tests need little of it: open a page, run a script in the page, put a
+file into a form. The pages are served from a port of their own, so their origin differs from the
+proxy's; the same pages under another host name have a third origin.
 """
 
 import json
@@ -15,7 +15,7 @@ import urllib3
 
 from processes import Process, accepts_connections, clean_environment, free_port
 
-# Without the first the browser does not run as root; without the others it calls home.
+# The first flag lets the browser run as root; the others keep it from calling home.
 _FLAGS = [
     "--no-sandbox",
     "--headless",
@@ -89,7 +89,7 @@ class Browser:
         return self._ask("GET", f"{self._session}/url")
 
     def run(self, script: str, *arguments):
-        """Runs the body of an async function in the page; the result is its value, or its error."""
+        """Runs the body of an async function in the page. The result is its value, or its error."""
         wrapped = """
             const done = arguments[arguments.length - 1];
             const values = Array.prototype.slice.call(arguments, 0, -1);
@@ -103,14 +103,14 @@ class Browser:
         return self._ask("POST", f"{self._session}/element", query)[_ELEMENT]
 
     def type(self, selector: str, text: str) -> None:
-        """Types into a field; into one for files, the path of a file."""
+        """Types into a field; for a file input, types the path of a file."""
         self._ask("POST", f"{self._session}/element/{self.element(selector)}/value", {"text": text})
 
     def click(self, selector: str) -> None:
         self._ask("POST", f"{self._session}/element/{self.element(selector)}/click", {})
 
     def wait_for_page(self, address: str, seconds: float = 30) -> str:
-        """Waits until a page whose URL begins so is there; says its whole URL."""
+        """Waits until the page's URL begins with a prefix; returns the whole URL."""
         deadline = time.monotonic() + seconds
         while not (url := self.url).startswith(address):
             assert time.monotonic() < deadline, f"the browser is still at {url}"
@@ -130,7 +130,7 @@ class Browser:
 
 
 class Pages:
-    """Serves the pages it is given, and an empty one wherever else it is asked."""
+    """Serves the given pages, and an empty page under every other path."""
 
     def __init__(self):
         pages = self._pages = {}
@@ -146,7 +146,7 @@ class Pages:
                 self.wfile.write(body)
 
             def log_message(self, format, *arguments):
-                """Silent: the browser tells what it saw."""
+                """Logs nothing: the browser reports its own view."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -1,13 +1,13 @@
-"""The matrix of clients: cells that try one client at one backend, and what they found.
+"""The client matrix: each cell tries one client with one backend, and its result is recorded.
 
-A test marked with `cell` and asking for the fixture `place` runs once for each backend. What came of
-it goes to a JSON file in the test folder, of which clients_page.py makes docs/clients.md. After each
-cell the bucket is looked at around the proxy: everything in it is sealed, of the length that the
-format says, and no state of an upload is left behind. Garage is among the backends where it is
-installed; there are no cells for it elsewhere.
+A test that is marked with `cell` and requests the fixture `place` runs once per backend. Results go
+to a JSON file in the test folder, from which clients_page.py renders docs/clients.md. After each
+cell, the bucket is inspected directly at the backend: every object in it is sealed and has the
+length that the format demands, and no upload state is left over. Garage is one of the backends if
+it is installed; otherwise there are no cells for it.
 
-With --direct the cells run against the backends themselves: what they cannot do there is a limit of
-client or backend, and is named in the cell. There is no other way to leave a cell out.
+With --direct the cells run against the backends themselves: a cell that fails there shows a limit
+of the client or the backend, which the cell names. There is no other way to leave a cell out.
 """
 
 import json
@@ -42,9 +42,9 @@ def cell(
     only_by_proxy: dict[str, str] | None = None,
     scheme: str = "http",
 ):
-    """Marks a test: what `client` does in it, and the backends that cannot do it, with the reason.
+    """Marks a test with its client and action, and with the backends that cannot do it and why.
 
-    `only_by_proxy` names backends that cannot do it themselves and can behind the proxy. Over
+    `only_by_proxy` names backends that cannot do it alone but can with the proxy in front. Over
     `https` only the proxy is tried.
     """
     return pytest.mark.cell(
@@ -58,7 +58,7 @@ def cell(
 
 
 def pinned(package: str) -> str:
-    """The version of a Python package that the suite installs among clients."""
+    """The version of a Python package that the suite installs as a client."""
     lists = set((_HERE / "requirements").glob("*.txt")) - {_HERE / "requirements/moto.txt"}
     for path in sorted(lists):
         for line in path.read_text().splitlines():
@@ -70,7 +70,7 @@ def pinned(package: str) -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a cell works: an empty bucket, a home for the client's settings, a folder for files."""
+    """The workplace of a cell: an empty bucket, a home for client settings, a folder for files."""
 
     deployment: Deployment
     backend: str
@@ -83,7 +83,7 @@ class Place:
         return self.deployment.target
 
     def stored(self) -> dict[str, tuple[str, int]]:
-        """Every object as the backend lists it: key to ETag and stored length."""
+        """All objects in the backend's listing: key to ETag and stored length."""
         return _listing(self.deployment.backend.target, self.bucket)
 
 
@@ -115,7 +115,8 @@ def _assert_sealed(deployment: Deployment, bucket: str) -> None:
     stored = _listing(deployment.backend.target, bucket)
     seen = _listing(deployment.target, bucket)
     assert [key for key in stored if key.startswith(STATE_PREFIX)] == [], "uploads left state behind"
-    # Compared key by key on the proxy's side: it may know keys that the backend spells otherwise.
+    # Compared by key through the proxy: keys in the proxy's listing may be spelled differently by
+    # the backend.
     lengths = {key: length for key, (_, length) in stored.items()}
     assert lengths == {key: stored_length(length) for key, (_, length) in seen.items()}
     for key in stored:
@@ -126,7 +127,7 @@ def _assert_sealed(deployment: Deployment, bucket: str) -> None:
 
 @cache
 def _s3(target: Target):
-    """One client for all cells: making one takes longer than most of what it is used for."""
+    """One client for all cells: creating one takes longer than most calls."""
     return boto3_client(target)
 
 
@@ -176,7 +177,7 @@ def pytest_sessionfinish(session):
 
 
 class Results:
-    """What the cells of this run found; `whole` unless the run was told to leave some out."""
+    """Results of the cells of this run; `whole` unless the run was told to leave some out."""
 
     def __init__(self):
         self.whole = True
@@ -189,7 +190,7 @@ class Results:
             found = {"outcome": SKIPPED, "reason": reason.removeprefix("Skipped: ")}
         else:
             found = {"outcome": WORKS if report.outcome == "passed" else FAILED, "reason": ""}
-        # Several tests may make up one cell: it works when all of them do.
+        # Several tests may make up one cell. The cell works only if all of them pass.
         worst = max(found, self.cells.get(where, found), key=lambda cell: _BADNESS[cell["outcome"]])
         self.cells[where] = {"version": mark["version"], **worst}
 

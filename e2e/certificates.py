@@ -1,4 +1,4 @@
-"""A private certificate authority and one server certificate, made anew for every run."""
+"""A private certificate authority and one server certificate, generated for every run."""
 
 import datetime
 import ipaddress
@@ -23,7 +23,7 @@ class Certificates:
 def make_certificates(
     directory: Path, further: list[str] | None = None, days: int = 2
 ) -> Certificates:
-    """`further` are names beside those of the suite; they are good for so many days."""
+    """`further` are names in addition to the suite's. The certificates are valid for `days`."""
     directory.mkdir(parents=True)
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("s3proxy end-to-end CA")

@@ -1,11 +1,12 @@
-"""A release of the Helm chart without a cluster: what it renders is started on this machine.
+"""A release of the Helm chart without a cluster: the rendered container is started on this machine.
 
-The program gets the container's arguments, environment and files, as Kubernetes would give them. Secrets and
-ConfigMaps that a user makes beforehand are made here, certificates have the names that cert-manager is asked for,
-and mount paths become folders. What differs from a cluster is listed in `Release.start`.
+The program gets the container's arguments, environment and files as Kubernetes would give them.
+Secrets and ConfigMaps that a user creates beforehand are created here, certificates have the names
+requested from cert-manager, and mount paths become folders. `Release.start` lists the differences
+from a cluster.
 
-Every backend in the values is the SeaweedFS of internet.py, reached through an HTTPS proxy, so that settings stay as
-they are rendered.
+Every backend in the values is the SeaweedFS of internet.py, reached through an HTTPS proxy, so that
+settings stay as they are rendered.
 """
 
 import base64
@@ -35,20 +36,20 @@ from connecting import connecting_to  # noqa: E402
 CERTIFICATES = "/etc/s3proxy/certs"
 @dataclass
 class Release:
-    """The objects and the notes of one rendering, and the names that clients get from both."""
+    """The objects and notes of one rendering, and the names that both give to clients."""
 
     found: list[dict]
     notes: str = ""
     client: Credential | None = None
-    """A credential of a client; the proxy's own unless a configuration lists clients."""
+    """A client's credential; by default, the proxy's own, unless a configuration lists clients."""
     edits: list[tuple[str, str]] = field(default_factory=list)
-    """Patterns in the configuration file and their replacements: addresses of key services, for the most part."""
+    """Patterns in the configuration file and their replacements, mostly services' addresses."""
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Contents of Secrets and ConfigMaps of the user's, by object and key, where the usual ones do not fit."""
+    """Contents of the user's Secrets and ConfigMaps by object and key, unless defaults fit."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that a cluster would add, or addresses of services."""
 
-    # What clients are told
+    # Endpoints for clients
 
     @property
     def scheme(self) -> str:
@@ -72,7 +73,7 @@ class Release:
         return chart.container(self.found)
 
     def certified(self) -> list[str]:
-        """The names that cert-manager is asked for; the Service's where the certificate is the user's."""
+        """The names requested from cert-manager; for the user's own certificate, the Service's."""
         secret = next((volume["secret"]["secretName"] for volume in self._pod.get("volumes", [])
                        if volume["name"] == "certificate"), None)
         names = [name for each in self.found if each["kind"] == "Certificate" and each["spec"]["secretName"] == secret
@@ -85,12 +86,12 @@ class Release:
         return [name, f"{name}.{namespace}", f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local"]
 
     def endpoints(self) -> list[str]:
-        """The endpoints that clients may take from certificate, routes and notes; wildcards have their star."""
+        """Endpoints for clients, from certificate, routes and notes; wildcards keep their star."""
         default = self.port == {"https": 443, "http": 80}[self.scheme]
         at_service = "" if default else f":{self.port}"
         names = self.certified() if self.scheme == "https" else self._service_names()
         urls = [f"{self.scheme}://{name}{at_service}" for name in names]
-        # A controller listens on the scheme's own port, and passes `Host` on.
+        # An ingress controller listens on the scheme's own port and passes `Host` on.
         urls += [f"{self.scheme}://{name}" for name in self._route_names()]
         return list(dict.fromkeys([*urls, *self.announced()]))
 
@@ -109,7 +110,7 @@ class Release:
         return [url for url in dict.fromkeys(found)]
 
     def virtual_hosts(self) -> list[str]:
-        """Domains whose names have the bucket in front."""
+        """Domains below which host names begin with the bucket."""
         domains = self.variables(self.container).get("S3PROXY_VIRTUAL_HOST_DOMAINS", "")
         return [domain for domain in domains.split(",") if domain]
 
@@ -120,8 +121,9 @@ class Release:
         return self._deployment["spec"]["template"]["spec"]
 
     def start(self, directory: Path, internet: Internet) -> "Running":
-        """Starts the Deployment's container. What differs from a cluster: addresses and ports of the listeners,
-        mount paths, the HTTPS proxy and the authority through which backends are reached, and `edits`."""
+        """Starts the Deployment's container. It differs from a cluster in the listeners' addresses
+        and ports, the mount paths, the HTTPS proxy and certificate authority for the backends, and
+        `edits`."""
         directory.mkdir(parents=True)
         self._internet = internet
         certificates = make_certificates(directory / "certificates", sorted(set(self.certified())))
@@ -144,7 +146,7 @@ class Release:
         return running
 
     def run_job(self, directory: Path, job: dict, internet: Internet) -> str:
-        """Runs a Job's container to its end, and returns what it prints."""
+        """Runs a Job's container until it exits, and returns its output."""
         self._internet = internet
         pod = job["spec"]["template"]["spec"]
         [container] = pod["containers"]
@@ -175,7 +177,7 @@ class Release:
         return variables
 
     def _files(self, directory: Path, pod: dict, container: dict, certificates: Certificates | None) -> None:
-        """Writes the volumes of a pod to where they are mounted, below the directory."""
+        """Writes the files of a pod's volumes to their mount paths, below the directory."""
         volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
         mounts = container.get("volumeMounts", [])
         for mount in mounts:
@@ -216,7 +218,7 @@ class Release:
         return keys
 
     def _content(self, name: str, key: str) -> str:
-        """What is under a key of a Secret or ConfigMap: rendered, given by the test, or of the usual kind."""
+        """The content of a key in a Secret or ConfigMap: rendered, of the test, or a default."""
         rendered = self._rendered(name)
         if rendered and rendered["kind"] == "Secret":
             text = base64.b64decode(rendered["data"][key]).decode()
@@ -234,7 +236,7 @@ class Release:
 
 @dataclass
 class Running:
-    """The program of a release, and its clients' view of it."""
+    """The running program of a release, as its clients see it."""
 
     release: Release
     directory: Path
@@ -261,12 +263,12 @@ class Running:
         return Target(endpoint, self.release.client or own, ca_file=ca_file)
 
     def connecting(self):
-        """While it lasts, boto3 in this process reaches the proxy by any name."""
+        """Inside the block, boto3 in this process reaches the proxy by any name."""
         return connecting_to(self.address)
 
     @property
     def for_aws_cli(self) -> dict[str, str]:
-        """Variables by which the AWS CLI does."""
+        """Variables that have the AWS CLI do the same."""
         return {"PYTHONPATH": str(CONNECT_TO), "CONNECT_TO": f"127.0.0.1:{self.port}"}
 
     def curl(self, target: Target, *arguments) -> str:
@@ -275,8 +277,8 @@ class Running:
         return run([*program, *trust, *arguments], clean_environment(self.directory))
 
     def first_requests(self) -> list[str]:
-        """Runs the notes' commands for a first request, and returns what each prints. The port-forward's address is
-        the proxy's here."""
+        """Runs the notes' commands for a first request, and returns the output of each. The address
+        of the port-forward is replaced by the proxy's."""
         credential = self.target(self.release.announced()[0]).credential
         environment = clean_environment(
             self.directory, AWS_ACCESS_KEY_ID=credential.access_key, AWS_SECRET_ACCESS_KEY=credential.secret_key,
@@ -288,7 +290,7 @@ class Running:
                     environment) for command in commands]
 
     def helm_test(self, bucket: str) -> str:
-        """Runs the script of the release's test pod, with its environment; only the address is another."""
+        """Runs the script of the release's test pod with its variables and another address."""
         [container] = chart.only(self.release.found, "Pod")["spec"]["containers"]
         variables = self.release.variables(container)
         variables |= {"SERVICE": f"127.0.0.1:{self.port}", "AUTHORITY": str(self.certificates.ca_file)}
@@ -301,7 +303,7 @@ class Running:
 
 
 def release(values: list[Path], directory: Path, **options) -> Release:
-    """Renders the chart with values files, the later ones over the earlier, and its notes."""
+    """Renders the chart and its notes with values files; later files override earlier ones."""
     arguments = [word for path in values for word in ("--values", str(path))]
     done = chart.helm_template(*arguments)
     assert done.returncode == 0, done.stderr

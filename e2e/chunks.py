@@ -1,8 +1,8 @@
-"""Bodies framed as `aws-chunked`, each piece of them open to be broken on purpose.
+"""Bodies in `aws-chunked` framing, in which a test can break every piece on purpose.
 
-`frame` signs the request's headers and every chunk as the AWS documentation describes it, with a
-trailer where one is given, and lets the caller change each frame before it is joined. The unsigned
-form has no chunk signatures.
+`frame` signs the request's headers and every chunk as AWS documents it, with a trailer if one is
+given, and lets the caller change each frame before they are joined. The unsigned form has no chunk
+signatures.
 """
 
 import base64
@@ -27,7 +27,7 @@ _OTHER_SIGNATURE = "0" * 64
 
 @dataclass(frozen=True)
 class Wrong:
-    """What is to be wrong: chunks by number (-1 is the last, empty one), the trailer's signature."""
+    """The intended faults: chunks by number (-1 is the last, empty one), trailer signature."""
 
     signature_of_chunks: frozenset[int] = field(default_factory=frozenset)
     content_of_chunks: frozenset[int] = field(default_factory=frozenset)
@@ -54,7 +54,7 @@ def frame(
     wrong: Wrong = NOTHING,
     chunk_bytes: int = 65536,
 ) -> raw.Request:
-    """Frames the body and signs: `mode` is a name of `MODES`."""
+    """Frames the body and signs. `mode` is a name in `MODES`."""
     plain = built.body
     pieces = [plain[at : at + chunk_bytes] for at in range(0, len(plain), chunk_bytes)] + [b""]
     built.set_header("x-amz-decoded-content-length", str(len(plain)))
@@ -68,7 +68,7 @@ def frame(
         framed.append(chain.chunk(piece, number, wrong))
     if trailer:
         framed.append(chain.trailer(trailer, wrong))
-    # The last chunk ends with an empty line; trailers stand before it.
+    # The last chunk ends with an empty line; trailers precede that line.
     framed.append(b"\r\n")
     built.body = b"".join(framed)
     built.set_header("Content-Length", str(len(built.body)))

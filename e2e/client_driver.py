@@ -1,8 +1,9 @@
-"""Clients that are programs of the suite: Java's, JavaScript's and Go's SDKs, driven line by line.
+"""Client programs built by the suite: SDKs for Java, JavaScript and Go, driven line by line.
 
-A driver reads a command a line, words separated by tabs, and answers each with a line: `ok` and the
-words asked for, or `failed` and why. It is started when it is first needed and stays for all cells of
-a module at one endpoint, as a virtual machine starts slowly. What it prints besides goes to its log.
+A driver reads one command per line, words separated by tabs, and replies to each with a line: `ok`
+and the requested words, or `failed` and the reason. A driver starts on first use and serves all
+cells of a module at one endpoint, because a virtual machine is slow to start. Its other output goes
+to its log.
 
     put, upload            BUCKET KEY FILE     in one request; in parts of 5 MiB, several at a time
     get, download          BUCKET KEY FILE     in one request; in parts or ranges, several at a time
@@ -38,15 +39,15 @@ from processes import clean_environment, run
 from target import Target
 
 _SECONDS = 100
-"""The longest that one command takes: less than what a test is given."""
+"""Timeout of one command: shorter than a test's own timeout."""
 
 
 @dataclass(frozen=True)
 class Program:
     """A client of the matrix.
 
-    `limits` says what a backend cannot do for it, by action and backend; `direct_limits` what it can
-    do for it only with the proxy between them.
+    `limits` names actions that a backend cannot do for this client, by action and backend;
+    `direct_limits`, those that work only with the proxy in between.
     """
 
     name: str
@@ -59,12 +60,12 @@ class Program:
 
     @property
     def slug(self) -> str:
-        """The name as it may stand in the names of files and tests."""
+        """The name in the form used in names of files and tests."""
         return "-".join(re.findall("[a-z0-9]+", self.name.lower()))
 
 
 def trying(action: str, programs: list[Program]) -> pytest.MarkDecorator:
-    """The parameter `program`: those that do this, each a cell of its own."""
+    """The parameter `program`: the programs that can do this, each as a cell of its own."""
     return pytest.mark.parametrize(
         "program",
         [
@@ -82,12 +83,12 @@ def trying(action: str, programs: list[Program]) -> pytest.MarkDecorator:
 
 
 def built(*parts: str) -> Path:
-    """A file that one of the setup scripts made."""
+    """A file that one of the setup scripts built."""
     return Path(os.environ["S3PROXY_TEST_DIR"]).joinpath(*parts)
 
 
 class Driver:
-    """A running program, speaking to one endpoint."""
+    """A running program, connected to one endpoint."""
 
     def __init__(
         self, program: Program, target: Target, home: Path, log: Path, trust: dict[str, str]
@@ -110,7 +111,7 @@ class Driver:
             )
 
     def do(self, command: str, *words: str | int | Path) -> list[str]:
-        """Has a command carried out; what the client says against it is the exception's text."""
+        """Executes a command. A failure reported by the client becomes the exception's text."""
         line = "\t".join([command, *map(str, words)])
         try:
             self._child.stdin.write(line.encode() + b"\n")
@@ -124,7 +125,7 @@ class Driver:
     def _answer(self, command: str) -> list[str]:
         ready, _, _ = select.select([self._child.stdout], [], [], _SECONDS)
         if not ready:
-            # An answer that comes later would be taken for that of the next command.
+            # A late reply would be taken for the reply to the next command.
             self.stop()
             raise AssertionError(f"{command} took more than {_SECONDS} s")
         line = self._child.stdout.readline().decode().rstrip("\r\n")
@@ -143,7 +144,7 @@ class Driver:
 
 
 class Drivers:
-    """Starts programs when they are first asked for, and anew when one has ended."""
+    """Starts programs on first use, and restarts those that have exited."""
 
     def __init__(self, directory: Path):
         self._directory = directory
@@ -159,7 +160,7 @@ class Drivers:
         return self._running[wanted]
 
     def _trust(self, target: Target) -> dict[str, str]:
-        """The variables that have Node, Go and Java trust the authority of a target over TLS."""
+        """The variables that make Node, Go and Java trust the authority of a target over TLS."""
         if not target.ca_file:
             return {}
         store, password = self._directory / "trusted.p12", "nothing-secret"

@@ -1,9 +1,9 @@
-"""The S3 clients that applications use, behind one small interface.
+"""The S3 clients that applications use, with one small interface.
 
-Every client moves a whole folder at a time, so that a set of sizes costs one start-up and not one
-for each object. Multipart uploads are kept out by thresholds above the largest object; everything
-else stays as the client comes, checksums and retries included. A client that fails raises, with
-what it printed.
+Every client transfers a whole folder at a time, so that a set of sizes costs one start-up and not
+one per object. Thresholds above the largest object keep multipart uploads out; everything else has
+the client's own defaults, including checksums and retries. A client that fails raises an exception
+with its output.
 """
 
 import json
@@ -23,14 +23,14 @@ _NEVER_MULTIPART = "4G"
 
 
 class Client(Protocol):
-    """What every client can do; keys are `prefix` + file name."""
+    """Operations of every client. Keys are `prefix` + file name."""
 
     def upload(self, bucket: str, prefix: str, directory: Path) -> None: ...
 
     def download(self, bucket: str, prefix: str, names: list[str], directory: Path) -> None: ...
 
     def sizes(self, bucket: str, prefix: str) -> dict[str, int]:
-        """Lists the prefix: name behind it to size."""
+        """Lists the prefix: name after the prefix to size."""
 
     def head(self, bucket: str, key: str) -> int:
         """The size of one object."""
@@ -66,8 +66,8 @@ class Boto3:
 
 
 def boto3_client(target: Target, **options):
-    """A boto3 client for a target, untouched by the machine's own AWS settings. `options` are more
-    of botocore's settings, or others than the suite's."""
+    """A boto3 client for a target, unaffected by the machine's own AWS settings. `options` add to
+    the suite's botocore settings or override them."""
     session = boto3.Session(
         aws_access_key_id=target.credential.access_key,
         aws_secret_access_key=target.credential.secret_key,
@@ -91,8 +91,7 @@ def boto3_client(target: Target, **options):
 
 
 class AwsCli:
-    """Objects longer than `ranges_from` are downloaded as ranges side by side; `environment` holds
-    further variables."""
+    """Objects longer than `ranges_from` are downloaded in parallel ranges."""
 
     def __init__(
         self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART, **environment: str
@@ -107,8 +106,8 @@ class AwsCli:
             home, AWS_CONFIG_FILE=str(config), **aws_variables(target), **environment
         )
         self._program = Path(os.environ["S3PROXY_TEST_DIR"]) / "venv-awscli" / "bin" / "aws"
-        # Straight to SeaweedFS it now and then waits for an answer that got lost behind an empty
-        # upload (`Expect: 100-continue`), and asks again: after 10 s here instead of 60.
+        # Directly at SeaweedFS, the CLI sometimes waits for a response that got lost after an empty
+        # upload (`Expect: 100-continue`), and retries: after 10 s here instead of 60.
         self._endpoint = ["--endpoint-url", target.url, "--cli-read-timeout", "10"]
 
     def _aws(self, *arguments) -> str:
@@ -171,7 +170,7 @@ class RustSdk:
 class S3cmd:
     def __init__(self, target: Target, home: Path, settings: str = ""):
         by_path = target.style == PATH
-        # A template without %(bucket)s makes it address buckets by path.
+        # A template without %(bucket)s makes s3cmd use path style.
         template = target.authority if by_path else f"%(bucket)s.{DOMAIN}:{target.port}"
         trust = f"ca_certs_file = {target.ca_file}\n" if target.ca_file else ""
         config = home / "s3cfg"
@@ -192,7 +191,8 @@ class S3cmd:
         self._s3cmd("put", "--recursive", f"{directory}/", f"s3://{bucket}/{prefix}")
 
     def download(self, bucket, prefix, names, directory):
-        # Named one by one: --recursive wants ETags in listings, and not every server gives them.
+        # One argument per object: --recursive needs ETags in listings, and not every server has
+        # them.
         objects = [f"s3://{bucket}/{prefix}{name}" for name in names]
         self._s3cmd("get", *objects, f"{directory}/")
 
@@ -215,8 +215,7 @@ class S3cmd:
 
 
 class Rclone:
-    """Objects longer than `ranges_from` are downloaded as ranges side by side; `environment` holds
-    further variables."""
+    """Objects longer than `ranges_from` are downloaded in parallel ranges."""
 
     def __init__(
         self, target: Target, home: Path, ranges_from: str = _NEVER_MULTIPART, **environment: str
@@ -249,7 +248,7 @@ class Rclone:
         self._rclone("copy", f"e2e:{bucket}/{prefix}", directory)
 
     def sizes(self, bucket, prefix):
-        # A prefix that holds nothing is a missing directory to lsjson, an empty list to lsf.
+        # An empty prefix is a missing directory to lsjson, an empty list to lsf.
         listing = self._rclone("lsf", "--format", "ps", "--separator", "\t", "--files-only",
                                f"e2e:{bucket}/{prefix}")
         lines = (line.split("\t") for line in listing.splitlines())
@@ -263,7 +262,7 @@ class Rclone:
 
 
 class CurlPresigned:
-    """curl with URLs that boto3 signed: the holder of such a URL has no credential."""
+    """curl with URLs that boto3 presigned: the holder of the URL has no credential."""
 
     def __init__(self, target: Target, home: Path):
         self._s3 = boto3_client(target)

@@ -1,7 +1,7 @@
-"""docs/clients.md: what the cells of the matrix found, and the notes that users of a client need.
+"""docs/clients.md: the results of the matrix, and notes for users of each client.
 
-Most runs go without Garage. What the last one with it found is kept in a file beside the notes, and
-stands on the page until another run with Garage finds something else.
+Most runs have no Garage. The results of the last run with Garage are kept in a file beside the
+notes and stay on the page until another run with Garage changes them.
 """
 
 import json
@@ -13,7 +13,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "clients.md"
 _NOTES = Path(__file__).parent / "clients-notes"
 
 OPTIONAL = "garage"
-"""The backend that is tried only where it is installed."""
+"""The backend that is tried only if it is installed."""
 RECORDED = _NOTES / "garage.json"
 _HEAD = """\
 # Clients
@@ -36,7 +36,7 @@ _OUTCOMES = {"works": "works", "failed": "does not work"}
 
 
 def render(cells: Iterable[dict[str, str]]) -> str:
-    """The page that the results of a whole run make."""
+    """The page rendered from the results of a complete run."""
     cells, recorded = list(cells), json.loads(RECORDED.read_text())
     versions = {(cell["client"], cell["action"]): cell["version"] for cell in cells}
     if not any(cell["backend"] == OPTIONAL for cell in cells):
@@ -57,7 +57,7 @@ def render(cells: Iterable[dict[str, str]]) -> str:
 
 
 def record(cells: Iterable[dict[str, str]], version: str) -> None:
-    """Keeps what a run with Garage found there, for the pages of runs without."""
+    """Records the Garage results of this run, for pages rendered from runs without Garage."""
     found = {
         "version": version,
         "date": date.today().isoformat(),

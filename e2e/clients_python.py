@@ -1,6 +1,7 @@
-"""Clients that are Python programs of their own, in python-clients/, with packages of their own.
+"""Clients that are Python programs, in python-clients/, with their own set of packages.
 
-They live in another virtual environment than the test runner, as their botocore is not boto3's.
+They have a separate virtual environment from the test runner, because they need another botocore
+than boto3.
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ _PROGRAMS = Path(__file__).parent / "python-clients"
 
 
 def client_environment(place: Place, **extra: str) -> dict[str, str]:
-    """What a client is told of its endpoint and credential; the bucket is in S3_BUCKET."""
+    """The client's variables for endpoint and credential; the bucket is in S3_BUCKET."""
     where = {"S3_ENDPOINT": place.target.url, "S3_BUCKET": place.bucket}
     return clean_environment(place.home, **aws_variables(place.target), **where, **extra)
 

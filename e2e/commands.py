@@ -1,4 +1,4 @@
-"""The program's commands on stored objects, as tests run them: arguments in, JSON and status out."""
+"""Commands on stored objects, as tests run them: arguments in, JSON and status out."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from proxy import Proxy
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command with --json ended."""
+    """The result of a command with --json."""
 
     status: int
     objects: list[dict]
@@ -17,12 +17,12 @@ class Ran:
     errors: str
 
     def by_key(self) -> dict[str, dict]:
-        """The lines of current objects."""
+        """The output lines of current objects, by key."""
         return {line["key"]: line for line in self.objects if line["current"]}
 
 
 def command(proxy: Proxy, name: str, *arguments) -> Ran:
-    """Runs a command with --json to its end, however it ends."""
+    """Runs a command with --json until it exits, with any status."""
     done = proxy.finish(name, "--json", *arguments)
     return ran(done)
 

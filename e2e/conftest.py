@@ -1,9 +1,9 @@
-"""Fixtures of the suite: servers and proxies that start when a test first asks for them.
+"""Fixtures of the suite: servers and proxies that start when a test first requests them.
 
-Everything is started once a session, listens on loopback, keeps its data in one temporary folder,
-and ends with the session. After a failure the logs stay in the test folder; the data never does.
-`--direct` lets the matrix speak to the servers themselves, to tell a client's or server's own
-trouble from the proxy's.
+Every server and proxy starts once per session, listens on loopback, keeps its data in one temporary
+folder, and stops with the session. After a failure the logs stay in the test folder; the data never
+does. `--direct` runs the matrix against the servers themselves, to separate faults of a client or
+server from faults of the proxy.
 """
 
 import os
@@ -27,7 +27,7 @@ from target import DOMAIN, SERVICE
 pytest_plugins = ["cells", "module_times"]
 
 VIRTUAL_HOST_BUCKETS = ["e2e-matrix", "e2e-names"]
-"""Buckets with a host name of their own; names have to be known before the resolver is asked."""
+"""Buckets with a host name each; /etc/hosts needs the names before they are resolved."""
 
 NAMES = [DOMAIN, SERVICE, "s3proxy", *(f"{bucket}.{DOMAIN}" for bucket in VIRTUAL_HOST_BUCKETS)]
 
@@ -41,7 +41,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    # boto3 in this process is a client like the others: nothing of the machine's own may reach it.
+    # boto3 in this process is a client like the others: no setting of the machine may reach it.
     for name in list(os.environ):
         if name.startswith("AWS_") or name.endswith(("_CA_BUNDLE", "_proxy", "_PROXY")):
             del os.environ[name]
@@ -50,10 +50,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    # What is said of all cells and of all logs is said last, when everything has been tried.
+    # Modules that judge all cells or all logs come last, after everything else has run.
     last = ["test_clients_page.py", "test_lifecycle_logs.py"]
     items.sort(key=lambda item: last.index(item.path.name) if item.path.name in last else -1)
-    # Everything but the matrix is about what the proxy does.
+    # All tests but the matrix are about the proxy.
     if config.getoption("--direct"):
         items[:] = [
             item
@@ -111,7 +111,7 @@ def pages():
 
 @pytest.fixture(scope="session")
 def openbao(run_directory, certificates):
-    """A key service for tenants of their own, who leave it running. Over TLS."""
+    """A key service for tenants, over TLS. Its users leave it running."""
     server = OpenBao(run_directory, certificates)
     yield server
     server.stop()
@@ -131,13 +131,13 @@ def seaweedfs(deployments):
 
 @pytest.fixture(scope="module")
 def deployment(seaweedfs):
-    """What the fixtures below are about; modules for several servers have one of their own."""
+    """The deployment that the fixtures below use; modules for several servers override it."""
     return seaweedfs
 
 
 @pytest.fixture(scope="module")
 def bucket(deployment):
-    """A bucket of the module's own."""
+    """A bucket for this module only."""
     return make_bucket(deployment)
 
 
@@ -149,13 +149,13 @@ def s3(deployment):
 
 @pytest.fixture
 def backend_s3(deployment):
-    """boto3 straight to the server behind the proxy."""
+    """boto3 directly to the backend."""
     return boto3_client(deployment.backend.target)
 
 
 @pytest.fixture(scope="session")
 def debugging(deployments):
-    """A proxy before SeaweedFS that logs all it ever logs."""
+    """A proxy before SeaweedFS at the log level with the most output."""
     environment = {"S3PROXY_LOG_LEVEL": "debug", "S3PROXY_LISTEN_DRAIN_DELAY": "0s"}
     server = deployments.server("seaweedfs")
     return deployments.proxy(server, "proxy-debug", environment=environment)
@@ -163,9 +163,9 @@ def debugging(deployments):
 
 @pytest.fixture(scope="module")
 def untouched(debugging):
-    """A bucket of the module's own in which every write is refused: nothing may ever lie there.
+    """A bucket for this module only in which every write is refused: it must stay empty.
 
-    Judged at the end, when also a late write of the backend's would have arrived.
+    Checked at the end of the module, when a late write of the backend would also have arrived.
     """
     bucket = make_bucket(debugging)
     yield bucket
@@ -175,7 +175,7 @@ def untouched(debugging):
 
 @pytest.fixture(scope="module")
 def touched(debugging):
-    """A bucket of the module's own for writes that are to succeed."""
+    """A bucket for this module only, for writes that must succeed."""
     return make_bucket(debugging)
 
 

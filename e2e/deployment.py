@@ -1,4 +1,4 @@
-"""A deployment: a backend, the proxy in front of it, and what a test may see of both."""
+"""A deployment: a backend, the proxy in front of it, and a test's view of both."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -31,24 +31,24 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Deployment:
-    """`target` is for clients. `backend` stands behind it; `proxy` is absent with --direct."""
+    """`target` is for clients, `backend` is the server behind; no `proxy` with --direct."""
 
     target: Target
     backend: Server
     proxy: Proxy | None
 
     def known_by(self, name: str) -> "Deployment":
-        """The same, asked by another host name."""
+        """The same deployment under another host name."""
         return replace(self, target=self.target.named(name))
 
     def stored(self, bucket: str, key: str) -> Stored:
-        """An object as it lies on the backend, read around the proxy."""
+        """An object as stored on the backend, read without the proxy."""
         answer = boto3_client(self.backend.target).get_object(Bucket=bucket, Key=key)
         return Stored(answer["Body"].read(), answer["Metadata"])
 
 
 class Deployments:
-    """Starts servers and proxies when they are first asked for, and keeps them for the session."""
+    """Starts servers and proxies on first use, and keeps them for the session."""
 
     def __init__(
         self, directory: Path, certificates: Certificates, started: ExitStack, *, direct: bool
@@ -78,13 +78,13 @@ class Deployments:
             try:
                 self._deployments[wanted] = self._start(backend, scheme)
             except Exception as error:
-                # What did not start once is not waited for by every test that wants it.
+                # A server that failed to start once fails at once for the other tests that want it.
                 self._failures[wanted] = error
                 raise
         return self._deployments[wanted]
 
     def proxy(self, server: Server, name: str, **options) -> Deployment:
-        """One more proxy, with settings of its own; `name` names its log."""
+        """An additional proxy with its own settings; `name` names its log."""
         proxy = Proxy(self._directory, server.target, name=name, **options)
         self._started.callback(proxy.stop)
         self._proxies.append(proxy)
@@ -101,6 +101,6 @@ class Deployments:
             return Deployment(server.target, server, proxy=None)
         certificates = self._certificates if scheme == "https" else None
         deployment = self.proxy(server, f"proxy-{backend}-{scheme}", certificates=certificates)
-        # Half of all clients know it by a name, the others by an address.
+        # Half of all clients use a host name, the others an address.
         by_name = scheme == "https" or backend == "radosgw"
         return deployment.known_by(SERVICE) if by_name else deployment

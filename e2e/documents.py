@@ -1,17 +1,17 @@
 """The documentation as data: pages, their fenced blocks, headings and links.
 
-A block is run by `documents_world.py` as a reader would run it. What a reader would do otherwise than
-paste it says an HTML comment just before the block, which no rendered page shows:
+`documents_world.py` runs each block as a reader would. If a reader would do something other than
+paste the block, an HTML comment just before the block says so; rendered pages do not show it:
 
-`<!-- keeps running: URL -->`  in a terminal of its own; done when URL answers 200
+`<!-- keeps running: URL -->`  run in a terminal of its own; done when URL answers 200
 `<!-- file: NAME -->`          the reader writes the block into this file
-`<!-- checked: image -->`      by a stand-in for docker that takes the same arguments
-`<!-- checked: helm -->`       a command that renders the chart, where helm is installed; or values for one,
-                             which the chart's own tests render too
-`<!-- not run: REASON -->`     listed in a snapshot, so that none hides
+`<!-- checked: image -->`      run by a stand-in for docker that takes the same arguments
+`<!-- checked: helm -->`       a command that renders the chart, if helm is installed; or values for the
+                             chart, which the chart's own tests also render
+`<!-- not run: REASON -->`     not run, and listed in a snapshot so that none goes unnoticed
 
-`<!-- goes on from: PAGE#SECTION -->`, anywhere in a page, runs that section of the other page before. Pages
-share nothing else but the buckets of the server, so each has its own.
+`<!-- goes on from: PAGE#SECTION -->`, anywhere in a page, runs that section of the other page
+first. Pages share nothing but the server's buckets, so each page uses its own buckets.
 """
 
 import re
@@ -22,10 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 FOLDERS = ("docs", "recover", "charts", "deploy")
-"""Where pages lie, besides the root."""
+"""Folders that contain pages, in addition to the root."""
 
 _NO_PAGES = ("CHANGELOG.md",)
-"""Lists what once was, so what it names need not exist any more."""
+"""The changelog describes the past, so it may name settings that no longer exist."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\s*$")
 _MARK = re.compile(r"^\s*<!-- (?P<name>[a-z ]+?)(?:: (?P<value>.+?))? -->\s*$")
@@ -42,7 +42,7 @@ MARKS = (RUNS_ON, FILE, CHECKED, NOT_RUN)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: `line` is that of its fence, `section` the anchor of the heading above it."""
+    """A fenced block: `line` is the line of its fence, `section` the anchor of its heading."""
 
     language: str
     text: str
@@ -69,7 +69,7 @@ class Page:
 
     @cached_property
     def anchors(self) -> set[str]:
-        """What links can point to: headings as forges name them, and anchors set by hand."""
+        """Targets of links: headings as forges name them, and anchors set by hand."""
         by_hand = re.findall(r'<a (?:id|name)="([^"]+)"></a>', self.prose)
         return set(self._parsed[1]) | set(by_hand)
 
@@ -84,12 +84,12 @@ class Page:
 
     @cached_property
     def goes_on_from(self) -> tuple[str, str] | None:
-        """The page and its section that are run before this one."""
+        """The page and its section that must run before this one."""
         found = re.search(rf"^<!-- {GOES_ON}: (\S+)#(\S+) -->$", self.text, re.MULTILINE)
         return (found[1], found[2]) if found else None
 
     def section(self, anchor: str) -> list[Block]:
-        """The blocks between a heading and the next."""
+        """The blocks between a heading and the next heading."""
         found = [block for block in self.blocks if block.section == anchor]
         if not found:
             raise ValueError(f"{self.name} has no block in a section #{anchor}")
@@ -121,7 +121,7 @@ class Page:
 
 
 def pages() -> list[Page]:
-    """Every page for readers, in a stable order."""
+    """All pages for readers, in a stable order."""
     paths = [path for path in ROOT.glob("*.md") if path.name not in _NO_PAGES]
     for folder in FOLDERS:
         paths += (ROOT / folder).rglob("*.md")
@@ -137,7 +137,7 @@ def _until_fence(lines, page: str, opened: int):
 
 
 def _anchor(heading: str, before: list[str]) -> str:
-    """The name that forges give a heading: lower case, words joined by hyphens, numbered if repeated."""
+    """A heading's anchor on forges: lower case, words joined by hyphens, numbered if repeated."""
     shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
     name = re.sub(r"[^\w\- ]", "", shown.lower()).replace(" ", "-")
     repeated = sum(re.fullmatch(rf"{re.escape(name)}(-\d+)?", other) is not None for other in before)

@@ -1,4 +1,4 @@
-"""The names that pages use - settings, variables, flags, metrics - beside those that exist."""
+"""Names in pages - settings, variables, flags, metrics - and the names that exist."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from documents import ROOT, Page
 from proxy import binary
 
 TABLES = ("listen", "backend", "clients", "keys", "policy", "rules", "limits", "log", "audit", "traces", "reload")
-"""The settings' tables: what begins so in a page, in code, is a setting."""
+"""The settings' tables: code in a page that begins with one of these is a setting."""
 
 NOT_SETTINGS = {
     "S3PROXY_CONFIG",
@@ -20,13 +20,13 @@ NOT_SETTINGS = {
     "S3PROXY_SAMPLES",
     "S3PROXY_UPDATE",
 }
-"""Variables that are none: the file's own name, and those of the suites."""
+"""Variables that are not settings: the file's own name, and those of the test suites."""
 
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
 _CALL = re.compile(r"(?:^|[$(;|&]) *(?:[A-Z0-9_]+=\S* +)*s3proxy((?: +[^ |;&)#>]+)*)")
-"""The program at the beginning of a command, with what stands behind it."""
+"""The program at the beginning of a command, with its arguments."""
 
 
 def variables(page: Page) -> set[str]:
@@ -39,7 +39,7 @@ def known_variables() -> set[str]:
 
 
 def settings(page: Page) -> set[str]:
-    """What stands as code and is a setting's path, with or without a value behind it."""
+    """Paths of settings in code spans, with or without a value after them."""
     found = set()
     for code in _CODE.findall(page.prose):
         path = re.match(rf"(?:{'|'.join(TABLES)})(?:\[\])?(?:\.[a-z0-9_]+(?:\[\])?)+(?!\S*[/(])", code)
@@ -49,7 +49,7 @@ def settings(page: Page) -> set[str]:
 
 
 def known_settings() -> set[str]:
-    """Each setting, and each table that holds one."""
+    """All settings, and all tables that contain one."""
     text = (ROOT / "docs" / "configuration.md").read_text()
     found = set(re.findall(r"^### `([^`]+)`$", text, re.MULTILINE))
     tables = {path.rpartition(".")[0] for path in found}
@@ -58,7 +58,7 @@ def known_settings() -> set[str]:
 
 
 def metrics(text: str) -> set[str]:
-    """Names of metrics, histograms by their own name."""
+    """Names of metrics; histograms without the suffixes of their series."""
     found = set(re.findall(r"\bs3proxy_[a-z_]+[a-z]\b", text)) - {"s3proxy_recover"}
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in found}
 
@@ -69,7 +69,7 @@ def known_metrics() -> set[str]:
 
 
 def chart_values(page: Page) -> set[str]:
-    """What stands as code and is a path into the chart's values."""
+    """Paths into the chart's values in code spans."""
     top = _chart_schema().get("properties", {})
     paths = {code for code in _CODE.findall(page.prose) if re.fullmatch(r"[a-zA-Z]+(\.[a-zA-Z]+)+", code)}
     return {path for path in paths if path.partition(".")[0] in top}
@@ -90,7 +90,7 @@ def _chart_schema() -> dict:
 
 
 def commands(page: Page) -> list[tuple[str, list[str]]]:
-    """Each command line of the program in prose and blocks: the subcommand, or none, and its flags."""
+    """Command lines of the program in prose and blocks: the subcommand, if any, and its flags."""
     lines = _CODE.findall(page.prose)
     for block in page.blocks:
         if block.language in ("sh", "console"):
@@ -107,7 +107,7 @@ def commands(page: Page) -> list[tuple[str, list[str]]]:
 
 @cache
 def help_of(command: str) -> str | None:
-    """What `--help` says of a command; none where there is no such command."""
+    """The `--help` text of a command, or none if there is no such command."""
     done = subprocess.run(
         [binary(), *command.split(), "--help"], capture_output=True, text=True, timeout=30, check=False
     )

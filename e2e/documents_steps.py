@@ -1,6 +1,6 @@
-"""What is run when somebody follows a page: its blocks as steps of one shell script.
+"""The blocks of a page as steps of one shell script, run as if somebody followed the page.
 
-What each step printed can be told apart afterwards. A step that fails ends the script.
+The output of each step can be distinguished afterwards. A step that fails ends the script.
 """
 
 import os
@@ -13,7 +13,7 @@ from documents import CHECKED, FILE, NOT_RUN, ROOT, RUNS_ON, Block, Page
 from proxy import new_key
 
 _STEP = "\x1e"
-"""Begins the line that tells the steps of a page apart in what its shell prints."""
+"""Begins the line that separates the output of a page's steps."""
 
 _PRELUDE = f"""\
 set -e -o pipefail
@@ -49,7 +49,7 @@ __await() {{
 
 @dataclass(frozen=True)
 class Step:
-    """A command of a page, or several: what they are, what they printed, what the page shows."""
+    """One or several commands of a page: place, script, and the output shown in the page."""
 
     page: Page
     block: Block
@@ -62,7 +62,7 @@ class Step:
 
 
 def helm() -> Path:
-    """Where the chart's checks install it."""
+    """The path where the chart's checks install helm."""
     return Path(os.environ["S3PROXY_TEST_DIR"]) / "chart-tools" / "bin" / "helm"
 
 
@@ -71,7 +71,7 @@ def helm_is_here() -> bool:
 
 
 def steps_of(page: Page) -> list[Step]:
-    """What is run when somebody follows a page, what it goes on from first."""
+    """The steps of a page, after the steps of the section from which the page goes on."""
     steps = []
     if page.goes_on_from:
         earlier, section = page.goes_on_from
@@ -84,7 +84,7 @@ def _steps_of_block(page: Page, block: Block) -> list[Step]:
     if block.mark(NOT_RUN) is not None:
         return []
     if name := block.mark(FILE):
-        # Quoted, so that the shell takes the text as it is.
+        # Quoted, so that the shell leaves the text unchanged.
         return [Step(page, block, f"cat > {shlex.quote(name)} <<'END-OF-FILE'\n{block.text}END-OF-FILE\n")]
     if block.language == "console":
         return [Step(page, block, command, shown) for command, shown in _console(page, block)]
@@ -100,9 +100,10 @@ def _steps_of_block(page: Page, block: Block) -> list[Step]:
 
 
 def _in_terminal_of_its_own(block: Block, url: str) -> str:
-    """What the same program does there already is ended: the page's `Ctrl-C`.
+    """Runs a block in a terminal of its own, after ending the same program there: the page's
+    `Ctrl-C`.
 
-    The terminal stands for another machine as well, which does not see what becomes of `/etc/hosts` here.
+    The terminal also represents another machine, which does not see changes of `/etc/hosts` here.
     """
     log = f"../.terminal-{block.line}"
     program = block.text.replace("\\\n", " ").strip().splitlines()[-1].split()[0]
@@ -115,7 +116,7 @@ def _in_terminal_of_its_own(block: Block, url: str) -> str:
 
 
 def _console(page: Page, block: Block) -> list[tuple[str, str]]:
-    """Commands, each behind a `$`, with what is shown below them."""
+    """Commands, each after a `$`, with the output shown below them."""
     found: list[tuple[str, str]] = []
     continued = False
     for line in block.text.splitlines():
@@ -137,15 +138,16 @@ def script(steps: list[Step]) -> str:
 
 
 def by_step(output: str) -> list[str]:
-    """What each step printed, up to the one that failed, or with an empty one behind the last."""
+    """The output of each step up to the one that failed; an empty entry follows the last step."""
     return [part.partition("\n")[2] for part in output.split(f"\n{_STEP}")[1:]]
 
 
 def _checked_settings(block: Block) -> str:
-    """`check-config`, with nothing set but what the block leaves to the environment: a credential too.
+    """Runs `check-config` with only the settings that the block leaves to the environment, and a
+    credential.
 
-    Secrets that it names as files are made up where they would lie; TLS is off, as no page shows a
-    certificate.
+    Secret files that the block names are created at their paths. TLS is off, because no page shows
+    a certificate.
     """
     settings = tomllib.loads(block.text)
     files = [path for path in _secret_files(settings) if path.startswith(("/run/secrets/", "/etc/s3proxy/"))]
@@ -160,7 +162,7 @@ def _checked_settings(block: Block) -> str:
             *(f"export {name}={shlex.quote(value)}" for name, value in given.items()),
             *(f"[[ -e {path} ]] || (umask 077; s3proxy keygen > {path})" for path in map(shlex.quote, files)),
             *(f"mkdir -p {shlex.quote(str(folder))}" for folder in _folders(settings)),
-            # `check-config` loads the library, which only hardware's vendors have.
+            # `check-config` loads the module, and only machines with that hardware have it.
             *(f"[[ -e {shlex.quote(token['module'])} ]] || exit 0" for token in keys.get("pkcs11", [])),
             f"s3proxy check-config --config <(cat <<'END-OF-FILE'\n{block.text}END-OF-FILE\n)",
             ")\n",

@@ -1,15 +1,16 @@
-"""A reader's machine: pages are followed here, command by command, as they stand.
+"""A reader's machine: pages are followed here, command by command, as they are written.
 
-It is a network of its own, in which the addresses that the pages use are free and mean something:
-SeaweedFS answers on `http://seaweedfs:8333` to the credential `storage-key` and `storage-secret`, and
-whatever listens on 4433 is the reader's. Each page gets an empty home, one shell for all of its blocks,
-and its own `/etc/hosts`, `/etc/s3proxy` and `/run/secrets`. Nothing outlives the page.
+The machine is a network namespace in which the addresses in the pages are free and have a meaning:
+SeaweedFS answers on `http://seaweedfs:8333` to the credential `storage-key` and `storage-secret`,
+and the reader's own programs listen on 4433. Each page gets an empty home, one shell for all of its
+blocks, and its own `/etc/hosts`, `/etc/s3proxy` and `/run/secrets`. Nothing outlives the page.
 
-The same server answers over HTTPS as `s3.eu-west-1.amazonaws.com`, as far as `/etc/hosts` tells nothing else,
-and the machine trusts its certificate.
+The same server answers over HTTPS as `s3.eu-west-1.amazonaws.com`, unless a page changes
+`/etc/hosts`, and the machine trusts its certificate.
 
-`s3proxy`, `aws`, `bao` and `python3` are those of the suite; `docker` is a stand-in that starts the same program
-as the image would, and `helm` one that renders the chart. Everything else is the machine's.
+`s3proxy`, `aws`, `bao` and `python3` are the suite's; `docker` is a stand-in that starts the same
+program as the image would, and `helm` one that renders the chart. All other programs are the
+host's.
 """
 
 import json
@@ -33,13 +34,13 @@ AWS = "s3.eu-west-1.amazonaws.com"
 HOSTS = f"127.0.0.1 localhost\n127.0.0.1 seaweedfs s3proxy\n127.0.0.1 {AWS}\n"
 
 SECONDS = 140
-"""Longer than any page takes, also on a busy machine."""
+"""Longer than any page takes, even on a busy machine."""
 
 STAND_INS = Path(__file__).with_name("documents_programs")
 
 
 class World:
-    """The machine; `follow` does what a page says."""
+    """The machine; `follow` runs a page."""
 
     def __init__(self, directory: Path):
         self._directory = directory
@@ -66,7 +67,8 @@ class World:
         links |= {program.name: program for program in STAND_INS.iterdir()}
         for name, program in links.items():
             (self._programs / name).symlink_to(program)
-        # By a link, Python would not find the packages beside it.
+        # A script, not a symlink: through a symlink Python would not find the packages installed
+        # beside it.
         python = self._programs / "python3"
         python.write_text(f'#!/bin/sh\nexec {tools() / "python"} "$@"\n')
         python.chmod(0o755)
@@ -90,7 +92,7 @@ class World:
         self._storage.stop(seconds=0.1)
 
     def follow(self, page: Page) -> list[tuple[Step, str]]:
-        """Runs all of a page and returns what each step printed. A step that fails ends it."""
+        """Runs a whole page and returns the output of each step. A failed step ends the page."""
         home = self._directory / re.sub(r"\W+", "-", page.name)
         work = home / "work"
         work.mkdir(parents=True)
@@ -116,7 +118,8 @@ class World:
         process = self._storage.process_id
         return subprocess.run(
             [
-                # Ends with 124 what does not end by itself, and with it all that it started.
+                # `timeout` exits with 124 if the page hangs, and ends all processes that it
+                # started.
                 *("timeout", "--kill-after=5", str(SECONDS), "nsenter", f"--wdns={folder}"),
                 *(f"--net=/proc/{process}/ns/net", f"--mount=/proc/{process}/ns/mnt"),
                 *map(str, arguments),

@@ -1,8 +1,8 @@
-"""Browsers' forms for PostObject, signed and encoded here, with every part open to change.
+"""Browser forms for PostObject, signed and encoded here, with every part open to change.
 
-A form is its fields in their order and a file behind them. `policy_of` covers every field exactly;
-`signed` adds policy and signature; `encode` writes the bytes that a browser would send, and `post`
-sends them. Whatever a test breaks it breaks in between.
+A form is its fields in order, followed by a file. `policy_of` covers every field exactly; `signed`
+adds policy and signature; `encode` writes the bytes that a browser would send, and `post` sends
+them. A test breaks a form between any two of these steps.
 """
 
 import base64
@@ -28,7 +28,7 @@ class Form:
 
 
 def policy_of(form: Form, bucket: str, *more, covered: bool = True) -> dict:
-    """A policy that demands every field as it is, good for ten minutes, with `more` conditions."""
+    """A policy with the exact value of every field, and `more` conditions, for ten minutes."""
     exact = [{name: value} for name, value in form.pairs()] if covered else []
     return {"expiration": moment(minutes=10), "conditions": [{"bucket": bucket}, *exact, *more]}
 
@@ -39,7 +39,7 @@ def moment(**later) -> str:
 
 
 def signed(form: Form, target: Target, policy: dict, *, secret_key: str | None = None) -> Form:
-    """Adds the signature's fields, and conditions for them to the policy."""
+    """Adds the fields of the signature to the form, and conditions for them to the policy."""
     time = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     signing = raw.Signing(time, target.region, secret_key or target.credential.secret_key)
     form.fields |= {
@@ -59,7 +59,7 @@ def encode(form: Form, *, end: bytes = b"\r\n", boundary: str = BOUNDARY) -> byt
 
 
 def head(form: Form, boundary: str = BOUNDARY) -> bytes:
-    """Everything before the file's first byte."""
+    """All bytes before the first byte of the file."""
     fields = b"".join(one_field(name, value, boundary) for name, value in form.pairs())
     disposition = f'Content-Disposition: form-data; name="file"; filename="{form.file_name}"'
     return fields + f"--{boundary}\r\n{disposition}\r\nContent-Type: a/b\r\n\r\n".encode()

@@ -1,7 +1,9 @@
-"""Garage, where it is there: nothing that the suite can install carries it, and building it takes long.
+"""Garage, if it is installed: no package that the suite can install contains it, and building it is
+slow.
 
-The program comes from S3PROXY_GARAGE, or else from PATH. A node of its own, which is the whole cluster,
-keeps data and metadata in the run's folder. Its region is Garage's usual one, not the other servers'.
+The path of the program comes from S3PROXY_GARAGE, or else from PATH. A one-node cluster keeps data
+and metadata in the run's folder. Its region is Garage's default, which differs from the other
+servers' region.
 """
 
 import os
@@ -18,7 +20,7 @@ _REGION = "garage"
 
 
 def program() -> str | None:
-    """The garage program, or nothing where there is none."""
+    """The garage program, or None if there is none."""
     named = os.environ.get("S3PROXY_GARAGE")
     if named and not shutil.which(named):
         raise FileNotFoundError(f"S3PROXY_GARAGE is {named}, which is no program")
@@ -26,7 +28,7 @@ def program() -> str | None:
 
 
 def version() -> str:
-    """The release, like 2.5.0."""
+    """The version number, like 2.5.0."""
     printed = run([program(), "--version"], clean_environment(Path.home()))
     return re.search(r"\d+\.\d+\.\d+", printed)[0]
 
@@ -41,7 +43,7 @@ class Garage:
         state.mkdir()
         config, port = state / "garage.toml", free_port()
         config.write_text(_configuration(state, port))
-        # Garage takes keys of no other form.
+        # Garage accepts no other form of keys.
         credential = Credential(f"GK{secrets.token_hex(12)}", secrets.token_hex(32))
         self.target = Target(f"http://127.0.0.1:{port}", credential, _REGION)
         environment = clean_environment(

@@ -1,7 +1,7 @@
-"""Names of servers and buckets: lines in /etc/hosts, as no resolver here answers for wildcards.
+"""Names of servers and buckets: lines in /etc/hosts, because no resolver here has wildcard names.
 
-Each run adds a line with a mark of its own and takes that one away again, so that runs side by side
-leave each other's names alone.
+Each run adds a line with its own mark and removes that line again, so parallel runs leave each
+other's names alone.
 """
 
 import os
@@ -14,10 +14,10 @@ _MARK = "# s3proxy end-to-end suite"
 
 @contextmanager
 def resolving(names: list[str]):
-    """While it lasts, these names are 127.0.0.1."""
+    """Inside the block, these names resolve to 127.0.0.1."""
     line = f"127.0.0.1 {' '.join(names)} {_MARK} {os.getpid()}\n"
     before = HOSTS.read_text()
-    # Written in place: where /etc/hosts is a mount, as in containers, it cannot be replaced.
+    # Written in place: if /etc/hosts is a mount, as in containers, it cannot be replaced.
     HOSTS.write_text(before + ("" if before.endswith("\n") else "\n") + line)
     try:
         yield

@@ -1,7 +1,8 @@
 """The image, built around the program under test, and containers of it as `docker run` starts them.
 
-PROXY_IMAGE names an image that is there already, the one of a release for example. `podman` stands in for docker: it takes the same arguments, and wants no daemon. A container is
-stopped and removed by whoever started it, also when the start fails.
+PROXY_IMAGE names an existing image, for example that of a release. `podman` takes the place of
+docker: it accepts the same arguments and needs no daemon. The code that starts a container also
+stops and removes it, even if the start fails.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ PROGRAM = "/s3proxy"
 
 @contextlib.contextmanager
 def built():
-    """The image around the program of the suite, as the tests compiled it."""
+    """The image around the suite's program, as it was compiled for the tests."""
     if GIVEN:
         yield
         return
@@ -40,7 +41,7 @@ def built():
 
 
 def podman(*arguments, seconds: float = 120) -> subprocess.CompletedProcess:
-    """Runs podman to its end, however it ends."""
+    """Runs podman until it exits, with any status."""
     return subprocess.run(
         [PODMAN, *map(str, arguments)],
         env=dict(os.environ),
@@ -53,13 +54,13 @@ def podman(*arguments, seconds: float = 120) -> subprocess.CompletedProcess:
 
 
 def configuration() -> dict:
-    """What the image says about itself."""
+    """The image's configuration, as `podman image inspect` prints it."""
     return json.loads(podman("image", "inspect", NAME).stdout)[0]
 
 
 @contextlib.contextmanager
 def mounted():
-    """The folder in which the image's files lie."""
+    """The folder in which the image's files are mounted."""
     shown = podman("image", "mount", NAME)
     assert shown.returncode == 0, shown.stderr
     try:
@@ -71,8 +72,8 @@ def mounted():
 class Container:
     """A container that runs in the background.
 
-    `port` on loopback is its 4433. With `network="host"` it is a port of its own, and the suite's
-    servers on loopback are its neighbours.
+    `port` on loopback is mapped to 4433 in the container. With `network="host"` the program listens
+    on `port` itself, and reaches the suite's servers on loopback.
     """
 
     def __init__(self, *options, arguments=(), network="bridge", ca_file: Path | None = None):

@@ -1,4 +1,4 @@
-"""SeaweedFS as every S3 endpoint there is, for programs that may ask several by name."""
+"""SeaweedFS under the names of all S3 endpoints, for programs that may call several by name."""
 
 import json
 import socket
@@ -13,13 +13,13 @@ from servers import OWNER, answers, tools
 from target import Credential, Target
 
 INLINE = Credential("AKIAIOSFODNN7EXAMPLE", "an-example-secret")
-"""The credential of value sets that have it inline."""
+"""The credential of value sets that contain it inline."""
 
 
 class Internet:
-    """SeaweedFS as every backend there is: over HTTPS with a certificate for the names, and over HTTP.
+    """SeaweedFS as every backend: over HTTPS with a certificate for the names, and over HTTP.
 
-    `proxy` is the address of an HTTPS proxy that leads every name to it.
+    `proxy` is the address of an HTTPS proxy that connects every name to it.
     """
 
     def __init__(self, directory: Path, names: list[str]):
@@ -56,7 +56,7 @@ class Internet:
 
     @property
     def asked(self) -> list[str]:
-        """The names and ports that tunnels were asked for, in their order."""
+        """The names and ports in CONNECT requests, in order."""
         return self._tunnels.asked
 
     def stop(self) -> None:
@@ -66,7 +66,7 @@ class Internet:
 
 
 class _Tunnels(socketserver.ThreadingTCPServer):
-    """An HTTPS proxy: whatever a CONNECT names, the tunnel leads to one port."""
+    """An HTTPS proxy that connects every CONNECT request to one port."""
 
     daemon_threads = True
 

@@ -1,7 +1,7 @@
 """Listed clients as settings files have them: entries of `[[clients.known]]` with their grants.
 
-A client's credential follows from its name. The secrets carry the mark that test_lifecycle_logs.py
-looks for in the logs of the whole run.
+The credential of a client is derived from its name. The secrets contain the mark that
+test_lifecycle_logs.py looks for in the logs of the whole run.
 """
 
 import json
@@ -12,7 +12,7 @@ from target import Credential
 Fields = dict[str, str | int | list[str]]
 
 READING: Fields = {"operations": ["read"]}
-"""A grant of reads alone, everywhere."""
+"""A grant of reads only, on everything."""
 
 
 def credential_of(name: str) -> Credential:
@@ -20,8 +20,8 @@ def credential_of(name: str) -> Credential:
 
 
 def known_client(name: str, *grants: Fields, **settings: str | int) -> str:
-    """An entry for a settings file; `settings` are further ones of the client, or in place of those
-    that follow from its name. Without grants it may do everything."""
+    """An entry for a settings file. `settings` add to the settings that follow from the client's
+    name, or replace them. Without grants the client may do everything."""
     credential = credential_of(name)
     entry = {
         "name": name,
@@ -35,5 +35,5 @@ def known_client(name: str, *grants: Fields, **settings: str | int) -> str:
 
 
 def _lines(fields: Fields) -> Iterable[str]:
-    # What JSON writes for texts, numbers and lists of them, TOML reads as the same.
+    # TOML reads JSON's strings, numbers, and lists of them as the same values.
     return (f"{name} = {json.dumps(value)}" for name, value in fields.items())

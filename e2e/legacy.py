@@ -1,9 +1,10 @@
 """Objects as the two older proxies wrote them, made from the description of their format.
 
-A body is a nonce, AES-256-GCM-SIV of the whole content, and the tag; the data key lies in the
+A body is a nonce, AES-256-GCM-SIV of the whole content, and the tag. The data key is in the
 metadata, wrapped by AES-256-KWP, in hexadecimal. Intrinsec's proxy derives the wrapping key from a
-passphrase in one of two ways, its KEK versions, and records the second beside the data key. Nothing
-here shares code with the proxy. Content is sealed at once, so it has to stay below 2 GiB.
+passphrase in one of two ways, its KEK versions, and records the second version beside the data key.
+Nothing here shares code with the proxy. Content is sealed in one call, so it has to be shorter than
+2 GiB.
 """
 
 import hashlib
@@ -23,20 +24,20 @@ CONSTELLATION = "constellation-dek"
 TAGS = [INTRINSEC, CONSTELLATION]
 
 ZERO_KEK = bytes(32)
-"""What faulty versions of both used."""
+"""The key that faulty versions of both proxies used."""
 
 NONCE = 12
 OVERHEAD = NONCE + 16
-"""Bytes by which a stored body is longer than its content."""
+"""The bytes that a stored body adds to its content."""
 
 
 def passphrase_kek(text: str) -> bytes:
-    """Intrinsec's up to 1.7, KEK version 0: any configured text, hashed."""
+    """The key of Intrinsec's proxy up to 1.7, KEK version 0: any configured text, hashed."""
     return hashlib.sha256(text.encode()).digest()
 
 
 def hkdf_kek(text: str) -> bytes:
-    """Intrinsec's from 1.8.0 on, KEK version 1."""
+    """The key of Intrinsec's proxy from 1.8.0 on, KEK version 1."""
     salt = hashlib.sha256(b"s3proxy-kek-salt-v1").digest()
     derivation = HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"s3proxy/kek/v1")
     return derivation.derive(text.encode())
@@ -48,7 +49,7 @@ KEK_VERSIONS = list(DERIVATIONS)
 
 @dataclass(frozen=True)
 class Older:
-    """One of the two proxies with one key: the names of its metadata, and the wrapping key."""
+    """One of the two proxies with one key: its metadata name, and the wrapping key."""
 
     tag: str
     kek: bytes
@@ -56,7 +57,7 @@ class Older:
 
     @classmethod
     def of_text(cls, text: str, version: str, tag: str = INTRINSEC) -> "Older":
-        """Intrinsec's proxy with a passphrase, in a KEK version. Version 0 is not recorded."""
+        """Intrinsec's proxy with a passphrase and a KEK version. Version 0 is not recorded."""
         return cls(tag, DERIVATIONS[version](text), None if version == "0" else version)
 
     @property
@@ -73,7 +74,7 @@ class Older:
         return Stored(body, metadata)
 
     def put(self, backend, bucket: str, key: str, content: bytes, **parameters) -> Stored:
-        """Stores an object through boto3 for the backend, with further metadata where given."""
+        """Stores an object through a boto3 client of the backend, with additional metadata."""
         stored = self.seal(content)
         metadata = parameters.pop("Metadata", {}) | stored.metadata
         backend.put_object(
@@ -83,6 +84,6 @@ class Older:
 
 
 def noise(size: int) -> bytes:
-    """Content that never repeats, made as fast as hundreds of megabytes need it."""
+    """Content that never repeats, generated fast enough for hundreds of megabytes."""
     stream = Cipher(algorithms.AES(bytes(32)), modes.CTR(bytes(16))).encryptor()
     return stream.update(bytes(size))

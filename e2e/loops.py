@@ -1,8 +1,9 @@
-"""What clients do over and over while something happens to the proxy, and what went wrong for them.
+"""Operations that clients repeat while something happens to the proxy, and the failures that they
+see.
 
-A loop does one round after the other in a thread of its own, until it is told to stop or has failed a
-few times; a round raises where the client saw a failure or other bytes than it wrote. Clients repeat
-no request of their own accord where they can be told so (`WITHOUT_RETRIES`).
+A loop runs one round after the other in its own thread until it is told to stop or has failed a few
+times. A round raises an exception if the client saw a failure, or other bytes than it wrote.
+Clients that can be told so (`WITHOUT_RETRIES`) do not retry requests.
 """
 
 import socket
@@ -22,7 +23,7 @@ from trees import KIB, MIB
 from uploads import Upload, body_of
 
 WITHOUT_RETRIES = {"AWS_MAX_ATTEMPTS": "1"}
-"""For all of AWS's SDKs and its command line."""
+"""For all AWS SDKs and the AWS CLI."""
 
 _ENOUGH_FAILURES = 3
 
@@ -39,7 +40,7 @@ class Loop:
 
 
 class Loops:
-    """Loops side by side."""
+    """Loops that run in parallel."""
 
     def __init__(self, loops: list[Loop]):
         self.loops = loops
@@ -52,7 +53,7 @@ class Loops:
         return self
 
     def __exit__(self, *_) -> None:
-        """Has every loop finish its round."""
+        """Lets every loop finish its round."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
@@ -68,7 +69,7 @@ class Loops:
             try:
                 loop.round_of(loop.done)
                 loop.done += 1
-            # Whatever it was, the client did not get what it asked for.
+            # Any exception means that the client did not get the expected result.
             except Exception as error:  # noqa: BLE001
                 loop.failures.append(f"round {loop.done}: {type(error).__name__}: {error}"[:2000])
             if self._stopping.wait(loop.pause):
@@ -80,18 +81,18 @@ def body(name: str, number: int, size: int) -> bytes:
 
 
 def assert_same(received: bytes, expected: bytes) -> None:
-    """Says where they differ and never prints them."""
+    """Reports the position of the first difference, and never prints the bytes."""
     if received != expected:
         length = min(len(received), len(expected))
         at = next((i for i in range(length) if received[i] != expected[i]), length)
         raise AssertionError(f"{len(received)} bytes for {len(expected)}, others from {at} on")
 
 
-# Clients of others
+# Third-party clients
 
 
 def sdk_objects(s3, bucket: str, name: str) -> Loop:
-    """All that is done to an object, held and streamed by the proxy in turn."""
+    """All operations on one object; the proxy holds every other object, and streams the rest."""
 
     def round_of(number):
         key, content = f"{name}/{number}", body(name, number, (3 * KIB, 2 * MIB)[number % 2])
@@ -109,7 +110,7 @@ def sdk_objects(s3, bucket: str, name: str) -> Loop:
 
 
 def sdk_uploads(s3, bucket: str, name: str, wait: Callable[[], None]) -> Loop:
-    """Uploads in parts that wait between their steps, so that replicas restart in their midst."""
+    """Multipart uploads that wait between steps, so that replicas restart during an upload."""
 
     def round_of(number):
         upload = Upload(s3, bucket, f"{name}/{number}")
@@ -123,7 +124,7 @@ def sdk_uploads(s3, bucket: str, name: str, wait: Callable[[], None]) -> Loop:
 
 
 def folders(client: Client, bucket: str, name: str, scratch: Path) -> Loop:
-    """A client of the matrix that is a command: a folder there and back."""
+    """A command-line client of the matrix: uploads a folder and downloads it again."""
 
     def round_of(number):
         there, back = (scratch / f"{name}-{number}-{way}" for way in ("there", "back"))
@@ -142,7 +143,7 @@ def folders(client: Client, bucket: str, name: str, scratch: Path) -> Loop:
 
 
 def driven(driver: Driver, bucket: str, name: str, scratch: Path) -> Loop:
-    """An SDK driven by line: in one request and in parts in turn."""
+    """An SDK driven by lines: single requests and multipart uploads in turn."""
 
     def round_of(number):
         in_parts = number % 3 == 2
@@ -162,10 +163,10 @@ def driven(driver: Driver, bucket: str, name: str, scratch: Path) -> Loop:
 
 
 class Kept:
-    """A connection that is used for as long as the server says nothing else.
+    """A connection that is reused until the server closes it.
 
-    A server may close a connection that lies idle. A client that sees that before it sends takes
-    another; what it has sent must be answered.
+    A server may close an idle connection. A client that sees this before it sends opens another
+    one; once it has sent a request, it must get a response.
     """
 
     def __init__(self, target: Target):
@@ -181,7 +182,7 @@ class Kept:
         return answer
 
     def begin(self, data: bytes) -> socket.socket:
-        """Sends what does not end a request yet."""
+        """Sends the beginning of a request."""
         connection = self._usable()
         connection.sendall(data)
         return connection
@@ -254,7 +255,7 @@ def slow_uploads(target: Target, bucket: str, name: str, wait: Callable[[], None
 
 
 def slow_downloads(target: Target, bucket: str, name: str, size: int, wait) -> Loop:
-    """A long object, taken a piece at a time, on a connection that is kept."""
+    """A long object, read piece by piece on a persistent connection."""
     key, content = f"{name}/long", body(name, 0, size)
     stored = raw.ask(target, "PUT", bucket, key, body=content)
     assert stored.status == 200
@@ -277,7 +278,7 @@ def slow_downloads(target: Target, bucket: str, name: str, size: int, wait) -> L
 
 @dataclass
 class _Slowly:
-    """A connection from which is read a little at a time."""
+    """A connection that is read slowly."""
 
     connection: socket.socket
     wait: Callable[[], None]
@@ -288,5 +289,5 @@ class _Slowly:
 
 
 def without_retries(program):
-    """A driven SDK that repeats nothing."""
+    """A driven SDK without retries."""
     return replace(program, environment=program.environment | WITHOUT_RETRIES)

@@ -1,7 +1,7 @@
-"""Seals multipart objects without the proxy, from the published format and common libraries alone.
+"""Seals multipart objects without the proxy, with only the published format and common libraries.
 
-They are put on a backend around the proxy, so that reading is tested against the format and not
-against the proxy's own writing, and so that every piece of them is open to be broken on purpose.
+The objects go to a backend directly, so that reading is tested against the format and not against
+the proxy's own writing, and so that a test can break every piece on purpose.
 """
 
 import base64
@@ -24,7 +24,7 @@ _MULTIPART, _KEY_BOUND, _PRIVATE = 2, 1, 2
 
 @dataclass
 class Part:
-    """`sealed` is the part's message; a `mark` of its own or another's."""
+    """`sealed` is the part's message; its `mark` is its own or that of another part."""
 
     number: int
     plaintext: bytes
@@ -39,7 +39,7 @@ class Part:
 
 @dataclass
 class Sample:
-    """A multipart object before it is put together. Tests change any field first."""
+    """A multipart object before it is assembled. Tests first change fields."""
 
     dek: bytes
     parts: list[Part]

@@ -1,8 +1,8 @@
-"""Child processes of the suite: started with a clean environment, waited for, and always stopped.
+"""Child processes of the suite: started with a clean environment, awaited, and always stopped.
 
-Every child dies with the test runner, also when the runner is killed, and writes its output to a
-log file of its own in the run's folder. There are no shells, no fixed ports and no sleeps that hope
-for the best here: whoever starts something waits for a condition.
+Every child dies with the test runner, even if the runner is killed, and writes its output to its
+own log file in the run's folder. There are no shells, no fixed ports and no hopeful sleeps here:
+after a start, the caller waits for a condition.
 """
 
 import os
@@ -13,14 +13,14 @@ import subprocess
 import time
 from pathlib import Path
 
-# Programs of a machine that sits behind its own certificate authority or proxy are told so by
-# variables like these. A client that reads one of them would not trust the suite's own CA.
+# Variables like these tell programs of a machine about its own certificate authority or proxy. A
+# client that reads one of them would not trust the suite's CA.
 _UNWANTED = ("AWS_", "OTEL_", "S3PROXY_", "RCLONE_", "SSL_CERT_")
 _UNWANTED_ENDINGS = ("_CA_BUNDLE", "_CA_CERTS", "_PROXY", "_proxy")
 
 
 def clean_environment(home: Path, **extra: str) -> dict[str, str]:
-    """The environment of a child: nothing of the machine's own S3, TLS or proxy settings."""
+    """The environment of a child, without the machine's own S3, TLS or proxy settings."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -30,7 +30,7 @@ def clean_environment(home: Path, **extra: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port nobody listens on, below the range that the system gives to outgoing connections."""
+    """A port without a listener, below the range that the system uses for outgoing connections."""
     for _ in range(1000):
         port = random.randint(12000, 31000)
         with socket.socket() as probe:
@@ -57,7 +57,7 @@ class Process:
         self.name = name
         self.log = log
         with log.open("ab") as output:
-            # setpriv becomes the program itself, so the process id is the program's.
+            # setpriv executes the program in its own process, so the process id is the program's.
             self._child = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *map(str, arguments)],
                 env=environment,
@@ -75,7 +75,7 @@ class Process:
         return self._child.poll() is None
 
     def wait_until(self, condition, what: str, seconds: float = 60) -> None:
-        """Waits for a condition of this child; says what its log ends with when that fails."""
+        """Waits for a condition of this child. On failure, the error quotes the end of the log."""
         deadline = time.monotonic() + seconds
         while not condition():
             if not self.is_running():
@@ -90,7 +90,7 @@ class Process:
             self._child.send_signal(signal.SIGTERM)
 
     def stop(self, seconds: float = 20) -> int:
-        """Ends the child, politely first, and returns its exit status."""
+        """Terminates the child, with SIGTERM first, and returns its exit status."""
         if self.is_running():
             self.terminate()
             try:
@@ -100,7 +100,7 @@ class Process:
         return self._child.wait()
 
     def kill(self) -> None:
-        """Ends the child without a warning."""
+        """Kills the child without a warning."""
         self._child.kill()
         self._child.wait()
 
@@ -112,7 +112,7 @@ class Process:
 
 
 def run(arguments: list, environment: dict[str, str], seconds: float = 120) -> str:
-    """Runs a program to its end and returns its standard output; its errors are the exception's."""
+    """Runs a program and returns its standard output; raises CommandFailed if it fails."""
     done = subprocess.run(
         list(map(str, arguments)),
         env=environment,
@@ -128,7 +128,7 @@ def run(arguments: list, environment: dict[str, str], seconds: float = 120) -> s
 
 
 class CommandFailed(AssertionError):
-    """A program ended with an error; the text carries what it printed."""
+    """A program failed; the text contains its output."""
 
     def __init__(self, arguments: list, done: subprocess.CompletedProcess):
         self.status = done.returncode

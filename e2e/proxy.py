@@ -30,11 +30,11 @@ def binary() -> Path:
 
 
 class Proxy:
-    """A running s3proxy in front of one backend; `target` is what its clients use.
+    """A running s3proxy in front of one backend; its clients use `target`.
 
     The client's credential is the backend's, unless `settings` lists others. `settings` is the text
-    of a TOML file, `environment` holds further variables or replaces those set here; `None` takes one
-    away. `awaited` is the probe that has to answer 200 before the program counts as started.
+    of a TOML file. `environment` adds to the variables set here or replaces them; `None` removes
+    one. `awaited` is the probe that has to answer 200 before the program counts as started.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Proxy:
         self.start()
 
     def start(self) -> None:
-        """Starts the program, on the same port as before where it ran already."""
+        """Starts the program, on the same port as in an earlier run."""
         listen = ["--ip", "127.0.0.1", "--port", self.port, *self._tls]
         self._process = Process(
             self._name,
@@ -89,11 +89,11 @@ class Proxy:
             raise
 
     def command(self, name: str, *arguments: str) -> str:
-        """Runs one of the program's other commands with the same settings, and returns its output."""
+        """Runs another command of the program with the same settings, and returns its output."""
         return run([binary(), name, "--config", self._config, *arguments], self._environment())
 
     def finish(self, name: str, *arguments) -> subprocess.CompletedProcess:
-        """Runs another command of the program to its end, however it ends."""
+        """Runs another command of the program until it exits, with any status."""
         return subprocess.run(
             [binary(), name, "--config", self._config, *map(str, arguments)],
             env=self._environment(),
@@ -105,21 +105,21 @@ class Proxy:
         )
 
     def write_settings(self, text: str) -> None:
-        """Replaces the settings file, as editors do. The running program looks at it by itself."""
+        """Replaces the settings file, as editors do. The running program notices the change."""
         next_file = self._config.with_suffix(".next")
         next_file.write_text(text)
         next_file.rename(self._config)
 
     def write_settings_over(self, text: str) -> None:
-        """Writes into the settings file that is there, which is empty for a moment."""
+        """Writes into the existing settings file, which is empty for a moment."""
         self._config.write_text(text)
 
     def hang_up(self) -> None:
-        """Asks the running program to load its configuration anew."""
+        """Has the running program reload its configuration."""
         os.kill(self.process_id, signal.SIGHUP)
 
     def kill(self) -> None:
-        """Ends the program at once, as a machine that fails would."""
+        """Kills the program at once, as if the machine had failed."""
         self._process.kill()
 
     def _environment(self) -> dict[str, str]:
@@ -138,12 +138,12 @@ class Proxy:
         return self._process.process_id
 
     def log_text(self) -> str:
-        """Whole lines: of one that is being written, a reader may see a part."""
+        """Complete lines only: a reader may see part of a line that is being written."""
         whole, newline, _ = self._process.log_text().rpartition("\n")
         return whole + newline
 
     def wait_for_log(self, text: str, count: int = 1) -> None:
-        """Waits until a text stands in the log that many times."""
+        """Waits until the log contains a text `count` times."""
         self._process.wait_until(
             lambda: self.log_text().count(text) >= count, f"logging {text} {count} times", seconds=20
         )
@@ -153,6 +153,5 @@ class Proxy:
         self._process.terminate()
 
     def stop(self, seconds: float = 20) -> int:
-        """Asks the proxy to drain and end, and returns its exit status; it is killed after that
-        time."""
+        """Has the proxy drain and exit, and returns its exit status; kills it after `seconds`."""
         return self._process.stop(seconds)

@@ -1,8 +1,8 @@
-"""Ceph's S3 gateway with the smallest cluster that carries it: one monitor, manager and disk.
+"""Ceph's S3 gateway on the smallest possible cluster: one monitor, one manager and one disk.
 
-The strictest S3 server that runs here: it takes any object key. Starting it anew takes about
-twenty seconds, so only tests that need it ask for it. All daemons stay in the foreground as
-children of the suite, with their state in the run's folder; the disk is a sparse file.
+It is the strictest S3 server that runs here and accepts any object key. A start takes about twenty
+seconds, so only tests that need it request it. All daemons stay in the foreground as children of
+the suite, with their state in the run's folder; the disk is a sparse file.
 """
 
 import json

@@ -1,11 +1,11 @@
-"""S3 requests signed here and sent byte for byte over http.client, with every part open to change.
+"""S3 requests, signed here and sent byte for byte over http.client, with every part open to change.
 
-The clients in clients.py normalise paths, sort headers and repair mistakes; this one sends what it
-was given: `..`, doubled slashes, duplicate headers, wrong signatures. A request is built, signed by
+The clients in clients.py normalise paths, sort headers and repair mistakes. This one sends requests
+as given: `..`, doubled slashes, duplicate headers, wrong signatures. A request is built, signed by
 `sign`, `presign` or `sign_chunked`, changed at will, and sent. Keyword arguments of the signing
 functions break a signature in one chosen way; setting a field afterwards breaks it in any other.
 
-The signature is SigV4 as the AWS documentation describes it; test_raw.py compares it with botocore's.
+The signature is SigV4 as AWS documents it; test_raw.py compares it with botocore's.
 """
 
 import datetime
@@ -28,7 +28,7 @@ EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 
 @dataclass
 class Request:
-    """What goes over the wire: path and query are sent as they stand, headers in their order."""
+    """A request as sent: path and query unchanged, headers in order."""
 
     method: str
     path: str
@@ -60,11 +60,11 @@ class Response:
 
     @property
     def code(self) -> str:
-        """S3's error code, or the empty string where the body is no error document."""
+        """S3's error code, or the empty string if the body is no error document."""
         return self.element("Code") if self.status >= 300 else ""
 
     def element(self, name: str) -> str:
-        """The text of the first XML element of that name, whatever its namespace."""
+        """The text of the first XML element with that name, in any namespace."""
         return next(iter(self.elements(name)), "")
 
     def elements(self, name: str) -> list[str]:
@@ -78,7 +78,7 @@ class Response:
 
 
 def encode_key(key: str | bytes) -> str:
-    """An object key as S3 clients write it into a path: once, `/` left alone."""
+    """An object key as S3 clients write it into a path: percent-encoded once, `/` unchanged."""
     return quote(key, safe="/-._~")
 
 
@@ -106,7 +106,7 @@ def request(
 
 @dataclass(frozen=True)
 class Signing:
-    """The credential scope of one signature, and the key that follows from it."""
+    """The credential scope of one signature, and the key derived from it."""
 
     time: str
     region: str
@@ -139,7 +139,7 @@ def sign(
     service: str = "s3",
     unsigned_headers: tuple[str, ...] = ("content-length", "user-agent"),
 ) -> Request:
-    """Adds a header signature over every header but the unsigned ones; the payload's hash by default."""
+    """Signs all headers but the unsigned ones. `payload` is the hash, by default the body's."""
     payload = payload or hashlib.sha256(built.body).hexdigest()
     signing = Signing(_now(clock_offset), region or target.region, target.credential.secret_key, service)
     built.set_header("x-amz-date", signing.time)
@@ -163,7 +163,7 @@ def presign(
     clock_offset: datetime.timedelta = datetime.timedelta(),
     region: str | None = None,
 ) -> Request:
-    """Adds a signature to the query; the headers present at that time are signed."""
+    """Adds a signature to the query; it covers the headers present at that time."""
     signing = Signing(_now(clock_offset), region or target.region, target.credential.secret_key)
     signed = sorted({name.lower() for name, _ in built.headers} - {"content-length"})
     parameters = {
@@ -199,7 +199,7 @@ def sign_chunked(built: Request, target: Target, *, chunk_bytes: int = 65536) ->
 
 
 def sign_trailer(built: Request, target: Target, name: str, value: str) -> Request:
-    """Frames the body as unsigned chunks with a checksum behind them, as SDKs do over HTTPS."""
+    """Frames the body as unsigned chunks with a checksum after them, as SDKs do over HTTPS."""
     plain = built.body
     built.body = (f"{len(plain):x}\r\n".encode() + plain + b"\r\n") if plain else b""
     built.body += f"0\r\n{name}:{value}\r\n\r\n".encode()
@@ -211,7 +211,7 @@ def sign_trailer(built: Request, target: Target, name: str, value: str) -> Reque
 
 def canonical_request(built: Request, signed: list[str], payload: str) -> str:
     pairs = [pair.partition("=")[::2] for pair in built.query.split("&") if pair]
-    # Both sides of a pair are sorted and written in the one canonical encoding.
+    # Both names and values are sorted and written in the canonical encoding.
     query = sorted((quote(unquote(n), safe="-._~"), quote(unquote(v), safe="-._~")) for n, v in pairs)
     values = {
         name: ",".join(" ".join(v.split()) for known, v in built.headers if known.lower() == name)
@@ -231,7 +231,7 @@ def canonical_request(built: Request, signed: list[str], payload: str) -> str:
 
 
 def send(built: Request, target: Target, seconds: float = 60) -> Response:
-    """Sends the request on a connection of its own, exactly as it stands."""
+    """Sends the request unchanged on its own connection."""
     if target.scheme == "https":
         context = ssl.create_default_context(cafile=target.ca_file)
         connection = http.client.HTTPSConnection(

@@ -1,9 +1,10 @@
-"""Backends that record what reaches them: one with a canned answer, one with a real server behind.
+"""Backends that record all requests: one with a canned response, one that forwards to a real
+server.
 
-A recorder answers every request in the same empty way, so a leak shows whatever a real server made
-of it. A relay passes each request on and the answer back, byte for byte, so that the proxy works
-and its requests can be counted. Neither is asked anything but by the proxy, whose readiness probes
-name no bucket.
+A recorder answers every request with the same empty response, so a leaked request shows even if a
+real server would have refused it. A relay forwards each request and its response byte for byte, so
+that the proxy works and its requests can be counted. Only the proxy sends requests to either, and
+its readiness probes name no bucket.
 """
 
 import http.client
@@ -27,7 +28,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Answer:
-    """`length` is what a HEAD announces; anything else announces its body's."""
+    """`length` is the announced length, which for a HEAD is not that of the body."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -36,7 +37,7 @@ class Answer:
 
 
 class Recorder:
-    """Listens on loopback; `naming` gives the requests that had to do with a bucket."""
+    """Listens on loopback; `naming` gives the requests about a bucket."""
 
     name = "recorder"
 
@@ -68,7 +69,7 @@ class Recorder:
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = handle_any
 
             def log_message(self, format, *arguments):
-                """Silent: the record is the log."""
+                """Logs nothing: the requests are recorded."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -80,7 +81,7 @@ class Recorder:
         return Answer(200, [], b"", "0")
 
     def naming(self, bucket: str) -> list[Recorded]:
-        """The requests that had to do with a bucket."""
+        """The requests about a bucket."""
         return [one for one in self._requests if one.line.startswith(f"/{bucket}")]
 
     def forget(self) -> None:
@@ -93,7 +94,7 @@ class Recorder:
 
 
 class Relay(Recorder):
-    """Stands before a real server. Signatures stay good, since the Host header is passed on too."""
+    """Forwards to a real server. The Host header stays, and so signatures stay valid."""
 
     name = "relay"
 
@@ -123,7 +124,7 @@ class Relay(Recorder):
 
 
 class Replacing(Relay):
-    """A relay that can do something just before it passes on a request."""
+    """A relay that can run an action just before it forwards a request."""
 
     def __init__(self, server):
         self.before = {}

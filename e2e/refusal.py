@@ -1,4 +1,4 @@
-"""What a refusal has to look like, and that it left nothing behind."""
+"""Checks that a request was refused correctly and that nothing of it was stored."""
 
 from urllib.parse import quote
 
@@ -7,7 +7,7 @@ from content import MARKER
 
 
 def assert_refused(answer, status: int, code: str) -> None:
-    """S3's own status and code, with a request id, and nothing of keys or content in it."""
+    """S3's own status and code, with a request id, and without keys or content."""
     assert (answer.status, answer.code) == (status, code), answer.body
     assert answer.headers["x-s3proxy-request-id"]
     assert MARKER not in answer.body
@@ -15,12 +15,12 @@ def assert_refused(answer, status: int, code: str) -> None:
 
 
 def assert_nothing_stored(deployment, bucket: str, key: str = "") -> None:
-    """Looks at the backend itself."""
+    """Looks at the backend directly."""
     assert stored_keys(deployment, bucket, key) == []
 
 
 def stored_keys(deployment, bucket: str, prefix: str = "") -> list[str]:
-    """What lies on the backend under a prefix."""
+    """The object keys on the backend under a prefix."""
     target = deployment.backend.target
     query = f"list-type=2&prefix={quote(prefix, safe='')}"
     answer = raw.ask(target, "GET", bucket, query=query)

@@ -1,7 +1,7 @@
 """Prometheus's view of a proxy: its metrics as a mapping from series to values.
 
-The parser is this suite's own and strict: a line that it cannot read is an error. A proxy is asked
-on its admin listener, as a collector would do it.
+The parser is strict: a line that it cannot read is an error. Metrics come from the proxy's admin
+listener, as for a collector.
 """
 
 import http.client
@@ -35,7 +35,7 @@ class Scrape:
         return cls(text, values)
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum of the series that have these labels; 0 where there are none."""
+        """The sum of the series with these labels; 0 if there are none."""
         wanted = set(labels.items())
         return sum(
             value
@@ -48,7 +48,7 @@ class Scrape:
 
     @property
     def in_flight(self) -> float:
-        """Requests that have begun and not ended."""
+        """The number of requests that have begun and not ended."""
         return self.value("s3proxy_requests_in_flight")
 
     def label_values(self, label: str) -> set[str]:
@@ -60,7 +60,7 @@ class Scrape:
         }
 
     def __sub__(self, before: "Scrape") -> "Scrape":
-        """What has been added since."""
+        """The increase since an earlier scrape."""
         added = {
             series: value - before.values.get(series, 0)
             for series, value in self.values.items()
@@ -70,7 +70,7 @@ class Scrape:
 
 @dataclass(frozen=True)
 class Admin:
-    """The admin listener of a proxy; `environment` is what opens it."""
+    """The admin listener of a proxy; `environment` has the variables that open it."""
 
     port: int
 
@@ -99,7 +99,7 @@ class Admin:
         return Scrape.of(text)
 
     def added_by(self, work: Callable[[], object], requests: int = 1) -> Scrape:
-        """What a piece of work adds, once as many requests as it made have been counted."""
+        """The increase caused by `work`, once all of its requests have been counted."""
         before = self.until(lambda seen: seen.in_flight == 0, "idle")
         work()
         expected = before.requests() + requests

@@ -1,6 +1,7 @@
-"""The SDKs that e2e/setup-java, setup-javascript and setup-go made ready, and what each can do.
+"""The SDKs built by e2e/setup-java, setup-javascript and setup-go, and the actions that each can
+do.
 
-Versions are read from the files that pin them. Actions are what docs/clients.md calls them.
+Versions come from the files that pin them. Actions have the names used in docs/clients.md.
 """
 
 import json
@@ -62,7 +63,7 @@ def _go(module: str) -> str:
 
 
 def _java(module: str, main: str) -> tuple[str | Path, ...]:
-    """A virtual machine for many short requests: it compiles little, and little memory is enough."""
+    """A virtual machine for many short requests: it compiles little and needs little memory."""
     options = ("-XX:TieredStopAtLevel=1", "-Xshare:auto", "-XX:+UseSerialGC", "-Xmx512m")
     return ("java", *options, f"@{built('java', module, 'class-path-option')}", f"s3proxy.e2e.{main}")
 

@@ -1,7 +1,8 @@
-"""Opens stored objects without the proxy, from the published format and common libraries alone.
+"""Opens stored objects without the proxy, with only the published format and common libraries.
 
-This is the suite's own reading of the object format, single uploads only, and shares no code with
-the proxy: what it opens was sealed as documented, and what it measures are the documented lengths.
+This is the suite's own implementation of the object format, for single uploads only, and it shares
+no code with the proxy. Objects that it opens were sealed as documented and have the documented
+lengths.
 """
 
 import base64
@@ -24,14 +25,14 @@ _MOST_PIECES = 32
 
 @dataclass(frozen=True)
 class Stored:
-    """An object as the backend has it: body and user metadata, names in lower case."""
+    """An object on the backend: body and user metadata, names in lower case."""
 
     body: bytes
     metadata: dict[str, str]
 
 
 def stored_length(plaintext: int) -> int:
-    """The length on the backend of an object with that many bytes of plaintext."""
+    """The length on the backend of an object with `plaintext` bytes."""
     if plaintext < _FIVE_MIB:
         return 72 + plaintext + 16 * (plaintext // _CHUNK)
     tail = 160 * min(plaintext // _FIVE_MIB + 1, 10000) + 512
@@ -39,7 +40,7 @@ def stored_length(plaintext: int) -> int:
 
 
 def open_sealed(stored: Stored, encrypt_key: str, bucket: str, key: str, length: int) -> bytes:
-    """The plaintext of a sealed single upload; any disagreement with the format fails."""
+    """The plaintext of a sealed single upload; fails on any deviation from the format."""
     kek = raw_key(encrypt_key)
     return open_under(stored, kek, key_name(kek), bucket, key, length)
 
@@ -47,7 +48,7 @@ def open_sealed(stored: Stored, encrypt_key: str, bucket: str, key: str, length:
 def open_under(
     stored: Stored, kek: bytes, name: str, bucket: str, key: str, length: int
 ) -> bytes:
-    """The same under a key-encryption key of any provider; `name` is what envelopes call it."""
+    """The plaintext of a single upload under any KEK; `name` is the KEK's name in envelopes."""
     envelope = parse_envelope(stored.metadata["isec"])
     assert envelope[1] == 1, "layout 1 is that of single uploads"
     assert envelope[2] == name
@@ -74,7 +75,7 @@ def envelope_text(envelope: dict) -> str:
 
 
 def raw_key(encrypt_key: str) -> bytes:
-    """The key-encryption key of a configured one in its raw form."""
+    """The raw bytes of a configured key-encryption key."""
     return _from_base64url(encrypt_key.removeprefix(_KEY_MARK))
 
 
@@ -83,8 +84,9 @@ def key_name(kek: bytes) -> str:
 
 
 def leaks(stored: bytes, plaintext: bytes) -> bool:
-    """Whether a piece of the plaintext, or its digest, stands in what is stored."""
-    # Every piece is searched everywhere: their number is bounded, or large objects would take minutes.
+    """Whether stored bytes contain a piece of the plaintext, or its digest."""
+    # Every piece is searched everywhere, so their number is limited: large objects would take
+    # minutes.
     step = max(_CHUNK, len(plaintext) // _MOST_PIECES)
     pieces = [plaintext[at : at + 32] for at in range(0, len(plaintext), step)]
     digests = [hashlib.md5(plaintext), hashlib.sha256(plaintext)]

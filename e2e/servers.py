@@ -1,8 +1,8 @@
-"""Real S3 servers on loopback: what the proxy has behind it, and what it is compared with.
+"""Real S3 servers on loopback: the proxy's backends, and the reference for its responses.
 
 A server listens on free ports of 127.0.0.1 and keeps its data in the run's folder. All but the
-embedded store and moto answer both path style and virtual-host style. Ceph's gateway has a file of its
-own, radosgw.py.
+embedded store and moto accept both path style and virtual-host style. Ceph's gateway has its own
+file, radosgw.py.
 """
 
 import http.client
@@ -16,11 +16,11 @@ from processes import Process, clean_environment, free_port
 from target import DOMAIN, Credential, Target
 
 OWNER = Credential("E2EOWNERACCESSKEY001", secrets.token_urlsafe(30))
-"""The backend credential; unless a test lists clients, it is the proxy's one client too."""
+"""The backend's credential, and that of the proxy's only client unless a test lists clients."""
 
 
 def tools(venv: str = "test") -> Path:
-    """The programs that e2e/setup installed, by the virtual environment that has them."""
+    """The programs that e2e/setup installed, by the virtual environment that contains them."""
     return Path(os.environ["S3PROXY_TEST_DIR"]) / f"venv-{venv}" / "bin"
 
 
@@ -44,22 +44,22 @@ class SeaweedFS:
                 *("-master.volumeSizeLimitMB=64", "-filer", "-s3", f"-s3.config={identities}"),
                 *(f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                 f"-s3.domainName={DOMAIN}",
-                # Left alone these take their neighbour's port plus 10000, whoever has it.
+                # The defaults are another port plus 10000, even if that port is taken.
                 *(f"-{part}={free_port()}" for part in _SEAWEEDFS_PORTS),
             ],
-            # One volume for a bucket instead of seven: the suite makes hundreds of buckets.
+            # One volume per bucket instead of seven: the suite creates hundreds of buckets.
             clean_environment(directory, WEED_MASTER_VOLUME_GROWTH_COPY_1="1"),
             directory / "seaweedfs.log",
         )
         self._process.wait_until(lambda: answers(port), "answering S3 requests")
 
     def stop(self) -> None:
-        # Its own shutdown waits for half a minute, for data that is thrown away here.
+        # A clean shutdown takes half a minute, for data that is thrown away here.
         self._process.stop(seconds=0.1)
 
 
 class EmbeddedStore:
-    """The store inside `s3proxy dev`. Its proxy is left alone: the suite puts its own before it."""
+    """The store inside `s3proxy dev`, behind a proxy of the suite instead of its own."""
 
     name = "embedded"
 
@@ -89,8 +89,7 @@ class EmbeddedStore:
 
 class Moto:
     """moto's server: it imitates AWS, checks no signatures, and keeps objects in memory, or in
-    temporary files of the run's where they are large.
-    """
+    the run's temporary files if they are large."""
 
     name = "moto"
 
@@ -134,7 +133,7 @@ def _identity(name: str, credential: Credential) -> dict:
 
 
 def answers(port: int) -> bool:
-    """Whether an S3 server stands there: an unsigned ListBuckets gets an answer, any but 5xx."""
+    """Whether an S3 server listens there: an unsigned ListBuckets gets any response but a 5xx."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/")

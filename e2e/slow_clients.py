@@ -1,5 +1,5 @@
-"""Many clients that take their time, all served by one thread: connections, not threads, are what they
-cost the proxy. Each sends or takes a byte now and then, and remembers how it ended.
+"""Many slow clients, all served by one thread, so that they cost the proxy connections and the
+suite no threads. Each sends or reads a byte now and then, and records how its connection ended.
 """
 
 import selectors
@@ -15,12 +15,12 @@ from refusal import put
 from target import Target
 
 _SMALL_BUFFER = 4096
-"""Of the sockets of those that read slowly, so that answers wait at the proxy."""
+"""Receive buffer of the slow readers' sockets, small so that responses wait at the proxy."""
 
 
 @dataclass
 class SlowClient:
-    """`start` is sent at once, `drip` again and again. One without drip reads a byte at a time."""
+    """`start` is sent at once, `drip` again and again. Without `drip`, reads byte by byte."""
 
     kind: str
     start: bytes
@@ -31,7 +31,7 @@ class SlowClient:
 
     @property
     def status(self) -> int:
-        """That of the answer; 0 where there was none."""
+        """The status of the response; 0 if there was none."""
         line = self.received.partition(b"\r\n")[0].split()
         return int(line[1]) if len(line) > 1 else 0
 
@@ -42,7 +42,7 @@ def half_heads(count: int) -> list[SlowClient]:
 
 
 def uploads(target: Target, bucket: str, count: int, size: int) -> list[SlowClient]:
-    """Bodies of which a byte comes now and then."""
+    """Bodies of which a byte is sent now and then."""
     clients = []
     for number in range(count):
         built = put(target, bucket, f"slow/{number}", b"")
@@ -60,7 +60,7 @@ def downloads(target: Target, bucket: str, key: str, count: int) -> list[SlowCli
 
 
 class SlowClients:
-    """All of them, from entering to leaving the context."""
+    """All clients, connected inside the block."""
 
     def __init__(self, target: Target, clients: list[SlowClient], pause: float = 0.5):
         self.clients = clients
@@ -82,7 +82,7 @@ class SlowClients:
             client.connection.close()
 
     def held(self) -> Counter:
-        """How many of each kind the proxy still puts up with."""
+        """The number of clients of each kind that the proxy has not disconnected."""
         return Counter(client.kind for client in self.clients if not client.ended)
 
     def statuses(self) -> Counter:
@@ -113,7 +113,7 @@ class SlowClients:
                     self._attempt(client, lambda client=client: client.connection.send(client.drip))
 
     def _receive(self, client: SlowClient) -> None:
-        # Enough for an error's head; of an answer that goes on, a byte at a time.
+        # Enough for the head of an error; of a successful response, a byte at a time.
         size = 1 if client.status == 200 else 512
         received = client.connection.recv(size)
         if not received:

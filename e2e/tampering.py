@@ -1,7 +1,7 @@
-"""Reads of objects that somebody altered behind the proxy's back, and what may come of them.
+"""Reads of objects that were altered on the backend, and their allowed results.
 
-Whatever was done to a stored object, a client gets its plaintext or an error, never another byte,
-and never fewer bytes than were announced on a connection that looks as if all were there.
+After any alteration of a stored object, a client gets its plaintext or an error. It never gets
+another byte, and never a complete response with fewer bytes than announced.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ FIVE_MIB = 5 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Vault:
-    """One bucket, written through the proxy and around it."""
+    """One bucket, written through the proxy and directly."""
 
     deployment: Deployment
     bucket: str
@@ -31,14 +31,14 @@ class Vault:
         return boto3_client(self.deployment.backend.target)
 
     def seal(self, key: str, plaintext: bytes, **headers: str) -> Stored:
-        """Stores plaintext through the proxy; returns what then lies on the backend."""
+        """Stores plaintext through the proxy; returns the object as stored on the backend."""
         target = self.deployment.target
         answer = raw.ask(target, "PUT", self.bucket, key, headers=headers, body=plaintext)
         assert answer.status == 200, answer.body
         return self.deployment.stored(self.bucket, key)
 
     def plant(self, key: str, stored: Stored) -> None:
-        """Puts a stored form under a key, around the proxy."""
+        """Stores an object on the backend directly."""
         self._backend.put_object(
             Bucket=self.bucket, Key=key, Body=stored.body, Metadata=stored.metadata
         )
@@ -46,7 +46,7 @@ class Vault:
     def read(
         self, key: str, span: str = "", method: str = "GET", query: str = ""
     ) -> wire.Answer:
-        """Reads through the proxy, over a socket that hides nothing."""
+        """Reads through the proxy, over a raw socket that hides nothing."""
         headers = {"x-amz-checksum-mode": "ENABLED"}
         if span:
             headers["Range"] = f"bytes={span}"
@@ -58,16 +58,16 @@ class Vault:
 
 
 def sealed_length(plaintext: int) -> int:
-    """Where the message of a single upload ends, and padding begins."""
+    """The offset at which the message of a single upload ends and padding begins."""
     return 72 + plaintext + 16 * (plaintext // CHUNK)
 
 
 REFUSALS = {(500, "InternalError"), (403, "AccessDenied")}
-"""Of altered data, and of a key that is not configured: an altered envelope may name one."""
+"""Responses to altered data, and to an unknown key, which an altered envelope may name."""
 
 
 def assert_only_plaintext(answer: wire.Answer, plaintext: bytes) -> None:
-    """An error, or bytes of the plaintext; all of them where the answer ends as announced."""
+    """An error, or bytes of the plaintext: all of them if the response is complete."""
     if answer.status not in (200, 206):
         assert (answer.status, answer.code) in REFUSALS, answer.body
         return
@@ -78,11 +78,11 @@ def assert_only_plaintext(answer: wire.Answer, plaintext: bytes) -> None:
 
 
 def assert_detected(answer: wire.Answer, plaintext: bytes) -> None:
-    """As before, and the answer is not complete."""
+    """An error or an incomplete response."""
     assert_only_plaintext(answer, plaintext)
     assert answer.status in (403, 500) or not answer.complete
 
 
 def assert_refused_outright(answer: wire.Answer) -> None:
-    """Not one byte of an answer: the alteration shows before the status line goes out."""
+    """An error without a byte of content: the alteration shows before the status line is sent."""
     assert (answer.status, answer.code) in REFUSALS, answer.body

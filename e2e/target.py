@@ -1,4 +1,4 @@
-"""Where a client sends its requests: one S3 endpoint, with the credential that it knows."""
+"""A client's target: one S3 endpoint, with the client's credential."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +8,7 @@ DOMAIN = "s3.test.local"
 """The virtual-host domain of every server here; hosts.py makes its names resolve."""
 
 SERVICE = "s3proxy.storage.svc.cluster.local"
-"""A name of proxies that no setting of theirs mentions, such as Kubernetes gives to a Service."""
+"""A name of a proxy that its settings do not mention, such as that of a Kubernetes Service."""
 
 PATH = "path"
 VIRTUAL_HOST = "virtual-host"
@@ -42,12 +42,12 @@ class Target:
         return urlsplit(self.url).netloc
 
     def in_style(self, style: str) -> "Target":
-        """The same endpoint, addressed by path or by a host name for each bucket."""
+        """The same endpoint, addressed by path or by one host name per bucket."""
         target = replace(self, style=style)
         return target.named(DOMAIN) if style == VIRTUAL_HOST else target
 
     def named(self, host: str) -> "Target":
-        """The same endpoint by another name."""
+        """The same endpoint under another name."""
         return replace(self, url=f"{self.scheme}://{host}:{self.port}")
 
     def known_as(self, credential: Credential) -> "Target":

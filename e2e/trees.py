@@ -13,11 +13,11 @@ _EVERY = 64 * KIB
 _WRITTEN_AT = 1_700_000_000
 
 MULTIPART_SIZES = [0, 1, 16 * KIB + 1, 5 * MIB, 5 * MIB + 1, 12 * MIB + 345]
-"""Around a chunk and around a part of 5 MiB, on both sides of what clients send as one upload."""
+"""Sizes around a chunk and a part of 5 MiB, on both sides of multipart thresholds."""
 
 
 def content(seed: int, size: int) -> bytes:
-    """Incompressible bytes, the same for the same seed and size, with content.py's mark in them."""
+    """Incompressible bytes, the same for one seed and size, with the mark of content.py."""
     filled = bytearray(random.Random(f"{seed}/{size}").randbytes(size))
     for at in range(0, size - len(MARKER) + 1, _EVERY):
         filled[at : at + len(MARKER)] = MARKER
@@ -25,9 +25,10 @@ def content(seed: int, size: int) -> bytes:
 
 
 def write_files(directory: Path, sizes: dict[str, int]) -> None:
-    """Writes an old file of each size under its name; names may hold folders.
+    """Writes a file of each size under its name, with an old modification time; names may contain
+    folders.
 
-    Old, as some clients count a file as changed that is as young as its upload.
+    The time is old because some clients count a file as changed if it is as young as its upload.
     """
     for seed, (name, size) in enumerate(sizes.items()):
         path = directory / name

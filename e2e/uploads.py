@@ -1,6 +1,7 @@
-"""Multipart uploads of the suite: content for parts, one upload step by step, what is left of it.
+"""Multipart uploads of the suite: content for parts, an upload step by step, and its leftover
+state.
 
-Parts are few and small (5 MiB is S3's least), so that a test with several uploads stays short.
+Parts are few and small (5 MiB is S3's minimum), so that a test with several uploads stays short.
 """
 
 from content import content
@@ -10,12 +11,12 @@ STATE_PREFIX = ".s3proxy/"
 
 
 def piece(size: int, name: str) -> bytes:
-    """Content of one part; another name, other bytes."""
+    """Content of one part; each name gives other bytes."""
     return content(size, name)
 
 
 class Upload:
-    """One upload through boto3. Every step may be another replica's: `through` changes the client."""
+    """One upload through boto3; `through` sends the next steps to another replica."""
 
     def __init__(self, s3, bucket: str, key: str, **options):
         self.s3, self.bucket, self.key = s3, bucket, key
@@ -55,7 +56,7 @@ class Upload:
 
 
 def states(backend_s3, bucket: str) -> list[str]:
-    """What the proxy keeps beside the data, every version of it."""
+    """The keys of the proxy's state beside the data."""
     answer = backend_s3.list_objects_v2(Bucket=bucket, Prefix=STATE_PREFIX)
     return [entry["Key"] for entry in answer.get("Contents", [])]
 

@@ -1,8 +1,9 @@
-"""Bytes on a socket: what an HTTP library would refuse to send, or would hide of an answer.
+"""Bytes on a socket, for requests that an HTTP library would refuse to send, or responses that it
+would hide.
 
-`exchange` sends bytes as they stand and reports what came back, and how it ended: whether the
-connection gave all the bytes that `Content-Length` promised, and whether it stayed open. Sending
-and receiving go on together, so that an answer that comes before the end of a body is seen.
+`exchange` sends bytes unchanged and reports the response, whether the connection delivered all the
+bytes announced by `Content-Length`, and whether it stayed open. Sending and receiving overlap, so a
+response that comes before the end of the body is seen.
 """
 
 import http.client
@@ -20,14 +21,14 @@ from target import Target
 
 @dataclass
 class Answer:
-    """One answer as it came: `complete` says that the promised length arrived."""
+    """One response as received: `complete` means that the announced length arrived."""
 
     status: int = 0
     headers: http.client.HTTPMessage = field(default_factory=http.client.HTTPMessage)
     body: bytes = b""
     complete: bool = False
     rest: bytes = b""
-    """What followed the answer on the same connection."""
+    """The bytes after the response on the same connection."""
 
     @property
     def code(self) -> str:
@@ -40,7 +41,7 @@ class Answer:
 
 
 def message(built: raw.Request, version: str = "HTTP/1.1") -> bytes:
-    """A request as bytes, nothing added."""
+    """A request as bytes, with nothing added."""
     return head(built, version) + built.body
 
 
@@ -58,9 +59,10 @@ def connect(target: Target, seconds: float = 30) -> socket.socket:
 
 
 def has_ended(connection: socket.socket) -> bool:
-    """Whether something has come on a connection on which nothing is awaited: it can only be the end.
+    """Whether an idle connection has ended: nothing is awaited, so readable data can only be the
+    end.
 
-    TLS has messages of its own, tickets for later connections, which are no end.
+    TLS has messages of its own, such as session tickets, which are not the end.
     """
     if not select.select([connection], [], [], 0)[0]:
         return False
@@ -80,9 +82,9 @@ def has_ended(connection: socket.socket) -> bool:
 
 
 def exchange(target: Target, data: bytes, *, then_stop_sending: bool = False) -> Answer:
-    """Sends the bytes on a connection of their own and reads one answer.
+    """Sends the bytes on a new connection and reads one response.
 
-    With `then_stop_sending` the client's half of the connection is closed behind the bytes.
+    With `then_stop_sending` the client's half of the connection is closed after the bytes.
     """
     with connect(target) as connection:
         received = _send_and_receive(connection, data, then_stop_sending)
@@ -90,12 +92,12 @@ def exchange(target: Target, data: bytes, *, then_stop_sending: bool = False) ->
 
 
 def answer_to(connection: socket.socket, method: str = "GET") -> Answer:
-    """Reads one answer on a connection that stays open."""
+    """Reads one response on a connection that stays open."""
     return parse(b"", connection, method)
 
 
 def parse(received: bytes, connection: socket.socket, method: str = "GET") -> Answer:
-    """Reads on until one answer is complete, or the connection ends."""
+    """Reads until one response is complete, or the connection ends."""
     while b"\r\n\r\n" not in received:
         more = receive(connection)
         if not more:
@@ -119,7 +121,7 @@ def parse(received: bytes, connection: socket.socket, method: str = "GET") -> An
 
 
 def receive(connection: socket.socket) -> bytes:
-    """The next bytes; none where the connection ended, in whatever way."""
+    """The next bytes; empty if the connection ended in any way."""
     try:
         return connection.recv(65536)
     except ConnectionError:
@@ -127,12 +129,12 @@ def receive(connection: socket.socket) -> bytes:
 
 
 def is_closed(connection: socket.socket) -> bool:
-    """Whether the other side ends the connection; waits for it, or for a byte."""
+    """Whether the peer closes the connection; waits for the close or for a byte."""
     return receive(connection) == b""
 
 
 def _send_and_receive(connection: socket.socket, data: bytes, then_stop_sending: bool) -> bytes:
-    """Sends all of it, unless an answer comes or the connection ends before."""
+    """Sends all bytes, unless a response arrives or the connection ends first."""
     connection.setblocking(False)
     waiting = memoryview(data)
     received = b""

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Opens one object that s3proxy stored, without s3proxy. The format: docs/format.md.
 
-Needs the stored file, the object's envelope (the value of its metadata header, `s3p1.…`), its
-key (and bucket, where the envelope is bound to it) and the key-encryption key. Objects of
-Intrinsec's proxy have 80 hexadecimal digits for an envelope; of these, the value of the metadata
-header `…-kek-ver` is needed too where there is one. Writes the plaintext only when everything was
-authentic; anything else is refused. Not for key-encryption keys that only a key service has.
+Needs the stored file, the object's envelope (the value of its metadata header, `s3p1.…`), its key
+(and bucket, if the envelope is bound to it) and the key-encryption key. The envelope of an object
+of Intrinsec's proxy is 80 hexadecimal digits; these objects also need the value of the metadata
+header `…-kek-ver`, if there is one. Writes the plaintext only if everything is authentic, and
+refuses the object otherwise. Cannot be used if only a key service has the key-encryption key.
 """
 
 import argparse
@@ -32,7 +32,7 @@ CHECKSUM_BYTES = {None: 0, "CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, 
 
 
 class Refused(Exception):
-    """The object, its envelope or the key is not what it should be."""
+    """The object, its envelope or the key is not as expected."""
 
 
 def need(condition, message):
@@ -80,7 +80,7 @@ def base64url(text):
 
 
 def cbor_item(data, at, depth=0):
-    """The item at `at` and where it ends: integers, bytes, text and maps, shortest form only."""
+    """The item at `at` and its end: integers, bytes, text and maps, shortest form only."""
     need(at < len(data) and depth < 8, "damaged CBOR")
     major, size = data[at] >> 5, data[at] & 31
     at += 1
@@ -109,7 +109,7 @@ def cbor_item(data, at, depth=0):
 
 
 def cbor_map(data, **types):
-    """A map with the keys named (`k1=int`, …); others are refused below 32."""
+    """A map with the given keys (`k1=int`, …); other keys below 32 are refused."""
     try:
         fields, end = cbor_item(data, 0)
     except UnicodeDecodeError:
@@ -186,7 +186,7 @@ def unwrap(envelope, kek, binding):
 
 
 def open_message(dek, context, source, plain, write, start=None):
-    """Opens the message of `plain` plaintext bytes at the source's position."""
+    """Opens a message with `plain` plaintext bytes at the source's position."""
     left = message_length(plain)
     decryptor = Cobblestone256Decryptor(dek, context=context)
     written = 0
@@ -206,7 +206,7 @@ def open_message(dek, context, source, plain, write, start=None):
 
 
 def open_seal(dek, source, stored, plain):
-    """The parts, as (frame, plaintext length, mark), once they agree with the stored length."""
+    """The parts, as (frame, plaintext length, mark), checked against the stored length."""
     source.seek(stored - tail_length(plain))
     tail = source.read()
     size = int.from_bytes(tail[-12:-8], "big")
@@ -267,7 +267,7 @@ def open_private(dek, envelope, binding):
 
 
 def older_kek(configured, version):
-    """The key that was derived from any text: up to 1.7 without a version, from 1.8.0 on as `1`."""
+    """The key derived from any text: up to 1.7 without a version, from 1.8.0 on version `1`."""
     need(configured, "the encryption key is empty")
     text = configured.encode()
     if version == "1":
@@ -290,7 +290,7 @@ def older_dek(wrapped, keks):
 
 
 def open_older(dek, source, stored, write):
-    """One message for the whole object, which has to be in memory."""
+    """Opens the object's only message, which has to fit into memory."""
     need(stored >= OLDER_NONCE + TAG, f"no object of an older proxy has {stored} bytes")
     need(stored <= OLDER_MOST, "too long for this script; `s3proxy recover` opens it")
     nonce = source.read(OLDER_NONCE)

@@ -1,7 +1,7 @@
-"""Tests of the recovery script: the known answers of the format, and objects that the crate wrote.
+"""Tests of the recovery script: the format's known answers, and objects that the crate wrote.
 
-The second need `S3PROXY_SAMPLES`, a folder filled by
-`cargo run --example write_samples FOLDER`; without it cargo is called.
+The objects need `S3PROXY_SAMPLES`, a folder filled by `cargo run --example write_samples FOLDER`;
+without it, the tests run cargo.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ def test_known_objects_open(known, tmp_path):
 
 @pytest.mark.parametrize("known", VECTORS["multipart"], ids=lambda known: known["object_key"])
 def test_known_multipart_tails_open(known):
-    """The vectors give tails only: the seals are read, and the small bodies whole."""
+    """The vectors have only tails: small objects are opened, of large ones only the seals."""
     envelope = recover.read_envelope(known["envelope"])
     binding = recover.binding_of(envelope, b"", known["object_key"].encode())
     dek = recover.unwrap(envelope, recover.kek_of(KEK), binding)
@@ -88,7 +88,7 @@ def test_known_multipart_tails_open(known):
 
 
 class TailOf(io.BytesIO):
-    """A body of which only the end is known: before it, zeros."""
+    """A body of which only the end is known; the rest reads as zeros."""
 
     def __init__(self, tail, stored):
         super().__init__(tail)
@@ -117,7 +117,7 @@ def samples(tmp_path_factory):
     if folder:
         return pathlib.Path(folder)
     folder = tmp_path_factory.mktemp("samples")
-    # Without --package, the dependencies are those that the README's test command compiled.
+    # Without --package, Cargo uses the dependencies that the README's test command compiled.
     command = ["cargo", "run", "--quiet", "--example", "write_samples", folder]
     subprocess.run(command, cwd=ROOT, check=True)
     return folder
@@ -178,7 +178,7 @@ def test_another_place_key_or_envelope_is_refused(samples, tmp_path):
 
 
 def older_body(known):
-    """A body that the vectors leave out is made here; its digest is theirs."""
+    """The body of a known answer; if the vectors leave it out, made here and compared by digest."""
     if known["body"] is not None:
         body = bytes.fromhex(known["body"])
     else:

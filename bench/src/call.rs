@@ -1,8 +1,8 @@
-//! Requests whose answers are short and matter: one after another on a kept-alive connection, each
-//! answer read to its end.
+//! Requests with short responses that matter: one after another on a keep-alive connection, each
+//! response read to its end.
 //!
-//! An answer that began as a success may end as an error: S3 says 200 and sends white space while a
-//! completion or a copy takes long. So the document decides, not the status alone.
+//! A response that began as a success may end as an error: S3 sends 200 and white space while a
+//! completion or a copy takes long. So the document decides, not only the status.
 
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -12,7 +12,7 @@ use crate::content::Segments;
 use crate::load::{LoadError, QUOTED, connect};
 use crate::xml;
 
-/// Longest answer that is read; white space included, they are far shorter.
+/// Limit for a response body. White space included, the expected ones are far shorter.
 const LONGEST: usize = 1 << 20;
 
 pub(crate) struct Caller {
@@ -39,12 +39,13 @@ impl Caller {
             what: what.to_owned(),
             source,
         };
+        // A response to HEAD has no body that could report a late error.
         let bodiless = request.method() == Method::HEAD;
         let mut sender = match self.sender.take() {
             Some(sender) => sender,
             None => connect(&self.authority).await?,
         };
-        // A server may end a connection between requests; that is no failure.
+        // A server may close an idle connection; that is not a failure.
         if sender.ready().await.is_err() {
             sender = connect(&self.authority).await?;
         }
@@ -70,12 +71,12 @@ impl Caller {
 }
 
 impl Answer {
-    /// The content of an element that must be there.
+    /// The content of a required element.
     pub(crate) fn element(&self, name: &'static str) -> Result<&str, LoadError> {
         xml::content(&self.document, name).ok_or(LoadError::Missing { name })
     }
 
-    /// A header that must be there.
+    /// The value of a required header.
     pub(crate) fn header(&self, name: &'static str) -> Result<&str, LoadError> {
         let value = self.headers.get(name).and_then(|value| value.to_str().ok());
         value.ok_or(LoadError::Missing { name })

@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start everything, measure, print tables.
     Run(Box<RunOptions>),
-    /// Serve the in-memory backend alone.
+    /// Serve only the in-memory backend.
     Stub(StubOptions),
 }
 
@@ -41,7 +41,7 @@ impl StubOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum BackendKind {
-    /// In memory, in this program: as little work as possible behind what is measured
+    /// In memory, in this program: the least possible work after the measured proxies
     Stub,
     /// A real S3 server that writes to disk
     Seaweedfs,
@@ -54,7 +54,7 @@ pub(crate) enum Target {
     Proxy,
     /// nginx as a plain reverse proxy
     Nginx,
-    /// Nothing between the clients and the backend: the ceiling
+    /// No proxy between the clients and the backend: the upper limit
     Direct,
 }
 
@@ -72,15 +72,15 @@ pub(crate) enum Part {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Verify {
-    /// Check the length of every answer
+    /// Check the length of every response
     Length,
-    /// Compare every byte too (costs the generator a little)
+    /// Also compare every byte (costs the generator a little)
     Content,
 }
 
 #[derive(Args)]
 pub(crate) struct RunOptions {
-    /// The backend behind both
+    /// The backend of both proxies
     #[arg(long, value_enum, default_value = "stub")]
     pub(crate) backend: BackendKind,
     /// What to measure, in this order in every first round
@@ -100,7 +100,7 @@ pub(crate) struct RunOptions {
     /// The nginx program
     #[arg(long, default_value = "/usr/sbin/nginx")]
     pub(crate) nginx: PathBuf,
-    /// The program of the seaweedfs backend
+    /// The program for the seaweedfs backend
     #[arg(long, default_value = "weed")]
     pub(crate) weed: PathBuf,
     /// How often each workload is measured per target; the tables show medians
@@ -112,40 +112,40 @@ pub(crate) struct RunOptions {
     /// How uploads are framed
     #[arg(long, value_enum, default_value = "unsigned")]
     pub(crate) payload: Payload,
-    /// What is checked of reads during the measurements
+    /// The check of reads during the measurements
     #[arg(long, value_enum, default_value = "length")]
     pub(crate) verify: Verify,
     /// Size of the large objects
     #[arg(long, default_value = "64MiB")]
     pub(crate) large_size: Size,
-    /// Clients that move large objects at once
+    /// Clients that move large objects at the same time
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) large_clients: u16,
     /// Size of the small objects
     #[arg(long, default_value = "4KiB")]
     pub(crate) small_size: Size,
-    /// Clients that move small objects at once
+    /// Clients that move small objects at the same time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) small_clients: u16,
     /// Size of the objects in the memory part
     #[arg(long, default_value = "1GiB")]
     pub(crate) memory_size: Size,
-    /// Clients that read, and as many that write, in the memory part
+    /// Clients that read in the memory part; as many others write
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) memory_clients: u16,
     /// Size of the objects in the uploads part
     #[arg(long, default_value = "10GiB")]
     pub(crate) upload_size: Size,
-    /// Size of the objects that are copied in the copies part
+    /// Size of the copied objects in the copies part
     #[arg(long, default_value = "4GiB")]
     pub(crate) copy_size: Size,
-    /// Size of the parts in both
+    /// Size of the parts in the uploads and copies parts
     #[arg(long, default_value = "8MiB")]
     pub(crate) part_size: Size,
-    /// Clients in both, each with an object of its own
+    /// Clients in the uploads and copies parts, each with its own object
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) upload_clients: u16,
-    /// Parts that each client sends, or has copied, at once
+    /// Parts that each client sends or copies at the same time
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) parts_at_once: u16,
     /// Also write all results to this file, as JSON

@@ -1,9 +1,9 @@
 //! The bytes of every benchmark object, and the body that sends them.
 //!
-//! Contents are made up from one random-looking pattern that repeats, so an object of any size
-//! costs the generator neither memory nor time: its body is a list of slices of the pattern.
-//! The period is a prime, so it never falls into step with a chunk, a page or a power of two: a
-//! proxy that drops, repeats or swaps any of those gives bytes that differ.
+//! Contents come from one random-looking pattern that repeats, so an object of any size costs the
+//! generator neither memory nor time: its body is a list of slices of the pattern. The period is a
+//! prime, so it never aligns with a chunk, a page or a power of two: if a proxy drops, repeats or
+//! swaps any of those, the bytes differ.
 //!
 //! Absent on purpose: randomness. Two runs move the same bytes.
 
@@ -18,16 +18,16 @@ use http_body::{Body, Frame, SizeHint};
 /// The smallest prime above 1 MiB.
 const PERIOD: usize = 1_048_583;
 
-/// How much of a body is handed to hyper at a time; about what SDKs read from a file at once.
+/// Bytes of a body handed to hyper at a time; about as much as SDKs read from a file at once.
 pub(crate) const PIECE: usize = 128 * 1024;
 
-/// The repeating content that all objects are cut from, starting at its first byte.
+/// The repeating content of all objects, from its first byte on.
 #[derive(Clone)]
 pub(crate) struct Pattern(Bytes);
 
 impl Pattern {
     pub(crate) fn new() -> Self {
-        // SplitMix64: incompressible enough, the same in every run, and no dependency.
+        // SplitMix64: hard to compress, the same in every run, and no dependency.
         let mut state: u64 = 0x0073_3370_726f_7879;
         let mut bytes = Vec::with_capacity(PERIOD + 8);
         while bytes.len() < PERIOD {
@@ -41,7 +41,7 @@ impl Pattern {
         Self(bytes.into())
     }
 
-    /// The `length` bytes of content from `offset`, as slices of the pattern.
+    /// The `length` bytes of content at `offset`, as slices of the pattern.
     pub(crate) fn slices(&self, offset: u64, length: u64) -> impl Iterator<Item = Bytes> {
         let mut position = Self::position(offset);
         let mut left = length;
@@ -49,6 +49,7 @@ impl Pattern {
             if left == 0 {
                 return None;
             }
+            // A slice ends with the pattern; the next one wraps around to its start.
             let room = PERIOD - position;
             let take = usize::try_from(left).map_or(room, |left| left.min(room));
             let slice = self.0.slice(position..position + take);
@@ -58,7 +59,7 @@ impl Pattern {
         })
     }
 
-    /// Whether `bytes` are what an object has at `offset`.
+    /// Whether `bytes` equal an object's content at `offset`.
     pub(crate) fn matches(&self, offset: u64, bytes: &[u8]) -> bool {
         let mut rest = bytes;
         self.slices(offset, bytes.len() as u64).all(|expected| {
@@ -73,7 +74,7 @@ impl Pattern {
     }
 }
 
-/// A body of ready slices. Cloning it is cheap and starts it over.
+/// A body of prepared slices. A clone is cheap and starts from the beginning.
 pub(crate) struct Segments {
     slices: Arc<[Bytes]>,
     next: usize,
@@ -101,7 +102,7 @@ impl Segments {
         Self::new([])
     }
 
-    /// Bytes on the wire, framing included.
+    /// Bytes on the wire, including framing.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }

@@ -1,11 +1,11 @@
-//! The load generator: a fixed number of clients, each with its own kept-alive connection, that
-//! send their next request when the answer to the last one has been read to its end.
+//! The load generator: a fixed number of clients, each with its own keep-alive connection. A client
+//! sends its next request when it has read the previous response to its end.
 //!
-//! Every answer must have the status 200 and, for a read, the object's length; its content is
-//! compared too when asked for. Anything else ends the run with an error: a fast wrong answer is
+//! Every response must have the status 200 and, for a read, the object's length; the content is
+//! also compared if requested. Anything else ends the run with an error: a fast wrong response is
 //! not a result. Bodies are dropped as they arrive, so memory does not grow with their size.
 //!
-//! Absent on purpose: retries, latencies, and any pause between requests.
+//! Absent on purpose: retries, latencies, and pauses between requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::content::{Pattern, Segments};
 
-/// How much of an error answer is worth quoting.
+/// Characters of an error response that are quoted.
 pub(crate) const QUOTED: usize = 600;
 
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +55,10 @@ pub(crate) enum LoadError {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// What an answer must bring besides its status.
+/// Requirements on a response besides its status.
 #[derive(Clone)]
 pub(crate) enum Expect {
-    /// An upload: whatever the answer's body says.
+    /// An upload; the response body may be anything.
     Stored { length: u64 },
     /// A read of an object of this length.
     Length(u64),
@@ -74,7 +74,7 @@ impl Expect {
     }
 }
 
-/// When a client stops. The request it is at is always finished, and counted.
+/// When a client stops. Its current request is always finished, and counted.
 #[derive(Clone, Copy)]
 pub(crate) enum Stop {
     After(Duration),
@@ -83,14 +83,15 @@ pub(crate) enum Stop {
 
 pub(crate) struct Load {
     pub(crate) authority: String,
-    /// Client `n` sends number `n` of these over and over, beginning again where there are fewer.
+    /// Client `n` repeats request `n`, counted from the beginning again if there are fewer
+    /// requests.
     pub(crate) requests: Vec<Request<Segments>>,
     pub(crate) expect: Expect,
     pub(crate) clients: usize,
     pub(crate) stop: Stop,
 }
 
-/// What all clients together did.
+/// The sum over all clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tally {
     pub(crate) requests: u64,
@@ -138,6 +139,7 @@ impl Client {
         finished: Arc<AtomicU64>,
     ) -> Result<(), LoadError> {
         let mut sender = connect(&self.authority).await?;
+        // The connection is reused, as SDKs do: a new one per request would measure connects.
         let mut done = 0;
         loop {
             let enough = match stop {
@@ -147,12 +149,13 @@ impl Client {
             if enough {
                 return Ok(());
             }
-            // A server may end a connection between requests; that is no failure.
+            // A server may close an idle connection; that is not a failure.
             if sender.ready().await.is_err() {
                 sender = connect(&self.authority).await?;
             }
             exchange(&mut sender, &self.request, &self.expect).await?;
             done += 1;
+            // Only the total counts, and it is read after all tasks have been joined.
             finished.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -164,18 +167,19 @@ pub(crate) async fn connect(authority: &str) -> Result<SendRequest<Segments>, Lo
         source,
     };
     let stream = TcpStream::connect(authority).await.map_err(failed)?;
+    // Without it, a small request can wait for the acknowledgement of the previous segment.
     stream.set_nodelay(true).map_err(failed)?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|source| LoadError::Http {
         what: format!("the connection to {authority}"),
         source,
     })?;
-    // It ends by itself when the sender is dropped; what goes wrong on it surfaces there.
+    // The task ends when the sender is dropped; the sender reports errors of the connection.
     tokio::spawn(connection);
     Ok(sender)
 }
 
-/// One request on a connection of its own.
+/// One request on a new connection.
 pub(crate) async fn once(
     authority: &str,
     request: &Request<Segments>,
@@ -206,7 +210,7 @@ async fn exchange(
     check(answer.into_body(), expect, what).await
 }
 
-/// Reads a body to its end, and drops it as it comes.
+/// Reads a body to its end, and drops its bytes as they arrive.
 async fn check(
     mut body: Incoming,
     expect: &Expect,
@@ -316,7 +320,7 @@ mod tests {
         let longer = Expect::Length(LENGTH + 1);
         let answer = read(&authority, "/bench/keep/x", longer).await;
         assert!(matches!(answer, Err(LoadError::Length { got: LENGTH, .. })));
-        // Taken as it was sent, framing and all, the content differs.
+        // Without its mode, the framing is stored with the content, so the content differs.
         let signer = servers::credential();
         let content = Pattern::new();
         let put = signer.put(

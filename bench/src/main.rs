@@ -1,11 +1,11 @@
 //! The benchmark: s3proxy beside nginx, on loopback, in one run.
 //!
-//! `run` starts a backend, and in front of it s3proxy and nginx as a plain reverse proxy; lets the
+//! `run` starts a backend, with s3proxy and nginx as a plain reverse proxy in front of it; lets the
 //! same clients do the same work with both; and prints rates, CPU time and memory side by side.
-//! `stub` is the backend that it starts. What is moved is checked, and a wrong answer fails the
-//! run; how fast it was never does.
+//! `stub` is the backend that it starts. Transferred data is checked, and a wrong response fails
+//! the run; a slow one never does.
 //!
-//! Absent on purpose: TLS (nginx and the proxy would both do it, with other libraries than the
+//! Absent on purpose: TLS (nginx and the proxy would both need it, with other libraries than the
 //! ones compared here), latencies, and addresses other than loopback.
 
 mod call;
@@ -56,7 +56,7 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(options) => tokio::select! {
             done = run(&options) => done,
-            // The servers end as their owners are dropped with the run.
+            // Dropping the run drops the owners of the servers, which stops them.
             _ = tokio::signal::ctrl_c() => Err(BenchError::Interrupted),
         },
         Command::Stub(options) => serve(&options).await.map_err(Into::into),
@@ -74,7 +74,7 @@ async fn serve(options: &StubOptions) -> Result<(), StubError> {
     stub::serve(stub::listen(options.address()).await?).await
 }
 
-/// What the target's memory is watched at.
+/// The work under which the target's memory is watched.
 fn works(options: &RunOptions) -> Vec<Work> {
     let mut works = Vec::new();
     for part in &options.parts {
@@ -102,6 +102,7 @@ async fn run(options: &RunOptions) -> Result<(), BenchError> {
             eprintln!("memory is not measured: SeaweedFS would write all of it to disk");
         }
     }
+    // Stops the servers before the results are printed.
     drop(site);
     print!("{}", report.text());
     let Some(path) = &options.json else {

@@ -1,7 +1,7 @@
-//! The memory part, and those of uploads and copies: large transfers, all at once.
+//! The memory, uploads and copies parts: large transfers, all at the same time.
 //!
-//! Contents are made and dropped on the fly by generator and stub, so that nothing but the target
-//! decides how fast its memory grows.
+//! Generator and stub create and drop contents on the fly, so the memory in the results is the
+//! target's alone.
 
 use std::fmt;
 
@@ -23,11 +23,11 @@ pub(crate) struct MemoryRun {
     pub(crate) watched: Watched,
 }
 
-/// What is moved.
+/// The transfers of a measurement.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Work {
-    /// Each client reads one object, and as many write one.
+    /// Each client reads one object, and as many others write one.
     Objects {
         clients_each_way: usize,
         size: Size,
@@ -84,7 +84,7 @@ impl fmt::Display for Work {
     }
 }
 
-/// Measures the proxy; other targets are only looked at where there is none.
+/// Measures the proxy; other targets only if the proxy is not among them.
 pub(crate) async fn run(site: &Site, works: &[Work]) -> Result<Vec<MemoryRun>, SiteError> {
     let contenders = site.contenders();
     let proxy = contenders.iter().any(|one| one.target == Target::Proxy);
@@ -117,6 +117,7 @@ async fn measure(
             clients_each_way,
             size,
         } => {
+            // Stored before the watch starts, so that only the transfers below count.
             let kept = contender.kept("memory");
             site.seed(contender, &kept, size.0).await?;
             let (reads, writes) = objects(site, contender, clients_each_way, size.0)?;
@@ -130,7 +131,7 @@ async fn measure(
     }
 }
 
-/// The readers and the writers.
+/// The load of the readers and that of the writers.
 fn objects(
     site: &Site,
     contender: &Contender,

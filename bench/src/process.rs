@@ -1,12 +1,12 @@
-//! Child processes, what they cost, and their end.
+//! Child processes: their start, their resource usage and their end.
 //!
-//! The costs are the kernel's own numbers in `/proc`: CPU time of all threads, user and system
-//! (`stat`), and resident memory now and at its highest (`status`). A server is its first process
-//! and that one's children, so nginx counts with all its workers; their resident memory is added
-//! up, pages that they share counted in each.
+//! The usage is the kernel's own data in `/proc`: CPU time of all threads, user and system
+//! (`stat`), and resident memory with its peak (`status`). A server consists of its first process
+//! and the children of that process, so nginx includes all its workers; resident memory is added
+//! up, and shared pages count for each process.
 //!
-//! A child is asked to end (SIGTERM) when its owner drops it, and killed when it does not: nginx's
-//! workers would outlive a killed master.
+//! A child gets SIGTERM when its owner drops it, and is killed if it does not exit: nginx's workers
+//! would outlive a killed master.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a server may take to end before it is killed.
+/// Time for a server to exit before it is killed.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many of the last lines of a server's log an error shows.
+/// Number of log lines that an error quotes.
 const LOG_LINES: usize = 15;
 
 #[derive(Debug, thiserror::Error)]
@@ -43,13 +43,13 @@ pub(crate) enum ProcessError {
     Format { path: PathBuf },
 }
 
-/// What a server, with its children, has used since it started.
+/// Resources that a server and its children have used since they started.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     /// Bytes of resident memory.
     pub(crate) resident: u64,
-    /// The highest `resident` since the start, or since the peak was reset.
+    /// The peak of `resident` since the start, or since the last reset.
     pub(crate) peak: u64,
 }
 
@@ -71,6 +71,7 @@ impl Server {
             program: command.get_program().to_string_lossy().into_owned(),
             source,
         };
+        // A file, not a pipe: nobody reads while the benchmark runs, and a full pipe would block.
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
         let (out, err) = output.map_err(|source| failed(source, &command))?;
@@ -79,7 +80,7 @@ impl Server {
         Ok(Self { name, child, log })
     }
 
-    /// An error if the process is gone.
+    /// Fails if the process has exited.
     pub(crate) fn check(&mut self) -> Result<(), ProcessError> {
         match self.child.try_wait() {
             Ok(Some(status)) => Err(ProcessError::Ended {
@@ -113,11 +114,11 @@ impl Server {
         Ok(sum)
     }
 
-    /// Lets the peaks start again from what is resident now, where the system permits it.
+    /// Resets the peaks to the current resident memory, if the system permits it.
     pub(crate) fn reset_peak(&self) -> Result<PeakReset, ProcessError> {
         let mut done = PeakReset::Done;
         for pid in self.family()? {
-            // "5" resets the peak (proc_pid_clear_refs(5)).
+            // Writing "5" resets the peak (proc_pid_clear_refs(5)).
             if fs::write(format!("/proc/{pid}/clear_refs"), "5").is_err() {
                 done = PeakReset::NotPermitted;
             }
@@ -127,6 +128,7 @@ impl Server {
 
     fn family(&self) -> Result<Vec<u32>, ProcessError> {
         let first = self.child.id();
+        // Only children of the main thread, which is enough for nginx's master.
         let children = read(&format!("/proc/{first}/task/{first}/children"))?;
         let children = children
             .split_whitespace()
@@ -146,13 +148,13 @@ impl Drop for Server {
             }
             sleep(Duration::from_millis(20));
         }
-        // Both fail only where the process is gone, which is what is wanted.
+        // Both fail only if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whether the peaks of a phase are that phase's alone.
+/// Whether the peaks belong to one phase only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PeakReset {
@@ -185,9 +187,11 @@ fn read(path: &str) -> Result<String, ProcessError> {
     })
 }
 
-/// Fields 14 and 15 of `stat`. The second field is the program's name, which may hold anything.
+/// Fields 14 and 15 of `stat`. The second field is the program's name, which may contain anything.
 fn cpu(stat: &str) -> Option<Duration> {
+    // The name is in parentheses and may contain any: only the last one ends it.
     let (_, rest) = stat.rsplit_once(')')?;
+    // The rest starts at field 3, so 11 fields precede field 14.
     let mut fields = rest.split_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
@@ -196,7 +200,7 @@ fn cpu(stat: &str) -> Option<Duration> {
     Some(tick * u32::try_from(user + system).ok()?)
 }
 
-/// Resident memory and its peak, from `status`, which counts in KiB.
+/// Resident memory and its peak from `status`, which has them in KiB.
 fn memory(status: &str) -> Option<(u64, u64)> {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;

@@ -1,9 +1,9 @@
-//! The results as people read them, and as JSON.
+//! The results as text for people, and as JSON.
 //!
-//! Tables show medians over the rounds, each figure's own. A ratio to nginx is the median of the
-//! rounds' ratios, each of two measurements that stood side by side: what else the machine did in
-//! that round weighs on both. The aims that the project set itself stand beside the ratios. They are shown, never
-//! enforced: no timing decides whether a run has failed.
+//! Tables show the median over the rounds, separately for each figure. A ratio to nginx is the
+//! median of the rounds' ratios, each between two measurements of the same round: other load on the
+//! machine affects both. The project's own aims are printed beside the ratios. They are never
+//! enforced: no timing fails a run.
 
 use std::fmt::Write;
 use std::num::NonZero;
@@ -19,7 +19,7 @@ use crate::throughput::{Comparison, Direction, Measured, Sample, Unit, Workload}
 const MIB: f64 = 1_048_576.0;
 const GIB: f64 = 1024.0 * MIB;
 
-/// Memory that the proxy is meant to stay below.
+/// The project's aim for the proxy's memory.
 const MEMORY_AIM: u64 = 64 << 20;
 
 #[derive(Serialize)]
@@ -27,7 +27,8 @@ pub(crate) struct Report {
     pub(crate) backend: BackendKind,
     pub(crate) payload: Payload,
     pub(crate) cores: usize,
-    /// Processes that wanted a core before the start, over a minute: others' work spoils rates.
+    /// Average number of runnable processes in the minute before the start: other load distorts
+    /// rates.
     pub(crate) load_before: Option<f64>,
     pub(crate) rounds: u16,
     pub(crate) seconds_each: f64,
@@ -81,7 +82,7 @@ impl Report {
     }
 }
 
-/// What other programs were doing, where the system tells.
+/// The load average of the machine, if the system has one.
 fn load() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").ok()?;
     text.split(' ').next()?.parse().ok()
@@ -99,6 +100,7 @@ struct Figures {
 
 impl Figures {
     fn of(unit: Unit, sample: &Sample) -> Self {
+        // `moved` is the unit of rates, `amount` that of CPU time.
         let (moved, amount) = match unit {
             Unit::Bytes => (whole(sample.bytes) / MIB, whole(sample.bytes) / GIB),
             Unit::Requests => (whole(sample.requests), whole(sample.requests) / 1000.0),
@@ -128,7 +130,7 @@ impl Figures {
 struct Row {
     target: Target,
     medians: Figures,
-    /// Rate and CPU time, as parts of nginx's.
+    /// Rate and CPU time as fractions of nginx's.
     to_nginx: Option<(f64, f64)>,
 }
 

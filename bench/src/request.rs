@@ -1,13 +1,13 @@
-//! Signed S3 requests, made once and sent many times.
+//! Signed S3 requests, created once and sent many times.
 //!
-//! A signature holds for fifteen minutes and for any number of repetitions, so each object's
-//! request is signed before a measurement starts and cloned inside it; chunk signatures and
-//! checksums likewise. The proxy still verifies every one of them, while the generator's own
-//! share of the two cores stays small.
+//! A signature is valid for fifteen minutes and for any number of repetitions, so each object's
+//! request is signed before a measurement and cloned during it. The same goes for chunk signatures
+//! and checksums. The proxy still verifies every one of them, while the generator's share of the
+//! two cores stays small.
 //!
-//! Signing follows S3's settings: the path as it is, never normalised, and the payload mode in
-//! `x-amz-content-sha256`. Signing for a name means the `Host` that the client sends: nginx
-//! passes it on unchanged.
+//! Signing follows S3's settings: the path is not normalised, and the payload mode is in
+//! `x-amz-content-sha256`. The signature covers the client's `Host`, which nginx forwards
+//! unchanged.
 
 use std::time::SystemTime;
 
@@ -26,7 +26,7 @@ use http::{HeaderValue, Method, Request};
 
 use crate::content::{Pattern, Segments};
 
-/// Plaintext bytes in one `aws-chunked` chunk; the AWS SDK for Rust's choice.
+/// Plaintext bytes in one `aws-chunked` chunk, as in the AWS SDK for Rust.
 const CHUNK: u64 = 64 * 1024;
 
 const CHUNK_SIGNATURE: &str = ";chunk-signature=";
@@ -42,20 +42,20 @@ pub(crate) enum RequestError {
     Header(#[from] http::header::InvalidHeaderValue),
 }
 
-/// How an upload's body is framed and vouched for.
+/// Framing and integrity of an upload's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Payload {
-    /// The bytes as they are: `UNSIGNED-PAYLOAD`.
+    /// The plain bytes: `UNSIGNED-PAYLOAD`.
     Unsigned,
-    /// Chunks and a CRC32 behind them, as today's SDKs send over TLS:
+    /// Chunks followed by a CRC32, as current SDKs send over TLS:
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`.
     Trailer,
     /// Every chunk signed: `STREAMING-AWS4-HMAC-SHA256-PAYLOAD`.
     SignedChunks,
 }
 
-/// The one credential of a run: the backend's, and so the clients' too.
+/// The only credential of a run, for the backend and its clients.
 pub(crate) struct Signer {
     pub(crate) access_key: String,
     pub(crate) secret_key: String,
@@ -75,7 +75,7 @@ impl Signer {
         Ok(request)
     }
 
-    /// A request without a body that is neither a read nor an upload, such as `CreateBucket`.
+    /// A request without a body, other than a read or an upload, such as `CreateBucket`.
     pub(crate) fn bare(
         &self,
         method: Method,
@@ -85,7 +85,7 @@ impl Signer {
         self.document(method, authority, path, &[], &Bytes::new())
     }
 
-    /// A request with a short body, or none, and headers of its own.
+    /// A request with additional headers and a short body, or none.
     pub(crate) fn document(
         &self,
         method: Method,
@@ -110,7 +110,7 @@ impl Signer {
         Ok(request)
     }
 
-    /// An upload of `length` bytes of the pattern.
+    /// An upload with the first `length` bytes of the pattern.
     pub(crate) fn put(
         &self,
         authority: &str,
@@ -212,6 +212,7 @@ impl Signer {
             .expect("every signing parameter is set");
         let mut slices = Vec::new();
         let mut previous = seed;
+        // The empty chunk at the end is signed as well.
         for (offset, size) in chunks(length).chain([(length, 0)]) {
             let chunk: Vec<u8> = content.slices(offset, size).flatten().collect();
             let signed = v4::sign_chunk(&Bytes::from(chunk), &previous, &params)?;
@@ -236,13 +237,14 @@ impl Signer {
 
 fn settings() -> SigningSettings {
     let mut settings = SigningSettings::default();
+    // S3 encodes the path once and does not normalise it, unlike other AWS services.
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings
 }
 
-/// Offset and size of every chunk that has bytes.
+/// Offset and size of every chunk but the last, empty one.
 fn chunks(length: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..length.div_ceil(CHUNK)).map(move |index| {
         let offset = index * CHUNK;
@@ -250,7 +252,8 @@ fn chunks(length: u64) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// Content-Length comes before the seed signature, and that before the chunks.
+/// Length of a body with signed chunks. It must be known before the chunks exist: the seed
+/// signature covers Content-Length, and the first chunk's signature covers the seed.
 fn signed_length(length: u64) -> u64 {
     chunks(length)
         .chain([(length, 0)])

@@ -1,7 +1,8 @@
-//! Starts what is measured: a backend, and in front of it the proxy and nginx, all on loopback.
+//! Starts the measured servers: a backend, with the proxy and nginx in front of it, all on
+//! loopback.
 //!
-//! Every server is ready to answer when its function returns. All get the same credential, and
-//! none an environment of ours, so that a developer's AWS settings play no part.
+//! Every server is ready when its function returns. All use the same credential, and none inherits
+//! the environment, so a developer's AWS settings have no effect.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,11 +20,11 @@ use crate::request::{Payload, RequestError, Signer};
 
 pub(crate) const BUCKET: &str = "bench";
 
-/// A server that is not ready by then is taken for broken.
+/// A server that is not ready within this time counts as broken.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
-/// `SeaweedFS` takes a port's partner for gRPC so far above it.
+/// `SeaweedFS` puts the gRPC port this far above each HTTP port.
 const GRPC_OFFSET: u16 = 10_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +48,13 @@ pub(crate) enum ServerError {
     },
 }
 
-/// A running server, and where it is reached.
+/// A running server and its address.
 pub(crate) struct Running {
     pub(crate) server: Server,
     pub(crate) authority: String,
 }
 
-/// The credential of this run. It opens nothing but servers that live as long as the run.
+/// The credential of this run. It opens only servers that exit with the run.
 pub(crate) fn credential() -> Signer {
     Signer {
         access_key: "BENCHMARKACCESSKEY00".to_owned(),
@@ -81,14 +82,14 @@ pub(crate) async fn seaweedfs(program: &Path, folder: &Path) -> Result<Running, 
     let bucket = signer.bare(Method::PUT, &running.authority, &format!("/{BUCKET}"))?;
     let done = Expect::Stored { length: 0 };
     let running = running.until(&bucket, &done).await?;
-    // Its S3 side answers before its volumes take data.
+    // The S3 gateway answers before the volumes accept data.
     let path = format!("/{BUCKET}/ready");
     let content = Pattern::new();
     let object = signer.put(&running.authority, &path, &content, 1, Payload::Unsigned)?;
     running.until(&object, &done).await
 }
 
-/// The command, and the port of its S3 side.
+/// The command, and the port of its S3 gateway.
 fn seaweedfs_command(program: &Path, folder: &Path) -> Result<(Command, u16), ServerError> {
     let signer = credential();
     let config = folder.join("seaweedfs-s3.json");
@@ -114,6 +115,7 @@ fn seaweedfs_command(program: &Path, folder: &Path) -> Result<(Command, u16), Se
         .arg(format!("-s3.config={}", config.display()));
     let mut port = 0;
     for part in ["master", "volume", "filer", "s3"] {
+        // The loop ends with the S3 gateway, whose port is returned.
         port = free_pair()?;
         command.arg(format!("-{part}.port={port}"));
         command.arg(format!("-{part}.port.grpc={}", port + GRPC_OFFSET));
@@ -148,7 +150,7 @@ pub(crate) async fn proxy(
 ) -> Result<Running, ServerError> {
     let port = free_port()?;
     let signer = credential();
-    // A raw key that guards nothing: the objects live as long as the run.
+    // A constant key: the objects exist only during the run.
     let key = format!("s3pk1.{}", URL_SAFE_NO_PAD.encode([0x42; 32]));
     let mut command = clean(program);
     command
@@ -173,7 +175,7 @@ impl Running {
         }
     }
 
-    /// Asks again and again until the answer is 200, or the process or the time has ended.
+    /// Repeats a request until it succeeds, the process exits or the time is over.
     async fn until(
         mut self,
         request: &Request<Segments>,
@@ -190,6 +192,7 @@ impl Running {
                         log: self.server.last_words(),
                     });
                 }
+                // An early exit is reported at once, with the log, and not only after the deadline.
                 Err(_) => self.server.check()?,
             }
             tokio::time::sleep(BETWEEN_TRIES).await;
@@ -205,6 +208,7 @@ fn plain_get(path: &str) -> Result<Request<Segments>, RequestError> {
 
 fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
+    // A developer's AWS or proxy variables would change the measurement.
     command.env_clear();
     for name in ["PATH", "HOME", "TMPDIR"] {
         if let Some(value) = std::env::var_os(name) {
@@ -230,7 +234,7 @@ fn free_port() -> Result<u16, ServerError> {
     bind(0).map_err(ServerError::Port)
 }
 
-/// A free port whose gRPC partner is free too.
+/// A free port with a free gRPC port.
 fn free_pair() -> Result<u16, ServerError> {
     let mut last = std::io::Error::other("no ports were tried");
     for _ in 0..200 {
@@ -238,6 +242,7 @@ fn free_pair() -> Result<u16, ServerError> {
         let Some(partner) = port.checked_add(GRPC_OFFSET) else {
             continue;
         };
+        // Both listeners are closed again, so another process may still take the ports.
         match bind(partner) {
             Ok(_) => return Ok(port),
             Err(error) => last = error,

@@ -1,5 +1,5 @@
-//! Everything that runs during a benchmark: the backend, the targets in front of it, and a folder
-//! for their files that vanishes with them.
+//! All parts of a running benchmark: the backend, the targets in front of it, and a temporary
+//! folder for their files.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -40,7 +40,8 @@ pub(crate) enum SiteError {
 }
 
 pub(crate) struct Site {
-    // Dropped in this order: nothing outlives what it needs.
+    // Fields are dropped in this order: the targets before their backend, and both before the
+    // folder.
     targets: Vec<Contender>,
     backend: Running,
     _folder: TempDir,
@@ -51,7 +52,7 @@ pub(crate) struct Site {
 
 pub(crate) struct Contender {
     pub(crate) target: Target,
-    /// Nothing runs for [`Target::Direct`].
+    /// `None` for [`Target::Direct`].
     running: Option<Running>,
 }
 
@@ -59,7 +60,7 @@ impl Site {
     pub(crate) async fn start(options: &RunOptions) -> Result<Self, SiteError> {
         let folder = tempfile::Builder::new().prefix("s3proxy-bench-").tempdir();
         let folder = folder.map_err(SiteError::Folder)?;
-        // nginx's workers give up root's rights and still look into it.
+        // nginx's workers drop root and still need to enter the folder.
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).map_err(SiteError::Folder)?;
         let path = folder.path();
@@ -98,14 +99,14 @@ impl Site {
         &self.backend.server
     }
 
-    /// Where clients of `contender` connect to.
+    /// The address to which clients of `contender` connect.
     pub(crate) fn authority<'a>(&'a self, contender: &'a Contender) -> &'a str {
         let running = contender.running.as_ref();
         &running.unwrap_or(&self.backend).authority
     }
 
-    /// Stores an object through `contender` and reads it back, every byte compared; what s3proxy
-    /// stored must not be there in the clear.
+    /// Stores an object through `contender` and reads it back, comparing every byte. The backend
+    /// must not have the plaintext of an object that s3proxy stored.
     pub(crate) async fn seed(
         &self,
         contender: &Contender,
@@ -118,6 +119,7 @@ impl Site {
         load::once(authority, &put, &Expect::Stored { length }).await?;
         let whole = Expect::Content(length, content.clone());
         load::once(authority, &signer.get(authority, path)?, &whole).await?;
+        // Otherwise the run might measure a proxy that forwards plaintext.
         if contender.target == Target::Proxy {
             let backend = &self.backend.authority;
             let stored = signer.get(backend, path)?;
@@ -139,12 +141,12 @@ impl Contender {
             .map_or(Ok(PeakReset::Done), Server::reset_peak)
     }
 
-    /// The path of an object that every backend keeps, different for every target.
+    /// The path of an object that every backend stores, with a different name for each target.
     pub(crate) fn kept(&self, name: &str) -> String {
         format!("/{BUCKET}/{KEPT}{:?}-{name}", self.target)
     }
 
-    /// The path of an object of which the stub keeps length and metadata.
+    /// The path of an object of which the stub stores length and metadata.
     pub(crate) fn sized(&self, name: &str) -> String {
         format!("/{BUCKET}/{SIZED}{:?}-{name}", self.target)
     }
@@ -155,7 +157,7 @@ impl Contender {
     }
 }
 
-/// The path of a plaintext object of this size, which the stub has without being sent it.
+/// The path of a plaintext object of this size, which the stub has without an upload.
 pub(crate) fn plaintext(size: u64) -> String {
     format!("/{BUCKET}/{PLAIN}{size}")
 }

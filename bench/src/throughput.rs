@@ -1,8 +1,8 @@
-//! The throughput part: every workload against every target in turn, several times.
+//! The throughput part: every workload with every target in turn, several times.
 //!
-//! Targets alternate inside a round and the order turns around from round to round, so that a
-//! machine that gets slower or busier over the minutes does so for all of them. Each measurement
-//! uses fresh connections and fresh signatures, made before the clock starts.
+//! Targets alternate inside a round, and every second round reverses their order, so that a machine
+//! that gets slower or busier over the minutes affects all of them. Each measurement uses new
+//! connections and new signatures, made before the clock starts.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ pub(crate) enum Direction {
     Put,
 }
 
-/// What the target of a workload is measured by.
+/// The units for a workload's results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Unit {
-    /// MiB a second, CPU seconds per GiB.
+    /// MiB per second, CPU seconds per GiB.
     Bytes,
-    /// Requests a second, CPU seconds per 1000 requests.
+    /// Requests per second, CPU seconds per 1000 requests.
     Requests,
 }
 
@@ -45,11 +45,11 @@ pub(crate) struct Sample {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
-    /// CPU seconds of the target, and beside it of backend and generator.
+    /// CPU seconds of the target; those of backend and generator follow.
     pub(crate) cpu: f64,
     pub(crate) backend_cpu: f64,
     pub(crate) generator_cpu: f64,
-    /// Bytes of resident memory at the highest, of the target.
+    /// Peak of the target's resident memory in bytes.
     pub(crate) peak: u64,
     pub(crate) peak_reset: PeakReset,
 }
@@ -100,6 +100,7 @@ async fn compare(
     options: &RunOptions,
     workload: Workload,
 ) -> Result<Comparison, SiteError> {
+    // Objects to read are stored, and checked, once before all rounds.
     if workload.direction == Direction::Get {
         for contender in site.contenders() {
             for client in 0..workload.clients {
@@ -111,6 +112,7 @@ async fn compare(
     let mut samples: Vec<Vec<Sample>> = site.contenders().iter().map(|_| Vec::new()).collect();
     for round in 0..options.rounds {
         let mut order: Vec<usize> = (0..samples.len()).collect();
+        // The reversed order cancels a drift that would favour the first or the last target.
         if round % 2 == 1 {
             order.reverse();
         }
@@ -136,10 +138,12 @@ async fn measure(
 ) -> Result<Sample, SiteError> {
     let load = workload.load(site, options.verify, contender, options.seconds)?;
     let peak_reset = contender.reset_peak()?;
+    // A direct target has no process of its own: the backend's CPU time is separate.
     let usage = || match contender.server() {
         Some(server) => server.usage(),
         None => Ok(Usage::default()),
     };
+    // CPU times are differences: the servers also ran before the measurement.
     let before = (usage()?, site.backend().usage()?, process::own_usage()?);
     let tally = load.run().await?;
     let after = (usage()?, site.backend().usage()?, process::own_usage()?);

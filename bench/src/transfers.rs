@@ -1,11 +1,12 @@
-//! Multipart uploads and copies as clients make them, several at once, each with many parts at once.
+//! Multipart uploads and copies as clients make them: several at the same time, each with many
+//! parts at the same time.
 //!
-//! Every client makes one object: by an upload whose parts it sends, by an upload whose parts are
-//! copied from a plaintext object on the backend, or by one CopyObject. The answers are checked,
-//! the late errors of long work among them, and at last the length of what was made, as the target
-//! tells it.
+//! Every client creates one object: by an upload whose parts it sends, by an upload whose parts are
+//! copied from a plaintext object on the backend, or by one CopyObject. Responses are checked,
+//! including the late errors of long operations, and at the end also the length of the object as
+//! the target reports it.
 //!
-//! Absent: retries, and reading the objects back. The stub keeps no bytes of theirs.
+//! Absent: retries, and reading the objects back. The stub does not keep their bytes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,24 +27,24 @@ use crate::xml;
 const COPY_SOURCE: &str = "x-amz-copy-source";
 const COPY_RANGE: &str = "x-amz-copy-source-range";
 
-/// As many as S3 takes.
+/// S3's limit.
 const MOST_PARTS: u64 = 10_000;
 
-/// How a client makes its object.
+/// The way in which a client creates its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// An upload in parts.
+    /// A multipart upload.
     Upload,
-    /// An upload of parts that are ranges of a plaintext object.
+    /// A multipart upload whose parts are ranges of a plaintext object.
     PartCopies,
-    /// An upload of one part that is a whole plaintext object.
+    /// A multipart upload whose only part is a whole plaintext object.
     WholePartCopy,
     /// CopyObject of a plaintext object.
     ObjectCopy,
 }
 
-/// What all clients do at the same time.
+/// The work of all clients at the same time.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Transfers {
     pub(crate) kind: Kind,
@@ -54,7 +55,7 @@ pub(crate) struct Transfers {
 }
 
 impl Transfers {
-    /// Makes all objects, and returns how many bytes they have together.
+    /// Creates all objects, and returns their total size in bytes.
     pub(crate) async fn run(self, site: &Site, contender: &Contender) -> Result<u64, SiteError> {
         let mut clients = JoinSet::new();
         for client in 0..self.clients {
@@ -117,13 +118,13 @@ impl fmt::Display for Transfers {
     }
 }
 
-/// One client, with one object to make.
+/// One client, which creates one object.
 struct Maker {
     transfers: Transfers,
     authority: String,
-    /// Of the object to be.
+    /// Path of the object to create.
     path: String,
-    /// Of the plaintext object, for copies.
+    /// Path of the plaintext object to copy.
     source: String,
     signer: Arc<Signer>,
     content: Pattern,
@@ -150,7 +151,7 @@ impl Maker {
         }
     }
 
-    /// Whether the object that was made has the length that it should.
+    /// Checks the length of the created object.
     async fn check(&self, caller: &mut Caller) -> Result<(), SiteError> {
         let head = self.request(Method::HEAD, &self.path, &[], String::new())?;
         let answer = caller.ask(head).await?;
@@ -170,6 +171,7 @@ impl Maker {
         let path = format!("{}?uploads", self.path);
         let request = self.request(Method::POST, &path, &[], String::new())?;
         let id = caller.ask(request).await?.element("UploadId")?.to_owned();
+        // The id is opaque and may need encoding in a query.
         let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
         let next = Arc::new(AtomicU64::new(1));
         let mut workers = JoinSet::new();
@@ -181,6 +183,7 @@ impl Maker {
         while let Some(worker) = workers.join_next().await {
             sent.extend(worker.map_err(LoadError::from)??);
         }
+        // Complete demands ascending numbers, and workers finish in any order.
         sent.sort_unstable();
         let list: String = sent
             .iter()
@@ -193,7 +196,7 @@ impl Maker {
         Ok(())
     }
 
-    /// Sends parts as long as there are any, and returns their numbers and entity tags.
+    /// Sends parts until none are left, and returns their numbers and entity tags.
     async fn send_parts(
         self: Arc<Self>,
         id: String,
@@ -203,6 +206,7 @@ impl Maker {
         let mut caller = Caller::new(&self.authority);
         let mut sent = Vec::new();
         loop {
+            // All workers of an upload share this counter, so no number is sent twice.
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number > parts {
                 return Ok(sent);

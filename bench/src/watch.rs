@@ -1,8 +1,7 @@
-//! Resident memory of a server while some work is done through it.
+//! Resident memory of a server during some work.
 //!
-//! The result is the kernel's own peak, or a sample of the resident size where one is higher (the
-//! kernel brings its peak up to date now and then only). The samples' median beside it tells a spike
-//! from a plateau.
+//! The result is the kernel's own peak, or a higher sample of the resident size (the kernel updates
+//! its peak only now and then). The median of the samples tells a spike from a plateau.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Serialize)]
 pub(crate) struct Watched {
     pub(crate) seconds: f64,
-    /// Bytes of payload that were moved.
+    /// Bytes of payload that were transferred.
     pub(crate) bytes: u64,
     pub(crate) cpu: f64,
     /// Resident bytes before the first request.
@@ -28,7 +27,7 @@ pub(crate) struct Watched {
     pub(crate) sampled_highest: u64,
 }
 
-/// Watches `server` until `work` is done, which says how many bytes it moved.
+/// Watches `server` until `work` is done; `work` returns the number of bytes that it transferred.
 pub(crate) async fn watch(
     server: &Server,
     work: impl Future<Output = Result<u64, SiteError>>,
@@ -55,7 +54,7 @@ pub(crate) async fn watch(
     })
 }
 
-/// Runs `work` and looks at the server's resident memory until it is done, at least once.
+/// Runs `work` and samples the server's resident memory until it is done, at least once.
 async fn sampled<T>(
     work: impl Future<Output = T>,
     server: &Server,
@@ -63,6 +62,7 @@ async fn sampled<T>(
     tokio::pin!(work);
     let mut samples = Vec::new();
     loop {
+        // Sampled before the wait, so that short work has a sample as well.
         samples.push(server.usage()?.resident);
         tokio::select! {
             done = &mut work => return Ok((done, samples)),

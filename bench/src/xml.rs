@@ -1,10 +1,10 @@
-//! What generator and stub need of S3's documents: the texts of named elements.
+//! The little XML that generator and stub need: the texts of named elements.
 //!
-//! They read documents of each other and of the proxy, whose forms are known; this is no XML parser.
-//! Comments, CDATA and attributes do not occur in those, and entities other than the quote's in
-//! none of the texts that are looked at.
+//! They read each other's documents and those of the proxy, whose forms are known; this is not an
+//! XML parser. These documents have no comments, CDATA or attributes, and in the texts that are
+//! read, no entities but that of the quote.
 
-/// The contents of all elements of this name, in order; what is inside them stays as it is.
+/// The contents of all elements with this name, in order; nested markup stays unchanged.
 pub(crate) fn contents<'a>(document: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let mut rest = document;
@@ -21,7 +21,7 @@ pub(crate) fn content<'a>(document: &'a str, name: &str) -> Option<&'a str> {
     contents(document, name).next()
 }
 
-/// An entity tag without its quotes, however those were written.
+/// An entity tag without its quotes, written in any form.
 pub(crate) fn unquoted(etag: &str) -> &str {
     let etag = etag.trim();
     let quotes = ["\"", "&quot;", "&#34;"];

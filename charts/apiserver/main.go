@@ -1,7 +1,7 @@
 // A Kubernetes API server for charts/check-server: the upstream command, compiled from its module.
 //
-// There is no binary of it in a package registry, and none of its own is needed: go.mod pins the
-// version, and has the replacements that k8s.io/kubernetes wants of a module that is not itself.
+// No package registry has a binary of it. go.mod pins the version, and repeats the replacements that
+// k8s.io/kubernetes has only for builds of its own module.
 package main
 
 import (

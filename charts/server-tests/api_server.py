@@ -1,9 +1,9 @@
-"""A Kubernetes API server on loopback over an etcd of its own, for as long as the tests run.
+"""A Kubernetes API server on loopback with its own etcd, for as long as the tests run.
 
-It stores, defaults, validates and admits as a cluster's does. Nothing acts on what it stores: there is
-no controller, no scheduler and no node, so Deployments have no pods, and no certificate is issued.
-Keys, the administrator's token and the certificate are made at each start, in a folder that goes away.
-Both processes end with the one that started them, however that ends.
+It stores, defaults, validates and admits objects as a cluster's server does. Nothing acts on them:
+there is no controller, no scheduler and no node, so Deployments have no pods, and no certificate is
+issued. Keys, the administrator's token and the certificate are generated at each start, in a
+temporary folder. Both processes end with their parent, even if it is killed.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import urllib.request
 from chart import TOOLS, run
 
 START_SECONDS = 180
-# The ServiceAccount controller would make one in each namespace.
+# In a cluster, the ServiceAccount controller creates `default` in each namespace.
 NAMESPACES = {"storage": ["default", "storage"], "monitoring": ["default"]}
 
 
@@ -32,7 +32,7 @@ class ApiServer:
     version: str
 
     def _environment(self):
-        # No HTTPS proxy, no cache and no cluster of the user's.
+        # Without the user's HTTPS proxy, cache and cluster.
         return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "KUBECONFIG": str(self.folder / "kubeconfig")}
 
     def kubectl(self, *arguments, stdin=""):
@@ -43,7 +43,7 @@ class ApiServer:
 
 
 def accepted(result):
-    """The output of a command that the server took without a warning."""
+    """The output of a command that the server accepted without a warning."""
     assert result.returncode == 0 and result.stderr == "", result.stdout + result.stderr
     return result.stdout.splitlines()
 
@@ -62,7 +62,7 @@ def _ended_or_late(process, deadline):
 
 @contextlib.contextmanager
 def _running(folder, name, ready, *arguments):
-    """Runs one of the tools until the block ends; its log is in the error when it does not become ready."""
+    """Runs a tool inside the block; if it does not become ready, the error quotes its log."""
     log = folder / f"{name}.log"
     command = ["setpriv", "--pdeathsig", "SIGKILL", TOOLS / "bin" / name, *arguments]
     with log.open("w") as output:
@@ -84,7 +84,7 @@ def _running(folder, name, ready, *arguments):
 
 
 def _answers(url, expected, authority=None, token=""):
-    """Whether the address answers 200 with the expected words in it."""
+    """Whether the address answers with 200 and the expected words."""
     if authority and not authority.exists():
         return False
     context = ssl.create_default_context(cafile=authority) if authority else None
@@ -109,13 +109,13 @@ def _write_credentials(folder, address, token):
         "apiVersion": "v1", "kind": "Config", "current-context": "it",
         "clusters": [{"name": "it", "cluster": {"server": address, "certificate-authority": "certificates/apiserver.crt"}}],
         "users": [{"name": "it", "user": {"token": token}}],
-        # What names no namespace goes where the READMEs of deploy/ put it, beside the proxy.
+        # Objects without a namespace go beside the proxy, as in the READMEs of deploy/.
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it", "namespace": "storage"}}],
     }))
 
 
 def _namespaces():
-    """Every namespace refuses pods that are not restricted, and warns of what would make such pods."""
+    """Every namespace refuses pods that are not restricted, and warns of their controllers."""
     modes = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     for name, accounts in NAMESPACES.items():
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": modes}}
@@ -124,13 +124,13 @@ def _namespaces():
 
 
 def _furnish(server, definitions):
-    """Namespaces, and the custom resources' definitions; then waits until the server serves these."""
+    """Creates namespaces and definitions, and waits until the server serves the latter."""
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(_namespaces())})
     accepted(server.kubectl("apply", "-f", "-", stdin=listed))
     files = [word for path in definitions for word in ("-f", path)]
     accepted(server.kubectl("apply", "--server-side", *files))
     accepted(server.kubectl("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all"))
-    # Clients validate by the published schemas, which come a little later.
+    # Clients validate by the published schemas, which appear a little later.
     found = json.loads(server.kubectl("get", "customresourcedefinitions", "-o", "json").stdout)["items"]
     wanted = {f'apis/{each["spec"]["group"]}/{version["name"]}'
               for each in found for version in each["spec"]["versions"] if version["served"]}
@@ -159,7 +159,8 @@ def api_server(folder, definitions):
             f"--secure-port={port}", "--cert-dir=certificates",
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=accounts.key",
             "--service-account-signing-key-file=accounts.key", "--token-auth-file=tokens.csv", "--authorization-mode=RBAC",
-            # The range of the examples' fixed address; without nodes there is nobody to list endpoints for.
+            # The range contains the examples' fixed address; without nodes there are no endpoints
+            # to reconcile.
             "--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112", "--endpoint-reconciler-type=none"))
         server = ApiServer(folder, version)
         _furnish(server, definitions)

@@ -1,4 +1,4 @@
-"""The server of the run, and what it is given: rendered value sets, and the manifests of deploy/."""
+"""The server of the run and its input: rendered value sets, and the manifests of deploy/."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(params=[*VALUE_SETS, *PLAIN])
 def manifest(request, server, tmp_path):
-    """A file with all the objects; what a test leaves of them on the server is deleted after it."""
+    """A file with all the objects; those that a test creates are deleted afterwards."""
     name = request.param
     path = tmp_path / "manifest.yaml"
     path.write_text((ROOT / name).read_text() if name in PLAIN else rendered(name, server.version))

@@ -1,4 +1,4 @@
-"""What the other tests rely on: the server refuses, warns and sees changes, and the checks notice."""
+"""Proves that the other tests can fail: the server refuses, and the checks notice."""
 
 import json
 

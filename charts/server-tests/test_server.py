@@ -1,5 +1,5 @@
-"""A Kubernetes API server takes what the chart renders and what is in deploy/, without a warning, and
-finds nothing to change when it gets it again."""
+"""A Kubernetes API server accepts the rendered chart and deploy/ without a warning, and finds
+nothing to change when it gets them again."""
 
 import json
 
@@ -10,7 +10,7 @@ from chart import CHART, VALUE_SETS, objects, only, render, rendered, values_fil
 
 
 def stored(server, manifest):
-    """The objects as the server has them: those that it wrote once have one version for good."""
+    """Uid and resource version of each object on the server: an unchanged object keeps both."""
     found = json.loads("".join(accepted(server.kubectl("get", "--ignore-not-found", "-f", manifest, "-o", "json"))))
     return {(each["kind"], each["metadata"]["name"]): (each["metadata"]["uid"], each["metadata"]["resourceVersion"])
             for each in found.get("items", [found])}
@@ -31,7 +31,8 @@ def test_a_second_apply_changes_nothing(server, manifest, way):
     assert accepted(server.kubectl("diff", option, "-f", manifest)) == []
     lines = accepted(server.kubectl("apply", option, "--validate=strict", "-f", manifest))
     if way == "client-side":
-        # kubectl sends a budget's selector each time, since a patch replaces it as a whole.
+        # kubectl always sends the selector of a PodDisruptionBudget, since a patch replaces it as a
+        # whole.
         changed = [line for line in lines if not line.endswith(" unchanged") and not line.startswith("poddisruptionbudget")]
         assert not changed
     assert stored(server, manifest) == before
@@ -47,13 +48,13 @@ def test_helm_installs_it_and_an_upgrade_to_the_same_changes_nothing(server, nam
     try:
         assert "STATUS: deployed" in accepted(server.helm("install", *release))
         before = stored(server, manifest)
-        # The pod of `helm test` is the one object that is made later.
+        # The pod of `helm test` is the only object that is created later.
         assert len(before) == len(objects(manifest.read_text())) - 1
         assert "REVISION: 2" in accepted(server.helm("upgrade", *release))
         assert stored(server, manifest) == before
     finally:
         server.helm("uninstall", "s3proxy", "--namespace", "storage")
-        # A Secret with a key stays after that.
+        # A Secret with a key survives the uninstall.
         server.kubectl("delete", "--ignore-not-found", "-f", manifest)
 
 

@@ -13,7 +13,7 @@ ROOT = CHARTS.parent
 CHART = CHARTS / "s3proxy"
 SNAPSHOTS = CHARTS / "snapshots"
 TOOLS = pathlib.Path(os.environ.get("S3PROXY_TEST_DIR", ROOT / ".work")) / "chart-tools"
-# The three latest minor versions when the chart was made.
+# The three latest minor versions when the chart was written.
 KUBERNETES = ["1.35.0", "1.36.0", "1.37.0"]
 VALUE_SETS = sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*.yaml"))
 
@@ -39,8 +39,8 @@ def rendered(name, version=KUBERNETES[-1]):
 
 
 def with_chart_values(folder, values, *arguments, further=None):
-    """Renders a copy of the chart that has other default values, as `helm upgrade --reuse-values` does. `further`
-    are templates to add."""
+    """Renders a copy of the chart with other default values, as `helm upgrade --reuse-values` does.
+    `further` are additional templates."""
     copy = folder / "s3proxy"
     shutil.copytree(CHART, copy, dirs_exist_ok=True)
     if values is not None:
@@ -52,7 +52,7 @@ def with_chart_values(folder, values, *arguments, further=None):
 
 
 def notes(folder, *arguments):
-    """The text that `helm install` prints at its end: `helm template` has no option for it."""
+    """The text that `helm install` prints at the end: `helm template` has no option for it."""
     shutil.copytree(CHART, folder / "s3proxy", dirs_exist_ok=True)
     shutil.copyfile(CHART / "templates/NOTES.txt", folder / "s3proxy/notes")
     printer = '{{ dict "kind" "Notes" "metadata" (dict "name" "notes") "text" (tpl (.Files.Get "notes") .) | toYaml }}\n'
@@ -66,7 +66,7 @@ def objects(text):
 
 
 def render(values):
-    """The objects for values given as a mapping; a refusal is a failed assertion."""
+    """The objects for a mapping of values; fails if the chart refuses them."""
     result = helm_template("--values", "-", stdin=yaml.safe_dump(values))
     assert result.returncode == 0, result.stderr
     return objects(result.stdout)
@@ -83,7 +83,7 @@ def container(found):
 
 
 def compare(path, text, update):
-    """A generated file is what it should be; with --update it becomes that."""
+    """Compares a generated file with its expected text; with --update, writes the text."""
     if update:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

@@ -1,4 +1,4 @@
-"""The option that writes generated files anew."""
+"""The option that rewrites generated files."""
 
 import pytest
 

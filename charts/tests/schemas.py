@@ -1,7 +1,7 @@
-"""Schemas of custom resources, made from the definitions that their makers publish.
+"""Schemas of custom resources, made from the definitions that their projects publish.
 
-A definition says which fields there are; a server prunes what else is sent. Here anything else is an
-error, since nobody would notice it.
+A definition lists the known fields, and a server drops all others. Here another field is an error,
+since nobody would notice a dropped one.
 """
 
 import functools
@@ -10,12 +10,13 @@ import pathlib
 import jsonschema
 import yaml
 
-# Operators whose definitions no registry has: the fields that the chart uses, from their documents.
+# Operators whose definitions are in no registry: the fields that the chart uses, from their
+# documentation.
 WRITTEN_DOWN = pathlib.Path(__file__).parent / "definitions.yaml"
 
 
 class Loader(yaml.CSafeLoader):
-    """YAML 1.1 has a meaning of its own for `=`; in definitions it is a text."""
+    """YAML 1.1 gives `=` a special meaning; in definitions it is a string."""
 
 
 Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: node.value)

@@ -1,4 +1,4 @@
-"""The alerts: Prometheus takes them, they fire when they should, and their runbooks are there."""
+"""The alerts: Prometheus accepts them, they fire when they should, and their runbooks exist."""
 
 import re
 

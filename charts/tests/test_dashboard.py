@@ -1,7 +1,7 @@
-"""The dashboard: Grafana's own types take it, and a real Prometheus answers each of its queries.
+"""The dashboard: Grafana's own types accept it, and a real Prometheus answers each of its queries.
 
-No registry that we reach has Grafana itself. Its published types are compiled against in its place:
-they know every field of a dashboard and of the two kinds of panels here.
+No available registry has Grafana itself. The dashboard is compiled against its published types
+instead: they know every field of a dashboard and of the two kinds of panels here.
 """
 
 import json
@@ -25,7 +25,7 @@ QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in pa
 LABELS = 'job="s3proxy",namespace="storage",instance="10.0.0.1:9090"'
 BUCKETS = ["0.001", "0.1", "1", "10", "+Inf"]
 
-# Of every metric one or two series, as the program has them (docs/metrics.md).
+# One or two series of every metric, as the program exports them (docs/metrics.md).
 COUNTERS = {
     "s3proxy_requests": ['operation="GetObject",status="200",client="app"', 'operation="GetObject",status="503",client="app"'],
     "s3proxy_received_bytes": ['operation="PutObject"'],
@@ -84,7 +84,7 @@ def samples(end):
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory):
-    """A Prometheus with half an hour of samples, as a function that asks it."""
+    """A Prometheus with half an hour of samples, as a function that runs a query."""
     folder = tmp_path_factory.mktemp("prometheus")
     end = int(time.time()) - 60
     (folder / "samples").write_text("\n".join(samples(end)) + "\n")
@@ -194,7 +194,7 @@ def test_every_metric_of_the_program_is_on_the_dashboard_or_in_an_alert():
 
 
 def typescript():
-    """The dashboard as constants of Grafana's types. Enums there are texts in JSON."""
+    """The dashboard as constants of Grafana's types, whose enums are strings in JSON."""
     lines = [
         'import type { Dashboard } from "@grafana/schema";',
         f'import type {{ Options as TimeseriesOptions, FieldConfig as TimeseriesField }} from "{GENERATED}/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen";',

@@ -1,5 +1,4 @@
-"""Files that are generated from others, compared with their sources: the table of values, the dashboard's
-file, the names of AWS's regions."""
+"""Generated files, compared with their sources: values table, dashboard, names of AWS's regions."""
 
 import ast
 import base64
@@ -20,14 +19,14 @@ def test_the_readme_has_the_table_of_values(update):
 
 
 def test_templates_know_the_defaults(update):
-    """Helm gives values.yaml to no template, and with --reuse-values does not use it at all."""
+    """Templates cannot read values.yaml, and with --reuse-values Helm does not use it at all."""
     defaults = yaml.safe_load((CHART / "values.yaml").read_text())
     header = "# values.yaml without comments (charts/check --update), for templates/_defaults.tpl.\n"
     compare(CHART / "files/defaults.yaml", header + yaml.safe_dump(defaults, sort_keys=False), update)
 
 
 def test_the_charts_icon_is_the_drawing():
-    """As data: the project has no address that it could be fetched from."""
+    """A data URL, because the project has no address from which the icon could be fetched."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["icon"] == "data:image/svg+xml;base64," + base64.b64encode((CHARTS / "icon.svg").read_bytes()).decode()
     ElementTree.parse(CHARTS / "icon.svg")
@@ -47,7 +46,7 @@ def test_the_dashboards_file_is_what_its_program_writes(update):
 
 
 def names_in(block):
-    """The names of a list in the Rust source, where a constant stands for one of them."""
+    """The names in a list of the Rust source, where one of them is a constant."""
     return ast.literal_eval("[" + block.replace("US_EAST_1", '"us-east-1"') + "]")
 
 
@@ -66,7 +65,7 @@ def test_aws_names_are_those_that_the_program_knows():
 
 
 def plain(text):
-    """A rendered chart without what says that Helm made it."""
+    """A rendered chart without the lines that name Helm."""
     lines = [line for line in text.splitlines() if not re.match(
         r"# Source: |\s+(helm\.sh/chart|app\.kubernetes\.io/managed-by|app\.kubernetes\.io/instance): ", line)]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Names that clients use: in the certificate, in the notes, in `helm test`, and buckets in names."""
+"""Host names for clients: in certificate, notes and `helm test`, and buckets in names."""
 
 import pytest
 import yaml
@@ -15,7 +15,8 @@ from test_values import BASE, environment, merged, with_values
     ({"gateway": {"tlsRoute": {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["*.s3.example.com"]}}}, "s3.example.com"),
     ({"ingress": {"enabled": True, "hosts": ["*.a.example"]}, "config": {"virtualHostDomains": ["b.example"]}}, "b.example"),
     ({"ingress": {"enabled": True, "hosts": ["*.a.example"]}, "configuration": "[listen]\nvirtual_host_domains = ['b.example']\n"}, None),
-    # Intrinsec's proxy reads no bucket from a name, and its certificates have wildcards for other ends.
+    # Intrinsec's proxy has no buckets in host names, and its certificates have wildcards for other
+    # purposes.
     ({"cert": {"commonName": "*.s3proxy.internal.example"}}, None),
 ])
 def test_wildcards_of_routes_are_domains_of_buckets(values, domains):

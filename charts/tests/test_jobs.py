@@ -1,4 +1,4 @@
-"""Jobs for the program's commands: the Deployment's settings and secrets, and nothing that listens."""
+"""Jobs for the program's commands: the Deployment's settings and secrets, without its listeners."""
 
 import pytest
 import yaml
@@ -7,7 +7,7 @@ from chart import VALUE_SETS, container, helm_template, only, render, values_fil
 from test_values import BASE, environment, merged
 
 COMMANDS = ["verify", "rewrap", "migrate", "sweep"]
-# Variables that only a proxy that serves needs.
+# Variables that only a serving proxy needs.
 SERVING = {"S3PROXY_PORT", "S3PROXY_ADMIN", "S3PROXY_LISTEN_DRAIN_DELAY", "S3PROXY_LISTEN_DRAIN_TIMEOUT", "S3PROXY_TLS",
            "S3PROXY_THROTTLING_REQUESTSMAX", "S3PROXY_AUTH", "S3PROXY_AUDIT", "POD_NAME",
            "S3PROXY_VIRTUAL_HOST_DOMAINS"}
@@ -84,7 +84,7 @@ def test_a_failed_run_is_looked_at_and_not_repeated(command):
 
 
 def test_another_image_or_other_arguments_make_another_job():
-    """A Job cannot be changed: `helm upgrade` would fail."""
+    """A Job is immutable: with the same name, `helm upgrade` would fail."""
     names = [only(with_job("verify", more, args=args), "Job")["metadata"]["name"]
              for more, args in (({}, []), ({}, ["--heads"]), ({"image": {"tag": "9"}}, []), ({"replicaCount": 5}, []))]
     assert len(set(names)) == 3 and names[0] == names[3]

@@ -1,7 +1,7 @@
-"""The network policies, judged as a network plugin judges them: who reaches which port?
+"""The network policies, evaluated as a network plugin does: which peers reach which port?
 
-A small evaluator of NetworkPolicy ingress: peers are alternatives, selectors within a peer have to match together,
-and a pod that no policy selects is open to all.
+A small evaluator of NetworkPolicy ingress: peers are alternatives, the selectors of one peer have
+to match together, and a pod that no policy selects is open to all.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""The pods: volumes, containers and labels of the user's, and memory."""
+"""The pods: the user's own volumes, containers and labels, and memory."""
 
 import re
 
@@ -19,7 +19,7 @@ def test_each_pod_writes_its_audit_log_to_a_folder_of_its_own():
     assert environment(found)["POD_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
     [mount] = [each for each in container(found)["volumeMounts"] if each["name"] == "audit"]
     assert mount == {"name": "audit", "mountPath": "/var/log/s3proxy", "subPathExpr": "$(POD_NAME)"}
-    # Kubernetes expands names of variables that come before.
+    # Kubernetes expands only variables that are defined earlier in the list.
     names = [each["name"] for each in container(found)["env"]]
     assert names.index("POD_NAME") == 0
     claim = only(found, "PersistentVolumeClaim", "s3proxy-audit")
@@ -92,7 +92,7 @@ def quantity(text):
 
 
 def test_the_default_limit_holds_the_measured_memory():
-    """The formula of docs/operations.md, with the program's defaults."""
+    """The formula of docs/operations.md with the program's defaults."""
     page = (ROOT / "docs/operations.md").read_text()
     assert "25 MiB + 2 × limits.body_memory + 9 KiB × listen.max_connections + 24 KiB × connections" in page
     measured = [int(found) for found in re.findall(r"(?m)^\| .* \| (\d+) MiB \| ", page)]

@@ -1,4 +1,4 @@
-"""Every value set in ci/: it lints, renders as the snapshot has it, and a server would take the result."""
+"""Every value set in ci/ passes helm lint, renders as its snapshot, and fits a server's schemas."""
 
 import functools
 import re
@@ -31,11 +31,11 @@ def test_it_renders_as_the_snapshot_has_it(name, update):
 
 
 def manifests():
-    """What a server is to take: rendered sets, and the plain manifests of deploy/."""
+    """Manifests for a server: the rendered value sets, and the plain manifests of deploy/."""
     for name in VALUE_SETS:
         yield name, None
     for path in sorted((ROOT / "deploy").rglob("*.yaml")):
-        # Docker reads those in deploy/compose.
+        # The files in deploy/compose are for Docker.
         if path.parent.name != "compose":
             yield str(path.relative_to(ROOT)), path
 
@@ -83,7 +83,7 @@ def test_environment_variables_stand_there_once_and_the_program_knows_them(name)
     names = [each["name"] for each in container(objects(rendered(name)))["env"]]
     assert len(names) == len(set(names))
     reference = (ROOT / "docs/configuration.md").read_text()
-    # The file's own name is the one variable that is no setting.
+    # The path of the file is the only variable that is not a setting.
     known = set(re.findall(r"`(S3PROXY_[A-Z0-9_]+)`", reference)) | {"S3PROXY_CONFIG"}
     assert {each for each in names if each.startswith("S3PROXY_")} <= known
 

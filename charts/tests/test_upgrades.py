@@ -1,4 +1,4 @@
-"""Upgrades: `--reuse-values` gives the chart an older release's values in place of its own defaults."""
+"""Upgrades: `--reuse-values` replaces the chart's defaults by an older release's values."""
 
 import itertools
 
@@ -8,9 +8,10 @@ import yaml
 from chart import CHART, VALUE_SETS, container, objects, only, rendered, values_file, with_chart_values
 
 MARK = "valuesVersion"
-# Its nulls take defaults away. The values of a release of another chart do not show that, so the defaults return.
+# own-objects removes defaults with null. Values of another chart's release do not show that, so the
+# defaults return.
 WITHOUT_NULLS = [name for name in VALUE_SETS if name != "own-objects"]
-# Values that came after the first version of this chart.
+# Values that were added after the first version of this chart.
 LATER = ["valuesVersion", "envFrom", "restartOnChange", "commonLabels", "deploymentAnnotations", "revisionHistoryLimit",
          "hostAliases", "dnsPolicy", "podDnsConfig", "extraInitContainers", "extraContainers", "lifecycle", "extraObjects",
          "auditStorage", "jobs"]
@@ -53,19 +54,19 @@ def test_with_the_defaults_of_the_first_version_the_result_is_the_same(name, tmp
     assert rendered_with(tmp_path, first, "--values", values_file(name)) == rendered(name)
 
 
-# Users remove defaults from these with null, and the chart leaves them alone.
+# Users remove defaults from these with null, and the chart does not restore them.
 REMOVABLE = ["startupProbe", "livenessProbe", "readinessProbe", "podSecurityContext", "securityContext", "resources"]
 
 
 def thinned(values, keep):
-    """Nested values without some of them; `keep` is asked for each."""
+    """Nested values without some of them; `keep` is called for each."""
     return {key: value if key in REMOVABLE else thinned(value, keep) if isinstance(value, dict) else value
             for key, value in values.items() if isinstance(value, dict) or keep()}
 
 
 @pytest.mark.parametrize("turn", range(3))
 def test_a_release_that_lacks_two_values_of_three_gets_their_defaults(turn, tmp_path):
-    """In every section some values are missing, as in a release that is older than those."""
+    """Some values are missing in every section, as in a release that is older than they are."""
     count = itertools.count(turn)
     older = thinned({key: value for key, value in defaults().items() if key != MARK}, lambda: next(count) % 3 == 0)
     assert rendered_with(tmp_path, older, "--values", values_file("existing-secret")) == rendered("existing-secret")
@@ -91,7 +92,7 @@ def test_a_release_of_intrinsecs_chart_is_upgraded_with_reused_values(tmp_path):
     assert environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"].endswith(":4318/v1/traces")
     assert environment["OTEL_EXPORTER_OTLP_HEADERS"] == "authorization=Bearer token"
     assert environment["S3PROXY_HOST"] == "s3.fr-par.scw.cloud"
-    # With values.yaml below it, as `helm upgrade --values` and `--reset-then-reuse-values` have it.
+    # With values.yaml as the base, as for `helm upgrade --values` and `--reset-then-reuse-values`.
     with_defaults = with_chart_values(tmp_path, yaml.safe_dump(defaults()), "--values", tmp_path / "values.yaml")
     assert with_defaults.stdout == reused, with_defaults.stderr
 
@@ -101,7 +102,7 @@ def intrinsec(tmp_path):
 
 
 def test_intrinsecs_certificate_keeps_the_services_name(tmp_path):
-    """That chart puts it in where no DNS name is given."""
+    """That chart adds the Service's name if no DNS name is given."""
     names = only(intrinsec(tmp_path), "Certificate")["spec"]["dnsNames"]
     assert {"s3.example.com", "s3proxy.storage.svc.cluster.local"} <= set(names)
 

@@ -1,4 +1,4 @@
-"""What single values do, and what the chart refuses, with which words."""
+"""The effect of single values, and the chart's refusals with their messages."""
 
 import base64
 import json
@@ -49,7 +49,7 @@ REFUSED = {
     "half a credential": ({"config": {"existingSecret": "", "encryptKey": "k", "accessKey": "A"}}, "config.accessKey is set, and config.secretKey is not"),
     "a budget for bodies that the limit cannot hold": ({"config": {"bodyMemory": "1 GiB"}}, "set the limit to 2073Mi or more"),
     "an audit log that replicas cannot share": ({"auditStorage": {"enabled": True, "accessModes": ["ReadWriteOnce"]}}, "accessModes [ReadWriteMany]"),
-    # The schema.
+    # Refused by the schema
     "a backend with a bucket in it": ({"config": {"host": "https://host/bucket"}}, "/config/host"),
     "a backend with a credential in it": ({"config": {"host": "https://user:password@host"}}, "/config/host"),
     "a schedule that is none": ({"jobs": {"sweep": {"schedule": "daily"}}}, "/jobs/sweep/schedule"),

@@ -1,5 +1,5 @@
-"""The chart's values as a table, from values.yaml: a comment that begins with `--` describes the value
-below it, with everything in it that has no comment of its own."""
+"""The chart's values as a table, made from values.yaml: a comment that begins with `--` describes
+the value below it, with all nested values that have no comment of their own."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def lookup(values, path):
 
 
 def undescribed(text):
-    """Values that neither have a description nor stand within something that has one."""
+    """Values without a description of their own or of a value that contains them."""
     paths = {path for path, _ in described(text)}
 
     def walk(value, path):

@@ -1,4 +1,4 @@
-"""Python imports this at its start where the folder is on PYTHONPATH: the AWS CLI then connects to CONNECT_TO."""
+"""Loaded by Python if its folder is on PYTHONPATH: the AWS CLI then connects to CONNECT_TO."""
 
 import os
 
@@ -6,6 +6,6 @@ from connecting import connecting_to
 
 if "CONNECT_TO" in os.environ:
     host, _, port = os.environ["CONNECT_TO"].rpartition(":")
-    # Kept, or the manager would be collected, and end.
+    # Kept in a variable: the garbage collector would end the context manager otherwise.
     for_good = connecting_to((host, int(port)))
     for_good.__enter__()

@@ -1,8 +1,8 @@
-// Go's S3 clients as a client of the end-to-end suite: a line of tab-separated words in, a line of
-// the same kind out, as client_driver.py describes it. An answer starts with ok or failed.
+// Go's S3 clients as a client of the end-to-end suite: one line of tab-separated words in, one line
+// out, as client_driver.py describes. A reply starts with ok or failed.
 //
 // The argument names the client: sdk is AWS's SDK with its transfer manager, sdk-manager the same
-// with the manager before that, minio is MinIO's. All else is as the libraries come.
+// with the previous manager, minio is MinIO's. Everything else has the library's defaults.
 package main
 
 import (
@@ -16,10 +16,10 @@ import (
 
 const partBytes = 5 * 1024 * 1024
 
-// A command takes the words behind its name and gives those behind ok.
+// A command takes the words after its name and returns the words after ok.
 type command func(ctx context.Context, words []string) ([]string, error)
 
-// An action answers with nothing but ok.
+// An action replies with ok alone.
 func action(run func(ctx context.Context, words []string) error) command {
 	return func(ctx context.Context, words []string) ([]string, error) {
 		return nil, run(ctx, words)

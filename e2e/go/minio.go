@@ -12,7 +12,8 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// A multipart copy is cut into equal pieces, and none but the last may be below a part's least size.
+// A multipart copy is cut into equal pieces; only the last may be smaller than the minimum part
+// size.
 const copyPartBytes = 7 * 1024 * 1024
 
 type minioClient struct {

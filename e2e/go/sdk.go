@@ -152,7 +152,7 @@ func (c sdkClient) downloadFile(ctx context.Context, w []string) error {
 	})
 }
 
-// The SDK has no multipart copy of its own: this is one as applications write it, a part at a time.
+// The SDK has no multipart copy: this one works as applications write it, one part at a time.
 func (c sdkClient) copyParts(ctx context.Context, w []string) error {
 	size, err := c.size(ctx, w[0], w[1])
 	if err != nil {
@@ -219,7 +219,7 @@ func forTenMinutes(o *s3.PresignOptions) {
 	o.Expires = 10 * time.Minute
 }
 
-// Whoever uses the URL has to send the signed headers; the host comes with the URL.
+// The user of the URL has to send the signed headers; the URL itself has the host.
 func urlAndHeaders(signed string, headers map[string][]string) []string {
 	words := []string{signed}
 	for name, values := range headers {

@@ -30,7 +30,7 @@ func (t transferManager) download(ctx context.Context, bucket, key string, file 
 	return err
 }
 
-// The manager before that: deprecated, and what most programs still use.
+// The previous manager: deprecated, but most programs still use it.
 type oldManager struct{ client *s3.Client }
 
 func withManager(api *s3.Client) transfers {

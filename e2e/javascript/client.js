@@ -1,7 +1,7 @@
-// The AWS SDK for JavaScript as a client of the end-to-end suite: a line of tab-separated words in,
-// a line of the same kind out, as client_driver.py describes it. An answer starts with `ok` or
-// `failed`. Everything that is not set here is as the SDK comes; credentials, region and checksum
-// settings are read from its own variables.
+// The AWS SDK for JavaScript as a client of the end-to-end suite: one line of tab-separated words
+// in, one line out, as client_driver.py describes. A reply starts with `ok` or `failed`. Everything
+// that is not set here has the SDK's defaults; the SDK reads credentials, region and checksum
+// settings from its own variables.
 
 import { createReadStream, createWriteStream } from "node:fs";
 import { createInterface } from "node:readline";
@@ -32,7 +32,7 @@ async function save(answer, path) {
   await pipeline(answer.Body, createWriteStream(path));
 }
 
-// An object in a request's path is written as it is, but here it stands in a header.
+// The SDK encodes keys in paths but not in this header.
 function copySource(bucket, key) {
   return `${bucket}/${key.split("/").map(encodeURIComponent).join("/")}`;
 }

@@ -1,14 +1,15 @@
-"""AWS KMS for tests: moto's server, and a relay before it that records and heeds what moto does not.
+"""AWS KMS for tests: moto's server, and a relay in front that records requests and adds rules.
 
-What moto does of KMS, as read and tried in the pinned version:
+The behaviour of KMS in moto, as read and tried in the pinned version:
 
-- real: missing keys and aliases, encryption contexts, ciphertexts bound to their key and refused
-  under another (with AccessDeniedException, where AWS says IncorrectKeyException), altered ones;
-- kept, and not heeded: that a key is disabled or about to be deleted. The relay asks moto for the
-  key's state before each use, and answers as AWS documents it;
-- in name only: rotation. The key's material stays the same, and ciphertexts tell no version (AWS's
-  do not either);
-- not at all: credentials. Whose key signed a request, and with which token, the relay records.
+- correct: missing keys and aliases, encryption contexts; ciphertexts are bound to their key and
+  refused under another key (with AccessDeniedException, whereas AWS returns IncorrectKeyException),
+  and altered ones are refused;
+- stored but ignored: the state of a key that is disabled or pending deletion. The relay asks moto
+  for the key's state before each use, and answers as AWS documents it;
+- in name only: rotation. The key's material stays the same, and ciphertexts name no version
+  (neither do those of AWS);
+- absent: credentials. The relay records which key signed a request, and with which token.
 """
 
 import datetime
@@ -35,7 +36,7 @@ _STATES = {
 
 
 class MotoKms:
-    """moto's server. Its keys live in memory, so an outage is a process that stands still."""
+    """moto's server. Its keys are in memory, so an outage is a suspended process."""
 
     def __init__(self, directory: Path):
         port = free_port()
@@ -66,7 +67,7 @@ class MotoKms:
         self.client.schedule_key_deletion(KeyId=_id(key), PendingWindowInDays=7)
 
     def restore(self, key: str) -> None:
-        """Takes back either."""
+        """Reverts `disable` and `schedule_deletion`."""
         self.client.cancel_key_deletion(KeyId=_id(key))
         self.client.enable_key(KeyId=_id(key))
 
@@ -79,7 +80,7 @@ class MotoKms:
 
 
 class KmsRelay(Relay):
-    """Passes requests on to moto, unless the key's state forbids it."""
+    """Forwards requests to moto, unless the key's state forbids the operation."""
 
     name = "kms-relay"
 
@@ -93,11 +94,11 @@ class KmsRelay(Relay):
         return super().answer(recorded)
 
     def uses(self) -> int:
-        """How often a key was used."""
+        """The number of operations that used a key."""
         return sum(operation(recorded) in _USES for recorded in [*self._requests])
 
     def access_keys(self) -> list[str]:
-        """Who signed the uses, in their order."""
+        """The access key ids that signed the uses, in order."""
         return [
             re.search("Credential=([^/]+)/", recorded.headers["Authorization"]).group(1)
             for recorded in [*self._requests]
@@ -105,7 +106,7 @@ class KmsRelay(Relay):
         ]
 
     def tokens(self) -> list[str]:
-        """The session tokens of the uses, in their order."""
+        """The session tokens of the uses, in order."""
         return [
             recorded.headers["X-Amz-Security-Token"]
             for recorded in [*self._requests]
@@ -127,7 +128,7 @@ class KmsRelay(Relay):
 
 
 def _id(key: str) -> str:
-    """moto changes the state of keys by their ids alone."""
+    """The id of a key without the ARN: moto changes the state of keys only by id."""
     return key.rpartition("/")[2]
 
 
@@ -136,9 +137,9 @@ def operation(recorded: Recorded) -> str:
 
 
 class ContainerCredentials:
-    """The endpoint that containers get credentials from: each answer is a new login.
+    """The endpoint from which containers get credentials: each response is a new login.
 
-    `lifetime` is how long a login lasts. While `broken`, it answers with an error.
+    `lifetime` is the duration of a login. While `broken`, the endpoint answers with an error.
     """
 
     def __init__(self, lifetime: datetime.timedelta):
@@ -157,7 +158,7 @@ class ContainerCredentials:
                 self.wfile.write(body)
 
             def log_message(self, format, *arguments):
-                """Silent."""
+                """Logs nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""Constellation's key service for tests: a process that can be stopped, changed and started again."""
+"""Constellation's key service for tests: a process that can be stopped and reconfigured."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ ID_PREFIX = "s3proxy-kek/v1/"
 
 
 class ConstellationService:
-    """Listens on one port of loopback for as long as it is up, plainly or with TLS."""
+    """Listens on one loopback port while it runs, with or without TLS."""
 
     def __init__(self, directory: Path, name: str, certificates: Certificates | None = None):
         self._directory, self._name = directory, name
@@ -31,7 +31,7 @@ class ConstellationService:
         return "https" if self._certificates else "http"
 
     def start(self, *options: str) -> None:
-        """`options` are of the server's own: wrong lengths, refusals."""
+        """`options` are options of the test server: wrong lengths, refusals."""
         arguments = ["--port", self.port, "--master-secret", self.master_secret.hex()]
         if self._certificates:
             arguments += ["--certificates", self._certificates.directory]
@@ -52,13 +52,13 @@ class ConstellationService:
         self.start(*options)
 
     def asked(self) -> list[str]:
-        """The ids that keys were asked for so far, in their order."""
+        """The ids of the keys requested so far, in order."""
         return self._asked.read_text().splitlines()
 
     def uses(self) -> int:
         return len(self.asked())
 
     def kek(self, ciphertext: bytes) -> bytes:
-        """What the service derives from the id in an envelope, worked out here."""
+        """The key that the service derives from the id in an envelope, computed here."""
         extracted = hmac.digest(bytes(32), self.master_secret, hashlib.sha256)
         return hmac.digest(extracted, b"key-" + ciphertext + b"\x01", hashlib.sha256)

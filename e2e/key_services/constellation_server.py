@@ -1,8 +1,8 @@
-"""A key service as Constellation's: gRPC, keys derived from a master secret and an id.
+"""A key service like Constellation's: gRPC, with keys derived from a master secret and an id.
 
-It runs in a virtual environment of its own (requirements/grpc.txt). Its messages come from
-keyservice.proto, compiled when it starts. It knows no login, no versions and no health protocol,
-like the real one. What it is asked is appended to a file, one id a line.
+It runs in a separate virtual environment (requirements/grpc.txt). Its messages come from
+keyservice.proto, compiled at start-up. Like the real service, it has no login, no versions and no
+health protocol. It appends the id of each request to a file, one per line.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def messages():
 
 
 def derive(master_secret: bytes, data_key_id: str, length: int) -> bytes:
-    """HKDF-SHA256 without a salt, its info `key-` and the id."""
+    """HKDF-SHA256 without a salt; the info is `key-` and the id."""
     extracted = hmac.digest(bytes(32), master_secret, hashlib.sha256)
     info, block, derived = b"key-" + data_key_id.encode(), b"", b""
     for number in range(1, -(-length // 32) + 1):
@@ -67,7 +67,7 @@ def main():
                 data_key=derive(secret, request.data_key_id, length)
             )
 
-    # Otherwise a second server could listen on the port of one that is about to end.
+    # Otherwise a second server could listen on the port of one that is about to exit.
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=8), options=[("grpc.so_reuseport", 0)]
     )

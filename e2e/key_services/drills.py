@@ -1,4 +1,4 @@
-"""What every key service is put through, whichever it is: replicas, counting, an outage in traffic."""
+"""Drills for every key service: replicas, counted calls, an outage under traffic."""
 
 import base64
 import threading
@@ -24,7 +24,7 @@ _PATIENCE = 60
 
 
 def settings(keys: str, *, more: str = "") -> str:
-    """A settings file; `keys` are lines of its section [keys]."""
+    """A settings file; `keys` are the lines of its section [keys]."""
     return f'[listen]\ndrain_delay = "0s"\n\n[keys]\n{keys}\n\n{more}\n'
 
 
@@ -49,7 +49,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 def change_envelope(deployment: Deployment, bucket: str, key: str, **fields) -> None:
-    """Replaces fields of a stored object's envelope, on the backend, by a copy onto itself."""
+    """Replaces fields of a stored object's envelope on the backend, by a copy onto itself."""
     s3 = boto3_client(deployment.backend.target)
     metadata = deployment.stored(bucket, key).metadata
     changed = parse_envelope(metadata["isec"]) | {int(n[1:]): v for n, v in fields.items()}
@@ -96,7 +96,7 @@ class Traffic:
         assert self._errors == []
 
     def wait_for_writes(self, status: int, number: int = 3) -> None:
-        """Waits until that many of the writes that begin from now on have ended with a status."""
+        """Waits until a number of writes that begin from now on have ended with a status."""
         start = len(self.writes) + 1
         self._wait(lambda: self.writes[start:], status, number)
 
@@ -149,9 +149,10 @@ def outage_in_traffic(
     down: Callable[[], None],
     up: Callable[[], None],
 ) -> None:
-    """The service goes and comes back while `deployment` writes, one KEK an object, and reads.
+    """Takes the service down and up again while `deployment` writes, with one KEK per object, and
+    reads.
 
-    `other` is a replica with a KEK of its own, so that what it wrote is cold at the first.
+    `other` is a replica with its own KEK, so its objects are not in the cache of `deployment`.
     """
     cold = prefix + "cold"
     assert put(other, bucket, cold, content(SMALL, "cold")).status == 200
@@ -183,7 +184,7 @@ def outage_in_traffic(
 
 
 def _stored_keys(deployment: Deployment, bucket: str, prefix: str) -> set[str]:
-    """All that lies there: a quick machine writes more than one page of a listing."""
+    """All keys under the prefix: a fast machine writes more than one page of a listing."""
     pages = boto3_client(deployment.backend.target).get_paginator("list_objects_v2")
     pages = pages.paginate(Bucket=bucket, Prefix=prefix)
     return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
@@ -192,7 +193,7 @@ def _stored_keys(deployment: Deployment, bucket: str, prefix: str) -> set[str]:
 def count_calls(
     replica: Callable[..., Deployment], uses: Callable[[], int], bucket: str, prefix: str
 ) -> None:
-    """Counts at the service. A replica makes its first KEK when it says that it is ready."""
+    """Counts calls at the service. A replica creates its first KEK when it becomes ready."""
     start = uses()
     writer = replica("writer")
     keys = [f"{prefix}{number}" for number in range(6)]

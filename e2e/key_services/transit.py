@@ -1,6 +1,6 @@
-"""One user of Transit, as the operators of an OpenBao server set it up.
+"""One user of Transit, set up as the operators of an OpenBao server would do it.
 
-A tenant has keys in a Transit engine, a policy that is what docs/keys.md says, and logins with that
+A tenant has keys in a Transit engine, a policy as given in docs/keys.md, and logins with that
 policy and no other. Tenants share a server and do not see each other.
 """
 
@@ -14,7 +14,7 @@ from key_services.openbao import OpenBao
 
 
 class Tenant:
-    """`uses`, `logins` and `renewals` are what the server's audit log has of it."""
+    """`uses`, `logins` and `renewals` come from the server's audit log."""
 
     role = "s3proxy"
 
@@ -59,7 +59,7 @@ class Tenant:
         return name
 
     def allow(self, key: str, *operations: str) -> None:
-        """Makes these operations, and no others, what the logins may do with a key."""
+        """Allows the logins exactly these operations with a key."""
         self._allowed[key] = operations
         rules = [
             f'path "{self.mount}/{operation}/{name}" {{ capabilities = ["update"] }}'
@@ -75,7 +75,7 @@ class Tenant:
         self._ask("POST", f"{self.mount}/keys/{key}/config", settings)
 
     def disable(self, key: str) -> None:
-        """What OpenBao calls a soft deletion."""
+        """Disables a key; OpenBao calls it a soft deletion."""
         self._ask("DELETE", f"{self.mount}/keys/{key}/soft-delete")
 
     def enable(self, key: str) -> None:
@@ -104,7 +104,7 @@ class Tenant:
     # Logins
 
     def set_up_logins(self, **settings) -> None:
-        """Settings of the role, such as `token_ttl`; those that are not named stay."""
+        """Changes settings of the role, such as `token_ttl`; all others keep their values."""
         wanted = {"token_policies": self._policy} | settings
         self._ask("POST", f"auth/{self.login_mount}/role/{self.role}", wanted)
 
@@ -117,7 +117,7 @@ class Tenant:
         self._ask("POST", path, {"secret_id": self.secret_id})
 
     def trust(self, cluster: Cluster) -> None:
-        """From here on its logins are those of a service account of this cluster."""
+        """From here on, the tenant's logins are those of a service account of this cluster."""
         self.login_mount = "kubernetes"
         self.server.enable("auth", self.login_mount, "kubernetes", self.namespace)
         configuration = {
@@ -133,7 +133,7 @@ class Tenant:
         )
 
     def new_token(self, **settings) -> str:
-        """A token without a login, such as with a `ttl`."""
+        """A token created without a login, with settings such as `ttl`."""
         wanted = {"policies": [self._policy]} | settings
         token = self._ask("POST", "auth/token/create", wanted)["auth"]["client_token"]
         self._tokens.append(token)
@@ -181,7 +181,7 @@ class Tenant:
 
 
 def key_entry(vault: Tenant, key: str, login: str | None = None, *, trusting: bool = True) -> str:
-    """The proxy's settings for a key; what is the default there is left out."""
+    """The proxy's settings for a key; settings at their defaults are left out."""
     lines = ["[[keys.vault]]", f'address = "{vault.server.address}"', f'key = "{key}"']
     if vault.server.ca_file and trusting:
         lines.append(f'ca = "{vault.server.ca_file}"')

@@ -26,7 +26,7 @@ def main(source: Path, received: Path) -> None:
     files.get(f"{bucket}/up/", f"{received}/up/", recursive=True)
     for path in sorted(source.iterdir()):
         content = path.read_bytes()
-        # Written piece by piece: a multipart upload from one block on.
+        # Written in pieces: a multipart upload from one block on.
         with files.open(f"{bucket}/written/{path.name}", "wb", block_size=BLOCK) as out:
             for at in range(0, len(content), 1_000_003):
                 out.write(content[at : at + 1_000_003])

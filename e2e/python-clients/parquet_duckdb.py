@@ -1,6 +1,6 @@
-"""DuckDB: a Parquet file written by COPY in a multipart upload, queried in place by ranges.
+"""DuckDB: COPY writes a Parquet file in a multipart upload, and ranged reads query it in place.
 
-The extension that speaks S3 comes from its package; nothing is fetched at run time.
+The S3 extension comes from its package; nothing is downloaded at run time.
 
 usage: parquet_duckdb.py
 """

@@ -1,4 +1,4 @@
-"""pyarrow: a Parquet file streamed up, one column of some row groups read back by ranges.
+"""pyarrow: a Parquet file streamed up, and one column of some row groups read back by ranges.
 
 usage: parquet_pyarrow.py
 """
@@ -23,7 +23,8 @@ def main() -> None:
         region=os.environ["AWS_REGION"],
         scheme=endpoint.scheme,
         endpoint_override=endpoint.netloc,
-        # Its own limit is 3 seconds, and a new cluster makes its pools when the first upload comes.
+        # pyarrow's own limit is 3 seconds, and a new cluster creates its pools during the first
+        # upload.
         request_timeout=60,
     )
     path = f"{os.environ['S3_BUCKET']}/tables/pyarrow.parquet"

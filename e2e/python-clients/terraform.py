@@ -1,4 +1,4 @@
-"""Terraform as a command, out of the package that carries it as a library.
+"""Terraform as a command, from a package that contains it as a library.
 
 usage: terraform.py ARGUMENT...
 """

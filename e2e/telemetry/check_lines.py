@@ -1,4 +1,4 @@
-"""Checks lines of JSON against a schema; runs in a virtual environment of its own."""
+"""Checks lines of JSON against a schema; runs in a separate virtual environment."""
 
 import argparse
 import json

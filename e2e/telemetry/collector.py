@@ -1,4 +1,4 @@
-"""The collector of otlp_sink.py as a process that can be stopped and started again."""
+"""The collector of otlp_sink.py as a process that can be stopped and restarted."""
 
 import json
 import time
@@ -14,8 +14,8 @@ HTTP, GRPC = "http/protobuf", "grpc"
 
 
 class Collector:
-    """Listens on one port of loopback for as long as it is up. `certificates` make it HTTPS; `token` is
-    the Authorization that it wants."""
+    """Listens on one loopback port while it runs. `certificates` make it HTTPS; `token` is the
+    Authorization that it demands."""
 
     def __init__(
         self, directory: Path, name: str, protocol: str = HTTP,
@@ -54,7 +54,7 @@ class Collector:
         return self._spans.read_text()
 
     def requests(self) -> list[dict]:
-        """Path and headers of the requests that it took."""
+        """Path and headers of the requests received."""
         whole, _, _ = self._requests.read_text().rpartition("\n")
         return [json.loads(line) for line in whole.splitlines()]
 
@@ -72,7 +72,7 @@ class Collector:
         return chosen
 
     def of_request(self, request_id: str) -> list[dict]:
-        """The span of a request first, then the others of its trace, once the first has ended."""
+        """The spans of the request's trace, its own span first, once that span has ended."""
         is_own = lambda span: span["attributes"].get("s3proxy.request_id") == request_id
         [request] = self.wait_for(is_own)
         others = self.spans(trace_id=request["trace_id"])

@@ -1,7 +1,8 @@
-"""A collector of OpenTelemetry traces: takes OTLP over gRPC or HTTP and appends each span to a file.
+"""A collector of OpenTelemetry traces: receives OTLP over gRPC or HTTP and appends each span to a
+file.
 
-It runs in a virtual environment of its own (requirements/telemetry.txt). A span is a line of JSON
-with ids in hex and attributes as a plain object. Another file gets a line for each request: its path,
+It runs in a separate virtual environment (requirements/telemetry.txt). A span is a line of JSON
+with ids in hex and attributes as a plain object. A second file gets a line per request: its path,
 and its headers by lower-case names.
 """
 
@@ -19,7 +20,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 
 def plain(attributes) -> dict:
-    """Attributes by name; of the kinds of values, those that spans have."""
+    """Attributes by name, for the value types that spans use."""
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
 
 
@@ -43,7 +44,7 @@ def described(span, resource) -> dict:
 
 
 class Files:
-    """Where spans and requests are noted."""
+    """Files to which spans and requests are appended."""
 
     def __init__(self, options):
         self._options = options
@@ -67,7 +68,7 @@ def serve_grpc(options, files: Files) -> None:
             files.note("", headers, request)
             return messages.ExportTraceServiceResponse()
 
-    # Otherwise a second server could listen on the port of one that is about to end.
+    # Otherwise a second server could listen on the port of one that is about to exit.
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.so_reuseport", 0)]
     )

@@ -1,5 +1,5 @@
-"""The admin listener beside the S3 port: its probes, its ways through a drain; and `s3proxy health`,
-which asks it for an orchestrator, or the S3 port where there is no such listener.
+"""The admin listener beside the S3 port: its probes, its behaviour in a drain, and `s3proxy
+health`, which an orchestrator runs and which asks that listener, or the S3 port if there is none.
 """
 
 import subprocess
@@ -28,7 +28,7 @@ def deployment(deployments, admin):
 
 @pytest.fixture
 def draining(deployments, request, bucket, key):
-    """An admin listener and its proxy, which is to end and has an upload to finish first."""
+    """An admin listener and its proxy, which is draining and has an upload to finish first."""
     admin, server = Admin.anywhere(), deployments.server("seaweedfs")
     name = f"proxy-{request.node.name}"
     deployment = deployments.proxy(server, name, environment=admin.environment)
@@ -56,7 +56,7 @@ def test_the_admin_listener_answers_probes_and_nothing_of_s3(admin, deployment, 
     assert admin.ask("/metrics", method="POST")[0] == 405
 
 
-def test_metrics_are_not_where_s3_is(deployment):
+def test_metrics_are_not_served_on_the_s3_port(deployment):
     answer = raw.send(raw.request(deployment.target, "GET", "metrics"), deployment.target)
     assert answer.status == 403
 
@@ -113,7 +113,7 @@ def test_health_asks_the_admin_listener_and_needs_no_other_setting(admin, deploy
         assert (asked.returncode, asked.stdout, asked.stderr) == (0, said, "")
 
 
-def test_health_asks_where_s3_is_without_an_admin_listener(deployment):
+def test_health_asks_the_s3_port_without_an_admin_listener(deployment):
     port = deployment.proxy.port
     for ip in ("127.0.0.1", "0.0.0.0"):
         asked = health(deployment, None, "--no-tls", "--ip", ip, "--port", port)
@@ -128,13 +128,13 @@ def test_health_speaks_tls_where_the_proxy_does(deployments):
     assert (asked.returncode, asked.stdout) == (0, "ready\n"), asked.stderr
 
 
-def test_health_says_1_where_nobody_answers(deployment):
+def test_health_exits_with_1_without_a_response(deployment):
     asked = health(deployment, None, "--no-tls", "--port", free_port())
     assert (asked.returncode, asked.stdout) == (1, "")
     assert "no answer from 127.0.0.1" in asked.stderr
 
 
-def test_health_says_1_where_the_answer_is_no(draining):
+def test_health_exits_with_1_on_a_failed_probe(draining):
     admin, deployment = draining
     asked = health(deployment, admin, "--ready")
     assert (asked.returncode, asked.stdout) == (1, "")
@@ -142,7 +142,7 @@ def test_health_says_1_where_the_answer_is_no(draining):
     assert health(deployment, admin).returncode == 0
 
 
-def test_a_file_that_was_broken_meanwhile_does_not_make_the_proxy_look_dead(
+def test_a_settings_file_broken_since_the_start_does_not_fail_health(
     admin, deployment, run_directory
 ):
     broken = run_directory / "broken.toml"

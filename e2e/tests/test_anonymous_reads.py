@@ -1,4 +1,4 @@
-"""Unsigned requests read objects of the buckets that are named for it, and do nothing else."""
+"""Unsigned requests read objects of the buckets that are listed for it, and nothing else."""
 
 import pytest
 
@@ -17,7 +17,7 @@ CONTENT = b"for everyone to read" * 1000
 
 @pytest.fixture(scope="module")
 def buckets(seaweedfs):
-    """A bucket that is to be public, and one that is not; both hold the same object."""
+    """A public bucket and a private one; both contain the same object."""
     return make_bucket(seaweedfs), make_bucket(seaweedfs)
 
 
@@ -51,7 +51,7 @@ def test_object_of_a_named_bucket_is_read_without_a_signature(unsigned, buckets)
     assert (answer.status, answer.body) == (206, CONTENT[1:10])
 
 
-def test_missing_object_of_a_named_bucket_is_not_told_from_a_forbidden_one(unsigned, buckets):
+def test_missing_object_of_a_named_bucket_looks_like_a_forbidden_one(unsigned, buckets):
     answer = unsigned("GET", buckets[0], "missing")
     assert (answer.status, answer.code) == (403, "AccessDenied")
 
@@ -76,7 +76,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("method", "which", "key", "query"), REFUSED.values(), ids=REFUSED)
-def test_everything_else_wants_a_signature(deployment, unsigned, buckets, method, which, key, query):
+def test_everything_else_needs_a_signature(deployment, unsigned, buckets, method, which, key, query):
     bucket = buckets[which]
     answer = unsigned(method, bucket, key, query=query, body=b"x" if method == "PUT" else b"")
     assert answer.status == 403
@@ -85,18 +85,18 @@ def test_everything_else_wants_a_signature(deployment, unsigned, buckets, method
     assert raw.ask(deployment.target, "GET", bucket, "object").body == CONTENT
 
 
-def test_list_of_buckets_wants_a_signature(unsigned):
+def test_list_of_buckets_needs_a_signature(unsigned):
     answer = unsigned("GET", "")
     assert (answer.status, answer.code) == (403, "AccessDenied")
 
 
 def test_unsigned_request_may_not_choose_headers_of_its_answer(unsigned, buckets):
-    """S3 refuses this, lest a link make a page of an object that was meant to be none."""
+    """S3 refuses this, so that no link turns an object into a web page."""
     answer = unsigned("GET", buckets[0], "object", query="response-content-type=text%2Fhtml")
     assert (answer.status, answer.code) == (400, "InvalidRequest")
 
 
-def test_wrong_signature_is_not_taken_for_none(deployment, buckets):
+def test_wrong_signature_is_not_treated_as_none(deployment, buckets):
     built = raw.sign(raw.request(deployment.target, "GET", buckets[0], "object"), deployment.target)
     wrong = built.header("Authorization")[:-4] + "0000"
     built.set_header("Authorization", wrong)

@@ -1,4 +1,4 @@
-"""What travels with an object arrives, and comes back, as it would without the proxy."""
+"""Headers, metadata, tags and checksums of objects arrive and come back unchanged."""
 
 import base64
 import gzip
@@ -167,7 +167,7 @@ def test_upload_with_a_wrong_checksum_is_refused_and_not_stored(
 
 
 def test_object_is_bound_to_its_key(deployment, bucket, prefix):
-    """A backend that serves one object under another's name is found out."""
+    """An object that a backend serves under another key is refused."""
     s3, behind = boto3_client(deployment.target), boto3_client(deployment.backend.target)
     s3.put_object(Bucket=bucket, Key=prefix + "a", Body=b"content of a")
     stored = deployment.stored(bucket, prefix + "a")

@@ -1,7 +1,7 @@
-"""The audit log: a line for each request, in the stated schema, with nothing secret in it.
+"""The audit log: one line per request, valid against the published schema, without secrets.
 
-Lines are read from the proxy's file as they come; what the whole module left is held against
-docs/audit.schema.json at its end.
+Lines are read from the proxy's file as they appear; at the end of the module, all of them are
+validated against docs/audit.schema.json.
 """
 
 import http.client
@@ -57,7 +57,7 @@ encryption = "off"
 
 
 class Audited:
-    """A proxy and its audit log, from which the lines of one request at a time are taken."""
+    """A proxy and its audit log, from which a test reads the lines of one request at a time."""
 
     def __init__(self, deployment, path: Path):
         self.deployment, self.path = deployment, path
@@ -70,7 +70,7 @@ class Audited:
         return [json.loads(line) for line in whole.splitlines()]
 
     def about(self, number: int = 1, seconds: float = 20, **fields) -> list[dict]:
-        """Waits for so many lines that have these fields, and returns them."""
+        """Waits for `count` lines that have these fields, and returns them."""
         deadline = time.monotonic() + seconds
         while True:
             found = [line for line in self.lines() if fields.items() <= line.items()]
@@ -163,7 +163,7 @@ def test_an_upload_in_parts_names_its_key_at_every_step(audited, s3, bucket, key
             assert line["written"] == {"format": "v1", "key": local_name(PHOTOS)}
 
 
-def test_a_read_tells_the_format_that_it_found(audited, s3, backend_s3, bucket, key):
+def test_a_read_logs_the_format_of_the_object(audited, s3, backend_s3, bucket, key):
     forms = {
         "plaintext": (None, None),
         "intrinsec": (Older.of_text(OLDER, "1"), "passphrase"),
@@ -179,13 +179,13 @@ def test_a_read_tells_the_format_that_it_found(audited, s3, backend_s3, bucket, 
         assert line["read"] == {"format": name} | ({"key": key_kind} if key_kind else {})
 
 
-def test_a_write_that_a_rule_leaves_unsealed_is_told(audited, s3, bucket, key):
+def test_a_write_that_a_rule_leaves_unsealed_is_logged(audited, s3, bucket, key):
     s3.put_object(Bucket=bucket, Key=f"public/{key}", Body=b"content")
     line = audited.line(operation="PutObject", object_key=f"public/{key}")
     assert line["written"] == {"format": "plaintext"}
 
 
-def test_what_a_grant_does_not_cover_is_not_allowed(audited, bucket, key):
+def test_a_request_without_a_grant_is_logged_as_not_allowed(audited, bucket, key):
     answer = raw.ask(audited.reader, "PUT", bucket, key, body=b"content")
     assert answer.status == 403
     line = audited.line(object_key=key)
@@ -193,7 +193,7 @@ def test_what_a_grant_does_not_cover_is_not_allowed(audited, bucket, key):
     assert "written" not in line
 
 
-def test_what_is_not_there_is_allowed_and_not_found(audited, s3, bucket, key):
+def test_a_missing_object_is_logged_as_allowed_and_not_found(audited, s3, bucket, key):
     with pytest.raises(ClientError):
         s3.get_object(Bucket=bucket, Key=key)
     line = audited.line(object_key=key)
@@ -263,7 +263,7 @@ def test_a_moved_file_is_followed_by_another_and_no_line_is_lost(audited, s3, bu
     written = {json.loads(line).get("object_key") for line in moved.read_text().splitlines()}
     written |= {line.get("object_key") for line in audited.lines()}
     assert set(keys[: number + 1]) <= written
-    # The end of the module looks at one file.
+    # The check at the end of the module reads one file.
     whole = moved.read_text() + audited.path.read_text()
     audited.path.write_text(whole)
 
@@ -282,7 +282,7 @@ def test_the_last_lines_are_written_before_the_program_ends(deployments, run_dir
     assert written == keys
 
 
-def test_objects_are_not_named_where_the_settings_say_so(deployments, run_directory):
+def test_objects_are_not_named_if_the_settings_say_so(deployments, run_directory):
     path = run_directory / "audit-nameless.log"
     environment = {"S3PROXY_AUDIT": str(path), "S3PROXY_AUDIT_OBJECT_KEYS": "off"}
     deployment = deployments.proxy(
@@ -310,7 +310,7 @@ def test_a_file_that_cannot_be_opened_keeps_the_proxy_from_starting(deployments,
         )
 
 
-def test_lines_go_to_standard_output_where_a_collector_reads_it(deployments):
+def test_lines_go_to_standard_output_for_a_collector(deployments):
     environment = {"S3PROXY_AUDIT": "stdout"}
     deployment = deployments.proxy(
         deployments.server("seaweedfs"), "proxy-audit-stdout", environment=environment
@@ -341,7 +341,7 @@ def test_a_full_disk_refuses_or_loses_as_the_settings_say(deployments, on_failur
         answer.read()
         return answer.status
 
-    # As many as the queue has places get the answer that they would have had.
+    # As many requests as the queue has slots get their ordinary response.
     statuses = [status() for _ in range(4200)]
     assert statuses[:4096] == [403] * 4096
     assert statuses[-10:] == [503 if on_failure == "refuse" else 403] * 10

@@ -1,6 +1,6 @@
-"""AWS's own ways, which no server here has: what comes of them must be S3 to the client.
+"""Behaviour of AWS that no server here has: clients must see correct S3 responses nevertheless.
 
-The stub behind the proxy keeps objects and answers as AWS would, or as a rule of the test says.
+The backend is a stub that stores objects and responds as AWS would, or as a test's rule demands.
 """
 
 import pytest
@@ -32,7 +32,7 @@ def stub():
 
 @pytest.fixture(scope="module")
 def elsewhere():
-    """Another server, to which redirects lead: it must never hear of anything."""
+    """Another server, the target of redirects: it must never get a request."""
     stub = AwsStub()
     yield stub
     assert stub.seen == []
@@ -47,7 +47,7 @@ def proxy(deployments, stub):
 
 @pytest.fixture
 def ask(proxy, key):
-    """One request about the test's own key, or about its bucket with `key=""`."""
+    """Sends one request about the test's own key, or about its bucket with `key=""`."""
 
     def ask(method, key=key, **parts):
         return raw.ask(proxy.target, method, BUCKET, key, **parts)
@@ -214,7 +214,7 @@ def test_clients_checksum_does_not_go_to_the_backend_with_other_bytes(stub, ask,
     assert headers["x-amz-checksum-crc32"] not in sent.values()
 
 
-# Throttling and passing trouble
+# Throttling and transient errors
 
 
 REPEATABLE = {
@@ -233,7 +233,7 @@ TROUBLE = {
 
 @pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE)
 @pytest.mark.parametrize("request_once", REPEATABLE.values(), ids=REPEATABLE)
-def test_passing_trouble_is_not_seen_by_the_client(stub, ask, present, trouble, request_once):
+def test_transient_error_is_not_seen_by_the_client(stub, ask, present, trouble, request_once):
     before = len(stub.about(present))
     with stub.answering(once(trouble, times=2, path=present)):
         assert request_once(ask).status in (200, 204)
@@ -274,7 +274,7 @@ def test_conditional_write_that_may_have_worked_is_not_repeated(stub, ask, key):
     assert len(stub.about(path)) == 1
 
 
-# What AWS says of the proxy's own credential, clock and signature
+# Errors about the proxy's own credential, clock and signature
 
 
 OWN_FAULTS = {
@@ -300,7 +300,7 @@ OWN_FAULTS = {
 
 @pytest.mark.parametrize("code", OWN_FAULTS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "stream", "DELETE"])
-def test_fault_of_the_proxys_own_is_an_internal_error(stub, ask, key, code, method):
+def test_fault_of_the_proxy_is_an_internal_error(stub, ask, key, code, method):
     status, details = OWN_FAULTS[code]
     sizes = {"PUT": SMALL, "stream": LARGE}
     message = f"The request signed by {details.get('AWSAccessKeyId', 'nobody')} is not right"
@@ -316,7 +316,7 @@ def nothing_of_the_backend(answer, *texts):
             assert text.encode() not in answer.body
 
 
-def test_backends_own_errors_pass_without_its_inside(stub, ask, key):
+def test_backends_own_errors_pass_without_its_internals(stub, ask, key):
     reply = error(403, "AccessDenied", "not you", Endpoint="s3-internal", Region="eu-west-9")
     with stub.answering(always(reply, key)):
         answer = ask("PUT", body=content(SMALL))
@@ -370,7 +370,7 @@ def test_another_range_than_was_asked_for_is_refused(stub, ask, present):
 
 
 def demands_integrity(seen):
-    """AWS: uploads under object lock carry Content-MD5 or a checksum."""
+    """A rule of AWS: uploads under object lock carry Content-MD5 or a checksum."""
     shown = [name for name in seen.headers if name.startswith("x-amz-checksum-")]
     if seen.method != "PUT" or shown or {"content-md5", "x-amz-trailer"} & set(seen.headers):
         return None

@@ -1,4 +1,4 @@
-"""A backend whose clock differs, that is out of reach, or that says nothing."""
+"""A backend with a wrong clock, one that is out of reach, and one that never responds."""
 
 import http.client
 import threading
@@ -37,7 +37,7 @@ def stub():
 
 @pytest.fixture(scope="module")
 def silent():
-    """A stub that keeps silent as long as a rule says so; released at the end."""
+    """A stub that stays silent as long as a rule demands it; released at the end."""
     stub, released = AwsStub(), threading.Event()
     yield stub, released
     released.set()
@@ -51,7 +51,7 @@ def impatient(deployments, silent):
 
 
 def refuses_skewed(stub):
-    """AWS: a request signed more than 15 minutes away from the server's clock is refused."""
+    """A rule of AWS: the time in a signature may be 15 minutes away from the server's clock."""
 
     def rule(seen):
         signed = time.strptime(seen.headers["x-amz-date"], "%Y%m%dT%H%M%SZ")
@@ -65,7 +65,7 @@ def refuses_skewed(stub):
 
 
 @pytest.mark.parametrize("hours", [-1, 1, 23])
-def test_backends_clock_is_learnt_and_the_client_sees_success(deployments, stub, key, hours):
+def test_backends_clock_is_learned_and_the_client_sees_success(deployments, stub, key, hours):
     stub.clock_offset = hours * 3600
     with stub.answering(refuses_skewed(stub)):
         proxy = deployments.proxy(stub, f"proxy-skewed-{hours}", settings=IMPATIENT)
@@ -85,7 +85,7 @@ def test_backends_clock_more_than_a_day_away_is_not_believed(deployments, stub, 
         assert raw.ask(proxy.target, "PUT", BUCKET, key, body=content(SMALL)).status == 200
 
 
-def test_clock_that_jumps_is_learnt_anew(deployments, stub, key):
+def test_clock_that_jumps_is_learned_again(deployments, stub, key):
     with stub.answering(refuses_skewed(stub)):
         proxy = deployments.proxy(stub, "proxy-jumping-clock", settings=IMPATIENT)
         for hours in (0, 3, -3):
@@ -109,7 +109,7 @@ def silent_about(key, released):
 
 
 @pytest.mark.parametrize(("method", "size"), [("GET", 0), ("PUT", SMALL), ("PUT", LARGE)])
-def test_silent_backend_is_answered_for(impatient, silent, key, method, size):
+def test_silent_backend_is_a_timeout_error(impatient, silent, key, method, size):
     stub, released = silent
     with stub.answering(silent_about(key, released)):
         answer = raw.ask(impatient.target, method, BUCKET, key, body=content(size))
@@ -117,7 +117,7 @@ def test_silent_backend_is_answered_for(impatient, silent, key, method, size):
     assert answer.headers["Retry-After"]
 
 
-def test_backend_that_falls_silent_inside_a_body_breaks_the_answer_off(impatient, silent, key):
+def test_backend_that_falls_silent_inside_a_body_breaks_the_response_off(impatient, silent, key):
     stub, released = silent
     plaintext = content(LARGE)
     assert raw.ask(impatient.target, "PUT", BUCKET, key, body=plaintext).status == 200
@@ -146,7 +146,7 @@ def wait_until_ready_says(proxy, status):
         time.sleep(0.1)
 
 
-def test_backend_out_of_reach_is_answered_for_and_comes_back(deployments):
+def test_backend_out_of_reach_is_an_error_until_it_is_back(deployments):
     stub = AwsStub()
     proxy = deployments.proxy(stub, "proxy-out-of-reach", settings=IMPATIENT, environment=DEBUG)
     target, port = proxy.target, stub.target.port

@@ -1,4 +1,4 @@
-"""The backend client's own tests that want a real server: signatures, odd keys, checksum trailers."""
+"""The backend client's tests that need a real server: signatures, unusual keys, trailers."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ def test_the_backend_client_agrees_with_a_real_server(deployments):
         "S3PROXY_TEST_ACCESS_KEY": target.credential.access_key,
         "S3PROXY_TEST_SECRET_KEY": target.credential.secret_key,
     }
-    # As the README's test command builds them, and so nothing to compile anew.
+    # The same options as in the README's test command, so that nothing has to be compiled again.
     command = ["cargo", "test", "--locked", "--workspace", "--lib", "backend::tests::live", "--", "--ignored"]
     finished = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900

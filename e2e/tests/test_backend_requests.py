@@ -1,7 +1,7 @@
-"""What a request costs on the backend, and what of it arrives there.
+"""The number of backend requests for each client request, and their content.
 
-A relay stands between the proxy and SeaweedFS and writes down every request. Reads and writes of
-an object that one upload made cost one request each, wherever in the object they are.
+A relay between the proxy and SeaweedFS records every request. A read or write of a single upload
+costs one request, at any offset of the object.
 """
 
 import datetime
@@ -41,7 +41,7 @@ def relay(deployments):
 
 @pytest.fixture(scope="module")
 def relayed(deployments, relay):
-    """A proxy whose every request to SeaweedFS is written down."""
+    """A proxy whose requests to SeaweedFS are all recorded."""
     return deployments.proxy(relay, "proxy-before-relay")
 
 
@@ -108,11 +108,11 @@ def test_range_asks_the_backend_for_no_more_than_the_chunks_it_touches(
     relay.forget()
     raw.ask(relayed.target, "GET", bucket, "streamed", headers={"Range": "bytes=3000000-3000099"})
     first, _, last = relay.naming(bucket)[0].headers["Range"].removeprefix("bytes=").partition("-")
-    # 100 bytes lie in two chunks at most.
+    # 100 bytes touch at most two chunks.
     assert int(last) - int(first) + 1 <= 2 * (16384 + 16)
 
 
-def test_request_goes_on_without_the_clients_signature_checksums_and_expectations(
+def test_request_is_forwarded_without_the_clients_signature_checksums_and_expectations(
     relayed, relay, bucket, key
 ):
     relay.forget()
@@ -141,7 +141,7 @@ def test_conditions_of_a_batch_arrive_in_stored_terms(relayed, relay, bucket, ob
         {"Key": "never-there-plain", "ETag": f'"{MD5}"'},
         {"Key": "never-there-multipart", "ETag": f'"{MD5}-2"'},
     ]
-    # Only what arrives is looked at: the server behind may judge conditions in ways of its own.
+    # Only the forwarded request is checked: the server may evaluate conditions in its own way.
     boto3_client(relayed.target).delete_objects(Bucket=bucket, Delete={"Objects": batch})
     (arrived,) = [one for one in relay.naming(bucket) if one.method == "POST"]
     document = raw.Response(200, arrived.headers, arrived.body)

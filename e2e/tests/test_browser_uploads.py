@@ -1,7 +1,7 @@
 """A page in a real browser uploads and downloads across origins, as the bucket's CORS rules allow.
 
-The rules are set through the proxy and judged by the server behind it; that a page is refused what
-they do not allow is the browser's doing, with what the proxy told it.
+The rules are set through the proxy and evaluated by the backend; the browser, with the response
+headers that the proxy forwards, refuses a page anything that the rules do not allow.
 """
 
 import html
@@ -61,14 +61,14 @@ def deployment(request, deployments):
 
 @pytest.fixture
 def page(browser, pages):
-    """The browser, at a page of the origin that the bucket allows."""
+    """The browser, on a page of the origin that the bucket allows."""
     browser.open(pages.origin)
     return browser
 
 
 @pytest.fixture(scope="module")
 def bucket(deployment, pages):
-    """A bucket that allows the pages' origin, and no other; its rules go through the proxy."""
+    """A bucket that allows only the pages' origin; its CORS rules are set through the proxy."""
     bucket = make_bucket(deployment)
     rule = {
         "AllowedOrigins": [pages.origin],
@@ -171,6 +171,7 @@ def test_page_of_another_origin_is_refused_by_the_browser(browser, pages, s3, bu
     assert browser.run(PUT, put, 100) == REFUSED
     form = s3.generate_presigned_post(bucket, prefix + "posted")
     assert browser.run(POST, form["url"], form["fields"], 100) == REFUSED
-    # A form needs no leave to be sent, only its answer is kept from the page: as with S3 itself.
+    # A form may be sent without permission; only the response is hidden from the page. S3 does the
+    # same.
     listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
     assert [entry["Key"] for entry in listed["Contents"]] == [prefix + "posted", prefix + "there"]

@@ -1,5 +1,6 @@
-"""Every value set of the chart, started with the environment that it renders, and asked by every name that it
-gives to clients: in certificates, routes, Ingresses and notes. Likewise the guides' values and deploy/.
+"""Every value set of the chart, started with its rendered environment, and called by every name
+that it gives to clients: in certificates, routes, Ingresses and notes. The same for the values in
+the guides, and for deploy/.
 """
 
 import re
@@ -33,7 +34,7 @@ AWS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu")
 
 
 def guides():
-    """The installations of the guides: page and values files, as their commands have them."""
+    """The installations in the guides: page and values files, as the commands have them."""
     for name in ("deploy-helm.md", "deploy-dns.md"):
         page = Page(ROOT / "docs" / name)
         for block in page.blocks:
@@ -56,7 +57,7 @@ def internet(run_directory):
 
 @pytest.fixture
 def vault(openbao, certificates, tmp_path):
-    """Takes the place of the Vault that a configuration names; the pod has the token of its account."""
+    """Replaces a configuration's Vault; the pod has the token of its service account."""
     tenant, cluster = Tenant(openbao), Cluster(certificates)
     tenant.trust(cluster)
     token = tmp_path / "token"
@@ -68,7 +69,7 @@ def vault(openbao, certificates, tmp_path):
 
 @pytest.fixture
 def aws_kms(tmp_path):
-    """Takes the place of AWS KMS."""
+    """Replaces AWS KMS."""
     moto = MotoKms(tmp_path)
     entry = f'[[keys.aws_kms]]\nkey = "{moto.new_key()}"\nregion = "{REGION}"\nendpoint = "{moto.target.url}"\n'
     yield r"(?s)\[\[keys\.aws_kms\]\].*?(?=\n\[|\Z)", entry
@@ -77,7 +78,7 @@ def aws_kms(tmp_path):
 
 @pytest.fixture
 def key_service(run_directory):
-    """Takes the place of Constellation's key service."""
+    """Replaces Constellation's key service."""
     service = ConstellationService(run_directory, f"constellation-{secrets.token_hex(2)}")
     yield {"S3PROXY_KMS": f"127.0.0.1:{service.port}"}
     service.stop()
@@ -104,7 +105,7 @@ secret_access_key = "the-secret-of-writer"
 
 @pytest.fixture
 def render(request, internet, tmp_path):
-    """Renders values, and makes what they expect of a cluster: key services, Secrets and ConfigMaps."""
+    """Renders values and creates the key services, Secrets and ConfigMaps that they need."""
 
     def render(paths, **options) -> Release:
         text = "\n".join(path.read_text() for path in paths)
@@ -120,7 +121,7 @@ def render(request, internet, tmp_path):
             release.edits.append(request.getfixturevalue("vault"))
         if "[[keys.aws_kms]]" in text:
             release.edits.append(request.getfixturevalue("aws_kms"))
-            # A role's credential, which the cluster gives to the pod.
+            # The credential of a role, which the cluster gives to the pod.
             release.environment |= {"AWS_ACCESS_KEY_ID": INLINE.access_key, "AWS_SECRET_ACCESS_KEY": INLINE.secret_key}
         if "awsAccessKeyID" in text:
             release.environment |= request.getfixturevalue("key_service")
@@ -129,7 +130,7 @@ def render(request, internet, tmp_path):
         if listed := re.search(r'access_key_id = "(.*)"\n\s*secret_access_key = "(.*)"', text):
             release.client = Credential(*listed.groups())
         if "reports" in text:
-            # The example's client may only read.
+            # The client in the example may only read, so another client is added.
             release.client = Credential("WRITER", "the-secret-of-writer")
             release.edits.append((r"\Z", WRITER))
         return release
@@ -153,14 +154,14 @@ def run(internet, run_directory):
 
 @pytest.fixture
 def bucket(internet):
-    """Of a name that the examples' grants allow."""
+    """A bucket with a name that the grants in the examples allow."""
     name = f"reports-{secrets.token_hex(4)}"
     boto3_client(internet.target).create_bucket(Bucket=name)
     return name
 
 
 def as_client(endpoint: str, bucket: str, release: Release) -> tuple[str, str]:
-    """The URL of an endpoint or under its wildcard, and the addressing style that fits."""
+    """The URL of an endpoint, or of a name under its wildcard, and the addressing style."""
     if "*" not in endpoint:
         return endpoint, PATH
     domain = endpoint.split("*.")[1].partition(":")[0]
@@ -170,7 +171,7 @@ def as_client(endpoint: str, bucket: str, release: Release) -> tuple[str, str]:
 
 
 def answer(running, pool, endpoint: str, bucket: str, key: str) -> bytes:
-    """Gets an object by an endpoint, with a signature and a certificate for just that name."""
+    """Gets an object. The signature and the certificate must match just this endpoint's name."""
     url, style = as_client(endpoint, bucket, running.release)
     target = running.target(url)
     path = key if style == VIRTUAL_HOST else f"{bucket}/{key}"
@@ -202,7 +203,7 @@ def ask_by_every_name(running, bucket: str) -> None:
 
 
 def put_get_list_multipart_presigned(running, endpoint: str, bucket: str, directory) -> None:
-    """As an application does it: boto3, the AWS CLI and curl, by the name."""
+    """Calls the name as applications do: with boto3, the AWS CLI and curl."""
     target = running.target(endpoint)
     small, large = content(1000), content(FIVE_MIB + 1000)
     with running.connecting():
@@ -238,7 +239,8 @@ def put_get_list_multipart_presigned(running, endpoint: str, bucket: str, direct
 
 
 def ask(running, bucket, directory) -> None:
-    """All names with one request; the notes' names as applications do, and by the notes' own commands."""
+    """Sends one request by every name, and uses each name in the notes as applications do and with
+    the notes' own commands."""
     ask_by_every_name(running, bucket)
     for endpoint in running.release.announced():
         put_get_list_multipart_presigned(running, endpoint, bucket, directory)
@@ -264,7 +266,7 @@ def test_a_guides_values_serve_every_name(page, files, render, run, bucket, tmp_
     ask(run(release, files[-1].removesuffix(".yaml")), bucket, tmp_path)
 
 
-def test_the_manifests_for_dns_redirection_serve_every_name_and_ask_the_same_one_behind(run, internet, bucket, tmp_path):
+def test_the_manifests_for_dns_redirection_serve_every_name_and_call_the_same_backend(run, internet, bucket, tmp_path):
     release = chart_release.manifest(ROOT / "deploy/dns-redirection/s3proxy.yaml")
     before = len(internet.asked)
     running = run(release, "manifests")

@@ -1,7 +1,8 @@
-"""Clients that fetch large objects in pieces, side by side or one at a time, put them together right.
+"""Clients that fetch large objects in ranges, in parallel or one at a time, reassemble them
+correctly.
 
-This is what they do by themselves from some size on. A piece that was wrong by a byte, or in a
-wrong place, would show in the whole.
+Clients do this on their own above some size. A range that is wrong by a byte, or in the wrong
+place, would show in the whole object.
 """
 
 import random
@@ -19,7 +20,7 @@ CONTENT = random.Random(SIZE).randbytes(SIZE)
 
 @pytest.fixture(scope="module")
 def large(deployment, bucket):
-    """A large object; its prefix and name."""
+    """A large object: its prefix and name."""
     boto3_client(deployment.target).put_object(Bucket=bucket, Key="large/object", Body=CONTENT)
     return "large/", "object"
 
@@ -32,7 +33,8 @@ def test_command_line_client_puts_ranges_together(deployment, bucket, large, cli
     before = deployment.proxy.log_text().count(ANSWERED_IN_PART)
     client(deployment.target, tmp_path, ranges_from="1M").download(bucket, prefix, [name], received)
     assert (received / name).read_bytes() == CONTENT
-    # At least that many ranges it was to ask for; the log has them a moment after the client.
+    # The client had to request at least this many ranges; the log has them a moment after the
+    # response.
     deployment.proxy.wait_for_log(ANSWERED_IN_PART, before + 2)
 
 

@@ -1,4 +1,4 @@
-"""The aws command line: cp, sync in all directions, mv and presign, in parts from 5 MiB on."""
+"""The AWS CLI: cp, sync in all directions, mv and presign, with multipart uploads from 5 MiB on."""
 
 import urllib.request
 
@@ -71,20 +71,21 @@ def test_presigned_url_gives_the_object(place):
 
 
 class AwsCommand:
-    """`aws s3` with small parts; everything else as it comes."""
+    """`aws s3` with small parts and default settings otherwise."""
 
     def __init__(self, place):
         config = place.home / "aws-config"
         config.write_text(
             f"[default]\nregion = {place.target.region}\ns3 =\n    addressing_style = path\n"
             "    multipart_threshold = 5MB\n    multipart_chunksize = 5MB\n"
-            # What it signs requests with anyway; only for `presign` its default is the older one.
+            # The version it signs requests with by default; only `presign` defaults to the older
+            # one.
             "    signature_version = s3v4\n"
         )
         self._environment = clean_environment(
             place.home, AWS_CONFIG_FILE=str(config), **aws_variables(place.target)
         )
-        # As in clients.py: SeaweedFS now and then loses an answer, which is asked for again.
+        # As in clients.py: SeaweedFS sometimes loses a response, and the CLI then retries.
         self._endpoint = ["--endpoint-url", place.target.url, "--cli-read-timeout", "10"]
 
     def __call__(self, *arguments) -> str:

@@ -48,7 +48,7 @@ def test_copy_by_the_transfer_manager_has_the_same_content(place, size):
 
 
 class _Stream:
-    """Bytes that can be read once, in the order they come."""
+    """Bytes that can be read only once and in order."""
 
     def __init__(self, whole: bytes):
         self._whole, self._at = whole, 0

@@ -1,4 +1,4 @@
-"""The page on clients says what the cells of this very run found."""
+"""The page on clients agrees with the results of this run."""
 
 import json
 

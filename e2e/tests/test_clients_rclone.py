@@ -1,4 +1,4 @@
-"""rclone under two providers: sync, check, uploads in parts, copies on the server."""
+"""rclone with two providers: sync, check, multipart uploads, copies on the server."""
 
 import pytest
 
@@ -26,8 +26,8 @@ _PROVIDERS = [
             "rclone",
             "sync, check, copy on the server (`AWS`, `use_multipart_etag = false`, HTTPS)",
             version=_VERSION,
-            # Without TLS it wants to read a body twice that it can read once: under this provider
-            # checksums go behind the body, unsigned.
+            # With this provider, checksums follow the body as unsigned trailers. Without TLS,
+            # rclone wants to read a body twice that it can read only once.
             scheme="https",
         ),
         id="aws",
@@ -62,10 +62,10 @@ def test_large_file_is_moved_on_the_server(place):
 
 
 class Rclone:
-    """rclone with small parts; `settings` are of the remote."""
+    """rclone with small parts; `settings` are settings of the remote."""
 
     def __init__(self, place, settings: dict[str, str]):
-        # Under this provider it puts buckets into host names, other than at an address.
+        # This provider makes rclone use virtual-host style unless the endpoint is an IP address.
         by_address = settings["PROVIDER"] == "AWS"
         target = place.target.named("127.0.0.1") if by_address else place.target
         remote = {
@@ -90,7 +90,7 @@ class Rclone:
         self._log = place.home / "rclone.log"
 
     def __call__(self, *arguments) -> str:
-        """Runs rclone, and returns what it logged."""
+        """Runs rclone and returns its log."""
         self._log.unlink(missing_ok=True)
         options = ["--retries", "1", "-v", "--log-file", self._log]
         try:

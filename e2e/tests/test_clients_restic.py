@@ -24,7 +24,7 @@ def test_backup_is_checked_pruned_and_restored(place, tmp_path):
     before = sum(length for _, length in place.stored().values())
     restic("check", "--read-data")
     restic("forget", "--keep-last", "1", "--prune")
-    # The largest file is in no snapshot any more.
+    # The largest file is no longer in any snapshot.
     assert sum(length for _, length in place.stored().values()) < before - max(MULTIPART_SIZES) // 2
     restic("check", "--read-data")
     assert len(json.loads(restic("snapshots", "--json"))) == 1
@@ -33,7 +33,7 @@ def test_backup_is_checked_pruned_and_restored(place, tmp_path):
 
 
 class Restic:
-    """restic in the folder that it backs up."""
+    """restic with the folder that it backs up."""
 
     def __init__(self, place):
         self._folder = place.scratch
@@ -46,6 +46,6 @@ class Restic:
         )
 
     def __call__(self, *arguments) -> str:
-        # The option moves env's own working folder, and then env becomes restic.
+        # env changes its working directory and then executes restic in its own process.
         there = ["env", "--chdir", self._folder]
         return run([*there, "restic", "-o", "s3.bucket-lookup=path", *arguments], self._environment)

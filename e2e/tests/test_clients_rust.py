@@ -1,4 +1,4 @@
-"""The AWS SDK for Rust: uploads in parts with checksums behind the body, copies in one and in parts."""
+"""The AWS SDK for Rust: multipart uploads with checksum trailers, single and multipart copies."""
 
 import tomllib
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_copies_have_the_content_of_their_source(place):
     sdk.put_parts("source", expected)
     sdk("copy", place.bucket, "source", "copied")
     sdk("copy-parts", place.bucket, "source", "copied-in-parts", 5 * MIB)
-    # And from an object that is itself a copy, in parts that are cut elsewhere.
+    # The source is itself a copy, and the new parts have other boundaries.
     sdk("copy-parts", place.bucket, "copied-in-parts", "copied-again", 7 * MIB)
     for name in ("copied", "copied-in-parts", "copied-again"):
         assert sdk.get(name) == expected, name

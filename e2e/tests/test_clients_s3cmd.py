@@ -1,4 +1,4 @@
-"""s3cmd: sync both ways, uploads in parts, copies and moves on the server."""
+"""s3cmd: sync both ways, multipart uploads, copies and moves on the server."""
 
 from cells import cell, pinned
 from processes import clean_environment, run
@@ -45,14 +45,14 @@ def test_file_is_copied_and_moved_on_the_server(place):
 
 
 class S3cmd:
-    """s3cmd with parts of 5 MiB, quiet about everything but what it transfers."""
+    """s3cmd with parts of 5 MiB; it prints only the files that it transfers."""
 
     def __init__(self, place):
         target, config = place.target, place.home / "s3cfg"
         config.write_text(
             f"[default]\naccess_key = {target.credential.access_key}\n"
             f"secret_key = {target.credential.secret_key}\nuse_https = False\n"
-            # A template without %(bucket)s makes it address buckets by path.
+            # A template without %(bucket)s makes s3cmd use path style.
             f"host_base = {target.authority}\nhost_bucket = {target.authority}\n"
             f"bucket_location = {target.region}\nmultipart_chunk_size_mb = 5\n"
             "multipart_copy_chunk_size_mb = 5\n"

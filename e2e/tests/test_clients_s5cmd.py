@@ -1,4 +1,4 @@
-"""s5cmd: many files side by side, sync both ways, copies on the server."""
+"""s5cmd: many files in parallel, sync both ways, copies on the server."""
 
 from cells import cell
 from clients import aws_variables
@@ -8,8 +8,8 @@ from trees import MULTIPART_SIZES, assert_same_files, write_files
 
 _VERSION = "2.3.0"
 _TREE = {f"sizes/{size}": size for size in MULTIPART_SIZES} | {
-    # No space: s5cmd names the source of a copy with a plus sign for it, which servers here take as
-    # it stands.
+    # No space: s5cmd writes it as a plus sign in the source of a copy, and the servers here take
+    # the plus sign literally.
     "ümlauts&more.txt": 100,
     "deep/er/and/deeper/file": 7,
 } | {f"many/{number}": 1000 + number for number in range(40)}

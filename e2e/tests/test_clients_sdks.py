@@ -1,8 +1,8 @@
 """The SDKs of Java, JavaScript and Go in the matrix, and Hadoop's S3A.
 
-Bytes are compared here, not by the client. Keys hold what clients and servers write in different
-ways in paths, signatures and copy sources; a percent sign is not among it, because Ceph's gateway
-aborts on one in the source of a copied part.
+Bytes are compared here, not by the client. Keys contain characters that clients and servers write
+in different ways in paths, signatures and copy sources. A percent sign is not among them, because
+Ceph's gateway aborts on one in the source of a copied part.
 """
 
 import pytest
@@ -148,7 +148,7 @@ def test_vectored_reads_are_slices(place, driver):
 def test_uploads_over_tls_survive_with_bodies_that_are_not_signed(
     deployments, drivers, program, tmp_path
 ):
-    """Over TLS most SDKs sign no body, and send checksums as trailers."""
+    """Over TLS, most SDKs leave the body unsigned and send checksums as trailers."""
     deployment = deployments.get("seaweedfs", "https")
     place = Place(deployment, "seaweedfs", make_bucket(deployment), tmp_path, tmp_path)
     driver = drivers.driver(program, deployment.target)
@@ -174,7 +174,7 @@ def assert_reads(
     received = place.scratch / "received"
     received.unlink(missing_ok=True)
     driver.do(command, place.bucket, key, received)
-    # The bytes themselves would fill screens.
+    # A failed assertion on the bytes themselves would print them all.
     same = received.read_bytes() == expected
     assert same, f"{key} came back as {received.stat().st_size} other bytes"
 

@@ -1,4 +1,4 @@
-"""Terraform keeps its state in a bucket, and the lock beside it keeps a second run out."""
+"""Terraform keeps its state in a bucket, and the lock object keeps a second run out."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_second_run_stays_out_while_the_state_is_locked(place):
 
 
 class Terraform:
-    """A configuration with one resource of Terraform's own, so that no provider is fetched."""
+    """A configuration with one built-in resource, so that no provider is downloaded."""
 
     def __init__(self, place):
         self._place = place

@@ -1,4 +1,4 @@
-"""`s3proxy decrypt` gives plaintext back: to a file, in place, or in another bucket."""
+"""`s3proxy decrypt` restores plaintext: to a file, in place, or in another bucket."""
 
 import subprocess
 
@@ -25,7 +25,7 @@ def deployment(deployments):
 
 @pytest.fixture
 def filled(deployment, s3, backend_s3):
-    """A bucket with every kind, and the contents."""
+    """A bucket with objects of every kind, and their contents."""
     bucket = make_bucket(deployment)
     contents = {f"d/{size}": content(size, str(size)) for size in (0, SMALL, LARGE)}
     for key, body in contents.items():
@@ -43,7 +43,7 @@ def filled(deployment, s3, backend_s3):
 
 
 def plaintext_of(backend, bucket, prefix=""):
-    """What lies on the backend, all of it as it is."""
+    """The plaintext of all objects, read directly from the backend."""
     found = {}
     for entry in backend.list_objects_v2(Bucket=bucket).get("Contents", []):
         answer = backend.get_object(Bucket=bucket, Key=entry["Key"])
@@ -70,7 +70,7 @@ def test_one_object_goes_to_a_file_and_to_standard_output(deployment, filled, tm
     assert [entry.name for entry in tmp_path.iterdir()] == ["object"]
 
 
-def test_an_object_that_was_not_encrypted_and_a_directory_marker_are_told(
+def test_an_object_that_was_not_encrypted_and_a_directory_marker_are_reported(
     deployment, filled, s3, backend_s3, tmp_path
 ):
     bucket, _ = filled
@@ -90,7 +90,7 @@ def test_an_object_that_was_not_encrypted_and_a_directory_marker_are_told(
         assert told or done.stderr == ""
 
 
-def test_nothing_half_written_is_left(deployment, filled, backend_s3, tmp_path):
+def test_no_partial_output_is_left(deployment, filled, backend_s3, tmp_path):
     bucket, _ = filled
     key = f"d/{LARGE}"
     stored = backend_s3.get_object(Bucket=bucket, Key=key)
@@ -117,7 +117,7 @@ def test_in_place_everything_becomes_plaintext(deployment, filled, backend_s3):
     assert again.summary["skipped"]["plaintext"]["objects"] == len(contents)
 
 
-def test_elsewhere_what_is_there_is_left_alone(deployment, filled, backend_s3):
+def test_existing_objects_elsewhere_are_left_alone(deployment, filled, backend_s3):
     bucket, contents = filled
     target = make_bucket(deployment)
     mine = {"ContentType": "text/x-test", "Metadata": {"colour": "blue"}}
@@ -132,7 +132,7 @@ def test_elsewhere_what_is_there_is_left_alone(deployment, filled, backend_s3):
     assert "plaintext" not in {line["format"] for line in kept.objects}
 
 
-def test_wrong_arguments_begin_nothing(deployment):
+def test_wrong_arguments_start_nothing(deployment):
     for arguments, status in [
         (["photos"], 2),
         (["photos", "--in-place", "--to", "other"], 2),

@@ -1,4 +1,4 @@
-"""`s3proxy inspect` says what stored objects are, and needs no key for it."""
+"""`s3proxy inspect` describes stored objects and needs no key."""
 
 import json
 
@@ -29,7 +29,7 @@ def kinds(deployment, bucket):
     return bucket
 
 
-def test_every_kind_is_told(deployment, kinds):
+def test_every_kind_is_described(deployment, kinds):
     ran = command(deployment.proxy, "inspect", f"{kinds}/kinds/")
     lines = ran.by_key()
     name = key_name(raw_key(deployment.proxy.key))
@@ -42,7 +42,7 @@ def test_every_kind_is_told(deployment, kinds):
     assert lines["kinds/multipart"]["plaintext_bytes"] == FIVE_MIB + SMALL
     assert (lines["kinds/plain"]["format"], lines["kinds/plain"]["stored_bytes"]) == ("plaintext", 5)
     assert lines["kinds/damaged"]["status"] == "failed"
-    # An envelope that cannot be read is something to look at.
+    # An operator should look at an envelope that cannot be read.
     assert (ran.status, ran.summary["failed"]) == (3, 1)
 
 
@@ -54,13 +54,13 @@ def test_no_key_is_needed(deployment, deployments, kinds):
     assert [line["format"] for line in ran.objects] == ["v1-single"]
 
 
-def test_an_object_that_is_named_and_not_there_is_a_failure(deployment, kinds):
+def test_a_named_object_that_is_missing_is_a_failure(deployment, kinds):
     ran = command(deployment.proxy, "inspect", "--key", f"{kinds}/kinds/nothing")
     assert ran.status == 3
     assert "404" in ran.objects[0]["reason"]
 
 
-def test_a_bucket_that_is_not_there_is_a_failure(deployment):
+def test_a_missing_bucket_is_a_failure(deployment):
     done = deployment.proxy.finish("inspect", "--json", "no-such-bucket-anywhere")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, lines[0]["type"], lines[0]["status"]) == (3, "target", "failed")
@@ -77,12 +77,12 @@ def test_people_get_a_line_for_each_object_and_a_summary(deployment, kinds):
     assert "kinds/single" not in summary and "inspect: 4 objects in " in summary
 
 
-def test_a_walk_starts_behind_the_key_that_is_named(deployment, kinds):
+def test_a_walk_starts_after_the_named_key(deployment, kinds):
     ran = command(deployment.proxy, "inspect", "--start-after", "kinds/multipart", f"{kinds}/kinds/")
     assert sorted(ran.by_key()) == ["kinds/plain", "kinds/single"]
 
 
-def test_versions_are_told_apart(deployment, s3, backend_s3, kinds):
+def test_versions_are_distinguished(deployment, s3, backend_s3, kinds):
     from conftest import make_bucket
 
     bucket = make_bucket(deployment)

@@ -1,7 +1,7 @@
-"""`s3proxy migrate` seals plaintext and what older proxies wrote, and keeps everything else.
+"""`s3proxy migrate` seals plaintext and objects of older proxies, and preserves everything else.
 
-SeaweedFS keeps conditions on writes; Ceph's gateway does not know them all, so there the command
-wants --offline.
+SeaweedFS evaluates conditions on writes; Ceph's gateway does not support all of them, so the
+command needs --offline there.
 """
 
 import secrets
@@ -55,7 +55,7 @@ def bucket(proxy):
 
 @pytest.fixture
 def migrate(server, proxy):
-    """Runs the command, in the way that the server allows."""
+    """Runs the command in the mode that the server allows."""
     extra = [] if server.name == "seaweedfs" else ["--offline"]
     return lambda *arguments: command(proxy.proxy, "migrate", *extra, *arguments)
 
@@ -82,7 +82,7 @@ def described(s3, bucket, key):
     return answer["Body"].read(), tags, {name: answer.get(name) for name in names}
 
 
-def test_every_kind_becomes_v1_and_keeps_what_it_has(proxy, migrate, bucket):
+def test_every_kind_becomes_v1_and_keeps_its_attributes(proxy, migrate, bucket):
     s3 = boto3_client(proxy.target)
     contents = fill(proxy, bucket)
     s3.put_object(Bucket=bucket, Key="sealed", Body=b"sealed")
@@ -114,7 +114,7 @@ def test_every_kind_becomes_v1_and_keeps_what_it_has(proxy, migrate, bucket):
     assert states(boto3_client(proxy.backend.target), bucket) == []
 
 
-def test_only_what_is_asked_for_is_migrated(proxy, migrate, bucket):
+def test_only_the_requested_kinds_are_migrated(proxy, migrate, bucket):
     fill(proxy, bucket, sizes=(SMALL,))
     for only, keys in [
         ("zero-key", {"zero 100"}),
@@ -126,7 +126,7 @@ def test_only_what_is_asked_for_is_migrated(proxy, migrate, bucket):
         assert (ran.status, done) == (0, keys), only
 
 
-def test_old_versions_stay_and_are_told_or_go(proxy, migrate, bucket):
+def test_old_versions_stay_and_are_reported_or_are_deleted(proxy, migrate, bucket):
     backend, s3 = boto3_client(proxy.backend.target), boto3_client(proxy.target)
     enabled = {"Status": "Enabled"}
     backend.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
@@ -146,7 +146,7 @@ def test_old_versions_stay_and_are_told_or_go(proxy, migrate, bucket):
     assert counted.summary["old_versions_under_all_zero_key"] == 1
 
 
-def test_what_clients_are_refused_is_migrated_all_the_same(server, deployments, bucket, proxy):
+def test_objects_that_clients_may_not_read_are_migrated(server, deployments, bucket, proxy):
     denied = {"S3PROXY_LEGACY_READS": "deny", "S3PROXY_PLAINTEXT_READS": "deny"}
     strict = deployments.proxy(
         server, f"migrate-strict-{server.name}", environment=ENVIRONMENT | denied
@@ -180,7 +180,7 @@ def test_a_backend_that_ignores_conditions_is_refused(server, proxy, bucket):
     assert states(boto3_client(proxy.backend.target), bucket) == []
 
 
-def test_people_read_what_became_of_it(proxy, bucket):
+def test_people_get_a_readable_summary(proxy, bucket):
     fill(proxy, bucket, sizes=(SMALL,))
     shown = proxy.proxy.finish("migrate", "--dry-run", bucket).stdout
     assert f"would be migrated {bucket}/zero 100: intrinsec under the ALL-ZERO KEY" in shown
@@ -190,7 +190,7 @@ def test_people_read_what_became_of_it(proxy, bucket):
     assert "1 object had been under the ALL-ZERO KEY and got new data keys." in done
 
 
-def test_grants_go_along(proxy, migrate, bucket):
+def test_grants_are_preserved(proxy, migrate, bucket):
     backend = boto3_client(proxy.backend.target)
     backend.put_object(Bucket=bucket, Key="shared", Body=b"shared", ACL="public-read")
     before = backend.get_object_acl(Bucket=bucket, Key="shared")["Grants"]
@@ -199,7 +199,7 @@ def test_grants_go_along(proxy, migrate, bucket):
     assert backend.get_object_acl(Bucket=bucket, Key="shared")["Grants"] == before
 
 
-def test_retention_and_legal_hold_go_along(proxy, migrate):
+def test_retention_and_legal_hold_are_preserved(proxy, migrate):
     backend = boto3_client(proxy.backend.target)
     bucket = f"locked-{secrets.token_hex(4)}"
     backend.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)

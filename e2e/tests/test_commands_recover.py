@@ -1,4 +1,4 @@
-"""`s3proxy recover` opens stored objects from files alone: no storage, no network, only the key."""
+"""`s3proxy recover` opens stored objects from files and the key, without storage or network."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ def contents(deployment, bucket):
 
 @pytest.fixture
 def recover(deployment, bucket, tmp_path):
-    """Fetches an object around the proxy and runs the command on it, without the backend's address."""
+    """Fetches an object from the backend and runs the command without the backend's address."""
     backend = boto3_client(deployment.backend.target)
 
     def run(key, *arguments, edit=bytes, **variables):
@@ -107,7 +107,7 @@ def test_the_kek_version_is_given_beside_the_envelope(deployment, bucket, conten
     assert (tmp_path / "again").read_bytes() == contents["version-1 100"]
 
 
-def test_what_is_not_authentic_is_refused_and_nothing_is_written(
+def test_an_object_that_is_not_authentic_is_refused_and_nothing_is_written(
     deployment, contents, recover, tmp_path
 ):
     keys = {"S3PROXY_ENCRYPT_KEY": deployment.proxy.key, "S3PROXY_DECRYPT_KEYS": PASSPHRASE}

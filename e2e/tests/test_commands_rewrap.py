@@ -1,6 +1,8 @@
-"""`s3proxy rewrap` changes the key of objects, keeps everything else, and says what needs a key.
+"""`s3proxy rewrap` changes the key of objects, preserves everything else, and reports the keys
+still needed.
 
-SeaweedFS keeps conditions on copies; Ceph's gateway does not, so there the command wants --offline.
+SeaweedFS evaluates conditions on copies; Ceph's gateway does not, so the command needs --offline
+there.
 """
 
 import pytest
@@ -24,7 +26,7 @@ def server(request, deployments):
 
 @pytest.fixture(scope="module")
 def old(deployments, server):
-    """A proxy that seals under the old key."""
+    """A proxy that seals with the old key."""
     return deployments.proxy(
         server, f"rewrap-old-{server.name}", environment={"S3PROXY_ENCRYPT_KEY": OLD}
     )
@@ -32,14 +34,14 @@ def old(deployments, server):
 
 @pytest.fixture(scope="module")
 def both(deployments, server):
-    """A proxy that seals under the new key, and opens both."""
+    """A proxy that seals with the new key and opens with both."""
     environment = {"S3PROXY_ENCRYPT_KEY": NEW, "S3PROXY_DECRYPT_KEYS": OLD}
     return deployments.proxy(server, f"rewrap-both-{server.name}", environment=environment)
 
 
 @pytest.fixture(scope="module")
 def new(deployments, server):
-    """A proxy that knows the new key only."""
+    """A proxy that knows only the new key."""
     return deployments.proxy(
         server, f"rewrap-new-{server.name}", environment={"S3PROXY_ENCRYPT_KEY": NEW}
     )
@@ -52,7 +54,7 @@ def bucket(old):
 
 @pytest.fixture
 def rewrap(server, both):
-    """Runs the command, in the way that the server allows."""
+    """Runs the command in the mode that the server allows."""
     extra = [] if server.name == "seaweedfs" else ["--offline"]
     return lambda *arguments: command(both.proxy, "rewrap", *extra, *arguments)
 
@@ -91,7 +93,7 @@ def test_everything_but_the_key_stays(old, new, rewrap, bucket):
 
 
 def described(s3, bucket, key):
-    """Body, metadata and tags; the ETag of an upload in parts is of the backend's own making."""
+    """Body, metadata and tags. Not the ETag: the backend computes that of a multipart upload."""
     answer = s3.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     names = ["ContentType", "CacheControl", "ContentLanguage", "Metadata", "ChecksumSHA256"]
     tags = s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
@@ -99,13 +101,13 @@ def described(s3, bucket, key):
     return answer["Body"].read(), tags, {name: answer.get(name) for name in names}
 
 
-def test_plaintext_is_passed_over(old, rewrap, bucket):
+def test_plaintext_is_skipped(old, rewrap, bucket):
     boto3_client(old.backend.target).put_object(Bucket=bucket, Key="plain", Body=b"plain")
     ran = rewrap(bucket)
     assert (ran.status, ran.summary["skipped"]["plaintext"]["objects"]) == (0, 1)
 
 
-def test_old_versions_stay_and_are_counted_or_go(old, new, rewrap, bucket):
+def test_old_versions_stay_and_are_counted_or_are_deleted(old, new, rewrap, bucket):
     backend = boto3_client(old.backend.target)
     enabled = {"Status": "Enabled"}
     backend.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
@@ -150,7 +152,7 @@ def test_a_backend_that_ignores_conditions_is_refused(server, both, bucket):
 
 
 def test_sealed_metadata_and_checksums_move_with_the_binding(deployments, server, old, bucket):
-    # What was bound to its key alone opens for the time of the rewrap.
+    # During the rewrap, objects that are bound to the key alone still open.
     sealing = """
 policy = { metadata = "sealed", bind = "bucket-and-key" }
 [[rules]]

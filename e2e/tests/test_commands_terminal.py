@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a command on stored objects, and what a log gets."""
+"""The display of a command on stored objects: at a terminal, and in a log."""
 
 import fcntl
 import os
@@ -19,9 +19,9 @@ COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
 def on_terminal(proxy, *arguments, columns=80, interrupted_at=None, **variables):
-    """Runs a command whose standard error is a terminal; gives its output and what was drawn.
+    """Runs a command whose standard error is a terminal; returns status, output and drawn text.
 
-    Ctrl-C is pressed once `interrupted_at` was drawn.
+    Presses Ctrl-C once `interrupted_at` was drawn.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -32,7 +32,7 @@ def on_terminal(proxy, *arguments, columns=80, interrupted_at=None, **variables)
         stdout=subprocess.PIPE,
         stderr=theirs,
         text=True,
-        # Its own terminal, so that the keyboard's signals reach it.
+        # A controlling terminal, so that the keyboard's signals reach the command.
         start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0),
     )
@@ -42,7 +42,7 @@ def on_terminal(proxy, *arguments, columns=80, interrupted_at=None, **variables)
         try:
             piece = os.read(ours, 4096)
         except OSError:
-            # Linux says so when the last writer has gone.
+            # Linux reports an error when the last writer has closed the terminal.
             break
         if not piece:
             break
@@ -57,7 +57,7 @@ def on_terminal(proxy, *arguments, columns=80, interrupted_at=None, **variables)
 
 
 def screen(drawn: str, columns=80) -> list[str]:
-    """The lines that a terminal shows in the end."""
+    """The final lines on the terminal's screen."""
     lines, row, column = [""], 0, 0
     for part in re.findall("\x1b\\[[0-9;]*[A-Za-z]|.", drawn, re.DOTALL):
         count = int(part[2:-1]) if part[2:-1].isdigit() else 1
@@ -115,7 +115,7 @@ def test_no_color_is_honoured_and_lines_fit_the_terminal(deployment, bucket, pre
 
 
 @pytest.mark.parametrize("terminal", ["dumb", ""])
-def test_nothing_is_drawn_where_the_cursor_cannot_be_moved(deployment, bucket, prefix, terminal):
+def test_nothing_is_drawn_if_the_cursor_cannot_be_moved(deployment, bucket, prefix, terminal):
     fill(deployment, bucket, prefix)
     ran = on_terminal(deployment.proxy, "verify", f"{bucket}/{prefix}", TERM=terminal)
     assert (ran[0], ran[2]) == (0, "")
@@ -148,7 +148,7 @@ def test_the_total_is_counted_ahead_of_the_work(deployment, bucket, prefix):
     )
     assert status == 130, output
     looks = re.findall("  ([0-9,]+) of 1,500 objects, .*? left, 0 failed", COLOURS.sub("", drawn))
-    # It was known long before the last object was begun.
+    # The total was known long before the last object was begun.
     assert int(looks[0].replace(",", "")) < 1400, looks
 
 
@@ -159,7 +159,7 @@ def test_a_sweep_shows_its_bucket(deployment, bucket):
     assert "1 of 1 bucket" in drawn
 
 
-def test_equal_failures_are_told_once_with_what_to_do(deployment, deployments, bucket, prefix):
+def test_equal_failures_are_reported_once_with_the_remedy(deployment, deployments, bucket, prefix):
     fill(deployment, bucket, prefix)
     other = deployments.proxy(deployments.server("seaweedfs"), "proxy-terminal-other-key")
     done = other.proxy.finish("verify", f"{bucket}/{prefix}")

@@ -1,4 +1,4 @@
-"""`s3proxy verify` opens everything, and says of each object that does not open why."""
+"""`s3proxy verify` opens every object, and gives the reason for each that does not open."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def filled(deployment, bucket):
     return bucket
 
 
-def test_what_is_whole_is_verified_with_its_checksums(deployment, filled):
+def test_intact_objects_are_verified_with_their_checksums(deployment, filled):
     ran = command(deployment.proxy, "verify", f"{filled}/v/")
     assert (ran.status, ran.summary["failed"]) == (0, 0)
     assert ran.summary["done"]["verified"]["objects"] == 4
@@ -32,7 +32,7 @@ def test_what_is_whole_is_verified_with_its_checksums(deployment, filled):
     assert lines["v/multipart"]["checksums"] == ["CRC32"]
 
 
-def test_flipped_bytes_are_found_and_heads_alone_do_not_see_them(
+def test_flipped_bytes_are_found_but_not_by_heads_alone(
     deployment, s3, backend_s3, bucket, prefix
 ):
     key = prefix + "flipped"

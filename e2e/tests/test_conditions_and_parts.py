@@ -1,4 +1,4 @@
-"""Conditions on dates, and parts of objects that never had any, end as the S3 API says."""
+"""Conditions on dates, and part numbers of objects without parts, as the S3 API documents them."""
 
 import random
 
@@ -40,7 +40,7 @@ DATE_CONDITIONS = {
     "unmodified-since-its-own-date": ({"If-Unmodified-Since": "{modified}"}, 200),
     "unmodified-since-a-later-date": ({"If-Unmodified-Since": LATER}, 200),
     "modified-since-then": ({"If-Unmodified-Since": OLDER}, 412),
-    # The entity tag comes first, as in RFC 9110, section 13.2.2.
+    # The entity tag takes precedence, as in RFC 9110, section 13.2.2.
     "etag-before-older-date": ({"If-Match": "{etag}", "If-Unmodified-Since": OLDER}, 200),
     "etag-before-newer-date": ({"If-None-Match": "{etag}", "If-Modified-Since": OLDER}, 304),
     "other-etag-before-its-date": (
@@ -101,6 +101,6 @@ def test_part_and_range_together_are_refused(deployment, bucket):
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "10001", "x", ""])
-def test_part_number_that_cannot_be_is_refused(deployment, bucket, number):
+def test_impossible_part_number_is_refused(deployment, bucket, number):
     answer = raw.ask(deployment.target, "GET", bucket, "object", query=f"partNumber={number}")
     assert 400 <= answer.status < 500

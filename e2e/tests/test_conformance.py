@@ -1,8 +1,9 @@
-"""The conformance suite s3s-e2e: whatever passes at a server passes through the proxy before it.
+"""The conformance suite s3s-e2e: a case that passes at a server also passes through the proxy.
 
-Each case runs in a process of its own, first straight to the server and then through the proxy. One
-that fails at the server itself says nothing about the proxy, and is skipped with its own message.
-Cases name their buckets themselves and leave them behind when they fail: none is found by the next.
+Each case runs in its own process, first directly against the server and then through the proxy. A
+case that fails at the server proves nothing about the proxy, and is skipped with its own message.
+Cases choose their bucket names and leave the buckets behind when they fail, so leftovers are
+removed before the next run.
 """
 
 import json
@@ -36,7 +37,7 @@ CASES = [
     "Advanced/PresignedUrl/test_put_presigned_url",
     "Advanced/PresignedUrl/test_get_presigned_url",
 ]
-"""All cases of the suite, so that each is a test with a name; see the first test."""
+"""All cases of the suite, so that each is a named test; the first test checks the list."""
 
 PREFIX_OF_ITS_BUCKETS = "test-"
 
@@ -48,7 +49,7 @@ def test_every_case_of_the_suite_is_run_here(tmp_path):
 
 @pytest.mark.parametrize("backend", ["seaweedfs", "radosgw"])
 @pytest.mark.parametrize("case", CASES)
-def test_what_passes_at_the_server_passes_through_the_proxy(case, backend, deployments, tmp_path):
+def test_a_case_that_passes_at_the_server_passes_through_the_proxy(case, backend, deployments, tmp_path):
     deployment = deployments.get(backend, "http")
     server = deployment.backend.target
     remove_buckets(server)
@@ -69,10 +70,10 @@ class Outcome:
 
 
 def outcome(target: Target, case: str, home: Path) -> Outcome:
-    """Runs one case. Its own report decides, not the exit status: that of no cases at all is 0."""
+    """Runs one case. Its report decides, not the exit status, which is 0 even if no case ran."""
     home.mkdir()
     report = home / "report.json"
-    # With a backtrace it also prints the error that a case ended with.
+    # With a backtrace, the program also prints the error of a failed case.
     environment = clean_environment(
         home, AWS_ENDPOINT_URL=target.url, RUST_BACKTRACE="1", **aws_variables(target)
     )
@@ -94,7 +95,7 @@ def outcome(target: Target, case: str, home: Path) -> Outcome:
 
 
 def remove_buckets(target: Target) -> None:
-    """Removes what a case left behind when it failed, or when its server did."""
+    """Removes the buckets that a case left behind when it failed."""
     s3 = boto3_client(target)
     names = [bucket["Name"] for bucket in s3.list_buckets().get("Buckets", [])]
     for bucket in names:

@@ -1,7 +1,7 @@
-"""CopyObject: what of a source a copy keeps, and that a sealed one moves no data.
+"""CopyObject: attributes that a copy preserves, and that a sealed source is copied by the backend.
 
-Every test goes through SeaweedFS and Ceph's gateway. The copies are read back through the proxy,
-and looked at as they lie on the backend.
+Every test goes through SeaweedFS and Ceph's gateway. Copies are read back through the proxy and
+inspected on the backend.
 """
 
 from urllib.parse import quote
@@ -44,7 +44,7 @@ def source(bucket, prefix):
 
 
 @pytest.mark.parametrize("size", [0, SMALL, 16384, LARGE, FIVE_MIB + 1])
-def test_copy_has_the_content_and_all_that_belongs_to_it(deployment, s3, bucket, source, key, size):
+def test_copy_has_the_content_and_all_attributes(deployment, s3, bucket, source, key, size):
     put = s3.put_object(**source, Body=content(size), Metadata=METADATA, **SERVED_WITH)
     copied = s3.copy_object(Bucket=bucket, Key=key, CopySource=source)
     read = s3.get_object(Bucket=bucket, Key=key)
@@ -97,7 +97,7 @@ def test_replaced_metadata_replace_all_of_it(s3, bucket, source, key):
     assert not {"CacheControl", "ContentDisposition", "ContentLanguage"} & set(read)
 
 
-def test_metadata_of_the_request_is_nothing_to_a_copy_of_the_sources(s3, bucket, source, key):
+def test_metadata_of_the_request_is_ignored_if_the_sources_is_copied(s3, bucket, source, key):
     s3.put_object(**source, Body=content(SMALL), Metadata=METADATA, **SERVED_WITH)
     s3.copy_object(
         Bucket=bucket, Key=key, CopySource=source, Metadata={"b": "2"}, ContentType="text/x-copy"
@@ -143,7 +143,7 @@ def test_object_onto_itself_without_a_change_is_refused(deployment, s3, bucket, 
 
 
 @pytest.mark.parametrize("checksum", ["CRC32", "SHA256"])
-def test_checksum_goes_along(s3, bucket, source, key, checksum):
+def test_checksum_is_copied(s3, bucket, source, key, checksum):
     put = s3.put_object(**source, Body=content(SMALL), ChecksumAlgorithm=checksum)
     member = f"Checksum{checksum}"
     for asked in ({}, {"ChecksumAlgorithm": checksum}):
@@ -173,7 +173,7 @@ def test_checksum_that_the_source_does_not_have_is_not_made_up(s3, bucket, sourc
         ("x-amz-meta-isec-kek-ver", "1", "InvalidArgument"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(deployment, s3, bucket, source, key, header, value, code):
+def test_invalid_headers_are_refused(deployment, s3, bucket, source, key, header, value, code):
     s3.put_object(**source, Body=content(SMALL))
     headers = {
         "x-amz-copy-source": f"{bucket}/{source['Key']}",
@@ -185,7 +185,7 @@ def test_what_cannot_be_meant_is_refused(deployment, s3, bucket, source, key, he
 
 
 class TestTags:
-    """Tags have a directive of their own."""
+    """Tags have a separate directive."""
 
     @pytest.fixture
     def tagged(self, s3, source):
@@ -193,7 +193,7 @@ class TestTags:
         return source
 
     @pytest.mark.parametrize("metadata", ["COPY", "REPLACE"])
-    def test_tags_of_the_source_go_along(self, s3, bucket, tagged, key, metadata):
+    def test_tags_of_the_source_are_copied(self, s3, bucket, tagged, key, metadata):
         s3.copy_object(Bucket=bucket, Key=key, CopySource=tagged, MetadataDirective=metadata)
         assert tags(s3, bucket, key) == {"a": "1", "b": "x y"}
 
@@ -249,7 +249,7 @@ def test_names_arrive_as_they_are(deployment, bucket, prefix, name):
 
 
 class TestUploads:
-    """Sources that a multipart upload made."""
+    """Sources that were uploaded in parts."""
 
     @pytest.fixture
     def planted(self, deployment, backend_s3, source):
@@ -262,7 +262,7 @@ class TestUploads:
         return plant
 
     @pytest.mark.parametrize("parts", [{1: FIVE_MIB, 2: FIVE_MIB + 9, 5: 100}, {1: 70000}, {3: 0}])
-    def test_body_is_copied_as_it_lies(self, deployment, s3, bucket, source, key, planted, parts):
+    def test_body_is_copied_unchanged(self, deployment, s3, bucket, source, key, planted, parts):
         made = planted(parts)
         s3.copy_object(Bucket=bucket, Key=key, CopySource=source)
         assert deployment.stored(bucket, key).body == deployment.stored(bucket, source["Key"]).body
@@ -287,10 +287,10 @@ def relayed(deployments, deployment, relay):
 
 
 class TestRequests:
-    """What a copy costs on the backend."""
+    """The number of backend requests for a copy."""
 
     @pytest.mark.parametrize("size", [SMALL, LARGE, FIVE_MIB])
-    def test_sealed_source_costs_a_look_and_a_copy(self, relayed, relay, bucket, source, key, size):
+    def test_sealed_source_costs_a_head_and_a_copy(self, relayed, relay, bucket, source, key, size):
         s3 = boto3_client(relayed.target)
         s3.put_object(**source, Body=content(size))
         relay.forget()
@@ -300,7 +300,7 @@ class TestRequests:
         assert not any(one.body for one in asked)
         assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == content(size)
 
-    def test_source_that_is_replaced_under_the_copy_is_copied_as_it_then_is(
+    def test_source_that_is_replaced_during_the_copy_is_copied_in_its_new_state(
         self, deployment, relayed, relay, bucket, source, key
     ):
         s3, other = boto3_client(relayed.target), boto3_client(deployment.target)
@@ -313,7 +313,7 @@ class TestRequests:
         read = s3.get_object(Bucket=bucket, Key=key)
         assert (read["Body"].read(), read["Metadata"]) == (newer, {"state": "new"})
 
-    def test_source_that_is_deleted_under_the_copy_is_a_missing_one(
+    def test_source_that_is_deleted_during_the_copy_is_a_missing_one(
         self, deployment, relayed, relay, bucket, source, key
     ):
         s3, other = boto3_client(relayed.target), boto3_client(deployment.target)

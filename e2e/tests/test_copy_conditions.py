@@ -1,6 +1,7 @@
-"""Conditions of copies: on the source in every combination, and on the target where servers know any.
+"""Conditions of copies: on the source in every combination, and on the target if the server has
+any.
 
-The proxy judges those on the source itself, so all servers are alike behind it.
+The proxy evaluates conditions on the source itself, so all servers give the same results.
 """
 
 import itertools
@@ -23,7 +24,7 @@ MODIFIED = [None, OLDER, "{modified}"]
 
 
 def holds(match, unmodified, none_match, modified) -> bool:
-    """S3's rules: the ETag outweighs the date beside it, and both pairs have to hold."""
+    """S3's rules: an ETag takes precedence over the date in its pair; both pairs have to hold."""
     first = match != OTHER if match else unmodified != OLDER
     second = none_match == OTHER if none_match else modified != "{modified}"
     return first and second
@@ -44,7 +45,7 @@ def bucket(deployment):
 
 @pytest.fixture(scope="module", params=["source", "plain"])
 def source(request, deployment, bucket):
-    """An object, sealed or not, with what a client knows of it."""
+    """An object, sealed or plain, with its attributes as clients see them."""
     head = raw.ask(deployment.target, "HEAD", bucket, request.param)
     etag = head.headers["ETag"]
     known = {"etag": etag, "bare": etag.strip('"'), "modified": head.headers["Last-Modified"]}

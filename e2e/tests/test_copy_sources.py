@@ -1,4 +1,4 @@
-"""What may be copied: plain objects, versions, markers, nothing at all, and what grants cover."""
+"""Copy sources: plain objects, versions, delete markers, missing objects, limits of grants."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -24,7 +24,7 @@ def source(bucket, prefix):
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALL, 1024 * 1024, LARGE, 6 * 1024 * 1024])
-def test_plain_source_is_sealed_on_its_way(
+def test_plain_source_is_sealed_during_the_copy(
     deployment, s3, backend_s3, bucket, source, key, size
 ):
     backend_s3.put_object(
@@ -76,7 +76,7 @@ def strict(deployments, deployment):
 
 
 class TestStrictProxy:
-    """A proxy that serves nothing that is not sealed."""
+    """A proxy that serves only sealed objects."""
 
     def test_plain_source_is_refused(self, strict, backend_s3, bucket, source, key):
         backend_s3.put_object(**source, Body=content(SMALL))
@@ -141,7 +141,7 @@ class TestVersions:
             assert copied["CopySourceVersionId"] == (version or versions[-1])
             read = s3.get_object(Bucket=versioned, Key=key + "-copy")
             assert read["Body"].read() == body
-            # radosgw 16 does not say which version a copy became.
+            # radosgw 16 does not return the version id of a copy.
             assert copied.get("VersionId", read["VersionId"]) == read["VersionId"]
 
     def test_older_version_onto_its_own_key_becomes_the_newest(self, s3, versioned, key):
@@ -169,7 +169,8 @@ class TestVersions:
         for version in ("", f"?versionId={marker}"):
             headers = {"x-amz-copy-source": f"{versioned}/{key}{version}"}
             answer = raw.ask(deployment.target, "PUT", versioned, key + "-copy", headers=headers)
-            # Of a marker S3 says InvalidRequest; neither server here tells one from nothing.
+            # S3 responds with InvalidRequest to a marker; neither server here distinguishes one
+            # from a missing object.
             assert_refused(answer, 404, "NoSuchKey")
             assert_nothing_stored(deployment, versioned, key + "-copy")
 
@@ -192,14 +193,14 @@ class TestVersions:
         ("e2e-bucket-that-is-not-there/{key}", "NoSuchBucket"),
     ],
 )
-def test_missing_source_is_told_as_s3_tells_it(deployment, bucket, key, path, code):
+def test_missing_source_is_reported_as_in_s3(deployment, bucket, key, path, code):
     headers = {"x-amz-copy-source": path.format(bucket=bucket, key=key)}
     answer = raw.ask(deployment.target, "PUT", bucket, key, headers=headers)
     assert_refused(answer, 404, code)
     assert_nothing_stored(deployment, bucket, key)
 
 
-def test_missing_target_bucket_is_told_as_s3_tells_it(deployment, s3, source):
+def test_missing_target_bucket_is_reported_as_in_s3(deployment, s3, source):
     if deployment.backend.name == "seaweedfs":
         pytest.skip("SeaweedFS answers InternalError itself")
     s3.put_object(**source, Body=content(SMALL))
@@ -208,7 +209,7 @@ def test_missing_target_bucket_is_told_as_s3_tells_it(deployment, s3, source):
     assert refused.value.response["Error"]["Code"] == "NoSuchBucket"
 
 
-def test_tampered_source_is_not_copied_from_its_plain_look(deployment, s3, backend_s3, bucket, source, key):
+def test_tampered_source_that_looks_plain_is_not_copied(deployment, s3, backend_s3, bucket, source, key):
     s3.put_object(**source, Body=content(SMALL))
     stored = deployment.stored(bucket, source["Key"])
     damaged = {"isec": stored.metadata["isec"][:-4]}

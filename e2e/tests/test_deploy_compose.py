@@ -1,4 +1,4 @@
-"""The Compose file: what it says fits the program, its parts work, and it runs where there is an engine."""
+"""The Compose file: it fits the program, its parts work, and it runs if there is an engine."""
 
 import json
 import os
@@ -29,7 +29,7 @@ json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)
 
 
 def read(path: Path) -> dict:
-    """A YAML file, by the reader that moto brings."""
+    """A YAML file, parsed with the library that moto depends on."""
     program = [tools("moto") / "python", "-c", READ_YAML, path]
     return json.loads(run(program, dict(os.environ)))
 
@@ -39,7 +39,7 @@ def services() -> dict:
     return read(FILES[0])["services"]
 
 
-def test_names_versions_that_there_are(services):
+def test_named_versions_exist(services):
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     assert services["s3proxy"]["image"] == f"s3proxy:{version}"
     assert (FOLDER / services["s3proxy"]["build"] / "Dockerfile").exists()
@@ -49,7 +49,7 @@ def test_names_versions_that_there_are(services):
     assert services["key"]["image"] == services["seaweedfs"]["image"]
 
 
-def test_files_that_it_mounts_are_there(services):
+def test_mounted_files_exist(services):
     mounted = [volume for service in services.values() for volume in service["volumes"]]
     files = [volume.split(":")[0] for volume in mounted if volume.startswith("./")]
     assert files == ["./identities.json"]
@@ -84,9 +84,9 @@ def test_server_answers_the_health_check(services, deployments):
 
 @pytest.fixture
 def key(services, tmp_path):
-    """The key that the Compose file's own script makes, in a folder of the test's."""
+    """The key created by the Compose file's own script, in a folder of the test."""
     [script] = services["key"]["command"]
-    # Compose reads $$ as $. Only root can give a file away.
+    # Compose reads $$ as $. Only root can change the owner of a file.
     script = script.replace("$$", "$").replace("/key/", f"{tmp_path}/").replace("chown", ": chown")
     path = tmp_path / "s3proxy.key"
     made = set()
@@ -112,7 +112,7 @@ def test_proxys_environment_is_a_valid_configuration(files, services, key, certi
     environment["S3PROXY_ENCRYPT_KEY_FILE"] = str(key)
     folder = tmp_path / "certs"
     shutil.copytree(certificates.directory, folder, dirs_exist_ok=True)
-    # What the second file mounts at the default place.
+    # The second file mounts this folder at the default path.
     environment["S3PROXY_CERT"] = str(folder)
     done = subprocess.run(
         [binary(), "check-config"],
@@ -126,7 +126,7 @@ def test_proxys_environment_is_a_valid_configuration(files, services, key, certi
 
 
 def engine() -> list[str] | None:
-    """`docker compose` or `podman compose`, where it works."""
+    """`docker compose` or `podman compose`, whichever works."""
     for program in ("docker", "podman"):
         if answers(program, "info") and answers(program, "compose", "version"):
             return [program, "compose"]

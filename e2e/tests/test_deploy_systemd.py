@@ -1,4 +1,4 @@
-"""The systemd unit: systemd accepts it, it is hardened, and what it sets is a valid configuration."""
+"""The systemd unit: systemd accepts it, it is hardened, and its configuration is valid."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ UNIT = Path(__file__).resolve().parents[2] / "deploy/systemd/s3proxy.service"
 PROGRAM = "/usr/local/bin/s3proxy"
 
 WORST_EXPOSURE = 20
-"""In tenths; what systemd calls OK begins below 50."""
+"""In tenths; systemd's rating OK begins below 50."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_systemd_accepts_the_unit(installed):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_systemd_notices_what_is_wrong_with_a_unit(installed):
+def test_systemd_notices_a_faulty_unit(installed):
     installed.write_text(installed.read_text().replace("DynamicUser=yes", "DynamicUsr=yes"))
     assert "DynamicUsr" in analyze("verify", "--man=no", installed).stderr
 
@@ -55,7 +55,7 @@ def test_service_is_hardened(installed):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_secret_that_it_names_is_handed_over_and_nothing_else():
+def test_every_named_secret_is_handed_over_and_nothing_else():
     loaded = {value.partition(":")[0] for name, value in settings() if name == "LoadCredential"}
     named = {
         file for name, value in settings() if name == "Environment" for file in re.findall("%d/(.+)", value)

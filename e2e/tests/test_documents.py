@@ -1,7 +1,7 @@
-"""Whoever follows the documentation to the letter gets where it says: every command in it is run.
+"""Every command in the documentation is run, and its output compared with the page.
 
-`documents.py` says how a page tells what a reader does with a block. What cannot be run here is in the
-snapshot `documents-not-run.txt`, with its reason; `S3PROXY_UPDATE=1` writes it anew.
+`documents.py` describes the marks that tell how a reader uses a block. Blocks that cannot be run
+here are in the snapshot `documents-not-run.txt`, with the reason; `S3PROXY_UPDATE=1` rewrites it.
 """
 
 import json
@@ -21,10 +21,10 @@ PAGES = pages()
 SNAPSHOT = Path(__file__).with_name("documents-not-run.txt")
 
 RUN = ("sh", "console", "toml", "python")
-"""Languages of what is run, or at least checked; `yaml` is where a mark says how."""
+"""Languages of blocks that are run, or at least checked; `yaml` needs a mark that says how."""
 
 SHOWN = ("text", "mermaid", "json", "xml", "hcl", "dockerfile", "yaml", "promql", "http")
-"""Languages of what is only looked at."""
+"""Languages of blocks that are only shown."""
 
 COMMANDS = ("$", "s3proxy", "aws", "docker", "helm", "kubectl", "curl", "cargo", "export", "pip")
 
@@ -37,7 +37,7 @@ def world(run_directory):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if steps_of(page)], ids=lambda page: page.name)
-def test_everything_that_a_page_tells_to_do_works_and_prints_what_it_shows(world, page):
+def test_every_step_of_a_page_works_and_prints_the_shown_output(world, page):
     for step, printed in world.follow(page):
         if step.expected is not None:
             shown = _pattern(step.expected)
@@ -56,14 +56,14 @@ def test_everything_that_a_page_tells_to_do_works_and_prints_what_it_shows(world
         ("<!-- checked: image -->\n```sh\ndocker run --privileged s3proxy:1\n```", "--privileged"),
     ],
 )
-def test_what_does_not_work_as_a_page_says_is_noticed(world, tmp_path, block, found):
+def test_a_step_that_does_not_work_is_noticed(world, tmp_path, block, found):
     page = tmp_path / f"{tmp_path.name}.md"
     page.write_text(f"# A page\n\n{block}\n")
     with pytest.raises(AssertionError, match=re.escape(found)):
         world.follow(Page(page))
 
 
-def test_what_is_shown_is_compared_with_all_that_was_printed():
+def test_shown_output_is_compared_with_the_whole_output():
     shown = _pattern("at … s\n…\nend\n")
     for printed in ("at 0.1 s\nend\n", "at 0.1 s\nand\nmore\nend\n"):
         assert re.fullmatch(shown, printed)
@@ -96,7 +96,7 @@ def test_blocks_that_are_not_run_say_why_and_are_listed():
     assert listed == SNAPSHOT.read_text()
 
 
-def test_every_block_has_a_language_and_marks_that_mean_something():
+def test_every_block_has_a_known_language_and_known_marks():
     for page in PAGES:
         for block in page.blocks:
             place = f"{page.name}, line {block.line}"
@@ -104,7 +104,7 @@ def test_every_block_has_a_language_and_marks_that_mean_something():
             assert set(block.marks) - {GOES_ON} <= set(MARKS), f"{place}: {block.marks}"
             assert block.mark(CHECKED) in (None, "image", "helm"), place
             if block.language in ("hcl", "dockerfile", "yaml"):
-                # A file is what commands below it take; values are rendered by the chart's own tests, too.
+                # Commands below use the file; the chart's own tests also render the values.
                 used = block.mark(FILE) or block.mark(CHECKED) or block.mark(NOT_RUN)
                 assert used, f"{place}: nobody checks it, and no mark says why"
             if block.mark(RUNS_ON) is not None:
@@ -118,7 +118,7 @@ def test_json_that_pages_show_is_json():
                 try:
                     json.loads(block.text)
                 except json.JSONDecodeError:
-                    # A log or a result of several lines, each of them a document.
+                    # A log, or a result of several lines, with one document per line.
                     for line in block.text.splitlines():
                         json.loads(line)
 
@@ -132,7 +132,7 @@ def test_no_command_hides_in_a_block_that_is_only_shown():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_to_something(page):
+def test_links_between_pages_have_targets(page):
     for link in page.links:
         if re.match(r"[a-z]+:", link):
             continue
@@ -174,8 +174,8 @@ def test_values_of_the_chart_that_a_page_names_exist(name):
     assert [path for path in names.chart_values(page) if not names.is_chart_value(path)] == []
 
 
-def test_names_are_found_where_pages_have_them():
-    """What the two tests above look at is there to be looked at."""
+def test_names_in_pages_are_found():
+    """Proves that the two tests above find names at all."""
     keys = Page(ROOT / "docs" / "keys.md")
     assert {"keys.active", "keys.cache_time"} <= names.settings(keys)
     assert "S3PROXY_DECRYPT_KEYS" in names.variables(keys)
@@ -186,7 +186,7 @@ def test_names_are_found_where_pages_have_them():
 
 
 def _pattern(shown: str) -> str:
-    """`…` stands for any text within its line, and alone in a line for any lines."""
+    """A pattern: `…` matches any text within its line, and alone in a line any lines."""
     lines = [
         r"(?:.*\n)*" if line.strip() == "…" else re.escape(line.rstrip()).replace("…", ".*") + r"\n"
         for line in shown.splitlines()
@@ -195,7 +195,7 @@ def _pattern(shown: str) -> str:
 
 
 def _tidied(printed: str) -> str:
-    """Without spaces at the ends of lines, and with only the last line of progress bars."""
+    """The output without trailing spaces, and with only the last line of progress bars."""
     lines = [line.rpartition("\r")[2].rstrip() for line in printed.replace("\r\n", "\n").splitlines()]
     while lines and not lines[-1]:
         lines.pop()

@@ -1,10 +1,9 @@
-"""Every operation that the proxy knows, by name: served, passed on, or refused, as S3.md has it.
+"""Every operation that the proxy knows, by name: served, forwarded or refused, as S3.md lists it.
 
-The names come from the program's own table, so that an operation cannot be added without a case
-here. Reads without object data are compared with the server asked directly, changes are another
-module's (test_operation_list.py); those that cannot
-work on sealed data are refused; every other has a function of its name below. Deeper tests of most
-of them stand in modules of their own.
+The names come from the program's own table, so an operation cannot be added without a case here.
+Reads without object data are compared with the backend's own responses; changes are in another
+module (test_operation_list.py); operations that cannot work on sealed data are refused; every other
+operation has a function with its name below. Most have deeper tests in other modules.
 """
 
 import http.client
@@ -80,7 +79,7 @@ def test_table_was_read_whole():
 
 @pytest.fixture(scope="module")
 def twins(deployment):
-    """Two buckets with the same object: one is asked through the proxy, the other directly."""
+    """Two buckets with the same object: one is used through the proxy, the other directly."""
     buckets = make_bucket(deployment), make_bucket(deployment)
     for name in buckets:
         assert raw.ask(deployment.target, "PUT", name, "object", body=CONTENT).status == 200
@@ -136,7 +135,7 @@ class Scene:
         return self.s3.get_object(**(self.place | options))["Body"].read()
 
     def upload(self, *parts: bytes) -> str:
-        """Creates an upload and gives its parts numbers from 1 on."""
+        """Creates an upload and uploads its parts, numbered from 1."""
         identity = self.s3.create_multipart_upload(**self.place)["UploadId"]
         for number, part in enumerate(parts, 1):
             self.s3.upload_part(**self.place, UploadId=identity, PartNumber=number, Body=part)
@@ -161,7 +160,7 @@ def check_ListBuckets(scene):
 
 def check_DeleteBucket(scene):
     bucket = make_bucket(scene.deployment)
-    # An upload that nobody finished leaves state behind, which is no object of the client's.
+    # An abandoned upload leaves state behind, which is not an object of the client.
     scene.s3.create_multipart_upload(Bucket=bucket, Key="unfinished")
     identity = scene.s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["UploadId"]
     boto3_client(scene.deployment.backend.target).abort_multipart_upload(

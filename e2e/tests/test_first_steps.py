@@ -1,4 +1,4 @@
-"""What a newcomer does first works: `dev`, a key, and docs/configuration.md as it is written."""
+"""The first steps of a new user work: `dev`, a key, and the examples in docs/configuration.md."""
 
 import os
 import re
@@ -17,7 +17,7 @@ SECRET = "nobody else can read this"
 
 @pytest.fixture
 def development(tmp_path):
-    """`s3proxy dev` in an empty folder, and what it prints."""
+    """`s3proxy dev` in an empty folder, and its output."""
     environment = clean_environment(tmp_path)
     folder = tmp_path / "s3proxy-dev"
     process = Process(
@@ -71,7 +71,7 @@ def test_keygen_prints_a_new_key_alone_on_standard_output(tmp_path):
 
 
 def test_documented_first_configuration_is_valid(tmp_path):
-    """The first steps of docs: a key in a file, a backend, check-config."""
+    """The first steps in docs: a key in a file, a backend, check-config."""
     key_file = tmp_path / "encrypt-key"
     key_file.write_text(run([binary(), "keygen"], clean_environment(tmp_path)))
     environment = clean_environment(
@@ -100,12 +100,12 @@ def test_documented_configuration_file_is_valid(tmp_path):
 
 
 def test_documented_defaults_are_values_of_their_settings(tmp_path):
-    """Each default that the documentation names is accepted where it says one can set it."""
+    """Each documented default is a value that its setting accepts."""
     defaults = documented_defaults()
     assert len(defaults) > 25
     key = run([binary(), "keygen"], clean_environment(tmp_path)).strip()
     given = {"S3PROXY_HOST": "http://127.0.0.1:9", "S3PROXY_ENCRYPT_KEY": key} | defaults
-    # The folder of certificates does not exist here.
+    # The default folder of certificates does not exist here.
     given |= {"S3PROXY_TLS": "off"}
     given |= {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
     done = check_config(clean_environment(tmp_path, **given))
@@ -113,7 +113,7 @@ def test_documented_defaults_are_values_of_their_settings(tmp_path):
 
 
 def test_every_documented_variable_is_known(tmp_path):
-    """An unknown variable is warned of; a documented one is judged, and here it is wrong."""
+    """An unknown variable causes a warning; a documented one fails with this value."""
     names = re.findall(r"`(S3PROXY_[A-Z_]+)`", configuration_page())
     done = check_config(clean_environment(tmp_path, **dict.fromkeys(names, "\x01 nonsense")))
     assert done.returncode == 1
@@ -161,7 +161,7 @@ def configuration_page() -> str:
 
 
 def documented_defaults() -> dict[str, str]:
-    """Variable to default, for every setting whose default is a value and not an explanation."""
+    """Variable to default, for every setting whose documented default is a literal value."""
     found = {}
     for section in configuration_page().split("\n### ")[1:]:
         default = re.search(r"^- Default: `([^`]*)`$", section, re.MULTILINE)

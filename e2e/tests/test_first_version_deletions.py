@@ -1,4 +1,4 @@
-"""The first request about a version that a proxy gets: it does not know yet what its backend does."""
+"""The first request about a version: a new proxy does not know the behaviour of its backend yet."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def new_proxy(deployments, deployment, request):
 
 @pytest.fixture
 def marked(s3, bucket, key):
-    """A key whose current version is a delete marker: the version below it, and the marker."""
+    """A key with a delete marker as its current version: the version below it, and the marker."""
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     version = s3.put_object(Bucket=bucket, Key=key, Body=b"content")["VersionId"]
     return version, s3.delete_object(Bucket=bucket, Key=key)["VersionId"]

@@ -1,10 +1,10 @@
 """Operations without object data end as they do without the proxy: same status, same document.
 
-Each case is a list of requests, made once through the proxy and once straight to the server, on
-two buckets of their own. Names of buckets, dates and request ids are evened out, nothing else.
+Each case is a list of requests, sent once through the proxy and once directly to the server, on two
+separate buckets. Bucket names, dates and request ids are normalised, nothing else.
 
-What the server does not know is not sent: it would answer a read with a listing, and take a
-deletion for that of the bucket.
+Sub-resources that the server does not know are not forwarded: it would answer a read with a
+listing, and take a deletion for that of the bucket.
 """
 
 import base64
@@ -32,7 +32,7 @@ class Step:
 
 
 def set_read_delete(query: str, body: str, key: str = "") -> list[Step]:
-    """The usual life of a configuration, with a look before and after."""
+    """A configuration is set, read and deleted, with a read before and after."""
     return [
         Step("GET", query, key=key),
         Step("PUT", query, body, key),
@@ -104,7 +104,7 @@ CASES = {
     "listing-refused": [Step("GET", "list-type=2&max-keys=none")],
 }
 
-# What cannot be equal: identities of single requests, and when they were made.
+# Fields that cannot be equal: ids of single requests, and times.
 DIFFERS_BY_NATURE = {"RequestId", "HostId", "LastModified", "CreationDate", "Resource", "VersionId"}
 
 
@@ -133,7 +133,7 @@ def test_operation_ends_as_without_the_proxy(deployment, steps):
 
 
 def is_unknown(step: Step, first_read) -> bool:
-    """Whether the server shows by its answer to a read that it does not know the sub-resource."""
+    """Whether the server's response to a read shows that it does not know the sub-resource."""
     _, status, document = first_read
     listing = document[0] == "ListBucketResult" and step.query.partition("=")[0] not in ("", "list-type", "versions")
     return listing or (status in (405, 501) and step.method != "GET")
@@ -190,7 +190,7 @@ def tree(element):
     name = element.tag.rpartition("}")[2]
     if name in DIFFERS_BY_NATURE:
         return name
-    # S3 errors may carry a few words more; the code is what clients act on.
+    # The text of S3 errors may differ; clients act on the code.
     if name == "Error":
         return name, element.findtext("{*}Code")
     return name, (element.text or "").strip(), [tree(child) for child in element]

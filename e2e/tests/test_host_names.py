@@ -1,8 +1,8 @@
-"""Names that clients reach a proxy by, none of which its settings mention.
+"""Host names by which clients reach a proxy although its settings do not mention them.
 
-The proxy has no setting but those that every proxy needs, speaks HTTPS, and knows its backend by a
-DNS name, as in a cluster. Clients come by a Service's names, by the backend's own name, which DNS
-redirection sends to the proxy, and by a bucket's name under that.
+The proxy has only the settings that every proxy needs, uses HTTPS, and knows its backend by a DNS
+name, as in a cluster. Clients use the names of a Service, the backend's own name, which DNS
+redirection maps to the proxy, and the name of a bucket under the latter.
 """
 
 import pytest
@@ -50,7 +50,7 @@ def test_clients_work_by_names_that_no_setting_mentions(
 def test_a_bucket_is_found_under_the_backends_own_name(
     proxy, folder, client_name, prefix, tmp_path
 ):
-    """As with a DNS server that sends the backend's names, and those of buckets under it, here."""
+    """As if a DNS server mapped the backend's names, and buckets under them, to the proxy."""
     target = proxy.target.in_style(VIRTUAL_HOST)
     round_trip(CLIENTS[client_name](target, tmp_path), folder, prefix, tmp_path)
 

@@ -1,4 +1,4 @@
-"""The image holds the program and what it needs, runs as anybody, writes nothing, and serves S3."""
+"""The image contains the program and its libraries, runs as any user, and writes nothing."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def built():
 
 @pytest.fixture(scope="module")
 def files(built):
-    """The image's files, by their paths in it."""
+    """The image's files, by path."""
     with image.mounted() as root:
         yield {f"/{path.relative_to(root)}": path for path in sorted(root.rglob("*"))}
 
@@ -50,7 +50,7 @@ def bill(files):
 
 
 def settings(**more) -> list[str]:
-    """The variables that the older proxies take, as arguments of `docker run`."""
+    """The older proxies' variables as arguments of `docker run`."""
     variables = {
         "AWS_ACCESS_KEY_ID": "XXX",
         "AWS_SECRET_ACCESS_KEY": "XXX",
@@ -76,7 +76,7 @@ def test_end_to_end_smoke_suite_passes_as_any_user_on_a_read_only_root():
 
 
 def test_line_that_started_the_older_image_starts_this_one():
-    """Intrinsec's README, with the options before the name, where docker reads them."""
+    """The command in Intrinsec's README, with the options first, where docker reads them."""
     with Container("--rm", *settings(S3PROXY_DEKTAG_NAME="isec")) as container:
         container.wait_until_alive()
 
@@ -109,7 +109,7 @@ def test_mounted_file_configures_it(tmp_path):
         assert first["level"] in {"DEBUG", "INFO", "WARN"}
 
 
-def test_wrong_configuration_ends_it_with_1_and_says_why():
+def test_wrong_configuration_ends_it_with_1_and_the_reason():
     ended = podman("run", "--rm", "--no-healthcheck", "-e", "S3PROXY_HOST=a b", image.NAME)
     assert ended.returncode == 1
     assert "backend.host" in ended.stderr
@@ -140,8 +140,8 @@ def test_sigterm_ends_it_with_0():
         assert code == "0"
 
 
-def test_nothing_is_written_where_writing_would_be_possible(deployments):
-    """As root on a root that is not read-only: what is written would be in the container."""
+def test_nothing_is_written_even_to_a_writable_root(deployments):
+    """As root on a writable root: any written file would show in the container's diff."""
     backend = deployments.server("seaweedfs").target
     variables = settings(
         AWS_ACCESS_KEY_ID=backend.credential.access_key,
@@ -159,7 +159,7 @@ def test_nothing_is_written_where_writing_would_be_possible(deployments):
         shown = podman("diff", container.name)
     assert shown.returncode == 0, shown.stderr
     changed = shown.stdout.split()
-    # The engine itself makes these, to mount its own files there.
+    # The engine itself creates these to mount its own files.
     engine = ("/dev", "/etc", "/etc/hosts", "/etc/hostname", "/etc/mtab", "/etc/resolv.conf",
               "/proc", "/run", "/run/.containerenv", "/run/secrets", "/sys")  # fmt: skip
     assert [path for path in changed[1::2] if path not in engine] == []
@@ -210,7 +210,7 @@ def test_program_finds_every_library_that_it_needs(files):
     assert set(libraries) <= present
 
 
-def test_what_surrounds_the_program_is_small(files):
+def test_everything_but_the_program_is_small(files):
     sizes = {name: path.lstat().st_size for name, path in files.items() if path.is_file()}
     assert sum(sizes.values()) - sizes["/s3proxy"] < LARGEST_WITHOUT_PROGRAM
 
@@ -221,7 +221,7 @@ def test_image_of_a_release_is_small(files):
     assert size < LARGEST_RELEASE
 
 
-def test_bill_of_materials_has_what_is_linked_and_nothing_else(bill):
+def test_bill_of_materials_has_the_linked_crates_and_nothing_else(bill):
     lock = tomllib.loads((ROOT / "Cargo.lock").read_text())
     locked = {(package["name"], package["version"]) for package in lock["package"]}
     listed = {
@@ -259,7 +259,7 @@ def test_debian_packages_of_the_image_are_in_the_bill_and_have_their_licences(bi
         assert f"/usr/share/doc/{package}/copyright" in files
 
 
-def test_licences_of_all_crates_lie_beside_the_program(bill, files):
+def test_licences_of_all_crates_are_beside_the_program(bill, files):
     notices = files["/usr/share/doc/s3proxy/THIRD-PARTY.txt"].read_text()
     told = set(notices.splitlines())
     for component in bill["components"]:

@@ -1,4 +1,4 @@
-"""An environment of Intrinsec's proxy, release 1.8 or 1.9, starts this program unchanged."""
+"""An environment for release 1.8 or 1.9 of Intrinsec's proxy starts this program unchanged."""
 
 import pytest
 
@@ -18,7 +18,7 @@ LIMIT = 100_000
 
 
 class Fork:
-    """The program with the older proxy's variables and flags, and no settings of its own."""
+    """The program with the older proxy's variables and flags, and no other settings."""
 
     def __init__(self, directory, server):
         self.collector = Collector(directory, "collector-fork", token="Bearer fork")

@@ -1,7 +1,8 @@
 """Object keys arrive as the client wrote them, byte for byte.
 
-Ceph's gateway takes any key, so there every key has to work. Other servers refuse or rewrite some;
-there the proxy may neither repair nor break anything: each step ends as it does without the proxy.
+Ceph's gateway accepts any key, so every key has to work there. Other servers refuse or rewrite
+some; the proxy may then neither repair nor break anything: each step ends as it does without the
+proxy.
 """
 
 from urllib.parse import unquote
@@ -75,17 +76,17 @@ def test_key_that_is_not_utf8_is_refused(deployment, buckets):
 
 
 def trace(target, bucket, key):
-    """What each step of an object's life answers: status, code, and what came back."""
+    """The result of each step in an object's life: status, code, whether the content came back."""
     content = f"content of {key!r}".encode()
 
     def ask(method, **parts):
         try:
             answer = raw.ask(target, method, bucket, key, **parts)
         except ConnectionError:
-            # A server that breaks off instead of answering is out of reach, in the proxy's words. With
-            # a body on its way, the system may tell it as a reset or a broken pipe.
+            # A server that breaks off instead of responding counts as unreachable at the proxy. If
+            # a body was in flight, the system may report a reset or a broken pipe.
             return 503, "ServiceUnavailable" if method != "HEAD" else "", ""
-        # A listing of the bucket, which some keys turn a GET into, differs by nature.
+        # Some keys turn a GET into a listing of the bucket, and listings necessarily differ.
         returned = "content" if answer.body == content else ""
         code = answer.code if method != "HEAD" else ""
         return answer.status, code, returned
@@ -93,14 +94,14 @@ def trace(target, bucket, key):
     put, get = ask("PUT", body=content), ask("GET")
     steps = {
         "put": put,
-        # What a PUT that failed half-way left on a server is sealed or not, and differs by nature.
+        # A failed PUT may leave an object, sealed or not, which necessarily differs.
         "get": get if put[0] == 200 else get[:2],
         "head": ask("HEAD"),
         "listed": listed_keys(target, bucket),
         "delete": ask("DELETE"),
         "gone": ask("GET"),
     }
-    # Left-overs of a key that a server cannot delete would show in the next key's listing.
+    # Leftovers of a key that a server cannot delete would show in the listing for the next key.
     for left in listed_keys(target, bucket):
         raw.ask(target, "DELETE", bucket, left)
     return steps

@@ -1,6 +1,6 @@
-"""A key of AWS KMS as the keeper of keys; moto plays AWS.
+"""A key of AWS KMS as the key-encryption key; moto plays AWS.
 
-What moto leaves out of KMS, and what stands in for it, is listed in key_services/aws_kms.py.
+key_services/aws_kms.py lists the gaps in moto's KMS and their substitutes.
 """
 
 import datetime
@@ -57,14 +57,14 @@ BACKEND = f"""
 access_key_id = "{OWNER.access_key}"
 secret_access_key = "{OWNER.secret_key}"
 """
-"""So that the variables of AWS's chain are about KMS alone."""
+"""The backend's credential is a setting, so the variables of AWS's chain serve KMS alone."""
 
 KMS_LOGIN = {"AWS_ACCESS_KEY_ID": "AKIAKMSLOGIN", "AWS_SECRET_ACCESS_KEY": "secret-of-a-login"}
 
 
 @pytest.fixture(scope="module")
 def replica(deployments, relay, kms_key):
-    """Starts proxies whose only keys are those of KMS; the first key is the active one."""
+    """Starts proxies whose only keys are keys of KMS; the first key is the active one."""
 
     def start(
         name: str,
@@ -137,7 +137,7 @@ def test_another_replica_goes_on_with_a_multipart_upload_and_reads_it(
 def test_after_a_rotation_inside_kms_old_and_new_objects_open(
     replica, moto, kms_key, bucket, prefix
 ):
-    """moto notes a rotation and keeps the material: that older material stays usable is AWS's word."""
+    """moto records a rotation but keeps the material; AWS documents that the old one stays."""
     before = replica("before", "kek_objects = 1")
     assert put(before, bucket, prefix + "old", content(SMALL, "old")).status == 200
     noted = len(moto.client.list_key_rotations(KeyId=kms_key)["Rotations"])
@@ -165,10 +165,10 @@ def test_the_next_key_seals_and_the_one_before_still_opens(replica, moto, kms_ke
     assert kms_key.encode() in answer.body and b"not configured" in answer.body
 
 
-def test_an_outage_fails_what_needs_the_service_and_heals_by_itself(
+def test_an_outage_fails_only_requests_that_need_the_service_and_heals(
     replica, moto, kms_key, bucket, prefix
 ):
-    """The process stands still, and goes on later. No relay is between, so requests time out."""
+    """The process is suspended and resumed. No relay is between, so requests time out."""
     single = replica("single", "kek_objects = 1", endpoint=moto.target.url)
     outage_in_traffic(
         single,
@@ -206,7 +206,7 @@ def test_a_key_that_was_taken_away_is_a_clear_error(
     single.proxy.wait_for_log(logged)
     cold.proxy.wait_for_log(logged)
     assert_nothing_stored(single, bucket, prefix + "refused")
-    # What was opened before is remembered for the cache's time, and the replica stays in service.
+    # Cached KEKs open for the cache time, and the replica stays in service.
     assert get(single, bucket, prefix + "cached").body == content(SMALL, "cached")
     assert readiness(single).status == 200
     moto.restore(key)
@@ -224,7 +224,7 @@ def test_an_alias_names_a_key_and_a_missing_one_is_a_clear_error(replica, moto, 
     answer = put(single, bucket, prefix + "refused", b"x")
     assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
     single.proxy.wait_for_log("NotFoundException")
-    # Moved to another key it opens nothing of the first one's.
+    # Under another key, the alias opens no object of the first key.
     moto.client.create_alias(AliasName=alias, TargetKeyId=moto.new_key())
     moved = replica("moved", keys=[alias])
     answer = get(moved, bucket, prefix + "old")
@@ -234,7 +234,7 @@ def test_an_alias_names_a_key_and_a_missing_one_is_a_clear_error(replica, moto, 
 
 
 def test_ciphertexts_of_others_are_refused(deployment, moto, kms_key, bucket, prefix):
-    """Of another key, with another context, altered, or of another service: none opens."""
+    """Of another key, with another context, altered, or of another service."""
     own = {"KeySpec": "AES_256", "KeyId": kms_key}
     make = moto.client.generate_data_key
     altered = bytearray(make(**own, EncryptionContext={"s3proxy": "v1/kek"})["CiphertextBlob"])
@@ -253,13 +253,14 @@ def test_ciphertexts_of_others_are_refused(deployment, moto, kms_key, bucket, pr
         assert put(deployment, bucket, prefix + name, content(SMALL)).status == 200
         change_envelope(deployment, bucket, prefix + name, _7=ciphertext)
         answer = get(deployment, bucket, prefix + name)
-        # Of another key moto says AccessDeniedException, where KMS says IncorrectKeyException.
+        # For another key, moto returns AccessDeniedException where KMS returns
+        # IncorrectKeyException.
         refused = (503, "ServiceUnavailable") if name == "key" else (500, "InternalError")
         assert (answer.status, answer.code) == refused, (name, answer.body)
     deployment.proxy.wait_for_log("InvalidCiphertextException")
 
 
-def test_an_unknown_name_in_an_envelope_is_not_passed_on(
+def test_an_unknown_name_in_an_envelope_is_not_forwarded(
     deployment, relay, moto, bucket, key
 ):
     assert put(deployment, bucket, key, content(SMALL)).status == 200
@@ -276,7 +277,7 @@ def test_calls_to_the_service_are_few(replica, relay, bucket, prefix):
 
 @pytest.fixture
 def logins():
-    """Logins that are about to expire when they are given."""
+    """Logins that expire soon after they were issued."""
     endpoint = ContainerCredentials(datetime.timedelta(seconds=2))
     yield endpoint
     endpoint.stop()
@@ -294,7 +295,8 @@ def test_a_login_that_expires_is_replaced_before_it_does(replica, relay, logins,
     single = replica("expiring", "kek_objects = 1", login=from_container(logins))
     for number in range(4):
         assert put(single, bucket, f"{prefix}{number}", b"x").status == 200
-    # The first KEK was made at the start; each of these writes but the last used up one.
+    # The first KEK was created at start-up; each write but the last used up a KEK and caused a new
+    # one.
     signers = relay.access_keys()[-4:]
     assert len(set(signers)) == 4, "no login served twice"
     assert set(signers) <= set(logins.given)
@@ -337,7 +339,7 @@ def test_without_any_login_the_error_says_what_is_missing(replica, relay, bucket
     assert relay.uses() == uses
 
 
-def test_no_login_and_no_key_stands_in_the_logs(replica, moto, logins, bucket, prefix):
+def test_no_login_and_no_key_is_in_the_logs(replica, moto, logins, bucket, prefix):
     environment = from_container(logins) | {"S3PROXY_LOG_LEVEL": "debug"}
     talking = replica("talking", "kek_objects = 1", login=environment)
     assert put(talking, bucket, prefix + "object", content(SMALL)).status == 200

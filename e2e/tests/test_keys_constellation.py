@@ -1,8 +1,8 @@
-"""Constellation's key service as the keeper of keys, plain and with TLS.
+"""Constellation's key service as the provider of keys, with and without TLS.
 
-It derives keys and encrypts nothing: envelopes carry the id of a derivation. It has no key versions
-and no way to disable a key, so rotation is another master secret, under which older objects do not
-open; and it has no login that could expire.
+The service derives keys and encrypts nothing: envelopes contain the id of a derivation. It has no
+key versions and no way to disable a key, so rotation means another master secret, under which older
+objects do not open. It has no login that could expire.
 """
 
 import secrets
@@ -126,7 +126,7 @@ def test_with_another_master_secret_older_objects_open_once_the_old_one_is_back(
         stored = after.stored(bucket, prefix + "new")
         kek = service.kek(parse_envelope(stored.metadata["isec"])[SERVICE])
         assert open_under(stored, kek, NAME, bucket, prefix + "new", SMALL) == content(SMALL, "new")
-        # What a replica has opened before, it remembers.
+        # A replica caches the keys that it has used.
         assert get(before, bucket, prefix + "old").body == content(SMALL, "old")
     finally:
         service.master_secret = first_secret
@@ -136,7 +136,7 @@ def test_with_another_master_secret_older_objects_open_once_the_old_one_is_back(
     assert get(again, bucket, prefix + "new").status == 500
 
 
-def test_an_outage_fails_what_needs_the_service_and_heals_by_itself(
+def test_an_outage_fails_only_requests_that_need_the_service_and_heals(
     replica, service, bucket, prefix
 ):
     outage_in_traffic(
@@ -188,7 +188,7 @@ def test_a_key_of_another_length_is_refused(replica, service, bucket, prefix, ke
         ("INTERNAL", (503, "ServiceUnavailable")),
     ],
 )
-def test_a_refusal_is_told_from_an_outage(
+def test_a_refusal_is_distinguished_from_an_outage(
     replica, service, bucket, prefix, key, status, expected
 ):
     single = replica("single", "kek_objects = 1")
@@ -217,7 +217,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("ciphertext", FOREIGN.values(), ids=FOREIGN)
-def test_an_id_of_another_form_is_refused_and_not_passed_on(
+def test_an_id_of_another_form_is_refused_and_not_forwarded(
     deployment, service, bucket, key, ciphertext
 ):
     assert put(deployment, bucket, key, content(SMALL)).status == 200
@@ -245,7 +245,7 @@ def test_an_id_that_belongs_to_another_object_or_service_is_refused(
     assert (answer.status, answer.code) == (500, "InternalError"), answer.body
 
 
-def test_what_constellations_own_proxy_stored_is_read_with_one_call(
+def test_an_object_of_constellations_own_proxy_is_read_with_one_call(
     replica, service, bucket, prefix
 ):
     older = Older(CONSTELLATION, service.kek(b"s3proxy-kek"))
@@ -284,7 +284,7 @@ def test_over_tls_the_authority_is_checked(replica, tls_service, certificates, t
     assert_never_asked(distrusting, tls_service, bucket, key, "invalid peer certificate")
 
 
-def test_without_tls_at_the_service_nothing_is_asked_where_tls_is_set(
+def test_a_service_without_tls_gets_no_request_if_tls_is_set(
     replica, service, certificates, bucket, key
 ):
     disguised = replica(

@@ -1,8 +1,8 @@
-"""A key in a PKCS#11 token as the keeper of keys; SoftHSM is the token.
+"""A key in a PKCS#11 token as the key-encryption key; SoftHSM is the token.
 
-PKCS#11 has no versions of a key and cannot disable one: rotation is another label, and what a key
-service calls disabled is a key that was deleted or is not fit. Its login is a PIN, which does not
-expire; what ends is a session, with the token that was unplugged.
+PKCS#11 has no versions of a key and cannot disable one: rotation means another label, and a
+disabled key is one that was deleted or does not permit the operation. Its login is a PIN, which
+does not expire; a session ends when the token is unplugged.
 """
 
 import secrets
@@ -42,7 +42,7 @@ def hsm(run_directory):
 
 @pytest.fixture
 def own_hsm(run_directory):
-    """One that a test may take away."""
+    """A token that a test may unplug."""
     hsm = SoftHSM(run_directory)
     hsm.new_key(LABEL)
     return hsm
@@ -151,7 +151,7 @@ def test_a_key_replaced_under_its_own_label_does_not_open_what_the_old_one_encry
     assert get(after, bucket, prefix + "new").body == content(SMALL, "new")
 
 
-def test_an_unplugged_token_fails_what_needs_it_and_serves_again_once_it_is_back(
+def test_an_unplugged_token_fails_requests_that_need_it_until_it_is_back(
     replica, own_hsm, bucket, prefix
 ):
     outage_in_traffic(
@@ -172,7 +172,7 @@ def hanging_spy(hsm, run_directory):
     spy.stop()
 
 
-def test_a_token_that_hangs_holds_up_only_what_needs_it(replica, hanging_spy, bucket, prefix):
+def test_a_token_that_hangs_delays_only_requests_that_need_it(replica, hanging_spy, bucket, prefix):
     single = replica("single", "kek_objects = 1", spy=hanging_spy)
     assert put(single, bucket, prefix + "cached", content(SMALL)).status == 200
     with hanging_spy.hanging():
@@ -198,7 +198,7 @@ def test_a_deleted_key_is_a_clear_error(replica, own_hsm, bucket, prefix):
         assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
     single.proxy.wait_for_log(f"no secret key labelled \\\"{LABEL}\\\"")
     assert_nothing_stored(single, bucket, prefix + "refused")
-    # What was opened before is remembered for the cache's time, and the replica stays in service.
+    # Cached KEKs open for the cache time, and the replica stays in service.
     assert get(single, bucket, prefix + "cached").body == content(SMALL)
     assert readiness(single).status == 200
 
@@ -208,7 +208,7 @@ def test_a_deleted_key_is_a_clear_error(replica, own_hsm, bucket, prefix):
     [([16], "an AES key of other than 256 bits"), ([32, 32], "more than one secret key")],
     ids=["short", "twice"],
 )
-def test_a_key_that_is_not_fit_is_a_clear_error(replica, hsm, bucket, key, lengths, logged):
+def test_an_unsuitable_key_is_a_clear_error(replica, hsm, bucket, key, lengths, logged):
     label = f"unfit-{secrets.token_hex(2)}"
     for length in lengths:
         hsm.new_key(label, length)

@@ -1,6 +1,6 @@
-"""A key of the Transit engine as the keeper of keys, at OpenBao's own server.
+"""A key of the Transit engine as the key-encryption key, at OpenBao's own server.
 
-HashiCorp's Vault, which OpenBao was forked from, is not run here.
+HashiCorp's Vault, from which OpenBao was forked, is not run here.
 """
 
 import secrets
@@ -30,7 +30,7 @@ from uploads import FIVE_MIB, Upload, body_of, piece
 
 @pytest.fixture(scope="module")
 def fragile_server(run_directory):
-    """Without TLS, for who takes it away and brings it back."""
+    """A server without TLS, for tests that stop and restart it."""
     server = OpenBao(run_directory)
     yield server
     server.stop()
@@ -38,7 +38,7 @@ def fragile_server(run_directory):
 
 @pytest.fixture(scope="module")
 def vault(openbao):
-    """Everything at the paths that are the defaults."""
+    """A tenant with everything at the default paths."""
     return Tenant(openbao, login_mount="approle")
 
 
@@ -133,7 +133,7 @@ def test_a_namespace_and_mounts_of_other_names(replica, openbao, bucket, key):
     assert vault.logins == 2
 
 
-def test_a_server_of_an_unknown_authority_is_told_nothing(replica, openbao, bucket, key):
+def test_a_server_with_an_unknown_authority_gets_no_request(replica, openbao, bucket, key):
     vault = Tenant(openbao)
     keys = [vault.new_key()]
     distrustful = replica("distrustful", at=vault, keys=keys, trusting=False, awaited="healthz")
@@ -174,7 +174,7 @@ def test_after_a_rotation_old_objects_open_and_new_keks_are_under_the_new_versio
     ],
     ids=["down", "sealed", "silent"],
 )
-def test_an_outage_fails_what_needs_the_service_and_heals_by_itself(
+def test_an_outage_fails_only_requests_that_need_the_service_and_heals(
     replica, fragile_server, bucket, prefix, down, up
 ):
     vault = Tenant(fragile_server)
@@ -213,7 +213,7 @@ def test_a_deleted_key_is_a_clear_error(replica, vault, bucket, prefix):
     assert (answer.status, answer.code) == (403, "AccessDenied"), answer.body
     assert key.encode() in answer.body
     cold.proxy.wait_for_log("encryption key not found")
-    # Encrypting under a missing key would create it, so that is a matter of permission to Vault.
+    # Encrypting under a missing key would create it, so Vault reports a missing permission.
     answer = put(single, bucket, prefix + "refused", b"x")
     assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
     single.proxy.wait_for_log("a missing key is refused like this too")
@@ -300,7 +300,7 @@ def test_ciphertexts_of_others_are_refused(deployment, vault, vault_key, bucket,
     deployment.proxy.wait_for_log("encrypted under another key", count=5)
 
 
-def test_an_unknown_name_in_an_envelope_is_not_passed_on(deployment, vault, bucket, key):
+def test_an_unknown_name_in_an_envelope_is_not_forwarded(deployment, vault, bucket, key):
     other = vault.new_key()
     assert put(deployment, bucket, key, content(SMALL)).status == 200
     change_envelope(deployment, bucket, key, _2=vault.envelope_name(other))

@@ -1,4 +1,4 @@
-"""Logins at OpenBao's own server: kept alive, replaced, refused, ended."""
+"""Logins at OpenBao's own server: renewed, replaced, refused, ended."""
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +15,13 @@ from refusal import assert_nothing_stored
 
 @pytest.fixture
 def vault(openbao):
-    """One whose logins a test may count, end and refuse."""
+    """A tenant whose logins a test may count, end and refuse."""
     return Tenant(openbao)
 
 
 @pytest.fixture(scope="module")
 def replica(deployments):
-    """Starts proxies whose only key is one of Transit's, and which ask for it at every write."""
+    """Starts proxies whose only key is a Transit key, and which call Transit for every write."""
 
     def start(name: str, vault: Tenant, key: str, login: str | None = None):
         return deployments.proxy(
@@ -45,7 +45,7 @@ def test_a_token_is_renewed_in_time(replica, vault, bucket, prefix):
     key = vault.new_key()
     token = vault.new_token(period="3s")
     single = replica("renewed", vault, key, token_login(token))
-    # Its lease of 3 s has ended by then, but for the renewals.
+    # Without the renewals, its lease of 3 s would have ended by then.
     wait_for(lambda: vault.renewals >= 3, "renewed three times")
     assert put(single, bucket, prefix + "later", b"x").status == 200
     assert vault.logins == 0
@@ -55,7 +55,7 @@ def test_a_token_is_renewed_in_time(replica, vault, bucket, prefix):
 def test_a_login_that_cannot_be_renewed_further_is_replaced(
     replica, vault, bucket, prefix, token_type
 ):
-    """Service tokens up to their last end; batch tokens have no renewals."""
+    """Service tokens are renewed up to their maximum lifetime; batch tokens have no renewals."""
     key = vault.new_key()
     vault.set_up_logins(token_type=token_type, token_ttl="2s", token_max_ttl="3s")
     single = replica(token_type, vault, key)
@@ -83,7 +83,7 @@ def test_a_revoked_token_is_replaced_by_one_login_for_all_that_wait(
 
 
 def wait_for_age(vault):
-    """A young token is not replaced: what refuses it is the policy, not its age."""
+    """A young token is not replaced: a refusal then means that the policy is wrong."""
     wait_for(lambda: vault.seconds_since_login() > 1.5, "logged in long enough")
 
 
@@ -123,7 +123,7 @@ def test_a_policy_without_the_permission_is_a_clear_error_and_no_reason_to_log_i
     assert get(reader, bucket, prefix + "a").body == content(SMALL)
 
 
-def test_a_service_account_s_token_is_read_at_each_login(
+def test_a_service_accounts_token_is_read_at_each_login(
     replica, vault, certificates, run_directory, bucket, prefix
 ):
     cluster = Cluster(certificates)
@@ -135,7 +135,7 @@ def test_a_service_account_s_token_is_read_at_each_login(
         single = replica("kubernetes", vault, key, kubernetes_login(vault, file))
         assert put(single, bucket, prefix + "first", b"x").status == 200
         wait_for_age(vault)
-        # The cluster forgets the token; then the kubelet puts another one there.
+        # The cluster invalidates the token; later, the kubelet writes a new one.
         new = cluster.new_token()
         vault.revoke_all()
         answer = put(single, bucket, prefix + "refused", b"x")
@@ -143,7 +143,7 @@ def test_a_service_account_s_token_is_read_at_each_login(
         single.proxy.wait_for_log("log in: status 403")
         file.write_text(new)
         assert put(single, bucket, prefix + "second", b"x").status == 200
-        # An account that the role is not for.
+        # An account to which the role does not apply.
         wait_for_age(vault)
         file.write_text(cluster.new_token("another"))
         vault.revoke_all()
@@ -167,11 +167,11 @@ def test_a_token_that_was_revoked_is_a_clear_error(replica, vault, bucket, prefi
     assert token not in single.proxy.log_text()
 
 
-def test_a_token_at_its_last_end_is_a_clear_error(replica, vault, bucket, prefix):
+def test_a_token_at_its_maximum_lifetime_is_a_clear_error(replica, vault, bucket, prefix):
     key = vault.new_key()
     token = vault.new_token(ttl="3s", explicit_max_ttl="8s")
     single = replica("last-end", vault, key, token_login(token))
-    # With the KEK that it made when it was ready.
+    # This write uses the KEK created when the proxy became ready.
     assert put(single, bucket, prefix + "first", b"x").status == 200
     wait_for(lambda: not vault.is_valid(token), "ended")
     assert vault.renewals >= 1

@@ -1,4 +1,4 @@
-"""Connections: kept, bounded, told to wait; and the way down after SIGTERM."""
+"""Connections: reused, limited, and told to continue; and their end after SIGTERM."""
 
 import http.client
 import json
@@ -28,7 +28,7 @@ drain_delay = "0s"
 
 @pytest.fixture(scope="module")
 def tight(deployments):
-    """A proxy with short times and small limits."""
+    """A proxy with short timeouts and small limits."""
     return deployments.proxy(deployments.server("seaweedfs"), "proxy-tight", settings=TIGHT)
 
 
@@ -95,7 +95,7 @@ def test_idle_connection_is_closed_after_its_time(tight):
     assert 1.5 < waited < 8
 
 
-# Heads
+# Request heads
 
 
 def test_slow_head_is_cut_off_before_the_idle_time(tight):
@@ -105,7 +105,7 @@ def test_slow_head_is_cut_off_before_the_idle_time(tight):
         connection.settimeout(0.2)
         closed = False
         while not closed and time.monotonic() - started < 8:
-            # One more header before every pause: bytes alone do not buy time.
+            # One more header before every pause: sending bytes must not extend the timeout.
             with suppress(OSError):
                 connection.sendall(b"x-slow: 1\r\n")
             with suppress(socket.timeout):
@@ -130,7 +130,7 @@ def test_head_below_the_limit_is_read(tight, touched, key):
     assert wire.exchange(target, wire.message(built)).status == 404
 
 
-def test_body_that_stops_coming_is_given_up(tight, touched, key):
+def test_body_that_stops_arriving_is_abandoned(tight, touched, key):
     target = tight.target
     for size in (SMALL, LARGE):
         built = raw.sign(put(target, touched, key, content(size)), target)
@@ -183,7 +183,7 @@ def test_body_of_a_refused_request_is_never_asked_for(debugging, untouched, key,
     assert_nothing_stored(debugging, untouched, key)
 
 
-# The way down
+# The drain
 
 
 SLOW_DRAIN = """
@@ -199,7 +199,7 @@ drain_timeout = "1s"
 
 
 def begin_upload(connection, target, bucket, key, body, first):
-    """Sends the head, waits until the proxy asks for the body, and sends the first bytes of it."""
+    """Sends the head, waits until the proxy asks for the body, and sends the body's first bytes."""
     built = put(target, bucket, key, body, {"Expect": "100-continue"})
     raw.sign(built, target, unsigned_headers=("content-length", "expect"))
     connection.sendall(wire.head(built))
@@ -212,7 +212,7 @@ def begin_drain(proxy):
     proxy.wait_for_log('"draining"')
 
 
-def test_drain_finishes_what_was_begun(deployments, touched, key):
+def test_drain_finishes_requests_in_flight(deployments, touched, key):
     server = deployments.server("seaweedfs")
     deployment = deployments.proxy(server, "proxy-drained", settings=SLOW_DRAIN)
     proxy, target = deployment.proxy, deployment.target
@@ -229,7 +229,7 @@ def test_drain_finishes_what_was_begun(deployments, touched, key):
         late = raw.ask(target, "GET", touched, key + "-missing")
         assert (late.status, late.headers["Connection"]) == (404, "close")
 
-        # The socket closes after the delay; the upload is still on its way.
+        # The listener closes after the delay; the upload is still in flight.
         assert wire.is_closed(idle)
         with pytest.raises(ConnectionRefusedError):
             wire.connect(target)
@@ -241,7 +241,7 @@ def test_drain_finishes_what_was_begun(deployments, touched, key):
     assert stored_keys(deployment, touched, key) == [key]
 
 
-def test_drain_waits_no_longer_than_it_was_told(deployments, untouched, key):
+def test_drain_waits_no_longer_than_its_timeout(deployments, untouched, key):
     server = deployments.server("seaweedfs")
     deployment = deployments.proxy(server, "proxy-cut-off", settings=SHORT_DRAIN)
     proxy, target = deployment.proxy, deployment.target
@@ -256,11 +256,11 @@ def test_drain_waits_no_longer_than_it_was_told(deployments, untouched, key):
     assert_nothing_stored(deployment, untouched, key)
 
 
-def test_download_under_way_is_finished_in_a_drain(deployments, touched, key):
+def test_download_in_flight_is_finished_in_a_drain(deployments, touched, key):
     server = deployments.server("seaweedfs")
     deployment = deployments.proxy(server, "proxy-drained-get", settings=SLOW_DRAIN)
     proxy, target = deployment.proxy, deployment.target
-    # More than the buffers of the sockets hold, so that the answer is still under way.
+    # More than the socket buffers hold, so that the response is still in flight.
     body = content(20 * 1024 * 1024)
     assert raw.ask(target, "PUT", touched, key, body=body).status == 200
     connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
@@ -275,7 +275,7 @@ def test_download_under_way_is_finished_in_a_drain(deployments, touched, key):
 
 
 def test_connection_in_use_in_a_drain_takes_one_more_request(deployments, touched, key):
-    """Its client cannot know better: the answer under way began before the drain did."""
+    """The client cannot know better: the response in flight began before the drain."""
     server = deployments.server("seaweedfs")
     deployment = deployments.proxy(server, "proxy-drained-kept", settings=SLOW_DRAIN)
     proxy, target = deployment.proxy, deployment.target

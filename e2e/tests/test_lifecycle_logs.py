@@ -1,7 +1,8 @@
-"""What the logs say, and what is in none of them. Runs last, over the logs of the whole run.
+"""The content of logs, and the secrets that no log may contain. Runs last, over the logs of the
+whole run.
 
-Each request is one JSON line, with an id that the answer carried. Secrets, signatures, query
-strings and content are in no line of any proxy, at whatever level; keys of objects only at debug.
+Each request is one JSON line, with the id in the response. Secrets, signatures, query strings and
+content are in no line of any proxy, at any level; object keys only at debug.
 """
 
 import json
@@ -22,7 +23,7 @@ METADATA_MARK = "metadata-of-the-log-test"
 
 @pytest.fixture(scope="module")
 def logged(deployments):
-    """A proxy at the default level with a bucket, and requests of every outcome behind it."""
+    """A proxy at the default log level, and a bucket."""
     environment = {"S3PROXY_LISTEN_DRAIN_DELAY": "0s"}
     server = deployments.server("seaweedfs")
     deployment = deployments.proxy(server, "proxy-logged", environment=environment)
@@ -30,7 +31,7 @@ def logged(deployments):
 
 
 def ask_everything(deployment, bucket):
-    """Requests of every outcome; the answers, by what was asked."""
+    """Sends requests of every outcome; returns the responses by name."""
     target = deployment.target
     key = f"{KEY_MARK}/object"
     headers = {"x-amz-meta-mark": METADATA_MARK}
@@ -99,7 +100,7 @@ def test_keys_are_logged_at_debug(debugging, touched):
     assert KEY_MARK in debugging.proxy.log_text()
 
 
-def test_control_characters_of_a_client_forge_no_line(debugging, touched):
+def test_control_characters_of_a_client_cannot_forge_a_line(debugging, touched):
     key = 'forged"\n{"level":"INFO","message":"forged"}\r\x1b[31m'
     answer = raw.ask(debugging.target, "GET", touched, key)
     debugging.proxy.wait_for_log(answer.headers["x-s3proxy-request-id"], count=2)

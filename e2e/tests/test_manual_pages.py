@@ -1,4 +1,4 @@
-"""The manual pages and the completion scripts that the program writes, as their readers take them."""
+"""The manual pages and completion scripts that the program writes, as man and shells read them."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from processes import clean_environment, run
 from proxy import binary
 
 SHELLS = {"bash": ["bash", "-n"], "fish": ["fish", "--no-execute"], "zsh": ["zsh", "-n"]}
-"""How a shell checks a script without running it."""
+"""The command with which each shell checks a script without running it."""
 
 COMPLETE = """
 source "$1"

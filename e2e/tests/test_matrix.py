@@ -1,7 +1,7 @@
-"""Every client, scheme, addressing style and backend: objects go in and come out as they were.
+"""Every client, scheme, addressing style and backend: objects come back unchanged.
 
-What lies on the backend is read around the proxy and has to be sealed as the format says. Small
-sizes stand around the chunk length; large ones, around the part length, take one path only.
+Stored objects are read from the backend directly and must be sealed as the format demands. Small
+sizes are around the chunk length; large ones, around the part length, take only one path.
 """
 
 import random

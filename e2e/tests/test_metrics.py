@@ -1,6 +1,7 @@
-"""What Prometheus sees: each request counted once, bounded labels, and nothing secret.
+"""Prometheus's view: each request counted once, bounded labels, and no secrets.
 
-What stored data adds is in test_metrics_stored.py, the listener itself in test_admin_listener.py.
+Metrics about stored data are in test_metrics_stored.py, the listener itself in
+test_admin_listener.py.
 """
 
 import calendar
@@ -73,7 +74,7 @@ def test_each_request_counts_once_with_its_bytes(admin, target, bucket, key):
         assert added.value(f"s3proxy_{failures}_failures_total") == 0
 
 
-def test_refused_and_missing_requests_count_by_status_and_by_who_was_known(
+def test_refused_and_missing_requests_count_by_status_and_client(
     admin, deployment, target, bucket, key
 ):
     reader = deployment.target.known_as(READER)
@@ -93,7 +94,7 @@ def test_refused_and_missing_requests_count_by_status_and_by_who_was_known(
     assert added.requests() == 4
 
 
-def test_a_client_that_leaves_is_told_from_an_error(admin, deployment, target, bucket, key):
+def test_a_client_that_disconnects_is_distinguished_from_an_error(admin, deployment, target, bucket, key):
     size = 16 * 1024 * 1024
     assert raw.ask(target, "PUT", bucket, key, body=content(size)).status == 200
 
@@ -109,7 +110,7 @@ def test_a_client_that_leaves_is_told_from_an_error(admin, deployment, target, b
     assert added.value("s3proxy_sent_bytes_total", operation="GetObject") < size
 
 
-def test_what_is_under_way_is_counted_and_given_back(admin, target, bucket, key):
+def test_requests_in_flight_are_counted_and_released(admin, target, bucket, key):
     head = raw.sign(raw.request(target, "PUT", bucket, key, body=content(LARGE)), target)
     before = admin.until(lambda seen: seen.in_flight == 0, "idle")
     assert before.value("s3proxy_body_memory_bytes") == 0
@@ -133,10 +134,10 @@ def test_what_is_under_way_is_counted_and_given_back(admin, target, bucket, key)
     )
 
 
-# What is in it, and what is not
+# Contents of the page, and limits to them
 
 
-def test_labels_stay_few_whatever_is_asked_for(admin, deployment, target, bucket):
+def test_labels_stay_few_for_any_requests(admin, deployment, target, bucket):
     def ask(number):
         mark = secrets.token_hex(6)
         stranger = deployment.target.known_as(Credential(f"AKIA{mark}", mark))
@@ -162,7 +163,7 @@ def test_labels_stay_few_whatever_is_asked_for(admin, deployment, target, bucket
     assert after.label_values("client") <= {"listed", "reader", "unknown", "anonymous"}
 
 
-def test_nothing_secret_and_no_name_of_an_object_is_told(admin, deployment, target, bucket, key):
+def test_no_secret_and_no_object_key_is_exposed(admin, deployment, target, bucket, key):
     assert raw.ask(target, "PUT", bucket, key, body=content(SMALL)).status == 200
     assert raw.ask(target, "GET", bucket, key).body == content(SMALL)
     text = admin.scrape().text
@@ -183,7 +184,7 @@ def test_the_proxys_own_credential_is_no_label(deployments, bucket, key):
     assert OWNER.access_key not in seen.text
 
 
-def test_the_process_and_the_program_tell_of_themselves(admin, deployment):
+def test_the_process_and_the_program_are_described(admin, deployment):
     seen = admin.scrape()
     assert seen.value("s3proxy_build_info") == 1
     assert seen.value("process_resident_memory_bytes") > 5_000_000
@@ -193,7 +194,7 @@ def test_the_process_and_the_program_tell_of_themselves(admin, deployment):
     assert seen.value("s3proxy_certificate_expiry_timestamp_seconds") == 0, "plain HTTP"
 
 
-def test_a_certificate_tells_when_it_ends(deployments, certificates):
+def test_the_end_of_a_certificate_is_exported(deployments, certificates):
     admin = Admin.anywhere()
     deployments.proxy(
         deployments.server("seaweedfs"),
@@ -213,12 +214,12 @@ def test_a_certificate_tells_when_it_ends(deployments, certificates):
 
 
 def promtool():
-    """On the path, or where the chart's check keeps its tools."""
+    """promtool on PATH, or in the folder where the chart's checks install it."""
     kept = Path(os.environ["S3PROXY_TEST_DIR"]).glob("chart-tools/**/bin/promtool")
     return shutil.which("promtool") or next(kept, None)
 
 
-def test_promtool_finds_nothing_to_say(admin, deployment):
+def test_promtool_finds_no_fault(admin, deployment):
     if promtool() is None:
         pytest.skip("promtool is not installed (Debian's package prometheus)")
     check = subprocess.run(

@@ -1,5 +1,5 @@
-"""What stored data and the keys to it add to the metrics: objects that do not open, each by its
-kind, reads of what is not sealed or in an older format, and calls to key services.
+"""Metrics about stored data and keys: objects that do not open, by kind of failure; reads of
+plaintext or older formats; and calls to key services.
 """
 
 from dataclasses import replace
@@ -25,7 +25,7 @@ DAMAGED = {"isec": "s3p1.AAAA"}
 
 @pytest.fixture(scope="module")
 def deployment(deployments, admin):
-    """A proxy with an admin listener, as its one listed client sees it."""
+    """A proxy with an admin listener, as its only listed client sees it."""
     deployment = deployments.proxy(
         deployments.server("seaweedfs"),
         "proxy-metrics-stored",
@@ -67,7 +67,7 @@ def test_an_altered_object_counts_as_tampered_whether_it_shows_early_or_late(
     assert added.requests(operation="GetObject", status=status, client="listed") == 1
 
 
-def test_each_way_of_not_opening_has_its_kind(admin, deployments, vault, prefix):
+def test_each_failure_to_open_has_its_kind(admin, deployments, vault, prefix):
     def failed(key, stored):
         vault.plant(prefix + key, stored)
         return failures(admin.added_by(lambda: assert_refused_outright(vault.read(prefix + key))))
@@ -85,14 +85,14 @@ def test_each_way_of_not_opening_has_its_kind(admin, deployments, vault, prefix)
 
 
 SPOILED = {
-    # Looked up for the sake of older formats, which may be that short.
+    # The proxy looks these up because objects in older formats may be this short.
     "truncated": lambda stored: Stored(stored.body[:71], stored.metadata),
     "malformed": lambda stored: Stored(stored.body, DAMAGED),
 }
 
 
 @pytest.mark.parametrize("kind", SPOILED)
-def test_a_listing_counts_what_it_cannot_describe_and_tells_the_sizes_of_the_others(
+def test_a_listing_counts_objects_it_cannot_describe_and_shows_the_sizes_of_the_others(
     admin, vault, backend_s3, prefix, kind
 ):
     spoiled = SPOILED[kind](vault.seal(prefix + "spoiled", content(SMALL)))
@@ -116,7 +116,7 @@ def test_a_listing_counts_what_it_cannot_describe_and_tells_the_sizes_of_the_oth
         assert added.requests(operation="ListObjectsV2", status="200") == 1
 
 
-def test_reads_of_what_is_not_sealed_count_and_looks_at_it_do_not(
+def test_reads_of_plaintext_count_and_heads_do_not(
     admin, vault, backend_s3, prefix
 ):
     plain, older = prefix + "plain", prefix + "older"
@@ -186,6 +186,6 @@ def test_calls_to_a_key_service_and_its_failures_count(deployments, tenant, buck
     assert calls(added, call="open") == 3, "two repetitions"
     assert added.value("s3proxy_open_failures_total", kind="key_service") == 1
     text = admin.scrape().text
-    # The name of the key is the label of the requests under it; how it is reached is nobody's business.
+    # The key's name is the label of its requests; the address of the service must not show.
     for secret in (tenant.role_id, tenant.secret_id, tenant.server.address):
         assert secret not in text

@@ -1,8 +1,8 @@
-"""The migration drill: a bucket with everything that there was before format v1, under traffic.
+"""The migration drill: a bucket with all formats before v1, migrated under traffic.
 
-Objects are plaintext, Intrinsec's, Constellation's and under the all-zero key. Writers and readers
-go through the proxy all the time. Every read must bring what was written last, or what is being
-written; in the end everything is format v1.
+Objects are plaintext, Intrinsec's, Constellation's, and under the all-zero key. Clients read and
+write through the proxy all the time. Every read must return the latest write, or one in progress;
+in the end, everything is format v1.
 """
 
 import random
@@ -35,7 +35,7 @@ WRITERS, READERS = 2, 3
 
 @pytest.fixture(scope="module", params=["one version", "versions"])
 def bucket_of_old(request, deployments):
-    """A proxy, and a bucket that keeps versions or does not."""
+    """A proxy, and a bucket with or without versions."""
     environment = {
         "S3PROXY_ENCRYPT_KEY": new_key(),
         "S3PROXY_DECRYPT_KEYS": PASSPHRASE,
@@ -54,10 +54,10 @@ def bucket_of_old(request, deployments):
 
 
 class Traffic:
-    """Writers and readers of one bucket, and what they found wrong.
+    """Writers and readers of one bucket, and the errors that they found.
 
-    A key's content is told by its generation: `begun` is the last one that was sent, `stored` the
-    last one that was acknowledged. One writer at a time has a key.
+    The generation of a key identifies its content: `begun` is the last one that was sent, `stored`
+    the last one that was acknowledged. Each key has at most one writer at a time.
     """
 
     def __init__(self, deployment, bucket, sizes):
@@ -96,7 +96,7 @@ class Traffic:
         first = self.stored[key]
         try:
             body = body_of(s3, self._bucket, key)
-        except Exception as error:  # noqa: BLE001 - whatever a client gets is what is judged
+        except Exception as error:  # noqa: BLE001 - every error of a client is judged
             self.wrong.append(f"{key}: {error!r}")
             return
         last = self.begun[key]
@@ -106,7 +106,7 @@ class Traffic:
             self.reads += 1
 
     def during(self, work):
-        """Has traffic while `work` is done, and before and after it."""
+        """Runs traffic before, during and after `work`."""
         with ThreadPoolExecutor(WRITERS + READERS) as pool:
             running = [pool.submit(self.write, seed) for seed in range(WRITERS)]
             running += [pool.submit(self.read, seed) for seed in range(READERS)]

@@ -1,6 +1,6 @@
-"""Checksums of multipart uploads: verified part by part, kept sealed, given back with the object.
+"""Checksums of multipart uploads: verified part by part, stored sealed, returned with the object.
 
-Servers need not know checksums for this: they end at the proxy, which keeps its own.
+Servers need no support for checksums: checksums end at the proxy, which stores its own.
 """
 
 import base64
@@ -18,7 +18,7 @@ from uploads import FIVE_MIB, Upload, piece, states
 
 @functools.cache
 def crc(data: bytes, polynomial: int, bits: int) -> bytes:
-    """A reflected CRC in plain Python, by table: slow enough to be remembered."""
+    """A reflected CRC in plain Python with a table; slow, so results are cached."""
     table = []
     for byte in range(256):
         for _ in range(8):
@@ -105,7 +105,7 @@ def test_full_object_checksums_are_those_of_the_content(s3, bucket, key, algorit
     assert (answer[f"Checksum{algorithm}"], answer["ChecksumType"]) == (expected, "FULL_OBJECT")
     head = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     assert (head[f"Checksum{algorithm}"], head["ChecksumType"]) == (expected, "FULL_OBJECT")
-    # boto3 compares the content with it.
+    # boto3 compares the content with the checksum.
     assert s3.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")["Body"].read() == WHOLE
 
 
@@ -141,7 +141,7 @@ def test_a_wrong_checksum_of_a_part_in_the_list_is_an_invalid_part(s3, bucket, k
 
 
 @pytest.mark.parametrize("algorithm", ["SHA1", "SHA256"])
-def test_a_composite_upload_wants_every_parts_checksum(s3, bucket, key, algorithm):
+def test_a_composite_upload_needs_every_parts_checksum(s3, bucket, key, algorithm):
     upload = started(s3, bucket, key, algorithm, "COMPOSITE")
     parts = [dict(upload.parts[number]) for number in (1, 2, 3)]
     del parts[1][f"Checksum{algorithm}"]
@@ -156,7 +156,7 @@ def test_a_part_of_another_algorithm_is_refused(s3, bucket, key):
     upload.abort()
 
 
-def test_types_that_do_not_go_with_their_algorithm_are_refused(s3, bucket, key):
+def test_types_that_do_not_fit_their_algorithm_are_refused(s3, bucket, key):
     for algorithm, kind in [("SHA1", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE")]:
         refused(
             lambda: Upload(s3, bucket, key, ChecksumAlgorithm=algorithm, ChecksumType=kind),
@@ -171,7 +171,7 @@ def test_the_size_of_the_whole_is_checked(s3, bucket, key):
 
 
 def test_a_part_without_a_checksum_gets_one_of_the_uploads_algorithm(deployment, bucket, key):
-    # boto3 would send one by itself.
+    # Otherwise boto3 adds a checksum.
     s3 = boto3_client(deployment.target)
     s3.meta.config.request_checksum_calculation = "when_required"
     upload = Upload(s3, bucket, key, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
@@ -183,7 +183,7 @@ def test_a_part_without_a_checksum_gets_one_of_the_uploads_algorithm(deployment,
     assert answer["ChecksumCRC32"] == text(ALGORITHMS["CRC32"](WHOLE))
 
 
-def test_a_resumed_upload_keeps_the_clients_own_word_of_the_whole(s3, bucket, key):
+def test_a_resumed_upload_keeps_the_clients_checksum_of_the_whole(s3, bucket, key):
     upload = started(s3, bucket, key, "CRC64NVME", "FULL_OBJECT")
     listed = s3.list_parts(**upload.named)["Parts"]
     parts = [{"PartNumber": part["PartNumber"], "ETag": part["ETag"]} for part in listed]

@@ -1,7 +1,7 @@
-"""What multipart uploads cost at the backend and leave there, counted by a relay before SeaweedFS.
+"""Backend requests and leftovers of multipart uploads, counted by a relay before SeaweedFS.
 
-Also what only shows in stored bytes: that no salt is used twice, that parts are as long as a backend
-demands, that a completion which failed half-way leaves nothing that is taken for a part.
+Also properties of the stored bytes: no salt is used twice, parts are as long as the backend
+demands, and a failed completion leaves nothing that could be taken for a part.
 """
 
 import pytest
@@ -54,7 +54,7 @@ def backend_s3(deployments):
 
 
 def asked(relay, bucket) -> list[str]:
-    """What the backend was asked for, bodies aside."""
+    """Method and path of the backend requests about a bucket."""
     return [f"{one.method} {one.line.partition('?')[0]}" for one in relay.naming(bucket)]
 
 
@@ -99,7 +99,7 @@ def test_no_two_attempts_at_a_part_share_a_salt(relay, s3, bucket, key):
     stored = [one.body for one in relay.naming(bucket) if one.method == "PUT"]
     heads = [body[:24] for body in stored if len(body) > 100]
     assert len(heads) >= 6
-    # The tail carries the last staged part's bytes, and so its salt, once more.
+    # The tail repeats the bytes of the last staged part, and so its salt.
     assert len(set(heads)) >= 6
 
 
@@ -117,7 +117,7 @@ def test_parts_are_equal_where_the_backend_demands_it(relay, equal, bucket, key)
     assert len(set(others)) == 1 and last <= others[0]
 
 
-def test_short_last_part_and_tail_fit_behind_equal_parts(relay, equal, bucket, key):
+def test_short_last_part_and_tail_fit_after_equal_parts(relay, equal, bucket, key):
     s3 = boto3_client(equal.target)
     upload = Upload(s3, bucket, key)
     for number, size in {1: FIVE_MIB, 2: FIVE_MIB, 3: 77}.items():
@@ -172,7 +172,7 @@ def test_a_versioned_bucket_keeps_no_version_of_the_state(s3, backend_s3, bucket
     assert body_of(s3, versioned, key) == upload.plaintext
 
 
-def test_the_state_may_lie_in_a_bucket_of_its_own(deployments, relay, relayed, backend_s3, key):
+def test_the_state_may_be_in_a_separate_bucket(deployments, relay, relayed, backend_s3, key):
     own, data = make_bucket(relayed), make_bucket(relayed)
     environment = {"S3PROXY_STATE_BUCKET": own}
     proxy = deployments.proxy(relay, "proxy-uploads-state-bucket", environment=environment)
@@ -200,7 +200,7 @@ def test_user_metadata_of_an_upload_can_be_sealed(deployments, relay, backend_s3
 
 
 def _sizes_of_parts(relay, bucket, key) -> list[int]:
-    """Stored sizes of what the backend's upload was completed with, in the order of the list."""
+    """Stored sizes of the parts with which the backend's upload was completed, in order."""
     sizes = {}
     lengths = {}
     for one in relay.naming(bucket):

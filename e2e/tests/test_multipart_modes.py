@@ -1,6 +1,6 @@
-"""Multipart uploads under other settings, and under a customer's own key.
+"""Multipart uploads with other settings, and with a customer-provided key.
 
-`forward-plaintext` exists for tests: what it stores is plaintext, and every start says so.
+`forward-plaintext` exists for tests: it stores plaintext, and every start logs a warning.
 """
 
 import base64
@@ -30,7 +30,7 @@ def uploaded(s3, bucket, key, **options) -> Upload:
     return upload
 
 
-def test_blocked_uploads_are_refused_and_nothing_is_begun(deployments, backend_s3, bucket, key):
+def test_blocked_uploads_are_refused_and_nothing_is_started(deployments, backend_s3, bucket, key):
     server = deployments.server("seaweedfs")
     proxy = deployments.proxy(
         server, "proxy-uploads-blocked", environment={"S3PROXY_MULTIPART": "block"}
@@ -53,7 +53,7 @@ def test_forwarded_uploads_are_stored_as_they_are_and_warned_of(plaintext, backe
     assert "UNENCRYPTED" in plaintext.proxy.log_text()
 
 
-def test_forwarded_parts_that_break_their_promise_are_not_stored(plaintext, bucket, key):
+def test_forwarded_parts_that_do_not_match_their_headers_are_not_stored(plaintext, bucket, key):
     s3 = boto3_client(plaintext.target)
     upload = Upload(s3, bucket, key)
     wrong = base64.b64encode(b"none").decode()
@@ -78,7 +78,7 @@ def test_forwarded_uploads_are_not_copied_into(plaintext, bucket, key):
 
 
 def customer_key() -> dict:
-    """A key for SSE-C; boto3 adds its digest."""
+    """A customer-provided key (SSE-C); boto3 adds its digest."""
     return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": secrets.token_hex(16)}
 
 

@@ -1,8 +1,8 @@
 """Objects of multipart uploads, sealed by the suite and read through the proxy.
 
-Whatever the sizes of the parts, every read gives the slice of the plaintext; a relay before the
-server counts what it costs: two requests for all of a cold object, three for a range, and one as
-soon as its layout is known.
+For all sizes of parts, every read returns the right slice of the plaintext. A relay before the
+server counts requests: two for a whole object that is not cached, three for a range, and one once
+the object's layout is cached.
 """
 
 import secrets
@@ -38,13 +38,13 @@ def relay(deployments):
 
 @pytest.fixture(scope="module")
 def deployment(deployments, relay):
-    """A proxy whose every request to SeaweedFS is written down."""
+    """A proxy whose requests to SeaweedFS are all recorded."""
     return deployments.proxy(relay, "proxy-multipart-reads")
 
 
 @pytest.fixture(scope="module")
 def server(deployments):
-    """boto3 straight to the server, past the relay."""
+    """boto3 directly to the server, without the relay."""
     return boto3_client(deployments.server("seaweedfs").target)
 
 
@@ -62,7 +62,7 @@ def samples():
 
 @pytest.fixture
 def plant(deployment, server, bucket):
-    """Puts a sample under a key that no read has been to; the key is made up where none is given."""
+    """Stores a sample under a key that no read has used, by default a random one."""
 
     def plant(made: Sample, key: str = "") -> str:
         key = key or secrets.token_hex(8)
@@ -75,7 +75,7 @@ def plant(deployment, server, bucket):
 
 @pytest.fixture
 def read(deployment, relay, bucket):
-    """Reads, and says what it cost: the answer, and the requests that the server got for it."""
+    """Reads; returns the response and the requests that the server got for it."""
 
     def read(key, span="", method="GET", query="", **headers):
         relay.forget()
@@ -93,7 +93,7 @@ def made(name: str, **fields) -> Sample:
 
 
 def spans(made: Sample) -> list[str]:
-    """Ranges inside, at the edges of and across chunks and parts, open and from the end."""
+    """Ranges inside, at the edges of and across chunks and parts; open-ended; suffixes."""
     size = len(made.plaintext)
     edges, position = [0, CHUNK, size // 2], 0
     for part in made.parts:
@@ -110,7 +110,7 @@ NEAR = [(0, 0), (-1, -1), (-1, 0), (-5, 5), (0, 9), (100, CHUNK + 100)]
 
 
 def slice_of(plaintext: bytes, span: str) -> tuple[bytes, str]:
-    """What a range gives, and the Content-Range that says so."""
+    """The bytes of a range, and the matching Content-Range."""
     size = len(plaintext)
     first, _, last = span.partition("-")
     if first:
@@ -215,7 +215,8 @@ def test_range_in_aligned_parts_costs_three_requests_and_then_one(plant, read, s
     first, last = map(int, head.headers["Range"].removeprefix("bytes=").split("-"))
     assert last - first + 1 == 56
     assert len(read(key, span)[1]) == 1
-    # Another range of the same part is known to begin; another part's head is not.
+    # The head of this part is cached, so another range of it costs one request; that of the next
+    # part is not.
     assert len(read(key, f"{4 * FIVE_MIB - 50}-{4 * FIVE_MIB - 1}")[1]) == 1
     assert len(read(key, f"{5 * FIVE_MIB - 50}-{5 * FIVE_MIB - 1}")[1]) == 2
 
@@ -274,7 +275,7 @@ def test_reads_leave_their_connection_to_the_next(plant, read, relay, samples):
 
 
 @pytest.mark.parametrize("span", ["", "6000000-6000099", "-99", "0-9"])
-def test_overwritten_object_is_read_as_it_is_now(plant, read, samples, span):
+def test_overwritten_object_is_read_in_its_new_state(plant, read, samples, span):
     key = plant(samples["uneven"])
     for name in ("uneven", "aligned", "small", "uneven", "three-bytes-last"):
         plaintext = samples[name].plaintext
@@ -289,7 +290,7 @@ def test_overwritten_object_is_read_as_it_is_now(plant, read, samples, span):
 
 @pytest.mark.parametrize("request_replaced", [2, 3])
 @pytest.mark.parametrize("span", ["", "7000000-7000099"])
-def test_object_replaced_between_two_requests_is_read_anew(
+def test_object_replaced_between_two_requests_is_read_again(
     plant, read, relay, samples, span, request_replaced
 ):
     if not span and request_replaced == 3:
@@ -339,7 +340,7 @@ def with_checksums(kind: str) -> Sample:
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("COMPOSITE", "-3"), ("FULL_OBJECT", "")])
-def test_checksums_from_the_seal_are_told_where_they_are_asked_for(plant, read, kind, suffix):
+def test_checksums_from_the_seal_are_returned_on_request(plant, read, kind, suffix):
     key = plant(with_checksums(kind))
     asking = {"x-amz-checksum-mode": "ENABLED"}
     for method in ("GET", "HEAD"):

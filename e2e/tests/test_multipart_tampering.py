@@ -1,4 +1,4 @@
-"""Multipart bodies altered behind the proxy's back: an error or the plaintext, never another byte."""
+"""Multipart bodies altered on the backend: an error or the plaintext, never another byte."""
 
 import secrets
 from dataclasses import replace
@@ -33,7 +33,7 @@ def original():
 
 @pytest.fixture(params=["cold", "cached"])
 def read_altered(request, vault, original):
-    """Plants an altered form and reads it in every way, with and without a layout from before."""
+    """Stores an altered form and reads it in every way, without and with a cached layout."""
 
     def read_altered(altered: Stored | Sample, reads: list[tuple[str, str]] = FEW_READS):
         for span, query in reads:
@@ -72,7 +72,7 @@ def flipped(body: bytes, offset: int) -> bytes:
 
 
 def tail_starts(body: bytes) -> tuple[int, int]:
-    """Where padding and seal message begin."""
+    """The offsets at which the padding and the seal message begin."""
     seal = int.from_bytes(body[-FOOTER : -FOOTER + 4], "big")
     return sum(72 + size + 16 * (size // 16384) for size in SIZES.values()), len(body) - FOOTER - seal
 
@@ -98,7 +98,7 @@ def altered_tails(made: Sample) -> dict[str, bytes]:
 
 
 def lists(made: Sample) -> dict[str, bytes]:
-    """Seals that are authentic, and list something else."""
+    """Authentic seals with another list of parts."""
     first, second, last = made.parts
     other = {
         "numbers descend": [replace(first, number=2), replace(second, number=1), last],
@@ -163,13 +163,13 @@ def swapped(made: Sample) -> Sample:
 
 
 def exchanged(made: Sample, number: int, by: bytes) -> Sample:
-    """A part's bytes are others; the seal is as it was."""
+    """The object with the bytes of one part replaced; the seal is unchanged."""
     parts = [replace(one, sealed=by) if one.number == number else one for one in made.parts]
     return replace(made, parts=parts)
 
 
 def altered_parts(made: Sample) -> dict[str, tuple[Sample, int, int]]:
-    """Altered objects, and the plaintext positions that are no longer what they were."""
+    """Altered objects, with the range of plaintext positions that the alteration affects."""
     second, last = made.parts[1], made.parts[2]
     older = part(made.dek, 2, bytes(FIVE_MIB))
     foreign = part(secrets.token_bytes(32), 2, second.plaintext)
@@ -238,7 +238,7 @@ def test_small_upload_with_an_altered_head_is_refused_before_any_byte(vault):
             stored = made.stored(vault.deployment.proxy.key, vault.bucket, key)
             vault.plant(key, Stored(flipped(stored.body, offset), stored.metadata))
             assert_refused_outright(vault.read(key, span))
-            # What was wrong is not remembered.
+            # The refused head is not cached.
             vault.plant(key, stored)
             assert expected_slice(made, span) == vault.read(key, span).body
 

@@ -1,7 +1,7 @@
-"""Multipart uploads, step by step: what is uploaded in whatever way comes back byte for byte.
+"""Multipart uploads, step by step: every way of uploading gives the same bytes back.
 
-Two proxies stand before each server, so that any step can be another replica's. After every upload
-that ended nothing of the proxy's own may lie beside the data.
+Two proxies run before each server, so that any step can go to another replica. After every finished
+upload, no state of the proxy may be left beside the data.
 """
 
 import base64
@@ -70,7 +70,7 @@ def nothing_left(backend_s3, bucket):
 
 @pytest.fixture
 def takes_a_subset(deployment):
-    """Ceph 16 completes an upload only if every part that it holds is named."""
+    """Ceph 16 completes an upload only if the list contains every part that it has."""
     if deployment.backend.name == "radosgw":
         pytest.skip("radosgw: InvalidPart where not every part is named, also without a proxy")
 
@@ -158,7 +158,7 @@ def test_parts_that_are_not_named_are_left_out(takes_a_subset, upload, s3, bucke
     assert body_of(s3, bucket, key) == started.plaintexts[2] + started.plaintexts[4]
 
 
-def test_etags_without_marks_as_listings_have_them_are_good(upload, s3, bucket, key):
+def test_etags_without_marks_as_in_listings_are_accepted(upload, s3, bucket, key):
     started = upload()
     for number, size in {1: FIVE_MIB, 2: 500}.items():
         started.part(number, piece(size, str(number)))
@@ -279,7 +279,7 @@ def test_an_upload_that_does_not_exist_is_refused(s3, bucket, key):
     refused(lambda: s3.abort_multipart_upload(**named), "NoSuchUpload")
 
 
-def test_an_upload_id_is_good_for_its_own_key_only(upload, s3, bucket, key):
+def test_an_upload_id_is_valid_for_its_own_key_only(upload, s3, bucket, key):
     started = upload()
     named = {"Bucket": bucket, "Key": key + "-other", "UploadId": started.id}
     refused(lambda: s3.upload_part(**named, PartNumber=1, Body=b"x"), "NoSuchUpload")
@@ -321,7 +321,7 @@ def test_a_part_beyond_the_largest_is_refused_before_its_bytes(deployment, uploa
     started.abort()
 
 
-def test_a_part_that_breaks_its_promise_is_not_stored(deployment, upload, s3, bucket, key):
+def test_a_part_that_does_not_match_its_headers_is_not_stored(deployment, upload, s3, bucket, key):
     started = upload()
     for number, size in {1: FIVE_MIB, 2: 100}.items():
         body = piece(size, str(number))
@@ -366,7 +366,7 @@ def test_the_etag_is_the_same_everywhere(upload, s3, bucket, key):
     assert completed == s3.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"][0]["ETag"]
 
 
-def test_nothing_of_the_plaintext_lies_on_the_backend(upload, backend_s3, bucket, key):
+def test_nothing_of_the_plaintext_is_on_the_backend(upload, backend_s3, bucket, key):
     started = upload()
     started.part(1, piece(FIVE_MIB, "1"))
     started.part(2, piece(20000, "2"))

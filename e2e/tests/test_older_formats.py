@@ -1,6 +1,6 @@
-"""What the two older proxies wrote is read as if it had been sealed here, and never written again.
+"""Objects of the two older proxies are read as if this proxy had sealed them, and never written.
 
-The objects are made by legacy.py and put on the backend around the proxy.
+The objects are made by legacy.py and stored on the backend directly.
 """
 
 import json
@@ -36,7 +36,7 @@ from tampering import Vault, assert_only_plaintext, assert_refused_outright
 PASSPHRASE = "a passphrase of an older proxy"
 FORMER = "the one before, with a comma"
 ACTIVE = new_key()
-"""Hashed by an older proxy like any other text."""
+"""A key of this proxy's form; an older proxy hashed it like any other text."""
 
 ENVIRONMENT = {"S3PROXY_ENCRYPT_KEY": ACTIVE, "S3PROXY_DECRYPT_KEYS": f"{PASSPHRASE}\n{FORMER}"}
 BLOCK = 65536
@@ -48,7 +48,7 @@ VECTORS = Path(__file__).parents[2] / "crates/envelope/tests/vectors"
 
 @pytest.fixture(scope="module")
 def deployment(deployments):
-    """A proxy that has the passphrases and refuses the all-zero key."""
+    """A proxy that knows the passphrases and refuses the all-zero key."""
     server = deployments.server("seaweedfs")
     return deployments.proxy(server, "proxy-older", environment=ENVIRONMENT)
 
@@ -69,7 +69,7 @@ def denying(deployments):
 
 @pytest.fixture(scope="module", params=KEK_VERSIONS, ids=lambda version: f"version-{version}")
 def older(request):
-    """Intrinsec's proxy, before and after it changed how it derives its key."""
+    """Intrinsec's proxy, before and after it changed its key derivation."""
     return Older.of_text(PASSPHRASE, request.param)
 
 
@@ -87,7 +87,7 @@ def sized(request, deployment, bucket, older):
 
 
 def spans(size):
-    """Ranges inside, at the edge of and across blocks, and open ones."""
+    """Ranges inside, at the edges of and across blocks, and open-ended ones."""
     pairs = [(0, 0), (size - 1, size - 1), (0, size - 1), (BLOCK - 1, BLOCK), (BLOCK, 2 * BLOCK - 1)]
     pairs += [(size // 2, size // 2 + 99), (5, size - 6), (size - BLOCK, size - 1)]
     inside = [(first, last) for first, last in pairs if 0 <= first <= last < size]
@@ -189,7 +189,7 @@ def test_object_under_a_key_that_is_not_configured_says_so(deployment, backend_s
 
 
 @pytest.mark.parametrize("version", ["0", "2", "unheard of"])
-def test_version_that_is_not_known_is_named_and_only_its_length_is_told(
+def test_unknown_version_is_named_and_only_its_length_is_shown(
     with_fallback, backend_s3, bucket, prefix, version
 ):
     key, copy = prefix + "object", {"x-amz-copy-source": f"/{bucket}/{prefix}object"}
@@ -211,7 +211,7 @@ def test_version_that_is_not_known_is_named_and_only_its_length_is_told(
     assert listed["Size"] == LARGE
 
 
-def test_what_else_an_object_has_comes_back_without_the_wrapped_key(s3, backend_s3, bucket, key, older):
+def test_an_objects_attributes_come_back_without_the_wrapped_key(s3, backend_s3, bucket, key, older):
     older.put(
         backend_s3, bucket, key, content(SMALL),
         Metadata={"mine": "1", CONSTELLATION: "also there", f"{CONSTELLATION}-kek-ver": "1"}, ContentType="text/x-old",
@@ -220,7 +220,7 @@ def test_what_else_an_object_has_comes_back_without_the_wrapped_key(s3, backend_
     assert (got["Metadata"], got["ContentType"]) == ({"mine": "1"}, "text/x-old")
 
 
-def test_conditions_take_the_etag_that_was_told(deployment, s3, backend_s3, bucket, key, older):
+def test_conditions_accept_the_returned_etag(deployment, s3, backend_s3, bucket, key, older):
     older.put(backend_s3, bucket, key, content(SMALL), Metadata={"mine": "1"})
     etag = s3.head_object(Bucket=bucket, Key=key)["ETag"]
     assert s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"].read() == content(SMALL)
@@ -320,7 +320,7 @@ def flipped(stored: Stored, offset: int) -> Stored:
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALL, LARGE, 6 * MIB])
-def test_byte_flipped_anywhere_is_refused_before_a_byte_goes_out(vault, key, older, size):
+def test_byte_flipped_anywhere_is_refused_before_a_byte_is_sent(vault, key, older, size):
     stored = older.seal(content(size))
     end = len(stored.body)
     offsets = {0, 11, 12, end // 2, end - 17, end - 16, end - 1, 12 + BLOCK, 12 + BLOCK - 1}
@@ -333,7 +333,7 @@ def test_byte_flipped_anywhere_is_refused_before_a_byte_goes_out(vault, key, old
 
 
 @pytest.mark.parametrize("size", [0, SMALL, LARGE])
-def test_other_lengths_bodies_and_keys_are_refused_before_a_byte_goes_out(vault, key, older, size):
+def test_other_lengths_bodies_and_keys_are_refused_before_a_byte_is_sent(vault, key, older, size):
     stored, other = older.seal(content(size)), older.seal(content(size, "other"))
     wrapped = stored.metadata[INTRINSEC]
     altered = {
@@ -350,14 +350,14 @@ def test_other_lengths_bodies_and_keys_are_refused_before_a_byte_goes_out(vault,
     for alteration, planted in altered.items():
         vault.plant(key, planted)
         answer = vault.read(key)
-        # A wrapped key that nothing opens may be one under a key that is missing here.
+        # A wrapped key that does not open may have been wrapped with a key that this proxy lacks.
         is_unknown = alteration == "a digit changed"
         refused = (403, "AccessDenied") if is_unknown else (500, "InternalError")
         assert (answer.status, answer.code) == refused, alteration
 
 
 class Swapping(Relay):
-    """A relay that flips one byte of an object in every answer but the first that hold it."""
+    """A relay that flips a byte of an object in every response with that byte but the first."""
 
     def __init__(self, server, offset):
         self.offset = offset
@@ -366,7 +366,7 @@ class Swapping(Relay):
 
     def answer(self, recorded):
         answer = super().answer(recorded)
-        # The proxy also asks for the list of buckets, to try its credential.
+        # The proxy also lists buckets, to test its credential.
         is_of_object = recorded.method == "GET" and recorded.line.count("/") > 1
         if not is_of_object or answer.status not in (200, 206):
             return answer
@@ -384,7 +384,7 @@ class Swapping(Relay):
 
 @pytest.fixture
 def before_relay(deployments, prefix):
-    """Starts a proxy before a relay of the test's own."""
+    """Starts a proxy before the test's own relay."""
     started = []
 
     def start(relay):
@@ -398,7 +398,7 @@ def before_relay(deployments, prefix):
 
 
 @pytest.mark.parametrize("offset", [12, 12 + 5 * BLOCK, 12 + LARGE - 1])
-def test_bytes_exchanged_after_the_verification_do_not_go_out(
+def test_bytes_exchanged_after_the_verification_are_not_sent(
     before_relay, deployment, backend_s3, bucket, key, older, offset
 ):
     older.put(backend_s3, bucket, key, content(LARGE))
@@ -433,12 +433,12 @@ def test_repeated_reads_cost_one_request_each(before_relay, deployment, backend_
         relay.forget()
         assert vault.read(key, span).complete
         assert len(relay.naming(bucket)) == cost, (key, span)
-    # Another state of the object is verified anew.
+    # A changed object is verified again.
     older.put(backend_s3, bucket, large, content(LARGE, "another"))
     assert vault.read(large, "0-9").body == content(LARGE, "another")[:10]
 
 
-def test_ranges_asked_for_side_by_side_share_one_verification(
+def test_parallel_ranges_share_one_verification(
     before_relay, deployment, backend_s3, bucket, key, older
 ):
     plaintext = content(9 * MIB)
@@ -454,7 +454,7 @@ def test_ranges_asked_for_side_by_side_share_one_verification(
 
 
 class Waiting(Relay):
-    """A relay that holds back an object asked for whole until it is let go."""
+    """A relay that holds back whole-object reads until they are released."""
 
     def __init__(self, server):
         self.asked, self.let_go = threading.Event(), threading.Event()
@@ -467,7 +467,7 @@ class Waiting(Relay):
         return super().answer(recorded)
 
 
-def test_verification_outlasts_the_client_that_wanted_it(
+def test_verification_outlasts_the_client_that_caused_it(
     before_relay, deployment, backend_s3, bucket, key, older
 ):
     older.put(backend_s3, bucket, key, content(LARGE))
@@ -487,13 +487,13 @@ def test_verification_outlasts_the_client_that_wanted_it(
 
 
 def is_for_all(recorded) -> bool:
-    """Whether it asks for an object, and for all of it."""
+    """Whether the request is for a whole object."""
     line = recorded.line
     return line != "/" and not recorded.headers["Range"] and "?" not in line
 
 
 def connections(port: int) -> int:
-    """How many connections a server on that port has that it did not end itself."""
+    """The number of connections on a server's port that the server itself has not closed."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     established, left_by_the_other = "01", "08"
     states = [line.split()[3] for line in lines if int(line.split()[1].partition(":")[2], 16) == port]
@@ -501,15 +501,15 @@ def connections(port: int) -> int:
 
 
 def peak_memory(process_id: int) -> int:
-    """Bytes that a process has ever had resident."""
+    """The peak of a process's resident memory in bytes."""
     lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 @pytest.mark.timeout(1200)
 def test_a_gibibyte_is_read_within_the_memory_bound(deployments, deployment, backend_s3, key):
-    # A text that looks like a key was hashed like any other; stretching a passphrase of this
-    # proxy's own would take 64 MiB at the start.
+    # A text in the form of a key, which older proxies hashed like any other text. A passphrase
+    # would cost this proxy 64 MiB at start-up, because it stretches passphrases.
     text = new_key()
     bucket = make_bucket(deployment)
     proxy = deployments.proxy(

@@ -1,10 +1,10 @@
-"""The list of operations is closed towards the backend too.
+"""The list of operations is closed towards the backend as well.
 
 Every row of the program's table is sent through the proxy, with no body, with bodies that are no
 document, and with the document of its operation. A server that does not know a sub-resource would
-store the body in place of the object, or delete the bucket. All buckets, and all objects of two of
-them, are compared before and after: nothing is created, changed or deleted. Operations that are for
-changing objects and buckets have tests of their own (test_every_operation.py).
+store the body in place of the object, or delete the bucket. All bucket names, and all objects of
+two buckets, are compared before and after: nothing is created, changed or deleted. Operations that
+change objects and buckets have other tests (test_every_operation.py).
 """
 
 import re
@@ -33,7 +33,7 @@ def deployment(request, deployments):
 
 @pytest.fixture(scope="module")
 def buckets(deployment):
-    """Two buckets with an object each that was sealed by the proxy."""
+    """Two buckets with objects that the proxy sealed."""
     names = make_bucket(deployment), make_bucket(deployment)
     for name in names:
         for key in ("object", "folder/object"):
@@ -43,7 +43,7 @@ def buckets(deployment):
 
 @pytest.fixture(scope="module")
 def stored(deployment):
-    """A client of the backend itself: making one takes longer than all that it is asked for here."""
+    """A client of the backend, shared because creating one takes longer than all its calls."""
     return boto3_client(deployment.backend.target)
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_created_changed_or_deleted(row, deployment, buckets, stored,
 
 
 def requests(row):
-    """Headers and bodies with which the row is sent."""
+    """The headers and bodies with which a row is sent."""
     yield {}, b""
     if row.method == "HEAD":
         return
@@ -89,7 +89,7 @@ def requests(row):
 
 
 def document_root(name: str) -> str | None:
-    """The root element of the operation's request, as AWS's SDKs have it."""
+    """The root element of the operation's request in AWS's service model."""
     if name not in MODEL.operation_names:
         return None
     shape = MODEL.operation_model(name).input_shape
@@ -105,7 +105,7 @@ def copy_source(row, bucket) -> dict[str, str]:
 
 
 def snapshot(s3, buckets):
-    """The names of all buckets, and the objects of some: bytes, metadata, entity tags."""
+    """The names of all buckets, and the objects of some: bytes, metadata, ETags."""
     names = sorted(entry["Name"] for entry in s3.list_buckets()["Buckets"])
     objects = {}
     for bucket in buckets:

@@ -1,7 +1,7 @@
-"""Operations that would carry object data past the proxy, or cannot work on sealed data.
+"""Operations that would carry object data past the proxy, or that cannot work on sealed data.
 
-Each is answered with NotImplemented, and not one request about it reaches the backend: the proxy
-here stands before a recorder, so a leak would be seen whatever a real server made of it.
+Each gets the response NotImplemented, and no request about it reaches the backend: the proxy runs
+before a recorder, so a leaked request shows even if a real server would have refused it.
 """
 
 from dataclasses import dataclass, field

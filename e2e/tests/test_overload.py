@@ -1,8 +1,8 @@
 """Ten times the allowed rate and a thousand slow clients at once.
 
-The proxy keeps to its memory, finishes what it admitted, tells the others to slow down, answers
-health checks all along, and is as it was before when they are gone. Clients here are slow on purpose:
-uploads and downloads of a byte now and then, and heads that never end.
+The proxy stays within its memory limit, finishes admitted requests, tells other clients to slow
+down, answers health checks throughout, and recovers when the load ends. Clients here are slow on
+purpose: uploads and downloads of a byte now and then, and request heads that never end.
 """
 
 import http.client
@@ -34,14 +34,14 @@ FLOOD_RATE = 10 * ALLOWED_RATE
 FLOOD_SECONDS = 12
 SLOW_UPLOADS, SLOW_DOWNLOADS, HALF_HEADS = 400, 300, 300
 ADMITTED_DOWNLOADS = 8
-"""Those of the slow ones that come before the others."""
+"""The slow downloads that start before the other slow clients."""
 
 BODY_MEMORY = 8 * MIB
 MEMORY_OF_A_CONNECTION = 64 * KIB
-"""With its request's head, what was read ahead of its body, and its connection to the backend."""
+"""Includes the request head, the body bytes read ahead, and the backend connection."""
 
 HEALTH_WITHIN = 3.0
-"""Seconds, on a machine that all these clients share; 0.2 where nothing else runs."""
+"""Seconds, on a machine shared with all these clients; 0.2 if nothing else runs."""
 
 STREAMED = MIB + 100 * KIB
 FLOOD, SLOW, HONEST = (credential_of(name) for name in ("flood", "slow", "honest"))
@@ -76,7 +76,7 @@ def many_descriptors():
 
 @dataclass
 class Health:
-    """How long probes took on the S3 port and on the admin listener, and what was wrong."""
+    """The slowest probe of the S3 port and the admin listener, and all failures."""
 
     slowest: float = 0.0
     probes: int = 0
@@ -115,7 +115,7 @@ def probed(target: Target, admin: Admin):
 
 
 def memory(proxy: Proxy, name: str) -> int:
-    """`VmRSS`, or `VmHWM` for the most there ever was, in bytes."""
+    """`VmRSS`, or `VmHWM` for the peak, in bytes."""
     with open(f"/proc/{proxy.process_id}/status") as status:
         line = next(line for line in status if line.startswith(name + ":"))
     return int(line.split()[1]) * KIB
@@ -132,7 +132,7 @@ def is_slow_down(answer) -> bool:
 
 
 class Honest:
-    """A client that writes and reads, streamed by the proxy, and comes again where it is told to."""
+    """A client that writes and reads streamed objects, and retries when told to slow down."""
 
     def __init__(self, target: Target, bucket: str):
         self.target, self.bucket = target, bucket
@@ -163,9 +163,9 @@ class Honest:
 
 
 def flood(target: Target, bucket: str, seconds: float) -> tuple[Counter, float]:
-    """Requests at ten times the rate, each sent at its time, whatever became of those before. They
-    have no bodies, as memory is another limit. Returns what became of them, and the seconds that it
-    took in the end."""
+    """Sends requests at ten times the allowed rate, each at its scheduled time, regardless of
+    earlier responses. They have no bodies, as memory is a separate limit. Returns the outcomes, and
+    the duration in seconds."""
     outcomes: Counter = Counter()
     started = time.monotonic()
 
@@ -183,7 +183,7 @@ def flood(target: Target, bucket: str, seconds: float) -> tuple[Counter, float]:
 
 
 def paced_upload(target: Target, bucket: str, key: str, seconds: float) -> wire.Answer:
-    """A slow client at an honest rate: a few times the least."""
+    """A slow upload at an honest rate: a few times the minimum."""
     content = body(key, 0, STREAMED)
     built = raw.sign(put(target, bucket, key, content), target)
     with wire.connect(target, seconds=60) as connection:
@@ -244,7 +244,7 @@ def test_overload_is_survived(deployments):
     assert health.probes > 20
     assert most <= allowed
     assert set(outcomes) == {"admitted", "told to slow down"}
-    # One second's requests may come at once.
+    # The rate limit allows a burst of one second's requests.
     assert ALLOWED_RATE * seconds / 2 <= outcomes["admitted"] <= ALLOWED_RATE * (seconds + 2)
     assert [answer.status for answer in answers] == [200] * 4
     for number in range(4):
@@ -259,7 +259,7 @@ def test_overload_is_survived(deployments):
     for limit in ("client_rate", "memory", "body_rate"):
         assert met.value("s3proxy_throttled_total", limit=limit) > 0, limit
 
-    # By itself.
+    # The proxy recovers without a restart.
     after = honest.seconds_of_rounds(10)
     print(f"ten rounds: {before:.1f} s before, {after:.1f} s after")
     assert after < 3 * before + 2
@@ -269,7 +269,7 @@ def test_overload_is_survived(deployments):
 
 
 def in_flight(proxy: Proxy) -> int:
-    """Connections that the proxy has, as the system counts them."""
+    """The number of the proxy's established connections, counted by the system."""
     wanted = f"{proxy.port:04X}"
     with open("/proc/net/tcp") as table:
         rows = [line.split() for line in table.readlines()[1:]]
@@ -296,18 +296,18 @@ def test_health_is_answered_when_every_connection_is_taken(deployments):
     assert ask(honest, "PUT", bucket, "kept", b"kept").status == 200
     with SlowClients(honest, half_heads(600)) as crowd, probed(honest, admin) as health:
         wait_for(lambda: health.probes > 10, "probes")
-        # Those that never signed anything give up their places.
+        # Clients that have signed nothing lose their connection slots.
         for _ in range(20):
             answer = ask(honest, "GET", bucket, "kept")
             assert answer.status == 200, (answer.status, answer.body)
         assert admin.scrape().value("s3proxy_connections_evicted_total", reason="places") > 0
-        # Its time for a head ends them.
+        # The header timeout closes them.
         wait_for(lambda: not crowd.held(), "end of the slow ones", seconds=30)
     assert health.wrong == [] and health.slowest < HEALTH_WITHIN
 
 
 @pytest.mark.timeout(120)
-def test_flood_that_nobody_signed_takes_nothing_from_those_who_sign(deployments):
+def test_unsigned_flood_takes_nothing_from_clients_that_sign(deployments):
     server = deployments.server("seaweedfs")
     limited = settings(more=f"requests_per_second = {ALLOWED_RATE}")
     deployment = deployments.proxy(server, "proxy-unsigned-flood", settings=limited)
@@ -325,7 +325,8 @@ def test_flood_that_nobody_signed_takes_nothing_from_those_who_sign(deployments)
     with ThreadPoolExecutor(8) as pool:
         guessing = [pool.submit(guess, number) for number in range(8)]
         wait_for(lambda: seen["told to slow down"] > 5 * ALLOWED_RATE, "flood")
-        # Each gets its turn within limits.throttle_wait, or would be told to slow down.
+        # Each request gets its turn within limits.throttle_wait; otherwise it would be told to slow
+        # down.
         count = 3 * ALLOWED_RATE
         statuses = Counter(ask(honest, "GET", bucket, "kept").status for _ in range(count))
         stopping.set()

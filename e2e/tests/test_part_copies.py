@@ -22,7 +22,7 @@ def deployment(request, deployments):
 
 @pytest.fixture(scope="module")
 def bucket(deployment):
-    """With one content in every form that a source can have."""
+    """A bucket with the same content in every form that a source can have."""
     bucket = make_bucket(deployment)
     made = sample(
         {
@@ -47,7 +47,7 @@ def bucket(deployment):
 
 @pytest.fixture
 def upload(s3, bucket, key):
-    """An upload, aborted at the end if it is still there."""
+    """An upload, aborted at the end if it is still open."""
     made = s3.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32")
     named = {"Bucket": bucket, "Key": key, "UploadId": made["UploadId"]}
     yield named

@@ -1,6 +1,6 @@
-"""PostObject: browsers' forms with a policy, sealed like any other object.
+"""PostObject: browser forms with a policy, sealed like any other object.
 
-What is accepted is read back through the proxy and looked at on the backend; what is refused is in
+Accepted forms are read back through the proxy and inspected on the backend; refused ones are in
 test_post_object_refused.py.
 """
 
@@ -34,7 +34,7 @@ def target(debugging):
 
 @pytest.fixture
 def form(target, key, touched):
-    """A form that would be accepted, not yet signed."""
+    """A form that would be accepted once it is signed."""
     return Form(key, content(SMALL))
 
 
@@ -76,7 +76,7 @@ def test_boto3s_presigned_post_is_accepted(target, touched, prefix, size):
     assert (got["ContentType"], got["Metadata"]) == ("image/png", {"a": "1"})
 
 
-def test_fields_become_what_the_object_is_served_with(target, touched, form):
+def test_fields_become_headers_of_the_object(target, touched, form):
     form.fields = {
         "Content-Type": "text/plain; charset=utf-8",
         "Cache-Control": "max-age=60",
@@ -99,7 +99,7 @@ def test_fields_become_what_the_object_is_served_with(target, touched, form):
 
 
 @pytest.mark.parametrize("file_name", ["a.png", "C:\\\\pictures\\\\a.png", "/home/me/a.png"])
-def test_filename_stands_in_without_its_path(target, touched, prefix, file_name):
+def test_filename_variable_is_the_name_without_its_path(target, touched, prefix, file_name):
     form = Form(prefix + "${filename}", b"x", file_name=file_name)
     policy = policy_of(form, touched, ["starts-with", "$key", prefix], covered=False)
     assert post(target, touched, signed(form, target, policy)).status == 204
@@ -134,7 +134,7 @@ def test_success_action_redirect_leads_to_the_page_with_the_result(target, touch
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "/done", "//page.test/"])
-def test_what_is_no_absolute_url_is_no_redirect(target, touched, form, url):
+def test_a_url_that_is_not_absolute_http_is_no_redirect(target, touched, form, url):
     form.fields = {"success_action_redirect": url}
     assert accepted(target, touched, form).status == 204
 
@@ -179,7 +179,7 @@ def test_content_length_range_is_in_plaintext_terms_and_includes_both_ends(
 
 
 @pytest.mark.parametrize(("method", "told"), [("POST", True), ("PUT", False)])
-def test_page_is_told_what_the_buckets_rules_say_of_post(deployment, key, method, told):
+def test_page_gets_the_cors_headers_of_the_buckets_rules_for_post(deployment, key, method, told):
     bucket, origin = make_bucket(deployment), "https://page.test"
     rule = {"AllowedOrigins": [origin], "AllowedMethods": [method], "ExposeHeaders": ["ETag"]}
     boto3_client(deployment.target).put_bucket_cors(
@@ -227,7 +227,7 @@ def granting(deployments):
         ("granted/a", {"x-amz-grant-read": "id=a"}, 403),
     ],
 )
-def test_grants_are_judged_after_the_filename_and_acls_need_admin(
+def test_grants_are_checked_after_the_filename_and_acls_need_admin(
     granting, touched, key, fields, status
 ):
     uploader = granting.target.known_as(credential_of("uploader"))
@@ -244,7 +244,7 @@ def open_to_all(deployments):
     )
 
 
-def test_without_authentication_a_form_needs_no_policy_but_keeps_to_one(open_to_all, touched, prefix):
+def test_without_authentication_a_form_needs_no_policy_but_obeys_one(open_to_all, touched, prefix):
     target = open_to_all.target
     assert post(target, touched, Form(prefix + "a", b"x")).status == 204
     assert raw.ask(target, "GET", touched, prefix + "a").body == b"x"

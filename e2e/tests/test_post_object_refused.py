@@ -1,7 +1,7 @@
-"""Forms that are no good: refused with S3's code, and nothing of them on the backend.
+"""Invalid forms: refused with S3's code, and nothing of them on the backend.
 
-Each is tried with a file that the proxy holds and with one that streams, since a streamed one has
-begun to reach the backend when its end turns out wrong.
+Each is tried with a file that the proxy holds in memory and with one that it streams, since a
+streamed file has begun to reach the backend before its end turns out to be wrong.
 """
 
 import base64
@@ -27,7 +27,7 @@ def target(debugging):
 
 @pytest.fixture
 def refuse(debugging, untouched, key):
-    """Sends a body that is to be refused, and looks at the backend afterwards."""
+    """Sends a body that must be refused, and inspects the backend afterwards."""
 
     def send(body, status, code, **headers):
         built = request(debugging.target, untouched, body, **headers)
@@ -37,7 +37,7 @@ def refuse(debugging, untouched, key):
     return send
 
 
-def test_conditions_on_the_key_are_judged_with_the_filename(target, untouched, key, refuse):
+def test_conditions_on_the_key_are_checked_with_the_filename(target, untouched, key, refuse):
     form = Form("${filename}", b"x", file_name="b.png")
     policy = policy_of(form, untouched, {"key": "${filename}"}, covered=False)
     refuse(encode(signed(form, target, policy)), 403, "AccessDenied")
@@ -69,7 +69,7 @@ def test_file_outside_the_range_is_refused(
 
 
 class Broken:
-    """Forms that are signed well and then broken, or signed badly."""
+    """Forms that are broken after signing, or signed with a fault."""
 
     def __init__(self, target, bucket, key, size):
         self.target, self.bucket = target, bucket
@@ -182,7 +182,7 @@ def test_form_is_refused_and_nothing_stored(target, untouched, key, refuse, case
 
 
 def malformed(form):
-    """Bodies that are no form, by name, each with the code of its refusal."""
+    """Bodies that are not a form, by name, with the code of the refusal."""
     body, before = encode(form), head(form)
     end = body[len(before) + len(form.content) :]
     files = "IncorrectNumberOfFilesInPostRequest"
@@ -247,7 +247,8 @@ def test_form_cut_short_stores_nothing(debugging, untouched, key, size, ending):
     line = f'"bucket":"{untouched}"'
     lines = debugging.proxy.log_text().count(line)
     if ending == "half-closed":
-        # Either is right: the client has hung up, and may or may not be told.
+        # Both are correct: the client has closed its half of the connection and may not get the
+        # response.
         assert wire.exchange(target, cut, then_stop_sending=True).status in (0, 400)
     else:
         with wire.connect(target) as connection:
@@ -265,7 +266,7 @@ def test_form_cut_short_stores_nothing(debugging, untouched, key, size, ending):
         ({"Content-Type": "application/x-www-form-urlencoded"}, 403, "AccessDenied"),
     ],
 )
-def test_head_of_a_form_may_not_say_what_no_policy_covers(
+def test_headers_of_a_form_that_no_policy_covers_are_refused(
     target, untouched, key, refuse, headers, status, code
 ):
     form = Form(key, content(SMALL))
@@ -284,7 +285,7 @@ def test_form_of_unknown_length_is_refused(debugging, untouched, key):
     assert_nothing_stored(debugging, untouched, key)
 
 
-def test_client_that_waits_is_told_to_go_on_and_then_what_was_wrong(debugging, untouched, key):
+def test_client_that_waits_is_told_to_continue_and_then_the_fault(debugging, untouched, key):
     target = debugging.target
     built = request(target, untouched, encode(Form(key, content(SMALL))), Expect="100-continue")
     with wire.connect(target) as connection:

@@ -1,4 +1,4 @@
-"""A proxy that is its own backend through another server, and two proxies in a row."""
+"""A proxy that is its own backend by way of another server, and two proxies in a row."""
 
 import contextlib
 import queue
@@ -14,7 +14,7 @@ from target import Target
 
 
 class Forwarder:
-    """A server that hands connections on, as a load balancer would."""
+    """A server that forwards connections, as a load balancer does."""
 
     def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -27,7 +27,7 @@ class Forwarder:
         self._listener.close()
 
     def hand_on(self, port):
-        """From now on; what has come already waits until then."""
+        """Forwards connections to this port from now on; earlier ones have been waiting."""
         self._to.put(port)
 
     def _accept(self):
@@ -54,7 +54,7 @@ def cleanup():
         yield stack
 
 
-def test_a_proxy_that_is_its_own_backend_ends_a_request_at_its_first_turn(
+def test_a_proxy_that_is_its_own_backend_refuses_a_request_at_its_first_return(
     run_directory, cleanup, deployments
 ):
     forwarder = Forwarder()

@@ -1,4 +1,4 @@
-"""Ranges in plaintext terms: every form, across chunk borders, beyond the end, and on nothing."""
+"""Ranges in plaintext terms: all forms, across chunks, beyond the end, of empty objects."""
 
 import random
 
@@ -41,7 +41,7 @@ BEYOND = {
 
 @pytest.fixture(scope="module", params=["seaweedfs", "radosgw", "embedded"])
 def objects(request, deployments):
-    """A function that asks for an object of SIZE bytes, or for an empty one."""
+    """A function that requests an object of SIZE bytes, or an empty one."""
     deployment = deployments.get(request.param, "http")
     bucket = make_bucket(deployment)
     for key, content in [("object", CONTENT), ("empty", b"")]:

@@ -1,4 +1,4 @@
-"""The suite's own SigV4 agrees with botocore's, so that what it breaks on purpose was right before."""
+"""The suite's SigV4 agrees with botocore's, so the signatures that tests break were correct."""
 
 import datetime
 

@@ -1,6 +1,6 @@
-"""The script in recover/ opens what the proxy stored, from the backend and the key alone.
+"""The script in recover/ opens objects that the proxy stored, from the backend and the key alone.
 
-Stored object and metadata are fetched straight from the backend; the proxy has no part in it.
+The stored object and its metadata come directly from the backend, without the proxy.
 """
 
 import random

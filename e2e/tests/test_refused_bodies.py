@@ -1,7 +1,7 @@
-"""A body that is not what the request promised is refused, and stores nothing.
+"""A body that does not match the request's promises is refused, and nothing is stored.
 
-Small bodies are held until they are verified. Large ones stream, and are sealed and sent while
-they come: there the last byte must not reach the backend before the whole was verified.
+Small bodies are held in memory until they are verified. Large ones are sealed and sent while they
+arrive: their last byte must not reach the backend before the whole body was verified.
 """
 
 import base64
@@ -31,7 +31,7 @@ def target(debugging):
 
 @pytest.fixture
 def refused(debugging, untouched, key):
-    """Sends a request that is to be refused, and looks at the backend afterwards."""
+    """Sends a request that must be refused, and inspects the backend afterwards."""
 
     def send(built, status, code):
         assert_refused(wire.exchange(debugging.target, wire.message(built)), status, code)
@@ -45,7 +45,7 @@ def trailer_of(body, algorithm="crc32"):
 
 
 def framed(target, bucket, key, body, mode, wrong=None):
-    # Small bodies are cut into small chunks, so that there is a middle one.
+    # Small bodies get small chunks, so that there is a middle one.
     options = {"wrong": wrong} if wrong else {}
     return frame(
         put(target, bucket, key, body),
@@ -126,7 +126,7 @@ def test_chunks_shorter_than_announced_are_refused(target, untouched, key, refus
     refused(framed, 400, "IncompleteBody")
 
 
-def test_announced_trailer_that_does_not_come_is_refused(target, untouched, key, refused):
+def test_announced_trailer_that_is_missing_is_refused(target, untouched, key, refused):
     built = put(target, untouched, key, content(SMALL))
     frame(built, target, "unsigned-trailer")
     built.set_header("x-amz-trailer", "x-amz-checksum-crc32")
@@ -233,7 +233,8 @@ def test_body_cut_short_stores_nothing(debugging, untouched, key, size, framing,
     lines = debugging.proxy.log_text().count(line)
     if ending == "half-closed":
         answer = wire.exchange(target, cut, then_stop_sending=True)
-        # Either is right: the client has hung up, and may or may not be told.
+        # Both are correct: the client has closed its half of the connection and may not get the
+        # response.
         assert answer.status in (0, 400)
     else:
         with wire.connect(target) as connection:

@@ -1,7 +1,7 @@
-"""Requests that two programs could read in two ways, or that ask for another server than this one.
+"""Requests that two programs could read in two ways, or that are meant for another server.
 
-Each gets 400, no backend request is made for it, and where its framing is in doubt the connection
-ends with the answer: whatever follows is not taken for a request.
+Each gets 400 and causes no backend request. If the framing is in doubt, the connection closes after
+the response, so that the bytes that follow are not taken for a request.
 """
 
 import pytest
@@ -21,12 +21,12 @@ def target(debugging):
 
 @pytest.fixture
 def signed(debugging, untouched, key):
-    """A PUT that is right in every way, still to be spoilt."""
+    """A correct PUT for a test to spoil."""
     return raw.sign(put(debugging.target, untouched, key, content(SMALL)), debugging.target)
 
 
 def refused_and_closed(target, data, *statuses):
-    """Sends bytes, with a second request behind them, which must not be answered."""
+    """Sends bytes followed by a second request, which must get no response."""
     with wire.connect(target) as connection:
         connection.sendall(data + SMUGGLED)
         answer = wire.answer_to(connection)
@@ -83,7 +83,8 @@ def test_connection_with_two_framings_is_closed(debugging, target, untouched, ke
     built.drop_header("Content-Length")
     raw.sign(built, target, payload=raw.UNSIGNED)
     built.headers.extend(headers)
-    # 411 where HTTP itself decides for the Transfer-Encoding (RFC 9112, section 6.1), and closes.
+    # The HTTP library responds with 411 to some Transfer-Encodings (RFC 9112, section 6.1), and
+    # closes.
     refused_and_closed(target, wire.head(built) + b"0\r\n\r\nX", 400, 411)
     assert_nothing_stored(debugging, untouched, key)
 

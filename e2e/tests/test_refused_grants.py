@@ -1,7 +1,8 @@
-"""Clients with grants do what these cover, and nothing else; the proxy's own keys are for nobody.
+"""Clients can do exactly what their grants allow; no client can touch the proxy's own keys.
 
-The proxy here knows a list of clients, each with one grant, and has the backend's credential for
-itself. A refusal is AccessDenied, and the backend is looked at for what must still be there.
+The proxy here has a list of clients with one grant each, and keeps the backend's credential for
+itself. A refusal is AccessDenied, and the backend is inspected for the objects that must still be
+there.
 """
 
 from urllib.parse import quote
@@ -32,7 +33,7 @@ STATE_KEYS = [
     ".s3proxy/uploads/x/state",
     ".s3proxy/",
     ".s3proxy",
-    # What a backend that keeps keys as file names may make the same of.
+    # Keys that a backend with keys as file names may map to the same file.
     "/.s3proxy/x",
     "//.s3proxy//x",
     ".s3proxy\\x",
@@ -60,7 +61,7 @@ def bucket(granting):
 
 @pytest.fixture
 def ask(granting, bucket):
-    """One request as one of the clients."""
+    """Sends one request as one of the clients."""
 
     def ask(client, method, key="", **parts):
         target = granting.target.known_as(credential_of(client))
@@ -71,7 +72,7 @@ def ask(granting, bucket):
 
 @pytest.fixture
 def present(ask, key):
-    """A sealed object in the team's prefix."""
+    """A sealed object under the team's prefix."""
     key = f"team/{key}"
     assert ask("everything", "PUT", key, body=b"sealed").status == 200
     return key
@@ -92,7 +93,7 @@ def test_client_without_write_cannot_write(granting, bucket, ask, key, client, s
 
 
 def raw_or_reset(ask, client, key, body):
-    """A body of more than a mebibyte is not read to its end, so its sender may see a reset."""
+    """A body above a mebibyte is not read to its end, so its sender may see a reset."""
     try:
         return ask(client, "PUT", key, body=body)
     except ConnectionError:
@@ -181,7 +182,7 @@ def test_governance_is_bypassed_in_a_batch_by_admins_only(granting, bucket, ask,
 
 
 @pytest.mark.parametrize("query", ["", "tagging", "acl"])
-def test_reader_without_list_learns_of_no_key_by_sub_resources(ask, present, query):
+def test_reader_without_list_learns_of_no_key_through_sub_resources(ask, present, query):
     answers = [ask("reader", "GET", key, query=query) for key in (present + "-1", present + "-2")]
     assert [answer.code for answer in answers] == ["AccessDenied"] * 2
 
@@ -192,9 +193,9 @@ def test_session_token_other_than_the_configured_one_is_refused(ask, key, token)
     assert_refused(ask("tokened", "GET", key, headers=headers), 400, "InvalidToken")
 
 
-def test_configured_session_token_lets_in_and_goes_no_further(granting, bucket, ask, key):
+def test_configured_session_token_is_accepted_and_not_forwarded(granting, bucket, ask, key):
     headers = {"x-amz-security-token": TOKEN}
-    # The backend knows no tokens, and would refuse one.
+    # The backend knows no tokens and would refuse a request with one.
     assert ask("tokened", "PUT", key, headers=headers, body=content(SMALL)).status == 200
     assert ask("tokened", "GET", key, headers=headers).body == content(SMALL)
     target = granting.target.known_as(credential_of("tokened"))
@@ -267,7 +268,7 @@ def test_copy_with_both_grants_is_made(granting, bucket, ask, present):
     assert ask("everything", "GET", present + "-copy").body == b"sealed"
 
 
-def test_acls_along_with_a_copy_are_for_admins(granting, bucket, ask, present):
+def test_acls_in_a_copy_are_for_admins(granting, bucket, ask, present):
     headers = {"x-amz-copy-source": f"/{bucket}/{quote(present)}", "x-amz-acl": "public-read"}
     headers |= {"x-amz-security-token": TOKEN}
     answer = ask("tokened", "PUT", present + "-copy", headers=headers)

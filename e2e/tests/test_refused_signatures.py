@@ -1,4 +1,4 @@
-"""A request that is not exactly what a known client signed, now, is refused, and stores nothing."""
+"""A request is refused, and stores nothing, unless a known client has just signed exactly it."""
 
 import base64
 import hashlib
@@ -92,7 +92,7 @@ def test_wrong_secret_is_refused_with_every_method(debugging, untouched, key, me
     assert_nothing_stored(debugging, untouched, key)
 
 
-def test_refusal_names_the_host_seen_and_nothing_that_was_computed(target, untouched, key):
+def test_refusal_names_the_received_host_and_nothing_computed(target, untouched, key):
     built = raw.sign(raw.request(target, "GET", untouched, key), target)
     built.path += "x"
     answer = raw.send(built, target)

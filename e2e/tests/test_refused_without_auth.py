@@ -1,5 +1,5 @@
-"""`auth = none` asks for no signature, and for everything else: framing, checksums, lengths, grants
-of the state prefix. It has to be asked for by name, and says so when it starts."""
+"""`auth = none` drops only the signature: framing, checksums, lengths and the protection of the
+state prefix stay. The mode has to be set explicitly, and every start logs a warning."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_start_warns(open_to_all):
 
 @by_size
 @pytest.mark.parametrize("mode", MODES)
-def test_chunks_are_decoded_whoever_signed_them(open_to_all, target, touched, key, mode, size):
+def test_chunks_are_decoded_with_any_signature(open_to_all, target, touched, key, mode, size):
     built = framed(target, touched, key, content(size), mode, wrong=wrong_signature(0))
     assert raw.send(built, target).status == 200
     assert raw.send(raw.request(target, "GET", touched, key), target).body == content(size)

@@ -1,7 +1,7 @@
-"""A running proxy takes a changed configuration on, or says why not and goes on as it was.
+"""A running proxy applies a changed configuration, or logs the reason and keeps the old one.
 
-What is asked for is what an operator does: a file is written over, a secret is swapped, SIGHUP is
-sent. What counts is what clients see from then on, and that those who are busy notice nothing.
+Tests do what an operator does: overwrite a file, replace a secret, send SIGHUP. They check the
+behaviour that clients see from then on, and that requests in flight are not disturbed.
 """
 
 import json
@@ -28,7 +28,7 @@ DONE = "the configuration was loaded anew"
 NOTHING = "the configuration was loaded anew: nothing has changed"
 REFUSED = "the configuration could not be loaded anew; the old one stays"
 SECONDS = 5
-"""A change takes effect within so many."""
+"""A change takes effect within this time."""
 
 
 def known_as(proxy: Proxy, name: str, **changed: str) -> Target:
@@ -53,7 +53,7 @@ def until(condition, seconds: float = SECONDS):
 
 
 def loaded(proxy: Proxy, text: str, *, by_signal: bool = True) -> dict:
-    """Writes the settings file over, and returns the log line that says what changed."""
+    """Replaces the settings file, and returns the log line that lists the changes."""
     before = len(messages(proxy, DONE))
     proxy.write_settings(text)
     if by_signal:
@@ -62,7 +62,7 @@ def loaded(proxy: Proxy, text: str, *, by_signal: bool = True) -> dict:
 
 
 def refused(proxy: Proxy, text: str) -> str:
-    """The same for settings that cannot be taken on: the log line says why."""
+    """Replaces the settings file with invalid settings, and returns the logged reason."""
     before = len(messages(proxy, REFUSED))
     proxy.write_settings(text)
     proxy.hang_up()
@@ -77,7 +77,7 @@ def status(target, bucket: str, key: str = "missing") -> int:
 
 @pytest.fixture
 def start(deployments, request):
-    """Starts a proxy of the test's own."""
+    """Starts a proxy for this test only."""
 
     def started(text: str, **options) -> Proxy:
         name = "reload-" + request.node.name.removeprefix("test_")[:40]
@@ -91,7 +91,7 @@ def start(deployments, request):
 
 
 @pytest.mark.parametrize("by_signal", [True, False], ids=["SIGHUP", "file"])
-def test_client_that_is_added_is_let_in(start, bucket, by_signal):
+def test_added_client_is_accepted(start, bucket, by_signal):
     proxy = start(settings(known_client("old")))
     assert status(known_as(proxy, "old"), bucket) == 404
     assert status(known_as(proxy, "new"), bucket) == 403
@@ -168,20 +168,20 @@ def test_key_that_is_rotated_seals_and_the_old_one_opens(start, bucket, key, bac
     assert named(key + "-1") != named(key + "-2")
     for number in (1, 2):
         assert s3.get_object(Bucket=bucket, Key=f"{key}-{number}")["Body"].read() == content(SMALL)
-    # An upload that was begun under the old key goes on.
+    # An upload begun under the old key can be completed.
     names = {"Bucket": bucket, "Key": key + "-parts", "UploadId": upload}
     part = s3.upload_part(**names, PartNumber=1, Body=content(SMALL))
     parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
     s3.complete_multipart_upload(**names, MultipartUpload=parts)
     assert s3.get_object(Bucket=bucket, Key=key + "-parts")["Body"].read() == content(SMALL)
-    # Without the old key its objects do not open, though they did a moment ago.
+    # Without the old key its objects no longer open, although they did a moment ago.
     loaded(proxy, keys(second))
     assert raw.ask(proxy.target, "GET", bucket, key + "-1").status >= 400
     assert raw.ask(proxy.target, "GET", bucket, key + "-2").body == content(SMALL)
     assert first not in proxy.log_text() and second not in proxy.log_text()
 
 
-def test_secret_in_a_file_of_its_own_is_looked_at(start, bucket, key, tmp_path):
+def test_secret_in_a_separate_file_is_watched(start, bucket, key, tmp_path):
     file = tmp_path / "keys"
     first, second = new_key(), new_key()
     file.write_text(first + "\n")
@@ -211,8 +211,8 @@ def test_level_of_the_log_changes(start, bucket):
     until(lambda: '"level":"DEBUG"' in proxy.log_text())
 
 
-def test_backend_changes_and_its_credential(deployments, start, bucket, key):
-    """The old backend is away: a request that still went there would fail."""
+def test_backend_and_its_credential_change(deployments, start, bucket, key):
+    """The old backend is unreachable: a request that still went there would fail."""
     owner = deployments.server("seaweedfs").target
     nowhere = {"S3PROXY_HOST": None, "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B"}
     wrong = '[backend]\nhost = "http://127.0.0.1:1"\nretry_attempts = 1\n'
@@ -229,7 +229,7 @@ def test_backend_changes_and_its_credential(deployments, start, bucket, key):
     assert raw.ask(target, "PUT", bucket, key, body=b"a").status == 200
 
 
-# What is refused
+# Refused configurations
 
 
 def test_broken_configuration_changes_nothing_and_the_log_says_everything(start, bucket):
@@ -240,7 +240,7 @@ def test_broken_configuration_changes_nothing_and_the_log_says_everything(start,
     assert "limits.body_memroy" in reason and "limits.body_memory?" in reason
     assert status(known_as(proxy, "app"), bucket) == 404
     assert status(known_as(proxy, "new"), bucket) == 403
-    # By itself it is not tried again, and what was before is no change.
+    # The proxy does not retry it, and returning to the earlier text is no change.
     count = len(messages(proxy, REFUSED))
     proxy.write_settings(settings(known_client("app")))
     until(lambda: messages(proxy, NOTHING))
@@ -248,7 +248,7 @@ def test_broken_configuration_changes_nothing_and_the_log_says_everything(start,
 
 
 def test_file_that_was_emptied_changes_nothing(start, bucket):
-    """It would be a valid configuration: all else stands in variables and flags."""
+    """The empty file is a valid configuration, because variables and flags have everything else."""
     proxy = start(settings(known_client("app")))
     proxy.write_settings_over("")
     proxy.hang_up()
@@ -271,7 +271,7 @@ def test_file_that_cannot_be_read_changes_nothing(start, bucket, tmp_path):
     assert status(proxy.target, bucket) == 404
 
 
-def test_what_cannot_change_at_run_time_is_refused_by_name(start, bucket):
+def test_settings_that_cannot_change_at_run_time_are_refused_by_name(start, bucket):
     proxy = start(settings(known_client("app")))
     more = '[log]\nformat = "text"\n'
     changed = settings(known_client("new"), listen="max_connections = 77\n", more=more)
@@ -288,14 +288,14 @@ def test_key_of_a_service_that_does_not_answer_does_not_become_the_active_one(st
     reason = refused(proxy, settings(more=f'[keys]\nactive = "vault:transit/k"\n{away}'))
     assert reason.startswith("vault:transit/k: ")
     assert raw.ask(proxy.target, "PUT", bucket, key, body=b"a").status == 200
-    # It may be there for what it opens.
+    # The key may be configured for opening objects.
     line = loaded(proxy, settings(more=f'[keys]\nactive = "encrypt_key"\n{away}'))
     assert line["changes"] == "keys.active; keys.vault: added transit/k"
     assert raw.ask(proxy.target, "GET", bucket, key).body == b"a"
     assert "unused-token" not in proxy.log_text()
 
 
-def test_metrics_and_readiness_are_those_of_what_serves(start):
+def test_metrics_and_readiness_are_those_of_the_active_configuration(start):
     admin = Admin.anywhere()
     proxy = start(settings(known_client("app")), environment=admin.environment)
     state = "s3proxy_config_last_reload_successful"
@@ -323,11 +323,11 @@ def test_readiness_is_that_of_the_new_backend(deployments, start):
     assert raw.send(raw.request(proxy.target, "GET", key="readyz"), proxy.target).status == 200
 
 
-def test_files_are_not_looked_at_where_that_is_switched_off(start, bucket):
+def test_files_are_not_watched_if_watching_is_off(start, bucket):
     off = "[reload]\nwatch = false\n"
     proxy = start(settings(known_client("app"), more=off))
     proxy.write_settings(settings(known_client("new"), more=off))
-    # Two looks would have seen it.
+    # Two polls of the file would have noticed the change.
     deadline = time.monotonic() + 3
     while time.monotonic() < deadline:
         assert status(known_as(proxy, "app"), bucket) == 404
@@ -352,7 +352,7 @@ def resources(proxy: Proxy) -> dict[str, int]:
 
 def test_storm_of_signals_under_load_loses_nothing_and_leaks_nothing(start, bucket):
     def variant(number: int) -> str:
-        # Another backend client, another keyring, other caches, other clients, each time.
+        # Each variant changes the backend client, the keyring, the caches and the clients.
         return settings(
             known_client(f"extra{number}"),
             known_client("app"),
@@ -380,7 +380,7 @@ def test_storm_of_signals_under_load_loses_nothing_and_leaks_nothing(start, buck
             loaded(proxy, variant(number))
         until(lambda: all(running.rounds().values()), seconds=30)
     assert running.failures() == []
-    # A file that is written over is empty for a moment, on a busy machine for long.
+    # A file is empty for a moment while it is overwritten, on a busy machine for longer.
     reasons = [line["error"] for line in messages(proxy, REFUSED)]
     assert [reason for reason in reasons if "is empty, and was not before" not in reason] == []
     until(lambda: resources(proxy)["files"] <= warm["files"] + 5, seconds=30)
@@ -388,7 +388,7 @@ def test_storm_of_signals_under_load_loses_nothing_and_leaks_nothing(start, buck
     assert resources(proxy)["kib"] < warm["kib"] + 40_000
 
 
-def test_hang_up_during_start_and_drain_ends_nothing(deployments, start, bucket):
+def test_hang_up_during_start_and_drain_is_harmless(deployments, start, bucket):
     slow = 'drain_delay = "3s"\n'
     proxy = start(f"[listen]\n{slow}")
     for _ in range(3):

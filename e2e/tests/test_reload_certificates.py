@@ -1,4 +1,4 @@
-"""A certificate whose files change is served within seconds, and nobody who is busy notices."""
+"""A changed certificate is served within seconds, and requests in flight are not disturbed."""
 
 import hashlib
 import http.client
@@ -27,7 +27,7 @@ FILES = ("s3proxy.crt", "s3proxy.key")
 
 
 class Mount:
-    """The folder that a proxy has its certificate from, and authorities that issue for it."""
+    """The folder of a proxy's certificate, and the authorities that issue certificates for it."""
 
     def __init__(self, directory: Path):
         self.issued = [
@@ -40,12 +40,12 @@ class Mount:
         self.certificates = Certificates(trusted, self.folder)
 
     def copy(self, number: int, *names: str) -> None:
-        """Writes files over, as `cp` does."""
+        """Overwrites files, as `cp` does."""
         for name in names or FILES:
             shutil.copy(self.issued[number].directory / name, self.folder / name)
 
     def link(self, number: int) -> None:
-        """As the kubelet does: the folder's files are links through one that is swapped."""
+        """Works as the kubelet does: the files are links through a link that is swapped."""
         generation = self.folder / f"..generation-{number}"
         generation.mkdir()
         for name in FILES:
@@ -117,7 +117,7 @@ def wait_for_error(proxy, message: str, count: int = 1) -> str:
     return found[count - 1]
 
 
-# Clients that are busy meanwhile
+# Clients that are busy during the change
 
 
 def over(connection, target, bucket: str, name: str, number: int) -> None:
@@ -133,7 +133,7 @@ def over(connection, target, bucket: str, name: str, number: int) -> None:
 
 
 def kept(target, bucket: str, name: str) -> Loop:
-    """One connection for all, which must never end."""
+    """One connection for all rounds, which must never close."""
     connection = connect(target)
     return Loop(name, lambda number: over(connection, target, bucket, name, number), pause=0.01)
 
@@ -151,7 +151,7 @@ def new_each_time(target, bucket: str, name: str, seen: list[str]) -> Loop:
 
 
 def slow_download(target, bucket: str, name: str) -> Loop:
-    """An answer that is under way for longer than a change takes."""
+    """A response that is in flight for longer than a change takes."""
     expected = body(name, 0, 24 * MIB)
     assert raw.ask(target, "PUT", bucket, name, body=expected).status == 200
 
@@ -218,7 +218,7 @@ def test_certificate_behind_a_swapped_link_is_served(mount, start):
         assert seconds_until_served(target, mount.digest(number)) < SECONDS
 
 
-def test_half_of_a_pair_keeps_the_old_one_and_is_told_of_once(mount, start):
+def test_half_of_a_pair_keeps_the_old_one_and_is_logged_once(mount, start):
     mount.copy(0)
     deployment = start()
     proxy, target = deployment.proxy, deployment.target

@@ -1,8 +1,8 @@
 """Two replicas behind a round-robin balancer, killed without warning while uploads run.
 
-Every upload ends complete and correct, or fails with an error that says so; never with other bytes
-than the client was told were stored. What an upload left behind is gone after its abort and one
-sweep. The drill is seeded; where the kills fall is up to the machine.
+Every upload completes with the right bytes, or fails with an error; it never stores other bytes
+than the client was told. After its abort and one sweep, nothing of an upload is left. The drill is
+seeded; the machine decides when the kills fall.
 """
 
 import random
@@ -38,9 +38,9 @@ class Replicas:
 class Outcome:
     key: str
     content: bytes | None = None
-    """What a completed upload must hold; `None` where Complete never said that it was done."""
+    """The content of a completed upload; `None` if Complete never succeeded for the client."""
     possible: list[bytes] = field(default_factory=list)
-    """What it may hold besides, where the answer to Complete was lost."""
+    """Content that the object may also have, if the response to Complete was lost."""
     error: str = ""
 
 
@@ -86,7 +86,7 @@ def test_uploads_survive_replicas_that_die_at_any_moment(replicas, bucket, backe
             pool.submit(upload, s3, bucket, f"drill/{number:03}", seed + number)
             for number in range(UPLOADS)
         ]
-        # In this thread: the program ends with the thread that started it.
+        # In this thread: a child program dies with the thread that started it.
         kill_until_done(replicas, work, random.Random(seed))
         outcomes = [one.result() for one in work]
     assert replicas.kills >= 5
@@ -110,7 +110,7 @@ def kill_until_done(replicas: Replicas, work: list[Future], chance: random.Rando
 
 
 def upload(s3, bucket: str, key: str, seed: int) -> Outcome:
-    """One upload: parts in any order, side by side, some of them twice with other bytes."""
+    """One upload: parts in random order and in parallel, some sent twice with other bytes."""
     chance = random.Random(seed)
     outcome = Outcome(key)
     try:
@@ -136,8 +136,8 @@ def upload(s3, bucket: str, key: str, seed: int) -> Outcome:
 
 
 def send_parts(s3, bucket, key, identity, bodies) -> dict[int, tuple[str, bytes]]:
-    """Number to ETag and bytes of its last attempt. Attempts at one number follow each other;
-    different numbers go side by side."""
+    """Uploads the parts; returns number to ETag and bytes of the last attempt. Attempts at one
+    number run one after another, different numbers in parallel."""
     by_number: dict[int, list[bytes]] = {}
     for number, body in bodies:
         by_number.setdefault(number, []).append(body)

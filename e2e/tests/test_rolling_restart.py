@@ -1,10 +1,10 @@
-"""Two replicas behind a balancer, restarted one at a time by SIGTERM while clients of all kinds run,
-over HTTP and over HTTPS.
+"""Two replicas behind a balancer, restarted one at a time by SIGTERM while clients of all kinds
+run, over HTTP and over HTTPS.
 
-No client sees a failure or a wrong byte, and none may repeat a request to get there. One thing is
-granted, as HTTP/1.1 has no way around it: a connection that lay idle for longer than the drain's delay
-may be closed, and a client that sees that takes another. minio-go is left out: its retries cannot be
-switched off from outside.
+No client may see a failure or a wrong byte, and none may retry a request. There is one exception,
+as HTTP/1.1 has no way around it: a connection that was idle for longer than the drain's delay may
+be closed, and a client that sees this opens another one. minio-go is left out: its retries cannot
+be switched off.
 """
 
 import json
@@ -35,8 +35,8 @@ from trees import MIB
 
 ROUNDS = 1
 DRAIN_DELAY = 8
-"""Long beside a round of any client: pooled connections that lie idle for longer are closed, and some
-clients see that only when they send."""
+"""Long compared with a round of any client: pooled connections that are idle for longer are closed,
+and some clients notice only when they send."""
 
 SETTINGS = f"""
 [listen]
@@ -44,7 +44,7 @@ drain_delay = "{DRAIN_DELAY}s"
 drain_timeout = "20s"
 """
 KEY = new_key()
-"""Of both schemes, whose clients use the same names in one bucket."""
+"""The key of both schemes, whose clients use the same names in one bucket."""
 
 DRIVEN = {"AWS SDK for Go v2", "AWS SDK for Java 2", "AWS SDK for JavaScript v3"}
 PAUSES = {"idle-connection": 1.5 * DRAIN_DELAY}
@@ -125,7 +125,7 @@ def clients_of_all_kinds(target, bucket, drivers, scratch):
         sdk_objects(s3, bucket, "boto3"),
         sdk_uploads(s3, bucket, "boto3-parts", lambda: pace.wait(0.7)),
         *(folders(client, bucket, name, scratch) for name, client in commands.items()),
-        # Started in this thread: a child ends with the thread that started it.
+        # Started in this thread: a child dies with the thread that started it.
         *(driven(drivers.driver(one, target), bucket, one.slug, scratch) for one in programs),
         kept_connection(target, bucket, "kept-connection", 0.02),
         kept_connection(target, bucket, "idle-connection", PAUSES["idle-connection"]),
@@ -135,14 +135,14 @@ def clients_of_all_kinds(target, bucket, drivers, scratch):
 
 
 def restart(proxy, balancer) -> None:
-    """As Kubernetes does: a signal, no new connections, an end, and a start."""
+    """Restarts a replica as Kubernetes does: a signal, no new connections, exit, and a start."""
     assert proxy.stop(seconds=30) == 0
     proxy.start()
     wait_for(lambda: balancer.sends_to(proxy.port), "connections for the new replica")
 
 
 def wait_for(condition, what: str, loops: Loops | None = None, seconds: float = 60) -> None:
-    """Waits; what failed meanwhile explains why it did not come."""
+    """Waits for a condition; a failure of the loops in the meantime explains why it is missing."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert loops is None or not loops.failures(), loops.failures()

@@ -1,8 +1,8 @@
 """The rotation drill: a bucket of 500 objects moves from one key to another while things go wrong.
 
 Objects of both layouts are written under key A into a bucket with versions. B becomes the active
-key, `rewrap` is killed twice on its way and then run to its end, A is taken away, and everything
-reads as before. An upload that is still open under A is what `rewrap` names until it is complete.
+key, `rewrap` is killed twice and then run to its end, A is removed, and everything reads as before.
+`rewrap` reports an upload that is still open under A until it is complete.
 """
 
 import json
@@ -24,7 +24,7 @@ A, B = new_key(), new_key()
 A_NAME, B_NAME = key_name(raw_key(A)), key_name(raw_key(B))
 SINGLE, MULTIPART = 494, 6
 KILLED_AFTER = (40, 160)
-"""Objects that the command has told of when it is killed."""
+"""The number of objects that the command has reported when it is killed."""
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def start(proxy, *arguments):
 
 
 @pytest.mark.timeout(1200)
-def test_keys_are_rotated_under_way_and_through_kills(deployments, server, bucket):
+def test_keys_are_rotated_under_traffic_and_through_kills(deployments, server, bucket):
     both = deployments.proxy(
         server,
         "drill-both",
@@ -107,10 +107,11 @@ def test_keys_are_rotated_under_way_and_through_kills(deployments, server, bucke
         running.stdout.close()
         assert running.wait() == -signal.SIGKILL
         under = [line["encryption_key"] for line in command(both.proxy, "inspect", bucket).objects]
-        # It was killed on its way: some are done, and some are not.
+        # The command was killed halfway: some objects are done, and some are not.
         assert A_NAME in under and B_NAME in under
 
-    # The rest, stopped once more as a terminal would, and continued where it says.
+    # The remaining objects: interrupted once more, as at a terminal, and resumed where the command
+    # says.
     running = start(both.proxy, "rewrap", "--concurrency", "4", bucket)
     first = json.loads(running.stdout.readline())
     assert first["type"] == "object"
@@ -123,7 +124,7 @@ def test_keys_are_rotated_under_way_and_through_kills(deployments, server, bucke
     ran = command(both.proxy, "rewrap", *go_on, bucket)
     assert ran.status == 0, ran.errors
 
-    # All objects are under B. What still needs A: the upload, and the versions that were replaced.
+    # All objects are under B. A is still needed by the upload and the replaced versions.
     ran = command(both.proxy, "rewrap", "--check", bucket)
     assert ran.status == 4
     assert ran.summary["skipped"]["right-already"]["objects"] == SINGLE + MULTIPART

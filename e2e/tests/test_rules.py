@@ -1,4 +1,4 @@
-"""Rules: by bucket and prefix, which key seals, what objects are bound to, and what is not sealed."""
+"""Rules by bucket and prefix: the key that seals, the binding, and objects left unsealed."""
 
 import base64
 import secrets
@@ -105,7 +105,7 @@ def test_uploads_in_parts_are_left_plain_too(s3, backend_s3, bucket, key):
     assert body_of(backend_s3, bucket, f"public/{key}") == upload.plaintext
 
 
-def test_a_body_that_breaks_its_promise_is_not_stored_plain_either(s3, backend_s3, bucket, key):
+def test_a_body_that_does_not_match_its_headers_is_not_stored_plain_either(s3, backend_s3, bucket, key):
     wrong = base64.b64encode(b"none").decode()
     for size in (1000, 3 * FIVE_MIB):
         with pytest.raises(ClientError) as refusal:
@@ -131,7 +131,7 @@ def test_a_copy_into_the_open_is_opened_and_one_out_of_it_sealed(s3, backend_s3,
     assert body_of(s3, bucket, f"{key}-back") == body
 
 
-def test_where_encryption_is_demanded_nothing_else_is_served(s3, backend_s3, bucket, key):
+def test_a_rule_that_demands_encryption_serves_nothing_else(s3, backend_s3, bucket, key):
     for prefix in ("secret/", "other/"):
         backend_s3.put_object(Bucket=bucket, Key=prefix + key, Body=b"slipped in")
     assert body_of(s3, bucket, f"other/{key}") == b"slipped in"
@@ -146,10 +146,10 @@ def test_where_encryption_is_demanded_nothing_else_is_served(s3, backend_s3, buc
     assert body_of(s3, bucket, f"secret/{key}") == b"sealed"
 
 
-def test_a_rule_for_a_key_that_is_not_there_is_refused_at_start(deployments, tmp_path):
+def test_a_rule_for_a_missing_key_is_refused_at_start(deployments, tmp_path):
     server = deployments.server("seaweedfs")
     settings = f'{VIRTUAL_HOSTS}\n[[rules]]\nkey = "absent"\n'
     with pytest.raises((AssertionError, RuntimeError, subprocess.SubprocessError)) as failure:
-        # It never runs, so its log is no proxy's: what it says is for whoever starts it.
+        # The proxy never serves, so the error is on its output and in no log.
         deployments.proxy(server, "refused-rules", settings=settings)
     assert "rules[0].key" in str(failure.value)

@@ -1,4 +1,4 @@
-"""Sizes and ETags are the same wherever they show, and conditions understand them."""
+"""Sizes and ETags are the same in every response, and conditions accept them."""
 
 import random
 import re
@@ -22,7 +22,7 @@ def deployment(request, deployments):
 
 @pytest.fixture(scope="module")
 def versioned_bucket(deployment, bucket):
-    """The module's bucket with versioning, switched on through the proxy."""
+    """The module's bucket with versioning, enabled through the proxy."""
     boto3_client(deployment.target).put_bucket_versioning(
         Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
     )
@@ -31,14 +31,14 @@ def versioned_bucket(deployment, bucket):
 
 @pytest.fixture
 def modern(deployment):
-    """For conditions that the server has to know: the proxy only maps them."""
+    """For conditions that the server has to support: the proxy only translates them."""
     if deployment.backend.name == "radosgw":
         pytest.skip("Ceph 16: no If-Match *, no ETag with 304, no conditional PUT of a version")
 
 
 @pytest.fixture
 def stored(s3, bucket, key):
-    """One sealed object, and the ETag that its PUT answered."""
+    """One sealed object, and the ETag in the response to its PUT."""
     return key, s3.put_object(Bucket=bucket, Key=key, Body=b"content")["ETag"]
 
 
@@ -191,7 +191,7 @@ def test_batch_delete_reports_every_key(s3, bucket, prefix):
 
 
 def status(call, **parameters):
-    """The HTTP status of a call that is expected to be refused."""
+    """The HTTP status of a call that must be refused."""
     with pytest.raises(ClientError) as refused:
         call(**parameters)
     return refused.value.response["ResponseMetadata"]["HTTPStatusCode"]

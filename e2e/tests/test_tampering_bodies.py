@@ -1,4 +1,4 @@
-"""Stored bodies flipped, cut, lengthened, reordered, exchanged: no wrong byte reaches a client."""
+"""Stored bodies flipped, cut, extended, reordered, exchanged: no wrong byte reaches a client."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def vault(debugging, touched):
 
 @pytest.fixture(scope="module", params=SIZES.values(), ids=SIZES)
 def original(request, vault):
-    """Plaintext and stored form of one size; tests plant their alterations elsewhere."""
+    """Plaintext and stored form of one size; tests alter copies of it."""
     size = request.param
     key = f"original-{size}"
     plaintext = content(size)
@@ -41,7 +41,7 @@ def original(request, vault):
 
 
 def offsets(size, stored):
-    """A byte of every region, by the region's name."""
+    """One offset in every region, by the region's name."""
     end = sealed_length(size)
     last_chunk = HEAD + size // CHUNK * SEALED_CHUNK
     middle = size // CHUNK // 2
@@ -77,7 +77,7 @@ def test_untouched_object_is_read_whole_and_in_ranges(vault, original):
 
 
 def ranges(plaintext):
-    """Ranges that begin and end inside, at the edge of and across chunks."""
+    """Ranges that begin and end inside, at the edges of and across chunks."""
     size = len(plaintext)
     spans = [(0, 0), (size - 1, size - 1), (size // 2, size // 2 + 9), (CHUNK - 5, CHUNK + 5)]
     spans += [(0, size - 1), (2 * CHUNK, 3 * CHUNK - 1)]
@@ -140,7 +140,7 @@ def test_every_change_of_length_is_refused_outright(vault, original):
             continue
         vault.plant(key, Stored(altered, stored.metadata))
         assert_refused_outright(vault.read(key))
-        # Of a body that is too short, a range may lie beyond its end.
+        # In a body that is too short, the range may lie beyond the end.
         assert vault.read(key, "-1").status in (500, 416), alteration
     vault.plant(key, stored)
 

@@ -1,8 +1,8 @@
-"""Envelopes altered, moved, stripped or made to claim another layout: an error, never content.
+"""Envelopes altered, moved, stripped or with another layout: an error, never content.
 
-The envelope is metadata, in the backend's hands. Whatever stands in it, an object is opened as what
-it was sealed as, under the key it was sealed for, or not at all. Only an object that claims nothing
-is plain, and `plaintext_reads = deny` refuses that too.
+The envelope is metadata, under the backend's control. An object is opened as it was sealed, under
+the key for which it was sealed, or not at all. Only an object without an envelope is plaintext, and
+`plaintext_reads = deny` refuses that too.
 """
 
 import base64
@@ -29,7 +29,7 @@ def vault(debugging, touched):
 
 @pytest.fixture(scope="module")
 def sealed(vault):
-    """A sealed object that has every field: a checksum goes into the private map."""
+    """A sealed object with every field of the envelope: the checksum goes into the private map."""
     headers = {"x-amz-checksum-sha256": plaintext_checksum()}
     return vault.seal("sealed", PLAINTEXT, **headers)
 
@@ -39,7 +39,7 @@ def plaintext_checksum():
 
 
 def written(fields) -> str:
-    """An envelope as text, from its fields."""
+    """The text of an envelope with these fields."""
     return as_text(cbor2.dumps(fields, canonical=True))
 
 
@@ -90,10 +90,10 @@ UNSEEN = {
     "kek-of-a-service-added": lambda f: f | {SERVICE: b"ciphertext"},
     "ignorable-field-added": lambda f: f | {99: b""},
 }
-"""What not every read looks at; then the content has to be right nevertheless."""
+"""Alterations that some reads do not notice; their content has to be right nevertheless."""
 
 
-def test_envelope_written_anew_is_the_same_text(sealed):
+def test_envelope_written_again_is_the_same_text(sealed):
     fields = parse_envelope(sealed.metadata["isec"])
     assert sorted(fields) == [LAYOUT, KEK, DEK, HEAD, FLAGS, PRIVATE]
     assert written(fields) == sealed.metadata["isec"]
@@ -108,7 +108,7 @@ def test_altered_field_is_refused(vault, sealed, name):
 
 
 @pytest.mark.parametrize("name", UNSEEN)
-def test_altered_field_that_a_read_does_not_need_brings_no_wrong_byte(vault, sealed, name):
+def test_altered_field_that_a_read_does_not_need_gives_no_wrong_byte(vault, sealed, name):
     altered = written(UNSEEN[name](parse_envelope(sealed.metadata["isec"])))
     vault.plant("sealed", Stored(sealed.body, {"isec": altered}))
     assert_only_plaintext(vault.read("sealed"), PLAINTEXT)
@@ -120,12 +120,12 @@ def test_altered_field_that_a_read_does_not_need_brings_no_wrong_byte(vault, sea
 
 
 HEAD_FIELDS = ["salt-flipped", "commitment-flipped"]
-"""HEAD opens no body, so it compares no salt. """
+"""HEAD opens no body, so it does not compare salt and commitment."""
 
 
 def refused_in_every_read(vault, key, *, sees_checksum=True, status=(403, 500)):
-    """Full and ranged GET, and HEAD with the checksum, which is a sealed value too. Where the name of
-    the key was altered, it is one that is missing: 403."""
+    """Full and ranged GET, and HEAD with the checksum, which is a sealed value too. An altered key
+    name is that of a missing key: 403."""
     for span in ("", *SPANS):
         answer = vault.read(key, span)
         assert answer.status in status, (span, answer.body)
@@ -201,9 +201,10 @@ def test_missing_key_is_named_by_its_id(vault, sealed):
     vault.plant("sealed", sealed)
 
 
-def test_failed_check_looks_the_same_whatever_failed(vault, sealed):
+def test_all_failed_checks_look_the_same(vault, sealed):
     said = set()
-    # A weaker binding is refused before anything is opened, by the rule of the place, and says so.
+    # Not a weaker binding: the rule of the place refuses it before anything is opened, with its own
+    # message.
     for name in ("dek-flipped-first", "salt-flipped", "no-head", "unknown-flag"):
         altered = written(FIELDS[name](parse_envelope(sealed.metadata["isec"])))
         vault.plant("sealed", Stored(sealed.body, {"isec": altered}))
@@ -214,7 +215,7 @@ def test_failed_check_looks_the_same_whatever_failed(vault, sealed):
 
 @pytest.fixture(scope="module")
 def denying(deployments, debugging, touched):
-    """The same keys and bucket behind `plaintext_reads = deny`."""
+    """The same keys and bucket with `plaintext_reads = deny`."""
     proxy = deployments.proxy(
         debugging.backend,
         "proxy-deny",
@@ -228,7 +229,7 @@ def denying(deployments, debugging, touched):
     return Vault(proxy, touched)
 
 
-def test_stripped_envelope_is_refused_where_plaintext_is_denied(denying, sealed):
+def test_stripped_envelope_is_refused_if_plaintext_is_denied(denying, sealed):
     denying.plant("stripped", Stored(sealed.body, {}))
     for span in ("", *SPANS, f"{len(sealed.body)}-"):
         answer = denying.read("stripped", span)
@@ -236,7 +237,7 @@ def test_stripped_envelope_is_refused_where_plaintext_is_denied(denying, sealed)
     assert denying.read("stripped", method="HEAD").status == 403
 
 
-def test_stripped_envelope_is_served_as_it_lies_where_plaintext_is_allowed(vault, sealed):
+def test_stripped_envelope_is_served_unchanged_if_plaintext_is_allowed(vault, sealed):
     vault.plant("stripped", Stored(sealed.body, {}))
     answer = vault.read("stripped")
     assert (answer.status, answer.body, answer.complete) == (200, sealed.body, True)
@@ -245,14 +246,14 @@ def test_stripped_envelope_is_served_as_it_lies_where_plaintext_is_allowed(vault
 
 
 @pytest.mark.parametrize("metadata", [{"isec": "9e" * 40}, {"constellation-dek": "9e" * 40}])
-def test_older_format_is_refused_where_it_is_denied(denying, sealed, metadata):
+def test_older_format_is_refused_if_it_is_denied(denying, sealed, metadata):
     denying.plant("older", Stored(sealed.body, metadata))
     for span in ("", "0-0"):
         assert_refused(denying.read("older", span), 403, "AccessDenied")
     assert denying.read("older", method="HEAD").status == 403
 
 
-def test_plain_object_slipped_in_is_refused_where_plaintext_is_denied(denying, sealed):
+def test_plain_object_slipped_in_is_refused_if_plaintext_is_denied(denying, sealed):
     denying.plant("sealed", Stored(b"content of the backend's own", {"other": "metadata"}))
     assert_refused(denying.read("sealed"), 403, "AccessDenied")
     assert_refused(denying.read("sealed", "0-3"), 403, "AccessDenied")

@@ -1,4 +1,4 @@
-"""A backend that breaks off inside an answer: resumed unseen, or the client's answer breaks too."""
+"""A backend that breaks off inside a response: resumed unnoticed, or passed on as a break."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def sealed(request, proxy, stub, key):
 
 
 def breaking(stub, path, lengths):
-    """Each GET in turn breaks after so many bytes of its body; later ones are served."""
+    """Each GET in turn breaks after this many bytes of its body; later ones are served."""
     left = list(lengths)
 
     def rule(seen):
@@ -101,7 +101,7 @@ def test_object_that_changed_inside_an_answer_breaks_it_off(
         if seen.method != "GET" or seen.path != path:
             return None
         if "if-match" in seen.headers and change == "same-name-other-bytes":
-            # A backend that lies: another body under the ETag that was asked for.
+            # A lying backend: another body under the requested ETag.
             mixed = Kept(stub.objects["/bucket/other"].body, old.metadata)
             reply = ranged(mixed, seen.headers["range"])
             return Reply(reply.status, reply.headers | {"ETag": old.etag}, reply.body)
@@ -114,7 +114,7 @@ def test_object_that_changed_inside_an_answer_breaks_it_off(
     with stub.answering(rule):
         answer = vault.read(key)
     if breaks_after < 10_000:
-        # Not one chunk was there, so the status line has not gone out.
+        # Not even one chunk had arrived, so the status line was not sent yet.
         assert answer.status in (500, 503), answer.body
         assert answer.code in ("InternalError", "ServiceUnavailable")
     else:

@@ -1,7 +1,7 @@
-"""What a backend puts in the place of an upload's state or staged parts is refused.
+"""Replaced or altered state and staged parts of an upload are refused.
 
-States are exchanged before a replica that has not read them; staged parts between two uploads, and
-with an earlier attempt at the same part.
+States are exchanged before a replica that has not read them; staged parts are exchanged between two
+uploads, and with an earlier attempt at the same part.
 """
 
 import pytest
@@ -14,7 +14,7 @@ from uploads import FIVE_MIB, Upload, body_of, piece, states
 
 @pytest.fixture
 def fresh_s3(deployments, deployment, key):
-    """A replica that knows no upload yet."""
+    """A replica that has no upload in its cache."""
     name = f"proxy-fresh-{key.partition('/')[0]}"
     environment = {"S3PROXY_ENCRYPT_KEY": deployment.proxy.key}
     return boto3_client(deployments.proxy(deployment.backend, name, environment=environment).target)
@@ -22,7 +22,7 @@ def fresh_s3(deployments, deployment, key):
 
 @pytest.fixture
 def two_uploads(s3, backend_s3, bucket, key):
-    """Two uploads with one staged part each, and where their state lies."""
+    """Two uploads with one staged part each, and the folders of their state."""
     uploads, folders = [], []
     for name in ("one", "two"):
         before = set(states(backend_s3, bucket))
@@ -46,7 +46,7 @@ def refusal_of(action) -> str:
 
 
 def exchanged(backend_s3, bucket, source: str, target: str) -> str:
-    """Puts one object in the place of another, and gives its new ETag."""
+    """Replaces one object by another, and returns the new ETag."""
     body = body_of(backend_s3, bucket, source)
     return backend_s3.put_object(Bucket=bucket, Key=target, Body=body)["ETag"].strip('"')
 
@@ -59,7 +59,8 @@ def test_the_state_of_another_upload_is_no_state(fresh_s3, backend_s3, bucket, t
     assert refusal_of(one.complete) == "NoSuchUpload"
 
 
-# Behind them stands the name of the upload, which the name of the folder proves (ADR 0013).
+# The bytes after these positions are the upload's name, which the folder's name authenticates (ADR
+# 0013).
 @pytest.mark.parametrize("position", [10, 150])
 def test_an_altered_state_is_no_state(fresh_s3, backend_s3, bucket, two_uploads, position):
     (one, folder), _ = two_uploads
@@ -78,20 +79,21 @@ def test_a_staged_part_of_another_upload_makes_no_object(s3, backend_s3, bucket,
     assert refusal_of(lambda: s3.head_object(Bucket=bucket, Key=one.key)) == "404"
 
 
-def test_a_foreign_staged_part_behind_a_long_one_is_never_read(
+def test_a_foreign_staged_part_after_a_long_one_is_never_read(
     deployment, backend_s3, bucket, two_uploads
 ):
     (one, folder), (_, other) = two_uploads
     one.part(2, one.plaintexts[1])
     one.part(1, piece(FIVE_MIB, "long"))
     etag = exchanged(backend_s3, bucket, f"{other}/part-1", f"{folder}/part-2")
-    # Naming a part as lists show it gives up its mark; the part is opened on its way all the same.
+    # The ETag as listings show it lacks the part's mark; the part is still opened and verified on
+    # its way.
     listed = [one.parts[1], {"PartNumber": 2, "ETag": f'"{etag}-0"'}]
     assert refusal_of(lambda: one.complete(listed)) == "InternalError"
     assert raw.ask(deployment.target, "GET", bucket, one.key).status == 404
 
 
-def test_an_earlier_attempt_is_refused_where_the_client_kept_the_etag(
+def test_an_earlier_attempt_is_refused_if_the_client_kept_the_etag(
     s3, backend_s3, bucket, two_uploads
 ):
     (one, folder), _ = two_uploads

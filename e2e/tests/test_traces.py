@@ -1,7 +1,7 @@
-"""Traces: spans arrive at a collector with the right parents, and with nothing that is nobody's business.
+"""Traces: spans arrive at a collector with the right parents, and without private data.
 
-The proxy sends OTLP to otlp_sink.py. Behind it stands a relay before SeaweedFS, so that the headers
-of its own requests are seen too.
+The proxy sends OTLP to otlp_sink.py. A relay between the proxy and SeaweedFS shows the headers of
+the proxy's own requests.
 """
 
 import secrets
@@ -36,7 +36,7 @@ def environment(collector: Collector, **more: str | None) -> dict[str, str | Non
         "S3PROXY_ENCRYPT_KEY": KEY,
         "S3PROXY_TRACES_ENDPOINT": collector.url,
         "S3PROXY_TRACES_PROTOCOL": None if collector.protocol == HTTP else collector.protocol,
-        # The SDK's own: the time between two batches, in milliseconds.
+        # The SDK's own variable: the time between two batches, in milliseconds.
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     } | more
 
@@ -82,7 +82,7 @@ def bucket(traced):
 
 
 def parent(sampled: bool = True) -> tuple[str, str]:
-    """A trace of the client's own, and the header that says so."""
+    """A trace of the client's own, and its `traceparent` header."""
     trace_id = secrets.token_hex(16)
     return trace_id, f"00-{trace_id}-{secrets.token_hex(8)}-{'01' if sampled else '00'}"
 
@@ -96,7 +96,7 @@ def sent_for(traced, bucket: str, key: str) -> list:
     return [one for one in traced.relay.naming(bucket) if one.line.startswith(f"/{bucket}/{key}")]
 
 
-def test_a_clients_trace_goes_on_through_the_proxy_to_the_backend(traced, bucket, key):
+def test_a_clients_trace_continues_through_the_proxy_to_the_backend(traced, bucket, key):
     trace_id, traceparent = parent()
     headers = {"traceparent": traceparent, "tracestate": "vendor=value"}
     answer = ask(traced, "PUT", bucket, key, headers, body=b"content")
@@ -116,7 +116,7 @@ def test_a_clients_trace_goes_on_through_the_proxy_to_the_backend(traced, bucket
     assert "traceparent" not in recorded.headers["Authorization"]
 
 
-def test_a_span_has_what_operators_ask_for_and_no_object_key(traced, bucket, key):
+def test_a_span_has_the_documented_attributes_and_no_object_key(traced, bucket, key):
     ask(traced, "PUT", bucket, key, body=b"content")
     answer = ask(traced, "GET", bucket, key)
     server, *_ = traced.collector.of_request(answer.headers["x-s3proxy-request-id"])
@@ -152,7 +152,7 @@ def test_a_client_that_does_not_sample_is_followed_to_the_backend(traced, bucket
     [recorded] = [one for one in sent_for(traced, bucket, key) if one.method == "PUT"]
     version, trace, _, flags = recorded.headers["traceparent"].split("-")
     assert (version, trace, flags) == ("00", trace_id, "00")
-    # A later request's span is there, so this one's would be too.
+    # The span of a later request has arrived, so this one's would have, too.
     answer = ask(traced, "GET", bucket, key)
     traced.collector.of_request(answer.headers["x-s3proxy-request-id"])
     assert traced.collector.spans(trace_id=trace_id) == []
@@ -165,7 +165,7 @@ def test_a_malformed_parent_begins_a_new_trace(traced, bucket, key, malformed):
     assert (server["parent_id"], server["links"]) == ("", [])
 
 
-def test_whoever_proved_nothing_cannot_choose_what_is_traced(traced, bucket, key):
+def test_an_unauthenticated_client_cannot_choose_its_trace(traced, bucket, key):
     trace_id, traceparent = parent()
     built = raw.request(traced.target, "GET", bucket, key, headers={"traceparent": traceparent})
     answer = raw.send(built, traced.target)
@@ -185,7 +185,7 @@ def test_each_attempt_is_a_span_and_a_failure_says_so(traced, bucket, key):
     assert all(span["failed"] for span in clients)
 
 
-def test_an_upload_that_completes_in_a_task_of_its_own_stays_in_its_trace(traced, bucket, key):
+def test_an_upload_that_completes_in_a_background_task_stays_in_its_trace(traced, bucket, key):
     s3 = boto3_client(traced.target)
     upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
     part = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"content")
@@ -214,7 +214,7 @@ def test_calls_of_a_key_service_are_spans_of_the_request_that_needs_them(
         environment=environment(collector, S3PROXY_ENCRYPT_KEY=None),
     )
     try:
-        # A probe of readiness may have had a key made already, which the first object takes.
+        # A readiness probe may have created a key already; the first object uses it up.
         assert raw.ask(deployment.target, "PUT", bucket, key, body=b"").status == 200
         for method, status, name in [("PUT", 200, "create"), ("GET", 200, "open")]:
             answer = raw.ask(deployment.target, method, bucket, key, body=b"")
@@ -237,7 +237,7 @@ def test_calls_of_a_key_service_are_spans_of_the_request_that_needs_them(
         service.stop()
 
 
-def test_nothing_is_sampled_at_a_ratio_of_zero_but_what_a_client_samples(
+def test_at_a_ratio_of_zero_only_traces_that_clients_sample_are_sampled(
     deployments, run_directory, collector, bucket, key
 ):
     server = deployments.server("seaweedfs")
@@ -259,7 +259,7 @@ def test_nothing_is_sampled_at_a_ratio_of_zero_but_what_a_client_samples(
         assert answer.headers["x-s3proxy-request-id"] not in collector.text()
 
 
-def test_a_collector_that_is_away_hurts_no_request_and_is_told_of_once(
+def test_an_unreachable_collector_hurts_no_request_and_is_logged_once(
     deployments, run_directory, collector, bucket, key
 ):
     protocol = collector.protocol
@@ -304,7 +304,7 @@ def test_the_last_spans_are_sent_before_the_program_ends(
 
 @pytest.fixture
 def tracing(deployments, run_directory):
-    """Starts a proxy with these variables and no settings of its own for traces."""
+    """Starts a proxy with these variables and without trace settings of its own."""
     started = []
 
     def start(name, collector, **variables):
@@ -381,7 +381,7 @@ def test_the_variables_for_traces_come_before_the_general_ones(
         collector.stop()
 
 
-def test_a_collector_that_refuses_is_told_and_the_token_is_not(
+def test_a_collector_that_refuses_is_logged_and_the_token_is_not(
     run_directory, tracing, collector, bucket, key
 ):
     protocol = collector.protocol
@@ -402,7 +402,7 @@ def test_a_collector_that_refuses_is_told_and_the_token_is_not(
         collector.stop()
 
 
-def test_a_collector_that_says_nothing_is_given_up_after_the_time_limit(
+def test_a_silent_collector_is_abandoned_after_the_timeout(
     run_directory, tracing, collector, bucket, key
 ):
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -427,7 +427,7 @@ def wait_for_log(traced, words):
         time.sleep(0.05)
 
 
-def test_without_a_collector_nothing_is_passed_on(deployments, run_directory, bucket, key):
+def test_without_a_collector_no_trace_is_propagated(deployments, run_directory, bucket, key):
     relay = Relay(deployments.server("seaweedfs").target)
     proxy = Proxy(run_directory, relay.target, name="proxy-untraced")
     try:

@@ -1,8 +1,9 @@
-"""Hostile clients with default settings: memory stays bounded and is given back, an honest client keeps
-its requests, and health is answered. The shapes are those of attack.py, from another address.
+"""Hostile clients with default settings: memory stays bounded and is released, an honest client
+keeps its requests, and health checks are answered. The shapes are those of attack.py, from another
+address.
 
-A suite runs a program that is not optimised, on cores that it shares: a quarter of the connections, and
-five times the time. docs/operations.md has the figures of an optimised program, measured by:
+The suite runs an unoptimised program on shared cores: a quarter of the connections, and five times
+the time. docs/operations.md has the figures of an optimised program, measured by:
 
     S3PROXY_BINARY=target/release/s3proxy S3PROXY_ATTACK_CONNECTIONS=4000 S3PROXY_ATTACK_SECONDS=15 \
         S3PROXY_ATTACK_SLOWNESS=1 e2e/run -rP tests/test_under_attack.py
@@ -36,21 +37,21 @@ from trees import KIB, MIB
 SECONDS = float(os.environ.get("S3PROXY_ATTACK_SECONDS", "6"))
 CONNECTIONS = int(os.environ.get("S3PROXY_ATTACK_CONNECTIONS", "1000"))
 PLACES = CONNECTIONS + 96
-"""The default is 4096: attackers can take nearly all places."""
+"""The default is 4096: attackers can take nearly all connection slots."""
 
 MOST_MEMORY = 160 * MIB
 MEMORY_AFTERWARDS = 64 * MIB
 KEPT = 0.95
-"""Share of an honest client's requests that are served."""
+"""Share of an honest client's requests that must be served."""
 
 WITHIN = 1.0
 """Seconds: the 99th percentile of an honest client's requests and of health checks."""
 
 WITHIN_OF_A_LISTED_ATTACKER = 3.0
-"""A listed client can make the backend work, and others wait for it, too."""
+"""A listed client can keep the backend busy, and others then wait for the backend, too."""
 
 SLOWNESS = float(os.environ.get("S3PROXY_ATTACK_SLOWNESS", "5"))
-"""Factor for a slow machine and a program that is not optimised."""
+"""Factor for a slow machine and an unoptimised program."""
 
 LISTED_BUCKET = "e2e-listed-only"
 HONEST, LISTED = credential_of("honest"), credential_of("listed")
@@ -65,7 +66,7 @@ SETTINGS = "\n".join(
 
 @dataclass
 class Served:
-    """How an honest client fared."""
+    """Latencies and failures of an honest client."""
 
     seconds: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -82,7 +83,7 @@ class Served:
 
 @contextlib.contextmanager
 def asking(ask, pause: float):
-    """Asks again and again from another thread."""
+    """Repeats a request from another thread."""
     served, stopping = Served(), threading.Event()
 
     def work():
@@ -164,9 +165,8 @@ def under_attack(
     connections: int = CONNECTIONS,
     within: float = WITHIN,
 ):
-    """Attacks, asks meanwhile, and checks how everybody fared, the attackers too: they are many, and
-    meet the `answer` that shows that the proxy read what they sent.
-    """
+    """Attacks, sends honest requests meanwhile, and checks the results of both sides: there are
+    enough attackers, and they get the `answer` that proves that the proxy read their bytes."""
     program = [sys.executable, attack.__file__, str(port), shape]
     program += ["--connections", str(connections), "--seconds", str(SECONDS)]
     with contextlib.ExitStack() as contexts:
@@ -201,7 +201,7 @@ def under_attack(
 
 @pytest.mark.timeout(120 + 3 * SECONDS)
 @pytest.mark.parametrize("shape", attack.SHAPES)
-def test_unsigned_clients_do_not_stop_those_who_sign(surroundings, shape):
+def test_unsigned_clients_do_not_stop_clients_that_sign(surroundings, shape):
     _, answer, pressed = attack.SHAPES[shape]
     port = surroundings.proxy.port
     under_attack(surroundings, shape, port, answer=answer, pressed=pressed)
@@ -214,7 +214,7 @@ def test_idle_connections_do_not_stop_health_checks(surroundings):
 
 @dataclass
 class Announced:
-    """A request of which the head and one byte of the body come."""
+    """A request of which only the head and one byte of the body are sent."""
 
     method: str
     key: str
@@ -253,7 +253,7 @@ def test_a_listed_client_does_not_stop_the_others(surroundings, name, tmp_path):
 
 
 @pytest.mark.timeout(150)
-def test_memory_is_given_back(surroundings):
+def test_memory_is_released(surroundings):
     deadline = time.monotonic() + 60
     while (held := resident(surroundings.proxy)) >= MEMORY_AFTERWARDS:
         assert time.monotonic() < deadline, f"still {held / MIB:.0f} MiB a minute later"

@@ -1,4 +1,4 @@
-"""What the proxy keeps of uploads beside the data: hidden, listed as parts, swept, never in the way."""
+"""State of uploads beside the data: hidden, listed as parts, swept, never in the way."""
 
 import base64
 import datetime
@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 LONG = 5 * MIB
 
 KEYS = ["!before", "-a/1", "-a/2", ".s3", ".s3proxyx", ".t/1", "a", "b/1", "b/2", "c"]
-"""Keys on both sides of the hidden ones, in the order of their bytes."""
+"""Keys before and after the hidden ones, in byte order."""
 
 
 @pytest.fixture(scope="module", params=["seaweedfs", "radosgw"])
@@ -28,18 +28,18 @@ def deployment(request, deployments):
 
 @pytest.fixture
 def empty(deployment):
-    """A bucket of the test's own."""
+    """A bucket for this test only."""
     return make_bucket(deployment)
 
 
 def state_id(bucket: str, key: str, upload_id: str) -> str:
-    """The name of an upload's folder, from the published format."""
+    """The name of an upload's folder, as the published format defines it."""
     digest = hashlib.sha256(b"\0".join(part.encode() for part in (bucket, key, upload_id))).digest()
     return base64.b32encode(digest[:20]).decode().lower()
 
 
 def plant(backend_s3, bucket: str, parts: int = 1) -> list[str]:
-    """Leaves behind what an upload that ended around the proxy leaves."""
+    """Leaves the objects of an upload that was ended directly at the backend."""
     folder = PREFIX + state_id(bucket, "gone", secrets.token_hex(8))
     keys = [f"{folder}/part-{number}" for number in range(1, parts + 1)] + [f"{folder}/state"]
     for key in keys:
@@ -48,11 +48,11 @@ def plant(backend_s3, bucket: str, parts: int = 1) -> list[str]:
 
 
 BY_LIST = ("--older-than", "0s", "--by-list")
-"""What was planted names no upload, as states of earlier versions do."""
+"""The planted states name no upload, like states of earlier versions."""
 
 
 def kept(backend_s3, bucket: str) -> list[str]:
-    """All that lies under the proxy's prefix, versions and delete markers included."""
+    """All keys under the proxy's prefix, with versions and delete markers."""
     listed = backend_s3.list_object_versions(Bucket=bucket, Prefix=".s3proxy/")
     entries = listed.get("Versions", []) + listed.get("DeleteMarkers", [])
     return sorted(entry["Key"] for entry in entries)
@@ -75,7 +75,7 @@ def pages_of_objects(s3, **arguments):
         yield page, shown + prefixes
         if not page["IsTruncated"]:
             return
-        # What clients do where a server gives no marker.
+        # Clients do the same if a server gives no marker.
         arguments["Marker"] = page.get("NextMarker") or max(shown)
 
 
@@ -110,7 +110,7 @@ LISTINGS = [pages_of_objects, pages_of_objects_v2, pages_of_versions]
 
 @pytest.fixture(scope="module")
 def mixed(deployment):
-    """A bucket with objects, and with more hidden keys than any page below is long."""
+    """A bucket with objects, and with more hidden keys than fit into any page below."""
     s3, bucket = boto3_client(deployment.target), make_bucket(deployment)
     for key in KEYS:
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
@@ -132,7 +132,7 @@ def test_pages_of_every_size_show_every_key_once_and_nothing_of_the_proxys(
         for page, shown in pages(s3, Bucket=mixed, MaxKeys=size, Delimiter=delimiter):
             assert len(shown) <= size
             assert shown or not page["IsTruncated"], f"an empty page of {size} is not the last"
-            # A token is the server's own; SeaweedFS makes it of a key.
+            # The server chooses its token; SeaweedFS derives it from a key.
             told = {name: page[name] for name in page if "Token" not in name}
             assert "s3proxy/" not in str(told | {"ResponseMetadata": {}})
             seen += shown
@@ -149,7 +149,7 @@ def test_a_bucket_with_nothing_but_state_is_empty_to_clients(s3, backend_s3, emp
         assert not page["IsTruncated"]
 
 
-def test_a_moved_page_names_the_start_that_was_asked_for(s3, mixed):
+def test_a_moved_page_names_the_requested_start(s3, mixed):
     page = s3.list_objects(Bucket=mixed, Marker=".s3", MaxKeys=1)
     assert page["Marker"] == ".s3"
     assert [entry["Key"] for entry in page["Contents"]] == [".s3proxyx"]
@@ -175,7 +175,7 @@ def test_uploads_are_listed_in_pages_of_every_size(s3, empty):
             seen += [(upload["Key"], upload["UploadId"]) for upload in page.get("Uploads", [])]
             if not page["IsTruncated"]:
                 break
-            # SeaweedFS goes by the upload alone.
+            # SeaweedFS uses only the upload's marker.
             names = ("KeyMarker", "UploadIdMarker")
             markers = {name: page["Next" + name] for name in names if page.get("Next" + name)}
         assert sorted(seen) == sorted(created), size
@@ -215,13 +215,13 @@ def test_long_and_short_parts_are_one_list_in_plaintext_terms(s3, upload):
 
 
 def wait_for_the_second_after(moment: datetime.datetime) -> None:
-    """SeaweedFS keeps a replaced part beside the new one, and the times of both in whole seconds."""
+    """SeaweedFS keeps a replaced part beside the new one, with times in whole seconds."""
     following = moment.replace(microsecond=0) + datetime.timedelta(seconds=1)
     while datetime.datetime.now(datetime.UTC) < following:
         time.sleep(0.05)
 
 
-def test_a_part_that_was_replaced_is_listed_once_as_what_it_is_now(s3, upload):
+def test_a_replaced_part_is_listed_once_in_its_new_state(s3, upload):
     attempts = {1: [LONG, LONG + 9], 2: [5, LONG], 3: [7, 8]}
     for attempt in (0, 1):
         for number, sizes in attempts.items():
@@ -234,7 +234,7 @@ def test_a_part_that_was_replaced_is_listed_once_as_what_it_is_now(s3, upload):
 
 def test_an_upload_that_does_not_exist_has_no_parts(s3, bucket, key, upload):
     assert refusal(s3.list_parts, **(upload | {"UploadId": "none"})) == "NoSuchUpload"
-    # Nor has one whose state is gone.
+    # The same upload id under another key has no state, and so no parts either.
     assert refusal(s3.list_parts, **(upload | {"Key": key + "x"})) == "NoSuchUpload"
 
 
@@ -254,11 +254,11 @@ def test_parameters_of_a_list_of_parts_are_numbers(deployment, upload):
 # The sweep
 
 
-def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
+def test_a_sweep_removes_state_without_an_upload_and_nothing_else(
     s3, backend_s3, deployment, empty
 ):
     s3.put_object(Bucket=empty, Key="object", Body=b"content")
-    # Servers disagree about how such a key is written in a list of uploads.
+    # Servers disagree on the encoding of such a key in a list of uploads.
     upload = {"Bucket": empty, "Key": "in progress+%2B é"}
     upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
     etag = s3.upload_part(**upload, PartNumber=3, Body=b"the only part")["ETag"]
@@ -292,7 +292,7 @@ def test_a_sweep_removes_what_has_no_upload_and_nothing_else(
     assert kept(backend_s3, empty) == []
 
 
-def test_an_upload_that_was_aborted_around_the_proxy_is_swept(s3, backend_s3, deployment, empty):
+def test_an_upload_that_was_aborted_at_the_backend_is_swept(s3, backend_s3, deployment, empty):
     upload = {"Bucket": empty, "Key": "k"}
     upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
     s3.upload_part(**upload, PartNumber=1, Body=b"short")
@@ -303,14 +303,14 @@ def test_an_upload_that_was_aborted_around_the_proxy_is_swept(s3, backend_s3, de
     assert kept(backend_s3, empty) == []
 
 
-def test_a_sweep_without_a_bucket_looks_at_all_of_them(backend_s3, deployment, empty):
+def test_a_sweep_without_a_bucket_covers_all_buckets(backend_s3, deployment, empty):
     [key] = plant(backend_s3, empty, parts=0)
     shown = deployment.proxy.finish("sweep", *BY_LIST, "--dry-run")
     assert shown.returncode == 0, shown.stdout
     assert f"{empty}: would remove {key}\n" in shown.stdout
 
 
-def test_a_bucket_that_cannot_be_swept_is_told_of_and_the_others_are_swept(
+def test_a_bucket_that_cannot_be_swept_is_reported_and_the_others_are_swept(
     backend_s3, deployment, empty
 ):
     plant(backend_s3, empty)
@@ -334,7 +334,7 @@ def test_a_serving_proxy_sweeps_buckets_that_uploads_went_to(deployments, deploy
     s3, bucket = boto3_client(sweeping.target), make_bucket(sweeping)
     upload = s3.create_multipart_upload(Bucket=bucket, Key="k")
     sweeping.proxy.wait_for_log("swept the state of uploads")
-    # It is in progress, and young.
+    # The upload is in progress and young.
     s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=upload["UploadId"])
 
 
@@ -378,7 +378,7 @@ def test_a_sweep_leaves_no_versions_behind(backend_s3, deployment, versioned):
     assert kept(backend_s3, versioned) == []
 
 
-# A bucket of its own for the state of all
+# One state bucket for all buckets
 
 
 def test_states_of_all_buckets_in_one_are_swept_by_the_uploads_of_all(deployments, deployment):
@@ -401,7 +401,7 @@ def test_states_of_all_buckets_in_one_are_swept_by_the_uploads_of_all(deployment
     planted = plant(backend_s3, states)
     assert kept(backend_s3, states) == sorted(in_progress + planted)
 
-    # Clearing it for its own deletion would take the states of the others along.
+    # Emptying the state bucket in order to delete it would also remove the states of other buckets.
     if server.name == "radosgw":
         assert refusal(s3.delete_bucket, Bucket=states) == "BucketNotEmpty"
         assert kept(backend_s3, states) == sorted(in_progress + planted)
@@ -423,13 +423,13 @@ def test_states_of_all_buckets_in_one_are_swept_by_the_uploads_of_all(deployment
 
 @pytest.fixture
 def strict(deployment):
-    """For servers that refuse to delete a bucket which is not empty."""
+    """For servers that refuse to delete a bucket unless it is empty."""
     if deployment.backend.name == "seaweedfs":
         pytest.skip("SeaweedFS deletes buckets with all that is in them")
 
 
 @pytest.mark.usefixtures("strict")
-def test_left_over_state_alone_does_not_keep_a_bucket(s3, backend_s3, empty):
+def test_leftover_state_alone_does_not_keep_a_bucket(s3, backend_s3, empty):
     plant(backend_s3, empty, parts=2)
     assert refusal(backend_s3.delete_bucket, Bucket=empty) == "BucketNotEmpty"
     s3.delete_bucket(Bucket=empty)
@@ -437,7 +437,7 @@ def test_left_over_state_alone_does_not_keep_a_bucket(s3, backend_s3, empty):
 
 
 @pytest.mark.usefixtures("strict")
-def test_left_over_versions_alone_do_not_keep_a_bucket(s3, backend_s3, versioned):
+def test_leftover_versions_alone_do_not_keep_a_bucket(s3, backend_s3, versioned):
     for key in plant(backend_s3, versioned, parts=2):
         backend_s3.delete_object(Bucket=versioned, Key=key)
     assert refusal(backend_s3.delete_bucket, Bucket=versioned) == "BucketNotEmpty"

@@ -1,5 +1,5 @@
-//! XML documents of backends: a page that is written again has the entries that it should have, and
-//! no others; what clients get is well-formed; and nothing that is left out comes through.
+//! XML documents of backends: a rewritten page has the right entries and no others; documents for
+//! clients are well-formed; and nothing that is left out shows in them.
 
 #![no_main]
 
@@ -78,6 +78,7 @@ fn parts(bytes: &[u8]) {
     });
     let written = page.render(&PartsAnswer {
         bucket: "bucket",
+        // A key that needs escaping, with a character that XML cannot contain.
         object_key: "a<b>&\u{1}",
         upload_id: "id",
         part_number_marker: 0,
@@ -90,7 +91,7 @@ fn parts(bytes: &[u8]) {
     });
     let again = PartsPage::parse(written.as_bytes()).expect("what was written is read");
     assert_eq!(again.parts(), page.parts());
-    // One with elements inside has no text in the answer.
+    // A storage class with elements inside has no text in the response.
     if let Some(class) = again.storage_class() {
         assert_eq!(Some(class), page.storage_class());
     }
@@ -126,7 +127,8 @@ fn errors(bytes: &[u8]) {
     }
     let again = ErrorDocument::parse(written.as_bytes()).expect("what was written is read");
     assert_eq!(again.details.len(), error.details.len());
-    // Characters that strict readers refuse are replaced the first time, and never again.
+    // The first pass replaces the characters that strict readers refuse, so a second pass replaces
+    // none.
     let twice = error_document::error_document(&again);
     assert_eq!(ErrorDocument::parse(twice.as_bytes()), Ok(again));
 }

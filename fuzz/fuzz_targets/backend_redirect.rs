@@ -1,5 +1,5 @@
-//! Redirects of backends: a request goes on to the service that was asked and to no other, by the
-//! same scheme and port; and a refusal that names a region changes nothing but the region.
+//! Redirects of backends: a request is repeated only at a host of the same service, with the same
+//! scheme and port; and a refusal that names a region changes only the region.
 
 #![no_main]
 

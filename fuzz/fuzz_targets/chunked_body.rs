@@ -1,5 +1,5 @@
-//! `aws-chunked` bodies: however a body is cut, the outcome is the same; what a client signed
-//! decodes; and no change of signed bytes changes the payload.
+//! `aws-chunked` bodies: the outcome does not depend on how a body is cut; bodies that a client
+//! signed decode; and no change of signed bytes changes the payload.
 
 #![no_main]
 
@@ -105,7 +105,7 @@ fn decode(kind: Kind, length: u64, body: &[u8], pieces: &Pieces) -> Decoded {
     Ok((payload, trailer))
 }
 
-/// A body as a client sends it, and the payload in it.
+/// A body as a client sends it, with its payload.
 fn built(kind: Kind, choices: &mut Choices<'_>) -> (Vec<u8>, Vec<u8>) {
     let head = if kind.has_trailers() {
         &*SIGNED_TRAILER

@@ -1,5 +1,5 @@
-//! Documents of clients: what is read, written for the backend and read again is the same; and no
-//! markup of a forwarded document goes on but the elements that it may have.
+//! Documents of clients: a document that is parsed, written for the backend and parsed again is the
+//! same; and a forwarded document has no markup but its known elements.
 
 #![no_main]
 
@@ -55,7 +55,7 @@ fn tags(bytes: &[u8]) {
     assert!(header.bytes().all(|byte| byte.is_ascii_graphic()));
 }
 
-/// Names of elements in a document that was written anew, where `<` begins nothing but a tag.
+/// Checks the elements of a rewritten document, in which every `<` begins a tag.
 fn check_tags(document: &str, root: &str, elements: Option<&[&str]>) {
     for tag in document.split('<').skip(1) {
         let end = tag.find('>').expect("every tag ends");
@@ -88,6 +88,7 @@ fn forwarded(bytes: &[u8]) {
         if let RequestDocument::Xml(shape, _) = document {
             check_tags(&written, shape.root, shape.elements);
         }
+        // A second pass changes nothing: the written form is canonical.
         let again = document.written_anew(written.as_bytes(), &headers);
         assert_eq!(again, Ok(written), "{}", operation.as_str());
     }

@@ -1,6 +1,6 @@
-//! The first bytes of a connection behind a load balancer, and the headers by which one names the
-//! client and the trace: what has come decides once, and more bytes never change it; nobody who is
-//! not trusted names an address; and of a trace goes on what is well-formed, and no more.
+//! The first bytes of a connection from a load balancer, and the headers in which it names the
+//! client and the trace. Once decided, the verdict does not change with more bytes; only a trusted
+//! peer can name an address; and only the well-formed parts of a trace are forwarded.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ use s3proxy::fuzzing::{ConnectionStart, connection_start, forwarded, trace_paren
 use s3proxy_fuzz::choices::Choices;
 use s3proxy_fuzz::head;
 
-/// As many bytes as are looked at.
+/// The number of bytes that are examined.
 const MOST: usize = 1024;
 
 fn start(bytes: &[u8]) {
@@ -68,6 +68,7 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(address, address.to_canonical());
             trace(&headers);
         }
+        // The signature of a PROXY v2 header, which random bytes would hardly ever hit.
         1 => start(&[b"\r\n\r\n\0\r\nQUIT\n", choices.rest()].concat()),
         _ => start(choices.rest()),
     }

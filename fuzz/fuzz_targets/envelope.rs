@@ -1,5 +1,5 @@
-//! Envelopes, sealed metadata and states of uploads: one text form each, which reads back; no change
-//! of them opens.
+//! Envelopes, sealed metadata and upload states: each has one text form, which parses to the same
+//! value; no altered one opens.
 
 #![no_main]
 
@@ -40,10 +40,11 @@ fn binding(envelope: &Envelope, bucket: &str, key: &str) -> Binding {
     Binding::new(envelope.layout, envelope.flags, bucket, key)
 }
 
-/// Any bytes as the sealed map of an object whose key the writer had.
+/// Opens any bytes as the sealed map of an object, sealed with the right key.
 fn private_map(map: &[u8]) {
     let binding = Binding::new(Layout::Single, Flags::KEY_BOUND, "b", "k");
     let context = [b"s3proxy/v1/private\0", binding.as_bytes()].concat();
+    // Sealed here and not by the crate, so that the map can be any bytes.
     let sealed = message::seal(&DEK, &context, map);
     if let Ok(private) = PrivateMap::open(&DEK, &binding, &sealed) {
         let again = PrivateMap::open(&DEK, &binding, &private.seal(&DEK, &binding));
@@ -51,7 +52,7 @@ fn private_map(map: &[u8]) {
     }
 }
 
-/// Any bytes as the sealed part of a state.
+/// Opens any bytes as the sealed part of a state, sealed with the right key.
 fn upload_state(map: &[u8]) {
     let envelope = envelope(&mut Choices::new(&[]), &Dek::generate());
     let upload = UploadName {
@@ -63,7 +64,7 @@ fn upload_state(map: &[u8]) {
     let whole = SealedUploadState::parse(&bytes).expect("what was sealed is read");
     assert!(whole.envelope == envelope);
     assert_eq!(whole.upload.as_ref(), Some(&upload));
-    // The sealed part stands last, in one CBOR string; one of another length needs another head.
+    // The sealed part comes last, in one CBOR string. Another length needs another CBOR head.
     let sealed = message::seal(&DEK, b"s3proxy/v1/state\0id", map);
     let text = envelope.encode();
     let state = [
@@ -80,10 +81,11 @@ fn upload_state(map: &[u8]) {
         let again = SealedUploadState::parse(&again).expect("what was sealed is read");
         assert!(again.open(&DEK, "id") == Ok(opened));
     }
+    // The upload id is in the context of the sealed part.
     assert!(parsed.open(&DEK, "another").is_err());
 }
 
-/// The shortest head of a CBOR string.
+/// The shortest CBOR head of a string.
 fn head(major: u8, length: usize) -> Vec<u8> {
     let major = major << 5;
     match u8::try_from(length) {
@@ -143,7 +145,7 @@ fn built(choices: &mut Choices<'_>) {
     let envelope = envelope(choices, &Dek::generate());
     let value = envelope.encode();
     let Ok(parsed) = Envelope::parse(&value) else {
-        // Fields of a length that no service's ciphertext and no metadata have.
+        // Refused only if a field has a length that no real ciphertext and no real metadata have.
         assert!(
             envelope.key_name.is_empty() || value.len() > 1024 || envelope.encrypted_kek.is_some()
         );

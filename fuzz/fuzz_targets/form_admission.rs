@@ -1,4 +1,4 @@
-//! Browsers' forms at the gate: a form is let in exactly if its signer's policy covers it, and no
+//! Browser forms at the gate: a form is admitted exactly if its signer's policy covers it, and no
 //! change of a signed form stores anything that the policy does not allow.
 
 #![no_main]
@@ -18,7 +18,7 @@ static KNOWN: LazyLock<Gate> =
     LazyLock::new(|| Gate::with_client(ACCESS_KEY_ID, SECRET, None, "public"));
 static OPEN: LazyLock<Gate> = LazyLock::new(Gate::without_authentication);
 
-/// The fields of a form besides its signature, and the header that each one stands for.
+/// The fields of a form besides its signature, and the header that each one sets.
 const FIELDS: [(&str, Option<&str>); 9] = [
     ("key", None),
     ("acl", Some("x-amz-acl")),
@@ -31,7 +31,7 @@ const FIELDS: [(&str, Option<&str>); 9] = [
     ("x-ignore-a", None),
 ];
 
-/// How a policy is about a field.
+/// The policy's condition on a field.
 #[derive(Clone, PartialEq)]
 enum Condition {
     None,
@@ -45,6 +45,7 @@ impl Condition {
             Self::None => field.starts_with("x-ignore-"),
             Self::Equals(expected) => value == expected,
             Self::StartsWith(prefix) if field == "Content-Type" => {
+                // S3 checks each member of a comma-separated Content-Type.
                 let mut members = value.split(',');
                 members.all(|member| member.trim().starts_with(prefix))
             }
@@ -64,7 +65,7 @@ impl Condition {
     }
 }
 
-/// One field of a form, as it is when the name of the file stands in it.
+/// One field of a form, with the file name filled in.
 struct Field {
     name: &'static str,
     header: Option<&'static str>,
@@ -93,14 +94,14 @@ fn part(name: &str, value: &str) -> String {
     format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
 }
 
-/// A text without control characters, which no field may have.
+/// A text without control characters, which no field may contain.
 fn text(choices: &mut Choices<'_>) -> String {
     let mut text = choices.text();
     text.retain(|character| !character.is_control());
     text
 }
 
-/// A field, its part of the body, and what the policy says of it.
+/// Adds a field to the body; returns it with the policy's condition on it.
 fn field(
     (name, header): (&'static str, Option<&'static str>),
     file_name: &str,
@@ -112,6 +113,7 @@ fn field(
         value.push_str("${filename}");
     }
     body.push_str(&part(name, &value));
+    // Browsers may send a path; S3 substitutes only the file name.
     let last = file_name.rsplit('/').next().unwrap_or_default();
     let value = value.replace("${filename}", last);
     let condition = match choices.byte() % 8 {
@@ -197,7 +199,7 @@ fn admit(gate: &Gate, body: &[u8]) -> Result<AdmittedForm, S3Error> {
     Ok(form.expect("a POST to a bucket is a form"))
 }
 
-/// Whether an error says that signature or policy were not accepted.
+/// Whether an error means that signature or policy were refused.
 fn is_refusal(error: &S3Error) -> bool {
     matches!(
         error.code,
@@ -208,7 +210,7 @@ fn is_refusal(error: &S3Error) -> bool {
     )
 }
 
-/// What would be stored is what the policy's author allowed.
+/// Checks that the policy allows all that would be stored.
 fn judge(admitted: &AdmittedForm, fields: &[Field]) {
     assert_eq!(admitted.client, "client");
     let allows = |name: &str, header: Option<&str>, value: &str| {
@@ -256,6 +258,7 @@ fuzz_target!(|input: &[u8]| {
         }
         Err(error) => assert!(!(is_covered && is_refusal(&error)), "{error:?}"),
     }
+    // Any changed byte: the signature covers the policy, and the policy the fields.
     if choices.mutate(&mut body)
         && let Ok(admitted) = admit(&KNOWN, &body)
     {

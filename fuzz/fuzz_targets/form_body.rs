@@ -1,5 +1,5 @@
-//! Browsers' forms: however a body is cut, fields and file are the same; and fields, file and
-//! delimiters together are the body, so that nothing in it is read twice or passed over.
+//! Browser forms: fields and file do not depend on how a body is cut; and fields, file and
+//! delimiters add up to the body, so that no byte of it is read twice or skipped.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ fn boundary(text: &str) -> Result<Boundary, PostError> {
     Boundary::from_content_type(&format!("multipart/form-data; boundary={text}"))
 }
 
-/// What stands before the file, and the file.
+/// The fields before the file, and the file.
 struct Form {
     head: FormHead,
     file: Vec<u8>,
@@ -120,7 +120,7 @@ fn judge(mut head: FormHead) {
     if let Ok(policy) = policy
         && let Ok(range) = policy.judge("bucket", &head.fields, NOW)
     {
-        // A policy that says nothing of the key covers no form that has one.
+        // A policy without a condition on the key covers no form with a key.
         assert!(range.check(0).is_ok() || range.check_shortest(0).is_err());
     }
 }

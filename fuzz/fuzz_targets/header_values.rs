@@ -1,5 +1,5 @@
-//! Values of single headers, of clients and of backends: what is read is inside its bounds, and what
-//! is read and written again is read as the same.
+//! Values of single headers, from clients and backends: a parsed value is within its bounds, and
+//! parses to the same value after it is written again.
 
 #![no_main]
 
@@ -42,13 +42,14 @@ fn dates(text: &str) {
     assert!((0..=9999).contains(&time.year()));
     assert!(conditional::if_range_holds(text, "\"e\"", Some(time)));
     assert!(!conditional::if_range_holds(text, "\"e\"", None));
+    // If-Range with a date demands an exact match (RFC 9110, section 13.1.5).
     let later = time.checked_add(time::Duration::SECOND);
     assert!(later.is_none() || !conditional::if_range_holds(text, "\"e\"", later));
 }
 
 fn etags(text: &str) {
     let client = etag::to_client(text);
-    // What ends like a client's tag already is a backend's own `-0`, and no MD5.
+    // A text that ends like a client's tag is a backend's own `-0`, and not an MD5.
     if !text.contains("-0") {
         assert_eq!(etag::to_backend(&client), text);
         assert!(etag::list_names(&client, text) || text.contains([',', '"']) || is_weak(text));
@@ -104,7 +105,7 @@ fn checksums(text: &str) {
     }
 }
 
-/// Conditions, and promises about a body.
+/// Conditions, and the headers that describe a body.
 fn together(mut headers: HeaderMap, body: &[u8]) {
     let _ = ObjectAttributes::parse(&headers);
     let time = http_date::parse("Sun, 06 Nov 1994 08:49:37 GMT");

@@ -1,5 +1,5 @@
-//! Answers of key services: what is taken from them has the one form that it may have, what they say
-//! goes on cut short and in one line, and nothing that they say ends a task.
+//! Responses of key services: only values of the expected form are accepted, their texts are
+//! truncated and put on one line, and no response panics a task.
 
 #![no_main]
 

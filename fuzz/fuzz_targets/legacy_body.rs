@@ -1,6 +1,6 @@
 //! Bodies of the older proxies, sealed by another implementation of GCM-SIV: any cut gives the same
-//! bytes, any range is that of the plaintext, no change passes the first reading, and no byte that
-//! changes behind it passes the second.
+//! bytes, any range is the slice of the plaintext, no altered body passes verification, and no byte
+//! that changes after the verification passes the second read.
 
 #![no_main]
 
@@ -20,7 +20,7 @@ use s3proxy_fuzz::sealing::plaintext;
 
 const DEK: [u8; 32] = [9; 32];
 const NONCE: [u8; NONCE_BYTES] = [3; NONCE_BYTES];
-/// Two blocks are 64 KiB and a byte.
+/// The last length has two blocks: 64 KiB and one byte.
 const LENGTHS: [usize; 6] = [0, 1, 16, 5_000, 20_000, 65_537];
 
 struct Body {

@@ -1,5 +1,5 @@
-//! Bodies of multipart uploads: any range that is read by its span is that of the plaintext, however
-//! it is cut, and no change of the bytes of a span opens.
+//! Bodies of multipart uploads: any range that is read through its span is the slice of the
+//! plaintext, however it is cut, and no altered span opens.
 
 #![no_main]
 
@@ -20,7 +20,7 @@ struct Body {
     plain: Vec<u8>,
     stored: Vec<u8>,
     seal: Seal,
-    /// Where parts begin in the plaintext, and the end.
+    /// The plaintext offsets of the parts, and of the end.
     edges: Vec<usize>,
 }
 
@@ -54,6 +54,7 @@ impl Body {
 }
 
 static BODIES: LazyLock<[Body; 2]> = LazyLock::new(|| {
+    // All parts but the last need at least 5 MiB.
     let least = usize::try_from(PADDED_FROM.0).expect("5 MiB");
     [
         Body::new(&[least, least + 5, 20_000]),
@@ -61,7 +62,7 @@ static BODIES: LazyLock<[Body; 2]> = LazyLock::new(|| {
     ]
 });
 
-/// Near an edge of a part, or of a chunk, or anywhere.
+/// A position near the edge of a part or of a chunk, or anywhere.
 fn position(body: &Body, choices: &mut Choices<'_>) -> usize {
     let end = body.plain.len();
     let base = match choices.byte() % 3 {
@@ -81,7 +82,7 @@ fn check(body: &Body, choices: &mut Choices<'_>) {
         (first + length).min(body.plain.len() - 1)
     } else {
         let other = position(body, choices);
-        // Long ranges say nothing more, and cost time.
+        // Longer ranges test nothing more, and cost time.
         other
             .clamp(first, first + 8 * CHUNK_BYTES)
             .min(body.plain.len() - 1)

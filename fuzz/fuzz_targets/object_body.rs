@@ -1,5 +1,5 @@
-//! Bodies of single uploads: any cut and any buffer give the same bytes, any range is that of the
-//! plaintext, and any change, cut or extension is refused.
+//! Bodies of single uploads: any cut and any buffer give the same bytes, any range is the slice of
+//! the plaintext, and any change, truncation or extension is refused.
 
 #![no_main]
 
@@ -18,13 +18,14 @@ use s3proxy_fuzz::sealing::{buffer, opened, plaintext, sealed};
 
 static DEK: LazyLock<Dek> = LazyLock::new(Dek::generate);
 
-/// Around whole chunks, and small ones.
+/// A length near a multiple of the chunk, or a small one.
 fn length(choices: &mut Choices<'_>) -> usize {
     let chunks = usize::from(choices.byte() % 5);
+    // Adding one byte and subtracting another reaches both sides of a chunk's edge.
     (chunks * CHUNK_BYTES + usize::from(choices.byte())).saturating_sub(usize::from(choices.byte()))
 }
 
-/// Pieces around the size of a stored chunk; none small, since every one costs a call.
+/// Pieces around the size of a stored chunk, and few small ones, since every piece costs a call.
 fn pieces(choices: &mut Choices<'_>) -> Pieces {
     let unit = choices.pick(&[1, 97, 4096, CHUNK_BYTES, STORED_CHUNK_BYTES]);
     choices.pieces().scaled(unit)

@@ -1,5 +1,5 @@
-//! Any head of a request, up to the request that is let in: who did not sign gets what everybody may
-//! have, and names, parameters and copy sources mean on their way to the backend what they meant here.
+//! Any request head, up to the admitted request: a request without a signature gets only public
+//! access, and names, parameters and copy sources mean the same to the backend as to the gate.
 
 #![no_main]
 
@@ -24,7 +24,8 @@ static KNOWN: LazyLock<Gate> =
     LazyLock::new(|| Gate::with_client(ACCESS_KEY_ID, SECRET, None, PUBLIC));
 static OPEN: LazyLock<Gate> = LazyLock::new(Gate::without_authentication);
 
-/// Heads as they come in, not the headers alone, tell whether a seed was signed.
+/// Checks a request without a signature: only a preflight, or a read of a public object with
+/// unchanged response headers, may be admitted.
 fn unsigned(request: &AdmittedRequest) {
     let kind = request.operation.kind();
     if kind == Kind::Preflight {
@@ -49,7 +50,7 @@ fn unsigned(request: &AdmittedRequest) {
     assert!(!request.is_chunked, "nobody checks its chunks");
 }
 
-/// The address again, from the names that it has.
+/// Writes the address again, and checks that it parses to the same names.
 fn address(found: &Address) {
     let rules = HostRules {
         virtual_host_domains: vec![DOMAIN.to_owned()],
@@ -88,7 +89,7 @@ fn query(found: &Query) {
     });
     let text = pairs.collect::<Vec<_>>().join("&");
     let again = Query::parse(Some(&text)).expect("what was written is read");
-    // A pair without a name or a value is written as `=`, and not left out.
+    // A pair with an empty name and value is written as `=`, not left out.
     assert_eq!(&again, found);
 }
 
@@ -136,6 +137,7 @@ fuzz_target!(|input: &[u8]| {
         }
         check(&request);
     }
+    // Without authentication, more heads reach the checks.
     if let Ok(Admitted::Request(request)) = OPEN.admit(head, NOW) {
         check(&request);
     }

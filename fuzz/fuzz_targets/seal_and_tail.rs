@@ -1,5 +1,5 @@
-//! The tail of a multipart body: any list of parts that is sealed and opened again is the same or is
-//! refused, no change of a tail opens, and the arithmetic of lengths holds for any number.
+//! The tail of a multipart body: any list of parts that is sealed and opened again is the same or
+//! is refused, no altered tail opens, and the arithmetic of lengths is right for any number.
 
 #![no_main]
 
@@ -88,7 +88,7 @@ fn check(seal: &Seal, stored: StoredLength, choices: &mut Choices<'_>) {
     assert!(seal.span(past).is_none());
 }
 
-/// The tail around a list of parts that somebody sealed who had the key.
+/// The tail around any list of parts, sealed with the right key.
 fn tail_of(list: &[u8], stored: StoredLength) -> Option<Vec<u8>> {
     let first = tail_first(stored)?;
     let message = message::seal(&DEK, b"s3proxy/v1/seal", list);
@@ -117,6 +117,7 @@ fn any_tail(choices: &mut Choices<'_>) {
     let first = tail_first(stored).expect("it is long enough");
     let mut tail = choices.rest().to_vec();
     assert!(Seal::open(&DEK, stored, &tail).is_err());
+    // With the right length and zeros in place of a footer, it is refused as well.
     tail.resize(
         usize::try_from(stored.0 - first).expect("some hundred bytes"),
         0,

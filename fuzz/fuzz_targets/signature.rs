@@ -47,7 +47,7 @@ const PARAMETERS: [&str; 10] = [
     "x-id",
 ];
 
-/// An unsigned head whose key, parameters and metadata are any text.
+/// An unsigned head with any text as key, parameters and metadata.
 fn unsigned(choices: &mut Choices<'_>) -> Option<Parts> {
     let method = METHODS[usize::from(choices.byte()) % METHODS.len()].clone();
     let key = choices.text();
@@ -62,14 +62,14 @@ fn unsigned(choices: &mut Choices<'_>) -> Option<Parts> {
     parts.method = method;
     parts.uri = Uri::try_from(target).ok()?;
     if choices.flag() {
-        // White space around a value is no part of it on the wire.
+        // On the wire, white space around a value is not part of it.
         let value = HeaderValue::try_from(choices.text().trim_ascii()).ok()?;
         parts.headers.insert("x-amz-meta-text", value);
     }
     Some(parts)
 }
 
-/// Errors that say that the signature was not accepted.
+/// Whether an error means that the signature was refused.
 fn is_about_the_signature(error: &S3Error) -> bool {
     matches!(
         error.code,
@@ -83,7 +83,7 @@ fn is_about_the_signature(error: &S3Error) -> bool {
     )
 }
 
-/// Changes something, anywhere. False where nothing changed.
+/// Changes something, anywhere. `None` if the result is not a valid head.
 fn change(parts: &mut Parts, choices: &mut Choices<'_>) -> Option<()> {
     match choices.byte() % 4 {
         0 => {
@@ -140,7 +140,8 @@ fn meaning(request: &AdmittedRequest, version: Version) -> impl PartialEq + std:
         .collect();
     parameters.sort();
     let text = request.headers.get("x-amz-meta-text").map(|value| {
-        // White space around and inside a value is not signed.
+        // The signature covers the words of a value, but not the white space around and between
+        // them.
         let words = value
             .as_bytes()
             .split(|byte| matches!(byte, b' ' | b'\t'))
@@ -171,6 +172,7 @@ fuzz_target!(|input: &[u8]| {
         Version::Two,
     ]);
     let token = choices.flag().then_some(TOKEN);
+    // The other gate differs only in the session token, and must refuse the request.
     let (gate, other) = if token.is_some() {
         (&*WITH_TOKEN, &*PLAIN)
     } else {

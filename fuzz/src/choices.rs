@@ -1,29 +1,29 @@
-//! An input as a row of choices.
+//! An input as a sequence of choices.
 
-/// Reads an input from its front. Behind its end every number is zero and every text empty, so that
+/// Reads an input from its start. After the end, every number is zero and every text empty, so that
 /// no input is too short.
 pub struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
-    /// Starts at the front of an input.
+    /// Starts at the beginning of an input.
     #[must_use]
     pub fn new(input: &'a [u8]) -> Self {
         Self(input)
     }
 
-    /// The next `length` bytes, or what is left.
+    /// The next `length` bytes, or all that are left.
     pub fn bytes(&mut self, length: usize) -> &'a [u8] {
         let (now, later) = self.0.split_at(length.min(self.0.len()));
         self.0 = later;
         now
     }
 
-    /// All that is left.
+    /// All bytes that are left.
     pub fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
-    /// Whether nothing is left.
+    /// Whether all bytes have been read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -34,7 +34,7 @@ impl<'a> Choices<'a> {
         self.bytes(1).first().copied().unwrap_or_default()
     }
 
-    /// One bit of a byte of its own.
+    /// One bit, for which a whole byte is read.
     pub fn flag(&mut self) -> bool {
         self.byte() & 1 == 1
     }
@@ -44,7 +44,7 @@ impl<'a> Choices<'a> {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
-    /// Eight bytes as a number, from the front: short inputs give large ones.
+    /// Eight bytes as a big-endian number: short inputs give large numbers.
     pub fn u64(&mut self) -> u64 {
         let mut bytes = [0; 8];
         let given = self.bytes(8);
@@ -52,7 +52,7 @@ impl<'a> Choices<'a> {
         u64::from_be_bytes(bytes)
     }
 
-    /// A position in something of `length` bytes; zero where it is empty.
+    /// A position in something of `length` bytes; zero if it is empty.
     pub fn position(&mut self, length: usize) -> usize {
         let bytes = self.bytes(4);
         let number = bytes
@@ -66,22 +66,23 @@ impl<'a> Choices<'a> {
         items[usize::from(self.byte()) % items.len()]
     }
 
-    /// A text of at most 255 bytes, its length first. What is no UTF-8 is replaced.
+    /// A text of at most 255 bytes, preceded by its length. Invalid UTF-8 is replaced.
     pub fn text(&mut self) -> String {
         let length = usize::from(self.byte());
         String::from_utf8_lossy(self.bytes(length)).into_owned()
     }
 
-    /// Sizes of pieces, in the order of use; they start again at their end.
+    /// Sizes of pieces in order; they repeat from the beginning.
     pub fn pieces(&mut self) -> Pieces {
         let count = usize::from(self.byte() % 8);
         let sizes = (0..count).map(|_| usize::from(self.byte())).collect();
         Pieces(sizes)
     }
 
-    /// Changes one byte of `bytes` into another one; false where there is none.
+    /// Changes one byte of `bytes` to another value; false if there is none.
     pub fn mutate(&mut self, bytes: &mut [u8]) -> bool {
         let position = self.position(bytes.len());
+        // Zero would change nothing.
         let change = self.byte().max(1);
         match bytes.get_mut(position) {
             Some(byte) => {
@@ -93,30 +94,30 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// How a stream of bytes is cut. Without sizes it comes in one piece.
+/// The cuts of a byte stream. Without sizes, it is one piece.
 #[derive(Clone)]
 pub struct Pieces(Vec<usize>);
 
 impl Pieces {
-    /// One piece.
+    /// A single piece.
     #[must_use]
     pub fn whole() -> Self {
         Self(Vec::new())
     }
 
-    /// The same with every size so many times as large.
+    /// The same cuts with every size multiplied by `unit`.
     #[must_use]
     pub fn scaled(&self, unit: usize) -> Self {
         Self(self.0.iter().map(|size| size.max(&1) * unit).collect())
     }
 
-    /// The sizes, without end; each is at least 1 and at most `usize::MAX`.
+    /// The sizes, endlessly repeated; each is at least 1 and at most `usize::MAX`.
     pub fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
         let sizes = self.0.iter().map(|size| (*size).max(1));
         sizes.cycle().chain(std::iter::repeat(usize::MAX))
     }
 
-    /// The bytes cut up.
+    /// The pieces of `bytes`.
     pub fn of<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
         let mut rest = bytes;
         let pieces = self.sizes().map_while(|size| {

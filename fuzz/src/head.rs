@@ -1,9 +1,9 @@
-//! A request's head from bytes, as the HTTP library would hand it on.
+//! A request head from bytes, as the HTTP library would pass it on.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-/// Headers about one connection alone (RFC 9110, section 7.6.1), which nobody may pass on.
+/// Headers of a single connection (RFC 9110, section 7.6.1), which must not be forwarded.
 pub const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",
@@ -16,7 +16,7 @@ pub const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// Method, target and headers, a line each. `None` where HTTP itself allows no such head.
+/// Method, target and headers, one per line. `None` if HTTP does not allow such a head.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Parts> {
     let mut lines = bytes.split(|byte| *byte == b'\n');
@@ -31,7 +31,7 @@ pub fn parse(bytes: &[u8]) -> Option<Parts> {
     Some(parts)
 }
 
-/// `name: value` in each line, up to an empty one. `None` where one of them is no header.
+/// `name: value` on each line, up to an empty line. `None` if one of them is not a header.
 #[must_use]
 pub fn headers(bytes: &[u8]) -> Option<HeaderMap> {
     headers_of(bytes.split(|byte| *byte == b'\n'))

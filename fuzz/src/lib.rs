@@ -1,8 +1,9 @@
-//! What the targets share: how an input becomes choices, and a client's side of a request.
+//! Code that the targets share: the reading of inputs as choices, and the client's side of a
+//! request.
 //!
-//! A target that only fed bytes to a parser would find panics and nothing else. So most of them read
-//! their input as [`Choices`]: what to build, how to cut it, what to change in it. Then they can say
-//! what must come out.
+//! A target that only fed bytes to a parser would find nothing but panics. So most targets read
+//! their input as [`Choices`]: the value to build, the cuts, the change. Then they can check the
+//! result.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Sealing machines and openers run to their end.
+//! Seals and opens whole bodies.
 
 use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::layout::{PlaintextLength, STORED_CHUNK_BYTES};
@@ -8,13 +8,13 @@ use s3proxy_envelope::object::{ObjectOpener, ObjectSealer};
 
 use crate::choices::Pieces;
 
-/// Bytes that differ from place to place.
+/// Bytes that differ from position to position.
 #[must_use]
 pub fn plaintext(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index % 251) as u8).collect()
 }
 
-/// A buffer with `more` bytes of room than a sealer needs at least.
+/// A buffer that is `more` bytes longer than a sealer's minimum.
 #[must_use]
 pub fn buffer(more: usize) -> Vec<u8> {
     Vec::with_capacity(HEAD_BYTES + STORED_CHUNK_BYTES + more)
@@ -42,7 +42,7 @@ pub fn sealed(mut sealer: ObjectSealer, plaintext: &[u8], pieces: &Pieces, more:
     stored
 }
 
-/// Opens `stored` in pieces. `capacity` bytes of plaintext are taken out at once.
+/// Opens `stored` in pieces. Takes out up to `capacity` bytes of plaintext at a time.
 pub fn opened(
     mut opener: ObjectOpener,
     stored: &[u8],

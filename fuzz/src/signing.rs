@@ -1,4 +1,4 @@
-//! AWS's own signer, as a client's SDK uses it.
+//! AWS's own signer, used as in a client's SDK.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,15 +18,15 @@ use time::macros::datetime;
 
 /// The client's access key.
 pub const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
-/// Its secret, of AWS's examples.
+/// The client's secret key, from AWS's examples.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-/// When all requests are signed.
+/// The signing time of all requests.
 pub const NOW: OffsetDateTime = datetime!(2013-05-24 00:00:00 UTC);
-/// [`NOW`] and the region, as links of chunk signatures name them.
+/// [`NOW`] and the scope, in the form used in chunk signatures.
 const SCOPE: &str = "20130524T000000Z\n20130524/us-east-1/s3/aws4_request";
 const REGION: &str = "us-east-1";
 
-/// Signs the head. `None` where the signer takes no such request.
+/// Signs the head. `None` if the signer refuses the request.
 #[must_use]
 pub fn sign_head(
     mut parts: Parts,
@@ -134,7 +134,7 @@ pub struct ChunkSigner {
 }
 
 impl ChunkSigner {
-    /// Begins at the signature of the head.
+    /// Starts from the signature of the head.
     #[must_use]
     pub fn behind(parts: &Parts) -> Option<Self> {
         let authorization = parts.headers.get("authorization")?.to_str().ok()?;
@@ -144,13 +144,13 @@ impl ChunkSigner {
         })
     }
 
-    /// The signature of a chunk with this digest, in hexadecimal.
+    /// The signature of a chunk, in hexadecimal; `digest` is that of the chunk.
     pub fn chunk(&mut self, digest: &str) -> String {
         const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         self.link("AWS4-HMAC-SHA256-PAYLOAD", &format!("{EMPTY}\n{digest}"))
     }
 
-    /// The signature of trailers with this digest, in hexadecimal.
+    /// The signature of the trailers, in hexadecimal; `digest` is that of the trailers.
     pub fn trailer(&mut self, digest: &str) -> String {
         self.link("AWS4-HMAC-SHA256-TRAILER", digest)
     }
@@ -163,7 +163,7 @@ impl ChunkSigner {
     }
 }
 
-/// The signature of a form's policy, which is the text of its field.
+/// The signature of a form's policy; `policy` is the text of its field.
 #[must_use]
 pub fn sign_policy(policy: &str) -> String {
     let key = generate_signing_key(SECRET, SystemTime::from(NOW), REGION, "s3");

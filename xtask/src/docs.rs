@@ -10,7 +10,7 @@ use s3proxy::telemetry::metrics;
 
 const FOLDER: &str = "docs";
 
-/// A page's name, and what makes its text.
+/// A page's path, and the function that generates its text.
 type Page = (&'static str, fn() -> String);
 
 const PAGES: &[Page] = &[

@@ -142,7 +142,7 @@ fn dependencies(manifest: &Path) -> Result<Vec<String>, EdgesError> {
     Ok([listed("dependencies"), listed("build-dependencies")].concat())
 }
 
-/// The module below the crate's root that a file belongs to.
+/// The top-level module of the crate to which a file belongs.
 fn top_module(folder: &Path, source: &Path) -> String {
     let relative = source.strip_prefix(folder).unwrap_or(source);
     let first = relative

@@ -1,5 +1,5 @@
-//! Takes the `aws-chunked` framing off an upload that is kept: chunk signatures, checksums and
-//! trailers are dropped unread.
+//! Decodes the `aws-chunked` framing of an upload that is kept. Chunk signatures, checksums and
+//! trailers are dropped unverified.
 
 const LINE_END: &[u8] = b"\r\n";
 
@@ -20,6 +20,7 @@ pub(super) fn decode(framed: &[u8]) -> Result<Vec<u8>, FramingError> {
             .position(|window| window == LINE_END)
             .ok_or(FramingError::Unfinished)?;
         let line = std::str::from_utf8(&rest[..end]).map_err(|_| FramingError::Size)?;
+        // Chunk extensions, such as the signature, follow a semicolon.
         let digits = line.split(';').next().unwrap_or_default();
         let size = usize::from_str_radix(digits, 16).map_err(|_| FramingError::Size)?;
         if size == 0 {

@@ -1,4 +1,4 @@
-//! ListObjectsV2 of what is stored under a prefix: pages, but no delimiters and no owners.
+//! ListObjectsV2 of the objects under a prefix: with pages, without delimiters and owners.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ const PAGE: usize = 1000;
 
 pub(super) fn page(store: &Store, bucket: &str, asked: &Query) -> String {
     let prefix = asked.text("prefix").unwrap_or_default();
-    // A token is the last key of the page before.
+    // A token is the last key of the previous page.
     let behind = asked.text("continuation-token").unwrap_or_default();
     let limit = asked.number("max-keys").unwrap_or(PAGE).min(PAGE);
     let stored = store.beginning_with(&format!("{bucket}/{prefix}"));
@@ -33,6 +33,7 @@ pub(super) fn page(store: &Store, bucket: &str, asked: &Query) -> String {
         .expect("writing to a String cannot fail");
         (count, last) = (count + 1, key);
     }
+    // `take` has left the iterator after the page, so another entry means another page.
     let truncated = objects.next().is_some();
     let next = if truncated {
         format!("<NextContinuationToken>{last}</NextContinuationToken>")

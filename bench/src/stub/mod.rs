@@ -1,20 +1,19 @@
-//! A backend that costs next to nothing: just enough of S3, in memory, on loopback.
+//! A backend that costs next to nothing: a minimal S3, in memory, on loopback.
 //!
-//! A real server would be the bottleneck of every measurement on two cores. This one takes any
-//! PUT and drops its bytes as they come; what is left of it depends on the key:
+//! A real server would be the bottleneck of every measurement on two cores. This one accepts any
+//! PUT and drops its bytes as they arrive. The key decides what is stored:
 //!
-//! - `keep/` and `.s3proxy/`: kept with metadata, and served to GET and HEAD, ranges and `If-Match`
-//!   included;
-//! - `sized/`, and whatever a multipart upload completes: length and metadata are kept, the bytes are
-//!   made up;
-//! - anything else: forgotten.
+//! - `keep/` and `.s3proxy/`: bytes and metadata, served to GET and HEAD, including ranges and
+//!   `If-Match`;
+//! - `sized/`, and completed multipart uploads: length and metadata; the bytes are made up;
+//! - anything else: nothing.
 //!
-//! `plain/<bytes>` is an object of that size without having been stored. Buckets can be made and
-//! deleted; `ListBuckets` answers, so that readiness checks pass, and so does `ListObjectsV2`.
+//! `plain/<bytes>` is an object of that size that exists without an upload. Buckets can be created
+//! and deleted; `ListBuckets` answers, so that readiness checks pass, and so does `ListObjectsV2`.
 //!
-//! Absent on purpose: signatures (nobody's are checked), checksums, versions, copies by the backend,
-//! and a true Last-Modified. An `ETag` is 32 hex digits that count upwards, no MD5: hashing would
-//! cost more than everything else here. What is not known is refused with `NotImplemented`.
+//! Absent on purpose: signatures (none are checked), checksums, versions, copies by the backend,
+//! and a true Last-Modified. An `ETag` is 32 hex digits that count upwards, not an MD5: hashing
+//! would cost more than everything else here. Unknown requests are refused with `NotImplemented`.
 
 mod aws_chunked;
 mod listing;
@@ -45,13 +44,13 @@ use range::Wanted;
 use store::{Content, Object, Store};
 use uploads::{RefusedUpload, Uploads};
 
-/// Keys that start like this are kept, bytes and all.
+/// Prefix of keys whose objects are stored completely.
 pub(crate) const KEPT: &str = "keep/";
-/// Keys that start like this keep their length and metadata.
+/// Prefix of keys whose objects are stored as length and metadata.
 pub(crate) const SIZED: &str = "sized/";
-/// Behind this in a key stands the size of an object that is there without having been stored.
+/// Prefix of keys that continue with the size of an object that exists without an upload.
 pub(crate) const PLAIN: &str = "plain/";
-/// What s3proxy keeps beside the data.
+/// Prefix of the state that s3proxy stores beside the data.
 const STATE: &str = ".s3proxy/";
 
 const BUCKETS: &str = r#"<ListAllMyBucketsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Owner><ID>stub</ID><DisplayName>stub</DisplayName></Owner><Buckets></Buckets></ListAllMyBucketsResult>"#;
@@ -68,7 +67,7 @@ pub(crate) enum StubError {
     Accept(std::io::Error),
 }
 
-/// Why an upload could not be taken.
+/// Reasons why an upload is refused.
 #[derive(Debug, thiserror::Error)]
 enum UploadError {
     #[error("the upload broke off: {0}")]
@@ -96,13 +95,13 @@ pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, StubError
     listener.map_err(|source| StubError::Listen { address, source })
 }
 
-/// All that the stub remembers.
+/// The state of the stub.
 struct Stub {
     store: Store,
     uploads: Uploads,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process exits.
 pub(crate) async fn serve(listener: TcpListener) -> Result<(), StubError> {
     let stub = Arc::new(Stub {
         store: Store::new(),
@@ -110,8 +109,8 @@ pub(crate) async fn serve(listener: TcpListener) -> Result<(), StubError> {
     });
     loop {
         let (stream, _) = listener.accept().await.map_err(StubError::Accept)?;
-        // Small answers would wait for the peer's acknowledgement otherwise. Where it fails,
-        // the connection is gone already and says so below.
+        // Otherwise a small response waits for the peer's acknowledgement. An error means that the
+        // connection is closed already, which is reported below.
         let _ = stream.set_nodelay(true);
         let stub = Arc::clone(&stub);
         tokio::spawn(async move {
@@ -145,7 +144,7 @@ impl Stub {
         Ok(answer)
     }
 
-    /// Requests about a bucket, or about all of them.
+    /// Requests about one bucket, or about all of them.
     fn bucket(&self, method: &Method, bucket: &str, asked: &Query) -> Response<Segments> {
         match *method {
             Method::GET | Method::HEAD if bucket.is_empty() => document(StatusCode::OK, BUCKETS),
@@ -166,7 +165,7 @@ impl Stub {
         asked: &Query,
         request: Request<Incoming>,
     ) -> Result<Response<Segments>, UploadError> {
-        // The store itself forms one namespace; the key alone decides whether an object is kept.
+        // All buckets share one store; the key alone decides whether an object is kept.
         let name = format!("{bucket}/{key}");
         match *request.method() {
             Method::GET if asked.has("tagging") => Ok(document(StatusCode::OK, NO_TAGS)),
@@ -203,6 +202,7 @@ impl Stub {
             }
             (&Method::PUT, Some(id)) if !request.headers().contains_key("x-amz-copy-source") => {
                 let number = asked.number("partNumber").ok_or(RefusedUpload::Part)?;
+                // Parts are read to their end but not stored; only their length counts.
                 let received = receive(request, Fate::Size).await?;
                 let etag = self.store.next_etag();
                 self.uploads.put(id, number, &etag, received.length)?;
@@ -260,7 +260,7 @@ impl Stub {
     }
 }
 
-/// What is left of an upload.
+/// The stored remainder of an upload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Keep,
@@ -281,9 +281,9 @@ impl Fate {
 }
 
 struct Received {
-    /// Empty where they are not kept.
+    /// Empty unless the bytes are kept.
     bytes: Vec<u8>,
-    /// Without the framing.
+    /// Length without the framing.
     length: u64,
 }
 
@@ -305,6 +305,7 @@ async fn receive(request: Request<Incoming>, fate: Fate) -> Result<Received, Upl
         if fate == Fate::Keep {
             bytes = aws_chunked::decode(&bytes)?;
         }
+        // Without decoding, the announced length is the only one without framing.
         length = announced("x-amz-decoded-content-length").unwrap_or(length);
     }
     Ok(Received { bytes, length })
@@ -315,12 +316,13 @@ fn is_aws_chunked(headers: &HeaderMap) -> bool {
     mode.is_some_and(|mode| mode.as_bytes().starts_with(b"STREAMING-"))
 }
 
-/// GET and HEAD: hyper leaves the body out where the method says so.
+/// GET and HEAD; hyper drops the body of a response to HEAD.
 fn read(store: &Store, name: &str, asked: &HeaderMap) -> Response<Segments> {
     let Some(object) = store.object(name) else {
         return refusal(StatusCode::NOT_FOUND, "NoSuchKey");
     };
     let pinned = asked.get(IF_MATCH);
+    // s3proxy pins ranged reads to the ETag of the first response.
     if pinned.is_some_and(|pinned| pinned != "*" && pinned != object.etag) {
         return refusal(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
     }

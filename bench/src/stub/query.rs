@@ -1,4 +1,4 @@
-//! The parameters of one request, and the operation that they choose among those of its method.
+//! The query parameters of one request.
 
 use http::Uri;
 

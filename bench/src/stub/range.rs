@@ -1,6 +1,6 @@
-//! The `Range` header of one GET, in the three forms that S3 knows (RFC 9110, section 14.1.2).
+//! The `Range` header of a GET, in the three forms that S3 supports (RFC 9110, section 14.1.2).
 //!
-//! Several ranges, other units and text that does not parse mean the whole object, as in S3.
+//! Several ranges, other units and malformed text mean the whole object, as in S3.
 
 use std::ops::RangeInclusive;
 
@@ -9,7 +9,7 @@ pub(super) enum Wanted {
     Whole,
     /// First and last byte, both inside the object.
     Part(RangeInclusive<u64>),
-    /// Nothing of the object lies in the range: 416.
+    /// The range contains no byte of the object: 416.
     Unsatisfiable,
 }
 
@@ -22,6 +22,7 @@ impl Wanted {
             return Self::Whole;
         };
         let number = |text: &str| text.parse::<u64>().ok();
+        // A suffix range counts from the end; one longer than the object means all of it.
         let (first, last) = match (first, number(first), last, number(last)) {
             ("", _, _, Some(suffix)) => (length.saturating_sub(suffix), length),
             (_, Some(first), "", _) => (first, length),

@@ -1,7 +1,7 @@
-//! The kept objects of the stub: in memory, the last upload wins.
+//! The stub's objects: in memory, the last upload wins.
 //!
-//! An object's bytes are either held, or made up from the pattern when they are asked for: then any
-//! size costs nothing. Keys `plain/<bytes>` are such objects without having been stored.
+//! An object's bytes are either held, or taken from the pattern on request: then any size costs
+//! nothing. Keys `plain/<bytes>` are objects of the second kind that exist without an upload.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue};
 use super::PLAIN;
 use crate::content::{Pattern, Segments};
 
-/// Headers that come back as they were sent, besides all of `x-amz-meta-*`.
+/// Headers that come back unchanged, besides all of `x-amz-meta-*`.
 const STORED: [http::HeaderName; 5] = [
     CACHE_CONTROL,
     CONTENT_DISPOSITION,
@@ -28,7 +28,7 @@ const STORED: [http::HeaderName; 5] = [
 
 pub(super) enum Content {
     Held(Bytes),
-    /// So many bytes of the pattern.
+    /// This many bytes of the pattern.
     Made(u64),
 }
 
@@ -48,13 +48,14 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// Keeps of the upload's `headers` those that S3 gives back.
+    /// Keeps those of the upload's `headers` that S3 returns.
     pub(super) fn new(content: Content, headers: &HeaderMap, etag: HeaderValue) -> Self {
         let mut kept: HeaderMap = headers
             .iter()
             .filter(|(name, _)| STORED.contains(name) || name.as_str().starts_with("x-amz-meta-"))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        // S3 removes `aws-chunked`, which describes the upload and not the object.
         let coding = headers.get(CONTENT_ENCODING);
         if let Some(coding) = coding.filter(|coding| *coding != "aws-chunked") {
             kept.insert(CONTENT_ENCODING, coding.clone());
@@ -66,7 +67,7 @@ impl Object {
         }
     }
 
-    /// The object that `plain/<bytes>` names.
+    /// The object named by `plain/<bytes>`.
     fn plain(key: &str) -> Option<Self> {
         let length = key.strip_prefix(PLAIN)?.parse().ok()?;
         let content = Content::Made(length);
@@ -100,7 +101,7 @@ impl Store {
         objects.insert(name, Arc::new(object));
     }
 
-    /// `name` is the bucket's, a slash, and the key.
+    /// `name` is the bucket's name, a slash, and the key.
     pub(super) fn object(&self, name: &str) -> Option<Arc<Object>> {
         let objects = self.objects.read().expect(UNPOISONED);
         let stored = objects.get(name).cloned();
@@ -112,7 +113,7 @@ impl Store {
         objects.remove(name);
     }
 
-    /// Everything stored whose name begins like this, in order.
+    /// All stored objects whose name begins with `start`, in order.
     pub(super) fn beginning_with(&self, start: &str) -> Vec<(String, Arc<Object>)> {
         let objects = self.objects.read().expect(UNPOISONED);
         objects

@@ -1,10 +1,10 @@
-//! Multipart uploads of the stub: the length and the entity tag of every part, but none of its bytes.
+//! Multipart uploads of the stub: length and entity tag of every part, but none of its bytes.
 //!
-//! A completed upload becomes an object of the right length and metadata whose bytes are the
-//! pattern's. Complete takes what S3 takes: parts in ascending order that are there under the entity
-//! tags named; so a proxy that mixes up its parts fails here.
+//! A completed upload becomes an object of the right length and metadata with the bytes of the
+//! pattern. Complete accepts the same lists as S3: existing parts in ascending order under the
+//! right entity tags. So a proxy that mixes up its parts fails here.
 //!
-//! Absent: the shortest length of parts, checksums, and listing uploads.
+//! Absent: the minimum length of parts, checksums, and listing uploads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -31,14 +31,14 @@ pub(super) enum RefusedUpload {
 }
 
 struct Upload {
-    /// Bucket and key.
+    /// Bucket and key, joined by a slash.
     name: String,
     headers: HeaderMap,
     parts: BTreeMap<u16, Part>,
 }
 
 struct Part {
-    /// Without quotes.
+    /// Entity tag without quotes.
     etag: String,
     length: u64,
 }
@@ -55,7 +55,7 @@ struct Open {
 }
 
 impl Uploads {
-    /// The id of a new upload.
+    /// Creates an upload and returns its id.
     pub(super) fn create(&self, name: String, headers: HeaderMap) -> String {
         let mut open = self.open();
         open.created += 1;
@@ -85,7 +85,7 @@ impl Uploads {
         Ok(())
     }
 
-    /// The page of parts behind a number.
+    /// The page of parts after the number `behind`.
     pub(super) fn list(&self, id: &str, behind: u16) -> Result<String, RefusedUpload> {
         let open = self.open();
         let upload = open.uploads.get(id).ok_or(RefusedUpload::Unknown)?;
@@ -104,6 +104,7 @@ impl Uploads {
             .expect("writing to a String cannot fail");
             (last, listed) = (*number, listed + 1);
         }
+        // `take` has left the iterator after the page, so another part means another page.
         let truncated = rest.next().is_some();
         Ok(format!(
             "<ListPartsResult><UploadId>{id}</UploadId>\
@@ -114,7 +115,7 @@ impl Uploads {
         ))
     }
 
-    /// Name and object of an upload that is complete with the parts that `document` lists.
+    /// Completes an upload with the parts in `document`; returns name and object.
     pub(super) fn complete(
         &self,
         id: &str,
@@ -123,8 +124,10 @@ impl Uploads {
     ) -> Result<(String, Object), RefusedUpload> {
         let mut open = self.open();
         let upload = open.uploads.get(id).ok_or(RefusedUpload::Unknown)?;
+        // A refused list leaves the upload open, so that the client can try again.
         let (length, count) = upload.joined(document)?;
         let etag = etag.to_str().map_err(|_| RefusedUpload::Part)?;
+        // S3 marks the ETag of a multipart upload with the number of parts.
         let etag = format!("\"{}-{count}\"", xml::unquoted(etag));
         let etag = HeaderValue::try_from(etag).expect("an entity tag and digits");
         let Upload { name, headers, .. } = open.uploads.remove(id).ok_or(RefusedUpload::Unknown)?;
@@ -144,7 +147,7 @@ impl Uploads {
 }
 
 impl Upload {
-    /// Length and number of the parts listed.
+    /// Total length and number of the listed parts.
     fn joined(&self, document: &str) -> Result<(u64, usize), RefusedUpload> {
         let (mut length, mut count, mut last) = (0, 0, 0);
         for part in xml::contents(document, "Part") {

@@ -1,12 +1,12 @@
-# What `helm test` runs, in an image with curl. Needs ENDPOINT, SERVICE, REGION; BUCKET, AWS_ACCESS_KEY_ID and
-# AWS_SECRET_ACCESS_KEY may be empty. AUTHORITY is where the certificate of an authority may be.
+# The script of `helm test`, for an image with curl. Needs ENDPOINT, SERVICE, REGION; BUCKET, AWS_ACCESS_KEY_ID and
+# AWS_SECRET_ACCESS_KEY may be empty. AUTHORITY is the path of an authority's certificate, which may be missing.
 authority=${AUTHORITY:-/authority/ca.crt}
 [ -s "$authority" ] || authority=
 
 command -v curl >/dev/null || { echo "the image in tests.image has no curl"; exit 1; }
 
-# Asks by the endpoint's name, and connects to the Service. The credential is on no command line. Older versions of
-# curl do not send S3's header by themselves.
+# Uses the endpoint's name, and connects to the Service. The credential is on no command line. Older versions of
+# curl do not add S3's header.
 ask() {
     credential=
     if [ -n "${AWS_ACCESS_KEY_ID:-}" ]; then
@@ -22,8 +22,8 @@ END
 
 echo "asking $ENDPOINT at $SERVICE"
 if [ -z "${AWS_ACCESS_KEY_ID:-}" ]; then
-    # No Secret holds a credential of a client's, so being refused in S3's words is the most that can be had.
-    # With config.auth=none the request is answered.
+    # No Secret has a client's credential, so a refusal with S3's error code is the best possible result.
+    # With config.auth=none the request succeeds.
     answer=$(ask "$ENDPOINT/")
     case $answer in
         *"<Code>AccessDenied</Code>"* | *"<ListAllMyBucketsResult"*) echo "S3 answers; set tests.existingSecret to send signed requests" ;;

@@ -1,8 +1,8 @@
 {{/*
-Values that cannot work together, beyond the schema. Each message names a valid choice.
+Combinations of values that cannot work, beyond the schema. Each message names a valid choice.
 */}}
 
-{{/* "yes" where values name a key other than Constellation's service. */}}
+{{/* "yes" if the values name a key other than Constellation's service. */}}
 {{- define "s3proxy.keyNamed" -}}
 {{- $root := . -}}
 {{- $found := include "s3proxy.secret" (dict "root" . "name" "encryptKey") -}}
@@ -12,14 +12,14 @@ Values that cannot work together, beyond the schema. Each message names a valid 
 {{- range .Values.args -}}
 {{- if hasPrefix "--kms" . }}{{ $found = "yes" }}{{ end -}}
 {{- end -}}
-{{- /* The content of a file that lies elsewhere is not known here; the program checks it at its start. */ -}}
+{{- /* The content of the user's own object is not known here; the program checks it at start-up. */ -}}
 {{- if or .Values.existingConfigMap .Values.existingConfigSecret }}{{ $found = "yes" }}{{ end -}}
 {{- $key := `(?m)^\s*(\[\[\s*keys\.(vault|aws_kms|pkcs11|local)\s*\]\]|(keys\.)?(encrypt_key|encrypt_key_file|kms)\s*=)` -}}
 {{- if regexMatch $key .Values.configuration }}{{ $found = "yes" }}{{ end -}}
 {{- if $found }}yes{{ end -}}
 {{- end }}
 
-{{/* A size or a Kubernetes quantity in MiB, rounded down; 0 for texts that are none. */}}
+{{/* A size or a Kubernetes quantity in MiB, rounded down; 0 for any other text. */}}
 {{- define "s3proxy.mebibytes" -}}
 {{- $number := regexFind `^[0-9]+(\.[0-9]+)?` . | float64 -}}
 {{- $unit := regexReplaceAll `^[0-9.]+ ?` . "" -}}
@@ -27,7 +27,7 @@ Values that cannot work together, beyond the schema. Each message names a valid 
 {{- mulf $number (get $units $unit | default 0.0) | floor | int64 -}}
 {{- end }}
 
-{{/* The memory limit that config.bodyMemory asks for, where the one in `resources` is lower. */}}
+{{/* The memory limit that config.bodyMemory needs, if the one in `resources` is lower. */}}
 {{- define "s3proxy.memoryNeeded" -}}
 {{- $limit := dig "limits" "memory" "" (default dict .Values.resources) | toString -}}
 {{- if and .Values.config.bodyMemory $limit -}}
@@ -36,8 +36,8 @@ Values that cannot work together, beyond the schema. Each message names a valid 
 {{- end -}}
 {{- end }}
 
-{{/* The sum of all bounds (docs/operations.md#sizing), where `resources` has less. A lower number of connections
-     is not known here where it is set in a file. */}}
+{{/* The sum of all bounds (docs/operations.md#sizing), if `resources` has less. A lower limit of connections in a
+     configuration file is not known here. */}}
 {{- define "s3proxy.memoryAdvice" -}}
 {{- $limit := dig "limits" "memory" "" (default dict .Values.resources) | toString -}}
 {{- $body := default "48 MiB" .Values.config.bodyMemory -}}

@@ -1,15 +1,15 @@
 {{/*
-`helm upgrade --reuse-values` hands on the values of the release as they were, without the defaults of a newer
-chart: an older release of this chart has no value that came later, and one of Intrinsec's or Constellation's
-charts has hardly any of ours. Every template therefore begins with `s3proxy.defaults`. It adds missing values
-when `valuesVersion` shows that Helm did not merge this chart's values.yaml. Values that are set, false and empty
-ones included, stay as they are. Afterwards no template has to expect a missing value.
+`helm upgrade --reuse-values` passes the values of the release on unchanged, without the defaults of a newer chart:
+an older release of this chart lacks the values that were added later, and a release of Intrinsec's or
+Constellation's chart has hardly any of ours. Therefore every template begins with `s3proxy.defaults`. It adds
+missing values if `valuesVersion` shows that Helm did not merge this chart's values.yaml. Existing values, including
+false and empty ones, stay unchanged. After that, no template has to expect a missing value.
 */}}
 
 {{- define "s3proxy.defaults" -}}
 {{- if ne (default "" .Values.valuesVersion) .Chart.Version -}}
 {{- $defaults := .Files.Get "files/defaults.yaml" | fromYaml -}}
-{{- /* Every release of this chart has had the omitted ones: where they are missing, null took them away. */ -}}
+{{- /* Every release of this chart has had the omitted values: if they are missing, the user removed them with null. */ -}}
 {{- if and (hasKey .Values "admin") (hasKey .Values "drain") (hasKey .Values "topologySpread") -}}
 {{- $defaults = omit $defaults "startupProbe" "livenessProbe" "readinessProbe" "podSecurityContext" "securityContext" "resources" -}}
 {{- end -}}

@@ -1,13 +1,13 @@
-{{/* Names that clients reach the proxy by. */}}
+{{/* Names by which clients reach the proxy. */}}
 
 {{- define "s3proxy.serviceHost" -}}
 {{- printf "%s.%s.svc" (include "s3proxy.fullname" .) .Release.Namespace -}}
 {{- end }}
 
 {{/*
-The names in the certificate that cert-manager makes, as a YAML list. The Service's own are among them where that
-is asked for, where no other DNS name is given, and where the authority is the release's own, which signs any
-name. A public authority would refuse them. With DNS redirection, the program serves AWS's names only.
+The names in cert-manager's certificate, as a YAML list. They include the Service's names if that is requested, if no
+other DNS name is given, and if the release has its own authority, which signs any name. A public authority would
+refuse them. With DNS redirection, the program serves only AWS's names.
 */}}
 {{- define "s3proxy.certificateNames" -}}
 {{- $fullname := include "s3proxy.fullname" . -}}
@@ -26,8 +26,8 @@ name. A public authority would refuse them. With DNS redirection, the program se
 {{- end }}
 
 {{/*
-The name to use in a client's endpoint. The Service's, unless the certificate has others only: then the first of
-those that is no wildcard, or a name under the wildcard.
+The host name in a client's endpoint: the Service's, unless the certificate has only other names. Then it is the
+first name without a wildcard, or a name under the wildcard.
 */}}
 {{- define "s3proxy.clientHost" -}}
 {{- $service := include "s3proxy.serviceHost" . -}}
@@ -55,8 +55,8 @@ those that is no wildcard, or a name under the wildcard.
 {{- end }}
 
 {{/*
-Domains whose names have the bucket in front, separated by commas: config.virtualHostDomains, or those of wildcards
-that an Ingress or a route leads here.
+Domains below which a name begins with the bucket, separated by commas: config.virtualHostDomains, or the domains of
+wildcards in the Ingress and the routes.
 */}}
 {{- define "s3proxy.virtualHostDomains" -}}
 {{- $domains := .Values.config.virtualHostDomains -}}
@@ -70,7 +70,7 @@ that an Ingress or a route leads here.
 {{- join "," (uniq $domains) -}}
 {{- end }}
 
-{{/* The region that the program signs with. */}}
+{{/* The region in the program's signatures. */}}
 {{- define "s3proxy.region" -}}
 {{- default "eu-west-1" .Values.config.region -}}
 {{- end }}

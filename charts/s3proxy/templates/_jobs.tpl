@@ -14,7 +14,7 @@ app.kubernetes.io/component: {{ .command }}
 {{- end }}
 {{- end }}
 
-{{/* Flags of `args` that a command needs as `serve` does: settings, but nothing about listening. */}}
+{{/* Flags of `args` that commands need as well as `serve`: settings, except those of listeners. */}}
 {{- define "s3proxy.settingsFlags" -}}
 {{- $flags := list -}}
 {{- $value := false -}}

@@ -1,4 +1,4 @@
-{{/* Names, labels, and conditions that older charts' values fulfil too. */}}
+{{/* Names, labels, and conditions, which also hold for values of older charts. */}}
 
 {{- define "s3proxy.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
@@ -67,7 +67,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if include "s3proxy.dnsRedirection" . }}443{{ else }}{{ .Values.service.port }}{{ end -}}
 {{- end }}
 
-{{/* "yes" where clients speak HTTPS to the proxy. */}}
+{{/* "yes" if clients use HTTPS. */}}
 {{- define "s3proxy.tls" -}}
 {{- if and .Values.tls.enabled (not (has "--no-tls" .Values.args)) }}yes{{ end -}}
 {{- end }}
@@ -76,12 +76,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if include "s3proxy.tls" . }}https{{ else }}http{{ end -}}
 {{- end }}
 
-{{/* "yes" where the chart asks cert-manager. */}}
+{{/* "yes" if cert-manager issues the certificate. */}}
 {{- define "s3proxy.certManager" -}}
 {{- if and (include "s3proxy.tls" .) (not .Values.tls.existingSecret) (or .Values.cert.enable (include "s3proxy.constellation" .)) }}yes{{ end -}}
 {{- end }}
 
-{{/* "yes" where the certificate comes from an authority of the release's own. */}}
+{{/* "yes" if the release has its own certificate authority. */}}
 {{- define "s3proxy.selfSigned" -}}
 {{- if or .Values.cert.selfSigned (and (include "s3proxy.constellation" .) (not .Values.cert.issuerRefName)) }}yes{{ end -}}
 {{- end }}

@@ -1,9 +1,9 @@
 {{/*
-Parts of a pod that the Deployment, the jobs and the test share. Lists and maps of the user's may hold template
+Parts of a pod that the Deployment, the jobs and the test share. The user's lists and maps may contain template
 expressions: `s3proxy.evaluated`.
 */}}
 
-{{/* A value of the user's as YAML, with `{{ … }}` in it evaluated: dict "root" $ "value" … */}}
+{{/* A value of the user as YAML, with `{{ … }}` evaluated: dict "root" $ "value" … */}}
 {{- define "s3proxy.evaluated" -}}
 {{- $text := toYaml .value -}}
 {{- if contains "{{" $text }}{{ tpl $text .root }}{{ else }}{{ $text }}{{ end -}}
@@ -66,8 +66,8 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Where the configuration, the keys and the user's own files are mounted, as a list. Folders, not single
-     files: only then do changes arrive in a running pod. */}}
+{{/* The mounts of the configuration, the keys and the user's own files, as a list. They are folders, because changes
+     of a single mounted file do not reach a running pod. */}}
 {{- define "s3proxy.settingsMounts" -}}
 {{- $mounts := list -}}
 {{- if include "s3proxy.keyFiles" . | fromYaml -}}
@@ -80,7 +80,7 @@ securityContext:
 {{- if $mounts }}{{ toYaml $mounts }}{{ end -}}
 {{- end }}
 
-{{/* The volumes for these. */}}
+{{/* The volumes of these mounts. */}}
 {{- define "s3proxy.settingsVolumes" -}}
 {{- with include "s3proxy.keyFiles" . | fromYaml }}
 - name: keys
@@ -112,7 +112,7 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Where the audit log is written, with `auditStorage.enabled`. */}}
+{{/* The volume of the audit log, with `auditStorage.enabled`. */}}
 {{- define "s3proxy.auditVolume" -}}
 {{- with .Values.auditStorage -}}
 - name: audit

@@ -1,6 +1,6 @@
 {{/*
-Where each secret lies. Three sources in this order: a Secret of the user's own, one that vals-operator
-makes, and the chart's own from plain values.
+The source of each secret, in this order: the user's own Secret, a Secret made by vals-operator, and the chart's own
+Secret from plain values.
 */}}
 
 {{- define "s3proxy.accessKey" -}}
@@ -56,8 +56,8 @@ makes, and the chart's own from plain values.
 {{- toYaml $files -}}
 {{- end }}
 
-{{/* A client's credential for `helm test`: "SECRET KEY" for accessKey or secretKey, or nothing. The proxy's own is no
-     client's where the configuration lists clients. */}}
+{{/* A client's credential for `helm test`: "SECRET KEY" for accessKey or secretKey, or nothing. The proxy's own is
+     not a client's if the configuration lists clients. */}}
 {{- define "s3proxy.testCredential" -}}
 {{- if .root.Values.tests.existingSecret -}}
 {{- printf "%s %s" .root.Values.tests.existingSecret .name -}}

@@ -1,11 +1,11 @@
-//! The help of every command, as users see it: short and long, on terminals of 80 and 100 columns.
+//! The help of every command as users see it: short and long, on terminals of 80 and 100 columns.
 
 use clap::Command;
 use s3proxy::cli;
 
 const WIDTHS: [usize; 2] = [80, 100];
 
-/// Headings of lists, whose lines end where their author ended them.
+/// Headings of lists, in which the author breaks the lines.
 const LISTS: [&str; 3] = ["Examples:", "Exit status:", "Commands:"];
 
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ enum Form {
     Long,
 }
 
-/// The program and its commands, by the names that they are called by.
+/// The program and its commands by name; `None` is the program itself.
 fn commands() -> Vec<Option<String>> {
     let program = cli::description();
     let commands = program.get_subcommands();
@@ -59,7 +59,7 @@ fn help_of_each_command() {
             let forms = [(Form::Short, "-h"), (Form::Long, "--help")];
             forms.map(|(form, flag)| {
                 let text = help(command.as_deref(), form, width);
-                // Clap pads empty lines.
+                // clap pads empty lines.
                 let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
                 format!("==== {flag} at {width} columns\n\n{}\n", lines.join("\n"))
             })
@@ -80,7 +80,7 @@ fn no_line_is_wider_than_the_terminal() {
     });
 }
 
-/// A text that was wrapped by hand and then by clap has lines that end early in mid-sentence.
+/// If a text was wrapped by hand and again by clap, some lines end early in mid-sentence.
 #[test]
 fn no_line_ends_before_the_next_word_would_be_too_wide() {
     each_help(|command, width, text| {
@@ -158,7 +158,7 @@ fn commands_show_only_the_options_that_they_read() {
     ];
     for (command, absent) in elsewhere {
         if !commands().iter().flatten().any(|known| known == command) {
-            // Without the feature `dev`.
+            // The program was built without the feature `dev`.
             continue;
         }
         let text = help(Some(command), Form::Long, 100);

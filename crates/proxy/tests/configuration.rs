@@ -1,4 +1,4 @@
-//! Configurations as users write them: what they become, and what is said of wrong ones.
+//! Configurations as users write them: their effect, and the messages about wrong ones.
 
 use std::ffi::OsString;
 use std::fs;

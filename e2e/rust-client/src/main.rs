@@ -1,12 +1,14 @@
-//! The AWS SDK for Rust as a command, so that the end-to-end suite can use it like any other client.
+//! The AWS SDK for Rust as a command, so that the end-to-end suite can use it like any other
+//! client.
 //!
-//! One operation a process, many objects an operation: `put` and `get` move whole folders, as the
-//! suite wants one start-up for a set of sizes. The SDK's defaults are kept on purpose (flexible
-//! checksums, trailers, retries): what this client sends is what applications send.
+//! One operation per process, many objects per operation: `put` and `get` transfer whole folders,
+//! because the suite needs one start-up for a set of sizes. The SDK's defaults are kept on purpose
+//! (flexible checksums, trailers, retries): this client sends the same requests as applications.
 //!
 //! The endpoint and the addressing style come from `S3_ENDPOINT` and `S3_STYLE`, credentials and
 //! region from the SDK's own variables. Results go to standard output, one tab-separated line each.
-//! Uploads in parts and copies on the server are in `multipart`. Keys are file names behind a prefix.
+//! Multipart uploads and copies on the server are in `multipart`. Keys are file names after a
+//! prefix.
 
 mod checksums;
 mod multipart;
@@ -37,7 +39,7 @@ const USAGE: &str = "usage: s3proxy-e2e-client COMMAND BUCKET ...
                                         upload a file with this checksum, or - for the SDK's own,
                                         and print the one that the object has";
 
-/// Whatever went wrong; parts fail on tasks of their own.
+/// Any error; parts run in their own tasks, so it has to be `Send`.
 type Failure = Box<dyn Error + Send + Sync>;
 type Outcome = Result<(), Failure>;
 

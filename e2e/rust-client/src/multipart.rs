@@ -1,8 +1,8 @@
-//! Uploads in parts and copies on the server.
+//! Multipart uploads and copies on the server.
 //!
-//! Parts go out side by side and are completed in order, each with the checksum that the SDK made
-//! for it. They are read from the file as they are sent, so that the SDK puts their checksums behind
-//! them. An upload that fails is aborted, so that none is left behind.
+//! Parts are sent in parallel and completed in order, each with the checksum that the SDK computed.
+//! They are read from the file while they are sent, so the SDK sends their checksums as trailers. A
+//! failed upload is aborted, so that none is left over.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::Failure;
 
-/// Where an upload goes, and the id that it got.
+/// The target of an upload, and its id.
 #[derive(Clone)]
 struct Upload {
     client: Client,
@@ -23,13 +23,13 @@ struct Upload {
     id: String,
 }
 
-/// What the parts of an upload are made of.
+/// The content of an upload's parts.
 enum Source {
     File(PathBuf),
     Object(String),
 }
 
-/// Uploads a file in parts of `part_size` bytes, all at once.
+/// Uploads a file in parts of `part_size` bytes, all in parallel.
 pub(crate) async fn put(
     client: &Client,
     bucket: &str,
@@ -59,7 +59,7 @@ pub(crate) async fn copy(
     Ok(())
 }
 
-/// Copies an object in parts of `part_size` bytes, all at once.
+/// Copies an object in parts of `part_size` bytes, all in parallel.
 pub(crate) async fn copy_parts(
     client: &Client,
     bucket: &str,

@@ -1,4 +1,4 @@
-//! The command as the suite starts it. What it does at a server is tested there.
+//! The command line as the suite uses it. The suite itself tests the command with servers.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Finds the modules that a source file names by `crate::` and `super::`.
+//! Finds the modules that a source file names through `crate::` and `super::`.
 
 use crate::words::words;
 

@@ -1,4 +1,4 @@
-//! Where the program listens: the addresses as settings give them.
+//! The addresses on which the program listens, as settings give them.
 
 use super::*;
 

@@ -4,7 +4,7 @@ use s3proxy::config::resolved::{Collector, OtlpTransport, Traces};
 
 use super::*;
 
-/// Loads a configuration with these variables, and with no backend but AWS's unless they name one.
+/// Loads a configuration with these variables. The backend is AWS unless they name another one.
 fn with(environment: &[(&str, &str)]) -> Loaded {
     load(
         &[],

@@ -1,4 +1,4 @@
-//! What is valid and surprising: it is told, and does not keep the program from starting.
+//! Valid but surprising settings: they cause a warning, and the program starts.
 
 use s3proxy::config::resolved::KeyBinding;
 

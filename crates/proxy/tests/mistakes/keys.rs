@@ -1,4 +1,4 @@
-//! Keys and the files that hold them.
+//! Keys and key files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

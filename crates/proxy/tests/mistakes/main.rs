@@ -1,8 +1,8 @@
-//! The mistakes of newcomers: what is typed, and what the program says. Each module is a table, whose
-//! answers stand together in a snapshot.
+//! Mistakes of new users: the input, and the program's message. Each module is a table of mistakes
+//! with a snapshot of the messages.
 //!
-//! The program itself is run, with no other environment than the row's. Answers are looked at by people
-//! when they change; what no answer may do is checked here: be silent about a mistake, or show a secret.
+//! Each row runs the program with only the row's environment. People review changed messages; the
+//! tests check the rest: no message may be silent about a mistake, or show a secret.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ mod starts;
 mod tables;
 mod tls;
 
-/// The mistakes of all tables here, and of the table of requests, are as many as the review's.
+/// The tables here and the table of requests have as many mistakes as the review.
 #[test]
 fn no_table_has_lost_its_rows() {
     let counts = [

@@ -11,17 +11,17 @@ use tempfile::TempDir;
 /// A generated key.
 pub(crate) const KEY: &str = "s3pk1.dGhpcnR5LXR3byBieXRlcyBmb3IgYSB0ZXN0IGtleSE";
 
-/// What stands for the folder of a row's files, in what is typed and in answers.
+/// Placeholder for the folder of a row's files, in input and output.
 pub(crate) const FOLDER: &str = "DIR";
 
-/// Whether the program goes on.
+/// Whether the program starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It refuses to start, or the command.
+    /// The program, or the command, refuses to start.
     Refused,
-    /// It starts and says what is surprising.
+    /// The program starts with a warning.
     Warned,
-    /// It is no mistake, as people expect.
+    /// The program starts without a warning: this is not a mistake, as people expect.
     Fine,
 }
 
@@ -29,9 +29,9 @@ pub(crate) enum Answer {
 pub(crate) struct Mistake {
     pub(crate) name: &'static str,
     pub(crate) arguments: &'static [&'static str],
-    /// Beside, or in place of, the complete ones; an empty one is absent.
+    /// Variables in addition to `COMPLETE`, or in place of it; an empty value removes the variable.
     pub(crate) environment: &'static [(&'static str, &'static str)],
-    /// Names and contents.
+    /// Names and contents of files.
     pub(crate) files: &'static [(&'static str, &'static str)],
     pub(crate) answer: Answer,
 }
@@ -66,7 +66,7 @@ impl Mistake {
     }
 }
 
-/// What a complete configuration has.
+/// A complete configuration.
 const COMPLETE: &[(&str, &str)] = &[
     ("S3PROXY_HOST", "http://127.0.0.1:9"),
     ("S3PROXY_ENCRYPT_KEY", KEY),
@@ -75,7 +75,7 @@ const COMPLETE: &[(&str, &str)] = &[
     ("AWS_SECRET_ACCESS_KEY", "the-secret-of-the-backend"),
 ];
 
-/// The answers to a table's mistakes, each checked for what every answer has to be.
+/// The output for each mistake of a table, after the checks that all outputs have to pass.
 pub(crate) fn answers(rows: &[Mistake]) -> String {
     let mut answers = String::new();
     for row in rows {
@@ -88,7 +88,7 @@ pub(crate) fn answers(rows: &[Mistake]) -> String {
     answers
 }
 
-/// A folder with these files, readable by their owner alone.
+/// A folder with these files, readable only by their owner.
 pub(crate) fn folder_of(files: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -103,7 +103,8 @@ pub(crate) fn folder_of(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Fails where an answer is none.
+/// Fails if the outcome differs from the expected one, or if the output shows a secret or a raw
+/// error.
 pub(crate) fn judge(name: &str, expected: Answer, output: &Output, told: &str) {
     let answer = match (output.status.success(), told.contains("warning: ")) {
         (false, _) => Answer::Refused,
@@ -122,13 +123,13 @@ pub(crate) fn judge(name: &str, expected: Answer, output: &Output, told: &str) {
     }
 }
 
-/// The program with nothing in its environment but what it is given.
+/// The program with an empty environment, except for the variables that a run needs.
 pub(crate) fn program(folder: &Path) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_s3proxy"));
     program
         .env_clear()
         .env("HOME", folder)
-        // The help's width is the same everywhere.
+        // A fixed width for the help.
         .env("COLUMNS", "100")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .current_dir(folder)
@@ -182,7 +183,7 @@ fn typed(row: &Mistake) -> String {
     typed
 }
 
-/// What the program wrote, and its status.
+/// The program's output and exit status.
 pub(crate) fn told(output: &Output, folder: &Path) -> String {
     let mut told = String::new();
     for stream in [&output.stdout, &output.stderr] {
@@ -191,7 +192,7 @@ pub(crate) fn told(output: &Output, folder: &Path) -> String {
     let status = output.status.code().unwrap_or(-1);
     writeln!(told, "(status {status})").unwrap();
     for line in told.clone().lines() {
-        // How long a command took.
+        // The duration of a command differs in each run.
         if let Some((start, end)) = line.rsplit_once(" in ")
             && end.ends_with(" s")
         {

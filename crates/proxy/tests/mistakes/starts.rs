@@ -1,4 +1,4 @@
-//! Mistakes that show when the program listens, or when clients come.
+//! Mistakes that show when the program starts to listen, or when clients connect.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -29,7 +29,7 @@ fn serve(folder: &Path, arguments: &[&str]) -> Command {
     serve
 }
 
-/// A proxy that serves, and its log as JSON.
+/// A serving proxy, with its log as JSON.
 struct Serving {
     child: Child,
     log: Log,
@@ -67,7 +67,7 @@ impl Serving {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.write_all(bytes).unwrap();
         let mut answer = Vec::new();
-        // A reset ends an answer as well as a close does.
+        // A reset ends a response just as a close does.
         let _ = stream.read_to_end(&mut answer);
         String::from_utf8_lossy(&answer).into_owned()
     }
@@ -150,7 +150,7 @@ fn refusing_backend() -> String {
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client may open a connection that it does not use.
+            // A client may open a connection and not use it.
             std::thread::spawn(|| refuse(stream));
         }
     });
@@ -168,7 +168,7 @@ fn refuse(mut stream: TcpStream) {
         "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{document}",
         document.len()
     );
-    // The client may have gone.
+    // The client may have closed the connection.
     let _ = stream.write_all(answer.as_bytes());
 }
 
@@ -262,7 +262,7 @@ fn plain_http_on_the_port_of_https_is_told_to_the_client_and_in_the_log() {
 fn https_on_the_port_of_plain_http_is_told_in_the_log() {
     let folder = folder_of(&[]);
     let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
-    // The beginning of a ClientHello.
+    // The beginning of a TLS ClientHello.
     serving.ask(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
     let line = serving.log.line_with("a client speaks HTTPS");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");

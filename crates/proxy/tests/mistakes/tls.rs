@@ -14,7 +14,7 @@ struct Pair {
     key: String,
 }
 
-/// A certificate for these years.
+/// A certificate and key that are valid in these years.
 fn pair(years: std::ops::Range<i32>) -> Pair {
     let key = KeyPair::generate().unwrap();
     let mut parameters = CertificateParams::new(["s3.example.com".to_owned()]).unwrap();

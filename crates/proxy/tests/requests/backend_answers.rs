@@ -1,10 +1,10 @@
-//! What the backend answers is judged before a client sees any of it.
+//! The proxy validates responses of the backend before a client sees any of them.
 
 use http::Method;
 
 use crate::harness::{ClientRequest, Proxy, RecordedRequest, Reply, raw_exchange};
 
-/// Nothing that is not sealed in this format is served.
+/// Only objects sealed in this format are served.
 const DENY: &str = "[policy]\nplaintext_reads = \"deny\"\nlegacy_reads = \"deny\"";
 
 const FORGED: &str = "<?xml version=\"1.0\"?><Error><Code>None</Code>\
@@ -18,6 +18,7 @@ async fn proxy_with_an_object() -> Proxy {
 }
 
 fn forged(status: u16) -> Reply {
+    // A body after 204 would be the start of the next response.
     let body = if status == 204 { "" } else { FORGED };
     Reply::answer(status, &[("content-type", "application/xml")], body)
 }
@@ -25,6 +26,7 @@ fn forged(status: u16) -> Reply {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_other_than_the_reads_own_is_an_internal_error() {
     let proxy = proxy_with_an_object().await;
+    // 301, 302, 307 and 308 are missing: redirects have rules of their own.
     for status in (201..=299).chain([300, 303, 304, 305, 306, 399, 600, 999]) {
         proxy.backend.script(move |_| forged(status));
         for request in [
@@ -39,7 +41,7 @@ async fn a_success_other_than_the_reads_own_is_an_internal_error() {
     }
 }
 
-/// A request of every kind that reaches the backend.
+/// One request of every kind that reaches the backend.
 fn requests() -> Vec<ClientRequest> {
     let copy = |target: &str| {
         ClientRequest::new(Method::PUT, target).header("x-amz-copy-source", "/bucket/key")
@@ -112,6 +114,7 @@ async fn a_condition_of_the_clients_may_end_in_not_modified() {
         .backend
         .script(|_| Reply::answer(304, &[("etag", "\"e\"")], ""));
     proxy.send(conditional()).await.expect(304);
+    // Without a condition in the request, 304 is no answer to it.
     let unasked = proxy.send(ClientRequest::get("/bucket/key")).await;
     unasked.expect_error(500, "InternalError");
 }
@@ -130,6 +133,7 @@ async fn errors_of_the_backend_reach_the_client_as_errors() {
 async fn a_deletion_under_a_size_is_not_sent_where_the_size_cannot_be_known() {
     let proxy = proxy_with_an_object().await;
     proxy.backend.script(|request| match request.method {
+        // The proxy needs the stored size for the condition, and must not guess it.
         Method::HEAD => Reply::answer(403, &[], ""),
         _ => Reply::answer(204, &[], ""),
     });
@@ -159,6 +163,7 @@ async fn a_date_from_the_end_of_time_stops_nothing() {
         let answer = proxy.send(ClientRequest::get("/bucket/key")).await;
         assert_eq!(answer.expect(200).text(), "plaintext");
     }
+    // Only this error makes the proxy adopt the backend's clock.
     let skewed = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
     proxy
         .backend

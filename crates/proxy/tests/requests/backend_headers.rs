@@ -4,7 +4,7 @@ use http::{HeaderValue, Method};
 
 use crate::harness::{ClientRequest, Proxy, Reply};
 
-/// Headers that somebody between the backend and the client would obey, or that tell of the backend.
+/// Headers that a browser or an intermediary would obey, or that describe the backend.
 const FOREIGN: [&str; 12] = [
     "content-security-policy",
     "location",

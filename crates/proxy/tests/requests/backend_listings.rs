@@ -1,4 +1,4 @@
-//! Listings of a backend that does not want them to end.
+//! A backend with endless listings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ async fn proxy_with_an_upload() -> (Proxy, Arc<MemoryStore>, String) {
     (proxy, store, id)
 }
 
-/// Names a part that nobody stored, so that every list of parts is asked for.
+/// Lists a part that does not exist, so that every page of parts is requested.
 fn completion(id: &str) -> ClientRequest {
     let document = "<CompleteMultipartUpload><Part><PartNumber>2</PartNumber>\
                     <ETag>\"d41d8cd98f00b204e9800998ecf8427e\"</ETag></Part>\
@@ -55,6 +55,7 @@ fn lists_objects(request: &RecordedRequest) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_staged_parts_that_does_not_end_is_an_error() {
     let (proxy, store, id) = proxy_with_an_upload().await;
+    // Tokens repeat after `places` pages: a loop is found early, new tokens end at a bound.
     for (places, most) in [(2, 8), (9, 64), (usize::MAX, 101)] {
         let asked = Arc::new(AtomicUsize::new(0));
         let (counted, store) = (Arc::clone(&asked), Arc::clone(&store));
@@ -105,6 +106,7 @@ async fn a_page_with_more_entries_than_a_page_has_is_refused_before_any_is_looke
     let proxy = Proxy::start().await;
     proxy.create_bucket("bucket").await;
     for target in ["/bucket?list-type=2", "/bucket", "/bucket?max-keys=2"] {
+        // S3 returns at most 1000 entries per page.
         proxy.backend.script(|_| page(&contents(1001), "t"));
         proxy.backend.take_requests();
         let answer = proxy.send(ClientRequest::get(target)).await;
@@ -127,7 +129,7 @@ async fn a_client_that_wants_more_than_a_page_gets_a_page() {
         ("/bucket?uploads&max-uploads=5000", "max-uploads=1000"),
     ] {
         proxy.backend.take_requests();
-        // The embedded store lists no uploads.
+        // The embedded store does not list uploads.
         proxy.send(ClientRequest::get(target)).await;
         let requests = proxy.backend.take_requests();
         let query = requests[0].query().to_owned();

@@ -1,4 +1,4 @@
-//! CompleteMultipartUpload: told again, told at once, and over a part that the backend has altered.
+//! CompleteMultipartUpload: repeated, concurrent, and with a part that the backend has altered.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::memory_store::{Faults, MemoryStore};
 
 const FIVE_MIB: usize = 5 * 1024 * 1024;
 
-/// Two replicas over one store.
+/// Two replicas with the same store.
 struct Deployment {
     store: Arc<MemoryStore>,
     proxy: Proxy,
     other: Proxy,
 }
 
-/// Numbers and ETags, as the client hands them back.
+/// Numbers and ETags, as the client sends them back.
 type Parts = Vec<(u16, String)>;
 
 impl Deployment {
@@ -41,7 +41,7 @@ impl Deployment {
         created.await.expect(200).element("UploadId")
     }
 
-    /// An upload of these parts, numbered from 1.
+    /// Creates an upload with these parts, numbered from 1.
     async fn upload(&self, bodies: &[Bytes]) -> (String, Parts) {
         let id = self.create().await;
         let mut parts = Vec::new();
@@ -96,6 +96,7 @@ async fn a_complete_that_is_told_again_is_the_success_that_it_was() {
         let first = complete(&deployment.proxy, &id, &parts).await.expect(200);
         let again = complete(&deployment.proxy, &id, &parts).await.expect(200);
         assert_eq!(again.element("ETag"), first.element("ETag"));
+        // A repetition must succeed although the object exists by now.
         let conditional = request(&id, &parts).header("if-none-match", "*");
         deployment.proxy.send(conditional).await.expect(200);
         assert_eq!(deployment.read().await, bodies.concat());
@@ -107,6 +108,7 @@ async fn another_replica_knows_a_large_object_by_its_seal_and_no_small_one() {
     let deployment = Deployment::start().await;
     let (id, parts) = deployment.upload(&[long(), short()]).await;
     complete(&deployment.proxy, &id, &parts).await.expect(200);
+    // The seal in the object's tail lists the parts; a small object has no such list.
     complete(&deployment.other, &id, &parts).await.expect(200);
     let (id, parts) = deployment.upload(&[short()]).await;
     complete(&deployment.proxy, &id, &parts).await.expect(200);
@@ -149,7 +151,7 @@ async fn a_repeated_complete_of_other_parts_is_no_success() {
 async fn a_part_that_came_after_the_end_is_not_said_to_be_in_the_object() {
     let deployment = Deployment::start().await;
     let (id, parts) = deployment.upload(&[long()]).await;
-    // The other replica has heard of the upload before.
+    // This write puts the upload into the other replica's cache.
     deployment.part(&deployment.other, &id, 1, &long()).await;
     let etag = deployment.part(&deployment.proxy, &id, 1, &long()).await;
     let parts: Parts = vec![(parts[0].0, etag)];
@@ -164,7 +166,7 @@ async fn a_part_that_came_after_the_end_is_not_said_to_be_in_the_object() {
 async fn a_small_complete_that_lost_its_answer_in_a_crash_is_known_by_its_content() {
     let deployment = Deployment::start().await;
     let (id, parts) = deployment.upload(&[short()]).await;
-    // Nothing is deleted, as if the program had ended after the backend's own completion.
+    // No deletion succeeds, as if the program had crashed right after the backend's completion.
     let store = Arc::clone(&deployment.store);
     deployment.proxy.backend.script(move |request| {
         if request.method == http::Method::DELETE {
@@ -204,6 +206,7 @@ async fn equal_completes_at_once_are_all_told_of_success() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_staged_part_that_the_backend_alters_makes_the_complete_fail() {
     let deployment = Deployment::start().await;
+    // In turn a byte of the salt, the commitment, the ciphertext and the tag.
     for position in [0, 40, 60, 80] {
         let (id, parts) = deployment.upload(&[long(), short()]).await;
         let store = Arc::clone(&deployment.store);

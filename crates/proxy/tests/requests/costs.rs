@@ -1,5 +1,5 @@
-//! What a request costs before it is known to be worth it: refusals come before bodies, and within
-//! bounds on heads, queries and messages.
+//! The cost of a request before it is known to be valid: refusals precede bodies, and heads,
+//! queries and messages have limits.
 
 use crate::harness::{ClientRequest, Credential, Proxy, raw_exchange};
 
@@ -35,13 +35,14 @@ async fn proxy_with_clients() -> (Proxy, Credential) {
     (proxy, all)
 }
 
-/// Sends the head of a request that waits for leave to send its body, and returns all that comes.
+/// Sends only the head of a request with `Expect: 100-continue`, and returns all that arrives.
 async fn head_alone(proxy: &Proxy, credential: &Credential, request: ClientRequest) -> String {
     let request = request.header("expect", "100-continue");
     let mut bytes = request
         .signed(credential, &proxy.host())
         .to_bytes(&proxy.host());
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    // A client that waits for 100 Continue sends no body if it gets a final response first.
     bytes.truncate(end.unwrap() + 4);
     let answer = raw_exchange(proxy.address(), &bytes).await;
     String::from_utf8_lossy(&answer).into_owned()
@@ -159,7 +160,7 @@ async fn a_body_with_another_coding_than_chunked_is_refused_and_the_connection_c
     assert!(proxy.backend.requests().is_empty());
 }
 
-/// Names of metadata as short as they can be, each with a value of one byte.
+/// The shortest possible metadata names, each for a value of one byte.
 fn short_names(count: usize) -> Vec<String> {
     let letters = || "abcdefghijklmnopqrstuvwxyz0123456789".chars();
     let one = letters().map(|letter| letter.to_string());

@@ -1,4 +1,4 @@
-//! More connections than there are places, most of them from clients that want nothing.
+//! More connections than connection slots, most of them from clients without a request.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,7 +12,7 @@ const PLACES: usize = 16;
 
 const FEW_PLACES: &str = "[listen]\nmax_connections = 16";
 
-/// Where the clients that want nothing come from.
+/// The address of the clients without a request.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 async fn connect(proxy: &Proxy, from: IpAddr) -> TcpStream {
@@ -21,12 +21,12 @@ async fn connect(proxy: &Proxy, from: IpAddr) -> TcpStream {
     socket.connect(proxy.address()).await.unwrap()
 }
 
-/// Connections on each of which `bytes` were sent.
+/// Opens connections and sends `bytes` on each.
 async fn connections(proxy: &Proxy, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     let mut all = Vec::new();
     for _ in 0..count {
         let mut stream = connect(proxy, ELSEWHERE).await;
-        // One that had to give way already cannot be written to.
+        // The proxy may already have closed this connection to make room.
         let _ = stream.write_all(bytes).await;
         all.push(stream);
     }
@@ -53,7 +53,7 @@ async fn is_served(proxy: &Proxy) {
 async fn closed(stream: &mut TcpStream) {
     let end = async {
         let mut rest = Vec::new();
-        // A reset is an end too.
+        // A reset is an end as well.
         let _ = stream.read_to_end(&mut rest).await;
     };
     tokio::time::timeout(PATIENCE / 3, end).await.unwrap();
@@ -99,7 +99,7 @@ async fn unfinished_heads_and_forms_make_way() {
 async fn heads_that_nobody_signed_have_a_memory_of_their_own() {
     let proxy = proxy_with("[listen]\nmax_connections = 400").await;
     let head = [b"GET /", [b'x'; 15_000].as_slice()].concat();
-    // Some 3 MiB, where 1.2 MiB are allowed.
+    // About 3 MiB of heads, while 1.2 MiB are allowed.
     let mut all = connections(&proxy, 300, &head).await;
     closed(&mut all[0]).await;
     is_served(&proxy).await;
@@ -128,16 +128,16 @@ async fn connections_stay_as_long_as_there_is_room() {
     }
 }
 
-/// One address has seven eighths of the 256 places for bodies that nobody wants.
+/// One address may use seven eighths of the 256 slots for bodies of refused requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn few_bodies_of_refused_requests_are_awaited() {
     let proxy = proxy_with("").await;
     let head = b"PUT /bucket/key HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 4\r\n\r\nb";
     let mut all = connections(&proxy, 240, head).await;
-    // Sooner than a body that does not come is given up.
+    // Shorter than the body timeout, so the response is not caused by that.
     let answers = tokio::time::timeout(PATIENCE / 10, async {
         loop {
-            // Which of them came last is the scheduler's choice.
+            // The scheduler decides which connections came last.
             for stream in &mut all {
                 if stream.peek(&mut [0]).now_or_never().is_some() {
                     let mut answer = String::new();
@@ -152,6 +152,7 @@ async fn few_bodies_of_refused_requests_are_awaited() {
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
 
+    // A connection within the limit is read to the end of its body, and stays open.
     let awaited = all.iter_mut().rev();
     let mut awaited = awaited.filter(|stream| stream.peek(&mut [0]).now_or_never().is_none());
     let awaited = awaited.next().unwrap();

@@ -1,4 +1,4 @@
-//! The memory of bodies under clients that announce much and send little.
+//! The memory for bodies, with clients that announce much and send little.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::harness::{ClientRequest, Credential, PATIENCE, Proxy};
 
 const MIB: usize = 1024 * 1024;
 
-/// The least that can be configured.
+/// The minimum of the setting.
 const SMALL_MEMORY: &str = "[limits]\nbody_memory = \"4 MiB\"";
 
-/// Well below the time after which a request without memory is told to slow down.
+/// Well below the time after which a request that waits for memory is told to slow down.
 const SOON: Duration = Duration::from_secs(8);
 
-/// A request whose body is announced and does not come, or only in part.
+/// A request whose announced body never arrives, or only in part.
 struct Announced(TcpStream);
 
 impl Announced {
-    /// Sends the head; the client waits to be told to go on.
+    /// Sends the head; the client waits for 100 Continue.
     async fn begin(
         proxy: &Proxy,
         credential: &Credential,
@@ -53,7 +53,7 @@ impl Announced {
         tokio::time::timeout(PATIENCE, read).await.unwrap()
     }
 
-    /// Sends so many bytes when told to.
+    /// Sends a number of bytes after 100 Continue.
     async fn go_on(&mut self, bytes: usize) {
         assert_eq!(self.status().await, 100);
         self.0.write_all(&vec![b'x'; bytes]).await.unwrap();
@@ -121,7 +121,7 @@ async fn small_requests_pass_large_ones_that_wait_for_memory() {
     let mut held = Vec::new();
     for _ in 0..4 {
         let request = (Method::POST, "/bucket?delete=");
-        // Each takes half of the memory, and none ends.
+        // Each takes half of the memory, and none finishes.
         held.push(announced(&proxy, proxy.owner(), request, (MIB, MIB / 2)).await);
     }
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Names that clients reach the proxy by.
+//! Host names by which clients reach the proxy.
 
 use crate::harness::{Answer, ClientRequest, Proxy};
 
@@ -53,7 +53,7 @@ async fn a_signature_counts_for_the_name_that_it_was_made_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_that_are_not_listed_are_refused_before_anything_else_is_looked_at() {
     for settings in ["", "[clients]\nauth = \"none\"\n"] {
-        // `s3proxy dev` lists localhost.
+        // The settings of `s3proxy dev` contain localhost.
         let proxy = Proxy::builder().file(settings).start().await;
         for host in [
             "rebound.example",

@@ -1,7 +1,7 @@
-//! A backend that lies: every operation meets every lie, and then a seeded mixture of them.
+//! A lying backend: every operation meets every lie, and then a seeded mixture of them.
 //!
-//! Whatever it answers, each client gets an answer in time, nothing panics, memory stays flat, and a
-//! read under `deny` is the sealed content or no success.
+//! For every lie, each client gets a response in time, nothing panics, memory stays bounded, and a
+//! read under `deny` returns the sealed content or fails.
 
 mod lies;
 
@@ -26,19 +26,19 @@ response_timeout = "1s"
 body_timeout = "1s"
 "#;
 
-/// Seed of the mixture; a failure names it with the request's number.
+/// Seed of the mixture; failures print it with the number of the request.
 const SEED: u64 = 0x5EED_0012;
 
-/// Requests of the mixture.
+/// Number of requests in the mixture.
 const MIXED: usize = 300;
 
-/// Longest time of a request: several answers of the backend that take a second each.
+/// Limit for one request: the backend may delay several responses by a second each.
 const IN_TIME: Duration = Duration::from_secs(20);
 
-/// Growth of the whole process, other tests of it included, in KiB.
+/// Limit for the growth of the whole process in KiB, including other tests that run in it.
 const MOST_MEMORY: u64 = 512 * 1024;
 
-/// Panics whose place is not in a test.
+/// Panics outside of test code.
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
 fn watch_panics() {
@@ -47,6 +47,7 @@ fn watch_panics() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             let place = panic.location().map_or("", |place| place.file());
+            // A failed assertion panics as well, but in test code.
             if !place.contains("tests/") {
                 PANICS.fetch_add(1, Ordering::Relaxed);
             }
@@ -55,7 +56,7 @@ fn watch_panics() {
     });
 }
 
-/// What reads of an object must be.
+/// The expected content of reads.
 struct Sealed {
     target: &'static str,
     content: Vec<u8>,
@@ -99,7 +100,7 @@ impl Drill {
         }
     }
 
-    /// A request of every kind; those that write do so elsewhere than where reads look.
+    /// A request of every kind. Writes go to other objects than those that reads check.
     fn requests(&self) -> Vec<ClientRequest> {
         let id = &self.upload;
         let copy = |target: String| {
@@ -146,7 +147,7 @@ impl Drill {
         requests
     }
 
-    /// Has the backend tell the lie in every answer, or in one of so many.
+    /// Has the backend tell the lie in every response, or in one of `one_in`.
     fn lie(&self, lie: Option<Lie>, one_in: u64) {
         let random = Arc::clone(&self.random);
         let store = Arc::clone(&self.store);
@@ -163,7 +164,7 @@ impl Drill {
         });
     }
 
-    /// Sends a request and judges the answer.
+    /// Sends a request and judges the response.
     async fn send(&self, request: ClientRequest, told: &str) {
         let (method, target) = (request.method.clone(), request.target.clone());
         let range = request
@@ -186,13 +187,13 @@ impl Drill {
     }
 }
 
-/// A read that a client takes for a success has the content that was sealed.
+/// If a client counts a read as a success, it must have the sealed content.
 fn judge_content(answer: &Answer, object: &Sealed, range: Option<&str>, what: &str) {
     let content = &object.content;
     let expected = match (answer.status(), range) {
         (206, Some("bytes=2-7")) => &content[2..8],
         (206, Some("bytes=-5")) => &content[content.len() - 5..],
-        // The first part of an object is all of it here.
+        // Here, the first part of each object is the whole object.
         (200 | 206, _) => content.as_slice(),
         (status, _) => {
             assert!((300..600).contains(&status), "{what}: {status}");
@@ -232,7 +233,7 @@ async fn complete_upload(proxy: &Proxy, target: &str, content: &[u8]) {
     proxy.send(complete).await.expect(200);
 }
 
-/// The process's highest resident memory so far, in KiB.
+/// The peak of the process's resident memory in KiB.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -248,7 +249,7 @@ async fn every_operation_meets_every_lie_with_an_answer() {
         drill.lie(Some(*lie), 1);
         let requests = drill.requests().into_iter();
         let told = format!("{lie:?}");
-        // Side by side, since some lies are silence.
+        // In parallel, since some lies are silence.
         let sent = requests.map(|request| drill.send(request, &told));
         futures_util::future::join_all(sent).await;
     }

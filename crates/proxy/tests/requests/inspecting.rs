@@ -1,4 +1,4 @@
-//! `inspect` tells which objects do not open in their place.
+//! `inspect` reports objects that do not open in their place.
 
 use std::num::NonZeroUsize;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::{ClientRequest, Proxy, VaultServer};
 use crate::older::{Kek as OlderKek, Known};
 
-/// Puts a copy of a stored object, envelope and all, in another place.
+/// Copies a stored object with its envelope to another place.
 async fn plant(proxy: &Proxy, source: &str, target: &str) {
     let stored = proxy.send_to_store(ClientRequest::get(source)).await;
     let envelope = stored.header("x-amz-meta-isec").to_owned();
@@ -20,7 +20,7 @@ async fn plant(proxy: &Proxy, source: &str, target: &str) {
     proxy.send_to_store(planted).await.expect(200);
 }
 
-/// The lines of `inspect --json` for some buckets, by object, and the summary.
+/// The lines of `inspect --json` for some buckets, sorted by object, and the summary.
 async fn inspected(proxy: &Proxy, buckets: &[&str]) -> Vec<Value> {
     let selection = Selection {
         targets: buckets.iter().map(|name| name.parse().unwrap()).collect(),

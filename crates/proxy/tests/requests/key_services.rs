@@ -1,4 +1,5 @@
-//! A key service that is silent, fails, is overloaded or lied to, beside a tenant with a local key.
+//! A key service that is silent, fails, throttles or returns errors, beside a tenant with a local
+//! key.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +8,13 @@ use tokio::task::JoinSet;
 
 use crate::harness::{ClientRequest, Mood, Proxy, VaultServer};
 
-/// Objects below `/vault` are sealed under the service's key, all others under a local one.
+/// A proxy that seals objects in the bucket `vault` with the service's key, and all others with a
+/// local one.
 async fn proxy(vault: &VaultServer, settings: &str) -> Proxy {
     proxy_with(vault, settings, "").await
 }
 
-/// The same with further settings of the service's key.
+/// As [`proxy`], with additional settings of the service's key.
 async fn proxy_with(vault: &VaultServer, settings: &str, of_key: &str) -> Proxy {
     let proxy = Proxy::builder()
         .file(&format!(
@@ -40,7 +42,7 @@ async fn proxy_with(vault: &VaultServer, settings: &str, of_key: &str) -> Proxy 
     proxy
 }
 
-/// Every read is a call, and so is every write.
+/// Disables all caching of keys, so that every read and every write calls the service.
 const NOTHING_REMEMBERED: &str = "kek_objects = 1\ncache_time = \"0s\"";
 
 const MIB: usize = 1 << 20;
@@ -60,6 +62,7 @@ async fn a_silent_key_service_takes_nothing_from_a_tenant_with_a_local_key() {
     proxy.put("/vault/source", "x").await;
     vault.set(Mood::Silent);
     let mut waiting = JoinSet::new();
+    // Together, these bodies are longer than the memory for bodies.
     for number in 0..60 {
         let proxy = Arc::clone(&proxy);
         waiting.spawn(async move {
@@ -67,6 +70,7 @@ async fn a_silent_key_service_takes_nothing_from_a_tenant_with_a_local_key() {
             proxy.send(request).await
         });
     }
+    // The first call sealed the source; the second shows that a write is waiting.
     wait_for(async || vault.calls().encrypt >= 2).await;
     for number in 0..6 {
         let began = Instant::now();
@@ -125,6 +129,7 @@ async fn a_service_that_fails_gets_few_calls_and_is_found_again() {
         answer.expect_error(503, "ServiceUnavailable");
     }
     let calls = vault.calls().decrypt - before.decrypt;
+    // A failing service is left alone for a while after a few calls.
     assert!(calls <= 12, "{calls} calls for 100 requests");
     vault.set(Mood::Well);
     wait_for(async || {
@@ -185,7 +190,7 @@ async fn writes_go_on_when_the_time_of_a_kek_ends() {
     proxy.put("/vault/first", "x").await;
     assert_eq!(vault.calls().encrypt, 1);
     wait_for(async || vault.calls().encrypt == 2).await;
-    // It is a new one, had without a request, and it outlives the first.
+    // The proxy creates a new KEK ahead of time, without a request, and it outlives the first one.
     vault.set(Mood::Failing);
     let renewed = Instant::now();
     let mut last = 0.0;
@@ -299,6 +304,7 @@ async fn keys_with_associated_data_open_nothing_that_was_encrypted_without_it() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ignores_associated_data_is_not_written_with() {
     let vault = VaultServer::start().await;
+    // Such a server encrypts without the data and reports no error.
     vault.set(Mood::Older);
     let proxy = proxy_with(&vault, NOTHING_REMEMBERED, ASSOCIATED).await;
     let put = || ClientRequest::put("/vault/object", "plaintext");

@@ -1,4 +1,4 @@
-//! Listings: sizes and ETags in plaintext terms, and what is hidden.
+//! Listings: sizes and ETags in plaintext terms, and hidden keys.
 
 use crate::harness::{ClientRequest, Proxy};
 
@@ -48,6 +48,7 @@ async fn a_listing_goes_on_where_its_page_ended() {
             break;
         }
         let last = keys.last().unwrap().replace('/', "%2F");
+        // Keys are in byte order, so the last key of a page starts the next one.
         target = format!("/bucket?list-type=2&max-keys=1&start-after={last}");
     }
     assert_eq!(keys, ["a", "b/one", "b/two"]);

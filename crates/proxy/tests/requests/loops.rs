@@ -1,5 +1,4 @@
-//! A proxy that is its own backend, directly or through others, and what a proxy finds out about its
-//! backend.
+//! A proxy that is its own backend, directly or through others, and the checks that find this out.
 
 use std::net::SocketAddr;
 
@@ -20,6 +19,7 @@ async fn a_request_that_comes_back_is_refused_before_anything_else() {
     ] {
         let request = ClientRequest::get("/photos/cat").header(HOP, mark);
         let refused = proxy.send_unsigned(request).await;
+        // Not 403, although the request is unsigned: the mark is checked before the signature.
         let refused = refused.expect_error(508, "LoopDetected");
         assert!(
             refused.element("Message").contains(told),
@@ -62,10 +62,11 @@ async fn a_loop_through_another_server_ends_at_its_first_turn() {
     );
 }
 
-/// What a server in between does with a request.
+/// Forwards a request as a server in between does.
 async fn sent_on(request: &RecordedRequest, to: SocketAddr, host: &str) -> Reply {
     let mut again = ClientRequest::new(request.method.clone(), request.target.clone());
     for (name, value) in &request.headers {
+        // A forwarding server sets its own Host.
         if name != "host" {
             again
                 .headers

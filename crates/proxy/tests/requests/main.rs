@@ -1,8 +1,8 @@
-//! Requests in process: the whole service, wired as the program wires it, from a client's bytes to
-//! the requests that the backend received.
+//! Requests in process: the whole service, wired as in the program, from a client's bytes to the
+//! requests that the backend received.
 //!
-//! The backend is the embedded store of `s3proxy dev`, with a script in front of it that records
-//! every request and may answer in the store's place. No test needs root, Python or a network.
+//! The backend is the embedded store of `s3proxy dev`, with a script in front that records every
+//! request and may respond in place of the store. No test needs root, Python or a network.
 
 #![cfg(feature = "dev")]
 #![expect(

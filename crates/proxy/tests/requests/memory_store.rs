@@ -1,7 +1,7 @@
-//! An S3 server in memory, for what the embedded store cannot do: copies with conditions and new
-//! metadata, lists of uploads, and the faults of real servers in both.
+//! An S3 server in memory for features that the embedded store lacks: copies with conditions and
+//! new metadata, lists of uploads, and the faults of real servers in both.
 //!
-//! Requests are taken without a look at their signature. Versions are absent.
+//! Signatures are not checked. There are no versions.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,11 +18,11 @@ use crate::harness::{Proxy, RecordedRequest, Reply, encoded};
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own")]
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
-    /// `ListMultipartUploads` without a prefix shows nothing, as some servers' does after a restart.
+    /// `ListMultipartUploads` without a prefix returns nothing, as on some servers after a restart.
     pub(crate) hides_uploads: bool,
     /// `If-Match` on the target of a copy is ignored.
     pub(crate) ignores_target: bool,
-    /// A copy onto itself succeeds, and the metadata stays as it was.
+    /// A copy onto itself succeeds but leaves the metadata unchanged.
     pub(crate) keeps_metadata: bool,
     /// Parts of an upload must be equally long, and the last no longer, as at Cloudflare R2.
     pub(crate) wants_equal_parts: bool,
@@ -73,7 +73,7 @@ impl MemoryStore {
         Arc::new(store)
     }
 
-    /// Serves a proxy from now on.
+    /// Becomes the backend of a proxy.
     pub(crate) fn behind(self: &Arc<Self>, proxy: &Proxy) {
         let store = Arc::clone(self);
         proxy.backend.script(move |request| store.reply(request));
@@ -106,7 +106,7 @@ impl MemoryStore {
         Some(object.body.clone())
     }
 
-    /// Stores something around the proxy.
+    /// Stores an object without the proxy.
     pub(crate) fn plant(&self, bucket: &str, key: &str, body: impl Into<Bytes>) {
         let mut state = self.state();
         let object = state.object(Vec::new(), body.into());
@@ -115,7 +115,7 @@ impl MemoryStore {
             .insert((bucket.to_owned(), key.to_owned()), object);
     }
 
-    /// Makes everything look as old as a day and an hour.
+    /// Makes all objects a day and an hour old.
     pub(crate) fn age(&self) {
         let old = OffsetDateTime::now_utc() - time::Duration::hours(25);
         for object in self.state().objects.values_mut() {
@@ -133,7 +133,7 @@ impl MemoryStore {
         self.state().uploads.remove(id).unwrap();
     }
 
-    /// The answer to a request.
+    /// The response to a request.
     pub(crate) fn reply(&self, request: &RecordedRequest) -> Reply {
         let mut state = self.state();
         let mut answer = state.answer(request);
@@ -533,7 +533,7 @@ impl State {
     }
 }
 
-/// What is stored with an object.
+/// The headers that are stored with an object.
 fn kept(request: &RecordedRequest) -> Vec<(String, String)> {
     let named = request.headers.iter();
     let named = named.filter(|(name, _)| {

@@ -1,5 +1,5 @@
-//! The mistakes of clients: what they send, and what they are told. The answers stand together in a
-//! snapshot; each says more than a code, and none shows a secret.
+//! Mistakes of clients: the requests, and the proxy's error messages. The messages are in a
+//! snapshot; each says more than its code, and none shows a secret.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use http::Method;
 
 use super::harness::{Answer, ClientRequest, Credential, Proxy};
 
-/// A table of the review has as many.
+/// The number of rows in the review's table.
 const LEAST_ROWS: usize = 30;
 
 const CLIENTS: &str = r#"
@@ -48,7 +48,7 @@ fn authorized(text: &str) -> (Option<Credential>, ClientRequest) {
     )
 }
 
-/// What is sent, and who signs it.
+/// The requests, with the credential that signs each.
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn rows() -> Vec<(&'static str, (Option<Credential>, ClientRequest))> {
     let get = || ClientRequest::get("/photos/cat");
@@ -238,7 +238,7 @@ async fn mistakes_of_clients_are_explained() {
     insta::assert_snapshot!(answers);
 }
 
-/// Status, code and message; the reason in the header where there is no body.
+/// Status, code and message. If there is no body, the reason from the header.
 fn told(answer: &Answer) -> String {
     let status = answer.status();
     if answer.body.is_empty() {

@@ -1,4 +1,4 @@
-//! Names are judged in the form that takes effect, over a store that keeps objects as files.
+//! Names are checked in the form that takes effect, with a store that keeps objects as files.
 
 use http::Method;
 

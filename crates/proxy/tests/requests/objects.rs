@@ -8,7 +8,7 @@ async fn proxy_with_bucket() -> Proxy {
     proxy
 }
 
-/// Plaintext longer than several sealed chunks.
+/// Plaintext of several sealed chunks.
 fn long_plaintext() -> Vec<u8> {
     (0..100_000u32)
         .map(|index| u8::try_from(index % 251).unwrap())
@@ -42,6 +42,7 @@ async fn ranges_are_slices_of_the_plaintext() {
     proxy.put("/bucket/key", plaintext.clone()).await;
     for (range, first, end) in [
         ("bytes=0-0", 0, 1),
+        // Crosses the border of the first chunk.
         ("bytes=16383-16384", 16383, 16385),
         ("bytes=50000-", 50000, 100_000),
         ("bytes=-1", 99_999, 100_000),
@@ -195,7 +196,7 @@ async fn an_object_above_the_configured_size_is_refused_before_its_body_is_read(
     let refused = proxy.send(longer).await.expect_error(413, "EntityTooLarge");
     let message = refused.element("Message");
     assert!(message.contains("10 bytes") && message.contains("S3PROXY_PUTBODY_MAX"));
-    // Only the head is sent, and the answer is there.
+    // The response arrives although only the head was sent.
     let head = ClientRequest::put("/bucket/longer", vec![0; 11])
         .signed(proxy.owner(), &proxy.host())
         .to_bytes(&proxy.host());
@@ -270,6 +271,7 @@ async fn keys_under_the_state_prefix_belong_to_the_proxy() {
     let proxy = proxy_with_bucket().await;
     for key in [
         ".s3proxy/uploads/x/state",
+        // A server that normalises paths would map all of these to the state prefix.
         "//.s3proxy/x",
         "a/../.s3proxy/x",
         "./.s3proxy/x",

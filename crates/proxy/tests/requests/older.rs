@@ -15,9 +15,9 @@ use crate::memory_store::{Faults, MemoryStore};
 /// The key that wraps an object's data key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kek {
-    /// From the text `toto`, in KEK version 0.
+    /// Derived from the text `toto`, KEK version 0.
     TextVersion0,
-    /// From the text `toto`, in KEK version 1.
+    /// Derived from the text `toto`, KEK version 1.
     TextVersion1,
     /// 32 zero bytes.
     Zero,
@@ -26,7 +26,7 @@ pub(crate) enum Kek {
 impl Kek {
     pub(crate) const ALL: [Self; 3] = [Self::TextVersion0, Self::TextVersion1, Self::Zero];
 
-    /// What an object records of it.
+    /// The version that an object records, if any.
     fn version(self) -> Option<&'static str> {
         match self {
             Self::TextVersion0 | Self::Zero => None,
@@ -45,7 +45,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// One that is not empty.
+    /// A known object under this key that is not empty.
     pub(crate) fn under(kek: Kek) -> Self {
         let file = match kek {
             Kek::TextVersion0 | Kek::Zero => "legacy.json",
@@ -74,7 +74,7 @@ impl Known {
         }
     }
 
-    /// Its metadata under one of the two tags.
+    /// The object's metadata under one of the two tags.
     pub(crate) fn headers(&self, tag: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let name = |name: &str| http::HeaderName::try_from(format!("x-amz-meta-{name}")).unwrap();
@@ -85,8 +85,8 @@ impl Known {
         headers
     }
 
-    /// Stores it around the proxy, as `/bucket/older`, with metadata of a user's.
-    async fn plant(&self, proxy: &Proxy, tag: &str) {
+    /// Stores the object without the proxy as `/bucket/older`, with additional user metadata.
+    pub(crate) async fn plant(&self, proxy: &Proxy, tag: &str) {
         let mut put = ClientRequest::put("/bucket/older", self.body.clone());
         for (name, value) in &self.headers(tag) {
             put = put.header(name.as_str(), value.to_str().unwrap());
@@ -99,7 +99,7 @@ impl Known {
 
 const TAGS: [&str; 2] = ["isec", "constellation-dek"];
 
-/// Names that no client may see or set.
+/// Metadata names that no client may see or set.
 const RESERVED: [&str; 6] = [
     "x-amz-meta-isec",
     "x-amz-meta-isec-kek-ver",
@@ -182,7 +182,7 @@ async fn an_object_of_either_version_and_tag_reads_as_if_it_were_sealed_here() {
     }
 }
 
-/// An envelope of the proxy's own, and nothing of an older proxy's.
+/// Expects the proxy's own envelope, and no metadata of an older proxy.
 fn expect_sealed_here(store: &MemoryStore, key: &str) {
     let envelope = store.header("bucket", key, "x-amz-meta-isec").unwrap();
     assert!(envelope.starts_with("s3p1."), "{envelope}");
@@ -233,7 +233,7 @@ async fn a_version_that_is_not_known_is_named_and_nothing_opens() {
         let head = proxy.send(ClientRequest::head("/bucket/older")).await;
         head.expect(403);
         assert!(store.keys("bucket", "copy").is_empty());
-        // Its length can be told without its key.
+        // The length is known without the key.
         let listed = proxy.send(get("/bucket?list-type=2")).await.expect(200);
         assert_eq!(listed.element("Size"), known.plaintext.len().to_string());
     }
@@ -259,6 +259,7 @@ async fn the_name_of_the_version_is_settable() {
         .send(written)
         .await
         .expect_error(400, "InvalidArgument");
+    // The default name is free for clients once another one is configured.
     let free = ClientRequest::put("/bucket/new", "x").header("x-amz-meta-dek-kek-ver", "1");
     proxy.send(free).await.expect(200);
 }

@@ -1,5 +1,5 @@
-//! The list of operations is closed towards the backend, too: whatever a client asks for, nothing
-//! is created, changed or deleted but what the operation is for.
+//! The list of operations is closed towards the backend as well: a request creates, changes or
+//! deletes nothing but the target of its operation.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::simple_backend::SimpleBackend;
 const CONTENT: &str = "content that lies sealed at the backend";
 const SECRET: &str = "PAN=4111111111111111";
 
-/// The requests of an operation: the method and target of its row, with each body that could be
-/// taken for an object.
+/// The requests of an operation: the method and target of its row, with every body that a server
+/// could store as an object.
 fn requests(operation: Operation) -> Vec<ClientRequest> {
     let mut parameters = Vec::new();
     if !operation.sub_resource().is_empty() {
@@ -72,7 +72,7 @@ fn requests(operation: Operation) -> Vec<ClientRequest> {
     requests
 }
 
-/// Whether the operation is for changing buckets or objects.
+/// Whether the operation's purpose is a change of buckets or objects.
 fn is_for_changes(operation: Operation) -> bool {
     matches!(
         operation.kind(),
@@ -121,6 +121,7 @@ async fn a_backend_without_sub_resources_keeps_all_buckets_and_objects() {
             if is_for_changes(operation) {
                 after.remove("made");
                 after.insert("own".into(), before["own"].clone());
+                // The change was the operation's purpose, so the next request starts afresh.
                 backend.restore(before.clone());
             }
             assert_eq!(after, before, "{request:?} {answer:?}");
@@ -178,7 +179,7 @@ async fn the_embedded_store_keeps_all_buckets_and_objects() {
     }
 }
 
-/// Every file below a folder, with its bytes, and every folder.
+/// All files below a folder with their bytes, and all folders.
 fn files(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -199,7 +200,8 @@ fn files(folder: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
 
 const TAGS: &str = "<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>";
 
-/// A backend that knows `GET ?sub_resource` by this answer.
+/// A backend that responds to GET with this status and document; a text that is not XML is an error
+/// code.
 fn answering(proxy: &Proxy, status: u16, document: &'static str) {
     proxy.backend.script(move |request: &RecordedRequest| {
         let reads = request.method == Method::GET;
@@ -233,6 +235,7 @@ async fn a_change_is_sent_where_a_read_has_shown_the_sub_resource() {
         let methods: Vec<&str> = sent.iter().map(|sent| sent.method.as_str()).collect();
         assert_eq!(
             methods,
+            // The second change needs no read: the proxy caches that the backend knows tagging.
             ["GET", "PUT", "PUT"],
             "what was shown is remembered"
         );
@@ -286,6 +289,7 @@ async fn a_deletion_is_sent_only_where_there_is_something_to_delete() {
         }
         let sent = proxy.backend.take_requests();
         assert_eq!(changes(&sent).len(), 2 * deletions, "{document}: {sent:?}");
+        // A server that does not know the sub-resource would delete the bucket instead.
         assert_eq!(sent.len() - 2 * deletions, 2, "each deletion reads first");
     }
 }
@@ -332,6 +336,7 @@ async fn an_answer_that_is_not_the_operations_document_is_not_relayed() {
     answering(
         &proxy,
         200,
+        // Unknown elements and prefixes are no reason to refuse a response.
         "<x:AccessControlPolicy xmlns:x='u'><x:New/></x:AccessControlPolicy>",
     );
     let answer = proxy.send(ClientRequest::get("/own?acl")).await.expect(200);
@@ -341,6 +346,7 @@ async fn an_answer_that_is_not_the_operations_document_is_not_relayed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_looks_like_the_document_is_not_taken_for_it() {
     let proxy = Proxy::start().await;
+    // Only objects have this header, so the response is an object that looks like tags.
     let headers = &[("etag", "\"0123456789abcdef0123456789abcdef\"")];
     proxy
         .backend

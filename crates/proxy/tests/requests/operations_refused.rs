@@ -1,4 +1,4 @@
-//! Every operation, asked for by clients that may not: nothing reaches the backend.
+//! Every operation, requested by clients without permission: nothing reaches the backend.
 
 use s3proxy_protocol::operation::{Kind, Operation};
 
@@ -24,7 +24,7 @@ fn alice() -> Credential {
     Credential::new("ALICE", "alices-secret-key")
 }
 
-/// Operations whose request needs nobody's signature, or carries it in its body.
+/// Operations whose request needs no signature, or has it in the body.
 fn is_signed_by_header(operation: Operation) -> bool {
     !matches!(operation.kind(), Kind::Preflight | Kind::PostObject)
 }
@@ -101,11 +101,11 @@ async fn a_client_outside_its_grants_is_refused_whatever_it_asks_for() {
     {
         let answer = proxy.send_as(&alice(), catalogue::request(operation)).await;
         match operation.kind() {
-            // A batch is judged key by key where some of its keys may be granted.
+            // A batch is checked key by key if some of its keys may be granted.
             Kind::DeleteObjects if answer.status() == 200 => {
                 assert_eq!(answer.code(), "AccessDenied", "{}", answer.text());
             }
-            // No bucket is named that a grant could cover.
+            // These requests name no bucket that a grant could cover.
             Kind::Unsupported if operation == Operation::ListDirectoryBuckets => {
                 answer.expect_error(501, "NotImplemented");
             }

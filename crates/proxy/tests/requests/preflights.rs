@@ -1,4 +1,4 @@
-//! CORS preflights: nobody signs them, and nothing of the sender's goes on but three headers.
+//! CORS preflights: they have no signature, and only three of their headers are forwarded.
 
 use http::Method;
 

@@ -1,4 +1,4 @@
-//! Refusals of HEAD say why in a header, since they have no body.
+//! Refusals of HEAD give the reason in a header, since they have no body.
 
 use s3proxy_envelope::kek::Kek;
 
@@ -6,7 +6,7 @@ use super::harness::{Answer, ClientRequest, Credential, Proxy, Reply};
 
 const REASON: &str = "x-s3proxy-reason";
 
-/// The message of an error document, whose quotes are escaped there.
+/// The message of an error document, with its quotes unescaped.
 fn message(answer: &Answer) -> String {
     let message = answer.element("Message");
     message.replace("&quot;", "\"").replace("&apos;", "'")

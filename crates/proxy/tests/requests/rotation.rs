@@ -1,5 +1,5 @@
-//! Rotating a key loses nothing: `rewrap` tells of every object, upload and request in flight that
-//! still needs the old one.
+//! Rotating a key loses nothing: `rewrap` reports every object, upload and request in flight that
+//! still needs the old key.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,11 +15,11 @@ use tokio::sync::Notify;
 use crate::harness::{ClientRequest, Proxy, RecordedRequest, Reply, whole_bucket};
 use crate::memory_store::{Faults, MemoryStore};
 
-/// The key before, and the key after.
+/// Two proxies with one store, before and after the rotation.
 struct Rotation {
     store: Arc<MemoryStore>,
     old: Proxy,
-    /// Seals under the new key and opens both.
+    /// Seals with the new key and opens with both.
     new: Proxy,
     old_name: String,
     new_name: String,
@@ -52,7 +52,7 @@ impl Rotation {
         rewrap(config, whole_bucket(), Format::AllLines, asked).await
     }
 
-    /// The key that an object needs.
+    /// The name of the key that an object needs.
     fn key_of(&self, key: &str) -> String {
         let envelope = self.store.header("bucket", key, "x-amz-meta-isec");
         Envelope::parse(&envelope.unwrap()).unwrap().key_name
@@ -89,7 +89,7 @@ fn complete(key: &str, id: &str, etag: &str) -> ClientRequest {
     ClientRequest::post(format!("/bucket/{key}?uploadId={id}"), document)
 }
 
-/// Holds the walk's look at one object back until a client has done something.
+/// Holds back the command's HEAD of one object until a client has done something.
 struct Gate {
     reached: Arc<Notify>,
     passed: Arc<Notify>,
@@ -106,6 +106,7 @@ impl Gate {
         let is_first = AtomicBool::new(true);
         rotation.new.backend.script(move |request| {
             let is_look = request.method == http::Method::HEAD && request.path() == path;
+            // Only the first HEAD waits; the client's own requests and later looks pass.
             if !is_look || !is_first.swap(false, Ordering::Relaxed) {
                 return store.reply(request);
             }
@@ -197,6 +198,7 @@ async fn a_backend_that_keeps_the_condition_on_the_source_alone_is_refused_unles
         "{refused}"
     );
     assert_eq!(rotation.key_of("key"), rotation.old_name);
+    // The probe of the backend's conditions removed its own object.
     assert_eq!(rotation.store.keys("bucket", ".s3proxy/"), [""; 0]);
     let offline = Asked {
         writers: Writers::Stopped,
@@ -216,6 +218,7 @@ async fn a_write_between_look_and_copy_is_kept() {
         let is_copy =
             request.path() == "/bucket/key" && !request.header("x-amz-copy-source").is_empty();
         if is_copy && is_first.swap(false, Ordering::Relaxed) {
+            // The write changes the ETag, so the copy's condition fails.
             store.plant("bucket", "key", "written meanwhile");
         }
         store.reply(request)
@@ -257,7 +260,7 @@ async fn objects_of_older_proxies_keep_a_check_from_passing() {
     assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Found);
 }
 
-/// A page of states of uploads, with names as long as a backend may make them.
+/// A page of upload states, with names of the maximum length.
 fn page_of_states(number: usize, pages: usize) -> Reply {
     let padding = "x".repeat(900);
     let entries: Vec<String> = (0..1000)
@@ -303,14 +306,14 @@ async fn uploads_beyond_a_bound_on_memory_are_a_failure_and_are_not_read() {
     assert_eq!(reads.count(), 0);
 }
 
-/// A backend that says of one object that it has more than 5 GiB, and copies it in parts only.
+/// A backend that reports one object as larger than 5 GiB, and copies it only in parts.
 #[derive(Default)]
 struct LargeObject {
-    /// Headers of the upload that was begun.
+    /// Headers of the request that created the upload.
     begun: Option<http::HeaderMap>,
-    /// Ranges that were copied, with the ETag that they are pinned to.
+    /// Copied ranges, with the ETag in each request's condition.
     copied: Vec<(String, String)>,
-    /// The completion's condition.
+    /// The condition of the completion.
     completed: Option<String>,
 }
 
@@ -363,7 +366,7 @@ impl LargeObject {
         Some(Reply::answer(200, &[], document))
     }
 
-    /// The object's own answer, of its length, and once it was copied under the new envelope.
+    /// The object's own response with the large length, and after the copy with the new envelope.
     fn alter(&self, mut answer: http::Response<Vec<u8>>) -> Reply {
         let stored = stored_length(PlaintextLength(LARGE_BYTES)).0;
         let headers = answer.headers_mut();

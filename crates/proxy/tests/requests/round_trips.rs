@@ -1,4 +1,4 @@
-//! Objects that go in and come out again.
+//! Objects are stored and come back unchanged.
 
 use crate::harness::{ClientRequest, Proxy, Reply, raw_exchange};
 

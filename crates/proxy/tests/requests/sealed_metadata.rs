@@ -1,4 +1,4 @@
-//! Sealed user metadata beside a backend that adds some of its own.
+//! Sealed user metadata with a backend that adds metadata of its own.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ async fn put_blue(proxy: &Proxy) {
     proxy.send(put).await.expect(200);
 }
 
-/// Has the backend alter every answer that has an envelope.
+/// Alters every response of the backend that has an envelope.
 fn alter(
     proxy: &Proxy,
     store: &Arc<MemoryStore>,
@@ -41,7 +41,7 @@ fn alter(
 ) {
     let store = Arc::clone(store);
     proxy.backend.script(move |request| {
-        // The store knows no tags, and would answer with the object.
+        // The store knows no tags, and would return the object.
         if request.has_parameter("tagging") {
             return Reply::answer(200, &[], "<Tagging><TagSet/></Tagging>");
         }
@@ -98,6 +98,7 @@ async fn copies_carry_no_metadata_that_a_backend_added_to_sealed_ones() {
     put_blue(&proxy).await;
     forge_answers(&proxy, &store);
     proxy.send(copy_to("/bucket/copy")).await.expect(200);
+    // A copy into a bucket without encryption opens the metadata.
     proxy.send(copy_to("/clear/copy")).await.expect(200);
     store.behind(&proxy);
     assert_eq!(store.header("clear", "copy", ENVELOPE), None);
@@ -133,6 +134,7 @@ async fn an_object_whose_sealed_metadata_were_removed_does_not_open() {
         let headers = response.headers_mut();
         let mut envelope = Envelope::parse(headers[ENVELOPE].to_str().unwrap()).unwrap();
         assert!(envelope.private.take().is_some());
+        // The flags are part of the binding, so the data key no longer unwraps.
         envelope.flags = envelope.flags.without_private();
         headers.insert(ENVELOPE, envelope.encode().parse().unwrap());
         forge(headers);

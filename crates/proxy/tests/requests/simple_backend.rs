@@ -1,7 +1,7 @@
-//! A backend that knows buckets and objects, and no sub-resource, parameter or version at all.
+//! A backend that knows only buckets and objects: no sub-resources, parameters or versions.
 //!
-//! It serves every request as if the query were not there: `PUT /b/k?tagging` stores the body,
-//! `GET /b/k?acl` is the object, `DELETE /b?website` deletes the bucket with all that is in it.
+//! It handles every request as if there were no query: `PUT /b/k?tagging` stores the body, `GET
+//! /b/k?acl` returns the object, `DELETE /b?website` deletes the bucket with all its objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 
 use crate::harness::{Proxy, RecordedRequest, Reply};
 
-/// Objects of a bucket by their keys, as they stand in the path.
+/// Objects of a bucket by key, encoded as in the path.
 type Objects = BTreeMap<String, Object>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) struct Object {
     etag: String,
 }
 
-/// Everything that is stored.
+/// All buckets and objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) buckets: BTreeMap<String, Objects>,
@@ -33,7 +33,7 @@ pub(crate) struct Stored {
 pub(crate) struct SimpleBackend(Arc<Mutex<Stored>>);
 
 impl SimpleBackend {
-    /// Takes the place of the proxy's embedded store.
+    /// Replaces the proxy's embedded store.
     pub(crate) fn behind(proxy: &Proxy) -> Self {
         let backend = Self::default();
         let serving = backend.clone();
@@ -58,6 +58,7 @@ impl Stored {
     fn serve(&mut self, request: &RecordedRequest) -> Reply {
         let path = request.path().trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        // The query is ignored throughout.
         match (bucket, key, &request.method) {
             ("", _, &Method::GET) => self.list_buckets(),
             (_, "", &Method::PUT) => {

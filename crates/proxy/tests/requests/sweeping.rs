@@ -1,4 +1,4 @@
-//! What the sweep removes, and what it leaves: only the end of the very upload counts.
+//! The sweep removes the state of an upload only if exactly that upload has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,7 @@ async fn an_upload_that_the_backend_does_not_list_keeps_its_state() {
     let deployment = Deployment::with(faults).await;
     let (id, etag) = deployment.begin_upload().await;
     deployment.store.age();
+    // The state names its upload, so the backend's list decides nothing here.
     for nameless in [Nameless::Stay, Nameless::ByList] {
         let (swept, lines) = deployment.sweep(nameless).await;
         assert_eq!((swept, deployment.kept()), (Swept::Everything, 2));
@@ -118,7 +119,7 @@ async fn no_such_key_counts_where_the_list_under_the_key_agrees() {
     let deployment = Deployment::with(faults).await;
     let (id, _) = deployment.begin_upload().await;
     let store = Arc::clone(&deployment.store);
-    // Ceph's gateway says so of an upload that has ended.
+    // Ceph's gateway responds in this way for an upload that has ended.
     deployment.proxy.backend.script(move |request| {
         if request.has_parameter("uploadId") {
             Reply::error(404, "NoSuchKey")
@@ -163,6 +164,7 @@ async fn a_state_cannot_have_another_upload_asked_for() {
     deployment.store.plant("bucket", &other, bytes);
     deployment.store.end_upload(&id);
     deployment.sweep(Nameless::Stay).await;
+    // The copied state names an upload whose folder is another one, so it is not trusted.
     assert_eq!(deployment.store.keys("bucket", STATES), [other]);
 }
 

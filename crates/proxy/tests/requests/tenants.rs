@@ -1,8 +1,8 @@
-//! Two tenants with a key each, and a backend that passes the objects of one off as the other's.
+//! Two tenants with a key each, and a backend that serves the objects of one to the other.
 //!
-//! Alice may use `tenant-a`, whose objects are sealed under the key `a`; Bob may use `tenant-b`, with
-//! the key `b`; Carol uses `shared`, for which there is no rule. The backend answers Bob and Carol with
-//! what it stores for Alice, under the same object key.
+//! Alice may use `tenant-a`, whose objects are sealed with the key `a`; Bob may use `tenant-b`,
+//! with the key `b`; Carol uses `shared`, for which there is no rule. The backend sends Bob and
+//! Carol the objects that it stores for Alice, under the same object key.
 
 mod formats;
 mod keys;
@@ -21,7 +21,7 @@ use crate::harness::{ClientRequest, Credential, Proxy, ProxyBuilder};
 const KEY: &str = "payroll.csv";
 const BINDINGS: [&str; 2] = ["key", "bucket-and-key"];
 
-/// The keys `a` and `b`, as settings and as envelopes have them.
+/// The keys `a` and `b`: the values in settings and the names in envelopes.
 struct Keys {
     a: (String, String),
     b: (String, String),

@@ -1,4 +1,5 @@
-//! Traces leave by OTLP over HTTP. The suite in `e2e` reads them with OpenTelemetry's own messages.
+//! Traces are sent by OTLP over HTTP. The suite in `e2e` reads them with OpenTelemetry's own
+//! messages.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -6,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::{ClientRequest, Proxy};
 
-/// Takes one request of a connection, answers with a status line, and gives back the request's bytes.
+/// Accepts one request, responds with a status line, and returns the request's bytes.
 async fn collector(status: &'static str) -> (String, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,6 +70,7 @@ async fn spans_are_posted_to_the_collector_with_its_headers_and_without_object_k
         assert!(lines.iter().any(|line| line == expected), "{lines:?}");
     }
     assert!(body.contains("S3.PutObject") && body.contains("s3proxy.request_id"));
+    // Protobuf stores strings uncompressed, so a search of the bytes finds them.
     assert!(!body.contains("a-secret-name"));
 }
 

@@ -1,4 +1,4 @@
-//! Uploads in parts, from their start to the object, and copies.
+//! Multipart uploads, from their creation to the object, and copies.
 
 use std::fmt::Write;
 
@@ -72,6 +72,7 @@ async fn an_upload_of_two_parts_is_one_object() {
         "{} bytes",
         answer.body.len()
     );
+    // The last byte of the first part and the first byte of the second.
     let request = ClientRequest::get("/bucket/key").header("range", "bytes=5242879-5242880");
     let answer = proxy.send(request).await.expect(206);
     assert_eq!(answer.body, &[1, 2][..]);
@@ -141,6 +142,7 @@ async fn completes_that_name_wrong_parts_are_refused() {
             .await
             .expect_error(400, code);
     }
+    // The refused requests left the upload usable.
     complete(&proxy, upload, &[(1, first), (2, second)])
         .await
         .expect(200);

@@ -1,25 +1,23 @@
-//! `verify` fails for what clients are refused.
+//! `verify` fails for objects that clients are refused.
 
 use s3proxy::commands::verify::{Reading, verify};
 use s3proxy::commands::{Ended, Format};
 
-use crate::harness::{ClientRequest, Proxy, whole_bucket};
+use crate::harness::{Proxy, whole_bucket};
 use crate::memory_store::{Faults, MemoryStore};
+use crate::older::{Kek, Known};
 
 async fn verified(settings: &str, plaintext: bool, older: bool) -> Ended {
     let store = MemoryStore::new(Faults::default());
-    let proxy = Proxy::builder().file(settings).start().await;
+    let builder = Proxy::builder().environment("S3PROXY_DECRYPT_KEYS", "toto");
+    let proxy = builder.file(settings).start().await;
     store.behind(&proxy);
     proxy.put("/bucket/sealed", "content").await;
     if plaintext {
         store.plant("bucket", "plain", "put there by the storage");
     }
     if older {
-        // The older format's body, under the key of 32 zero bytes.
-        let sealed = ClientRequest::put("/bucket/older", vec![7; 64]);
-        let sealed = sealed.header("x-amz-meta-isec", "9e".repeat(40));
-        let address = proxy.backend.address();
-        sealed.send_from(None, address, "backend").await.expect(200);
+        Known::under(Kek::TextVersion0).plant(&proxy, "isec").await;
     }
     let selection = whole_bucket();
     let config = proxy.command_config();
@@ -42,4 +40,6 @@ async fn plaintext_is_a_failure_where_it_is_refused() {
 async fn an_object_of_an_older_proxy_is_a_failure_where_it_is_refused() {
     let deny = "[policy]\nlegacy_reads = \"deny\"\n";
     assert_eq!(verified(deny, false, true).await, Ended::Incomplete);
+    let allow = "[policy]\nlegacy_reads = \"allow\"\n";
+    assert_eq!(verified(allow, false, true).await, Ended::Everything);
 }

@@ -1,4 +1,4 @@
-//! Requests about a version, at a backend that selects versions and at one that does not know them.
+//! Requests about a version, with a backend that supports versions and with one that does not.
 
 use std::sync::{Arc, Mutex};
 
@@ -39,6 +39,7 @@ async fn a_backend_without_versions_deletes_no_current_object_for_an_old_one() {
             .iter()
             .all(|it| it.method != Method::DELETE)
     );
+    // `null` is the version of an object in a bucket without versions.
     let null = ClientRequest::delete("/bucket/key?versionId=null");
     proxy.send(null).await.expect(204);
     assert!(!is_there(&backend, "key"));
@@ -67,9 +68,9 @@ async fn a_backend_without_versions_gives_no_current_object_for_an_old_one() {
     proxy.send(head).await.expect(501);
 }
 
-/// A key with an old version `1` and a current one `2`. Three other keys have delete markers alone: the
-/// answers about one name the version, about another they do not, and the third is shown in listings
-/// only. Deletions are noted with what they ask for.
+/// A backend whose key `key` has an old version `1` and a current version `2`. Three other keys
+/// have only delete markers: responses about one key name the version, responses about another do
+/// not, and the third shows only in listings. Returns the record of deletions.
 fn versioned(proxy: &Proxy) -> Arc<Mutex<Vec<String>>> {
     let deleted = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&deleted);
@@ -85,6 +86,7 @@ fn versioned(proxy: &Proxy) -> Arc<Mutex<Vec<String>>> {
                 noted.lock().unwrap().push(text);
                 Reply::answer(200, &[], "<DeleteResult/>")
             }
+            // S3 responds with 405 to a read of a delete marker's version.
             (_, "/bucket/marked", Some(version)) => {
                 let headers = [
                     ("x-amz-delete-marker", "true"),
@@ -131,7 +133,7 @@ async fn old_versions_are_deleted_where_the_backend_was_seen_to_select_them() {
         ("/bucket/marked?versionId=7", 204),
         ("/bucket/unnamed?versionId=7", 204),
         ("/bucket/listed?versionId=7", 204),
-        // Not there, though the key is: the backend says so itself.
+        // The version is missing but the key exists: the backend's own response decides.
         ("/bucket/key?versionId=9", 204),
         ("/bucket/missing?versionId=1", 404),
     ] {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A request as the proxy sent it.
+/// A request as the backend received it.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordedRequest {
     pub(crate) method: Method,
@@ -47,30 +47,30 @@ impl RecordedRequest {
     }
 }
 
-/// What the backend does with a request.
+/// The backend's reaction to a request.
 pub(crate) enum Reply {
-    /// The embedded store answers.
+    /// The response of the embedded store.
     Store,
-    /// The embedded store answers, and its answer is altered.
+    /// The response of the embedded store, altered.
     Altered(Alteration),
-    /// This answer, with its true Content-Length unless it has one.
+    /// This response, with its true Content-Length unless it has one.
     Answer(Response<Vec<u8>>),
-    /// These bytes as they are; then the connection is closed.
+    /// These bytes; then the connection is closed.
     Raw(Vec<u8>),
-    /// These bytes, then nothing more on an open connection.
+    /// These bytes, and nothing more on the open connection.
     Hang(Vec<u8>),
-    /// These bytes, then the piece again and again until the proxy closes the connection.
+    /// The first bytes, then the second again and again until the proxy closes the connection.
     Endless(Vec<u8>, Vec<u8>),
     /// Another reply, later.
     After(Duration, Box<Reply>),
-    /// Another reply, which takes something else to happen first.
+    /// Another reply, which first waits for something to happen.
     When(Pin<Box<dyn Future<Output = Reply> + Send>>),
-    /// The connection is closed without an answer.
+    /// Closes the connection without a response.
     Close,
 }
 
 impl Reply {
-    /// An answer with these headers.
+    /// A response with these headers.
     pub(crate) fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Self {
         let mut response = Response::builder().status(status);
         for (name, value) in headers {
@@ -79,7 +79,7 @@ impl Reply {
         Self::Answer(response.body(body.into()).unwrap())
     }
 
-    /// S3's error document.
+    /// An error document of S3.
     pub(crate) fn error(status: u16, code: &str) -> Self {
         let document = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>m</Message></Error>"
@@ -87,7 +87,7 @@ impl Reply {
         Self::answer(status, &[("content-type", "application/xml")], document)
     }
 
-    /// Alters the embedded store's answer.
+    /// Alters the embedded store's response.
     pub(crate) fn altered(alter: impl FnOnce(&mut Response<Vec<u8>>) + Send + 'static) -> Self {
         Self::Altered(Box::new(alter))
     }
@@ -122,6 +122,7 @@ impl Backend {
         });
         let serving = Arc::clone(&shared);
         let task = tokio::spawn(async move {
+            // Aborting the task drops the set, which aborts all connections.
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 connections.spawn(converse(Arc::clone(&serving), stream));
@@ -143,7 +144,7 @@ impl Backend {
         self.shared.store
     }
 
-    /// Answers by `script` from now on.
+    /// Handles requests with `script` from now on.
     pub(crate) fn script(
         &self,
         script: impl Fn(&RecordedRequest) -> Reply + Send + Sync + 'static,
@@ -151,7 +152,7 @@ impl Backend {
         *self.shared.script.lock().unwrap() = Arc::new(script);
     }
 
-    /// Answers from the embedded store from now on.
+    /// Forwards requests to the embedded store from now on.
     pub(crate) fn honest(&self) {
         self.script(|_| Reply::Store);
     }
@@ -161,7 +162,7 @@ impl Backend {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    /// The requests since the last call, which are forgotten.
+    /// The requests since the last call; forgets them.
     pub(crate) fn take_requests(&self) -> Vec<RecordedRequest> {
         std::mem::take(&mut self.shared.requests.lock().unwrap())
     }
@@ -177,6 +178,7 @@ async fn converse(shared: Arc<Shared>, mut stream: TcpStream) {
     let mut unread = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut unread).await {
         shared.requests.lock().unwrap().push(request.clone());
+        // Cloned, so that a test can replace the script while this one runs.
         let script = Arc::clone(&shared.script.lock().unwrap());
         let mut reply = script(&request);
         loop {
@@ -237,13 +239,14 @@ fn to_bytes(request: &RecordedRequest, mut response: Response<Vec<u8>>) -> Vec<u
         bytes.extend_from_slice(b"\r\n");
     }
     bytes.extend_from_slice(b"\r\n");
+    // A response to HEAD announces the length of a body that is not sent.
     if request.method != Method::HEAD {
         bytes.extend_from_slice(response.body());
     }
     bytes
 }
 
-/// The embedded store's own answer, held whole.
+/// The embedded store's own response, read completely.
 async fn from_store(shared: &Shared, request: &RecordedRequest) -> Response<Vec<u8>> {
     let stream = TcpStream::connect(shared.store).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
@@ -265,12 +268,13 @@ async fn from_store(shared: &Shared, request: &RecordedRequest) -> Response<Vec<
         Ok(body) => body.to_bytes().to_vec(),
         Err(_) => Vec::new(),
     };
+    // `to_bytes` frames the response again.
     parts.headers.remove("transfer-encoding");
     parts.headers.remove("connection");
     Response::from_parts(parts, body)
 }
 
-/// The next request of a connection; `None` where the proxy closed it.
+/// The next request of a connection; `None` if the proxy closed it.
 async fn read_request(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<RecordedRequest> {
     let end = loop {
         if let Some(end) = unread.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! A client: signed, presigned, anonymous and raw requests, and their answers.
+//! A client: signed, presigned, anonymous and raw requests, and their responses.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,14 +12,14 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::PATIENCE;
 use super::signer::Credential;
 
-/// A request before it is signed. `target` goes out as it stands: path and query, encoded.
+/// A request before it is signed. `target` is sent unchanged: path and query, encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientRequest {
     pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
-    /// Value of `x-amz-content-sha256`; the body's SHA-256 where none is given.
+    /// Value of `x-amz-content-sha256`; by default, the SHA-256 of the body.
     pub(crate) payload: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl ClientRequest {
         self
     }
 
-    /// Adds a header, which is signed too.
+    /// Adds a header, which will be signed.
     #[must_use]
     pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_ascii_lowercase(), value.into()));
@@ -83,7 +83,7 @@ impl ClientRequest {
         self
     }
 
-    /// The bytes of the request, for a connection of its own.
+    /// The bytes of the request, for a separate connection.
     pub(crate) fn to_bytes(&self, host: &str) -> Vec<u8> {
         use std::fmt::Write;
         let mut head = format!(
@@ -104,7 +104,7 @@ impl ClientRequest {
         bytes
     }
 
-    /// Sends the request as it stands, from any address of the loopback network.
+    /// Sends the request unchanged, from any address of the loopback network.
     pub(crate) async fn send_from(
         self,
         source: Option<IpAddr>,
@@ -165,15 +165,15 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     })
 }
 
-/// The proxy's answer.
+/// The proxy's response.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// `None` where the connection ended without an answer.
+    /// `None` if the connection ended without a response.
     pub(crate) status: Option<StatusCode>,
     pub(crate) headers: HeaderMap,
-    /// As much of the body as came.
+    /// The part of the body that arrived.
     pub(crate) body: Bytes,
-    /// Error that cut the exchange off.
+    /// The error that ended the exchange early.
     pub(crate) broken: Option<String>,
 }
 
@@ -208,7 +208,7 @@ impl Answer {
         }
     }
 
-    /// The status as a number, or 0 where no answer came.
+    /// The status as a number, or 0 without a response.
     pub(crate) fn status(&self) -> u16 {
         self.status.map_or(0, |status| status.as_u16())
     }
@@ -218,14 +218,14 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A header's text, empty where it is absent.
+    /// A header's text, or an empty string.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap_or("(not ASCII)"))
     }
 
-    /// The text of the first element `name` in the body, empty where there is none.
+    /// The text of the first element `name` in the body, or an empty string.
     pub(crate) fn element(&self, name: &str) -> String {
         let text = self.text();
         let opened = text
@@ -239,12 +239,12 @@ impl Answer {
         }
     }
 
-    /// S3's error code in the body, empty where there is none.
+    /// S3's error code in the body, or an empty string.
     pub(crate) fn code(&self) -> String {
         self.element("Code")
     }
 
-    /// Fails the test unless the answer has this status and came whole.
+    /// Fails the test unless the response has this status and is complete.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status(), status, "{self:?}");
@@ -252,7 +252,7 @@ impl Answer {
         self
     }
 
-    /// Fails the test unless the answer is this error.
+    /// Fails the test unless the response is this error.
     #[track_caller]
     pub(crate) fn expect_error(self, status: u16, code: &str) -> Self {
         let answer = self.expect(status);
@@ -260,19 +260,19 @@ impl Answer {
         answer
     }
 
-    /// Whether the client would take it for a success.
+    /// Whether a client would count the response as a success.
     pub(crate) fn is_success(&self) -> bool {
         self.status.is_some_and(|status| status.is_success()) && self.broken.is_none()
     }
 }
 
-/// Writes `bytes` on a connection of its own and reads until the proxy closes it.
+/// Writes `bytes` on a new connection and reads until the proxy closes it.
 pub(crate) async fn raw_exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let exchange = async {
         let mut stream = TcpStream::connect(to).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
-        // A reset ends an answer as well as a close does.
+        // A reset ends a response just as a close does.
         let _ = stream.read_to_end(&mut answer).await;
         answer
     };

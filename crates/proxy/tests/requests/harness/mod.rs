@@ -1,4 +1,4 @@
-//! A proxy to send requests to, its backend, and clients that sign.
+//! The proxy under test, its backend, and clients that sign.
 //!
 //! ```text
 //! Client -> Proxy (App, over loopback) -> Backend (script, records) -> embedded store
@@ -21,13 +21,13 @@ use std::time::Duration;
 
 use s3proxy::commands::selection::{Extent, Selection, Versions};
 
-/// Longest wait for anything in a test: its end means that something hangs.
+/// Longest wait in any test: reaching it means that something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The credential that the proxy signs with towards its backend.
+/// The access key with which the proxy signs requests to its backend.
 pub(crate) const BACKEND_ACCESS_KEY_ID: &str = "dev";
 
-/// The current objects of the bucket `bucket`, one after the other, as commands on stored objects take
+/// The current objects of the bucket `bucket`, one at a time, as commands on stored objects process
 /// them.
 pub(crate) fn whole_bucket() -> Selection {
     Selection {

@@ -1,4 +1,4 @@
-//! The proxy under test, as the program starts it.
+//! The proxy under test, started as the program starts it.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -41,7 +41,7 @@ impl ProxyBuilder {
         self
     }
 
-    /// Starts the proxy over a store of its own.
+    /// Starts the proxy with a new store.
     pub(crate) async fn start(self) -> Proxy {
         show_log();
         let folder = tempfile::tempdir().unwrap();
@@ -77,7 +77,7 @@ impl ProxyBuilder {
     }
 }
 
-/// A running proxy with its backend; everything ends when it is dropped.
+/// A running proxy with its backend; both stop when it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
     admin: Option<SocketAddr>,
@@ -104,17 +104,17 @@ impl Proxy {
         self.address
     }
 
-    /// Where the admin listener answers, if the settings ask for one.
+    /// The address of the admin listener, if the settings enable it.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin.unwrap()
     }
 
-    /// `Host` of requests to the proxy.
+    /// The `Host` header of requests to the proxy.
     pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// The one client of a proxy whose settings list none.
+    /// The only client of a proxy whose settings list none.
     pub(crate) fn owner(&self) -> &Credential {
         &self.owner
     }
@@ -131,23 +131,23 @@ impl Proxy {
         config
     }
 
-    /// Sends a request that the owner signs.
+    /// Sends a request signed by the owner.
     pub(crate) async fn send(&self, request: ClientRequest) -> Answer {
         self.send_as(&self.owner, request).await
     }
 
-    /// Sends a request that `credential` signs.
+    /// Sends a request signed by `credential`.
     pub(crate) async fn send_as(&self, credential: &Credential, request: ClientRequest) -> Answer {
         let request = request.signed(credential, &self.host());
         self.send_unsigned(request).await
     }
 
-    /// Sends a request as it stands.
+    /// Sends a request without a signature.
     pub(crate) async fn send_unsigned(&self, request: ClientRequest) -> Answer {
         request.send_from(None, self.address, &self.host()).await
     }
 
-    /// Sends a request that `credential` signs, from another address of the loopback network.
+    /// Sends a request signed by `credential` from another address of the loopback network.
     pub(crate) async fn send_from(
         &self,
         source: IpAddr,
@@ -160,7 +160,7 @@ impl Proxy {
             .await
     }
 
-    /// Sends a request whose signature is in its query.
+    /// Sends a request with its signature in the query.
     pub(crate) async fn send_presigned(&self, mut request: ClientRequest) -> Answer {
         let host = self.host();
         let described = (
@@ -172,7 +172,8 @@ impl Proxy {
         self.send_unsigned(request).await
     }
 
-    /// Sends a request of the owner to the embedded store, which neither proxy nor script sees.
+    /// Sends a request of the owner directly to the embedded store; neither proxy nor script sees
+    /// it.
     pub(crate) async fn send_to_store(&self, request: ClientRequest) -> Answer {
         let store = self.backend.store_address();
         let host = store.to_string();
@@ -186,7 +187,7 @@ impl Proxy {
             .expect(200);
     }
 
-    /// Stores an object through the proxy; the answer's ETag comes back.
+    /// Stores an object through the proxy; returns the ETag.
     pub(crate) async fn put(&self, target: &str, body: impl Into<bytes::Bytes>) -> String {
         let answer = self
             .send(ClientRequest::put(target, body))
@@ -195,7 +196,7 @@ impl Proxy {
         answer.header("etag").to_owned()
     }
 
-    /// Drains, as on SIGTERM.
+    /// Drains and stops, as on SIGTERM.
     pub(crate) async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -210,13 +211,13 @@ impl Drop for Proxy {
     }
 }
 
-/// Writes the proxy's log to standard error where `S3PROXY_TEST_LOG` names a level.
+/// Writes the proxy's log to standard error if `S3PROXY_TEST_LOG` names a level.
 fn show_log() {
     let Some(level) = std::env::var("S3PROXY_TEST_LOG").ok() else {
         return;
     };
     let level: tracing::Level = level.parse().unwrap();
-    // Only the first proxy of the process can.
+    // Only the first proxy of the process can install the subscriber.
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
@@ -242,7 +243,7 @@ fn sources(
 fn load(sources: Sources) -> Config {
     let loaded = config::load(sources).unwrap_or_else(|problems| panic!("{problems}"));
     let mut config = loaded.config;
-    // A free port, whatever the settings say: tests run side by side.
+    // A free port, whatever the settings say, because tests run in parallel.
     config.listen.address.set_port(0);
     config
 }

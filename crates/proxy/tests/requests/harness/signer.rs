@@ -1,4 +1,4 @@
-//! Signature Version 4 of a client, made by the `aws-sigv4` crate.
+//! Signature Version 4 of a client, computed by the `aws-sigv4` crate.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,10 +9,10 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 
-/// Headers or query parameters: names and values.
+/// Names and values of headers or query parameters.
 type Pairs = Vec<(String, String)>;
 
-/// An access key with which a client signs.
+/// An access key with its secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Credential {
     pub(crate) access_key_id: String,
@@ -27,7 +27,7 @@ impl Credential {
         }
     }
 
-    /// The headers that sign a request for `host`, with the payload hash `payload`.
+    /// The headers of a signed request for `host`, with the payload hash `payload`.
     pub(crate) fn headers(
         &self,
         (method, host, target): (&str, &str, &str),
@@ -114,7 +114,7 @@ fn settings() -> SigningSettings {
     settings
 }
 
-/// A query value in S3's encoding: everything but unreserved characters.
+/// A query value in S3's encoding: all characters but the unreserved ones are escaped.
 pub(crate) fn encoded(text: &str) -> String {
     use std::fmt::Write;
     let mut encoded = String::new();

@@ -1,4 +1,4 @@
-//! A server that speaks as Vault's Transit engine does, in whatever mood it is in.
+//! A server with the API of Vault's Transit engine and selectable faults.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,21 +10,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What becomes of a request that uses the key.
+/// The server's reaction to requests that use the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
     Well,
-    /// It says nothing.
+    /// No response.
     Silent,
-    /// 503, as a sealed server.
+    /// 503, like a sealed server.
     Failing,
-    /// 429, as a server with a quota.
+    /// 429, like a server with a quota.
     Throttling,
-    /// It did not encrypt what it is asked to decrypt.
+    /// Refuses to decrypt, as if another server had encrypted the ciphertext.
     Foreign,
-    /// It knows no associated data, as before Vault 1.13.
+    /// Ignores associated data, like Vault before 1.13.
     Older,
-    /// 403, as for a token that has expired.
+    /// 403, as for an expired token.
     Refusing,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct VaultCalls {
     pub(crate) decrypt: usize,
 }
 
-/// A running server; it ends when dropped.
+/// A running server; it stops when dropped.
 pub(crate) struct VaultServer {
     address: SocketAddr,
     shared: Arc<Mutex<(Mood, VaultCalls)>>,
@@ -49,6 +49,7 @@ impl VaultServer {
         let shared = Arc::new(Mutex::new((Mood::Well, VaultCalls::default())));
         let serving = Arc::clone(&shared);
         let task = tokio::spawn(async move {
+            // Aborting the task drops the set, which aborts all connections.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 connections.spawn(converse(Arc::clone(&serving), stream));
@@ -107,7 +108,8 @@ fn answer(
     path: &str,
     body: &serde_json::Value,
 ) -> Option<(StatusCode, String)> {
-    // The "ciphertext" is the plaintext, and behind it the associated data: nobody checks what it hides.
+    // The "ciphertext" is the plaintext followed by the associated data: no test needs secrecy
+    // here.
     let associated = match mood {
         Mood::Older => "",
         _ => body["associated_data"].as_str().unwrap_or_default(),
@@ -156,7 +158,7 @@ fn joined(plaintext: &str, associated: &str) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The plaintext, if that is the data that it was encrypted with.
+/// The plaintext, if `associated` is the data with which it was encrypted.
 fn parted(ciphertext: &str, associated: &str) -> Option<String> {
     let bytes = STANDARD.decode(ciphertext).unwrap();
     let (plaintext, with) = bytes.split_at(KEK_BYTES);

@@ -1,4 +1,4 @@
-//! The lies that a backend tells, and the randomness that they are drawn with.
+//! The lies of a backend, and the random generator that selects them.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,55 +6,55 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::harness::{RecordedRequest, Reply};
 
-/// Answers that are remembered for [`Lie::Replay`].
+/// Number of responses kept for [`Lie::Replay`].
 const REMEMBERED: usize = 64;
 
-/// Content that the backend would like to see at a client.
+/// Content that the backend tries to pass to a client.
 const FORGED: &str = "<?xml version=\"1.0\"?><Error><Code>None</Code>\
                       <Message>account,balance\nmallory,1000000</Message></Error>";
 
 /// One kind of lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lie {
-    /// Another status to the true answer.
+    /// The true response with another status.
     Status,
-    /// A success or a redirect with a document of its own.
+    /// A success or a redirect with a forged document.
     ForgedSuccess,
     /// An object that was never sealed.
     Plaintext,
-    /// One of the true headers is missing.
+    /// The true response without one of its headers.
     MissingHeader,
     /// A header with another value.
     WrongHeader,
-    /// Lengths and ranges at the ends of what a number can be.
+    /// Lengths and ranges at the limits of a number.
     ExtremeLength,
-    /// Bytes of the body are others.
+    /// The true response with altered bytes in its body.
     FlippedBytes,
-    /// The body is shorter than true, and its length says so.
+    /// A body that is too short, with a matching length.
     CutBody,
-    /// The body ends early, and the connection with it.
+    /// The body and the connection end early.
     ClosedEarly,
-    /// The body stops, and the connection stays.
+    /// The body stops, and the connection stays open.
     Stalled,
-    /// No answer at all.
+    /// No response at all.
     Silence,
     /// The connection is closed.
     Close,
-    /// What is no HTTP.
+    /// Bytes that are not HTTP.
     Noise,
-    /// Headers beyond any bound.
+    /// Headers beyond any limit.
     HugeHead,
     /// A body without an end.
     EndlessBody,
-    /// A truncated list with a new place each time.
+    /// A truncated list with a new marker each time.
     EndlessList,
-    /// A document of many elements.
+    /// A document with many elements.
     ManyElements,
-    /// An answer that was true for another request.
+    /// The true response to another request.
     Replay,
-    /// A time from the end of the calendar.
+    /// A time at the end of the calendar.
     Date,
-    /// A way to somewhere else.
+    /// A redirect to another address.
     Redirect,
 }
 
@@ -82,7 +82,7 @@ impl Lie {
         Self::Redirect,
     ];
 
-    /// The answer to a request whose true answer is given.
+    /// The lying response to a request; `truth` is the true one.
     pub(super) fn told(
         self,
         request: &RecordedRequest,
@@ -111,6 +111,7 @@ impl Lie {
             }),
             Self::WrongHeader => altered(truth, move |answer| {
                 let names: Vec<_> = answer.headers().keys().cloned().collect();
+                // Framing is left alone here: other lies break it.
                 let lengths = ["content-length", "transfer-encoding"];
                 if let Some(name) = names.get(index(number, names.len().max(1)))
                     && !lengths.contains(&name.as_str())
@@ -129,6 +130,7 @@ impl Lie {
             Self::CutBody => altered(truth, move |answer| {
                 let length = answer.body().len();
                 answer.body_mut().truncate(index(number, length.max(1)));
+                // The backend then announces the truncated length.
                 answer.headers_mut().remove("content-length");
             }),
             Self::ClosedEarly => Reply::Raw(
@@ -198,7 +200,7 @@ const VALUES: &[&str] = &[
     "bytes 5-1/2",
 ];
 
-/// With a length that no memory has, in chunks, and until the connection closes.
+/// With a length beyond any memory, in chunks, and until the connection closes.
 const ENDLESS: &[&str] = &[
     "HTTP/1.1 200 OK\r\netag: \"e\"\r\ncontent-length: 4611686018427387904\r\n\r\n",
     "HTTP/1.1 200 OK\r\netag: \"e\"\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -254,7 +256,7 @@ fn endless_list(request: &RecordedRequest, number: u64) -> Reply {
     Reply::answer(200, &[("content-type", "application/xml")], document)
 }
 
-/// The true answer, which may be told again where it does not belong.
+/// The true response, which is kept so that it can be replayed elsewhere.
 pub(super) fn honest(truth: Response<Vec<u8>>, random: &Random) -> Reply {
     let mut remembered = random.remembered.lock().unwrap();
     if remembered.len() < REMEMBERED {
@@ -292,7 +294,7 @@ fn index(number: u64, length: usize) -> usize {
     usize::try_from(number % length as u64).unwrap()
 }
 
-/// A seeded generator (`SplitMix64`), so that a failure can be had again.
+/// A seeded generator (`SplitMix64`), so that a failure can be reproduced.
 pub(super) struct Random {
     state: u64,
     remembered: Arc<Mutex<Vec<Response<Vec<u8>>>>>,

@@ -64,7 +64,7 @@ async fn a_rule_opens_older_formats_and_the_all_zero_key_for_its_prefix_alone() 
     let places = [
         ("bob", "tenant-b", true),
         ("carol", "shared", false),
-        // Here such objects open, but not under a key that is not Alice's.
+        // Objects under this key open here, but not with a key other than Alice's.
         ("alice", "tenant-a", false),
     ];
     let cases = Kek::ALL.map(|kek| places.map(|place| (kek, place)));

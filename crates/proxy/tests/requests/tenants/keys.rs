@@ -23,7 +23,8 @@ async fn nothing_of_one_tenant_opens_for_another_or_where_no_rule_matches() {
                 let case = format!("{written:?}, bound to {bind}, {bucket}");
                 expect_nothing(&case, every_read(&proxy, name, bucket).await);
             }
-            // The same in its own place, so that the backend's lie is known to be a faithful one.
+            // The same object in its own place opens, which proves that the backend's lie was
+            // faithful.
             stolen.pass_off(&proxy, "tenant-a");
             let get = ClientRequest::get(format!("/tenant-a/{KEY}"));
             let own = proxy.send_as(&client("alice"), get).await.expect(200);
@@ -47,7 +48,7 @@ async fn nothing_under_the_active_key_opens_in_a_place_with_a_key_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_opens_nothing_that_is_bound_to_less_than_its_rule_says() {
-    // One key for two buckets: only the binding can tell them apart.
+    // Both buckets have one key: only the binding distinguishes them.
     let keys = Keys::generate();
     let bound = "[[rules]]\nbuckets = [\"tenant-b\"]\nkey_binding = \"bucket-and-key\"\n";
     let proxy = start(&keys, bound).await;
@@ -78,7 +79,7 @@ async fn a_key_and_a_binding_that_a_rule_lists_open_until_objects_are_rewrapped(
         let rules = rule("a", "") + &format!("[[rules]]\nbuckets = [\"tenant-b\"]\n{rule_b}\n");
         let proxy = start(&Keys::generate(), &rules).await;
         let stolen = write(&proxy, "alice", "tenant-a", Written::Whole).await;
-        // Copies are the backend's to make, so it has to lie there for good.
+        // The backend itself makes the copies, so the object has to be in its store.
         stolen.store(&proxy, "tenant-b").await;
         proxy.backend.script(|request| {
             let asked = request.clone();

@@ -1,11 +1,11 @@
-//! Every way in which a client gets at an object.
+//! Every way in which a client can read an object.
 
 use super::writing::begin_upload;
 use super::{KEY, client};
 use crate::harness::{Answer, ClientRequest, Proxy};
 
-/// Every way in which a client gets at an object of its bucket, with the body and headers of the
-/// answer; those that copy look at the copy.
+/// Responses to every way in which a client can read an object of its bucket. For copies, the
+/// response to the copy itself.
 pub(super) async fn every_read(
     proxy: &Proxy,
     name: &str,
@@ -67,7 +67,7 @@ pub(super) async fn every_read(
     answers
 }
 
-/// Fails unless nothing of an object came out, by any way.
+/// Fails if any response returned something of an object.
 #[track_caller]
 pub(super) fn expect_nothing(case: &str, answers: Vec<(&'static str, Answer)>) {
     for (what, answer) in answers {

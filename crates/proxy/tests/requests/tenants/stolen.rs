@@ -1,4 +1,4 @@
-//! Stored objects in the hands of a backend that shows them elsewhere.
+//! Stored objects that a backend serves under other names.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use super::KEY;
 use crate::harness::{ClientRequest, Proxy, RecordedRequest, Reply};
 
-/// An object as the backend has it.
+/// An object as stored on the backend.
 #[derive(Clone)]
 pub(super) struct Stolen {
     pub(super) headers: HeaderMap,
@@ -25,7 +25,7 @@ impl Stolen {
         }
     }
 
-    /// The same with the name of another key in its envelope.
+    /// The same object with another key name in its envelope.
     pub(super) fn renamed(&self, from: &str, to: &str) -> Self {
         let envelope = self.headers["x-amz-meta-isec"].to_str().unwrap();
         let mut bytes = URL_SAFE_NO_PAD
@@ -35,6 +35,7 @@ impl Stolen {
             .windows(from.len())
             .position(|name| name == from.as_bytes())
             .unwrap();
+        // All key names have the same length, so the CBOR around the name stays valid.
         bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
         let mut renamed = self.clone();
         let envelope = format!("s3p1.{}", URL_SAFE_NO_PAD.encode(bytes));
@@ -44,11 +45,12 @@ impl Stolen {
         renamed
     }
 
-    /// Answers as S3 would if the object stood where the request asks.
+    /// Responds as S3 would if the requested object were this one.
     pub(super) fn reply(&self, request: &RecordedRequest) -> Reply {
         let mut response = http::Response::builder().status(200);
         *response.headers_mut().unwrap() = self.headers.clone();
         let headers = response.headers_mut().unwrap();
+        // The reply may be a slice of the body, with another length.
         headers.remove("content-length");
         name_version(request, headers);
         let total = self.body.len();
@@ -73,7 +75,7 @@ impl Stolen {
         Reply::Answer(response)
     }
 
-    /// Puts it into the backend's own store.
+    /// Writes the object into the backend's own store.
     pub(super) async fn store(self, proxy: &Proxy, bucket: &str) {
         let envelope = self.headers["x-amz-meta-isec"].to_str().unwrap();
         let put = ClientRequest::put(format!("/{bucket}/{KEY}"), self.body.clone())
@@ -81,7 +83,7 @@ impl Stolen {
         proxy.send_to_store(put).await.expect(200);
     }
 
-    /// Has the backend answer with it wherever an object of `bucket` is read.
+    /// Has the backend serve this object for every read in `bucket`.
     pub(super) fn pass_off(self, proxy: &Proxy, bucket: &str) {
         let target = format!("/{bucket}/{KEY}");
         proxy.backend.script(move |request| {
@@ -95,7 +97,7 @@ impl Stolen {
     }
 }
 
-/// Names the version that a request asks for, as a backend with versions does.
+/// Names the requested version, as a backend with versions does.
 pub(super) fn name_version(request: &RecordedRequest, headers: &mut HeaderMap) {
     if let Some((_, version)) = request.query().split_once("versionId=") {
         headers.insert("x-amz-version-id", version.parse().unwrap());

@@ -1,4 +1,4 @@
-//! The state of an upload is its tenant's.
+//! The state of an upload belongs to its tenant.
 
 use http::Method;
 
@@ -7,7 +7,7 @@ use super::writing::{begin_upload, complete};
 use super::{BINDINGS, KEY, Keys, client, rules, start};
 use crate::harness::{ClientRequest, Proxy, Reply};
 
-/// Where the proxy looks for the state of an upload of this id.
+/// The path at which the proxy looks for the state of an upload with this id.
 async fn state_of(proxy: &Proxy, name: &str, target: &str, id: &str) -> String {
     proxy.backend.take_requests();
     let list = ClientRequest::get(format!("{target}?uploadId={id}"));
@@ -33,7 +33,7 @@ async fn the_state_of_one_tenants_upload_opens_no_upload_of_another() {
             .find(|request| request.path().ends_with("/state"));
         let state = Stolen::from(&proxy, state.unwrap().path()).await;
 
-        // The backend chooses upload ids, so it can give Bob the same one.
+        // The backend chooses upload ids, so it can give the same id to Bob.
         let target = format!("/tenant-b/{KEY}");
         let wanted = state_of(&proxy, "bob", &target, &id).await;
         proxy.backend.script(move |request| {
@@ -42,7 +42,7 @@ async fn the_state_of_one_tenants_upload_opens_no_upload_of_another() {
             } else if request.path().starts_with("/tenant-b/.s3proxy/") {
                 Reply::Store
             } else {
-                // Whatever it is asked, the upload is there.
+                // The upload exists, whatever the request.
                 Reply::answer(200, &[("etag", "\"e\"")], "")
             }
         });

@@ -1,4 +1,4 @@
-//! How a tenant's object is written, in each layout.
+//! Writes an object of a tenant in each layout.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::harness::{ClientRequest, Credential, Proxy, RecordedRequest, Reply};
 
 const FIVE_MIB: usize = 5 << 20;
 
-/// How an object is written, which decides its layout.
+/// The way in which an object is written, which decides its layout.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Written {
     /// Layout 1.
@@ -36,7 +36,7 @@ pub(super) fn plaintext(written: Written) -> Bytes {
     line.iter().copied().cycle().take(length).collect()
 }
 
-/// Writes an object through the proxy; what the backend then has comes back.
+/// Writes an object through the proxy; returns the object as stored on the backend.
 pub(super) async fn write(proxy: &Proxy, name: &str, bucket: &str, written: Written) -> Stolen {
     let (owner, target, body) = (client(name), format!("/{bucket}/{KEY}"), plaintext(written));
     let parts = match written {
@@ -73,16 +73,16 @@ pub(super) async fn write(proxy: &Proxy, name: &str, bucket: &str, written: Writ
     }
 }
 
-/// An upload that the script keeps in the embedded store's place, which lists parts without ETags.
+/// An upload kept by the script, because the embedded store lists parts without ETags.
 #[derive(Default)]
 struct Upload {
     headers: HeaderMap,
     parts: BTreeMap<u16, Bytes>,
-    /// ETags of staged parts, by the ends of their keys.
+    /// ETags of staged parts, by the number at the end of their keys.
     staged: BTreeMap<String, String>,
 }
 
-/// Adds what the embedded store leaves out of its listings, too.
+/// Handles requests of the upload, and adds ETags to the embedded store's listings.
 fn reply_with_upload(upload: &Arc<Mutex<Upload>>, request: &RecordedRequest) -> Reply {
     let kept = Arc::clone(upload);
     if let Some((_, number)) = request.path().split_once("/part-")
