@@ -1,5 +1,5 @@
-//! Properties of streaming: however the bytes come, and whatever the buffers, the result is the
-//! same; and any range of the plaintext equals that slice of it.
+//! Properties of streaming: the result does not depend on how the bytes arrive or on the buffers,
+//! and any range of the plaintext equals that slice of it.
 
 use std::sync::LazyLock;
 
@@ -16,7 +16,7 @@ use crate::{
 
 const SMALLEST_BUFFER: usize = 56 + 16_400;
 
-/// A multipart body: parts just around 5 MiB, an odd one and an empty one.
+/// A multipart body: parts around 5 MiB, one of an odd length and an empty one.
 struct Body {
     dek: Dek,
     plaintext: Vec<u8>,

@@ -1,5 +1,5 @@
-//! Properties of refusal: whatever is flipped, cut, appended, exchanged or moved is detected, in
-//! both layouts.
+//! Properties of refusal: anything that is flipped, cut, appended, exchanged or moved is detected,
+//! in both layouts.
 
 use std::sync::LazyLock;
 
@@ -167,7 +167,7 @@ proptest! {
     }
 }
 
-/// What the announced stored length ends must also end the body, and the other way round.
+/// A body must end exactly at the announced stored length.
 #[test]
 fn zeros_behind_the_end_and_padding_that_is_cut_are_refused() {
     for single in [&*SINGLE, &*PADDED] {
@@ -324,7 +324,7 @@ fn the_longest_list_with_the_longest_checksums_fits_and_reads_back() {
     let tail = seal.tail(&dek);
     let stored = StoredLength(seal.parts_end() + tail.len() as u64);
     let first = tail_first(stored).unwrap();
-    // The fetched tail starts inside the last part; what is before the zeros is not looked at.
+    // The fetched tail starts inside the last part; bytes before the zeros are not inspected.
     let before = usize::try_from(seal.parts_end() - first).unwrap();
     let fetched = [vec![9; before], tail].concat();
     let again = Seal::open(&dek, stored, &fetched).unwrap();

@@ -1,4 +1,4 @@
-//! The known answers of format v1: every section of `tests/vectors/v1.json`, written and read.
+//! Known answers of format v1: every section of `tests/vectors/v1.json`, written and read.
 
 use std::collections::BTreeMap;
 
@@ -177,7 +177,8 @@ fn objects_are_sealed_and_opened_as_known() {
     }
 }
 
-/// The vectors give no private map in the clear: what is read must be written alike.
+/// The vectors give no private map in the clear, so the map that was read must be written
+/// identically.
 fn check_private(envelope: &Envelope, dek: &Dek, binding: &Binding) {
     if let Some(sealed) = &envelope.private {
         let private = PrivateMap::open(dek, binding, sealed).unwrap();
@@ -291,7 +292,7 @@ fn seal_fields(known: &BTreeMap<String, serde_json::Value>) -> SealFields {
     fields
 }
 
-/// Without an envelope at hand, the head is what the body itself starts with.
+/// Without an envelope, the head comes from the start of the body.
 #[test]
 fn malformed_objects_are_refused() {
     for malformed in vectors().malformed_objects {

@@ -11,7 +11,7 @@ use crate::{
     message::{self, Salt},
 };
 
-/// Ciphertexts of this set are compressed.
+/// The ciphertexts of this set are compressed.
 fn inflated(compressed: &[u8]) -> Vec<u8> {
     miniz_oxide::inflate::decompress_to_vec_zlib(compressed).unwrap()
 }
