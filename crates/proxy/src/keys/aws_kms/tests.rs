@@ -24,7 +24,7 @@ use crate::keys::key_service::{KeyService, ServiceError};
 const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A KMS that gives one answer to everything, and keeps what it was asked.
+/// Scripted KMS that gives every request the same response and records the requests.
 struct Stub {
     endpoint: String,
     asked: Arc<Mutex<Vec<(String, Value)>>>,

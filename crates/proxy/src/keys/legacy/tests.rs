@@ -1,17 +1,17 @@
-//! Which keys are tried for which objects.
+//! Candidates for each kind of object.
 
 use super::*;
 use crate::config::resolved::Bind;
 use crate::keys::scope::Scope;
 
-/// Of the known answers: wrapped under `toto` in both versions, and under 32 zero bytes.
+/// From the known answers: a key wrapped under `toto` in both versions, and under 32 zero bytes.
 const UNDER_TOTO: &str =
     "9eac60c9de9cb3010734f1b158cd599ecc14626fe5270d6c8f3859af0ef2452d0d5b1a3f953c6b8b";
 const UNDER_TOTO_1: &str =
     "b06381355e8f3e10f41c27c02e5ce61f4935a2ccc691da0df110b9ac7066bc2617c249492a3678bb";
 const UNDER_ZEROS: &str =
     "7291ad2e81569cb22dbf60fb0ee7df054b0893de554140a24d39d65d77a395e909a6ab5aaecbc90c";
-/// SHA-256 of `toto`, as if a key service had given it.
+/// SHA-256 of `toto`, as if a key service had returned it.
 const TOTO: [u8; 32] = [
     0x31, 0xf7, 0xa6, 0x5e, 0x31, 0x55, 0x86, 0xac, 0x19, 0x8b, 0xd7, 0x98, 0xb6, 0x62, 0x9c, 0xe4,
     0x90, 0x3d, 0x08, 0x99, 0x47, 0x6d, 0x57, 0x41, 0xa9, 0xf3, 0x2e, 0x2e, 0x52, 0x1b, 0x6a, 0x66,
@@ -32,7 +32,7 @@ fn keys(texts: &[&str], constellation: ConstellationKek) -> LegacyKeys {
     LegacyKeys::new(passphrases.collect(), constellation)
 }
 
-/// Where all keys open.
+/// A scope in which all keys open.
 fn scope(zero_key: Permission) -> Scope {
     Scope {
         keys: ["toto", "other", constellation::NAME].map(Arc::from).into(),

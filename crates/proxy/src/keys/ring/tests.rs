@@ -1,4 +1,4 @@
-//! The ring over a service that counts what it is asked, and fails when it is told to.
+//! Tests of the ring over a service that counts its calls and fails on demand.
 
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -16,14 +16,14 @@ use super::*;
 use crate::config::resolved::{Bind, Permission, SecretText, ServiceCalls};
 use crate::telemetry::metrics::ServiceKind;
 
-/// Encrypts nothing: the ciphertext is a number, and the KEK is kept under it.
+/// Fake service without encryption: the ciphertext is a number, under which the KEK is stored.
 #[derive(Default)]
 struct Counting {
     keks: Mutex<Vec<Zeroizing<String>>>,
     created: AtomicUsize,
     opened: AtomicUsize,
     fault: Mutex<Option<ServiceError>>,
-    /// Asked, it says nothing.
+    /// Whether calls never return.
     is_silent: AtomicBool,
 }
 
@@ -120,7 +120,7 @@ fn ring_of(service: &Arc<Counting>, keys: &Keys) -> Keyring {
     Keyring::new(keys, vec![service]).expect("the keys are right")
 }
 
-/// A place where all configured keys open.
+/// A scope in which all configured keys open.
 fn scope(ring: &Keyring) -> Scope {
     Scope {
         keys: ring.names().cloned().collect(),

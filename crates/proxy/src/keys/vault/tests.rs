@@ -30,7 +30,7 @@ fn what_only_an_rsa_key_makes_is_told_by_its_length() {
         let text = STANDARD.encode(vec![7; length]);
         Form::of(format!("vault:v1:{text}").as_bytes())
     };
-    // AES-GCM and XChaCha20-Poly1305 add 28 and 40 bytes to a KEK; RSA of 2048 bits makes 256.
+    // AES-GCM and XChaCha20-Poly1305 add 28 and 40 bytes to a KEK; RSA with 2048 bits makes 256.
     for (length, form) in [
         (60, Form::Symmetric),
         (72, Form::Symmetric),

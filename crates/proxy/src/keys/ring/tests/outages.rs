@@ -1,4 +1,4 @@
-//! Services that are away, silent, overloaded or lied to; and KEKs that are renewed in time.
+//! Services that are down, silent, overloaded or forged; and KEKs that are renewed in time.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn unavailable<T>(result: &Result<T, KeyError>) -> bool {
     )
 }
 
-/// Lets tasks run that are due.
+/// Lets tasks run that are ready.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
