@@ -70,7 +70,7 @@ fn no_control_character_reaches_a_json_log() {
     assert_eq!(first["level"], "INFO");
 }
 
-/// Texts that are longer than a line, and more of them than a line has room for.
+/// Events with texts longer than a line, and with more texts than a line has room for.
 fn long_events() {
     let long = "\u{202e}x".repeat(1_000_000);
     tracing::info!(reason = long.as_str(), "request");

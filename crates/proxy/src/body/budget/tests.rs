@@ -14,7 +14,7 @@ fn bob() -> Holder {
     Holder::authenticated("bob")
 }
 
-/// A request that waits, once it does.
+/// Returns once the request for a share is waiting.
 async fn waiting(
     budget: &Arc<BodyBudget>,
     holder: Holder,
@@ -29,7 +29,7 @@ async fn waiting(
     task
 }
 
-/// A share of 16 KiB.
+/// Requests a share of 16 KiB without waiting.
 fn at_once(budget: &Arc<BodyBudget>, holder: Holder, stage: Stage) -> Option<BodyShare> {
     let claim = Claim {
         holder,
@@ -186,7 +186,7 @@ async fn a_share_that_nobody_waits_for_any_more_is_given_back() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL).await.unwrap();
     let task = waiting(&budget, bob(), TOTAL).await;
-    // Granted, and left before it was taken.
+    // Case: the share is granted, but its request was cancelled before it took it.
     drop(held);
     task.abort();
     let _ = task.await;

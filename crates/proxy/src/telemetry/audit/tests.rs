@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A disk that is full until it is not.
+/// Fake disk that is full until the test empties it.
 #[derive(Clone, Default)]
 struct Disk(Arc<Mutex<DiskState>>);
 
@@ -26,7 +26,7 @@ impl Disk {
         self.0.lock().unwrap().full = full;
     }
 
-    /// Waits until somebody tried to write although it is full.
+    /// Waits until a write was tried although the disk is full.
     async fn is_tried(&self) {
         while self.0.lock().unwrap().refused == 0 {
             tokio::task::yield_now().await;
@@ -45,7 +45,7 @@ impl Write for Disk {
             state.refused += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        // Never all at once, as disks may.
+        // Partial writes, as on real disks.
         let some = bytes.len().min(100);
         state.content.extend_from_slice(&bytes[..some]);
         Ok(some)
@@ -106,7 +106,7 @@ async fn trail(log: &AuditLog) -> AuditTrail {
     trail
 }
 
-/// What one request leaves, without the time.
+/// Returns the lines of one request, without the time.
 async fn lines_of(
     keys: AuditObjectKeys,
     facts: RequestFacts<'_>,
@@ -261,7 +261,7 @@ async fn every_text_from_outside_is_bounded_in_every_kind_of_line() {
     .await;
     assert_eq!(lines.len(), 3);
     for line in &lines {
-        // Each character takes six bytes of JSON at the most.
+        // JSON escapes take at most six bytes per character.
         let bytes = line.to_string().len();
         assert!(bytes < 16 * 1024, "{bytes} bytes");
     }

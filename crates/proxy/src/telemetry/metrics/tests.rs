@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// What is counted meanwhile, as text.
+/// Runs `events` and returns the metrics that they changed, as text.
 pub(crate) fn counted(events: impl FnOnce()) -> String {
     let recorder = exporter::recorder().unwrap();
     let handle = recorder.handle();

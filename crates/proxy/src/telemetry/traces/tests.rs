@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as Export};
 
 use super::*;
 
-/// Keeps what is exported.
+/// Exporter that keeps the spans for the test.
 #[derive(Clone, Debug, Default)]
 struct Kept(Arc<Mutex<Vec<SpanData>>>);
 
