@@ -384,7 +384,7 @@ impl Ledger {
         self.forget(claim.holder);
     }
 
-    /// Holders that have and want nothing take no memory.
+    /// Removes the account of a holder that has nothing and waits for nothing.
     fn forget(&mut self, holder: Holder) {
         let account = self.holders.get(&holder);
         if account.is_some_and(|account| account.units == 0 && account.waiting == 0) {

@@ -1,4 +1,4 @@
-//! What people and programs get to see.
+//! Output for people and for programs.
 
 use http::StatusCode;
 use s3proxy_protocol::xml::error_document::ErrorDocument;
@@ -69,7 +69,7 @@ fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask(
     );
 }
 
-/// The output where so many objects fail for one reason, and one for another.
+/// Returns the output if `number` objects fail for one reason, and one for another.
 fn failures(command: &'static str, format: Format, number: usize) -> String {
     let mut output = Vec::new();
     let mut reporter = Reporter::new(command, format, &mut output, Progress::silent());
