@@ -1,4 +1,4 @@
-//! Which command arguments mean, and which of them are refused.
+//! Meaning of arguments, and arguments that are refused.
 
 use super::*;
 

@@ -1,12 +1,12 @@
-//! What differs between two configurations, by the names of settings.
+//! Differences between two configurations, by the names of settings.
 //!
-//! The texts that sources gave are compared, so that every setting that is declared is covered by
-//! itself; a text that says the same in other words (`64 KiB`, `65536`) counts as a change, one that
-//! repeats the default does not. Nothing is kept of a text but its fingerprint. Records of lists are
-//! told apart by what identifies them, so that an order without meaning has none here; rules, whose
-//! order counts, by their number.
+//! The texts from the sources are compared, so that every declared setting is covered
+//! automatically. A text that means the same in other words (`64 KiB`, `65536`) counts as a change,
+//! one that repeats the default does not. Only fingerprints of the texts are kept. Records of lists
+//! are matched by their identifying fields, so that an order without meaning is ignored; rules,
+//! whose order counts, are matched by number.
 //!
-//! Files that a setting names and that are read at start belong to its text.
+//! The contents of files that a setting names and that are read at start belong to its text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,14 +17,14 @@ use super::gather::{Entry, Layer};
 use super::settings;
 use super::value::Given;
 
-/// What a configuration says, for comparisons.
+/// Contents of a configuration, for comparisons.
 pub struct Snapshot {
     settings: BTreeMap<&'static str, Fingerprint>,
-    /// By list and name of the record; several records may have one name.
+    /// Records by list and name; several records may have the same name.
     records: BTreeMap<&'static str, BTreeMap<String, BTreeSet<Fingerprint>>>,
 }
 
-/// The differences between two configurations.
+/// Differences between two configurations.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Changes(Vec<Change>);
 
@@ -40,7 +40,7 @@ enum Change {
 }
 
 impl Snapshot {
-    /// `contents` are those of files that settings name, by the setting's path.
+    /// Takes a snapshot. `contents` are those of files that settings name, by the setting's path.
     pub(super) fn of(layer: &Layer, contents: &BTreeMap<String, Fingerprint>) -> Self {
         let settings = settings::all()
             .filter(|declaration| !declaration.path.contains("[]"))
@@ -101,7 +101,7 @@ impl Changes {
         self.0.is_empty()
     }
 
-    /// Whether anything of a section of the file has changed.
+    /// Returns whether any setting of a section of the file has changed.
     pub(crate) fn touch(&self, section: &str) -> bool {
         debug_assert!(settings::SECTIONS.iter().any(|known| known.name == section));
         let paths = self.0.iter().map(Change::path);
@@ -110,7 +110,7 @@ impl Changes {
             .any(|path| path.split('.').next() == Some(section))
     }
 
-    /// Settings that have changed and cannot while the program runs.
+    /// Returns the changed settings that cannot change while the program runs.
     pub(crate) fn at_start_only(&self) -> Vec<&'static str> {
         let paths = self.0.iter().map(Change::path);
         let fixed = |path: &&str| {
@@ -163,14 +163,14 @@ impl fmt::Display for Change {
     }
 }
 
-/// The lists of tables, by what stands before their first brackets.
+/// Returns the lists of tables, by their path before the first brackets.
 fn lists() -> BTreeSet<&'static str> {
     let paths = settings::all().map(|declaration| declaration.path);
     let lists = paths.filter_map(|path| path.split_once("[]"));
     lists.map(|(list, _)| list).collect()
 }
 
-/// The records of a list, by name.
+/// Returns the records of a list, by name.
 fn records(
     list: &str,
     layer: &Layer,
@@ -200,7 +200,7 @@ fn records(
     records
 }
 
-/// The number of the record that a path belongs to, and what stands behind it.
+/// Returns the number of the record that a path belongs to, and the rest of the path.
 fn record_field<'a>(list: &str, path: &'a str) -> Option<(usize, &'a str)> {
     let (number, field) = path
         .strip_prefix(list)?
@@ -209,7 +209,7 @@ fn record_field<'a>(list: &str, path: &'a str) -> Option<(usize, &'a str)> {
     Some((number.parse().ok()?, field))
 }
 
-/// What identifies a record to people; never a secret.
+/// Returns the name that identifies a record to people; never a secret.
 fn record_name(list: &str, number: usize, fields: &BTreeMap<&str, &Entry>) -> String {
     let field = |name: &str| match &fields.get(name)?.given {
         Given::Text(text) => Some(text.as_str()),
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use crate::config::{self, SettingFlags, Sources};
 
-    /// A folder with a configuration in it.
+    /// A folder that contains a configuration.
     struct Place(TempDir);
 
     impl Place {

@@ -1,11 +1,12 @@
-//! The files that a configuration came from, as they were when it was read.
+//! The files that a configuration came from, as they were when they were read.
 //!
-//! Whether one has changed is judged by contents: a Kubernetes volume swaps a symbolic link, network
-//! file systems tell nobody anything, and times of files say little. What is kept of each file is a
-//! fingerprint of the very bytes that were used, so no change between reading and watching is missed.
+//! Changes are detected by contents: a Kubernetes volume swaps a symbolic link, network file
+//! systems send no notifications, and file times prove little. For each file a fingerprint of
+//! exactly the bytes that were used is kept, so that no change between reading and watching is
+//! missed.
 //!
 //! Absent: files that cannot be read twice, such as pipes. They are remembered by name, since a
-//! configuration that came from one cannot be loaded anew.
+//! configuration that came from one cannot be reloaded.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,10 +16,10 @@ use zeroize::Zeroizing;
 
 use super::fingerprint::Fingerprint;
 
-/// Longer files are no part of a configuration.
+/// Longest file in bytes; a longer one is not part of a configuration.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What was found in each file.
+/// Contents or error of each file, as a fingerprint.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Files(BTreeMap<PathBuf, Found>);
 
@@ -26,19 +27,19 @@ pub(crate) struct Files(BTreeMap<PathBuf, Found>);
 enum Found {
     Text(Fingerprint),
     Unreadable(io::ErrorKind),
-    /// A pipe or a device: what it gave is gone.
+    /// A pipe or a device, whose contents are gone.
     Once,
 }
 
 impl Files {
-    /// Reads a file and remembers what was in it.
+    /// Reads a file and records its contents.
     pub(crate) fn read(&mut self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         let (read, found) = look(path);
         self.0.insert(path.to_owned(), found);
         read
     }
 
-    /// The same files as they are now.
+    /// Returns the same files as they are now.
     #[must_use]
     pub(crate) fn now(&self) -> Self {
         let now = self.0.iter().map(|(path, found)| {
@@ -51,7 +52,7 @@ impl Files {
         Self(now.collect())
     }
 
-    /// The fingerprint of a file's contents, where they could be read.
+    /// Returns the fingerprint of a file's contents, if they could be read.
     pub(super) fn fingerprint(&self, path: &Path) -> Option<Fingerprint> {
         match self.0.get(path)? {
             Found::Text(fingerprint) => Some(*fingerprint),
@@ -59,7 +60,7 @@ impl Files {
         }
     }
 
-    /// A file that is empty and was not before: as a rule one that is just being written over.
+    /// Returns a file that is empty now and was not before: usually it is just being overwritten.
     pub(crate) fn emptied_since(&self, before: &Self) -> Option<&Path> {
         let empty = Found::Text(Fingerprint::of([&b""[..]]));
         let is_emptied = |(path, found): &(&PathBuf, &Found)| {
@@ -72,30 +73,30 @@ impl Files {
             .map(|(path, _)| path.as_path())
     }
 
-    /// A file that cannot be read again.
+    /// Returns a file that cannot be read again.
     pub(crate) fn read_once(&self) -> Option<&Path> {
         let once = self.0.iter().find(|(_, found)| **found == Found::Once);
         once.map(|(path, _)| path.as_path())
     }
 }
 
-/// Files that are looked at again and again.
+/// Files that are checked repeatedly.
 ///
-/// A change counts when two looks have found the same: whoever writes a file over may have come
-/// half the way at the first one.
+/// A change counts only when two checks have found the same: at the first one, a writer may have
+/// been halfway through the file.
 pub(crate) struct Watched {
     known: Files,
     moving: Option<Files>,
 }
 
-/// What a look has found.
+/// Result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Looked {
-    /// What was known.
+    /// Nothing has changed.
     Same,
-    /// Something else, perhaps only half of it.
+    /// Something has changed, perhaps not completely.
     Moving,
-    /// Something else than what was known, for the second time. It is known from now on.
+    /// The same change was found for the second time. It is the known state from now on.
     Settled,
 }
 
@@ -107,12 +108,12 @@ impl Watched {
         }
     }
 
-    /// Reads the files on a thread where that may block.
+    /// Reads the files on a thread that may block.
     pub(crate) async fn look(&mut self) -> Looked {
         let known = self.known.clone();
         match tokio::task::spawn_blocking(move || known.now()).await {
             Ok(now) => self.found(now),
-            // The runtime is going down.
+            // The runtime is shutting down.
             Err(_) => Looked::Same,
         }
     }

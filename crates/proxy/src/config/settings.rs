@@ -1,11 +1,11 @@
-//! Every setting, declared once. `docs/configuration.md` is generated from this file.
+//! All settings, each declared once. `docs/configuration.md` is generated from this module.
 //!
 //! The environment variables and flags of the older proxies keep their names (`S3PROXY_HOST`,
-//! `--no-tls` and so on); others follow the path in the file. A few settings that people reach for
-//! on a command line have flags; `--set` reaches all the others that are no secrets.
+//! `--no-tls` and so on); others follow the path in the file. A few common settings have flags;
+//! `--set` reaches all others except secrets.
 //!
-//! Defaults are argued for where they are not obvious. Names are part of the program's interface:
-//! one that has been released is not changed, only joined by another.
+//! Defaults that are not obvious come with a reason. Names are part of the program's interface: a
+//! released one is not changed, only joined by another.
 
 mod backend;
 mod clients;
@@ -103,8 +103,8 @@ pub(crate) const SECTIONS: &[Section] = &[
     },
 ];
 
-/// Settings that cannot change while the program runs: sockets and what is sized once. A reload that
-/// would change one of them is refused.
+/// Settings that cannot change while the program runs: sockets, and sizes that are fixed at start.
+/// A reload that would change one of them is refused.
 pub(crate) const AT_START_ONLY: &[&Declaration] = &[
     &LISTEN_IP.declaration,
     &LISTEN_PORT.declaration,
@@ -124,7 +124,7 @@ pub(crate) const AT_START_ONLY: &[&Declaration] = &[
     &TRACES_SERVICE_NAME.declaration,
 ];
 
-/// All settings, in the order of the sections.
+/// Returns all settings, in the order of the sections.
 pub(crate) fn all() -> impl Iterator<Item = &'static Declaration> {
     [
         LISTEN, BACKEND, CLIENTS, KEYS, POLICY, RULES, LIMITS, LOG, AUDIT, TRACES, RELOAD,

@@ -114,7 +114,7 @@ fn login(reader: &mut Reader, place: Place<'_>) -> Option<VaultLogin> {
     }
 }
 
-/// What the chosen way to log in cannot do without.
+/// Reads a setting that the chosen login method requires.
 fn needed<T: Value>(reader: &mut Reader, setting: &Optional<T>, place: Place<'_>) -> Option<T> {
     let value = reader.optional_in(setting, place);
     if value.is_none() {

@@ -67,7 +67,7 @@ impl Scalar for Period {
     }
 }
 
-/// A time with its unit, for arguments of commands; errors say what is expected.
+/// Parses a time with its unit, for arguments of commands; errors state the expected form.
 pub(crate) fn period(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|reason| {
         let expected = "expected a time with its unit, such as 30m, 12h or 1d";
@@ -79,7 +79,7 @@ pub(crate) fn period(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// Longer than any time that makes sense here, short enough to be added to any instant.
+/// Longest time: longer than any sensible one, short enough to be added to any instant.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
 fn duration(text: &str) -> Result<Duration, Reason> {

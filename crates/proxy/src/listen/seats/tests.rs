@@ -45,7 +45,7 @@ impl Crowd {
         })
     }
 
-    /// Waits for those that were told to end.
+    /// Waits for the connections that were told to end.
     async fn settle(&mut self) {
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -55,7 +55,7 @@ impl Crowd {
 }
 
 impl Connection {
-    /// A request of this client came, and was answered.
+    /// Simulates an answered request of this client.
     fn authenticate(&self, client: &str) {
         let serving = self.activity.begin();
         let holder = Holder::authenticated(client);
@@ -97,7 +97,7 @@ async fn a_network_with_many_gives_up_its_own() {
     let mut crowd = Crowd::new(16);
     let lonely = crowd.connect(1).unwrap();
     let many: Vec<Connection> = (0..15).filter_map(|_| crowd.connect(2)).collect();
-    // At once: it has more than its share.
+    // Evicted at once: the network has more than its share.
     for _ in 0..40 {
         assert!(crowd.connect(2).is_some());
     }
@@ -184,7 +184,7 @@ async fn where_memory_is_not_freed_in_time_those_who_hold_most_read_no_further()
     let held = |crowd: &Crowd| crowd.seats.head_bytes.load(Ordering::Relaxed);
     let strangers: Vec<Connection> = (0..3900).filter_map(|_| crowd.connect(2)).collect();
     let mut refused = 0;
-    // No task runs meanwhile.
+    // No task runs in between, so nothing is freed.
     for one in &strangers {
         if let Err(TooMuchInHeads) = one.activity.read(16 * 1024) {
             refused += 1;
