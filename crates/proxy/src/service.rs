@@ -1,4 +1,4 @@
-//! One request from its arrival to its answer: the order of the steps, and nothing else.
+//! One request from its arrival to its response: the order of the steps, and nothing else.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -38,19 +38,20 @@ use crate::telemetry::traces::{Arrival, Traces, Trust};
 use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled, UnreadBody};
 use crate::trusted::TrustedProxies;
 
-/// The request id of the proxy itself, beside the backend's.
+/// Header with the proxy's own request id, next to the backend's.
 const REQUEST_ID: &str = "x-s3proxy-request-id";
 
-/// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
+/// Number of body bytes that are read and dropped after an early refusal, so that the client sees
+/// the response and not a reset.
 const DRAINED_BYTES: u64 = 1024 * 1024;
 
-/// Memory that a parsed header takes besides its bytes.
+/// Memory of a parsed header besides its bytes.
 const HEADER_ENTRY_BYTES: usize = 128;
 
-/// Time that draining may take, where many do not wait already.
+/// Time limit of draining a body, unless too many are being drained already.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
-/// Everything that answers requests.
+/// The service that answers requests.
 pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) throttle: Arc<Throttle>,
@@ -60,7 +61,7 @@ pub(crate) struct Service {
     pub(crate) parts: Arc<Parts>,
     pub(crate) audit: AuditLog,
     pub(crate) traces: Traces,
-    /// Tells of requests that came back.
+    /// Rate limit for log lines about requests that came back.
     pub(crate) loops: Seldom,
 }
 
@@ -100,7 +101,7 @@ impl Serve for Service {
         let handling = Box::pin(self.handle(parts, &mut body, from, &record, arrival));
         let outcome = self.panics.guard(handling).await;
         let outcome = outcome.unwrap_or_else(|panicked| Err(panicked.into()));
-        // Only of those that were not let in.
+        // Takes effect only for requests that were not admitted; `handle` has begun the others.
         self.traces
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
         let mut response =
@@ -110,16 +111,17 @@ impl Serve for Service {
             let place = self.throttle.unread_body(from);
             finish_unread(unread, place, waits_for_continue, &mut response).await;
             if response.status() == StatusCode::BAD_REQUEST {
-                // Perhaps a head that can be read in two ways: what follows is not taken for a request.
+                // The head may be readable in two ways: the bytes after it must not be taken for a
+                // request.
                 close(&mut response);
             }
         } else if response.status().is_client_error() || response.status().is_server_error() {
-            // A body may have been left half read: this connection cannot carry another request.
+            // The body may have been left half read: this connection cannot carry another request.
             close(&mut response);
         }
         if is_chunked {
-            // The HTTP library drops a Content-Length that stood beside it, so this head may have had
-            // two framings (RFC 9112, section 6.1).
+            // The HTTP library drops a Content-Length next to it, so this head may have had two
+            // framings (RFC 9112, section 6.1).
             close(&mut response);
         }
         complete(response, &record)
@@ -127,12 +129,12 @@ impl Serve for Service {
 }
 
 impl Service {
-    /// The status of `/healthz`, and what it says.
+    /// Returns status and text of `/healthz`.
     pub(crate) fn liveness(&self) -> (StatusCode, String) {
         self.health.liveness()
     }
 
-    /// The status of `/readyz`, and what it says.
+    /// Returns status and text of `/readyz`.
     pub(crate) async fn readiness(&self) -> (StatusCode, String) {
         self.health.readiness(&self.parts).await
     }
@@ -145,6 +147,7 @@ impl Service {
         record: &Arc<RequestRecord>,
         arrival: Option<&Arrival>,
     ) -> Outcome<Response<ResponseBody>> {
+        // Before any work: a request whose line cannot be written may have to be refused.
         if let Some(place) = self.audit.place().await? {
             record.trail.begin(place);
         }
@@ -189,14 +192,14 @@ impl Service {
         let context = self
             .traces
             .begin(&record.trace, arrival, trust, record.age());
-        // On the heap, and only now: what was not let in takes no memory for it.
+        // On the heap, and only now: a request that was not admitted takes no memory for it.
         let response = Box::pin(self.carry_out(request, refusal, body, record))
             .with_context(context)
             .await?;
         Ok(response.map(|body| body.holding(in_flight)))
     }
 
-    /// A request that has gone through a proxy of this kind already.
+    /// Makes the refusal of a request that has passed through a proxy of this kind already.
     fn loop_detected(&self, forwarder: Forwarder, from: IpAddr) -> Failure {
         let (log, message) = match forwarder {
             Forwarder::ThisProxy => (
@@ -218,7 +221,7 @@ impl Service {
         Failure::Refused(S3Error::new(ErrorCode::LoopDetected, message))
     }
 
-    /// The request, once it is known who sent it.
+    /// Returns the request, once its sender is known.
     async fn known_sender(
         &self,
         parts: http::request::Parts,
@@ -281,7 +284,7 @@ impl Service {
         }
     }
 
-    /// Reads a form up to its file, and finds out who sent it.
+    /// Reads a form up to its file, and authenticates it.
     async fn read_form(
         &self,
         form: UnreadForm,
@@ -317,8 +320,8 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
     }
 }
 
-/// The key that a request seals something new under. Parts of an upload come under the key of its
-/// beginning, which its state tells.
+/// Returns the key that a request seals under. Parts of an upload are sealed under the key of its
+/// beginning, which is in its state.
 fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Option<&'a str> {
     match plan {
         Plan::Seal | Plan::Copy | Plan::Form | Plan::Multipart(Step::Create) => {
@@ -348,7 +351,7 @@ fn verbosity(method: &Method) -> Verbosity {
     }
 }
 
-/// Deals with a body that no operation wanted.
+/// Handles a body that no operation has read.
 async fn finish_unread(
     mut body: Incoming,
     place: Option<UnreadBody>,
@@ -358,14 +361,14 @@ async fn finish_unread(
     if body.is_end_stream() {
         return;
     }
-    // A client that waits for 100 Continue has sent nothing yet, and must not be told to.
+    // A client that waits for 100 Continue has sent nothing yet; reading would tell it to send.
     let wait = place.as_ref().map_or(Duration::ZERO, |_| DRAIN_WAIT);
     if waits_for_continue || !drained(&mut body, wait).await {
         close(response);
     }
 }
 
-/// Whether the rest of the body was short enough to be read, and came in time.
+/// Returns whether the rest of the body was short enough to be read, and arrived in time.
 async fn drained(body: &mut Incoming, wait: Duration) -> bool {
     let read = async {
         let mut read = 0;

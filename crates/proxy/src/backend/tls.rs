@@ -1,9 +1,9 @@
-//! The TLS client: which roots are trusted, and the certificate shown to the backend.
+//! The TLS client: the trusted roots, and the certificate shown to the backend.
 //!
 //! A configured CA file replaces the system's roots, so that a private backend cannot be
-//! impersonated by a public authority. Without one the system's roots count (`SSL_CERT_FILE` is
-//! honoured), and Mozilla's, compiled in, where a minimal image has none. No ALPN is offered: only
-//! HTTP/1.1 is spoken. Certificate checks cannot be turned off.
+//! impersonated with the help of a public authority. Without one the system's roots are used
+//! (`SSL_CERT_FILE` is honoured), or Mozilla's compiled-in ones if a minimal image has none. No
+//! ALPN is offered: only HTTP/1.1 is spoken. Certificate checks cannot be turned off.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Backend
     })
 }
 
-/// The roots of this PEM file and no others; without one the system's.
+/// Loads the roots from this PEM file and no others; without a file the system's.
 pub(crate) fn trusted_roots(ca_file: Option<&Path>) -> Result<RootCertStore, BackendError> {
     match ca_file {
         Some(file) => roots_from(file),

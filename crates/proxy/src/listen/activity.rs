@@ -125,7 +125,7 @@ impl Activity {
         self.state().seats = Some(Arc::clone(seats));
     }
 
-    /// A trusted load balancer holds it, and has not said for which client.
+    /// Notes that a trusted load balancer holds the connection and has not named its client yet.
     pub(super) fn is_trusted(&self) {
         self.state().known = true;
     }
@@ -210,7 +210,7 @@ impl Activity {
         }
     }
 
-    /// The head is no longer held for a sender that nobody knows.
+    /// Returns the memory of the head: its sender is known, or the head is gone.
     pub(super) fn discharge(&self) {
         let mut state = self.state();
         state.held = 0;

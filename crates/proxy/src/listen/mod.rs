@@ -171,9 +171,9 @@ impl<S: Serve> Server<S> {
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Drained {
         let (close, closing) = watch::channel(false);
         let mut connections = Connections::default();
-        // Before the delay: `/readyz` has to fail while connections are still accepted.
         self.accept_until(stop, &mut connections, &closing).await;
 
+        // Before the delay: `/readyz` has to fail while connections are still accepted.
         self.draining.0.store(true, Ordering::Release);
         let limits = self.current.borrow().limits.clone();
         tracing::info!(

@@ -27,8 +27,8 @@ use crate::body::budget::Holder;
 use crate::telemetry::metrics::{self, Eviction};
 use crate::throttle::network;
 
-/// Memory for heads and forms whose sender is not known, for each place there is, in bytes. Few
-/// connections read a head at the same time, and most heads are short.
+/// Memory for heads and forms of unknown senders, per place, in bytes. Few connections read a head
+/// at the same time, and most heads are short.
 const HEAD_BYTES_PER_SEAT: usize = 3 * 1024;
 
 /// Multiple of that memory from which the network that uses most of it is refused further reads.
@@ -283,8 +283,8 @@ impl Seats {
         }
     }
 
-    // A connection without a task was just accepted; it cannot be aborted yet.
     fn evict(&self, table: &mut Table, id: u64, reason: Eviction) {
+        // A connection without a task was just accepted; it cannot be aborted yet.
         let can_be_ended = |entry: &Entry| entry.task.is_some();
         if !table.seats.get(&id).is_some_and(can_be_ended) {
             return;

@@ -1,4 +1,4 @@
-//! The backend's clock is learnt, and used for signatures.
+//! Learning the backend's clock, and using it for signatures.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ fn in_an_hour() -> String {
     then.format(HTTP_DATE).unwrap()
 }
 
-/// Seconds from now to the time of the signature.
+/// Returns the seconds from now to the time of the signature.
 fn signed_ahead(seen: &Seen) -> i64 {
     let signed = time::PrimitiveDateTime::parse(seen.header("x-amz-date"), AMZ_DATE).unwrap();
     (signed.assume_utc() - OffsetDateTime::now_utc()).whole_seconds()

@@ -1,4 +1,4 @@
-//! Which connection a request travels on, and what happens when there is none.
+//! Connections that requests use, and failures to connect.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ async fn a_connection_past_its_age_serves_no_further_request() {
     assert_eq!(connections, [0, 1, 2]);
 }
 
-/// The server takes the second request and closes, as one does whose idle time just ran out.
+/// A server that reads the second request and closes, as one does whose idle timeout just expired.
 async fn closing_on_second_request() -> Server {
     Server::start(|number, _| match number {
         1 => Reply::Close,

@@ -1,4 +1,4 @@
-//! Credentials are renewed in time, once for everybody, and when the backend rejects them.
+//! Renewal of credentials: in time, once for all requests, and when the backend rejects them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use super::signature::assert_signed;
 use super::support::{SECRET_KEY, Server, answer, backend_at, get, put, settings, streamed};
 use crate::backend::{Backend, BackendError, Credentials};
 
-/// Gives the access keys `KEY0`, `KEY1` and so on.
+/// Provider of the access keys `KEY0`, `KEY1` and so on.
 #[derive(Debug, Clone)]
 struct Rotating {
     fetched: Arc<AtomicUsize>,
     valid_for: Duration,
-    /// Fails from this fetch on.
+    /// Number of the fetch from which all fail.
     fails_from: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Against an S3 server that checks signatures, named by the environment.
+//! Tests against an S3 server that checks signatures, named by the environment.
 //!
 //! `S3PROXY_TEST_ENDPOINT` (`127.0.0.1:8333`, plain HTTP), `S3PROXY_TEST_ACCESS_KEY` and
 //! `S3PROXY_TEST_SECRET_KEY`; run with `--ignored`.

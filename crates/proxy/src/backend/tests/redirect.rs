@@ -8,7 +8,7 @@ use super::support::{
 };
 use crate::backend::BackendError;
 
-/// Sends requests of another region there.
+/// A server that redirects requests to another region.
 async fn in_region(status: &'static str, region: &'static str) -> Server {
     Server::start(move |_, seen| {
         if seen

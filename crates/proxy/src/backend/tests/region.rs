@@ -1,4 +1,4 @@
-//! The region that a refusal names is used once, and remembered for the bucket.
+//! The region from a refusal is used once, and remembered for the bucket.
 
 use http::{Method, StatusCode};
 
@@ -15,7 +15,7 @@ fn malformed(region: &str) -> Reply {
     answer("400 Bad Request", &[], &text)
 }
 
-/// Takes signatures for `us-west-2` only, and says so.
+/// A server that accepts signatures for `us-west-2` only, and says so.
 async fn in_us_west(refuse: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (Server, Backend) {
     let server = Server::start(move |_, seen| {
         if seen.header("authorization").contains("/us-west-2/s3/") {

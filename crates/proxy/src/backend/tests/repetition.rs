@@ -1,4 +1,4 @@
-//! Which requests are sent again, and which never.
+//! Requests that are sent again, and requests that never are.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::support::{
 };
 use crate::backend::{Request, RequestBody};
 
-/// Answers `status` to the first request and 200 to the others.
+/// A server that returns `status` for the first request and 200 for the others.
 async fn failing_once(status: &'static str) -> Server {
     Server::start(move |number, _| match number {
         0 => answer(status, &[], "<Error/>"),

@@ -1,4 +1,4 @@
-//! A broken read goes on where it broke, or fails; it never ends early or with other bytes.
+//! A broken read is resumed where it broke, or fails; it never ends early or with other bytes.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ type Case = (&'static str, fn() -> Reply);
 const CONTENT: &str = "0123456789";
 const ETAG: (&str, &str) = ("ETag", "\"e1\"");
 
-/// Gives `bytes` of the first answer, then what `rest` says.
+/// Sends `bytes` of the first response, then continues as `rest` says.
 async fn read(
     request: Request,
     first: impl Fn() -> Reply + Send + Sync + 'static,

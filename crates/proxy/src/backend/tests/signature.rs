@@ -1,4 +1,4 @@
-//! What stands on the wire against its signature, computed here a second time from the bytes seen.
+//! Bytes on the wire against their signature, which is computed here a second time.
 
 use std::fmt::Write;
 

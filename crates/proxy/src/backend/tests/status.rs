@@ -1,11 +1,11 @@
-//! An answer has a status that S3 has for the request, or it is an error.
+//! A response has a status that S3 defines for the request, or it is an error.
 
 use http::{HeaderValue, Method, header};
 
 use super::support::{Server, answer, backend_at, get};
 use crate::backend::{BackendError, Request};
 
-/// The status that is handed on, or the one that was refused.
+/// Returns the status that is passed on, or the one that was refused.
 async fn outcome(line: &'static str, request: Request) -> Result<u16, u16> {
     let server = Server::start(move |_, _| answer(line, &[], "")).await;
     match backend_at(server.address).await.send(request).await {

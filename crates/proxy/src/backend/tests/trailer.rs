@@ -1,4 +1,4 @@
-//! Streams with a checksum behind them, as they stand on the wire.
+//! Streams with a checksum in a trailer, as they are on the wire.
 
 use http::HeaderValue;
 
