@@ -95,6 +95,7 @@ impl Fields {
 
     /// Refuses fields that nobody took, except the keys reserved for later versions.
     pub(crate) fn finish(self) -> Result<(), CborError> {
+        // An unknown key below 32 may change the meaning of the others; those from 32 on never do.
         match self.0.keys().find(|key| **key < FIRST_IGNORED_KEY) {
             Some(key) => Err(CborError::UnknownKey(*key)),
             None => Ok(()),

@@ -254,6 +254,7 @@ impl Envelope {
     }
 
     fn check(&self) -> Result<(), EnvelopeError> {
+        // A field that was stripped or added contradicts the layout or the flags.
         if self.head.is_some() != (self.layout == Layout::Single) {
             return Err(EnvelopeError::Head);
         }

@@ -134,6 +134,7 @@ impl Kek {
             Some(KEK_BYTES),
         )
         .expect("the frozen parameters are valid");
+        // The salt is fixed: every replica must derive the same key from the passphrase alone.
         let mut kek = Self(Secret::zero());
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase.as_bytes(), PASSPHRASE_SALT, kek.0.as_mut())
@@ -145,6 +146,7 @@ impl Kek {
 /// Returns whether the string was meant as a key. Wrong case or a stray space must be an error:
 /// taken as a passphrase, the string would silently be a different key.
 fn looks_like_key(text: &str) -> bool {
+    // Only leading white space is skipped here: the canonical form finds damage at the end.
     let start = text.trim_start().as_bytes();
     start.len() >= KEY_PREFIX.len()
         && start[..KEY_PREFIX.len()].eq_ignore_ascii_case(KEY_PREFIX.as_bytes())

@@ -44,6 +44,7 @@ pub struct StoredLength(pub u64);
 /// Returns the length of the stored object. Saturates beyond any length that exists.
 #[must_use]
 pub fn stored_length(plaintext: PlaintextLength) -> StoredLength {
+    // Below 5 MiB both layouts are one message, so their lengths agree without padding.
     if plaintext < PADDED_FROM {
         return StoredLength(message_length(plaintext));
     }

@@ -152,6 +152,7 @@ impl MessageCipher {
         sealed: &[u8],
         plaintext: &mut [u8],
     ) -> Result<(), OpenError> {
+        // Fewer bytes than a tag split into an empty ciphertext, which fails to open.
         let (ciphertext, tag) = sealed.split_at(sealed.len().saturating_sub(TAG_BYTES));
         self.key
             .open_separate_gather(self.nonce(index), Aad::empty(), ciphertext, tag, plaintext)
@@ -159,6 +160,7 @@ impl MessageCipher {
     }
 
     fn derive(dek: &Dek, salt: &[u8], context: &[u8]) -> (Self, [u8; COMMITMENT_BYTES]) {
+        // One derivation for all three, so that the commitment commits to the key in use.
         let mut okm = Zeroizing::new([0; KEY_BYTES + NONCE_BYTES + COMMITMENT_BYTES]);
         hkdf_expand(dek.as_bytes(), &[LABEL, salt, context], &mut okm[..]);
         let (key, rest) = okm.split_at(KEY_BYTES);

@@ -176,7 +176,7 @@ async fn connection(
     ready: Arc<impl Ready>,
     answering: Arc<AtomicBool>,
 ) {
-    // Peeked, not read: the HTTP library has no timeout of its own for the first byte.
+    // Peeked, not read: the first byte has a shorter timeout than the heads after it.
     let mut first = [0];
     let begun = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut first));
     if !matches!(begun.await, Ok(Ok(1..))) {

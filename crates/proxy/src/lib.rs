@@ -5,7 +5,6 @@
 //! `plan` decides, `execute` carries out with the help of `keys`, `body` and `backend`, and
 //! `respond` turns failures into S3's responses. Only `app` wires them together, and `commands`,
 //! which works on stored objects without clients.
-//! works on stored objects without clients.
 
 mod admin;
 pub mod app;

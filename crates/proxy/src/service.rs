@@ -71,6 +71,7 @@ impl Serve for Service {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Response<ResponseBody> {
+        // Probes first: they need no record, no place and no authentication.
         if let Some(answer) = self
             .health
             .answer(&self.gate.hosts, &request, &self.parts)
@@ -106,6 +107,7 @@ impl Serve for Service {
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
         let mut response =
             outcome.unwrap_or_else(|failure| respond::failure(&failure, &asked, &record));
+        // Before the unread body is taken out of its slot.
         let waits_for_continue = expects_continue && !body.has_begun();
         if let Some(unread) = body.into_unused() {
             let place = self.throttle.unread_body(from);
@@ -171,6 +173,7 @@ impl Service {
                 if let Some(visit) = visit {
                     visit.refused();
                 }
+                // A refused request takes a turn only if no other request waits for it.
                 self.throttle.turned_away()?;
                 return Err(failure);
             }
@@ -229,6 +232,7 @@ impl Service {
         from: IpAddr,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated> {
+        // Before authentication: the other proxy's signature would fail here, and hide the loop.
         if let Some(forwarder) = self.parts.backend.forwarder(&parts.headers) {
             return Err(self.loop_detected(forwarder, from));
         }
@@ -362,6 +366,7 @@ async fn finish_unread(
         return;
     }
     // A client that waits for 100 Continue has sent nothing yet; reading would tell it to send.
+    // Without a place only the bytes that have already arrived are read.
     let wait = place.as_ref().map_or(Duration::ZERO, |_| DRAIN_WAIT);
     if waits_for_continue || !drained(&mut body, wait).await {
         close(response);

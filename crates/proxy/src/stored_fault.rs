@@ -2,7 +2,6 @@
 //!
 //! Clients learn neither. The classes tell an operator whether data was altered, truncated, or
 //! belongs to another object; the description comes from the code that found the fault.
-//! something else than it seems; the words come from where it was found.
 
 use std::fmt;
 

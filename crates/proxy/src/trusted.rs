@@ -26,6 +26,7 @@ impl TrustedProxies {
         let forwarded = headers.get_all("x-forwarded-for").iter().rev();
         let mut nearest = peer;
         for value in forwarded {
+            // A value that is not text makes the ones before it unreliable, too.
             let Ok(text) = value.to_str() else { break };
             for address in text.rsplit(',').map(str::trim) {
                 let Ok(address) = address.parse::<IpAddr>() else {

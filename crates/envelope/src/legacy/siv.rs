@@ -111,6 +111,7 @@ pub(super) struct SivHash {
 impl SivHash {
     /// Hashes plaintext. Every piece except the last consists of whole blocks of 16 bytes.
     pub(super) fn update(&mut self, plaintext: &[u8]) {
+        // After a partial block `update_padded` would put zeros inside the message.
         debug_assert!(self.plaintext_bytes.is_multiple_of(AES_BLOCK_BYTES));
         self.polyval.update_padded(plaintext);
         self.plaintext_bytes += plaintext.len() as u64;

@@ -60,6 +60,7 @@ impl LegacyVerifier {
     pub fn push(&mut self, mut stored: &[u8]) -> Result<(), LegacyError> {
         while !stored.is_empty() {
             let waiting = self.slice.len();
+            // Never negative: position and slice together do not exceed the length.
             let left = self.blocks.length.0 - self.position - waiting as u64;
             if left == 0 {
                 return self.push_tag(stored);
@@ -102,6 +103,7 @@ impl LegacyVerifier {
         self.hash.update(slice);
         self.position += slice.len() as u64;
         slice.clear();
+        // The last block may be shorter than the others.
         let at_end = self.position == self.blocks.length.0;
         if at_end || self.position.is_multiple_of(self.blocks.size) {
             let block = std::mem::replace(&mut self.block, Context::new(&SHA256));

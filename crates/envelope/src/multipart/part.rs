@@ -156,6 +156,7 @@ impl PartEtag {
     /// any.
     #[must_use]
     pub fn marked(backend: &str, head: &MessageHead, checksum: Option<&[u8]>) -> Self {
+        // A part without a checksum keeps zeros.
         let mut prefix = [0; CHECKSUM_PREFIX_BYTES];
         for (octet, known) in prefix.iter_mut().zip(checksum.unwrap_or_default()) {
             *octet = *known;
@@ -231,6 +232,7 @@ fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 fn lower_hex_digit(digit: u8) -> Option<u8> {
+    // Upper case is refused, so that an ETag has only one text form.
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

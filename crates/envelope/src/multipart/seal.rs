@@ -280,6 +280,7 @@ impl Seal {
             return Err(SealListError::MapTooLong);
         }
         let list = 2 + map + self.parts.len() * ENTRY_BYTES + self.checksums.len();
+        // The list is sealed as a message, so its own head and tags need room, too.
         let needed = message_length(PlaintextLength(list as u64)) + FOOTER_BYTES as u64;
         stored_length(self.length)
             .0

@@ -193,6 +193,7 @@ impl SealedUploadState {
         let object_key = fields.text(KEY_OBJECT_KEY)?;
         let upload_id = fields.text(KEY_UPLOAD_ID)?;
         fields.finish()?;
+        // The three names are optional keys from 32 on; only together they name an upload.
         let upload = match (bucket, object_key, upload_id) {
             (Some(bucket), Some(object_key), Some(upload_id)) => Some(UploadName {
                 bucket,

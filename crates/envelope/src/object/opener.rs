@@ -108,6 +108,7 @@ impl ObjectOpener {
     /// body.
     pub fn whole(dek: &Dek, head: &MessageHead, stored: StoredLength) -> Result<Self, OpenError> {
         let length = plaintext_length(stored).ok_or(OpenError::Length(stored.0))?;
+        // Only to fail early: the chunks' cipher is derived again from the head in the body.
         MessageCipher::open(dek, head, &object_context(length))?;
         Ok(Self::whole_object(
             dek,
@@ -189,6 +190,7 @@ impl ObjectOpener {
             length,
             wanted: Wanted::from(0, length),
         };
+        // Never negative: this length was found as the inverse of `stored_length`.
         let padding = stored.0 - message_length(length);
         Self::new(dek, Stage::Head(planned), Vec::new(), End::Padding(padding))
     }

@@ -321,6 +321,7 @@ async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartErr
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     let mut keyring = keyring?;
+    // The older proxies' keys from the same texts move to their own store.
     let legacy = LegacyKeys::new(keyring.take_passphrases(), constellation);
     Ok((Arc::new(keyring), Arc::new(legacy)))
 }

@@ -250,6 +250,7 @@ async fn watched(
 }
 
 fn failure(unanswered: Unanswered, progress: &Progress, endpoint: String) -> Failure {
+    // A failed source is the cause, whatever the connection reports.
     if let Some(cause) = progress.take_failure() {
         return BackendError::RequestBody(cause).into();
     }
@@ -262,6 +263,7 @@ fn failure(unanswered: Unanswered, progress: &Progress, endpoint: String) -> Fai
             },
             Trace::Unknown,
         ),
+        // Without a connection nothing was sent.
         Unanswered::Failed(error) if error.is_connect() => {
             (unconnected(&error, endpoint), Trace::NotExecuted)
         }

@@ -90,6 +90,7 @@ impl Client {
             .pool_max_idle_per_host(settings.max_idle_connections)
             .http1_max_buf_size(CONNECTION_BUFFER)
             .http1_max_headers(HEADERS)
+            // `Host` is set and signed by this client.
             .set_host(false)
             // Retries only requests that a closing connection returned unsent.
             .retry_canceled_requests(true)
@@ -143,6 +144,7 @@ impl Client {
                 }
                 Next::RepeatAtOnce => {}
                 Next::RepeatAfter(pause) => {
+                    // Releases the response's connection before the pause.
                     drop(outcome);
                     tokio::time::sleep(pause).await;
                 }
@@ -158,6 +160,7 @@ impl Client {
         lease: &Lease,
         signed_at_offset: i64,
     ) -> Result<Next, BackendError> {
+        // Corrections come before retries, since they spend no budget.
         if let Some(duration) = redirect::duration_of(answer.head.status) {
             return self.follow(request, course, answer, duration);
         }

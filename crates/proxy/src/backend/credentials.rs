@@ -122,6 +122,7 @@ impl Credentials {
         let lease = self.peek();
         match freshness(&lease.keys, SystemTime::now()) {
             Freshness::Good => Ok(lease),
+            // One request renews; the others do not wait while the keys are valid.
             Freshness::Ageing => match self.shared.renewal.try_lock() {
                 Ok(mut last) if last.is_none_or(|tried| tried.elapsed() >= RENEWAL_PAUSE) => {
                     match self.renew(&lease, &mut last).await {
@@ -150,6 +151,7 @@ impl Credentials {
     }
 
     async fn renew(&self, old: &Lease, last: &mut Option<Instant>) -> Result<Lease, BackendError> {
+        // Before the fetch, so that a failed one delays the next, too.
         *last = Some(Instant::now());
         let lease = Lease {
             keys: fetch(&self.shared.provider).await?,

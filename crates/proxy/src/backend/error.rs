@@ -112,6 +112,7 @@ pub(crate) fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let mut next = cause(error);
     while let Some(inner) = next {
         let inner_text = inner.to_string();
+        // Some errors repeat their cause in their own text.
         if !text.contains(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);

@@ -211,6 +211,7 @@ impl Stream {
                     self.remaining = remaining;
                     return Poll::Ready(Ok(Step::More(data)));
                 }
+                // More than the announced length, or more after the frame that completed it.
                 Some(_) | None => {
                     return Poll::Ready(Err("it is longer than its announced length".into()));
                 }
@@ -273,6 +274,7 @@ impl Progress {
     pub(super) fn watch(&self, limits: &Limits, now: Instant) -> Watch {
         let state = self.lock();
         let (phase, limit) = match state.stage {
+            // Connecting has its own timeout; this limit also covers a request without a body.
             Stage::Unsent => (Phase::AwaitingAnswer, limits.connect + limits.response),
             Stage::AwaitingSource => return Watch::LookAgain(now + limits.body),
             Stage::HandedOn => (Phase::SendingBody, limits.body),
@@ -320,6 +322,7 @@ impl Progress {
 
     fn fail(&self, cause: BodyStreamError) {
         let mut state = self.lock();
+        // After `abandon` an error of the body is only its consequence.
         if let Ending::Open = state.ending {
             state.ending = Ending::Failed(cause);
         }

@@ -49,6 +49,7 @@ pub(super) fn target(
     if let Some(region) = region {
         region.clone_into(&mut target.region);
     }
+    // Following it would never end.
     if target == *from {
         return Err("it leads to where it came from".to_owned());
     }
@@ -120,6 +121,7 @@ fn inside_domain(
     {
         return Err(format!("{authority} is another port or has a user"));
     }
+    // A host that begins with the bucket means virtual-host style.
     let without_bucket = bucket
         .and_then(|bucket| endpoint.host.strip_prefix(bucket)?.strip_prefix('.'))
         .filter(|rest| is_allowed(&from.endpoint, rest))

@@ -58,6 +58,7 @@ impl Resumption {
             StatusCode::PARTIAL_CONTENT => content_range(&head.headers)?,
             _ => return None,
         };
+        // The announced length must be exactly that of the range.
         if last.checked_sub(next)?.checked_add(1)? != length {
             return None;
         }
@@ -107,6 +108,7 @@ impl Resumption {
 
     fn request_for_rest(&self) -> Prepared {
         let mut request = self.request.clone();
+        // The first request has met the client's conditions; the pinned ETag replaces them.
         for name in [
             IF_NONE_MATCH,
             IF_MODIFIED_SINCE,
@@ -126,6 +128,7 @@ impl Resumption {
 }
 
 fn whole_body(answer: Answer) -> Option<Incoming> {
+    // A peeked start means that this is an error's body.
     answer.body.rest.filter(|_| answer.body.start.is_empty())
 }
 

@@ -103,6 +103,7 @@ fn chunked_length(length: u64) -> u64 {
     let chunk = |bytes: u64| size_line(bytes).len() as u64 + bytes + 2;
     let rest = length % CHUNK_BYTES;
     let last = if rest == 0 { 0 } else { chunk(rest) };
+    // Base64 of the checksum has the same length for every value.
     let placeholder = "=".repeat(ALGORITHM.length().div_ceil(3) * 4);
     length / CHUNK_BYTES * chunk(CHUNK_BYTES) + last + end(&placeholder).len() as u64
 }

@@ -195,8 +195,8 @@ impl BodyBudget {
             }
         };
         let claim = Claim {
-            // Never above the limit that a lone claim can meet, or it would wait in vain.
             holder,
+            // Never above the limit that a lone claim can meet, or it would wait in vain.
             units: bytes.div_ceil(UNIT_BYTES).clamp(1, most),
             stage,
         };
@@ -219,6 +219,7 @@ impl BodyBudget {
             budget: self,
             ticket: ticket.ok_or(BudgetExhausted::TooMany)?,
         };
+        // Only while it waits: slow clients are ended for its sake.
         let _wanted = self.pressure.want(claim.units * UNIT_BYTES);
         match tokio::time::timeout(BUDGET_WAIT, receiver).await {
             Ok(Ok(share)) => Ok(share),
@@ -307,6 +308,7 @@ impl Ledger {
         let now = Instant::now();
         let mut blocked = Vec::new();
         let mut best: Option<(usize, usize)> = None;
+        // The queue is bounded, so a linear scan is cheap enough.
         for (index, waiting) in self.waiting.iter().enumerate() {
             let holder = waiting.claim.holder;
             if blocked.contains(&holder) {
@@ -314,6 +316,7 @@ impl Ledger {
             }
             if self.fits(waiting.claim, total_units) {
                 let has = self.holders.get(&holder).map_or(0, |has| has.units);
+                // Strictly less: among equals the earliest request wins.
                 if best.is_none_or(|(least, _)| has < least) {
                     best = Some((has, index));
                 }

@@ -61,6 +61,7 @@ impl BufferPool {
 
     fn give_back(&self, buffer: Vec<u8>) {
         let mut idle = self.lock();
+        // A buffer that lost capacity is dropped, so that every pooled one has all of it.
         if idle.len() < IDLE_BUFFERS && buffer.capacity() >= PIECE_BYTES {
             idle.push(buffer);
         }

@@ -137,6 +137,7 @@ impl Inbound {
         loop {
             if !self.raw.is_empty() {
                 let payload = self.decode()?;
+                // A frame may consist of framing alone.
                 if !payload.is_empty() {
                     return Poll::Ready(Ok(Inflow::Payload(payload)));
                 }

@@ -185,6 +185,7 @@ enum Eagerness {
 pub(super) fn pass_over_rest(source: &mut backend::Body, context: &mut Context<'_>) -> Poll<()> {
     loop {
         let rest = source.size_hint().exact();
+        // Without a known length the surplus could be endless.
         if rest.is_none_or(|rest| rest > PASSED_OVER_BYTES) {
             return Poll::Ready(());
         }

@@ -88,6 +88,7 @@ impl Pace {
 
     fn new(patience: Patience, window: Duration) -> Self {
         Self {
+            // With a longer window the timeout would always come first.
             window: window.min(patience.silence),
             stall: Stall::new(patience.silence),
             patience,
@@ -110,6 +111,7 @@ impl Pace {
 
     /// Must be polled whenever the client is waited for.
     pub(crate) fn poll_impatience(&mut self, context: &mut Context<'_>) -> Poll<Impatience> {
+        // Silence first: it ends a body also without a least rate.
         if self.stall.poll_elapsed(context).is_ready() {
             return Poll::Ready(Impatience::Silence);
         }

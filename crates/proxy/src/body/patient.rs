@@ -29,6 +29,7 @@ impl PatientBody {
         document: impl Future<Output = Bytes> + Send + 'static,
     ) -> Self {
         let mut spaces = interval_at(Instant::now() + SPACE_EVERY, SPACE_EVERY);
+        // After a long pause one space is enough: do not catch up with a burst of them.
         spaces.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             beginning: Some(beginning),

@@ -124,6 +124,7 @@ pub(super) fn explain(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(typed)) = error.get(kind) else {
         return error;
     };
+    // clap reports `--flag=value` as a whole.
     let typed = typed.split('=').next().unwrap_or_default();
     let mut known = FLAGS.iter().chain(COMMANDS);
     let hint = match known.find(|(names, _)| names.contains(&typed)) {

@@ -171,6 +171,7 @@ impl Decrypter {
         to: &Item,
         found: &Found,
     ) -> Outcome<Option<&'static str>> {
+        // A copy of an old version would become the current one.
         if item.age == Age::Old {
             return Ok(Some("old-version"));
         }

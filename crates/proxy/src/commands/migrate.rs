@@ -187,13 +187,13 @@ impl Migrator {
         item: &Item,
         found: &Found,
         before: Before,
-    // Keeps many concurrent objects from waiting for each other's memory, see `room`.
     ) -> Outcome<Rewritten> {
         let condition = match self.asked.writers {
             Writers::Possible => Condition::Unchanged,
             Writers::Stopped => Condition::InPlace,
         };
         let source = item.source_by_now();
+        // Keeps many concurrent objects from waiting for each other's memory, see `room`.
         let _room = self.room.enter(&self.parts, found).await;
         let rewritten = match rewrite(job, &source, found, NewForm::Sealed, condition).await {
             Ok(rewritten) => rewritten,

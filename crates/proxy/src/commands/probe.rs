@@ -51,10 +51,12 @@ async fn ask(bucket: &Bucket, key: &str) -> Outcome<Option<Conditions>> {
     let seen = bucket.send(bucket.request(Method::HEAD, Some(key))).await?;
     let etag = seen.headers.get(header::ETAG).cloned();
     let etag = etag.ok_or(Failure::Unusable("an object without an ETag"))?;
+    // A wrong ETag of the source must prevent the copy.
     match copy(bucket, key, &OTHER_ETAG, None).await? {
         Answer::Copied | Answer::NotKnown => return Ok(None),
         Answer::ConditionFailed => {}
     }
+    // So must a wrong ETag of the target.
     match copy(bucket, key, &etag, Some(&OTHER_ETAG)).await? {
         Answer::Copied | Answer::NotKnown => return Ok(Some(Conditions::Source)),
         Answer::ConditionFailed => {}
@@ -101,6 +103,7 @@ pub(super) async fn remove(bucket: &Bucket, key: &str) -> Outcome<()> {
     match bucket.delete(key).await? {
         Deletion::Done => Ok(()),
         Deletion::Marked => {
+            // In a versioned bucket the deletion only added a marker: remove every version.
             let versions = bucket.versions(key).await?.unwrap_or_default();
             let failed = bucket.remove(&versions).await;
             match failed.into_iter().next() {

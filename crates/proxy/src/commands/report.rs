@@ -314,6 +314,7 @@ impl<'o> Reporter<'o> {
             Format::Lines | Format::AllLines => Cow::Borrowed(line),
         };
         let output = &mut *self.output;
+        // The bar is hidden while a line is written, and drawn again below it.
         self.progress.aside(|| {
             writeln!(output, "{line}")?;
             output.flush()

@@ -269,6 +269,7 @@ impl Rewrapper {
                 Replaced::AreDeleted => {
                     let bucket = Bucket::new(&self.parts.backend, &item.bucket, None);
                     let deleted = bucket.send_deletion(&item.key, Some(replaced)).await;
+                    // The old version is still there, and so is the need for its key.
                     if deleted.is_err() {
                         self.needs(&envelope.key_name, |need| need.old += 1);
                     }

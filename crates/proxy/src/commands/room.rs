@@ -37,6 +37,7 @@ impl Room {
     /// Waits for room, in order of arrival and without a limit.
     pub(super) async fn enter(&self, parts: &Parts, found: &Found) -> OwnedSemaphorePermit {
         let units = needed(parts.held_body_bytes, found).div_ceil(UNIT_BYTES);
+        // An object that needs more than everything gets everything.
         let units = u32::try_from(units.clamp(1, self.total)).unwrap_or(u32::MAX);
         let entered = Arc::clone(&self.units).acquire_many_owned(units).await;
         entered.expect("the semaphore is never closed")

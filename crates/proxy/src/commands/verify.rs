@@ -61,6 +61,7 @@ pub async fn verify(
     let mut session = Session::begin("verify", format, &mut output)?;
     let told = match session.walk(store, &selection, &verifier).await {
         Ok(walked) => {
+            // A partial run proves nothing about the other objects.
             let is_whole = matches!(walked, Walked::Through) && selection.start_after.is_none();
             let is_complete = is_whole && session.reporter().tally().is_complete();
             let closing = verifier.closing(is_complete);

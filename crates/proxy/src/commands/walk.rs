@@ -189,6 +189,7 @@ impl Hall<'_> {
                 // new objects.
                 biased;
                 signal = stop.requested() => {
+                    // The second signal: abandon the objects in flight.
                     if stopped.replace(signal).is_some() {
                         self.running.abort_all();
                         return Ok(stopped);

@@ -46,6 +46,7 @@ impl Snapshot {
             .filter(|declaration| !declaration.path.contains("[]"))
             .map(|declaration| {
                 let path = declaration.path;
+                // An explicit default equals an absent setting: writing it out is no change.
                 let mut texts = match (layer.get(path), declaration.default) {
                     (Some(entry), _) => texts(&entry.given),
                     (None, Default::Text(default)) => vec![default.as_bytes()],
@@ -186,6 +187,7 @@ fn records(
     for (number, fields) in numbered {
         let mut seen = Vec::new();
         for (field, entry) in &fields {
+            // With the name of the field, so that a text that moves to another field is a change.
             seen.push(field.as_bytes());
             seen.extend(texts(&entry.given));
             let content = contents.get(&format!("{list}[{number}]{field}"));

@@ -53,6 +53,7 @@ impl SettingFlags {
         for (flag, path, text) in self.given {
             layer.insert(path.to_owned(), plain(text, flag.to_owned()));
         }
+        // After the flags, so that `--set` wins.
         for assignment in self.set {
             let (path, text) = assignment.split_once('=').unwrap_or((&assignment, ""));
             match settable(path) {

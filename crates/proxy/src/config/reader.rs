@@ -84,6 +84,7 @@ impl Reader {
     pub(super) fn count(&self, path: &str, place: Place<'_>) -> usize {
         let path = concrete(path, place);
         let mut count = 0;
+        // Records are numbered without gaps.
         while self.layer.contains_key(&format!("{path}[{count}]")) {
             count += 1;
         }

@@ -130,6 +130,7 @@ fn listen(reader: &mut Reader) -> Listen {
 
 fn admin(reader: &mut Reader, address: SocketAddr) -> Option<SocketAddr> {
     let admin = reader.optional(LISTEN_ADMIN)?;
+    // A listener on all addresses occupies its port on every one.
     let everywhere = admin.ip().is_unspecified() || address.ip().is_unspecified();
     if admin.port() != 0
         && admin.port() == address.port()
@@ -148,6 +149,7 @@ fn tls(reader: &mut Reader) -> Tls {
         Switch::On => {
             let (certificate, private_key) = pair(&folder);
             for path in [&certificate, &private_key] {
+                // Opened only, for the error here: the contents are read when TLS is set up.
                 if let Err(error) = std::fs::File::open(path) {
                     no_certificate(reader, &folder, path, &error);
                     break;

@@ -74,6 +74,7 @@ impl AwsKms {
         config: &AwsKmsKey,
         timeout: Duration,
     ) -> Result<Self, AwsKmsError> {
+        // The setting takes precedence over the region in the ARN.
         let told = config.region.as_deref().or_else(|| region_of(&config.key));
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
         if let Some(region) = told {

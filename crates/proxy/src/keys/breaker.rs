@@ -161,6 +161,7 @@ impl Outage {
 
     fn withheld(&self) -> ServiceError {
         let seconds = self.since.elapsed().as_secs();
+        // Without the prefix of the inner error, which the outer one repeats.
         let last = match &self.last {
             ServiceError::Unavailable(text) | ServiceError::Throttled(text) => text.clone(),
             other => other.to_string(),

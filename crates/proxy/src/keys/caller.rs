@@ -172,6 +172,7 @@ impl Line {
             // The service responded; the request's key or ciphertext is at fault.
             Some(ServiceError::Key(_) | ServiceError::Ciphertext(_)) | None => false,
         };
+        // Only a change is logged, so that an outage of many requests is one line.
         let failed_before = self.failing.swap(failing, Ordering::Relaxed);
         let key = &*self.key;
         match error {

@@ -161,6 +161,8 @@ impl Constellation {
             Fault::Unavailable => ServiceError::Unavailable(self.text(method, &reason)),
             Fault::Throttled => ServiceError::Throttled(self.text(method, &reason)),
             Fault::Refused => ServiceError::Refused(self.text(method, &reason)),
+            // Constellation's service never returns these: probably another gRPC server listens
+            // there.
             Fault::Other => {
                 reason.push_str("; is this Constellation's key service?");
                 ServiceError::Key(self.text(method, &reason))
@@ -280,6 +282,7 @@ pub(super) fn key_length(message: &[u8]) -> Option<usize> {
 pub(super) fn id_of(ciphertext: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(ciphertext).ok()?;
     let digits = text.strip_prefix(ID_PREFIX)?;
+    // Exactly the form of `new_id`: any other id could select a key of another purpose.
     let all_hex = digits
         .bytes()
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

@@ -48,6 +48,7 @@ impl KeysInUse {
     /// Registers a configuration that replaces the one before.
     pub(crate) fn begin(self: &Arc<Self>, names: BTreeSet<&str>) -> SealingKeys {
         let mut uses = self.uses();
+        // Keys of the previous configuration stay listed while its requests run.
         uses.values_mut().for_each(|it| it.is_current = false);
         let names = names.into_iter().map(|name| {
             let name: Arc<str> = name.into();

@@ -106,6 +106,7 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
             self.refresh(&which, &found, caller, &work);
             return Ok(found.key);
         }
+        // Made atomically, so that concurrent requests for one key get the same queue.
         let turns = self.opening.get_with(which.clone(), Arc::default);
         let mut turn = turns.wait().await;
         // Looked up again: the request that had the turn before may have opened the key.
@@ -113,6 +114,7 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
             metrics::key_cache_hit();
             return Ok(found.key);
         }
+        // After the turn, so that one refusal serves all requests that waited.
         match self.refused.get(&which) {
             Some((until, error)) if Instant::now() < until => return Err(error),
             Some(_) | None => {}
@@ -140,6 +142,7 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
                 Ok(key)
             }
             Err(error) => {
+                // Only a refused ciphertext is cached: any other failure may be transient.
                 if let ServiceError::Ciphertext(_) = &error {
                     let until = Instant::now() + REFUSED_FOR;
                     self.refused.insert(which, (until, error.clone()));

@@ -88,6 +88,7 @@ impl Pkcs11 {
     ) -> Result<T, ServiceError> {
         let limit = self.timeout;
         let calling = async {
+            // Inside the timeout: a request must not wait forever for hung calls.
             let permit = Arc::clone(&self.calls)
                 .acquire_owned()
                 .await

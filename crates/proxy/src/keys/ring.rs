@@ -310,6 +310,7 @@ impl Keyring {
         {
             return Readiness::NotReady(failed(&self.active.0, error).to_string());
         }
+        // Concurrently, so that several silent services take no longer than one.
         let checks = self.by_name.values().map(|key| async {
             let Holder::Service(held) = &key.holder else {
                 return None;
@@ -362,6 +363,7 @@ fn choose(
 
 impl KeyringError {
     fn unknown<'k>(setting: &str, asked: &str, known: impl Iterator<Item = &'k str>) -> Self {
+        // Sorted and without duplicates: a key may be listed under its label and its name.
         let known: Vec<&str> = known.collect::<BTreeSet<_>>().into_iter().collect();
         let known = known.join(", ");
         Self::Unknown {

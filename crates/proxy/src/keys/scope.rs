@@ -72,6 +72,7 @@ impl StoredPlace<'_> {
                 rule: scope.rule,
             });
         }
+        // The binding to the object key is the minimum in every place.
         let is_bound = envelope.flags.is_key_bound()
             && match scope.least_bind {
                 Bind::Key => true,

@@ -67,6 +67,7 @@ impl<T: Send + 'static> Turn<'_, T> {
     where
         W: Future<Output = Result<T, ServiceError>> + Send + 'static,
     {
+        // A failure from before the wait does not count: the service may have recovered.
         let has_failed = self.failures.load(Ordering::Relaxed) > self.failures_before;
         match &self.shared.failed {
             Some(error) if has_failed => return Err(error.clone()),

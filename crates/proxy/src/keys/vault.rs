@@ -138,6 +138,7 @@ impl Vault {
         let answer = self.ask(Asked::Encrypt, &self.encrypt, body).await?;
         let ciphertext = encrypted(&answer)?;
         match self.associated_data {
+            // Only the first KEK is tested: the server's version does not change per request.
             AssociatedData::On if !self.is_bound.load(Ordering::Relaxed) => {
                 self.require_binding(&ciphertext).await?;
                 self.is_bound.store(true, Ordering::Relaxed);
@@ -290,6 +291,7 @@ impl Form {
             let rest = std::str::from_utf8(bytes).ok()?.strip_prefix("vault:v")?;
             let (version, base64) = rest.split_once(':')?;
             let number: u32 = version.parse().ok()?;
+            // A plus sign or leading zeros would be further texts for the same version.
             let canonical = number >= 1 && number.to_string() == version;
             let decoded = STANDARD.decode(base64).ok()?;
             canonical.then_some(decoded.len())
@@ -313,6 +315,7 @@ fn json_of_text(name: &str, value: &[u8], associated: AssociatedData) -> Zeroizi
         }
         AssociatedData::Off => String::new(),
     };
+    // Concatenated by hand: a serialiser would leave copies of the secret in its buffers.
     let pieces = [
         b"{\"",
         name.as_bytes(),

@@ -135,6 +135,7 @@ impl Writing {
         loop {
             let due = self.lock().as_ref().and_then(Current::due);
             tokio::select! {
+                // The deadline moved, or the KEK was replaced: compute it again.
                 () = self.changed.notified() => continue,
                 () = until(due) => {}
             }
@@ -177,6 +178,7 @@ impl Current {
                 self.objects_left -= 1;
                 self.is_used = true;
                 // The last fifth of the objects is the reserve during which the next KEK is made.
+                // Exactly at this count, so that the deadline moves once and not with each object.
                 if self.objects_left == calls.kek_objects.get() / 5 {
                     self.renew_at = self.renew_at.min(Instant::now());
                 }

@@ -79,6 +79,7 @@ impl Certificate {
     /// Serves `pair` from now on, and follows its files.
     pub(crate) fn serve(&self, files: PairFiles, pair: &Pair) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // The same certificate, read again, is no news for the log.
         let is_new = current.key.cert != pair.key.cert;
         let moved = current.files != files;
         *current = Current::of(files, pair);

@@ -145,6 +145,7 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     } else {
         tokio::net::TcpSocket::new_v6()?
     };
+    // A restart must not fail because of old connections in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -188,6 +189,7 @@ impl<S: Serve> Server<S> {
 
         let Self { listener, .. } = self;
         drop(listener);
+        // Only now that no new connections can arrive.
         close.send_replace(true);
         let mut connections = connections.tasks;
         let all_done = async { while connections.join_next().await.is_some() {} };
@@ -210,6 +212,7 @@ impl<S: Serve> Server<S> {
         loop {
             tokio::select! {
                 () = &mut stop => return,
+                // Reaps finished connections, so that their tasks do not accumulate.
                 Some(_) = connections.tasks.join_next(), if !connections.tasks.is_empty() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => self.take(stream, peer, connections, closing),
@@ -416,6 +419,7 @@ async fn serve_connection<S, IO>(
         .max_header_size(limits.header_bytes)
         .max_headers(HEADERS)
         .max_buf_size(limits.header_bytes.max(READ_AHEAD_BYTES))
+        // A client that closes its side has left, and its request with it.
         .half_close(false)
         .serve_connection(TokioIo::new(stream), respond);
     let mut connection = pin!(connection);

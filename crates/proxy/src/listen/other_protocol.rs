@@ -69,6 +69,7 @@ impl FirstByte {
     pub(super) fn note(&self, read: &[u8]) {
         if let Some(first) = read.first() {
             let _ = self
+                // 0 means that none was noted yet; neither HTTP nor TLS begins with it.
                 .0
                 .compare_exchange(0, *first, Ordering::Relaxed, Ordering::Relaxed);
         }

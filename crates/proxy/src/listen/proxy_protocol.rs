@@ -113,6 +113,7 @@ fn parse_v2(bytes: &[u8]) -> Parsed {
         (1, 2) => first_chunk(addresses, 36).map(|bytes| IpAddr::V6(Ipv6Addr::from(bytes))),
         _ => return Parsed::Malformed,
     };
+    // The family promises more address bytes than there are.
     if source.is_none() && matches!((head[12] & 0x0f, head[13] >> 4), (1, 1 | 2)) {
         return Parsed::Malformed;
     }

@@ -250,6 +250,7 @@ impl Seats {
         let Ok(mut table) = self.table.try_lock() else {
             return;
         };
+        // Somewhat below the limit, so that the next byte does not start another search.
         let enough = self.most_head_bytes() / 8 * 7;
         let networks = table.count_unauthenticated(|charged| charged);
         let heaviest = networks.iter().max_by_key(|(_, bytes)| **bytes);

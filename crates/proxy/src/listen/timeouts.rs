@@ -42,6 +42,7 @@ impl<IO: AsyncRead> TimedSocket<IO> {
         limits: &Limits,
     ) -> Self {
         Self {
+            // The limit is set before each read.
             inner: inner.take(0),
             activity,
             first_byte,

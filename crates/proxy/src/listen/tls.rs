@@ -213,6 +213,7 @@ pub(crate) fn acceptor(certificate: Arc<Certificate>) -> TlsAcceptor {
         .expect("the provider supports the default protocol versions")
         .with_no_client_auth()
         .with_cert_resolver(certificate);
+    // Only HTTP/1.1 is offered, so that no client negotiates HTTP/2.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }

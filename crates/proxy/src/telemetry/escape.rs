@@ -123,6 +123,7 @@ fn short(line: Vec<u8>) -> Vec<u8> {
     if line.len() <= MAXIMUM_LINE_BYTES {
         return line;
     }
+    // Never expected, but a line that is not JSON cannot be shortened by field.
     let Ok(mut value) = serde_json::from_slice::<Value>(&line) else {
         return LEFT_OUT.into();
     };

@@ -36,6 +36,7 @@ where
     ) -> fmt::Result {
         self.begin(&mut writer, *event.metadata().level())?;
         let mut request = RequestFields::default();
+        // Only events of this target can be requests; the others are not visited twice.
         if event.metadata().target() == REQUEST_TARGET {
             event.record(&mut request);
         }

@@ -163,6 +163,7 @@ impl View<'_> {
         let done = amount(self.done);
         match self.total {
             Total::Exactly(total) => {
+                // Objects may be added after they were counted.
                 let total = total.max(self.done);
                 format!("{done} of {}{}", amount(total), self.unit.noun(total))
             }
@@ -267,6 +268,7 @@ impl Share {
         if self.total == 0 {
             return columns;
         }
+        // In 128 bits, since the product may exceed 64.
         let columns = columns as u128;
         let part = columns * u128::from(self.done) / u128::from(self.total);
         usize::try_from(part).unwrap_or(usize::MAX)

@@ -128,6 +128,7 @@ impl Rounds<'_, '_> {
         begun: OffsetDateTime,
     ) -> Option<Next> {
         let is_check = self.rewrapper.asked.check == Check::ByStatus;
+        // A check walks at least twice, and again while a walk changes something.
         let is_due = nameless || is_check && (round == 0 || changed > 0);
         if is_due && round == MOST_ROUNDS {
             self.rewrapper.seen().is_unsettled = true;
@@ -137,6 +138,8 @@ impl Rounds<'_, '_> {
             if nameless {
                 Next::Everything
             } else {
+                // Earlier by the largest difference of the clocks: the backend's times are compared
+                // with ours.
                 Next::ModifiedSince(begun - CLOCKS)
             }
         })
@@ -242,6 +245,7 @@ impl Rounds<'_, '_> {
 
     async fn ask_replicas(&self) {
         let asked = &self.rewrapper.asked.replicas;
+        // In a block, so that the lock is not held during the queries.
         let wanted = {
             let mut seen = self.rewrapper.seen();
             let active = self.rewrapper.parts.keys.active().name();

@@ -148,6 +148,7 @@ pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen:
     };
     let reaches = |own: &SocketAddr| {
         hosts.iter().any(|host| {
+            // An IPv4-mapped address denotes the IPv4 address.
             let (host, own) = (host.to_canonical(), own.ip().to_canonical());
             let is_open =
                 own.is_unspecified() && (host.is_unspecified() || is_of_this_machine(host));
@@ -171,6 +172,7 @@ pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen:
 
 /// Returns whether an address belongs to this machine: only those can be bound.
 fn is_of_this_machine(host: IpAddr) -> bool {
+    // A UDP socket with any port sends nothing and collides with nothing.
     host.is_loopback() || UdpSocket::bind((host, 0)).is_ok()
 }
 

@@ -181,6 +181,7 @@ fn labelled(reader: &mut Reader, index: usize) -> Option<LabelledKey> {
     let label = reader.required_in(LOCAL_LABEL, &place);
     let key = reader.required_in(LOCAL_KEY, &place);
     let label = label?;
+    // Names in envelopes contain a colon and labels do not, so the two never collide.
     if label == ENCRYPT_KEY || label.contains(':') {
         let message = "it would be mistaken for another key; expected a label without colons that \
                        is not encrypt_key";

@@ -65,6 +65,7 @@ pub(crate) fn damage(text: &str) -> Option<&'static str> {
     if text.starts_with(BYTE_ORDER_MARK) {
         return Some("it begins with a byte order mark; save the file as UTF-8 without one");
     }
+    // In any case: a capital letter alone would turn the key into a passphrase.
     let folded = Zeroizing::new(text.to_ascii_lowercase());
     match folded.matches(GENERATED).count() {
         0 => None,
@@ -124,6 +125,7 @@ fn is_quoted(text: &str) -> bool {
 fn is_path(text: &str) -> bool {
     let begins = ["/", "./", "../", "~/", "file:"];
     let begins = begins.into_iter().any(|start| text.starts_with(start));
+    // Also a bare name, if a file of that name exists.
     (begins && !text.ends_with('=')) || Path::new(text).is_file()
 }
 

@@ -60,6 +60,7 @@ impl Scalar for CollectorAddress {
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
+        // The path begins after the authority: the slashes of `://` do not count.
         let authority = text.find("://").map_or(0, |scheme| scheme + 3);
         let end = text[authority..].find('/').map(|slash| authority + slash);
         let (server, path) = text.split_at(end.unwrap_or(text.len()));

@@ -98,6 +98,7 @@ impl Library {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(false),
         };
+        // Another thread has restarted the library: the caller retries in the new epoch.
         if state.epoch != epoch {
             return Ok(true);
         }

@@ -208,6 +208,7 @@ impl Token {
                 self.label
             )))
         };
+        // Acquire pairs with the release below: a refusal on another thread counts at once.
         if self.pin_refused.load(Ordering::Acquire) {
             return Err(refused());
         }
@@ -279,6 +280,7 @@ impl Token {
     /// all.
     fn close_all(&self, open: Open) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Collected under the lock and closed outside of it, since closing may block.
         let others: Vec<Open> = idle.drain(..).collect();
         drop(idle);
         for other in others.into_iter().filter(|other| other.epoch == open.epoch) {

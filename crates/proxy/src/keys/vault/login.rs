@@ -177,6 +177,7 @@ impl Session {
         let new = self.log_in().await?;
         let token = new.token.clone();
         *held = Some(new);
+        // Wakes the keeper, which still sleeps until the old lease's deadline.
         self.changed.notify_one();
         Ok(token)
     }
@@ -268,6 +269,7 @@ impl Session {
             } if self.can_log_in() => {
                 return self.log_in().await;
             }
+            // A configured token that cannot be renewed is used until the server refuses it.
             Lease::Untended
             | Lease::Ends {
                 by: Tending::Login, ..
@@ -277,6 +279,7 @@ impl Session {
                 granted,
                 ..
             } => match self.renewed(&old.token, granted).await {
+                // A refused renewal means that the token is gone, so a login is due at once.
                 Err(ServiceError::Refused(_)) if self.can_log_in() => return self.log_in().await,
                 lease => lease?,
             },
@@ -383,6 +386,7 @@ impl Keeper {
             loop {
                 match session.tend_at().await {
                     None => session.changed.notified().await,
+                    // A new token ends the sleep: its lease has another deadline.
                     Some(at) => tokio::select! {
                         () = session.changed.notified() => {}
                         () = tokio::time::sleep_until(at) => session.tend(limit).await,

@@ -117,12 +117,14 @@ impl Server {
             .send(method, path, headers, body)
             .await
             .map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        // Not followed, since a redirect would carry the token to another server.
         if answer.status.is_redirection() {
             return Err(self.unhealthy(
                 "answers with a redirect, as a standby node does that forwards nothing; \
                  give the address of the active node or of a load balancer",
             ));
         }
+        // Status 412: a node that has not replicated the latest state yet.
         if answer.status == StatusCode::PRECONDITION_FAILED {
             return Err(self.unhealthy(&answer::said(
                 "has not caught up with the active node",

@@ -119,7 +119,9 @@ impl Writer {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => self.failed(&error),
             }
+            // Sleeping is fine: this thread does nothing else.
             thread::sleep(PAUSE);
+            // A line that was cut off in the old file is written again, whole, into the new one.
             if self.follow() == Moved::ToANewFile {
                 written = line_start(bytes, written);
             }

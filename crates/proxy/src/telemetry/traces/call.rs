@@ -56,6 +56,7 @@ impl Clone for Traced {
     fn clone(&self) -> Self {
         Self(self.0.as_ref().map(|belonging| {
             let parent = belonging.parent.clone();
+            // The copy continues the count: a resumed read is not a first attempt.
             let sent = AtomicI64::new(belonging.sent.load(Ordering::Relaxed));
             Box::new(Belonging { parent, sent })
         }))
@@ -122,6 +123,7 @@ impl Drop for Call {
 fn fail(context: &Context, kind: String) {
     let span = context.span();
     span.set_attribute(KeyValue::new("error.type", kind));
+    // Without a description: a reason could contain object keys.
     span.set_status(Status::error(""));
 }
 

@@ -45,6 +45,7 @@ fn traceparent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
         _ if !more.is_empty() && !more.starts_with('-') => return None,
         _ => {}
     }
+    // Only the sampled flag is defined; unknown ones are not passed on.
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
     Some((
         TraceId::from_hex(trace_id).ok()?,
