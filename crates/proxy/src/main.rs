@@ -29,6 +29,7 @@ const EXIT_NOT_STARTED: u8 = 1;
 const EXIT_INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
+    // First of all: from here on secrets may be in memory.
     if let Err(error) = telemetry::forbid_core_dumps() {
         eprintln!("warning: {error}");
     }
@@ -114,6 +115,7 @@ fn health(arguments: cli::health::Health) -> ExitCode {
         Ok(addresses) => addresses,
         Err(problems) => return not_started(&problems),
     };
+    // One request needs no worker threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -377,6 +379,7 @@ where
     P: FnOnce(Loaded, LogLevels) -> F,
     F: Future<Output = Result<ExitCode, StartError>>,
 {
+    // Before there is a log: problems of the configuration go to standard error as text.
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
         Err(problems) => {

@@ -195,6 +195,7 @@ impl RequestRecord {
     }
 
     pub(crate) fn operation(&self, name: &'static str) {
+        // The first note counts.
         let _ = self.operation.set(name);
     }
 
@@ -373,6 +374,7 @@ impl Drop for RequestRecord {
         let claimed = refusal.and_then(|_| known(&self.claimed_access_key_id));
         let claimed = claimed.filter(|_| self.client.get().is_none());
         let operation = known(&self.operation).or(known(&self.claimed_operation));
+        // A macro, since the level of an event must be a constant.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -405,6 +407,7 @@ impl Drop for RequestRecord {
         }
         self.end_trace();
         self.audit(trace_id.as_deref());
+        // On its own line, since the key is for the debug level only.
         if let Some(object_key) = known(&self.object_key) {
             tracing::debug!(
                 target: REQUEST_TARGET,

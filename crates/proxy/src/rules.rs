@@ -46,6 +46,7 @@ impl Rules {
         for (index, rule) in rules.iter().enumerate() {
             named.push(Named::of(index, rule, keys)?);
         }
+        // Only now: a key that any of the rules names is not shared.
         let shared = Scope {
             keys: shared_keys(keys, &named),
             least_bind: policy.bind,
@@ -136,6 +137,7 @@ fn shared_keys(keys: &Keyring, named: &[Named]) -> BTreeSet<Arc<str>> {
             shared.remove(name);
         }
     }
+    // The active key opens there even if a rule names it, since new objects are under it.
     shared.insert(keys.active().shared_name());
     shared
 }
@@ -151,12 +153,14 @@ fn scope(
         (None, Some(_)) => BTreeSet::new(),
         (None, None) => shared.keys.clone(),
     };
+    // `required` refuses both, unless the rule itself allows them.
     let (legacy_reads, zero_key) = match rule.encryption {
         Encryption::On | Encryption::Off => (shared.legacy_reads, shared.zero_key),
         Encryption::Required => (Permission::Deny, Permission::Deny),
     };
     match rule.encryption {
         Encryption::On | Encryption::Required => {
+            // New objects must open in the place where they are stored.
             keys.insert(storing.key.shared_name());
         }
         Encryption::Off => {}

@@ -59,6 +59,7 @@ fn kind_of(error: OpenError) -> OpenFailure {
         | OpenError::Chunk(_)
         | OpenError::Mark(_)
         | OpenError::Padding => OpenFailure::Tampered,
+        // The ranges are our own, so the stored data contradicts itself.
         OpenError::RangeBeyondEnd(_) => OpenFailure::Malformed,
     }
 }
@@ -84,6 +85,7 @@ impl From<SealListError> for StoredFault {
     fn from(error: SealListError) -> Self {
         let kind = match error {
             SealListError::Open(open) => kind_of(open),
+            // A truncated body does not end in its footer.
             SealListError::Sum | SealListError::TailLength { .. } | SealListError::Footer => {
                 OpenFailure::Truncated
             }

@@ -140,6 +140,7 @@ impl Gauges {
         sender: SenderId,
         deadline: Instant,
     ) -> Result<Option<Held>, Throttled> {
+        // The turn first: a place would be held in vain while its request waits for a turn.
         if let Some(gauge) = &self.rate {
             let turn = gauge.turn(deadline).await;
             turn.map_err(|again| Throttled::new(rate, again.after))?;
@@ -184,6 +185,7 @@ impl Throttle {
             let new = old.rebuilt(rate, places, Sharing::One, wait);
             (name, new)
         });
+        // Without limits per sender the slots would only take memory.
         let by_address = |old: &[Gauges], rate| match (rate, places) {
             (Bound::Off, Bound::Off) => Vec::new(),
             (Bound::At(_), _) | (_, Bound::At(_)) => (0..STRANGERS)
@@ -271,6 +273,7 @@ impl Throttle {
     }
 
     fn gauges_at(&self, gauges: &[Gauges], address: IpAddr) -> Gauges {
+        // A keyed hash: nobody can choose an address that shares a victim's slot.
         let place = self.by_address.hash_one(network(address));
         let count = gauges.len().max(1) as u64;
         let index = usize::try_from(place % count).expect("less than a length");

@@ -96,6 +96,7 @@ impl Backend {
             ..Request::new(Method::GET, None, None)
         };
         let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        // Over all attempts, since `exchange` may retry.
         let answer = match tokio::time::timeout(PROBE_LIMIT, client.exchange(&prepared)).await {
             Ok(answer) => answer?,
             Err(_) => {

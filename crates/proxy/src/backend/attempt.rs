@@ -91,6 +91,7 @@ impl Client {
         let body = Outgoing::new(&request.payload, progress.clone());
         let mut message = self.message(request, target, lease, &location, body)?;
         call.tell(message.headers_mut());
+        // To find out afterwards which connection the request has used.
         let connection = capture_connection(&mut message);
         let limits = Limits {
             connect: self.settings.connect_timeout,

@@ -126,6 +126,7 @@ impl Client {
         };
         loop {
             course.attempts += 1;
+            // For each attempt, since a retry may come after the expiry.
             let lease = self.credentials.lease().await?;
             // Read before the attempt: another request may correct the clock meanwhile.
             let offset = self.clock.offset_seconds();
@@ -218,6 +219,7 @@ impl Client {
         trace: Trace,
         answer: Option<&Answer>,
     ) -> Next {
+        // The budget comes last, since asking spends it.
         let retry = &self.settings.retry;
         if course.attempts >= retry.attempts
             || !may_repeat(request, trace)
@@ -287,6 +289,7 @@ impl Client {
     fn learn_region(&self, request: &Prepared, course: &Course, answer: &Answer) -> Option<Target> {
         let (head, body) = (&answer.head, &answer.body.start);
         let target = redirect::other_region(&course.target, head.status, &head.headers, body)?;
+        // A one-time redirect must not be remembered by way of its region.
         if course.redirected != Some(redirect::Duration::Once) {
             self.moved.insert(moved_key(request), target.clone());
         }

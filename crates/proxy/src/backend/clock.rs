@@ -67,6 +67,7 @@ impl BackendClock {
         if measured.abs_diff(self.offset_seconds()) <= smallest {
             return Learnt::Nothing;
         }
+        // Within the tolerance the clocks count as equal again.
         let settled = if measured.unsigned_abs() <= TOLERANCE_SECONDS {
             0
         } else {

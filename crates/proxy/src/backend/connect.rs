@@ -60,6 +60,7 @@ impl Connector {
     pub(super) fn new(settings: &Settings, tls: ClientConfig) -> Self {
         let tls = Arc::new(tls);
         let mut tcp = HttpConnector::new();
+        // `https` is dialled, too: the layer above adds TLS.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));

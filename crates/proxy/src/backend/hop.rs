@@ -39,6 +39,7 @@ impl Mark {
     pub(super) fn forwarder(&self, headers: &HeaderMap) -> Option<Forwarder> {
         let mut marks = headers.get_all(HOP).iter().peekable();
         marks.peek()?;
+        // A request may have passed through several proxies.
         Some(if marks.any(|mark| *mark == self.0) {
             Forwarder::ThisProxy
         } else {

@@ -114,6 +114,7 @@ impl Backend {
         };
         let prepared = Prepared::new(request, &client.home, &client.settings).await?;
         let lease = client.credentials.lease().await?;
+        // One attempt without retries: a probe reports the present state.
         let probing = client.attempt(&prepared, &client.home, &lease);
         match tokio::time::timeout(PROBE_LIMIT, probing).await {
             Ok(Ok(_answer)) => Ok(()),

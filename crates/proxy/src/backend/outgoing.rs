@@ -50,6 +50,7 @@ impl Outgoing {
     pub(super) fn new(payload: &Payload, progress: Arc<Progress>) -> Self {
         let source = match payload {
             Payload::Empty => Source::Finished,
+            // HTTP never polls an empty body, so it would not reach its end.
             Payload::Held { bytes, .. } if bytes.is_empty() => Source::Finished,
             Payload::Held { bytes, .. } => Source::Held(bytes.clone()),
             Payload::Stream { length, form, slot } => Source::Waiting {

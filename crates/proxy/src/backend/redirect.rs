@@ -46,6 +46,7 @@ pub(super) fn target(
         Some(authority) => inside_domain(from, bucket, &authority)?,
         None => regional(from, region),
     };
+    // The region counts even if the host stays the same.
     if let Some(region) = region {
         region.clone_into(&mut target.region);
     }

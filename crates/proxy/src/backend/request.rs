@@ -133,6 +133,7 @@ impl Prepared {
         home: &Target,
         settings: &Settings,
     ) -> Result<Self, BackendError> {
+        // Taken here, while the caller's context is current.
         let trace = Traced::current();
         let mut headers = request.headers;
         drop_own_headers(&mut headers);

@@ -44,6 +44,7 @@ impl Resumption {
         request: Prepared,
         head: &response::Parts,
     ) -> Option<Self> {
+        // Without retries a broken read stays broken, too.
         if !is_plain_get(&request) || client.settings.retry.attempts < 2 {
             return None;
         }

@@ -31,6 +31,7 @@ pub(super) enum Trace {
 /// Returns the knowledge about an attempt with this status, if the status calls for a retry.
 pub(super) fn trace_of(status: StatusCode) -> Option<Trace> {
     match status {
+        // S3 sends these before it executes anything.
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(Trace::NotExecuted),
         StatusCode::INTERNAL_SERVER_ERROR
         | StatusCode::BAD_GATEWAY

@@ -69,6 +69,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, BackendErro
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
+    // One broken certificate in the system's store must not disable the others.
     let (added, _unusable) = roots.add_parsable_certificates(native.certs);
     if added == 0 {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());

@@ -79,6 +79,7 @@ fn is_under_object_lock(headers: &HeaderMap) -> bool {
 
 /// Sets the headers that announce the framing of a stream of `length` bytes.
 pub(super) fn announce(headers: &mut HeaderMap, length: u64) {
+    // First in the list, as S3 documents it.
     let mut codings = b"aws-chunked".to_vec();
     for coding in headers.get_all(CONTENT_ENCODING) {
         codings.push(b',');

@@ -132,6 +132,7 @@ pub(super) fn explain(mut error: clap::Error) -> clap::Error {
         None if Path::new(typed).extension() == Some(OsStr::new("toml")) => CONFIG_FILE,
         None => return error,
     };
+    // Clap's own suggestions would contradict the hint.
     for guess in [
         ContextKind::SuggestedArg,
         ContextKind::SuggestedSubcommand,

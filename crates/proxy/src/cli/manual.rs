@@ -50,6 +50,7 @@ pub struct PageError {
 
 /// Returns the names of the files with their contents.
 fn rendered() -> Vec<(String, Vec<u8>)> {
+    // The generated `help` command needs no page.
     let mut program = description().disable_help_subcommand(true);
     program.build();
     let commands = program.get_subcommands().map(|command| {
@@ -111,6 +112,7 @@ fn below(guide: &Guide) -> Roff {
         roff.control("SH", ["EXAMPLES"]);
         for example in guide.examples {
             roff.control("PP", []);
+            // Not filled, since the line breaks of examples matter.
             roff.control("nf", []);
             for line in example.lines() {
                 roff.text([roman(line)]);

@@ -133,6 +133,7 @@ impl Work for Decrypter {
 impl Decrypter {
     async fn look(&self, item: &Item) -> Outcome<Told> {
         let to = self.goes_to(item);
+        // The errand is about the target; the source is read under its own name.
         let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
         let job = errand.job();
         let source = item.source_by_now();

@@ -72,6 +72,7 @@ pub async fn decrypt_one(
             Output::File(path) => to_file(&job, &item, path, meter).await,
         }
     };
+    // If a signal wins, dropping the work removes the unfinished file.
     let done = tokio::select! {
         done = work => Ok(done),
         signal = stop.requested() => Err(signal),

@@ -110,6 +110,7 @@ impl Listing {
             let page = ListPage::parse(&text).map_err(not_s3)?;
             let entries = page.entries();
             check_entries(entries.len())?;
+            // An abandoned queue ends the listing like the last page.
             if self.hand_out(entries, sink).await.is_err() || !page.is_truncated() {
                 return Ok(());
             }

@@ -147,6 +147,7 @@ async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError>
             let binding = stored::binding(&envelope, &asked.bucket, &asked.key);
             let dek = opener.keys.unwrap(place, &envelope).await;
             let dek = dek.map_err(Failure::from)?;
+            // Before the output file exists, so that a refused object leaves nothing behind.
             let private = private_map(&envelope, &dek, &binding)?;
             let mut output = Unfinished::beside(&asked.output)?;
             sealed(&mut source, &envelope, &dek, |plaintext| {

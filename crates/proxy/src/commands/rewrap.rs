@@ -211,6 +211,7 @@ impl Rewrapper {
             rewrapped: None,
             bytes: found.stored.0,
         };
+        // Also for objects that are skipped below: their keys count in the summary.
         self.saw(&found, &told.to);
         let envelope = match &found.form {
             Form::Plain => return Ok(told),

@@ -59,6 +59,7 @@ pub async fn sweep(
         StateBucket::Named(name) => Some(name.clone()),
     };
     let swept = state_bucket.map_or_else(|| names.clone(), |name| vec![name]);
+    // Shared by two closures of one task, which never run at the same time.
     let progress = RefCell::new(Sweeping::begin(swept));
     let buckets = names.into_iter().map(|name| UploadBucket {
         name,

@@ -43,6 +43,7 @@ impl Snapshot {
     /// Takes a snapshot. `contents` are those of files that settings name, by the setting's path.
     pub(super) fn of(layer: &Layer, contents: &BTreeMap<String, Fingerprint>) -> Self {
         let settings = settings::all()
+            // Settings of records are compared record by record.
             .filter(|declaration| !declaration.path.contains("[]"))
             .map(|declaration| {
                 let path = declaration.path;

@@ -118,6 +118,7 @@ impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        // Usually left over from a shell script or a compose file.
         if text.contains(|c: char| c.is_whitespace() || "\"'`".contains(c)) {
             return Err(AddressError::Stray);
         }

@@ -72,6 +72,7 @@ fn from_first_variable(
         };
         match text {
             Ok(text) => return Some(entry(Given::Text(text), origin)),
+            // No further name is tried: a lower one must not replace a broken value silently.
             Err(fault) => findings.problem(declaration.path, Some(origin), fault),
         }
         return None;

@@ -152,6 +152,7 @@ impl Reading<'_> {
     }
 
     fn insert(&mut self, declaration: &Declaration, path: String, given: Given, origin: Origin) {
+        // In the other form, direct or as a file: TOML itself refuses repeated fields.
         if self.layer.contains_key(&path) {
             return self.findings.problem(path, Some(origin), Fault::GivenTwice);
         }

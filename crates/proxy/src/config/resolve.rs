@@ -45,6 +45,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let keys = keys::keys(reader);
     let policy = policy(reader);
     let rules = rules::rules(reader, keys.as_ref(), &policy);
+    // Only now, since the rules decide which keys seal.
     if let Some(keys) = &keys {
         keys::judge_passphrases(reader, keys, &rules);
     }
@@ -152,6 +153,7 @@ fn tls(reader: &mut Reader) -> Tls {
                 // Opened only, for the error here: the contents are read when TLS is set up.
                 if let Err(error) = std::fs::File::open(path) {
                     no_certificate(reader, &folder, path, &error);
+                    // One message is enough: both files are in the same folder.
                     break;
                 }
             }

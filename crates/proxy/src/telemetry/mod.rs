@@ -133,6 +133,7 @@ fn filter(level: LogLevel) -> Targets {
     };
     // The target is a prefix: it covers the crates of the format and of the protocol, too.
     Targets::new()
+        // Libraries log at `warn` at most, and at `error` if the program does.
         .with_default(LevelFilter::from_level(own.min(Level::WARN)))
         // This crate logs errors in Rust's debug form, and returns them as well: they are reported
         // once, by this program.

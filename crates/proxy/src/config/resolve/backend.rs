@@ -254,6 +254,7 @@ fn both_or_neither<A: Value, B: Value>(
         (None, Some(_)) => Some((first_setting, second_setting)),
         (Some(_), Some(_)) | (None, None) => None,
     };
+    // If it was given and refused, that is reported already.
     if let Some((missing, given)) = missing.filter(|(missing, _)| !reader.is_given(missing)) {
         let message = format!(
             "missing, while {} is set; set it by {}",

@@ -83,6 +83,7 @@ fn client(reader: &mut Reader, index: usize) -> Option<Client> {
     let grants = (0..count)
         .map(|grant_index| grant(reader, &[index, grant_index]))
         .collect();
+    // Every field was read before the first `?`, so that all problems are reported.
     let access_key_id = access_key_id?.0;
     Some(Client {
         name: name.unwrap_or_else(|| access_key_id.clone()),

@@ -73,6 +73,7 @@ fn vault(reader: &mut Reader, place: Place<'_>) -> Option<VaultKey> {
     let key = reader.required_in(VAULT_KEY, place);
     let associated_data = reader.value_in(VAULT_ASSOCIATED_DATA, place);
     let login = login(reader, place);
+    // Every field was read before the first `?`, so that all problems are reported.
     Some(VaultKey {
         address: address?,
         authorities: authorities(ca),

@@ -115,6 +115,7 @@ impl<const MIN: usize, const MAX: usize> Scalar for ByteCount<MIN, MAX> {
     fn parse(text: &str) -> Result<Self, Reason> {
         let (number, unit) = number_and_unit(text)?;
         let bytes: u64 = match unit {
+            // A bare number is in bytes.
             "" | "B" => 1,
             "KiB" => 1 << 10,
             "MiB" => 1 << 20,

@@ -64,6 +64,7 @@ impl Scalar for CollectorAddress {
         let authority = text.find("://").map_or(0, |scheme| scheme + 3);
         let end = text[authority..].find('/').map(|slash| authority + slash);
         let (server, path) = text.split_at(end.unwrap_or(text.len()));
+        // Only validated here: the default port depends on another setting.
         ServerAddress::of_service(server, Scheme::default_port)
             .map_err(|error| error.to_string())?;
         if path.contains(['?', '#']) {
