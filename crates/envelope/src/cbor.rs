@@ -241,15 +241,18 @@ mod tests {
 
     #[test]
     fn claimed_lengths_and_depths_beyond_the_input_are_refused_without_allocating() {
+        // A byte string that claims almost 2^63 bytes.
         let bomb = [
             0xa1, 0x01, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         ];
         assert_eq!(parse_error(&bomb), Some(CborError::NotAMap));
+        // An array that claims as many items.
         let array = [
             0xa1, 0x01, 0x9b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         ];
         assert_eq!(parse_error(&array), Some(CborError::NotAMap));
         let mut deep = vec![0xa1, 0x01];
+        // Arrays of one item, nested 60,000 deep.
         deep.resize(60_000, 0x81);
         deep.push(0);
         assert_eq!(parse_error(&deep), Some(CborError::NotAMap));
@@ -271,6 +274,7 @@ mod tests {
     fn text_keys_are_written_in_the_order_of_their_encoded_form() {
         let map = BTreeMap::from([("aa".to_owned(), vec![1]), ("b".to_owned(), vec![2])]);
         let bytes = MapWriter::default().byte_map(1, &map).finish();
+        // Shorter first: "b" sorts before "aa".
         assert_eq!(bytes[2..5], [0xa2, 0x61, b'b']);
         assert_eq!(Fields::parse(&bytes).unwrap().byte_map(1), Ok(map));
     }

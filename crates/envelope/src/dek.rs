@@ -210,6 +210,8 @@ mod tests {
             for test in &group.tests {
                 let key: [u8; DEK_BYTES] = test.key.to_vec().try_into().unwrap();
                 let result = kwp_unwrap(&key, &test.ct);
+                // Only this combination is a data-encryption key; all others must be refused, even
+                // valid ones.
                 let ours = test.pt.len() == DEK_BYTES && test.ct.len() == WRAPPED_DEK_BYTES;
                 match (ours, test.result) {
                     (true, TestResult::Valid) => {
@@ -229,6 +231,7 @@ mod tests {
                 }
             }
         }
+        // The set must not have become empty.
         assert!(opened > 0 && refused > 50, "{opened} {refused}");
     }
 

@@ -351,6 +351,7 @@ mod tests {
             );
             assert_eq!(Envelope::parse(&value), Err(EnvelopeError::Flags(flags)));
         }
+        // Key 8 is below 32 and refused, key 32 is ignored.
         let known = || required().unsigned(KEY_LAYOUT, 2).unsigned(KEY_FLAGS, 1);
         let refused = Err(EnvelopeError::Cbor(CborError::UnknownKey(8)));
         assert_eq!(Envelope::parse(&encoded(known().unsigned(8, 0))), refused);

@@ -293,6 +293,7 @@ mod tests {
             prop_assume!(total >= PADDED_FROM);
             let sum = (parts - 1) * message_length(PADDED_FROM)
                 + message_length(PlaintextLength(last));
+            // The longest list: a map of the largest size, and an entry for each part.
             let list = 2 + 256 + parts * (16 + checksum);
             let needed = sum + message_length(PlaintextLength(list)) + 12;
             prop_assert!(needed <= stored_length(total).0);
@@ -313,6 +314,7 @@ mod tests {
             prop_assert!(stored_last_guess(range.last) >= span.stored_last());
             prop_assert!(span.stored_last() < message_length(plaintext));
 
+            // Suffixes longer than the object, too.
             let n = if n % 2 == 0 { n } else { n % length + 1 };
             let suffix = PlaintextRange::new(length.saturating_sub(n), length - 1).unwrap();
             let needed = stored_length(plaintext).0

@@ -14,6 +14,7 @@ use crate::{
     object::{ObjectOpener, ObjectSealer, SealError},
 };
 
+// A message head and one stored chunk.
 const SMALLEST_BUFFER: usize = 56 + 16_400;
 
 /// A multipart body: parts around 5 MiB, one of an odd length and an empty one.
@@ -26,6 +27,7 @@ struct Body {
 static BODY: LazyLock<Body> = LazyLock::new(|| {
     let dek = Dek::generate();
     let least = PADDED_FROM.0;
+    // Numbers with gaps, and lengths around the borders of chunks and parts.
     let lengths = [
         (1, least),
         (2, least + 5),
@@ -266,6 +268,7 @@ fn the_last_chunk_is_handed_out_only_after_all_plaintext_came() {
     let buffer = || Vec::with_capacity(SMALLEST_BUFFER);
     let mut sealer = ObjectSealer::new(&dek, PlaintextLength(16_390), buffer());
     assert_eq!(sealer.push(&[1; 16_384]), Ok(16_384));
+    // The buffer has no room for another chunk.
     assert_eq!(sealer.push(&[1; 5]), Ok(0));
     assert_eq!(sealer.take(buffer).unwrap().len(), SMALLEST_BUFFER);
     assert_eq!(sealer.push(&[1; 5]), Ok(5));

@@ -220,6 +220,7 @@ fn any_change_of_the_footer_is_refused() {
 #[test]
 fn chunks_that_change_places_are_refused() {
     let mut stored = SINGLE.stored.clone();
+    // 56 bytes of head, then two full chunks with their tags.
     let (first, second) = stored[56..56 + 2 * 16_400].split_at_mut(16_400);
     first.swap_with_slice(second);
     assert!(!SINGLE.opens(&stored));
@@ -258,6 +259,7 @@ fn another_attempt_at_a_part_is_refused_by_its_mark_and_only_by_it() {
     let result = open_multipart(&MULTIPART.dek, &stored);
     assert_eq!(result.err(), Some(SealListError::Open(OpenError::Mark(1))));
 
+    // Without a recorded mark the other attempt is accepted: only the mark refuses it.
     let mut unmarked = MULTIPART.parts.clone();
     unmarked[0].mark = Mark::UNKNOWN;
     let seal = Seal::new(SealFields::default(), &unmarked).unwrap();
@@ -285,6 +287,7 @@ fn lists_that_make_no_body_are_refused() {
     let seal = |parts: &[SealedPart]| Seal::new(SealFields::default(), parts).err();
     assert_eq!(seal(&[]), Some(SealListError::NoParts));
     assert_eq!(seal(&[part(1, 5)]), Some(SealListError::TooShort(5)));
+    // The heads of ten thousand small parts alone need more room than the tail has.
     let many: Vec<_> = (1..=10_000).map(|number| part(number, 1_000)).collect();
     assert_eq!(seal(&many), Some(SealListError::NoRoom));
     let huge = [part(1, (1 << 48) - 1), part(2, 1)];

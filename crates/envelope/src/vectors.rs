@@ -152,6 +152,7 @@ fn objects_are_sealed_and_opened_as_known() {
         assert_eq!(hex(binding.as_bytes()), object.binding);
         let dek = Dek::unwrap(&envelope.wrapped_dek, &kek, &binding).unwrap();
         assert_eq!(hex(dek.as_bytes()), object.dek);
+        // KWP is deterministic, so wrapping again gives the same bytes.
         assert_eq!(dek.wrap(&kek, &binding), envelope.wrapped_dek);
 
         let length = PlaintextLength(object.plaintext_length);

@@ -40,6 +40,7 @@ fn cobblestone_256_opens_what_is_valid_and_refuses_the_rest() {
                     "{}",
                     test.tc_id
                 );
+                // Sealing again under the same salt must give the known bytes.
                 let salt = Salt::fixed(&sealed[..message::SALT_BYTES]);
                 assert!(message::seal_with(&dek, &salt, &test.ctx, &opened) == sealed);
                 valid += 1;

@@ -42,6 +42,7 @@ fn seal(dek: &LegacyDek, nonce: [u8; NONCE_BYTES], plaintext: &[u8]) -> Vec<u8> 
     let mut hash = message.hash(&[]);
     hash.update(plaintext);
     let tag = *message.tag_of(hash);
+    // The tag is the initial counter, so it must be set before the encryption.
     message.set_tag(tag);
     let mut stored = nonce.to_vec();
     stored.extend_from_slice(plaintext);
@@ -284,6 +285,7 @@ fn any_flipped_byte_and_any_other_length_fails_the_verification() {
         let held = open_held(&dek, altered);
         assert_eq!(held, Err(LegacyError::NotAuthentic), "{position}");
     }
+    // 28 bytes: nonce and tag of an empty body.
     for length in 28..stored.len() {
         assert!(open_held(&dek, stored[..length].to_vec()).is_err());
         assert!(verify(&dek, &stored[..length], &[50]).is_err());
@@ -362,6 +364,7 @@ fn bytes_that_changed_after_the_verification_are_not_released() {
             }
         };
         assert_eq!(error, LegacyError::Changed);
+        // All blocks before the altered one were released, and nothing of it.
         let blocks_before = usize::try_from(position / BLOCK * BLOCK).unwrap();
         assert!(released == large.plaintext[..blocks_before], "{position}");
     }

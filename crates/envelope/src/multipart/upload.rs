@@ -266,6 +266,7 @@ mod tests {
         let sealed = SealedUploadState::parse(&bytes).unwrap();
         assert_eq!(sealed.upload, Some(upload_1()));
         assert_eq!(upload_1().hash(), UploadHash::of("b", "k", "upload-1"));
+        // As earlier versions wrote it: without the name of the upload.
         let older = MapWriter::default()
             .text(KEY_ENVELOPE, Some(&envelope.encode()))
             .bytes(KEY_SEALED, Some(&sealed.sealed))
@@ -302,6 +303,7 @@ mod tests {
                 continue;
             };
             let opens = sealed.open(&dek, "upload-1").is_ok();
+            // The names are not sealed: the hash in the object's key shows a change in them.
             let is_other = sealed.envelope != envelope || sealed.upload != Some(upload_1());
             assert!(!opens || is_other, "{position}");
         }

@@ -243,6 +243,7 @@ mod tests {
         for _ in 0..OPENS_AT {
             fail(&breaker, Health::Failed);
         }
+        // The upper half of each pause is random.
         for longest in [1000, 2000, 4000, 8000, 8000, 8000] {
             tokio::time::advance(Duration::from_millis(longest / 2 - 1)).await;
             assert!(breaker.admit().is_err(), "{longest} ms");

@@ -373,6 +373,7 @@ mod tests {
             data_key_id: "id".to_owned(),
             length: 32,
         };
+        // Field numbers and types as in Constellation's protocol definition.
         assert_eq!(request.encode_to_vec(), b"\x0a\x02id\x10\x20");
         let answer = GetDataKeyResponse::decode(&b"\x0a\x03key"[..]).unwrap();
         assert_eq!(answer.data_key, b"key");

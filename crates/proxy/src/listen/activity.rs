@@ -384,6 +384,7 @@ mod tests {
         let activity = Activity::default();
         let kept = kept_for(&activity, async {
             loop {
+                // As the HTTP library flushes an idle connection.
                 activity.wrote(Written::Bytes(0));
                 tokio::time::sleep(TIME / 10).await;
             }

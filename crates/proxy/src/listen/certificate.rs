@@ -235,6 +235,7 @@ mod tests {
             fs::create_dir(at(name)).unwrap();
             write(&at(name), pair);
         }
+        // As the kubelet lays out a volume, and changes it.
         symlink("first", at("..data")).unwrap();
         for name in ["s3proxy.crt", "s3proxy.key"] {
             symlink(Path::new("..data").join(name), at(name)).unwrap();
@@ -254,6 +255,7 @@ mod tests {
         fs::write(folder.path().join("s3proxy.crt"), &second.certificate).unwrap();
         tokio::time::sleep(10 * LOOK_EVERY).await;
         assert!(serves(&certificate, &first));
+        // Half of the key: its writer is not done.
         fs::write(folder.path().join("s3proxy.key"), &second.key[..50]).unwrap();
         tokio::time::sleep(10 * LOOK_EVERY).await;
         assert!(serves(&certificate, &first));

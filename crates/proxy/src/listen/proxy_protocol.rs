@@ -143,6 +143,7 @@ mod tests {
         let address = "192.0.2.1".parse().ok();
         assert_eq!(parse(v1), Parsed::Header(45, address));
 
+        // Source, destination, and two ports.
         let mut block = vec![192, 0, 2, 1, 198, 51, 100, 1];
         block.extend([0xdc, 0x04, 0x01, 0xbb]);
         let header = v2(1, 0x11, &block);

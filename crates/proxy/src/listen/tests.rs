@@ -70,6 +70,7 @@ fn get(path: &str) -> String {
 #[tokio::test]
 async fn a_panic_is_an_internal_error_and_takes_nothing_else_along() {
     let (address, panics, _server) = start();
+    // More than enough for the liveness probe to fail.
     for _ in 0..20 {
         let answer = exchange(address, "GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");

@@ -182,6 +182,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         let mut socket =
             TimedSocket::new(server, Activity::default(), FirstByte::default(), &limits());
+        // Fills the pipe, so that every further write waits for the client.
         socket.write_all(&[0; 64]).await.unwrap();
         for _ in 0..4 {
             let slow = async {

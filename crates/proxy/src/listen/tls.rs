@@ -248,6 +248,7 @@ mod tests {
                 Some("is valid from 2030-03-17T17:46:40Z on"),
             ),
             (365 * day, day, None),
+            // Warnings begin 14 days before the end, or a fifth of a short validity.
             (365 * day, 350 * day, None),
             (
                 365 * day,

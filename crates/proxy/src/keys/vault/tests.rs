@@ -38,6 +38,7 @@ fn what_only_an_rsa_key_makes_is_told_by_its_length() {
         (256, Form::Asymmetric),
         (512, Form::Asymmetric),
         (759, Form::Asymmetric),
+        // Longer than an envelope may carry.
         (762, Form::Foreign),
     ] {
         assert_eq!(sealed(length), form, "{length}");

@@ -111,6 +111,7 @@ async fn a_network_with_many_gives_up_its_own() {
 async fn a_few_new_connections_have_time_to_show_who_they_are() {
     let mut crowd = Crowd::new(4);
     let new: Vec<Connection> = (1..5).filter_map(|from| crowd.connect(from)).collect();
+    // Nobody has had time to authenticate, so nobody is evicted.
     assert!(crowd.connect(9).is_none());
     tokio::time::sleep(GRACE).await;
     assert!(crowd.connect(9).is_some());
@@ -147,6 +148,7 @@ async fn one_client_leaves_places_to_others_that_wait() {
         assert!(one.visit.admitted(Some(alice)).is_ok(), "nobody waits");
         busy.push((one, serving));
     }
+    // From now on places count as short.
     assert!(crowd.connect(2).is_none(), "all are being served");
     let refused = busy[0].0.visit.admitted(Some(alice));
     assert!(refused.is_err() && busy[0].0.activity.is_closing());
