@@ -274,6 +274,7 @@ mod tests {
             let mut facts = facts(&anyone, operation, Some("b"), Some("k"));
             facts.copy_source = is_copy(operation).then_some(&source);
             let plan = plan(&facts);
+            // By kind, so that a new operation must be decided about here.
             let expected = match operation.kind() {
                 Kind::PutObject => plan == Plan::Seal,
                 Kind::GetObject => plan == Plan::Open,
@@ -347,6 +348,7 @@ mod tests {
         let nobody = Identity::with_grants(Vec::new());
         for operation in Operation::ALL.iter().copied() {
             let plan = plan(&facts(&nobody, operation, Some("b"), Some("k")));
+            // A preflight is judged by the CORS rules of its bucket.
             let later = operation.kind() == Kind::Preflight;
             let refused = code(&plan) == Some(ErrorCode::AccessDenied);
             assert_eq!(refused, !later, "{}: {plan:?}", operation.as_str());
@@ -385,9 +387,11 @@ mod tests {
         for (key, prefix_may, bucket_may) in [
             ("p/a/b", true, true),
             ("p/a/", true, true),
+            // A backend may normalise it to a key outside the prefix.
             ("p/../secret/s", false, true),
             ("p//a", false, true),
             ("p/./a", false, true),
+            // These may lead even to another bucket.
             ("p/../../bravo/x", false, false),
             ("../bravo/x", false, false),
         ] {
@@ -429,6 +433,7 @@ mod tests {
         for (prefix, allowed) in [
             (Some("app/"), true),
             (Some("app/2026/"), true),
+            // It also covers keys such as "apple".
             (Some("app"), false),
             (Some(""), false),
             (None, false),
@@ -479,6 +484,7 @@ mod tests {
         let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
         for (key, refused) in [
             (".s3proxy/uploads/x/state", true),
+            // Keys that a backend may normalise to one of the proxy's own.
             ("/.s3proxy//uploads", true),
             ("a/../.s3proxy/uploads", true),
             (".s3proxy", true),

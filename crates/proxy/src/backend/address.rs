@@ -177,6 +177,7 @@ mod tests {
                 "bucket.s3.example",
                 "//k",
             ),
+            // A wildcard certificate does not cover a bucket name with a dot.
             (Scheme::Https, "s3.example", "a.b", "s3.example", "/a.b//k"),
             (Scheme::Http, "s3.example", "a.b", "a.b.s3.example", "//k"),
             (

@@ -273,6 +273,7 @@ mod tests {
             assert_eq!(target.region, "eu-west-1");
         }
         for location in [
+            // Anybody can have a host below amazonaws.com, so the domain alone proves nothing.
             "https://ec2-1-2-3-4.eu-west-1.compute.amazonaws.com/",
             "https://s3.evil.example/",
             "https://evils3.eu-west-1.amazonaws.com/",
@@ -301,6 +302,7 @@ mod tests {
             "https://otherstorage.example/",
             "https://example/",
             "https://storage.example.evil.example/",
+            // The host that was asked already.
             "https://storage.example/bucket/k",
         ] {
             follow(own, location, "").expect_err(location);

@@ -183,6 +183,7 @@ mod tests {
                 time,
             )
         };
+        // The last second of the year 9999: the date has four digits for the year.
         let end = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         for time in [UNIX_EPOCH, end] {
             sign_at(time).unwrap();

@@ -221,6 +221,7 @@ mod tests {
     #[test]
     fn chunks_are_the_same_however_the_bytes_come() {
         let content = vec![b'a'; 150_000];
+        // 0x10000 is 64 KiB, the length of all chunks but the last.
         let mut expected = b"10000\r\n".to_vec();
         expected.extend_from_slice(&content[..65_536]);
         expected.extend_from_slice(b"\r\n10000\r\n");
@@ -240,6 +241,7 @@ mod tests {
 
     #[test]
     fn the_announced_length_is_exact_around_every_boundary() {
+        // Around each further hexadecimal digit, and each further chunk.
         for length in [1, 15, 16, 65_535, 65_536, 65_537, 131_071, 131_072, 131_073] {
             let wire = framed(&[&vec![0; length]]);
             let announced = Form::Trailed.wire_length(length as u64);

@@ -300,6 +300,7 @@ mod tests {
                 "{s3} {admin:?}"
             );
         }
+        // The system chose the port, and a check cannot find it out.
         for (s3, admin) in [("0.0.0.0:0", None), ("0.0.0.0:4433", Some("0.0.0.0:0"))] {
             let found = target(&addresses(s3, admin));
             assert!(matches!(found, Err(HealthError::AnyPort)), "{s3} {admin:?}");
@@ -353,6 +354,7 @@ mod tests {
             let serving = async {
                 let (mut greeting, _) = listener.accept().await.unwrap();
                 greeting
+                    // A server without TLS refuses the handshake like this.
                     .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                     .await
                     .unwrap();

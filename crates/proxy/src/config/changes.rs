@@ -362,6 +362,7 @@ mod tests {
         let text = format!("[backend]\nca_file = {authorities:?}\n");
         let old = place.snapshot(&text, environment);
         assert!(Changes::between(&old, &place.snapshot(&text, environment)).is_empty());
+        // The settings still name the same files.
         place.file("key", "two\n");
         place.file("ca", "two");
         let changes = Changes::between(&old, &place.snapshot(&text, environment));
@@ -375,6 +376,7 @@ mod tests {
             "listen.port = 5\nlisten.idle_timeout = \"5s\"\nlog.format = \"text\"",
         );
         assert_eq!(changes.at_start_only(), ["listen.port", "log.format"]);
+        // A renamed setting must not stay in the list under its old name.
         for only in settings::AT_START_ONLY {
             assert!(settings::all().any(|declared| declared.path == only.path));
         }

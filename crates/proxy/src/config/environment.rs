@@ -270,6 +270,7 @@ mod tests {
                 ("S3PROXY_SERVICE_HOST", "10.0.0.1"),
                 ("S3PROXY_SERVICE_PORT", "4433"),
                 ("S3PROXY_SERVICE_PORT_HTTPS", "4433"),
+                // Kubernetes sets it for a service named "s3proxy"; ours is a number.
                 ("S3PROXY_PORT", "tcp://10.0.0.1:4433"),
                 ("S3PROXY_PORT_4433_TCP", "tcp://10.0.0.1:4433"),
                 ("S3PROXY_PORT_4433_TCP_PROTO", "tcp"),

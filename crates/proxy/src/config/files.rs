@@ -192,6 +192,7 @@ mod tests {
         symlink("1", &link).unwrap();
         let mut files = Files::default();
         files.read(&link.join("key")).unwrap();
+        // As the kubelet changes a volume.
         symlink("2", &next).unwrap();
         fs::rename(&next, &link).unwrap();
         assert!(files.now() != files);
@@ -210,6 +211,7 @@ mod tests {
             watched.found(files.now())
         };
         assert_eq!(look("one"), Looked::Same);
+        // A writer is under way: each look finds another content.
         assert_eq!(look("tw"), Looked::Moving);
         assert_eq!(look("two"), Looked::Moving);
         assert_eq!(look("two"), Looked::Settled);
@@ -238,6 +240,7 @@ mod tests {
     #[test]
     fn what_is_no_file_is_read_once() {
         let mut files = Files::default();
+        // Stands for a pipe, which would be empty on a second reading.
         let device = Path::new("/dev/null");
         assert!(files.read(device).unwrap().is_empty());
         assert_eq!(files.read_once(), Some(device));

@@ -43,6 +43,7 @@ async fn the_next_signature_uses_the_time_of_a_refusal() {
     backend.send(get("k")).await.unwrap();
     assert!((3590..=3610).contains(&backend.clock_offset()));
     let seen = server.seen();
+    // The first request was sent again after its refusal.
     assert_eq!(seen.len(), 3);
     assert!(signed_ahead(&seen[0]).abs() < 30);
     assert!((3570..=3630).contains(&signed_ahead(&seen[2])));

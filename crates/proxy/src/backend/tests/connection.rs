@@ -97,6 +97,7 @@ async fn ipv6_endpoints_are_reached_and_named_in_brackets() {
 async fn an_endpoint_nobody_listens_on_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    // The system seldom hands out a port again so soon.
     drop(listener);
     let backend = backend_at(address).await;
     let error = backend.send(get("k")).await.err().unwrap();
@@ -120,6 +121,7 @@ async fn any_answer_to_a_probe_counts_and_is_asked_for_once() {
 async fn a_silent_server_runs_into_the_response_timeout() {
     let server = Server::start(|_, _| Reply::AnswerAndHang(Vec::new())).await;
     let mut settings = settings(server.address);
+    // Shorter than the other limit: it must not count any more after the connection is made.
     settings.connect_timeout = Duration::from_millis(50);
     settings.response_timeout = Duration::from_millis(100);
     settings.retry.attempts = 1;

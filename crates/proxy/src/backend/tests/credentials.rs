@@ -38,6 +38,7 @@ impl Rotating {
 
     async fn fetch(&self) -> provider::Result {
         let number = self.fetched.fetch_add(1, Ordering::SeqCst);
+        // So that requests which come at the same time meet a fetch under way.
         tokio::task::yield_now().await;
         if number >= self.fails_from {
             return Err(CredentialsError::not_loaded("the source is closed"));
@@ -58,6 +59,7 @@ impl ProvideCredentials for Rotating {
 }
 
 const HOUR: Duration = Duration::from_hours(1);
+// Still valid, but within the time in which they are renewed.
 const AGEING: Duration = Duration::from_mins(1);
 const EXPIRED: Duration = Duration::ZERO;
 
@@ -99,6 +101,7 @@ async fn requests_rejected_together_share_one_renewal() {
         assert_eq!(response.unwrap().status(), StatusCode::OK);
     }
     assert_eq!(server.seen().len(), 20, "all must have been rejected");
+    // The first fetch was at the start.
     assert_eq!(rotating.fetched.load(Ordering::SeqCst), 2);
 }
 

@@ -44,6 +44,7 @@ async fn a_redirected_request_is_signed_anew_for_the_other_region() {
 
 #[tokio::test]
 async fn permanent_redirects_are_remembered_and_temporary_ones_are_not() {
+    // Of two requests, only the first is redirected, or both are.
     for (status, requests) in [("301 Moved Permanently", 3), ("307 Temporary Redirect", 4)] {
         let server = in_region(status, "us-west-2").await;
         let backend = backend_at(server.address).await;

@@ -37,6 +37,7 @@ async fn a_signature_for_another_region_is_made_anew_once_for_the_bucket() {
         assert_eq!(text(response).await.unwrap(), "here");
     }
     let seen = server.seen();
+    // The second request used the right region at once.
     assert_eq!(seen.len(), 3);
     assert_eq!(seen[1].body, b"content");
     for seen in seen {

@@ -78,6 +78,7 @@ async fn a_stream_is_never_sent_twice() {
 
 #[tokio::test]
 async fn a_conditional_write_is_repeated_only_when_it_was_surely_not_executed() {
+    // 503 says that nothing was done.
     assert_eq!(
         requests_for("503 Slow Down", conditional_put()).await,
         (StatusCode::OK, 2)
@@ -101,6 +102,7 @@ async fn the_last_answer_is_handed_on_when_attempts_run_out() {
     let backend = backend_at(server.address).await;
     let response = backend.send(get("k")).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // Requests are numbered from 0, so this is the third.
     assert_eq!(response.headers()["x-amz-request-id"], "2");
     assert_eq!(text(response).await.unwrap(), "later");
     assert_eq!(server.seen().len(), 3);
@@ -115,6 +117,7 @@ async fn all_requests_share_one_budget() {
     for _ in 0..4 {
         backend.send(get("k")).await.unwrap();
     }
+    // Four first attempts, and three repetitions that the budget allows.
     assert_eq!(server.seen().len(), 4 + 3);
 }
 

@@ -67,6 +67,7 @@ async fn a_range_is_continued_inside_itself() {
     request
         .headers
         .insert("range", HeaderValue::from_static("bytes=2-7"));
+    // The first response met this condition, so the continuation does not repeat it.
     request
         .headers
         .insert("if-none-match", HeaderValue::from_static("\"other\""));
@@ -120,6 +121,7 @@ async fn a_transfer_that_breaks_forever_is_given_up() {
     })
     .await;
     assert!(matches!(read, Err(BackendError::Broken { .. })), "{read:?}");
+    // The request and eight continuations.
     assert_eq!(seen.len(), 9);
 }
 
@@ -162,6 +164,7 @@ async fn only_the_missing_part_of_the_same_object_is_joined() {
 async fn reads_that_cannot_be_pinned_are_not_continued() {
     let mut about_the_object = get("k");
     about_the_object.query = vec![("acl".to_owned(), None)];
+    // A weak ETag does not promise the same bytes.
     let weak = || broken("200 OK", &[("ETag", "W/\"e1\"")], 10, &CONTENT[..4]);
     let without = || broken("200 OK", &[], 10, &CONTENT[..4]);
     for (request, first) in [

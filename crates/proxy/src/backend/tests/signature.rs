@@ -33,6 +33,7 @@ pub(super) fn assert_signed(seen: &Seen, secret: &str) {
             }
         })
         .collect();
+    // In the order of their encoded form, as the canonical request needs them.
     parameters.sort();
     let names = field("SignedHeaders");
     let mut canonical = format!("{}\n{path}\n{}\n", seen.method, parameters.join("&"));
@@ -214,6 +215,7 @@ async fn a_signed_header_that_cannot_be_signed_is_refused_before_sending() {
     let server = server().await;
     let backend = backend_with(settings(server.address)).await;
     let mut request = Request::new(Method::PUT, Some("bucket"), Some("k"));
+    // "ü" in Latin-1, which is not UTF-8.
     request
         .headers
         .insert("x-amz-meta-a", HeaderValue::from_bytes(b"\xfc").unwrap());

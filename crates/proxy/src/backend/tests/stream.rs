@@ -74,8 +74,10 @@ async fn broken_off(
 async fn a_stream_that_breaks_off_is_incomplete_to_the_backend() {
     let endings: [&[Result<&str, &str>]; 5] = [
         &[Err("the client is gone")],
+        // The length is right, and the error comes after the last byte.
         &[Ok("second"), Err("bad digest")],
         &[],
+        // Longer than announced, in a frame of its own and in one frame.
         &[Ok("second"), Ok("third")],
         &[Ok("secondthird")],
     ];
@@ -140,6 +142,7 @@ async fn a_backend_that_stops_reading_runs_into_the_body_timeout() {
     });
     let mut settings = settings(server.address);
     settings.body_timeout = Duration::from_millis(200);
+    // More than the socket buffers hold, so that the writes must wait.
     let (body, _source) = endless();
     let request = put("k", body);
     let started = Instant::now();
@@ -193,6 +196,7 @@ async fn a_stream_refused_under_way_ends_there_and_the_answer_is_whole() {
         .await
         .expect("the connection must end")
         .unwrap();
+    // The stream is dropped with its data; nobody goes on reading it.
     assert_eq!(Arc::strong_count(&source), 1);
 }
 

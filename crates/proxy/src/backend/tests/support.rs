@@ -133,6 +133,8 @@ impl Server {
         let mut unread = Vec::new();
         while let Some(request) = read_request(&mut socket, &mut unread, connection).await {
             let complete = request.complete;
+            // Recorded before the response, so that a test which has the response finds the
+            // request.
             let number = self.note(request.clone());
             if !complete {
                 return;

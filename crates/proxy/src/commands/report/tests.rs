@@ -93,6 +93,7 @@ fn equal_failures_are_told_once() {
     let text = failures("verify", Format::Lines, 2000);
     let text = anstream::adapter::strip_str(&text).to_string();
     let lines: Vec<&str> = text.lines().collect();
+    // Five of a kind have a line each, then another reason has its own.
     assert_eq!(lines[4], "FAILED b/o4: no such key");
     assert_eq!(lines[5], "FAILED b/last: damaged");
     assert_eq!(lines[6].split(" in ").next(), Some("verify: 2,001 objects"));

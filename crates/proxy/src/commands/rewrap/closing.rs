@@ -251,6 +251,7 @@ mod tests {
     #[test]
     fn walks_that_see_the_same_objects_count_them_once() {
         let mut seen = Seen::default();
+        // Both walks saw the same objects, so the larger count stands, not the sum.
         for current in [2, 1] {
             seen.round.of("old").current = current;
             seen.changed = current;

@@ -178,7 +178,9 @@ mod tests {
             format!(" {key}"),
             format!("{key}="),
             format!("{key} "),
+            // One character short.
             key[..48].to_owned(),
+            // The last character has bits that belong to no byte.
             format!("s3pk1.{}B", "A".repeat(42)),
             "s3pk1.".to_owned(),
             format!("\"{key}\""),
@@ -198,6 +200,7 @@ mod tests {
             "correct horse",
             "it's",
             "a/b",
+            // Base64 may begin with a slash, like a path.
             "/YmFzZTY0IHRoYXQgYmVnaW5zIHdpdGggYSBzbGFzaCE=",
             "$ecret",
         ] {
@@ -210,10 +213,12 @@ mod tests {
             " correct horse",
             "correct\nhorse",
             "\u{feff}correct horse",
+            // A path instead of the key in it.
             "/run/secrets/key",
             "./key",
             "~/key",
             "Cargo.toml",
+            // No shell has expanded these.
             "${KEY}",
             "$(cat key)",
         ] {

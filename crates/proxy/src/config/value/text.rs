@@ -251,6 +251,7 @@ mod tests {
         assert!(SubResourceChange::parse("PutBucketWebsite").is_ok());
         assert!(SubResourceChange::parse("RestoreObject").is_ok());
         for name in [
+            // No change of a sub-resource, a deletion, or an operation that is not supported.
             "PutObject",
             "CreateBucket",
             "DeleteBucketWebsite",

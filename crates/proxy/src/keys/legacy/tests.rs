@@ -85,6 +85,7 @@ async fn a_text_opens_in_the_recorded_version_alone() {
 async fn nothing_is_tried_for_a_version_that_is_not_known_and_the_error_names_it() {
     let keys = keys(&["toto"], ConstellationKek::Absent);
     let scope = scope(Permission::Allow);
+    // A long version is shortened in the error.
     for (version, quoted) in [("2", "\"2\""), (&"9".repeat(500), &"9".repeat(16))] {
         for value in [UNDER_TOTO, UNDER_TOTO_1, UNDER_ZEROS] {
             let envelope = envelope(LegacyTag::Configured, Some(version), value);
@@ -136,6 +137,7 @@ async fn constellations_key_opens_what_is_under_its_tag_only() {
     let keys = keys(&["other"], given);
     let everywhere = scope(Permission::Deny);
     let mut elsewhere = everywhere.clone();
+    // A place whose rule does not name Constellation's key.
     elsewhere.keys.remove(constellation::NAME);
     for (scope, tag, expected) in [
         (

@@ -176,6 +176,7 @@ async fn a_request_is_one_line_with_all_that_its_steps_noted() {
 
 #[tokio::test]
 async fn whom_a_refused_request_claims_to_be_from_is_bounded_and_told_apart() {
+    // Longer than a reason may be.
     let failure = "x".repeat(600);
     let refused = RequestFacts {
         client: None,
@@ -333,8 +334,10 @@ async fn requests_are_refused_while_a_full_log_cannot_be_written_and_lines_are_k
         trail(&log).await.finish(&facts());
     }
     disk.is_tried().await;
+    // Time is paused, so the wait for a place is over at once.
     assert!(log.place().await.is_err());
     disk.set_full(false);
+    // The writer sleeps in its own thread, in real time.
     tokio::time::resume();
     while log.place().await.is_err() {
         tokio::task::yield_now().await;
@@ -384,6 +387,7 @@ async fn a_file_that_was_moved_away_is_followed_by_another() {
     trail(&log).await.finish(&facts());
     log.finish().await;
     fs::rename(&path, &moved).unwrap();
+    // As log rotation does: the file is renamed, then a signal is sent.
     log.reopen();
     trail(&log).await.finish(&facts());
     log.finish().await;

@@ -127,6 +127,7 @@ fn a_gauge_comes_back_when_its_guard_is_dropped() {
     let text = counted(|| {
         let kept = body_memory(100);
         drop(body_memory(23));
+        // This guard is never dropped, so its bytes stay counted.
         std::mem::forget(kept);
     });
     assert!(text.contains("\ns3proxy_body_memory_bytes 100\n"), "{text}");

@@ -72,6 +72,7 @@ fn attribute(span: &SpanData, name: &str) -> Option<String> {
 #[test]
 fn a_request_to_the_backend_is_below_the_clients_request_and_told_of_it() {
     let kept = Kept::default();
+    // The proxy samples nothing by itself; the client's flag decides.
     let (trace, context) = begin(&kept.traces(0.0), &claimed("01"), Trust::Client);
     let mut sent = HeaderMap::new();
     {
@@ -135,6 +136,7 @@ fn nobody_is_sampled_for_having_asked_who_proved_nothing() {
     trace.end(&end(403, "complete"));
     let spans = kept.spans();
     assert_eq!(spans.len(), 1);
+    // The claimed trace is only linked, not joined.
     assert_ne!(spans[0].span_context.trace_id().to_string(), TRACE);
     assert_eq!(
         spans[0].links.links[0].span_context.trace_id().to_string(),
