@@ -421,6 +421,7 @@ mod tests {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
+        // The listener ends with its owner, though not at once.
         drop(admin);
         let gone = async {
             while TcpStream::connect(address).await.is_ok() {

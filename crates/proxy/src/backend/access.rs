@@ -107,6 +107,8 @@ impl Backend {
                 }));
             }
         };
+        // S3 servers do not send this status; an s3proxy does if it finds its own mark in a
+        // request.
         if answer.head.status == StatusCode::LOOP_DETECTED {
             let endpoint = answer.endpoint;
             return Err(AccessError::Loop { endpoint });

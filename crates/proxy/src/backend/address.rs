@@ -40,6 +40,7 @@ impl Target {
                 authority = format!("{bucket}.{authority}");
             }
             Some(bucket) => {
+                // A slash in the name must not lead to another bucket.
                 encode(bucket, Slash::Encoded, &mut path);
                 if key.is_some() {
                     path.push('/');

@@ -78,6 +78,7 @@ impl Body {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.state = Timing::Stopped;
                 if let (Some(resumption), Some(data)) = (&mut self.resumption, frame.data_ref()) {
+                    // A continuation begins after these bytes.
                     resumption.received(data.len());
                 }
                 return Some(Poll::Ready(Some(Ok(frame))));

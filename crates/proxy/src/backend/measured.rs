@@ -104,6 +104,7 @@ fn operation(request: &Prepared) -> &'static str {
             Asked::Get | Asked::Put | Asked::Post | Asked::Delete | Asked::Else => OTHER,
         },
         (Some(_), Some(_)) => match method {
+            // Before `is_about_content`, which does not know the parameters of uploads.
             Asked::Get if has("uploadId") => "ListParts",
             Asked::Put if has("partNumber") && copies => "UploadPartCopy",
             Asked::Put if has("partNumber") => "UploadPart",

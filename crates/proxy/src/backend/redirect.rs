@@ -277,9 +277,12 @@ mod tests {
             "https://ec2-1-2-3-4.eu-west-1.compute.amazonaws.com/",
             "https://s3.evil.example/",
             "https://evils3.eu-west-1.amazonaws.com/",
+            // A host of another bucket.
             "https://other.s3.eu-west-1.amazonaws.com/",
+            // This host serves websites, and knows no signatures.
             "https://s3-website-eu-west-1.amazonaws.com/",
             "https://s3.eu-west-1.amazonaws.com.evil.example/",
+            // Another partition of AWS, with other credentials.
             "https://s3.eu-west-1.amazonaws.com.cn/",
             "https://s3.eu-west-1.amazonaws.com:8443/",
             "https://user@s3.eu-west-1.amazonaws.com/",

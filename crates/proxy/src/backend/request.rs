@@ -215,6 +215,7 @@ async fn payload_of(
 
 fn held(bytes: Bytes, headers: &mut HeaderMap) -> Payload {
     let md5 = BASE64_STANDARD.encode(Md5::digest(&bytes));
+    // S3 requires a digest of some bodies, such as the list of DeleteObjects.
     headers.insert(
         HeaderName::from_static("content-md5"),
         HeaderValue::from_str(&md5).expect("Base64 is visible ASCII"),
@@ -241,6 +242,7 @@ fn content_length(method: &Method, payload: &Payload) -> Option<u64> {
     match payload {
         Payload::Held { bytes, .. } => Some(bytes.len() as u64),
         Payload::Stream { length, form, .. } => Some(form.wire_length(*length)),
+        // RFC 9110 asks for a length of these methods even if they have no content.
         Payload::Empty if matches!(*method, Method::PUT | Method::POST) => Some(0),
         Payload::Empty => None,
     }

@@ -269,6 +269,7 @@ mod tests {
                 "",
                 trailed,
             ),
+            // Names that only resemble AWS's.
             (Integrity::Auto, "amazonaws.com.example", "", "", bare),
             (Integrity::Auto, "notamazonaws.com", "", "", bare),
             (Integrity::Auto, other, "", "", bare),

@@ -85,6 +85,7 @@ impl LegacyBody {
         let block = ready!(blocks.poll_block(context))?;
         match &block {
             Some(block) => self.remaining -= block.len() as u64,
+            // The source must not be polled again after its end.
             None => self.blocks = None,
         }
         Poll::Ready(Ok(block))

@@ -147,6 +147,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            // The number of spaces depends on the time until the document is ready.
             Content::Patient(_) => SizeHint::default(),
             Content::Opening(body) => body.size_hint(),
             Content::Legacy(body) => body.size_hint(),

@@ -203,6 +203,7 @@ mod tests {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(usize::MAX / 2);
         let mut steady = pace(&pressure);
+        // 110 bytes every 100 ms, a little more than the least rate.
         assert_eq!(put_up_with(&mut steady, 110, 10 * SILENCE).await, None);
     }
 

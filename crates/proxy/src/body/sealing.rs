@@ -143,6 +143,8 @@ impl<P: Payload> SealingBody<P> {
                         return Poll::Ready(Ok(Some(self.pool.freeze(piece))));
                     }
                     if !self.payload.is_empty() {
+                        // Less than everything if the buffer fills up; the next round takes the
+                        // buffer.
                         let consumed = sealer.push(&self.payload).map_err(|_| SealingError)?;
                         self.payload.advance(consumed);
                         continue;

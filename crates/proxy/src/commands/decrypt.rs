@@ -213,6 +213,7 @@ impl Decrypter {
             (Place::Same, Writers::Stopped) => Condition::InPlace,
             (Place::Elsewhere { existing, .. }, writers) => match (existing, writers) {
                 (Existing::Stay, Writers::Possible) => Condition::Absent,
+                // With `Stay`, `left_alone` has found nothing there, and nobody else writes.
                 (Existing::Stay, Writers::Stopped) | (Existing::WrittenOver, _) => {
                     Condition::Anything
                 }

@@ -156,6 +156,7 @@ impl Migrator {
         let Some(before) = told.before else {
             return Ok(told);
         };
+        // A rewritten old version would become the current one.
         if item.age == Age::Old {
             self.stays(before);
             told.verdict = Verdict::Skipped("old-version");
@@ -204,6 +205,7 @@ impl Migrator {
                 return Err(failure);
             }
         };
+        // Counted even if the removal of the old version fails: the object itself has its new key.
         self.seen().cured += u64::from(before.zero);
         let replaced = self.asked.replaced;
         match settle(&self.parts, item, found, &rewritten, replaced).await {

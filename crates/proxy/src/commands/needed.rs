@@ -144,6 +144,7 @@ impl Uploads {
                 if entry.key.ends_with("/state")
                     && let Some(id) = folder_id(&entry.key, state_prefix)
                 {
+                    // Reserved first, so that the list is bounded while it grows.
                     has_room = self.reserve(ENTRY_BYTES + id.len() + entry.key.len());
                     ids.push((id.to_owned(), entry.key.clone()));
                 }

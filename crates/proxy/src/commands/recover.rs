@@ -94,6 +94,7 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
         config.keys.active = ActiveKey::EncryptKey;
     }
     let mut keys = Keyring::new(&config.keys, unasked(&config.keys.services))?;
+    // No network is used, so Constellation cannot hand over its key.
     let opener = Opener {
         legacy: LegacyKeys::new(keys.take_passphrases(), ConstellationKek::Absent),
         rules: rules(&config, &keys)?,
@@ -344,6 +345,8 @@ fn legacy(
     let PlaintextLength(plaintext) = legacy_plaintext_length(length).map_err(refused)?;
     let tag = source.exact::<TAG_BYTES>(length.0 - TAG_BYTES as u64)?;
     let nonce = source.exact::<NONCE_BYTES>(0)?;
+    // The tag covers the whole body, so the file is read twice: plaintext is written only after the
+    // tag was verified.
     let mut verifier = LegacyVerifier::new(dek, length, nonce, tag).map_err(refused)?;
     let mut buffer = vec![0; PIECE_BYTES];
     loop {

@@ -58,6 +58,7 @@ pub async fn sweep(
         StateBucket::Same => None,
         StateBucket::Named(name) => Some(name.clone()),
     };
+    // A separate state bucket is swept once, for all buckets.
     let swept = state_bucket.map_or_else(|| names.clone(), |name| vec![name]);
     // Shared by two closures of one task, which never run at the same time.
     let progress = RefCell::new(Sweeping::begin(swept));

@@ -146,6 +146,7 @@ impl Verifier {
             [&self.seen.anything, &self.seen.plaintext, &self.seen.older]
                 .map(|seen| seen.load(Ordering::Relaxed));
         let mut settings = Vec::new();
+        // An empty bucket proves nothing about the objects that will come.
         if is_complete && anything && !plaintext {
             if policy.plaintext_reads == Permission::Allow {
                 settings.push("policy.plaintext_reads = \"deny\"");

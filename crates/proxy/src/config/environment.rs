@@ -84,6 +84,7 @@ fn from_first_variable(
 /// such as `AWS_REGION`, only give a default.
 fn refuse_differing(declaration: &Declaration, variables: &Variables, findings: &mut Findings) {
     let own = declaration.environment.iter();
+    // Another program may need another value in a variable of AWS.
     let own = own.filter(|name| name.starts_with(PREFIX));
     let mut given = own.filter_map(|name| Some((name, text_of(variables, name)?)));
     let Some((first, text)) = given.next() else {

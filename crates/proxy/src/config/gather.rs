@@ -156,6 +156,7 @@ pub(super) fn read_secret(
     let bytes = read.map_err(|e| unreadable(e.to_string()))?;
     findings.secret_file(path);
     let text = std::str::from_utf8(&bytes).map_err(|_| unreadable("it is not UTF-8".into()))?;
+    // Only one line break: any other character may belong to the secret.
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     Ok(Zeroizing::new(text.to_owned()))

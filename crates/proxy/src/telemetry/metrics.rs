@@ -409,6 +409,7 @@ fn begin() {
     gauge!(REQUESTS_IN_FLIGHT.name).set(0.0);
     gauge!(CONNECTIONS.name).set(0.0);
     gauge!(BODY_MEMORY.name).set(0.0);
+    // The start counts as a successful load.
     config_state(Reload::Success);
     for metric in [
         PLAINTEXT_READS,

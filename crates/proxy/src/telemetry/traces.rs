@@ -122,6 +122,7 @@ pub(crate) fn carried(headers: &HeaderMap) -> Option<HeaderMap> {
 }
 
 fn sampler(ratio: f64) -> Sampler {
+    // The parent's decision counts, so that a trace is recorded as a whole or not at all.
     Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)))
 }
 

@@ -54,6 +54,7 @@ async fn the_next_signature_uses_the_time_of_a_refusal() {
 async fn no_other_answer_moves_the_clock() {
     for (status, body) in [
         ("200 OK", ""),
+        // Only a 403 with this code says that the clocks differ.
         ("404 Not Found", SKEWED),
         ("403 Forbidden", ""),
         ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>"),

@@ -23,6 +23,7 @@ async fn a_success_that_s3_does_not_have_for_the_request_is_an_error() {
         ("203 Non-Authoritative Information", 203),
         ("204 No Content", 204),
         ("205 Reset Content", 205),
+        // For a request without a range.
         ("206 Partial Content", 206),
         ("207 Multi-Status", 207),
         ("226 IM Used", 226),

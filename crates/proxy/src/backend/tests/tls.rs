@@ -95,6 +95,7 @@ async fn server(authority: &Authority, ask: Ask, dropped: usize) -> Server {
     tokio::spawn(async move {
         for connection in 0.. {
             let (socket, _) = listener.accept().await.unwrap();
+            // Dropping the socket closes it.
             if connection < dropped {
                 continue;
             }
@@ -126,6 +127,7 @@ async fn a_private_authority_is_trusted_when_it_is_named() {
 async fn another_authority_is_not_trusted() {
     let authority = Authority::new();
     let server = server(&authority, Ask::NoCertificate, 0).await;
+    // `None` means the authorities of the system.
     for ca_file in [Some(Authority::new()), None] {
         let mut settings = https(&server, &authority);
         settings.ca_file = ca_file.as_ref().map(Authority::ca_file);
@@ -277,6 +279,7 @@ async fn exempt_hosts_and_plain_http_bypass_the_outbound_proxy() {
     let authority = Authority::new();
     let tls = server(&authority, Ask::NoCertificate, 0).await;
     let plain = Server::start(|_, _| answer("200 OK", &[], "plain")).await;
+    // Nothing listens there, so a request through this proxy fails.
     let nobody = "http://127.0.0.1:9";
     let mut exempt = https(&tls, &authority);
     exempt.outbound_proxy = through(nobody, "127.0.0.0/8");

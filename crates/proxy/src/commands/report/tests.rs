@@ -143,6 +143,7 @@ fn programs_get_one_object_a_line_and_one_for_the_end() {
         })
     );
     assert_eq!(values[3]["status"], "failed");
+    // Programs get the exact text; only lines for people are escaped.
     assert_eq!(values[3]["reason"], "it is\u{1b} damaged\u{202e}");
     let summary = &values[4];
     assert_eq!(summary["type"], "summary");

@@ -37,6 +37,7 @@ pub(super) fn traces(reader: &mut Reader) -> Traces {
     let protocol = reader.value(TRACES_PROTOCOL);
     let headers = reader.optional(TRACES_HEADERS);
     let timeout = reader.value(TRACES_TIMEOUT).0;
+    // Everything else was read before, so that problems are reported even if traces are off.
     let Some(given) = reader.optional(TRACES_ENDPOINT) else {
         return Traces::Off;
     };

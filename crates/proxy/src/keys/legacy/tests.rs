@@ -73,6 +73,7 @@ async fn a_text_opens_in_the_recorded_version_alone() {
             (Some("1"), UNDER_TOTO_1, Ok(KekOrigin::Passphrase)),
             (None, UNDER_TOTO_1, Err(LegacyKeyError::Missing)),
             (Some("1"), UNDER_TOTO, Err(LegacyKeyError::Missing)),
+            // The zero key is tried in every known version.
             (Some("1"), UNDER_ZEROS, Ok(KekOrigin::Zero)),
         ] {
             let opened = origin_of(&keys, &scope, &envelope(tag, version, value)).await;

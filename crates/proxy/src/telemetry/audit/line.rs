@@ -170,6 +170,7 @@ impl CopySource {
 
 fn cut(mut text: String, bytes: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes));
+    // The text waits in memory until the request ends, so the surplus is freed.
     text.shrink_to_fit();
     text
 }
@@ -197,6 +198,7 @@ pub(super) fn render(request: &RequestLine<'_>, objects: &[ObjectLine]) -> Vec<u
     for object in objects {
         push(&mut lines, &HeadedObject { head, object });
     }
+    // JSON leaves some characters unescaped that steer terminals.
     escape::escaped(&lines)
 }
 

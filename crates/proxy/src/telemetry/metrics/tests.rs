@@ -137,6 +137,7 @@ fn a_gauge_comes_back_when_its_guard_is_dropped() {
 fn requests_are_counted_in_fixed_buckets() {
     let text = counted(everything);
     for line in [
+        // The request took 7 ms.
         "s3proxy_request_seconds_bucket{operation=\"GetObject\",le=\"0.005\"} 0",
         "s3proxy_request_seconds_bucket{operation=\"GetObject\",le=\"0.01\"} 1",
         "s3proxy_request_seconds_bucket{operation=\"GetObject\",le=\"+Inf\"} 1",

@@ -66,6 +66,7 @@ impl Traces {
                 .tracer
                 .span_builder(arrival.method)
                 .with_kind(SpanKind::Server)
+                // The request arrived earlier than its client was known.
                 .with_start_time(SystemTime::now() - since)
                 .with_attributes([
                     KeyValue::new("http.request.method", arrival.method),
@@ -137,6 +138,7 @@ impl RequestTrace {
             let status = i64::from(end.status);
             span.set_attribute(KeyValue::new("http.response.status_code", status));
         }
+        // By OpenTelemetry's conventions 4xx is no error of the server.
         if end.status >= 500 || end.outcome == "aborted" {
             let kind = match end.outcome {
                 "aborted" => "aborted".to_owned(),

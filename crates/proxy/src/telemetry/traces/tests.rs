@@ -34,6 +34,7 @@ impl Kept {
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 fn claimed(flags: &str) -> HeaderMap {
+    // The flags are 01 if the client's trace is sampled, else 00.
     let parent = format!("00-{TRACE}-b7ad6b7169203331-{flags}");
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", HeaderValue::try_from(parent).unwrap());
@@ -148,6 +149,7 @@ fn nobody_is_sampled_for_having_asked_who_proved_nothing() {
 fn only_what_is_the_proxys_own_fault_is_a_failed_request() {
     let kept = Kept::default();
     let traces = kept.traces(1.0);
+    // 404 is a fault of the client, the others are not.
     for (status, outcome) in [(404, "complete"), (503, "complete"), (200, "aborted")] {
         let (trace, _) = begin(&traces, &HeaderMap::new(), Trust::Client);
         trace.end(&end(status, outcome));
