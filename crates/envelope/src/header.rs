@@ -327,6 +327,7 @@ mod tests {
         for (other, error) in [
             (value.replace("s3p1", "S3P1"), EnvelopeError::Prefix),
             (value.replace("s3p1", "s3p2"), EnvelopeError::Prefix),
+            // Neither padding nor white space is tolerated.
             (format!("{value}="), EnvelopeError::Base64),
             (format!("{value} "), EnvelopeError::Base64),
             (
@@ -366,9 +367,12 @@ mod tests {
                 .unsigned(KEY_FLAGS, flags)
         };
         let parse = |map| Envelope::parse(&encoded(map));
+        // Layout 1 without a head.
         assert_eq!(parse(both(1, 1)), Err(EnvelopeError::Head));
+        // Layout 2 with one.
         let head = both(2, 1).bytes(KEY_HEAD, Some(&[4; HEAD_BYTES]));
         assert_eq!(parse(head), Err(EnvelopeError::Head));
+        // Flag 2 announces a private map, which is missing, and then the reverse.
         assert_eq!(parse(both(2, 3)), Err(EnvelopeError::Private));
         let private = both(2, 1).bytes(KEY_PRIVATE, Some(&[5; 80]));
         assert_eq!(parse(private), Err(EnvelopeError::Private));

@@ -87,6 +87,7 @@ fn seal_in_pieces(
         let consumed = sealer.push(&rest[..piece]).unwrap();
         rest = &rest[consumed..];
         let taken = sealer.take(buffer);
+        // The sealer may stop early only if its buffer is full.
         assert!(consumed == piece || taken.is_some(), "no progress");
         if let Some(full) = taken {
             assert_eq!(full.capacity(), capacity);
@@ -127,6 +128,7 @@ fn open_in_pieces(
 
 fn pieces() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(
+        // Tiny, of any length, and around the length of a chunk.
         prop_oneof![1_usize..40, 1_usize..40_000, 16_300_usize..16_500],
         1..8,
     )
@@ -134,6 +136,7 @@ fn pieces() -> impl Strategy<Value = Vec<usize>> {
 
 fn lengths() -> impl Strategy<Value = u64> {
     prop_oneof![
+        // Around zero, one and two chunks, and of any length.
         0_u64..100,
         16_380_u64..16_390,
         32_760_u64..32_775,
@@ -184,6 +187,7 @@ proptest! {
         let sealer = ObjectSealer::new(&dek, PlaintextLength(length), Vec::with_capacity(1 << 20));
         let (head, size) = (*sealer.head(), sealer.stored_length());
         let mut stored = sealed(sealer, &plaintext);
+        // A backend may send more than was requested.
         stored.extend(vec![7; behind]);
         let span = ChunkSpan::of(range, PlaintextLength(length));
         let opener = ObjectOpener::range(&dek, &head, size, range).unwrap();
@@ -200,6 +204,7 @@ proptest! {
         pieces in pieces(),
     ) {
         let (body, seal) = (&*BODY, BODY.seal());
+        // Within 16,500 bytes of a border.
         let first = (near + from).saturating_sub(16_500).min(seal.length().0 - 1);
         let range = PlaintextRange::new(first, (first + length).min(seal.length().0 - 1)).unwrap();
         let span = seal.span(range).unwrap();
@@ -233,12 +238,14 @@ fn a_multipart_body_opens_whole_and_part_by_part() {
         );
         first += length;
     }
+    // No part has this number.
     assert_eq!(seal.part_range(PartNumber::new(3).unwrap()), None);
 }
 
 #[test]
 fn a_span_without_the_head_that_it_needs_does_not_open() {
     let (body, seal) = (&*BODY, BODY.seal());
+    // In the second chunk, so the span does not begin with the head.
     let span = seal
         .span(PlaintextRange::new(20_000, 20_001).unwrap())
         .unwrap();
@@ -256,6 +263,7 @@ fn a_range_beyond_the_plaintext_does_not_open() {
     let dek = Dek::generate();
     let sealer = ObjectSealer::new(&dek, PlaintextLength(5), Vec::with_capacity(20_000));
     let (head, size) = (*sealer.head(), sealer.stored_length());
+    // Beyond the end, after it, and reversed.
     for (first, last) in [(0, 5), (5, 5), (3, 2)] {
         let range = PlaintextRange { first, last };
         assert!(ObjectOpener::range(&dek, &head, size, range).is_err());

@@ -114,6 +114,7 @@ proptest! {
 
     #[test]
     fn a_cut_or_extended_object_is_refused(cut in 1_usize..40_104, more in 1_usize..70_000) {
+        // 40,104 bytes: a head, the plaintext and three tags.
         let stored = &SINGLE.stored;
         prop_assert!(!SINGLE.opens(&stored[..stored.len() - cut]));
         prop_assert!(!SINGLE.opens(&stored[cut..]));
@@ -135,6 +136,7 @@ proptest! {
         from_end in prop_oneof![0_usize..1_000, 0_usize..5_248_835], bit in 0_u32..8,
     ) {
         let mut stored = PADDED.stored.clone();
+        // Counted from the end, where the padding is.
         let at = stored.len() - 1 - from_end;
         stored[at] ^= 1_u8 << bit;
         prop_assert!(!PADDED.opens(&stored));
@@ -145,6 +147,7 @@ proptest! {
         from_end in prop_oneof![0_usize..400, 0_usize..21_500, 0_usize..10_513_000], bit in 0_u32..8,
     ) {
         let mut stored = MULTIPART_STORED.clone();
+        // Counted from the end, where the footer and the seal are.
         let at = stored.len() - 1 - from_end;
         stored[at] ^= 1_u8 << bit;
         prop_assert!(!MULTIPART.opens(&stored));
@@ -184,6 +187,7 @@ fn zeros_behind_the_end_and_padding_that_is_cut_are_refused() {
     let mut out = Vec::with_capacity(PADDED.stored.len());
     let cut = &PADDED.stored[..PADDED.stored.len() - 1];
     shorter.push(cut, &mut out).unwrap();
+    // All plaintext came, but the object is incomplete.
     assert_eq!(out.len() as u64, PADDED_FROM.0 + 3);
     assert_eq!(shorter.finish(), Err(OpenError::Truncated));
 }
@@ -210,6 +214,7 @@ fn a_seal_of_a_body_of_another_length_is_refused() {
 fn any_change_of_the_footer_is_refused() {
     let mut stored = MULTIPART_STORED.clone();
     let end = stored.len();
+    // The footer is 12 bytes long.
     for at in end - 12..end {
         stored[at] ^= 0x20;
         assert!(!MULTIPART.opens(&stored), "{at}");
@@ -247,6 +252,7 @@ fn parts_of_one_length_that_change_places_are_refused() {
     };
     let mut stored = MULTIPART_STORED.clone();
     stored[..2 * one.len()].copy_from_slice(&[&two[..], one].concat());
+    // The parts have the same plaintext, but different salts.
     assert_ne!(stored[..one.len()], one[..]);
     assert!(!MULTIPART.opens(&stored) && !three.is_empty());
 }

@@ -102,6 +102,7 @@ fn configured_keys_give_the_known_keks_and_names() {
         let kek = Kek::from_configured(&key.encrypt_key).unwrap();
         assert_eq!(hex(kek.as_bytes()), key.kek, "{}", key.encrypt_key);
         assert_eq!(kek.local_name(), format!("local:{}", key.key_id));
+        // A passphrase cannot be found again from its KEK.
         if key.encrypt_key.starts_with("s3pk1.") {
             assert_eq!(*kek.to_configured(), key.encrypt_key);
         }
@@ -224,6 +225,7 @@ fn multipart_bodies_are_sealed_and_opened_as_known() {
 
         let length = StoredLength(multipart.body_length);
         let opener = if total < PADDED_FROM.0 {
+            // A small body is one message, without a tail.
             assert_eq!(tail_first(length), None);
             ObjectOpener::whole_headless(&dek, length).unwrap()
         } else {

@@ -281,6 +281,7 @@ mod tests {
     fn halves_of_two_pairs_are_refused_by_name() {
         let folder = TempDir::new().unwrap();
         let mut mixed = issued();
+        // The key of another certificate.
         mixed.key = issued().key;
         write(folder.path(), &mixed);
         let error = Certificate::load(files(folder.path())).unwrap_err();

@@ -91,6 +91,7 @@ async fn a_head_that_is_refused_without_a_reason_is_signed_again_by_the_time_it_
     let server = Server::start(|_, _| answer("403 Forbidden", &[("Date", &in_an_hour())], ""));
     let server = server.await;
     let backend = backend_at(server.address).await;
+    // A response to HEAD has no body that could give the reason.
     let head = || Request::new(Method::HEAD, Some("bucket"), Some("k"));
     backend.send(head()).await.unwrap();
     assert_eq!(server.seen().len(), 2);

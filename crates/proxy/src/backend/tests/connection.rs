@@ -26,6 +26,7 @@ async fn requests_in_a_row_share_a_connection() {
 async fn a_connection_past_its_age_serves_no_further_request() {
     let server = Server::start(|_, _| answer("200 OK", &[], "body")).await;
     let mut settings = settings(server.address);
+    // Every connection is too old for a second request.
     settings.connection_max_age = Duration::from_nanos(1);
     let backend = backend_with(settings).await;
     for _ in 0..3 {

@@ -147,6 +147,7 @@ async fn ageing_credentials_are_renewed_once_for_all_who_ask_at_once() {
     for keys in futures_util::future::join_all(asking).await {
         keys.unwrap();
     }
+    // One fetch at the start, and one renewal for all.
     assert_eq!(rotating.fetched.load(Ordering::SeqCst), 2);
 }
 

@@ -67,6 +67,7 @@ async fn refused(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> (St
 #[tokio::test]
 async fn redirects_out_of_the_domain_are_refused() {
     let (text, requests) = refused(|_| {
+        // Clouds hand out credentials at this address.
         let location = ("Location", "http://169.254.169.254/latest");
         answer("307 Temporary Redirect", &[location], "")
     })

@@ -81,6 +81,7 @@ async fn other_refusals_and_the_region_in_use_are_handed_on() {
     let invalid = "<Error><Code>InvalidArgument</Code><Region>us-west-2</Region></Error>";
     for refusal in [
         answer("400 Bad Request", &[region], invalid),
+        // The region of the refused signature, and a text that is no region.
         malformed("eu-west-1"),
         malformed("no region"),
     ] {

@@ -129,6 +129,7 @@ async fn retry_after_is_waited_for_within_the_longest_pause() {
     })
     .await;
     let mut settings = settings(server.address);
+    // The server asks for ten minutes; the longest pause limits them.
     settings.retry.max_delay = Duration::from_millis(150);
     let backend = backend_with(settings).await;
     let started = std::time::Instant::now();
@@ -139,6 +140,7 @@ async fn retry_after_is_waited_for_within_the_longest_pause() {
 #[tokio::test]
 async fn a_post_without_body_is_repeated() {
     let mut request = Request::new(Method::POST, Some("bucket"), Some("k"));
+    // At worst, a repeated CreateMultipartUpload leaves an unused upload.
     request.query = vec![("uploads".to_owned(), None)];
     request.body = RequestBody::Empty;
     assert_eq!(

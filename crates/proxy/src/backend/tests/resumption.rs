@@ -91,6 +91,7 @@ async fn a_part_is_continued_by_its_place_in_the_object() {
     };
     let (read, seen) = read(request, first, rest_as_asked).await;
     assert_eq!(read.unwrap(), "56789");
+    // A range and a part number exclude each other.
     assert_eq!(seen[1].target, "/bucket/k");
     assert_eq!(seen[1].header("range"), "bytes=7-9");
 }
@@ -190,6 +191,7 @@ async fn a_silent_transfer_is_continued_on_another_connection() {
     })
     .await;
     let mut settings = settings(server.address);
+    // The first response hangs after four bytes.
     settings.body_timeout = Duration::from_millis(100);
     let response = backend_with(settings).await.send(get("k")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

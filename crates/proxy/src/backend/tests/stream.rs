@@ -106,6 +106,7 @@ async fn the_cause_of_a_broken_stream_comes_back() {
 async fn an_empty_stream_with_an_error_reaches_no_backend() {
     let (error, server) = refused_stream(streamed(0, &[], Some("bad digest"))).await;
     assert!(matches!(error, BackendError::RequestBody(_)), "{error}");
+    // HTTP would not poll an empty body, and so not notice the error.
     assert_eq!(server.seen().len(), 0);
 }
 

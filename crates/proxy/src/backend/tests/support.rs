@@ -179,6 +179,7 @@ pub(super) async fn read_request<S: AsyncRead + Unpin>(
     let head = String::from_utf8(unread.drain(..end + 4).collect()).unwrap();
     let mut request = parse_head(&head, connection);
     let length = request.header("content-length").parse().unwrap_or(0);
+    // A client that closes early leaves the body incomplete.
     while unread.len() < length && read_more(socket, unread).await {}
     request.complete = unread.len() >= length;
     request.body = unread.drain(..length.min(unread.len())).collect();

@@ -248,8 +248,10 @@ async fn an_outbound_proxy_tunnels_https_and_sees_nothing_but_the_address() {
     assert_eq!(ask.target, server.address.to_string());
     assert_eq!(
         ask.header("Proxy-Authorization"),
+        // Base64 of `user:password`.
         "Basic dXNlcjpwYXNzd29yZA=="
     );
+    // The signature for the backend passes only inside the tunnel.
     assert_eq!(ask.header("authorization"), "");
 }
 

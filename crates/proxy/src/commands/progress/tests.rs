@@ -130,6 +130,7 @@ fn the_last_look_has_all_that_was_done_and_leaves_nothing_behind() {
         seen.lock().unwrap().push_str(&screen.text());
     }
     assert!(seen.lock().unwrap().contains("12 of 40 objects"));
+    // The end clears the bar, so that only the report remains.
     progress.end(done(13, 0), Duration::from_millis(1002));
     assert_eq!(screen.text().trim(), "");
 }

@@ -123,6 +123,7 @@ async fn a_few_new_connections_have_time_to_show_who_they_are() {
 async fn known_clients_lose_idle_connections_only_the_longest_idle_first() {
     let mut crowd = Crowd::new(3);
     let serving = crowd.connect(1).unwrap();
+    // A connection with a request in flight is not idle.
     let _answer = serving.activity.begin();
     let alice = Holder::authenticated("alice");
     serving.visit.admitted(Some(alice)).unwrap();
@@ -175,6 +176,7 @@ async fn heads_of_strangers_stay_within_their_memory() {
     assert!(strangers[0].has_ended() && !strangers[899].has_ended());
     assert!(!known.has_ended());
     crowd.tasks.shutdown().await;
+    // Every counted byte must be released with its connection.
     drop(strangers);
     assert_eq!(crowd.seats.head_bytes.load(Ordering::Relaxed), 0);
 }
