@@ -41,7 +41,7 @@ pub enum UnwrapError {
 pub struct Dek(Secret);
 
 impl Dek {
-    /// Generates a new key.
+    /// Generates a new data-encryption key.
     #[must_use]
     pub fn generate() -> Self {
         Self(Secret::random())
@@ -89,7 +89,7 @@ impl WrappedDek {
         bytes.try_into().ok().map(Self)
     }
 
-    /// Returns the 40 bytes.
+    /// Returns the 40 bytes of the wrapped key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; WRAPPED_DEK_BYTES] {
         &self.0

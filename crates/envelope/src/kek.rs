@@ -83,7 +83,7 @@ impl Kek {
             .ok_or(KekError::Length { found })
     }
 
-    /// Generates a new key.
+    /// Generates a new key-encryption key.
     #[must_use]
     pub fn generate() -> Self {
         Self(Secret::random())

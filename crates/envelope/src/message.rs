@@ -84,7 +84,7 @@ impl MessageHead {
         bytes.try_into().ok().map(Self)
     }
 
-    /// Returns the 56 bytes.
+    /// Returns the 56 bytes of the head.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; HEAD_BYTES] {
         &self.0

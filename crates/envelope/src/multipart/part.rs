@@ -27,7 +27,7 @@ impl PartNumber {
         (1..=Self::MAX.0).contains(&number).then_some(Self(number))
     }
 
-    /// Returns the number.
+    /// Returns the part number as an integer.
     #[must_use]
     pub fn get(self) -> u16 {
         self.0

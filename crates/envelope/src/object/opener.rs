@@ -45,9 +45,9 @@ enum Stage {
 
 /// Bytes that may follow the last message.
 pub(crate) enum End {
-    /// Exactly this many zeros.
+    /// Padding of exactly this many zeros.
     Padding(u64),
-    /// Any bytes; they were not requested.
+    /// Any bytes, which were not requested.
     Ignored,
 }
 

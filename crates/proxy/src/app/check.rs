@@ -12,9 +12,9 @@ use crate::telemetry::audit::AuditLog;
 /// Scope of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Files and settings only.
+    /// Check files and settings only.
     Local,
-    /// The backend and the key services as well.
+    /// Check the backend and the key services as well.
     Online,
 }
 

@@ -55,7 +55,7 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}; choose another with --ip and --port")]
     Listen {
-        /// The address.
+        /// Address of the listener.
         address: SocketAddr,
         /// Error from the system.
         error: std::io::Error,
@@ -66,7 +66,7 @@ pub enum StartError {
          listen.admin (--admin, S3PROXY_ADMIN)"
     )]
     Admin {
-        /// The address.
+        /// Address of the listener.
         address: SocketAddr,
         /// Error from the system.
         error: std::io::Error,
@@ -104,7 +104,7 @@ pub struct App {
 }
 
 impl App {
-    /// Builds everything.
+    /// Builds all parts of the program, and binds its listeners.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // The admin listener's recorder comes first, so that everything after it is counted.
         let watched = config.listen.admin.map(watch).transpose()?;

@@ -25,9 +25,9 @@ use super::sealing::Payload;
 
 /// Framing of the payload inside the HTTP body.
 pub(crate) enum Framing {
-    /// None: the body is the payload.
+    /// No framing: the body is the payload.
     Plain,
-    /// `aws-chunked`.
+    /// Chunks of `aws-chunked` around the payload.
     Chunked(Box<ChunkDecoder>),
     /// The payload is the file of a form, followed by the closing delimiter.
     Form(Box<FileDecoder>),

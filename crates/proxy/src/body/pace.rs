@@ -54,7 +54,7 @@ impl Patience {
 /// Why a client is not waited for any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Impatience {
-    /// Nothing moved.
+    /// No byte moved for too long.
     Silence,
     /// Too little moved while other requests waited.
     Slowness,

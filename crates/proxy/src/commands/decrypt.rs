@@ -55,7 +55,7 @@ pub enum Mode {
 /// Destination of the plaintext.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Over the sealed object.
+    /// Replace the sealed object.
     Same,
     /// Under the same key, with this prefix in front.
     Elsewhere {
@@ -69,9 +69,9 @@ pub enum Place {
 /// What happens to existing objects at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// Leave them alone.
+    /// Keep existing objects.
     Stay,
-    /// Overwrite them.
+    /// Overwrite existing objects.
     WrittenOver,
 }
 

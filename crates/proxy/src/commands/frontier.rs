@@ -20,9 +20,9 @@ pub(super) struct Frontier {
 /// Whether a key may be handed out several times in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeats {
-    /// Once for each version.
+    /// Repeated once for each version.
     Versions,
-    /// Never.
+    /// Not repeated.
     None,
 }
 

@@ -35,13 +35,13 @@ const HEADLINE: Style = Style::new().bold();
 /// Result for one object. The words are stable: scripts read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Done; the word for the action.
+    /// The work was done; the word for the action.
     Done(&'static str),
     /// A dry run would have done it; the word for the action.
     Would(&'static str),
     /// Nothing had to be done; the word for the reason.
     Skipped(&'static str),
-    /// Not done; the reason.
+    /// The work on the object failed, for this reason.
     Failed(String),
 }
 
@@ -97,11 +97,11 @@ pub(crate) enum Notable {
 /// Audience of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// People: notable objects, and a summary.
+    /// For people: notable objects, and a summary.
     Lines,
-    /// People: every object, and a summary.
+    /// For people: every object, and a summary.
     AllLines,
-    /// Programs.
+    /// For programs: one JSON document per line.
     Json,
 }
 

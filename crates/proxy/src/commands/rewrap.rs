@@ -68,36 +68,36 @@ pub enum Mode {
 /// What happens to replaced versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replaced {
-    /// They stay, under the old key.
+    /// Keep replaced versions, under the old key.
     Stay,
-    /// Each is deleted once the copy that replaces it exists.
+    /// Delete each version once the copy that replaces it exists.
     AreDeleted,
 }
 
 /// What happens to objects that have the right key already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpToDate {
-    /// They are skipped.
+    /// Skip objects that have the right key.
     Skip,
-    /// They are rewrapped: the key may have been rotated inside its service, under the same name.
+    /// Rewrap all objects: a key may have been rotated inside its service, under the same name.
     RewrapAgain,
 }
 
 /// Whether clients may write at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writers {
-    /// They may, and the backend has to honour conditions.
+    /// Clients may write, so the backend has to honour conditions.
     Possible,
-    /// They may not: the operator has stopped them.
+    /// The operator has stopped all clients that write.
     Stopped,
 }
 
 /// Whether the exit status reports that a key is still needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// It does not.
+    /// The exit status does not depend on needed keys.
     No,
-    /// It does, by status 4.
+    /// The exit status is 4 if a key is still needed.
     ByStatus,
 }
 

@@ -47,9 +47,9 @@ pub enum Versions {
 pub struct Selection {
     /// Targets, in the order of the arguments.
     pub targets: Vec<Target>,
-    /// What each target names.
+    /// Extent of each target.
     pub extent: Extent,
-    /// Which versions are included.
+    /// Versions that are included.
     pub versions: Versions,
     /// Keys up to and including this one are skipped in the first target.
     pub start_after: Option<String>,

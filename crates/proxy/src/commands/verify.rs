@@ -34,9 +34,9 @@ const ATTEMPTS: usize = 3;
 /// Amount of data that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// Whole bodies.
+    /// Read whole bodies.
     Bodies,
-    /// Only envelopes, keys and seals.
+    /// Read only envelopes, keys and seals.
     Heads,
 }
 

@@ -71,9 +71,9 @@ impl<'a> Store<'a> {
 /// How a walk ended.
 #[derive(Debug)]
 pub(crate) enum Walked {
-    /// With the last object.
+    /// The last object was reached.
     Through,
-    /// Because of a signal.
+    /// A signal interrupted the walk.
     Interrupted(Signal, Resume),
 }
 

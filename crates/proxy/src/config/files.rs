@@ -96,7 +96,7 @@ pub(crate) enum Looked {
     Same,
     /// Something has changed, perhaps not completely.
     Moving,
-    /// The same change was found for the second time. It is the known state from now on.
+    /// A change was found for the second time, and is the known state from now on.
     Settled,
 }
 

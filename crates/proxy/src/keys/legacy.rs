@@ -169,7 +169,7 @@ pub(crate) enum LegacyKeyError {
         .rule.setting("legacy_reads")
     )]
     Refused {
-        /// Rule of the place.
+        /// Rule that applies to the place of the object.
         rule: RuleName,
     },
     /// No candidate opens the data key.
@@ -197,7 +197,7 @@ pub(crate) enum LegacyKeyError {
     OtherPlace {
         /// Name of the key.
         key: String,
-        /// Rule of the place.
+        /// Rule that applies to the place of the object.
         rule: RuleName,
     },
     /// The all-zero key opens the data key, but is not allowed.

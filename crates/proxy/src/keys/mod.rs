@@ -59,7 +59,7 @@ pub(crate) enum KeyError {
     OtherPlace {
         /// Name of the key.
         key: String,
-        /// Rule of the place.
+        /// Rule that applies to the place of the object.
         rule: RuleName,
     },
     /// The envelope's binding is weaker than its place demands.
@@ -71,7 +71,7 @@ pub(crate) enum KeyError {
     WeakBinding {
         /// Name of the key.
         key: String,
-        /// Rule of the place.
+        /// Rule that applies to the place of the object.
         rule: RuleName,
     },
     /// The wrapped key does not open: it belongs to another object, or was altered.
@@ -166,7 +166,7 @@ pub enum KeyringError {
     Service {
         /// Name of the key.
         name: String,
-        /// Reason.
+        /// Reason of the failure.
         reason: String,
     },
 }

@@ -58,12 +58,12 @@ const LEAST_RSA_BYTES: usize = 256;
 /// Why the settings make no client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VaultError {
-    /// Certificates cannot be read.
+    /// The certificates of authorities cannot be read.
     #[error("Vault at {address}: {reason}")]
     Client {
         /// Configured address.
         address: String,
-        /// Reason.
+        /// Reason from the client library.
         reason: String,
     },
     /// A mount, key or namespace has characters that a request cannot carry.
@@ -280,7 +280,7 @@ fn unexpected(what: &str, why: &str) -> ServiceError {
 enum Form {
     /// `vault:v`, a version from 1 without leading zeros, `:`, base64.
     Symmetric,
-    /// The same form, of a length that only RSA produces.
+    /// Symmetric form, but of a length that only RSA produces.
     Asymmetric,
     Foreign,
 }

@@ -21,9 +21,9 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Place of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Within the limit.
+    /// A place within the limit.
     Own,
-    /// Above the limit.
+    /// A place above the limit.
     InTheCrowd,
 }
 

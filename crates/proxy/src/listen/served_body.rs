@@ -26,11 +26,11 @@ pub(super) struct ServedBody<B: Body> {
 /// What has to be sent before the response counts as a served request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// It never counts: it is an error, or broke off.
+    /// Never counts: the response is an error, or broke off.
     Never,
-    /// This many bytes.
+    /// Counts after this many further bytes.
     Bytes(u64),
-    /// Everything; the length is unknown.
+    /// Counts at the end of a body of unknown length.
     All,
     Nothing,
 }

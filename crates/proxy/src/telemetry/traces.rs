@@ -56,7 +56,7 @@ pub enum TracesError {
     Exporter {
         /// Address of the collector.
         collector: String,
-        /// Reason.
+        /// Reason of the failure.
         reason: String,
     },
 }

@@ -7,11 +7,11 @@
 /// Type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Only grows, from 0 at the program's start.
+    /// A count that only grows, from 0 at the program's start.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// Seconds, counted in fixed buckets.
+    /// Durations in seconds, counted in fixed buckets.
     Histogram,
 }
 
