@@ -1,12 +1,12 @@
-//! What differs between two configurations, by the names of settings.
+//! Differences between two configurations, by the names of settings.
 //!
-//! The texts that sources gave are compared, so that every setting that is declared is covered by
-//! itself; a text that says the same in other words (`64 KiB`, `65536`) counts as a change, one that
-//! repeats the default does not. Nothing is kept of a text but its fingerprint. Records of lists are
-//! told apart by what identifies them, so that an order without meaning has none here; rules, whose
-//! order counts, by their number.
+//! The texts from the sources are compared, so that every declared setting is covered
+//! automatically. A text that means the same in other words (`64 KiB`, `65536`) counts as a change,
+//! one that repeats the default does not. Only fingerprints of the texts are kept. Records of lists
+//! are matched by their identifying fields, so that an order without meaning is ignored; rules,
+//! whose order counts, are matched by number.
 //!
-//! Files that a setting names and that are read at start belong to its text.
+//! The contents of files that a setting names and that are read at start belong to its text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,14 +17,14 @@ use super::gather::{Entry, Layer};
 use super::settings;
 use super::value::Given;
 
-/// What a configuration says, for comparisons.
+/// Contents of a configuration, for comparisons.
 pub struct Snapshot {
     settings: BTreeMap<&'static str, Fingerprint>,
-    /// By list and name of the record; several records may have one name.
+    /// Records by list and name; several records may have the same name.
     records: BTreeMap<&'static str, BTreeMap<String, BTreeSet<Fingerprint>>>,
 }
 
-/// The differences between two configurations.
+/// Differences between two configurations.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Changes(Vec<Change>);
 
@@ -40,12 +40,14 @@ enum Change {
 }
 
 impl Snapshot {
-    /// `contents` are those of files that settings name, by the setting's path.
+    /// Takes a snapshot. `contents` are those of files that settings name, by the setting's path.
     pub(super) fn of(layer: &Layer, contents: &BTreeMap<String, Fingerprint>) -> Self {
         let settings = settings::all()
+            // Settings of records are compared record by record.
             .filter(|declaration| !declaration.path.contains("[]"))
             .map(|declaration| {
                 let path = declaration.path;
+                // An explicit default equals an absent setting: writing it out is no change.
                 let mut texts = match (layer.get(path), declaration.default) {
                     (Some(entry), _) => texts(&entry.given),
                     (None, Default::Text(default)) => vec![default.as_bytes()],
@@ -164,14 +166,14 @@ impl fmt::Display for Change {
     }
 }
 
-/// The lists of tables, by what stands before their first brackets.
+/// Returns the lists of tables, by their path before the first brackets.
 fn lists() -> BTreeSet<&'static str> {
     let paths = settings::all().map(|declaration| declaration.path);
     let lists = paths.filter_map(|path| path.split_once("[]"));
     lists.map(|(list, _)| list).collect()
 }
 
-/// The records of a list, by name.
+/// Returns the records of a list, by name.
 fn records(
     list: &str,
     layer: &Layer,
@@ -187,6 +189,7 @@ fn records(
     for (number, fields) in numbered {
         let mut seen = Vec::new();
         for (field, entry) in &fields {
+            // With the name of the field, so that a text that moves to another field is a change.
             seen.push(field.as_bytes());
             seen.extend(texts(&entry.given));
             let content = contents.get(&format!("{list}[{number}]{field}"));
@@ -201,7 +204,7 @@ fn records(
     records
 }
 
-/// The number of the record that a path belongs to, and what stands behind it.
+/// Returns the number of the record that a path belongs to, and the rest of the path.
 fn record_field<'a>(list: &str, path: &'a str) -> Option<(usize, &'a str)> {
     let (number, field) = path
         .strip_prefix(list)?
@@ -210,7 +213,7 @@ fn record_field<'a>(list: &str, path: &'a str) -> Option<(usize, &'a str)> {
     Some((number.parse().ok()?, field))
 }
 
-/// What identifies a record to people; never a secret.
+/// Returns the name that identifies a record to people; never a secret.
 fn record_name(list: &str, number: usize, fields: &BTreeMap<&str, &Entry>) -> String {
     let field = |name: &str| match &fields.get(name)?.given {
         Given::Text(text) => Some(text.as_str()),
@@ -250,7 +253,7 @@ mod tests {
     use super::*;
     use crate::{SettingFlags, Sources};
 
-    /// A folder with a configuration in it.
+    /// A folder that contains a configuration.
     struct Place(TempDir);
 
     impl Place {
@@ -360,6 +363,7 @@ mod tests {
         let text = format!("[backend]\nca_file = {authorities:?}\n");
         let old = place.snapshot(&text, environment);
         assert!(Changes::between(&old, &place.snapshot(&text, environment)).is_empty());
+        // The settings still name the same files.
         place.file("key", "two\n");
         place.file("ca", "two");
         let changes = Changes::between(&old, &place.snapshot(&text, environment));
@@ -373,6 +377,7 @@ mod tests {
             "listen.port = 5\nlisten.idle_timeout = \"5s\"\nlog.format = \"text\"",
         );
         assert_eq!(changes.at_start_only(), ["listen.port", "log.format"]);
+        // A renamed setting must not stay in the list under its old name.
         for only in settings::AT_START_ONLY {
             assert!(settings::all().any(|declared| declared.path == only.path));
         }

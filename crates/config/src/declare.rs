@@ -1,9 +1,9 @@
-//! The form in which a setting is declared: once, with everything there is to say of it.
+//! The form of a setting's declaration: once, with everything about it.
 //!
-//! From the declarations in `settings` come the file's known fields, the environment variables, the
+//! The declarations in `settings` define the file's known fields, the environment variables, the
 //! flags with their help, the defaults, the checks, the error messages and the reference in
-//! `docs/configuration.md`. A declaration carries its type, so that reading it gives that type and
-//! nothing else can be asked for.
+//! `docs/configuration.md`. A declaration carries its type, so that reading it returns that type
+//! and no other can be requested.
 //!
 //! Paths are those of the file, such as `backend.region`; `[]` stands for "each of the list", as in
 //! `clients.known[].name`. Every setting outside of lists has the environment variable that its path
@@ -23,10 +23,10 @@ pub(crate) struct Declaration {
     /// proxies, and those of other programs, which only give a default.
     pub aliases: &'static [&'static str],
     pub flag: Flag,
-    /// What is valid, with units, as the end of the sentence "expected …".
+    /// Valid values, with units, as the end of the sentence "expected …".
     pub expects: fn() -> String,
     pub default: Default,
-    /// Full sentences, the first of which stands alone in short help.
+    /// Full sentences; the first one is used alone in short help.
     pub documentation: &'static str,
     pub sensitivity: Sensitivity,
 }
@@ -38,7 +38,7 @@ pub(crate) enum Flag {
         name: &'static str,
         placeholder: &'static str,
     },
-    /// A flag without a value: `yes` is the setting's text when it is given, `no` with `=false`.
+    /// A flag without a value: it sets the text `yes`, or `no` with `=false`.
     Switch {
         name: &'static str,
         yes: &'static str,
@@ -49,20 +49,21 @@ pub(crate) enum Flag {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Default {
-    /// The text that stands where nothing else is given.
+    /// Text that is used if nothing else is given.
     Text(&'static str),
-    /// Absent unless given; the words say what that means.
+    /// Absent unless given; the words describe what that means.
     Absent(&'static str),
-    /// Must be given.
+    /// The setting must be given.
     Required,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sensitivity {
     Plain,
-    /// Given like any other, but a refused value is not shown: it may be a secret in the wrong place.
+    /// Given as any other, but a refused value is not shown: it may be a secret in the wrong place.
     Masked,
-    /// Never shown, and no flag. May also be given as a file's name: `…_file`, `…_FILE`.
+    /// Never shown, and without a flag. May also be given as the name of a file: `…_file`,
+    /// `…_FILE`.
     Secret,
 }
 
@@ -84,7 +85,7 @@ pub(crate) struct Required<T> {
     kind: PhantomData<fn() -> T>,
 }
 
-/// The parts of a declaration that do not follow from its type.
+/// Parts of a declaration that do not follow from its type.
 pub(crate) struct Names {
     pub path: &'static str,
     pub aliases: &'static [&'static str],
@@ -134,7 +135,7 @@ impl<T: Value> Required<T> {
 }
 
 impl Declaration {
-    /// The section of the file: the path up to its first dot.
+    /// Returns the section of the file: the path up to its first dot.
     pub(crate) fn section(&self) -> &'static str {
         let section = self.path.split('.').next().unwrap_or(self.path);
         section.strip_suffix("[]").unwrap_or(section)
@@ -183,7 +184,7 @@ impl Declaration {
     }
 }
 
-/// Declares settings as constants and collects them, so that none can be forgotten in the list.
+/// Declares settings as constants and collects them, so that none can be missing from the list.
 macro_rules! settings {
     ($(#[$attribute:meta])* $list:ident: $(
         $(#[doc = $documentation:literal])+

@@ -1,8 +1,8 @@
-//! The metadata names under which an object's envelope is stored, and the KEK version that
-//! Intrinsec's proxy records beside it.
+//! Metadata names for an object's envelope, and for the KEK version that Intrinsec's proxy records
+//! next to it.
 //!
-//! Users of the older proxies have configured names of their own, so any name that S3 accepts as
-//! user metadata is one here. Header names are case-insensitive: names are kept in lower case.
+//! Users of the older proxies have configured their own names, so any name that S3 accepts as user
+//! metadata is valid. Header names are case-insensitive: names are kept in lower case.
 
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use http::HeaderName;
 
 const USER_METADATA: &str = "x-amz-meta-";
 
-/// Behind the envelope's name where the KEK version has no name of its own.
+/// Suffix to the envelope's name for the KEK version, unless that has a configured name.
 const KEK_VERSION_SUFFIX: &str = "-kek-ver";
 
 /// A name of user metadata, such as `isec`.
@@ -18,20 +18,20 @@ const KEK_VERSION_SUFFIX: &str = "-kek-ver";
 pub struct MetadataName(HeaderName);
 
 impl MetadataName {
-    /// The name alone, such as `isec`.
+    /// Returns the name alone, such as `isec`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0.as_str()[USER_METADATA.len()..]
     }
 
-    /// The whole header, such as `x-amz-meta-isec`.
+    /// Returns the whole header name, such as `x-amz-meta-isec`.
     #[must_use]
     pub fn header(&self) -> &HeaderName {
         &self.0
     }
 
-    /// Whether servers may take the two for one: some servers and gateways make no difference
-    /// between `_` and `-`.
+    /// Returns whether servers may confuse the two names: some servers and gateways do not
+    /// distinguish `_` and `-`.
     #[must_use]
     pub fn is_same_to_servers(&self, other: &str) -> bool {
         let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
@@ -40,7 +40,7 @@ impl MetadataName {
     }
 }
 
-/// The text is not a header name.
+/// Error that the text is not a header name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it holds characters that a header name cannot, or none")]
 pub struct InvalidMetadataName;
@@ -57,7 +57,7 @@ impl FromStr for MetadataName {
     }
 }
 
-/// The metadata names of an envelope.
+/// Metadata names of an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DekTag {
     envelope: MetadataName,
@@ -65,7 +65,7 @@ pub struct DekTag {
 }
 
 impl DekTag {
-    /// With the name of the KEK version, by default that of the envelope and `-kek-ver`.
+    /// Builds the names; that of the KEK version defaults to the envelope's with `-kek-ver`.
     #[must_use]
     pub fn new(envelope: MetadataName, kek_version: Option<MetadataName>) -> Self {
         let kek_version = kek_version.unwrap_or_else(|| {
@@ -78,25 +78,25 @@ impl DekTag {
         }
     }
 
-    /// The envelope's name alone, such as `isec`.
+    /// Returns the envelope's name alone, such as `isec`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.envelope.as_str()
     }
 
-    /// The envelope's header, such as `x-amz-meta-isec`.
+    /// Returns the envelope's header, such as `x-amz-meta-isec`.
     #[must_use]
     pub fn header(&self) -> &HeaderName {
         self.envelope.header()
     }
 
-    /// The header of the KEK version, such as `x-amz-meta-isec-kek-ver`.
+    /// Returns the header of the KEK version, such as `x-amz-meta-isec-kek-ver`.
     #[must_use]
     pub fn kek_version_header(&self) -> &HeaderName {
         self.kek_version.header()
     }
 
-    /// Whether a header is one of the two, or one that servers may take for it.
+    /// Returns whether a header is one of the two, or may be confused with one by servers.
     #[must_use]
     pub fn is_part(&self, header: &str) -> bool {
         [&self.envelope, &self.kek_version]

@@ -1,7 +1,7 @@
 //! The backend's address, as users write it: `host`, `host:port`, `http(s)://host[:port]`.
 //!
 //! Only scheme, host and port exist here. A path, a query or a credential in the address is
-//! refused: each would be a mistake that the proxy could not honour. Without a scheme it is HTTPS.
+//! refused: the proxy could not honour it. The default scheme is HTTPS.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
@@ -47,8 +47,8 @@ pub struct ServerAddress {
 }
 
 impl ServerAddress {
-    /// The value of the Host header: an IPv6 address in brackets, the port only where it is not the
-    /// scheme's own.
+    /// Returns the value of the Host header: an IPv6 address in brackets, the port only if it is
+    /// not the scheme's default.
     #[must_use]
     pub fn authority(&self) -> String {
         let host = self.host.to_string();
@@ -59,8 +59,8 @@ impl ServerAddress {
         }
     }
 
-    /// Reads an address of another service than S3: plain unless it says `https`, and at `port`
-    /// unless it names one.
+    /// Parses an address of a service other than S3: plain HTTP unless it says `https`, and at
+    /// `port` unless it names one.
     pub(crate) fn of_service(text: &str, port: fn(Scheme) -> u16) -> Result<Self, AddressError> {
         let with_scheme = if text.contains("://") {
             text.to_owned()
@@ -68,6 +68,7 @@ impl ServerAddress {
             format!("http://{text}")
         };
         let mut address = with_scheme.parse::<Self>()?;
+        // A default port that is written out counts as named, too.
         let names_port = address.port != address.scheme.default_port()
             || with_scheme.ends_with(&format!(":{}", address.port));
         if !names_port {
@@ -77,7 +78,7 @@ impl ServerAddress {
     }
 }
 
-/// The name, or the address as it stands in a URI (IPv6 in brackets).
+/// Displays the name, or the address as in a URI (IPv6 in brackets).
 impl std::fmt::Display for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -94,7 +95,7 @@ impl std::fmt::Display for ServerAddress {
     }
 }
 
-/// Why an address is not one.
+/// Why an address is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     #[error("white space and quotes cannot be part of it; remove them")]
@@ -117,6 +118,7 @@ impl FromStr for ServerAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        // Usually left over from a shell script or a compose file.
         if text.contains(|c: char| c.is_whitespace() || "\"'`".contains(c)) {
             return Err(AddressError::Stray);
         }
@@ -157,6 +159,7 @@ fn host_and_port(authority: &str) -> Result<(Host, Option<&str>), AddressError> 
     }
     let (host, port) = match authority.split_once(':') {
         None => (authority, None),
+        // More than one colon: an IPv6 address without brackets.
         Some((_, port)) if port.contains(':') => return Err(AddressError::Brackets),
         Some((host, port)) => (host, Some(port)),
     };
@@ -167,8 +170,8 @@ fn host_and_port(authority: &str) -> Result<(Host, Option<&str>), AddressError> 
     Ok((Host::Name(name), port))
 }
 
-/// A DNS name in lower case. Underscores are allowed, as in the names of container networks; a
-/// last label of digits only is not, since it would be a mistyped IPv4 address.
+/// Returns a valid DNS name in lower case. Underscores are allowed, as in names of container
+/// networks. A last label of digits only is refused, since it would be a mistyped IPv4 address.
 pub(crate) fn dns_name(text: &str) -> Option<String> {
     let label_is_valid = |label: &str| {
         (1..=63).contains(&label.len())

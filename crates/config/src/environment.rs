@@ -1,9 +1,9 @@
 //! Settings from environment variables.
 //!
-//! An empty variable counts as absent, since charts and compose files set them so. A variable that
-//! begins like ours and is none of ours is a warning, not an error: other programs may share the
-//! environment, and Kubernetes describes a Service called s3proxy in variables such as
-//! `S3PROXY_SERVICE_HOST` and `S3PROXY_PORT=tcp://…`, which are passed over in silence.
+//! An empty variable counts as absent, since charts and compose files set such. An unknown variable
+//! with our prefix is a warning, not an error: other programs may share the environment, and
+//! Kubernetes describes a Service called s3proxy in variables such as `S3PROXY_SERVICE_HOST` and
+//! `S3PROXY_PORT=tcp://…`, which are ignored silently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -17,17 +17,17 @@ use super::problem::{Fault, Notice, Origin, near};
 use super::settings::{self, former};
 use super::value::Given;
 
-/// Names the configuration file; the flag `--config` comes before it.
+/// Variable with the name of the configuration file; the flag `--config` takes precedence.
 pub(crate) const CONFIG_VARIABLE: &str = "S3PROXY_CONFIG";
 
 type Variables = BTreeMap<OsString, OsString>;
 
-/// The configuration file's name.
+/// Returns the name of the configuration file.
 pub(super) fn file(variables: &Variables) -> Option<PathBuf> {
     text_of(variables, CONFIG_VARIABLE).map(PathBuf::from)
 }
 
-/// What the variables say.
+/// Reads the settings from the variables.
 pub(super) fn layer(variables: &Variables, findings: &mut Findings) -> Layer {
     let mut layer = Layer::new();
     for declaration in settings::all() {
@@ -105,8 +105,8 @@ fn file_form(name: &str) -> String {
     format!("{name}_FILE")
 }
 
-/// Two of our own names for one setting must not contradict each other. Names of others, such as
-/// `AWS_REGION`, only give a default.
+/// Refuses two of our own names for one setting with different values. Names of other programs,
+/// such as `AWS_REGION`, only give a default.
 fn refuse_differing(declaration: &Declaration, variables: &Variables, findings: &mut Findings) {
     let own = declaration.variables();
     let own = own.filter(|name| name.starts_with(PREFIX));
@@ -157,7 +157,8 @@ fn warn_of_unknown(variables: &Variables, findings: &mut Findings) {
     }
 }
 
-/// The setting that a name means which is none, however it is spelt.
+/// Returns the setting that an unknown name probably means, for names that spelling does not
+/// reveal.
 fn meant(name: &str) -> Option<&'static str> {
     const MEANT: &[(&[&str], &str)] = &[
         (
@@ -259,7 +260,7 @@ fn known_names() -> BTreeSet<String> {
     known
 }
 
-/// Whether Kubernetes set the variable to describe a Service.
+/// Returns whether Kubernetes set the variable to describe a Service.
 fn is_service_link(name: &str, value: &OsStr) -> bool {
     let is_url = value.to_str().is_some_and(|value| {
         ["tcp://", "udp://", "sctp://"]
@@ -302,6 +303,7 @@ mod tests {
                 ("S3PROXY_SERVICE_HOST", "10.0.0.1"),
                 ("S3PROXY_SERVICE_PORT", "4433"),
                 ("S3PROXY_SERVICE_PORT_HTTPS", "4433"),
+                // Kubernetes sets it for a service named "s3proxy"; ours is a number.
                 ("S3PROXY_PORT", "tcp://10.0.0.1:4433"),
                 ("S3PROXY_PORT_4433_TCP", "tcp://10.0.0.1:4433"),
                 ("S3PROXY_PORT_4433_TCP_PROTO", "tcp"),

@@ -1,9 +1,9 @@
 //! Settings from the TOML file.
 //!
-//! Every field must be declared; one that is not is a problem of its own, named with its line and
-//! near names. Numbers and booleans are turned into text, so that a value is judged in one place
-//! whatever its source. A syntax error is shown by its line and reason only: the parser's own
-//! message would quote the line, which may hold a secret.
+//! Every field must be declared; an unknown one is a problem of its own, reported with its line and
+//! similar names. Numbers and booleans are converted to text, so that a value is validated in one
+//! place for all sources. A syntax error is reported only by line and reason: the parser's full
+//! message would quote the line, which may contain a secret.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use super::problem::{Fault, Notice, Origin, near};
 use super::settings::{self, former};
 use super::value::Given;
 
-/// What the file says.
+/// Reads the settings from the file.
 pub(super) fn layer(path: &Path, findings: &mut Findings) -> Layer {
     let name = path.display().to_string();
     let read = findings.files.read(path).map_err(|error| error.to_string());
@@ -77,8 +77,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// `pattern` is the table's declared path, with `[]`; `concrete` has the numbers instead. Both
-    /// end with a dot, but for the root.
+    /// Reads a table. `pattern` is its declared path, with `[]`; `concrete` has the numbers
+    /// instead. Both end with a dot, except for the root.
     fn table(&mut self, table: &DeTable<'_>, pattern: &str, concrete: &str) {
         for (key, value) in table {
             let pattern = format!("{pattern}{}", key.get_ref());
@@ -116,7 +116,7 @@ impl Reading<'_> {
             let line = self.origin(item.span().start);
             match item.get_ref().as_table() {
                 Some(table) => {
-                    // An empty table is a record too: the entry makes it count.
+                    // An empty table is a record, too: this entry makes it count.
                     let here = entry(Given::List(Vec::new()), line);
                     self.layer.insert(concrete.clone(), here);
                     self.table(table, &format!("{pattern}[]."), &format!("{concrete}."));
@@ -164,6 +164,7 @@ impl Reading<'_> {
     }
 
     fn insert(&mut self, declaration: &Declaration, path: String, given: Given, origin: Origin) {
+        // In the other form, direct or as a file: TOML itself refuses repeated fields.
         if self.layer.contains_key(&path) {
             return self.findings.problem(path, Some(origin), Fault::GivenTwice);
         }
@@ -194,7 +195,7 @@ impl Reading<'_> {
     }
 }
 
-/// What an unknown name was meant for, as far as spelling or another program's word for it tells.
+/// Suggests known names for an unknown one, by spelling or by other programs' words.
 fn unknown(value: &DeValue<'_>, pattern: &str) -> Fault {
     let tables = settings::SECTIONS.iter().map(|section| section.name);
     if value.as_table().is_some() && !pattern.contains('.') {
@@ -218,7 +219,7 @@ fn unknown(value: &DeValue<'_>, pattern: &str) -> Fault {
     Fault::Unknown { near }
 }
 
-/// Words of other programs for the tables of this one.
+/// Other programs' words for the tables of this one.
 const TABLES: &[(&[&str], &str)] = &[
     (
         &["server", "http", "https", "tls", "proxy", "frontend"],
@@ -235,7 +236,8 @@ fn is_prefix(prefix: &str) -> bool {
     settings::all().any(|declaration| declaration.path.starts_with(prefix))
 }
 
-/// `keys.encrypt_key_file` names the file that holds `keys.encrypt_key`.
+/// Returns the secret setting that a `…_file` field gives: `keys.encrypt_key_file` names the file
+/// with `keys.encrypt_key`.
 fn secret_behind_file(pattern: &str, concrete: &str) -> Option<(&'static Declaration, String)> {
     let declaration = declared(pattern.strip_suffix("_file")?)?;
     let concrete = concrete.strip_suffix("_file")?;

@@ -1,11 +1,12 @@
-//! The files that a configuration came from, as they were when it was read.
+//! The files that a configuration came from, as they were when they were read.
 //!
-//! Whether one has changed is judged by contents: a Kubernetes volume swaps a symbolic link, network
-//! file systems tell nobody anything, and times of files say little. What is kept of each file is a
-//! fingerprint of the very bytes that were used, so no change between reading and watching is missed.
+//! Changes are detected by contents: a Kubernetes volume swaps a symbolic link, network file
+//! systems send no notifications, and file times prove little. For each file a fingerprint of
+//! exactly the bytes that were used is kept, so that no change between reading and watching is
+//! missed.
 //!
 //! Absent: files that cannot be read twice, such as pipes. They are remembered by name, since a
-//! configuration that came from one cannot be loaded anew.
+//! configuration that came from one cannot be reloaded.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,10 +16,10 @@ use zeroize::Zeroizing;
 
 use super::fingerprint::Fingerprint;
 
-/// Longer files are no part of a configuration.
+/// Longest file in bytes; a longer one is not part of a configuration.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What was found in each file.
+/// Contents or error of each file, as a fingerprint.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<PathBuf, Found>);
 
@@ -26,7 +27,7 @@ pub struct Files(BTreeMap<PathBuf, Found>);
 enum Found {
     Text(Fingerprint),
     Unreadable(io::ErrorKind),
-    /// A pipe or a device: what it gave is gone.
+    /// A pipe or a device, whose contents are gone.
     Once,
 }
 
@@ -38,7 +39,7 @@ impl Files {
         read
     }
 
-    /// The same files as they are now.
+    /// Returns the same files as they are now.
     #[must_use]
     pub fn now(&self) -> Self {
         let now = self.0.iter().map(|(path, found)| {
@@ -51,7 +52,7 @@ impl Files {
         Self(now.collect())
     }
 
-    /// The fingerprint of a file's contents, where they could be read.
+    /// Returns the fingerprint of a file's contents, if they could be read.
     pub(super) fn fingerprint(&self, path: &Path) -> Option<Fingerprint> {
         match self.0.get(path)? {
             Found::Text(fingerprint) => Some(*fingerprint),
@@ -81,7 +82,7 @@ impl Files {
     }
 }
 
-/// Files that are looked at again and again.
+/// Files that are checked repeatedly.
 ///
 /// A change counts when two looks have found the same: whoever writes a file over may have come
 /// half the way at the first one.
@@ -90,14 +91,14 @@ pub struct Watched {
     moving: Option<Files>,
 }
 
-/// What a look has found.
+/// Result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Looked {
     /// What was known.
     Same,
-    /// Something else, perhaps only half of it.
+    /// Something has changed, perhaps not completely.
     Moving,
-    /// Something else than what was known, for the second time. It is known from now on.
+    /// A change was found for the second time, and is the known state from now on.
     Settled,
 }
 
@@ -115,7 +116,7 @@ impl Watched {
         let known = self.known.clone();
         match tokio::task::spawn_blocking(move || known.now()).await {
             Ok(now) => self.found(now),
-            // The runtime is going down.
+            // The runtime is shutting down.
             Err(_) => Looked::Same,
         }
     }
@@ -194,6 +195,7 @@ mod tests {
         symlink("1", &link).unwrap();
         let mut files = Files::default();
         files.read(&link.join("key")).unwrap();
+        // As the kubelet changes a volume.
         symlink("2", &next).unwrap();
         fs::rename(&next, &link).unwrap();
         assert!(files.now() != files);
@@ -212,6 +214,7 @@ mod tests {
             watched.found(files.now())
         };
         assert_eq!(look("one"), Looked::Same);
+        // A writer is under way: each look finds another content.
         assert_eq!(look("tw"), Looked::Moving);
         assert_eq!(look("two"), Looked::Moving);
         assert_eq!(look("two"), Looked::Settled);
@@ -240,6 +243,7 @@ mod tests {
     #[test]
     fn what_is_no_file_is_read_once() {
         let mut files = Files::default();
+        // Stands for a pipe, which would be empty on a second reading.
         let device = Path::new("/dev/null");
         assert!(files.read(device).unwrap().is_empty());
         assert_eq!(files.read_once(), Some(device));

@@ -1,8 +1,8 @@
-//! Fingerprints: whether a text is still the same, without keeping the text.
+//! Fingerprints: they show whether a text has changed, without keeping the text.
 //!
-//! A fingerprint is an HMAC under a key that is drawn once in a process and leaves it in no way, so
-//! that it says nothing of a secret to whoever sees it, and comparing two of them tells nothing by
-//! its duration. Fingerprints of two processes have nothing in common.
+//! A fingerprint is an HMAC under a key that is generated once per process and never leaves it. So
+//! it reveals nothing about a secret, and the duration of a comparison reveals nothing either.
+//! Fingerprints of two processes are unrelated.
 
 use std::sync::LazyLock;
 
@@ -14,12 +14,13 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
         .expect("the system's generator works")
 });
 
-/// Stands for a sequence of texts.
+/// Fingerprint of a sequence of texts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// That of `texts`: each counts with its length, so that no two sequences run into each other.
+    /// Computes the fingerprint of `texts`. Each is prefixed with its length, so that different
+    /// sequences cannot have the same input.
     pub(crate) fn of<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut context = hmac::Context::with_key(&KEY);
         for text in texts {

@@ -1,8 +1,8 @@
-//! Settings from flags, which clap knows from the declarations.
+//! Settings from flags, which clap gets from the declarations.
 //!
-//! Flags give text, judged where file and environment are judged too. Secrets have none, since
-//! other users of a machine can read the arguments of a process. Each command offers the flags of
-//! the settings that it reads ([`super::scope`]).
+//! Flags give text, which is validated in the same place as that of file and environment. Secrets
+//! have no flags, since other users of a machine can read the arguments of a process. Each command
+//! offers the flags of the settings that it reads ([`super::scope`]).
 
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -23,10 +23,10 @@ const CONFIG: &str = "config";
 const SET: &str = "set";
 const ALLOW_MULTIPART: &str = "allow-multipart";
 
-/// Columns for short help, so that no default is broken over two lines.
+/// Number of columns for short help, so that no default is broken over two lines.
 const SHORT_HELP: usize = 48;
 
-/// The setting that `--allow-multipart` was about in the older proxies.
+/// The setting for which the older proxies had `--allow-multipart`.
 const MULTIPART_PATH: &str = "policy.multipart";
 
 /// Settings that were given as flags.
@@ -34,7 +34,7 @@ const MULTIPART_PATH: &str = "policy.multipart";
 pub struct SettingFlags {
     pub(super) file: Option<PathBuf>,
     pub(super) allow_multipart: AllowMultipart,
-    /// The flag's name, the setting's path and the text.
+    /// Name of the flag, path of the setting, and text.
     given: Vec<(&'static str, &'static str, String)>,
     set: Vec<String>,
 }
@@ -47,12 +47,13 @@ pub(super) enum AllowMultipart {
 }
 
 impl SettingFlags {
-    /// What the flags say; `--set` comes before the flag of the same setting.
+    /// Converts the flags to a layer; `--set` takes precedence over the flag of the same setting.
     pub(super) fn layer(self, findings: &mut Findings) -> Layer {
         let mut layer = Layer::new();
         for (flag, path, text) in self.given {
             layer.insert(path.to_owned(), plain(text, flag.to_owned()));
         }
+        // After the flags, so that `--set` wins.
         for assignment in self.set {
             let (path, text) = assignment.split_once('=').unwrap_or((&assignment, ""));
             let today = former::path(path);
@@ -130,13 +131,13 @@ impl SettingFlags {
     }
 }
 
-/// The value of a flag, which the command may not have.
+/// Returns the value of a flag that the command may not have.
 fn text<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
     let value = matches.try_get_one::<String>(name).ok().flatten();
     value.map(String::as_str)
 }
 
-/// The flags of the settings that a command reads, for `#[command(flatten)]`.
+/// Flags of the settings that a command reads, for `#[command(flatten)]`.
 pub struct ScopedFlags<S> {
     flags: SettingFlags,
     scope: PhantomData<S>,
@@ -244,7 +245,7 @@ pub fn refusal<S: Scope>(flag: &str) -> Option<&'static str> {
 
 const CONFIGURATION: &str = "Configuration";
 
-/// A command with few settings has them under one heading.
+/// Returns the heading of a flag; a command with few settings has them all under one.
 fn heading<S: Scope>(declaration: &Declaration) -> &'static str {
     let section = settings::SECTIONS
         .iter()
@@ -279,7 +280,7 @@ fn argument(declaration: &'static Declaration, preset: Option<&'static str>) -> 
     }
 }
 
-/// `--flag`, and `--flag=false` as the older proxies' users may have written.
+/// Accepts `--flag`, and `--flag=false` as users of the older proxies may have written.
 fn switch(argument: Arg) -> Arg {
     argument
         .num_args(0..=1)
@@ -290,14 +291,14 @@ fn switch(argument: Arg) -> Arg {
         .value_name("true|false")
 }
 
-/// The first sentence of the documentation, and the default.
+/// Returns the first sentence of the documentation, and the default.
 fn short_help(declaration: &Declaration, preset: Option<&'static str>) -> String {
     let sentence = sentence(declaration);
     let Some(default) = default(declaration, preset) else {
         return sentence.to_owned();
     };
     let default = format!("[default: {default}]");
-    // Beside the longest flag, a terminal of 80 columns has room for so many.
+    // Room next to the longest flag on a terminal of 80 columns.
     let separator = if sentence.len() + default.len() < SHORT_HELP {
         ' '
     } else {
@@ -306,7 +307,7 @@ fn short_help(declaration: &Declaration, preset: Option<&'static str>) -> String
     format!("{sentence}{separator}{default}")
 }
 
-/// The same with the choices and the variables, which have lines of their own.
+/// Returns the short help with choices and variables, each on their own line.
 fn long_help(declaration: &Declaration, preset: Option<&'static str>) -> String {
     let expects = (declaration.expects)();
     let choices = expects

@@ -1,8 +1,8 @@
-//! The three sources side by side: what each of them says, before anything is judged.
+//! The three sources side by side, before validation.
 //!
 //! A [`Layer`] maps concrete paths (`clients.known[0].name`) to texts with their origin. Layers are
-//! laid over one another: the subcommand's own choices, the file, the environment, the flags. Only
-//! the text that wins is judged later.
+//! merged in this order: the subcommand's presets, the file, the environment, the flags. Only the
+//! text that wins is validated later.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ use super::problem::{Fault, Notice, Origin, Problem};
 use super::value::Given;
 use super::{environment, file, secret_file, settings};
 
-/// A text and where it came from.
+/// A text with its origin.
 pub(super) struct Entry {
     pub given: Given,
     pub origin: Origin,
@@ -26,18 +26,18 @@ pub(super) struct Entry {
 
 pub(super) type Layer = BTreeMap<String, Entry>;
 
-/// What came up while the sources were read.
+/// Results of reading the sources, besides the settings.
 #[derive(Default)]
 pub(super) struct Findings {
     pub problems: Vec<Problem>,
     pub notices: Vec<Notice>,
-    /// All that were read.
+    /// All files that were read.
     pub files: Files,
-    /// What is in the files that settings name, by the path of the setting.
+    /// Fingerprints of files that settings name, by the path of the setting.
     pub contents: BTreeMap<String, Fingerprint>,
-    /// The configuration file is missing, unreadable or not TOML.
+    /// Whether the configuration file is missing, unreadable or not TOML.
     pub is_file_unusable: bool,
-    /// AWS's own variable for an endpoint, where it is set: it names no backend.
+    /// AWS's own variable for an endpoint, if it is set: it names no backend.
     pub endpoint_variable: Option<&'static str>,
 }
 
@@ -50,14 +50,14 @@ impl Findings {
         });
     }
 
-    /// Once for each thing that there is to tell.
+    /// Adds a notice, unless it is there already.
     pub(super) fn notice(&mut self, notice: Notice) {
         if !self.notices.contains(&notice) {
             self.notices.push(notice);
         }
     }
 
-    /// Warns where others may read a file that holds a secret.
+    /// Warns if other users may read a file with a secret.
     pub(super) fn secret_file(&mut self, path: &Path) {
         if let Some(notice) = secret_file::exposure(path) {
             self.notice(notice);
@@ -65,7 +65,7 @@ impl Findings {
     }
 }
 
-/// Everything that users and the subcommand say.
+/// All sources of settings: users and the subcommand.
 #[derive(Clone)]
 pub struct Sources {
     flags: SettingFlags,
@@ -75,7 +75,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Flags and environment; the file is named by one of them.
+    /// Collects flags and environment; one of them may name the file.
     pub fn new(
         flags: impl Into<SettingFlags>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -95,23 +95,24 @@ impl Sources {
         self
     }
 
-    /// Names a file that the subcommand has read a secret from.
+    /// Registers a file from which the subcommand has read a secret.
     #[must_use]
     pub fn secret_file(mut self, path: PathBuf) -> Self {
         self.secret_files.push(path);
         self
     }
 
-    /// The configuration file that a flag or the environment names.
+    /// Returns the configuration file that a flag or the environment names.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
         let flag = self.flags.file.clone();
         flag.or_else(|| environment::file(&self.environment))
     }
 
-    /// Reads all sources and lays them over one another.
+    /// Reads all sources and merges them.
     pub(super) fn gather(self, findings: &mut Findings) -> Layer {
         let file = self.file();
+        // `append` overwrites, so later sources win.
         let mut merged = Layer::new();
         for (path, text) in self.presets {
             debug_assert!(declared(path).is_some(), "{path} is not a setting");
@@ -136,12 +137,12 @@ pub(super) fn entry(given: Given, origin: Origin) -> Entry {
     Entry { given, origin }
 }
 
-/// The setting that is declared under `path`.
+/// Returns the setting that is declared under `path`.
 pub(super) fn declared(path: &str) -> Option<&'static Declaration> {
     settings::all().find(|declaration| declaration.path == path)
 }
 
-/// A secret from a file of its own, without the line end that editors add.
+/// Reads a secret from a file of its own, without the line break that editors add.
 pub(super) fn read_secret(
     path: &Path,
     findings: &mut Findings,
@@ -155,6 +156,7 @@ pub(super) fn read_secret(
     let bytes = read.map_err(|e| unreadable(e.to_string()))?;
     findings.secret_file(path);
     let text = std::str::from_utf8(&bytes).map_err(|_| unreadable("it is not UTF-8".into()))?;
+    // Only one line break: any other character may belong to the secret.
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     Ok(Zeroizing::new(text.to_owned()))

@@ -1,12 +1,12 @@
 //! Configuration: a TOML file, environment variables and flags become one [`resolved::Config`].
 //!
-//! Flags come before the environment, the environment before the file. Every setting is declared
-//! once, in `settings`; sources are gathered as text, the text that wins is judged by the type of
-//! its setting, and all problems are reported together, before anything is started.
+//! Flags take precedence over the environment, and the environment over the file. Every setting is
+//! declared once, in `settings`. Sources are gathered as text, the text that wins is validated by
+//! the type of its setting, and all problems are reported together, before anything is started.
 //!
-//! Absent on purpose: a file at a default place (a configuration is named, so that nobody is
-//! surprised by one), and AWS's own variables, which its default chain reads itself (`AWS_REGION`
-//! excepted). When to load anew is decided elsewhere; what differs then, in [`changes`].
+//! Absent on purpose: a file at a default path (naming the file avoids surprises), and AWS's own
+//! variables, which its default chain reads itself (except `AWS_REGION`). The time of a reload is
+//! decided elsewhere; the differences are computed in [`changes`].
 
 mod changes;
 mod declare;
@@ -48,23 +48,23 @@ use gather::Findings;
 use reader::Reader;
 use resolved::Config;
 
-/// A valid configuration and what somebody should know of it.
+/// A valid configuration, with notices for the operator.
 pub struct Loaded {
     pub config: Config,
     pub notices: Vec<Notice>,
-    /// For comparing it with another.
+    /// Snapshot for the comparison with another configuration.
     pub snapshot: Snapshot,
     /// What it came from.
     pub files: Files,
 }
 
-/// Where a proxy with these settings is reached.
+/// Addresses of a proxy with these settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
     pub s3: SocketAddr,
-    /// On the address of S3.
+    /// Transport on the S3 address.
     pub transport: Transport,
-    /// Always plain.
+    /// Admin address, always plain HTTP.
     pub admin: Option<SocketAddr>,
 }
 
@@ -74,7 +74,7 @@ pub enum Transport {
     Tls,
 }
 
-/// Where a proxy with these settings is reached, whatever is wrong with all others.
+/// Returns the addresses of a proxy with these settings, whether or not other settings are valid.
 pub fn addresses(sources: Sources) -> Result<Addresses, Problems> {
     let mut findings = Findings::default();
     let layer = sources.gather(&mut findings);
@@ -96,12 +96,12 @@ pub fn addresses(sources: Sources) -> Result<Addresses, Problems> {
     })
 }
 
-/// Gathers all sources and judges them. Files named by settings are opened, sockets are not.
+/// Gathers and validates all sources. Files that settings name are opened, sockets are not.
 pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     let mut findings = Findings::default();
     let layer = sources.gather(&mut findings);
     if findings.is_file_unusable {
-        // What it says is not known, so nothing can be said of settings that are missing.
+        // The file's contents are unknown, so missing settings cannot be reported.
         return Err(Problems::of(findings));
     }
     let mut reader = Reader::new(layer, findings);

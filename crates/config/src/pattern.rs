@@ -1,17 +1,18 @@
-//! Patterns for bucket names and key prefixes: literal text in which `*` stands for any text.
+//! Patterns for bucket names and key prefixes: literal text in which `*` matches any text.
 //!
-//! A pattern says nothing else: no `?`, no classes, no escapes. S3 bucket names cannot contain `*`;
-//! a key that does is covered by the `*` itself, which can only grant what stands around it.
+//! There is no other syntax: no `?`, no classes, no escapes. S3 bucket names cannot contain `*`; a
+//! key that does is matched by the `*` itself, which grants no more than any other text in its
+//! place.
 
 use std::str::FromStr;
 
-/// Literal text in which `*` stands for any text, the empty one included.
+/// Literal text in which `*` matches any text, including the empty one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
 }
 
-/// The pattern was empty.
+/// Error that the pattern is empty.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an empty pattern matches nothing")]
 pub struct EmptyPattern;
@@ -30,7 +31,7 @@ impl FromStr for Pattern {
 }
 
 impl Pattern {
-    /// The pattern `*`.
+    /// Returns the pattern `*`.
     #[must_use]
     pub fn everything() -> Self {
         Self {
@@ -43,14 +44,14 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether the whole of `name` matches: the question for a bucket.
+    /// Returns whether the whole of `name` matches: the test for a bucket.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         matches(self.text.as_bytes(), name.as_bytes())
     }
 
-    /// Whether `key` starts with text that matches: the question for a prefix. What begins with a
-    /// covered text is covered itself, so this also judges the prefix of a listing.
+    /// Returns whether `key` starts with text that matches: the test for a prefix. Every text that
+    /// begins with a covered one is covered, too, so this also judges the prefix of a listing.
     #[must_use]
     pub fn covers(&self, key: &str) -> bool {
         let mut open_ended = self.text.clone().into_bytes();
@@ -59,8 +60,8 @@ impl Pattern {
     }
 }
 
-/// Greedy matching that goes back to the last star only, so that the time is at most the product
-/// of the two lengths, whatever the pattern.
+/// Greedy matching that backtracks to the last star only, so that the time is at most the product
+/// of the two lengths, for any pattern.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at_pattern, mut at_text) = (0, 0);
     let mut last_star: Option<(usize, usize)> = None;
@@ -78,6 +79,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
                 let Some((star, taken)) = last_star else {
                     return false;
                 };
+                // Let the last star take one more byte, and match the rest again.
                 last_star = Some((star, taken + 1));
                 at_pattern = star + 1;
                 at_text = taken + 1;

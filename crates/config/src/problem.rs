@@ -1,8 +1,8 @@
-//! What can be wrong with a configuration, and what is worth a warning.
+//! Problems of a configuration, and warnings about it.
 //!
-//! All problems are collected and shown together, each with the setting's path, where the value
-//! came from, and what would be valid. Values of secrets are never part of a message, nor is any
-//! text that might hold a credential.
+//! All problems are collected and shown together, each with the setting's path, the origin of the
+//! value, and the valid values. Values of secrets are never part of a message, nor is any text that
+//! might contain a credential.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -12,7 +12,7 @@ use s3proxy_protocol::quote::quoted;
 use super::files::Files;
 use super::gather::Findings;
 
-/// Where a value came from.
+/// Origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
     Flag(String),
@@ -21,7 +21,7 @@ pub(crate) enum Origin {
         name: String,
         line: usize,
     },
-    /// Chosen by the subcommand itself, below everything that users say.
+    /// Preset of the subcommand, below everything that users give.
     Command,
 }
 
@@ -36,7 +36,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong with one value.
+/// Fault of one value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     #[error("{} is not valid{}; expected {expected}", shown.as_deref().unwrap_or("the value"), because(reason))]
@@ -81,7 +81,7 @@ pub(super) fn suggestion(near: &[String]) -> String {
     }
 }
 
-/// One thing that is wrong, and where.
+/// One problem with its location.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
     pub(crate) key: String,
@@ -100,13 +100,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a configuration.
+/// All problems of a configuration.
 #[expect(
     clippy::struct_field_names,
     reason = "problems and warnings are told apart by these names"
 )]
 pub struct Problems {
-    /// Never empty.
+    /// The problems; never empty.
     pub(crate) problems: Vec<Problem>,
     /// They often explain a problem, such as a mistyped variable behind a missing setting.
     pub notices: Vec<Notice>,
@@ -139,7 +139,7 @@ impl fmt::Debug for Problems {
 }
 
 impl Problems {
-    /// All of them in one line, for logs.
+    /// Formats all problems in one line, for logs.
     #[must_use]
     pub fn in_one_line(&self) -> String {
         let problems = self.problems.iter().map(Problem::to_string);
@@ -167,7 +167,7 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Something that is valid and that somebody should know.
+/// A fact that is valid and that the operator should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     UnknownVariable {
@@ -182,21 +182,21 @@ pub enum Notice {
     ReadableByOthers {
         file: String,
         mode: u32,
-        /// The classes of users that should lose their permissions, as `chmod` names them.
+        /// Classes of users that should lose their permissions, in `chmod`'s letters.
         who: &'static str,
     },
-    /// A key that may seal can be guessed.
+    /// A key that may seal is a passphrase, which can be guessed.
     Passphrase {
         setting: String,
         characters: usize,
     },
-    /// Every request goes to the AWS endpoint that its Host names, and nobody asked for that.
+    /// Every request goes to the AWS endpoint that its Host names, and nothing asked for that.
     NoBackend,
     /// AWS's own variable does not name the backend.
     EndpointVariable {
         name: &'static str,
     },
-    /// No region of AWS has that name.
+    /// AWS has no region with that name.
     UnknownRegion {
         region: String,
         near: Vec<String>,
@@ -208,7 +208,7 @@ pub enum Notice {
     },
     ZeroKeyAllowed,
     MultipartInPlaintext,
-    /// A rule stores what the policy does not serve.
+    /// A rule stores plaintext, which the policy does not serve.
     StoredAndNotServed,
     InsecureBackend {
         backend: String,
@@ -224,13 +224,14 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// Whether something may be wrong. Otherwise it only says how a setting was read.
+    /// Returns whether something may be wrong. If not, the notice only explains how a setting was
+    /// read.
     #[must_use]
     pub fn is_warning(&self) -> bool {
         !matches!(self, Self::ThrottlingPerSecond { .. })
     }
 
-    /// Writes it to the log.
+    /// Writes the notice to the log.
     pub fn log(&self) {
         if self.is_warning() {
             tracing::warn!("{self}");
@@ -239,7 +240,7 @@ impl Notice {
         }
     }
 
-    /// In front of it where people read it.
+    /// Returns the word in front of the notice, for people.
     #[must_use]
     pub fn heading(&self) -> &'static str {
         if self.is_warning() { "warning" } else { "note" }
@@ -337,8 +338,8 @@ impl fmt::Display for Notice {
     }
 }
 
-/// The names closest to `name`, best first; none where nothing is close. The last part of a path
-/// decides, since it is there that people mistype and outside it that they misplace.
+/// Returns the names closest to `name`, best first; none if nothing is close. The last part of a
+/// path decides: people mistype that part, and misplace the rest.
 pub(super) fn near<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Vec<String> {
     const CLOSE: f64 = 0.7;
     const SHOWN: usize = 2;
@@ -367,8 +368,8 @@ fn last_part(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
-/// A value for a message: quoted, control characters escaped, shortened; nothing where an `@` may
-/// part a credential from a host.
+/// Formats a value for a message: quoted, control characters escaped, truncated. `None` if an `@`
+/// may separate a credential from a host.
 pub(super) fn shown(text: &str) -> Option<String> {
     const LONGEST: usize = 60;
     if text.contains('@') {

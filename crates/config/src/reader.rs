@@ -1,7 +1,7 @@
-//! Reads settings by their declarations from what the sources said.
+//! Reader of settings, by their declarations, from the gathered sources.
 //!
-//! A value that is refused becomes a problem and reads as the setting's default, so that all others
-//! are still judged; with one problem the result is thrown away as a whole.
+//! A refused value becomes a problem and is replaced by the setting's default, so that all others
+//! are still validated; with one problem the whole result is discarded.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ pub(super) struct Reader {
     pub findings: Findings,
 }
 
-/// Which record of a list a setting belongs to: what stands for `[]` in its path.
+/// The list record that a setting belongs to: the numbers for `[]` in its path.
 pub(super) type Place<'a> = &'a [usize];
 
-/// The place of settings that are in no list.
+/// Place of settings that are in no list.
 pub(super) const HERE: Place<'static> = &[];
 
 impl Reader {
@@ -53,7 +53,7 @@ impl Reader {
         self.given(&setting.declaration, place)
     }
 
-    /// Nothing where a problem has been noted.
+    /// Reads a required setting; `None` if a problem was noted.
     pub(super) fn required_in<T: Value>(
         &mut self,
         setting: &Required<T>,
@@ -80,17 +80,18 @@ impl Reader {
         self.findings.problem(path, None, fault);
     }
 
-    /// How many records the list at `path` has.
+    /// Returns the number of records in the list at `path`.
     pub(super) fn count(&self, path: &str, place: Place<'_>) -> usize {
         let path = concrete(path, place);
         let mut count = 0;
+        // Records are numbered without gaps.
         while self.layer.contains_key(&format!("{path}[{count}]")) {
             count += 1;
         }
         count
     }
 
-    /// The text that a source gave, valid or not; for comparisons between records.
+    /// Returns the text that a source gave, valid or not; for comparisons between records.
     pub(super) fn text(&self, declaration: &Declaration, place: Place<'_>) -> Option<String> {
         match &self.layer.get(&concrete(declaration.path, place))?.given {
             Given::Text(text) => Some(text.as_str().to_owned()),
@@ -98,7 +99,7 @@ impl Reader {
         }
     }
 
-    /// Notes a problem with a value that is well-formed by itself.
+    /// Notes a problem with a value that is well-formed but inconsistent.
     pub(super) fn conflict(
         &mut self,
         declaration: &Declaration,
@@ -193,18 +194,18 @@ impl Reader {
         }
     }
 
-    /// Whether a source said anything of the setting, valid or not.
+    /// Returns whether a source gave the setting, valid or not.
     pub(super) fn is_given(&self, declaration: &Declaration) -> bool {
         self.layer.contains_key(declaration.path) || self.is_faulty(declaration.path)
     }
 
-    /// Whether a user said anything of the setting, rather than the subcommand.
+    /// Returns whether a user gave the setting, rather than the subcommand.
     pub(super) fn is_given_by_user(&self, declaration: &Declaration) -> bool {
         let entry = self.layer.get(declaration.path);
         entry.is_some_and(|entry| entry.origin != Origin::Command)
     }
 
-    /// Where a setting's value came from.
+    /// Returns the origin of a setting's value.
     pub(super) fn origin(&self, path: &str) -> Option<Origin> {
         self.layer.get(path).map(|entry| entry.origin.clone())
     }

@@ -6,7 +6,7 @@ use super::declare::{Declaration, Default, Flag, Sensitivity};
 use super::environment::CONFIG_VARIABLE;
 use super::settings::{self, SECTIONS};
 
-/// The text of `docs/configuration.md`.
+/// Returns the text of `docs/configuration.md`.
 #[must_use]
 pub fn markdown() -> String {
     let mut page = String::from(INTRODUCTION);
@@ -79,10 +79,10 @@ buckets = [\"reports-*\"]
 ```
 ";
 
-/// A row of the table of all settings.
+/// Writes a row of the table of all settings.
 fn summary(page: &mut String, declaration: &Declaration) {
     let path = declaration.path;
-    // The anchor that Markdown viewers make of a heading: letters, digits and underscores.
+    // Markdown viewers derive anchors from headings: letters, digits and underscores.
     let anchor = path.replace(['.', '[', ']'], "");
     let variable = declaration.variables().next();
     let variable = variable.map(|name| format!("`{name}`")).unwrap_or_default();
@@ -148,7 +148,7 @@ fn setting(page: &mut String, declaration: &Declaration) {
     }
 }
 
-/// Documentation comments begin with a space on each line.
+/// Joins the lines of documentation comments, each of which begins with a space.
 fn joined(documentation: &str) -> String {
     documentation
         .split_whitespace()

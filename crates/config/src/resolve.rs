@@ -1,6 +1,6 @@
-//! From what the sources said to a valid configuration, section by section.
+//! Resolution of the gathered sources into a valid configuration, section by section.
 //!
-//! Conditions that concern several settings are judged here, beside the section they belong to.
+//! Conditions that concern several settings are checked here, next to the section they belong to.
 
 mod backend;
 mod clients;
@@ -37,7 +37,7 @@ use super::settings::{
 use super::value::{Switch, Whole};
 use super::{Addresses, Transport};
 
-/// Nothing where a problem has been noted and nothing can stand in for the value.
+/// Resolves the configuration; `None` if a problem was noted and nothing can replace the value.
 pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let listen = listen(reader);
     let backend = backend::backend(reader);
@@ -46,6 +46,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     let keys = keys::keys(reader);
     let policy = policy(reader, &backend);
     let rules = rules::rules(reader, keys.as_ref(), &policy);
+    // Only now, since the rules decide which keys seal.
     if let Some(keys) = &keys {
         keys::judge_passphrases(reader, keys, &rules);
     }
@@ -79,7 +80,7 @@ pub(super) fn config(reader: &mut Reader) -> Option<Config> {
     })
 }
 
-/// The addresses, and the paths of the settings that they were read from.
+/// Resolves the addresses; also returns the paths of the settings that they were read from.
 pub(super) fn addresses(reader: &mut Reader) -> (Addresses, [&'static str; 4]) {
     let s3 = address(reader);
     let transport = match reader.value(LISTEN_TLS) {
@@ -131,6 +132,7 @@ fn listen(reader: &mut Reader) -> Listen {
 
 fn admin(reader: &mut Reader, address: SocketAddr) -> Option<SocketAddr> {
     let admin = reader.optional(LISTEN_ADMIN)?;
+    // A listener on all addresses occupies its port on every one.
     let everywhere = admin.ip().is_unspecified() || address.ip().is_unspecified();
     if admin.port() != 0
         && admin.port() == address.port()
@@ -149,8 +151,10 @@ fn tls(reader: &mut Reader) -> Tls {
         Switch::On => {
             let (certificate, private_key) = pair(&folder);
             for path in [&certificate, &private_key] {
+                // Opened only, for the error here: the contents are read when TLS is set up.
                 if let Err(error) = std::fs::File::open(path) {
                     no_certificate(reader, &folder, path, &error);
+                    // One message is enough: both files are in the same folder.
                     break;
                 }
             }
@@ -163,7 +167,8 @@ fn tls(reader: &mut Reader) -> Tls {
     }
 }
 
-/// Certificate and key, by the names of the older proxies, or those of a Kubernetes secret.
+/// Returns certificate and key, with the names of the older proxies, or those of a Kubernetes
+/// secret.
 fn pair(folder: &Path) -> (PathBuf, PathBuf) {
     let named = |name: &str| {
         let file = |extension: &str| folder.join(format!("{name}.{extension}"));
@@ -254,7 +259,7 @@ fn limits(reader: &mut Reader) -> Limits {
     }
 }
 
-/// Intrinsec's proxy reads its variable as requests in flight since 1.8.
+/// Notes how the variable was read: Intrinsec's proxy reads it as requests in flight since 1.8.
 fn tell_of_throttling(reader: &mut Reader, requests_per_second: Bound) {
     let path = LIMITS_REQUESTS_PER_SECOND.declaration.path;
     if let (Bound::At(number), Some(Origin::Environment(variable))) =
@@ -265,7 +270,7 @@ fn tell_of_throttling(reader: &mut Reader, requests_per_second: Bound) {
     }
 }
 
-/// 0 sets no bound.
+/// Converts a number to a bound; 0 means none.
 fn bound<const MAX: u64>(Whole(number): Whole<0, MAX>) -> Bound {
     let number = u32::try_from(number).expect("the declaration bounds it");
     NonZeroU32::new(number).map_or(Bound::Off, Bound::At)

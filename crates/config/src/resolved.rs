@@ -1,12 +1,11 @@
-//! The configuration after every check: what the rest of the program sees.
+//! The configuration after every check, as the rest of the program sees it.
 //!
-//! Only valid values can be written down in these types. Modes are enums, addresses are parsed,
-//! limits have their units in their names or types, and where something may be off there is a
-//! variant that says so. Secrets are [`SecretText`], which is why the structs that hold them have
-//! no `Debug`.
+//! Only valid values can be represented in these types. Modes are enums, addresses are parsed,
+//! limits have their units in their names or types, and a feature that may be off has a variant for
+//! that. Secrets are [`SecretText`], which is why structs with secrets have no `Debug`.
 //!
-//! Absent on purpose: where a value came from (flag, environment, file, default), which only the
-//! messages of this module's neighbours need; and anything read later, such as certificates.
+//! Absent on purpose: the origin of a value (flag, environment, file, default), which only the
+//! messages of the neighbouring modules need; and files that are read later, such as certificates.
 
 mod telemetry;
 
@@ -34,7 +33,7 @@ pub struct Config {
     pub clients: Clients,
     pub keys: Keys,
     pub policy: Policy,
-    /// The first that matches counts.
+    /// Rules; the first one that matches counts.
     pub rules: Vec<Rule>,
     pub limits: Limits,
     pub log: Log,
@@ -43,33 +42,34 @@ pub struct Config {
     pub traces: Traces,
 }
 
-/// Where clients connect.
+/// Listener for clients.
 #[derive(Debug, Clone)]
 pub struct Listen {
     pub address: SocketAddr,
-    /// Where metrics and probes are asked for, beside S3.
+    /// Address for metrics and probes, in addition to S3.
     pub admin: Option<SocketAddr>,
     pub tls: Tls,
-    /// The only host names that are answered to, in lower case; empty: every name.
+    /// Host names that are served, in lower case; empty: all names.
     pub hosts: Vec<String>,
     /// Domains in lower case whose first-level names are buckets: `bucket.<domain>`.
     pub virtual_host_domains: Vec<String>,
-    /// Peers whose `X-Forwarded-*` headers and PROXY protocol are believed.
+    /// Peers whose `X-Forwarded-*` headers and PROXY protocol are trusted.
     pub trusted_proxies: Vec<IpNet>,
     pub max_connections: NonZeroUsize,
     pub max_header_bytes: usize,
-    /// A connection between two requests.
+    /// Timeout of a connection between two requests.
     pub idle_timeout: Duration,
-    /// From the first byte of a request to the end of its headers; also for the TLS handshake.
+    /// Timeout from the first byte of a request to the end of its headers; also for the TLS
+    /// handshake.
     pub header_timeout: Duration,
-    /// A body, in either direction, that makes no progress.
+    /// Timeout of a body, in either direction, that makes no progress.
     pub body_timeout: Duration,
-    /// Per second; below it a body is cut off when others wait for memory.
+    /// Least rate in bytes per second; a slower body is ended if others wait for memory.
     pub min_body_bytes: Option<NonZeroUsize>,
-    /// After the signal to stop: accepting goes on, with `Connection: close`, while load balancers
-    /// take the replica out. May be zero.
+    /// Time after the signal to stop during which connections are still accepted, with `Connection:
+    /// close`, while load balancers take the replica out. May be zero.
     pub drain_delay: Duration,
-    /// After the delay: what is still running may take this long to end.
+    /// Time after the delay during which requests in flight may end.
     pub drain_timeout: Duration,
 }
 
@@ -82,7 +82,7 @@ pub enum Tls {
     },
 }
 
-/// The S3 server that stores what was sealed.
+/// The S3 server that stores the sealed objects.
 pub struct Backend {
     pub endpoint: Endpoint,
     pub region: String,
@@ -90,16 +90,17 @@ pub struct Backend {
     pub authorities: Authorities,
     pub client_certificate: ClientCertificate,
     pub connect_timeout: Duration,
-    /// From the last byte of a request to the first of the answer.
+    /// Timeout from the last byte of a request to the first of the response.
     pub response_timeout: Duration,
-    /// A body, in either direction, that makes no progress.
+    /// Timeout of a body, in either direction, that makes no progress.
     pub body_timeout: Duration,
     pub connection_idle: Duration,
     pub connection_max_age: Duration,
     pub max_idle_connections: usize,
     pub retry: Retry,
     pub integrity: Integrity,
-    /// Changes of sub-resources that the backend has, besides those that it shows to have.
+    /// Operations that change sub-resources and that the backend supports, besides those it shows
+    /// to support.
     pub operations: Vec<Operation>,
     /// Without duplicates of meaning; the order says nothing.
     pub lacks: Vec<Feature>,
@@ -109,7 +110,7 @@ pub struct Backend {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     Fixed(ServerAddress),
-    /// The name that the client asked for, from the exact list of AWS's regional S3 names.
+    /// The endpoint that the client's Host names, from the exact list of AWS's regional S3 names.
     ByHostName,
 }
 
@@ -119,16 +120,16 @@ pub enum Addressing {
     VirtualHost,
 }
 
-/// Who may have signed the backend's certificate.
+/// Certificate authorities trusted for the backend's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authorities {
-    /// The system's roots, with webpki-roots where there are none.
+    /// The system's roots, or webpki-roots if there are none.
     System,
     /// The certificates of this PEM file, and no others.
     File(PathBuf),
 }
 
-/// What the proxy shows of itself in TLS towards the backend.
+/// The proxy's own certificate in TLS towards the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientCertificate {
     Absent,
@@ -140,15 +141,15 @@ pub enum ClientCertificate {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
-    /// The first one included: 1 means no retries.
+    /// Number of attempts including the first: 1 means no retries.
     pub attempts: NonZeroU32,
     pub base_delay: Duration,
     pub max_delay: Duration,
-    /// Retries that may be outstanding across all requests before further ones are not made.
+    /// Number of retries that may be outstanding across all requests; further ones are not made.
     pub budget: u32,
 }
 
-/// How a streamed body's integrity is shown to the backend.
+/// How the integrity of a streamed body is proven to the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Integrity {
     Auto,
@@ -196,11 +197,11 @@ pub enum Credential {
         access_key_id: String,
         secret_access_key: SecretText,
     },
-    /// AWS's default chain, which reads `AWS_ACCESS_KEY_ID` and its neighbours itself.
+    /// AWS's default chain, which reads `AWS_ACCESS_KEY_ID` and the related variables itself.
     DefaultChain,
 }
 
-/// Who may ask.
+/// Clients and their authentication.
 pub struct Clients {
     pub authentication: Authentication,
     /// Buckets whose objects anyone may read without a signature.
@@ -213,9 +214,9 @@ pub enum Authentication {
 }
 
 pub enum KnownClients {
-    /// Never empty.
+    /// The listed clients; never empty.
     List(Vec<Client>),
-    /// No list: the proxy's own static backend credential is the one client.
+    /// No list: the proxy's own static backend credential is the only client.
     BackendCredential,
 }
 
@@ -228,7 +229,7 @@ pub struct Client {
     pub signature_v2: Permission,
     /// Absent where that of all clients counts.
     pub requests_per_second: Option<Bound>,
-    /// Never empty.
+    /// Grants; never empty.
     pub grants: Vec<Grant>,
 }
 
@@ -237,7 +238,7 @@ pub enum SessionToken {
     Required(SecretText),
 }
 
-/// Operations on what lies in matching buckets under matching prefixes.
+/// Operations on objects in matching buckets under matching prefixes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     pub operations: BTreeSet<Access>,
@@ -258,7 +259,7 @@ pub enum Access {
 pub struct Keys {
     /// `keys.encrypt_key`: FORMAT.md, `s3pk1.` and base64url, or a passphrase.
     pub encrypt_key: Option<SecretText>,
-    /// Open only, and never seal.
+    /// Keys that only open.
     pub decrypt_keys: Vec<SecretText>,
     /// Further local keys, which rules choose by their labels.
     pub labelled: Vec<LabelledKey>,
@@ -269,12 +270,12 @@ pub struct Keys {
     pub legacy_zero_key: Permission,
 }
 
-/// Which key seals where no rule says otherwise.
+/// The key that seals if no rule chooses another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ActiveKey {
     /// `keys.encrypt_key`.
     EncryptKey,
-    /// The label of a local key, or the name of a key as envelopes have it.
+    /// The label of a local key, or the name of a key as in envelopes.
     Named(String),
 }
 
@@ -283,18 +284,18 @@ pub struct LabelledKey {
     pub key: SecretText,
 }
 
-/// How the key services are used.
+/// Use of the key services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServiceCalls {
-    /// One request.
+    /// Time limit of one request.
     pub timeout: Duration,
-    /// Objects that one KEK serves, at one replica.
+    /// Number of objects that one KEK serves, per replica.
     pub kek_objects: NonZeroU32,
-    /// How long one KEK serves new objects.
+    /// Time for which one KEK serves new objects.
     pub kek_time: Duration,
-    /// How long an opened KEK is remembered. May be zero.
+    /// Time for which an opened KEK is cached. May be zero.
     pub cache_time: Duration,
-    /// Opened KEKs that are remembered at most.
+    /// Most opened KEKs in the cache.
     pub cache_keks: NonZeroU32,
 }
 
@@ -307,7 +308,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// The name of the key in envelopes. Frozen: objects carry it.
+    /// Returns the name of the key in envelopes. Frozen: objects carry it.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -319,7 +320,7 @@ impl Service {
     }
 }
 
-/// A key of HashiCorp Vault's, or OpenBao's, Transit engine.
+/// A key of the Transit engine of HashiCorp Vault or OpenBao.
 pub struct VaultKey {
     pub address: ServerAddress,
     pub authorities: Authorities,
@@ -331,16 +332,16 @@ pub struct VaultKey {
     pub login: VaultLogin,
 }
 
-/// Whether a key service is given associated data with what it encrypts and decrypts.
+/// Whether a key service is given associated data when it encrypts and decrypts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AssociatedData {
     On,
     Off,
 }
 
-/// How the proxy logs in to Vault. Mounts are paths without slashes at their ends.
+/// Login at Vault. Mounts are paths without slashes at their ends.
 pub enum VaultLogin {
-    /// Renewed as long as it can be, never replaced.
+    /// A token that is renewed as long as possible, never replaced.
     Token(SecretText),
     AppRole {
         mount: String,
@@ -350,7 +351,7 @@ pub enum VaultLogin {
     Kubernetes {
         mount: String,
         role: String,
-        /// The service account's token, which the kubelet replaces now and then.
+        /// File with the service account's token, which the kubelet replaces from time to time.
         token_file: PathBuf,
     },
 }
@@ -359,14 +360,14 @@ pub enum VaultLogin {
 pub struct AwsKmsKey {
     /// ARN, alias ARN, alias or id, as configured: envelopes carry it.
     pub key: String,
-    /// That of an ARN where nothing is said, and else of the default chain.
+    /// Region; if absent, that of the ARN, or else of the default chain.
     pub region: Option<String>,
     pub endpoint: Option<ServerAddress>,
 }
 
 /// A secret key in a PKCS#11 token.
 pub struct Pkcs11Key {
-    /// The vendor's library.
+    /// Path of the vendor's library.
     pub module: PathBuf,
     pub token_label: String,
     pub key_label: String,
@@ -376,7 +377,7 @@ pub struct Pkcs11Key {
 /// Constellation's key service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConstellationKey {
-    /// With `https`, TLS.
+    /// Address; `https` means TLS.
     pub address: ServerAddress,
     pub authorities: Authorities,
 }
@@ -387,61 +388,61 @@ pub enum Permission {
     Deny,
 }
 
-/// How objects are stored that lie in matching buckets under matching prefixes.
+/// How objects in matching buckets under matching prefixes are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Never empty, like `prefixes`.
+    /// Bucket patterns; never empty, like `prefixes`.
     pub buckets: Vec<Pattern>,
     pub prefixes: Vec<Pattern>,
-    /// A key's label or name; the active one where nothing is said.
+    /// A key's label or name; the active key if absent.
     pub key: Option<String>,
-    /// Labels or names of the keys that open, besides the one that seals. Where nothing is said:
-    /// none in a rule with a key, and those that no rule names in one without.
+    /// Labels or names of the keys that open, besides the one that seals. If absent: none in a rule
+    /// with a key, and all keys that no rule names in a rule without one.
     pub opens: Option<Vec<String>>,
     /// That of the policy where nothing is said.
     pub key_binding: Option<KeyBinding>,
     /// The weakest binding that opens; `bind` where nothing is said.
     pub opens_key_binding: Option<KeyBinding>,
     pub encryption: Encryption,
-    /// Whether older formats open. Where nothing is said, that of the policy, or not at all where
-    /// encryption is required.
+    /// Whether older formats open. If absent: as the policy says, or not at all if encryption is
+    /// required.
     pub legacy_reads: Option<Permission>,
-    /// Whether the all-zero key of the older proxies opens. Where nothing is said, that of the keys,
-    /// or not at all where encryption is required.
+    /// Whether the all-zero key of the older proxies opens. If absent: as the keys say, or not at
+    /// all if encryption is required.
     pub decryption_fallback: Option<Permission>,
 }
 
 /// Whether objects are sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encryption {
-    /// New ones are sealed; what is there unsealed is served as the policy says.
+    /// New objects are sealed; existing plaintext is served as the policy says.
     On,
-    /// New ones are sealed, and nothing else is served.
+    /// New objects are sealed, and nothing else is served.
     Required,
-    /// New ones are stored as they come.
+    /// New objects are stored unencrypted.
     Off,
 }
 
-/// What may be stored and read, and in which form.
+/// Objects that may be stored and read, and their form.
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub key_binding: KeyBinding,
     pub plaintext_reads: Permission,
     pub legacy_reads: Permission,
     pub listing: Listing,
-    /// Look-ups side by side for one exact listing.
+    /// Concurrent look-ups for one exact listing.
     pub lookup_concurrency: NonZeroUsize,
     pub multipart: Multipart,
     pub part_sizes: PartSizes,
     pub metadata: Metadata,
     pub announce_encryption: AnnounceEncryption,
-    /// Ends with `/`.
+    /// Prefix of the state's keys; ends with `/`.
     pub state_prefix: String,
     pub state_bucket: StateBucket,
     pub sweep_interval: SweepInterval,
 }
 
-/// What an envelope is bound to, so that a sealed object cannot be passed off as another.
+/// Binding of envelopes, so that a sealed object cannot be passed off as another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyBinding {
     Key,
@@ -461,7 +462,7 @@ pub enum Multipart {
     ForwardPlaintext,
 }
 
-/// What the backend demands of the parts of a multipart upload, the last one aside.
+/// The backend's demand on the parts of a multipart upload, except the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartSizes {
     Any,
@@ -474,22 +475,22 @@ pub enum Metadata {
     Sealed,
 }
 
-/// Whether answers to writes of sealed objects carry `x-amz-server-side-encryption: aws:kms`.
+/// Whether responses to writes of sealed objects carry `x-amz-server-side-encryption: aws:kms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnnounceEncryption {
     On,
     Off,
 }
 
-/// Where the state of multipart uploads lies.
+/// Bucket for the state of multipart uploads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateBucket {
-    /// In the bucket of the upload itself.
+    /// The bucket of the upload itself.
     Same,
     Named(String),
 }
 
-/// How often a serving proxy removes what uploads have left behind.
+/// How often a serving proxy removes leftovers of uploads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepInterval {
     Never,
@@ -499,20 +500,20 @@ pub enum SweepInterval {
 #[derive(Debug, Clone)]
 pub struct Limits {
     pub requests_per_second: Bound,
-    /// Of a client that has no bound of its own.
+    /// Limit for a client that has none of its own.
     pub client_requests_per_second: Bound,
-    /// Of an address that sends unsigned requests where others have to sign.
+    /// Limit for an address that sends unsigned requests if other clients have to sign.
     pub anonymous_requests_per_second: Bound,
     pub requests_in_flight: Bound,
     pub client_requests_in_flight: Bound,
-    /// A request waits so long for its turn, then gets `SlowDown`.
+    /// Time that a request waits for its turn before it gets `SlowDown`.
     pub throttle_wait: Duration,
-    /// One budget for the buffers of all bodies.
+    /// Budget for the buffers of all bodies.
     pub body_memory_bytes: usize,
     /// Bodies up to this length are held whole, so that a checksum in a trailer can be stored and a
     /// failed backend request can be retried.
     pub held_body_bytes: usize,
-    /// The largest object that a client may upload in one request.
+    /// Largest object that a client may upload in one request.
     pub put_body_bytes: Option<NonZeroU64>,
 }
 
@@ -523,10 +524,10 @@ pub enum Bound {
     At(NonZeroU32),
 }
 
-/// What makes a running proxy load its configuration anew, besides SIGHUP.
+/// Triggers of a reload in a running proxy, besides SIGHUP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Watch {
-    /// A change of one of the files that it came from.
+    /// A change of one of the configuration's files.
     Files,
     Nothing,
 }

@@ -1,17 +1,17 @@
-//! Which settings each kind of command reads, so that it offers their flags and no others.
+//! Settings that each kind of command reads, so that it offers their flags and no others.
 //!
 //! Environment and file are the same for all commands, and settings there that a command does not
-//! read are no mistake: one configuration serves the proxy and the commands beside it. A flag that
-//! would have no effect is one, and is refused with the reason.
+//! read are fine: one configuration serves the proxy and its commands. A flag without effect is a
+//! mistake, and is refused with the reason.
 
-/// What a command does with the flag of a setting.
+/// A command's treatment of a setting's flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offer {
-    /// It takes the flag.
+    /// The command takes the flag.
     Shown,
-    /// It takes the flag and does not name it in its help.
+    /// The command takes the flag, but its help does not mention it.
     Hidden,
-    /// It does not have the flag. The reason goes on from "the command".
+    /// The command does not have the flag. The reason continues "the command …".
     Refused(&'static str),
 }
 
@@ -20,10 +20,10 @@ pub trait Scope: Send + Sync + 'static {
     /// Whether its help has a heading for each section of the settings.
     const HAS_SECTIONS: bool;
 
-    /// What it does with the flag of the setting `path`.
+    /// Returns the command's treatment of the flag of the setting `path`.
     fn offer(path: &str) -> Offer;
 
-    /// Its own default for a setting, in place of the declared one.
+    /// Returns the command's own default for a setting, in place of the declared one.
     #[must_use]
     fn preset(_path: &str) -> Option<&'static str> {
         None
@@ -41,7 +41,7 @@ impl Scope for Serving {
     }
 }
 
-/// `dev`: a backend and a key of its own.
+/// `dev`: with its own backend and key.
 pub enum Development {}
 
 impl Scope for Development {
@@ -67,7 +67,7 @@ impl Scope for Development {
     }
 }
 
-/// `health`: the addresses. It is given the flags of `serve`, so it takes all of them.
+/// `health`: the addresses. It may be given the flags of `serve`, so it takes all of them.
 pub enum Probe {}
 
 impl Scope for Probe {
@@ -114,7 +114,7 @@ impl Scope for UploadState {
     }
 }
 
-/// `recover`: files, without a backend and without a key service.
+/// `recover`: files only, without a backend and without a key service.
 pub enum LocalFiles {}
 
 impl Scope for LocalFiles {
@@ -132,7 +132,7 @@ impl Scope for LocalFiles {
     }
 }
 
-/// Why a command on stored objects does not read a setting.
+/// Returns why a command on stored objects does not read a setting.
 fn section(path: &str) -> Option<&'static str> {
     if path == "policy.multipart" {
         return Some("takes no uploads");
@@ -143,7 +143,7 @@ fn section(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Commands tell what they do by themselves.
+/// Lowers the log level for commands that report their results themselves.
 fn quiet(path: &str) -> Option<&'static str> {
     (path == "log.level").then_some("warn")
 }

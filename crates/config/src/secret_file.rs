@@ -1,9 +1,9 @@
-//! Files with secrets that others than the proxy can read.
+//! Files with secrets that users other than the proxy's can read.
 //!
-//! Reading by the file's group is fine where the proxy is in that group: Kubernetes gives a volume's
-//! files to the pod's `fsGroup`. The permissions of a volume that the kubelet manages (it swaps the
-//! link `..data`) say nothing of other users, since a pod has none: who may read the Secret is decided
-//! by the cluster.
+//! Access by the file's group is fine if the proxy is in that group: Kubernetes gives a volume's
+//! files to the pod's `fsGroup`. In a volume that the kubelet manages (it swaps the link `..data`),
+//! permissions for other users do not matter, since a pod has none: the cluster controls who may
+//! read the Secret.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +17,7 @@ const READ_BY_OTHERS: u32 = 0o004;
 const READ_BY_GROUP: u32 = 0o040;
 const PERMISSIONS: u32 = 0o777;
 
-/// What is to be said of the permissions of a file with a secret.
+/// Returns the warning about the permissions of a file with a secret, if there is one.
 pub(super) fn exposure(path: &Path) -> Option<Notice> {
     let metadata = fs::metadata(path).ok()?;
     if !metadata.is_file() || is_in_kubelet_volume(path) {
@@ -62,7 +62,7 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             exposure(&path).map(|notice| notice.to_string())
         };
-        // The group of a new file is one of the process's own.
+        // A new file belongs to one of the process's own groups.
         for quiet in [0o600, 0o400, 0o640, 0o660] {
             assert_eq!(told(quiet), None, "{quiet:o}");
         }

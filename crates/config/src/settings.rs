@@ -1,4 +1,4 @@
-//! Every setting, declared once. `docs/configuration.md` is generated from this file.
+//! All settings, each declared once. `docs/configuration.md` is generated from this module.
 //!
 //! The environment variables and flags of the older proxies keep their names (`S3PROXY_HOST`,
 //! `--no-tls` and so on); every setting also has the variable that follows from its path. A few
@@ -105,8 +105,8 @@ pub(crate) const SECTIONS: &[Section] = &[
     },
 ];
 
-/// Settings that cannot change while the program runs: sockets and what is sized once. A reload that
-/// would change one of them is refused.
+/// Settings that cannot change while the program runs: sockets, and sizes that are fixed at start.
+/// A reload that would change one of them is refused.
 pub(crate) const AT_START_ONLY: &[&Declaration] = &[
     &LISTEN_IP.declaration,
     &LISTEN_PORT.declaration,
@@ -126,7 +126,7 @@ pub(crate) const AT_START_ONLY: &[&Declaration] = &[
     &TRACES_SERVICE_NAME.declaration,
 ];
 
-/// All settings, in the order of the sections.
+/// Returns all settings, in the order of the sections.
 pub(crate) fn all() -> impl Iterator<Item = &'static Declaration> {
     [
         LISTEN, BACKEND, CLIENTS, KEYS, POLICY, RULES, LIMITS, LOG, AUDIT, TRACES, RELOAD,

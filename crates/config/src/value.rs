@@ -1,9 +1,9 @@
-//! From the text of a setting to its value: one implementation per type, whatever the source.
+//! Conversion of a setting's text to its value: one implementation per type, for every source.
 //!
-//! File, environment and flags all give text (or a list of texts, from the file), and all go
-//! through here, so a value means the same wherever it stands. A refusal says why in a few words;
-//! what would be valid is the type's own `expects`, which is also what the reference prints.
-//! Nothing here knows which setting it reads or where it came from.
+//! File, environment and flags all give text (or, in the file, a list of texts), and all are
+//! converted here, so a value means the same in every source. A refusal gives a short reason; the
+//! valid values are in the type's own `expects`, which the reference prints, too. Nothing here
+//! knows which setting it reads or where the text came from.
 
 mod choice;
 mod key;
@@ -27,20 +27,20 @@ pub(crate) use text::{
     ServicePath, StatePrefix, SubResourceChange,
 };
 
-/// What a source says of one setting. Wiped when dropped: it may be a secret.
+/// Text of one setting in a source. Wiped on drop: it may be a secret.
 pub(crate) enum Given {
     Text(Zeroizing<String>),
     List(Vec<Zeroizing<String>>),
 }
 
-/// Why a text is not a value, in addition to what is expected; empty where that says it all.
+/// Why a text is invalid, in addition to the expected values; empty if those say it all.
 pub(crate) type Reason = String;
 
 /// A type that a setting can have.
 pub(crate) trait Value: Sized {
     const SENSITIVITY: Sensitivity = Sensitivity::Plain;
 
-    /// What is valid, with units, as the end of the sentence "expected …".
+    /// Returns the valid values, with units, as the end of the sentence "expected …".
     fn expects() -> String;
 
     fn read(given: &Given) -> Result<Self, Reason>;
@@ -70,7 +70,7 @@ impl<T: Scalar> Value for T {
     }
 }
 
-/// A list in the file; in a flag or an environment variable, texts parted by commas.
+/// A list in the file; in a flag or an environment variable, texts separated by commas.
 pub(crate) struct List<T>(pub Vec<T>);
 
 impl<T: Scalar> Value for List<T> {
@@ -98,7 +98,7 @@ impl<T: Scalar> Value for List<T> {
     }
 }
 
-/// For types whose `FromStr` says it all.
+/// Implements `Scalar` for types whose `FromStr` does everything.
 macro_rules! scalar_from_str {
     ($($type:ty: $expects:literal),+ $(,)?) => {$(
         impl $crate::value::Scalar for $type {

@@ -1,16 +1,17 @@
 //! Deterministic CBOR maps with small unsigned keys (RFC 8949, section 4.2.1).
 //!
-//! Invariants: what is decoded equals, byte for byte, what encoding it again gives, with the keys
-//! of every map ascending in their encoded form. That refuses trailing bytes, long integers,
-//! indefinite lengths and duplicates with one rule. Depth and size are bounded first.
-//! Keys from 32 on are for later versions: unknown ones are ignored; unknown ones below are not.
+//! Invariants: the decoded bytes equal, byte for byte, the re-encoding of the decoded value, with
+//! the keys of every map ascending in their encoded form. This one rule refuses trailing bytes,
+//! long integers, indefinite lengths and duplicate keys. Depth and size are bounded first.
+//! Keys from 32 on are reserved for later versions: unknown ones are ignored, unknown ones below 32
+//! are refused.
 
 use std::collections::BTreeMap;
 
 use ciborium::Value;
 use thiserror::Error;
 
-/// The longest encoding that is looked at. Far above any envelope, seal map or state.
+/// Longest encoding that is parsed, in bytes. Far above any envelope, seal map or upload state.
 const MAX_BYTES: usize = 64 * 1024;
 const MAX_DEPTH: usize = 8;
 const FIRST_IGNORED_KEY: u64 = 32;
@@ -18,19 +19,19 @@ const FIRST_IGNORED_KEY: u64 = 32;
 /// Why a map was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum CborError {
-    /// More than 64 KiB.
+    /// The encoding is longer than 64 KiB.
     #[error("the CBOR map is longer than 64 KiB")]
     TooLong,
-    /// Not CBOR, or not a map with unsigned keys.
+    /// The bytes are not CBOR, or not a map with unsigned keys.
     #[error("not a CBOR map with unsigned integer keys")]
     NotAMap,
-    /// CBOR, but not its deterministic encoding.
+    /// The bytes are CBOR, but not in its deterministic encoding.
     #[error("not deterministic CBOR: keys must ascend, lengths be definite and shortest")]
     NotDeterministic,
-    /// A key below 32 that this version does not know.
+    /// The map has a key below 32 that this version does not know.
     #[error("unknown key {0}: made by a later version, or damaged")]
     UnknownKey(u64),
-    /// A key is missing.
+    /// A required key is missing.
     #[error("key {0} is missing")]
     Missing(u64),
     /// The value of a key has the wrong type or length.
@@ -38,16 +39,19 @@ pub enum CborError {
     WrongValue(u64),
 }
 
-/// The fields of a map, taken out one by one.
+/// Fields of a decoded map. Each getter removes its field, so that `finish` sees the unknown ones.
 pub(crate) struct Fields(BTreeMap<u64, Value>);
 
 impl Fields {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, CborError> {
+        // Both bounds come before the parser: the bytes may be hostile.
         if bytes.len() > MAX_BYTES {
             return Err(CborError::TooLong);
         }
         let value: Value = ciborium::de::from_reader_with_recursion_limit(bytes, MAX_DEPTH)
             .map_err(|_| CborError::NotAMap)?;
+        // A round trip alone would accept maps in any order, since the encoder keeps the order it
+        // read; the second check makes the order canonical and refuses duplicates.
         if encode_value(&value) != bytes || !keys_ascend(&value) {
             return Err(CborError::NotDeterministic);
         }
@@ -76,7 +80,7 @@ impl Fields {
         self.optional(key, |value| value.into_bytes().ok())
     }
 
-    /// A map of text to bytes; empty where the key is absent.
+    /// Takes a map of text to bytes; empty if the key is absent.
     pub(crate) fn byte_map(&mut self, key: u64) -> Result<BTreeMap<String, Vec<u8>>, CborError> {
         let map = self.optional(key, |value| {
             value
@@ -89,8 +93,9 @@ impl Fields {
         Ok(map.unwrap_or_default())
     }
 
-    /// Refuses what nobody took out, but for keys of later versions.
+    /// Refuses fields that nobody took, except the keys reserved for later versions.
     pub(crate) fn finish(self) -> Result<(), CborError> {
+        // An unknown key below 32 may change the meaning of the others; those from 32 on never do.
         match self.0.keys().find(|key| **key < FIRST_IGNORED_KEY) {
             Some(key) => Err(CborError::UnknownKey(*key)),
             None => Ok(()),
@@ -109,7 +114,7 @@ impl Fields {
     }
 }
 
-/// A map being written.
+/// Builder of a deterministic CBOR map.
 #[derive(Default)]
 pub(crate) struct MapWriter(Vec<(Value, Value)>);
 
@@ -132,7 +137,7 @@ impl MapWriter {
         }
     }
 
-    /// Left out when the map is empty.
+    /// Adds a map of text to bytes; leaves the key out if the map is empty.
     pub(crate) fn byte_map(self, key: u64, map: &BTreeMap<String, Vec<u8>>) -> Self {
         if map.is_empty() {
             return self;
@@ -154,6 +159,7 @@ impl MapWriter {
 }
 
 fn sorted(mut entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
+    // RFC 8949 orders by the encoded key, not by its value: shorter encodings sort first.
     entries.sort_by_cached_key(|(key, _)| encode_value(key));
     entries
 }
@@ -162,6 +168,7 @@ fn keys_ascend(value: &Value) -> bool {
     match value {
         Value::Map(entries) => {
             let keys: Vec<_> = entries.iter().map(|(key, _)| encode_value(key)).collect();
+            // Strictly: equal neighbours would be duplicate keys.
             keys.is_sorted_by(|left, right| left < right)
                 && entries
                     .iter()
@@ -169,7 +176,7 @@ fn keys_ascend(value: &Value) -> bool {
         }
         Value::Array(items) => items.iter().all(keys_ascend),
         Value::Tag(_, inner) => keys_ascend(inner),
-        // `Value` is marked as open by its crate; what holds no map has no keys.
+        // `Value` is a non-exhaustive enum; a value without a map inside has no keys to check.
         _ => true,
     }
 }
@@ -234,15 +241,18 @@ mod tests {
 
     #[test]
     fn claimed_lengths_and_depths_beyond_the_input_are_refused_without_allocating() {
+        // A byte string that claims almost 2^63 bytes.
         let bomb = [
             0xa1, 0x01, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         ];
         assert_eq!(parse_error(&bomb), Some(CborError::NotAMap));
+        // An array that claims as many items.
         let array = [
             0xa1, 0x01, 0x9b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         ];
         assert_eq!(parse_error(&array), Some(CborError::NotAMap));
         let mut deep = vec![0xa1, 0x01];
+        // Arrays of one item, nested 60,000 deep.
         deep.resize(60_000, 0x81);
         deep.push(0);
         assert_eq!(parse_error(&deep), Some(CborError::NotAMap));
@@ -264,6 +274,7 @@ mod tests {
     fn text_keys_are_written_in_the_order_of_their_encoded_form() {
         let map = BTreeMap::from([("aa".to_owned(), vec![1]), ("b".to_owned(), vec![2])]);
         let bytes = MapWriter::default().byte_map(1, &map).finish();
+        // Shorter first: "b" sorts before "aa".
         assert_eq!(bytes[2..5], [0xa2, 0x61, b'b']);
         assert_eq!(Fields::parse(&bytes).unwrap().byte_map(1), Ok(map));
     }

@@ -1,11 +1,11 @@
-//! The data key of an object, and its wrapping under a key-encryption key.
+//! The data-encryption key (DEK) of an object, and its wrapping under a key-encryption key (KEK).
 //!
-//! A fresh key is drawn for each object. It is wrapped by AES-256-KWP (RFC 5649) under a key that
-//! is derived from the KEK *and* from what the envelope is bound to, so a wrapped key opens only
-//! in the place and with the flags that it was made for.
+//! Each object gets a fresh key. It is wrapped by AES-256-KWP (RFC 5649) under a key that is
+//! derived from the KEK *and* from the object's binding, so a wrapped key opens only for the object
+//! and flags that it was made for.
 //!
-//! Invariants: a wrapped key has 40 bytes, and unwraps to exactly 32 or not at all; the check is
-//! made here and does not lean on the library's handling of odd inputs.
+//! Invariants: a wrapped key has 40 bytes, and unwraps to exactly 32 bytes or not at all; this
+//! module checks that itself and does not rely on the library's handling of odd inputs.
 //! Absent: key services (they see a KEK, never a DEK).
 
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded};
@@ -19,17 +19,17 @@ use crate::{
     secret::{SECRET_BYTES, Secret},
 };
 
-/// Length of a data key in bytes. Frozen.
+/// Length of a data-encryption key in bytes. Frozen.
 pub const DEK_BYTES: usize = SECRET_BYTES;
-/// Length of a wrapped data key in bytes. Frozen.
+/// Length of a wrapped data-encryption key in bytes. Frozen.
 pub const WRAPPED_DEK_BYTES: usize = 40;
 
 const BINDING_LABEL: &[u8] = b"s3proxy/v1/wrap\0";
 
-/// Why a wrapped key did not open.
+/// Why a wrapped key could not be unwrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UnwrapError {
-    /// Other KEK, other place, or changed data: they cannot be told apart.
+    /// Wrong KEK, wrong binding, or changed data: the cipher cannot distinguish them.
     #[error(
         "the wrapped data key does not open: it was wrapped under another key-encryption key, \
          for another object key or bucket, or was changed"
@@ -37,19 +37,20 @@ pub enum UnwrapError {
     Refused,
 }
 
-/// The data key of one object.
+/// Data-encryption key of one object.
 pub struct Dek(Secret);
 
 impl Dek {
-    /// Draws a new key.
+    /// Generates a new data-encryption key.
     #[must_use]
     pub fn generate() -> Self {
         Self(Secret::random())
     }
 
-    /// Wraps the key for the place that `binding` names.
+    /// Wraps the key for the object that `binding` names.
     #[must_use]
     pub fn wrap(&self, kek: &Kek, binding: &Binding) -> WrappedDek {
+        // KWP's output for 32 bytes is 40; the library wants room for 7 bytes of padding on top.
         let mut output = [0; WRAPPED_DEK_BYTES + 7];
         let wrapped = aes_kek(wrapping_key(kek, binding).as_array())
             .wrap_with_padding(self.as_bytes(), &mut output)
@@ -57,7 +58,7 @@ impl Dek {
         WrappedDek::from_slice(wrapped).expect("32 bytes wrap to 40")
     }
 
-    /// Unwraps a key; `binding` must be what it was wrapped for.
+    /// Unwraps a key. `binding` must equal the one that the key was wrapped for.
     pub fn unwrap(wrapped: &WrappedDek, kek: &Kek, binding: &Binding) -> Result<Self, UnwrapError> {
         kwp_unwrap(wrapping_key(kek, binding).as_array(), &wrapped.0).map(Self)
     }
@@ -66,7 +67,7 @@ impl Dek {
         self.0.as_array()
     }
 
-    /// A second owner of the same key, for an opener that derives further keys as it goes.
+    /// Returns a second owner of the same key, for an opener that derives further keys as it goes.
     pub(crate) fn duplicate(&self) -> Self {
         Self(Secret::copy_of(self.as_bytes()).expect("it has the length of a secret"))
     }
@@ -77,41 +78,44 @@ impl Dek {
     }
 }
 
-/// A data key as the envelope carries it.
+/// A wrapped data-encryption key, as the envelope carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrappedDek([u8; WRAPPED_DEK_BYTES]);
 
 impl WrappedDek {
-    /// Takes exactly 40 bytes.
+    /// Builds a wrapped key from exactly 40 bytes.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The 40 bytes.
+    /// Returns the 40 bytes of the wrapped key.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; WRAPPED_DEK_BYTES] {
         &self.0
     }
 }
 
-/// What a wrapped key and the sealed metadata are bound to.
+/// The object identity and flags that a wrapped key and the sealed metadata are bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding(Vec<u8>);
 
 impl Binding {
-    /// `bucket` and `object_key` are taken in as far as `flags` says.
+    /// Builds the binding; `flags` decides whether `bucket` and `object_key` take part.
     ///
-    /// A bucket name is at most 255 bytes, by every rule that S3 ever had; a longer one is not
-    /// told apart from others by its length octet, and no backend has it.
+    /// S3 has never allowed a bucket name of more than 255 bytes. The length octet saturates there,
+    /// so longer names could be ambiguous, but no backend has them.
     #[must_use]
     pub fn new(layout: Layout, flags: Flags, bucket: &str, object_key: &str) -> Self {
         let mut bytes =
             Vec::with_capacity(BINDING_LABEL.len() + 3 + bucket.len() + object_key.len());
         bytes.extend_from_slice(BINDING_LABEL);
+        // Layout and flags are always bound, so that neither can be changed in the envelope.
         bytes.push(layout.octet());
         bytes.push(flags.octet());
         if flags.is_bucket_bound() {
+            // The length octet separates the bucket from the key that follows; the key needs none,
+            // being last.
             bytes.push(u8::try_from(bucket.len()).unwrap_or(u8::MAX));
             bytes.extend_from_slice(bucket.as_bytes());
         }
@@ -121,7 +125,7 @@ impl Binding {
         Self(bytes)
     }
 
-    /// The bytes that derivations and seals take in.
+    /// Returns the bytes that enter key derivations and sealed messages.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -138,11 +142,13 @@ fn aes_kek(key: &[u8; DEK_BYTES]) -> AesKek {
     AesKek::new(&AES_256, key).expect("AES-256 takes 32 bytes")
 }
 
-/// AES-256-KWP, for 40 bytes that hold 32 and nothing else.
+/// Unwraps AES-256-KWP: exactly 40 bytes that contain exactly 32.
 pub(crate) fn kwp_unwrap(key: &[u8; DEK_BYTES], wrapped: &[u8]) -> Result<Secret, UnwrapError> {
+    // Checked here, since a shorter input takes another path inside the library.
     if wrapped.len() != WRAPPED_DEK_BYTES {
         return Err(UnwrapError::Refused);
     }
+    // The output is zeroized on every path, including a failed integrity check.
     let mut output = Zeroizing::new([0; WRAPPED_DEK_BYTES]);
     let unwrapped = aes_kek(key)
         .unwrap_with_padding(wrapped, &mut output[..])
@@ -204,6 +210,8 @@ mod tests {
             for test in &group.tests {
                 let key: [u8; DEK_BYTES] = test.key.to_vec().try_into().unwrap();
                 let result = kwp_unwrap(&key, &test.ct);
+                // Only this combination is a data-encryption key; all others must be refused, even
+                // valid ones.
                 let ours = test.pt.len() == DEK_BYTES && test.ct.len() == WRAPPED_DEK_BYTES;
                 match (ours, test.result) {
                     (true, TestResult::Valid) => {
@@ -223,11 +231,12 @@ mod tests {
                 }
             }
         }
+        // The set must not have become empty.
         assert!(opened > 0 && refused > 50, "{opened} {refused}");
     }
 
-    /// Eight zero-length or short inputs make some implementations skip the integrity check, and
-    /// a 40-byte KWP value may hold 25 to 31 bytes: neither is a data key.
+    /// Some implementations skip the integrity check for zero-length or short inputs, and a 40-byte
+    /// KWP value may hold 25 to 31 bytes. Neither is a data-encryption key.
     #[test]
     fn wrapped_values_that_do_not_hold_exactly_32_bytes_are_refused() {
         let key = random::<DEK_BYTES>();

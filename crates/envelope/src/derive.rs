@@ -1,7 +1,7 @@
-//! HKDF-Expand-SHA-512, the one derivation of the format.
+//! HKDF-Expand-SHA-512, the only key derivation of the format.
 //!
-//! Only Expand: every input key is already uniformly random. Labels are part of the format and
-//! frozen. There is no Extract here, and no other hash.
+//! There is no Extract step, because every input key is already uniformly random. Labels are part
+//! of the format and frozen.
 
 use aws_lc_rs::hkdf::{HKDF_SHA512, KeyType, Prk};
 
@@ -21,7 +21,7 @@ pub(crate) fn hkdf_expand(key: &[u8], info: &[&[u8]], output: &mut [u8]) {
         .expect("every output of the format is far below HKDF's limit");
 }
 
-/// Fresh bytes from the system's generator.
+/// Returns fresh bytes from the system's random generator.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system's random generator works");

@@ -1,4 +1,5 @@
-//! Test drivers: the machines run to their end, and the plaintext and hex of the known answers.
+//! Test drivers: they run sealers and openers to the end, and make the known-answer plaintext and
+//! hex.
 
 use std::fmt::Write as _;
 

@@ -1,9 +1,9 @@
-//! The envelope: what an object's metadata says about its body, `s3p1.` and base64url of CBOR.
+//! The envelope: the metadata value that describes an object's body, `s3p1.` and base64url of CBOR.
 //!
-//! Invariants: an envelope has one text form, and only that is read; flags, layout and fields
-//! agree with each other; unknown layouts, flags and fields (below 32) are refused. Parsing
-//! proves nothing about authenticity: that comes with the unwrapped key and the commitment.
-//! Absent: the name of the metadata header, and which names of keys are known.
+//! Invariants: an envelope has one text form, and no other is accepted; flags, layout and fields
+//! agree with each other; unknown layouts, flags and fields (below 32) are refused. Parsing proves
+//! nothing about authenticity: the unwrapped key and the commitment do.
+//! Absent: the name of the metadata header, and the list of known key names.
 
 mod private;
 
@@ -21,7 +21,8 @@ use crate::{
 pub use private::{PrivateMap, PrivateMapError};
 
 const PREFIX: &str = "s3p1.";
-/// Far above what any backend keeps in one metadata value.
+/// Longest value that is parsed, in bytes. Far above the limit of any backend for one metadata
+/// value.
 const MAX_VALUE_BYTES: usize = 16 * 1024;
 
 const KEY_LAYOUT: u64 = 1;
@@ -35,38 +36,38 @@ const KEY_ENCRYPTED_KEK: u64 = 7;
 /// Why a metadata value is not an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EnvelopeError {
-    /// It does not start with `s3p1.`.
+    /// The value does not start with `s3p1.`.
     #[error("the envelope does not start with `s3p1.`")]
     Prefix,
-    /// Longer than any envelope.
+    /// The value is longer than any envelope.
     #[error("the envelope is longer than 16384 characters")]
     TooLong,
-    /// Not canonical unpadded base64url.
+    /// The rest is not canonical unpadded base64url.
     #[error("the envelope is not canonical unpadded base64url")]
     Base64,
-    /// Not the deterministic CBOR map that it should be.
+    /// The decoded bytes are not the expected deterministic CBOR map.
     #[error("the envelope is damaged: {0}")]
     Cbor(#[from] CborError),
-    /// A layout of a later version.
+    /// The envelope names a layout of a later version.
     #[error("the envelope names layout {0}; this version knows 1 and 2")]
     Layout(u64),
-    /// A flag of a later version.
+    /// The envelope has a flag of a later version.
     #[error("the envelope has flags {0}; this version knows 1, 2 and 4")]
     Flags(u64),
-    /// The head is there in layout 2, or not there in layout 1.
+    /// The message head is present in layout 2, or absent in layout 1.
     #[error("the envelope's message head does not go with its layout")]
     Head,
-    /// The private map is there without its flag, or the flag without the map.
+    /// The private map is present without its flag, or absent with it.
     #[error("the envelope's private map does not go with its flags")]
     Private,
 }
 
-/// How the body is laid out.
+/// Layout of a sealed body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// One message and padding.
+    /// Layout 1: one message, then padding.
     Single,
-    /// The parts of a multipart upload, a seal and a footer; or one message below 5 MiB.
+    /// Layout 2: the parts of a multipart upload, a seal and a footer; or one message below 5 MiB.
     Multipart,
 }
 
@@ -87,7 +88,7 @@ impl Layout {
     }
 }
 
-/// What an envelope is bound to, and whether it holds a private map.
+/// Flags of an envelope: its binding, and whether it holds a private map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flags(u8);
 
@@ -96,9 +97,9 @@ const FLAG_PRIVATE: u8 = 2;
 const FLAG_BUCKET_BOUND: u8 = 4;
 
 impl Flags {
-    /// Bound to nothing, no private map.
+    /// No binding and no private map.
     pub const NONE: Self = Self(0);
-    /// Bound to the object key: the default.
+    /// Binding to the object key: the default.
     pub const KEY_BOUND: Self = Self(FLAG_KEY_BOUND);
 
     /// Bound to the bucket as well.
@@ -107,31 +108,31 @@ impl Flags {
         Self(self.0 | FLAG_BUCKET_BOUND)
     }
 
-    /// The same binding, with a private map.
+    /// Keeps the binding and marks the private map as present.
     #[must_use]
     pub const fn with_private(self) -> Self {
         Self(self.0 | FLAG_PRIVATE)
     }
 
-    /// The same binding, without a private map.
+    /// Keeps the binding and marks the private map as absent.
     #[must_use]
     pub const fn without_private(self) -> Self {
         Self(self.0 & !FLAG_PRIVATE)
     }
 
-    /// Whether the object key is bound.
+    /// Returns whether the object key is bound.
     #[must_use]
     pub const fn is_key_bound(self) -> bool {
         self.0 & FLAG_KEY_BOUND != 0
     }
 
-    /// Whether the bucket is bound.
+    /// Returns whether the bucket is bound.
     #[must_use]
     pub const fn is_bucket_bound(self) -> bool {
         self.0 & FLAG_BUCKET_BOUND != 0
     }
 
-    /// Whether there is a private map.
+    /// Returns whether the envelope holds a private map.
     #[must_use]
     pub const fn has_private(self) -> bool {
         self.0 & FLAG_PRIVATE != 0
@@ -142,6 +143,8 @@ impl Flags {
     }
 
     fn from_number(number: u64) -> Result<Self, EnvelopeError> {
+        // Unknown bits are refused, never ignored: a flag of a later version may change the
+        // binding.
         const KNOWN: u8 = FLAG_KEY_BOUND | FLAG_PRIVATE | FLAG_BUCKET_BOUND;
         match u8::try_from(number) {
             Ok(bits) if bits & !KNOWN == 0 => Ok(Self(bits)),
@@ -156,22 +159,22 @@ impl Default for Flags {
     }
 }
 
-/// An envelope. `head` goes with layout 1 and `private` with its flag, always.
+/// An envelope. `head` is present exactly in layout 1, `private` exactly with its flag.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// How the body is laid out.
+    /// Layout of the body.
     pub layout: Layout,
-    /// The name of the key-encryption key.
+    /// Name of the key-encryption key.
     pub key_name: String,
-    /// The object's key, wrapped.
+    /// Wrapped data-encryption key of the object.
     pub wrapped_dek: WrappedDek,
-    /// Layout 1: salt and commitment of the body's message.
+    /// Salt and commitment of the body's message; layout 1 only.
     pub head: Option<MessageHead>,
-    /// What the wrapped key is bound to.
+    /// Binding of the wrapped key, and whether there is a private map.
     pub flags: Flags,
-    /// The sealed private map.
+    /// Sealed private map.
     pub private: Option<Vec<u8>>,
-    /// For KEKs of a key service: the service's ciphertext of the KEK.
+    /// Ciphertext of the KEK as the key service returned it; only for KEKs of a key service.
     pub encrypted_kek: Option<Vec<u8>>,
 }
 
@@ -179,6 +182,7 @@ impl Envelope {
     /// Reads a metadata value.
     pub fn parse(value: &str) -> Result<Self, EnvelopeError> {
         let encoded = value.strip_prefix(PREFIX).ok_or(EnvelopeError::Prefix)?;
+        // Bounded before it is decoded, and so before anything is allocated for it.
         if value.len() > MAX_VALUE_BYTES {
             return Err(EnvelopeError::TooLong);
         }
@@ -210,11 +214,11 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// The metadata value.
+    /// Returns the metadata value.
     ///
     /// # Panics
-    /// If `head` does not go with the layout or `private` with the flags: such an envelope could
-    /// not be read back, and its object would be lost.
+    /// If `head` does not match the layout or `private` does not match the flags: such an envelope
+    /// could not be read back, and its object would be lost.
     #[must_use]
     pub fn encode(&self) -> String {
         self.check()
@@ -237,6 +241,7 @@ impl Envelope {
     }
 
     fn check(&self) -> Result<(), EnvelopeError> {
+        // A field that was stripped or added contradicts the layout or the flags.
         if self.head.is_some() != (self.layout == Layout::Single) {
             return Err(EnvelopeError::Head);
         }
@@ -308,6 +313,7 @@ mod tests {
         for (other, error) in [
             (value.replace("s3p1", "S3P1"), EnvelopeError::Prefix),
             (value.replace("s3p1", "s3p2"), EnvelopeError::Prefix),
+            // Neither padding nor white space is tolerated.
             (format!("{value}="), EnvelopeError::Base64),
             (format!("{value} "), EnvelopeError::Base64),
             (
@@ -331,6 +337,7 @@ mod tests {
             );
             assert_eq!(Envelope::parse(&value), Err(EnvelopeError::Flags(flags)));
         }
+        // Key 8 is below 32 and refused, key 32 is ignored.
         let known = || required().unsigned(KEY_LAYOUT, 2).unsigned(KEY_FLAGS, 1);
         let refused = Err(EnvelopeError::Cbor(CborError::UnknownKey(8)));
         assert_eq!(Envelope::parse(&encoded(known().unsigned(8, 0))), refused);
@@ -345,9 +352,12 @@ mod tests {
                 .unsigned(KEY_FLAGS, flags)
         };
         let parse = |map| Envelope::parse(&encoded(map));
+        // Layout 1 without a head.
         assert_eq!(parse(both(1, 1)), Err(EnvelopeError::Head));
+        // Layout 2 with one.
         let head = both(2, 1).bytes(KEY_HEAD, Some(&[4; HEAD_BYTES]));
         assert_eq!(parse(head), Err(EnvelopeError::Head));
+        // Flag 2 announces a private map, which is missing, and then the reverse.
         assert_eq!(parse(both(2, 3)), Err(EnvelopeError::Private));
         let private = both(2, 1).bytes(KEY_PRIVATE, Some(&[5; 80]));
         assert_eq!(parse(private), Err(EnvelopeError::Private));

@@ -1,9 +1,9 @@
-//! The key-encryption key: 32 bytes under which data keys are wrapped.
+//! The key-encryption key (KEK): 32 bytes under which data-encryption keys are wrapped.
 //!
-//! A local one comes from a configured string: `s3pk1.` and base64url of the key, or a passphrase
-//! that Argon2id stretches. One of a key service is drawn at random here and encrypted there.
+//! A local KEK comes from a configured string: `s3pk1.` and base64url of the key, or a passphrase
+//! that Argon2id stretches. A KEK of a key service is generated here and encrypted by the service.
 //!
-//! Invariants: a string that was meant as a key (whatever its case or padding) never becomes a
+//! Invariants: a string that was meant as a key (in any case, with any padding) never becomes a
 //! passphrase by mistake; a `Kek` is zeroized on drop and has no `Debug`, `Clone`, `==` or serde.
 //! Absent: key services, and the keys of older formats.
 
@@ -18,7 +18,8 @@ use crate::secret::{SECRET_BYTES, Secret};
 /// Length of a key-encryption key in bytes. Frozen.
 pub const KEK_BYTES: usize = SECRET_BYTES;
 
-// Frozen: the prefix of a configured key, the derivation of a passphrase, the label of the name.
+// Frozen: the prefix of a configured key, the derivation of a passphrase, the label of the key's
+// name.
 const KEY_PREFIX: &str = "s3pk1.";
 const PASSPHRASE_SALT: &[u8] = b"s3proxy/v1/kek";
 const ARGON2_MEMORY_KIB: u32 = 64 * 1024;
@@ -27,25 +28,25 @@ const ARGON2_LANES: u32 = 1;
 const KEY_ID_LABEL: &[u8] = b"s3proxy/v1/key-id";
 const KEY_ID_BYTES: usize = 8;
 
-/// Why a key-encryption key was refused. The text never repeats the key.
+/// Why a key-encryption key was refused. The message never repeats the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KekError {
     /// The configured string is empty.
     #[error("the encryption key is empty; give a key made by `keygen` or a passphrase")]
     Empty,
-    /// It starts like a key, but is not the canonical text of one.
+    /// The string starts like a key, but is not the canonical text of one.
     #[error(
         "the encryption key starts like `s3pk1.` but is not a canonical one: lower-case `s3pk1.` \
          and 43 characters of unpadded base64url, nothing before or behind"
     )]
     NotCanonical,
-    /// A provider gave another length than 32 bytes.
+    /// A provider returned a key that is not 32 bytes long.
     #[error("the encryption key has {found} bytes; it must have exactly 32")]
     Length {
-        /// Bytes that were given.
+        /// Length of the key that was given, in bytes.
         found: usize,
     },
-    /// Argon2id refused to run, for want of memory.
+    /// Argon2id could not allocate its memory.
     #[error("the passphrase could not be stretched: Argon2id needs 64 MiB of memory")]
     Stretching,
 }
@@ -56,7 +57,8 @@ pub struct Kek(Secret);
 impl Kek {
     /// Reads a configured string: a key `s3pk1.…`, or else a passphrase.
     ///
-    /// A passphrase takes 64 MiB and some tenths of a second, both given back on return.
+    /// Stretching a passphrase takes 64 MiB and some tenths of a second; the memory is freed on
+    /// return.
     pub fn from_configured(text: &str) -> Result<Self, KekError> {
         if text.is_empty() {
             return Err(KekError::Empty);
@@ -67,13 +69,13 @@ impl Kek {
         Self::from_passphrase(text)
     }
 
-    /// Whether [`Kek::from_configured`] takes the string for a passphrase.
+    /// Returns whether [`Kek::from_configured`] treats the string as a passphrase.
     #[must_use]
     pub fn is_passphrase(text: &str) -> bool {
         !text.is_empty() && !looks_like_key(text)
     }
 
-    /// Takes a key as a provider gave it: exactly 32 bytes.
+    /// Takes a key from a provider: exactly 32 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KekError> {
         let found = bytes.len();
         Secret::copy_of(bytes)
@@ -81,24 +83,25 @@ impl Kek {
             .ok_or(KekError::Length { found })
     }
 
-    /// Draws a new key.
+    /// Generates a new key-encryption key.
     #[must_use]
     pub fn generate() -> Self {
         Self(Secret::random())
     }
 
-    /// The text that [`Kek::from_configured`] reads back: `s3pk1.` and 43 characters.
+    /// Returns the text that [`Kek::from_configured`] accepts: `s3pk1.` and 43 characters.
     #[must_use]
     pub fn to_configured(&self) -> Zeroizing<String> {
         let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(self.as_bytes()));
+        // The capacity is exact: a growing string would leave copies of the key on the heap.
         let mut text = Zeroizing::new(String::with_capacity(KEY_PREFIX.len() + encoded.len()));
         text.push_str(KEY_PREFIX);
         text.push_str(&encoded);
         text
     }
 
-    /// The name that envelopes carry for this key when it is a local one: `local:` and 16 hex
-    /// digits. It tells nothing about the key.
+    /// Returns the name that envelopes carry for this key if it is a local one: `local:` and 16 hex
+    /// digits. The name reveals nothing about the key.
     #[must_use]
     pub fn local_name(&self) -> String {
         let mut id = [0; KEY_ID_BYTES];
@@ -106,7 +109,7 @@ impl Kek {
         format!("local:{:016x}", u64::from_be_bytes(id))
     }
 
-    /// The key itself, for the key service that encrypts it.
+    /// Returns the key itself, for the key service that encrypts it.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_array()
@@ -131,6 +134,7 @@ impl Kek {
             Some(KEK_BYTES),
         )
         .expect("the frozen parameters are valid");
+        // The salt is fixed: every replica must derive the same key from the passphrase alone.
         let mut kek = Self(Secret::zero());
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(passphrase.as_bytes(), PASSPHRASE_SALT, kek.0.as_mut())
@@ -139,9 +143,10 @@ impl Kek {
     }
 }
 
-/// Whether somebody meant this as a key: a slip of case or a stray space must be an error, since
-/// as a passphrase it would silently be a different key.
+/// Returns whether the string was meant as a key. Wrong case or a stray space must be an error:
+/// taken as a passphrase, the string would silently be a different key.
 fn looks_like_key(text: &str) -> bool {
+    // Only leading white space is skipped here: the canonical form finds damage at the end.
     let start = text.trim_start().as_bytes();
     start.len() >= KEY_PREFIX.len()
         && start[..KEY_PREFIX.len()].eq_ignore_ascii_case(KEY_PREFIX.as_bytes())

@@ -1,27 +1,27 @@
-//! Lengths and offsets: plaintext on one side, stored bytes on the other.
+//! Lengths and offsets of plaintext and of stored bytes.
 //!
-//! The two are different types, so one cannot be taken for the other. The length of a stored
-//! object is a function of its plaintext length alone, the same for both layouts and strictly
-//! increasing; so it has one inverse, and HEAD and listings need no read of the body.
+//! The two have different types, so that they cannot be confused. The length of a stored object is
+//! a function of its plaintext length alone, equal for both layouts and strictly increasing. It
+//! therefore has an inverse, and HEAD and listings need no read of the body.
 //!
-//! Invariants: nothing here overflows or panics, whatever number a backend claims; a stored length
-//! that the function never takes has no inverse. Constants are part of the format and frozen.
+//! Invariants: nothing here overflows or panics, whatever length a backend claims; a stored length
+//! outside the function's image has no inverse. Constants are part of the format and frozen.
 //! Absent: the parts of a multipart body, see `multipart`.
 
 use crate::message::{HEAD_BYTES, TAG_BYTES};
 
-/// Plaintext bytes of every chunk but the last.
+/// Plaintext bytes of every chunk except the last.
 pub const CHUNK_BYTES: usize = 16_384;
-/// The same chunk as stored, with its tag.
+/// Stored bytes of a full chunk: plaintext and tag.
 pub const STORED_CHUNK_BYTES: usize = CHUNK_BYTES + TAG_BYTES;
 
-/// From this length up a stored object is padded, so that both layouts have one length.
+/// Plaintext length from which stored objects are padded, so that both layouts have equal lengths.
 pub const PADDED_FROM: PlaintextLength = PlaintextLength(5 * 1024 * 1024);
-/// The largest object that one `PutObject` can hold: 5 GiB once sealed.
+/// Largest plaintext for one `PutObject`: 5 GiB once sealed.
 pub const MAX_PUT_OBJECT: PlaintextLength = PlaintextLength(5_363_307_328);
-/// The largest part of a multipart upload: 5 GiB once sealed.
+/// Largest plaintext of one part of a multipart upload: 5 GiB once sealed.
 pub const MAX_PART: PlaintextLength = PlaintextLength(5_363_471_288);
-/// The largest plaintext that the format can say: six bytes of length, far above S3's limits.
+/// Largest plaintext that the format can express: six bytes of length, far above S3's limits.
 pub const MAX_PLAINTEXT: PlaintextLength = PlaintextLength((1 << 48) - 1);
 
 const CHUNK: u64 = CHUNK_BYTES as u64;
@@ -37,26 +37,28 @@ const MAX_PARTS: u64 = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlaintextLength(pub u64);
 
-/// A number of stored bytes: what the backend holds and counts.
+/// A number of stored bytes, as the backend holds and counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoredLength(pub u64);
 
-/// The length of the stored object. Saturates beyond any length that exists.
+/// Returns the length of the stored object. Saturates beyond any length that exists.
 #[must_use]
 pub fn stored_length(plaintext: PlaintextLength) -> StoredLength {
+    // Below 5 MiB both layouts are one message, so their lengths agree without padding.
     if plaintext < PADDED_FROM {
         return StoredLength(message_length(plaintext));
     }
     StoredLength(chunked_length(plaintext).saturating_add(tail_length(plaintext)))
 }
 
-/// The inverse of [`stored_length`], where there is one.
+/// Returns the inverse of [`stored_length`], if there is one.
 #[must_use]
 pub fn plaintext_length(stored: StoredLength) -> Option<PlaintextLength> {
     if stored < stored_length(PADDED_FROM) {
         return message_plaintext_length(stored.0).filter(|plaintext| *plaintext < PADDED_FROM);
     }
-    // Strictly increasing: halve the interval in which the answer must lie.
+    // `stored_length` is strictly increasing: bisect for the smallest plaintext that reaches
+    // `stored`.
     let (mut low, mut high) = (PADDED_FROM.0, MAX_PLAINTEXT.0);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -69,64 +71,67 @@ pub fn plaintext_length(stored: StoredLength) -> Option<PlaintextLength> {
     Some(PlaintextLength(low)).filter(|plaintext| stored_length(*plaintext) == stored)
 }
 
-/// The length of one sealed message: head, chunks, tags. Saturates.
+/// Returns the length of one sealed message: head, chunks, tags. Saturates.
 #[must_use]
 pub fn message_length(plaintext: PlaintextLength) -> u64 {
     chunked_length(plaintext).saturating_add(EMPTY_MESSAGE)
 }
 
-/// The inverse of [`message_length`], where there is one.
+/// Returns the inverse of [`message_length`], if there is one.
 #[must_use]
 pub fn message_plaintext_length(message: u64) -> Option<PlaintextLength> {
     let chunks = message.checked_sub(HEAD)?;
+    // A message always ends with a chunk shorter than a full one, possibly empty, so at least a tag
+    // remains after the full chunks.
     let last = (chunks % STORED_CHUNK).checked_sub(TAG)?;
     let plaintext = PlaintextLength(chunks / STORED_CHUNK * CHUNK + last);
     Some(plaintext).filter(|plaintext| *plaintext <= MAX_PLAINTEXT)
 }
 
-/// Plaintext and the tags of its full chunks.
+/// Returns the length of the plaintext and the tags of its full chunks.
 fn chunked_length(plaintext: PlaintextLength) -> u64 {
     plaintext.0.saturating_add(TAG * (plaintext.0 / CHUNK))
 }
 
-/// What a padded object has beyond [`chunked_length`]: room for the heads and tags of its parts,
-/// the seal and the footer, however many parts there are.
+/// Returns the length of a padded object beyond [`chunked_length`]: room for the heads and tags of
+/// its parts, the seal and the footer, for any number of parts.
 pub(crate) fn tail_length(plaintext: PlaintextLength) -> u64 {
+    // A part has at least 5 MiB, except the last one; this bounds how many parts there can be.
     TAIL_PER_PART * (plaintext.0 / PADDED_FROM.0 + 1).min(MAX_PARTS) + TAIL_FIXED
 }
 
-/// Plaintext bytes of the chunk `index` of a message.
+/// Returns the number of plaintext bytes in chunk `index` of a message.
 pub(crate) fn chunk_length(message: PlaintextLength, index: u64) -> usize {
     let rest = message.0.saturating_sub(index.saturating_mul(CHUNK));
     usize::try_from(rest.min(CHUNK)).expect("at most a chunk")
 }
 
-/// The chunk that holds a plaintext position.
+/// Returns the index of the chunk that holds a plaintext position.
 pub(crate) fn chunk_of(position: u64) -> u64 {
     position / CHUNK
 }
 
-/// Where the plaintext position lies inside its chunk.
+/// Returns the offset of a plaintext position inside its chunk.
 pub(crate) fn position_in_chunk(position: u64) -> usize {
     usize::try_from(position % CHUNK).expect("less than a chunk")
 }
 
-/// First byte of the chunk that holds the plaintext position, counted from the message's start.
+/// Returns the offset, from the start of the message, of the chunk that holds a plaintext position.
 pub(crate) fn stored_chunk_start(position: u64) -> u64 {
     HEAD.saturating_add(chunk_of(position).saturating_mul(STORED_CHUNK))
 }
 
-/// Plaintext positions, both inclusive, as in HTTP.
+/// A range of plaintext positions, both ends inclusive, as in HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlaintextRange {
-    /// The first byte.
+    /// Position of the first byte.
     pub first: u64,
-    /// The last byte, not before the first.
+    /// Position of the last byte; never below `first`.
     pub last: u64,
 }
 
 impl PlaintextRange {
-    /// `None` unless `first <= last`.
+    /// Returns `None` unless `first <= last`.
     #[must_use]
     pub fn new(first: u64, last: u64) -> Option<Self> {
         (first <= last).then_some(Self { first, last })
@@ -141,7 +146,8 @@ pub struct ChunkSpan {
 }
 
 impl ChunkSpan {
-    /// For a plaintext of known, non-zero length; a range beyond it is cut to it.
+    /// Computes the span of a range in a plaintext of known, non-zero length. A range beyond the
+    /// end is cut to the length.
     #[must_use]
     pub fn of(range: PlaintextRange, length: PlaintextLength) -> Self {
         let last = range.last.min(length.0.saturating_sub(1));
@@ -152,21 +158,21 @@ impl ChunkSpan {
         }
     }
 
-    /// First stored byte.
+    /// Returns the position of the first stored byte.
     #[must_use]
     pub fn stored_first(&self) -> u64 {
         self.first
     }
 
-    /// Last stored byte, inclusive.
+    /// Returns the position of the last stored byte, inclusive.
     #[must_use]
     pub fn stored_last(&self) -> u64 {
         self.last
     }
 }
 
-/// The stored position to ask from, for a range that starts at `first`. In the first chunk that is
-/// the beginning, so that a head which no envelope holds comes along.
+/// Returns the stored position to request from, for a range that starts at `first`. For the first
+/// chunk that is 0, so that the response includes a head that no envelope holds.
 #[must_use]
 pub fn stored_first_guess(first: u64) -> u64 {
     match chunk_of(first) {
@@ -175,12 +181,12 @@ pub fn stored_first_guess(first: u64) -> u64 {
     }
 }
 
-/// The stored position to ask up to, inclusive, for a range that ends at `last`. It may lie beyond
-/// the object, which a backend cuts.
+/// Returns the stored position to request up to, inclusive, for a range that ends at `last`. The
+/// position may lie beyond the object; the backend cuts the range.
 ///
-/// From 5 MiB on there may be parts before, each of 5 MiB or more. Where their lengths are whole
-/// chunks, as most clients choose them, each moves what follows by the head and the tag of its
-/// empty last chunk; so much is asked for in addition.
+/// From 5 MiB on, parts of 5 MiB or more may precede the range. If their lengths are whole chunks,
+/// as most clients choose them, each shifts the following bytes by its head and the tag of its
+/// empty last chunk. The guess adds that much.
 #[must_use]
 pub fn stored_last_guess(last: u64) -> u64 {
     let parts_before = (last / PADDED_FROM.0).min(MAX_PARTS - 1);
@@ -189,10 +195,11 @@ pub fn stored_last_guess(last: u64) -> u64 {
         .saturating_add(EMPTY_MESSAGE * parts_before)
 }
 
-/// How many stored bytes from the end hold the last `n` plaintext bytes of any single upload,
-/// padding included.
+/// Returns how many stored bytes from the end hold the last `n` plaintext bytes of any single
+/// upload, padding included.
 #[must_use]
 pub fn stored_suffix_guess(n: u64) -> u64 {
+    // The range may begin at any byte of a chunk, and that chunk is needed whole.
     let most = n.saturating_add(CHUNK - 1);
     let padding = stored_length(MAX_PUT_OBJECT).0 - message_length(MAX_PUT_OBJECT);
     most.saturating_add(TAG * (most / CHUNK + 1))
@@ -286,10 +293,11 @@ mod tests {
             prop_assume!(total >= PADDED_FROM);
             let sum = (parts - 1) * message_length(PADDED_FROM)
                 + message_length(PlaintextLength(last));
+            // The longest list: a map of the largest size, and an entry for each part.
             let list = 2 + 256 + parts * (16 + checksum);
             let needed = sum + message_length(PlaintextLength(list)) + 12;
             prop_assert!(needed <= stored_length(total).0);
-            // And the tail, counted from the end, starts before the last part ends.
+            // Counted from the end, the tail starts before the last part ends.
             prop_assert!(stored_length(total).0 - tail_length(total) < sum);
         }
 
@@ -306,6 +314,7 @@ mod tests {
             prop_assert!(stored_last_guess(range.last) >= span.stored_last());
             prop_assert!(span.stored_last() < message_length(plaintext));
 
+            // Suffixes longer than the object, too.
             let n = if n % 2 == 0 { n } else { n % length + 1 };
             let suffix = PlaintextRange::new(length.saturating_sub(n), length - 1).unwrap();
             let needed = stored_length(plaintext).0

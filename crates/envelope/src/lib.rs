@@ -1,11 +1,11 @@
 //! The object format of s3proxy: keys, the envelope in the metadata, sealed bodies.
 //!
-//! Bytes in, bytes out. The crate knows no sockets, no HTTP, no clock and no configuration; the
-//! only thing that it takes from outside is randomness, from the system's generator, for keys and
-//! salts. `docs/format.md` describes what it writes, for readers in other languages.
+//! Bytes in, bytes out. The crate has no sockets, HTTP, clock or configuration. Its only outside
+//! input is randomness from the system's generator, for keys and salts. `docs/format.md` describes
+//! the format for implementations in other languages.
 //!
 //! Invariants:
-//! - No byte of plaintext leaves an opener before its chunk was authenticated, at its own
+//! - An opener releases no byte of plaintext before its chunk was authenticated, at its own
 //!   position, in an object of the announced length.
 //! - Every length that comes from stored data is bounded before anything is allocated for it.
 //! - Keys are zeroized, and cannot be printed, compared with `==`, cloned or serialised.

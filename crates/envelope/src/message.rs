@@ -1,15 +1,15 @@
 //! Cobblestone-256: the chunked encryption of `c2sp.org/chunked-encryption`, with AES-256-GCM and
 //! HKDF-Expand-SHA-512. A message is `salt (24) || commitment (32) || chunks`.
 //!
-//! Nonces never repeat: key and base nonce of a message are derived from the data key, a fresh
-//! random salt of 24 bytes and the context; within a message the nonce is the base nonce XOR the
-//! chunk number, and a sealer only counts upwards and is consumed by its last chunk. No caller can
-//! choose salt, nonce or chunk number. Two messages share a key only if 192-bit random salts
-//! collide under one data key.
+//! Nonces never repeat: key and base nonce of a message are derived from the data-encryption key, a
+//! fresh random salt of 24 bytes and the context. Within a message the nonce is the base nonce XOR
+//! the chunk number, and a sealer only counts upwards and is consumed by its last chunk. No caller
+//! can choose salt, nonce or chunk number. Two messages share a key only if 192-bit random salts
+//! collide under one data-encryption key.
 //!
 //! Invariants: the commitment is compared before any chunk is opened; the last chunk is shorter
 //! than the others, so a message cut at a chunk border has no valid end.
-//! Absent: messages of unknown length (S3 always tells it first) and other ciphers.
+//! Absent: messages of unknown length (S3 always announces the length) and other ciphers.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey},
@@ -31,7 +31,7 @@ use crate::{
 pub const SALT_BYTES: usize = 24;
 /// Length of a commitment in bytes.
 pub const COMMITMENT_BYTES: usize = 32;
-/// Salt and commitment, at the start of every message.
+/// Length in bytes of the salt and commitment at the start of every message.
 pub const HEAD_BYTES: usize = SALT_BYTES + COMMITMENT_BYTES;
 /// Length of an AES-GCM tag in bytes.
 pub const TAG_BYTES: usize = 16;
@@ -40,51 +40,51 @@ const LABEL: &[u8] = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 
-/// Why stored bytes did not open. All but `RangeBeyondEnd` say that the stored data is not what
-/// was written, or was read with the wrong key.
+/// Why stored bytes could not be opened. All variants except `RangeBeyondEnd` mean that the stored
+/// data differs from the data that was written, or that the key is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// No plaintext has a stored form of this length.
     #[error("no object of this format has a stored length of {0} bytes: it was cut or extended")]
     Length(u64),
-    /// Another data key, another length, another kind of message, or a changed head.
+    /// Wrong data-encryption key, length or kind of message, or a changed head.
     #[error("the commitment does not fit: other data key, other length, or changed head")]
     Commitment,
     /// The body does not start with the head that the envelope names.
     #[error("the body's head is not the envelope's: body and envelope are of different objects")]
     Head,
-    /// A chunk is not authentic at its position.
+    /// The chunk with this number is not authentic at its position.
     #[error("chunk {0} is not authentic at its position")]
     Chunk(u64),
-    /// A part's commitment does not start with the mark in the seal.
+    /// The commitment of the part with this number does not start with the mark in the seal.
     #[error("part {0} is not the one that the seal names")]
     Mark(u16),
-    /// Bytes other than zero where only padding may be.
+    /// The padding has bytes other than zero.
     #[error("the padding is not all zeros")]
     Padding,
-    /// More bytes than the object has.
+    /// There are more bytes than the object has.
     #[error("there are bytes behind the end of the object")]
     Trailing,
-    /// Fewer bytes than the object has.
+    /// There are fewer bytes than the object has.
     #[error("the stored bytes end before the object does")]
     Truncated,
-    /// The caller asked for what the plaintext does not have.
+    /// The caller requested a range beyond the plaintext of this length.
     #[error("the range ends beyond the plaintext of {0} bytes, or before it starts")]
     RangeBeyondEnd(u64),
 }
 
-/// Salt and commitment of a message. Not secret: every message starts with it.
+/// Salt and commitment of a message. Not secret: every message starts with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageHead([u8; HEAD_BYTES]);
 
 impl MessageHead {
-    /// Takes exactly 56 bytes.
+    /// Builds a head from exactly 56 bytes.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The 56 bytes.
+    /// Returns the 56 bytes of the head.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; HEAD_BYTES] {
         &self.0
@@ -99,7 +99,7 @@ impl MessageHead {
     }
 }
 
-/// A salt that was not used before.
+/// Salt that was not used before.
 pub(crate) struct Salt([u8; SALT_BYTES]);
 
 impl Salt {
@@ -120,7 +120,7 @@ pub(crate) struct MessageCipher {
 }
 
 impl MessageCipher {
-    /// For a new message; the head goes in front of its chunks.
+    /// Derives the cipher of a new message; the head precedes the message's chunks.
     pub(crate) fn create(dek: &Dek, salt: &Salt, context: &[u8]) -> (Self, MessageHead) {
         let (cipher, commitment) = Self::derive(dek, &salt.0, context);
         let mut head = [0; HEAD_BYTES];
@@ -129,7 +129,7 @@ impl MessageCipher {
         (cipher, MessageHead(head))
     }
 
-    /// For a stored message; the commitment is checked here.
+    /// Derives the cipher of a stored message and checks the commitment.
     pub(crate) fn open(dek: &Dek, head: &MessageHead, context: &[u8]) -> Result<Self, OpenError> {
         let (cipher, commitment) = Self::derive(dek, head.salt(), context);
         verify_slices_are_equal(&commitment, head.commitment())
@@ -137,21 +137,22 @@ impl MessageCipher {
         Ok(cipher)
     }
 
-    /// Encrypts a chunk where it lies; the tag goes behind it.
+    /// Encrypts a chunk in place; the returned tag follows it.
     pub(crate) fn seal_chunk(&self, index: u64, chunk: &mut [u8]) -> Tag {
         self.key
             .seal_in_place_separate_tag(self.nonce(index), Aad::empty(), chunk)
             .expect("a chunk is far below AES-GCM's limit")
     }
 
-    /// Decrypts `sealed` (chunk and tag) into `plaintext`, which is 16 bytes shorter. On an error
-    /// `plaintext` holds nothing of use and must not be handed out.
+    /// Decrypts `sealed` (chunk and tag) into `plaintext`, which is 16 bytes shorter. After an
+    /// error the contents of `plaintext` are undefined and must not be released.
     pub(crate) fn open_chunk(
         &self,
         index: u64,
         sealed: &[u8],
         plaintext: &mut [u8],
     ) -> Result<(), OpenError> {
+        // Fewer bytes than a tag split into an empty ciphertext, which fails to open.
         let (ciphertext, tag) = sealed.split_at(sealed.len().saturating_sub(TAG_BYTES));
         self.key
             .open_separate_gather(self.nonce(index), Aad::empty(), ciphertext, tag, plaintext)
@@ -159,6 +160,7 @@ impl MessageCipher {
     }
 
     fn derive(dek: &Dek, salt: &[u8], context: &[u8]) -> (Self, [u8; COMMITMENT_BYTES]) {
+        // One derivation for all three, so that the commitment commits to the key in use.
         let mut okm = Zeroizing::new([0; KEY_BYTES + NONCE_BYTES + COMMITMENT_BYTES]);
         hkdf_expand(dek.as_bytes(), &[LABEL, salt, context], &mut okm[..]);
         let (key, rest) = okm.split_at(KEY_BYTES);
@@ -172,9 +174,11 @@ impl MessageCipher {
         (cipher, commitment)
     }
 
-    /// The chunk number stays below 2^35: lengths are bounded by `MAX_PLAINTEXT`.
+    /// Returns the nonce of a chunk. The chunk number stays below 2^35, since lengths are bounded
+    /// by `MAX_PLAINTEXT`.
     fn nonce(&self, index: u64) -> Nonce {
         let mut nonce = self.base_nonce;
+        // The number enters as 64 bits, big-endian, at the end of the 96-bit nonce.
         for (octet, counter) in nonce[4..].iter_mut().zip(index.to_be_bytes()) {
             *octet ^= counter;
         }
@@ -182,7 +186,7 @@ impl MessageCipher {
     }
 }
 
-/// Seals a short message in one go, under a fresh salt.
+/// Seals a short message in one call, under a fresh salt.
 #[must_use]
 pub fn seal(dek: &Dek, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
     seal_with(dek, &Salt::fresh(), context, plaintext)
@@ -212,6 +216,7 @@ pub fn open(dek: &Dek, context: &[u8], message: &[u8]) -> Result<Zeroizing<Vec<u
     let cipher = MessageCipher::open(dek, &head, context)?;
     let size = usize::try_from(length.0).expect("shorter than the message");
     let mut plaintext = Zeroizing::new(vec![0; size]);
+    // Inclusive: a message whose length is a multiple of the chunk size ends with an empty chunk.
     for index in 0..=chunk_of(length.0) {
         let (from, bytes) = (chunk_start(index), chunk_length(length, index));
         let (chunk, rest) = sealed.split_at(bytes + TAG_BYTES);

@@ -1,17 +1,16 @@
-//! 32 secret bytes in one place of the memory.
+//! 32 secret bytes at one address.
 //!
-//! A value that is moved leaves its old bytes behind, and nobody wipes those: in stack frames, in
-//! futures, in structures that grow. So the bytes lie on the heap, only their address is moved, and
-//! they are wiped where they lie.
+//! Moving a value leaves its old bytes behind unwiped: in stack frames, in futures, in structures
+//! that grow. So the bytes are on the heap, only their address moves, and they are wiped in place.
 //!
-//! Absent: copies in the cryptographic library while it works, which it wipes itself.
+//! Absent: copies inside the cryptographic library while it works; the library wipes those itself.
 
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 pub(crate) const SECRET_BYTES: usize = 32;
 
-/// Wiped on drop; cannot be printed, compared or cloned.
+/// A secret that is wiped on drop and cannot be printed, compared or cloned.
 pub(crate) struct Secret(Box<Zeroizing<[u8; SECRET_BYTES]>>);
 
 impl Secret {
@@ -19,14 +18,14 @@ impl Secret {
         Self(Box::default())
     }
 
-    /// Fresh bytes from the system's generator.
+    /// Returns fresh bytes from the system's random generator.
     pub(crate) fn random() -> Self {
         let mut secret = Self::zero();
         rand::fill(&mut secret.as_mut()[..]).expect("the system's random generator works");
         secret
     }
 
-    /// Absent where it is not 32 bytes.
+    /// Copies exactly 32 bytes; `None` for any other length.
     pub(crate) fn copy_of(bytes: &[u8]) -> Option<Self> {
         let mut secret = Self::zero();
         if bytes.len() != SECRET_BYTES {

@@ -1,5 +1,5 @@
-//! Properties of streaming: however the bytes come, and whatever the buffers, the result is the
-//! same; and any range of the plaintext equals that slice of it.
+//! Properties of streaming: the result does not depend on how the bytes arrive or on the buffers,
+//! and any range of the plaintext equals that slice of it.
 
 use std::sync::LazyLock;
 
@@ -14,9 +14,10 @@ use crate::{
     object::{ObjectOpener, ObjectSealer, SealError},
 };
 
+// A message head and one stored chunk.
 const SMALLEST_BUFFER: usize = 56 + 16_400;
 
-/// A multipart body: parts just around 5 MiB, an odd one and an empty one.
+/// A multipart body: parts around 5 MiB, one of an odd length and an empty one.
 struct Body {
     dek: Dek,
     plaintext: Vec<u8>,
@@ -26,6 +27,7 @@ struct Body {
 static BODY: LazyLock<Body> = LazyLock::new(|| {
     let dek = Dek::generate();
     let least = PADDED_FROM.0;
+    // Numbers with gaps, and lengths around the borders of chunks and parts.
     let lengths = [
         (1, least),
         (2, least + 5),
@@ -85,6 +87,7 @@ fn seal_in_pieces(
         let consumed = sealer.push(&rest[..piece]).unwrap();
         rest = &rest[consumed..];
         let taken = sealer.take(buffer);
+        // The sealer may stop early only if its buffer is full.
         assert!(consumed == piece || taken.is_some(), "no progress");
         if let Some(full) = taken {
             assert_eq!(full.capacity(), capacity);
@@ -125,6 +128,7 @@ fn open_in_pieces(
 
 fn pieces() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(
+        // Tiny, of any length, and around the length of a chunk.
         prop_oneof![1_usize..40, 1_usize..40_000, 16_300_usize..16_500],
         1..8,
     )
@@ -132,6 +136,7 @@ fn pieces() -> impl Strategy<Value = Vec<usize>> {
 
 fn lengths() -> impl Strategy<Value = u64> {
     prop_oneof![
+        // Around zero, one and two chunks, and of any length.
         0_u64..100,
         16_380_u64..16_390,
         32_760_u64..32_775,
@@ -182,6 +187,7 @@ proptest! {
         let sealer = ObjectSealer::new(&dek, PlaintextLength(length), Vec::with_capacity(1 << 20));
         let (head, size) = (*sealer.head(), sealer.stored_length());
         let mut stored = sealed(sealer, &plaintext);
+        // A backend may send more than was requested.
         stored.extend(vec![7; behind]);
         let span = ChunkSpan::of(range, PlaintextLength(length));
         let opener = ObjectOpener::range(&dek, &head, size, range).unwrap();
@@ -198,6 +204,7 @@ proptest! {
         pieces in pieces(),
     ) {
         let (body, seal) = (&*BODY, BODY.seal());
+        // Within 16,500 bytes of a border.
         let first = (near + from).saturating_sub(16_500).min(seal.length().0 - 1);
         let range = PlaintextRange::new(first, (first + length).min(seal.length().0 - 1)).unwrap();
         let span = seal.span(range).unwrap();
@@ -231,12 +238,14 @@ fn a_multipart_body_opens_whole_and_part_by_part() {
         );
         first += length;
     }
+    // No part has this number.
     assert_eq!(seal.part_range(PartNumber::new(3).unwrap()), None);
 }
 
 #[test]
 fn a_span_without_the_head_that_it_needs_does_not_open() {
     let (body, seal) = (&*BODY, BODY.seal());
+    // In the second chunk, so the span does not begin with the head.
     let span = seal
         .span(PlaintextRange::new(20_000, 20_001).unwrap())
         .unwrap();
@@ -254,6 +263,7 @@ fn a_range_beyond_the_plaintext_does_not_open() {
     let dek = Dek::generate();
     let sealer = ObjectSealer::new(&dek, PlaintextLength(5), Vec::with_capacity(20_000));
     let (head, size) = (*sealer.head(), sealer.stored_length());
+    // Beyond the end, after it, and reversed.
     for (first, last) in [(0, 5), (5, 5), (3, 2)] {
         let range = PlaintextRange { first, last };
         assert!(ObjectOpener::range(&dek, &head, size, range).is_err());
@@ -266,6 +276,7 @@ fn the_last_chunk_is_handed_out_only_after_all_plaintext_came() {
     let buffer = || Vec::with_capacity(SMALLEST_BUFFER);
     let mut sealer = ObjectSealer::new(&dek, PlaintextLength(16_390), buffer());
     assert_eq!(sealer.push(&[1; 16_384]), Ok(16_384));
+    // The buffer has no room for another chunk.
     assert_eq!(sealer.push(&[1; 5]), Ok(0));
     assert_eq!(sealer.take(buffer).unwrap().len(), SMALLEST_BUFFER);
     assert_eq!(sealer.push(&[1; 5]), Ok(5));

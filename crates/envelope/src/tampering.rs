@@ -1,5 +1,5 @@
-//! Properties of refusal: whatever is flipped, cut, appended, exchanged or moved is detected, in
-//! both layouts.
+//! Properties of refusal: anything that is flipped, cut, appended, exchanged or moved is detected,
+//! in both layouts.
 
 use std::sync::LazyLock;
 
@@ -114,6 +114,7 @@ proptest! {
 
     #[test]
     fn a_cut_or_extended_object_is_refused(cut in 1_usize..40_104, more in 1_usize..70_000) {
+        // 40,104 bytes: a head, the plaintext and three tags.
         let stored = &SINGLE.stored;
         prop_assert!(!SINGLE.opens(&stored[..stored.len() - cut]));
         prop_assert!(!SINGLE.opens(&stored[cut..]));
@@ -135,6 +136,7 @@ proptest! {
         from_end in prop_oneof![0_usize..1_000, 0_usize..5_248_835], bit in 0_u32..8,
     ) {
         let mut stored = PADDED.stored.clone();
+        // Counted from the end, where the padding is.
         let at = stored.len() - 1 - from_end;
         stored[at] ^= 1_u8 << bit;
         prop_assert!(!PADDED.opens(&stored));
@@ -145,6 +147,7 @@ proptest! {
         from_end in prop_oneof![0_usize..400, 0_usize..21_500, 0_usize..10_513_000], bit in 0_u32..8,
     ) {
         let mut stored = MULTIPART_STORED.clone();
+        // Counted from the end, where the footer and the seal are.
         let at = stored.len() - 1 - from_end;
         stored[at] ^= 1_u8 << bit;
         prop_assert!(!MULTIPART.opens(&stored));
@@ -167,7 +170,7 @@ proptest! {
     }
 }
 
-/// What the announced stored length ends must also end the body, and the other way round.
+/// A body must end exactly at the announced stored length.
 #[test]
 fn zeros_behind_the_end_and_padding_that_is_cut_are_refused() {
     for single in [&*SINGLE, &*PADDED] {
@@ -184,6 +187,7 @@ fn zeros_behind_the_end_and_padding_that_is_cut_are_refused() {
     let mut out = Vec::with_capacity(PADDED.stored.len());
     let cut = &PADDED.stored[..PADDED.stored.len() - 1];
     shorter.push(cut, &mut out).unwrap();
+    // All plaintext came, but the object is incomplete.
     assert_eq!(out.len() as u64, PADDED_FROM.0 + 3);
     assert_eq!(shorter.finish(), Err(OpenError::Truncated));
 }
@@ -210,6 +214,7 @@ fn a_seal_of_a_body_of_another_length_is_refused() {
 fn any_change_of_the_footer_is_refused() {
     let mut stored = MULTIPART_STORED.clone();
     let end = stored.len();
+    // The footer is 12 bytes long.
     for at in end - 12..end {
         stored[at] ^= 0x20;
         assert!(!MULTIPART.opens(&stored), "{at}");
@@ -220,6 +225,7 @@ fn any_change_of_the_footer_is_refused() {
 #[test]
 fn chunks_that_change_places_are_refused() {
     let mut stored = SINGLE.stored.clone();
+    // 56 bytes of head, then two full chunks with their tags.
     let (first, second) = stored[56..56 + 2 * 16_400].split_at_mut(16_400);
     first.swap_with_slice(second);
     assert!(!SINGLE.opens(&stored));
@@ -246,6 +252,7 @@ fn parts_of_one_length_that_change_places_are_refused() {
     };
     let mut stored = MULTIPART_STORED.clone();
     stored[..2 * one.len()].copy_from_slice(&[&two[..], one].concat());
+    // The parts have the same plaintext, but different salts.
     assert_ne!(stored[..one.len()], one[..]);
     assert!(!MULTIPART.opens(&stored) && !three.is_empty());
 }
@@ -258,6 +265,7 @@ fn another_attempt_at_a_part_is_refused_by_its_mark_and_only_by_it() {
     let result = open_multipart(&MULTIPART.dek, &stored);
     assert_eq!(result.err(), Some(SealListError::Open(OpenError::Mark(1))));
 
+    // Without a recorded mark the other attempt is accepted: only the mark refuses it.
     let mut unmarked = MULTIPART.parts.clone();
     unmarked[0].mark = Mark::UNKNOWN;
     let seal = Seal::new(SealFields::default(), &unmarked).unwrap();
@@ -285,6 +293,7 @@ fn lists_that_make_no_body_are_refused() {
     let seal = |parts: &[SealedPart]| Seal::new(SealFields::default(), parts).err();
     assert_eq!(seal(&[]), Some(SealListError::NoParts));
     assert_eq!(seal(&[part(1, 5)]), Some(SealListError::TooShort(5)));
+    // The heads of ten thousand small parts alone need more room than the tail has.
     let many: Vec<_> = (1..=10_000).map(|number| part(number, 1_000)).collect();
     assert_eq!(seal(&many), Some(SealListError::NoRoom));
     let huge = [part(1, (1 << 48) - 1), part(2, 1)];
@@ -324,7 +333,7 @@ fn the_longest_list_with_the_longest_checksums_fits_and_reads_back() {
     let tail = seal.tail(&dek);
     let stored = StoredLength(seal.parts_end() + tail.len() as u64);
     let first = tail_first(stored).unwrap();
-    // The fetched tail starts inside the last part; what is before the zeros is not looked at.
+    // The fetched tail starts inside the last part; bytes before the zeros are not inspected.
     let before = usize::try_from(seal.parts_end() - first).unwrap();
     let fetched = [vec![9; before], tail].concat();
     let again = Seal::open(&dek, stored, &fetched).unwrap();

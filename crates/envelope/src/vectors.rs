@@ -1,4 +1,4 @@
-//! The known answers of format v1: every section of `tests/vectors/v1.json`, written and read.
+//! Known answers of format v1: every section of `tests/vectors/v1.json`, written and read.
 
 use std::collections::BTreeMap;
 
@@ -102,6 +102,7 @@ fn configured_keys_give_the_known_keks_and_names() {
         let kek = Kek::from_configured(&key.encrypt_key).unwrap();
         assert_eq!(hex(kek.as_bytes()), key.kek, "{}", key.encrypt_key);
         assert_eq!(kek.local_name(), format!("local:{}", key.key_id));
+        // A passphrase cannot be found again from its KEK.
         if key.encrypt_key.starts_with("s3pk1.") {
             assert_eq!(*kek.to_configured(), key.encrypt_key);
         }
@@ -152,6 +153,7 @@ fn objects_are_sealed_and_opened_as_known() {
         assert_eq!(hex(binding.as_bytes()), object.binding);
         let dek = Dek::unwrap(&envelope.wrapped_dek, &kek, &binding).unwrap();
         assert_eq!(hex(dek.as_bytes()), object.dek);
+        // KWP is deterministic, so wrapping again gives the same bytes.
         assert_eq!(dek.wrap(&kek, &binding), envelope.wrapped_dek);
 
         let length = PlaintextLength(object.plaintext_length);
@@ -177,7 +179,8 @@ fn objects_are_sealed_and_opened_as_known() {
     }
 }
 
-/// The vectors give no private map in the clear: what is read must be written alike.
+/// The vectors give no private map in the clear, so the map that was read must be written
+/// identically.
 fn check_private(envelope: &Envelope, dek: &Dek, binding: &Binding) {
     if let Some(sealed) = &envelope.private {
         let private = PrivateMap::open(dek, binding, sealed).unwrap();
@@ -222,6 +225,7 @@ fn multipart_bodies_are_sealed_and_opened_as_known() {
 
         let length = StoredLength(multipart.body_length);
         let opener = if total < PADDED_FROM.0 {
+            // A small body is one message, without a tail.
             assert_eq!(tail_first(length), None);
             ObjectOpener::whole_headless(&dek, length).unwrap()
         } else {
@@ -291,7 +295,7 @@ fn seal_fields(known: &BTreeMap<String, serde_json::Value>) -> SealFields {
     fields
 }
 
-/// Without an envelope at hand, the head is what the body itself starts with.
+/// Without an envelope, the head comes from the start of the body.
 #[test]
 fn malformed_objects_are_refused() {
     for malformed in vectors().malformed_objects {

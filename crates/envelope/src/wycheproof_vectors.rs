@@ -11,7 +11,7 @@ use crate::{
     message::{self, Salt},
 };
 
-/// Ciphertexts of this set are compressed.
+/// The ciphertexts of this set are compressed.
 fn inflated(compressed: &[u8]) -> Vec<u8> {
     miniz_oxide::inflate::decompress_to_vec_zlib(compressed).unwrap()
 }
@@ -40,6 +40,7 @@ fn cobblestone_256_opens_what_is_valid_and_refuses_the_rest() {
                     "{}",
                     test.tc_id
                 );
+                // Sealing again under the same salt must give the known bytes.
                 let salt = Salt::fixed(&sealed[..message::SALT_BYTES]);
                 assert!(message::seal_with(&dek, &salt, &test.ctx, &opened) == sealed);
                 valid += 1;

@@ -1,11 +1,11 @@
 //! The admin listener: metrics and probes, for the platform and not for clients.
 //!
-//! Plain HTTP on an address of its own, without authentication: nothing here is secret, and it
-//! belongs where only the platform comes. It is there before clients are let in, and answers until
-//! the program ends, so that a drain can be watched. It has bounds of its own, and no request of an
-//! S3 client can use them up.
+//! Plain HTTP on its own address, without authentication: nothing here is secret, and the address
+//! should be reachable only by the platform. The listener starts before clients are admitted and
+//! answers until the program ends, so that a drain can be watched. It has its own limits, which
+//! requests of S3 clients cannot exhaust.
 //!
-//! Absent: anything that changes something.
+//! Absent: any operation that changes something.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -32,55 +32,55 @@ use crate::telemetry::metrics::exporter::Exporter;
 use crate::telemetry::metrics::{self, Eviction};
 use crate::throttle::network;
 
-/// Connections held at once. A further one takes the place of another: of those that wait for a request
-/// if there are such, the oldest of the network that has most of them.
+/// Number of connections held at once. A further one replaces another: of those that wait for a
+/// request, if there are any, the oldest of the network with the most.
 const CONNECTIONS: usize = 64;
 
-/// Time for the first byte of the first request.
+/// Timeout of the first byte of the first request.
 const FIRST_BYTE: Duration = Duration::from_secs(5);
 
-/// Largest request line and headers.
+/// Largest request line and headers, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
 
-/// Time for a head, and between two requests. Collectors ask once a minute at the slowest, as a rule.
+/// Timeout of a head, and between two requests. Collectors usually ask at least once a minute.
 const IDLE: Duration = Duration::from_secs(75);
 
-/// How long a connection is kept, so that one that takes no answer gives its place back.
+/// Longest lifetime of a connection, so that a client that reads no response gives its place back.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// Time for what is under way then.
+/// Time for a request that is in flight at that moment.
 const LAST: Duration = Duration::from_secs(10);
 
-/// Pause when no connection can be accepted: out of file descriptors, as a rule.
+/// Pause after a failed accept: usually the file descriptors are used up.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
 const JSON: &str = "application/json";
 
-/// The content type of Prometheus's text format.
+/// Content type of Prometheus's text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is asked whether the process works, and whether requests should come here.
+/// Source of the process's health.
 pub(crate) trait Ready: Send + Sync + 'static {
-    /// The status of `/healthz`, and what it says.
+    /// Returns status and text of `/healthz`.
     fn liveness(&self) -> (StatusCode, String);
 
-    /// The status of `/readyz`, and what it says.
+    /// Returns status and text of `/readyz`.
     fn readiness(&self) -> impl Future<Output = (StatusCode, String)> + Send;
 
-    /// The keys that requests in flight may seal under, as JSON.
+    /// Returns, as JSON, the keys that requests in flight may seal under.
     fn keys(&self) -> String;
 }
 
-/// The listener at work: as long as it is kept.
+/// The running listener; dropping it stops it.
 pub(crate) struct Admin {
     address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 impl Admin {
-    /// Serves from now on.
+    /// Starts serving.
     pub(crate) fn serve(
         listener: TcpListener,
         exporter: Exporter,
@@ -96,7 +96,7 @@ impl Admin {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -128,14 +128,14 @@ async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready
     }
 }
 
-/// The connections that are open, oldest first.
+/// Open connections, oldest first.
 #[derive(Default)]
 struct Held(VecDeque<HeldConnection>);
 
 struct HeldConnection {
     network: IpAddr,
     task: AbortHandle,
-    /// A request has come, and its answer is being made.
+    /// Whether a request has arrived, and its response is being made.
     answering: Arc<AtomicBool>,
 }
 
@@ -151,7 +151,7 @@ impl Held {
         }
     }
 
-    /// The position of the connection whose place a further one takes.
+    /// Returns the position of the connection that a further one replaces.
     fn dispensable(&self) -> usize {
         let count = |network| {
             self.0
@@ -161,6 +161,8 @@ impl Held {
         };
         let rank = |(position, connection): (usize, &HeldConnection)| {
             let answering = connection.answering.load(Ordering::Relaxed);
+            // The smallest tuple goes: waiting before answering, the largest network first, then
+            // the oldest.
             (answering, Reverse(count(connection.network)), position)
         };
         let lowest = self.0.iter().enumerate().map(rank).min();
@@ -174,6 +176,7 @@ async fn connection(
     ready: Arc<impl Ready>,
     answering: Arc<AtomicBool>,
 ) {
+    // Peeked, not read: the first byte has a shorter timeout than the heads after it.
     let mut first = [0];
     let begun = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut first));
     if !matches!(begun.await, Ok(Ok(1..))) {
@@ -195,7 +198,7 @@ async fn connection(
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), respond);
     let mut serving = pin!(serving);
-    // How a connection to a probe or a collector ended is nothing to tell of.
+    // The end of a connection of a probe or a collector is not worth a log line.
     if tokio::time::timeout(LONGEST, serving.as_mut())
         .await
         .is_err()
@@ -236,7 +239,7 @@ async fn answer<B>(
     }
 }
 
-/// The HTTP library leaves the body of an answer to HEAD out.
+/// Makes a response. The HTTP library omits the body in the response to HEAD.
 fn text(status: StatusCode, content_type: &'static str, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
@@ -418,6 +421,7 @@ mod tests {
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
+        // The listener ends with its owner, though not at once.
         drop(admin);
         let gone = async {
             while TcpStream::connect(address).await.is_ok() {

@@ -1,8 +1,8 @@
-//! The command line: which command, with which settings.
+//! The command line: commands and their settings.
 //!
-//! Without a command the program serves, as the older proxies did. Flags that give settings come
-//! from the declarations in [`crate::config`]; this file adds the commands, and [`guides`] the examples
-//! in their help. Secrets are never arguments. The options of commands on stored objects are in
+//! Without a command the program serves, as the older proxies did. Flags for settings come from the
+//! declarations in [`crate::config`]; this file adds the commands, and [`guides`] the examples in
+//! their help. Secrets are never arguments. The options of commands on stored objects are in
 //! [`objects`] and [`migration`].
 
 mod guide;
@@ -29,7 +29,7 @@ use crate::config::Development;
 use crate::config::{self, LocalFiles, ScopedFlags, Serving, StoredObjects, UploadState};
 use crate::version;
 
-/// Of help and error messages, on terminals that show colours.
+/// Styles of help and error messages, on terminals with colours.
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -167,13 +167,13 @@ pub struct Man {
     pub output: PathBuf,
 }
 
-/// The command of these arguments, the program's name first. Help, version and mistakes end the
-/// program here, as clap does it.
+/// Parses the arguments, starting with the program's name. Help, version and mistakes end the
+/// program here, as usual with clap.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Command {
     try_parse(arguments).unwrap_or_else(|error| error.exit())
 }
 
-/// As [`parse`], with clap's answer instead of an end.
+/// Works as [`parse`], but returns clap's error instead of ending the program.
 pub fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match CommandLine::try_parse_from(&arguments) {
@@ -184,12 +184,12 @@ pub fn try_parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Comman
     }
 }
 
-/// The error where a command was given a flag of `serve` that it would ignore.
+/// Returns an explanation if a command was given a flag of `serve` that it would ignore.
 fn without_effect(arguments: &[OsString], error: &clap::Error) -> Option<clap::Error> {
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    // A flag before the command conflicts with it, so it comes first.
+    // A flag before the command would be a conflict, so the command is the first argument.
     let name = arguments.get(1)?.to_str()?;
     let reason = match (error.kind(), name) {
         (ErrorKind::UnknownArgument, "inspect" | "verify" | "rewrap" | "migrate" | "decrypt") => {
@@ -208,7 +208,7 @@ fn without_effect(arguments: &[OsString], error: &clap::Error) -> Option<clap::E
     Some(command.error(ErrorKind::UnknownArgument, message))
 }
 
-/// The command line's description, for documentation and completions.
+/// Returns the description of the command line, for documentation and completions.
 #[must_use]
 pub fn description() -> clap::Command {
     CommandLine::command()
@@ -220,8 +220,7 @@ impl CommandLine {
     }
 }
 
-/// Writes the key alone to `output`, so that it can be redirected, and what to do with it to
-/// `notes`.
+/// Writes only the key to `output`, so that it can be redirected, and the instructions to `notes`.
 pub fn keygen(key: &str, output: &mut dyn Write, notes: &mut dyn Write) -> io::Result<()> {
     writeln!(output, "{key}")?;
     output.flush()?;

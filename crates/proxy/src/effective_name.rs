@@ -1,22 +1,22 @@
-//! Names in the form that takes effect at a backend that keeps objects as files.
+//! Names in the form that takes effect at a backend that stores objects as files.
 //!
-//! Such a server drops leading and doubled slashes, takes `\` for `/`, and resolves `.` and `..`,
-//! so that a key may name an object of another prefix or, beyond the bucket's own name, of another
-//! bucket. Keys go on as they were received; what is judged here is where they may lead.
+//! Such a server drops leading and doubled slashes, takes `\` for `/`, and resolves `.` and `..`.
+//! So a key may denote an object under another prefix or, beyond the bucket's own name, in another
+//! bucket. Keys are passed on as received; this module judges where they may lead.
 
-/// How far a key may lead from where its text says.
+/// How far a key may lead from its literal place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reach {
-    /// It names the same object everywhere.
+    /// The key denotes the same object everywhere.
     Literal,
-    /// It may name another object of the bucket.
+    /// The key may denote another object of the bucket.
     Bucket,
-    /// It may name an object of another bucket.
+    /// The key may denote an object of another bucket.
     Beyond,
 }
 
 impl Reach {
-    /// Of a key, or of the prefix of a listing. A slash at the end changes nothing.
+    /// Judges a key, or the prefix of a listing. A slash at the end changes nothing.
     pub(crate) fn of(key: &str) -> Self {
         let mut reach = Self::Literal;
         let mut depth = 0_usize;
@@ -25,6 +25,7 @@ impl Reach {
             match segment {
                 "" if segments.peek().is_none() => {}
                 "" | "." => reach = reach.max(Self::Bucket),
+                // `depth` counts the segments below the bucket: going above it leaves the bucket.
                 ".." => match depth.checked_sub(1) {
                     Some(less) => {
                         depth = less;
@@ -39,13 +40,13 @@ impl Reach {
     }
 }
 
-/// Whether a key is, or may take effect as, one under the state prefix of any bucket.
+/// Returns whether a key is under the state prefix of any bucket, or may take effect there.
 pub(crate) fn is_state_key(object_key: &str, state_prefix: &str) -> bool {
     let prefix: Vec<&str> = segments(state_prefix).collect();
-    // The bucket's own name is the first segment of where a key leads.
+    // The first segment of the path stands for the bucket's own name.
     let mut path = vec![""];
-    // Where the way leads out of the folder of all buckets, or begins at the root of the file
-    // system, nobody knows where the buckets are.
+    // If the path leaves the folder of all buckets, or begins at the root of the file system, the
+    // position of the buckets is unknown.
     let mut is_lost = object_key.starts_with(['/', '\\']);
     for segment in segments(object_key) {
         if segment != ".." {
@@ -54,6 +55,7 @@ pub(crate) fn is_state_key(object_key: &str, state_prefix: &str) -> bool {
             is_lost = true;
         }
     }
+    // With an unknown position the state prefix counts anywhere in the path.
     let usual = path.get(1..).is_some_and(|key| key.starts_with(&prefix));
     usual || is_lost && path.windows(prefix.len()).any(|part| part == prefix)
 }

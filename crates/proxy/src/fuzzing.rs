@@ -1,7 +1,7 @@
-//! Entries for the targets in `fuzz/` to parsers that nothing else outside may call.
+//! Entry points for the targets in `fuzz/` to parsers that are otherwise private.
 //!
-//! Compiled with the feature `fuzzing` and with unit tests, never into the program. What the targets
-//! found is tested beside the code in question, not here.
+//! Compiled with the feature `fuzzing` and with unit tests, never into the program. Findings of the
+//! targets are tested next to the code in question, not here.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,25 +31,25 @@ use crate::trusted::TrustedProxies;
 
 pub use crate::backend::fuzzing::{Service, other_region, redirected};
 
-/// The domain whose virtual hosts are buckets.
+/// Domain whose virtual hosts are buckets.
 pub const DOMAIN: &str = "s3.example.com";
 
-/// Everything that decides who gets in.
+/// Authentication and admission of requests.
 pub struct Gate(auth::Gate);
 
-/// A request that was let in.
+/// A request that was admitted.
 pub struct AdmittedRequest {
     /// Name of the client in logs.
     pub client: String,
-    /// Whether it is a client that signed.
+    /// Whether the client signed the request.
     pub is_signed: bool,
-    /// Headers, those among them that came in the query.
+    /// Headers, including those from the query.
     pub headers: HeaderMap,
-    /// The parameters.
+    /// Parameters of the query.
     pub query: Query,
     /// Bucket and key.
     pub address: Address,
-    /// What is asked for.
+    /// Requested operation.
     pub operation: Operation,
     /// Framing of the body.
     pub payload: PayloadMode,
@@ -59,15 +59,15 @@ pub struct AdmittedRequest {
     pub is_chunked: bool,
 }
 
-/// What the head of a request allows.
+/// Result of admitting the head of a request.
 pub enum Admitted {
-    /// It is let in.
+    /// The request is admitted.
     Request(Box<AdmittedRequest>),
-    /// It is a browser's form, whose fields are still to be read.
+    /// The request is a browser's form, whose fields are still to be read.
     Form,
 }
 
-/// A form that was let in.
+/// A form that was admitted.
 pub struct AdmittedForm {
     /// Name of the client in logs.
     pub client: String,
@@ -78,7 +78,7 @@ pub struct AdmittedForm {
 }
 
 impl Gate {
-    /// Knows one client; everybody may read objects of `public`.
+    /// Makes a gate that knows one client; everybody may read objects of `public`.
     #[must_use]
     pub fn with_client(
         access_key_id: &str,
@@ -100,7 +100,7 @@ impl Gate {
         Self::new(Authenticator::SigV4 { clients }, vec![public.to_owned()])
     }
 
-    /// Lets everybody in: `auth = none`.
+    /// Makes a gate that admits everybody: `auth = none`.
     #[must_use]
     pub fn without_authentication() -> Self {
         Self::new(Authenticator::Nobody, Vec::new())
@@ -118,7 +118,7 @@ impl Gate {
         })
     }
 
-    /// From the head of a request to one whose sender is known.
+    /// Authenticates the head of a request.
     pub fn admit(&self, parts: Parts, now: OffsetDateTime) -> Result<Admitted, S3Error> {
         let record = RequestRecord::untold();
         let admitted = match self.0.admit(parts, now, &record)? {
@@ -141,7 +141,7 @@ impl Gate {
 }
 
 impl Gate {
-    /// From a request to a form whose sender is known; `None` where the head is no form's.
+    /// Authenticates a form; `None` if the head is not a form's.
     pub fn admit_form(
         &self,
         parts: Parts,
@@ -166,20 +166,20 @@ impl Gate {
     }
 }
 
-/// What the first bytes of a connection from a trusted load balancer are.
+/// Meaning of the first bytes of a connection from a trusted load balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionStart {
-    /// More bytes are needed to tell.
+    /// More bytes are needed for a decision.
     Incomplete,
-    /// No header of the PROXY protocol.
+    /// There is no header of the PROXY protocol.
     Absent,
     /// A header: its length in bytes, and the client's address.
     Header(usize, Option<IpAddr>),
-    /// Begins like a header and is none.
+    /// The bytes begin like a header, but are malformed.
     Malformed,
 }
 
-/// Reads the header of the PROXY protocol.
+/// Parses the header of the PROXY protocol.
 #[must_use]
 pub fn connection_start(bytes: &[u8]) -> ConnectionStart {
     match proxy_protocol::parse(bytes) {
@@ -190,7 +190,7 @@ pub fn connection_start(bytes: &[u8]) -> ConnectionStart {
     }
 }
 
-/// The client's address and scheme, where all of `10.0.0.0/8` is trusted to name them.
+/// Returns the client's address and scheme, if all of `10.0.0.0/8` is trusted to name them.
 #[must_use]
 pub fn forwarded(peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Option<Scheme>) {
     let network = "10.0.0.0/8".parse().expect("a network");
@@ -199,40 +199,40 @@ pub fn forwarded(peer: IpAddr, headers: &HeaderMap) -> (IpAddr, Option<Scheme>) 
     (trusted.client_address(peer, headers), scheme)
 }
 
-/// What goes on of the trace that a request says to be part of; `None` where it is not well-formed.
+/// Returns the trace headers that are passed on for a request; `None` if they are malformed.
 #[must_use]
 pub fn trace_parent(headers: &HeaderMap) -> Option<HeaderMap> {
     traces::carried(headers)
 }
 
-/// The ciphertext that Vault's answer to an encryption gives, or the error's text.
+/// Returns the ciphertext in Vault's response to an encryption, or the text of the error.
 pub fn vault_encrypted(status: StatusCode, body: &[u8]) -> Result<Vec<u8>, String> {
     keys::vault_encrypted(status, body).map_err(|error| error.to_string())
 }
 
-/// The length of the key that Vault's answer to a decryption gives, or the error's text.
+/// Returns the length of the key in Vault's response to a decryption, or the text of the error.
 pub fn vault_decrypted(status: StatusCode, body: &[u8]) -> Result<usize, String> {
     keys::vault_decrypted(status, body).map_err(|error| error.to_string())
 }
 
-/// Whether Vault's answer to a login grants a token, or the error's text.
+/// Returns whether Vault's response to a login grants a token, or the text of the error.
 pub fn vault_login(status: StatusCode, body: &[u8]) -> Result<bool, String> {
     keys::vault_login(status, body).map_err(|error| error.to_string())
 }
 
-/// The length of the key in an answer of Constellation's service.
+/// Returns the length of the key in a response of Constellation's service.
 #[must_use]
 pub fn constellation_key(message: &[u8]) -> Option<usize> {
     keys::constellation_key(message)
 }
 
-/// Whether Constellation's service would be asked for the id that an envelope carries.
+/// Returns whether the id in an envelope would be passed on to Constellation's service.
 #[must_use]
 pub fn constellation_asks(ciphertext: &[u8]) -> bool {
     keys::constellation_asks(ciphertext)
 }
 
-/// Advice about an error of AWS KMS.
+/// Returns the advice about an error of AWS KMS.
 #[must_use]
 pub fn kms_advice(code: &str, status: u16) -> &'static str {
     keys::kms_advice(code, status)

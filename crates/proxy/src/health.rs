@@ -1,8 +1,8 @@
 //! `/healthz` and `/readyz`.
 //!
-//! They are that only without Authorization and query, and never on a virtual-host name, where the
-//! same path is an object's key. Readiness asks the backend at most every few seconds, however
-//! often it is probed.
+//! A request is a probe only without Authorization and query, and never on a virtual-host name,
+//! where the same path is an object's key. Readiness checks the backend at most every few seconds,
+//! however often it is probed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::keys::Readiness;
 use crate::listen::Draining;
 use crate::panics::PanicWatch;
 
-/// How long the result of a probe counts.
+/// Time for which the result of a check is valid.
 const PROBE_AGE: Duration = Duration::from_secs(5);
 
-/// Answers probes.
+/// Handler of probes.
 pub(crate) struct Health {
     draining: Arc<Draining>,
     panics: Arc<PanicWatch>,
@@ -42,7 +42,7 @@ impl Health {
         }
     }
 
-    /// The answer, if the request is a probe.
+    /// Returns the response, if the request is a probe.
     pub(crate) async fn answer(
         &self,
         hosts: &HostRules,
@@ -66,7 +66,7 @@ impl Health {
         Some(response)
     }
 
-    /// The status of `/healthz`, and what it says.
+    /// Returns status and text of `/healthz`.
     pub(crate) fn liveness(&self) -> (StatusCode, String) {
         if self.panics.is_failing() {
             let reason = "every request panics; the log names the place\n";
@@ -75,12 +75,12 @@ impl Health {
         (StatusCode::OK, "ok\n".to_owned())
     }
 
-    /// The status of `/readyz`, and what it says.
+    /// Returns status and text of `/readyz`.
     pub(crate) async fn readiness(&self, parts: &Parts) -> (StatusCode, String) {
         if self.draining.has_begun() {
             return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
         }
-        // One probe at a time; others wait and take its result.
+        // One check at a time; concurrent probes wait and share its result.
         let mut last = self.last.lock().await;
         let result = match &*last {
             Some((when, result)) if when.elapsed() < PROBE_AGE => result.clone(),
@@ -97,11 +97,11 @@ impl Health {
     }
 }
 
-/// What a probe is told, and whether the replica should get requests: not where the backend is away, or
-/// refuses the proxy's credential.
+/// Checks whether the replica should get requests, and returns the text for a probe. It should not
+/// if the backend is unavailable, or refuses the proxy's credential.
 ///
-/// A key service that is away after it has worked takes no replica out: what needs it fails, and
-/// everything else is served. A replica that never could seal gets no requests.
+/// A key service that fails after it has worked does not take the replica out: requests that need
+/// it fail, and all others are served. A replica that never could seal gets no requests.
 async fn ask(parts: &Parts) -> Result<String, String> {
     if let Err(error) = parts.backend.readiness().await {
         tracing::warn!(%error, "not ready");
@@ -130,7 +130,7 @@ fn probe(hosts: &HostRules, request: &Request<Incoming>) -> Option<Probe> {
     }
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    // Probes come by pod address or any name at all; only a bucket's own name makes it a key.
+    // Probes use the pod's address or any name; only a bucket's own name makes the path a key.
     match address::address(hosts, host, request.uri().path()) {
         Ok(address) if address.style == AddressingStyle::VirtualHost => None,
         Ok(_) | Err(_) => Some(probe),

@@ -1,10 +1,10 @@
-//! An encrypting proxy for S3: clients speak S3 to it, and what reaches the storage provider is
+//! An encrypting proxy for S3: clients speak S3 to it, and the storage provider receives only
 //! ciphertext.
 //!
-//! Data flows one way: `listen` accepts, `service` puts the steps in order, `auth` lets known
-//! clients in, `plan` decides, `execute` carries out with the help of `keys`, `body` and `backend`,
-//! and `respond` turns failures into S3's answers. Only `app` wires them together, and `commands`, which
-//! works on stored objects without clients.
+//! Data flows one way: `listen` accepts, `service` orders the steps, `auth` admits known clients,
+//! `plan` decides, `execute` carries out with the help of `keys`, `body` and `backend`, and
+//! `respond` turns failures into S3's responses. Only `app` wires them together, and `commands`,
+//! which works on stored objects without clients.
 
 mod admin;
 pub mod app;

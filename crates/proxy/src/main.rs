@@ -18,17 +18,18 @@ use s3proxy_envelope::kek::Kek;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// It gives memory back to the system after a peak (docs/adr/0011-jemalloc.md).
+/// Allocator that returns memory to the system after a peak (docs/adr/0011-jemalloc.md).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// The configuration or the surroundings are wrong: nothing was started.
+/// Exit status if the configuration or the environment is wrong: nothing was started.
 const EXIT_NOT_STARTED: u8 = 1;
 
-/// Something was done, but not all of it. Wrong arguments are 2.
+/// Exit status if the work was done only in part. Wrong arguments are 2.
 const EXIT_INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
+    // First of all: from here on secrets may be in memory.
     if let Err(error) = telemetry::forbid_core_dumps() {
         eprintln!("warning: {error}");
     }
@@ -57,7 +58,7 @@ fn serve(flags: ScopedFlags<Serving>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return not_started(&error),
     };
-    // From here on SIGHUP asks for a reload and ends nothing, also while the program starts.
+    // From here on SIGHUP requests a reload and does not end the process, even during the start.
     let hangups = {
         let _context = runtime.enter();
         match signal(SignalKind::hangup()).map_err(StartError::Signal) {
@@ -75,7 +76,7 @@ fn serve(flags: ScopedFlags<Serving>) -> ExitCode {
     });
     match ended {
         Ok(code) => code,
-        // A log that machines read holds everything, the last words too.
+        // A log for machines has to contain everything, the final error too.
         Err((error, Written::Json)) => {
             tracing::error!("{error}");
             ExitCode::from(EXIT_NOT_STARTED)
@@ -114,6 +115,7 @@ fn health(arguments: cli::health::Health) -> ExitCode {
         Ok(addresses) => addresses,
         Err(problems) => return not_started(&problems),
     };
+    // One request needs no worker threads.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -232,7 +234,7 @@ fn recover(arguments: cli::migration::Recover) -> ExitCode {
         sources = sources.secret_file(path);
     }
     if asked.key_text.is_some() {
-        // A configuration without any key is none; this one gives way to the one that was given.
+        // The configuration must contain a key; the placeholder gives way to the given one.
         sources = without_keys(sources);
     }
     run(sources, |loaded| async move {
@@ -241,22 +243,23 @@ fn recover(arguments: cli::migration::Recover) -> ExitCode {
     })
 }
 
-/// The sources of a command without listener: TLS off, and a quiet log.
+/// Returns the sources of a command without listener: TLS off, and a quiet log.
 fn command_sources(flags: impl Into<SettingFlags>) -> Sources {
     Sources::new(flags, std::env::vars_os())
         .preset("listen.tls", "off")
-        // No port of its own is a backend's.
+        // Port 0 never equals the backend's port, so the backend is not mistaken for this listener.
         .preset("listen.port", "0")
         .preset("log.level", "warn")
 }
 
-/// Of a command that opens objects and seals none: any passphrase may be the key.
+/// Returns the sources of a command that opens objects and seals none: any passphrase may be the
+/// key.
 fn reading_sources(flags: impl Into<SettingFlags>) -> Sources {
     command_sources(flags).preset("keys.short_passphrase", "allow")
 }
 
-/// For commands that open nothing: a key is given so that none need be configured, and it is the active
-/// one, beside those at key services too.
+/// Presets a placeholder key for commands that open nothing, so that none need be configured. It is
+/// the active key, even next to keys at key services.
 fn without_keys(sources: Sources) -> Sources {
     let unused = Kek::generate().to_configured();
     sources
@@ -265,7 +268,7 @@ fn without_keys(sources: Sources) -> Sources {
 }
 
 fn sweep(arguments: cli::Sweep) -> ExitCode {
-    // Nothing is listened on, so no certificate needs to be there.
+    // There is no listener, so no certificate needs to exist.
     let sources = Sources::new(arguments.settings, std::env::vars_os()).preset("listen.tls", "off");
     let sources = without_keys(sources);
     let asked = Asked {
@@ -365,7 +368,8 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// The same, with the error of `program` and the form of the log for the caller to tell.
+/// Works as [`run`], but leaves reporting the error of `program` to the caller, with the form of
+/// the log.
 fn run_on<P, F>(
     runtime: &Runtime,
     sources: Sources,
@@ -375,6 +379,7 @@ where
     P: FnOnce(Loaded, LogLevels) -> F,
     F: Future<Output = Result<ExitCode, StartError>>,
 {
+    // Before there is a log: problems of the configuration go to standard error as text.
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -410,7 +415,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
     })
 }
 
-/// As [`stop_signal`], or when the terminal closes: what runs in one ends with it.
+/// Works as [`stop_signal`], and also resolves when the terminal closes.
 #[cfg(feature = "dev")]
 fn stop_or_hangup_signal() -> Result<impl Future<Output = ()>, StartError> {
     let stop = stop_signal()?;

@@ -1,13 +1,13 @@
-//! Requests that panic: one request fails, the connection and the process go on.
+//! Requests that panic: one request fails, the connection and the process continue.
 //!
-//! A panic is a defect of the proxy. It unwinds what its own request holds and nothing else, so the
-//! client gets a 500, or a broken connection where the status line has gone out. The hook of
-//! `telemetry` writes the error line and counts it.
+//! A panic is a defect of the proxy. It unwinds only its own request, so the client gets a 500, or
+//! a broken connection if the status line was sent already. The hook of `telemetry` writes the
+//! error line and counts it.
 //!
 //! A process in which nothing works any more fails its liveness probe and is restarted: after
-//! [`ENOUGH`] panics within [`WINDOW`] with no request served to its end since the first of them. One
-//! that is served starts the count anew, so that a client that has found a request that panics cannot
-//! have the proxy restarted under everybody else; that is what the alert is for. The window is longer
+//! [`ENOUGH`] panics within [`WINDOW`] without a completely served request since the first of them.
+//! A served request resets the count, so that a client that has found a request that panics cannot
+//! have the proxy restarted for everybody else; the alert covers that case. The window is longer
 //! than a liveness probe takes to act.
 
 use std::collections::VecDeque;
@@ -19,23 +19,23 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
-/// Panics in a row after which a restart may help.
+/// Number of consecutive panics after which a restart may help.
 const ENOUGH: usize = 10;
 
-/// How long a panic counts.
+/// Time for which a panic counts.
 const WINDOW: Duration = Duration::from_mins(5);
 
-/// A request panicked.
+/// Error of a request that panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("a panic, which is a defect of the proxy; the log names its place")]
 pub(crate) struct Panicked;
 
-/// The panics since a request was served.
+/// Panics since a request was last served.
 #[derive(Debug, Default)]
 pub(crate) struct PanicWatch {
-    /// Saves the lock where there was no panic.
+    /// Whether there was a panic; saves taking the lock otherwise.
     any: AtomicBool,
-    /// At most [`ENOUGH`], the latest last.
+    /// Times of at most [`ENOUGH`] panics, the latest last.
     recent: Mutex<VecDeque<Instant>>,
 }
 
@@ -46,20 +46,20 @@ impl PanicWatch {
         outcome.map_err(|_| self.note())
     }
 
-    /// Does `work`, and notes a panic in it.
+    /// Runs `work`, and notes a panic in it.
     pub(crate) fn guard_poll<T>(&self, work: impl FnOnce() -> T) -> Result<T, Panicked> {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
         outcome.map_err(|_| self.note())
     }
 
-    /// A request was served to its end.
+    /// Notes that a request was served completely.
     pub(crate) fn served(&self) {
         if self.any.swap(false, Ordering::AcqRel) {
             self.recent().clear();
         }
     }
 
-    /// Whether nothing but a restart can help.
+    /// Returns whether only a restart can help.
     pub(crate) fn is_failing(&self) -> bool {
         let recent = self.recent();
         recent.len() >= ENOUGH && recent.front().is_some_and(|at| at.elapsed() < WINDOW)
@@ -76,7 +76,7 @@ impl PanicWatch {
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, VecDeque<Instant>> {
-        // Nothing that can panic runs under the lock.
+        // A poisoned lock is usable: nothing under the lock can panic.
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,8 @@
-//! What happens with a request: the security policy in one pure function.
+//! The plan for a request: the security policy in one pure function.
 //!
-//! [`plan`] looks at facts only (operation, target, who asks, settings) and decides. It reads no
-//! socket and no clock, so that the policy is one table in the tests. Whatever is not decided to
-//! be served is refused.
+//! [`plan`] decides by facts only (operation, target, client, settings). It reads no socket and no
+//! clock, so that the policy is one table in the tests. Requests that are not explicitly served are
+//! refused.
 
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -12,7 +12,7 @@ use crate::auth::Identity;
 use crate::config::resolved::{Access, Multipart};
 use crate::effective_name::is_state_key;
 
-/// What to do with a request.
+/// The way in which a request is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// PutObject: the body is sealed on its way.
@@ -23,17 +23,17 @@ pub(crate) enum Plan {
     Describe,
     /// GetObjectAttributes: answered in plaintext terms.
     DescribeAttributes,
-    /// CopyObject: the key is wrapped anew, or the body sealed on its way.
+    /// CopyObject: the key is wrapped again, or the body sealed on its way.
     Copy,
-    /// PostObject: a browser's form; judged again when its policy and key have been read.
+    /// PostObject: a browser's form; judged again once its policy and key were read.
     Form,
     /// A step of a multipart upload.
     Multipart(Step),
-    /// DeleteBucket: the proxy's own state goes first.
+    /// DeleteBucket: the proxy's own state is deleted first.
     DeleteBucket,
-    /// An answer about many objects, rewritten in plaintext terms.
+    /// A response about many objects, rewritten in plaintext terms.
     Rewrite(Rewrite),
-    /// Passed on; the document, if any, is written anew.
+    /// Passed on; a document in it is rewritten.
     Forward,
     /// Passed on without a signature.
     Preflight,
@@ -41,7 +41,7 @@ pub(crate) enum Plan {
     Refuse(S3Error),
 }
 
-/// The operations of multipart uploads.
+/// Operations of multipart uploads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Create,
@@ -53,7 +53,7 @@ pub(crate) enum Step {
     ListUploads,
 }
 
-/// Which answer is rewritten.
+/// Responses that are rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rewrite {
     ListBuckets,
@@ -62,26 +62,27 @@ pub(crate) enum Rewrite {
     DeleteObject,
 }
 
-/// What [`plan`] looks at.
+/// Facts that [`plan`] decides by.
 pub(crate) struct Facts<'a> {
     pub(crate) operation: Operation,
     pub(crate) bucket: Option<&'a str>,
     pub(crate) object_key: Option<&'a str>,
-    /// What a copy reads.
+    /// Source of a copy.
     pub(crate) copy_source: Option<&'a CopySource>,
-    /// The `prefix` of a listing.
+    /// `prefix` of a listing.
     pub(crate) prefix: Option<&'a str>,
-    /// `x-amz-bypass-governance-retention` was asked for.
+    /// Whether the request has `x-amz-bypass-governance-retention`.
     pub(crate) bypasses_governance: bool,
-    /// An ACL is set along with the object (`x-amz-acl`, `x-amz-grant-*`).
+    /// Whether the request sets an ACL along with the object (`x-amz-acl`, `x-amz-grant-*`).
     pub(crate) sets_acl: bool,
     pub(crate) identity: &'a Identity,
     pub(crate) state_prefix: &'a str,
     pub(crate) multipart: Multipart,
 }
 
-/// Decides.
+/// Returns the plan for a request.
 pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
+    // Before the grants: nobody may touch the proxy's own state, whatever the grants say.
     let read = facts.copy_source.map(|source| source.key.as_str());
     let named = facts.object_key.into_iter().chain(read);
     if named
@@ -136,17 +137,17 @@ fn is_granted(facts: &Facts<'_>) -> bool {
             };
             facts.identity.may(access, bucket, target)
         }
-        // ListBuckets is filtered, bucket by bucket, when the answer comes.
+        // ListBuckets is filtered, bucket by bucket, in the response.
         None => true,
     };
     let bypass_is_granted = !facts.bypasses_governance || may(Access::Admin);
     let kind = facts.operation.kind();
     if kind == Kind::Preflight {
-        // It carries no credential; the backend's CORS rules decide.
+        // A preflight carries no credential; the backend's CORS rules decide.
         return true;
     }
     if kind == Kind::DeleteObjects {
-        // The keys of a batch are judged one by one when its body was read, which is not done for
+        // The keys of a batch are judged one by one once its body was read. That is not done for
         // clients that could delete none.
         let some = facts
             .bucket
@@ -166,7 +167,7 @@ fn is_granted(facts: &Facts<'_>) -> bool {
         && source_is_granted(facts)
 }
 
-/// Copies read what they name, besides writing their target.
+/// Returns whether the client may read the source of a copy, in addition to writing its target.
 fn source_is_granted(facts: &Facts<'_>) -> bool {
     let copies = matches!(
         facts.operation.kind(),
@@ -182,7 +183,7 @@ fn source_is_granted(facts: &Facts<'_>) -> bool {
     }
 }
 
-/// The refusal that a client outside its grants gets.
+/// Makes the refusal for a client outside its grants.
 pub(crate) fn access_denied(operation: Operation) -> S3Error {
     S3Error::new(
         ErrorCode::AccessDenied,
@@ -193,7 +194,7 @@ pub(crate) fn access_denied(operation: Operation) -> S3Error {
     )
 }
 
-/// Where multipart uploads are blocked, those that exist can still be seen and ended.
+/// Plans a step that may be blocked; existing uploads can always be seen and aborted.
 fn multipart(facts: &Facts<'_>, step: Step) -> Plan {
     match facts.multipart {
         Multipart::Encrypt | Multipart::ForwardPlaintext => Plan::Multipart(step),
@@ -273,6 +274,7 @@ mod tests {
             let mut facts = facts(&anyone, operation, Some("b"), Some("k"));
             facts.copy_source = is_copy(operation).then_some(&source);
             let plan = plan(&facts);
+            // By kind, so that a new operation must be decided about here.
             let expected = match operation.kind() {
                 Kind::PutObject => plan == Plan::Seal,
                 Kind::GetObject => plan == Plan::Open,
@@ -346,6 +348,7 @@ mod tests {
         let nobody = Identity::with_grants(Vec::new());
         for operation in Operation::ALL.iter().copied() {
             let plan = plan(&facts(&nobody, operation, Some("b"), Some("k")));
+            // A preflight is judged by the CORS rules of its bucket.
             let later = operation.kind() == Kind::Preflight;
             let refused = code(&plan) == Some(ErrorCode::AccessDenied);
             assert_eq!(refused, !later, "{}: {plan:?}", operation.as_str());
@@ -384,9 +387,11 @@ mod tests {
         for (key, prefix_may, bucket_may) in [
             ("p/a/b", true, true),
             ("p/a/", true, true),
+            // A backend may normalise it to a key outside the prefix.
             ("p/../secret/s", false, true),
             ("p//a", false, true),
             ("p/./a", false, true),
+            // These may lead even to another bucket.
             ("p/../../bravo/x", false, false),
             ("../bravo/x", false, false),
         ] {
@@ -428,6 +433,7 @@ mod tests {
         for (prefix, allowed) in [
             (Some("app/"), true),
             (Some("app/2026/"), true),
+            // It also covers keys such as "apple".
             (Some("app"), false),
             (Some(""), false),
             (None, false),
@@ -478,6 +484,7 @@ mod tests {
         let anyone = Identity::with_grants(vec![grant(EVERYTHING, "*", "*")]);
         for (key, refused) in [
             (".s3proxy/uploads/x/state", true),
+            // Keys that a backend may normalise to one of the proxy's own.
             ("/.s3proxy//uploads", true),
             ("a/../.s3proxy/uploads", true),
             (".s3proxy", true),

@@ -1,8 +1,8 @@
-//! The record of one request, and the log line that it becomes.
+//! The record of one request, and its log line.
 //!
-//! The line is written when the last owner lets go of the record: after the response's last byte,
-//! or when the client went away. It names the bucket, never the object's key, which appears at
-//! debug level only; no header value and no query string is ever part of it.
+//! The line is written when the last owner drops the record: after the response's last byte, or
+//! when the client disconnected. It names the bucket, but the object's key appears at debug level
+//! only; no header value and no query string is ever part of it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,10 +21,10 @@ use crate::telemetry::traces::{RequestEnd, RequestTrace};
 use crate::telemetry::metrics::{self, Counted, EndedRequest};
 use crate::telemetry::{REQUEST_MESSAGE, REQUEST_TARGET};
 
-/// Longest reason that is kept of a failure, in bytes: it may quote a client or a backend.
+/// Longest reason of a failure that is kept, in bytes: it may quote a client or a backend.
 const MAXIMUM_REASON_BYTES: usize = 1024;
 
-/// Longest text of a request that was refused which its line repeats, in bytes.
+/// Longest text of a refused request that its line repeats, in bytes.
 const MAXIMUM_CLAIM_BYTES: usize = 128;
 
 /// Longest request id of a backend that is kept, in bytes.
@@ -36,7 +36,7 @@ const MAXIMUM_REQUEST_ID_BYTES: usize = 128;
 pub(crate) struct RequestId(String);
 
 impl RequestId {
-    /// 16 hexadecimal digits, unique for practical purposes.
+    /// Generates 16 hexadecimal digits, unique for practical purposes.
     pub(crate) fn generate() -> Self {
         let mut bytes = [0; 8];
         aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");
@@ -71,43 +71,43 @@ pub(crate) struct RequestRecord {
     bucket: OnceLock<String>,
     object_key: OnceLock<String>,
     client: OnceLock<String>,
-    /// The client's name as metrics have it.
+    /// Name of the client in metrics.
     counted_as: OnceLock<String>,
     backend_request_id: OnceLock<String>,
     backend_id_2: OnceLock<String>,
     failure: OnceLock<String>,
     claimed_access_key_id: OnceLock<String>,
-    /// Of a request whose signature does not count: for the log, and no label of metrics.
+    /// Operation of a request without a valid signature: for the log, never a label of metrics.
     claimed_operation: OnceLock<&'static str>,
     refused: OnceLock<Refused>,
     status: AtomicU16,
-    /// Bytes of the request's body as they came.
+    /// Number of received bytes of the request's body, as they were sent.
     pub(crate) received: Arc<AtomicU64>,
     sent: AtomicU64,
     broken: AtomicBool,
     left: AtomicBool,
-    /// That of an error which came behind a status line of 200; zero without one.
+    /// Status of an error after a status line of 200; zero without one.
     late_status: AtomicU16,
-    /// Requests to the backend that an exact listing cost on top of its own.
+    /// Number of requests to the backend for an exact listing, beyond its own.
     lookups: AtomicU64,
-    /// Bytes that the response announced.
+    /// Number of bytes that the response announced.
     announced: AtomicU64,
     told: Told,
     _in_flight: Option<Counted>,
-    /// The keys that it may seal under.
+    /// Keys that the request may seal under.
     sealing: Mutex<Option<SealingRequest>>,
-    /// For the audit log.
+    /// Notes for the audit log.
     pub(crate) trail: AuditTrail,
     pub(crate) trace: RequestTrace,
 }
 
-/// Particulars of a request for the case that it is refused, as it gave them: none was verified.
+/// Properties of a request in case it is refused, as it claims them: none was verified.
 pub(crate) struct Refusal {
     method: Method,
     host: Option<HeaderValue>,
 }
 
-/// The beginnings of those, which hold no memory of the request's head.
+/// Shortened properties, which hold no memory of the request's head.
 struct Refused {
     method: String,
     host: Option<String>,
@@ -130,11 +130,11 @@ impl Refusal {
     }
 }
 
-/// Whether a line is written of it, and it is counted.
+/// Whether the request is logged and counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Told {
     InTheLog,
-    /// A command tells of its objects itself.
+    /// Not by the record: a command reports its objects itself.
     Elsewhere,
 }
 
@@ -175,17 +175,17 @@ impl RequestRecord {
         }
     }
 
-    /// For a request of the program's own, which no client made.
+    /// Makes the record of a request of the program's own, without a client.
     pub(crate) fn untold() -> Self {
         Self::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Told::Elsewhere)
     }
 
-    /// It may seal under any of these keys, to the end.
+    /// Notes that the request may seal under any of these keys until its end.
     pub(crate) fn may_seal(&self, request: SealingRequest) {
         *self.sealing() = Some(request);
     }
 
-    /// It turns out to seal under this key, or under none.
+    /// Notes that the request seals under this key, or under none.
     pub(crate) fn seals_under(&self, key: Option<&str>) {
         if let Some(request) = self.sealing().as_mut() {
             request.only(key);
@@ -193,16 +193,17 @@ impl RequestRecord {
     }
 
     fn sealing(&self) -> MutexGuard<'_, Option<SealingRequest>> {
-        // An `Option` is never half set.
+        // A poisoned lock is usable: an `Option` has no half-written state.
         self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long ago the request arrived.
+    /// Returns how long ago the request arrived.
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }
 
     pub(crate) fn operation(&self, name: &'static str) {
+        // The first note counts.
         let _ = self.operation.set(name);
     }
 
@@ -219,7 +220,7 @@ impl RequestRecord {
         let _ = self.client.set(name.to_owned());
     }
 
-    /// What metrics call the client: never what a request merely claims.
+    /// Notes the client's name in metrics: never an unverified claim.
     pub(crate) fn counted_as(&self, name: &str) {
         let _ = self.counted_as.set(name.to_owned());
     }
@@ -266,7 +267,7 @@ impl RequestRecord {
             .set(quote::bounded(reason, MAXIMUM_REASON_BYTES));
     }
 
-    /// The sender claims this access key id; a signature has yet to prove it.
+    /// Notes the access key id that the sender claims; a signature has yet to prove it.
     pub(crate) fn claims(&self, access_key_id: &str) {
         let _ = self
             .claimed_access_key_id
@@ -274,12 +275,12 @@ impl RequestRecord {
         self.trail.claims(access_key_id);
     }
 
-    /// The request would have been this operation, had its sender been known.
+    /// Notes the operation that the request would be, if its sender were known.
     pub(crate) fn claims_operation(&self, name: &'static str) {
         let _ = self.claimed_operation.set(name);
     }
 
-    /// The request is refused rather than served: its line is a warning, and repeats what it gave.
+    /// Notes that the request was refused: its line is a warning, and repeats its claims.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         let _ = self.refused.set(refusal.shortened());
     }
@@ -293,28 +294,28 @@ impl RequestRecord {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// One object of a listing was looked up.
+    /// Counts a look-up of an object in a listing.
     pub(crate) fn looked_up(&self) {
         self.lookups.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The client left before its answer was made.
+    /// Notes that the client disconnected before its response was made.
     pub(crate) fn client_left(&self) {
         self.left.store(true, Ordering::Relaxed);
     }
 
-    /// The answer that began with 200 turned out to be an error.
+    /// Notes that a response that began with 200 turned out to be an error.
     pub(crate) fn failed_late(&self, status: http::StatusCode) {
         self.late_status.store(status.as_u16(), Ordering::Relaxed);
     }
 
-    /// The response's body failed after the status line: the connection is aborted.
+    /// Notes that the response's body failed after the status line: the connection is aborted.
     pub(crate) fn broke_off(&self, reason: &dyn fmt::Display) {
         self.broken.store(true, Ordering::Relaxed);
         self.failure(reason);
     }
 
-    /// The status that tells what became of the request; 0 if there was none.
+    /// Returns the final status of the request; 0 if there was none.
     pub(crate) fn status(&self) -> u16 {
         match self.late_status.load(Ordering::Relaxed) {
             0 => self.status.load(Ordering::Relaxed),
@@ -322,10 +323,11 @@ impl RequestRecord {
         }
     }
 
-    /// How the answer ended, in one word.
+    /// Returns, in one word, how the response ended.
     pub(crate) fn outcome(&self) -> &'static str {
         let sent = self.sent.load(Ordering::Relaxed);
         let cut_short = sent < self.announced.load(Ordering::Relaxed);
+        // From the worst to the best: an aborted response was also cut short.
         if self.broken.load(Ordering::Relaxed) {
             "aborted"
         } else if self.status() == 0 || cut_short || self.left.load(Ordering::Relaxed) {
@@ -405,10 +407,11 @@ impl Drop for RequestRecord {
         let trace_id = self.trace.trace_id();
         let refusal = self.refused.get();
         let is_warning = status >= 500 || outcome == "aborted" || refusal.is_some();
-        // A client that is known has proved its access key id.
+        // A known client has proved its access key id, so the claim is of no interest.
         let claimed = refusal.and_then(|_| known(&self.claimed_access_key_id));
         let claimed = claimed.filter(|_| self.client.get().is_none());
         let operation = known(&self.operation).or(known(&self.claimed_operation));
+        // A macro, since the level of an event must be a constant.
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -442,6 +445,7 @@ impl Drop for RequestRecord {
         }
         self.end_trace();
         self.audit(trace_id.as_deref());
+        // On its own line, since the key is for the debug level only.
         if let Some(object_key) = known(&self.object_key) {
             tracing::debug!(
                 target: REQUEST_TARGET,

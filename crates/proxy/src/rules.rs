@@ -1,10 +1,10 @@
-//! How an object is stored, and what opens, by where it stands: the first rule that matches, or the
-//! policy.
+//! How an object is stored, and which keys open it, by its place: the first rule that matches, or
+//! the policy.
 //!
-//! A key that a rule names, as its `key` or among its `opens`, opens only in the places of rules that
-//! name it; so keys separate tenants, whatever a backend moves around. All other keys, those given for
-//! reading only among them, open where the rule names no key and where no rule matches. The active key
-//! opens there too, named or not.
+//! A key that a rule names, as its `key` or among its `opens`, opens only in the places of rules
+//! that name it. So keys separate tenants, wherever a backend moves objects. All other keys,
+//! including those for reading only, open in the places of rules that name no key and in places
+//! without a rule. The active key opens there, too, whether or not a rule names it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub(crate) struct Storing {
 }
 
 impl Rules {
-    /// Finds the keys that the rules name. `zero_key` says whether the all-zero key of older proxies
-    /// opens where no rule says so.
+    /// Resolves the keys that the rules name. `zero_key` says whether the all-zero key of older
+    /// proxies opens if no rule says otherwise.
     pub(crate) fn new(
         rules: Vec<Rule>,
         policy: &Policy,
@@ -46,6 +46,7 @@ impl Rules {
         for (index, rule) in rules.iter().enumerate() {
             named.push(Named::of(index, rule, keys)?);
         }
+        // Only now: a key that any of the rules names is not shared.
         let shared = Scope {
             keys: shared_keys(keys, &named),
             least_bind: policy.key_binding,
@@ -71,24 +72,24 @@ impl Rules {
         })
     }
 
-    /// The names of all keys that something new may be sealed under.
+    /// Returns the names of all keys that new objects may be sealed under.
     pub(crate) fn sealing_keys(&self) -> BTreeSet<&str> {
         let chosen = self.in_order.iter().map(|(_, storing, _)| storing);
         let chosen = chosen.chain([&self.otherwise.0]);
         chosen.map(|storing| storing.key.name()).collect()
     }
 
-    /// How an object is stored under this bucket and key.
+    /// Returns how an object is stored under this bucket and key.
     pub(crate) fn storing(&self, bucket: &str, object_key: &str) -> &Storing {
         self.matching(bucket, object_key).0
     }
 
-    /// The place of a stored object: what its data key is unwrapped for.
+    /// Returns the place of a stored object, for which its data key is unwrapped.
     pub(crate) fn place<'p>(&'p self, bucket: &'p str, object_key: &'p str) -> StoredPlace<'p> {
         self.matching(bucket, object_key).1.at(bucket, object_key)
     }
 
-    /// Whether what is not sealed may be served from there.
+    /// Returns whether unsealed objects may be served from there.
     pub(crate) fn plaintext_reads(&self, bucket: &str, object_key: &str) -> Permission {
         match self.storing(bucket, object_key).encryption {
             Encryption::On | Encryption::Off => self.plaintext_reads,
@@ -106,7 +107,7 @@ impl Rules {
     }
 }
 
-/// The keys that a rule names.
+/// Keys that a rule names.
 struct Named {
     key: Option<ChosenKey>,
     opens: Option<BTreeSet<Arc<str>>>,
@@ -125,7 +126,7 @@ impl Named {
     }
 }
 
-/// The keys that open where the rule names none: the active one, and those that no rule names.
+/// Returns the keys that open if a rule names none: the active one, and those that no rule names.
 fn shared_keys(keys: &Keyring, named: &[Named]) -> BTreeSet<Arc<str>> {
     let mut shared: BTreeSet<_> = keys.names().cloned().collect();
     for Named { key, opens } in named {
@@ -136,6 +137,7 @@ fn shared_keys(keys: &Keyring, named: &[Named]) -> BTreeSet<Arc<str>> {
             shared.remove(name);
         }
     }
+    // The active key opens there even if a rule names it, since new objects are under it.
     shared.insert(keys.active().shared_name());
     shared
 }
@@ -151,12 +153,14 @@ fn scope(
         (None, Some(_)) => BTreeSet::new(),
         (None, None) => shared.keys.clone(),
     };
+    // `required` refuses both, unless the rule itself allows them.
     let (legacy_reads, zero_key) = match rule.encryption {
         Encryption::On | Encryption::Off => (shared.legacy_reads, shared.zero_key),
         Encryption::Required => (Permission::Deny, Permission::Deny),
     };
     match rule.encryption {
         Encryption::On | Encryption::Required => {
+            // New objects must open in the place where they are stored.
             keys.insert(storing.key.shared_name());
         }
         Encryption::Off => {}

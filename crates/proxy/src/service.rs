@@ -1,4 +1,4 @@
-//! One request from its arrival to its answer: the order of the steps, and nothing else.
+//! One request from its arrival to its response: the order of the steps, and nothing else.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -43,13 +43,13 @@ use crate::trusted::TrustedProxies;
 /// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
 const DRAINED_BYTES: u64 = 1024 * 1024;
 
-/// Memory that a parsed header takes besides its bytes.
+/// Memory of a parsed header besides its bytes.
 const HEADER_ENTRY_BYTES: usize = 128;
 
-/// Time that draining may take, where many do not wait already.
+/// Time limit of draining a body, unless too many are being drained already.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
-/// Everything that answers requests.
+/// The service that answers requests.
 pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) throttle: Arc<Throttle>,
@@ -61,7 +61,7 @@ pub(crate) struct Service {
     pub(crate) lacks: Vec<Feature>,
     pub(crate) audit: AuditLog,
     pub(crate) traces: Traces,
-    /// Tells of requests that came back.
+    /// Rate limit for log lines about requests that came back.
     pub(crate) loops: Seldom,
 }
 
@@ -80,6 +80,7 @@ impl Serve for Service {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Response<ResponseBody> {
+        // Probes first: they need no record, no place and no authentication.
         if let Some(answer) = self
             .health
             .answer(&self.gate.hosts, &request, &self.parts)
@@ -114,7 +115,7 @@ impl Serve for Service {
             Box::pin(self.handle(parts, &mut body, from, &record, arrival, &mut standing));
         let outcome = self.panics.guard(handling).await;
         let outcome = outcome.unwrap_or_else(|panicked| Err(panicked.into()));
-        // Only of those that were not let in.
+        // Takes effect only for requests that were not admitted; `handle` has begun the others.
         self.traces
             .begin(&record.trace, arrival, Trust::Nobody, record.age());
         let mut response =
@@ -127,16 +128,17 @@ impl Serve for Service {
             let place = self.throttle.unread_body(from);
             finish_unread(unread, place, waits_for_continue, &mut response).await;
             if response.status() == StatusCode::BAD_REQUEST {
-                // Perhaps a head that can be read in two ways: what follows is not taken for a request.
+                // The head may be readable in two ways: the bytes after it must not be taken for a
+                // request.
                 close(&mut response);
             }
         } else if response.status().is_client_error() || response.status().is_server_error() {
-            // A body may have been left half read: this connection cannot carry another request.
+            // The body may have been left half read: this connection cannot carry another request.
             close(&mut response);
         }
         if is_chunked {
-            // The HTTP library drops a Content-Length that stood beside it, so this head may have had
-            // two framings (RFC 9112, section 6.1).
+            // The HTTP library drops a Content-Length next to it, so this head may have had two
+            // framings (RFC 9112, section 6.1).
             close(&mut response);
         }
         complete(response, &record)
@@ -144,12 +146,12 @@ impl Serve for Service {
 }
 
 impl Service {
-    /// The status of `/healthz`, and what it says.
+    /// Returns status and text of `/healthz`.
     pub(crate) fn liveness(&self) -> (StatusCode, String) {
         self.health.liveness()
     }
 
-    /// The status of `/readyz`, and what it says.
+    /// Returns status and text of `/readyz`.
     pub(crate) async fn readiness(&self) -> (StatusCode, String) {
         self.health.readiness(&self.parts).await
     }
@@ -163,6 +165,7 @@ impl Service {
         arrival: Option<&Arrival>,
         standing: &mut Standing,
     ) -> Outcome<Response<ResponseBody>> {
+        // Before any work: a request whose line cannot be written may have to be refused.
         if let Some(place) = self.audit.place().await? {
             record.trail.begin(place);
         }
@@ -186,6 +189,7 @@ impl Service {
                 if let Some(visit) = visit {
                     visit.refused();
                 }
+                // A refused request takes a turn only if no other request waits for it.
                 self.throttle.turned_away()?;
                 return Err(failure);
             }
@@ -210,7 +214,7 @@ impl Service {
         let context = self
             .traces
             .begin(&record.trace, arrival, trust, record.age());
-        // On the heap, and only now: what was not let in takes no memory for it.
+        // On the heap, and only now: a request that was not admitted takes no memory for it.
         let response = Box::pin(self.carry_out(request, refusal, body, record))
             .with_context(context)
             .await?;
@@ -266,7 +270,7 @@ impl Service {
         Failure::Refused(S3Error::new(ErrorCode::LoopDetected, message))
     }
 
-    /// The request, once it is known who sent it.
+    /// Returns the request, once its sender is known.
     async fn known_sender(
         &self,
         parts: http::request::Parts,
@@ -274,6 +278,7 @@ impl Service {
         from: IpAddr,
         record: &Arc<RequestRecord>,
     ) -> Outcome<Authenticated> {
+        // Before authentication: the other proxy's signature would fail here, and hide the loop.
         if let Some(forwarder) = self.parts.backend.forwarder(&parts.headers) {
             return Err(self.loop_detected(forwarder, from));
         }
@@ -336,7 +341,7 @@ impl Service {
         }
     }
 
-    /// Reads a form up to its file, and finds out who sent it.
+    /// Reads a form up to its file, and authenticates it.
     async fn read_form(
         &self,
         form: UnreadForm,
@@ -372,8 +377,8 @@ fn facts<'a>(request: &'a Authenticated, policy: &'a Policy) -> Facts<'a> {
     }
 }
 
-/// The key that a request seals something new under. Parts of an upload come under the key of its
-/// beginning, which its state tells.
+/// Returns the key that a request seals under. Parts of an upload are sealed under the key of its
+/// beginning, which is in its state.
 fn sealing_key<'a>(plan: &Plan, request: &Authenticated, parts: &'a Parts) -> Option<&'a str> {
     match plan {
         Plan::Seal | Plan::Copy | Plan::Form | Plan::Multipart(Step::Create) => {
@@ -403,7 +408,7 @@ fn verbosity(method: &Method) -> Verbosity {
     }
 }
 
-/// Deals with a body that no operation wanted.
+/// Handles a body that no operation has read.
 async fn finish_unread(
     mut body: Incoming,
     place: Option<UnreadBody>,
@@ -413,14 +418,15 @@ async fn finish_unread(
     if body.is_end_stream() {
         return;
     }
-    // A client that waits for 100 Continue has sent nothing yet, and must not be told to.
+    // A client that waits for 100 Continue has sent nothing yet; reading would tell it to send.
+    // Without a place only the bytes that have already arrived are read.
     let wait = place.as_ref().map_or(Duration::ZERO, |_| DRAIN_WAIT);
     if waits_for_continue || !drained(&mut body, wait).await {
         close(response);
     }
 }
 
-/// Whether the rest of the body was short enough to be read, and came in time.
+/// Returns whether the rest of the body was short enough to be read, and arrived in time.
 async fn drained(body: &mut Incoming, wait: Duration) -> bool {
     let read = async {
         let mut read = 0;

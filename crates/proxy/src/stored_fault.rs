@@ -1,7 +1,7 @@
-//! What is wrong with something stored: in words for the log, and in kind for the metrics.
+//! Faults of stored data: described for the log, and classified for the metrics.
 //!
-//! Clients learn neither. The kinds tell an operator whether data was altered, cut, or is of
-//! something else than it seems; the words come from where it was found.
+//! Clients learn neither. The classes tell an operator whether data was altered, truncated, or
+//! belongs to another object; the description comes from the code that found the fault.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use s3proxy_envelope::multipart::{SealListError, UploadStateError};
 
 use crate::telemetry::metrics::OpenFailure;
 
-/// Stored data is not what was sealed.
+/// Stored data differs from the sealed data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub(crate) struct StoredFault {
@@ -21,17 +21,17 @@ pub(crate) struct StoredFault {
 }
 
 impl StoredFault {
-    /// What says how it is sealed cannot be read, or does not fit together.
+    /// Makes the fault of unreadable or inconsistent metadata about the seal.
     pub(crate) fn malformed(reason: impl fmt::Display) -> Self {
         Self::new(OpenFailure::Malformed, &reason)
     }
 
-    /// It has a length that it cannot have.
+    /// Makes the fault of an impossible length.
     pub(crate) fn truncated(reason: impl fmt::Display) -> Self {
         Self::new(OpenFailure::Truncated, &reason)
     }
 
-    /// Where it was found, for the log.
+    /// Adds the place of the fault, for the log.
     pub(crate) fn within(self, place: &str) -> Self {
         let reason = format!("{place}: {}", self.reason);
         Self { reason, ..self }
@@ -59,6 +59,7 @@ fn kind_of(error: OpenError) -> OpenFailure {
         | OpenError::Chunk(_)
         | OpenError::Mark(_)
         | OpenError::Padding => OpenFailure::Tampered,
+        // The ranges are our own, so the stored data contradicts itself.
         OpenError::RangeBeyondEnd(_) => OpenFailure::Malformed,
     }
 }
@@ -84,6 +85,7 @@ impl From<SealListError> for StoredFault {
     fn from(error: SealListError) -> Self {
         let kind = match error {
             SealListError::Open(open) => kind_of(open),
+            // A truncated body does not end in its footer.
             SealListError::Sum | SealListError::TailLength { .. } | SealListError::Footer => {
                 OpenFailure::Truncated
             }

@@ -1,17 +1,17 @@
-//! Limits on requests: how many a second, and how many at once, over all clients and for each.
+//! Limits on requests: per second and in flight, over all clients and for each.
 //!
-//! They are looked at when the sender is known, so that a flood of requests that nobody signed takes
-//! nothing from clients that sign: such a request is refused anyway, and costs a turn only where
-//! nobody waits for one ([`Throttle::turned_away`]). A client's own limits come before those over all, so
-//! that what waits for them holds nothing that others need. Who is not listed (anonymous reads,
-//! `auth = none`) is known by address, IPv6 by its /64.
+//! They apply once the sender is known, so that a flood of unsigned requests takes nothing from
+//! clients that sign: such a request is refused anyway, and takes a turn only if nobody waits for
+//! one ([`Throttle::turned_away`]). A client's own limits come before those over all, so that
+//! requests that wait for them hold nothing that others need. Unlisted senders (anonymous reads,
+//! `auth = none`) are identified by address, IPv6 by its /64.
 //!
-//! Requests wait in turn, up to `limits.throttle_wait` for all limits together, and what cannot get
-//! its turn in that time is told to slow down at once. Queues are bounded. Places for requests at once
-//! go to the client or network that holds least ([`places`]).
+//! Requests wait in turn, up to `limits.throttle_wait` for all limits together. A request that
+//! cannot get its turn in that time is told to slow down at once. Queues are bounded. In-flight
+//! places go to the client or network that holds the fewest ([`places`]).
 //!
-//! Absent: health checks, which come before all this; memory, which is [`crate::body::buffers`]'s;
-//! and limits over all replicas: each counts for itself.
+//! Absent: health checks, which come before all this; memory, see [`crate::body::buffers`]; and
+//! limits over all replicas: each replica counts for itself.
 
 mod places;
 mod rate;
@@ -30,36 +30,38 @@ use self::rate::Rate;
 use crate::config::resolved::{Bound, Limits};
 use crate::telemetry::metrics::{self, Limit};
 
-/// Requests that wait for one limit; more are told to slow down. Each holds its connection.
+/// Length of the queue for one limit; further requests are told to slow down. Each holds its
+/// connection.
 const QUEUE: usize = 1024;
 
-/// Addresses share limits where they fall on the same of so many places, which is what keeps
-/// their memory bounded.
+/// Number of slots for the limits of addresses. Addresses that hash to one slot share its limits,
+/// which bounds the memory.
 const STRANGERS: usize = 1024;
 
-/// Refused requests whose bodies are awaited at the same time, so that their clients see the answer.
+/// Number of refused requests whose bodies are awaited concurrently, so that their clients see the
+/// response.
 const UNREAD_BODIES: NonZeroU32 = NonZeroU32::new(256).expect("more than zero");
 
-/// What a client that is told to slow down waits, where nothing better is known.
+/// Time after which a client that was told to slow down may retry, if nothing better is known.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Who asks, as far as limits care.
+/// Sender of a request, for the limits.
 #[derive(Clone, Copy)]
 pub(crate) enum Sender<'a> {
     /// A listed client.
     Client(&'a str),
-    /// Whoever asks from there, where nobody has to sign.
+    /// Anybody at this address, if nobody has to sign.
     Stranger(IpAddr),
-    /// Whoever asks from there without the signature that others need.
+    /// Anybody at this address without a signature, if others have to sign.
     Anonymous(IpAddr),
 }
 
-/// A request has to slow down.
+/// Error of a request that has to slow down.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("told to slow down: the limit {} is reached", .limit.as_str())]
 pub(crate) struct Throttled {
     limit: Limit,
-    /// When it may be tried again.
+    /// Time after which the request may be retried.
     pub(crate) retry_after: Duration,
 }
 
@@ -70,7 +72,7 @@ impl Throttled {
     }
 }
 
-/// Counts as in flight until it is dropped.
+/// Guard: the request counts as in flight until this is dropped.
 #[must_use]
 #[derive(Default)]
 pub(crate) struct InFlight {
@@ -78,21 +80,21 @@ pub(crate) struct InFlight {
     _all: Option<Held>,
 }
 
-/// The body of a refused request may be awaited for as long as this is held.
+/// Guard: the body of a refused request may be awaited until this is dropped.
 #[must_use]
 pub(crate) struct UnreadBody {
     _place: Held,
 }
 
-/// All limits, with the state that they need.
+/// All limits, with their state.
 pub(crate) struct Throttle {
     wait: Duration,
-    /// For a client that has no limit of its own.
+    /// Rate limit of a client that has none of its own.
     client_rate: Bound,
     client_places: Bound,
     own_rates: HashMap<String, Bound>,
     all: Gauges,
-    /// Those that have asked: no more than are listed.
+    /// Limits of the clients that have sent requests: no more than are listed.
     clients: Mutex<HashMap<String, Gauges>>,
     strangers: Vec<Gauges>,
     anonymous: Vec<Gauges>,
@@ -100,7 +102,7 @@ pub(crate) struct Throttle {
     by_address: RandomState,
 }
 
-/// The limits of one client, or over all.
+/// Limits of one client, or over all.
 #[derive(Clone, Default)]
 struct Gauges {
     rate: Option<Arc<Rate>>,
@@ -108,8 +110,8 @@ struct Gauges {
 }
 
 impl Gauges {
-    /// With other bounds: what is in flight goes on counting, and a rate that stays the same keeps
-    /// its count.
+    /// Returns the limits with other bounds: requests in flight still count, and an unchanged rate
+    /// keeps its count.
     fn rebuilt(&self, rate: Bound, places: Bound, sharing: Sharing, wait: Duration) -> Self {
         let same = |old: &&Arc<Rate>| old.is(rate, wait);
         Self {
@@ -131,13 +133,14 @@ impl Gauges {
         }
     }
 
-    /// Waits for a turn, and then for a place. Limits are named for the metric.
+    /// Waits for a turn, and then for a place. The limits are named for the metric.
     async fn admit(
         &self,
         (rate, in_flight): (Limit, Limit),
         sender: SenderId,
         deadline: Instant,
     ) -> Result<Option<Held>, Throttled> {
+        // The turn first: a place would be held in vain while its request waits for a turn.
         if let Some(gauge) = &self.rate {
             let turn = gauge.turn(deadline).await;
             turn.map_err(|again| Throttled::new(rate, again.after))?;
@@ -153,7 +156,7 @@ impl Gauges {
 }
 
 impl Throttle {
-    /// `own_rates` are those of clients that do not have the common one, by name.
+    /// Builds the limits. `own_rates` are the rates of clients that have their own, by name.
     pub(crate) fn new(limits: &Limits, own_rates: HashMap<String, Bound>) -> Self {
         let nothing = Self {
             wait: limits.throttle_wait,
@@ -170,7 +173,7 @@ impl Throttle {
         nothing.rebuilt(limits, own_rates)
     }
 
-    /// With other settings, for a reload. Requests in flight go on counting in both.
+    /// Returns the limits with other settings, for a reload. Requests in flight count in both.
     pub(crate) fn rebuilt(&self, limits: &Limits, own_rates: HashMap<String, Bound>) -> Self {
         let wait = limits.throttle_wait;
         let (rate, places) = (
@@ -182,6 +185,7 @@ impl Throttle {
             let new = old.rebuilt(rate, places, Sharing::One, wait);
             (name, new)
         });
+        // Without limits per sender the slots would only take memory.
         let by_address = |old: &[Gauges], rate| match (rate, places) {
             (Bound::Off, Bound::Off) => Vec::new(),
             (Bound::At(_), _) | (_, Bound::At(_)) => (0..STRANGERS)
@@ -210,8 +214,9 @@ impl Throttle {
         }
     }
 
-    /// Returns when it is the request's turn.
+    /// Returns once it is the request's turn.
     pub(crate) async fn admit(&self, sender: Sender<'_>) -> Result<InFlight, Throttled> {
+        // One deadline for all limits: the waits add up to `throttle_wait` at most.
         let deadline = Instant::now() + self.wait;
         let (own, id) = (self.gauges_of(sender), self.id_of(sender));
         let client = own.admit((Limit::ClientRate, Limit::ClientInFlight), id, deadline);
@@ -223,8 +228,8 @@ impl Throttle {
         })
     }
 
-    /// Counts a request that is refused because of who sent it. It never waits, and takes no turn
-    /// for which another waits.
+    /// Counts a request that is refused because of its sender. It never waits, and takes no turn
+    /// that another request waits for.
     pub(crate) fn turned_away(&self) -> Result<(), Throttled> {
         let Some(rate) = &self.all.rate else {
             return Ok(());
@@ -274,6 +279,7 @@ impl Throttle {
     }
 
     fn gauges_at(&self, gauges: &[Gauges], address: IpAddr) -> Gauges {
+        // A keyed hash: nobody can choose an address that shares a victim's slot.
         let place = self.by_address.hash_one(network(address));
         let count = gauges.len().max(1) as u64;
         let index = usize::try_from(place % count).expect("less than a length");
@@ -281,12 +287,12 @@ impl Throttle {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gauges>> {
-        // Insertions are whole, so that a panic elsewhere leaves the map as it was.
+        // A poisoned lock is usable: insertions are complete or were not made.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one customer of a network has: a single IPv4 address, or 64 bits of IPv6.
+/// Returns the network of one customer: a single IPv4 address, or the upper 64 bits of IPv6.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

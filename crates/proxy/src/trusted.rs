@@ -1,4 +1,4 @@
-//! Who the client is when a load balancer stands between.
+//! The client's address if a load balancer forwards its requests.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::uri::Scheme;
 use ipnet::IpNet;
 
-/// Peers whose `X-Forwarded-For` and PROXY protocol are believed.
+/// Peers whose `X-Forwarded-For` and PROXY protocol are trusted.
 pub(crate) struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
@@ -14,17 +14,19 @@ impl TrustedProxies {
         Self(networks)
     }
 
-    /// The address that a request came from: the peer itself, or, behind trusted proxies, the
-    /// nearest address in `X-Forwarded-For` that is none of them. For logs, and for the limits
-    /// of those who are not listed: no permission rests on it.
+    /// Returns the address that a request came from: the peer itself or, behind trusted proxies,
+    /// the nearest address in `X-Forwarded-For` that is none of them. For logs, and for the limits
+    /// of unlisted clients: no permission depends on it.
     pub(crate) fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
             return peer;
         }
+        // From the right: every proxy appends, so the left end may be a client's invention.
         let forwarded = headers.get_all("x-forwarded-for").iter().rev();
         let mut nearest = peer;
         for value in forwarded {
+            // A value that is not text makes the ones before it unreliable, too.
             let Ok(text) = value.to_str() else { break };
             for address in text.rsplit(',').map(str::trim) {
                 let Ok(address) = address.parse::<IpAddr>() else {
@@ -39,7 +41,7 @@ impl TrustedProxies {
         nearest
     }
 
-    /// The scheme that the client used, where one of them says so.
+    /// Returns the scheme that the client used, if a trusted proxy names it.
     pub(crate) fn client_scheme(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Scheme> {
         if !self.trusts(peer.to_canonical()) {
             return None;
@@ -51,7 +53,7 @@ impl TrustedProxies {
         }
     }
 
-    /// Whether `address` is one of them.
+    /// Returns whether `address` is a trusted proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }

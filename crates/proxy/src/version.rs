@@ -1,12 +1,12 @@
-//! Which version of the program this is, and from which commit.
+//! Version of the program, and its commit.
 
-/// The version, as MAJOR.MINOR.PATCH.
+/// Version, as MAJOR.MINOR.PATCH.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The abbreviated hash of the commit; "unknown" in a build for development, or without git.
+/// Abbreviated hash of the commit; "unknown" in a development build, or without git.
 pub const COMMIT: &str = env!("S3PROXY_BUILD_COMMIT");
 
-/// Both, and the day of the commit where it is known, as `--version` prints them.
+/// Version, commit and, if known, the day of the commit, as `--version` prints them.
 pub const FULL: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (",

@@ -111,7 +111,7 @@ fn endpoint(reader: &mut Reader) -> (Endpoint, Addressing) {
     (Endpoint::Fixed(address), addressing)
 }
 
-/// The address over plain HTTP, unless it asks for HTTPS itself.
+/// Returns the address with plain HTTP, unless it names HTTPS itself.
 fn insecure_address(reader: &mut Reader, address: ServerAddress) -> ServerAddress {
     let text = reader.text(&BACKEND_HOST.declaration, HERE);
     let text = text.unwrap_or_default();
@@ -129,7 +129,7 @@ fn insecure_address(reader: &mut Reader, address: ServerAddress) -> ServerAddres
     address
 }
 
-/// Any server may have regions of its own; AWS's are known.
+/// Warns of a region that AWS does not have. Other servers may have their own regions.
 fn warn_of_unknown_region(reader: &mut Reader, endpoint: &Endpoint, region: &str) {
     let is_aws = match endpoint {
         Endpoint::ByHostName => true,
@@ -153,8 +153,8 @@ fn warn_of_unknown_region(reader: &mut Reader, endpoint: &Endpoint, region: &str
     }
 }
 
-/// Refuses a backend at the address where the proxy itself listens. A DNS name of this machine is found
-/// by the mark that requests carry (`backend::hop`).
+/// Refuses a backend address at which the proxy itself listens. A DNS name of this machine is
+/// detected at run time, by the mark that requests carry (`backend::hop`).
 pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen: &Listen) {
     let Endpoint::Fixed(address) = &backend.endpoint else {
         return;
@@ -171,10 +171,11 @@ pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen:
     };
     let reaches = |own: &SocketAddr| {
         hosts.iter().any(|host| {
+            // An IPv4-mapped address denotes the IPv4 address.
             let (host, own) = (host.to_canonical(), own.ip().to_canonical());
             let is_open =
                 own.is_unspecified() && (host.is_unspecified() || is_of_this_machine(host));
-            // Connecting to the unspecified address means this machine.
+            // Connecting to the unspecified address reaches this machine.
             host == own || is_open || (host.is_unspecified() && own.is_loopback())
         })
     };
@@ -192,8 +193,9 @@ pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen:
     }
 }
 
-/// Only addresses of this machine can be bound.
+/// Returns whether an address belongs to this machine: only those can be bound.
 fn is_of_this_machine(host: IpAddr) -> bool {
+    // A UDP socket with any port sends nothing and collides with nothing.
     host.is_loopback() || UdpSocket::bind((host, 0)).is_ok()
 }
 
@@ -275,6 +277,7 @@ fn both_or_neither<A: Value, B: Value>(
         (None, Some(_)) => Some((first_setting, second_setting)),
         (Some(_), Some(_)) | (None, None) => None,
     };
+    // If it was given and refused, that is reported already.
     if let Some((missing, given)) = missing.filter(|(missing, _)| !reader.is_given(missing)) {
         let message = format!(
             "missing, while {} is set; set it by {}",

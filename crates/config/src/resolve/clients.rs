@@ -1,4 +1,4 @@
-//! Who may ask: the known clients and their grants.
+//! The known clients and their grants.
 
 use std::collections::BTreeMap;
 
@@ -79,11 +79,12 @@ fn client(reader: &mut Reader, index: usize) -> Option<Client> {
     let session_token = reader.optional_in(CLIENT_SESSION_TOKEN, &place);
     let signature_v2 = reader.value_in(CLIENT_SIGNATURE_V2, &place);
     let requests_per_second = reader.optional_in(CLIENT_REQUESTS_PER_SECOND, &place);
-    // Without a table of its own there is one grant, whose defaults are everything.
+    // Without a grants table there is one grant, whose defaults allow everything.
     let count = reader.count("clients.known[].grants", &place).max(1);
     let grants = (0..count)
         .map(|grant_index| grant(reader, &[index, grant_index]))
         .collect();
+    // Every field was read before the first `?`, so that all problems are reported.
     let access_key_id = access_key_id?.0;
     let name = name.unwrap_or_else(|| access_key_id.clone());
     if signature_v2 == Permission::Allow {
@@ -111,7 +112,8 @@ fn grant(reader: &mut Reader, place: Place<'_>) -> Grant {
     }
 }
 
-/// An empty list would grant nothing, which can only be a mistake.
+/// Reads a list that must not be empty: such a grant would allow nothing, which can only be a
+/// mistake.
 fn some<T: Scalar>(reader: &mut Reader, setting: &Setting<List<T>>, place: Place<'_>) -> Vec<T> {
     let List(items) = reader.value_in(setting, place);
     if items.is_empty() {

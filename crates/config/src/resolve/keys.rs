@@ -1,4 +1,4 @@
-//! Keys: the local ones, which one seals, and how key services are used.
+//! Keys: the local ones, the one that seals, and the use of key services.
 
 use std::num::NonZeroU32;
 
@@ -19,10 +19,10 @@ use super::super::settings::{
 use super::super::value::{Whole, passphrase_length};
 use super::services;
 
-/// What `keys.active` and rules call `keys.encrypt_key`.
+/// Label of `keys.encrypt_key` in `keys.active` and rules.
 const ENCRYPT_KEY: &str = "encrypt_key";
 
-/// Nothing where a problem has been noted and nothing can stand in for the value.
+/// Resolves the keys; `None` if a problem was noted and nothing can replace the value.
 pub(super) fn keys(reader: &mut Reader) -> Option<Keys> {
     let encrypt_key = reader.optional(KEYS_ENCRYPT_KEY);
     let decrypt_keys = reader
@@ -72,7 +72,7 @@ fn dek_tag(reader: &mut Reader) -> DekTag {
     DekTag::new(envelope, kek_version)
 }
 
-/// Shorter passphrases seal only where that is asked for.
+/// Least length in characters of a passphrase that seals without explicit permission.
 const SHORT_PASSPHRASE: usize = 8;
 
 /// Warns of passphrases that may seal, and refuses short ones that do.
@@ -84,7 +84,7 @@ pub(super) fn judge_passphrases(reader: &mut Reader, keys: &Keys, rules: &[Rule]
     };
     let chosen = rules.iter().filter_map(|rule| rule.key.as_deref());
     let sealing: Vec<&str> = std::iter::once(active).chain(chosen).collect();
-    // Which key a local key's name belongs to is known once the keys are derived.
+    // The names of local keys are known only after derivation, so any of them may mean this key.
     let seals = |label: &str| {
         let mut names = sealing.iter();
         names.any(|name| *name == label || name.starts_with("local:"))
@@ -118,14 +118,14 @@ pub(super) fn judge_passphrases(reader: &mut Reader, keys: &Keys, rules: &[Rule]
     }
 }
 
-/// Notes a problem where no key of that name seals, or could turn out to.
+/// Notes a problem if no key with that name seals, or could turn out to.
 pub(super) fn require_sealing(
     reader: &mut Reader,
     keys: &Keys,
     name: &str,
     (setting, place): (&Declaration, Place<'_>),
 ) {
-    // Given and wrong is a problem of its own.
+    // A key that was given and refused has its own problem, so it counts as given here.
     let encrypt_key = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
     let names = names(reader, keys);
     let may_be_local = encrypt_key || reader.count("keys.local", HERE) > 0;
@@ -139,7 +139,7 @@ pub(super) fn require_sealing(
     }
 }
 
-/// Notes a problem where there is no key of that name, and none could turn out to have it.
+/// Notes a problem if there is no key with that name, and none could turn out to have it.
 pub(super) fn require_configured(
     reader: &mut Reader,
     keys: &Keys,
@@ -157,7 +157,7 @@ pub(super) fn require_configured(
     }
 }
 
-/// What settings may call the keys that may seal.
+/// Returns the names in settings of the keys that may seal.
 fn names(reader: &Reader, keys: &Keys) -> Vec<String> {
     let encrypt_key = reader.is_given(&KEYS_ENCRYPT_KEY.declaration);
     let count = reader.count("keys.local", HERE);
@@ -170,7 +170,8 @@ fn names(reader: &Reader, keys: &Keys) -> Vec<String> {
         .collect()
 }
 
-/// A local key's name in envelopes is known once the key is derived, which is at start.
+/// Returns whether a name is valid. The name of a local key in envelopes is known only after
+/// derivation, at start.
 fn is_among(names: &[String], name: &str, may_be_local: bool) -> bool {
     (may_be_local && name.starts_with("local:")) || names.iter().any(|known| known == name)
 }
@@ -180,6 +181,7 @@ fn labelled(reader: &mut Reader, index: usize) -> Option<LabelledKey> {
     let label = reader.required_in(LOCAL_LABEL, &place);
     let key = reader.required_in(LOCAL_KEY, &place);
     let label = label?;
+    // Names in envelopes contain a colon and labels do not, so the two never collide.
     if label == ENCRYPT_KEY || label.contains(':') {
         let message = "it would be mistaken for another key; expected a label without colons that \
                        is not encrypt_key";
@@ -216,8 +218,8 @@ fn active(
     let labels = labelled.iter().map(|key| key.label.clone());
     let mut others = services.iter().map(Service::name).chain(labels);
     match (encrypt_key_given, others.next(), others.next()) {
-        // Rules choose labelled keys; a key service beside a local key would leave it open which of
-        // the two was meant.
+        // Rules may choose labelled keys, so a lone `encrypt_key` is the active one. A key service
+        // next to a local key leaves open which of them is meant.
         (true, _, _) if services.is_empty() => Some(ActiveKey::EncryptKey),
         (false, Some(only), None) => Some(ActiveKey::Named(only)),
         (false, None, _) => {

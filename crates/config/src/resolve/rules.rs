@@ -1,4 +1,4 @@
-//! Rules: which objects are stored how.
+//! Rules: the form in which objects are stored.
 
 use super::super::declare::Setting;
 use super::super::problem::Notice;
@@ -11,7 +11,7 @@ use super::super::settings::{
 use super::super::value::List;
 use super::keys::{require_configured, require_sealing};
 
-/// `keys` are those that rules may name, where they are known.
+/// Resolves the rules. `keys` are those that rules may name, if they are known.
 pub(super) fn rules(reader: &mut Reader, keys: Option<&Keys>, policy: &Policy) -> Vec<Rule> {
     let count = reader.count("rules", &[]);
     (0..count)
@@ -47,7 +47,7 @@ fn rule(reader: &mut Reader, keys: Option<&Keys>, place: Place<'_>) -> Rule {
     rule
 }
 
-/// Notes where settings of a rule contradict each other.
+/// Notes contradictions between the settings of a rule.
 fn judge(reader: &mut Reader, rule: &Rule, policy: &Policy, place: Place<'_>) {
     let seals = match rule.encryption {
         Encryption::On | Encryption::Required => true,
@@ -81,7 +81,8 @@ fn judge(reader: &mut Reader, rule: &Rule, policy: &Policy, place: Place<'_>) {
     }
 }
 
-/// An empty list would match nothing, which can only be a mistake.
+/// Reads a list of patterns that must not be empty: it would match nothing, which can only be a
+/// mistake.
 fn patterns(
     reader: &mut Reader,
     setting: &Setting<List<Pattern>>,

@@ -21,6 +21,7 @@ pub(super) fn services(reader: &mut Reader) -> Vec<Service> {
     let mut names: BTreeSet<String> = services.iter().map(Service::name).collect();
     let mut add = |reader: &mut Reader, found: Option<Service>, at: (&Declaration, usize)| {
         let Some(service) = found else { return };
+        // An envelope names its key, so a name must lead to one key only.
         if !names.insert(service.name()) {
             let message = "the same key is given twice; expected it once";
             reader.conflict(at.0, &[at.1], message);
@@ -73,6 +74,7 @@ fn vault(reader: &mut Reader, place: Place<'_>) -> Option<VaultKey> {
     let key = reader.required_in(VAULT_KEY, place);
     let associated_data = reader.value_in(VAULT_ASSOCIATED_DATA, place);
     let login = login(reader, place);
+    // Every field was read before the first `?`, so that all problems are reported.
     Some(VaultKey {
         address: address?,
         authorities: authorities(ca),
@@ -104,6 +106,7 @@ fn login(reader: &mut Reader, place: Place<'_>) -> Option<VaultLogin> {
         LoginMethod::Kubernetes => {
             let role = needed(reader, VAULT_ROLE, place);
             let token_file = reader.value_in(VAULT_JWT_FILE, place);
+            // Not read here: the cluster replaces the token, so each login reads the file again.
             reader.findings.secret_file(&token_file);
             Some(VaultLogin::Kubernetes {
                 mount: mount("kubernetes"),
@@ -114,7 +117,7 @@ fn login(reader: &mut Reader, place: Place<'_>) -> Option<VaultLogin> {
     }
 }
 
-/// What the chosen way to log in cannot do without.
+/// Reads a setting that the chosen login method requires.
 fn needed<T: Value>(reader: &mut Reader, setting: &Optional<T>, place: Place<'_>) -> Option<T> {
     let value = reader.optional_in(setting, place);
     if value.is_none() {

@@ -15,12 +15,12 @@ use crate::value::{CollectorAddress, OtlpProtocol};
 const HTTP_PORT: u16 = 4318;
 const GRPC_PORT: u16 = 4317;
 
-/// Where collectors take traces by OTLP over HTTP (OpenTelemetry, "OTLP/HTTP Request").
+/// Path at which collectors receive traces by OTLP over HTTP (OpenTelemetry, "OTLP/HTTP Request").
 const TRACES_PATH: &str = "/v1/traces";
 
 /// OpenTelemetry's variable for the collector of all signals.
 const GENERAL_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-/// The one for the collector of traces alone.
+/// OpenTelemetry's variable for the collector of traces alone.
 const TRACES_OWN_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 
 pub(super) fn audit(reader: &mut Reader) -> Audit {
@@ -37,6 +37,7 @@ pub(super) fn traces(reader: &mut Reader) -> Traces {
     let protocol = reader.value(TRACES_PROTOCOL);
     let headers = reader.optional(TRACES_HEADERS);
     let timeout = reader.value(TRACES_TIMEOUT).0;
+    // Everything else was read before, so that problems are reported even if traces are off.
     let Some(given) = reader.optional(TRACES_ENDPOINT) else {
         return Traces::Off;
     };
@@ -77,11 +78,11 @@ pub(super) fn traces(reader: &mut Reader) -> Traces {
 /// How an address becomes the URL that traces are sent to.
 #[derive(Clone, Copy)]
 enum EndpointRule {
-    /// This program's: the usual port and path where none is given.
+    /// This program's rule: the usual port and path unless they are given.
     Own,
-    /// OpenTelemetry's for all signals: the path is appended.
+    /// OpenTelemetry's rule for all signals: the path is appended.
     General,
-    /// OpenTelemetry's for traces: taken as it is.
+    /// OpenTelemetry's rule for traces: the URL is used unchanged.
     AsItIs,
 }
 
@@ -111,7 +112,7 @@ impl EndpointRule {
     }
 }
 
-/// Collectors behind TLS are at its own port, as a rule.
+/// Returns the usual port; collectors with TLS usually use HTTPS's own port.
 fn usual_port(scheme: Scheme, port: u16) -> u16 {
     match scheme {
         Scheme::Http => port,

@@ -1,4 +1,4 @@
-//! What the program tells, and to whom: log, audit log, traces.
+//! The program's own reports: log, audit log, traces.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub enum LogLevel {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Text when standard error is a terminal, JSON otherwise.
+    /// Text if standard error is a terminal, JSON otherwise.
     Auto,
     Text,
     Json,
@@ -53,21 +53,21 @@ pub enum AuditObjectKeys {
     Off,
 }
 
-/// What becomes of requests whose lines cannot be written.
+/// What happens to requests whose lines cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditFailure {
     Refuse,
     Drop,
 }
 
-/// Where traces go.
+/// Receiver of traces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Collector {
     pub address: ServerAddress,
     pub transport: OtlpTransport,
-    /// Marked as sensitive: they are never shown.
+    /// Headers of each request; marked as sensitive, so that they are never printed.
     pub headers: HeaderMap,
-    /// For one batch.
+    /// Timeout of one batch.
     pub timeout: Duration,
 }
 
@@ -78,7 +78,7 @@ pub enum OtlpTransport {
 }
 
 impl OtlpTransport {
-    /// As OpenTelemetry names it.
+    /// Returns OpenTelemetry's name of the protocol.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl OtlpTransport {
     }
 }
 
-/// The URL that traces go to.
+/// Displays the URL that traces are sent to.
 impl fmt::Display for Collector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.address)?;
@@ -99,13 +99,13 @@ impl fmt::Display for Collector {
     }
 }
 
-/// OpenTelemetry.
+/// OpenTelemetry traces.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Traces {
     Off,
     Sent {
         collector: Box<Collector>,
-        /// From 0 to 1.
+        /// Sampled share of requests, from 0 to 1.
         sample_ratio: f64,
         service_name: String,
     },

@@ -1,7 +1,7 @@
 //! Settings with a closed set of values, each with its word.
 //!
-//! Where the choice is between yes and no, the usual words for it count too: the older proxies'
-//! users have written `true` and `1`.
+//! A choice between yes and no also accepts the usual words for it: users of the older proxies have
+//! written `true` and `1`.
 
 use super::{OtlpProtocol, Reason, Scalar};
 use crate::resolved::{
@@ -13,21 +13,21 @@ use crate::resolved::{
 const YES: &[&str] = &["true", "1", "yes", "on"];
 const NO: &[&str] = &["false", "0", "no", "off"];
 
-/// Whether something is switched on, before it becomes what the setting means.
+/// Whether something is switched on, before it gets the setting's meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Switch {
     On,
     Off,
 }
 
-/// How requests are authenticated, before the clients are known.
+/// Mode of authentication, before the clients are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthenticationMode {
     SigV4,
     None,
 }
 
-/// How the proxy logs in to Vault, before the rest of it is known.
+/// Login method for Vault, before its other settings are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LoginMethod {
     Token,

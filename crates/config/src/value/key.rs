@@ -1,10 +1,10 @@
-//! Texts of keys, as far as they can be judged without deriving a key from them.
+//! Validation of key texts, as far as it is possible without deriving a key.
 //!
 //! A generated key is `s3pk1.` and 32 bytes in canonical base64url (FORMAT.md); any other text is a
 //! passphrase. A damaged key, a quoted one or the path of a key's file must not pass for a
-//! passphrase: objects would be sealed under a key that nobody meant. The one exception is a list of
-//! `keys.decrypt_keys` in the configuration file, where TOML has quotes of its own and texts are
-//! taken as they are, so that objects sealed under such a text can still be read.
+//! passphrase: objects would be sealed under an unintended key. The one exception is a list of
+//! `keys.decrypt_keys` in the configuration file: TOML has its own quotes, so texts are taken
+//! unchanged there, and objects sealed under such a text can still be read.
 
 use std::path::Path;
 
@@ -45,7 +45,8 @@ impl Scalar for KeyText {
 }
 
 impl KeyText {
-    /// A key that only opens objects, written where quotes and spaces can only be deliberate.
+    /// Parses a key that only opens objects, written in a place where quotes and spaces can only be
+    /// deliberate.
     fn parse_verbatim(text: &str) -> Result<Self, Reason> {
         match damage(text) {
             Some(reason) => Err(reason.to_owned()),
@@ -54,7 +55,7 @@ impl KeyText {
     }
 }
 
-/// The length of a passphrase in characters; absent for a generated key.
+/// Returns the length of a passphrase in characters; `None` for a generated key.
 pub(crate) fn passphrase_length(text: &str) -> Option<usize> {
     (!is_generated(text)).then(|| text.chars().count())
 }
@@ -65,6 +66,7 @@ pub fn damage(text: &str) -> Option<&'static str> {
     if text.starts_with(BYTE_ORDER_MARK) {
         return Some("it begins with a byte order mark; save the file as UTF-8 without one");
     }
+    // In any case: a capital letter alone would turn the key into a passphrase.
     let folded = Zeroizing::new(text.to_ascii_lowercase());
     match folded.matches(GENERATED).count() {
         0 => None,
@@ -81,7 +83,7 @@ pub fn damage(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Why a text is hardly the passphrase that was meant.
+/// Returns why a text is hardly the intended passphrase, if so.
 fn stray(text: &str) -> Option<&'static str> {
     if is_quoted(text) {
         return Some(
@@ -119,11 +121,12 @@ fn is_quoted(text: &str) -> bool {
     text.starts_with(QUOTES) || text.ends_with(QUOTES)
 }
 
-/// Whether a text is a path rather than a passphrase. Base64 may begin with a slash too: with its
-/// padding, it is none.
+/// Returns whether a text is a path rather than a passphrase. Base64 may begin with a slash, too:
+/// with its padding, it is no path.
 fn is_path(text: &str) -> bool {
     let begins = ["/", "./", "../", "~/", "file:"];
     let begins = begins.into_iter().any(|start| text.starts_with(start));
+    // Also a bare name, if a file of that name exists.
     (begins && !text.ends_with('=')) || Path::new(text).is_file()
 }
 
@@ -135,7 +138,7 @@ fn is_generated(text: &str) -> bool {
     bytes.is_ok_and(|bytes| bytes.len() == KEY_BYTES)
 }
 
-/// Keys, one a line: passphrases may hold commas.
+/// Keys, one per line: passphrases may contain commas.
 pub(crate) struct KeyLines(pub Vec<SecretText>);
 
 impl Value for KeyLines {
@@ -176,7 +179,9 @@ mod tests {
             format!(" {key}"),
             format!("{key}="),
             format!("{key} "),
+            // One character short.
             key[..48].to_owned(),
+            // The last character has bits that belong to no byte.
             format!("s3pk1.{}B", "A".repeat(42)),
             "s3pk1.".to_owned(),
             format!("\"{key}\""),
@@ -196,6 +201,7 @@ mod tests {
             "correct horse",
             "it's",
             "a/b",
+            // Base64 may begin with a slash, like a path.
             "/YmFzZTY0IHRoYXQgYmVnaW5zIHdpdGggYSBzbGFzaCE=",
             "$ecret",
         ] {
@@ -208,10 +214,12 @@ mod tests {
             " correct horse",
             "correct\nhorse",
             "\u{feff}correct horse",
+            // A path instead of the key in it.
             "/run/secrets/key",
             "./key",
             "~/key",
             "Cargo.toml",
+            // No shell has expanded these.
             "${KEY}",
             "$(cat key)",
         ] {

@@ -79,7 +79,7 @@ pub fn period(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// Longer than any time that makes sense here, short enough to be added to any instant.
+/// Longest time: longer than any sensible one, short enough to be added to any instant.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
 fn duration(text: &str) -> Result<Duration, Reason> {
@@ -115,6 +115,7 @@ impl<const MIN: usize, const MAX: usize> Scalar for ByteCount<MIN, MAX> {
     fn parse(text: &str) -> Result<Self, Reason> {
         let (number, unit) = number_and_unit(text)?;
         let bytes: u64 = match unit {
+            // A bare number is in bytes.
             "" | "B" => 1,
             "KiB" => 1 << 10,
             "MiB" => 1 << 20,

@@ -1,4 +1,4 @@
-//! Where the audit log and traces go.
+//! Destinations of the audit log and of traces.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +17,8 @@ impl Scalar for AuditOutput {
         "off | stdout | a path with a slash in it, such as /var/log/s3proxy/audit.log".to_owned()
     }
 
-    /// A word without a slash is taken for a mistyped one, and not for a file's name.
+    /// Parses the output. A word without a slash is treated as a mistyped one, not as the name of a
+    /// file.
     fn parse(text: &str) -> Result<Self, Reason> {
         match text {
             "off" => Ok(Self::Off),
@@ -29,24 +30,24 @@ impl Scalar for AuditOutput {
     }
 }
 
-/// How OTLP is sent.
+/// Transport of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OtlpProtocol {
     HttpProtobuf,
     Grpc,
 }
 
-/// The address of an OpenTelemetry collector. Plain unless it says `https`. Its usual port depends on
-/// the protocol, which another setting has.
+/// Address of an OpenTelemetry collector. Plain HTTP unless it says `https`. Its usual port depends
+/// on the protocol, which is another setting.
 #[derive(Debug)]
 pub(crate) struct CollectorAddress {
     server: String,
-    /// With its slash in front; absent where the address ends before.
+    /// Path with its leading slash; `None` if the address has none.
     pub(crate) path: Option<PathAndQuery>,
 }
 
 impl CollectorAddress {
-    /// The server, at `port` where the address names none.
+    /// Returns the server, at `port` unless the address names one.
     pub(crate) fn server(&self, port: fn(Scheme) -> u16) -> ServerAddress {
         ServerAddress::of_service(&self.server, port).expect("it was read once")
     }
@@ -59,9 +60,11 @@ impl Scalar for CollectorAddress {
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
+        // The path begins after the authority: the slashes of `://` do not count.
         let authority = text.find("://").map_or(0, |scheme| scheme + 3);
         let end = text[authority..].find('/').map(|slash| authority + slash);
         let (server, path) = text.split_at(end.unwrap_or(text.len()));
+        // Only validated here: the default port depends on another setting.
         ServerAddress::of_service(server, Scheme::default_port)
             .map_err(|error| error.to_string())?;
         if path.contains(['?', '#']) {
@@ -79,7 +82,7 @@ impl Scalar for CollectorAddress {
     }
 }
 
-/// Headers as OpenTelemetry's variables have them: `name=value` with commas between, values
+/// Headers in the form of OpenTelemetry's variables: `name=value` separated by commas, values
 /// percent-encoded.
 #[derive(Debug)]
 pub(crate) struct CollectorHeaders(pub HeaderMap);
@@ -119,7 +122,7 @@ impl Scalar for CollectorHeaders {
     }
 }
 
-/// A time longer than zero; without a unit it is in milliseconds, as OpenTelemetry has it.
+/// A time longer than zero; without a unit in milliseconds, as in OpenTelemetry.
 pub(crate) struct CollectorTimeout(pub Duration);
 
 impl Scalar for CollectorTimeout {

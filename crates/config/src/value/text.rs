@@ -68,7 +68,7 @@ impl Scalar for String {
     }
 }
 
-/// Declares a newtype over text that is valid where a condition on it holds.
+/// Declares a newtype over text that satisfies a condition.
 macro_rules! checked_text {
     ($($(#[$attribute:meta])* $name:ident($inner:ty): $expects:literal, $parse:expr;)+) => {$(
         $(#[$attribute])*
@@ -91,8 +91,8 @@ fn only(text: &str, valid: fn(u8) -> bool) -> Option<String> {
     (!text.is_empty() && text.bytes().all(valid)).then(|| text.to_owned())
 }
 
-/// AWS's own are letters and digits; other servers accept more. A refused one is not shown, since it
-/// may be the secret that belongs to it.
+/// An access key id. AWS's own are letters and digits; other servers accept more. A refused one is
+/// not shown, since it may be the secret that belongs to it.
 pub(crate) struct AccessKeyId(pub String);
 
 impl Scalar for AccessKeyId {
@@ -113,17 +113,17 @@ impl Scalar for AccessKeyId {
 }
 
 checked_text! {
-    /// An operation that a backend may not know, and take for another.
+    /// An operation that a backend may not know, and mistake for another.
     SubResourceChange(Operation): "the name of an operation that changes a sub-resource, such as PutBucketWebsite",
         |text| Operation::ALL.iter().copied().find(|operation| operation.as_str() == text).filter(|operation| operation.changes_sub_resource());
     /// The region of a credential scope.
     RegionName(String): "a region, such as eu-west-1",
         |text| only(text, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    /// As lenient as the S3 servers that allow older names.
+    /// A bucket name, validated as leniently as by the S3 servers that allow older names.
     BucketName(String): "a bucket name: 3 to 255 letters, digits, dots, hyphens and underscores",
         |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-".contains(&b)).filter(|name| (3..=255).contains(&name.len()));
     Domain(String): "a domain, such as s3.example.com", endpoint::dns_name;
-    /// Short enough to leave room for what is stored under it.
+    /// Prefix of the state's keys, short enough to leave room for the rest of the key.
     StatePrefix(String): "a key prefix of at most 128 characters that ends with / and does not begin with it",
         |text| only(text, |b| b.is_ascii_graphic())
             .filter(|prefix| prefix.len() <= 128 && !prefix.contains('\\'))
@@ -132,15 +132,15 @@ checked_text! {
     ServicePath(String): "names of letters, digits, dots, hyphens and underscores, parted by slashes",
         |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
             .filter(|path| path.split('/').all(|name| !matches!(name, "" | "." | "..")));
-    /// A network, or one address of its own.
+    /// A network, or a single address.
     Cidr(IpNet): "a network or an address, such as 10.0.0.0/8, fd00::/8 or 10.1.2.3",
         |text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
 }
 
-/// Where requests go.
+/// Destination of requests.
 pub(crate) enum BackendAddress {
     Server(ServerAddress),
-    /// To the AWS endpoint that the client named.
+    /// The AWS endpoint that the client named.
     Aws,
 }
 
@@ -160,10 +160,10 @@ impl Scalar for BackendAddress {
     }
 }
 
-/// The address of Constellation's key service, plain unless it says `https`.
+/// Address of Constellation's key service, plain HTTP unless it says `https`.
 pub(crate) struct KmsAddress(pub ServerAddress);
 
-/// Where that service listens in a cluster.
+/// Port of that service in a cluster.
 const KMS_PORT: u16 = 9000;
 
 impl Scalar for KmsAddress {
@@ -190,7 +190,7 @@ impl Scalar for SecretText {
     }
 }
 
-/// A secret that another party issued, which has no white space at its ends: there, a line break is
+/// A secret that another party issued, without white space at its ends: a line break there would be
 /// left over from a file or a variable.
 pub(crate) struct IssuedSecret(pub SecretText);
 
@@ -251,6 +251,7 @@ mod tests {
         assert!(SubResourceChange::parse("PutBucketWebsite").is_ok());
         assert!(SubResourceChange::parse("RestoreObject").is_ok());
         for name in [
+            // No change of a sub-resource, a deletion, or an operation that is not supported.
             "PutObject",
             "CreateBucket",
             "DeleteBucketWebsite",

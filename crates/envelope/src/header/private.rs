@@ -1,8 +1,8 @@
 //! The private map: checksums of the plaintext and sealed user metadata, inside the envelope.
 //!
-//! It is sealed under the object's data key for the same binding as the wrapped key, so it cannot
-//! be moved to another object. A copy to another key seals it again.
-//! Absent: any limit on its size; what S3's metadata leaves is the caller's to check.
+//! The map is sealed under the object's data-encryption key for the same binding as the wrapped
+//! key, so it cannot be moved to another object. A copy to another object key seals it again.
+//! Absent: a limit on its size; the caller checks how much of S3's metadata limit is left.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -19,36 +19,36 @@ const KEY_CHECKSUMS: u64 = 1;
 const KEY_USER_METADATA: u64 = 2;
 const KEY_CHECKSUM_TYPE: u64 = 4;
 
-/// Why a private map did not open.
+/// Why a private map could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PrivateMapError {
-    /// Not authentic for this object.
+    /// The map is not authentic for this object.
     #[error("the sealed metadata is not authentic: {0}")]
     Open(#[from] OpenError),
-    /// Authentic, but not a map of this version.
+    /// The map is authentic, but not one of this version.
     #[error("the sealed metadata is damaged: {0}")]
     Cbor(#[from] CborError),
 }
 
-/// What the proxy keeps beside an object and shows to nobody but clients.
+/// Data about an object that only clients may see, kept sealed in its envelope.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PrivateMap {
-    /// Raw checksums of the plaintext, by algorithm as in `x-amz-checksum-<name>`, upper case.
+    /// Raw checksums of the plaintext, by upper-case algorithm name as in `x-amz-checksum-<name>`.
     pub checksums: BTreeMap<String, Vec<u8>>,
-    /// Sealed user metadata, by lower-case name.
+    /// Sealed user metadata, by lower-case header name.
     pub user_metadata: BTreeMap<String, Vec<u8>>,
-    /// `x-amz-checksum-type`.
+    /// Value of `x-amz-checksum-type`.
     pub checksum_type: Option<String>,
 }
 
 impl PrivateMap {
-    /// Whether there is nothing to keep, and so no need for the flag.
+    /// Returns whether the map is empty, in which case the envelope needs neither map nor flag.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The sealed map, for [`Envelope::private`](super::Envelope).
+    /// Seals the map for [`Envelope::private`](super::Envelope).
     #[must_use]
     pub fn seal(&self, dek: &Dek, binding: &Binding) -> Vec<u8> {
         self.seal_with(dek, &Salt::fresh(), binding)
@@ -63,7 +63,7 @@ impl PrivateMap {
         message::seal_with(dek, salt, &context(binding), &map)
     }
 
-    /// Opens a sealed map; `binding` must be the envelope's.
+    /// Opens a sealed map. `binding` must be the one of its envelope.
     pub fn open(dek: &Dek, binding: &Binding, sealed: &[u8]) -> Result<Self, PrivateMapError> {
         let map = message::open(dek, &context(binding), sealed)?;
         let mut fields = Fields::parse(&map)?;

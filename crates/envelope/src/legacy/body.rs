@@ -1,7 +1,7 @@
-//! A body that was verified, as it is remembered; and bodies that are held whole.
+//! The cached result of a body's verification; and bodies that are held whole.
 //!
-//! Blocks are cut from the plaintext's start, so a block of stored bytes stands 12 bytes further
-//! on. Their size grows with the body, so that there are never more than 8192 of them.
+//! Blocks are cut from the start of the plaintext; the nonce shifts the stored bytes of a block by
+//! 12. The block size grows with the body, so that there are never more than 8192 blocks.
 
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use zeroize::Zeroize;
@@ -10,13 +10,13 @@ use super::siv::SivMessage;
 use super::{LegacyDek, LegacyError, NONCE_BYTES, TAG_BYTES, legacy_plaintext_length};
 use crate::layout::{PlaintextLength, PlaintextRange, StoredLength};
 
-/// Smallest size of a block, in bytes.
+/// Smallest block size in bytes.
 const MIN_BLOCK_BYTES: u64 = 64 * 1024;
 const MAX_BLOCKS: u64 = 8192;
 
 pub(super) type BlockDigest = [u8; SHA256_OUTPUT_LEN];
 
-/// How a body is cut into blocks.
+/// Division of a body into blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Blocks {
     pub(super) length: PlaintextLength,
@@ -25,6 +25,8 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) fn of(length: PlaintextLength) -> Self {
+        // A power of two, so that blocks consist of whole slices of the verifier and whole AES
+        // blocks.
         let size = length.0.div_ceil(MAX_BLOCKS).next_power_of_two();
         Self {
             length,
@@ -36,15 +38,16 @@ impl Blocks {
         usize::try_from(self.length.0.div_ceil(self.size)).expect("at most 8192")
     }
 
-    /// Bytes of the block that begins at a position.
+    /// Returns the length in bytes of the block that begins at `first`.
     pub(super) fn bytes_from(self, first: u64) -> usize {
         usize::try_from(self.size.min(self.length.0 - first)).expect("a block fits memory")
     }
 }
 
-/// What the verification of a body leaves: where its bytes lie, and a digest of each block.
+/// Result of a body's verification: its nonce and tag, and a digest of each block.
 ///
-/// It belongs to one stored body and one data key, and is of no use with others: nothing opens.
+/// The record belongs to one stored body and one data-encryption key. With any other, nothing
+/// opens.
 pub struct VerifiedBody {
     pub(super) blocks: Blocks,
     pub(super) nonce: [u8; NONCE_BYTES],
@@ -53,32 +56,32 @@ pub struct VerifiedBody {
 }
 
 impl VerifiedBody {
-    /// Bytes of plaintext.
+    /// Returns the plaintext length.
     #[must_use]
     pub fn length(&self) -> PlaintextLength {
         self.blocks.length
     }
 
-    /// Bytes of the largest block, which is what an opener holds.
+    /// Returns the size in bytes of the largest block, which an opener holds in memory.
     #[must_use]
     pub fn block_bytes(&self) -> usize {
         Self::block_bytes_of(self.blocks.length)
     }
 
-    /// The same for a body that is not verified yet.
+    /// Returns the block size in bytes of a body that is not verified yet.
     #[must_use]
     pub fn block_bytes_of(length: PlaintextLength) -> usize {
         usize::try_from(Blocks::of(length).size).expect("a block fits memory")
     }
 
-    /// Bytes of memory that the digests of a body of this length take.
+    /// Returns how many bytes of memory the digests of a body of this length take.
     #[must_use]
     pub fn memory_of(length: PlaintextLength) -> usize {
         Blocks::of(length).count() * SHA256_OUTPUT_LEN
     }
 
-    /// The stored bytes, both ends included, that hold the blocks of a range; `None` where the
-    /// range does not lie inside the plaintext.
+    /// Returns the positions of the first and the last stored byte of the blocks that hold a range;
+    /// `None` if the range does not lie inside the plaintext.
     #[must_use]
     pub fn stretch(&self, range: PlaintextRange) -> Option<(u64, u64)> {
         let Blocks { length, size } = self.blocks;
@@ -91,13 +94,13 @@ impl VerifiedBody {
     }
 }
 
-/// The digest of a block of stored bytes.
+/// Returns the digest of a block of stored bytes.
 pub(super) fn block_digest(stored: &[u8]) -> BlockDigest {
     let digest = digest(&SHA256, stored);
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-/// Opens a body that is held whole, in its own buffer. After an error nothing of it is left.
+/// Opens a body that is held whole, in its own buffer. After an error the buffer is wiped.
 pub fn open_held(dek: &LegacyDek, mut stored: Vec<u8>) -> Result<Vec<u8>, LegacyError> {
     let length = legacy_plaintext_length(StoredLength(stored.len() as u64))?;
     let end = NONCE_BYTES + usize::try_from(length.0).expect("it is in memory");
@@ -111,6 +114,7 @@ pub fn open_held(dek: &LegacyDek, mut stored: Vec<u8>) -> Result<Vec<u8>, Legacy
             Ok(stored)
         }
         Err(error) => {
+            // GCM-SIV decrypts before it can verify: wipe the plaintext that failed.
             stored.zeroize();
             Err(error)
         }
@@ -122,6 +126,7 @@ pub(super) fn open_in_place(
     associated_data: &[u8],
     data: &mut [u8],
 ) -> Result<(), LegacyError> {
+    // The tag covers the plaintext, so decryption comes first.
     message.apply(0, data);
     let mut hash = message.hash(associated_data);
     hash.update(data);

@@ -1,8 +1,8 @@
-//! Keys of the older formats: the text or bytes that make a key-encryption key, and the wrapped key.
+//! Keys of the older formats: the text or bytes behind a key-encryption key, and the wrapped key.
 //!
-//! Nothing is bound to a place here: a wrapped key opens beside any body, and only the body's own
-//! tag tells whether the two belong together. Unwrapping tells a right key-encryption key from a
-//! wrong one (RFC 5649, section 3), so several can be tried.
+//! Nothing is bound to an object here: a wrapped key opens next to any body, and only the body's
+//! own tag proves that the two belong together. Unwrapping detects a wrong key-encryption key (RFC
+//! 5649, section 3), so several can be tried.
 
 use std::fmt;
 
@@ -15,26 +15,26 @@ use crate::{
     secret::{SECRET_BYTES, Secret},
 };
 
-/// Hashed for the salt of KEK version 1.
+/// Input whose hash is the salt of KEK version 1.
 const SALT_NAME: &[u8] = b"s3proxy-kek-salt-v1";
-/// HKDF's `info` of KEK version 1.
+/// HKDF `info` of KEK version 1.
 const INFO: &[u8] = b"s3proxy/kek/v1";
 
-/// How Intrinsec's proxy derived a key-encryption key from the configured text.
+/// Derivation of a key-encryption key from the configured text in Intrinsec's proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KekVersion {
-    /// SHA-256 of the text, up to its release 1.7. Objects do not record it.
+    /// SHA-256 of the text, up to release 1.7. Objects do not record this version.
     Zero,
-    /// HKDF-SHA256, from its release 1.8.0 on. Objects record it as `1`.
+    /// HKDF-SHA256, from release 1.8.0 on. Objects record this version as `1`.
     One,
 }
 
-/// A derivation that this crate does not know.
+/// A KEK version that this crate does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownKekVersion;
 
 impl KekVersion {
-    /// Reads the value that an object records beside its wrapped key. Missing or empty means
+    /// Parses the version that an object records next to its wrapped key. Missing or empty means
     /// [`KekVersion::Zero`].
     pub fn from_recorded(value: Option<&str>) -> Result<Self, UnknownKekVersion> {
         match value {
@@ -54,15 +54,14 @@ impl fmt::Display for KekVersion {
     }
 }
 
-/// Every key-encryption key that Intrinsec's proxy derives from one configured text, whatever the
-/// text looks like.
+/// All key-encryption keys that Intrinsec's proxy derives from one configured text.
 pub struct LegacyTextKeks {
     zero: LegacyKek,
     one: LegacyKek,
 }
 
 impl LegacyTextKeks {
-    /// Derives all of them.
+    /// Derives the key of every version.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self {
@@ -71,7 +70,7 @@ impl LegacyTextKeks {
         }
     }
 
-    /// The one of this version.
+    /// Returns the key of one version.
     #[must_use]
     pub fn of(&self, version: KekVersion) -> &LegacyKek {
         match version {
@@ -81,7 +80,7 @@ impl LegacyTextKeks {
     }
 }
 
-/// A key-encryption key of an older proxy.
+/// Key-encryption key of an older proxy.
 pub struct LegacyKek(Secret);
 
 struct KekLength;
@@ -93,7 +92,7 @@ impl KeyType for KekLength {
 }
 
 impl LegacyKek {
-    /// Intrinsec's: derived from the configured text.
+    /// Derives a key of Intrinsec's proxy from the configured text.
     #[must_use]
     pub fn from_text(text: &str, version: KekVersion) -> Self {
         let mut kek = Secret::zero();
@@ -114,7 +113,7 @@ impl LegacyKek {
         Self(kek)
     }
 
-    /// Constellation's: 32 bytes from its key service.
+    /// Takes a key of Constellation's proxy: 32 bytes from its key service.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KekError> {
         let found = bytes.len();
         Secret::copy_of(bytes)
@@ -122,19 +121,19 @@ impl LegacyKek {
             .ok_or(KekError::Length { found })
     }
 
-    /// What faulty versions of both used instead: 32 zero bytes, known to everyone.
+    /// Returns the all-zero key, known to everyone, which faulty versions of both proxies used.
     #[must_use]
     pub fn zero() -> Self {
         Self(Secret::zero())
     }
 }
 
-/// A data key as the metadata carry it.
+/// A wrapped data-encryption key, as the metadata carry it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LegacyWrappedDek([u8; WRAPPED_DEK_BYTES]);
 
 impl LegacyWrappedDek {
-    /// Reads 80 hexadecimal digits. They were written in lower case; the older proxies read both.
+    /// Parses 80 hexadecimal digits. The older proxies wrote lower case and read both cases.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
@@ -154,11 +153,11 @@ fn value_of(digit: u8) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// The data key of one object of the older format.
+/// Data-encryption key of one object of the older format.
 pub struct LegacyDek(Secret);
 
 impl LegacyDek {
-    /// Unwraps a key; fails under every key-encryption key but its own.
+    /// Unwraps a key; fails under every key-encryption key except the right one.
     pub fn unwrap(wrapped: &LegacyWrappedDek, kek: &LegacyKek) -> Result<Self, UnwrapError> {
         kwp_unwrap(kek.0.as_array(), &wrapped.0).map(Self)
     }

@@ -1,8 +1,8 @@
-//! AES-256-GCM-SIV (RFC 8452), taken apart so that a message can come in pieces.
+//! AES-256-GCM-SIV (RFC 8452), split into steps, so that a message can be processed in pieces.
 //!
-//! The counter is set for every piece from its position, so pieces may be opened in any order, and
-//! a message may use all 2^32 blocks that the RFC allows. Opening needs the tag beforehand, since
-//! it is the initial counter.
+//! The counter of each piece is computed from its position, so pieces may be opened in any order,
+//! and a message may use all 2^32 blocks that the RFC allows. Opening needs the tag beforehand,
+//! since the tag is the initial counter.
 
 use aes::Aes256;
 use aes::cipher::{Array, BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipher};
@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 
 use super::{LegacyDek, LegacyError, NONCE_BYTES, TAG_BYTES};
 
-/// Bytes of an AES and of a POLYVAL block.
+/// Length in bytes of an AES block and of a POLYVAL block.
 pub(super) const AES_BLOCK_BYTES: u64 = 16;
 
-/// The keys of one message, its nonce and its tag.
+/// Derived keys of one message, with its nonce and its tag.
 pub(super) struct SivMessage {
     cipher: Aes256,
     authentication_key: Zeroizing<[u8; 16]>,
@@ -26,10 +26,12 @@ pub(super) struct SivMessage {
 }
 
 impl SivMessage {
-    /// Derives the keys (section 4, `derive_keys`).
+    /// Derives the keys (RFC 8452, section 4, `derive_keys`).
     pub(super) fn new(dek: &LegacyDek, nonce: [u8; NONCE_BYTES], tag: [u8; TAG_BYTES]) -> Self {
         let generating = Aes256::new(dek.as_bytes().into());
         let mut keys = Zeroizing::new([0; 48]);
+        // Six blocks, of which the first half is used: two make the authentication key, four the
+        // encryption key.
         for (counter, half) in (0_u32..).zip(keys.chunks_exact_mut(8)) {
             let mut block = Zeroizing::new([0; 16]);
             block[..4].copy_from_slice(&counter.to_le_bytes());
@@ -48,8 +50,11 @@ impl SivMessage {
         }
     }
 
-    /// Encrypts or decrypts in place what stands at a position, which is a multiple of 16.
+    /// Encrypts or decrypts `data` in place. `position` is its plaintext position, a multiple of
+    /// 16.
     pub(super) fn apply(&self, position: u64, data: &mut [u8]) {
+        // RFC 8452, section 4: the initial counter block is the tag with its highest bit set; the
+        // first 32 bits count, little-endian, and wrap.
         let mut counter = self.tag;
         counter[15] |= 0x80;
         let [a, b, c, d] = [counter[0], counter[1], counter[2], counter[3]];
@@ -61,7 +66,7 @@ impl SivMessage {
         StreamCipherCoreWrapper::from_core(core).apply_keystream(data);
     }
 
-    /// Begins to authenticate.
+    /// Begins the authentication of a plaintext.
     pub(super) fn hash(&self, associated_data: &[u8]) -> SivHash {
         let key = Array::from(*self.authentication_key);
         let mut polyval = Polyval::new(&key);
@@ -73,7 +78,7 @@ impl SivMessage {
         }
     }
 
-    /// Whether the tag is the one of the plaintext that was hashed. In constant time.
+    /// Checks, in constant time, that the tag belongs to the hashed plaintext.
     pub(super) fn verify(&self, hash: SivHash) -> Result<(), LegacyError> {
         verify_slices_are_equal(&*self.tag_of(hash), &self.tag)
             .map_err(|_| LegacyError::NotAuthentic)
@@ -84,6 +89,7 @@ impl SivMessage {
         for (byte, nonce) in tag.iter_mut().zip(self.nonce) {
             *byte ^= nonce;
         }
+        // RFC 8452, section 4: the highest bit is cleared, so that it cannot equal a counter block.
         tag[15] &= 0x7f;
         self.cipher.encrypt_block((&mut *tag).into());
         tag
@@ -95,7 +101,7 @@ impl SivMessage {
     }
 }
 
-/// POLYVAL over associated data, plaintext and their lengths.
+/// POLYVAL over the associated data, the plaintext and their lengths.
 pub(super) struct SivHash {
     polyval: Polyval,
     associated_bytes: u64,
@@ -103,14 +109,16 @@ pub(super) struct SivHash {
 }
 
 impl SivHash {
-    /// Takes plaintext; every piece but the last has whole blocks of 16 bytes.
+    /// Hashes plaintext. Every piece except the last consists of whole blocks of 16 bytes.
     pub(super) fn update(&mut self, plaintext: &[u8]) {
+        // After a partial block `update_padded` would put zeros inside the message.
         debug_assert!(self.plaintext_bytes.is_multiple_of(AES_BLOCK_BYTES));
         self.polyval.update_padded(plaintext);
         self.plaintext_bytes += plaintext.len() as u64;
     }
 
     fn finish(mut self) -> [u8; 16] {
+        // The lengths are counted in bits.
         let mut lengths = [0; 16];
         lengths[..8].copy_from_slice(&(self.associated_bytes * 8).to_le_bytes());
         lengths[8..].copy_from_slice(&(self.plaintext_bytes * 8).to_le_bytes());

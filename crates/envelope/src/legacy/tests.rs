@@ -1,4 +1,4 @@
-//! Known answers of the older proxies and of Wycheproof, any splits, and tampering.
+//! Known answers of the older proxies and of Wycheproof, arbitrary splits, and tampering.
 
 use std::sync::{Arc, LazyLock};
 
@@ -42,6 +42,7 @@ fn seal(dek: &LegacyDek, nonce: [u8; NONCE_BYTES], plaintext: &[u8]) -> Vec<u8> 
     let mut hash = message.hash(&[]);
     hash.update(plaintext);
     let tag = *message.tag_of(hash);
+    // The tag is the initial counter, so it must be set before the encryption.
     message.set_tag(tag);
     let mut stored = nonce.to_vec();
     stored.extend_from_slice(plaintext);
@@ -131,7 +132,7 @@ fn known_objects_of_the_older_proxies_open() {
         }
         let dek = LegacyDek::from_bytes(&bytes(&object.dek));
         let plaintext = plaintext(object.plaintext_length);
-        // A body that the vectors leave out is made here; its digest is theirs.
+        // Large bodies are not in the vectors: the test makes them, and compares the digest.
         let stored = match &object.body {
             Some(body) => bytes(body),
             None => seal(&dek, bytes(&object.nonce).try_into().unwrap(), &plaintext),
@@ -187,7 +188,7 @@ fn aes_256_gcm_siv_opens_what_is_valid_and_refuses_the_rest() {
     );
 }
 
-/// RFC 8452, appendix C.2: the first with a plaintext, and with associated data.
+/// RFC 8452, appendix C.2: the first examples with a plaintext and with associated data.
 #[test]
 fn the_rfcs_examples_hold() {
     let mut key = [0; DEK_BYTES];
@@ -284,6 +285,7 @@ fn any_flipped_byte_and_any_other_length_fails_the_verification() {
         let held = open_held(&dek, altered);
         assert_eq!(held, Err(LegacyError::NotAuthentic), "{position}");
     }
+    // 28 bytes: nonce and tag of an empty body.
     for length in 28..stored.len() {
         assert!(open_held(&dek, stored[..length].to_vec()).is_err());
         assert!(verify(&dek, &stored[..length], &[50]).is_err());
@@ -362,6 +364,7 @@ fn bytes_that_changed_after_the_verification_are_not_released() {
             }
         };
         assert_eq!(error, LegacyError::Changed);
+        // All blocks before the altered one were released, and nothing of it.
         let blocks_before = usize::try_from(position / BLOCK * BLOCK).unwrap();
         assert!(released == large.plaintext[..blocks_before], "{position}");
     }
@@ -432,7 +435,7 @@ proptest! {
         prop_assert_eq!(verified.err(), Some(LegacyError::NotAuthentic));
         let range = PlaintextRange::new(0, large.plaintext.len() as u64 - 1).unwrap();
         let opened = open(&large.body, &large.dek, &altered, range, &[90_000]);
-        // Nonce and tag are remembered, and not read again.
+        // The record holds nonce and tag, so the second pass does not read them again.
         let ends = position < NONCE_BYTES || position >= altered.len() - TAG_BYTES;
         prop_assert_eq!(opened.is_ok(), ends);
     }

@@ -1,7 +1,7 @@
-//! The map at the start of a seal: checksums of the whole object, and which upload made it.
+//! The map at the start of a seal: checksums of the whole object, and the upload that made it.
 //!
-//! Keys 1 and 4 mean what they mean in the private map of an envelope. Unknown algorithms of part
-//! checksums are refused, since the length of the entries hangs on them.
+//! Keys 1 and 4 have the meaning that they have in the private map of an envelope. Unknown
+//! algorithms of part checksums are refused, since they determine the length of the entries.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const KEY_UPLOAD_HASH: u64 = 3;
 const KEY_CHECKSUM_TYPE: u64 = 4;
 const KEY_PART_CHECKSUM: u64 = 5;
 
-/// Algorithms of part checksums.
+/// Algorithm of the parts' checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChecksumAlgorithm {
     /// CRC-32.
@@ -37,7 +37,7 @@ impl ChecksumAlgorithm {
         Self::Sha256,
     ];
 
-    /// As in `x-amz-checksum-algorithm`.
+    /// Returns the name as in `x-amz-checksum-algorithm`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -49,13 +49,13 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// The algorithm of an upper-case name.
+    /// Returns the algorithm with this upper-case name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.name() == name)
     }
 
-    /// Length of the raw checksum in bytes.
+    /// Returns the length of the raw checksum in bytes.
     #[must_use]
     pub fn length(self) -> usize {
         match self {
@@ -67,16 +67,16 @@ impl ChecksumAlgorithm {
     }
 }
 
-/// What a seal says of the whole object.
+/// Fields of a seal about the whole object.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SealFields {
-    /// Raw checksums of the whole, by upper-case algorithm (for composite ones without `-N`).
+    /// Raw checksums of the whole object, by upper-case algorithm (composite ones without `-N`).
     pub checksums: BTreeMap<String, Vec<u8>>,
-    /// Which upload made the object.
+    /// Hash of the upload that made the object.
     pub upload_hash: Option<UploadHash>,
-    /// `x-amz-checksum-type`.
+    /// Value of `x-amz-checksum-type`.
     pub checksum_type: Option<String>,
-    /// The algorithm of the parts' checksums; without it they have none.
+    /// Algorithm of the parts' checksums; `None` if the parts have none.
     pub part_checksum: Option<ChecksumAlgorithm>,
 }
 

@@ -11,30 +11,30 @@ const CONTEXT: &[u8; 16] = b"s3proxy/v1/part\0";
 const MARK_BYTES: usize = 8;
 const CHECKSUM_PREFIX_BYTES: usize = 4;
 
-/// The number of a part, 1 to 10000.
+/// Part number, 1 to 10000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartNumber(u16);
 
 impl PartNumber {
-    /// The first number that S3 has.
+    /// Lowest part number of S3.
     pub const MIN: Self = Self(1);
-    /// The last number that S3 has.
+    /// Highest part number of S3.
     pub const MAX: Self = Self(10_000);
 
-    /// `None` outside 1 to 10000.
+    /// Returns `None` outside 1 to 10000.
     #[must_use]
     pub fn new(number: u16) -> Option<Self> {
         (1..=Self::MAX.0).contains(&number).then_some(Self(number))
     }
 
-    /// The number.
+    /// Returns the part number as an integer.
     #[must_use]
     pub fn get(self) -> u16 {
         self.0
     }
 }
 
-/// Number and plaintext length of a part: what its message is bound to.
+/// Number and plaintext length of a part, to which its message is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     number: PartNumber,
@@ -42,29 +42,30 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The length of the encoded frame in bytes.
+    /// Length of the encoded frame in bytes.
     pub const BYTES: usize = 8;
 
-    /// `None` for a length beyond six bytes.
+    /// Returns `None` for a length that does not fit six bytes.
     #[must_use]
     pub fn new(number: PartNumber, length: PlaintextLength) -> Option<Self> {
         (length <= MAX_PLAINTEXT).then_some(Self { number, length })
     }
 
-    /// The number of the part.
+    /// Returns the number of the part.
     #[must_use]
     pub fn number(self) -> PartNumber {
         self.number
     }
 
-    /// The plaintext length of the part.
+    /// Returns the plaintext length of the part.
     #[must_use]
     pub fn length(self) -> PlaintextLength {
         self.length
     }
 
-    /// Number (2) and length (6), big endian. Frozen.
+    /// Encodes number (2 bytes) and length (6 bytes), big-endian. Frozen.
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        // The length has six bytes at most, so the upper two of its eight are free for the number.
         let mut bytes = self.length.0.to_be_bytes();
         bytes[..2].copy_from_slice(&self.number.0.to_be_bytes());
         bytes
@@ -76,7 +77,7 @@ impl Frame {
         Self::new(number, PlaintextLength(length))
     }
 
-    /// The context of the part's message. Frozen.
+    /// Returns the context of the part's message. Frozen.
     pub(crate) fn context(self) -> [u8; 24] {
         let mut context = [0; 24];
         context[..16].copy_from_slice(CONTEXT);
@@ -90,10 +91,10 @@ impl Frame {
 pub struct Mark([u8; MARK_BYTES]);
 
 impl Mark {
-    /// Fits every part.
+    /// Mark of a part whose commitment is unknown; matches every part.
     pub const UNKNOWN: Self = Self([0; MARK_BYTES]);
 
-    /// The mark of a part with this head.
+    /// Returns the mark of a part with this head.
     #[must_use]
     pub fn of(head: &MessageHead) -> Self {
         let mut mark = [0; MARK_BYTES];
@@ -101,7 +102,7 @@ impl Mark {
         Self(mark)
     }
 
-    /// Whether a part with this head may stand under the mark.
+    /// Returns whether a part with this head matches the mark.
     #[must_use]
     pub fn fits(self, head: &MessageHead) -> bool {
         self == Self::UNKNOWN || self == Self::of(head)
@@ -116,22 +117,22 @@ impl Mark {
     }
 }
 
-/// What a part's `ETag` tells beside the backend's own.
+/// The proxy's suffix of a part's `ETag`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartTag {
-    /// From the answer to the upload of the part.
+    /// Suffix from the response to the upload of the part.
     Marked {
-        /// The part's mark.
+        /// Mark of the part.
         mark: Mark,
-        /// The first 4 bytes of its checksum, zeros without one.
+        /// First 4 bytes of the part's checksum; zeros if it has none.
         checksum: [u8; CHECKSUM_PREFIX_BYTES],
     },
-    /// From a listing, which knows no marks.
+    /// Suffix from a listing, where marks are unknown.
     Listed,
 }
 
 impl PartTag {
-    /// The mark for the seal.
+    /// Returns the mark for the seal.
     #[must_use]
     pub fn mark(self) -> Mark {
         match self {
@@ -141,12 +142,12 @@ impl PartTag {
     }
 }
 
-/// The `ETag` of a part as clients see it, without quotes.
+/// `ETag` of a part as clients see it, without quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartEtag {
-    /// The backend's `ETag`, without quotes.
+    /// `ETag` of the part as the backend returned it, without quotes.
     pub backend: String,
-    /// What was added to it.
+    /// Suffix that the proxy added.
     pub tag: PartTag,
 }
 
@@ -157,6 +158,7 @@ impl PartEtag {
     /// For the answer to `UploadPart`: `checksum` is the part's raw checksum, if it has one.
     #[must_use]
     pub fn marked(backend: &str, head: &MessageHead, checksum: Option<&[u8]>) -> Self {
+        // A part without a checksum keeps zeros.
         let mut prefix = [0; CHECKSUM_PREFIX_BYTES];
         for (octet, known) in prefix.iter_mut().zip(checksum.unwrap_or_default()) {
             *octet = *known;
@@ -171,7 +173,7 @@ impl PartEtag {
         }
     }
 
-    /// For `ListParts`.
+    /// Makes the `ETag` for a response to `ListParts`.
     #[must_use]
     pub fn listed(backend: &str) -> Self {
         Self {
@@ -180,7 +182,7 @@ impl PartEtag {
         }
     }
 
-    /// The text for clients, without quotes.
+    /// Returns the text for clients, without quotes.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = format!("{}-", self.backend);
@@ -195,9 +197,10 @@ impl PartEtag {
         text
     }
 
-    /// Reads what a client sent back, without quotes; `None` if it is no `ETag` of a sealed part.
+    /// Parses an `ETag` that a client sent, without quotes; `None` if no sealed part has this form.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // From the right: the backend's own ETag may contain a hyphen.
         let (backend, suffix) = text.rsplit_once('-')?;
         if backend.is_empty() {
             return None;
@@ -231,6 +234,7 @@ fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 fn lower_hex_digit(digit: u8) -> Option<u8> {
+    // Upper case is refused, so that an ETag has only one text form.
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

@@ -1,12 +1,13 @@
 //! The seal: the authentic list of a multipart body's parts, and the tail that holds it.
 //!
-//! `seal message = seal(DEK, "s3proxy/v1/seal", map length (2) || map || entries)`, one entry for
-//! each part: frame (8), mark (8), checksum (as long as the algorithm in the map says, or absent).
-//! The tail of a body is zeros, the seal message and a footer: its length (4) and `s3p1seal`.
+//! `seal message = seal(DEK, "s3proxy/v1/seal", map length (2) || map || entries)`, with one entry
+//! per part: frame (8), mark (8), checksum (its length follows from the algorithm in the map;
+//! absent without one). The tail of a body is zeros, the seal message and a footer: the length of
+//! the message (4) and `s3p1seal`.
 //!
-//! Invariants: a `Seal` in hand has at least one part, ascending numbers, a plaintext length from
-//! 5 MiB up, and fits the stored length that follows from it; one that was opened also stood
-//! behind zeros only, in a body of exactly that length.
+//! Invariants: a `Seal` has at least one part, ascending numbers and a plaintext length of at least
+//! 5 MiB, and fits the stored length that follows from it. An opened seal was also preceded by
+//! zeros only, in a body of exactly that length.
 //! Absent: opening the parts, see `span`.
 
 use thiserror::Error;
@@ -25,7 +26,7 @@ use crate::{
     message::{self, OpenError, Salt},
 };
 
-// Frozen.
+// Frozen: these constants are part of the format.
 const CONTEXT: &[u8] = b"s3proxy/v1/seal";
 const FOOTER_MAGIC: &[u8; 8] = b"s3p1seal";
 const FOOTER_BYTES: usize = 12;
@@ -35,94 +36,94 @@ const ENTRY_BYTES: usize = 16;
 /// Why a list of parts makes no seal, or a tail holds none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SealListError {
-    /// A list without parts.
+    /// The list has no parts.
     #[error("the list has no parts")]
     NoParts,
-    /// Numbers do not ascend.
+    /// Part numbers do not ascend.
     #[error("part {0} does not come behind a part of a lower number")]
     Order(u16),
     /// The map is longer than 256 bytes.
     #[error("the seal's map is longer than 256 bytes")]
     MapTooLong,
-    /// A checksum is not as long as its algorithm makes it, or is there without one.
+    /// A checksum does not have its algorithm's length, or is present without an algorithm.
     #[error("the checksum of part {0} does not have its algorithm's length")]
     ChecksumLength(u16),
-    /// A checksum algorithm of a later version.
+    /// The checksum algorithm belongs to a later version.
     #[error("the parts' checksums are of an unknown algorithm")]
     Algorithm,
-    /// Below 5 MiB an object is one message and has no seal.
+    /// The plaintext is below 5 MiB: such an object is one message and has no seal.
     #[error("a body with a seal has at least 5 MiB of plaintext; this one has {0} bytes")]
     TooShort(u64),
-    /// Longer than any object.
+    /// The plaintext is longer than any object.
     #[error("the parts add up to more than any object has")]
     TooLong,
-    /// A part but the last is below 5 MiB, so that heads and seal do not fit.
+    /// A part other than the last is below 5 MiB, so that heads and seal do not fit.
     #[error("the parts leave no room for the seal: every part but the last needs 5 MiB")]
     NoRoom,
-    /// The parts are not those of a body of this length.
+    /// The parts do not add up to a body of this length.
     #[error("the parts do not add up to the stored length")]
     Sum,
-    /// The bytes given are not the tail of a body of this length.
+    /// The given bytes are not the tail of a body of this length.
     #[error("a tail of {found} bytes was given where the body has one of {expected}")]
     TailLength {
-        /// Bytes given.
+        /// Number of bytes given.
         found: usize,
-        /// Bytes of the tail.
+        /// Number of bytes of the tail.
         expected: u64,
     },
-    /// No footer at the end, or one that points outside the tail.
+    /// There is no footer at the end, or it points outside the tail.
     #[error("the body does not end in a footer")]
     Footer,
-    /// An entry is cut or names no part.
+    /// An entry is cut or contains an invalid part.
     #[error("the list of parts is damaged")]
     Entries,
-    /// Other bytes than zeros between the last part and the seal.
+    /// The bytes between the last part and the seal are not all zeros.
     #[error("the padding before the seal is not all zeros")]
     Padding,
     /// The seal is not authentic.
     #[error("the seal is not authentic: {0}")]
     Open(#[from] OpenError),
-    /// The seal's map is not of this version.
+    /// The seal's map is not one of this version.
     #[error("the seal's map is damaged: {0}")]
     Cbor(#[from] CborError),
 }
 
-/// A part as it goes into a seal.
+/// One part for a new seal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedPart {
-    /// Number and plaintext length.
+    /// Number and plaintext length of the part.
     pub frame: Frame,
-    /// The part's mark, or [`Mark::UNKNOWN`].
+    /// Mark of the part, or [`Mark::UNKNOWN`].
     pub mark: Mark,
-    /// The raw checksum; empty unless the fields name an algorithm.
+    /// Raw checksum of the part; empty unless the fields name an algorithm.
     pub checksum: Vec<u8>,
 }
 
-/// A part with its place in the body.
+/// A part with its position in the body.
 pub(super) struct PlacedPart {
     pub(super) frame: Frame,
     pub(super) mark: Mark,
-    /// Position of its first plaintext byte in the object.
+    /// Plaintext position, in the object, of the part's first byte.
     pub(super) plaintext_first: u64,
-    /// Position of its head in the body.
+    /// Stored position, in the body, of the part's head.
     pub(super) stored_first: u64,
 }
 
 impl PlacedPart {
-    /// Position behind its last plaintext byte.
+    /// Returns the plaintext position after the part's last byte.
     pub(super) fn plaintext_end(&self) -> u64 {
         self.plaintext_first + self.frame.length().0
     }
 }
 
-/// The layout of a multipart body.
+/// Layout of a multipart body.
 pub struct Seal {
     fields: SealFields,
     pub(super) parts: Vec<PlacedPart>,
-    /// The parts' checksums, one behind the other.
+    /// Concatenated checksums of the parts.
     checksums: Vec<u8>,
     length: PlaintextLength,
-    /// Position behind the last part.
+    /// Stored position after the last part.
     parts_end: u64,
 }
 
@@ -145,6 +146,7 @@ impl Seal {
             }
             seal.checksums.extend_from_slice(&part.checksum);
         }
+        // Also the check that the list describes a body at all.
         seal.padding()?;
         Ok(seal)
     }
@@ -165,7 +167,8 @@ impl Seal {
             return Err(SealListError::Sum);
         }
         let padding = usize::try_from(seal.padding()?).map_err(|_| SealListError::Sum)?;
-        // That the sums agree puts the padding's start at the end of the parts.
+        // The sums agree, so the padding starts exactly where the parts end. Bytes before it belong
+        // to the last part: the tail's start is a bound, not the end of the parts.
         let zeros = before
             .len()
             .checked_sub(padding)
@@ -176,7 +179,7 @@ impl Seal {
         Ok(seal)
     }
 
-    /// What stands behind the last part: zeros, seal and footer, at most 1.6 MB.
+    /// Returns the tail of the body: zeros, seal and footer, at most 1.6 MB.
     #[must_use]
     pub fn tail(&self, dek: &Dek) -> Vec<u8> {
         self.tail_with(dek, &Salt::fresh())
@@ -194,31 +197,32 @@ impl Seal {
         tail
     }
 
-    /// The plaintext length of the whole.
+    /// Returns the plaintext length of the whole object.
     #[must_use]
     pub fn length(&self) -> PlaintextLength {
         self.length
     }
 
-    /// What it says of the whole.
+    /// Returns the fields about the whole object.
     #[must_use]
     pub fn fields(&self) -> &SealFields {
         &self.fields
     }
 
-    /// The frames of the parts, in order.
+    /// Returns the frames of the parts, in order.
     #[must_use]
     pub fn frames(&self) -> impl ExactSizeIterator<Item = Frame> {
         self.parts.iter().map(|part| part.frame)
     }
 
-    /// The marks of the parts, in order; [`Mark::UNKNOWN`] where the part's was not known.
+    /// Returns the marks of the parts, in order; [`Mark::UNKNOWN`] for a part without a recorded
+    /// one.
     #[must_use]
     pub fn marks(&self) -> impl ExactSizeIterator<Item = Mark> {
         self.parts.iter().map(|part| part.mark)
     }
 
-    /// The raw checksum of the part at `index` (counted from 0), if parts have one.
+    /// Returns the raw checksum of the part at `index` (counted from 0), if parts have checksums.
     #[must_use]
     pub fn checksum(&self, index: usize) -> Option<&[u8]> {
         let bytes = self.fields.part_checksum?.length();
@@ -226,13 +230,13 @@ impl Seal {
         self.checksums.get(start..start.checked_add(bytes)?)
     }
 
-    /// Position behind the last part in the stored body.
+    /// Returns the position after the last part in the stored body.
     #[must_use]
     pub fn parts_end(&self) -> u64 {
         self.parts_end
     }
 
-    /// About how many bytes of memory it takes, for a cache's budget.
+    /// Returns the approximate memory of this seal in bytes, for a cache's budget.
     #[must_use]
     pub fn memory(&self) -> usize {
         size_of::<Self>()
@@ -253,13 +257,14 @@ impl Seal {
             plaintext_first: self.length.0,
             stored_first: self.parts_end,
         });
-        // At most 10000 lengths of 48 bits: no overflow.
+        // No overflow: at most 10000 lengths of 48 bits.
         self.length.0 += frame.length().0;
         self.parts_end += message_length(frame.length());
         Ok(())
     }
 
-    /// The zeros between the last part and the seal, if the list makes a body at all.
+    /// Returns the number of zeros between the last part and the seal, or why the list makes no
+    /// body.
     fn padding(&self) -> Result<u64, SealListError> {
         if self.parts.is_empty() {
             return Err(SealListError::NoParts);
@@ -275,6 +280,7 @@ impl Seal {
             return Err(SealListError::MapTooLong);
         }
         let list = 2 + map + self.parts.len() * ENTRY_BYTES + self.checksums.len();
+        // The list is sealed as a message, so its own head and tags need room, too.
         let needed = message_length(PlaintextLength(list as u64)) + FOOTER_BYTES as u64;
         stored_length(self.length)
             .0
@@ -313,6 +319,7 @@ impl Seal {
         if !entries.len().is_multiple_of(entry_bytes) {
             return Err(SealListError::Entries);
         }
+        // Bounded before allocating; `append` then refuses numbers that do not ascend.
         let count = entries.len() / entry_bytes;
         if count > PartNumber::MAX.get().into() {
             return Err(SealListError::Entries);
@@ -335,8 +342,8 @@ impl Seal {
     }
 }
 
-/// The position of a body's tail: fetching the stored bytes from here on gives the whole layout.
-/// `None` where the body has none: below 5 MiB, or of a length that no object has.
+/// Returns the position of a body's tail; the stored bytes from there on contain the whole layout.
+/// `None` if the body has no tail: below 5 MiB, or with a length that no object has.
 #[must_use]
 pub fn tail_first(stored: StoredLength) -> Option<u64> {
     plaintext_length(stored)
@@ -344,7 +351,7 @@ pub fn tail_first(stored: StoredLength) -> Option<u64> {
         .map(|length| stored.0 - tail_length(length))
 }
 
-/// What stands before the seal message, and the seal message.
+/// Splits a tail into the bytes before the seal message, and the seal message.
 fn split_footer(tail: &[u8]) -> Option<(&[u8], &[u8])> {
     let (rest, magic) = tail.split_last_chunk::<8>()?;
     let (rest, length) = rest.split_last_chunk::<4>()?;

@@ -1,7 +1,8 @@
-//! Random access to a multipart body: which stored bytes hold a plaintext range, and opening them.
+//! Random access to a multipart body: the stored bytes that hold a plaintext range, and their
+//! opening.
 //!
-//! A span starts at a chunk, or at a part's head where it starts in the first chunk of the part;
-//! heads of later parts come by in the data. So at most one head has to be read beforehand.
+//! A span starts at a chunk, or at a part's head if it starts in the first chunk of the part; the
+//! heads of later parts are within the span. So at most one head has to be read beforehand.
 
 use super::{
     part::PartNumber,
@@ -14,7 +15,7 @@ use crate::{
     object::{Context, Expected, ObjectOpener, Planned, Wanted},
 };
 
-/// The stored bytes that hold a plaintext range of a multipart body.
+/// Stored bytes that hold a plaintext range of a multipart body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MultipartSpan {
     range: PlaintextRange,
@@ -26,20 +27,20 @@ pub struct MultipartSpan {
 }
 
 impl MultipartSpan {
-    /// First stored byte.
+    /// Returns the position of the first stored byte.
     #[must_use]
     pub fn stored_first(&self) -> u64 {
         self.first
     }
 
-    /// Last stored byte, inclusive.
+    /// Returns the position of the last stored byte, inclusive.
     #[must_use]
     pub fn stored_last(&self) -> u64 {
         self.last
     }
 
-    /// Where the 56 bytes of head stand that opening this span needs beforehand; `None` where the
-    /// span holds every head itself.
+    /// Returns the position of the 56 bytes of head that opening this span needs beforehand; `None`
+    /// if the span contains every head.
     #[must_use]
     pub fn head_position(&self) -> Option<u64> {
         self.head
@@ -47,7 +48,7 @@ impl MultipartSpan {
 }
 
 impl Seal {
-    /// The stored bytes that hold `range`; `None` if it ends beyond the plaintext.
+    /// Returns the stored bytes that hold `range`; `None` if it ends beyond the plaintext.
     #[must_use]
     pub fn span(&self, range: PlaintextRange) -> Option<MultipartSpan> {
         if range.first > range.last || range.last >= self.length().0 {
@@ -55,6 +56,7 @@ impl Seal {
         }
         let (first_part, last_part) = (self.part_at(range.first), self.part_at(range.last));
         let (start, end) = (&self.parts[first_part], &self.parts[last_part]);
+        // To the end of the first part, even if the range ends before: only the start is used.
         let in_start = chunks_of(start, range.first, start.plaintext_end() - 1);
         let in_end = chunks_of(end, range.last, range.last);
         let starts_in_first_chunk =
@@ -74,7 +76,7 @@ impl Seal {
         })
     }
 
-    /// The plaintext range of a part; `None` if there is no such part or it is empty.
+    /// Returns the plaintext range of a part; `None` if the part does not exist or is empty.
     #[must_use]
     pub fn part_range(&self, number: PartNumber) -> Option<PlaintextRange> {
         let found = self
@@ -85,8 +87,8 @@ impl Seal {
         PlaintextRange::new(part.plaintext_first, part.plaintext_end().checked_sub(1)?)
     }
 
-    /// Opens the whole body: the stored bytes from its start. What comes behind the last part is
-    /// ignored, since the seal was read from there already.
+    /// Opens the whole body: the stored bytes from its start. Bytes after the last part are
+    /// ignored, since they held the seal, which was read already.
     pub fn open_whole(&self, dek: &Dek) -> Result<ObjectOpener, OpenError> {
         let all = self
             .parts
@@ -95,7 +97,7 @@ impl Seal {
         ObjectOpener::sequence(dek, None, all.collect())
     }
 
-    /// Opens a span of this seal. `head` is what stands at [`MultipartSpan::head_position`]; its
+    /// Opens a span of this seal. `head` is the head at [`MultipartSpan::head_position`]; its
     /// commitment is checked here.
     pub fn open_span(
         &self,
@@ -109,11 +111,14 @@ impl Seal {
             (Some(_), None) => return Err(OpenError::Head),
         };
         let parts = self
+            // The span may come from another seal, so its part numbers and its end are checked
+            // again.
             .parts
             .get(span.first_part..=span.last_part)
             .filter(|_| span.range.last < self.length().0)
             .ok_or(OpenError::RangeBeyondEnd(self.length().0))?;
         let all = parts.iter().map(|part| {
+            // Zero for every part but the first.
             let first = span.range.first.saturating_sub(part.plaintext_first);
             if span.range.last >= part.plaintext_end() {
                 return planned(part, Wanted::from(first, part.frame.length()));
@@ -124,7 +129,8 @@ impl Seal {
         ObjectOpener::sequence(dek, head, all.collect())
     }
 
-    /// The part that holds a plaintext position below the length. Empty parts hold none.
+    /// Returns the index of the part that holds a plaintext position below the length. Empty parts
+    /// hold none.
     fn part_at(&self, position: u64) -> usize {
         self.parts
             .partition_point(|part| part.plaintext_end() <= position)
@@ -140,7 +146,7 @@ fn planned(part: &PlacedPart, wanted: Wanted) -> Planned {
     }
 }
 
-/// Positions inside the object, both in this part, as a span inside its message.
+/// Returns the span, inside the part's message, of two positions inside the object.
 fn chunks_of(part: &PlacedPart, first: u64, last: u64) -> ChunkSpan {
     let range = PlaintextRange {
         first: first - part.plaintext_first,

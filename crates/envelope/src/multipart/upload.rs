@@ -1,12 +1,13 @@
-//! What is kept of an upload in progress: its hash, which names its state, and the state itself.
+//! State of an upload in progress: its hash, which names the state object, and the state itself.
 //!
 //! The state is a CBOR map: 1 = the envelope as sent with `CreateMultipartUpload`, 2 = the sealed
-//! part, bound to the upload's id: 1 checksum algorithm, 2 checksum type, 3 headers that later
+//! fields, bound to the upload id: 1 checksum algorithm, 2 checksum type, 3 headers that later
 //! requests need; 32, 33, 34 = bucket, object key and upload id, in the clear. The envelope comes
 //! first, since its key opens the rest.
 //!
-//! The name of the upload is not sealed: the data key is bound to the object key, so nobody could open
-//! it without knowing it already. The hash in the name of the state object proves it instead.
+//! The name of the upload is not sealed: the data-encryption key is bound to the object key, so
+//! only a reader that knows the key already could open it. The hash in the name of the state object
+//! proves it instead.
 //!
 //! Invariants: a state opens only for the upload that it was made for.
 //! Absent: where states are stored and when they are swept.
@@ -36,12 +37,12 @@ const KEY_CHECKSUM_ALGORITHM: u64 = 1;
 const KEY_CHECKSUM_TYPE: u64 = 2;
 const KEY_HEADERS: u64 = 3;
 
-/// Names an upload: 20 bytes of SHA-256 over bucket, object key and upload id.
+/// Name of an upload: 20 bytes of SHA-256 over bucket, object key and upload id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UploadHash([u8; HASH_BYTES]);
 
 impl UploadHash {
-    /// The hash of an upload; the upload id is the backend's own.
+    /// Hashes an upload; `upload_id` is the backend's id.
     #[must_use]
     pub fn of(bucket: &str, object_key: &str, upload_id: &str) -> Self {
         let mut context = Context::new(&SHA256);
@@ -58,16 +59,17 @@ impl UploadHash {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The 20 bytes, as in a seal.
+    /// Returns the 20 bytes, as in a seal.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; HASH_BYTES] {
         &self.0
     }
 
-    /// Lower-case unpadded base32 (RFC 4648): the upload's folder.
+    /// Returns lower-case unpadded base32 (RFC 4648): the name of the upload's folder.
     #[must_use]
     pub fn id(&self) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+        // 20 bytes are four groups of 40 bits, eight digits each: no padding is ever needed.
         let mut id = String::with_capacity(HASH_BYTES / 5 * 8);
         for group in self.0.chunks_exact(5) {
             let bits = group
@@ -81,13 +83,13 @@ impl UploadHash {
         id
     }
 
-    /// The object key of the upload's state, under the configured prefix.
+    /// Returns the object key of the upload's state, under the configured prefix.
     #[must_use]
     pub fn state_key(&self, prefix: &str) -> String {
         format!("{prefix}uploads/{}/state", self.id())
     }
 
-    /// The object key of a staged part, under the configured prefix.
+    /// Returns the object key of a staged part, under the configured prefix.
     #[must_use]
     pub fn part_key(&self, prefix: &str, number: PartNumber) -> String {
         format!("{prefix}uploads/{}/part-{}", self.id(), number.get())
@@ -97,50 +99,50 @@ impl UploadHash {
 /// A multipart upload, as requests name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadName {
-    /// Bucket of the object to be.
+    /// Bucket of the object that the upload will make.
     pub bucket: String,
-    /// Key of the object to be.
+    /// Key of the object that the upload will make.
     pub object_key: String,
-    /// The backend's own id.
+    /// Upload id of the backend.
     pub upload_id: String,
 }
 
 impl UploadName {
-    /// The hash of the upload.
+    /// Returns the hash of the upload.
     #[must_use]
     pub fn hash(&self) -> UploadHash {
         UploadHash::of(&self.bucket, &self.object_key, &self.upload_id)
     }
 }
 
-/// Why a state did not open: `NoSuchUpload` to clients, in every case.
+/// Why a state could not be opened. Clients get `NoSuchUpload` in every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum UploadStateError {
-    /// Not the map of this version.
+    /// The state is not a map of this version.
     #[error("the state of the upload is damaged: {0}")]
     Cbor(#[from] CborError),
-    /// Its envelope does not parse.
+    /// The envelope in the state does not parse.
     #[error("the state of the upload has a bad envelope: {0}")]
     Envelope(#[from] EnvelopeError),
-    /// Its sealed part is not authentic for this upload.
+    /// The sealed fields are not authentic for this upload.
     #[error("the state of the upload is not authentic: {0}")]
     Open(#[from] OpenError),
 }
 
-/// What later requests of an upload need to know.
+/// Facts about an upload that its later requests need.
 #[derive(Default, PartialEq, Eq)]
 pub struct UploadState {
     /// `x-amz-checksum-algorithm` of `CreateMultipartUpload`.
     pub checksum_algorithm: Option<String>,
-    /// `x-amz-checksum-type` of it.
+    /// `x-amz-checksum-type` of `CreateMultipartUpload`.
     pub checksum_type: Option<String>,
-    /// Headers, by lower-case name; the customer's SSE-C key may be among them, so values are
+    /// Headers, by lower-case name. The client's SSE-C key may be among them, so values are
     /// zeroized on drop.
     pub headers: BTreeMap<String, Vec<u8>>,
 }
 
 impl UploadState {
-    /// The state object for this upload.
+    /// Returns the state object for this upload.
     #[must_use]
     pub fn seal(&self, dek: &Dek, envelope: &Envelope, upload: &UploadName) -> Vec<u8> {
         let mut map = MapWriter::default()
@@ -149,6 +151,7 @@ impl UploadState {
             .byte_map(KEY_HEADERS, &self.headers)
             .finish();
         let sealed = message::seal(dek, &context(&upload.upload_id), &map);
+        // The encoded map contains the headers' values in the clear.
         map.zeroize();
         MapWriter::default()
             .text(KEY_ENVELOPE, Some(&envelope.encode()))
@@ -166,18 +169,18 @@ impl Drop for UploadState {
     }
 }
 
-/// A state object that was read: its envelope gives the key that opens the rest.
+/// A state object that was read; the key in its envelope opens the sealed fields.
 pub struct SealedUploadState {
-    /// The envelope of the object to be.
+    /// Envelope of the object that the upload will make.
     pub envelope: Envelope,
-    /// The upload, as the state names it; compare its hash with the name of the state object before
-    /// anything rests on it. States of earlier versions name none.
+    /// Upload as the state names it. Compare its hash with the name of the state object before
+    /// relying on it. States of earlier versions have none.
     pub upload: Option<UploadName>,
     sealed: Vec<u8>,
 }
 
 impl SealedUploadState {
-    /// Reads a state object.
+    /// Parses a state object.
     pub fn parse(bytes: &[u8]) -> Result<Self, UploadStateError> {
         let mut fields = Fields::parse(bytes)?;
         let envelope = fields
@@ -190,6 +193,7 @@ impl SealedUploadState {
         let object_key = fields.text(KEY_OBJECT_KEY)?;
         let upload_id = fields.text(KEY_UPLOAD_ID)?;
         fields.finish()?;
+        // The three names are optional keys from 32 on; only together they name an upload.
         let upload = match (bucket, object_key, upload_id) {
             (Some(bucket), Some(object_key), Some(upload_id)) => Some(UploadName {
                 bucket,
@@ -205,7 +209,7 @@ impl SealedUploadState {
         })
     }
 
-    /// Opens the sealed part with the envelope's key, for the upload that was asked for.
+    /// Opens the sealed fields with the envelope's key, for the requested upload.
     pub fn open(&self, dek: &Dek, upload_id: &str) -> Result<UploadState, UploadStateError> {
         let map = message::open(dek, &context(upload_id), &self.sealed)?;
         let mut fields = Fields::parse(&map)?;
@@ -262,6 +266,7 @@ mod tests {
         let sealed = SealedUploadState::parse(&bytes).unwrap();
         assert_eq!(sealed.upload, Some(upload_1()));
         assert_eq!(upload_1().hash(), UploadHash::of("b", "k", "upload-1"));
+        // As earlier versions wrote it: without the name of the upload.
         let older = MapWriter::default()
             .text(KEY_ENVELOPE, Some(&envelope.encode()))
             .bytes(KEY_SEALED, Some(&sealed.sealed))
@@ -298,6 +303,7 @@ mod tests {
                 continue;
             };
             let opens = sealed.open(&dek, "upload-1").is_ok();
+            // The names are not sealed: the hash in the object's key shows a change in them.
             let is_other = sealed.envelope != envelope || sealed.upload != Some(upload_1());
             assert!(!opens || is_other, "{position}");
         }

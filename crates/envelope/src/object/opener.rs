@@ -1,8 +1,8 @@
 //! Opening: stored bytes in, authenticated plaintext out.
 //!
-//! One machine serves a whole object, a range of it, and the parts of a multipart body: it is
-//! given the messages that will come by, in order, and which chunks of each. The first chunk may
-//! be trimmed in front and the last one behind, after they were authenticated whole.
+//! One machine serves a whole object, a range of it, and the parts of a multipart body. It is given
+//! the messages to expect, in order, and the chunks wanted of each. The first chunk may be trimmed
+//! at its start and the last one at its end, after they were authenticated whole.
 
 use std::vec::IntoIter;
 
@@ -17,41 +17,41 @@ use crate::{
     multipart::{Frame, Mark},
 };
 
-/// How far a push came.
+/// Result of one push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Stored bytes taken in.
+    /// Number of stored bytes consumed.
     pub consumed: usize,
-    /// Plaintext bytes written.
+    /// Number of plaintext bytes written.
     pub written: usize,
 }
 
-/// Opens a stored body, or what of it holds a plaintext range.
+/// Opener of a stored body, or of the stored bytes that hold a plaintext range.
 pub struct ObjectOpener {
     dek: Dek,
     stage: Stage,
     later: IntoIter<Planned>,
     end: End,
-    /// The beginning of a head or chunk whose end has not come yet.
+    /// Beginning of a head or chunk that has not arrived completely.
     split: Vec<u8>,
 }
 
 enum Stage {
     Head(Planned),
     Chunks(Chunks),
-    /// All messages are through.
+    /// All messages were opened.
     End,
 }
 
-/// What may stand behind the last message.
+/// Bytes that may follow the last message.
 pub(crate) enum End {
-    /// So many zeros, and then nothing.
+    /// Padding of exactly this many zeros.
     Padding(u64),
-    /// Whatever it is, it was not asked for.
+    /// Any bytes, which were not requested.
     Ignored,
 }
 
-/// A message that will come by, from its head or (with the head given) from a chunk.
+/// An expected message, from its head or (if the head is given) from a chunk.
 pub(crate) struct Planned {
     pub(crate) context: Context,
     pub(crate) expected: Expected,
@@ -65,7 +65,7 @@ pub(crate) enum Context {
     Part(Frame),
 }
 
-/// What is known of the head before it comes.
+/// Knowledge about a head before it arrives.
 #[derive(Clone, Copy)]
 pub(crate) enum Expected {
     Exactly(MessageHead),
@@ -73,7 +73,7 @@ pub(crate) enum Expected {
     Anything,
 }
 
-/// Which chunks of a message come by, and which of their plaintext is handed out.
+/// Chunks of a message that will arrive, and the part of their plaintext to release.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted {
     pub(crate) first_chunk: u64,
@@ -83,7 +83,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// From a plaintext position to the end of the message.
+    /// Selects from a plaintext position to the end of the message.
     pub(crate) fn from(first: u64, length: PlaintextLength) -> Self {
         Self {
             first_chunk: chunk_of(first),
@@ -104,9 +104,11 @@ impl Wanted {
 }
 
 impl ObjectOpener {
-    /// A whole object of layout 1. The commitment is checked here, before any byte of the body.
+    /// Opens a whole object of layout 1. The commitment is checked here, before any byte of the
+    /// body.
     pub fn whole(dek: &Dek, head: &MessageHead, stored: StoredLength) -> Result<Self, OpenError> {
         let length = plaintext_length(stored).ok_or(OpenError::Length(stored.0))?;
+        // Only to fail early: the chunks' cipher is derived again from the head in the body.
         MessageCipher::open(dek, head, &object_context(length))?;
         Ok(Self::whole_object(
             dek,
@@ -116,15 +118,15 @@ impl ObjectOpener {
         ))
     }
 
-    /// A whole object of layout 2 below 5 MiB, whose envelope has no head: the commitment is
-    /// checked when the first 56 bytes were pushed, before any plaintext is handed out.
+    /// Opens a whole object of layout 2 below 5 MiB, whose envelope has no head. The commitment is
+    /// checked once the first 56 bytes were pushed, before any plaintext is released.
     pub fn whole_headless(dek: &Dek, stored: StoredLength) -> Result<Self, OpenError> {
         let length = plaintext_length(stored).ok_or(OpenError::Length(stored.0))?;
         Ok(Self::whole_object(dek, Expected::Anything, length, stored))
     }
 
-    /// The stored bytes of a [`ChunkSpan`](crate::layout::ChunkSpan) of an object that is one
-    /// message. The commitment is checked here. Bytes behind the span are ignored.
+    /// Opens the stored bytes of a [`ChunkSpan`](crate::layout::ChunkSpan) of an object that is one
+    /// message. The commitment is checked here. Bytes after the span are ignored.
     pub fn range(
         dek: &Dek,
         head: &MessageHead,
@@ -145,7 +147,7 @@ impl ObjectOpener {
         ))
     }
 
-    /// One part as it is stored by itself: a staged part, whose stored length gives its frame.
+    /// Opens one part that is stored alone: a staged part, whose stored length gives its frame.
     #[must_use]
     pub fn part(dek: &Dek, frame: Frame, mark: Mark) -> Self {
         let length = frame.length();
@@ -158,7 +160,7 @@ impl ObjectOpener {
         Self::new(dek, Stage::Head(planned), Vec::new(), End::Padding(0))
     }
 
-    /// Messages that follow each other; of the first, the head may have been read already.
+    /// Opens messages that follow each other; the head of the first may have been read already.
     pub(crate) fn sequence(
         dek: &Dek,
         first_head: Option<&MessageHead>,
@@ -188,6 +190,7 @@ impl ObjectOpener {
             length,
             wanted: Wanted::from(0, length),
         };
+        // Never negative: this length was found as the inverse of `stored_length`.
         let padding = stored.0 - message_length(length);
         Self::new(dek, Stage::Head(planned), Vec::new(), End::Padding(padding))
     }
@@ -202,9 +205,9 @@ impl ObjectOpener {
         }
     }
 
-    /// Appends authenticated plaintext to `out`, as long as its spare capacity holds the next
-    /// chunk's plaintext (16384 bytes always do), and returns the stored bytes taken in. `out` is
-    /// never reallocated, and after an error holds what it held before.
+    /// Appends authenticated plaintext to `out` while its spare capacity holds the next chunk's
+    /// plaintext (16384 bytes always do), and returns the number of stored bytes consumed. `out` is
+    /// never reallocated, and keeps its previous contents after an error.
     pub fn push(&mut self, stored: &[u8], out: &mut Vec<u8>) -> Result<usize, OpenError> {
         let start = out.len();
         // No more can come out than went in, so no more has to be initialised.
@@ -222,8 +225,8 @@ impl ObjectOpener {
         }
     }
 
-    /// [`ObjectOpener::push`] for a buffer that is initialised already, from its start. What lies
-    /// behind `written` is scratch and not to be used.
+    /// Works as [`ObjectOpener::push`] on a buffer that is already initialised, from its start.
+    /// Bytes after `written` are scratch and must not be used.
     pub fn push_into(&mut self, stored: &[u8], out: &mut [u8]) -> Result<Progress, OpenError> {
         let mut rest = stored;
         let mut written = 0;
@@ -240,6 +243,8 @@ impl ObjectOpener {
                 Stage::Chunks(chunks) => {
                     let bytes = chunks.next_length();
                     let came = self.split.len() + rest.len();
+                    // Stop only if the chunk is complete and does not fit; an incomplete one is
+                    // buffered in `split`.
                     if out.len() - written < bytes && came >= bytes + TAG_BYTES {
                         break;
                     }
@@ -267,7 +272,8 @@ impl ObjectOpener {
         })
     }
 
-    /// Whether every plaintext byte was handed out and, for a whole object, the padding was seen.
+    /// Returns whether every plaintext byte was released and, for a whole object, the padding was
+    /// seen.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         match (&self.stage, &self.end) {
@@ -277,7 +283,7 @@ impl ObjectOpener {
         }
     }
 
-    /// Ends the body: an error if it was cut short.
+    /// Ends the body; an error if it was cut short.
     pub fn finish(self) -> Result<(), OpenError> {
         if self.is_complete() {
             Ok(())
@@ -288,12 +294,13 @@ impl ObjectOpener {
 }
 
 impl Planned {
-    /// Checks the head that came by and makes the chunks' key.
+    /// Checks the head that arrived and derives the chunks' cipher.
     fn start(&self, dek: &Dek, head: &MessageHead) -> Result<Chunks, OpenError> {
         let cipher = match self.context {
             Context::Object => MessageCipher::open(dek, head, &object_context(self.length)),
             Context::Part(frame) => MessageCipher::open(dek, head, &frame.context()),
         };
+        // The head is compared before `cipher?`, for the more specific error.
         match (self.expected, self.context) {
             (Expected::Exactly(expected), _) if expected != *head => return Err(OpenError::Head),
             (Expected::Mark(mark), Context::Part(frame)) if !mark.fits(head) => {
@@ -323,7 +330,7 @@ impl End {
     }
 }
 
-/// The chunks of the message that is coming by.
+/// Chunks of the message that is arriving.
 struct Chunks {
     cipher: MessageCipher,
     length: PlaintextLength,
@@ -349,10 +356,11 @@ impl Chunks {
         self.next > self.wanted.last_chunk
     }
 
-    /// Opens the next chunk into `out`, which is as long as its plaintext, moves what is wanted of
-    /// it to the front and returns how much that is.
+    /// Opens the next chunk into `out`, which is as long as its plaintext, moves the wanted bytes
+    /// to the front and returns their number.
     fn open(&mut self, sealed: &[u8], out: &mut [u8]) -> Result<usize, OpenError> {
         self.cipher.open_chunk(self.next, sealed, out)?;
+        // Only the first chunk is trimmed at its start.
         let skip = std::mem::take(&mut self.wanted.skip);
         let available = out.len() - skip;
         let taken = usize::try_from(self.wanted.plaintext)
@@ -366,7 +374,8 @@ impl Chunks {
     }
 }
 
-/// The next `length` bytes: where they lie when they came in one piece, else assembled in `split`.
+/// Returns the next `length` bytes: a slice of `stored` if they arrived in one piece, else
+/// assembled in `split`.
 fn whole_unit<'unit, 'stored: 'unit>(
     split: &'unit mut Vec<u8>,
     stored: &mut &'stored [u8],
@@ -378,6 +387,7 @@ fn whole_unit<'unit, 'stored: 'unit>(
         *stored = rest;
         return Some(unit);
     }
+    // Room for the largest unit, once: the buffer never grows afterwards.
     split.reserve_exact(STORED_CHUNK_BYTES - split.len());
     let (now, later) = stored.split_at(stored.len().min(length - split.len()));
     split.extend_from_slice(now);

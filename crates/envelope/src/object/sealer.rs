@@ -16,45 +16,45 @@ use crate::{
 /// Why sealing stopped: the client sent another length than it announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SealError {
-    /// More plaintext than announced.
+    /// More plaintext arrived than announced.
     #[error("the body is longer than the {announced} bytes that were announced")]
     TooLong {
-        /// The announced length.
+        /// Announced length in bytes.
         announced: u64,
     },
-    /// Less plaintext than announced.
+    /// Less plaintext arrived than announced.
     #[error("the body ended {missing} bytes before the {announced} that were announced")]
     TooShort {
-        /// The announced length.
+        /// Announced length in bytes.
         announced: u64,
-        /// What did not come.
+        /// Number of bytes that did not arrive.
         missing: u64,
     },
 }
 
-/// Seals one message: an object's body (padding included), or one part of a multipart upload.
+/// Sealer of one message: an object's body (padding included), or one part of a multipart upload.
 ///
-/// Push plaintext; when `push` takes less than it was given, `take` a full buffer; at the end
+/// Push plaintext; when `push` takes less than it was given, `take` a full buffer; at the end call
 /// `finish` and take the rest from the [`SealedTail`].
 pub struct ObjectSealer {
     cipher: MessageCipher,
     head: MessageHead,
     length: PlaintextLength,
     stored: StoredLength,
-    /// Announced plaintext that was not pushed yet.
+    /// Number of announced plaintext bytes that were not pushed yet.
     missing: u64,
     next_chunk: u64,
     buffer: Vec<u8>,
-    /// Plaintext at the end of `buffer` that waits for its chunk to fill. The chunk was begun
-    /// only because the buffer has room for all of it, so it never has to be handed out.
+    /// Number of plaintext bytes at the end of `buffer` whose chunk is not full yet. A chunk is
+    /// begun only if the buffer has room for all of it, so these bytes never have to be released.
     unsealed: usize,
 }
 
 impl ObjectSealer {
     /// Seals an object of layout 1, or of layout 2 below 5 MiB, under a fresh salt.
     ///
-    /// `buffer`'s capacity sets the size of the pieces handed out and must hold a message head and
-    /// a stored chunk; it is never reallocated.
+    /// The capacity of `buffer` determines the size of the pieces and must hold a message head and
+    /// a stored chunk; the buffer is never reallocated.
     #[must_use]
     pub fn new(dek: &Dek, length: PlaintextLength, buffer: Vec<u8>) -> Self {
         Self::object_with(dek, &Salt::fresh(), length, buffer)
@@ -107,20 +107,22 @@ impl ObjectSealer {
         }
     }
 
-    /// Salt and commitment: what the envelope of layout 1 repeats, and where a part's mark is.
+    /// Returns salt and commitment; the envelope of layout 1 repeats them, and a part's mark is
+    /// taken from them.
     #[must_use]
     pub fn head(&self) -> &MessageHead {
         &self.head
     }
 
-    /// How many bytes will be handed out in all.
+    /// Returns the total number of bytes that will be released.
     #[must_use]
     pub fn stored_length(&self) -> StoredLength {
         self.stored
     }
 
-    /// Takes in plaintext as far as there is room and returns how much; each chunk is encrypted in
-    /// place as it fills. Less than all means that the buffer is full: `take` it and go on.
+    /// Takes as much plaintext as there is room for and returns its length; each chunk is encrypted
+    /// in place once it is full. If that is less than all, the buffer is full: `take` it and
+    /// continue.
     pub fn push(&mut self, plaintext: &[u8]) -> Result<usize, SealError> {
         if plaintext.len() as u64 > self.missing {
             return Err(SealError::TooLong {
@@ -141,13 +143,13 @@ impl ObjectSealer {
         Ok(plaintext.len() - rest.len())
     }
 
-    /// Hands out the buffer if it can take no further chunk, and goes on with the one that `next`
+    /// Releases the buffer if it cannot take another chunk, and continues with the one that `next`
     /// makes.
     pub fn take(&mut self, next: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
         (!self.has_room()).then(|| self.replace_buffer(next))
     }
 
-    /// Ends the plaintext. What is left (the last chunk, the padding) comes from the tail.
+    /// Ends the plaintext. The rest (the last chunk, the padding) comes from the returned tail.
     pub fn finish(self) -> Result<SealedTail, SealError> {
         if self.missing > 0 {
             return Err(SealError::TooShort {
@@ -162,7 +164,7 @@ impl ObjectSealer {
         })
     }
 
-    /// Whether plaintext can be taken in: a chunk is begun only where all of it fits.
+    /// Returns whether plaintext can be taken: a chunk is begun only if all of it fits.
     fn has_room(&self) -> bool {
         let next = usize::try_from(self.missing).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
         self.unsealed > 0 || self.buffer.capacity() - self.buffer.len() >= next + TAG_BYTES
@@ -183,7 +185,7 @@ impl ObjectSealer {
     }
 }
 
-/// What is left to send once all plaintext has come.
+/// The rest of the stored form, once all plaintext has arrived.
 pub struct SealedTail {
     sealer: ObjectSealer,
     left: Left,
@@ -196,9 +198,10 @@ enum Left {
 }
 
 impl SealedTail {
-    /// The next piece, never empty; `None` when everything was handed out. `next` is called only
-    /// where more follows.
+    /// Returns the next piece, never empty; `None` when everything was released. `next` is called
+    /// only if more follows.
     pub fn take(&mut self, next: impl FnOnce() -> Vec<u8>) -> Option<Vec<u8>> {
+        // The last chunk is sealed even if it is empty: it marks the end of the message.
         if let Left::LastChunk { padding } = self.left
             && self.sealer.has_room()
         {
@@ -229,7 +232,7 @@ impl SealedTail {
     }
 }
 
-/// The buffer without content.
+/// Clears the buffer.
 ///
 /// # Panics
 /// If it cannot hold a message head and a stored chunk: sealing would never make progress.

@@ -1,4 +1,4 @@
-//! The first line of the log: what starts here, and with which settings that matter to operators.
+//! The first line of the log: version, backend, and the settings that matter most to operators.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::config::resolved::{
 };
 use crate::version;
 
-/// Logs what starts. `file` is the configuration file, where there is one.
+/// Logs the start. `file` is the configuration file, if there is one.
 pub fn announce(config: &Config, file: Option<&Path>) {
     let configuration = file.map_or("environment and flags".to_owned(), |path| {
         format!("{}, environment and flags", path.display())
@@ -43,7 +43,7 @@ fn backend(endpoint: &Endpoint) -> String {
     }
 }
 
-/// The mode, and the number of clients that a list has.
+/// Returns the mode of authentication, and the number of listed clients.
 fn authentication(authentication: &Authentication) -> (&'static str, Option<usize>) {
     match authentication {
         Authentication::None => ("none", None),
@@ -54,7 +54,7 @@ fn authentication(authentication: &Authentication) -> (&'static str, Option<usiz
     }
 }
 
-/// What is served or stored less strictly than could be: the settings as operators write them.
+/// Returns the settings that are less strict than they could be, as operators write them.
 fn open_policies(config: &Config) -> Vec<String> {
     let mut open = Vec::new();
     let policy = &config.policy;

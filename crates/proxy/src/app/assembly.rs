@@ -1,12 +1,12 @@
-//! From a valid configuration to what serves it.
+//! Assembly of the service from a valid configuration.
 //!
-//! It is done at start, and again for every configuration that takes the place of another. Then what
-//! the changed settings do not concern is taken over as it is: connections to the backend, logins at
-//! key services and opened keys, and what was learnt of stored objects. Nothing here has an effect
-//! before the whole is there, so that a failure leaves what serves untouched.
+//! It happens at start, and again for every configuration that replaces another. In a replacement,
+//! state that the changed settings do not concern is kept: connections to the backend, logins at
+//! key services, opened keys, and caches about stored objects. Nothing here takes effect before
+//! everything is built, so that a failure leaves the running service untouched.
 //!
-//! Invariant: what requests hold at the same time whatever configuration they began under (memory,
-//! work that outlives its client) is counted in one place, [`Lasting`].
+//! Invariant: resources that requests of all configurations share (memory, work that outlives its
+//! client) are counted in one place, [`Lasting`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -53,7 +53,7 @@ use crate::telemetry::traces::Traces;
 use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
-/// What outlives every configuration.
+/// State that outlives every configuration.
 pub(super) struct Lasting {
     pub(super) pool: Arc<BufferPool>,
     pub(super) budget: Arc<BodyBudget>,
@@ -78,7 +78,8 @@ impl Lasting {
     }
 }
 
-/// Who tells of requests elsewhere than in the log. They outlive every configuration too.
+/// Sinks for records of requests besides the log: audit and traces. They outlive every
+/// configuration.
 pub(super) struct Witnesses {
     pub(super) audit: AuditLog,
     pub(super) traces: Traces,
@@ -93,22 +94,22 @@ impl Witnesses {
         })
     }
 
-    /// Waits until everything has been told, for a while.
+    /// Flushes both sinks, for a bounded time.
     pub(super) async fn finish(&self) {
         tokio::join!(self.audit.finish(), self.traces.finish());
     }
 }
 
-/// What serves already.
+/// The service that is replaced, if any.
 #[derive(Clone, Copy)]
 pub(super) enum Before<'a> {
     Nothing,
-    /// A service, and in what the configuration differs from its own.
+    /// A running service, and the differences between its configuration and the new one.
     Service(&'a Service, &'a Changes),
 }
 
 impl<'a> Before<'a> {
-    /// The service, as far as it rests on settings of these sections that are still the same.
+    /// Returns the running service if its settings in these sections are unchanged.
     fn same(self, sections: &[&str]) -> Option<&'a Service> {
         match self {
             Self::Nothing => None,
@@ -120,7 +121,7 @@ impl<'a> Before<'a> {
     }
 }
 
-/// All that serves a configuration.
+/// Builds everything that serves a configuration.
 pub(super) async fn shift(
     config: Config,
     (lasting, witnesses): (&Lasting, &Witnesses),
@@ -136,10 +137,10 @@ pub(super) async fn shift(
         policy,
         rules,
         limits: sizes,
-        // For these the program has to start anew.
+        // These need a restart of the program.
         audit: _,
         traces: _,
-        // For these no request is served otherwise.
+        // These do not change how a request is served.
         log: _,
         watch: _,
     } = config;
@@ -153,7 +154,7 @@ pub(super) async fn shift(
     let own_rates = own_rates(&clients.authentication);
     let authenticator = authenticator(clients.authentication, parts.backend.credentials()).await?;
     let limits = connection_limits(&listen, &parts.patience);
-    // Nothing fails from here on: what is in flight counts under the new limits at once.
+    // Nothing fails from here on, so the requests in flight can be counted under the new limits.
     let throttle = match (before.same(&["limits", "clients"]), before) {
         (Some(service), _) => Arc::clone(&service.throttle),
         (None, Before::Service(service, _)) => {
@@ -185,7 +186,7 @@ pub(super) async fn shift(
     })
 }
 
-/// What operations work with, for work without clients.
+/// Builds the services that operations need, for work without clients.
 pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, StartError> {
     let Config {
         listen,
@@ -224,7 +225,7 @@ async fn parts(
         (keyring, legacy_keys)
     };
     let rules = Rules::new(rules, &policy, zero_key, &keyring)?;
-    // What was learnt under other settings may not hold under these.
+    // Results learnt under other settings may not hold under these.
     let learnt = match before.same(&["backend", "keys", "policy", "rules"]) {
         Some(service) => Learnt::of(&service.parts),
         None => Learnt::nothing(backend_config),
@@ -264,7 +265,7 @@ async fn parts(
     })
 }
 
-/// What requests have learnt of what is stored, and of the backend. It only saves work.
+/// Caches about stored objects and the backend. They only save work.
 struct Learnt {
     lookups: Arc<LookupCache>,
     uploads: Arc<UploadCache>,
@@ -307,7 +308,7 @@ impl Learnt {
     }
 }
 
-/// The backend client, for work without clients.
+/// Builds the backend client, for work without clients.
 pub(crate) async fn backend(settings: &resolved::Backend) -> Result<Backend, StartError> {
     let credentials = backend_settings::credentials(settings).await?;
     Ok(Backend::new(
@@ -316,26 +317,28 @@ pub(crate) async fn backend(settings: &resolved::Backend) -> Result<Backend, Sta
     )?)
 }
 
-/// The keys, and those of the older proxies from the same texts.
+/// Builds the keys, and those of the older proxies from the same texts.
 async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartError> {
     let connected = connect(&keys.services, keys.service_calls.timeout).await?;
     let constellation = match connected.constellation {
         Some(service) => ConstellationKek::asked_of(service, keys.service_calls),
         None => ConstellationKek::Absent,
     };
-    // A passphrase takes a while: requests that are served meanwhile go on.
+    // Stretching a passphrase takes a while; on a blocking thread it does not delay running
+    // requests.
     let deriving = tokio::task::spawn_blocking(move || Keyring::new(&keys, connected.services));
     let keyring: Result<Keyring, KeyringError> = match deriving.await {
         Ok(keyring) => keyring,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     };
     let mut keyring = keyring?;
+    // The older proxies' keys from the same texts move to their own store.
     let legacy = LegacyKeys::new(keyring.take_passphrases(), constellation);
     Ok((Arc::new(keyring), Arc::new(legacy)))
 }
 
-/// A start may wait for a service. What serves must not lose the key that it has for one that nobody
-/// answers for.
+/// Refuses a new active key whose service does not work. A start may wait for a service, but a
+/// running program must not lose a working key to one that no service answers for.
 async fn refuse_idle_service(keyring: &Keyring, before: &Keyring) -> Result<(), StartError> {
     if keyring.active().name() == before.active().name() {
         return Ok(());
@@ -346,7 +349,7 @@ async fn refuse_idle_service(keyring: &Keyring, before: &Keyring) -> Result<(), 
     }
 }
 
-/// The rules, for work without a backend.
+/// Builds the rules, for work without a backend.
 pub(crate) fn rules(config: &Config, keys: &Keyring) -> Result<Rules, KeyringError> {
     let zero_key = config.keys.legacy_zero_key;
     Rules::new(config.rules.clone(), &config.policy, zero_key, keys)
@@ -368,7 +371,8 @@ fn host_rules(listen: &Listen, endpoint: &Endpoint) -> HostRules {
     let mut virtual_host_domains = listen.virtual_host_domains.clone();
     let selection = match endpoint {
         Endpoint::Fixed(backend) => {
-            // Clients whose DNS redirects the backend's own name here put buckets before it.
+            // Clients whose DNS maps the backend's own name to this proxy put buckets in front of
+            // it.
             if let Host::Name(name) = &backend.host {
                 virtual_host_domains.push(name.clone());
             }
@@ -407,7 +411,7 @@ async fn authenticator(
     Ok(Authenticator::SigV4 { clients })
 }
 
-/// The rates of clients that have their own, by name.
+/// Returns the rates of clients that have their own, by name.
 fn own_rates(authentication: &Authentication) -> HashMap<String, Bound> {
     let listed = match authentication {
         Authentication::SigV4 {
@@ -437,7 +441,7 @@ fn listed_client(client: resolved::Client) -> Client {
     }
 }
 
-/// The proxy's own credential as its one client, so that an application keeps its keys.
+/// Makes the proxy's own credential its only client, so that an application keeps its keys.
 async fn own_credential(credentials: &Credentials) -> Result<Client, StartError> {
     if !credentials.is_static() {
         return Err(StartError::NoClients);

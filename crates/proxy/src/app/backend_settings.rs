@@ -1,4 +1,4 @@
-//! From the configuration to the backend client's own settings: two vocabularies, one mapping.
+//! Mapping from the configuration to the backend client's own settings.
 
 use crate::backend::{self, BackendError, Credentials, OutboundProxy, Settings};
 use crate::config::resolved::{
@@ -6,10 +6,10 @@ use crate::config::resolved::{
     Scheme, ServerAddress,
 };
 
-/// What stands in as home where every request names its own service.
+/// Domain of the placeholder host if every request names its own service.
 const BY_HOST_NAME_HOME: &str = "amazonaws.com";
 
-/// The client's settings.
+/// Converts the settings of the backend client.
 pub(super) fn settings(backend: &Backend) -> Settings {
     Settings {
         endpoint: match &backend.endpoint {
@@ -74,7 +74,7 @@ fn endpoint(address: &ServerAddress) -> backend::Endpoint {
     }
 }
 
-/// The proxy's own credential.
+/// Returns the proxy's own credential.
 pub(super) async fn credentials(backend: &Backend) -> Result<Credentials, BackendError> {
     match &backend.credential {
         Credential::Static {

@@ -1,4 +1,4 @@
-//! `s3proxy check-config`: what `serve` does before it listens, and nothing that lasts.
+//! `s3proxy check-config`: everything that `serve` does before it listens, without lasting effects.
 
 use super::StartError;
 use super::serving::Serving;
@@ -9,31 +9,32 @@ use crate::config::resolved::{
 use crate::keys::Readiness;
 use crate::telemetry::audit::AuditLog;
 
-/// How far a check goes.
+/// Scope of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Files and settings.
+    /// Check files and settings only.
     Local,
-    /// The backend and the key services as well.
+    /// Check the backend and the key services as well.
     Online,
 }
 
-/// What a valid configuration has to be remarked on.
+/// Remarks about a valid configuration.
 #[derive(Default)]
 pub struct Remarks {
-    /// Valid, and likely not what is meant.
+    /// Settings that are valid, but probably not intended.
     pub warnings: Vec<String>,
-    /// What was found out, or left out.
+    /// Results of the checks, and checks that were skipped.
     pub notes: Vec<String>,
 }
 
-/// Builds everything that serves this configuration, as the start does, and lets go of it again.
+/// Builds everything that serves this configuration, as the start does, and drops it again.
 pub async fn check(mut config: Config, reach: Reach) -> Result<Remarks, StartError> {
     let mut remarks = Remarks::default();
     if reach == Reach::Local {
         remarks.notes.extend(leave_out_remote(&mut config)?);
     }
     AuditLog::check(&config.audit)?;
+    // Checked above without creating the file; starting it would create it.
     config.audit.output = AuditOutput::Off;
     let serving = Box::pin(Serving::begin(config)).await?;
     let certificate = serving.certificate();
@@ -45,7 +46,7 @@ pub async fn check(mut config: Config, reach: Reach) -> Result<Remarks, StartErr
     Ok(remarks)
 }
 
-/// A role's credential can be had from its service only.
+/// Replaces a credential that only a remote service can give by a placeholder.
 fn leave_out_remote(config: &mut Config) -> Result<Option<String>, StartError> {
     let is_remote = match &config.backend.credential {
         Credential::Static { .. } => false,
@@ -69,7 +70,7 @@ fn leave_out_remote(config: &mut Config) -> Result<Option<String>, StartError> {
     Ok(Some(note.to_owned()))
 }
 
-/// Whether the backend and the key services do what they are needed for.
+/// Checks that the backend and the key services work.
 async fn ask(serving: &Serving) -> Result<Vec<String>, StartError> {
     let parts = serving.parts().borrow().clone();
     let (access, keys) = tokio::join!(parts.backend.access(), parts.keys.readiness());

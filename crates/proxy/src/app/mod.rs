@@ -1,4 +1,4 @@
-//! Wiring: from a valid configuration to a running program, and down again.
+//! Wiring: from a valid configuration to a running program, and its shutdown.
 
 mod announcement;
 mod assembly;
@@ -43,21 +43,21 @@ pub enum StartError {
     /// HTTPS cannot be offered.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The audit log cannot be begun.
+    /// The audit log cannot be started.
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// Traces cannot be sent.
     #[error(transparent)]
     Traces(#[from] TracesError),
-    /// The backend client cannot be made.
+    /// The backend client cannot be built.
     #[error("backend: {0}")]
     Backend(#[from] BackendError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}; choose another with --ip and --port")]
     Listen {
-        /// Which one.
+        /// Address of the listener.
         address: SocketAddr,
-        /// What the system says.
+        /// Error from the system.
         error: std::io::Error,
     },
     /// The address of the admin listener cannot be listened on.
@@ -66,21 +66,21 @@ pub enum StartError {
          listen.admin (--admin, S3PROXY_LISTEN_ADMIN)"
     )]
     Admin {
-        /// Which one.
+        /// Address of the listener.
         address: SocketAddr,
-        /// What the system says.
+        /// Error from the system.
         error: std::io::Error,
     },
-    /// Nothing can be counted.
+    /// Metrics are not available.
     #[error(transparent)]
     Metrics(#[from] ExporterError),
     /// Signals cannot be caught.
     #[error("cannot wait for SIGTERM: {0}")]
     Signal(std::io::Error),
-    /// A command would do harm, or cannot know that it does not.
+    /// A command would do harm, or cannot rule it out.
     #[error("{0}")]
     Refused(String),
-    /// There is no list of clients, and the proxy's own credential cannot stand in for one.
+    /// There is no list of clients, and the proxy's own credential cannot replace one.
     #[error(
         "no clients are listed and the proxy's own AWS credential changes over time (a role), so \
          that no client could sign with it: list clients in the configuration file \
@@ -98,14 +98,15 @@ pub struct App {
     server: Server<Service>,
     address: SocketAddr,
     serving: Arc<Serving>,
-    /// Kept to the end, the drain included.
+    /// Kept until the end, the drain included.
     admin: Option<Admin>,
     background: JoinSet<()>,
 }
 
 impl App {
-    /// Builds everything.
+    /// Builds all parts of the program, and binds its listeners.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        // The admin listener's recorder comes first, so that everything after it is counted.
         let watched = config.listen.admin.map(watch).transpose()?;
         let asked = config.listen.address;
         listen::descriptors::ask_for_descriptors(config.listen.max_connections.get());
@@ -114,6 +115,7 @@ impl App {
             None => None,
             Some(watched) => Some(watched.serve(&serving)?),
         };
+        // Bound last: a client that can connect is served.
         let listener = bind(asked)?;
         let address = listener.local_addr().unwrap_or(asked);
         let tls = serving.certificate().cloned().map(tls::acceptor);
@@ -127,8 +129,7 @@ impl App {
         })
     }
 
-    /// Asks the backend whether it can be worked with and logs the answer, beside serving: the backend
-    /// need not be up yet.
+    /// Checks the backend in the background and logs the result. The backend need not be up yet.
     #[must_use]
     pub fn asking_the_backend(mut self) -> Self {
         let parts = self.serving.parts();
@@ -143,13 +144,13 @@ impl App {
         self
     }
 
-    /// Where it listens.
+    /// Returns the address of the S3 listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin listener answers, if there is one.
+    /// Returns the address of the admin listener, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::address)
@@ -165,7 +166,7 @@ impl App {
             mut background,
         } = self;
         tracing::info!(%address, "serving");
-        // They end with the set. A sweep that is cut off is made up for by the next one.
+        // These tasks are aborted with the set. The next sweep makes up for an aborted one.
         background.spawn(seldom::sweep_now_and_then(serving.parts()));
         if let Some(certificate) = serving.certificate().cloned() {
             background.spawn(async move { certificate.follow().await });
@@ -188,12 +189,12 @@ impl App {
         let wait = serving.shift().borrow().limits.drain_timeout;
         finish_long_work(&serving.lasting().long_work, wait).await;
         serving.witnesses().finish().await;
+        // Last: probes and metrics stay available while the program drains and flushes.
         drop(admin);
     }
 }
 
-/// Waits for what goes on for clients that have left: it has had its time where connections were cut
-/// off, and otherwise gets as much.
+/// Waits for work that continues for clients that have left, up to the drain timeout.
 async fn finish_long_work(work: &LongWork, wait: Duration) {
     if tokio::time::timeout(wait, work.ended()).await.is_err() {
         let running = work.running();
@@ -204,8 +205,7 @@ async fn finish_long_work(work: &LongWork, wait: Duration) {
     }
 }
 
-/// The admin listener's socket, from which nothing is answered yet. What happens is counted from
-/// now on.
+/// Socket of the admin listener, which does not answer yet. Metrics are counted from now on.
 struct Watched {
     address: SocketAddr,
     listener: TcpListener,

@@ -1,12 +1,12 @@
-//! Loading the configuration anew while the program runs.
+//! Reloading the configuration while the program runs.
 //!
-//! SIGHUP asks for it, and so does a change of a file that the configuration came from. Flags and
-//! environment are those of the start. What is loaded is judged as at start and takes the place of
-//! the old as a whole, or not at all: then the log says everything that is wrong, once for each
+//! SIGHUP triggers a reload, and so does a change of a file that the configuration came from. Flags
+//! and environment are those of the start. The loaded configuration is validated as at start and
+//! replaces the old one as a whole, or not at all: then the log lists every problem, once for each
 //! state of the files and once for each SIGHUP.
 //!
-//! A failure that has nothing to do with the files (no credential could be had, say) is not tried
-//! again by itself, since nobody knows when: the next SIGHUP does.
+//! A failure unrelated to the files (no credential was available, say) is not retried
+//! automatically, since its end cannot be predicted: the next SIGHUP retries.
 //!
 //! Absent: reloading in `s3proxy dev`, which makes up half of its configuration.
 
@@ -25,26 +25,26 @@ use crate::config::{
 };
 use crate::telemetry::{LogLevels, metrics};
 
-/// Between two looks at the files.
+/// Interval between two checks of the files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Files must stay the same for so long after they were read: whoever writes one over may have come
-/// half the way, and half a file may be a configuration too.
+/// Time for which files must stay unchanged after they were read. A writer may be halfway through,
+/// and half a file may be a valid configuration, too.
 const SETTLED_FOR: Duration = Duration::from_millis(100);
 
-/// How often files are read that change all the while.
+/// Number of times that files are read while they keep changing.
 const MOST_READINGS: usize = 50;
 
-/// What a running program needs to load its configuration anew.
+/// State that a running program needs to reload its configuration.
 pub struct Reload {
     sources: Sources,
     snapshot: Snapshot,
     notices: Vec<Notice>,
-    /// What the configuration that serves came from.
+    /// Files from which the active configuration came.
     files: Files,
     watched: Watched,
     watch: Watch,
-    /// A file that cannot be read again.
+    /// A file that can be read only once, such as a pipe.
     read_once: Option<PathBuf>,
     hangups: Signal,
     log: LogLevels,
@@ -89,8 +89,8 @@ enum Cause {
 }
 
 impl Reload {
-    /// From what the program started with. Every signal of `hangups` is a wish to reload; catching
-    /// them early keeps one that comes during the start from ending the program.
+    /// Prepares reloading from the state of the start. Every signal of `hangups` requests a reload.
+    /// Catching the signal early keeps a SIGHUP during the start from ending the program.
     #[must_use]
     pub fn prepare(
         sources: Sources,
@@ -118,7 +118,7 @@ impl Reload {
         (config, Reloading::On(Box::new(reload)))
     }
 
-    /// Reloads whenever there is a cause.
+    /// Reloads on every trigger.
     pub(super) async fn run(mut self, serving: Arc<Serving>) {
         loop {
             let cause = self.cause().await;
@@ -172,10 +172,13 @@ impl Reload {
             Ok(loaded) => loaded,
             Err(problems) => {
                 let text = problems.in_one_line();
+                // Watch the files that failed, so that the same failure is not logged again until
+                // one changes.
                 self.watched = Watched::new(problems.files);
                 return Err(ReloadError::Problems(text));
             }
         };
+        // Before the checks below: a refused state of the files is reported once, too.
         self.watched = Watched::new(files.clone());
         if let Some(path) = files.emptied_since(&self.files) {
             return Err(ReloadError::Emptied(path.to_owned()));
@@ -187,12 +190,14 @@ impl Reload {
         }
         let (log, watch) = (config.log, config.watch);
         if changes.is_empty() {
+            // The certificate's files may have new contents under unchanged settings.
             serving.renew_certificate(&config.listen.tls)?;
         } else {
             Box::pin(serving.replace(config, &changes)).await?;
         }
         self.log.set(log.level);
         self.watch = watch;
+        // Notices that were logged before are not repeated.
         for notice in notices
             .iter()
             .filter(|notice| !self.notices.contains(notice))
@@ -221,7 +226,7 @@ impl Reload {
         Err(ReloadError::Unsettled)
     }
 
-    /// Reads all sources on a thread where that may block.
+    /// Reads all sources on a thread that may block.
     async fn load(&self) -> Result<Loaded, Problems> {
         let sources = self.sources.clone();
         match tokio::task::spawn_blocking(move || config::load(sources)).await {

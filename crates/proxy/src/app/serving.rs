@@ -1,8 +1,9 @@
-//! What serves at a time, and how another takes its place.
+//! The active service, and its replacement.
 //!
-//! A replacement is made beside what serves, and takes its place at once for all that begins from
-//! then on: requests (also on connections that are open already), connections, handshakes, sweeps.
-//! What has begun ends with what it began with. A replacement that cannot be made has no effect.
+//! A replacement is built next to the active service. It then takes over at once for everything
+//! that begins afterwards: requests (also on open connections), connections, handshakes, sweeps.
+//! Work in flight ends with the service that it began with. A replacement that cannot be built has
+//! no effect.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::listen::{CurrentShift, Shift};
 use crate::service::Service;
 use crate::telemetry::metrics;
 
-/// What serves at a time.
+/// The active service.
 pub(super) struct Serving {
     shift: watch::Sender<Arc<Shift<Service>>>,
     parts: watch::Sender<Arc<Parts>>,
@@ -49,12 +50,13 @@ impl Serving {
         })
     }
 
-    /// Serves `config` from now on, which differs by `changes`.
+    /// Replaces the active configuration by `config`, which differs by `changes`.
     pub(super) async fn replace(
         &self,
         config: Config,
         changes: &Changes,
     ) -> Result<(), StartError> {
+        // Everything that can fail comes before the first visible effect.
         let pair = pair(&config.listen.tls)?;
         let before = Arc::clone(&self.shift.borrow().service);
         let lasting = (&self.lasting, &self.witnesses);
@@ -66,6 +68,8 @@ impl Serving {
             metrics::former_active_key(old.name());
             parts.keys.announce();
         }
+        // Before the new service is published, so that its keys count as in use before any request
+        // seals.
         begin_sealing(&parts, &self.lasting);
         self.shift.send_replace(Arc::new(shift));
         self.parts.send_replace(parts);
@@ -73,7 +77,7 @@ impl Serving {
         Ok(())
     }
 
-    /// Serves what the files of the certificate hold.
+    /// Serves the current contents of the certificate's files.
     pub(super) fn renew_certificate(&self, tls: &Tls) -> Result<(), StartError> {
         let pair = pair(tls)?;
         self.show(pair);
@@ -122,14 +126,14 @@ impl Ready for Serving {
     }
 }
 
-/// From now on the keys of these parts are in use, until nobody holds the parts any more.
+/// Registers the keys of these parts as in use, until the last holder of the parts is gone.
 fn begin_sealing(parts: &Parts, lasting: &Lasting) {
     parts
         .sealing
         .get_or_init(|| lasting.keys_in_use.begin(parts.rules.sealing_keys()));
 }
 
-/// What the files of the certificate hold.
+/// Loads the current contents of the certificate's files.
 fn pair(tls: &Tls) -> Result<Option<(PairFiles, Pair)>, StartError> {
     let Some(files) = pair_files(tls) else {
         return Ok(None);

@@ -1,9 +1,10 @@
-//! Whether the backend can be worked with: it answers, takes the proxy's credential, and is no proxy.
+//! Whether the backend is usable: it responds, accepts the proxy's credential, and is no proxy
+//! itself.
 //!
-//! A signed list of buckets tells. What counts is the reason of a refusal: a credential that may not list
-//! buckets (`AccessDenied`) is known and rightly signed, and that is all there is to find out without
-//! naming a bucket. An error that S3 does not have, or none of those here, says nothing against the
-//! credential.
+//! A signed list of buckets decides. The reason of a refusal matters: a credential that may not
+//! list buckets (`AccessDenied`) is known and correctly signed, and no more can be found out
+//! without naming a bucket. An error that S3 does not have, or that is not listed here, says
+//! nothing against the credential.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,12 @@ use super::peek::element;
 use super::request::{Prepared, Request};
 use super::{Backend, PROBE_LIMIT};
 
-/// How long a credential counts as accepted after a request that succeeded. Lists of buckets are in the
-/// audit logs of some servers, so that they are asked for seldom; in between, a bare answer is enough.
+/// Time for which a credential counts as accepted after a successful request. Lists of buckets show
+/// up in the audit logs of some servers, so they are requested rarely; in between, any response is
+/// enough.
 const ACCEPTED_FOR: Duration = Duration::from_mins(5);
 
-/// Codes that mean the proxy's own credential or signature.
+/// Error codes about the proxy's own credential or signature.
 const CREDENTIAL_REFUSED: &[&str] = &[
     "AuthorizationHeaderMalformed",
     "ExpiredToken",
@@ -31,7 +33,7 @@ const CREDENTIAL_REFUSED: &[&str] = &[
     "TokenRefreshRequired",
 ];
 
-/// Why nothing can be done with the backend.
+/// Why the backend is not usable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessError {
     #[error("the backend cannot be reached: {0}")]
@@ -51,7 +53,7 @@ pub(crate) enum AccessError {
 }
 
 impl AccessError {
-    /// What a probe is told, to whom addresses and causes are none of their business.
+    /// Returns the text for a probe, which must not reveal addresses and causes.
     pub(crate) fn summary(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "the backend cannot be reached",
@@ -73,8 +75,8 @@ fn other_causes(code: &str) -> &'static str {
 }
 
 impl Backend {
-    /// Whether requests to the backend can succeed. Asks by signature now and then, and otherwise whether
-    /// it answers at all.
+    /// Checks that requests to the backend can succeed. Sends a signed request from time to time,
+    /// and otherwise only checks that the backend responds.
     pub(crate) async fn readiness(&self) -> Result<(), AccessError> {
         let accepted = *self.accepted();
         if accepted.is_some_and(|when| when.elapsed() < ACCEPTED_FOR) {
@@ -85,7 +87,7 @@ impl Backend {
         Ok(())
     }
 
-    /// Asks by a signed request.
+    /// Checks the backend by a signed request.
     pub(crate) async fn access(&self) -> Result<(), AccessError> {
         let client = &self.client;
         let limit = client.settings.response_timeout.min(PROBE_LIMIT);
@@ -94,6 +96,7 @@ impl Backend {
             ..Request::new(Method::GET, None, None)
         };
         let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        // Over all attempts, since `exchange` may retry.
         let answer = match tokio::time::timeout(PROBE_LIMIT, client.exchange(&prepared)).await {
             Ok(answer) => answer?,
             Err(_) => {
@@ -104,6 +107,8 @@ impl Backend {
                 }));
             }
         };
+        // S3 servers do not send this status; an s3proxy does if it finds its own mark in a
+        // request.
         if answer.head.status == StatusCode::LOOP_DETECTED {
             let endpoint = answer.endpoint;
             return Err(AccessError::Loop { endpoint });

@@ -1,8 +1,8 @@
-//! From bucket, key and query to the request line's bytes.
+//! Conversion of bucket, key and query to the bytes of the request line.
 //!
-//! Keys arrive decoded and are encoded exactly once, with the signature's own rule (RFC 3986
+//! Keys arrive decoded and are encoded exactly once, by the rule of the signature (RFC 3986
 //! unreserved characters and `/` stay, every other byte becomes `%XX` in upper case). The same
-//! `Uri` is sent and signed, so the two can never differ; nothing is normalised: `//`, `..` and
+//! `Uri` is sent and signed, so the two can never differ. Nothing is normalised: `//`, `..` and
 //! `%2F` in a key are that key's bytes.
 
 use http::Uri;
@@ -10,7 +10,7 @@ use http::Uri;
 use super::error::BackendError;
 use super::settings::{Addressing, Endpoint, Scheme};
 
-/// A service, the style it is addressed in, and the region its signatures name.
+/// A service, with its addressing style and the region for its signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) endpoint: Endpoint,
@@ -18,11 +18,11 @@ pub(super) struct Target {
     pub(super) region: String,
 }
 
-/// Where one request goes.
+/// Destination of one request.
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     pub(super) uri: Uri,
-    /// As `Host` has it.
+    /// Authority as in the `Host` header.
     pub(super) authority: String,
 }
 
@@ -40,6 +40,7 @@ impl Target {
                 authority = format!("{bucket}.{authority}");
             }
             Some(bucket) => {
+                // A slash in the name must not lead to another bucket.
                 encode(bucket, Slash::Encoded, &mut path);
                 if key.is_some() {
                     path.push('/');
@@ -63,7 +64,7 @@ impl Target {
             Addressing::Path => return false,
             Addressing::VirtualHost => {}
         }
-        // A wildcard certificate covers one label only.
+        // A wildcard certificate covers only one label.
         let dots_allowed = match self.endpoint.scheme {
             Scheme::Http => true,
             Scheme::Https => false,
@@ -177,6 +178,7 @@ mod tests {
                 "bucket.s3.example",
                 "//k",
             ),
+            // A wildcard certificate does not cover a bucket name with a dot.
             (Scheme::Https, "s3.example", "a.b", "s3.example", "/a.b//k"),
             (Scheme::Http, "s3.example", "a.b", "a.b.s3.example", "//k"),
             (

@@ -1,7 +1,7 @@
 //! One request on one connection: addressed, signed, sent, watched.
 //!
-//! What comes back is either an answer, whatever its status, or a failure with what it leaves open
-//! about the request's fate. Nothing is repeated here.
+//! The result is a response of any status, or a failure together with the knowledge about the
+//! request's fate. Nothing is retried here.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
@@ -29,15 +29,15 @@ use super::trailer::Form;
 use crate::net::with_causes;
 use crate::telemetry::traces::Call;
 
-/// An answer whose body was not read, but for the start of one that may be acted on.
+/// A response with unread body, except for the peeked start of a body that may be acted on.
 pub(super) struct Answer {
     pub(super) head: http::response::Parts,
     pub(super) body: Peeked,
-    /// Who answered, for messages.
+    /// Endpoint that responded, for messages.
     pub(super) endpoint: String,
 }
 
-/// No answer, and what is known of the request's fate.
+/// A failure without a response, with the knowledge about the request's fate.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: BackendError,
@@ -94,6 +94,7 @@ impl Client {
         let body = Outgoing::new(&request.payload, progress.clone());
         let mut message = self.message(request, target, lease, &location, body)?;
         call.tell(message.headers_mut());
+        // To find out afterwards which connection the request has used.
         let connection = capture_connection(&mut message);
         let limits = Limits {
             connect: self.settings.connect_timeout,
@@ -139,7 +140,7 @@ impl Client {
                 self.clock.now(SystemTime::now()),
             )?;
         }
-        // After the signature: it is for proxies on the way, and servers need not know it.
+        // After the signature: a proxy on the way may drop the header, and servers ignore it.
         self.mark.put_on(&mut headers);
         let mut message = http::Request::new(body);
         *message.method_mut() = request.method.clone();
@@ -156,6 +157,7 @@ impl Client {
         let mut extras = http::Extensions::new();
         connected.get_extras(&mut extras);
         let max_age = self.settings.connection_max_age;
+        // The current request still uses the connection; poisoning only keeps it out of the pool.
         if extras
             .get::<Opened>()
             .is_some_and(|opened| opened.0.elapsed() >= max_age)
@@ -171,7 +173,7 @@ impl Client {
         endpoint: String,
     ) -> Result<Answer, Failure> {
         let (head, incoming) = response.into_parts();
-        // What is still being sent for a request that has failed is sent in vain.
+        // If the request has failed, the rest of its body is sent in vain.
         let in_vain = !head.status.is_success() && progress.is_under_way();
         let body = if in_vain || may_be_acted_on(head.status) {
             match peek(incoming, self.settings.body_timeout).await {
@@ -257,6 +259,7 @@ async fn watched(
 }
 
 fn failure(unanswered: Unanswered, progress: &Progress, endpoint: String) -> Failure {
+    // A failed source is the cause, whatever the connection reports.
     if let Some(cause) = progress.take_failure() {
         return BackendError::RequestBody(cause).into();
     }
@@ -269,6 +272,7 @@ fn failure(unanswered: Unanswered, progress: &Progress, endpoint: String) -> Fai
             },
             Trace::Unknown,
         ),
+        // Without a connection nothing was sent.
         Unanswered::Failed(error) if error.is_connect() => {
             (unconnected(&error, endpoint), Trace::NotExecuted)
         }
@@ -283,7 +287,7 @@ fn failure(unanswered: Unanswered, progress: &Progress, endpoint: String) -> Fai
     Failure { error, trace }
 }
 
-/// What the TLS library says of bytes that are no record, such as an answer in plain HTTP.
+/// Error of the TLS library about bytes that are no TLS record, such as a response in plain HTTP.
 const NO_TLS_RECORD: &str = "InvalidContentType";
 
 fn unconnected(error: &legacy::Error, endpoint: String) -> BackendError {

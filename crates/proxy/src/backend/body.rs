@@ -1,7 +1,7 @@
-//! The body of an answer: frames as they come from the connection, never silent for too long.
+//! The body of a response: frames as they arrive, with a timeout on silence.
 //!
-//! A GET that breaks is resumed unseen where that is possible (`resume`). Otherwise the body ends
-//! with an error; it never ends cleanly before its announced length.
+//! A broken GET is resumed transparently if possible (`resume`). If not, the body ends with an
+//! error; it never ends cleanly before its announced length.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,7 +16,7 @@ use super::error::{BackendError, Phase};
 use super::resume::{Continuation, Resumption};
 use crate::net::with_causes;
 
-/// The backend's bytes. Polling it after its end, or after an error, gives `None`.
+/// Bytes of the backend. Polling after the end, or after an error, returns `None`.
 pub(crate) struct Body {
     start: Option<Bytes>,
     flow: Flow,
@@ -30,7 +30,7 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BackendError>>>;
 enum Flow {
     Ended,
     Live(Incoming),
-    /// What broke the flow, and the request for the rest.
+    /// The error that broke the flow, and the request for the rest.
     Resuming(BackendError, Continuation),
 }
 
@@ -55,7 +55,7 @@ impl Body {
         }
     }
 
-    /// Goes on with a continuation, or gives the error back.
+    /// Begins a continuation, or returns the error if there can be none.
     fn broken(&mut self, error: BackendError) -> Option<BackendError> {
         self.silence.state = Timing::Stopped;
         let continuation = self
@@ -70,7 +70,7 @@ impl Body {
         Some(error)
     }
 
-    /// `None` when the flow broke and is being resumed.
+    /// Polls the live body. Returns `None` if it broke and is being resumed.
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Option<Polled> {
         let Flow::Live(incoming) = &mut self.flow else {
             return Some(Poll::Ready(None));
@@ -79,6 +79,7 @@ impl Body {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.state = Timing::Stopped;
                 if let (Some(resumption), Some(data)) = (&mut self.resumption, frame.data_ref()) {
+                    // A continuation begins after these bytes.
                     resumption.received(data.len());
                 }
                 return Some(Poll::Ready(Some(Ok(frame))));
@@ -125,6 +126,7 @@ impl HttpBody for Body {
                 Flow::Resuming(_, continuation) => {
                     let joined = ready!(continuation.as_mut().poll(cx));
                     let flow = joined.map_or(Flow::Ended, Flow::Live);
+                    // A failed continuation reports the original error, not its own.
                     match (std::mem::replace(&mut this.flow, flow), &this.flow) {
                         (Flow::Resuming(error, _), Flow::Ended) => {
                             return Poll::Ready(Some(Err(error)));
@@ -161,7 +163,7 @@ impl HttpBody for Body {
     }
 }
 
-/// The time since the reader began to wait for the next frame.
+/// Timer over the wait for the next frame.
 struct Silence {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -179,6 +181,7 @@ impl Silence {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        // Restarted only when a wait begins: time in which nobody polls does not count.
         if self.state == Timing::Stopped {
             timer.as_mut().reset(Instant::now() + self.limit);
             self.state = Timing::Running;

@@ -1,9 +1,9 @@
-//! A request until its answer: attempts, pauses, redirects, fresh credentials, a corrected clock or
-//! region.
+//! A request until its response: attempts, pauses, redirects, fresh credentials, and corrections of
+//! clock or region.
 //!
-//! Each kind of correction is made at most once for a request and spends no budget; what repeats
-//! a failed attempt does. When nothing more may be tried, the last answer is handed on as it came,
-//! or the last error.
+//! Each kind of correction is made at most once per request and spends no budget; a retry of a
+//! failed attempt does. If nothing more may be tried, the last response is passed on unchanged, or
+//! the last error returned.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
@@ -33,14 +33,14 @@ use super::settings::Settings;
 use super::tls;
 use crate::telemetry::metrics::{self, Retry};
 
-/// Read and write buffer of a connection at most; 128 transfers must fit in a small container.
+/// Largest read and write buffer of a connection; 128 transfers must fit into a small container.
 const CONNECTION_BUFFER: usize = 64 * 1024;
-/// Headers of an answer at most. It repeats those of the request that stored the object, with some of
-/// the backend's own; the HTTP library's own bound is 100.
+/// Most headers of a response. It repeats those of the request that stored the object, plus some of
+/// the backend's own; the HTTP library's default limit is 100.
 const HEADERS: usize = MAXIMUM_HEADERS + 256;
 const MOVED_BUCKETS: u64 = 10_000;
 const MOVED_FOR: Duration = Duration::from_hours(1);
-/// A difference between the clocks by which a refusal without a reason may be for the time.
+/// Difference between the clocks from which a refusal without a reason may be about the time.
 const SKEW_SECONDS: u64 = 240;
 
 pub(super) struct Client {
@@ -49,18 +49,18 @@ pub(super) struct Client {
     pub(super) http: legacy::Client<Connector, Outgoing>,
     pub(super) credentials: Credentials,
     pub(super) clock: BackendClock,
-    /// Of the requests that go out.
+    /// Mark on outgoing requests.
     pub(super) mark: Mark,
     pub(super) family: KnownFamily,
     /// When the backend took the credential last: for a request of any kind.
     pub(super) accepted: Mutex<Option<Instant>>,
     budget: Budget,
-    /// Buckets that permanent redirects led elsewhere, or that are in another region, by service
-    /// and bucket.
+    /// Buckets that permanent redirects moved, or that are in another region, by service and
+    /// bucket.
     moved: Cache<String, Target>,
 }
 
-/// What has been tried for one request.
+/// State of one request over its attempts.
 struct Course {
     target: Target,
     attempts: u32,
@@ -92,8 +92,9 @@ impl Client {
             .pool_max_idle_per_host(settings.max_idle_connections)
             .http1_max_buf_size(CONNECTION_BUFFER)
             .http1_max_headers(HEADERS)
+            // `Host` is set and signed by this client.
             .set_host(false)
-            // Only for requests that a closing connection gave back unread.
+            // Retries only requests that a closing connection returned unsent.
             .retry_canceled_requests(true)
             .build(connector);
         Ok(Client {
@@ -128,7 +129,9 @@ impl Client {
         };
         loop {
             course.attempts += 1;
+            // For each attempt, since a retry may come after the expiry.
             let lease = self.credentials.lease().await?;
+            // Read before the attempt: another request may correct the clock meanwhile.
             let offset = self.clock.offset_seconds();
             let outcome = self.attempt(request, &course.target, &lease).await;
             let next = match &outcome {
@@ -145,6 +148,7 @@ impl Client {
                 }
                 Next::RepeatAtOnce => {}
                 Next::RepeatAfter(pause) => {
+                    // Releases the response's connection before the pause.
                     drop(outcome);
                     tokio::time::sleep(pause).await;
                 }
@@ -160,6 +164,7 @@ impl Client {
         lease: &Lease,
         signed_at_offset: i64,
     ) -> Result<Next, BackendError> {
+        // Corrections come before retries, since they spend no budget.
         if let Some(duration) = redirect::duration_of(answer.head.status) {
             return self.follow(request, course, answer, duration);
         }
@@ -217,6 +222,7 @@ impl Client {
         trace: Trace,
         answer: Option<&Answer>,
     ) -> Next {
+        // The budget comes last, since asking spends it.
         let retry = &self.settings.retry;
         if course.attempts >= retry.attempts
             || !may_repeat(request, trace)
@@ -245,7 +251,7 @@ impl Client {
         if !request.body_is_whole() {
             return Err(refused("the body has been sent already".to_owned()));
         }
-        // A remembered move that no longer holds must not keep the bucket out of reach.
+        // A remembered move that does not hold any more must not keep the bucket out of reach.
         self.moved.invalidate(&moved_key(request));
         let bucket = request.bucket.as_deref();
         course.target = redirect::target(
@@ -269,7 +275,7 @@ impl Client {
         let worked = outcome
             .as_ref()
             .is_ok_and(|answer| answer.head.status.is_success());
-        // Somebody else notes the same where it is locked.
+        // If the lock is taken, another request is noting the same.
         if worked
             && request.signature == Signature::Own
             && let Ok(mut accepted) = self.accepted.try_lock()
@@ -281,25 +287,27 @@ impl Client {
         }
     }
 
-    /// Kept even where this request cannot be repeated, so that the next one is signed rightly.
+    /// Remembers the region from a refusal, even if this request cannot be retried, so that the
+    /// next one is signed correctly.
     fn learn_region(&self, request: &Prepared, course: &Course, answer: &Answer) -> Option<Target> {
         let (head, body) = (&answer.head, &answer.body.start);
         let target = redirect::other_region(&course.target, head.status, &head.headers, body)?;
+        // A one-time redirect must not be remembered by way of its region.
         if course.redirected != Some(redirect::Duration::Once) {
             self.moved.insert(moved_key(request), target.clone());
         }
         Some(target)
     }
 
-    /// Takes over the backend's time from a refusal for ours, and says whether this request was
-    /// signed with another. Kept even where it cannot be repeated, as a region is.
+    /// Learns the backend's time from a refusal of ours. Returns whether this request was signed
+    /// with another time. The time is kept even if this request cannot be retried, as a region is.
     fn learn_clock(&self, request: &Prepared, answer: &Answer, signed_at_offset: i64) -> bool {
         if answer.head.status != StatusCode::FORBIDDEN {
             return false;
         }
         let smallest = match element(&answer.body.start, "Code") {
             Some("RequestTimeTooSkewed") => TOLERANCE_SECONDS,
-            // An answer to HEAD says nothing but its time.
+            // A response to HEAD has no reason, only a date.
             None if request.method == Method::HEAD => SKEW_SECONDS,
             Some(_) | None => return false,
         };

@@ -1,11 +1,11 @@
-//! The difference between the backend's clock and ours, learnt from refusals for our time.
+//! The difference between the backend's clock and ours, learnt from refusals of our time.
 //!
-//! S3 refuses signatures that are more than 15 minutes off, and says its own time beside it. Only
-//! such a refusal is believed, and no more than a day either way: a request that is signed for another
-//! time is valid then, for whoever keeps it. `Date` has whole seconds and is as old as the way back, so
-//! small differences are taken for none. This clock serves outgoing signatures, and the age of what a
-//! sweep finds; what a backend says about time must never widen the window in which a client's
-//! signature is accepted.
+//! S3 refuses signatures that are more than 15 minutes off, and states its own time. Only such a
+//! refusal is believed, and at most a day in either direction: a request signed for another time is
+//! valid at that time, for anybody who has kept it. `Date` has whole seconds and is as old as the
+//! network delay, so small differences count as none. This clock is used for outgoing signatures
+//! and for the age of objects in a sweep. A backend's statement about the time must never widen the
+//! window in which a client's signature is accepted.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,13 +13,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::HeaderValue;
 use s3proxy_protocol::http_date;
 
-/// The smallest difference that counts.
+/// Smallest difference that counts.
 pub(super) const TOLERANCE_SECONDS: u64 = 10;
 
-/// The largest difference that is believed.
+/// Largest difference that is believed.
 const MOST_SECONDS: u64 = 24 * 60 * 60;
 
-/// Seconds the backend's clock is ahead of ours.
+/// Number of seconds by which the backend's clock is ahead of ours.
 #[derive(Debug, Default)]
 pub(super) struct BackendClock(AtomicI64);
 
@@ -45,8 +45,7 @@ impl BackendClock {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Takes the time of a refusal over, where it differs by more than `smallest` from what is
-    /// known.
+    /// Adopts the time of a refusal, if it differs by more than `smallest` from the known offset.
     pub(super) fn learn(
         &self,
         date: Option<&HeaderValue>,
@@ -68,6 +67,7 @@ impl BackendClock {
         if measured.abs_diff(self.offset_seconds()) <= smallest {
             return Learnt::Nothing;
         }
+        // Within the tolerance the clocks count as equal again.
         let settled = if measured.unsigned_abs() <= TOLERANCE_SECONDS {
             0
         } else {
@@ -82,7 +82,7 @@ impl BackendClock {
     }
 }
 
-/// Seconds since 1970 of an HTTP date in its one current form (RFC 9110, 5.6.7).
+/// Parses an HTTP date in its one current form (RFC 9110, 5.6.7) to seconds since 1970.
 pub(super) fn seconds_of(date: &HeaderValue) -> Option<i64> {
     Some(http_date::parse(date.to_str().ok()?)?.unix_timestamp())
 }

@@ -1,8 +1,8 @@
 //! Opening one connection: name look-up, TCP, an outbound proxy's tunnel, TLS.
 //!
-//! One limit covers all of it. Addresses of both families are tried side by side (RFC 8305, in the
-//! HTTP library). Each connection carries the moment it was opened, by which the client retires
-//! it. Errors say which of the layers failed, since each has another remedy.
+//! One timeout covers all steps. Addresses of both families are tried concurrently (RFC 8305, in
+//! the HTTP library). Each connection carries the time at which it was opened, by which the client
+//! retires it. Errors name the layer that failed, since each has another remedy.
 //!
 //! Absent: HTTP/2, SOCKS, and outbound proxies for plain `http` backends.
 
@@ -30,11 +30,11 @@ use crate::net::with_causes;
 
 const TCP_KEEPALIVE: Duration = Duration::from_mins(1);
 
-/// When a connection was opened.
+/// Time at which a connection was opened.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opened(pub(super) Instant);
 
-/// The layer that failed.
+/// Error by the layer that failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error("{0}")]
@@ -49,7 +49,7 @@ pub(super) enum ConnectError {
 
 type Link = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// The connector of the HTTP client.
+/// Connector of the HTTP client.
 #[derive(Clone)]
 pub(super) struct Connector {
     tls: HttpsConnector<Dialer>,
@@ -60,10 +60,11 @@ impl Connector {
     pub(super) fn new(settings: &Settings, tls: ClientConfig) -> Self {
         let tls = Arc::new(tls);
         let mut tcp = HttpConnector::new();
+        // `https` is dialled, too: the layer above adds TLS.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
-        // Ends connections nobody watches any more, with unsent bytes in them.
+        // Ends abandoned connections that still have unsent bytes.
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(settings.body_timeout));
         let dialer = Dialer {
@@ -93,7 +94,7 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             match tokio::time::timeout(limit, connecting).await {
                 Ok(Ok(stream)) => Ok(stream),
-                // The dialer's own errors come through as they are; what is left is TLS's.
+                // The dialer's own errors pass through unchanged; all others are TLS's.
                 Ok(Err(error)) => Err(match error.downcast::<ConnectError>() {
                     Ok(error) => *error,
                     Err(error) => ConnectError::Tls(with_causes(&*error)),
@@ -104,7 +105,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Opens the bytes' way to the backend: directly, or through a tunnel.
+/// Opens the byte stream to the backend: directly, or through a tunnel.
 #[derive(Clone)]
 struct Dialer {
     tcp: HttpConnector,

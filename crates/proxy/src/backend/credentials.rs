@@ -1,8 +1,9 @@
 //! The proxy's own credentials, fetched once for many requests and renewed before they expire.
 //!
-//! One caller renews while the others go on with what is still valid; only when nothing valid is
-//! left do they wait for it, in turn, and share its result. A rejected credential is renewed once
-//! for all requests that used it: each hands back the generation it signed with.
+//! One request renews while the others use the credentials that are still valid. Only if those have
+//! expired do the others wait for the renewal, in turn, and share its result. Rejected credentials
+//! are renewed once for all requests that used them: each passes the generation that it signed
+//! with.
 //!
 //! Absent: writing credentials anywhere, and comparing secrets.
 
@@ -20,14 +21,14 @@ use super::error::BackendError;
 use super::missing_credential::Sources;
 use crate::net::with_causes;
 
-/// Renewal starts this long before expiry.
+/// Time before expiry at which renewal starts.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
-/// Credentials that are still valid are asked for again no more often than this.
+/// Least time between two renewals of credentials that are still valid.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(10);
-/// The metadata services answer within this or not at all.
+/// Time limit of a fetch; metadata services respond within it or not at all.
 const FETCH_LIMIT: Duration = Duration::from_secs(20);
 
-/// Where the proxy's keys come from, and the current ones.
+/// Provider of the proxy's keys, and the current ones.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     shared: Arc<Shared>,
@@ -36,11 +37,11 @@ pub(crate) struct Credentials {
 struct Shared {
     provider: SharedCredentialsProvider,
     current: RwLock<Lease>,
-    /// When the last renewal was tried; held while one runs.
+    /// Time of the last attempt at renewal; locked while one runs.
     renewal: Mutex<Option<Instant>>,
 }
 
-/// Keys, and which renewal brought them.
+/// Keys, with the number of the renewal that brought them.
 #[derive(Clone)]
 pub(super) struct Lease {
     pub(super) keys: Keys,
@@ -48,7 +49,7 @@ pub(super) struct Lease {
 }
 
 impl Credentials {
-    /// Keys from configuration; they never change.
+    /// Uses keys from the configuration, which never change.
     pub(crate) async fn fixed(
         access_key_id: &str,
         secret_access_key: &str,
@@ -64,7 +65,7 @@ impl Credentials {
         Self::from_provider(SharedCredentialsProvider::new(keys)).await
     }
 
-    /// AWS's default chain: environment, profile, web identity, container, instance metadata.
+    /// Uses AWS's default chain: environment, profile, web identity, container, instance metadata.
     pub(crate) async fn default_chain(region: &str) -> Result<Self, BackendError> {
         let chain = DefaultCredentialsChain::builder()
             .region(Region::new(region.to_owned()))
@@ -80,7 +81,8 @@ impl Credentials {
         }
     }
 
-    /// Whether the default chain would ask a service for a credential, which then changes over time.
+    /// Returns whether the default chain would ask a service for a credential, which then changes
+    /// over time.
     pub(crate) fn are_asked_for_remotely() -> bool {
         let is_given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
             .iter()
@@ -106,12 +108,12 @@ impl Credentials {
         })
     }
 
-    /// Keys that are valid now.
+    /// Returns keys that are valid now.
     pub(crate) async fn current(&self) -> Result<Keys, BackendError> {
         Ok(self.lease().await?.keys)
     }
 
-    /// Whether the keys have no expiry, so that a client may be given the same ones.
+    /// Returns whether the keys have no expiry, so that a client may use the same ones.
     #[must_use]
     pub(crate) fn is_static(&self) -> bool {
         self.peek().keys.expiry().is_none()
@@ -121,6 +123,7 @@ impl Credentials {
         let lease = self.peek();
         match freshness(&lease.keys, SystemTime::now()) {
             Freshness::Good => Ok(lease),
+            // One request renews; the others do not wait while the keys are valid.
             Freshness::Ageing => match self.shared.renewal.try_lock() {
                 Ok(mut last) if last.is_none_or(|tried| tried.elapsed() >= RENEWAL_PAUSE) => {
                     match self.renew(&lease, &mut last).await {
@@ -137,10 +140,11 @@ impl Credentials {
         }
     }
 
-    /// New keys in place of those the backend rejected (or that expired).
+    /// Returns new keys in place of rejected or expired ones.
     pub(super) async fn replace(&self, rejected: &Lease) -> Result<Lease, BackendError> {
         let mut last = self.shared.renewal.lock().await;
         let current = self.peek();
+        // Renewed while this request waited for the lock: use that result.
         if current.generation != rejected.generation {
             return Ok(current);
         }
@@ -148,6 +152,7 @@ impl Credentials {
     }
 
     async fn renew(&self, old: &Lease, last: &mut Option<Instant>) -> Result<Lease, BackendError> {
+        // Before the fetch, so that a failed one delays the next, too.
         *last = Some(Instant::now());
         let lease = Lease {
             keys: fetch(&self.shared.provider).await?,
@@ -189,7 +194,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// A line break that a file or a variable left at the end would make every signature wrong.
+/// Refuses keys with white space at their ends: a line break from a file or a variable would make
+/// every signature wrong.
 fn judged(keys: Keys) -> Result<Keys, BackendError> {
     let has_space = |text: &str| text.trim() != text;
     let what = if has_space(keys.access_key_id()) {

@@ -1,37 +1,37 @@
-//! Why no usable answer came from the backend, by who is at fault.
+//! Why there is no usable response from the backend, by who is at fault.
 //!
-//! An answer that S3 has for the request is not an error here, whatever its status; the caller
-//! judges it. Any other answer is none. The texts go
-//! to a log line as they are: they name the endpoint and the cause, never a header, a signature, a
-//! key or a credential.
+//! A response that S3 defines for the request is not an error here, whatever its status; the caller
+//! judges it. Any other response is an error. The texts are logged unchanged: they name the
+//! endpoint and the cause, never a header, a signature, a key or a credential.
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
 use http::Method;
 
-/// Whatever a request's body stream failed with.
+/// Error of a request's body stream, of any kind.
 pub(crate) type BodyStreamError = Box<dyn StdError + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// The operator's: a file that cannot be read, an address that is none.
+    /// The operator's fault: an unreadable file, or an invalid address.
     #[error("{0}")]
     Settings(String),
 
-    /// The operator's or the credential service's.
+    /// The operator's fault, or that of the credential service.
     #[error("no credential: {0}")]
     Credentials(String),
 
-    /// The operator's: a credential that cannot be meant.
+    /// The operator's fault: a malformed credential.
     #[error("the credential is malformed: {0}")]
     Malformed(String),
 
-    /// Ours: a request that HTTP or the signature cannot express.
+    /// Our fault: a request that HTTP or the signature cannot express.
     #[error("cannot send this request to the backend: {0}")]
     Request(String),
 
-    /// The client's: its body broke off or failed a check, so the backend's request was aborted.
+    /// The client's fault: its body broke off or failed a check, so the request to the backend was
+    /// aborted.
     #[error("the request's body was not complete: {0}")]
     RequestBody(#[source] BodyStreamError),
 
@@ -57,7 +57,7 @@ pub enum BackendError {
     #[error("{endpoint} redirects, and the redirect cannot be followed: {reason}")]
     Redirect { endpoint: String, reason: String },
 
-    /// The backend's: a status that S3 does not have for what was asked.
+    /// The backend's fault: a status that S3 does not define for the request.
     #[error("{endpoint} answered {method} with the status {status}, which S3 does not have for it")]
     Status {
         endpoint: String,
@@ -67,7 +67,7 @@ pub enum BackendError {
 }
 
 impl BackendError {
-    /// One word for each kind, for traces.
+    /// Returns one word for each kind, for traces.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Settings(_) => "settings",
@@ -85,7 +85,7 @@ impl BackendError {
     }
 }
 
-/// What was being waited for when time ran out.
+/// Phase in which a request timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Connecting,

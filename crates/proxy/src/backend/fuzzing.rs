@@ -1,4 +1,4 @@
-//! Entries for fuzz targets: where redirects and refusals lead. Not in the program.
+//! Entry points for fuzz targets: destinations of redirects and refusals. Not in the program.
 
 use http::{HeaderMap, StatusCode};
 
@@ -9,26 +9,26 @@ use super::settings::{Addressing, Endpoint, Scheme};
 /// A backend as requests are sent to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Whether it is asked by HTTPS.
+    /// Whether HTTPS is used.
     pub is_https: bool,
-    /// A name or an address, IPv6 without brackets.
+    /// Name or address, IPv6 without brackets.
     pub host: String,
-    /// The port, where it is not the scheme's own.
+    /// Port, if it is not the scheme's default.
     pub port: Option<u16>,
-    /// Whether buckets stand in the host's name.
+    /// Whether buckets are part of the host name.
     pub is_virtual_host: bool,
-    /// The region that signatures name.
+    /// Region for signatures.
     pub region: String,
 }
 
 impl Service {
-    /// The port that connections go to.
+    /// Returns the port of connections.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.target().endpoint.effective_port()
     }
 
-    /// The URI of an object there, or the error's text.
+    /// Returns the URI of an object there, or the text of the error.
     pub fn locate(&self, bucket: Option<&str>, key: &str) -> Result<String, String> {
         let location = self.target().locate(bucket, Some(key), &[]);
         let location = location.map_err(|error| error.to_string())?;
@@ -70,7 +70,7 @@ impl From<Target> for Service {
     }
 }
 
-/// The service that a redirect leads to, if it may be followed.
+/// Returns the service that a redirect leads to, if it may be followed.
 #[must_use]
 pub fn redirected(
     from: &Service,
@@ -82,7 +82,7 @@ pub fn redirected(
     target.ok().map(Service::from)
 }
 
-/// The same service in the region that a refusal names.
+/// Returns the same service in the region that a refusal names.
 #[must_use]
 pub fn other_region(
     from: &Service,

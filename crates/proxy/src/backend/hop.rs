@@ -1,24 +1,26 @@
-//! The mark by which a request that went through a proxy of this kind is known when it comes back.
+//! The mark that identifies a request of a proxy of this kind when it comes back.
 //!
-//! Every request to the backend carries it, outside the signature; S3 servers ignore a header of a name
-//! that they do not know. A client's request that carries it came from another proxy, or from this one:
-//! its backend then leads back here, and without the mark one request would go round until memory ends.
+//! Every request to the backend carries it, outside the signature; S3 servers ignore unknown
+//! headers. A client request with the mark came from another proxy, or from this one: then the
+//! backend's address leads back here, and without the mark one request would go round until memory
+//! is exhausted.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Random, so that it says nothing but which of two proxies sent a request.
+/// Header of the mark. Its value is random, so that it reveals nothing but which proxy sent the
+/// request.
 pub(crate) const HOP: HeaderName = HeaderName::from_static("x-s3proxy-hop");
 
 const BYTES: usize = 8;
 
-/// The proxy that a request has gone through.
+/// A proxy that a request has passed through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forwarder {
     ThisProxy,
     AnotherProxy,
 }
 
-/// The mark of one backend client.
+/// Mark of one backend client.
 pub(super) struct Mark(HeaderValue);
 
 impl Mark {
@@ -33,10 +35,11 @@ impl Mark {
         headers.insert(HOP, self.0.clone());
     }
 
-    /// The proxy that sent a request with these headers; none where a client did.
+    /// Returns the proxy that sent a request with these headers; `None` for a client's own request.
     pub(super) fn forwarder(&self, headers: &HeaderMap) -> Option<Forwarder> {
         let mut marks = headers.get_all(HOP).iter().peekable();
         marks.peek()?;
+        // A request may have passed through several proxies.
         Some(if marks.any(|mark| *mark == self.0) {
             Forwarder::ThisProxy
         } else {

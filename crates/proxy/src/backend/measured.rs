@@ -1,8 +1,8 @@
-//! Attempts at the backend, counted and timed.
+//! Counting and timing of attempts at the backend.
 //!
-//! An attempt that is dropped before its answer, because its client left, counts as cut off. The
-//! operation is what the proxy asked of the backend, told by method, target and query: the closed
-//! set of what moves objects, and one name for all the rest.
+//! An attempt that is dropped before its response, because its client disconnected, counts as cut
+//! off. The operation is derived from method, target and query: a closed set for requests about
+//! objects, and one name for all others.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::telemetry::metrics::{self, Retry};
 
 const COPY_SOURCE: &str = "x-amz-copy-source";
 
-/// An attempt that has begun.
+/// An attempt in flight.
 pub(super) struct UnderWay {
     operation: &'static str,
     began: Instant,
@@ -60,12 +60,12 @@ fn status(error: &BackendError) -> &'static str {
         | BackendError::Malformed(_)
         | BackendError::Request(_)
         | BackendError::Redirect { .. }
-        // An attempt that was answered is counted by its status.
+        // An attempt with a response is counted by its status.
         | BackendError::Status { .. } => "unsendable",
     }
 }
 
-/// Why an attempt that failed so is repeated.
+/// Returns the reason for a retry after this error.
 pub(super) fn reason(error: &BackendError) -> Retry {
     match error {
         BackendError::Timeout { .. } => Retry::Timeout,
@@ -83,7 +83,7 @@ pub(super) fn reason(error: &BackendError) -> Retry {
     }
 }
 
-/// S3's name for what is asked.
+/// Returns S3's name of the operation.
 fn operation(request: &Prepared) -> &'static str {
     const OTHER: &str = "Other";
     let method = Asked::of(&request.method);
@@ -104,6 +104,7 @@ fn operation(request: &Prepared) -> &'static str {
             Asked::Get | Asked::Put | Asked::Post | Asked::Delete | Asked::Else => OTHER,
         },
         (Some(_), Some(_)) => match method {
+            // Before `is_about_content`, which does not know the parameters of uploads.
             Asked::Get if has("uploadId") => "ListParts",
             Asked::Put if has("partNumber") && copies => "UploadPartCopy",
             Asked::Put if has("partNumber") => "UploadPart",
@@ -148,7 +149,8 @@ impl Asked {
     }
 }
 
-/// Parameters of the first listing; all others on a bucket are its configuration.
+/// Returns whether a request on a bucket is the first version of listing; all other parameters
+/// select configuration.
 fn lists(request: &Prepared) -> bool {
     let parameters = ["delimiter", "encoding-type", "marker", "max-keys", "prefix"];
     request
@@ -157,7 +159,7 @@ fn lists(request: &Prepared) -> bool {
         .all(|(name, _)| parameters.contains(&name.as_str()))
 }
 
-/// Whether the object itself is meant, not something about it such as its tags.
+/// Returns whether the request is about the object itself, not about its tags or the like.
 fn is_about_content(request: &Prepared) -> bool {
     request.query.iter().all(|(name, _)| {
         matches!(name.as_str(), "versionId" | "partNumber" | "x-id")

@@ -1,17 +1,18 @@
-//! The text about a credential that nobody gave: which settings give one, and what was tried.
+//! The text about a missing credential: the settings that give one, and the sources that were
+//! tried.
 
-/// What AWS's default chain looks at, in its order, as the environment has it.
+/// Sources of AWS's default chain, in its order, according to the environment.
 pub(super) struct Sources<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl<'a> Sources<'a> {
-    /// `variable` gives the text of an environment variable.
+    /// Builds the sources; `variable` returns the value of an environment variable.
     pub(super) fn new(variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { variable }
     }
 
-    /// What to do, and what was tried. `cause` is the chain's.
+    /// Returns the remedy, and the sources that were tried. `cause` is the chain's error.
     pub(super) fn explain(&self, cause: &str) -> String {
         let mut tried = vec![self.environment(), self.profile()];
         tried.extend(self.remote());
@@ -73,7 +74,7 @@ impl<'a> Sources<'a> {
             || self.is_set("AWS_CONTAINER_CREDENTIALS_FULL_URI")
     }
 
-    /// Whether a credential comes from a service that has to be reached for it.
+    /// Returns whether a credential comes from a service that has to be called for it.
     pub(super) fn asks_remotely(&self) -> bool {
         self.is_container() || self.is_set("AWS_WEB_IDENTITY_TOKEN_FILE")
     }

@@ -1,15 +1,15 @@
-//! The HTTP client towards the backend: everything between a decided S3 request and its answer.
+//! The HTTP client for the backend: everything between a decided S3 request and its response.
 //!
 //! Invariants:
 //! - a request is sent again only while its body is whole, and never without budget;
 //! - a streamed body cannot look complete to the backend unless its source ended cleanly;
-//! - the bytes of a path are made once, sent and signed alike;
+//! - the bytes of a path are built once, and sent and signed unchanged;
 //! - a redirect never leads out of the backend's own domain;
-//! - bytes are joined to a broken read only when they are proven to be of the same object;
-//! - an answer has a status that S3 has for the request, or it is an error.
+//! - bytes are joined to a broken read only if they are proven to belong to the same object;
+//! - a response has a status that S3 defines for the request, or it is an error.
 //!
-//! Absent on purpose: judging what an answer says beyond its status, S3's XML, `Expect: 100-continue`,
-//! HTTP/2, and configuration. Nothing here knows who asked.
+//! Absent on purpose: judging a response beyond its status, S3's XML, `Expect: 100-continue`,
+//! HTTP/2, and configuration. Nothing here knows the client.
 
 mod access;
 mod address;
@@ -65,24 +65,24 @@ use self::family::has_quoted_condition;
 use self::request::Prepared;
 use self::resume::Resumption;
 
-/// A probe must answer sooner than whoever asks for readiness gives up.
+/// Time limit of a probe: shorter than that of a readiness check.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The backend, for any number of requests at once. Clones share connections and all state.
+/// The backend, for any number of concurrent requests. Clones share connections and all state.
 #[derive(Clone)]
 pub(crate) struct Backend {
     client: Arc<Client>,
 }
 
 impl Backend {
-    /// Reads certificates and keys; opens no connection.
+    /// Builds the client; reads certificates and keys, and opens no connection.
     pub(crate) fn new(settings: Settings, credentials: Credentials) -> Result<Self, BackendError> {
         let client = Arc::new(Client::new(settings, credentials)?);
         Ok(Backend { client })
     }
 
-    /// Sends a request until there is an answer to hand on. Its status is an error's, or one by
-    /// which S3 says that it did what was asked ([`SentRequest::may_be_answered`]).
+    /// Sends a request until there is a response to pass on. Its status is an error's, or one by
+    /// which S3 confirms the operation ([`SentRequest::may_be_answered`]).
     pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
         if has_quoted_condition(&request.method, &request.headers) {
@@ -109,12 +109,13 @@ impl Backend {
         Ok(Response::from_parts(answer.head, body))
     }
 
-    /// The proxy that a request with these headers has gone through; none where a client sent it.
+    /// Returns the proxy that a request with these headers has passed through; `None` for a
+    /// client's own request.
     pub(crate) fn forwarder(&self, headers: &HeaderMap) -> Option<Forwarder> {
         self.client.mark.forwarder(headers)
     }
 
-    /// Whether the configured endpoint answers at all, and there are credentials to ask it with.
+    /// Checks that the configured endpoint responds at all, and that there are credentials for it.
     pub(crate) async fn probe(&self) -> Result<(), BackendError> {
         let client = &self.client;
         let limit = client.settings.response_timeout.min(PROBE_LIMIT);
@@ -124,6 +125,7 @@ impl Backend {
         };
         let prepared = Prepared::new(request, &client.home, &client.settings).await?;
         let lease = client.credentials.lease().await?;
+        // One attempt without retries: a probe reports the present state.
         let probing = client.attempt(&prepared, &client.home, &lease);
         match tokio::time::timeout(PROBE_LIMIT, probing).await {
             Ok(Ok(_answer)) => Ok(()),
@@ -136,7 +138,7 @@ impl Backend {
         }
     }
 
-    /// Whether requests go to AWS: to the configured endpoint, or to another service.
+    /// Returns whether requests to the configured endpoint, or to another service, go to AWS.
     pub(crate) fn is_aws(&self, service: Option<&Service>) -> bool {
         match service {
             Some(service) => service.endpoint.is_aws(),
@@ -158,13 +160,14 @@ impl Backend {
         &self.client.credentials
     }
 
-    /// Seconds the backend's clock is ahead of ours, as far as known.
+    /// Returns the number of seconds by which the backend's clock is ahead of ours, as far as
+    /// known.
     pub(crate) fn clock_offset(&self) -> i64 {
         self.client.clock.offset_seconds()
     }
 }
 
-/// Refuses an answer whose status S3 does not have for the request.
+/// Refuses a response with a status that S3 does not define for the request.
 fn judge(request: &Prepared, answer: &Answer) -> Result<(), BackendError> {
     let parameters = request.query.iter().map(|(name, _)| name.as_str());
     let parameters: Vec<&str> = parameters.collect();

@@ -1,11 +1,12 @@
 //! The body as the HTTP library polls it, and the watch over its progress.
 //!
-//! A stream's last frame is held back until the source has ended cleanly, with the length that was
-//! announced. If it fails instead, or is too short or too long, the connection is closed inside the
-//! body, so that a backend can never take it for complete. A trailer is made at the clean end only.
+//! The last frame of a stream is held back until the source has ended cleanly, with the announced
+//! length. If the source fails instead, or is too short or too long, the connection is closed
+//! inside the body, so that a backend can never take it for complete. A trailer is made only at the
+//! clean end.
 //!
-//! The watch tells silence of the backend from silence of the source: only the former counts
-//! against the backend. Whoever makes the stream bounds the latter.
+//! The watch distinguishes silence of the backend from silence of the source: only the former
+//! counts against the backend. The maker of the stream bounds the latter.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,7 +21,7 @@ use super::error::{BodyStreamError, Phase};
 use super::request::{BodyStream, Payload, Slot};
 use super::trailer::{Chunks, Form};
 
-/// What the HTTP library is told; the cause itself waits in `Progress`.
+/// Error for the HTTP library; the cause itself is kept in `Progress`.
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body was not complete")]
 pub(super) struct Aborted;
@@ -41,7 +42,7 @@ enum Source {
 struct Stream {
     body: BodyStream,
     remaining: u64,
-    /// The frame that completes the length, until the source has ended.
+    /// The frame that completes the length, held until the source has ended.
     last: Option<Bytes>,
 }
 
@@ -49,6 +50,7 @@ impl Outgoing {
     pub(super) fn new(payload: &Payload, progress: Arc<Progress>) -> Self {
         let source = match payload {
             Payload::Empty => Source::Finished,
+            // HTTP never polls an empty body, so it would not reach its end.
             Payload::Held { bytes, .. } if bytes.is_empty() => Source::Finished,
             Payload::Held { bytes, .. } => Source::Held(bytes.clone()),
             Payload::Stream { length, form, slot } => Source::Waiting {
@@ -78,9 +80,10 @@ impl Body for Outgoing {
         let (frame, stage) = match &mut this.source {
             Source::Finished => return Poll::Ready(None),
             Source::Held(bytes) => (Ok(std::mem::take(bytes)), Stage::Complete),
-            // Another attempt has taken the stream.
+            // Another attempt has taken the stream, so this one must not look complete.
             Source::Waiting { .. } => (Err(Aborted), Stage::Complete),
             Source::Streaming(stream) => {
+                // Set before the poll: while it is pending, the backend's time does not run.
                 this.progress.reach(Stage::AwaitingSource);
                 let step = ready!(stream.poll_step(cx, &this.progress));
                 staged(step, &this.progress)
@@ -134,7 +137,7 @@ fn staged(
     }
 }
 
-/// `None` when another attempt has taken the stream.
+/// Takes the stream out of its slot; `None` if another attempt has taken it.
 fn begin(length: u64, form: Form, slot: &Slot) -> Option<Source> {
     let body = slot
         .lock()
@@ -200,6 +203,7 @@ impl Stream {
                 Ok(_) | Err(_) => continue,
             };
             match self.remaining.checked_sub(data.len() as u64) {
+                // The length is reached: hold this frame until the source ends.
                 Some(0) if self.remaining > 0 => {
                     self.remaining = 0;
                     self.last = Some(data);
@@ -208,6 +212,7 @@ impl Stream {
                     self.remaining = remaining;
                     return Poll::Ready(Ok(Step::More(data)));
                 }
+                // More than the announced length, or more after the frame that completed it.
                 Some(_) | None => {
                     return Poll::Ready(Err("it is longer than its announced length".into()));
                 }
@@ -216,7 +221,7 @@ impl Stream {
     }
 }
 
-/// How far one attempt's body has come.
+/// Progress of one attempt's body.
 pub(super) struct Progress {
     state: Mutex<State>,
 }
@@ -227,7 +232,7 @@ struct State {
     ending: Ending,
 }
 
-/// Why the body ends, where it is not simply complete.
+/// End of the body, unless it is simply complete.
 enum Ending {
     Open,
     Failed(BodyStreamError),
@@ -243,14 +248,14 @@ enum Stage {
     Complete,
 }
 
-/// How long each stage may last.
+/// Time limit of each stage.
 pub(super) struct Limits {
     pub(super) connect: Duration,
     pub(super) body: Duration,
     pub(super) response: Duration,
 }
 
-/// What the watch says at a moment.
+/// Verdict of the watch at a point in time.
 pub(super) enum Watch {
     LookAgain(Instant),
     Overdue(Phase, Duration),
@@ -270,6 +275,7 @@ impl Progress {
     pub(super) fn watch(&self, limits: &Limits, now: Instant) -> Watch {
         let state = self.lock();
         let (phase, limit) = match state.stage {
+            // Connecting has its own timeout; this limit also covers a request without a body.
             Stage::Unsent => (Phase::AwaitingAnswer, limits.connect + limits.response),
             Stage::AwaitingSource => return Watch::LookAgain(now + limits.body),
             Stage::HandedOn => (Phase::SendingBody, limits.body),
@@ -284,7 +290,7 @@ impl Progress {
         }
     }
 
-    /// Why the source broke the body off, if it did.
+    /// Takes the error with which the source broke off, if it did.
     pub(super) fn take_failure(&self) -> Option<BodyStreamError> {
         match std::mem::replace(&mut self.lock().ending, Ending::Open) {
             Ending::Failed(cause) => Some(cause),
@@ -292,7 +298,7 @@ impl Progress {
         }
     }
 
-    /// Whether a stream was begun and is not at its end.
+    /// Returns whether a stream was begun and is not at its end.
     pub(super) fn is_under_way(&self) -> bool {
         match self.lock().stage {
             Stage::AwaitingSource | Stage::HandedOn => true,
@@ -317,6 +323,7 @@ impl Progress {
 
     fn fail(&self, cause: BodyStreamError) {
         let mut state = self.lock();
+        // After `abandon` an error of the body is only its consequence.
         if let Ending::Open = state.ending {
             state.ending = Ending::Failed(cause);
         }

@@ -1,7 +1,7 @@
-//! Reading the start of an error's body to decide what to do, without losing it.
+//! Peeking at the start of an error's body, to decide on the next step without losing it.
 //!
-//! Only error answers that may be acted on are looked into, up to a bound; what was read is put in
-//! front of the rest again, so that the caller sees the answer as it came.
+//! Only error responses that may be acted on are read, up to a bound. The read bytes are put in
+//! front of the rest again, so that the caller sees the response unchanged.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 const BOUND: usize = 64 * 1024;
 
-/// The start of a body, and what follows it.
+/// Start of a body, with the rest.
 pub(super) struct Peeked {
     pub(super) start: Bytes,
-    /// `None` when the start is all there is.
+    /// `None` if the start is the whole body.
     pub(super) rest: Option<Incoming>,
 }
 
@@ -50,8 +50,8 @@ pub(super) async fn peek(mut body: Incoming, silence: Duration) -> Result<Peeked
     })
 }
 
-/// The text of the first element of this name. Enough for the flat errors of S3, whose texts
-/// decide here only about sending again.
+/// Returns the text of the first element with this name. Sufficient for the flat errors of S3,
+/// whose texts only influence retries here.
 pub(super) fn element<'a>(xml: &'a [u8], name: &str) -> Option<&'a str> {
     let xml = std::str::from_utf8(xml).ok()?;
     let (_, after) = xml.split_once(&format!("<{name}>"))?;

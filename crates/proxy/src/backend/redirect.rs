@@ -1,12 +1,12 @@
-//! Where a redirect leads, if it may be followed at all.
+//! Destination of a redirect, if it may be followed at all.
 //!
-//! The backend is not trusted with our requests' destination: whoever answers could otherwise make
-//! the proxy send sealed data, or a signed request, to any machine it can reach. A redirect is
-//! followed only inside the domain of the service that was asked: for AWS to S3's own regional
-//! names under the same suffix, for others to the same name or a name below it; with the same
-//! scheme and port. Only host and region are taken from it; path and query stay our own.
+//! The backend is not trusted with the destination of our requests: a hostile response could make
+//! the proxy send sealed data, or a signed request, to any machine that it can reach. A redirect is
+//! followed only inside the domain of the original service: for AWS to S3's own regional names
+//! under the same suffix, for others to the same name or a name below it; with the same scheme and
+//! port. Only host and region are taken from it; path and query stay our own.
 //!
-//! A refusal that names another region for the signature moves nothing but that region.
+//! A refusal that names another region for the signature changes only that region.
 
 use http::header::{HeaderMap, LOCATION};
 use http::uri::Authority;
@@ -16,7 +16,7 @@ use super::address::Target;
 use super::peek::element;
 use super::settings::{Addressing, Endpoint};
 
-/// How long a redirect holds.
+/// How long a redirect is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Duration {
     Once,
@@ -31,7 +31,7 @@ pub(super) fn duration_of(status: StatusCode) -> Option<Duration> {
     }
 }
 
-/// The target to ask instead of `from`, or why there is none.
+/// Returns the target in place of `from`, or the reason why there is none.
 pub(super) fn target(
     from: &Target,
     bucket: Option<&str>,
@@ -46,16 +46,18 @@ pub(super) fn target(
         Some(authority) => inside_domain(from, bucket, &authority)?,
         None => regional(from, region),
     };
+    // The region counts even if the host stays the same.
     if let Some(region) = region {
         region.clone_into(&mut target.region);
     }
+    // Following it would never end.
     if target == *from {
         return Err("it leads to where it came from".to_owned());
     }
     Ok(target)
 }
 
-/// The same service with the region that a refusal says the signature should have named.
+/// Returns the same service with the region that a refusal demands for the signature.
 pub(super) fn other_region(
     from: &Target,
     status: StatusCode,
@@ -68,7 +70,7 @@ pub(super) fn other_region(
     let region = match element(body, "Code") {
         Some("AuthorizationHeaderMalformed") => element(body, "Region"),
         Some(_) => None,
-        // An answer to HEAD has headers only.
+        // A response to HEAD has only headers.
         None => headers.get("x-amz-bucket-region")?.to_str().ok(),
     };
     let region = region.filter(|region| is_region(region) && *region != from.region)?;
@@ -120,6 +122,7 @@ fn inside_domain(
     {
         return Err(format!("{authority} is another port or has a user"));
     }
+    // A host that begins with the bucket means virtual-host style.
     let without_bucket = bucket
         .and_then(|bucket| endpoint.host.strip_prefix(bucket)?.strip_prefix('.'))
         .filter(|rest| is_allowed(&from.endpoint, rest))
@@ -156,7 +159,8 @@ fn is_allowed(from: &Endpoint, host: &str) -> bool {
     host == from.host || (!from.is_address() && below())
 }
 
-/// The labels before the suffix are those of S3 itself, not of a machine or another service.
+/// Returns whether the labels before the suffix are S3's own, not those of a machine or another
+/// service.
 fn is_s3_name(labels: &[&str]) -> bool {
     match labels {
         ["s3"] => true,
@@ -168,7 +172,8 @@ fn is_s3_name(labels: &[&str]) -> bool {
     }
 }
 
-/// `eu-west-1`, `us-gov-east-1`: a short word first, a number last.
+/// Returns whether this is a region such as `eu-west-1` or `us-gov-east-1`: a short word first, a
+/// number last.
 fn is_aws_region(text: &str) -> bool {
     let mut parts = text.split('-').rev();
     let number = parts.next().unwrap_or_default();
@@ -189,7 +194,7 @@ fn is_region(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// The same service in another region, where only the region is named (answers to HEAD).
+/// Returns the service in another region, if a response names only the region (as for HEAD).
 fn regional(from: &Target, region: Option<&str>) -> Target {
     let mut target = from.clone();
     let Some(suffix) = from.endpoint.aws_suffix() else {
@@ -268,12 +273,16 @@ mod tests {
             assert_eq!(target.region, "eu-west-1");
         }
         for location in [
+            // Anybody can have a host below amazonaws.com, so the domain alone proves nothing.
             "https://ec2-1-2-3-4.eu-west-1.compute.amazonaws.com/",
             "https://s3.evil.example/",
             "https://evils3.eu-west-1.amazonaws.com/",
+            // A host of another bucket.
             "https://other.s3.eu-west-1.amazonaws.com/",
+            // This host serves websites, and knows no signatures.
             "https://s3-website-eu-west-1.amazonaws.com/",
             "https://s3.eu-west-1.amazonaws.com.evil.example/",
+            // Another partition of AWS, with other credentials.
             "https://s3.eu-west-1.amazonaws.com.cn/",
             "https://s3.eu-west-1.amazonaws.com:8443/",
             "https://user@s3.eu-west-1.amazonaws.com/",
@@ -296,6 +305,7 @@ mod tests {
             "https://otherstorage.example/",
             "https://example/",
             "https://storage.example.evil.example/",
+            // The host that was asked already.
             "https://storage.example/bucket/k",
         ] {
             follow(own, location, "").expect_err(location);

@@ -1,9 +1,9 @@
-//! What the rest of the program asks of the backend, and its form ready for sending.
+//! Requests to the backend, and their form ready for sending.
 //!
-//! A `Prepared` request can be sent any number of times as long as its body was not begun: held
-//! bodies are hashed once, streams wait in a slot until the HTTP library first polls them. Headers
+//! A `Prepared` request can be sent any number of times while its body was not begun: held bodies
+//! are hashed once, streams wait in a slot until the HTTP library first polls them. Headers that
 //! this module makes itself (`Host`, lengths, hashes, everything of the signature) are dropped from
-//! what the caller gives.
+//! the caller's.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,24 +28,24 @@ use super::trailer::{self, Form};
 use super::white_space;
 use crate::telemetry::traces::Traced;
 
-/// A body that is made while it is sent; an error in it aborts the backend's request.
+/// A body that is made while it is sent; its error aborts the request to the backend.
 pub(crate) type BodyStream = UnsyncBoxBody<Bytes, BodyStreamError>;
 
-/// One S3 request, in decoded terms.
+/// One S3 request, in decoded form.
 pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) bucket: Option<String>,
-    /// The key itself, not an encoding of it.
+    /// The object key itself, not an encoding of it.
     pub(crate) key: Option<String>,
     /// Decoded names and values; `None` is a name without `=`.
     pub(crate) query: Vec<(String, Option<String>)>,
     /// End-to-end headers.
     pub(crate) headers: HeaderMap,
     pub(crate) body: RequestBody,
-    /// Another service than the configured one, for redirected DNS names.
+    /// A service other than the configured one, for redirected DNS names.
     pub(crate) service: Option<Service>,
     pub(crate) signature: Signature,
-    /// In place of the configured one, for operations that work long before they answer.
+    /// Timeout in place of the configured one, for operations that work long before they respond.
     pub(crate) response_timeout: Option<Duration>,
     /// The page that the client's request came from.
     pub(crate) page: Option<PageOrigin>,
@@ -77,12 +77,12 @@ impl PageOrigin {
     }
 }
 
-/// Who signs a request.
+/// Signature of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signature {
-    /// The proxy.
+    /// The proxy's own signature.
     Own,
-    /// Nobody.
+    /// No signature.
     None,
 }
 
@@ -95,10 +95,11 @@ pub(crate) struct Service {
 
 pub(crate) enum RequestBody {
     Empty,
-    /// Sent with SHA-256 and Content-MD5; can be sent again.
+    /// A body in memory, sent with SHA-256 and Content-MD5; can be sent again.
     Held(Bytes),
-    /// Sent with `UNSIGNED-PAYLOAD`, or with a checksum behind it (`Integrity`). The last bytes are handed on only when the stream has ended
-    /// cleanly with exactly this length; until then the backend cannot take it for complete.
+    /// A stream, sent with `UNSIGNED-PAYLOAD` or with a checksum in a trailer (`Integrity`). The
+    /// last bytes are passed on only after the stream has ended cleanly with exactly this length;
+    /// until then the backend cannot take it for complete.
     Stream {
         length: u64,
         body: BodyStream,
@@ -106,7 +107,7 @@ pub(crate) enum RequestBody {
 }
 
 impl Request {
-    /// A request without headers and body.
+    /// Makes a request without headers and body.
     #[must_use]
     pub(crate) fn new(method: Method, bucket: Option<&str>, key: Option<&str>) -> Self {
         Request {
@@ -124,7 +125,7 @@ impl Request {
     }
 }
 
-/// A stream nobody has polled, shared between the attempts to send it.
+/// An unpolled stream, shared between the attempts to send it.
 pub(super) type Slot = Arc<Mutex<Option<BodyStream>>>;
 
 #[derive(Clone)]
@@ -135,7 +136,7 @@ pub(super) enum Payload {
         sha256: String,
     },
     Stream {
-        /// Without what `form` puts around it.
+        /// Length without the framing of `form`.
         length: u64,
         form: Form,
         slot: Slot,
@@ -162,6 +163,7 @@ impl Prepared {
         home: &Target,
         settings: &Settings,
     ) -> Result<Self, BackendError> {
+        // Taken here, while the caller's context is current.
         let trace = Traced::current();
         let page = request.page.as_ref();
         let origin = page.filter(|page| page.is_meant_by(&request));
@@ -202,7 +204,7 @@ impl Prepared {
         })
     }
 
-    /// Whether the same body can be sent (again).
+    /// Returns whether the same body can be sent, or sent again.
     pub(super) fn body_is_whole(&self) -> bool {
         match &self.payload {
             Payload::Empty | Payload::Held { .. } => true,
@@ -213,7 +215,8 @@ impl Prepared {
         }
     }
 
-    /// A second execution of such a request judges the first one's result, not the state before.
+    /// Returns whether this is a conditional write: a second execution would judge the first one's
+    /// result, not the state before.
     pub(super) fn is_conditional_write(&self) -> bool {
         !matches!(self.method, Method::GET | Method::HEAD)
             && (self.headers.contains_key(IF_MATCH) || self.headers.contains_key(IF_NONE_MATCH))
@@ -228,7 +231,7 @@ async fn payload_of(
     Ok(match body {
         RequestBody::Empty => Payload::Empty,
         RequestBody::Held(bytes) => held(bytes, headers),
-        // HTTP never polls an empty body, whose stream may yet have an error to tell.
+        // HTTP never polls an empty body, but its stream may still report an error.
         RequestBody::Stream { length: 0, body } => {
             end_of(body).await?;
             held(Bytes::new(), headers)
@@ -249,6 +252,7 @@ async fn payload_of(
 
 fn held(bytes: Bytes, headers: &mut HeaderMap) -> Payload {
     let md5 = BASE64_STANDARD.encode(Md5::digest(&bytes));
+    // S3 requires a digest of some bodies, such as the list of DeleteObjects.
     headers.insert(
         HeaderName::from_static("content-md5"),
         HeaderValue::from_str(&md5).expect("Base64 is visible ASCII"),
@@ -275,6 +279,7 @@ fn content_length(method: &Method, payload: &Payload) -> Option<u64> {
     match payload {
         Payload::Held { bytes, .. } => Some(bytes.len() as u64),
         Payload::Stream { length, form, .. } => Some(form.wire_length(*length)),
+        // RFC 9110 asks for a length of these methods even if they have no content.
         Payload::Empty if matches!(*method, Method::PUT | Method::POST) => Some(0),
         Payload::Empty => None,
     }

@@ -1,10 +1,10 @@
-//! Going on with a broken GET where it broke.
+//! Resumption of a broken GET at the position where it broke.
 //!
 //! Possible for a whole object or one range of it, of known length, with a strong `ETag`. The
-//! continuation asks for the missing bytes only, pinned by `If-Match` (and the version the first
-//! request named), and is joined only when status, `ETag`, range, total and length say that it is
-//! exactly the missing part of the same object. Anything else leaves the body broken: the reader
-//! then gets the first error, never other bytes.
+//! continuation requests only the missing bytes, pinned by `If-Match` (and the version of the first
+//! request). It is joined only if status, `ETag`, range, total and length prove that it is exactly
+//! the missing part of the same object. Otherwise the body stays broken: the reader then gets the
+//! first error, never other bytes.
 
 use std::sync::Arc;
 
@@ -21,17 +21,17 @@ use super::client::Client;
 use super::request::{Payload, Prepared};
 use crate::telemetry::metrics::{self, Retry};
 
-/// A transfer that breaks again and again is given up.
+/// Number of resumptions after which a transfer is given up.
 const RESUMPTIONS: u32 = 8;
 
-/// A continuation's body, or nothing that could be joined.
+/// Body of a continuation; `None` if it cannot be joined.
 pub(super) type Continuation = BoxFuture<'static, Option<Incoming>>;
 
 pub(super) struct Resumption {
     client: Arc<Client>,
     request: Prepared,
     etag: HeaderValue,
-    /// Offsets in the object: of the next byte to come, and of the last one.
+    /// Offsets in the object: of the next byte, and of the last one.
     next: u64,
     last: u64,
     total: u64,
@@ -44,10 +44,12 @@ impl Resumption {
         request: Prepared,
         head: &response::Parts,
     ) -> Option<Self> {
+        // Without retries a broken read stays broken, too.
         if !is_plain_get(&request) || client.settings.retry.attempts < 2 {
             return None;
         }
         let etag = head.headers.get(ETAG)?.clone();
+        // A weak ETag does not promise equal bytes.
         if etag.as_bytes().starts_with(b"W/") {
             return None;
         }
@@ -57,6 +59,7 @@ impl Resumption {
             StatusCode::PARTIAL_CONTENT => content_range(&head.headers)?,
             _ => return None,
         };
+        // The announced length must be exactly that of the range.
         if last.checked_sub(next)?.checked_add(1)? != length {
             return None;
         }
@@ -75,12 +78,14 @@ impl Resumption {
         self.last + 1 - self.next
     }
 
-    /// More bytes than announced cannot come: HTTP's framing was checked against the range.
+    /// Records received bytes. More than announced cannot arrive: HTTP's framing was checked
+    /// against the range.
     pub(super) fn received(&mut self, bytes: usize) {
         self.next += (bytes as u64).min(self.remaining());
     }
 
-    /// The request for what is missing, unless nothing is or it was asked for too often.
+    /// Returns the request for the missing bytes, unless there are none or too many resumptions
+    /// were tried.
     pub(super) fn continuation(&mut self) -> Option<Continuation> {
         if self.remaining() == 0 {
             return None;
@@ -104,6 +109,7 @@ impl Resumption {
 
     fn request_for_rest(&self) -> Prepared {
         let mut request = self.request.clone();
+        // The first request has met the client's conditions; the pinned ETag replaces them.
         for name in [
             IF_NONE_MATCH,
             IF_MODIFIED_SINCE,
@@ -116,17 +122,18 @@ impl Resumption {
         let range = HeaderValue::from_str(&range).expect("digits are visible ASCII");
         request.headers.insert(RANGE, range);
         request.headers.insert(IF_MATCH, self.etag.clone());
-        // The range is of the object, not of the part.
+        // The range is relative to the object, not to the part.
         request.query.retain(|(name, _)| name != "partNumber");
         request
     }
 }
 
 fn whole_body(answer: Answer) -> Option<Incoming> {
+    // A peeked start means that this is an error's body.
     answer.body.rest.filter(|_| answer.body.start.is_empty())
 }
 
-/// A read of an object's content, not of something about it.
+/// Returns whether this is a read of an object's content, not of its properties.
 fn is_plain_get(request: &Prepared) -> bool {
     let is_content = |name: &str| {
         matches!(name, "versionId" | "partNumber" | "x-id") || name.starts_with("response-")
@@ -141,12 +148,12 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// First, last and total of a `Content-Range` that names all three.
+/// Parses first, last and total of a `Content-Range` that contains all three.
 fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
     let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last, total) = (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
-    // Positions behind the last byte must be numbers, too.
+    // `last < total` also keeps the position after the last byte in range.
     (last < total).then_some((first, last, total))
 }

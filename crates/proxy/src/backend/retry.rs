@@ -1,11 +1,11 @@
-//! When a request may be sent again, and how long to wait before.
+//! Conditions for a retry, and the pause before it.
 //!
 //! Three conditions must hold: the body is whole (held, or not one byte of it was taken), another
 //! execution does no harm, and the budget that all requests share is not spent. The budget keeps a
 //! failing backend from being hit several times as hard as a healthy one.
 //!
-//! A write with a precondition is repeated only where the backend cannot have executed it: were the
-//! first one executed, its repetition would answer 412 to a write that succeeded.
+//! A conditional write is retried only if the backend cannot have executed it: if the first attempt
+//! was executed, its retry would return 412 for a write that succeeded.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -17,20 +17,21 @@ use super::clock;
 use super::request::Prepared;
 use super::settings::Retry;
 
-/// What a failed attempt leaves open.
+/// Knowledge about a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trace {
-    /// Sending it again would fail the same way.
+    /// A retry would fail the same way.
     Hopeless,
-    /// The backend did not execute it.
+    /// The backend did not execute the request.
     NotExecuted,
-    /// The backend may have executed it.
+    /// The backend may have executed the request.
     Unknown,
 }
 
-/// Whether an answer asks for another attempt, and what is known about this one.
+/// Returns the knowledge about an attempt with this status, if the status calls for a retry.
 pub(super) fn trace_of(status: StatusCode) -> Option<Trace> {
     match status {
+        // S3 sends these before it executes anything.
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(Trace::NotExecuted),
         StatusCode::INTERNAL_SERVER_ERROR
         | StatusCode::BAD_GATEWAY
@@ -48,7 +49,7 @@ pub(super) fn may_repeat(request: &Prepared, trace: Trace) -> bool {
         }
 }
 
-/// Repetitions left, in tenths; an answered request gives one tenth back.
+/// Remaining retries, in tenths; an answered request returns one tenth.
 pub(super) struct Budget {
     tenths: AtomicU32,
     capacity: u32,
@@ -77,7 +78,7 @@ impl Budget {
 
     pub(super) fn earn(&self) {
         let more = |tenths: u32| (tenths < self.capacity).then(|| tenths + 1);
-        // An error says that the budget is full.
+        // An error means that the budget is full.
         let _ = self
             .tenths
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -90,8 +91,10 @@ pub(super) enum Spending {
     Exhausted,
 }
 
-/// The pause after the `attempt`th attempt (from 1): exponential, its upper half random.
+/// Returns the pause after attempt number `attempt` (from 1): exponential, with a random upper
+/// half.
 pub(super) fn pause(retry: &Retry, attempt: u32, headers: Option<&HeaderMap>) -> Duration {
+    // `attempt` counts from 1, and a shift by 32 or more saturates.
     let doubled = retry
         .base_delay
         .saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));

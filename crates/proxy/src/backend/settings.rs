@@ -1,8 +1,8 @@
-//! What the backend client has to be told: where the backend is, how to reach it, how long to wait.
+//! Settings of the backend client: the backend's address, the way to it, and timeouts.
 //!
-//! These types are this module's own, so that nothing here knows how configuration is written; the
-//! program maps its configuration to them once. Every field is already a valid value: a host is a
-//! name or an address without brackets, durations are not zero.
+//! These types belong to this module, so that nothing here knows how configuration is written; the
+//! program maps its configuration to them once. Every field is already valid: a host is a name or
+//! an address without brackets, durations are not zero.
 //!
 //! Absent on purpose: defaults (configuration has them, with their documentation) and credentials
 //! (they change while the program runs, see `credentials`).
@@ -14,25 +14,25 @@ use std::time::Duration;
 
 const AWS_SUFFIXES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"];
 
-/// Everything about the backend that stays the same while the program runs.
+/// All settings of the backend that stay the same while the program runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) endpoint: Endpoint,
     pub(crate) region: String,
     pub(crate) addressing: Addressing,
-    /// Trust these roots (PEM) and no others; without it the system's.
+    /// PEM file with the only trusted roots; `None` for the system's.
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) client_certificate: Option<ClientCertificate>,
     pub(crate) outbound_proxy: OutboundProxy,
-    /// For name look-up, TCP, an outbound proxy's tunnel and TLS together.
+    /// Timeout of name look-up, TCP, an outbound proxy's tunnel and TLS together.
     pub(crate) connect_timeout: Duration,
-    /// From the request's last byte to the head of the answer.
+    /// Timeout from the request's last byte to the head of the response.
     pub(crate) response_timeout: Duration,
-    /// The longest silence inside a body, in either direction.
+    /// Longest silence inside a body, in either direction.
     pub(crate) body_timeout: Duration,
-    /// Must be below the time after which the server closes an idle connection.
+    /// Time after which an idle connection is closed; must be below the server's own timeout.
     pub(crate) connection_idle: Duration,
-    /// An older connection serves no further request, so that a change in DNS is noticed.
+    /// Age from which a connection serves no further request, so that a change in DNS takes effect.
     pub(crate) connection_max_age: Duration,
     pub(crate) max_idle_connections: usize,
     pub(crate) retry: Retry,
@@ -43,7 +43,7 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Endpoint {
     pub(crate) scheme: Scheme,
-    /// A name, or an address; IPv6 without brackets.
+    /// Name or address; IPv6 without brackets.
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
 }
@@ -54,22 +54,22 @@ pub(crate) enum Scheme {
     Https,
 }
 
-/// Whether the bucket is the path's first segment or the host's first label.
+/// Whether the bucket is the first segment of the path or the first label of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Addressing {
     Path,
-    /// Buckets that cannot be a host label, and backends named by an address, get path style.
+    /// Buckets that cannot be a host label, and backends with an IP address, get path style.
     VirtualHost,
 }
 
-/// PEM files of the certificate the proxy shows to the backend.
+/// PEM files of the certificate that the proxy shows to the backend.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientCertificate {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
 }
 
-/// Which HTTP proxy stands between this program and an `https` backend.
+/// HTTP proxy between this program and an `https` backend.
 ///
 /// A plain `http` backend is always reached directly.
 #[derive(Clone)]
@@ -85,27 +85,28 @@ pub(crate) enum OutboundProxy {
     },
 }
 
-/// Whether streams, which cannot be hashed before they are sent, have a checksum behind them.
+/// Whether streams, which cannot be hashed before they are sent, have a checksum in a trailer.
 ///
-/// Parts never do, held bodies need none.
+/// Parts never do; held bodies need none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Integrity {
-    /// On AWS, and elsewhere for uploads under object lock.
+    /// With a trailer on AWS, and elsewhere for uploads under object lock.
     Auto,
     Trailer,
     Unsigned,
 }
 
-/// How often and how fast a request is repeated.
+/// Number and pace of retries.
 #[derive(Debug, Clone)]
 pub(crate) struct Retry {
-    /// Attempts in all, the first one included; 1 never repeats.
+    /// Number of attempts, including the first; 1 never retries.
     pub(crate) attempts: u32,
-    /// The first pause is at most this long, each further one at most twice the one before.
+    /// Longest first pause; each further one is at most twice as long.
     pub(crate) base_delay: Duration,
-    /// No pause is longer, whatever `Retry-After` says.
+    /// Longest pause, whatever `Retry-After` says.
     pub(crate) max_delay: Duration,
-    /// Repetitions that may be spent before as many requests succeed again, over all requests.
+    /// Number of retries, over all requests, that may be spent before successful requests refill
+    /// it.
     pub(crate) budget: u32,
 }
 
@@ -135,19 +136,19 @@ impl Endpoint {
         self.host.parse::<IpAddr>().is_ok()
     }
 
-    /// Whether this is one of AWS's own names.
+    /// Returns whether this is one of AWS's own names.
     pub(super) fn is_aws(&self) -> bool {
         self.aws_suffix().is_some()
     }
 
-    /// The domain of AWS's partition that the host is in, with the dot before it.
+    /// Returns the domain of the host's AWS partition, with its leading dot.
     pub(super) fn aws_suffix(&self) -> Option<&'static str> {
         AWS_SUFFIXES
             .into_iter()
             .find(|suffix| self.host.ends_with(suffix))
     }
 
-    /// Host and port as `Host` has them: brackets around IPv6, no default port.
+    /// Returns host and port as in the `Host` header: brackets around IPv6, no default port.
     pub(super) fn authority(&self) -> String {
         let host = match self.host.parse::<IpAddr>() {
             Ok(IpAddr::V6(_)) => format!("[{}]", self.host),
@@ -166,7 +167,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// An outbound proxy's URL may carry a password.
+/// Omits the URL of an outbound proxy, which may contain a password.
 impl fmt::Debug for OutboundProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,16 +1,17 @@
 //! The outgoing signature (Signature Version 4, S3's variant), through the `aws-sigv4` crate.
 //!
-//! Signed are `Host`, `Content-Type`, `Content-MD5` and every `x-amz-*` header, nothing that a
-//! machine on the way may change. The path is taken as it will be sent: no second encoding, no
-//! normalisation. The payload's hash always goes along as `x-amz-content-sha256`.
+//! The signed headers are `Host`, `Content-Type`, `Content-MD5` and every `x-amz-*` header, and
+//! none that a machine on the way may change. The path is signed as it will be sent: without a
+//! second encoding, without normalisation. The payload's hash is always sent as
+//! `x-amz-content-sha256`.
 //!
-//! `UNSIGNED-PAYLOAD` is used for streams over plain HTTP too. Servers accept it there (presigned
-//! uploads always use it); it is SDKs that prefer hashing without TLS, to notice changes on the
-//! way. Sealed data notices them by itself when it is read.
+//! `UNSIGNED-PAYLOAD` is used for streams over plain HTTP, too. Servers accept it there (presigned
+//! uploads always use it); only SDKs prefer hashing without TLS, to detect changes on the way.
+//! Sealed data detects them itself when it is read.
 //!
-//! The signing key is derived for each request: four HMACs, lost beside hashing the canonical
-//! request. The crate logs what it signs at trace level, so logging must keep its target above
-//! that.
+//! The signing key is derived for each request: four HMACs, negligible next to hashing the
+//! canonical request. The crate logs the signed data at trace level, so logging must keep its
+//! target above that.
 //!
 //! Bytes outside ASCII in a signed header: a canonical request is text, and services differ in how
 //! they read it. AWS takes each byte for a Latin-1 character and signs that text's UTF-8 (its
@@ -34,17 +35,18 @@ use super::error::BackendError;
 use super::settings::Endpoint;
 use crate::net::with_causes;
 
-/// What the signature says about the body.
+/// The signature's statement about the body.
 #[derive(Clone, Copy)]
 pub(super) enum PayloadHash<'a> {
-    /// Lower-case hex of the SHA-256 of the bytes sent.
+    /// Lower-case hex of the SHA-256 of the sent bytes.
     Sha256(&'a str),
     Unsigned,
-    /// Its checksum follows it.
+    /// Unsigned, with the checksum in a trailer.
     UnsignedWithTrailer,
 }
 
-/// Adds `Authorization` and what belongs to it; every other header must be there already.
+/// Adds `Authorization` and the headers that belong to it; every other header must be present
+/// already.
 pub(super) fn sign_request(
     method: &Method,
     uri: &Uri,
@@ -90,7 +92,8 @@ pub(super) fn sign_request(
     Ok(())
 }
 
-/// The signer writes the time with four digits for the year, and panics on any other.
+/// Returns whether the time can be signed: the signer writes the year with four digits, and panics
+/// on any other.
 fn is_signable(time: SystemTime) -> bool {
     const YEAR_9999_ENDS: Duration = Duration::from_secs(253_402_300_799);
     time.duration_since(UNIX_EPOCH)
@@ -181,6 +184,7 @@ mod tests {
                 time,
             )
         };
+        // The last second of the year 9999: the date has four digits for the year.
         let end = UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         for time in [UNIX_EPOCH, end] {
             sign_at(time).unwrap();

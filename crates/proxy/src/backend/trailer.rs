@@ -1,16 +1,16 @@
-//! Streams with a checksum of the stored bytes behind them (S3 API Reference, "Signature
+//! Streams with a checksum of the stored bytes in a trailer (S3 API Reference, "Signature
 //! Calculations for the Authorization Header: Transferring Payload in Multiple Chunks": unsigned
 //! payload with a trailer).
 //!
 //! Invariants:
 //! - the framing is a function of the length alone, so that `Content-Length` is exact and known
 //!   before the first byte;
-//! - the checksum is made only when the source has ended cleanly: a body that was cut has neither
-//!   its length nor its trailer;
-//! - stored bytes are passed on as they came, never copied.
+//! - the checksum is made only after the source has ended cleanly: a truncated body has neither its
+//!   length nor its trailer;
+//! - stored bytes are passed on without copying.
 //!
-//! Absent: signatures of chunks (the checksum is not a defence against whoever holds the line;
-//! sealed data is its own), and trailers on parts, whose checksums AWS takes only with part
+//! Absent: signatures of chunks (the checksum is no defence against an attacker on the network;
+//! sealed data defends itself), and trailers on parts, whose checksums AWS accepts only with part
 //! numbers without gaps.
 
 use std::collections::VecDeque;
@@ -22,27 +22,27 @@ use s3proxy_protocol::header_rules;
 
 use super::settings::{Endpoint, Integrity};
 
-/// Stored bytes in every chunk but the last; AWS takes no smaller ones than 8 KiB.
+/// Number of stored bytes in every chunk except the last; AWS accepts none below 8 KiB.
 const CHUNK_BYTES: u64 = 64 * 1024;
 const ALGORITHM: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
 const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
-/// How the bytes of a stream stand on the wire.
+/// Form of a stream's bytes on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As they are.
+    /// The stored bytes alone.
     Bare,
-    /// In chunks, with their checksum as a trailer.
+    /// Chunks, with the checksum in a trailer.
     Trailed,
 }
 
 impl Form {
-    /// The form of a streamed body.
+    /// Returns the form of a streamed body.
     ///
-    /// A server that does not know the framing either refuses it or, worse, stores it as content.
-    /// So `auto` uses it where it is documented, on AWS, and for uploads under object lock: there
-    /// S3 refuses every upload without a checksum, so that nothing that works is put at risk.
+    /// A server that does not know the framing refuses it or, worse, stores it as content. So
+    /// `auto` uses it where it is documented, on AWS, and for uploads under object lock: S3 refuses
+    /// those without a checksum, so nothing that works is put at risk.
     pub(super) fn of(
         integrity: Integrity,
         endpoint: &Endpoint,
@@ -62,7 +62,7 @@ impl Form {
         }
     }
 
-    /// Bytes on the wire of a stream with `length` bytes.
+    /// Returns the number of bytes on the wire for a stream of `length` bytes.
     pub(super) fn wire_length(self, length: u64) -> u64 {
         match self {
             Form::Bare => length,
@@ -77,8 +77,9 @@ fn is_under_object_lock(headers: &HeaderMap) -> bool {
         .any(|name| name.as_str().starts_with("x-amz-object-lock-"))
 }
 
-/// Announces the framing of a stream with `length` bytes.
+/// Sets the headers that announce the framing of a stream of `length` bytes.
 pub(super) fn announce(headers: &mut HeaderMap, length: u64) {
+    // First in the list, as S3 documents it.
     let mut codings = b"aws-chunked".to_vec();
     for coding in headers.get_all(CONTENT_ENCODING) {
         codings.push(b',');
@@ -90,19 +91,20 @@ pub(super) fn announce(headers: &mut HeaderMap, length: u64) {
     headers.insert(TRAILER, HeaderValue::from(ALGORITHM.header_name()));
 }
 
-/// Takes `aws-chunked` out of an answer's Content-Encoding: some servers keep it as if it were a
+/// Removes `aws-chunked` from a response's Content-Encoding: some servers store it as if it were a
 /// coding of the object.
 pub(super) fn forget_framing(headers: &mut HeaderMap) {
     header_rules::remove_aws_chunked(headers);
 }
 
-/// What the module makes itself, and takes from no caller.
+/// Headers that this module makes itself, and accepts from no caller.
 pub(super) const OWN_HEADERS: [HeaderName; 2] = [DECODED_LENGTH, TRAILER];
 
 fn chunked_length(length: u64) -> u64 {
     let chunk = |bytes: u64| size_line(bytes).len() as u64 + bytes + 2;
     let rest = length % CHUNK_BYTES;
     let last = if rest == 0 { 0 } else { chunk(rest) };
+    // Base64 of the checksum has the same length for every value.
     let placeholder = "=".repeat(ALGORITHM.length().div_ceil(3) * 4);
     length / CHUNK_BYTES * chunk(CHUNK_BYTES) + last + end(&placeholder).len() as u64
 }
@@ -111,22 +113,22 @@ fn size_line(bytes: u64) -> String {
     format!("{bytes:x}\r\n")
 }
 
-/// The chunk of no bytes, and the trailer.
+/// Returns the final empty chunk, and the trailer.
 fn end(checksum: &str) -> String {
     format!("0\r\n{}:{checksum}\r\n\r\n", ALGORITHM.header_name())
 }
 
-/// Puts stored bytes into chunks.
+/// Splitter of stored bytes into chunks.
 pub(super) struct Chunks {
     checksum: Checksummer,
-    /// Stored bytes that belong to no chunk yet.
+    /// Number of stored bytes that belong to no chunk yet.
     unassigned: u64,
-    /// Stored bytes missing from the chunk that was begun.
+    /// Number of stored bytes missing from the current chunk.
     missing: u64,
-    /// Bytes on the wire still to come, those that are ready included.
+    /// Number of bytes on the wire still to come, including those that are ready.
     left: u64,
     ready: VecDeque<Bytes>,
-    /// What ends the chunk before; nothing before the first.
+    /// End of the previous chunk; empty before the first.
     separator: &'static str,
 }
 
@@ -142,7 +144,7 @@ impl Chunks {
         }
     }
 
-    /// Takes the next stored bytes; no more in all than were announced.
+    /// Takes the next stored bytes; in total no more than announced.
     pub(super) fn push(&mut self, mut data: Bytes) {
         self.checksum.update(&data);
         while !data.is_empty() {
@@ -164,7 +166,7 @@ impl Chunks {
         self.separator = "\r\n";
     }
 
-    /// Ends the body, once all stored bytes are there and their source has ended cleanly.
+    /// Ends the body, once all stored bytes have arrived and their source has ended cleanly.
     pub(super) fn finish(&mut self) {
         let checksum = std::mem::replace(&mut self.checksum, Checksummer::new(ALGORITHM));
         let end = end(&checksum.finish().to_base64());
@@ -172,14 +174,14 @@ impl Chunks {
             .push_back(Bytes::from(format!("{}{end}", self.separator)));
     }
 
-    /// The next bytes for the wire, if there are any.
+    /// Returns the next bytes for the wire, if there are any.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         let bytes = self.ready.pop_front()?;
         self.left -= bytes.len() as u64;
         Some(bytes)
     }
 
-    /// Bytes on the wire still to come.
+    /// Returns the number of bytes on the wire still to come.
     pub(super) fn left(&self) -> u64 {
         self.left
     }
@@ -219,6 +221,7 @@ mod tests {
     #[test]
     fn chunks_are_the_same_however_the_bytes_come() {
         let content = vec![b'a'; 150_000];
+        // 0x10000 is 64 KiB, the length of all chunks but the last.
         let mut expected = b"10000\r\n".to_vec();
         expected.extend_from_slice(&content[..65_536]);
         expected.extend_from_slice(b"\r\n10000\r\n");
@@ -238,6 +241,7 @@ mod tests {
 
     #[test]
     fn the_announced_length_is_exact_around_every_boundary() {
+        // Around each further hexadecimal digit, and each further chunk.
         for length in [1, 15, 16, 65_535, 65_536, 65_537, 131_071, 131_072, 131_073] {
             let wire = framed(&[&vec![0; length]]);
             let announced = Form::Trailed.wire_length(length as u64);
@@ -265,6 +269,7 @@ mod tests {
                 "",
                 trailed,
             ),
+            // Names that only resemble AWS's.
             (Integrity::Auto, "amazonaws.com.example", "", "", bare),
             (Integrity::Auto, "notamazonaws.com", "", "", bare),
             (Integrity::Auto, other, "", "", bare),

@@ -1,16 +1,17 @@
-//! The memory that all bodies share.
+//! The memory budget that all bodies share.
 //!
-//! Shares are given in the order of need: first to the holder that has least, then to the request
-//! that came first. A request whose share does not fit is passed by smaller ones; it lets those of
-//! its own holder pass for a while only ([`OVERTAKEN_FOR`]). A holder is a listed client, or the
-//! network of an unlisted one.
+//! Shares are granted in order of need: first to the holder with the least memory, then in order of
+//! arrival. Smaller requests may overtake one whose share does not fit; those of its own holder
+//! only for a while ([`OVERTAKEN_FOR`]). A holder is a listed client, or the network of an unlisted
+//! one.
 //!
 //! Invariants: a holder never has more than [`MOST_OF_FREE`] times the memory that stays free, and
 //! all unauthenticated requests together never more than [`MOST_OF_FREE_UNAUTHENTICATED`] times, so
-//! that the next holder finds some. Bodies that have shown their beginning only ([`Stage::Beginning`])
-//! have at most a part of the memory ([`BEGINNINGS`]), so that those further on can end.
-//! The queue is bounded in length and time, one holder has at most half of what is left of it, and
-//! while somebody waits in it, slow clients have to give up their shares ([`super::pressure`]).
+//! that the next holder finds some. Bodies of which only the beginning has arrived
+//! ([`Stage::Beginning`]) have at most a part of the memory ([`BEGINNINGS`]), so that those further
+//! on can finish. The queue is bounded in length and time, one holder has at most half of its
+//! remaining places, and while it is not empty, slow clients have to give up their shares
+//! ([`super::pressure`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,29 +25,30 @@ use super::buffers::STREAM_BYTES;
 use super::pressure::Pressure;
 use crate::telemetry::metrics::{self, Counted, Limit};
 
-/// How long a request waits for its share before it is told to slow down.
+/// Time that a request waits for its share before it is told to slow down.
 const BUDGET_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a request lets others of its own holder pass.
+/// Time for which a waiting request may be overtaken by others of its own holder.
 const OVERTAKEN_FOR: Duration = Duration::from_secs(4);
 
-/// Requests that wait for their share; more are told to slow down at once. Each holds its connection,
-/// and perhaps one to the backend.
+/// Length of the queue; further requests are told to slow down at once. Each waiting request holds
+/// its connection, and perhaps one to the backend.
 const QUEUE: usize = 1024;
 
-/// Bytes are counted in units of this size.
+/// Unit of the accounts, in bytes.
 const UNIT_BYTES: usize = 1024;
 
-/// One holder has at most so many times the memory that stays free: 7/8 where it is the only one.
+/// Most memory of one holder, as a multiple of the memory that stays free: 7/8 for a sole holder.
 const MOST_OF_FREE: usize = 7;
 
-/// The same for all unauthenticated requests together: three quarters.
+/// Most memory of all unauthenticated requests together, as a multiple of the memory that stays
+/// free: three quarters.
 const MOST_OF_FREE_UNAUTHENTICATED: usize = 3;
 
-/// The part of the memory that bodies may have of which the beginning only has arrived.
+/// Divisor of the total for bodies of which only the beginning has arrived.
 const BEGINNINGS: usize = 4;
 
-/// Who has memory, as far as fairness cares.
+/// Owner of memory, for fairness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Holder {
     id: u64,
@@ -60,12 +62,12 @@ enum Class {
 }
 
 impl Holder {
-    /// A client that is known by name, or whatever else tells holders apart.
+    /// Identifies an authenticated client, by name or any other value that distinguishes holders.
     pub(crate) fn authenticated(name: impl Hash) -> Self {
         Self::new(name, Class::Authenticated)
     }
 
-    /// A sender of unsigned requests where others sign.
+    /// Identifies the sender of unsigned requests, if other clients sign theirs.
     pub(crate) fn unauthenticated(name: impl Hash) -> Self {
         Self::new(name, Class::Unauthenticated)
     }
@@ -80,16 +82,16 @@ impl Holder {
     }
 }
 
-/// How much of a body has arrived.
+/// Amount of a body that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Its first bytes; nobody knows whether there will be more.
+    /// Only the first bytes; more may never come.
     Beginning,
-    /// Enough to take it at its word.
+    /// Enough to trust its announced length.
     Underway,
 }
 
-/// One budget over all bodies in flight.
+/// Budget over all bodies in flight.
 pub(crate) struct BodyBudget {
     ledger: Mutex<Ledger>,
     total_units: usize,
@@ -98,16 +100,16 @@ pub(crate) struct BodyBudget {
 
 struct Ledger {
     free: usize,
-    /// Of bodies that have only begun.
+    /// Units of bodies of which only the beginning has arrived.
     beginnings: usize,
     unauthenticated: usize,
     holders: HashMap<Holder, Account>,
-    /// In the order of their arrival.
+    /// Waiting requests in order of arrival.
     waiting: VecDeque<Waiting>,
     next_ticket: u64,
 }
 
-/// What one holder has, and wants.
+/// Units that one holder has, and the number of its waiting requests.
 #[derive(Default)]
 struct Account {
     units: usize,
@@ -128,7 +130,7 @@ struct Waiting {
     granted: oneshot::Sender<BodyShare>,
 }
 
-/// A share of the budget, given back when dropped.
+/// A share of the budget, returned on drop.
 #[must_use]
 pub(crate) struct BodyShare {
     budget: Arc<BodyBudget>,
@@ -136,7 +138,7 @@ pub(crate) struct BodyShare {
     _counted: Counted,
 }
 
-/// There is no share.
+/// Why there is no share.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BudgetExhausted {
     #[error("no memory for another body became free within {} s", BUDGET_WAIT.as_secs())]
@@ -146,7 +148,7 @@ pub(crate) enum BudgetExhausted {
 }
 
 impl BodyBudget {
-    /// A budget of `bytes`; at least one streamed body always fits.
+    /// Builds a budget of `bytes`; at least one streamed body always fits.
     pub(crate) fn new(bytes: usize) -> Self {
         let total_units = bytes.max(2 * STREAM_BYTES).div_ceil(UNIT_BYTES);
         metrics::body_memory_limit(total_units * UNIT_BYTES);
@@ -164,7 +166,7 @@ impl BodyBudget {
         }
     }
 
-    /// Whether bodies wait for memory.
+    /// Returns the pressure that waiting bodies exert on slow ones.
     pub(crate) fn pressure(&self) -> &Arc<Pressure> {
         &self.pressure
     }
@@ -178,7 +180,7 @@ impl BodyBudget {
         self.share_for(holder, bytes, Stage::Underway).await
     }
 
-    /// Waits for a share of `bytes` for a body of which so much has arrived.
+    /// Waits for a share of `bytes` for a body at this stage.
     pub(crate) async fn share_for(
         self: &Arc<Self>,
         holder: Holder,
@@ -194,6 +196,7 @@ impl BodyBudget {
         };
         let claim = Claim {
             holder,
+            // Never above the limit that a lone claim can meet, or it would wait in vain.
             units: bytes.div_ceil(UNIT_BYTES).clamp(1, most),
             stage,
         };
@@ -205,7 +208,7 @@ impl BodyBudget {
     async fn claim(self: &Arc<Self>, claim: Claim) -> Result<BodyShare, BudgetExhausted> {
         let (granted, receiver) = oneshot::channel();
         let ticket = {
-            // One lock for both: what becomes free in between would be given to nobody.
+            // One lock for both steps: memory freed in between would be granted to nobody.
             let mut ledger = self.ledger();
             if let Some(share) = self.at_once(&mut ledger, claim) {
                 return Ok(share);
@@ -216,6 +219,7 @@ impl BodyBudget {
             budget: self,
             ticket: ticket.ok_or(BudgetExhausted::TooMany)?,
         };
+        // Only while it waits: slow clients are ended for its sake.
         let _wanted = self.pressure.want(claim.units * UNIT_BYTES);
         match tokio::time::timeout(BUDGET_WAIT, receiver).await {
             Ok(Ok(share)) => Ok(share),
@@ -223,7 +227,7 @@ impl BodyBudget {
         }
     }
 
-    /// A share that nobody has to wait for.
+    /// Grants a share that needs no wait.
     fn at_once(self: &Arc<Self>, ledger: &mut Ledger, claim: Claim) -> Option<BodyShare> {
         let fits = ledger.fits(claim, self.total_units) && !ledger.is_behind(claim, Instant::now());
         fits.then(|| self.take(ledger, claim))
@@ -238,8 +242,8 @@ impl BodyBudget {
         }
     }
 
-    /// Gives what is free to those who wait. Shares that nobody takes any more are returned: they
-    /// must not be dropped under the lock.
+    /// Grants free memory to waiting requests. Returns shares whose requests were cancelled:
+    /// dropping one takes the lock, so it must happen after the lock is released.
     fn grant(self: &Arc<Self>, ledger: &mut Ledger) -> Vec<BodyShare> {
         let mut refused = Vec::new();
         while let Some(index) = ledger.next(self.total_units) {
@@ -248,6 +252,7 @@ impl BodyBudget {
             };
             let share = self.take(ledger, waiting.claim);
             if let Err(share) = waiting.granted.send(share) {
+                // Stop here: dropping the refused share calls `grant` again for the rest.
                 refused.push(share);
                 break;
             }
@@ -256,12 +261,12 @@ impl BodyBudget {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // Nothing that can panic runs under the lock.
+        // A poisoned lock is usable: nothing under the lock can panic.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The most that one claim can be: with it, the rule over the rest just holds.
+/// Returns the largest possible claim: with it, the rule about the free memory just holds.
 fn part(total_units: usize, most_of_free: usize) -> usize {
     total_units / (most_of_free + 1) * most_of_free
 }
@@ -285,15 +290,17 @@ impl Ledger {
         class_fits && stage_fits && has + claim.units <= MOST_OF_FREE * left
     }
 
-    /// Whether another request of the same holder has waited for so long that this one may not pass.
+    /// Returns whether another request of the same holder has waited so long that this one may not
+    /// overtake it.
     fn is_behind(&self, claim: Claim, now: Instant) -> bool {
         self.waiting
             .iter()
+            // The queue is in order of arrival, so the long waits are at its front.
             .take_while(|waiting| now.duration_since(waiting.since) >= OVERTAKEN_FOR)
             .any(|waiting| waiting.claim.holder == claim.holder)
     }
 
-    /// The position of the one that is given its share next.
+    /// Returns the position of the request that is granted its share next.
     fn next(&self, total_units: usize) -> Option<usize> {
         if self.free == 0 {
             return None;
@@ -301,6 +308,7 @@ impl Ledger {
         let now = Instant::now();
         let mut blocked = Vec::new();
         let mut best: Option<(usize, usize)> = None;
+        // The queue is bounded, so a linear scan is cheap enough.
         for (index, waiting) in self.waiting.iter().enumerate() {
             let holder = waiting.claim.holder;
             if blocked.contains(&holder) {
@@ -308,20 +316,23 @@ impl Ledger {
             }
             if self.fits(waiting.claim, total_units) {
                 let has = self.holders.get(&holder).map_or(0, |has| has.units);
+                // Strictly less: among equals the earliest request wins.
                 if best.is_none_or(|(least, _)| has < least) {
                     best = Some((has, index));
                 }
             } else if now.duration_since(waiting.since) >= OVERTAKEN_FOR {
+                // From here on no later request of this holder may overtake it.
                 blocked.push(holder);
             }
         }
         best.map(|(_, index)| index)
     }
 
-    /// A place in the queue, unless it or the holder's part of it is full.
+    /// Adds a claim to the queue, unless the queue or the holder's part of it is full.
     fn queue(&mut self, claim: Claim, granted: oneshot::Sender<BodyShare>) -> Option<u64> {
         let left = QUEUE.saturating_sub(self.waiting.len());
         let account = self.holders.entry(claim.holder).or_default();
+        // The entry may have been made just above: remove it again.
         if account.waiting >= left {
             self.forget(claim.holder);
             return None;
@@ -376,7 +387,7 @@ impl Ledger {
         self.forget(claim.holder);
     }
 
-    /// Holders that have and want nothing take no memory.
+    /// Removes the account of a holder that has nothing and waits for nothing.
     fn forget(&mut self, holder: Holder) {
         let account = self.holders.get(&holder);
         if account.is_some_and(|account| account.units == 0 && account.waiting == 0) {
@@ -386,14 +397,15 @@ impl Ledger {
 }
 
 impl BodyShare {
-    /// Bytes that it is for.
+    /// Returns the size of the share in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.claim.units * UNIT_BYTES
     }
 
-    /// More of the body has arrived.
+    /// Marks the body as under way, once more of it has arrived.
     pub(crate) fn is_underway(&mut self) {
         let mut ledger = self.budget.ledger();
+        // Under one lock, so that nobody takes the memory in between.
         ledger.give_back(self.claim);
         self.claim.stage = Stage::Underway;
         ledger.book(self.claim);
@@ -410,7 +422,7 @@ impl Drop for BodyShare {
     }
 }
 
-/// Waits for its share until it is dropped.
+/// A place in the queue, left on drop.
 struct Queued<'b> {
     budget: &'b Arc<BodyBudget>,
     ticket: u64,
@@ -424,7 +436,7 @@ impl Drop for Queued<'_> {
             .iter()
             .position(|waiting| waiting.ticket == self.ticket);
         let left = found.and_then(|index| ledger.leave(index));
-        // Others of its holder may have been behind it.
+        // Other requests of its holder may have been waiting for this one.
         let refused = match left {
             Some(_) => self.budget.grant(&mut ledger),
             None => Vec::new(),

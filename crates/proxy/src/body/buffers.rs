@@ -1,45 +1,45 @@
-//! Reused buffers. Their memory is counted in [`super::budget`].
+//! Pool of reused buffers. Their memory is counted in [`super::budget`].
 //!
-//! Invariants: a buffer handed out is empty and has the pool's capacity; it comes back by itself
-//! when the last `Bytes` over it is dropped.
+//! Invariants: a buffer handed out has the pool's capacity; it returns to the pool when the last
+//! `Bytes` over it is dropped.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use s3proxy_envelope::layout::STORED_CHUNK_BYTES;
 
-/// Stored chunks in one piece: a piece is what goes into one write to a socket.
+/// Number of stored chunks per piece; a piece is one write to a socket.
 const CHUNKS_PER_PIECE: usize = 4;
 
-/// Room for the head of a message before the first chunk.
+/// Room for the head of a message before the first chunk, in bytes.
 const HEAD_ROOM_BYTES: usize = 64;
 
 /// Capacity of every pooled buffer, in bytes.
 pub(crate) const PIECE_BYTES: usize = CHUNKS_PER_PIECE * STORED_CHUNK_BYTES + HEAD_ROOM_BYTES;
 
-/// What one streamed body may hold at once, in bytes: a piece being filled, pieces on their way
-/// out and what the connection has read ahead.
+/// Most memory that one streamed body may hold at once, in bytes: a piece being filled, pieces on
+/// their way out, and the connection's read-ahead.
 pub(crate) const STREAM_BYTES: usize = 256 * 1024;
 
-/// Buffers kept for reuse; beyond that they are freed.
+/// Number of idle buffers that are kept; further ones are freed.
 const IDLE_BUFFERS: usize = 64;
 
-/// Empty buffers of [`PIECE_BYTES`] capacity.
+/// Pool of buffers with [`PIECE_BYTES`] capacity.
 #[derive(Default)]
 pub(crate) struct BufferPool {
     idle: Mutex<Vec<Vec<u8>>>,
 }
 
 impl BufferPool {
-    /// An empty buffer with [`PIECE_BYTES`] capacity.
+    /// Returns an empty buffer with [`PIECE_BYTES`] capacity.
     pub(crate) fn take(&self) -> Vec<u8> {
         let mut buffer = self.any();
         buffer.clear();
         buffer
     }
 
-    /// A buffer of [`PIECE_BYTES`] to be written over. What was written to it before is still
-    /// there, so that nothing has to be zeroed that is about to be overwritten.
+    /// Returns a buffer of length [`PIECE_BYTES`] to be overwritten. It may contain old data, so
+    /// that bytes that are about to be overwritten need not be zeroed.
     pub(crate) fn take_full(&self) -> Vec<u8> {
         let mut buffer = self.any();
         buffer.resize(PIECE_BYTES, 0);
@@ -51,7 +51,7 @@ impl BufferPool {
         reused.unwrap_or_else(|| Vec::with_capacity(PIECE_BYTES))
     }
 
-    /// Makes `buffer` readable by many; it returns to the pool when all have let go of it.
+    /// Converts `buffer` to shared bytes; it returns to the pool when the last of them is dropped.
     pub(crate) fn freeze(self: &Arc<Self>, buffer: Vec<u8>) -> Bytes {
         Bytes::from_owner(Pooled {
             buffer,
@@ -61,13 +61,14 @@ impl BufferPool {
 
     fn give_back(&self, buffer: Vec<u8>) {
         let mut idle = self.lock();
+        // A buffer that lost capacity is dropped, so that every pooled one has all of it.
         if idle.len() < IDLE_BUFFERS && buffer.capacity() >= PIECE_BYTES {
             idle.push(buffer);
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-        // A panic elsewhere cannot leave the list in a bad state: pushes and pops are whole.
+        // A poisoned lock is usable: pushes and pops are atomic.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

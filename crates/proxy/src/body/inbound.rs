@@ -1,9 +1,9 @@
-//! The body of a client's request: framing taken off, promises checked.
+//! The body of a client's request: framing removed, promises verified.
 //!
-//! Whoever reads payload from here must not let the backend complete a write before
-//! [`Inbound::poll_payload`] has returned its end: only then have length, chunk signatures, body
-//! hash, Content-MD5 and checksum been compared with what the client announced
-//! (S3 API Reference, "Signature calculations" and "Checking object integrity").
+//! A reader of the payload must not let the backend complete a write before
+//! [`Inbound::poll_payload`] has returned its end. Only then have length, chunk signatures, body
+//! hash, Content-MD5 and checksum been compared with the client's announcement (S3 API Reference,
+//! "Signature calculations" and "Checking object integrity").
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,35 +23,35 @@ use s3proxy_protocol::post::{Content, FileDecoder, FormHead, FormParser};
 use super::pace::{Impatience, Pace, Patience};
 use super::sealing::Payload;
 
-/// How the payload is framed inside the HTTP body.
+/// Framing of the payload inside the HTTP body.
 pub(crate) enum Framing {
-    /// The body is the payload.
+    /// No framing: the body is the payload.
     Plain,
-    /// `aws-chunked`.
+    /// Chunks of `aws-chunked` around the payload.
     Chunked(Box<ChunkDecoder>),
-    /// The payload is the file of a form, the closing delimiter behind it.
+    /// The payload is the file of a form, followed by the closing delimiter.
     Form(Box<FileDecoder>),
 }
 
 /// Why a client's body could not be used.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum InboundError {
-    /// The body is not what the request promised.
+    /// The body does not match the request's promises.
     #[error(transparent)]
     Refused(#[from] S3Error),
     /// The connection ended before the body did.
     #[error("the client's connection ended inside the body")]
     Disconnected,
-    /// No byte came for too long.
+    /// No byte arrived for too long.
     #[error("the client sent no byte of the body for {} s", .0.as_secs())]
     Stalled(Duration),
-    /// Bytes came too slowly, and others waited for the memory.
+    /// Bytes arrived too slowly while other requests waited for memory.
     #[error("the client sent its body too slowly while others waited for memory")]
     TooSlow,
 }
 
 impl InboundError {
-    /// What S3 answers.
+    /// Returns the S3 error for the client.
     pub(crate) fn to_s3_error(&self) -> S3Error {
         match self {
             Self::Refused(error) => error.clone(),
@@ -74,11 +74,11 @@ impl InboundError {
 /// Payload of a request, verified as it passes.
 pub(crate) struct Inbound {
     incoming: Incoming,
-    /// Received and not yet decoded.
+    /// Received bytes that are not decoded yet.
     raw: Bytes,
     framing: Framing,
     verifier: Option<PayloadVerifier>,
-    /// Payload bytes still to come; only a form tells its end itself.
+    /// Number of payload bytes still to come; `None` for a form, which marks its own end.
     remaining: Option<u64>,
     received: Arc<AtomicU64>,
     silence: Duration,
@@ -86,7 +86,8 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// `length` is the payload's announced length in bytes; `received` counts what arrives.
+    /// Wraps a body. `length` is the payload's announced length in bytes; `received` counts
+    /// arriving bytes.
     pub(crate) fn new(
         incoming: Incoming,
         framing: Framing,
@@ -107,7 +108,7 @@ impl Inbound {
         }
     }
 
-    /// The file of a form, of which `first` has been read already.
+    /// Wraps the file of a form; `first` is the part of it that was read already.
     pub(crate) fn form(
         incoming: Incoming,
         first: Bytes,
@@ -128,7 +129,7 @@ impl Inbound {
         }
     }
 
-    /// The next piece of payload, or what was verified once all of it has come.
+    /// Returns the next piece of payload, or the verification's result once all of it has arrived.
     pub(crate) fn poll_payload(
         &mut self,
         context: &mut Context<'_>,
@@ -136,6 +137,7 @@ impl Inbound {
         loop {
             if !self.raw.is_empty() {
                 let payload = self.decode()?;
+                // A frame may consist of framing alone.
                 if !payload.is_empty() {
                     return Poll::Ready(Ok(Inflow::Payload(payload)));
                 }
@@ -148,7 +150,7 @@ impl Inbound {
         }
     }
 
-    /// Ready when some of the body has come, or all of it.
+    /// Ready once some of the body has arrived, or all of it.
     fn poll_beginning(&mut self, context: &mut Context<'_>) -> Poll<Result<(), InboundError>> {
         if self.raw.is_empty()
             && let Some(data) = ready!(self.poll_frame(context))?
@@ -191,6 +193,7 @@ impl Inbound {
             *remaining = remaining.checked_sub(length).ok_or_else(too_long)?;
         }
         if let Some(verifier) = &mut self.verifier {
+            // Over the decoded payload: hashes and checksums never cover the framing.
             verifier.update(&payload);
         }
         Ok(payload)
@@ -216,6 +219,7 @@ impl Inbound {
                     return Poll::Ready(Err(InboundError::Disconnected));
                 }
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                // Time counts against the client only here, while it is waited for.
                 Poll::Pending => {
                     let why = ready!(self.pace.poll_impatience(context));
                     return Poll::Ready(Err(match why {
@@ -265,16 +269,16 @@ impl Payload for Inbound {
     }
 }
 
-/// What a payload yields.
+/// Item that a payload yields.
 pub(crate) enum Inflow {
-    /// Payload, not yet verified as a whole.
+    /// A piece of payload, not yet verified as a whole.
     Payload(Bytes),
-    /// All payload has come and agrees with every promise.
+    /// End: all of the payload has arrived and matches every promise.
     End(VerifiedPayload),
 }
 
-/// Reads a form up to its file, within `timeout` as a whole: nobody is known to have sent it yet.
-/// Returns what came behind the fields too.
+/// Reads a form up to its file, within `timeout` in total, since the sender is not authenticated
+/// yet. Also returns the received bytes after the fields.
 pub(crate) async fn read_form_head(
     incoming: &mut Incoming,
     mut parser: FormParser,
@@ -292,6 +296,8 @@ pub(crate) async fn read_form_head(
             };
             received.fetch_add(data.len() as u64, Ordering::Relaxed);
             if let Some(head) = parser.push(&data).map_err(|error| error.s3_error())? {
+                // `length` counts from the start of the form; `before` bytes of it were in earlier
+                // frames.
                 let _ = data.split_to(head.length - before);
                 return Ok((head, data));
             }

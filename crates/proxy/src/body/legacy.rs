@@ -1,8 +1,8 @@
 //! A body of the older formats, on its way to the client.
 //!
-//! A short one was opened whole and is held; a longer one was verified whole and is read again block
-//! by block, each released only if it is still what was verified. What changed in between ends the
-//! body with an error, which aborts the connection.
+//! A short one was opened whole and is held. A longer one was verified whole and is read again
+//! block by block; each block is released only if it is unchanged since. A change ends the body
+//! with an error, which aborts the connection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,25 +17,25 @@ use crate::backend;
 
 /// Plaintext of an object of the older formats, or of a range of it.
 pub(crate) struct LegacyBody {
-    /// Opened already.
+    /// Plaintext that is already opened.
     ready: Option<Bytes>,
     blocks: Option<Blocks>,
-    /// Plaintext bytes not yet handed out, `ready` not included.
+    /// Number of plaintext bytes not yet released, `ready` not included.
     remaining: u64,
     _share: BodyShare,
 }
 
-/// Stored bytes that are opened as they come.
+/// Stored bytes that are opened as they arrive.
 struct Blocks {
     source: backend::Body,
-    /// Received and not yet opened.
+    /// Received bytes that are not opened yet.
     stored: Bytes,
     skip: u64,
     opener: LegacyOpener,
 }
 
 impl LegacyBody {
-    /// Plaintext that is there whole.
+    /// Wraps plaintext that is complete in memory.
     pub(crate) fn held(plaintext: Bytes, share: BodyShare) -> Self {
         Self {
             ready: Some(plaintext).filter(|plaintext| !plaintext.is_empty()),
@@ -45,8 +45,8 @@ impl LegacyBody {
         }
     }
 
-    /// `length` is the plaintext to deliver in bytes. The share covers two blocks: one that comes
-    /// in, and one on its way out.
+    /// Wraps stored bytes; `length` is the length of the plaintext to deliver. The share covers two
+    /// blocks: an incoming one, and one on its way out.
     pub(crate) fn streamed(
         stored: StoredBytes,
         opener: LegacyOpener,
@@ -69,7 +69,7 @@ impl LegacyBody {
     }
 
     /// Opens the first block, so that a wrong one becomes a clean error instead of an aborted
-    /// answer.
+    /// response.
     pub(crate) async fn prefetch(&mut self) -> Result<(), OpeningError> {
         self.ready = std::future::poll_fn(|context| self.poll_block(context)).await?;
         Ok(())
@@ -85,6 +85,7 @@ impl LegacyBody {
         let block = ready!(blocks.poll_block(context))?;
         match &block {
             Some(block) => self.remaining -= block.len() as u64,
+            // The source must not be polled again after its end.
             None => self.blocks = None,
         }
         Poll::Ready(Ok(block))

@@ -1,13 +1,13 @@
 //! Adapters between HTTP bodies and the sealed format.
 //!
-//! [`inbound`] reads what a client sends: framing taken off, everything verified that the request
-//! promised; [`replaying`] what a stored object holds, for copies. [`sealing`] turns either into the
-//! stored form on its way to the backend, [`opening`] the stored form into plaintext on its way to
-//! the client ([`legacy`] that of the older proxies), and [`outbound`] is what a response carries.
-//! [`pace`] watches how fast the client is, [`budget`] counts the memory of all bodies.
-//! All of them hold one buffer or block each and never a whole object that may be long, and a body
-//! that turns out wrong ends in an error, never in a clean end, so that neither side can take it for
-//! complete.
+//! [`inbound`] reads a client's body: framing removed, every promise of the request verified.
+//! [`replaying`] reads the content of a stored object, for copies. [`sealing`] turns either into
+//! the stored form on its way to the backend, [`opening`] turns the stored form into plaintext on
+//! its way to the client ([`legacy`] that of the older proxies), and [`outbound`] is the body of a
+//! response. [`pace`] watches the speed of clients, [`budget`] counts the memory of all bodies.
+//!
+//! Each adapter holds one buffer or block, never a whole object that may be long. A body that turns
+//! out wrong ends in an error, never in a clean end, so that neither side can take it for complete.
 
 pub(crate) mod budget;
 pub(crate) mod buffers;

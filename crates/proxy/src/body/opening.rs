@@ -1,8 +1,8 @@
 //! A stored body, opened on its way to the client.
 //!
-//! Only authenticated plaintext leaves. The last piece is held back until everything that belongs
-//! to the read has been seen, padding included, so that a client never gets the whole of an object
-//! whose stored form is not whole. A failure ends the body with an error, which aborts the
+//! Only authenticated plaintext is released. The last piece is held back until everything that
+//! belongs to the read was checked, padding included, so that a client never gets the whole of an
+//! object whose stored form is incomplete. A failure ends the body with an error, which aborts the
 //! connection: the announced length was not delivered.
 
 use std::pin::Pin;
@@ -20,26 +20,26 @@ use super::buffers::BufferPool;
 use crate::backend;
 use crate::stored_fault::StoredFault;
 
-/// Most bytes that are received only to keep a connection: the tail of a multipart body of 8 GiB,
-/// or what a guess asked for too much.
+/// Most bytes that are received only to keep a connection reusable: the tail of a multipart body of
+/// 8 GiB, or the excess of a guessed range.
 const PASSED_OVER_BYTES: u64 = 256 * 1024;
 
 /// Why a stored body could not be delivered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpeningError {
-    /// The stored data is not what was sealed.
+    /// The stored data differs from the sealed data.
     #[error("stored data: {0}")]
     Stored(#[from] OpenError),
-    /// The stored data is not what an older proxy wrote.
+    /// The stored data differs from the data that an older proxy wrote.
     #[error("stored data: {0}")]
     Legacy(#[from] LegacyError),
-    /// The backend did not deliver it.
+    /// The backend failed to deliver it.
     #[error("backend: {0}")]
     Backend(#[from] backend::BackendError),
 }
 
 impl OpeningError {
-    /// What is wrong with the stored data, if something is.
+    /// Returns the fault of the stored data, if it has one.
     pub(crate) fn fault(&self) -> Option<StoredFault> {
         match self {
             Self::Stored(error) => Some((*error).into()),
@@ -51,34 +51,34 @@ impl OpeningError {
 
 /// Stored bytes on their way from the backend.
 pub(crate) struct StoredBytes {
-    /// To pass over first, when the backend sent more than was asked for.
+    /// Number of bytes to skip first, if the backend sends more than was requested.
     pub(crate) skip: u64,
-    /// Received already.
+    /// Bytes that were received already.
     pub(crate) begun: Bytes,
-    /// What comes behind.
+    /// Rest of the body.
     pub(crate) body: backend::Body,
 }
 
 /// Plaintext of a stored object, or of a range of it.
 pub(crate) struct OpeningBody {
     source: backend::Body,
-    /// Stored bytes received and not yet opened.
+    /// Received stored bytes that are not opened yet.
     stored: Bytes,
     skip: u64,
     opener: Option<ObjectOpener>,
-    /// Plaintext bytes not yet handed out, `out` included.
+    /// Number of plaintext bytes not yet released, `out` included.
     remaining: u64,
-    /// A buffer whose first `filled` bytes are authenticated; the rest is scratch.
+    /// Buffer whose first `filled` bytes are authenticated; the rest is scratch.
     out: Vec<u8>,
     filled: usize,
-    /// The first piece, fetched before the status line went out.
+    /// First piece, opened before the status line was sent.
     first: Option<Bytes>,
     pool: Arc<BufferPool>,
     _share: BodyShare,
 }
 
 impl OpeningBody {
-    /// `length` is the plaintext to deliver in bytes.
+    /// Wraps stored bytes; `length` is the length of the plaintext to deliver, in bytes.
     pub(crate) fn new(
         stored: StoredBytes,
         opener: ObjectOpener,
@@ -105,8 +105,8 @@ impl OpeningBody {
         }
     }
 
-    /// Opens the first piece, so that a wrong beginning, and any fault in a small object, becomes
-    /// a clean error instead of an aborted answer.
+    /// Opens the first piece, so that a wrong beginning, and any fault in a small object, becomes a
+    /// clean error instead of an aborted response.
     pub(crate) async fn prefetch(&mut self) -> Result<(), OpeningError> {
         self.first =
             std::future::poll_fn(|context| self.poll_piece(context, Eagerness::Full)).await?;
@@ -129,6 +129,7 @@ impl OpeningBody {
                 let progress = opener.push_into(&self.stored, &mut self.out[self.filled..])?;
                 self.stored.advance(progress.consumed);
                 self.filled += progress.written;
+                // No progress means that the next chunk does not fit into `out`: release it.
                 if progress.consumed == 0 {
                     return Poll::Ready(Ok(Some(self.hand_out())));
                 }
@@ -145,6 +146,8 @@ impl OpeningBody {
                     opener.finish()?;
                 }
                 Poll::Pending => {
+                    // The last piece is held back even if the backend pauses: the padding is not
+                    // checked yet.
                     let last = self.filled as u64 >= self.remaining;
                     if self.filled == 0 || last || eagerness == Eagerness::Full {
                         return Poll::Pending;
@@ -160,6 +163,7 @@ impl OpeningBody {
     fn hand_out(&mut self) -> Bytes {
         let filled = std::mem::take(&mut self.filled);
         self.remaining -= filled as u64;
+        // After the last piece no other buffer is needed.
         let next = if self.remaining > 0 {
             self.pool.take_full()
         } else {
@@ -177,16 +181,17 @@ enum Eagerness {
     AsItComes,
 }
 
-/// Receives what was not asked for, when that is little: so the connection can be used again.
+/// Receives surplus bytes, if they are few, so that the connection can be reused.
 pub(super) fn pass_over_rest(source: &mut backend::Body, context: &mut Context<'_>) -> Poll<()> {
     loop {
         let rest = source.size_hint().exact();
+        // Without a known length the surplus could be endless.
         if rest.is_none_or(|rest| rest > PASSED_OVER_BYTES) {
             return Poll::Ready(());
         }
         match ready!(Pin::new(&mut *source).poll_frame(context)) {
             Some(Ok(_)) => {}
-            // Everything that was asked for is there.
+            // The requested bytes are complete, so an error in the surplus does not matter.
             Some(Err(_)) | None => return Poll::Ready(()),
         }
     }

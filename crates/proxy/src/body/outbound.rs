@@ -1,4 +1,4 @@
-//! What a response to a client carries.
+//! The body of a response to a client.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
@@ -17,23 +17,23 @@ use crate::record::RequestRecord;
 use crate::telemetry::metrics;
 use crate::throttle::InFlight;
 
-/// The content of a response.
+/// Content of a response.
 pub(crate) enum Content {
-    /// Nothing, as for HEAD.
+    /// No content, as for HEAD.
     Empty,
-    /// Made by the proxy.
+    /// Bytes made by the proxy.
     Held(Bytes),
-    /// Made by the proxy, and not there yet.
+    /// A document that the proxy is still making.
     Patient(Box<PatientBody>),
-    /// Opened as it streams.
+    /// Plaintext that is opened while it streams.
     Opening(Box<OpeningBody>),
-    /// The same, in an older proxy's format.
+    /// Plaintext of an older proxy's format that is opened while it streams.
     Legacy(Box<LegacyBody>),
-    /// Passed on from the backend as it is.
+    /// Bytes of the backend that are passed on unchanged.
     Passing(Box<backend::Body>),
 }
 
-/// A response's body; counts what goes out, and closes the request's record when it is done.
+/// Body of a response; counts sent bytes, and closes the request's record at its end.
 pub(crate) struct ResponseBody {
     content: Content,
     record: Option<Arc<RequestRecord>>,
@@ -49,7 +49,7 @@ impl ResponseBody {
         Self::from(Content::Held(bytes.into()))
     }
 
-    /// The bytes, where all of them are there.
+    /// Returns the bytes, if all of them are in memory.
     pub(crate) fn into_held(self) -> Option<Bytes> {
         match self.content {
             Content::Held(bytes) => Some(bytes),
@@ -61,13 +61,13 @@ impl ResponseBody {
         }
     }
 
-    /// Has `record` told of every byte and of the end.
+    /// Attaches the record that counts every byte and notes the end.
     pub(crate) fn recorded(mut self, record: Arc<RequestRecord>) -> Self {
         self.record = Some(record);
         self
     }
 
-    /// Keeps the request's place among those in flight until the end.
+    /// Keeps the request counted as in flight until the end of the body.
     pub(crate) fn holding(self, in_flight: InFlight) -> Self {
         Self {
             _in_flight: in_flight,
@@ -118,7 +118,7 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, OpeningError>>> {
         let this = self.get_mut();
-        // The record is told of a panic here; the connection's owner judges it.
+        // Only noted here: the owner of the connection handles the panic.
         let polled = catch_unwind(AssertUnwindSafe(|| this.content.poll(context)));
         let polled = match polled {
             Ok(polled) => polled,
@@ -147,6 +147,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Held(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            // The number of spaces depends on the time until the document is ready.
             Content::Patient(_) => SizeHint::default(),
             Content::Opening(body) => body.size_hint(),
             Content::Legacy(body) => body.size_hint(),

@@ -1,9 +1,10 @@
-//! How slow a client may be with a body, in either direction.
+//! Limits on how slowly a client may send or receive a body.
 //!
-//! Silence ends a body after a time. A body that keeps moving is let be, however slowly, until
-//! others wait for the memory that it holds: then it has to go if it was slower than the least rate
-//! over the last few seconds. Only time in which the client was waited for counts, never what
-//! the backend took: a body that cannot be handed on is not asked for more, and so is not polled.
+//! Silence ends a body after a time. A body that keeps moving is left alone, however slow, until
+//! other requests wait for the memory that it holds: then it is ended if it was slower than the
+//! least rate over the last few seconds. Only time spent waiting for the client counts, never time
+//! spent waiting for the backend: a body that cannot be passed on is not read, and so is not
+//! polled.
 
 use std::future::Future;
 use std::num::NonZeroUsize;
@@ -18,28 +19,28 @@ use super::pressure::Pressure;
 use super::stall::Stall;
 use crate::telemetry::metrics::{self, Limit};
 
-/// How long slowness may stay unnoticed, and the most that one silence counts for.
+/// Interval of the checks, and the most that one pause counts for.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The time over which the rate of a client that sends is taken, unless silence ends it sooner.
+/// Time over which the rate of a sending client is measured, unless the timeout is shorter.
 const SENDING_WINDOW: Duration = Duration::from_secs(3);
 
-/// The same for a client that takes an answer: the system's buffers empty in large steps, and
-/// nothing moves here in between.
+/// Time over which the rate of a receiving client is measured. Longer, since the system's send
+/// buffers empty in large steps with no visible progress in between.
 const TAKING_WINDOW: Duration = Duration::from_secs(20);
 
-/// What is asked of clients.
+/// Demands on clients.
 #[derive(Clone)]
 pub(crate) struct Patience {
-    /// With a body that does not move at all.
+    /// Longest time without progress.
     pub(crate) silence: Duration,
-    /// In bytes per second, where others wait for memory.
+    /// Least rate in bytes per second, enforced while other requests wait for memory.
     pub(crate) least_rate: Option<NonZeroUsize>,
     pub(crate) pressure: Arc<Pressure>,
 }
 
 impl Patience {
-    /// Without a least rate.
+    /// Demands without a least rate.
     #[cfg(test)]
     pub(crate) fn with_silence(silence: Duration) -> Self {
         Self {
@@ -50,43 +51,44 @@ impl Patience {
     }
 }
 
-/// Why a client is waited for no longer.
+/// Why a client is not waited for any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Impatience {
-    /// Nothing moved.
+    /// No byte moved for too long.
     Silence,
-    /// Too little moved, and others wait.
+    /// Too little moved while other requests waited.
     Slowness,
 }
 
-/// Watches one body.
+/// Watch over one body.
 pub(crate) struct Pace {
     patience: Patience,
     window: Duration,
     stall: Stall,
     tick: Option<Pin<Box<Sleep>>>,
-    /// When the client was last found to be waited for.
+    /// When the client was last seen to be waited for.
     waiting_since: Option<Instant>,
-    /// Of the present window.
+    /// Number of bytes moved in the current window.
     moved_bytes: usize,
     waited: Duration,
-    /// The window before was below the least rate.
+    /// Whether the previous window was below the least rate.
     slow: bool,
 }
 
 impl Pace {
-    /// Of a client that sends a body.
+    /// Watches a client that sends a body.
     pub(crate) fn of_sender(patience: Patience) -> Self {
         Self::new(patience, SENDING_WINDOW)
     }
 
-    /// Of a client that takes an answer.
+    /// Watches a client that receives a response.
     pub(crate) fn of_taker(patience: Patience) -> Self {
         Self::new(patience, TAKING_WINDOW)
     }
 
     fn new(patience: Patience, window: Duration) -> Self {
         Self {
+            // With a longer window the timeout would always come first.
             window: window.min(patience.silence),
             stall: Stall::new(patience.silence),
             patience,
@@ -98,7 +100,7 @@ impl Pace {
         }
     }
 
-    /// Bytes moved.
+    /// Records progress.
     pub(crate) fn moved(&mut self, bytes: usize) {
         self.stall.progress();
         self.moved_bytes = self.moved_bytes.saturating_add(bytes);
@@ -107,8 +109,9 @@ impl Pace {
         }
     }
 
-    /// To be asked whenever the client is waited for.
+    /// Must be polled whenever the client is waited for.
     pub(crate) fn poll_impatience(&mut self, context: &mut Context<'_>) -> Poll<Impatience> {
+        // Silence first: it ends a body also without a least rate.
         if self.stall.poll_elapsed(context).is_ready() {
             return Poll::Ready(Impatience::Silence);
         }
@@ -126,13 +129,14 @@ impl Pace {
         Poll::Pending
     }
 
-    /// Takes a while in which the client was waited for into account. Longer than a tick means that
-    /// the body was not polled.
+    /// Adds a time of waiting for the client. Capped at a tick: a longer gap means that the body
+    /// was not polled.
     fn count(&mut self, waited: Duration) {
         self.waited += waited.min(TICK);
         if self.waited >= self.window {
             let least = self.patience.least_rate.map_or(0, NonZeroUsize::get);
             let milliseconds = self.waited.as_millis();
+            // In integers, without rounding: bytes per millisecond against the least rate.
             self.slow = (self.moved_bytes as u128) * 1000 < (least as u128) * milliseconds;
             self.moved_bytes = 0;
             self.waited = Duration::ZERO;
@@ -143,6 +147,7 @@ impl Pace {
         let tick = self
             .tick
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK)));
+        // Polled until pending, so that the waker is registered with the new deadline.
         while tick.as_mut().poll(context).is_ready() {
             tick.as_mut().reset(Instant::now() + TICK);
         }
@@ -168,7 +173,7 @@ mod tests {
         Pace::of_taker(patience(pressure))
     }
 
-    /// A client that moves so many bytes every 100 ms: for how long it is put up with.
+    /// Simulates a client that moves `bytes` every 100 ms, for as long as it is tolerated.
     async fn put_up_with(pace: &mut Pace, bytes: usize, time: Duration) -> Option<Impatience> {
         let end = Instant::now() + time;
         while Instant::now() < end {
@@ -198,6 +203,7 @@ mod tests {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(usize::MAX / 2);
         let mut steady = pace(&pressure);
+        // 110 bytes every 100 ms, a little more than the least rate.
         assert_eq!(put_up_with(&mut steady, 110, 10 * SILENCE).await, None);
     }
 
@@ -235,7 +241,7 @@ mod tests {
         let _wanted = pressure.want(1);
         let mut pace = pace(&pressure);
         for _ in 0..5 {
-            // The client is waited for, its bytes come, and nobody asks for them for long.
+            // The client is waited for, its bytes arrive, and then the body is not polled for long.
             let asked = tokio::time::timeout(
                 Duration::from_millis(1),
                 std::future::poll_fn(|context| pace.poll_impatience(context)),

@@ -1,7 +1,7 @@
-//! An answer that is still being made: white space until its document is there.
+//! A response that is still being made: white space until its document is ready.
 //!
-//! Status and headers have gone out; XML allows white space behind its declaration. So the client
-//! sees that the connection is alive, and finds the result in the document, as S3 has it.
+//! Status and headers were sent already; XML allows white space after its declaration. So the
+//! client sees that the connection is alive, and finds the result in the document, as in S3.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,24 +11,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// Between two spaces: well below what load balancers and clients allow for silence.
+/// Interval between two spaces: well below the idle timeouts of load balancers and clients.
 pub(crate) const SPACE_EVERY: Duration = Duration::from_secs(5);
 
-/// Starts with its beginning, ends with its document.
+/// Body that starts with a fixed beginning and ends with a document.
 pub(crate) struct PatientBody {
     beginning: Option<Bytes>,
-    /// `None` once the document has gone out.
+    /// `None` once the document was sent.
     document: Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>,
     spaces: Interval,
 }
 
 impl PatientBody {
-    /// `document` is not polled on when the client leaves.
+    /// Wraps the future of a document, which is dropped with the body if the client disconnects.
     pub(crate) fn new(
         beginning: Bytes,
         document: impl Future<Output = Bytes> + Send + 'static,
     ) -> Self {
         let mut spaces = interval_at(Instant::now() + SPACE_EVERY, SPACE_EVERY);
+        // After a long pause one space is enough: do not catch up with a burst of them.
         spaces.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             beginning: Some(beginning),
@@ -37,7 +38,7 @@ impl PatientBody {
         }
     }
 
-    /// The next piece; `None` behind the last.
+    /// Returns the next piece; `None` after the last.
     pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(beginning) = self.beginning.take() {
             return Poll::Ready(Some(beginning));

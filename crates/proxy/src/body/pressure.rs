@@ -1,13 +1,14 @@
-//! Whether others wait for what slow clients hold: memory for bodies, or a connection.
+//! Whether other requests wait for resources that slow clients hold: memory for bodies, or a
+//! connection.
 //!
-//! A slow client does no harm while there is enough for all. When others wait, those that are slower
-//! than `listen.min_body_rate` have to go, one for each share that is waited for and no more.
+//! A slow client does no harm while there is enough for all. While others wait, clients slower than
+//! `listen.min_body_rate` are ended, one per waiting share and no more.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::buffers::STREAM_BYTES;
 
-/// What is waited for, and what was given up for it.
+/// Sums of the bytes that are waited for and that were given up.
 #[derive(Default)]
 pub(crate) struct Pressure(Mutex<Sums>);
 
@@ -17,7 +18,7 @@ struct Sums {
     given_up_bytes: usize,
 }
 
-/// Somebody waits for so many bytes, until this is dropped.
+/// A request for bytes that waits until this is dropped.
 #[must_use]
 pub(crate) struct Wanted {
     pressure: Arc<Pressure>,
@@ -33,18 +34,19 @@ impl Pressure {
         }
     }
 
-    /// Whether a body that is too slow has to go. Who asks and hears so goes.
+    /// Returns whether a slow body must end. A caller that gets `true` has to end its body.
     pub(super) fn takes_one(&self) -> bool {
         let mut sums = self.sums();
         let takes = sums.wanted_bytes > sums.given_up_bytes;
         if takes {
+            // Counted at once, so that one waiting request does not end every slow body.
             sums.given_up_bytes += STREAM_BYTES;
         }
         takes
     }
 
     fn sums(&self) -> MutexGuard<'_, Sums> {
-        // Nothing that can panic runs under the lock.
+        // A poisoned lock is usable: nothing under the lock can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -53,6 +55,7 @@ impl Drop for Wanted {
     fn drop(&mut self) {
         let mut sums = self.pressure.sums();
         sums.wanted_bytes -= self.bytes;
+        // With nobody waiting the books start again, so that no surplus accumulates.
         sums.given_up_bytes = match sums.wanted_bytes {
             0 => 0,
             _ => sums.given_up_bytes.saturating_sub(self.bytes),

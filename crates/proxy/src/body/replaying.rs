@@ -1,10 +1,10 @@
-//! The content of a stored object, read to be sealed again: what a copy that moves data writes.
+//! The content of a stored object, read to be sealed again by a copy.
 //!
-//! Exactly the announced bytes come out, then the end; a source that ends early or goes on is an
+//! Exactly the announced bytes come out, then the end. A source that ends early or continues is an
 //! error, so that nothing is completed before its end was seen. The source itself must have
-//! authenticated what it yields, where there is something to authenticate.
+//! authenticated its bytes, if they are authenticated at all.
 //!
-//! Absent: where the content comes from, and any buffer: pieces pass as they come.
+//! Absent: the origin of the content, and any buffer: pieces pass through.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,26 +17,26 @@ use super::inbound::Inflow;
 use super::opening::OpeningError;
 use super::sealing::Payload;
 
-/// Why the content could not be had whole.
+/// Why the content could not be read completely.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplayError {
     /// The source failed.
     #[error(transparent)]
     Source(#[from] OpeningError),
-    /// The source is another length than it was said to be.
+    /// The source has another length than announced.
     #[error("the source of the copy is not as long as announced")]
     Length,
 }
 
-/// The content of a stored object as the payload of a new one.
+/// Content of a stored object as the payload of a new one.
 pub(crate) struct Replay<B> {
     source: B,
-    /// Bytes still to come.
+    /// Number of bytes still to come.
     remaining: u64,
 }
 
 impl<B> Replay<B> {
-    /// `length` is the content's in bytes.
+    /// Wraps a source; `length` is the length of its content in bytes.
     pub(crate) fn new(source: B, length: u64) -> Self {
         Self {
             source,
@@ -59,7 +59,7 @@ impl<B> Replay<B> {
 }
 
 impl<B: Body<Data = Bytes, Error = OpeningError> + Unpin> Replay<B> {
-    /// Reads all of the content, which the caller knows to be small, into `buffer`.
+    /// Reads the whole content, which the caller knows to be small, into `buffer`.
     pub(crate) async fn read_to_end(&mut self, buffer: &mut Vec<u8>) -> Result<(), ReplayError> {
         loop {
             match std::future::poll_fn(|context| self.poll_payload(context)).await? {

@@ -1,12 +1,13 @@
 //! A payload, sealed on its way to the backend.
 //!
 //! It comes from a client ([`super::inbound`]) or from a stored object ([`super::replaying`]). The
-//! stored form can complete only after the [`Payload`] has verified all of itself: the last chunk
-//! is sealed at that moment and no earlier, and the backend knows the stored length, so a body that
-//! fails before is cut short there and never becomes an object.
+//! stored form can complete only after the [`Payload`] has verified itself completely: the last
+//! chunk is sealed at that moment and no earlier. The backend knows the stored length, so a body
+//! that fails earlier is truncated there and never becomes an object.
 //!
-//! The backend is asked only when the first piece is there ([`SealingBody::prefetch`]): some servers
-//! take a body that breaks off before its first byte for an empty one, and store it.
+//! The request to the backend is sent only once the first piece is ready
+//! ([`SealingBody::prefetch`]): some servers take a body that breaks off before its first byte for
+//! an empty one, and store it.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,40 +22,40 @@ use super::budget::BodyShare;
 use super::buffers::BufferPool;
 use super::inbound::Inflow;
 
-/// What is sealed.
+/// A source of plaintext to be sealed.
 pub(crate) trait Payload {
-    /// Why it could not be had whole.
+    /// Why the payload could not be read completely.
     type Fault;
 
-    /// Ready when the first bytes have come, for which no memory has to be counted yet.
+    /// Ready once the first bytes have arrived, for which no memory has to be counted yet.
     fn poll_beginning(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Fault>> {
         Poll::Ready(Ok(()))
     }
 
-    /// The next piece, or the end when everything has come and was found to be what was promised.
+    /// Returns the next piece, or the end once everything has arrived and matches the promises.
     fn poll_payload(&mut self, context: &mut Context<'_>) -> Poll<Result<Inflow, Self::Fault>>;
 }
 
-/// Where the checksum of the payload is left once all of it has come: the one that was sent, or the
-/// one that was measured.
+/// Slot for the payload's checksum, filled at its end: the one that was sent, or the one that was
+/// computed.
 pub(crate) type PayloadChecksum = Arc<OnceLock<(ChecksumAlgorithm, ChecksumValue)>>;
 
-/// Where the reason of a failed upload is left for whoever answers the client.
+/// Slot for the reason of a failed upload, for the response to the client.
 pub(crate) struct UploadFault<F>(Arc<Mutex<Option<F>>>);
 
 impl<F> UploadFault<F> {
-    /// The reason, if there is one.
+    /// Takes the reason, if there is one.
     pub(crate) fn take(&self) -> Option<F> {
         self.lock().take()
     }
 
-    /// Leaves a reason; a body has at most one.
+    /// Sets the reason; a body has at most one.
     fn set(&self, fault: F) {
         *self.lock() = Some(fault);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<F>> {
-        // A panic elsewhere cannot leave an `Option` in a bad state.
+        // A poisoned lock is usable: an `Option` has no half-written state.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,15 +66,15 @@ impl<F> Clone for UploadFault<F> {
     }
 }
 
-/// The stored form of a payload.
+/// Stored form of a payload.
 pub(crate) struct SealingBody<P: Payload> {
     source: P,
-    /// Received and not yet sealed.
+    /// Received payload that is not sealed yet.
     payload: Bytes,
     state: State,
-    /// Stored bytes not yet handed out, `first` included.
+    /// Number of stored bytes not yet released, `first` included.
     remaining: u64,
-    /// The first piece, sealed before the backend was asked.
+    /// First piece, sealed before the request to the backend was sent.
     first: Option<Bytes>,
     pool: Arc<BufferPool>,
     fault: UploadFault<P::Fault>,
@@ -115,17 +116,17 @@ impl<P: Payload> SealingBody<P> {
         self.measuring = Some((algorithm, Checksummer::new(algorithm)));
     }
 
-    /// Set when all of the payload has come, if it has a checksum.
+    /// Returns the slot that is filled at the payload's end, if it has a checksum.
     pub(crate) fn checksum(&self) -> PayloadChecksum {
         Arc::clone(&self.checksum)
     }
 
-    /// Holds the reason when the payload could not be had whole.
+    /// Returns the slot for the reason if the payload fails.
     pub(crate) fn fault(&self) -> UploadFault<P::Fault> {
         self.fault.clone()
     }
 
-    /// Seals the first piece, so that a body which fails at once never reaches the backend.
+    /// Seals the first piece, so that a body that fails at once never reaches the backend.
     pub(crate) async fn prefetch(&mut self) -> Result<(), SealingError> {
         self.first = std::future::poll_fn(|context| self.poll_piece(context)).await?;
         Ok(())
@@ -171,7 +172,7 @@ impl<P: Payload> SealingBody<P> {
                     let measured = self.measuring.take();
                     let measured = measured.map(|(name, checksummer)| (name, checksummer.finish()));
                     if let Some(checksum) = verified.checksum.or(measured) {
-                        // The end comes once.
+                        // Cannot be set already: the end comes once.
                         let _ = self.checksum.set(checksum);
                     }
                     self.begin_tail()?;
@@ -194,7 +195,7 @@ impl<P: Payload> SealingBody<P> {
     }
 }
 
-/// The upload was given up; [`UploadFault`] says why.
+/// Error of an abandoned upload; [`UploadFault`] has the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("the upload was given up before it was complete")]
 pub(crate) struct SealingError;

@@ -1,4 +1,4 @@
-//! A timeout on silence: it starts anew with every byte that moves.
+//! A timeout on silence: it restarts with every byte that moves.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// A timeout that starts anew with every byte, and costs nothing while bytes flow.
+/// A timeout that restarts with every byte, and costs nothing while bytes flow.
 pub(crate) struct Stall {
     timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -23,17 +23,18 @@ impl Stall {
         }
     }
 
-    /// A byte moved.
+    /// Records that a byte moved.
     pub(crate) fn progress(&mut self) {
         self.moved = true;
     }
 
-    /// Ready when nothing moved for the timeout.
+    /// Ready once nothing moved for the timeout.
     pub(crate) fn poll_elapsed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let deadline = Instant::now() + self.timeout;
         let sleep = self
             .sleep
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        // The timer is reset here and not for each byte: only a poll needs the right deadline.
         if std::mem::take(&mut self.moved) {
             sleep.as_mut().reset(deadline);
         }

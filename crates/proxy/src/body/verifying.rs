@@ -1,8 +1,8 @@
-//! A client's payload on its way to the backend as it is: verified, not sealed.
+//! A client's payload on its way to the backend unchanged: verified, not sealed.
 //!
-//! Only `multipart = forward-plaintext` uses it. The end of the stream comes only after [`Inbound`]
-//! has verified all of the payload, and the backend client holds the last bytes back until then; so
-//! a body that breaks its promises never becomes a part.
+//! Only `multipart = forward-plaintext` uses it. The stream ends only after [`Inbound`] has
+//! verified all of the payload, and the backend client holds the last bytes back until then. So a
+//! body that breaks its promises never becomes a part.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -14,10 +14,10 @@ use http_body::{Body, Frame};
 use super::budget::BodyShare;
 use super::inbound::{Inbound, InboundError, Inflow};
 
-/// Where the reason of a failed upload is left for whoever answers the client.
+/// Slot for the reason of a failed upload, for the response to the client.
 pub(crate) type VerifyingFault = Arc<OnceLock<InboundError>>;
 
-/// The payload as it came.
+/// Body with a client's payload, unchanged.
 pub(crate) struct VerifyingBody {
     inbound: Inbound,
     state: State,
@@ -40,13 +40,13 @@ impl VerifyingBody {
         }
     }
 
-    /// Set when the body failed through the client's doing.
+    /// Returns the slot that is filled if the body fails because of the client.
     pub(crate) fn fault(&self) -> VerifyingFault {
         Arc::clone(&self.fault)
     }
 }
 
-/// The upload was given up; [`VerifyingFault`] says why.
+/// Error of an abandoned upload; [`VerifyingFault`] has the reason.
 #[derive(Debug, thiserror::Error)]
 #[error("the upload was given up before it was complete")]
 pub(crate) struct VerifyingError;
@@ -70,7 +70,7 @@ impl Body for VerifyingBody {
                 }
                 Err(fault) => {
                     this.state = State::Done;
-                    // The first reason is the one that counts.
+                    // Only the first reason counts.
                     let _ = this.fault.set(fault);
                     Poll::Ready(Some(Err(VerifyingError)))
                 }

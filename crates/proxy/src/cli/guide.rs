@@ -1,4 +1,4 @@
-//! What a command's help and its manual page say below the options: notes, examples, exit status.
+//! Sections of a command's help and manual page after the options: notes, examples, exit status.
 //!
 //! Texts are written without line breaks. Help is wrapped by clap at the terminal's width, manual
 //! pages by `man`. Examples are never wrapped, so each of their lines fits 80 columns.
@@ -9,31 +9,31 @@ use clap::builder::StyledStr;
 
 use super::STYLES;
 
-/// The width that every line of an example, and of the table of statuses, fits.
+/// Width in columns of every line of an example, and of the table of statuses.
 #[cfg(test)]
 const NARROW: usize = 80;
 
-/// Below the options of one command.
+/// Sections after the options of one command.
 pub(super) struct Guide {
     /// Paragraphs before the examples.
     pub(super) notes: &'static [&'static str],
-    /// One command each; a long one is continued behind a backslash.
+    /// One command each; a long one continues after a backslash.
     pub(super) examples: &'static [&'static str],
-    /// Exit statuses and their meanings.
+    /// Exit statuses with their meanings.
     pub(super) statuses: &'static [(&'static str, &'static str)],
     /// Paragraphs at the end.
     pub(super) closing: &'static [&'static str],
 }
 
 impl Guide {
-    /// For `-h`: examples alone.
+    /// Renders the text for `-h`: only the examples.
     pub(super) fn brief(&self) -> StyledStr {
         let mut text = String::new();
         self.push_examples(&mut text);
         StyledStr::from(text.trim_end().to_owned())
     }
 
-    /// For `--help`.
+    /// Renders the text for `--help`.
     pub(super) fn full(&self) -> StyledStr {
         let mut text = String::new();
         push_paragraphs(&mut text, self.notes);
@@ -76,7 +76,7 @@ fn push_paragraphs(text: &mut String, paragraphs: &[&str]) {
     }
 }
 
-/// As clap writes the headings of options.
+/// Writes a heading in clap's style for the headings of options.
 fn push_heading(text: &mut String, heading: &str) {
     let style = STYLES.get_header();
     push(text, format_args!("{style}{heading}{style:#}\n"));

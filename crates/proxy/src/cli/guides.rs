@@ -1,8 +1,8 @@
-//! The guide of each command: its examples and what else its help says below the options.
+//! Guides of the commands: examples and the other sections of help after the options.
 
 use super::guide::Guide;
 
-/// By the names of commands; that of `serve` is also the program's own.
+/// Guides by command; that of `serve` is also the program's own.
 pub(super) const ALL: &[(&str, &Guide)] = &[
     ("serve", &SERVE),
     #[cfg(feature = "dev")]

@@ -1,12 +1,13 @@
-//! `s3proxy health`: asks the proxy that runs beside it, for the health checks of containers.
+//! `s3proxy health`: asks the proxy on the same machine, for the health checks of containers.
 //!
-//! Where it asks follows from the settings that `serve` has: the admin listener if there is one, else
-//! the port of S3. An image without shell and `curl` needs no more than its own program this way.
-//! Nothing but addresses is read of the configuration, so that a file that was broken while the
-//! proxy ran on does not make it look dead.
+//! The address follows from the settings of `serve`: the admin listener if there is one, else the
+//! S3 port. So an image without shell and `curl` needs only this program. Only addresses are read
+//! from the configuration, so that a file that was broken while the proxy kept running does not
+//! make the proxy look dead.
 //!
-//! An image's health check has the proxy's file and environment, but not its arguments: where TLS is
-//! expected and does not come about, plain HTTP is asked for too, as `--no-tls` may have been given.
+//! An image's health check has the proxy's file and environment, but not its arguments. `--no-tls`
+//! may have been one of them, so if TLS is expected and its handshake fails, plain HTTP is tried,
+//! too.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -37,15 +38,15 @@ pub struct Health {
     pub settings: ScopedFlags<Probe>,
 }
 
-/// Longest answer that is read, in bytes.
+/// Longest response that is read, in bytes.
 const ANSWER_BYTES: usize = 16 * 1024;
 
-/// What is asked.
+/// Question to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// Whether it is alive.
+    /// Liveness.
     Alive,
-    /// Whether requests should come to it.
+    /// Readiness for requests.
     Ready,
 }
 
@@ -57,7 +58,8 @@ impl Question {
         }
     }
 
-    /// Time for the whole: a proxy that is asked whether it is ready may have to ask the backend.
+    /// Returns the time limit for the whole check: for readiness the proxy may have to ask the
+    /// backend.
     fn patience(self) -> Duration {
         match self {
             Self::Alive => Duration::from_secs(5),
@@ -69,39 +71,39 @@ impl Question {
 /// Why the proxy does not count as healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
-    /// It may listen anywhere.
+    /// The configured port is 0, so the actual port is unknown.
     #[error(
         "port 0 takes any free port, so the proxy's is not known; set listen.port or \
          listen.admin to a number"
     )]
     AnyPort,
-    /// Nobody is there, or it does not speak HTTP.
+    /// Nothing responds, or not in HTTP.
     #[error("no answer from {address}: {reason}; give this command the same settings as the proxy")]
     Unanswered {
-        /// Who was asked.
+        /// Address that was asked.
         address: SocketAddr,
-        /// What went wrong.
+        /// Error.
         reason: String,
     },
-    /// It did not answer in time.
+    /// There was no response in time.
     #[error("no answer from {address} within {} s", patience.as_secs())]
     Late {
-        /// Who was asked.
+        /// Address that was asked.
         address: SocketAddr,
-        /// How long was waited.
+        /// Time limit.
         patience: Duration,
     },
-    /// It says that it is not.
+    /// The proxy reports a problem.
     #[error("{status}: {}", said.trim())]
     Unhealthy {
-        /// The answer's.
+        /// Status of the response.
         status: StatusCode,
-        /// What the proxy says of it.
+        /// Text of the response.
         said: String,
     },
 }
 
-/// Asks once; what the proxy says, where it is healthy.
+/// Asks once. Returns the proxy's text if it is healthy.
 pub async fn ask(addresses: &Addresses, question: Question) -> Result<String, HealthError> {
     let (address, transport) = target(addresses)?;
     let patience = question.patience();
@@ -119,7 +121,7 @@ pub async fn ask(addresses: &Addresses, question: Question) -> Result<String, He
     }
 }
 
-/// Where to ask.
+/// Returns the address to ask.
 fn target(addresses: &Addresses) -> Result<(SocketAddr, Transport), HealthError> {
     let (mut address, transport) = match addresses.admin {
         Some(admin) => (admin, Transport::Plain),
@@ -128,7 +130,7 @@ fn target(addresses: &Addresses) -> Result<(SocketAddr, Transport), HealthError>
     if address.port() == 0 {
         return Err(HealthError::AnyPort);
     }
-    // One that listens everywhere is found on loopback.
+    // A proxy that listens on every address is reachable on loopback.
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -152,6 +154,7 @@ async fn exchange(
             let name = ServerName::IpAddress(address.ip().into());
             match connector()?.connect(name, stream).await {
                 Ok(stream) => speak(stream, address, question).await,
+                // A new connection: the first one has seen the beginning of a TLS handshake.
                 Err(no_tls) => {
                     let stream = TcpStream::connect(address).await?;
                     let answered = speak(stream, address, question).await;
@@ -183,7 +186,7 @@ async fn speak(
     };
     let driving = async {
         match connection.await {
-            // The answer is what ends this.
+            // A clean end of the connection is no result: the response decides.
             Ok(()) => std::future::pending().await,
             Err(error) => Err(Fault::from(error)),
         }
@@ -205,11 +208,11 @@ fn connector() -> Result<TlsConnector, rustls::Error> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Takes any certificate.
+/// Verifier that accepts any certificate.
 ///
-/// The proxy is asked on this very machine, by an address that its certificate does not name, and
-/// nothing is told to it that anybody could use. What is learnt is one bit, which a program that
-/// has taken the proxy's own port could give as well with the proxy's own certificate.
+/// The proxy is asked on this machine, by an address that its certificate does not name, and the
+/// request contains no secret. The result is one bit, which a program on the proxy's own port could
+/// also forge with the proxy's own certificate.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 
@@ -297,13 +300,14 @@ mod tests {
                 "{s3} {admin:?}"
             );
         }
+        // The system chose the port, and a check cannot find it out.
         for (s3, admin) in [("0.0.0.0:0", None), ("0.0.0.0:4433", Some("0.0.0.0:0"))] {
             let found = target(&addresses(s3, admin));
             assert!(matches!(found, Err(HealthError::AnyPort)), "{s3} {admin:?}");
         }
     }
 
-    /// Answers one request so, and gives what was asked.
+    /// Serves one request with a fixed response. Returns the result of the check and the request.
     async fn answered(answer: &'static str) -> (Result<String, HealthError>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = Some(listener.local_addr().unwrap());
@@ -350,6 +354,7 @@ mod tests {
             let serving = async {
                 let (mut greeting, _) = listener.accept().await.unwrap();
                 greeting
+                    // A server without TLS refuses the handshake like this.
                     .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                     .await
                     .unwrap();

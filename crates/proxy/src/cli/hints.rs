@@ -1,4 +1,4 @@
-//! What a flag or a command means that does not exist: other programs' words for the same thing.
+//! Hints for unknown flags and commands: other programs' words for the same thing.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 const CONFIG_FILE: &str = "the configuration file is given with --config FILE";
 
-/// Flags, and what to type instead.
+/// Unknown flags, with the hint to show.
 const FLAGS: &[(&[&str], &str)] = &[
     (
         &[
@@ -73,7 +73,7 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Commands, and what to type instead.
+/// Unknown commands, with the hint to show.
 const COMMANDS: &[(&[&str], &str)] = &[
     (
         &["server", "start", "run", "daemon", "up"],
@@ -114,7 +114,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Puts a hint in place of clap's guess, which goes by the letters alone.
+/// Replaces clap's guess, which is based on spelling alone, by a hint.
 pub(super) fn explain(mut error: clap::Error) -> clap::Error {
     let kind = match error.kind() {
         ErrorKind::UnknownArgument => ContextKind::InvalidArg,
@@ -124,6 +124,7 @@ pub(super) fn explain(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(typed)) = error.get(kind) else {
         return error;
     };
+    // clap reports `--flag=value` as a whole.
     let typed = typed.split('=').next().unwrap_or_default();
     let mut known = FLAGS.iter().chain(COMMANDS);
     let hint = match known.find(|(names, _)| names.contains(&typed)) {
@@ -131,12 +132,13 @@ pub(super) fn explain(mut error: clap::Error) -> clap::Error {
         None if Path::new(typed).extension() == Some(OsStr::new("toml")) => CONFIG_FILE,
         None => return error,
     };
+    // Clap's own suggestions would contradict the hint.
     for guess in [
         ContextKind::SuggestedArg,
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedCommand,
         ContextKind::Suggested,
-        // The usage is that of the guess.
+        // The usage belongs to the guess.
         ContextKind::Usage,
     ] {
         error.remove(guess);

@@ -1,4 +1,4 @@
-//! Completion scripts and manual pages, made from the command line's description.
+//! Completion scripts and manual pages, generated from the description of the command line.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,10 +13,10 @@ use super::guide::Guide;
 use super::{description, guides};
 use crate::version;
 
-/// The program's name, which all files carry.
+/// Name of the program, in the names of all files.
 const PROGRAM: &str = "s3proxy";
 
-/// Writes a shell's completion script.
+/// Writes the completion script of a shell.
 pub fn completions(shell: Shell, output: &mut dyn Write) -> io::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut description(), PROGRAM, &mut script);
@@ -24,7 +24,7 @@ pub fn completions(shell: Shell, output: &mut dyn Write) -> io::Result<()> {
     output.flush()
 }
 
-/// Writes `s3proxy.1` and a page for each command into a folder, which is made if it is not there.
+/// Writes `s3proxy.1` and a page for each command into a folder, which is created if necessary.
 pub fn pages(folder: &Path) -> Result<Vec<PathBuf>, PageError> {
     let at = |path: &Path| {
         let path = path.to_owned();
@@ -40,7 +40,7 @@ pub fn pages(folder: &Path) -> Result<Vec<PathBuf>, PageError> {
     Ok(written)
 }
 
-/// A page that could not be written.
+/// Error about a page that could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {error}", path.display())]
 pub struct PageError {
@@ -48,8 +48,9 @@ pub struct PageError {
     error: io::Error,
 }
 
-/// Names of files and their contents.
+/// Returns the names of the files with their contents.
 fn rendered() -> Vec<(String, Vec<u8>)> {
+    // The generated `help` command needs no page.
     let mut program = description().disable_help_subcommand(true);
     program.build();
     let commands = program.get_subcommands().map(|command| {
@@ -68,7 +69,7 @@ fn page_of(command: Command, title: &str) -> Vec<u8> {
         .title(title)
         .source(version)
         .manual("s3proxy manual")
-        // The day of the build would make each build another.
+        // A build date would make the pages irreproducible.
         .date("");
     let mut page = Vec::new();
     let sections = [
@@ -111,6 +112,7 @@ fn below(guide: &Guide) -> Roff {
         roff.control("SH", ["EXAMPLES"]);
         for example in guide.examples {
             roff.control("PP", []);
+            // Not filled, since the line breaks of examples matter.
             roff.control("nf", []);
             for line in example.lines() {
                 roff.text([roman(line)]);

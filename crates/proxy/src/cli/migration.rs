@@ -47,7 +47,7 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    /// What it asks for.
+    /// Converts the arguments to the command's options.
     #[must_use]
     pub fn asked(&self) -> migrate::Asked {
         migrate::Asked {
@@ -118,16 +118,16 @@ pub struct Decrypt {
     pub settings: ScopedFlags<StoredObjects>,
 }
 
-/// What `s3proxy decrypt` is asked to do.
+/// Options of `s3proxy decrypt`.
 pub enum Decryption {
-    /// One object, to a file.
+    /// Decrypt one object to a file.
     One(Target, Output),
-    /// Many, into a bucket.
+    /// Decrypt many objects into a bucket.
     Many(decrypt::Asked),
 }
 
 impl Decrypt {
-    /// What it asks for; the error is for people.
+    /// Converts the arguments to the command's options; the error is for people.
     pub fn asked(&self) -> Result<Decryption, String> {
         if let Some(path) = &self.output {
             return match self.objects.targets.as_slice() {
@@ -153,7 +153,8 @@ impl Decrypt {
             },
         };
         if let Place::Elsewhere { target, .. } = &place {
-            // Where a prefix stands before it, a key is another; without one it is the same.
+            // With a prefix in front, the target's keys differ from the source's; without one they
+            // are equal, and every source in the bucket overlaps.
             let overlaps = |source: &Target| {
                 let is_inside = target.prefix.starts_with(&source.prefix);
                 source.bucket == target.bucket && (is_inside || target.prefix.is_empty())
@@ -221,7 +222,7 @@ pub struct Recover {
 }
 
 impl Recover {
-    /// What it asks for; the error is for people.
+    /// Converts the arguments to the command's options; the error is for people.
     pub fn asked(&self) -> Result<recover::Asked, String> {
         let key_text = match &self.kek_file {
             None => None,
@@ -245,7 +246,7 @@ impl Recover {
     }
 }
 
-/// The text of a file without the line break that editors add.
+/// Reads a key from a file, without the line break that editors add.
 fn key_of(path: &Path) -> Result<SecretText, String> {
     let text = std::fs::read_to_string(path).map(Zeroizing::new);
     let text = text.map_err(|error| format!("{}: {error}", path.display()))?;

@@ -1,5 +1,4 @@
-//! Options of the commands on stored objects: which objects, how many at a time, and the form of the
-//! output.
+//! Options of the commands on stored objects: selection, concurrency, and the form of the output.
 
 use std::num::NonZeroUsize;
 
@@ -34,7 +33,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// The selection that it stands for.
+    /// Converts the arguments to a selection.
     #[must_use]
     pub fn selection(&self) -> Selection {
         Selection {
@@ -55,7 +54,7 @@ impl Objects {
         }
     }
 
-    /// The form of the output: `lines` without --json.
+    /// Returns the form of the output: `lines` without --json.
     #[must_use]
     pub fn format(&self, lines: Format) -> Format {
         if self.json { Format::Json } else { lines }
@@ -137,7 +136,7 @@ pub struct Rewrap {
 }
 
 impl Rewrap {
-    /// What it asks for.
+    /// Converts the arguments to the command's options.
     #[must_use]
     pub fn asked(&self) -> Asked {
         Asked {
@@ -171,7 +170,7 @@ impl Rewrap {
     }
 }
 
-/// Lines for people: every object where that was asked for.
+/// Returns the form of lines for people: every object if requested.
 #[must_use]
 pub fn lines(verbose: bool) -> Format {
     if verbose {

@@ -1,4 +1,4 @@
-//! Which command arguments mean, and which of them are refused.
+//! Meaning of arguments, and arguments that are refused.
 
 use super::*;
 
@@ -65,6 +65,7 @@ fn a_sweep_spares_a_day_unless_another_age_is_asked_for() {
     };
     assert_eq!(sweep.buckets, ["a", "b"]);
     assert_eq!(sweep.older_than, Duration::ZERO);
+    // Without a unit, with an unknown one, negative, empty, and longer than any time may be.
     for wrong in ["1", "1y", "-1s", "", "8d"] {
         assert!(
             command(&["sweep", "--older-than", wrong]).is_err(),

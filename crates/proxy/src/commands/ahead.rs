@@ -1,8 +1,8 @@
-//! How many objects there are in all, counted ahead of the work where that takes a while.
+//! Counting of all objects ahead of the work, if the work takes a while.
 //!
-//! The list that objects are taken from is read a page ahead only, so a bar would have no end until
-//! the last thousand objects. A second reading of the lists counts them, up to a bound: one request
-//! for a thousand objects.
+//! The list that objects are taken from is read only a page ahead, so a progress bar would have no
+//! end until the last thousand objects. A second reading of the lists counts the objects, up to a
+//! bound: one request per thousand objects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,13 +13,13 @@ use tokio::task::JoinSet;
 use super::listing::Listing;
 use super::progress::Total;
 
-/// Work that is over by then is not counted ahead.
+/// Delay before counting starts; shorter work is not counted ahead.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Objects that are counted at most: a thousand requests.
+/// Largest number of objects that is counted: a thousand requests.
 pub(super) const MOST: u64 = 1_000_000;
 
-/// The number so far, which the counting task writes and the progress reads.
+/// The count so far; the counting task writes it, and the progress reads it.
 #[derive(Debug, Default)]
 pub(super) struct Counter {
     objects: AtomicU64,
@@ -27,7 +27,7 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// One more. False where enough were counted.
+    /// Counts one more object. Returns false once enough were counted.
     pub(super) fn add(&self) -> bool {
         self.objects.fetch_add(1, Ordering::Relaxed) + 1 < MOST
     }
@@ -42,14 +42,14 @@ impl Counter {
     }
 }
 
-/// The count of all targets, which ends when this is dropped.
+/// Count over all targets; the counting ends when this is dropped.
 pub(super) struct Ahead {
     counter: Arc<Counter>,
     _counting: JoinSet<()>,
 }
 
 impl Ahead {
-    /// Begins to count after a while.
+    /// Starts counting after a delay.
     pub(super) fn begin(listings: Vec<Listing>) -> Self {
         let counter = Arc::new(Counter::default());
         let mut counting = JoinSet::new();
@@ -60,7 +60,7 @@ impl Ahead {
         }
     }
 
-    /// What is known by now.
+    /// Returns the count so far.
     pub(super) fn total(&self) -> Total {
         self.counter.total()
     }
@@ -69,11 +69,12 @@ impl Ahead {
 async fn count(listings: Vec<Listing>, counter: Arc<Counter>) {
     tokio::time::sleep(PATIENCE).await;
     for listing in listings {
-        // The walk reports why a list breaks off.
+        // The walk itself reports why a list breaks off.
         if listing.count(&counter).await.is_err() {
             return;
         }
     }
+    // A count that hit the bound stays a lower bound.
     if counter.objects.load(Ordering::Relaxed) < MOST {
         counter.is_complete.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What `migrate` and `decrypt` share, which both store objects anew.
+//! Code that `migrate` and `decrypt` share, since both rewrite objects.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,15 @@ use crate::execute::multipart::bucket::Bucket;
 use crate::execute::source::Found;
 use crate::execute::{Outcome, Parts};
 
-/// Lets a command read plaintext and older formats where clients are refused them. The all-zero key
-/// does not open where encryption is required, here as little as for clients.
+/// Lets a command read plaintext and older formats even if clients may not. The all-zero key still
+/// does not open if encryption is required, just as for clients.
 pub(super) fn reading_everything(mut config: Config) -> Config {
     config.policy.plaintext_reads = Permission::Allow;
     config.policy.legacy_reads = Permission::Allow;
     for rule in &mut config.rules {
         rule.legacy_reads = Some(Permission::Allow);
+        // `On` in place of `Required` lifts the refusal of plaintext, but would also lift the ban
+        // on the all-zero key: it is set explicitly.
         if rule.encryption == Encryption::Required {
             rule.encryption = Encryption::On;
             rule.decryption_fallback = Some(Permission::Deny);
@@ -26,14 +28,14 @@ pub(super) fn reading_everything(mut config: Config) -> Config {
     config
 }
 
-/// Whether what was replaced can still be read.
+/// Whether the replaced version can still be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OldVersion {
     Gone,
     Stays,
 }
 
-/// Deletes the version that was replaced, where that is asked for.
+/// Deletes the replaced version, if that was requested.
 pub(super) async fn settle(
     parts: &Parts,
     item: &Item,
@@ -43,7 +45,9 @@ pub(super) async fn settle(
 ) -> Outcome<OldVersion> {
     let old = found.headers.get("x-amz-version-id");
     let old = old.and_then(|old| old.to_str().ok());
+    // Without a new version id the bucket has no versions, and the old content is gone.
     let old = old.filter(|_| rewritten.version.is_some());
+    // The same id before and after, such as `null`, means that the version was overwritten.
     let Some(old) = old.filter(|old| rewritten.version.as_deref() != Some(*old)) else {
         return Ok(OldVersion::Gone);
     };
@@ -57,19 +61,19 @@ pub(super) async fn settle(
     }
 }
 
-/// What people are told of headers and such that did not come along.
+/// Returns the remark about headers and other properties that the backend did not keep.
 pub(super) fn not_kept(lost: &[String]) -> Option<String> {
     (!lost.is_empty()).then(|| format!("NOT KEPT by the backend: {}", lost.join(", ")))
 }
 
 impl Selection {
-    /// The buckets that it names.
+    /// Returns the selected buckets.
     pub(super) fn buckets(&self) -> BTreeSet<&str> {
         let buckets = self.targets.iter().map(|target| target.bucket.as_str());
         buckets.collect()
     }
 
-    /// Whether an object is among those that it names.
+    /// Returns whether an object is selected.
     pub(super) fn selects(&self, bucket: &str, object_key: &str) -> bool {
         let is_named = |target: &Target| match self.extent {
             Extent::Prefix => object_key.starts_with(&target.prefix),

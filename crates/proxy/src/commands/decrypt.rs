@@ -1,9 +1,9 @@
-//! `s3proxy decrypt`: sealed objects as plaintext again, in place or in another bucket, so that
+//! `s3proxy decrypt`: sealed objects become plaintext again, in place or in another bucket, so that
 //! nobody is locked in.
 //!
-//! Sealed user metadata becomes plain metadata again. In place, the object is written over only if
-//! it is still what was read. Elsewhere, what is there already is left alone, so that the command
-//! can be repeated. Plaintext is copied too where the target is elsewhere, and passed over in place.
+//! Sealed user metadata becomes plain metadata again. In place, an object is overwritten only if it
+//! is unchanged since it was read. Elsewhere, existing objects are left alone, so that the command
+//! can be repeated. Plaintext is copied, too, if the target is elsewhere, and skipped in place.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,48 +30,48 @@ use crate::execute::source::{self, Found};
 use crate::execute::stored::Form;
 use crate::execute::{Outcome, Parts};
 
-/// What the command was asked for.
+/// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// Whether anything is changed.
     pub mode: Mode,
-    /// Where plaintext goes.
+    /// Destination of the plaintext.
     pub place: Place,
-    /// What becomes of versions that were replaced in place.
+    /// What happens to versions that are replaced in place.
     pub replaced: Replaced,
-    /// Whether clients may write meanwhile.
+    /// Whether clients may write at the same time.
     pub writers: Writers,
 }
 
 /// Whether anything is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Objects are stored as plaintext.
+    /// Store objects as plaintext.
     Decrypt,
-    /// It is only shown which would be.
+    /// Only show which objects would be stored.
     Show,
 }
 
-/// Where plaintext goes.
+/// Destination of the plaintext.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// Over the sealed object.
+    /// Replace the sealed object.
     Same,
-    /// Under the same key behind this prefix.
+    /// Under the same key, with this prefix in front.
     Elsewhere {
         /// Bucket and prefix.
         target: Target,
-        /// Whether objects that are there are written over.
+        /// Whether existing objects are overwritten.
         existing: Existing,
     },
 }
 
-/// What becomes of objects that stand where plaintext should go.
+/// What happens to existing objects at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// They are left alone.
+    /// Keep existing objects.
     Stay,
-    /// They are written over.
+    /// Overwrite existing objects.
     WrittenOver,
 }
 
@@ -133,6 +133,7 @@ impl Work for Decrypter {
 impl Decrypter {
     async fn look(&self, item: &Item) -> Outcome<Told> {
         let to = self.goes_to(item);
+        // The errand is about the target; the source is read under its own name.
         let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
         let job = errand.job();
         let source = item.source_by_now();
@@ -164,13 +165,14 @@ impl Decrypter {
         Ok(told)
     }
 
-    /// Why there is nothing to do.
+    /// Returns why there is nothing to do, if so.
     async fn left_alone(
         &self,
         item: &Item,
         to: &Item,
         found: &Found,
     ) -> Outcome<Option<&'static str>> {
+        // A copy of an old version would become the current one.
         if item.age == Age::Old {
             return Ok(Some("old-version"));
         }
@@ -211,6 +213,7 @@ impl Decrypter {
             (Place::Same, Writers::Stopped) => Condition::InPlace,
             (Place::Elsewhere { existing, .. }, writers) => match (existing, writers) {
                 (Existing::Stay, Writers::Possible) => Condition::Absent,
+                // With `Stay`, `left_alone` has found nothing there, and nobody else writes.
                 (Existing::Stay, Writers::Stopped) | (Existing::WrittenOver, _) => {
                     Condition::Anything
                 }

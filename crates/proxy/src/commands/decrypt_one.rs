@@ -1,8 +1,8 @@
 //! `s3proxy decrypt --output`: one object, to a file or to standard output.
 //!
-//! A file is written under another name beside its place and renamed when all of it is there and on
-//! disk, so that nothing half-written ever has the name that was asked for. Standard output gets
-//! each piece when it is authentic; where a later one is not, the exit status tells.
+//! A file is written under another name in the same folder and renamed once it is complete and on
+//! disk, so that a partial file never has the requested name. Standard output gets each piece as
+//! soon as it is authentic; if a later piece is not, the exit status reports it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -29,12 +29,12 @@ use crate::execute::stored::Form;
 use crate::record::RequestId;
 use crate::respond::Failure;
 
-/// Where the content goes.
+/// Destination of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// To whatever reads it.
+    /// Standard output.
     Standard,
-    /// To a file that is complete or not there.
+    /// A file that is either complete or absent.
     File(PathBuf),
 }
 
@@ -72,6 +72,7 @@ pub async fn decrypt_one(
             Output::File(path) => to_file(&job, &item, path, meter).await,
         }
     };
+    // If a signal wins, dropping the work removes the unfinished file.
     let done = tokio::select! {
         done = work => Ok(done),
         signal = stop.requested() => Err(signal),
@@ -95,7 +96,7 @@ pub async fn decrypt_one(
     })
 }
 
-/// A property of the object that explains unexpected output.
+/// Returns a property of the object that explains unexpected output.
 fn remark(item: &Item, found: &Found) -> Option<&'static str> {
     if item.key.ends_with('/') && found.length.0 == 0 {
         return Some("a directory marker, which is an empty object; the output is empty");
@@ -106,20 +107,20 @@ fn remark(item: &Item, found: &Found) -> Option<&'static str> {
     }
 }
 
-/// How much of the object is written.
+/// Progress of writing the object.
 struct Meter {
     progress: Progress,
     done: Done,
     started: Instant,
-    /// When it was shown last.
+    /// Time of the last update of the display, since the start.
     shown: Duration,
 }
 
 impl Meter {
-    /// Between two looks.
+    /// Interval between two updates.
     const INTERVAL: Duration = Duration::from_millis(100);
 
-    /// Shows nothing where the content goes to the same terminal.
+    /// Makes a meter that is silent if the content goes to the same terminal.
     fn new(object: &str, output: &Output) -> Self {
         let mut progress = match output {
             Output::Standard if io::stdout().is_terminal() => Progress::silent(),
@@ -192,7 +193,7 @@ async fn write(
     Ok(found)
 }
 
-/// A file under a name of its own, which is removed unless it is finished.
+/// A file under a temporary name, which is removed unless it is finished.
 pub(super) struct Unfinished {
     pub(super) file: File,
     path: PathBuf,
@@ -206,11 +207,11 @@ enum State {
 }
 
 impl Unfinished {
-    /// In the same folder, so that it can be renamed.
+    /// Creates the file in the folder of `path`, so that it can be renamed.
     pub(super) fn beside(path: &Path) -> Result<Self, OutputError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let unfinished = path.with_file_name(format!(".{name}.{}", RequestId::generate()));
-        // Plaintext is its owner's, whatever the umask.
+        // Only the owner may read plaintext, whatever the umask.
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -223,8 +224,9 @@ impl Unfinished {
         })
     }
 
-    /// Gives it its name, once it is on disk.
+    /// Renames the file, once it is on disk.
     pub(super) fn finish(mut self, path: &Path) -> Result<(), OutputError> {
+        // Before the rename: after a crash the final name must not denote an incomplete file.
         self.file
             .sync_all()
             .map_err(|error| at(&self.path, error))?;
@@ -238,7 +240,7 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         match self.state {
             State::Begun => {
-                // Nothing can be done about a file that stays.
+                // If the removal fails, nothing can be done about the file.
                 let _ = fs::remove_file(&self.path);
             }
             State::Renamed => {}

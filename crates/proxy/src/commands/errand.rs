@@ -1,5 +1,5 @@
-//! A command's own request about one object: the steps of `execute` serve requests, so this is one,
-//! with nobody behind it and no line in the log.
+//! A command's own request about one object. The steps of `execute` serve requests, so a command
+//! makes one itself, without a client and without a line in the log.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::execute::source::Source;
 use crate::execute::{Job, Outcome, Parts};
 use crate::record::RequestRecord;
 
-/// One object and what its steps need.
+/// One object, with everything that its steps need.
 pub(crate) struct Errand {
     parts: Arc<Parts>,
     request: Arc<Authenticated>,
@@ -42,7 +42,7 @@ impl Errand {
 }
 
 impl Item {
-    /// The object as it is read.
+    /// Returns the object as a source to read from.
     pub(crate) fn source(&self) -> Source<'_> {
         Source {
             bucket: &self.bucket,
@@ -52,8 +52,8 @@ impl Item {
         }
     }
 
-    /// The object as it is to be changed: where its current version was listed, another may be
-    /// current by now.
+    /// Returns the object as a source to be changed. A version that was current when it was listed
+    /// may not be current any more, so the current one is read.
     pub(crate) fn source_by_now(&self) -> Source<'_> {
         let version = match self.age {
             Age::Current => None,

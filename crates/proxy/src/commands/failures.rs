@@ -1,7 +1,8 @@
-//! Failures for people: the first few of each reason in full, the others as one line in the end.
+//! Failures in the report for people: the first few of each reason in full, the others as one line
+//! at the end.
 //!
-//! One missing key can fail millions of objects, and they all say the same. What is remembered does
-//! not grow with them.
+//! One missing key can fail millions of objects for the same reason, so the memory for failures
+//! must not grow with their number.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,13 @@ use super::report::{counted, shown};
 use crate::keys::KeyError;
 use crate::respond::Failure;
 
-/// Failures of one reason that are told in full.
+/// Number of failures per reason that are shown in full.
 const IN_FULL: u64 = 5;
 
-/// Reasons that are remembered. Objects that fail for others are all told in full.
+/// Number of reasons that are remembered. Failures for other reasons are all shown in full.
 const MOST_REASONS: usize = 100;
 
-/// Failures so far, by their reason.
+/// Failures so far, by reason.
 #[derive(Debug, Default)]
 pub(super) struct Failures(BTreeMap<String, Reason>);
 
@@ -25,7 +26,7 @@ struct Reason {
     remedy: Option<&'static str>,
 }
 
-/// Whether the failure of an object gets a line of its own.
+/// Whether the failure of an object gets its own line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Telling {
     InFull,
@@ -49,7 +50,8 @@ impl Failures {
         Telling::InFull
     }
 
-    /// A line for each reason that has more to be told; `all` is the option that tells of each object.
+    /// Returns a line for each reason with more to report; `all` is the option that shows each
+    /// object.
     pub(super) fn lines(&self, all: &str) -> Vec<String> {
         let lines = self.0.iter().filter_map(|(reason, known)| {
             let more = known.count.saturating_sub(IN_FULL);
@@ -79,7 +81,7 @@ fn more_objects(number: u64) -> String {
     counted(number, "more object")
 }
 
-/// What the operator can do about a failure, where that is known and its text does not say it.
+/// Returns the operator's remedy for a failure, if it is known and not part of the failure's text.
 pub(super) fn remedy(failure: &Failure) -> Option<&'static str> {
     match failure {
         Failure::Key(KeyError::Missing(name)) if name.starts_with("local:") => {

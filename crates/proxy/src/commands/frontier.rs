@@ -1,19 +1,18 @@
-//! Up to where everything is done, while objects are worked on side by side.
+//! The key up to which everything is done, while objects are processed concurrently.
 //!
-//! A command that is stopped says the greatest key behind which it has to go on. A key counts as
-//! done when all its versions are, and when it is certain that no further version of it comes: a
-//! later key has been handed out, or the list has ended. What is remembered grows with the objects
-//! in hand only.
+//! An interrupted command reports the greatest key after which it has to resume. A key is done when
+//! all its versions are, and when no further version of it can come: a later key was handed out, or
+//! the list has ended. Memory grows only with the number of objects in flight.
 
 use std::collections::BTreeMap;
 
-/// One target's progress. Keys are handed out in the order in which they are listed.
+/// Progress in one target. Keys are handed out in listing order.
 #[derive(Debug)]
 pub(super) struct Frontier {
-    /// Keys of which something is in hand, and the last one handed out, by their turn.
+    /// Keys with objects in flight, and the last one handed out, by turn.
     open: BTreeMap<u64, Open>,
     next_turn: u64,
-    /// The key before the first open one, once there is none.
+    /// Last key that was done, once no key is open.
     last_key: Option<String>,
     repeats: Repeats,
 }
@@ -21,26 +20,26 @@ pub(super) struct Frontier {
 /// Whether a key may be handed out several times in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeats {
-    /// Once for each version.
+    /// Repeated once for each version.
     Versions,
-    /// Never.
+    /// Not repeated.
     None,
 }
 
 #[derive(Debug)]
 struct Open {
     key: String,
-    /// The key that was handed out before.
+    /// Key that was handed out before.
     before: Option<String>,
     in_hand: usize,
 }
 
-/// Belongs to one object in hand.
+/// Ticket of one object in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn(u64);
 
 impl Frontier {
-    /// Starts behind a key, where there is one.
+    /// Starts after a key, if one is given.
     pub(super) fn behind(key: Option<&str>, repeats: Repeats) -> Self {
         Self {
             open: BTreeMap::new(),
@@ -50,13 +49,15 @@ impl Frontier {
         }
     }
 
-    /// An object is handed out.
+    /// Records that an object was handed out.
     pub(super) fn begin(&mut self, key: &str) -> Turn {
         if let Some(mut last) = self.open.last_entry() {
             if last.get().key == key {
                 last.get_mut().in_hand += 1;
                 return Turn(*last.key());
             }
+            // The last key was kept open for further versions; another key means that none can
+            // follow.
             let is_done = last.get().in_hand == 0;
             let before = last.get().key.clone();
             if is_done {
@@ -80,18 +81,19 @@ impl Frontier {
         Turn(turn)
     }
 
-    /// An object is done.
+    /// Records that an object is done.
     pub(super) fn end(&mut self, turn: Turn) {
         let is_last = self.open.last_key_value().map(|(last, _)| *last) == Some(turn.0);
         if let Some(open) = self.open.get_mut(&turn.0) {
             open.in_hand -= 1;
+            // The last key stays open, since another version of it may follow.
             if open.in_hand == 0 && !is_last {
                 self.open.remove(&turn.0);
             }
         }
     }
 
-    /// The greatest key up to which everything is done; `None` before the first.
+    /// Returns the greatest key up to which everything is done; `None` before the first.
     pub(super) fn done_up_to(&self) -> Option<&str> {
         match self.open.first_key_value() {
             Some((_, last)) if last.in_hand == 0 && self.repeats == Repeats::None => {
@@ -133,7 +135,7 @@ mod tests {
         frontier.end(second);
         assert_eq!(frontier.done_up_to(), Some("a"));
         frontier.end(other);
-        // Another version of it may still come.
+        // Another version of the key may still follow.
         assert_eq!(frontier.done_up_to(), Some("a"));
         frontier.begin("c");
         assert_eq!(frontier.done_up_to(), Some("b"));

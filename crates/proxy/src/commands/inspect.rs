@@ -1,8 +1,8 @@
-//! `s3proxy inspect`: what objects are, from their metadata alone. No key is needed.
+//! `s3proxy inspect`: the nature of objects, from their metadata alone. No key is needed.
 //!
-//! Nothing that is said here was authenticated: an envelope is shown as it claims to be. What is
-//! tried is the key that everybody has, 32 zero bytes, on the data keys of older proxies' objects;
-//! and, of keys that are given, whether the place of an object lets them open it.
+//! Nothing in the report was authenticated: an envelope is shown as it claims to be. The command
+//! tries the public all-zero key on the data keys of older proxies' objects, and checks, for
+//! configured keys, whether the place of an object lets them open it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,14 +31,14 @@ use crate::execute::multipart::bucket::{Bucket, parameter};
 use crate::execute::stored::{self, Form};
 use crate::keys::legacy::LegacyEnvelope;
 
-/// Keys that are told apart in the summary at most: names stand in objects, and anybody who can
-/// write to the bucket chooses them.
+/// Largest number of keys in the summary. Names are stored in objects, so anybody who can write to
+/// the bucket chooses them.
 const MOST_GROUPS: usize = 1000;
 
-/// Nonce and tag of an older proxy's body.
+/// Length of nonce and tag of an older proxy's body, in bytes.
 const LEGACY_OVERHEAD: u64 = 28;
 
-/// What stands for keys beyond that.
+/// Label for all further keys.
 const OTHERS: &str = "(others)";
 
 /// Runs the command, and writes its results to `output`.
@@ -56,7 +56,7 @@ pub async fn inspect(
     let places = Places::new(&config);
     let mut session = Session::begin("inspect", format, output)?;
     if let Err(error) = &places {
-        // The operator who inspects may not have the keys that rules name.
+        // The operator may not have the keys that the rules name.
         let note = format!("whether objects open where they are stored is not checked: {error}");
         session.reporter().note(&note);
     }
@@ -77,24 +77,24 @@ pub async fn inspect(
 struct Inspector {
     backend: Backend,
     dek_tag: DekTag,
-    /// None where a rule names a key that was not given.
+    /// `None` if a rule names a key that was not given.
     places: Option<Places>,
     groups: Mutex<Groups>,
-    /// Objects that do not open in their place.
+    /// Number of objects that do not open in their place.
     refused: AtomicU64,
 }
 
-/// By format and key.
+/// Counts by format and key.
 type Groups = BTreeMap<(&'static str, String), Count>;
 
-/// An object whose metadata can be read.
+/// An object with readable metadata.
 type Looked = (Described, Opening);
 
-/// What one object claims to be.
+/// Description of one object, as it claims to be.
 #[derive(Debug, PartialEq, Eq)]
 struct Described {
     format: &'static str,
-    /// The name of the key, where it is told.
+    /// Name of the key, if the metadata contain it.
     key: Option<String>,
     plaintext: Option<u64>,
     details: Map<String, Value>,
@@ -173,7 +173,7 @@ impl Inspector {
     }
 
     fn count(&self, format: &'static str, key: &str, bytes: u64) {
-        // A count is whole or was not made.
+        // A poisoned lock is usable: each update of a count is complete or was not made.
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let mut group = (format, key.to_owned());
         if groups.len() >= MOST_GROUPS && !groups.contains_key(&group) {
@@ -231,10 +231,10 @@ impl Inspector {
     }
 }
 
-/// What stands in place of a key's name for objects that everybody can open.
+/// Label in place of a key's name for objects that everybody can open.
 const ZERO_KEY: &str = "all-zero key";
 
-/// Describes an object by its metadata. The error is about a length that no such object has.
+/// Describes an object by its metadata. The error reports a length that no such object can have.
 fn describe(
     headers: &HeaderMap,
     form: &Form,
@@ -293,7 +293,7 @@ fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<Described, String
     })
 }
 
-/// Which older proxy wrote an object, and whether it opens under the all-zero key.
+/// Returns the older proxy that wrote an object, and whether it opens under the all-zero key.
 pub(super) fn older(headers: &HeaderMap, tag: &DekTag) -> (&'static str, bool) {
     let (format, value) = match headers.get(tag.header()) {
         Some(value) => ("intrinsec", Some(value)),

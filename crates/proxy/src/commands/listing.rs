@@ -1,8 +1,7 @@
-//! The objects that a target names, page by page, into a queue that holds one page at most, or
-//! counted.
+//! Listing of a target's objects, page by page, into a queue of bounded length, or into a counter.
 //!
-//! Keys under the state prefix are the proxy's own and never handed out. Delete markers are no
-//! objects. A list that does not come forward is an error, as everywhere.
+//! Keys under the state prefix are the proxy's own and never handed out. Delete markers are not
+//! objects. A list that makes no progress is an error, as everywhere.
 
 use s3proxy_protocol::xml::listing::{EntryKind, ListEntry, ListPage};
 use time::OffsetDateTime;
@@ -19,7 +18,7 @@ use crate::execute::multipart::bucket::{
 };
 use crate::respond::Failure;
 
-/// Objects that wait for their turn at most.
+/// Capacity of the queue: one page.
 pub(super) const QUEUE: usize = 1000;
 
 /// One object, or one version of it.
@@ -27,28 +26,28 @@ pub(super) const QUEUE: usize = 1000;
 pub(crate) struct Item {
     pub(crate) bucket: String,
     pub(crate) key: String,
-    /// Named in lists of versions only.
+    /// Version id; only lists of versions contain it.
     pub(crate) version: Option<String>,
     pub(crate) age: Age,
-    /// Whether a list named it. Else it may never have been there.
+    /// Whether a list contained the object. If not, it may never have existed.
     pub(crate) origin: Origin,
 }
 
-/// Whether clients get it without naming a version.
+/// Whether clients get this version without naming it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Age {
     Current,
     Old,
 }
 
-/// How it came to be worked on.
+/// Origin of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
     Listed,
     Named,
 }
 
-/// What is listed, and from where on.
+/// A list to read, with its starting point.
 pub(super) struct Listing {
     pub(super) bucket: Bucket,
     pub(super) target: Target,
@@ -59,10 +58,10 @@ pub(super) struct Listing {
     pub(super) state_prefix: String,
 }
 
-/// Nobody takes objects any more.
+/// Marker that nobody takes objects any more.
 struct Abandoned;
 
-/// Where objects go.
+/// Receiver of the objects.
 #[derive(Clone, Copy)]
 enum Sink<'s> {
     Queue(&'s mpsc::Sender<Item>),
@@ -70,12 +69,12 @@ enum Sink<'s> {
 }
 
 impl Listing {
-    /// Hands out every object. Ends early where nobody takes them.
+    /// Sends every object to the queue. Ends early if the queue is closed.
     pub(super) async fn run(self, queue: mpsc::Sender<Item>) -> Outcome<()> {
         self.read(Sink::Queue(&queue)).await
     }
 
-    /// Counts every object that [`Self::run`] would hand out, as far as the counter goes.
+    /// Counts every object that [`Self::run`] would send, up to the counter's bound.
     pub(super) async fn count(&self, counter: &Counter) -> Outcome<()> {
         self.read(Sink::Counter(counter)).await
     }
@@ -84,7 +83,7 @@ impl Listing {
         match (self.extent, self.versions) {
             (Extent::Object, Versions::Current) => {
                 let key = &self.target.prefix;
-                // It is the last one, whether it is taken or not.
+                // The result does not matter: this is the only object.
                 let _ = self
                     .hand(sink, key, None, Age::Current, Origin::Named)
                     .await;
@@ -101,7 +100,7 @@ impl Listing {
         loop {
             let mut query = vec![parameter("list-type", "2")];
             query.extend(listing_query(&self.target.prefix));
-            // SeaweedFS and others want it on the first page only.
+            // SeaweedFS and others accept it on the first page only.
             match (&token, &self.start_after) {
                 (Some(token), _) => query.push(parameter("continuation-token", token)),
                 (None, Some(key)) => query.push(parameter("start-after", key)),
@@ -111,6 +110,7 @@ impl Listing {
             let page = ListPage::parse(&text).map_err(not_s3)?;
             let entries = page.entries();
             check_entries(entries.len())?;
+            // An abandoned queue ends the listing like the last page.
             if self.hand_out(entries, sink).await.is_err() || !page.is_truncated() {
                 return Ok(());
             }
@@ -138,6 +138,7 @@ impl Listing {
             let page = ListPage::parse(&text).map_err(not_s3)?;
             let entries = page.entries();
             check_entries(entries.len())?;
+            // Entries named `Contents` in a list of versions: the server ignored `?versions`.
             if entries.iter().any(|entry| entry.kind == EntryKind::Object) {
                 return Err(no_versions());
             }
@@ -165,7 +166,7 @@ impl Listing {
                     .await?;
             }
         }
-        // A page may have nothing to hand out.
+        // A page may have nothing to hand out, so the queue is checked after every page.
         match sink {
             Sink::Queue(queue) if queue.is_closed() => Err(Abandoned),
             Sink::Queue(_) | Sink::Counter(_) => Ok(()),
@@ -195,12 +196,12 @@ impl Listing {
             Extent::Prefix => true,
             Extent::Object => key == self.target.prefix,
         };
-        // Some backends start at the key itself.
+        // Some backends include the starting key itself.
         let is_behind = self.start_after.as_deref() != Some(key);
         is_named && is_behind && !is_state_key(key, &self.state_prefix)
     }
 
-    /// Of an object whose time is not known nobody can say that it is older.
+    /// Returns whether the object is recent enough; an unknown time counts as recent.
     fn is_recent(&self, entry: &ListEntry) -> bool {
         let Some(since) = self.modified_since else {
             return true;

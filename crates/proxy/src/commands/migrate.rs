@@ -1,9 +1,9 @@
-//! `s3proxy migrate`: plaintext and what older proxies wrote become format v1.
+//! `s3proxy migrate`: plaintext and objects of older proxies are converted to format v1.
 //!
-//! Each object is read, sealed under a fresh data key, and stored in its place; one whose data key
-//! lay under 32 zero bytes too, since its old data key has to count as known. What is in format v1
-//! is passed over, so the command can be repeated. The settings that keep such objects from clients
-//! (`plaintext_reads`, `legacy_reads`) do not keep them from this command.
+//! Each object is read, sealed under a fresh data key, and stored in its place. That includes
+//! objects whose data key was wrapped under 32 zero bytes, since such a data key must be considered
+//! known. Objects in format v1 are skipped, so the command can be repeated. The settings that keep
+//! older objects from clients (`plaintext_reads`, `legacy_reads`) do not apply to this command.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,25 +32,25 @@ use crate::execute::stored::Form;
 use crate::execute::{Job, Outcome, Parts};
 use crate::respond::Failure;
 
-/// What the command was asked for.
+/// Options of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     /// Whether anything is changed.
     pub mode: Mode,
-    /// Which objects.
+    /// Selection by format.
     pub only: Only,
-    /// What becomes of versions that were replaced.
+    /// What happens to replaced versions.
     pub replaced: Replaced,
-    /// Whether clients may write meanwhile.
+    /// Whether clients may write at the same time.
     pub writers: Writers,
 }
 
 /// Whether anything is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Objects are stored anew.
+    /// Rewrite objects.
     Migrate,
-    /// It is only shown which would be.
+    /// Only show which objects would be rewritten.
     Show,
 }
 
@@ -104,21 +104,21 @@ struct Migrator {
     seen: Mutex<Seen>,
 }
 
-/// What was learnt on the way.
+/// Counts for the summary.
 #[derive(Default)]
 struct Seen {
-    /// Objects sealed anew that had been under the all-zero key.
+    /// Number of rewritten objects that had been under the all-zero key.
     cured: u64,
-    /// Objects under the all-zero key that are still current.
+    /// Number of current objects that are still under the all-zero key.
     zero_left: u64,
-    /// Old versions that hold plaintext or an older format, by that.
+    /// Number of old versions in plaintext or an older format, by format.
     old: BTreeMap<&'static str, u64>,
-    /// Old versions under the all-zero key.
+    /// Number of old versions under the all-zero key.
     old_zero: u64,
     versions: bool,
 }
 
-/// What an object is before.
+/// State of an object before its migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Before {
     format: &'static str,
@@ -156,6 +156,7 @@ impl Migrator {
         let Some(before) = told.before else {
             return Ok(told);
         };
+        // A rewritten old version would become the current one.
         if item.age == Age::Old {
             self.stays(before);
             told.verdict = Verdict::Skipped("old-version");
@@ -180,7 +181,7 @@ impl Migrator {
         Ok(told)
     }
 
-    /// Stores the current version anew, and counts what is left of what it was.
+    /// Rewrites the current version, and counts the remaining old one.
     async fn migrate(
         &self,
         job: &Job<'_>,
@@ -193,16 +194,18 @@ impl Migrator {
             Writers::Stopped => Condition::InPlace,
         };
         let source = item.source_by_now();
+        // Keeps many concurrent objects from waiting for each other's memory, see `room`.
         let _room = self.room.enter(&self.parts, found).await;
         let rewritten = match rewrite(job, &source, found, NewForm::Sealed, condition).await {
             Ok(rewritten) => rewritten,
-            // It is looked at again.
+            // Not counted: the caller reads the object again.
             Err(Failure::Replaced) => return Err(Failure::Replaced),
             Err(failure) => {
                 self.seen().zero_left += u64::from(before.zero);
                 return Err(failure);
             }
         };
+        // Counted even if the removal of the old version fails: the object itself has its new key.
         self.seen().cured += u64::from(before.zero);
         let replaced = self.asked.replaced;
         match settle(&self.parts, item, found, &rewritten, replaced).await {
@@ -241,7 +244,7 @@ impl Migrator {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // A count is whole or was not made.
+        // A poisoned lock is usable: each update of a count is complete or was not made.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -297,7 +300,7 @@ impl Migrator {
 
 const PLAINTEXT: &str = "plaintext";
 
-/// None of what is in format v1.
+/// Returns the state before the migration; `None` for format v1.
 fn before(parts: &Parts, found: &Found) -> Option<Before> {
     if let Form::Sealed(_) = found.form {
         return None;

@@ -1,16 +1,16 @@
-//! The operator's commands: what is done with stored objects, one after the other or side by side.
+//! The operator's commands on stored objects.
 //!
-//! A command is a [`walk::Work`]: it says what becomes of one object. Everything else is shared:
-//! which objects ([`selection`], [`listing`]), how many at a time and up to where ([`walk`],
-//! [`frontier`]), what people and scripts get to see ([`report`], [`progress`]), and stopping
-//! cleanly ([`stop`]). Like `app`, this module wires; the steps themselves are `execute`'s.
+//! A command implements [`walk::Work`], which processes one object. Everything else is shared: the
+//! choice of objects ([`selection`], [`listing`]), concurrency and position ([`walk`],
+//! [`frontier`]), output for people and scripts ([`report`], [`progress`]), and clean interruption
+//! ([`stop`]). Like `app`, this module wires; the steps themselves are in `execute`.
 //!
-//! Invariants: memory does not grow with the number of objects; an object is worked on only while
-//! there is room for it; results go to standard output and progress to standard error; a command
-//! that is stopped finishes the objects in its hands and says how to go on.
+//! Invariants: memory does not grow with the number of objects; an object is processed only while
+//! there is memory for it; results go to standard output and progress to standard error; an
+//! interrupted command finishes the objects in flight and reports how to resume.
 //!
-//! Absent on purpose: state on disk. A command that is repeated finds what is done already by
-//! looking at the objects.
+//! Absent on purpose: state on disk. A repeated command looks at the objects to find out which are
+//! done.
 
 mod ahead;
 mod anew;
@@ -46,7 +46,7 @@ use http::StatusCode;
 
 use crate::respond::Failure;
 
-/// Whether the object is not there, or no longer.
+/// Returns whether the object does not exist, or not any more.
 fn missing(failure: &Failure) -> bool {
     matches!(failure, Failure::Answer(answer) if answer.status == StatusCode::NOT_FOUND)
 }
@@ -54,18 +54,19 @@ fn missing(failure: &Failure) -> bool {
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything that there was to do is done.
+    /// Everything is done.
     Everything,
-    /// Something failed, or was left.
+    /// Something failed, or was left undone.
     Incomplete,
-    /// All is done, and something that the user asked to be told of by the exit status is so.
+    /// Everything is done, and the condition holds that the user wanted reported by the exit
+    /// status.
     Found,
-    /// A signal came before the end.
+    /// A signal interrupted the command.
     Interrupted(Signal),
 }
 
 impl Ended {
-    /// The exit status. 1 is for commands that did not begin, 2 for wrong arguments.
+    /// Returns the exit status. 1 is for commands that did not start, 2 for wrong arguments.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {

@@ -1,10 +1,11 @@
-//! Which keys are still needed, and by what: current objects, old versions, uploads in progress.
+//! Keys that are still needed, by current objects, old versions and uploads in progress.
 //!
-//! An upload carries the envelope of the object to be, under the key of its beginning, in its state
-//! beside the data. States of uploads that have ended count too until a sweep removes them, since
-//! nothing here can tell.
+//! The state of an upload carries the envelope of the object that the upload will make, under the
+//! key of its beginning. States of ended uploads count, too, until a sweep removes them, since
+//! nothing here can distinguish them.
 //!
-//! Invariant: memory is bounded however many uploads there are, and however many keys envelopes name.
+//! Invariant: memory is bounded for any number of uploads, and for any number of keys that
+//! envelopes name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -23,10 +24,10 @@ use crate::execute::multipart::state::MAX_STATE_BYTES;
 use crate::execute::{Outcome, answer};
 use crate::respond::Failure;
 
-/// States that are read side by side.
+/// Number of states that are read concurrently.
 const STATES_AT_ONCE: usize = 8;
 
-/// What needs one key.
+/// Numbers of objects and uploads that need one key.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Need {
     pub(super) current: u64,
@@ -34,34 +35,36 @@ pub(super) struct Need {
     pub(super) uploads: u64,
 }
 
-/// By the key's name.
+/// Needs by the key's name.
 #[derive(Debug, Default)]
 pub(super) struct Needs(BTreeMap<String, Need>);
 
-/// Keys that are told apart. Envelopes name them, so anybody who can write to the bucket makes them up.
+/// Largest number of distinct keys. Envelopes name them, so anybody who can write to the bucket can
+/// invent some.
 const MOST_KEYS: usize = 1000;
 
-/// Stands for the keys beyond that. No key has this name.
+/// Label for all further keys. No key has this name.
 const OTHER_KEYS: &str = "(others)";
 
 impl Needs {
-    /// The count of objects and uploads that need this key.
+    /// Returns the counts for this key.
     pub(super) fn of(&mut self, key: &str) -> &mut Need {
         let has_room = self.0.len() < MOST_KEYS || self.0.contains_key(key);
         let key = if has_room { key } else { OTHER_KEYS };
         self.0.entry(key.to_owned()).or_default()
     }
 
-    /// Adds the findings of another walk over the same objects.
+    /// Merges the counts of another walk over the same objects.
     pub(super) fn include(&mut self, found: Self) {
         for (key, found) in found.0 {
             let need = self.of(&key);
+            // The maximum, not the sum: both walks saw the same objects.
             need.current = need.current.max(found.current);
             need.old = need.old.max(found.old);
         }
     }
 
-    /// Leaves out keys that are not to be told of.
+    /// Removes the keys that new objects get.
     pub(super) fn leave_out(&mut self, wanted: &BTreeSet<String>) {
         self.0.retain(|key, _| !wanted.contains(key));
     }
@@ -71,22 +74,22 @@ impl Needs {
     }
 }
 
-/// Memory for uploads, in bytes: more than 100,000 of them, with long names.
+/// Memory limit for uploads, in bytes: more than 100,000 of them, with long names.
 const UPLOADS_BYTES: usize = 64 * 1024 * 1024;
 
-/// Memory of an upload besides its names, in bytes.
+/// Memory of an upload without its names, in bytes.
 const ENTRY_BYTES: usize = 256;
 
-/// The uploads whose state lies in some buckets, by the folder of the state. Those that have ended
-/// stay here until a sweep removes their state.
+/// Uploads with state in some buckets, by the folder of the state. Ended ones stay here until a
+/// sweep removes their state.
 #[derive(Debug)]
 pub(super) struct Uploads {
     found: BTreeMap<String, UploadKey>,
-    /// Bytes that more of them may take.
+    /// Number of bytes left for further uploads.
     room: usize,
 }
 
-/// Why the uploads are not all known.
+/// Why the list of uploads is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UploadsError {
     #[error("{}", explained(.0))]
@@ -99,12 +102,12 @@ pub(super) enum UploadsError {
     TooMany,
 }
 
-/// The key of one upload.
+/// Key that one upload needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UploadKey {
-    /// The key that its object will be under; none where the state cannot be read.
+    /// Key that its object will be under; `None` if the state cannot be read.
     pub(super) key_name: Option<String>,
-    /// None in states of earlier versions.
+    /// Name of the upload; `None` in states of earlier versions.
     pub(super) upload: Option<UploadName>,
 }
 
@@ -128,7 +131,7 @@ impl UploadKey {
 }
 
 impl Uploads {
-    /// Adds the uploads whose state lies in a bucket.
+    /// Adds the uploads with state in a bucket.
     pub(super) async fn add(
         &mut self,
         bucket: &Bucket,
@@ -141,6 +144,7 @@ impl Uploads {
                 if entry.key.ends_with("/state")
                     && let Some(id) = folder_id(&entry.key, state_prefix)
                 {
+                    // Reserved first, so that the list is bounded while it grows.
                     has_room = self.reserve(ENTRY_BYTES + id.len() + entry.key.len());
                     ids.push((id.to_owned(), entry.key.clone()));
                 }
@@ -172,7 +176,7 @@ impl Uploads {
         Ok(())
     }
 
-    /// How many need each key.
+    /// Returns the number of uploads that need each key.
     pub(super) fn by_key(&self) -> BTreeMap<&str, u64> {
         let mut counts = BTreeMap::new();
         for name in self.found.values().filter_map(|it| it.key_name.as_deref()) {
@@ -181,13 +185,14 @@ impl Uploads {
         counts
     }
 
-    /// How many states cannot be read.
+    /// Returns the number of unreadable states.
     pub(super) fn unreadable(&self) -> u64 {
         let unreadable = self.found.values().filter(|it| it.key_name.is_none());
         unreadable.count() as u64
     }
 
-    /// Uploads that were there before and are no longer: aborted, or completed into an object.
+    /// Returns the uploads that existed before and do not any more: aborted, or completed into an
+    /// object.
     pub(super) fn since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a UploadKey> {
         let gone = before.found.iter();
         let gone = gone.filter(|(id, _)| !self.found.contains_key(*id));
@@ -195,7 +200,7 @@ impl Uploads {
     }
 }
 
-/// None where the state is gone since it was listed.
+/// Reads a state; `None` if it was deleted since it was listed.
 async fn read_state(bucket: &Bucket, id: &str, key: &str) -> Outcome<Option<UploadKey>> {
     let backed = match bucket.send(bucket.request(Method::GET, Some(key))).await {
         Ok(backed) => backed,
@@ -204,6 +209,7 @@ async fn read_state(bucket: &Bucket, id: &str, key: &str) -> Outcome<Option<Uplo
     };
     let state = match answer::read_bounded(backed.body, MAX_STATE_BYTES).await {
         Ok(bytes) => bytes,
+        // Longer than any state: unreadable, which counts against the old key.
         Err(Failure::Unusable(_)) => Bytes::new(),
         Err(failure) => return Err(failure),
     };
@@ -214,7 +220,7 @@ async fn read_state(bucket: &Bucket, id: &str, key: &str) -> Outcome<Option<Uplo
     }))
 }
 
-/// For programs.
+/// Renders the needs for programs.
 pub(super) fn to_json(needs: &Needs) -> Value {
     let needs = needs.0.iter().map(|(key, need)| {
         json!({
@@ -227,7 +233,7 @@ pub(super) fn to_json(needs: &Needs) -> Value {
     Value::Array(needs.collect())
 }
 
-/// For people: a sentence for each key.
+/// Renders the needs for people: one sentence per key.
 pub(super) fn sentences(needs: &Needs) -> Vec<String> {
     let sentence = |(key, need): (&String, &Need)| {
         let counts = [

@@ -1,8 +1,7 @@
-//! Whether stored objects open in their place, as far as the configured keys and rules tell.
+//! Whether stored objects open in their place, according to the configured keys and rules.
 //!
-//! Asks no key service: a service's key counts as one that opens its own envelopes. Under a local key
-//! the data key is unwrapped. Where the key of an object is not among those that were given, nothing
-//! is said.
+//! No key service is called: a service's key counts as opening its own envelopes. Under a local key
+//! the data key is unwrapped. If the key of an object was not given, there is no verdict.
 
 use serde_json::Value;
 
@@ -26,9 +25,9 @@ pub(super) struct Places {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Opening {
     Here,
-    /// It does not; why.
+    /// The object does not open, for this reason.
     Refused(String),
-    /// Its key is not known here, or something else came first.
+    /// The key is not known here, or another failure came first.
     Undecided,
 }
 
@@ -63,7 +62,7 @@ impl Places {
 }
 
 impl Opening {
-    /// Of an object that was to be opened, and was not.
+    /// Returns the verdict about an object that could not be opened.
     pub(super) fn of(failure: &Failure) -> Self {
         match failure {
             Failure::Refused(error) => Self::Refused(error.to_string()),
@@ -104,7 +103,7 @@ impl Opening {
         }
     }
 
-    /// For programs: yes, no, or null where it is undecided.
+    /// Renders the verdict for programs: true, false, or null if it is undecided.
     pub(super) fn to_json(&self) -> Value {
         match self {
             Self::Here => Value::Bool(true),

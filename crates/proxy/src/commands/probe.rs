@@ -1,8 +1,9 @@
-//! Whether a backend keeps the conditions on copies that rewrapping relies on.
+//! Probe: does a backend honour the conditions on copies that rewrapping relies on?
 //!
-//! A copy onto itself must not happen when a client has written the object meanwhile. Some servers
-//! ignore the condition, silently. So each bucket is asked with an object of the command's own,
-//! under the state prefix where no client sees it; it is removed in the end, versions included.
+//! A copy onto itself must not happen if a client has written the object in the meantime. Some
+//! servers silently ignore the condition. So each bucket is probed with an object of the command's
+//! own, under the state prefix, where no client sees it. The object is removed at the end, versions
+//! included.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -23,20 +24,21 @@ const DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-metadata-directive"
 /// An ETag that no object can have.
 const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000000000000000\"");
 
-/// What a copy with conditions came to.
+/// Result of a copy with conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Copied,
     ConditionFailed,
-    /// It does not know the condition, and says so.
+    /// The server reports that it does not know the condition.
     NotKnown,
 }
 
-/// Finds out; `None` where the condition on the source is ignored.
+/// Probes the conditions; `None` if the condition on the source is ignored.
 pub(super) async fn conditions(bucket: &Bucket, state_prefix: &str) -> Outcome<Option<Conditions>> {
     let key = format!("{state_prefix}probe/{}", RequestId::generate());
     let found = ask(bucket, &key).await;
     let removed = remove(bucket, &key).await;
+    // The probe object is removed first, also if the probe failed.
     let found = found?;
     removed?;
     Ok(found)
@@ -49,17 +51,19 @@ async fn ask(bucket: &Bucket, key: &str) -> Outcome<Option<Conditions>> {
     let seen = bucket.send(bucket.request(Method::HEAD, Some(key))).await?;
     let etag = seen.headers.get(header::ETAG).cloned();
     let etag = etag.ok_or(Failure::Unusable("an object without an ETag"))?;
+    // A wrong ETag of the source must prevent the copy.
     match copy(bucket, key, &OTHER_ETAG, None).await? {
         Answer::Copied | Answer::NotKnown => return Ok(None),
         Answer::ConditionFailed => {}
     }
+    // So must a wrong ETag of the target.
     match copy(bucket, key, &etag, Some(&OTHER_ETAG)).await? {
         Answer::Copied | Answer::NotKnown => return Ok(Some(Conditions::Source)),
         Answer::ConditionFailed => {}
     }
     Ok(match copy(bucket, key, &etag, Some(&etag)).await? {
         Answer::Copied => Some(Conditions::SourceAndTarget),
-        // What fails always is of no use.
+        // A condition that always fails is useless.
         Answer::ConditionFailed | Answer::NotKnown => Some(Conditions::Source),
     })
 }
@@ -99,6 +103,7 @@ pub(super) async fn remove(bucket: &Bucket, key: &str) -> Outcome<()> {
     match bucket.delete(key).await? {
         Deletion::Done => Ok(()),
         Deletion::Marked => {
+            // In a versioned bucket the deletion only added a marker: remove every version.
             let versions = bucket.versions(key).await?.unwrap_or_default();
             let failed = bucket.remove(&versions).await;
             match failed.into_iter().next() {

@@ -1,8 +1,8 @@
-//! How far a command is, on standard error: a bar on a terminal, and a line every ten seconds
+//! Progress of a command, on standard error: a bar on a terminal, and a line every ten seconds
 //! elsewhere, for logs.
 //!
 //! Nothing is drawn on a terminal that cannot move its cursor (`TERM=dumb`), and nothing in colour
-//! where `NO_COLOR` is set.
+//! if `NO_COLOR` is set.
 
 mod frame;
 mod pace;
@@ -19,19 +19,19 @@ use self::pace::Pace;
 use self::terminal::Homing;
 use super::report::shown;
 
-/// Between two lines.
+/// Interval between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Between two positions of the spinner.
+/// Interval between two positions of the spinner.
 const SPIN_INTERVAL: Duration = Duration::from_millis(120);
 
-/// At most, however often anything changes.
+/// Most updates of a terminal per second.
 const LOOKS_PER_SECOND: u8 = 20;
 
-/// The width where the terminal does not tell its own.
+/// Width in columns if the terminal does not report its own.
 const USUAL_WIDTH: usize = 80;
 
-/// What is counted.
+/// Unit of the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Objects,
@@ -39,7 +39,7 @@ pub(super) enum Unit {
     Bytes,
 }
 
-/// How many there are in all.
+/// Total number of units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Total {
     Unknown,
@@ -48,18 +48,18 @@ pub(super) enum Total {
     Exactly(u64),
 }
 
-/// What has been done.
+/// Counts of finished work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Done {
-    /// Units that are done, skipped and failed ones included.
+    /// Units that are done, including skipped and failed ones.
     pub(super) units: u64,
-    /// Stored bytes of what was done.
+    /// Stored bytes of the done units.
     pub(super) bytes: u64,
     pub(super) skipped: u64,
     pub(super) failed: u64,
 }
 
-/// What is shown, and where.
+/// Progress display of a command.
 pub(crate) struct Progress {
     command: &'static str,
     heading: String,
@@ -81,7 +81,7 @@ struct Bar {
 }
 
 impl Progress {
-    /// For standard error as it is.
+    /// Chooses the display that suits standard error.
     pub(super) fn on_standard_error(command: &'static str, unit: Unit) -> Self {
         let stderr = std::io::stderr();
         let shown = if stderr.is_terminal() && !is_dumb() {
@@ -113,7 +113,7 @@ impl Progress {
         }
     }
 
-    /// Never shows anything.
+    /// Makes a display that never shows anything.
     pub(super) fn silent() -> Self {
         let never = Shown::Lines {
             next: Duration::MAX,
@@ -121,12 +121,12 @@ impl Progress {
         Self::new("", Unit::Objects, never)
     }
 
-    /// The target that is worked on now.
+    /// Sets the current target.
     pub(super) fn begin(&mut self, target: &str) {
         self.heading = format!("{} {}", self.command, shown(target));
     }
 
-    /// How many units there are in all, those of earlier targets included.
+    /// Sets the total number of units, those of earlier targets included.
     pub(super) fn set_total(&mut self, total: Total) {
         self.total = total;
     }
@@ -154,12 +154,12 @@ impl Progress {
         }
     }
 
-    /// A line of its own.
+    /// Writes a line of its own.
     pub(super) fn note(&mut self, text: &str) {
         self.aside(|| eprintln!("{text}"));
     }
 
-    /// Something is written to the same terminal.
+    /// Runs `write`, which writes to the same terminal, while the bar is hidden.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.shown {
             Shown::Bar(bar) => bar.drawn.suspend(write),
@@ -167,7 +167,8 @@ impl Progress {
         }
     }
 
-    /// The last look, which agrees with the summary, and is taken away before it.
+    /// Draws the final state, which agrees with the summary, and removes the bar before the summary
+    /// follows.
     pub(super) fn end(&mut self, done: Done, elapsed: Duration) {
         match &self.shown {
             Shown::Lines { .. } => return,
@@ -194,14 +195,14 @@ impl Bar {
     fn draw(&self, view: &View<'_>) {
         let turn = view.elapsed.as_millis() / SPIN_INTERVAL.as_millis();
         let turn = usize::try_from(turn).unwrap_or_default();
-        // A line as wide as the terminal leaves the cursor where some wrap and others do not.
+        // A line as wide as the terminal wraps on some terminals and not on others.
         let width = (self.width)().saturating_sub(1);
         let frame = view.frame(width, turn, self.palette);
         self.drawn.set_message(frame);
     }
 }
 
-/// Whether the terminal takes no control sequences.
+/// Returns whether the terminal takes no control sequences.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb")
 }

@@ -1,8 +1,8 @@
 //! `s3proxy recover`: one stored object from files alone, without network and storage.
 //!
-//! It takes what `recover/s3proxy_recover.py` takes, and does the same. The body is read as a
-//! stream, so that it may be of any length; the file that is written gets its name only when all of
-//! it was authentic. Keys are local ones, since nobody is asked.
+//! It takes the same input as `recover/s3proxy_recover.py`, and has the same result. The body is
+//! read as a stream, so that it may be of any length. The output file gets its name only after
+//! everything was authenticated. Only local keys work, since no key service is called.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -34,40 +34,40 @@ use crate::respond::Failure;
 use crate::rules::Rules;
 use crate::stored_fault::StoredFault;
 
-/// Stored bytes that are read at a time; a chunk is shorter.
+/// Number of stored bytes that are read at a time; a chunk is shorter.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What is recovered from what.
+/// Input and output of the command.
 pub struct Asked {
-    /// The object as the backend has it.
+    /// File with the object as the backend stores it.
     pub stored: PathBuf,
-    /// Its metadata.
+    /// Metadata of the object.
     pub metadata: Metadata,
-    /// Its bucket, where the envelope is bound to it.
+    /// Bucket of the object, in case the envelope is bound to it.
     pub bucket: String,
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// The text of its key-encryption key, in place of the configured ones.
+    /// Text of its key-encryption key, in place of the configured ones.
     pub key_text: Option<SecretText>,
-    /// The file to write.
+    /// File to write.
     pub output: PathBuf,
 }
 
-/// How the metadata are given.
+/// Form of the metadata.
 #[derive(Debug)]
 pub enum Metadata {
     /// The value of the envelope's header.
     Envelope {
         /// `s3p1.…`, or an older proxy's wrapped key.
         value: String,
-        /// The KEK version that an older proxy's object records, if it does.
+        /// KEK version that an older proxy's object records, if any.
         kek_version: Option<String>,
     },
-    /// A JSON document that has them: an answer to head-object, or names and values.
+    /// A JSON document that contains them: a response to head-object, or names and values.
     File(PathBuf),
 }
 
-/// Why it was refused.
+/// Why the object was refused.
 #[derive(Debug, thiserror::Error)]
 enum RecoverError {
     #[error("{path}: {error}")]
@@ -84,7 +84,7 @@ enum RecoverError {
 pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartError> {
     let mut config = reading_everything(config);
     if let Some(text) = asked.key_text.take() {
-        // The operator says which key opens, whatever the rules of the place are.
+        // The operator chooses the key, so the rules of the place do not apply.
         config.rules.clear();
         config.policy.key_binding = KeyBinding::Key;
         config.keys.services.clear();
@@ -94,6 +94,7 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
         config.keys.active = ActiveKey::EncryptKey;
     }
     let mut keys = Keyring::new(&config.keys, unasked(&config.keys.services))?;
+    // No network is used, so Constellation cannot hand over its key.
     let opener = Opener {
         legacy: LegacyKeys::new(keys.take_passphrases(), ConstellationKek::Absent),
         rules: rules(&config, &keys)?,
@@ -119,7 +120,8 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
     })
 }
 
-/// What to look at where a key does not open the object: its name is authenticated too.
+/// Returns what to check if a key does not open the object: the object's name is authenticated,
+/// too.
 fn hint(error: &RecoverError) -> &'static str {
     match error {
         RecoverError::Object(Failure::Key(KeyError::Unwrap)) => {
@@ -129,7 +131,7 @@ fn hint(error: &RecoverError) -> &'static str {
     }
 }
 
-/// What opens, and where.
+/// The keys and rules that open objects.
 struct Opener {
     keys: Keyring,
     legacy: LegacyKeys,
@@ -146,6 +148,7 @@ async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError>
             let binding = stored::binding(&envelope, &asked.bucket, &asked.key);
             let dek = opener.keys.unwrap(place, &envelope).await;
             let dek = dek.map_err(Failure::from)?;
+            // Before the output file exists, so that a refused object leaves nothing behind.
             let private = private_map(&envelope, &dek, &binding)?;
             let mut output = Unfinished::beside(&asked.output)?;
             sealed(&mut source, &envelope, &dek, |plaintext| {
@@ -192,7 +195,7 @@ fn refused(error: impl Into<StoredFault>) -> RecoverError {
     Failure::Stored(error.into()).into()
 }
 
-/// The metadata as headers.
+/// Converts the metadata to headers.
 fn headers(metadata: &Metadata, tag: &DekTag) -> Result<HeaderMap, RecoverError> {
     match metadata {
         Metadata::Envelope { value, kek_version } => {
@@ -221,7 +224,7 @@ const NO_ENVELOPE: &str = "the envelope is not ASCII; expected s3p1.… or 80 he
 
 const NO_KEK_VERSION: &str = "the KEK version is not ASCII; expected 1, or none";
 
-/// Of `head-object`'s answer, of its `Metadata` alone, or of whole header names.
+/// Accepts a response to `head-object`, its `Metadata` alone, or full header names.
 fn headers_of(value: &Value) -> HeaderMap {
     let inner = value.get("Metadata").and_then(Value::as_object);
     let pairs = inner.or_else(|| value.as_object()).into_iter().flatten();
@@ -304,6 +307,7 @@ fn sealed(
             }
         },
     };
+    // The seal was read from the end; the body starts at the beginning.
     source.seek(0)?;
     pass(source, opener.map_err(refused)?, write)
 }
@@ -341,6 +345,8 @@ fn legacy(
     let PlaintextLength(plaintext) = legacy_plaintext_length(length).map_err(refused)?;
     let tag = source.exact::<TAG_BYTES>(length.0 - TAG_BYTES as u64)?;
     let nonce = source.exact::<NONCE_BYTES>(0)?;
+    // The tag covers the whole body, so the file is read twice: plaintext is written only after the
+    // tag was verified.
     let mut verifier = LegacyVerifier::new(dek, length, nonce, tag).map_err(refused)?;
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
@@ -351,6 +357,7 @@ fn legacy(
         verifier.push(&buffer[..read]).map_err(refused)?;
     }
     let body = Arc::new(verifier.finish().map_err(refused)?);
+    // An empty object has no range to open, but its tag was verified above.
     let Some(range) = plaintext
         .checked_sub(1)
         .and_then(|last| PlaintextRange::new(0, last))

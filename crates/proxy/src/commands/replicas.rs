@@ -1,8 +1,8 @@
-//! Asking running proxies, at their admin listeners, which keys requests in flight may still seal
-//! under.
+//! Query of running proxies, at their admin listeners, for the keys that requests in flight may
+//! still seal under.
 //!
-//! A name that resolves to several addresses stands for as many proxies, such as a headless service
-//! of Kubernetes. A proxy that cannot be asked counts as one that uses every key.
+//! A name that resolves to several addresses denotes as many proxies, such as a headless service of
+//! Kubernetes. A proxy that does not respond counts as one that uses every key.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -19,15 +19,16 @@ use tokio::net::{TcpStream, lookup_host};
 use super::report::{counted, shown};
 use crate::keys::in_use;
 
-/// Longest answer that is read, in bytes.
+/// Longest response that is read, in bytes.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
-/// Time for one proxy.
+/// Time limit for one proxy.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
-/// Asks them all. A line for each reason why another key than the `wanted` ones is in use.
+/// Queries all replicas. Returns a line for each reason why a key other than the `wanted` ones is
+/// in use.
 pub(super) async fn ask(replicas: &[String], wanted: &BTreeSet<String>) -> Vec<String> {
     let mut lines = Vec::new();
     for replica in replicas {
@@ -77,19 +78,20 @@ async fn keys_of(address: SocketAddr) -> Result<Value, Fault> {
     };
     let driving = async {
         match connection.await {
-            // The answer is what ends this.
+            // A clean end of the connection is no result: the response decides.
             Ok(()) => std::future::pending().await,
             Err(error) => Err(Fault::from(error)),
         }
     };
     tokio::select! {
+        // The response wins if the connection ends at the same time.
         biased;
         answered = answering => answered,
         failed = driving => failed,
     }
 }
 
-/// Why other keys are in use there.
+/// Returns the reasons why other keys are in use at this proxy.
 fn reasons(address: SocketAddr, answer: &Value, wanted: &BTreeSet<String>) -> Vec<String> {
     let Some(keys) = answer["keys"].as_array() else {
         return vec![unanswered(
@@ -110,6 +112,7 @@ fn reasons(address: SocketAddr, answer: &Value, wanted: &BTreeSet<String>) -> Ve
         if wanted.contains(key) {
             continue;
         }
+        // Anything but an explicit `false` counts as sealing: doubts count against the old key.
         lines.push(if entry["seals"].as_bool() == Some(false) {
             format!(
                 "The proxy at {address} still has {} in flight that may seal under key {}.",

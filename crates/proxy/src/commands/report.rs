@@ -1,12 +1,12 @@
-//! The report of a command, on standard output: each object and a summary, as lines for people or as
-//! JSON for programs.
+//! The report of a command, on standard output: each object and a summary, as lines for people or
+//! as JSON for programs.
 //!
 //! People get lines for noteworthy objects (failures, the plan of a dry run), or for all with
-//! `--verbose`. Programs get one JSON object for each stored object, and one for the summary; the names
-//! of fields are documented (docs/commands.md) and never change. Control characters of keys and reasons
-//! never reach a terminal. Failures are shown when they happen and only counted after that
-//! ([`super::failures`]), so that memory does not grow with them. Lines for people contain ANSI styles,
-//! which the output stream strips unless it is a terminal with colours.
+//! `--verbose`. Programs get one JSON object for each stored object, and one for the summary; the
+//! field names are documented (docs/commands.md) and never change. Control characters of keys and
+//! reasons never reach a terminal. The first failures of each reason are shown when they happen and
+//! later ones only counted ([`super::failures`]), so that memory does not grow with them. Lines for
+//! people contain ANSI styles, which the output stream strips unless it is a terminal with colours.
 
 mod text;
 
@@ -26,53 +26,53 @@ use super::progress::{Done, Progress};
 
 pub(crate) use self::text::{counted, explained, fields, shown};
 
-/// Shortest time between two looks at the progress.
+/// Shortest time between two updates of the progress.
 const SHOWN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Of the first line of the summary.
+/// Style of the first line of the summary.
 const HEADLINE: Style = Style::new().bold();
 
-/// What became of one object. The words are stable: scripts read them.
+/// Result for one object. The words are stable: scripts read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Done, and what.
+    /// The work was done; the word for the action.
     Done(&'static str),
-    /// A dry run would have done it.
+    /// A dry run would have done it; the word for the action.
     Would(&'static str),
-    /// Nothing was to do, and why.
+    /// Nothing had to be done; the word for the reason.
     Skipped(&'static str),
-    /// Not done, and why.
+    /// The work on the object failed, for this reason.
     Failed(String),
 }
 
-/// What a command did with an object.
+/// Report about one object.
 #[derive(Debug)]
 pub(crate) struct Handled {
     pub(crate) verdict: Verdict,
-    /// Stored bytes that it was about.
+    /// Stored bytes of the object.
     pub(crate) bytes: u64,
     /// Further fields of its JSON line.
     pub(crate) details: Map<String, Value>,
-    /// What people read behind its name.
+    /// Remark after its name, for people.
     pub(crate) remark: Option<String>,
-    /// Whether people get a line also where they did not ask for all.
+    /// Whether people get a line without asking for all objects.
     pub(crate) notable: Notable,
-    /// What can be done about a failure.
+    /// Remedy for a failure.
     pub(crate) remedy: Option<&'static str>,
 }
 
 impl Handled {
-    /// Nothing was to do.
+    /// Reports that nothing had to be done.
     pub(crate) fn skipped(why: &'static str) -> Self {
         Self::new(Verdict::Skipped(why))
     }
 
-    /// It could not be done.
+    /// Reports a failure.
     pub(crate) fn failed(reason: impl Into<String>) -> Self {
         Self::new(Verdict::Failed(reason.into()))
     }
 
-    /// Without anything else to say.
+    /// Reports a verdict without further details.
     pub(crate) fn new(verdict: Verdict) -> Self {
         Self {
             verdict,
@@ -85,27 +85,27 @@ impl Handled {
     }
 }
 
-/// Whether a line is worth its place.
+/// Whether an object deserves a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notable {
     Always,
     IfAsked,
-    /// It was looked at before in this run, and counted then.
+    /// The object was reported and counted before in this run.
     Never,
 }
 
-/// Whom the output is for.
+/// Audience of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// People: notable objects, and a summary.
+    /// For people: notable objects, and a summary.
     Lines,
-    /// People: every object, and a summary.
+    /// For people: every object, and a summary.
     AllLines,
-    /// Programs.
+    /// For programs: one JSON document per line.
     Json,
 }
 
-/// Objects and bytes.
+/// Number of objects and bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) objects: u64,
@@ -119,14 +119,14 @@ impl Count {
     }
 }
 
-/// Everything that was counted.
+/// All counts of a command.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     done: BTreeMap<&'static str, Count>,
     would: BTreeMap<&'static str, Count>,
     skipped: BTreeMap<&'static str, Count>,
     failed: Count,
-    /// Targets whose list broke off.
+    /// Number of targets whose list broke off.
     not_listed: u64,
 }
 
@@ -141,7 +141,7 @@ impl Tally {
         count.add(handled.bytes);
     }
 
-    /// Objects that were looked at.
+    /// Returns the number of objects that were processed.
     pub(crate) fn objects(&self) -> u64 {
         let groups = [&self.done, &self.would, &self.skipped];
         let counts = groups.into_iter().flat_map(BTreeMap::values);
@@ -162,7 +162,7 @@ impl Tally {
         self.failed.objects
     }
 
-    /// For the progress.
+    /// Returns the counts for the progress.
     fn done(&self) -> Done {
         Done {
             units: self.objects(),
@@ -172,22 +172,22 @@ impl Tally {
         }
     }
 
-    /// Whether anything failed.
+    /// Returns whether nothing failed.
     pub(crate) fn is_complete(&self) -> bool {
         self.failed.objects == 0 && self.not_listed == 0
     }
 }
 
-/// What a command adds to its end.
+/// A command's own part of the summary.
 #[derive(Debug, Default)]
 pub(crate) struct Closing {
     /// Further fields of the JSON summary.
     pub(crate) details: Map<String, Value>,
-    /// Lines for people, behind the table.
+    /// Lines for people, after the table.
     pub(crate) lines: Vec<String>,
 }
 
-/// Where it all goes.
+/// Writer of the report.
 pub(crate) struct Reporter<'o> {
     command: &'static str,
     format: Format,
@@ -196,7 +196,7 @@ pub(crate) struct Reporter<'o> {
     tally: Tally,
     failures: Failures,
     started: Instant,
-    /// When the progress was shown last.
+    /// Time of the last update of the progress, since the start.
     shown: Duration,
 }
 
@@ -227,17 +227,17 @@ impl<'o> Reporter<'o> {
         &mut self.progress
     }
 
-    /// Time to show how far it is.
+    /// Updates the progress, if it is time.
     pub(crate) fn tick(&mut self) {
         let elapsed = self.started.elapsed();
-        // It is called for each object, and there may be thousands in a second.
+        // Called for each object, and there may be thousands per second.
         if elapsed >= self.shown + SHOWN_INTERVAL {
             self.shown = elapsed;
             self.progress.show(self.tally.done(), elapsed);
         }
     }
 
-    /// Tells of one object.
+    /// Reports one object.
     pub(crate) fn object(&mut self, item: &Item, handled: &Handled) -> io::Result<()> {
         if handled.notable == Notable::Never {
             return Ok(());
@@ -252,7 +252,7 @@ impl<'o> Reporter<'o> {
         line.map_or(Ok(()), |line| self.write(&line))
     }
 
-    /// Whether people get a line for it who did not ask for all.
+    /// Returns whether people who did not ask for all objects get a line for this one.
     fn is_told(&mut self, handled: &Handled) -> bool {
         match &handled.verdict {
             Verdict::Failed(reason) => {
@@ -263,7 +263,7 @@ impl<'o> Reporter<'o> {
         }
     }
 
-    /// A list that broke off.
+    /// Reports a list that broke off.
     pub(crate) fn not_listed(&mut self, target: &str, reason: &str) -> io::Result<()> {
         self.tally.not_listed += 1;
         let line = match self.format {
@@ -282,12 +282,12 @@ impl<'o> Reporter<'o> {
         self.write(&line)
     }
 
-    /// Something that people should know while it goes on.
+    /// Shows a message while the command runs.
     pub(crate) fn note(&mut self, text: &str) {
         self.progress.note(text);
     }
 
-    /// The end. `resume` is how to go on where it came too early.
+    /// Writes the end of the report. `resume` tells how to resume after an interruption.
     pub(crate) fn finish(mut self, resume: Option<&Resume>, closing: Closing) -> io::Result<Tally> {
         let elapsed = self.started.elapsed();
         self.progress.end(self.tally.done(), elapsed);
@@ -314,16 +314,17 @@ impl<'o> Reporter<'o> {
             Format::Lines | Format::AllLines => Cow::Borrowed(line),
         };
         let output = &mut *self.output;
+        // The bar is hidden while a line is written, and drawn again below it.
         self.progress.aside(|| {
             writeln!(output, "{line}")?;
             output.flush()
         })
     }
 
-    /// The option that shows a line for each object.
+    /// Returns the option that shows a line for each object.
     fn option_for_all(&self) -> &'static str {
         match self.command {
-            // It shows all of them without an option, and takes one to leave them out.
+            // Its lines are shown without an option, which only exists to leave them out.
             "inspect" => "--json",
             _ => "--verbose",
         }
@@ -387,11 +388,11 @@ impl<'o> Reporter<'o> {
     }
 }
 
-/// How to go on.
+/// How to resume a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resume {
     pub(crate) start_after: Option<String>,
-    /// As arguments, the first being the one that was interrupted.
+    /// The remaining targets as arguments, starting with the interrupted one.
     pub(crate) targets: Vec<String>,
 }
 

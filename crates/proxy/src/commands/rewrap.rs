@@ -1,10 +1,11 @@
-//! `s3proxy rewrap`: current objects under the key that new ones get, by their metadata alone.
+//! `s3proxy rewrap`: current objects are moved to the key that new ones get, by their metadata
+//! alone.
 //!
-//! Objects that are there already are passed over, so a command that was cut off can be repeated.
-//! Old versions are never rewrapped: a copy of one would become the current version. They are
-//! counted, or deleted once their content has a new version, where that was asked for. In the end
-//! every key is told that something still needs ([`closing`]); that nothing does is said after as
-//! many walks as it takes ([`rounds`]).
+//! Objects that are up to date are skipped, so an interrupted command can be repeated. Old versions
+//! are never rewrapped, since a copy of one would become the current version. They are counted or,
+//! if requested, deleted once their content has a new version. At the end the command lists every
+//! key that is still needed ([`closing`]). Before it reports that no other key is, it repeats the
+//! walk as often as necessary ([`rounds`]).
 
 mod closing;
 mod rounds;
@@ -37,66 +38,66 @@ use crate::execute::stored::Form;
 use crate::execute::{Outcome, Parts};
 use crate::respond::Failure;
 
-/// What the command was asked for.
+/// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// Whether anything is changed.
     pub mode: Mode,
-    /// What becomes of versions that were replaced.
+    /// What happens to replaced versions.
     pub replaced: Replaced,
-    /// Objects that have the right key already.
+    /// What happens to objects that have the right key already.
     pub up_to_date: UpToDate,
-    /// Whether clients may write meanwhile.
+    /// Whether clients may write at the same time.
     pub writers: Writers,
-    /// Whether the exit status tells that a key is still needed.
+    /// Whether the exit status reports that a key is still needed.
     pub check: Check,
-    /// Admin listeners of the running proxies, `HOST:PORT`, which are asked for the keys that their
-    /// requests in flight seal under.
+    /// Admin listeners of the running proxies, `HOST:PORT`, which are queried for the keys that
+    /// their requests in flight seal under.
     pub replicas: Vec<String>,
 }
 
 /// Whether anything is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Objects are rewrapped.
+    /// Rewrap objects.
     Rewrap,
-    /// It is only shown which would be.
+    /// Only show which objects would be rewrapped.
     Show,
 }
 
-/// What becomes of versions that were replaced.
+/// What happens to replaced versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replaced {
-    /// They stay, under the old key.
+    /// Keep replaced versions, under the old key.
     Stay,
-    /// Each is deleted when the copy in its place is there.
+    /// Delete each version once the copy that replaces it exists.
     AreDeleted,
 }
 
-/// What becomes of objects that have the right key already.
+/// What happens to objects that have the right key already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpToDate {
-    /// They are skipped.
+    /// Skip objects that have the right key.
     Skip,
-    /// They are re-wrapped: the key may have been rotated inside its service, under the same name.
+    /// Rewrap all objects: a key may have been rotated inside its service, under the same name.
     RewrapAgain,
 }
 
-/// Whether clients may write meanwhile.
+/// Whether clients may write at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writers {
-    /// Yes, and the backend has to keep conditions.
+    /// Clients may write, so the backend has to honour conditions.
     Possible,
-    /// No: whoever runs the command has seen to it.
+    /// The operator has stopped all clients that write.
     Stopped,
 }
 
-/// Whether the exit status tells that a key is still needed.
+/// Whether the exit status reports that a key is still needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// No.
+    /// The exit status does not depend on needed keys.
     No,
-    /// Yes, by 4.
+    /// The exit status is 4 if a key is still needed.
     ByStatus,
 }
 
@@ -123,7 +124,8 @@ pub async fn rewrap(
     Ok(ended(rounds::run(session, &selection, &rewrapper).await))
 }
 
-/// Which conditions each bucket's backend is given. Refuses where a client's write could be lost.
+/// Returns the conditions that each bucket's backend honours. Refuses if a client's write could be
+/// lost.
 async fn conditions(
     parts: &Parts,
     selection: &Selection,
@@ -166,13 +168,13 @@ async fn conditions(
 
 struct Rewrapper {
     parts: Arc<Parts>,
-    /// By bucket.
+    /// Conditions by bucket.
     conditions: BTreeMap<String, Conditions>,
     asked: Asked,
     seen: Mutex<Seen>,
 }
 
-/// What became of one object.
+/// Result for one object.
 struct Told {
     verdict: Verdict,
     from: Option<String>,
@@ -209,6 +211,7 @@ impl Rewrapper {
             rewrapped: None,
             bytes: found.stored.0,
         };
+        // Also for objects that are skipped below: their keys count in the summary.
         self.saw(&found, &told.to);
         let envelope = match &found.form {
             Form::Plain => return Ok(told),
@@ -223,13 +226,15 @@ impl Rewrapper {
         told.from = Some(envelope.key_name.clone());
         let is_right = is_right(&self.parts, place, envelope);
         told.verdict = match (item.age, is_right, self.asked.up_to_date, self.asked.mode) {
+            // An old version cannot be rewrapped in place: a copy of it would become the current
+            // one.
             (Age::Old, _, _, _) => Verdict::Skipped("old-version"),
             (Age::Current, true, UpToDate::Skip, _) => Verdict::Skipped("right-already"),
             (Age::Current, _, _, Mode::Show) => Verdict::Would("rewrapped"),
             (Age::Current, _, _, Mode::Rewrap) => {
                 let rewrapped = self.rewrap(item, &errand, &found, envelope).await;
                 match &rewrapped {
-                    // Another write came first, and is looked at next.
+                    // Another write came first; the caller reads the object again.
                     Ok(_) | Err(Failure::Replaced) => {}
                     Err(_) => self.needs(&envelope.key_name, |need| need.current += 1),
                 }
@@ -258,12 +263,14 @@ impl Rewrapper {
         let (job, source) = (errand.job(), item.source_by_now());
         let rewrapped = rewrap_object(&job, &source, found, envelope, conditions).await?;
         let replaced = found.version().filter(|_| rewrapped.version.is_some());
+        // The same id before and after, such as `null`, means that the version was overwritten.
         if let Some(replaced) = replaced.filter(|old| rewrapped.version.as_deref() != Some(*old)) {
             match self.asked.replaced {
                 Replaced::Stay => self.needs(&envelope.key_name, |need| need.old += 1),
                 Replaced::AreDeleted => {
                     let bucket = Bucket::new(&self.parts.backend, &item.bucket, None);
                     let deleted = bucket.send_deletion(&item.key, Some(replaced)).await;
+                    // The old version is still there, and so is the need for its key.
                     if deleted.is_err() {
                         self.needs(&envelope.key_name, |need| need.old += 1);
                     }
@@ -287,7 +294,7 @@ impl Rewrapper {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // A count is whole or was not made.
+        // A poisoned lock is usable: each update of a count is complete or was not made.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

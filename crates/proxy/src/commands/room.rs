@@ -1,8 +1,8 @@
-//! Memory for objects that are read and written at once.
+//! Memory gate for objects that are read and written concurrently.
 //!
-//! Reading takes a share of the budget for bodies, and writing another. Many objects side by side
-//! could each hold the first and wait for the second until all give up. So an object begins only
-//! when there is room for both.
+//! Reading takes a share of the body budget, and writing another. Many concurrent objects could
+//! each hold the first and wait for the second until all time out. So an object begins only when
+//! there is room for both.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::execute::stored::Form;
 
 const UNIT_BYTES: usize = 1024;
 
-/// The list of an upload's parts, read and opened.
+/// Memory for the seal of a multipart object, read and opened, in bytes.
 const SEAL_BYTES: usize = 4 * 1024 * 1024;
 
-/// As much as the budget for bodies has.
+/// Gate with as much memory as the body budget.
 pub(super) struct Room {
     units: Arc<Semaphore>,
     total: usize,
@@ -34,9 +34,10 @@ impl Room {
         }
     }
 
-    /// Waits, in turn, however long it takes.
+    /// Waits for room, in order of arrival and without a limit.
     pub(super) async fn enter(&self, parts: &Parts, found: &Found) -> OwnedSemaphorePermit {
         let units = needed(parts.held_body_bytes, found).div_ceil(UNIT_BYTES);
+        // An object that needs more than everything gets everything.
         let units = u32::try_from(units.clamp(1, self.total)).unwrap_or(u32::MAX);
         let entered = Arc::clone(&self.units).acquire_many_owned(units).await;
         entered.expect("the semaphore is never closed")

@@ -1,4 +1,4 @@
-//! Which objects a command is about, as its arguments say it.
+//! Selection of objects by a command's arguments.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -10,16 +10,16 @@ use time::OffsetDateTime;
 /// A bucket, or the keys in it that begin with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Its name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// Empty for all keys. A whole key with [`Extent::Object`].
+    /// Prefix, empty for all keys. With [`Extent::Object`] a whole key.
     pub prefix: String,
 }
 
-/// What is wrong with an argument.
+/// Why an argument is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Not a name that a bucket can have.
+    /// The argument has no valid bucket name.
     #[error("{0}; expected BUCKET, or BUCKET/PREFIX")]
     Bucket(String),
 }
@@ -27,35 +27,35 @@ pub enum TargetError {
 /// Whether an argument names many objects or one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// All keys that begin with it.
+    /// All keys that begin with the prefix.
     Prefix,
-    /// The one object of this key.
+    /// The one object with this key.
     Object,
 }
 
-/// Whether old versions count.
+/// Whether old versions are included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
-    /// Only what clients get without naming a version.
+    /// Only versions that clients get without naming them.
     Current,
     /// Every version that the backend lists.
     All,
 }
 
-/// All of it.
+/// A complete selection.
 #[derive(Debug, Clone)]
 pub struct Selection {
-    /// In this order.
+    /// Targets, in the order of the arguments.
     pub targets: Vec<Target>,
-    /// What each of them names.
+    /// Extent of each target.
     pub extent: Extent,
-    /// Which versions.
+    /// Versions that are included.
     pub versions: Versions,
-    /// Keys up to this one are passed over in the first target.
+    /// Keys up to and including this one are skipped in the first target.
     pub start_after: Option<String>,
-    /// Objects at a time.
+    /// Number of objects that are processed concurrently.
     pub concurrency: NonZeroUsize,
-    /// Pass over what the backend says was last modified before; an unknown time is after it.
+    /// Skip objects that were last modified before; an unknown time counts as later.
     pub modified_since: Option<OffsetDateTime>,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// A word as a POSIX shell reads it back.
+/// Quotes a word for a POSIX shell.
 pub(super) fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:=@%,".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {

@@ -1,4 +1,4 @@
-//! One command from its beginning to its exit status.
+//! A command from its beginning to its exit status.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::stop::Stop;
 use super::walk::{Pass, Store, Walked, Work, walk};
 use crate::app::StartError;
 
-/// A command that has begun.
+/// A running command.
 pub(crate) struct Session<'o> {
     reporter: Reporter<'o>,
     stop: Stop,
 }
 
 impl<'o> Session<'o> {
-    /// From here on signals are caught.
+    /// Begins a command; signals are caught from here on.
     pub(crate) fn begin(
         command: &'static str,
         format: Format,
@@ -32,7 +32,7 @@ impl<'o> Session<'o> {
         })
     }
 
-    /// Has every object worked on.
+    /// Processes every object.
     pub(crate) async fn walk<W: Work>(
         &mut self,
         store: Store<'_>,
@@ -43,7 +43,7 @@ impl<'o> Session<'o> {
         walk(store, selection, Pass::First, work, reporter, stop).await
     }
 
-    /// Has objects looked at once more, of which most were counted before.
+    /// Processes objects again, of which most were counted before.
     pub(crate) async fn walk_again<W: Work>(
         &mut self,
         store: Store<'_>,
@@ -58,7 +58,7 @@ impl<'o> Session<'o> {
         &mut self.reporter
     }
 
-    /// Tells the end.
+    /// Writes the end of the report.
     pub(crate) fn end(self, walked: &Walked, closing: Closing) -> io::Result<Ended> {
         let resume = match walked {
             Walked::Through => None,
@@ -73,8 +73,8 @@ impl<'o> Session<'o> {
     }
 }
 
-/// How a command ended whose results may have had nobody to take them: whoever closes the pipe has
-/// seen enough.
+/// Returns how a command ended if its results could not be written. A closed pipe is no error worth
+/// a message: its reader has seen enough.
 pub(crate) fn ended(told: io::Result<Ended>) -> Ended {
     told.unwrap_or_else(|error| {
         if error.kind() != ErrorKind::BrokenPipe {

@@ -1,19 +1,20 @@
-//! Stopping when SIGINT or SIGTERM comes: the first asks for a clean end, the second for any end.
+//! Interruption by SIGINT or SIGTERM: the first asks for a clean end, the second for an immediate
+//! one.
 
 use std::io;
 
 use tokio::signal::unix::{self, SignalKind};
 
-/// Which signal came.
+/// Signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// From a terminal.
+    /// SIGINT, from a terminal.
     Interrupt,
-    /// From an orchestrator.
+    /// SIGTERM, from an orchestrator.
     Terminate,
 }
 
-/// Catches them from its making on.
+/// Handler that catches the signals from its creation on.
 pub(crate) struct Stop {
     interrupt: unix::Signal,
     terminate: unix::Signal,
@@ -27,7 +28,7 @@ impl Stop {
         })
     }
 
-    /// The next one. Nothing is lost when this is dropped unfinished.
+    /// Waits for the next signal. Cancel-safe: no signal is lost.
     pub(super) async fn requested(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,

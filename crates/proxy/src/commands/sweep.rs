@@ -1,4 +1,4 @@
-//! `s3proxy sweep`: the sweep on demand, reported line by line.
+//! `s3proxy sweep`: a sweep on demand, reported line by line.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -13,24 +13,24 @@ use crate::execute::multipart::sweep::{Found, Sweep, UploadBucket, list_buckets}
 
 pub use crate::execute::multipart::sweep::{Mode, Nameless};
 
-/// What the command was asked for.
+/// Options of the command.
 pub struct Asked {
-    /// None: all that the credential can list.
+    /// Buckets to sweep; empty for all that the credential can list.
     pub buckets: Vec<String>,
-    /// Spare what was written more recently.
+    /// Minimum age; younger state is kept.
     pub older_than: Duration,
     /// Whether anything is removed.
     pub mode: Mode,
-    /// What becomes of states that name no upload.
+    /// What happens to states that name no upload.
     pub nameless: Nameless,
 }
 
-/// How it ended.
+/// How the sweep ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swept {
     /// Nothing is left to do.
     Everything,
-    /// A bucket could not be swept, or something not be removed.
+    /// A bucket could not be swept, or an object not be removed.
     NotEverything,
 }
 
@@ -58,7 +58,9 @@ pub async fn sweep(
         StateBucket::Same => None,
         StateBucket::Named(name) => Some(name.clone()),
     };
+    // A separate state bucket is swept once, for all buckets.
     let swept = state_bucket.map_or_else(|| names.clone(), |name| vec![name]);
+    // Shared by two closures of one task, which never run at the same time.
     let progress = RefCell::new(Sweeping::begin(swept));
     let buckets = names.into_iter().map(|name| UploadBucket {
         name,
@@ -84,10 +86,10 @@ pub async fn sweep(
     Ok(summary.swept())
 }
 
-/// Between two looks at how far it is.
+/// Interval between two updates of the progress.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Shows how far it is until the work is done.
+/// Shows the progress until the work is done.
 async fn with_ticks(progress: &RefCell<Sweeping>, work: impl Future<Output = ()>) {
     let mut work = std::pin::pin!(work);
     let mut ticker = tokio::time::interval(TICK);
@@ -100,10 +102,10 @@ async fn with_ticks(progress: &RefCell<Sweeping>, work: impl Future<Output = ()>
     }
 }
 
-/// Which bucket is swept, and how many are done.
+/// The bucket that is being swept, and the number of those done.
 struct Sweeping {
     progress: Progress,
-    /// In the order in which they are swept.
+    /// Buckets in the order of the sweep.
     buckets: Vec<String>,
     done: Done,
     started: Instant,

@@ -1,7 +1,7 @@
-//! `s3proxy verify`: whether everything opens, and why not.
+//! `s3proxy verify`: whether every object opens, and if not, why.
 //!
-//! An object that clients are refused, since it is not sealed where the settings demand that, is a
-//! failure: a backend that puts one in the place of a sealed one is what those settings are against.
+//! An unsealed object is a failure if the settings demand encryption and so refuse it to clients:
+//! those settings are meant against a backend that replaces a sealed object by such a one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,15 +28,15 @@ use crate::execute::verify::{Verified, verify as verify_object};
 use crate::execute::{Outcome, Parts};
 use crate::respond::Failure;
 
-/// How often an object is looked at that is replaced again and again.
+/// Number of attempts at an object that keeps being replaced.
 const ATTEMPTS: usize = 3;
 
-/// How much is read.
+/// Amount of data that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// Whole bodies.
+    /// Read whole bodies.
     Bodies,
-    /// Envelopes, keys and seals only.
+    /// Read only envelopes, keys and seals.
     Heads,
 }
 
@@ -61,6 +61,7 @@ pub async fn verify(
     let mut session = Session::begin("verify", format, &mut output)?;
     let told = match session.walk(store, &selection, &verifier).await {
         Ok(walked) => {
+            // A partial run proves nothing about the other objects.
             let is_whole = matches!(walked, Walked::Through) && selection.start_after.is_none();
             let is_complete = is_whole && session.reporter().tally().is_complete();
             let closing = verifier.closing(is_complete);
@@ -77,7 +78,7 @@ struct Verifier {
     seen: Seen,
 }
 
-/// Which kinds of objects were there.
+/// Kinds of objects that were seen.
 #[derive(Default)]
 struct Seen {
     anything: AtomicBool,
@@ -85,10 +86,10 @@ struct Seen {
     older: AtomicBool,
 }
 
-/// An object that was there.
+/// An object that exists.
 struct Looked {
     found: Found,
-    /// None of one that is not sealed, and may be there.
+    /// `None` for an object that is not sealed, and need not be.
     verified: Option<Outcome<Verified>>,
 }
 
@@ -138,13 +139,14 @@ impl Verifier {
         Ok(Looked { found, verified })
     }
 
-    /// What to set now that nothing needs it otherwise, where everything was seen.
+    /// Returns advice about settings that can be tightened, if everything was seen.
     fn closing(&self, is_complete: bool) -> Closing {
         let policy = &self.parts.policy;
         let [anything, plaintext, older] =
             [&self.seen.anything, &self.seen.plaintext, &self.seen.older]
                 .map(|seen| seen.load(Ordering::Relaxed));
         let mut settings = Vec::new();
+        // An empty bucket proves nothing about the objects that will come.
         if is_complete && anything && !plaintext {
             if policy.plaintext_reads == Permission::Allow {
                 settings.push("policy.plaintext_reads = \"deny\"");

@@ -1,9 +1,9 @@
-//! Every object of a selection, so many at a time.
+//! Concurrent processing of every object of a selection.
 //!
-//! Targets are walked one after the other. A task of its own lists ahead into a bounded queue;
-//! objects are worked on in tasks, so that the work of opening bodies spreads over all cores, and
-//! their results come back here, where they are told and counted. A signal stops handing out; what
-//! is in hand is finished, unless a second signal comes.
+//! Targets are walked one after the other. A separate task lists ahead into a bounded queue.
+//! Objects are processed in tasks, so that the work of opening bodies spreads over all cores; their
+//! results come back here, where they are reported and counted. A signal stops handing out objects;
+//! those in flight are finished, unless a second signal arrives.
 
 use std::io;
 use std::sync::Arc;
@@ -26,15 +26,15 @@ use crate::backend::Backend;
 use crate::execute::multipart::bucket::Bucket;
 use crate::execute::{Outcome, Parts};
 
-/// Between two looks at how far it is.
+/// Interval between two updates of the progress.
 const TICK: Duration = Duration::from_millis(200);
 
-/// What a command does with an object. Clones share what they have learnt.
+/// A command's work on one object. Clones share their state.
 pub(crate) trait Work: Send + Sync + 'static {
     fn handle(&self, item: &Item) -> impl Future<Output = Handled> + Send;
 }
 
-/// What is said of an object that was looked at. One that was listed may be gone since.
+/// Converts the result for an object. A listed object may have been deleted since.
 pub(crate) fn handled<T>(
     item: &Item,
     looked: Outcome<T>,
@@ -52,7 +52,7 @@ pub(crate) fn handled<T>(
     }
 }
 
-/// Where objects are found.
+/// Source of the objects.
 #[derive(Clone, Copy)]
 pub(crate) struct Store<'a> {
     pub(crate) backend: &'a Backend,
@@ -71,17 +71,17 @@ impl<'a> Store<'a> {
 /// How a walk ended.
 #[derive(Debug)]
 pub(crate) enum Walked {
-    /// With the last object.
+    /// The last object was reached.
     Through,
-    /// Because of a signal.
+    /// A signal interrupted the walk.
     Interrupted(Signal, Resume),
 }
 
-/// Whether the objects of a walk were counted in this run before.
+/// Whether the objects of a walk were counted before in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     First,
-    /// Few of them are counted, so there is no total to be reached.
+    /// Most objects were counted, so there is no total to be reached.
     Repeated,
 }
 
@@ -143,21 +143,21 @@ pub(crate) async fn walk<W: Work>(
     Ok(Walked::Through)
 }
 
-/// One target's objects in hand.
+/// Objects of one target that are in flight.
 struct Hall<'a> {
     limit: usize,
     frontier: Frontier,
     running: JoinSet<(Turn, Item, Handled)>,
-    /// Objects handed out so far, by earlier targets too.
+    /// Number of objects handed out so far, for earlier targets, too.
     listed: u64,
     list: List,
-    /// No target comes after this one.
+    /// Whether this is the last target.
     is_last: bool,
-    /// None where there is no total to be reached.
+    /// Counter of the total; `None` if there is no total to be reached.
     ahead: Option<&'a Ahead>,
 }
 
-/// How far a target's list was read.
+/// Whether a target's list was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum List {
     Open,
@@ -165,7 +165,7 @@ enum List {
 }
 
 impl Hall<'_> {
-    /// Ends with the last object, or with what is in hand when a signal comes.
+    /// Processes all objects; ends early, with the objects in flight, when a signal arrives.
     async fn walk<W: Work>(
         &mut self,
         listing: Listing,
@@ -185,12 +185,17 @@ impl Hall<'_> {
                 return Ok(stopped);
             }
             tokio::select! {
+                // In this order: a signal must not wait for a busy queue, and results come before
+                // new objects.
                 biased;
                 signal = stop.requested() => {
+                    // The second signal: abandon the objects in flight.
                     if stopped.replace(signal).is_some() {
                         self.running.abort_all();
                         return Ok(stopped);
                     }
+                    // Ends the lister; items that are still in the queue are dropped, and so not
+                    // counted as done.
                     queue.close();
                     reporter.note("Stopping: finishing objects in progress; press Ctrl-C again to stop now.");
                 }
@@ -214,13 +219,13 @@ impl Hall<'_> {
         }
     }
 
-    /// How many objects there are in all targets, as far as that is known.
+    /// Returns the total number of objects in all targets, as far as it is known.
     fn total(&self) -> Total {
         let Some(ahead) = self.ahead else {
             return Total::Unknown;
         };
         match (ahead.total(), self.list) {
-            // Nothing is left to be counted.
+            // Everything was handed out, so nothing is left to be counted.
             (_, List::Ended) if self.is_last => Total::Exactly(self.listed),
             (Total::AtLeast(counted), _) => Total::AtLeast(counted.max(self.listed)),
             (counted, _) => counted,
@@ -253,7 +258,7 @@ async fn ended(lister: Option<JoinHandle<Outcome<()>>>) -> Option<Outcome<()>> {
     Some(lister?.await.unwrap_or_else(go_down))
 }
 
-/// A panic in a task is one here. Tasks are cancelled only when nobody waits for them any more.
+/// Propagates a panic of a task. Tasks are cancelled only when nobody waits for them any more.
 fn go_down<T>(error: JoinError) -> T {
     match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),

@@ -1,8 +1,8 @@
-//! Whether a backend keeps the conditions on writes that migration relies on.
+//! Probe: does a backend honour the conditions on writes that migration relies on?
 //!
-//! An object must not be written over that a client has written meanwhile. Some servers ignore
-//! `If-Match`, silently. So each bucket is asked with an object of the command's own, under the
-//! state prefix where no client sees it; it is removed in the end, versions included.
+//! An object must not be overwritten if a client has written it in the meantime. Some servers
+//! silently ignore `If-Match`. So each bucket is probed with an object of the command's own, under
+//! the state prefix, where no client sees it. The object is removed at the end, versions included.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000
 
 const ANYTHING: HeaderValue = HeaderValue::from_static("*");
 
-/// Refuses buckets whose backend does not keep conditions, unless nobody else writes.
+/// Refuses buckets whose backend ignores conditions, unless nobody else writes.
 pub(super) async fn conditions_must_count(
     parts: &Parts,
     buckets: BTreeSet<&str>,
@@ -56,6 +56,7 @@ pub(super) async fn conditions_must_count(
 async fn probe(bucket: &Bucket, state_prefix: &str) -> Outcome<bool> {
     let key = format!("{state_prefix}probe/{}", RequestId::generate());
     let found = ask(bucket, &key).await;
+    // The probe object is removed first, also if the probe failed.
     let removed = remove(bucket, &key).await;
     let found = found?;
     removed?;
@@ -67,6 +68,8 @@ async fn ask(bucket: &Bucket, key: &str) -> Outcome<bool> {
     let seen = bucket.send(bucket.request(Method::HEAD, Some(key))).await?;
     let etag = seen.headers.get(header::ETAG).cloned();
     let etag = etag.ok_or(Failure::Unusable("an object without an ETag"))?;
+    // Two conditions that must fail and one that must hold: a server that refuses every condition
+    // is useless, too.
     for (name, value, expected) in [
         (header::IF_MATCH, OTHER_ETAG, false),
         (header::IF_NONE_MATCH, ANYTHING, false),
@@ -79,7 +82,7 @@ async fn ask(bucket: &Bucket, key: &str) -> Outcome<bool> {
     Ok(true)
 }
 
-/// Whether the object was written.
+/// Sends the probe object. Returns whether it was written.
 async fn put(
     bucket: &Bucket,
     key: &str,

@@ -1,15 +1,15 @@
-//! A key of AWS KMS, or of a service that speaks its protocol.
+//! A key at AWS KMS, or at a service with its protocol.
 //!
-//! A new KEK is `GenerateDataKey`, an old one `Decrypt`, both with the encryption context
-//! `s3proxy = v1/kek`. `Decrypt` names the configured key, so that a ciphertext of any other key is
-//! refused, also where the login may use that one.
+//! `GenerateDataKey` makes a new KEK and `Decrypt` opens an old one, both with the encryption
+//! context `s3proxy = v1/kek`. `Decrypt` names the configured key, so that a ciphertext of any
+//! other key is refused, even if the login may use that one.
 //!
-//! Rotation inside KMS keeps the key's id, and its old ciphertexts open. An alias that is moved to
-//! another key is no rotation: what the old key encrypted is then refused. So an ARN is the better
-//! name; the next key gets an entry of its own and becomes the active one.
+//! Rotation inside KMS keeps the key's id, and old ciphertexts still open. Moving an alias to
+//! another key is not a rotation: ciphertexts of the old key are then refused. So prefer an ARN as
+//! the name; the next key gets its own entry and becomes the active one.
 //!
 //! The login is AWS's default chain, renewed by the SDK before it expires. Absent: the SDK's
-//! retries, since the Keyring repeats, and a cipher of our own around KMS's.
+//! retries, since the Keyring retries, and a cipher of our own around KMS's.
 
 pub(super) mod fault;
 #[cfg(test)]
@@ -35,12 +35,12 @@ use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::AwsKmsKey;
 use crate::telemetry::metrics::ServiceKind;
 
-// Frozen: ciphertexts in envelopes open under these only.
+// Frozen: ciphertexts in envelopes open only under these.
 const NAME_PREFIX: &str = "aws-kms:";
 const CONTEXT_NAME: &str = "s3proxy";
 const CONTEXT_VALUE: &str = "v1/kek";
 
-/// Why a key of AWS KMS cannot be asked for anything.
+/// Why a key of AWS KMS cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AwsKmsError {
     #[error(
@@ -58,7 +58,7 @@ impl AwsKmsError {
     }
 }
 
-/// One key of AWS KMS.
+/// One key at AWS KMS.
 pub(crate) struct AwsKms {
     client: Client,
     key: String,
@@ -67,18 +67,20 @@ pub(crate) struct AwsKms {
 }
 
 impl AwsKms {
-    /// Asks KMS nothing. The default chain is asked for a region only where neither the setting
-    /// nor the key tells one; `timeout` bounds that, and later each request.
+    /// Builds the client without a request to KMS. The default chain looks up a region only if
+    /// neither the setting nor the key contains one; `timeout` bounds that look-up, and later each
+    /// request.
     pub(crate) async fn connect(
         config: &AwsKmsKey,
         timeout: Duration,
     ) -> Result<Self, AwsKmsError> {
+        // The setting takes precedence over the region in the ARN.
         let told = config.region.as_deref().or_else(|| region_of(&config.key));
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
         if let Some(region) = told {
             loader = loader.region(Region::new(region.to_owned()));
         }
-        // Only the look-up of a region asks anyone.
+        // With a region given, loading does no I/O: only the look-up of a region can time out.
         match tokio::time::timeout(timeout, loader.load()).await {
             Ok(shared) => Self::over(&shared, config, timeout),
             Err(_) => Err(AwsKmsError::no_region(config)),
@@ -96,6 +98,7 @@ impl AwsKms {
         let limits = TimeoutConfig::builder().operation_timeout(timeout).build();
         let mut settings = aws_sdk_kms::config::Builder::from(shared)
             .app_name(AppName::new("s3proxy").expect("letters and digits make a valid name"))
+            // One layer of retries is enough: the `Caller` retries and knows the breaker.
             .retry_config(RetryConfig::disabled())
             .timeout_config(limits);
         if let Some(endpoint) = &config.endpoint {
@@ -132,6 +135,8 @@ impl AwsKms {
         let ciphertext = answer.ciphertext_blob.map(Blob::into_inner);
         let ciphertext = ciphertext.unwrap_or_default();
         if ciphertext.is_empty() {
+            // Without a ciphertext nobody could open the KEK again: refuse it before anything is
+            // wrapped under it.
             return Err(asked.unusable("the answer has no ciphertext"));
         }
         Ok(NewKek { kek, ciphertext })
@@ -169,8 +174,8 @@ impl KeyService for AwsKms {
         self.decrypt(ciphertext).boxed()
     }
 
-    /// `DescribeKey`. It is a permission of its own that the proxy does not need otherwise, so
-    /// being denied it is an answer, and so is whatever there is to say about the key.
+    /// Sends `DescribeKey`. That needs its own permission, which the proxy does not need otherwise.
+    /// So access denied proves that the service works, and so does any statement about the key.
     fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
         async move {
             let asked = self.asked("DescribeKey");
@@ -183,13 +188,14 @@ impl KeyService for AwsKms {
     }
 }
 
-/// The SDK's own copy of the answer is not wiped; this one is.
+/// Takes the key from a response and wipes its buffer. The SDK's own copy of the response is not
+/// wiped.
 fn kek(asked: &Asked<'_>, plaintext: Option<Blob>) -> Result<Kek, ServiceError> {
     let bytes = Zeroizing::new(plaintext.map(Blob::into_inner).unwrap_or_default());
     Kek::from_bytes(&bytes).map_err(|error| asked.unusable(&error.to_string()))
 }
 
-/// The region of `arn:<partition>:kms:<region>:<account>:<key or alias>`.
+/// Returns the region of `arn:<partition>:kms:<region>:<account>:<key or alias>`.
 fn region_of(key: &str) -> Option<&str> {
     let mut parts = key.strip_prefix("arn:")?.split(':');
     let region = parts.nth(2)?;

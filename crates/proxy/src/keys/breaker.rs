@@ -1,12 +1,12 @@
-//! A circuit breaker in front of one key at a key service.
+//! Circuit breaker for one key at a key service.
 //!
-//! Closed, it lets every call pass. After [`OPENS_AT`] failures in a row, where silence counts
-//! [`SILENCE`] times, it opens: calls fail at once and cost neither the service nor the requests
-//! anything. After a pause it lets one call pass, the probe. A probe that succeeds closes it, one
-//! that fails opens it again for longer, up to [`LONGEST_PAUSE`].
+//! While closed, it admits every call. After [`OPENS_AT`] failures in a row, where a timeout counts
+//! [`SILENCE`] times, it opens: calls fail at once and burden neither the service nor the requests.
+//! After a pause it admits one call, the probe. A successful probe closes it; a failed one opens it
+//! again for longer, up to [`LONGEST_PAUSE`].
 //!
-//! Only a service that is away, overloaded or silent counts as failing. A refused login, a disabled
-//! key or a foreign ciphertext are quick answers about one request, and end a row of failures.
+//! Only an unreachable, overloaded or silent service counts as failing. A refused login, a disabled
+//! key or a foreign ciphertext is a quick response about one request, and ends a row of failures.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,19 +17,19 @@ use super::jitter;
 use super::key_service::ServiceError;
 use crate::telemetry::metrics::{self, Counted, ServiceKind};
 
-/// Failures in a row that open it.
+/// Number of consecutive failures that open the breaker.
 pub(super) const OPENS_AT: u32 = 5;
 
-/// A call without an answer holds up requests for the whole time limit.
+/// Weight of a timeout: it holds up requests for the whole time limit.
 const SILENCE: u32 = 2;
 
-/// How long it stays open at first, at most. Doubled after each probe that fails.
+/// Longest first pause. The pause doubles after each failed probe.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// A service that is back is noticed within this time.
+/// Longest pause, and so the longest time until a recovered service is noticed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// Decides whether a key service is called.
+/// Circuit breaker: decides whether a key service is called.
 pub(super) struct Breaker {
     key: Arc<str>,
     kind: ServiceKind,
@@ -38,7 +38,7 @@ pub(super) struct Breaker {
 
 enum State {
     Closed {
-        /// In a row, weighed.
+        /// Weighted number of consecutive failures.
         failures: u32,
     },
     Open(Outage),
@@ -46,23 +46,23 @@ enum State {
 
 struct Outage {
     since: Instant,
-    /// When the next call may pass; absent while a probe is under way.
+    /// When the next call may pass; `None` while a probe is in flight.
     probe_at: Option<Instant>,
     pause: Duration,
     last: ServiceError,
     _counted: Counted,
 }
 
-/// Whether a call succeeded, as far as the service's health is concerned.
+/// Outcome of a call, as far as the service's health is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Health {
     Answered,
     Failed,
-    /// No answer within the time limit.
+    /// The call timed out.
     Silent,
 }
 
-/// One call that may be made. Dropped without a report, it counts as failed.
+/// Permission for one call. Dropped without a report, it counts as failed.
 #[must_use]
 pub(super) struct Permit<'a> {
     breaker: &'a Breaker,
@@ -78,11 +78,13 @@ impl Breaker {
         }
     }
 
-    /// Lets a call pass, or says why none is made.
+    /// Admits a call, or returns why none is made.
     pub(super) fn admit(&self) -> Result<Permit<'_>, ServiceError> {
         let mut state = self.lock();
         if let State::Open(outage) = &mut *state {
             match outage.probe_at {
+                // Taking the time makes this call the only probe; `report` or the permit's drop
+                // sets it again.
                 Some(at) if at <= Instant::now() => outage.probe_at = None,
                 Some(_) | None => {
                     metrics::key_service_call_withheld(self.kind);
@@ -120,7 +122,7 @@ impl Breaker {
                 );
                 *state = State::Closed { failures: 0 };
             }
-            // A call that began before it opened says nothing new.
+            // Not the probe, but a call from before the breaker opened: its failure is no news.
             State::Open(outage) if outage.probe_at.is_some() => {}
             State::Open(outage) => outage.prolong(error),
         }
@@ -137,6 +139,7 @@ impl Breaker {
         let now = Instant::now();
         Outage {
             since: now,
+            // The pause is jittered only here: `pause` itself must double without the jitter.
             probe_at: Some(now + pause),
             pause: FIRST_PAUSE,
             last,
@@ -158,6 +161,7 @@ impl Outage {
 
     fn withheld(&self) -> ServiceError {
         let seconds = self.since.elapsed().as_secs();
+        // Without the prefix of the inner error, which the outer one repeats.
         let last = match &self.last {
             ServiceError::Unavailable(text) | ServiceError::Throttled(text) => text.clone(),
             other => other.to_string(),
@@ -179,6 +183,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.is_reported {
+            // A cancelled probe must not leave the breaker waiting for a report that never comes.
             self.breaker.record(Health::Failed, None);
         }
     }
@@ -238,6 +243,7 @@ mod tests {
         for _ in 0..OPENS_AT {
             fail(&breaker, Health::Failed);
         }
+        // The upper half of each pause is random.
         for longest in [1000, 2000, 4000, 8000, 8000, 8000] {
             tokio::time::advance(Duration::from_millis(longest / 2 - 1)).await;
             assert!(breaker.admit().is_err(), "{longest} ms");
@@ -282,7 +288,7 @@ mod tests {
                 }
                 assert!(open.admit().is_err());
                 drop(gone);
-                // Lives on, as that of a running program does.
+                // Leaked on purpose, as a breaker lives as long as a running program.
                 std::mem::forget(open);
             });
         });

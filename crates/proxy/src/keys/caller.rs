@@ -1,13 +1,13 @@
-//! Calls to one key at a key service: bounded in number and time, repeated where it helps.
+//! Calls to one key at a key service: bounded in number and time, with retries where they help.
 //!
-//! A call runs in a task of its own to its end, whoever began it: a client that leaves takes
-//! nothing from the others who wait for the same answer, and a service that stays silent is found
-//! out even if all clients lose patience first.
+//! A call runs in its own task to its end, independent of the request that began it. A client that
+//! disconnects takes nothing from other requests that wait for the same result, and a silent
+//! service is detected even if all clients lose patience first.
 //!
-//! A service that cannot be reached is asked up to [`TRIES`] times, with full jitter between them,
-//! but no more once the time limit of one call is over. One that says it is overloaded is not
-//! asked again for the same request: clients repeat it anyway, and each layer that repeats
-//! multiplies the load. The [`Breaker`] has the last word before each try.
+//! An unreachable service is tried up to [`TRIES`] times, with full jitter between the tries, but
+//! not again once the time limit of one call is over. An overloaded service is not tried again for
+//! the same request: clients retry anyway, and every layer of retries multiplies the load. The
+//! [`Breaker`] has the last word before each try.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,23 +26,23 @@ use super::key_service::ServiceError;
 use crate::telemetry::metrics::ServiceKind;
 use crate::telemetry::traces::within_current;
 
-/// How often a service is asked that cannot be reached.
+/// Number of tries at an unreachable service.
 const TRIES: u32 = 3;
 
-/// The longest pause before the second try. Four times as long before the third.
+/// Longest pause before the second try; four times as long before the third.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Calls at once for one key. An answer may take 64 KiB.
+/// Concurrent calls for one key. A response may take 64 KiB.
 const MOST_CALLS: usize = 64;
 
-/// Calls a service for one of its keys. Calls under way end with it.
+/// Caller of a service for one of its keys. Calls in flight are aborted when it is dropped.
 pub(super) struct Caller {
     line: Arc<Line>,
     places: Arc<Semaphore>,
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// How the service is doing, and how it is called.
+/// Health of the service, and the way to call it.
 pub(super) struct Line {
     key: Arc<str>,
     timeout: Duration,
@@ -50,11 +50,11 @@ pub(super) struct Line {
     failing: AtomicBool,
 }
 
-/// The answer to a call that runs by itself. Dropping it does not end the call.
+/// Result of a call that runs in its own task. Dropping this does not end the call.
 pub(super) struct Pending<T>(oneshot::Receiver<Result<T, ServiceError>>);
 
 impl Caller {
-    /// `timeout` bounds each try.
+    /// Builds a caller; `timeout` bounds each try.
     pub(super) fn new(key: Arc<str>, kind: ServiceKind, timeout: Duration) -> Self {
         Self {
             line: Arc::new(Line {
@@ -72,7 +72,7 @@ impl Caller {
         &self.line
     }
 
-    /// Begins `work` as soon as there is a place for it.
+    /// Begins `work` as soon as one of the places is free.
     pub(super) async fn begin<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
@@ -87,7 +87,7 @@ impl Caller {
         }
     }
 
-    /// Begins `work` if there is a place for it now. Nobody waits for it.
+    /// Begins `work` in the background if a place is free now, and drops it otherwise.
     pub(super) fn begin_aside(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             let work = async {
@@ -105,11 +105,13 @@ impl Caller {
     ) -> Pending<T> {
         let (tell, told) = oneshot::channel();
         let task = within_current(async move {
-            // Whoever asked may have gone.
+            // The receiver may be gone: its request was cancelled.
             let _ = tell.send(work.await);
             drop(place);
         });
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Finished tasks stay in the set until they are joined; reap them here, so that it does not
+        // grow.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
         Pending(told)
@@ -117,7 +119,7 @@ impl Caller {
 }
 
 impl Line {
-    /// Asks the service, again where it could not be reached.
+    /// Calls the service, with retries while it is unreachable.
     pub(super) async fn call<T, F>(&self, ask: impl Fn() -> F) -> Result<T, ServiceError>
     where
         F: Future<Output = Result<T, ServiceError>>,
@@ -126,6 +128,7 @@ impl Line {
         let mut pause = FIRST_PAUSE;
         for _ in 1..TRIES {
             let answer = self.try_once(self.breaker.admit()?, &ask).await;
+            // A slow failure has used up the request's time: do not add another try to it.
             let is_over = began.elapsed() >= self.timeout;
             match answer {
                 Err(ServiceError::Unavailable(_)) if !is_over => {
@@ -135,6 +138,7 @@ impl Line {
                 answer => return answer,
             }
         }
+        // The last try has no pause after it.
         self.try_once(self.breaker.admit()?, &ask).await
     }
 
@@ -150,12 +154,14 @@ impl Line {
         let answer = tokio::time::timeout(self.timeout, ask()).await;
         let answer = answer.unwrap_or_else(|_| Err(too_late(self.timeout)));
         let error = answer.as_ref().err();
+        // Reported even if the task's receiver is gone: the breaker learns from every call.
         permit.report(health(error, began.elapsed() >= self.timeout), error);
         self.note(error);
         answer
     }
 
-    /// Remembers how a request to the service went, and says so in the log when that changes.
+    /// Records how a request to the service went, and logs the change if it starts or stops
+    /// failing.
     pub(super) fn note(&self, error: Option<&ServiceError>) {
         let failing = match error {
             Some(
@@ -163,9 +169,10 @@ impl Line {
                 | ServiceError::Throttled(_)
                 | ServiceError::Refused(_),
             ) => true,
-            // The service answered; something is wrong with what it was asked for.
+            // The service responded; the request's key or ciphertext is at fault.
             Some(ServiceError::Key(_) | ServiceError::Ciphertext(_)) | None => false,
         };
+        // Only a change is logged, so that an outage of many requests is one line.
         let failed_before = self.failing.swap(failing, Ordering::Relaxed);
         let key = &*self.key;
         match error {
@@ -193,7 +200,7 @@ pub(super) fn too_late(timeout: Duration) -> ServiceError {
 }
 
 impl<T> Pending<T> {
-    /// Whether the call ended before anybody asked for its answer.
+    /// Returns whether the call ended before its result was awaited.
     pub(super) fn is_over(&mut self) -> bool {
         !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
     }

@@ -1,4 +1,4 @@
-//! From the configuration of keys at services to clients of those services.
+//! Construction of clients for the configured keys at key services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,16 @@ use super::pkcs11::Pkcs11;
 use super::vault::Vault;
 use crate::config::resolved::Service;
 
-/// Clients of the services.
+/// Clients of all configured key services.
 pub(crate) struct Connected {
-    /// One for each key.
+    /// One client per key.
     pub(crate) services: Vec<Arc<dyn KeyService>>,
     /// The service that also holds the key of an older proxy.
     pub(crate) constellation: Option<Arc<Constellation>>,
 }
 
-/// A client for each key. None of the services has to be up yet; `timeout` bounds each request.
+/// Builds a client for each key. None of the services has to be up yet; `timeout` bounds each
+/// request.
 pub(crate) async fn connect(
     keys: &[Service],
     timeout: Duration,

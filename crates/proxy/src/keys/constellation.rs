@@ -1,16 +1,16 @@
 //! Constellation's key service: `kms.API/GetDataKey` over gRPC.
 //!
-//! It encrypts nothing. It derives a key from a master secret and an id, the same for the same id,
-//! so a KEK is the derivation of a random id, and that id stands in envelopes where other services
-//! have a ciphertext. Ids of any other form are never passed on: whoever writes envelopes must not
-//! choose what the service derives, since the cluster's disk keys come from it too.
+//! The service encrypts nothing. It derives a key from a master secret and an id, always the same
+//! for the same id. So a KEK is the derivation of a random id, and envelopes carry that id in place
+//! of a ciphertext. Ids of any other form are never passed on: an attacker who can write envelopes
+//! must not choose the derivation, since the cluster's disk keys come from the same service.
 //!
 //! There is no login, and the messages carry no key version: with another master secret all older
-//! KEKs are other keys, and their data keys do not unwrap until the old secret is back. The
-//! network policy around the service, or TLS on the way, is what guards it.
+//! KEKs differ, and their data-encryption keys do not unwrap until the old secret is back. Only the
+//! network policy around the service, or TLS on the way, protects it.
 //!
 //! The connection is opened with the first request and again after it broke. Absent: retries, since
-//! the Keyring repeats, and client certificates.
+//! the Keyring retries, and client certificates.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::config::resolved::{Authorities, ConstellationKey, Scheme};
 use crate::net::{PemError, trusted_roots, with_causes};
 use crate::telemetry::metrics::ServiceKind;
 
-// Frozen: the name that envelopes carry, the form of the ids in them, the older format's id.
+// Frozen: the name that envelopes carry, the form of their ids, and the older format's id.
 pub(super) const NAME: &str = "constellation:s3proxy-kek";
 const ID_PREFIX: &str = "s3proxy-kek/v1/";
 const ID_BYTES: usize = 16;
@@ -36,15 +36,15 @@ const LEGACY_ID: &str = "s3proxy-kek";
 const KEK_BYTES: u32 = 32;
 
 const GET_DATA_KEY: &str = "/kms.API/GetDataKey";
-/// The standard health protocol. A service that does not have it answers so.
+/// Method of the standard health protocol. A service without it returns `Unimplemented`.
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const NOT_SERVING: i32 = 2;
-/// No answer here is longer.
+/// Longest response that is read, in bytes.
 const ANSWER_LIMIT: usize = 4096;
 /// Longest message of the service that is passed on, in characters.
 const MESSAGE_LIMIT: usize = 300;
 
-/// Why the key service cannot be asked for anything.
+/// Why the key service cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConstellationError {
     #[error("key service {address}: {source}")]
@@ -53,7 +53,7 @@ pub(crate) enum ConstellationError {
     Address { address: String, reason: String },
 }
 
-/// Constellation's key service.
+/// Client of Constellation's key service.
 pub(crate) struct Constellation {
     channel: Channel,
     address: String,
@@ -61,7 +61,8 @@ pub(crate) struct Constellation {
 }
 
 impl Constellation {
-    /// Opens no connection yet. Must run inside the runtime, which drives the connection.
+    /// Builds the client without opening a connection. Must run inside the runtime, which drives
+    /// the connection.
     pub(crate) fn connect(
         config: &ConstellationKey,
         timeout: Duration,
@@ -71,7 +72,8 @@ impl Constellation {
             address: config.address.to_string(),
             reason: with_causes(&error),
         };
-        // A peer that vanished without a word is found out before the request's time is over.
+        // Keep-alive detects a vanished peer before the request's own time limit is over: half of
+        // it passes until a ping, a quarter until the ping counts as lost.
         let mut endpoint = Endpoint::from_shared(address.clone())
             .map_err(refused)?
             .connect_timeout(timeout)
@@ -96,8 +98,8 @@ impl Constellation {
         })
     }
 
-    /// The KEK of the objects that Constellation's own proxy stored. One request; whoever asks
-    /// repeats and remembers.
+    /// Fetches the KEK of the objects that Constellation's own proxy stored. One request; the
+    /// caller retries and caches.
     pub(crate) async fn legacy_kek(&self) -> Result<Zeroizing<[u8; 32]>, ServiceError> {
         let key = self.data_key(LEGACY_ID).await?;
         let bytes = <[u8; 32]>::try_from(&key[..]).map_err(|_| self.wrong_length(key.len()))?;
@@ -123,6 +125,7 @@ impl Constellation {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
+        // Connecting is part of `ready`, so the time limit covers it, too.
         let asking = async {
             let mut client = tonic::client::Grpc::new(self.channel.clone())
                 .max_decoding_message_size(ANSWER_LIMIT);
@@ -146,6 +149,7 @@ impl Constellation {
 
     fn told(&self, method: &str, status: &Status) -> ServiceError {
         let mut said: String = status.message().chars().take(MESSAGE_LIMIT).collect();
+        // A transport error has its details in the chain of causes, not in the status message.
         if let Some(cause) = std::error::Error::source(status) {
             said = with_causes(cause);
         }
@@ -154,6 +158,8 @@ impl Constellation {
             Fault::Unavailable => ServiceError::Unavailable(self.text(method, &reason)),
             Fault::Throttled => ServiceError::Throttled(self.text(method, &reason)),
             Fault::Refused => ServiceError::Refused(self.text(method, &reason)),
+            // Constellation's service never returns these: probably another gRPC server listens
+            // there.
             Fault::Other => {
                 reason.push_str("; is this Constellation's key service?");
                 ServiceError::Key(self.text(method, &reason))
@@ -217,7 +223,7 @@ impl KeyService for Constellation {
                 Err(error @ (ServiceError::Unavailable(_) | ServiceError::Throttled(_))) => {
                     Err(error)
                 }
-                // That it has no health protocol is an answer too.
+                // A service without the health protocol has answered, and so it is up.
                 Ok(_)
                 | Err(
                     ServiceError::Refused(_) | ServiceError::Key(_) | ServiceError::Ciphertext(_),
@@ -262,17 +268,18 @@ fn new_id() -> String {
     format!("{ID_PREFIX}{:032x}", u128::from_be_bytes(bytes))
 }
 
-/// The length of the key in an answer's message.
+/// Returns the length of the key in a response message.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn key_length(message: &[u8]) -> Option<usize> {
     let answer = <GetDataKeyResponse as prost::Message>::decode(message).ok()?;
     Some(answer.data_key.len())
 }
 
-/// The id, where it is one that [`new_id`] can have made.
+/// Returns the id, if it has the form that [`new_id`] produces.
 pub(super) fn id_of(ciphertext: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(ciphertext).ok()?;
     let digits = text.strip_prefix(ID_PREFIX)?;
+    // Exactly the form of `new_id`: any other id could select a key of another purpose.
     let all_hex = digits
         .bytes()
         .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -287,8 +294,8 @@ struct GetDataKeyRequest {
     length: u32,
 }
 
-/// Has no `Debug` that shows the key, and is wiped when dropped. The buffers that it was read from
-/// are the transport's, and are not.
+/// Response with the key. Its `Debug` does not show the key, and the key is wiped on drop. The
+/// transport's read buffers are not.
 #[derive(prost::Message)]
 #[prost(skip_debug)]
 struct GetDataKeyResponse {
@@ -363,6 +370,7 @@ mod tests {
             data_key_id: "id".to_owned(),
             length: 32,
         };
+        // Field numbers and types as in Constellation's protocol definition.
         assert_eq!(request.encode_to_vec(), b"\x0a\x02id\x10\x20");
         let answer = GetDataKeyResponse::decode(&b"\x0a\x03key"[..]).unwrap();
         assert_eq!(answer.data_key, b"key");
@@ -378,7 +386,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_id_of_another_form_is_refused_without_asking() {
-        // Nobody listens there: asking would be Unavailable.
+        // Nothing listens at this address: a request would fail as `Unavailable`.
         let service = at("http://127.0.0.1:1");
         let error = service.open(b"s3proxy-kek").await.err().unwrap();
         assert!(matches!(error, ServiceError::Ciphertext(_)), "{error}");

@@ -1,4 +1,4 @@
-//! Entries for fuzz targets: what answers of key services mean. Not in the program.
+//! Entry points for fuzz targets: interpretation of key services' responses. Not in the program.
 
 use http::StatusCode;
 use zeroize::Zeroizing;
@@ -9,35 +9,35 @@ use super::key_service::ServiceError;
 use super::vault::answer::{self, Asked};
 use super::{constellation, vault};
 
-/// The ciphertext that Vault's answer to an encryption gives.
+/// Returns the ciphertext in Vault's response to an encryption.
 pub(crate) fn vault_encrypted(status: StatusCode, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
     judged(Asked::Encrypt, status, body).and_then(|()| vault::encrypted(body))
 }
 
-/// The length of the KEK that Vault's answer to a decryption gives.
+/// Returns the length of the KEK in Vault's response to a decryption.
 pub(crate) fn vault_decrypted(status: StatusCode, body: &[u8]) -> Result<usize, ServiceError> {
     judged(Asked::Decrypt, status, body)?;
     Ok(vault::decrypted(body)?.as_bytes().len())
 }
 
-/// Whether Vault's answer to a login, a look at the token or its renewal grants something.
+/// Returns whether Vault's response to a login, a token look-up or a renewal grants a token.
 pub(crate) fn vault_login(status: StatusCode, body: &[u8]) -> Result<bool, ServiceError> {
     judged(Asked::Token, status, body)?;
     judged(Asked::Login, status, body)?;
     Ok(vault::login::grants(body))
 }
 
-/// The length of the key in an answer of Constellation's service.
+/// Returns the length of the key in a response of Constellation's service.
 pub(crate) fn constellation_key(message: &[u8]) -> Option<usize> {
     constellation::key_length(message)
 }
 
-/// Whether Constellation's service would be asked for the id that an envelope carries.
+/// Returns whether the id in an envelope would be passed on to Constellation's service.
 pub(crate) fn constellation_asks(ciphertext: &[u8]) -> bool {
     constellation::id_of(ciphertext).is_some()
 }
 
-/// Advice about an error of AWS KMS.
+/// Returns the advice about an error of AWS KMS.
 pub(crate) fn kms_advice(code: &str, status: u16) -> &'static str {
     fault::of_answer(code, status).1
 }

@@ -1,4 +1,4 @@
-//! A key at a key service, and the KEKs that it gave and opened.
+//! A key at a key service, with the KEKs that the service made and opened.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,15 +15,15 @@ use super::writing::{LentKek, Need, Writing};
 use crate::config::resolved::ServiceCalls;
 use crate::telemetry::traces::call;
 
-// Names of spans.
+// Names of trace spans.
 const CREATE: &str = "key_service create";
 const OPEN: &str = "key_service open";
 
-/// Longest ciphertext of a KEK: the envelope has to fit S3's 2 KB of metadata.
+/// Longest ciphertext of a KEK in bytes: the envelope has to fit S3's 2 KB of metadata.
 const MAX_CIPHERTEXT_BYTES: usize = 1024;
 
-/// How long the readiness of a replica waits for a key service: less than a probe's time limit, so
-/// that a silent service does not take replicas out that serve everything else.
+/// Time that a replica's readiness check waits for a key service. Shorter than a probe's time
+/// limit, so that a silent service does not take out replicas that still serve everything else.
 const READINESS_WAIT: Duration = Duration::from_secs(2);
 
 /// A key that a service holds.
@@ -33,18 +33,18 @@ pub(super) struct Held {
     renewal: OnceLock<Renewal>,
 }
 
-/// What calls work with that go on without whoever began them.
+/// State that calls share with the key and keep alive after their request is gone.
 struct ServiceKey {
     name: Arc<str>,
     service: Arc<dyn KeyService>,
     line: Arc<Line>,
     writing: Writing,
     opened: Arc<OpenedKeys<Kek>>,
-    /// It has made a KEK once.
+    /// Whether the service ever made a KEK.
     answered: AtomicBool,
 }
 
-/// The task that replaces KEKs ahead of their end. It ends when this is dropped.
+/// Background task that replaces KEKs before they expire. It is aborted on drop.
 struct Renewal(AbortHandle);
 
 impl Held {
@@ -69,8 +69,9 @@ impl Held {
         }
     }
 
-    /// A KEK to wrap under. At most one call, and none where one is in use.
+    /// Returns a KEK to wrap under. At most one call; none if a KEK is in use.
     pub(super) async fn lend(&self, need: Need) -> Result<LentKek, ServiceError> {
+        // Started on first use: a key that never seals needs no renewal.
         self.renewal.get_or_init(|| self.renew());
         if let Some(lent) = self.key.writing.at_hand(need) {
             return Ok(lent);
@@ -81,7 +82,7 @@ impl Held {
         lending.boxed().await
     }
 
-    /// The KEK of a ciphertext. At most one call, and none where it is remembered.
+    /// Returns the KEK of a ciphertext. At most one call; none on a cache hit.
     pub(super) async fn open(&self, ciphertext: &[u8]) -> Result<Arc<Kek>, ServiceError> {
         let open = || {
             let (key, ciphertext) = (Arc::clone(&self.key), ciphertext.into());
@@ -92,14 +93,14 @@ impl Held {
         opening.boxed().await
     }
 
-    /// Whether there is a KEK to wrap under, as far as that shows within a short time.
+    /// Checks, within a short time, that there is a KEK to wrap under.
     pub(super) async fn can_seal(&self) -> Result<(), ServiceError> {
         let lent = tokio::time::timeout(READINESS_WAIT, self.lend(Need::Readiness)).await;
         lent.unwrap_or_else(|_| Err(too_late(READINESS_WAIT)))
             .map(|_| ())
     }
 
-    /// Whether the service answers, within a short time and without using the key.
+    /// Checks, within a short time and without using the key, that the service answers.
     pub(super) async fn check(&self) -> Result<(), ServiceError> {
         let checked = tokio::time::timeout(READINESS_WAIT, self.key.service.check()).await;
         let checked = checked.unwrap_or_else(|_| Err(too_late(READINESS_WAIT)));
@@ -107,12 +108,12 @@ impl Held {
         checked
     }
 
-    /// Whether it has ever made a KEK.
+    /// Returns whether the service ever made a KEK.
     pub(super) fn has_answered(&self) -> bool {
         self.key.answered.load(Ordering::Relaxed)
     }
 
-    /// Takes that over from the same key of an earlier configuration.
+    /// Takes over that fact from the same key of an earlier configuration.
     pub(super) fn follow(&self, before: &Self) {
         let answered = before.has_answered();
         self.key.answered.store(answered, Ordering::Relaxed);
@@ -129,13 +130,14 @@ impl Held {
 }
 
 impl ServiceKey {
-    /// Has the service make a KEK, and puts it to use.
+    /// Has the service make a KEK, and puts it into use.
     async fn make(self: Arc<Self>) -> Result<(), ServiceError> {
         let made = self.line.call(|| {
             let creating = self.service.create();
             call(CREATE, &self.name, ServiceError::kind, creating)
         });
         let made = made.await?;
+        // An empty ciphertext opens nothing, and a longer one does not fit the metadata.
         if !(1..=MAX_CIPHERTEXT_BYTES).contains(&made.ciphertext.len()) {
             let reason = "it encrypts a KEK to nothing, or to more than 1024 bytes";
             return Err(ServiceError::Key(reason.to_owned()));
@@ -144,7 +146,7 @@ impl ServiceKey {
             kek: Arc::new(made.kek),
             ciphertext: made.ciphertext.into(),
         };
-        // Whoever reads what is written now finds its KEK here.
+        // Before `install`: the first reader of an object under the new KEK finds it in the cache.
         self.opened
             .insert(&self.name, &lent.ciphertext, Arc::clone(&lent.kek));
         self.answered.store(true, Ordering::Relaxed);

@@ -1,10 +1,11 @@
-//! A small HTTP client for key services that speak JSON: one server, one request, one whole answer.
+//! A small HTTP client for key services with JSON: one server, one request, one complete response.
 //!
-//! Invariants: a request is sent once; bodies of both directions lie in memory that is wiped, as
-//! far as it is this program's own (the HTTP and TLS libraries' buffers are not); an answer longer
-//! than any key service's is refused. Who calls sets the time limit around it all.
+//! Invariants: a request is sent once; bodies of both directions are in memory that is wiped, as
+//! far as it is this program's own (the buffers of the HTTP and TLS libraries are not); a response
+//! longer than any key service's is refused. The caller sets the time limit around the whole
+//! exchange.
 //!
-//! Absent: repetitions, which are the keyring's.
+//! Absent: retries, which the Keyring does.
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -15,33 +16,33 @@ use zeroize::Zeroizing;
 use crate::config::resolved::{Authorities, ServerAddress};
 use crate::net::{ServiceClient, service_client, trusted_roots, with_causes};
 
-/// Far above what a key service says in one answer.
+/// Longest response that is read, in bytes. Far above any of a key service.
 const MOST_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Why there is no answer, as a text for operators.
+/// Why there is no response, as a text for operators.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NoAnswer(String);
 
-/// The settings do not make a client.
+/// Why the settings make no client.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct ClientError(String);
 
-/// An answer, read to its end.
+/// A response, read to its end.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-/// One server, and the connections to it.
+/// Client of one server, with its connection pool.
 pub(super) struct HttpClient {
     server: ServerAddress,
     client: ServiceClient,
 }
 
 impl HttpClient {
-    /// Reads the certificates; opens no connection.
+    /// Reads the CA certificates; opens no connection.
     pub(super) fn new(
         server: &ServerAddress,
         authorities: &Authorities,
@@ -57,7 +58,7 @@ impl HttpClient {
         })
     }
 
-    /// Sends a request once and reads the answer, whatever its status.
+    /// Sends a request once and returns the response, of any status.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -80,7 +81,7 @@ impl HttpClient {
     }
 
     async fn read(&self, mut body: hyper::body::Incoming) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
-        // Room for all of it: a vector that grows leaves copies behind that nobody wipes.
+        // Allocate the maximum at once: a vector that grows leaves copies behind that nobody wipes.
         let mut whole = Zeroizing::new(Vec::with_capacity(MOST_ANSWER_BYTES));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.no_answer(&with_causes(&error)))?;

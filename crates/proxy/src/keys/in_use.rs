@@ -1,13 +1,13 @@
-//! Which keys may still seal something here: those of the configuration, and those of requests that
-//! began under an earlier one.
+//! Keys under which objects may still be sealed: those of the configuration, and those of requests
+//! that began under an earlier one.
 //!
-//! A request ends with the keys that it began with, however long it takes. So a key that a reload has
-//! replaced is in use until the last of them has ended, which is logged, counted and told at the admin
-//! listener: only then can a rewrap have found everything.
+//! A request keeps the keys that it began with, however long it takes. So a key that a reload has
+//! replaced stays in use until the last such request has ended, which is logged, counted and shown
+//! at the admin listener. Only then can a rewrap find every object under it.
 //!
-//! That a configuration is over is known by its parts, which every request holds from its beginning
-//! to its end. How many requests there are is counted beside it, for people: from when a request is
-//! let in, under all keys that it may need, and under the one that it does need once that is known.
+//! A configuration is over once its state, which every request holds from beginning to end, is
+//! dropped. The number of requests is counted in addition, for operators: from admission under all
+//! keys that the request may need, and under the one key that it does need once that is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,23 +16,23 @@ use serde_json::{Value, json};
 
 use crate::telemetry::metrics::{self, Counted};
 
-/// Where the admin listener tells.
+/// Path at the admin listener.
 pub(crate) const PATH: &str = "/keys";
 
-/// The keys in use, whatever configuration is the current one.
+/// The keys in use, of the current and all earlier configurations.
 #[derive(Default)]
 pub(crate) struct KeysInUse(Mutex<BTreeMap<Arc<str>, Use>>);
 
 #[derive(Default)]
 struct Use {
-    /// Configurations that are not over.
+    /// Number of configurations that are not over.
     configurations: usize,
     requests: u64,
-    /// The current configuration is among them.
+    /// Whether the current configuration is among them.
     is_current: bool,
 }
 
-/// The keys that a configuration seals under, in use until this is dropped.
+/// The keys that a configuration seals under; in use until this is dropped.
 pub(crate) struct SealingKeys {
     names: Vec<Arc<str>>,
     all: Arc<KeysInUse>,
@@ -45,9 +45,10 @@ pub(crate) struct SealingRequest {
 }
 
 impl KeysInUse {
-    /// A configuration takes the place of the one before.
+    /// Registers a configuration that replaces the one before.
     pub(crate) fn begin(self: &Arc<Self>, names: BTreeSet<&str>) -> SealingKeys {
         let mut uses = self.uses();
+        // Keys of the previous configuration stay listed while its requests run.
         uses.values_mut().for_each(|it| it.is_current = false);
         let names = names.into_iter().map(|name| {
             let name: Arc<str> = name.into();
@@ -62,7 +63,7 @@ impl KeysInUse {
         }
     }
 
-    /// For the admin listener.
+    /// Returns the state for the admin listener.
     pub(crate) fn to_json(&self) -> Value {
         let uses = self.uses();
         let keys = uses.iter().map(
@@ -72,13 +73,13 @@ impl KeysInUse {
     }
 
     fn uses(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Use>> {
-        // A count is whole or was not made.
+        // A poisoned lock is usable: each update of a count is complete or was not made.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SealingKeys {
-    /// A request has begun, of which nothing is known yet.
+    /// Counts a request that has begun, under every key that it may need.
     pub(crate) fn request(&self) -> SealingRequest {
         let mut uses = self.all.uses();
         let counted = self.names.iter().map(|name| {
@@ -95,7 +96,7 @@ impl SealingKeys {
 }
 
 impl SealingRequest {
-    /// It seals under this key, or under none.
+    /// Narrows the request to the key that it seals under, or to none.
     pub(crate) fn only(&mut self, name: Option<&str>) {
         let mut uses = self.all.uses();
         self.counted.retain(|(counted, _)| {
@@ -123,13 +124,15 @@ impl Drop for SealingKeys {
         for name in &self.names {
             if let Some(it) = uses.get_mut(name) {
                 it.configurations -= 1;
-                // At the end of the program the current configuration goes, too.
+                // When the program ends, the current configuration is dropped, too: that is not a
+                // key out of use.
                 if it.configurations == 0 && !it.is_current {
                     uses.remove(name);
                     ended.push(name);
                 }
             }
         }
+        // The lock is released before logging, which may block.
         drop(uses);
         for key in ended {
             tracing::info!(%key, "no request is left that seals under this key");

@@ -1,15 +1,15 @@
-//! Random pauses, so that replicas and requests that failed together do not come back together.
+//! Random pauses, so that replicas and requests that failed together do not retry together.
 
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 
-/// Anything from nothing to `longest`: full jitter.
+/// Returns a pause between zero and `longest`: full jitter.
 pub(super) fn full(longest: Duration) -> Duration {
     longest.mul_f64(fraction())
 }
 
-/// Anything from half of `longest` to all of it, where a least pause is needed.
+/// Returns a pause between half of `longest` and all of it, for a guaranteed minimum.
 pub(super) fn upper_half(longest: Duration) -> Duration {
     longest / 2 + full(longest / 2)
 }

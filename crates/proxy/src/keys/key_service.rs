@@ -1,9 +1,9 @@
 //! A key service: it holds a key that never leaves it, and encrypts KEKs under that key.
 //!
-//! One small trait for all of them. A service is asked for a new KEK now and then, and to open one
-//! that an envelope carries; which objects they wrap, it never learns. Implementations make each
-//! request once, within the time they were given: repeating, remembering and sharing are the
-//! [`super::Keyring`]'s.
+//! One small trait covers all services. A service is asked for a new KEK now and then, and to open
+//! a KEK that an envelope carries; it never learns which objects they protect. Implementations send
+//! each request once, within the given time. Retries, caching and sharing are up to the
+//! [`super::Keyring`].
 
 use futures_util::future::BoxFuture;
 use s3proxy_envelope::kek::Kek;
@@ -12,39 +12,39 @@ use crate::telemetry::metrics::ServiceKind;
 
 /// A key that a service holds.
 pub(crate) trait KeyService: Send + Sync {
-    /// The name of the key in envelopes, such as `vault:transit/s3proxy`. Frozen for each service:
-    /// objects carry it.
+    /// Returns the name of the key in envelopes, such as `vault:transit/s3proxy`. Frozen for each
+    /// service: objects carry it.
     fn name(&self) -> &str;
 
-    /// The kind of service, for metrics.
+    /// Returns the kind of service, for metrics.
     fn kind(&self) -> ServiceKind;
 
-    /// A new KEK, and the service's ciphertext of it. At most one request that uses the key.
+    /// Makes a new KEK and the service's ciphertext of it. At most one request that uses the key.
     fn create(&self) -> BoxFuture<'_, Result<NewKek, ServiceError>>;
 
-    /// The KEK of a ciphertext that [`create`](Self::create) gave, here or at another replica. At
-    /// most one request that uses the key.
+    /// Opens a ciphertext that [`create`](Self::create) made, here or at another replica. At most
+    /// one request that uses the key.
     fn open<'a>(&'a self, ciphertext: &'a [u8]) -> BoxFuture<'a, Result<Kek, ServiceError>>;
 
-    /// Whether the service answers, without using the key.
+    /// Checks that the service answers, without using the key.
     fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>>;
 }
 
 /// A KEK that nothing is wrapped under yet.
 pub(crate) struct NewKek {
     pub(crate) kek: Kek,
-    /// What opens it again at the service; travels in envelopes. 1 to 1024 bytes.
+    /// Ciphertext that the service opens again; envelopes carry it. 1 to 1024 bytes.
     pub(crate) ciphertext: Vec<u8>,
 }
 
-/// Why a key service did not do what it was asked. The texts name the service's own reason, and no
+/// Why a key service did not do its work. The texts name the service's own reason, and never a
 /// token, key or ciphertext.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ServiceError {
-    /// Not reachable, too slow, sealed, or failing inside: it may work again by itself.
+    /// The service is unreachable, too slow, sealed, or failing inside: it may recover.
     #[error("the key service cannot be reached: {0}")]
     Unavailable(String),
-    /// It says that it is asked too often.
+    /// The service limits the rate of requests.
     #[error("the key service is overloaded, or limits how often it is asked: {0}")]
     Throttled(String),
     /// The login was refused, has expired, or does not cover the key.
@@ -53,13 +53,13 @@ pub(crate) enum ServiceError {
     /// The key is missing, disabled, about to be deleted, or of the wrong kind.
     #[error("the key at the service cannot be used: {0}")]
     Key(String),
-    /// The ciphertext is not one of this key: of another key or service, or altered.
+    /// The ciphertext belongs to another key or service, or was altered.
     #[error("the key service does not know the encrypted KEK: {0}")]
     Ciphertext(String),
 }
 
 impl ServiceError {
-    /// One word for each kind, for traces.
+    /// Returns one word for each kind of error, for traces.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",

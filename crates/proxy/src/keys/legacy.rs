@@ -1,16 +1,17 @@
-//! Keys of the two older proxies' objects: the key-encryption keys that may have wrapped a data key.
+//! Keys of the two older proxies' objects: the key-encryption keys that may have wrapped a data
+//! key.
 //!
-//! Nothing in such an object names its key, so the candidates are tried; unwrapping tells the right
-//! one (RFC 5649, section 3). Those at hand come first: the keys of the configured texts, derived as
-//! Intrinsec's proxy derived them in the version that the object records, and the all-zero key where
-//! `keys.decryption_fallback` allows it. Constellation's, which may cost a request, is tried last and
-//! only for objects under Constellation's tag. Nothing is tried for a version that is not known.
+//! Such an object does not name its key, so candidates are tried; unwrapping detects the right one
+//! (RFC 5649, section 3). The keys in memory come first: those of the configured texts, derived as
+//! Intrinsec's proxy derived them in the version that the object records, and the all-zero key if
+//! `keys.decryption_fallback` allows it. Constellation's key, which may cost a request, is tried
+//! last and only for objects under Constellation's tag. For an unknown version nothing is tried.
 //!
-//! Only keys that open in the object's place are tried for good; one of the others is named in the
-//! refusal where it would have opened the object.
+//! Only keys that open in the object's place count. If another configured key would have opened the
+//! object, the refusal names it.
 //!
-//! Invariant: where the place does not allow it nothing opens under the all-zero key; an object that
-//! would is told apart from one whose key is missing. Absent: writing, which is never done in this format.
+//! Invariant: nothing opens under the all-zero key unless the place allows it; an object under that
+//! key is distinguished from one whose key is missing. Absent: writing this format.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -31,29 +32,29 @@ use crate::config::resolved::{Permission, ServiceCalls};
 use crate::telemetry::metrics::{self, KeyCall, OpenFailure, ServiceKind};
 use crate::telemetry::traces::call;
 
-/// The name of the span of asking Constellation for its key.
+/// Name of the trace span around a request for Constellation's key.
 const SPAN: &str = "key_service open";
 
-/// What traces and the log call that key.
+/// Name of that key in traces and the log.
 const KEY: &str = "constellation";
 
-/// The metadata that a wrapped key was found in.
+/// Metadata field in which a wrapped key was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum LegacyTag {
-    /// The configured one: Intrinsec's proxy.
+    /// The configured field of Intrinsec's proxy.
     Configured,
-    /// `constellation-dek`: the original.
+    /// `constellation-dek`, the field of the original.
     Constellation,
 }
 
 /// Longest version that an error quotes, in characters: a backend chooses it.
 const MAX_QUOTED_VERSION: usize = 16;
 
-/// How the key-encryption key was derived from its text, as the object records it.
+/// Derivation of the key-encryption key from its text, as the object records it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RecordedVersion {
     Known(KekVersion),
-    /// Of a release that came after this program; the value, cut off where it is long.
+    /// A version of a later release; the recorded value, truncated if it is long.
     Unknown(Arc<str>),
 }
 
@@ -78,7 +79,7 @@ impl fmt::Display for RecordedVersion {
     }
 }
 
-/// The wrapped key of an object of the older formats, as its metadata carry it.
+/// Wrapped key of an object of the older formats, as its metadata carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LegacyEnvelope {
     pub(crate) tag: LegacyTag,
@@ -86,38 +87,38 @@ pub(crate) struct LegacyEnvelope {
     pub(crate) wrapped_dek: LegacyWrappedDek,
 }
 
-/// What kind of key-encryption key wrapped a data key.
+/// Origin of the key-encryption key that wrapped a data key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KekOrigin {
-    /// Derived from a configured text.
+    /// The key was derived from a configured text.
     Passphrase,
-    /// Constellation's key service.
+    /// The key came from Constellation's key service.
     Constellation,
-    /// 32 zero bytes: whoever can read the object can decrypt it.
+    /// The key is 32 zero bytes: everyone who can read the object can decrypt it.
     Zero,
 }
 
-/// Where Constellation's key comes from.
+/// Source of Constellation's key.
 pub(crate) enum ConstellationKek {
     /// No key service is configured.
     Absent,
-    /// The service is asked, and its answer remembered for a while.
+    /// The key service is asked, and its key cached for a while.
     Asked(Box<Asked>),
-    /// It is at hand.
+    /// The key is given.
     #[cfg(test)]
     Given(LegacyKek),
 }
 
-/// Constellation's key service, and the key that it gave last.
+/// Constellation's key service, and its cached key.
 pub(crate) struct Asked {
     service: Arc<Constellation>,
     caller: Caller,
-    /// That one key.
+    /// Cache for the one key.
     opened: Arc<OpenedKeys<LegacyKek>>,
 }
 
 impl ConstellationKek {
-    /// One request, and none within the time that its answer is remembered.
+    /// Uses the key service: one request, and none while its key is cached.
     pub(crate) fn asked_of(service: Arc<Constellation>, calls: ServiceCalls) -> Self {
         Self::Asked(Box::new(Asked {
             service,
@@ -158,48 +159,48 @@ impl Asked {
     }
 }
 
-/// Why a data key could not be had.
+/// Why a data key could not be unwrapped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LegacyKeyError {
-    /// Such objects may not be read there.
+    /// The place does not allow reading such objects.
     #[error(
         "the object is in an older proxy's format, which legacy_reads = deny or encryption = \
          \"required\" refuses to open {rule}; {} = \"allow\" opens it",
         .rule.setting("legacy_reads")
     )]
     Refused {
-        /// The rule of the place.
+        /// Rule that applies to the place of the object.
         rule: RuleName,
     },
-    /// No candidate opens it.
+    /// No candidate opens the data key.
     #[error(
         "the object is in an older proxy's format, and none of the configured keys opens it; give \
          the key that it was written with in keys.encrypt_key or keys.decrypt_keys"
     )]
     Missing,
-    /// Its key was derived in a way that came after this program.
+    /// The object records a derivation that is newer than this program.
     #[error(
         "the object was written by a newer version of Intrinsec's s3proxy, which records the KEK \
          version {version:?}; this proxy reads the versions 0 and 1, so update it, or have \
          Intrinsec's proxy read the object and write it again through this one"
     )]
     NewerVersion {
-        /// As recorded.
+        /// Version as recorded.
         version: Arc<str>,
     },
-    /// A key opens it that is not one of those that open where it stands.
+    /// A configured key opens the data key, but not in the object's place.
     #[error(
         "the object is in an older proxy's format, under the key {key:?}, which does not open \
          {rule}: somebody moved the object here, or {} has to list its key until it is migrated",
         .rule.setting("opens")
     )]
     OtherPlace {
-        /// The key's name.
+        /// Name of the key.
         key: String,
-        /// The rule of the place.
+        /// Rule that applies to the place of the object.
         rule: RuleName,
     },
-    /// The all-zero key opens it, and is not allowed to.
+    /// The all-zero key opens the data key, but is not allowed.
     #[error(
         "the object was written by a faulty version of an older proxy, which sealed its key with \
          32 zero bytes, so that whoever can read the bucket can decrypt it; \
@@ -207,13 +208,14 @@ pub(crate) enum LegacyKeyError {
          a rule, opens it, but not where encryption is required"
     )]
     ZeroKeyDenied,
-    /// Constellation's key service did not do what it was asked.
+    /// Constellation's key service failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
 }
 
 impl LegacyKeyError {
-    /// None where the settings refuse what could be opened.
+    /// Returns the kind of failure for metrics; `None` if the settings refuse an object that could
+    /// be opened.
     fn open_failure(&self) -> Option<OpenFailure> {
         match self {
             Self::Refused { .. } => None,
@@ -225,21 +227,21 @@ impl LegacyKeyError {
     }
 }
 
-/// A data key, and what kind of key had wrapped it.
+/// A data key, and the origin of the key that had wrapped it.
 pub(crate) struct LegacyUnwrapped {
     pub(crate) dek: LegacyDek,
     pub(crate) origin: KekOrigin,
 }
 
-/// Every key-encryption key that objects of the older formats may need.
+/// All key-encryption keys that objects of the older formats may need.
 pub(crate) struct LegacyKeys {
     passphrases: Vec<(Arc<str>, LegacyTextKeks)>,
     constellation: ConstellationKek,
 }
 
 impl LegacyKeys {
-    /// Takes the configured texts, with the names of the keys that they are in format v1; each
-    /// counts whatever it looks like, since the older proxies took any text.
+    /// Takes the configured texts, with the names of their keys in format v1. Every text counts,
+    /// also one that is no passphrase in format v1, since the older proxies took any text.
     pub(crate) fn new(
         passphrases: Vec<(Arc<str>, LegacyTextKeks)>,
         constellation: ConstellationKek,
@@ -250,7 +252,7 @@ impl LegacyKeys {
         }
     }
 
-    /// The data key of an object that is stored in this place, if the place opens it.
+    /// Unwraps the data key of an object that is stored in this place, if the place opens it.
     pub(crate) async fn unwrap(
         &self,
         place: StoredPlace<'_>,
@@ -260,9 +262,9 @@ impl LegacyKeys {
         unwrapped.inspect_err(count_failure)
     }
 
-    /// Judges an object by the keys at hand, and asks no service; the key that its data key is under,
-    /// as far as they tell. One that only Constellation's key can open counts as openable where that
-    /// key opens.
+    /// Judges an object by the keys in memory, without a request to a service, and returns the
+    /// origin of its key as far as those tell. An object that only Constellation's key can open
+    /// counts as openable if that key opens in the place.
     pub(crate) fn check(
         &self,
         place: StoredPlace<'_>,
@@ -295,7 +297,7 @@ impl LegacyKeys {
             .ok_or(LegacyKeyError::Missing)
     }
 
-    /// Whether Constellation's key is one to try.
+    /// Returns whether Constellation's key is a candidate.
     fn may_be_constellations(&self, place: StoredPlace<'_>, envelope: &LegacyEnvelope) -> bool {
         let is_configured = !matches!(self.constellation, ConstellationKek::Absent);
         let is_tagged = envelope.tag == LegacyTag::Constellation;
@@ -331,6 +333,8 @@ impl LegacyKeys {
                 continue;
             };
             if place.opens(name) {
+                // Found, but not for this place: report the key instead of trying on, so that the
+                // operator learns of a moved object.
                 return Ok(Some(unwrapped));
             }
             return Err(LegacyKeyError::OtherPlace {
@@ -338,6 +342,7 @@ impl LegacyKeys {
                 rule: place.rule(),
             });
         }
+        // Tried even where it is denied, for the error that names the danger.
         if let Some(unwrapped) = open(&LegacyKek::zero(), KekOrigin::Zero) {
             return match place.zero_key() {
                 Permission::Allow => Ok(Some(unwrapped)),

@@ -1,7 +1,7 @@
-//! Calls to key services, counted and timed.
+//! Counting and timing of calls to key services.
 //!
-//! One wrapper around every [`KeyService`], so that no implementation can forget it. A call that is
-//! dropped before its answer, because its time was over or its client left, counts as cut off.
+//! One wrapper covers every [`KeyService`], so that no implementation can forget it. A call that is
+//! dropped before its result, because of a timeout or a cancelled request, counts as cut off.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -55,6 +55,7 @@ pub(super) async fn measured<T>(
     call: KeyCall,
     asking: impl Future<Output = Result<T, ServiceError>>,
 ) -> Result<T, ServiceError> {
+    // Preset to `CutOff`: if this future is dropped at the `await`, only `drop` runs.
     let mut under_way = UnderWay {
         kind,
         call,
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
     use crate::telemetry::metrics::tests::counted;
 
-    /// Which results the calls had.
+    /// Returns the recorded results of some calls.
     fn results(calls: impl AsyncFnOnce()) -> BTreeMap<String, u64> {
         let text = counted(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()

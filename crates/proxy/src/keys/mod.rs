@@ -1,15 +1,15 @@
 //! Key-encryption keys: which one wraps, which ones open, and where they are held.
 //!
 //! A key is local, or held by a key service. A service encrypts KEKs and nothing else, so wrapping,
-//! unwrapping and binding are one path for all (FORMAT, "Keys"). One key is active and wraps the
-//! data keys of new objects, unless a rule chooses another. Which keys open depends on the place that
-//! an object is read from ([`scope`]). An envelope names its key, and a name that is not configured
-//! is never passed on: the object cannot be opened here, and the error says which key is missing.
+//! unwrapping and binding share one path (FORMAT, "Keys"). One key is active and wraps the data
+//! keys of new objects, unless a rule chooses another. Which keys open depends on the place that an
+//! object is read from ([`scope`]). An envelope names its key, and an unconfigured name is never
+//! passed on: the object cannot be opened here, and the error says which key is missing.
 //!
-//! A request that needs a KEK of a service causes one call at most, and none where the KEK is
-//! remembered. KEKs in use are renewed ahead of their end. A service that fails again and again is
-//! left alone for a while ([`breaker`]), and nothing here holds memory for bodies: requests have
-//! their KEK before they take any. Absent: how each service is spoken to, which is its own file's.
+//! A request that needs a KEK of a service causes one call at most, and none on a cache hit. KEKs
+//! in use are renewed before they expire. A service that keeps failing is not called for a while
+//! ([`breaker`]). Nothing here holds memory for bodies: requests get their KEK before they take
+//! any. Absent: the protocols of the services, each in its own file.
 
 mod aws_kms;
 mod breaker;
@@ -44,56 +44,56 @@ use scope::RuleName;
 
 use crate::telemetry::metrics::{OpenFailure, SealFailure};
 
-/// Why a data key could not be had.
+/// Why a data key could not be unwrapped, or a KEK not obtained.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
     /// The envelope names a key that is not configured.
     #[error("the object is sealed under the key {0:?}, which is not configured here")]
     Missing(String),
-    /// The key is configured, and is not one of those that open where the object stands.
+    /// The key is configured, but does not open in the object's place.
     #[error(
         "the object is sealed under the key {key:?}, which does not open {rule}: somebody moved the \
          object here, or {} has to list its key until it is rewrapped",
         .rule.setting("opens")
     )]
     OtherPlace {
-        /// The key's name.
+        /// Name of the key.
         key: String,
-        /// The rule of the place.
+        /// Rule that applies to the place of the object.
         rule: RuleName,
     },
-    /// The envelope is bound to less than its place demands.
+    /// The envelope's binding is weaker than its place demands.
     #[error(
         "the object is sealed under the key {key:?} and not bound to its bucket, as key_binding demands \
          {rule}: somebody moved the object here, or {} = \"key\" has to open it until it is rewrapped",
         .rule.setting("opens_key_binding")
     )]
     WeakBinding {
-        /// The key's name.
+        /// Name of the key.
         key: String,
-        /// The rule of the place.
+        /// Rule that applies to the place of the object.
         rule: RuleName,
     },
-    /// The wrapped key does not open: another object's, or altered.
+    /// The wrapped key does not open: it belongs to another object, or was altered.
     #[error("the data key does not unwrap under its key for this object")]
     Unwrap,
-    /// The envelope has a service's ciphertext under a local key, or none under a service's.
+    /// The envelope has an encrypted KEK under a local key, or none under a service's key.
     #[error(
         "the envelope does not fit its key {0:?}: an encrypted KEK belongs to keys of services"
     )]
     Misfit(String),
-    /// The service did not do what it was asked.
+    /// The key service failed.
     #[error("{key}: {error}")]
     Service {
-        /// The key's name.
+        /// Name of the key.
         key: String,
-        /// Why.
+        /// Error of the service.
         error: ServiceError,
     },
 }
 
 impl KeyError {
-    /// What it is to a read.
+    /// Returns the kind of failure for a read.
     fn open_failure(&self) -> OpenFailure {
         match self {
             Self::Missing(_) => OpenFailure::UnknownKey,
@@ -104,7 +104,7 @@ impl KeyError {
         }
     }
 
-    /// What it is to a write.
+    /// Returns the kind of failure for a write.
     fn seal_failure(&self) -> SealFailure {
         match self {
             Self::Missing(_)
@@ -138,25 +138,25 @@ pub enum KeyringError {
     /// A key is malformed.
     #[error("{setting}: {error}")]
     Key {
-        /// The setting that holds it.
+        /// Setting that contains the key.
         setting: String,
-        /// What is wrong with it.
+        /// Error about the key.
         error: KekError,
     },
-    /// Two keys have one name.
+    /// Two keys have the same name.
     #[error("{setting}: a key of the name {name} is configured already; remove one of the two")]
     Twice {
-        /// The setting that holds the second.
+        /// Setting that contains the second key.
         setting: String,
-        /// The name of both.
+        /// Name of both keys.
         name: String,
     },
-    /// A key is asked for that is not there.
+    /// A setting refers to a key that does not exist.
     #[error("{setting}: there is no key {asked:?}; expected one of {known}")]
     Unknown {
-        /// The setting that asks.
+        /// Setting that refers to the key.
         setting: String,
-        /// What it asks for.
+        /// Label or name as the setting gives it.
         asked: String,
         /// Labels and names of the keys that may seal.
         known: String,
@@ -164,9 +164,9 @@ pub enum KeyringError {
     /// A key service cannot be used as configured.
     #[error("{name}: {reason}")]
     Service {
-        /// The key's name.
+        /// Name of the key.
         name: String,
-        /// What is wrong.
+        /// Reason of the failure.
         reason: String,
     },
 }

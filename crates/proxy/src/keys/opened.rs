@@ -1,12 +1,12 @@
-//! Keys that a service opened, remembered for a while.
+//! Cache of keys that a service opened.
 //!
-//! Kept by service and ciphertext, bounded in number and time, and wiped when they leave. Many who
-//! want the same one at once make one call. One that is in use is opened again ahead of its end,
-//! aside from the requests that use it. Data keys are not kept: unwrapping one under a KEK at hand
-//! takes microseconds.
+//! Entries are kept by service and ciphertext, bounded in number and time, and wiped when they are
+//! evicted. Concurrent requests for the same key share one call. A key in use is opened again
+//! before it expires, without delaying the requests that use it. Data keys are not cached:
+//! unwrapping one under a cached KEK takes microseconds.
 //!
-//! A ciphertext that the service does not know is remembered too, for [`REFUSED_FOR`]: without
-//! that, whoever plants an envelope would have each read of it be a call that costs money.
+//! A ciphertext that the service does not know is cached, too, for [`REFUSED_FOR`]. Without that,
+//! each read of a planted envelope would be a call that costs money.
 
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -22,22 +22,22 @@ use super::key_service::ServiceError;
 use super::turn::Turns;
 use crate::telemetry::metrics;
 
-/// The service's key by name, and the ciphertext.
+/// Cache key: the name of the service's key, and the ciphertext.
 type Which = (Arc<str>, Box<[u8]>);
 
-/// Opened keys: KEKs, or those of an older proxy.
+/// Cache of opened keys: KEKs, or those of an older proxy.
 pub(super) struct OpenedKeys<K> {
     time: Duration,
     opened: Cache<Which, Remembered<K>>,
     refused: Cache<Which, (Instant, ServiceError)>,
-    /// Calls under way: short-lived, and as bounded as the keys.
+    /// Calls in flight: short-lived, and as bounded as the keys.
     opening: Cache<Which, Arc<Turns<Arc<K>>>>,
 }
 
 struct Remembered<K> {
     key: Arc<K>,
     until: Instant,
-    /// When whoever uses it has it opened again.
+    /// When the next user of the key has it opened again.
     refresh_at: Arc<Mutex<Instant>>,
 }
 
@@ -51,22 +51,25 @@ impl<K> Clone for Remembered<K> {
     }
 }
 
-/// How long those who come for the same key find each other.
+/// How long an idle entry of `opening` stays, so that concurrent requests for a key find each
+/// other.
 const TOGETHER: Duration = Duration::from_mins(1);
 
-/// A key that was replaced at its service by mistake may come back.
+/// How long a refusal is cached. Short, since a key that was replaced at its service by mistake may
+/// come back.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 const MOST_REFUSED: u64 = 1024;
 
-/// Between two tries to open a key again ahead of its end.
+/// Pause between two tries to open a key again before it expires.
 const REFRESH_AGAIN: Duration = Duration::from_secs(15);
 
 impl<K: Send + Sync + 'static> OpenedKeys<K> {
-    /// Remembers up to `keys` for `time` each; zero is not at all.
+    /// Builds a cache for up to `keys` keys, for `time` each; zero disables it.
     pub(super) fn new(keys: NonZeroU32, time: Duration) -> Self {
         let capacity = if time.is_zero() { 0 } else { keys.get() };
         let opened = Cache::builder()
+            // Kept above zero for the cache; with a capacity of 0 the time does not matter.
             .max_capacity(u64::from(capacity))
             .time_to_live(time.max(Duration::from_nanos(1)))
             .build();
@@ -86,7 +89,7 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
         }
     }
 
-    /// The key, remembered or opened by `work`.
+    /// Returns the key from the cache, or has `work` open it.
     pub(super) async fn get<W>(
         self: &Arc<Self>,
         key_name: &Arc<str>,
@@ -103,12 +106,15 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
             self.refresh(&which, &found, caller, &work);
             return Ok(found.key);
         }
+        // Made atomically, so that concurrent requests for one key get the same queue.
         let turns = self.opening.get_with(which.clone(), Arc::default);
         let mut turn = turns.wait().await;
+        // Looked up again: the request that had the turn before may have opened the key.
         if let Some(found) = self.remembered(&which) {
             metrics::key_cache_hit();
             return Ok(found.key);
         }
+        // After the turn, so that one refusal serves all requests that waited.
         match self.refused.get(&which) {
             Some((until, error)) if Instant::now() < until => return Err(error),
             Some(_) | None => {}
@@ -118,12 +124,12 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
         turn.take(caller, || kept(work())).await
     }
 
-    /// Remembers one that was made here.
+    /// Adds a key that was made here.
     pub(super) fn insert(&self, key_name: &Arc<str>, ciphertext: &[u8], key: Arc<K>) {
         self.remember((Arc::clone(key_name), ciphertext.into()), key);
     }
 
-    /// Opens it, and remembers what comes of that, whoever waits for it.
+    /// Opens a key and caches the result, even if nobody waits for it any more.
     async fn keep(
         self: Arc<Self>,
         which: Which,
@@ -136,6 +142,7 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
                 Ok(key)
             }
             Err(error) => {
+                // Only a refused ciphertext is cached: any other failure may be transient.
                 if let ServiceError::Ciphertext(_) = &error {
                     let until = Instant::now() + REFUSED_FOR;
                     self.refused.insert(which, (until, error.clone()));
@@ -147,11 +154,13 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
 
     fn remembered(&self, which: &Which) -> Option<Remembered<K>> {
         let found = self.opened.get(which)?;
+        // The cache may evict late: the exact end is checked here.
         (Instant::now() < found.until).then_some(found)
     }
 
     fn remember(&self, which: Which, key: Arc<K>) {
         let now = Instant::now();
+        // At 75 to 80 % of the time, jittered, so that replicas do not refresh together.
         let refresh_at = now + self.time * 4 / 5 - jitter::full(self.time / 20);
         let remembered = Remembered {
             key,
@@ -161,7 +170,7 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
         self.opened.insert(which, remembered);
     }
 
-    /// Opens a key again that is about to be forgotten. What remains of its time bounds the tries.
+    /// Opens a key again that is about to expire. Its remaining time bounds the number of tries.
     fn refresh<W>(
         self: &Arc<Self>,
         which: &Which,
@@ -179,10 +188,11 @@ impl<K: Send + Sync + 'static> OpenedKeys<K> {
         if now < *refresh_at {
             return;
         }
+        // Set before the call begins, so that concurrent users of the key do not begin another.
         *refresh_at = now + REFRESH_AGAIN;
         drop(refresh_at);
         let kept = Arc::clone(self).keep(which.clone(), work());
-        // A failure shows in the metrics, and to requests once the key has ended.
+        // A failure shows in the metrics, and to requests once the key has expired.
         caller.begin_aside(async { drop(kept.await) });
     }
 }

@@ -1,20 +1,21 @@
 //! PKCS#11: an AES-256 key in a token of a hardware security module, or of SoftHSM.
 //!
-//! A KEK is drawn here and encrypted in the token by AES-256-GCM. The ciphertext in envelopes is
-//! `nonce (12) || ciphertext (32) || tag (16)` under the associated data `s3proxy/v1/kek`; frozen.
-//! Nothing of another length is passed on. The nonce is drawn here unless the token sets its own.
+//! A KEK is generated here and encrypted in the token by AES-256-GCM. The ciphertext in envelopes
+//! is `nonce (12) || ciphertext (32) || tag (16)` under the associated data `s3proxy/v1/kek`;
+//! frozen. Ciphertexts of any other length are not passed on. The nonce is generated here unless
+//! the token sets its own.
 //!
-//! **Rotation.** PKCS#11 knows no versions of a key: a key is an object with a label. So a new key
-//! gets a new label, is configured beside the old one and made active; the old one stays until
-//! `s3proxy rewrap` has moved every object. A new key under the old label makes everything
-//! unreadable that the old one encrypted: the tag does not match, and the error says what may have
-//! happened. Two AES keys under one label are refused at each use, since nothing tells which to take.
+//! **Rotation.** PKCS#11 has no key versions: a key is an object with a label. So a new key gets a
+//! new label, is configured next to the old one and made active; the old one stays until `s3proxy
+//! rewrap` has moved every object. A new key under the old label makes everything unreadable that
+//! the old one encrypted: the tag does not match, and the error says what may have happened. Two
+//! AES keys under one label are refused at each use, since nothing distinguishes them.
 //!
-//! **Calls block**, and a token may hang. They run on the runtime's blocking threads, few at a time,
-//! and whoever waits gives up in time; the thread comes back when the library does.
+//! **Calls block**, and a token may hang. Calls run on the runtime's blocking threads, a few at a
+//! time. The waiting request times out; the thread returns when the library does.
 //!
-//! Absent: making keys, keys in more than one token, and a log-out at the end: the library is never
-//! finalised but to be started anew.
+//! Absent: making keys, keys in more than one token, and a log-out at the end. The library is
+//! finalised only to be initialised again.
 
 mod failure;
 mod library;
@@ -36,7 +37,8 @@ use crate::telemetry::metrics::ServiceKind;
 use self::library::Library;
 use self::token::Token;
 
-/// Calls at the same time; as many sessions stay open. Tokens are slow, and some have few sessions.
+/// Number of concurrent calls, and of sessions that stay open. Tokens are slow, and some have few
+/// sessions.
 const MOST_CALLS: usize = 4;
 
 /// Frozen: the form of the ciphertext.
@@ -45,15 +47,15 @@ const KEK_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
 const CIPHERTEXT_BYTES: usize = NONCE_BYTES + KEK_BYTES + TAG_BYTES;
 
-/// The settings do not lead to a library.
+/// Why the settings do not lead to a library.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Pkcs11Error {
-    /// The file is no PKCS#11 library of this machine's kind.
+    /// The file is not a PKCS#11 library for this platform.
     #[error("PKCS#11: {} must be the vendor's PKCS#11 library: {reason}", module.display())]
     Module {
-        /// The configured path.
+        /// Configured path.
         module: PathBuf,
-        /// What the loader says.
+        /// Reason from the loader.
         reason: String,
     },
 }
@@ -67,7 +69,7 @@ pub(crate) struct Pkcs11 {
 }
 
 impl Pkcs11 {
-    /// Loads the library, and does not call it: the token may be absent for now.
+    /// Loads the library without calling it: the token may be absent for now.
     pub(crate) fn connect(config: &Pkcs11Key, timeout: Duration) -> Result<Self, Pkcs11Error> {
         let library = Library::load(&config.module)?;
         Ok(Self {
@@ -78,7 +80,7 @@ impl Pkcs11 {
         })
     }
 
-    /// Runs a blocking call, within the time limit for whoever waits.
+    /// Runs a blocking call. The time limit bounds the wait, not the call.
     async fn call<T: Send + 'static>(
         &self,
         what: &'static str,
@@ -86,6 +88,7 @@ impl Pkcs11 {
     ) -> Result<T, ServiceError> {
         let limit = self.timeout;
         let calling = async {
+            // Inside the timeout: a request must not wait forever for hung calls.
             let permit = Arc::clone(&self.calls)
                 .acquire_owned()
                 .await
@@ -93,6 +96,8 @@ impl Pkcs11 {
             let token = Arc::clone(&self.token);
             let worker = tokio::task::spawn_blocking(move || {
                 let done = work(&token);
+                // The permit is held by the thread, not by the waiting future: after a timeout the
+                // hung call still counts, so that hung threads stay bounded.
                 drop(permit);
                 done
             });

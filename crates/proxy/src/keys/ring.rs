@@ -22,9 +22,9 @@ use crate::telemetry::metrics;
 pub(crate) struct Keyring {
     active: ChosenKey,
     by_name: HashMap<Arc<str>, Arc<Key>>,
-    /// The same texts as the older proxies' keys, with the names of the keys that they are here.
+    /// Keys of the older proxies from the same texts, with the names of the keys in format v1.
     passphrases: Vec<(Arc<str>, LegacyTextKeks)>,
-    /// What rules may choose: labels, and names of keys that may seal.
+    /// Keys that rules may choose: by label, and by name for keys that may seal.
     sealing: HashMap<String, ChosenKey>,
 }
 
@@ -38,7 +38,7 @@ struct Key {
     origin: Origin,
 }
 
-/// What a key was made from.
+/// Source material of a key.
 #[derive(Clone, Copy)]
 enum Origin {
     Generated,
@@ -51,7 +51,7 @@ enum Holder {
     Service(Box<Held>),
 }
 
-/// The source of the KEK of an envelope that may be opened.
+/// Source of the KEK of an envelope that may be opened.
 enum KekSource<'k> {
     Local(&'k Kek),
     Service {
@@ -61,11 +61,11 @@ enum KekSource<'k> {
     },
 }
 
-/// A KEK at hand, which wraps one object's data key. No service is asked any more.
+/// A KEK in memory, which wraps one object's data key. No further call to a service is needed.
 pub(crate) struct SealingKey {
     key_name: Arc<str>,
     kek: Arc<Kek>,
-    /// The service's, of a key at a service.
+    /// Ciphertext of the KEK, for a key at a service.
     encrypted_kek: Option<Arc<[u8]>>,
 }
 
@@ -80,15 +80,15 @@ pub(crate) struct Wrapped {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     Ready,
-    /// Some cannot: a line for each key.
+    /// Some keys cannot be used: one line per key.
     Degraded(Vec<String>),
     /// Nothing can be written, and never could.
     NotReady(String),
 }
 
 impl Keyring {
-    /// The keys of the configuration; those at services are given by `connect`. Deriving a key from
-    /// a passphrase takes 64 MiB for a moment (FORMAT, "Keys").
+    /// Builds the configured keys; `connect` makes those at services. Deriving a key from a
+    /// passphrase takes 64 MiB for a moment (FORMAT, "Keys").
     pub(crate) fn new(
         keys: &Keys,
         services: Vec<Arc<dyn KeyService>>,
@@ -136,6 +136,7 @@ impl Keyring {
             let key = add("key services", key)?;
             sealing.insert(key.name().to_owned(), key);
         }
+        // Not added to `sealing`: these keys only open.
         for text in &keys.decrypt_keys {
             let setting = "keys.decrypt_keys";
             let key = add(setting, local(setting, text.expose())?)?;
@@ -153,8 +154,8 @@ impl Keyring {
         })
     }
 
-    /// Takes over which services have answered: one that is away now, and has worked under the
-    /// configuration before, takes no replica out.
+    /// Takes over which services have answered. A service that is unavailable now, but worked under
+    /// the configuration before, must not take the replica out.
     pub(crate) fn follow(&self, before: &Self) {
         for (name, key) in &self.by_name {
             let known = before.by_name.get(name).map(|known| &known.holder);
@@ -164,12 +165,12 @@ impl Keyring {
         }
     }
 
-    /// The key that wraps new objects' data keys where no rule says otherwise.
+    /// Returns the key that wraps new objects' data keys if no rule chooses another.
     pub(crate) fn active(&self) -> &ChosenKey {
         &self.active
     }
 
-    /// Says which key wraps new objects' data keys where no rule says otherwise, and of what kind it is.
+    /// Logs the active key and its kind.
     pub(crate) fn announce(&self) {
         let ChosenKey(key) = &self.active;
         let name = &*key.name;
@@ -184,13 +185,13 @@ impl Keyring {
         }
     }
 
-    /// The key of a label or name. `setting` is where it was asked for.
+    /// Returns the key with this label or name; `setting` refers to it.
     pub(crate) fn choose(&self, setting: &str, asked: &str) -> Result<ChosenKey, KeyringError> {
         choose(&self.sealing, setting, asked)
     }
 
-    /// The name in envelopes of any configured key, by its label or name. `setting` is where it was
-    /// asked for.
+    /// Returns the name in envelopes of any configured key, by its label or name; `setting` refers
+    /// to it.
     pub(crate) fn name_of(&self, setting: &str, asked: &str) -> Result<Arc<str>, KeyringError> {
         if let Some(chosen) = self.sealing.get(asked) {
             return Ok(chosen.shared_name());
@@ -203,17 +204,17 @@ impl Keyring {
         })
     }
 
-    /// The names of all configured keys.
+    /// Returns the names of all configured keys.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.by_name.keys()
     }
 
-    /// The older proxies' keys that were made of the same texts, in the order of their settings.
+    /// Returns the older proxies' keys from the same texts, in the order of their settings.
     pub(crate) fn take_passphrases(&mut self) -> Vec<(Arc<str>, LegacyTextKeks)> {
         std::mem::take(&mut self.passphrases)
     }
 
-    /// The KEK for a new object. At most one request to a service.
+    /// Returns the KEK for a new object. At most one request to a service.
     pub(crate) async fn sealing_key(&self, key: &ChosenKey) -> Result<SealingKey, KeyError> {
         let key = &key.0;
         let (kek, encrypted_kek) = match &key.holder {
@@ -232,8 +233,8 @@ impl Keyring {
         })
     }
 
-    /// The data key of an object that is stored in this place, if the place opens it. At most one
-    /// request to a service, and none where the place refuses.
+    /// Unwraps the data key of an object that is stored in this place, if the place opens it. At
+    /// most one request to a service, and none if the place refuses.
     pub(crate) async fn unwrap(
         &self,
         place: StoredPlace<'_>,
@@ -243,9 +244,9 @@ impl Keyring {
         unwrapped.inspect_err(|error| metrics::open_failed(error.open_failure()))
     }
 
-    /// Judges an object without asking any service: its key is configured and opens in
-    /// this place, and the binding is the one that the place demands. Under a local key the data key
-    /// is unwrapped too, which finds an envelope that was altered or is another object's.
+    /// Judges an object without a request to a service: its key is configured and opens in this
+    /// place, and the binding is strong enough for the place. Under a local key the data key is
+    /// unwrapped, too, which detects an envelope that was altered or belongs to another object.
     pub(crate) fn check(
         &self,
         place: StoredPlace<'_>,
@@ -284,6 +285,7 @@ impl Keyring {
             .by_name
             .get(envelope.key_name.as_str())
             .ok_or_else(|| KeyError::Missing(envelope.key_name.clone()))?;
+        // Before any service is asked: a refused place must not cost a call.
         place.admit(envelope)?;
         match (&key.holder, &envelope.encrypted_kek) {
             (Holder::Local(kek), None) => Ok(KekSource::Local(kek)),
@@ -298,14 +300,17 @@ impl Keyring {
         }
     }
 
-    /// Asks every service whether it answers, without using keys that were used already.
+    /// Checks that every service answers, without using a key that was used already.
     pub(crate) async fn readiness(&self) -> Readiness {
+        // Only a service that never made a KEK takes the replica out: later outages degrade it,
+        // since reads with cached keys go on.
         if let Holder::Service(held) = &self.active.0.holder
             && let Err(error) = held.can_seal().await
             && !held.has_answered()
         {
             return Readiness::NotReady(failed(&self.active.0, error).to_string());
         }
+        // Concurrently, so that several silent services take no longer than one.
         let checks = self.by_name.values().map(|key| async {
             let Holder::Service(held) = &key.holder else {
                 return None;
@@ -335,7 +340,7 @@ impl SealingKey {
 }
 
 impl ChosenKey {
-    /// What envelopes call it.
+    /// Returns the name of the key in envelopes.
     pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
@@ -358,6 +363,7 @@ fn choose(
 
 impl KeyringError {
     fn unknown<'k>(setting: &str, asked: &str, known: impl Iterator<Item = &'k str>) -> Self {
+        // Sorted and without duplicates: a key may be listed under its label and its name.
         let known: Vec<&str> = known.collect::<BTreeSet<_>>().into_iter().collect();
         let known = known.join(", ");
         Self::Unknown {

@@ -1,12 +1,12 @@
 //! Which stored objects open in a place: under which keys, with which binding, in which formats.
 //!
-//! A backend can put any stored object, envelope and all, in any other place. What keeps one tenant's
-//! objects from another tenant's clients is the check here: a key opens only in the places of rules
-//! that name it. [`StoredPlace`] is what [`super::Keyring`] and [`super::legacy::LegacyKeys`] unwrap
-//! for. It is made from a [`Scope`], and the rules give none away, so nothing unwraps a data key
-//! without naming the place that its object was read from.
+//! A backend can move any stored object, envelope included, to any other place. The check here
+//! protects one tenant's objects from another tenant's clients: a key opens only in the places of
+//! rules that name it. [`super::Keyring`] and [`super::legacy::LegacyKeys`] unwrap only for a
+//! [`StoredPlace`]. It is made from a [`Scope`], and the rules give none away, so nothing unwraps a
+//! data key without naming the place that its object was read from.
 //!
-//! Absent: which rule a place has ([`crate::rules`]), and objects that are not sealed.
+//! Absent: the choice of a place's rule ([`crate::rules`]), and objects that are not sealed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,30 +18,31 @@ use s3proxy_envelope::header::{Envelope, Flags};
 use super::KeyError;
 use crate::config::resolved::{KeyBinding, Permission};
 
-/// What opens in the places of one rule, or in those without a rule.
+/// Objects that open in the places of one rule, or in those without a rule.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
-    /// Names of keys, as envelopes have them.
+    /// Names of the keys that open, as in envelopes.
     pub(crate) keys: BTreeSet<Arc<str>>,
     /// The weakest binding that opens.
     pub(crate) least_bind: KeyBinding,
     /// Whether objects in an older proxy's format open.
     pub(crate) legacy_reads: Permission,
-    /// Whether the all-zero key of the older proxies opens; nothing where `legacy_reads` is denied.
+    /// Whether the all-zero key of the older proxies opens; without effect if `legacy_reads` is
+    /// denied.
     pub(crate) zero_key: Permission,
     pub(crate) rule: RuleName,
 }
 
-/// The rule that a place has, for messages.
+/// The rule of a place, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RuleName {
-    /// No rule matches: the policy holds.
+    /// No rule matches: the policy applies.
     Absent,
-    /// Its number in the configuration, from 0.
+    /// Index of the rule in the configuration, from 0.
     Numbered(usize),
 }
 
-/// Bucket and key of a stored object, and what opens there.
+/// Bucket and key of a stored object, with the scope of that place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoredPlace<'p> {
     bucket: &'p str,
@@ -50,7 +51,7 @@ pub(crate) struct StoredPlace<'p> {
 }
 
 impl Scope {
-    /// The place of this bucket and object key, which the scope must be that of.
+    /// Returns the place with this bucket and object key; the scope must be that place's.
     pub(crate) fn at<'p>(&'p self, bucket: &'p str, object_key: &'p str) -> StoredPlace<'p> {
         StoredPlace {
             bucket,
@@ -61,7 +62,8 @@ impl Scope {
 }
 
 impl StoredPlace<'_> {
-    /// Whether an envelope may be opened here. Says nothing of whether its key is configured.
+    /// Checks that an envelope may be opened here. Whether its key is configured is checked
+    /// elsewhere.
     pub(crate) fn admit(&self, envelope: &Envelope) -> Result<(), KeyError> {
         let scope = self.scope;
         if !self.opens(&envelope.key_name) {
@@ -70,6 +72,7 @@ impl StoredPlace<'_> {
                 rule: scope.rule,
             });
         }
+        // The binding to the object key is the minimum in every place.
         let is_bound = envelope.flags.is_key_bound()
             && match scope.least_bind {
                 KeyBinding::Key => true,
@@ -85,12 +88,12 @@ impl StoredPlace<'_> {
         }
     }
 
-    /// Whether the key of this name opens here.
+    /// Returns whether the key with this name opens here.
     pub(crate) fn opens(&self, key: &str) -> bool {
         self.scope.keys.contains(key)
     }
 
-    /// What an envelope that stands here must have been wrapped for.
+    /// Returns the binding that an envelope in this place must have been wrapped for.
     pub(super) fn binding(&self, envelope: &Envelope) -> Binding {
         Binding::new(
             envelope.layout,
@@ -100,7 +103,7 @@ impl StoredPlace<'_> {
         )
     }
 
-    /// Whether objects in an older proxy's format open here.
+    /// Returns whether objects in an older proxy's format open here.
     pub(crate) fn legacy_reads(&self) -> Permission {
         self.scope.legacy_reads
     }
@@ -123,7 +126,7 @@ pub(crate) fn binding_flags(key_binding: KeyBinding) -> Flags {
 }
 
 impl RuleName {
-    /// The setting of that name in the rule, as the end of "set …" or "list it in …".
+    /// Returns the named setting of the rule, as the end of "set …" or "list it in …".
     pub(crate) fn setting(self, name: &str) -> String {
         match self {
             Self::Absent => format!("{name} of a rule for this bucket and prefix"),

@@ -1,7 +1,7 @@
-//! One call at a time for those who need the same key, and one result for all who wait.
+//! One call at a time for requests that need the same key, with one result for all that wait.
 //!
-//! Those who waited for a call that failed fail with it, rather than each trying in turn while the
-//! service is away. Whoever leaves meanwhile leaves the call to the next.
+//! Requests that waited for a call that failed fail with it, instead of calling an unavailable
+//! service one after the other. A cancelled request leaves its call to the next.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +11,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::caller::{Caller, Pending};
 use super::key_service::ServiceError;
 
-/// Those who need the same key, in the order in which they came.
+/// Queue of the requests that need the same key, in order of arrival.
 pub(super) struct Turns<T> {
-    /// Calls that failed.
+    /// Number of failed calls.
     failures: AtomicU64,
     shared: Mutex<Shared<T>>,
 }
@@ -23,10 +23,10 @@ struct Shared<T> {
     failed: Option<ServiceError>,
 }
 
-/// The turn of one of them. The others wait until it is dropped.
+/// Turn of one request. The others wait until it is dropped.
 pub(super) struct Turn<'t, T> {
     failures: &'t AtomicU64,
-    /// How many had failed when it came.
+    /// Number of failed calls when the request arrived.
     failures_before: u64,
     shared: MutexGuard<'t, Shared<T>>,
 }
@@ -46,6 +46,7 @@ impl<T> Default for Turns<T> {
 impl<T> Turns<T> {
     /// Waits for a turn.
     pub(super) async fn wait(&self) -> Turn<'_, T> {
+        // Read before the lock: failures while this request waits must count.
         let failures_before = self.failures.load(Ordering::Relaxed);
         Turn {
             failures: &self.failures,
@@ -56,8 +57,8 @@ impl<T> Turns<T> {
 }
 
 impl<T: Send + 'static> Turn<'_, T> {
-    /// The result of the call under way, or of a new one; that of the last one, if it failed while
-    /// this turn was waited for.
+    /// Returns the result of the call in flight, or of a new one; or the last error, if a call
+    /// failed while this request waited.
     pub(super) async fn take<W>(
         &mut self,
         caller: &Caller,
@@ -66,6 +67,7 @@ impl<T: Send + 'static> Turn<'_, T> {
     where
         W: Future<Output = Result<T, ServiceError>> + Send + 'static,
     {
+        // A failure from before the wait does not count: the service may have recovered.
         let has_failed = self.failures.load(Ordering::Relaxed) > self.failures_before;
         match &self.shared.failed {
             Some(error) if has_failed => return Err(error.clone()),
@@ -88,7 +90,8 @@ impl<T: Send + 'static> Turn<'_, T> {
         W: Future<Output = Result<T, ServiceError>> + Send + 'static,
     {
         let running = &mut self.shared.running;
-        // Its starter left, and its answer is of the past.
+        // The request that began the call was cancelled, and the call has ended: its result is
+        // outdated.
         if running.as_mut().is_some_and(Pending::is_over) {
             *running = None;
         }
@@ -96,6 +99,8 @@ impl<T: Send + 'static> Turn<'_, T> {
             Some(running) => running,
             None => running.insert(caller.begin(work()).await?),
         };
+        // If this future is dropped here, `running` stays, and the next request awaits the same
+        // call.
         let result = running.await;
         self.shared.running = None;
         result

@@ -1,4 +1,4 @@
-//! Key services that are known by name and never asked: for commands that work without them.
+//! Placeholders for key services, known by name and never called: for commands that need none.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::Service;
 use crate::telemetry::metrics::ServiceKind;
 
-/// Stands for each of the services, and connects to none.
+/// Makes a placeholder for each service, without a connection.
 pub(crate) fn unasked(services: &[Service]) -> Vec<Arc<dyn KeyService>> {
     let unasked = services.iter().map(|service| {
         let name = service.name();

@@ -1,22 +1,23 @@
 //! HashiCorp Vault and OpenBao: a key of the Transit engine.
 //!
-//! A KEK is drawn here and encrypted there; the ciphertext in envelopes is the service's own text,
-//! `vault:v<version>:<base64>`. It names the key's version, so a key that is rotated at the service
-//! goes on opening what its older versions encrypted, until `min_decryption_version` is raised over
+//! A KEK is generated here and encrypted there. The ciphertext in envelopes is the service's own
+//! text, `vault:v<version>:<base64>`. It names the key's version, so a key that is rotated at the
+//! service still opens ciphertexts of its older versions, until `min_decryption_version` excludes
 //! them, and new KEKs are under the newest. Text of any other form is not passed on.
 //!
-//! The policy that the login needs is `update` on `<mount>/encrypt/<key>` and `<mount>/decrypt/<key>`,
+//! The login needs the policy `update` on `<mount>/encrypt/<key>` and `<mount>/decrypt/<key>`,
 //! nothing else. With `create` on the former, Transit would make a missing key.
 //!
-//! Keys of RSA types are refused, though Transit encrypts with them: whoever has the public half could
-//! make up a KEK, and with it objects that the proxy takes for its own. They show by their length.
+//! Keys of RSA types are refused, though Transit encrypts with them: everyone with the public half
+//! could make up a KEK, and with it objects that the proxy would accept as its own. Their
+//! ciphertexts are recognised by length.
 //!
-//! Where the settings ask for it, KEKs are bound to this use by associated data, which AEAD keys
-//! authenticate. A server that is too old for it ignores it, so the first KEK is tried without it before it
-//! is used.
+//! If the settings ask for it, KEKs are bound to this use by associated data, which AEAD keys
+//! authenticate. A server that is too old ignores it, so the first KEK is test-decrypted without it
+//! before use.
 //!
-//! Absent: making keys, `rewrap` at the service (`s3proxy rewrap` asks for a new KEK), derived keys
-//! and redirects: a standby node that does not forward requests is not the address to give.
+//! Absent: making keys, `rewrap` at the service (`s3proxy rewrap` asks for a new KEK), derived
+//! keys, and redirects: a standby node that does not forward requests is the wrong address.
 
 pub(super) mod answer;
 pub(super) mod login;
@@ -44,37 +45,38 @@ use self::answer::Asked;
 use self::login::{Keeper, Session};
 use self::server::Server;
 
-/// FORMAT, "Envelope": a service's ciphertext has 1 to 1024 bytes.
+/// Longest ciphertext in bytes. FORMAT, "Envelope": a service's ciphertext has 1 to 1024 bytes.
 const MOST_CIPHERTEXT_BYTES: usize = 1024;
 
 /// Frozen: KEKs at services were encrypted with it.
 const ASSOCIATED_DATA: &[u8] = b"s3proxy/v1/kek";
 
-/// From here on it is RSA's: a KEK with the nonce and tag of a symmetric key takes 72 bytes at most.
+/// Least length of an RSA ciphertext. A KEK with the nonce and tag of a symmetric key takes 72
+/// bytes at most.
 const LEAST_RSA_BYTES: usize = 256;
 
-/// The settings do not make a client.
+/// Why the settings make no client.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VaultError {
-    /// Certificates that cannot be read.
+    /// The certificates of authorities cannot be read.
     #[error("Vault at {address}: {reason}")]
     Client {
-        /// The configured address.
+        /// Configured address.
         address: String,
-        /// What is wrong.
+        /// Reason from the client library.
         reason: String,
     },
-    /// A mount, key or namespace that cannot stand in a request.
+    /// A mount, key or namespace has characters that a request cannot carry.
     #[error("Vault: {what} {value:?} cannot stand in a request; give it as `vault` shows it")]
     Name {
-        /// Which of the settings.
+        /// Name of the setting.
         what: &'static str,
-        /// Its value.
+        /// Value of the setting.
         value: String,
     },
 }
 
-/// A key of the Transit engine.
+/// Client of a key of the Transit engine.
 pub(crate) struct Vault {
     name: String,
     server: Arc<Server>,
@@ -82,15 +84,15 @@ pub(crate) struct Vault {
     encrypt: PathAndQuery,
     decrypt: PathAndQuery,
     associated_data: AssociatedData,
-    /// The server was seen to refuse a ciphertext without its associated data.
+    /// Whether the server was seen to refuse a ciphertext without its associated data.
     is_bound: AtomicBool,
     timeout: Duration,
     _keeper: Keeper,
 }
 
 impl Vault {
-    /// Reads certificates and makes no request; has to be called where the runtime is, since the
-    /// login is kept alive in the background.
+    /// Builds the client; reads certificates and makes no request. Must run inside the runtime,
+    /// since a background task keeps the login alive.
     pub(crate) fn connect(config: &VaultKey, timeout: Duration) -> Result<Self, VaultError> {
         let server = Arc::new(Server::new(config)?);
         let session = Arc::new(Session::new(Arc::clone(&server), &config.login)?);
@@ -107,7 +109,8 @@ impl Vault {
         })
     }
 
-    /// Uses the key. A token that is refused is replaced once, where there is a login for it.
+    /// Sends a request that uses the key. A refused token is replaced once, if there is a login for
+    /// that.
     async fn ask(
         &self,
         asked: Asked,
@@ -116,6 +119,8 @@ impl Vault {
     ) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
         let token = self.session.token().await?;
         let mut answer = self.server.post(path, Some(&token), body()).await?;
+        // Vault answers 403 to an expired token as well as to a missing permission, so one retry
+        // with a fresh login decides.
         if answer.status == StatusCode::FORBIDDEN
             && let Some(another) = self.session.replace(&token).await?
         {
@@ -133,6 +138,7 @@ impl Vault {
         let answer = self.ask(Asked::Encrypt, &self.encrypt, body).await?;
         let ciphertext = encrypted(&answer)?;
         match self.associated_data {
+            // Only the first KEK is tested: the server's version does not change per request.
             AssociatedData::On if !self.is_bound.load(Ordering::Relaxed) => {
                 self.require_binding(&ciphertext).await?;
                 self.is_bound.store(true, Ordering::Relaxed);
@@ -145,6 +151,7 @@ impl Vault {
     /// Refuses a server that opens a KEK without the associated data that it was encrypted with.
     async fn require_binding(&self, ciphertext: &[u8]) -> Result<(), ServiceError> {
         let body = || json_of_text("ciphertext", ciphertext, AssociatedData::Off);
+        // The decryption must fail: this KEK was encrypted with associated data.
         match self.ask(Asked::Decrypt, &self.decrypt, body).await {
             Err(ServiceError::Ciphertext(_)) => Ok(()),
             Err(error) => Err(error),
@@ -224,14 +231,14 @@ struct Encrypted<'a> {
     ciphertext: Cow<'a, str>,
 }
 
-/// Borrowed from the answer, which is wiped.
+/// Decrypted KEK, borrowed from the response, which is wiped.
 #[derive(Deserialize)]
 struct Decrypted<'a> {
     #[serde(borrow)]
     plaintext: Cow<'a, str>,
 }
 
-/// The ciphertext in the answer to an encryption.
+/// Parses the ciphertext in the response to an encryption.
 pub(super) fn encrypted(answer: &[u8]) -> Result<Vec<u8>, ServiceError> {
     let ciphertext = serde_json::from_slice::<Data<Encrypted<'_>>>(answer)
         .map(|answer| answer.data.ciphertext.into_owned().into_bytes())
@@ -247,7 +254,7 @@ pub(super) fn encrypted(answer: &[u8]) -> Result<Vec<u8>, ServiceError> {
     }
 }
 
-/// The KEK in the answer to a decryption.
+/// Parses the KEK in the response to a decryption.
 pub(super) fn decrypted(answer: &[u8]) -> Result<Kek, ServiceError> {
     let data = serde_json::from_slice::<Data<Decrypted<'_>>>(answer)
         .map_err(|_| unexpected("decrypt", "no text data.plaintext"))?
@@ -267,12 +274,13 @@ fn unexpected(what: &str, why: &str) -> ServiceError {
     ))
 }
 
-/// What a text is that is said to be Transit's ciphertext of a KEK. Only the first is passed on.
+/// Classification of a text that claims to be Transit's ciphertext of a KEK. Only symmetric ones
+/// are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// `vault:v`, a version from 1 without leading zeros, `:`, base64.
     Symmetric,
-    /// The same, of a length that only RSA makes.
+    /// Symmetric form, but of a length that only RSA produces.
     Asymmetric,
     Foreign,
 }
@@ -283,6 +291,7 @@ impl Form {
             let rest = std::str::from_utf8(bytes).ok()?.strip_prefix("vault:v")?;
             let (version, base64) = rest.split_once(':')?;
             let number: u32 = version.parse().ok()?;
+            // A plus sign or leading zeros would be further texts for the same version.
             let canonical = number >= 1 && number.to_string() == version;
             let decoded = STANDARD.decode(base64).ok()?;
             canonical.then_some(decoded.len())
@@ -296,7 +305,7 @@ impl Form {
     }
 }
 
-/// `{"<name>":"<value>"}`, with associated data where it is on, in one piece of memory that is wiped.
+/// Makes `{"<name>":"<value>"}`, with associated data if it is on, in one allocation that is wiped.
 /// For texts that need no escapes: base64, and ciphertexts of the form checked above.
 fn json_of_text(name: &str, value: &[u8], associated: AssociatedData) -> Zeroizing<Vec<u8>> {
     let associated = match associated {
@@ -306,6 +315,7 @@ fn json_of_text(name: &str, value: &[u8], associated: AssociatedData) -> Zeroizi
         }
         AssociatedData::Off => String::new(),
     };
+    // Concatenated by hand: a serialiser would leave copies of the secret in its buffers.
     let pieces = [
         b"{\"",
         name.as_bytes(),

@@ -1,8 +1,8 @@
-//! The KEK of a key service that new objects are wrapped under: bounded in objects and in time.
+//! The KEK of a key service under which new objects are wrapped: bounded in objects and in time.
 //!
-//! One call makes the next KEK while those who need it wait. A KEK that is in use is replaced
-//! ahead of its end, by [`Writing::kept`], so that writes go on through an outage for as long as
-//! one KEK serves at least.
+//! One call makes the next KEK while the requests that need it wait. A KEK in use is replaced
+//! before it expires, by [`Writing::kept`], so that writes survive an outage for at least the
+//! remaining time of one KEK.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::turn::Turns;
 use crate::config::resolved::ServiceCalls;
 use crate::telemetry::metrics;
 
-/// The longest pause between two tries to replace a KEK ahead of its end.
+/// Longest pause between two tries to replace a KEK before it expires.
 const RENEW_AGAIN: Duration = Duration::from_secs(30);
 
 /// The KEK in use.
@@ -45,7 +45,7 @@ pub(super) struct LentKek {
     pub(super) ciphertext: Arc<[u8]>,
 }
 
-/// Whether a KEK is needed for an object, or only has to be there.
+/// Reason for a request for a KEK: to wrap an object, or only to know that there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     Object,
@@ -62,8 +62,8 @@ impl Writing {
         }
     }
 
-    /// A new KEK that `work` makes and [installs](Self::install), or the one that others made
-    /// meanwhile.
+    /// Returns a new KEK that `work` makes and [installs](Self::install), or the one that another
+    /// request installed meanwhile.
     pub(super) async fn lend<W>(
         &self,
         need: Need,
@@ -82,14 +82,14 @@ impl Writing {
         }
         loop {
             turn.take(caller, &work).await?;
-            // Those who need no new KEK take from this one without a turn, and may empty it.
+            // Requests that find a KEK take it without a turn, and may use up this one first.
             if let Some(lent) = self.lend_current(need) {
                 return Ok(lent);
             }
         }
     }
 
-    /// The KEK in use.
+    /// Returns the KEK in use.
     pub(super) fn at_hand(&self, need: Need) -> Option<LentKek> {
         let lent = self.lend_current(need)?;
         if need == Need::Object {
@@ -103,13 +103,14 @@ impl Writing {
         let current = current.as_mut()?;
         let was_due = current.due();
         let lent = current.lend(need, &self.calls);
+        // Wake the renewal task only if its deadline moved, not for each object.
         if current.due() != was_due {
             self.changed.notify_one();
         }
         lent
     }
 
-    /// Puts a new KEK in the place of the one in use.
+    /// Replaces the KEK in use.
     pub(super) fn install(&self, lent: LentKek) {
         let now = Instant::now();
         let time = self.calls.kek_time;
@@ -117,14 +118,15 @@ impl Writing {
             lent,
             objects_left: self.calls.kek_objects.get(),
             until: now + time,
-            // Replicas that began together do not all ask at once.
+            // Jittered, so that replicas that started together do not call at once.
             renew_at: now + time * 4 / 5 - jitter::full(time / 20),
             is_used: false,
         });
         self.changed.notify_one();
     }
 
-    /// Replaces each KEK ahead of its end, for as long as it is polled. One that nobody uses ends.
+    /// Replaces each KEK before it expires, for as long as the future is polled. An unused KEK just
+    /// expires.
     pub(super) async fn kept<W>(&self, caller: &Caller, work: impl Fn() -> W)
     where
         W: Future<Output = Result<(), ServiceError>> + Send + 'static,
@@ -133,6 +135,7 @@ impl Writing {
         loop {
             let due = self.lock().as_ref().and_then(Current::due);
             tokio::select! {
+                // The deadline moved, or the KEK was replaced: compute it again.
                 () = self.changed.notified() => continue,
                 () = until(due) => {}
             }
@@ -184,7 +187,8 @@ impl Current {
             Need::Object => {
                 self.objects_left -= 1;
                 self.is_used = true;
-                // Of a KEK for few objects nothing is left ahead of its end.
+                // The last fifth of the objects is the reserve during which the next KEK is made.
+                // Exactly at this count, so that the deadline moves once and not with each object.
                 if self.objects_left == calls.kek_objects.get() / 5 {
                     self.renew_at = self.renew_at.min(Instant::now());
                 }

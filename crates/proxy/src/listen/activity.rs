@@ -1,12 +1,12 @@
-//! What a connection is doing: nothing, reading a head, or serving a request.
+//! State of a connection: idle, reading a head, or serving a request.
 //!
-//! A drain closes connections that have been idle for a while, and no others: a client that got the
-//! end of an answer a moment ago may be sending its next request already, and one that finds its
-//! connection closed then cannot know whether the request was carried out. A request is being served
-//! until the last byte of its answer was handed to the HTTP library.
+//! A drain closes connections that have been idle for a while, and no others. A client that
+//! received the end of a response a moment ago may already be sending its next request, and if it
+//! then finds its connection closed, it cannot know whether the request was carried out. A request
+//! is being served until the last byte of its response was handed to the HTTP library.
 //!
-//! When places or memory run short, [`super::seats`] looks at what each connection is doing; apart from
-//! that, everything happens in the connection's own task.
+//! When places or memory run short, [`super::seats`] inspects the state of each connection;
+//! everything else happens in the connection's own task.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,36 +19,36 @@ use tokio::time::Instant;
 use super::seats::{Seats, TooMuchInHeads};
 use crate::throttle::network;
 
-/// Bytes that are read at once before the sender is known: less than the HTTP library's buffer has at
-/// first, which therefore does not grow.
+/// Number of bytes that are read at once before the sender is known: less than the HTTP library's
+/// initial buffer, which therefore does not grow.
 const FIRST_READ_BYTES: u64 = 8 * 1024 - 1;
 
-/// Bytes that are read at once where there are many connections.
+/// Number of bytes that are read at once if there are many connections.
 const SMALL_READ_BYTES: u64 = 16 * 1024 - 1;
 
-/// Shared by all that serves one connection.
+/// State of one connection, shared by everything that serves it.
 #[derive(Clone)]
 pub(super) struct Activity(Arc<Mutex<State>>);
 
 struct State {
     opened: Instant,
     network: IpAddr,
-    /// A client has been authenticated on it, or a trusted load balancer holds it.
+    /// Whether a client was authenticated on it, or a trusted load balancer holds it.
     known: bool,
-    /// Bytes of the head that is being read, and of the form behind it.
+    /// Number of bytes of the head that is being read, and of the form after it.
     held: usize,
-    /// Those of them that count among all heads.
+    /// Number of those bytes that are charged to the memory of all heads.
     charged: usize,
-    /// Those of them that count as being freed, since the connection was ended.
+    /// Number of those bytes that count as being freed, since the connection was ended.
     ending: usize,
-    /// Where they are counted; the connections above the limit have no place.
+    /// Where the bytes are charged; `None` for connections above the limit, which have no place.
     seats: Option<Arc<Seats>>,
-    /// Heads read so far.
+    /// Number of heads read so far.
     heads: u64,
     doing: Doing,
-    /// Bytes of an answer wait for the client to take them.
+    /// Whether bytes of a response wait for the client to read them.
     unsent: bool,
-    /// The connection ends with the answer that is under way.
+    /// Whether the connection ends after the current response.
     closing: bool,
 }
 
@@ -57,21 +57,22 @@ enum Doing {
         since: Instant,
     },
     ReadingHead,
-    /// The head is there, and nobody knows who sent it.
+    /// The head is complete, and its sender is not known yet.
     Arriving,
-    /// It is refused, and the rest of its body is read and dropped.
+    /// The request is refused, and the rest of its body is read and dropped.
     Refused,
     Serving,
 }
 
-/// Bytes of a head that count as part of an idle connection: most heads are no longer.
+/// Number of bytes of a head that are free of charge, as part of an idle connection: most heads are
+/// shorter.
 const FREE_HEAD_BYTES: usize = 4096;
 
-/// A byte of a form lies in the HTTP library's buffer, in the parser's, and in the field that it belongs
-/// to.
+/// Number of copies of a form's bytes: in the HTTP library's buffer, in the parser's, and in the
+/// field.
 const COPIES_OF_FORMS: usize = 3;
 
-/// What a connection may lose when others need more.
+/// What a connection may have to give up if others need more.
 #[derive(Clone, Copy)]
 pub(super) enum Standing {
     /// No client was ever authenticated on it, and nothing is being served.
@@ -80,13 +81,13 @@ pub(super) enum Standing {
         opened: Instant,
         charged: usize,
     },
-    /// A known client's, between two requests.
+    /// A known client's connection between two requests.
     Idle { since: Instant },
-    /// Serving, or reading a known client's head.
+    /// Serving a request, or reading a known client's head.
     Busy { opened: Instant, charged: usize },
 }
 
-/// A request is being served for as long as this is held.
+/// Guard: a request is being served until this is dropped.
 #[must_use]
 pub(super) struct Serving(Activity);
 
@@ -98,7 +99,7 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Of a connection from there.
+    /// Creates the state of a connection from this address.
     pub(super) fn new(address: IpAddr) -> Self {
         Self(Arc::new(Mutex::new(State {
             opened: Instant::now(),
@@ -119,24 +120,24 @@ impl Activity {
 }
 
 impl Activity {
-    /// It has a place.
+    /// Notes that the connection has a place.
     pub(super) fn is_seated(&self, seats: &Arc<Seats>) {
         self.state().seats = Some(Arc::clone(seats));
     }
 
-    /// A trusted load balancer holds it, and has not said for which client.
+    /// Notes that a trusted load balancer holds the connection and has not named its client yet.
     pub(super) fn is_trusted(&self) {
         self.state().known = true;
     }
 
-    /// It is held for the client at this address.
+    /// Notes that the connection belongs to the client at this address.
     pub(super) fn is_from(&self, address: IpAddr) {
         let mut state = self.state();
         state.network = network(address);
         state.known = false;
     }
 
-    /// The head is complete.
+    /// Notes that the head is complete.
     pub(super) fn begin(&self) -> Serving {
         let mut state = self.state();
         state.heads += 1;
@@ -144,7 +145,7 @@ impl Activity {
         Serving(self.clone())
     }
 
-    /// The request is let in. Returns whether it is the first of a known client.
+    /// Notes that the request was admitted. Returns whether it is the first of a known client.
     pub(super) fn admitted(&self, known: bool) -> bool {
         self.discharge();
         let mut state = self.state();
@@ -154,13 +155,13 @@ impl Activity {
         first
     }
 
-    /// The request is refused.
+    /// Notes that the request was refused.
     pub(super) fn refused(&self) {
         self.discharge();
         self.state().doing = Doing::Refused;
     }
 
-    /// The connection is not kept for another request.
+    /// Notes that the connection will not be kept for another request.
     pub(super) fn closes(&self) {
         self.state().closing = true;
     }
@@ -169,8 +170,8 @@ impl Activity {
         self.state().closing
     }
 
-    /// How many bytes may be read at once: little while nobody knows from whom, so that the HTTP
-    /// library's buffer stays small.
+    /// Returns how many bytes may be read at once: few while the sender is unknown, so that the
+    /// HTTP library's buffer stays small.
     pub(super) fn read_limit(&self) -> u64 {
         let state = self.state();
         match (&state.doing, &state.seats) {
@@ -182,7 +183,7 @@ impl Activity {
         }
     }
 
-    /// Memory of a head or form.
+    /// Charges memory of a head or form.
     pub(super) fn charge(&self, bytes: usize) -> Result<(), TooMuchInHeads> {
         let (seats, more, from) = {
             let mut state = self.state();
@@ -195,11 +196,11 @@ impl Activity {
             state.charged = charged;
             (seats, more, state.network)
         };
-        // Without the lock: this connection may be the one that has to go.
+        // Without the lock: this connection may be the one that is evicted.
         seats.charge(more, from)
     }
 
-    /// Its task is told to end.
+    /// Notes that the connection's task was told to end.
     pub(super) fn ends(&self) {
         let mut state = self.state();
         let more = state.charged - state.ending;
@@ -209,7 +210,7 @@ impl Activity {
         }
     }
 
-    /// The head is no longer held for a sender that nobody knows.
+    /// Returns the memory of the head: its sender is known, or the head is gone.
     pub(super) fn discharge(&self) {
         let mut state = self.state();
         state.held = 0;
@@ -245,7 +246,7 @@ impl Activity {
         }
     }
 
-    /// The number of the head that is awaited, if one is.
+    /// Returns the number of the awaited head, if one is awaited.
     pub(super) fn head(&self) -> Option<u64> {
         let state = self.state();
         match state.doing {
@@ -254,7 +255,7 @@ impl Activity {
         }
     }
 
-    /// Bytes came. Fails where there is no memory for them.
+    /// Records received bytes. Fails if there is no memory for them.
     pub(super) fn read(&self, bytes: usize) -> Result<(), TooMuchInHeads> {
         let copies = {
             let mut state = self.state();
@@ -271,11 +272,11 @@ impl Activity {
         self.charge(copies * bytes)
     }
 
-    /// The client took bytes, or did not.
+    /// Records that the client took bytes, or did not.
     pub(super) fn wrote(&self, outcome: Written) {
         let mut state = self.state();
         let nothing_new = match outcome {
-            // The HTTP library flushes whenever it is polled.
+            // The HTTP library flushes whenever it is polled, so a flush alone is no activity.
             Written::Bytes(0) => !state.unsent,
             Written::Bytes(_) | Written::Later => false,
         };
@@ -302,11 +303,11 @@ impl Activity {
         }
     }
 
-    /// Returns when the server is closing and nothing has happened here for `time`. Has to be
-    /// polled in the task that serves the connection, whenever that did something.
+    /// Returns once the server is closing and nothing has happened here for `time`. Must be polled
+    /// in the task that serves the connection, whenever that makes progress.
     pub(super) async fn idle_at_the_end(self, mut closing: watch::Receiver<bool>, time: Duration) {
         if closing.changed().await.is_err() {
-            // The server is gone, and this task with it.
+            // The sender is gone: the server was dropped, and this task will be, too.
             return std::future::pending().await;
         }
         loop {
@@ -316,6 +317,7 @@ impl Activity {
             });
             let since = since.await;
             tokio::time::sleep_until(since + time).await;
+            // Something happened during the sleep: wait again from then.
             if self.idle_since() == Some(since) {
                 return;
             }
@@ -323,17 +325,17 @@ impl Activity {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock.
+        // A poisoned lock is usable: no code under the lock can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What became of an attempt to write.
+/// Result of an attempt to write.
 #[derive(Clone, Copy)]
 pub(super) enum Written {
-    /// So many.
+    /// This many bytes were written.
     Bytes(usize),
-    /// The client has to take other bytes first.
+    /// The client has to read other bytes first.
     Later,
 }
 
@@ -352,7 +354,7 @@ mod tests {
 
     const TIME: Duration = Duration::from_secs(5);
 
-    /// How long a connection that does `work` is kept by a server that is closing.
+    /// Returns how long a connection that does `work` is kept by a closing server.
     async fn kept_for(activity: &Activity, work: impl Future<Output = ()>) -> Duration {
         let (close, closing) = watch::channel(false);
         close.send_replace(true);
@@ -361,7 +363,7 @@ mod tests {
             work.await;
             std::future::pending::<()>().await;
         };
-        // One task, as a connection is.
+        // In one task, like a connection.
         tokio::select! {
             biased;
             () = connection => {}
@@ -382,6 +384,7 @@ mod tests {
         let activity = Activity::default();
         let kept = kept_for(&activity, async {
             loop {
+                // As the HTTP library flushes an idle connection.
                 activity.wrote(Written::Bytes(0));
                 tokio::time::sleep(TIME / 10).await;
             }

@@ -1,14 +1,14 @@
-//! The proxy's own certificate, as its files have it at the time.
+//! The proxy's own certificate, following its files.
 //!
-//! Files are changed in many ways: by a swapped symbolic link (Kubernetes), by a rename, by writing
-//! over them. So their contents are looked at, and a pair is taken when it stayed the same between
-//! two looks and its two halves go together. Until then, and for as long as they do not, the last
-//! good pair is served; the log says what is wrong with the new one, once.
+//! Files change in many ways: by a swapped symbolic link (Kubernetes), by a rename, by overwriting.
+//! So their contents are compared, and a pair is adopted once it stayed the same between two checks
+//! and its two halves belong together. Until then the last good pair is served; the log reports a
+//! problem with the new one, once.
 //!
-//! New handshakes get the new pair. Connections that are open go on under the old one, and so do
-//! sessions that clients resume, which show no certificate.
+//! New handshakes use the new pair. Open connections keep the old one, and so do resumed sessions,
+//! which show no certificate.
 //!
-//! Absent: inotify, which sees neither network file systems nor what lies behind a link.
+//! Absent: inotify, which sees neither network file systems nor the targets of links.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,29 +22,29 @@ use super::tls::{self, Pair, TlsError};
 use crate::config::{Files, Looked, Watched};
 use crate::telemetry::metrics;
 
-/// Between two looks.
+/// Interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Where certificate and key lie.
+/// Files of certificate and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PairFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) private_key: PathBuf,
 }
 
-/// What handshakes are answered with.
+/// Certificate for TLS handshakes.
 pub(crate) struct Certificate {
     current: RwLock<Current>,
-    /// Told when other files are followed.
+    /// Notified when other files are followed.
     moved: Notify,
 }
 
 struct Current {
     files: PairFiles,
-    /// What was in the files.
+    /// Contents of the files when they were read.
     read: Files,
     key: Arc<CertifiedKey>,
-    /// What was to be said of it when it was read.
+    /// Warning about the certificate when it was read.
     concern: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl Current {
 }
 
 impl Certificate {
-    /// The pair of these files.
+    /// Loads the pair from these files.
     pub(crate) fn load(files: PairFiles) -> Result<Arc<Self>, TlsError> {
         let pair = tls::pair(&files)?;
         told(&pair);
@@ -70,7 +70,7 @@ impl Certificate {
         }))
     }
 
-    /// Why clients refuse the certificate, or soon will.
+    /// Returns why clients refuse the certificate, or soon will.
     pub(crate) fn concern(&self) -> Option<String> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.concern.clone()
@@ -79,6 +79,7 @@ impl Certificate {
     /// Serves `pair` from now on, and follows its files.
     pub(crate) fn serve(&self, files: PairFiles, pair: &Pair) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        // The same certificate, read again, is no news for the log.
         let is_new = current.key.cert != pair.key.cert;
         let moved = current.files != files;
         *current = Current::of(files, pair);
@@ -91,7 +92,7 @@ impl Certificate {
         }
     }
 
-    /// Serves what the files hold, for ever.
+    /// Follows the files forever, and serves their contents.
     pub(crate) async fn follow(&self) {
         loop {
             let (files, read) = {
@@ -99,6 +100,7 @@ impl Certificate {
                 (current.files.clone(), current.read.clone())
             };
             tokio::select! {
+                // Ended by `moved`: other files are followed from then on.
                 () = self.follow_files(&files, Watched::new(read)) => {}
                 () = self.moved.notified() => {}
             }
@@ -126,7 +128,7 @@ impl Certificate {
     }
 }
 
-/// Says which certificate is served from now on.
+/// Logs the certificate that is served from now on.
 fn told(pair: &Pair) {
     let expires = tls::rfc3339(pair.not_after);
     tracing::info!(%expires, "TLS certificate loaded");
@@ -160,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// Certificate and key as PEM, and the former as it is served.
+    /// Certificate and key as PEM, and the certificate as it is served.
     struct Issued {
         certificate: String,
         key: String,
@@ -205,7 +207,7 @@ mod tests {
         waited.expect("a changed pair is served within seconds");
     }
 
-    /// A certificate that is followed in the background.
+    /// Starts a certificate that is followed in the background.
     fn followed(folder: &Path) -> Arc<Certificate> {
         let certificate = Certificate::load(files(folder)).unwrap();
         let following = Arc::clone(&certificate);
@@ -233,6 +235,7 @@ mod tests {
             fs::create_dir(at(name)).unwrap();
             write(&at(name), pair);
         }
+        // As the kubelet lays out a volume, and changes it.
         symlink("first", at("..data")).unwrap();
         for name in ["s3proxy.crt", "s3proxy.key"] {
             symlink(Path::new("..data").join(name), at(name)).unwrap();
@@ -252,6 +255,7 @@ mod tests {
         fs::write(folder.path().join("s3proxy.crt"), &second.certificate).unwrap();
         tokio::time::sleep(10 * LOOK_EVERY).await;
         assert!(serves(&certificate, &first));
+        // Half of the key: its writer is not done.
         fs::write(folder.path().join("s3proxy.key"), &second.key[..50]).unwrap();
         tokio::time::sleep(10 * LOOK_EVERY).await;
         assert!(serves(&certificate, &first));
@@ -277,6 +281,7 @@ mod tests {
     fn halves_of_two_pairs_are_refused_by_name() {
         let folder = TempDir::new().unwrap();
         let mut mixed = issued();
+        // The key of another certificate.
         mixed.key = issued().key;
         write(folder.path(), &mixed);
         let error = Certificate::load(files(folder.path())).unwrap_err();

@@ -1,8 +1,8 @@
 //! Connections above the limit.
 //!
-//! They are few, have little time for their one request, and the oldest makes room for a new one,
-//! so that however many come, the next health check gets through at once. What is no health check
-//! is answered with `SlowDown`, by whoever serves it, who finds its [`Place`] with the request.
+//! They are few, have little time for their one request, and the oldest makes room for a new one.
+//! So the next health check gets through at once, however many connections arrive. Other requests
+//! get `SlowDown` from the service, which finds the connection's [`Place`] in the request.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use tokio::task::AbortHandle;
 
 use super::Limits;
 
-/// How many are held: their memory counts little, and the time in which as many come is long
-/// enough for an answer.
+/// Number of these connections: their memory is small, and the time in which as many new ones
+/// arrive suffices for a response.
 pub(crate) const SIZE: usize = 256;
 
 /// Time for the TLS handshake, and for the request.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Where a connection stands.
+/// Place of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Within the limit.
+    /// A place within the limit.
     Own,
-    /// Above it.
+    /// A place above the limit.
     InTheCrowd,
 }
 
@@ -42,14 +42,15 @@ impl Place {
     }
 }
 
-/// The connections above the limit, oldest first.
+/// Connections above the limit, oldest first.
 #[derive(Default)]
 pub(super) struct Crowd(VecDeque<AbortHandle>);
 
 impl Crowd {
-    /// Takes one more; the oldest is cut off where they are too many.
+    /// Adds a connection; the oldest is aborted if there are too many.
     pub(super) fn join(&mut self, connection: AbortHandle) {
         self.0.push_back(connection);
+        // Finished ones are dropped first, so that no live connection is aborted for them.
         if self.0.len() > SIZE {
             self.0.retain(|connection| !connection.is_finished());
         }

@@ -1,16 +1,16 @@
 //! File descriptors: a client's connection takes one, and its request one more to the backend.
 //!
-//! Many systems allow few by default and more to programs that ask, for the sake of programs that
-//! cannot count beyond 1024. This one asks for all that it may have.
+//! Many systems allow few by default, for the sake of programs that cannot handle more than 1024,
+//! and more to programs that ask. This one asks for the maximum.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::crowd;
 
-/// For files, key services, and connections kept for later requests.
+/// Descriptors for files, key services, and pooled connections.
 const OTHERS: u64 = 256;
 
-/// Asks for as many as are allowed, and warns where they are too few for so many connections.
+/// Raises the limit to the maximum, and warns if that is too low for this many connections.
 pub(crate) fn ask_for_descriptors(connections: usize) {
     let allowed = getrlimit(Resource::Nofile).maximum;
     let all = Rlimit {

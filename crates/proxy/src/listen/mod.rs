@@ -1,14 +1,15 @@
-//! Accepting connections, and letting go of them.
+//! Accepting and closing connections.
 //!
 //! HTTP/1.1 only: some S3 clients break on HTTP/2. Every connection is a task owned by the
-//! [`Server`], which on a drain first goes on accepting for a moment with `Connection: close` on
-//! every answer (load balancers need time to notice that `/readyz` fails), then closes its socket,
-//! ends connections that have been idle for that moment, and waits for the others up to a limit.
+//! [`Server`]. A drain has these steps: the server goes on accepting for a moment, with
+//! `Connection: close` on every response (load balancers need time to notice that `/readyz` fails);
+//! it closes its socket; it ends connections that have been idle for that moment; and it waits for
+//! the others up to a limit.
 //!
-//! When all places are taken, one that is idle or that nobody authenticated gives up its own
-//! ([`seats`]). Where there is none, connections are not left waiting in the kernel, where a health check
-//! would wait with them: they are accepted as a [`crowd`], of which health checks are answered and all
-//! else is told to slow down.
+//! If all places are taken, a connection that is idle or unauthenticated is evicted ([`seats`]). If
+//! there is none, new connections are not left waiting in the kernel, where a health check would
+//! wait with them: they are accepted as a [`crowd`], in which health checks are answered and all
+//! other requests are told to slow down.
 
 mod activity;
 pub(crate) mod certificate;
@@ -60,29 +61,29 @@ use crate::panics::{PanicWatch, Panicked};
 use crate::telemetry::metrics;
 use crate::trusted::TrustedProxies;
 
-/// How many connections wait in the kernel for being accepted.
+/// Number of connections that may wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// Bounds on connections.
+/// Limits on connections.
 #[derive(Clone)]
 pub(crate) struct Limits {
     /// Largest request line and headers, in bytes.
     pub(crate) header_bytes: usize,
-    /// Connections held at once; further ones are told to slow down.
+    /// Number of connections held at once; requests on further ones are told to slow down.
     pub(crate) connections: usize,
-    /// Time between two requests of one connection.
+    /// Timeout between two requests of one connection.
     pub(crate) idle_timeout: Duration,
-    /// Time for the TLS handshake, and for a head from its first byte.
+    /// Timeout of the TLS handshake, and of a head from its first byte.
     pub(crate) header_timeout: Duration,
-    /// With clients that take their answers slowly.
+    /// Patience with clients that read their responses slowly.
     pub(crate) patience: Patience,
-    /// After the drain began: how long accepting goes on.
+    /// How long accepting goes on after the drain began.
     pub(crate) drain_delay: Duration,
-    /// After accepting ended: how long bodies in flight may take.
+    /// How long requests in flight may take after accepting ended.
     pub(crate) drain_timeout: Duration,
 }
 
-/// Whether the server is on its way down; `/readyz` fails from then on.
+/// Whether the server is shutting down; `/readyz` fails from then on.
 #[derive(Default)]
 pub(crate) struct Draining(AtomicBool);
 
@@ -92,7 +93,7 @@ impl Draining {
     }
 }
 
-/// Answers requests. Errors are answers too, so serving cannot fail.
+/// A service for requests. Errors are responses, too, so serving cannot fail.
 pub(crate) trait Serve: Send + Sync + 'static {
     fn serve(
         self: Arc<Self>,
@@ -101,8 +102,8 @@ pub(crate) trait Serve: Send + Sync + 'static {
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
 
-/// What serves until another takes its place: a request is served by whatever is there when it
-/// arrives, a connection keeps the limits that it began with.
+/// The service until another replaces it. A request is served by the service that is current when
+/// it arrives; a connection keeps the limits that it began with.
 pub(crate) struct Shift<S> {
     pub(crate) service: Arc<S>,
     pub(crate) panics: Arc<PanicWatch>,
@@ -110,7 +111,7 @@ pub(crate) struct Shift<S> {
     pub(crate) trusted: Arc<TrustedProxies>,
 }
 
-/// The shift of the time.
+/// The current shift.
 pub(crate) type CurrentShift<S> = watch::Receiver<Arc<Shift<S>>>;
 
 /// A bound socket with everything that it needs to serve.
@@ -122,7 +123,7 @@ pub(crate) struct Server<S> {
     seats: Arc<Seats>,
 }
 
-/// The tasks of all connections.
+/// Tasks of all connections.
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
@@ -134,7 +135,7 @@ struct Connections {
 pub(crate) enum Drained {
     /// Every connection ended by itself.
     Clean,
-    /// This many were cut off when the wait was over.
+    /// This many connections were aborted after the timeout.
     CutOff(usize),
 }
 
@@ -145,6 +146,7 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     } else {
         tokio::net::TcpSocket::new_v6()?
     };
+    // A restart must not fail because of old connections in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -173,6 +175,7 @@ impl<S: Serve> Server<S> {
         let mut connections = Connections::default();
         self.accept_until(stop, &mut connections, &closing).await;
 
+        // Before the delay: `/readyz` has to fail while connections are still accepted.
         self.draining.0.store(true, Ordering::Release);
         let limits = self.current.borrow().limits.clone();
         tracing::info!(
@@ -187,6 +190,7 @@ impl<S: Serve> Server<S> {
 
         let Self { listener, .. } = self;
         drop(listener);
+        // Only now that no new connections can arrive.
         close.send_replace(true);
         let mut connections = connections.tasks;
         let all_done = async { while connections.join_next().await.is_some() {} };
@@ -209,11 +213,12 @@ impl<S: Serve> Server<S> {
         loop {
             tokio::select! {
                 () = &mut stop => return,
+                // Reaps finished connections, so that their tasks do not accumulate.
                 Some(_) = connections.tasks.join_next(), if !connections.tasks.is_empty() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => self.take(stream, peer, connections, closing),
                     Err(error) => {
-                        // Out of file descriptors, as a rule: wait for some to be given back.
+                        // Usually the file descriptors are used up: wait for some to be freed.
                         tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
@@ -222,7 +227,8 @@ impl<S: Serve> Server<S> {
         }
     }
 
-    /// Accepts the connections that clients have already: closing the socket would break them.
+    /// Accepts the connections that the kernel has already established: closing the socket would
+    /// reset them.
     fn accept_waiting(&self, connections: &mut Connections, closing: &watch::Receiver<bool>) {
         for _ in 0..BACKLOG {
             match self.listener.accept().now_or_never() {
@@ -271,7 +277,7 @@ impl<S: Serve> Server<S> {
         let draining = Arc::clone(&self.draining);
         async move {
             let _open = metrics::connection_opened();
-            // Whoever waits for a place: slow clients that hold one have to go.
+            // A connection that waits for a place: slow clients in the places have to give way.
             let _wanted = match place {
                 Place::Own => None,
                 Place::InTheCrowd => Some(limits.patience.pressure.want(STREAM_BYTES)),
@@ -280,6 +286,8 @@ impl<S: Serve> Server<S> {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
             }
             let mut peer = peer;
+            // Only a trusted peer may send the PROXY header; for any other it would be part of the
+            // request.
             if trusted.trusts(peer.ip().to_canonical()) {
                 activity.is_trusted();
                 let told = proxy_protocol::read(&mut stream);
@@ -338,12 +346,12 @@ impl<S: Serve> Server<S> {
     }
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 struct Client {
     peer: SocketAddr,
     scheme: Scheme,
     activity: Activity,
-    /// `None` where the connection has no place.
+    /// `None` if the connection has no place.
     visit: Option<Visit>,
 }
 
@@ -385,8 +393,8 @@ async fn serve_connection<S, IO>(
         let draining = Arc::clone(&draining);
         let serving = activity.begin();
         let activity = activity.clone();
-        // On the heap, and only now: the HTTP library keeps room for what it awaits in every
-        // connection, in idle ones too.
+        // On the heap, and only now: the HTTP library reserves room for the future in every
+        // connection, idle ones included.
         let answer = Box::pin(service.serve(request, peer));
         async move {
             let (mut response, panicked) = match panics.guard(answer).await {
@@ -412,11 +420,12 @@ async fn serve_connection<S, IO>(
         .max_header_size(limits.header_bytes)
         .max_headers(HEADERS)
         .max_buf_size(limits.header_bytes.max(READ_AHEAD_BYTES))
+        // A client that closes its side has left, and its request with it.
         .half_close(false)
         .serve_connection(TokioIo::new(stream), respond);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
-        // The connection first: what has come is read before anything is closed.
+        // The connection first: received bytes are processed before anything is closed.
         biased;
         ended = connection.as_mut() => ended,
         () = leaving => {
@@ -432,8 +441,8 @@ async fn serve_connection<S, IO>(
     }
 }
 
-/// The answer as it goes out. One that is a success when it has gone out whole shows that the process
-/// serves.
+/// Returns the response as it is sent. A success that was sent completely shows that the process
+/// serves requests.
 fn served<B: Body + Unpin>(
     response: Response<B>,
     serving: activity::Serving,
@@ -443,7 +452,7 @@ fn served<B: Body + Unpin>(
     response.map(|body| ServedBody::new(body, serving, panics, !is_error))
 }
 
-/// The answer to a request whose service panicked.
+/// Returns the response to a request whose service panicked.
 fn internal_error() -> Response<ResponseBody> {
     let document = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code>\
                     <Message>We encountered an internal error. Please try again.</Message></Error>";
@@ -459,8 +468,8 @@ fn internal_error() -> Response<ResponseBody> {
 /// Headers that the HTTP library takes: some more than the gate, which refuses with more to say.
 const HEADERS: usize = MAXIMUM_HEADERS + 64;
 
-/// What a connection may read ahead of its body's reader, in bytes: one piece, so that a sealed
-/// chunk is seldom split between reads.
+/// Number of bytes that a connection may read ahead of its body's reader: one piece, so that a
+/// sealed chunk is rarely split between reads.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]

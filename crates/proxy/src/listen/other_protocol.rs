@@ -1,10 +1,10 @@
-//! Clients that speak HTTP to the port of HTTPS, or HTTPS to the port of HTTP.
+//! Clients that speak HTTP to the HTTPS port, or HTTPS to the HTTP port.
 //!
-//! The first byte tells: a TLS record of a handshake begins with 0x16, an HTTP request with a letter.
-//! Over TLS the byte is looked at before the handshake, which has not read it then, and plain HTTP gets
-//! an answer that says so. It takes no more than a handshake may: the caller bounds the time, and what is
-//! read and dropped here is bounded. Without TLS the HTTP library refuses the record, and only the log
-//! can say why.
+//! The first byte decides: a TLS handshake record begins with 0x16, an HTTP request with a letter.
+//! With TLS the byte is peeked before the handshake, and plain HTTP gets a response that explains
+//! the mistake. That costs no more than a handshake: the caller bounds the time, and the amount of
+//! dropped data is bounded here. Without TLS the HTTP library refuses the record, and only the log
+//! can give the reason.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,7 +17,8 @@ use crate::telemetry::Seldom;
 
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What is read of a request that is not served, so that its client reads the answer and sees no reset.
+/// Number of bytes of a refused request that are read and dropped, so that its client reads the
+/// response instead of seeing a reset.
 const DROPPED_BYTES: u64 = 64 * 1024;
 
 const DOCUMENT: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidRequest</Code>\
@@ -26,7 +27,8 @@ const DOCUMENT: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code
 static PLAIN_ON_TLS: LazyLock<Seldom> = LazyLock::new(Seldom::default);
 static TLS_ON_PLAIN: LazyLock<Seldom> = LazyLock::new(Seldom::default);
 
-/// Whether a connection to the port of HTTPS was plain HTTP; then it has been answered, and is over.
+/// Returns whether a connection to the HTTPS port was plain HTTP; then it was answered, and is
+/// over.
 pub(super) async fn refuse_plain_http(
     stream: &mut TcpStream,
     peer: std::net::SocketAddr,
@@ -43,7 +45,7 @@ pub(super) async fn refuse_plain_http(
             "a client speaks plain HTTP to the port of HTTPS; its endpoint has to begin with https://"
         );
     }
-    // An answer to HEAD has no body; no other method of HTTP begins so.
+    // A response to HEAD has no body; no other HTTP method begins with H.
     let body = if first[0] == b'H' { "" } else { DOCUMENT };
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\nx-s3proxy-reason: \
@@ -58,21 +60,22 @@ pub(super) async fn refuse_plain_http(
     Ok(true)
 }
 
-/// The first byte of a connection, which its reader notes.
+/// First byte of a connection, noted by its reader.
 #[derive(Clone, Default)]
 pub(super) struct FirstByte(Arc<AtomicU8>);
 
 impl FirstByte {
-    /// Notes the first byte of what was read first.
+    /// Notes the first byte, if none was noted before.
     pub(super) fn note(&self, read: &[u8]) {
         if let Some(first) = read.first() {
             let _ = self
+                // 0 means that none was noted yet; neither HTTP nor TLS begins with it.
                 .0
                 .compare_exchange(0, *first, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// Says of a connection that the HTTP library has refused that it was TLS, if it was.
+    /// Logs that a connection refused by the HTTP library was TLS, if it was.
     pub(super) fn tell_of_tls(&self, peer: std::net::SocketAddr) {
         if self.0.load(Ordering::Relaxed) != TLS_HANDSHAKE {
             return;

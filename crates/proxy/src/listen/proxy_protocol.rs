@@ -1,8 +1,9 @@
-//! The PROXY protocol, versions 1 and 2: who the client is, told by a load balancer that passes
-//! TCP on (the protocol's specification, sections 2.1 and 2.2).
+//! The PROXY protocol, versions 1 and 2: the client's address from a load balancer that forwards
+//! TCP (the protocol's specification, sections 2.1 and 2.2).
 //!
-//! It is read from trusted peers only, and there it may be absent: the first bytes tell. The
-//! address serves logs; no decision rests on it. Absent: TLVs, and UNIX addresses.
+//! The header is read from trusted peers only, and there it is optional: the first bytes decide.
+//! The address is used in logs and for fairness between networks; no permission depends on it.
+//! Absent: TLVs, and UNIX addresses.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,23 +15,23 @@ const V1_START: &[u8] = b"PROXY ";
 const V1_MAX_BYTES: usize = 107;
 const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_HEAD_BYTES: usize = 16;
-/// The longest header that is taken: addresses and a few TLVs.
+/// Longest header that is accepted, in bytes: addresses and a few TLVs.
 const MAX_BYTES: usize = 1024;
 
-/// What the beginning of a connection turned out to be.
+/// Result of parsing the beginning of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
-    /// More bytes are needed to tell.
+    /// More bytes are needed for a decision.
     Incomplete,
-    /// Something else: the connection has no header.
+    /// The connection has no header.
     Absent,
-    /// A header of so many bytes; the address is missing where the balancer speaks for itself.
+    /// A header of this many bytes; the address is missing if the balancer speaks for itself.
     Header(usize, Option<IpAddr>),
-    /// It begins like a header and is none.
+    /// The bytes begin like a header, but are malformed.
     Malformed,
 }
 
-/// Reads the header, if there is one, and nothing behind it. The address is the client's.
+/// Reads the header, if there is one, and no byte after it. Returns the client's address.
 pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
     let mut peeked = [0; MAX_BYTES];
     let mut seen = 0;
@@ -43,7 +44,8 @@ pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
                 return Ok(address);
             }
             Parsed::Incomplete if length > seen && length < MAX_BYTES => seen = length,
-            // Nothing new came: peeking again would only spin until more arrives or it ends.
+            // No new bytes: peeking returns at once while any are there, so wait instead of
+            // spinning.
             Parsed::Incomplete if length == seen && length > 0 && length < MAX_BYTES => {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
@@ -69,7 +71,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     }
 }
 
-/// `PROXY TCP4 source destination port port\r\n`, or `PROXY UNKNOWN …\r\n`.
+/// Parses `PROXY TCP4 source destination port port\r\n`, or `PROXY UNKNOWN …\r\n`.
 fn parse_v1(bytes: &[u8]) -> Parsed {
     let window = &bytes[..bytes.len().min(V1_MAX_BYTES)];
     let Some(end) = window.windows(2).position(|pair| pair == b"\r\n") else {
@@ -92,7 +94,7 @@ fn parse_v1(bytes: &[u8]) -> Parsed {
     }
 }
 
-/// Signature (12), version and command, family, length (2), addresses.
+/// Parses signature (12), version and command, family, length (2), addresses.
 fn parse_v2(bytes: &[u8]) -> Parsed {
     let Some(head) = bytes.get(..V2_HEAD_BYTES) else {
         return Parsed::Incomplete;
@@ -104,19 +106,21 @@ fn parse_v2(bytes: &[u8]) -> Parsed {
     let Some(addresses) = bytes.get(V2_HEAD_BYTES..length) else {
         return Parsed::Incomplete;
     };
+    // Command 0 is LOCAL: the balancer's own health check, without a client's address.
     let source = match (head[12] & 0x0f, head[13] >> 4) {
         (0, _) | (1, 0 | 3) => None,
         (1, 1) => first_chunk(addresses, 12).map(|bytes| IpAddr::V4(Ipv4Addr::from(bytes))),
         (1, 2) => first_chunk(addresses, 36).map(|bytes| IpAddr::V6(Ipv6Addr::from(bytes))),
         _ => return Parsed::Malformed,
     };
+    // The family promises more address bytes than there are.
     if source.is_none() && matches!((head[12] & 0x0f, head[13] >> 4), (1, 1 | 2)) {
         return Parsed::Malformed;
     }
     Parsed::Header(length, source)
 }
 
-/// The source address at the start of an address block of at least `block` bytes.
+/// Returns the source address at the start of an address block of at least `block` bytes.
 fn first_chunk<const N: usize>(addresses: &[u8], block: usize) -> Option<[u8; N]> {
     addresses.get(..block)?.first_chunk::<N>().copied()
 }
@@ -139,6 +143,7 @@ mod tests {
         let address = "192.0.2.1".parse().ok();
         assert_eq!(parse(v1), Parsed::Header(45, address));
 
+        // Source, destination, and two ports.
         let mut block = vec![192, 0, 2, 1, 198, 51, 100, 1];
         block.extend([0xdc, 0x04, 0x01, 0xbb]);
         let header = v2(1, 0x11, &block);

@@ -1,16 +1,16 @@
-//! The places of connections, and who gives up theirs.
+//! Places of connections, and their eviction.
 //!
-//! While there is room, every connection keeps its place. When places run short, a connection gives
-//! up its own for one that waits: first those on which nobody was ever authenticated, then those that
-//! are idle; first those of the network or client that has most of them, then the oldest. A
-//! connection whose request is being served is left alone. The same order applies when the heads and
-//! forms of requests that are not yet authenticated need more memory than they may have.
+//! While there is room, every connection keeps its place. When places run short, a connection is
+//! evicted for a new one: unauthenticated ones first, then idle ones; among them first those of the
+//! network or client with the most, then the oldest. A connection that serves a request is left
+//! alone. The same order applies if the heads and forms of requests that are not yet authenticated
+//! exceed their memory.
 //!
-//! Networks are counted roughly, by powers of two: so a single client behind an address that has many
-//! connections is no safer or less safe than its neighbours, and a newcomer from elsewhere is.
+//! Networks are compared roughly, by powers of two. So a single client at an address with many
+//! connections is as safe as its neighbours, and a newcomer from elsewhere is safer.
 //!
-//! Absent: requests above the limit, which are [`super::crowd`]'s; memory for bodies, which is
-//! [`crate::body::budget`]'s.
+//! Absent: requests above the limit, see [`super::crowd`]; memory for bodies, see
+//! [`crate::body::budget`].
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -27,50 +27,51 @@ use crate::body::budget::Holder;
 use crate::telemetry::metrics::{self, Eviction};
 use crate::throttle::network;
 
-/// Memory for heads and forms whose sender is not known, for each place there is, in bytes. Few
-/// connections read a head at the same time, and most heads are short.
+/// Memory for heads and forms of unknown senders, per place, in bytes. Few connections read a head
+/// at the same time, and most heads are short.
 const HEAD_BYTES_PER_SEAT: usize = 3 * 1024;
 
-/// From so many times that memory on, the network that has most of it reads no further.
+/// Multiple of that memory from which the network that uses most of it is refused further reads.
 const TOO_MUCH_FOR_HEAVIEST: usize = 2;
 
-/// From so many times that memory on, nobody does.
+/// Multiple of that memory from which everybody is refused further reads.
 const TOO_MUCH_FOR_ALL: usize = 3;
 
-/// The least of it.
+/// Least total of that memory, in bytes.
 const MIN_HEAD_BYTES: usize = 512 * 1024;
 
-/// Time in which a new connection can show who it is before it has to give up its place, unless its
-/// network has many of them.
+/// Time in which a new connection can authenticate before it may be evicted, unless its network has
+/// many.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A client that just got an answer may be sending its next request.
+/// Time after a response during which a connection counts as busy, since its client may be sending
+/// the next request.
 const IDLE_FOR: Duration = Duration::from_secs(1);
 
-/// One in so many gives up its place at once where nobody is authenticated, so that a flood does not
-/// cost a search each.
+/// Divisor of the places for the number of unauthenticated connections that are evicted at once, so
+/// that a flood does not cost a search per connection.
 const BATCH: usize = 64;
 
-/// A network has many unauthenticated connections from this part of all places on.
+/// Divisor of the places: from this share on, a network has many unauthenticated connections.
 const MANY: usize = 16;
 
-/// While others wait, one client has all places but this part.
+/// Divisor of the places for the share that one client must leave while others wait.
 const LEFT_FOR_OTHERS: usize = 8;
 
-/// How long places count as short after one was wanted and not there.
+/// How long places count as short after a connection found none.
 const SHORTAGE: Duration = Duration::from_secs(5);
 
 /// All places.
 pub(crate) struct Seats {
     limit: usize,
     table: Mutex<Table>,
-    /// Connections that have a place.
+    /// Number of connections that have a place.
     taken: AtomicUsize,
-    /// Memory of heads and forms.
+    /// Memory of heads and forms, in bytes.
     head_bytes: AtomicUsize,
-    /// The part of it whose connections were ended, and have not come to freeing it.
+    /// Part of it whose connections were ended, and which is not freed yet.
     ending_bytes: AtomicUsize,
-    /// The network that had most of it when it last ran short.
+    /// Network that used most of it when it last ran short.
     heaviest: Mutex<Option<IpAddr>>,
     started: Instant,
     /// When a connection last found no place, in milliseconds from the start; 0 if never.
@@ -81,13 +82,13 @@ pub(crate) struct Seats {
 struct Table {
     seats: HashMap<u64, Entry>,
     next: u64,
-    /// Seats of each client.
+    /// Number of seats of each client.
     clients: HashMap<Holder, usize>,
 }
 
 struct Entry {
     activity: Activity,
-    /// There once the connection is being served.
+    /// Task of the connection; `None` until it is served.
     task: Option<AbortHandle>,
     client: Option<Holder>,
 }
@@ -100,7 +101,7 @@ pub(super) struct Seat {
     activity: Activity,
 }
 
-/// The connection that a request came on.
+/// The connection on which a request arrived.
 #[derive(Clone)]
 pub(crate) struct Visit {
     seats: Arc<Seats>,
@@ -108,11 +109,11 @@ pub(crate) struct Visit {
     activity: Activity,
 }
 
-/// Heads and forms whose senders nobody knows take too much memory.
+/// Error: heads and forms of unknown senders take too much memory.
 #[derive(Debug)]
 pub(super) struct TooMuchInHeads;
 
-/// One client has all places that it may have while others wait.
+/// Error: one client has all the places that it may have while others wait.
 #[derive(Debug)]
 pub(crate) struct TooManyConnections;
 
@@ -130,7 +131,8 @@ impl Seats {
         }
     }
 
-    /// A place for a connection from `address`, if there is one or another gives up its own.
+    /// Takes a place for a connection from `address`, if one is free or another connection can be
+    /// evicted.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr, activity: &Activity) -> Option<Seat> {
         let mut table = self.table();
         if table.seats.len() >= self.limit {
@@ -156,14 +158,14 @@ impl Seats {
         })
     }
 
-    /// Whether so many places are taken that each connection has to do with small buffers.
+    /// Returns whether so many places are taken that each connection must use small buffers.
     pub(super) fn are_many(&self) -> bool {
         self.taken.load(Ordering::Relaxed) > self.limit / 4
     }
 
-    /// Counts memory of a head or form that comes from there; where there is too much of it, some
-    /// connections end. Fails where this one has to end at once: the memory of others is freed when
-    /// their tasks run next, and much can be read until then.
+    /// Charges memory of a head or form from this address. If there is too much of it, some
+    /// connections are ended. Fails if this one has to end at once: the memory of the others is
+    /// freed only when their tasks run next, and much could be read until then.
     pub(super) fn charge(&self, bytes: usize, from: IpAddr) -> Result<(), TooMuchInHeads> {
         self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
         let most = self.most_head_bytes();
@@ -181,13 +183,13 @@ impl Seats {
         Ok(())
     }
 
-    /// Memory that is free again, and the part of it whose connection was ended for it.
+    /// Discharges memory, and the part of it whose connection was ended for it.
     pub(super) fn discharge(&self, bytes: usize, ending: usize) {
         self.head_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.ending_bytes.fetch_sub(ending, Ordering::Relaxed);
     }
 
-    /// A connection was ended: its memory counts until its task has freed it.
+    /// Notes that a connection was ended: its memory counts until its task has freed it.
     pub(super) fn expect(&self, ending: usize) {
         self.ending_bytes.fetch_add(ending, Ordering::Relaxed);
     }
@@ -202,7 +204,7 @@ impl Seats {
         (self.limit * HEAD_BYTES_PER_SEAT).max(MIN_HEAD_BYTES)
     }
 
-    /// Takes the places of connections that others need more, if there are such.
+    /// Evicts connections whose places others need more, if there are any.
     fn make_room(&self, table: &mut Table, newcomer: IpAddr) {
         let now = Instant::now();
         let newcomer = network(newcomer);
@@ -229,6 +231,8 @@ impl Seats {
                 Standing::Idle { .. } | Standing::Busy { .. } => {}
             }
         }
+        // Unauthenticated connections go in batches, since they may be a flood; idle ones go one by
+        // one.
         let (mut chosen, most) = if strangers.is_empty() {
             (idle, 1)
         } else {
@@ -240,12 +244,13 @@ impl Seats {
         }
     }
 
-    /// Ends connections until the memory of heads and forms is well within its bound.
+    /// Ends connections until the memory of heads and forms is well within its limit.
     fn relieve(&self) {
-        // Whoever holds the lock does it, or the next one who needs memory.
+        // Nobody waits for the lock: its holder relieves the memory, or the next one to charge.
         let Ok(mut table) = self.table.try_lock() else {
             return;
         };
+        // Somewhat below the limit, so that the next byte does not start another search.
         let enough = self.most_head_bytes() / 8 * 7;
         let networks = table.count_unauthenticated(|charged| charged);
         let heaviest = networks.iter().max_by_key(|(_, bytes)| **bytes);
@@ -280,6 +285,7 @@ impl Seats {
     }
 
     fn evict(&self, table: &mut Table, id: u64, reason: Eviction) {
+        // A connection without a task was just accepted; it cannot be aborted yet.
         let can_be_ended = |entry: &Entry| entry.task.is_some();
         if !table.seats.get(&id).is_some_and(can_be_ended) {
             return;
@@ -321,7 +327,7 @@ impl Seats {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Nothing that can panic runs under the lock.
+        // A poisoned lock is usable: nothing under the lock can panic.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -353,7 +359,7 @@ impl Table {
 }
 
 impl Seat {
-    /// The connection is served by this task.
+    /// Notes the task that serves the connection.
     pub(super) fn served_by(seats: &Seats, id: u64, task: AbortHandle) {
         if let Some(entry) = seats.table().seats.get_mut(&id) {
             entry.task = Some(task);
@@ -381,16 +387,17 @@ impl Drop for Seat {
 }
 
 impl Visit {
-    /// The head of a form is kept until its fields are there.
+    /// Charges the head of a form, which is kept until its fields are complete.
     pub(crate) fn keeps(&self, bytes: usize) {
-        // Where there is too much, the next read fails.
+        // If that is too much, the next read fails.
         let _ = self.activity.charge(bytes);
     }
 
-    /// The request is let in. `client` is there where a client has been authenticated.
+    /// Notes that the request was admitted. `client` is `None` unless a client was authenticated.
     pub(crate) fn admitted(&self, client: Option<Holder>) -> Result<(), TooManyConnections> {
         let first = self.activity.admitted(client.is_some());
         let Some(client) = client else { return Ok(()) };
+        // The usual case takes no lock on the table.
         if !first && !self.seats.are_short() {
             return Ok(());
         }
@@ -412,7 +419,7 @@ impl Visit {
         Ok(())
     }
 
-    /// The request is refused; only its connection is left.
+    /// Notes that the request was refused; only its connection is left.
     pub(crate) fn refused(&self) {
         self.activity.refused();
     }

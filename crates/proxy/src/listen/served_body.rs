@@ -1,7 +1,8 @@
-//! The body of an answer on its way out.
+//! The body of a response while it is sent.
 //!
-//! Its request is being served until it is dropped. A panic while it is made breaks the connection off,
-//! as an error of the body does: the status line has gone out, and a short body must not end cleanly.
+//! Its request counts as being served until the body is dropped. A panic in the body breaks the
+//! connection off, as an error does: the status line was sent already, and a short body must not
+//! end cleanly.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -13,23 +14,23 @@ use http_body::{Body, Frame, SizeHint};
 use super::activity::Serving;
 use crate::panics::PanicWatch;
 
-/// A body that tells how it ended.
+/// A body that records how it ended.
 pub(super) struct ServedBody<B: Body> {
-    /// `None` after a panic: nothing is known of its state.
+    /// `None` after a panic: the state of the body is unknown.
     body: Option<B>,
     left: Left,
     panics: Arc<PanicWatch>,
     _serving: Serving,
 }
 
-/// What has to go out before the answer counts as a request that was served.
+/// What has to be sent before the response counts as a served request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// It is an error's, or broke off.
+    /// Never counts: the response is an error, or broke off.
     Never,
-    /// So many bytes.
+    /// Counts after this many further bytes.
     Bytes(u64),
-    /// All, however much it is.
+    /// Counts at the end of a body of unknown length.
     All,
     Nothing,
 }
@@ -50,7 +51,7 @@ impl<B: Body> ServedBody<B> {
         }
     }
 
-    /// What one more outcome of the body makes of what is left.
+    /// Returns what is left after one more frame of the body.
     fn after<E>(&self, frame: Option<&Result<Frame<B::Data>, E>>) -> Left {
         let bytes = match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, bytes::Buf::remaining),

@@ -1,4 +1,4 @@
-//! A service that panics, behind the listener as it is.
+//! A service that panics, with the real listener in front of it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::body::budget::BodyBudget;
 
-/// Panics where the path says so.
+/// Service that panics if the path says so.
 struct Fragile;
 
 impl Serve for Fragile {
@@ -70,6 +70,7 @@ fn get(path: &str) -> String {
 #[tokio::test]
 async fn a_panic_is_an_internal_error_and_takes_nothing_else_along() {
     let (address, panics, _server) = start();
+    // More than enough for the liveness probe to fail.
     for _ in 0..20 {
         let answer = exchange(address, "GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
@@ -83,7 +84,7 @@ async fn a_panic_is_an_internal_error_and_takes_nothing_else_along() {
     assert!(!panics.is_failing(), "what was served shows that it works");
 }
 
-/// Gives these bytes, and then panics or ends.
+/// Body that yields these pieces, and then panics or ends.
 struct Broken {
     pieces: Vec<&'static str>,
     panics: bool,

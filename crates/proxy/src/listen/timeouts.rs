@@ -1,11 +1,11 @@
-//! Limits on how long a client may keep its connection waiting: with a request's head, from the
-//! head's first byte, and with taking an answer.
+//! Limits on how long a client may keep its connection waiting: with a request's head, from its
+//! first byte, and with reading a response.
 //!
 //! The HTTP library has one timer for idleness and heads together, and idle connections may stay
-//! for long (load balancers keep them). So this wrapper around the socket watches for the first
-//! byte after a request was answered, and fails reads when the head is still not there after its
-//! time. It fails writes when the client takes an answer more slowly than bodies may move. The bodies
-//! of requests have timeouts of their own and are not timed here.
+//! open for long (load balancers keep them). So this wrapper of the socket watches for the first
+//! byte after a request was answered, and fails reads if the head is not complete in time. It fails
+//! writes if the client reads a response more slowly than bodies may move. Bodies of requests have
+//! their own timeouts and are not timed here.
 
 use std::future::Future;
 use std::io;
@@ -23,16 +23,16 @@ use super::seats::TooMuchInHeads;
 use super::unreadable::Unreadable;
 use crate::body::pace::{Impatience, Pace};
 
-/// A socket that fails when its client keeps it waiting.
+/// A socket that fails if its client keeps it waiting.
 pub(super) struct TimedSocket<IO> {
     inner: Take<IO>,
     activity: Activity,
     first_byte: FirstByte,
     unreadable: Unreadable,
     header_timeout: Duration,
-    /// Runs from the first byte of the head of this number, and means nothing for another.
+    /// Deadline of the head with this number; without meaning for any other head.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
-    /// Of the client in taking answers.
+    /// Pace of the client in reading responses.
     pace: Pace,
 }
 
@@ -44,6 +44,7 @@ impl<IO: AsyncRead> TimedSocket<IO> {
         limits: &Limits,
     ) -> Self {
         Self {
+            // The limit is set before each read.
             inner: inner.take(0),
             activity,
             first_byte,
@@ -64,7 +65,7 @@ impl<IO: AsyncRead> TimedSocket<IO> {
         }
     }
 
-    /// Times a write: an error where the client took too little for too long.
+    /// Times a write. Returns an error if the client read too little for too long.
     fn timed<T>(
         &mut self,
         written: Poll<io::Result<T>>,
@@ -87,8 +88,9 @@ impl<IO: AsyncRead> TimedSocket<IO> {
         })
     }
 
-    /// Bytes came, or the end. Fails where there is no memory for them.
+    /// Records received bytes, or the end. Fails if there is no memory for them.
     fn progressed(&mut self, bytes: usize) -> io::Result<()> {
+        // Taken before `read`, which may change the state: the deadline runs from the first byte.
         let head = self.activity.head();
         let read = self.activity.read(bytes);
         read.map_err(|TooMuchInHeads| io::ErrorKind::ConnectionAborted)?;
@@ -111,6 +113,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for TimedSocket<IO> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
+        // The limit changes with the state of the connection, so it is set for each read.
         this.inner.set_limit(this.activity.read_limit());
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
             Poll::Pending => this.poll_too_late(context).map(Err),
@@ -204,6 +207,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         let mut socket =
             TimedSocket::new(server, Activity::default(), FirstByte::default(), &limits());
+        // Fills the pipe, so that every further write waits for the client.
         socket.write_all(&[0; 64]).await.unwrap();
         for _ in 0..4 {
             let slow = async {

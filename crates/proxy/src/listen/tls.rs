@@ -1,5 +1,5 @@
-//! The proxy's own certificate: reading it, and speaking TLS with it. Which one is shown at a time
-//! is `certificate`'s to say.
+//! The proxy's own certificate: reading it, and TLS with it. `certificate` chooses the one that is
+//! served.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::certificate::{Certificate, PairFiles};
 use crate::config::Files;
 
-/// Before a certificate's end, at most.
+/// Longest time before a certificate's expiry at which the warnings begin.
 const SOON: Duration = Duration::days(14);
 
 /// Why HTTPS cannot be offered.
@@ -30,18 +30,18 @@ pub enum TlsError {
         .path.display(), unreadable(error)
     )]
     File {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// What the parser or the system says.
+        /// Error of the parser or the system.
         error: rustls::pki_types::pem::Error,
     },
-    /// The file holds no certificate.
+    /// The file contains no certificate.
     #[error("{}: holds no certificate; PEM with the leaf first is expected", .0.display())]
     Empty(PathBuf),
-    /// The key is where the certificate should be.
+    /// The certificate's file contains the key.
     #[error("{}: holds a private key in place of the certificate; are the two files swapped?", .0.display())]
     Swapped(PathBuf),
-    /// The file holds no private key.
+    /// The file contains no private key.
     #[error("{}: holds no private key; PEM is expected", .0.display())]
     NoKey(PathBuf),
     /// The private key has a passphrase.
@@ -50,31 +50,31 @@ pub enum TlsError {
         path = .0.display()
     )]
     EncryptedKey(PathBuf),
-    /// The key is that of another certificate.
+    /// The key belongs to another certificate.
     #[error(
         "{} and {} do not belong together: the private key is that of another certificate",
         .path.display(), .key.display()
     )]
     Mismatch {
-        /// The certificate's file.
+        /// File of the certificate.
         path: PathBuf,
-        /// The key's file.
+        /// File of the key.
         key: PathBuf,
     },
     /// Certificate and key use an algorithm that is not supported.
     #[error("{} and its key cannot be used: {error}", .path.display())]
     Pair {
-        /// The certificate's file.
+        /// File of the certificate.
         path: PathBuf,
-        /// What the TLS library says.
+        /// Error of the TLS library.
         error: rustls::Error,
     },
-    /// The certificate says nothing of the time until which it is good.
+    /// The certificate's validity cannot be read.
     #[error("{}: the certificate cannot be read: {reason}", .path.display())]
     Certificate {
-        /// The certificate's file.
+        /// File of the certificate.
         path: PathBuf,
-        /// What the parser says.
+        /// Error of the parser.
         reason: String,
     },
 }
@@ -86,23 +86,23 @@ fn unreadable(error: &pem::Error) -> String {
     }
 }
 
-/// A certificate chain and its key, which go together.
+/// A certificate chain and its key, which belong together.
 pub(crate) struct Pair {
     pub(super) key: Arc<CertifiedKey>,
     pub(super) not_before: OffsetDateTime,
     pub(super) not_after: OffsetDateTime,
-    /// The files as they were read.
+    /// Files as they were read.
     pub(super) read: Files,
 }
 
 impl Pair {
-    /// Why clients refuse the certificate, or soon will.
+    /// Returns why clients refuse the certificate, or soon will.
     pub(super) fn concern(&self) -> Option<String> {
         concern(self.not_before, self.not_after, OffsetDateTime::now_utc())
     }
 }
 
-/// Reads the pair in two PEM files.
+/// Reads the pair from two PEM files.
 pub(crate) fn pair(files: &PairFiles) -> Result<Pair, TlsError> {
     let PairFiles {
         certificate,
@@ -148,7 +148,7 @@ pub(crate) fn pair(files: &PairFiles) -> Result<Pair, TlsError> {
     })
 }
 
-/// From when and until when the certificate is good.
+/// Returns the beginning and the end of the certificate's validity.
 fn validity(leaf: &CertificateDer<'_>) -> Result<(OffsetDateTime, OffsetDateTime), String> {
     let (_, certificate) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
     let validity = certificate.validity();
@@ -158,7 +158,7 @@ fn validity(leaf: &CertificateDer<'_>) -> Result<(OffsetDateTime, OffsetDateTime
     ))
 }
 
-/// What stands in the file in place of a key, as far as its PEM labels tell.
+/// Returns the error about a file without a usable key, by its PEM labels.
 fn no_key(path: &Path, text: &[u8], error: pem::Error) -> TlsError {
     let path = path.to_owned();
     let has = |label: &str| {
@@ -189,7 +189,8 @@ fn concern(begin: OffsetDateTime, end: OffsetDateTime, now: OffsetDateTime) -> O
             "the certificate has expired, at {end}: clients will refuse it; renew it"
         ));
     }
-    // A certificate of a day is renewed within hours, one of a year within weeks.
+    // Relative to the validity: a certificate of a day is renewed within hours, one of a year
+    // within weeks.
     let fifth: Duration = (end - begin) / 5;
     let late = fifth.min(SOON);
     (left < late).then(|| {
@@ -205,13 +206,14 @@ pub(super) fn rfc3339(time: OffsetDateTime) -> String {
     text.unwrap_or_else(|_| time.unix_timestamp().to_string())
 }
 
-/// An acceptor that shows the certificate of the time.
+/// Builds an acceptor that shows the current certificate.
 pub(crate) fn acceptor(certificate: Arc<Certificate>) -> TlsAcceptor {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider supports the default protocol versions")
         .with_no_client_auth()
         .with_cert_resolver(certificate);
+    // Only HTTP/1.1 is offered, so that no client negotiates HTTP/2.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
@@ -246,6 +248,7 @@ mod tests {
                 Some("is valid from 2030-03-17T17:46:40Z on"),
             ),
             (365 * day, day, None),
+            // Warnings begin 14 days before the end, or a fifth of a short validity.
             (365 * day, 350 * day, None),
             (
                 365 * day,

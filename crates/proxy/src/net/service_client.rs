@@ -1,7 +1,7 @@
-//! A plain HTTP/1.1 client for other servers than the backend: key services that speak JSON, and
-//! collectors of traces. It opens no connection by itself.
+//! A plain HTTP/1.1 client for servers other than the backend: key services with JSON, and
+//! collectors of traces. It opens connections only on demand.
 //!
-//! Absent: time limits and repetitions (the callers'), redirects, outbound proxies, HTTP/2.
+//! Absent: time limits and retries (up to the callers), redirects, outbound proxies, HTTP/2.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ const HEAD_BYTES: usize = 64 * 1024;
 
 pub(crate) type ServiceClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-/// A client that judges certificates by these roots.
+/// Builds a client that trusts these roots.
 pub(crate) fn service_client(roots: RootCertStore) -> ServiceClient {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ClientConfig::builder_with_provider(provider)

@@ -1,14 +1,14 @@
 //! The audit log: who did what to which object, allowed or not, and under which key.
 //!
-//! A request reserves a [`Place`] in the queue before anything is done for it, and fills the place
-//! when its record ends. So a line that is due always has room, nothing that ends a request ever
-//! waits, and the queue cannot outgrow its places. One thread writes (`writer`); where it cannot,
-//! places run out, and requests wait for one up to [`PLACE_WAIT`]. Then `audit.on_failure` decides:
-//! the request is refused, or served without a line, which is counted and logged.
+//! A request reserves a [`Place`] in the queue before any work is done for it, and fills the place
+//! when its record ends. So a due line always has room, the end of a request never waits, and the
+//! queue cannot outgrow its places. One thread writes (`writer`). If it cannot, places run out, and
+//! requests wait for one up to [`PLACE_WAIT`]. Then `audit.on_failure` decides: the request is
+//! refused, or served without a line, which is counted and logged.
 //!
-//! What a line says is `line`'s, where it comes from `trail`'s; `docs/audit.md` states the schema.
-//! Absent: rotation (a file that was moved away is replaced), signing, and lines about what never
-//! became a request, such as a broken head or a failed handshake.
+//! `line` defines the contents of a line, `trail` collects them; `docs/audit.md` states the schema.
+//! Absent: rotation (a file that was moved away is replaced), signing, and lines about input that
+//! never became a request, such as a broken head or a failed handshake.
 
 mod line;
 mod output;
@@ -32,19 +32,19 @@ pub(crate) use trail::{AuditTrail, BatchErrors, RequestFacts};
 
 use output::Output;
 
-/// Places beyond one for each connection.
+/// Number of places beyond one per connection.
 const SPARE_PLACES: usize = 4096;
 
-/// Lines that one place has room for: one request's, or some of those about a batch's objects.
+/// Number of lines in one place: those of one request, or some of those about a batch's objects.
 const LINES_OF_A_PLACE: usize = 16;
 
-/// How long a request waits for a place.
+/// Time that a request waits for a place.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the end of the program waits for the last lines.
+/// Time that the end of the program waits for the last lines.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
-/// The audit log cannot be begun.
+/// Why the audit log cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The file cannot be opened.
@@ -53,22 +53,22 @@ pub enum AuditError {
          this user may write to"
     )]
     File {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error from the system.
         error: std::io::Error,
     },
-    /// There is no thread for it.
+    /// The writer's thread cannot be started.
     #[error("the audit log's thread cannot be started: {0}")]
     Thread(std::io::Error),
 }
 
-/// The audit log cannot take a line, and the settings forbid to go on without.
+/// The audit log cannot take a line, and the settings forbid serving without one.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit log cannot be written, and audit.on_failure = refuse")]
 pub(crate) struct NoPlace;
 
-/// The audit log, or none. Clones share it.
+/// The audit log, if there is one. Clones share it.
 #[derive(Clone)]
 pub(crate) struct AuditLog(Option<Arc<Log>>);
 
@@ -76,28 +76,28 @@ struct Log {
     places: Arc<Semaphore>,
     all_places: usize,
     writer: mpsc::Sender<Message>,
-    /// Nothing could be written for a while: waiting for a place is not worth it.
+    /// Whether writes have been failing for a while, so that waiting for a place is pointless.
     stuck: Arc<AtomicBool>,
     object_keys: AuditObjectKeys,
     on_failure: AuditFailure,
     losses: Seldom,
 }
 
-/// What the writer's thread is told.
+/// Message to the writer's thread.
 enum Message {
     Lines(Vec<u8>, OwnedSemaphorePermit),
     Reopen,
     Flush(oneshot::Sender<()>),
 }
 
-/// Room for what one request leaves in the log.
+/// Room in the queue for the lines of one request.
 pub(crate) struct Place {
     log: Arc<Log>,
     permit: OwnedSemaphorePermit,
 }
 
 impl AuditLog {
-    /// Opens the output and starts writing. `connections` is how many requests may be under way.
+    /// Opens the output and starts the writer. `connections` bounds the requests in flight.
     pub(crate) fn start(
         settings: &resolved::Audit,
         connections: usize,
@@ -110,7 +110,7 @@ impl AuditLog {
         Self::over(output, settings, connections + SPARE_PLACES)
     }
 
-    /// Whether the output could be opened, without making a file.
+    /// Checks that the output can be opened, without creating a file.
     pub(crate) fn check(settings: &resolved::Audit) -> Result<(), AuditError> {
         match &settings.output {
             AuditOutput::Off | AuditOutput::Stdout => Ok(()),
@@ -132,7 +132,7 @@ impl AuditLog {
         }))))
     }
 
-    /// A place for a request. `Ok(None)` where nothing is written of it.
+    /// Reserves a place for a request. `Ok(None)` if no line is written about it.
     pub(crate) async fn place(&self) -> Result<Option<Place>, NoPlace> {
         match &self.0 {
             None => Ok(None),
@@ -146,14 +146,14 @@ impl AuditLog {
         }
     }
 
-    /// Opens the file anew, where its name may stand for another one by now.
+    /// Opens the file again; its path may denote another file by now.
     pub(crate) fn reopen(&self) {
         if let Some(log) = &self.0 {
             log.tell(Message::Reopen);
         }
     }
 
-    /// Does so at each SIGHUP, as tools that rotate logs expect. Never ends by itself.
+    /// Reopens the file at each SIGHUP, as tools that rotate logs expect. Never ends.
     pub(crate) async fn reopen_on_hangup(self) {
         if self.0.is_none() {
             return;
@@ -164,12 +164,12 @@ impl AuditLog {
                     self.reopen();
                 }
             }
-            // The file is looked after every second all the same.
+            // Without the signal the file is still checked every second.
             Err(error) => tracing::warn!(%error, "SIGHUP cannot be waited for"),
         }
     }
 
-    /// Waits until everything is written that was told so far.
+    /// Waits, for a bounded time, until everything queued so far is written.
     pub(crate) async fn finish(&self) {
         let Some(log) = &self.0 else { return };
         let (written, done) = oneshot::channel();
@@ -184,6 +184,7 @@ impl AuditLog {
 impl Log {
     async fn permits(&self, number: u32) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
         let places = Arc::clone(&self.places);
+        // The fast path never waits, and lets no queue of waiters form while there are places.
         if let Ok(permit) = Arc::clone(&places).try_acquire_many_owned(number) {
             return Ok(Some(permit));
         }
@@ -192,6 +193,8 @@ impl Log {
             if let Ok(permit) = wait.await {
                 return Ok(Some(permit.expect("the semaphore is never closed")));
             }
+            // The next requests decide at once instead of waiting as long; the writer clears this
+            // when a write succeeds.
             self.stuck.store(true, Ordering::Relaxed);
         }
         match self.on_failure {
@@ -203,7 +206,7 @@ impl Log {
         }
     }
 
-    /// Of a batch, the places and not the lines are counted.
+    /// Counts requests without a line. For a batch it counts places, not lines.
     fn lost(&self, places: u32) {
         metrics::audit_lost(places);
         if let Some(since) = self.losses.turn() {
@@ -215,13 +218,13 @@ impl Log {
     }
 
     fn tell(&self, message: Message) {
-        // The thread ends with the last sender, so somebody listens.
+        // The writer's thread ends only after the last sender, so sending cannot fail.
         let _ = self.writer.send(message);
     }
 }
 
 impl Place {
-    /// Room for the lines of a batch's objects, in addition. `None` where they are lost.
+    /// Reserves room for the lines of a batch's objects, in addition. `None` if they are lost.
     async fn more(&self, lines: usize) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
         let places = u32::try_from(lines.div_ceil(LINES_OF_A_PLACE)).unwrap_or(u32::MAX);
         self.log.permits(places).await
@@ -231,8 +234,9 @@ impl Place {
         self.log.object_keys
     }
 
-    /// Fills the place, and `more` of them.
+    /// Fills the place and the additional ones in `more`.
     fn fill(self, lines: Vec<u8>, more: Option<OwnedSemaphorePermit>) {
+        // The permits travel with the lines: the places are free again once the lines are written.
         let Self { log, mut permit } = self;
         if let Some(more) = more {
             permit.merge(more);

@@ -1,17 +1,17 @@
-//! No core files: they would hold keys and contents.
+//! Prevention of core files, which would contain keys and contents.
 //!
-//! The limit is set to zero for good, and on Linux the process is also marked as not dumpable,
-//! which keeps other processes of the same user from attaching to it, and pipes in
-//! `core_pattern` from receiving it, for which the limit does not count.
+//! The limit is set to zero for good. On Linux the process is also marked as not dumpable, which
+//! keeps other processes of the same user from attaching to it, and keeps pipes in `core_pattern`
+//! from receiving a dump: the limit does not apply to those.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Core files could not be forbidden.
+/// Error that core files could not be disabled.
 #[derive(Debug, thiserror::Error)]
 #[error("core files could not be forbidden")]
 pub struct CoreDumpError(#[source] rustix::io::Errno);
 
-/// Forbids core files for this process and those it starts.
+/// Disables core files for this process and those it starts.
 pub fn forbid_core_dumps() -> Result<(), CoreDumpError> {
     let none = Rlimit {
         current: Some(0),

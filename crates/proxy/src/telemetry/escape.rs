@@ -1,9 +1,10 @@
-//! Characters that mislead readers, escaped before they reach a log, and lines kept short.
+//! Escaping of deceptive characters before they reach a log, and limits on the length of lines.
 //!
 //! In text, each field's value is escaped as it is written, before colours are added around it. In
-//! JSON the serialiser escapes what JSON demands; other controls (DEL, U+0080 to U+009F) and the
-//! format characters that hide text or change its direction are escaped behind it. No value has more
-//! than [`MAXIMUM_VALUE_BYTES`] in text, and no line more than [`MAXIMUM_LINE_BYTES`].
+//! JSON the serialiser escapes the characters that JSON requires; other controls (DEL, U+0080 to
+//! U+009F) and the format characters that hide text or change its direction are escaped afterwards.
+//! In text no value has more than [`MAXIMUM_VALUE_BYTES`], and no line has more than
+//! [`MAXIMUM_LINE_BYTES`].
 
 use std::fmt;
 use std::io;
@@ -14,17 +15,17 @@ use tracing::field::Field;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 
-/// Longest line of the log with its end, in bytes: collectors drop or part longer ones.
+/// Longest line of the log in bytes, with its end: collectors drop or split longer ones.
 pub(super) const MAXIMUM_LINE_BYTES: usize = 4096;
 
 /// Longest value in a line of text, in bytes before it is escaped.
 const MAXIMUM_VALUE_BYTES: usize = 1024;
 
-/// What a line ends with that was cut: the colours, which may be on, and the end of the line.
+/// End of a truncated line: it resets colours, which may be on.
 const CUT: &str = "…\x1b[0m\n";
 const CUT_PLAIN: &str = "…\n";
 
-/// What stands in place of a line that cannot be shortened.
+/// Replacement for a line that cannot be shortened.
 const LEFT_OUT: &str =
     "{\"level\":\"WARN\",\"message\":\"a log line of more than 4096 bytes is left out\"}\n";
 
@@ -36,7 +37,7 @@ pub(super) fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Deb
     writer.write_str(&self::value(value))
 }
 
-/// A value as text lines show it: short, and without characters that mislead readers.
+/// Returns a value as text lines show it: bounded, and without deceptive characters.
 pub(super) fn value(value: &dyn fmt::Debug) -> String {
     let value = quote::bounded(&format_args!("{value:?}"), MAXIMUM_VALUE_BYTES);
     let mut escaped = String::with_capacity(value.len());
@@ -50,7 +51,7 @@ pub(super) fn value(value: &dyn fmt::Debug) -> String {
     escaped
 }
 
-/// Makes writers for lines of text that cut what is too long.
+/// Maker of writers that truncate long lines of text.
 pub(super) struct TextWriters<M> {
     pub writers: M,
     pub coloured: bool,
@@ -67,7 +68,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for TextWriters<M> {
     }
 }
 
-/// Takes whole lines, which is how events are written.
+/// Writer of whole lines, which is how events are written.
 pub(super) struct TextWriter<W> {
     writer: W,
     cut: &'static str,
@@ -83,6 +84,7 @@ impl<W: io::Write> io::Write for TextWriter<W> {
             let cut = format!("{}{}", &text[..kept], self.cut);
             self.writer.write_all(cut.as_bytes())?;
         }
+        // The whole line counts as written: a short count would make the caller write the rest.
         Ok(line.len())
     }
 
@@ -91,7 +93,7 @@ impl<W: io::Write> io::Write for TextWriter<W> {
     }
 }
 
-/// Makes writers that escape what JSON does not, and shorten lines.
+/// Maker of writers that escape the characters that JSON does not, and shorten lines.
 pub(super) struct JsonWriters<M>(pub M);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for JsonWriters<M> {
@@ -102,7 +104,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for JsonWriters<M> {
     }
 }
 
-/// Takes whole lines, which is how events are written: no character is ever split.
+/// Writer of whole lines, which is how events are written: no character is ever split.
 pub(super) struct JsonWriter<W>(W);
 
 impl<W: io::Write> io::Write for JsonWriter<W> {
@@ -116,14 +118,16 @@ impl<W: io::Write> io::Write for JsonWriter<W> {
     }
 }
 
-/// A line as it is, or with shorter texts in the same fields.
+/// Returns the line, or the same fields with shorter texts.
 fn short(line: Vec<u8>) -> Vec<u8> {
     if line.len() <= MAXIMUM_LINE_BYTES {
         return line;
     }
+    // Never expected, but a line that is not JSON cannot be shortened by field.
     let Ok(mut value) = serde_json::from_slice::<Value>(&line) else {
         return LEFT_OUT.into();
     };
+    // Escaping can make a text longer, so the limit is found by trying.
     for bytes in [512, 256, 128, 64, 32] {
         shorten_texts(&mut value, bytes);
         let mut shortened = escaped(value.to_string().as_bytes());
@@ -148,7 +152,7 @@ fn shorten_texts(value: &mut Value, bytes: usize) {
     }
 }
 
-/// Escapes in JSON what JSON does not.
+/// Escapes in JSON the characters that JSON does not.
 pub(super) fn escaped(line: &[u8]) -> Vec<u8> {
     quote::escaped_json(&String::from_utf8_lossy(line))
         .into_owned()

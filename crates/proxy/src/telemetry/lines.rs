@@ -1,6 +1,7 @@
-//! Lines of text for people: a request is one short line, everything else a message and its fields.
+//! Lines of text for people: a request is one short line, any other event a message with its
+//! fields.
 //!
-//! A terminal gets the time of day and colours, a file the whole date. Both are in UTC.
+//! A terminal gets the time of day and colours, a file the full date. Both are in UTC.
 
 use std::fmt;
 
@@ -16,9 +17,9 @@ use tracing_subscriber::registry::LookupSpan;
 use super::escape;
 use super::{REQUEST_MESSAGE, REQUEST_TARGET};
 
-/// Writes events as lines of text.
+/// Formatter of events as lines of text.
 pub(super) struct TextLines {
-    /// For a terminal.
+    /// Whether to use colours, for a terminal.
     pub coloured: bool,
 }
 
@@ -35,6 +36,7 @@ where
     ) -> fmt::Result {
         self.begin(&mut writer, *event.metadata().level())?;
         let mut request = RequestFields::default();
+        // Only events of this target can be requests; the others are not visited twice.
         if event.metadata().target() == REQUEST_TARGET {
             event.record(&mut request);
         }
@@ -68,7 +70,7 @@ impl TextLines {
     }
 }
 
-/// The fields of a request's event that its line shows.
+/// Fields of a request's event that its line shows.
 #[derive(Default)]
 struct RequestFields {
     is_request: bool,
@@ -110,7 +112,8 @@ impl RequestFields {
         texts.find_map(|(known, text)| (*known == name).then_some(text.as_str()))
     }
 
-    /// `200 PutObject photos, 6 B in, 2 ms, client dev at 127.0.0.1`, and the reason of a failure.
+    /// Writes `200 PutObject photos, 6 B in, 2 ms, client dev at 127.0.0.1`, and the reason of a
+    /// failure.
     fn write(&self, writer: &mut Writer<'_>) -> fmt::Result {
         match self.status {
             0 => writer.write_str("---")?,

@@ -1,8 +1,8 @@
-//! What the program counts, and the functions that count it.
+//! The program's metrics, and the functions that count them.
 //!
-//! Callers name what happened in types; names and labels of metrics are this module's. Every label
-//! value comes from a closed set or from the configuration, so that no request can make series.
-//! Without an admin listener no recorder is installed, and all of this does nothing.
+//! Callers name the event in types; names and labels of metrics are internal to this module. Every
+//! label value comes from a closed set or from the configuration, so that no request can create
+//! series. Without an admin listener no recorder is installed, and all of this does nothing.
 //!
 //! Absent: buckets, object keys, addresses and access key ids, which belong to logs.
 
@@ -46,7 +46,7 @@ macro_rules! label {
 }
 
 label! {
-    /// A limit that a request can meet.
+    /// Limit that a request can hit.
     Limit {
         Rate = "rate",
         ClientRate = "client_rate",
@@ -54,53 +54,54 @@ label! {
         ClientInFlight = "client_in_flight",
         /// No memory for another body became free in time.
         Memory = "memory",
-        /// A body was too slow while others waited for memory.
+        /// A body was too slow while other requests waited for memory.
         BodyRate = "body_rate",
-        /// More connections than are held.
+        /// There were more connections than allowed.
         Connections = "connections",
     }
 }
 
 label! {
-    /// What a connection was closed for.
+    /// Reason for closing a connection.
     Eviction {
         /// Another connection needed its place.
         Places = "places",
         /// The heads and forms of requests that are not yet authenticated took too much memory.
         HeadMemory = "head_memory",
-        /// The admin listener's places were taken.
+        /// The places of the admin listener were taken.
         Admin = "admin",
     }
 }
 
 label! {
-    /// Why a write had no key.
+    /// Reason for which a write had no key.
     SealFailure {
-        /// The service is away, too slow, or failing inside.
+        /// The service is unreachable, too slow, or failing inside.
         Service = "key_service",
         /// The service refused the login or the permission.
         Refused = "key_refused",
-        /// The key is missing there, disabled, or of the wrong kind.
+        /// The key is missing at the service, disabled, or of the wrong kind.
         Unusable = "key_unusable",
     }
 }
 
 label! {
-    /// Why something stored did not open.
+    /// Reason for which stored data could not be opened.
     OpenFailure {
         /// Not authentic: altered, or put together from several objects.
         Tampered = "tampered",
-        /// Of a length that it cannot have: cut or extended.
+        /// The length is impossible: cut or extended.
         Truncated = "truncated",
-        /// An envelope, or what else says how it is sealed, cannot be read.
+        /// The envelope, or other metadata about the seal, cannot be parsed.
         Malformed = "malformed",
-        /// Its wrapped key is not one of this key or object.
+        /// The wrapped key belongs to another key or object.
         WrongKey = "wrong_key",
         /// No configured key is the one that it was sealed under.
         UnknownKey = "unknown_key",
-        /// Its key or binding does not open where it stands: moved there, or not listed by the rule.
+        /// The key or binding does not open in this place: the object was moved, or the rule does
+        /// not list it.
         OtherPlace = "other_place",
-        /// An older proxy's, under the all-zero key, which may not be used.
+        /// The object is an older proxy's, under the all-zero key, which is not allowed.
         ZeroKey = "zero_key",
         KeyService = "key_service",
         KeyRefused = "key_refused",
@@ -109,7 +110,7 @@ label! {
 }
 
 label! {
-    /// The format of an object that an older proxy wrote.
+    /// Format of an object that an older proxy wrote.
     LegacyFormat {
         Intrinsec = "intrinsec",
         Constellation = "constellation",
@@ -117,7 +118,7 @@ label! {
 }
 
 label! {
-    /// How a reload of the configuration ended.
+    /// Result of a reload of the configuration.
     Reload {
         Success = "success",
         Failure = "failure",
@@ -125,11 +126,11 @@ label! {
 }
 
 label! {
-    /// Why a request to the backend is sent again.
+    /// Reason for sending a request to the backend again.
     Retry {
-        /// 429 or 503.
+        /// Status 429 or 503.
         SlowDown = "slow_down",
-        /// 500, 502 or 504.
+        /// Status 500, 502 or 504.
         ServerError = "server_error",
         Unreachable = "unreachable",
         Timeout = "timeout",
@@ -138,13 +139,13 @@ label! {
         Region = "region",
         Clock = "clock",
         Credentials = "credentials",
-        /// A read goes on where it broke.
+        /// A read is resumed after it broke.
         Resumed = "resumed",
     }
 }
 
 label! {
-    /// A kind of key service.
+    /// Kind of key service.
     ServiceKind {
         Vault = "vault",
         AwsKms = "aws_kms",
@@ -154,39 +155,39 @@ label! {
 }
 
 label! {
-    /// What a key service is asked for.
+    /// Kind of call to a key service.
     KeyCall {
-        /// A new key.
+        /// Make a new KEK.
         Create = "create",
-        /// A key that an envelope carries.
+        /// Open a KEK that an envelope carries.
         Open = "open",
-        /// Whether it answers.
+        /// Check that the service answers.
         Check = "check",
-        /// The key of an older proxy's objects.
+        /// Fetch the key of an older proxy's objects.
         Legacy = "legacy",
     }
 }
 
 label! {
-    /// What a key service answered.
+    /// Result of a call to a key service.
     KeyResult {
         Ok = "ok",
         Unavailable = "unavailable",
-        /// It is asked too often.
+        /// The service limits the rate of calls.
         Throttled = "throttled",
         Refused = "refused",
         /// The key cannot be used.
         Unusable = "unusable",
-        /// What was to be opened is not this key's.
+        /// The ciphertext is not this key's.
         Unknown = "unknown",
-        /// Nobody waited for the answer any longer.
+        /// The call was cancelled or timed out.
         CutOff = "cut_off",
     }
 }
 
 /// A request that ended.
 pub(crate) struct EndedRequest<'a> {
-    /// The operation's name, or `unknown`.
+    /// Name of the operation, or `unknown`.
     pub(crate) operation: &'static str,
     pub(crate) status: Cow<'static, str>,
     pub(crate) client: &'a str,
@@ -217,8 +218,8 @@ pub(crate) fn request_ended(request: EndedRequest<'_>) {
     }
 }
 
-/// The text of a status: its code, or its class where the code is none that HTTP registers, so that
-/// a backend cannot make series.
+/// Returns the label of a status: its code, or its class if HTTP registers no such code, so that a
+/// backend cannot create series.
 pub(crate) fn status_text(status: u16) -> Cow<'static, str> {
     let known = http::StatusCode::from_u16(status)
         .ok()
@@ -229,7 +230,7 @@ pub(crate) fn status_text(status: u16) -> Cow<'static, str> {
     }
 }
 
-/// One up until it is dropped.
+/// A gauge that is raised until this is dropped.
 #[must_use]
 pub(crate) struct Counted {
     gauge: metrics::Gauge,
@@ -249,12 +250,12 @@ impl Drop for Counted {
     }
 }
 
-/// A request has begun; it is in flight until what this returns is dropped.
+/// Counts a request in flight until the returned value is dropped.
 pub(crate) fn request_begun() -> Counted {
     Counted::up(gauge!(REQUESTS_IN_FLIGHT.name), 1.0)
 }
 
-/// A request may seal something under a configured key until what this returns is dropped.
+/// Counts a request that may seal under a configured key, until the returned value is dropped.
 pub(crate) fn request_under_key(key: &str) -> Counted {
     Counted::up(
         gauge!(REQUESTS_UNDER_KEY.name, "key" => key.to_owned()),
@@ -262,47 +263,47 @@ pub(crate) fn request_under_key(key: &str) -> Counted {
     )
 }
 
-/// A client's connection is open until what this returns is dropped.
+/// Counts an open connection of a client until the returned value is dropped.
 pub(crate) fn connection_opened() -> Counted {
     Counted::up(gauge!(CONNECTIONS.name), 1.0)
 }
 
-/// A connection was closed because others needed what it held.
+/// Counts a connection that was closed because others needed its resources.
 pub(crate) fn evicted(reason: Eviction) {
     counter!(EVICTED.name, "reason" => reason.as_str()).increment(1);
 }
 
-/// A body has a share of the memory until what this returns is dropped.
+/// Counts a body's share of the memory until the returned value is dropped.
 pub(crate) fn body_memory(bytes: usize) -> Counted {
     Counted::up(gauge!(BODY_MEMORY.name), as_number(bytes as u64))
 }
 
-/// The memory for bodies, at start and after each change.
+/// Sets the memory limit for bodies, at start and after each change.
 pub(crate) fn body_memory_limit(bytes: usize) {
     gauge!(BODY_MEMORY_LIMIT.name).set(as_number(bytes as u64));
 }
 
-/// A write had no key.
+/// Counts a write for which there was no key.
 pub(crate) fn seal_failed(kind: SealFailure) {
     counter!(SEAL_FAILURES.name, "kind" => kind.as_str()).increment(1);
 }
 
-/// Something stored did not open.
+/// Counts stored data that could not be opened.
 pub(crate) fn open_failed(kind: OpenFailure) {
     counter!(OPEN_FAILURES.name, "kind" => kind.as_str()).increment(1);
 }
 
-/// An object that is not sealed was read.
+/// Counts a read of an object that is not sealed.
 pub(crate) fn plaintext_read() {
     counter!(PLAINTEXT_READS.name).increment(1);
 }
 
-/// An object of an older proxy was read.
+/// Counts a read of an older proxy's object.
 pub(crate) fn legacy_read(format: LegacyFormat) {
     counter!(LEGACY_READS.name, "format" => format.as_str()).increment(1);
 }
 
-/// A key service was called.
+/// Counts a call to a key service.
 pub(crate) fn key_service_called(
     service: ServiceKind,
     call: KeyCall,
@@ -316,28 +317,28 @@ pub(crate) fn key_service_called(
     histogram!(KEY_SERVICE_SECONDS.name, "service" => service, "call" => call).record(took);
 }
 
-/// A key service is left alone until what this returns is dropped.
+/// Counts an open breaker of a key service until the returned value is dropped.
 pub(crate) fn breaker_opened(service: ServiceKind) -> Counted {
     let gauge = gauge!(KEY_SERVICE_BREAKERS.name, "service" => service.as_str());
     Counted::up(gauge, 1.0)
 }
 
-/// A call to a key service was not made, since its breaker is open.
+/// Counts a call to a key service that was not made, since its breaker is open.
 pub(crate) fn key_service_call_withheld(service: ServiceKind) {
     counter!(KEY_SERVICE_WITHHELD.name, "service" => service.as_str()).increment(1);
 }
 
-/// A key of a key service was at hand.
+/// Counts a cache hit for a key of a key service.
 pub(crate) fn key_cache_hit() {
     counter!(KEY_CACHE_HITS.name).increment(1);
 }
 
-/// A key of a key service was not at hand.
+/// Counts a cache miss for a key of a key service.
 pub(crate) fn key_cache_missed() {
     counter!(KEY_CACHE_MISSES.name).increment(1);
 }
 
-/// A request to the backend was answered, or will not be.
+/// Counts a request to the backend that was answered, or failed.
 pub(crate) fn backend_request_ended(
     operation: &'static str,
     status: Cow<'static, str>,
@@ -347,33 +348,33 @@ pub(crate) fn backend_request_ended(
     histogram!(BACKEND_SECONDS.name, "operation" => operation).record(took);
 }
 
-/// A request to the backend is sent once more.
+/// Counts another attempt at a request to the backend.
 pub(crate) fn backend_retried(reason: Retry) {
     counter!(BACKEND_RETRIES.name, "reason" => reason.as_str()).increment(1);
 }
 
-/// Some task of the program panicked.
+/// Counts a panic in any task of the program.
 pub(crate) fn panicked() {
     counter!(PANICS.name).increment(1);
 }
 
-/// The key seals new objects from now on, where no rule says otherwise.
+/// Sets the key that seals new objects from now on if no rule chooses another.
 pub(crate) fn active_key(name: &str) {
     gauge!(ACTIVE_KEY.name, "key" => name.to_owned()).set(1.0);
 }
 
-/// The key seals new objects no more.
+/// Clears a key that does not seal new objects any more.
 pub(crate) fn former_active_key(name: &str) {
     gauge!(ACTIVE_KEY.name, "key" => name.to_owned()).set(0.0);
 }
 
-/// The certificate that is served from now on ends then.
+/// Sets the expiry of the certificate that is served from now on.
 pub(crate) fn certificate(expiry: time::OffsetDateTime) {
     let seconds = u64::try_from(expiry.unix_timestamp()).unwrap_or(0);
     gauge!(CERTIFICATE_EXPIRY.name).set(as_number(seconds));
 }
 
-/// A reload of the configuration ended. The first load, at start, is told of by the exporter.
+/// Counts a reload of the configuration. The first load, at start, is reported by the exporter.
 pub(crate) fn config_reloaded(result: Reload) {
     counter!(CONFIG_RELOADS.name, "result" => result.as_str()).increment(1);
     config_state(result);
@@ -391,23 +392,24 @@ fn config_state(result: Reload) {
     }
 }
 
-/// A request was told to slow down.
+/// Counts a request that was told to slow down.
 pub(crate) fn throttled(limit: Limit) {
     counter!(THROTTLED.name, "limit" => limit.as_str()).increment(1);
 }
 
-/// Requests, or parts of a batch, have no line in the audit log.
+/// Counts requests, or parts of a batch, without a line in the audit log.
 pub(crate) fn audit_lost(lines: u32) {
     counter!(AUDIT_LOST.name).increment(u64::from(lines));
 }
 
-/// Series that are there from the start, so that the first increase can be seen as one.
+/// Creates the series that exist from the start, so that their first increase is visible.
 fn begin() {
     let (version, commit) = (version::VERSION, version::COMMIT);
     gauge!(BUILD_INFO.name, "version" => version, "commit" => commit).set(1.0);
     gauge!(REQUESTS_IN_FLIGHT.name).set(0.0);
     gauge!(CONNECTIONS.name).set(0.0);
     gauge!(BODY_MEMORY.name).set(0.0);
+    // The start counts as a successful load.
     config_state(Reload::Success);
     for metric in [
         PLAINTEXT_READS,
@@ -449,7 +451,7 @@ fn all<T: Copy>(values: &[T], text: fn(T) -> &'static str) -> Vec<&'static str> 
     values.iter().copied().map(text).collect()
 }
 
-/// Numbers of bytes and seconds are exact below 2^53.
+/// Converts a number of bytes or seconds, exact below 2^53.
 fn as_number(integer: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let number = integer as f64;

@@ -1,11 +1,11 @@
-//! Logs and metrics, and what keeps secrets out of them.
+//! Logs and metrics, and the measures that keep secrets out of them.
 //!
-//! Log lines go to standard error, as text or JSON. The configured level is that of this program's
-//! own modules; libraries speak at `warn` and above only, because at lower levels some of them show
+//! Log lines go to standard error, as text or JSON. The configured level applies to this program's
+//! own modules. Libraries log at `warn` and above only, because at lower levels some of them print
 //! headers, and with them signatures. Control characters, and those that hide text or change its
-//! direction, are escaped in both formats, so that nothing a client sends can forge a line or steer a
-//! terminal, and a line has at most 4 KiB. A panic is logged with its place
-//! and a fixed text, never with its message, which may hold content.
+//! direction, are escaped in both formats, so that nothing a client sends can forge a line or
+//! control a terminal. A line has at most 4 KiB. A panic is logged with its location and a fixed
+//! text, never with its message, which may contain content.
 //!
 //! Absent on purpose: `RUST_LOG` (it could lift the limit for libraries), files and rotation.
 
@@ -44,9 +44,10 @@ pub(crate) const REQUEST_MESSAGE: &str = "request";
 #[error("logging is set up already; expected one call, at start")]
 pub struct TelemetryError(#[source] tracing::dispatcher::SetGlobalDefaultError);
 
-/// Logs to standard error from now on, panics included, and tells how. Once in a process.
+/// Starts logging to standard error, panics included, and returns the form of the lines. Once per
+/// process.
 pub fn init(log: Log) -> Result<(LogLevels, Written), TelemetryError> {
-    // https://no-color.org: any value but an empty one.
+    // https://no-color.org: any value except an empty one disables colours.
     let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let shape = Shape::of(log.format, io::stderr().is_terminal(), colours);
     let (dispatch, levels) = dispatch(log.level, shape, io::stderr);
@@ -59,23 +60,23 @@ pub fn init(log: Log) -> Result<(LogLevels, Written), TelemetryError> {
     Ok((levels, written))
 }
 
-/// The form of the log's lines.
+/// Form of the log's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// For people.
+    /// Lines of text, for people.
     Text,
-    /// An object in each line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Sets the level of a running log.
+/// Handle to change the level of a running log.
 #[derive(Clone)]
 pub struct LogLevels(reload::Handle<Targets, Registry>);
 
 impl LogLevels {
-    /// Logs at this level from now on.
+    /// Sets the level from now on.
     pub fn set(&self, level: LogLevel) {
-        // It fails only where the log is gone.
+        // Fails only if the subscriber is gone, and with it the log.
         let _ = self.0.reload(filter(level));
     }
 }
@@ -136,10 +137,12 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Info => Level::INFO,
         LogLevel::Debug => Level::DEBUG,
     };
-    // The target is a prefix: it covers the crates of the format and of the protocol too.
+    // The target is a prefix: it covers the crates of the format and of the protocol, too.
     Targets::new()
+        // Libraries log at `warn` at most, and at `error` if the program does.
         .with_default(LevelFilter::from_level(own.min(Level::WARN)))
-        // It shows errors as Rust has them, which are returned to this program and told by it.
+        // This crate logs errors in Rust's debug form, and returns them as well: they are reported
+        // once, by this program.
         .with_target("aws_config", LevelFilter::ERROR)
         .with_target("s3proxy", own)
 }

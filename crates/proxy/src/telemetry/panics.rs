@@ -1,4 +1,4 @@
-//! Panics in the log and in the metrics: where, and nothing of what.
+//! Panics in the log and in the metrics: the location, and nothing of the message.
 
 use std::panic::{self, Location};
 

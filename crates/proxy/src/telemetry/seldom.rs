@@ -1,11 +1,11 @@
-//! Telling of what may happen very often once a minute.
+//! Rate limit for log lines about frequent events: once a minute.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 const APART: Duration = Duration::from_mins(1);
 
-/// Counts, and says when it is time to tell.
+/// Counter of an event that returns when the next log line is due.
 #[derive(Default)]
 pub(crate) struct Seldom(Mutex<State>);
 
@@ -16,7 +16,7 @@ struct State {
 }
 
 impl Seldom {
-    /// Counts once more. How often it was since the last time it was told of, if it is time again.
+    /// Counts an event. Returns the number of events since the last log line, if a new line is due.
     pub(crate) fn turn(&self) -> Option<u64> {
         self.turn_at(Instant::now())
     }

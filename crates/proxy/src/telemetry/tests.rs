@@ -28,6 +28,7 @@ fn logged(level: LogLevel, shape: Shape, events: impl FnOnce()) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+// Control characters, a terminal sequence, a change of direction and invisible characters.
 const NASTY: &str = "a\nb\x1b[31mc\x7fd\u{9b}e\re\u{202e}f\u{200b}g\u{e0041}";
 
 fn nasty_events() {
@@ -70,7 +71,7 @@ fn no_control_character_reaches_a_json_log() {
     assert_eq!(first["level"], "INFO");
 }
 
-/// Texts that are longer than a line, and more of them than a line has room for.
+/// Events with texts longer than a line, and with more texts than a line has room for.
 fn long_events() {
     let long = "\u{202e}x".repeat(1_000_000);
     tracing::info!(reason = long.as_str(), "request");
@@ -159,6 +160,7 @@ fn the_level_of_a_running_log_can_be_set() {
 #[test]
 fn a_panic_is_logged_by_place_and_not_by_message() {
     let log = logged(LogLevel::Error, Shape::PlainText, || {
+        // The hook is global, so it is removed below.
         panics::install();
         let panicked = std::panic::catch_unwind(|| panic!("the object's content"));
         let _default_hook_again = std::panic::take_hook();

@@ -1,17 +1,17 @@
-//! OpenTelemetry traces: a span for each request, and below it one for each request to the backend
+//! OpenTelemetry traces: a span for each request, with child spans for each request to the backend
 //! and each call of a key service.
 //!
-//! A request's span is carried by the OpenTelemetry context of the task that serves it, so that
-//! `backend` and `keys` find it there and know nothing of who asked. Where nothing is traced there
-//! is no context, and nothing is made. Spans leave through a bounded queue and a thread of its own:
-//! a collector that is away costs spans, never a request.
+//! The OpenTelemetry context of the task that serves a request carries its span; `backend` and
+//! `keys` find it there and know nothing of the request. Without tracing there is no context, and
+//! no span is made. Spans leave through a bounded queue and their own thread: an unavailable
+//! collector costs spans, never a request.
 //!
-//! Traces go to others, so they never carry object keys, header values, queries, credentials or
-//! reasons: names of operations and buckets, numbers, and codes alone. docs/traces.md lists them.
+//! Traces leave the program, so they never carry object keys, header values, queries, credentials
+//! or reasons: only names of operations and buckets, numbers, and codes. docs/traces.md lists them.
 //!
-//! Trust: the trace of a client is continued, and its decision to sample followed, where the client
-//! may do anything at all here. Anybody else could choose trace ids that the ratio always takes; so
-//! that request begins a trace of its own, with a link to the one it claims.
+//! Trust: the trace of a client is continued, and its sampling decision followed, only if the
+//! client was authenticated or authentication is off. Any other client could choose trace ids that
+//! the ratio always samples, so its request begins its own trace, with a link to the claimed one.
 
 mod call;
 mod exporter;
@@ -42,26 +42,26 @@ pub(crate) use request::{Arrival, RequestEnd, RequestTrace, Trust};
 use exporter::Patient;
 use over_http::{CollectorClient, LastFailure};
 
-/// How long the end of the program waits for the last spans.
+/// Time that the end of the program waits for the last spans.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
-/// Traces cannot be sent as configured.
+/// Why traces cannot be sent as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// The roots that the collector's certificate is judged by cannot be read.
+    /// The trusted roots for the collector's certificate cannot be read.
     #[error("traces.endpoint: {0}")]
     Roots(#[from] PemError),
     /// The collector's address, or one of OpenTelemetry's own variables, cannot be used.
     #[error("traces.endpoint: {collector} cannot be used: {reason}")]
     Exporter {
-        /// The address.
+        /// Address of the collector.
         collector: String,
-        /// What is wrong.
+        /// Reason of the failure.
         reason: String,
     },
 }
 
-/// Traces, or none. Clones share them.
+/// Tracing, if it is on. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Traces(Option<Tracing>);
 
@@ -72,7 +72,8 @@ struct Tracing {
 }
 
 impl Traces {
-    /// Opens no connection. Has to be called where the runtime is, which drives it.
+    /// Starts tracing without a connection. Must run inside the runtime, which drives the
+    /// connections.
     pub(crate) fn start(settings: &resolved::Traces) -> Result<Self, TracesError> {
         let resolved::Traces::Sent {
             collector,
@@ -98,12 +99,12 @@ impl Traces {
         Self(Some(Tracing { provider, tracer }))
     }
 
-    /// Sends what is left, for a bounded time.
+    /// Sends the remaining spans, for a bounded time.
     pub(crate) async fn finish(&self) {
         let Some(Tracing { provider, .. }) = self.0.clone() else {
             return;
         };
-        // It waits for the runtime, and so must not hold up one of its threads.
+        // The shutdown blocks on work of the runtime, so it must not hold up one of its threads.
         let ended =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_WAIT)).await;
         if !matches!(ended, Ok(Ok(()))) {
@@ -112,7 +113,7 @@ impl Traces {
     }
 }
 
-/// What goes on of the trace that a request says to be part of. For fuzz targets.
+/// Returns the trace headers that are passed on for a request's headers. For fuzz targets.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn carried(headers: &HeaderMap) -> Option<HeaderMap> {
     let mut written = HeaderMap::new();
@@ -121,6 +122,7 @@ pub(crate) fn carried(headers: &HeaderMap) -> Option<HeaderMap> {
 }
 
 fn sampler(ratio: f64) -> Sampler {
+    // The parent's decision counts, so that a trace is recorded as a whole or not at all.
     Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)))
 }
 
@@ -131,8 +133,8 @@ fn resource(service_name: String) -> Resource {
         .build()
 }
 
-/// Of OpenTelemetry's variables, the exporter reads those for headers itself too; the settings have
-/// read and judged them before.
+/// Builds the exporter. It reads OpenTelemetry's variables for headers itself, too; the settings
+/// have read and validated them before.
 fn exporter(collector: &Collector) -> Result<Patient, TracesError> {
     let failure = LastFailure::default();
     let built = match &collector.transport {

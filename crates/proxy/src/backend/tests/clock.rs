@@ -1,4 +1,4 @@
-//! The backend's clock is learnt, and used for signatures.
+//! Learning the backend's clock, and using it for signatures.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,7 @@ fn in_an_hour() -> String {
     then.format(HTTP_DATE).unwrap()
 }
 
-/// Seconds from now to the time of the signature.
+/// Returns the seconds from now to the time of the signature.
 fn signed_ahead(seen: &Seen) -> i64 {
     let signed = time::PrimitiveDateTime::parse(seen.header("x-amz-date"), AMZ_DATE).unwrap();
     (signed.assume_utc() - OffsetDateTime::now_utc()).whole_seconds()
@@ -43,6 +43,7 @@ async fn the_next_signature_uses_the_time_of_a_refusal() {
     backend.send(get("k")).await.unwrap();
     assert!((3590..=3610).contains(&backend.clock_offset()));
     let seen = server.seen();
+    // The first request was sent again after its refusal.
     assert_eq!(seen.len(), 3);
     assert!(signed_ahead(&seen[0]).abs() < 30);
     assert!((3570..=3630).contains(&signed_ahead(&seen[2])));
@@ -53,6 +54,7 @@ async fn the_next_signature_uses_the_time_of_a_refusal() {
 async fn no_other_answer_moves_the_clock() {
     for (status, body) in [
         ("200 OK", ""),
+        // Only a 403 with this code says that the clocks differ.
         ("404 Not Found", SKEWED),
         ("403 Forbidden", ""),
         ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>"),
@@ -89,6 +91,7 @@ async fn a_head_that_is_refused_without_a_reason_is_signed_again_by_the_time_it_
     let server = Server::start(|_, _| answer("403 Forbidden", &[("Date", &in_an_hour())], ""));
     let server = server.await;
     let backend = backend_at(server.address).await;
+    // A response to HEAD has no body that could give the reason.
     let head = || Request::new(Method::HEAD, Some("bucket"), Some("k"));
     backend.send(head()).await.unwrap();
     assert_eq!(server.seen().len(), 2);

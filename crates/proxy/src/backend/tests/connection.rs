@@ -1,4 +1,4 @@
-//! Which connection a request travels on, and what happens when there is none.
+//! Connections that requests use, and failures to connect.
 
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ async fn requests_in_a_row_share_a_connection() {
 async fn a_connection_past_its_age_serves_no_further_request() {
     let server = Server::start(|_, _| answer("200 OK", &[], "body")).await;
     let mut settings = settings(server.address);
+    // Every connection is too old for a second request.
     settings.connection_max_age = Duration::from_nanos(1);
     let backend = backend_with(settings).await;
     for _ in 0..3 {
@@ -35,7 +36,7 @@ async fn a_connection_past_its_age_serves_no_further_request() {
     assert_eq!(connections, [0, 1, 2]);
 }
 
-/// The server takes the second request and closes, as one does whose idle time just ran out.
+/// A server that reads the second request and closes, as one does whose idle timeout just expired.
 async fn closing_on_second_request() -> Server {
     Server::start(|number, _| match number {
         1 => Reply::Close,
@@ -97,6 +98,7 @@ async fn ipv6_endpoints_are_reached_and_named_in_brackets() {
 async fn an_endpoint_nobody_listens_on_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    // The system seldom hands out a port again so soon.
     drop(listener);
     let backend = backend_at(address).await;
     let error = backend.send(get("k")).await.err().unwrap();
@@ -120,6 +122,7 @@ async fn any_answer_to_a_probe_counts_and_is_asked_for_once() {
 async fn a_silent_server_runs_into_the_response_timeout() {
     let server = Server::start(|_, _| Reply::AnswerAndHang(Vec::new())).await;
     let mut settings = settings(server.address);
+    // Shorter than the other limit: it must not count any more after the connection is made.
     settings.connect_timeout = Duration::from_millis(50);
     settings.response_timeout = Duration::from_millis(100);
     settings.retry.attempts = 1;

@@ -1,4 +1,4 @@
-//! Credentials are renewed in time, once for everybody, and when the backend rejects them.
+//! Renewal of credentials: in time, once for all requests, and when the backend rejects them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use super::signature::assert_signed;
 use super::support::{SECRET_KEY, Server, answer, backend_at, get, put, settings, streamed};
 use crate::backend::{Backend, BackendError, Credentials};
 
-/// Gives the access keys `KEY0`, `KEY1` and so on.
+/// Provider of the access keys `KEY0`, `KEY1` and so on.
 #[derive(Debug, Clone)]
 struct Rotating {
     fetched: Arc<AtomicUsize>,
     valid_for: Duration,
-    /// Fails from this fetch on.
+    /// Number of the fetch from which all fail.
     fails_from: usize,
 }
 
@@ -38,6 +38,7 @@ impl Rotating {
 
     async fn fetch(&self) -> provider::Result {
         let number = self.fetched.fetch_add(1, Ordering::SeqCst);
+        // So that requests which come at the same time meet a fetch under way.
         tokio::task::yield_now().await;
         if number >= self.fails_from {
             return Err(CredentialsError::not_loaded("the source is closed"));
@@ -58,6 +59,7 @@ impl ProvideCredentials for Rotating {
 }
 
 const HOUR: Duration = Duration::from_hours(1);
+// Still valid, but within the time in which they are renewed.
 const AGEING: Duration = Duration::from_mins(1);
 const EXPIRED: Duration = Duration::ZERO;
 
@@ -99,6 +101,7 @@ async fn requests_rejected_together_share_one_renewal() {
         assert_eq!(response.unwrap().status(), StatusCode::OK);
     }
     assert_eq!(server.seen().len(), 20, "all must have been rejected");
+    // The first fetch was at the start.
     assert_eq!(rotating.fetched.load(Ordering::SeqCst), 2);
 }
 
@@ -144,6 +147,7 @@ async fn ageing_credentials_are_renewed_once_for_all_who_ask_at_once() {
     for keys in futures_util::future::join_all(asking).await {
         keys.unwrap();
     }
+    // One fetch at the start, and one renewal for all.
     assert_eq!(rotating.fetched.load(Ordering::SeqCst), 2);
 }
 

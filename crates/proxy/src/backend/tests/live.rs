@@ -1,4 +1,4 @@
-//! Against an S3 server that checks signatures, named by the environment.
+//! Tests against an S3 server that checks signatures, named by the environment.
 //!
 //! `S3PROXY_TEST_ENDPOINT` (`127.0.0.1:8333`, plain HTTP), `S3PROXY_TEST_ACCESS_KEY` and
 //! `S3PROXY_TEST_SECRET_KEY`; run with `--ignored`.
@@ -104,6 +104,7 @@ async fn what_a_trailer_follows_is_stored_without_its_framing() {
     let bucket = "backend-client-test";
     create_bucket(&backend, bucket).await;
     let content: Vec<u8> = (0..=250).cycle().take(300_000).collect();
+    // Pieces longer than a chunk, shorter, and of its length.
     for (coding, pieces) in [(None, 300_000), (Some("gzip"), 10_000), (None, 65_536)] {
         let frames: Vec<_> = content
             .chunks(pieces)

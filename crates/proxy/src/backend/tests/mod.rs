@@ -1,7 +1,7 @@
-//! The client against servers of this process, on real sockets.
+//! Tests of the client against servers in this process, on real sockets.
 //!
-//! The servers are scripted byte by byte, since what matters is how the client behaves towards
-//! answers that a well-behaved HTTP library would not give. `live` runs against an S3 server.
+//! The servers are scripted byte by byte, since the subject is the client's behaviour on responses
+//! that a well-behaved HTTP library would not send. `live` runs against an S3 server.
 
 mod clock;
 mod connection;

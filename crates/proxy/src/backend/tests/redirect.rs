@@ -8,7 +8,7 @@ use super::support::{
 };
 use crate::backend::BackendError;
 
-/// Sends requests of another region there.
+/// A server that redirects requests to another region.
 async fn in_region(status: &'static str, region: &'static str) -> Server {
     Server::start(move |_, seen| {
         if seen
@@ -44,6 +44,7 @@ async fn a_redirected_request_is_signed_anew_for_the_other_region() {
 
 #[tokio::test]
 async fn permanent_redirects_are_remembered_and_temporary_ones_are_not() {
+    // Of two requests, only the first is redirected, or both are.
     for (status, requests) in [("301 Moved Permanently", 3), ("307 Temporary Redirect", 4)] {
         let server = in_region(status, "us-west-2").await;
         let backend = backend_at(server.address).await;
@@ -66,6 +67,7 @@ async fn refused(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> (St
 #[tokio::test]
 async fn redirects_out_of_the_domain_are_refused() {
     let (text, requests) = refused(|_| {
+        // Clouds hand out credentials at this address.
         let location = ("Location", "http://169.254.169.254/latest");
         answer("307 Temporary Redirect", &[location], "")
     })

@@ -1,4 +1,4 @@
-//! The region that a refusal names is used once, and remembered for the bucket.
+//! The region from a refusal is used once, and remembered for the bucket.
 
 use http::{Method, StatusCode};
 
@@ -15,7 +15,7 @@ fn malformed(region: &str) -> Reply {
     answer("400 Bad Request", &[], &text)
 }
 
-/// Takes signatures for `us-west-2` only, and says so.
+/// A server that accepts signatures for `us-west-2` only, and says so.
 async fn in_us_west(refuse: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (Server, Backend) {
     let server = Server::start(move |_, seen| {
         if seen.header("authorization").contains("/us-west-2/s3/") {
@@ -37,6 +37,7 @@ async fn a_signature_for_another_region_is_made_anew_once_for_the_bucket() {
         assert_eq!(text(response).await.unwrap(), "here");
     }
     let seen = server.seen();
+    // The second request used the right region at once.
     assert_eq!(seen.len(), 3);
     assert_eq!(seen[1].body, b"content");
     for seen in seen {
@@ -80,6 +81,7 @@ async fn other_refusals_and_the_region_in_use_are_handed_on() {
     let invalid = "<Error><Code>InvalidArgument</Code><Region>us-west-2</Region></Error>";
     for refusal in [
         answer("400 Bad Request", &[region], invalid),
+        // The region of the refused signature, and a text that is no region.
         malformed("eu-west-1"),
         malformed("no region"),
     ] {

@@ -1,4 +1,4 @@
-//! Which requests are sent again, and which never.
+//! Requests that are sent again, and requests that never are.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::support::{
 };
 use crate::backend::{Request, RequestBody};
 
-/// Answers `status` to the first request and 200 to the others.
+/// A server that returns `status` for the first request and 200 for the others.
 async fn failing_once(status: &'static str) -> Server {
     Server::start(move |number, _| match number {
         0 => answer(status, &[], "<Error/>"),
@@ -78,6 +78,7 @@ async fn a_stream_is_never_sent_twice() {
 
 #[tokio::test]
 async fn a_conditional_write_is_repeated_only_when_it_was_surely_not_executed() {
+    // 503 says that nothing was done.
     assert_eq!(
         requests_for("503 Slow Down", conditional_put()).await,
         (StatusCode::OK, 2)
@@ -101,6 +102,7 @@ async fn the_last_answer_is_handed_on_when_attempts_run_out() {
     let backend = backend_at(server.address).await;
     let response = backend.send(get("k")).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // Requests are numbered from 0, so this is the third.
     assert_eq!(response.headers()["x-amz-request-id"], "2");
     assert_eq!(text(response).await.unwrap(), "later");
     assert_eq!(server.seen().len(), 3);
@@ -115,6 +117,7 @@ async fn all_requests_share_one_budget() {
     for _ in 0..4 {
         backend.send(get("k")).await.unwrap();
     }
+    // Four first attempts, and three repetitions that the budget allows.
     assert_eq!(server.seen().len(), 4 + 3);
 }
 
@@ -126,6 +129,7 @@ async fn retry_after_is_waited_for_within_the_longest_pause() {
     })
     .await;
     let mut settings = settings(server.address);
+    // The server asks for ten minutes; the longest pause limits them.
     settings.retry.max_delay = Duration::from_millis(150);
     let backend = backend_with(settings).await;
     let started = std::time::Instant::now();
@@ -136,6 +140,7 @@ async fn retry_after_is_waited_for_within_the_longest_pause() {
 #[tokio::test]
 async fn a_post_without_body_is_repeated() {
     let mut request = Request::new(Method::POST, Some("bucket"), Some("k"));
+    // At worst, a repeated CreateMultipartUpload leaves an unused upload.
     request.query = vec![("uploads".to_owned(), None)];
     request.body = RequestBody::Empty;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A broken read goes on where it broke, or fails; it never ends early or with other bytes.
+//! A broken read is resumed where it broke, or fails; it never ends early or with other bytes.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ type Case = (&'static str, fn() -> Reply);
 const CONTENT: &str = "0123456789";
 const ETAG: (&str, &str) = ("ETag", "\"e1\"");
 
-/// Gives `bytes` of the first answer, then what `rest` says.
+/// Sends `bytes` of the first response, then continues as `rest` says.
 async fn read(
     request: Request,
     first: impl Fn() -> Reply + Send + Sync + 'static,
@@ -67,6 +67,7 @@ async fn a_range_is_continued_inside_itself() {
     request
         .headers
         .insert("range", HeaderValue::from_static("bytes=2-7"));
+    // The first response met this condition, so the continuation does not repeat it.
     request
         .headers
         .insert("if-none-match", HeaderValue::from_static("\"other\""));
@@ -90,6 +91,7 @@ async fn a_part_is_continued_by_its_place_in_the_object() {
     };
     let (read, seen) = read(request, first, rest_as_asked).await;
     assert_eq!(read.unwrap(), "56789");
+    // A range and a part number exclude each other.
     assert_eq!(seen[1].target, "/bucket/k");
     assert_eq!(seen[1].header("range"), "bytes=7-9");
 }
@@ -120,6 +122,7 @@ async fn a_transfer_that_breaks_forever_is_given_up() {
     })
     .await;
     assert!(matches!(read, Err(BackendError::Broken { .. })), "{read:?}");
+    // The request and eight continuations.
     assert_eq!(seen.len(), 9);
 }
 
@@ -162,6 +165,7 @@ async fn only_the_missing_part_of_the_same_object_is_joined() {
 async fn reads_that_cannot_be_pinned_are_not_continued() {
     let mut about_the_object = get("k");
     about_the_object.query = vec![("acl".to_owned(), None)];
+    // A weak ETag does not promise the same bytes.
     let weak = || broken("200 OK", &[("ETag", "W/\"e1\"")], 10, &CONTENT[..4]);
     let without = || broken("200 OK", &[], 10, &CONTENT[..4]);
     for (request, first) in [
@@ -187,6 +191,7 @@ async fn a_silent_transfer_is_continued_on_another_connection() {
     })
     .await;
     let mut settings = settings(server.address);
+    // The first response hangs after four bytes.
     settings.body_timeout = Duration::from_millis(100);
     let response = backend_with(settings).await.send(get("k")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

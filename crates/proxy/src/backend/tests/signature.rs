@@ -1,4 +1,4 @@
-//! What stands on the wire against its signature, computed here a second time from the bytes seen.
+//! Bytes on the wire against their signature, which is computed here a second time.
 
 use std::fmt::Write;
 
@@ -33,6 +33,7 @@ pub(super) fn assert_signed(seen: &Seen, secret: &str) {
             }
         })
         .collect();
+    // In the order of their encoded form, as the canonical request needs them.
     parameters.sort();
     let names = field("SignedHeaders");
     let mut canonical = format!("{}\n{path}\n{}\n", seen.method, parameters.join("&"));
@@ -80,6 +81,7 @@ async fn the_path_on_the_wire_is_the_encoded_key_and_is_what_was_signed() {
     for (key, path) in [
         ("plain", "/bucket/plain"),
         ("/a//b/", "/bucket//a//b/"),
+        // Nothing is normalised: these are different objects.
         ("../x/./..", "/bucket/../x/./.."),
         ("%2F%zz", "/bucket/%252F%25zz"),
         ("a+b c&d=e?f#g", "/bucket/a%2Bb%20c%26d%3De%3Ff%23g"),
@@ -117,6 +119,7 @@ async fn query_and_amz_headers_are_signed_and_hop_headers_are_not_sent() {
         ("x-amz-meta-a", "two  spaces"),
         ("range", "bytes=0-1"),
         ("authorization", "Basic x"),
+        // Headers of the client's own signature and framing, which must not be passed on.
         ("x-amz-security-token", "the client's"),
         ("content-length", "12"),
         ("transfer-encoding", "chunked"),
@@ -166,6 +169,7 @@ async fn held_bodies_carry_both_hashes_and_streams_none() {
     let md5 = BASE64_STANDARD
         .decode(seen[0].header("content-md5"))
         .unwrap();
+    // MD5 of "content".
     assert_eq!(hex(&md5), "9a0364b9e99bb480dd25e1f0284c8555");
     assert!(
         seen[0]
@@ -214,6 +218,7 @@ async fn a_signed_header_that_cannot_be_signed_is_refused_before_sending() {
     let server = server().await;
     let backend = backend_with(settings(server.address)).await;
     let mut request = Request::new(Method::PUT, Some("bucket"), Some("k"));
+    // "ü" in Latin-1, which is not UTF-8.
     request
         .headers
         .insert("content-type", HeaderValue::from_bytes(b"\xfc").unwrap());

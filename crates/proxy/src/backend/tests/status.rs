@@ -1,11 +1,11 @@
-//! An answer has a status that S3 has for the request, or it is an error.
+//! A response has a status that S3 defines for the request, or it is an error.
 
 use http::{HeaderValue, Method, header};
 
 use super::support::{Server, answer, backend_at, get};
 use crate::backend::{BackendError, Request};
 
-/// The status that is handed on, or the one that was refused.
+/// Returns the status that is passed on, or the one that was refused.
 async fn outcome(line: &'static str, request: Request) -> Result<u16, u16> {
     let server = Server::start(move |_, _| answer(line, &[], "")).await;
     match backend_at(server.address).await.send(request).await {
@@ -23,6 +23,7 @@ async fn a_success_that_s3_does_not_have_for_the_request_is_an_error() {
         ("203 Non-Authoritative Information", 203),
         ("204 No Content", 204),
         ("205 Reset Content", 205),
+        // For a request without a range.
         ("206 Partial Content", 206),
         ("207 Multi-Status", 207),
         ("226 IM Used", 226),

@@ -1,4 +1,4 @@
-//! Streamed bodies: complete to the backend only when they are.
+//! Streamed bodies: complete to the backend only if they are.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ async fn refused_stream(body: RequestBody) -> (BackendError, Server) {
     (error, server)
 }
 
-/// Sends `first`, then `rest` once the server has `first`; gives the error and the body received.
+/// Sends `first`, then `rest` once the server has `first`; returns the error and the received body.
 async fn broken_off(
     integrity: Integrity,
     length: u64,
@@ -74,8 +74,10 @@ async fn broken_off(
 async fn a_stream_that_breaks_off_is_incomplete_to_the_backend() {
     let endings: [&[Result<&str, &str>]; 5] = [
         &[Err("the client is gone")],
+        // The length is right, and the error comes after the last byte.
         &[Ok("second"), Err("bad digest")],
         &[],
+        // Longer than announced, in a frame of its own and in one frame.
         &[Ok("second"), Ok("third")],
         &[Ok("secondthird")],
     ];
@@ -104,6 +106,7 @@ async fn the_cause_of_a_broken_stream_comes_back() {
 async fn an_empty_stream_with_an_error_reaches_no_backend() {
     let (error, server) = refused_stream(streamed(0, &[], Some("bad digest"))).await;
     assert!(matches!(error, BackendError::RequestBody(_)), "{error}");
+    // HTTP would not poll an empty body, and so not notice the error.
     assert_eq!(server.seen().len(), 0);
 }
 
@@ -140,6 +143,7 @@ async fn a_backend_that_stops_reading_runs_into_the_body_timeout() {
     });
     let mut settings = settings(server.address);
     settings.body_timeout = Duration::from_millis(200);
+    // More than the socket buffers hold, so that the writes must wait.
     let (body, _source) = endless();
     let request = put("k", body);
     let started = Instant::now();
@@ -162,7 +166,7 @@ async fn a_backend_that_stops_reading_runs_into_the_body_timeout() {
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
-/// A stream without end, and a second owner of what it holds.
+/// Makes an endless stream, and a second owner of its data.
 fn endless() -> (RequestBody, Arc<Bytes>) {
     let frame = Arc::new(Bytes::from(vec![0; 64 * 1024]));
     let source = frame.clone();
@@ -181,7 +185,7 @@ async fn a_stream_refused_under_way_ends_there_and_the_answer_is_whole() {
         socket.read_exact(&mut received).await.unwrap();
         let refusal = head_and("507 Full", &[], 8, "<Error/>");
         socket.write_all(&refusal).await.unwrap();
-        // Ends when the client closes, or breaks the connection.
+        // Ends when the client closes or resets the connection.
         while let Ok(1..) = socket.read(&mut received).await {}
     });
     let backend = backend_at(server.address).await;
@@ -193,6 +197,7 @@ async fn a_stream_refused_under_way_ends_there_and_the_answer_is_whole() {
         .await
         .expect("the connection must end")
         .unwrap();
+    // The stream is dropped with its data; nobody goes on reading it.
     assert_eq!(Arc::strong_count(&source), 1);
 }
 
@@ -206,7 +211,7 @@ async fn a_slow_source_is_not_held_against_the_backend() {
         if sent == 2 {
             return None;
         }
-        // The pause is what is tested: five times the body timeout.
+        // The pause is the subject of the test: five times the body timeout.
         tokio::time::sleep(Duration::from_millis(100)).await;
         Some((Ok(Frame::data(Bytes::from_static(b"half"))), sent + 1))
     });

@@ -1,4 +1,4 @@
-//! A scripted HTTP server that keeps what it saw, and requests for it.
+//! A scripted HTTP server that records requests, and requests for it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,16 +23,16 @@ pub(super) const ACCESS_KEY: &str = "AKIDEXAMPLE";
 pub(super) const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// One request as it stood on the wire.
+/// One request as it was on the wire.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
-    /// Connections are counted from 0.
+    /// Number of the connection, from 0.
     pub(super) connection: usize,
     pub(super) method: String,
     pub(super) target: String,
     pub(super) headers: BTreeMap<String, String>,
     pub(super) body: Vec<u8>,
-    /// Whether the body had its whole length.
+    /// Whether the body had its full length.
     pub(super) complete: bool,
 }
 
@@ -42,7 +42,7 @@ impl Seen {
     }
 }
 
-/// What the server does when it has read a request.
+/// Reaction of the server to a request.
 pub(super) enum Reply {
     Answer(Vec<u8>),
     AnswerAndClose(Vec<u8>),
@@ -86,7 +86,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// `script` gets the number of the request, from 0, and the request.
+    /// Starts a server; `script` gets the number of the request, from 0, and the request.
     pub(super) async fn start(
         script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
@@ -108,7 +108,7 @@ impl Server {
         server
     }
 
-    /// A server whose connections the caller accepts.
+    /// Binds a server whose connections the caller accepts.
     pub(super) async fn bind(
         address: &str,
         script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
@@ -133,6 +133,8 @@ impl Server {
         let mut unread = Vec::new();
         while let Some(request) = read_request(&mut socket, &mut unread, connection).await {
             let complete = request.complete;
+            // Recorded before the response, so that a test which has the response finds the
+            // request.
             let number = self.note(request.clone());
             if !complete {
                 return;
@@ -160,7 +162,7 @@ impl Server {
     }
 }
 
-/// `None` when the client closed instead of asking for more.
+/// Reads a request; `None` if the client closed instead of sending one.
 pub(super) async fn read_request<S: AsyncRead + Unpin>(
     socket: &mut S,
     unread: &mut Vec<u8>,
@@ -177,6 +179,7 @@ pub(super) async fn read_request<S: AsyncRead + Unpin>(
     let head = String::from_utf8(unread.drain(..end + 4).collect()).unwrap();
     let mut request = parse_head(&head, connection);
     let length = request.header("content-length").parse().unwrap_or(0);
+    // A client that closes early leaves the body incomplete.
     while unread.len() < length && read_more(socket, unread).await {}
     request.complete = unread.len() >= length;
     request.body = unread.drain(..length.min(unread.len())).collect();
@@ -262,7 +265,7 @@ pub(super) fn held(text: &'static str) -> RequestBody {
     RequestBody::Held(Bytes::from_static(text.as_bytes()))
 }
 
-/// A stream of these frames, and an error behind them if there is one.
+/// Makes a stream of these frames, with an error after them if one is given.
 pub(super) fn streamed(
     length: u64,
     frames: &[&'static str],

@@ -18,7 +18,7 @@ use super::support::{
 };
 use crate::backend::{BackendError, ClientCertificate, OutboundProxy, Scheme, Settings};
 
-/// An authority, and files of what it issued.
+/// A certificate authority, and files of its certificates.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
@@ -66,7 +66,7 @@ enum Ask {
     Certificate,
 }
 
-/// A TLS server that drops its first `dropped` connections before the handshake.
+/// Starts a TLS server that drops its first `dropped` connections before the handshake.
 async fn server(authority: &Authority, ask: Ask, dropped: usize) -> Server {
     let (certificate, key) = authority.issue("127.0.0.1");
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -95,6 +95,7 @@ async fn server(authority: &Authority, ask: Ask, dropped: usize) -> Server {
     tokio::spawn(async move {
         for connection in 0.. {
             let (socket, _) = listener.accept().await.unwrap();
+            // Dropping the socket closes it.
             if connection < dropped {
                 continue;
             }
@@ -126,6 +127,7 @@ async fn a_private_authority_is_trusted_when_it_is_named() {
 async fn another_authority_is_not_trusted() {
     let authority = Authority::new();
     let server = server(&authority, Ask::NoCertificate, 0).await;
+    // `None` means the authorities of the system.
     for ca_file in [Some(Authority::new()), None] {
         let mut settings = https(&server, &authority);
         settings.ca_file = ca_file.as_ref().map(Authority::ca_file);
@@ -149,7 +151,7 @@ async fn a_server_of_plain_http_is_told_of_as_one() {
         let (mut stream, _) = listener.accept().await.unwrap();
         let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
         stream.write_all(answer).await.unwrap();
-        // Until the client has gone.
+        // Wait until the client has closed.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     });
     settings.endpoint.scheme = Scheme::Https;
@@ -202,7 +204,7 @@ async fn a_stream_of_which_nothing_was_taken_is_sent_on_the_next_connection() {
     assert_eq!((seen[0].connection, &*seen[0].body), (1, &b"content"[..]));
 }
 
-/// An HTTP proxy for one tunnel at a time; gives what was asked of it.
+/// Starts an HTTP proxy for one tunnel at a time; returns the requests that it received.
 async fn outbound_proxy(status: &'static str) -> (String, tokio::sync::mpsc::Receiver<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -217,7 +219,7 @@ async fn outbound_proxy(status: &'static str) -> (String, tokio::sync::mpsc::Rec
             asked.send(ask).await.unwrap();
             if status.starts_with("200") {
                 let mut backend = TcpStream::connect(target).await.unwrap();
-                // The tunnel's end is not this test's subject.
+                // The end of the tunnel is not the subject of this test.
                 let _ = copy_bidirectional(&mut socket, &mut backend).await;
             }
         }
@@ -246,8 +248,10 @@ async fn an_outbound_proxy_tunnels_https_and_sees_nothing_but_the_address() {
     assert_eq!(ask.target, server.address.to_string());
     assert_eq!(
         ask.header("Proxy-Authorization"),
+        // Base64 of `user:password`.
         "Basic dXNlcjpwYXNzd29yZA=="
     );
+    // The signature for the backend passes only inside the tunnel.
     assert_eq!(ask.header("authorization"), "");
 }
 
@@ -277,6 +281,7 @@ async fn exempt_hosts_and_plain_http_bypass_the_outbound_proxy() {
     let authority = Authority::new();
     let tls = server(&authority, Ask::NoCertificate, 0).await;
     let plain = Server::start(|_, _| answer("200 OK", &[], "plain")).await;
+    // Nothing listens there, so a request through this proxy fails.
     let nobody = "http://127.0.0.1:9";
     let mut exempt = https(&tls, &authority);
     exempt.outbound_proxy = through(nobody, "127.0.0.0/8");

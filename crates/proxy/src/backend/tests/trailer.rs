@@ -1,4 +1,4 @@
-//! Streams with a checksum behind them, as they stand on the wire.
+//! Streams with a checksum in a trailer, as they are on the wire.
 
 use http::HeaderValue;
 
@@ -29,6 +29,7 @@ async fn a_stream_is_followed_by_the_checksum_of_its_bytes() {
     let mut request = stream();
     for (name, value) in [
         ("content-encoding", "gzip"),
+        // What the client said of its own framing must not reach the backend.
         ("x-amz-trailer", "x-amz-checksum-sha256"),
         ("x-amz-decoded-content-length", "1"),
     ] {

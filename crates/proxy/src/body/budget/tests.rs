@@ -14,7 +14,7 @@ fn bob() -> Holder {
     Holder::authenticated("bob")
 }
 
-/// A request that waits, once it does.
+/// Returns once the request for a share is waiting.
 async fn waiting(
     budget: &Arc<BodyBudget>,
     holder: Holder,
@@ -29,7 +29,7 @@ async fn waiting(
     task
 }
 
-/// A share of 16 KiB.
+/// Requests a share of 16 KiB without waiting.
 fn at_once(budget: &Arc<BodyBudget>, holder: Holder, stage: Stage) -> Option<BodyShare> {
     let claim = Claim {
         holder,
@@ -77,6 +77,7 @@ async fn one_client_leaves_memory_for_the_next() {
     while let Some(share) = at_once(&budget, alice(), Stage::Underway) {
         shares.push(share);
     }
+    // 7/8 of the total, less one share.
     assert!(shares.len() * 16 * UNIT_BYTES >= TOTAL / 8 * 7 - 16 * UNIT_BYTES);
     let started = Instant::now();
     let share = budget.share(bob(), STREAM_BYTES).await;
@@ -120,6 +121,7 @@ async fn a_large_request_is_not_passed_by_its_own_client_for_ever() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL / 2).await.unwrap();
     let large = waiting(&budget, alice(), TOTAL / 4 * 3).await;
+    // From now on the requests of its own client wait for it.
     tokio::time::sleep(OVERTAKEN_FOR).await;
     let behind = waiting(&budget, alice(), STREAM_BYTES).await;
     assert!(
@@ -166,6 +168,7 @@ async fn one_client_cannot_fill_the_queue() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL).await.unwrap();
     let mut tasks = Vec::new();
+    // One holder may have as many places as are left: half of the queue.
     for _ in 0..QUEUE / 2 {
         tasks.push(waiting(&budget, alice(), TOTAL).await);
     }
@@ -186,7 +189,7 @@ async fn a_share_that_nobody_waits_for_any_more_is_given_back() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL).await.unwrap();
     let task = waiting(&budget, bob(), TOTAL).await;
-    // Granted, and left before it was taken.
+    // Case: the share is granted, but its request was cancelled before it took it.
     drop(held);
     task.abort();
     let _ = task.await;

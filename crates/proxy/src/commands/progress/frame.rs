@@ -1,4 +1,4 @@
-//! The text of one look at the progress: two lines for a terminal, or one line for a log.
+//! Text of the progress: two lines for a terminal, or one line for a log.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::{Total, Unit};
 /// Widest bar, in columns.
 const BAR: usize = 40;
 
-/// Narrowest bar that says anything.
+/// Narrowest useful bar, in columns.
 const LEAST_BAR: usize = 10;
 
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
-/// Everything that is shown.
+/// State to be shown.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
     /// Command and target.
@@ -32,7 +32,7 @@ pub(super) struct View<'a> {
     pub(super) elapsed: Duration,
 }
 
-/// Styles of a terminal; none where it has no colours.
+/// Styles of a terminal; plain if it has no colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Palette {
     heading: Style,
@@ -57,16 +57,16 @@ impl Palette {
     };
 }
 
-/// One of the facts behind the counts.
+/// One of the facts after the counts.
 struct Piece {
     text: String,
     style: Style,
-    /// Those with the highest go first where there is no room.
+    /// Rank in which pieces are dropped if there is no room: the highest first.
     dispensable: u8,
 }
 
 impl View<'_> {
-    /// Two lines of at most `width` columns; `turn` moves the spinner.
+    /// Renders two lines of at most `width` columns; `turn` moves the spinner.
     pub(super) fn frame(&self, width: usize, turn: usize, palette: Palette) -> String {
         format!(
             "{}\n{}",
@@ -75,7 +75,7 @@ impl View<'_> {
         )
     }
 
-    /// The line of a log.
+    /// Renders the line of a log.
     pub(super) fn line(&self) -> String {
         let failed = HumanCount(self.failed);
         let facts = match self.unit {
@@ -119,7 +119,7 @@ impl View<'_> {
         }
         let done = share.of(columns);
         let (before, after) = ("━".repeat(done), "━".repeat(columns - done));
-        // Without colours the two halves have to look different.
+        // Without colours the two halves need different characters.
         let after = if palette == Palette::PLAIN {
             "─".repeat(columns - done)
         } else {
@@ -140,6 +140,7 @@ impl View<'_> {
         let mut kept = vec![false; pieces.len()];
         for index in order {
             let needs = pieces[index].text.chars().count() + 2;
+            // Stop at the first that does not fit: a less important piece must not take its room.
             if needs > room {
                 break;
             }
@@ -162,6 +163,7 @@ impl View<'_> {
         let done = amount(self.done);
         match self.total {
             Total::Exactly(total) => {
+                // Objects may be added after they were counted.
                 let total = total.max(self.done);
                 format!("{done} of {}{}", amount(total), self.unit.noun(total))
             }
@@ -218,7 +220,7 @@ impl View<'_> {
         HumanCount(whole(self.rates.done))
     }
 
-    /// The time until the end, where the end is known.
+    /// Returns the time until the end, if the end is known.
     fn left(&self) -> Option<Duration> {
         match self.total {
             Total::Exactly(total) => self.rates.time_for(total.saturating_sub(self.done)),
@@ -238,7 +240,7 @@ impl View<'_> {
 }
 
 impl Unit {
-    /// Behind a number of them.
+    /// Returns the noun after a number of these units.
     fn noun(self, number: u64) -> &'static str {
         match (self, number) {
             (Self::Objects, 1) => " object",
@@ -266,13 +268,14 @@ impl Share {
         if self.total == 0 {
             return columns;
         }
+        // In 128 bits, since the product may exceed 64.
         let columns = columns as u128;
         let part = columns * u128::from(self.done) / u128::from(self.total);
         usize::try_from(part).unwrap_or(usize::MAX)
     }
 }
 
-/// Hours, minutes and seconds.
+/// Time in hours, minutes and seconds.
 struct Clock(Duration);
 
 impl Display for Clock {
@@ -287,7 +290,7 @@ impl Display for Clock {
     }
 }
 
-/// Text that fits so many columns.
+/// Truncates text to this number of columns.
 fn shortened(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();

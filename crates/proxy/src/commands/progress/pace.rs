@@ -1,16 +1,16 @@
-//! How fast a command is now: over the last half minute, since objects that were done before are
-//! skipped in no time and say nothing of the others.
+//! Current speed of a command: measured over the last half minute, since objects that were done
+//! earlier are skipped in no time and would distort an average.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What the rates are measured over.
+/// Time over which the rates are measured.
 const WINDOW: Duration = Duration::from_secs(30);
 
 /// Shortest time between two samples.
 const SPACING: Duration = Duration::from_millis(200);
 
-/// Units and bytes done at a time.
+/// Units and bytes done at a point in time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sample {
     elapsed: Duration,
@@ -25,7 +25,7 @@ pub(super) struct Rates {
     pub(super) bytes: f64,
 }
 
-/// The last samples, the first of them at the beginning of the window.
+/// Recent samples; the first is at the beginning of the window.
 #[derive(Debug)]
 pub(super) struct Pace {
     samples: VecDeque<Sample>,
@@ -38,7 +38,7 @@ impl Pace {
         }
     }
 
-    /// The rates up to now.
+    /// Returns the rates up to now.
     pub(super) fn at(&mut self, elapsed: Duration, done: u64, bytes: u64) -> Rates {
         let now = Sample {
             elapsed,
@@ -49,7 +49,7 @@ impl Pace {
         if self.samples.back().is_none_or(is_due) {
             self.samples.push_back(now);
         }
-        // One that is older than the window stays as its beginning.
+        // One sample older than the window is kept as its beginning.
         let is_old = |next: &Sample| next.elapsed + WINDOW <= elapsed;
         while self.samples.get(1).is_some_and(is_old) {
             self.samples.pop_front();
@@ -67,7 +67,7 @@ impl Pace {
 }
 
 impl Rates {
-    /// The time for so many more units; nothing while nothing is done.
+    /// Returns the time for this many more units; `None` while the rate is zero.
     pub(super) fn time_for(self, units: u64) -> Option<Duration> {
         let seconds = number(units) / self.done;
         (self.done > 0.0).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn rates_are_those_of_the_last_half_minute() {
         let mut pace = Pace::new();
-        // 1000 a second that are skipped, and then 10 a second.
+        // 1000 per second that are skipped, and then 10 per second.
         for second in 1..=60_u64 {
             let done = 1000 * second.min(20) + 10 * second.saturating_sub(20);
             pace.at(seconds(second), done, 0);

@@ -5,11 +5,11 @@ use std::io;
 use console::Term;
 use indicatif::TermLike;
 
-/// A terminal where each look leaves the cursor at the beginning of its last line.
+/// A terminal on which each drawing leaves the cursor at the beginning of its last line.
 ///
-/// The bar's library leaves it at the right edge, where the `^C` of an interrupt would go to the next
-/// line, and the lines that are taken away would be others than those that were drawn. The look and
-/// the way back are one write, so that no key is echoed between them.
+/// The bar's library leaves the cursor at the right edge, where the `^C` of an interrupt would wrap
+/// to the next line, and the wrong lines would be cleared. The drawing and the carriage return are
+/// one write, so that no key is echoed between them.
 #[derive(Debug)]
 pub(super) struct Homing(Term);
 
@@ -57,6 +57,7 @@ impl TermLike for Homing {
     }
 
     fn flush(&self) -> io::Result<()> {
+        // Buffered with the drawing: the flush writes both at once.
         self.0.write_str("\r")?;
         self.0.flush()
     }

@@ -1,4 +1,4 @@
-//! What a terminal shows while a command runs, and when it is over.
+//! Output of a terminal while a command runs, and after it.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use indicatif::TermLike;
 
 use super::*;
 
-/// A terminal that remembers its lines.
+/// Fake terminal that remembers its lines.
 #[derive(Debug, Clone, Default)]
 struct Screen(Arc<Mutex<Shown>>);
 
@@ -36,7 +36,7 @@ impl Screen {
     }
 
     fn progress(&self) -> Progress {
-        // As often as anything changes.
+        // Without a limit on the rate of updates.
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(self.clone()), u8::MAX);
         let bar = Bar::on(target, Palette::PLAIN, || 80);
         Progress::new("verify", Unit::Objects, super::Shown::Bar(bar))
@@ -123,13 +123,14 @@ fn the_last_look_has_all_that_was_done_and_leaves_nothing_behind() {
     progress.set_total(Total::Exactly(40));
     progress.show(done(10, 0), Duration::from_secs(1));
     let seen = Arc::new(Mutex::new(String::new()));
-    // Too soon after the one before to be drawn by itself.
+    // Too soon after the previous update to be drawn automatically.
     progress.show(done(12, 0), Duration::from_millis(1001));
     if let super::Shown::Bar(bar) = &progress.shown {
         bar.drawn.force_draw();
         seen.lock().unwrap().push_str(&screen.text());
     }
     assert!(seen.lock().unwrap().contains("12 of 40 objects"));
+    // The end clears the bar, so that only the report remains.
     progress.end(done(13, 0), Duration::from_millis(1002));
     assert_eq!(screen.text().trim(), "");
 }

@@ -1,4 +1,4 @@
-//! What people and programs get to see.
+//! Output for people and for programs.
 
 use http::StatusCode;
 use s3proxy_protocol::xml::error_document::ErrorDocument;
@@ -69,7 +69,7 @@ fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask(
     );
 }
 
-/// The output where so many objects fail for one reason, and one for another.
+/// Returns the output if `number` objects fail for one reason, and one for another.
 fn failures(command: &'static str, format: Format, number: usize) -> String {
     let mut output = Vec::new();
     let mut reporter = Reporter::new(command, format, &mut output, Progress::silent());
@@ -93,6 +93,7 @@ fn equal_failures_are_told_once() {
     let text = failures("verify", Format::Lines, 2000);
     let text = anstream::adapter::strip_str(&text).to_string();
     let lines: Vec<&str> = text.lines().collect();
+    // Five of a kind have a line each, then another reason has its own.
     assert_eq!(lines[4], "FAILED b/o4: no such key");
     assert_eq!(lines[5], "FAILED b/last: damaged");
     assert_eq!(lines[6].split(" in ").next(), Some("verify: 2,001 objects"));
@@ -142,6 +143,7 @@ fn programs_get_one_object_a_line_and_one_for_the_end() {
         })
     );
     assert_eq!(values[3]["status"], "failed");
+    // Programs get the exact text; only lines for people are escaped.
     assert_eq!(values[3]["reason"], "it is\u{1b} damaged\u{202e}");
     let summary = &values[4];
     assert_eq!(summary["type"], "summary");

@@ -1,4 +1,4 @@
-//! The words and lines of a report.
+//! Words and lines of a report.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::commands::listing::{Age, Item};
 use crate::respond::Failure;
 use crate::respond::UNEXPLAINED;
 
-/// Of the word that marks failures.
+/// Style of the word that marks failures.
 pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
 
-/// The row of failures in the summary.
+/// Label of the row of failures in the summary.
 pub(super) const FAILED_ROW: &str = "FAILED";
 
 pub(super) fn line(item: &Item, handled: &Handled) -> String {
@@ -78,7 +78,7 @@ pub(super) fn row(word: &str, width: usize, count: Count) -> String {
         .to_owned()
 }
 
-/// Fields of a JSON object.
+/// Returns the fields of a JSON object.
 pub(crate) fn fields(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(fields) => fields,
@@ -86,7 +86,7 @@ pub(crate) fn fields(value: Value) -> Map<String, Value> {
     }
 }
 
-/// A number and what it counts.
+/// Formats a number with its noun.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", HumanCount(number))
@@ -96,8 +96,8 @@ pub(super) fn seconds(elapsed: Duration) -> String {
     format!("{:.1} s", elapsed.as_secs_f64())
 }
 
-/// Text of others for a terminal: control characters, and those that hide text or change its
-/// direction, are escaped.
+/// Escapes foreign text for a terminal: control characters, and those that hide text or change its
+/// direction.
 pub(crate) fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|character| {
@@ -108,14 +108,14 @@ pub(crate) fn shown(text: &str) -> String {
         .collect()
 }
 
-/// A failure in the words of an operator: what the backend said is worth more here than its code.
+/// Describes a failure for an operator: the backend's message is more useful than its code.
 pub(crate) fn explained(failure: &Failure) -> String {
     match failure {
         Failure::Answer(answer) => {
             let document = &answer.document;
             let status = answer.status.as_u16();
             if document.message == UNEXPLAINED {
-                // An answer to HEAD has no body that could explain it.
+                // The response to a HEAD request has no body that could explain it.
                 return failure.to_string();
             }
             format!(

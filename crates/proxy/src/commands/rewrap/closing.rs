@@ -1,6 +1,7 @@
-//! What `rewrap` has seen, and what follows for the keys: which are still needed, and by what.
+//! Observations of `rewrap`, and the conclusion for the keys: which are still needed, and by what.
 //!
-//! Every doubt counts against the old key: what failed, what cannot be read, what was not looked at.
+//! Every doubt counts against the old key: failed objects, unreadable ones, and those that were not
+//! checked.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -12,50 +13,51 @@ use super::super::needed::{self, Needs, Uploads};
 use super::super::report::{Closing, counted, fields};
 use super::super::selection::Versions;
 
-/// Objects whose failure is remembered, so that another walk does not tell of it again.
+/// Number of failed objects that are remembered, so that another walk does not report them again.
 const MOST_FAILURES: usize = 10_000;
 
-/// What was learnt on the way.
+/// Observations so far.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// Of the walk that goes on.
+    /// Needs found in the current walk.
     pub(super) round: Needs,
-    /// Objects that were rewrapped in it.
+    /// Number of objects that the current walk rewrapped.
     pub(super) changed: u64,
-    /// Of all walks: the most that each one found, since they look at the same objects.
+    /// Needs over all walks: the maximum of each walk, since they visit the same objects.
     needs: Needs,
-    /// Names of keys that new objects would get.
+    /// Names of the keys that new objects would get.
     pub(super) wanted: BTreeSet<String>,
-    /// A bucket has versions.
+    /// Whether a bucket has versions.
     pub(super) versions: bool,
-    /// Uploads whose state cannot be read.
+    /// Number of uploads whose state cannot be read.
     pub(super) unreadable: u64,
-    /// Objects of older proxies, under keys that nothing names: of this walk, and the most.
+    /// Number of older proxies' objects, whose keys are not named: in the current walk, and the
+    /// maximum.
     older: (u64, u64),
-    /// Objects under another key went on appearing.
+    /// Whether objects under another key kept appearing.
     pub(super) is_unsettled: bool,
-    /// Objects that failed, as far as there is room for them.
+    /// Objects that failed, up to the bound.
     failed: HashSet<Item>,
-    /// What the running proxies say that keeps a key in use, or why they could not be asked.
+    /// Reports of the running proxies that keep a key in use, or errors of their queries.
     pub(super) replicas: Vec<String>,
 }
 
-/// Whether a key is needed besides those that new objects get.
+/// Whether a key other than those of new objects is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needed {
     Yes,
     No,
 }
 
-/// What the summary rests on.
+/// Basis of the summary.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Basis {
     pub(super) versions: Versions,
-    /// Everything was listed, and nothing failed.
+    /// Whether everything was listed, and nothing failed.
     pub(super) is_complete: bool,
-    /// The status tells.
+    /// Whether the exit status reports the result.
     pub(super) is_check: bool,
-    /// Running proxies were asked.
+    /// Whether running proxies were queried.
     pub(super) asked_replicas: bool,
 }
 
@@ -66,26 +68,26 @@ impl Seen {
         }
     }
 
-    /// Whether its failure was told already.
+    /// Returns whether the failure of this object was reported already.
     pub(super) fn has_failed(&self, item: &Item) -> bool {
         self.failed.contains(item)
     }
 
     pub(super) fn saw_older_format(&mut self, is_under_zero_key: bool) {
-        // That key is everybody's, and configured nowhere.
+        // That key is public, and configured nowhere.
         if !is_under_zero_key {
             self.older.0 += 1;
         }
     }
 
-    /// Begins another walk; how many objects the last one rewrapped.
+    /// Ends a walk. Returns the number of objects that it rewrapped.
     pub(super) fn end_round(&mut self) -> u64 {
         self.needs.include(std::mem::take(&mut self.round));
         self.older = (0, self.older.1.max(self.older.0));
         std::mem::take(&mut self.changed)
     }
 
-    /// Uploads as they are in the end.
+    /// Adds the uploads at the end of the command.
     pub(super) fn count(&mut self, uploads: &Uploads) {
         self.unreadable = uploads.unreadable();
         for (key, number) in uploads.by_key() {
@@ -93,7 +95,7 @@ impl Seen {
         }
     }
 
-    /// The end, once the last walk is over.
+    /// Makes the closing part of the report, after the last walk.
     pub(super) fn closing(&mut self, active: &str, basis: Basis) -> (Closing, Needed) {
         self.end_round();
         self.wanted.insert(active.to_owned());
@@ -133,7 +135,7 @@ impl Seen {
         (Closing { details, lines }, needed)
     }
 
-    /// Why it cannot be said that nothing needs another key.
+    /// Returns the reasons for which another key might still be needed.
     fn doubts(&self, basis: Basis) -> Vec<String> {
         let mut lines = Vec::new();
         if !basis.is_complete {
@@ -249,6 +251,7 @@ mod tests {
     #[test]
     fn walks_that_see_the_same_objects_count_them_once() {
         let mut seen = Seen::default();
+        // Both walks saw the same objects, so the larger count stands, not the sum.
         for current in [2, 1] {
             seen.round.of("old").current = current;
             seen.changed = current;

@@ -1,14 +1,15 @@
-//! The walks of `rewrap`: one over everything, and after it as many as it takes to say that no key
-//! but those of new objects is needed.
+//! The walks of `rewrap`: one over everything, then as many as necessary to prove that no keys
+//! except those of new objects are needed.
 //!
-//! An upload carries the key of its beginning and becomes an object when it completes, perhaps under a
-//! name that the walk has passed. So uploads are listed before and after, and the objects of those
-//! that are gone are looked at. A request that began before a reload may store its object late, too:
-//! a check walks once more over what was modified meanwhile, until a walk finds nothing. The proxies
-//! are asked before the last walk, so that it sees what their requests have stored.
+//! An upload carries the key of its beginning and becomes an object when it completes, perhaps
+//! under a name that the walk has passed. So uploads are listed before and after a walk, and the
+//! objects of those that are gone are checked. A request that began before a reload may also store
+//! its object late: with `--check`, the command walks again over everything that was modified in
+//! the meantime, until a walk finds nothing. The proxies are queried before the last walk, so that
+//! it sees the objects that their requests have stored.
 //!
-//! AWS dates an object by the beginning of its upload, so the time of modification does not stand in
-//! for the first of the two.
+//! AWS dates an object by the beginning of its upload, so the time of modification cannot replace
+//! the comparison of uploads.
 
 use std::io;
 use std::sync::Arc;
@@ -30,16 +31,16 @@ use crate::execute::answer;
 use crate::execute::multipart::bucket::Bucket;
 use crate::execute::multipart::staged::state_bucket;
 
-/// Walks after the first one.
+/// Number of walks after the first one.
 const MOST_ROUNDS: usize = 4;
 
-/// How far the backend's clock may be from this one: it refuses requests beyond 15 minutes.
+/// Largest difference between the backend's clock and ours: it refuses requests beyond 15 minutes.
 const CLOCKS: time::Duration = time::Duration::minutes(16);
 
-/// Longest answer that says whether a bucket has versions.
+/// Longest response about a bucket's versioning, in bytes.
 const VERSIONING_BYTES: usize = 16 * 1024;
 
-/// Walks, and tells the end.
+/// Walks as often as necessary, and reports the end.
 pub(super) async fn run(
     session: Session<'_>,
     selection: &Selection,
@@ -80,7 +81,7 @@ struct Rounds<'a, 'o> {
     rewrapper: &'a Arc<Rewrapper>,
 }
 
-/// What the next walk is over.
+/// Scope of the next walk.
 enum Next {
     Everything,
     ModifiedSince(OffsetDateTime),
@@ -90,6 +91,8 @@ impl Rounds<'_, '_> {
     async fn walk(&mut self) -> io::Result<Walked> {
         let store = Store::of(&self.rewrapper.parts);
         self.ask_for_versions().await;
+        // The uploads are listed before the walk begins: one that completes during the walk may
+        // become an object under a name that the walk has passed.
         let mut uploads = self.uploads().await?;
         let mut begun = OffsetDateTime::now_utc();
         let mut walked = self
@@ -108,6 +111,7 @@ impl Rounds<'_, '_> {
                 break;
             };
             self.ask_replicas().await;
+            // Taken before the walk: objects that are modified during it belong to the next one.
             begun = OffsetDateTime::now_utc();
             walked = self.again(next).await?;
         }
@@ -115,7 +119,7 @@ impl Rounds<'_, '_> {
         Ok(walked)
     }
 
-    /// What is still to be looked at, if anything.
+    /// Returns the scope of the next walk, if one is needed.
     fn next(
         &self,
         round: usize,
@@ -124,6 +128,7 @@ impl Rounds<'_, '_> {
         begun: OffsetDateTime,
     ) -> Option<Next> {
         let is_check = self.rewrapper.asked.check == Check::ByStatus;
+        // A check walks at least twice, and again while a walk changes something.
         let is_due = nameless || is_check && (round == 0 || changed > 0);
         if is_due && round == MOST_ROUNDS {
             self.rewrapper.seen().is_unsettled = true;
@@ -133,6 +138,8 @@ impl Rounds<'_, '_> {
             if nameless {
                 Next::Everything
             } else {
+                // Earlier by the largest difference of the clocks: the backend's times are compared
+                // with ours.
                 Next::ModifiedSince(begun - CLOCKS)
             }
         })
@@ -152,7 +159,7 @@ impl Rounds<'_, '_> {
         let walked = self.session.walk_again(store, &selection, &recheck).await?;
         Ok(match walked {
             Walked::Through => Walked::Through,
-            // Everything was walked once, and has to be again.
+            // Everything was walked once, and has to be walked again.
             Walked::Interrupted(signal, _) => {
                 let targets = self.selection.targets.iter().map(Target::to_string);
                 let resume = Resume {
@@ -164,11 +171,12 @@ impl Rounds<'_, '_> {
         })
     }
 
-    /// States lie beside the data, or all in one place.
+    /// Lists the uploads; their states are next to the data, or all in one bucket.
     async fn uploads(&mut self) -> io::Result<Uploads> {
         let policy = &self.rewrapper.parts.policy;
         let buckets = self.selection.buckets().into_iter();
         let mut places: Vec<&str> = buckets.map(|name| state_bucket(policy, name)).collect();
+        // With one state bucket for all, every entry is the same.
         places.dedup();
         let mut uploads = Uploads::default();
         for place in places {
@@ -183,8 +191,8 @@ impl Rounds<'_, '_> {
         Ok(uploads)
     }
 
-    /// Looks at the objects that uploads may have become. Whether one was among them whose name
-    /// nobody knows, so that it may be any object.
+    /// Checks the objects that uploads may have become. Returns whether one of those uploads has no
+    /// known name, so that it may be any object.
     async fn look_at_ended(&mut self, before: &Uploads, now: &Uploads) -> io::Result<bool> {
         let mut nameless = false;
         for ended in now.since(before) {
@@ -210,7 +218,7 @@ impl Rounds<'_, '_> {
                     key: key.to_owned(),
                     version: None,
                     age: Age::Current,
-                    // It may have been aborted, or deleted since.
+                    // As if listed: the upload may have been aborted, or the object deleted since.
                     origin: Origin::Listed,
                 };
                 let handled = recheck.handle(&item).await;
@@ -237,6 +245,7 @@ impl Rounds<'_, '_> {
 
     async fn ask_replicas(&self) {
         let asked = &self.rewrapper.asked.replicas;
+        // In a block, so that the lock is not held during the queries.
         let wanted = {
             let mut seen = self.rewrapper.seen();
             let active = self.rewrapper.parts.keys.active().name();
@@ -247,7 +256,8 @@ impl Rounds<'_, '_> {
         self.rewrapper.seen().replicas = told;
     }
 
-    /// A check has to know whether there are versions also where no object is left to tell.
+    /// Finds out whether buckets have versions. A check has to know even if no object is left to
+    /// show it.
     async fn ask_for_versions(&self) {
         if self.rewrapper.asked.check != Check::ByStatus {
             return;
@@ -256,7 +266,7 @@ impl Rounds<'_, '_> {
             let bucket = Bucket::new(&self.rewrapper.parts.backend, name, None);
             let mut request = bucket.request(Method::GET, None);
             request.query = vec![("versioning".to_owned(), None)];
-            // Servers without versions refuse; who may not ask goes by the objects.
+            // Servers without versions refuse; without permission the objects' version ids decide.
             let Ok(backed) = bucket.send(request).await else {
                 continue;
             };
@@ -270,7 +280,7 @@ impl Rounds<'_, '_> {
     }
 }
 
-/// Another look at objects that were counted already: only its deeds and new failures are told.
+/// Another pass over counted objects: only its actions and new failures are reported.
 struct Recheck(Arc<Rewrapper>);
 
 impl Work for Recheck {
@@ -287,7 +297,7 @@ impl Work for Recheck {
 }
 
 impl Rewrapper {
-    /// Whether the object of an upload may be under another key than new objects get.
+    /// Returns whether the object of an upload may be under a key other than those of new objects.
     fn may_need_another(&self, upload: &UploadKey) -> bool {
         let seen = self.seen();
         let wanted =

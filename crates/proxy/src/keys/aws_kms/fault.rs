@@ -1,7 +1,8 @@
-//! From what the SDK says to whose fault it is, in words for the operator.
+//! Classification of the SDK's errors by who has to act, with texts for the operator.
 //!
-//! A code that is not listed is judged by its HTTP status. Messages of AWS are passed on, but for
-//! refused signatures: theirs repeat the request's headers, and the session token is one of them.
+//! A code that is not listed is classified by its HTTP status. Messages of AWS are passed on,
+//! except those about refused signatures: they repeat the request's headers, and the session token
+//! is one of them.
 
 use std::error::Error as StdError;
 
@@ -15,7 +16,7 @@ use crate::net::with_causes;
 /// Longest message of the service that is passed on, in characters.
 const MESSAGE_LIMIT: usize = 300;
 
-/// What was asked, for error texts.
+/// Context of a request, for error texts.
 pub(super) struct Asked<'a> {
     pub(super) operation: &'static str,
     pub(super) key: &'a str,
@@ -23,7 +24,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The answer is none that a key of the right kind gives.
+    /// Makes the error for a response that a key of the right kind never gives.
     pub(super) fn unusable(&self, reason: &str) -> ServiceError {
         ServiceError::Key(self.text(reason))
     }
@@ -38,7 +39,7 @@ impl Asked<'_> {
     }
 }
 
-/// Who has to do something.
+/// The cause of a failure, by who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::keys) enum Fault {
     Unavailable,
@@ -61,7 +62,7 @@ impl Fault {
     }
 }
 
-/// Why a request failed.
+/// Converts the SDK's error.
 pub(super) fn told<E>(asked: &Asked<'_>, error: &SdkError<E, HttpResponse>) -> ServiceError
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -70,7 +71,7 @@ where
     fault.error(asked.text(&reason))
 }
 
-/// Whether a failed request was answered all the same, by a service that knows the login.
+/// Returns success if the failed request proves that the service works and knows the login.
 pub(super) fn answers<E>(
     asked: &Asked<'_>,
     error: &SdkError<E, HttpResponse>,
@@ -91,6 +92,7 @@ fn judged<E>(error: &SdkError<E, HttpResponse>) -> (Fault, String)
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
+    // Credentials are resolved before the request is sent, so they come first.
     if let Some(credentials) = cause::<CredentialsError>(error) {
         return of_credentials(credentials);
     }
@@ -101,6 +103,7 @@ where
     let code = error.code().unwrap_or("no error code");
     let (fault, advice) = of_answer(code, status);
     let mut reason = format!("{code} (status {status})");
+    // Messages of failed logins repeat the signed headers, session token included.
     if fault != Fault::Login
         && let Some(message) = error.message()
     {
@@ -114,7 +117,7 @@ where
     (fault, reason)
 }
 
-/// The fault behind an error answer, and what would be right.
+/// Returns the cause of an error response, and advice for the operator.
 pub(in crate::keys) fn of_answer(code: &str, status: u16) -> (Fault, &'static str) {
     match code {
         "DisabledException" => (Fault::Key, "the key is disabled: enable it"),
@@ -192,7 +195,7 @@ fn of_credentials(error: &CredentialsError) -> (Fault, String) {
             Fault::Login,
             format!("the AWS credentials are misconfigured: {reason}"),
         ),
-        // Whoever gives the credentials may be down, like any other service.
+        // The provider of the credentials may be down, as any other service.
         _ => (
             Fault::Unavailable,
             format!("the source of the AWS credentials failed: {reason}"),

@@ -24,7 +24,7 @@ use crate::keys::key_service::{KeyService, ServiceError};
 const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd";
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A KMS that gives one answer to everything, and keeps what it was asked.
+/// Scripted KMS that gives every request the same response and records the requests.
 struct Stub {
     endpoint: String,
     asked: Arc<Mutex<Vec<(String, Value)>>>,
@@ -158,6 +158,7 @@ async fn an_error_is_not_repeated_and_says_what_to_do() {
 
 #[tokio::test]
 async fn what_aws_says_of_a_signature_is_not_repeated() {
+    // AWS's message repeats the signed headers.
     let stub = Stub::answering(
         400,
         json!({"__type": "InvalidSignatureException", "message": "x-amz-security-token:hidden"}),
@@ -186,6 +187,7 @@ async fn nobody_there_or_no_answer_in_time_is_unavailable() {
     let login = || SharedCredentialsProvider::new(Credentials::new("A", "s", None, None, "test"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    // The kernel accepts the connection, but nothing answers.
     let silent = key_at(&endpoint, Duration::from_millis(50), login()).await;
     let error = silent.create().await.err().unwrap();
     assert!(matches!(error, ServiceError::Unavailable(_)), "{error}");
@@ -245,6 +247,7 @@ fn each_documented_error_has_its_fault() {
         ("no error code", 503, Fault::Unavailable),
         ("no error code", 429, Fault::Throttled),
         ("no error code", 403, Fault::Permission),
+        // An unknown code is classified by its status.
         ("SomethingNew", 400, Fault::Key),
     ] {
         assert_eq!(of_answer(code, status).0, fault, "{code} {status}");

@@ -1,26 +1,26 @@
-//! What a PKCS#11 return code means: for the object that is asked for, and for the session.
+//! Meaning of a PKCS#11 return code, for the object and for the session.
 //!
-//! Codes that are not known, vendors' own among them, count as a service that does not work now:
-//! they may pass, and nobody's data is called altered for them.
+//! Unknown codes, vendors' own among them, count as an unavailable service: they may be transient,
+//! and nobody's data is called altered because of them.
 
 use cryptoki::error::{Error, RvError};
 
 use super::super::key_service::ServiceError;
 
-/// A call that failed, and whether a new session may help.
+/// A failed call, with the remedy that may help.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: ServiceError,
     pub(super) remedy: Remedy,
 }
 
-/// What may make the same call succeed.
+/// Remedy that may make the same call succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remedy {
     None,
-    /// Another session with another login.
+    /// Open another session with another login.
     NewSession,
-    /// The library has to look for tokens again.
+    /// Initialise the library again, so that it looks for tokens.
     NewStart,
 }
 
@@ -47,7 +47,7 @@ impl From<Error> for Failure {
         };
         Self {
             remedy: remedy(code),
-            // The library's own sentences are a paragraph each; operators look codes up.
+            // The library's own descriptions are a paragraph each; operators look up the code.
             error: meaning(code, format!("PKCS#11 {function:?}: {code:?}")),
         }
     }

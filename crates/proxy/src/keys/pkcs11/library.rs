@@ -1,10 +1,11 @@
 //! A vendor's PKCS#11 library, loaded and initialised once in this process.
 //!
-//! PKCS#11 allows one `C_Initialize` for a process, however many keys it uses, so the libraries are
-//! kept in one list. Some libraries look for tokens only then: one that was absent is found after
-//! the library has been finalised and initialised again. That ends all sessions of all keys and must
-//! not happen while a call is running, so calls hold the library for reading and a start anew holds
-//! it for writing. The epoch tells sessions from before apart; their handles may name others' now.
+//! PKCS#11 allows one `C_Initialize` per process, for any number of keys, so the libraries are in
+//! one global list. Some libraries look for tokens only during initialisation: a token that was
+//! absent is found after the library was finalised and initialised again. That ends all sessions of
+//! all keys and must not happen during a call. So calls hold a read lock on the library, and a
+//! restart holds the write lock. The epoch identifies sessions from before a restart, whose handles
+//! may denote other sessions now.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
@@ -16,12 +17,13 @@ use cryptoki::error::{Error, RvError};
 use super::Pkcs11Error;
 use super::failure::Failure;
 
-/// Starting anew costs every key its sessions; an absent token is not worth it more often.
+/// Least time between two restarts: each costs every key its sessions, and an absent token does not
+/// justify more.
 const START_ANEW_AFTER: Duration = Duration::from_secs(1);
 
 static LIBRARIES: Mutex<Vec<Arc<Library>>> = Mutex::new(Vec::new());
 
-/// Counts the initialisations of a library.
+/// Number of initialisations of a library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
@@ -34,12 +36,12 @@ pub(super) struct Library {
 struct State {
     context: Context,
     epoch: Epoch,
-    /// When it was initialised last, if it was.
+    /// Time of the last initialisation; `None` before the first.
     started: Option<Instant>,
 }
 
 impl Library {
-    /// The library of this file, the same one for every key that names it.
+    /// Returns the library of this file, shared by every key that names it.
     pub(super) fn load(module: &Path) -> Result<Arc<Self>, Pkcs11Error> {
         let error = |reason: String| Pkcs11Error::Module {
             module: module.to_owned(),
@@ -48,6 +50,7 @@ impl Library {
         let module = module
             .canonicalize()
             .map_err(|found| error(found.to_string()))?;
+        // Canonical paths, since the same library under two names must not be initialised twice.
         let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(library) = libraries.iter().find(|library| library.module == module) {
             return Ok(Arc::clone(library));
@@ -65,7 +68,7 @@ impl Library {
         Ok(library)
     }
 
-    /// Runs calls into the initialised library.
+    /// Runs calls into the initialised library, which is initialised on first use.
     pub(super) fn enter<T>(
         &self,
         calls: impl FnOnce(&Context, Epoch) -> Result<T, Failure>,
@@ -75,6 +78,8 @@ impl Library {
             return calls(&state.context, state.epoch);
         }
         drop(state);
+        // `start` checks again: another thread may have initialised the library between the two
+        // locks.
         self.state
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -83,14 +88,17 @@ impl Library {
         calls(&state.context, state.epoch)
     }
 
-    /// Finalises and initialises the library, unless someone did since `epoch`, did so just now, or
-    /// is inside a call. Says whether it is worth to try again.
+    /// Restarts the library, unless another thread did so since `epoch`, it was restarted a moment
+    /// ago, or a call is in flight. Returns whether a retry is worthwhile.
     pub(super) fn start_anew(&self, epoch: Epoch) -> Result<bool, Failure> {
+        // Never waits for the lock: a hung call would hold up the restart, and with it every new
+        // reader.
         let mut state = match self.state.try_write() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(false),
         };
+        // Another thread has restarted the library: the caller retries in the new epoch.
         if state.epoch != epoch {
             return Ok(true);
         }
@@ -100,6 +108,7 @@ impl Library {
         {
             return Ok(false);
         }
+        // Cleared first: if `finalize` or `start` fails, the next `enter` initialises the library.
         state.started = None;
         match state.context.clone().finalize() {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {}
@@ -117,6 +126,7 @@ impl State {
         }
         let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
         match self.context.initialize(arguments) {
+            // Another user of the library in this process may have initialised it: that is as good.
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
                 self.epoch = Epoch(self.epoch.0 + 1);
                 self.started = Some(Instant::now());

@@ -1,9 +1,9 @@
-//! One token, the sessions with it, and the key in it. Every call here blocks.
+//! One token, its sessions, and the key in it. Every call here blocks.
 //!
-//! Invariants: a session is used by one call at a time and belongs to one epoch of the library; a
-//! PIN that was refused is not tried again, since tokens lock themselves after a few wrong ones. The
-//! key is looked up by its label at each use: it is used seldom, and its handle may have passed to
-//! another object.
+//! Invariants: a session is used by one call at a time and belongs to one epoch of the library. A
+//! refused PIN is not tried again, since tokens lock themselves after a few wrong ones. The key is
+//! looked up by its label at each use: uses are rare, and its handle may have passed to another
+//! object.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,7 +25,7 @@ use super::{CIPHERTEXT_BYTES, KEK_BYTES, MOST_CALLS, NONCE_BYTES, TAG_BYTES};
 use crate::config::resolved::Pkcs11Key;
 use crate::keys::key_service::ServiceError;
 
-/// Frozen: what the KEK's ciphertext is bound to.
+/// Frozen: the tag length and associated data of the KEK's ciphertext.
 const TAG_BITS: u64 = 8 * TAG_BYTES as u64;
 const ASSOCIATED_DATA: &[u8] = b"s3proxy/v1/kek";
 
@@ -38,8 +38,8 @@ pub(super) struct Token {
     idle: Mutex<Vec<Open>>,
 }
 
-/// A session that is logged in. It is closed by hand: after a new start of the library its handle
-/// may be another's.
+/// A logged-in session. It has to be closed explicitly: after a restart of the library its handle
+/// may denote another session.
 struct Open {
     session: Session,
     epoch: Epoch,
@@ -82,6 +82,8 @@ impl Token {
             let (nonce, sealed) = ciphertext.split_at(NONCE_BYTES);
             let nonce = nonce.try_into().expect("it was split there");
             match decrypted(session, key, nonce, sealed) {
+                // Some tokens report a tag mismatch with a vague code. If the key still encrypts
+                // and decrypts, the ciphertext is at fault.
                 Err(Error::Pkcs11(code, Function::Decrypt))
                     if is_vague(code) && round_trip(session, key) =>
                 {
@@ -104,8 +106,9 @@ impl Token {
         })
     }
 
-    /// Whether the token is there and lets us in. Its objects are looked through, since some
-    /// libraries answer everything else from memory; whether the key is among them does not matter.
+    /// Checks that the token is present and accepts the login. The check lists the token's objects,
+    /// since some libraries answer everything else from memory; whether the key is among them does
+    /// not matter.
     pub(super) fn check(&self) -> Result<(), ServiceError> {
         self.with_session(|_, session| Ok(session.find_objects(&self.key_template())?))
             .map(|_| ())
@@ -118,8 +121,8 @@ impl Token {
         self.with_session(|context, session| call(session, self.find_key(context, session)?))
     }
 
-    /// One call in an idle session or a new one; once more in a new one where that may help, and
-    /// once more in a library that was started anew.
+    /// Runs one call in an idle session or a new one. Retries once in a new session if that may
+    /// help, and once after a restart of the library.
     fn with_session<T>(
         &self,
         call: impl Fn(&Context, &Session) -> Result<T, Failure>,
@@ -133,7 +136,7 @@ impl Token {
                 let done = call(context, &open.session);
                 match &done {
                     Ok(_) => self.keep(open),
-                    // Whatever state the call left behind goes with the session.
+                    // The call may have left the session in any state: discard it.
                     Err(_) => self.close_all(open),
                 }
                 done
@@ -143,6 +146,8 @@ impl Token {
                 Err(failure) => failure,
             };
             let again = match (tried, failure.remedy, epoch) {
+                // Each remedy is tried once, the cheap one first. A new session that did not help
+                // escalates to a restart of the library.
                 (_, Remedy::None, _) | (_, _, None) | (Some(Remedy::NewStart), _, _) => false,
                 (None, Remedy::NewSession, _) => true,
                 (_, Remedy::NewSession | Remedy::NewStart, Some(epoch)) => self
@@ -159,7 +164,7 @@ impl Token {
 
     fn session(&self, context: &Context, now: Epoch) -> Result<Open, Failure> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those of an earlier epoch have ended without us.
+        // Sessions of an earlier epoch ended with the restart; their handles must not be closed.
         idle.retain(|open| open.epoch == now);
         if let Some(open) = idle.pop() {
             return Ok(open);
@@ -181,7 +186,7 @@ impl Token {
 
     fn slot(&self, context: &Context) -> Result<Slot, Failure> {
         for slot in context.get_slots_with_token()? {
-            // A slot that cannot say is not the one, or not now.
+            // A slot without readable token info is not the right one, or not now.
             if context
                 .get_token_info(slot)
                 .is_ok_and(|found| found.label() == self.label)
@@ -203,11 +208,13 @@ impl Token {
                 self.label
             )))
         };
+        // Acquire pairs with the release below: a refusal on another thread counts at once.
         if self.pin_refused.load(Ordering::Acquire) {
             return Err(refused());
         }
         match session.login(UserType::User, Some(&self.pin)) {
-            // The login is the application's, not the session's.
+            // The login belongs to the application, not to the session: another session may have
+            // logged in.
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(Error::Pkcs11(
                 RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
@@ -231,7 +238,7 @@ impl Token {
         let key = match found[..] {
             [key] => key,
             [] => {
-                // A token that was pulled out may look empty in a session from before.
+                // A removed token may look empty in an old session: check that it is still there.
                 self.slot(context)?;
                 return Err(unusable("no secret key"));
             }
@@ -242,7 +249,7 @@ impl Token {
         if !attributes.contains(&Attribute::KeyType(KeyType::AES)) {
             return Err(unusable("a secret key that is not of AES"));
         }
-        // Some tokens do not tell the length; then the mechanism's errors have to do.
+        // Some tokens do not report the length; then the mechanism's errors have to suffice.
         let other_length = attributes.iter().any(
             |attribute| matches!(attribute, Attribute::ValueLen(length) if **length != KEK_BYTES as u64),
         );
@@ -269,9 +276,11 @@ impl Token {
         }
     }
 
-    /// Ends this session and those of its epoch that are idle: what failed one may have ended all.
+    /// Closes this session and the idle ones of its epoch: the cause of one failure may have ended
+    /// all.
     fn close_all(&self, open: Open) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Collected under the lock and closed outside of it, since closing may block.
         let others: Vec<Open> = idle.drain(..).collect();
         drop(idle);
         for other in others.into_iter().filter(|other| other.epoch == open.epoch) {
@@ -281,7 +290,7 @@ impl Token {
     }
 }
 
-/// The session is given up, so how that goes does not matter.
+/// Closes a session that is given up; an error does not matter.
 fn close(session: Session) {
     let _ = session.close();
 }
@@ -295,7 +304,7 @@ fn encrypted(
     rand::fill(&mut nonce).expect("the system gives random bytes");
     let mechanism = Mechanism::AesGcm(gcm(&mut nonce)?);
     let sealed = session.encrypt(&mechanism, key, plaintext)?;
-    // The nonce as the token left it: some makes put one of their own there.
+    // Return the nonce as the token left it: some models replace it with their own.
     Ok((nonce, sealed))
 }
 
@@ -309,8 +318,8 @@ fn decrypted(
     session.decrypt(&mechanism, key, sealed).map(Zeroizing::new)
 }
 
-/// Codes by which some tokens, SoftHSM among them, say that the tag does not match, and say other
-/// troubles too.
+/// Returns whether the code is one by which some tokens, SoftHSM among them, report a tag mismatch
+/// as well as other failures.
 fn is_vague(code: RvError) -> bool {
     matches!(
         code,
@@ -323,7 +332,7 @@ fn is_vague(code: RvError) -> bool {
     )
 }
 
-/// Whether the key does now what it is for, so that a ciphertext it did not open is at fault.
+/// Checks that the key works, in which case a ciphertext that it did not open is at fault.
 fn round_trip(session: &Session, key: ObjectHandle) -> bool {
     encrypted(session, key, &[0; KEK_BYTES])
         .and_then(|(nonce, sealed)| decrypted(session, key, nonce, &sealed))

@@ -1,4 +1,4 @@
-//! The ring over a service that counts what it is asked, and fails when it is told to.
+//! Tests of the ring over a service that counts its calls and fails on demand.
 
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -16,14 +16,14 @@ use super::*;
 use crate::config::resolved::{KeyBinding, Permission, SecretText, ServiceCalls};
 use crate::telemetry::metrics::ServiceKind;
 
-/// Encrypts nothing: the ciphertext is a number, and the KEK is kept under it.
+/// Fake service without encryption: the ciphertext is a number, under which the KEK is stored.
 #[derive(Default)]
 struct Counting {
     keks: Mutex<Vec<Zeroizing<String>>>,
     created: AtomicUsize,
     opened: AtomicUsize,
     fault: Mutex<Option<ServiceError>>,
-    /// Asked, it says nothing.
+    /// Whether calls never return.
     is_silent: AtomicBool,
 }
 
@@ -120,7 +120,7 @@ fn ring_of(service: &Arc<Counting>, keys: &Keys) -> Keyring {
     Keyring::new(keys, vec![service]).expect("the keys are right")
 }
 
-/// A place where all configured keys open.
+/// A scope in which all configured keys open.
 fn scope(ring: &Keyring) -> Scope {
     Scope {
         keys: ring.names().cloned().collect(),
@@ -162,6 +162,7 @@ const REMEMBERED: Duration = Duration::from_mins(10);
 async fn one_kek_serves_as_many_objects_as_the_setting_says() {
     let service = Arc::new(Counting::default());
     let ring = ring_of(&service, &keys(3, REMEMBERED));
+    // Three KEKs: for 3, 3 and 1 objects.
     for _ in 0..7 {
         let envelope = sealed(&ring).await.expect("the service works");
         assert!(unwrap(&ring, &envelope).await.is_ok());
@@ -253,6 +254,7 @@ async fn names_and_ciphertexts_that_do_not_fit_are_never_passed_on() {
         .expect("it is there")
         .name()
         .clone_into(&mut under_local.key_name);
+    // No ciphertext, an unknown name, and a ciphertext under a local key.
     for (envelope, missing) in [(without, false), (elsewhere, true), (under_local, false)] {
         let refused = unwrap(&ring, &envelope).await.err();
         match refused {
@@ -277,6 +279,7 @@ async fn readiness_tells_of_an_outage_and_holds_back_what_never_worked() {
         panic!("it has worked before");
     };
     assert!(lines[0].starts_with("test:key: "), "{lines:?}");
+    // Three tries that failed, and one that succeeded.
     assert_eq!(service.created.load(Ordering::Relaxed), 4);
 }
 

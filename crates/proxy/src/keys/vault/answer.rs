@@ -1,9 +1,10 @@
-//! What an answer of Vault's or OpenBao's means for the object that it was asked for.
+//! Meaning of a response of Vault or OpenBao for the object that it was requested for.
 //!
-//! Statuses alone do not say it: a missing key, a withdrawn version and a foreign ciphertext are all
-//! 400, and a ciphertext that fails its check is 500 from some versions. So the messages of the
-//! Transit engine are read too; they are part of its behaviour for years, and one that is not known
-//! falls to the status. What the service said goes into the text, cut short and in one line.
+//! Statuses alone are ambiguous: a missing key, a withdrawn version and a foreign ciphertext are
+//! all 400, and a ciphertext that fails its check is 500 from some versions. So the messages of the
+//! Transit engine are matched, too; they have been stable for years, and an unknown one is
+//! classified by its status. The service's message is included in the error, truncated and on one
+//! line.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -11,20 +12,20 @@ use serde::Deserialize;
 use super::super::http::Answer;
 use super::super::key_service::ServiceError;
 
-/// Room for the service's own words.
+/// Longest message of the service that is passed on, in characters.
 const MOST_SAID: usize = 300;
 
-/// What was asked; decides what a refusal means.
+/// Kind of request; determines the meaning of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::keys) enum Asked {
     Encrypt,
     Decrypt,
     Login,
-    /// Looking at the token, or renewing it.
+    /// Look-up or renewal of the token.
     Token,
 }
 
-/// Transit's ways to say that the key itself cannot do what is asked.
+/// Transit's messages that the key itself cannot do the operation.
 const OF_THE_KEY: [&str; 9] = [
     "encryption key not found",
     "no handler for route",
@@ -37,13 +38,13 @@ const OF_THE_KEY: [&str; 9] = [
     "key derivation",
 ];
 
-/// Transit's ways to say that the ciphertext is not this key's, whatever the status.
+/// Transit's messages that the ciphertext is not this key's, with any status.
 const OF_THE_CIPHERTEXT: [&str; 2] = ["message authentication failed", "invalid ciphertext"];
 
-/// What a token that has come to its last end is told; with status 500, as if it might pass.
+/// Message about a token at its maximum TTL. It has status 500, as if it were transient.
 const OF_THE_LAST_END: &str = "past the max TTL";
 
-/// Success, or whose fault the failure is.
+/// Returns success, or the error by who is at fault.
 pub(in crate::keys) fn judge(asked: Asked, answer: &Answer) -> Result<(), ServiceError> {
     if answer.status.is_success() {
         return Ok(());
@@ -52,6 +53,7 @@ pub(in crate::keys) fn judge(asked: Asked, answer: &Answer) -> Result<(), Servic
     let any = |known: &[&str]| known.iter().any(|text| words.contains(text));
     let told = said(asked.attempt(), answer);
     Err(match (asked, answer.status) {
+        // Messages first, then statuses: the order of these arms matters.
         (Asked::Decrypt, _) if any(&OF_THE_CIPHERTEXT) => ServiceError::Ciphertext(format!(
             "{told}; it was encrypted under another key or at another service, or was altered"
         )),
@@ -92,7 +94,7 @@ struct Errors {
     errors: Vec<String>,
 }
 
-/// `what`, the status, and the service's own words.
+/// Formats `what`, the status, and the service's message.
 pub(super) fn said(what: &str, answer: &Answer) -> String {
     let words = words(answer);
     let status = answer.status.as_u16();

@@ -1,15 +1,16 @@
-//! The token that requests carry: had by a login, renewed in time, replaced when it is refused.
+//! The token that requests carry: obtained by a login, renewed in time, replaced when it is
+//! refused.
 //!
-//! Invariants: requests that need a token at the same time make one login, the others wait for it; a
-//! refused login is told to whoever waited and tried again for the next request; a login's token is
-//! replaced when its lease cannot be renewed further, before it ends. A configured token is renewed
-//! as long as the service lets it, and never replaced.
+//! Invariants: requests that need a token at the same time share one login. A refused login fails
+//! all requests that waited for it, and is tried again for the next request. The token of a login
+//! is replaced before its lease ends if the lease cannot be renewed further. A configured token is
+//! renewed as long as the service allows it, and never replaced.
 //!
-//! Keeping the lease is a task of its own, since a replica that serves from its caches may not speak
-//! to the service for longer than the lease. It ends with the [`Keeper`].
+//! A background task keeps the lease, since a replica that serves from its caches may not call the
+//! service for longer than the lease. The task ends with the [`Keeper`].
 //!
-//! Absent: revoking the token at the end. Its lease ends by itself, and a replica that is killed
-//! could not do it either.
+//! Absent: revoking the token at the end. Its lease expires anyway, and a killed replica could not
+//! revoke it either.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,15 +29,14 @@ use super::server::{self, Server, Token};
 use super::{Data, VaultError};
 use crate::config::resolved::VaultLogin;
 
-/// A token this young is not replaced: what refuses it is not its age, and a policy without the
-/// permission must not make every request log in.
+/// Age below which a refused token is not replaced: its age cannot be the reason, and a policy
+/// without the permission must not make every request log in.
 const YOUNG: Duration = Duration::from_secs(1);
 
-/// Between two tries to keep a lease while the service cannot be reached.
+/// Pause between two tries to keep a lease while the service cannot be reached.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
-/// A lease that is said to be longer is looked after as one of this length: no clock can name the
-/// end of some that a server can say.
+/// Longest lease that is honoured. A server may announce a lease whose end no clock can represent.
 const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
 
 /// The one login of a key, shared by its requests.
@@ -73,16 +73,17 @@ struct Held {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lease {
-    /// Of a configured token that nobody has looked at.
+    /// A configured token that was not looked up yet.
     Unknown { look: Instant },
-    /// Without an end, or with one that cannot be moved or seen.
+    /// No end, or an end that cannot be moved or seen.
     Untended,
     Ends {
         at: Instant,
-        /// When to do something about it.
+        /// When to renew the lease or log in again.
         tend: Instant,
         by: Tending,
-        /// What the login gave. Renewals that give much less have come near the token's last end.
+        /// Duration that the login gave. A much shorter renewal means that the token nears its
+        /// maximum TTL.
         granted: Duration,
     },
 }
@@ -141,22 +142,24 @@ impl Session {
         })
     }
 
-    /// The token to send, after a login where there is none that may still be valid.
+    /// Returns the token to send, after a login if there is no token that may still be valid.
     pub(super) async fn token(&self) -> Result<Token, ServiceError> {
         let mut held = self.held.lock().await;
         match &*held {
+            // A configured token is sent even when it seems to be over: only the server can tell.
             Some(held) if !(held.is_over() && self.can_log_in()) => Ok(held.token.clone()),
             Some(_) | None => self.log_in_as(&mut held).await,
         }
     }
 
-    /// Another token than the refused one, where there is hope that it is not refused too.
+    /// Returns a token in place of the refused one, if it has a chance of being accepted.
     pub(super) async fn replace(&self, refused: &Token) -> Result<Option<Token>, ServiceError> {
         if !self.can_log_in() {
             return Ok(None);
         }
         let mut held = self.held.lock().await;
         match &*held {
+            // Another request replaced it already.
             Some(held) if held.token != *refused => Ok(Some(held.token.clone())),
             Some(held) if held.obtained.elapsed() < YOUNG => Ok(None),
             Some(_) | None => self.log_in_as(&mut held).await.map(Some),
@@ -174,6 +177,7 @@ impl Session {
         let new = self.log_in().await?;
         let token = new.token.clone();
         *held = Some(new);
+        // Wakes the keeper, which still sleeps until the old lease's deadline.
         self.changed.notify_one();
         Ok(token)
     }
@@ -217,7 +221,7 @@ impl Session {
         })
     }
 
-    /// When the lease wants to be looked after next; never, where it says nothing.
+    /// Returns when the lease needs attention next; `None` for never.
     async fn tend_at(&self) -> Option<Instant> {
         match self.held.lock().await.as_ref()?.lease {
             Lease::Unknown { look } => Some(look),
@@ -226,11 +230,12 @@ impl Session {
         }
     }
 
-    /// Makes the lease longer, or the token a new one. Requests go on with the old one meanwhile.
+    /// Extends the lease, or replaces the token. Requests use the old token meanwhile.
     async fn tend(&self, limit: Duration) {
         let Some(old) = self.held.lock().await.clone() else {
             return;
         };
+        // The lock is not held during the call, so that requests keep getting the old token.
         let tended = tokio::time::timeout(limit, self.tended(&old))
             .await
             .unwrap_or_else(|_| {
@@ -250,7 +255,7 @@ impl Session {
             }
         });
         let mut held = self.held.lock().await;
-        // A request may have logged in meanwhile.
+        // A request may have logged in meanwhile; its token must not be overwritten.
         if held.as_ref().is_some_and(|held| held.token == old.token) {
             *held = Some(new);
         }
@@ -264,6 +269,7 @@ impl Session {
             } if self.can_log_in() => {
                 return self.log_in().await;
             }
+            // A configured token that cannot be renewed is used until the server refuses it.
             Lease::Untended
             | Lease::Ends {
                 by: Tending::Login, ..
@@ -273,6 +279,7 @@ impl Session {
                 granted,
                 ..
             } => match self.renewed(&old.token, granted).await {
+                // A refused renewal means that the token is gone, so a login is due at once.
                 Err(ServiceError::Refused(_)) if self.can_log_in() => return self.log_in().await,
                 lease => lease?,
             },
@@ -316,14 +323,16 @@ impl Held {
 }
 
 impl Lease {
-    /// Tended at two thirds of it. Zero is Vault's way to say: without an end; in an answer to a
-    /// renewal it may also be what is left below a second.
+    /// Computes a lease that is tended at two thirds of its length. Zero is Vault's way to say that
+    /// there is no end; in the response to a renewal it may also mean a remainder below a second.
     fn of(length: Duration, by: Tending, granted: Duration) -> Self {
         if length.is_zero() && granted.is_zero() {
             return Self::Untended;
         }
         let now = Instant::now();
         let length = length.min(LONGEST_LEASE);
+        // The renewal gave less than half of the original duration: the maximum TTL is near, so log
+        // in next time.
         let by = if length < granted / 2 {
             Tending::Login
         } else {
@@ -337,7 +346,7 @@ impl Lease {
         }
     }
 
-    /// What is left of it after a try to keep it.
+    /// Returns the lease after a failed attempt to keep it.
     fn after(self, error: &ServiceError) -> Self {
         match (self, error) {
             (Self::Unknown { .. }, ServiceError::Unavailable(_) | ServiceError::Throttled(_)) => {
@@ -377,6 +386,7 @@ impl Keeper {
             loop {
                 match session.tend_at().await {
                     None => session.changed.notified().await,
+                    // A new token ends the sleep: its lease has another deadline.
                     Some(at) => tokio::select! {
                         () = session.changed.notified() => {}
                         () = tokio::time::sleep_until(at) => session.tend(limit).await,
@@ -446,7 +456,7 @@ fn tending(renewable: bool) -> Tending {
     }
 }
 
-/// Whether the answer to a login or a renewal grants a token, and one for how long.
+/// Returns whether the response to a login or a renewal grants a token with a usable lease.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(in crate::keys) fn grants(body: &[u8]) -> bool {
     auth(body).is_ok_and(|auth| {
@@ -468,7 +478,7 @@ fn no_token(what: &str) -> ServiceError {
     ServiceError::Refused(format!("{what}: the answer has no token in it"))
 }
 
-/// Kubernetes replaces the file, so it is read at each login.
+/// Reads the service account's token. Kubernetes replaces the file, so it is read at each login.
 async fn service_account_token(file: &Path) -> Result<Zeroizing<String>, ServiceError> {
     let text = tokio::fs::read_to_string(file).await.map_err(|error| {
         ServiceError::Refused(format!(
@@ -479,9 +489,9 @@ async fn service_account_token(file: &Path) -> Result<Zeroizing<String>, Service
     Ok(Zeroizing::new(text))
 }
 
-/// In one piece of memory that is wiped.
+/// Serialises `body` into one allocation that is wiped.
 fn json(body: &impl Serialize) -> Zeroizing<Vec<u8>> {
-    // Above what a service account's token takes; a vector that grows leaves copies behind.
+    // More than a service account's token takes; a vector that grows leaves copies behind.
     let mut json = Zeroizing::new(Vec::with_capacity(16 * 1024));
     serde_json::to_writer(&mut *json, body).expect("texts become JSON");
     json

@@ -1,8 +1,8 @@
-//! One Vault or OpenBao server: requests in its ways, without knowing what they are for.
+//! One Vault or OpenBao server: its conventions for requests, without their meaning.
 //!
 //! Every request carries `X-Vault-Request`, which the agents and proxies of both products may
-//! demand, and the namespace where one is configured. Only the health of the server is asked
-//! outside any namespace, as it is served nowhere else.
+//! demand, and the namespace if one is configured. Only the health check is sent without a
+//! namespace, since it is served nowhere else.
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
@@ -18,19 +18,19 @@ const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 
-/// Where the server is, and how it is spoken to.
+/// Address and client of a server.
 pub(super) struct Server {
     pub(super) address: String,
     http: HttpClient,
     namespace: Option<HeaderValue>,
 }
 
-/// A token as requests carry it. No copy of it is shown anywhere.
+/// A token as requests carry it. It is never printed.
 #[derive(Clone, PartialEq)]
 pub(super) struct Token(HeaderValue);
 
 impl Token {
-    /// Absent where the text cannot be a header's value.
+    /// Returns `None` if the text cannot be a header's value.
     pub(super) fn new(text: &str) -> Option<Self> {
         let mut value = HeaderValue::from_str(text).ok()?;
         value.set_sensitive(true);
@@ -61,7 +61,7 @@ impl Server {
         })
     }
 
-    /// One request; any status is an answer.
+    /// Sends one request; a response of any status is a success here.
     pub(super) async fn post(
         &self,
         path: &PathAndQuery,
@@ -83,8 +83,8 @@ impl Server {
             .await
     }
 
-    /// Whether the server is up and unsealed, active or not. The standby's own codes are asked not
-    /// to be told apart, and are known all the same.
+    /// Checks that the server is up and unsealed, active or standby. The query asks for no special
+    /// status of a standby, but its statuses are accepted all the same.
     pub(super) async fn health(&self) -> Result<(), ServiceError> {
         let path = PathAndQuery::from_static("/v1/sys/health?standbyok=true&perfstandbyok=true");
         let mut headers = HeaderMap::new();
@@ -117,12 +117,14 @@ impl Server {
             .send(method, path, headers, body)
             .await
             .map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        // Not followed, since a redirect would carry the token to another server.
         if answer.status.is_redirection() {
             return Err(self.unhealthy(
                 "answers with a redirect, as a standby node does that forwards nothing; \
                  give the address of the active node or of a load balancer",
             ));
         }
+        // Status 412: a node that has not replicated the latest state yet.
         if answer.status == StatusCode::PRECONDITION_FAILED {
             return Err(self.unhealthy(&answer::said(
                 "has not caught up with the active node",
@@ -145,12 +147,12 @@ impl Server {
     }
 }
 
-/// `/v1/` and the pieces. A piece may be a path itself, as mounts are.
+/// Joins the pieces to a path under `/v1/`. A piece may be a path itself, as mounts are.
 pub(super) fn path(pieces: &[&str], what: &'static str) -> Result<PathAndQuery, VaultError> {
     let joined = pieces.join("/");
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    // What would be another path to the server, or none, is not worth escaping: no mount or key
-    // has such a name.
+    // Names that would change the path at the server, or be invalid, are refused instead of
+    // escaped: no mount or key has such a name.
     let valid = joined.bytes().all(plain)
         && joined
             .split('/')

@@ -10,10 +10,12 @@ fn only_texts_of_transits_form_are_passed_on() {
         b"",
         b"vault:",
         b"vault:v1:",
+        // Versions are decimal numbers from 1, without leading zeros and of 32 bits.
         b"vault:v0:c29tZXRoaW5n",
         b"vault:v01:c29tZXRoaW5n",
         b"vault:v+1:c29tZXRoaW5n",
         b"vault:v4294967296:c29tZXRoaW5n",
+        // Incomplete Base64, and characters that would end the JSON string.
         b"vault:v1:c29tZXRoaW5",
         b"vault:v1:c29t\",\"x\":\"",
         b" vault:v1:c29tZXRoaW5n",
@@ -30,7 +32,7 @@ fn what_only_an_rsa_key_makes_is_told_by_its_length() {
         let text = STANDARD.encode(vec![7; length]);
         Form::of(format!("vault:v1:{text}").as_bytes())
     };
-    // AES-GCM and XChaCha20-Poly1305 add 28 and 40 bytes to a KEK; RSA of 2048 bits makes 256.
+    // AES-GCM and XChaCha20-Poly1305 add 28 and 40 bytes to a KEK; RSA with 2048 bits makes 256.
     for (length, form) in [
         (60, Form::Symmetric),
         (72, Form::Symmetric),
@@ -38,6 +40,7 @@ fn what_only_an_rsa_key_makes_is_told_by_its_length() {
         (256, Form::Asymmetric),
         (512, Form::Asymmetric),
         (759, Form::Asymmetric),
+        // Longer than an envelope may carry.
         (762, Form::Foreign),
     ] {
         assert_eq!(sealed(length), form, "{length}");
@@ -51,6 +54,7 @@ fn requests_have_the_documented_bodies() {
         *br#"{"plaintext":"a2V5"}"#
     );
     let decrypt = json_of_text("ciphertext", OWN, AssociatedData::On);
+    // The associated data is `s3proxy/v1/kek`, in Base64.
     let expected =
         br#"{"ciphertext":"vault:v12:c29tZXRoaW5n","associated_data":"czNwcm94eS92MS9rZWs="}"#;
     assert_eq!(*decrypt, *expected);
@@ -138,6 +142,7 @@ fn every_refusal_is_whose_fault_it_is() {
         ),
         (Decrypt, 400, "invalid ciphertext length", "ciphertext"),
         (Decrypt, 400, "refusing to use soft-deleted key", "key"),
+        // Unknown words blame the ciphertext when it is opened, and the key when it is made.
         (Decrypt, 400, "words of another version", "ciphertext"),
         (Encrypt, 400, "encryption key not found", "key"),
         (Encrypt, 400, "words of another version", "key"),

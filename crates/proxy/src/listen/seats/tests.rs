@@ -45,7 +45,7 @@ impl Crowd {
         })
     }
 
-    /// Waits for those that were told to end.
+    /// Waits for the connections that were told to end.
     async fn settle(&mut self) {
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -55,7 +55,7 @@ impl Crowd {
 }
 
 impl Connection {
-    /// A request of this client came, and was answered.
+    /// Simulates an answered request of this client.
     fn authenticate(&self, client: &str) {
         let serving = self.activity.begin();
         let holder = Holder::authenticated(client);
@@ -97,7 +97,7 @@ async fn a_network_with_many_gives_up_its_own() {
     let mut crowd = Crowd::new(16);
     let lonely = crowd.connect(1).unwrap();
     let many: Vec<Connection> = (0..15).filter_map(|_| crowd.connect(2)).collect();
-    // At once: it has more than its share.
+    // Evicted at once: the network has more than its share.
     for _ in 0..40 {
         assert!(crowd.connect(2).is_some());
     }
@@ -111,6 +111,7 @@ async fn a_network_with_many_gives_up_its_own() {
 async fn a_few_new_connections_have_time_to_show_who_they_are() {
     let mut crowd = Crowd::new(4);
     let new: Vec<Connection> = (1..5).filter_map(|from| crowd.connect(from)).collect();
+    // Nobody has had time to authenticate, so nobody is evicted.
     assert!(crowd.connect(9).is_none());
     tokio::time::sleep(GRACE).await;
     assert!(crowd.connect(9).is_some());
@@ -122,6 +123,7 @@ async fn a_few_new_connections_have_time_to_show_who_they_are() {
 async fn known_clients_lose_idle_connections_only_the_longest_idle_first() {
     let mut crowd = Crowd::new(3);
     let serving = crowd.connect(1).unwrap();
+    // A connection with a request in flight is not idle.
     let _answer = serving.activity.begin();
     let alice = Holder::authenticated("alice");
     serving.visit.admitted(Some(alice)).unwrap();
@@ -147,6 +149,7 @@ async fn one_client_leaves_places_to_others_that_wait() {
         assert!(one.visit.admitted(Some(alice)).is_ok(), "nobody waits");
         busy.push((one, serving));
     }
+    // From now on places count as short.
     assert!(crowd.connect(2).is_none(), "all are being served");
     let refused = busy[0].0.visit.admitted(Some(alice));
     assert!(refused.is_err() && busy[0].0.activity.is_closing());
@@ -173,6 +176,7 @@ async fn heads_of_strangers_stay_within_their_memory() {
     assert!(strangers[0].has_ended() && !strangers[899].has_ended());
     assert!(!known.has_ended());
     crowd.tasks.shutdown().await;
+    // Every counted byte must be released with its connection.
     drop(strangers);
     assert_eq!(crowd.seats.head_bytes.load(Ordering::Relaxed), 0);
 }
@@ -184,7 +188,7 @@ async fn where_memory_is_not_freed_in_time_those_who_hold_most_read_no_further()
     let held = |crowd: &Crowd| crowd.seats.head_bytes.load(Ordering::Relaxed);
     let strangers: Vec<Connection> = (0..3900).filter_map(|_| crowd.connect(2)).collect();
     let mut refused = 0;
-    // No task runs meanwhile.
+    // No task runs in between, so nothing is freed.
     for one in &strangers {
         if let Err(TooMuchInHeads) = one.activity.read(16 * 1024) {
             refused += 1;

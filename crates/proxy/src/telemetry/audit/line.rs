@@ -1,9 +1,9 @@
-//! The lines: `s3proxy.audit/1`, as docs/audit.schema.json has it.
+//! Audit lines: `s3proxy.audit/1`, as defined in docs/audit.schema.json.
 //!
 //! The schema is an interface. Fields may be added to a version; none is removed, renamed or given
-//! another meaning without another version. A field that does not apply is left out, never null.
-//! Every text from outside is bounded, in every kind of line, and escaped by JSON; what JSON lets
-//! through and terminals obey is escaped too.
+//! another meaning without a new version. A field that does not apply is left out, never null.
+//! Every text from outside is bounded, in every kind of line, and escaped by JSON; characters that
+//! JSON allows but terminals interpret are escaped, too.
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -18,7 +18,7 @@ pub(super) const SCHEMA: &str = "s3proxy.audit/1";
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// S3's longest object key, in bytes; longer ones never get past the proxy.
+/// S3's maximum length of an object key in bytes; the proxy refuses longer ones.
 const OBJECT_KEY_BYTES: usize = 1024;
 pub(super) const VERSION_ID_BYTES: usize = 1024;
 pub(super) const CLAIM_BYTES: usize = 128;
@@ -26,18 +26,18 @@ pub(super) const ERROR_CODE_BYTES: usize = 128;
 const REASON_BYTES: usize = 512;
 const REQUEST_ID_BYTES: usize = 128;
 
-/// How an object is stored.
+/// Form in which an object is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Stored {
     pub(crate) format: StoredFormat,
-    /// The key that its data key is wrapped under, as envelopes name it. The older formats name
-    /// none: there it is the kind of key that opened it.
+    /// Name, as in envelopes, of the key that wraps the data key. The older formats name none: then
+    /// the kind of key that opened it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
 }
 
 impl Stored {
-    /// In the proxy's own format.
+    /// Makes the value for the proxy's own format.
     pub(crate) fn sealed(key: &str) -> Self {
         Self {
             format: StoredFormat::V1,
@@ -62,7 +62,7 @@ pub(crate) enum StoredFormat {
     Plaintext,
 }
 
-/// Who asked, in every line of a request.
+/// Fields about the request, repeated in each of its lines.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Head<'a> {
     pub(super) schema: &'static str,
@@ -94,7 +94,7 @@ pub(super) enum Event {
     Object,
 }
 
-/// A request.
+/// Line about a request.
 #[derive(Serialize)]
 pub(super) struct RequestLine<'a> {
     #[serde(flatten)]
@@ -120,14 +120,14 @@ pub(super) struct RequestLine<'a> {
     pub(super) read: Option<&'a Stored>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) written: Option<&'a Stored>,
-    /// How many objects a batch named.
+    /// Number of objects that a batch named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) objects: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backend_request_id: Option<&'a str>,
 }
 
-/// What a copy read.
+/// Source of a copy.
 #[derive(Debug, Serialize)]
 pub(super) struct CopySource {
     pub(super) bucket: String,
@@ -137,7 +137,7 @@ pub(super) struct CopySource {
     pub(super) version_id: Option<String>,
 }
 
-/// One object of a batch.
+/// Line about one object of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ObjectLine {
     pub(crate) object_key: String,
@@ -149,7 +149,7 @@ pub(crate) struct ObjectLine {
 }
 
 impl ObjectLine {
-    /// Keeps texts from outside within their bounds.
+    /// Truncates texts from outside to their bounds.
     pub(super) fn bounded(self) -> Self {
         Self {
             object_key: cut(self.object_key, OBJECT_KEY_BYTES),
@@ -161,7 +161,7 @@ impl ObjectLine {
 }
 
 impl CopySource {
-    /// Keeps texts from outside within their bounds.
+    /// Truncates texts from outside to their bounds.
     pub(super) fn bounded(self) -> Self {
         Self {
             bucket: self.bucket,
@@ -173,6 +173,7 @@ impl CopySource {
 
 fn cut(mut text: String, bytes: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes));
+    // The text waits in memory until the request ends, so the surplus is freed.
     text.shrink_to_fit();
     text
 }
@@ -189,7 +190,7 @@ pub(super) fn time_text(time: OffsetDateTime) -> String {
     time.format(TIME).expect("every part of it is known")
 }
 
-/// All lines of a request: its own, and those of the objects that it named in its body.
+/// Renders all lines of a request: its own, and those of the objects named in its body.
 pub(super) fn render(request: &RequestLine<'_>, objects: &[ObjectLine]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(512 * (1 + objects.len()));
     push(&mut lines, request);
@@ -200,6 +201,7 @@ pub(super) fn render(request: &RequestLine<'_>, objects: &[ObjectLine]) -> Vec<u
     for object in objects {
         push(&mut lines, &HeadedObject { head, object });
     }
+    // JSON leaves some characters unescaped that steer terminals.
     escape::escaped(&lines)
 }
 
@@ -208,13 +210,13 @@ fn push(lines: &mut Vec<u8>, line: &impl Serialize) {
     lines.push(b'\n');
 }
 
-/// The beginning of a text, up to `bytes`.
+/// Returns the beginning of a text, at most `bytes` long.
 pub(super) fn shortened(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
 impl<'a> RequestLine<'a> {
-    /// Keeps texts from outside within their bounds.
+    /// Truncates texts from outside to their bounds.
     pub(super) fn bounded(self) -> Self {
         let to = |bytes: usize| move |text: &'a str| shortened(text, bytes);
         Self {

@@ -1,4 +1,4 @@
-//! Where the lines go: standard output, or a file that may be moved away.
+//! Output of the lines: standard output, or a file that may be moved away.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::AuditError;
 
-/// Only who runs the proxy may read who asked for what.
+/// File mode: only the proxy's user may read the log.
 const MODE: u32 = 0o600;
 
 pub(super) enum Output {
@@ -20,7 +20,7 @@ pub(super) enum Output {
     Test(Box<dyn Write + Send>),
 }
 
-/// Whether another file stands for the path now.
+/// Whether the path denotes another file now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moved {
     ToANewFile,
@@ -35,9 +35,11 @@ impl Output {
         }
     }
 
-    /// Whether the file could be opened, without making it: another user may check than the one that serves.
+    /// Checks that the file can be opened, without creating it: the check may run as another user
+    /// than the server.
     pub(super) fn check(path: &Path) -> Result<(), AuditError> {
         let opened = match OpenOptions::new().append(true).open(path) {
+            // A missing file is fine if its folder is readable: opening would create it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let folder = path.parent().filter(|folder| *folder != Path::new(""));
                 fs::read_dir(folder.unwrap_or(Path::new("."))).map(drop)
@@ -50,7 +52,7 @@ impl Output {
         })
     }
 
-    /// Writes some of the bytes, all the way to the system.
+    /// Writes some of the bytes, through to the system.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stdout => {
@@ -65,7 +67,7 @@ impl Output {
         }
     }
 
-    /// Goes over to the file that the path stands for, where that is not the open one.
+    /// Switches to the file that the path denotes now, if it is not the open one.
     pub(super) fn follow(&mut self) -> io::Result<Moved> {
         let (path, file) = match self {
             Self::Stdout => return Ok(Moved::No),
@@ -74,6 +76,7 @@ impl Output {
             Self::File { path, file } => (path, file),
         };
         let opened = file.metadata()?;
+        // Device and inode, not the path's text: rotation renames the open file.
         let same = fs::metadata(&*path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()));
         if same {

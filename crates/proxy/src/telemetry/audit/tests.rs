@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A disk that is full until it is not.
+/// Fake disk that is full until the test empties it.
 #[derive(Clone, Default)]
 struct Disk(Arc<Mutex<DiskState>>);
 
@@ -26,7 +26,7 @@ impl Disk {
         self.0.lock().unwrap().full = full;
     }
 
-    /// Waits until somebody tried to write although it is full.
+    /// Waits until a write was tried although the disk is full.
     async fn is_tried(&self) {
         while self.0.lock().unwrap().refused == 0 {
             tokio::task::yield_now().await;
@@ -45,7 +45,7 @@ impl Write for Disk {
             state.refused += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        // Never all at once, as disks may.
+        // Partial writes, as on real disks.
         let some = bytes.len().min(100);
         state.content.extend_from_slice(&bytes[..some]);
         Ok(some)
@@ -106,7 +106,7 @@ async fn trail(log: &AuditLog) -> AuditTrail {
     trail
 }
 
-/// What one request leaves, without the time.
+/// Returns the lines of one request, without the time.
 async fn lines_of(
     keys: AuditObjectKeys,
     facts: RequestFacts<'_>,
@@ -178,6 +178,7 @@ async fn a_request_is_one_line_with_all_that_its_steps_noted() {
 
 #[tokio::test]
 async fn whom_a_refused_request_claims_to_be_from_is_bounded_and_told_apart() {
+    // Longer than a reason may be.
     let failure = "x".repeat(600);
     let refused = RequestFacts {
         client: None,
@@ -263,7 +264,7 @@ async fn every_text_from_outside_is_bounded_in_every_kind_of_line() {
     .await;
     assert_eq!(lines.len(), 3);
     for line in &lines {
-        // Each character takes six bytes of JSON at the most.
+        // JSON escapes take at most six bytes per character.
         let bytes = line.to_string().len();
         assert!(bytes < 16 * 1024, "{bytes} bytes");
     }
@@ -335,8 +336,10 @@ async fn requests_are_refused_while_a_full_log_cannot_be_written_and_lines_are_k
         trail(&log).await.finish(&facts());
     }
     disk.is_tried().await;
+    // Time is paused, so the wait for a place is over at once.
     assert!(log.place().await.is_err());
     disk.set_full(false);
+    // The writer sleeps in its own thread, in real time.
     tokio::time::resume();
     while log.place().await.is_err() {
         tokio::task::yield_now().await;
@@ -386,6 +389,7 @@ async fn a_file_that_was_moved_away_is_followed_by_another() {
     trail(&log).await.finish(&facts());
     log.finish().await;
     fs::rename(&path, &moved).unwrap();
+    // As log rotation does: the file is renamed, then a signal is sent.
     log.reopen();
     trail(&log).await.finish(&facts());
     log.finish().await;

@@ -1,7 +1,7 @@
-//! What the steps of a request leave for the audit log.
+//! Notes that the steps of a request leave for the audit log.
 //!
-//! Each step notes what it learns, the first note of a kind counts, and all of it is written when
-//! the request's record ends. Where nothing is audited, nothing is kept.
+//! Each step notes the facts it learns. The first note of a kind counts, and all notes are written
+//! when the request's record ends. Without an audit log, nothing is kept.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use super::line::{self, CopySource, Event, Head, ObjectLine, RequestLine, Stored
 use super::{NoPlace, Place};
 use crate::config::resolved::AuditObjectKeys;
 
-/// Notes for one request's lines.
+/// Notes for the lines of one request.
 #[derive(Default)]
 pub(crate) struct AuditTrail {
     place: OnceLock<Place>,
@@ -35,16 +35,16 @@ pub(crate) struct AuditTrail {
     batch_errors: OnceLock<BatchErrors>,
 }
 
-/// The objects of a batch.
+/// Objects of a batch.
 struct Batch {
     lines: Vec<ObjectLine>,
     place: Option<OwnedSemaphorePermit>,
 }
 
-/// Key, version, and the code of the backend's error.
+/// Object key, version id and error code of the backend, per object.
 pub(crate) type BatchErrors = Vec<(String, Option<String>, String)>;
 
-/// What the request's record knows by itself.
+/// Facts from the request's own record.
 pub(crate) struct RequestFacts<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) trace_id: Option<&'a str>,
@@ -63,7 +63,7 @@ pub(crate) struct RequestFacts<'a> {
 }
 
 impl AuditTrail {
-    /// From now on the request is audited.
+    /// Marks the request as audited from now on.
     pub(crate) fn begin(&self, place: Place) {
         let _ = self.place.set(place);
     }
@@ -78,14 +78,14 @@ impl AuditTrail {
         }
     }
 
-    /// Whom the request says that it is from. Nothing was verified.
+    /// Notes the access key id that the request claims. Nothing was verified.
     pub(crate) fn claims(&self, access_key_id: &str) {
         self.note(&self.claimed_access_key_id, || {
             shortened(access_key_id, line::CLAIM_BYTES).to_owned()
         });
     }
 
-    /// Whose signature was verified.
+    /// Notes the access key id whose signature was verified.
     pub(crate) fn verified(&self, access_key_id: &str) {
         self.note(&self.access_key_id, || access_key_id.to_owned());
     }
@@ -102,14 +102,14 @@ impl AuditTrail {
         });
     }
 
-    /// The version that the answer names.
+    /// Notes the version that the response names.
     pub(crate) fn answers_version(&self, version: &str) {
         self.note(&self.answered_version, || {
             shortened(version, line::VERSION_ID_BYTES).to_owned()
         });
     }
 
-    /// What a copy reads.
+    /// Notes the source of a copy.
     pub(crate) fn copies(&self, bucket: &str, object_key: &str, version: Option<&str>) {
         let names_objects = |place: &Place| match place.object_keys() {
             AuditObjectKeys::Plain => true,
@@ -129,12 +129,12 @@ impl AuditTrail {
         });
     }
 
-    /// Signature, grants and policy let the request in.
+    /// Notes that signature, grants and policy admitted the request.
     pub(crate) fn admit(&self) {
         self.admitted.store(true, Ordering::Relaxed);
     }
 
-    /// The proxy itself denied access, later on.
+    /// Notes that the proxy itself denied access later on.
     pub(crate) fn deny(&self) {
         self.denied.store(true, Ordering::Relaxed);
     }
@@ -145,17 +145,17 @@ impl AuditTrail {
         });
     }
 
-    /// What was opened.
+    /// Notes the form of an object that was opened.
     pub(crate) fn reads(&self, stored: impl FnOnce() -> Stored) {
         self.note(&self.read, stored);
     }
 
-    /// How something is stored that the request brings.
+    /// Notes the form in which the request's object is stored.
     pub(crate) fn writes(&self, stored: impl FnOnce() -> Stored) {
         self.note(&self.written, stored);
     }
 
-    /// The objects of a batch, as far as it was judged, before anything is done to them.
+    /// Notes the objects of a batch, with the verdicts so far, before any of them is touched.
     pub(crate) async fn begin_batch(
         &self,
         lines: impl FnOnce() -> Vec<ObjectLine>,
@@ -172,12 +172,12 @@ impl AuditTrail {
         Ok(())
     }
 
-    /// What the backend did not do of the batch.
+    /// Notes the errors that the backend reported for objects of the batch.
     pub(crate) fn batch_errors(&self, errors: impl FnOnce() -> BatchErrors) {
         self.note(&self.batch_errors, errors);
     }
 
-    /// Hands the lines over, where the request is audited.
+    /// Queues the lines, if the request is audited.
     pub(crate) fn finish(&mut self, facts: &RequestFacts<'_>) {
         let Some(place) = self.place.take() else {
             return;
@@ -186,12 +186,14 @@ impl AuditTrail {
             None => (None, Vec::new(), None),
             Some(Batch { lines, place }) => (Some(lines.len()), lines, place),
         };
+        // Lost lines are not written, but their number is.
         if more.is_none() {
             objects.clear();
         }
         if let Some(errors) = self.batch_errors.take() {
             tell_errors(&mut objects, errors);
         }
+        // The time of a line is the request's arrival, not its end.
         let time = line::time_text(OffsetDateTime::now_utc() - facts.duration);
         let remote_address = facts.peer.to_string();
         let mut request = self.request_line(facts, (&time, &remote_address), number);
@@ -251,13 +253,14 @@ fn text(field: &OnceLock<String>) -> Option<&str> {
     field.get().map(String::as_str)
 }
 
-/// Puts each error to its object. A version that the backend does not repeat is no other one.
+/// Assigns each error to its object. If the backend repeats no version, the error counts for any
+/// version of the key.
 fn tell_errors(objects: &mut [ObjectLine], errors: BatchErrors) {
     let mut by_object: HashMap<_, _> = errors
         .into_iter()
         .map(|(key, version, code)| {
             let version = version.filter(|version| !version.is_empty());
-            // As the lines have it.
+            // Shortened as in the lines, which are compared.
             let version = version.map(|text| shortened(&text, line::VERSION_ID_BYTES).to_owned());
             ((key, version), code)
         })

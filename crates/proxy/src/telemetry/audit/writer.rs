@@ -1,9 +1,9 @@
-//! The thread that writes, so that no request waits for a disk.
+//! The writer's thread, so that no request waits for a disk.
 //!
-//! Whatever waits is written at once. A write that fails is tried again every second, from where it
-//! stopped, until it works: what was taken in is lost only with the process. Meanwhile the queue's
-//! places run out, which is what makes requests wait. A file that was moved away is followed within
-//! a second, or when asked.
+//! Queued lines are written at once. A failed write is retried every second, from the byte at which
+//! it stopped, until it succeeds: queued lines are lost only with the process. Meanwhile the
+//! queue's places run out, which makes requests wait. A file that was moved away is replaced within
+//! a second, or on request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +17,10 @@ use super::super::seldom::Seldom;
 use super::Message;
 use super::output::{Moved, Output};
 
-/// Bytes after which no further lines are taken into one write.
+/// Number of bytes after which no further lines join a write.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// How long a failed write is let alone, and how often the file is looked after.
+/// Pause after a failed write, and interval of the check for a moved file.
 const PAUSE: Duration = Duration::from_secs(1);
 
 struct Writer {
@@ -30,7 +30,7 @@ struct Writer {
     failures: Seldom,
 }
 
-/// Starts the thread. It ends when nobody can send to it any more.
+/// Starts the thread. It ends with the last sender.
 pub(super) fn start(output: Output, stuck: Arc<AtomicBool>) -> std::io::Result<Sender<Message>> {
     let (sender, receiver) = mpsc::channel();
     let writer = Writer {
@@ -58,7 +58,7 @@ enum Order {
 }
 
 impl Batch {
-    /// Takes one message, and what waits behind it up to an order.
+    /// Takes one message, and the queued ones after it up to an order.
     fn gather(first: Message, receiver: &Receiver<Message>) -> (Self, Option<Order>) {
         let mut batch = Self::default();
         let mut next = Some(first);
@@ -68,6 +68,7 @@ impl Batch {
                     batch.bytes.extend_from_slice(&lines);
                     batch.places.push(place);
                 }
+                // An order ends the batch: the lines before it must go to the old file.
                 Message::Reopen => return (batch, Some(Order::Reopen)),
                 Message::Flush(done) => return (batch, Some(Order::Flushed(done))),
             }
@@ -86,7 +87,7 @@ impl Writer {
         while let Ok(first) = receiver.recv() {
             let (batch, order) = Batch::gather(first, receiver);
             self.write(&batch.bytes);
-            // Places are free when their lines are written, and not before.
+            // Release the places only now that their lines are written.
             drop(batch.places);
             match order {
                 None => {}
@@ -94,7 +95,7 @@ impl Writer {
                     self.follow();
                 }
                 Some(Order::Flushed(done)) => {
-                    // Who asked may have stopped waiting.
+                    // The receiver may have timed out.
                     let _ = done.send(());
                 }
             }
@@ -108,6 +109,7 @@ impl Writer {
         let mut written = 0;
         while written < bytes.len() {
             match self.output.write(&bytes[written..]) {
+                // Zero bytes without an error would loop forever: treat it as a failure.
                 Ok(0) => self.failed(&std::io::ErrorKind::WriteZero.into()),
                 Ok(more) => {
                     written += more;
@@ -117,7 +119,9 @@ impl Writer {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => self.failed(&error),
             }
+            // Sleeping is fine: this thread does nothing else.
             thread::sleep(PAUSE);
+            // A line that was cut off in the old file is written again, whole, into the new one.
             if self.follow() == Moved::ToANewFile {
                 written = line_start(bytes, written);
             }
@@ -145,7 +149,7 @@ impl Writer {
     }
 }
 
-/// Where the line begins that the position is in: a line is whole in one file.
+/// Returns the start of the line that contains the position: a line is never split over two files.
 fn line_start(bytes: &[u8], position: usize) -> usize {
     let before = &bytes[..position];
     before

@@ -1,18 +1,17 @@
-//! Every metric of the program, declared once: name, type, labels, help and what to make of it.
+//! Declarations of all metrics: name, type, labels, help and advice.
 //!
-//! The help that Prometheus gets and `docs/metrics.md` both come from here. Names and labels are
-//! part of the program's interface: one that has been released is not changed, only joined by
-//! another. Invariant: no label has values that a request chooses; buckets, keys, addresses and
-//! access key ids are none.
+//! Both Prometheus's help and `docs/metrics.md` come from here. Names and labels are part of the
+//! program's interface: a released one is not changed, only joined by another. Invariant: no label
+//! has values that a request chooses, such as buckets, keys, addresses and access key ids.
 
-/// What kind of number it is.
+/// Type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Only grows, from 0 at the program's start.
+    /// A count that only grows, from 0 at the program's start.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// Seconds, counted in fixed buckets.
+    /// Durations in seconds, counted in fixed buckets.
     Histogram,
 }
 
@@ -21,9 +20,9 @@ pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) labels: &'static [&'static str],
-    /// One sentence.
+    /// Help text, one sentence.
     pub(crate) help: &'static str,
-    /// What to watch for, for people; may be empty.
+    /// Advice on alerts, for people; may be empty.
     pub(crate) watch: &'static str,
 }
 
@@ -37,7 +36,7 @@ macro_rules! declare {
             watch: $watch,
         };)+
 
-        /// All of them, in the order of the documentation.
+        /// All metrics, in the order of the documentation.
         pub(crate) const ALL: &[&Metric] = &[$($constant),+];
     };
 }

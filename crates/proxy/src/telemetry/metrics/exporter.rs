@@ -1,8 +1,7 @@
-//! The recorder behind the metrics, and their text for Prometheus.
+//! The recorder of the metrics, and its output for Prometheus.
 //!
-//! Installed once in a process, when there is an admin listener to ask for it. Histograms collect
-//! samples until somebody drains them, so [`Exporter::keep_up`] has to run as long as the program
-//! does.
+//! It is installed once per process, if there is an admin listener. Histograms collect samples
+//! until they are drained, so [`Exporter::keep_up`] has to run as long as the program does.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,36 +12,36 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use super::declared::{self, Kind};
 use super::process;
 
-/// Upper ends of the buckets of every histogram, in seconds.
+/// Upper bounds of the buckets of every histogram, in seconds.
 pub(crate) const BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
-/// How often samples are drained.
+/// Interval between two drains of the samples.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// Why nothing can be counted.
+/// Why metrics are not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
     /// The exporter refuses its settings.
     #[error("metrics: {0}")]
     Build(#[from] BuildError),
-    /// Somebody else counts already.
+    /// Another recorder is installed already.
     #[error("metrics: another recorder is installed; expected one call, at start")]
     Taken,
 }
 
-/// Everything that was counted since the program's start.
+/// Handle to all metrics since the program's start.
 #[derive(Clone)]
 pub(crate) struct Exporter(PrometheusHandle);
 
-/// That of this process.
+/// The exporter of this process, once installed.
 static INSTALLED: Mutex<Option<Exporter>> = Mutex::new(None);
 
 impl Exporter {
-    /// Counts from now on; what is counted already goes on.
+    /// Installs the recorder, or returns the installed one, whose counts continue.
     pub(crate) fn install() -> Result<Self, ExporterError> {
-        // A panic elsewhere cannot leave an `Option` in a bad state.
+        // A poisoned lock is usable: an `Option` has no half-written state.
         let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(installed) = &*installed {
             return Ok(installed.clone());
@@ -56,14 +55,14 @@ impl Exporter {
         Ok(exporter)
     }
 
-    /// The text format of Prometheus, version 0.0.4.
+    /// Renders the text format of Prometheus, version 0.0.4.
     pub(crate) fn render(&self) -> String {
         let mut text = self.0.render();
         text.push_str(&process::render());
         text
     }
 
-    /// Drains histograms now and then, for ever.
+    /// Drains the histograms periodically, forever.
     pub(crate) async fn keep_up(self) {
         let mut turns = tokio::time::interval(UPKEEP);
         loop {
@@ -79,7 +78,7 @@ pub(super) fn recorder() -> Result<PrometheusRecorder, BuildError> {
         .build_recorder())
 }
 
-/// Tells the recorder the help of every metric.
+/// Gives the recorder the help of every metric.
 pub(super) fn describe() {
     for metric in declared::ALL {
         match metric.kind {

@@ -1,12 +1,12 @@
-//! The process itself, in the names that Prometheus's own clients use.
+//! Metrics of the process itself, with the names that Prometheus's own clients use.
 //!
-//! Read from `/proc` when asked. What cannot be read is left out: a system without `/proc` has
-//! these metrics less, and nothing else.
+//! They are read from `/proc` on each request. Unreadable values are left out: a system without
+//! `/proc` only lacks these metrics.
 
 use std::fmt::Write;
 use std::fs;
 
-/// A metric of the process, and what it reads.
+/// A metric of the process, with its source.
 pub(super) struct ProcessMetric {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,
@@ -14,7 +14,7 @@ pub(super) struct ProcessMetric {
     value: fn(&Process) -> Option<f64>,
 }
 
-/// All of them.
+/// All metrics of the process.
 pub(super) const ALL: &[ProcessMetric] = &[
     ProcessMetric {
         name: "process_cpu_seconds_total",
@@ -60,8 +60,8 @@ pub(super) const ALL: &[ProcessMetric] = &[
     },
 ];
 
-// Fields of /proc/self/stat behind the command's name, counted from 0 (proc_pid_stat(5) counts from
-// 1 and begins before the name: its field 14 is 11 here).
+// Fields of /proc/self/stat after the command's name, counted from 0. (proc_pid_stat(5) counts from
+// 1 and starts before the name: its field 14 is 11 here.)
 const USER_TICKS: usize = 11;
 const SYSTEM_TICKS: usize = 12;
 const THREADS: usize = 17;
@@ -69,7 +69,7 @@ const START_TICKS: usize = 19;
 const VIRTUAL_BYTES: usize = 20;
 const RESIDENT_PAGES: usize = 21;
 
-/// What `/proc/self/stat` says.
+/// Fields of `/proc/self/stat`.
 struct Process(Vec<f64>);
 
 impl Process {
@@ -77,10 +77,11 @@ impl Process {
         Self::parse(&fs::read_to_string("/proc/self/stat").unwrap_or_default())
     }
 
-    /// The command's name stands in parentheses, and may hold spaces and parentheses itself.
+    /// Parses the file. The command's name is in parentheses, and may contain spaces and
+    /// parentheses.
     fn parse(stat: &str) -> Self {
         let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-        // The first is a letter.
+        // The first field, the state, is a letter.
         let number = |field: &str| field.parse().unwrap_or(f64::NAN);
         Self(fields.split_ascii_whitespace().map(number).collect())
     }
@@ -94,7 +95,7 @@ impl Process {
     }
 }
 
-/// The text format of Prometheus.
+/// Renders the text format of Prometheus.
 pub(super) fn render() -> String {
     let process = Process::read();
     let mut text = String::new();
@@ -124,7 +125,7 @@ fn page_bytes() -> f64 {
     super::as_number(rustix::param::page_size() as u64)
 }
 
-/// When the system started, in seconds since 1970.
+/// Returns the system's boot time, in seconds since 1970.
 fn booted() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
@@ -133,7 +134,7 @@ fn booted() -> Option<f64> {
 
 fn open_descriptors() -> Option<f64> {
     let entries = fs::read_dir("/proc/self/fd").ok()?.count() as u64;
-    // One is the folder that is being read.
+    // Reading the folder opens one more descriptor.
     Some(super::as_number(entries.saturating_sub(1)))
 }
 

@@ -8,7 +8,7 @@ use super::process;
 use super::{KeyCall, KeyResult, LegacyFormat, Limit, OpenFailure, Reload, Retry, SealFailure};
 use super::{ServiceKind, all};
 
-/// The text of the page.
+/// Returns the text of the page.
 #[must_use]
 pub fn markdown() -> String {
     let mut page = String::from(INTRODUCTION);

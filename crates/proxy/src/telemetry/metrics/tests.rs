@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// What is counted meanwhile, as text.
+/// Runs `events` and returns the metrics that they changed, as text.
 pub(crate) fn counted(events: impl FnOnce()) -> String {
     let recorder = exporter::recorder().unwrap();
     let handle = recorder.handle();
@@ -127,6 +127,7 @@ fn a_gauge_comes_back_when_its_guard_is_dropped() {
     let text = counted(|| {
         let kept = body_memory(100);
         drop(body_memory(23));
+        // This guard is never dropped, so its bytes stay counted.
         std::mem::forget(kept);
     });
     assert!(text.contains("\ns3proxy_body_memory_bytes 100\n"), "{text}");
@@ -136,6 +137,7 @@ fn a_gauge_comes_back_when_its_guard_is_dropped() {
 fn requests_are_counted_in_fixed_buckets() {
     let text = counted(everything);
     for line in [
+        // The request took 7 ms.
         "s3proxy_request_seconds_bucket{operation=\"GetObject\",le=\"0.005\"} 0",
         "s3proxy_request_seconds_bucket{operation=\"GetObject\",le=\"0.01\"} 1",
         "s3proxy_request_seconds_bucket{operation=\"GetObject\",le=\"+Inf\"} 1",

@@ -1,4 +1,4 @@
-//! Spans of what the proxy asks of others while it serves a request.
+//! Spans of the proxy's own outgoing calls while it serves a request.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -9,8 +9,8 @@ use opentelemetry_sdk::trace::SdkTracer;
 
 use super::parent;
 
-/// The trace that requests to a server belong to, and how many there were. Made where the caller's
-/// context is current, used wherever the work goes on.
+/// The trace that outgoing requests belong to, and their number so far. Made while the caller's
+/// context is current, used wherever the work continues.
 #[derive(Default)]
 pub(crate) struct Traced(Option<Box<Belonging>>);
 
@@ -19,11 +19,11 @@ struct Belonging {
     sent: AtomicI64,
 }
 
-/// The span of one call. One that is dropped before its end was cut off.
+/// Span of one call. Dropped before its end, it is recorded as cut off.
 pub(crate) struct Call(Option<Context>);
 
 impl Traced {
-    /// What is traced of the caller, if anything.
+    /// Returns the current trace, if there is one.
     pub(crate) fn current() -> Self {
         let parent =
             Context::map_current(|current| current.has_active_span().then(|| current.clone()));
@@ -56,6 +56,7 @@ impl Clone for Traced {
     fn clone(&self) -> Self {
         Self(self.0.as_ref().map(|belonging| {
             let parent = belonging.parent.clone();
+            // The copy continues the count: a resumed read is not a first attempt.
             let sent = AtomicI64::new(belonging.sent.load(Ordering::Relaxed));
             Box::new(Belonging { parent, sent })
         }))
@@ -75,14 +76,14 @@ impl Call {
         Self(begun)
     }
 
-    /// Tells the server which span its work belongs to.
+    /// Sets the headers that tell the server which span its work belongs to.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
         if let Some(context) = &self.0 {
             parent::write(headers, context.span().span_context());
         }
     }
 
-    /// The server answered.
+    /// Ends the span with the server's response.
     pub(crate) fn answered(self, status: StatusCode, request_id: Option<&str>) {
         self.end(|context| {
             let span = context.span();
@@ -97,7 +98,7 @@ impl Call {
         });
     }
 
-    /// It did not, or not with what was asked for.
+    /// Ends the span with a failure: no response, or an unusable one.
     pub(crate) fn failed(self, kind: &'static str) {
         self.end(|context| fail(context, kind.to_owned()));
     }
@@ -122,15 +123,16 @@ impl Drop for Call {
 fn fail(context: &Context, kind: String) {
     let span = context.span();
     span.set_attribute(KeyValue::new("error.type", kind));
+    // Without a description: a reason could contain object keys.
     span.set_status(Status::error(""));
 }
 
-/// Has work that a task of its own does belong to the request that is served now.
+/// Attaches the current request's trace to work that runs in its own task.
 pub(crate) fn within_current<W: Future>(work: W) -> impl Future<Output = W::Output> {
     work.with_context(Context::current())
 }
 
-/// Has a call of a key service belong to the request that is served. `kind` names its failures.
+/// Traces a call of a key service as part of the current request. `kind` names its failures.
 pub(crate) async fn call<T, E>(
     name: &'static str,
     key: &str,

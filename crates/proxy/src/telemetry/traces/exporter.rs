@@ -1,4 +1,5 @@
-//! The exporter as the batch processor sees it: failures are told once a minute, and cost spans.
+//! Wrapper of the exporter for the batch processor: failures are logged once a minute, and cost
+//! spans.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::telemetry::seldom::Seldom;
 pub(super) struct Patient {
     inner: Otlp,
     failures: Seldom,
-    /// What the exporter does not say itself.
+    /// Reason that the exporter does not report itself.
     last_failure: LastFailure,
 }
 

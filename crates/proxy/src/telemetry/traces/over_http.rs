@@ -1,8 +1,8 @@
-//! OTLP over HTTP: the client that the exporter sends its requests with.
+//! OTLP over HTTP: the client that sends the exporter's requests.
 //!
-//! The batch processor runs on a thread of its own, without the runtime that connections need, so
-//! that each request is a task of the runtime. The exporter keeps quiet about why a request failed;
-//! the reason is kept for the log here. Neither has headers in it: they may hold a token.
+//! The batch processor runs on its own thread, outside the runtime that connections need, so each
+//! request is spawned as a task on the runtime. The exporter does not report why a request failed,
+//! so this client keeps the reason for the log. No error contains headers: they may carry a token.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,16 +18,16 @@ use crate::net::{ServiceClient, service_client, trusted_roots, with_causes};
 
 use super::TracesError;
 
-/// Far above what a collector answers.
+/// Longest response that is read, in bytes. Far above any of a collector.
 const MOST_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Why the last request failed.
+/// Reason for the last failed request.
 #[derive(Clone, Default)]
 pub(super) struct LastFailure(Arc<Mutex<Option<String>>>);
 
 impl LastFailure {
     pub(super) fn take(&self) -> Option<String> {
-        // An `Option` is never half set.
+        // A poisoned lock is usable: an `Option` has no half-written state.
         let mut reason = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         reason.take()
     }
@@ -40,18 +40,19 @@ impl LastFailure {
 pub(super) struct CollectorClient {
     client: ServiceClient,
     runtime: Handle,
-    /// For one request; the exporter bounds its repetitions.
+    /// Time limit of one request; the exporter bounds its own retries.
     patience: Duration,
     failure: LastFailure,
 }
 
-/// A request that got no answer.
+/// Error of a request without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct NoAnswer(String);
 
 impl CollectorClient {
-    /// Reads the roots; opens no connection. Has to be called where the runtime is.
+    /// Builds the client; reads the trusted roots, and opens no connection. Must run inside the
+    /// runtime.
     pub(super) fn new(patience: Duration, failure: LastFailure) -> Result<Self, TracesError> {
         Ok(Self {
             client: service_client(trusted_roots(None)?),

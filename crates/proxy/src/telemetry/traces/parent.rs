@@ -1,5 +1,5 @@
-//! `traceparent` and `tracestate` (W3C Trace Context, level 1, section 3): read strictly, written
-//! anew.
+//! `traceparent` and `tracestate` (W3C Trace Context, level 1, section 3): parsed strictly, written
+//! canonically.
 
 use std::str::FromStr;
 
@@ -9,10 +9,12 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The length that one must be able to carry (section 3.3.1.5); a longer one is dropped.
+/// Length that every implementation must be able to propagate (section 3.3.1.5); a longer value is
+/// dropped.
 const TRACESTATE_BYTES: usize = 512;
 
-/// The span that a request says to be part of. Nothing where that is not well-formed, or said twice.
+/// Parses the span that a request claims as its parent. `None` if the header is malformed or
+/// repeated.
 pub(super) fn read(headers: &HeaderMap) -> Option<SpanContext> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -23,8 +25,10 @@ pub(super) fn read(headers: &HeaderMap) -> Option<SpanContext> {
     parent.is_valid().then_some(parent)
 }
 
-/// `version-traceid-parentid-flags`, all in lower-case hex. Later versions may have more behind it.
+/// Parses `version-traceid-parentid-flags`, all in lower-case hex. Later versions may append
+/// fields.
 fn traceparent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
+    // 55 bytes: the fixed length of version 00. `get` also fails inside a multi-byte character.
     let known = text.get(..55)?;
     let more = &text[55..];
     let mut fields = known.split('-');
@@ -41,6 +45,7 @@ fn traceparent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
         _ if !more.is_empty() && !more.starts_with('-') => return None,
         _ => {}
     }
+    // Only the sampled flag is defined; unknown ones are not passed on.
     let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
     Some((
         TraceId::from_hex(trace_id).ok()?,
@@ -62,13 +67,14 @@ fn tracestate(headers: &HeaderMap) -> TraceState {
         .unwrap_or_default()
 }
 
-/// Names a span as the one that a request is part of.
+/// Sets the headers that name a span as the parent of a request.
 pub(super) fn write(headers: &mut HeaderMap, span: &SpanContext) {
     let (trace_id, span_id) = (span.trace_id(), span.span_id());
     let flags = u8::from(span.is_sampled());
     let parent = format!("00-{trace_id}-{span_id}-{flags:02x}");
     let parent = HeaderValue::try_from(parent).expect("hexadecimal digits are a value");
     headers.insert(TRACEPARENT, parent);
+    // Remove first: a forwarded `tracestate` must not survive next to another `traceparent`.
     headers.remove(TRACESTATE);
     let state = span.trace_state().header();
     if let Ok(state) = HeaderValue::try_from(state)

@@ -1,6 +1,6 @@
-//! The span of one request of a client.
+//! The span of one client request.
 //!
-//! It begins when it is known who asks, dated back to the request's arrival, and ends with the
+//! It begins once the client is known, backdated to the request's arrival, and ends with the
 //! request's record.
 
 use std::sync::OnceLock;
@@ -12,25 +12,25 @@ use opentelemetry::{Context, KeyValue};
 
 use super::{Traces, parent};
 
-/// Whose word counts about the trace that a request is part of.
+/// Whether the client's claimed trace is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// A client that proved who it is, or every client, where none has to.
+    /// The client is authenticated, or authentication is off.
     Client,
     Nobody,
 }
 
-/// What is known of a request when it arrives.
+/// Trace facts of a request at its arrival.
 pub(crate) struct Arrival {
     method: &'static str,
     parent: Option<SpanContext>,
 }
 
-/// The trace of one request.
+/// Trace of one request.
 #[derive(Default)]
 pub(crate) struct RequestTrace(OnceLock<Context>);
 
-/// What is known of a request at its end.
+/// Facts about a request at its end.
 pub(crate) struct RequestEnd<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) operation: Option<&'static str>,
@@ -42,7 +42,7 @@ pub(crate) struct RequestEnd<'a> {
 }
 
 impl Traces {
-    /// Looks at a request before its head is used up. `None` where nothing is traced.
+    /// Collects the trace facts before the request's head is consumed. `None` without tracing.
     pub(crate) fn arrival(&self, method: &Method, headers: &HeaderMap) -> Option<Arrival> {
         self.0.as_ref().map(|_| Arrival {
             method: known_method(method),
@@ -50,7 +50,7 @@ impl Traces {
         })
     }
 
-    /// Begins the span of a request, once. What runs within the returned context belongs to it.
+    /// Begins the span of a request, once. Work within the returned context belongs to it.
     pub(crate) fn begin(
         &self,
         trace: &RequestTrace,
@@ -66,6 +66,7 @@ impl Traces {
                 .tracer
                 .span_builder(arrival.method)
                 .with_kind(SpanKind::Server)
+                // The request arrived earlier than its client was known.
                 .with_start_time(SystemTime::now() - since)
                 .with_attributes([
                     KeyValue::new("http.request.method", arrival.method),
@@ -91,7 +92,7 @@ impl Traces {
     }
 }
 
-/// Names that are not known are anybody's to make up.
+/// Returns the method's name if it is a known one: clients can invent others.
 fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -105,7 +106,7 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 impl RequestTrace {
-    /// The trace, where it is recorded.
+    /// Returns the trace id, if the trace is sampled.
     pub(crate) fn trace_id(&self) -> Option<String> {
         let span = self.0.get()?.span();
         let span = span.span_context();
@@ -137,6 +138,7 @@ impl RequestTrace {
             let status = i64::from(end.status);
             span.set_attribute(KeyValue::new("http.response.status_code", status));
         }
+        // By OpenTelemetry's conventions 4xx is no error of the server.
         if end.status >= 500 || end.outcome == "aborted" {
             let kind = match end.outcome {
                 "aborted" => "aborted".to_owned(),

@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as Export};
 
 use super::*;
 
-/// Keeps what is exported.
+/// Exporter that keeps the spans for the test.
 #[derive(Clone, Debug, Default)]
 struct Kept(Arc<Mutex<Vec<SpanData>>>);
 
@@ -34,6 +34,7 @@ impl Kept {
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 fn claimed(flags: &str) -> HeaderMap {
+    // The flags are 01 if the client's trace is sampled, else 00.
     let parent = format!("00-{TRACE}-b7ad6b7169203331-{flags}");
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", HeaderValue::try_from(parent).unwrap());
@@ -72,6 +73,7 @@ fn attribute(span: &SpanData, name: &str) -> Option<String> {
 #[test]
 fn a_request_to_the_backend_is_below_the_clients_request_and_told_of_it() {
     let kept = Kept::default();
+    // The proxy samples nothing by itself; the client's flag decides.
     let (trace, context) = begin(&kept.traces(0.0), &claimed("01"), Trust::Client);
     let mut sent = HeaderMap::new();
     {
@@ -135,6 +137,7 @@ fn nobody_is_sampled_for_having_asked_who_proved_nothing() {
     trace.end(&end(403, "complete"));
     let spans = kept.spans();
     assert_eq!(spans.len(), 1);
+    // The claimed trace is only linked, not joined.
     assert_ne!(spans[0].span_context.trace_id().to_string(), TRACE);
     assert_eq!(
         spans[0].links.links[0].span_context.trace_id().to_string(),
@@ -146,6 +149,7 @@ fn nobody_is_sampled_for_having_asked_who_proved_nothing() {
 fn only_what_is_the_proxys_own_fault_is_a_failed_request() {
     let kept = Kept::default();
     let traces = kept.traces(1.0);
+    // 404 is a fault of the client, the others are not.
     for (status, outcome) in [(404, "complete"), (503, "complete"), (200, "aborted")] {
         let (trace, _) = begin(&traces, &HeaderMap::new(), Trust::Client);
         trace.end(&end(status, outcome));

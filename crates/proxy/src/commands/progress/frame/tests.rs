@@ -62,6 +62,7 @@ fn colours_change_nothing_but_the_look() {
     );
     let plain = anstream::adapter::strip_str(&coloured).to_string();
     let expected = failed.frame(80, 0, Palette::PLAIN);
+    // With colours both parts of the bar consist of the same character.
     assert_eq!(plain.replace('━', "─"), expected.replace('━', "─"));
 }
 
@@ -91,8 +92,10 @@ fn no_line_is_wider_than_the_terminal_and_failures_stay_longest() {
 fn only_the_whole_is_a_hundred_percent() {
     for (done, total, percent) in [
         (0, 1, 0),
+        // Rounded down: 100 % means the end.
         (1999, 2000, 99),
         (7, 7, 100),
+        // Objects were added after they had been counted.
         (9, 7, 100),
         (0, 0, 100),
     ] {

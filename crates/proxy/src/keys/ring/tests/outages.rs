@@ -1,4 +1,4 @@
-//! Services that are away, silent, overloaded or lied to; and KEKs that are renewed in time.
+//! Services that are down, silent, overloaded or forged; and KEKs that are renewed in time.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn unavailable<T>(result: &Result<T, KeyError>) -> bool {
     )
 }
 
-/// Lets tasks run that are due.
+/// Lets tasks run that are ready.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -36,6 +36,7 @@ async fn a_kek_in_use_is_replaced_ahead_of_its_end_and_serves_through_an_outage(
     let service = Arc::new(Counting::default());
     let ring = ring_of(&service, &keys(1000, REMEMBERED));
     let first = sealed(&ring).await.expect("the service works");
+    // Renewal is due at 75 to 80 % of the KEK's time.
     pass(HOUR * 81 / 100).await;
     assert_eq!(service.asked(), (2, 0), "renewed without a request");
     service.fail(Some(away()));
@@ -59,6 +60,7 @@ async fn a_kek_that_nobody_uses_is_left_to_end() {
 async fn a_kek_is_replaced_when_most_of_its_objects_are_there() {
     let service = Arc::new(Counting::default());
     let ring = ring_of(&service, &keys(10, REMEMBERED));
+    // With a fifth of the objects left the next KEK is made.
     for _ in 0..8 {
         sealed(&ring).await.expect("the service works");
     }
@@ -115,6 +117,7 @@ async fn a_silent_service_is_left_alone_and_found_again() {
     let ring = ring_of(&service, &keys(1, Duration::ZERO));
     let envelope = sealed(&ring).await.expect("the service works");
     service.fall_silent(true);
+    // Each timeout counts twice, so the third one opens the breaker.
     for _ in 0..3 {
         let began = tokio::time::Instant::now();
         assert!(unavailable(&sealed(&ring).await));
@@ -176,6 +179,7 @@ async fn a_foreign_ciphertext_is_asked_for_once_in_a_while() {
         ));
     }
     assert_eq!(service.asked(), (1, 1));
+    // Longer than a refusal is cached.
     pass(Duration::from_secs(31)).await;
     assert!(unwrap(&ring, &planted).await.is_err());
     assert_eq!(service.asked(), (1, 2));
