@@ -1,8 +1,8 @@
-//! What happens with a request: the security policy in one pure function.
+//! The decision about a request: the security policy in one pure function.
 //!
-//! [`plan`] looks at facts only (operation, target, who asks, settings) and decides. It reads no
-//! socket and no clock, so that the policy is one table in the tests. Whatever is not decided to
-//! be served is refused.
+//! [`plan`] decides from facts alone (operation, target, sender, settings). It uses no
+//! socket and no clock, which lets the tests check the policy as a table. Anything that is not
+//! explicitly served is refused.
 
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -12,7 +12,7 @@ use crate::auth::Identity;
 use crate::config::resolved::{Access, Multipart};
 use crate::effective_name::is_state_key;
 
-/// What to do with a request.
+/// Way of handling a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// PutObject: the body is sealed on its way.
@@ -21,27 +21,27 @@ pub(crate) enum Plan {
     Open,
     /// HeadObject: as GetObject, without a body.
     Describe,
-    /// GetObjectAttributes: answered in plaintext terms.
+    /// GetObjectAttributes: the response is made in plaintext terms.
     DescribeAttributes,
-    /// CopyObject: the key is wrapped anew, or the body sealed on its way.
+    /// CopyObject: the data key is rewrapped, or the body sealed on its way.
     Copy,
-    /// PostObject: a browser's form; judged again when its policy and key have been read.
+    /// PostObject: a browser's form, checked again after its policy and key have been read.
     Form,
     /// A step of a multipart upload.
     Multipart(Step),
-    /// DeleteBucket: the proxy's own state goes first.
+    /// DeleteBucket: the proxy's own state is removed if nothing else is left.
     DeleteBucket,
-    /// An answer about many objects, rewritten in plaintext terms.
+    /// A response about many objects is rewritten in plaintext terms.
     Rewrite(Rewrite),
-    /// Passed on; the document, if any, is written anew.
+    /// The request is forwarded; its document, if any, is rewritten.
     Forward,
-    /// Passed on without a signature.
+    /// The request is forwarded without a signature.
     Preflight,
-    /// Not served.
+    /// The request is refused.
     Refuse(S3Error),
 }
 
-/// The operations of multipart uploads.
+/// Operations of multipart uploads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Create,
@@ -53,7 +53,7 @@ pub(crate) enum Step {
     ListUploads,
 }
 
-/// Which answer is rewritten.
+/// Operation whose response is rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rewrite {
     ListBuckets,
@@ -62,26 +62,27 @@ pub(crate) enum Rewrite {
     DeleteObject,
 }
 
-/// What [`plan`] looks at.
+/// Facts that [`plan`] decides from.
 pub(crate) struct Facts<'a> {
     pub(crate) operation: Operation,
     pub(crate) bucket: Option<&'a str>,
     pub(crate) object_key: Option<&'a str>,
-    /// What a copy reads.
+    /// Source of a copy.
     pub(crate) copy_source: Option<&'a CopySource>,
     /// The `prefix` of a listing.
     pub(crate) prefix: Option<&'a str>,
-    /// `x-amz-bypass-governance-retention` was asked for.
+    /// The request has `x-amz-bypass-governance-retention`.
     pub(crate) bypasses_governance: bool,
-    /// An ACL is set along with the object (`x-amz-acl`, `x-amz-grant-*`).
+    /// The request sets an ACL with the object (`x-amz-acl`, `x-amz-grant-*`).
     pub(crate) sets_acl: bool,
     pub(crate) identity: &'a Identity,
     pub(crate) state_prefix: &'a str,
     pub(crate) multipart: Multipart,
 }
 
-/// Decides.
+/// Returns the plan for a request.
 pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
+    // Before the grants: the state prefix is closed even to clients that may do everything.
     let read = facts.copy_source.map(|source| source.key.as_str());
     let named = facts.object_key.into_iter().chain(read);
     if named
@@ -136,18 +137,18 @@ fn is_granted(facts: &Facts<'_>) -> bool {
             };
             facts.identity.may(access, bucket, target)
         }
-        // ListBuckets is filtered, bucket by bucket, when the answer comes.
+        // Filtered later, bucket by bucket, in the response to ListBuckets.
         None => true,
     };
     let bypass_is_granted = !facts.bypasses_governance || may(Access::Admin);
     let kind = facts.operation.kind();
     if kind == Kind::Preflight {
-        // It carries no credential; the backend's CORS rules decide.
+        // Preflights are unsigned; the backend's CORS rules decide.
         return true;
     }
     if kind == Kind::DeleteObjects {
-        // The keys of a batch are judged one by one when its body was read, which is not done for
-        // clients that could delete none.
+        // The keys of a batch are checked one by one after its body was read. The body is not even
+        // read for clients that cannot delete anything in the bucket.
         let some = facts
             .bucket
             .is_none_or(|bucket| facts.identity.may_somewhere(Access::Delete, bucket));
@@ -166,7 +167,7 @@ fn is_granted(facts: &Facts<'_>) -> bool {
         && source_is_granted(facts)
 }
 
-/// Copies read what they name, besides writing their target.
+/// Whether the client may read the source of a copy.
 fn source_is_granted(facts: &Facts<'_>) -> bool {
     let copies = matches!(
         facts.operation.kind(),
@@ -178,11 +179,12 @@ fn source_is_granted(facts: &Facts<'_>) -> bool {
             let identity = facts.identity;
             identity.may(Access::Read, bucket, Some(object_key))
         }
+        // Fails closed: a copy without a parsed source must never reach the backend.
         None => !copies,
     }
 }
 
-/// The refusal that a client outside its grants gets.
+/// Refusal of a request that the client's grants do not cover.
 pub(crate) fn access_denied(operation: Operation) -> S3Error {
     S3Error::new(
         ErrorCode::AccessDenied,
@@ -193,7 +195,8 @@ pub(crate) fn access_denied(operation: Operation) -> S3Error {
     )
 }
 
-/// Where multipart uploads are blocked, those that exist can still be seen and ended.
+/// Plan for a step that adds data. Existing uploads can be listed and aborted even if uploads are
+/// blocked.
 fn multipart(facts: &Facts<'_>, step: Step) -> Plan {
     match facts.multipart {
         Multipart::Encrypt | Multipart::ForwardPlaintext => Plan::Multipart(step),

@@ -1,10 +1,10 @@
-//! How an object is stored, and what opens, by where it stands: the first rule that matches, or the
+//! Storage and opening of objects by place: the first rule that matches applies, or else the
 //! policy.
 //!
-//! A key that a rule names, as its `key` or among its `opens`, opens only in the places of rules that
-//! name it; so keys separate tenants, whatever a backend moves around. All other keys, those given for
-//! reading only among them, open where the rule names no key and where no rule matches. The active key
-//! opens there too, named or not.
+//! A key that a rule names, as its `key` or among its `opens`, opens objects only in places of
+//! rules that name it. Keys therefore separate tenants, even if a backend moves objects around. All
+//! other keys, those for reading only included, open objects in places whose rule names no key, or
+//! without a rule. The active key opens objects there too, even if a rule names it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::config::resolved::{Bind, Encryption, Permission, Policy, Rule};
 use crate::keys::scope::{RuleName, Scope, StoredPlace};
 use crate::keys::{ChosenKey, Keyring, KeyringError};
 
-/// The rules, with the keys that they choose.
+/// The rules, with the keys that they select.
 pub(crate) struct Rules {
     in_order: Vec<(Rule, Storing, Scope)>,
     otherwise: (Storing, Scope),
     plaintext_reads: Permission,
 }
 
-/// How new objects are stored.
+/// Settings for new objects.
 #[derive(Clone)]
 pub(crate) struct Storing {
     pub(crate) key: ChosenKey,
@@ -29,8 +29,8 @@ pub(crate) struct Storing {
 }
 
 impl Rules {
-    /// Finds the keys that the rules name. `zero_key` says whether the all-zero key of older proxies
-    /// opens where no rule says so.
+    /// Resolves the keys that the rules name. `zero_key` is the setting for the all-zero key of
+    /// legacy proxies in places without a rule about it.
     pub(crate) fn new(
         rules: Vec<Rule>,
         policy: &Policy,
@@ -71,24 +71,24 @@ impl Rules {
         })
     }
 
-    /// The names of all keys that something new may be sealed under.
+    /// Names of all keys that new objects may be sealed under.
     pub(crate) fn sealing_keys(&self) -> BTreeSet<&str> {
         let chosen = self.in_order.iter().map(|(_, storing, _)| storing);
         let chosen = chosen.chain([&self.otherwise.0]);
         chosen.map(|storing| storing.key.name()).collect()
     }
 
-    /// How an object is stored under this bucket and key.
+    /// Settings for storing an object under this bucket and key.
     pub(crate) fn storing(&self, bucket: &str, object_key: &str) -> &Storing {
         self.matching(bucket, object_key).0
     }
 
-    /// The place of a stored object: what its data key is unwrapped for.
+    /// Place of a stored object, which its data key is unwrapped for.
     pub(crate) fn place<'p>(&'p self, bucket: &'p str, object_key: &'p str) -> StoredPlace<'p> {
         self.matching(bucket, object_key).1.at(bucket, object_key)
     }
 
-    /// Whether what is not sealed may be served from there.
+    /// Whether an object in this place may be served if it is not sealed.
     pub(crate) fn plaintext_reads(&self, bucket: &str, object_key: &str) -> Permission {
         match self.storing(bucket, object_key).encryption {
             Encryption::On | Encryption::Off => self.plaintext_reads,
@@ -97,6 +97,8 @@ impl Rules {
     }
 
     fn matching(&self, bucket: &str, object_key: &str) -> (&Storing, &Scope) {
+        // The order is the operator's: later, more general rules do not apply if an earlier one
+        // matches.
         let matching = self
             .in_order
             .iter()
@@ -106,7 +108,7 @@ impl Rules {
     }
 }
 
-/// The keys that a rule names.
+/// Keys that a rule names.
 struct Named {
     key: Option<ChosenKey>,
     opens: Option<BTreeSet<Arc<str>>>,
@@ -125,7 +127,7 @@ impl Named {
     }
 }
 
-/// The keys that open where the rule names none: the active one, and those that no rule names.
+/// Keys for places whose rule names none: the active key, and the keys that no rule names.
 fn shared_keys(keys: &Keyring, named: &[Named]) -> BTreeSet<Arc<str>> {
     let mut shared: BTreeSet<_> = keys.names().cloned().collect();
     for Named { key, opens } in named {
@@ -136,6 +138,7 @@ fn shared_keys(keys: &Keyring, named: &[Named]) -> BTreeSet<Arc<str>> {
             shared.remove(name);
         }
     }
+    // Added last: it opens these places even if a rule names it.
     shared.insert(keys.active().shared_name());
     shared
 }

@@ -1,11 +1,11 @@
-//! What the embedded store gets wrong, put right before it sees a request.
+//! Works around faults of the embedded store by changing requests before it handles them.
 //!
-//! - A suffix range longer than the object is all of the object (RFC 9110, section 14.1.2). The
-//!   store fails to seek there, and the proxy asks for longer suffixes than the client did.
-//! - A listing asked for with `encoding-type=url` says that its keys are URL-encoded, but they are
-//!   not. The proxy would decode `100%`, which cannot be decoded. The store is not asked for it.
+//! - A suffix range longer than the object means the whole object (RFC 9110, section 14.1.2). The
+//!   store fails to seek there, and the proxy requests longer suffixes than the client did.
+//! - A listing requested with `encoding-type=url` is announced as URL-encoded, but its keys are
+//!   not. The proxy would try to decode a key like `100%`. `encoding-type` is therefore removed.
 //!
-//! The place where a store decides about access is the one that sees requests before it does.
+//! The store's access check is the hook that runs before a request is handled.
 
 use async_trait::async_trait;
 use s3s::access::S3Access;
@@ -13,9 +13,9 @@ use s3s::dto::{GetObjectInput, HeadObjectInput, ListObjectsInput, ListObjectsV2I
 use s3s::{S3, S3Request, S3Result};
 use s3s_fs::FileSystem;
 
-/// Grants what the store's own rule grants: everything, to whoever signed.
+/// Access check that permits everything to signed requests, as the store's own check does.
 pub(super) struct Repairs {
-    /// The same files once more, to ask for an object's length.
+    /// A second handle to the same files, to look up an object's length.
     pub(super) files: FileSystem,
 }
 

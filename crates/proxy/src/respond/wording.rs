@@ -1,12 +1,12 @@
-//! How errors are worded to clients, in documents and in headers.
+//! Wording of errors for clients, in documents and in headers.
 
 use http::HeaderValue;
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
-/// The longest reason that a header gives.
+/// Longest reason in a header, in characters.
 const REASON_CHARACTERS: usize = 512;
 
-/// A message as clients read it: with a capital, unless it begins with a name, and a full stop.
+/// Formats a message as a sentence: a capital, unless it begins with a name, and a full stop.
 pub(super) fn sentence(message: &str) -> String {
     let first = message.split(' ').next().unwrap_or_default();
     let is_word = first
@@ -23,7 +23,7 @@ pub(super) fn sentence(message: &str) -> String {
     sentence
 }
 
-/// Code and message, for answers that have no body to say them in: one line of ASCII.
+/// Code and message in one line of ASCII, for responses that have no body.
 pub(super) fn reason(document: &ErrorDocument) -> HeaderValue {
     let ErrorDocument { code, message, .. } = document;
     let text = [code.as_str(), ": ", message.as_str()];
