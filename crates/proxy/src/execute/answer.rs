@@ -1,4 +1,4 @@
-//! Requests to the backend, and what its answers mean.
+//! Requests to the backend, and the interpretation of its responses.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Response, StatusCode, header};
@@ -14,24 +14,24 @@ use crate::config::resolved::Access;
 use crate::plan;
 use crate::respond::{BackendAnswer, Failure, UNEXPLAINED};
 
-/// Longest error document that is read, in bytes.
+/// Longest error document that the proxy reads, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// A backend's answer that is not an error.
+/// A backend's response, usually a success.
 pub(crate) struct Backed {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: backend::Body,
 }
 
-/// A request for the same bucket and key that the client named, without query or headers.
+/// A backend request for the client's bucket and key, without query or headers.
 pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
     let mut request = Request::new(method, job.request.bucket(), job.request.object_key());
     request.service = service_of(job);
     request
 }
 
-/// The service that the client's `Host` names, where that is what selects the backend.
+/// The AWS service that the client's `Host` names, if the host name selects the backend.
 pub(crate) fn service_of(job: &Job<'_>) -> Option<Service> {
     let named = job.request.address.aws_endpoint.as_ref()?;
     Some(Service {
@@ -44,7 +44,7 @@ pub(crate) fn service_of(job: &Job<'_>) -> Option<Service> {
     })
 }
 
-/// The client's query without what belongs to its own signature.
+/// The client's query without the parameters of its signature.
 pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> {
     job.request
         .query
@@ -57,14 +57,14 @@ pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> 
         .collect()
 }
 
-/// The client's signature, headers in the query (which were put among the headers), and the name
-/// of the operation that some SDKs add.
+/// Whether a query parameter is not forwarded: signature parameters, headers in the query (which
+/// were moved into the headers), and the operation name that some SDKs add.
 fn ends_here(parameter: &str) -> bool {
     let parameter = parameter.to_ascii_lowercase();
     parameter.starts_with("x-amz-") || parameter == "x-id"
 }
 
-/// The client's headers that go along.
+/// The client's headers that are forwarded to the backend.
 pub(crate) fn headers_for_backend(job: &Job<'_>) -> Outcome<HeaderMap> {
     let request = job.request;
     let mut headers = header_rules::backend_request_headers(request.operation, &request.headers);
@@ -72,8 +72,8 @@ pub(crate) fn headers_for_backend(job: &Job<'_>) -> Outcome<HeaderMap> {
     Ok(headers)
 }
 
-/// Takes a success, of which the backend let only those statuses pass that S3 has for the request;
-/// anything else becomes the failure that the client is told of.
+/// Takes a success; any other response becomes the failure that the client receives. The backend
+/// client lets only those success statuses pass that S3 has for the request.
 pub(crate) async fn expect_success(
     job: &Job<'_>,
     response: Response<backend::Body>,
@@ -86,7 +86,7 @@ pub(crate) async fn expect_success(
     }
 }
 
-/// Takes any answer, and notes the backend's own request id.
+/// Takes a response of any status, and records the backend's request id.
 pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backed {
     let (parts, body) = response.into_parts();
     if let Some(id) = parts.headers.get("x-amz-request-id")
@@ -101,7 +101,8 @@ pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backe
     }
 }
 
-/// The failure behind an answer other than a success.
+/// Failure for a response other than a success. A missing key becomes AccessDenied if the client
+/// may not learn that it is missing.
 pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
     let failure = failure_of(backed).await;
     if let Failure::Answer(answer) = &failure
@@ -113,7 +114,7 @@ pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
     failure
 }
 
-/// The same, whoever asked.
+/// Failure for a response other than a success, regardless of the client's permissions.
 pub(crate) async fn failure_of(backed: Backed) -> Failure {
     let Backed {
         status,
@@ -124,6 +125,7 @@ pub(crate) async fn failure_of(backed: Backed) -> Failure {
     if !is_error && status != StatusCode::NOT_MODIFIED {
         return Failure::Unusable("a status that is neither an error's nor what was asked for");
     }
+    // An unreadable or oversized document must not hide the status, which is a definite result.
     let read = read_bounded(body, MAX_ERROR_BYTES).await.ok();
     let parsed = read.and_then(|bytes| ErrorDocument::parse(&bytes).ok());
     let document = parsed.unwrap_or_else(|| nameless(status));
@@ -134,7 +136,7 @@ pub(crate) async fn failure_of(backed: Backed) -> Failure {
     }))
 }
 
-/// Stands in for a document that the backend did not send: HEAD has none.
+/// Replaces an error document that the backend did not send: responses to HEAD have none.
 fn nameless(status: StatusCode) -> ErrorDocument {
     let code = match status {
         StatusCode::NOT_MODIFIED => "NotModified",
@@ -155,14 +157,15 @@ fn nameless(status: StatusCode) -> ErrorDocument {
     }
 }
 
-/// Who may read but not list must not learn which keys exist (S3 API Reference, `GetObject`), not by
-/// their sub-resources either. An object that has none of these is no missing key.
+/// A client that may read but not list must not learn which keys exist (S3 API Reference,
+/// `GetObject`), nor by reading sub-resources. A missing sub-resource is not a missing key.
 fn hides_missing_keys(job: &Job<'_>, code: &str) -> bool {
     let request = job.request;
     let reads_content = matches!(
         request.operation,
         Operation::GetObject | Operation::HeadObject
     );
+    // Other codes than NoSuchKey (e.g. NoSuchTagSet) say that the object exists.
     let reads_of_it = request.operation.access() == operation::Access::Read && code == "NoSuchKey";
     match (request.bucket(), request.object_key()) {
         (Some(bucket), Some(object_key)) if reads_content || reads_of_it => {
@@ -186,8 +189,8 @@ pub(crate) async fn read_bounded(mut body: backend::Body, limit: usize) -> Outco
     Ok(buffer.freeze())
 }
 
-/// The backend's headers that reach the client. Those about stored bytes are gone, the length
-/// among them: whoever makes the answer knows its own.
+/// Backend headers that are passed to the client. Those about stored bytes are removed, as is the
+/// length: the caller sets the plaintext length.
 pub(crate) fn client_headers(headers: &HeaderMap) -> HeaderMap {
     let mut passed = headers.clone();
     header_rules::retain_client_response_headers(&mut passed);

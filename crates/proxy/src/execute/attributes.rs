@@ -1,8 +1,9 @@
 //! `GetObjectAttributes` in plaintext terms.
 //!
-//! For a sealed object the answer is made here, from a HEAD and, where parts or a checksum are
-//! asked for, from the seal: so it works before backends that do not know the operation. An object
-//! that is not sealed is the backend's to describe. Parts are counted as `partNumber` counts them.
+//! The proxy makes the response for a sealed object from a HEAD and, if parts or a checksum are
+//! requested, from the seal. This works with backends that do not support the operation. For an
+//! object that is not sealed the request is forwarded. Parts are counted as `partNumber` counts
+//! them.
 
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use s3proxy_envelope::header::{Envelope, Layout};
@@ -24,10 +25,10 @@ use crate::respond::Failure;
 const MAX_PARTS: &str = "x-amz-max-parts";
 const PART_NUMBER_MARKER: &str = "x-amz-part-number-marker";
 
-/// Most parts in one answer, and how many there are where the client does not say.
+/// Most parts in one response, and the default if the client names no limit.
 const PARTS_PER_PAGE: u32 = 1000;
 
-/// Headers of the answer to HEAD that belong to this operation too, besides those of CORS.
+/// Headers of the HEAD response that belong to this operation too, besides those of CORS.
 const PASSED: &[&str] = &[
     "last-modified",
     "vary",
@@ -37,7 +38,7 @@ const PASSED: &[&str] = &[
     "x-amz-version-id",
 ];
 
-/// Serves it.
+/// Handles GetObjectAttributes.
 pub(crate) async fn get_object_attributes(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let wanted = ObjectAttributes::parse(&job.request.headers)?;
     let page = PageRequest::of(&job.request.headers)?;
@@ -80,7 +81,7 @@ async fn describe(
     }
 }
 
-/// The backend's own answer.
+/// Forwards the request for an object that is not sealed.
 async fn plain(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let mut request = answer::request_for(job, Method::GET);
     request.query = answer::query_for_backend(job);
@@ -107,7 +108,7 @@ async fn sealed(
     let wants_checksum = wanted.contains(ObjectAttribute::Checksum);
     let needs_seal = found.has_seal(envelope)
         && (wants_checksum || wanted.contains(ObjectAttribute::ObjectParts));
-    // An envelope that was altered, or is another object's, does not unwrap.
+    // Authenticates the envelope: an altered one, or another object's, does not unwrap.
     let dek = source::unwrap(job, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let layout = if needs_seal {
@@ -160,7 +161,7 @@ fn checksums_of_parts(seal: Option<&Seal>) -> Vec<(ChecksumAlgorithm, ChecksumVa
         .collect()
 }
 
-/// Which parts the client wants to hear of.
+/// Page of parts that the client requested.
 #[derive(Clone, Copy)]
 struct PageRequest {
     marker: u32,
@@ -176,7 +177,7 @@ impl PageRequest {
         })
     }
 
-    /// Parts are listed only where they have checksums, as S3 does.
+    /// Cuts the requested page. As in S3, parts are listed only if they have checksums.
     fn cut<'a>(
         self,
         seal: &Seal,
@@ -193,6 +194,7 @@ impl PageRequest {
                 checksum: Some((*algorithm, value)),
             })
             .collect();
+        // Parts of a seal are numbered from 1 without gaps, whatever numbers the upload used.
         let last = parts.last().map_or(0, |part| u32::from(part.number));
         let page = ObjectPartsPage {
             part_number_marker: self.marker,

@@ -1,13 +1,14 @@
-//! DeleteBucket: forwarded, once nothing of the proxy's own keeps the bucket from being empty.
+//! DeleteBucket: forwarded, after removing upload state of the proxy that keeps the bucket from
+//! being empty.
 //!
-//! The backend decides. Only when it says that the bucket is not empty, a look is taken: where all
-//! that is left is state of uploads that have ended, that is removed and the request made again. A
-//! client cannot see or delete it.
+//! The backend decides. Only if it says that the bucket is not empty does the proxy look: if the
+//! bucket holds nothing but state of ended uploads, the state is removed and the request repeated.
+//! Clients can neither see nor delete this state.
 //!
-//! States are listed before uploads, and only those listed are removed. So no upload in progress loses
-//! its state, not even one that begins meanwhile: as long as there is one, the backend's refusal
-//! stands. Where the list of uploads does not show it, the backend is asked for each upload that a
-//! state names. A bucket that holds the states of other buckets is never cleared.
+//! States are listed before uploads, and only the listed ones are removed. An upload in progress
+//! therefore never loses its state, not even one that begins meanwhile: while there is one, the
+//! backend's refusal is returned. In case the list of uploads is incomplete, the backend is asked
+//! about each upload that a state names. A bucket that holds other buckets' state is never cleared.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -24,13 +25,13 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::StateBucket;
 use crate::respond::Failure;
 
-/// The most that is cleared at once; a bucket with more is for the sweep.
+/// Most states that are cleared in one request; the sweep handles buckets with more.
 const MOST_STATES: usize = 100_000;
 
-/// Uploads that the backend is asked for side by side.
+/// Concurrent lookups of uploads.
 const QUESTIONS_AT_ONCE: usize = 8;
 
-/// Serves DeleteBucket.
+/// Handles DeleteBucket.
 pub(crate) async fn delete_bucket(
     job: &Job<'_>,
     body: &mut BodySlot,
@@ -49,7 +50,7 @@ pub(crate) async fn delete_bucket(
     }
 }
 
-/// Whether what was left of the bucket could be removed.
+/// Result of clearing the bucket.
 enum Cleared {
     Everything,
     Nothing,
@@ -69,6 +70,7 @@ async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
         return Ok(Cleared::Nothing);
     };
     let mut uploads = 0_usize;
+    // After the states were listed: an upload that begins now has a state that is not in the list.
     bucket.each_upload(|_| uploads += 1).await?;
     if uploads > 0 || states.is_empty() || has_upload(job, &bucket, &states).await? {
         return Ok(Cleared::Nothing);
@@ -79,8 +81,8 @@ async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
     }
 }
 
-/// Whether a state belongs to an upload that the backend has, though its list does not show it. What
-/// a state without the name of its upload belongs to would go with the bucket.
+/// Whether one of the states belongs to an upload that the backend still has, although its list
+/// does not show it. A state that does not name its upload is taken for a leftover.
 async fn has_upload(job: &Job<'_>, bucket: &Bucket, states: &[ListEntry]) -> Outcome<bool> {
     let prefix = &job.parts.policy.state_prefix;
     let ids = states
@@ -106,7 +108,7 @@ async fn has_upload(job: &Job<'_>, bucket: &Bucket, states: &[ListEntry]) -> Out
     Ok(false)
 }
 
-/// All that the bucket holds, if that is state only.
+/// Everything in the bucket, if that is upload state only and not too much.
 async fn only_states(bucket: &Bucket, folders: &str) -> Outcome<Option<Vec<ListEntry>>> {
     let mut states = Some(Vec::new());
     bucket

@@ -1,7 +1,7 @@
 //! ListObjects, ListObjectsV2 and ListObjectVersions in plaintext terms.
 //!
-//! The page is rewritten and not made anew: tokens and whatever else the backend says stay. Keys
-//! under the state prefix are hidden, and `hidden` says what that means for pages.
+//! The backend's page is edited, not rebuilt: tokens and unknown elements are kept. Keys under the
+//! state prefix are hidden; `hidden` describes the consequences for pages.
 
 use http::Response;
 use s3proxy_protocol::etag;
@@ -18,7 +18,7 @@ use crate::config::resolved::Listing;
 use crate::effective_name::is_state_key;
 use crate::respond::Failure;
 
-/// Serves the three listings.
+/// Handles the three listings.
 pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let _share = job.share(page::SHARE_BYTES).await?;
     let paging = Paging::of(job.request.operation);
@@ -26,6 +26,7 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
     let mut query = answer::query_for_backend(job);
     let mut asked = Page::ask(job, query.clone()).await?;
     let mut edits = Vec::new();
+    // Bounded: a page of hidden keys alone is skipped, but a backend must not keep the proxy busy.
     for _ in 0..MOVES {
         let Some(last) = last_of_nothing_shown(job, &asked.text)? else {
             break;
@@ -66,13 +67,14 @@ fn not_s3(_: XmlError) -> Failure {
     Failure::Unusable("a listing that is not S3's")
 }
 
-/// The last hidden key of a page that shows nothing, though the list goes on.
+/// Last hidden key of a page that shows nothing although the list continues.
 fn last_of_nothing_shown(job: &Job<'_>, text: &[u8]) -> Outcome<Option<String>> {
     let page = parse(text)?;
     if !page.is_truncated() || last_shown(job, &page).is_some() {
         return Ok(None);
     }
     let keys = page.entries().iter().map(|entry| &entry.key);
+    // Keys and prefixes are listed separately; the later of the two is where the page ends.
     Ok(keys.chain(page.common_prefixes()).max().cloned())
 }
 
@@ -89,7 +91,7 @@ fn last_shown(job: &Job<'_>, page: &ListPage<'_>) -> Option<LastShown> {
     hidden::last_shown(entry, prefix.map(String::as_str))
 }
 
-/// One description for each entry that has a content, in the page's order.
+/// Descriptions of the entries that have content, in the page's order.
 async fn describe(job: &Job<'_>, page: &ListPage<'_>) -> Vec<Described> {
     let contents = page.entries().iter().filter_map(|entry| listed(job, entry));
     match job.parts.policy.listing {
@@ -100,7 +102,7 @@ async fn describe(job: &Job<'_>, page: &ListPage<'_>) -> Vec<Described> {
     }
 }
 
-/// What is to be described of an entry; none for delete markers and for what is hidden.
+/// The entry to describe; `None` for delete markers and hidden keys.
 fn listed(job: &Job<'_>, entry: &ListEntry) -> Option<Listed> {
     let has_content = match entry.kind {
         EntryKind::Object | EntryKind::Version => true,

@@ -1,16 +1,16 @@
-//! PostObject: a browser's form.
+//! PostObject: upload by a browser's form.
 //!
-//! By the time it gets here the policy is judged, and the fields are the headers of a PutObject.
-//! What is left is the file, which is sealed and stored as a PutObject's body is, and the answer
-//! that the form asked for.
+//! The policy has been checked, and the fields are the headers of a PutObject. The file remains: it
+//! is sealed and stored like the body of a PutObject, followed by the response that the form asked
+//! for.
 //!
-//! The file's exact length has to be known before it can stream, and a form says it only up to the
-//! line break behind its closing delimiter. Small files are held, so both endings are taken there;
-//! for large ones it is taken to be there, as browsers send it, and the form is refused at its end
-//! where it is not.
+//! The exact length of a file has to be known before it can stream, but the length of the form
+//! leaves open whether a line break follows the closing delimiter. Small files are held, and both
+//! endings are accepted. For large ones the line break is expected, since browsers send it, and the
+//! form is refused at its end if it is missing.
 //!
-//! The backend sees a PUT, and would judge a page's origin by its rules for PUT: so it is asked,
-//! with a preflight of the proxy's own, what its rules say of POST.
+//! The backend sees a PUT, and would apply its CORS rules for PUT to the page's origin. The proxy
+//! therefore sends a preflight of its own, to learn the rules for POST.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use crate::auth::PostedForm;
 use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
 
-/// What a preflight's answer says of the request itself.
+/// Headers of a preflight response that also belong in the response to the request itself.
 const CORS: &[HeaderName] = &[
     ACCESS_CONTROL_ALLOW_CREDENTIALS,
     ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -39,7 +39,7 @@ const CORS: &[HeaderName] = &[
     VARY,
 ];
 
-/// Seals the form's file and stores it.
+/// Handles PostObject.
 pub(crate) async fn post_object(
     job: &Job<'_>,
     body: &mut BodySlot,
@@ -48,7 +48,7 @@ pub(crate) async fn post_object(
     let form = form.expect("the gate lets in no form whose fields were not read");
     let expected = expected_length(form.bounds, form.range, job.parts.held_body_bytes)
         .map_err(|error| error.s3_error())?;
-    // A held file may still turn out two bytes longer than this, for want of a last line break.
+    // A held file may turn out two bytes longer, if the last line break is missing.
     let shortest = form.bounds.with_line_break;
     let shortest = shortest.unwrap_or(form.bounds.without_line_break);
     put_object::check_configured_length(job, shortest)?;
@@ -89,10 +89,10 @@ pub(crate) async fn post_object(
     Ok(response)
 }
 
-/// What is known of the file's length before it is read, in bytes.
+/// Length of the file, as far as it is known before it is read, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExpectedLength {
-    /// It is held, and counted when it is there.
+    /// The file is held, and its length is counted.
     AtMost(u64),
     Exactly(u64),
 }
@@ -112,7 +112,7 @@ impl ExpectedLength {
     }
 }
 
-/// Refuses a length that the policy cannot allow, before a byte of the file is taken.
+/// Determines the length, and refuses one that the policy cannot allow before the file is read.
 fn expected_length(
     bounds: FileBounds,
     range: LengthRange,
@@ -120,6 +120,7 @@ fn expected_length(
 ) -> Result<ExpectedLength, PostError> {
     let longest = bounds.without_line_break;
     let shortest = bounds.with_line_break.unwrap_or(longest);
+    // Either ending is possible, so only a length that is wrong for both is refused here.
     range.check_longest(shortest)?;
     range.check_shortest(longest)?;
     if longest <= held_body_bytes {
@@ -129,7 +130,7 @@ fn expected_length(
     Ok(ExpectedLength::Exactly(shortest))
 }
 
-/// PutObject's answer, as the form wants it.
+/// Turns the response to PutObject into the one that the form asked for.
 fn answer_to_form(
     job: &Job<'_>,
     stored: &Response<ResponseBody>,
@@ -169,8 +170,9 @@ fn answer_to_form(
     response
 }
 
-/// Says what the backend's rules say of a POST from that origin; nothing where it does not answer,
-/// since the object is stored and a browser that is told nothing tells its page nothing.
+/// Adds CORS headers according to the backend's rules for a POST from the origin. A failure is
+/// ignored: the object is stored, and without headers a browser only hides the response from its
+/// page.
 async fn insert_cors(job: &Job<'_>, origin: HeaderValue, headers: &mut HeaderMap) {
     let mut request = answer::request_for(job, Method::OPTIONS);
     let post = HeaderValue::from_static("POST");
@@ -189,7 +191,7 @@ async fn insert_cors(job: &Job<'_>, origin: HeaderValue, headers: &mut HeaderMap
     }
 }
 
-/// Some servers tell any page that a rule names of that rule, whatever method it asked for.
+/// Whether the rules allow POST. Some servers describe a matching rule regardless of the method.
 fn allows_post(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCESS_CONTROL_ALLOW_METHODS)

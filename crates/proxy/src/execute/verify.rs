@@ -1,8 +1,8 @@
-//! Whether a stored object opens: all of it, or its envelope alone.
+//! Verifies that a stored object opens: the whole object, or its envelope alone.
 //!
-//! The body goes through the same readers as GetObject's, and is dropped. What was stored of its
-//! checksums is compared with what comes out: those of all of it, and those of the parts of an
-//! upload. Absent: objects that are not sealed, of which nothing can be said.
+//! The body is opened by GetObject's readers and discarded. Stored checksums are compared with the
+//! plaintext: those of the object, and those of the parts of an upload. Objects that are not sealed
+//! are only read: nothing authenticates them.
 
 use http_body_util::BodyExt;
 use s3proxy_envelope::header::{Envelope, PrivateMap};
@@ -16,25 +16,25 @@ use super::{Job, Outcome};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 
-/// How much is read.
+/// Extent of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// Everything.
+    /// Envelope, seal and body.
     Bodies,
-    /// The key, what the envelope keeps private, and the seal.
+    /// The key, the private part of the envelope, and the seal.
     Heads,
 }
 
-/// What was found to be right.
+/// Result of a successful verification.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verified {
     /// Plaintext bytes that were opened.
     pub(crate) opened: u64,
-    /// Checksums that were stored and agree.
+    /// Algorithms of the stored checksums that match.
     pub(crate) checksums: Vec<&'static str>,
 }
 
-/// Opens what was found. Nothing is released, so objects of older proxies go the same way.
+/// Opens the object that was found. No plaintext is released, for legacy objects either.
 pub(crate) async fn verify(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -93,10 +93,10 @@ where
     Ok(opened)
 }
 
-/// What is compared while plaintext goes by.
+/// Checksums that are compared while plaintext passes.
 #[derive(Default)]
 struct Checks<'a> {
-    /// Of all of it.
+    /// Checksums of the whole object: algorithm, stored value, running value.
     whole: Vec<(ChecksumAlgorithm, ChecksumValue, Checksummer)>,
     parts: Option<PartChecks<'a>>,
 }
@@ -104,7 +104,7 @@ struct Checks<'a> {
 struct PartChecks<'a> {
     seal: &'a Seal,
     algorithm: ChecksumAlgorithm,
-    /// The current part, counted from 0, and what of it is to come.
+    /// Current part, counted from 0, and its remaining bytes.
     index: usize,
     remaining: u64,
     running: Checksummer,
@@ -120,7 +120,7 @@ impl<'a> Checks<'a> {
             (None, Some(private)) => (Some(&private.checksums), private.checksum_type.as_deref()),
             (None, None) => (None, None),
         };
-        // A composite one is made from those of the parts, which are compared themselves.
+        // A composite checksum is made from the parts' checksums, which are compared themselves.
         let is_whole = kind.is_none_or(|kind| kind == plaintext_headers::FULL_OBJECT);
         let whole = raw.into_iter().flatten().filter(|_| is_whole);
         let whole = whole.filter_map(|(name, raw)| {
@@ -191,7 +191,7 @@ impl<'a> PartChecks<'a> {
     fn next_part(&mut self) -> Outcome<()> {
         let fresh = Checksummer::new(self.algorithm);
         let value = std::mem::replace(&mut self.running, fresh).finish();
-        // A part may have been stored without one.
+        // The part may have no stored checksum.
         let expected = part_checksum(self.seal, self.index);
         if expected.is_some_and(|(_, expected)| expected != value) {
             let number = self.index + 1;
