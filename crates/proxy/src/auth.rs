@@ -83,6 +83,7 @@ impl Identity {
     /// Client's name as a metrics label. Access key ids must not appear in metrics.
     fn label(&self) -> &str {
         match &self.grants {
+            // A client without a configured name is named by its access key id.
             Grants::Of(client) if client.name == client.access_key_id => "unnamed",
             Grants::Of(_) | Grants::Everything | Grants::AnonymousRead => &self.name,
         }
@@ -200,6 +201,7 @@ fn covers(grant: &Grant, key: &str) -> bool {
     let is_far_enough = match Reach::of(key) {
         Reach::Literal => true,
         Reach::Bucket => whole_bucket(),
+        // `..` beyond the bucket's root: only a grant for every bucket covers it.
         Reach::Beyond => whole_bucket() && grant.buckets.iter().any(is_everything),
     };
     is_far_enough && grant.prefixes.iter().any(|prefix| prefix.covers(key))
@@ -292,8 +294,7 @@ impl Gate {
         record: &RequestRecord,
     ) -> Result<Admission, S3Error> {
         let query = Query::parse(parts.uri.query())?;
-        // Before everything else: an ambiguous request could mean one thing here and another to the
-        // backend.
+        // First of all: an ambiguous request could mean one thing here and another at the backend.
         refuse_ambiguous(&parts.method, &parts.uri, &parts.headers, &query)?;
         let host = host(&parts.headers)?;
         let address = address::address(&self.hosts, host, parts.uri.path())?;
@@ -369,6 +370,7 @@ impl Gate {
     ) -> Result<Sender, S3Error> {
         let parsed = sigv4::parse(parts.uri.query(), &parts.headers);
         if let Ok(Authentication::Signed(request)) = &parsed {
+            // Before verification: a refused request is logged with the key that it claims.
             record.claims(request.access_key_id());
         }
         let clients = match &self.authenticator {
@@ -457,14 +459,14 @@ fn anonymous() -> S3Error {
     )
 }
 
-/// Under `auth = none` signatures are not verified, but the framing that they announce still
-/// applies.
+/// Sender under `auth = none`: no signature is verified, but the framing that it announces applies.
 fn unauthenticated(
     parsed: Result<Authentication, sigv4::SigV4Error>,
     headers: &HeaderMap,
 ) -> Result<Sender, S3Error> {
     let payload = match parsed {
         Ok(Authentication::Signed(request)) => request.payload().clone(),
+        // A malformed signature is no reason to refuse: none is verified here.
         Ok(Authentication::Anonymous) | Err(_) => {
             PayloadMode::of_unauthenticated(headers).map_err(|error| error.s3_error())?
         }

@@ -132,6 +132,7 @@ fn is_granted(facts: &Facts<'_>) -> bool {
     let may = |access| match facts.bucket {
         Some(bucket) => {
             let target = match access {
+                // A listing without a prefix needs a grant for the whole bucket.
                 Access::List => Some(facts.prefix.unwrap_or_default()),
                 Access::Read | Access::Write | Access::Delete | Access::Admin => facts.object_key,
             };
@@ -195,8 +196,7 @@ pub(crate) fn access_denied(operation: Operation) -> S3Error {
     )
 }
 
-/// Plan for a step that adds data. Existing uploads can be listed and aborted even if uploads are
-/// blocked.
+/// Plan for a step that adds data. Blocked uploads can still be listed and aborted, but not here.
 fn multipart(facts: &Facts<'_>, step: Step) -> Plan {
     match facts.multipart {
         Multipart::Encrypt | Multipart::ForwardPlaintext => Plan::Multipart(step),

@@ -44,8 +44,7 @@ pub(crate) enum Failure {
     /// The client's request is invalid or forbidden.
     #[error(transparent)]
     Refused(#[from] S3Error),
-    /// The client's request is invalid, with elements that S3 adds to code and message: names and
-    /// texts.
+    /// The client's request is invalid; the error has further elements (names and texts) as in S3.
     #[error("{0}")]
     Explained(S3Error, Vec<(&'static str, String)>),
     /// The client's body is invalid.
@@ -197,6 +196,7 @@ pub(crate) fn failure(
         } else {
             RETRY_AFTER
         };
+        // Replaces the backend's own value, if there is one.
         let seconds = HeaderValue::from(wait.as_secs());
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
@@ -242,6 +242,7 @@ pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> 
     let response = failure(failed, &asked, record);
     record.failed_late(response.status());
     let held = response.into_body().into_held().unwrap_or_default();
+    // The declaration was sent at the beginning of the response.
     match held.strip_prefix(XML_DECLARATION.as_bytes()) {
         Some(document) => held.slice_ref(document),
         None => held,

@@ -97,8 +97,7 @@ impl Rules {
     }
 
     fn matching(&self, bucket: &str, object_key: &str) -> (&Storing, &Scope) {
-        // The order is the operator's: later, more general rules do not apply if an earlier one
-        // matches.
+        // In the operator's order: the first match wins, even if a later rule is more specific.
         let matching = self
             .in_order
             .iter()
@@ -151,6 +150,7 @@ fn scope(
 ) -> Scope {
     let mut keys = match (named.opens, &named.key) {
         (Some(opens), _) => opens,
+        // The rule's own key is added below.
         (None, Some(_)) => BTreeSet::new(),
         (None, None) => shared.keys.clone(),
     };
@@ -162,6 +162,7 @@ fn scope(
         Encryption::On | Encryption::Required => {
             keys.insert(storing.key.shared_name());
         }
+        // Such a rule seals nothing, so its key opens nothing unless `opens` lists it.
         Encryption::Off => {}
     }
     Scope {

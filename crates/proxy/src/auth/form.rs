@@ -155,8 +155,7 @@ impl Gate {
         let key = fields.get("key");
         let key = ObjectKey::new(key.ok_or_else(|| refused(PostError::MissingField("key")))?)?;
         record.target(None, Some(key.as_str()));
-        // Content-Length covers the whole form, and the part before the file was counted as it was
-        // read.
+        // Content-Length covers the whole form; `length` is the part before the file.
         let rest = form.content_length.saturating_sub(length as u64);
         let posted = PostedForm {
             bounds: FileBounds::new(&form.boundary, rest).map_err(refused)?,
@@ -177,6 +176,7 @@ impl Gate {
             },
             operation: Operation::PostObject,
             identity,
+            // The policy signs the fields, not the file.
             payload: PayloadMode::Unsigned,
             copy_source: None,
         };

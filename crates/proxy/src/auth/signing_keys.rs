@@ -37,6 +37,7 @@ impl SigningKeys {
         }
         let key = SigningKey::derive(secret, scope.date(), scope.region());
         let verified = verification(&key)?;
+        // Only now: forged requests with many scopes must not evict good keys.
         self.keep(scope, key);
         Ok(verified)
     }
@@ -58,6 +59,7 @@ impl SigningKeys {
             return;
         }
         if kept.len() >= MOST_KEYS {
+            // The first key is the least recently used one.
             kept.remove(0);
         }
         kept.push(KeptKey {

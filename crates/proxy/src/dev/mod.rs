@@ -77,6 +77,7 @@ impl Development {
         let secret_files = ["key", "secret"].map(|name| folder.join(name));
         let [key, secret] = &secret_files;
         let encrypt_key = kept(key, || Kek::generate().to_configured())?;
+        // Any text is a valid passphrase: a damaged key would otherwise seal under another key.
         if Kek::is_passphrase(&encrypt_key) {
             let key = key.clone();
             return Err(DevError::Key { key, store });

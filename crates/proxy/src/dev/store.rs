@@ -62,6 +62,7 @@ async fn serve(listener: TcpListener, service: S3Service) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
+            // Reaps connections that have ended. Dropping the set, with the task, aborts the rest.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {

@@ -51,6 +51,7 @@ pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> 
         .pairs()
         .filter(|(name, _)| !ends_here(name))
         .map(|(name, value)| {
+            // Sub-resources such as `?acl` have no value, and are sent as a bare name.
             let value = (!value.is_empty()).then(|| value.to_owned());
             (name.to_owned(), value)
         })
@@ -121,6 +122,7 @@ pub(crate) async fn failure_of(backed: Backed) -> Failure {
         headers,
         body,
     } = backed;
+    // 304 is the only other status with which a backend refuses (a conditional read).
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error && status != StatusCode::NOT_MODIFIED {
         return Failure::Unusable("a status that is neither an error's nor what was asked for");
@@ -165,7 +167,7 @@ fn hides_missing_keys(job: &Job<'_>, code: &str) -> bool {
         request.operation,
         Operation::GetObject | Operation::HeadObject
     );
-    // Other codes than NoSuchKey (e.g. NoSuchTagSet) say that the object exists.
+    // Only NoSuchKey: other codes (e.g. NoSuchTagSet) are not about a missing key.
     let reads_of_it = request.operation.access() == operation::Access::Read && code == "NoSuchKey";
     match (request.bucket(), request.object_key()) {
         (Some(bucket), Some(object_key)) if reads_content || reads_of_it => {
@@ -180,6 +182,7 @@ pub(crate) async fn read_bounded(mut body: backend::Body, limit: usize) -> Outco
     let mut buffer = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
+            // Checked before the copy: Content-Length may be absent or wrong.
             if buffer.len() + data.len() > limit {
                 return Err(Failure::Unusable("a document that is far too long"));
             }

@@ -43,6 +43,7 @@ pub(crate) async fn get_object_attributes(job: &Job<'_>) -> Outcome<Response<Res
     let wanted = ObjectAttributes::parse(&job.request.headers)?;
     let page = PageRequest::of(&job.request.headers)?;
     let mut source = source::own(job)?;
+    // The source is described by a HEAD, which does not have these headers.
     for name in [MAX_PARTS, PART_NUMBER_MARKER, "x-amz-object-attributes"] {
         source.headers.remove(name);
     }
@@ -68,6 +69,7 @@ async fn describe(
             Ok(respond(&found.headers, document))
         }
         Form::Legacy(envelope) => {
+            // The key is not needed: unwrapping proves that the object may be read here.
             source::unwrap_legacy(job, source, envelope).await?;
             Ok(respond(
                 &found.headers,
@@ -200,6 +202,7 @@ impl PageRequest {
             part_number_marker: self.marker,
             next_part_number_marker: last,
             max_parts: self.max_parts,
+            // An empty page (`max-parts=0`, or a marker after the end) has no next marker.
             is_truncated: !parts.is_empty() && last < total,
             parts,
         };

@@ -110,6 +110,7 @@ pub(crate) async fn delete_objects(
 
     let audited: BatchErrors = unknown.iter().map(audited).collect();
     errors.extend(unknown);
+    // S3 refuses an empty batch, so nothing is sent if every key was refused here.
     let (headers, text) = if batch.objects.is_empty() {
         trail.batch_errors(|| audited);
         (http::HeaderMap::new(), delete_result(&errors))
@@ -120,6 +121,7 @@ pub(crate) async fn delete_objects(
         request.body = RequestBody::Held(Bytes::from(batch.render()));
         let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
         let text = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+        // Before the document is merged, which may fail: the objects are deleted by now.
         trail.batch_errors(|| failed(&text).into_iter().chain(audited).collect());
         let merged = merge_delete_result(&text, &errors)
             .map_err(|_| Failure::Unusable("a DeleteResult that is not S3's"))?;
@@ -247,7 +249,7 @@ async fn map_conditions(job: &Job<'_>, batch: &mut DeleteRequest) {
             Ok(Described::Sealed(_)) => stored_length(PlaintextLength(size)),
             Ok(Described::Legacy(_)) => legacy_stored_length(PlaintextLength(size)),
             // After a failed lookup the size is sent as given, in plaintext terms. A sealed object
-            // of that size has another stored length: the condition fails, and nothing is deleted.
+            // of that size has another stored length, so it is not deleted.
             Ok(Described::AsItIs) | Err(_) => continue,
         };
         object.size = Some(stored.0);

@@ -44,6 +44,7 @@ pub(crate) async fn delete_bucket(
         Ok(Cleared::Everything) => again(job).await,
         Ok(Cleared::Nothing) => Err(refusal),
         Err(failure) => {
+            // The client gets the backend's own refusal, which is true.
             tracing::warn!(reason = %failure, "a bucket could not be cleared of upload state");
             Err(refusal)
         }
@@ -62,6 +63,7 @@ fn is_not_empty(failure: &Failure) -> bool {
 
 async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
     let name = job.request.bucket().unwrap_or_default();
+    // This bucket may hold the state of uploads to any other.
     if job.parts.policy.state_bucket == StateBucket::Named(name.to_owned()) {
         return Ok(Cleared::Nothing);
     }

@@ -24,8 +24,8 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// Reads `Range` and `partNumber`. As in S3, malformed and multiple ranges mean the whole
-    /// object.
+    /// Reads `Range` and `partNumber`. As in S3, an invalid range means the whole object, as do
+    /// several ranges.
     pub(super) fn of(job: &Job<'_>) -> Result<Self, S3Error> {
         let text = job.request.headers.get(header::RANGE);
         let range = match RangeRequest::parse(text.and_then(|value| value.to_str().ok())) {
@@ -107,6 +107,7 @@ impl Delivery {
             }
             Asked::Part(number) => {
                 let range = match (parts, number.get()) {
+                    // An empty object has no last byte, and so no range.
                     (Parts::None | Parts::One, 1) => length
                         .checked_sub(1)
                         .and_then(|last| PlaintextRange::new(0, last)),
@@ -123,6 +124,7 @@ impl Delivery {
         match self {
             Self::Whole => None,
             Self::Range(range) => Some(range),
+            // An only part is the whole object, which is read without a range.
             Self::Part(range, _) => range.filter(|range| range.last - range.first + 1 < length),
         }
     }

@@ -60,6 +60,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     }
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     let (found, arrived) = match backed.status {
+        // A 200 to a range request brings the whole object; `Arrived` knows its bytes.
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
             let found = Found::of(job, source, backed.headers)?;
             let arrived = match step {
@@ -69,8 +70,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
             (found, arrived)
         }
         // The guess lies beyond the stored bytes. The response needs the plaintext's length, and a
-        // plain object may still contain the requested range, since the guess was made for a sealed
-        // one.
+        // plain object may contain the requested range: the guess was made for a sealed one.
         StatusCode::RANGE_NOT_SATISFIABLE => (source::describe(job, source).await?, None),
         StatusCode::NOT_MODIFIED => return Ok(not_modified(job, &backed.headers)),
         _ => return Err(answer::refused(job, backed).await),
@@ -79,6 +79,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked, arrived).await,
         Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked, arrived).await,
+        // Only a GET without range fits a plain object: other ranges were for a sealed one.
         Form::Plain => match (asked, step, arrived) {
             (Asked::Whole, Step::GetAll, Some(arrived)) => {
                 stored::permit_plain(job, source.bucket, source.object_key)?;
@@ -105,8 +106,8 @@ fn first_step(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Step {
             Step::GetRange(format!("bytes={first}-{last}"))
         }
         (Asked::Range(range), None) => Step::GetRange(guessed_range(range)),
-        // The position of a part cannot be guessed, and a GET of everything would be cut off after
-        // most of a large object was sent in vain.
+        // The position of a part cannot be guessed, and a GET without range would transfer most of
+        // a large object in vain.
         (Asked::Part(_), None) => Step::Head,
     }
 }
@@ -288,6 +289,7 @@ fn known_etag(asked: &HeaderMap, answered: &HeaderMap) -> Option<HeaderValue> {
     let list = asked.get(header::IF_NONE_MATCH)?.to_str().ok()?;
     let mut known = list
         .split(',')
+        // If-None-Match compares weakly (RFC 9110, section 13.1.2).
         .map(|tag| tag.trim().trim_start_matches("W/"));
     let text = known.find(|tag| etag::to_backend(tag) == current)?;
     HeaderValue::try_from(text).ok()

@@ -113,6 +113,7 @@ impl HeldShare {
         self.0
             .push(budget.share_for(job.holder(), more, stage).await?);
         if stage == Stage::Underway {
+            // The earlier shares of this body are booked as underway too.
             self.0.iter_mut().for_each(BodyShare::is_underway);
         }
         Ok(covered)

@@ -184,6 +184,7 @@ pub(crate) fn last_shown(entry: Option<LastShown>, prefix: Option<&str>) -> Opti
         detail: None,
     });
     match (entry, prefix) {
+        // S3 sorts keys and prefixes together, by their UTF-8 bytes, as `str` compares.
         (Some(entry), Some(prefix)) if prefix.key > entry.key => Some(prefix),
         (Some(entry), _) => Some(entry),
         (None, prefix) => prefix,

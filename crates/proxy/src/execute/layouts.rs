@@ -123,8 +123,7 @@ impl KnownLayout {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Memory of the entry, with every head that may still be added: the cache weighs an entry
-    /// once.
+    /// Memory of the entry with all heads that may be added: the cache weighs an entry only once.
     fn memory(&self) -> usize {
         let parts = self.seal.as_ref().map_or(1, |seal| seal.frames().len());
         let seal = self.seal.as_ref().map_or(0, Seal::memory);

@@ -130,6 +130,7 @@ fn edit<'d>(
     let Some(listed) = listed(job, entry) else {
         return EntryEdit::Keep;
     };
+    // In step with `describe`, which skips the same entries through `listed`.
     match described.next() {
         Some(Described::Sealed(length) | Described::Legacy(length)) => EntryEdit::Replace {
             etag: etag::to_client(&listed.etag.unwrap_or_default()).into_owned(),

@@ -82,6 +82,7 @@ async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
         return Described::AsItIs;
     }
     let known = (bucket.to_owned(), listed);
+    // Without an ETag a cached result would survive an overwrite.
     if known.1.etag.is_some()
         && let Some(described) = job.parts.lookups.0.get(&known)
     {

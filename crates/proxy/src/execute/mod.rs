@@ -106,8 +106,7 @@ impl Job<'_> {
         self.parts.budget.share(self.holder(), bytes).await
     }
 
-    /// Owner of the request's memory, for fair sharing: a listed client, or else the peer's
-    /// network.
+    /// Owner of the request's memory, for fair sharing: a listed client, or the peer's network.
     pub(crate) fn holder(self) -> Holder {
         let identity = &self.request.identity;
         if identity.is_listed() {
@@ -115,6 +114,7 @@ impl Job<'_> {
         } else if identity.is_anonymous() {
             Holder::unauthenticated(network(self.record.peer))
         } else {
+            // `auth = none`: all clients are admitted, and only their networks distinguish them.
             Holder::authenticated(network(self.record.peer))
         }
     }

@@ -97,8 +97,7 @@ impl NewObject {
         Ok(Self::wrapped(job, &key, layout, private, dek))
     }
 
-    /// Makes an object whose body is sealed under `dek`, with a key-encryption key that is
-    /// available.
+    /// Makes an object whose body is sealed under `dek`, which is wrapped under `key`.
     pub(crate) fn wrapped(
         job: &Job<'_>,
         key: &ObjectKey<'_>,
@@ -106,8 +105,7 @@ impl NewObject {
         private: &PrivateMap,
         dek: Dek,
     ) -> Self {
-        // The flag is part of the binding: an envelope whose private map was removed does not
-        // unwrap.
+        // The flag is part of the binding: without its private map the envelope does not unwrap.
         let flags = if private.is_empty() {
             key.flags
         } else {
@@ -129,8 +127,7 @@ impl NewObject {
         }
     }
 
-    /// Makes the envelope. `head` is that of the body's message in layout 1, and absent in layout
-    /// 2.
+    /// Makes the envelope. `head` is the head of the body in layout 1, and absent in layout 2.
     pub(crate) fn envelope(&self, head: Option<MessageHead>) -> Envelope {
         Envelope {
             layout: self.layout,
@@ -154,6 +151,7 @@ pub(crate) fn insert_envelope(
     let value = HeaderValue::try_from(envelope.encode()).expect("an envelope is ASCII");
     headers.insert(parts.dek_tag.header().clone(), value);
     let used = metadata_bytes(headers);
+    // Plain metadata is left to the backend's own limit.
     if parts.policy.metadata == Metadata::Sealed && used > USER_METADATA_BYTES {
         return Err(S3Error::new(
             ErrorCode::MetadataTooLarge,
@@ -195,8 +193,7 @@ pub(crate) fn private_map(
     map
 }
 
-/// Takes user metadata out of the headers. Values of a repeated name are joined by commas, as in
-/// HTTP.
+/// Takes user metadata out of the headers. Repeated values are joined by commas, as in HTTP.
 fn take_user_metadata(headers: &mut HeaderMap) -> BTreeMap<String, Vec<u8>> {
     let names: Vec<HeaderName> = headers
         .keys()
@@ -242,8 +239,7 @@ pub(crate) fn insert_checksum(
     headers.insert("x-amz-checksum-type", whole);
 }
 
-/// Announces SSE-KMS: SDKs then do not compare the ETag of a sealed object with an MD5 of their
-/// own.
+/// Announces SSE-KMS: SDKs then do not compare the ETag of a sealed object with their own MD5.
 pub(crate) fn announce_encryption(headers: &mut HeaderMap, setting: AnnounceEncryption) {
     match setting {
         AnnounceEncryption::Off => {}

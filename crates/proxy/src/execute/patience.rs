@@ -80,6 +80,7 @@ where
     W: FnOnce(OwnedJob) -> F + Send + 'static,
     F: Future<Output = Outcome<Finished>> + Send + 'static,
 {
+    // Counted before the task exists, so that a drain cannot miss it.
     let running = job.parts.long_work.begin();
     let owned = job.detached();
     let listener = Listener {

@@ -170,9 +170,8 @@ fn answer_to_form(
     response
 }
 
-/// Adds CORS headers according to the backend's rules for a POST from the origin. A failure is
-/// ignored: the object is stored, and without headers a browser only hides the response from its
-/// page.
+/// Adds CORS headers by the backend's rules for a POST from the origin. A failure is ignored: the
+/// object is stored, and without headers a browser only hides the response from its page.
 async fn insert_cors(job: &Job<'_>, origin: HeaderValue, headers: &mut HeaderMap) {
     let mut request = answer::request_for(job, Method::OPTIONS);
     let post = HeaderValue::from_static("POST");

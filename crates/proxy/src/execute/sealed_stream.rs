@@ -42,6 +42,7 @@ where
         sealing.measure(algorithm);
     }
     let (fault, checksum) = (sealing.fault(), sealing.checksum());
+    // A fault in the first piece ends the upload before the backend is contacted.
     let begun = sealing.prefetch().await;
     let body = BodyStream::new(sealing.map_err(Into::into));
     let request = request(RequestBody::Stream { length, body });

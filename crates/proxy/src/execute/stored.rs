@@ -28,8 +28,7 @@ pub(crate) const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
 static CONSTELLATION: LazyLock<DekTag> =
     LazyLock::new(|| "constellation-dek".parse().expect("a metadata name"));
 
-/// Whether a metadata name is reserved for an envelope, current or legacy. Clients may not set
-/// these.
+/// Whether a metadata name is reserved for envelopes, current or legacy. Clients may not set these.
 pub(crate) fn is_reserved(name: &HeaderName, tag: &DekTag) -> bool {
     tag.is_part(name.as_str()) || CONSTELLATION.is_part(name.as_str())
 }
@@ -103,6 +102,7 @@ fn one_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, 
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
+        // Readers could disagree about which of two values counts.
         (Some(_), Some(_)) => Err(stored("the envelope, or its KEK version, is there twice")),
         (Some(value), None) => value
             .to_str()
@@ -137,6 +137,7 @@ pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Res
 
 /// Total length of the stored object in bytes, from `Content-Range` or `Content-Length`.
 pub(crate) fn stored_length(headers: &HeaderMap) -> Result<StoredLength, Failure> {
+    // First the range: in a 206 the Content-Length is only that of the part.
     match content_range(headers) {
         Some(ContentRange::Satisfied { total, .. }) => {
             return total

@@ -81,6 +81,7 @@ pub(super) enum Permission {
 /// Decides whether the job's request may be sent, by reading the sub-resource if necessary.
 pub(super) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
     let operation = job.request.operation;
+    // Always read first, even if the backend is known: an error would delete an object or bucket.
     if operation.deletes_sub_resource() {
         return deletion(job).await;
     }

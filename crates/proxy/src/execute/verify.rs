@@ -199,6 +199,7 @@ impl<'a> PartChecks<'a> {
         }
         self.index += 1;
         let next = self.seal.frames().nth(self.index);
+        // After the last part nothing follows: the reader delivers exactly the object's length.
         self.remaining = next.map_or(u64::MAX, |frame| frame.length().0);
         Ok(())
     }

@@ -61,6 +61,7 @@ impl Directives {
         let onto_itself = job.request.copy_source.as_ref().is_some_and(|source| {
             Some(source.bucket.as_str()) == job.request.bucket()
                 && Some(source.key.as_str()) == job.request.object_key()
+                // Copying an old version onto its key restores it, which is a change.
                 && source.version_id.is_none()
         });
         if onto_itself && directives.change_nothing(headers) {
@@ -111,6 +112,7 @@ pub(super) fn carry(outgoing: &mut HeaderMap, source: &HeaderMap, tag: &DekTag) 
         outgoing.remove(name);
     }
     for (name, value) in source {
+        // The source's envelope is bound to its own place; the copy gets a new one.
         if is_kept(name) && !stored::is_reserved(name, tag) {
             outgoing.append(name, value.clone());
         }

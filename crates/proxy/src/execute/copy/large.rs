@@ -83,15 +83,17 @@ pub(super) async fn copy(
         )));
     }
     check_length(found.length)?;
+    // Only CRCs of parts can be combined; a SHA needs the content in one pass.
     let measured = wanted.filter(|algorithm| is_crc(*algorithm));
-    // The metadata, with the envelope, is fixed when the upload is created; the seal follows in the
-    // tail.
     let conditions = take_conditions(&mut outgoing);
     let private = new_object::private_map(job.parts, &mut outgoing, None);
     let object = NewObject::new(job, Layout::Multipart, Place::of(job), &private).await?;
+    // Metadata is fixed when the upload is created, before the parts are known: the seal, with
+    // their lengths, follows in the tail.
     insert_envelope(job.parts, &mut outgoing, &object.envelope(None))?;
     let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
     let upload = create(job, outgoing).await?;
+    // One future for all steps: a failure in any of them aborts the upload.
     let made = async {
         let parts = store_parts(job, source, found, &upload, &object.dek, measured).await?;
         complete(job, &upload, &object.dek, &parts, conditions).await
@@ -189,6 +191,7 @@ async fn store_parts(
     for (number, range) in cut(found.length) {
         let length = PlaintextLength(range.last - range.first + 1);
         let frame = Frame::new(number, length).ok_or_else(too_long)?;
+        // Every read is pinned: parts of two states of the source cannot mix.
         let content = source::open(job, source, found, Some(range)).await?;
         let content = Replay::new(content, length.0);
         let sealer = ObjectSealer::part(dek, frame, job.parts.pool.take());
@@ -237,6 +240,7 @@ async fn complete(
 ) -> Outcome<(HeaderMap, String, Option<Checksum>)> {
     let checksum = combined(parts);
     let seal = seal(job, upload, parts, checksum.as_ref())?;
+    // Backends put parts together in the order of their numbers, so the tail gets the highest.
     let number = PartNumber::MAX;
     let tail = RequestBody::Held(Bytes::from(seal.tail(dek)));
     let request = part_request(job, upload, number, tail);

@@ -139,6 +139,7 @@ pub(crate) async fn is_replaced(
     let same = [header::ETAG, HeaderName::from_static(VERSION_ID)]
         .iter()
         .all(|name| backed.headers.get(name) == found.headers.get(name));
+    // A source that is gone counts as replaced: the next attempt reports its absence.
     Ok(!backed.status.is_success() || !same)
 }
 
@@ -158,6 +159,7 @@ async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure 
         return answer::refused(job, backed).await;
     }
     let (bucket, object_key) = (source.bucket, Some(source.object_key));
+    // Without the right to list, a missing key must look like a forbidden one.
     if !job.request.identity.may(Access::List, bucket, object_key) {
         return Failure::Refused(plan::access_denied(job.request.operation));
     }
@@ -173,6 +175,7 @@ async fn explain(job: &Job<'_>, source: &Source<'_>) -> Outcome<Failure> {
     request.headers.insert(header::RANGE, first_byte);
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     if backed.status.is_success() {
+        // The source exists now: the copy starts again.
         return Ok(Failure::Replaced);
     }
     Ok(answer::refused(job, backed).await)

@@ -112,6 +112,7 @@ async fn outgoing_headers(
     }
     match directives.tagging {
         Directive::Copy => {
+            // CopyObject with COPY ignores the header, but the PutObject sent here would apply it.
             outgoing.remove(tags::TAGGING);
             if let Some(tags) = tags::header_of_source(job, source, found).await? {
                 outgoing.insert(tags::TAGGING, tags);

@@ -106,6 +106,7 @@ pub(crate) async fn rewrap(
     plaintext_headers::remove_forged_metadata(&mut outgoing, &private);
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
     insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
+    // The headers that the copy must show afterwards, without source and conditions.
     let expected = outgoing.clone();
     let pinned = pinned(source, found)?;
     insert_conditions(&mut outgoing, &pinned, conditions);
@@ -253,6 +254,7 @@ async fn send(
     if is_of_condition(answered) {
         return Err(Failure::Replaced);
     }
+    // The code differs between backends. Only above S3's limit can the size be the reason.
     let refuses_size = ["InvalidRequest", "EntityTooLarge"];
     if found.stored.0 > MAX_STORED_BYTES && refuses_size.contains(&answered.document.code.as_str())
     {
@@ -302,7 +304,9 @@ async fn look_at(
             Ok(Form::Sealed(envelope)) if !is_copy && is_right(job.parts, place, &envelope) => {
                 Ok(nothing_lost(version))
             }
+            // Overwritten by an object that needs rewrapping too: start again.
             Ok(_) if !is_copy => Err(Failure::Replaced),
+            // The backend copied the body but kept the old metadata.
             Ok(_) | Err(_) => Err(Failure::Unusable(
                 "success for a copy whose envelope did not change",
             )),

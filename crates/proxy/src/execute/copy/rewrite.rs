@@ -85,6 +85,7 @@ pub(crate) async fn rewrite(
     }
     let mut outgoing = kept_headers(job, source, found).await?;
     let expected = expected(job, form, &outgoing);
+    // Added after `expected` was made: a HEAD does not show tags.
     if let Some(tags) = tags::header_of_source(job, source, found).await? {
         outgoing.insert(tags::TAGGING, tags);
     }
@@ -128,6 +129,7 @@ async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outc
 /// Headers that a HEAD of the new object should show.
 fn expected(job: &Job<'_>, form: NewForm, outgoing: &HeaderMap) -> HeaderMap {
     let is_sealed = form == NewForm::Sealed && job.parts.policy.metadata == Metadata::Sealed;
+    // Sealed user metadata is in the envelope, and a HEAD does not show it.
     let is_visible = |name: &str| !is_sealed || !name.starts_with(METADATA_PREFIX);
     let visible = outgoing
         .iter()
@@ -152,9 +154,9 @@ fn insert_condition(outgoing: &mut HeaderMap, found: &Found, condition: Conditio
 }
 
 /// Turns a failed condition into [`Failure::Replaced`]: another writer was faster.
-// 412 if the ETag differs, 409 on a concurrent write, 404 if the object was deleted meanwhile
-// (S3 API Reference, `PutObject`).
 fn overtaken(failure: Failure, condition: Condition) -> Failure {
+    // 412 if the ETag differs, 409 on a concurrent write, 404 if the object was deleted meanwhile
+    // (S3 API Reference, `PutObject`).
     let statuses = [
         StatusCode::PRECONDITION_FAILED,
         StatusCode::CONFLICT,
@@ -199,6 +201,7 @@ async fn put_plaintext(
     let length = found.length.0;
     let mut request = answer::request_for(job, Method::PUT);
     request.headers = outgoing;
+    // Declared before the branch: the memory stays reserved until the backend has responded.
     let _share;
     request.body = if length <= job.parts.held_body_bytes {
         let size = usize::try_from(length).expect("a held body fits memory");

@@ -69,6 +69,7 @@ pub(super) async fn copy(
         }
         Directive::Replace => {
             new_object::refuse_reserved_metadata(job.parts, &outgoing)?;
+            // Only user metadata is replaced: the stored checksums still fit the content.
             PrivateMap {
                 user_metadata: new_object::private_map(job.parts, &mut outgoing, None)
                     .user_metadata,
@@ -114,6 +115,7 @@ fn pin(job: &Job<'_>, outgoing: &mut HeaderMap, found: &Found) -> Outcome<()> {
     }
     let named = job.request.copy_source.as_ref();
     let named = named.expect("requests for copies have a source");
+    // The version that was seen pins the source even if a backend ignores the ETag.
     let seen = CopySource {
         version_id: origin::version(found)
             .map(str::to_owned)
@@ -151,9 +153,9 @@ async fn send(
     if may_be_the_pin.contains(&answered.status) && origin::is_replaced(job, source, found).await? {
         return Err(Failure::Replaced);
     }
+    // Limits differ between backends: the size explains a refusal, it does not predict one.
     let refuses_size = ["InvalidRequest", "EntityTooLarge"];
     if found.stored.0 > MAX_STORED_BYTES && refuses_size.contains(&answered.document.code.as_str())
-    // Only the backend knows its limit: the size explains the refusal, it does not predict it.
     {
         return Err(too_large(found.length));
     }
@@ -168,6 +170,7 @@ async fn confirm(
     result: &CopyResult,
 ) -> Outcome<()> {
     let same_etag = origin::etag(found)?.trim_matches('"') == result.etag;
+    // The content of a version never changes, except that of `null`, which can be overwritten.
     let is_versioned = origin::version(found).is_some_and(|version| version != "null");
     // The order saves requests: a HEAD is sent only if neither ETag nor version settles it.
     if same_etag || is_versioned || !origin::is_replaced(job, source, found).await? {

@@ -95,6 +95,7 @@ impl Tags {
         };
         let has = match read(job, target_request(job, Method::GET, copied)).await {
             Ok(has) => has,
+            // A credential may be allowed to write tags but not to read them.
             Err(failure) if is_forbidden(&failure) => {
                 tracing::debug!("the tags of a copy may not be looked at; the backend is believed");
                 return Ok(());
@@ -190,6 +191,7 @@ async fn read(job: &Job<'_>, request: Request) -> Outcome<TagSet> {
         };
     }
     let document = answer::read_bounded(backed.body, MAX_TAGGING_BYTES).await?;
+    // Some backends return nothing for a set that they stored in an unreadable form.
     if document.is_empty() {
         return Ok(TagSet::new());
     }

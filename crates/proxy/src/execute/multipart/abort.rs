@@ -23,6 +23,7 @@ pub(super) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
         Err(failure) => state::is_gone(failure),
     };
     if ended {
+        // First the cache: no request here may find the upload while its state is removed.
         state::forget(job, &place.hash);
         if let Err(failure) = staged::delete_state(job, &place).await {
             // E.g. object lock holds it. The upload is aborted nevertheless.

@@ -81,13 +81,13 @@ pub(super) async fn complete_upload(
 ) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced_document(job.request)?;
     refuse_unknown_upload(job).await?;
-    // Not before the check: a body that was not taken is drained, which lets the client see the
-    // refusal.
+    // Not before the check: an unused body is drained, which lets the client see the refusal.
     let body = body.take();
     let limit = MAX_REQUEST_BYTES;
     let held = payload::read_announced(job, announced, body, limit, MEMORY).await?;
     let request = CompleteRequest::parse(&held.bytes)?;
     let share = held.share;
+    // The parsed list is enough for the work that follows, which may take minutes.
     drop(held.bytes);
     patience::answer(job, move |owned| async move {
         let _share = share;
@@ -220,6 +220,7 @@ async fn finish(
     parts: &[Selected],
     tail: &[Piece],
 ) -> Result<(HeaderMap, Option<String>), Stop> {
+    // A staged last part is inside the tail.
     let kept = parts.iter().filter(|part| part.shelf == Shelf::Upload);
     let named = kept
         .map(|part| (part.frame.number().get(), part.etag.as_str()))

@@ -53,6 +53,7 @@ impl StateFolder<'_> {
             .await
         {
             Ok(backed) => answer::read_bounded(backed.body, MAX_STATE_BYTES).await,
+            // A folder without a state: a leftover.
             Err(failure) if is(&failure, "NoSuchKey") => return Ok(Evidence::Ended),
             Err(failure) => return Err(failure),
         };
@@ -109,8 +110,7 @@ pub(crate) fn named_upload(state: &[u8], id: &str) -> Option<UploadName> {
     (upload.hash().id() == id).then_some(upload)
 }
 
-/// Whether the backend returned this code with status 404. A 404 from an intermediary does not
-/// count.
+/// Whether the backend returned this code with a 404. One from an intermediary does not count.
 fn is(failure: &Failure, code: &str) -> bool {
     matches!(failure, Failure::Answer(answer)
         if answer.status == StatusCode::NOT_FOUND && answer.document.code == code)

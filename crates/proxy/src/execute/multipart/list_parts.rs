@@ -143,6 +143,7 @@ fn merge(asked: Asked, listed: &[ListedPart], truncated: bool, staged: Vec<Stage
     let wanted = |part: &Part| u32::from(part.number) > asked.behind;
     let mut newest = BTreeMap::new();
     for part in kept
+        // Staged parts come second: on a tie they replace the backend's.
         .chain(staged.into_iter().map(staged_part))
         .filter(wanted)
     {
@@ -244,8 +245,7 @@ fn render(
 }
 
 impl Shown {
-    /// Marker of the next page: the last number shown, or the client's own marker if none was
-    /// shown.
+    /// Marker of the next page: the last number shown, or the client's marker if there is none.
     fn next_marker(&self, asked: Asked) -> Option<u16> {
         let last = self.parts.last().map(|part| part.number);
         let unmoved = || u16::try_from(asked.behind).unwrap_or(PartNumber::MAX.get());

@@ -70,6 +70,7 @@ pub(crate) async fn step(
         Step::UploadPartCopy => patience::answer(job, upload_part_copy::upload_part_copy).await,
     };
     if answered.is_ok() {
+        // Only after a success: otherwise clients could fill the list with invented names.
         job.parts.seen_buckets.note(job);
     }
     answered

@@ -48,8 +48,7 @@ pub(super) enum Shelf {
 
 impl Shelf {
     /// Selects the place. `first` is the stored size of number 1 if parts must be equal: nothing
-    /// else is known of their common size. Number 1 itself is always sent to the upload, unless it
-    /// is too short.
+    /// else is known of their size. Until it is known, only number 1 can be a backend part.
     fn of(
         number: PartNumber,
         length: PlaintextLength,
@@ -78,6 +77,7 @@ async fn shelf(
     let sizes = job.parts.policy.part_sizes;
     let known = match sizes {
         PartSizes::Any => None,
+        // Until number 1 is stored its size is unknown, and other parts are staged.
         PartSizes::Equal => match upload.first_size() {
             Some(size) => Some(size),
             None => first_size(job, upload).await?,
@@ -252,6 +252,7 @@ async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: S
     match shelf {
         Shelf::Staged => upload.saw_staged(number),
         Shelf::Upload => {
+            // Only a part known to be staged costs a request. Others are left to the ETag.
             if upload.take_staged(number).is_some()
                 && let Err(failure) = staged::delete_staged(job, &upload.place, number).await
             {

@@ -120,6 +120,7 @@ async fn made(job: &Job<'_>, upload_id: &str) -> Outcome<Option<Made>> {
     match tail_first(object.stored) {
         None => {
             let known = state::remembered(job, upload_id).await;
+            // An equal envelope means the same data key, which no other upload has.
             let known = known.filter(|upload| upload.envelope == object.envelope);
             Ok(known.map(|upload| Made::Small(object, upload)))
         }
@@ -208,12 +209,11 @@ async fn is_content(
     let mut machine = ObjectOpener::whole_headless(&upload.dek, object.stored)
         .map_err(|error| Failure::Stored(error.into()))?;
     let mut plaintext = Vec::with_capacity(total + PIECE_BYTES);
-    // The object's message has another head and other ciphertext, so only plaintexts can be
-    // compared.
     let opened = machine
         .push(&message, &mut plaintext)
         .and_then(|_| machine.finish());
     opened.map_err(|error| Failure::Stored(error.into()))?;
+    // The same part was sealed twice, with different heads: only plaintexts can be compared.
     Ok(plaintext == staged)
 }
 
@@ -248,6 +248,7 @@ async fn read_seal(job: &Job<'_>, object: &Object, first: u64) -> Outcome<Seal> 
     let dek = job.parts.keys.unwrap(place, &object.envelope).await?;
     let mut request = answer::request_for(job, Method::GET);
     request.headers = reading(job);
+    // Pinned below to the ETag of the HEAD: seal and envelope must belong to one object.
     let range = HeaderValue::try_from(format!("bytes={first}-")).expect("digits are a value");
     request.headers.insert(header::RANGE, range);
     request

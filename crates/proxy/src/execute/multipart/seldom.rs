@@ -53,8 +53,7 @@ impl SeenBuckets {
     }
 }
 
-/// Sweeps forever, unless disabled, with the current configuration. A changed interval takes effect
-/// immediately.
+/// Sweeps forever, unless disabled, under the current settings. A new interval applies immediately.
 pub(crate) async fn sweep_now_and_then(mut current: watch::Receiver<Arc<Parts>>) {
     let mut schedule = Schedule::of(&current.borrow_and_update());
     loop {

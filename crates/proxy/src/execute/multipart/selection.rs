@@ -137,6 +137,7 @@ pub(super) fn select(
             etag: part.etag.clone(),
         };
         let (found, etag) = find(&index, part).ok_or_else(missing)?;
+        // No part of this proxy has such a length: to the client it does not exist.
         let length = message_plaintext_length(found.size).ok_or_else(missing)?;
         selected.push(Selected {
             frame: Frame::new(found.number, length).ok_or_else(missing)?,
@@ -215,6 +216,7 @@ fn checksum(
         };
     }
     let whole = beginning.and_then(|bytes| ChecksumValue::from_bytes(upload.algorithm, &bytes));
+    // The CRC of an empty part is zero, which the ETag cannot distinguish from none.
     let nothing = (length.0 == 0).then(|| Checksummer::new(upload.algorithm).finish());
     match (whole.or(nothing), upload.kind, tag) {
         (Some(whole), _, _) => Ok(Some(whole)),

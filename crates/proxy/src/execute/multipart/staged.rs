@@ -142,7 +142,9 @@ pub(crate) async fn delete_state(job: &Job<'_>, place: &StatePlace) -> Outcome<(
         match bucket.delete(&key).await? {
             Deletion::Done => {}
             Deletion::Marked => {
+                // One marker proves that the bucket is versioned: the rest goes by version id.
                 let mut versions = versions(&bucket, &folder).await?;
+                // Versions are listed by key, and `state` sorts after `part-`.
                 let at_state = versions.iter().position(|entry| entry.key == state);
                 let states = at_state.map_or_else(Vec::new, |at| versions.split_off(at));
                 remove_all(&bucket, &versions).await?;

@@ -63,8 +63,7 @@ impl StagedCheck {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Poison is ignored: after a panic the stream is gone, and the upload of the tail has
-        // failed.
+        // Poison is ignored: after a panic the stream is gone, and so is the upload of the tail.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

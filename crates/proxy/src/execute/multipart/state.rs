@@ -120,6 +120,7 @@ impl OpenUpload {
             .filter_map(|(name, value)| {
                 let name = HeaderName::try_from(name.as_str()).ok()?;
                 let mut value = HeaderValue::from_bytes(value).ok()?;
+                // It may be an SSE-C key, which must not appear in debug output.
                 value.set_sensitive(true);
                 Some((name, value))
             })
@@ -162,8 +163,7 @@ impl OpenUpload {
         self.first_size.get().copied()
     }
 
-    /// Records the stored size of part number 1. Only the first value counts: parts are measured by
-    /// it.
+    /// Records the stored size of part number 1. Only the first value is kept.
     pub(super) fn learnt_first_size(&self, size: u64) {
         let _ = self.first_size.set(size);
     }
@@ -190,6 +190,7 @@ impl OpenUpload {
             .map(|(name, value)| name.len() + value.len())
             .sum();
         let private = self.envelope.private.as_ref().map_or(0, Vec::len);
+        // Weighed once, at insertion: parts that are noted later do not count.
         u32::try_from(ENTRY_BYTES + self.id.len() + texts + private).unwrap_or(u32::MAX)
     }
 }
@@ -274,6 +275,7 @@ async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     if let Some(upload) = job.parts.uploads.0.get(&place.hash) {
         return match upload.completed() {
             None => Ok(upload),
+            // Completed here, even if the backend still lists it for a moment.
             Some(_) => Err(no_such_upload()),
         };
     }
@@ -303,6 +305,7 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
     let missing = response.status() == StatusCode::NOT_FOUND;
     let backed = match answer::expect_success(job, response).await {
         Ok(backed) => backed,
+        // A missing state bucket is a misconfiguration, not a missing upload.
         Err(failure) if missing && !is_about_bucket(&failure) => return Err(no_such_upload()),
         Err(failure) => return Err(failure),
     };
@@ -324,6 +327,7 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
             | KeyError::WeakBinding { .. }
             | KeyError::Service { .. }),
         ) => return Err(error.into()),
+        // Damaged, or another object's state: to the client the upload does not exist.
         Err(error @ (KeyError::Unwrap | KeyError::Misfit(_))) => return Err(refused(&error)),
     };
     let state = sealed.open(&dek, upload_id).map_err(|error| {

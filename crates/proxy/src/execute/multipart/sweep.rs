@@ -141,6 +141,7 @@ impl Sweep<'_> {
         let service = named.iter().find_map(|bucket| bucket.service.clone());
         let mut all = named;
         let known: BTreeSet<String> = all.iter().map(|bucket| bucket.name.clone()).collect();
+        // A bucket that is left out would make its uploads look ended.
         let listed = list_buckets(self.backend, service.as_ref()).await?;
         let new = listed.into_iter().filter(|name| !known.contains(name));
         all.extend(new.map(|name| UploadBucket {
@@ -207,6 +208,7 @@ impl Sweep<'_> {
         let mut found: HashMap<String, Folder> = HashMap::new();
         let mut entries = 0;
         place
+            // Old versions and delete markers are leftovers too, so they are walked as well.
             .walk(&folders(prefix), |entry| {
                 if let Some(id) = folder_id(&entry.key, prefix) {
                     let folder = found.entry(id.to_owned()).or_default();

@@ -57,6 +57,7 @@ pub(super) async fn store_tail(
     };
     let bytes = tail.end.len() + STREAM_BYTES;
     let _share = job.share(bytes).await.map_err(Failure::from)?;
+    // The last backend part determines the size of the pieces and the first free number.
     let kept = parts.iter().rfind(|part| part.shelf == Shelf::Upload);
     let most = match job.parts.policy.part_sizes {
         PartSizes::Any => None,
@@ -155,8 +156,7 @@ fn pieces(length: u64, most: Option<u64>, last: u16) -> Option<Vec<(PartNumber, 
         .collect()
 }
 
-/// Lets the backend copy a staged part that is not the last one into the upload, under its own
-/// number.
+/// Lets the backend copy a staged part, which is not the last one, into the upload.
 pub(super) async fn move_into_upload(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -168,6 +168,7 @@ pub(super) async fn move_into_upload(
     let source = format!("/{}/{}", place.bucket, encode_path(&key));
     let mut headers = upload.customer_key();
     for (name, value) in &upload.customer_key() {
+        // The source has the same SSE-C key as the target, under other header names.
         let source_name = name.as_str().replacen("x-amz-", "x-amz-copy-source-", 1);
         if let Ok(name) = HeaderName::try_from(source_name) {
             headers.insert(name, value.clone());
@@ -254,6 +255,7 @@ async fn read_staged(
     );
     match answer::expect_success(job, response).await {
         Ok(backed) => {
+            // Any other length would shift the rest of the tail, and the object would not open.
             if stored::content_length(&backed.headers) == Some(wanted.end - wanted.start) {
                 Ok(backed.body)
             } else {

@@ -45,6 +45,7 @@ pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Respons
         let length = PlaintextLength(announced.length);
         let received = Arc::clone(&job.record.received);
         let inbound = announced.inbound(body, job.parts.patience.clone(), received);
+        // A checksum that the client sends is verified on the way, and need not be computed twice.
         let measured = match sent {
             Some(_) => None,
             None => upload.checksum.map(|checksum| checksum.algorithm),

@@ -106,6 +106,7 @@ pub(super) fn judge(
         ));
     }
     Ok(Verdict {
+        // A stated value is unchecked if none could be computed: see above.
         whole: computed.or(stated).map(|value| Whole {
             algorithm,
             value,

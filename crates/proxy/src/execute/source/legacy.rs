@@ -32,8 +32,7 @@ use crate::respond::Failure;
 use crate::telemetry::audit::{Stored, StoredFormat};
 use crate::telemetry::metrics::{self, LegacyFormat};
 
-/// Bodies up to this length are held regardless of `limits.held_body`, in bytes: a block is no
-/// smaller.
+/// Bodies up to this length, in bytes, are held despite `limits.held_body`: a block is no smaller.
 const HELD_BYTES: u64 = 64 * 1024;
 
 /// A legacy object with its data key.
@@ -161,6 +160,7 @@ impl<'a> Legacy<'a> {
         let share = self.job.share(length).await?;
         let mut arrived = self.whole(arrived).await?;
         let stored = Vec::from(arrived.take(length).await?);
+        // Opened in place, so that one share covers stored bytes and plaintext.
         let mut plaintext = Bytes::from(open_held(&self.dek, stored).map_err(altered)?);
         if let Some(PlaintextRange { first, last }) = range {
             let position = |at: u64| usize::try_from(at).expect("a position in memory");
@@ -176,8 +176,7 @@ impl<'a> Legacy<'a> {
         whole(self.job, self.source, self.found, arrived).await
     }
 
-    /// Returns the cached verification, with the bytes that arrived; or verifies now, and uses them
-    /// up.
+    /// Returns the cached verification, with the bytes that arrived; or verifies now, using those.
     async fn verified(
         &self,
         arrived: Option<Arrived>,
@@ -190,8 +189,7 @@ impl<'a> Legacy<'a> {
         } = self.found;
         let state = LegacyState::of(headers, *stored, self.envelope.wrapped_dek);
         let key = self.source.layout_key();
-        // Readers of the same state share the entry, and its turn: only one of them reads
-        // everything.
+        // Readers of the same state share the entry and its turn: only one reads everything.
         let entry = self.job.parts.verified.enter(key, state, *length);
         if let Some(body) = entry.body() {
             return Ok((Arc::clone(body), arrived));
@@ -199,8 +197,7 @@ impl<'a> Legacy<'a> {
         let (turn, arrived) = match Arc::clone(&entry.turn).try_lock_owned() {
             Ok(turn) => (turn, arrived),
             Err(_taken) => {
-                // A backend connection must not stay open unread during another reader's
-                // verification.
+                // Another reader verifies: do not hold a backend connection open unread.
                 drop(arrived);
                 (Arc::clone(&entry.turn).lock_owned().await, None)
             }
@@ -249,8 +246,7 @@ impl FirstReading {
         let stored = self.found.stored;
         let memory = STREAM_BYTES + VerifiedBody::memory_of(self.found.length);
         let _share = job.share(memory).await?;
-        // The tag ends the body, but it determines the decryption: without it nothing can be
-        // verified.
+        // The tag ends the body, but decryption starts from it: nothing can be verified before.
         let tag = (stored.0 - TAG_BYTES as u64, stored.0 - 1);
         let tag = read_stretch(job, &source, &self.found, tag).await?;
         let tag = <[u8; TAG_BYTES]>::try_from(&tag[..]).expect("so many bytes were asked for");

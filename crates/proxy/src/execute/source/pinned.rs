@@ -37,8 +37,7 @@ pub(in crate::execute) fn pinned_request(
 
 fn pin(request: &mut Request, seen: &HeaderMap) {
     let headers = &mut request.headers;
-    // The client's conditions applied to the first request. Repeated here they could contradict the
-    // pin.
+    // The client's conditions applied to the first request; here they could contradict the pin.
     for name in [
         header::IF_MATCH,
         header::IF_NONE_MATCH,
@@ -94,8 +93,7 @@ pub(in crate::execute) struct Arrived {
 }
 
 impl Arrived {
-    /// Reads which bytes a response to GET contains. A 200 contains all, even if a range was
-    /// requested.
+    /// Reads which bytes a response to GET contains. A 200 contains all, whether requested or not.
     pub(in crate::execute) fn of(headers: &HeaderMap, body: backend::Body) -> Outcome<Self> {
         let (first, end) = match stored::content_range(headers) {
             Some(ContentRange::Satisfied { range, .. }) => (range.first, range.last + 1),
