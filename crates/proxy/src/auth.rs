@@ -401,6 +401,7 @@ impl Gate {
         let preflight = parts.method == Method::OPTIONS;
         let readable = address.bucket.as_ref().is_some_and(|bucket| {
             let listed = &self.anonymous_read_buckets;
+            // Objects only: listing the bucket requires a signature.
             address.key.is_some() && listed.iter().any(|name| name == bucket.as_str())
         });
         if !preflight && !readable {

@@ -115,6 +115,7 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
         Kind::UploadPart => multipart(facts, Step::UploadPart),
         Kind::UploadPartCopy => multipart(facts, Step::UploadPartCopy),
         Kind::CompleteMultipartUpload => multipart(facts, Step::Complete),
+        // Never blocked: uploads that exist can be listed and aborted.
         Kind::AbortMultipartUpload => Plan::Multipart(Step::Abort),
         Kind::ListMultipartUploads => Plan::Multipart(Step::ListUploads),
         Kind::ListParts => Plan::Multipart(Step::ListParts),

@@ -289,6 +289,7 @@ fn document_response(
     if silent {
         let mut response = Response::new(ResponseBody::empty());
         *response.status_mut() = status;
+        // Without a message the header would only repeat the status.
         if asked.verbosity == Verbosity::HeadersOnly && document.message != UNEXPLAINED {
             let reason = reason(&document);
             response.headers_mut().insert(REASON, reason);
@@ -352,7 +353,7 @@ fn unreachable(error: &BackendError) -> S3Error {
         | BackendError::Redirect { .. }
         | BackendError::Status { .. } => internal_error(),
         // A part of the client's request that HTTP or a signature cannot express, such as metadata
-        // that are not UTF-8. The text names the header but not its value.
+        // that is not UTF-8. The text names the header but not its value.
         BackendError::Request(reason) => S3Error::new(ErrorCode::InvalidRequest, reason.clone()),
         BackendError::RequestBody(_) => InboundError::Disconnected.to_s3_error(),
         BackendError::Unreachable { .. }

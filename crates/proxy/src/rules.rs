@@ -162,7 +162,7 @@ fn scope(
         Encryption::On | Encryption::Required => {
             keys.insert(storing.key.shared_name());
         }
-        // Such a rule seals nothing, so its key opens nothing unless `opens` lists it.
+        // Nothing is sealed under this rule, so its key opens nothing unless `opens` lists it.
         Encryption::Off => {}
     }
     Scope {

@@ -156,6 +156,7 @@ fn kept(
     generate: impl FnOnce() -> Zeroizing<String>,
 ) -> Result<Zeroizing<String>, DevError> {
     match fs::read_to_string(path) {
+        // The file ends in a newline, and an editor may have added another.
         Ok(text) => return Ok(Zeroizing::new(text.trim_end().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(at(path)(error)),

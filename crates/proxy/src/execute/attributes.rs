@@ -2,8 +2,7 @@
 //!
 //! The proxy makes the response for a sealed object from a HEAD and, if parts or a checksum are
 //! requested, from the seal. This works with backends that do not support the operation. For an
-//! object that is not sealed the request is forwarded. Parts are counted as `partNumber` counts
-//! them.
+//! object that is not sealed the request is forwarded. Parts are numbered as for `partNumber`.
 
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use s3proxy_envelope::header::{Envelope, Layout};

@@ -131,6 +131,7 @@ async fn only_states(bucket: &Bucket, folders: &str) -> Outcome<Option<Vec<ListE
 }
 
 async fn again(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    // Not through `forward`, which has used the client's body already.
     let mut request = answer::request_for(job, Method::DELETE);
     request.query = answer::query_for_backend(job);
     request.headers = answer::headers_for_backend(job)?;

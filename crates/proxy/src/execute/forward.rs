@@ -79,6 +79,7 @@ async fn document(
         share = Some(held.share);
     }
     if job.request.operation.kind() == Kind::RestoreObject {
+        // SELECT would evaluate a query on ciphertext.
         refuse_select(&received)?;
     }
     let written = expected.written_anew(&received, headers)?;

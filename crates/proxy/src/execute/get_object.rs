@@ -79,7 +79,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked, arrived).await,
         Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked, arrived).await,
-        // Only a GET without range fits a plain object: other ranges were for a sealed one.
+        // Only a GET without range fits a plain object: a range was computed for a sealed one.
         Form::Plain => match (asked, step, arrived) {
             (Asked::Whole, Step::GetAll, Some(arrived)) => {
                 stored::permit_plain(job, source.bucket, source.object_key)?;

@@ -1,8 +1,8 @@
 //! HeadObject: as GetObject, without a body.
 //!
-//! One request to the backend. A second one, for the seal, follows only if the client requests a
-//! part or the checksum of a multipart object and the layout is not cached; and for a part of an
-//! object that is not sealed, whose parts only the backend knows.
+//! Usually takes one backend request. A second one, for the seal, follows only if the client
+//! requests a part or the checksum of a multipart object and the layout is not cached; and for a
+//! part of an object that is not sealed, whose parts only the backend knows.
 //!
 //! A sealed object's place is always checked. Its data key is unwrapped only if the response needs
 //! it, or if sealed metadata could have been removed ([`needs_data_key`]): other HEAD requests

@@ -1,6 +1,6 @@
 //! Cache of multipart layouts, which saves the next read a request.
 //!
-//! Cached data were verified: a seal that opened, and heads whose commitment was right. Heads are
+//! Cached data was verified: a seal that opened, and heads whose commitment was right. Heads are
 //! verified again by the reader that opens a part with them. An entry belongs to one state of an
 //! object and is used only for responses that show the same ETag, version, length and wrapped data
 //! key. The wrapped key ensures that a seal never serves a body of another key, regardless of the

@@ -33,6 +33,7 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
         };
         query = paging.behind(query, &hidden::behind_hidden(&last, state_prefix));
         asked = Page::ask(job, query.clone()).await?;
+        // The page no longer begins at the client's start, which the response must still name.
         edits = paging.asked(&job.request.query);
     }
     let page = parse(&asked.text)?;

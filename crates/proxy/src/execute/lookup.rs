@@ -1,6 +1,6 @@
 //! Lookup of listed objects: whether an object is sealed, and its plaintext length.
 //!
-//! A listing has stored sizes and ETags; only an object's metadata tell whether it is sealed.
+//! A listing has stored sizes and ETags; only an object's metadata shows if it is sealed.
 //! Results are cached by bucket, key, version and ETag, so they cannot go stale: other content has
 //! another ETag. A sealed and a plain object with the same ETag are not possible either, since the
 //! envelope differs for every write. This holds even for stores whose ETag is the body's MD5 alone,
@@ -29,7 +29,7 @@ const ENTRY_BYTES: usize = 200;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Described {
     Sealed(PlaintextLength),
-    /// In a legacy format.
+    /// An object in a legacy format.
     Legacy(PlaintextLength),
     /// Not sealed: size and ETag are shown as the backend lists them.
     AsItIs,

@@ -49,7 +49,7 @@ pub(crate) fn remove_envelope(headers: &mut HeaderMap, tag: &DekTag) {
 #[derive(Clone)]
 pub(crate) enum Form {
     Sealed(Box<Envelope>),
-    /// In a legacy format.
+    /// An object in a legacy format.
     Legacy(LegacyEnvelope),
     Plain,
 }

@@ -1,7 +1,7 @@
 //! Whether the backend supports a sub-resource, which decides whether a request about it is sent.
 //!
-//! A backend that does not support one handles the request as if it were not named: `PUT
-//! /b/k?tagging` becomes PutObject, and `DELETE /b?website` becomes DeleteBucket. A change is
+//! A backend that does not support one handles the request as if it were not named:
+//! `PUT /b/k?tagging` becomes PutObject, and `DELETE /b?website` becomes DeleteBucket. A change is
 //! therefore sent only if the backend is known to support the operation: AWS supports all,
 //! `backend.operations` lists others, and for the rest a read of the same sub-resource decides. It
 //! must return the operation's document, or the operation's own error for its absence. A deletion
@@ -81,7 +81,7 @@ pub(super) enum Permission {
 /// Decides whether the job's request may be sent, by reading the sub-resource if necessary.
 pub(super) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
     let operation = job.request.operation;
-    // Always read first, even if the backend is known: an error would delete an object or bucket.
+    // Always read first, even at a known backend: a mistake would delete an object or a bucket.
     if operation.deletes_sub_resource() {
         return deletion(job).await;
     }

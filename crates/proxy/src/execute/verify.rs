@@ -65,6 +65,7 @@ async fn sealed(
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let sealed = Sealed::new(job, source, found, envelope, dek).await?;
     match depth {
+        // `Sealed::new` has verified the seal.
         Depth::Heads => Ok(Verified::default()),
         Depth::Bodies => {
             let mut checks = Checks::of(private.as_ref(), sealed.seal());

@@ -147,6 +147,7 @@ async fn head(job: &Job<'_>, object_key: &str, version: Option<&str>) -> Outcome
     request.query.extend(version);
     sub_resource::carry_headers(job, &mut request);
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    // Any other status is evidence about the version.
     if backed.status.is_server_error() {
         return Err(answer::refused(job, backed).await);
     }

@@ -9,6 +9,7 @@ const REASON_CHARACTERS: usize = 512;
 /// Formats a message as a sentence: a capital, unless it begins with a name, and a full stop.
 pub(super) fn sentence(message: &str) -> String {
     let first = message.split(' ').next().unwrap_or_default();
+    // A first word with digits or hyphens is a name, such as `x-amz-date`.
     let is_word = first
         .bytes()
         .all(|byte| byte.is_ascii_alphabetic() || byte == b',');
@@ -30,6 +31,7 @@ pub(super) fn reason(document: &ErrorDocument) -> HeaderValue {
     let characters = text.iter().flat_map(|part| part.chars());
     let visible = characters.map(|character| match character {
         ' '..='~' => character,
+        // Messages that were cut off end in an ellipsis, which is not ASCII.
         '\u{2026}' => '.',
         _ => '?',
     });

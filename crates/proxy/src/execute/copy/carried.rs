@@ -1,6 +1,6 @@
 //! Metadata that a copy keeps: the directives, and the headers that they govern.
 //!
-//! COPY keeps the source's response headers and user metadata, and ignores those in the request.
+//! COPY keeps the source's content headers and user metadata, and ignores those in the request.
 //! Storage class, ACL, encryption, object lock and the website redirect always come from the
 //! request (S3 API Reference, `CopyObject`). The envelope belongs to neither side.
 
@@ -14,9 +14,9 @@ use crate::execute::{Job, stored};
 /// Origin of the copy's metadata or tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Directive {
-    /// From the source.
+    /// Taken from the source.
     Copy,
-    /// From the request.
+    /// Taken from the request.
     Replace,
 }
 

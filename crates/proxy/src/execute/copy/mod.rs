@@ -1,8 +1,8 @@
 //! CopyObject: the data key is rewrapped, or the content is sealed on its way.
 //!
 //! One HEAD describes the source, and the client's conditions are judged on it. The content of a
-//! sealed source stays at the backend, which copies the body; the new object's metadata carry the
-//! same data key, wrapped for the new place. A plain source, or one in an older proxy's format, is
+//! sealed source stays at the backend, which copies the body; the new object's envelope has the
+//! same data key, wrapped for the new place. A source that is plain, or in a legacy format, is
 //! read and sealed. Every later request is pinned to the state that the HEAD showed, which keeps
 //! envelope and body consistent; if the source was replaced meanwhile, the copy starts again.
 //!
@@ -72,6 +72,7 @@ async fn attempt(job: &Job<'_>, directives: &Directives) -> Outcome<Copied> {
     let source = origin::source(job);
     let found = origin::find(job, &source).await?;
     if unsealed::is_asked_for(job) {
+        // The rule for the target decides about the form of the copy, not the source's form.
         return plain::copy_unsealed(job, directives, &source, &found).await;
     }
     match &found.form {

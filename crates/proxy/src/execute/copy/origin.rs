@@ -97,6 +97,7 @@ pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     }
     let found = Found::of(job, source, backed.headers)?;
     let modified = text(&found.headers, header::LAST_MODIFIED).and_then(http_date::parse);
+    // Judged here: the client's conditions name ETags in a form that backends do not know.
     let etag = etag(&found)?;
     if conditional::copy_source_holds(&job.request.headers, etag, modified)? {
         Ok(found)

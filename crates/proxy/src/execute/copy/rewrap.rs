@@ -8,9 +8,9 @@
 //!
 //! The copy is conditional on the ETag of the HEAD, at its source and, if the backend supports it,
 //! at its target. The source is never named by its version: copying a version would hide a client's
-//! write that came meanwhile. Afterwards a HEAD checks the result, and metadata that the backend
-//! lost are reported. A lost envelope is a failure, since the object still needs its old key. Tags
-//! are read before the copy and put back after it, since Ceph's gateway (16) loses them.
+//! write that came meanwhile. Afterwards a HEAD checks the result, and lost metadata is reported. A
+//! lost envelope is a failure, since the object still needs its old key. Tags are read before the
+//! copy and put back after it, since Ceph's gateway (16) loses them.
 //!
 //! Not kept: the ACL, in buckets that still use ACLs, and the ETag of objects that were uploaded in
 //! parts, which the backend computes.
@@ -61,9 +61,9 @@ const VERSION_ID: &str = "x-amz-version-id";
 /// Conditions that the copy request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conditions {
-    /// On the source and on the target.
+    /// Conditions on the source and on the target.
     SourceAndTarget,
-    /// On the source only: the backend ignores or rejects a condition on the target.
+    /// A condition on the source only: the backend ignores or rejects one on the target.
     Source,
 }
 
@@ -146,6 +146,7 @@ pub(super) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: Offset
     for name in NAMED_AGAIN {
         let is_retention = name == LOCK_MODE || name == LOCK_UNTIL;
         if let Some(value) = seen.get(&name)
+            // An empty value means that the property is not set.
             && !value.is_empty()
             && !(is_retention && has_ended)
         {

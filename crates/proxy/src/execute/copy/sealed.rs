@@ -149,6 +149,7 @@ async fn send(
     let Failure::Answer(answered) = &failure else {
         return Err(failure);
     };
+    // Only these can come from the pin. A HEAD shows whether the source really changed.
     let may_be_the_pin = [StatusCode::PRECONDITION_FAILED, StatusCode::NOT_FOUND];
     if may_be_the_pin.contains(&answered.status) && origin::is_replaced(job, source, found).await? {
         return Err(Failure::Replaced);

@@ -1,8 +1,8 @@
 //! Tags of copies, for backends that do not keep them.
 //!
 //! To the backend a copy that moves data is a new object, without the source's tags. Ceph's gateway
-//! (16) loses the tags of a copy whose metadata are replaced, as the metadata of a sealed copy
-//! always are, and stores the tags of the request in a form that it cannot read again. The tags of
+//! (16) loses the tags of a copy whose metadata is replaced, as the metadata of a sealed copy
+//! always is, and stores the tags of the request in a form that it cannot read again. The tags of
 //! a copy that should have some are therefore checked, and corrected, until the backend has shown
 //! once that it keeps them.
 

@@ -230,6 +230,7 @@ async fn finish(
         );
     let document = complete_request(named);
     let mut request = upload_request(job, Method::POST, upload);
+    // With the client's conditions, which the backend checks at the moment of completion.
     request.headers = answer::headers_for_backend(job)?;
     request.body = RequestBody::Held(Bytes::from(document));
     request.response_timeout = Some(COMPLETION_TIMEOUT);

@@ -107,6 +107,7 @@ impl StateFolder<'_> {
 /// The upload that a state names, if the folder was made for it.
 pub(crate) fn named_upload(state: &[u8], id: &str) -> Option<UploadName> {
     let upload = SealedUploadState::parse(state).ok()?.upload?;
+    // A state that was copied into another folder must not decide about that folder.
     (upload.hash().id() == id).then_some(upload)
 }
 

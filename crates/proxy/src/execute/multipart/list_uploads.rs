@@ -30,6 +30,7 @@ pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody
         let behind = hidden::behind_hidden(&last, &job.parts.policy.state_prefix);
         query = Paging::Uploads.behind(query, &behind);
         asked = Page::ask(job, query.clone()).await?;
+        // The page no longer begins at the client's start, which the response must still name.
         edits = Paging::Uploads.asked(&job.request.query);
     }
     let page = parse(&asked.text)?;

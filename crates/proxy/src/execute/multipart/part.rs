@@ -9,8 +9,8 @@
 //! The part's checksum goes into its ETag, which the client sends back.
 //!
 //! If a number is uploaded twice, a replica that knows of a staged part deletes it when a long one
-//! takes the number. Otherwise the ETag that the client names on completion distinguishes them (ADR
-//! 0006).
+//! takes the number. Otherwise the ETag that the client names on completion distinguishes them
+//! (ADR 0006).
 
 use http::{HeaderMap, Method, header};
 use s3proxy_envelope::layout::{PADDED_FROM, PlaintextLength, StoredLength, message_length};
@@ -220,6 +220,7 @@ pub(super) async fn upload_tail(
     body: RequestBody,
 ) -> Outcome<String> {
     let mut request = request(job, upload, number, Shelf::Upload, body);
+    // The client's headers belong to its Complete, not to this part.
     request.headers = upload.customer_key();
     let sent = job.parts.backend.send(request).await;
     let response = sent.map_err(|error| match error {

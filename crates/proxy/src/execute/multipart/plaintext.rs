@@ -50,6 +50,7 @@ pub(super) async fn step(
             forward::forward(job, body).await
         }
         Step::Abort | Step::ListParts => forward::forward(job, body).await,
+        // Hides upload state here too: other objects of the bucket may be sealed.
         Step::ListUploads => super::list_uploads::list_uploads(job).await,
         Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
             ErrorCode::NotImplemented,

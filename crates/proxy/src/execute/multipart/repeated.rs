@@ -62,9 +62,9 @@ struct Object {
 
 /// Object that an upload made.
 enum Made {
-    /// From 5 MiB up, with its seal.
+    /// An object from 5 MiB up, with its seal.
     Large(Object, Seal),
-    /// Below 5 MiB, with the upload's state that is known here.
+    /// An object below 5 MiB, with the state of its upload that is known here.
     Small(Object, Arc<OpenUpload>),
 }
 

@@ -137,7 +137,7 @@ pub(super) fn select(
             etag: part.etag.clone(),
         };
         let (found, etag) = find(&index, part).ok_or_else(missing)?;
-        // No part of this proxy has such a length: to the client it does not exist.
+        // The proxy stores no part of this length: to the client it does not exist.
         let length = message_plaintext_length(found.size).ok_or_else(missing)?;
         selected.push(Selected {
             frame: Frame::new(found.number, length).ok_or_else(missing)?,

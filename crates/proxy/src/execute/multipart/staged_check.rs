@@ -80,6 +80,7 @@ impl State {
             }
         }
         self.left = self.left.saturating_sub(stored.len() as u64);
+        // All bytes of the part have arrived, so the opener must be done.
         if self.left == 0 && !self.opener.is_complete() {
             return Err(OpenError::Truncated);
         }

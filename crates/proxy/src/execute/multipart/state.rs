@@ -249,6 +249,7 @@ pub(super) async fn store(
     let mut outgoing = request(job, &place, Method::PUT, &state_key(&place));
     let upload = OpenUpload::new(place, upload_id, envelope, dek, state)
         .expect("a new state is of this version");
+    // AbortMultipartUpload has to read the state without the client's SSE-C key.
     outgoing.headers = upload.kept(|name| !name.starts_with(CUSTOMER_KEY_PREFIX));
     outgoing.body = RequestBody::Held(Bytes::from(bytes));
     answer::expect_success(job, job.parts.backend.send(outgoing).await?).await?;

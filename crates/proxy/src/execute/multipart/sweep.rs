@@ -180,6 +180,7 @@ impl Sweep<'_> {
                     self.remove(&place, folder, &mut found).await;
                 }
                 (Err(failure), _) => {
+                    // Without evidence nothing is removed.
                     let key = format!("{}{}/", folders(&self.policy.state_prefix), folder.id);
                     found.not_removed.push(NotRemoved { key, failure });
                 }
@@ -297,6 +298,7 @@ fn due(left: HashMap<String, Folder>, now: OffsetDateTime, older_than: Duration)
     let count = left.len();
     let is_old = |folder: &Folder| {
         let age = folder.newest().map(|newest| now - newest);
+        // A time in the future gives a negative age, which is never old enough.
         age.is_some_and(|age| age >= older_than)
     };
     let folders: Vec<Folder> = left.into_values().filter(is_old).collect();

@@ -86,6 +86,7 @@ pub(super) fn judge(
              the same algorithm, and states one of {stated}."
         )));
     }
+    // All or nothing: one unknown part leaves the checksum of the whole unknown.
     let known: Option<Vec<(&ChecksumValue, u64)>> = parts
         .iter()
         .map(|part| Some((part.checksum.as_ref()?, part.frame.length().0)))

@@ -67,6 +67,7 @@ pub(in crate::execute) async fn send_pinned(
 ) -> Outcome<Backed> {
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     match backed.status {
+        // Overwritten or deleted: the caller starts again, and reports the state it finds then.
         StatusCode::PRECONDITION_FAILED | StatusCode::NOT_FOUND => return Err(Failure::Replaced),
         status if !status.is_success() => return Err(answer::refused(job, backed).await),
         _ => {}

@@ -154,6 +154,7 @@ impl<'a> Sealed<'a> {
         let (opener, stretch) = match &self.structure {
             Structure::Single(head) => (ObjectOpener::range(dek, head, stored, range), one_message),
             Structure::Headless(layout) => {
+                // Usually a separate request: few range responses begin at the head.
                 let head = self.head(layout, 0, arrived).await?;
                 let opener = ObjectOpener::range(dek, &head, stored, range);
                 // Only a head whose commitment was verified may enter the cache.
