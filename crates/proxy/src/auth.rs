@@ -1,12 +1,12 @@
-//! From a request as it arrived to one whose sender is known.
+//! Authentication: turns a request as it arrived into one from a known sender.
 //!
-//! [`Authenticated`] comes from the [`Gate`] alone: everything behind it may rely on the request
-//! being unambiguous, addressed to this proxy, a known operation, and signed by a known client (or
-//! let in by a setting that names the exception). [`Gate::admit`] decides by the head of a request.
-//! A browser's form carries its signature in its body: the gate hands it back as an
-//! [`UnreadForm`], and [`Gate::admit_form`] decides when its fields have been read. The one other
-//! way is [`Authenticated::of_operator`], for commands, which no connection leads to. What the client
-//! may do is decided by the next step, [`crate::plan`].
+//! Only the [`Gate`] makes an [`Authenticated`]. Later steps may rely on the request being
+//! unambiguous, addressed to this proxy, a known operation, and signed by a known client (or
+//! admitted by a setting that names the exception). [`Gate::admit`] decides by the head of a
+//! request. A browser's form carries its signature in its body: the gate returns it as an
+//! [`UnreadForm`], and [`Gate::admit_form`] decides after its fields have been read. The only
+//! exception is [`Authenticated::of_operator`], for commands, which no connection can reach. The
+//! next step, [`crate::plan`], decides which operations the client may perform.
 
 mod form;
 mod signing_keys;
@@ -41,7 +41,7 @@ use crate::telemetry::traces::Trust;
 pub(crate) use form::{PostedForm, UnreadForm};
 pub(crate) use signing_keys::SigningKeys;
 
-/// A client of the proxy: whose signature it checks, and what it may do.
+/// A client of the proxy: its credential and its grants.
 pub(crate) struct Client {
     pub(crate) name: String,
     pub(crate) access_key_id: String,
@@ -50,7 +50,7 @@ pub(crate) struct Client {
     /// Whether it may sign with Version 2.
     pub(crate) signature_v2: Permission,
     pub(crate) grants: Vec<Grant>,
-    /// Those that its requests were verified with.
+    /// Cached signing keys that verified this client's earlier requests.
     pub(crate) signing_keys: SigningKeys,
 }
 
@@ -59,11 +59,11 @@ pub(crate) enum Authenticator {
     SigV4 {
         clients: HashMap<String, Arc<Client>>,
     },
-    /// Everybody may do everything: `auth = none`.
+    /// `auth = none`: every request is admitted and may do everything.
     Nobody,
 }
 
-/// Who asks, as far as later steps care.
+/// Sender of a request, with the permissions that later steps check.
 #[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) name: String,
@@ -85,15 +85,16 @@ impl Identity {
         }
     }
 
-    /// The name in metrics, where access key ids have no place.
+    /// Client's name as a metrics label. Access key ids must not appear in metrics.
     fn label(&self) -> &str {
         match &self.grants {
+            // A client without a configured name is named by its access key id.
             Grants::Of(client) if client.name == client.access_key_id => "unnamed",
             Grants::Of(_) | Grants::Everything | Grants::AnonymousRead => &self.name,
         }
     }
 
-    /// Whom `auth = none` lets in.
+    /// Sender of every request under `auth = none`.
     fn unauthenticated() -> Self {
         Self {
             name: "unauthenticated".to_owned(),
@@ -101,7 +102,7 @@ impl Identity {
         }
     }
 
-    /// Whether the client's word counts about the trace that it says the request is part of.
+    /// Whether the proxy continues the trace that the client's headers announce.
     pub(crate) fn trust(&self) -> Trust {
         match &self.grants {
             Grants::Of(_) | Grants::Everything => Trust::Client,
@@ -109,7 +110,7 @@ impl Identity {
         }
     }
 
-    /// Whether it is a client that is known by its key.
+    /// Whether the sender is a listed client, known by its access key.
     pub(crate) fn is_listed(&self) -> bool {
         match &self.grants {
             Grants::Of(_) => true,
@@ -117,7 +118,7 @@ impl Identity {
         }
     }
 
-    /// Whether it reads without a signature where others have to sign.
+    /// Whether the sender is an unsigned reader although `auth` requires signatures.
     pub(crate) fn is_anonymous(&self) -> bool {
         match &self.grants {
             Grants::AnonymousRead => true,
@@ -125,7 +126,7 @@ impl Identity {
         }
     }
 
-    /// Notes who asks.
+    /// Records the sender in the request's log and audit records.
     fn tell(&self, record: &RequestRecord) {
         record.client(&self.name);
         match &self.grants {
@@ -139,6 +140,7 @@ impl Identity {
         match &self.grants {
             Grants::Everything => true,
             Grants::AnonymousRead => {
+                // A key with dot segments may lead to another object or bucket at the backend.
                 let is_literal = |key| Reach::of(key) == Reach::Literal;
                 access == Access::Read && object_key.is_some_and(is_literal)
             }
@@ -165,7 +167,7 @@ impl Identity {
         }
     }
 
-    /// Whether any grant names `bucket` at all, so that ListBuckets may show it.
+    /// Whether any grant names `bucket`, which lets ListBuckets show it.
     pub(crate) fn may_see(&self, bucket: &str) -> bool {
         match &self.grants {
             Grants::Everything => true,
@@ -180,7 +182,7 @@ impl Identity {
 
 #[cfg(test)]
 impl Identity {
-    /// A client with these grants, for tests of the policy.
+    /// A client with these grants, for policy tests.
     pub(crate) fn with_grants(grants: Vec<Grant>) -> Self {
         let client = Client {
             name: "tester".to_owned(),
@@ -198,13 +200,14 @@ impl Identity {
     }
 }
 
-/// Whether a grant covers a key wherever it may lead: who has a part of a bucket may not leave it,
-/// nor may who has some of the buckets leave these.
+/// Whether a grant covers a key wherever the backend may resolve it: a grant for part of a bucket
+/// must not reach the rest of it, nor a grant for some buckets reach the others.
 fn covers(grant: &Grant, key: &str) -> bool {
     let whole_bucket = || grant.prefixes.iter().any(is_everything);
     let is_far_enough = match Reach::of(key) {
         Reach::Literal => true,
         Reach::Bucket => whole_bucket(),
+        // `..` beyond the bucket's root: only a grant for every bucket covers it.
         Reach::Beyond => whole_bucket() && grant.buckets.iter().any(is_everything),
     };
     is_far_enough && grant.prefixes.iter().any(|prefix| prefix.covers(key))
@@ -223,13 +226,13 @@ pub(crate) struct Authenticated {
     pub(crate) operation: Operation,
     pub(crate) identity: Identity,
     pub(crate) payload: PayloadMode,
-    /// What a copy reads; there for copies, and for them only.
+    /// Source of a copy; set for CopyObject and UploadPartCopy only.
     pub(crate) copy_source: Option<CopySource>,
 }
 
 impl Authenticated {
-    /// A request of the program's own, for the operator's commands: it came over no connection, so
-    /// there is nobody whose signature or grants could be asked for.
+    /// A request made by an operator's command. It came over no connection: there is no signature
+    /// to verify and there are no grants to check.
     pub(crate) fn of_operator(operation: Operation, bucket: BucketName, key: ObjectKey) -> Self {
         Self {
             method: Method::GET,
@@ -260,18 +263,18 @@ impl Authenticated {
     }
 }
 
-/// A request that was let in, and what its body's chunks are checked with.
+/// An admitted request, and the state that verifies the chunks of its body.
 pub(crate) struct Admitted {
     pub(crate) request: Authenticated,
-    /// `None` where the body is not `aws-chunked`.
+    /// `None` unless the body is `aws-chunked`.
     pub(crate) chunks: Option<ChunkMode>,
 }
 
-/// What the head of a request allows.
+/// Decision of the gate about the head of a request.
 pub(crate) enum Admission {
-    /// It is let in.
+    /// The request is admitted.
     Request(Box<Admitted>),
-    /// Its sender stands in its body.
+    /// The signature is in the body: a browser's form, whose fields must be read first.
     Form(Box<UnreadForm>),
 }
 
@@ -281,7 +284,7 @@ struct Sender {
     chunks: Option<ChunkMode>,
 }
 
-/// Everything that decides who gets in.
+/// The rules that admit requests: host names, clients, and buckets open to anonymous readers.
 pub(crate) struct Gate {
     pub(crate) hosts: HostRules,
     pub(crate) authenticator: Authenticator,
@@ -289,7 +292,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Lets a request in, or in part. `now` is the proxy's own clock.
+    /// Admits a request, or hands back a form to be read. `now` is the proxy's own clock.
     pub(crate) fn admit(
         &self,
         mut parts: Parts,
@@ -297,6 +300,7 @@ impl Gate {
         record: &RequestRecord,
     ) -> Result<Admission, S3Error> {
         let query = Query::parse(parts.uri.query())?;
+        // First of all: an ambiguous request could mean one thing here and another at the backend.
         refuse_ambiguous(&parts.method, &parts.uri, &parts.headers, &query)?;
         let query = sigv2::without_signature(query);
         let host = host(&parts.headers)?;
@@ -320,7 +324,7 @@ impl Gate {
         } = self
             .authenticate(&parts, &address, now, record)
             .inspect_err(|_| {
-                // Only for the log: what was refused, as far as it can be told.
+                // Only for the log: the refused operation, if it can be determined.
                 let operation =
                     operation::classify(&parts.method, &address, &query, &parts.headers);
                 if let Ok(operation) = operation {
@@ -329,6 +333,7 @@ impl Gate {
             })?;
         identity.tell(record);
         record.counted_as(identity.label());
+        // After the signature was checked: promotion changes the headers that it covers.
         query_headers::promote(&mut parts.headers, &query)?;
         header_rules::remove_empty(&mut parts.headers);
         let operation = operation::classify(&parts.method, &address, &query, &parts.headers)?;
@@ -373,14 +378,15 @@ impl Gate {
     ) -> Result<Sender, S3Error> {
         let parsed = sigv4::parse(parts.uri.query(), &parts.headers);
         if let Ok(Authentication::Signed(request)) = &parsed {
+            // Before verification: a refused request is logged with the key that it claims.
             record.claims(request.access_key_id());
         }
         let clients = match &self.authenticator {
             Authenticator::SigV4 { clients } => clients,
             Authenticator::Nobody => return unauthenticated(parsed, &parts.headers),
         };
-        // The query of a preflight is that of the request to come, whose signature is over another
-        // method; browsers send none of its own.
+        // A preflight repeats the query of the announced request, whose signature is over another
+        // method. Browsers never sign the preflight itself.
         if parts.method == Method::OPTIONS {
             return self.anonymous(parts, address);
         }
@@ -406,6 +412,7 @@ impl Gate {
         let preflight = parts.method == Method::OPTIONS;
         let readable = address.bucket.as_ref().is_some_and(|bucket| {
             let listed = &self.anonymous_read_buckets;
+            // Objects only: listing the bucket requires a signature.
             address.key.is_some() && listed.iter().any(|name| name == bucket.as_str())
         });
         if !preflight && !readable {
@@ -435,8 +442,8 @@ fn host(headers: &HeaderMap) -> Result<&str, S3Error> {
         })
 }
 
-/// What an unsigned request may not do even where it may read. Headers of its answer are the
-/// signer's to choose: otherwise a link could make a page of an object that was meant to be none.
+/// Refuses requests that unsigned clients may not make even in buckets that they may read. Only a
+/// signer may choose response headers: otherwise a link could have an object rendered as a page.
 fn refuse_to_anonymous(operation: Operation, query: &Query) -> Result<(), S3Error> {
     if operation.kind() == Kind::Preflight {
         return Ok(());
@@ -444,7 +451,7 @@ fn refuse_to_anonymous(operation: Operation, query: &Query) -> Result<(), S3Erro
     if !matches!(operation.kind(), Kind::GetObject | Kind::HeadObject) {
         return Err(anonymous());
     }
-    // What was overwritten or deleted is public no more.
+    // Overwritten and deleted versions are no longer public.
     if query.contains("versionId") {
         return Err(anonymous());
     }
@@ -464,13 +471,14 @@ fn anonymous() -> S3Error {
     )
 }
 
-/// Under `auth = none` signatures mean nothing, but the framing that they announce does.
+/// Sender under `auth = none`: no signature is verified, but the framing that it announces applies.
 fn unauthenticated(
     parsed: Result<Authentication, sigv4::SigV4Error>,
     headers: &HeaderMap,
 ) -> Result<Sender, S3Error> {
     let payload = match parsed {
         Ok(Authentication::Signed(request)) => request.payload().clone(),
+        // A malformed signature is no reason to refuse: none is verified here.
         Ok(Authentication::Anonymous) | Err(_) => {
             PayloadMode::of_unauthenticated(headers).map_err(|error| error.s3_error())?
         }
@@ -515,6 +523,7 @@ fn check_session_token(client: &Client, given: Option<&str>) -> Result<(), S3Err
         .session_token
         .as_ref()
         .map_or("", |token| token.expose());
+    // Constant time: the session token is a secret.
     let equal =
         aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), expected.as_bytes());
     equal.map_err(|_| {

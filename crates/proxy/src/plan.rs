@@ -21,7 +21,7 @@ pub(crate) enum Plan {
     Open,
     /// HeadObject: as GetObject, without a body.
     Describe,
-    /// GetObjectAttributes: answered in plaintext terms.
+    /// GetObjectAttributes: the response is made in plaintext terms.
     DescribeAttributes,
     /// CopyObject: the key is wrapped again, or the body sealed on its way.
     Copy,
@@ -35,9 +35,9 @@ pub(crate) enum Plan {
     Rewrite(Rewrite),
     /// Passed on; a document in it is rewritten.
     Forward,
-    /// Passed on without a signature.
+    /// The request is forwarded without a signature.
     Preflight,
-    /// Not served.
+    /// The request is refused.
     Refuse(S3Error),
 }
 
@@ -115,6 +115,7 @@ pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
         Kind::UploadPart => multipart(facts, Step::UploadPart),
         Kind::UploadPartCopy => multipart(facts, Step::UploadPartCopy),
         Kind::CompleteMultipartUpload => multipart(facts, Step::Complete),
+        // Never blocked: uploads that exist can be listed and aborted.
         Kind::AbortMultipartUpload => Plan::Multipart(Step::Abort),
         Kind::ListMultipartUploads => Plan::Multipart(Step::ListUploads),
         Kind::ListParts => Plan::Multipart(Step::ListParts),
@@ -132,6 +133,7 @@ fn is_granted(facts: &Facts<'_>) -> bool {
     let may = |access| match facts.bucket {
         Some(bucket) => {
             let target = match access {
+                // A listing without a prefix needs a grant for the whole bucket.
                 Access::List => Some(facts.prefix.unwrap_or_default()),
                 Access::Read | Access::Write | Access::Delete | Access::Admin => facts.object_key,
             };
@@ -179,6 +181,7 @@ fn source_is_granted(facts: &Facts<'_>) -> bool {
             let identity = facts.identity;
             identity.may(Access::Read, bucket, Some(object_key))
         }
+        // Fails closed: a copy without a parsed source must never reach the backend.
         None => !copies,
     }
 }

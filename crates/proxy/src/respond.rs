@@ -1,8 +1,9 @@
-//! From a failure to the answer that S3 would give: the one place where errors become responses.
+//! Turns a failure into the response that S3 would give: the only place where errors become
+//! responses.
 //!
-//! What is written here reaches clients, so details of the backend's credential, signature, clock
-//! and key material stay in the log. A failed check of stored data is one generic error outside,
-//! whatever failed inside.
+//! This text reaches clients, so details of the backend's credential, signature, clock and key
+//! material stay in the log. A failed check of stored data is one generic error to clients,
+//! regardless of its cause.
 
 mod wording;
 
@@ -32,7 +33,7 @@ use crate::throttle::{RETRY_AFTER, Throttled};
 
 use self::wording::{reason, sentence};
 
-/// In place of the message that a backend did not give.
+/// Message for backend errors that have none.
 pub(crate) const UNEXPLAINED: &str = "The storage behind the proxy gave no explanation.";
 
 /// Longest text of a range that an answer repeats, in bytes.
@@ -41,43 +42,43 @@ const MAXIMUM_RANGE_BYTES: usize = 128;
 /// Why an answer without a body refuses.
 pub(crate) const REASON: &str = "x-s3proxy-reason";
 
-/// Why a request is not served.
+/// Reason why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The client asked for something wrong or forbidden.
+    /// The client's request is invalid or forbidden.
     #[error(transparent)]
     Refused(#[from] S3Error),
-    /// The same, with what S3 adds to the code and the message: elements and their texts.
+    /// The client's request is invalid; the error has further elements (names and texts) as in S3.
     #[error("{0}")]
     Explained(S3Error, Vec<(&'static str, String)>),
-    /// The client's body was wrong.
+    /// The client's body is invalid.
     #[error(transparent)]
     Inbound(#[from] InboundError),
-    /// The backend gave no usable answer.
+    /// The backend returned no usable response.
     #[error("backend: {0}")]
     Backend(#[from] BackendError),
-    /// The backend answered with an error of its own.
+    /// The backend returned an error.
     #[error("the backend answered {} {}", .0.status.as_u16(), .0.document.code)]
     Answer(Box<BackendAnswer>),
-    /// The backend answered with something that S3 does not allow.
+    /// The backend returned a response that S3 does not allow.
     #[error("the backend's answer cannot be used: {0}")]
     Unusable(&'static str),
-    /// Stored data is not what was sealed.
+    /// Stored data differ from the data that were sealed.
     #[error("stored data: {0}")]
     Stored(#[from] StoredFault),
-    /// The data key could not be had.
+    /// The data key is not available.
     #[error("key: {0}")]
     Key(#[from] KeyError),
-    /// That of an object in an older proxy's format.
+    /// The data key of a legacy object is not available.
     #[error("key: {0}")]
     LegacyKey(#[from] LegacyKeyError),
-    /// Its line in the audit log could not be written.
+    /// The request's line in the audit log could not be written.
     #[error(transparent)]
     Audit(#[from] NoPlace),
     /// A defect of the proxy.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// Too many bodies at once.
+    /// Too many bodies in flight.
     #[error(transparent)]
     Budget(#[from] BudgetExhausted),
     /// Too many requests.
@@ -86,12 +87,12 @@ pub(crate) enum Failure {
     /// The object was overwritten or deleted between two requests for it.
     #[error("the object was replaced while it was read")]
     Replaced,
-    /// The range lies beyond the end of the plaintext, whose length is given.
+    /// The range begins after the end of the plaintext, whose length is given.
     #[error("the range begins beyond the object's {0} bytes")]
     Range(u64),
 }
 
-/// An error answer of the backend.
+/// An error response of the backend.
 #[derive(Debug)]
 pub(crate) struct BackendAnswer {
     pub(crate) status: StatusCode,
@@ -118,7 +119,7 @@ impl From<ReplayError> for Failure {
     }
 }
 
-/// Whether an answer may carry a document.
+/// Whether a response may have a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     /// HEAD: status and headers only.
@@ -126,7 +127,7 @@ pub(crate) enum Verbosity {
     Document,
 }
 
-/// What an answer says of the request it belongs to.
+/// Properties of the request that its error response depends on.
 pub(crate) struct Asked<'a> {
     /// The path as received.
     pub(crate) resource: &'a str,
@@ -135,8 +136,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) range: Option<&'a str>,
 }
 
-/// The backend's codes that are about the proxy's own credential, signature, clock, token or
-/// bytes: none of the client's business.
+/// Backend error codes about the proxy's own credential, signature, clock, token or bytes, which do
+/// not concern the client.
 const PROXYS_OWN_FAULTS: &[&str] = &[
     "AuthorizationHeaderMalformed",
     "AuthorizationQueryParametersError",
@@ -153,7 +154,7 @@ const PROXYS_OWN_FAULTS: &[&str] = &[
     "XAmzContentSHA256Mismatch",
 ];
 
-/// Headers of a backend's error answer that say something to the client.
+/// Headers of a backend's error response that are passed to the client.
 const PASSED_WITH_ERRORS: &[&str] = &[
     "allow",
     "last-modified",
@@ -164,7 +165,7 @@ const PASSED_WITH_ERRORS: &[&str] = &[
     "x-amz-version-id",
 ];
 
-/// The answer to a request that failed. The reason goes into the request's record.
+/// Response to a failed request. The reason is added to the request's record.
 pub(crate) fn failure(
     failure: &Failure,
     asked: &Asked<'_>,
@@ -197,13 +198,14 @@ pub(crate) fn failure(
         } else {
             RETRY_AFTER
         };
+        // Replaces the backend's own value, if there is one.
         let seconds = HeaderValue::from(wait.as_secs());
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
     }
     response
 }
 
-/// What a failure says of the proxy's own doing. Failures of keys are counted where keys are.
+/// Counts failures to open stored data. Failures of keys are counted by the keyring.
 fn count(failure: &Failure) {
     match failure {
         Failure::Stored(fault) => metrics::open_failed(fault.kind),
@@ -224,7 +226,7 @@ fn count(failure: &Failure) {
     }
 }
 
-/// The document for a failure that comes behind a status line of 200 and an XML declaration.
+/// Document of a failure after a status line of 200 and an XML declaration were sent.
 pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> Bytes {
     let asked = Asked {
         resource,
@@ -234,6 +236,7 @@ pub(crate) fn late(failed: &Failure, resource: &str, record: &RequestRecord) -> 
     let response = failure(failed, &asked, record);
     record.failed_late(response.status());
     let held = response.into_body().into_held().unwrap_or_default();
+    // The declaration was sent at the beginning of the response.
     match held.strip_prefix(XML_DECLARATION.as_bytes()) {
         Some(document) => held.slice_ref(document),
         None => held,
@@ -280,6 +283,7 @@ fn document_response(
     if silent {
         let mut response = Response::new(ResponseBody::empty());
         *response.status_mut() = status;
+        // Without a message the header would only repeat the status.
         if asked.verbosity == Verbosity::HeadersOnly && document.message != UNEXPLAINED {
             let reason = reason(&document);
             response.headers_mut().insert(REASON, reason);
@@ -350,8 +354,8 @@ fn unreachable(error: &BackendError) -> S3Error {
         | BackendError::Malformed(_)
         | BackendError::Redirect { .. }
         | BackendError::Status { .. } => internal_error(),
-        // Something of the client's that HTTP or a signature cannot express, such as metadata in
-        // another encoding than UTF-8; the text names the header and no value.
+        // A part of the client's request that HTTP or a signature cannot express, such as metadata
+        // that is not UTF-8. The text names the header but not its value.
         BackendError::Request(reason) => S3Error::new(ErrorCode::InvalidRequest, reason.clone()),
         BackendError::RequestBody(_) => InboundError::Disconnected.to_s3_error(),
         BackendError::Unreachable { .. }
@@ -410,7 +414,7 @@ fn service_error(key: &str, error: &ServiceError) -> S3Error {
             ErrorCode::ServiceUnavailable,
             "The key service behind the proxy cannot be reached; please try again.",
         ),
-        // An expired login ends as an outage does: by itself, or when the operator mends it.
+        // Like an outage, an expired login ends without a change of the request.
         ServiceError::Refused(_) => S3Error::new(
             ErrorCode::ServiceUnavailable,
             "The key service behind the proxy refuses the proxy; ask its operator to fix the \
@@ -427,8 +431,8 @@ fn service_error(key: &str, error: &ServiceError) -> S3Error {
     }
 }
 
-/// Objects under the all-zero key are there and their key is known, but they may not be read: as
-/// with `legacy_reads`.
+/// Error of a legacy data key. Objects under the all-zero key exist and their key is known, but
+/// they may not be read, as with `legacy_reads`.
 fn legacy_key_error(error: &LegacyKeyError) -> S3Error {
     let (code, remedy) = match error {
         LegacyKeyError::Service(error) => return service_error("constellation", error),

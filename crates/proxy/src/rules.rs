@@ -13,14 +13,14 @@ use crate::config::resolved::{Encryption, KeyBinding, Permission, Policy, Rule};
 use crate::keys::scope::{RuleName, Scope, StoredPlace};
 use crate::keys::{ChosenKey, Keyring, KeyringError};
 
-/// The rules, with the keys that they choose.
+/// The rules, with the keys that they select.
 pub(crate) struct Rules {
     in_order: Vec<(Rule, Storing, Scope)>,
     otherwise: (Storing, Scope),
     plaintext_reads: Permission,
 }
 
-/// How new objects are stored.
+/// Settings for new objects.
 #[derive(Clone)]
 pub(crate) struct Storing {
     pub(crate) key: ChosenKey,
@@ -98,6 +98,7 @@ impl Rules {
     }
 
     fn matching(&self, bucket: &str, object_key: &str) -> (&Storing, &Scope) {
+        // In the operator's order: the first match wins, even if a later rule is more specific.
         let matching = self
             .in_order
             .iter()
@@ -150,6 +151,7 @@ fn scope(
 ) -> Scope {
     let mut keys = match (named.opens, &named.key) {
         (Some(opens), _) => opens,
+        // The rule's own key is added below.
         (None, Some(_)) => BTreeSet::new(),
         (None, None) => shared.keys.clone(),
     };
@@ -163,6 +165,7 @@ fn scope(
             // New objects must open in the place where they are stored.
             keys.insert(storing.key.shared_name());
         }
+        // Nothing is sealed under this rule, so its key opens nothing unless `opens` lists it.
         Encryption::Off => {}
     }
     Scope {

@@ -1,12 +1,12 @@
-//! A browser's form: who signed its policy, and what of it is let in.
+//! A browser's form (PostObject): verification of its policy, and the fields that are admitted.
 //!
-//! Nothing of the request's head says who asks, so until its fields have been read a form is an
+//! The request's head does not identify the sender. Until its fields have been read a form is an
 //! [`UnreadForm`]: unambiguous, addressed to a bucket, a PostObject, and no more. The signature is
-//! verified before anything else is made of the fields. The key is known only when the policy's
-//! `${filename}` has been replaced, and grants are judged after that, by [`crate::plan`].
+//! verified before the fields are used for anything else. The key is known only after the policy's
+//! `${filename}` has been replaced; [`crate::plan`] checks grants after that.
 //!
-//! Invariant: what the object is stored with comes from the fields alone. A header or a parameter
-//! of the request that would change it is refused, since no policy covers it.
+//! Invariant: the object's metadata comes from the fields alone. A header or a query parameter that
+//! would change it is refused, since no policy covers it.
 
 use bytes::Bytes;
 use http::Method;
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::record::RequestRecord;
 
-/// Headers of S3's that SDKs send with everything, and that say nothing about an object.
+/// S3 headers that SDKs send with every request, and that do not affect an object.
 const HARMLESS: &[&str] = &[
     "x-amz-cf-id",
     "x-amz-content-sha256",
@@ -40,7 +40,7 @@ const HARMLESS: &[&str] = &[
     "x-amz-user-agent",
 ];
 
-/// A form whose fields are still to be read: nobody is known to have sent it.
+/// A form whose fields have not been read yet: its sender is unknown.
 pub(crate) struct UnreadForm {
     parts: Parts,
     address: Address,
@@ -48,21 +48,21 @@ pub(crate) struct UnreadForm {
     content_length: u64,
 }
 
-/// What a form that was let in says, besides the object's headers. Its file is still to come.
+/// An admitted form, without the object's headers. Its file is still to be read.
 pub(crate) struct PostedForm {
     pub(crate) boundary: Boundary,
     pub(crate) bounds: FileBounds,
-    /// How long the policy lets the file be.
+    /// Limits of the policy on the file's length.
     pub(crate) range: LengthRange,
-    /// What has been read of the file.
+    /// Bytes of the file that were read along with the fields.
     pub(crate) first: Bytes,
     pub(crate) success: SuccessAction,
     /// Where the object will be, as this client sees it.
     pub(crate) location: String,
 }
 
-/// Whether a request is a PostObject, whoever sends it. Only a POST to a bucket has to be looked at
-/// closely: of all others nothing is decided before it is known who sends them.
+/// Whether a request is a PostObject, before its sender is known. Only a POST to a bucket is
+/// classified here: any other request must be authenticated before anything is decided about it.
 pub(super) fn is_form(parts: &Parts, address: &Address, query: &Query) -> bool {
     if parts.method != Method::POST || address.bucket.is_none() || address.key.is_some() {
         return false;
@@ -131,7 +131,7 @@ impl UnreadForm {
 }
 
 impl Gate {
-    /// Lets a form in when its fields have been read; `first` is what came behind them.
+    /// Admits a form after its fields have been read; `first` is the beginning of its file.
     pub(crate) fn admit_form(
         &self,
         form: UnreadForm,
@@ -148,12 +148,14 @@ impl Gate {
         let identity = self.signer(&fields, now, record)?;
         identity.tell(record);
         record.counted_as(identity.label());
+        // Before the policy is judged: its conditions apply to the expanded fields.
         fields.expand(&file_name).map_err(refused)?;
         let bucket = form.address.bucket.as_ref().map_or("", BucketName::as_str);
         let range = judge(bucket, &fields, now)?;
         let key = fields.get("key");
         let key = ObjectKey::new(key.ok_or_else(|| refused(PostError::MissingField("key")))?)?;
         record.target(None, Some(key.as_str()));
+        // Content-Length covers the whole form; `length` is the part before the file.
         let rest = form.content_length.saturating_sub(length as u64);
         let posted = PostedForm {
             bounds: FileBounds::new(&form.boundary, rest).map_err(refused)?,
@@ -175,6 +177,7 @@ impl Gate {
             },
             operation: Operation::PostObject,
             identity,
+            // The policy signs the fields, not the file.
             payload: PayloadMode::Unsigned,
             copy_source: None,
         };
@@ -209,7 +212,7 @@ impl Gate {
     }
 }
 
-/// Judges the fields by the policy. Only where nobody has to sign is there none.
+/// Checks the fields against the policy. There is none only under `auth = none`.
 fn judge(bucket: &str, fields: &FormFields, now: OffsetDateTime) -> Result<LengthRange, S3Error> {
     if fields.get("bucket").is_some_and(|named| named != bucket) {
         return Err(refused(PostError::InvalidField(

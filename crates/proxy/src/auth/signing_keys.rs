@@ -1,31 +1,31 @@
-//! Keys that a client's signatures are verified with, kept for as long as they are good.
+//! Cache of the keys that verify clients' signatures.
 //!
-//! A key is kept when a signature was good under it, and with the client whose secret it comes from:
-//! nobody but the client itself can fill its few places, or take a key away.
+//! A key is cached only after it verified a signature, and with the client whose secret it was
+//! derived from: no other client can fill the cache or evict its keys.
 
 use std::sync::{Mutex, PoisonError};
 
 use s3proxy_protocol::sigv4::{CredentialScope, SecretAccessKey, SigningKey};
 
-/// Keys that are kept for one client. It may use several regions, and two days meet at midnight.
+/// Keys cached per client. A client may use several regions, and two days overlap at midnight.
 const MOST_KEYS: usize = 8;
 
-/// One client's signing keys, so that a request costs one HMAC and not five.
+/// Signing keys of one client. A cached key saves four of the five HMACs of a request.
 #[derive(Default)]
 pub(crate) struct SigningKeys {
-    /// The key that was used last comes last.
+    /// In order of use, the most recently used key last.
     kept: Mutex<Vec<KeptKey>>,
 }
 
 struct KeptKey {
-    /// `YYYYMMDD`.
+    /// Day of the credential scope, as `YYYYMMDD`.
     date: String,
     region: String,
     key: SigningKey,
 }
 
 impl SigningKeys {
-    /// Runs `verification` with the key for `scope`, which is kept if the signature is good.
+    /// Runs `verification` with the key for `scope`, and caches the key if the signature is good.
     pub(super) fn verify<T, E>(
         &self,
         secret: &SecretAccessKey,
@@ -37,11 +37,12 @@ impl SigningKeys {
         }
         let key = SigningKey::derive(secret, scope.date(), scope.region());
         let verified = verification(&key)?;
+        // Only now: forged requests with many scopes must not evict good keys.
         self.keep(scope, key);
         Ok(verified)
     }
 
-    /// The lock is held for a comparison of texts, never for an HMAC.
+    /// Returns the cached key for `scope`. The lock covers comparisons of strings, never an HMAC.
     fn kept(&self, scope: &CredentialScope) -> Option<SigningKey> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let index = kept.iter().position(|kept| kept.is_for(scope))?;
@@ -53,11 +54,12 @@ impl SigningKeys {
 
     fn keep(&self, scope: &CredentialScope, key: SigningKey) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another request may have kept it meanwhile.
+        // A concurrent request may have cached the same key.
         if kept.iter().any(|kept| kept.is_for(scope)) {
             return;
         }
         if kept.len() >= MOST_KEYS {
+            // The first key is the least recently used one.
             kept.remove(0);
         }
         kept.push(KeptKey {

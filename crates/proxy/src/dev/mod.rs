@@ -1,8 +1,8 @@
 //! `s3proxy dev`: the proxy on loopback over an embedded store, for a first look.
 //!
-//! Everything lies in one folder: `store/` with what a storage provider would see, `key` with the
-//! generated key-encryption key and `secret` with the generated secret access key. Not for data
-//! that matters: the key lies beside what it protects.
+//! Everything is kept in one folder: `store/` is the storage provider's view, `key` holds the
+//! generated key-encryption key and `secret` the generated secret access key. Not for data
+//! that matters: the key is stored next to the data that it protects.
 
 mod repairs;
 mod store;
@@ -21,13 +21,13 @@ use crate::config::resolved::{Config, Endpoint, Host, Scheme, ServerAddress};
 
 pub use store::EmbeddedStore;
 
-/// Where everything is kept unless a folder is named.
+/// Folder used unless another one is named.
 pub const DEFAULT_FOLDER: &str = "s3proxy-dev";
 
-/// The access key id of the one client.
+/// Access key id of the only client.
 const ACCESS_KEY_ID: &str = "dev";
 
-/// The region that clients are told.
+/// Region that clients are told to use.
 const REGION: &str = "us-east-1";
 
 /// Why the development folder cannot be used.
@@ -36,40 +36,40 @@ pub enum DevError {
     /// A file or folder is missing, or cannot be made or read.
     #[error("{}: {error}; `s3proxy dev DIR` needs a folder that it may write to", .path.display())]
     File {
-        /// Which one.
+        /// The missing or unusable file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// Its file holds something else than a key.
+    /// The key file does not contain a key.
     #[error(
         "{} holds no key made by `s3proxy keygen`; restore it, or name another folder: without its key, \
          what is in {} cannot be read",
         .key.display(), .store.display()
     )]
     Key {
-        /// The file of the key.
+        /// Path of the key file.
         key: PathBuf,
-        /// What the key opens.
+        /// Folder of the objects that the key opens.
         store: PathBuf,
     },
-    /// The embedded store does not start.
+    /// The embedded store did not start.
     #[error("the embedded store: {0}")]
     Store(String),
 }
 
-/// A folder for development, open.
+/// An open development folder.
 pub struct Development {
     store: PathBuf,
-    /// A key in the form of `S3PROXY_ENCRYPT_KEY`.
+    /// Key-encryption key in the form of `S3PROXY_ENCRYPT_KEY`.
     encrypt_key: Zeroizing<String>,
     secret_access_key: Zeroizing<String>,
-    /// The files of both.
+    /// Files of the key and of the secret access key.
     secret_files: [PathBuf; 2],
 }
 
 impl Development {
-    /// Opens the folder ([`DEFAULT_FOLDER`] where none is named); what is missing is made.
+    /// Opens the folder ([`DEFAULT_FOLDER`] unless one is named) and creates missing files.
     pub fn open(folder: Option<&Path>) -> Result<Self, DevError> {
         let folder = folder.unwrap_or(Path::new(DEFAULT_FOLDER));
         let store = folder.join("store");
@@ -77,6 +77,7 @@ impl Development {
         let secret_files = ["key", "secret"].map(|name| folder.join(name));
         let [key, secret] = &secret_files;
         let encrypt_key = kept(key, || Kek::generate().to_configured())?;
+        // Any text is a valid passphrase: a damaged key would otherwise seal under another key.
         if Kek::is_passphrase(&encrypt_key) {
             let key = key.clone();
             return Err(DevError::Key { key, store });
@@ -89,14 +90,14 @@ impl Development {
         })
     }
 
-    /// The settings that make the proxy one for development, unless the user says otherwise.
+    /// Defaults for development, which the user's settings override.
     #[must_use]
     pub fn preset(&self, sources: Sources) -> Sources {
         let files = self.secret_files.iter().cloned();
         files
             .fold(sources, Sources::secret_file)
             .preset("listen.ip", "127.0.0.1")
-            // A page of another site, whose name resolves to this machine, is not answered.
+            // DNS rebinding: a page whose host name resolves to this machine gets no response.
             .preset("listen.hosts", "localhost")
             .preset("listen.tls", "off")
             .preset("listen.drain_delay", "0s")
@@ -120,7 +121,7 @@ impl Development {
         Ok(store)
     }
 
-    /// What a newcomer reads.
+    /// Text for a new user: addresses, credentials and first commands.
     #[must_use]
     pub fn welcome(&self, address: SocketAddr, store: &EmbeddedStore) -> String {
         format!(
@@ -149,12 +150,13 @@ The embedded store itself answers on http://{store}, to the same credential. Ctr
     }
 }
 
-/// The text of a file, which is made on first use and readable by its owner alone.
+/// Reads the text of a file. A missing file is generated first, readable by its owner alone.
 fn kept(
     path: &Path,
     generate: impl FnOnce() -> Zeroizing<String>,
 ) -> Result<Zeroizing<String>, DevError> {
     match fs::read_to_string(path) {
+        // The file ends in a newline, and an editor may have added another.
         Ok(text) => return Ok(Zeroizing::new(text.trim_end().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(at(path)(error)),

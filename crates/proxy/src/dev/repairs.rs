@@ -1,4 +1,4 @@
-//! What the embedded store gets wrong, put right before it sees a request.
+//! Works around faults of the embedded store by changing requests before it handles them.
 //!
 //! - A suffix range longer than the object is all of the object (RFC 9110, section 14.1.2). The
 //!   store fails to seek there, and the proxy asks for longer suffixes than the client did.
@@ -7,7 +7,7 @@
 //! - A key that is the name of a folder has no object. The store fails to read the folder, with 500;
 //!   clients that look for an object before they list the folder expect 404.
 //!
-//! The place where a store decides about access is the one that sees requests before it does.
+//! The store's access check is the hook that runs before a request is handled.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -17,9 +17,9 @@ use s3s::dto::{GetObjectInput, HeadObjectInput, ListObjectsInput, ListObjectsV2I
 use s3s::{S3, S3Request, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
-/// Grants what the store's own rule grants: everything, to whoever signed.
+/// Access check that permits everything to signed requests, as the store's own check does.
 pub(super) struct Repairs {
-    /// The same files once more, to ask for an object's length.
+    /// A second handle to the same files, to look up an object's length.
     pub(super) files: FileSystem,
     /// The store's folder, which has one folder for each bucket.
     pub(super) root: PathBuf,

@@ -15,17 +15,17 @@ use tokio::task::JoinHandle;
 use super::DevError;
 use super::repairs::Repairs;
 
-/// Headers of a request at most: those of a client's, with some of the proxy's own.
+/// Most headers of a request: a client's, and as many of the proxy's own.
 const HEADERS: usize = 2 * MAXIMUM_HEADERS;
 
-/// A running store; it ends when dropped.
+/// A running store; dropping it ends the store.
 pub struct EmbeddedStore {
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl EmbeddedStore {
-    /// Where it answers.
+    /// Loopback address that the store listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -65,6 +65,7 @@ async fn serve(listener: TcpListener, service: S3Service) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
+            // Reaps connections that have ended. Dropping the set, with the task, aborts the rest.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
@@ -79,6 +80,7 @@ async fn serve(listener: TcpListener, service: S3Service) {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the embedded store could not accept a connection");
+                    // Without a pause, running out of file descriptors would make this loop spin.
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Requests to the backend, and what its answers mean.
+//! Requests to the backend, and the interpretation of its responses.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Response, StatusCode, header};
@@ -15,17 +15,17 @@ use crate::config::resolved::Access;
 use crate::plan;
 use crate::respond::{BackendAnswer, Failure, UNEXPLAINED};
 
-/// Longest error document that is read, in bytes.
+/// Longest error document that the proxy reads, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// A backend's answer that is not an error.
+/// A backend's response, usually a success.
 pub(crate) struct Backed {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: backend::Body,
 }
 
-/// A request for the same bucket and key that the client named, without query or headers.
+/// A backend request for the client's bucket and key, without query or headers.
 pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
     let mut request = Request::new(method, job.request.bucket(), job.request.object_key());
     request.service = service_of(job);
@@ -37,7 +37,7 @@ pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
     request
 }
 
-/// The service that the client's `Host` names, where that is what selects the backend.
+/// The AWS service that the client's `Host` names, if the host name selects the backend.
 pub(crate) fn service_of(job: &Job<'_>) -> Option<Service> {
     service_at(&job.request.address)
 }
@@ -59,6 +59,7 @@ pub(crate) fn service_at(address: &Address) -> Option<Service> {
 pub(crate) fn query_for_backend(job: &Job<'_>) -> Vec<(String, Option<String>)> {
     operation::forwarded_parameters(job.request.operation, &job.request.query)
         .map(|(name, value)| {
+            // Sub-resources such as `?acl` have no value, and are sent as a bare name.
             let value = (!value.is_empty()).then(|| value.to_owned());
             (name.to_owned(), value)
         })
@@ -73,8 +74,8 @@ pub(crate) fn headers_for_backend(job: &Job<'_>) -> Outcome<HeaderMap> {
     Ok(headers)
 }
 
-/// Takes a success, of which the backend let only those statuses pass that S3 has for the request;
-/// anything else becomes the failure that the client is told of.
+/// Takes a success; any other response becomes the failure that the client receives. The backend
+/// client lets only those success statuses pass that S3 has for the request.
 pub(crate) async fn expect_success(
     job: &Job<'_>,
     response: Response<backend::Body>,
@@ -104,7 +105,8 @@ pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backe
     }
 }
 
-/// The failure behind an answer other than a success.
+/// Failure for a response other than a success. A missing key becomes AccessDenied if the client
+/// may not learn that it is missing.
 pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
     let failure = failure_of(backed).await;
     if let Failure::Answer(answer) = &failure
@@ -116,17 +118,19 @@ pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
     failure
 }
 
-/// The same, whoever asked.
+/// Failure for a response other than a success, regardless of the client's permissions.
 pub(crate) async fn failure_of(backed: Backed) -> Failure {
     let Backed {
         status,
         headers,
         body,
     } = backed;
+    // 304 is the only other status with which a backend refuses (a conditional read).
     let is_error = status.is_client_error() || status.is_server_error();
     if !is_error && status != StatusCode::NOT_MODIFIED {
         return Failure::Unusable("a status that is neither an error's nor what was asked for");
     }
+    // An unreadable or oversized document must not hide the status, which is a definite result.
     let read = read_bounded(body, MAX_ERROR_BYTES).await.ok();
     let parsed = read.and_then(|bytes| ErrorDocument::parse(&bytes).ok());
     let document = parsed.unwrap_or_else(|| nameless(status));
@@ -137,7 +141,7 @@ pub(crate) async fn failure_of(backed: Backed) -> Failure {
     }))
 }
 
-/// Stands in for a document that the backend did not send: HEAD has none.
+/// Replaces an error document that the backend did not send: responses to HEAD have none.
 fn nameless(status: StatusCode) -> ErrorDocument {
     let code = match status {
         StatusCode::NOT_MODIFIED => "NotModified",
@@ -158,14 +162,15 @@ fn nameless(status: StatusCode) -> ErrorDocument {
     }
 }
 
-/// Who may read but not list must not learn which keys exist (S3 API Reference, `GetObject`), not by
-/// their sub-resources either. An object that has none of these is no missing key.
+/// A client that may read but not list must not learn which keys exist (S3 API Reference,
+/// `GetObject`), nor by reading sub-resources. A missing sub-resource is not a missing key.
 fn hides_missing_keys(job: &Job<'_>, code: &str) -> bool {
     let request = job.request;
     let reads_content = matches!(
         request.operation,
         Operation::GetObject | Operation::HeadObject
     );
+    // Only NoSuchKey: other codes (e.g. NoSuchTagSet) are not about a missing key.
     let reads_of_it = request.operation.access() == operation::Access::Read && code == "NoSuchKey";
     match (request.bucket(), request.object_key()) {
         (Some(bucket), Some(object_key)) if reads_content || reads_of_it => {
@@ -180,6 +185,7 @@ pub(crate) async fn read_bounded(mut body: backend::Body, limit: usize) -> Outco
     let mut buffer = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
+            // Checked before the copy: Content-Length may be absent or wrong.
             if buffer.len() + data.len() > limit {
                 return Err(Failure::Unusable("a document that is far too long"));
             }
@@ -189,8 +195,8 @@ pub(crate) async fn read_bounded(mut body: backend::Body, limit: usize) -> Outco
     Ok(buffer.freeze())
 }
 
-/// The backend's headers that reach the client. Those about stored bytes are gone, the length
-/// among them: whoever makes the answer knows its own.
+/// Backend headers that are passed to the client. Those about stored bytes are removed, as is the
+/// length: the caller sets the plaintext length.
 pub(crate) fn client_headers(headers: &HeaderMap) -> HeaderMap {
     let mut passed = headers.clone();
     header_rules::retain_client_response_headers(&mut passed);

@@ -25,10 +25,10 @@ use crate::respond::Failure;
 const MAX_PARTS: &str = "x-amz-max-parts";
 const PART_NUMBER_MARKER: &str = "x-amz-part-number-marker";
 
-/// Most parts in one answer, and how many there are where the client does not say.
+/// Most parts in one response, and the default if the client names no limit.
 const PARTS_PER_PAGE: u32 = 1000;
 
-/// Headers of the answer to HEAD that belong to this operation too, besides those of CORS.
+/// Headers of the HEAD response that belong to this operation too, besides those of CORS.
 const PASSED: &[&str] = &[
     "last-modified",
     "vary",
@@ -36,11 +36,12 @@ const PASSED: &[&str] = &[
     "x-amz-version-id",
 ];
 
-/// Serves it.
+/// Handles GetObjectAttributes.
 pub(crate) async fn get_object_attributes(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let wanted = ObjectAttributes::parse(&job.request.headers)?;
     let page = PageRequest::of(&job.request.headers)?;
     let mut source = source::own(job)?;
+    // The source is described by a HEAD, which does not have these headers.
     for name in [MAX_PARTS, PART_NUMBER_MARKER, "x-amz-object-attributes"] {
         source.headers.remove(name);
     }
@@ -66,6 +67,7 @@ async fn describe(
             Ok(respond(&found.headers, document))
         }
         Form::Legacy(envelope) => {
+            // The key is not needed: unwrapping proves that the object may be read here.
             source::unwrap_legacy(job, source, envelope).await?;
             Ok(respond(
                 &found.headers,
@@ -79,7 +81,7 @@ async fn describe(
     }
 }
 
-/// The backend's own answer.
+/// Forwards the request for an object that is not sealed.
 async fn plain(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let mut request = answer::request_for(job, Method::GET);
     request.query = answer::query_for_backend(job);
@@ -106,7 +108,7 @@ async fn sealed(
     let wants_checksum = wanted.contains(ObjectAttribute::Checksum);
     let needs_seal = found.has_seal(envelope)
         && (wants_checksum || wanted.contains(ObjectAttribute::ObjectParts));
-    // An envelope that was altered, or is another object's, does not unwrap.
+    // Authenticates the envelope: an altered one, or another object's, does not unwrap.
     let dek = source::unwrap(job, source, envelope).await?;
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let layout = if needs_seal {
@@ -159,7 +161,7 @@ fn checksums_of_parts(seal: Option<&Seal>) -> Vec<(ChecksumAlgorithm, ChecksumVa
         .collect()
 }
 
-/// Which parts the client wants to hear of.
+/// Page of parts that the client requested.
 #[derive(Clone, Copy)]
 struct PageRequest {
     marker: u32,
@@ -175,7 +177,7 @@ impl PageRequest {
         })
     }
 
-    /// Parts are listed only where they have checksums, as S3 does.
+    /// Cuts the requested page. As in S3, parts are listed only if they have checksums.
     fn cut<'a>(
         self,
         seal: &Seal,

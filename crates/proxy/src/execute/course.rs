@@ -1,30 +1,29 @@
-//! The way through the pages of a list.
+//! Bounds on the walk through the pages of a listing.
 //!
-//! A backend decides where the next page starts, and could lead on without end. A way that comes back
-//! to where it was is noticed with one remembered place (Brent's cycle detection), so that a bucket
-//! of any size takes no more memory than another. Pages without entries are few in a row. A list that
-//! has a largest length, such as that of an upload's folder, has a largest number of pages too. What
-//! is left is a list of ever new entries, which is as good as a bucket that grows: those who walk one
-//! hold no more than a page.
+//! The backend decides where the next page starts, and could continue forever. A cycle is detected
+//! with one remembered marker (Brent's cycle detection), so memory does not grow with the bucket.
+//! The number of consecutive empty pages is bounded. A list of bounded length, such as that of an
+//! upload's folder, has a bounded number of pages too. An endless list of new entries remains
+//! possible; it is no different from a growing bucket, and callers hold no more than a page of it.
 
 use crate::execute::Outcome;
 use crate::respond::Failure;
 
-/// The most entries of a page; S3 gives no more, whatever is asked for.
+/// Most entries of a page. S3 returns no more, regardless of the requested number.
 pub(crate) const MOST_ENTRIES: usize = 1000;
 
-/// Longest token or marker, in bytes: a key of 1024 bytes in its longest encoding, and room.
+/// Longest token or marker, in bytes: a key of 1024 bytes in its longest encoding, with a margin.
 const MOST_MARKER_BYTES: usize = 8 * 1024;
 
-/// Pages in a row that may be without entries: there are servers that pass over deleted ones so.
+/// Most consecutive pages without entries: some servers return them for deleted objects.
 const MOST_EMPTY_PAGES: u32 = 1000;
 
-/// Pages of a list that ends after at most some 20 full ones.
+/// Most pages of an upload's folder, which has at most about 20 full ones.
 const FOLDER_PAGES: u64 = 100;
 
-/// Where a page starts: a token, or markers.
+/// Start of a page: a token, or markers.
 pub(crate) trait Marker: PartialEq + Clone {
-    /// Its length in bytes.
+    /// Length of the marker in bytes.
     fn bytes(&self) -> usize;
 }
 
@@ -46,18 +45,18 @@ impl<A: Marker, B: Marker> Marker for (A, B) {
     }
 }
 
-/// A walk from page to page.
+/// Progress of a walk from page to page.
 #[derive(Debug)]
 pub(crate) struct Course<M> {
     pages: u64,
     most_pages: u64,
     empty_pages: u32,
-    /// A place where the walk has been.
+    /// Marker of an earlier page. Seeing it again means that the list is a cycle.
     remembered: Option<M>,
 }
 
 impl<M: Marker> Course<M> {
-    /// Through a list of any length.
+    /// Starts a walk through a list of any length.
     pub(crate) fn new() -> Self {
         Self {
             pages: 0,
@@ -67,7 +66,7 @@ impl<M: Marker> Course<M> {
         }
     }
 
-    /// Through the list of what belongs to one upload.
+    /// Starts a walk through the folder of one upload.
     pub(crate) fn of_folder() -> Self {
         Self {
             most_pages: FOLDER_PAGES,
@@ -75,7 +74,7 @@ impl<M: Marker> Course<M> {
         }
     }
 
-    /// Where the next page starts, behind a page of so many entries.
+    /// Returns the start of the next page, after a page with `entries` entries.
     pub(crate) fn go_on(&mut self, entries: usize, next: Option<M>) -> Outcome<M> {
         let next = next.ok_or(Failure::Unusable("a truncated list that leads nowhere"))?;
         self.pages += 1;
@@ -95,6 +94,8 @@ impl<M: Marker> Course<M> {
         if self.empty_pages > MOST_EMPTY_PAGES || self.pages >= self.most_pages {
             return Err(Failure::Unusable("a list that does not end"));
         }
+        // Brent: the marker is replaced at powers of two, so a cycle of any length is found once
+        // the distance between replacements exceeds it.
         if self.pages.is_power_of_two() {
             self.remembered = Some(next.clone());
         }
@@ -102,7 +103,7 @@ impl<M: Marker> Course<M> {
     }
 }
 
-/// Refuses a page with more entries than a page has.
+/// Refuses a page with more entries than S3 returns.
 pub(crate) fn check_entries(entries: usize) -> Outcome<()> {
     if entries <= MOST_ENTRIES {
         Ok(())
@@ -117,7 +118,7 @@ pub(crate) fn check_entries(entries: usize) -> Outcome<()> {
 mod tests {
     use super::*;
 
-    /// How many pages are asked for when the tokens are these, without end.
+    /// Number of pages that are requested with the given tokens.
     fn pages(mut course: Course<String>, token: impl Fn(u64) -> Option<String>) -> u64 {
         let mut page = 1;
         while course.go_on(1, token(page)).is_ok() {

@@ -1,7 +1,7 @@
 //! DeleteObject and DeleteObjects: forwarded, with conditions mapped to stored terms.
 //!
-//! A batch is judged key by key. Keys that this client may not delete, or that belong to the
-//! proxy, never reach the backend; each gets its own `<Error>` in the answer.
+//! A batch is checked key by key. Keys that the client may not delete, or that belong to the
+//! proxy, never reach the backend; each gets its own `<Error>` in the response.
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -37,16 +37,16 @@ const MAX_REQUEST_BYTES: usize = 1_000_000;
 /// Longest answer to a batch that is read: 1000 entries of the longest keys.
 const MAX_RESULT_BYTES: usize = 8 * 1024 * 1024;
 
-/// The text of a batch, and the keys that it names.
+/// Memory for the text of a batch, and for the keys that it names.
 const MEMORY: HeldMemory = HeldMemory {
     per_byte: 2,
     besides: 0,
 };
 
-/// A condition on the size of the object to delete.
+/// Condition on the size of the object to delete.
 const SIZE_CONDITION: &str = "x-amz-if-match-size";
 
-/// Serves DeleteObject.
+/// Handles DeleteObject.
 pub(crate) async fn delete_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let mut request = answer::request_for(job, Method::DELETE);
     request.query = answer::query_for_backend(job);
@@ -82,13 +82,13 @@ fn size_condition(job: &Job<'_>) -> Outcome<Option<u64>> {
     })
 }
 
-/// The stored size that corresponds to a plaintext size, if the object is sealed.
+/// Stored size that corresponds to a plaintext size: the object's form decides.
 async fn stored_size(job: &Job<'_>, size: u64) -> Outcome<u64> {
     let mut request = answer::request_for(job, Method::HEAD);
     request.query = answer::query_for_backend(job);
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     if backed.status == StatusCode::NOT_FOUND {
-        // The deletion itself says what that means.
+        // Whether this is an error depends on the deletion, whose response decides.
         return Ok(size);
     }
     if !backed.status.is_success() {
@@ -101,7 +101,7 @@ async fn stored_size(job: &Job<'_>, size: u64) -> Outcome<u64> {
     }
 }
 
-/// Serves DeleteObjects.
+/// Handles DeleteObjects.
 pub(crate) async fn delete_objects(
     job: &Job<'_>,
     body: RawBody,
@@ -112,6 +112,7 @@ pub(crate) async fn delete_objects(
     let _share = held.share;
     let mut errors = remove_refused(job, &mut batch);
     let trail = &job.record.trail;
+    // The audit log gets its lines before any request that deletes.
     trail.begin_batch(|| lines(&batch, &errors)).await?;
     let unknown = remove_unknown_versions(job, &mut batch).await;
     map_conditions(job, &mut batch).await;
@@ -218,7 +219,7 @@ fn lines(batch: &DeleteRequest, refused: &[DeleteError]) -> Vec<ObjectLine> {
     allowed.chain(refused).collect()
 }
 
-/// What the backend says that it did not delete.
+/// Objects that the backend reports as not deleted.
 fn failed(result: &[u8]) -> BatchErrors {
     let result = DeleteResult::parse(result).unwrap_or_default();
     let errors = result.errors.into_iter();
@@ -237,12 +238,13 @@ fn audited(error: &DeleteError) -> (String, Option<String>, String) {
     (key.clone(), version_id.clone(), code.clone())
 }
 
-/// Takes out the versions that the backend is not known to find. It is asked about several at a time,
-/// and about none once it has shown that it selects versions.
+/// Removes versions that the backend cannot be shown to find. Several are looked up at a time, and
+/// none once the backend has shown that it selects versions.
 async fn remove_unknown_versions(job: &Job<'_>, batch: &mut DeleteRequest) -> Vec<DeleteError> {
     let objects = std::mem::take(&mut batch.objects);
     let mut judged = stream::iter(objects)
         .map(|object| with_known_version(job, object))
+        // `buffered` keeps the order of the client's request.
         .buffered(job.parts.policy.lookup_concurrency.get());
     let mut errors = Vec::new();
     while let Some(judged) = judged.next().await {
@@ -270,7 +272,7 @@ async fn with_known_version(
     Err(not_deleted(&object, &code, &message))
 }
 
-/// Takes out what this client may not delete, and what belongs to the proxy.
+/// Removes objects that the client may not delete, and those that belong to the proxy.
 fn remove_refused(job: &Job<'_>, batch: &mut DeleteRequest) -> Vec<DeleteError> {
     let bucket = job.request.bucket().unwrap_or_default();
     let identity = &job.request.identity;
@@ -288,7 +290,7 @@ fn remove_refused(job: &Job<'_>, batch: &mut DeleteRequest) -> Vec<DeleteError> 
     errors
 }
 
-/// ETags and sizes of a batch, in stored terms.
+/// Converts the ETags and sizes of a batch to stored terms.
 async fn map_conditions(job: &Job<'_>, batch: &mut DeleteRequest) {
     for object in &mut batch.objects {
         if let Some(given) = &object.etag {
@@ -304,6 +306,8 @@ async fn map_conditions(job: &Job<'_>, batch: &mut DeleteRequest) {
         let stored = match lookup::describe(job, &listed).await {
             Ok(Described::Sealed(_)) => stored_length(PlaintextLength(size)),
             Ok(Described::Legacy(_)) => legacy_stored_length(PlaintextLength(size)),
+            // After a failed lookup the size is sent as given, in plaintext terms. A sealed object
+            // of that size has another stored length, so it is not deleted.
             Ok(Described::AsItIs) | Err(_) => continue,
         };
         object.size = Some(stored.0);

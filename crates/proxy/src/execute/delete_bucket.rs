@@ -1,4 +1,5 @@
-//! DeleteBucket: forwarded, once nothing of the proxy's own keeps the bucket from being empty.
+//! DeleteBucket: forwarded, after removing upload state of the proxy that keeps the bucket from
+//! being empty.
 //!
 //! The backend decides. Only when it says that the bucket is not empty, a look is taken: where all
 //! that is left is upload state and staged parts, the uploads are aborted, the state is removed, and the
@@ -29,13 +30,13 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::StateBucket;
 use crate::respond::Failure;
 
-/// The most that is cleared at once; a bucket with more is for the sweep.
+/// Most states that are cleared in one request; the sweep handles buckets with more.
 const MOST_STATES: usize = 100_000;
 
 /// Uploads that are looked up, and then aborted, side by side.
 const UPLOADS_AT_ONCE: usize = 8;
 
-/// Serves DeleteBucket.
+/// Handles DeleteBucket.
 pub(crate) async fn delete_bucket(
     job: &Job<'_>,
     body: &mut BodySlot,
@@ -48,13 +49,14 @@ pub(crate) async fn delete_bucket(
         Ok(Cleared::Everything) => again(job).await,
         Ok(Cleared::Nothing) => Err(refusal),
         Err(failure) => {
+            // The client gets the backend's own refusal, which is true.
             tracing::warn!(reason = %failure, "a bucket could not be cleared of upload state");
             Err(refusal)
         }
     }
 }
 
-/// Whether what was left of the bucket could be removed.
+/// Result of clearing the bucket.
 enum Cleared {
     Everything,
     Nothing,
@@ -66,6 +68,7 @@ fn is_not_empty(failure: &Failure) -> bool {
 
 async fn clear(job: &Job<'_>) -> Outcome<Cleared> {
     let name = job.request.bucket().unwrap_or_default();
+    // This bucket may hold the state of uploads to any other.
     if job.parts.policy.state_bucket == StateBucket::Named(name.to_owned()) {
         return Ok(Cleared::Nothing);
     }
@@ -172,7 +175,7 @@ fn is_no_such_key(failure: &Failure) -> bool {
     matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchKey")
 }
 
-/// All that the bucket holds, if that is state only.
+/// Everything in the bucket, if that is upload state only and not too much.
 async fn only_states(bucket: &Bucket, folders: &str) -> Outcome<Option<Vec<ListEntry>>> {
     let mut states = Some(Vec::new());
     bucket
@@ -193,6 +196,7 @@ async fn only_states(bucket: &Bucket, folders: &str) -> Outcome<Option<Vec<ListE
 }
 
 async fn again(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
+    // Not through `forward`, which has used the client's body already.
     let mut request = answer::request_for(job, Method::DELETE);
     request.query = answer::query_for_backend(job);
     request.headers = answer::headers_for_backend(job)?;

@@ -1,4 +1,4 @@
-//! What of an object's plaintext an answer delivers: all of it, a range, or a part.
+//! The share of an object's plaintext that a response delivers: all of it, a range, or a part.
 //!
 //! A part goes by the number that it was uploaded under, gaps included, as in S3. Below 5 MiB that
 //! number is not stored: the one part of such an upload is part 1, and so is an object that no
@@ -14,7 +14,7 @@ use super::{Job, Outcome};
 use crate::body::outbound::ResponseBody;
 use crate::respond::Failure;
 
-/// What a request asks for.
+/// Portion of the object that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     Whole,
@@ -23,7 +23,8 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// Malformed and multiple ranges mean the whole object, as S3 has it.
+    /// Reads `Range` and `partNumber`. As in S3, an invalid range means the whole object, as do
+    /// several ranges.
     pub(super) fn of(job: &Job<'_>) -> Result<Self, S3Error> {
         let text = job.request.headers.get(header::RANGE);
         let range = match RangeRequest::parse(text.and_then(|value| value.to_str().ok())) {
@@ -63,18 +64,18 @@ fn parse_part_number(text: &str) -> Result<PartNumber, S3Error> {
     })
 }
 
-/// Which parts an object has.
+/// Parts that an object has.
 #[derive(Clone, Copy)]
 pub(super) enum Parts<'a> {
-    /// Not made by a multipart upload: all of it stands for part 1.
+    /// Not made by a multipart upload: `partNumber=1` is the whole object.
     None,
-    /// A multipart upload below 5 MiB, which can have one part only.
+    /// A multipart upload below 5 MiB, which can have only one part.
     One,
     Listed(&'a Seal),
 }
 
 impl Parts<'_> {
-    /// `x-amz-mp-parts-count`.
+    /// Number of parts, for `x-amz-mp-parts-count`.
     pub(super) fn count(self) -> Option<usize> {
         match self {
             Self::None => None,
@@ -84,17 +85,17 @@ impl Parts<'_> {
     }
 }
 
-/// What of the plaintext goes out.
+/// Portion of the plaintext in the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
     Whole,
     Range(PlaintextRange),
-    /// A part, and how many there are.
+    /// A part's bytes (`None` if it is empty), and the number of parts.
     Part(Option<PlaintextRange>, Option<usize>),
 }
 
 impl Delivery {
-    /// What a request asks of an object of `length` plaintext bytes.
+    /// Resolves a request against an object of `length` plaintext bytes.
     pub(super) fn of(asked: Asked, length: u64, parts: Parts<'_>) -> Outcome<Self> {
         match asked {
             Asked::Whole => Ok(Self::Whole),
@@ -105,6 +106,7 @@ impl Delivery {
             }
             Asked::Part(number) => {
                 let range = match (parts, number.get()) {
+                    // An empty object has no last byte, and so no range.
                     (Parts::None | Parts::One, 1) => length
                         .checked_sub(1)
                         .and_then(|last| PlaintextRange::new(0, last)),
@@ -116,16 +118,17 @@ impl Delivery {
         }
     }
 
-    /// The bytes that go out, where they are less than all.
+    /// Bytes of the response, unless they are the whole object.
     pub(super) fn range(self, length: u64) -> Option<PlaintextRange> {
         match self {
             Self::Whole => None,
             Self::Range(range) => Some(range),
+            // An only part is the whole object, which is read without a range.
             Self::Part(range, _) => range.filter(|range| range.last - range.first + 1 < length),
         }
     }
 
-    /// How many bytes go out.
+    /// Number of plaintext bytes in the response.
     pub(super) fn bytes(self, length: u64) -> u64 {
         match self {
             Self::Whole => length,
@@ -134,7 +137,8 @@ impl Delivery {
         }
     }
 
-    /// An empty part has no `Content-Range`, and so no 206 (RFC 9110, section 15.3.7).
+    /// Status of the response. An empty part has no `Content-Range`, and so no 206 (RFC 9110,
+    /// section 15.3.7).
     fn status(self) -> StatusCode {
         match self {
             Self::Whole | Self::Part(None, _) => StatusCode::OK,
@@ -163,7 +167,7 @@ fn no_such_part() -> Failure {
     ))
 }
 
-/// The answer, in plaintext terms and always with a length.
+/// Response in plaintext terms, always with a length.
 pub(super) fn respond(
     mut headers: HeaderMap,
     delivery: Delivery,
@@ -185,7 +189,7 @@ pub(super) fn respond(
     response
 }
 
-/// A header value of digits and separators.
+/// Makes a header value of digits and separators.
 pub(super) fn header_value(text: &str) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits and separators are a header value")
 }

@@ -1,6 +1,7 @@
-//! Documents of answers that began before the work was done: a 200 may still hold an error, as S3's
-//! to CompleteMultipartUpload and copies do, which is then told with the status that its code has.
-//! White space that was sent while the work lasted stands before the document.
+//! Result documents of responses that the backend began before its work was done. A 200 may still
+//! hold an error, as S3's responses to CompleteMultipartUpload and copies do; the error is then
+//! reported with the status that belongs to its code. White space sent during the work precedes the
+//! document.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -11,12 +12,13 @@ use super::Outcome;
 use super::answer::{self, Backed};
 use crate::respond::{BackendAnswer, Failure};
 
-/// Longest result that is read, in bytes.
+/// Longest result document that is read, in bytes.
 const MAX_RESULT_BYTES: usize = 256 * 1024;
 
-/// The document of a success, unless it is an error's.
+/// Returns the result document of a success, or the error that it contains as a failure.
 pub(crate) async fn document(backed: Backed) -> Outcome<Bytes> {
     let document = answer::read_bounded(backed.body, MAX_RESULT_BYTES).await?;
+    // `slice_ref` shares the buffer: the document is not copied.
     let document = document.slice_ref(document.trim_ascii());
     match is_error(&document) {
         Ok(false) => Ok(document),
@@ -33,7 +35,7 @@ pub(crate) async fn document(backed: Backed) -> Outcome<Bytes> {
     }
 }
 
-/// The status that S3 sends with a code; for what is not known here the backend is at fault.
+/// Status that S3 sends with an error code; 500 for unknown codes.
 fn status_of(code: &str) -> StatusCode {
     let known = ErrorCode::ALL.iter().find(|known| known.as_str() == code);
     known.map_or(StatusCode::INTERNAL_SERVER_ERROR, |known| known.status())

@@ -1,9 +1,9 @@
-//! Operations that carry no object data, passed on without a byte of the client's body.
+//! Forwards operations that carry no object data, without a byte of the client's body.
 //!
-//! A document is held, bounded, verified against what the client signed, written anew, and sent
-//! with the proxy's own Content-MD5 and signature. An answer's body is relayed only where it is the
-//! document of that operation: a backend that does not know the sub-resource would answer with the
-//! object, or with a listing.
+//! A request document is held within bounds, verified against the client's signature, rewritten,
+//! and sent with the proxy's own Content-MD5 and signature. The body of a response is relayed only
+//! if it is the operation's document: a backend that does not support the sub-resource would return
+//! the object, or a listing.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -22,13 +22,13 @@ use crate::body::outbound::ResponseBody;
 /// stay below.
 pub(crate) const MAX_DOCUMENT_BYTES: u64 = 2 * 1024 * 1024;
 
-/// A document as it came and as it is written.
+/// Memory for a document as received and as rewritten.
 const MEMORY: HeldMemory = HeldMemory {
     per_byte: 2,
     besides: 0,
 };
 
-/// Passes the request on, and the answer back.
+/// Forwards the request, and relays the response.
 pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Response<ResponseBody>> {
     if sub_resource::permission(job).await? == Permission::AlreadyAbsent {
         let mut response = Response::new(ResponseBody::empty());
@@ -38,6 +38,7 @@ pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Respo
     let mut request = answer::request_for(job, job.request.method.clone());
     request.query = answer::query_for_backend(job);
     request.headers = answer::headers_for_backend(job)?;
+    // Declared before the branch: the memory is accounted for until the backend has responded.
     let _share;
     if let Some((document, share)) = document(job, body).await? {
         request.body = RequestBody::Held(document);
@@ -59,7 +60,7 @@ pub(crate) async fn forward(job: &Job<'_>, body: &mut BodySlot) -> Outcome<Respo
     }
 }
 
-/// The document that goes on, if the operation has one; the client's body ends here.
+/// The rewritten document, if the operation has one. The client's own bytes go no further.
 async fn document(
     job: &Job<'_>,
     body: &mut BodySlot,
@@ -78,13 +79,14 @@ async fn document(
         share = Some(held.share);
     }
     if job.request.operation.kind() == Kind::RestoreObject {
+        // SELECT would evaluate a query on ciphertext.
         refuse_select(&received)?;
     }
     let written = expected.written_anew(&received, headers)?;
     Ok((!written.is_empty()).then(|| (Bytes::from(written), share)))
 }
 
-/// An answer whose body, if it has one, is nobody's business.
+/// Response without the backend's body, if there is one.
 fn without_body(backed: &Backed) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = backed.status;
@@ -94,13 +96,13 @@ fn without_body(backed: &Backed) -> Response<ResponseBody> {
     response
 }
 
-/// Where the new bucket is, which the backend would say of itself.
+/// Path of a new bucket. The backend's `Location` would name the backend's own host.
 fn location(job: &Job<'_>) -> Option<HeaderValue> {
     let bucket = job.request.bucket()?;
     HeaderValue::try_from(format!("/{bucket}")).ok()
 }
 
-/// An answer whose body is the operation's document.
+/// Response whose body is the operation's document.
 async fn relayed(
     job: &Job<'_>,
     backed: Backed,
@@ -110,6 +112,7 @@ async fn relayed(
     let Some(text) = sub_resource::read_answer(job, backed, expected).await? else {
         return Err(unknown(job).into());
     };
+    // A document of the right kind proves that the backend supports the sub-resource.
     job.parts.sub_resources.learn(job.request.operation);
     let headers = response.headers_mut();
     if !headers.contains_key(header::CONTENT_TYPE) {

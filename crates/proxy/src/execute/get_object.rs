@@ -1,13 +1,13 @@
-//! GetObject: what was sealed, opened; the rest as it is.
+//! GetObject: opens sealed objects, and passes others through.
 //!
-//! The first request asks for the stored bytes that would hold what the client wants: as the
-//! layout says where it is remembered, else as if the object were sealed in layout 1. Its answer
-//! tells what is there. Bytes that it brings are used where they cover what is needed; whatever
-//! else is needed is asked for behind it, pinned to the same object (`source`). Where the object
-//! was replaced in between, the read starts again.
+//! The first request asks for the stored bytes that should hold the requested plaintext: according
+//! to the cached layout, or else as if the object were sealed in layout 1. The response shows the
+//! object's form. Its bytes are used as far as they cover the requested ones; the rest is requested
+//! separately, pinned to the same object (`source`). If the object was replaced in between, the
+//! read starts again.
 //!
-//! Not passed on to the backend, but for objects that are not sealed: `Range`, `If-Range` and
-//! `partNumber`, since the backend would apply them to stored bytes.
+//! `Range`, `If-Range` and `partNumber` are not forwarded, except for objects that are not sealed:
+//! the backend would apply them to stored bytes.
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use s3proxy_envelope::header::Envelope;
@@ -26,7 +26,7 @@ use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
 use crate::telemetry::metrics;
 
-/// Serves GetObject.
+/// Handles GetObject.
 pub(crate) async fn get_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let asked = Asked::of(job)?;
     let source = source::own(job)?;
@@ -39,11 +39,11 @@ pub(crate) async fn get_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>>
     read(job, &source, asked).await
 }
 
-/// What the first request is.
+/// The first request to the backend.
 #[derive(PartialEq, Eq)]
 enum Step {
     GetAll,
-    /// The value of its `Range`.
+    /// GET with this value of `Range`.
     GetRange(String),
     Head,
 }
@@ -60,6 +60,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     }
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     let (found, arrived) = match backed.status {
+        // A 200 to a range request brings the whole object; `Arrived` knows its bytes.
         StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
             let found = Found::of(job, source, backed.headers)?;
             let arrived = match step {
@@ -68,8 +69,8 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
             };
             (found, arrived)
         }
-        // The guess lies beyond the stored bytes. The answer needs the plaintext's length, and an
-        // object that is not sealed may hold the range after all.
+        // The guess lies beyond the stored bytes. The response needs the plaintext's length, and a
+        // plain object may contain the requested range: the guess was made for a sealed one.
         StatusCode::RANGE_NOT_SATISFIABLE => (source::describe(job, source).await?, None),
         StatusCode::NOT_MODIFIED => return Ok(not_modified(job, source, &backed.headers).await),
         _ => return Err(answer::refused(job, backed).await),
@@ -78,6 +79,7 @@ async fn read(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Outcome<Respo
     match &found.form {
         Form::Sealed(envelope) => sealed(job, source, &found, envelope, asked, arrived).await,
         Form::Legacy(envelope) => legacy(job, source, &found, envelope, asked, arrived).await,
+        // Only a GET without range fits a plain object: a range was computed for a sealed one.
         Form::Plain => match (asked, step, arrived) {
             (Asked::Whole, Step::GetAll, Some(arrived)) => {
                 stored::permit_plain(job, source.bucket, source.object_key)?;
@@ -104,13 +106,13 @@ fn first_step(job: &Job<'_>, source: &Source<'_>, asked: Asked) -> Step {
             Step::GetRange(format!("bytes={first}-{last}"))
         }
         (Asked::Range(range), None) => Step::GetRange(guessed_range(range)),
-        // Where a part is cannot be guessed, and asking for everything would leave most of a large
-        // object on its way for nothing.
+        // The position of a part cannot be guessed, and a GET without range would transfer most of
+        // a large object in vain.
         (Asked::Part(_), None) => Step::Head,
     }
 }
 
-/// The stored bytes to ask for, were the object sealed in layout 1.
+/// Stored bytes that hold the range if the object is sealed in layout 1.
 fn guessed_range(range: ByteRange) -> String {
     match range {
         ByteRange::First { first, last } => {
@@ -124,7 +126,7 @@ fn guessed_range(range: ByteRange) -> String {
     }
 }
 
-/// The client's request, for all of the object.
+/// The client's request, for the whole object.
 pub(super) fn first_request(job: &Job<'_>, source: &Source<'_>, method: Method) -> Request {
     let mut request = source.request(job, method);
     request.query = answer::query_for_backend(job);
@@ -132,8 +134,8 @@ pub(super) fn first_request(job: &Job<'_>, source: &Source<'_>, method: Method) 
     request
 }
 
-/// Without a range that does not hold for this state of the object. If-Range is judged here: not
-/// every backend knows it (RFC 9110, section 13.1.5).
+/// Drops a range whose `If-Range` does not hold for this state of the object. The proxy judges it
+/// itself: not every backend supports it (RFC 9110, section 13.1.5).
 pub(super) fn as_it_applies(job: &Job<'_>, asked: Asked, seen: &HeaderMap) -> Asked {
     let text = |name| {
         seen.get(name)
@@ -175,6 +177,8 @@ async fn sealed(
     if plaintext_headers::wants_checksum(job) {
         plaintext_headers::add_checksums(&mut headers, asked, private.as_ref(), sealed.seal());
     }
+    // An empty part of a non-empty object needs no bytes. An empty object is still read: its only
+    // chunk authenticates that nothing was cut off.
     let body = if length > 0 && delivery.bytes(length) == 0 {
         ResponseBody::empty()
     } else {
@@ -184,7 +188,7 @@ async fn sealed(
     Ok(respond(headers, delivery, length, body))
 }
 
-/// An object in an older proxy's format: it has no parts, no checksums and no sealed metadata.
+/// Serves an object in a legacy format, which has no parts, no checksums and no sealed metadata.
 async fn legacy(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -202,8 +206,8 @@ async fn legacy(
     Ok(respond(headers, delivery, length, body))
 }
 
-/// An object that is not sealed, of which the first request asked for something else: the client's
-/// own range or part, as the backend understands it.
+/// Serves a plain object for which the first request did not fit: requests the client's own range
+/// or part.
 async fn plain(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -236,7 +240,7 @@ async fn plain(
     Ok(respond_as_it_is(job, backed.status, &backed.headers, body))
 }
 
-/// Without a length, a body that is cut off would end like a whole one.
+/// Refuses a body without a length: if it were cut off, its end would look regular.
 fn check_length(headers: &HeaderMap) -> Outcome<()> {
     match stored::content_length(headers) {
         Some(_) => Ok(()),
@@ -244,7 +248,7 @@ fn check_length(headers: &HeaderMap) -> Outcome<()> {
     }
 }
 
-/// An answer about an object that is not sealed.
+/// Response for an object that is not sealed, with the backend's length and range.
 pub(super) fn respond_as_it_is(
     job: &Job<'_>,
     status: StatusCode,
@@ -315,6 +319,7 @@ fn named_etag(asked: &HeaderMap, current: &str) -> Option<HeaderValue> {
     let list = asked.get(header::IF_NONE_MATCH)?.to_str().ok()?;
     let mut known = list
         .split(',')
+        // If-None-Match compares weakly (RFC 9110, section 13.1.2).
         .map(|tag| tag.trim().trim_start_matches("W/"));
     let text = known.find(|tag| etag::to_backend(tag) == current)?;
     HeaderValue::try_from(text).ok()

@@ -1,12 +1,12 @@
 //! HeadObject: as GetObject, without a body.
 //!
-//! One request to the backend. A second one, for the seal, follows only where a multipart body's
-//! part or checksum is asked for and the layout is not remembered; and for a part of an object
-//! that is not sealed, whose parts the backend knows.
+//! Usually takes one backend request. A second one, for the seal, follows only if the client
+//! requests a part or the checksum of a multipart object and the layout is not cached; and for a
+//! part of an object that is not sealed, whose parts only the backend knows.
 //!
-//! The place of a sealed object is always checked. Its data key is unwrapped only where the answer
-//! needs it or where sealed metadata could have been taken away ([`needs_data_key`]): a key service
-//! that is down fails no other HEAD.
+//! A sealed object's place is always checked. Its data key is unwrapped only if the response needs
+//! it, or if sealed metadata could have been removed ([`needs_data_key`]): other HEAD requests
+//! succeed while a key service is down.
 
 use http::{Method, Response, StatusCode};
 use s3proxy_envelope::header::{Envelope, Layout};
@@ -22,7 +22,7 @@ use crate::config::resolved::Metadata;
 use crate::keys::legacy::LegacyEnvelope;
 use crate::respond::Failure;
 
-/// Serves HeadObject.
+/// Handles HeadObject.
 pub(crate) async fn head_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let asked = Asked::of(job)?;
     let source = source::own(job)?;
@@ -101,9 +101,8 @@ async fn sealed(
     Ok(respond(headers, delivery, length, ResponseBody::empty()))
 }
 
-/// Whether the answer needs more of the envelope than its place: the private map, or that
-/// the object has none. An envelope whose map was taken away does not unwrap, since the binding
-/// covers the flags.
+/// Whether the response needs the data key: for the private map, or to be sure that the object has
+/// none. An envelope whose map was removed does not unwrap, since the binding covers the flags.
 fn needs_data_key(job: &Job<'_>, envelope: &Envelope) -> bool {
     let may_miss_metadata = match job.parts.policy.metadata {
         Metadata::Sealed => true,
@@ -112,7 +111,7 @@ fn needs_data_key(job: &Job<'_>, envelope: &Envelope) -> bool {
     envelope.private.is_some() || may_miss_metadata || plaintext_headers::wants_checksum(job)
 }
 
-/// An object in an older proxy's format, whose length follows from the stored one.
+/// Serves an object in a legacy format, whose length follows from the stored length.
 fn legacy(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -147,7 +146,7 @@ async fn plain(
     let number = number.get().to_string();
     request.query.push(("partNumber".to_owned(), Some(number)));
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
-    // What lies there now may be another object, and sealed.
+    // The object may have been replaced by a sealed one.
     match stored::form(&backed.headers, &job.parts.dek_tag)? {
         Form::Plain => {
             let body = ResponseBody::empty();

@@ -1,9 +1,9 @@
-//! Bodies that are held whole.
+//! Bodies that are held whole in memory.
 //!
-//! Memory is taken as the body arrives and never because it was announced: none before the first
-//! byte, a little for the first bytes, and all that the body needs when so much of it has come that
-//! its sender can be taken at its word. In between nothing is taken, so that bodies do not wait for
-//! each other with half of their memory in hand.
+//! Memory is reserved as the body arrives, not because its length was announced: none before the
+//! first byte, a little for the first bytes, and the full amount once enough has arrived to trust
+//! the sender. Nothing is reserved in between: otherwise bodies could wait for each other, each
+//! with half of its memory.
 
 use s3proxy_protocol::payload::VerifiedPayload;
 
@@ -13,26 +13,26 @@ use crate::body::buffers::PIECE_BYTES;
 use crate::body::inbound::{Inbound, Inflow};
 use crate::respond::Failure;
 
-/// Lengths up to which a body is held by its first shares, in bytes.
+/// Lengths in bytes up to which a body is covered by its first shares.
 const BEGINNINGS: [usize; 2] = [4 * 1024, 64 * 1024];
 
-/// What a body takes while it is held and worked on.
+/// Memory that a body needs while it is held and processed.
 #[derive(Clone, Copy)]
 pub(crate) struct HeldMemory {
-    /// Bytes for each byte of the body.
+    /// Bytes per byte of the body.
     pub(crate) per_byte: usize,
-    /// Bytes besides.
+    /// Additional bytes, independent of the body's length.
     pub(crate) besides: usize,
 }
 
 impl HeldMemory {
-    /// The body itself and nothing else.
+    /// Memory for the body alone.
     pub(crate) const ONCE: Self = Self {
         per_byte: 1,
         besides: 0,
     };
 
-    /// Plaintext and stored form side by side, for a moment.
+    /// Memory for the plaintext and the stored form, which exist at the same time while sealing.
     pub(crate) const SEALED: Self = Self {
         per_byte: 2,
         besides: PIECE_BYTES,
@@ -43,18 +43,18 @@ impl HeldMemory {
     }
 }
 
-/// A body in memory, verified.
+/// A verified body in memory.
 pub(crate) struct HeldBody {
     pub(crate) bytes: Vec<u8>,
     pub(crate) verified: VerifiedPayload,
     pub(crate) share: HeldShare,
 }
 
-/// The memory of a held body, given back when dropped.
+/// Memory of a held body, released when dropped.
 #[must_use]
 pub(crate) struct HeldShare(Vec<BodyShare>);
 
-/// Reads all of a body, which has at most `longest` bytes.
+/// Reads a whole body of at most `longest` bytes.
 pub(crate) async fn read(
     job: &Job<'_>,
     mut inbound: Inbound,
@@ -72,6 +72,7 @@ pub(crate) async fn read(
                 let length = bytes.len() + piece.len();
                 if length > covered {
                     covered = share.cover(job, length, longest, memory).await?;
+                    // Exact: a doubling buffer would exceed the reserved memory.
                     bytes.reserve_exact(covered.max(length) - bytes.len());
                 }
                 bytes.extend_from_slice(&piece);
@@ -88,7 +89,8 @@ pub(crate) async fn read(
 }
 
 impl HeldShare {
-    /// Waits for memory for at least `length` bytes of a body, and returns for how many there is.
+    /// Waits for memory for at least `length` bytes of a body. Returns the number of bytes that are
+    /// covered now.
     async fn cover(
         &mut self,
         job: &Job<'_>,
@@ -96,6 +98,7 @@ impl HeldShare {
         longest: usize,
         memory: HeldMemory,
     ) -> Outcome<usize> {
+        // A body that reached its full length, however short, needs the memory for processing too.
         let beginning = BEGINNINGS.into_iter().find(|bytes| *bytes >= length);
         let (covered, wanted, stage) = match beginning.filter(|_| length < longest) {
             Some(bytes) => {
@@ -110,6 +113,7 @@ impl HeldShare {
         self.0
             .push(budget.share_for(job.holder(), more, stage).await?);
         if stage == Stage::Underway {
+            // The earlier shares of this body are booked as underway too.
             self.0.iter_mut().for_each(BodyShare::is_underway);
         }
         Ok(covered)

@@ -1,12 +1,13 @@
-//! Pages that lose the proxy's own keys, and still lead a client through the whole list.
+//! Listing pages without the proxy's own keys that still lead a client through the whole list.
 //!
-//! A page may have fewer entries than was asked for, but a client must see where to go on, and some
-//! take an empty page for the end, or an empty answer to `max-keys=1` for an empty bucket. So a page
-//! of which nothing is left, while the list goes on, is not shown: the backend is asked again behind
-//! the hidden keys, which lie side by side. And where the page's last entry was hidden, the marker of
-//! the next page is that of the last entry shown. Tokens are the backend's and stay.
+//! A page may have fewer entries than requested, but a client must see where the next one starts.
+//! Some clients take an empty page for the end, or an empty response to `max-keys=1` for an empty
+//! bucket. A page of which nothing is left although the list continues is therefore not shown: the
+//! backend is asked again for a page after the hidden keys, which are adjacent. If the page's last
+//! entry was hidden, the marker of the next page becomes that of the last entry shown. Continuation
+//! tokens are opaque and stay as they are.
 //!
-//! Where the start of a page was moved, the answer still names the start that the client asked for.
+//! If the start of a page was moved, the response still names the start that the client requested.
 
 use s3proxy_protocol::operation::Operation;
 use s3proxy_protocol::query::Query;
@@ -14,14 +15,14 @@ use s3proxy_protocol::xml::listing::PageEdit;
 
 use crate::effective_name::is_state_key;
 
-/// How often a backend is asked behind hidden keys for one page. More than one time is for keys that
-/// only collapse to the prefix, which nobody has a use for.
+/// Most requests past hidden keys for one page. More than one is needed only if there are keys that
+/// resolve to the state prefix in another spelling, which have no legitimate use.
 pub(crate) const MOVES: usize = 4;
 
-/// Parameters of a query, as the backend gets them.
+/// Query parameters of a backend request.
 pub(crate) type Parameters = Vec<(String, Option<String>)>;
 
-/// How a listing says where a page starts.
+/// Pagination scheme of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paging {
     /// ListObjects.
@@ -34,25 +35,25 @@ pub(crate) enum Paging {
     Uploads,
 }
 
-/// Names of one paging: of a page's start, and what says more about it.
+/// Parameter and element names of one scheme: for a page's start, and for its second component.
 struct Names {
     start: &'static str,
     start_element: &'static str,
     detail: Option<(&'static str, &'static str)>,
 }
 
-/// Where the next page starts, in a page's own elements.
+/// Elements of a page that name the start of the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Next {
     pub(crate) key: &'static str,
     pub(crate) detail: Option<&'static str>,
 }
 
-/// The last entry that a client sees of a page.
+/// Last entry of a page that the client sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastShown {
     pub(crate) key: String,
-    /// Version or upload, where there is one.
+    /// Version id or upload id, if the entry has one.
     pub(crate) detail: Option<String>,
 }
 
@@ -95,7 +96,7 @@ impl Paging {
         }
     }
 
-    /// `None` where the next page's start is the backend's secret.
+    /// Elements that name the next page's start; `None` if it is an opaque token.
     pub(crate) fn next(self) -> Option<Next> {
         match self {
             Self::Marker => Some(Next {
@@ -114,7 +115,7 @@ impl Paging {
         }
     }
 
-    /// The query for a page that starts behind `key`.
+    /// The query for a page that starts after `key`.
     pub(crate) fn behind(self, mut query: Parameters, key: &str) -> Parameters {
         let names = self.names();
         query.retain(|(name, _)| {
@@ -124,13 +125,13 @@ impl Paging {
         query
     }
 
-    /// What a page that was moved has to say of its start.
+    /// Edits that restore the client's own start in a page that was moved.
     pub(crate) fn asked(self, query: &Query) -> Vec<(&'static str, PageEdit<'_>)> {
         let names = self.names();
         let start = match (query.get(names.start), self) {
             (Some(start), _) => PageEdit::Key(start),
             (None, Self::Token) => PageEdit::Remove,
-            // In the other listings it is always there.
+            // Other listings always have the element, if empty.
             (None, Self::Marker | Self::Versions | Self::Uploads) => PageEdit::Key(""),
         };
         let detail = names.detail.and_then(|(parameter, element)| {
@@ -143,11 +144,11 @@ impl Paging {
     }
 }
 
-/// A key behind the hidden ones that a page ended with, such that nothing is passed over that a
-/// client may see.
+/// A key after the hidden ones at the end of a page, and before any key that a client may see.
 pub(crate) fn behind_hidden(last: &str, state_prefix: &str) -> String {
-    // What the proxy writes under the prefix is ASCII letters.
+    // Keys that the proxy writes under the prefix consist of ASCII characters below `~`.
     let behind = format!("{state_prefix}~");
+    // Only forward: a start before the page's last entry would repeat the page forever.
     if last.starts_with(state_prefix) && *last < *behind {
         behind
     } else {
@@ -155,7 +156,7 @@ pub(crate) fn behind_hidden(last: &str, state_prefix: &str) -> String {
     }
 }
 
-/// What the marker of the next page must be instead, where it names a hidden key.
+/// Edits that replace the next page's marker if it names a hidden key.
 pub(crate) fn next_edits<'l>(
     paging: Paging,
     next_key: Option<&str>,
@@ -176,13 +177,14 @@ pub(crate) fn next_edits<'l>(
         .collect()
 }
 
-/// The later of the last entry and the last common prefix.
+/// The later one of the last entry and the last common prefix.
 pub(crate) fn last_shown(entry: Option<LastShown>, prefix: Option<&str>) -> Option<LastShown> {
     let prefix = prefix.map(|prefix| LastShown {
         key: prefix.to_owned(),
         detail: None,
     });
     match (entry, prefix) {
+        // S3 sorts keys and prefixes together, by their UTF-8 bytes, as `str` compares.
         (Some(entry), Some(prefix)) if prefix.key > entry.key => Some(prefix),
         (Some(entry), _) => Some(entry),
         (None, prefix) => prefix,

@@ -1,12 +1,12 @@
-//! Layouts of multipart bodies, remembered so that the next read costs one request.
+//! Cache of multipart layouts, which saves the next read a request.
 //!
-//! What is remembered was checked before: a seal that opened, and heads whose commitment was right.
-//! Heads are checked again by whoever opens a part with them. An entry belongs to one state of an
-//! object and is used only for answers that show the same ETag, version, length and wrapped data
-//! key; the last of them makes sure that a seal never serves a body of another key, whatever a
-//! backend says of the rest.
+//! Cached data was verified: a seal that opened, and heads whose commitment was right. Heads are
+//! verified again by the reader that opens a part with them. An entry belongs to one state of an
+//! object and is used only for responses that show the same ETag, version, length and wrapped data
+//! key. The wrapped key ensures that a seal never serves a body of another key, regardless of the
+//! backend's other headers.
 //!
-//! Keys are absent: whoever reads unwraps the envelope of the answer that it reads.
+//! Data keys are not cached: every reader unwraps the envelope of its own response.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,16 +21,16 @@ use s3proxy_envelope::multipart::Seal;
 
 use super::delivery::{Asked, Delivery, Parts};
 
-/// Memory for what is remembered, in bytes, names included: clients choose how long those are.
+/// Capacity of the cache in bytes, names included: clients choose the length of names.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What an entry takes besides its names, seal and heads.
+/// Bytes of an entry besides its names, seal and heads.
 const ENTRY_BYTES: usize = 400;
 
-/// What a remembered head takes, its place among the others included.
+/// Bytes of a cached head, with its place in the map.
 const REMEMBERED_HEAD_BYTES: usize = HEAD_BYTES + 24;
 
-/// Which object was asked for: bucket, key, and the version named in the request.
+/// Cache key: bucket, object key, and the version named in the request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LayoutKey {
     pub(crate) bucket: String,
@@ -38,7 +38,7 @@ pub(crate) struct LayoutKey {
     pub(crate) version: Option<String>,
 }
 
-/// The state of an object that a layout belongs to.
+/// State of an object that a layout belongs to.
 #[derive(PartialEq, Eq)]
 pub(super) struct ObjectState {
     etag: Option<HeaderValue>,
@@ -58,19 +58,19 @@ impl ObjectState {
     }
 }
 
-/// Whether a head was news.
+/// Whether a head was new to the cache.
 #[derive(PartialEq, Eq)]
 pub(super) enum Learnt {
     Now,
     Before,
 }
 
-/// How the body of one state of an object is laid out.
+/// Layout of the body of one state of an object.
 pub(crate) struct KnownLayout {
     state: ObjectState,
-    /// Absent where the body is one message whose head no envelope holds.
+    /// Absent if the body is one message, whose head is not in the envelope.
     seal: Option<Seal>,
-    /// Heads that were read, by their position in the body.
+    /// Known heads by their offset in the body.
     heads: Mutex<BTreeMap<u64, MessageHead>>,
 }
 
@@ -91,8 +91,8 @@ impl KnownLayout {
         self.seal.as_ref()
     }
 
-    /// The stored bytes, both ends included, that hold what is asked for; none where it is all,
-    /// nothing, or not there.
+    /// Range of stored bytes, both ends included, that holds the requested plaintext. `None` if the
+    /// range is the whole object, empty, or not satisfiable.
     pub(super) fn stretch(&self, asked: Asked) -> Option<(u64, u64)> {
         let length = plaintext_length(self.state.stored)?;
         let parts = self.seal.as_ref().map_or(Parts::One, Parts::Listed);
@@ -119,11 +119,11 @@ impl KnownLayout {
     }
 
     fn heads(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, MessageHead>> {
-        // A panic elsewhere cannot leave the map in a bad state: insertions are whole.
+        // Poison is ignored: an insertion is complete or did not happen, even if a thread panicked.
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// With every head that may yet be learnt: an entry is weighed once.
+    /// Memory of the entry with all heads that may be added: the cache weighs an entry only once.
     fn memory(&self) -> usize {
         let parts = self.seal.as_ref().map_or(1, |seal| seal.frames().len());
         let seal = self.seal.as_ref().map_or(0, Seal::memory);
@@ -131,7 +131,7 @@ impl KnownLayout {
     }
 }
 
-/// What was learnt by earlier reads.
+/// Layouts that earlier reads verified.
 pub(crate) struct LayoutCache(Cache<LayoutKey, Arc<KnownLayout>>);
 
 impl LayoutCache {
@@ -142,7 +142,7 @@ impl LayoutCache {
         Self(cache.build())
     }
 
-    /// The layout that the object had when it was last read.
+    /// Layout that the object had when it was last read.
     pub(super) fn recall(&self, key: &LayoutKey) -> Option<Arc<KnownLayout>> {
         self.0.get(key)
     }

@@ -8,10 +8,10 @@ use super::{Job, Outcome, answer};
 use crate::body::outbound::ResponseBody;
 use crate::respond::Failure;
 
-/// Longest answer that is read: 10,000 buckets a page.
+/// Longest response that is read, in bytes: a page has up to 10,000 buckets.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Serves ListBuckets.
+/// Handles ListBuckets.
 pub(crate) async fn list_buckets(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let mut request = answer::request_for(job, Method::GET);
     request.query = answer::query_for_backend(job);

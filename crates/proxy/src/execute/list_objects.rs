@@ -34,12 +34,14 @@ pub(crate) async fn list_objects(job: &Job<'_>) -> Outcome<Response<ResponseBody
     }
     let mut asked = Page::ask(job, query.clone()).await?;
     let mut edits = Vec::new();
+    // Bounded: a page of hidden keys alone is skipped, but a backend must not keep the proxy busy.
     for _ in 0..MOVES {
         let Some(last) = last_of_nothing_shown(job, &asked.text)? else {
             break;
         };
         query = paging.behind(query, &hidden::behind_hidden(&last, state_prefix));
         asked = Page::ask(job, query.clone()).await?;
+        // The page no longer begins at the client's start, which the response must still name.
         edits = paging.asked(&job.request.query);
     }
     let page = parse(&asked.text)?;
@@ -88,13 +90,14 @@ fn not_s3(_: XmlError) -> Failure {
     Failure::Unusable("a listing that is not S3's")
 }
 
-/// The last hidden key of a page that shows nothing, though the list goes on.
+/// Last hidden key of a page that shows nothing although the list continues.
 fn last_of_nothing_shown(job: &Job<'_>, text: &[u8]) -> Outcome<Option<String>> {
     let page = parse(text)?;
     if !page.is_truncated() || last_shown(job, &page).is_some() {
         return Ok(None);
     }
     let keys = page.entries().iter().map(|entry| &entry.key);
+    // Keys and prefixes are listed separately; the later of the two is where the page ends.
     Ok(keys.chain(page.common_prefixes()).max().cloned())
 }
 
@@ -111,7 +114,7 @@ fn last_shown(job: &Job<'_>, page: &ListPage<'_>) -> Option<LastShown> {
     hidden::last_shown(entry, prefix.map(String::as_str))
 }
 
-/// One description for each entry that has a content, in the page's order.
+/// Descriptions of the entries that have content, in the page's order.
 async fn describe(job: &Job<'_>, page: &ListPage<'_>) -> Vec<Described> {
     let contents = page.entries().iter().filter_map(|entry| listed(job, entry));
     match job.parts.policy.listing {
@@ -122,7 +125,7 @@ async fn describe(job: &Job<'_>, page: &ListPage<'_>) -> Vec<Described> {
     }
 }
 
-/// What is to be described of an entry; none for delete markers and for what is hidden.
+/// The entry to describe; `None` for delete markers and hidden keys.
 fn listed(job: &Job<'_>, entry: &ListEntry) -> Option<Listed> {
     let has_content = match entry.kind {
         EntryKind::Object | EntryKind::Version => true,
@@ -150,6 +153,7 @@ fn edit<'d>(
     let Some(listed) = listed(job, entry) else {
         return EntryEdit::Keep;
     };
+    // In step with `describe`, which skips the same entries through `listed`.
     match described.next() {
         Some(Described::Sealed(length) | Described::Legacy(length)) => EntryEdit::Replace {
             etag: etag::to_client(&listed.etag.unwrap_or_default()).into_owned(),

@@ -1,10 +1,10 @@
-//! Looking objects up for a listing: is it sealed, and how long is it in plaintext terms?
+//! Lookup of listed objects: whether an object is sealed, and its plaintext length.
 //!
-//! A listing gives stored sizes and ETags; whether an object is sealed stands in its metadata
-//! only. The answers are cached by bucket, key, version and ETag, so they cannot go stale: another
-//! content has another ETag. A sealed and a plain object with one ETag are not possible either,
-//! since the envelope differs for every write, but for stores whose ETag is the body's MD5 alone:
-//! there a body that was sealed cannot be stored plain again with the same bytes by a client.
+//! A listing has stored sizes and ETags; only an object's metadata shows if it is sealed.
+//! Results are cached by bucket, key, version and ETag, so they cannot go stale: other content has
+//! another ETag. A sealed and a plain object with the same ETag are not possible either, since the
+//! envelope differs for every write. This holds even for stores whose ETag is the body's MD5 alone,
+//! since a client cannot store the bytes of a sealed body as a plain object.
 
 use futures_util::stream::{self, StreamExt};
 use http::Method;
@@ -19,19 +19,19 @@ use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 use crate::telemetry::metrics;
 
-/// Memory for what is remembered, in bytes, names included: clients choose how long those are.
+/// Capacity of the cache in bytes, names included: clients choose the length of names.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What an entry takes besides its names.
+/// Bytes of an entry besides its names.
 const ENTRY_BYTES: usize = 200;
 
-/// What a listing has to say of an object.
+/// Form of a listed object, with its plaintext length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Described {
     Sealed(PlaintextLength),
-    /// In an older proxy's format.
+    /// An object in a legacy format.
     Legacy(PlaintextLength),
-    /// Size and ETag stand as the backend gave them.
+    /// Not sealed: size and ETag are shown as the backend lists them.
     AsItIs,
 }
 
@@ -40,12 +40,12 @@ pub(crate) enum Described {
 pub(crate) struct Listed {
     pub(crate) object_key: String,
     pub(crate) version: Option<String>,
-    /// Some backends list none; then nothing can be remembered.
+    /// Some backends list no ETag; the result is not cached then.
     pub(crate) etag: Option<String>,
     pub(crate) size: u64,
 }
 
-/// What was learnt by earlier look-ups.
+/// Results of earlier lookups.
 pub(crate) struct LookupCache(Cache<(String, Listed), Described>);
 
 impl LookupCache {
@@ -64,8 +64,8 @@ fn entry_bytes(bucket: &str, listed: &Listed) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// Looks up every object of a page, side by side, in the page's order. A failed look-up falls back
-/// to the computed size and is not remembered.
+/// Looks up the objects of a page concurrently, and returns results in the page's order. A failed
+/// lookup falls back to the computed size and is not cached.
 pub(crate) async fn look_up(job: &Job<'_>, page: Vec<Listed>) -> Vec<Described> {
     let bucket = job.request.bucket().unwrap_or_default();
     let concurrency = job.parts.policy.lookup_concurrency.get();
@@ -82,6 +82,7 @@ async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
         return Described::AsItIs;
     }
     let known = (bucket.to_owned(), listed);
+    // Without an ETag a cached result would survive an overwrite.
     if known.1.etag.is_some()
         && let Some(described) = job.parts.lookups.0.get(&known)
     {
@@ -105,8 +106,8 @@ async fn look_up_one(job: &Job<'_>, bucket: &str, listed: Listed) -> Described {
     }
 }
 
-/// Whether anything sealed has this length; what has another needs no look-up. With older formats
-/// that is nearly every length.
+/// Whether a sealed object can have this stored length; others need no lookup. If legacy formats
+/// are read, nearly every length is possible.
 fn may_be_sealed(stored: StoredLength, legacy_reads: Permission) -> bool {
     let legacy = match legacy_reads {
         Permission::Allow => legacy_plaintext_length(stored).is_ok(),
@@ -115,7 +116,7 @@ fn may_be_sealed(stored: StoredLength, legacy_reads: Permission) -> bool {
     legacy || plaintext_length(stored).is_some()
 }
 
-/// Asks the backend about one object, past the cache.
+/// Looks up one object at the backend, without the cache.
 pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described, Failure> {
     let mut request = answer::request_for(job, Method::HEAD);
     request.key = Some(listed.object_key.clone());
@@ -147,7 +148,7 @@ pub(crate) async fn describe(job: &Job<'_>, listed: &Listed) -> Result<Described
     }
 }
 
-/// What the stored length alone says, were the object sealed.
+/// Form that follows from the stored length alone, on the assumption that the object is sealed.
 pub(crate) fn compute(size: u64) -> Described {
     plaintext_length(StoredLength(size)).map_or(Described::AsItIs, Described::Sealed)
 }

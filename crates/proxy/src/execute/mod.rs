@@ -1,4 +1,4 @@
-//! One file for each family of operations: what a [`crate::plan::Plan`] means in requests.
+//! Execution of a [`crate::plan::Plan`] in backend requests: one file per family of operations.
 
 pub(crate) mod answer;
 pub(crate) mod attributes;
@@ -62,7 +62,7 @@ use crate::respond::Failure;
 use crate::rules::Rules;
 use crate::throttle::network;
 
-/// What every operation works with.
+/// Services and settings that every operation uses.
 pub(crate) struct Parts {
     pub(crate) backend: Backend,
     pub(crate) keys: Arc<Keyring>,
@@ -85,17 +85,17 @@ pub(crate) struct Parts {
     pub(crate) page_rules: Arc<cors::PageRules>,
     pub(crate) long_work: Arc<patience::LongWork>,
     pub(crate) seen_buckets: Arc<multipart::seldom::SeenBuckets>,
-    /// The keys that the rules choose, as long as requests may seal under them. Set when these parts
-    /// begin to serve clients.
+    /// Keys that the rules select, kept as long as requests may seal under them. Set when these
+    /// services begin to serve clients.
     pub(crate) sealing: OnceLock<SealingKeys>,
     pub(crate) held_body_bytes: u64,
-    /// The largest object that a client may upload in one request.
+    /// Largest object that a client may upload in one request, in bytes.
     pub(crate) put_body_bytes: Option<NonZeroU64>,
-    /// With clients' bodies.
+    /// Limits for clients that send or receive a body slowly.
     pub(crate) patience: Patience,
 }
 
-/// One request on its way through.
+/// One request in progress, with the services that handle it.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
     pub(crate) parts: &'a Arc<Parts>,
@@ -104,12 +104,12 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Waits for a share of the memory of all bodies.
+    /// Waits for a share of the memory budget for bodies.
     pub(crate) async fn share(self, bytes: usize) -> Result<BodyShare, BudgetExhausted> {
         self.parts.budget.share(self.holder(), bytes).await
     }
 
-    /// Who has the request's memory.
+    /// Owner of the request's memory, for fair sharing: a listed client, or the peer's network.
     pub(crate) fn holder(self) -> Holder {
         let identity = &self.request.identity;
         if identity.is_listed() {
@@ -117,11 +117,12 @@ impl Job<'_> {
         } else if identity.is_anonymous() {
             Holder::unauthenticated(network(self.record.peer))
         } else {
+            // `auth = none`: all clients are admitted, and only their networks distinguish them.
             Holder::authenticated(network(self.record.peer))
         }
     }
 
-    /// For work that outlives the request's handler.
+    /// Clones the job for work that outlives the request's handler.
     pub(crate) fn detached(self) -> OwnedJob {
         OwnedJob {
             parts: Arc::clone(self.parts),
@@ -131,7 +132,7 @@ impl Job<'_> {
     }
 }
 
-/// A [`Job`] that borrows nothing.
+/// An owned [`Job`].
 pub(crate) struct OwnedJob {
     parts: Arc<Parts>,
     request: Arc<Authenticated>,
@@ -148,20 +149,20 @@ impl OwnedJob {
     }
 }
 
-/// A request's body as it comes, and how its framing is checked.
+/// Unread body of a request, with the state that verifies its chunks.
 pub(crate) struct RawBody {
     pub(crate) incoming: Incoming,
-    /// `None` where the body is not `aws-chunked`.
+    /// `None` unless the body is `aws-chunked`.
     pub(crate) chunks: Option<ChunkMode>,
 }
 
-/// A request's body: used by an operation, or left for draining.
+/// Body of a request: taken by an operation, or left to be drained.
 pub(crate) struct BodySlot {
     incoming: Option<Incoming>,
     pub(crate) chunks: Option<ChunkMode>,
-    /// What stood before the file, where the body is a form.
+    /// Fields before the file, if the body is a form.
     pub(crate) form: Option<PostedForm>,
-    /// Some of the body was read in place.
+    /// Whether part of the body was read in place.
     begun: bool,
 }
 
@@ -175,8 +176,8 @@ impl BodySlot {
         }
     }
 
-    /// Reads a form up to its file; the body stays here, so that a form that is refused then is
-    /// drained like any other.
+    /// Reads a form up to its file. The body stays in the slot: a form that is refused afterwards
+    /// is drained like any other body.
     pub(crate) async fn read_form(
         &mut self,
         parser: FormParser,
@@ -188,12 +189,12 @@ impl BodySlot {
         Ok(inbound::read_form_head(incoming, parser, timeout, received).await?)
     }
 
-    /// Whether the client has been told to go on and send its body.
+    /// Whether the client has been told to send its body (100 Continue).
     pub(crate) fn has_begun(&self) -> bool {
         self.begun
     }
 
-    /// Takes the body for good; each operation does so at most once.
+    /// Takes the body out of the slot. Each operation does so at most once.
     pub(crate) fn take(&mut self) -> RawBody {
         RawBody {
             incoming: self.incoming.take().expect("a body is used once"),

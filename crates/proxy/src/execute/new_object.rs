@@ -1,11 +1,11 @@
-//! Keys and envelope of an object that is about to be stored, whatever operation stores it.
+//! Keys and envelope of an object that is about to be stored, for any operation.
 //!
-//! The data key is drawn here, or carried over by a copy, wrapped under the key that the rules
-//! choose, and bound to bucket and key as they say. What stays private beside the body (checksums, sealed user metadata) goes into the
-//! envelope's private map. The body's head is known only when its sealer exists, so the envelope is
-//! written last.
+//! The data key is generated here, or kept by a copy. It is wrapped under the key that the rules
+//! select, and bound to bucket and key as they require. Private data (checksums, sealed user
+//! metadata) goes into the envelope's private map. The head of the body is known only after its
+//! sealer was made, so the envelope is written last.
 //!
-//! Absent: the body, and which headers go along with it.
+//! The body and the other headers are the operation's task.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use crate::keys::scope::binding_flags;
 use crate::keys::{KeyError, SealingKey, Wrapped};
 use crate::telemetry::audit::Stored;
 
-/// What S3 allows for user metadata, names and values together (S3 User Guide, "Working with
+/// S3's limit for user metadata, names and values together, in bytes (S3 User Guide, "Working with
 /// object metadata").
 const USER_METADATA_BYTES: usize = 2048;
 
@@ -34,7 +34,7 @@ const READABLE_METADATA_BYTES: usize = 48 * 1024;
 /// A checksum of the whole plaintext.
 pub(crate) type Checksum = (ChecksumAlgorithm, ChecksumValue);
 
-/// Where an object will stand: what its key is bound to.
+/// Bucket and key of an object, which its data key may be bound to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'p> {
     pub(crate) bucket: &'p str,
@@ -42,7 +42,7 @@ pub(crate) struct Place<'p> {
 }
 
 impl<'p> Place<'p> {
-    /// The bucket and key of the request itself.
+    /// Bucket and key that the request names.
     pub(crate) fn of(job: &'p Job<'_>) -> Self {
         Self {
             bucket: job.request.bucket().unwrap_or_default(),
@@ -51,8 +51,8 @@ impl<'p> Place<'p> {
     }
 }
 
-/// The key-encryption key and binding of an object to be. Had before its body takes memory, so that
-/// a key service that does not answer holds up nothing that others need.
+/// Key-encryption key and binding of a new object. Obtained before the body takes memory: while a
+/// key service does not respond, the request holds no memory that others need.
 pub(crate) struct ObjectKey<'p> {
     place: Place<'p>,
     flags: Flags,
@@ -60,7 +60,7 @@ pub(crate) struct ObjectKey<'p> {
 }
 
 impl<'p> ObjectKey<'p> {
-    /// As the rules have it for that place.
+    /// Selects the key and the binding by the rules for the place.
     pub(crate) async fn of(job: &Job<'_>, place: Place<'p>) -> Result<Self, KeyError> {
         let parts = job.parts;
         let storing = parts.rules.storing(place.bucket, place.object_key);
@@ -80,7 +80,7 @@ pub(crate) struct NewObject {
 }
 
 impl NewObject {
-    /// An object under a fresh data key.
+    /// Makes an object with a new data key.
     pub(crate) async fn new(
         job: &Job<'_>,
         layout: Layout,
@@ -90,7 +90,7 @@ impl NewObject {
         Self::under(job, layout, place, private, Dek::generate()).await
     }
 
-    /// An object whose body is sealed under `dek` already: a copy that moves no data.
+    /// Makes an object whose body is already sealed under `dek`: a copy that moves no data.
     pub(crate) async fn under(
         job: &Job<'_>,
         layout: Layout,
@@ -102,7 +102,7 @@ impl NewObject {
         Ok(Self::wrapped(job, &key, layout, private, dek))
     }
 
-    /// The same with a key at hand.
+    /// Makes an object whose body is sealed under `dek`, which is wrapped under `key`.
     pub(crate) fn wrapped(
         job: &Job<'_>,
         key: &ObjectKey<'_>,
@@ -110,6 +110,7 @@ impl NewObject {
         private: &PrivateMap,
         dek: Dek,
     ) -> Self {
+        // The flag is part of the binding: without its private map the envelope does not unwrap.
         let flags = if private.is_empty() {
             key.flags
         } else {
@@ -131,7 +132,7 @@ impl NewObject {
         }
     }
 
-    /// The envelope. `head` is that of the body's message in layout 1, and absent in layout 2.
+    /// Makes the envelope. `head` is the head of the body in layout 1, and absent in layout 2.
     pub(crate) fn envelope(&self, head: Option<MessageHead>) -> Envelope {
         Envelope {
             layout: self.layout,
@@ -181,8 +182,8 @@ fn metadata_bytes(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// What is kept private beside the body: the checksum, and user metadata where that is sealed, which
-/// is taken out of `headers`.
+/// Private data of an object: the checksum and, if it is to be sealed, the user metadata, which is
+/// taken out of `headers`.
 pub(crate) fn private_map(
     parts: &Parts,
     headers: &mut HeaderMap,
@@ -200,7 +201,7 @@ pub(crate) fn private_map(
     map
 }
 
-/// Takes user metadata out of the headers; values of a repeated name are joined as HTTP joins them.
+/// Takes user metadata out of the headers. Repeated values are joined by commas, as in HTTP.
 fn take_user_metadata(headers: &mut HeaderMap) -> BTreeMap<String, Vec<u8>> {
     let names: Vec<HeaderName> = headers
         .keys()
@@ -221,7 +222,7 @@ fn take_user_metadata(headers: &mut HeaderMap) -> BTreeMap<String, Vec<u8>> {
     taken
 }
 
-/// Refuses metadata names that are the envelope's or an older proxy's.
+/// Refuses metadata names that are reserved for envelopes, current or legacy.
 pub(crate) fn refuse_reserved_metadata(parts: &Parts, headers: &HeaderMap) -> Result<(), S3Error> {
     for name in headers.keys() {
         if stored::is_reserved(name, &parts.dek_tag) {
@@ -234,7 +235,7 @@ pub(crate) fn refuse_reserved_metadata(parts: &Parts, headers: &HeaderMap) -> Re
     Ok(())
 }
 
-/// Adds a checksum of the whole plaintext to an answer.
+/// Adds a checksum of the whole plaintext to a response.
 pub(crate) fn insert_checksum(
     headers: &mut HeaderMap,
     algorithm: ChecksumAlgorithm,
@@ -246,7 +247,7 @@ pub(crate) fn insert_checksum(
     headers.insert("x-amz-checksum-type", whole);
 }
 
-/// Tells SDKs not to compare the ETag of a sealed object with an MD5 of their own.
+/// Announces SSE-KMS: SDKs then do not compare the ETag of a sealed object with their own MD5.
 pub(crate) fn announce_encryption(headers: &mut HeaderMap, setting: AnnounceEncryption) {
     match setting {
         AnnounceEncryption::Off => {}

@@ -1,5 +1,5 @@
-//! A page of a listing on its way: asked for, read whole within a bound, and given to the client
-//! rewritten. What is rewritten is each listing's own affair.
+//! A page of a listing: requested, read whole within a bound, and sent to the client after
+//! rewriting. The rewriting differs between listings and is not done here.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
@@ -10,21 +10,21 @@ use super::hidden::Parameters;
 use super::{Job, Outcome};
 use crate::body::outbound::ResponseBody;
 
-/// Longest page that is read: 1000 keys of 1024 bytes, three bytes each when URL-encoded, with
-/// room for what stands beside them.
+/// Longest page that is read, in bytes: 1000 keys of 1024 bytes, three bytes each when URL-encoded,
+/// with a margin for the other elements.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Memory that a page may take while it is rewritten, against the budget of all bodies.
+/// Share of the memory budget that a page takes while it is rewritten, in bytes.
 pub(crate) const SHARE_BYTES: usize = 2 * 1024 * 1024;
 
-/// A page as the backend gave it, unread.
+/// A page as received from the backend.
 pub(crate) struct Page {
     headers: HeaderMap,
     pub(crate) text: Bytes,
 }
 
 impl Page {
-    /// Asks the backend for the page that the query names.
+    /// Requests the page that the query names.
     pub(crate) async fn ask(job: &Job<'_>, query: Parameters) -> Outcome<Self> {
         let mut request = answer::request_for(job, Method::GET);
         request.query = query.into_iter().map(at_most_a_page).collect();
@@ -37,7 +37,7 @@ impl Page {
         })
     }
 
-    /// The answer to the client, with what the page was rewritten to.
+    /// Response with the rewritten page.
     pub(crate) fn answer(self, rewritten: impl Into<Bytes>) -> Response<ResponseBody> {
         let mut response = Response::new(ResponseBody::held(rewritten.into()));
         *response.headers_mut() = self.headers;
@@ -47,7 +47,7 @@ impl Page {
     }
 }
 
-/// Who asks for more gets a page, as from S3; servers that would give more are not asked to.
+/// Lowers a limit above the page size, as S3 does: some servers would return more entries.
 fn at_most_a_page((name, value): (String, Option<String>)) -> (String, Option<String>) {
     let is_limit = ["max-keys", "max-uploads"].contains(&name.as_str());
     let wanted = value.as_deref().and_then(|text| text.parse::<u64>().ok());

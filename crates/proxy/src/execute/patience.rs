@@ -1,11 +1,12 @@
-//! Work that may take longer than a client waits for a status line, as S3 has it.
+//! Long work, whose response begins before it is done, as in S3.
 //!
-//! What ends within a few seconds is an ordinary answer, errors with their own status. What does not
-//! gets 200 at once and white space until the document, which may be an error's: clients know that
-//! of CompleteMultipartUpload and copies. Headers that come with the result cannot be sent then.
+//! Work that ends within a few seconds gets an ordinary response, errors with their own status.
+//! Longer work gets a 200 immediately, and white space until the document, which may be an error's:
+//! clients expect this of CompleteMultipartUpload and copies. Headers of the result cannot be sent
+//! then.
 //!
-//! Invariants: the work runs to its end whether the client stays or not, and its owner, [`LongWork`],
-//! is waited for when the program ends. The request's record tells the true outcome.
+//! Invariants: the work runs to its end even if the client leaves, and the program waits for it
+//! ([`LongWork`]) before it ends. The request's record shows the true outcome.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -26,22 +27,22 @@ use crate::body::patient::PatientBody;
 use crate::record::RequestRecord;
 use crate::respond;
 
-/// How long the status line may be kept back for the true one.
+/// Time for which the status line is held back.
 const STATUS_WAIT: Duration = Duration::from_secs(5);
 
-/// The result of long work.
+/// Result of long work.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// Sent only where the work was quick.
+    /// Headers of the result, sent only if the work was quick.
     pub(crate) headers: HeaderMap,
-    /// Without XML declaration.
+    /// Result document, without XML declaration.
     pub(crate) document: String,
 }
 
-/// Counts work that may outlive its connection, so that the program can wait for it.
+/// Counts work that may outlive its connection, for the drain at the end of the program.
 pub(crate) struct LongWork(watch::Sender<usize>);
 
-/// Work that goes on.
+/// Guard of one piece of work, counted until it is dropped.
 struct Running(watch::Sender<usize>);
 
 impl LongWork {
@@ -54,14 +55,14 @@ impl LongWork {
         Running(self.0.clone())
     }
 
-    /// Resolves when nothing goes on.
+    /// Waits until no work is running.
     pub(crate) async fn ended(&self) {
         let mut running = self.0.subscribe();
         // The sender lives as long as `self`.
         let _ = running.wait_for(|running| *running == 0).await;
     }
 
-    /// How much goes on.
+    /// Number of pieces of work that are running.
     pub(crate) fn running(&self) -> usize {
         *self.0.borrow()
     }
@@ -73,12 +74,13 @@ impl Drop for Running {
     }
 }
 
-/// Runs `work` to its end, and answers as soon as there is something to say.
+/// Runs `work` to its end, and responds at its end or after [`STATUS_WAIT`].
 pub(crate) async fn answer<W, F>(job: &Job<'_>, work: W) -> Outcome<Response<ResponseBody>>
 where
     W: FnOnce(OwnedJob) -> F + Send + 'static,
     F: Future<Output = Outcome<Finished>> + Send + 'static,
 {
+    // Counted before the task exists, so that a drain cannot miss it.
     let running = job.parts.long_work.begin();
     let owned = job.detached();
     let listener = Listener {
@@ -93,14 +95,14 @@ where
     .await
 }
 
-/// The target as S3 names it in errors.
+/// `Resource` of an error document, as S3 names it.
 fn resource(job: &Job<'_>) -> String {
     let bucket = job.request.bucket().unwrap_or_default();
     let object_key = job.request.address.key.as_ref().map(ObjectKey::encode);
     format!("/{bucket}/{}", object_key.unwrap_or_default())
 }
 
-/// Who waits for the result.
+/// Request that waits for the result.
 struct Listener {
     resource: String,
     record: Arc<RequestRecord>,
@@ -114,13 +116,14 @@ where
     let work = async move {
         let outcome = work.await;
         if let Err(failure) = &outcome {
-            // Perhaps nobody is left to answer to.
+            // Recorded here, since the client may be gone and its response dropped.
             record.failure(failure);
         }
         outcome
     };
-    // It stays part of the request's trace.
+    // A spawned task loses the current trace context unless it is attached.
     let mut work = tokio::spawn(work.with_current_context());
+    // `&mut`: the timeout drops the borrow, not the task, which continues.
     match tokio::time::timeout(STATUS_WAIT, &mut work).await {
         Ok(Ok(outcome)) => outcome.map(ordinary),
         Ok(Err(error)) => resume_unwind(error.into_panic()),
@@ -160,7 +163,7 @@ fn late(listener: Listener, work: JoinHandle<Outcome<Finished>>) -> Response<Res
     response
 }
 
-/// Notes in the record that the client left before the result was there.
+/// Records on drop that the client left before the result was available.
 struct Unheard(Option<Arc<RequestRecord>>);
 
 impl Unheard {

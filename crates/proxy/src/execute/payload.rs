@@ -1,4 +1,4 @@
-//! The payload of a request: how long it is, how it is framed, what it must turn out to be.
+//! The payload of a request: its announced length, framing, checksum and signature.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,20 +16,20 @@ use crate::body::inbound::{Framing, Inbound};
 use crate::body::pace::Patience;
 use crate::respond::Failure;
 
-/// What a request says of its payload.
+/// Announcement of a payload in the headers of its request.
 pub(crate) struct Announced {
     pub(crate) expectation: PayloadExpectation,
-    /// Bytes of payload, framing taken off.
+    /// Length of the payload in bytes, without framing.
     pub(crate) length: u64,
 }
 
-/// Reads the announcement, before a byte of the body.
+/// Reads the announcement of the payload, before the body is read.
 pub(crate) fn announced(request: &Authenticated) -> Result<Announced, S3Error> {
     let headers = &request.headers;
     with_length(PayloadExpectation::from_headers(headers, &request.payload))
 }
 
-/// As [`announced`], for a request whose checksum headers speak of something other than its body.
+/// Reads the announcement for a request whose checksum headers do not describe its body.
 pub(crate) fn announced_document(request: &Authenticated) -> Result<Announced, S3Error> {
     let headers = &request.headers;
     with_length(PayloadExpectation::without_checksum(
@@ -56,14 +56,14 @@ fn with_length(
 }
 
 impl Announced {
-    /// The checksum that is known before a byte of the body.
+    /// Checksum that is known before the body is read.
     pub(crate) fn checksum(&self) -> Option<Checksum> {
         self.expectation
             .known_checksum()
             .map(|(algorithm, value)| (algorithm, value.clone()))
     }
 
-    /// The verified stream of the payload.
+    /// Makes the verified stream of the payload.
     pub(crate) fn inbound(
         self,
         body: RawBody,
@@ -88,7 +88,7 @@ impl Announced {
     }
 }
 
-/// Reads a whole body that may have at most `limit` bytes.
+/// Reads a whole body of at most `limit` bytes.
 pub(crate) async fn read_held(
     job: &Job<'_>,
     body: RawBody,
@@ -98,7 +98,7 @@ pub(crate) async fn read_held(
     read_announced(job, announced(job.request)?, body, limit, memory).await
 }
 
-/// Reads a whole body as it was announced, if it has at most `limit` bytes.
+/// Reads a whole body as announced, if it has at most `limit` bytes.
 pub(crate) async fn read_announced(
     job: &Job<'_>,
     announced: Announced,
@@ -118,7 +118,7 @@ pub(crate) async fn read_announced(
     held::read(job, inbound, length, memory).await
 }
 
-/// Whether a body is there to be read at all.
+/// Whether the request has a body.
 pub(crate) fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || super::stored::content_length(headers).is_some_and(|length| length > 0)

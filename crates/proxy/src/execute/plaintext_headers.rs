@@ -1,11 +1,11 @@
-//! What an answer about a sealed object says besides its content: ETag, checksums, user metadata.
+//! Response headers of a sealed object in plaintext terms: ETag, checksums, user metadata.
 //!
-//! Checksums and sealed metadata stand in the envelope's private map, and those of multipart
-//! bodies in their seal; both open with the data key only. No flag tells whether a private map
-//! holds metadata, so everyone who answers with headers opens it, HEAD too: an object that was
-//! written with `metadata = sealed` reads right whatever the setting says now. The price is that
-//! HEAD of an object with a private map needs its key, and fails where GET would; with local keys
-//! that costs no request.
+//! Checksums and sealed metadata are in the envelope's private map, and those of multipart
+//! objects in their seal; both open with the data key only. No flag tells whether a private map
+//! contains metadata, so every response with headers opens it, HEAD included: an object that was
+//! written with `metadata = sealed` is read correctly under any current setting. Therefore a
+//! HEAD of an object with a private map needs its key, and fails if GET would; with local keys
+//! this costs no request.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::stored_fault::StoredFault;
 pub(super) const FULL_OBJECT: &str = "FULL_OBJECT";
 const COMPOSITE: &str = "COMPOSITE";
 
-/// Whether the client wants to hear of checksums.
+/// Whether the client requests checksums.
 pub(super) fn wants_checksum(job: &Job<'_>) -> bool {
     job.request
         .headers
@@ -33,16 +33,17 @@ pub(super) fn wants_checksum(job: &Job<'_>) -> bool {
         .is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"ENABLED"))
 }
 
-/// The backend's headers in the client's terms.
+/// The backend's headers, with the ETag in the client's form and without the envelope.
 pub(super) fn sealed_headers(job: &Job<'_>, backend: &HeaderMap) -> HeaderMap {
     let mut headers = answer::client_headers(backend);
     stored::map_etag(&mut headers);
     stored::remove_envelope(&mut headers, &job.parts.dek_tag);
+    // It counts the backend's parts, tail included.
     headers.remove("x-amz-mp-parts-count");
     headers
 }
 
-/// Opens the private map of a sealed object, where there is one.
+/// Opens the private map of a sealed object, if it has one.
 pub(super) fn private_map(
     source: &Source<'_>,
     envelope: &Envelope,
@@ -57,7 +58,7 @@ pub(super) fn private_map(
         .map_err(|error| Failure::Stored(error.into()))
 }
 
-/// Puts sealed user metadata in place of the backend's.
+/// Replaces the backend's user metadata by the sealed ones.
 pub(super) fn replace_user_metadata(
     job: &Job<'_>,
     headers: &mut HeaderMap,
@@ -69,6 +70,7 @@ pub(super) fn replace_user_metadata(
         let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) else {
             return Err(StoredFault::malformed("sealed metadata is no header").into());
         };
+        // A name may have become reserved after the object was written, by another setting.
         if !stored::is_reserved(&name, &job.parts.dek_tag) {
             headers.insert(name, value);
         }
@@ -76,16 +78,16 @@ pub(super) fn replace_user_metadata(
     Ok(())
 }
 
-/// Takes the backend's user metadata out where the object's own is sealed: sealing takes all of it,
-/// so that nothing beside it is the user's. An object without sealed metadata keeps what it has,
-/// since it may have been written before sealing was asked for.
+/// Removes the backend's user metadata if the object's own is sealed. Sealing takes all of it, so
+/// anything next to it was added at the backend. An object without sealed metadata keeps its
+/// headers, since it may have been written before sealing was enabled.
 pub(super) fn remove_forged_metadata(headers: &mut HeaderMap, private: &PrivateMap) {
     if !private.user_metadata.is_empty() {
         remove_user_metadata(headers);
     }
 }
 
-/// Takes all user metadata out, and an envelope with it.
+/// Removes all user metadata, and with it the envelope.
 pub(super) fn remove_user_metadata(headers: &mut HeaderMap) {
     let names: Vec<HeaderName> = headers
         .keys()
@@ -101,12 +103,12 @@ pub(super) fn remove_user_metadata(headers: &mut HeaderMap) {
 pub(super) struct Checksums<'a> {
     raw: &'a BTreeMap<String, Vec<u8>>,
     kind: Option<&'a str>,
-    /// How many parts a composite one is made from.
+    /// Number of parts of a composite checksum.
     parts: usize,
 }
 
 impl<'a> Checksums<'a> {
-    /// Those in the seal, or of an object that is one message in the private map.
+    /// Takes the checksums from the seal, or from the private map if the object is one message.
     pub(super) fn of(private: Option<&'a PrivateMap>, seal: Option<&'a Seal>) -> Option<Self> {
         let in_seal = seal.map(|seal| Self {
             raw: &seal.fields().checksums,
@@ -153,8 +155,8 @@ impl<'a> Checksums<'a> {
     }
 }
 
-/// Adds what an answer to `asked` may say: about all of the object, or about one part of it. A
-/// range has no checksum of its own.
+/// Adds the checksums that a response to `asked` may have: those of the whole object, or of one
+/// part. A range has none.
 pub(super) fn add_checksums(
     headers: &mut HeaderMap,
     asked: Asked,
@@ -168,7 +170,7 @@ pub(super) fn add_checksums(
                 add_part_checksum(headers, seal, index);
             }
         }
-        // What is one message is one part.
+        // An object that is one message is a single part.
         (Asked::Whole, _) | (Asked::Part(_), None) => {
             let checksums = Checksums::of(private, seal);
             for (algorithm, value, kind) in checksums.iter().flat_map(Checksums::spelled) {

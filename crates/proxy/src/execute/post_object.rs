@@ -1,16 +1,16 @@
-//! PostObject: a browser's form.
+//! PostObject: upload by a browser's form.
 //!
-//! By the time it gets here the policy is judged, and the fields are the headers of a PutObject.
-//! What is left is the file, which is sealed and stored as a PutObject's body is, and the answer
-//! that the form asked for.
+//! The policy has been checked, and the fields are the headers of a PutObject. The file remains: it
+//! is sealed and stored like the body of a PutObject, followed by the response that the form asked
+//! for.
 //!
-//! The file's exact length has to be known before it can stream, and a form says it only up to the
-//! line break behind its closing delimiter. Small files are held, so both endings are taken there;
-//! for large ones it is taken to be there, as browsers send it, and the form is refused at its end
-//! where it is not.
+//! The exact length of a file has to be known before it can stream, but the length of the form
+//! leaves open whether a line break follows the closing delimiter. Small files are held, and both
+//! endings are accepted. For large ones the line break is expected, since browsers send it, and the
+//! form is refused at its end if it is missing.
 //!
-//! The backend sees a PUT, and would judge a page's origin by its rules for PUT: so it is asked,
-//! with a preflight of the proxy's own, what its rules say of POST.
+//! The backend sees a PUT, and would apply its CORS rules for PUT to the page's origin. The proxy
+//! therefore sends a preflight of its own, to learn the rules for POST.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ pub(crate) async fn post_object(
     Ok(answer_to_form(job, &stored, &success, &location))
 }
 
-/// What is known of the file's length before it is read, in bytes.
+/// Length of the file, as far as it is known before it is read, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExpectedLength {
     /// It is held, and counted when it is there: fields and an epilogue may stand behind it.
@@ -94,7 +94,7 @@ impl ExpectedLength {
     }
 }
 
-/// Refuses a length that the policy cannot allow, before a byte of the file is taken.
+/// Determines the length, and refuses one that the policy cannot allow before the file is read.
 fn expected_length(
     bounds: FileBounds,
     range: LengthRange,
@@ -110,7 +110,7 @@ fn expected_length(
     Ok(ExpectedLength::Exactly(length))
 }
 
-/// PutObject's answer, as the form wants it.
+/// Turns the response to PutObject into the one that the form asked for.
 fn answer_to_form(
     job: &Job<'_>,
     stored: &Response<ResponseBody>,

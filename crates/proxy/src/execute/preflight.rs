@@ -1,7 +1,8 @@
-//! CORS preflights: the backend's rules answer them.
+//! CORS preflights, answered by the backend's rules.
 //!
-//! Nobody signs a preflight, so it goes on without the proxy's signature too, and with nothing of
-//! the client's but three headers. It has no body, and its query is that of the request to come.
+//! Preflights are unsigned, so the request to the backend is unsigned too, and carries only three
+//! of the client's headers. A preflight has no body, and its query belongs to the announced
+//! request.
 
 use http::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN,
@@ -19,7 +20,7 @@ const CARRIED: [HeaderName; 3] = [
     ACCESS_CONTROL_REQUEST_HEADERS,
 ];
 
-/// Asks the backend.
+/// Handles a preflight.
 pub(crate) async fn preflight(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let headers = &job.request.headers;
     if payload::has_body(headers) {

@@ -1,4 +1,4 @@
-//! PutObject: sealed on the fly.
+//! PutObject: sealed while it is received.
 //!
 //! A body up to the held limit is read and verified whole, so that its checksum can be stored even
 //! when it came as a trailer, and so that a failed backend request can be repeated. A longer one
@@ -30,7 +30,7 @@ use crate::body::inbound::Inbound;
 use crate::body::outbound::ResponseBody;
 use crate::respond::Failure;
 
-/// Seals the body and stores it.
+/// Handles PutObject.
 pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced(job.request)?;
     check_configured_length(job, announced.length)?;
@@ -48,16 +48,16 @@ pub(crate) async fn put_object(job: &Job<'_>, body: RawBody) -> Outcome<Response
     store(job, upload, outgoing).await
 }
 
-/// An object's content on its way in, whatever operation brings it.
+/// Content of an object that is being uploaded, by any operation.
 pub(crate) struct Upload {
     pub(crate) inbound: Inbound,
-    /// Bytes of plaintext. Exact for what streams; what is held may turn out shorter.
+    /// Plaintext length in bytes. Exact if the content streams; held content may turn out shorter.
     pub(crate) length: u64,
-    /// The checksum that was announced before the content.
+    /// Checksum that was announced before the content.
     pub(crate) checksum: Option<Checksum>,
 }
 
-/// Refuses an object above `limits.put_body`.
+/// Refuses an object larger than `limits.put_body`.
 pub(crate) fn check_configured_length(job: &Job<'_>, length: u64) -> Result<(), S3Error> {
     match job.parts.put_body_bytes {
         Some(limit) if length > limit.get() => Err(S3Error::new(
@@ -72,7 +72,7 @@ pub(crate) fn check_configured_length(job: &Job<'_>, length: u64) -> Result<(), 
     }
 }
 
-/// Refuses what is too long for one object message.
+/// Refuses a length that is too long for one object message.
 pub(crate) fn check_length(length: u64) -> Result<(), S3Error> {
     if length <= MAX_PUT_OBJECT.0 {
         return Ok(());
@@ -87,14 +87,14 @@ pub(crate) fn check_length(length: u64) -> Result<(), S3Error> {
     ))
 }
 
-/// The headers that the object is stored with, envelope excepted.
+/// Headers that the object is stored with, without the envelope.
 pub(crate) fn outgoing_headers(job: &Job<'_>) -> Outcome<HeaderMap> {
     let outgoing = answer::headers_for_backend(job)?;
     refuse_reserved_metadata(job.parts, &outgoing)?;
     Ok(outgoing)
 }
 
-/// Seals and stores, held or as a stream, and answers as PutObject does.
+/// Seals and stores the content, held or as a stream, and makes the response to PutObject.
 pub(crate) async fn store(
     job: &Job<'_>,
     upload: Upload,
@@ -106,6 +106,7 @@ pub(crate) async fn store(
     if upload.length <= job.parts.held_body_bytes {
         return put_held(job, upload, outgoing).await;
     }
+    // First, so that no memory is held while the key service is asked.
     let key = ObjectKey::of(job, Place::of(job)).await?;
     let object = begin(job, &key, &mut outgoing, upload.checksum.as_ref());
     let length = PlaintextLength(upload.length);
@@ -148,14 +149,14 @@ async fn put_held(
     Ok(answer_to_write(job, &backed, verified.checksum.as_ref()))
 }
 
-/// The stored form of a small object, in one piece.
+/// Stored form of a small object, in one piece.
 pub(crate) fn seal_held(dek: &Dek, plaintext: &[u8]) -> (MessageHead, Bytes) {
     let length = PlaintextLength(plaintext.len() as u64);
     let start = |buffer| ObjectSealer::new(dek, length, buffer);
     seal_whole(start, stored_length(length), plaintext)
 }
 
-/// What a sealer makes of all its plaintext, `total` bytes in one piece.
+/// Seals a whole plaintext into one piece of `total` bytes.
 pub(crate) fn seal_whole(
     start: impl FnOnce(Vec<u8>) -> ObjectSealer,
     total: StoredLength,
@@ -164,7 +165,7 @@ pub(crate) fn seal_whole(
     let capacity = usize::try_from(total.0).expect("a held body fits memory") + PIECE_BYTES;
     let mut sealer = start(Vec::with_capacity(capacity));
     let head = *sealer.head();
-    // The buffer has room for all of it, so that no piece has to be taken before the end.
+    // The buffer has room for all of it, so nothing has to be taken out before the end.
     let consumed = sealer
         .push(plaintext)
         .expect("the length is the plaintext's");
@@ -181,7 +182,7 @@ pub(crate) fn seal_whole(
     (head, Bytes::from(stored))
 }
 
-/// Takes success with the result that S3 promises: an answer without `ETag` is some other server's.
+/// Takes a success that has an `ETag`, as S3 promises; another server may have sent one without.
 pub(crate) async fn expect_result(
     job: &Job<'_>,
     response: Response<backend::Body>,

@@ -1,8 +1,8 @@
-//! Sending a payload to the backend, sealed as it comes: what PutObject, parts and copies share.
+//! Sends a payload to the backend and seals it on the way, for PutObject, parts and copies.
 //!
-//! The backend is asked when the first piece is there, and cannot take the body for complete before
-//! the payload has verified itself. What was wrong with the payload explains whatever the backend
-//! then made of it, so it is looked at first.
+//! The backend request starts after the first piece arrived, and the backend cannot take the body
+//! for complete before the payload was verified. A fault of the payload explains any failure of the
+//! backend, so it is checked first.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::body::buffers::STREAM_BYTES;
 use crate::body::sealing::{Payload, SealingBody};
 use crate::respond::Failure;
 
-/// Seals and sends. The checksum is the one that came with the payload, or that of the algorithm
-/// that was to be `measured`.
+/// Seals and sends a payload. Returns the checksum that came with the payload, or the one of the
+/// algorithm `measured`.
 pub(crate) async fn send_sealed<P>(
     job: &Job<'_>,
     mut payload: P,
@@ -34,6 +34,7 @@ where
     if let Err(fault) = std::future::poll_fn(|context| payload.poll_beginning(context)).await {
         return Err(fault.into());
     }
+    // After the first byte: an idle client must not hold a share of the memory.
     let share = job.share(STREAM_BYTES).await?;
     let length = sealer.stored_length().0;
     let mut sealing = SealingBody::new(payload, sealer, Arc::clone(&job.parts.pool), share);
@@ -41,6 +42,7 @@ where
         sealing.measure(algorithm);
     }
     let (fault, checksum) = (sealing.fault(), sealing.checksum());
+    // A fault in the first piece ends the upload before the backend is contacted.
     let begun = sealing.prefetch().await;
     let body = BodyStream::new(sealing.map_err(Into::into));
     let request = request(RequestBody::Stream { length, body });

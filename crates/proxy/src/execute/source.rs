@@ -1,14 +1,14 @@
-//! Stored objects as sources of plaintext, for GetObject and for copies alike.
+//! Stored objects as sources of plaintext, for GetObject and for copies.
 //!
-//! [`describe`] asks once what is there; [`open`] reads it, or a range of it, and only it: every
-//! request after the first is pinned by version or ETag, and an answer about anything else is
-//! [`Failure::Replaced`]. A body in hand delivers exactly the plaintext that was asked for or ends
-//! with an error. Nothing is released before what authenticates it was checked: the commitment of
-//! a single message, the seal of a multipart body, the tag of an older proxy's.
+//! [`describe`] looks an object up; [`open`] reads it, or a range of it. Every request after the
+//! first is pinned by version or ETag, and a response about another state is [`Failure::Replaced`].
+//! An opened body delivers exactly the requested plaintext or ends with an error. Nothing is
+//! released before it was authenticated: by the commitment of a single message, the seal of a
+//! multipart body, or the tag of a legacy object.
 //!
-//! Policies on objects that are not sealed are enforced here, so that no reader can forget them.
-//! Absent: grants (the plan has judged them), conditions (the backend judges them, see
-//! [`Source::headers`]), and what an answer says in plaintext terms.
+//! Policies for objects that are not sealed are enforced here, so no reader can omit them. Grants
+//! are checked by the plan, conditions by the backend (see [`Source::headers`]), and the response
+//! headers are made elsewhere.
 
 mod legacy;
 mod pinned;
@@ -44,37 +44,37 @@ use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::Stored;
 use crate::telemetry::metrics;
 
-/// How often at most an object is read that is replaced again and again while it is read.
+/// Most attempts to read an object that is replaced repeatedly.
 pub(super) const READS: usize = 3;
 
-/// Which object is read.
+/// The object to read.
 pub(crate) struct Source<'a> {
     pub(crate) bucket: &'a str,
     pub(crate) object_key: &'a str,
     pub(crate) version: Option<&'a str>,
-    /// For the backend: the source's SSE-C key under the normal names, who pays, and conditions in
-    /// stored terms, which the first request is judged by.
+    /// Headers for the backend: the source's SSE-C key under the normal names, the requester-pays
+    /// header, and conditions in stored terms, which apply to the first request.
     pub(crate) headers: HeaderMap,
 }
 
-/// What the backend says of a stored object.
+/// The backend's description of a stored object.
 #[derive(Clone)]
 pub(crate) struct Found {
-    /// The backend's.
+    /// Headers as the backend returned them.
     pub(crate) headers: HeaderMap,
     pub(crate) form: Form,
     pub(crate) stored: StoredLength,
-    /// Of an object that is not sealed, its own length.
+    /// Plaintext length. Of an object that is not sealed it is the stored length.
     pub(crate) length: PlaintextLength,
 }
 
-/// Plaintext of a stored object.
+/// Plaintext stream of a stored object.
 pub(crate) enum PlaintextBody {
-    /// Opened as it streams.
+    /// A sealed object, opened while it streams.
     Opening(Box<OpeningBody>),
-    /// The same, in an older proxy's format.
+    /// A legacy object, opened while it streams.
     Legacy(Box<LegacyBody>),
-    /// Never sealed; passed on as it is.
+    /// An object that is not sealed.
     Passing(Box<backend::Body>),
 }
 
@@ -92,14 +92,14 @@ pub(super) fn own<'a>(job: &Job<'a>) -> Outcome<Source<'a>> {
     })
 }
 
-/// Asks what is there: one HEAD.
+/// Looks an object up with one HEAD.
 pub(crate) async fn describe(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     let request = source.request(job, Method::HEAD);
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
     Found::of(job, source, backed.headers)
 }
 
-/// Reads what was found, or a range inside it.
+/// Opens the object that was found, or a range inside it.
 pub(crate) async fn open(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -122,7 +122,7 @@ pub(crate) async fn open(
     }
 }
 
-/// The data key of an object that is stored there, if its place opens it.
+/// Data key of a stored object, if its place may use the envelope.
 pub(crate) async fn unwrap(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -134,7 +134,7 @@ pub(crate) async fn unwrap(
     Ok(job.parts.keys.unwrap(source.place(job), envelope).await?)
 }
 
-/// Whether the place of an object opens it, as far as that is known without a key service.
+/// Checks whether the place may use the envelope, as far as possible without a key service.
 pub(super) fn check(job: &Job<'_>, source: &Source<'_>, envelope: &Envelope) -> Outcome<()> {
     job.record
         .trail
@@ -153,7 +153,7 @@ async fn open_plain(
     let request = pinned_request(job, source, found, stretch);
     let backed = send_pinned(job, found, request).await?;
     let arrived = Arrived::of(&backed.headers, backed.body)?;
-    // Both ends must be right: nothing is cut off or passed over here.
+    // Both ends must match: unlike in the other forms, surplus bytes are not skipped here.
     let end = stretch.map_or(found.stored.0, |(_, last)| last + 1);
     if (arrived.first, arrived.end) != (stretch.map_or(0, |(first, _)| first), end) {
         return Err(Failure::Unusable("other bytes than were asked for"));
@@ -163,12 +163,12 @@ async fn open_plain(
 }
 
 impl Source<'_> {
-    /// Where the object stands, by the rules.
+    /// Place of the object, according to the rules.
     fn place<'p>(&'p self, job: &'p Job<'_>) -> StoredPlace<'p> {
         job.parts.rules.place(self.bucket, self.object_key)
     }
 
-    /// A request about the object, with the source's headers.
+    /// Makes a request for the object, with the source's headers.
     pub(super) fn request(&self, job: &Job<'_>, method: Method) -> Request {
         let mut request = answer::request_for(job, method);
         request.bucket = Some(self.bucket.to_owned());
@@ -198,8 +198,9 @@ impl Source<'_> {
 }
 
 impl Found {
-    /// Reads an answer to HEAD, or to GET of any range.
+    /// Reads the response to a HEAD, or to a GET of any range.
     pub(super) fn of(job: &Job<'_>, source: &Source<'_>, headers: HeaderMap) -> Outcome<Self> {
+        // A backend that ignores `versionId` would describe the current version.
         versions::require_answered(source.version, &headers)?;
         let form = stored::form(&headers, &job.parts.dek_tag)?;
         let stored = stored::stored_length(&headers)?;
@@ -221,7 +222,7 @@ impl Found {
         })
     }
 
-    /// The version that was found, where the bucket has versions.
+    /// Version that was found, if the bucket has versions.
     pub(crate) fn version(&self) -> Option<&str> {
         self.headers.get("x-amz-version-id")?.to_str().ok()
     }

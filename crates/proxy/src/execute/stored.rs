@@ -1,8 +1,8 @@
-//! What the backend's headers say about a stored object.
+//! Properties of a stored object, according to the backend's headers.
 //!
-//! An object is sealed, in an older proxy's format, or plain, and the metadata header decides. A
-//! header that is there but is none of the known forms is an error, never plaintext: otherwise a
-//! damaged envelope would turn ciphertext into content.
+//! An object is sealed, in a legacy format, or plain, and the metadata header decides. A header
+//! with an unknown form is an error, never plaintext: otherwise a damaged envelope would turn
+//! ciphertext into content.
 
 use std::sync::LazyLock;
 
@@ -22,18 +22,18 @@ use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::Stored;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
 
-/// The tag of objects that the original proxy wrote, and Intrinsec's where it was configured so.
+/// Metadata header of objects that Constellation's proxy wrote, and Intrinsec's if configured so.
 pub(crate) const CONSTELLATION_TAG: &str = "x-amz-meta-constellation-dek";
 
 static CONSTELLATION: LazyLock<DekTag> =
     LazyLock::new(|| "constellation-dek".parse().expect("a metadata name"));
 
-/// Whether metadata of this name is the envelope's or an older proxy's, which clients may not set.
+/// Whether a metadata name is reserved for envelopes, current or legacy. Clients may not set these.
 pub(crate) fn is_reserved(name: &HeaderName, tag: &DekTag) -> bool {
     tag.is_part(name.as_str()) || CONSTELLATION.is_part(name.as_str())
 }
 
-/// Takes envelopes of any form, and the KEK version of older ones, out of an answer to a client.
+/// Removes envelopes of any form, and the KEK version of legacy ones, from a client's response.
 pub(crate) fn remove_envelope(headers: &mut HeaderMap, tag: &DekTag) {
     let reserved: Vec<HeaderName> = headers
         .keys()
@@ -45,11 +45,11 @@ pub(crate) fn remove_envelope(headers: &mut HeaderMap, tag: &DekTag) {
     }
 }
 
-/// The form of a stored object.
+/// Form of a stored object.
 #[derive(Clone)]
 pub(crate) enum Form {
     Sealed(Box<Envelope>),
-    /// In an older proxy's format.
+    /// An object in a legacy format.
     Legacy(LegacyEnvelope),
     Plain,
 }
@@ -61,6 +61,7 @@ pub(crate) fn form(headers: &HeaderMap, tag: &DekTag) -> Result<Form, Failure> {
             CONSTELLATION_TAG => LegacyTag::Constellation,
             _ => LegacyTag::Configured,
         };
+        // The configured tag may be one that a legacy proxy used, so both forms occur under it.
         if let Some(wrapped_dek) = LegacyWrappedDek::from_hex(text) {
             return legacy(headers, legacy_tag, tag, wrapped_dek);
         }
@@ -81,8 +82,8 @@ pub(crate) fn form(headers: &HeaderMap, tag: &DekTag) -> Result<Form, Failure> {
     )
 }
 
-/// An older proxy's envelope, with the KEK version that stands beside it. A version that is not
-/// known makes no error here: the object's length can be told without its key.
+/// Reads a legacy envelope, with the KEK version in its own header. An unknown version is no error
+/// here: the object's length follows without its key.
 fn legacy(
     headers: &HeaderMap,
     tag: LegacyTag,
@@ -101,6 +102,7 @@ fn one_value<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, 
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
+        // Readers could disagree about which of two values counts.
         (Some(_), Some(_)) => Err(stored("the envelope, or its KEK version, is there twice")),
         (Some(value), None) => value
             .to_str()
@@ -113,12 +115,12 @@ fn stored(reason: &str) -> Failure {
     StoredFault::malformed(reason).into()
 }
 
-/// What the envelope is bound to.
+/// Binding of an envelope's data key in this place.
 pub(crate) fn binding(envelope: &Envelope, bucket: &str, object_key: &str) -> Binding {
     Binding::new(envelope.layout, envelope.flags, bucket, object_key)
 }
 
-/// Whether something that is not sealed may be served.
+/// Refuses to serve an object that is not sealed, unless the settings allow it.
 pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Result<(), Failure> {
     match job.parts.rules.plaintext_reads(bucket, object_key) {
         Permission::Allow => {
@@ -133,8 +135,9 @@ pub(crate) fn permit_plain(job: &Job<'_>, bucket: &str, object_key: &str) -> Res
     }
 }
 
-/// Total length of the stored object, in bytes, from `Content-Range` or `Content-Length`.
+/// Total length of the stored object in bytes, from `Content-Range` or `Content-Length`.
 pub(crate) fn stored_length(headers: &HeaderMap) -> Result<StoredLength, Failure> {
+    // First the range: in a 206 the Content-Length is only that of the part.
     match content_range(headers) {
         Some(ContentRange::Satisfied { total, .. }) => {
             return total
@@ -165,7 +168,7 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// Turns the backend's `ETag` header into the client's, for a sealed object.
+/// Converts the `ETag` header of a sealed object to the client's form.
 pub(crate) fn map_etag(headers: &mut HeaderMap) {
     let mapped = headers
         .get(header::ETAG)

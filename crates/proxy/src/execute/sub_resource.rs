@@ -1,13 +1,13 @@
-//! Whether the backend knows a sub-resource, so that a request about it may be sent.
+//! Whether the backend supports a sub-resource, which decides whether a request about it is sent.
 //!
-//! A backend that does not know one serves the request as if it were not named: `PUT /b/k?tagging`
-//! becomes PutObject, and `DELETE /b?website` becomes DeleteBucket. So a change is sent where the
-//! backend is known to have the operation: AWS has all of them, `backend.operations` lists others,
-//! and of the rest a read of the same sub-resource tells, by answering with that operation's
-//! document or with its own error for the lack of one. Nothing is deleted that was not read just
-//! before.
+//! A backend that does not support one handles the request as if it were not named:
+//! `PUT /b/k?tagging` becomes PutObject, and `DELETE /b?website` becomes DeleteBucket. A change is
+//! therefore sent only if the backend is known to support the operation: AWS supports all,
+//! `backend.operations` lists others, and for the rest a read of the same sub-resource decides. It
+//! must return the operation's document, or the operation's own error for its absence. A deletion
+//! is sent only after such a read found a document.
 //!
-//! What was found out is remembered, per sub-resource, as long as the backend is the same.
+//! Results are cached per sub-resource, as long as the backend is the same.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -24,11 +24,11 @@ use super::{Job, Outcome, stored};
 use crate::backend::Request;
 use crate::respond::Failure;
 
-/// Headers of the client's that a read on its behalf needs, too.
+/// Headers of the client that a read on its behalf needs.
 const CARRIED: &[&str] = &["x-amz-expected-bucket-owner", "x-amz-request-payer"];
 
-/// Codes by which a backend says that there is no such bucket, object or version, or none that
-/// the operation could work on: nothing is learnt from them, and nothing need be sent.
+/// Error codes for a missing bucket, object or version, or for one that the operation cannot apply
+/// to. They prove nothing about the sub-resource, and the request need not be sent.
 const NO_TARGET: &[&str] = &[
     "InvalidBucketState",
     "InvalidObjectState",
@@ -38,16 +38,16 @@ const NO_TARGET: &[&str] = &[
     "NoSuchVersion",
 ];
 
-/// What the backend is known to have. Bounded by the table of operations.
+/// Sub-resources that the backend is known to support. Bounded by the table of operations.
 pub(crate) struct KnownSubResources {
-    /// By the configuration.
+    /// Operations that the configuration lists.
     listed: Vec<Operation>,
-    /// Reading operations that were answered, each for its whole sub-resource.
+    /// Reading operations that succeeded, each of which stands for its whole sub-resource.
     read: Mutex<BTreeSet<Operation>>,
 }
 
 impl KnownSubResources {
-    /// Of a backend that has the operations of `backend.operations`.
+    /// Starts with the operations of `backend.operations`.
     pub(crate) fn new(listed: Vec<Operation>) -> Self {
         Self {
             listed,
@@ -55,7 +55,7 @@ impl KnownSubResources {
         }
     }
 
-    /// Notes that the backend answered a reading operation with its document.
+    /// Records that the backend returned the document of a reading operation.
     pub(super) fn learn(&self, reading: Operation) {
         self.known().insert(reading);
     }
@@ -65,23 +65,23 @@ impl KnownSubResources {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<Operation>> {
-        // Insertions are whole, so that a panic elsewhere leaves the set as it was.
+        // Poison is ignored: an insertion is complete or did not happen, even if a thread panicked.
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a forwarded request may be sent.
+/// Decision about a request to be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Permission {
     Send,
-    /// There is nothing that a deletion could delete; S3 takes it for done.
+    /// A deletion has nothing to delete, which S3 reports as success.
     AlreadyAbsent,
 }
 
-/// Decides whether the request of `job` may be sent, by a read of the sub-resource where that is
-/// what it takes.
+/// Decides whether the job's request may be sent, by reading the sub-resource if necessary.
 pub(super) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
     let operation = job.request.operation;
+    // Always read first, even at a known backend: a mistake would delete an object or a bucket.
     if operation.deletes_sub_resource() {
         return deletion(job).await;
     }
@@ -104,7 +104,7 @@ pub(super) async fn permission(job: &Job<'_>) -> Outcome<Permission> {
     }
 }
 
-/// Whether AWS is asked, or the configuration lists the operation.
+/// Whether the backend is AWS, or the configuration lists the operation.
 fn is_named(job: &Job<'_>) -> bool {
     let service = answer::service_of(job);
     job.parts.backend.is_aws(service.as_ref())
@@ -115,7 +115,7 @@ fn is_named(job: &Job<'_>) -> bool {
             .contains(&job.request.operation)
 }
 
-/// Deletions are sent only where there is something to delete.
+/// Permits a deletion only if there is something to delete.
 async fn deletion(job: &Job<'_>) -> Outcome<Permission> {
     let operation = job.request.operation;
     let Some(reading) = operation.reading() else {
@@ -123,7 +123,7 @@ async fn deletion(job: &Job<'_>) -> Outcome<Permission> {
     };
     match read(job, reading.answer_document(), reading.absence_codes()).await? {
         Found::Document => Ok(Permission::Send),
-        // S3 deletes most of what is not there, and says of these that they are not.
+        // S3 reports most deletions of absent things as success, but not those with this code.
         Found::Absence(Failure::Answer(answer))
             if answer.document.code == "NoSuchConfiguration" =>
         {
@@ -135,8 +135,8 @@ async fn deletion(job: &Job<'_>) -> Outcome<Permission> {
     }
 }
 
-/// Refuses to end an upload at a backend that is not known to have uploads: it would delete the
-/// object of that key. Ceph's gateway (16) says `NoSuchKey` of an upload that has ended.
+/// Refuses to abort an upload at a backend that may not support uploads: it would delete the object
+/// of that key. Ceph's gateway (16) returns `NoSuchKey` for an upload that has ended.
 pub(super) async fn require_uploads(job: &Job<'_>) -> Outcome<()> {
     let reading = Operation::ListParts;
     if is_named(job) || job.parts.sub_resources.contains(reading) {
@@ -156,19 +156,19 @@ pub(super) async fn require_uploads(job: &Job<'_>) -> Outcome<()> {
     }
 }
 
-/// What a read of the sub-resource found.
+/// Result of reading a sub-resource.
 enum Found {
     /// The operation's document.
     Document,
-    /// The operation's own error for the lack of one.
+    /// The operation's own error for an absent sub-resource.
     Absence(Failure),
-    /// An error that says nothing of the sub-resource.
+    /// An error that proves nothing about the sub-resource.
     NoTarget(Failure),
-    /// Anything else, such as the object itself.
+    /// Any other response, such as the object itself.
     SomethingElse,
 }
 
-/// Reads the sub-resource that the request of `job` is about.
+/// Reads the sub-resource that the job's request is about.
 async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outcome<Found> {
     let mut request = answer::request_for(job, Method::GET);
     request.query = answer::query_for_backend(job);
@@ -185,6 +185,7 @@ async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outc
     Ok(match &failure {
         Failure::Answer(answer) => {
             let code = answer.document.code.as_str();
+            // 501 is a statement about the operation; other 5xx only mean that the read failed.
             let about_us =
                 answer.status.is_server_error() && answer.status != StatusCode::NOT_IMPLEMENTED;
             if absence.contains(&code) {
@@ -199,7 +200,7 @@ async fn read(job: &Job<'_>, expected: AnswerDocument, absence: &[&str]) -> Outc
     })
 }
 
-/// Gives a read on the client's behalf those of the client's headers that it needs.
+/// Adds the client's headers that a read on its behalf needs.
 pub(super) fn carry_headers(job: &Job<'_>, request: &mut Request) {
     for name in CARRIED {
         if let Some(value) = job.request.headers.get(*name) {
@@ -209,9 +210,9 @@ pub(super) fn carry_headers(job: &Job<'_>, request: &mut Request) {
     }
 }
 
-/// The body of a successful answer, if it is the expected document; an empty one carries nothing.
+/// Body of a success, if it is the expected document or empty.
 ///
-/// Nothing of an object is read: objects have an entity tag, and these documents have none.
+/// An object's content is never read: objects have an ETag, and these documents have none.
 pub(super) async fn read_answer(
     job: &Job<'_>,
     backed: Backed,

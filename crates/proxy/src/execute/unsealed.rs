@@ -1,9 +1,10 @@
-//! Storing objects as they come, where a rule says so (`encryption = "off"`).
+//! Stores objects unencrypted if a rule says so (`encryption = "off"`).
 //!
-//! What the client promises of a body is verified all the same, and the backend cannot take it for
-//! complete before. The checksum of what is held goes along, since there is nothing to keep from
-//! anybody; a stream may carry one of the backend client's own, and S3 takes no second. A copy of something sealed is opened on its way; what is too long for one PutObject is
-//! refused, and goes in parts.
+//! Bodies are still verified against the client's checksums and signature, and the backend cannot
+//! take one for complete before. The checksum of held content is sent to the backend. A stream may
+//! carry one that the backend client adds, and S3 accepts no second one. A copy of a sealed object
+//! is opened on its way. Content that is too long for one PutObject is refused, and has to be
+//! uploaded in parts.
 
 use std::sync::{Arc, Mutex};
 
@@ -27,12 +28,12 @@ use crate::config::resolved::Encryption;
 use crate::respond::Failure;
 use crate::telemetry::audit::Stored;
 
-/// The copy was given up, for a reason that is told elsewhere.
+/// Error of the request body; the cause is reported separately.
 #[derive(Debug, thiserror::Error)]
 #[error("the source of the copy failed")]
 struct SourceFailed;
 
-/// Whether the object that the request names is stored as it comes.
+/// Whether the object that the request names is stored unencrypted.
 pub(crate) fn is_asked_for(job: &Job<'_>) -> bool {
     let Place { bucket, object_key } = Place::of(job);
     match job.parts.rules.storing(bucket, object_key).encryption {
@@ -41,7 +42,7 @@ pub(crate) fn is_asked_for(job: &Job<'_>) -> bool {
     }
 }
 
-/// Stores what a client sends, and answers as the backend does.
+/// Stores a client's content, and makes the response from the backend's.
 pub(crate) async fn store(
     job: &Job<'_>,
     mut upload: Upload,
@@ -66,6 +67,7 @@ pub(crate) async fn store(
         let fault = passing.fault();
         let body = BodyStream::new(passing.map_err(Into::into));
         let sent = put(job, outgoing, RequestBody::Stream { length, body }).await;
+        // The client's fault comes first: the backend's failure is only its consequence.
         if let Some(fault) = fault.get() {
             return Err(Failure::Inbound(fault.clone()));
         }
@@ -105,7 +107,7 @@ pub(super) async fn store_content(
         body: BodyStream::new(content),
     };
     let sent = put(job, outgoing, body).await;
-    // What was wrong with the source explains whatever the backend made of it.
+    // A fault of the source comes first: the backend's failure is only its consequence.
     let failed = fault.lock().expect("nobody panics with it").take();
     match failed {
         Some(error) => Err(error.into()),

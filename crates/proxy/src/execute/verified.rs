@@ -1,11 +1,10 @@
-//! Large bodies of the older formats that were verified, remembered so that reading a range of them
-//! again costs one request.
+//! Cache of verified large legacy bodies: reading a range of one again costs one request.
 //!
-//! What is remembered holds digests and no key. An entry belongs to one state of an object and is
-//! used only for answers that show the same ETag, version, length and wrapped data key; whatever a
-//! backend says of these, bytes that are not the verified ones are not released. An entry is made
-//! before the verification begins, so that readers who come meanwhile wait for its result instead
-//! of reading all of the object each for themselves.
+//! Entries hold digests and no keys. An entry belongs to one state of an object and is used only
+//! for responses that show the same ETag, version, length and wrapped data key. Even if a backend
+//! lies about these, bytes that differ from the verified ones are not released. An entry is made
+//! before the verification begins: readers that arrive meanwhile wait for its result and do not
+//! read the whole object themselves.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -17,13 +16,13 @@ use s3proxy_envelope::legacy::{LegacyWrappedDek, VerifiedBody};
 use super::delivery::{Asked, Delivery, Parts};
 use super::layouts::LayoutKey;
 
-/// Memory for what is remembered, in bytes, names included: clients choose how long those are.
+/// Capacity of the cache in bytes, names included: clients choose the length of names.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What an entry takes besides its names and digests.
+/// Bytes of an entry besides its names and digests.
 const ENTRY_BYTES: usize = 400;
 
-/// The state of an object that a verification belongs to.
+/// State of an object that a verification belongs to.
 #[derive(PartialEq, Eq)]
 pub(super) struct LegacyState {
     etag: Option<HeaderValue>,
@@ -47,12 +46,12 @@ impl LegacyState {
     }
 }
 
-/// One state of an object, verified or about to be.
+/// Verification of one state of an object, finished or pending.
 pub(crate) struct Verification {
     state: LegacyState,
     length: PlaintextLength,
     body: OnceLock<Arc<VerifiedBody>>,
-    /// Held by the one who verifies.
+    /// Held by the reader that verifies.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -70,7 +69,7 @@ impl Verification {
         self.body.get()
     }
 
-    /// Keeps the first result; any other would be of the same bytes.
+    /// Stores the first result. A later one would describe the same bytes.
     pub(super) fn succeeded(&self, body: &Arc<VerifiedBody>) {
         self.body.get_or_init(|| Arc::clone(body));
     }
@@ -80,10 +79,10 @@ impl Verification {
     }
 }
 
-/// What earlier reads have verified.
+/// Verifications by earlier reads.
 pub(crate) struct VerifiedCache {
     entries: Cache<LayoutKey, Arc<Verification>>,
-    /// Held while an entry is looked for and made.
+    /// Held during the lookup and insertion of an entry: two readers must not both insert one.
     entering: Mutex<()>,
 }
 
@@ -98,14 +97,14 @@ impl VerifiedCache {
         }
     }
 
-    /// The entry of this state of an object; a new one in place of another state's.
+    /// Entry of this state of an object. It replaces an entry of another state.
     pub(super) fn enter(
         &self,
         key: LayoutKey,
         state: LegacyState,
         length: PlaintextLength,
     ) -> Arc<Verification> {
-        // A panic elsewhere leaves nothing half done here.
+        // Poison is ignored: the guarded operations leave nothing half done.
         let _entering = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.entries.get(&key);
         if let Some(known) = known.filter(|known| known.state == state) {
@@ -116,8 +115,8 @@ impl VerifiedCache {
         entry
     }
 
-    /// The stored bytes, both ends included, that hold what is asked for, if the object is still
-    /// what was verified last; none where it is all, or nothing, or not known.
+    /// Range of stored bytes, both ends included, that holds the requested plaintext of the state
+    /// that was verified last. `None` if the range is the whole object, empty, or unknown.
     pub(super) fn stretch(&self, key: &LayoutKey, asked: Asked) -> Option<(u64, u64)> {
         let entry = self.entries.get(key)?;
         let body = entry.body()?;

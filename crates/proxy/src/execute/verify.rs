@@ -1,4 +1,4 @@
-//! Whether a stored object opens: all of it, or its envelope alone.
+//! Verifies that a stored object opens: the whole object, or its envelope alone.
 //!
 //! The body goes through the same readers as GetObject's, and is dropped. What was stored of its
 //! checksums is compared with what comes out: those of all of it, those of the parts of an upload,
@@ -17,25 +17,25 @@ use super::{Job, Outcome};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 
-/// How much is read.
+/// Extent of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// Everything.
+    /// Envelope, seal and body.
     Bodies,
-    /// The key, what the envelope keeps private, and the seal.
+    /// The key, the private part of the envelope, and the seal.
     Heads,
 }
 
-/// What was found to be right.
+/// Result of a successful verification.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verified {
     /// Plaintext bytes that were opened.
     pub(crate) opened: u64,
-    /// Checksums that were stored and agree.
+    /// Algorithms of the stored checksums that match.
     pub(crate) checksums: Vec<&'static str>,
 }
 
-/// Opens what was found. Nothing is released, so objects of older proxies go the same way.
+/// Opens the object that was found. No plaintext is released, for legacy objects either.
 pub(crate) async fn verify(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -66,6 +66,7 @@ async fn sealed(
     let private = plaintext_headers::private_map(source, envelope, &dek)?;
     let sealed = Sealed::new(job, source, found, envelope, dek).await?;
     match depth {
+        // `Sealed::new` has verified the seal.
         Depth::Heads => Ok(Verified::default()),
         Depth::Bodies => {
             let mut checks = Checks::of(private.as_ref(), sealed.seal());
@@ -94,10 +95,10 @@ where
     Ok(opened)
 }
 
-/// What is compared while plaintext goes by.
+/// Checksums that are compared while plaintext passes.
 #[derive(Default)]
 struct Checks<'a> {
-    /// Of all of it.
+    /// Checksums of the whole object: algorithm, stored value, running value.
     whole: Vec<(ChecksumAlgorithm, ChecksumValue, Checksummer)>,
     parts: Option<PartChecks<'a>>,
 }
@@ -105,7 +106,7 @@ struct Checks<'a> {
 struct PartChecks<'a> {
     seal: &'a Seal,
     algorithm: ChecksumAlgorithm,
-    /// The current part, counted from 0, and what of it is to come.
+    /// Current part, counted from 0, and its remaining bytes.
     index: usize,
     remaining: u64,
     running: Checksummer,
@@ -197,7 +198,7 @@ impl<'a> PartChecks<'a> {
     fn next_part(&mut self) -> Outcome<()> {
         let fresh = Checksummer::new(self.algorithm);
         let value = std::mem::replace(&mut self.running, fresh).finish();
-        // A part may have been stored without one.
+        // The part may have no stored checksum.
         let expected = part_checksum(self.seal, self.index);
         if expected.is_some_and(|(_, expected)| expected != value) {
             let number = self.index + 1;
@@ -208,6 +209,7 @@ impl<'a> PartChecks<'a> {
         }
         self.index += 1;
         let next = self.seal.frames().nth(self.index);
+        // After the last part nothing follows: the reader delivers exactly the object's length.
         self.remaining = next.map_or(u64::MAX, |frame| frame.length().0);
         Ok(())
     }

@@ -1,12 +1,13 @@
-//! Whether the backend selects versions by `versionId`, and whether it gave the one that was asked for.
+//! Whether the backend selects versions by `versionId`, and whether a response is about the
+//! requested one.
 //!
-//! A backend that does not know the parameter takes a request about an old version for one about the
-//! current object: a deletion would delete that. So answers to reads have to name the version that was
-//! asked for, and a version is deleted only where the backend is known to find it. AWS is. Any other is
-//! asked by HEAD, with the version and without it, until the two answers differ. Many servers say of a
-//! delete marker that nothing is there, so where both answers say so, the versions are listed. Evidence is
-//! remembered as long as the backend is the same. The version `null` is the current object of a bucket without
-//! versions, with such a backend too.
+//! A backend that ignores the parameter takes a request for an old version for one about the
+//! current object, and a deletion would delete that. Responses to reads therefore have to name the
+//! requested version, and a version is deleted only if the backend is known to find it. AWS is.
+//! Others are sent a HEAD with the version and one without it, until the two responses differ. Many
+//! servers return 404 for a delete marker, so if both responses are 404 the versions are listed.
+//! Evidence is cached as long as the backend is the same. The version `null` is the current object
+//! of an unversioned bucket, with any backend.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,13 +20,13 @@ use super::multipart::bucket::Bucket;
 use super::{Job, Outcome, sub_resource};
 use crate::respond::Failure;
 
-/// The version that an answer is about.
+/// Header with the version that a response is about.
 const VERSION_ID: &str = "x-amz-version-id";
 
-/// The version that an object has which was written while its bucket had no versions.
+/// Version id of an object that was written while its bucket was unversioned.
 const NULL_VERSION: &str = "null";
 
-/// Whether the backend was seen to select versions.
+/// Whether the backend has been seen to select versions.
 #[derive(Default)]
 pub(crate) struct VersionSupport(AtomicBool);
 
@@ -39,7 +40,7 @@ impl VersionSupport {
     }
 }
 
-/// Refuses an answer about another version than the one that was asked for.
+/// Refuses a response about another version than the requested one.
 pub(super) fn require_answered(asked: Option<&str>, answered: &HeaderMap) -> Outcome<()> {
     match asked {
         None => Ok(()),
@@ -52,9 +53,9 @@ pub(super) fn require_answered(asked: Option<&str>, answered: &HeaderMap) -> Out
     }
 }
 
-/// Refuses to delete a version of an object of the job's bucket where the backend is not known to find
-/// it: it would delete the current object. Two requests and a listing at most, and none once the backend
-/// was seen to select versions.
+/// Refuses to delete a version that the backend is not known to find: it could delete the current
+/// object. Costs at most two requests and a listing, and none once the backend has been seen to
+/// select versions.
 pub(super) async fn permit_deletion(job: &Job<'_>, object_key: &str, asked: &str) -> Outcome<()> {
     if asked.is_empty() {
         return Err(empty().into());
@@ -84,26 +85,26 @@ pub(super) async fn permit_deletion(job: &Job<'_>, object_key: &str, asked: &str
     }
 }
 
-/// Conclusion from two answers, the first of which shows no other version than the one asked for.
+/// Conclusion from two responses, the first of which shows no other version than the requested one.
 #[derive(Debug, PartialEq, Eq)]
 enum Evidence {
     /// The parameter made a difference.
     Selects,
     /// The version is the current object, which a backend without versions would delete as well.
     Current,
-    /// Nothing is there.
+    /// Neither request found anything.
     Absent,
-    /// The backend refuses to tell.
+    /// The backend refuses the request.
     Refused,
 }
 
 fn judge(asked: &str, of_version: &Backed, current: &Backed) -> Evidence {
     let names_it = |backed: &Backed| version(&backed.headers) == Some(asked);
     let is_found = names_it(of_version);
-    // Only a backend with versions names one, and one without them may have been given the object
-    // between the two questions.
+    // Only a versioned backend names another version. A 200 without a version proves nothing: the
+    // object may have been created between the two requests.
     let current_is_another = current.status.is_success() && version(&current.headers).is_some();
-    // A delete marker is no object that can be read, and the key of one that is current has none.
+    // A HEAD of a delete marker's version is 405, and its key is 404 while the marker is current.
     let is_delete_marker = of_version.status == StatusCode::METHOD_NOT_ALLOWED
         && current.status == StatusCode::NOT_FOUND;
     if is_found && names_it(current) {
@@ -117,11 +118,12 @@ fn judge(asked: &str, of_version: &Backed, current: &Backed) -> Evidence {
     }
 }
 
-/// Whether the backend lists a version or a delete marker of a key.
+/// Whether the backend lists a version or a delete marker of the key.
 async fn has_versions(job: &Job<'_>, object_key: &str) -> Outcome<bool> {
     let mut found = false;
     let bucket = Bucket::of(job, job.request.bucket().unwrap_or_default());
     let walked = bucket.walk(object_key, |entry| {
+        // The listing is by prefix and sorted: the key itself comes first, longer keys follow.
         if entry.key != object_key {
             return ControlFlow::Break(());
         }
@@ -145,6 +147,7 @@ async fn head(job: &Job<'_>, object_key: &str, version: Option<&str>) -> Outcome
     request.query.extend(version);
     sub_resource::carry_headers(job, &mut request);
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
+    // Any other status is evidence about the version.
     if backed.status.is_server_error() {
         return Err(answer::refused(job, backed).await);
     }
@@ -177,7 +180,7 @@ fn empty() -> S3Error {
     )
 }
 
-/// The error of an object of a batch: what a client may be told of a failure.
+/// Error code and message of a failed object of a batch, as far as the client may see them.
 pub(super) fn batch_error(failure: &Failure) -> (String, String) {
     match failure {
         Failure::Refused(error) => (error.code.as_str().to_owned(), error.message.to_string()),

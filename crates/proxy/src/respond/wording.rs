@@ -1,14 +1,15 @@
-//! How errors are worded to clients, in documents and in headers.
+//! Wording of errors for clients, in documents and in headers.
 
 use http::HeaderValue;
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
-/// The longest reason that a header gives.
+/// Longest reason in a header, in characters.
 const REASON_CHARACTERS: usize = 512;
 
-/// A message as clients read it: with a capital, unless it begins with a name, and a full stop.
+/// Formats a message as a sentence: a capital, unless it begins with a name, and a full stop.
 pub(super) fn sentence(message: &str) -> String {
     let first = message.split(' ').next().unwrap_or_default();
+    // A first word with digits or hyphens is a name, such as `x-amz-date`.
     let is_word = first
         .bytes()
         .all(|byte| byte.is_ascii_alphabetic() || byte == b',');
@@ -23,13 +24,14 @@ pub(super) fn sentence(message: &str) -> String {
     sentence
 }
 
-/// Code and message, for answers that have no body to say them in: one line of ASCII.
+/// Code and message in one line of ASCII, for responses that have no body.
 pub(super) fn reason(document: &ErrorDocument) -> HeaderValue {
     let ErrorDocument { code, message, .. } = document;
     let text = [code.as_str(), ": ", message.as_str()];
     let characters = text.iter().flat_map(|part| part.chars());
     let visible = characters.map(|character| match character {
         ' '..='~' => character,
+        // Messages that were cut off end in an ellipsis, which is not ASCII.
         '\u{2026}' => '.',
         _ => '?',
     });

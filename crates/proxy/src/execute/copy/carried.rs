@@ -1,8 +1,8 @@
-//! What of the source's metadata a copy keeps: the directives, and the headers that they are about.
+//! Metadata that a copy keeps: the directives, and the headers that they govern.
 //!
-//! COPY keeps what the object is served with and the user's metadata, and nothing of what the client
-//! sends of these; storage class, ACL, encryption, object lock and the website redirect are always
-//! the request's own (S3 API Reference, `CopyObject`). The envelope belongs to neither side.
+//! COPY keeps the source's content headers and user metadata, and ignores those in the request.
+//! Storage class, ACL, encryption, object lock and the website redirect always come from the
+//! request (S3 API Reference, `CopyObject`). The envelope belongs to neither side.
 
 use http::{HeaderMap, HeaderName, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -11,16 +11,16 @@ use s3proxy_protocol::header_rules::METADATA_PREFIX;
 use crate::config::resolved::DekTag;
 use crate::execute::{Job, stored};
 
-/// Where metadata, or tags, of the copy come from.
+/// Origin of the copy's metadata or tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Directive {
-    /// From the source.
+    /// Taken from the source.
     Copy,
-    /// From the request.
+    /// Taken from the request.
     Replace,
 }
 
-/// What the request says of metadata and tags.
+/// Directives of the request for metadata and tags.
 #[derive(Debug)]
 pub(super) struct Directives {
     pub(super) metadata: Directive,
@@ -32,7 +32,7 @@ pub(super) const METADATA_DIRECTIVE: HeaderName =
 
 const TAGGING_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-tagging-directive");
 
-/// What COPY keeps besides user metadata.
+/// Headers that COPY keeps besides user metadata.
 const KEPT: [HeaderName; 6] = [
     header::CACHE_CONTROL,
     header::CONTENT_DISPOSITION,
@@ -42,7 +42,7 @@ const KEPT: [HeaderName; 6] = [
     header::EXPIRES,
 ];
 
-/// What makes a copy onto itself a change, besides REPLACE.
+/// Headers that make a copy of an object onto itself legal, besides REPLACE.
 const CHANGES: [&str; 7] = [
     "x-amz-checksum-algorithm",
     "x-amz-server-side-encryption",
@@ -54,13 +54,14 @@ const CHANGES: [&str; 7] = [
 ];
 
 impl Directives {
-    /// Reads them, and refuses a copy that would change nothing.
+    /// Reads the directives, and refuses a copy that would change nothing.
     pub(super) fn of(job: &Job<'_>) -> Result<Self, S3Error> {
         let headers = &job.request.headers;
         let directives = Self::read(headers)?;
         let onto_itself = job.request.copy_source.as_ref().is_some_and(|source| {
             Some(source.bucket.as_str()) == job.request.bucket()
                 && Some(source.key.as_str()) == job.request.object_key()
+                // Copying an old version onto its key restores it, which is a change.
                 && source.version_id.is_none()
         });
         if onto_itself && directives.change_nothing(headers) {
@@ -98,7 +99,7 @@ fn directive(
     }
 }
 
-/// Puts what COPY keeps of the source in place of what the request says of it.
+/// Replaces the headers that COPY governs in `outgoing` by those of the source.
 pub(super) fn carry(outgoing: &mut HeaderMap, source: &HeaderMap, tag: &DekTag) {
     let is_kept =
         |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with(METADATA_PREFIX);
@@ -111,6 +112,7 @@ pub(super) fn carry(outgoing: &mut HeaderMap, source: &HeaderMap, tag: &DekTag) 
         outgoing.remove(name);
     }
     for (name, value) in source {
+        // The source's envelope is bound to its own place; the copy gets a new one.
         if is_kept(name) && !stored::is_reserved(name, tag) {
             outgoing.append(name, value.clone());
         }

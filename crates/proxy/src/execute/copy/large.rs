@@ -1,12 +1,12 @@
-//! A copy of a plain object that is too large for one PutObject: read and sealed in parts, as an
-//! upload makes them (FORMAT, "Limits").
+//! A copy of a plain object that is too large for one PutObject: read and sealed in parts, as in a
+//! multipart upload (FORMAT, "Limits").
 //!
-//! The upload is the backend's alone: no client knows its id, so it has no state beside it. Nothing is
-//! visible before it completes, with the client's conditions; whatever fails before aborts it. If the
-//! proxy dies meanwhile, the backend keeps an upload that can be listed and aborted, and that
-//! lifecycle rules remove.
+//! The upload exists at the backend alone: no client knows its id, so it has no proxy state.
+//! Nothing is visible before completion, which carries the client's conditions; any earlier failure
+//! aborts the upload. If the proxy dies meanwhile, the backend keeps an upload that can be listed
+//! and aborted, and that lifecycle rules remove.
 //!
-//! A CRC that the client asks for is combined from the parts'; other checksums are left out.
+//! A requested CRC is combined from those of the parts; other checksums are left out.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -43,23 +43,23 @@ use crate::execute::source::{self, Found, Source};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
-/// Plaintext bytes of a part, unless that would make too many.
+/// Plaintext bytes of a part, unless the copy would then need too many parts.
 const PART_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Parts of an upload, without the one for the tail (S3 User Guide, "Multipart upload limits").
+/// Most parts of an upload, not counting the tail (S3 User Guide, "Multipart upload limits").
 const MOST_PARTS: u64 = 9_999;
 
-/// Longest answer of the backend's.
+/// Longest response document that the proxy reads, in bytes.
 const MAX_RESULT_BYTES: usize = 64 * 1024;
 
-/// An upload of the backend's on its way.
+/// An upload in progress at the backend.
 pub(super) struct Upload {
     id: String,
-    /// What each of its requests carries: the target's SSE-C key, and who pays.
+    /// Headers of each request of the upload: the target's SSE-C key and the requester-pays header.
     headers: HeaderMap,
 }
 
-/// A part that was stored.
+/// A stored part.
 struct Stored {
     frame: Frame,
     mark: Mark,
@@ -67,7 +67,7 @@ struct Stored {
     checksum: Option<Checksum>,
 }
 
-/// Stores what was found, under the headers of a PutObject.
+/// Copies the content of `found` into a sealed object, under the headers of a PutObject.
 pub(super) async fn copy(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -87,9 +87,12 @@ pub(super) async fn copy(
     let conditions = take_conditions(&mut outgoing);
     let private = new_object::private_map(job.parts, &mut outgoing, None);
     let object = NewObject::new(job, Layout::Multipart, Place::of(job), &private).await?;
+    // Metadata is fixed when the upload is created, before the parts are known: the seal, with
+    // their lengths, follows in the tail.
     insert_envelope(job.parts, &mut outgoing, &object.envelope(None))?;
     let tags = Tags::of(Directive::Replace, &outgoing, &found.headers);
     let upload = create(job, outgoing).await?;
+    // One future for all steps: a failure in any of them aborts the upload.
     let made = async {
         let parts = store_parts(job, source, found, &upload, &object.dek, measured).await?;
         complete(job, &upload, &object.dek, &parts, conditions).await
@@ -110,7 +113,7 @@ pub(super) async fn copy(
     })
 }
 
-/// Refuses a length that no object has: the backend names it, and an upload would be begun in vain.
+/// Refuses a length that no object can have: it is the backend's claim, and the upload would fail.
 fn check_length(length: PlaintextLength) -> Outcome<()> {
     if length.0 <= MOST_PARTS * MAX_PART.0 {
         Ok(())
@@ -123,7 +126,7 @@ fn too_long() -> Failure {
     Failure::Unusable("an object longer than an upload in parts can make")
 }
 
-/// They are about the completion.
+/// Moves conditional headers out of `outgoing`: they belong to the completion.
 fn take_conditions(outgoing: &mut HeaderMap) -> HeaderMap {
     let mut conditions = HeaderMap::new();
     for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
@@ -167,7 +170,7 @@ pub(super) fn part_request(
     request
 }
 
-/// One part after the other, so that a copy takes no more memory than any other body.
+/// Stores the parts one after the other, which limits memory to that of any other body.
 async fn store_parts(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -180,6 +183,7 @@ async fn store_parts(
     for (number, range) in cut(found.length) {
         let length = PlaintextLength(range.last - range.first + 1);
         let frame = Frame::new(number, length).ok_or_else(too_long)?;
+        // Every read is pinned: parts of two states of the source cannot mix.
         let content = source::open(job, source, found, Some(range)).await?;
         let content = Replay::new(content, length.0);
         let sealer = ObjectSealer::part(dek, frame, job.parts.pool.take());
@@ -196,13 +200,13 @@ async fn store_parts(
     Ok(parts)
 }
 
-/// Where the parts begin and end. Each has whole chunks and at least 5 MiB.
+/// Boundaries of the parts. Each has whole chunks (except at the end) and at least 5 MiB.
 fn cut(length: PlaintextLength) -> Vec<(PartNumber, PlaintextRange)> {
     let chunk = CHUNK_BYTES as u64;
     let size = PART_BYTES.max(length.0.div_ceil(MOST_PARTS).next_multiple_of(chunk));
     let mut count = length.0.div_ceil(size);
     if !length.0.is_multiple_of(size) && length.0 % size < PADDED_FROM.0 {
-        // Too short to stand before the tail: the one before takes it along.
+        // Too short to precede the tail, which is the last part: the part before includes it.
         count -= 1;
     }
     (0..count)
@@ -218,7 +222,7 @@ fn cut(length: PlaintextLength) -> Vec<(PartNumber, PlaintextRange)> {
         .collect()
 }
 
-/// Stores the tail behind the parts, and completes.
+/// Stores the tail after the parts, and completes the upload.
 async fn complete(
     job: &Job<'_>,
     upload: &Upload,
@@ -228,6 +232,7 @@ async fn complete(
 ) -> Outcome<(HeaderMap, String, Option<Checksum>)> {
     let checksum = combined(parts);
     let seal = seal(job, upload, parts, checksum.as_ref())?;
+    // Backends put parts together in the order of their numbers, so the tail gets the highest.
     let number = PartNumber::MAX;
     let tail = RequestBody::Held(Bytes::from(seal.tail(dek)));
     let request = part_request(job, upload, number, tail);
@@ -242,7 +247,7 @@ async fn complete(
     Ok((headers, etag, checksum))
 }
 
-/// Has the backend make one object of the parts.
+/// Completes the upload at the backend, and returns the response headers and the ETag.
 pub(super) async fn finish(
     job: &Job<'_>,
     upload: &Upload,
@@ -253,6 +258,7 @@ pub(super) async fn finish(
     request.headers.extend(conditions);
     request.body = RequestBody::Held(Bytes::from(document));
     request.response_timeout = Some(sealed::COPY_TIMEOUT);
+    // CompleteMultipartUpload may report an error in the body of a 200 (S3 API Reference).
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
     let headers = backed.headers.clone();
     let document = embedded::document(backed).await?;
@@ -265,7 +271,7 @@ pub(super) async fn finish(
     Ok((headers, etag))
 }
 
-/// Stores the content of what was found as it is, in parts, under the headers of a PutObject.
+/// Stores the content of `found` unencrypted, in parts, under the headers of a PutObject.
 pub(super) async fn store_plaintext(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -300,7 +306,7 @@ pub(super) async fn store_plaintext(
     Ok((headers, etag))
 }
 
-/// Some servers give a completed upload no ETag.
+/// ETag from a HEAD: some servers return none on completion.
 async fn etag_of_object(job: &Job<'_>, upload: &Upload) -> Outcome<String> {
     let mut request = answer::request_for(job, Method::HEAD);
     request.headers = upload.headers.clone();
@@ -343,7 +349,7 @@ fn seal(
     Seal::new(fields, &sealed).map_err(|error| Failure::Stored(error.into()))
 }
 
-/// Ends the backend's upload, as far as that is possible.
+/// Aborts the backend's upload. A failure is only logged: the copy has failed already.
 pub(super) async fn abort(job: &Job<'_>, upload: &Upload) {
     let request = upload_request(job, Method::DELETE, upload);
     if let Err(error) = job.parts.backend.send(request).await {

@@ -1,15 +1,14 @@
-//! CopyObject: the key is wrapped anew, or the content sealed on its way.
+//! CopyObject: the data key is rewrapped, or the content is sealed on its way.
 //!
-//! One HEAD says what the source is, and the client's conditions are judged on it. A sealed source
-//! stays where it is: the backend copies its body, and the new object's metadata carry the same
-//! data key, wrapped for the new place. A plain one, or one in an older proxy's format, is read and
-//! sealed. Whatever happens after the
-//! HEAD is pinned to what it saw, so that envelope and body always belong together; where the
-//! source was replaced meanwhile the copy starts again.
+//! One HEAD describes the source, and the client's conditions are judged on it. The content of a
+//! sealed source stays at the backend, which copies the body; the new object's envelope has the
+//! same data key, wrapped for the new place. A source that is plain, or in a legacy format, is
+//! read and sealed. Every later request is pinned to the state that the HEAD showed, which keeps
+//! envelope and body consistent; if the source was replaced meanwhile, the copy starts again.
 //!
-//! To the backend the metadata directive is always REPLACE, since the envelope is new: what COPY
-//! keeps is sent explicitly ([`carried`]). Absent: reading content to compute a checksum that the
-//! source does not have; then the answer has none.
+//! The backend always gets the metadata directive REPLACE, since the envelope is new: headers that
+//! COPY keeps are sent explicitly ([`carried`]). Not implemented: reading content to compute a
+//! checksum that the source does not have. The response then has no checksum.
 
 mod carried;
 mod large;
@@ -36,17 +35,17 @@ use crate::body::outbound::ResponseBody;
 
 const FULL_OBJECT: &str = "FULL_OBJECT";
 
-/// A new object, as its answer describes it.
+/// The new object, as described in the response.
 struct Copied {
-    /// For the client, without those of the document.
+    /// Headers for the client, without the fields of the document.
     headers: HeaderMap,
-    /// The client's, without quotes.
+    /// ETag that the client sees, without quotes.
     etag: String,
     last_modified: String,
     checksum: Option<(ChecksumAlgorithm, String, &'static str)>,
 }
 
-/// Serves it.
+/// Handles CopyObject.
 pub(crate) async fn copy_object(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     patience::answer(job, copy).await
 }
@@ -73,6 +72,7 @@ async fn attempt(job: &Job<'_>, directives: &Directives) -> Outcome<Copied> {
     let source = origin::source(job);
     let found = origin::find(job, &source).await?;
     if unsealed::is_asked_for(job) {
+        // The rule for the target decides about the form of the copy, not the source's form.
         return plain::copy_unsealed(job, directives, &source, &found).await;
     }
     match &found.form {
@@ -81,7 +81,7 @@ async fn attempt(job: &Job<'_>, directives: &Directives) -> Outcome<Copied> {
     }
 }
 
-/// The algorithm that the client wants a checksum of.
+/// Checksum algorithm that the client requests.
 fn wanted_checksum(headers: &HeaderMap) -> Result<Option<ChecksumAlgorithm>, S3Error> {
     let Some(value) = headers.get("x-amz-checksum-algorithm") else {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! A copy of a stored object onto itself that is too large for one CopyObject: part by part, by the
-//! backend alone, under new metadata.
+//! A copy of a stored object onto itself that is too large for one CopyObject: the backend copies
+//! it part by part, under new metadata.
 //!
-//! Every part is pinned to the ETag that was seen. The completion is conditional where the caller says
-//! so, but not every backend that keeps a condition on a copy keeps it there: the caller must know that
-//! nobody writes meanwhile, or that the backend does.
+//! Every part is pinned to the ETag of the HEAD. The completion is conditional if the caller says
+//! so, but not every backend that honors a condition on a copy honors it on a completion. The
+//! caller must know that nobody writes meanwhile, or that the backend honors both.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3proxy_envelope::layout::StoredLength;
@@ -20,20 +20,20 @@ use crate::execute::{Job, Outcome};
 
 const COPY_RANGE: HeaderName = HeaderName::from_static("x-amz-copy-source-range");
 
-/// Bytes that are copied by one request, unless that would make too many parts.
+/// Bytes that one request copies, unless the copy would then need too many parts.
 const PART_BYTES: u64 = 1 << 30;
 
-/// Parts of an upload (S3 User Guide, "Multipart upload limits").
+/// Most parts of an upload (S3 User Guide, "Multipart upload limits").
 const MOST_PARTS: u64 = 10_000;
 
-/// The source and its ETag, as headers of a copy.
+/// Source of a copy and its ETag, as header values.
 pub(super) struct Pinned {
     pub(super) source: HeaderValue,
     pub(super) etag: HeaderValue,
 }
 
-/// Copies what was found onto itself; `outgoing` are the headers of a new object. The answer's headers
-/// and the new ETag come back.
+/// Copies `found` onto itself under `outgoing`, the headers of a new object. Returns the response
+/// headers and the new ETag.
 pub(super) async fn copy(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -41,7 +41,7 @@ pub(super) async fn copy(
     mut outgoing: HeaderMap,
     pinned: &Pinned,
 ) -> Outcome<(HeaderMap, String)> {
-    // An upload takes no tags over by itself.
+    // CreateMultipartUpload does not copy tags.
     if let Some(tags) = tags::header_of_source(job, source, found).await? {
         outgoing.insert(tags::TAGGING, tags);
     }
@@ -80,7 +80,7 @@ async fn copy_part(
     Ok(result(job, backed).await?.etag)
 }
 
-/// Where the parts begin and end, both ends included.
+/// Byte ranges of the parts, both ends included.
 fn cut(stored: StoredLength) -> impl Iterator<Item = (PartNumber, (u64, u64))> {
     let size = PART_BYTES.max(stored.0.div_ceil(MOST_PARTS));
     (0..stored.0.div_ceil(size)).filter_map(move |index| {

@@ -1,8 +1,8 @@
-//! The source of a copy, for CopyObject and UploadPartCopy: finding it, and judging what the client
-//! demands of it.
+//! The source of a copy, for CopyObject and UploadPartCopy: its lookup, and the client's conditions
+//! on it.
 //!
-//! What is not there is told as S3 tells it, which takes a second request, since answers to HEAD
-//! have no document; a client that may not list the source's bucket learns nothing by it.
+//! A missing source is reported with S3's own error. This takes a second request, since responses
+//! to HEAD have no document. A client that may not list the source's bucket gets AccessDenied.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -15,7 +15,7 @@ use crate::execute::{Job, Outcome};
 use crate::plan;
 use crate::respond::Failure;
 
-/// Headers about the source, and what they are called when the source itself is asked for.
+/// Headers about the source, and their names in a request for the source itself.
 const RENAMED: [(&str, HeaderName); 4] = [
     (
         "x-amz-copy-source-server-side-encryption-customer-algorithm",
@@ -35,7 +35,7 @@ const RENAMED: [(&str, HeaderName); 4] = [
     ),
 ];
 
-/// The source's SSE-C key, as it is called when the source itself is asked for.
+/// Headers of the source's SSE-C key in a request for the source itself.
 pub(crate) const CUSTOMER_KEY: [&str; 3] = [
     "x-amz-server-side-encryption-customer-algorithm",
     "x-amz-server-side-encryption-customer-key",
@@ -44,12 +44,12 @@ pub(crate) const CUSTOMER_KEY: [&str; 3] = [
 
 const REQUEST_PAYER: HeaderName = HeaderName::from_static("x-amz-request-payer");
 
-/// How often a copy starts at most.
+/// Most attempts at a copy whose source is replaced meanwhile.
 const ATTEMPTS: usize = 3;
 
 const VERSION_ID: &str = "x-amz-version-id";
 
-/// What the request names as its source.
+/// Source that the request names, with the headers that apply to it.
 pub(crate) fn source<'a>(job: &Job<'a>) -> Source<'a> {
     let named = job.request.copy_source.as_ref();
     let named = named.expect("requests for copies have a source");
@@ -74,7 +74,7 @@ fn source_headers(client: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Makes a copy whose source may be replaced under its hands, again where it was.
+/// Runs a copy, and repeats it if its source was replaced meanwhile, up to [`ATTEMPTS`] times.
 pub(crate) async fn unless_replaced<T, F>(mut attempt: impl FnMut() -> F) -> Outcome<T>
 where
     F: Future<Output = Outcome<T>>,
@@ -88,7 +88,7 @@ where
     attempt().await
 }
 
-/// Looks at the source, and refuses where the client's conditions on it do not hold.
+/// Looks the source up, and refuses the copy if the client's conditions on it do not hold.
 pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     let request = source.request(job, Method::HEAD);
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
@@ -97,6 +97,7 @@ pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     }
     let found = Found::of(job, source, backed.headers)?;
     let modified = text(&found.headers, header::LAST_MODIFIED).and_then(http_date::parse);
+    // Judged here: the client's conditions name ETags in a form that backends do not know.
     let etag = etag(&found)?;
     if conditional::copy_source_holds(&job.request.headers, etag, modified)? {
         Ok(found)
@@ -108,17 +109,17 @@ pub(crate) async fn find(job: &Job<'_>, source: &Source<'_>) -> Outcome<Found> {
     }
 }
 
-/// The backend's ETag of what was found.
+/// ETag of the source as the backend returned it.
 pub(crate) fn etag(found: &Found) -> Outcome<&str> {
     text(&found.headers, header::ETAG).ok_or(Failure::Unusable("an object without an ETag"))
 }
 
-/// The version that was found, where the bucket has versions.
+/// Version of the source, if its bucket has versions.
 pub(crate) fn version(found: &Found) -> Option<&str> {
     found.headers.get(VERSION_ID)?.to_str().ok()
 }
 
-/// Says in an answer which version was copied.
+/// Adds the version that was copied to the response headers.
 pub(crate) fn insert_version(headers: &mut HeaderMap, found: &Found) {
     let version = version(found).and_then(|version| HeaderValue::try_from(version).ok());
     if let Some(version) = version {
@@ -128,7 +129,7 @@ pub(crate) fn insert_version(headers: &mut HeaderMap, found: &Found) {
     }
 }
 
-/// Whether the source is no longer what was found: whether a failed copy may be its doing.
+/// Whether the source changed since it was looked up, which may explain a failed copy.
 pub(crate) async fn is_replaced(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -139,10 +140,13 @@ pub(crate) async fn is_replaced(
     let same = [header::ETAG, HeaderName::from_static(VERSION_ID)]
         .iter()
         .all(|name| backed.headers.get(name) == found.headers.get(name));
+    // A source that is gone counts as replaced: the next attempt reports its absence.
     Ok(!backed.status.is_success() || !same)
 }
 
 async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure {
+    // A HEAD of a delete marker's version gets 405 Method Not Allowed (S3 User Guide, "Working with
+    // delete markers").
     let is_marker = backed.headers.contains_key("x-amz-delete-marker")
         || backed.status == StatusCode::METHOD_NOT_ALLOWED;
     if is_marker && source.version.is_some() {
@@ -156,6 +160,7 @@ async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure 
         return answer::refused(job, backed).await;
     }
     let (bucket, object_key) = (source.bucket, Some(source.object_key));
+    // Without the right to list, a missing key must look like a forbidden one.
     if !job.request.identity.may(Access::List, bucket, object_key) {
         return Failure::Refused(plan::access_denied(job.request.operation));
     }
@@ -164,13 +169,14 @@ async fn missing(job: &Job<'_>, source: &Source<'_>, backed: Backed) -> Failure 
     }
 }
 
-/// Asks again in a way that is answered with a document.
+/// Repeats the lookup as a GET of one byte, whose response has an error document.
 async fn explain(job: &Job<'_>, source: &Source<'_>) -> Outcome<Failure> {
     let mut request = source.request(job, Method::GET);
     let first_byte = HeaderValue::from_static("bytes=0-0");
     request.headers.insert(header::RANGE, first_byte);
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     if backed.status.is_success() {
+        // The source exists now: the copy starts again.
         return Ok(Failure::Replaced);
     }
     Ok(answer::refused(job, backed).await)

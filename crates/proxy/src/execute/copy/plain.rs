@@ -1,9 +1,9 @@
-//! A copy of an object that is not sealed, or not in this format: read, and sealed on its way.
+//! A copy of an object that is plain or in a legacy format: read, and sealed on its way.
 //!
-//! The copy is a new object like any other, under a data key of its own. Content up to the held
-//! limit is read whole, so that a checksum that the client asks for can be stored; that of longer
-//! content is known only when the envelope has gone ahead, so it is answered and not stored. What is
-//! too large for one PutObject goes another way ([`large`]).
+//! The copy is a new object with its own data key. Content up to the held limit is read whole,
+//! which allows storing a checksum that the client requests. The checksum of longer content is
+//! known only after the envelope was sent, so it is returned but not stored. Content that is too
+//! large for one PutObject is copied in parts ([`large`]).
 
 use http::{HeaderMap, Method, header};
 use s3proxy_envelope::dek::Dek;
@@ -29,7 +29,7 @@ use crate::execute::source::{self, Found, PlaintextBody, Source};
 use crate::execute::stored::Form;
 use crate::execute::{Job, Outcome, plaintext_headers, unsealed};
 
-/// Reads what was found, and stores it sealed.
+/// Reads the content of `found`, and stores it sealed with the metadata that the directives select.
 pub(super) async fn copy(
     job: &Job<'_>,
     directives: &Directives,
@@ -41,7 +41,7 @@ pub(super) async fn copy(
     store(job, source, found, outgoing, wanted).await
 }
 
-/// The same, under the headers of a PutObject.
+/// Reads the content of `found`, and stores it sealed under `outgoing`, the headers of a PutObject.
 pub(super) async fn store(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -52,7 +52,7 @@ pub(super) async fn store(
     if found.length > MAX_PUT_OBJECT {
         return large::copy(job, source, found, outgoing, wanted).await;
     }
-    // Before the source's content takes memory.
+    // First, so that no content is held in memory while the key service is asked.
     let key = ObjectKey::of(job, Place::of(job)).await?;
     let content = source::open(job, source, found, None).await?;
     let replay = Replay::new(content, found.length.0);
@@ -69,7 +69,7 @@ pub(super) async fn store(
     })
 }
 
-/// Reads what was found, sealed or not, and stores it as it is (`encryption = "off"`).
+/// Reads the content of `found`, sealed or not, and stores it as plaintext (`encryption = "off"`).
 pub(super) async fn copy_unsealed(
     job: &Job<'_>,
     directives: &Directives,
@@ -78,6 +78,7 @@ pub(super) async fn copy_unsealed(
 ) -> Outcome<Copied> {
     let mut outgoing = outgoing_headers(job, directives, source, found).await?;
     if let (Form::Sealed(envelope), Directive::Copy) = (&found.form, directives.metadata) {
+        // HEAD does not show sealed user metadata; the plain copy carries it in the open.
         let dek = source::unwrap(job, source, envelope).await?;
         if let Some(private) = plaintext_headers::private_map(source, envelope, &dek)? {
             plaintext_headers::replace_user_metadata(job, &mut outgoing, &private)?;
@@ -95,7 +96,7 @@ pub(super) async fn copy_unsealed(
     })
 }
 
-/// The headers of a PutObject that makes the copy.
+/// Headers of the PutObject that makes the copy.
 async fn outgoing_headers(
     job: &Job<'_>,
     directives: &Directives,
@@ -111,6 +112,7 @@ async fn outgoing_headers(
     }
     match directives.tagging {
         Directive::Copy => {
+            // CopyObject with COPY ignores the header, but the PutObject sent here would apply it.
             outgoing.remove(tags::TAGGING);
             if let Some(tags) = tags::header_of_source(job, source, found).await? {
                 outgoing.insert(tags::TAGGING, tags);
@@ -130,7 +132,7 @@ async fn put_held(
     wanted: Option<ChecksumAlgorithm>,
 ) -> Outcome<(Backed, Option<Checksum>)> {
     let length = usize::try_from(length.0).expect("a held body fits memory");
-    // Plaintext and stored form are held side by side for a moment.
+    // Plaintext and stored form are both in memory while the body is sealed.
     let _share = job.share(2 * length + PIECE_BYTES).await?;
     let mut plaintext = Vec::with_capacity(length);
     content.read_to_end(&mut plaintext).await?;

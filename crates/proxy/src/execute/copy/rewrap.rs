@@ -1,17 +1,19 @@
-//! An object's data key under another key-encryption key: a copy onto itself that moves no data.
+//! Rewraps an object's data key under another key-encryption key: a copy onto itself that moves no
+//! data.
 //!
 //! The backend copies the body onto itself under new metadata: the same data key, wrapped for the
-//! key and the binding that a new object would get in this place, and what the envelope keeps
-//! private sealed for them again. Everything else that HEAD shows of the object goes along, since
-//! REPLACE drops what is not named. Readers see the old envelope or the new one, and both open.
+//! key and the binding that a new object would get in this place, and the envelope's private part,
+//! sealed for them again. All other properties that HEAD shows are sent too, since REPLACE drops
+//! whatever is not named. Readers see the old envelope or the new one, and both open.
 //!
-//! The copy is bound to the ETag that was seen, at its source and, where the backend knows that, at
-//! its target. The source is never named by its version: the copy of a version would hide whatever
-//! a client has written over it meanwhile. What was kept is looked at afterwards, and what was not
-//! is told; that the envelope was not is a failure, since the object still needs its old key. Tags are read before, since Ceph's gateway (16) loses them, and put back.
+//! The copy is conditional on the ETag of the HEAD, at its source and, if the backend supports it,
+//! at its target. The source is never named by its version: copying a version would hide a client's
+//! write that came meanwhile. Afterwards a HEAD checks the result, and lost metadata is reported. A
+//! lost envelope is a failure, since the object still needs its old key. Tags are read before the
+//! copy and put back after it, since Ceph's gateway (16) loses them.
 //!
-//! Not kept: the ACL, where a bucket still has any, and the ETag of objects that were uploaded in
-//! parts, which is of the backend's own making.
+//! Not kept: the ACL, in buckets that still use ACLs, and the ETag of objects that were uploaded in
+//! parts, which the backend computes.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use s3proxy_envelope::header::Envelope;
@@ -36,7 +38,7 @@ use crate::keys::scope::binding_flags;
 use crate::respond::{BackendAnswer, Failure};
 use crate::stored_fault::StoredFault;
 
-/// What a copy has to name again besides content headers and user metadata.
+/// Headers that a REPLACE copy must repeat besides content headers and user metadata.
 const NAMED_AGAIN: [HeaderName; 8] = [
     HeaderName::from_static("x-amz-storage-class"),
     HeaderName::from_static("x-amz-website-redirect-location"),
@@ -52,37 +54,37 @@ const LEGAL_HOLD: HeaderName = HeaderName::from_static("x-amz-object-lock-legal-
 const LOCK_MODE: HeaderName = HeaderName::from_static("x-amz-object-lock-mode");
 const LOCK_UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain-until-date");
 
-/// How many pieces of metadata HEAD could not show.
+/// Count of metadata entries that HEAD could not show.
 const MISSING_METADATA: &str = "x-amz-missing-meta";
 
 const VERSION_ID: &str = "x-amz-version-id";
 
-/// Which conditions the backend is given.
+/// Conditions that the copy request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conditions {
-    /// On the source, and on the target too.
+    /// Conditions on the source and on the target.
     SourceAndTarget,
-    /// On the source only: it ignores, or does not know, the other.
+    /// A condition on the source only: the backend ignores or rejects one on the target.
     Source,
 }
 
-/// What was done.
+/// Result of a rewrap.
 #[derive(Debug)]
 pub(crate) struct Rewrapped {
-    /// The version that was made, where the bucket has versions.
+    /// Version that the copy created, if the bucket has versions.
     pub(crate) version: Option<String>,
-    /// What the backend did not keep.
+    /// Names of the headers that the backend did not keep.
     pub(crate) lost: Vec<String>,
 }
 
-/// Whether the envelope is the one that a new object would get here.
+/// Whether the envelope has the key and the binding that a new object would get here.
 pub(crate) fn is_right(parts: &Parts, place: Place<'_>, envelope: &Envelope) -> bool {
     let storing = parts.rules.storing(place.bucket, place.object_key);
     let bind = binding_flags(storing.key_binding);
     envelope.key_name == storing.key.name() && envelope.flags.without_private() == bind
 }
 
-/// Rewraps what was found, which is the current version.
+/// Rewraps `found`, which is the current version.
 pub(crate) async fn rewrap(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -105,10 +107,12 @@ pub(crate) async fn rewrap(
     plaintext_headers::remove_forged_metadata(&mut outgoing, &private);
     name_again(&mut outgoing, &found.headers, OffsetDateTime::now_utc());
     insert_envelope(job.parts, &mut outgoing, &object.envelope(envelope.head))?;
+    // The headers that the copy must show afterwards, without source and conditions.
     let expected = outgoing.clone();
     let pinned = pinned(source, found)?;
     insert_conditions(&mut outgoing, &pinned, conditions);
 
+    // While the tags are certainly there: after the copy the source is gone.
     let tags = tags::before_replacement(job, source, found).await?;
     let copied = match send(job, source, found, outgoing).await? {
         Sent::Copied(copied) => copied,
@@ -124,7 +128,7 @@ pub(crate) async fn rewrap(
     look_at(job, source, &copied, version, &expected).await
 }
 
-/// Why a copy would lose something of the object.
+/// Reason why a copy would lose some of the object's metadata.
 pub(super) fn hindrance(headers: &HeaderMap) -> Option<String> {
     let missing = headers.get(MISSING_METADATA)?.to_str().ok()?;
     (missing != "0").then(|| {
@@ -135,7 +139,7 @@ pub(super) fn hindrance(headers: &HeaderMap) -> Option<String> {
     })
 }
 
-/// Takes over what REPLACE would drop. Retention that has ended cannot be asked for again.
+/// Adds the headers that REPLACE would drop. Retention that has ended cannot be set again.
 pub(super) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: OffsetDateTime) {
     let until = seen.get(LOCK_UNTIL).and_then(|until| until.to_str().ok());
     let until = until.and_then(|until| OffsetDateTime::parse(until.trim(), &Rfc3339).ok());
@@ -143,6 +147,7 @@ pub(super) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: Offset
     for name in NAMED_AGAIN {
         let is_retention = name == LOCK_MODE || name == LOCK_UNTIL;
         if let Some(value) = seen.get(&name)
+            // An empty value means that the property is not set.
             && !value.is_empty()
             && !(is_retention && has_ended)
         {
@@ -151,7 +156,7 @@ pub(super) fn name_again(outgoing: &mut HeaderMap, seen: &HeaderMap, now: Offset
     }
 }
 
-/// The object as the source of its own copy.
+/// The object as the source of a copy onto itself, pinned to its ETag.
 fn pinned(source: &Source<'_>, found: &Found) -> Outcome<Pinned> {
     let itself = CopySource {
         bucket: BucketName::new(source.bucket)?,
@@ -176,9 +181,9 @@ fn insert_conditions(outgoing: &mut HeaderMap, pinned: &Pinned, conditions: Cond
     outgoing.insert(PIN, pinned.etag.clone());
 }
 
-/// Whether a copy in parts can lose nothing that a client writes: nobody writes meanwhile, or the
-/// backend keeps a condition on a completion. The probe tells that of single copies only, and of AWS
-/// it is known.
+/// Whether a copy in parts cannot overwrite a client's write: nobody writes meanwhile, or the
+/// backend honors a condition on a completion. The probe tests single copies only; AWS is
+/// documented to honor it.
 fn may_copy_in_parts(job: &Job<'_>, conditions: Conditions) -> bool {
     match conditions {
         Conditions::Source => true,
@@ -200,7 +205,7 @@ async fn in_parts(
     }
 }
 
-/// Nothing but the conditions on the ETag can have failed, or have met another write (409).
+/// Whether a condition on the ETag failed, or the copy conflicted with another write (409).
 fn is_of_condition(answered: &BackendAnswer) -> bool {
     let conflicts = answered.document.code == "ConditionalRequestConflict";
     answered.status == StatusCode::PRECONDITION_FAILED || conflicts
@@ -215,7 +220,7 @@ fn too_large(found: &Found) -> Failure {
     )))
 }
 
-/// The backend's answer to a copy.
+/// The backend's response to a copy.
 struct Copied {
     headers: HeaderMap,
     etag: String,
@@ -223,7 +228,7 @@ struct Copied {
 
 enum Sent {
     Copied(Copied),
-    /// The backend does not copy so much at once.
+    /// The object is larger than the backend copies in one request.
     TooLarge,
 }
 
@@ -251,6 +256,7 @@ async fn send(
     if is_of_condition(answered) {
         return Err(Failure::Replaced);
     }
+    // The code differs between backends. Only above S3's limit can the size be the reason.
     let refuses_size = ["InvalidRequest", "EntityTooLarge"];
     if found.stored.0 > MAX_STORED_BYTES && refuses_size.contains(&answered.document.code.as_str())
     {
@@ -259,8 +265,9 @@ async fn send(
     Err(failure)
 }
 
-/// What of the metadata the copy does not have. Nothing is said of an object that was written over
-/// or deleted since, unless what stands there now is not under the key of new objects either.
+/// Checks the copy with a HEAD, and returns the metadata that it lacks. For an object that was
+/// overwritten or deleted meanwhile nothing is reported, unless its replacement does not use the
+/// key of new objects either.
 async fn look_at(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -280,6 +287,7 @@ async fn look_at(
         version,
         lost: Vec::new(),
     };
+    // Deleted after the copy: there is nothing to compare.
     if response.status() == StatusCode::NOT_FOUND {
         return Ok(nothing_lost(version));
     }
@@ -288,6 +296,7 @@ async fn look_at(
     let etag = text(header::ETAG).unwrap_or_default();
     let is_copy = etag.trim_matches('"') == copied.etag;
     let tag = job.parts.dek_tag.header();
+    // The envelope is compared before the ETag: it decides whether the old key is still needed.
     if backed.headers.get(tag) != expected.get(tag) {
         let place = Place {
             bucket: source.bucket,
@@ -297,7 +306,9 @@ async fn look_at(
             Ok(Form::Sealed(envelope)) if !is_copy && is_right(job.parts, place, &envelope) => {
                 Ok(nothing_lost(version))
             }
+            // Overwritten by an object that needs rewrapping too: start again.
             Ok(_) if !is_copy => Err(Failure::Replaced),
+            // The backend copied the body but kept the old metadata.
             Ok(_) | Err(_) => Err(Failure::Unusable(
                 "success for a copy whose envelope did not change",
             )),
@@ -306,7 +317,7 @@ async fn look_at(
     if !is_copy {
         return Ok(nothing_lost(version));
     }
-    // Ceph's gateway (16) does not say which version a copy became.
+    // Ceph's gateway (16) does not return the version that a copy created.
     let named = text(HeaderName::from_static(VERSION_ID)).map(str::to_owned);
     Ok(Rewrapped {
         lost: differences(expected, &backed.headers),
@@ -327,7 +338,7 @@ fn is_same(name: &HeaderName, one: Option<&HeaderValue>, other: Option<&HeaderVa
     let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
     let (one, other) = (text(one), text(other));
     if *name == LOCK_UNTIL {
-        // Backends write times in several ways.
+        // Backends format the date in several ways.
         let time = |text: &Option<String>| OffsetDateTime::parse(text.as_deref()?, &Rfc3339).ok();
         return time(&one).is_some() && time(&one) == time(&other);
     }
@@ -335,7 +346,7 @@ fn is_same(name: &HeaderName, one: Option<&HeaderValue>, other: Option<&HeaderVa
         let time = |text: &Option<String>| http_date::parse(text.as_deref()?);
         return time(&one).is_some() && time(&one) == time(&other);
     }
-    // The usual class need not be named.
+    // Backends may omit the default storage class.
     name.as_str() == "x-amz-storage-class" && one.as_deref() == Some("STANDARD") && other.is_none()
 }
 

@@ -1,13 +1,13 @@
-//! An object's content stored anew in another form: sealed in place, or as plaintext again.
+//! Rewrites an object's content in another form: sealed in place, or as plaintext.
 //!
-//! The content is read through the same readers as GetObject's and passes through as a stream, so
-//! that memory is bounded by the budget. What is sealed gets a fresh data key. Everything else that
-//! the object has goes along: user metadata, content headers, tags, storage class, website redirect,
-//! encryption settings of the backend, object lock, and in place the ACL. Afterwards it is looked
-//! at what the backend kept, and what it did not is told.
+//! The content is read by GetObject's readers and streamed, which bounds memory by the budget. A
+//! sealed object gets a fresh data key. All other properties of the object are kept: user metadata,
+//! content headers, tags, storage class, website redirect, the backend's encryption settings,
+//! object lock, and in place the ACL. Afterwards the new object is checked, and losses are
+//! reported.
 //!
-//! The write is bound to the ETag that was seen, so that whoever writes at the same time wins; that
-//! is [`Failure::Replaced`]. Not kept: the ETag, and the time of the last change.
+//! The write is conditional on the ETag of the HEAD, and a concurrent writer wins: the rewrite ends
+//! with [`Failure::Replaced`]. Not kept: the ETag and the modification time.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -33,46 +33,46 @@ use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 
-/// S3's limit for PutObject.
+/// S3's limit for PutObject, in bytes.
 const MAX_PLAINTEXT: PlaintextLength = PlaintextLength(5 << 30);
 
-/// Longest ACL that is read: S3 has at most 100 grants.
+/// Longest ACL that is read, in bytes: S3 allows at most 100 grants.
 const MAX_ACL_BYTES: usize = 256 * 1024;
 
 const VERSION_ID: &str = "x-amz-version-id";
 
-/// What the object becomes.
+/// Form of the rewritten object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NewForm {
     /// Format v1, under a fresh data key.
     Sealed,
-    /// The content as it is.
+    /// Plaintext.
     Plaintext,
 }
 
-/// What must hold of the target when it is written.
+/// Condition on the target of the write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Condition {
-    /// It is still the object that was read: the target is the source.
+    /// The target is the source, and must not have changed since it was read.
     Unchanged,
-    /// The same place, and nobody else writes to it.
+    /// The target is the source, and nobody else writes to it.
     InPlace,
-    /// There is nothing yet.
+    /// The target must not exist.
     Absent,
-    /// Whatever is there.
+    /// The target is overwritten unconditionally.
     Anything,
 }
 
-/// What was done.
+/// Result of a rewrite.
 #[derive(Debug)]
 pub(crate) struct Rewritten {
-    /// The version that was made, where the bucket has versions.
+    /// Version that the write created, if the bucket has versions.
     pub(crate) version: Option<String>,
-    /// What the backend did not keep.
+    /// Names of the properties that the backend did not keep.
     pub(crate) lost: Vec<String>,
 }
 
-/// Stores what was found under the request's bucket and key.
+/// Rewrites the content of `found` under the request's bucket and key.
 pub(crate) async fn rewrite(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -85,10 +85,12 @@ pub(crate) async fn rewrite(
     }
     let mut outgoing = kept_headers(job, source, found).await?;
     let expected = expected(job, form, &outgoing);
+    // Added after `expected` was made: a HEAD does not show tags.
     if let Some(tags) = tags::header_of_source(job, source, found).await? {
         outgoing.insert(tags::TAGGING, tags);
     }
     insert_condition(&mut outgoing, found, condition)?;
+    // Read before the write, which resets the ACL.
     let acl = match condition {
         Condition::Unchanged | Condition::InPlace => acl(job, origin::version(found)).await,
         Condition::Absent | Condition::Anything => None,
@@ -110,7 +112,7 @@ pub(crate) async fn rewrite(
     Ok(Rewritten { version, lost })
 }
 
-/// What the new object is stored with, besides its envelope.
+/// Headers of the new object, without its envelope.
 async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outcome<HeaderMap> {
     let mut outgoing = HeaderMap::new();
     carried::carry(&mut outgoing, &found.headers, &job.parts.dek_tag);
@@ -124,9 +126,10 @@ async fn kept_headers(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outc
     Ok(outgoing)
 }
 
-/// What HEAD of the new object should show.
+/// Headers that a HEAD of the new object should show.
 fn expected(job: &Job<'_>, form: NewForm, outgoing: &HeaderMap) -> HeaderMap {
     let is_sealed = form == NewForm::Sealed && job.parts.policy.metadata == Metadata::Sealed;
+    // Sealed user metadata is in the envelope, and a HEAD does not show it.
     let is_visible = |name: &str| !is_sealed || !name.starts_with(METADATA_PREFIX);
     let visible = outgoing
         .iter()
@@ -150,8 +153,10 @@ fn insert_condition(outgoing: &mut HeaderMap, found: &Found, condition: Conditio
     Ok(())
 }
 
-/// A condition that failed means that somebody else was faster.
+/// Turns a failed condition into [`Failure::Replaced`]: another writer was faster.
 fn overtaken(failure: Failure, condition: Condition) -> Failure {
+    // 412 if the ETag differs, 409 on a concurrent write, 404 if the object was deleted meanwhile
+    // (S3 API Reference, `PutObject`).
     let statuses = [
         StatusCode::PRECONDITION_FAILED,
         StatusCode::CONFLICT,
@@ -196,6 +201,7 @@ async fn put_plaintext(
     let length = found.length.0;
     let mut request = answer::request_for(job, Method::PUT);
     request.headers = outgoing;
+    // Declared before the branch: the memory stays reserved until the backend has responded.
     let _share;
     request.body = if length <= job.parts.held_body_bytes {
         let size = usize::try_from(length).expect("a held body fits memory");
@@ -216,8 +222,7 @@ async fn put_plaintext(
     Ok((backed.headers, etag))
 }
 
-/// What of its headers the new object does not have. Nothing is said of one that was written over
-/// since.
+/// Headers that the new object lacks. An object that was overwritten meanwhile is not checked.
 async fn lost(
     job: &Job<'_>,
     copied: &Copied,
@@ -229,6 +234,7 @@ async fn lost(
     let etag = backed.headers.get(header::ETAG);
     let etag = etag.and_then(|etag| etag.to_str().ok()).unwrap_or_default();
     let etag = etag.trim_matches('"');
+    // A version is ours by its id; without one only the ETag shows whether this is our object.
     let is_it = version.is_some_and(|version| version != "null")
         || [etag, &*etag::to_client(etag)].contains(&copied.etag.as_str());
     if !backed.status.is_success() || !is_it {
@@ -250,7 +256,7 @@ fn sub_request(
     request
 }
 
-/// The ACL's document, where the backend has such.
+/// ACL document of the object, if the backend supports ACLs.
 async fn acl(job: &Job<'_>, version: Option<&str>) -> Option<Bytes> {
     let request = sub_request(job, Method::GET, Some("acl"), version);
     let backed = answer::receive(job, job.parts.backend.send(request).await.ok()?);
@@ -260,15 +266,16 @@ async fn acl(job: &Job<'_>, version: Option<&str>) -> Option<Bytes> {
     let document = answer::read_bounded(backed.body, MAX_ACL_BYTES)
         .await
         .ok()?;
-    // A backend without ACLs answers with the object, which must not go anywhere.
+    // A backend without ACLs returns the object's content, which must not be sent anywhere.
     let written = Operation::PutObjectAcl
         .request_document()
         .written_anew(&document, &HeaderMap::new());
     written.ok().map(Bytes::from)
 }
 
-/// Whether the new object has the ACL of the old one, which it is given where it has another.
+/// Whether the new object has the old ACL, which is restored if it differs.
 async fn keeps_acl(job: &Job<'_>, version: Option<&str>, wanted: Bytes) -> bool {
+    // Both documents were rewritten in the same form: equal ACLs are equal bytes.
     if acl(job, version).await.as_ref() == Some(&wanted) {
         return true;
     }

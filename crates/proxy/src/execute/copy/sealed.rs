@@ -1,11 +1,11 @@
-//! A copy that moves no data: the backend copies the body, and the envelope is made anew.
+//! A copy that moves no data: the backend copies the body, and the proxy makes a new envelope.
 //!
-//! The data key stays, since it opens the body; it is wrapped for the new place, and what the
-//! envelope keeps private is sealed again for it. A backend's failure that the pin may explain is
-//! looked into: where the source is another by now, the copy starts again. Ceph's gateway (16) does
-//! not know the pin at all. So a copy whose ETag is not the source's, and whose source no version
-//! names, is believed only when the source is still what it was; otherwise it is made again, over a
-//! body and an envelope that may not belong together and that nobody can open.
+//! The data key is kept, since it opens the body; it is wrapped for the new place, and the private
+//! part of the envelope is sealed for it again. If a backend's failure may come from the pin, the
+//! source is checked, and the copy starts again if it was replaced. Ceph's gateway (16) ignores the
+//! pin. A copy whose ETag is not the source's, and whose source was not named by its version, is
+//! therefore accepted only if the source has not changed. Otherwise the copy is repeated, which
+//! overwrites a body and an envelope that may not belong together and that cannot be opened.
 
 use std::time::Duration;
 
@@ -31,17 +31,17 @@ use crate::execute::source::{self, Found, Source};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
-/// Backends work on a copy in proportion to its size before they answer.
+/// Response timeout of copies: a backend's work on one is proportional to the object's size.
 pub(super) const COPY_TIMEOUT: Duration = Duration::from_hours(1);
 
-/// S3's limit for CopyObject, in stored bytes.
+/// S3's limit for one CopyObject, in stored bytes.
 pub(super) const MAX_STORED_BYTES: u64 = 5 << 30;
 
 pub(super) const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 
 pub(super) const PIN: HeaderName = HeaderName::from_static("x-amz-copy-source-if-match");
 
-/// The client's conditions on the source, which were judged.
+/// The client's conditions on the source, which the proxy has judged itself.
 const JUDGED: [HeaderName; 4] = [
     PIN,
     HeaderName::from_static("x-amz-copy-source-if-modified-since"),
@@ -49,7 +49,7 @@ const JUDGED: [HeaderName; 4] = [
     HeaderName::from_static("x-amz-copy-source-if-unmodified-since"),
 ];
 
-/// Copies what was found.
+/// Copies the sealed object `found` to the request's bucket and key.
 pub(super) async fn copy(
     job: &Job<'_>,
     directives: &Directives,
@@ -69,6 +69,7 @@ pub(super) async fn copy(
         }
         Directive::Replace => {
             new_object::refuse_reserved_metadata(job.parts, &outgoing)?;
+            // Only user metadata is replaced: the stored checksums still fit the content.
             PrivateMap {
                 user_metadata: new_object::private_map(job.parts, &mut outgoing, None)
                     .user_metadata,
@@ -107,13 +108,14 @@ pub(super) async fn copy(
     })
 }
 
-/// Has the backend copy what was found and nothing else, under the metadata that go along.
+/// Pins the copy to the state of the source that was looked up, under the metadata in the request.
 fn pin(job: &Job<'_>, outgoing: &mut HeaderMap, found: &Found) -> Outcome<()> {
     for name in JUDGED {
         outgoing.remove(name);
     }
     let named = job.request.copy_source.as_ref();
     let named = named.expect("requests for copies have a source");
+    // The version that was seen pins the source even if a backend ignores the ETag.
     let seen = CopySource {
         version_id: origin::version(found)
             .map(str::to_owned)
@@ -147,10 +149,12 @@ async fn send(
     let Failure::Answer(answered) = &failure else {
         return Err(failure);
     };
+    // Only these can come from the pin. A HEAD shows whether the source really changed.
     let may_be_the_pin = [StatusCode::PRECONDITION_FAILED, StatusCode::NOT_FOUND];
     if may_be_the_pin.contains(&answered.status) && origin::is_replaced(job, source, found).await? {
         return Err(Failure::Replaced);
     }
+    // Limits differ between backends: the size explains a refusal, it does not predict one.
     let refuses_size = ["InvalidRequest", "EntityTooLarge"];
     if found.stored.0 > MAX_STORED_BYTES && refuses_size.contains(&answered.document.code.as_str())
     {
@@ -159,7 +163,7 @@ async fn send(
     Err(failure)
 }
 
-/// Makes sure that the backend copied what was found.
+/// Makes sure that the backend copied the state of the source that was looked up.
 async fn confirm(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -167,7 +171,9 @@ async fn confirm(
     result: &CopyResult,
 ) -> Outcome<()> {
     let same_etag = origin::etag(found)?.trim_matches('"') == result.etag;
+    // The content of a version never changes, except that of `null`, which can be overwritten.
     let is_versioned = origin::version(found).is_some_and(|version| version != "null");
+    // The order saves requests: a HEAD is sent only if neither ETag nor version settles it.
     if same_etag || is_versioned || !origin::is_replaced(job, source, found).await? {
         Ok(())
     } else {
@@ -175,7 +181,7 @@ async fn confirm(
     }
 }
 
-/// The document of a copy, unless it is an error's.
+/// Result document of a copy, or the failure: an error document may follow a status of 200.
 pub(super) async fn result(job: &Job<'_>, backed: Backed) -> Outcome<CopyResult> {
     if !backed.status.is_success() {
         return Err(answer::refused(job, backed).await);
@@ -196,8 +202,8 @@ fn too_large(length: PlaintextLength) -> Failure {
     ))
 }
 
-/// The checksum that the plaintext has. That of a multipart body stands in its seal, which is read
-/// only for a client that asks for an algorithm.
+/// Checksum of the plaintext. A multipart object has it in its seal, which is read only for clients
+/// that request an algorithm.
 async fn checksum(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -218,7 +224,7 @@ async fn checksum(
     Ok(spelled.find(|(algorithm, _, _)| wanted.is_none_or(|wanted| wanted == *algorithm)))
 }
 
-/// The backend's headers without those of its document.
+/// The backend's response headers without those that describe its document.
 pub(super) fn client_headers(backed: &HeaderMap, found: &Found) -> HeaderMap {
     let mut headers = answer::client_headers(backed);
     for name in [

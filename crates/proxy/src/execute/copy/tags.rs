@@ -1,10 +1,10 @@
-//! Tags of copies, where the backend does not see to them.
+//! Tags of copies, for backends that do not keep them.
 //!
-//! A copy that moves data is a new object to the backend, which knows nothing of the source's tags.
-//! And Ceph's gateway (16) loses the tags of a copy whose metadata are replaced, as those of a
-//! sealed one always are, and stores those of the request in a form that it cannot read again. So
-//! the tags of a copy that should have some are looked at, and put right, until the backend has
-//! shown once that it keeps them.
+//! To the backend a copy that moves data is a new object, without the source's tags. Ceph's gateway
+//! (16) loses the tags of a copy whose metadata is replaced, as the metadata of a sealed copy
+//! always is, and stores the tags of the request in a form that it cannot read again. The tags of
+//! a copy that should have some are therefore checked, and corrected, until the backend has shown
+//! once that it keeps them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,10 +27,10 @@ const TAGGING_COUNT: &str = "x-amz-tagging-count";
 
 const VERSION_ID: &str = "x-amz-version-id";
 
-/// Longest set of tags that is read, in bytes: S3 has at most 10 of 128 and 256 characters.
+/// Longest set of tags that is read, in bytes: S3 allows 10, with 128 and 256 characters.
 const MAX_TAGGING_BYTES: usize = 64 * 1024;
 
-/// Keys and values.
+/// Keys and values of tags.
 type TagSet = Vec<(String, String)>;
 
 /// Whether the backend has shown that it keeps the tags of copies.
@@ -40,14 +40,14 @@ pub(crate) struct TagKeeping(AtomicBool);
 /// The tags that a copy should have.
 pub(super) enum Tags {
     None,
-    /// At least one, the source's.
+    /// The tags of the source, at least one.
     Sources,
-    /// At least one, the request's.
+    /// The tags of the request, at least one.
     Requests(TagSet),
 }
 
 impl Tags {
-    /// Decides by what the request says, and by what the backend said of the source.
+    /// Selects the tags by the directive, the request, and the tag count of the source.
     pub(super) fn of(directive: Directive, request: &HeaderMap, source: &HeaderMap) -> Self {
         match directive {
             Directive::Copy => {
@@ -75,7 +75,7 @@ impl Tags {
         }
     }
 
-    /// Puts them right on the copy, unless the backend is known to have done so.
+    /// Corrects the tags of the copy, unless the backend is known to keep them.
     pub(super) async fn settle(
         self,
         job: &Job<'_>,
@@ -83,6 +83,7 @@ impl Tags {
         found: &Found,
         copied: &HeaderMap,
     ) -> Outcome<()> {
+        // Relaxed: a stale `false` costs another check and nothing else.
         let keeping = &job.parts.tag_keeping.0;
         if matches!(self, Self::None) || keeping.load(Ordering::Relaxed) {
             return Ok(());
@@ -94,6 +95,7 @@ impl Tags {
         };
         let has = match read(job, target_request(job, Method::GET, copied)).await {
             Ok(has) => has,
+            // A credential may be allowed to write tags but not to read them.
             Err(failure) if is_forbidden(&failure) => {
                 tracing::debug!("the tags of a copy may not be looked at; the backend is believed");
                 return Ok(());
@@ -111,7 +113,8 @@ impl Tags {
     }
 }
 
-/// Takes out a header that says nothing: beside COPY, and an empty one, which some backends store.
+/// Removes a tagging header that has no effect: one beside COPY, and an empty one, which some
+/// backends store.
 pub(super) fn remove_unwanted(directive: Directive, request: &mut HeaderMap) {
     let is_empty = request.get(TAGGING).is_some_and(HeaderValue::is_empty);
     if directive == Directive::Copy || is_empty {
@@ -135,7 +138,7 @@ fn target_request(job: &Job<'_>, method: Method, copied: &HeaderMap) -> Request 
     request
 }
 
-/// The tags of an object that is copied onto itself, read while they are certainly there.
+/// Tags of an object that is copied onto itself, read before the copy can lose them.
 pub(super) async fn before_replacement(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -149,8 +152,8 @@ pub(super) async fn before_replacement(
     }
 }
 
-/// The source's tags as a header has them, for a copy that the proxy makes; `None` where there are
-/// none.
+/// The source's tags in the form of a header, for a copy whose content the proxy writes; `None` if
+/// there are none.
 pub(super) async fn header_of_source(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -164,7 +167,7 @@ pub(super) async fn header_of_source(
 
 async fn of_source(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outcome<TagSet> {
     let mut request = source.request(job, Method::GET);
-    // Tags are not encrypted with the customer's key, and S3 refuses one here.
+    // Tags are not encrypted with the customer's key, and S3 refuses such a key here.
     for name in origin::CUSTOMER_KEY {
         request.headers.remove(name);
     }
@@ -176,7 +179,7 @@ async fn of_source(job: &Job<'_>, source: &Source<'_>, found: &Found) -> Outcome
     read(job, request).await
 }
 
-/// Reads a set of tags; a backend that knows none has none, and so has a damaged set.
+/// Reads a set of tags. It is empty if the backend has none or does not support tags.
 async fn read(job: &Job<'_>, request: Request) -> Outcome<TagSet> {
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     if !backed.status.is_success() {
@@ -188,6 +191,7 @@ async fn read(job: &Job<'_>, request: Request) -> Outcome<TagSet> {
         };
     }
     let document = answer::read_bounded(backed.body, MAX_TAGGING_BYTES).await?;
+    // Some backends return nothing for a set that they stored in an unreadable form.
     if document.is_empty() {
         return Ok(TagSet::new());
     }

@@ -1,5 +1,5 @@
-//! Times as S3's documents have them, where the backend gives none: a PutObject's answer says only
-//! when it was written.
+//! Times in the format of S3's documents, for backends that return none: a response to PutObject
+//! has only a `Date` header.
 
 use http::{HeaderMap, header};
 use s3proxy_protocol::http_date;
@@ -7,18 +7,18 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
-/// To the millisecond, in UTC.
+/// ISO 8601 in UTC, to the millisecond.
 const FORM: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// Writes a time.
+/// Formats a time for a document.
 pub(crate) fn in_documents(time: OffsetDateTime) -> String {
     let time = time.checked_to_offset(UtcOffset::UTC).unwrap_or(time);
     time.format(FORM)
         .expect("every component of the form is part of a time")
 }
 
-/// When the backend answered, by its own clock where it says.
+/// Time of the backend's response by its own clock, or by the proxy's if it has no `Date`.
 pub(super) fn answered(headers: &HeaderMap) -> String {
     let text = headers
         .get(header::DATE)

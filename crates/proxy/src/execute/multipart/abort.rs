@@ -1,7 +1,7 @@
-//! AbortMultipartUpload: the backend's upload first, then what is kept beside it.
+//! AbortMultipartUpload: first the backend's upload, then the proxy's state.
 //!
-//! The state is removed also when the backend knows no such upload: then it was left behind by an
-//! end that did not come that far. A part that is being staged meanwhile may stay; the sweep finds it.
+//! The state is removed even if the backend knows no such upload: then an earlier end did not get
+//! that far. A part that is being staged meanwhile may be left over; the sweep removes it.
 
 use http::{Method, Response};
 
@@ -10,7 +10,7 @@ use super::{state, upload_id};
 use crate::body::outbound::ResponseBody;
 use crate::execute::{Job, Outcome, answer, sub_resource};
 
-/// Aborts an upload.
+/// Handles AbortMultipartUpload.
 pub(super) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let place = StatePlace::of(job, upload_id(job)?);
     sub_resource::require_uploads(job).await?;
@@ -23,9 +23,10 @@ pub(super) async fn abort(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
         Err(failure) => state::is_gone(failure),
     };
     if ended {
+        // First the cache: no request here may find the upload while its state is removed.
         state::forget(job, &place.hash);
         if let Err(failure) = staged::delete_state(job, &place).await {
-            // Object lock may hold it; the upload is aborted all the same.
+            // E.g. object lock holds it. The upload is aborted nevertheless.
             tracing::warn!(reason = %failure, "the state of an aborted upload stays for the sweep");
         }
     }

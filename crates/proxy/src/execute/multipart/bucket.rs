@@ -1,10 +1,10 @@
-//! A bucket as the proxy uses it on its own behalf: to list and remove what it keeps of uploads.
+//! A bucket that the proxy itself lists and cleans, to remove upload state.
 //!
-//! No client's request stands behind these requests, and no grant is asked: the sweep runs by
-//! itself. Lists are complete (every page) or an error; one that leads on without end is an error too
-//! ([`Course`]), because removals are decided by what is absent from it.
+//! These requests are made for no client, and no grants are checked: the sweep runs in the
+//! background. Lists are complete (every page) or an error. An endless list is an error too
+//! ([`Course`]), because removals depend on the absence of entries.
 //!
-//! Absent: writing and reading state, which is the steps' business.
+//! Writing and reading state belongs to the steps of an upload, not here.
 
 use std::ops::ControlFlow;
 
@@ -20,17 +20,17 @@ use crate::execute::course::{Course, check_entries};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
-/// Longest page that is read: 1000 keys of 1024 bytes, three bytes each when URL-encoded, with
-/// room for what stands beside them.
+/// Longest page that is read, in bytes: 1000 keys of 1024 bytes, three bytes each when URL-encoded,
+/// with a margin for the other elements.
 const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most that is kept of one upload: its parts and their older versions, and its state.
+/// Most objects of one upload: its state, and its parts with their older versions.
 const MOST_IN_FOLDER: usize = 20_000;
 
-/// Deletions side by side.
+/// Concurrent deletions.
 const DELETIONS_AT_ONCE: usize = 8;
 
-/// A bucket of the backend, asked with the proxy's own credential.
+/// A bucket at the backend, accessed with the proxy's own credential.
 #[derive(Clone)]
 pub(crate) struct Bucket {
     backend: Backend,
@@ -38,25 +38,25 @@ pub(crate) struct Bucket {
     service: Option<Service>,
 }
 
-/// Whether a backend lists versions.
+/// Whether a backend supports listing versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Versions {
     Supported,
     Unsupported,
 }
 
-/// What a DELETE without a version did.
+/// Effect of a DELETE without a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deletion {
     /// The object is gone.
     Done,
-    /// The bucket has versions: the object is only marked as deleted.
+    /// The bucket is versioned: the object got a delete marker.
     Marked,
 }
 
 impl Deletion {
-    /// What the answer says. Where versions were never kept, the version is absent or `null`; where
-    /// they are suspended it is `null` too, but there is a marker.
+    /// Reads the effect from the response headers. In unversioned buckets the version is absent or
+    /// `null`. With suspended versioning it is `null` too, but there is a delete marker.
     fn of(headers: &HeaderMap) -> Self {
         let says = |name, is: fn(&[u8]) -> bool| {
             let value = headers.get(name);
@@ -71,7 +71,7 @@ impl Deletion {
     }
 }
 
-/// One thing that could not be removed.
+/// An object or version that could not be removed.
 #[derive(Debug)]
 pub(crate) struct NotRemoved {
     pub(crate) key: String,
@@ -87,7 +87,7 @@ impl Bucket {
         }
     }
 
-    /// A bucket where the client's request is served.
+    /// A bucket of the service that handles the client's request.
     pub(crate) fn of(job: &Job<'_>, name: &str) -> Self {
         Self::new(&job.parts.backend, name, answer::service_of(job))
     }
@@ -97,12 +97,12 @@ impl Bucket {
         Self::new(&self.backend, name, self.service.clone())
     }
 
-    /// Where its requests go, if that is not the configured backend.
+    /// Service of the bucket, unless it is the configured backend.
     pub(crate) fn service(&self) -> Option<&Service> {
         self.service.as_ref()
     }
 
-    /// The objects in the folder of one upload.
+    /// Objects in the folder of one upload.
     pub(crate) async fn objects(&self, prefix: &str) -> Outcome<Vec<ListEntry>> {
         let mut entries = Vec::new();
         let course = Course::of_folder();
@@ -111,8 +111,8 @@ impl Bucket {
         bounded(entries)
     }
 
-    /// The versions and delete markers in the folder of one upload; `None` where the backend has no
-    /// versions.
+    /// Versions and delete markers in the folder of one upload; `None` if the backend does not
+    /// support versions.
     pub(crate) async fn versions(&self, prefix: &str) -> Outcome<Option<Vec<ListEntry>>> {
         let mut entries = Vec::new();
         let course = Course::of_folder();
@@ -123,8 +123,8 @@ impl Bucket {
         })
     }
 
-    /// All that is stored under a prefix: versions and delete markers, or objects where there are
-    /// no versions. Ends where `visit` says so.
+    /// Visits everything stored under a prefix: versions and delete markers, or objects if versions
+    /// are not supported. `visit` may end the walk.
     pub(crate) async fn walk(
         &self,
         prefix: &str,
@@ -139,7 +139,7 @@ impl Bucket {
         }
     }
 
-    /// The objects under a prefix, however many. Ends where `visit` says so.
+    /// Visits the objects under a prefix, any number of them. `visit` may end the walk.
     pub(crate) async fn walk_objects(
         &self,
         prefix: &str,
@@ -196,7 +196,7 @@ impl Bucket {
             };
             let page = ListPage::parse(&text).map_err(not_s3)?;
             check_entries(page.entries().len())?;
-            // A server that does not know the parameter lists objects.
+            // A server that ignores the unknown parameter lists objects.
             let is_object = |entry: &ListEntry| entry.kind == EntryKind::Object;
             if page.entries().iter().any(is_object) {
                 return Ok(Versions::Unsupported);
@@ -208,23 +208,25 @@ impl Bucket {
             let key = page.key_of_page("NextKeyMarker").map_err(not_s3)?;
             let version = page.text_of_page("NextVersionIdMarker").map_err(not_s3)?;
             let next = key.map(|key| (key, version));
+            // Without a version the next page starts after all versions of the key.
             marker = Some(course.go_on(page.entries().len(), next)?);
         }
     }
 
-    /// Tells of every upload in progress in the bucket. No encoding of keys is asked for: SeaweedFS
-    /// says that it encodes them and does not, Ceph's gateway encodes them and does not say so.
+    /// Calls `seen` for every upload in progress in the bucket. Keys are requested unencoded:
+    /// SeaweedFS announces URL-encoding and does not encode, Ceph's gateway encodes and does not
+    /// announce it.
     pub(crate) async fn each_upload(&self, seen: impl FnMut(&ListedUpload)) -> Outcome<()> {
         self.each_upload_under(None, seen).await
     }
 
-    /// The same of keys that begin with a prefix.
+    /// Calls `seen` for every upload in progress whose key begins with a prefix.
     pub(crate) async fn each_upload_under(
         &self,
         prefix: Option<&str>,
         mut seen: impl FnMut(&ListedUpload),
     ) -> Outcome<()> {
-        // SeaweedFS goes by the upload alone, and gives no key to go on from.
+        // SeaweedFS pages by upload id alone, and returns no key marker.
         let mut marker: Option<(Option<String>, Option<String>)> = None;
         let mut course = Course::new();
         loop {
@@ -253,13 +255,13 @@ impl Bucket {
         }
     }
 
-    /// Deletes an object, or leaves a mark of deletion in a bucket with versions.
+    /// Deletes an object, which leaves a delete marker in a versioned bucket.
     pub(crate) async fn delete(&self, key: &str) -> Outcome<Deletion> {
         Ok(Deletion::of(&self.send_deletion(key, None).await?.headers))
     }
 
-    /// Removes what was listed for good. Delete markers go last, and stay where a version stays
-    /// (object lock), which they hide.
+    /// Removes listed entries permanently. Delete markers go last. A marker is kept if a version
+    /// under it could not be removed (object lock): without the marker that version would reappear.
     pub(crate) async fn remove(&self, entries: &[ListEntry]) -> Vec<NotRemoved> {
         let (markers, contents): (Vec<_>, Vec<_>) = entries
             .iter()
@@ -288,7 +290,7 @@ impl Bucket {
             .await
     }
 
-    /// Deletes one version for good, or what a DELETE without one does.
+    /// Deletes one version permanently; without a version it is a plain DELETE.
     pub(crate) async fn send_deletion(&self, key: &str, version: Option<&str>) -> Outcome<Backed> {
         let mut request = self.request(Method::DELETE, Some(key));
         request
@@ -297,7 +299,7 @@ impl Bucket {
         self.send(request).await
     }
 
-    /// One page of a list, as its query asks for it.
+    /// Requests one page of a list, with the given query.
     pub(crate) async fn page(&self, query: Vec<(String, Option<String>)>) -> Outcome<bytes::Bytes> {
         let mut request = self.request(Method::GET, None);
         request.query = query;
@@ -305,20 +307,20 @@ impl Bucket {
         answer::read_bounded(backed.body, MAX_PAGE_BYTES).await
     }
 
-    /// A request about the bucket, or about a key in it.
+    /// Makes a request for the bucket, or for a key in it.
     pub(crate) fn request(&self, method: Method, key: Option<&str>) -> Request {
         let mut request = Request::new(method, Some(&self.name), key);
         request.service.clone_from(&self.service);
         request
     }
 
-    /// Sends such a request, and takes 2xx as success.
+    /// Sends a request, and expects a 2xx response.
     pub(crate) async fn send(&self, request: Request) -> Outcome<Backed> {
         send(&self.backend, request).await
     }
 }
 
-/// Sends a request of the proxy's own, and takes 2xx as success.
+/// Sends a request on behalf of the proxy itself, and expects a 2xx response.
 pub(crate) async fn send(backend: &Backend, request: Request) -> Outcome<Backed> {
     let (parts, body) = backend.send(request).await?.into_parts();
     let answered = Backed {
@@ -333,12 +335,12 @@ pub(crate) async fn send(backend: &Backend, request: Request) -> Outcome<Backed>
     }
 }
 
-/// A parameter with a value.
+/// Makes a query parameter with a value.
 pub(crate) fn parameter(name: &str, value: &str) -> (String, Option<String>) {
     (name.to_owned(), Some(value.to_owned()))
 }
 
-/// What every list of keys is asked with.
+/// Parameters that every list of keys has.
 pub(crate) fn listing_query(prefix: &str) -> Vec<(String, Option<String>)> {
     let mut query = vec![parameter("encoding-type", "url")];
     if !prefix.is_empty() {
@@ -347,7 +349,7 @@ pub(crate) fn listing_query(prefix: &str) -> Vec<(String, Option<String>)> {
     query
 }
 
-/// Collects entries, one more than there may be.
+/// Collects entries, up to one more than a folder can have.
 fn collect(entries: &mut Vec<ListEntry>) -> impl FnMut(&ListEntry) -> ControlFlow<()> {
     |entry| {
         entries.push(entry.clone());
@@ -369,12 +371,12 @@ fn bounded(entries: Vec<ListEntry>) -> Outcome<Vec<ListEntry>> {
     }
 }
 
-/// A page that cannot be read.
+/// Failure for a page that cannot be parsed.
 pub(crate) fn not_s3(_: XmlError) -> Failure {
     Failure::Unusable("a list that is not S3's")
 }
 
-/// Whether the backend says that it does not have the operation at all.
+/// Whether the backend reports that it does not support the operation.
 pub(crate) fn is_not_implemented(failure: &Failure) -> bool {
     matches!(failure, Failure::Answer(answer)
         if ["NotImplemented", "MethodNotAllowed"].contains(&answer.document.code.as_str()))

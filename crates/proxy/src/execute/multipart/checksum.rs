@@ -1,10 +1,10 @@
-//! The checksums of an upload: what its creation asks for, and what that makes of a part's.
+//! Checksums of an upload: the algorithm that its creation requests, and the checks of its parts.
 //!
-//! An upload has one algorithm or none, and a type: of the whole content, or composite (the checksum
-//! of the parts' checksums). A part without a checksum gets one of the upload's algorithm, computed
-//! as it passes. S3 refuses it in composite uploads; here nothing is lost by taking it.
+//! An upload has one algorithm or none, and a type: full object, or composite (the checksum of the
+//! parts' checksums). A part without a checksum gets one of the upload's algorithm, computed
+//! while it passes. S3 refuses such a part in composite uploads; accepting it loses nothing.
 //!
-//! Absent: what a completed object's checksum is, see `verdict`.
+//! `verdict` determines the checksum of the completed object.
 
 use http::{HeaderMap, HeaderValue};
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType};
@@ -21,7 +21,7 @@ pub(crate) struct UploadChecksum {
 }
 
 impl UploadChecksum {
-    /// What CreateMultipartUpload asks for; the texts of the refusals are S3's.
+    /// Reads the request of CreateMultipartUpload. The messages of the refusals are S3's.
     pub(crate) fn asked_for(headers: &HeaderMap) -> Result<Option<Self>, S3Error> {
         let kind = match headers.get(TYPE) {
             None => None,
@@ -57,7 +57,7 @@ impl UploadChecksum {
         Ok(Some(Self { algorithm, kind }))
     }
 
-    /// What an upload's state says; none of it where the texts are not this version's.
+    /// Reads the texts in an upload's state; `None` if they are not known to this version.
     pub(crate) fn kept(algorithm: &str, kind: &str) -> Option<Self> {
         Some(Self {
             algorithm: ChecksumAlgorithm::from_name(algorithm)?,
@@ -65,7 +65,7 @@ impl UploadChecksum {
         })
     }
 
-    /// Says of an answer to CreateMultipartUpload what the upload's checksums will be.
+    /// Adds the headers that announce the upload's checksums to a CreateMultipartUpload response.
     pub(crate) fn announce(self, headers: &mut HeaderMap) {
         let algorithm = HeaderValue::from_static(self.algorithm.as_str());
         headers.insert(ALGORITHM, algorithm);
@@ -73,7 +73,7 @@ impl UploadChecksum {
         headers.insert(TYPE, kind);
     }
 
-    /// Refuses a CompleteMultipartUpload that speaks of another type.
+    /// Refuses a CompleteMultipartUpload that names another type.
     pub(crate) fn agrees(self, headers: &HeaderMap) -> Result<(), S3Error> {
         let Some(value) = headers.get(TYPE) else {
             return Ok(());
@@ -88,7 +88,7 @@ impl UploadChecksum {
         )))
     }
 
-    /// Refuses a part whose checksum is of another algorithm.
+    /// Refuses a part with a checksum of another algorithm.
     pub(crate) fn takes(self, sent: Option<ChecksumAlgorithm>) -> Result<(), S3Error> {
         match sent {
             Some(sent) if sent != self.algorithm => Err(invalid_request(format!(
@@ -114,7 +114,7 @@ fn checksum_type(value: &HeaderValue) -> Result<ChecksumType, S3Error> {
         })
 }
 
-/// S3 writes algorithms in lower case in its messages.
+/// Lower-case name of an algorithm, as in S3's messages.
 pub(super) fn lower(algorithm: ChecksumAlgorithm) -> String {
     algorithm.as_str().to_ascii_lowercase()
 }

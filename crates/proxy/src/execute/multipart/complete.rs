@@ -1,14 +1,14 @@
-//! CompleteMultipartUpload: from the client's list of parts to one readable object.
+//! CompleteMultipartUpload: turns the client's list of parts into one readable object.
 //!
-//! The order of the steps: see what is stored, judge the client's list against it, store the tail,
-//! complete the backend's upload (the client's conditions included), remove the state. Nothing is
-//! visible before the backend's own completion, and all of it can be repeated at any point.
+//! The order of the steps: list the stored parts, check the client's list against them, store the
+//! tail, complete the backend's upload (with the client's conditions), remove the state. Nothing is
+//! visible before the backend's own completion, and every step can be repeated.
 //!
-//! Two Completes at once overwrite each other's tail: the backend refuses the one whose tail is gone
-//! (`InvalidPart`), and that one starts again; in one replica they take turns. An upload that is gone, or
-//! whose parts are, may have been completed before; `repeated` looks at the object.
+//! Two concurrent Completes overwrite each other's tail. The backend refuses the one whose tail is
+//! gone (`InvalidPart`), which then starts again; within one replica they take turns. If the upload
+//! or its parts are gone, an earlier Complete may have succeeded; `repeated` checks the object.
 //!
-//! Removing the state may fail without the client hearing of it: the sweep will find it.
+//! Failing to remove the state is not reported to the client: the sweep removes it later.
 
 use std::time::Duration;
 
@@ -40,25 +40,25 @@ use crate::execute::patience::{self, Finished};
 use crate::execute::{BodySlot, Job, Outcome, OwnedJob, payload};
 use crate::respond::Failure;
 
-/// Longest list of parts: 10,000 of them, with the longest ETags and checksums.
+/// Longest list of parts, in bytes: 10,000 parts with the longest ETags and checksums.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The text of the list, and what is made of it.
+/// Memory for the text of the list, and for the parsed list.
 const MEMORY: HeldMemory = HeldMemory {
     per_byte: 4,
     besides: 0,
 };
 
-/// Backends may work for long before they answer.
+/// Response timeout of a completion, which backends may work on for long.
 const COMPLETION_TIMEOUT: Duration = Duration::from_mins(15);
 
-/// Completes at once for one upload that a Complete gives way to before it gives up.
+/// Most attempts of one Complete, each of which gives way to a concurrent one.
 const ATTEMPTS: usize = 4;
 
-/// Why an attempt ended.
+/// Reason for the end of an attempt.
 pub(super) enum Stop {
     Failed(Failure),
-    /// Something changed meanwhile; what, the lists will tell.
+    /// The upload changed during the attempt; the next one lists it again.
     Again(Failure),
 }
 
@@ -74,19 +74,20 @@ impl From<S3Error> for Stop {
     }
 }
 
-/// Reads the client's list, and answers when the work is done.
+/// Reads the client's list, and responds after the work is done.
 pub(super) async fn complete_upload(
     job: &Job<'_>,
     body: &mut BodySlot,
 ) -> Outcome<Response<ResponseBody>> {
     let announced = payload::announced_document(job.request)?;
     refuse_unknown_upload(job).await?;
-    // Not before: a body that nobody took is drained, so that the client sees the refusal.
+    // Not before the check: an unused body is drained, which lets the client see the refusal.
     let body = body.take();
     let limit = MAX_REQUEST_BYTES;
     let held = payload::read_announced(job, announced, body, limit, MEMORY).await?;
     let request = CompleteRequest::parse(&held.bytes)?;
     let share = held.share;
+    // The parsed list is enough for the work that follows, which may take minutes.
     drop(held.bytes);
     patience::answer(job, move |owned| async move {
         let _share = share;
@@ -95,7 +96,7 @@ pub(super) async fn complete_upload(
     .await
 }
 
-/// Refuses an upload that neither is open nor was completed, before its list is read.
+/// Refuses an upload that is neither open nor completed, before its list is read.
 async fn refuse_unknown_upload(job: &Job<'_>) -> Outcome<()> {
     let id = upload_id(job)?;
     match state::load(job, id).await {
@@ -123,9 +124,9 @@ async fn complete(owned: OwnedJob, request: CompleteRequest) -> Outcome<Finished
     perhaps_repeated(job, id, &request, last).await
 }
 
-/// The success that it was, where the upload is gone because an equal Complete has ended it. Ceph's
-/// gateway says `NoSuchKey` of an upload that ends at this moment, whatever is asked of it; and where
-/// one ends between two looks, a part of it is missing in the second.
+/// Returns the success of an equal Complete if that one ended the upload. Ceph's gateway returns
+/// `NoSuchKey` for any request about an upload that is ending at this moment. If an upload ends
+/// between two listings, a part of it is missing in the second.
 async fn perhaps_repeated(
     job: &Job<'_>,
     id: &str,
@@ -150,7 +151,7 @@ fn is_gone(failure: &Failure) -> bool {
     state::is_gone(failure) || code_of(failure) == Some("NoSuchKey")
 }
 
-/// Whether a part that the client names is not there, in the backend's words or ours.
+/// Whether a part that the client named is missing, according to the backend or to the proxy.
 fn misses_part(failure: &Failure) -> bool {
     match failure {
         Failure::Explained(error, _) => error.code == ErrorCode::InvalidPart,
@@ -160,6 +161,7 @@ fn misses_part(failure: &Failure) -> bool {
 
 async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<Finished, Stop> {
     let upload = state::load(job, id).await?;
+    // Within this replica one Complete at a time: another one would overwrite the tail.
     let _turn = upload.completing.lock().await;
     if upload.completed().is_some() {
         return Err(state::no_such_upload().into());
@@ -174,9 +176,11 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
     let remembered = &job.parts.uploads.part_checksums;
     remembered.fill_in(&upload, &mut parts);
     let total = parts.iter().map(|part| part.frame.length().0).sum();
+    // All checks come before the first write, so that a refused Complete changes nothing.
     judge_size(&job.request.headers, total)?;
     let verdict = verdict::judge(upload.checksum, stated, &parts)?;
 
+    // Only the last part may stay staged: the tail includes it. Others must become backend parts.
     if let Some((_last, followed)) = parts.split_last_mut() {
         for part in followed
             .iter_mut()
@@ -190,6 +194,7 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
         parts => store_tail(job, &upload, parts, &verdict).await?,
     };
     let (headers, etag) = finish(job, &upload, &parts, &tail).await?;
+    // From here on the object exists: failing to remove the state must not fail the Complete.
     let completed = parts.iter();
     let completed = completed.map(|part| (part.frame.number(), part.tag.mark()));
     upload.end(completed.collect());
@@ -211,13 +216,14 @@ async fn attempt(job: &Job<'_>, id: &str, request: &CompleteRequest) -> Result<F
     ))
 }
 
-/// Completes the backend's upload; some servers give no ETag.
+/// Completes the backend's upload. Some servers return no ETag.
 async fn finish(
     job: &Job<'_>,
     upload: &OpenUpload,
     parts: &[Selected],
     tail: &[Piece],
 ) -> Result<(HeaderMap, Option<String>), Stop> {
+    // A staged last part is inside the tail.
     let kept = parts.iter().filter(|part| part.shelf == Shelf::Upload);
     let named = kept
         .map(|part| (part.frame.number().get(), part.etag.as_str()))
@@ -227,6 +233,7 @@ async fn finish(
         );
     let document = complete_request(named);
     let mut request = upload_request(job, Method::POST, upload);
+    // With the client's conditions, which the backend checks at the moment of completion.
     request.headers = answer::headers_for_backend(job)?;
     request.body = RequestBody::Held(Bytes::from(document));
     request.response_timeout = Some(COMPLETION_TIMEOUT);
@@ -243,13 +250,13 @@ async fn finish(
     };
     outcome.map_err(|failure| match code_of(&failure) {
         Some("InvalidPart") => Stop::Again(failure),
-        // Ceph's gateway says so of an upload that another Complete just ended.
+        // Ceph's gateway returns this for an upload that another Complete has just ended.
         Some("NoSuchKey") => Stop::Failed(state::no_such_upload()),
         Some(_) | None => Stop::Failed(failure),
     })
 }
 
-/// What the backend calls the failure, if it is its own.
+/// Error code of the backend, if the failure is its response.
 fn code_of(failure: &Failure) -> Option<&str> {
     if let Failure::Answer(answer) = failure {
         Some(answer.document.code.as_str())
@@ -258,7 +265,7 @@ fn code_of(failure: &Failure) -> Option<&str> {
     }
 }
 
-/// The backend's headers and, where it gave one, the ETag.
+/// Response headers of the backend, and the ETag if there is one.
 async fn read_result(backed: Backed) -> Outcome<(HeaderMap, Option<String>)> {
     let headers = backed.headers.clone();
     let document = embedded::document(backed).await?;
@@ -267,7 +274,7 @@ async fn read_result(backed: Backed) -> Outcome<(HeaderMap, Option<String>)> {
     Ok((headers, result.etag))
 }
 
-/// The plaintext's length in bytes, if the client states it.
+/// Plaintext length in bytes that the client states, if any.
 pub(super) fn stated_size(headers: &HeaderMap) -> Result<Option<u64>, S3Error> {
     let Some(value) = headers.get("x-amz-mp-object-size") else {
         return Ok(None);
@@ -284,7 +291,7 @@ pub(super) fn stated_size(headers: &HeaderMap) -> Result<Option<u64>, S3Error> {
     })
 }
 
-/// Compares the plaintext's length with what the client says that it is.
+/// Compares the plaintext length with the one that the client states.
 fn judge_size(headers: &HeaderMap, total: u64) -> Result<(), S3Error> {
     match stated_size(headers)? {
         Some(stated) if stated != total => Err(S3Error::new(
@@ -301,6 +308,7 @@ fn judge_size(headers: &HeaderMap, total: u64) -> Result<(), S3Error> {
 async fn etag_of_object(job: &Job<'_>) -> Outcome<String> {
     let mut request = answer::request_for(job, Method::HEAD);
     request.headers = answer::headers_for_backend(job)?;
+    // The conditions held before the completion, and would fail now.
     request.headers.remove(header::IF_MATCH);
     request.headers.remove(header::IF_NONE_MATCH);
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
@@ -312,7 +320,7 @@ async fn etag_of_object(job: &Job<'_>) -> Outcome<String> {
         .ok_or(Failure::Unusable("a completed upload without an ETag"))
 }
 
-/// The success that the client is told of. `etag` is the backend's, without quotes.
+/// Success for the client. `etag` is the backend's, without quotes.
 pub(super) fn finished(
     job: &Job<'_>,
     mut headers: HeaderMap,
@@ -337,7 +345,7 @@ pub(super) fn finished(
     Finished { headers, document }
 }
 
-/// Where the client finds its object: the host that it asked.
+/// URL of the object at the host that the client used.
 fn location(job: &Job<'_>) -> String {
     let Place { bucket, object_key } = Place::of(job);
     let host = job.request.headers.get(header::HOST);

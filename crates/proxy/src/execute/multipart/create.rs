@@ -1,9 +1,9 @@
 //! CreateMultipartUpload: the backend's upload first, then its state.
 //!
-//! The envelope goes among the metadata that the backend keeps for the object to be, so that
-//! completing needs no further write. If the state cannot be stored the backend's upload is aborted:
-//! nobody could use it. If the proxy dies between the two, the backend keeps an upload without parts
-//! whose id no client knows; it can be listed and aborted, and lifecycle rules remove it.
+//! The envelope is part of the metadata that the backend keeps for the future object, so completing
+//! needs no further write. If the state cannot be stored, the backend's upload is aborted: nobody
+//! could use it. If the proxy dies between the two, the backend keeps an upload without parts whose
+//! id no client knows; it can be listed and aborted, and lifecycle rules remove it.
 
 use http::{HeaderValue, Method, Response, header};
 use s3proxy_envelope::header::Layout;
@@ -19,10 +19,10 @@ use crate::execute::new_object::{
 use crate::execute::{Job, Outcome, answer};
 use crate::respond::Failure;
 
-/// Longest answer of the backend that is read.
+/// Longest backend response that is read, in bytes.
 const MAX_RESULT_BYTES: usize = 64 * 1024;
 
-/// Creates an upload.
+/// Handles CreateMultipartUpload.
 pub(super) async fn create(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let checksum = UploadChecksum::asked_for(&job.request.headers)?;
     let mut outgoing = answer::headers_for_backend(job)?;
@@ -65,7 +65,7 @@ pub(super) async fn create(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     Ok(response)
 }
 
-/// Ends the backend's upload, as far as that is possible.
+/// Aborts the backend's upload. A failure is only logged: the creation has failed already.
 async fn abandon(job: &Job<'_>, upload_id: &str) {
     let mut request = answer::request_for(job, Method::DELETE);
     request.query = vec![("uploadId".to_owned(), Some(upload_id.to_owned()))];

@@ -1,14 +1,14 @@
-//! Evidence that an upload has ended, for whoever removes what is left of it.
+//! Evidence that an upload has ended, which the removal of leftovers requires.
 //!
 //! An upload's absence from a list proves nothing: some servers list uploads from a cache that is
-//! empty after a restart or at another node. So the state says which upload it belongs to, and the
-//! backend is asked for that very upload. Only `NoSuchUpload` counts; Ceph's gateway (16) says `NoSuchKey`
-//! instead, which counts where its list of the uploads under the very key does not show it either.
+//! empty after a restart or at another node. The state therefore names its upload, and the backend
+//! is asked about exactly that one. Only `NoSuchUpload` counts. Ceph's gateway (16) returns
+//! `NoSuchKey` instead, which counts if its list of uploads under that key does not show it either.
 //!
-//! The name in a state is not sealed, but the folder's name is its hash: nobody can have the backend
-//! asked for another upload than the one that the folder was made for.
+//! The name in a state is not sealed, but the folder's name is its hash: an attacker cannot
+//! redirect the question to another upload than the one that the folder was made for.
 //!
-//! A folder without a state belongs to nobody: the state is written before the client learns of the
+//! A folder without a state is a leftover: the state is written before the client learns of the
 //! upload, and removed last.
 
 use http::{Method, StatusCode};
@@ -22,12 +22,12 @@ use crate::backend::Request;
 use crate::execute::{Outcome, answer};
 use crate::respond::Failure;
 
-/// What is known of the upload behind a folder.
+/// Knowledge about the upload that a folder belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Evidence {
-    /// It has ended.
+    /// The upload has ended.
     Ended,
-    /// The backend has it.
+    /// The backend still has the upload.
     InProgress,
     /// The state names no upload (earlier versions wrote none), or cannot be read.
     Nameless,
@@ -44,16 +44,16 @@ pub(crate) enum Named {
 
 /// One folder of state.
 pub(crate) struct StateFolder<'a> {
-    /// The bucket that holds it.
+    /// Bucket that contains the folder.
     pub(crate) place: &'a Bucket,
-    /// The configured prefix.
+    /// Configured state prefix.
     pub(crate) prefix: &'a str,
-    /// The folder's name: the hash of the upload.
+    /// Name of the folder: the hash of the upload.
     pub(crate) id: &'a str,
 }
 
 impl StateFolder<'_> {
-    /// Asks the backend for the upload.
+    /// Reads the state, and asks the backend about the upload that it names.
     pub(crate) async fn evidence(&self) -> Outcome<Evidence> {
         match self.named().await? {
             Named::Gone => Ok(Evidence::Ended),
@@ -102,6 +102,7 @@ impl StateFolder<'_> {
     }
 
     async fn look_for(&self, upload: &UploadName) -> Outcome<Evidence> {
+        // No early end: the list must be complete before absence counts.
         let bucket = self.place.named(&upload.bucket);
         let mut evidence = Evidence::Ended;
         let see = |listed: &ListedUpload| {
@@ -116,13 +117,14 @@ impl StateFolder<'_> {
     }
 }
 
-/// The upload that a state names, if it is the one that its folder was made for.
+/// The upload that a state names, if the folder was made for it.
 pub(crate) fn named_upload(state: &[u8], id: &str) -> Option<UploadName> {
     let upload = SealedUploadState::parse(state).ok()?.upload?;
+    // A state that was copied into another folder must not decide about that folder.
     (upload.hash().id() == id).then_some(upload)
 }
 
-/// Whether the backend itself says so, and not somebody in between.
+/// Whether the backend returned this code with a 404. One from an intermediary does not count.
 fn is(failure: &Failure, code: &str) -> bool {
     matches!(failure, Failure::Answer(answer)
         if answer.status == StatusCode::NOT_FOUND && answer.document.code == code)

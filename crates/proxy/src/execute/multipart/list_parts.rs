@@ -1,10 +1,10 @@
-//! ListParts: the backend's parts and the staged ones as one list, in plaintext terms.
+//! ListParts: the backend's parts and the staged ones in one list, in plaintext terms.
 //!
-//! The backend is asked for a whole page behind the client's marker, whatever length the client
-//! wants: a server that lists a replaced part beside its successor must not have the two cut apart.
-//! Where its page ends before the list does, the last number is left for the next page for the same
-//! reason, and no staged part beyond is shown yet. So a page may be shorter than asked for, which S3
-//! allows, and markers are the numbers of parts that were shown.
+//! The backend is asked for a full page after the client's marker, regardless of the client's page
+//! size: a server that lists a replaced part next to its successor must not split the two. If its
+//! page is truncated, the last number is left for the next page for the same reason, and no staged
+//! part beyond it is shown yet. A page may therefore be shorter than requested, which S3 allows,
+//! and markers are numbers of parts that were shown.
 //!
 //! Under one number the newer is shown. Of one age, as far as the lists tell, it is the one that this
 //! replica stored last (`attempts`), else the staged one. Which of them is completed depends on the
@@ -33,41 +33,41 @@ use crate::execute::{Job, Outcome, answer};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 
-/// Longest page that is read: 1000 parts.
+/// Longest page that is read, in bytes: 1000 parts.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// The most parts of a page, and what is meant where none is asked for.
+/// Most parts of a page, and the default.
 const MAX_PARTS: u32 = 1000;
 
-/// The largest number that S3 reads in these parameters.
+/// Largest value that S3 accepts in these parameters.
 const MAX_PARAMETER: u32 = 2_147_483_647;
 
-/// Which page a client wants.
+/// Page that a client requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Asked {
     behind: u32,
     max_parts: u32,
 }
 
-/// One number of the list.
+/// One entry of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Part {
     number: u16,
-    /// The backend's, without quotes.
+    /// ETag of the part as the backend returned it, without quotes.
     etag: String,
-    /// Stored bytes.
+    /// Length in stored bytes.
     size: u64,
     last_modified: String,
 }
 
-/// What a client is shown.
+/// Page that the client is shown.
 #[derive(Debug, PartialEq, Eq)]
 struct Shown {
     parts: Vec<Part>,
     has_more: bool,
 }
 
-/// Serves ListParts.
+/// Handles ListParts.
 pub(super) async fn list_parts(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let asked = Asked::of(&job.request.query)?;
     let upload = state::load(job, upload_id(job)?).await?;
@@ -150,10 +150,12 @@ fn merge(
         size: part.size,
         last_modified: part.last_modified.clone(),
     });
+    // At the backend only the tail has this number; a client's part 10000 is always staged.
     let kept = in_upload.filter(|part| part.number != TAIL_NUMBER.get());
     let wanted = |part: &Part| u32::from(part.number) > asked.behind;
     let mut newest = BTreeMap::new();
     for part in kept
+        // Staged parts come second: on a tie they replace the backend's.
         .chain(staged.into_iter().map(staged_part))
         .filter(wanted)
     {
@@ -191,10 +193,11 @@ fn replace_older(newest: &mut BTreeMap<u16, Part>, part: Part, is_last: impl Fn(
     }
 }
 
-/// The last number of a truncated page of which all entries are surely there.
+/// Last number of a truncated page whose entries are complete.
 fn trusted_end(listed: &[ListedPart]) -> u16 {
     let last = listed.iter().map(|part| part.number).max().unwrap_or(0);
     let before = listed.iter().map(|part| part.number);
+    // A page of one number alone has to be trusted, or the list would never advance.
     before.filter(|number| *number < last).max().unwrap_or(last)
 }
 
@@ -207,7 +210,7 @@ fn staged_part(part: StagedPart) -> Part {
     }
 }
 
-/// Which of two times is earlier, as exactly as both are given: some lists know whole seconds only.
+/// Compares two times at the precision that both have: some lists have whole seconds only.
 fn age_order(a: &str, b: &str) -> Ordering {
     let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     match (time(a), time(b)) {
@@ -260,7 +263,7 @@ fn render(
 }
 
 impl Shown {
-    /// Where the client goes on: behind what it saw, or where it was when it wants nothing shown.
+    /// Marker of the next page: the last number shown, or the client's marker if there is none.
     fn next_marker(&self, asked: Asked) -> Option<u16> {
         let last = self.parts.last().map(|part| part.number);
         let unmoved = || u16::try_from(asked.behind).unwrap_or(PartNumber::MAX.get());

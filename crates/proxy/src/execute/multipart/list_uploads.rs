@@ -1,8 +1,8 @@
-//! ListMultipartUploads: the backend's list, without what is the proxy's own business.
+//! ListMultipartUploads: the backend's list without the proxy's own uploads.
 //!
-//! The backend has one upload for each of the client's, under the same id, so its page is passed on.
-//! What it says of checksums is about stored bytes and goes; the client's own algorithm stands in each
-//! upload's state, and is not looked up.
+//! The backend has one upload for each of the client's, under the same id, so its page is passed
+//! on. Checksum elements are removed, since they describe stored bytes. The client's own algorithm
+//! is kept in the state of each upload and is not looked up.
 
 use http::Response;
 use s3proxy_protocol::xml::listing::PrefixEdit;
@@ -17,7 +17,7 @@ use crate::execute::page::{self, Page};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
-/// Serves ListMultipartUploads.
+/// Handles ListMultipartUploads.
 pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody>> {
     let _share = job.share(page::SHARE_BYTES).await?;
     let mut query = answer::query_for_backend(job);
@@ -30,6 +30,7 @@ pub(super) async fn list_uploads(job: &Job<'_>) -> Outcome<Response<ResponseBody
         let behind = hidden::behind_hidden(&last, &job.parts.policy.state_prefix);
         query = Paging::Uploads.behind(query, &behind);
         asked = Page::ask(job, query.clone()).await?;
+        // The page no longer begins at the client's start, which the response must still name.
         edits = Paging::Uploads.asked(&job.request.query);
     }
     let page = parse(&asked.text)?;
@@ -69,7 +70,7 @@ fn parse(text: &[u8]) -> Outcome<UploadsPage<'_>> {
     Ok(page)
 }
 
-/// The last hidden key of a page that shows nothing, though the list goes on.
+/// Last hidden key of a page that shows nothing although the list continues.
 fn last_of_nothing_shown(job: &Job<'_>, text: &[u8]) -> Outcome<Option<String>> {
     let page = parse(text)?;
     if !page.is_truncated() || last_shown(job, &page).is_some() {

@@ -1,16 +1,16 @@
-//! Multipart uploads, one file a step.
+//! Multipart uploads: one file per step.
 //!
-//! The backend has an upload of its own for each of the client's, under the same id; parts are
-//! sealed one by one and go there as they come. Beside the data lie the upload's state and its staged
-//! parts: those that only the last place can hold. Completing adds the tail that makes one readable
-//! object of the parts.
+//! Each upload of a client is an upload at the backend with the same id; parts are sealed one by
+//! one and sent there as they arrive. The upload's state and its staged parts are stored next to
+//! the data. Staged parts are those that can only be the last one. Completing adds the tail, which
+//! makes one readable object of the parts.
 //!
 //! Invariants: any replica can serve any step; nothing is visible before the backend's own
 //! completion; every step can be repeated.
 //!
-//! The tail goes under the highest number, 10000, under which no client's part ever goes (one with
-//! that number is always staged). So a tail that a failed Complete left behind is never taken for a
-//! part, and no part is lost to a tail.
+//! The tail is stored under the highest number, 10000. A client's part is never stored there (one
+//! with that number is always staged). A tail left by a failed Complete is therefore never taken
+//! for a part, and no part is overwritten by a tail.
 
 mod abort;
 pub(crate) mod attempts;
@@ -47,13 +47,13 @@ use crate::body::outbound::ResponseBody;
 use crate::config::resolved::{Encryption, Multipart};
 use crate::plan::Step;
 
-/// The number of the tail. A backend's part of this number is never a client's.
+/// Part number of the tail. The backend's part of this number is never a client's.
 pub(crate) const TAIL_NUMBER: PartNumber = PartNumber::MAX;
 
-/// The number that says how long the others are, where they have to be equal.
+/// Part number whose length the others must have, if parts have to be equal.
 const FIRST_NUMBER: PartNumber = PartNumber::MIN;
 
-/// Serves one step of an upload.
+/// Handles one step of an upload.
 pub(crate) async fn step(
     job: &Job<'_>,
     step: Step,
@@ -72,12 +72,13 @@ pub(crate) async fn step(
         Step::UploadPartCopy => patience::answer(job, upload_part_copy::upload_part_copy).await,
     };
     if answered.is_ok() {
+        // Only after a success: otherwise clients could fill the list with invented names.
         job.parts.seen_buckets.note(job);
     }
     answered
 }
 
-/// Whether the upload is stored as it comes.
+/// Whether the upload is stored unencrypted.
 fn is_plaintext(job: &Job<'_>) -> Result<bool, S3Error> {
     let Place { bucket, object_key } = Place::of(job);
     let encryption = job.parts.rules.storing(bucket, object_key).encryption;
@@ -92,7 +93,7 @@ fn is_plaintext(job: &Job<'_>) -> Result<bool, S3Error> {
     }
 }
 
-/// The upload that the request names.
+/// Upload id that the request names.
 pub(crate) fn upload_id<'a>(job: &Job<'a>) -> Outcome<&'a str> {
     job.request
         .query
@@ -101,7 +102,7 @@ pub(crate) fn upload_id<'a>(job: &Job<'a>) -> Outcome<&'a str> {
         .ok_or_else(state::no_such_upload)
 }
 
-/// The number of the part that the request is about.
+/// Part number that the request names.
 pub(crate) fn part_number(job: &Job<'_>) -> Result<PartNumber, S3Error> {
     job.request
         .query

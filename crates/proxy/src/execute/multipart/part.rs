@@ -1,14 +1,15 @@
-//! A part on its way to where it is kept: sealed, and either the backend's part or staged.
+//! Storage of one part: sealed, and either a backend part or staged.
 //!
-//! A part of at least 5 MiB goes to the backend's upload under its own number. A shorter one can only
-//! be the last, and the tail has to follow it inside the same backend part, so it is staged: stored as
-//! an object of its own until the upload completes. So is number 10000, the tail's; and, for backends
-//! that demand equal part sizes, a part that differs from number 1.
+//! A part of at least 5 MiB goes to the backend's upload under its own number. A shorter one can
+//! only be the last, and the tail has to follow it in the same backend part. It is therefore
+//! staged: stored as a separate object until the upload completes. Number 10000 is staged too,
+//! since it is the tail's; and, for backends that require equal part sizes, so is a part whose
+//! length differs from number 1.
 //!
-//! What is known of the checksum goes into the part's ETag, which the client hands back.
+//! The part's checksum goes into its ETag, which the client sends back.
 //!
-//! The same number twice: a replica that knows of a staged part deletes it when a long one takes the
-//! number. Otherwise the ETag that the client names when it completes tells the two apart
+//! If a number is uploaded twice, a replica that knows of a staged part deletes it when a long one
+//! takes the number. Otherwise the ETag that the client names on completion distinguishes them
 //! (ADR 0006).
 
 use http::{HeaderMap, Method, header};
@@ -33,21 +34,21 @@ use crate::execute::sealed_stream::send_sealed;
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
-/// Longest answer to a copy that is read.
+/// Longest response to a copy that is read, in bytes.
 const MAX_RESULT_BYTES: usize = 64 * 1024;
 
-/// Where a part is kept until the upload completes.
+/// Place where a part is kept until the upload completes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shelf {
-    /// The backend's upload.
+    /// A part of the backend's upload.
     Upload,
-    /// Beside it.
+    /// A separate object under the state prefix.
     Staged,
 }
 
 impl Shelf {
-    /// `first` is the stored size of number 1, where parts have to be equally long: all that is known
-    /// of the size that they will have. Number 1 itself never waits.
+    /// Selects the place. `first` is the stored size of number 1 if parts must be equal: nothing
+    /// else is known of their size. Until it is known, only number 1 can be a backend part.
     fn of(
         number: PartNumber,
         length: PlaintextLength,
@@ -66,7 +67,7 @@ impl Shelf {
     }
 }
 
-/// Decides where a part goes, and remembers what was learnt on the way.
+/// Selects the place of a part, and remembers the size of number 1.
 async fn shelf(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -76,6 +77,7 @@ async fn shelf(
     let sizes = job.parts.policy.part_sizes;
     let known = match sizes {
         PartSizes::Any => None,
+        // Until number 1 is stored its size is unknown, and other parts are staged.
         PartSizes::Equal => match upload.first_size() {
             Some(size) => Some(size),
             None => first_size(job, upload).await?,
@@ -88,7 +90,7 @@ async fn shelf(
     Ok(shelf)
 }
 
-/// The stored size of number 1, as the backend lists it.
+/// Stored size of number 1, as the backend lists it.
 async fn first_size(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Option<u64>> {
     let mut request = upload_request(job, Method::GET, upload);
     request
@@ -104,12 +106,12 @@ async fn first_size(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Option<u64>> 
     Ok(size)
 }
 
-/// A part that was stored.
+/// A stored part.
 pub(crate) struct StoredPart {
     pub(crate) etag: PartEtag,
-    /// The one that was sent, or one of the upload's algorithm.
+    /// Checksum that the client sent, or one of the upload's algorithm.
     pub(crate) checksum: Option<Checksum>,
-    /// The backend's, of its answer.
+    /// Headers of the backend's response that are passed to the client.
     pub(crate) headers: HeaderMap,
 }
 
@@ -134,8 +136,8 @@ pub(crate) async fn upload_part_held(
     stored(job, upload, number, &backed, &head, checksum)
 }
 
-/// Seals and stores a part as its plaintext comes, from a client or from a stored object, and computes
-/// its checksum for the upload.
+/// Seals and stores a part while its plaintext arrives, from a client or from a stored object, and
+/// computes its checksum for the upload.
 pub(crate) async fn upload_part_sealed<P>(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -150,7 +152,8 @@ where
     upload_part_measured(job, upload, number, length, source, measured).await
 }
 
-/// The same, with a checksum computed only where one is asked for: `source` may bring its own.
+/// Seals and stores a part while its plaintext arrives. A checksum is computed only if `measured`
+/// names an algorithm: `source` may have its own.
 pub(super) async fn upload_part_measured<P>(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -204,14 +207,14 @@ fn request(
     request
 }
 
-/// A request about the backend's upload.
+/// Makes a request for the backend's upload.
 pub(super) fn upload_request(job: &Job<'_>, method: Method, upload: &OpenUpload) -> Request {
     let mut request = answer::request_for(job, method);
     request.query = vec![("uploadId".to_owned(), Some(upload.id.clone()))];
     request
 }
 
-/// Stores a piece of the tail, which belongs to no client.
+/// Stores a piece of the tail, which is not a client's part.
 pub(super) async fn upload_tail(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -219,17 +222,18 @@ pub(super) async fn upload_tail(
     body: RequestBody,
 ) -> Outcome<String> {
     let mut request = request(job, upload, number, Shelf::Upload, body);
+    // The client's headers belong to its Complete, not to this part.
     request.headers = upload.customer_key();
     let sent = job.parts.backend.send(request).await;
     let response = sent.map_err(|error| match error {
-        // Not the client's body, but a staged part of its upload.
+        // The failed body is a staged part, not the client's request.
         BackendError::RequestBody(_) => Failure::Unusable("a staged part broke off"),
         other => other.into(),
     })?;
     backend_etag(&expect_result(job, response).await?)
 }
 
-/// Has the backend copy something of its own into the upload; `headers` name the source.
+/// Lets the backend copy an object of the proxy into the upload; `headers` name the source.
 pub(super) async fn copy_part(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -246,7 +250,7 @@ pub(super) async fn copy_part(
         .map_err(|_| Failure::Unusable("a CopyPartResult that is not S3's"))
 }
 
-/// Notes what now lies under the number.
+/// Records where the part of this number is now, and deletes a staged one that it replaced.
 async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: Shelf) {
     match shelf {
         Shelf::Staged => {
@@ -254,10 +258,11 @@ async fn settle(job: &Job<'_>, upload: &OpenUpload, number: PartNumber, shelf: S
             job.parts.uploads.reweigh(upload);
         }
         Shelf::Upload => {
+            // Only a part known to be staged costs a request. Others are left to the ETag.
             if upload.take_staged(number).is_some()
                 && let Err(failure) = staged::delete_staged(job, &upload.place, number).await
             {
-                // The ETag that the client names when it completes tells the two apart.
+                // Harmless: the ETag that the client names on completion distinguishes the two.
                 tracing::debug!(reason = %failure, "a replaced staged part stays until the end");
             }
         }
@@ -295,7 +300,7 @@ fn stored(
     Ok(part)
 }
 
-/// The backend's ETag without its quotes.
+/// ETag of the backend's response, without quotes.
 fn backend_etag(backed: &Backed) -> Outcome<String> {
     backed
         .headers

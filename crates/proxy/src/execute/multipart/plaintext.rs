@@ -1,12 +1,13 @@
-//! `multipart = forward-plaintext`, and rules with `encryption = "off"`: uploads as if the proxy were
-//! not there, stored as they are.
+//! `multipart = forward-plaintext`, and rules with `encryption = "off"`: uploads are forwarded and
+//! stored unencrypted.
 //!
-//! For tests, and for buckets that hold plaintext on purpose: nothing is sealed, which every start
-//! says in the log where it holds for all. What the client promises of a body is verified all the same. UploadPartCopy is
-//! refused, since the backend would copy the sealed bytes of its source.
+//! For tests, and for buckets that hold plaintext on purpose. If it applies to everything, a
+//! warning is logged at every start. Bodies are still verified against the client's checksums and
+//! signature. UploadPartCopy is refused, since the backend would copy the sealed bytes of its
+//! source.
 //!
-//! Uploads that were begun while `encrypt` was set cannot go on here, and neither the other way
-//! round: their parts would be of two forms.
+//! Uploads that were begun under `encrypt` cannot continue here, nor the other way round: their
+//! parts would have two forms.
 
 use std::sync::Arc;
 
@@ -26,10 +27,10 @@ use crate::plan::Step;
 use crate::respond::Failure;
 use crate::telemetry::audit::Stored;
 
-/// Longest list of parts, as S3 takes it.
+/// Longest list of parts that is read, in bytes.
 const MAX_REQUEST_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Serves one step of an upload.
+/// Handles one step of an upload.
 pub(super) async fn step(
     job: &Job<'_>,
     step: Step,
@@ -49,6 +50,7 @@ pub(super) async fn step(
             forward::forward(job, body).await
         }
         Step::Abort | Step::ListParts => forward::forward(job, body).await,
+        // Hides upload state here too: other objects of the bucket may be sealed.
         Step::ListUploads => super::list_uploads::list_uploads(job).await,
         Step::UploadPartCopy => Err(Failure::Refused(S3Error::new(
             ErrorCode::NotImplemented,
@@ -69,6 +71,7 @@ async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseB
     let fault = passing.fault();
     let body = BodyStream::new(passing.map_err(Into::into));
     let sent = send(job, Method::PUT, RequestBody::Stream { length, body }).await;
+    // The client's fault comes first: the backend's failure is only its consequence.
     match fault.get() {
         Some(fault) => Err(Failure::Inbound(fault.clone())),
         None => sent,

@@ -1,7 +1,7 @@
-//! The stored parts of an upload, from both shelves.
+//! The stored parts of an upload: backend parts and staged ones.
 //!
-//! Some servers list a replaced part beside the one that replaced it. Both are kept here: the ETag
-//! that the client names tells them apart, and the backend has the last word when it completes.
+//! Some servers list a replaced part next to the one that replaced it. Both are kept here: the ETag
+//! that the client names distinguishes them, and the backend decides on completion.
 
 use http::Method;
 use s3proxy_envelope::multipart::PartNumber;
@@ -16,14 +16,14 @@ use crate::backend::Request;
 use crate::execute::{Job, Outcome, answer};
 use crate::respond::Failure;
 
-/// Longest page that is read: 1000 parts.
+/// Longest page that is read, in bytes: 1000 parts.
 const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// The most parts of an upload, each of which may stand beside the one that it replaced.
+/// Most listed parts of an upload: each may be listed with the one that it replaced.
 const MOST_PARTS: usize = 20_000;
 
-/// The parts that a completion can be made of. Staged ones are listed only where the request names
-/// something else than the backend's own.
+/// Parts that a completion can use. Staged ones are listed only if the request names a part that
+/// the backend's upload does not have.
 pub(super) async fn present(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -42,10 +42,10 @@ pub(super) async fn present(
     Ok(present)
 }
 
-/// One page of what the backend's upload holds, tails left out.
+/// One page of the backend's list of parts, without tails.
 pub(super) struct Page {
     pub(super) parts: Vec<Present>,
-    /// The number that the next page starts behind.
+    /// Marker of the next page: the number that it starts after.
     next: Option<u16>,
 }
 
@@ -67,7 +67,7 @@ async fn in_upload(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Vec<Present>> 
         if page.next.is_none() {
             return Ok(found);
         }
-        // A page that does not come forward would be asked for without end.
+        // A page that does not advance would be requested forever.
         if page.next <= marker {
             return Err(Failure::Unusable(
                 "a listing of parts that does not advance",
@@ -77,7 +77,7 @@ async fn in_upload(job: &Job<'_>, upload: &OpenUpload) -> Outcome<Vec<Present>> 
     }
 }
 
-/// Asks for a page.
+/// Requests one page.
 pub(super) async fn page(job: &Job<'_>, request: Request) -> Outcome<Page> {
     let backed = answer::expect_success(job, job.parts.backend.send(request).await?).await?;
     let text = answer::read_bounded(backed.body, MAX_PAGE_BYTES).await?;
@@ -92,6 +92,7 @@ pub(super) async fn page(job: &Job<'_>, request: Request) -> Outcome<Page> {
             shelf: Shelf::Upload,
         })
     });
+    // Some servers return no marker; the last number listed is the same.
     let last = || page.parts().last().map(|part| part.number);
     let next = page
         .is_truncated()

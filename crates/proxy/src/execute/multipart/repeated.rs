@@ -1,16 +1,16 @@
-//! A Complete for an upload that is gone: perhaps it succeeded before, and only its answer was lost.
+//! A Complete for an upload that is gone: it may have succeeded before, with only the response
+//! lost.
 //!
-//! From 5 MiB up the object's seal carries the hash of the upload that made it, and the numbers, marks
-//! and checksums of its parts. If they are this upload's, and those that the request names, the answer
-//! is the success that it was. Below 5 MiB there is no seal, and the envelope was written before the
-//! upload had an id; so there only a replica that completed the upload itself, or finds its state, can
-//! tell, by its envelope: data keys are never used twice. The part is compared with what this replica
-//! completed, or by its content where it still lies staged. Elsewhere the answer is `NoSuchUpload`, as
-//! S3 gives some time after a completion.
+//! From 5 MiB up the object's seal contains the hash of the upload that made it, and the numbers,
+//! marks and checksums of its parts. If they match this upload and the request, the response is the
+//! earlier success. Below 5 MiB there is no seal, and the envelope was written before the upload
+//! had an id. Then only a replica that completed the upload, or that still finds its state, can
+//! recognize the object by its envelope: data keys are never reused. The part is compared with the
+//! one that this replica completed, or by its content if it is still staged. Otherwise the response
+//! is `NoSuchUpload`, as S3 returns some time after a completion.
 //!
-//! A size and a checksum that the request states must be the object's. Its `If-Match` and
-//! `If-None-Match` are not judged again: they held when the object was made, and the object is there
-//! now.
+//! A size and a checksum in the request must match the object. `If-Match` and `If-None-Match` are
+//! not evaluated again: they held when the object was made, and now it exists.
 
 use std::sync::Arc;
 
@@ -41,39 +41,39 @@ use crate::execute::stored::{self, Form};
 use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 
-/// Longest tail: 1.6 MB.
+/// Longest tail that is read, in bytes. A tail has at most 1.6 MB.
 const MAX_TAIL_BYTES: usize = 2 * 1024 * 1024;
 
-/// What the answer to a Complete has in common with that to a HEAD of the object.
+/// Headers that the responses to a Complete and to a HEAD of the object have in common.
 const PASSED: &[&str] = &[
     "x-amz-version-id",
     "x-amz-expiration",
     "x-amz-request-charged",
 ];
 
-/// The object as it stands there now.
+/// The object that exists now.
 struct Object {
     headers: HeaderMap,
     envelope: Envelope,
     stored: StoredLength,
-    /// The backend's, with its quotes.
+    /// ETag as the backend returned it, with quotes.
     etag: HeaderValue,
 }
 
-/// The object that an upload has become.
+/// Object that an upload made.
 enum Made {
-    /// From 5 MiB up.
+    /// An object from 5 MiB up, with its seal.
     Large(Object, Seal),
-    /// Below, and what is known here of its upload.
+    /// An object below 5 MiB, with the state of its upload that is known here.
     Small(Object, Arc<OpenUpload>),
 }
 
-/// Whether the object is the upload's, of whatever parts.
+/// Whether the upload made the object, of any parts.
 pub(super) async fn is_its_object(job: &Job<'_>, upload_id: &str) -> Outcome<bool> {
     Ok(made(job, upload_id).await?.is_some())
 }
 
-/// The answer that was given before, if the object is this upload's, of the parts that are named.
+/// The earlier success, if this upload made the object of the parts that the request names.
 pub(super) async fn answer(
     job: &Job<'_>,
     upload_id: &str,
@@ -120,6 +120,7 @@ async fn made(job: &Job<'_>, upload_id: &str) -> Outcome<Option<Made>> {
     match tail_first(object.stored) {
         None => {
             let known = state::remembered(job, upload_id).await;
+            // An equal envelope means the same data key, which no other upload has.
             let known = known.filter(|upload| upload.envelope == object.envelope);
             Ok(known.map(|upload| Made::Small(object, upload)))
         }
@@ -133,7 +134,7 @@ async fn made(job: &Job<'_>, upload_id: &str) -> Outcome<Option<Made>> {
     }
 }
 
-/// Numbers and marks of the parts that the request names.
+/// Numbers and marks of the parts that the request names; `None` if one of them is invalid.
 fn named(request: &CompleteRequest) -> Option<Vec<(PartNumber, Mark)>> {
     let part = |part: &CompletedPart| {
         let mark = PartEtag::parse(&part.etag)?.tag.mark();
@@ -144,6 +145,7 @@ fn named(request: &CompleteRequest) -> Option<Vec<(PartNumber, Mark)>> {
 
 /// Whether the object was made of the parts that the request names.
 fn names_parts(request: &CompleteRequest, seal: &Seal) -> bool {
+    // Marks, not ETags: the backend's ETags of the parts are gone with the upload.
     let sealed = seal.frames().map(Frame::number).zip(seal.marks());
     let algorithm = seal.fields().part_checksum;
     let contradicts = |(index, part): (usize, &CompletedPart)| {
@@ -157,7 +159,7 @@ fn names_parts(request: &CompleteRequest, seal: &Seal) -> bool {
         && !request.parts.iter().enumerate().any(contradicts)
 }
 
-/// Whether the checksum of the whole that the request states is the object's.
+/// Whether the object has the full checksum that the request states, if it states one.
 fn has_checksum(seal: &Seal, stated: Option<&(ChecksumAlgorithm, ChecksumValue)>) -> bool {
     let sealed = &seal.fields().checksums;
     stated.is_none_or(|(algorithm, value)| {
@@ -166,8 +168,8 @@ fn has_checksum(seal: &Seal, stated: Option<&(ChecksumAlgorithm, ChecksumValue)>
     })
 }
 
-/// Whether the one part that is named still lies staged and is what the object holds: a Complete
-/// that was cut off after the backend's own completion left it.
+/// Whether the named part is still staged and is the object's content. A Complete that was cut off
+/// after the backend's own completion leaves it.
 async fn is_content(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -183,7 +185,7 @@ async fn is_content(
         return Ok(false);
     };
     let total = usize::try_from(object.stored.0).expect("little more than 5 MiB");
-    // Both as they are stored, and opened.
+    // Two messages and two plaintexts, each about as long.
     let _share = job.share(4 * total).await?;
     let staged = Selected {
         frame,
@@ -211,10 +213,11 @@ async fn is_content(
         .push(&message, &mut plaintext)
         .and_then(|_| machine.finish());
     opened.map_err(|error| Failure::Stored(error.into()))?;
+    // The same part was sealed twice, with different heads: only plaintexts can be compared.
     Ok(plaintext == staged)
 }
 
-/// The object, if an upload made it.
+/// Current object, if a multipart upload made it.
 async fn look(job: &Job<'_>) -> Outcome<Option<Object>> {
     let mut request = answer::request_for(job, Method::HEAD);
     request.headers = reading(job);
@@ -245,6 +248,7 @@ async fn read_seal(job: &Job<'_>, object: &Object, first: u64) -> Outcome<Seal> 
     let dek = job.parts.keys.unwrap(place, &object.envelope).await?;
     let mut request = answer::request_for(job, Method::GET);
     request.headers = reading(job);
+    // Pinned below to the ETag of the HEAD: seal and envelope must belong to one object.
     let range = HeaderValue::try_from(format!("bytes={first}-")).expect("digits are a value");
     request.headers.insert(header::RANGE, range);
     request
@@ -255,7 +259,7 @@ async fn read_seal(job: &Job<'_>, object: &Object, first: u64) -> Outcome<Seal> 
     Seal::open(&dek, object.stored, &tail).map_err(|error| Failure::Stored(error.into()))
 }
 
-/// The client's headers for a read: a customer's key among them, no conditions.
+/// The client's headers for a read: an SSE-C key among them, but no conditions.
 fn reading(job: &Job<'_>) -> HeaderMap {
     header_rules::backend_request_headers(Operation::UploadPart, &job.request.headers)
 }

@@ -1,11 +1,11 @@
-//! The sweep that a serving proxy makes now and then.
+//! The periodic sweep of a serving proxy.
 //!
-//! It looks at the buckets that uploads went to since the start: a credential may see many others
-//! that are none of the proxy's business. What is left in a bucket that no upload goes to any more
-//! is the command's.
+//! It visits the buckets that received uploads since the start: a credential may see many others
+//! that do not concern the proxy. Leftovers in a bucket without uploads since then are removed by
+//! the command only.
 //!
-//! Replicas sweep each by itself, at times that chance spreads, the first one within one interval:
-//! a proxy that is restarted every day still comes to it.
+//! Replicas sweep independently, at random times, the first one within one interval: even a proxy
+//! that is restarted every day sweeps.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,20 +18,20 @@ use crate::config::resolved::SweepInterval;
 use crate::execute::{Job, Outcome, Parts, answer};
 use crate::respond::Failure;
 
-/// Names that are remembered at most; clients choose them.
+/// Most bucket names that are kept; clients choose them.
 const MAX_BUCKETS: usize = 10_000;
 
-/// Buckets that uploads went to since the start.
+/// Buckets that received uploads since the start.
 #[derive(Default)]
 pub(crate) struct SeenBuckets(Mutex<BTreeMap<String, UploadBucket>>);
 
 impl SeenBuckets {
-    /// Remembers the bucket of a request that the backend took.
+    /// Notes the bucket of a request that succeeded at the backend.
     pub(crate) fn note(&self, job: &Job<'_>) {
         let Some(bucket) = job.request.bucket() else {
             return;
         };
-        // Inserting leaves nothing half done when something else panics.
+        // Poison is ignored: an insertion is complete or did not happen, even if a thread panicked.
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < MAX_BUCKETS && !seen.contains_key(bucket) {
             let noted = UploadBucket {
@@ -53,7 +53,7 @@ impl SeenBuckets {
     }
 }
 
-/// Sweeps for ever, if at all, with the parts of the time. Another interval begins at once.
+/// Sweeps forever, unless disabled, under the current settings. A new interval applies immediately.
 pub(crate) async fn sweep_now_and_then(mut current: watch::Receiver<Arc<Parts>>) {
     let mut schedule = Schedule::of(&current.borrow_and_update());
     loop {
@@ -72,6 +72,7 @@ pub(crate) async fn sweep_now_and_then(mut current: watch::Receiver<Arc<Parts>>)
         if changed.is_err() {
             return;
         }
+        // A reload that keeps the interval must not postpone the sweep.
         let parts = current.borrow_and_update();
         if parts.policy.sweep_interval != schedule.interval {
             schedule = Schedule::of(&parts);
@@ -79,7 +80,7 @@ pub(crate) async fn sweep_now_and_then(mut current: watch::Receiver<Arc<Parts>>)
     }
 }
 
-/// When the next sweep is due.
+/// Time of the next sweep.
 struct Schedule {
     interval: SweepInterval,
     next: Option<Instant>,
@@ -91,6 +92,7 @@ impl Schedule {
     }
 
     fn after_a_sweep(&self) -> Self {
+        // Random, so that replicas that were started together do not sweep together.
         Self::within(self.interval, || 0.75 + 0.5 * chance())
     }
 
@@ -145,12 +147,12 @@ fn log(bucket: &str, found: Outcome<Found>) {
     }
 }
 
-/// A bucket that uploads went to may have been deleted since.
+/// Whether the bucket was deleted after it received uploads.
 fn is_no_bucket(failure: &Failure) -> bool {
     matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchBucket")
 }
 
-/// A number from 0 to 1.
+/// A random number from 0 to 1.
 fn chance() -> f64 {
     let mut bytes = [0; 4];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");

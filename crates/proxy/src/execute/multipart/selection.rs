@@ -1,8 +1,8 @@
-//! Which stored parts a CompleteMultipartUpload names: a pure comparison of lists.
+//! Selection of the stored parts that a CompleteMultipartUpload names: a pure comparison of lists.
 //!
-//! The client's ETags say what is meant, also where a number was uploaded twice and its parts lie on
-//! both shelves: the backend's ETag in them fits one. Sizes come from the lists, and plaintext
-//! lengths follow from them.
+//! The client's ETags select the parts, even if a number was uploaded twice and is both a backend
+//! part and staged: each ETag contains the backend's, which matches one of the two. Sizes come from
+//! the lists, and plaintext lengths follow from them.
 //!
 //! What is known of a part's checksum: the one that the client names, which has to agree with the
 //! beginning that the ETag carries; else that beginning, where it is all of it (CRC-32 and CRC-32C).
@@ -22,34 +22,34 @@ use super::checksum::{UploadChecksum, lower};
 use super::part::Shelf;
 use crate::respond::Failure;
 
-/// S3's sentence.
+/// S3's message for missing parts.
 const INVALID_PART: &str = "One or more of the specified parts could not be found.  The part may \
      not have been uploaded, or the specified entity tag may not match the part's entity tag.";
 
-/// A stored part, as a list shows it.
+/// A stored part, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Present {
     pub(super) number: PartNumber,
-    /// The backend's, without quotes.
+    /// ETag as the backend listed it, without quotes.
     pub(super) etag: String,
-    /// Stored bytes.
+    /// Length in stored bytes.
     pub(super) size: u64,
     pub(super) shelf: Shelf,
 }
 
-/// A part that the object will be made of.
+/// A part that becomes part of the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Selected {
     pub(super) frame: Frame,
-    /// The backend's, without quotes.
+    /// ETag as the backend listed it, without quotes.
     pub(super) etag: String,
     pub(super) shelf: Shelf,
     pub(super) tag: PartTag,
-    /// Of the upload's algorithm.
+    /// Checksum of the upload's algorithm, if known.
     pub(super) checksum: Option<ChecksumValue>,
 }
 
-/// Why the client's list cannot be completed.
+/// Reason why the client's list cannot be completed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SelectionError {
     #[error("the parts are not in ascending order")]
@@ -70,7 +70,7 @@ pub(super) enum SelectionError {
 }
 
 impl SelectionError {
-    /// S3's answer, in plaintext terms.
+    /// S3's error for the failure, in plaintext terms.
     pub(super) fn into_failure(self, upload_id: &str) -> Failure {
         let part = |number: u16, etag| [("PartNumber", number.to_string()), ("ETag", etag)];
         match self {
@@ -112,7 +112,7 @@ impl SelectionError {
     }
 }
 
-/// Whether every part of the request is among `present`, so that no other list is needed.
+/// Whether every part of the request is in `present`, which makes listing staged parts unnecessary.
 pub(super) fn all_present(request: &CompleteRequest, present: &[Present]) -> bool {
     let index = index(present);
     request
@@ -121,7 +121,7 @@ pub(super) fn all_present(request: &CompleteRequest, present: &[Present]) -> boo
         .all(|part| find(&index, part).is_some())
 }
 
-/// Finds what the client names.
+/// Selects the parts that the client names.
 pub(super) fn select(
     request: &CompleteRequest,
     present: &[Present],
@@ -138,6 +138,7 @@ pub(super) fn select(
             etag: part.etag.clone(),
         };
         let (found, etag) = find(&index, part).ok_or_else(missing)?;
+        // The proxy stores no part of this length: to the client it does not exist.
         let length = message_plaintext_length(found.size).ok_or_else(missing)?;
         selected.push(Selected {
             frame: Frame::new(found.number, length).ok_or_else(missing)?,
@@ -153,6 +154,7 @@ pub(super) fn select(
             tag: etag.tag,
         });
     }
+    // By plaintext length: the stored length of a part is larger, and S3's limit is the client's.
     let followed = selected.len().saturating_sub(1);
     for (part, named) in selected[..followed].iter().zip(&request.parts) {
         if part.frame.length() < PADDED_FROM {
@@ -186,7 +188,7 @@ enum ChecksumFault {
     Missing(ChecksumAlgorithm),
 }
 
-/// What is known of a part's checksum of the upload's algorithm.
+/// Checksum of a part in the upload's algorithm, as far as it is known.
 fn checksum(
     part: &CompletedPart,
     tag: PartTag,
@@ -197,7 +199,7 @@ fn checksum(
         PartTag::Marked { checksum, .. } => Some(checksum),
         PartTag::Listed => None,
     };
-    // Zeros say that there was none when the part was stored.
+    // Zeros mean that the part had no checksum when it was stored.
     let beginning = beginning.filter(|bytes| *bytes != [0; 4]);
     if let (Some((_, named)), Some(beginning)) = (&part.checksum, beginning)
         && !named.as_bytes().starts_with(&beginning)
@@ -215,6 +217,7 @@ fn checksum(
         };
     }
     let whole = beginning.and_then(|bytes| ChecksumValue::from_bytes(upload.algorithm, &bytes));
+    // The CRC of an empty part is zero, which the ETag cannot distinguish from none.
     let nothing = (length.0 == 0).then(|| Checksummer::new(upload.algorithm).finish());
     match (whole.or(nothing), upload.kind, tag) {
         (Some(whole), _, _) => Ok(Some(whole)),

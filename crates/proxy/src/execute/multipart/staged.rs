@@ -1,15 +1,15 @@
-//! Where the state of an upload lies, what is staged there, and its removal.
+//! Place of an upload's state and staged parts, and their removal.
 //!
-//! A staged part is the stored form of a part that only the last place can hold, as an object of its
-//! own. Everything of one upload lies in one folder, named by the upload's hash.
+//! A staged part is the stored form of a part that can only be the last one, in a separate object.
+//! Everything that belongs to one upload is in one folder, named by the upload's hash.
 //!
-//! The state goes last. As long as it is there, a Complete or an Abort that was interrupted can be
-//! repeated and finds what is left; what is left without it (a part staged by another replica in that
-//! very moment) lies in the same folder, where the sweep finds it as well.
+//! The state is deleted last. While it exists, a Complete or an Abort that was interrupted can be
+//! repeated and finds the rest. Leftovers without a state (a part staged by another replica at the
+//! same moment) are in the same folder, where the sweep finds them too.
 //!
-//! In a bucket with versions, a DELETE leaves a mark and removes nothing. Its answer says so, and then
-//! every version of the folder is deleted by its id, the marks included. A bucket without versions
-//! costs no request for that.
+//! In a versioned bucket a DELETE adds a marker and removes nothing. Its response shows this, and
+//! then every version in the folder is deleted by its id, markers included. Unversioned buckets
+//! need no further request.
 
 use s3proxy_envelope::multipart::{PartNumber, UploadHash};
 use s3proxy_protocol::xml::listing::ListEntry;
@@ -22,17 +22,17 @@ use crate::respond::Failure;
 const STATE: &str = "state";
 const PART: &str = "part-";
 
-/// Where the state of one upload lies.
+/// Location of one upload's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StatePlace {
     pub(crate) bucket: String,
-    /// The configured prefix.
+    /// Configured state prefix.
     pub(crate) prefix: String,
     pub(crate) hash: UploadHash,
 }
 
 impl StatePlace {
-    /// The place for an upload of the object that the request names.
+    /// Location for an upload of the object that the request names.
     pub(crate) fn of(job: &Job<'_>, upload_id: &str) -> Self {
         let bucket = job.request.bucket().unwrap_or_default();
         let object_key = job.request.object_key().unwrap_or_default();
@@ -53,7 +53,7 @@ impl StatePlace {
     }
 }
 
-/// The bucket that holds the state of uploads to `bucket`.
+/// Bucket for the state of uploads to `bucket`.
 pub(crate) fn state_bucket<'a>(policy: &'a Policy, bucket: &'a str) -> &'a str {
     match &policy.state_bucket {
         StateBucket::Same => bucket,
@@ -61,24 +61,24 @@ pub(crate) fn state_bucket<'a>(policy: &'a Policy, bucket: &'a str) -> &'a str {
     }
 }
 
-/// The prefix of the folders of all uploads.
+/// Common prefix of the folders of all uploads.
 pub(crate) fn folders(prefix: &str) -> String {
     format!("{prefix}uploads/")
 }
 
-/// A part as it lies beside the data.
+/// A staged part, as listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StagedPart {
     pub(crate) number: PartNumber,
-    /// The backend's, without quotes.
+    /// ETag as the backend listed it, without quotes.
     pub(crate) etag: String,
-    /// Stored bytes.
+    /// Length in stored bytes.
     pub(crate) size: u64,
-    /// As the backend wrote it.
+    /// Time in the backend's own notation.
     pub(crate) last_modified: String,
 }
 
-/// The staged parts of an upload, by ascending number.
+/// Staged parts of an upload, in ascending order of their numbers.
 pub(crate) async fn list_staged(job: &Job<'_>, place: &StatePlace) -> Outcome<Vec<StagedPart>> {
     let folder = place.folder();
     let bucket = Bucket::of(job, &place.bucket);
@@ -89,7 +89,7 @@ pub(crate) async fn list_staged(job: &Job<'_>, place: &StatePlace) -> Outcome<Ve
     Ok(parts)
 }
 
-/// Something else than a part of ours is passed over.
+/// Reads a listed object as a staged part; `None` if its key is not that of a part.
 fn staged(entry: &ListEntry, folder: &str) -> Option<Outcome<StagedPart>> {
     let number = part_number(&entry.key, folder)?;
     let (Some(etag), Some(size)) = (entry.etag.as_deref(), entry.size) else {
@@ -103,14 +103,14 @@ fn staged(entry: &ListEntry, folder: &str) -> Option<Outcome<StagedPart>> {
     }))
 }
 
-/// The number in a staged part's key, written as the proxy writes it and not otherwise.
+/// Number in a staged part's key, accepted only in the form in which the proxy writes it.
 fn part_number(key: &str, folder: &str) -> Option<PartNumber> {
     let text = key.strip_prefix(folder)?.strip_prefix(PART)?;
     let number = text.parse().ok().and_then(PartNumber::new)?;
     (number.get().to_string() == text).then_some(number)
 }
 
-/// Deletes one staged part, if it is there.
+/// Deletes one staged part, if it exists.
 pub(crate) async fn delete_staged(
     job: &Job<'_>,
     place: &StatePlace,
@@ -122,26 +122,29 @@ pub(crate) async fn delete_staged(
         Deletion::Done => Ok(()),
         Deletion::Marked => {
             let mut versions = versions(&bucket, &key).await?;
+            // The prefix also matches longer numbers, such as `part-1` and `part-10`.
             versions.retain(|entry| entry.key == key);
             remove_all(&bucket, &versions).await
         }
     }
 }
 
-/// Deletes all that is kept of an upload.
+/// Deletes everything that belongs to an upload, the state last.
 pub(crate) async fn delete_state(job: &Job<'_>, place: &StatePlace) -> Outcome<()> {
     let bucket = Bucket::of(job, &place.bucket);
     let folder = place.folder();
     let listed = bucket.objects(&folder).await?;
     let state = place.state_key();
     let parts = listed.into_iter().map(|entry| entry.key);
-    // The state is deleted also when it is not listed: in a bucket with versions it may be marked.
+    // The state is deleted even if it is not listed: a versioned bucket may hide it under a marker.
     let keys = parts.filter(|key| *key != state).chain([state.clone()]);
     for key in keys {
         match bucket.delete(&key).await? {
             Deletion::Done => {}
             Deletion::Marked => {
+                // One marker proves that the bucket is versioned: the rest goes by version id.
                 let mut versions = versions(&bucket, &folder).await?;
+                // Versions are listed by key, and `state` sorts after `part-`.
                 let at_state = versions.iter().position(|entry| entry.key == state);
                 let states = at_state.map_or_else(Vec::new, |at| versions.split_off(at));
                 remove_all(&bucket, &versions).await?;
@@ -166,7 +169,7 @@ async fn remove_all(bucket: &Bucket, entries: &[ListEntry]) -> Outcome<()> {
     }
 }
 
-/// The upload's id in a key of a folder, whatever it is of.
+/// Upload id in the key of a state or of a staged part.
 pub(crate) fn folder_id<'k>(key: &'k str, prefix: &str) -> Option<&'k str> {
     let (id, rest) = key.strip_prefix(&folders(prefix))?.split_once('/')?;
     let of_state = rest == STATE || rest.starts_with(PART);

@@ -1,8 +1,8 @@
-//! Authenticating a staged part while it is copied into the tail.
+//! Authentication of a staged part while it is copied into the tail.
 //!
-//! Its stored bytes go on as they are, so what the backend gave has to be opened on the way: a byte
-//! that was altered since the part was stored would make an object that never opens. The check fails
-//! the stream that carries the bytes, before its end, so that the backend cannot take it for complete.
+//! The stored bytes are copied unchanged, so the backend's bytes have to be opened on the way: a
+//! byte altered since the part was stored would make an object that never opens. The check fails
+//! the stream that carries the bytes before its end, and the backend cannot take it for complete.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,29 +15,29 @@ use zeroize::Zeroizing;
 
 use crate::stored_fault::StoredFault;
 
-/// Plaintext that is opened at once: four chunks.
+/// Size of the plaintext buffer: four chunks.
 const OPENED_BYTES: usize = 64 * 1024;
 
-/// The check of one staged part, across the pieces that it is cut into. Clones are the same one.
+/// Check of one staged part, shared by the pieces that it is cut into. Clones share the state.
 #[derive(Clone)]
 pub(super) struct StagedCheck(Arc<Mutex<State>>);
 
 struct State {
     opener: ObjectOpener,
-    /// Plaintext on its way to nobody.
+    /// Plaintext buffer. Its content is discarded.
     opened: Zeroizing<Vec<u8>>,
-    /// Stored bytes to come.
+    /// Stored bytes that have not been checked yet.
     left: u64,
     fault: Option<StoredFault>,
 }
 
-/// The stored bytes are not those of the part.
+/// Error of the stream: the stored bytes are not those of the part.
 #[derive(Debug, thiserror::Error)]
 #[error("a staged part is not authentic")]
 pub(super) struct NotAuthentic;
 
 impl StagedCheck {
-    /// For the part of this frame, which has the mark unless that is unknown.
+    /// Makes the check for a part with this frame and mark; an unknown mark is not compared.
     pub(super) fn new(dek: &Dek, frame: Frame, mark: Mark) -> Self {
         Self(Arc::new(Mutex::new(State {
             opener: ObjectOpener::part(dek, frame, mark),
@@ -47,7 +47,7 @@ impl StagedCheck {
         })))
     }
 
-    /// Takes the next stored bytes. With the last of them the whole part was authenticated.
+    /// Checks the next stored bytes. Success for the last of them means that the part is authentic.
     pub(super) fn take(&self, stored: &[u8]) -> Result<(), NotAuthentic> {
         let mut state = self.state();
         let taken = state.take(stored);
@@ -57,13 +57,13 @@ impl StagedCheck {
         })
     }
 
-    /// Why the part is not authentic, if that was found.
+    /// Reason why the part is not authentic. Returned once.
     pub(super) fn fault(&self) -> Option<StoredFault> {
         self.state().fault.take()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // After a panic the stream that it served is gone, and with it the upload of the tail.
+        // Poison is ignored: after a panic the stream is gone, and so is the upload of the tail.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,12 +74,13 @@ impl State {
         loop {
             let progress = self.opener.push_into(rest, &mut self.opened)?;
             rest = &rest[progress.consumed..];
-            // Nothing taken and nothing written is an end, as is nothing left.
+            // Without progress the opener needs more input than is left.
             if rest.is_empty() || (progress.consumed, progress.written) == (0, 0) {
                 break;
             }
         }
         self.left = self.left.saturating_sub(stored.len() as u64);
+        // All bytes of the part have arrived, so the opener must be done.
         if self.left == 0 && !self.opener.is_complete() {
             return Err(OpenError::Truncated);
         }

@@ -1,17 +1,17 @@
-//! The state of an upload: stored when it is created, read by whichever replica needs it, and
-//! remembered there.
+//! State of an upload: stored when it is created, read by any replica that needs it, and cached
+//! there.
 //!
-//! The state object lies beside the data and holds the envelope of the object to be; its sealed part
-//! holds what later requests need to know. A state that is missing, or does not open for this
-//! upload, is `NoSuchUpload`: the ids are the backend's, and any text can be sent as one.
+//! The state object is stored next to the data and holds the envelope of the future object; its
+//! sealed part holds data for later requests. A state that is missing, or does not open for this
+//! upload, is `NoSuchUpload`: ids are the backend's, and a client can send any text as one.
 //!
-//! The state itself is written with the upload's encryption headers but for a customer's key, since
-//! not every request that has to read it brings that key along (AbortMultipartUpload has none). It
-//! is sealed anyway. Staged parts are written with all of them. Nothing of object lock is sent: a
-//! bucket's own default retention may still apply to state objects, and then they stay as long.
+//! The state is written with the upload's encryption headers except for an SSE-C key, since not
+//! every request that reads it sends that key (AbortMultipartUpload does not). It is sealed anyway.
+//! Staged parts are written with all of the headers. Object-lock headers are not sent. A bucket's
+//! default retention may still apply to state objects, which then stay as long.
 //!
-//! What is remembered only saves requests: another replica may end the upload at any time, and then
-//! the backend's own answer says so.
+//! The cache only saves requests: another replica may end the upload at any time, which the
+//! backend's response then shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -39,13 +39,13 @@ use crate::stored_fault::StoredFault;
 use crate::telemetry::audit::Stored;
 use crate::telemetry::metrics;
 
-/// Longest state that is read: an envelope of 16 KiB and a few headers.
+/// Longest state that is read, in bytes: an envelope of 16 KiB and a few headers.
 pub(crate) const MAX_STATE_BYTES: usize = 64 * 1024;
 
-/// Memory for what is remembered of uploads.
+/// Capacity of the cache, in bytes.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Nothing was heard of an upload for so long: its key need not stay in memory.
+/// Time after which an unused upload is evicted, with its key.
 const CACHE_IDLE: Duration = Duration::from_hours(1);
 
 /// Memory of one number in the set of staged parts, in bytes, its share of tree nodes included.
@@ -58,24 +58,24 @@ const ENCRYPTION_PREFIX: &str = "x-amz-server-side-encryption";
 const CUSTOMER_KEY_PREFIX: &str = "x-amz-server-side-encryption-customer-";
 const CUSTOMER_KEY_DIGEST: &str = "x-amz-server-side-encryption-customer-key-md5";
 
-/// An upload in progress, opened.
+/// An upload in progress, with its data key.
 pub(crate) struct OpenUpload {
-    /// The backend's id.
+    /// Upload id at the backend.
     pub(crate) id: String,
     pub(crate) place: StatePlace,
-    /// That of the object to be.
+    /// Envelope of the future object.
     pub(crate) envelope: Envelope,
     pub(crate) dek: Dek,
     pub(crate) checksum: Option<UploadChecksum>,
-    /// Holds the headers, which may be a customer's key, and forgets them safely.
+    /// Sealed part of the state. It may contain an SSE-C key and is zeroized on drop.
     state: UploadState,
-    /// Numbers of which this replica knows that a staged part lies there.
+    /// Part numbers that are known here to be staged.
     staged: Mutex<BTreeSet<PartNumber>>,
-    /// Stored bytes of number 1, where that matters.
+    /// Stored size of part number 1, if parts must be equal.
     first_size: OnceLock<u64>,
-    /// The parts that this replica completed it with, for a Complete that is repeated.
+    /// Parts with which this replica completed the upload, to recognize a repeated Complete.
     completed: OnceLock<Vec<(PartNumber, Mark)>>,
-    /// Held by the Complete that is under way here: two would overwrite each other's tail.
+    /// Held by a Complete in this replica: two would overwrite each other's tail.
     pub(super) completing: tokio::sync::Mutex<()>,
 }
 
@@ -106,12 +106,12 @@ impl OpenUpload {
         })
     }
 
-    /// The customer's key, for reading and writing what lies under it.
+    /// Headers of the SSE-C key, for requests that read or write objects encrypted with it.
     pub(crate) fn customer_key(&self) -> HeaderMap {
         self.kept(|name| name.starts_with(CUSTOMER_KEY_PREFIX))
     }
 
-    /// All that an object of this upload is written with.
+    /// All encryption headers that objects of this upload are written with.
     pub(crate) fn encryption(&self) -> HeaderMap {
         self.kept(|_| true)
     }
@@ -124,14 +124,15 @@ impl OpenUpload {
             .filter_map(|(name, value)| {
                 let name = HeaderName::try_from(name.as_str()).ok()?;
                 let mut value = HeaderValue::from_bytes(value).ok()?;
+                // It may be an SSE-C key, which must not appear in debug output.
                 value.set_sensitive(true);
                 Some((name, value))
             })
             .collect()
     }
 
-    /// Refuses a part that does not come with the customer's key of its upload, as S3 does; the
-    /// backend cannot judge it where the part is staged.
+    /// Refuses a part without the upload's SSE-C key, as S3 does. The backend cannot check this for
+    /// a staged part.
     pub(crate) fn refuse_other_customer_key(&self, headers: &HeaderMap) -> Result<(), S3Error> {
         let kept = self.state.headers.get(CUSTOMER_KEY_DIGEST);
         let sent = headers.get(CUSTOMER_KEY_DIGEST).map(HeaderValue::as_bytes);
@@ -151,38 +152,38 @@ impl OpenUpload {
         }
     }
 
-    /// No part is taken any more.
+    /// Marks the upload as completed with these parts.
     pub(super) fn end(&self, parts: Vec<(PartNumber, Mark)>) {
         let _ = self.completed.set(parts);
     }
 
-    /// What this replica completed it with.
+    /// Parts with which this replica completed the upload.
     pub(super) fn completed(&self) -> Option<&[(PartNumber, Mark)]> {
         self.completed.get().map(Vec::as_slice)
     }
 
-    /// The stored size of number 1, if it is known here.
+    /// Stored size of part number 1, if it is known here.
     pub(super) fn first_size(&self) -> Option<u64> {
         self.first_size.get().copied()
     }
 
-    /// The first size that is learnt stands: later ones differ from it.
+    /// Records the stored size of part number 1. Only the first value is kept.
     pub(super) fn learnt_first_size(&self, size: u64) {
         let _ = self.first_size.set(size);
     }
 
-    /// Remembers that a staged part lies under the number.
+    /// Records that the part of this number is staged.
     pub(crate) fn saw_staged(&self, number: PartNumber) {
         self.known_staged().insert(number);
     }
 
-    /// Whether a staged part is known under the number; it is forgotten.
+    /// Takes the number out of the known staged parts, if it is among them.
     pub(crate) fn take_staged(&self, number: PartNumber) -> Option<PartNumber> {
         self.known_staged().take(&number)
     }
 
     fn known_staged(&self) -> std::sync::MutexGuard<'_, BTreeSet<PartNumber>> {
-        // Inserting and removing leave nothing half done when something else panics.
+        // Poison is ignored: set operations are complete or did not happen.
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -227,7 +228,7 @@ impl UploadCache {
     }
 }
 
-/// What of a new upload's headers later requests need.
+/// Headers of a new upload that later requests need.
 pub(super) fn headers_to_keep(outgoing: &HeaderMap) -> BTreeMap<String, Vec<u8>> {
     outgoing
         .iter()
@@ -236,7 +237,7 @@ pub(super) fn headers_to_keep(outgoing: &HeaderMap) -> BTreeMap<String, Vec<u8>>
         .collect()
 }
 
-/// A request for something that lies beside the upload.
+/// Makes a request for an object in the upload's folder.
 pub(super) fn request(job: &Job<'_>, place: &StatePlace, method: Method, key: &str) -> Request {
     let mut request = answer::request_for(job, method);
     request.bucket = Some(place.bucket.clone());
@@ -248,7 +249,7 @@ fn state_key(place: &StatePlace) -> String {
     place.hash.state_key(&place.prefix)
 }
 
-/// Stores the state of a new upload, and remembers it.
+/// Stores the state of a new upload, and caches it.
 pub(super) async fn store(
     job: &Job<'_>,
     upload_id: &str,
@@ -268,6 +269,7 @@ pub(super) async fn store(
     let mut outgoing = request(job, &place, Method::PUT, &state_key(&place));
     let upload = OpenUpload::new(place, upload_id, envelope, dek, state)
         .expect("a new state is of this version");
+    // AbortMultipartUpload has to read the state without the client's SSE-C key.
     outgoing.headers = upload.kept(|name| !name.starts_with(CUSTOMER_KEY_PREFIX));
     outgoing.body = RequestBody::Held(Bytes::from(bytes));
     answer::expect_success(job, job.parts.backend.send(outgoing).await?).await?;
@@ -275,7 +277,7 @@ pub(super) async fn store(
     Ok(())
 }
 
-/// The upload that a request names: remembered, or read from its state.
+/// The upload that a request names, from the cache or from its state.
 pub(crate) async fn load(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     let upload = find(job, upload_id).await?;
     let writes = matches!(
@@ -294,6 +296,7 @@ async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     if let Some(upload) = job.parts.uploads.open.get(&place.hash) {
         return match upload.completed() {
             None => Ok(upload),
+            // Completed here, even if the backend still lists it for a moment.
             Some(_) => Err(no_such_upload()),
         };
     }
@@ -303,7 +306,7 @@ async fn find(job: &Job<'_>, upload_id: &str) -> Outcome<Arc<OpenUpload>> {
     Ok(upload)
 }
 
-/// An upload that may have ended, if this replica or its state still knows of it.
+/// An upload that may have ended, if it is still cached or its state still exists.
 pub(super) async fn remembered(job: &Job<'_>, upload_id: &str) -> Option<Arc<OpenUpload>> {
     let place = StatePlace::of(job, upload_id);
     match job.parts.uploads.open.get(&place.hash) {
@@ -312,7 +315,7 @@ pub(super) async fn remembered(job: &Job<'_>, upload_id: &str) -> Option<Arc<Ope
     }
 }
 
-/// Forgets an upload that has ended, or whose state may have gone.
+/// Evicts an upload that has ended, or whose state may be gone.
 pub(crate) fn forget(job: &Job<'_>, hash: &UploadHash) {
     job.parts.uploads.open.invalidate(hash);
 }
@@ -323,6 +326,7 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
     let missing = response.status() == StatusCode::NOT_FOUND;
     let backed = match answer::expect_success(job, response).await {
         Ok(backed) => backed,
+        // A missing state bucket is a misconfiguration, not a missing upload.
         Err(failure) if missing && !is_about_bucket(&failure) => return Err(no_such_upload()),
         Err(failure) => return Err(failure),
     };
@@ -336,14 +340,15 @@ async fn read(job: &Job<'_>, place: StatePlace, upload_id: &str) -> Outcome<Open
     let stands = job.parts.rules.place(bucket, object_key);
     let dek = match job.parts.keys.unwrap(stands, &sealed.envelope).await {
         Ok(dek) => dek,
-        // The operator can add the key, list it in the rule or mend the service; then the upload
-        // can go on.
+        // An operator can add the key, list it in the rule or repair the service; then the upload
+        // can continue. It must not look as if it were gone.
         Err(
             error @ (KeyError::Missing(_)
             | KeyError::OtherPlace { .. }
             | KeyError::WeakBinding { .. }
             | KeyError::Service { .. }),
         ) => return Err(error.into()),
+        // Damaged, or another object's state: to the client the upload does not exist.
         Err(error @ (KeyError::Unwrap | KeyError::Misfit(_))) => return Err(refused(&error)),
     };
     let state = sealed.open(&dek, upload_id).map_err(|error| {
@@ -358,7 +363,7 @@ fn is_about_bucket(failure: &Failure) -> bool {
     matches!(failure, Failure::Answer(answer) if answer.document.code == "NoSuchBucket")
 }
 
-/// S3's answer for uploads that do not exist, or no longer.
+/// S3's error for uploads that do not exist or no longer exist.
 pub(crate) fn no_such_upload() -> Failure {
     Failure::Refused(S3Error::new(
         ErrorCode::NoSuchUpload,
@@ -367,7 +372,7 @@ pub(crate) fn no_such_upload() -> Failure {
     ))
 }
 
-/// Whether the upload has ended, in the backend's words or ours.
+/// Whether the upload has ended, according to the backend or to the proxy.
 pub(crate) fn is_gone(failure: &Failure) -> bool {
     match failure {
         Failure::Refused(error) => error.code == ErrorCode::NoSuchUpload,

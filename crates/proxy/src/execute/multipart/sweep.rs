@@ -1,22 +1,23 @@
-//! The sweep: removing what uploads have left behind.
+//! The sweep: removes leftovers of uploads.
 //!
-//! Uploads end at the backend without the proxy hearing of it: by a lifecycle rule, by a request
-//! around the proxy, by a replica that died in between. Their state and staged parts then stay. A
-//! folder's name is the hash of bucket, key and upload id, so the uploads in progress are hashed and
-//! a folder without one may be left over.
+//! Uploads can end at the backend without the proxy's knowledge: by a lifecycle rule, by a request
+//! that bypasses the proxy, or when a replica dies. Their state and staged parts are left over. A
+//! folder's name is the hash of bucket, key and upload id: uploads in progress are hashed, and a
+//! folder without one may be a leftover.
 //!
-//! The list of uploads only saves requests: what it shows stays. What it does not show is removed on
-//! evidence alone, upload by upload (`evidence`), since some servers leave uploads out of it. States
-//! that name no upload, which earlier versions wrote, stay unless somebody vouches for the list; then it
-//! has to be complete and free of errors, and a key that is misread would make its upload look ended,
-//! so every reading of it counts, and a key that the backend itself could not write ends the sweep.
+//! The list of uploads only saves requests: state of listed uploads stays. Other state is removed
+//! only on evidence, upload by upload (`evidence`), since some servers leave uploads out of the
+//! list. States that name no upload, which earlier versions wrote, stay unless the operator vouches
+//! for the list. Then the list has to be complete and correct: a misread key would make its upload
+//! look ended. Every reading of a key counts therefore, and a key that the backend itself could not
+//! write ends the sweep.
 //!
-//! States are listed first and uploads after. Nothing is removed that is younger than the age asked
-//! for, or of unknown age. Staged parts go before their state. Where all states lie in one bucket of
-//! their own, the uploads of *every* bucket are listed: those that the credential can list and those
-//! that are named.
+//! States are listed first and uploads after them. State that is younger than the requested age, or
+//! of unknown age, is kept. Staged parts are removed before their state. If all states are in one
+//! separate bucket, the uploads of *every* bucket are listed: those that the credential can list
+//! and those that are named.
 //!
-//! Removing twice does no harm, so replicas need not agree on who sweeps.
+//! Removing twice does no harm, so replicas need not coordinate.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -41,47 +42,47 @@ use crate::execute::course::Course;
 use crate::execute::{Outcome, answer};
 use crate::respond::Failure;
 
-/// Left-overs of this age are removed unless another is asked for.
+/// Minimum age of leftovers that are removed, unless another age is requested.
 pub(crate) const DEFAULT_AGE: Duration = Duration::from_hours(24);
 
-/// Uploads that the backend is asked for side by side.
+/// Concurrent requests for evidence.
 const QUESTIONS_AT_ONCE: usize = 8;
 
-/// Longest page of buckets that is read.
+/// Longest page of buckets that is read, in bytes.
 const MAX_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most buckets of one account (S3 User Guide, "Bucket quotas").
+/// Most buckets of one account (S3 User Guide, "Bucket quotas").
 const MOST_BUCKETS: usize = 1_000_000;
 
-/// The most entries that one sweep looks at; the next one goes on with what is left.
+/// Most entries that one sweep examines; the next one continues with the rest.
 const MOST_ENTRIES: usize = 200_000;
 
-/// A bucket that uploads go to.
+/// A bucket that receives uploads.
 #[derive(Debug, Clone)]
 pub(crate) struct UploadBucket {
     pub(crate) name: String,
     pub(crate) service: Option<Service>,
 }
 
-/// What is done with left-overs.
+/// Treatment of leftovers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// They are removed.
+    /// Leftovers are removed.
     Remove,
-    /// They are only shown.
+    /// Leftovers are only listed.
     Show,
 }
 
-/// What becomes of states that name no upload.
+/// Treatment of states that name no upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nameless {
-    /// They stay.
+    /// States without a name stay.
     Stay,
-    /// They go where the backend's list does not show their upload.
+    /// States without a name are removed if the backend's list does not show their upload.
     ByList,
 }
 
-/// A sweep that was asked for.
+/// Settings of one sweep.
 pub(crate) struct Sweep<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) policy: &'a Policy,
@@ -90,23 +91,23 @@ pub(crate) struct Sweep<'a> {
     pub(crate) nameless: Nameless,
 }
 
-/// What was found in one bucket, and what became of it.
+/// Result of the sweep of one bucket.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Uploads in progress with state here.
+    /// Uploads in progress that have state here.
     pub(crate) in_progress: usize,
-    /// Uploads that are not listed, whose state is too young, or of unknown age.
+    /// Folders of unlisted uploads that are too young, or of unknown age.
     pub(crate) young: usize,
     /// States that stay because they name no upload.
     pub(crate) nameless: usize,
-    /// Ended uploads whose left-overs are due.
+    /// Ended uploads with leftovers that are due.
     pub(crate) ended: usize,
-    /// What is left of them: removed, or to be removed where it is only shown.
+    /// Keys of their leftovers: removed, or to be removed if the mode is [`Mode::Show`].
     pub(crate) objects: Vec<String>,
     pub(crate) not_removed: Vec<NotRemoved>,
 }
 
-/// One folder: what is left of an upload, or belongs to one in progress.
+/// One folder: leftovers of an upload, or state of one in progress.
 #[derive(Debug, Default)]
 struct Folder {
     id: String,
@@ -114,7 +115,7 @@ struct Folder {
 }
 
 impl Sweep<'_> {
-    /// Sweeps each bucket by itself, and tells of each.
+    /// Sweeps each bucket separately, and reports each result.
     pub(crate) async fn buckets(
         &self,
         named: Vec<UploadBucket>,
@@ -135,11 +136,12 @@ impl Sweep<'_> {
         }
     }
 
-    /// Sweeps the bucket that holds the states of all others.
+    /// Sweeps the bucket that holds the states of all other buckets.
     async fn common_bucket(&self, name: &str, named: Vec<UploadBucket>) -> Outcome<Found> {
         let service = named.iter().find_map(|bucket| bucket.service.clone());
         let mut all = named;
         let known: BTreeSet<String> = all.iter().map(|bucket| bucket.name.clone()).collect();
+        // A bucket that is left out would make its uploads look ended.
         let listed = list_buckets(self.backend, service.as_ref()).await?;
         let new = listed.into_iter().filter(|name| !known.contains(name));
         all.extend(new.map(|name| UploadBucket {
@@ -155,6 +157,7 @@ impl Sweep<'_> {
 
     async fn bucket(&self, place: &UploadBucket, uploads: &[UploadBucket]) -> Outcome<Found> {
         let place = self.access(place);
+        // Before the uploads: one that begins later cannot have a folder in this list.
         let mut left = self.folders(&place).await?;
         let mut found = Found::default();
         if left.is_empty() {
@@ -177,6 +180,7 @@ impl Sweep<'_> {
                     self.remove(&place, folder, &mut found).await;
                 }
                 (Err(failure), _) => {
+                    // Without evidence nothing is removed.
                     let key = format!("{}{}/", folders(&self.policy.state_prefix), folder.id);
                     found.not_removed.push(NotRemoved { key, failure });
                 }
@@ -199,12 +203,13 @@ impl Sweep<'_> {
         Bucket::new(self.backend, &bucket.name, bucket.service.clone())
     }
 
-    /// The folders of all uploads, by id.
+    /// Folders of all uploads, by id.
     async fn folders(&self, place: &Bucket) -> Outcome<HashMap<String, Folder>> {
         let prefix = &self.policy.state_prefix;
         let mut found: HashMap<String, Folder> = HashMap::new();
         let mut entries = 0;
         place
+            // Old versions and delete markers are leftovers too, so they are walked as well.
             .walk(&folders(prefix), |entry| {
                 if let Some(id) = folder_id(&entry.key, prefix) {
                     let folder = found.entry(id.to_owned()).or_default();
@@ -222,7 +227,7 @@ impl Sweep<'_> {
         Ok(found)
     }
 
-    /// Takes out what belongs to uploads in progress, and counts it.
+    /// Takes the folders of uploads in progress out of `left`, and returns their number.
     async fn take_uploads_of(
         &self,
         bucket: &UploadBucket,
@@ -239,6 +244,7 @@ impl Sweep<'_> {
                 }
             })
             .await?;
+        // The hash of an unreadable key is unknown, so any folder could belong to it.
         if unreadable {
             return Err(Failure::Unusable("an upload whose key cannot be read"));
         }
@@ -247,6 +253,7 @@ impl Sweep<'_> {
 
     fn due(&self, left: HashMap<String, Folder>) -> Due {
         let offset = time::Duration::seconds(self.backend.clock_offset());
+        // By the backend's clock, which wrote the times that are compared.
         let now = OffsetDateTime::now_utc().saturating_add(offset);
         due(left, now, self.older_than)
     }
@@ -265,14 +272,14 @@ impl Sweep<'_> {
             let is_complete = not_removed.is_empty();
             found.not_removed.extend(not_removed);
             if !is_complete {
-                // The state is what the next sweep finds the rest by.
+                // The next sweep needs the state to find the rest.
                 return;
             }
         }
     }
 }
 
-/// What a listed key may be: as it stands, or URL-encoded without saying so.
+/// Possible meanings of a listed key: literal, or URL-encoded although the list does not say so.
 fn readings(key: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let decoded = [Plus::Literal, Plus::Space];
     let decoded = decoded.map(|plus| percent::decode(key, plus).ok().map(Cow::Owned));
@@ -281,7 +288,7 @@ fn readings(key: &str) -> impl Iterator<Item = Cow<'_, str>> {
         .chain(decoded.into_iter().flatten())
 }
 
-/// What may go.
+/// Folders to be removed, and the number of others.
 struct Due {
     folders: Vec<Folder>,
     young: usize,
@@ -291,6 +298,7 @@ fn due(left: HashMap<String, Folder>, now: OffsetDateTime, older_than: Duration)
     let count = left.len();
     let is_old = |folder: &Folder| {
         let age = folder.newest().map(|newest| now - newest);
+        // A time in the future gives a negative age, which is never old enough.
         age.is_some_and(|age| age >= older_than)
     };
     let folders: Vec<Folder> = left.into_values().filter(is_old).collect();
@@ -301,7 +309,7 @@ fn due(left: HashMap<String, Folder>, now: OffsetDateTime, older_than: Duration)
 }
 
 impl Folder {
-    /// When something was last written to it; `None` if that is not known of everything.
+    /// Time of the last write to the folder; `None` if any entry's time is unknown.
     fn newest(&self) -> Option<OffsetDateTime> {
         let times = self.entries.iter().map(|entry| {
             let text = entry.last_modified.as_deref()?;
@@ -311,7 +319,7 @@ impl Folder {
     }
 }
 
-/// The buckets that the proxy's credential can list.
+/// Buckets that the proxy's credential can list.
 pub(crate) async fn list_buckets(
     backend: &Backend,
     service: Option<&Service>,

@@ -1,12 +1,13 @@
-//! The last piece of an upload that completes: what makes one readable object of its parts.
+//! The tail: the last piece of a completing upload, which makes one readable object of its parts.
 //!
-//! From 5 MiB up it is the tail: a staged last part, where there is one, zeros, the seal and the
-//! footer. Below, the one part there is was staged, and is stored anew as the whole object's message.
-//! Either goes under [`TAIL_NUMBER`]. For a backend that demands equal part sizes the tail is cut to the
-//! size of the others, and staged parts that others follow are moved into the upload first.
+//! From 5 MiB up it consists of a staged last part, if there is one, zeros, the seal and the
+//! footer. Below 5 MiB the only part was staged, and is rewritten as the message of the whole
+//! object. Both are stored under [`TAIL_NUMBER`]. For a backend that requires equal part sizes the
+//! tail is cut to the size of the others, and staged parts that are not the last one are first
+//! moved into the upload.
 //!
-//! A staged part is read pinned to the ETag that the client named, and authenticated on its way. That it is not there any more
-//! means that another request ended the upload or replaced the part; the lists will say which.
+//! A staged part is read pinned to the ETag that the client named, and authenticated on its way. If
+//! it is gone, another request ended the upload or replaced the part; the next listing will tell.
 
 use std::ops::Range;
 
@@ -35,10 +36,10 @@ use crate::execute::{Job, answer, stored};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 
-/// A piece of the backend's that belongs to no client's part: its number and ETag.
+/// A stored piece of the tail: its part number and ETag at the backend.
 pub(super) type Piece = (PartNumber, String);
 
-/// Stores the tail behind the parts, in as many pieces as it takes.
+/// Stores the tail after the parts, in as many pieces as necessary.
 pub(super) async fn store_tail(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -56,6 +57,7 @@ pub(super) async fn store_tail(
     };
     let bytes = tail.end.len() + STREAM_BYTES;
     let _share = job.share(bytes).await.map_err(Failure::from)?;
+    // The last backend part determines the size of the pieces and the first free number.
     let kept = parts.iter().rfind(|part| part.shelf == Shelf::Upload);
     let most = match job.parts.policy.part_sizes {
         PartSizes::Any => None,
@@ -69,16 +71,17 @@ pub(super) async fn store_tail(
     for (number, range) in cut {
         let body = tail.piece(job, upload, range).await?;
         let etag = upload_tail(job, upload, number, body).await;
+        // The check's fault first: the backend only saw a body that broke off.
         let etag = etag.map_err(|failure| tail.fault().unwrap_or(failure))?;
         stored.push((number, etag));
     }
     Ok(stored)
 }
 
-/// What follows the backend's parts: a staged last part, and the end of the object.
+/// Bytes that follow the backend's parts: a staged last part, and the end of the object.
 struct Tail<'p> {
     staged: Option<&'p Selected>,
-    /// Of the staged part.
+    /// Check of the staged part.
     check: Option<StagedCheck>,
     end: Bytes,
 }
@@ -89,7 +92,7 @@ impl Tail<'_> {
         staged.map_or(0, message_length)
     }
 
-    /// What was found wrong with the staged part.
+    /// Fault that the check found in the staged part.
     fn fault(&self) -> Option<Failure> {
         let fault = self.check.as_ref()?.fault()?;
         Some(fault.into())
@@ -99,7 +102,7 @@ impl Tail<'_> {
         self.staged_length() + self.end.len() as u64
     }
 
-    /// The bytes of a range.
+    /// Body of a range of the tail.
     async fn piece(
         &self,
         job: &Job<'_>,
@@ -136,8 +139,8 @@ impl Tail<'_> {
     }
 }
 
-/// Cuts `length` bytes into pieces of at most `most`, the last one under [`TAIL_NUMBER`]. `None`
-/// where the numbers above `last` do not suffice.
+/// Cuts `length` bytes into pieces of at most `most` bytes, the last one under [`TAIL_NUMBER`].
+/// `None` if there are not enough numbers above `last`.
 fn pieces(length: u64, most: Option<u64>, last: u16) -> Option<Vec<(PartNumber, Range<u64>)>> {
     let most = most.unwrap_or(length).max(1);
     let count = length.div_ceil(most).max(1);
@@ -153,7 +156,7 @@ fn pieces(length: u64, most: Option<u64>, last: u16) -> Option<Vec<(PartNumber, 
         .collect()
 }
 
-/// Has the backend move a staged part that others follow into the upload, under its own number.
+/// Lets the backend copy a staged part, which is not the last one, into the upload.
 pub(super) async fn move_into_upload(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -165,6 +168,7 @@ pub(super) async fn move_into_upload(
     let source = format!("/{}/{}", place.bucket, encode_path(&key));
     let mut headers = upload.customer_key();
     for (name, value) in &upload.customer_key() {
+        // The source has the same SSE-C key as the target, under other header names.
         let source_name = name.as_str().replacen("x-amz-", "x-amz-copy-source-", 1);
         if let Ok(name) = HeaderName::try_from(source_name) {
             headers.insert(name, value.clone());
@@ -182,7 +186,7 @@ pub(super) async fn move_into_upload(
     Ok(())
 }
 
-/// The plaintext of a staged part below 5 MiB, authenticated. Its caller has the memory for it.
+/// Plaintext of a staged part below 5 MiB, authenticated. The caller has reserved the memory.
 pub(super) async fn open_staged(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -202,7 +206,7 @@ pub(super) async fn open_staged(
     Ok(plaintext)
 }
 
-/// Stores the whole of an object below 5 MiB, which is the message of its one part.
+/// Stores an object below 5 MiB: the only part's plaintext, sealed as one message.
 pub(super) async fn store_small(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -210,7 +214,7 @@ pub(super) async fn store_small(
 ) -> Result<Vec<Piece>, Stop> {
     let stored = message_length(part.frame.length());
     let total = usize::try_from(stored).expect("little more than 5 MiB");
-    // The stored part, its plaintext, and the message made of it.
+    // The stored part, its plaintext, and the new message.
     let bytes = 3 * total + PIECE_BYTES;
     let _share = job.share(bytes).await.map_err(Failure::from)?;
     let plaintext = open_staged(job, upload, part).await?;
@@ -219,7 +223,7 @@ pub(super) async fn store_small(
     Ok(vec![(TAIL_NUMBER, etag)])
 }
 
-/// Stored bytes of a staged part, exactly as many as are wanted.
+/// Stored bytes of a staged part, exactly as many as requested.
 async fn read_staged(
     job: &Job<'_>,
     upload: &OpenUpload,
@@ -244,12 +248,14 @@ async fn read_staged(
         .send(request)
         .await
         .map_err(Failure::from)?;
+    // 412 means that the part was replaced: the pin is the ETag that was listed.
     let moved_on = matches!(
         response.status(),
         StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED
     );
     match answer::expect_success(job, response).await {
         Ok(backed) => {
+            // Any other length would shift the rest of the tail, and the object would not open.
             if stored::content_length(&backed.headers) == Some(wanted.end - wanted.start) {
                 Ok(backed.body)
             } else {

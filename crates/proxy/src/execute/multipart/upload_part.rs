@@ -1,8 +1,8 @@
-//! UploadPart: one part of the client's, verified, sealed and stored.
+//! UploadPart: one part, verified, sealed and stored.
 //!
-//! A part up to the held limit is read whole, so that a failed backend request can be repeated; a
-//! longer one streams. Either way one request to the backend is made at a replica that knows the
-//! upload, and one more, for the state, at one that does not.
+//! A part up to the held limit is read whole, which allows retrying a failed backend request; a
+//! longer one streams. A replica that has the upload cached sends one request to the backend,
+//! others send one more for the state.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::execute::new_object::announce_encryption;
 use crate::execute::payload::{self, Announced};
 use crate::execute::{Job, Outcome, RawBody};
 
-/// Stores one part.
+/// Handles UploadPart.
 pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Response<ResponseBody>> {
     let number = part_number(job)?;
     let announced = payload::announced(job.request)?;
@@ -45,6 +45,7 @@ pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Respons
         let length = PlaintextLength(announced.length);
         let received = Arc::clone(&job.record.received);
         let inbound = announced.inbound(body, job.parts.patience.clone(), received);
+        // A checksum that the client sends is verified on the way, and need not be computed twice.
         let measured = match sent {
             Some(_) => None,
             None => upload.checksum.map(|checksum| checksum.algorithm),
@@ -54,7 +55,7 @@ pub(super) async fn upload_part(job: &Job<'_>, body: RawBody) -> Outcome<Respons
     Ok(respond(job, stored))
 }
 
-/// The algorithm of the checksum that comes with the part.
+/// Algorithm of the checksum that the client sends with the part.
 fn sent_algorithm(announced: &Announced) -> Option<ChecksumAlgorithm> {
     let expectation = &announced.expectation;
     let known = expectation.known_checksum().map(|(algorithm, _)| algorithm);
@@ -82,6 +83,7 @@ async fn store_held(
     let limit = job.parts.held_body_bytes;
     let held = payload::read_held(job, body, limit, HeldMemory::SEALED).await?;
     let (plaintext, _share) = (held.bytes, held.share);
+    // Computed only if the client sent none: it was verified already otherwise.
     let checksum = held.verified.checksum.or_else(|| {
         let algorithm = upload.checksum?.algorithm;
         let mut checksummer = Checksummer::new(algorithm);
@@ -93,7 +95,7 @@ async fn store_held(
 
 fn respond(job: &Job<'_>, stored: StoredPart) -> Response<ResponseBody> {
     let mut headers: HeaderMap = stored.headers;
-    // A staged part is an object to the backend; to the client it has no version.
+    // To the backend a staged part is an object, with a version; to the client it is a part.
     headers.remove("x-amz-version-id");
     let etag = format!("\"{}\"", stored.etag.encode());
     let etag = HeaderValue::try_from(etag).expect("an ETag from a header, and hexadecimal digits");

@@ -1,8 +1,8 @@
 //! UploadPartCopy: a stored object, or a range of it, as a part.
 //!
-//! Whatever the source's form, it is read and sealed again, since a part is sealed under its
-//! upload's key and its own frame. It is stored like any other part ([`super::part`]). What the HEAD
-//! saw pins the reading; where the source was replaced in between, all of it starts again.
+//! In any form the source is read and sealed again, since a part is sealed under its upload's key
+//! and its own frame. It is stored like any other part ([`super::part`]). Reads are pinned to the
+//! state that the HEAD showed; if the source was replaced in between, the copy starts again.
 
 use http::header;
 use s3proxy_envelope::layout::{MAX_PART, PlaintextLength, PlaintextRange};
@@ -25,7 +25,7 @@ use crate::execute::patience::Finished;
 use crate::execute::source::{self, Found, PlaintextBody};
 use crate::execute::{Job, Outcome, OwnedJob};
 
-/// Copies, and describes the part.
+/// Handles UploadPartCopy.
 pub(super) async fn upload_part_copy(owned: OwnedJob) -> Outcome<Finished> {
     let job = &owned.job();
     let number = part_number(job)?;
@@ -35,7 +35,7 @@ pub(super) async fn upload_part_copy(owned: OwnedJob) -> Outcome<Finished> {
     let (found, stored) = origin::unless_replaced(|| attempt(job, &upload, number, range)).await?;
 
     let mut headers = stored.headers;
-    // A staged part is an object to the backend; to the client it has no version.
+    // To the backend a staged part is an object, with a version; to the client it is a part.
     for name in ["x-amz-version-id", header::ETAG.as_str()] {
         headers.remove(name);
     }
@@ -73,7 +73,7 @@ async fn attempt(
     Ok((found, stored))
 }
 
-/// What is read, and how much that is.
+/// Range to read (`None` for the whole object), and its length.
 fn stretch(
     found: &Found,
     range: Option<CopyRange>,
@@ -107,7 +107,7 @@ async fn store_held(
     length: PlaintextLength,
 ) -> Outcome<StoredPart> {
     let length = usize::try_from(length.0).expect("a held body fits memory");
-    // Plaintext and stored form are held side by side for a moment.
+    // Plaintext and stored form are both in memory while the part is sealed.
     let _share = job.share(2 * length + PIECE_BYTES).await?;
     let mut plaintext = Vec::with_capacity(length);
     content.read_to_end(&mut plaintext).await?;

@@ -1,5 +1,5 @@
-//! The checksum of a completed object: what its parts' checksums make of it, against what the client
-//! says of it.
+//! The checksum of a completed object: computed from its parts' checksums, and compared with the
+//! one that the client states.
 //!
 //! Where every part's checksum is known the object's is computed, and a checksum that the client
 //! sends along must be the same. Where one is not known (a part resumed from a listing), the client's
@@ -27,7 +27,7 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// As headers and documents have it: with the number of parts behind a composite one.
+    /// Spelling in headers and documents: a composite checksum is followed by the number of parts.
     pub(super) fn text(&self, parts: usize) -> String {
         let base64 = self.value.to_base64();
         match self.kind {
@@ -37,7 +37,7 @@ impl Whole {
     }
 }
 
-/// What is known of the checksums of an object and its parts.
+/// Known checksums of an object and its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) whole: Option<Whole>,
@@ -45,7 +45,7 @@ pub(super) struct Verdict {
     parts: Option<multipart::ChecksumAlgorithm>,
 }
 
-/// The checksum of the whole object that a CompleteMultipartUpload states in its headers.
+/// Checksum of the whole object in the headers of a CompleteMultipartUpload.
 pub(super) fn stated(
     headers: &HeaderMap,
 ) -> Result<Option<(ChecksumAlgorithm, ChecksumValue)>, S3Error> {
@@ -55,7 +55,7 @@ pub(super) fn stated(
         let Some(value) = headers.get(&name) else {
             continue;
         };
-        // Behind a composite one stands the number of parts.
+        // A composite checksum is followed by the number of parts.
         let base64 = value.as_bytes().split(|octet| *octet == b'-').next();
         let value = base64
             .and_then(|base64| ChecksumValue::from_base64(algorithm, base64.trim_ascii()))
@@ -70,7 +70,7 @@ pub(super) fn stated(
     Ok(found)
 }
 
-/// Decides.
+/// Determines the object's checksum, and refuses a stated one that contradicts it.
 pub(super) fn judge(
     upload: Option<UploadChecksum>,
     stated: Option<(ChecksumAlgorithm, ChecksumValue)>,
@@ -88,6 +88,7 @@ pub(super) fn judge(
              the same algorithm, and states one of {stated}."
         )));
     }
+    // All or nothing: one unknown part leaves the checksum of the whole unknown.
     let known: Option<Vec<(&ChecksumValue, u64)>> = parts
         .iter()
         .map(|part| Some((part.checksum.as_ref()?, part.frame.length().0)))
@@ -108,6 +109,7 @@ pub(super) fn judge(
         ));
     }
     Ok(Verdict {
+        // A stated value is unchecked if none could be computed: see above.
         whole: computed.or(stated).map(|value| Whole {
             algorithm,
             value,
@@ -117,7 +119,7 @@ pub(super) fn judge(
     })
 }
 
-/// The upload named no algorithm, so nothing is known of its parts.
+/// Verdict for an upload that named no algorithm: the parts' checksums are unknown.
 fn without_algorithm(
     stated: Option<(ChecksumAlgorithm, ChecksumValue)>,
 ) -> Result<Verdict, S3Error> {
@@ -142,7 +144,7 @@ fn without_algorithm(
 }
 
 impl Verdict {
-    /// What the seal says of the whole.
+    /// Fields of the seal that describe the whole object.
     pub(super) fn seal_fields(&self, hash: UploadHash) -> SealFields {
         let whole = self.whole.as_ref();
         let named = |whole: &Whole| {
@@ -157,7 +159,7 @@ impl Verdict {
         }
     }
 
-    /// A part as it stands in the seal.
+    /// Entry of a part in the seal.
     pub(super) fn sealed_part(&self, part: &Selected) -> SealedPart {
         let checksum = match (self.parts, &part.checksum) {
             (Some(_), Some(value)) => value.as_bytes().to_vec(),

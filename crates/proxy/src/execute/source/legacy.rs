@@ -1,9 +1,9 @@
-//! Opening objects of the older formats, whose one tag covers the whole body.
+//! Opens objects in the legacy formats, whose only tag covers the whole body.
 //!
-//! A short body is held and opened at once. A longer one is read twice: all of it to verify it, then
-//! the blocks that are wanted, pinned to the same object and compared with what was verified. The
-//! verification goes on when its client leaves, so that a client whose patience it outlasts finds
-//! it done when it comes again; it ends with the program, and nothing is lost then.
+//! A short body is held and opened at once. A longer one is read twice: first all of it, to verify
+//! it, then the requested blocks, pinned to the same object and compared with the verified digests.
+//! The verification continues if its client leaves, so that a client with a short timeout finds it
+//! done on a later attempt. It ends with the program, which loses nothing.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -32,10 +32,10 @@ use crate::respond::Failure;
 use crate::telemetry::audit::{Stored, StoredFormat};
 use crate::telemetry::metrics::{self, LegacyFormat};
 
-/// Bodies up to this length are held whatever `limits.held_body` says: a block is no smaller.
+/// Bodies up to this length, in bytes, are held despite `limits.held_body`: a block is no smaller.
 const HELD_BYTES: u64 = 64 * 1024;
 
-/// An object of the older formats whose key is at hand.
+/// A legacy object with its data key.
 pub(in crate::execute) struct Legacy<'a> {
     job: &'a Job<'a>,
     source: &'a Source<'a>,
@@ -44,7 +44,7 @@ pub(in crate::execute) struct Legacy<'a> {
     dek: Arc<LegacyDek>,
 }
 
-/// For the audit log, which names the kind of key where no envelope names the key.
+/// Audit entry of a legacy object. No envelope names its key, so the kind of key is given.
 fn older(tag: LegacyTag, origin: KekOrigin) -> Stored {
     let key = match origin {
         KekOrigin::Passphrase => "passphrase",
@@ -60,7 +60,7 @@ fn older(tag: LegacyTag, origin: KekOrigin) -> Stored {
     }
 }
 
-/// The data key of such an object, if its place opens it.
+/// Data key of a legacy object, if its place may use the envelope.
 pub(in crate::execute) async fn unwrap_legacy(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -73,7 +73,7 @@ pub(in crate::execute) async fn unwrap_legacy(
     Ok(dek)
 }
 
-/// Whether the place of such an object opens it, as far as that is known without a key service.
+/// Checks whether the place may use the envelope, as far as possible without a key service.
 pub(in crate::execute) fn check_legacy(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -97,7 +97,7 @@ fn failure(error: LegacyKeyError) -> Failure {
 }
 
 impl<'a> Legacy<'a> {
-    /// Unwraps the key, where such objects may be read.
+    /// Unwraps the data key, if legacy objects may be read here.
     pub(in crate::execute) async fn new(
         job: &'a Job<'a>,
         source: &'a Source<'a>,
@@ -118,8 +118,8 @@ impl<'a> Legacy<'a> {
         })
     }
 
-    /// Opens all of it or a range inside it, up to the first block. What has `arrived` is used
-    /// where it holds what is needed, and dropped otherwise.
+    /// Opens the whole object or a range inside it, up to the first block. Bytes that have
+    /// `arrived` are used if they cover the required ones, and dropped otherwise.
     pub(in crate::execute) async fn read(
         &self,
         range: Option<PlaintextRange>,
@@ -160,6 +160,7 @@ impl<'a> Legacy<'a> {
         let share = self.job.share(length).await?;
         let mut arrived = self.whole(arrived).await?;
         let stored = Vec::from(arrived.take(length).await?);
+        // Opened in place, so that one share covers stored bytes and plaintext.
         let mut plaintext = Bytes::from(open_held(&self.dek, stored).map_err(altered)?);
         if let Some(PlaintextRange { first, last }) = range {
             let position = |at: u64| usize::try_from(at).expect("a position in memory");
@@ -175,7 +176,7 @@ impl<'a> Legacy<'a> {
         whole(self.job, self.source, self.found, arrived).await
     }
 
-    /// What was verified before, with what has arrived; or what is verified now, with it.
+    /// Returns the cached verification, with the bytes that arrived; or verifies now, using those.
     async fn verified(
         &self,
         arrived: Option<Arrived>,
@@ -188,6 +189,7 @@ impl<'a> Legacy<'a> {
         } = self.found;
         let state = LegacyState::of(headers, *stored, self.envelope.wrapped_dek);
         let key = self.source.layout_key();
+        // Readers of the same state share the entry and its turn: only one reads everything.
         let entry = self.job.parts.verified.enter(key, state, *length);
         if let Some(body) = entry.body() {
             return Ok((Arc::clone(body), arrived));
@@ -195,11 +197,12 @@ impl<'a> Legacy<'a> {
         let (turn, arrived) = match Arc::clone(&entry.turn).try_lock_owned() {
             Ok(turn) => (turn, arrived),
             Err(_taken) => {
-                // The backend is not kept waiting meanwhile.
+                // Another reader verifies: do not hold a backend connection open unread.
                 drop(arrived);
                 (Arc::clone(&entry.turn).lock_owned().await, None)
             }
         };
+        // The reader before may have finished while this one waited for its turn.
         if let Some(body) = entry.body() {
             return Ok((Arc::clone(body), arrived));
         }
@@ -212,6 +215,7 @@ impl<'a> Legacy<'a> {
             entry,
             _turn: turn,
         };
+        // A task of its own: dropping the request must not stop the verification.
         match tokio::spawn(reading.run(arrived).with_current_context()).await {
             Ok(outcome) => outcome.map(|body| (body, None)),
             Err(error) => resume_unwind(error.into_panic()),
@@ -219,7 +223,7 @@ impl<'a> Legacy<'a> {
     }
 }
 
-/// A verification that borrows nothing.
+/// An owned verification, for a task that outlives the request.
 struct FirstReading {
     job: OwnedJob,
     key: LayoutKey,
@@ -242,7 +246,7 @@ impl FirstReading {
         let stored = self.found.stored;
         let memory = STREAM_BYTES + VerifiedBody::memory_of(self.found.length);
         let _share = job.share(memory).await?;
-        // Nothing can be decrypted, and so nothing verified, without the tag.
+        // The tag ends the body, but decryption starts from it: nothing can be verified before.
         let tag = (stored.0 - TAG_BYTES as u64, stored.0 - 1);
         let tag = read_stretch(job, &source, &self.found, tag).await?;
         let tag = <[u8; TAG_BYTES]>::try_from(&tag[..]).expect("so many bytes were asked for");
@@ -260,7 +264,7 @@ impl FirstReading {
     }
 }
 
-/// All stored bytes: those on their way, or asked for.
+/// All stored bytes: those that are arriving, or requested here.
 async fn whole(
     job: &Job<'_>,
     source: &Source<'_>,

@@ -1,8 +1,8 @@
-//! Requests for exactly the object that an earlier answer described.
+//! Requests for exactly the object that an earlier response described.
 //!
-//! Pinned by its version where it has one, else by `If-Match`; a version named `null` can be
-//! overwritten, so it takes both. The answers are compared too: not every backend knows `If-Match`
-//! on reads.
+//! They are pinned by the object's version if it has one, otherwise by `If-Match`. A version named
+//! `null` can be overwritten, so it takes both. Responses are compared too: not every backend
+//! supports `If-Match` on reads.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
@@ -19,7 +19,7 @@ use crate::respond::Failure;
 
 const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
-/// A GET of the object that was found, or of stored bytes of it, both ends included.
+/// A GET of the object that was found, or of a range of its stored bytes, both ends included.
 pub(in crate::execute) fn pinned_request(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -63,7 +63,7 @@ fn pin(request: &mut Request, seen: &HeaderMap) {
     }
 }
 
-/// Sends such a request, and takes the answer only if it is about the same object.
+/// Sends a pinned request, and accepts the response only if it is about the same object.
 pub(in crate::execute) async fn send_pinned(
     job: &Job<'_>,
     found: &Found,
@@ -71,6 +71,7 @@ pub(in crate::execute) async fn send_pinned(
 ) -> Outcome<Backed> {
     let backed = answer::receive(job, job.parts.backend.send(request).await?);
     match backed.status {
+        // Overwritten or deleted: the caller starts again, and reports the state it finds then.
         StatusCode::PRECONDITION_FAILED | StatusCode::NOT_FOUND => return Err(Failure::Replaced),
         status if !status.is_success() => return Err(answer::refused(job, backed).await),
         _ => {}
@@ -85,19 +86,19 @@ pub(in crate::execute) async fn send_pinned(
     }
 }
 
-/// Stored bytes of an object on their way.
+/// Stored bytes of an object that are arriving.
 pub(in crate::execute) struct Arrived {
-    /// Position of the next byte.
+    /// Offset of the next byte.
     pub(in crate::execute) first: u64,
-    /// Position behind the last one.
+    /// Offset after the last byte.
     pub(in crate::execute) end: u64,
-    /// Bytes that were received and not yet used.
+    /// Bytes that were received and not used yet.
     pub(in crate::execute) begun: Bytes,
     pub(in crate::execute) body: backend::Body,
 }
 
 impl Arrived {
-    /// Which bytes an answer to GET brings. A 200 brings all, also where a range was asked for.
+    /// Reads which bytes a response to GET contains. A 200 contains all, whether requested or not.
     pub(in crate::execute) fn of(headers: &HeaderMap, body: backend::Body) -> Outcome<Self> {
         let (first, end) = match stored::content_range(headers) {
             Some(ContentRange::Satisfied { range, .. }) => (range.first, range.last + 1),
@@ -114,12 +115,12 @@ impl Arrived {
         })
     }
 
-    /// Whether these stored bytes, both ends included, are among those that come.
+    /// Whether this range of stored bytes, both ends included, is among those that arrive.
     pub(in crate::execute) fn covers(&self, (first, last): (u64, u64)) -> bool {
         self.first <= first && last < self.end
     }
 
-    /// Takes the next bytes out.
+    /// Takes the next `length` bytes.
     pub(in crate::execute) async fn take(&mut self, length: usize) -> Outcome<Bytes> {
         let mut taken = BytesMut::with_capacity(length);
         while taken.len() < length {
@@ -133,7 +134,7 @@ impl Arrived {
         Ok(taken.freeze())
     }
 
-    /// Passes over the bytes before a position.
+    /// Discards the bytes before an offset.
     async fn skip_to(&mut self, position: u64) -> Outcome<()> {
         while self.first < position {
             if self.begun.is_empty() {
@@ -147,7 +148,7 @@ impl Arrived {
         Ok(())
     }
 
-    /// Takes the next bytes out, as many as have come together.
+    /// Takes the next bytes, as many as arrived together.
     pub(super) async fn piece(&mut self) -> Outcome<Bytes> {
         let piece = match std::mem::take(&mut self.begun) {
             begun if begun.is_empty() => self.next_piece().await?,
@@ -167,7 +168,7 @@ impl Arrived {
     }
 }
 
-/// Reads a few stored bytes of what was found, both ends included.
+/// Reads a short range of stored bytes of the object that was found, both ends included.
 pub(super) async fn read_stretch(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -182,7 +183,7 @@ pub(super) async fn read_stretch(
         .await
 }
 
-/// Asks for stored bytes of what was found, both ends included.
+/// Requests a range of stored bytes of the object that was found, both ends included.
 pub(super) async fn ask_for(
     job: &Job<'_>,
     source: &Source<'_>,

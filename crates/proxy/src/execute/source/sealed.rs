@@ -1,9 +1,9 @@
-//! Opening sealed objects: which stored bytes are needed, and in which order they are believed.
+//! Opens sealed objects: selects the stored bytes, and verifies them in the right order.
 //!
-//! A single message is opened with the head from its envelope. A body that an upload made below
-//! 5 MiB is one message too, but its head stands at the start of the body only. From 5 MiB up the
-//! seal is read first, from the tail; a range may need the head of its first part beforehand.
-//! Seals and heads are remembered, data keys are not.
+//! A single message is opened with the head from its envelope. A multipart body below 5 MiB is one
+//! message too, but its head is only at the beginning of the body. From 5 MiB up the
+//! seal is read first, from the tail; a range may also need the head of its first part.
+//! Seals and heads are cached, data keys are not.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::execute::{Job, Outcome};
 use crate::respond::Failure;
 use crate::stored_fault::StoredFault;
 
-/// A sealed object whose key, and whose seal if it has one, are at hand.
+/// A sealed object with its data key, and with its seal if it has one.
 pub(in crate::execute) struct Sealed<'a> {
     job: &'a Job<'a>,
     source: &'a Source<'a>,
@@ -34,24 +34,24 @@ pub(in crate::execute) struct Sealed<'a> {
 }
 
 enum Structure {
-    /// One message, with the head from the envelope.
+    /// One message, whose head is in the envelope.
     Single(MessageHead),
-    /// One message whose head stands in the body.
+    /// One message, whose head is in the body.
     Headless(Arc<KnownLayout>),
     /// Parts, listed in the seal.
     Parts(Arc<KnownLayout>),
 }
 
-/// An opener and the stored bytes it takes, both ends included.
+/// An opener, and the range of stored bytes that it takes, both ends included.
 struct Reading {
     stretch: (u64, u64),
     opener: ObjectOpener,
-    /// Plaintext bytes that come out.
+    /// Plaintext bytes that the opener yields.
     length: u64,
 }
 
 impl<'a> Sealed<'a> {
-    /// Reads and checks the seal, where there is one and it is not remembered.
+    /// Reads and verifies the seal, if the object has one that is not cached.
     pub(in crate::execute) async fn new(
         job: &'a Job<'a>,
         source: &'a Source<'a>,
@@ -89,7 +89,7 @@ impl<'a> Sealed<'a> {
         }
     }
 
-    /// The seal, where the body has one.
+    /// The seal, if the body has one.
     pub(in crate::execute) fn seal(&self) -> Option<&Seal> {
         match &self.structure {
             Structure::Single(_) | Structure::Headless(_) => None,
@@ -97,8 +97,8 @@ impl<'a> Sealed<'a> {
         }
     }
 
-    /// Opens all of it or a range inside it, up to the first piece. What has `arrived` is used
-    /// where it holds all that is needed, and dropped otherwise.
+    /// Opens the whole object or a range inside it, up to the first piece. Bytes that have
+    /// `arrived` are used if they cover all of the required ones, and dropped otherwise.
     pub(in crate::execute) async fn read(
         &self,
         range: Option<PlaintextRange>,
@@ -121,6 +121,7 @@ impl<'a> Sealed<'a> {
         let share = self.job.share(STREAM_BYTES).await?;
         let pool = Arc::clone(&self.job.parts.pool);
         let mut body = OpeningBody::new(stored, reading.opener, reading.length, pool, share);
+        // Before the response begins: a fault in the first piece still gets an error status.
         body.prefetch().await?;
         Ok(body)
     }
@@ -153,8 +154,10 @@ impl<'a> Sealed<'a> {
         let (opener, stretch) = match &self.structure {
             Structure::Single(head) => (ObjectOpener::range(dek, head, stored, range), one_message),
             Structure::Headless(layout) => {
+                // Usually a separate request: few range responses begin at the head.
                 let head = self.head(layout, 0, arrived).await?;
                 let opener = ObjectOpener::range(dek, &head, stored, range);
+                // Only a head whose commitment was verified may enter the cache.
                 if opener.is_ok() {
                     self.learn_head(layout, 0, head);
                 }
@@ -182,8 +185,8 @@ impl<'a> Sealed<'a> {
         })
     }
 
-    /// A message's head: remembered, at the front of what arrived, or asked for. Nothing is known
-    /// of it before its commitment was checked.
+    /// A message's head: from the cache, from the beginning of the arriving bytes, or requested. It
+    /// is unverified until its commitment was checked.
     async fn head(
         &self,
         layout: &KnownLayout,
@@ -204,10 +207,10 @@ impl<'a> Sealed<'a> {
         Ok(MessageHead::from_slice(&bytes).expect("so many bytes were asked for"))
     }
 
-    /// Remembers a head whose commitment was checked.
+    /// Caches a head whose commitment was verified.
     fn learn_head(&self, layout: &Arc<KnownLayout>, position: u64, head: MessageHead) {
         if layout.learn_head(position, head) == Learnt::Now && layout.seal().is_none() {
-            // Without a seal there was nothing worth remembering before.
+            // Without a seal the entry had no content until now.
             let key = self.source.layout_key();
             self.job.parts.layouts.remember(key, Arc::clone(layout));
         }
@@ -218,7 +221,7 @@ fn seal_of(layout: &KnownLayout) -> &Seal {
     layout.seal().expect("only layouts with a seal have parts")
 }
 
-/// The layout of a multipart upload's body: remembered, or read from its tail and checked.
+/// Layout of a multipart object: from the cache, or read from its tail and verified.
 pub(in crate::execute) async fn layout(
     job: &Job<'_>,
     source: &Source<'_>,
@@ -242,7 +245,7 @@ pub(in crate::execute) async fn layout(
 
 async fn read_seal(job: &Job<'_>, source: &Source<'_>, found: &Found, dek: &Dek) -> Outcome<Seal> {
     let first = tail_first(found.stored).expect("a body with a seal has a tail");
-    // A tail has at most 1.6 MB; bytes and list are held side by side for a moment.
+    // A tail has at most 1.6 MB; its bytes and the parsed list are in memory at the same time.
     let length = usize::try_from(found.stored.0 - first).expect("a tail fits memory");
     let _share = job.share(2 * length).await?;
     let tail = read_stretch(job, source, found, (first, found.stored.0 - 1)).await?;

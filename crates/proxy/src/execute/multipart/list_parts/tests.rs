@@ -58,7 +58,7 @@ fn of_one_number_the_newer_is_shown_and_the_staged_one_on_a_tie() {
         (EARLY, LATE, "short"),
         (LATE, EARLY, "long"),
         (EARLY, EARLY, "short"),
-        // Whole seconds say nothing about which of the two came first within one.
+        // Whole seconds do not tell which of two times within one second is earlier.
         (LATE, seconds, "short"),
         (seconds, EARLY, "short"),
         (next_second, LATE, "long"),

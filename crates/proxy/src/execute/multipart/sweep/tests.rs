@@ -63,6 +63,6 @@ fn what_has_no_age_is_never_due() {
 #[test]
 fn with_no_age_asked_for_everything_written_before_now_is_due() {
     assert!(is_due(&[Some("2026-07-30T12:00:00Z")], Duration::ZERO));
-    // A clock that runs behind the backend's makes left-overs young, never old.
+    // A clock that is behind the backend's makes leftovers look young, never old.
     assert!(!is_due(&[Some("2026-07-30T12:00:01Z")], Duration::ZERO));
 }
