@@ -1,8 +1,8 @@
-//! The five checksums that S3 knows for object content.
+//! The five checksum algorithms of S3's `x-amz-checksum-*` headers.
 //!
-//! Values are raw digests here; Base64 is only how headers and XML spell them. CRCs stand in network
-//! byte order. What the checksums of parts say about their whole is in `multipart`; the `-N` behind
-//! a composite one is spelling, and the caller's. Absent: Content-MD5, which is no `x-amz-checksum`.
+//! Values are raw digests; Base64 is only their spelling in headers and XML. CRCs are in network
+//! byte order. `multipart` derives the checksum of an object from those of its parts; the caller
+//! appends the `-N` of a composite one. Content-MD5 is not covered: it is no `x-amz-checksum`.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ mod polynomial;
 
 pub use multipart::{ChecksumType, combine_crc, composite};
 
-/// An algorithm of `x-amz-checksum-*`.
+/// Checksum algorithm of an `x-amz-checksum-*` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChecksumAlgorithm {
     /// CRC-32 (ISO-HDLC), 4 bytes.
@@ -33,7 +33,7 @@ pub enum ChecksumAlgorithm {
 }
 
 impl ChecksumAlgorithm {
-    /// Every algorithm.
+    /// All algorithms.
     pub const ALL: [Self; 5] = [
         Self::Crc32,
         Self::Crc32c,
@@ -42,7 +42,7 @@ impl ChecksumAlgorithm {
         Self::Crc64Nvme,
     ];
 
-    /// The name as `x-amz-checksum-algorithm`, `x-amz-sdk-checksum-algorithm` and XML have it.
+    /// Name as used in `x-amz-checksum-algorithm`, `x-amz-sdk-checksum-algorithm` and XML.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// The header or trailer that carries a value.
+    /// Name of the header or trailer that carries a checksum of this algorithm.
     #[must_use]
     pub fn header_name(self) -> HeaderName {
         HeaderName::from_static(match self {
@@ -66,7 +66,7 @@ impl ChecksumAlgorithm {
         })
     }
 
-    /// The digest's length in bytes.
+    /// Length of the raw digest in bytes.
     #[must_use]
     pub fn length(self) -> usize {
         match self {
@@ -77,7 +77,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// The algorithm of a name such as `CRC32C`, in any case.
+    /// Parses an algorithm name such as `CRC32C`, ignoring case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
@@ -85,7 +85,7 @@ impl ChecksumAlgorithm {
             .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// The algorithm that a header or trailer such as `x-amz-checksum-crc32c` carries.
+    /// The algorithm of a checksum header or trailer such as `x-amz-checksum-crc32c`.
     #[must_use]
     pub fn from_header_name(name: &HeaderName) -> Option<Self> {
         Self::ALL
@@ -100,25 +100,25 @@ impl fmt::Display for ChecksumAlgorithm {
     }
 }
 
-/// A raw digest, of the length that its algorithm has.
+/// A raw digest whose length matches its algorithm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChecksumValue(Vec<u8>);
 
 impl ChecksumValue {
-    /// Takes raw bytes; none where the length is not the algorithm's.
+    /// Creates a value from raw bytes. `None` if their number does not match the algorithm.
     #[must_use]
     pub fn from_bytes(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Option<Self> {
         (bytes.len() == algorithm.length()).then(|| Self(bytes.to_vec()))
     }
 
-    /// Reads a header's value: strict, padded Base64 of exactly the algorithm's length.
+    /// Parses a header value: strict, padded Base64 of exactly the algorithm's length.
     #[must_use]
     pub fn from_base64(algorithm: ChecksumAlgorithm, text: &[u8]) -> Option<Self> {
         let bytes = STANDARD.decode(text).ok()?;
         Self::from_bytes(algorithm, &bytes)
     }
 
-    /// The spelling of headers and XML.
+    /// Base64, as in headers and XML.
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.0)
@@ -131,7 +131,7 @@ impl ChecksumValue {
     }
 }
 
-/// Computes a checksum over content as it passes.
+/// Computes a checksum incrementally, as content streams through.
 pub struct Checksummer(State);
 
 enum State {
@@ -141,7 +141,7 @@ enum State {
 }
 
 impl Checksummer {
-    /// Starts with no content.
+    /// Creates a checksummer that has seen no content.
     #[must_use]
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
         Self(match algorithm {
@@ -161,7 +161,7 @@ impl Checksummer {
         })
     }
 
-    /// Takes the next piece of content.
+    /// Adds the next piece of content.
     pub fn update(&mut self, content: &[u8]) {
         match &mut self.0 {
             State::Crc32(digest) | State::Crc64(digest) => digest.update(content),
@@ -169,10 +169,11 @@ impl Checksummer {
         }
     }
 
-    /// The checksum of all content.
+    /// Returns the checksum of all the content.
     #[must_use]
     pub fn finish(self) -> ChecksumValue {
         ChecksumValue(match self.0 {
+            // crc-fast returns every CRC as a `u64`.
             State::Crc32(digest) => u32::try_from(digest.finalize())
                 .expect("a CRC-32 has 32 bits")
                 .to_be_bytes()
@@ -194,7 +195,7 @@ mod tests {
         checksummer.finish()
     }
 
-    /// The check values of the CRC catalogue, and FIPS 180's digests of "abc".
+    /// Check values from the CRC catalogue, and the FIPS 180 digests of "abc".
     #[test]
     fn published_check_values_come_out() {
         for (algorithm, content, expected) in [
@@ -222,7 +223,7 @@ mod tests {
         }
     }
 
-    /// The trailer of AWS's example of a chunked upload.
+    /// Trailer from AWS's example of a chunked upload.
     #[test]
     fn the_published_trailer_comes_out() {
         let value = checksum(ChecksumAlgorithm::Crc32c, &vec![b'a'; 66_560]);

@@ -1,12 +1,13 @@
-//! Which headers pass the proxy, and where the others end. All lists are closed.
+//! Rules for headers: which ones are forwarded and which ones end at the proxy. All lists are
+//! closed.
 //!
-//! Towards the backend only headers of these lists go on, per operation; what is not listed ends
-//! here. Checksums, the client's signature, token and framing are about the plaintext and the
-//! client's connection: they are known, and end here. An `x-amz-*` header on an object write that
-//! is neither passed on nor ended here may change what is stored, and is refused.
+//! Only headers on these lists are forwarded to the backend, per operation; all others are dropped.
+//! Checksums, the client's signature, its session token and framing are known headers that end at
+//! the proxy: they describe the plaintext or the client's connection. Any other `x-amz-*` header on
+//! an object write could change what is stored, so such a request is refused.
 //!
-//! Towards the client what HTTP and S3 have for answers passes ([`is_for_client`]). ETags, sizes, ranges
-//! and the envelope are the caller's to rewrite.
+//! Responses to clients keep the standard headers of HTTP and S3 ([`is_for_client`]). The caller
+//! rewrites ETags, sizes, ranges and the envelope.
 
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
@@ -20,10 +21,11 @@ pub use response::{is_cors, is_for_client, retain_client_response_headers};
 
 type Names = &'static [&'static str];
 
-/// User metadata.
+/// Prefix of user metadata headers.
 pub const METADATA_PREFIX: &str = "x-amz-meta-";
 
-/// Any request: who pays, whose bucket it must be, and what CORS rules are judged by.
+/// Forwarded with every request: requester pays, the expected bucket owner, and the inputs of CORS
+/// rules.
 const EVERY: Names = &[
     "x-amz-expected-bucket-owner",
     "x-amz-request-payer",
@@ -32,7 +34,7 @@ const EVERY: Names = &[
     "access-control-request-headers",
 ];
 
-/// What an object is served with.
+/// Headers that are stored with an object and returned on reads.
 const CONTENT: Names = &[
     "cache-control",
     "content-disposition",
@@ -121,7 +123,7 @@ const ATTRIBUTES: Names = &[
     "x-amz-part-number-marker",
 ];
 
-/// Everything that configuration requests carry, of buckets and objects.
+/// Headers of requests that configure buckets or objects.
 const CONFIGURATION: Names = &[
     "content-type",
     "x-amz-bucket-namespace",
@@ -168,8 +170,8 @@ const COPY_OBJECT: &[Names] = &[
     SOURCE_CUSTOMER_KEY,
 ];
 
-/// Headers of writes that are known and end at the proxy: they are about the plaintext, or about
-/// the client's own request.
+/// Known headers of writes that end at the proxy: they describe the plaintext or the client's own
+/// request.
 const ENDS_HERE: Names = &[
     "x-amz-api-version",
     "x-amz-cf-id",
@@ -192,12 +194,13 @@ const ENDS_HERE: Names = &[
     "x-amz-user-agent",
 ];
 
-/// The headers that go on to the backend with an operation, besides [`METADATA_PREFIX`] where
-/// [`carries_metadata`] says so. ETags in them still have to be mapped.
+/// Headers to forward to the backend for an operation, in addition to [`METADATA_PREFIX`] if
+/// [`carries_metadata`] is true. ETags in them still have to be mapped.
 #[must_use]
 pub fn forwarded(operation: Operation) -> &'static [Names] {
     match operation.kind() {
         Kind::Forward | Kind::ForwardXml | Kind::RestoreObject => {
+            // A configuration request may change an ACL or governance retention too.
             &[EVERY, CONFIGURATION, GRANTS, DELETION]
         }
         Kind::Preflight | Kind::ListBuckets | Kind::DeleteBucket => &[EVERY],
@@ -205,6 +208,7 @@ pub fn forwarded(operation: Operation) -> &'static [Names] {
             &[EVERY, &["x-amz-optional-object-attributes"]]
         }
         Kind::AbortMultipartUpload => &[EVERY, &["x-amz-if-match-initiated-time"]],
+        // Content headers of a part have no effect in S3; they belong to the upload.
         Kind::ListParts | Kind::UploadPart => &[EVERY, CUSTOMER_KEY],
         Kind::GetObject | Kind::HeadObject => &[EVERY, READ_CONDITIONS, CUSTOMER_KEY],
         Kind::GetObjectAttributes => &[EVERY, ATTRIBUTES, CUSTOMER_KEY],
@@ -225,7 +229,7 @@ pub fn forwarded(operation: Operation) -> &'static [Names] {
     }
 }
 
-/// Whether user metadata goes along with an operation.
+/// Whether user metadata is forwarded with an operation.
 #[must_use]
 pub fn carries_metadata(operation: Operation) -> bool {
     matches!(
@@ -234,7 +238,7 @@ pub fn carries_metadata(operation: Operation) -> bool {
     )
 }
 
-/// Whether an operation writes an object's data, so that an unknown header is refused.
+/// Whether an operation writes object data. Unknown `x-amz-*` headers on such requests are refused.
 #[must_use]
 pub fn writes_object_data(operation: Operation) -> bool {
     carries_metadata(operation)
@@ -244,13 +248,13 @@ pub fn writes_object_data(operation: Operation) -> bool {
         )
 }
 
-/// Whether a header sets an ACL.
+/// Whether the header sets an ACL.
 #[must_use]
 pub fn sets_acl(name: &HeaderName) -> bool {
     name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-")
 }
 
-/// Whether a header goes on to the backend with an operation.
+/// Whether the header is forwarded to the backend for an operation.
 #[must_use]
 pub fn is_forwarded(operation: Operation, name: &HeaderName) -> bool {
     let name = name.as_str();
@@ -260,8 +264,8 @@ pub fn is_forwarded(operation: Operation, name: &HeaderName) -> bool {
         || carries_metadata(operation) && name.starts_with(METADATA_PREFIX)
 }
 
-/// The client's headers that go on to the backend, unchanged but for `aws-chunked`, which is taken
-/// out of Content-Encoding.
+/// Returns the client's headers to forward to the backend: unchanged, except that `aws-chunked` is
+/// removed from Content-Encoding.
 #[must_use]
 pub fn backend_request_headers(operation: Operation, client: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -274,8 +278,8 @@ pub fn backend_request_headers(operation: Operation, client: &HeaderMap) -> Head
     headers
 }
 
-/// Takes the coding `aws-chunked` out of Content-Encoding: the body goes on decoded. Other codings
-/// stay, and are the object's.
+/// Removes the coding `aws-chunked` from Content-Encoding, since the body is forwarded decoded.
+/// Other codings belong to the object and stay.
 pub fn remove_aws_chunked(headers: &mut HeaderMap) {
     let is_chunked = |coding: &str| coding.trim().eq_ignore_ascii_case("aws-chunked");
     let codings: Vec<String> = headers
@@ -285,6 +289,7 @@ pub fn remove_aws_chunked(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .map(|coding| coding.trim().to_owned())
         .collect();
+    // Leave the header exactly as it came unless it has to change: it is stored with the object.
     if !codings.iter().any(|coding| is_chunked(coding)) {
         return;
     }
@@ -302,7 +307,7 @@ pub fn remove_aws_chunked(headers: &mut HeaderMap) {
     }
 }
 
-/// Headers that `Connection` says belong to it.
+/// Header names listed in `Connection`: hop-by-hop headers (RFC 9110, section 7.6.1).
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(http::header::CONNECTION)
@@ -313,18 +318,20 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Refuses an `x-amz-*` header on an object write that is on no list.
+/// Refuses an object write that has an unknown `x-amz-*` header, with `NotImplemented`.
 pub(crate) fn refuse_unknown(operation: Operation, headers: &HeaderMap) -> Result<(), S3Error> {
     if !writes_object_data(operation) {
         return Ok(());
     }
     let unknown = headers.keys().find(|name| {
+        // Only `x-amz-*`: other unknown headers mean nothing to S3 and are dropped.
         name.as_str().starts_with("x-amz-")
             && !ENDS_HERE.contains(&name.as_str())
             && !is_forwarded(operation, name)
     });
     match unknown {
         None => Ok(()),
+        // A separate message, since this is a documented S3 feature (directory buckets).
         Some(name) if name == "x-amz-write-offset-bytes" => Err(S3Error::new(
             ErrorCode::NotImplemented,
             "Appending to an object is not supported: an encrypted object is written whole.",

@@ -1,4 +1,4 @@
-//! The published bodies, bodies as clients really send them, and every way to spoil one.
+//! AWS's published example bodies, bodies in the forms that real clients send, and corrupted ones.
 
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use http::HeaderName;
@@ -19,7 +19,7 @@ fn crc32c() -> HeaderName {
     HeaderName::from_static("x-amz-checksum-crc32c")
 }
 
-/// Which seed a body is chained to, and whether trailers are announced.
+/// Kind of body: its signatures, and whether trailers are announced.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Signed,
@@ -44,7 +44,7 @@ fn decoder(kind: Kind, length: usize) -> ChunkDecoder {
     ChunkDecoder::new(mode, length as u64, trailers)
 }
 
-/// Feeds `body` in pieces of the given sizes; gives the payload and the trailer.
+/// Decodes `body` in pieces of the given sizes, and returns the payload and the trailer.
 fn decode(
     mut decoder: ChunkDecoder,
     body: &[u8],
@@ -70,7 +70,7 @@ fn decode(
     ))
 }
 
-/// Signs as AWS's crate does, link by link.
+/// Signs each link of the chain with AWS's own crate.
 struct Signer {
     previous: String,
 }
@@ -151,7 +151,7 @@ fn body(kind: Kind, chunks: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-/// The body of AWS's examples: 64 KiB and 1 KiB of `a`.
+/// Body of AWS's examples: 64 KiB and 1 KiB of `a`.
 fn published_body(signatures: [&str; 3], ending: &str) -> Vec<u8> {
     let mut body = Vec::new();
     for (size, signature) in [65_536, 1024].into_iter().zip(signatures) {
@@ -257,7 +257,7 @@ fn a_changed_chunk_is_refused_before_its_last_byte_is_handed_out() {
 fn a_body_that_is_cut_anywhere_is_refused() {
     for kind in [Kind::Signed, Kind::SignedTrailer, Kind::Unsigned] {
         let body = body(kind, &[b"hello".to_vec(), b"world!".to_vec()]);
-        // The last line end is what a client may leave out.
+        // Only the last line end is optional.
         let required = body.len() - 2;
         for length in 0..required {
             let cut = decode(decoder(kind, 11), &body[..length], &[]);
@@ -410,7 +410,8 @@ proptest! {
     ) {
         let kind = if with_trailer { Kind::SignedTrailer } else { Kind::Signed };
         let mut body = body(kind, &chunks);
-        // Line ends in trailers, and the last one, are read leniently; case in sizes and names too.
+        // Line ends in trailers and the last line end are parsed leniently, as is case in sizes and
+        // names.
         let lenient = if with_trailer { 4 } else { 2 };
         let index = index.index(body.len() - lenient);
         let before = body[index];

@@ -13,7 +13,7 @@ const COPY: Headers = &[("x-amz-copy-source", "/source/key")];
 const FORM: Headers = &[("content-type", "Multipart/Form-Data; boundary=x")];
 const LAMBDA: Headers = &[("x-amz-request-route", "r")];
 
-/// One row for each operation: method, path and query, headers.
+/// One row per operation: method, path and query, headers.
 #[rustfmt::skip]
 const REQUESTS: &[(Operation, &str, &str, Headers)] = &[
     (Operation::ListBuckets, "GET", "/", &[]),
@@ -307,7 +307,7 @@ fn what_cannot_work_on_sealed_data_is_unsupported_and_nothing_else() {
             "ListDirectoryBuckets",
             "CreateSession",
             "WriteGetObjectResponse",
-            // A backend without it stores the body in place of the object, unsealed.
+            // A backend without this operation stores the body in place of the object, unsealed.
             "UpdateObjectEncryption",
             "GetObjectTorrent",
             "SelectObjectContent",

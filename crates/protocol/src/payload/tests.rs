@@ -1,4 +1,4 @@
-//! Promises kept, promises broken, and headers that promise nonsense.
+//! Bodies that match their headers, bodies that do not, and invalid headers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::*;
 use crate::chunked::{ChunkDecoder, ChunkMode};
 
-/// The check values of the CRC catalogue are over this text.
+/// Text over which the check values of the CRC catalogue are computed.
 const BODY: &[u8] = b"123456789";
 const BODY_MD5: &str = "JfnnlDI7RTiF9RgfG2JNCw==";
 const BODY_SHA256: &str = "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=";
@@ -41,7 +41,7 @@ fn refusal(pairs: &[(&'static str, &str)], mode: &PayloadMode) -> PayloadError {
     PayloadExpectation::from_headers(&headers(pairs), mode).unwrap_err()
 }
 
-/// The trailers of a body that sent `value`.
+/// Trailers of a body that sent `value`.
 fn trailers(algorithm: ChecksumAlgorithm, value: &str) -> Trailers {
     let name = algorithm.header_name();
     let mut decoder = ChunkDecoder::new(ChunkMode::UnsignedTrailer, 0, vec![name.clone()]);

@@ -1,13 +1,14 @@
-//! The canonical request and the string to sign (S3 API Reference, "Authenticating Requests").
+//! Canonical request and string to sign (S3 API Reference, "Authenticating Requests").
 //!
-//! S3 decodes a path once and encodes it once: nothing is normalised, a `+` in a path is a plus, one
-//! in a query is a space. Clients do not agree on which characters they escape, nor on whether they
-//! sign what they escaped or what S3 would have. So paths and queries come as [`Spellings`]: the
-//! canonical one, and the one that was sent. Both decode to the same bytes, so that a signature over
-//! either vouches for the same request. Headers differ in tabs: AWS's SDKs for Java, JavaScript and
-//! Python take them for spaces, those for Go and Rust leave them alone.
+//! S3 decodes a path once and encodes it once. Nothing is normalised; `+` is a plus sign in a path
+//! and a space in a query. Clients differ in the characters that they escape, and in whether they
+//! sign their own spelling or S3's. Paths and queries are therefore [`Spellings`]: the canonical
+//! one and the one that was sent. Both decode to the same bytes, so a signature over either
+//! authenticates the same request. Clients also differ in tabs within header values: AWS's SDKs for
+//! Java, JavaScript and Python treat them as spaces, those for Go and Rust keep them.
 //!
-//! Absent: `..` and `//` handling, and double encoding, which S3 alone among AWS's services lacks.
+//! Not handled: removal of `..` and `//`, and double encoding, which all AWS services except S3
+//! use.
 
 use aws_lc_rs::digest;
 use http::{HeaderMap, HeaderName, Method};
@@ -15,21 +16,21 @@ use http::{HeaderMap, HeaderName, Method};
 use super::error::SigV4Error;
 use super::hex;
 
-/// What a literal `+` means.
+/// Meaning of a literal `+` in encoded text.
 #[derive(Clone, Copy)]
 pub(super) enum Plus {
     Literal,
     Space,
 }
 
-/// What becomes of a `/` when text is encoded.
+/// Treatment of `/` in encoding.
 #[derive(Clone, Copy)]
 enum Slash {
     Kept,
     Encoded,
 }
 
-/// The canonical spelling, and the one sent where it differs.
+/// The canonical spelling, and the one that was sent if it differs.
 pub(super) struct Spellings<T> {
     canonical: T,
     sent: Option<T>,
@@ -46,7 +47,7 @@ impl<T: PartialEq> Spellings<T> {
     }
 }
 
-/// The canonical URI.
+/// The canonical URI: the path in both spellings.
 pub(super) fn path(raw_path: &str) -> Result<Spellings<String>, SigV4Error> {
     let raw_path = if raw_path.is_empty() { "/" } else { raw_path };
     let decoded = decode(raw_path, Plus::Literal)?;
@@ -56,12 +57,13 @@ pub(super) fn path(raw_path: &str) -> Result<Spellings<String>, SigV4Error> {
     ))
 }
 
-/// The canonical query string, without `X-Amz-Signature`.
+/// The canonical query string in both spellings, without `X-Amz-Signature`.
 pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings<String>, SigV4Error> {
     let mut canonical = Vec::new();
     let mut sent = Vec::new();
     for (name, value) in pairs(raw_query) {
         let decoded_name = decode(name, Plus::Space)?;
+        // In any case, as `presigned` reads it: the signature cannot cover itself.
         if decoded_name.eq_ignore_ascii_case(b"x-amz-signature") {
             continue;
         }
@@ -74,7 +76,7 @@ pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings<String>, SigV4E
     Ok(Spellings::new(join_sorted(canonical), join_sorted(sent)))
 }
 
-/// The name and value of every query parameter, as sent.
+/// Name and value of every query parameter, as sent.
 pub(super) fn pairs(raw_query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     raw_query
         .unwrap_or_default()
@@ -83,8 +85,8 @@ pub(super) fn pairs(raw_query: Option<&str>) -> impl Iterator<Item = (&str, &str
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// Sorted by name and then by value, which is not the order of the joined text: `=` sorts behind
-/// `-` and `.`.
+/// Joins parameters sorted by name, then by value. Sorting the joined text would give another
+/// order, since `=` sorts after `-` and `.`.
 fn join_sorted(mut pairs: Vec<(String, String)>) -> String {
     pairs.sort_unstable();
     let joined: Vec<String> = pairs
@@ -94,7 +96,8 @@ fn join_sorted(mut pairs: Vec<(String, String)>) -> String {
     joined.join("&")
 }
 
-/// Everything below the query in a canonical request: headers, their names, the payload's word.
+/// The part of the canonical request after the query: headers, their names, and the payload's hash
+/// or mode. It is in two spellings, with tabs as spaces and with tabs kept.
 pub(super) fn header_part(
     headers: &HeaderMap,
     signed_headers: &[HeaderName],
@@ -104,7 +107,7 @@ pub(super) fn header_part(
     Spellings::new(part(WhiteSpace::SpacesAndTabs), part(WhiteSpace::Spaces))
 }
 
-/// White space in a header's value.
+/// The characters that count as white space in a header's value.
 #[derive(Clone, Copy)]
 enum WhiteSpace {
     SpacesAndTabs,
@@ -121,6 +124,7 @@ fn header_part_with(
     for name in signed_headers {
         part.extend_from_slice(name.as_str().as_bytes());
         part.push(b':');
+        // Values of a repeated header are joined by commas, in their order.
         for (index, value) in headers.get_all(name).iter().enumerate() {
             if index > 0 {
                 part.push(b',');
@@ -129,6 +133,7 @@ fn header_part_with(
         }
         part.push(b'\n');
     }
+    // The empty line ends the headers. The last line has no line feed.
     part.push(b'\n');
     let names: Vec<&str> = signed_headers.iter().map(HeaderName::as_str).collect();
     part.extend_from_slice(names.join(";").as_bytes());
@@ -137,7 +142,7 @@ fn header_part_with(
     part
 }
 
-/// Appends a header's value without white space around it and with single spaces inside.
+/// Appends a header's value, trimmed and with runs of white space collapsed to single spaces.
 fn append_collapsed(output: &mut Vec<u8>, value: &[u8], white_space: WhiteSpace) {
     let is_white_space = |byte: &u8| match (byte, white_space) {
         (b' ', _) | (b'\t', WhiteSpace::SpacesAndTabs) => true,
@@ -152,7 +157,7 @@ fn append_collapsed(output: &mut Vec<u8>, value: &[u8], white_space: WhiteSpace)
     }
 }
 
-/// The digest of a canonical request, in hexadecimal.
+/// SHA-256 of a canonical request in lower-case hexadecimal.
 pub(super) fn hash(method: &Method, path: &str, query: &str, header_part: &[u8]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for line in [method.as_str(), path, query] {
@@ -163,7 +168,7 @@ pub(super) fn hash(method: &Method, path: &str, query: &str, header_part: &[u8])
     hex::encode(context.finish().as_ref())
 }
 
-/// Decodes percent escapes once.
+/// Decodes percent escapes once. The result may be any bytes.
 pub(super) fn decode(text: &str, plus: Plus) -> Result<Vec<u8>, SigV4Error> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -184,7 +189,7 @@ pub(super) fn decode(text: &str, plus: Plus) -> Result<Vec<u8>, SigV4Error> {
     Ok(decoded)
 }
 
-/// Escapes everything but RFC 3986's unreserved characters.
+/// Escapes every byte except RFC 3986's unreserved characters (section 2.3).
 fn encode(bytes: &[u8], slash: Slash) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(bytes.len() + bytes.len() / 4);

@@ -45,7 +45,8 @@ proptest! {
 }
 
 proptest! {
-    /// Lengths beyond 32 bits, whose content no test can hold, and another way to combine.
+    /// Compares with another implementation, for lengths beyond 32 bits too, whose content no test
+    /// can hold.
     #[test]
     fn combining_agrees_with_another_implementation_for_any_length(one in any::<u32>(), other in any::<u32>(), length in any::<u64>()) {
         for (algorithm, known) in [
@@ -53,7 +54,7 @@ proptest! {
             (ChecksumAlgorithm::Crc32c, crc_fast::CrcAlgorithm::Crc32Iscsi),
             (ChecksumAlgorithm::Crc64Nvme, crc_fast::CrcAlgorithm::Crc64Nvme),
         ] {
-            // For the CRC of 64 bits the upper half is what the lower one is not.
+            // For the 64-bit CRC, the upper half is the complement of the lower half.
             let widen = |crc: u32| match algorithm.length() {
                 8 => u64::from(!crc) << 32 | u64::from(crc),
                 _ => u64::from(crc),
@@ -90,8 +91,8 @@ fn what_is_not_a_crc_of_the_algorithm_is_not_combined() {
     );
 }
 
-/// Each is what Python's zlib and hashlib, and a CRC with a table written for it, say of the raw
-/// checksums of "hello ", "world" and nothing, one behind the other.
+/// Expected values come from Python's zlib and hashlib, and from a table-driven CRC-64: the
+/// checksum of the concatenated raw checksums of "hello ", "world" and the empty string.
 #[test]
 fn composite_checksums_are_those_of_the_raw_checksums() {
     for (algorithm, expected) in [
@@ -123,7 +124,7 @@ fn types_lead_back_from_their_names() {
     assert_eq!(ChecksumType::parse(""), None);
 }
 
-/// The table of the S3 User Guide, "Checking object integrity".
+/// Table from the S3 User Guide, "Checking object integrity".
 #[test]
 fn types_are_valid_as_s3_has_them() {
     use ChecksumType::{Composite, FullObject};

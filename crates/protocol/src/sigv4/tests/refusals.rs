@@ -1,4 +1,4 @@
-//! Requests that must be refused, and what S3 calls the reason.
+//! Requests that must be refused, and the S3 error for each.
 
 use http::Method;
 use time::Duration;
@@ -11,7 +11,7 @@ fn code(request: &Request) -> Option<ErrorCode> {
     request.verify(NOW).err().map(|error| error.s3_error().code)
 }
 
-/// The request with one byte of `text` changed, for every byte, by way of `set`.
+/// Calls `check` with every variant of `text` in which one byte is changed.
 fn each_byte_changed(text: &str, mut check: impl FnMut(String)) {
     for index in 0..text.len() {
         let mut changed = text.as_bytes().to_vec();
