@@ -266,8 +266,8 @@ impl PayloadVerifier {
             received,
             ..
         } = self;
-        // The length first: a truncated body fails every digest, but `IncompleteBody` is the error
-        // that makes clients retry.
+        // The length first: a truncated body fails every digest too, but `IncompleteBody` names the
+        // cause.
         if let Some(announced) = expectation.length
             && announced != received
         {

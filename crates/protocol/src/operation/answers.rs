@@ -65,7 +65,7 @@ impl SentRequest<'_> {
         if status.is_client_error() || status.is_server_error() {
             return true;
         }
-        // The proxy sends no other requests, so an unknown one can have no valid success.
+        // A request that S3 does not define has no valid success.
         let Some(operation) = self.operation() else {
             return false;
         };

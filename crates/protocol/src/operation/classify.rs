@@ -200,7 +200,7 @@ fn require_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
     let part = operation == Operation::UploadPart || operation == Operation::UploadPartCopy;
     let message = if operation == Operation::ListObjectsV2 && query.get("list-type") != Some("2") {
         "The only list-type is 2."
-    // An empty upload ID is dangerous: some servers take the request for one without it.
+    // A server could take an empty upload ID for an absent one, and the request for a plain write.
     } else if row.sub_resource == "uploadId" && query.get("uploadId") == Some("") {
         "An uploadId must not be empty."
     } else if part && !query.contains("partNumber") {

@@ -114,7 +114,7 @@ impl RequestDocument {
     pub fn written_anew(self, body: &[u8], headers: &HeaderMap) -> Result<String, S3Error> {
         match self {
             Self::Nothing => Ok(String::new()),
-            // An empty body only: a backend without the sub-resource would store anything else.
+            // Absent means no byte at all: white space goes to the parser, which refuses it.
             Self::Xml(_, presence) if body.is_empty() && presence.may_be_absent(headers) => {
                 Ok(String::new())
             }
@@ -148,7 +148,7 @@ fn policy(body: &[u8], maximum: usize) -> Result<String, S3Error> {
     let read: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
         .map_err(|error| malformed(format!("A policy must be a JSON object: {error}.")))?;
     let written = serde_json::Value::Object(read).to_string();
-    // Escapes can make the serialised text longer than the client's.
+    // Serialised numbers can be longer than the client's: `1e15` becomes `1000000000000000.0`.
     if written.len() > maximum {
         return Err(malformed(format!(
             "A policy may have at most {maximum} bytes."

@@ -46,8 +46,6 @@ impl Parameters {
                 b"x-amz-date" => &mut parameters.date,
                 b"x-amz-expires" => &mut parameters.expires,
                 b"x-amz-signedheaders" => &mut parameters.signed_headers,
-                // Decoded once here and compared with `PayloadMode`'s words, never put into a
-                // string to sign as sent.
                 b"x-amz-signature" => &mut parameters.signature,
                 b"x-amz-content-sha256" => &mut parameters.content_sha256,
                 b"x-amz-security-token" => {
@@ -180,7 +178,7 @@ fn payload(
     headers: &HeaderMap,
 ) -> Result<(PayloadMode, String), SigV4Error> {
     let header = payload_mode::single(headers)?;
-    // Both are allowed if they agree. A client signs one of the two texts, so they must be one.
+    // Both are allowed if they agree: nothing shows which of two texts was signed.
     let text = match (parameter, header) {
         (Some(parameter), Some(header)) if parameter.as_bytes() != header => {
             return Err(SigV4Error::InvalidContentSha256);

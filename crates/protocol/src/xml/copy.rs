@@ -1,25 +1,25 @@
-//! The answers of CopyObject and UploadPartCopy.
+//! Responses of CopyObject and UploadPartCopy.
 //!
-//! Both say the ETag and the time of the copy; what a backend says of checksums is about stored
-//! bytes, and not read. Like that of a Complete an answer may be preceded by white space, so each
-//! is there with and without declaration.
+//! Both contain the ETag and the time of the copy. Checksums in a backend's response describe
+//! stored bytes and are not read. White space may precede the response, as in
+//! CompleteMultipartUpload, so each document is available with and without the declaration.
 
 use super::answer::{Markup, declared, unquoted};
 use super::document::{Document, XmlError};
 use crate::checksum::ChecksumAlgorithm;
 
-/// A backend's `CopyObjectResult` or `CopyPartResult`. An error in its place is for
-/// [`is_error`](super::error_document::is_error) to tell apart beforehand.
+/// Parsed `CopyObjectResult` or `CopyPartResult` of a backend. Check for an error in its place with
+/// [`is_error`](super::error_document::is_error) first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyResult {
-    /// The copy's ETag without quotes.
+    /// ETag of the copy without quotes.
     pub etag: String,
-    /// When the copy was made, as the backend wrote it.
+    /// Time of the copy as the backend wrote it.
     pub last_modified: Option<String>,
 }
 
 impl CopyResult {
-    /// Reads a backend's answer.
+    /// Parses the backend's response. Fails if it has no ETag.
     pub fn parse(bytes: &[u8]) -> Result<Self, XmlError> {
         let document = Document::parse(bytes)?;
         if !["CopyObjectResult", "CopyPartResult"].contains(&document.root_name()) {
@@ -41,8 +41,8 @@ impl CopyResult {
     }
 }
 
-/// CopyObject's answer at once. The ETag comes without quotes, the checksum in Base64 and, where it
-/// is composite, with `-` and the number of parts.
+/// Builds the complete response of CopyObject. `etag` is without quotes; `checksum` is in Base64,
+/// and a composite one is followed by `-` and the number of parts.
 #[must_use]
 pub fn copy_object_answer(
     etag: &str,
@@ -58,7 +58,7 @@ pub fn copy_object_answer(
     ))
 }
 
-/// CopyObject's answer without the declaration, which may have been sent before.
+/// Builds CopyObject's response without the declaration, which may have been sent before.
 #[must_use]
 pub fn copy_object_document(
     etag: &str,
@@ -72,7 +72,7 @@ pub fn copy_object_document(
     })
 }
 
-/// UploadPartCopy's answer at once. The ETag comes without quotes, the checksum in Base64.
+/// Builds the complete response of UploadPartCopy. `etag` is without quotes, `checksum` in Base64.
 #[must_use]
 pub fn copy_part_answer(
     etag: &str,
@@ -82,7 +82,7 @@ pub fn copy_part_answer(
     declared(&copy_part_document(etag, last_modified, checksum))
 }
 
-/// UploadPartCopy's answer without the declaration, which may have been sent before.
+/// Builds UploadPartCopy's response without the declaration, which may have been sent before.
 #[must_use]
 pub fn copy_part_document(
     etag: &str,

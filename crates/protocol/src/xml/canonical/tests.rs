@@ -117,7 +117,7 @@ fn depth_elements_and_length_are_bounded() {
     assert!(written(&wide(MAXIMUM_ELEMENTS)).is_err());
     let long = |length| format!("<Tagging>{}</Tagging>", "x".repeat(length));
     assert!(rewrite(long(4096).as_bytes(), &TAGGING).is_err());
-    // Short as it comes, and too long as it would be written.
+    // Within the limit as received, but too long when escaped.
     assert!(rewrite(long(1000).replace('x', "'").as_bytes(), &TAGGING).is_err());
 }
 

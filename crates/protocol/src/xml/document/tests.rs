@@ -214,7 +214,7 @@ proptest! {
         inside in markup(),
         text in "[^\0]{0,9}",
     ) {
-        // Bare pieces hardly ever make a document, so most cases are wrapped in one.
+        // Random pieces are rarely a document, so most cases are wrapped in one.
         for markup in [
             before.clone(),
             format!("<a>{inside}</a>"),

@@ -94,7 +94,7 @@ fn reads_versions_and_delete_markers() {
             (EntryKind::DeleteMarker, Some("v2"), None)
         ]
     );
-    // A delete marker has nothing to replace, and a page without KeyCount gets none.
+    // A delete marker has no ETag or size to replace, and a page without KeyCount does not get one.
     let replace = |_: &ListEntry| EntryEdit::Replace {
         etag: "\"n\"".into(),
         size: 1,

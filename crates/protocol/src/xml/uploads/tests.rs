@@ -97,7 +97,7 @@ fn decodes_names_that_the_page_says_are_encoded() {
     assert_eq!(page.uploads()[0].object_key, "a+b c%");
     assert_eq!(page.common_prefixes(), ["d /\u{1}"]);
     assert_eq!(page.next_key_marker(), Some("a+b c"));
-    // Upload ids are never encoded.
+    // Upload IDs are never URL-encoded.
     assert_eq!(page.uploads()[0].upload_id, "u%2B+");
     assert_eq!(page.next_upload_id_marker(), Some("a%2B+"));
     assert_eq!(page.render(keep_uploads, keep_prefixes), markup);
