@@ -279,6 +279,7 @@ mod tests {
             ("/bucket/a//b/", Some("bucket"), Some("a//b/")),
             ("/bucket/../x", Some("bucket"), Some("../x")),
             ("/bucket/a%2Fb+c%2B%20", Some("bucket"), Some("a/b+c+ ")),
+            // Decoded once, so the encoded percent sign stays.
             ("/bucket/%252F", Some("bucket"), Some("%2F")),
             ("/bucket/%F0%9F%98%80", Some("bucket"), Some("😀")),
             ("/b%75cket/k", Some("bucket"), Some("k")),
@@ -366,10 +367,12 @@ mod tests {
             "s3proxy.ns.svc.cluster.local",
             "s3proxy.ns.svc.cluster.local.:4433",
             "example.org",
+            // The domain without a dot before it, or not at the end of the host.
             "evils3.example.org",
             "s3.example.org.evil.net",
             "bucket.localhost",
             "under_score",
+            // Not in the dotted form with four numbers, so this is a name.
             "127.1",
             "xn--bcher-kva.example",
             "ec2-192-0-2-1.eu-west-1.compute.amazonaws.com",
@@ -439,6 +442,7 @@ mod tests {
         ] {
             assert!(address(&rules, host, "/bucket").is_ok(), "{host}");
         }
+        // A name rebound to the proxy, a listed name with a bucket, and an AWS name.
         for host in ["rebound.example", "x.s3proxy", "s3.eu-west-1.amazonaws.com"] {
             let error = address(&rules, host, "/bucket").unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidRequest, "{host}");
@@ -547,6 +551,7 @@ mod tests {
             ("/bucket/%zz", ErrorCode::InvalidURI),
             ("/bucket/%FF", ErrorCode::InvalidURI),
             ("//key", ErrorCode::InvalidBucketName),
+            // An encoded slash is part of the segment.
             ("/a%2Fb/key", ErrorCode::InvalidBucketName),
             ("/../key", ErrorCode::InvalidBucketName),
         ] {

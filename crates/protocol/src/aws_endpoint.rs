@@ -201,8 +201,10 @@ mod tests {
             "123.s3-control.us-east-1.amazonaws.com",
             "b.s3-website-us-east-1.amazonaws.com",
             "s3.nowhere-1.amazonaws.com",
+            // No dot before the endpoint's name.
             "xs3.eu-west-1.amazonaws.com",
             "s3.eu-west-1.amazonaws.com.example.org",
+            // This region has no FIPS endpoint.
             "s3-fips.eu-west-1.amazonaws.com",
             "amazonaws.com",
             "",

@@ -251,6 +251,7 @@ mod tests {
         for text in [
             "",
             "y/Q5Jg",
+            // The URL-safe alphabet, and unused bits that are not zero.
             "y_Q5Jg==",
             "y/Q5Jh==",
             "y/Q5Jg== ",

@@ -201,6 +201,7 @@ mod tests {
         for (name, value) in conditions {
             headers.append(*name, HeaderValue::try_from(*value).unwrap());
         }
+        // With a fraction of a second, which HTTP dates do not have.
         let noon = datetime!(2026-03-01 12:00:00.7 UTC);
         copy_source_holds(&headers, &format!("\"{MD5}\""), Some(noon))
     }

@@ -165,7 +165,9 @@ mod tests {
                 "k%2F",
                 Some("v 1"),
             ),
+            // An encoded question mark is part of the key.
             ("bucket/k%3FversionId=1", "bucket", "k?versionId=1", None),
+            // Only the last version ID counts; the first is part of the key.
             (
                 "bucket/what?versionId=a?versionId=b",
                 "bucket",

@@ -155,6 +155,7 @@ mod tests {
                 format!("\"a,b-0\", W/\"{MD5}\" ,{MD5},\"{MD5}-2\""),
             ),
             (format!(" {MD5}-0 , "), format!(" {MD5} , ")),
+            // A comma after an unclosed quote is part of the tag.
             (
                 format!("\"unclosed, {MD5}-0"),
                 format!("\"unclosed, {MD5}-0"),
@@ -174,6 +175,7 @@ mod tests {
             (" * ".into(), true),
             (format!("W/\"{MD5}-0\""), false),
             (format!("\"x,{MD5}-0\""), false),
+            // A quoted asterisk is an ordinary tag.
             ("\"*\"".into(), false),
             (String::new(), false),
         ] {

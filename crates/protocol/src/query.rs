@@ -134,6 +134,7 @@ mod tests {
     #[test]
     fn finds_duplicates_whatever_their_case_or_encoding() {
         assert_eq!(query("a=1&b=2&c=3").duplicate(), None);
+        // `%61` is `a`.
         assert!(query("a=1&b=2&%61=3").duplicate().is_some());
         assert!(query("X-Amz-Date=1&x=2&x-amz-date=3").duplicate().is_some());
     }
@@ -147,6 +148,7 @@ mod tests {
             let refused = Query::parse(Some(&raw)).unwrap_err();
             assert_eq!(refused.code, ErrorCode::InvalidArgument);
         }
+        // Empty segments are no parameters.
         assert!(query(&"&".repeat(60_000)).is_empty());
     }
 }

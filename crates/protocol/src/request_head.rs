@@ -189,6 +189,7 @@ mod tests {
             ),
             ("/b/k", vec![HOST_ONLY, ("transfer-encoding", "chunked")]),
             ("/b/k", vec![HOST_ONLY, ("transfer-encoding", " Chunked")]),
+            // `classify` refuses repeated parameters other than the signature's.
             ("/b/k?prefix=a&prefix=b&X-Amz-Date=1", vec![HOST_ONLY]),
             ("/b/k?X-Amz-Signature=1&X-Amz-Date=2", vec![HOST_ONLY]),
             (

@@ -135,6 +135,7 @@ fn aws_chunked_leaves_content_encoding_and_other_codings_stay() {
         (&["AWS-Chunked, gzip"], Some("gzip")),
         (&["gzip,aws-chunked,br"], Some("gzip,br")),
         (&["aws-chunked", "gzip"], Some("gzip")),
+        // Not touched, white space included, since there is nothing to remove.
         (&["gzip, br"], Some("gzip, br")),
         (&["", "aws-chunked"], None),
         (&[], None),

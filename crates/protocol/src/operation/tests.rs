@@ -130,6 +130,7 @@ const REQUESTS: &[(Operation, &str, &str, Headers)] = &[
     (Operation::CompleteMultipartUpload, "POST", "/bucket/key?uploadId=u", &[("if-none-match", "*")]),
     (Operation::AbortMultipartUpload, "DELETE", "/bucket/key?uploadId=u", &[]),
     (Operation::OptionsBucket, "OPTIONS", "/bucket", &[]),
+    // The query of a preflight is that of the request to follow.
     (Operation::OptionsObject, "OPTIONS", "/bucket/key?whatever=1&acl&tagging", &[]),
 ];
 
@@ -203,6 +204,7 @@ fn no_operation_takes_an_unknown_parameter_or_another_sub_resource() {
             Err(ErrorCode::NotImplemented),
             "{unknown}"
         );
+        // Two more sub-resources, so that operations without one get a conflict too.
         let both = format!("{target}{separator}acl&policy");
         assert_eq!(
             classified(method, &both, headers),
@@ -256,14 +258,17 @@ fn requests_off_the_list_are_refused() {
         ("GET", "/bucket?list-type=2&max-keys=2147483648", &[], ErrorCode::InvalidArgument),
         ("GET", "/bucket?uploads&max-uploads=%2B1", &[], ErrorCode::InvalidArgument),
         ("GET", "/?max-buckets=1e3", &[], ErrorCode::InvalidArgument),
+        // Names of sub-resources are case-sensitive.
         ("GET", "/bucket/key?ACL", &[], ErrorCode::NotImplemented),
         ("GET", "/bucket/key?policy", &[], ErrorCode::NotImplemented),
         ("GET", "/bucket/key?uploads", &[], ErrorCode::MethodNotAllowed),
         ("GET", "/?acl", &[], ErrorCode::NotImplemented),
         ("GET", "/bucket/key?prefix=a", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?versionId=v", &[], ErrorCode::NotImplemented),
+        // `partNumber` in a write has no meaning without `uploadId`.
         ("PUT", "/bucket/key?partNumber=1", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?append", &[], ErrorCode::NotImplemented),
+        // A method override in the query is an unknown parameter.
         ("PUT", "/bucket/key?_method=DELETE", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?uploadId=u", &[], ErrorCode::InvalidArgument),
         ("PUT", "/bucket/key?uploadId=&partNumber=1", &[], ErrorCode::InvalidArgument),
@@ -325,7 +330,9 @@ fn only_forwarded_kinds_that_cannot_carry_object_data_go_on_unread() {
     for (operation, method, target, _) in REQUESTS {
         let name = operation.as_str();
         match operation.kind() {
+            // These methods have no body that could carry object data.
             Kind::Forward => assert!(["GET", "HEAD", "DELETE"].contains(method), "{name}"),
+            // Without the sub-resource, such a request would write an object.
             Kind::ForwardXml => assert!(target.contains('?') || name == "CreateBucket", "{name}"),
             _ => {}
         }

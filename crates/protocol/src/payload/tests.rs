@@ -31,6 +31,7 @@ fn verify(
     body: &[u8],
 ) -> Result<VerifiedPayload, PayloadError> {
     let mut verifier = PayloadExpectation::from_headers(&headers(pairs), mode)?.verifier();
+    // In pieces, to cover state that is kept between updates.
     for piece in body.chunks(4) {
         verifier.update(piece);
     }
@@ -100,6 +101,7 @@ fn every_checksum_is_verified_as_a_trailer() {
         let headers = headers(&[
             ("x-amz-trailer", &header.to_uppercase()),
             ("x-amz-decoded-content-length", "9"),
+            // Larger than the decoded length: it includes the framing.
             ("content-length", "60"),
         ]);
         let expectation = PayloadExpectation::from_headers(&headers, &mode).unwrap();
@@ -118,6 +120,7 @@ fn every_checksum_is_verified_as_a_trailer() {
             finish(b"123456780", &trailers(algorithm, value)),
             Err(PayloadError::ChecksumMismatch(algorithm))
         );
+        // Valid Base64, but too short for every algorithm.
         assert_eq!(
             finish(BODY, &trailers(algorithm, "AAAA")),
             Err(PayloadError::InvalidChecksum(
@@ -166,6 +169,7 @@ fn a_body_of_another_length_than_announced_is_incomplete() {
 
 #[test]
 fn nothing_promised_is_nothing_hashed() {
+    // These headers describe checksums without stating one.
     let pairs = [
         ("x-amz-checksum-mode", "ENABLED"),
         ("x-amz-checksum-type", "FULL_OBJECT"),
@@ -205,6 +209,7 @@ fn headers_that_cannot_be_kept_are_refused_by_name() {
             vec![("x-amz-checksum-crc32", "y/Q5Jg")],
             ErrorCode::InvalidRequest,
         ),
+        // The value of a CRC-64 in the header of a CRC-32.
         (
             vec![("x-amz-checksum-crc32", "rosUhgp5mIg=")],
             ErrorCode::InvalidRequest,

@@ -110,6 +110,7 @@ mod tests {
             "multipart/form-data; boundary=\"a \"",
             "multipart/form-data; boundary=a; boundary=b",
             "multipart/form-data; boundary=a\u{7f}",
+            // A quote is no boundary character, not even escaped.
             "multipart/form-data; boundary=\"a\\\"b\"",
             "multipart/mixed; boundary=a",
             "application/x-www-form-urlencoded; boundary=a",

@@ -287,6 +287,7 @@ mod tests {
             ("/tmp/../a.txt", "u/a.txt"),
             ("", "u/"),
             ("dir/", "u/"),
+            // The result is not expanded again.
             ("${filename}", "u/${filename}"),
         ] {
             let mut form = fields(&[("key", "u/${filename}"), ("x-amz-credential", FILE_NAME)]);
@@ -315,6 +316,7 @@ mod tests {
         assert_eq!(form(MAX_FIELDS).expand(&name), refused);
         let mut one = fields(&[("x-amz-meta-a", &FILE_NAME.repeat(1000))]);
         assert_eq!(one.expand(&"n".repeat(1000)), refused);
+        // Fields of the signature are not expanded.
         let mut signed = fields(&[("policy", &FILE_NAME.repeat(1000))]);
         assert_eq!(signed.expand(&name), Ok(()));
     }

@@ -252,6 +252,7 @@ mod tests {
         for (content, end) in [
             ("", "\r\n--edge--"),
             ("content", "\r\n--edge--\r\n"),
+            // Beginnings of a delimiter inside the content.
             ("\r\n--edg\r\r\n--", "\r\n--edge--\r\n"),
             ("\r\n\r\n", "\r\n--edge--\r\n"),
         ] {
@@ -291,6 +292,7 @@ mod tests {
         let body = b"content\r\n--edge--\r\n";
         for end in 0..body.len() - 1 {
             let cut = whole(&body[..end]);
+            // The line break is optional, so a form that ends after the hyphens is complete.
             let complete = body[..end].ends_with(b"\r\n--edge--");
             assert_eq!(cut.is_ok(), complete, "{end}");
         }
@@ -335,6 +337,7 @@ mod tests {
             let bytes: Vec<&[u8]> = body.chunks(1).collect();
             prop_assert_eq!(&decode(&pieces, None, LengthRange::ANY), &expected);
             prop_assert_eq!(&decode(&bytes, None, LengthRange::ANY), &expected);
+            // Besides being independent of the split, the result must be right.
             if !content.contains("\r\n--edge") && end.starts_with("\r\n--edge--") && !end.ends_with("--\r") {
                 prop_assert_eq!(expected, Ok(content.into_bytes()));
             }

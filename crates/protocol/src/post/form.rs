@@ -280,6 +280,7 @@ mod tests {
     #[test]
     fn what_stands_before_the_file_is_bounded_in_bytes() {
         let around = field("x-ignore-a", "").len() + FILE.len();
+        // One byte less than the limit, so that the parser sees that the file begins.
         let fits = field("x-ignore-a", &"x".repeat(MAX_HEAD_BYTES - around - 1)) + FILE + "content";
         let exact = parse(&[fits.as_bytes()]).unwrap().unwrap();
         assert_eq!(exact.2, MAX_HEAD_BYTES - 1);

@@ -208,8 +208,10 @@ mod tests {
             "Content-Disposition: form-data; name=a b",
             "Content-Disposition: form-data; name=\"a\";",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Disposition: form-data; name=\"b\"",
+            // Line folding is obsolete (RFC 9112, section 5.2).
             "Content-Disposition: form-data;\r\n name=\"a\"",
             "Content-Disposition: form-data; name=\"a\"\r\nno colon",
+            // No white space is allowed before the colon (RFC 9112, section 5.1).
             "Content-Disposition: form-data; name=\"a\"\r\nX : y",
             "Content-Disposition: form-data; name=\"a\nb\"",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding: base64",

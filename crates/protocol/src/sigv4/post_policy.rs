@@ -188,6 +188,7 @@ mod tests {
             let error = verify(&altered, NOW).unwrap_err();
             assert_eq!(error.s3_error().code, code, "{name} {value}");
         }
+        // One second more than the allowed 15 minutes before the signature's time.
         let early = datetime!(2015-12-28 23:44:59 UTC);
         assert_eq!(verify(&fields(), early), Err(SigV4Error::NotYetValid));
     }

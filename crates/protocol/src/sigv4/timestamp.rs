@@ -78,6 +78,7 @@ mod tests {
 
     #[test]
     fn an_instant_outside_of_the_years_that_can_be_written_is_no_time() {
+        // All of these are in the year 10000 in UTC.
         for text in [
             "Fri, 31 Dec 9999 23:59:59 -0100",
             "Fri, 31 Dec 9999 23:59:59 EST",
@@ -100,6 +101,7 @@ mod tests {
             "+0130524T000000Z",
             "20130524T000060Z",
             "Fri, 24 May 2013 00:00:00 GMT",
+            // A full-width digit; 16 bytes in all.
             "２013052T000000Z",
         ] {
             assert_eq!(Timestamp::from_basic(text), None, "{text}");

@@ -34,6 +34,7 @@ fn sign_request(
     let credentials = Credentials::new(ACCESS_KEY_ID, SECRET, token.map(str::to_owned), None, "");
     let identity = credentials.into();
     let mut settings = SigningSettings::default();
+    // S3 encodes paths once and does not normalise them, in contrast to other AWS services.
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -66,6 +67,7 @@ fn sign_request(
         request.append(header.name(), header.value());
     }
     for (name, value) in parameters {
+        // The signer returns parameters decoded.
         let query = request.query.take().unwrap_or_default();
         let value = escape(&value, |_| true);
         request.query = Some(format!("{query}&{name}={value}"));
@@ -206,6 +208,7 @@ fn plus_and_tilde_verify_in_every_spelling() {
         request.path = sent_request.path;
         request.query = sent_request.query;
         let refused = request.verify(NOW).err();
+        // Refused only if the signed spelling is neither the canonical one nor the one sent.
         let both_differ = signed == "/a%7Eb" && sent == "/a%7eb";
         assert_eq!(refused.is_some(), both_differ, "{signed} {sent}");
     }

@@ -131,6 +131,7 @@ fn markers_of_a_page_are_read_and_written_as_the_page_writes_keys() {
             ("StartAfter", PageEdit::Remove),
             ("NextMarker", PageEdit::Key("b c/é")),
             ("ContinuationToken", PageEdit::Text("<t>")),
+            // There is no such element: nothing to remove.
             ("Delimiter", PageEdit::Remove),
         ],
     );
@@ -179,6 +180,7 @@ fn a_tag_that_would_mean_something_else_when_written_again_is_refused() {
     for attributes in ["a/", "a=\"x\" http:/", "a", "a='<'", "a='1' a='2'", "/"] {
         for end in ["/>", "></ListBucketResult>"] {
             let text = format!("<ListBucketResult {attributes}{end}");
+            // The page may be refused. If it is accepted, it must stay the same page when extended.
             let Ok(page) = ListPage::parse(text.as_bytes()) else {
                 continue;
             };

@@ -120,6 +120,7 @@ fn the_answer_is_the_callers_with_the_backends_people_and_class() {
 #[test]
 fn an_answer_is_read_as_it_was_written() {
     let page = PartsPage::parse(b"<ListPartsResult/>").unwrap();
+    // Line breaks and control characters have to survive too.
     let key = "a<b>&\"'\r\n\u{1}\u{2028}é";
     let etag = "e<&'>";
     let part = |number| ShownPart {

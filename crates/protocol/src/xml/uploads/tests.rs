@@ -82,6 +82,7 @@ fn the_uploads_own_checksum_takes_the_backends_place() {
         )
         .replace("<New>x</New>", &format!("<New>x</New>{added}"));
     assert_eq!(page.render(edit, keep_prefixes), expected);
+    // Added elements need the page's namespace prefix.
     let prefixed = "<s:ListMultipartUploadsResult xmlns:s='u'><s:Upload><s:Key>k</s:Key><s:UploadId>u</s:UploadId></s:Upload></s:ListMultipartUploadsResult>";
     let page = UploadsPage::parse(prefixed.as_bytes()).unwrap();
     assert!(page.render(edit, keep_prefixes).contains(
