@@ -67,7 +67,7 @@ pub struct Address {
 /// Parses bucket and key from the `Host` header and the path of the request line.
 ///
 /// Errors: `InvalidRequest` if the host is malformed or not served, `InvalidURI` if the path cannot
-/// be decoded, `InvalidBucketName` and `KeyTooLongError` (1024 bytes) for the decoded names.
+/// be decoded, and the errors of [`BucketName::new`] and [`ObjectKey::new`] for the decoded names.
 pub fn address(rules: &HostRules, host: &str, raw_path: &str) -> Result<Address, S3Error> {
     let Host {
         bucket,
@@ -102,6 +102,7 @@ pub fn address(rules: &HostRules, host: &str, raw_path: &str) -> Result<Address,
     })
 }
 
+/// Bucket and endpoint that a host names.
 struct Host {
     bucket: Option<BucketName>,
     aws_endpoint: Option<AwsEndpoint>,

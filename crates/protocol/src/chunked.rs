@@ -154,13 +154,20 @@ enum Ending {
     Trailers,
 }
 
+/// Next part of the body.
 #[derive(Clone)]
 enum State {
+    /// A chunk's header, of which a part may be in `line`.
     Header,
+    /// Payload of a chunk, with this many bytes still missing.
     Payload { remaining: u64 },
+    /// CRLF after a chunk's payload.
     PayloadEnd,
+    /// Lines of the trailer section.
     Trailers,
+    /// Only line ends may follow, at most this many.
     Closing { line_ends: u8 },
+    /// The body was refused with this error.
     Failed(ChunkError),
 }
 

@@ -119,6 +119,7 @@ pub struct PayloadExpectation {
     checksum: ExpectedChecksum,
 }
 
+/// Source of the checksum to compare with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ExpectedChecksum {
     None,

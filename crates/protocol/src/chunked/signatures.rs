@@ -52,7 +52,7 @@ impl Signatures {
                 Ok(())
             }
             (Self::Checked { .. }, None) => Err(MISSING),
-            // Unchecked signatures are parsed loosely: clients without a key may send anything.
+            // Signatures that are not checked may have any value.
             (Self::Ignored, _) | (Self::Absent, None) => Ok(()),
             (Self::Absent, Some(_)) => Err(ChunkError::Malformed(
                 "an unsigned chunk's header must be its size alone",

@@ -85,8 +85,9 @@ pub fn classify(
     Ok(row.operation)
 }
 
-/// Query parameters to forward to the backend: all except those of the signature, those that stand
-/// for headers, and the operation's name that SDKs add. The query must have passed [`classify`].
+/// Query parameters to forward to the backend: all except those of the signature, those that
+/// represent headers, and the operation's name that SDKs add. The query must have passed
+/// [`classify`].
 pub fn forwarded_parameters(query: &Query) -> impl Iterator<Item = (&str, &str)> {
     query
         .pairs()
@@ -96,7 +97,7 @@ pub fn forwarded_parameters(query: &Query) -> impl Iterator<Item = (&str, &str)>
 fn is_common(name: &str) -> bool {
     COMMON_PARAMETERS
         .iter()
-        // Some servers read the signature's parameters in any case, so all spellings are dropped.
+        // Compared without case, as the signature's parser does, so no spelling is forwarded.
         .any(|common| common.eq_ignore_ascii_case(name))
 }
 

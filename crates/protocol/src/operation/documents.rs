@@ -109,8 +109,8 @@ impl RequestDocument {
     }
 
     /// Parses the body of a client's request and serialises the document again; no byte of it is
-    /// relayed as it came. Errors: `MalformedXML` or `MalformedPolicy`, among those of
-    /// [`canonical::rewrite`].
+    /// relayed as it came. Fails with `MalformedXML` or `MalformedPolicy` if the document does not
+    /// have this form.
     pub fn written_anew(self, body: &[u8], headers: &HeaderMap) -> Result<String, S3Error> {
         match self {
             Self::Nothing => Ok(String::new()),

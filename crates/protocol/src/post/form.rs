@@ -34,10 +34,15 @@ pub struct FormParser {
     fields: FormFields,
 }
 
+/// Next part of the form.
 enum State {
+    /// The first delimiter.
     Start,
+    /// The two bytes after a delimiter.
     BehindDelimiter,
+    /// The header of a part.
     Header,
+    /// The value of the field with this name.
     Value(String),
 }
 
@@ -174,6 +179,7 @@ impl FormParser {
     }
 }
 
+/// Result of one parsing step.
 enum Progress {
     More,
     File(FormHead),

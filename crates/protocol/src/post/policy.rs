@@ -34,6 +34,7 @@ pub struct Policy {
     conditions: Vec<Condition>,
 }
 
+/// One condition of a policy; names of fields are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Condition {
     Equals { field: String, value: String },
@@ -212,8 +213,8 @@ impl<'de> Visitor<'de> for ConditionVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Condition, A::Error> {
         let (field, value): (String, String) = map
             .next_entry()?
-            // A second field in the object would go unchecked.
             .ok_or_else(|| de::Error::invalid_length(0, &self))?;
+        // A second field in the object would go unchecked.
         if map.next_key::<String>()?.is_some() {
             return Err(de::Error::custom(
                 "a simple condition must have exactly one field",

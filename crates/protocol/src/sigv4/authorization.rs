@@ -47,8 +47,8 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<SignedRequest, SigV4Error> {
             SigV4Error::HeaderMalformed("Signature must be 64 lower-case hexadecimal digits"),
         )?,
         session_token: session_token(headers)?,
-        // Only text that `PayloadMode` knows gets here, and it is ASCII: nothing is lost.
         payload,
+        // `PayloadMode` accepts ASCII only, so the conversion loses nothing.
         payload_text: String::from_utf8_lossy(content_sha256).into_owned(),
     })
 }

@@ -42,7 +42,7 @@ pub enum SigV4Error {
         "chunks signed with AWS4-ECDSA-P256-SHA256 are not supported; sign with AWS4-HMAC-SHA256"
     )]
     UnsupportedChunks,
-    /// `x-amz-date` and `Date` are both missing or invalid.
+    /// The request has no valid `x-amz-date`, and in its absence no valid `Date`.
     #[error("a signed request needs a valid x-amz-date or Date header")]
     MissingDate,
     /// The path or query contains a `%` without two hexadecimal digits after it.

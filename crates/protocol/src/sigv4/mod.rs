@@ -66,6 +66,7 @@ pub struct SignedRequest {
     signature: Signature,
     session_token: Option<Zeroizing<String>>,
     payload: PayloadMode,
+    /// Value of `x-amz-content-sha256` as signed, for the canonical request.
     payload_text: String,
 }
 

@@ -117,7 +117,7 @@ impl Parameters {
                     "X-Amz-Signature must be 64 lower-case hexadecimal digits",
                 ),
             )?,
-            // SDKs for temporary credentials put the token in the query, some clients in a header.
+            // Presigning SDKs put the token in the query; a signed header is valid too.
             session_token: match self.security_token {
                 Some(token) => Some(token),
                 None => session_token(headers)?,

@@ -432,7 +432,7 @@ pub(super) fn name(tag: &BytesStart<'_>, span: Range<usize>) -> Result<Range<usi
     if name.as_ref().is_empty() || !name.as_ref().iter().all(is_name_byte) {
         return Err(XmlError::Syntax("an element has no proper name".into()));
     }
-    // After the `<`.
+    // The tag's span begins with `<`.
     let name_start = span.start + 1;
     Ok(name_start..name_start + name.as_ref().len())
 }
