@@ -1,13 +1,15 @@
-//! From the `Host` header and the raw path to bucket and key.
+//! Parses the `Host` header and the raw path into a bucket and an object key.
 //!
-//! Path style and virtual-host style. The path is split at slashes while it is still encoded, then
-//! each part is decoded once; nothing is normalised, so `//`, `.` and `..` are parts of keys.
+//! Path-style and virtual-host-style requests are supported. The path is split at slashes while it
+//! is still encoded, and each part is then decoded once. Nothing is normalised, so `//`, `.` and
+//! `..` are parts of keys.
 //!
-//! With a backend configured, any host is answered: under a virtual-host domain, the backend's own
-//! host name or one of AWS's S3 names, the label in front is the bucket; everything else is path
-//! style. The signature covers `Host`, so a request for another server fails there. Without a backend
-//! (clients reach the proxy by DNS redirection) the host selects the endpoint, and only a name of
-//! [`AwsEndpoint`]'s closed list does.
+//! With a configured backend, requests for any host are served. Under a virtual-host domain, the
+//! backend's own host name or one of AWS's S3 names, the label before the domain is the bucket;
+//! every other host is path style. The signature covers `Host`, so a request that was signed for
+//! another server fails verification. Without a backend (clients reach the proxy by DNS
+//! redirection) the host selects the endpoint, and only names on [`AwsEndpoint`]'s closed list are
+//! accepted.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -17,47 +19,48 @@ use crate::name::{BucketName, ObjectKey};
 use crate::percent::{self, Plus};
 use crate::quote;
 
-/// What selects the endpoint that a request is sent to.
+/// How the endpoint for a request is selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointSelection {
-    /// The configuration: every request goes to one backend.
+    /// By the configuration: every request goes to one backend.
     Configured,
-    /// The AWS name in `Host`.
+    /// By the AWS name in `Host`.
     ByHost,
 }
 
-/// The hosts that the proxy answers to, and the meaning of each.
+/// The hosts that the proxy serves, and how each is interpreted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRules {
-    /// Domains in lower case: `domain` is path style, `bucket.domain` virtual-host style. The longest
-    /// that fits a host counts.
+    /// Virtual-host domains in lower case: `domain` itself is path style, `bucket.domain` is
+    /// virtual-host style. If several domains match a host, the longest one is used.
     pub virtual_host_domains: Vec<String>,
-    /// The only other names that are answered to, in lower case; none: every name. Addresses and
-    /// `localhost` always are, since no DNS server of somebody else's can answer for them.
+    /// Allowed host names in lower case; an empty list allows every name. IP addresses and
+    /// `localhost` are always allowed: no foreign DNS server can point them at the proxy (DNS
+    /// rebinding).
     pub names: Vec<String>,
-    /// What selects the endpoint.
+    /// How the endpoint is selected.
     pub selection: EndpointSelection,
 }
 
-/// Where the bucket's name stood.
+/// Position of the bucket name in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressingStyle {
-    /// In the path, `/bucket/key`; also where no bucket is named.
+    /// In the path, `/bucket/key`. Requests without a bucket count as path style too.
     Path,
     /// In the host, `bucket.domain`.
     VirtualHost,
 }
 
-/// What a request is about.
+/// Bucket and key that a request addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// Where the bucket's name stood.
+    /// Position of the bucket name.
     pub style: AddressingStyle,
-    /// The bucket; without one the request is about the service (ListBuckets).
+    /// Bucket name. A request without one addresses the service (ListBuckets).
     pub bucket: Option<BucketName>,
-    /// The key; only ever with a bucket.
+    /// Object key, present only together with a bucket.
     pub key: Option<ObjectKey>,
-    /// The endpoint that the host named, under [`EndpointSelection::ByHost`].
+    /// Endpoint that the host selected, only under [`EndpointSelection::ByHost`].
     pub aws_endpoint: Option<AwsEndpoint>,
 }
 
@@ -74,8 +77,8 @@ impl Address {
 
 /// Reads bucket and key from the `Host` header and the path as it stood on the request line.
 ///
-/// Errors: `InvalidRequest` for a host that is malformed or not answered to, `InvalidURI` for a path
-/// that does not decode, `InvalidBucketName`, `KeyTooLongError`.
+/// Errors: `InvalidRequest` if the host is malformed or not served, `InvalidURI` if the path cannot
+/// be decoded, and the errors of [`BucketName::new`] and [`ObjectKey::new`] for the decoded names.
 pub fn address(rules: &HostRules, host: &str, raw_path: &str) -> Result<Address, S3Error> {
     let Host {
         bucket,
@@ -91,12 +94,14 @@ pub fn address(rules: &HostRules, host: &str, raw_path: &str) -> Result<Address,
         Some(bucket) => (AddressingStyle::VirtualHost, Some(bucket), path),
         None if path.is_empty() => (AddressingStyle::Path, None, ""),
         None => {
+            // Split before decoding: an encoded slash (`%2F`) must not end the bucket's name.
             let (segment, key) = path.split_once('/').unwrap_or((path, ""));
             let bucket = BucketName::new(percent::decode(segment, Plus::Literal)?)?;
             (AddressingStyle::Path, Some(bucket), key)
         }
     };
     let key = match raw_key {
+        // `/bucket/` addresses the bucket, exactly as `/bucket` does.
         "" => None,
         raw => Some(ObjectKey::new(percent::decode(raw, Plus::Literal)?)?),
     };
@@ -108,6 +113,7 @@ pub fn address(rules: &HostRules, host: &str, raw_path: &str) -> Result<Address,
     })
 }
 
+/// Bucket and endpoint that a host names.
 struct Host {
     bucket: Option<BucketName>,
     aws_endpoint: Option<AwsEndpoint>,
@@ -123,7 +129,7 @@ impl Host {
 fn resolve_host(rules: &HostRules, host: &str) -> Result<Host, S3Error> {
     let name = host_name(host).ok_or_else(|| malformed(host))?;
     let name = name.as_str();
-    // A domain counts before everything else, so that `localhost` may be one.
+    // Domains take precedence over all other rules, so that `localhost` can be one of them.
     match labels_before_domain(&rules.virtual_host_domains, name) {
         None => {}
         Some("") => return Ok(Host::PATH_STYLE),
@@ -137,6 +143,7 @@ fn resolve_host(rules: &HostRules, host: &str) -> Result<Host, S3Error> {
     if name == "localhost" || is_ip_address(name) {
         return Ok(Host::PATH_STYLE);
     }
+    // The allow list is checked before the AWS names: once it is set, it limits those too.
     let is_listed = rules.names.iter().any(|listed| listed == name);
     if !rules.names.is_empty() && !is_listed {
         return Err(not_listed(host));
@@ -149,7 +156,7 @@ fn resolve_host(rules: &HostRules, host: &str) -> Result<Host, S3Error> {
     }
     match rules.selection {
         EndpointSelection::ByHost => Err(no_endpoint(host)),
-        // The bucket stands in such a name too, by rules of another service.
+        // Such a name includes a bucket too, but by the rules of another service.
         EndpointSelection::Configured if aws_endpoint::is_other_s3_service(name) => {
             Err(other_service(host))
         }
@@ -191,13 +198,14 @@ fn other_service(host: &str) -> S3Error {
     ))
 }
 
-/// The host in lower case without its port and one trailing dot; `None` where it is not a host with
-/// or without port (RFC 3986, 3.2.2).
+/// Returns the host in lower case, without its port and without one trailing dot. `None` if it is
+/// not a valid `host[:port]` (RFC 3986, section 3.2.2).
 fn host_name(host: &str) -> Option<String> {
     let name = match host.rsplit_once(':') {
-        // The last colon of an IPv6 address without port is inside the brackets.
+        // In an IPv6 address without a port, the last colon is inside the brackets.
         Some((_, tail)) if tail.ends_with(']') => host,
         Some((name, port)) => {
+            // `parse` accepts a leading `+`, so the digits are checked separately.
             port.parse::<u16>().ok()?;
             port.bytes()
                 .all(|byte| byte.is_ascii_digit())
@@ -210,23 +218,24 @@ fn host_name(host: &str) -> Option<String> {
     (is_name || is_ip_address(name)).then(|| name.to_ascii_lowercase())
 }
 
-/// Registered names, without the percent-encoding that DNS names never have.
+/// Bytes of a registered name (RFC 3986, section 3.2.2), except percent-encoding, which DNS names
+/// never contain.
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
-/// The labels of `name` in front of the longest domain that it ends in, empty where it is that domain
-/// itself; `None` where it is under none.
+/// Returns the labels of `name` before the longest matching domain; empty if the name is that
+/// domain, `None` if no domain matches.
 fn labels_before_domain<'name>(domains: &[String], name: &'name str) -> Option<&'name str> {
     let found = domains
         .iter()
         .filter_map(|domain| strip_domain(name, domain));
-    // The longest domain leaves the fewest labels.
+    // The longest domain leaves the shortest rest.
     found.min_by_key(|labels| labels.len())
 }
 
-/// The labels of `name` in front of `domain`, empty where it is the domain itself; `None` where it is
-/// another domain.
+/// Returns the labels of `name` before `domain`; empty if the name is the domain, `None` if the
+/// domain does not match.
 fn strip_domain<'name>(name: &'name str, domain: &str) -> Option<&'name str> {
     let start = name.len().checked_sub(domain.len())?;
     let tail = name.get(start..)?;
@@ -234,6 +243,7 @@ fn strip_domain<'name>(name: &'name str, domain: &str) -> Option<&'name str> {
         return None;
     }
     match &name[..start] {
+        // Requiring the dot keeps `evil-example.com` out of the domain `example.com`.
         "" => Some(""),
         before => before.strip_suffix('.').filter(|bucket| !bucket.is_empty()),
     }
@@ -281,6 +291,7 @@ mod tests {
             ("/bucket/a//b/", Some("bucket"), Some("a//b/")),
             ("/bucket/../x", Some("bucket"), Some("../x")),
             ("/bucket/a%2Fb+c%2B%20", Some("bucket"), Some("a/b+c+ ")),
+            // Decoded once, so the encoded percent sign stays.
             ("/bucket/%252F", Some("bucket"), Some("%2F")),
             ("/bucket/%F0%9F%98%80", Some("bucket"), Some("😀")),
             ("/b%75cket/k", Some("bucket"), Some("k")),
@@ -368,10 +379,12 @@ mod tests {
             "s3proxy.ns.svc.cluster.local",
             "s3proxy.ns.svc.cluster.local.:4433",
             "example.org",
+            // The domain without a dot before it, or not at the end of the host.
             "evils3.example.org",
             "s3.example.org.evil.net",
             "bucket.localhost",
             "under_score",
+            // Not in the dotted form with four numbers, so this is a name.
             "127.1",
             "xn--bcher-kva.example",
             "ec2-192-0-2-1.eu-west-1.compute.amazonaws.com",
@@ -441,6 +454,7 @@ mod tests {
         ] {
             assert!(address(&rules, host, "/bucket").is_ok(), "{host}");
         }
+        // A name rebound to the proxy, a listed name with a bucket, and an AWS name.
         for host in ["rebound.example", "x.s3proxy", "s3.eu-west-1.amazonaws.com"] {
             let error = address(&rules, host, "/bucket").unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidRequest, "{host}");
@@ -549,6 +563,7 @@ mod tests {
             ("/bucket/%zz", ErrorCode::InvalidURI),
             ("/bucket/%FF", ErrorCode::InvalidURI),
             ("//key", ErrorCode::InvalidBucketName),
+            // An encoded slash is part of the segment.
             ("/a%2Fb/key", ErrorCode::InvalidBucketName),
             ("/../key", ErrorCode::InvalidBucketName),
         ] {

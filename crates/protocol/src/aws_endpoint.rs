@@ -1,14 +1,15 @@
-//! The exact list of AWS's regional S3 names, for a proxy that clients reach by DNS redirection.
+//! The closed list of AWS's regional S3 host names, for a proxy that clients reach by DNS
+//! redirection.
 //!
-//! Where no backend is configured, the name in `Host` says which endpoint the client meant, and
-//! the proxy then talks to the real one of that name. So a name has to be one that AWS serves S3's
-//! plain API under: regional, dual-stack and FIPS names, with the two global ones. Access points,
-//! Object Lambda, Transfer Acceleration, S3 Express, control and website endpoints are other
-//! services and are absent on purpose, as are AWS's partitions without a public network.
+//! Without a configured backend, the name in `Host` selects the endpoint, and the proxy connects to
+//! the real endpoint of that name. Only names under which AWS serves the plain S3 API are therefore
+//! listed: regional, dual-stack and FIPS names, and the two global ones. Access points, Object
+//! Lambda, Transfer Acceleration, S3 Express, control and website endpoints are other services and
+//! are deliberately absent, as are AWS's partitions without a public network.
 //!
-//! The list is closed: a region that opens later has to be added here.
+//! A region that opens later has to be added here.
 
-/// One of AWS's S3 endpoints.
+/// One of AWS's S3 endpoints: region, domain and form of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AwsEndpoint {
     region: &'static str,
@@ -16,12 +17,12 @@ pub struct AwsEndpoint {
     form: Form,
 }
 
-/// The forms of a regional name, `{}` being the region.
+/// Forms of a regional name; `{}` is the region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Form {
     /// `s3.{}`
     Regional,
-    /// `s3-{}`, from before 2019.
+    /// `s3-{}`, an older form from before 2019.
     Dashed,
     /// `s3.dualstack.{}`
     DualStack,
@@ -29,9 +30,9 @@ enum Form {
     Fips,
     /// `s3-fips.dualstack.{}`
     FipsDualStack,
-    /// `s3`, which is us-east-1.
+    /// `s3`, which is in us-east-1.
     Global,
-    /// `s3-external-1`, which is us-east-1.
+    /// `s3-external-1`, which is in us-east-1.
     External,
 }
 
@@ -65,14 +66,14 @@ const REGIONS: &[(&str, &[&str])] = &[
     (EUROPEAN_SOVEREIGN, &["eusc-de-east-1"]),
 ];
 
-/// Regions with FIPS endpoints.
+/// Regions that have FIPS endpoints.
 #[rustfmt::skip]
 const FIPS_REGIONS: &[&str] = &[
     "ca-central-1", "ca-west-1", US_EAST_1, "us-east-2", "us-gov-east-1", "us-gov-west-1",
     "us-west-1", "us-west-2",
 ];
 
-/// Regions that still answer to the dashed form.
+/// Regions that still serve the dashed form.
 #[rustfmt::skip]
 const DASHED_REGIONS: &[&str] = &[
     "ap-northeast-1", "ap-southeast-1", "ap-southeast-2", "eu-central-1", "eu-west-1",
@@ -81,16 +82,16 @@ const DASHED_REGIONS: &[&str] = &[
 ];
 
 impl AwsEndpoint {
-    /// The domains that the endpoints are in.
+    /// Domains of all endpoints.
     pub const SUFFIXES: [&str; 3] = [COMMERCIAL, CHINA, EUROPEAN_SOVEREIGN];
 
-    /// The region to sign for.
+    /// Region for the credential scope of signatures.
     #[must_use]
     pub fn region(&self) -> &'static str {
         self.region
     }
 
-    /// The host name of the endpoint, without a bucket and in lower case.
+    /// Host name of the endpoint in lower case, without a bucket.
     #[must_use]
     pub fn host(&self) -> String {
         let Self {
@@ -109,7 +110,7 @@ impl AwsEndpoint {
         }
     }
 
-    /// Every endpoint of the list.
+    /// All endpoints of the list.
     pub fn all() -> impl Iterator<Item = Self> {
         let global = [Form::Global, Form::External].map(|form| Self {
             region: US_EAST_1,
@@ -131,11 +132,14 @@ impl AwsEndpoint {
         global.into_iter().chain(regional)
     }
 
-    /// The endpoint that a host in lower case without port names, and the bucket before it.
+    /// Finds the endpoint for a host (in lower case, without a port), and the bucket before its
+    /// name, if any.
     #[must_use]
     pub(crate) fn find(host: &str) -> Option<(Self, Option<&str>)> {
         Self::all().find_map(|endpoint| match host.strip_suffix(&endpoint.host())? {
             "" => Some((endpoint, None)),
+            // No dot before the endpoint's name: another host that only ends in the same letters.
+            // The `?` moves on to the next endpoint.
             before => Some((endpoint, Some(before.strip_suffix('.')?))),
         })
     }
@@ -152,13 +156,15 @@ impl Form {
     }
 }
 
-/// Whether a host in lower case that is not on the list is one of AWS's S3 names all the same: another
-/// service's, or one of a region that the list lacks.
+/// Whether a host (in lower case, not on the list) is nevertheless one of AWS's S3 names: one of
+/// another S3 service, or of a region that the list lacks.
 #[must_use]
 pub(crate) fn is_other_s3_service(host: &str) -> bool {
     let suffixes = REGIONS.iter().map(|(suffix, _)| suffix);
     suffixes
         .filter_map(|suffix| host.strip_suffix(suffix)?.strip_suffix('.'))
+        // The label can be anywhere before the domain: `bucket.s3-accelerate`,
+        // `name.s3-accesspoint.region`.
         .any(|labels| {
             let mut labels = labels.split('.');
             labels.any(|label| {
@@ -195,8 +201,10 @@ mod tests {
             "123.s3-control.us-east-1.amazonaws.com",
             "b.s3-website-us-east-1.amazonaws.com",
             "s3.nowhere-1.amazonaws.com",
+            // No dot before the endpoint's name.
             "xs3.eu-west-1.amazonaws.com",
             "s3.eu-west-1.amazonaws.com.example.org",
+            // This region has no FIPS endpoint.
             "s3-fips.eu-west-1.amazonaws.com",
             "amazonaws.com",
             "",

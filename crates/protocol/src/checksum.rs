@@ -21,7 +21,7 @@ mod polynomial;
 
 pub use multipart::{ChecksumType, combine_crc, composite};
 
-/// An algorithm of `x-amz-checksum-*`.
+/// Checksum algorithm of an `x-amz-checksum-*` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChecksumAlgorithm {
     /// CRC-32 (ISO-HDLC), 4 bytes.
@@ -82,7 +82,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// The header or trailer that carries a value.
+    /// Name of the header or trailer that carries a checksum of this algorithm.
     #[must_use]
     pub fn header_name(self) -> HeaderName {
         HeaderName::from_static(match self {
@@ -99,7 +99,7 @@ impl ChecksumAlgorithm {
         })
     }
 
-    /// The digest's length in bytes.
+    /// Length of the raw digest in bytes.
     #[must_use]
     pub fn length(self) -> usize {
         match self {
@@ -112,7 +112,7 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// The algorithm of a name such as `CRC32C`, in any case.
+    /// Parses an algorithm name such as `CRC32C`, ignoring case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL
@@ -120,7 +120,7 @@ impl ChecksumAlgorithm {
             .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// The algorithm that a header or trailer such as `x-amz-checksum-crc32c` carries.
+    /// The algorithm of a checksum header or trailer such as `x-amz-checksum-crc32c`.
     #[must_use]
     pub fn from_header_name(name: &HeaderName) -> Option<Self> {
         Self::ALL
@@ -135,25 +135,25 @@ impl fmt::Display for ChecksumAlgorithm {
     }
 }
 
-/// A raw digest, of the length that its algorithm has.
+/// A raw digest whose length matches its algorithm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChecksumValue(Vec<u8>);
 
 impl ChecksumValue {
-    /// Takes raw bytes; none where the length is not the algorithm's.
+    /// Creates a value from raw bytes. `None` if their number does not match the algorithm.
     #[must_use]
     pub fn from_bytes(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Option<Self> {
         (bytes.len() == algorithm.length()).then(|| Self(bytes.to_vec()))
     }
 
-    /// Reads a header's value: strict, padded Base64 of exactly the algorithm's length.
+    /// Parses a header value: strict, padded Base64 of exactly the algorithm's length.
     #[must_use]
     pub fn from_base64(algorithm: ChecksumAlgorithm, text: &[u8]) -> Option<Self> {
         let bytes = STANDARD.decode(text).ok()?;
         Self::from_bytes(algorithm, &bytes)
     }
 
-    /// The spelling of headers and XML.
+    /// Base64, as in headers and XML.
     #[must_use]
     pub fn to_base64(&self) -> String {
         STANDARD.encode(&self.0)
@@ -166,7 +166,7 @@ impl ChecksumValue {
     }
 }
 
-/// Computes a checksum over content as it passes.
+/// Computes a checksum incrementally, as content streams through.
 pub struct Checksummer(State);
 
 enum State {
@@ -181,7 +181,7 @@ enum State {
 }
 
 impl Checksummer {
-    /// Starts with no content.
+    /// Creates a checksummer that has seen no content.
     #[must_use]
     pub fn new(algorithm: ChecksumAlgorithm) -> Self {
         Self(match algorithm {
@@ -206,7 +206,7 @@ impl Checksummer {
         })
     }
 
-    /// Takes the next piece of content.
+    /// Adds the next piece of content.
     pub fn update(&mut self, content: &[u8]) {
         match &mut self.0 {
             State::Crc32(digest) | State::Crc64(digest) => digest.update(content),
@@ -218,10 +218,11 @@ impl Checksummer {
         }
     }
 
-    /// The checksum of all content.
+    /// Returns the checksum of all the content.
     #[must_use]
     pub fn finish(self) -> ChecksumValue {
         ChecksumValue(match self.0 {
+            // crc-fast returns every CRC as a `u64`.
             State::Crc32(digest) => u32::try_from(digest.finalize())
                 .expect("a CRC-32 has 32 bits")
                 .to_be_bytes()
@@ -354,6 +355,7 @@ mod tests {
         for text in [
             "",
             "y/Q5Jg",
+            // The URL-safe alphabet, and unused bits that are not zero.
             "y_Q5Jg==",
             "y/Q5Jh==",
             "y/Q5Jg== ",

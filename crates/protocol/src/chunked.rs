@@ -1,15 +1,17 @@
-//! `aws-chunked`: the framing that SDKs put around a body that they sign, or whose checksum they
-//! send, as it streams.
+//! Decoder for `aws-chunked`, the framing around a body whose signature or checksum the client
+//! computes while it streams.
 //!
-//! [`ChunkDecoder`] is a state machine over slices: it says which part of a slice is payload and
-//! copies none of it. A chunk's signature is checked when its last byte has arrived, before any byte
-//! of the next chunk is handed out, and a body that is cut or goes on too long is an error. What is
-//! buffered (chunk headers, trailers) is bounded.
+//! [`ChunkDecoder`] is a state machine over slices: it returns the range of a slice that is payload
+//! and copies none of it. A chunk's signature is checked when its last byte has arrived, before any
+//! byte of the next chunk is returned. A body that is truncated or too long is an error. Buffers
+//! (chunk headers, trailers) are bounded.
 //!
-//! Tolerated, because clients differ: chunks of any size (S3 wants 8 KiB of all but the last), bare
-//! line feeds in trailers, an empty line before or among the trailers, a missing last line end.
+//! Tolerated, because clients differ: chunks of any size (S3 wants at least 8 KiB for all but the
+//! last), bare line feeds in trailers, an empty line before or among the trailers, and a missing
+//! last line end.
 //!
-//! Absent: what the trailers mean, and checksums (`payload`); HTTP's own chunked coding.
+//! Not handled here: the meaning of trailers, and checksums (see `payload`), and HTTP's own chunked
+//! transfer coding.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -26,32 +28,35 @@ mod signatures;
 #[cfg(test)]
 mod tests;
 
-/// A size in hexadecimal, `;chunk-signature=` and 64 digits take about 100 bytes.
+/// Longest chunk header in bytes. A hexadecimal size, `;chunk-signature=` and 64 digits need about
+/// 100.
 const LONGEST_HEADER: usize = 1024;
+/// Longest trailer section in bytes.
 const LONGEST_TRAILERS: usize = 8 * 1024;
-/// Empty lines that may stand behind the end.
+/// Number of empty lines tolerated after the end of the body.
 const LAST_LINE_ENDS: u8 = 2;
 const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
 
-/// Why an `aws-chunked` body was refused. The client is at fault, or somebody on the way.
+/// Reason for which an `aws-chunked` body was refused. The fault is the client's, or the body was
+/// altered on its way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
-    /// The framing of a chunk cannot be read.
+    /// The framing of a chunk cannot be parsed.
     #[error("the aws-chunked body is malformed: {0}")]
     Malformed(&'static str),
-    /// A chunk's or the trailers' signature is not the one that the client's key gives.
+    /// The signature of a chunk or of the trailers does not match the client's key and the content.
     #[error("the signature of a chunk or of the trailers does not match what arrived")]
     SignatureMismatch,
-    /// The body ended before its last chunk, or the chunks are not as long as announced.
+    /// The body ended before its last chunk, or its chunks do not have the announced total length.
     #[error("the chunks do not add up to x-amz-decoded-content-length")]
     Incomplete,
-    /// Trailers are missing, not announced, or cannot be read.
+    /// Trailers are missing, unannounced or unparsable.
     #[error("the body's trailers are malformed: {0}")]
     Trailer(&'static str),
 }
 
 impl ChunkError {
-    /// What S3 answers.
+    /// The error response that S3 sends in this case.
     #[must_use]
     pub fn s3_error(&self) -> S3Error {
         let code = match self {
@@ -64,22 +69,22 @@ impl ChunkError {
     }
 }
 
-/// Which signatures a body has, and whether somebody can check them.
+/// Kind of signatures in a body, and whether they can be checked.
 pub enum ChunkMode {
     /// `STREAMING-AWS4-HMAC-SHA256-PAYLOAD`.
     Signed(Box<Verified>),
     /// `STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER`.
     SignedTrailer(Box<Verified>),
-    /// As [`ChunkMode::Signed`] where nobody has the key: signatures are read and ignored.
+    /// Like [`ChunkMode::Signed`], but without the client's key: signatures are parsed and ignored.
     SignedUnchecked,
-    /// As [`ChunkMode::SignedTrailer`] where nobody has the key.
+    /// Like [`ChunkMode::SignedTrailer`], but without the client's key.
     SignedTrailerUnchecked,
     /// `STREAMING-UNSIGNED-PAYLOAD-TRAILER`.
     UnsignedTrailer,
 }
 
 impl ChunkMode {
-    /// The mode of a verified request's body; none where it is not `aws-chunked`.
+    /// Mode for the body of a verified request; `None` if it is not `aws-chunked`.
     #[must_use]
     pub fn checked(payload: &PayloadMode, verified: Verified) -> Option<Self> {
         match payload {
@@ -90,7 +95,8 @@ impl ChunkMode {
         }
     }
 
-    /// The mode of a body whose signatures nobody can check (`auth = none`).
+    /// Mode for the body of a request that is not authenticated (`auth = none`); `None` if it is
+    /// not `aws-chunked`.
     #[must_use]
     pub fn unchecked(payload: &PayloadMode) -> Option<Self> {
         match payload {
@@ -102,12 +108,12 @@ impl ChunkMode {
     }
 }
 
-/// The trailers that a body ended with: those announced, each once.
+/// Trailers at the end of a body: exactly the announced ones, each once.
 #[derive(Debug, Default)]
 pub struct Trailers(Vec<(HeaderName, HeaderValue)>);
 
 impl Trailers {
-    /// The value of a trailer.
+    /// Value of the trailer `name`.
     #[must_use]
     pub fn get(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let found = self.0.iter().find(|(trailer, _)| trailer == name);
@@ -115,51 +121,60 @@ impl Trailers {
     }
 }
 
-/// What became of a slice.
+/// Result of decoding one slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Step {
-    /// How many bytes of the slice are done with. Less than all of it only where payload ended.
+    /// Number of bytes of the slice that were consumed: fewer than all only after a run of payload.
     pub consumed: usize,
-    /// Which bytes of the slice are payload; often none.
+    /// Range of the slice that is payload; often empty.
     pub payload: Range<usize>,
 }
 
-/// Takes an `aws-chunked` body apart.
+/// Incremental decoder of an `aws-chunked` body.
 pub struct ChunkDecoder {
     signatures: Signatures,
     ending: Ending,
     state: State,
-    /// The current line of framing, as far as it has arrived.
+    /// Current line of framing, as far as it has arrived.
     line: Vec<u8>,
-    /// What no chunk has been announced for yet.
+    /// Remaining decoded length, not yet announced by any chunk header.
     unannounced_length: u64,
     expected_trailers: HashSet<HeaderName>,
     trailers: Trailers,
     trailer_bytes: usize,
-    /// The trailers as their signature covers them.
+    /// Trailers in the form that their signature covers: `name:value` and a line feed each.
     signed_trailers: Vec<u8>,
 }
 
+/// The last section of a body.
 #[derive(Clone, Copy)]
 enum Ending {
     LastChunk,
     Trailers,
 }
 
+/// Next part of the body.
 #[derive(Clone)]
 enum State {
+    /// A chunk's header, of which a part may be in `line`.
     Header,
+    /// Payload of a chunk, with this many bytes still missing.
     Payload { remaining: u64 },
+    /// CRLF after a chunk's payload.
     PayloadEnd,
+    /// Lines of the trailer section.
     Trailers,
+    /// Only line ends may follow, at most this many.
     Closing { line_ends: u8 },
+    /// The body was refused with this error.
     Failed(ChunkError),
 }
 
 impl ChunkDecoder {
-    /// Starts before the first chunk. `decoded_length` is `x-amz-decoded-content-length`,
-    /// `expected_trailers` what `x-amz-trailer` announces.
+    /// Creates a decoder before the first chunk. `decoded_length` is the value of
+    /// `x-amz-decoded-content-length` in bytes, `expected_trailers` lists the names in
+    /// `x-amz-trailer`.
     #[must_use]
     pub fn new(mode: ChunkMode, decoded_length: u64, expected_trailers: Vec<HeaderName>) -> Self {
         let ending = match mode {
@@ -182,8 +197,9 @@ impl ChunkDecoder {
         }
     }
 
-    /// Takes the next bytes of the body. To be called again with what was not consumed, until the
-    /// body ends; then [`ChunkDecoder::finish`]. After an error the answer stays that error.
+    /// Decodes the next bytes of the body. Call it again with the bytes that it did not consume,
+    /// until the body ends; then call [`ChunkDecoder::finish`]. Once it has returned an error, it
+    /// returns that error every time.
     pub fn decode(&mut self, input: &[u8]) -> Result<Step, ChunkError> {
         if let State::Failed(error) = &self.state {
             return Err(error.clone());
@@ -202,6 +218,7 @@ impl ChunkDecoder {
             State::Header | State::Payload { .. } | State::PayloadEnd => {
                 return Err(ChunkError::Incomplete);
             }
+            // Half a line of a trailer: the rest of it is missing.
             State::Trailers if !self.line.is_empty() => return Err(ChunkError::Incomplete),
             State::Trailers => self.trailers_complete()?,
             State::Closing { .. } => {}
@@ -216,6 +233,8 @@ impl ChunkDecoder {
             match self.state.clone() {
                 State::Failed(error) => return Err(error),
                 State::Payload { remaining } => {
+                    // Return at each run of payload: a step describes one range only, and a chunk's
+                    // signature has to be checked before the next chunk's bytes are handed out.
                     let length = self.take_payload(rest, remaining)?;
                     let payload = consumed..consumed + length;
                     consumed += length;
@@ -243,7 +262,7 @@ impl ChunkDecoder {
         Ok(length)
     }
 
-    /// Buffers up to the end of a line and handles the line when it is there.
+    /// Buffers bytes up to the end of a line, and handles the line once it is complete.
     fn take_framing(&mut self, rest: &[u8]) -> Result<usize, ChunkError> {
         let line_end = memchr(b'\n', rest);
         let length = line_end.map_or(rest.len(), |index| index + 1);
@@ -259,6 +278,7 @@ impl ChunkDecoder {
                 ChunkError::Malformed("a chunk's header must be shorter than 1 KiB"),
             ),
         };
+        // Refuse foreign bytes at once: after the end, no line feed may ever come.
         let closing = matches!(self.state, State::Closing { .. });
         let only_line_ends = || rest[..length].iter().all(u8::is_ascii_whitespace);
         if self.line.len() + length > longest || (closing && !only_line_ends()) {
@@ -266,6 +286,7 @@ impl ChunkDecoder {
         }
         self.line.extend_from_slice(&rest[..length]);
         if line_end.is_some() {
+            // Move the line out to borrow it beside `self`, then put its allocation back.
             let mut line = std::mem::take(&mut self.line);
             self.take_line(&line)?;
             line.clear();
@@ -295,7 +316,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// `size[;chunk-signature=signature]CRLF`.
+    /// Parses `size[;chunk-signature=signature]CRLF`.
     fn take_header(&mut self, line: &[u8]) -> Result<(), ChunkError> {
         let line = line
             .strip_suffix(b"\r\n")
@@ -310,6 +331,7 @@ impl ChunkDecoder {
             .unannounced_length
             .checked_sub(size)
             .ok_or(ChunkError::Incomplete)?;
+        // The chunk of size zero is the last one. It is signed like any other.
         if size > 0 {
             self.state = State::Payload { remaining: size };
             return Ok(());
@@ -329,8 +351,8 @@ impl ChunkDecoder {
         self.trailer_bytes += line.len();
         let line = line.trim_ascii();
         if line.is_empty() {
-            // Some clients send an empty line ahead of the trailers, or of their signature: where
-            // one may come, only it ends the trailers.
+            // Some clients send an empty line before the trailers or before their signature. An
+            // empty line therefore ends the trailers only if they are unsigned and complete.
             if self.signatures.are_absent() && self.trailers_complete().is_ok() {
                 self.state = CLOSING;
             }
@@ -349,6 +371,7 @@ impl ChunkDecoder {
         if self.trailers.get(&name).is_some() {
             return Err(ChunkError::Trailer("each must be sent once"));
         }
+        // The signature covers trimmed values and a line feed, not the CRLF that was sent.
         self.signed_trailers
             .extend_from_slice(name.as_str().as_bytes());
         self.signed_trailers.push(b':');
@@ -367,8 +390,8 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// Whether the body may end here, without `x-amz-trailer-signature`. Where nothing was announced
-    /// there is nothing that it would vouch for.
+    /// Checks whether the body may end here, without `x-amz-trailer-signature`. If no trailers were
+    /// announced, there is nothing for that signature to cover.
     fn trailers_complete(&self) -> Result<(), ChunkError> {
         self.all_trailers_arrived()?;
         match self.signatures {
@@ -380,7 +403,7 @@ impl ChunkDecoder {
     }
 
     fn all_trailers_arrived(&self) -> Result<(), ChunkError> {
-        // Only expected ones are kept, each once, so that counting them is enough.
+        // Only expected trailers are kept, each once, so comparing the counts is enough.
         if self.trailers.0.len() == self.expected_trailers.len() {
             Ok(())
         } else {
@@ -398,6 +421,7 @@ const CLOSING: State = State::Closing {
 fn chunk_size(digits: &[u8]) -> Result<u64, ChunkError> {
     const SHAPE: ChunkError =
         ChunkError::Malformed("a chunk's size must be 1 to 16 hexadecimal digits");
+    // 16 digits fit a `u64`, so that the shift below cannot overflow.
     if digits.is_empty() || digits.len() > 16 {
         return Err(SHAPE);
     }

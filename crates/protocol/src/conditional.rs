@@ -1,10 +1,11 @@
-//! Conditions of a request: mapped for the backend, which judges them, but for two that the proxy
-//! judges itself: `If-Range`, because the range that it asks the backend for is another one, and
-//! those on the source of a copy, because the proxy puts one of its own in their place.
+//! Conditional headers. They are mapped and forwarded, and the backend evaluates them, with two
+//! exceptions that the proxy evaluates itself: `If-Range`, because the proxy requests another range
+//! from the backend, and conditions on a copy's source, because the proxy replaces them by one of
+//! its own.
 //!
-//! Dates pass as they are: an object's modification time is the same on both sides. Sizes in
-//! conditions (`x-amz-if-match-size`) are not mapped here, since stored lengths are not known to
-//! this crate.
+//! Dates are forwarded unchanged: an object's modification time is the same on both sides. Size
+//! conditions (`x-amz-if-match-size`) are not mapped here, since this crate does not know stored
+//! lengths.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use time::OffsetDateTime;
@@ -12,7 +13,7 @@ use time::OffsetDateTime;
 use crate::error::{ErrorCode, S3Error};
 use crate::{etag, http_date};
 
-/// The headers whose values are lists of entity tags.
+/// Headers whose values are lists of entity tags.
 const TAG_LISTS: [HeaderName; 4] = [
     IF_MATCH,
     IF_NONE_MATCH,
@@ -20,9 +21,9 @@ const TAG_LISTS: [HeaderName; 4] = [
     HeaderName::from_static("x-amz-copy-source-if-none-match"),
 ];
 
-/// Replaces clients' ETags in all conditions by the backend's.
+/// Replaces clients' ETags by the backend's in all conditional headers.
 ///
-/// Refuses with `InvalidArgument` a value that is not text, since it cannot be a list of ETags.
+/// Fails with `InvalidArgument` if a value is not ASCII text, since it cannot be a list of ETags.
 pub fn map_to_backend(headers: &mut HeaderMap) -> Result<(), S3Error> {
     for name in &TAG_LISTS {
         let mapped = headers
@@ -30,6 +31,8 @@ pub fn map_to_backend(headers: &mut HeaderMap) -> Result<(), S3Error> {
             .iter()
             .map(|value| mapped_value(name, value))
             .collect::<Result<Vec<_>, _>>()?;
+        // All values are mapped before the first is replaced: removal ends the borrow of the old
+        // ones, and repeated header lines stay separate lines.
         headers.remove(name);
         for value in mapped {
             headers.append(name, value);
@@ -52,12 +55,12 @@ fn mapped_value(name: &HeaderName, value: &HeaderValue) -> Result<HeaderValue, S
     })
 }
 
-/// Whether the range of a request with this `If-Range` is to be served; otherwise the answer is
-/// the whole object (RFC 9110, section 13.1.5). `etag` is the one that the client knows.
+/// Evaluates `If-Range`: whether to serve the requested range instead of the whole object (RFC
+/// 9110, section 13.1.5). `etag` is the ETag in the client's form.
 #[must_use]
 pub fn if_range_holds(value: &str, etag: &str, last_modified: Option<OffsetDateTime>) -> bool {
     match http_date::parse(value) {
-        // To the second, which is all that an HTTP date has.
+        // Compared in seconds, the precision of an HTTP date.
         Some(date) => {
             last_modified.is_some_and(|modified| modified.unix_timestamp() == date.unix_timestamp())
         }
@@ -70,18 +73,21 @@ const COPY_IF_NONE_MATCH: &str = "x-amz-copy-source-if-none-match";
 const COPY_IF_MODIFIED_SINCE: &str = "x-amz-copy-source-if-modified-since";
 const COPY_IF_UNMODIFIED_SINCE: &str = "x-amz-copy-source-if-unmodified-since";
 
-/// Whether a copy's conditions on its source hold. `etag` is the backend's, and `last_modified`
-/// what it said beside it.
+/// Evaluates the `x-amz-copy-source-if-*` conditions of a copy. `etag` and `last_modified` are the
+/// source's, from the backend's response.
 ///
-/// A condition on the ETag outweighs its neighbour on the date: with a matching ETag the object may
-/// be modified since, and with another one unmodified (S3 API Reference, `CopyObject`; RFC 9110,
-/// section 13.2.2). Refuses with `InvalidArgument` what is neither ETags nor a date.
+/// A condition on the ETag takes precedence over its counterpart on the date: with a matching ETag
+/// the object may have been modified since, and with a different one it may be unmodified (S3 API
+/// Reference, `CopyObject`; RFC 9110, section 13.2.2). Fails with `InvalidArgument` if a value is
+/// repeated, not ASCII or not a date.
 pub fn copy_source_holds(
     headers: &HeaderMap,
     etag: &str,
     last_modified: Option<OffsetDateTime>,
 ) -> Result<bool, S3Error> {
     let matches = |tags: &str| etag::list_names(tags, etag);
+    // `None` without a modification time. Neither date condition holds then: an unknown date must
+    // not let a copy through.
     let modified_since = |date: OffsetDateTime| {
         last_modified.map(|modified| modified.unix_timestamp() > date.unix_timestamp())
     };
@@ -102,6 +108,7 @@ pub fn copy_source_holds(
     Ok(first && second)
 }
 
+/// Returns the only value of a header, as ASCII text.
 fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, S3Error> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(HeaderValue::to_str), values.next()) {
@@ -114,6 +121,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str
     }
 }
 
+/// Parses the only value of a header as an HTTP date.
 fn date(headers: &HeaderMap, name: &'static str) -> Result<Option<OffsetDateTime>, S3Error> {
     let Some(text) = text(headers, name)? else {
         return Ok(None);
@@ -187,12 +195,13 @@ mod tests {
         ));
     }
 
-    /// Source of the tests below: its backend's ETag is [`MD5`], modified at noon.
+    /// Evaluates conditions for a source whose ETag at the backend is [`MD5`], modified at noon.
     fn holds(conditions: &[(&'static str, &str)]) -> Result<bool, S3Error> {
         let mut headers = HeaderMap::new();
         for (name, value) in conditions {
             headers.append(*name, HeaderValue::try_from(*value).unwrap());
         }
+        // With a fraction of a second, which HTTP dates do not have.
         let noon = datetime!(2026-03-01 12:00:00.7 UTC);
         copy_source_holds(&headers, &format!("\"{MD5}\""), Some(noon))
     }
@@ -216,7 +225,7 @@ mod tests {
             assert_eq!(holds(&[(COPY_IF_MATCH, tags)]), Ok(matches), "{tags}");
             assert_eq!(holds(&[(COPY_IF_NONE_MATCH, tags)]), Ok(!matches), "{tags}");
             for date in [BEFORE, NOON] {
-                // The ETag outweighs the date beside it, whatever that says.
+                // The ETag takes precedence over any date beside it.
                 let first = [
                     (COPY_IF_MATCH, tags.as_str()),
                     (COPY_IF_UNMODIFIED_SINCE, date),

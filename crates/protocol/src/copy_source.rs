@@ -1,9 +1,11 @@
-//! The `x-amz-copy-source` header: bucket, key and version of what is copied.
+//! The `x-amz-copy-source` header (bucket, key and version of a copy's source) and
+//! `x-amz-copy-source-range`.
 //!
-//! `bucket/key`, percent-encoded, with or without a slash before it, and `?versionId=…` behind.
-//! Decoded once and checked as names from a path are, so that grants and the state prefix are
-//! judged on what the backend will read. Access points (ARNs) are refused. Beside it stands the range
-//! that UploadPartCopy may name, in its own strict form.
+//! The value is `bucket/key`, percent-encoded, optionally with a leading slash and a trailing
+//! `?versionId=…` (S3 API Reference, `CopyObject`). It is decoded once and validated like names
+//! from a path, so that grants and the state prefix are checked against the object that the backend
+//! will read. Access points (ARNs) are refused. The range of UploadPartCopy has a strict syntax of
+//! its own.
 
 use http::HeaderMap;
 
@@ -11,35 +13,35 @@ use crate::error::{ErrorCode, S3Error};
 use crate::name::{BucketName, ObjectKey};
 use crate::percent::{self, Plus};
 
-/// What a copy reads.
+/// Source object of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopySource {
-    /// The bucket.
+    /// Source bucket.
     pub bucket: BucketName,
-    /// The key.
+    /// Source key.
     pub key: ObjectKey,
-    /// The version; the current one where it is absent.
+    /// Source version; `None` for the current one.
     pub version_id: Option<String>,
 }
 
-/// The header's name.
+/// Name of the header for the source object.
 const COPY_SOURCE: &str = "x-amz-copy-source";
 
-/// The name of the header for a part of the source.
+/// Name of the header for a range of the source.
 const COPY_SOURCE_RANGE: &str = "x-amz-copy-source-range";
 
-/// Bytes of a source, both ends included, first not behind last.
+/// Byte range of a copy's source, both ends included, with `first <= last`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyRange {
-    /// Position of the first byte.
+    /// Offset of the first byte.
     pub first: u64,
-    /// Position of the last byte.
+    /// Offset of the last byte.
     pub last: u64,
 }
 
 impl CopyRange {
-    /// Reads the header of UploadPartCopy. Unlike `Range` it has one form, and what is not of that
-    /// form is refused and not passed over.
+    /// Parses `x-amz-copy-source-range` of UploadPartCopy. In contrast to `Range`, it has a single
+    /// form, and any other value is refused with `InvalidArgument` instead of ignored.
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, S3Error> {
         let mut values = headers.get_all(COPY_SOURCE_RANGE).iter();
         let range = match (values.next(), values.next()) {
@@ -62,7 +64,7 @@ impl CopyRange {
         (first <= last).then_some(Self { first, last })
     }
 
-    /// Refuses a range that is not all inside a source of `length` bytes.
+    /// Fails with `InvalidArgument` unless the range is entirely inside a source of `length` bytes.
     pub fn refuse_outside(self, length: u64) -> Result<(), S3Error> {
         if self.last < length {
             return Ok(());
@@ -74,15 +76,16 @@ impl CopyRange {
     }
 }
 
-/// Digits alone: no sign, no space.
+/// Parses an offset of digits only: no sign, no space.
 fn position(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 
 impl CopySource {
-    /// Reads the header of a copy, which must stand there exactly once. Some clients send keys as
-    /// they are, so that bytes beyond ASCII are read too.
+    /// Parses `x-amz-copy-source`, which must appear exactly once. Some clients send keys
+    /// unencoded, so UTF-8 beyond ASCII is accepted. Fails with `InvalidArgument`, or as
+    /// [`CopySource::parse`] does.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, S3Error> {
         let mut values = headers.get_all(COPY_SOURCE).iter();
         let value = match (values.next(), values.next()) {
@@ -92,12 +95,17 @@ impl CopySource {
         Self::parse(value.map_err(|_| malformed())?)
     }
 
-    /// Reads the header's value.
+    /// Parses the value of `x-amz-copy-source`. Errors: `InvalidArgument` if it is malformed,
+    /// `NotImplemented` for ARNs, `InvalidBucketName`, `KeyTooLongError`.
     pub fn parse(value: &str) -> Result<Self, S3Error> {
+        // The last occurrence counts, since an unencoded key may contain the same text. It is
+        // searched before decoding: an encoded `?` belongs to the key.
         let (path, version_id) = match value.rsplit_once("?versionId=") {
             Some((path, version)) => (path, Some(decode(version)?)),
             None => (value, None),
         };
+        // Some clients encode the slash after the bucket too, so the path is split only after
+        // decoding; a bucket's name has no slash.
         let path = decode(path.strip_prefix('/').unwrap_or(path))?;
         if path.starts_with("arn:") {
             return Err(S3Error::new(
@@ -116,7 +124,7 @@ impl CopySource {
         })
     }
 
-    /// The value to send to the backend.
+    /// The header value for the backend, percent-encoded.
     #[must_use]
     pub fn encode(&self) -> String {
         let path = format!("{}/{}", self.bucket, self.key.encode());
@@ -157,7 +165,9 @@ mod tests {
                 "k%2F",
                 Some("v 1"),
             ),
+            // An encoded question mark is part of the key.
             ("bucket/k%3FversionId=1", "bucket", "k?versionId=1", None),
+            // Only the last version ID counts; the first is part of the key.
             (
                 "bucket/what?versionId=a?versionId=b",
                 "bucket",

@@ -1,7 +1,7 @@
-//! S3's error codes and the XML document that carries them.
+//! S3 error codes and the error type that refuses a request.
 //!
-//! [`ErrorCode`] is the closed list of the codes that this program itself answers with; the status
-//! stands beside the code. A backend's own errors are passed on elsewhere, as they came.
+//! [`ErrorCode`] is the closed list of codes that the proxy itself sends, each with its HTTP
+//! status. The backend's own errors are not represented here: they are passed through as they came.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,8 @@ use http::StatusCode;
 
 use crate::quote;
 
-/// Longest message, in bytes: clients and logs get no more of a text that a client made up.
+/// Longest error message in bytes. Messages quote client input, and both clients and logs are
+/// spared the rest of it.
 const MAXIMUM_MESSAGE_BYTES: usize = 1024;
 
 macro_rules! error_codes {
@@ -23,19 +24,19 @@ macro_rules! error_codes {
         pub enum ErrorCode { $($(#[$doc])* $name,)* }
 
         impl ErrorCode {
-            /// The code as it stands in `<Code>`.
+            /// The code as the text of `<Code>` in an error document.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => error_codes!(@text $name $($text)?),)* }
             }
 
-            /// The HTTP status that goes with the code: S3's own, where S3 has the failure.
+            /// HTTP status sent with the code: S3's own status if S3 has this error.
             #[must_use]
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* }
             }
 
-            /// Every code, for tests and documentation.
+            /// All codes, for tests and documentation.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
         }
     };
@@ -82,8 +83,8 @@ error_codes! {
     NoSuchVersion NOT_FOUND;
     NotImplemented NOT_IMPLEMENTED;
     PreconditionFailed PRECONDITION_FAILED;
-    /// Above a limit of the proxy's own configuration. S3 sends 400 with this code; Intrinsec's proxy
-    /// sent 413 with it, as RFC 9110 has it.
+    /// A limit from the proxy's own configuration was exceeded. S3 sends `EntityTooLarge` with 400;
+    /// Intrinsec's proxy sent 413, as RFC 9110 defines it.
     PutBodyTooLarge = "EntityTooLarge" PAYLOAD_TOO_LARGE;
     RequestHeaderSectionTooLarge BAD_REQUEST;
     RequestTimeTooSkewed FORBIDDEN;
@@ -101,19 +102,19 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// An answer that refuses a request: the code, and a sentence that says what was wrong and what
-/// would be right. Both reach the client, so neither may hold a secret or a computed signature.
+/// A refused request: an S3 error code, and a sentence that says what was wrong and how to correct
+/// it. Both are sent to the client, so neither may contain a secret or a computed signature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct S3Error {
-    /// What S3 calls the failure.
+    /// S3's code for the error.
     pub code: ErrorCode,
-    /// What was wrong and what would be right.
+    /// Description of the error and its correction, at most 1024 bytes and an ellipsis.
     pub message: Cow<'static, str>,
 }
 
 impl S3Error {
-    /// An error with its explanation, of which at most 1024 bytes are kept.
+    /// Creates an error; a message longer than 1024 bytes is cut.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         let mut message = message.into();

@@ -1,18 +1,18 @@
-//! ETags of sealed objects, as clients and as the backend know them.
+//! Maps the ETags of sealed objects between clients and the backend.
 //!
-//! S3 promises that an ETag of 32 hex digits is the content's MD5, and clients check it. That of a
-//! sealed object would be the MD5 of stored bytes, so clients get it with `-0` appended: the same
-//! text everywhere, and one that no client takes for an MD5. On the way back `-0` is stripped,
-//! behind exactly 32 hex digits only, so multipart ETags (`…-12`) and others pass unchanged.
+//! In S3, an ETag of 32 hex digits is the content's MD5, and clients check it. The ETag of a sealed
+//! object is the MD5 of its stored bytes, so clients get it with `-0` appended: the same text in
+//! every response, and one that no client takes for an MD5. In requests `-0` is stripped, only
+//! after exactly 32 hex digits, so multipart ETags (`…-12`) and others pass unchanged.
 //!
-//! Quotes, or their absence, and `W/` stay as they came. ETags of parts are another mapping
-//! (FORMAT.md) and not here; nor is whether an object is sealed, which the caller knows.
+//! Quotes, or their absence, and `W/` are preserved. ETags of parts have a different mapping
+//! (FORMAT.md) that is not implemented here. The caller has to know whether an object is sealed.
 
 use std::borrow::Cow;
 
 const SUFFIX: &str = "-0";
 
-/// The ETag of a sealed object as clients get it, from the backend's.
+/// Maps the backend's ETag of a sealed object to the client's form.
 #[must_use]
 pub fn to_client(backend: &str) -> Cow<'_, str> {
     let (prefix, opaque, suffix) = opaque_part(backend);
@@ -23,8 +23,8 @@ pub fn to_client(backend: &str) -> Cow<'_, str> {
     }
 }
 
-/// The backend's ETag, from one that a client names. That of an object that is not sealed is the
-/// same on both sides, and passes unchanged.
+/// Maps a client's ETag to the backend's form. ETags of objects that are not sealed are the same on
+/// both sides and pass unchanged.
 #[must_use]
 pub fn to_backend(client: &str) -> Cow<'_, str> {
     let (prefix, opaque, suffix) = opaque_part(client);
@@ -34,13 +34,15 @@ pub fn to_backend(client: &str) -> Cow<'_, str> {
     }
 }
 
-/// Maps every entity tag of an `If-Match` or `If-None-Match` value; `*` stays.
+/// Maps each entity tag of an `If-Match` or `If-None-Match` value to the backend's form; `*` stays.
 #[must_use]
 pub fn list_to_backend(value: &str) -> String {
     let mut mapped = String::with_capacity(value.len());
     let mut start = 0;
     let mut quoted = false;
     for (at, byte) in value.bytes().enumerate() {
+        // A comma may be inside a tag (RFC 9110, section 8.8.3), so only those outside quotes
+        // separate. Tags have no escapes: every quote opens or closes one.
         match byte {
             b'"' => quoted = !quoted,
             b',' if !quoted => {
@@ -55,11 +57,12 @@ pub fn list_to_backend(value: &str) -> String {
     mapped
 }
 
-/// Whether a list of a client's entity tags, or `*`, names the backend's `current` one.
+/// Whether a client's list of entity tags, or `*`, contains the backend's ETag `current`.
 #[must_use]
 pub fn list_names(list: &str, current: &str) -> bool {
     let mapped = list_to_backend(list);
     let mut quoted = false;
+    // Called for each character in order, so `quoted` is always up to date.
     let mut tags = mapped.split(|character| {
         quoted ^= character == '"';
         character == ',' && !quoted
@@ -75,20 +78,22 @@ fn push_mapped(mapped: &mut String, item: &str) {
     mapped.push_str(&after[tag.len()..]);
 }
 
-/// Strong comparison (RFC 9110, section 8.8.3.2): the same text, neither weak, quotes aside.
+/// Strong comparison (RFC 9110, section 8.8.3.2): equal text and neither tag weak. Quotes are
+/// ignored, since some clients leave them out.
 #[must_use]
 pub fn matches_strongly(one: &str, other: &str) -> bool {
     let strong = |tag: &str| !tag.trim().starts_with("W/");
     strong(one) && strong(other) && opaque_part(one.trim()).1 == opaque_part(other.trim()).1
 }
 
-/// What stands before, inside and after the quotes.
+/// Splits a tag into the text before, inside and after its quotes.
 fn opaque_part(tag: &str) -> (&str, &str, &str) {
     let unweakened = tag.strip_prefix("W/").unwrap_or(tag);
     let opaque = unweakened
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
         .unwrap_or(unweakened);
+    // Zero or two: a lone quote is not stripped and counts as part of the tag.
     let quotes = (unweakened.len() - opaque.len()) / 2;
     let start = tag.len() - unweakened.len() + quotes;
     (&tag[..start], opaque, &tag[start + opaque.len()..])
@@ -150,6 +155,7 @@ mod tests {
                 format!("\"a,b-0\", W/\"{MD5}\" ,{MD5},\"{MD5}-2\""),
             ),
             (format!(" {MD5}-0 , "), format!(" {MD5} , ")),
+            // A comma after an unclosed quote is part of the tag.
             (
                 format!("\"unclosed, {MD5}-0"),
                 format!("\"unclosed, {MD5}-0"),
@@ -169,6 +175,7 @@ mod tests {
             (" * ".into(), true),
             (format!("W/\"{MD5}-0\""), false),
             (format!("\"x,{MD5}-0\""), false),
+            // A quoted asterisk is an ordinary tag.
             ("\"*\"".into(), false),
             (String::new(), false),
         ] {
@@ -186,7 +193,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_clients_get_maps_back_to_what_the_backend_said(tag in "(W/)?\"?([0-9a-f]{32}|[ -~]{0,40})(-[1-9][0-9]{0,3})?\"?") {
-            // A backend whose own ETags look like ours would be ambiguous; S3 makes none.
+            // ETags that already have our form would be ambiguous; S3 never produces them.
             prop_assume!(to_backend(&tag) == tag.as_str());
             let client = to_client(&tag).into_owned();
             prop_assert_eq!(to_backend(&client), tag.as_str());

@@ -1,12 +1,13 @@
-//! Which headers pass the proxy, and where the others end. All lists are closed.
+//! Rules for headers: which ones are forwarded and which ones end at the proxy. All lists are
+//! closed.
 //!
 //! Towards the backend only headers of these lists go on, per operation; what is not listed ends
 //! here. Checksums, the client's signature, token and framing are about the plaintext and the
 //! client's connection: they are known, and end here. `x-amz-*` headers that an operation does not
 //! have are judged apart (`foreign`).
 //!
-//! Towards the client what HTTP and S3 have for answers passes ([`is_for_client`]). ETags, sizes, ranges
-//! and the envelope are the caller's to rewrite.
+//! Responses to clients keep the standard headers of HTTP and S3 ([`is_for_client`]). The caller
+//! rewrites ETags, sizes, ranges and the envelope.
 
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 
@@ -20,14 +21,14 @@ pub use response::{is_cors, is_for_client, remove_cors, retain_client_response_h
 
 type Names = &'static [&'static str];
 
-/// User metadata.
+/// Prefix of user metadata headers.
 pub const METADATA_PREFIX: &str = "x-amz-meta-";
 
 /// Any request: who pays, and whose bucket it must be. `Origin` goes along by other rules, since one
 /// request of a page may become several here.
 const EVERY: Names = &["x-amz-expected-bucket-owner", "x-amz-request-payer"];
 
-/// What an object is served with.
+/// Headers that are stored with an object and returned on reads.
 const CONTENT: Names = &[
     "cache-control",
     "content-disposition",
@@ -116,7 +117,7 @@ const ATTRIBUTES: Names = &[
     "x-amz-part-number-marker",
 ];
 
-/// Everything that configuration requests carry, of buckets and objects.
+/// Headers of requests that configure buckets or objects.
 const CONFIGURATION: Names = &[
     "content-type",
     "x-amz-bucket-namespace",
@@ -163,8 +164,8 @@ const COPY_OBJECT: &[Names] = &[
     SOURCE_CUSTOMER_KEY,
 ];
 
-/// Headers of writes that are known and end at the proxy: they are about the plaintext, or about
-/// the client's own request.
+/// Known headers of writes that end at the proxy: they describe the plaintext or the client's own
+/// request.
 const ENDS_HERE: Names = &[
     "x-amz-api-version",
     "x-amz-cf-id",
@@ -192,12 +193,13 @@ const ENDS_HERE: Names = &[
     "x-amz-user-agent",
 ];
 
-/// The headers that go on to the backend with an operation, besides [`METADATA_PREFIX`] where
-/// [`carries_metadata`] says so. ETags in them still have to be mapped.
+/// Headers to forward to the backend for an operation, in addition to [`METADATA_PREFIX`] if
+/// [`carries_metadata`] is true. ETags in them still have to be mapped.
 #[must_use]
 pub fn forwarded(operation: Operation) -> &'static [Names] {
     match operation.kind() {
         Kind::Forward | Kind::ForwardXml | Kind::RestoreObject => {
+            // A configuration request may change an ACL or governance retention too.
             &[EVERY, CONFIGURATION, GRANTS, DELETION]
         }
         Kind::Preflight | Kind::ListBuckets | Kind::DeleteBucket => &[EVERY],
@@ -205,6 +207,7 @@ pub fn forwarded(operation: Operation) -> &'static [Names] {
             &[EVERY, &["x-amz-optional-object-attributes"]]
         }
         Kind::AbortMultipartUpload => &[EVERY, &["x-amz-if-match-initiated-time"]],
+        // Content headers of a part have no effect in S3; they belong to the upload.
         Kind::ListParts | Kind::UploadPart => &[EVERY, CUSTOMER_KEY],
         Kind::GetObject | Kind::HeadObject => &[EVERY, READ_CONDITIONS, CUSTOMER_KEY],
         Kind::GetObjectAttributes => &[EVERY, ATTRIBUTES, CUSTOMER_KEY],
@@ -225,7 +228,7 @@ pub fn forwarded(operation: Operation) -> &'static [Names] {
     }
 }
 
-/// Whether user metadata goes along with an operation.
+/// Whether user metadata is forwarded with an operation.
 #[must_use]
 pub fn carries_metadata(operation: Operation) -> bool {
     matches!(
@@ -234,7 +237,7 @@ pub fn carries_metadata(operation: Operation) -> bool {
     )
 }
 
-/// Whether an operation writes an object's data, so that an unknown header is refused.
+/// Whether an operation writes object data. Unknown `x-amz-*` headers on such requests are refused.
 #[must_use]
 pub fn writes_object_data(operation: Operation) -> bool {
     carries_metadata(operation)
@@ -244,13 +247,13 @@ pub fn writes_object_data(operation: Operation) -> bool {
         )
 }
 
-/// Whether a header sets an ACL.
+/// Whether the header sets an ACL.
 #[must_use]
 pub fn sets_acl(name: &HeaderName) -> bool {
     name == "x-amz-acl" || name.as_str().starts_with("x-amz-grant-")
 }
 
-/// Whether a header goes on to the backend with an operation.
+/// Whether the header is forwarded to the backend for an operation.
 #[must_use]
 pub fn is_forwarded(operation: Operation, name: &HeaderName) -> bool {
     is_listed(operation, name.as_str())
@@ -301,6 +304,7 @@ pub fn remove_aws_chunked(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .map(|coding| coding.trim().to_owned())
         .collect();
+    // Leave the header exactly as it came unless it has to change: it is stored with the object.
     if !codings.iter().any(|coding| is_chunked(coding)) {
         return;
     }

@@ -1,6 +1,6 @@
-//! HTTP dates (RFC 9110, section 5.6.7), for `Last-Modified` and the conditions on it.
+//! HTTP dates (RFC 9110, section 5.6.7), used in `Last-Modified` and its conditions.
 //!
-//! Read in the one preferred form; the two obsolete forms, which no S3 client sends, are not.
+//! Only the preferred format (IMF-fixdate) is parsed; no S3 client sends the two obsolete ones.
 
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -10,7 +10,8 @@ const FORM: &[BorrowedFormatItem<'_>] = format_description!(
     "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
 );
 
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`; `None` where it is another form or no such day.
+/// Parses a date such as `Sun, 06 Nov 1994 08:49:37 GMT`. `None` if it has another format or the
+/// date does not exist.
 #[must_use]
 pub fn parse(text: &str) -> Option<OffsetDateTime> {
     PrimitiveDateTime::parse(text.trim(), FORM)

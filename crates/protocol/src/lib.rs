@@ -1,13 +1,14 @@
-//! S3 as a language: operations, names, signatures, checksums, ranges, errors and XML.
+//! The S3 protocol: operations, names, signatures, checksums, ranges, errors and XML.
 //!
-//! Pure: it knows `http`'s types and nothing of sockets, keys for data, or configuration.
+//! The crate does no I/O: it uses `http`'s types and has no sockets, encryption keys or
+//! configuration.
 //!
-//! A request is read in one direction: its head is refused where it is ambiguous
-//! ([`request_head`]), host and path become names ([`mod@address`]), method and query become one
-//! operation of a closed list ([`operation`]), and that operation says which headers go on
-//! ([`header_rules`]). Names are decoded once and never normalised. What a backend answers is
-//! rewritten in plaintext terms without losing what is not known here ([`xml`], [`etag`],
-//! [`range`]).
+//! A request passes through it in one direction. Ambiguous request heads are refused
+//! ([`request_head`]), host and path become a bucket and a key ([`mod@address`]), method and query
+//! select one operation from a closed list ([`operation`]), and that operation decides which
+//! headers are forwarded ([`header_rules`]). Names are decoded once and never normalised. Backend
+//! responses are rewritten in plaintext terms (ETags, lengths, ranges), and unknown elements are
+//! kept ([`xml`], [`etag`], [`range`]).
 
 pub mod address;
 pub mod aws_endpoint;

@@ -1,31 +1,33 @@
-//! The names of buckets and objects, as received.
+//! Bucket names and object keys, as received.
 //!
-//! A key is what is left after *one* percent-decoding: never normalised, so `a//b`, `../x` and
-//! `%2F` stay what they are, and the key that is checked against grants and the state prefix is
-//! the key that goes to the backend. A bucket name is checked only as far as a server must so
-//! that it stays one segment of a path and one part of a host: whether it exists, and the
-//! stricter rules for new buckets, are the backend's business.
+//! A key is the result of *one* percent-decoding and is never normalised: `a//b`, `../x` and `%2F`
+//! stay as they are. The key that is checked against grants and the state prefix is therefore the
+//! key that goes to the backend. A bucket name is checked only as far as necessary to keep it one
+//! segment of a path and one label of a host. The stricter rules for new buckets, and whether the
+//! bucket exists, are up to the backend.
 //!
-//! One deliberate difference from S3: a key with a NUL byte is refused. Backends that handle keys
-//! as C strings would cut it there, and it is the separator in what FORMAT.md binds names with.
+//! One deliberate difference from S3: keys with a NUL byte are refused. Backends that store keys as
+//! C strings would truncate them there, and NUL is the separator in the binding of names
+//! (FORMAT.md).
 
 use std::fmt;
 
 use crate::error::{ErrorCode, S3Error};
 use crate::percent;
 
-/// The name of a bucket: 3 to 255 of letters, digits, `.`, `-` and `_`, with neither `..` nor a
-/// `.` at either end (S3's general rules together with the ones for old us-east-1 buckets).
+/// A bucket name: 3 to 255 letters, digits, `.`, `-` and `_`, without `..` and without `.` at
+/// either end (S3's general rules combined with those for old us-east-1 buckets).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BucketName(String);
 
 impl BucketName {
-    /// Checks a decoded name.
+    /// Validates a decoded name. Fails with `InvalidBucketName`.
     pub fn new(name: impl Into<String>) -> Result<Self, S3Error> {
         let name = name.into();
         let characters = name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        // In a path, `.` and `..` are segments that clients and servers may resolve.
         let dots = name.contains("..") || name.starts_with('.') || name.ends_with('.');
         if (3..=255).contains(&name.len()) && characters && !dots {
             Ok(Self(name))
@@ -51,15 +53,16 @@ impl fmt::Display for BucketName {
     }
 }
 
-/// The key of an object: 1 to 1024 bytes of UTF-8 without NUL.
+/// An object key: 1 to 1024 bytes of UTF-8 without NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey(String);
 
 impl ObjectKey {
-    /// The longest key, in bytes.
+    /// Maximum length of a key in bytes.
     pub const MAXIMUM_LENGTH: usize = 1024;
 
-    /// Checks a decoded key.
+    /// Validates a decoded key. Fails with `KeyTooLongError`, or with `InvalidArgument` if it is
+    /// empty or contains NUL.
     pub fn new(key: impl Into<String>) -> Result<Self, S3Error> {
         let key = key.into();
         if key.len() > Self::MAXIMUM_LENGTH {
@@ -81,13 +84,14 @@ impl ObjectKey {
         Ok(Self(key))
     }
 
-    /// The key as text, decoded.
+    /// The decoded key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The key as it stands in a path: `/` literal, every other byte but `A-Za-z0-9-._~` as `%XX`.
+    /// The key as part of a URL path: `/` literal, every other byte except `A-Za-z0-9-._~` as
+    /// `%XX`.
     #[must_use]
     pub fn encode(&self) -> String {
         percent::encode_path(&self.0)

@@ -1,13 +1,13 @@
-//! What must hold of a body's plaintext before the backend may complete a write.
+//! Conditions that a body's plaintext must meet before the backend may complete a write.
 //!
-//! [`PayloadExpectation`] reads every promise out of the headers: the body's SHA-256, `Content-MD5`,
-//! a checksum in a header or announced as a trailer, the length. [`PayloadVerifier`] watches the
-//! plaintext pass and says at the end whether all promises were kept. Where nothing is promised
-//! nothing is hashed.
+//! [`PayloadExpectation`] parses them from the headers: the body's SHA-256, `Content-MD5`, a
+//! checksum in a header or announced as a trailer, and the length. [`PayloadVerifier`] sees the
+//! plaintext stream through and checks all of them at the end. Digests that nothing is compared
+//! with are not computed.
 //!
-//! Absent: the framing of `aws-chunked` (`chunked`), and checksums that speak of something other
-//! than this body, such as those of a `CompleteMultipartUpload`: see
-//! [`PayloadExpectation::without_checksum`].
+//! Not handled here: the framing of `aws-chunked` (see `chunked`), and checksums of something other
+//! than this body, such as those in a `CompleteMultipartUpload` (see
+//! [`PayloadExpectation::without_checksum`]).
 
 use aws_lc_rs::digest;
 use http::header::CONTENT_LENGTH;
@@ -23,13 +23,14 @@ mod headers;
 #[cfg(test)]
 mod tests;
 
-/// Why a body's promises cannot be read, or were not kept. The client is at fault.
+/// Reason for which the headers about a body are invalid, or do not match the body. The fault is
+/// the client's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
-    /// `Content-MD5` is no MD5.
+    /// `Content-MD5` is not an MD5 digest.
     #[error("Content-MD5 must be the Base64 of 16 bytes, sent once")]
     InvalidContentMd5,
-    /// More than one checksum, or one in a header and one in a trailer.
+    /// More than one checksum was sent, or one in a header and one in a trailer.
     #[error("at most one x-amz-checksum- header or trailer may be sent")]
     SeveralChecksums,
     /// A checksum's value is not Base64 of its algorithm's length.
@@ -38,13 +39,13 @@ pub enum PayloadError {
     /// A checksum of an algorithm that is not supported.
     #[error("{0} is not supported; use one of {names}", names = ChecksumAlgorithm::NAMES)]
     UnknownChecksum(HeaderName),
-    /// `x-amz-trailer` names something other than a checksum.
+    /// `x-amz-trailer` names a trailer that is not a checksum.
     #[error("x-amz-trailer may name a supported x-amz-checksum- trailer only")]
     UnsupportedTrailer,
-    /// `x-amz-trailer` with a body that has no trailers.
+    /// `x-amz-trailer` was sent with a body that has no trailers.
     #[error("x-amz-trailer needs an x-amz-content-sha256 that ends in -TRAILER")]
     TrailerWithoutChunks,
-    /// The announced trailer did not come.
+    /// The announced trailer is missing.
     #[error("the trailer {0} was announced and must be sent")]
     MissingTrailer(HeaderName),
     /// `x-amz-sdk-checksum-algorithm` names no algorithm.
@@ -53,38 +54,39 @@ pub enum PayloadError {
         ChecksumAlgorithm::NAMES
     )]
     InvalidSdkAlgorithm,
-    /// `x-amz-sdk-checksum-algorithm` without the checksum, or with that of another algorithm.
+    /// `x-amz-sdk-checksum-algorithm` was sent without a checksum, or with one of another
+    /// algorithm.
     #[error(
         "x-amz-sdk-checksum-algorithm must go with the x-amz-checksum- or x-amz-trailer of that algorithm"
     )]
     SdkAlgorithmMismatch,
-    /// An `aws-chunked` body of unknown length.
+    /// The decoded length of an `aws-chunked` body is missing.
     #[error("x-amz-decoded-content-length is required with a streaming x-amz-content-sha256")]
     MissingDecodedLength,
-    /// A length that is no number.
+    /// A length is not a number.
     #[error("{0} must be a number of bytes, sent once")]
     InvalidLength(HeaderName),
     /// The body is shorter or longer than announced.
     #[error("the body has {received} bytes where {announced} were announced")]
     Incomplete {
-        /// What the headers say.
+        /// Number of bytes in the headers.
         announced: u64,
-        /// What arrived.
+        /// Number of bytes that arrived.
         received: u64,
     },
-    /// The body is not the one that `x-amz-content-sha256` was computed over.
+    /// The body does not match `x-amz-content-sha256`.
     #[error("the body's SHA-256 is not the one in x-amz-content-sha256")]
     ContentSha256Mismatch,
-    /// The body is not the one that `Content-MD5` was computed over.
+    /// The body does not match `Content-MD5`.
     #[error("the body's MD5 is not the one in Content-MD5")]
     ContentMd5Mismatch,
-    /// The body is not the one that the checksum was computed over.
+    /// The body does not match the checksum.
     #[error("the body's {0} checksum is not the one that was sent")]
     ChecksumMismatch(ChecksumAlgorithm),
 }
 
 impl PayloadError {
-    /// What S3 answers.
+    /// The error response that S3 sends in this case.
     #[must_use]
     pub fn s3_error(&self) -> S3Error {
         S3Error::new(self.code(), self.to_string())
@@ -111,7 +113,7 @@ impl PayloadError {
     }
 }
 
-/// What a request's headers promise of its body.
+/// Length and digests that a request's headers state for its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadExpectation {
     length: Option<u64>,
@@ -120,6 +122,7 @@ pub struct PayloadExpectation {
     checksum: ExpectedChecksum,
 }
 
+/// Source of the checksum to compare with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ExpectedChecksum {
     None,
@@ -128,7 +131,7 @@ enum ExpectedChecksum {
 }
 
 impl PayloadExpectation {
-    /// Reads the promises of a request whose checksum headers speak of its body.
+    /// Parses the expectation of a request whose checksum headers describe its body.
     pub fn from_headers(headers: &HeaderMap, mode: &PayloadMode) -> Result<Self, PayloadError> {
         let mut expectation = Self::without_checksum(headers, mode)?;
         expectation.checksum = match (
@@ -140,12 +143,13 @@ impl PayloadExpectation {
             (None, Some(algorithm)) => ExpectedChecksum::Trailer(algorithm),
             (None, None) => ExpectedChecksum::None,
         };
+        // After the checksum itself: the SDK's header only repeats the algorithm.
         headers::check_sdk_algorithm(headers, expectation.checksum.algorithm())?;
         Ok(expectation)
     }
 
-    /// As [`PayloadExpectation::from_headers`] for a request whose checksum headers speak of
-    /// something else: `CompleteMultipartUpload` has those of the whole object.
+    /// Like [`PayloadExpectation::from_headers`], but for a request whose checksum headers do not
+    /// describe its body: `CompleteMultipartUpload` has those of the whole object.
     pub fn without_checksum(headers: &HeaderMap, mode: &PayloadMode) -> Result<Self, PayloadError> {
         let content_sha256 = match mode {
             PayloadMode::Sha256(digest) => Some(*digest),
@@ -154,6 +158,8 @@ impl PayloadExpectation {
             | PayloadMode::SignedChunksTrailer
             | PayloadMode::UnsignedChunksTrailer => None,
         };
+        // The Content-Length of a chunked body includes the framing, so it says nothing about the
+        // plaintext.
         let length = if mode.is_chunked() {
             let decoded = headers::length(headers, &headers::DECODED_LENGTH)?;
             Some(decoded.ok_or(PayloadError::MissingDecodedLength)?)
@@ -168,13 +174,13 @@ impl PayloadExpectation {
         })
     }
 
-    /// How many bytes of plaintext are to come; none where only the end of the body tells.
+    /// Length of the plaintext in bytes; `None` if it is known only when the body ends.
     #[must_use]
     pub fn decoded_length(&self) -> Option<u64> {
         self.length
     }
 
-    /// The checksum that came in a header.
+    /// The checksum that was sent in a header.
     #[must_use]
     pub fn known_checksum(&self) -> Option<(ChecksumAlgorithm, &ChecksumValue)> {
         match &self.checksum {
@@ -183,7 +189,7 @@ impl PayloadExpectation {
         }
     }
 
-    /// The algorithm of the checksum that is to come as a trailer.
+    /// Algorithm of the checksum that will arrive as a trailer.
     #[must_use]
     pub fn trailer_algorithm(&self) -> Option<ChecksumAlgorithm> {
         match self.checksum {
@@ -192,7 +198,7 @@ impl PayloadExpectation {
         }
     }
 
-    /// The trailers that the chunk decoder has to expect.
+    /// Trailers for the chunk decoder to expect.
     #[must_use]
     pub fn expected_trailers(&self) -> Vec<HeaderName> {
         self.trailer_algorithm()
@@ -201,7 +207,7 @@ impl PayloadExpectation {
             .collect()
     }
 
-    /// Starts watching.
+    /// Creates the verifier, with only the digests that are compared at the end.
     #[must_use]
     pub fn verifier(self) -> PayloadVerifier {
         PayloadVerifier {
@@ -226,7 +232,7 @@ impl ExpectedChecksum {
     }
 }
 
-/// Watches the plaintext pass.
+/// Computes the expected digests of the plaintext as it streams through.
 pub struct PayloadVerifier {
     expectation: PayloadExpectation,
     received: u64,
@@ -235,15 +241,15 @@ pub struct PayloadVerifier {
     checksummer: Option<Checksummer>,
 }
 
-/// A body that kept every promise.
+/// Result of a body that matches its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedPayload {
-    /// The checksum that the client sent and that was checked.
+    /// The checksum that the client sent, verified.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumValue)>,
 }
 
 impl PayloadVerifier {
-    /// Takes the next piece of plaintext.
+    /// Adds the next piece of plaintext.
     pub fn update(&mut self, plaintext: &[u8]) {
         self.received += plaintext.len() as u64;
         if let Some(sha256) = &mut self.sha256 {
@@ -257,13 +263,15 @@ impl PayloadVerifier {
         }
     }
 
-    /// Decides, when the body has ended. `trailers` are the chunk decoder's, or none.
+    /// Checks the whole body. `trailers` are those of the chunk decoder, or empty.
     pub fn finish(self, trailers: &Trailers) -> Result<VerifiedPayload, PayloadError> {
         let Self {
             expectation,
             received,
             ..
         } = self;
+        // The length first: a truncated body fails every digest too, but `IncompleteBody` names the
+        // cause.
         if let Some(announced) = expectation.length
             && announced != received
         {
@@ -273,6 +281,7 @@ impl PayloadVerifier {
             });
         }
         let sha256 = self.sha256.map(digest::Context::finish);
+        // Both are absent or both are present, since `verifier` starts a digest only if needed.
         if sha256.as_ref().map(AsRef::as_ref)
             != expectation
                 .content_sha256

@@ -1,29 +1,29 @@
-//! Percent-encoding as S3 uses it: decoded once on the way in, encoded once on the way out.
+//! Percent-encoding as S3 uses it: requests are decoded once, and encoded once for the backend.
 //!
-//! The encoder is the one of S3's signature ("`UriEncode`"): every byte but the unreserved ones
+//! The encoder is that of S3's signature (`UriEncode`): every byte except the unreserved ones
 //! becomes `%XX` in upper case, so the text that is sent is the text that is signed. The decoder
-//! refuses what cannot be encoded back: a cut or malformed escape, and bytes that are not UTF-8.
-//! Nothing here knows about segments, `.` and `..`, or repeated slashes: names are never
-//! normalised.
+//! refuses text that could not be encoded back: a truncated or malformed escape, and bytes that are
+//! not UTF-8. Path segments, `.` and `..`, and repeated slashes have no meaning here: names are
+//! never normalised.
 
 use crate::error::{ErrorCode, S3Error};
 
-/// What a `+` in encoded text stands for.
+/// Meaning of `+` in encoded text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plus {
-    /// Itself, as in a path.
+    /// A plus sign, as in a path.
     Literal,
     /// A space, as in a query and in the keys of a listing with `encoding-type=url`.
     Space,
 }
 
-/// Why encoded text could not be decoded.
+/// Reason for which encoded text could not be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PercentError {
-    /// A `%` that two hexadecimal digits do not follow.
+    /// A `%` is not followed by two hexadecimal digits.
     #[error("a '%' must be followed by two hexadecimal digits; a literal '%' is written %25")]
     Escape,
-    /// The decoded bytes are not text.
+    /// The decoded bytes are not UTF-8.
     #[error("the percent-decoded bytes must be UTF-8")]
     NotUtf8,
 }
@@ -37,7 +37,7 @@ impl From<PercentError> for S3Error {
     }
 }
 
-/// Decodes `%XX` once.
+/// Decodes `%XX` once. Fails if an escape is malformed or the result is not UTF-8.
 pub fn decode(encoded: &str, plus: Plus) -> Result<String, PercentError> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.bytes();
@@ -55,16 +55,17 @@ pub fn decode(encoded: &str, plus: Plus) -> Result<String, PercentError> {
             (byte, _) => byte,
         });
     }
+    // Checked only at the end: one character may be split over several escapes.
     String::from_utf8(bytes).map_err(|_| PercentError::NotUtf8)
 }
 
-/// Encodes a path: every byte but `A-Za-z0-9-._~` and `/`.
+/// Encodes a path: every byte except `A-Za-z0-9-._~` and `/`.
 #[must_use]
 pub fn encode_path(path: &str) -> String {
     encode(path, |byte| byte == b'/')
 }
 
-/// Encodes a query's name or value: every byte but `A-Za-z0-9-._~`.
+/// Encodes a name or value of a query: every byte except `A-Za-z0-9-._~`.
 #[must_use]
 pub fn encode_component(text: &str) -> String {
     encode(text, |_| false)

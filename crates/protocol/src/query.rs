@@ -1,28 +1,29 @@
-//! A request's query, parsed and decoded once.
+//! Query of a request, parsed and decoded once.
 //!
-//! Order and duplicates are kept, so that what is forwarded is what came. `+` is a space and
-//! `%XX` is decoded; bytes that are not UTF-8 are refused with `InvalidURI`. A name without `=`
-//! has an empty value, which is how S3 writes most sub-resources (`?acl`). More than
-//! [`MAXIMUM_PARAMETERS`] are refused before any is looked at.
+//! Order and duplicates are preserved, so that the forwarded query is the received one. `+` is a
+//! space and `%XX` is decoded; bytes that are not UTF-8 are refused with `InvalidURI`. A name
+//! without `=` has an empty value, which is how S3 writes most sub-resources (`?acl`). More than
+//! [`MAXIMUM_PARAMETERS`] are refused before any of them is decoded.
 //!
-//! The first of several values of one name counts for [`Query::get`]; callers that decide
-//! anything by a parameter refuse duplicates first ([`Query::duplicate`]), since a backend may
-//! count the last one.
+//! Of several values with the same name, [`Query::get`] returns the first. Callers that base a
+//! decision on a parameter refuse duplicates first ([`Query::duplicate`]), since a backend may use
+//! the last one.
 
 use crate::error::{ErrorCode, S3Error};
 use crate::percent::{self, Plus};
 
-/// The most parameters of a query. A presigned request has eight besides its own.
+/// Maximum number of parameters in a query. Presigning adds eight.
 pub const MAXIMUM_PARAMETERS: usize = 64;
 
-/// The decoded parameters of a query.
+/// Decoded parameters of a query.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
     pairs: Vec<(String, String)>,
 }
 
 impl Query {
-    /// Parses what stands behind the `?`, exactly as on the request line.
+    /// Parses the text after the `?`, exactly as on the request line. Errors: `InvalidURI` if it
+    /// cannot be decoded, `InvalidArgument` if it has too many parameters.
     pub fn parse(raw: Option<&str>) -> Result<Self, S3Error> {
         let pairs = raw
             .unwrap_or_default()
@@ -36,6 +37,7 @@ impl Query {
         }
         let pairs = pairs
             .map(|pair| {
+                // Split first: an encoded `=` or `&` is part of a name or value.
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                 Ok((
                     percent::decode(name, Plus::Space)?,
@@ -46,7 +48,7 @@ impl Query {
         Ok(Self { pairs })
     }
 
-    /// The first value of a parameter: `None` where it is absent, empty where it has no value.
+    /// First value of a parameter: `None` if it is absent, empty if it has no value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs()
@@ -54,13 +56,13 @@ impl Query {
             .map(|(_, value)| value)
     }
 
-    /// Whether the parameter is present, with a value or without.
+    /// Whether the parameter is present, with or without a value.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The parameters in their order.
+    /// All parameters in order, decoded.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs
             .iter()
@@ -80,10 +82,10 @@ impl Query {
         self.pairs.is_empty()
     }
 
-    /// A name, compared without case, that stands there more than once.
+    /// The first name, compared without case, that appears more than once.
     #[must_use]
     pub fn duplicate(&self) -> Option<&str> {
-        // Of at most 64 names, each is compared with those before: nothing is allocated.
+        // Compare each of the at most 64 names with those before it: no allocation needed.
         let names = || self.pairs().map(|(name, _)| name);
         names().enumerate().find_map(|(index, name)| {
             let before = names().take(index);
@@ -139,6 +141,7 @@ mod tests {
     #[test]
     fn finds_duplicates_whatever_their_case_or_encoding() {
         assert_eq!(query("a=1&b=2&c=3").duplicate(), None);
+        // `%61` is `a`.
         assert!(query("a=1&b=2&%61=3").duplicate().is_some());
         assert!(query("X-Amz-Date=1&x=2&x-amz-date=3").duplicate().is_some());
     }
@@ -147,11 +150,12 @@ mod tests {
     fn a_query_has_at_most_64_parameters() {
         let names = |count: usize| "a&".repeat(count);
         assert_eq!(query(&names(64)).pairs().count(), 64);
-        // Undecodable names behind the bound are not even looked at.
+        // Names after the limit are not decoded at all.
         for raw in [names(65), names(15_500), format!("{}%", names(65))] {
             let refused = Query::parse(Some(&raw)).unwrap_err();
             assert_eq!(refused.code, ErrorCode::InvalidArgument);
         }
+        // Empty segments are no parameters.
         assert!(query(&"&".repeat(60_000)).is_empty());
     }
 }

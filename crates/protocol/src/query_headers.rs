@@ -1,9 +1,9 @@
-//! Headers that a presigned request carries in its query.
+//! Headers in the query of a presigned request.
 //!
 //! SDKs that presign put `x-amz-*` headers into the URL (an ACL, a checksum, metadata), and S3
-//! counts them as headers. So they are put among the headers, where the rules for headers then
-//! hold for them: which are known, which go on to the backend, which end at the proxy. Reading
-//! them nowhere else keeps a parameter from meaning something that a header may not.
+//! treats them as headers. The proxy therefore adds them to the headers, so that the same rules
+//! apply: which are known, which are forwarded, which end at the proxy. They are interpreted only
+//! there, so a parameter can never do more than a header may.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -12,8 +12,8 @@ use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
 use crate::quote::quoted;
 
-/// Whether a query parameter stands for a header: presigning SDKs put `x-amz-*` headers there, and
-/// S3 counts them as headers. The signature's own parameters are not meant.
+/// Whether a query parameter represents a header: an `x-amz-*` parameter that is not one of the
+/// signature's own.
 #[must_use]
 pub(crate) fn is_header_parameter(name: &str) -> bool {
     const SIGNATURE: &[&str] = &[
@@ -26,6 +26,7 @@ pub(crate) fn is_header_parameter(name: &str) -> bool {
         "x-amz-signature",
         "x-amz-signedheaders",
     ];
+    // Bytes, since a decoded name may have a character that spans the sixth byte.
     let prefix = name.as_bytes().get(..6);
     prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"x-amz-"))
         && !SIGNATURE
@@ -33,8 +34,8 @@ pub(crate) fn is_header_parameter(name: &str) -> bool {
             .any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Puts headers that a presigned request carries in its query among the headers. To be called after the signature was verified over the
-/// request as received, and before [`classify`](crate::operation::classify).
+/// Adds the headers in a presigned request's query to its headers. Call it after the signature of
+/// the request as received was verified, and before [`classify`](crate::operation::classify).
 ///
 /// Refuses one that stands in both places with different values, or that is not a header.
 pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
@@ -67,8 +68,9 @@ pub fn promote(headers: &mut HeaderMap, query: &Query) -> Result<(), S3Error> {
     Ok(())
 }
 
-/// SDKs that presign an upload put the checksum of the body that they had then, an empty one, into
-/// the URL. It says nothing of what is sent with it later, and S3 does not compare the two.
+/// Whether the header describes the body at the time of signing. SDKs that presign an upload put
+/// the checksum of an empty body into the URL. It says nothing about the body that is sent later,
+/// and S3 does not compare the two.
 fn is_about_a_body_that_was_not_known(name: &HeaderName) -> bool {
     name == "x-amz-sdk-checksum-algorithm" || ChecksumAlgorithm::from_header_name(name).is_some()
 }

@@ -1,26 +1,26 @@
-//! Text from outside in messages: short, and with nothing that a terminal obeys.
+//! Quotes foreign text in messages: shortened, and without characters that control a terminal.
 //!
 //! An element name, a header value or a parameter may be as long as a request. Messages and log
-//! lines quote the beginning of it with [`quoted`], and take over foreign messages with
-//! [`bounded`]; neither ever holds more than its bound in memory.
+//! lines quote its beginning with [`quoted`], and include foreign messages with [`bounded`].
+//! Neither uses more memory than its limit.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
-/// Longest quotation, in characters.
+/// Maximum length of a quotation, in characters before escaping.
 pub const QUOTED_CHARACTERS: usize = 48;
 
-/// What stands at the end of a shortened text.
+/// Marks a shortened text.
 const ELLIPSIS: char = '…';
 
-/// A text as messages quote it: in quotation marks, escaped, and at most
-/// [`QUOTED_CHARACTERS`] long.
+/// Quotes a text for a message: in quotation marks, escaped, and at most [`QUOTED_CHARACTERS`]
+/// long.
 #[must_use]
 pub fn quoted(text: &str) -> Quoted<'_> {
     Quoted(text)
 }
 
-/// See [`quoted`].
+/// Displays a quoted text, see [`quoted`].
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'text>(&'text str);
 
@@ -38,14 +38,14 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// The beginning of what `value` displays, up to `bytes`; an ellipsis marks a cut.
+/// Formats `value` up to a number of bytes; an ellipsis marks a cut.
 #[must_use]
 pub fn bounded(value: &dyn Display, bytes: usize) -> String {
     let mut bounded = Bounded {
         text: String::new(),
         bytes,
     };
-    // The only error is the one by which `Bounded` says that it is full.
+    // `Bounded` fails only to stop the formatting once it is full.
     if write!(bounded, "{value}").is_err() {
         bounded.text.push(ELLIPSIS);
     }
@@ -59,6 +59,7 @@ struct Bounded {
 
 impl Write for Bounded {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // The cut must not split a character.
         let room = self.bytes - self.text.len();
         self.text.push_str(&text[..text.floor_char_boundary(room)]);
         if text.len() > room {
@@ -68,8 +69,8 @@ impl Write for Bounded {
     }
 }
 
-/// Whether a character is not shown as itself: controls, and the format characters that hide text
-/// or change its direction (U+202E and its kin).
+/// Whether a character is not displayed as itself: control characters, and format characters that
+/// hide text or change its direction (such as U+202E).
 #[must_use]
 pub fn is_deceptive(character: char) -> bool {
     character.is_control()
@@ -87,11 +88,10 @@ pub fn is_deceptive(character: char) -> bool {
         )
 }
 
-/// JSON with deceptive characters escaped that JSON itself lets through. The values that it stands
-/// for stay the same.
+/// Escapes those deceptive characters in JSON that JSON itself allows. The values stay the same.
 #[must_use]
 pub fn escaped_json(json: &str) -> Cow<'_, str> {
-    // JSON escapes ASCII's other controls within texts; those between values are white space.
+    // JSON already escapes ASCII controls inside strings; those between values are whitespace.
     let is_escaped = |character: char| character >= '\u{7f}' && is_deceptive(character);
     if !json.chars().any(is_escaped) {
         return Cow::Borrowed(json);
@@ -99,6 +99,7 @@ pub fn escaped_json(json: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(json.len() + 16);
     for character in json.chars() {
         if is_escaped(character) {
+            // JSON escapes are UTF-16: characters beyond the BMP take a surrogate pair.
             for unit in character.encode_utf16(&mut [0; 2]) {
                 write!(escaped, "\\u{unit:04x}").expect("a string takes everything");
             }

@@ -1,57 +1,58 @@
-//! The `Range` header, against the plaintext's length, and `Content-Range` both ways.
+//! `Range` headers, resolved against the length of the plaintext, and `Content-Range` in both
+//! directions.
 //!
-//! As S3 does it: one range is served; several are not, the answer is the whole object; a header
-//! that is no byte range is ignored. A range that begins behind the end, or a suffix of nothing,
-//! is `InvalidRange`. The range of UploadPartCopy is stricter: both ends, inside the source.
+//! Follows S3: a single range is served; for several ranges the response is the whole object; a
+//! header that is not a byte range is ignored. A range that begins after the end, or a suffix of
+//! length zero, is `InvalidRange`. The range of UploadPartCopy is stricter: both ends are required,
+//! and inside the source.
 //!
-//! Lengths and offsets here are the plaintext's; what they are in stored bytes is not known to
-//! this crate.
+//! Lengths and offsets are those of the plaintext; this crate does not know stored lengths.
 
 use std::fmt;
 
 use crate::error::{ErrorCode, S3Error};
 
-/// One range as asked for.
+/// One range of a request, not yet resolved (RFC 9110, section 14.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteRange {
     /// `first-last` or `first-`.
     First {
-        /// The first byte wanted.
+        /// Offset of the first byte.
         first: u64,
-        /// The last byte wanted, itself included; to the end where it is absent.
+        /// Offset of the last byte (inclusive); `None` for the end of the object.
         last: Option<u64>,
     },
-    /// `-length`: the last bytes.
+    /// `-length`: the last bytes of the object.
     Suffix {
-        /// How many.
+        /// Number of bytes.
         length: u64,
     },
 }
 
-/// What a `Range` header asks for.
+/// Parsed `Range` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RangeRequest {
-    /// There is no such header.
+    /// No header.
     None,
     /// One range.
     Single(ByteRange),
-    /// Several ranges: the whole object is the answer.
+    /// Several ranges: the response is the whole object.
     Many,
-    /// Not a byte range: ignored.
+    /// Not a byte range: the header is ignored.
     Invalid,
 }
 
-/// A range that lies inside an object; both ends are included.
+/// A range inside an object, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SatisfiableRange {
-    /// The first byte.
+    /// Offset of the first byte.
     pub first: u64,
-    /// The last byte, at least `first`.
+    /// Offset of the last byte, at least `first`.
     pub last: u64,
 }
 
 impl SatisfiableRange {
-    /// How many bytes it has; never none.
+    /// Number of bytes, at least 1.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
     pub fn len(&self) -> u64 {
@@ -60,7 +61,7 @@ impl SatisfiableRange {
 }
 
 impl RangeRequest {
-    /// Reads the header's value.
+    /// Parses the value of the `Range` header.
     #[must_use]
     pub fn parse(value: Option<&str>) -> Self {
         let Some(value) = value else {
@@ -77,6 +78,7 @@ impl RangeRequest {
             (None, _) => Self::Invalid,
             (Some(range), None) => Self::Single(range),
             (Some(_), Some(second)) => {
+                // One malformed range makes the whole header invalid (RFC 9110, section 14.2).
                 if second.is_some() && ranges.all(|range| range.is_some()) {
                     Self::Many
                 } else {
@@ -88,10 +90,11 @@ impl RangeRequest {
 }
 
 impl ByteRange {
-    /// The part of an object of `length` bytes that the range is.
+    /// Resolves the range for an object of `length` bytes.
     ///
-    /// Refuses with `InvalidRange` a range that the object has no byte of.
+    /// Fails with `InvalidRange` if the object has no byte in the range.
     pub fn resolve(self, length: u64) -> Result<SatisfiableRange, S3Error> {
+        // An empty object has no satisfiable range, not even `bytes=0-`.
         let end = length.checked_sub(1).ok_or_else(invalid_range)?;
         match self {
             Self::First { first, .. } if first > end => Err(invalid_range()),
@@ -128,7 +131,7 @@ fn parse_range(text: &str) -> Option<ByteRange> {
     }
 }
 
-/// Digits only; beyond 64 bits every number is as good as the largest.
+/// Parses digits only. Numbers beyond 64 bits saturate: no object is that long.
 fn number(digits: &str) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -143,27 +146,28 @@ fn invalid_range() -> S3Error {
     )
 }
 
-/// A `Content-Range` header.
+/// A `Content-Range` header (RFC 9110, section 14.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentRange {
     /// `bytes first-last/total`; the total may be unknown (`*`).
     Satisfied {
-        /// Which bytes the body has.
+        /// Range of the bytes in the body.
         range: SatisfiableRange,
-        /// The length of the whole.
+        /// Length of the whole object; `None` if unknown.
         total: Option<u64>,
     },
-    /// `bytes */total`, in answers with 416.
+    /// `bytes */total`, in responses with status 416.
     Unsatisfied {
-        /// The length of the whole.
+        /// Length of the whole object.
         total: u64,
     },
 }
 
 impl ContentRange {
-    /// Reads a header's value; `None` where it is malformed or contradicts itself.
+    /// Parses the header's value; `None` if it is malformed or contradictory.
     #[must_use]
     pub fn parse(value: &str) -> Option<Self> {
+        // A saturated number is not exact, so it is refused here.
         let exact = |digits: &str| number(digits).filter(|number| *number != u64::MAX);
         let (range, total) = value
             .trim()

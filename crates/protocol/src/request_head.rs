@@ -1,4 +1,5 @@
-//! Requests that two programs could read in two ways, refused before anything else is decided.
+//! Refuses ambiguous requests, which two programs could interpret in two ways, before any other
+//! decision.
 //!
 //! A proxy that reads one request where its neighbour reads another can be used to smuggle a
 //! request past its checks. So heads that leave room for that get 400, and the caller closes the
@@ -12,11 +13,11 @@ use http::{HeaderMap, Method, Uri};
 use crate::error::{ErrorCode, S3Error};
 use crate::query::Query;
 
-/// The most headers of a request. Metadata of S3's 2 KB has several hundred entries at the most, and
-/// what goes in must come out again: an answer of the backend has these and some of its own.
+/// Maximum number of headers in a request. S3's 2 KB of metadata has several hundred entries at
+/// most. All of them must fit into responses too, together with the backend's own headers.
 pub const MAXIMUM_HEADERS: usize = 512;
 
-/// Headers that must not stand there twice: the proxy decides by them, or verifies by them.
+/// Headers that must not be repeated: decisions or the signature depend on them.
 const ONCE: &[&str] = &[
     "authorization",
     "content-length",
@@ -35,7 +36,7 @@ const ONCE: &[&str] = &[
     "x-amz-trailer",
 ];
 
-/// Parameters of a presigned request, of either version of the signature.
+/// Query parameters of a presigned request, for both signature versions.
 const SIGNATURE_PARAMETERS: &[&str] = &[
     "X-Amz-Algorithm",
     "X-Amz-Credential",
@@ -50,7 +51,7 @@ const SIGNATURE_PARAMETERS: &[&str] = &[
     "Expires",
 ];
 
-/// Parameters that make a request a presigned one.
+/// Query parameters that make a request a presigned one.
 const PRESIGNED: &[&str] = &[
     "X-Amz-Algorithm",
     "X-Amz-Credential",
@@ -59,8 +60,8 @@ const PRESIGNED: &[&str] = &[
     "Signature",
 ];
 
-/// Refuses, with `InvalidRequest`, a head that could be read in more than one way, and one of more
-/// than [`MAXIMUM_HEADERS`].
+/// Refuses ambiguous heads with `InvalidRequest`, and those with more than [`MAXIMUM_HEADERS`]
+/// headers with `RequestHeaderSectionTooLarge`.
 pub fn refuse_ambiguous(
     method: &Method,
     uri: &Uri,
@@ -87,6 +88,7 @@ pub fn refuse_ambiguous(
     if !is_chunked_or_plain(headers) {
         return refuse("The only Transfer-Encoding is chunked: send the body as it is.".into());
     }
+    // RFC 9112, section 6.1: with both, one program may use either as the framing.
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return refuse("Transfer-Encoding and Content-Length exclude each other: send one.".into());
     }
@@ -138,7 +140,7 @@ fn is_chunked_or_plain(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A parameter of the signature that stands there twice, found in one pass.
+/// Finds a repeated parameter of the signature in one pass, without allocation.
 fn repeated_signature_parameter(query: &Query) -> Option<&'static str> {
     let mut seen = [false; SIGNATURE_PARAMETERS.len()];
     query.pairs().find_map(|(name, _)| {
@@ -204,6 +206,7 @@ mod tests {
             ),
             ("/b/k", vec![HOST_ONLY, ("transfer-encoding", "chunked")]),
             ("/b/k", vec![HOST_ONLY, ("transfer-encoding", " Chunked")]),
+            // `classify` refuses repeated parameters other than the signature's.
             ("/b/k?prefix=a&prefix=b&X-Amz-Date=1", vec![HOST_ONLY]),
             ("/b/k?X-Amz-Signature=1&X-Amz-Date=2", vec![HOST_ONLY]),
             ("http://localhost/b/k", vec![HOST_ONLY]),

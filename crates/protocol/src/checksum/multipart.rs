@@ -1,25 +1,25 @@
-//! Checksums of multipart objects from those of their parts.
+//! Derives the checksum of a multipart object from the checksums of its parts.
 //!
-//! S3 knows two kinds. A full-object one is that of the whole content, and follows from the parts'
-//! where the algorithm is a CRC. A composite one is the checksum of the parts' raw checksums, one
-//! behind the other; texts append `-` and the number of parts to it, which is left to the caller.
+//! S3 has two kinds. A full-object checksum covers the whole content; for CRCs it can be computed
+//! from the parts' checksums. A composite checksum is the checksum of the parts' concatenated raw
+//! checksums. S3 appends `-` and the number of parts to its text, which is left to the caller.
 
 use std::fmt;
 
 use super::polynomial::Polynomial;
 use super::{ChecksumAlgorithm, ChecksumValue, Checksummer};
 
-/// What a multipart object's checksum is about: `x-amz-checksum-type`.
+/// Coverage of a multipart object's checksum: `x-amz-checksum-type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChecksumType {
-    /// All of the content.
+    /// Checksum of the whole content.
     FullObject,
-    /// The checksums of the parts.
+    /// Checksum of the parts' checksums.
     Composite,
 }
 
 impl ChecksumType {
-    /// The name as `x-amz-checksum-type` and XML have it.
+    /// Name as used in `x-amz-checksum-type` and XML.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl ChecksumType {
         }
     }
 
-    /// The type of a name such as `FULL_OBJECT`, in any case, as S3 reads it.
+    /// Parses a type name such as `FULL_OBJECT`, ignoring case as S3 does.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         [Self::FullObject, Self::Composite]
@@ -36,7 +36,8 @@ impl ChecksumType {
             .find(|known| known.as_str().eq_ignore_ascii_case(name))
     }
 
-    /// The type that an upload gets which names only the algorithm.
+    /// Default type for an upload that names only an algorithm (S3 API Reference,
+    /// `CreateMultipartUpload`).
     #[must_use]
     pub fn default_for(algorithm: ChecksumAlgorithm) -> Self {
         match algorithm {
@@ -97,9 +98,9 @@ pub fn combine_crc<'parts>(
         | ChecksumAlgorithm::XxHash3
         | ChecksumAlgorithm::XxHash128 => return None,
     };
-    // That of no content is zero for each of the three.
+    // The CRC of no content is zero for all three algorithms.
     let mut whole = 0;
-    // Most parts of an upload are of one length.
+    // Most parts of an upload have the same length, so the last shift is kept.
     let (mut last_length, mut shift) = (0, polynomial.shift(0));
     for (part, length) in parts {
         if part.as_bytes().len() != algorithm.length() {
@@ -108,13 +109,15 @@ pub fn combine_crc<'parts>(
         if length != last_length {
             (last_length, shift) = (length, polynomial.shift(length));
         }
+        // Shift the CRC of the content so far past this part, then add the part's own.
         whole = polynomial.multiply(whole, shift) ^ number(part);
     }
     let bytes = whole.to_be_bytes();
+    // A CRC of 32 bits is in the last 4 of the 8 bytes.
     ChecksumValue::from_bytes(algorithm, &bytes[bytes.len() - algorithm.length()..])
 }
 
-/// The composite checksum of parts' checksums, in their order.
+/// Computes the composite checksum of the parts' checksums, in order.
 #[must_use]
 pub fn composite<'parts>(
     algorithm: ChecksumAlgorithm,
@@ -127,6 +130,7 @@ pub fn composite<'parts>(
     checksummer.finish()
 }
 
+/// Reads a CRC in network byte order.
 fn number(crc: &ChecksumValue) -> u64 {
     crc.as_bytes()
         .iter()

@@ -1,20 +1,22 @@
-//! The signatures inside an `aws-chunked` body: one for each chunk, one for the trailers, each naming
-//! the one before it.
+//! Signatures inside an `aws-chunked` body: one per chunk and one for the trailers, each chained to
+//! the one before it (S3 API Reference, "Signature calculations: transferring a payload in multiple
+//! chunks").
 //!
-//! The digest of a chunk is only ever compared through its signature, in constant time.
+//! The digest of a chunk is compared only through its signature, in constant time.
 
 use aws_lc_rs::digest;
 
 use super::{ChunkError, ChunkMode};
 use crate::sigv4::{Signature, Verified, hex};
 
+/// SHA-256 of the empty string, in the string to sign of every chunk.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What the body's signatures are to us.
+/// How the signatures in a body are treated.
 pub(super) enum Signatures {
     Checked {
         chain: Box<Verified>,
-        /// What the current chunk's header claims, and its digest so far.
+        /// Signature that the current chunk's header claims, and the digest of the chunk so far.
         chunk: Option<(Signature, digest::Context)>,
     },
     Ignored,
@@ -50,6 +52,7 @@ impl Signatures {
                 Ok(())
             }
             (Self::Checked { .. }, None) => Err(MISSING),
+            // Signatures that are not checked may have any value.
             (Self::Ignored, _) | (Self::Absent, None) => Ok(()),
             (Self::Absent, Some(_)) => Err(ChunkError::Malformed(
                 "an unsigned chunk's header must be its size alone",
@@ -63,6 +66,7 @@ impl Signatures {
                 let (signature, context) =
                     chunk.take().expect("a chunk's header sets its digest up");
                 let digest = hex::encode(context.finish().as_ref());
+                // S3's string to sign has the digest of the empty string before that of the chunk.
                 let digests = format!("{EMPTY_SHA256}\n{digest}");
                 if chain.extend("AWS4-HMAC-SHA256-PAYLOAD", &digests, signature) {
                     Ok(())
@@ -74,7 +78,7 @@ impl Signatures {
         }
     }
 
-    /// Takes payload of the current chunk.
+    /// Adds payload of the current chunk.
     pub(super) fn update(&mut self, payload: &[u8]) {
         if let Self::Checked { chunk, .. } = self {
             let (_, context) = chunk.as_mut().expect("a chunk's header sets its digest up");
@@ -82,7 +86,8 @@ impl Signatures {
         }
     }
 
-    /// Takes the signature behind the trailers, `name:value` and a line feed each.
+    /// Checks the signature after the trailers. `trailers` has `name:value` and a line feed for
+    /// each.
     pub(super) fn end_trailers(
         &mut self,
         trailers: &[u8],

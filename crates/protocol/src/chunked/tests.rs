@@ -1,4 +1,4 @@
-//! The published bodies, bodies as clients really send them, and every way to spoil one.
+//! AWS's published example bodies, bodies in the forms that real clients send, and corrupted ones.
 
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use http::HeaderName;
@@ -10,6 +10,7 @@ use super::*;
 use crate::sigv4::tests::examples::{self, NOW, SECRET};
 use aws_lc_rs::digest;
 
+// Time and credential scope of the published requests, as in the string to sign.
 const SCOPE: &str = "20130524T000000Z\n20130524/us-east-1/s3/aws4_request";
 const SEED: &str = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
 const TRAILER_SEED: &str = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e";
@@ -19,7 +20,7 @@ fn crc32c() -> HeaderName {
     HeaderName::from_static("x-amz-checksum-crc32c")
 }
 
-/// Which seed a body is chained to, and whether trailers are announced.
+/// Kind of body: its signatures, and whether trailers are announced.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Signed,
@@ -44,7 +45,7 @@ fn decoder(kind: Kind, length: usize) -> ChunkDecoder {
     ChunkDecoder::new(mode, length as u64, trailers)
 }
 
-/// Feeds `body` in pieces of the given sizes; gives the payload and the trailer.
+/// Decodes `body` in pieces of the given sizes, and returns the payload and the trailer.
 fn decode(
     mut decoder: ChunkDecoder,
     body: &[u8],
@@ -54,6 +55,7 @@ fn decode(
     let mut rest = body;
     let mut sizes = sizes.iter().copied().cycle();
     while !rest.is_empty() {
+        // At least one byte per call, so that the loop ends.
         let size = sizes.next().unwrap_or(rest.len()).clamp(1, rest.len());
         let step = decoder.decode(&rest[..size])?;
         assert!(step.consumed > 0 && step.consumed <= size && step.payload.end <= step.consumed);
@@ -68,7 +70,7 @@ fn decode(
     ))
 }
 
-/// Signs as AWS's crate does, link by link.
+/// Signs each link of the chain with AWS's own crate.
 struct Signer {
     previous: String,
 }
@@ -85,6 +87,7 @@ impl Signer {
         let digests = format!("{EMPTY_SHA256}\n{}", sha256(payload));
         let signature = self.sign("AWS4-HMAC-SHA256-PAYLOAD", &digests);
         let mut chunk = format!("{:x};chunk-signature={signature}\r\n", payload.len()).into_bytes();
+        // The last chunk has neither payload nor the line break after it.
         if !payload.is_empty() {
             chunk.extend_from_slice(payload);
             chunk.extend_from_slice(b"\r\n");
@@ -132,6 +135,7 @@ fn signed_trailer_body(chunks: &[Vec<u8>]) -> Vec<u8> {
 fn unsigned_body(chunks: &[Vec<u8>], ending: &str) -> Vec<u8> {
     let mut body = Vec::new();
     for chunk in chunks {
+        // Sizes in upper case, since clients send both.
         body.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
         body.extend_from_slice(chunk);
         body.extend_from_slice(b"\r\n");
@@ -149,7 +153,7 @@ fn body(kind: Kind, chunks: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-/// The body of AWS's examples: 64 KiB and 1 KiB of `a`.
+/// Body of AWS's examples: 64 KiB and 1 KiB of `a`.
 fn published_body(signatures: [&str; 3], ending: &str) -> Vec<u8> {
     let mut body = Vec::new();
     for (size, signature) in [65_536, 1024].into_iter().zip(signatures) {
@@ -178,6 +182,7 @@ const TRAILER_SIGNATURE: &str = "d81f82fc3505edab99d459891051a732e8730629a2e4a59
 fn the_published_chunked_upload_decodes() {
     let body = published_body(SIGNATURES, "\r\n");
     assert_eq!(body.len(), 66_824, "the published Content-Length");
+    // One slice, single bytes, sizes unrelated to chunks, and the first chunk's header and payload.
     for sizes in [&[][..], &[1], &[7, 1000], &[65_536 + 88]] {
         let (payload, trailer) = decode(decoder(Kind::Signed, 66_560), &body, sizes).unwrap();
         assert!(payload == vec![b'a'; 66_560]);
@@ -238,14 +243,17 @@ fn a_body_without_announced_trailers_may_end_without_any() {
 #[test]
 fn a_changed_chunk_is_refused_before_its_last_byte_is_handed_out() {
     let mut body = published_body(SIGNATURES, "\r\n");
+    // The header takes 88 bytes, so this byte is in the first chunk's payload.
     body[90] = b'b';
     let mut decoder = decoder(Kind::Signed, 66_560);
     let header = decoder.decode(&body[..88]).unwrap();
     assert_eq!(header.payload.len(), 0);
     let first = decoder.decode(&body[88..88 + 65_535]).unwrap();
     assert_eq!(first.payload.len(), 65_535);
+    // The signature is checked with the chunk's last byte, which must not be handed out.
     let last = decoder.decode(&body[88 + 65_535..]);
     assert_eq!(last, Err(ChunkError::SignatureMismatch));
+    // An error is permanent, even if the framing goes on correctly.
     let after = decoder.decode(b"400;chunk-signature=");
     assert_eq!(after, Err(ChunkError::SignatureMismatch));
     assert_eq!(decoder.finish().err(), Some(ChunkError::SignatureMismatch));
@@ -255,7 +263,7 @@ fn a_changed_chunk_is_refused_before_its_last_byte_is_handed_out() {
 fn a_body_that_is_cut_anywhere_is_refused() {
     for kind in [Kind::Signed, Kind::SignedTrailer, Kind::Unsigned] {
         let body = body(kind, &[b"hello".to_vec(), b"world!".to_vec()]);
-        // The last line end is what a client may leave out.
+        // Only the last line end is optional.
         let required = body.len() - 2;
         for length in 0..required {
             let cut = decode(decoder(kind, 11), &body[..length], &[]);
@@ -307,6 +315,7 @@ fn malformed_framing_is_refused() {
         "0x5\r\nhello\r\n0\r\n\r\n",
         "+5\r\nhello\r\n0\r\n\r\n",
         " 5\r\nhello\r\n0\r\n\r\n",
+        // 17 digits, one more than a `u64` has.
         "00000000000000005\r\nhello\r\n0\r\n\r\n",
         "5;name=value\r\nhello\r\n0\r\n\r\n",
         "5;chunk-signature=00\r\nhello\r\n0\r\n\r\n",
@@ -325,6 +334,7 @@ fn malformed_framing_is_refused() {
         matches!(unsigned, Err(ChunkError::Malformed(_))),
         "{unsigned:?}"
     );
+    // Refused by the announced length, before any payload arrives.
     let huge = decode(decoder(Kind::Unsigned, 5), b"ffffffffffffffff\r\n", &[]);
     assert_eq!(huge, Err(ChunkError::Incomplete));
 }
@@ -341,6 +351,7 @@ fn trailers_other_than_announced_are_refused() {
         "x-amz-checksum-crc32c\r\n\r\n",
         "x amz:b\r\n\r\n",
         &long,
+        // Empty lines are skipped, but they count towards the limit.
         &"\r\n".repeat(5000),
     ] {
         let body = unsigned_body(&[b"hello".to_vec()], ending);
@@ -408,7 +419,8 @@ proptest! {
     ) {
         let kind = if with_trailer { Kind::SignedTrailer } else { Kind::Signed };
         let mut body = body(kind, &chunks);
-        // Line ends in trailers, and the last one, are read leniently; case in sizes and names too.
+        // Line ends in trailers and the last line end are parsed leniently, as is case in sizes and
+        // names.
         let lenient = if with_trailer { 4 } else { 2 };
         let index = index.index(body.len() - lenient);
         let before = body[index];

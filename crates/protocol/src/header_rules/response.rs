@@ -1,15 +1,16 @@
-//! The headers of a backend's answer that go on to the client: a closed list.
+//! Backend response headers that are forwarded to the client: a closed list.
 //!
-//! What is not on it stays here. Servers in front of the proxy, and browsers, obey headers that have
-//! nothing to do with S3 (`X-Accel-Redirect`, `Refresh`, `WWW-Authenticate`), and others tell of the
-//! backend's insides. `Location` is not on it: where a new bucket is, the proxy says itself.
+//! All others are dropped. Reverse proxies and browsers obey headers that have nothing to do with
+//! S3 (`X-Accel-Redirect`, `Refresh`, `WWW-Authenticate`), and others reveal the backend's
+//! internals. `Location` is not listed, since the proxy itself tells the client where a new bucket
+//! is.
 
 use http::HeaderMap;
 use http::header::HeaderName;
 
 use super::{METADATA_PREFIX, Names, named_by_connection};
 
-/// What HTTP has about a representation, and about when to ask again.
+/// HTTP headers about the representation and about retries.
 const ENTITY: Names = &[
     "accept-ranges",
     "allow",
@@ -27,7 +28,7 @@ const ENTITY: Names = &[
     "vary",
 ];
 
-/// What a bucket's rules let a browser do.
+/// CORS response headers, which a bucket's CORS rules produce.
 const CORS: Names = &[
     "access-control-allow-credentials",
     "access-control-allow-headers",
@@ -73,7 +74,7 @@ const S3: Names = &[
     "x-amz-website-redirect-location",
 ];
 
-/// Whether a header says what a browser may do with the answer.
+/// Whether the header belongs to CORS responses.
 #[must_use]
 pub fn is_cors(name: &HeaderName) -> bool {
     CORS.contains(&name.as_str())
@@ -94,9 +95,11 @@ pub fn is_for_client(name: &HeaderName) -> bool {
         || name.starts_with(METADATA_PREFIX)
 }
 
-/// Leaves what is for the client.
+/// Removes all headers that are not forwarded to the client, including hop-by-hop ones.
 pub fn retain_client_response_headers(headers: &mut HeaderMap) {
     let of_connection = named_by_connection(headers);
+    // `Connection` may name any header, so a listed one can be hop-by-hop as well. Collect the
+    // names first: the map cannot change while it is iterated.
     let dropped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| !is_for_client(name) || of_connection.contains(name))

@@ -18,7 +18,7 @@ fn names(headers: &HeaderMap) -> Vec<&str> {
     names
 }
 
-/// Headers that must never reach a backend, whatever the operation.
+/// Headers that must never reach a backend, for any operation.
 const NEVER: &[(&str, &str)] = &[
     ("authorization", "AWS4-HMAC-SHA256 x"),
     ("connection", "keep-alive"),
@@ -80,7 +80,7 @@ fn a_write_takes_along_what_describes_the_object() {
         .filter(|name| *name != "x-unknown")
         .collect();
     assert_eq!(names(&backend), expected);
-    // A part has no metadata of its own.
+    // A part has no metadata; it belongs to the upload.
     assert!(backend_request_headers(Operation::UploadPart, &client).is_empty());
 }
 
@@ -136,6 +136,7 @@ fn aws_chunked_leaves_content_encoding_and_other_codings_stay() {
         (&["AWS-Chunked, gzip"], Some("gzip")),
         (&["gzip,aws-chunked,br"], Some("gzip,br")),
         (&["aws-chunked", "gzip"], Some("gzip")),
+        // Not touched, white space included, since there is nothing to remove.
         (&["gzip, br"], Some("gzip, br")),
         (&["", "aws-chunked"], None),
         (&[], None),

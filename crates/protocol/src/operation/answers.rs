@@ -1,13 +1,13 @@
-//! Which statuses a server may answer an operation with.
+//! Response statuses that are valid for an operation.
 //!
-//! An error (4xx, 5xx) may answer every operation. A success must be one that S3 has for the
-//! operation: to a client every 2xx is a success, so that a 203 or 204 to a read would pass some
-//! other server's document, or an empty body, off as the object. A 206 answers a request for a range
-//! or a part only, and a 304 a read under a condition that can end so (RFC 9110, sections 15.3.7 and
-//! 15.4.5).
+//! Any operation may fail with an error (4xx, 5xx). A success has to have a status that S3 defines
+//! for the operation: clients take every 2xx as success, so a 203 or 204 in response to a read
+//! would pass off another server's document, or an empty body, as the object. A 206 is valid only
+//! for requests with a range or a part number, and a 304 only for reads with a condition that can
+//! produce it (RFC 9110, sections 15.3.7 and 15.4.5).
 //!
-//! Where servers differ, both statuses are on the list: some answer a deletion with 200, and a
-//! configuration that was stored with 204.
+//! If servers differ, all their statuses are accepted: some respond to a deletion with 200, or to a
+//! stored configuration with 204.
 
 use http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{Method, StatusCode};
@@ -15,23 +15,23 @@ use http::{Method, StatusCode};
 use super::table::{Level, ROWS, Row, Selector};
 use super::{Kind, Operation};
 
-/// A request as it goes to a backend.
+/// A request in the form in which it is sent to a backend.
 #[derive(Debug, Clone, Copy)]
 pub struct SentRequest<'a> {
-    /// The method.
+    /// HTTP method.
     pub method: &'a Method,
-    /// Whether it names a bucket.
+    /// Whether the request names a bucket.
     pub has_bucket: bool,
-    /// Whether it names an object key.
+    /// Whether the request names an object key.
     pub has_key: bool,
-    /// The names of its query parameters.
+    /// Names of the query parameters.
     pub parameters: &'a [&'a str],
-    /// Its headers.
+    /// Request headers.
     pub headers: &'a HeaderMap,
 }
 
 impl SentRequest<'_> {
-    /// The operation that the request asks for; `None` where S3 has no such operation.
+    /// The operation of the request; `None` if S3 has no such operation.
     #[must_use]
     pub fn operation(&self) -> Option<Operation> {
         let level = match (self.has_bucket, self.has_key) {
@@ -49,6 +49,8 @@ impl SentRequest<'_> {
             Selector::Parameter(name) => self.parameters.contains(&name),
             Selector::Header(name) => self.headers.contains_key(name),
         };
+        // Rows with a sub-resource first: a row without one matches by selector alone, and a
+        // parameter such as `uploadId` turns the same path into another operation.
         let about_a_part = rows().filter(names_it).find(selected);
         let row = about_a_part.or_else(|| {
             let mut whole = rows().filter(|row| row.sub_resource.is_empty());
@@ -57,16 +59,18 @@ impl SentRequest<'_> {
         row.map(|row| row.operation)
     }
 
-    /// Whether a server may answer with this status.
+    /// Whether `status` is valid in a response to this request.
     #[must_use]
     pub fn may_be_answered(&self, status: StatusCode) -> bool {
         if status.is_client_error() || status.is_server_error() {
             return true;
         }
+        // A request that S3 does not define has no valid success.
         let Some(operation) = self.operation() else {
             return false;
         };
         let reads = matches!(operation.kind(), Kind::GetObject | Kind::HeadObject);
+        // These two depend on the request's headers, so they are not in `successes`.
         match status {
             StatusCode::PARTIAL_CONTENT => {
                 let names_bytes = self.headers.contains_key(RANGE);
@@ -88,8 +92,7 @@ const OK: &[StatusCode] = &[StatusCode::OK];
 const OK_OR_EMPTY: &[StatusCode] = &[StatusCode::OK, StatusCode::NO_CONTENT];
 const OK_OR_BEGUN: &[StatusCode] = &[StatusCode::OK, StatusCode::ACCEPTED];
 
-/// The statuses by which a server may say that it has carried an operation out, besides the 206 of
-/// a read in part.
+/// Success statuses of an operation, without the 206 of a partial read.
 #[must_use]
 pub fn successes(operation: Operation) -> &'static [StatusCode] {
     match operation.kind() {
@@ -111,7 +114,7 @@ pub fn successes(operation: Operation) -> &'static [StatusCode] {
         Kind::DeleteBucket | Kind::DeleteObject | Kind::AbortMultipartUpload | Kind::Preflight => {
             OK_OR_EMPTY
         }
-        // An archive is on its way, or its copy is there already.
+        // 202: the restore has begun. 200: a restored copy already exists.
         Kind::RestoreObject => OK_OR_BEGUN,
         Kind::Forward | Kind::ForwardXml => match operation.row().method {
             Method::GET | Method::HEAD => OK,
@@ -196,7 +199,7 @@ mod tests {
         assert_eq!(operation(&Method::HEAD, Level::Service, &[]), None);
     }
 
-    /// The statuses below 400 that may answer a request.
+    /// All statuses below 400 that are valid for a request.
     fn accepted(
         (method, level): (Method, Level),
         parameters: &[&str],

@@ -1,9 +1,9 @@
-//! Which operation a request is, and whether every parameter and header of it is known.
+//! Classifies a request: determines its operation and refuses unknown parameters and headers.
 //!
-//! In this order, each step refusing what the next must not see: another method asked for in a
-//! header, a parameter that stands there twice, two sub-resources, a line of the table that does
-//! not exist, a parameter that is not on the line, a header that the line does not know. CORS
-//! preflights have no query of their own and leave the order after the first step.
+//! The checks run in this order, so that each sees only requests that passed the previous ones:
+//! method overrides in headers, repeated parameters, more than one sub-resource, no matching row in
+//! the table, a parameter that is not in the row, a header that the row does not know. The query of
+//! a CORS preflight is not its own, so preflights are classified after the first check.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
@@ -16,8 +16,8 @@ use crate::query::Query;
 use crate::quote::quoted;
 use crate::{header_rules, query_headers};
 
-/// Parameters that may stand in any query: those of a presigned request, and the operation's name
-/// that SDKs add.
+/// Parameters that are allowed in any query: those of presigned URLs, and the operation's name,
+/// which SDKs add.
 const COMMON_PARAMETERS: &[&str] = &[
     "x-id",
     "X-Amz-Algorithm",
@@ -41,7 +41,7 @@ const METHOD_OVERRIDES: &[&str] = &[
     "x-method-override",
 ];
 
-/// Says which operation a request is.
+/// Determines the operation of a request.
 ///
 /// Refuses with `NotImplemented` what is not on the list (sub-resources, parameters that S3 does
 /// not ignore, `x-amz-*` headers that may carry meaning), with `MethodNotAllowed` a method that the resource never has, and with
@@ -59,9 +59,13 @@ pub fn classify(
         (Some(_), None) => Level::Bucket,
         (Some(_), Some(_)) => Level::Object,
     };
+    // A preflight has the path and query of the request that will follow, often presigned for
+    // another method. Only the path matters here.
     if method == Method::OPTIONS {
         return preflight(level);
     }
+    // Servers differ in which of two equal parameters they use; a check of one must not let the
+    // other through.
     if let Some(name) = query.duplicate() {
         return Err(S3Error::new(
             ErrorCode::InvalidArgument,
@@ -112,6 +116,7 @@ fn is_ignored(row: &Row, name: &str) -> bool {
 fn is_common(name: &str) -> bool {
     COMMON_PARAMETERS
         .iter()
+        // Compared without case, as the signature's parser does, so no spelling is forwarded.
         .any(|common| common.eq_ignore_ascii_case(name))
 }
 
@@ -135,8 +140,11 @@ fn preflight(level: Level) -> Result<Operation, S3Error> {
     }
 }
 
-/// The one sub-resource that the query names; empty where it names none.
+/// The sub-resource in the query, or an empty string. Fails with `InvalidArgument` if there are
+/// several.
 fn sub_resource(query: &Query) -> Result<&str, S3Error> {
+    // A name is a sub-resource if any row has it, at any level: `/bucket?uploadId` must not pass as
+    // a listing of the bucket.
     let mut found = query
         .pairs()
         .map(|(name, _)| name)
@@ -158,6 +166,7 @@ fn row(
     query: &Query,
     headers: &HeaderMap,
 ) -> Result<&'static Row, S3Error> {
+    // Narrow down step by step, since each step that leaves no row has its own error.
     let mut same_resource = ROWS
         .iter()
         .filter(|row| row.level == level && row.sub_resource == sub_resource)
@@ -172,6 +181,7 @@ fn row(
         return Err(method_not_allowed());
     }
     same_method
+        // The order of rows matters: those with a selector precede the unconditional one.
         .find(|row| match row.selector {
             Selector::Always => true,
             Selector::Parameter(name) => query.contains(name),
@@ -204,12 +214,13 @@ fn refuse_unknown_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
     }
 }
 
-/// The few parameters whose value decides what the operation is.
+/// Checks the few parameters whose value or presence decides which operation a request is.
 fn require_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
     let operation = row.operation;
     let part = operation == Operation::UploadPart || operation == Operation::UploadPartCopy;
     let message = if operation == Operation::ListObjectsV2 && query.get("list-type") != Some("2") {
         "The only list-type is 2."
+    // A server could take an empty upload ID for an absent one, and the request for a plain write.
     } else if row.sub_resource == "uploadId" && query.get("uploadId") == Some("") {
         "An uploadId must not be empty."
     } else if part && !query.contains("partNumber") {
@@ -220,8 +231,8 @@ fn require_parameters(row: &Row, query: &Query) -> Result<(), S3Error> {
     Err(S3Error::new(ErrorCode::InvalidArgument, message))
 }
 
-/// Parameters of listings whose values are a closed set, which servers judge in different ways or
-/// not at all.
+/// Checks listing parameters that have a closed set of values. Servers differ in how they check
+/// them, and some do not.
 fn judge_values(query: &Query) -> Result<(), S3Error> {
     let invalid = |message: &'static str| Err(S3Error::new(ErrorCode::InvalidArgument, message));
     if query
@@ -230,6 +241,7 @@ fn judge_values(query: &Query) -> Result<(), S3Error> {
     {
         return invalid("Invalid Encoding Method specified in Request: the only one is url.");
     }
+    // Python's spellings of a boolean are sent by some clients, as is an empty value.
     let is_truth = |value: &str| matches!(value, "" | "true" | "false" | "True" | "False");
     if query
         .get("fetch-owner")
@@ -238,7 +250,7 @@ fn judge_values(query: &Query) -> Result<(), S3Error> {
         return invalid("fetch-owner must be true or false.");
     }
     for name in ["max-keys", "max-uploads", "max-buckets"] {
-        // Some clients write a limit that they do not set as an empty one.
+        // Some clients send an unset limit as an empty parameter.
         let value = query.get(name).filter(|value| !value.is_empty());
         if value.is_some_and(|value| !is_limit(value)) {
             return Err(S3Error::new(
@@ -250,11 +262,12 @@ fn judge_values(query: &Query) -> Result<(), S3Error> {
     Ok(())
 }
 
-/// Whether a text is a number from 0 to 2^31 - 1.
+/// Whether a text is a number from 0 to 2^31 - 1, without a sign.
 fn is_limit(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i32>().is_ok()
 }
 
+/// Requires the media type of an HTML form upload (S3 API Reference, `POST Object`).
 fn require_form(headers: &HeaderMap) -> Result<(), S3Error> {
     let form = headers
         .get(CONTENT_TYPE)

@@ -1,8 +1,9 @@
-//! Documents of forwarded operations: the one that a request carries, and the one that answers it.
+//! Documents of forwarded operations: the body of a request and the body of its response.
 //!
-//! A backend that does not know a sub-resource serves the request as if it were not there. So both
-//! directions are judged: a request's document has a shape of its own ([`RequestDocument`]), and
-//! an answer is relayed only if it is that operation's ([`AnswerDocument`]).
+//! A backend that does not know a sub-resource may ignore it, and serve the request as if it were
+//! one for the object or the bucket. Both directions are therefore checked: a request's document
+//! must have the operation's shape ([`RequestDocument`]), and a response is relayed only if its
+//! document belongs to the operation ([`AnswerDocument`]).
 
 use http::{HeaderMap, Method};
 
@@ -12,13 +13,15 @@ use crate::error::{ErrorCode, S3Error};
 use crate::header_rules;
 use crate::xml::canonical::{self, Shape};
 
-/// Longest document about a bucket, in bytes; S3's largest (replication, lifecycle) stay below.
+/// Maximum size of a document about a bucket, in bytes. S3's largest ones (replication, lifecycle)
+/// are smaller.
 const BUCKET_BYTES: usize = 2 * 1024 * 1024;
 
-/// Longest document about an object, in bytes: 10 tags of S3's longest, or an ACL of 100 grants.
+/// Maximum size of a document about an object, in bytes: 10 tags of maximum length, or an ACL of
+/// 100 grants.
 const OBJECT_BYTES: usize = 64 * 1024;
 
-/// Longest bucket policy, in bytes. S3 has 20 KiB.
+/// Maximum size of a bucket policy, in bytes. S3 allows 20 KiB.
 const POLICY_BYTES: usize = 64 * 1024;
 
 const ACL: Shape = Shape {
@@ -61,32 +64,32 @@ const RESTORE: Shape = Shape {
     maximum_bytes: OBJECT_BYTES,
 };
 
-/// The body of a forwarded request.
+/// Kind of body that a forwarded request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestDocument {
-    /// No body goes on.
+    /// No body is forwarded.
     Nothing,
-    /// XML, written anew.
+    /// XML, parsed and serialised again.
     Xml(Shape, Presence),
-    /// A bucket policy: a JSON object of at most so many bytes, written anew.
+    /// A bucket policy: a JSON object up to a number of bytes, parsed and serialised again.
     Policy(usize),
 }
 
-/// Whether a document may be left out.
+/// Whether a document is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It may not.
+    /// The document is required.
     Required,
-    /// It may: S3 has defaults.
+    /// The document is optional: S3 has defaults.
     Optional,
-    /// It may where headers (`x-amz-acl`, `x-amz-grant-*`) say the same.
+    /// The document is optional if headers (`x-amz-acl`, `x-amz-grant-*`) have the same content.
     UnlessInHeaders,
 }
 
-/// The body of the answer to a forwarded request.
+/// Kind of body in the response to a forwarded request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerDocument {
-    /// None is relayed.
+    /// An empty body.
     Nothing,
     /// XML with one of these root elements.
     Xml(&'static [&'static str]),
@@ -95,7 +98,7 @@ pub enum AnswerDocument {
 }
 
 impl RequestDocument {
-    /// Longest body that is read for it, in bytes.
+    /// Maximum size of the request's body in bytes.
     #[must_use]
     pub fn maximum_bytes(self) -> usize {
         match self {
@@ -105,11 +108,13 @@ impl RequestDocument {
         }
     }
 
-    /// Reads the body of a client's request, and writes the document anew. No byte of it is
-    /// relayed as it came.
+    /// Parses the body of a client's request and serialises the document again; no byte of it is
+    /// relayed as it came. Fails with `MalformedXML` or `MalformedPolicy` if the document does not
+    /// have this form.
     pub fn written_anew(self, body: &[u8], headers: &HeaderMap) -> Result<String, S3Error> {
         match self {
             Self::Nothing => Ok(String::new()),
+            // Absent means no byte at all: white space goes to the parser, which refuses it.
             Self::Xml(_, presence) if body.is_empty() && presence.may_be_absent(headers) => {
                 Ok(String::new())
             }
@@ -131,7 +136,7 @@ impl Presence {
     }
 }
 
-/// A policy, which is JSON, written anew.
+/// Parses a JSON policy and serialises it again.
 fn policy(body: &[u8], maximum: usize) -> Result<String, S3Error> {
     let malformed = |message: String| S3Error::new(ErrorCode::MalformedPolicy, message);
     if body.len() > maximum {
@@ -139,9 +144,11 @@ fn policy(body: &[u8], maximum: usize) -> Result<String, S3Error> {
             "A policy may have at most {maximum} bytes."
         )));
     }
+    // Reading into a map also settles repeated names: the last one counts, and only it is sent.
     let read: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
         .map_err(|error| malformed(format!("A policy must be a JSON object: {error}.")))?;
     let written = serde_json::Value::Object(read).to_string();
+    // Serialised numbers can be longer than the client's: `1e15` becomes `1000000000000000.0`.
     if written.len() > maximum {
         return Err(malformed(format!(
             "A policy may have at most {maximum} bytes."
@@ -151,7 +158,7 @@ fn policy(body: &[u8], maximum: usize) -> Result<String, S3Error> {
 }
 
 impl AnswerDocument {
-    /// Whether a body is such a document.
+    /// Whether a response body is a document of this kind.
     #[must_use]
     pub fn is(self, body: &[u8]) -> bool {
         match self {
@@ -165,7 +172,7 @@ impl AnswerDocument {
 }
 
 impl Operation {
-    /// The document that a request of this operation carries to the backend.
+    /// Kind of document that a request of this operation sends to the backend.
     #[must_use]
     pub fn request_document(self) -> RequestDocument {
         let root = match self {
@@ -211,14 +218,14 @@ impl Operation {
         required(of_bucket(root))
     }
 
-    /// The document that answers a forwarded request of this operation.
+    /// Kind of document in the response to a forwarded request of this operation.
     #[must_use]
     pub fn answer_document(self) -> AnswerDocument {
         AnswerDocument::Xml(match self {
             Self::GetBucketPolicy => return AnswerDocument::Policy,
-            // Servers differ in some of the names.
+            // Servers differ in some of the root elements; both names are accepted below.
             Self::GetBucketLocation => &["LocationConstraint", "CreateBucketConfiguration"],
-            // Forwarded where uploads are stored in plaintext. The second root is moto's.
+            // Forwarded for uploads that a rule stores in plaintext. The second root is moto's.
             Self::CreateMultipartUpload => &["InitiateMultipartUploadResult"],
             Self::ListParts => &["ListPartsResult", "ListPartsResponse"],
             Self::GetBucketAbac => &["AbacStatus"],
@@ -271,7 +278,7 @@ impl Operation {
         })
     }
 
-    /// The error codes by which a backend that knows a reading operation says that there is
+    /// Error codes with which a backend that supports this read operation reports that there is
     /// nothing to read.
     #[must_use]
     pub fn absence_codes(self) -> &'static [&'static str] {
@@ -302,7 +309,7 @@ impl Operation {
         }
     }
 
-    /// The operation that reads the sub-resource which this one changes or deletes.
+    /// The operation that reads the sub-resource which this operation changes or deletes.
     #[must_use]
     pub fn reading(self) -> Option<Self> {
         let row = self.row();
@@ -311,6 +318,7 @@ impl Operation {
                 && other.method == Method::GET
                 && other.level == row.level
                 && other.sub_resource == row.sub_resource
+                // The same selector: with `id`, an item is read; without it, the list of items.
                 && other.selector == row.selector
         };
         if row.sub_resource.is_empty() {
@@ -319,7 +327,8 @@ impl Operation {
         ROWS.iter().find(reads).map(|other| other.operation)
     }
 
-    /// Whether a forwarded request changes a sub-resource, so that a backend must know it.
+    /// Whether a forwarded request changes a sub-resource, which the backend must therefore
+    /// support.
     #[must_use]
     pub fn changes_sub_resource(self) -> bool {
         let row = self.row();
@@ -338,6 +347,7 @@ fn required(shape: Shape) -> RequestDocument {
     RequestDocument::Xml(shape, Presence::Required)
 }
 
+/// Shape of a bucket document: only the root element and the size are checked.
 fn of_bucket(root: &'static str) -> Shape {
     Shape {
         root,
@@ -412,6 +422,7 @@ mod tests {
         for operation in Operation::ALL.iter().copied() {
             let document = operation.request_document();
             let name = operation.as_str();
+            // A card number as text, XML and JSON: none of them may pass.
             for body in [
                 "PAN=4111111111111111",
                 "<Unexpected>PAN</Unexpected>",

@@ -1,14 +1,14 @@
-//! Every operation of S3's API, and which one a request is.
+//! The operations of the S3 API, and the classification of requests.
 //!
-//! [`Operation`] is closed, and so is what selects it: method, whether a bucket and a key are
-//! named, one sub-resource, and the parameters that may stand beside it. [`classify`] refuses
-//! everything else with `NotImplemented`, since an operation nobody here knows may carry object
-//! data around the encryption. The table stands in `table.rs`, one line an operation; operations
-//! that cannot work on sealed data are in it, as [`Kind::Unsupported`], so that they have a name
-//! in logs and grants.
+//! [`Operation`] is a closed list, and so are the properties that select one: method, presence of a
+//! bucket and a key, one sub-resource, and the parameters allowed beside it. [`classify`] refuses
+//! everything else with `NotImplemented`, since an unknown operation could carry object data past
+//! the encryption. `table.rs` has one row per operation. Operations that cannot work on sealed data
+//! are in the table as [`Kind::Unsupported`], so that logs and grants can name them.
 //!
-//! Absent: older spellings of operations that are the same on the wire (`PutBucketLifecycle`,
-//! `GetBucketNotification`), and what other AWS services answer under their own hosts.
+//! Not in the table: older spellings of operations that are the same on the wire
+//! (`PutBucketLifecycle`, `GetBucketNotification`), and operations of other AWS services under
+//! their own hosts.
 
 mod answers;
 mod classify;
@@ -20,70 +20,70 @@ pub use classify::{classify, forwarded_parameters};
 pub use documents::{AnswerDocument, Presence, RequestDocument};
 pub use table::{Level, Operation, Selector, has_parameter};
 
-/// What the proxy does for an operation.
+/// How the proxy handles an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Goes on without a body.
+    /// Forwarded without a body.
     Forward,
-    /// Goes on with a document that is read, bounded, and written anew.
+    /// Forwarded with a document that is parsed, bounded and serialised again.
     ForwardXml,
-    /// A CORS preflight: goes on unsigned, rate-limited.
+    /// CORS preflight: forwarded unsigned and rate-limited.
     Preflight,
-    /// The list of buckets, filtered by grants.
+    /// List of buckets, filtered by grants.
     ListBuckets,
-    /// A bucket's end: the state prefix is cleared first.
+    /// Deletion of a bucket; the state prefix is cleared first.
     DeleteBucket,
     /// A page of objects or versions, rewritten in plaintext terms.
     ListObjects,
-    /// Uploads in progress.
+    /// List of uploads in progress.
     ListMultipartUploads,
-    /// Parts of an upload in progress.
+    /// List of the parts of an upload in progress.
     ListParts,
-    /// A read that is opened.
+    /// Read of an object, which is opened (decrypted).
     GetObject,
-    /// The head of such a read.
+    /// Headers of an object as [`Kind::GetObject`] would return them.
     HeadObject,
-    /// Sizes, ETag, parts and checksums in plaintext terms.
+    /// Sizes, ETag, parts and checksums of an object in plaintext terms.
     GetObjectAttributes,
-    /// A write that is sealed.
+    /// Write of an object, which is sealed (encrypted).
     PutObject,
-    /// The same from a browser's form.
+    /// Upload by a browser's form; sealed like [`Kind::PutObject`].
     PostObject,
-    /// A server-side copy under a re-wrapped key.
+    /// Server-side copy with a rewrapped key.
     CopyObject,
-    /// One deletion, with its conditions mapped.
+    /// Deletion of one object, with its conditions mapped.
     DeleteObject,
-    /// A batch of deletions, judged key by key.
+    /// Batch of deletions, authorised key by key.
     DeleteObjects,
-    /// Goes on like [`Kind::ForwardXml`], unless its body asks for a SELECT.
+    /// Forwarded like [`Kind::ForwardXml`], unless the body asks for a SELECT.
     RestoreObject,
-    /// Starts an upload in parts.
+    /// Start of a multipart upload.
     CreateMultipartUpload,
-    /// A part that is sealed.
+    /// A part, which is sealed.
     UploadPart,
-    /// A part whose source is opened and sealed again.
+    /// A part copied from an object, which is opened and sealed again.
     UploadPartCopy,
-    /// Ends an upload.
+    /// Completion of a multipart upload.
     CompleteMultipartUpload,
-    /// Gives an upload up.
+    /// Cancellation of a multipart upload.
     AbortMultipartUpload,
-    /// Cannot work on sealed data, or is a plain write to a backend that does not know it:
-    /// `NotImplemented`.
+    /// Refused with `NotImplemented`: the operation cannot work on sealed data, or a backend that
+    /// does not know it would treat it as a plain write.
     Unsupported,
 }
 
-/// Which grant an operation needs. Copies need [`Access::Read`] on their source besides.
+/// Grant that an operation requires. Copies also need [`Access::Read`] on their source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Access {
-    /// The content of an object, or what is known about it.
+    /// Read an object's content, metadata or tags.
     Read,
-    /// Making or changing an object.
+    /// Create or change an object.
     Write,
-    /// Removing an object.
+    /// Delete an object.
     Delete,
-    /// Names in a bucket, and whether and where the bucket is.
+    /// List the names in a bucket, and see the bucket's existence and location.
     List,
-    /// Configuration of a bucket, buckets themselves, and ACLs.
+    /// Manage buckets, their configuration and ACLs.
     Admin,
 }
 

@@ -1,17 +1,17 @@
-//! The table of operations: one line each, everything that is known of an operation beside it.
+//! Table of all operations, with one row per operation.
 //!
-//! Columns: name in the API, method, level, sub-resource (empty for none), what else selects it,
-//! kind, access, and the parameters that may stand beside the sub-resource. Of several lines with
-//! the same method, level and sub-resource the first whose selector holds counts.
+//! Columns: name in the S3 API, method, level, sub-resource (empty for none), additional selector,
+//! kind, access, and the parameters allowed beside the sub-resource. Of several rows with the same
+//! method, level and sub-resource, the first whose selector matches is used.
 
 use http::Method;
 
 use super::{Access, Kind};
 
-/// What a request names.
+/// Kind of resource that a request addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Neither a bucket nor a key.
+    /// The service: neither a bucket nor a key.
     Service,
     /// A bucket.
     Bucket,
@@ -19,18 +19,18 @@ pub enum Level {
     Object,
 }
 
-/// What selects an operation besides method, level and sub-resource.
+/// Additional property that selects an operation, besides method, level and sub-resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selector {
-    /// Nothing.
+    /// No additional property.
     Always,
-    /// A parameter of the query.
+    /// Presence of a query parameter.
     Parameter(&'static str),
-    /// A header.
+    /// Presence of a header.
     Header(&'static str),
 }
 
-/// One line of the table.
+/// One row of the table.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) operation: Operation,
@@ -53,13 +53,13 @@ impl Row {
 
 macro_rules! operations {
     ($($name:ident $method:ident $level:ident $sub:literal $selector:expr, $kind:ident $access:ident $parameters:expr;)*) => {
-        /// An operation of the S3 API, by its name there.
+        /// An operation of the S3 API, under its name there.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[expect(missing_docs, reason = "the names are those of the S3 API Reference")]
         pub enum Operation { $($name,)* }
 
         impl Operation {
-            /// Every operation.
+            /// All operations.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
         }
 
@@ -78,50 +78,50 @@ macro_rules! operations {
 }
 
 impl Operation {
-    /// The operation's name in the S3 API.
+    /// Name of the operation in the S3 API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.row().name
     }
 
-    /// What the proxy does for it.
+    /// How the proxy handles the operation.
     #[must_use]
     pub fn kind(self) -> Kind {
         self.row().kind
     }
 
-    /// The grant that it needs.
+    /// Grant that the operation requires.
     #[must_use]
     pub fn access(self) -> Access {
         self.row().access
     }
 
-    /// The method of its requests.
+    /// HTTP method of the operation's requests.
     #[must_use]
     pub fn method(self) -> &'static Method {
         &self.row().method
     }
 
-    /// What its requests name.
+    /// Kind of resource that the operation's requests address.
     #[must_use]
     pub fn level(self) -> Level {
         self.row().level
     }
 
-    /// The sub-resource that its requests name; empty for none.
+    /// Sub-resource in the query of the operation's requests; empty for none.
     #[must_use]
     pub fn sub_resource(self) -> &'static str {
         self.row().sub_resource
     }
 
-    /// What else selects it.
+    /// Additional property that selects the operation.
     #[must_use]
     pub fn selector(self) -> Selector {
         self.row().selector
     }
 
     pub(super) fn row(self) -> &'static Row {
-        // Both lists come from one macro call, in one order.
+        // The enum and the rows come from one macro call, in the same order.
         &ROWS[self as usize]
     }
 }
@@ -270,7 +270,7 @@ operations! {
     PutObjectAnnotation PUT Object "annotation" ALWAYS, Unsupported Write ANNOTATION;
     DeleteObjectAnnotation DELETE Object "annotation" ALWAYS, Unsupported Write ANNOTATION;
 
-    // Uploads in parts.
+    // Multipart uploads.
     CreateMultipartUpload POST Object "uploads" ALWAYS, CreateMultipartUpload Write NONE;
     UploadPartCopy PUT Object "uploadId" COPY, UploadPartCopy Write &["partNumber"];
     UploadPart PUT Object "uploadId" ALWAYS, UploadPart Write &["partNumber"];
@@ -278,7 +278,7 @@ operations! {
     CompleteMultipartUpload POST Object "uploadId" ALWAYS, CompleteMultipartUpload Write NONE;
     AbortMultipartUpload DELETE Object "uploadId" ALWAYS, AbortMultipartUpload Write NONE;
 
-    // Preflights. Whatever the query says, they ask about the request that will follow.
+    // Preflights. Their query belongs to the request that will follow.
     OptionsBucket OPTIONS Bucket "" ALWAYS, Preflight Read NONE;
     OptionsObject OPTIONS Object "" ALWAYS, Preflight Read NONE;
 }

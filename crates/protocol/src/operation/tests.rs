@@ -135,6 +135,7 @@ const REQUESTS: &[Request] = &[
     (Operation::CompleteMultipartUpload, "POST", "/bucket/key?uploadId=u", &[("if-none-match", "*")]),
     (Operation::AbortMultipartUpload, "DELETE", "/bucket/key?uploadId=u", &[]),
     (Operation::OptionsBucket, "OPTIONS", "/bucket", &[]),
+    // The query of a preflight is that of the request to follow.
     (Operation::OptionsObject, "OPTIONS", "/bucket/key?whatever=1&acl&tagging", &[]),
 ];
 
@@ -241,8 +242,10 @@ fn requests_off_the_list_are_refused() {
         ("GET", "/bucket?versionId=v", &[], ErrorCode::NotImplemented),
         ("DELETE", "/bucket/key?_=1", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?versionId=v", &[], ErrorCode::NotImplemented),
+        // `partNumber` in a write has no meaning without `uploadId`.
         ("PUT", "/bucket/key?partNumber=1", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?append", &[], ErrorCode::NotImplemented),
+        // A method override in the query is an unknown parameter.
         ("PUT", "/bucket/key?_method=DELETE", &[], ErrorCode::NotImplemented),
         ("PUT", "/bucket/key?uploadId=u", &[], ErrorCode::InvalidArgument),
         ("PUT", "/bucket/key?uploadId=&partNumber=1", &[], ErrorCode::InvalidArgument),
@@ -286,7 +289,7 @@ fn what_cannot_work_on_sealed_data_is_unsupported_and_nothing_else() {
             "ListDirectoryBuckets",
             "CreateSession",
             "WriteGetObjectResponse",
-            // A backend without it stores the body in place of the object, unsealed.
+            // A backend without this operation stores the body in place of the object, unsealed.
             "UpdateObjectEncryption",
             "GetObjectTorrent",
             "SelectObjectContent",
@@ -304,7 +307,9 @@ fn only_forwarded_kinds_that_cannot_carry_object_data_go_on_unread() {
     for (operation, method, target, _) in REQUESTS {
         let name = operation.as_str();
         match operation.kind() {
+            // These methods have no body that could carry object data.
             Kind::Forward => assert!(["GET", "HEAD", "DELETE"].contains(method), "{name}"),
+            // Without the sub-resource, such a request would write an object.
             Kind::ForwardXml => assert!(target.contains('?') || name == "CreateBucket", "{name}"),
             _ => {}
         }

@@ -1,7 +1,7 @@
-//! The headers that promise something of a body, read strictly.
+//! Strict parsing of headers that state a length or a digest of the body.
 //!
-//! A promise that is made twice, or that cannot be read, refuses the request: ignoring it would let
-//! content be stored that the client meant to be checked.
+//! A header that is repeated or malformed is an error: if it were ignored, content would be stored
+//! unchecked although the client asked for a check.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +18,7 @@ pub(super) const DECODED_LENGTH: HeaderName =
 const SDK_ALGORITHM: HeaderName = HeaderName::from_static("x-amz-sdk-checksum-algorithm");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
+/// Parses the value of a checksum header or trailer.
 pub(super) fn checksum_value(
     name: HeaderName,
     algorithm: ChecksumAlgorithm,
@@ -28,12 +29,14 @@ pub(super) fn checksum_value(
         .ok_or(PayloadError::InvalidChecksum(name, algorithm))
 }
 
+/// Returns the checksum in the headers, if any.
 pub(super) fn header_checksum(
     headers: &HeaderMap,
 ) -> Result<Option<(ChecksumAlgorithm, ChecksumValue)>, PayloadError> {
     let mut found = None;
     for (name, value) in headers {
         match name.as_str().strip_prefix(CHECKSUM_PREFIX) {
+            // These three describe how checksums are used and carry no value.
             None | Some("algorithm" | "mode" | "type") => {}
             Some(_) => {
                 let algorithm = ChecksumAlgorithm::from_header_name(name)
@@ -48,6 +51,7 @@ pub(super) fn header_checksum(
     Ok(found)
 }
 
+/// Returns the algorithm of the checksum that `x-amz-trailer` announces, if any.
 pub(super) fn trailer_checksum(
     headers: &HeaderMap,
     mode: &PayloadMode,
@@ -71,6 +75,7 @@ pub(super) fn trailer_checksum(
     Ok(found)
 }
 
+/// Checks that `x-amz-sdk-checksum-algorithm`, if present, matches the checksum that is sent.
 pub(super) fn check_sdk_algorithm(
     headers: &HeaderMap,
     sent: Option<ChecksumAlgorithm>,
@@ -88,6 +93,7 @@ pub(super) fn check_sdk_algorithm(
     Ok(())
 }
 
+/// Parses `Content-MD5` (RFC 1864).
 pub(super) fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, PayloadError> {
     let mut values = headers.get_all(CONTENT_MD5).iter();
     match (values.next(), values.next()) {
@@ -102,6 +108,7 @@ pub(super) fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Paylo
     }
 }
 
+/// Parses a length in bytes.
 pub(super) fn length(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, PayloadError> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -109,7 +116,7 @@ pub(super) fn length(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u6
         (Some(value), None) => value
             .to_str()
             .ok()
-            // A number alone would be read with a sign too.
+            // Rust's parser also accepts a leading `+`.
             .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|text| text.parse().ok())
             .map(Some)

@@ -1,4 +1,4 @@
-//! Promises kept, promises broken, and headers that promise nonsense.
+//! Bodies that match their headers, bodies that do not, and invalid headers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::*;
 use crate::chunked::{ChunkDecoder, ChunkMode};
 
-/// The check values of the CRC catalogue are over this text.
+/// Text over which the check values of the CRC catalogue are computed.
 const BODY: &[u8] = b"123456789";
 const BODY_MD5: &str = "JfnnlDI7RTiF9RgfG2JNCw==";
 const BODY_SHA512: &str =
@@ -33,6 +33,7 @@ fn verify(
     body: &[u8],
 ) -> Result<VerifiedPayload, PayloadError> {
     let mut verifier = PayloadExpectation::from_headers(&headers(pairs), mode)?.verifier();
+    // In pieces, to cover state that is kept between updates.
     for piece in body.chunks(4) {
         verifier.update(piece);
     }
@@ -43,7 +44,7 @@ fn refusal(pairs: &[(&'static str, &str)], mode: &PayloadMode) -> PayloadError {
     PayloadExpectation::from_headers(&headers(pairs), mode).unwrap_err()
 }
 
-/// The trailers of a body that sent `value`.
+/// Trailers of a body that sent `value`.
 fn trailers(algorithm: ChecksumAlgorithm, value: &str) -> Trailers {
     let name = algorithm.header_name();
     let mut decoder = ChunkDecoder::new(ChunkMode::UnsignedTrailer, 0, vec![name.clone()]);
@@ -124,6 +125,7 @@ fn every_checksum_is_verified_as_a_trailer() {
         let headers = headers(&[
             ("x-amz-trailer", &header.to_uppercase()),
             ("x-amz-decoded-content-length", "9"),
+            // Larger than the decoded length: it includes the framing.
             ("content-length", "60"),
         ]);
         let expectation = PayloadExpectation::from_headers(&headers, &mode).unwrap();
@@ -142,6 +144,7 @@ fn every_checksum_is_verified_as_a_trailer() {
             finish(b"123456780", &trailers(algorithm, value)),
             Err(PayloadError::ChecksumMismatch(algorithm))
         );
+        // Valid Base64, but too short for every algorithm.
         assert_eq!(
             finish(BODY, &trailers(algorithm, "AAAA")),
             Err(PayloadError::InvalidChecksum(
@@ -190,6 +193,7 @@ fn a_body_of_another_length_than_announced_is_incomplete() {
 
 #[test]
 fn nothing_promised_is_nothing_hashed() {
+    // These headers describe checksums without stating one.
     let pairs = [
         ("x-amz-checksum-mode", "ENABLED"),
         ("x-amz-checksum-type", "FULL_OBJECT"),
@@ -229,6 +233,7 @@ fn headers_that_cannot_be_kept_are_refused_by_name() {
             vec![("x-amz-checksum-crc32", "y/Q5Jg")],
             ErrorCode::InvalidRequest,
         ),
+        // The value of a CRC-64 in the header of a CRC-32.
         (
             vec![("x-amz-checksum-crc32", "rosUhgp5mIg=")],
             ErrorCode::InvalidRequest,

@@ -1,22 +1,22 @@
-//! The boundary of a form (RFC 2046, section 5.1.1), from its `Content-Type`.
+//! Boundary of a form (RFC 2046, section 5.1.1), from its `Content-Type`.
 //!
-//! It has no CR, so the delimiter made from it can overlap neither itself nor its own beginning:
-//! the parsers here rely on that.
+//! A boundary contains no CR, so the delimiter made from it cannot overlap with itself: the parsers
+//! in this module rely on that.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
 use super::error::PostError;
 
-/// What separates the parts of a form.
+/// Separator of a form's parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundary {
-    /// CR LF, two hyphens, the boundary itself.
+    /// CR LF, two hyphens and the boundary.
     delimiter: Vec<u8>,
 }
 
 impl Boundary {
-    /// Reads the one `Content-Type` of a request.
+    /// Parses the boundary from a request's `Content-Type`, which must appear exactly once.
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, PostError> {
         let mut values = headers.get_all(CONTENT_TYPE).iter();
         match (values.next(), values.next()) {
@@ -28,18 +28,21 @@ impl Boundary {
         }
     }
 
-    /// Reads `multipart/form-data; boundary=…`, quoted or not.
+    /// Parses `multipart/form-data; boundary=…`, with the boundary quoted or not. Fails with
+    /// [`PostError::Boundary`].
     pub fn from_content_type(text: &str) -> Result<Self, PostError> {
         let (media, parameters) = text.split_once(';').ok_or(PostError::Boundary)?;
         if !media.trim().eq_ignore_ascii_case("multipart/form-data") {
             return Err(PostError::Boundary);
         }
         let mut found = None;
-        // No character of a boundary needs quoting but those that cannot end a parameter, `;` apart.
+        // Splitting ignores quotes, which is safe: `;` is the one separator of parameters that a
+        // boundary would have to quote, and no boundary may contain it.
         for parameter in parameters.split(';') {
             let Some((name, value)) = parameter.split_once('=') else {
                 continue;
             };
+            // Two boundaries would let another parser see other parts than this one.
             if name.trim().eq_ignore_ascii_case("boundary")
                 && found.replace(unquote(value.trim())).is_some()
             {
@@ -53,7 +56,7 @@ impl Boundary {
         })
     }
 
-    /// What ends a part, line break in front included.
+    /// The bytes that end a part, including the line break before the boundary.
     pub(super) fn delimiter(&self) -> &[u8] {
         &self.delimiter
     }
@@ -65,6 +68,7 @@ fn unquote(text: &str) -> &str {
         .unwrap_or(text)
 }
 
+/// Whether a text consists of 1 to 70 `bchars` and does not end in a space (RFC 2046).
 fn is_boundary(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
     (1..=70).contains(&text.len()) && text.bytes().all(known) && !text.ends_with(' ')
@@ -106,6 +110,7 @@ mod tests {
             "multipart/form-data; boundary=\"a \"",
             "multipart/form-data; boundary=a; boundary=b",
             "multipart/form-data; boundary=a\u{7f}",
+            // A quote is no boundary character, not even escaped.
             "multipart/form-data; boundary=\"a\\\"b\"",
             "multipart/mixed; boundary=a",
             "application/x-www-form-urlencoded; boundary=a",

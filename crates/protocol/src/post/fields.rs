@@ -1,11 +1,12 @@
-//! The fields of a form, and the headers of a PutObject that they stand for.
+//! Fields of a form, and the PutObject headers that they represent.
 //!
-//! Names are compared without case. `${filename}` stands for the name of the file in every field
-//! but those of the signature, and is replaced before the policy is judged (S3 API Reference, "POST
-//! Policy": conditions are matched against the expanded fields).
+//! Names are compared without case. `${filename}` is replaced by the file's name in every field
+//! except those of the signature, before the policy is checked (S3 API Reference, "POST Policy":
+//! conditions are matched against the expanded fields).
 //!
-//! A field is either known here, or has no meaning and is dropped. What might have one is refused:
-//! `x-amz-*` fields that are no header of a PutObject, and conditions, which S3's forms do not have.
+//! Unknown fields have no meaning and are dropped. Fields that could have one are refused:
+//! `x-amz-*` fields that are not a header of PutObject, and conditions, which S3's forms do not
+//! have.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -19,7 +20,7 @@ use crate::xml::tagging;
 
 const FILE_NAME: &str = "${filename}";
 
-/// Fields that say who signed, and are no object's.
+/// Fields of the signature. They are not stored with the object.
 const SIGNATURE: &[&str] = &[
     "awsaccesskeyid",
     "policy",
@@ -31,7 +32,7 @@ const SIGNATURE: &[&str] = &[
     "x-amz-signature",
 ];
 
-/// Fields that stand for the header of the same name.
+/// Fields that represent the header of the same name.
 const CONTENT: &[&str] = &[
     "cache-control",
     "content-disposition",
@@ -42,7 +43,8 @@ const CONTENT: &[&str] = &[
     "expires",
 ];
 
-/// Conditions on a write, which a form cannot set: dropping one would overwrite what it protects.
+/// Conditions on a write. S3's forms have none; dropping one would overwrite the object that it
+/// protects.
 const CONDITIONS: &[&str] = &[
     "if-match",
     "if-modified-since",
@@ -50,15 +52,16 @@ const CONDITIONS: &[&str] = &[
     "if-unmodified-since",
 ];
 
-/// The fields of a form, in their order.
+/// Fields of a form, in order.
 #[derive(Default)]
 pub struct FormFields(Vec<(String, String)>);
 
 impl FormFields {
-    /// Adds a field; its name is kept in lower case.
+    /// Adds a field; its name is converted to lower case. Fails if the value has a control
+    /// character or the field is already present.
     pub(super) fn add(&mut self, name: &str, value: String) -> Result<(), PostError> {
         let name = name.to_ascii_lowercase();
-        // Tags are a document of XML, where line breaks mean nothing.
+        // Tags are an XML document, in which line breaks have no meaning.
         let allowed: &[char] = if name == "tagging" {
             &['\t', '\r', '\n']
         } else {
@@ -81,7 +84,7 @@ impl FormFields {
         self.0.len()
     }
 
-    /// The value of a field, by its name in lower case.
+    /// Value of the field `name`, which must be in lower case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter()
@@ -89,18 +92,20 @@ impl FormFields {
             .map(|(_, value)| value)
     }
 
-    /// All fields, names in lower case.
+    /// All fields, with names in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Puts the name of the file in the place of `${filename}`. Of a path, as old browsers send it,
-    /// only what stands behind the last slash or backslash counts.
+    /// Replaces `${filename}` by the name of the file. If a browser sent a whole path, only the
+    /// part after the last slash or backslash is used.
+    ///
+    /// Fails with [`PostError::TooMuchBeforeFile`] if the fields would exceed [`MAX_HEAD_BYTES`].
     pub fn expand(&mut self, file_name: &str) -> Result<(), PostError> {
         let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
-        // All of it is judged before any of it takes memory.
+        // Check the total before allocating: each occurrence multiplies the file's name.
         if self.expanded_bytes(last.len()) > MAX_HEAD_BYTES {
             return Err(PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS));
         }
@@ -112,7 +117,7 @@ impl FormFields {
         Ok(())
     }
 
-    /// Length of all names and values with a file name of so many bytes in them.
+    /// Total length of all names and values after expansion, for a file name of that many bytes.
     fn expanded_bytes(&self, file_name: usize) -> usize {
         let bytes = self.iter().map(|(name, value)| {
             let occurrences = if is_expanded(name) {
@@ -120,12 +125,15 @@ impl FormFields {
             } else {
                 0
             };
+            // Added before subtracting, so that it cannot underflow.
             name.len() + value.len() + occurrences * file_name - occurrences * FILE_NAME.len()
         });
         bytes.sum()
     }
 
-    /// The headers of the PutObject that the form stands for.
+    /// Returns the headers of the PutObject that the form represents. Fails with `NotImplemented`
+    /// for unsupported fields, `InvalidArgument` for values that are not valid in a header,
+    /// `MalformedXML` for tags.
     pub fn headers(&self) -> Result<HeaderMap, S3Error> {
         let mut headers = HeaderMap::new();
         for (name, value) in self.iter() {
@@ -146,6 +154,7 @@ impl FormFields {
                 .map_err(|_| invalid("its value cannot stand in a header"))?;
             let header = HeaderName::try_from(header)
                 .map_err(|_| invalid("its name cannot be that of a header"))?;
+            // `acl` and `x-amz-acl` are two fields for one header.
             if headers.insert(header, value).is_some() {
                 return Err(invalid("another field says the same"));
             }
@@ -155,6 +164,7 @@ impl FormFields {
 }
 
 impl std::fmt::Debug for FormFields {
+    // Names only: values may be tokens, and this text may be logged.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_list()
@@ -163,12 +173,12 @@ impl std::fmt::Debug for FormFields {
     }
 }
 
-/// Whether the name of the file may stand in a field.
+/// Whether `${filename}` is replaced in this field.
 fn is_expanded(name: &str) -> bool {
     !SIGNATURE.contains(&name)
 }
 
-/// Whether a field is an `x-amz-*` header that a PutObject may have.
+/// Whether the field is an `x-amz-*` header that PutObject may have.
 fn is_header_of_write(name: &str) -> bool {
     let Ok(header) = HeaderName::try_from(name) else {
         return false;
@@ -179,6 +189,7 @@ fn is_header_of_write(name: &str) -> bool {
         && (checksum || header_rules::is_forwarded(Operation::PostObject, &header))
 }
 
+/// Converts the XML of the `tagging` field to the value of `x-amz-tagging`.
 fn tags(document: &str) -> Result<String, S3Error> {
     let tags = tagging::parse(document.as_bytes()).map_err(|error| error.in_request())?;
     Ok(tagging::to_header(&tags))
@@ -285,6 +296,7 @@ mod tests {
             ("/tmp/../a.txt", "u/a.txt"),
             ("", "u/"),
             ("dir/", "u/"),
+            // The result is not expanded again.
             ("${filename}", "u/${filename}"),
         ] {
             let mut form = fields(&[("key", "u/${filename}"), ("x-amz-credential", FILE_NAME)]);
@@ -306,13 +318,14 @@ mod tests {
                 .collect();
             fields(&pairs)
         };
-        // Each of them fits by itself.
+        // A single field with this name fits.
         let name = "n".repeat(10_000);
         assert_eq!(form(1).expand(&name), Ok(()));
         let refused = Err(PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS));
         assert_eq!(form(MAX_FIELDS).expand(&name), refused);
         let mut one = fields(&[("x-amz-meta-a", &FILE_NAME.repeat(1000))]);
         assert_eq!(one.expand(&"n".repeat(1000)), refused);
+        // Fields of the signature are not expanded.
         let mut signed = fields(&[("policy", &FILE_NAME.repeat(1000))]);
         assert_eq!(signed.expand(&name), Ok(()));
     }

@@ -5,8 +5,8 @@
 //! Where the length is not needed beforehand, the rest of the form is read ([`Rest`]) and ignored, as
 //! S3 ignores it: it becomes no content, and no field of it has a meaning.
 //!
-//! A delimiter begins with the only CR in it. So what is held back at the end of a piece, because
-//! it may be the beginning of one, is at most one candidate, and its bytes are the delimiter's own.
+//! The only CR of a delimiter is its first byte. Therefore at most one incomplete delimiter is held
+//! back at the end of a slice, and its bytes are known: those of the delimiter.
 
 use std::ops::Range;
 
@@ -21,19 +21,22 @@ use super::rest::Rest;
 /// there; nearly every client sends one.
 const CLOSING: &[u8] = b"--\r\n";
 
-/// How long the file of a form may be, from the lengths of the whole body and of what came before.
+/// Possible lengths of the file, in bytes, computed from the length of the body and of the fields
+/// before the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileBounds {
-    /// Where a line break ends the form, as browsers send it.
+    /// Length if a line break follows the closing delimiter, as browsers send it.
     pub with_line_break: Option<u64>,
-    /// Where the form ends with the closing delimiter itself.
+    /// Length if the form ends with the closing delimiter.
     pub without_line_break: u64,
 }
 
 impl FileBounds {
-    /// `rest` is the body's length from the file's first byte on.
+    /// Computes the lengths; `rest` is the number of bytes in the body from the file's first byte
+    /// on.
     pub fn new(boundary: &Boundary, rest: u64) -> Result<Self, PostError> {
         let delimiter = boundary.delimiter().len() as u64;
+        // 2 bytes for the hyphens of the closing delimiter.
         let longest = rest.checked_sub(delimiter + 2);
         let longest = longest.ok_or(PostError::Malformed(
             "it is too short to hold the closing delimiter",
@@ -45,20 +48,20 @@ impl FileBounds {
     }
 }
 
-/// Takes the file off the form.
+/// Extracts the file from a form, slice by slice.
 #[derive(Debug)]
 pub struct FileDecoder {
     delimiter: Vec<u8>,
     state: State,
     received: u64,
-    /// The exact length, where it had to be announced.
+    /// Exact length of the file, if it had to be announced before the end.
     length: Option<u64>,
     range: LengthRange,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The first bytes of a possible delimiter, so many, have come.
+    /// Inside the file; this many bytes of a possible delimiter have arrived.
     Inside { matched: usize },
     /// So many bytes of [`CLOSING`] have come.
     Closing { matched: usize },
@@ -66,12 +69,12 @@ enum State {
     Behind(Rest),
 }
 
-/// What one step gave.
+/// Result of one decoding step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Bytes of the input that are dealt with.
+    /// Number of bytes of the input that were consumed.
     pub consumed: usize,
-    /// Bytes of the file.
+    /// Bytes of the file that this step produced.
     pub content: Content,
 }
 
@@ -87,9 +90,9 @@ impl Step {
 /// Where bytes of the file stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// In the input.
+    /// A range of the input.
     Input(Range<usize>),
-    /// They came earlier, and might have been a delimiter.
+    /// Bytes of an earlier input that were held back as a possible delimiter.
     HeldBack(Vec<u8>),
 }
 
@@ -108,7 +111,8 @@ impl FileDecoder {
         }
     }
 
-    /// Deals with some of `input`, which is not empty. A step may give content and consume nothing.
+    /// Decodes a part of `input`, which must not be empty. A step may produce content without
+    /// consuming any input.
     pub fn decode(&mut self, input: &[u8]) -> Result<Step, PostError> {
         let step = match &mut self.state {
             State::Inside { matched: 0 } => self.search(input),
@@ -132,7 +136,8 @@ impl FileDecoder {
         Ok(step)
     }
 
-    /// The body has ended.
+    /// Ends the body. Fails if the form is incomplete or the file's length is not the announced one
+    /// or not within the policy's range.
     pub fn finish(&self) -> Result<(), PostError> {
         let is_complete = match &self.state {
             State::Inside { .. } => false,
@@ -156,6 +161,8 @@ impl FileDecoder {
                 content: Content::Input(0..at),
             };
         }
+        // Only the last bytes can be the beginning of a delimiter. It is shorter than a whole one,
+        // which `find` would have found.
         let tail = input.len().saturating_sub(self.delimiter.len() - 1);
         let candidate = memrchr(b'\r', &input[tail..])
             .map(|at| tail + at)
@@ -193,6 +200,8 @@ impl FileDecoder {
             };
             Content::Input(0..0)
         } else {
+            // Not a delimiter after all: hand out its bytes first. The input was consumed only as
+            // far as it matched, so a CR after that starts a new search.
             self.state = State::Inside { matched: 0 };
             Content::HeldBack(self.delimiter[..matched + common].to_vec())
         };
@@ -205,6 +214,7 @@ impl FileDecoder {
     fn closing(&mut self, input: &[u8], matched: usize) -> Result<Step, PostError> {
         let wanted = &CLOSING[matched..];
         let count = input.len().min(wanted.len());
+        // Compare as much as has arrived, and refuse any byte after the end.
         if input[..count] != wanted[..count] || input.len() > wanted.len() {
             return Err(PostError::NumberOfFiles(
                 "the file of a form of this size must be its last field, with nothing behind it, and \

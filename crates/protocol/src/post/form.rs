@@ -1,8 +1,8 @@
-//! The fields of a form, up to where its file begins.
+//! Parser for the fields of a form, up to the beginning of its file.
 //!
-//! Incremental and bounded: what stands before the file is held, at most [`MAX_HEAD_BYTES`] of it,
-//! and however the body is cut into pieces the outcome is the same. The parser stops at the file's
-//! first byte; [`FileDecoder`](super::FileDecoder) goes on from there.
+//! Incremental and bounded: at most [`MAX_HEAD_BYTES`] before the file are buffered, and the result
+//! does not depend on how the body is split into slices. The parser stops at the file's first byte,
+//! where [`FileDecoder`](super::FileDecoder) takes over.
 
 use memchr::memmem;
 
@@ -11,7 +11,8 @@ use super::error::PostError;
 use super::fields::FormFields;
 use super::part_header::PartHeader;
 
-/// What may stand before the file, delimiters included (S3 API Reference, "POST Object": 20 KB).
+/// Maximum size in bytes of everything before the file, delimiters included (S3 API Reference,
+/// "POST Object": 20 KB).
 pub const MAX_HEAD_BYTES: usize = 20 * 1024;
 
 /// Fields before the file. S3 names no limit but that of bytes, which lets browsers send some 200.
@@ -20,37 +21,42 @@ pub(super) const MAX_FIELDS: usize = 256;
 /// The line break that the first delimiter may lack is put in front, so that all are alike.
 const VIRTUAL_LINE_BREAK: &[u8] = b"\r\n";
 
-/// Reads a form up to its file.
+/// Incremental parser of a form, up to its file.
 pub struct FormParser {
     boundary: Boundary,
-    /// [`VIRTUAL_LINE_BREAK`] and the body so far.
+    /// [`VIRTUAL_LINE_BREAK`] and the part of the body that has arrived.
     buffer: Vec<u8>,
-    /// Everything before is parsed.
+    /// Offset in `buffer` of the first byte that is not parsed yet.
     at: usize,
     state: State,
     fields: FormFields,
 }
 
+/// Next part of the form.
 enum State {
+    /// The first delimiter.
     Start,
+    /// The two bytes after a delimiter.
     BehindDelimiter,
+    /// The header of a part.
     Header,
+    /// The value of the field with this name.
     Value(String),
 }
 
-/// What stands before the file.
+/// Result of parsing everything before the file.
 #[derive(Debug)]
 pub struct FormHead {
-    /// The fields.
+    /// Fields before the file.
     pub fields: FormFields,
-    /// The `filename` of the file's part; empty where there is none.
+    /// `filename` of the file's part; empty if it has none.
     pub file_name: String,
-    /// Bytes of the body before the file's first.
+    /// Number of bytes in the body before the file's first byte.
     pub length: usize,
 }
 
 impl FormParser {
-    /// Starts at the beginning of a body.
+    /// Creates a parser at the beginning of a body.
     #[must_use]
     pub fn new(boundary: Boundary) -> Self {
         Self {
@@ -62,12 +68,13 @@ impl FormParser {
         }
     }
 
-    /// Takes the next bytes. Once the file's part has been reached, says what came before; the
-    /// file begins at [`FormHead::length`] of the body.
+    /// Parses the next bytes. Returns the fields once the file's part has been reached; the file
+    /// begins at offset [`FormHead::length`] of the body, which may be inside `input`.
     pub fn push(&mut self, input: &[u8]) -> Result<Option<FormHead>, PostError> {
         let room = VIRTUAL_LINE_BREAK.len() + MAX_HEAD_BYTES - self.buffer.len();
         self.buffer
             .extend_from_slice(&input[..input.len().min(room)]);
+        // Parse before complaining about the length: the rest of `input` may be the file itself.
         while let Some(progress) = self.step()? {
             if let Progress::File(head) = progress {
                 return Ok(Some(head));
@@ -96,6 +103,7 @@ impl FormParser {
     }
 
     fn step(&mut self) -> Result<Option<Progress>, PostError> {
+        // Every step sets the next state, unless it fails: the parser is not used after an error.
         match std::mem::replace(&mut self.state, State::Start) {
             State::Start => Ok(self.first_delimiter()),
             State::BehindDelimiter => self.behind_delimiter(),
@@ -119,6 +127,7 @@ impl FormParser {
     }
 
     fn behind_delimiter(&mut self) -> Result<Option<Progress>, PostError> {
+        // Two bytes decide. With fewer, wait for more.
         match self.buffer[self.at..] {
             [b'\r', b'\n', ..] => {
                 self.at += 2;
@@ -167,6 +176,7 @@ impl FormParser {
             .to_owned();
         self.at += length + delimiter.len();
         self.state = State::BehindDelimiter;
+        // Bounds the quadratic search for duplicates in `add`.
         if self.fields.len() == MAX_FIELDS {
             return Err(PostError::TooMuchBeforeFile(MAX_HEAD_BYTES, MAX_FIELDS));
         }
@@ -175,6 +185,7 @@ impl FormParser {
     }
 }
 
+/// Result of one parsing step.
 enum Progress {
     More,
     File(FormHead),
@@ -310,6 +321,7 @@ mod tests {
     #[test]
     fn what_stands_before_the_file_is_bounded_in_bytes() {
         let around = field("x-ignore-a", "").len() + FILE.len();
+        // One byte less than the limit, so that the parser sees that the file begins.
         let fits = field("x-ignore-a", &"x".repeat(MAX_HEAD_BYTES - around - 1)) + FILE + "content";
         let exact = parse(&[fits.as_bytes()]).unwrap().unwrap();
         assert_eq!(exact.2, MAX_HEAD_BYTES - 1);

@@ -1,17 +1,17 @@
-//! PostObject: a browser's form, read and judged.
+//! PostObject: parsing and authorising an upload by a browser's form.
 //!
-//! A form is read in one direction. [`Boundary`] comes from `Content-Type`; [`FormParser`] takes
-//! the body up to where the file begins and keeps what stands before it within S3's bounds;
-//! [`FileDecoder`] takes the file off the rest and knows whether the form ended where it must. In
-//! between, [`sigv4::post_policy`](crate::sigv4::SignedPolicy) finds out who signed, [`Policy`]
-//! judges the fields, and [`FormFields`] says which headers of a PutObject they stand for.
+//! A form is processed in one direction. [`Boundary`] comes from `Content-Type`. [`FormParser`]
+//! parses the body up to the file and keeps what precedes it within S3's limits. [`FileDecoder`]
+//! extracts the file and checks that the form ends correctly. In between,
+//! [`sigv4::post_policy`](crate::sigv4::SignedPolicy) determines the signer, [`Policy`] checks the
+//! fields, and [`FormFields`] returns the PutObject headers that they represent.
 //!
 //! Sources: RFC 7578 and RFC 2046 for the form, the S3 API Reference ("POST Object", "POST Policy")
 //! for its meaning. Stricter than both on purpose: no duplicate field, no second file, no field before
 //! the file that is neither known nor covered by the policy, and nothing behind a large file, whose
 //! length has to be known before it is read.
 //!
-//! Absent: reading a socket, the client's secret, and what is done with the object.
+//! Not handled here: reading from a socket, looking up the client's secret, and storing the object.
 
 mod boundary;
 mod error;

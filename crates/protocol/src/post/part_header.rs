@@ -1,13 +1,13 @@
-//! The header of one part of a form (RFC 7578, section 4).
+//! Header of one part of a form (RFC 7578, section 4).
 //!
-//! Names and file names are taken as browsers write them: UTF-8 between quotes, where only `\"` and
-//! `\\` are escapes, since old browsers send whole paths with single backslashes. `filename*` is not
-//! read (RFC 7578 forbids it), nor is the part's own `Content-Type` (S3 reads the field of that
-//! name instead).
+//! Names and file names are parsed as browsers write them: UTF-8 between quotes, with only `\"` and
+//! `\\` as escapes, since old browsers send whole paths with single backslashes. `filename*` is
+//! ignored (RFC 7578 forbids it), and so is the part's own `Content-Type` (S3 uses the field of
+//! that name instead).
 
 use super::error::PostError;
 
-/// What the header of a part says.
+/// Name and file name from the header of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PartHeader {
     pub(super) name: String,
@@ -15,7 +15,7 @@ pub(super) struct PartHeader {
 }
 
 impl PartHeader {
-    /// Reads the lines between a delimiter and the empty line, without that.
+    /// Parses the header lines of a part, without the empty line after them.
     pub(super) fn parse(block: &[u8]) -> Result<Self, PostError> {
         let text = std::str::from_utf8(block)
             .map_err(|_| PostError::Malformed("the header of a part must be UTF-8"))?;
@@ -83,7 +83,7 @@ impl PartHeader {
 const MISSING_NAME: PostError =
     PostError::Malformed("every part must have 'Content-Disposition: form-data; name=\"…\"'");
 
-/// One `name=value`, and what stands behind the next `;`.
+/// Parses one `name=value`. Returns it with the text after the next `;`, if there is one.
 fn parameter(text: &str) -> Option<(&str, String, Option<&str>)> {
     let (name, value) = text.split_once('=')?;
     let name = name.trim();
@@ -91,6 +91,7 @@ fn parameter(text: &str) -> Option<(&str, String, Option<&str>)> {
         return None;
     }
     let value = value.trim_start();
+    // Quoted values first: they may contain a `;`.
     let (value, behind) = if let Some(quoted) = value.strip_prefix('"') {
         quoted_string(quoted)?
     } else {
@@ -107,7 +108,8 @@ fn parameter(text: &str) -> Option<(&str, String, Option<&str>)> {
     }
 }
 
-/// What stands before the closing quote, and what behind it.
+/// Parses a quoted string after its opening quote. Returns its value and the text after the closing
+/// quote.
 fn quoted_string(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices().peekable();
@@ -115,6 +117,7 @@ fn quoted_string(text: &str) -> Option<(String, &str)> {
         match character {
             '"' => return Some((value, &text[at + 1..])),
             '\\' => match characters.next_if(|(_, next)| matches!(next, '"' | '\\')) {
+                // Any other backslash is literal: `C:\photos\cat.jpg`.
                 Some((_, escaped)) => value.push(escaped),
                 None => value.push('\\'),
             },
@@ -124,13 +127,14 @@ fn quoted_string(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether a text is a token (RFC 9110, section 5.6.2).
 fn is_token(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(known)
 }
 
-/// The field is obsolete (RFC 7578, section 4.7); where it names a coding, the bytes would be others.
+/// Refuses content codings. The field is obsolete (RFC 7578, section 4.7), and with a coding the
+/// part's bytes would not be the file's.
 fn require_identity(coding: &str) -> Result<(), PostError> {
     let identity = ["binary", "7bit", "8bit"];
     if identity
@@ -204,8 +208,10 @@ mod tests {
             "Content-Disposition: form-data; name=a b",
             "Content-Disposition: form-data; name=\"a\";",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Disposition: form-data; name=\"b\"",
+            // Line folding is obsolete (RFC 9112, section 5.2).
             "Content-Disposition: form-data;\r\n name=\"a\"",
             "Content-Disposition: form-data; name=\"a\"\r\nno colon",
+            // No white space is allowed before the colon (RFC 9112, section 5.1).
             "Content-Disposition: form-data; name=\"a\"\r\nX : y",
             "Content-Disposition: form-data; name=\"a\nb\"",
             "Content-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding: base64",

@@ -1,9 +1,9 @@
-//! The policy of a form: until when it is good, and what each field may be.
+//! Policy of a form: its expiration, and the conditions on the fields.
 //!
-//! Read strictly: an element, a condition or an operator that is not known refuses the policy, and
-//! so does a condition with two fields, since its author meant more than would be checked. Every
-//! field has to be covered by a condition, but the signature, the policy, the file and `x-ignore-*`;
-//! so has the bucket, which is no field but counts as one (S3 API Reference, "POST Policy").
+//! Parsing is strict: an unknown element, condition or operator is an error, and so is a condition
+//! with two fields, since only one of them would be checked. Every field must be covered by a
+//! condition, except the signature, the policy, the file and `x-ignore-*`. The bucket is not a
+//! field but must be covered too (S3 API Reference, "POST Policy").
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ use time::format_description::well_known::Rfc3339;
 use super::error::PostError;
 use super::fields::FormFields;
 
-/// Fields that no condition has to be about. The signature of Version 2 stands here too: a form
-/// that is signed so is refused elsewhere.
+/// Fields that need no condition. The signature of Version 2 is listed too: forms that are signed
+/// with it are refused elsewhere.
 const EXEMPT: &[&str] = &[
     "awsaccesskeyid",
     "file",
@@ -27,13 +27,14 @@ const EXEMPT: &[&str] = &[
     "x-amz-signature",
 ];
 
-/// A policy as its author wrote it.
+/// A parsed policy.
 #[derive(Debug)]
 pub struct Policy {
     expiration: OffsetDateTime,
     conditions: Vec<Condition>,
 }
 
+/// One condition of a policy; names of fields are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Condition {
     Equals { field: String, value: String },
@@ -41,7 +42,7 @@ enum Condition {
     Length(LengthRange),
 }
 
-/// How long the file may be, in bytes of plaintext, both ends included.
+/// Allowed length of the file in bytes of plaintext, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LengthRange {
     minimum: u64,
@@ -49,25 +50,25 @@ pub struct LengthRange {
 }
 
 impl LengthRange {
-    /// Where no condition is about the length.
+    /// Any length: the policy has no condition on it.
     pub const ANY: Self = Self {
         minimum: 0,
         maximum: u64::MAX,
     };
 
-    /// From and to, in bytes.
+    /// Creates a range from a minimum and a maximum in bytes.
     #[must_use]
     pub fn new(minimum: u64, maximum: u64) -> Self {
         Self { minimum, maximum }
     }
 
-    /// Whether a file of that many bytes may be stored.
+    /// Checks the final length of a file in bytes.
     pub fn check(self, length: u64) -> Result<(), PostError> {
         self.check_longest(length)?;
         self.check_shortest(length)
     }
 
-    /// Whether a file that has at most so many bytes may still be stored.
+    /// Checks the minimum for a file that has at most `length` bytes.
     pub fn check_shortest(self, length: u64) -> Result<(), PostError> {
         if length < self.minimum {
             return Err(PostError::TooSmall(self.minimum));
@@ -75,7 +76,7 @@ impl LengthRange {
         Ok(())
     }
 
-    /// Whether a file that has at least so many bytes may still be stored.
+    /// Checks the maximum for a file that has at least `length` bytes.
     pub fn check_longest(self, length: u64) -> Result<(), PostError> {
         if length > self.maximum {
             return Err(PostError::TooLarge(self.maximum));
@@ -83,6 +84,7 @@ impl LengthRange {
         Ok(())
     }
 
+    /// Intersection of two ranges. It may be empty, and then no length passes `check`.
     fn both(self, other: Self) -> Self {
         Self {
             minimum: self.minimum.max(other.minimum),
@@ -99,7 +101,8 @@ struct Document {
 }
 
 impl Policy {
-    /// Reads the `policy` field.
+    /// Parses the `policy` field: Base64 of a JSON document. Fails with
+    /// [`PostError::PolicyDocument`].
     pub fn from_base64(text: &str) -> Result<Self, PostError> {
         let invalid = |what: &str| PostError::PolicyDocument(what.to_owned());
         let json = STANDARD
@@ -108,6 +111,7 @@ impl Policy {
         let document: Document = serde_json::from_slice(&json)
             .map_err(|error| PostError::PolicyDocument(error.to_string()))?;
         let expiration = Some(document.expiration.as_str())
+            // Other offsets are valid RFC 3339, but S3 accepts UTC only.
             .filter(|text| text.ends_with('Z'))
             .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
             .ok_or_else(|| {
@@ -119,7 +123,10 @@ impl Policy {
         })
     }
 
-    /// Judges a form whose `${filename}` is replaced, and says how long its file may be.
+    /// Checks a form, in which `${filename}` has already been replaced. Returns the allowed length
+    /// of its file.
+    ///
+    /// Errors: [`PostError::Expired`], [`PostError::ConditionFailed`], [`PostError::ExtraField`].
     pub fn judge(
         &self,
         bucket: &str,
@@ -129,6 +136,7 @@ impl Policy {
         if now >= self.expiration {
             return Err(PostError::Expired);
         }
+        // Several conditions on the length must all be met.
         let mut range = LengthRange::ANY;
         for condition in &self.conditions {
             let value_of = |field: &str| match field {
@@ -172,7 +180,8 @@ impl Policy {
     }
 }
 
-/// A Content-Type with commas is a list, and the condition holds for each of its members.
+/// Whether a value meets a `starts-with` condition. A Content-Type with commas is a list, and the
+/// condition must hold for each member.
 fn starts_with(field: &str, value: &str, prefix: &str) -> bool {
     if field == "content-type" {
         value
@@ -205,6 +214,7 @@ impl<'de> Visitor<'de> for ConditionVisitor {
         let (field, value): (String, String) = map
             .next_entry()?
             .ok_or_else(|| de::Error::invalid_length(0, &self))?;
+        // A second field in the object would go unchecked.
         if map.next_key::<String>()?.is_some() {
             return Err(de::Error::custom(
                 "a simple condition must have exactly one field",
@@ -262,7 +272,7 @@ fn element<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
     next.ok_or_else(|| de::Error::invalid_length(at, expected))
 }
 
-/// A number of bytes; policies have it as a number or as digits.
+/// A number of bytes, which policies write as a JSON number or as a string of digits.
 struct Bytes(u64);
 
 impl<'de> Deserialize<'de> for Bytes {

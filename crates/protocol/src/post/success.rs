@@ -1,31 +1,32 @@
-//! What the answer to a stored form is: a redirect, or a status.
+//! Response to a form whose object was stored: a redirect or a status.
 
 use http::{StatusCode, Uri};
 
 use super::fields::FormFields;
 use crate::percent;
 
-/// What the form wants to be answered when the object is stored.
+/// Response that the form requests for success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SuccessAction {
-    /// The browser goes there, with GET.
+    /// Redirects the browser to this URL, which it requests with GET.
     Redirect(RedirectTarget),
-    /// 200 and 204 are empty, 201 comes with a document.
+    /// Sends this status: 200 and 204 without a body, 201 with a document.
     Status(StatusCode),
 }
 
-/// An absolute `http` or `https` URL.
+/// A redirect target: an absolute `http` or `https` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedirectTarget {
-    /// The URL up to its fragment.
+    /// URL up to its fragment.
     url: String,
-    /// `#…`, or nothing.
+    /// `#…`, or empty.
     fragment: String,
 }
 
 impl SuccessAction {
     /// Reads `success_action_redirect` (or `redirect`, its old name) and `success_action_status`.
-    /// What cannot be followed counts as not there, and the status as S3 has it by default.
+    /// An unusable redirect is ignored, and the default status is 204, as in S3 (S3 API Reference,
+    /// "POST Object").
     #[must_use]
     pub fn of(fields: &FormFields) -> Self {
         let redirect = fields
@@ -51,6 +52,7 @@ impl RedirectTarget {
         let parsed: Uri = url.parse().ok()?;
         let absolute = matches!(parsed.scheme_str(), Some("http" | "https"))
             && parsed.host().is_some_and(|host| !host.is_empty());
+        // The target becomes the value of `Location`, so it must not contain spaces or controls.
         let graphic = text.bytes().all(|byte| byte.is_ascii_graphic());
         (absolute && graphic).then(|| Self {
             url: url.to_owned(),
@@ -58,7 +60,7 @@ impl RedirectTarget {
         })
     }
 
-    /// The URL with what was stored in its query; `etag` with its quotes.
+    /// The URL with bucket, key and ETag (including its quotes) appended to the query.
     #[must_use]
     pub fn with_result(&self, bucket: &str, key: &str, etag: &str) -> String {
         let separator = if self.url.contains('?') { '&' } else { '?' };

@@ -1,7 +1,7 @@
-//! Authentication in the `Authorization` header.
+//! Authentication by the `Authorization` header.
 //!
-//! `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`: three parameters, each once, in
-//! any order. The body's word and the time stand in headers of their own.
+//! `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`: three parameters, each exactly
+//! once, in any order. The body's digest or mode and the time have headers of their own.
 
 use http::header::{AUTHORIZATION, DATE};
 use http::{HeaderMap, HeaderName};
@@ -14,7 +14,7 @@ use super::signing_key::Signature;
 use super::timestamp::Timestamp;
 use super::{SignedRequest, Validity};
 
-/// The algorithm's name, in the header, the query and the string to sign.
+/// Name of the algorithm in the header, the query and the string to sign.
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const AMZ_DATE: &str = "x-amz-date";
 const SECURITY_TOKEN: &str = "x-amz-security-token";
@@ -23,7 +23,7 @@ const SHAPE: SigV4Error = SigV4Error::HeaderMalformed(
     "it must read AWS4-HMAC-SHA256 Credential=..., SignedHeaders=..., Signature=...",
 );
 
-/// Reads the request's authentication out of its headers.
+/// Parses the authentication in a request's headers.
 pub(super) fn parse(headers: &HeaderMap) -> Result<SignedRequest, SigV4Error> {
     let parameters = Parameters::parse(algorithm_parameters(headers)?)?;
     let credential =
@@ -48,11 +48,12 @@ pub(super) fn parse(headers: &HeaderMap) -> Result<SignedRequest, SigV4Error> {
         )?,
         session_token: session_token(headers)?,
         payload,
+        // `PayloadMode` accepts ASCII only, so the conversion loses nothing.
         payload_text: String::from_utf8_lossy(content_sha256).into_owned(),
     })
 }
 
-/// The text behind `AWS4-HMAC-SHA256`.
+/// Returns the parameters in `Authorization`, after `AWS4-HMAC-SHA256`.
 fn algorithm_parameters(headers: &HeaderMap) -> Result<&str, SigV4Error> {
     let value = single(headers, &AUTHORIZATION)
         .map_err(|()| SigV4Error::HeaderMalformed("it must be sent once, as ASCII text"))?
@@ -97,17 +98,21 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// Reads `SignedHeaders`, sorted as the canonical request wants them.
+/// Parses `SignedHeaders` and sorts it, as the canonical request requires. `None` if a name is
+/// repeated, invalid or not in lower case.
 pub(super) fn signed_headers(text: &str) -> Option<Vec<HeaderName>> {
     let mut names = text
         .split(';')
         .map(|name| {
+            // `HeaderName` converts to lower case, but the client signed the list in its own
+            // spelling.
             let lower_case = !name.bytes().any(|byte| byte.is_ascii_uppercase());
             HeaderName::from_bytes(name.as_bytes())
                 .ok()
                 .filter(|_| lower_case)
         })
         .collect::<Option<Vec<_>>>()?;
+    // Clients differ in their sort order, so the order sent is not checked.
     names.sort_unstable_by(|left, right| left.as_str().cmp(right.as_str()));
     let distinct = names.windows(2).all(|pair| pair[0] != pair[1]);
     distinct.then_some(names)
@@ -121,7 +126,7 @@ pub(crate) fn session_token(headers: &HeaderMap) -> Result<Option<Zeroizing<Stri
     Ok(token.map(|token| Zeroizing::new(token.to_owned())))
 }
 
-/// The time in `x-amz-date`, or in `Date` without it.
+/// Time of the request from `x-amz-date`, or else from `Date`.
 fn timestamp(headers: &HeaderMap) -> Result<Timestamp, SigV4Error> {
     let amz_date = single(headers, &HeaderName::from_static(AMZ_DATE))
         .map_err(|()| SigV4Error::MissingDate)?;

@@ -1,4 +1,4 @@
-//! The canonical request and the string to sign (S3 API Reference, "Authenticating Requests").
+//! Canonical request and string to sign (S3 API Reference, "Authenticating Requests").
 //!
 //! S3 decodes a path once and encodes it once: nothing is normalised, a `+` in a path is a plus, one
 //! in a query is a space. Clients do not agree on which characters they escape, nor on whether they
@@ -10,7 +10,8 @@
 //! and signs UTF-8, as AWS reads it. A signature over any of these vouches for the value but for its
 //! white space.
 //!
-//! Absent: `..` and `//` handling, and double encoding, which S3 alone among AWS's services lacks.
+//! Not handled: removal of `..` and `//`, and double encoding, which all AWS services except S3
+//! use.
 
 use aws_lc_rs::digest;
 use http::{HeaderMap, HeaderName, Method};
@@ -18,14 +19,14 @@ use http::{HeaderMap, HeaderName, Method};
 use super::error::SigV4Error;
 use super::hex;
 
-/// What a literal `+` means.
+/// Meaning of a literal `+` in encoded text.
 #[derive(Clone, Copy)]
 pub(crate) enum Plus {
     Literal,
     Space,
 }
 
-/// What becomes of a `/` when text is encoded.
+/// Treatment of `/` in encoding.
 #[derive(Clone, Copy)]
 enum Slash {
     Kept,
@@ -59,12 +60,13 @@ pub(crate) fn path(raw_path: &str) -> Result<Spellings<String>, SigV4Error> {
     Ok(Spellings::new([canonical, raw_path.to_owned()]))
 }
 
-/// The canonical query string, without `X-Amz-Signature`.
+/// The canonical query string in both spellings, without `X-Amz-Signature`.
 pub(super) fn query(raw_query: Option<&str>) -> Result<Spellings<String>, SigV4Error> {
     let mut canonical = Vec::new();
     let mut sent = Vec::new();
     for (name, value) in pairs(raw_query) {
         let decoded_name = decode(name, Plus::Space)?;
+        // In any case, as `presigned` reads it: the signature cannot cover itself.
         if decoded_name.eq_ignore_ascii_case(b"x-amz-signature") {
             continue;
         }
@@ -86,8 +88,8 @@ pub(crate) fn pairs(raw_query: Option<&str>) -> impl Iterator<Item = (&str, &str
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// Sorted by name and then by value, which is not the order of the joined text: `=` sorts behind
-/// `-` and `.`.
+/// Joins parameters sorted by name, then by value. Sorting the joined text would give another
+/// order, since `=` sorts after `-` and `.`.
 fn join_sorted(mut pairs: Vec<(String, String)>) -> String {
     pairs.sort_unstable();
     let joined: Vec<String> = pairs
@@ -97,7 +99,8 @@ fn join_sorted(mut pairs: Vec<(String, String)>) -> String {
     joined.join("&")
 }
 
-/// Everything below the query in a canonical request: headers, their names, the payload's word.
+/// The part of the canonical request after the query: headers, their names, and the payload's hash
+/// or mode. It is in two spellings, with tabs as spaces and with tabs kept.
 pub(super) fn header_part(
     headers: &HeaderMap,
     signed_headers: &[HeaderName],
@@ -135,6 +138,7 @@ fn header_part_with(
     for name in signed_headers {
         part.extend_from_slice(name.as_str().as_bytes());
         part.push(b':');
+        // Values of a repeated header are joined by commas, in their order.
         for (index, value) in headers.get_all(name).iter().enumerate() {
             if index > 0 {
                 part.push(b',');
@@ -143,6 +147,7 @@ fn header_part_with(
         }
         part.push(b'\n');
     }
+    // The empty line ends the headers. The last line has no line feed.
     part.push(b'\n');
     let names: Vec<&str> = signed_headers.iter().map(HeaderName::as_str).collect();
     part.extend_from_slice(names.join(";").as_bytes());
@@ -177,7 +182,7 @@ fn append_words<'a>(output: &mut Vec<u8>, words: impl Iterator<Item = &'a [u8]>)
     }
 }
 
-/// The digest of a canonical request, in hexadecimal.
+/// SHA-256 of a canonical request in lower-case hexadecimal.
 pub(super) fn hash(method: &Method, path: &str, query: &str, header_part: &[u8]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for line in [method.as_str(), path, query] {
@@ -209,7 +214,7 @@ pub(crate) fn decode(text: &str, plus: Plus) -> Result<Vec<u8>, SigV4Error> {
     Ok(decoded)
 }
 
-/// Escapes everything but RFC 3986's unreserved characters.
+/// Escapes every byte except RFC 3986's unreserved characters (section 2.3).
 fn encode(bytes: &[u8], slash: Slash) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(bytes.len() + bytes.len() / 4);
@@ -275,11 +280,13 @@ mod tests {
         for (raw, canonical) in [
             ("", ""),
             ("b=2&a=1", "a=1&b=2"),
+            // `-` sorts before `=`.
             ("a-=1&a=2", "a=2&a-=1"),
             ("a=2&a=1&A=3", "A=3&a=1&a=2"),
             ("uploads", "uploads="),
             ("a=b=c&&", "a=b%3Dc"),
             ("prefix=a+b%2Bc%20d/e", "prefix=a%20b%2Bc%20d%2Fe"),
+            // The signature itself is left out in any spelling.
             ("x=1&X-Amz-Signature=ab&x%2Damz-signature=cd", "x=1"),
         ] {
             assert_eq!(canonical_query(raw), canonical, "{raw}");

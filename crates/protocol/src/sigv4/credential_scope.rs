@@ -1,25 +1,26 @@
-//! `Credential`: the access key id and the scope that the signing key was derived for.
+//! `Credential`: the access key ID and the scope for which the signing key was derived.
 //!
-//! The scope names any region, since clients are configured for the backend's or for none, within
-//! 64 letters, digits, `-` and `_`; date, service and terminator are fixed. An access key id may hold slashes, so the scope's four parts
-//! are taken from the right.
+//! The scope may name any region of up to 64 letters, digits, `-` and `_`, since clients are
+//! configured with the backend's region or an arbitrary one. Date, service and terminator have
+//! fixed forms. An access key ID may contain slashes, so the four parts of the scope are split off
+//! from the right.
 
-/// Longest access key id, in bytes.
+/// Maximum length of an access key ID in bytes.
 const MAXIMUM_ACCESS_KEY_ID_BYTES: usize = 128;
 
-/// Longest name of a region, in bytes.
+/// Maximum length of a region's name in bytes.
 const MAXIMUM_REGION_BYTES: usize = 64;
 
-/// Whose signature it is and what the signing key is good for.
+/// The signer of a request, and the scope of its signing key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// The access key id.
+    /// Access key ID.
     pub access_key_id: String,
-    /// What stands behind it.
+    /// Scope after the access key ID.
     pub scope: CredentialScope,
 }
 
-/// `date/region/s3/aws4_request`.
+/// Credential scope: `date/region/s3/aws4_request`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialScope {
     text: String,
@@ -27,15 +28,15 @@ pub struct CredentialScope {
     region_length: usize,
 }
 
-/// What is wrong with a `Credential`, in words for the client.
+/// Error in a `Credential`, worded for the client.
 pub type CredentialFault = &'static str;
 
 impl Credential {
-    /// Reads `access-key-id/date/region/s3/aws4_request`; the fault is worded for the client.
+    /// Parses `access-key-id/date/region/s3/aws4_request`. The error is worded for the client.
     pub fn parse(text: &str) -> Result<Self, CredentialFault> {
         const SHAPE: CredentialFault =
             "Credential must be access-key-id/YYYYMMDD/region/s3/aws4_request";
-        // What follows goes into a string to sign, where a line break would be structure.
+        // The scope becomes a line of the string to sign, so it must not contain line breaks.
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(SHAPE);
         }
@@ -75,7 +76,8 @@ impl Credential {
     }
 }
 
-/// Some servers name their regions in capitals or with an underscore.
+/// Whether a text is a valid region name. Some servers have region names with capitals or
+/// underscores.
 fn is_region(text: &str) -> bool {
     (1..=MAXIMUM_REGION_BYTES).contains(&text.len())
         && text
@@ -84,19 +86,19 @@ fn is_region(text: &str) -> bool {
 }
 
 impl CredentialScope {
-    /// The scope as it stands in the string to sign.
+    /// The scope as a line of the string to sign.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// `YYYYMMDD`.
+    /// Date of the scope, `YYYYMMDD`.
     #[must_use]
     pub fn date(&self) -> &str {
         &self.text[..self.date_length]
     }
 
-    /// The region, whatever the client chose to name.
+    /// Region of the scope, chosen by the client.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.text[self.date_length + 1..][..self.region_length]

@@ -1,9 +1,9 @@
-//! Lower-case hexadecimal, the only spelling that Signature Version 4 signs.
+//! Lower-case hexadecimal, the only spelling in Signature Version 4.
 //!
-//! Reading is as strict as AWS's own comparison of text: an upper-case digit in a signature is a
-//! different signature. Body digests are read in either case, because only their value counts.
+//! AWS compares signatures as text, so upper-case digits in a signature are refused here too.
+//! Digests of bodies are accepted in either case, because only their value is compared.
 
-/// The digits of `bytes`, lower-case.
+/// Encodes `bytes` in lower-case digits.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(bytes.len() * 2);
@@ -14,7 +14,7 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// 32 bytes from exactly 64 lower-case digits.
+/// Decodes 32 bytes from exactly 64 lower-case digits.
 pub(crate) fn decode_lower(text: &[u8]) -> Option<[u8; 32]> {
     if text.iter().any(u8::is_ascii_uppercase) {
         return None;
@@ -22,7 +22,7 @@ pub(crate) fn decode_lower(text: &[u8]) -> Option<[u8; 32]> {
     decode(text)
 }
 
-/// 32 bytes from exactly 64 digits of either case.
+/// Decodes 32 bytes from exactly 64 digits of either case.
 pub(crate) fn decode(text: &[u8]) -> Option<[u8; 32]> {
     if text.len() != 64 {
         return None;
@@ -34,7 +34,7 @@ pub(crate) fn decode(text: &[u8]) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// The value of one hexadecimal digit.
+/// Value of one hexadecimal digit.
 pub(crate) fn digit(character: u8) -> Option<u8> {
     match character {
         b'0'..=b'9' => Some(character - b'0'),

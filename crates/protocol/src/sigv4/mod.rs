@@ -1,11 +1,11 @@
-//! Signature Version 4, verified: who sends a request, and that nobody changed it.
+//! Verification of Signature Version 4: authenticates the sender and the integrity of a request.
 //!
-//! [`parse`] finds the authentication in the `Authorization` header or the query and reads all of
-//! it; [`SignedRequest::verify`] then decides, given the secret that belongs to the access key id.
-//! Between the two the caller looks the secret up. The time is passed in, and the path and query are
-//! those of the request line, byte for byte: a parsed URL would already have lost what was signed.
+//! [`parse`] finds the authentication in the `Authorization` header or the query and parses it
+//! completely. [`SignedRequest::verify`] then checks it with the secret of the access key ID, which
+//! the caller looks up in between. The caller also passes the current time, and path and query
+//! exactly as on the request line: a parsed URL may have lost the bytes that were signed.
 //!
-//! Signatures are compared in constant time, and nothing computed here is ever shown.
+//! Signatures are compared in constant time, and no computed signature is ever shown.
 //!
 //! Absent: signing (the program's own requests are signed by AWS's crate), Version 4A, which is
 //! recognised only to be refused, Version 2 ([`sigv2`](crate::sigv2)), and the lookup of keys.
@@ -39,16 +39,16 @@ pub use verify::Verified;
 
 use timestamp::Timestamp;
 
-/// Whether a request says who sends it.
+/// Authentication of a request.
 #[derive(Debug)]
 pub enum Authentication {
-    /// It does not.
+    /// The request is not signed.
     Anonymous,
-    /// It does; nothing of it is believed before it is verified.
+    /// The request is signed. Nothing in it is trusted before it is verified.
     Signed(Box<SignedRequest>),
 }
 
-/// Where a request carries its signature.
+/// Position of the signature in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// In the `Authorization` header.
@@ -57,7 +57,7 @@ pub enum Mode {
     Presigned,
 }
 
-/// A request's authentication as sent, not yet verified.
+/// Parsed authentication of a request, not yet verified.
 pub struct SignedRequest {
     credential: Credential,
     timestamp: Timestamp,
@@ -66,18 +66,20 @@ pub struct SignedRequest {
     signature: Signature,
     session_token: Option<Zeroizing<String>>,
     payload: PayloadMode,
+    /// Value of `x-amz-content-sha256` as signed, for the canonical request.
     payload_text: String,
 }
 
-/// How long a signature is good for.
+/// Period in which a signature is valid.
 #[derive(Clone, Copy)]
 enum Validity {
     Header,
     Presigned { expires_seconds: u32 },
 }
 
-/// Reads the authentication of a request. `raw_query` is the query exactly as on the request line.
+/// Parses the authentication of a request. `raw_query` is the query exactly as on the request line.
 pub fn parse(raw_query: Option<&str>, headers: &HeaderMap) -> Result<Authentication, SigV4Error> {
+    // Both places are examined, so that a signature in the query cannot hide beside a header.
     let query = presigned::Parameters::collect(raw_query)?;
     let in_query = query.is_version_4() || query.is_version_2();
     let signed = match (headers.contains_key(AUTHORIZATION), in_query) {
@@ -91,31 +93,31 @@ pub fn parse(raw_query: Option<&str>, headers: &HeaderMap) -> Result<Authenticat
 }
 
 impl SignedRequest {
-    /// Whose signature it claims to be.
+    /// Access key ID that the request claims.
     #[must_use]
     pub fn access_key_id(&self) -> &str {
         &self.credential.access_key_id
     }
 
-    /// The date and region that the signing key has to be derived for.
+    /// Date and region for which the signing key has to be derived.
     #[must_use]
     pub fn scope(&self) -> &CredentialScope {
         &self.credential.scope
     }
 
-    /// The session token that came along; to be compared in constant time, never forwarded.
+    /// The client's session token. Compare it in constant time, and do not forward it.
     #[must_use]
     pub fn session_token(&self) -> Option<&str> {
         self.session_token.as_ref().map(|token| token.as_str())
     }
 
-    /// How the body is framed and what vouches for it.
+    /// Framing of the body, and how it is authenticated.
     #[must_use]
     pub fn payload(&self) -> &PayloadMode {
         &self.payload
     }
 
-    /// Where the signature stands.
+    /// Position of the signature.
     #[must_use]
     pub fn mode(&self) -> Mode {
         match self.validity {

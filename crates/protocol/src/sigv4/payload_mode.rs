@@ -1,32 +1,33 @@
-//! `x-amz-content-sha256`: how a request's body is framed and what vouches for it.
+//! `x-amz-content-sha256`: framing of a request's body, and how it is authenticated.
 //!
-//! This header, and not Content-Encoding, decides whether a body is read as `aws-chunked`.
+//! This header, not Content-Encoding, decides whether a body is decoded as `aws-chunked`.
 
 use http::HeaderMap;
 
 use super::error::SigV4Error;
 use super::hex;
 
-/// The name of the header, and of the query parameter that may stand in for it.
+/// Name of the header, and of the query parameter that presigned requests may use instead.
 pub(crate) const CONTENT_SHA256: &str = "x-amz-content-sha256";
 
-/// How a body is framed and what vouches for it.
+/// Framing of a body, and how it is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PayloadMode {
-    /// The bytes as they are; nothing in the signature speaks of them.
+    /// Plain bytes that the signature does not cover.
     Unsigned,
-    /// The bytes as they are, with this digest.
+    /// Plain bytes with this SHA-256 digest.
     Sha256([u8; 32]),
-    /// `aws-chunked`, each chunk signed.
+    /// `aws-chunked` with a signature per chunk.
     SignedChunks,
-    /// `aws-chunked`, each chunk and the trailers signed.
+    /// `aws-chunked` with a signature per chunk and one for the trailers.
     SignedChunksTrailer,
-    /// `aws-chunked` with trailers, unsigned.
+    /// `aws-chunked` with trailers, without signatures.
     UnsignedChunksTrailer,
 }
 
 impl PayloadMode {
-    /// Reads the header's value.
+    /// Parses the value of `x-amz-content-sha256`. Errors: [`SigV4Error::UnsupportedChunks`],
+    /// [`SigV4Error::InvalidContentSha256`].
     pub fn parse(value: &[u8]) -> Result<Self, SigV4Error> {
         match value {
             b"UNSIGNED-PAYLOAD" => Ok(Self::Unsigned),
@@ -43,8 +44,8 @@ impl PayloadMode {
         }
     }
 
-    /// The mode of a request whose signature is not looked at: an anonymous one, or any under
-    /// `auth = none`. Without the header the body is taken as it is.
+    /// The mode of a request whose signature is not checked: an anonymous one, or any under `auth =
+    /// none`. Without the header, the body is plain bytes.
     pub fn of_unauthenticated(headers: &HeaderMap) -> Result<Self, SigV4Error> {
         match single(headers)? {
             Some(value) => Self::parse(value),
@@ -61,7 +62,7 @@ impl PayloadMode {
         }
     }
 
-    /// Whether trailers may follow the last chunk.
+    /// Whether trailers follow the last chunk.
     #[must_use]
     pub fn has_trailers(&self) -> bool {
         match self {

@@ -1,8 +1,8 @@
-//! The signature of a browser's form: over its policy, as it stands in the field.
+//! Signature of a browser's form, over the policy exactly as in its field.
 //!
-//! The string to sign is the Base64 text itself (S3 API Reference, "Authenticating requests in
-//! browser-based uploads using POST"). The clock decides nothing here but that the signature is
-//! not from the future: until when a form is good its policy says.
+//! The string to sign is the policy's Base64 text (S3 API Reference, "Authenticating requests in
+//! browser-based uploads using POST"). The clock is used only to refuse signatures from the future;
+//! the policy has its own expiration.
 
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -14,7 +14,7 @@ use super::signing_key::{Signature, SigningKey};
 use super::timestamp::Timestamp;
 use super::verify::CLOCK_SKEW;
 
-/// A form's policy and who claims to have signed it; not yet verified.
+/// A form's policy and its claimed signer, not yet verified.
 pub struct SignedPolicy {
     credential: Credential,
     timestamp: Timestamp,
@@ -24,8 +24,8 @@ pub struct SignedPolicy {
 }
 
 impl SignedPolicy {
-    /// Reads the fields of a form; `field` gives one by its name in lower case. `None` where the
-    /// form has neither a policy nor a part of a signature.
+    /// Parses the fields of a form; `field` returns the value of a field by its lower-case name.
+    /// `None` if the form has neither a policy nor any part of a signature.
     pub fn parse<'f>(field: impl Fn(&str) -> Option<&'f str>) -> Result<Option<Self>, SigV4Error> {
         if field("awsaccesskeyid").is_some() || field("signature").is_some() {
             return Err(SigV4Error::UnsupportedVersion("Signature Version 2"));
@@ -37,6 +37,7 @@ impl SignedPolicy {
             "x-amz-date",
             "x-amz-signature",
         ];
+        // A form with only some of these is not anonymous but malformed.
         if names.iter().all(|name| field(name).is_none()) {
             return Ok(None);
         }
@@ -75,25 +76,26 @@ impl SignedPolicy {
         }))
     }
 
-    /// Whose signature it claims to be.
+    /// Access key ID that the form claims.
     #[must_use]
     pub fn access_key_id(&self) -> &str {
         &self.credential.access_key_id
     }
 
-    /// The date and region that the signing key has to be derived for.
+    /// Date and region for which the signing key has to be derived.
     #[must_use]
     pub fn scope(&self) -> &CredentialScope {
         &self.credential.scope
     }
 
-    /// The session token that came along; to be compared in constant time, never forwarded.
+    /// The client's session token. Compare it in constant time, and do not forward it.
     #[must_use]
     pub fn session_token(&self) -> Option<&str> {
         self.session_token.as_ref().map(|token| token.as_str())
     }
 
-    /// Verifies the signature with the key of [`SignedPolicy::scope`].
+    /// Verifies the signature with the key for [`SignedPolicy::scope`]. Errors:
+    /// [`SigV4Error::NotYetValid`], [`SigV4Error::PolicyMismatch`].
     pub fn verify(&self, key: &SigningKey, now: OffsetDateTime) -> Result<(), SigV4Error> {
         if self.timestamp.instant() - now > CLOCK_SKEW {
             return Err(SigV4Error::NotYetValid);
@@ -118,7 +120,7 @@ mod tests {
     use crate::error::ErrorCode;
     use crate::sigv4::SecretAccessKey;
 
-    /// The S3 API Reference's example of a browser-based upload.
+    /// Example of a browser-based upload from the S3 API Reference.
     const POLICY: &str = "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1Y2tldCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8iXSwNCiAgICB7ImFjbCI6ICJwdWJsaWMtcmVhZCJ9LA0KICAgIHsic3VjY2Vzc19hY3Rpb25fcmVkaXJlY3QiOiAiaHR0cDovL3NpZ3Y0ZXhhbXBsZWJ1Y2tldC5zMy5hbWF6b25hd3MuY29tL3N1Y2Nlc3NmdWxfdXBsb2FkLmh0bWwifSwNCiAgICBbInN0YXJ0cy13aXRoIiwgIiRDb250ZW50LVR5cGUiLCAiaW1hZ2UvIl0sDQogICAgeyJ4LWFtei1tZXRhLXV1aWQiOiAiMTQzNjUxMjM2NTEyNzQifSwNCiAgICB7IngtYW16LXNlcnZlci1zaWRlLWVuY3J5cHRpb24iOiAiQUVTMjU2In0sDQogICAgWyJzdGFydHMtd2l0aCIsICIkeC1hbXotbWV0YS10YWciLCAiIl0sDQoNCiAgICB7IngtYW16LWNyZWRlbnRpYWwiOiAiQUtJQUlPU0ZPRE5ON0VYQU1QTEUvMjAxNTEyMjkvdXMtZWFzdC0xL3MzL2F3czRfcmVxdWVzdCJ9LA0KICAgIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwNCiAgICB7IngtYW16LWRhdGUiOiAiMjAxNTEyMjlUMDAwMDAwWiIgfQ0KICBdDQp9";
     const SIGNATURE: &str = "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e";
     const NOW: OffsetDateTime = datetime!(2015-12-29 12:00:00 UTC);
@@ -184,6 +186,7 @@ mod tests {
             let error = verify(&altered, NOW).unwrap_err();
             assert_eq!(error.s3_error().code, code, "{name} {value}");
         }
+        // One second more than the allowed 15 minutes before the signature's time.
         let early = datetime!(2015-12-28 23:44:59 UTC);
         assert_eq!(verify(&fields(), early), Err(SigV4Error::NotYetValid));
     }

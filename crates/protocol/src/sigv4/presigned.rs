@@ -1,8 +1,8 @@
-//! Authentication in the query: presigned requests.
+//! Authentication by query parameters: presigned requests.
 //!
-//! All six parameters have to be there, each once. Names are recognised in any case, so that a
-//! second spelling of one cannot hide from the check for duplicates. The body is unsigned unless
-//! `x-amz-content-sha256` says otherwise, as a parameter or as a (signed) header.
+//! All six parameters are required, each exactly once. Their names are recognised in any case, so
+//! that a second spelling cannot evade the check for duplicates. The body is unsigned unless
+//! `x-amz-content-sha256`, as a parameter or as a (signed) header, states otherwise.
 
 use http::HeaderMap;
 use zeroize::Zeroizing;
@@ -16,10 +16,10 @@ use super::signing_key::Signature;
 use super::timestamp::Timestamp;
 use super::{SignedRequest, Validity};
 
-/// Seven days, the longest that a presigned request may live.
+/// Maximum validity of a presigned request: seven days.
 const LONGEST_EXPIRY_SECONDS: u32 = 7 * 24 * 60 * 60;
 
-/// The query's authentication parameters, decoded.
+/// Authentication parameters of a query, decoded.
 #[derive(Default)]
 pub(super) struct Parameters {
     algorithm: Option<String>,
@@ -35,7 +35,7 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    /// Collects the parameters; a duplicate is refused whatever else the query holds.
+    /// Collects the parameters. A duplicate is always an error.
     pub(super) fn collect(raw_query: Option<&str>) -> Result<Self, SigV4Error> {
         let mut parameters = Self::default();
         for (name, value) in pairs(raw_query) {
@@ -68,7 +68,7 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// Whether the query tries to authenticate with Signature Version 4.
+    /// Whether any parameter of Signature Version 4 is present.
     pub(super) fn is_version_4(&self) -> bool {
         [
             &self.algorithm,
@@ -82,12 +82,13 @@ impl Parameters {
         .any(Option::is_some)
     }
 
-    /// Whether the query authenticates with Signature Version 2.
+    /// Whether the query authenticates with Signature Version 2. Both parameters are required:
+    /// alone, they are ordinary names.
     pub(super) fn is_version_2(&self) -> bool {
         self.version_2_key.is_some() && self.version_2_signature.is_some()
     }
 
-    /// Reads the request's authentication.
+    /// Parses the authentication of a presigned request.
     pub(super) fn parse(self, headers: &HeaderMap) -> Result<SignedRequest, SigV4Error> {
         check_algorithm(&required(self.algorithm)?)?;
         let credential =
@@ -116,6 +117,7 @@ impl Parameters {
                     "X-Amz-Signature must be 64 lower-case hexadecimal digits",
                 ),
             )?,
+            // Presigning SDKs put the token in the query; a signed header is valid too.
             session_token: match self.security_token {
                 Some(token) => Some(token),
                 None => session_token(headers)?,
@@ -159,6 +161,7 @@ fn text(value: &str) -> Result<String, SigV4Error> {
 }
 
 fn expiry(text: &str) -> Result<u32, SigV4Error> {
+    // `parse` accepts a leading `+`, so the digits are checked separately.
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())
@@ -169,12 +172,13 @@ fn expiry(text: &str) -> Result<u32, SigV4Error> {
         ))
 }
 
-/// What vouches for the body, and the word that was signed for it.
+/// Determines how the body is authenticated, with the text that was signed for it.
 fn payload(
     parameter: Option<String>,
     headers: &HeaderMap,
 ) -> Result<(PayloadMode, String), SigV4Error> {
     let header = payload_mode::single(headers)?;
+    // Both are allowed if they agree: nothing shows which of two texts was signed.
     let text = match (parameter, header) {
         (Some(parameter), Some(header)) if parameter.as_bytes() != header => {
             return Err(SigV4Error::InvalidContentSha256);

@@ -1,20 +1,20 @@
-//! The secret access key, the key derived from it for one day and region, and signatures.
+//! Secret access keys, signing keys derived from them for one day and region, and signatures.
 //!
-//! Secrets here have no `Debug`, no equality and no serialisation. The HMAC state inside
-//! [`SigningKey`] is wiped by the crypto library when it is dropped. Signatures are only ever
-//! compared through the library's constant-time verification; a computed one leaves this module
-//! solely as the link to the next chunk.
+//! The secrets have no `Debug`, no equality and no serialisation. The crypto library wipes the HMAC
+//! state in a [`SigningKey`] when it is dropped. Signatures are compared only by the library's
+//! constant-time verification. A verified one leaves this module only as the link to the next
+//! chunk.
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use super::hex;
 
-/// A client's secret access key.
+/// A client's secret access key, wiped when dropped.
 pub struct SecretAccessKey(Zeroizing<String>);
 
 impl SecretAccessKey {
-    /// Takes the secret over; it is wiped when dropped.
+    /// Takes ownership of the secret.
     #[must_use]
     pub fn new(secret: String) -> Self {
         Self(Zeroizing::new(secret))
@@ -26,8 +26,8 @@ impl SecretAccessKey {
     }
 }
 
-/// A key derived for one date and region and the service `s3` (AWS General Reference, "Derive a
-/// signing key"). Worth caching for a day: it saves four HMACs a request.
+/// Signing key for one date, one region and the service `s3` (AWS General Reference, "Derive a
+/// signing key"). Caching it for the day saves four HMACs per request.
 #[derive(Clone)]
 pub struct SigningKey(hmac::Key);
 
@@ -35,6 +35,7 @@ impl SigningKey {
     /// Derives the key for `date` (`YYYYMMDD`) and `region`.
     #[must_use]
     pub fn derive(secret: &SecretAccessKey, date: &str, region: &str) -> Self {
+        // Full capacity from the beginning: growing would leave an unwiped copy of the secret.
         let mut initial = Zeroizing::new(Vec::with_capacity(4 + secret.0.len()));
         initial.extend_from_slice(b"AWS4");
         initial.extend_from_slice(secret.0.as_bytes());
@@ -48,26 +49,26 @@ impl SigningKey {
         Self(key)
     }
 
-    /// Whether `signature` is this key's over `string_to_sign`, in constant time. A POST policy is
-    /// checked with it too: there the string to sign is the policy in Base64.
+    /// Checks `signature` over `string_to_sign` in constant time. Also used for POST policies,
+    /// whose string to sign is the policy in Base64.
     #[must_use]
     pub fn verifies(&self, string_to_sign: &[u8], signature: &Signature) -> bool {
         hmac::verify(&self.0, string_to_sign, &signature.0).is_ok()
     }
 }
 
-/// A signature that a client sent: 32 bytes, written as 64 lower-case hexadecimal digits.
+/// A signature sent by a client: 32 bytes, or 64 lower-case hexadecimal digits as text.
 #[derive(Clone)]
 pub struct Signature([u8; 32]);
 
 impl Signature {
-    /// Reads the 64 digits; anything else is none.
+    /// Parses 64 lower-case hexadecimal digits; `None` for any other text.
     #[must_use]
     pub fn from_hex(text: &[u8]) -> Option<Self> {
         hex::decode_lower(text).map(Self)
     }
 
-    /// The text that the next chunk's string to sign names.
+    /// The signature as text for the next chunk's string to sign.
     pub(crate) fn to_hex(&self) -> String {
         hex::encode(&self.0)
     }

@@ -1,7 +1,8 @@
-//! The time of a signed request, as text for the string to sign and as an instant for the clock.
+//! Time of a signed request: as text for the string to sign, and as an instant for the comparison
+//! with the clock.
 //!
-//! `x-amz-date` has one spelling, `YYYYMMDD'T'HHMMSS'Z'`. A `Date` header may stand in for it, in
-//! that spelling or as an HTTP date; the string to sign names the time in the basic form either way.
+//! `x-amz-date` has the form `YYYYMMDD'T'HHMMSS'Z'` (ISO 8601 basic format). `Date` may replace it,
+//! in that form or as an HTTP date; the string to sign contains the basic format in any case.
 
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc2822;
@@ -11,7 +12,7 @@ use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 const BASIC: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
-/// When a request says that it was signed.
+/// Time at which a request claims to have been signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Timestamp {
     text: String,
@@ -19,9 +20,10 @@ pub(crate) struct Timestamp {
 }
 
 impl Timestamp {
-    /// Reads the basic form that `x-amz-date` has.
+    /// Parses the basic format of `x-amz-date`.
     pub(super) fn from_basic(text: &str) -> Option<Self> {
-        // Sixteen characters leave no room for the signs that the parser would take before a year.
+        // The parser accepts a sign before the year; with exactly 16 characters and a leading
+        // digit, there cannot be one.
         if text.len() != 16 || !text.starts_with(|first: char| first.is_ascii_digit()) {
             return None;
         }
@@ -37,6 +39,7 @@ impl Timestamp {
         if let Some(timestamp) = Self::from_basic(text) {
             return Some(timestamp);
         }
+        // Any offset is accepted, but the string to sign is in UTC.
         let instant = OffsetDateTime::parse(text, &Rfc2822)
             .ok()?
             .checked_to_offset(UtcOffset::UTC)?;
@@ -44,12 +47,12 @@ impl Timestamp {
         Some(Self { text, instant })
     }
 
-    /// `YYYYMMDD'T'HHMMSS'Z'`.
+    /// The time as `YYYYMMDD'T'HHMMSS'Z'`.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The day, `YYYYMMDD`, that the credential scope has to name.
+    /// The day, `YYYYMMDD`, which the credential scope has to repeat.
     pub(super) fn date(&self) -> &str {
         &self.text[..8]
     }
@@ -75,6 +78,7 @@ mod tests {
 
     #[test]
     fn an_instant_outside_of_the_years_that_can_be_written_is_no_time() {
+        // All of these are in the year 10000 in UTC.
         for text in [
             "Fri, 31 Dec 9999 23:59:59 -0100",
             "Fri, 31 Dec 9999 23:59:59 EST",
@@ -97,6 +101,7 @@ mod tests {
             "+0130524T000000Z",
             "20130524T000060Z",
             "Fri, 24 May 2013 00:00:00 GMT",
+            // A full-width digit; 16 bytes in all.
             "２013052T000000Z",
         ] {
             assert_eq!(Timestamp::from_basic(text), None, "{text}");

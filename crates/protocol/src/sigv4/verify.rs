@@ -1,7 +1,7 @@
-//! The decision whether a signed request is whose it says it is.
+//! Verification of a signed request.
 //!
-//! Time first, then what has to be signed, then the signature. Only [`Verified`], which nothing but
-//! a good signature makes, can check the signatures of chunks.
+//! The checks are, in order: time, signed headers, signature. [`Verified`] is created only for a
+//! valid signature, and only it can check the signatures of chunks.
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method};
@@ -16,7 +16,7 @@ use super::{SignedRequest, Validity};
 /// How far apart the client's clock and ours may be.
 pub(crate) const CLOCK_SKEW: Duration = Duration::minutes(15);
 
-/// A request with a good signature, and what the signatures of its chunks are chained to.
+/// A request with a valid signature: the start of the chain of its chunks' signatures.
 pub struct Verified {
     key: SigningKey,
     timestamp: String,
@@ -26,8 +26,8 @@ pub struct Verified {
 
 impl Verified {
     /// Checks the next signature of the chain (S3 API Reference, "Transferring Payload in Multiple
-    /// Chunks") and makes it the one that the next link names. `algorithm` and `digests` are the
-    /// lines around what every link has in common.
+    /// Chunks"). If it is valid, the next link has to refer to it. `algorithm` and `digests` are
+    /// the first and last lines of the string to sign.
     pub(crate) fn extend(&mut self, algorithm: &str, digests: &str, signature: Signature) -> bool {
         let string_to_sign = format!(
             "{algorithm}\n{}\n{}\n{}\n{digests}",
@@ -44,7 +44,8 @@ impl Verified {
 }
 
 impl SignedRequest {
-    /// Verifies the request with the client's secret.
+    /// Verifies the request with the client's secret. Errors as for
+    /// [`SignedRequest::verify_with_key`].
     pub fn verify(
         &self,
         secret: &SecretAccessKey,
@@ -59,8 +60,12 @@ impl SignedRequest {
         self.verify_with_key(&key, method, raw_path, raw_query, headers, now)
     }
 
-    /// Verifies the request with a key that the caller derived for the date and region of
-    /// [`SignedRequest::scope`].
+    /// Verifies the request with a key derived for the date and region of [`SignedRequest::scope`].
+    ///
+    /// `raw_path` and `raw_query` are exactly as on the request line. Errors:
+    /// [`SigV4Error::TooSkewed`], [`SigV4Error::NotYetValid`], [`SigV4Error::Expired`],
+    /// [`SigV4Error::UnsignedHeader`], [`SigV4Error::MissingSignedHeader`],
+    /// [`SigV4Error::InvalidUri`], [`SigV4Error::SignatureMismatch`].
     pub fn verify_with_key(
         &self,
         key: &SigningKey,
@@ -76,6 +81,8 @@ impl SignedRequest {
         let queries = canonical_request::query(raw_query)?;
         let header_parts =
             canonical_request::header_part(headers, &self.signed_headers, &self.payload_text);
+        // Up to eight combinations, but one for most requests: a second spelling exists only if it
+        // differs. The canonical ones come first.
         for path in paths.iter() {
             for query in queries.iter() {
                 for header_part in header_parts.iter() {
@@ -101,7 +108,7 @@ impl SignedRequest {
     }
 
     fn check_time(&self, now: OffsetDateTime) -> Result<(), SigV4Error> {
-        // Negative where the request comes from the future.
+        // Negative if the request's time is in the future.
         let age = now - self.timestamp.instant();
         match self.validity {
             Validity::Header if age.abs() > CLOCK_SKEW => Err(SigV4Error::TooSkewed {
@@ -117,11 +124,15 @@ impl SignedRequest {
         }
     }
 
-    /// An unsigned `x-amz-*` header could have been added by anybody on the way, and would change
-    /// what the request does. `CloudFront` adds `x-amz-cf-id` on the way.
+    /// Checks that all headers that must be signed are signed, and that all signed headers are
+    /// present.
     ///
-    /// A signed header that is absent would count as empty in the canonical request, so that anybody
-    /// could remove an empty one (such as `if-none-match` or `x-amz-meta-*`) on the way.
+    /// Anybody on the way could add an unsigned `x-amz-*` header and change the meaning of the
+    /// request. `CloudFront` legitimately adds `x-amz-cf-id`.
+    ///
+    /// In the canonical request, an absent header looks like an empty one. Unless its absence is
+    /// refused, anybody on the way could remove an empty signed header (such as `if-none-match` or
+    /// `x-amz-meta-*`).
     fn check_signed_headers(&self, headers: &HeaderMap) -> Result<(), SigV4Error> {
         if !self.signed_headers.contains(&HOST) {
             return Err(SigV4Error::UnsignedHeader(HOST.as_str().to_owned()));
@@ -155,5 +166,6 @@ pub(crate) fn host(headers: &HeaderMap) -> String {
     let host = headers
         .get(HOST)
         .map_or(b"".as_slice(), http::HeaderValue::as_bytes);
+    // A cut may split a character, hence the lossy conversion.
     String::from_utf8_lossy(&host[..host.len().min(255)]).into_owned()
 }

@@ -1,24 +1,25 @@
-//! Answers that the proxy writes from the start.
+//! Builder for XML responses that the proxy writes itself.
 //!
-//! They have S3's namespace and its declaration, and text is escaped exactly. The declaration can
-//! be had apart from the document: S3 sends it first, then white space while it works, and the
-//! document at last. Absent: error documents, which every reader has to accept, and pages that are
-//! the backend's with some spans exchanged.
+//! They have S3's namespace and XML declaration, and text is escaped without loss. The declaration
+//! is available separately: while S3 works it sends the declaration first, then white space, and
+//! the document at the end. Not built here: error documents, which every XML reader must accept,
+//! and pages of the backend in which spans are replaced.
 
 use super::document::{Document, Element};
 use super::escape::escape;
 use crate::checksum::ChecksumAlgorithm;
 
-/// What stands before an answer's document, on its own line.
+/// XML declaration before a response document, on a line of its own.
 pub(super) const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// A document while it is written. Names of elements are this crate's own, or were read as such.
+/// XML markup under construction. Names of elements are not escaped: they are this crate's own, or
+/// were parsed as names.
 pub(super) struct Markup(String);
 
 impl Markup {
-    /// A whole document without declaration.
+    /// Builds a whole document, without the declaration.
     pub(super) fn document(root: &str, content: impl FnOnce(&mut Self)) -> String {
         let mut markup = Self(format!("<{root} xmlns=\"{NAMESPACE}\">"));
         content(&mut markup);
@@ -26,49 +27,50 @@ impl Markup {
         markup.0
     }
 
-    /// An element with elements inside.
+    /// Adds an element that contains elements.
     pub(super) fn nested(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
         self.open(name);
         content(self);
         self.close(name);
     }
 
-    /// An element with text inside.
+    /// Adds an element that contains text.
     pub(super) fn text(&mut self, name: &str, text: &str) {
         self.open(name);
         self.0.push_str(&escape(text));
         self.close(name);
     }
 
-    /// An element that is there only where the text is.
+    /// Adds an element if there is a text for it.
     pub(super) fn optional(&mut self, name: &str, text: Option<&str>) {
         if let Some(text) = text {
             self.text(name, text);
         }
     }
 
-    /// An element with a number inside.
+    /// Adds an element that contains a number.
     pub(super) fn number(&mut self, name: &str, number: impl Into<u64>) {
         self.text(name, &number.into().to_string());
     }
 
-    /// An entity tag, which S3 writes with its quotes.
+    /// Adds an ETag element; S3 writes the value with quotes.
     pub(super) fn quoted_etag(&mut self, etag: &str) {
         self.text("ETag", &format!("\"{etag}\""));
     }
 
-    /// A checksum, whose element is named after the algorithm.
+    /// Adds a checksum element, which is named after its algorithm.
     pub(super) fn checksum(&mut self, algorithm: ChecksumAlgorithm, base64: &str) {
         self.text(&format!("Checksum{algorithm}"), base64);
     }
 
-    /// A truth value.
+    /// Adds an element that contains `true` or `false`.
     pub(super) fn flag(&mut self, name: &str, truth: bool) {
         self.text(name, if truth { "true" } else { "false" });
     }
 
-    /// An element of another document, without attributes and namespace prefixes, which would mean
-    /// nothing here. What is said of people is not worth an error, so unreadable text is left out.
+    /// Copies an element from another document without attributes and namespace prefixes, which
+    /// have no meaning here. Unreadable text is left out: the names of owners are not worth an
+    /// error.
     pub(super) fn copy(&mut self, document: &Document<'_>, element: &Element) {
         let name = document.name(element);
         if element.children.is_empty() {
@@ -95,12 +97,12 @@ impl Markup {
     }
 }
 
-/// A document behind its declaration.
+/// Puts the declaration before a document.
 pub(super) fn declared(document: &str) -> String {
     format!("{DECLARATION}{document}")
 }
 
-/// An entity tag without its quotes, or as it is where it has none.
+/// Removes the quotes around an entity tag, if it has any.
 pub(super) fn unquoted(etag: &str) -> &str {
     let etag = etag.trim();
     etag.strip_prefix('"')

@@ -1,8 +1,8 @@
-//! `GetObjectAttributes`: what the client asks for, and the answer.
+//! `GetObjectAttributes`: the requested attributes, and the response.
 //!
-//! The answer has only what was asked for and is known, in plaintext terms, written from the start.
-//! Unlike everywhere else in S3 its ETag has no quotes. Absent: a backend's answer, which is about
-//! stored bytes, and which parts make up a page.
+//! The response contains the requested attributes that are known, in plaintext terms, and is built
+//! by the proxy. In contrast to all other responses of S3, the ETag has no quotes. Not used: the
+//! backend's response, which describes stored bytes. The caller selects the parts of a page.
 
 use http::HeaderMap;
 
@@ -12,23 +12,23 @@ use crate::error::{ErrorCode, S3Error};
 
 const HEADER: &str = "x-amz-object-attributes";
 
-/// Something that can be asked for.
+/// Attribute that a request may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ObjectAttribute {
-    /// The ETag.
+    /// ETag of the object.
     ETag,
-    /// The checksum of the object.
+    /// Checksum of the object.
     Checksum,
-    /// How many parts there are, and which.
+    /// Number of parts, and a page of them.
     ObjectParts,
-    /// The storage class.
+    /// Storage class of the object.
     StorageClass,
-    /// The size.
+    /// Size of the plaintext.
     ObjectSize,
 }
 
 impl ObjectAttribute {
-    /// Every attribute, in the order of the answer.
+    /// All attributes, in the order of the response.
     pub const ALL: [Self; 5] = [
         Self::ETag,
         Self::Checksum,
@@ -37,7 +37,7 @@ impl ObjectAttribute {
         Self::ObjectSize,
     ];
 
-    /// The name in the header and in the answer.
+    /// Name in the request header and in the response.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,19 +50,19 @@ impl ObjectAttribute {
     }
 }
 
-/// What a request asks for: `x-amz-object-attributes`.
+/// Requested attributes: `x-amz-object-attributes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectAttributes(Vec<ObjectAttribute>);
 
 impl ObjectAttributes {
-    /// Reads the header, which may come as one list or several. Refuses unknown names and a request
-    /// that asks for nothing with `InvalidArgument`.
+    /// Parses the header, which may consist of one list or several. Fails with `InvalidArgument` if
+    /// a name is unknown or there is none.
     pub fn parse(headers: &HeaderMap) -> Result<Self, S3Error> {
         let mut wanted = Vec::new();
         for value in headers.get_all(HEADER) {
             for name in value.as_bytes().split(|&byte| byte == b',') {
                 let name = name.trim_ascii();
-                // RFC 9110, section 5.6.1.2: empty elements of a list say nothing.
+                // RFC 9110, section 5.6.1.2: recipients ignore empty list elements.
                 if name.is_empty() {
                     continue;
                 }
@@ -78,7 +78,7 @@ impl ObjectAttributes {
         Ok(Self(wanted))
     }
 
-    /// Whether an attribute is asked for.
+    /// Whether the attribute is requested.
     #[must_use]
     pub fn contains(&self, attribute: ObjectAttribute) -> bool {
         self.0.contains(&attribute)
@@ -93,60 +93,60 @@ fn invalid() -> S3Error {
     )
 }
 
-/// What is known of an object.
+/// Attributes of an object; `None` for unknown ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AttributesAnswer<'a> {
-    /// The ETag without quotes.
+    /// ETag without quotes.
     pub etag: Option<&'a str>,
     /// The checksum. Here S3 leaves the number of parts off a composite one.
     pub checksum: Option<(ChecksumAlgorithm, &'a ChecksumValue)>,
     /// `FULL_OBJECT` or `COMPOSITE`.
     pub checksum_type: Option<&'a str>,
-    /// The parts of a multipart object.
+    /// Parts of a multipart object.
     pub parts: Option<ObjectParts<'a>>,
-    /// The storage class.
+    /// Storage class.
     pub storage_class: Option<&'a str>,
-    /// The plaintext size in bytes.
+    /// Size of the plaintext in bytes.
     pub object_size: Option<u64>,
 }
 
-/// The parts of a multipart object.
+/// Parts of a multipart object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectParts<'a> {
-    /// How many there are.
+    /// Total number of parts.
     pub total: u32,
-    /// Some of them. S3 leaves them out where parts have no checksums of their own.
+    /// Page of parts. S3 omits it if the parts have no checksums of their own.
     pub page: Option<ObjectPartsPage<'a>>,
 }
 
-/// A page of parts.
+/// A page of an object's parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectPartsPage<'a> {
-    /// The number that the client asked to start behind; zero for the first page.
+    /// Part number after which the client asked to begin; zero for the first page.
     pub part_number_marker: u32,
-    /// The last number of the page, on the last page too; zero for a page without parts.
+    /// Last part number of the page, on the last page too; zero for an empty page.
     pub next_part_number_marker: u32,
-    /// How many parts the client asked for at most.
+    /// Maximum number of parts that the client requested.
     pub max_parts: u32,
     /// Whether there are more pages.
     pub is_truncated: bool,
-    /// The parts of the page.
+    /// Parts of the page.
     pub parts: Vec<ObjectPart<'a>>,
 }
 
 /// One part of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectPart<'a> {
-    /// Its number.
+    /// Part number.
     pub number: u16,
-    /// The plaintext size in bytes.
+    /// Size of the part's plaintext in bytes.
     pub size: u64,
-    /// The checksum of its plaintext.
+    /// Checksum of the part's plaintext.
     pub checksum: Option<(ChecksumAlgorithm, &'a ChecksumValue)>,
 }
 
 impl AttributesAnswer<'_> {
-    /// The answer with what is asked for, where it is known.
+    /// Builds the response with the requested attributes that are known.
     #[must_use]
     pub fn render(&self, wanted: &ObjectAttributes) -> String {
         declared(&Markup::document("GetObjectAttributesResponse", |markup| {
@@ -186,7 +186,7 @@ impl AttributesAnswer<'_> {
 }
 
 fn push_parts(markup: &mut Markup, parts: &ObjectParts<'_>) {
-    // SDKs call it TotalPartsCount, but read this name.
+    // S3 sends this name, although its SDKs call the member TotalPartsCount.
     markup.number("PartsCount", parts.total);
     let Some(page) = &parts.page else {
         return;

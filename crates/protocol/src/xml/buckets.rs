@@ -1,13 +1,13 @@
-//! ListBuckets, filtered by name.
+//! ListBuckets, filtered by bucket name.
 //!
-//! A client sees the buckets that its grants name, in the backend's order and with everything the
-//! backend says about them. The continuation token stays, so that a page may have fewer buckets
-//! than its limit, or none, and still not be the last.
+//! A client sees the buckets in its grants, in the backend's order and with everything that the
+//! backend reports about them. The continuation token stays, so a page may have fewer buckets than
+//! its limit, or none, without being the last.
 
 use super::document::{Document, Edit, XmlError, splice};
 
-/// Writes a `ListAllMyBucketsResult` again with only the buckets that `shown` holds for; the rest
-/// of the document stays as it is.
+/// Removes from a `ListAllMyBucketsResult` all buckets for which `shown` is false. The rest of the
+/// document stays as it is.
 pub fn filter_buckets(
     bytes: &[u8],
     mut shown: impl FnMut(&str) -> bool,
@@ -16,7 +16,7 @@ pub fn filter_buckets(
     let mut edits = Vec::new();
     for list in document.children(&document.root, "Buckets") {
         for bucket in document.children(list, "Bucket") {
-            // A bucket without a name cannot be judged, so it is not shown.
+            // A bucket without a name cannot be authorised, so it is not shown.
             let name = document.child_text(bucket, "Name")?;
             if !name.is_some_and(|name| shown(&name)) {
                 edits.push(Edit::remove(bucket));
@@ -26,16 +26,16 @@ pub fn filter_buckets(
     Ok(splice(document.text, edits))
 }
 
-/// The names on a page of buckets.
+/// Names in a page of buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketNames {
-    /// In the backend's order.
+    /// Bucket names in the backend's order.
     pub names: Vec<String>,
-    /// For the next page, where there is one.
+    /// Token for the next page, if there is one.
     pub continuation_token: Option<String>,
 }
 
-/// Reads a `ListAllMyBucketsResult`.
+/// Parses the names in a `ListAllMyBucketsResult`.
 pub fn bucket_names(bytes: &[u8]) -> Result<BucketNames, XmlError> {
     let document = list(bytes)?;
     let mut names = Vec::new();

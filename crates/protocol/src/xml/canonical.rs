@@ -1,11 +1,12 @@
-//! Documents that go on to a backend, read and written anew.
+//! Parses documents in requests to a backend and serialises them again.
 //!
-//! A backend that does not know a sub-resource may store the body of such a request as an object.
-//! So no byte of a client's goes on as it came: a document must have the root element of its
+//! A backend that does not know a sub-resource may store the request's body as an object. Therefore
+//! no byte of a client's body is forwarded as it came: a document must have the root element of its
 //! operation, and is written again from its elements and texts. The XML declaration, comments,
-//! namespace prefixes and attributes end here, but for the `xsi:type` of grantees, which S3 needs.
+//! namespace prefixes and attributes are dropped, except the `xsi:type` of grantees, which S3
+//! requires.
 //!
-//! Read as a stream, so that memory is bounded by the written document, whatever the markup.
+//! The document is parsed as a stream, so memory is bounded by the written document for any markup.
 
 use quick_xml::Reader;
 use quick_xml::escape::unescape;
@@ -14,28 +15,29 @@ use quick_xml::events::{BytesStart, Event};
 use super::document::{XmlError, body};
 use super::escape::escape;
 
-/// No document of S3 nests deeper.
+/// Maximum depth of elements. No S3 document is deeper.
 const MAXIMUM_DEPTH: usize = 16;
 
-/// The largest configuration, a thousand replication rules, stays below.
+/// Maximum number of elements. The largest configuration, a thousand replication rules, has fewer.
 const MAXIMUM_ELEMENTS: usize = 32 * 1024;
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 const SCHEMA_INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
-/// What a document must look like.
+/// Constraints on a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     /// Name of the root element.
     pub root: &'static str,
     /// Names of all elements below the root; `None` for documents that servers extend.
     pub elements: Option<&'static [&'static str]>,
-    /// Longest document in bytes, as it came and as it is written.
+    /// Maximum size in bytes, both of the received and of the written document.
     pub maximum_bytes: usize,
 }
 
-/// Reads a document of one shape, and writes it anew.
+/// Parses a document of the given shape and serialises it again. Fails if it is malformed, does not
+/// have the shape, or exceeds a limit.
 pub fn rewrite(bytes: &[u8], shape: &Shape) -> Result<String, XmlError> {
     if bytes.len() > shape.maximum_bytes {
         return Err(too_long(shape));
@@ -45,6 +47,7 @@ pub fn rewrite(bytes: &[u8], shape: &Shape) -> Result<String, XmlError> {
     loop {
         match reader.read_event().map_err(|error| syntax(&error))? {
             Event::Start(tag) => writer.open(&tag)?,
+            // `<a/>` is written as `<a></a>`.
             Event::Empty(tag) => {
                 writer.open(&tag)?;
                 writer.close()?;
@@ -52,11 +55,13 @@ pub fn rewrite(bytes: &[u8], shape: &Shape) -> Result<String, XmlError> {
             Event::End(_) => writer.close()?,
             Event::Text(part) => writer.text(utf8(&part)?)?,
             Event::CData(part) => writer.text(utf8(&part)?)?,
+            // XML's five entities and character references only: `unescape` knows no others.
             Event::GeneralRef(part) => {
                 let reference = format!("&{};", utf8(&part)?);
                 let resolved = unescape(&reference);
                 writer.text(&resolved.map_err(|error| XmlError::Syntax(error.to_string()))?)?;
             }
+            // Only before the root. A client's declaration is not written again.
             Event::Decl(_) if writer.written.is_empty() => {}
             Event::DocType(_) | Event::PI(_) | Event::Decl(_) => {
                 return Err(XmlError::Declaration);
@@ -67,7 +72,8 @@ pub fn rewrite(bytes: &[u8], shape: &Shape) -> Result<String, XmlError> {
     }
 }
 
-/// The name of a document's root element, without namespace prefix; nothing below it is read.
+/// Name of a document's root element, without its namespace prefix. The content is not parsed, and
+/// may be malformed.
 pub fn root_name(bytes: &[u8]) -> Result<String, XmlError> {
     let mut reader = Reader::from_str(body(bytes)?);
     loop {
@@ -88,7 +94,7 @@ pub fn root_name(bytes: &[u8]) -> Result<String, XmlError> {
     }
 }
 
-/// An element whose end has not come yet.
+/// An element that is not closed yet.
 struct Open {
     name: String,
     text: String,
@@ -122,6 +128,8 @@ impl<'s> Writer<'s> {
             }
             None => {}
             Some(parent) => {
+                // White space between elements was collected as text until the first child proved
+                // otherwise.
                 if !is_white_space(&parent.text) {
                     return Err(mixed());
                 }
@@ -130,6 +138,7 @@ impl<'s> Writer<'s> {
                 self.require_known(name)?;
             }
         }
+        // Check the limits before writing, so that memory stays bounded.
         if self.open.len() == MAXIMUM_DEPTH {
             return Err(XmlError::Depth);
         }
@@ -161,6 +170,8 @@ impl<'s> Writer<'s> {
     fn require_known(&self, name: &str) -> Result<(), XmlError> {
         match self.shape.elements {
             Some(known) if !known.contains(&name) => {
+                // The message is logged and sent to the client, and the name may be as long as the
+                // body.
                 let name: String = name.chars().take(64).collect();
                 Err(XmlError::schema(format!(
                     "a {} must not have the element {name}",
@@ -194,6 +205,7 @@ impl<'s> Writer<'s> {
     }
 
     fn write(&mut self, text: &str) -> Result<(), XmlError> {
+        // Escaping can make the text longer than it was, so the limit is checked here again.
         if self.written.len() + text.len() > self.shape.maximum_bytes {
             return Err(too_long(self.shape));
         }
@@ -215,7 +227,7 @@ fn is_white_space(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_whitespace())
 }
 
-/// A name that can be written again. The reader takes anything for one.
+/// Local name of an element, checked to be a valid name: the XML library accepts any bytes.
 fn local_name<'t>(tag: &'t BytesStart<'_>) -> Result<&'t str, XmlError> {
     let whole = tag.name().into_inner();
     let start = whole.iter().rposition(|byte| *byte == b':');
@@ -227,11 +239,12 @@ fn local_name<'t>(tag: &'t BytesStart<'_>) -> Result<&'t str, XmlError> {
     utf8(local)
 }
 
-/// The value of `xsi:type`, whatever the prefix.
+/// Value of the attribute `xsi:type`, with any prefix.
 fn instance_type(tag: &BytesStart<'_>) -> Result<Option<String>, XmlError> {
     for attribute in tag.attributes() {
         let attribute = attribute.map_err(|error| XmlError::Syntax(error.to_string()))?;
         let name = attribute.key.into_inner();
+        // `xmlns:type` declares a namespace prefix named `type`.
         if !name.ends_with(b":type") || name.starts_with(b"xmlns:") {
             continue;
         }

@@ -1,8 +1,8 @@
-//! CompleteMultipartUpload: what the client sends, what goes to the backend, and both answers.
+//! CompleteMultipartUpload: the client's request, the backend's request, and both responses.
 //!
-//! The request is a closed list, read strictly; the backend gets a list of its own, since parts,
-//! ETags and checksums are not the same on both sides. Whether the parts exist, and whether they
-//! are in order, is not decided here.
+//! The client's request has a closed schema and is parsed strictly. The backend gets another list,
+//! since parts, ETags and checksums differ between the two sides. Existence and order of the parts
+//! are not checked here.
 
 use super::answer::{self, Markup, unquoted};
 use super::document::{Document, XmlError};
@@ -11,40 +11,41 @@ use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
 use crate::error::{ErrorCode, S3Error};
 use crate::quote::quoted;
 
-/// What stands at the very start of an answer. White space may follow while the work goes on, and
-/// then [`complete_document`] or an error's document.
+/// XML declaration at the start of a response. White space may follow while the work goes on, and
+/// then [`complete_document`] or an error document.
 pub const XML_DECLARATION: &str = answer::DECLARATION;
 
-/// The most parts that an upload has, and the highest part number.
+/// Maximum number of parts of an upload, and highest part number.
 pub const MAXIMUM_PARTS: u16 = 10_000;
 
-/// The most elements of a request: for each part its number, its ETag and every checksum that S3 has.
+/// Maximum number of elements in a request: per part its number, its ETag and each checksum of S3.
 const MAXIMUM_ELEMENTS: usize = 1 + MAXIMUM_PARTS as usize * 13;
 
-/// Longest number, ETag or checksum in a request, in bytes.
+/// Maximum length of a number, ETag or checksum in a request, in bytes.
 const MAXIMUM_TEXT_BYTES: usize = 1024;
 
 /// The parts that a client wants its object made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompleteRequest {
-    /// The parts in the order of the request, 1 to 10,000.
+    /// Parts in the order of the request, 1 to 10,000 of them.
     pub parts: Vec<CompletedPart>,
 }
 
-/// One part, as the client names it.
+/// One part of a CompleteMultipartUpload request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompletedPart {
-    /// Its number, 1 to 10,000.
+    /// Part number, 1 to 10,000.
     pub number: u16,
-    /// Its ETag without quotes.
+    /// ETag of the part without quotes.
     pub etag: String,
-    /// Its checksum, where the client names one.
+    /// Checksum of the part, if the client sent one.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumValue)>,
 }
 
 impl CompleteRequest {
-    /// Reads a client's request. Refuses what S3 refuses: with `MalformedXML` what is not in its
-    /// schema, with `InvalidArgument` numbers and checksums that cannot be right.
+    /// Parses a client's request. Errors are S3's: `MalformedXML` for elements outside the schema,
+    /// `InvalidArgument` for invalid numbers and checksums, `NotImplemented` for unsupported
+    /// checksum algorithms.
     pub fn parse(bytes: &[u8]) -> Result<Self, S3Error> {
         let mut document = DocumentStream::new(bytes, MAXIMUM_ELEMENTS).map_err(refused)?;
         Self::read(&mut document)
@@ -57,6 +58,7 @@ impl CompleteRequest {
         let mut parts = Vec::new();
         while let Some(name) = document.child().map_err(refused)? {
             match name {
+                // Checked before the part is parsed: the list never grows past the limit.
                 "Part" if parts.len() < usize::from(MAXIMUM_PARTS) => parts.push(part(document)?),
                 "Part" => return Err(number_of_parts()),
                 name => return Err(unknown(name)),
@@ -69,7 +71,7 @@ impl CompleteRequest {
         Ok(Self { parts })
     }
 
-    /// Whether every number is above the one before.
+    /// Whether part numbers are strictly ascending.
     #[must_use]
     pub fn is_ascending(&self) -> bool {
         self.parts
@@ -80,6 +82,7 @@ impl CompleteRequest {
 fn part(document: &mut DocumentStream<'_>) -> Result<CompletedPart, S3Error> {
     let (mut number, mut etag, mut checksum) = (None, None, None);
     while let Some(name) = document.child().map_err(refused)? {
+        // Refuse an unknown element before its content is read.
         if !is_known(name) {
             return Err(unknown(name));
         }
@@ -88,7 +91,7 @@ fn part(document: &mut DocumentStream<'_>) -> Result<CompletedPart, S3Error> {
         let repeated = match name {
             "PartNumber" => number.replace(part_number(text)?).is_some(),
             "ETag" => etag.replace(unquoted(text).to_owned()).is_some(),
-            // Some clients write every element that they know of.
+            // Some clients write all known elements, leaving the unused ones empty.
             _ if text.is_empty() => false,
             name => match checksum.replace(part_checksum(name, text)?) {
                 Some(_) => return Err(invalid_checksum()),
@@ -117,6 +120,7 @@ fn number_of_parts() -> S3Error {
 }
 
 fn part_number(text: &str) -> Result<u16, S3Error> {
+    // As `i32` first: S3 has one error for other text and another for numbers out of range.
     let number: i32 = text
         .parse()
         .map_err(|_| malformed("a PartNumber must be a number"))?;
@@ -169,7 +173,7 @@ fn malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
     XmlError::schema(message).in_request()
 }
 
-/// The request to the backend: numbers, and ETags that are given without their quotes.
+/// Builds the request for the backend from part numbers and ETags, which are given without quotes.
 #[must_use]
 pub fn complete_request<'a>(parts: impl Iterator<Item = (u16, &'a str)>) -> String {
     Markup::document("CompleteMultipartUpload", |markup| {
@@ -182,18 +186,18 @@ pub fn complete_request<'a>(parts: impl Iterator<Item = (u16, &'a str)>) -> Stri
     })
 }
 
-/// A backend's answer of success. An error in its place is for
-/// [`is_error`](super::error_document::is_error) to tell apart beforehand.
+/// Parsed success response of a backend. Check for an error in its place with
+/// [`is_error`](super::error_document::is_error) first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompleteResult {
-    /// The object's ETag without quotes; some servers leave it empty.
+    /// ETag of the object without quotes; `None` from servers that leave it empty.
     pub etag: Option<String>,
-    /// Where the backend has the object.
+    /// URL of the object at the backend.
     pub location: Option<String>,
 }
 
 impl CompleteResult {
-    /// Reads a backend's answer.
+    /// Parses the backend's response, a `CompleteMultipartUploadResult`.
     pub fn parse(bytes: &[u8]) -> Result<Self, XmlError> {
         let document = Document::parse(bytes)?;
         if document.root_name() != "CompleteMultipartUploadResult" {
@@ -214,18 +218,18 @@ impl CompleteResult {
     }
 }
 
-/// What the client is told of its completed object.
+/// Content of the response to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompleteAnswer<'a> {
-    /// The object's URL.
+    /// URL of the object.
     pub location: &'a str,
-    /// The bucket.
+    /// Bucket name.
     pub bucket: &'a str,
-    /// The key.
+    /// Object key.
     pub object_key: &'a str,
-    /// The ETag without quotes.
+    /// ETag of the object without quotes.
     pub etag: &'a str,
-    /// The checksum in Base64, with `-` and the number of parts behind a composite one.
+    /// Checksum in Base64; a composite one is followed by `-` and the number of parts.
     pub checksum: Option<(ChecksumAlgorithm, &'a str)>,
     /// `FULL_OBJECT` or `COMPOSITE`.
     pub checksum_type: Option<&'a str>,

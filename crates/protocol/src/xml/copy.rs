@@ -1,25 +1,25 @@
-//! The answers of CopyObject and UploadPartCopy.
+//! Responses of CopyObject and UploadPartCopy.
 //!
-//! Both say the ETag and the time of the copy; what a backend says of checksums is about stored
-//! bytes, and not read. Like that of a Complete an answer may be preceded by white space, so each
-//! is there with and without declaration.
+//! Both contain the ETag and the time of the copy. Checksums in a backend's response describe
+//! stored bytes and are not read. White space may precede the response, as in
+//! CompleteMultipartUpload, so each document is available with and without the declaration.
 
 use super::answer::{Markup, unquoted};
 use super::document::{Document, XmlError};
 use crate::checksum::ChecksumAlgorithm;
 
-/// A backend's `CopyObjectResult` or `CopyPartResult`. An error in its place is for
-/// [`is_error`](super::error_document::is_error) to tell apart beforehand.
+/// Parsed `CopyObjectResult` or `CopyPartResult` of a backend. Check for an error in its place with
+/// [`is_error`](super::error_document::is_error) first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyResult {
-    /// The copy's ETag without quotes.
+    /// ETag of the copy without quotes.
     pub etag: String,
-    /// When the copy was made, as the backend wrote it.
+    /// Time of the copy as the backend wrote it.
     pub last_modified: Option<String>,
 }
 
 impl CopyResult {
-    /// Reads a backend's answer.
+    /// Parses the backend's response. Fails if it has no ETag.
     pub fn parse(bytes: &[u8]) -> Result<Self, XmlError> {
         let document = Document::parse(bytes)?;
         if !["CopyObjectResult", "CopyPartResult"].contains(&document.root_name()) {

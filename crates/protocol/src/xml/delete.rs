@@ -1,9 +1,9 @@
-//! DeleteObjects: the batch that a client sends, and the result.
+//! DeleteObjects: the client's batch of deletions, and the result.
 //!
-//! The request is a closed list, read into [`DeleteRequest`] and written anew, so that the backend
-//! gets exactly the keys that were judged: an element that is not known here is refused, and keys
-//! are checked like those of a path. ETag and size of an object are conditions in plaintext terms;
-//! the caller maps them. The backend's result passes as it is, with the proxy's own refusals
+//! The request has a closed schema. It is parsed into [`DeleteRequest`] and serialised again, so
+//! that the backend gets exactly the keys that were authorised: unknown elements are refused, and
+//! keys are validated like those in a path. ETag and size are conditions in plaintext terms, which
+//! the caller maps. The backend's result is passed on unchanged, with the proxy's own errors
 //! appended.
 
 use std::fmt::Write;
@@ -18,13 +18,14 @@ use crate::quote::quoted;
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
-/// The most objects that one request may name.
+/// Maximum number of objects in one request.
 pub const MAXIMUM_OBJECTS: usize = 1000;
 
-/// The most elements of a request: for each object its key and four conditions.
+/// Maximum number of elements in a request: per object its key and four conditions.
 const MAXIMUM_ELEMENTS: usize = 2 + MAXIMUM_OBJECTS * 6;
 
-/// Longest text of a request, in bytes: keys of 1024, and what is longer is told so by name.
+/// Maximum length of a text in a request, in bytes. Longer than the longest key (1024), so that a
+/// key beyond that gets its own error.
 const MAXIMUM_TEXT_BYTES: usize = 4096;
 
 /// What stands behind the objects of a request.
@@ -33,38 +34,39 @@ const END_BYTES: usize = "<Quiet>true</Quiet></Delete>".len();
 /// How much the answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {
-    /// Deletions and failures.
+    /// Deletions and errors are reported.
     Verbose,
-    /// Failures only.
+    /// Only errors are reported.
     Quiet,
 }
 
-/// What a client wants deleted.
+/// A parsed DeleteObjects request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteRequest {
-    /// The objects, 1 to 1000.
+    /// Objects to delete, 1 to 1000 of them.
     pub objects: Vec<ObjectIdentifier>,
-    /// How much the answer says.
+    /// Verbosity of the response.
     pub verbosity: Verbosity,
 }
 
-/// One object of a batch, with conditions.
+/// One object to delete, with conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectIdentifier {
-    /// Its key.
+    /// Object key.
     pub key: ObjectKey,
-    /// Its version; a delete marker is made where it is absent.
+    /// Version to delete; without one, the backend creates a delete marker in versioned buckets.
     pub version_id: Option<String>,
-    /// The ETag that it must have.
+    /// Condition: ETag of the object.
     pub etag: Option<String>,
-    /// The size in bytes that it must have.
+    /// Condition: size of the object in bytes.
     pub size: Option<u64>,
-    /// The modification time that it must have, as the client wrote it.
+    /// Condition: modification time of the object, as the client wrote it.
     pub last_modified_time: Option<String>,
 }
 
 impl DeleteRequest {
-    /// Reads a client's request. Refuses with `MalformedXML` what S3 does not define.
+    /// Parses a client's request. Fails with `MalformedXML` if it does not match S3's schema, and
+    /// as [`ObjectKey::new`] does.
     pub fn parse(bytes: &[u8]) -> Result<Self, S3Error> {
         let mut document = DocumentStream::new(bytes, MAXIMUM_ELEMENTS).map_err(malformed)?;
         Self::read(&mut document)
@@ -80,6 +82,7 @@ impl DeleteRequest {
         };
         while let Some(name) = document.child().map_err(malformed)? {
             match name {
+                // Checked before the object is parsed: the list never grows past the limit.
                 "Object" if request.objects.len() < MAXIMUM_OBJECTS => {
                     request.objects.push(object(document)?);
                 }
@@ -149,6 +152,7 @@ fn object(document: &mut DocumentStream<'_>) -> Result<ObjectIdentifier, S3Error
             name => return Err(unknown(name)),
         };
         let text = document.text(MAXIMUM_TEXT_BYTES).map_err(malformed)?;
+        // Two keys in one object could be read in two ways.
         if field.replace(text).is_some() {
             let message = format!("an Object must have only one {name}");
             return Err(malformed(XmlError::schema(message)));
@@ -158,7 +162,7 @@ fn object(document: &mut DocumentStream<'_>) -> Result<ObjectIdentifier, S3Error
     let size = size.map(|text| text.trim().parse()).transpose();
     Ok(ObjectIdentifier {
         key: ObjectKey::new(key)?,
-        // S3 takes an empty version for none, and some clients write one.
+        // S3 treats an empty version as no version, and some clients send one.
         version_id: version_id.filter(|version| !version.is_empty()),
         etag: etag.filter(|etag| !etag.is_empty()),
         size: size.map_err(|_| malformed(XmlError::schema("a Size must be a number of bytes")))?,
@@ -198,39 +202,39 @@ fn push(markup: &mut String, name: &str, text: Option<&str>) {
     }
 }
 
-/// One object that was not deleted.
+/// An object that was not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteError {
-    /// Its key.
+    /// Object key.
     pub key: String,
-    /// The version that was asked for.
+    /// Version named in the request.
     pub version_id: Option<String>,
-    /// S3's name of the error.
+    /// S3 error code.
     pub code: String,
-    /// What was wrong.
+    /// Error message.
     pub message: String,
 }
 
-/// One object that was deleted.
+/// An object that was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deleted {
-    /// Its key.
+    /// Object key.
     pub key: String,
-    /// The version that was asked for.
+    /// Version named in the request.
     pub version_id: Option<String>,
 }
 
-/// What a backend says of a batch.
+/// Parsed result of a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeleteResult {
-    /// What was deleted; empty when asked to be quiet.
+    /// Deleted objects; empty for a quiet request.
     pub deleted: Vec<Deleted>,
-    /// What was not.
+    /// Objects that were not deleted.
     pub errors: Vec<DeleteError>,
 }
 
 impl DeleteResult {
-    /// Reads a backend's result.
+    /// Parses a backend's `DeleteResult`. Unknown elements are ignored.
     pub fn parse(bytes: &[u8]) -> Result<Self, XmlError> {
         let document = result_document(bytes)?;
         let mut result = Self::default();
@@ -273,7 +277,7 @@ pub fn merge_delete_result(
     Ok(splice(document.text, vec![edit]))
 }
 
-/// The result of a batch of which nothing went to the backend.
+/// Builds the result of a batch of which no object was sent to the backend.
 #[must_use]
 pub fn delete_result(errors: &[DeleteError]) -> String {
     let errors = error_elements(errors);

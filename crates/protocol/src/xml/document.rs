@@ -1,13 +1,14 @@
-//! A document as a tree of byte spans.
+//! Parsed XML documents as trees of byte spans.
 //!
-//! The tree refers to the bytes it was read from and copies none of them. Names are compared
-//! without their namespace prefix. Text is unescaped when it is asked for. Writing means to
-//! exchange some spans, so whatever is not touched stays as it was.
+//! The tree refers to the text that was parsed and copies none of it. Names are compared without
+//! their namespace prefix, and text is unescaped on access. A document is modified by replacing
+//! spans, so everything else stays as it was.
 //!
-//! Bounded in depth, in elements and in the length of tags; the caller bounds the length. A client's
-//! list is read as a [stream](super::stream) instead. Document type declarations, processing
-//! instructions and entities other than XML's own five are refused, so no text is longer than its
-//! source. So is an XML declaration anywhere but at the start: a document written from it would carry it on.
+//! Depth, number of elements and length of tags are bounded; the caller bounds the document's
+//! length. Lists from clients are parsed as a [stream](super::stream) instead. Document type
+//! declarations, processing instructions and entities other than XML's own five are refused, so no
+//! text is longer than its source. An XML declaration anywhere but at the start is refused too: a
+//! document that was modified here would still contain it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -19,57 +20,57 @@ use quick_xml::events::{BytesStart, Event};
 use crate::error::{ErrorCode, S3Error};
 use crate::quote;
 
-/// No document of S3 nests deeper.
+/// Maximum depth of elements. No S3 document is deeper.
 pub(super) const MAXIMUM_DEPTH: usize = 16;
 
-/// The most elements of a document, which take 80 bytes each: a thousand lifecycle rules or deleted
-/// objects stay below.
+/// Maximum number of elements in a document; each takes 80 bytes. A thousand lifecycle rules or
+/// deleted objects need fewer.
 const MAXIMUM_ELEMENTS: usize = 20_000;
 
-/// The same for a page of a listing; some servers list 5000 objects.
+/// Maximum number of elements in a page of a listing; some servers list 5000 objects.
 const MAXIMUM_PAGE_ELEMENTS: usize = 100_000;
 
-/// Longest tag with its name and attributes, in bytes.
+/// Maximum length of a tag with its name and attributes, in bytes.
 const MAXIMUM_TAG_BYTES: usize = 4096;
 
-/// Longest message of the XML library that is passed on, in bytes.
+/// Maximum length of the XML library's messages in errors, in bytes.
 const MAXIMUM_MESSAGE_BYTES: usize = 160;
 
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
-/// Why bytes are not a document that is understood.
+/// Reason for which a document was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum XmlError {
-    /// Not UTF-8.
+    /// The document is not UTF-8.
     #[error("the document must be UTF-8")]
     NotUtf8,
-    /// Not well-formed.
+    /// The document is not well-formed.
     #[error("the document must be well-formed XML: {0}")]
     Syntax(String),
-    /// A document type declaration, a processing instruction, or an XML declaration that is not the
-    /// first thing in the document.
+    /// The document has a document type declaration, a processing instruction, or an XML
+    /// declaration that is not at its start.
     #[error(
         "the document must have no document type declaration and no processing instruction, and an \
          XML declaration only at its start"
     )]
     Declaration,
-    /// Nested too deeply.
+    /// The elements are nested too deeply.
     #[error("the document's elements must not nest deeper than 16")]
     Depth,
-    /// Too many elements.
+    /// The document has too many elements.
     #[error("the document has too many elements")]
     Elements,
-    /// A text is longer than any that its element may have.
+    /// A text is longer than its element allows.
     #[error("a text in the document is too long")]
     Text,
-    /// Well-formed, but not the document that was expected here.
+    /// The document is well-formed, but not the expected one.
     #[error("{0}")]
     Schema(Cow<'static, str>),
 }
 
 impl XmlError {
-    /// The answer to a client whose request held the document. Not for a backend's documents,
-    /// which are no fault of the client.
+    /// The error response to a client that sent this document. Not for documents from a backend,
+    /// for which the client is not responsible.
     #[must_use]
     pub fn in_request(&self) -> S3Error {
         S3Error::new(
@@ -86,35 +87,35 @@ impl XmlError {
     }
 }
 
-/// One element and what is inside.
+/// An element and its children.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Element {
     name: Range<usize>,
-    /// The whole element, tags included.
+    /// Span of the whole element, including its tags.
     pub(super) outer: Range<usize>,
-    /// What stands between the tags; empty, at the element's end, for `<a/>`.
+    /// Span between the tags; for `<a/>` it is empty and at the element's end.
     pub(super) inner: Range<usize>,
     pub(super) children: Vec<Element>,
     form: TagForm,
 }
 
-/// How an element is written.
+/// Spelling of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TagForm {
     /// `<a></a>`
     Pair,
-    /// `<a/>`, which has no inside to put anything into.
+    /// `<a/>`, which has no content to replace or extend.
     Empty,
 }
 
-/// The root of a document together with its text.
+/// A parsed document: its root and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Document<'text> {
     pub(super) text: &'text str,
     pub(super) root: Element,
 }
 
-/// One exchange for [`splice`].
+/// Replacement of one span, for [`splice`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Edit {
     pub(super) span: Range<usize>,
@@ -126,7 +127,7 @@ impl<'text> Document<'text> {
         Self::with_elements(bytes, MAXIMUM_ELEMENTS)
     }
 
-    /// Reads a page of a listing, which may have more elements than other documents.
+    /// Parses a page of a listing, which may have more elements than other documents.
     pub(super) fn parse_page(bytes: &'text [u8]) -> Result<Self, XmlError> {
         Self::with_elements(bytes, MAXIMUM_PAGE_ELEMENTS)
     }
@@ -137,7 +138,7 @@ impl<'text> Document<'text> {
         Ok(Self { text, root })
     }
 
-    /// The root's name without namespace prefix.
+    /// Name of the root element without its namespace prefix.
     pub(super) fn root_name(&self) -> &'text str {
         self.name(&self.root)
     }
@@ -147,13 +148,13 @@ impl<'text> Document<'text> {
         name.rsplit_once(':').map_or(name, |(_, local)| local)
     }
 
-    /// An element's namespace prefix with its colon, or nothing.
+    /// Namespace prefix of an element with its colon, or an empty string.
     pub(super) fn prefix(&self, element: &Element) -> &'text str {
         let name = &self.text[element.name.clone()];
         &name[..name.len() - self.name(element).len()]
     }
 
-    /// The children of one name.
+    /// Children of an element with the given name.
     pub(super) fn children<'tree>(
         &'tree self,
         element: &'tree Element,
@@ -165,7 +166,7 @@ impl<'text> Document<'text> {
             .filter(move |child| self.name(child) == name)
     }
 
-    /// The first child of a name.
+    /// First child of an element with the given name.
     pub(super) fn child<'tree>(
         &'tree self,
         element: &'tree Element,
@@ -174,14 +175,15 @@ impl<'text> Document<'text> {
         self.children(element, name).next()
     }
 
-    /// The text of an element, unescaped and untrimmed, without that of its children.
+    /// Text of an element, unescaped and untrimmed, without the text of its children.
     pub(super) fn text(&self, element: &Element) -> Result<Cow<'text, str>, XmlError> {
         let raw = &self.text[element.inner.clone()];
+        // Fast path for the usual case: neither children nor CDATA.
         if !raw.contains('<') {
             return unescape(raw).map_err(|error| unresolved(&error));
         }
         let mut text = String::new();
-        // The reader would take it for the start of a document, and drop it.
+        // The XML library would take it for the start of a document, and drop it.
         if raw.starts_with(BYTE_ORDER_MARK) {
             text.push(BYTE_ORDER_MARK);
         }
@@ -209,7 +211,7 @@ impl<'text> Document<'text> {
         }
     }
 
-    /// The text of the first child of a name; `None` where there is no such child.
+    /// Text of the first child with the given name; `None` without one.
     pub(super) fn child_text(
         &self,
         element: &Element,
@@ -220,9 +222,11 @@ impl<'text> Document<'text> {
             .transpose()
     }
 
-    /// An exchange of an element's content for text; the tags stay.
+    /// Replaces an element's content by text; its tags stay.
     pub(super) fn replace_text(&self, element: &Element, text: &str) -> Edit {
         let with = super::escape::escape(text).into_owned();
+        // `<a/>` has to become a pair of tags. Its attributes are lost, which S3's leaves do not
+        // have.
         if element.form == TagForm::Empty {
             let name = &self.text[element.name.clone()];
             return Edit {
@@ -236,8 +240,9 @@ impl<'text> Document<'text> {
         }
     }
 
-    /// An exchange that puts markup behind everything else inside an element.
+    /// Appends markup to the content of an element.
     pub(super) fn append_inside(&self, element: &Element, markup: &str) -> Edit {
+        // `<a b="c"/>`: keep the attributes, which may declare the namespace.
         if element.form == TagForm::Empty {
             let tag = &self.text[element.outer.clone()];
             let open = tag
@@ -258,7 +263,7 @@ impl<'text> Document<'text> {
 }
 
 impl Edit {
-    /// Takes an element out.
+    /// Removes an element.
     pub(super) fn remove(element: &Element) -> Self {
         Self {
             span: element.outer.clone(),
@@ -267,8 +272,9 @@ impl Edit {
     }
 }
 
-/// The text with spans exchanged. Spans must not overlap.
+/// Returns the text with all edits applied. Their spans must not overlap.
 pub(super) fn splice(text: &str, mut edits: Vec<Edit>) -> String {
+    // Edits are collected by kind, not by position.
     edits.sort_by_key(|edit| edit.span.start);
     let mut spliced = String::with_capacity(text.len());
     let mut at = 0;
@@ -281,17 +287,19 @@ pub(super) fn splice(text: &str, mut edits: Vec<Edit>) -> String {
     spliced
 }
 
-/// The text of a document without its byte order mark, which would shift the reader's positions, and
-/// without white space before it: some servers send that while they work, and readers refuse it before
-/// a declaration. Refuses NUL, which XML has in no spelling.
+/// Returns the text of a document without a byte order mark, which would shift the XML library's
+/// positions, and without leading white space: some servers send it while they work, and XML
+/// readers refuse it before a declaration. Fails if the text contains NUL, which XML cannot
+/// represent.
 pub(super) fn body(bytes: &[u8]) -> Result<&str, XmlError> {
     let text = std::str::from_utf8(bytes).map_err(|_| XmlError::NotUtf8)?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let text = text.trim_ascii_start();
+    // The library would drop this second one too.
     if text.starts_with(BYTE_ORDER_MARK) {
         return Err(outside());
     }
-    // No reference can stand for it, so a document that repeated it could not be read.
+    // No reference can represent NUL, so a document that quoted it could not be parsed.
     if text.contains('\0') {
         return Err(XmlError::Syntax("a NUL stands in it".into()));
     }
@@ -305,6 +313,7 @@ fn read_tree(text: &str, elements: usize) -> Result<Element, XmlError> {
         ..Tree::default()
     };
     loop {
+        // Positions before and after an event are the span of its tag.
         let start = position(&reader);
         let event = reader.read_event().map_err(|error| syntax(&error))?;
         let end = position(&reader);
@@ -320,6 +329,7 @@ fn read_tree(text: &str, elements: usize) -> Result<Element, XmlError> {
             Event::End(_) => tree.close(start, end)?,
             Event::Text(text) if text.iter().all(u8::is_ascii_whitespace) => {}
             Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => tree.require_open()?,
+            // Only at the very start, see the module's documentation.
             Event::Decl(_) if start == 0 => {}
             Event::DocType(_) | Event::PI(_) | Event::Decl(_) => {
                 return Err(XmlError::Declaration);
@@ -330,12 +340,12 @@ fn read_tree(text: &str, elements: usize) -> Result<Element, XmlError> {
     }
 }
 
-/// The elements read so far.
+/// The elements parsed so far.
 #[derive(Default)]
 struct Tree {
     open: Vec<Element>,
     root: Option<Element>,
-    /// Elements that may still begin.
+    /// Number of elements that may still begin.
     elements_left: usize,
 }
 
@@ -359,6 +369,7 @@ impl Tree {
 
     fn close(&mut self, start: usize, end: usize) -> Result<(), XmlError> {
         let mut element = self.open.pop().ok_or_else(outside)?;
+        // `start` is where the end tag begins. Both spans were open-ended until now.
         element.inner.end = start;
         element.outer.end = end;
         self.attach(element)
@@ -390,7 +401,7 @@ impl Tree {
     }
 }
 
-/// An element from its first tag.
+/// Creates an element from its start tag.
 fn element(tag: &BytesStart<'_>, span: Range<usize>, form: TagForm) -> Result<Element, XmlError> {
     Ok(Element {
         name: name(tag, span.clone())?,
@@ -401,8 +412,8 @@ fn element(tag: &BytesStart<'_>, span: Range<usize>, form: TagForm) -> Result<El
     })
 }
 
-/// The span of an element's name, given that of its first tag. The reader accepts any bytes as names
-/// and attributes; a tag written again from some of them would mean something else.
+/// Returns the span of an element's name, given the span of its start tag. The XML library accepts
+/// any bytes as names and attributes; a tag built from such a name could have another meaning.
 pub(super) fn name(tag: &BytesStart<'_>, span: Range<usize>) -> Result<Range<usize>, XmlError> {
     if span.len() > MAXIMUM_TAG_BYTES {
         return Err(XmlError::Syntax("a tag is longer than 4096 bytes".into()));
@@ -421,11 +432,12 @@ pub(super) fn name(tag: &BytesStart<'_>, span: Range<usize>) -> Result<Range<usi
     if name.as_ref().is_empty() || !name.as_ref().iter().all(is_name_byte) {
         return Err(XmlError::Syntax("an element has no proper name".into()));
     }
+    // The tag's span begins with `<`.
     let name_start = span.start + 1;
     Ok(name_start..name_start + name.as_ref().len())
 }
 
-/// The text that a reference such as `amp` or `#65` stands for.
+/// Text that a reference such as `amp` or `#65` represents.
 pub(super) fn reference(name: &str) -> Result<String, XmlError> {
     let reference = format!("&{name};");
     let resolved = unescape(&reference).map_err(|error| unresolved(&error))?;

@@ -1,9 +1,9 @@
-//! S3's error documents: the proxy's own, and a backend's on its way to the client.
+//! S3 error documents: the proxy's own, and those of a backend for the client.
 //!
-//! A backend's document passes with its code, message and whatever else it says, but for what
-//! describes the proxy's own request to it: signatures, key ids, tokens, hosts. Which errors are
-//! not passed at all, because they are about the proxy's credential, is the caller's decision.
-//! Resource and request id are the proxy's own, since the client asked the proxy.
+//! A backend's error keeps its code, message and further elements, except those that describe the
+//! proxy's own request: signatures, access key IDs, tokens, hosts. The caller decides which errors
+//! must not be passed on at all because they concern the proxy's credential. Resource and request
+//! ID are set by the proxy, since the client's request was to the proxy.
 
 use std::fmt::Write;
 
@@ -12,22 +12,22 @@ use super::document::{Document, XmlError};
 use super::escape::escape_for_strict_readers;
 use crate::error::S3Error;
 
-/// What an error document says.
+/// Content of an error document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorDocument {
-    /// S3's name of the error.
+    /// S3 error code.
     pub code: String,
-    /// What was wrong.
+    /// Error message.
     pub message: String,
-    /// The path that was asked for.
+    /// Path of the request.
     pub resource: Option<String>,
-    /// The id of the request.
+    /// Request ID.
     pub request_id: Option<String>,
     /// Further elements with their text, such as `ActualObjectSize`.
     pub details: Vec<(String, String)>,
 }
 
-/// Elements that say something about the request from the proxy to the backend.
+/// Elements that describe the proxy's request to the backend.
 const REMOVED: &[&str] = &[
     "AWSAccessKeyId",
     "CanonicalRequest",
@@ -45,7 +45,8 @@ const REMOVED: &[&str] = &[
 ];
 
 impl ErrorDocument {
-    /// Reads a backend's error, without the elements that are not for clients.
+    /// Parses a backend's error, without the elements that clients must not see. Fails if it has no
+    /// code.
     pub fn parse(bytes: &[u8]) -> Result<Self, XmlError> {
         let document = Document::parse(bytes)?;
         if document.root_name() != "Error" {
@@ -65,6 +66,7 @@ impl ErrorDocument {
                 "Message" => error.message = text,
                 "Resource" => error.resource = Some(text),
                 "RequestId" => error.request_id = Some(text),
+                // S3's further elements are flat. Text of nested ones would be incomplete here.
                 name if is_removed(name) || !element.children.is_empty() => {}
                 name => error.details.push((name.to_owned(), text)),
             }
@@ -75,7 +77,7 @@ impl ErrorDocument {
         Ok(error)
     }
 
-    /// The text of a further element.
+    /// Text of the further element `name`.
     #[must_use]
     pub fn detail(&self, name: &str) -> Option<&str> {
         self.details
@@ -84,7 +86,8 @@ impl ErrorDocument {
             .map(|(_, text)| text.as_str())
     }
 
-    /// Sets a further element, such as a size in plaintext terms.
+    /// Sets a further element, such as a size in plaintext terms, replacing any others of that
+    /// name.
     pub fn set_detail(&mut self, name: &str, text: impl Into<String>) {
         self.details.retain(|(present, _)| present != name);
         self.details.push((name.to_owned(), text.into()));
@@ -103,17 +106,18 @@ impl From<&S3Error> for ErrorDocument {
     }
 }
 
+/// Whether an element is hidden from clients: those listed, and `Token-0` and so on.
 fn is_removed(name: &str) -> bool {
     REMOVED.contains(&name) || name.starts_with("Token")
 }
 
-/// Writes an error document. Whatever the texts hold, every XML reader accepts it.
+/// Builds an error document. Every XML reader accepts it, for any texts.
 #[must_use]
 pub fn error_document(error: &ErrorDocument) -> String {
     declared(&error_without_declaration(error))
 }
 
-/// Writes an error document for an answer that has begun with
+/// Builds an error document for a response that has already started with
 /// [`XML_DECLARATION`](super::complete::XML_DECLARATION) and white space.
 #[must_use]
 pub fn error_without_declaration(error: &ErrorDocument) -> String {
@@ -137,8 +141,8 @@ pub fn error_without_declaration(error: &ErrorDocument) -> String {
     document
 }
 
-/// Whether the root of a document is `<Error>`: CompleteMultipartUpload and copies may answer 200
-/// with one. What cannot be read as XML is no error document either, and no result.
+/// Whether the root of a document is `<Error>`: CompleteMultipartUpload and copies may respond 200
+/// with one. Fails if it cannot be parsed as XML, since it is neither an error nor a result.
 pub fn is_error(bytes: &[u8]) -> Result<bool, XmlError> {
     Ok(Document::parse(bytes)?.root_name() == "Error")
 }
@@ -200,7 +204,7 @@ mod tests {
             is_error(b"<CopyObjectResult><Error/></CopyObjectResult>"),
             Ok(false)
         );
-        // Servers that keep a connection alive with white space send it before or behind the
+        // Servers that keep the connection alive with white space send it before or after the
         // declaration.
         let kept_alive = b"  \n<?xml version='1.0'?>\n \n<Error><Code>x</Code></Error>";
         assert_eq!(is_error(kept_alive), Ok(true));

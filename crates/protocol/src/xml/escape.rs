@@ -1,16 +1,17 @@
-//! Text on its way into XML.
+//! Escapes text for XML.
 //!
-//! Two ways, because XML 1.0 cannot name most control characters and keys may hold them: exactly,
-//! as S3 writes keys, for readers that go beyond the standard; or replaced, for error documents,
-//! which have to be readable whatever a client sent. Neither ever lets text become markup.
+//! There are two ways, because XML 1.0 cannot represent most control characters, which keys may
+//! contain. [`escape`] preserves the text, as S3 does for keys, for readers that go beyond the
+//! standard. [`escape_for_strict_readers`] replaces such characters in error documents, which have
+//! to be readable for any client input. Neither lets text become markup.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Escapes text so that a reader gets exactly it back, as S3 does: markup characters and controls
-/// become references. XML 1.0 has no reference for most control characters, so strict readers
-/// refuse documents with them; S3 sends them all the same for keys, since a listing has no other
-/// way to name them (but `encoding-type=url`).
+/// Escapes text without loss, as S3 does: markup characters and control characters become
+/// references. XML 1.0 has no reference for most control characters, so strict readers refuse
+/// documents that contain them. S3 sends them nevertheless, since a listing can represent such keys
+/// in no other way (except with `encoding-type=url`).
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_special) {
@@ -34,8 +35,8 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Escapes text for a document that every reader must accept: characters that XML 1.0 cannot carry
-/// are replaced.
+/// Escapes text for a document that every XML reader must accept: characters that XML 1.0 cannot
+/// represent are replaced by U+FFFD.
 #[must_use]
 pub fn escape_for_strict_readers(text: &str) -> String {
     let carried: String = text
@@ -50,7 +51,8 @@ pub fn escape_for_strict_readers(text: &str) -> String {
     escape(&carried).into_owned()
 }
 
-/// Markup, and what XML readers would drop, change or take for the end of a line.
+/// Whether a character is markup, or would be dropped, changed or taken for a line end by XML
+/// readers.
 fn is_special(character: char) -> bool {
     matches!(
         character,

@@ -1,13 +1,13 @@
-//! The answer to `CreateMultipartUpload`.
+//! Response of `CreateMultipartUpload`.
 //!
-//! Of the backend's only the upload id matters, since upload ids are the backend's own. The
-//! client's is written from the start, with the names that the client used. Headers of the answer
-//! (checksum algorithm and type, rules that abort the upload) are not here.
+//! Only the upload ID is taken from the backend's response, since upload IDs are the backend's. The
+//! client's response is built with the names that the client used. Response headers (checksum
+//! algorithm and type, rules that abort the upload) are not handled here.
 
 use super::answer::{Markup, declared};
 use super::document::{Document, XmlError};
 
-/// The upload id in a backend's `InitiateMultipartUploadResult`.
+/// Parses the upload ID in a backend's `InitiateMultipartUploadResult`.
 pub fn upload_id(bytes: &[u8]) -> Result<String, XmlError> {
     let document = Document::parse(bytes)?;
     if document.root_name() != "InitiateMultipartUploadResult" {
@@ -22,7 +22,7 @@ pub fn upload_id(bytes: &[u8]) -> Result<String, XmlError> {
         .ok_or_else(|| XmlError::schema("an InitiateMultipartUploadResult must have an UploadId"))
 }
 
-/// The answer to the client.
+/// Builds the response to the client.
 #[must_use]
 pub fn initiate_answer(bucket: &str, object_key: &str, upload_id: &str) -> String {
     declared(&Markup::document(

@@ -13,86 +13,87 @@ use super::escape::escape;
 use super::truth::truth;
 use crate::percent::{self, Plus};
 
-/// What an entry of a page is.
+/// Kind of an entry in a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// An object, in ListObjects.
+    /// An object in ListObjects.
     Object,
-    /// A version of an object, in ListObjectVersions.
+    /// A version of an object in ListObjectVersions.
     Version,
-    /// A delete marker, which has neither size nor ETag.
+    /// A delete marker in ListObjectVersions; it has neither size nor ETag.
     DeleteMarker,
 }
 
 /// One entry of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListEntry {
-    /// What it is.
+    /// Kind of the entry.
     pub kind: EntryKind,
-    /// The key, decoded.
+    /// Decoded key.
     pub key: String,
-    /// The ETag as the backend wrote it, with quotes or without.
+    /// ETag as the backend wrote it, with or without quotes.
     pub etag: Option<String>,
-    /// The stored size in bytes.
+    /// Stored size in bytes.
     pub size: Option<u64>,
-    /// The version, in ListObjectVersions.
+    /// Version ID, in ListObjectVersions.
     pub version_id: Option<String>,
-    /// When it was written, as the backend says it.
+    /// Modification time as the backend wrote it.
     pub last_modified: Option<String>,
-    /// Whether it is its key's current version; false where the page does not say.
+    /// Whether this is the key's current version; false if the page does not specify it.
     pub is_latest: bool,
 }
 
-/// What becomes of an element of the page itself, such as the key that the next page starts behind.
+/// Edit of an element of the page itself, such as the marker for the next page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageEdit<'a> {
-    /// It says this key, written as the page writes keys.
+    /// Sets the element to this key, in the page's encoding.
     Key(&'a str),
-    /// It says this text.
+    /// Sets the element to this text.
     Text(&'a str),
-    /// It is left out.
+    /// Removes the element.
     Remove,
 }
 
-/// What becomes of an entry.
+/// Edit of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryEdit {
-    /// It stays as it is.
+    /// Keeps the entry as it is.
     Keep,
-    /// It is left out.
+    /// Removes the entry.
     Hide,
-    /// It gets the ETag and the size that clients know.
+    /// Replaces ETag and size by those that clients see.
     Replace {
-        /// The ETag, with its quotes.
+        /// ETag with its quotes.
         etag: String,
-        /// The plaintext size in bytes.
+        /// Size of the plaintext in bytes.
         size: u64,
     },
 }
 
-/// Whether a common prefix is shown.
+/// Edit of a common prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrefixEdit {
-    /// It stays.
+    /// Keeps the prefix.
     Keep,
-    /// It is left out.
+    /// Removes the prefix.
     Hide,
 }
 
-/// A page, as the backend sent it.
+/// A parsed page of the backend.
 #[derive(Debug)]
 pub struct ListPage<'text> {
     document: Document<'text>,
     encoding: Encoding,
     entries: Vec<ListEntry>,
     common_prefixes: Vec<String>,
-    /// Where the entries and prefixes stand among the root's children, in the order of the above.
+    /// Indices of the entries among the root's children, in the order of `entries`.
     entry_positions: Vec<usize>,
+    /// Indices of the prefixes among the root's children, in the order of `common_prefixes`.
     prefix_positions: Vec<usize>,
 }
 
 impl<'text> ListPage<'text> {
-    /// Reads a page. Errors say what is not as S3 has it.
+    /// Parses a page. Fails if it does not match S3's schema.
     pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
         let document = Document::parse_page(bytes)?;
         if !["ListBucketResult", "ListVersionsResult"].contains(&document.root_name()) {
@@ -124,13 +125,13 @@ impl<'text> ListPage<'text> {
         Ok(page)
     }
 
-    /// The entries in their order.
+    /// Entries in the page's order.
     #[must_use]
     pub fn entries(&self) -> &[ListEntry] {
         &self.entries
     }
 
-    /// The common prefixes in their order, decoded.
+    /// Decoded common prefixes in the page's order.
     #[must_use]
     pub fn common_prefixes(&self) -> &[String] {
         &self.common_prefixes
@@ -145,14 +146,15 @@ impl<'text> ListPage<'text> {
         )
     }
 
-    /// A key among the elements of the page itself, such as `NextMarker`; `None` where it is absent
+    /// Decoded key in an element of the page itself, such as `NextMarker`; `None` if it is absent
     /// or empty.
     pub fn key_of_page(&self, name: &str) -> Result<Option<String>, XmlError> {
         let text = self.text_of_page(name)?;
         Ok(text.map(|text| self.encoding.decode(Cow::Owned(text))))
     }
 
-    /// Another text among them, such as `NextContinuationToken`.
+    /// Text in an element of the page itself, such as `NextContinuationToken`; `None` if it is
+    /// absent or empty.
     pub fn text_of_page(&self, name: &str) -> Result<Option<String>, XmlError> {
         let text = self.document.child_text(&self.document.root, name)?;
         Ok(text.filter(|text| !text.is_empty()).map(Cow::into_owned))
@@ -184,6 +186,7 @@ impl<'text> ListPage<'text> {
             let element = &children[*position];
             match edit_entry(entry) {
                 EntryEdit::Hide => {
+                    // Edits must not overlap, so nothing inside a removed entry is edited.
                     edits.push(Edit::remove(element));
                     continue;
                 }
@@ -241,7 +244,7 @@ impl<'text> ListPage<'text> {
     }
 }
 
-/// The exchange of an element of the page itself, which is put there where it is absent.
+/// Edit for an element of the page itself, which is added if it is absent.
 pub(super) fn page_edit(
     document: &Document<'_>,
     encoding: Encoding,
@@ -257,7 +260,7 @@ pub(super) fn page_edit(
     if let Some(element) = element {
         return Some(document.replace_text(element, &text));
     }
-    // A page with namespace prefixes would lose the element without its own.
+    // In a page with a namespace prefix, an element without it would be in another namespace.
     let prefix = document.prefix(&document.root);
     let text = escape(&text);
     let markup = format!("<{prefix}{name}>{text}</{prefix}{name}>");
@@ -273,7 +276,7 @@ fn entry_kind(name: &str) -> Option<EntryKind> {
     }
 }
 
-/// How keys and prefixes are written in a page.
+/// Encoding of keys and prefixes in a page.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Encoding {
     Plain,

@@ -1,19 +1,18 @@
-//! The XML documents of S3 that the proxy has to understand.
+//! S3's XML documents, as far as the proxy has to understand them.
 //!
-//! A backend's documents are read into a tree of byte spans ([`document`]), and rewriting means
-//! exchanging spans: what the proxy does not know passes byte for byte, so a backend may say more
-//! than is known here. What is decided by is read strictly. Lists that clients send to be acted on
-//! ([`delete`], [`complete`]) are closed: they are read as a `stream`, up to the first element that
-//! is not known.
+//! Documents from a backend are parsed into a tree of byte spans ([`document`]) and modified by
+//! replacing spans. Elements that the proxy does not know pass unchanged, byte for byte. Elements
+//! on which decisions depend are parsed strictly. Lists in clients' requests ([`delete`],
+//! [`complete`]) have a closed schema: they are parsed as a `stream`, up to the first unknown
+//! element.
 //!
-//! What goes on to a backend as a document of its own ([`canonical`]) is written anew.
+//! Documents that are forwarded to a backend ([`canonical`]) are parsed and serialised again.
 //!
-//! What the proxy answers in its own words ([`complete`], [`copy`], [`attributes`] and others) is
-//! written from the start by `answer`.
+//! Responses that the proxy writes itself ([`complete`], [`copy`], [`attributes`] and others) are
+//! built with `answer`.
 //!
-//! Callers bound the size of what they hand in; elements, depth, tags and texts are bounded here.
-//! Document type declarations, processing
-//! instructions and entities other than XML's own five are refused.
+//! Callers bound the size of documents; elements, depth, tags and texts are bounded here. Document
+//! type declarations, processing instructions and entities other than XML's own five are refused.
 
 mod answer;
 pub mod attributes;

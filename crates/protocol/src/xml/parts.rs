@@ -1,9 +1,9 @@
-//! `ListParts`: a backend's page, and the client's answer.
+//! `ListParts`: the backend's page, and the response to the client.
 //!
-//! Sizes, ETags, numbers and pages differ between the two, so the answer is written anew from what
-//! the caller gives; of the backend's it keeps who started the upload, who owns it, and the storage
-//! class. A server that lists a replaced part twice is read as it is: which entry counts is the
-//! caller's decision.
+//! Sizes, ETags, numbers and pages differ between the two, so the caller's content is written to a
+//! new document. Only the initiator, the owner and the storage class are copied from the backend's
+//! page. If a server lists a replaced part twice, both entries are returned, and the caller decides
+//! which to use.
 
 use super::answer::{Markup, declared, unquoted};
 use super::complete::MAXIMUM_PARTS;
@@ -12,20 +12,20 @@ use super::listing::required;
 use super::truth::truth;
 use crate::checksum::{ChecksumAlgorithm, ChecksumValue};
 
-/// One part, as a backend lists it.
+/// One part in a backend's page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPart {
-    /// Its number, 1 to 10,000.
+    /// Part number, 1 to 10,000.
     pub number: u16,
-    /// Its ETag without quotes.
+    /// ETag of the part without quotes.
     pub etag: String,
-    /// The stored size in bytes.
+    /// Stored size in bytes.
     pub size: u64,
-    /// When it was uploaded, as the backend wrote it.
+    /// Time of the upload as the backend wrote it.
     pub last_modified: String,
 }
 
-/// A page, as the backend sent it.
+/// A parsed page of the backend.
 #[derive(Debug)]
 pub struct PartsPage<'text> {
     document: Document<'text>,
@@ -34,10 +34,10 @@ pub struct PartsPage<'text> {
 }
 
 impl<'text> PartsPage<'text> {
-    /// Reads a page. Errors say what is not as S3 has it.
+    /// Parses a page. Fails if it does not match S3's schema.
     pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
         let document = Document::parse_page(bytes)?;
-        // The second is moto's; the rest of its document is as S3 has it.
+        // The second name is moto's; the rest of its document matches S3's.
         if !matches!(
             document.root_name(),
             "ListPartsResult" | "ListPartsResponse"
@@ -50,7 +50,7 @@ impl<'text> PartsPage<'text> {
             .collect::<Result<_, _>>()?;
         let marker = document.child_text(&document.root, "NextPartNumberMarker")?;
         let next_marker = match marker.as_deref().map(str::trim) {
-            // Some servers write a marker on the last page too, though there is nothing behind.
+            // Some servers write a marker on the last page too, although no part follows.
             None | Some("" | "0") => None,
             Some(marker) => Some(number(marker)?),
         };
@@ -61,7 +61,7 @@ impl<'text> PartsPage<'text> {
         })
     }
 
-    /// The parts in the order of the page.
+    /// Parts in the page's order.
     #[must_use]
     pub fn parts(&self) -> &[ListedPart] {
         &self.parts
@@ -76,13 +76,13 @@ impl<'text> PartsPage<'text> {
         )
     }
 
-    /// The part number that the next page starts behind.
+    /// Part number after which the next page begins.
     #[must_use]
     pub fn next_marker(&self) -> Option<u16> {
         self.next_marker
     }
 
-    /// The storage class that the upload was created with.
+    /// Storage class with which the upload was created.
     #[must_use]
     pub fn storage_class(&self) -> Option<String> {
         self.document
@@ -93,7 +93,7 @@ impl<'text> PartsPage<'text> {
             .filter(|class| !class.is_empty())
     }
 
-    /// The answer to the client, with the backend's initiator, owner and storage class.
+    /// Builds the response to the client, with the backend's initiator, owner and storage class.
     #[must_use]
     pub fn render(&self, answer: &PartsAnswer<'_>) -> String {
         declared(&Markup::document("ListPartsResult", |markup| {
@@ -143,43 +143,43 @@ fn number(text: &str) -> Result<u16, XmlError> {
         .ok_or_else(|| XmlError::schema("a part number must be one of 1 to 10000"))
 }
 
-/// What the client is told of its parts.
+/// Content of the response to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartsAnswer<'a> {
-    /// The bucket.
+    /// Bucket name.
     pub bucket: &'a str,
-    /// The key.
+    /// Object key.
     pub object_key: &'a str,
-    /// The upload.
+    /// Upload ID.
     pub upload_id: &'a str,
-    /// The number that the client asked to start behind; zero for the first page.
+    /// Part number after which the client asked to begin; zero for the first page.
     pub part_number_marker: u32,
-    /// How many parts the client asked for at most.
+    /// Maximum number of parts that the client requested.
     pub max_parts: u32,
-    /// The last number of the page, for the client to go on behind.
+    /// Last part number of the page, after which the client's next page begins.
     pub next_part_number_marker: Option<u16>,
     /// Whether there are more pages.
     pub is_truncated: bool,
-    /// The algorithm that the client created the upload with.
+    /// Checksum algorithm with which the client created the upload.
     pub checksum_algorithm: Option<&'a str>,
     /// `FULL_OBJECT` or `COMPOSITE`.
     pub checksum_type: Option<&'a str>,
-    /// The parts of the page.
+    /// Parts of the page.
     pub parts: Vec<ShownPart<'a>>,
 }
 
-/// One part, as the client sees it.
+/// One part in the response to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShownPart<'a> {
-    /// Its number.
+    /// Part number.
     pub number: u16,
-    /// Its ETag without quotes.
+    /// ETag of the part without quotes.
     pub etag: &'a str,
-    /// The plaintext size in bytes.
+    /// Size of the plaintext in bytes.
     pub size: u64,
-    /// When it was uploaded.
+    /// Time of the upload.
     pub last_modified: &'a str,
-    /// The checksum of its plaintext.
+    /// Checksum of the part's plaintext.
     pub checksum: Option<(ChecksumAlgorithm, &'a ChecksumValue)>,
 }
 

@@ -1,21 +1,21 @@
-//! The answer to a form that asked for status 201 (S3 API Reference, "POST Object").
+//! Response to a form that requested status 201 (S3 API Reference, "POST Object").
 
 use super::escape::escape_for_strict_readers;
 
-/// What was stored.
+/// The stored object.
 #[derive(Debug, Clone, Copy)]
 pub struct PostResponse<'a> {
-    /// Where the object can be read.
+    /// URL of the object.
     pub location: &'a str,
-    /// The bucket.
+    /// Bucket name.
     pub bucket: &'a str,
-    /// The key.
+    /// Object key.
     pub key: &'a str,
-    /// The ETag, with its quotes.
+    /// ETag with its quotes.
     pub etag: &'a str,
 }
 
-/// Writes the document.
+/// Builds the response document, without a namespace as S3 does.
 #[must_use]
 pub fn post_response(response: &PostResponse<'_>) -> String {
     format!(

@@ -1,21 +1,22 @@
-//! RestoreObject's body: whether it asks for a SELECT.
+//! RestoreObject's body: detects a SELECT request.
 //!
-//! Restoring brings a sealed object back as it is, which works. A SELECT would run a query over
-//! what it takes for the content and write the answer, unsealed, to another bucket. The body is
-//! only looked at here, and goes on as it came.
+//! Restoring an archived object returns the sealed object unchanged, which works. A SELECT would
+//! run a query over the stored bytes as if they were the content, and write the result, unsealed,
+//! to another bucket. This module only examines the body.
 
 use super::document::{Document, Element, XmlError};
 
-/// What a restore asks for.
+/// Kind of restore request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestoreRequest {
-    /// The object itself.
+    /// Restores the object itself.
     Archive,
-    /// A query over its content.
+    /// Runs a query over the object's content.
     Select,
 }
 
-/// Reads a `RestoreRequest`. An empty body, which S3 takes for the defaults, is an archive's.
+/// Determines the kind of a `RestoreRequest`. An empty body, for which S3 uses its defaults,
+/// restores the archive.
 pub fn restore_request(bytes: &[u8]) -> Result<RestoreRequest, XmlError> {
     if bytes.is_empty() {
         return Ok(RestoreRequest::Archive);
@@ -24,7 +25,8 @@ pub fn restore_request(bytes: &[u8]) -> Result<RestoreRequest, XmlError> {
     if document.root_name() != "RestoreRequest" {
         return Err(XmlError::schema("the document must be a RestoreRequest"));
     }
-    // Neither name nor type occurs elsewhere in the document, so a look at all of it is exact.
+    // S3 defines these three as children of the root only, so the root's children are all there is
+    // to check.
     let select = |element: &Element| {
         ["SelectParameters", "OutputLocation", "Type"].contains(&document.name(element))
     };

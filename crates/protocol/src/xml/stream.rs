@@ -1,30 +1,31 @@
-//! A request's document, read element by element.
+//! Streaming parser for documents in requests, element by element.
 //!
-//! The caller names what may come next, and refuses an unknown element when it begins: what stands
-//! behind it is never read, and no tree is built. So a hostile document costs no more memory than
-//! its own bytes. Bounded in depth, in elements, in the length of tags (and so in attributes), and
-//! in the length of each text. Text between elements is refused.
+//! The caller names the elements that it expects, and refuses an unknown one at its start tag:
+//! nothing after it is read, and no tree is built. A hostile document therefore costs no more
+//! memory than its own bytes. Bounds: depth, number of elements, length of tags (and thereby of
+//! attributes), and length of each text. Text between elements is refused.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use super::document::{MAXIMUM_DEPTH, XmlError, body, name, outside, reference, syntax, utf8};
 
-/// A document that is read from its start to its end.
+/// A document that is parsed once, from start to end.
 pub(super) struct DocumentStream<'text> {
     text: &'text str,
     reader: Reader<&'text [u8]>,
-    /// Elements that are open.
+    /// Number of open elements.
     depth: usize,
-    /// Elements that may still begin.
+    /// Number of elements that may still begin.
     elements_left: usize,
 }
 
 impl<'text> DocumentStream<'text> {
-    /// Begins a document of at most `elements` elements, the root among them.
+    /// Creates a parser for a document of at most `elements` elements, including the root.
     pub(super) fn new(bytes: &'text [u8], elements: usize) -> Result<Self, XmlError> {
         let text = body(bytes)?;
         let mut reader = Reader::from_str(text);
+        // `<a/>` arrives as a start and an end, so that `depth` counts both the same way.
         reader.config_mut().expand_empty_elements = true;
         Ok(Self {
             text,
@@ -34,19 +35,19 @@ impl<'text> DocumentStream<'text> {
         })
     }
 
-    /// Opens the root, and returns its name without namespace prefix.
+    /// Opens the root element and returns its name without its namespace prefix.
     pub(super) fn root(&mut self) -> Result<&'text str, XmlError> {
         self.next_element()?.ok_or_else(outside)
     }
 
-    /// Opens the next element inside the open one, and returns its name without namespace prefix;
-    /// `None` at the end of the open one, which is closed then.
+    /// Opens the next child of the open element and returns its name without its namespace prefix.
+    /// At the end of the open element, closes that and returns `None`.
     pub(super) fn child(&mut self) -> Result<Option<&'text str>, XmlError> {
         self.next_element()
     }
 
-    /// The text of the open element, unescaped and untrimmed, at most `bytes` long. The element must
-    /// have no elements inside, and is closed.
+    /// Returns the text of the open element, unescaped and untrimmed, and closes the element. Fails
+    /// if it is longer than `bytes` or contains elements.
     pub(super) fn text(&mut self, bytes: usize) -> Result<String, XmlError> {
         let mut text = String::new();
         loop {
@@ -71,11 +72,12 @@ impl<'text> DocumentStream<'text> {
                 }
                 Event::Eof => return Err(unclosed()),
             }
+            // Many short pieces (comments or references between them) may add up to a long text.
             within(&text, bytes)?;
         }
     }
 
-    /// Reads on to the end of the text: nothing but white space and comments may follow the root.
+    /// Reads to the end of the document: only white space and comments may follow the root.
     pub(super) fn finish(&mut self) -> Result<(), XmlError> {
         loop {
             match self.event()? {
@@ -87,7 +89,7 @@ impl<'text> DocumentStream<'text> {
         }
     }
 
-    /// Bytes that have been read.
+    /// Number of bytes that have been read.
     #[cfg(test)]
     pub(super) fn position(&self) -> u64 {
         self.reader.buffer_position()
@@ -100,6 +102,8 @@ impl<'text> DocumentStream<'text> {
                 Event::Start(tag) => {
                     let end = super::document::position(&self.reader);
                     let name = name(&tag, start..end)?;
+                    // Counted before anything is done with the element, so that empty ones count
+                    // too.
                     self.elements_left = self
                         .elements_left
                         .checked_sub(1)
@@ -255,7 +259,8 @@ mod tests {
         }
     }
 
-    /// The names and texts of a tree, as a stream would read them; `None` where a stream refuses.
+    /// Names and texts of a tree in the form in which a stream returns them; `None` if a stream
+    /// would refuse the tree.
     fn leaves(document: &Document<'_>, element: &Element, found: &mut Vec<String>) -> Option<()> {
         found.push(document.name(element).to_owned());
         if element.children.is_empty() {
@@ -272,7 +277,7 @@ mod tests {
         children.try_for_each(|child| leaves(document, child, found))
     }
 
-    /// Reads elements as the tree says that they are: those without elements inside as texts.
+    /// Reads elements in the structure of the tree: those without children as texts.
     fn follow(
         stream: &mut DocumentStream<'_>,
         element: &Element,
@@ -319,7 +324,8 @@ mod tests {
                     follow(&mut stream, &document.root, &mut of_stream)?;
                     stream.finish()
                 });
-                // What the stream takes, the tree takes as the same; the stream is stricter.
+                // Documents accepted by the stream must mean the same to the tree. The stream is
+                // stricter.
                 if read.is_ok() {
                     prop_assert!(readable.is_some());
                     prop_assert_eq!(of_stream, of_tree);

@@ -1,13 +1,13 @@
-//! `Tagging` documents, as the header that a PutObject has for them.
+//! `Tagging` documents, converted to and from the header `x-amz-tagging` of PutObject.
 //!
-//! Read strictly, since what is not understood would be lost: anything but keys and values refuses
-//! the document. How many tags there may be, and of which characters, is the backend's business.
+//! Parsed strictly, since anything else than keys and values would be lost. The backend checks the
+//! number of tags and their characters.
 
 use super::answer::Markup;
 use super::document::{Document, Element, XmlError};
 use crate::percent;
 
-/// Reads `<Tagging><TagSet><Tag><Key/><Value/></Tag>…`.
+/// Parses `<Tagging><TagSet><Tag><Key/><Value/></Tag>…` into pairs of key and value.
 pub fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, XmlError> {
     let document = Document::parse(bytes)?;
     if document.root_name() != "Tagging" {
@@ -27,6 +27,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, XmlError> {
 
 fn tag(document: &Document<'_>, element: &Element) -> Result<(String, String), XmlError> {
     const SHAPE: &str = "a TagSet must have Tags with one Key and one Value each";
+    // Exactly two children: a second Key or Value would be ignored otherwise.
     let (Some(key), Some(value), 2) = (
         document.child_text(element, "Key")?,
         document.child_text(element, "Value")?,
@@ -40,7 +41,7 @@ fn tag(document: &Document<'_>, element: &Element) -> Result<(String, String), X
     Ok((key.into_owned(), value.into_owned()))
 }
 
-/// The value of `x-amz-tagging`.
+/// Encodes tags as the value of `x-amz-tagging`.
 #[must_use]
 pub fn to_header(tags: &[(String, String)]) -> String {
     let pairs: Vec<String> = tags
@@ -53,7 +54,7 @@ pub fn to_header(tags: &[(String, String)]) -> String {
     pairs.join("&")
 }
 
-/// The document for `PutObjectTagging`.
+/// Builds the document for `PutObjectTagging`.
 #[must_use]
 pub fn document(tags: &[(String, String)]) -> String {
     Markup::document("Tagging", |markup| {

@@ -1,9 +1,9 @@
 //! Pages of `ListMultipartUploads`.
 //!
-//! Read and written again like those of objects: keys, upload ids and common prefixes are decided
-//! by, entries can be left out, and everything else is the backend's, byte for byte, markers too.
-//! What a backend says of checksums is about stored bytes and always goes; the upload's own can be
-//! put in its place.
+//! They are parsed and written like pages of objects: decisions depend on keys, upload IDs and
+//! common prefixes; entries can be hidden; and everything else stays as the backend sent it, byte
+//! for byte, including markers. Checksums in the backend's page describe stored bytes and are
+//! always removed; those of the upload itself can replace them.
 
 use super::document::{Document, Edit, Element, XmlError, splice};
 use super::listing::{Encoding, PageEdit, PrefixEdit, encoding, page_edit, required};
@@ -13,26 +13,26 @@ use crate::checksum::{ChecksumAlgorithm, ChecksumType};
 /// One upload in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedUpload {
-    /// The key, decoded.
+    /// Decoded key.
     pub object_key: String,
-    /// The upload.
+    /// Upload ID.
     pub upload_id: String,
-    /// When it was created, as the backend wrote it.
+    /// Time at which the upload was created, as the backend wrote it.
     pub initiated: String,
 }
 
-/// What becomes of an upload.
+/// Edit of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UploadEdit {
-    /// It stays, with nothing said of checksums.
+    /// Keeps the upload, without checksum elements.
     Keep,
-    /// It stays, with the checksum that the client created it with.
+    /// Keeps the upload, with the checksum algorithm and type with which the client created it.
     KeepWithChecksum(ChecksumAlgorithm, ChecksumType),
-    /// It is left out.
+    /// Removes the upload.
     Hide,
 }
 
-/// A page, as the backend sent it.
+/// A parsed page of the backend.
 #[derive(Debug)]
 pub struct UploadsPage<'text> {
     document: Document<'text>,
@@ -44,7 +44,7 @@ pub struct UploadsPage<'text> {
 }
 
 impl<'text> UploadsPage<'text> {
-    /// Reads a page. Errors say what is not as S3 has it.
+    /// Parses a page. Fails if it does not match S3's schema.
     pub fn parse(bytes: &'text [u8]) -> Result<Self, XmlError> {
         let document = Document::parse_page(bytes)?;
         if document.root_name() != "ListMultipartUploadsResult" {
@@ -83,13 +83,13 @@ impl<'text> UploadsPage<'text> {
         })
     }
 
-    /// The uploads in the order of the page.
+    /// Uploads in the page's order.
     #[must_use]
     pub fn uploads(&self) -> &[ListedUpload] {
         &self.uploads
     }
 
-    /// The common prefixes in their order, decoded.
+    /// Decoded common prefixes in the page's order.
     #[must_use]
     pub fn common_prefixes(&self) -> &[String] {
         &self.common_prefixes
@@ -104,13 +104,13 @@ impl<'text> UploadsPage<'text> {
         )
     }
 
-    /// The key that the next page starts at, decoded.
+    /// Decoded key at which the next page begins.
     #[must_use]
     pub fn next_key_marker(&self) -> Option<&str> {
         self.next_key_marker.as_deref()
     }
 
-    /// The upload that the next page starts behind, among those of the key.
+    /// ID of the upload, among those of the key, after which the next page begins.
     #[must_use]
     pub fn next_upload_id_marker(&self) -> Option<&str> {
         self.next_upload_id_marker.as_deref()
@@ -125,8 +125,8 @@ impl<'text> UploadsPage<'text> {
         self.render_with(edit_upload, edit_prefix, &[])
     }
 
-    /// Writes the page again, with what the closures say about uploads and common prefixes,
-    /// and other texts in elements of the page itself.
+    /// Writes the page with edits: the closures return those of uploads and common prefixes, and
+    /// `page_edits` has those of elements of the page itself.
     pub fn render_with(
         &self,
         mut edit_upload: impl FnMut(&ListedUpload) -> UploadEdit,
@@ -175,7 +175,7 @@ impl<'text> UploadsPage<'text> {
         algorithm: ChecksumAlgorithm,
         checksum_type: ChecksumType,
     ) -> Edit {
-        // A page with namespace prefixes would lose these elements without its own.
+        // In a page with a namespace prefix, elements without it would be in another namespace.
         let prefix = self.document.prefix(upload);
         let markup = format!(
             "<{prefix}ChecksumAlgorithm>{algorithm}</{prefix}ChecksumAlgorithm>\

@@ -45,7 +45,8 @@ proptest! {
 }
 
 proptest! {
-    /// Lengths beyond 32 bits, whose content no test can hold, and another way to combine.
+    /// Compares with another implementation, for lengths beyond 32 bits too, whose content no test
+    /// can hold.
     #[test]
     fn combining_agrees_with_another_implementation_for_any_length(one in any::<u32>(), other in any::<u32>(), length in any::<u64>()) {
         for (algorithm, known) in [
@@ -53,7 +54,7 @@ proptest! {
             (ChecksumAlgorithm::Crc32c, crc_fast::CrcAlgorithm::Crc32Iscsi),
             (ChecksumAlgorithm::Crc64Nvme, crc_fast::CrcAlgorithm::Crc64Nvme),
         ] {
-            // For the CRC of 64 bits the upper half is what the lower one is not.
+            // For the 64-bit CRC, the upper half is the complement of the lower half.
             let widen = |crc: u32| match algorithm.length() {
                 8 => u64::from(!crc) << 32 | u64::from(crc),
                 _ => u64::from(crc),
@@ -132,7 +133,7 @@ fn types_lead_back_from_their_names() {
     assert_eq!(ChecksumType::parse(""), None);
 }
 
-/// The table of the S3 User Guide, "Checking object integrity".
+/// Table from the S3 User Guide, "Checking object integrity".
 #[test]
 fn types_are_valid_as_s3_has_them() {
     use ChecksumType::{Composite, FullObject};

@@ -32,6 +32,7 @@ fn judge(conditions: &str, pairs: &[(&str, &str)]) -> Result<LengthRange, PostEr
 fn conditions_are_matched() {
     for (conditions, pairs, holds) in [
         (r#", {"key": "k"}"#, &[("key", "k")][..], true),
+        // Values are compared with case, names of fields without.
         (r#", {"key": "k"}"#, &[("key", "K")], false),
         (r#", {"key": "k"}"#, &[], false),
         (r#", ["eq", "$Key", "k"]"#, &[("key", "k")], true),
@@ -46,6 +47,7 @@ fn conditions_are_matched() {
             &[("key", "v/a")],
             false,
         ),
+        // An empty prefix allows any value, but the field must be present.
         (r#", ["starts-with", "$key", ""]"#, &[("key", "")], true),
         (r#", ["starts-with", "$key", ""]"#, &[], false),
         (
@@ -63,6 +65,7 @@ fn conditions_are_matched() {
             &[("content-type", "image/png,text/html")],
             false,
         ),
+        // Only Content-Type is a list; in other fields a comma is part of the value.
         (
             r#", ["starts-with", "$x-amz-meta-a", "1"]"#,
             &[("x-amz-meta-a", "1,2")],
@@ -88,6 +91,7 @@ fn every_field_must_be_covered() {
     for name in [
         "key",
         "acl",
+        // These fields of the signature need a condition too.
         "x-amz-credential",
         "x-amz-security-token",
         "utf8",
@@ -140,6 +144,7 @@ fn policies_with_anything_unknown_are_refused() {
         format!("{{{TIME}}}"),
         "{\"conditions\": []}".to_owned(),
         format!("{{{TIME}, \"conditions\": [], \"more\": 1}}"),
+        // A repeated element could be read in two ways.
         format!("{{{TIME}, {TIME}, \"conditions\": []}}"),
         "{\"expiration\": \"2026-01-01T00:00:00+02:00\", \"conditions\": []}".to_owned(),
         "{\"expiration\": \"tomorrow\", \"conditions\": []}".to_owned(),
@@ -165,6 +170,7 @@ fn policies_with_anything_unknown_are_refused() {
             "{json}"
         );
     }
+    // Not Base64, without padding, and with a line break after it.
     for text in ["%", "e30", "e30=\n"] {
         assert!(Policy::from_base64(text).is_err(), "{text:?}");
     }

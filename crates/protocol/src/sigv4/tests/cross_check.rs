@@ -1,4 +1,5 @@
-//! AWS's own signer signs; this crate verifies. Keys and queries are arbitrary text.
+//! Requests signed by AWS's own signer and verified by this crate. Keys and queries are arbitrary
+//! text.
 
 use std::time::SystemTime;
 
@@ -33,6 +34,7 @@ fn sign_request(
     let credentials = Credentials::new(ACCESS_KEY_ID, SECRET, token.map(str::to_owned), None, "");
     let identity = credentials.into();
     let mut settings = SigningSettings::default();
+    // S3 encodes paths once and does not normalise them, in contrast to other AWS services.
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -65,6 +67,7 @@ fn sign_request(
         request.append(header.name(), header.value());
     }
     for (name, value) in parameters {
+        // The signer returns parameters decoded.
         let query = request.query.take().unwrap_or_default();
         let value = escape(&value, |_| true);
         request.query = Some(format!("{query}&{name}={value}"));
@@ -72,7 +75,8 @@ fn sign_request(
     request
 }
 
-/// Escapes what is not unreserved, and of that only what `also` wants where HTTP has a choice.
+/// Escapes all characters that HTTP requires to be escaped, and those optional ones that `also`
+/// selects.
 fn escape(text: &str, mut also: impl FnMut(char) -> bool) -> String {
     let mut escaped = String::new();
     for character in text.chars() {
@@ -88,7 +92,7 @@ fn escape(text: &str, mut also: impl FnMut(char) -> bool) -> String {
     escaped
 }
 
-/// The key as S3's canonical URI spells it.
+/// The key in the spelling of S3's canonical URI.
 fn canonical(key: &str) -> String {
     escape(key, |character| character != '/')
 }
@@ -153,7 +157,7 @@ proptest! {
         prop_assert_eq!(signed.session_token(), token);
     }
 
-    /// A client that signs S3's canonical spelling may escape on the wire as it likes.
+    /// Clients that sign S3's canonical spelling may send any other one.
     #[test]
     fn any_spelling_of_a_signed_path_verifies(key in key(), choices in vec(any::<bool>(), 40)) {
         let mut request = sign_request(
@@ -167,7 +171,7 @@ proptest! {
         prop_assert_eq!(request.verify(NOW).err(), None);
     }
 
-    /// A client that signs what it sends verifies, whatever it escaped.
+    /// Clients that sign the spelling they send may escape as they like.
     #[test]
     fn a_path_signed_as_it_is_sent_verifies(key in key(), choices in vec(any::<bool>(), 40)) {
         let mut choices = choices.into_iter().cycle();
@@ -204,6 +208,7 @@ fn plus_and_tilde_verify_in_every_spelling() {
         request.path = sent_request.path;
         request.query = sent_request.query;
         let refused = request.verify(NOW).err();
+        // Refused only if the signed spelling is neither the canonical one nor the one sent.
         let both_differ = signed == "/a%7Eb" && sent == "/a%7eb";
         assert_eq!(refused.is_some(), both_differ, "{signed} {sent}");
     }

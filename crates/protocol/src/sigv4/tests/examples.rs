@@ -187,6 +187,7 @@ fn header_times_may_be_fifteen_minutes_off_either_way() {
 #[test]
 fn a_presigned_request_lives_until_it_expires() {
     let request = presigned();
+    // The example is valid for a day; a client's clock may be 15 minutes ahead.
     assert_eq!(request.verify(NOW + Duration::DAY).err(), None);
     assert_eq!(request.verify(NOW - Duration::minutes(15)).err(), None);
 }

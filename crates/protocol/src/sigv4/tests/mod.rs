@@ -1,4 +1,5 @@
-//! The published examples, AWS's own signer, and requests that must be refused.
+//! AWS's published examples, requests signed by AWS's own signer, and requests that must be
+//! refused.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use time::OffsetDateTime;
@@ -9,7 +10,7 @@ mod cross_check;
 pub(crate) mod examples;
 mod refusals;
 
-/// A request as it stands on the wire.
+/// A request as sent.
 #[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) method: Method,
@@ -54,7 +55,7 @@ impl Request {
         }
     }
 
-    /// Parses, looks the secret up and verifies. Only the access key of AWS's examples is known.
+    /// Parses, looks up the secret and verifies. Only the access key of AWS's examples is known.
     pub(crate) fn verify(&self, now: OffsetDateTime) -> Result<Verified, SigV4Error> {
         let signed = self.parse()?;
         let secret = if signed.access_key_id() == examples::ACCESS_KEY_ID {

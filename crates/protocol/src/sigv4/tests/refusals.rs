@@ -1,4 +1,4 @@
-//! Requests that must be refused, and what S3 calls the reason.
+//! Requests that must be refused, and the S3 error for each.
 
 use http::Method;
 use time::Duration;
@@ -11,10 +11,11 @@ fn code(request: &Request) -> Option<ErrorCode> {
     request.verify(NOW).err().map(|error| error.s3_error().code)
 }
 
-/// The request with one byte of `text` changed, for every byte, by way of `set`.
+/// Calls `check` with every variant of `text` in which one byte is changed.
 fn each_byte_changed(text: &str, mut check: impl FnMut(String)) {
     for index in 0..text.len() {
         let mut changed = text.as_bytes().to_vec();
+        // Always another letter: a change of case alone may have no effect.
         changed[index] = match changed[index] {
             b'x' | b'X' => b'y',
             _ => b'x',
@@ -41,6 +42,7 @@ fn any_changed_byte_of_path_and_query_is_refused() {
                 query: Some(query.clone()),
                 ..request.clone()
             };
+            // With one name changed, the query may contain no authentication at all.
             let refused = match parse(Some(&query), &changed.headers) {
                 Ok(Authentication::Anonymous) => true,
                 Ok(Authentication::Signed(_)) | Err(_) => changed.verify(NOW).is_err(),
@@ -78,6 +80,7 @@ fn another_method_a_missing_or_an_added_header_and_query_are_refused() {
             changed.headers.remove(header);
             assert!(changed.verify(NOW).is_err(), "{name}: {header}");
         }
+        // An added `x-amz-*` header is not signed.
         let mut changed = request.clone();
         changed.append("x-amz-acl", "public-read");
         assert_eq!(code(&changed), Some(ErrorCode::AccessDenied), "{name}");
@@ -126,6 +129,7 @@ fn clocks_further_apart_than_fifteen_minutes_are_refused() {
     for (ahead, told) in [
         (901, "15 minutes ahead of"),
         (-3 * 3600, "3 hours behind"),
+        // The extreme value must not overflow while the message is formatted.
         (i64::MIN, " days behind"),
     ] {
         let message = SigV4Error::TooSkewed { ahead }.to_string();
@@ -222,6 +226,7 @@ fn headers_that_belong_to_a_signature_are_required_once() {
 fn malformed_presigned_requests_are_refused_by_name() {
     let good = examples::presigned().query.unwrap();
     for parameter in good.split('&') {
+        // Each parameter missing, repeated, and repeated in another case.
         for query in [
             good.replace(parameter, ""),
             format!("{good}&{parameter}"),
@@ -245,6 +250,7 @@ fn malformed_presigned_requests_are_refused_by_name() {
             ErrorCode::AuthorizationQueryParametersError,
         ),
         ("=86400", "=", ErrorCode::AuthorizationQueryParametersError),
+        // An allowed value, but not the one that was signed.
         ("=86400", "=604800", ErrorCode::SignatureDoesNotMatch),
         (
             "%2Fs3%2F",
@@ -281,6 +287,7 @@ fn two_ways_to_authenticate_in_one_request_are_refused() {
 fn a_request_without_any_authentication_is_anonymous() {
     let mut request = examples::get_object();
     request.headers.remove("authorization");
+    // `Signature` alone is an ordinary parameter.
     for query in [None, Some("list-type=2&Signature=part-of-a-name")] {
         let authentication = parse(query, &request.headers).unwrap();
         assert!(matches!(authentication, Authentication::Anonymous));

@@ -57,6 +57,7 @@ fn the_type_of_a_grantee_goes_on() {
              xsi:type=\"Group\"></Grantee></a>"
         ))
     );
+    // Values that could end the attribute or begin markup.
     for attribute in ["i:type='a b'", "i:type='&lt;'", "i:type=''' b", "i:type=x"] {
         assert!(
             written(&format!("<a {attribute}/>")).is_err(),
@@ -70,6 +71,7 @@ fn whatever_is_no_document_of_the_shape_is_refused() {
     for document in [
         "",
         "  ",
+        // Plain content, such as a card number, must not get through as a document.
         "PAN=4111111111111111",
         "<b/>",
         "<a",
@@ -113,17 +115,19 @@ fn depth_elements_and_length_are_bounded() {
     assert!(written(&nested(MAXIMUM_DEPTH)).is_ok());
     assert_eq!(written(&nested(MAXIMUM_DEPTH + 1)), Err(XmlError::Depth));
     let wide = |elements| format!("<a>{}</a>", "<b/>".repeat(elements));
+    // The root counts as an element too.
     assert!(written(&wide(MAXIMUM_ELEMENTS - 1)).is_ok());
     assert!(written(&wide(MAXIMUM_ELEMENTS)).is_err());
     let long = |length| format!("<Tagging>{}</Tagging>", "x".repeat(length));
     assert!(rewrite(long(4096).as_bytes(), &TAGGING).is_err());
-    // Short as it comes, and too long as it would be written.
+    // Within the limit as received, but too long when escaped.
     assert!(rewrite(long(1000).replace('x', "'").as_bytes(), &TAGGING).is_err());
 }
 
 #[test]
 fn a_root_is_named_without_reading_on() {
     for (document, name) in [
+        // Broken after the root's start tag, which is as far as it is parsed.
         ("<Tagging><broken", Some("Tagging")),
         ("<?xml version='1.0'?>\n<s3:Tagging/>", Some("Tagging")),
         ("content", None),

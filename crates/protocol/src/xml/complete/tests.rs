@@ -117,11 +117,13 @@ fn an_unknown_element_is_refused_before_anything_behind_it_is_read() {
     let mut stream = DocumentStream::new(document.as_bytes(), MAXIMUM_ELEMENTS).unwrap();
     let refused = CompleteRequest::read(&mut stream).unwrap_err();
     assert_eq!(refused.code, ErrorCode::MalformedXML);
+    // Only the root and the first unknown tag were read.
     assert!(stream.position() < 64, "{} bytes read", stream.position());
 }
 
 #[test]
 fn elements_without_meaning_are_bounded() {
+    // Empty checksum elements have no effect, but they count.
     let empty = "<ChecksumCRC32/>".repeat(200_000);
     let parts = format!("<Part><PartNumber>1</PartNumber><ETag>e</ETag>{empty}</Part>");
     assert_eq!(refusal(&parts), ErrorCode::MalformedXML);
@@ -134,6 +136,7 @@ fn elements_without_meaning_are_bounded() {
 
 #[test]
 fn a_refusal_quotes_the_beginning_of_a_name() {
+    // Invisible characters grow when they are escaped, and the message must stay short.
     let name = "\u{200b}".repeat(1000);
     let refused = parse(&format!("<{name}/>")).unwrap_err();
     assert!(refused.message.len() < 1024, "{}", refused.message.len());

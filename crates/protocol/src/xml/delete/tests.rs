@@ -49,6 +49,7 @@ fn refuses_what_would_not_reach_the_backend_as_it_was_judged() {
     ] {
         assert_eq!(refusal(markup), ErrorCode::MalformedXML, "{markup}");
     }
+    // Within the limit for texts, so that the error names the key's length.
     let long = "k".repeat(1025);
     let markup = format!("<Delete><Object><Key>{long}</Key></Object></Delete>");
     assert_eq!(refusal(&markup), ErrorCode::KeyTooLongError);
@@ -74,6 +75,7 @@ fn an_unknown_element_is_refused_before_anything_behind_it_is_read() {
         let mut stream = DocumentStream::new(document.as_bytes(), MAXIMUM_ELEMENTS).unwrap();
         let refused = DeleteRequest::read(&mut stream).unwrap_err();
         assert_eq!(refused.code, ErrorCode::MalformedXML);
+        // Only the tags up to the first unknown one were read.
         assert!(stream.position() < 64, "{} bytes read", stream.position());
     }
 }

@@ -57,6 +57,7 @@ fn an_xml_declaration_stands_only_at_the_start() {
     ] {
         assert_eq!(text_of(markup), Err(XmlError::Declaration), "{markup}");
     }
+    // Leading white space is removed, which puts the declaration at the start.
     let kept_alive = Document::parse(b" \r\n\t<?xml version='1.0'?>\n<a/>").unwrap();
     assert_eq!(kept_alive.text, "<?xml version='1.0'?>\n<a/>");
 }
@@ -120,6 +121,7 @@ fn a_tree_has_a_bounded_number_of_elements_and_short_tags() {
     let page = |elements| Document::parse_page(document(elements).as_bytes()).map(|_| ());
     assert_eq!(page(MAXIMUM_PAGE_ELEMENTS), Ok(()));
     assert_eq!(page(MAXIMUM_PAGE_ELEMENTS + 1), Err(XmlError::Elements));
+    // The number of elements times their size bounds the tree's memory.
     assert!(size_of::<Element>() <= 80);
     let attributes = "x='1' ".repeat(1000);
     let tag = text_of(&format!("<a {attributes}/>"));
@@ -147,6 +149,7 @@ fn splices_spans_and_leaves_the_rest() {
         panic!("there are three children");
     };
     assert_eq!(document.name(c), "c");
+    // Edits in another order than their spans.
     let edits = vec![
         document.append_inside(&document.root, "<d/>"),
         document.replace_text(a, "<2>"),
@@ -214,7 +217,7 @@ proptest! {
         inside in markup(),
         text in "[^\0]{0,9}",
     ) {
-        // Bare pieces hardly ever make a document, so most cases are wrapped in one.
+        // Random pieces are rarely a document, so most cases are wrapped in one.
         for markup in [
             before.clone(),
             format!("<a>{inside}</a>"),

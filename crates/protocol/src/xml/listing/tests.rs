@@ -94,7 +94,7 @@ fn reads_versions_and_delete_markers() {
             (EntryKind::DeleteMarker, Some("v2"), None)
         ]
     );
-    // A delete marker has nothing to replace, and a page without KeyCount gets none.
+    // A delete marker has no ETag or size to replace, and a page without KeyCount does not get one.
     let replace = |_: &ListEntry| EntryEdit::Replace {
         etag: "\"n\"".into(),
         size: 1,
@@ -162,6 +162,7 @@ fn markers_of_a_page_are_read_and_written_as_the_page_writes_keys() {
             ("StartAfter", PageEdit::Remove),
             ("NextMarker", PageEdit::Key("b c/é")),
             ("ContinuationToken", PageEdit::Text("<t>")),
+            // There is no such element: nothing to remove.
             ("Delimiter", PageEdit::Remove),
         ],
     );
@@ -209,6 +210,7 @@ fn a_tag_that_would_mean_something_else_when_written_again_is_refused() {
     for attributes in ["a/", "a=\"x\" http:/", "a", "a='<'", "a='1' a='2'", "/"] {
         for end in ["/>", "></ListBucketResult>"] {
             let text = format!("<ListBucketResult {attributes}{end}");
+            // The page may be refused. If it is accepted, it must stay the same page when extended.
             let Ok(page) = ListPage::parse(text.as_bytes()) else {
                 continue;
             };

@@ -1,6 +1,7 @@
 use super::*;
 
-/// As one server or another writes it: a replaced part twice, and quotes in three spellings.
+/// Quirks of several servers in one page: a replaced part listed twice, and three spellings of
+/// quotes.
 const PAGE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <s:ListPartsResult xmlns:s="http://s3.amazonaws.com/doc/2006-03-01/"><s:Bucket>stored</s:Bucket><s:Key>stored</s:Key><s:UploadId>u</s:UploadId>
 <s:Initiator a="b"><s:ID>i&amp;</s:ID><s:DisplayName>n</s:DisplayName></s:Initiator><s:Owner><s:ID>o</s:ID></s:Owner><s:StorageClass> STANDARD_IA </s:StorageClass>
@@ -119,6 +120,7 @@ fn the_answer_is_the_callers_with_the_backends_people_and_class() {
 #[test]
 fn an_answer_is_read_as_it_was_written() {
     let page = PartsPage::parse(b"<ListPartsResult/>").unwrap();
+    // Line breaks and control characters have to survive too.
     let key = "a<b>&\"'\r\n\u{1}\u{2028}é";
     let etag = "e<&'>";
     let part = |number| ShownPart {

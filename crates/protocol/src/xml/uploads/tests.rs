@@ -92,6 +92,7 @@ fn the_uploads_own_checksum_takes_the_backends_place() {
         )
         .replace("<New>x</New>", &format!("<New>x</New>{added}"));
     assert_eq!(page.render(edit, keep_prefixes), expected);
+    // Added elements need the page's namespace prefix.
     let prefixed = "<s:ListMultipartUploadsResult xmlns:s='u'><s:Upload><s:Key>k</s:Key><s:UploadId>u</s:UploadId></s:Upload></s:ListMultipartUploadsResult>";
     let page = UploadsPage::parse(prefixed.as_bytes()).unwrap();
     assert!(page.render(edit, keep_prefixes).contains(
@@ -107,7 +108,7 @@ fn decodes_names_that_the_page_says_are_encoded() {
     assert_eq!(page.uploads()[0].object_key, "a+b c%");
     assert_eq!(page.common_prefixes(), ["d /\u{1}"]);
     assert_eq!(page.next_key_marker(), Some("a+b c"));
-    // Upload ids are never encoded.
+    // Upload IDs are never URL-encoded.
     assert_eq!(page.uploads()[0].upload_id, "u%2B+");
     assert_eq!(page.next_upload_id_marker(), Some("a%2B+"));
     assert_eq!(page.render(keep_uploads, keep_prefixes), markup);
