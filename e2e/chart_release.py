@@ -111,7 +111,7 @@ class Release:
 
     def virtual_hosts(self) -> list[str]:
         """Domains below which host names begin with the bucket."""
-        domains = self.variables(self.container).get("S3PROXY_VIRTUAL_HOST_DOMAINS", "")
+        domains = self.variables(self.container).get("S3PROXY_LISTEN_VIRTUAL_HOST_DOMAINS", "")
         return [domain for domain in domains.split(",") if domain]
 
     # The program
@@ -131,8 +131,8 @@ class Release:
         port, admin = free_port(), free_port()
         environment = self._environment(directory, self.container) | {
             "S3PROXY_IP": "127.0.0.1",
-            "S3PROXY_PORT": str(port),
-            "S3PROXY_ADMIN": f"127.0.0.1:{admin}",
+            "S3PROXY_LISTEN_PORT": str(port),
+            "S3PROXY_LISTEN_ADMIN": f"127.0.0.1:{admin}",
             "S3PROXY_LISTEN_DRAIN_DELAY": "0s",
         }
         process = Process(directory.name, [binary(), *self.container["args"]], environment,

@@ -152,7 +152,7 @@ def _checked_settings(block: Block) -> str:
     settings = tomllib.loads(block.text)
     files = [path for path in _secret_files(settings) if path.startswith(("/run/secrets/", "/etc/s3proxy/"))]
     keys = settings.get("keys", {})
-    given = {"S3PROXY_TLS": "off", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
+    given = {"S3PROXY_LISTEN_TLS": "off", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
     if not keys.keys() & {"encrypt_key", "encrypt_key_file", "kms", "vault", "aws_kms", "pkcs11"}:
         given["S3PROXY_ENCRYPT_KEY"] = new_key()
     return "\n".join(

@@ -82,7 +82,7 @@ class Container:
         self.url = f"{'https' if ca_file else 'http'}://127.0.0.1:{self.port}"
         self._ca_file = ca_file
         if network == "host":
-            options = (*options, "--network", "host", "-e", f"S3PROXY_PORT={self.port}")
+            options = (*options, "--network", "host", "-e", f"S3PROXY_LISTEN_PORT={self.port}")
         else:
             options = (*options, "--publish", f"127.0.0.1:{self.port}:4433")
         started = podman(

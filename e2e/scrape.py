@@ -80,7 +80,7 @@ class Admin:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"S3PROXY_ADMIN": f"127.0.0.1:{self.port}"}
+        return {"S3PROXY_LISTEN_ADMIN": f"127.0.0.1:{self.port}"}
 
     def ask(self, path: str, method: str = "GET", seconds: float = 10) -> tuple:
         """Status, headers and text."""

@@ -20,7 +20,7 @@ from test_values import BASE, environment, merged, with_values
     ({"cert": {"commonName": "*.s3proxy.internal.example"}}, None),
 ])
 def test_wildcards_of_routes_are_domains_of_buckets(values, domains):
-    assert environment(with_values(values)).get("S3PROXY_VIRTUAL_HOST_DOMAINS") == domains
+    assert environment(with_values(values)).get("S3PROXY_LISTEN_VIRTUAL_HOST_DOMAINS") == domains
 
 
 def certified(values):

@@ -8,9 +8,9 @@ from test_values import BASE, environment, merged
 
 COMMANDS = ["verify", "rewrap", "migrate", "sweep"]
 # Variables that only a serving proxy needs.
-SERVING = {"S3PROXY_PORT", "S3PROXY_ADMIN", "S3PROXY_LISTEN_DRAIN_DELAY", "S3PROXY_LISTEN_DRAIN_TIMEOUT", "S3PROXY_TLS",
-           "S3PROXY_THROTTLING_REQUESTSMAX", "S3PROXY_AUTH", "S3PROXY_AUDIT", "POD_NAME",
-           "S3PROXY_VIRTUAL_HOST_DOMAINS"}
+SERVING = {"S3PROXY_LISTEN_PORT", "S3PROXY_LISTEN_ADMIN", "S3PROXY_LISTEN_DRAIN_DELAY", "S3PROXY_LISTEN_DRAIN_TIMEOUT", "S3PROXY_LISTEN_TLS",
+           "S3PROXY_THROTTLING_REQUESTSMAX", "S3PROXY_CLIENTS_AUTH", "S3PROXY_AUDIT_OUTPUT", "POD_NAME",
+           "S3PROXY_LISTEN_VIRTUAL_HOST_DOMAINS"}
 
 
 def with_job(command, more=None, **values):
@@ -123,4 +123,4 @@ def test_a_service_account_of_its_own():
 
 def test_jobs_are_off_by_default():
     assert not [each for each in render(BASE) if each["kind"] in ("Job", "CronJob")]
-    assert environment(render(BASE))["S3PROXY_PORT"] == "4433"
+    assert environment(render(BASE))["S3PROXY_LISTEN_PORT"] == "4433"

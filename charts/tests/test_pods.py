@@ -15,7 +15,7 @@ def pod_of(found):
 
 def test_each_pod_writes_its_audit_log_to_a_folder_of_its_own():
     found = with_values({"auditStorage": {"enabled": True, "storageClass": "shared"}})
-    assert environment(found)["S3PROXY_AUDIT"] == "/var/log/s3proxy/audit.log"
+    assert environment(found)["S3PROXY_AUDIT_OUTPUT"] == "/var/log/s3proxy/audit.log"
     assert environment(found)["POD_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
     [mount] = [each for each in container(found)["volumeMounts"] if each["name"] == "audit"]
     assert mount == {"name": "audit", "mountPath": "/var/log/s3proxy", "subPathExpr": "$(POD_NAME)"}

@@ -2,11 +2,12 @@
 
 import base64
 import json
+import re
 
 import pytest
 import yaml
 
-from chart import CHART, container, helm_template, objects, only, render, rendered, values_file
+from chart import CHART, ROOT, container, helm_template, objects, only, render, rendered, values_file
 
 BASE = {"config": {"host": "s3.eu-west-1.amazonaws.com", "existingSecret": "s3proxy"}, "tls": {"existingSecret": "certificate"}}
 
@@ -103,10 +104,31 @@ def test_a_variable_of_the_users_takes_the_place_of_the_charts():
     assert "S3PROXY_ENCRYPT_KEY_FILE" not in environment(found)
 
 
+def test_every_name_of_a_setting_takes_the_place_of_the_charts():
+    """The program refuses to start with two values for one setting."""
+    reference = (ROOT / "docs/configuration.md").read_text()
+    names = [re.findall("`(S3PROXY_[A-Z_]+)`", line) for line in reference.splitlines() if line.startswith("- Environment: ")]
+    former = re.findall(r'\(\s*"(S3PROXY_[A-Z_]+)",\s*"([a-z_.]+)"',
+                        (ROOT / "crates/config/src/settings/former.rs").read_text())
+    for name, path in former:
+        derived = "S3PROXY_" + path.upper().replace(".", "_")
+        [found] = [each for each in names if derived in each]
+        found += [name, f"{name}_FILE"] if f"{derived}_FILE" in found else [name]
+    usual = environment(with_values({}))
+    checked = 0
+    for several in names:
+        [own] = set(several) & set(usual) or [None]
+        for other in [each for each in several if own and each.endswith("_FILE") == own.endswith("_FILE") and each != own]:
+            changed = environment(with_values({"extraEnv": [{"name": other, "value": "1"}]}))
+            assert own not in changed and other in changed, other
+            checked += 1
+    assert checked >= 5
+
+
 def test_keys_are_files_that_only_the_pods_group_reads():
     found = with_values({"config": {"secretKeys": {"decryptKeys": "old"}}})
     assert environment(found)["S3PROXY_ENCRYPT_KEY_FILE"] == "/etc/s3proxy/keys/encrypt-key"
-    assert environment(found)["S3PROXY_DECRYPT_KEYS_FILE"] == "/etc/s3proxy/keys/decrypt-keys"
+    assert environment(found)["S3PROXY_KEYS_DECRYPT_KEYS_FILE"] == "/etc/s3proxy/keys/decrypt-keys"
     [volume] = [each for each in only(found, "Deployment")["spec"]["template"]["spec"]["volumes"] if each["name"] == "keys"]
     assert volume["projected"]["defaultMode"] == 0o440
     assert not [each for each in container(found)["volumeMounts"] if "subPath" in each]

@@ -118,7 +118,7 @@ def test_health_asks_the_s3_port_without_an_admin_listener(deployment):
     for ip in ("127.0.0.1", "0.0.0.0"):
         asked = health(deployment, None, "--no-tls", "--ip", ip, "--port", port)
         assert (asked.returncode, asked.stdout) == (0, "ok\n"), asked.stderr
-    asked = health(deployment, None, "--ready", S3PROXY_TLS="off", S3PROXY_PORT=str(port))
+    asked = health(deployment, None, "--ready", S3PROXY_LISTEN_TLS="off", S3PROXY_LISTEN_PORT=str(port))
     assert (asked.returncode, asked.stdout) == (0, "ready\n"), asked.stderr
 
 

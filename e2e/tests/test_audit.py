@@ -93,7 +93,7 @@ def audited(deployments, run_directory):
     path = run_directory / "audit.log"
     environment = {
         "S3PROXY_ENCRYPT_KEY": KEY,
-        "S3PROXY_AUDIT": str(path),
+        "S3PROXY_AUDIT_OUTPUT": str(path),
         "S3PROXY_LISTEN_MAX_CONNECTIONS": "64",
     }
     server = deployments.server("seaweedfs")
@@ -270,7 +270,7 @@ def test_a_moved_file_is_followed_by_another_and_no_line_is_lost(audited, s3, bu
 
 def test_the_last_lines_are_written_before_the_program_ends(deployments, run_directory):
     path = run_directory / "audit-ending.log"
-    environment = {"S3PROXY_AUDIT": str(path)}
+    environment = {"S3PROXY_AUDIT_OUTPUT": str(path)}
     deployment = deployments.proxy(
         deployments.server("seaweedfs"), "proxy-audit-ending", environment=environment
     )
@@ -284,7 +284,7 @@ def test_the_last_lines_are_written_before_the_program_ends(deployments, run_dir
 
 def test_objects_are_not_named_if_the_settings_say_so(deployments, run_directory):
     path = run_directory / "audit-nameless.log"
-    environment = {"S3PROXY_AUDIT": str(path), "S3PROXY_AUDIT_OBJECT_KEYS": "off"}
+    environment = {"S3PROXY_AUDIT_OUTPUT": str(path), "S3PROXY_AUDIT_OBJECT_KEYS": "off"}
     deployment = deployments.proxy(
         deployments.server("seaweedfs"), "proxy-audit-nameless", environment=environment
     )
@@ -303,7 +303,7 @@ def test_objects_are_not_named_if_the_settings_say_so(deployments, run_directory
 
 
 def test_a_file_that_cannot_be_opened_keeps_the_proxy_from_starting(deployments, run_directory):
-    environment = {"S3PROXY_AUDIT": "/proc/no/audit.log"}
+    environment = {"S3PROXY_AUDIT_OUTPUT": "/proc/no/audit.log"}
     with pytest.raises(RuntimeError, match="audit.output: /proc/no/audit.log cannot be opened"):
         deployments.proxy(
             deployments.server("seaweedfs"), "refused-audit", environment=environment
@@ -311,7 +311,7 @@ def test_a_file_that_cannot_be_opened_keeps_the_proxy_from_starting(deployments,
 
 
 def test_lines_go_to_standard_output_for_a_collector(deployments):
-    environment = {"S3PROXY_AUDIT": "stdout"}
+    environment = {"S3PROXY_AUDIT_OUTPUT": "stdout"}
     deployment = deployments.proxy(
         deployments.server("seaweedfs"), "proxy-audit-stdout", environment=environment
     )
@@ -325,7 +325,7 @@ def test_lines_go_to_standard_output_for_a_collector(deployments):
 @pytest.mark.parametrize("on_failure", ["refuse", "drop"])
 def test_a_full_disk_refuses_or_loses_as_the_settings_say(deployments, on_failure):
     environment = {
-        "S3PROXY_AUDIT": "/dev/full",
+        "S3PROXY_AUDIT_OUTPUT": "/dev/full",
         "S3PROXY_AUDIT_ON_FAILURE": on_failure,
         "S3PROXY_LISTEN_MAX_CONNECTIONS": "4",
         "S3PROXY_LOG_LEVEL": "error",

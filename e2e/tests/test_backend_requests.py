@@ -92,7 +92,7 @@ def test_second_listing_of_a_page_looks_nothing_up_again(relayed, relay, bucket,
 
 @pytest.mark.parametrize("listing", ["list-type=2", "", "versions"])
 def test_computed_listing_costs_one_request(deployments, relayed, relay, bucket, objects, listing):
-    settings = {"S3PROXY_LISTING": "computed", "S3PROXY_ENCRYPT_KEY": relayed.proxy.key}
+    settings = {"S3PROXY_POLICY_LISTING": "computed", "S3PROXY_ENCRYPT_KEY": relayed.proxy.key}
     name = f"proxy-computed-{listing.partition('=')[0] or 'v1'}"
     computed = deployments.proxy(relay, name, environment=settings)
     relay.forget()

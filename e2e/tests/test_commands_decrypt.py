@@ -18,7 +18,7 @@ HEADERS = {"ContentType": "text/x-test", "Metadata": {"colour": "blue"}, "Taggin
 @pytest.fixture(scope="module")
 def deployment(deployments):
     """A proxy that seals user metadata too."""
-    environment = {"S3PROXY_METADATA": "sealed", "S3PROXY_DECRYPT_KEYS": PASSPHRASE}
+    environment = {"S3PROXY_POLICY_METADATA": "sealed", "S3PROXY_KEYS_DECRYPT_KEYS": PASSPHRASE}
     server = deployments.server("seaweedfs")
     return deployments.proxy(server, "proxy-decrypt", environment=environment)
 

@@ -20,7 +20,7 @@ from uploads import STATE_PREFIX, body_of, states
 PASSPHRASE = "the passphrase of the older proxy"
 ENVIRONMENT = {
     "S3PROXY_ENCRYPT_KEY": new_key(),
-    "S3PROXY_DECRYPT_KEYS": PASSPHRASE,
+    "S3PROXY_KEYS_DECRYPT_KEYS": PASSPHRASE,
     "S3PROXY_DECRYPTION_FALLBACK": "1",
 }
 OLDER = {
@@ -147,7 +147,7 @@ def test_old_versions_stay_and_are_reported_or_are_deleted(proxy, migrate, bucke
 
 
 def test_objects_that_clients_may_not_read_are_migrated(server, deployments, bucket, proxy):
-    denied = {"S3PROXY_LEGACY_READS": "deny", "S3PROXY_PLAINTEXT_READS": "deny"}
+    denied = {"S3PROXY_POLICY_LEGACY_READS": "deny", "S3PROXY_POLICY_PLAINTEXT_READS": "deny"}
     strict = deployments.proxy(
         server, f"migrate-strict-{server.name}", environment=ENVIRONMENT | denied
     )
@@ -218,7 +218,7 @@ def test_retention_and_legal_hold_are_preserved(proxy, migrate):
 
 
 def test_more_objects_at_once_than_memory_holds_all_get_through(server, deployments, migrate):
-    environment = ENVIRONMENT | {"S3PROXY_BODY_MEMORY": "4MiB"}
+    environment = ENVIRONMENT | {"S3PROXY_LIMITS_BODY_MEMORY": "4MiB"}
     narrow = deployments.proxy(
         server, f"migrate-narrow-{server.name}", environment=environment
     )

@@ -18,7 +18,7 @@ PASSPHRASE = "the passphrase of the older proxy"
 @pytest.fixture(scope="module")
 def deployment(deployments):
     server = deployments.server("seaweedfs")
-    return deployments.proxy(server, "proxy-recover", environment={"S3PROXY_METADATA": "sealed"})
+    return deployments.proxy(server, "proxy-recover", environment={"S3PROXY_POLICY_METADATA": "sealed"})
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def recover(deployment, bucket, tmp_path):
 
 
 def test_every_kind_is_recovered_from_files(deployment, contents, recover, tmp_path):
-    keys = {"S3PROXY_ENCRYPT_KEY": deployment.proxy.key, "S3PROXY_DECRYPT_KEYS": PASSPHRASE}
+    keys = {"S3PROXY_ENCRYPT_KEY": deployment.proxy.key, "S3PROXY_KEYS_DECRYPT_KEYS": PASSPHRASE}
     for key, body in contents.items():
         done = recover(key, S3PROXY_DECRYPTION_FALLBACK="1", **keys)
         assert done.returncode == 0, (key, done.stderr)
@@ -110,7 +110,7 @@ def test_the_kek_version_is_given_beside_the_envelope(deployment, bucket, conten
 def test_an_object_that_is_not_authentic_is_refused_and_nothing_is_written(
     deployment, contents, recover, tmp_path
 ):
-    keys = {"S3PROXY_ENCRYPT_KEY": deployment.proxy.key, "S3PROXY_DECRYPT_KEYS": PASSPHRASE}
+    keys = {"S3PROXY_ENCRYPT_KEY": deployment.proxy.key, "S3PROXY_KEYS_DECRYPT_KEYS": PASSPHRASE}
 
     def flipped(body):
         body = bytearray(body)

@@ -35,7 +35,7 @@ def old(deployments, server):
 @pytest.fixture(scope="module")
 def both(deployments, server):
     """A proxy that seals with the new key and opens with both."""
-    environment = {"S3PROXY_ENCRYPT_KEY": NEW, "S3PROXY_DECRYPT_KEYS": OLD}
+    environment = {"S3PROXY_ENCRYPT_KEY": NEW, "S3PROXY_KEYS_DECRYPT_KEYS": OLD}
     return deployments.proxy(server, f"rewrap-both-{server.name}", environment=environment)
 
 
@@ -154,11 +154,11 @@ def test_a_backend_that_ignores_conditions_is_refused(server, both, bucket):
 def test_sealed_metadata_and_checksums_move_with_the_binding(deployments, server, old, bucket):
     # During the rewrap, objects that are bound to the key alone still open.
     sealing = """
-policy = { metadata = "sealed", bind = "bucket-and-key" }
+policy = { metadata = "sealed", key_binding = "bucket-and-key" }
 [[rules]]
-opens_bind = "key"
+opens_key_binding = "key"
 """
-    environment = {"S3PROXY_ENCRYPT_KEY": NEW, "S3PROXY_DECRYPT_KEYS": OLD}
+    environment = {"S3PROXY_ENCRYPT_KEY": NEW, "S3PROXY_KEYS_DECRYPT_KEYS": OLD}
     name = f"rewrap-bound-{server.name}"
     bound = deployments.proxy(server, name, settings=sealing, environment=environment)
     sealed = deployments.proxy(

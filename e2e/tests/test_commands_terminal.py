@@ -166,7 +166,7 @@ def test_equal_failures_are_reported_once_with_the_remedy(deployment, deployment
     assert done.returncode == 3
     assert done.stdout.count("FAILED ") == 5 + 1
     assert "35 more objects failed for the same reason: key: the object is sealed" in done.stdout
-    assert "add that key to S3PROXY_DECRYPT_KEYS" in done.stdout
+    assert "add that key to S3PROXY_KEYS_DECRYPT_KEYS" in done.stdout
     every = other.proxy.finish("verify", "--verbose", f"{bucket}/{prefix}")
     assert every.stdout.count("FAILED ") == 40 + 1
 

@@ -71,7 +71,7 @@ def test_plain_object_onto_itself_becomes_sealed(deployment, s3, backend_s3, sou
 @pytest.fixture(scope="module")
 def strict(deployments, deployment):
     name = f"proxy-copies-strict-{deployment.backend.name}"
-    environment = {"S3PROXY_PLAINTEXT_READS": "deny"}
+    environment = {"S3PROXY_POLICY_PLAINTEXT_READS": "deny"}
     return deployments.proxy(deployment.backend, name, environment=environment)
 
 
@@ -90,7 +90,7 @@ class TestStrictProxy:
 def sealing(deployments, deployment):
     name = f"proxy-copies-sealing-{deployment.backend.name}"
     environment = {
-        "S3PROXY_METADATA": "sealed",
+        "S3PROXY_POLICY_METADATA": "sealed",
         "S3PROXY_ENCRYPT_KEY": deployment.proxy.key,
     }
     return deployments.proxy(deployment.backend, name, environment=environment)

@@ -178,7 +178,7 @@ def test_names_in_pages_are_found():
     """Proves that the two tests above find names at all."""
     keys = Page(ROOT / "docs" / "keys.md")
     assert {"keys.active", "keys.cache_time"} <= names.settings(keys)
-    assert "S3PROXY_DECRYPT_KEYS" in names.variables(keys)
+    assert "S3PROXY_KEYS_DECRYPT_KEYS" in names.variables(keys)
     assert ("verify", ["--heads"]) in names.commands(keys)
     assert ("keygen", []) in names.commands(keys)
     assert names.help_of("no-such-command") is None

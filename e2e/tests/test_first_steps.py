@@ -106,7 +106,7 @@ def test_documented_defaults_are_values_of_their_settings(tmp_path):
     key = run([binary(), "keygen"], clean_environment(tmp_path)).strip()
     given = {"S3PROXY_HOST": "http://127.0.0.1:9", "S3PROXY_ENCRYPT_KEY": key} | defaults
     # The default folder of certificates does not exist here.
-    given |= {"S3PROXY_TLS": "off"}
+    given |= {"S3PROXY_LISTEN_TLS": "off"}
     given |= {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
     done = check_config(clean_environment(tmp_path, **given))
     assert (done.returncode, done.stderr) == (0, "")
@@ -126,7 +126,7 @@ def test_all_mistakes_are_reported_at_once_and_no_secret_with_them(tmp_path):
     mistakes = {
         "S3PROXY_HOST": "ftp://nowhere",
         "S3PROXY_ENCRYPT_KEY": "s3pk1.not-a-key-but-secret",
-        "S3PROXY_PORT": "70000",
+        "S3PROXY_LISTEN_PORT": "70000",
         "S3PROXY_LISTEN_IDLE_TIMEOUT": "75",
     }
     done = check_config(clean_environment(tmp_path, **mistakes))
@@ -137,7 +137,7 @@ def test_all_mistakes_are_reported_at_once_and_no_secret_with_them(tmp_path):
 
 
 def test_serve_refuses_what_check_config_refuses_before_it_listens(tmp_path):
-    environment = clean_environment(tmp_path, S3PROXY_HOST="http://127.0.0.1:9", S3PROXY_PORT="0")
+    environment = clean_environment(tmp_path, S3PROXY_HOST="http://127.0.0.1:9", S3PROXY_LISTEN_PORT="0")
     started = time.monotonic()
     with pytest.raises(CommandFailed, match="encrypt_key"):
         run([binary(), "--no-tls"], environment)

@@ -37,7 +37,7 @@ def deployment(deployments, admin):
         deployments.server("seaweedfs"),
         "proxy-metrics",
         settings=VIRTUAL_HOSTS + known_client("listed") + known_client("reader", READING),
-        environment=admin.environment | {"S3PROXY_DECRYPT_KEYS": PASSPHRASE},
+        environment=admin.environment | {"S3PROXY_KEYS_DECRYPT_KEYS": PASSPHRASE},
         awaited="healthz",
     )
 

@@ -30,7 +30,7 @@ def deployment(deployments, admin):
         deployments.server("seaweedfs"),
         "proxy-metrics-stored",
         settings=VIRTUAL_HOSTS + known_client("listed"),
-        environment=admin.environment | {"S3PROXY_DECRYPT_KEYS": PASSPHRASE},
+        environment=admin.environment | {"S3PROXY_KEYS_DECRYPT_KEYS": PASSPHRASE},
         awaited="healthz",
     )
     return replace(deployment, target=deployment.target.known_as(credential_of("listed")))

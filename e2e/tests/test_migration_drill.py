@@ -38,7 +38,7 @@ def bucket_of_old(request, deployments):
     """A proxy, and a bucket with or without versions."""
     environment = {
         "S3PROXY_ENCRYPT_KEY": new_key(),
-        "S3PROXY_DECRYPT_KEYS": PASSPHRASE,
+        "S3PROXY_KEYS_DECRYPT_KEYS": PASSPHRASE,
         "S3PROXY_DECRYPTION_FALLBACK": "1",
     }
     name = f"drill-{request.param.replace(' ', '-')}"

@@ -34,7 +34,7 @@ def second(deployments, relay, relayed):
 @pytest.fixture(scope="module")
 def equal(deployments, relay):
     """A proxy for a backend that demands equal part sizes."""
-    environment = {"S3PROXY_PART_SIZES": "equal"}
+    environment = {"S3PROXY_POLICY_PART_SIZES": "equal"}
     return deployments.proxy(relay, "proxy-uploads-equal", environment=environment)
 
 
@@ -174,7 +174,7 @@ def test_a_versioned_bucket_keeps_no_version_of_the_state(s3, backend_s3, bucket
 
 def test_the_state_may_be_in_a_separate_bucket(deployments, relay, relayed, backend_s3, key):
     own, data = make_bucket(relayed), make_bucket(relayed)
-    environment = {"S3PROXY_STATE_BUCKET": own}
+    environment = {"S3PROXY_POLICY_STATE_BUCKET": own}
     proxy = deployments.proxy(relay, "proxy-uploads-state-bucket", environment=environment)
     s3 = boto3_client(proxy.target)
     upload = Upload(s3, data, key)
@@ -188,7 +188,7 @@ def test_the_state_may_be_in_a_separate_bucket(deployments, relay, relayed, back
 
 def test_user_metadata_of_an_upload_can_be_sealed(deployments, relay, backend_s3, bucket, key):
     proxy = deployments.proxy(
-        relay, "proxy-uploads-sealed-metadata", environment={"S3PROXY_METADATA": "sealed"}
+        relay, "proxy-uploads-sealed-metadata", environment={"S3PROXY_POLICY_METADATA": "sealed"}
     )
     s3 = boto3_client(proxy.target)
     upload = Upload(s3, bucket, key, Metadata={"colour": "a-secret-blue"})

@@ -19,7 +19,7 @@ PARTS = {1: FIVE_MIB, 2: 70_000}
 @pytest.fixture(scope="module")
 def plaintext(deployments):
     server = deployments.server("seaweedfs")
-    environment = {"S3PROXY_MULTIPART": "forward-plaintext"}
+    environment = {"S3PROXY_POLICY_MULTIPART": "forward-plaintext"}
     return deployments.proxy(server, "proxy-uploads-plaintext", environment=environment)
 
 
@@ -33,7 +33,7 @@ def uploaded(s3, bucket, key, **options) -> Upload:
 def test_blocked_uploads_are_refused_and_nothing_is_started(deployments, backend_s3, bucket, key):
     server = deployments.server("seaweedfs")
     proxy = deployments.proxy(
-        server, "proxy-uploads-blocked", environment={"S3PROXY_MULTIPART": "block"}
+        server, "proxy-uploads-blocked", environment={"S3PROXY_POLICY_MULTIPART": "block"}
     )
     with pytest.raises(ClientError) as refusal:
         Upload(boto3_client(proxy.target), bucket, key)

@@ -38,7 +38,7 @@ FORMER = "the one before, with a comma"
 ACTIVE = new_key()
 """A key of this proxy's form; an older proxy hashed it like any other text."""
 
-ENVIRONMENT = {"S3PROXY_ENCRYPT_KEY": ACTIVE, "S3PROXY_DECRYPT_KEYS": f"{PASSPHRASE}\n{FORMER}"}
+ENVIRONMENT = {"S3PROXY_ENCRYPT_KEY": ACTIVE, "S3PROXY_KEYS_DECRYPT_KEYS": f"{PASSPHRASE}\n{FORMER}"}
 BLOCK = 65536
 MIB = 1024 * 1024
 SIZES = [0, 1, 12, 16, 28, SMALL, BLOCK - 28, BLOCK, LARGE, 16 * MIB + 7]
@@ -62,7 +62,7 @@ def with_fallback(deployments):
 
 @pytest.fixture(scope="module")
 def denying(deployments):
-    environment = ENVIRONMENT | {"S3PROXY_LEGACY_READS": "deny"}
+    environment = ENVIRONMENT | {"S3PROXY_POLICY_LEGACY_READS": "deny"}
     server = deployments.server("seaweedfs")
     return deployments.proxy(server, "proxy-older-denying", environment=environment)
 
@@ -138,7 +138,7 @@ def test_known_objects_read_back(deployments, deployment, bucket, backend_s3):
         environment = {
             "S3PROXY_ENCRYPT_KEY": passphrase,
             "S3PROXY_DECRYPTION_FALLBACK": "allow",
-            "S3PROXY_SHORT_PASSPHRASE": "allow",
+            "S3PROXY_KEYS_SHORT_PASSPHRASE": "allow",
         }
         proxy = deployments.proxy(deployment.backend, f"proxy-known-{number}", environment=environment)
         key, expected = f"known-{number}", bytes(i % 251 for i in range(known["plaintext_length"]))

@@ -240,7 +240,7 @@ def test_grants_are_checked_after_the_filename_and_acls_need_admin(
 @pytest.fixture(scope="module")
 def open_to_all(deployments):
     return deployments.proxy(
-        deployments.server("seaweedfs"), "proxy-forms-none", environment={"S3PROXY_AUTH": "none"}
+        deployments.server("seaweedfs"), "proxy-forms-none", environment={"S3PROXY_CLIENTS_AUTH": "none"}
     )
 
 

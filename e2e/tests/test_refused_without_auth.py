@@ -21,7 +21,7 @@ def open_to_all(deployments):
     return deployments.proxy(
         deployments.server("seaweedfs"),
         "proxy-auth-none",
-        environment={"S3PROXY_AUTH": "none", "S3PROXY_LISTEN_DRAIN_DELAY": "0s"},
+        environment={"S3PROXY_CLIENTS_AUTH": "none", "S3PROXY_LISTEN_DRAIN_DELAY": "0s"},
     )
 
 

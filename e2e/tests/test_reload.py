@@ -236,7 +236,7 @@ def test_broken_configuration_changes_nothing_and_the_log_says_everything(start,
     proxy = start(settings(known_client("app")))
     broken = settings(known_client("new"), more='[policy]\nbind = "name"\n[limits]\nbody_memroy = "1"\n')
     reason = refused(proxy, broken)
-    assert "policy.bind" in reason and "key | bucket-and-key" in reason
+    assert "policy.key_binding" in reason and "key | bucket-and-key" in reason
     assert "limits.body_memroy" in reason and "limits.body_memory?" in reason
     assert status(known_as(proxy, "app"), bucket) == 404
     assert status(known_as(proxy, "new"), bucket) == 403

@@ -92,7 +92,7 @@ def test_keys_are_rotated_under_traffic_and_through_kills(deployments, server, b
     both = deployments.proxy(
         server,
         "drill-both",
-        environment={"S3PROXY_ENCRYPT_KEY": B, "S3PROXY_DECRYPT_KEYS": A},
+        environment={"S3PROXY_ENCRYPT_KEY": B, "S3PROXY_KEYS_DECRYPT_KEYS": A},
     )
     still_a = deployments.proxy(server, "drill-a-again", environment={"S3PROXY_ENCRYPT_KEY": A})
     open_upload = Upload(boto3_client(still_a.target), bucket, "drill/open")

@@ -22,7 +22,7 @@ key = "{PHOTOS}"
 [[rules]]
 prefixes = ["photos/"]
 key = "photos"
-bind = "bucket-and-key"
+key_binding = "bucket-and-key"
 
 [[rules]]
 prefixes = ["public/"]

@@ -220,8 +220,8 @@ def denying(deployments, debugging, touched):
         debugging.backend,
         "proxy-deny",
         environment={
-            "S3PROXY_PLAINTEXT_READS": "deny",
-            "S3PROXY_LEGACY_READS": "deny",
+            "S3PROXY_POLICY_PLAINTEXT_READS": "deny",
+            "S3PROXY_POLICY_LEGACY_READS": "deny",
             "S3PROXY_ENCRYPT_KEY": debugging.proxy.key,
             "S3PROXY_LISTEN_DRAIN_DELAY": "0s",
         },

@@ -46,7 +46,7 @@ class Traced:
         self.collector = collector
         self.relay = Relay(server.target)
         self.directory, self.audit = directory, directory / f"{name}-audit.log"
-        variables = environment(collector, S3PROXY_AUDIT=str(self.audit), **more)
+        variables = environment(collector, S3PROXY_AUDIT_OUTPUT=str(self.audit), **more)
         self.proxy = Proxy(
             directory, self.relay.target, name=name, settings=SETTINGS, environment=variables
         )

@@ -329,7 +329,7 @@ def test_a_serving_proxy_sweeps_buckets_that_uploads_went_to(deployments, deploy
     sweeping = deployments.proxy(
         deployment.backend,
         "proxy-sweeping",
-        environment={"S3PROXY_SWEEP_INTERVAL": "1s", "S3PROXY_LISTEN_DRAIN_DELAY": "0s"},
+        environment={"S3PROXY_POLICY_SWEEP_INTERVAL": "1s", "S3PROXY_LISTEN_DRAIN_DELAY": "0s"},
     )
     s3, bucket = boto3_client(sweeping.target), make_bucket(sweeping)
     upload = s3.create_multipart_upload(Bucket=bucket, Key="k")
@@ -387,7 +387,7 @@ def test_states_of_all_buckets_in_one_are_swept_by_the_uploads_of_all(deployment
     elsewhere = deployments.proxy(
         server,
         f"proxy-state-bucket-{server.name}",
-        environment={"S3PROXY_STATE_BUCKET": states, "S3PROXY_LISTEN_DRAIN_DELAY": "0s"},
+        environment={"S3PROXY_POLICY_STATE_BUCKET": states, "S3PROXY_LISTEN_DRAIN_DELAY": "0s"},
     )
     s3, backend_s3 = boto3_client(elsewhere.target), boto3_client(server.target)
     uploads = []

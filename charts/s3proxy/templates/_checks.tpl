@@ -7,7 +7,7 @@ Combinations of values that cannot work, beyond the schema. Each message names a
 {{- $root := . -}}
 {{- $found := include "s3proxy.secret" (dict "root" . "name" "encryptKey") -}}
 {{- range .Values.extraEnv -}}
-{{- if has .name (list "S3PROXY_ENCRYPT_KEY" "S3PROXY_ENCRYPT_KEY_FILE" "S3PROXY_KMS") }}{{ $found = "yes" }}{{ end -}}
+{{- if has (include "s3proxy.variable" .name) (list "S3PROXY_ENCRYPT_KEY" "S3PROXY_ENCRYPT_KEY_FILE" "S3PROXY_KMS") }}{{ $found = "yes" }}{{ end -}}
 {{- end -}}
 {{- range .Values.args -}}
 {{- if hasPrefix "--kms" . }}{{ $found = "yes" }}{{ end -}}
@@ -71,7 +71,7 @@ Combinations of values that cannot work, beyond the schema. Each message names a
 {{- $mounted := false -}}
 {{- range .Values.extraVolumeMounts }}{{ if hasPrefix "/etc/s3proxy/certs" .mountPath }}{{ $mounted = true }}{{ end }}{{ end -}}
 {{- $elsewhere := regexMatch `(?m)^\s*(listen\.)?(certificates|tls)\s*=` .Values.configuration -}}
-{{- range .Values.extraEnv }}{{ if has .name (list "S3PROXY_CERT" "S3PROXY_TLS") }}{{ $elsewhere = true }}{{ end }}{{ end -}}
+{{- range .Values.extraEnv }}{{ if has .name (list "S3PROXY_CERT" "S3PROXY_LISTEN_CERTIFICATES" "S3PROXY_LISTEN_TLS" "S3PROXY_TLS") }}{{ $elsewhere = true }}{{ end }}{{ end -}}
 {{- range .Values.args }}{{ if hasPrefix "--cert" . }}{{ $elsewhere = true }}{{ end }}{{ end -}}
 {{- if not (or $mounted $elsewhere .Values.existingConfigMap .Values.existingConfigSecret) -}}
 {{- fail "\n\nTLS is on, but there is no certificate: set cert.enable (cert-manager), tls.existingSecret, or a mount at /etc/s3proxy/certs in extraVolumeMounts. For plain HTTP, where the way to the clients is safe: tls.enabled=false." -}}

@@ -5,24 +5,24 @@ not occur twice.
 
 {{/* Variables that only `s3proxy serve` needs. */}}
 {{- define "s3proxy.servingEnvironment" -}}
-S3PROXY_PORT: "4433"
-S3PROXY_ADMIN: {{ printf "%s:%d" .Values.admin.address (int .Values.admin.port) | quote }}
+S3PROXY_LISTEN_PORT: "4433"
+S3PROXY_LISTEN_ADMIN: {{ printf "%s:%d" .Values.admin.address (int .Values.admin.port) | quote }}
 S3PROXY_LISTEN_DRAIN_DELAY: {{ printf "%ds" (int .Values.drain.delaySeconds) }}
 S3PROXY_LISTEN_DRAIN_TIMEOUT: {{ printf "%ds" (int .Values.drain.timeoutSeconds) }}
 {{- if not .Values.tls.enabled }}
-S3PROXY_TLS: "off"
+S3PROXY_LISTEN_TLS: "off"
 {{- end }}
 {{- if not (kindIs "invalid" .Values.config.throttling) }}
 S3PROXY_THROTTLING_REQUESTSMAX: {{ int64 .Values.config.throttling | toString | quote }}
 {{- end }}
 {{- with include "s3proxy.virtualHostDomains" . }}
-S3PROXY_VIRTUAL_HOST_DOMAINS: {{ . | quote }}
+S3PROXY_LISTEN_VIRTUAL_HOST_DOMAINS: {{ . | quote }}
 {{- end }}
 {{- with .Values.config.auth }}
-S3PROXY_AUTH: {{ . | quote }}
+S3PROXY_CLIENTS_AUTH: {{ . | quote }}
 {{- end }}
 {{- if .Values.auditStorage.enabled }}
-S3PROXY_AUDIT: {{ .Values.auditStorage.mountPath }}/audit.log
+S3PROXY_AUDIT_OUTPUT: {{ .Values.auditStorage.mountPath }}/audit.log
 {{- end }}
 {{- end }}
 
@@ -39,7 +39,7 @@ S3PROXY_HOST: aws
 S3PROXY_REGION: {{ . | quote }}
 {{- end }}
 {{- with $config.bodyMemory }}
-S3PROXY_BODY_MEMORY: {{ . | quote }}
+S3PROXY_LIMITS_BODY_MEMORY: {{ . | quote }}
 {{- end }}
 {{- with include "s3proxy.kms" . }}
 S3PROXY_KMS: {{ . | quote }}
@@ -56,8 +56,9 @@ OTEL_EXPORTER_OTLP_HEADERS: {{ . | quote }}
 {{- if include "s3proxy.hasConfiguration" . }}
 S3PROXY_CONFIG: /etc/s3proxy/config/s3proxy.toml
 {{- end }}
+{{- $variables := dict "encrypt-key" "S3PROXY_ENCRYPT_KEY_FILE" "decrypt-keys" "S3PROXY_KEYS_DECRYPT_KEYS_FILE" -}}
 {{- range $file, $_ := include "s3proxy.keyFiles" . | fromYaml }}
-S3PROXY_{{ $file | upper | replace "-" "_" }}_FILE: /etc/s3proxy/keys/{{ $file }}
+{{ get $variables $file }}: /etc/s3proxy/keys/{{ $file }}
 {{- end }}
 {{- end }}
 
@@ -69,15 +70,41 @@ key-service.kube-system:9000
 {{- end -}}
 {{- end }}
 
+{{/* The chart's name of a variable that the program knows by several names. */}}
+{{- define "s3proxy.variable" -}}
+{{- $names := dict
+  "S3PROXY_BACKEND" "S3PROXY_HOST"
+  "S3PROXY_BACKEND_HOST" "S3PROXY_HOST"
+  "S3PROXY_BACKEND_INSECURE" "S3PROXY_INSECURE"
+  "S3PROXY_LIMITS_REQUESTS_PER_SECOND" "S3PROXY_THROTTLING_REQUESTSMAX"
+  "S3PROXY_LIMITS_PUT_BODY" "S3PROXY_PUTBODY_MAX"
+  "S3PROXY_KEYS_KMS" "S3PROXY_KMS"
+  "S3PROXY_KEYS_ENCRYPT_KEY" "S3PROXY_ENCRYPT_KEY"
+  "S3PROXY_KEYS_ENCRYPT_KEY_FILE" "S3PROXY_ENCRYPT_KEY_FILE"
+  "S3PROXY_DECRYPT_KEYS" "S3PROXY_KEYS_DECRYPT_KEYS"
+  "S3PROXY_DECRYPT_KEYS_FILE" "S3PROXY_KEYS_DECRYPT_KEYS_FILE"
+  "S3PROXY_PORT" "S3PROXY_LISTEN_PORT"
+  "S3PROXY_ADMIN" "S3PROXY_LISTEN_ADMIN"
+  "S3PROXY_TLS" "S3PROXY_LISTEN_TLS"
+  "S3PROXY_AUTH" "S3PROXY_CLIENTS_AUTH"
+  "S3PROXY_VIRTUAL_HOST_DOMAINS" "S3PROXY_LISTEN_VIRTUAL_HOST_DOMAINS"
+  "S3PROXY_BACKEND_REGION" "S3PROXY_REGION"
+  "S3PROXY_AUDIT" "S3PROXY_AUDIT_OUTPUT"
+  "S3PROXY_BODY_MEMORY" "S3PROXY_LIMITS_BODY_MEMORY"
+-}}
+{{- get $names . | default . -}}
+{{- end }}
+
 {{/* All variables, as a list: dict "root" $ "serves" (bool). */}}
 {{- define "s3proxy.environment" -}}
 {{- $root := .root -}}
 {{- $extra := include "s3proxy.evaluated" (dict "root" $root "value" $root.Values.extraEnv) | fromYamlArray -}}
 {{- $given := dict -}}
-{{- range $extra }}{{ $_ := set $given .name true }}{{ end -}}
+{{- /* A setting under another of its names replaces the chart's too: the program refuses both at once. */ -}}
+{{- range $extra }}{{ $_ := set $given (include "s3proxy.variable" .name) true }}{{ end -}}
 {{- /* A key given as S3PROXY_ENCRYPT_KEY replaces the file too. */ -}}
-{{- range list "ENCRYPT_KEY" "DECRYPT_KEYS" -}}
-{{- if hasKey $given (printf "S3PROXY_%s" .) }}{{ $_ := set $given (printf "S3PROXY_%s_FILE" .) true }}{{ end -}}
+{{- range list "S3PROXY_ENCRYPT_KEY" "S3PROXY_KEYS_DECRYPT_KEYS" -}}
+{{- if hasKey $given . }}{{ $_ := set $given (printf "%s_FILE" .) true }}{{ end -}}
 {{- end -}}
 {{- $variables := include "s3proxy.plainEnvironment" $root | fromYaml -}}
 {{- $list := list -}}

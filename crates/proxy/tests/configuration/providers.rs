@@ -38,7 +38,7 @@ fn settings_overrule_what_is_known_of_a_provider() {
     let nothing = load(&["--config", &path], &[KEY, PLAIN_HTTP, B2]).config;
     assert_eq!(nothing.backend.lacks, []);
     assert_eq!(nothing.backend.integrity, Integrity::Auto);
-    let any = ("S3PROXY_PART_SIZES", "any");
+    let any = ("S3PROXY_POLICY_PART_SIZES", "any");
     assert_eq!(known(&[R2, any]).1, PartSizes::Any);
     let trailer = ("S3PROXY_BACKEND_INTEGRITY", "trailer");
     assert_eq!(known(&[B2, trailer]).2, Integrity::Trailer);

@@ -12,7 +12,7 @@ const BUTTON: &str = "--edge\r\nContent-Disposition: form-data; name=\"submit\"\
 async fn open_proxy(settings: &str) -> (Proxy, Arc<MemoryStore>) {
     let proxy = Proxy::builder()
         .file(settings)
-        .environment("S3PROXY_AUTH", "none")
+        .environment("S3PROXY_CLIENTS_AUTH", "none")
         .start()
         .await;
     let store = MemoryStore::new(Faults::default());

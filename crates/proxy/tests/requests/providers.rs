@@ -176,7 +176,7 @@ async fn trailing_checksums_are_sent_only_where_they_are_known() {
     for (lacks, trailed) in [("", true), ("trailing-checksums", false)] {
         let proxy = Proxy::builder()
             .environment("S3PROXY_BACKEND_LACKS", lacks)
-            .environment("S3PROXY_HELD_BODY", "1")
+            .environment("S3PROXY_LIMITS_HELD_BODY", "1")
             .start()
             .await;
         proxy.create_bucket("bucket").await;
@@ -207,7 +207,7 @@ async fn trailing_checksums_are_sent_only_where_they_are_known() {
 async fn parts_that_are_equal_for_the_client_are_equal_for_the_backend() {
     const LONG: usize = 5 * 1024 * 1024 + 1000;
     let proxy = Proxy::builder()
-        .environment("S3PROXY_PART_SIZES", "equal")
+        .environment("S3PROXY_POLICY_PART_SIZES", "equal")
         .start()
         .await;
     let faults = Faults {

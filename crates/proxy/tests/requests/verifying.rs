@@ -9,7 +9,7 @@ use crate::older::{Kek, Known};
 
 async fn verified(settings: &str, plaintext: bool, older: bool) -> Ended {
     let store = MemoryStore::new(Faults::default());
-    let builder = Proxy::builder().environment("S3PROXY_DECRYPT_KEYS", "toto");
+    let builder = Proxy::builder().environment("S3PROXY_KEYS_DECRYPT_KEYS", "toto");
     let proxy = builder.file(settings).start().await;
     store.behind(&proxy);
     proxy.put("/bucket/sealed", "content").await;
