@@ -166,7 +166,7 @@ def test_checksum_that_the_source_does_not_have_is_not_made_up(s3, bucket, sourc
     [
         ("x-amz-metadata-directive", "KEEP", "InvalidArgument"),
         ("x-amz-tagging-directive", "copy", "InvalidArgument"),
-        ("x-amz-checksum-algorithm", "MD5", "InvalidRequest"),
+        ("x-amz-checksum-algorithm", "CRC16", "InvalidRequest"),
         ("x-amz-copy-source-if-modified-since", "yesterday", "InvalidArgument"),
         ("x-amz-copy-source", "nothing-but-a-bucket", "InvalidArgument"),
         ("x-amz-meta-isec", "s3p1.x", "InvalidArgument"),

@@ -174,13 +174,26 @@ def test_unknown_amz_header_on_a_write_is_refused(debugging, target, untouched, 
     assert_nothing_stored(debugging, untouched, key)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE"])
-@pytest.mark.parametrize("query", ["futureFeature", "uploadsX", "ACL", "versionID=1"])
+UNKNOWN_PARAMETERS = ["futureFeature", "uploadsX", "ACL", "versionID=1"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+@pytest.mark.parametrize("query", UNKNOWN_PARAMETERS)
 def test_unknown_parameter_is_refused(debugging, target, untouched, key, method, query):
     body = content(SMALL) if method in ("PUT", "POST") else b""
     answer = raw.ask(target, method, untouched, key, query=query, body=body)
     assert answer.status == (405 if method == "POST" else 501)
     assert_nothing_stored(debugging, untouched, key)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("query", UNKNOWN_PARAMETERS)
+def test_unknown_parameter_of_a_read_is_ignored(target, touched, key, method, query):
+    """As S3 ignores it: applications put tags for access logs and cache busters there."""
+    body = content(SMALL)
+    assert raw.send(raw.sign(put(target, touched, key, body), target), target).status == 200
+    answer = raw.ask(target, method, touched, key, query=query)
+    assert (answer.status, answer.body) == (200, body if method == "GET" else b"")
 
 
 @pytest.mark.parametrize(
