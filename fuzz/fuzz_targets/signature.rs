@@ -122,7 +122,9 @@ impl Version {
         match self {
             Self::Two => {
                 let outside = ["prefix", "list-type", "x-id"];
-                !outside.iter().any(|name| name.eq_ignore_ascii_case(parameter))
+                !outside
+                    .iter()
+                    .any(|name| name.eq_ignore_ascii_case(parameter))
             }
             Self::Four(_) => true,
         }
@@ -224,6 +226,10 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(Admitted::Request(request)) = gate.admit(changed.clone(), NOW)
         && request.is_signed
     {
-        assert_eq!(meaning(&request, version), meaning(&original, version), "{changed:?}");
+        assert_eq!(
+            meaning(&request, version),
+            meaning(&original, version),
+            "{changed:?}"
+        );
     }
 });
