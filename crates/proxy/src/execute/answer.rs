@@ -105,7 +105,7 @@ pub(crate) fn receive(job: &Job<'_>, response: Response<backend::Body>) -> Backe
     }
 }
 
-/// Failure for a response other than a success. A missing key becomes AccessDenied if the client
+/// Failure for a response other than a success. A missing key becomes `AccessDenied` if the client
 /// may not learn that it is missing.
 pub(crate) async fn refused(job: &Job<'_>, backed: Backed) -> Failure {
     let failure = failure_of(backed).await;

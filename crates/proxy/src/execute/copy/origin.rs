@@ -2,7 +2,7 @@
 //! on it.
 //!
 //! A missing source is reported with S3's own error. This takes a second request, since responses
-//! to HEAD have no document. A client that may not list the source's bucket gets AccessDenied.
+//! to HEAD have no document. A client that may not list the source's bucket gets `AccessDenied`.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
