@@ -15,7 +15,7 @@ use s3proxy_fuzz::choices::Choices;
 use s3proxy_fuzz::head;
 use s3proxy_fuzz::signing::{self, ACCESS_KEY_ID, NOW, SECRET};
 use s3proxy_protocol::error::{ErrorCode, S3Error};
-use s3proxy_protocol::operation::Operation;
+use s3proxy_protocol::operation::{self, Operation};
 use s3proxy_protocol::percent;
 use time::Duration;
 
@@ -117,14 +117,16 @@ enum Version {
 }
 
 impl Version {
-    /// Parameters that page or narrow a listing are outside of a signature of Version 2.
+    /// Parameters that page or narrow a listing are outside of a signature of Version 2, and so are
+    /// those that no operation has: the program ignores them.
     fn covers(self, parameter: &str) -> bool {
         match self {
             Self::Two => {
                 let outside = ["prefix", "list-type", "x-id"];
-                !outside
-                    .iter()
-                    .any(|name| name.eq_ignore_ascii_case(parameter))
+                operation::has_parameter(parameter)
+                    && !outside
+                        .iter()
+                        .any(|name| name.eq_ignore_ascii_case(parameter))
             }
             Self::Four(_) => true,
         }
