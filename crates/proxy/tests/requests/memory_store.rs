@@ -3,6 +3,9 @@
 //!
 //! Signatures are not checked. There are no versions.
 
+mod uploads;
+mod wire;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -12,6 +15,7 @@ use s3proxy_protocol::percent::{self, Plus};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 
+use self::wire::*;
 use crate::harness::{Proxy, RecordedRequest, Reply, encoded};
 
 /// What a server gets wrong.
@@ -341,159 +345,6 @@ impl State {
         )
     }
 
-    fn list_uploads(&self, bucket: &str, prefix: Option<&str>) -> Answer {
-        let hides_all = self.faults.hides_uploads && prefix.is_none();
-        let shown = self.uploads.iter().filter(|(_, upload)| {
-            let begins = upload.key.starts_with(prefix.unwrap_or_default());
-            upload.bucket == bucket && begins && !hides_all
-        });
-        let entries = shown
-            .map(|(id, upload)| {
-                format!(
-                    "<Upload><Key>{}</Key><UploadId>{id}</UploadId></Upload>",
-                    escaped(&upload.key)
-                )
-            })
-            .collect::<Vec<_>>()
-            .concat();
-        document(
-            200,
-            &format!(
-                "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{entries}\
-                 </ListMultipartUploadsResult>"
-            ),
-        )
-    }
-
-    fn create(&mut self, request: &RecordedRequest, bucket: &str, key: &str) -> Answer {
-        // No server gives an id twice, and replicas remember uploads by it.
-        self.serial += 1;
-        let id = format!("upload-{}", self.serial);
-        let upload = Upload {
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-            headers: kept(request),
-            parts: BTreeMap::new(),
-        };
-        self.uploads.insert(id.clone(), upload);
-        document(
-            200,
-            &format!(
-                "<InitiateMultipartUploadResult><Bucket>{bucket}</Bucket><Key>{}</Key>\
-                 <UploadId>{id}</UploadId></InitiateMultipartUploadResult>",
-                escaped(key)
-            ),
-        )
-    }
-
-    fn upload_part(&mut self, request: &RecordedRequest, id: &str) -> Answer {
-        let etag = self.next_etag("");
-        let source = request.header("x-amz-copy-source");
-        let copied = decode(source.trim_start_matches('/'));
-        let copied = copied.split_once('/').and_then(|(bucket, key)| {
-            let object = self.objects.get(&(bucket.to_owned(), key.to_owned()))?;
-            Some(object.body.clone())
-        });
-        let Some(upload) = self.uploads.get_mut(id) else {
-            return error(404, "NoSuchUpload");
-        };
-        let number = parameter(request, "partNumber").unwrap().parse().unwrap();
-        let quoted = quoted(&etag);
-        let stored = |body: Bytes| Part {
-            etag: etag.clone(),
-            body,
-            modified: OffsetDateTime::now_utc().replace_nanosecond(0).unwrap(),
-        };
-        match (source, copied) {
-            ("", _) => {
-                let part = stored(request.body.clone());
-                upload.parts.entry(number).or_default().push(part);
-                answer(200, &[("etag", &quoted)], b"")
-            }
-            (_, Some(body)) => {
-                upload.parts.entry(number).or_default().push(stored(body));
-                let text = format!("<CopyPartResult><ETag>{quoted}</ETag></CopyPartResult>");
-                document(200, &text)
-            }
-            (_, None) => error(404, "NoSuchKey"),
-        }
-    }
-
-    fn list_parts(&self, id: &str) -> Answer {
-        let Some(upload) = self.uploads.get(id) else {
-            return error(404, "NoSuchUpload");
-        };
-        let shown = if self.faults.lists_replaced_parts {
-            usize::MAX
-        } else {
-            1
-        };
-        let parts = upload.parts.iter().flat_map(|(number, attempts)| {
-            let attempts = attempts.iter().rev().take(shown);
-            attempts.map(move |part| (number, part))
-        });
-        let parts = parts
-            .map(|(number, part)| {
-                format!(
-                    "<Part><PartNumber>{number}</PartNumber><LastModified>{}</LastModified>\
-                     <ETag>{}</ETag><Size>{}</Size></Part>",
-                    part.modified.format(&Rfc3339).unwrap(),
-                    quoted(&part.etag),
-                    part.body.len()
-                )
-            })
-            .collect::<Vec<_>>()
-            .concat();
-        document(
-            200,
-            &format!("<ListPartsResult><IsTruncated>false</IsTruncated>{parts}</ListPartsResult>"),
-        )
-    }
-
-    fn complete(&mut self, request: &RecordedRequest, id: &str) -> Answer {
-        let etag = self.next_etag("-1");
-        let Some(upload) = self.uploads.get(id) else {
-            return error(404, "NoSuchUpload");
-        };
-        let text = String::from_utf8(request.body.to_vec())
-            .unwrap()
-            .replace("&quot;", "\"");
-        let mut body = Vec::new();
-        let mut lengths = Vec::new();
-        for part in text.split("<Part>").skip(1) {
-            let number: u16 = element(part, "PartNumber").parse().unwrap();
-            let named = element(part, "ETag").trim_matches('"');
-            let attempts = upload.parts.get(&number).into_iter().flatten();
-            match attempts.rev().find(|attempt| attempt.etag == named) {
-                Some(attempt) => {
-                    body.extend_from_slice(&attempt.body);
-                    lengths.push(attempt.body.len());
-                }
-                None => return error(400, "InvalidPart"),
-            }
-        }
-        let (last, others) = lengths.split_last().unwrap();
-        let are_equal = others
-            .iter()
-            .all(|length| length == &others[0] && last <= length);
-        if self.faults.wants_equal_parts && !are_equal {
-            return error(400, "InvalidPart");
-        }
-        let upload = self.uploads.remove(id).unwrap();
-        let mut object = self.object(upload.headers, body.into());
-        object.etag.clone_from(&etag);
-        let place = (upload.bucket, upload.key);
-        let text = format!(
-            "<CompleteMultipartUploadResult><Bucket>{}</Bucket><Key>{}</Key><ETag>{}</ETag>\
-             </CompleteMultipartUploadResult>",
-            place.0,
-            escaped(&place.1),
-            quoted(&etag)
-        );
-        self.objects.insert(place, object);
-        document(200, &text)
-    }
-
     fn copy(&mut self, request: &RecordedRequest, bucket: &str, key: &str) -> Answer {
         let source = decode(request.header("x-amz-copy-source"));
         let source = source.trim_start_matches('/').split_once('/').unwrap();
@@ -531,82 +382,4 @@ impl State {
         self.objects.insert(place, copy);
         document(200, &text)
     }
-}
-
-/// The headers that are stored with an object.
-fn kept(request: &RecordedRequest) -> Vec<(String, String)> {
-    let named = request.headers.iter();
-    let named = named.filter(|(name, _)| {
-        name.as_str().starts_with("x-amz-meta-") || KEPT.contains(&name.as_str())
-    });
-    named
-        .map(|(name, value)| {
-            let value = std::str::from_utf8(value.as_bytes()).unwrap();
-            (name.to_string(), value.to_owned())
-        })
-        .collect()
-}
-
-const TAGGING: &str = "x-amz-tagging";
-
-/// Headers of a write that are stored, besides metadata.
-const KEPT: &[&str] = &[
-    TAGGING,
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-    "x-amz-storage-class",
-    "x-amz-website-redirect-location",
-];
-
-/// As text in a document, control characters included.
-fn escaped(text: &str) -> String {
-    let escaped = text.chars().map(|character| match character {
-        '<' | '>' | '&' | '"' | '\'' | '\0'..'\x20' => format!("&#{};", u32::from(character)),
-        other => other.to_string(),
-    });
-    escaped.collect()
-}
-
-fn parameter(request: &RecordedRequest, name: &str) -> Option<String> {
-    let pairs = request.query().split('&');
-    let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
-    let (_, value) = pairs.find(|(known, _)| *known == name)?;
-    Some(decode(value))
-}
-
-fn decode(text: &str) -> String {
-    percent::decode(text, Plus::Literal).unwrap()
-}
-
-fn element<'t>(text: &'t str, name: &str) -> &'t str {
-    let start = text.find(&format!("<{name}>")).unwrap() + name.len() + 2;
-    &text[start..start + text[start..].find("</").unwrap()]
-}
-
-fn quoted(etag: &str) -> String {
-    format!("\"{etag}\"")
-}
-
-fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut response = Response::builder().status(status);
-    for (name, value) in headers {
-        response = response.header(*name, *value);
-    }
-    response.body(body.to_vec()).unwrap()
-}
-
-fn document(status: u16, text: &str) -> Answer {
-    let headers = [("content-type", "application/xml")];
-    answer(status, &headers, text.as_bytes())
-}
-
-fn error(status: u16, code: &str) -> Answer {
-    document(
-        status,
-        &format!("<Error><Code>{code}</Code><Message>m</Message></Error>"),
-    )
 }

@@ -14,12 +14,17 @@ async fn proxy_over(faults: Faults) -> Proxy {
     proxy
 }
 
+/// Begins an upload of `/bucket/key` with CRC32 for each part; returns its id.
+async fn begin_with_checksums(proxy: &Proxy) -> String {
+    let request =
+        ClientRequest::post("/bucket/key?uploads", "").header("x-amz-checksum-algorithm", "CRC32");
+    proxy.send(request).await.expect(200).element("UploadId")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_an_object_go_by_the_numbers_that_they_were_uploaded_under() {
     let proxy = proxy_over(Faults::default()).await;
-    let request =
-        ClientRequest::post("/bucket/key?uploads", "").header("x-amz-checksum-algorithm", "CRC32");
-    let id = proxy.send(request).await.expect(200).element("UploadId");
+    let id = begin_with_checksums(&proxy).await;
     let upload = ("key", id.as_str());
     let parts = [
         (2, upload_part(&proxy, upload, 2, vec![2; 5 * MIB]).await),
@@ -58,9 +63,7 @@ async fn parts_of_an_object_go_by_the_numbers_that_they_were_uploaded_under() {
 #[tokio::test(flavor = "multi_thread")]
 async fn attributes_page_through_parts_by_their_numbers() {
     let proxy = proxy_over(Faults::default()).await;
-    let request =
-        ClientRequest::post("/bucket/key?uploads", "").header("x-amz-checksum-algorithm", "CRC32");
-    let id = proxy.send(request).await.expect(200).element("UploadId");
+    let id = begin_with_checksums(&proxy).await;
     let upload = ("key", id.as_str());
     let parts = [
         (2, upload_part(&proxy, upload, 2, vec![2; 5 * MIB]).await),
