@@ -108,7 +108,7 @@ impl fmt::Display for Problem {
 pub struct Problems {
     /// The problems; never empty.
     pub(crate) problems: Vec<Problem>,
-    /// They often explain a problem, such as a mistyped variable behind a missing setting.
+    /// They often explain a problem, such as a mistyped variable for a missing setting.
     pub notices: Vec<Notice>,
     /// What was read.
     pub files: Files,

@@ -45,7 +45,7 @@ const PROVIDERS: &[Provider] = &[
     },
 ];
 
-/// The provider behind a backend, if it is one that differs.
+/// The provider of a backend, if it deviates from S3.
 pub(super) fn of(endpoint: &Endpoint) -> Option<&'static Provider> {
     let Endpoint::Fixed(address) = endpoint else {
         return None;

@@ -170,7 +170,7 @@ pub enum Feature {
     BucketOwner,
     RequestPayer,
     Website,
-    /// Checksums behind a body.
+    /// Checksums after a body, in trailers.
     TrailingChecksums,
 }
 

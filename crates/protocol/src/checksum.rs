@@ -2,7 +2,7 @@
 //!
 //! Values are raw digests here; Base64 is only how headers and XML spell them. CRCs and XXH digests
 //! stand in network byte order, which for XXH is its specification's canonical form. What the
-//! checksums of parts say about their whole is in `multipart`; the `-N` behind a composite one is
+//! checksums of parts say about their whole is in `multipart`; the `-N` after a composite one is
 //! spelling, and the caller's. Absent: Content-MD5, which is no `x-amz-checksum`.
 
 use std::fmt;

@@ -43,7 +43,7 @@ const METHOD_OVERRIDES: &[&str] = &[
 
 /// Determines the operation of a request.
 ///
-/// Refuses with `NotImplemented` what is not on the list (sub-resources, parameters that S3 does
+/// Refuses with `NotImplemented` anything that is not listed (sub-resources, parameters that S3 does
 /// not ignore, `x-amz-*` headers that may carry meaning), with `MethodNotAllowed` a method that the resource never has, and with
 /// `InvalidArgument` what the list knows but not in this combination. An operation of
 /// [`Kind::Unsupported`](super::Kind::Unsupported) is an `Ok`: the caller refuses it, under its name.

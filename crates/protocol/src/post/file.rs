@@ -1,7 +1,7 @@
 //! The file of a form: everything from its first byte to the next delimiter.
 //!
 //! The end is found by the delimiter, never by arithmetic alone, and where a length was announced
-//! to somebody else it has to agree. Then nothing stands behind the file but the end of the form.
+//! to somebody else it has to agree. Then only the end of the form may follow the file.
 //! Where the length is not needed beforehand, the rest of the form is read ([`Rest`]) and ignored, as
 //! S3 ignores it: it becomes no content, and no field of it has a meaning.
 //!
@@ -17,7 +17,7 @@ use super::error::PostError;
 use super::policy::LengthRange;
 use super::rest::Rest;
 
-/// What stands behind the closing delimiter of a form whose length counts. RFC 2046 has no line break
+/// Bytes after the closing delimiter of a form whose length counts. RFC 2046 has no line break
 /// there; nearly every client sends one.
 const CLOSING: &[u8] = b"--\r\n";
 
@@ -65,7 +65,7 @@ enum State {
     Inside { matched: usize },
     /// So many bytes of [`CLOSING`] have come.
     Closing { matched: usize },
-    /// The file is complete; what stands behind it has no meaning.
+    /// The file is complete; the bytes after it have no meaning.
     Behind(Rest),
 }
 
@@ -98,7 +98,7 @@ pub enum Content {
 
 impl FileDecoder {
     /// `length` is the file's length where it has been announced already: then the file must be the
-    /// form's last field, and the form must end behind it. The policy's `range` is checked at the
+    /// form's last field, and the form must end after it. The policy's `range` is checked at the
     /// end, and as soon as it is exceeded.
     #[must_use]
     pub fn new(boundary: &Boundary, length: Option<u64>, range: LengthRange) -> Self {

@@ -1,4 +1,4 @@
-//! What stands behind the file of a form: more fields, the end, an epilogue.
+//! The rest of a form after its file: more fields, the end, an epilogue.
 //!
 //! S3 ignores it (a browser sends a named submit button there), and so nothing of it is kept. It is
 //! read nevertheless: a form that was cut short, or that has a second file, must not be taken for a
@@ -14,7 +14,7 @@ const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 const END_OF_HEADER: &[u8] = b"\r\n\r\n";
 
-/// Passes over the rest of a form, from behind the delimiter that ended the file.
+/// Skips the rest of a form, from the delimiter that ended the file.
 #[derive(Debug)]
 pub(super) struct Rest {
     delimiter: Vec<u8>,

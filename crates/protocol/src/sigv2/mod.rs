@@ -127,7 +127,7 @@ pub fn without_signature(query: Query) -> Query {
     })
 }
 
-/// The text behind the scheme `AWS`.
+/// The text after the scheme `AWS`.
 fn header_parameters(headers: &HeaderMap) -> Option<&str> {
     let value = single(headers, &AUTHORIZATION).ok()??;
     let (scheme, parameters) = value.split_once([' ', '\t']).unwrap_or((value, ""));

@@ -201,7 +201,7 @@ fn paths(request: RequestParts<'_>) -> Result<Vec<String>, SigV2Error> {
             .collect(),
         None => spellings.iter().cloned().collect(),
     };
-    // Some clients sign a bucket with a slash behind it, and send it without.
+    // Some clients sign a bucket with a trailing slash, and send it without.
     let is_bucket = |path: &String| path.len() > 1 && !path[1..].contains('/');
     let with_slash: Vec<String> = paths
         .iter()
@@ -212,7 +212,7 @@ fn paths(request: RequestParts<'_>) -> Result<Vec<String>, SigV2Error> {
     Ok(paths)
 }
 
-/// The selected parameters behind a question mark, decoded and sorted by name. Clients differ in
+/// The selected parameters after a question mark, decoded and sorted by name. Clients differ in
 /// whether an empty value has an equals sign: never, and as sent.
 fn sub_resources(
     raw_query: Option<&str>,

@@ -28,7 +28,7 @@ const MAXIMUM_ELEMENTS: usize = 2 + MAXIMUM_OBJECTS * 6;
 /// key beyond that gets its own error.
 const MAXIMUM_TEXT_BYTES: usize = 4096;
 
-/// What stands behind the objects of a request.
+/// Elements after the objects of a request.
 const END_BYTES: usize = "<Quiet>true</Quiet></Delete>".len();
 
 /// How much the answer says.
@@ -260,7 +260,8 @@ impl DeleteResult {
     }
 }
 
-/// The backend's result, as it is, with what stands in its further results and further errors behind.
+/// The backend's first result unchanged, followed by the entries of its further results and by
+/// errors.
 pub fn merge_delete_result(
     bytes: &[u8],
     further: &[impl AsRef<[u8]>],

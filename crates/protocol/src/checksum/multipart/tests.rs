@@ -92,7 +92,7 @@ fn what_is_not_a_crc_of_the_algorithm_is_not_combined() {
 }
 
 /// What Python's zlib and hashlib, a CRC by table and the AWS Common Runtime compute of the raw
-/// checksums of "hello ", "world" and nothing, one behind the other.
+/// checksums of "hello ", "world" and nothing, one after the other.
 #[test]
 fn composite_checksums_are_those_of_the_raw_checksums() {
     for (algorithm, expected) in [

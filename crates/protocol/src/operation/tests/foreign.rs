@@ -118,7 +118,7 @@ fn tags_for_access_logs_are_ignored_everywhere_and_go_no_further() {
     }
 }
 
-/// Parameters that clients are known to send, and what becomes of them.
+/// Parameters that clients are known to send, and the classification of each.
 #[test]
 fn parameters_of_known_clients_are_served_ignored_or_refused() {
     type Forwarded = Result<&'static [&'static str], ErrorCode>;

@@ -50,7 +50,7 @@ fn a_file_ends_at_the_closing_delimiter_with_or_without_a_line_break() {
 
 const BUTTON: &str = "\r\n--edge\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\nGo";
 
-/// Everything that may stand behind the file of a small form.
+/// Bytes that may follow the file of a small form.
 const BEHIND: [&str; 9] = [
     "--",
     "--\r\n\r\n",
