@@ -27,7 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::keys::in_use;
+use crate::keys::keys_in_use;
 use crate::telemetry::metrics::exporter::Exporter;
 use crate::telemetry::metrics::{self, Eviction};
 use crate::throttle::network;
@@ -214,7 +214,10 @@ async fn answer<B>(
     ready: &impl Ready,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
-    if !matches!(path, "/metrics" | "/healthz" | "/readyz" | in_use::PATH) {
+    if !matches!(
+        path,
+        "/metrics" | "/healthz" | "/readyz" | keys_in_use::PATH
+    ) {
         let help = "there are /metrics, /keys, /healthz and /readyz here; S3 is on another port\n";
         return text(StatusCode::NOT_FOUND, TEXT, help.to_owned());
     }
@@ -231,7 +234,7 @@ async fn answer<B>(
             let (status, said) = ready.liveness();
             text(status, TEXT, said)
         }
-        in_use::PATH => text(StatusCode::OK, JSON, ready.keys()),
+        keys_in_use::PATH => text(StatusCode::OK, JSON, ready.keys()),
         _ => {
             let (status, said) = ready.readiness().await;
             text(status, TEXT, said)

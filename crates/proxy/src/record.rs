@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Method, header};
 use s3proxy_protocol::quote;
 
-use crate::keys::in_use::SealingRequest;
+use crate::keys::keys_in_use::SealingRequest;
 use crate::telemetry::audit::{AuditTrail, RequestFacts};
 use crate::telemetry::traces::{RequestEnd, RequestTrace};
 

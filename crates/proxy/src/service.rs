@@ -27,8 +27,8 @@ use crate::execute::{
 use crate::health::Health;
 use crate::lacking;
 use crate::listen::Serve;
-use crate::listen::crowd::Place;
-use crate::listen::seats::Visit;
+use crate::listen::connection_limits::Visit;
+use crate::listen::overflow_connections::Place;
 use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::{Refusal, RequestRecord};

@@ -40,7 +40,7 @@ use crate::execute::verified::VerifiedCache;
 use crate::execute::versions::VersionSupport;
 use crate::health::Health;
 use crate::keys::connect::connect;
-use crate::keys::in_use::KeysInUse;
+use crate::keys::keys_in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
 use crate::listen::{self, Draining, Shift};

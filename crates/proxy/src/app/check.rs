@@ -1,7 +1,7 @@
 //! `s3proxy check-config`: everything that `serve` does before it listens, without lasting effects.
 
 use super::StartError;
-use super::serving::Serving;
+use super::running_service::Serving;
 use crate::backend::Credentials;
 use crate::config::resolved::{
     AuditOutput, Authentication, Config, Credential, KnownClients, SecretText,

@@ -5,7 +5,7 @@ mod assembly;
 mod backend_settings;
 pub mod check;
 mod reload;
-mod serving;
+mod running_service;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub use self::announcement::announce;
 pub(crate) use self::assembly::{backend, parts_without_clients, rules};
 pub use self::reload::{Reload, Reloading};
 
-use self::serving::Serving;
+use self::running_service::Serving;
 use crate::admin::Admin;
 use crate::backend::{AccessError, BackendError};
 use crate::config::resolved::Config;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 
 use super::StartError;
-use super::serving::Serving;
+use super::running_service::Serving;
 use crate::config::resolved::{Config, Watch};
 use crate::config::{
     self, Changes, Files, Loaded, Looked, Notice, Problems, Snapshot, Sources, Watched,

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::net::{TcpStream, lookup_host};
 
 use super::report::{counted, shown};
-use crate::keys::in_use;
+use crate::keys::keys_in_use;
 
 /// Longest response that is read, in bytes.
 const ANSWER_BYTES: usize = 1024 * 1024;
@@ -64,7 +64,7 @@ async fn keys_of(address: SocketAddr) -> Result<Value, Fault> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder()
         .method(Method::GET)
-        .uri(in_use::PATH)
+        .uri(keys_in_use::PATH)
         .header(header::HOST, address.to_string())
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())?;

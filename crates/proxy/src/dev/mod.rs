@@ -4,8 +4,8 @@
 //! generated key-encryption key and `secret` the generated secret access key. Not for data
 //! that matters: the key is stored next to the data that it protects.
 
-mod repairs;
 mod store;
+mod store_workarounds;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

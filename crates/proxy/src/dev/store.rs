@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::DevError;
-use super::repairs::Repairs;
+use super::store_workarounds::Repairs;
 
 /// Most headers of a request: a client's, and as many of the proxy's own.
 const HEADERS: usize = 2 * MAXIMUM_HEADERS;

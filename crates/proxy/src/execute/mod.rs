@@ -55,7 +55,7 @@ use crate::body::inbound;
 use crate::body::pace::Patience;
 use crate::config::resolved::{DekTag, Policy};
 use crate::keys::Keyring;
-use crate::keys::in_use::SealingKeys;
+use crate::keys::keys_in_use::SealingKeys;
 use crate::keys::legacy::LegacyKeys;
 use crate::record::RequestRecord;
 use crate::respond::Failure;

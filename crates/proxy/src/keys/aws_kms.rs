@@ -11,7 +11,7 @@
 //! The login is AWS's default chain, renewed by the SDK before it expires. Absent: the SDK's
 //! retries, since the Keyring retries, and a cipher of our own around KMS's.
 
-pub(super) mod fault;
+pub(super) mod error;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +30,7 @@ use futures_util::future::BoxFuture;
 use s3proxy_envelope::kek::Kek;
 use zeroize::Zeroizing;
 
-use self::fault::{Asked, answers, told};
+use self::error::{Asked, answers, told};
 use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::AwsKmsKey;
 use crate::telemetry::metrics::ServiceKind;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::KeyringError;
 use super::aws_kms::AwsKms;
+use super::call_metrics::Measured;
 use super::constellation::Constellation;
 use super::key_service::KeyService;
-use super::measured::Measured;
 use super::pkcs11::Pkcs11;
 use super::vault::Vault;
 use crate::config::resolved::Service;

@@ -3,10 +3,10 @@
 use http::StatusCode;
 use zeroize::Zeroizing;
 
-use super::aws_kms::fault;
+use super::aws_kms::error;
 use super::http::Answer;
 use super::key_service::ServiceError;
-use super::vault::answer::{self, Asked};
+use super::vault::response::{self, Asked};
 use super::{constellation, vault};
 
 /// Returns the ciphertext in Vault's response to an encryption.
@@ -39,10 +39,10 @@ pub(crate) fn constellation_asks(ciphertext: &[u8]) -> bool {
 
 /// Returns the advice about an error of AWS KMS.
 pub(crate) fn kms_advice(code: &str, status: u16) -> &'static str {
-    fault::of_answer(code, status).1
+    error::of_answer(code, status).1
 }
 
 fn judged(asked: Asked, status: StatusCode, body: &[u8]) -> Result<(), ServiceError> {
     let body = Zeroizing::new(body.to_vec());
-    answer::judge(asked, &Answer { status, body })
+    response::judge(asked, &Answer { status, body })
 }

@@ -22,12 +22,12 @@ use s3proxy_envelope::legacy::{
     KekVersion, LegacyDek, LegacyKek, LegacyTextKeks, LegacyWrappedDek,
 };
 
-use super::caller::Caller;
+use super::call_metrics::measured;
 use super::constellation::{self, Constellation};
+use super::key_cache::OpenedKeys;
 use super::key_service::ServiceError;
-use super::measured::measured;
-use super::opened::OpenedKeys;
 use super::scope::{RuleName, StoredPlace};
+use super::service_caller::Caller;
 use crate::config::resolved::{Permission, ServiceCalls};
 use crate::telemetry::metrics::{self, KeyCall, OpenFailure, ServiceKind};
 use crate::telemetry::traces::call;

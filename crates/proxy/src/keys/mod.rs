@@ -8,34 +8,34 @@
 //!
 //! A request that needs a KEK of a service causes one call at most, and none on a cache hit. KEKs
 //! in use are renewed before they expire. A service that keeps failing is not called for a while
-//! ([`breaker`]). Nothing here holds memory for bodies: requests get their KEK before they take
+//! ([`circuit_breaker`]). Nothing here holds memory for bodies: requests get their KEK before they take
 //! any. Absent: the protocols of the services, each in its own file.
 
+mod active_kek;
 mod aws_kms;
-mod breaker;
-mod caller;
+mod call_metrics;
+mod circuit_breaker;
 pub(crate) mod connect;
 mod constellation;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-mod held;
 mod http;
-pub(crate) mod in_use;
 mod jitter;
+mod key_cache;
 pub(crate) mod key_service;
+mod keyring;
+pub(crate) mod keys_in_use;
 pub(crate) mod legacy;
-mod measured;
-mod opened;
 mod pkcs11;
-mod ring;
+mod placeholder;
+mod remote_key;
 pub(crate) mod scope;
-mod turn;
-mod unasked;
+mod service_caller;
+mod single_flight;
 mod vault;
-mod writing;
 
-pub(crate) use ring::{ChosenKey, Keyring, Readiness, SealingKey, Wrapped};
-pub(crate) use unasked::unasked;
+pub(crate) use keyring::{ChosenKey, Keyring, Readiness, SealingKey, Wrapped};
+pub(crate) use placeholder::unasked;
 
 use s3proxy_envelope::kek::KekError;
 

@@ -19,8 +19,8 @@
 //! Absent: making keys, `rewrap` at the service (`s3proxy rewrap` asks for a new KEK), derived
 //! keys, and redirects: a standby node that does not forward requests is the wrong address.
 
-pub(super) mod answer;
 pub(super) mod login;
+pub(super) mod response;
 mod server;
 
 use std::borrow::Cow;
@@ -41,8 +41,8 @@ use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::{AssociatedData, VaultKey};
 use crate::telemetry::metrics::ServiceKind;
 
-use self::answer::Asked;
 use self::login::{Keeper, Session};
+use self::response::Asked;
 use self::server::Server;
 
 /// Longest ciphertext in bytes. FORMAT, "Envelope": a service's ciphertext has 1 to 1024 bytes.
@@ -126,7 +126,7 @@ impl Vault {
         {
             answer = self.server.post(path, Some(&another), body()).await?;
         }
-        answer::judge(asked, &answer).map(|()| answer.body)
+        response::judge(asked, &answer).map(|()| answer.body)
     }
 
     async fn encrypt_new(&self) -> Result<NewKek, ServiceError> {

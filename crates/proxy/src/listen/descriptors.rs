@@ -5,7 +5,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::crowd;
+use super::overflow_connections;
 
 /// Descriptors for files, key services, and pooled connections.
 const OTHERS: u64 = 256;
@@ -33,7 +33,7 @@ pub(crate) fn ask_for_descriptors(connections: usize) {
 }
 
 fn needed(connections: usize) -> u64 {
-    2 * (connections + crowd::SIZE) as u64 + OTHERS
+    2 * (connections + overflow_connections::SIZE) as u64 + OTHERS
 }
 
 #[cfg(test)]

@@ -6,22 +6,22 @@
 //! it closes its socket; it ends connections that have been idle for that moment; and it waits for
 //! the others up to a limit.
 //!
-//! If all places are taken, a connection that is idle or unauthenticated is evicted ([`seats`]). If
+//! If all places are taken, a connection that is idle or unauthenticated is evicted ([`connection_limits`]). If
 //! there is none, new connections are not left waiting in the kernel, where a health check would
-//! wait with them: they are accepted as a [`crowd`], in which health checks are answered and all
+//! wait with them: they are accepted as a [`overflow_connections`], in which health checks are answered and all
 //! other requests are told to slow down.
 
-mod activity;
 pub(crate) mod certificate;
-pub(crate) mod crowd;
+mod connection_activity;
+pub(crate) mod connection_limits;
 pub(crate) mod descriptors;
-mod other_protocol;
+pub(crate) mod overflow_connections;
+mod parse_error_responses;
+mod protocol_mismatch;
 pub(crate) mod proxy_protocol;
-pub(crate) mod seats;
-mod served_body;
+mod response_tracking;
 mod timeouts;
 pub(crate) mod tls;
-mod unreadable;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -48,11 +48,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use self::activity::Activity;
-use self::crowd::{Crowd, Place};
-use self::other_protocol::FirstByte;
-use self::seats::{Seat, Seats, Visit};
-use self::served_body::ServedBody;
+use self::connection_activity::Activity;
+use self::connection_limits::{Seat, Seats, Visit};
+use self::overflow_connections::{Crowd, Place};
+use self::protocol_mismatch::FirstByte;
+use self::response_tracking::ServedBody;
 use self::timeouts::TimedSocket;
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::ResponseBody;
@@ -317,7 +317,7 @@ impl<S: Serve> Server<S> {
                 }
                 Some(acceptor) => {
                     let handshake = async {
-                        if other_protocol::refuse_plain_http(&mut stream, peer).await? {
+                        if protocol_mismatch::refuse_plain_http(&mut stream, peer).await? {
                             return Ok(None);
                         }
                         let stream = acceptor.accept(stream).await?;
@@ -445,7 +445,7 @@ async fn serve_connection<S, IO>(
 /// serves requests.
 fn served<B: Body + Unpin>(
     response: Response<B>,
-    serving: activity::Serving,
+    serving: connection_activity::Serving,
     panics: Arc<PanicWatch>,
 ) -> Response<ServedBody<B>> {
     let is_error = response.status().is_client_error() || response.status().is_server_error();

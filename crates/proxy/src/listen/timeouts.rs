@@ -17,10 +17,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Instant, Sleep};
 
 use super::Limits;
-use super::activity::{Activity, Written};
-use super::other_protocol::FirstByte;
-use super::seats::TooMuchInHeads;
-use super::unreadable::Unreadable;
+use super::connection_activity::{Activity, Written};
+use super::connection_limits::TooMuchInHeads;
+use super::parse_error_responses::Unreadable;
+use super::protocol_mismatch::FirstByte;
 use crate::body::pace::{Impatience, Pace};
 
 /// A socket that fails if its client keeps it waiting.

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::fault::{Fault, of_answer};
+use super::error::{Fault, of_answer};
 use super::{AwsKms, region_of};
 use crate::config::resolved::AwsKmsKey;
 use crate::keys::key_service::{KeyService, ServiceError};

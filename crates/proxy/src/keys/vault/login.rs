@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::key_service::ServiceError;
-use super::answer::{self, Asked};
+use super::response::{self, Asked};
 use super::server::{self, Server, Token};
 use super::{Data, VaultError};
 use crate::config::resolved::VaultLogin;
@@ -210,7 +210,7 @@ impl Session {
             }
         };
         let answer = self.server.post(path, None, body).await?;
-        answer::judge(Asked::Login, &answer)?;
+        response::judge(Asked::Login, &answer)?;
         tracing::debug!(server = %self.server.address, "logged in to Vault");
         let auth = auth(&answer.body)?;
         let token = Token::new(auth.client_token).ok_or_else(|| no_token("log in"))?;
@@ -292,7 +292,7 @@ impl Session {
 
     async fn look_up(&self, token: &Token) -> Result<Lease, ServiceError> {
         let answer = self.server.get(&self.lookup, token).await?;
-        answer::judge(Asked::Token, &answer)?;
+        response::judge(Asked::Token, &answer)?;
         let found = serde_json::from_slice::<Data<Looked>>(&answer.body)
             .map_err(|_| no_token("look up the token"))?
             .data;
@@ -307,7 +307,7 @@ impl Session {
     async fn renewed(&self, token: &Token, granted: Duration) -> Result<Lease, ServiceError> {
         let body = Zeroizing::new(b"{}".to_vec());
         let answer = self.server.post(&self.renew, Some(token), body).await?;
-        answer::judge(Asked::Token, &answer)?;
+        response::judge(Asked::Token, &answer)?;
         tracing::debug!(server = %self.server.address, "renewed the login at Vault");
         Ok(auth(&answer.body)?.lease(granted))
     }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::super::http::{Answer, HttpClient};
 use super::super::key_service::ServiceError;
-use super::{VaultError, answer};
+use super::{VaultError, response};
 use crate::config::resolved::VaultKey;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
@@ -126,7 +126,7 @@ impl Server {
         }
         // Status 412: a node that has not replicated the latest state yet.
         if answer.status == StatusCode::PRECONDITION_FAILED {
-            return Err(self.unhealthy(&answer::said(
+            return Err(self.unhealthy(&response::said(
                 "has not caught up with the active node",
                 &answer,
             )));

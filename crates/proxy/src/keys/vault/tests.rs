@@ -89,7 +89,7 @@ fn judged(asked: Asked, status: u16, error: &str) -> ServiceError {
                 .into_bytes(),
         ),
     };
-    answer::judge(asked, &answer).unwrap_err()
+    response::judge(asked, &answer).unwrap_err()
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! Networks are compared roughly, by powers of two. So a single client at an address with many
 //! connections is as safe as its neighbours, and a newcomer from elsewhere is safer.
 //!
-//! Absent: requests above the limit, see [`super::crowd`]; memory for bodies, see
+//! Absent: requests above the limit, see [`super::overflow_connections`]; memory for bodies, see
 //! [`crate::body::budget`].
 
 use std::cmp::Reverse;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::activity::{Activity, Standing};
+use super::connection_activity::{Activity, Standing};
 use crate::body::budget::Holder;
 use crate::telemetry::metrics::{self, Eviction};
 use crate::throttle::network;

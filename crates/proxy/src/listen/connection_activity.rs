@@ -5,7 +5,7 @@
 //! then finds its connection closed, it cannot know whether the request was carried out. A request
 //! is being served until the last byte of its response was handed to the HTTP library.
 //!
-//! When places or memory run short, [`super::seats`] inspects the state of each connection;
+//! When places or memory run short, [`super::connection_limits`] inspects the state of each connection;
 //! everything else happens in the connection's own task.
 
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::seats::{Seats, TooMuchInHeads};
+use super::connection_limits::{Seats, TooMuchInHeads};
 use crate::throttle::network;
 
 /// Number of bytes that are read at once before the sender is known: less than the HTTP library's

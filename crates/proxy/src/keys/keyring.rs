@@ -9,11 +9,11 @@ use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 use s3proxy_envelope::legacy::LegacyTextKeks;
 
-use super::held::Held;
+use super::active_kek::Need;
+use super::key_cache::OpenedKeys;
 use super::key_service::{KeyService, ServiceError};
-use super::opened::OpenedKeys;
+use super::remote_key::Held;
 use super::scope::StoredPlace;
-use super::writing::Need;
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys};
 use crate::telemetry::metrics;

@@ -16,10 +16,10 @@ use std::time::Duration;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use super::caller::Caller;
 use super::jitter;
 use super::key_service::ServiceError;
-use super::turn::Turns;
+use super::service_caller::Caller;
+use super::single_flight::Turns;
 use crate::telemetry::metrics;
 
 /// Cache key: the name of the service's key, and the ciphertext.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::caller::{Caller, Pending};
 use super::key_service::ServiceError;
+use super::service_caller::{Caller, Pending};
 
 /// Queue of the requests that need the same key, in order of arrival.
 pub(super) struct Turns<T> {

@@ -11,10 +11,10 @@ use s3proxy_envelope::kek::Kek;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::caller::Caller;
 use super::jitter;
 use super::key_service::ServiceError;
-use super::turn::Turns;
+use super::service_caller::Caller;
+use super::single_flight::Turns;
 use crate::config::resolved::ServiceCalls;
 use crate::telemetry::metrics;
 

@@ -8,10 +8,10 @@ use futures_util::FutureExt;
 use s3proxy_envelope::kek::Kek;
 use tokio::task::AbortHandle;
 
-use super::caller::{Caller, Line, too_late};
+use super::active_kek::{LentKek, Need, Writing};
+use super::key_cache::OpenedKeys;
 use super::key_service::{KeyService, ServiceError};
-use super::opened::OpenedKeys;
-use super::writing::{LentKek, Need, Writing};
+use super::service_caller::{Caller, Line, too_late};
 use crate::config::resolved::ServiceCalls;
 use crate::telemetry::traces::call;
 

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Health, Permit};
+use super::circuit_breaker::{Breaker, Health, Permit};
 use super::jitter;
 use super::key_service::ServiceError;
 use crate::telemetry::metrics::ServiceKind;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
 
-use super::activity::Serving;
+use super::connection_activity::Serving;
 use crate::panics::PanicWatch;
 
 /// A body that records how it ended.
