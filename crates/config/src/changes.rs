@@ -15,7 +15,7 @@ use super::declare::Default;
 use super::fingerprint::Fingerprint;
 use super::gather::{Entry, Layer};
 use super::settings;
-use super::value::Given;
+use super::value::RawValue;
 
 /// Contents of a configuration, for comparisons.
 pub struct Snapshot {
@@ -216,8 +216,8 @@ fn record_field<'a>(list: &str, path: &'a str) -> Option<(usize, &'a str)> {
 /// Returns the name that identifies a record to people; never a secret.
 fn record_name(list: &str, number: usize, fields: &BTreeMap<&str, &Entry>) -> String {
     let field = |name: &str| match &fields.get(name)?.given {
-        Given::Text(text) => Some(text.as_str()),
-        Given::List(_) => None,
+        RawValue::Text(text) => Some(text.as_str()),
+        RawValue::List(_) => None,
     };
     let name = match list {
         "clients.known" => field(".name")
@@ -237,10 +237,10 @@ fn record_name(list: &str, number: usize, fields: &BTreeMap<&str, &Entry>) -> St
     name.unwrap_or_else(|| format!("{list}[{number}]"))
 }
 
-fn texts(given: &Given) -> Vec<&[u8]> {
+fn texts(given: &RawValue) -> Vec<&[u8]> {
     match given {
-        Given::Text(text) => vec![text.as_bytes()],
-        Given::List(items) => items.iter().map(|item| item.as_bytes()).collect(),
+        RawValue::Text(text) => vec![text.as_bytes()],
+        RawValue::List(items) => items.iter().map(|item| item.as_bytes()).collect(),
     }
 }
 

@@ -15,7 +15,7 @@ use super::declare::{Declaration, PREFIX, Sensitivity};
 use super::gather::{Entry, Findings, Layer, entry, read_secret};
 use super::problem::{Fault, Notice, Origin, near};
 use super::settings::{self, former};
-use super::value::Given;
+use super::value::RawValue;
 
 /// Variable with the name of the configuration file; the flag `--config` takes precedence.
 pub(crate) const CONFIG_VARIABLE: &str = "S3PROXY_CONFIG";
@@ -92,7 +92,7 @@ impl<'a> Variable<'a> {
         };
         let origin = Origin::Environment(name);
         match text {
-            Ok(text) => Some(entry(Given::Text(text), origin)),
+            Ok(text) => Some(entry(RawValue::Text(text), origin)),
             Err(fault) => {
                 findings.problem(declaration.path, Some(origin), fault);
                 None

@@ -15,7 +15,7 @@ use super::declare::{Declaration, Sensitivity};
 use super::gather::{Findings, Layer, declared, entry, read_secret};
 use super::problem::{Fault, Notice, Origin, near};
 use super::settings::{self, former};
-use super::value::Given;
+use super::value::RawValue;
 
 /// Reads the settings from the file.
 pub(super) fn layer(path: &Path, findings: &mut Findings) -> Layer {
@@ -38,7 +38,7 @@ pub(super) fn layer(path: &Path, findings: &mut Findings) -> Layer {
             return Layer::new();
         }
     };
-    let mut reading = Reading {
+    let mut reading = FileReader {
         name,
         text: &text,
         layer: Layer::new(),
@@ -55,7 +55,7 @@ pub(super) fn layer(path: &Path, findings: &mut Findings) -> Layer {
             findings.problem("", Some(origin), Fault::Syntax { reason });
         }
     }
-    let Reading { layer, secrets, .. } = reading;
+    let FileReader { layer, secrets, .. } = reading;
     if secrets == Secrets::Inside {
         findings.secret_file(path);
     }
@@ -68,7 +68,7 @@ enum Secrets {
     Inside,
 }
 
-struct Reading<'a> {
+struct FileReader<'a> {
     name: String,
     text: &'a str,
     layer: Layer,
@@ -76,7 +76,7 @@ struct Reading<'a> {
     secrets: Secrets,
 }
 
-impl Reading<'_> {
+impl FileReader<'_> {
     /// Reads a table. `pattern` is its declared path, with `[]`; `concrete` has the numbers
     /// instead. Both end with a dot, except for the root.
     fn table(&mut self, table: &DeTable<'_>, pattern: &str, concrete: &str) {
@@ -117,7 +117,7 @@ impl Reading<'_> {
             match item.get_ref().as_table() {
                 Some(table) => {
                     // An empty table is a record, too: this entry makes it count.
-                    let here = entry(Given::List(Vec::new()), line);
+                    let here = entry(RawValue::List(Vec::new()), line);
                     self.layer.insert(concrete.clone(), here);
                     self.table(table, &format!("{pattern}[]."), &format!("{concrete}."));
                 }
@@ -153,7 +153,7 @@ impl Reading<'_> {
                 .as_str()
                 .map(|path| read_secret(Path::new(path), findings))
             {
-                Some(Ok(text)) => self.insert(declaration, concrete, Given::Text(text), origin),
+                Some(Ok(text)) => self.insert(declaration, concrete, RawValue::Text(text), origin),
                 Some(Err(fault)) => self.findings.problem(concrete, Some(origin), fault),
                 None => self.invalid(concrete, origin, "the name of a file"),
             }
@@ -163,7 +163,7 @@ impl Reading<'_> {
         }
     }
 
-    fn insert(&mut self, declaration: &Declaration, path: String, given: Given, origin: Origin) {
+    fn insert(&mut self, declaration: &Declaration, path: String, given: RawValue, origin: Origin) {
         // In the other form, direct or as a file: TOML itself refuses repeated fields.
         if self.layer.contains_key(&path) {
             return self.findings.problem(path, Some(origin), Fault::GivenTwice);
@@ -244,20 +244,20 @@ fn secret_behind_file(pattern: &str, concrete: &str) -> Option<(&'static Declara
     (declaration.sensitivity == Sensitivity::Secret).then(|| (declaration, concrete.to_owned()))
 }
 
-fn given(value: &DeValue<'_>) -> Option<Given> {
+fn given(value: &DeValue<'_>) -> Option<RawValue> {
     match value {
         DeValue::Array(items) => items
             .iter()
             .map(Spanned::get_ref)
             .map(text)
             .collect::<Option<_>>()
-            .map(Given::List),
+            .map(RawValue::List),
         DeValue::String(_)
         | DeValue::Integer(_)
         | DeValue::Float(_)
         | DeValue::Boolean(_)
         | DeValue::Datetime(_)
-        | DeValue::Table(_) => text(value).map(Given::Text),
+        | DeValue::Table(_) => text(value).map(RawValue::Text),
     }
 }
 

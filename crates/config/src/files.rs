@@ -21,10 +21,10 @@ const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Contents or error of each file, as a fingerprint.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<PathBuf, Found>);
+pub struct Files(BTreeMap<PathBuf, FileContent>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum FileContent {
     Text(Fingerprint),
     Unreadable(io::ErrorKind),
     /// A pipe or a device, whose contents are gone.
@@ -44,8 +44,8 @@ impl Files {
     pub fn now(&self) -> Self {
         let now = self.0.iter().map(|(path, found)| {
             let now = match found {
-                Found::Once => Found::Once,
-                Found::Text(_) | Found::Unreadable(_) => look(path).1,
+                FileContent::Once => FileContent::Once,
+                FileContent::Text(_) | FileContent::Unreadable(_) => look(path).1,
             };
             (path.clone(), now)
         });
@@ -55,16 +55,16 @@ impl Files {
     /// Returns the fingerprint of a file's contents, if they could be read.
     pub(super) fn fingerprint(&self, path: &Path) -> Option<Fingerprint> {
         match self.0.get(path)? {
-            Found::Text(fingerprint) => Some(*fingerprint),
-            Found::Unreadable(_) | Found::Once => None,
+            FileContent::Text(fingerprint) => Some(*fingerprint),
+            FileContent::Unreadable(_) | FileContent::Once => None,
         }
     }
 
     /// A file that is empty and was not before: as a rule one that is just being written over.
     #[must_use]
     pub fn emptied_since(&self, before: &Self) -> Option<&Path> {
-        let empty = Found::Text(Fingerprint::of([&b""[..]]));
-        let is_emptied = |(path, found): &(&PathBuf, &Found)| {
+        let empty = FileContent::Text(Fingerprint::of([&b""[..]]));
+        let is_emptied = |(path, found): &(&PathBuf, &FileContent)| {
             let known = before.0.get(*path);
             **found == empty && known.is_some_and(|known| *known != empty)
         };
@@ -77,7 +77,10 @@ impl Files {
     /// A file that cannot be read again.
     #[must_use]
     pub fn read_once(&self) -> Option<&Path> {
-        let once = self.0.iter().find(|(_, found)| **found == Found::Once);
+        let once = self
+            .0
+            .iter()
+            .find(|(_, found)| **found == FileContent::Once);
         once.map(|(path, _)| path.as_path())
     }
 }
@@ -86,14 +89,14 @@ impl Files {
 ///
 /// A change counts when two looks have found the same: whoever writes a file over may have come
 /// half the way at the first one.
-pub struct Watched {
+pub struct FileWatcher {
     known: Files,
     moving: Option<Files>,
 }
 
 /// Result of a check.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Looked {
+pub enum FileChange {
     /// What was known.
     Same,
     /// Something has changed, perhaps not completely.
@@ -102,7 +105,7 @@ pub enum Looked {
     Settled,
 }
 
-impl Watched {
+impl FileWatcher {
     #[must_use]
     pub fn new(known: Files) -> Self {
         Self {
@@ -112,32 +115,32 @@ impl Watched {
     }
 
     /// Reads the files on a thread where that may block.
-    pub async fn look(&mut self) -> Looked {
+    pub async fn check(&mut self) -> FileChange {
         let known = self.known.clone();
         match tokio::task::spawn_blocking(move || known.now()).await {
             Ok(now) => self.found(now),
             // The runtime is shutting down.
-            Err(_) => Looked::Same,
+            Err(_) => FileChange::Same,
         }
     }
 
-    fn found(&mut self, now: Files) -> Looked {
+    fn found(&mut self, now: Files) -> FileChange {
         if now == self.known {
             self.moving = None;
-            Looked::Same
+            FileChange::Same
         } else if self.moving.as_ref() == Some(&now) {
             *self = Self::new(now);
-            Looked::Settled
+            FileChange::Settled
         } else {
             self.moving = Some(now);
-            Looked::Moving
+            FileChange::Moving
         }
     }
 }
 
-fn look(path: &Path) -> (io::Result<Zeroizing<Vec<u8>>>, Found) {
+fn look(path: &Path) -> (io::Result<Zeroizing<Vec<u8>>>, FileContent) {
     let unreadable = |error: io::Error| {
-        let found = Found::Unreadable(error.kind());
+        let found = FileContent::Unreadable(error.kind());
         (Err(error), found)
     };
     let metadata = match std::fs::metadata(path) {
@@ -151,9 +154,9 @@ fn look(path: &Path) -> (io::Result<Zeroizing<Vec<u8>>>, Found) {
     match std::fs::read(path).map(Zeroizing::new) {
         Ok(bytes) => {
             let found = if metadata.is_file() {
-                Found::Text(Fingerprint::of([bytes.as_slice()]))
+                FileContent::Text(Fingerprint::of([bytes.as_slice()]))
             } else {
-                Found::Once
+                FileContent::Once
             };
             (Ok(bytes), found)
         }
@@ -208,20 +211,20 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let mut files = Files::default();
         files.read(&path).unwrap();
-        let mut watched = Watched::new(files.clone());
+        let mut watched = FileWatcher::new(files.clone());
         let mut look = |text: &str| {
             fs::write(&path, text).unwrap();
             watched.found(files.now())
         };
-        assert_eq!(look("one"), Looked::Same);
+        assert_eq!(look("one"), FileChange::Same);
         // A writer is under way: each look finds another content.
-        assert_eq!(look("tw"), Looked::Moving);
-        assert_eq!(look("two"), Looked::Moving);
-        assert_eq!(look("two"), Looked::Settled);
-        assert_eq!(look("two"), Looked::Same);
-        assert_eq!(look("one"), Looked::Moving);
-        assert_eq!(look("two"), Looked::Same);
-        assert_eq!(look("one"), Looked::Moving, "begun anew");
+        assert_eq!(look("tw"), FileChange::Moving);
+        assert_eq!(look("two"), FileChange::Moving);
+        assert_eq!(look("two"), FileChange::Settled);
+        assert_eq!(look("two"), FileChange::Same);
+        assert_eq!(look("one"), FileChange::Moving);
+        assert_eq!(look("two"), FileChange::Same);
+        assert_eq!(look("one"), FileChange::Moving, "begun anew");
     }
 
     #[test]

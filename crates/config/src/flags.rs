@@ -17,7 +17,7 @@ use super::gather::{Findings, Layer, declared, entry};
 use super::problem::{Fault, Notice, Origin, near};
 use super::scope::{Offer, Scope};
 use super::settings::{self, former};
-use super::value::Given;
+use super::value::RawValue;
 
 const CONFIG: &str = "config";
 const SET: &str = "set";
@@ -77,7 +77,7 @@ impl SettingFlags {
 }
 
 fn plain(text: String, flag: String) -> super::gather::Entry {
-    entry(Given::Text(Zeroizing::new(text)), Origin::Flag(flag))
+    entry(RawValue::Text(Zeroizing::new(text)), Origin::Flag(flag))
 }
 
 fn settable(path: &str) -> Result<(), Fault> {

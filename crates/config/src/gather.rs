@@ -15,12 +15,12 @@ use super::files::Files;
 use super::fingerprint::Fingerprint;
 use super::flags::{AllowMultipart, SettingFlags};
 use super::problem::{Fault, Notice, Origin, Problem};
-use super::value::Given;
+use super::value::RawValue;
 use super::{environment, file, secret_file, settings};
 
 /// A text with its origin.
 pub(super) struct Entry {
-    pub given: Given,
+    pub given: RawValue,
     pub origin: Origin,
 }
 
@@ -116,7 +116,10 @@ impl Sources {
         let mut merged = Layer::new();
         for (path, text) in self.presets {
             debug_assert!(declared(path).is_some(), "{path} is not a setting");
-            merged.insert(path.to_owned(), entry(Given::Text(text), Origin::Command));
+            merged.insert(
+                path.to_owned(),
+                entry(RawValue::Text(text), Origin::Command),
+            );
         }
         for path in &self.secret_files {
             findings.secret_file(path);
@@ -133,7 +136,7 @@ impl Sources {
     }
 }
 
-pub(super) fn entry(given: Given, origin: Origin) -> Entry {
+pub(super) fn entry(given: RawValue, origin: Origin) -> Entry {
     Entry { given, origin }
 }
 

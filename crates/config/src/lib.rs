@@ -33,7 +33,7 @@ mod value;
 
 pub use changes::Changes;
 pub use changes::Snapshot;
-pub use files::{Files, Looked, Watched};
+pub use files::{FileChange, FileWatcher, Files};
 pub use flags::refusal;
 pub use flags::{ScopedFlags, SettingFlags};
 pub use gather::Sources;
@@ -49,7 +49,7 @@ use reader::Reader;
 use resolved::Config;
 
 /// A valid configuration, with notices for the operator.
-pub struct Loaded {
+pub struct LoadedConfig {
     pub config: Config,
     pub notices: Vec<Notice>,
     /// Snapshot for the comparison with another configuration.
@@ -97,7 +97,7 @@ pub fn addresses(sources: Sources) -> Result<Addresses, Problems> {
 }
 
 /// Gathers and validates all sources. Files that settings name are opened, sockets are not.
-pub fn load(sources: Sources) -> Result<Loaded, Problems> {
+pub fn load(sources: Sources) -> Result<LoadedConfig, Problems> {
     let mut findings = Findings::default();
     let layer = sources.gather(&mut findings);
     if findings.is_file_unusable {
@@ -116,7 +116,7 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         endpoint_variable: _,
     } = findings;
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded {
+        Some(config) if problems.is_empty() => Ok(LoadedConfig {
             config,
             notices,
             snapshot: Snapshot::of(&layer, &contents),

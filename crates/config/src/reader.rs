@@ -8,7 +8,7 @@ use std::path::Path;
 use super::declare::{Declaration, Default, Optional, Required, Sensitivity, Setting};
 use super::gather::{Findings, Layer};
 use super::problem::{Fault, Origin, shown};
-use super::value::{Given, Value};
+use super::value::{RawValue, Value};
 
 pub(super) struct Reader {
     pub layer: Layer,
@@ -36,7 +36,7 @@ impl Reader {
             unreachable!("a Setting is made with a default only");
         };
         self.given(declaration, place).unwrap_or_else(|| {
-            let default = Given::Text(default.to_owned().into());
+            let default = RawValue::Text(default.to_owned().into());
             T::read(&default).expect("a test reads every default")
         })
     }
@@ -94,8 +94,8 @@ impl Reader {
     /// Returns the text that a source gave, valid or not; for comparisons between records.
     pub(super) fn text(&self, declaration: &Declaration, place: Place<'_>) -> Option<String> {
         match &self.layer.get(&concrete(declaration.path, place))?.given {
-            Given::Text(text) => Some(text.as_str().to_owned()),
-            Given::List(_) => None,
+            RawValue::Text(text) => Some(text.as_str().to_owned()),
+            RawValue::List(_) => None,
         }
     }
 
@@ -177,9 +177,9 @@ impl Reader {
             Ok(value) => Some(value),
             Err(reason) => {
                 let shown = match (&entry.given, declaration.sensitivity) {
-                    (Given::Text(text), Sensitivity::Plain) => shown(text),
-                    (Given::Text(_), Sensitivity::Masked | Sensitivity::Secret)
-                    | (Given::List(_), _) => None,
+                    (RawValue::Text(text), Sensitivity::Plain) => shown(text),
+                    (RawValue::Text(_), Sensitivity::Masked | Sensitivity::Secret)
+                    | (RawValue::List(_), _) => None,
                 };
                 let expected = (declaration.expects)();
                 let origin = Some(entry.origin.clone());

@@ -28,7 +28,7 @@ pub(crate) use text::{
 };
 
 /// Text of one setting in a source. Wiped on drop: it may be a secret.
-pub(crate) enum Given {
+pub(crate) enum RawValue {
     Text(Zeroizing<String>),
     List(Vec<Zeroizing<String>>),
 }
@@ -43,7 +43,7 @@ pub(crate) trait Value: Sized {
     /// Returns the valid values, with units, as the end of the sentence "expected …".
     fn expects() -> String;
 
-    fn read(given: &Given) -> Result<Self, Reason>;
+    fn read(given: &RawValue) -> Result<Self, Reason>;
 }
 
 /// A value that is one text.
@@ -62,10 +62,10 @@ impl<T: Scalar> Value for T {
         T::expects()
     }
 
-    fn read(given: &Given) -> Result<Self, Reason> {
+    fn read(given: &RawValue) -> Result<Self, Reason> {
         match given {
-            Given::Text(text) => T::parse(text),
-            Given::List(_) => Err("one value is needed, not a list".to_owned()),
+            RawValue::Text(text) => T::parse(text),
+            RawValue::List(_) => Err("one value is needed, not a list".to_owned()),
         }
     }
 }
@@ -78,7 +78,7 @@ impl<T: Scalar> Value for List<T> {
         format!("a list of: {}", T::expects())
     }
 
-    fn read(given: &Given) -> Result<Self, Reason> {
+    fn read(given: &RawValue) -> Result<Self, Reason> {
         let parse = |text: &str| {
             T::parse(text).map_err(|reason| match reason.as_str() {
                 "" => format!("{} is not one", quoted(text)),
@@ -86,13 +86,13 @@ impl<T: Scalar> Value for List<T> {
             })
         };
         match given {
-            Given::Text(text) => text
+            RawValue::Text(text) => text
                 .split(',')
                 .map(str::trim)
                 .filter(|item| !item.is_empty())
                 .map(parse)
                 .collect::<Result<_, _>>(),
-            Given::List(items) => items.iter().map(|item| parse(item)).collect(),
+            RawValue::List(items) => items.iter().map(|item| parse(item)).collect(),
         }
         .map(List)
     }
@@ -115,8 +115,8 @@ macro_rules! scalar_from_str {
 use scalar_from_str;
 
 #[cfg(test)]
-pub(crate) fn given(text: &str) -> Given {
-    Given::Text(Zeroizing::new(text.to_owned()))
+pub(crate) fn given(text: &str) -> RawValue {
+    RawValue::Text(Zeroizing::new(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -131,7 +131,7 @@ mod tests {
             [1, 2, 3]
         );
         let texts = ["4", "5"].map(|text| Zeroizing::new(text.to_owned()));
-        let List(items) = List::<Whole<1, 9>>::read(&Given::List(texts.into()))
+        let List(items) = List::<Whole<1, 9>>::read(&RawValue::List(texts.into()))
             .ok()
             .unwrap();
         assert_eq!(items.iter().map(|Whole(n)| *n).collect::<Vec<_>>(), [4, 5]);
@@ -145,6 +145,6 @@ mod tests {
 
     #[test]
     fn a_list_is_refused_where_one_value_is_needed() {
-        assert!(Whole::<1, 9>::read(&Given::List(Vec::new())).is_err());
+        assert!(Whole::<1, 9>::read(&RawValue::List(Vec::new())).is_err());
     }
 }

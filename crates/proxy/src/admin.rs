@@ -62,7 +62,7 @@ const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Source of the process's health.
-pub(crate) trait Ready: Send + Sync + 'static {
+pub(crate) trait ProbeSource: Send + Sync + 'static {
     /// Returns status and text of `/healthz`.
     fn liveness(&self) -> (StatusCode, String);
 
@@ -84,7 +84,7 @@ impl Admin {
     pub(crate) fn serve(
         listener: TcpListener,
         exporter: Exporter,
-        ready: Arc<impl Ready>,
+        ready: Arc<impl ProbeSource>,
     ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
@@ -102,8 +102,8 @@ impl Admin {
     }
 }
 
-async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready>) {
-    let mut held = Held::default();
+async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl ProbeSource>) {
+    let mut held = AdminConnections::default();
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
@@ -113,7 +113,7 @@ async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready
                 let state = Arc::clone(&answering);
                 let serving = connection(stream, exporter.clone(), Arc::clone(&ready), state);
                 let task = connections.spawn(serving);
-                held.0.push_back(HeldConnection {
+                held.0.push_back(AdminConnection {
                     network: network(peer.ip()),
                     task,
                     answering,
@@ -130,16 +130,16 @@ async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Ready
 
 /// Open connections, oldest first.
 #[derive(Default)]
-struct Held(VecDeque<HeldConnection>);
+struct AdminConnections(VecDeque<AdminConnection>);
 
-struct HeldConnection {
+struct AdminConnection {
     network: IpAddr,
     task: AbortHandle,
     /// Whether a request has arrived, and its response is being made.
     answering: Arc<AtomicBool>,
 }
 
-impl Held {
+impl AdminConnections {
     fn make_room(&mut self) {
         self.0.retain(|connection| !connection.task.is_finished());
         if self.0.len() < CONNECTIONS {
@@ -159,7 +159,7 @@ impl Held {
                 .filter(|other| other.network == network)
                 .count()
         };
-        let rank = |(position, connection): (usize, &HeldConnection)| {
+        let rank = |(position, connection): (usize, &AdminConnection)| {
             let answering = connection.answering.load(Ordering::Relaxed);
             // The smallest tuple goes: waiting before answering, the largest network first, then
             // the oldest.
@@ -173,7 +173,7 @@ impl Held {
 async fn connection(
     stream: TcpStream,
     exporter: Exporter,
-    ready: Arc<impl Ready>,
+    ready: Arc<impl ProbeSource>,
     answering: Arc<AtomicBool>,
 ) {
     // Peeked, not read: the first byte has a shorter timeout than the heads after it.
@@ -211,7 +211,7 @@ async fn connection(
 async fn answer<B>(
     request: &Request<B>,
     exporter: &Exporter,
-    ready: &impl Ready,
+    ready: &impl ProbeSource,
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     if !matches!(
@@ -262,7 +262,7 @@ mod tests {
 
     struct Draining;
 
-    impl Ready for Draining {
+    impl ProbeSource for Draining {
         fn liveness(&self) -> (StatusCode, String) {
             (StatusCode::OK, "ok\n".to_owned())
         }
@@ -309,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_says_it_is_broken_fails_its_liveness_probe() {
         struct Broken;
-        impl Ready for Broken {
+        impl ProbeSource for Broken {
             fn liveness(&self) -> (StatusCode, String) {
                 (StatusCode::SERVICE_UNAVAILABLE, "broken\n".to_owned())
             }
@@ -378,12 +378,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_from_one_network_takes_no_place_from_another() {
-        let waiting = |address: &str| HeldConnection {
+        let waiting = |address: &str| AdminConnection {
             network: address.parse().unwrap(),
             task: tokio::spawn(std::future::pending::<()>()).abort_handle(),
             answering: Arc::default(),
         };
-        let mut held = Held::default();
+        let mut held = AdminConnections::default();
         held.0.push_back(waiting("192.0.2.1"));
         for _ in 0..10 * CONNECTIONS {
             held.make_room();

@@ -183,10 +183,10 @@ pub enum ConnectionStart {
 #[must_use]
 pub fn connection_start(bytes: &[u8]) -> ConnectionStart {
     match proxy_protocol::parse(bytes) {
-        proxy_protocol::Parsed::Incomplete => ConnectionStart::Incomplete,
-        proxy_protocol::Parsed::Absent => ConnectionStart::Absent,
-        proxy_protocol::Parsed::Header(length, from) => ConnectionStart::Header(length, from),
-        proxy_protocol::Parsed::Malformed => ConnectionStart::Malformed,
+        proxy_protocol::ProxyHeader::Incomplete => ConnectionStart::Incomplete,
+        proxy_protocol::ProxyHeader::Absent => ConnectionStart::Absent,
+        proxy_protocol::ProxyHeader::Header(length, from) => ConnectionStart::Header(length, from),
+        proxy_protocol::ProxyHeader::Malformed => ConnectionStart::Malformed,
     }
 }
 

@@ -15,15 +15,15 @@ use tokio::sync::Mutex;
 use crate::body::outbound::ResponseBody;
 use crate::execute::Parts;
 use crate::keys::Readiness;
-use crate::listen::Draining;
+use crate::listen::DrainState;
 use crate::panics::PanicWatch;
 
 /// Time for which the result of a check is valid.
 const PROBE_AGE: Duration = Duration::from_secs(5);
 
 /// Handler of probes.
-pub(crate) struct Health {
-    draining: Arc<Draining>,
+pub(crate) struct ProbeHandler {
+    draining: Arc<DrainState>,
     panics: Arc<PanicWatch>,
     last: Mutex<Option<(Instant, Result<String, String>)>>,
 }
@@ -33,8 +33,8 @@ enum Probe {
     Ready,
 }
 
-impl Health {
-    pub(crate) fn new(draining: Arc<Draining>, panics: Arc<PanicWatch>) -> Self {
+impl ProbeHandler {
+    pub(crate) fn new(draining: Arc<DrainState>, panics: Arc<PanicWatch>) -> Self {
         Self {
             draining,
             panics,

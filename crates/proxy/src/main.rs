@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-use s3proxy::app::check::{Reach, check};
+use s3proxy::app::check::{CheckScope, check};
 use s3proxy::app::{self, App, Reload, StartError};
 use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
@@ -12,7 +12,7 @@ use s3proxy::cli::{self, Command};
 use s3proxy::commands::sweep::{self, Asked, Mode, Nameless, Swept};
 use s3proxy::commands::verify::Reading;
 use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
-use s3proxy::config::{self, Loaded, ScopedFlags, Serving, SettingFlags, Sources};
+use s3proxy::config::{self, LoadedConfig, ScopedFlags, Serving, SettingFlags, Sources};
 use s3proxy::telemetry::{self, LogLevels, Written};
 use s3proxy_envelope::kek::Kek;
 use tokio::runtime::Runtime;
@@ -70,7 +70,7 @@ fn serve(flags: ScopedFlags<Serving>) -> ExitCode {
         app::announce(&loaded.config, sources.file().as_deref());
         let (config, reloading) = Reload::prepare(sources, loaded, hangups, levels);
         let app = App::start(config).await?;
-        let app = app.asking_the_backend();
+        let app = app.checking_the_backend();
         app.run(reloading, stop_signal()?).await;
         Ok(ExitCode::SUCCESS)
     });
@@ -307,9 +307,9 @@ fn check_config(arguments: cli::CheckConfig) -> ExitCode {
         eprintln!("{}: {notice}", notice.heading());
     }
     let reach = if arguments.online {
-        Reach::Online
+        CheckScope::Online
     } else {
-        Reach::Local
+        CheckScope::Local
     };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -350,7 +350,7 @@ fn man(arguments: &cli::Man) -> ExitCode {
 /// Loads the configuration, starts logging, and runs `program` to its end.
 fn run<P, F>(sources: Sources, program: P) -> ExitCode
 where
-    P: FnOnce(Loaded) -> F,
+    P: FnOnce(LoadedConfig) -> F,
     F: Future<Output = Result<ExitCode, StartError>>,
 {
     match runtime() {
@@ -376,7 +376,7 @@ fn run_on<P, F>(
     program: P,
 ) -> Result<ExitCode, (StartError, Written)>
 where
-    P: FnOnce(Loaded, LogLevels) -> F,
+    P: FnOnce(LoadedConfig, LogLevels) -> F,
     F: Future<Output = Result<ExitCode, StartError>>,
 {
     // Before there is a log: problems of the configuration go to standard error as text.

@@ -24,11 +24,11 @@ use crate::execute::{
     BodySlot, Job, Outcome, Parts, attributes, copy, delete, delete_bucket, forward, get_object,
     head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
 };
-use crate::health::Health;
+use crate::health::ProbeHandler;
 use crate::lacking;
 use crate::listen::Serve;
-use crate::listen::connection_limits::Visit;
-use crate::listen::overflow_connections::Place;
+use crate::listen::connection_limits::ConnectionHandle;
+use crate::listen::overflow_connections::ConnectionClass;
 use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::{Refusal, RequestRecord};
@@ -53,7 +53,7 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Service {
     pub(crate) gate: Gate,
     pub(crate) throttle: Arc<Throttle>,
-    pub(crate) health: Health,
+    pub(crate) health: ProbeHandler,
     pub(crate) panics: Arc<PanicWatch>,
     pub(crate) trusted: Arc<TrustedProxies>,
     pub(crate) parts: Arc<Parts>,
@@ -169,17 +169,17 @@ impl Service {
         if let Some(place) = self.audit.place().await? {
             record.trail.begin(place);
         }
-        let visit = parts.extensions.get::<Visit>().cloned();
+        let visit = parts.extensions.get::<ConnectionHandle>().cloned();
         if parts.method == Method::POST
             && let Some(visit) = &visit
         {
             visit.keeps(parts.headers.len() * HEADER_ENTRY_BYTES);
         }
         match parts.extensions.get() {
-            Some(Place::InTheCrowd) => {
+            Some(ConnectionClass::Overflow) => {
                 return Err(Throttled::new(Limit::Connections, RETRY_AFTER).into());
             }
-            Some(Place::Own) | None => {}
+            Some(ConnectionClass::Regular) | None => {}
         }
         let refusal = Refusal::of(&parts);
         let request = match self.known_sender(parts, body, from, record).await {

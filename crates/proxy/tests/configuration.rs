@@ -12,7 +12,7 @@ use s3proxy::config::resolved::{
     Access, ActiveKey, Addressing, Authentication, Bound, Config, Credential, Endpoint,
     KnownClients, LogLevel, Permission, SecretText, SessionToken, StateBucket, Tls,
 };
-use s3proxy::config::{self, Loaded, Problems, SettingFlags, Sources, Transport, reference};
+use s3proxy::config::{self, LoadedConfig, Problems, SettingFlags, Sources, Transport, reference};
 use tempfile::TempDir;
 
 #[path = "configuration/addresses.rs"]
@@ -48,7 +48,7 @@ fn sources(arguments: &[&str], environment: &[(&str, &str)]) -> Sources {
     Sources::new(flags(arguments), environment)
 }
 
-fn load(arguments: &[&str], environment: &[(&str, &str)]) -> Loaded {
+fn load(arguments: &[&str], environment: &[(&str, &str)]) -> LoadedConfig {
     config::load(sources(arguments, environment)).unwrap_or_else(|problems| panic!("{problems}"))
 }
 

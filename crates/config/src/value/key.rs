@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::{Given, Reason, Scalar, Value};
+use super::{RawValue, Reason, Scalar, Value};
 use crate::declare::Sensitivity;
 use crate::secret::SecretText;
 
@@ -148,14 +148,14 @@ impl Value for KeyLines {
         "keys or passphrases, one a line, or a list of them in the configuration file".to_owned()
     }
 
-    fn read(given: &Given) -> Result<Self, Reason> {
+    fn read(given: &RawValue) -> Result<Self, Reason> {
         let keys: Result<Vec<_>, _> = match given {
-            Given::Text(text) => text
+            RawValue::Text(text) => text
                 .lines()
                 .filter(|line| !line.is_empty())
                 .map(KeyText::parse)
                 .collect(),
-            Given::List(items) => items
+            RawValue::List(items) => items
                 .iter()
                 .map(|item| KeyText::parse_verbatim(item))
                 .collect(),
@@ -190,7 +190,7 @@ mod tests {
             format!("{key} # of 2026"),
         ] {
             assert!(KeyText::parse(&wrong).is_err(), "{wrong:?}");
-            let listed = Given::List(vec![Zeroizing::new(wrong.clone())]);
+            let listed = RawValue::List(vec![Zeroizing::new(wrong.clone())]);
             assert!(KeyLines::read(&listed).is_err(), "{wrong:?}");
         }
     }
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_list_in_the_file_holds_texts_as_they_are() {
-        let listed = Given::List(vec![Zeroizing::new("\"correct horse\" ".to_owned())]);
+        let listed = RawValue::List(vec![Zeroizing::new("\"correct horse\" ".to_owned())]);
         let KeyLines(keys) = KeyLines::read(&listed).ok().unwrap();
         assert_eq!(keys[0].expose(), "\"correct horse\" ");
     }

@@ -6,7 +6,7 @@
 //! everything is built, so that a failure leaves the running service untouched.
 //!
 //! Invariant: resources that requests of all configurations share (memory, work that outlives its
-//! client) are counted in one place, [`Lasting`].
+//! client) are counted in one place, [`ProcessState`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -38,12 +38,12 @@ use crate::execute::patience::LongWork;
 use crate::execute::sub_resource::KnownSubResources;
 use crate::execute::verified::VerifiedCache;
 use crate::execute::versions::VersionSupport;
-use crate::health::Health;
+use crate::health::ProbeHandler;
 use crate::keys::connect::connect;
 use crate::keys::keys_in_use::KeysInUse;
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
 use crate::keys::{Keyring, KeyringError, Readiness};
-use crate::listen::{self, Draining, Shift};
+use crate::listen::{self, DrainState, ServiceGeneration};
 use crate::panics::PanicWatch;
 use crate::rules::Rules;
 use crate::service::Service;
@@ -54,24 +54,24 @@ use crate::throttle::Throttle;
 use crate::trusted::TrustedProxies;
 
 /// State that outlives every configuration.
-pub(super) struct Lasting {
+pub(super) struct ProcessState {
     pub(super) pool: Arc<BufferPool>,
     pub(super) budget: Arc<BodyBudget>,
     pub(super) long_work: Arc<LongWork>,
     pub(super) seen_buckets: Arc<SeenBuckets>,
-    pub(super) draining: Arc<Draining>,
+    pub(super) draining: Arc<DrainState>,
     pub(super) panics: Arc<PanicWatch>,
     pub(super) keys_in_use: Arc<KeysInUse>,
 }
 
-impl Lasting {
+impl ProcessState {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             pool: Arc::new(BufferPool::default()),
             budget: Arc::new(BodyBudget::new(limits.body_memory_bytes)),
             long_work: Arc::new(LongWork::new()),
             seen_buckets: Arc::new(SeenBuckets::default()),
-            draining: Arc::new(Draining::default()),
+            draining: Arc::new(DrainState::default()),
             panics: Arc::default(),
             keys_in_use: Arc::default(),
         }
@@ -80,12 +80,12 @@ impl Lasting {
 
 /// Sinks for records of requests besides the log: audit and traces. They outlive every
 /// configuration.
-pub(super) struct Witnesses {
+pub(super) struct RecordSinks {
     pub(super) audit: AuditLog,
     pub(super) traces: Traces,
 }
 
-impl Witnesses {
+impl RecordSinks {
     pub(super) fn start(config: &Config) -> Result<Self, StartError> {
         let connections = config.listen.max_connections.get();
         Ok(Self {
@@ -102,17 +102,17 @@ impl Witnesses {
 
 /// The service that is replaced, if any.
 #[derive(Clone, Copy)]
-pub(super) enum Before<'a> {
-    Nothing,
+pub(super) enum Predecessor<'a> {
+    None,
     /// A running service, and the differences between its configuration and the new one.
     Service(&'a Service, &'a Changes),
 }
 
-impl<'a> Before<'a> {
+impl<'a> Predecessor<'a> {
     /// Returns the running service if its settings in these sections are unchanged.
     fn same(self, sections: &[&str]) -> Option<&'a Service> {
         match self {
-            Self::Nothing => None,
+            Self::None => None,
             Self::Service(service, changes) => {
                 let touched = sections.iter().any(|section| changes.touch(section));
                 (!touched).then_some(service)
@@ -122,11 +122,11 @@ impl<'a> Before<'a> {
 }
 
 /// Builds everything that serves a configuration.
-pub(super) async fn shift(
+pub(super) async fn generation(
     config: Config,
-    (lasting, witnesses): (&Lasting, &Witnesses),
-    before: Before<'_>,
-) -> Result<Shift<Service>, StartError> {
+    (lasting, sinks): (&ProcessState, &RecordSinks),
+    before: Predecessor<'_>,
+) -> Result<ServiceGeneration<Service>, StartError> {
     let hosts = host_rules(&config.listen, &config.backend.endpoint);
     let trusted = Arc::new(TrustedProxies::new(config.listen.trusted_proxies.clone()));
     let Config {
@@ -157,10 +157,10 @@ pub(super) async fn shift(
     // Nothing fails from here on, so the requests in flight can be counted under the new limits.
     let throttle = match (before.same(&["limits", "clients"]), before) {
         (Some(service), _) => Arc::clone(&service.throttle),
-        (None, Before::Service(service, _)) => {
+        (None, Predecessor::Service(service, _)) => {
             Arc::new(service.throttle.rebuilt(&sizes, own_rates))
         }
-        (None, Before::Nothing) => Arc::new(Throttle::new(&sizes, own_rates)),
+        (None, Predecessor::None) => Arc::new(Throttle::new(&sizes, own_rates)),
     };
     let service = Service {
         gate: Gate {
@@ -169,16 +169,16 @@ pub(super) async fn shift(
             anonymous_read_buckets: clients.anonymous_read_buckets,
         },
         throttle,
-        health: Health::new(Arc::clone(&lasting.draining), Arc::clone(&lasting.panics)),
+        health: ProbeHandler::new(Arc::clone(&lasting.draining), Arc::clone(&lasting.panics)),
         panics: Arc::clone(&lasting.panics),
         trusted: Arc::clone(&trusted),
         parts: Arc::new(parts),
         lacks: backend.lacks,
-        audit: witnesses.audit.clone(),
-        traces: witnesses.traces.clone(),
+        audit: sinks.audit.clone(),
+        traces: sinks.traces.clone(),
         loops: Seldom::default(),
     };
-    Ok(Shift {
+    Ok(ServiceGeneration {
         service: Arc::new(service),
         panics: Arc::clone(&lasting.panics),
         limits,
@@ -197,17 +197,17 @@ pub(crate) async fn parts_without_clients(config: Config) -> Result<Arc<Parts>, 
         limits,
         ..
     } = config;
-    let lasting = Lasting::new(&limits);
+    let lasting = ProcessState::new(&limits);
     let storing = (&backend, keys, rules, policy);
-    let parts = parts(storing, (&listen, &limits), &lasting, Before::Nothing);
+    let parts = parts(storing, (&listen, &limits), &lasting, Predecessor::None);
     Ok(Arc::new(Box::pin(parts).await?))
 }
 
 async fn parts(
     (backend_config, keys, rules, policy): (&resolved::Backend, Keys, Vec<Rule>, Policy),
     (listen, limits): (&Listen, &Limits),
-    lasting: &Lasting,
-    before: Before<'_>,
+    lasting: &ProcessState,
+    before: Predecessor<'_>,
 ) -> Result<Parts, StartError> {
     let backend = match before.same(&["backend"]) {
         Some(service) => service.parts.backend.clone(),
@@ -218,17 +218,17 @@ async fn parts(
         (Arc::clone(&parts.keys), Arc::clone(&parts.legacy_keys))
     } else {
         let (keyring, legacy_keys) = keyring(keys).await?;
-        if let Before::Service(service, _) = before {
+        if let Predecessor::Service(service, _) = before {
             keyring.follow(&service.parts.keys);
             refuse_idle_service(&keyring, &service.parts.keys).await?;
         }
         (keyring, legacy_keys)
     };
     let rules = Rules::new(rules, &policy, zero_key, &keyring)?;
-    // Results learnt under other settings may not hold under these.
-    let learnt = match before.same(&["backend", "keys", "policy", "rules"]) {
-        Some(service) => Learnt::of(&service.parts),
-        None => Learnt::nothing(backend_config),
+    // What was learnt under other settings may not hold under these.
+    let caches = match before.same(&["backend", "keys", "policy", "rules"]) {
+        Some(service) => BackendCaches::of(&service.parts),
+        None => BackendCaches::nothing(backend_config),
     };
     Ok(Parts {
         backend,
@@ -239,19 +239,19 @@ async fn parts(
         policy,
         pool: Arc::clone(&lasting.pool),
         budget: Arc::clone(&lasting.budget),
-        lookups: learnt.lookups,
-        uploads: learnt.uploads,
-        attempts: learnt.attempts,
+        lookups: caches.lookups,
+        uploads: caches.uploads,
+        attempts: caches.attempts,
         client_scheme: match &listen.tls {
             Tls::Off => Scheme::HTTP,
             Tls::Files { .. } => Scheme::HTTPS,
         },
-        layouts: learnt.layouts,
-        verified: learnt.verified,
-        tag_keeping: learnt.tag_keeping,
-        sub_resources: learnt.sub_resources,
-        versions: learnt.versions,
-        page_rules: learnt.page_rules,
+        layouts: caches.layouts,
+        verified: caches.verified,
+        tag_keeping: caches.tag_keeping,
+        sub_resources: caches.sub_resources,
+        versions: caches.versions,
+        page_rules: caches.page_rules,
         long_work: Arc::clone(&lasting.long_work),
         seen_buckets: Arc::clone(&lasting.seen_buckets),
         sealing: OnceLock::new(),
@@ -266,7 +266,7 @@ async fn parts(
 }
 
 /// Caches about stored objects and the backend. They only save work.
-struct Learnt {
+struct BackendCaches {
     lookups: Arc<LookupCache>,
     uploads: Arc<UploadCache>,
     attempts: Arc<Attempts>,
@@ -278,7 +278,7 @@ struct Learnt {
     page_rules: Arc<PageRules>,
 }
 
-impl Learnt {
+impl BackendCaches {
     fn nothing(backend: &resolved::Backend) -> Self {
         Self {
             lookups: Arc::new(LookupCache::new()),
@@ -321,7 +321,7 @@ pub(crate) async fn backend(settings: &resolved::Backend) -> Result<Backend, Sta
 async fn keyring(keys: Keys) -> Result<(Arc<Keyring>, Arc<LegacyKeys>), StartError> {
     let connected = connect(&keys.services, keys.service_calls.timeout).await?;
     let constellation = match connected.constellation {
-        Some(service) => ConstellationKek::asked_of(service, keys.service_calls),
+        Some(service) => ConstellationKek::from_service(service, keys.service_calls),
         None => ConstellationKek::Absent,
     };
     // Stretching a passphrase takes a while; on a blocking thread it does not delay running
@@ -355,8 +355,8 @@ pub(crate) fn rules(config: &Config, keys: &Keyring) -> Result<Rules, KeyringErr
     Rules::new(config.rules.clone(), &config.policy, zero_key, keys)
 }
 
-fn connection_limits(listen: &Listen, patience: &Patience) -> listen::Limits {
-    listen::Limits {
+fn connection_limits(listen: &Listen, patience: &Patience) -> listen::ConnectionLimits {
+    listen::ConnectionLimits {
         header_bytes: listen.max_header_bytes,
         connections: listen.max_connections.get(),
         idle_timeout: listen.idle_timeout,

@@ -1,7 +1,7 @@
 //! `s3proxy check-config`: everything that `serve` does before it listens, without lasting effects.
 
 use super::StartError;
-use super::running_service::Serving;
+use super::running_service::RunningService;
 use crate::backend::Credentials;
 use crate::config::resolved::{
     AuditOutput, Authentication, Config, Credential, KnownClients, SecretText,
@@ -11,7 +11,7 @@ use crate::telemetry::audit::AuditLog;
 
 /// Scope of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum CheckScope {
     /// Check files and settings only.
     Local,
     /// Check the backend and the key services as well.
@@ -28,19 +28,19 @@ pub struct Remarks {
 }
 
 /// Builds everything that serves this configuration, as the start does, and drops it again.
-pub async fn check(mut config: Config, reach: Reach) -> Result<Remarks, StartError> {
+pub async fn check(mut config: Config, scope: CheckScope) -> Result<Remarks, StartError> {
     let mut remarks = Remarks::default();
-    if reach == Reach::Local {
+    if scope == CheckScope::Local {
         remarks.notes.extend(leave_out_remote(&mut config)?);
     }
     AuditLog::check(&config.audit)?;
     // Checked above without creating the file; starting it would create it.
     config.audit.output = AuditOutput::Off;
-    let serving = Box::pin(Serving::begin(config)).await?;
+    let serving = Box::pin(RunningService::begin(config)).await?;
     let certificate = serving.certificate();
     let concern = certificate.and_then(|certificate| certificate.concern());
     remarks.warnings.extend(concern);
-    if reach == Reach::Online {
+    if scope == CheckScope::Online {
         remarks.notes.extend(ask(&serving).await?);
     }
     Ok(remarks)
@@ -71,7 +71,7 @@ fn leave_out_remote(config: &mut Config) -> Result<Option<String>, StartError> {
 }
 
 /// Checks that the backend and the key services work.
-async fn ask(serving: &Serving) -> Result<Vec<String>, StartError> {
+async fn ask(serving: &RunningService) -> Result<Vec<String>, StartError> {
     let parts = serving.parts().borrow().clone();
     let (access, keys) = tokio::join!(parts.backend.access(), parts.keys.readiness());
     let mut failures = Vec::new();

@@ -19,7 +19,7 @@ pub use self::announcement::announce;
 pub(crate) use self::assembly::{backend, parts_without_clients, rules};
 pub use self::reload::{Reload, Reloading};
 
-use self::running_service::Serving;
+use self::running_service::RunningService;
 use crate::admin::Admin;
 use crate::backend::{AccessError, BackendError};
 use crate::config::resolved::Config;
@@ -27,7 +27,7 @@ use crate::execute::multipart::seldom;
 use crate::execute::patience::LongWork;
 use crate::keys::KeyringError;
 use crate::listen::tls::{self, TlsError};
-use crate::listen::{self, Drained, Server};
+use crate::listen::{self, DrainOutcome, Server};
 use crate::service::Service;
 use crate::telemetry::audit::AuditError;
 use crate::telemetry::metrics::ExporterError;
@@ -97,7 +97,7 @@ pub enum StartError {
 pub struct App {
     server: Server<Service>,
     address: SocketAddr,
-    serving: Arc<Serving>,
+    serving: Arc<RunningService>,
     /// Kept until the end, the drain included.
     admin: Option<Admin>,
     background: JoinSet<()>,
@@ -107,13 +107,13 @@ impl App {
     /// Builds all parts of the program, and binds its listeners.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // The admin listener's recorder comes first, so that everything after it is counted.
-        let watched = config.listen.admin.map(watch).transpose()?;
+        let admin_socket = config.listen.admin.map(bind_admin).transpose()?;
         let asked = config.listen.address;
         listen::descriptors::ask_for_descriptors(config.listen.max_connections.get());
-        let serving = Arc::new(Box::pin(Serving::begin(config)).await?);
-        let admin = match watched {
+        let serving = Arc::new(Box::pin(RunningService::begin(config)).await?);
+        let admin = match admin_socket {
             None => None,
-            Some(watched) => Some(watched.serve(&serving)?),
+            Some(admin_socket) => Some(admin_socket.serve(&serving)?),
         };
         // Bound last: a client that can connect is served.
         let listener = bind(asked)?;
@@ -121,7 +121,7 @@ impl App {
         let tls = serving.certificate().cloned().map(tls::acceptor);
         let draining = Arc::clone(&serving.lasting().draining);
         Ok(Self {
-            server: Server::new(listener, tls, serving.shift(), draining),
+            server: Server::new(listener, tls, serving.generation(), draining),
             address,
             serving,
             admin,
@@ -131,7 +131,7 @@ impl App {
 
     /// Checks the backend in the background and logs the result. The backend need not be up yet.
     #[must_use]
-    pub fn asking_the_backend(mut self) -> Self {
+    pub fn checking_the_backend(mut self) -> Self {
         let parts = self.serving.parts();
         self.background.spawn(async move {
             let backend = parts.borrow().backend.clone();
@@ -171,7 +171,7 @@ impl App {
         if let Some(certificate) = serving.certificate().cloned() {
             background.spawn(async move { certificate.follow().await });
         }
-        background.spawn(serving.witnesses().audit.clone().reopen_on_hangup());
+        background.spawn(serving.sinks().audit.clone().reopen_on_hangup());
         match reloading {
             Reloading::Off => {}
             Reloading::On(reload) => {
@@ -181,14 +181,14 @@ impl App {
         let drained = server.run(stop).await;
         background.shutdown().await;
         match drained {
-            Drained::Clean => tracing::info!("drained; every request was finished"),
-            Drained::CutOff(connections) => {
+            DrainOutcome::Clean => tracing::info!("drained; every request was finished"),
+            DrainOutcome::CutOff(connections) => {
                 tracing::warn!(connections, "the wait is over; connections were cut off");
             }
         }
-        let wait = serving.shift().borrow().limits.drain_timeout;
+        let wait = serving.generation().borrow().limits.drain_timeout;
         finish_long_work(&serving.lasting().long_work, wait).await;
-        serving.witnesses().finish().await;
+        serving.sinks().finish().await;
         // Last: probes and metrics stay available while the program drains and flushes.
         drop(admin);
     }
@@ -206,23 +206,23 @@ async fn finish_long_work(work: &LongWork, wait: Duration) {
 }
 
 /// Socket of the admin listener, which does not answer yet. Metrics are counted from now on.
-struct Watched {
+struct AdminSocket {
     address: SocketAddr,
     listener: TcpListener,
     exporter: Exporter,
 }
 
-fn watch(address: SocketAddr) -> Result<Watched, StartError> {
+fn bind_admin(address: SocketAddr) -> Result<AdminSocket, StartError> {
     let listener = listen::bind(address).map_err(|error| StartError::Admin { address, error })?;
-    Ok(Watched {
+    Ok(AdminSocket {
         address,
         listener,
         exporter: Exporter::install()?,
     })
 }
 
-impl Watched {
-    fn serve(self, serving: &Arc<Serving>) -> Result<Admin, StartError> {
+impl AdminSocket {
+    fn serve(self, serving: &Arc<RunningService>) -> Result<Admin, StartError> {
         let address = self.address;
         let admin = Admin::serve(self.listener, self.exporter, Arc::clone(serving));
         let admin = admin.map_err(|error| StartError::Admin { address, error })?;

@@ -18,22 +18,23 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 
 use super::StartError;
-use super::running_service::Serving;
+use super::running_service::RunningService;
 use crate::config::resolved::{Config, Watch};
 use crate::config::{
-    self, Changes, Files, Loaded, Looked, Notice, Problems, Snapshot, Sources, Watched,
+    self, Changes, FileChange, FileWatcher, Files, LoadedConfig, Notice, Problems, Snapshot,
+    Sources,
 };
 use crate::telemetry::{LogLevels, metrics};
 
 /// Interval between two checks of the files.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time for which files must stay unchanged after they were read. A writer may be halfway through,
 /// and half a file may be a valid configuration, too.
 const SETTLED_FOR: Duration = Duration::from_millis(100);
 
 /// Number of times that files are read while they keep changing.
-const MOST_READINGS: usize = 50;
+const MAX_READS: usize = 50;
 
 /// State that a running program needs to reload its configuration.
 pub struct Reload {
@@ -42,7 +43,7 @@ pub struct Reload {
     notices: Vec<Notice>,
     /// Files from which the active configuration came.
     files: Files,
-    watched: Watched,
+    watcher: FileWatcher,
     watch: Watch,
     /// A file that can be read only once, such as a pipe.
     read_once: Option<PathBuf>,
@@ -83,7 +84,7 @@ enum ReloadError {
 }
 
 #[derive(Clone, Copy)]
-enum Cause {
+enum ReloadCause {
     Signal,
     File,
 }
@@ -94,11 +95,11 @@ impl Reload {
     #[must_use]
     pub fn prepare(
         sources: Sources,
-        loaded: Loaded,
+        loaded: LoadedConfig,
         hangups: Signal,
         log: LogLevels,
     ) -> (Config, Reloading) {
-        let Loaded {
+        let LoadedConfig {
             config,
             notices,
             snapshot,
@@ -110,7 +111,7 @@ impl Reload {
             notices,
             watch: config.watch,
             read_once: files.read_once().map(ToOwned::to_owned),
-            watched: Watched::new(files.clone()),
+            watcher: FileWatcher::new(files.clone()),
             files,
             hangups,
             log,
@@ -119,10 +120,10 @@ impl Reload {
     }
 
     /// Reloads on every trigger.
-    pub(super) async fn run(mut self, serving: Arc<Serving>) {
+    pub(super) async fn run(mut self, serving: Arc<RunningService>) {
         loop {
             let cause = self.cause().await;
-            let loaded = Box::pin(self.load_anew(&serving)).await;
+            let loaded = Box::pin(self.reload(&serving)).await;
             metrics::config_reloaded(match &loaded {
                 Ok(_) => metrics::Reload::Success,
                 Err(_) => metrics::Reload::Failure,
@@ -143,27 +144,27 @@ impl Reload {
         }
     }
 
-    async fn cause(&mut self) -> Cause {
+    async fn cause(&mut self) -> ReloadCause {
         loop {
             tokio::select! {
-                Some(()) = self.hangups.recv() => return Cause::Signal,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                Some(()) = self.hangups.recv() => return ReloadCause::Signal,
+                () = tokio::time::sleep(CHECK_INTERVAL) => {}
             }
             match self.watch {
                 Watch::Nothing => {}
-                Watch::Files => match self.watched.look().await {
-                    Looked::Same | Looked::Moving => {}
-                    Looked::Settled => return Cause::File,
+                Watch::Files => match self.watcher.check().await {
+                    FileChange::Same | FileChange::Moving => {}
+                    FileChange::Settled => return ReloadCause::File,
                 },
             }
         }
     }
 
-    async fn load_anew(&mut self, serving: &Serving) -> Result<Changes, ReloadError> {
+    async fn reload(&mut self, serving: &RunningService) -> Result<Changes, ReloadError> {
         if let Some(path) = &self.read_once {
             return Err(ReloadError::ReadOnce(path.clone()));
         }
-        let Loaded {
+        let LoadedConfig {
             config,
             notices,
             snapshot,
@@ -174,12 +175,12 @@ impl Reload {
                 let text = problems.in_one_line();
                 // Watch the files that failed, so that the same failure is not logged again until
                 // one changes.
-                self.watched = Watched::new(problems.files);
+                self.watcher = FileWatcher::new(problems.files);
                 return Err(ReloadError::Problems(text));
             }
         };
         // Before the checks below: a refused state of the files is reported once, too.
-        self.watched = Watched::new(files.clone());
+        self.watcher = FileWatcher::new(files.clone());
         if let Some(path) = files.emptied_since(&self.files) {
             return Err(ReloadError::Emptied(path.to_owned()));
         }
@@ -211,15 +212,15 @@ impl Reload {
     }
 
     /// Reads all sources until the files among them have settled.
-    async fn load_settled(&self) -> Result<Result<Loaded, Problems>, ReloadError> {
-        for _ in 0..MOST_READINGS {
+    async fn load_settled(&self) -> Result<Result<LoadedConfig, Problems>, ReloadError> {
+        for _ in 0..MAX_READS {
             let loaded = self.load().await;
             let files = match &loaded {
                 Ok(loaded) => &loaded.files,
                 Err(problems) => &problems.files,
             };
             tokio::time::sleep(SETTLED_FOR).await;
-            if Watched::new(files.clone()).look().await == Looked::Same {
+            if FileWatcher::new(files.clone()).check().await == FileChange::Same {
                 return Ok(loaded);
             }
         }
@@ -227,7 +228,7 @@ impl Reload {
     }
 
     /// Reads all sources on a thread that may block.
-    async fn load(&self) -> Result<Loaded, Problems> {
+    async fn load(&self) -> Result<LoadedConfig, Problems> {
         let sources = self.sources.clone();
         match tokio::task::spawn_blocking(move || config::load(sources)).await {
             Ok(loaded) => loaded,
@@ -236,7 +237,7 @@ impl Reload {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for ReloadCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Signal => "SIGHUP",

@@ -11,42 +11,42 @@ use http::StatusCode;
 use tokio::sync::watch;
 
 use super::StartError;
-use super::assembly::{self, Before, Lasting, Witnesses};
-use crate::admin::Ready;
+use super::assembly::{self, Predecessor, ProcessState, RecordSinks};
+use crate::admin::ProbeSource;
 use crate::config::Changes;
 use crate::config::resolved::{Config, Tls};
 use crate::execute::Parts;
-use crate::listen::certificate::{Certificate, PairFiles};
-use crate::listen::tls::{self, Pair};
-use crate::listen::{CurrentShift, Shift};
+use crate::listen::certificate::{Certificate, CertificateFiles};
+use crate::listen::tls::{self, CertificatePair};
+use crate::listen::{CurrentGeneration, ServiceGeneration};
 use crate::service::Service;
 use crate::telemetry::metrics;
 
 /// The active service.
-pub(super) struct Serving {
-    shift: watch::Sender<Arc<Shift<Service>>>,
+pub(super) struct RunningService {
+    generation: watch::Sender<Arc<ServiceGeneration<Service>>>,
     parts: watch::Sender<Arc<Parts>>,
     certificate: Option<Arc<Certificate>>,
-    lasting: Lasting,
-    witnesses: Witnesses,
+    lasting: ProcessState,
+    sinks: RecordSinks,
 }
 
-impl Serving {
+impl RunningService {
     pub(super) async fn begin(config: Config) -> Result<Self, StartError> {
         let files = pair_files(&config.listen.tls);
-        let lasting = Lasting::new(&config.limits);
-        let witnesses = Witnesses::start(&config)?;
-        let shift = assembly::shift(config, (&lasting, &witnesses), Before::Nothing);
-        let shift = Box::pin(shift).await?;
-        let parts = Arc::clone(&shift.service.parts);
+        let lasting = ProcessState::new(&config.limits);
+        let sinks = RecordSinks::start(&config)?;
+        let generation = assembly::generation(config, (&lasting, &sinks), Predecessor::None);
+        let generation = Box::pin(generation).await?;
+        let parts = Arc::clone(&generation.service.parts);
         begin_sealing(&parts, &lasting);
         parts.keys.announce();
         Ok(Self {
-            shift: watch::Sender::new(Arc::new(shift)),
+            generation: watch::Sender::new(Arc::new(generation)),
             parts: watch::Sender::new(parts),
             certificate: files.map(Certificate::load).transpose()?,
             lasting,
-            witnesses,
+            sinks,
         })
     }
 
@@ -58,11 +58,12 @@ impl Serving {
     ) -> Result<(), StartError> {
         // Everything that can fail comes before the first visible effect.
         let pair = pair(&config.listen.tls)?;
-        let before = Arc::clone(&self.shift.borrow().service);
-        let lasting = (&self.lasting, &self.witnesses);
-        let shift = assembly::shift(config, lasting, Before::Service(&before, changes));
-        let shift = Box::pin(shift).await?;
-        let parts = Arc::clone(&shift.service.parts);
+        let before = Arc::clone(&self.generation.borrow().service);
+        let lasting = (&self.lasting, &self.sinks);
+        let generation =
+            assembly::generation(config, lasting, Predecessor::Service(&before, changes));
+        let generation = Box::pin(generation).await?;
+        let parts = Arc::clone(&generation.service.parts);
         let (old, new) = (before.parts.keys.active(), parts.keys.active());
         if old.name() != new.name() {
             metrics::former_active_key(old.name());
@@ -71,7 +72,7 @@ impl Serving {
         // Before the new service is published, so that its keys count as in use before any request
         // seals.
         begin_sealing(&parts, &self.lasting);
-        self.shift.send_replace(Arc::new(shift));
+        self.generation.send_replace(Arc::new(generation));
         self.parts.send_replace(parts);
         self.show(pair);
         Ok(())
@@ -84,14 +85,14 @@ impl Serving {
         Ok(())
     }
 
-    fn show(&self, pair: Option<(PairFiles, Pair)>) {
+    fn show(&self, pair: Option<(CertificateFiles, CertificatePair)>) {
         if let Some((certificate, (files, pair))) = self.certificate.as_ref().zip(pair) {
             certificate.serve(files, &pair);
         }
     }
 
-    pub(super) fn shift(&self) -> CurrentShift<Service> {
-        self.shift.subscribe()
+    pub(super) fn generation(&self) -> CurrentGeneration<Service> {
+        self.generation.subscribe()
     }
 
     pub(super) fn parts(&self) -> watch::Receiver<Arc<Parts>> {
@@ -102,22 +103,22 @@ impl Serving {
         self.certificate.as_ref()
     }
 
-    pub(super) fn lasting(&self) -> &Lasting {
+    pub(super) fn lasting(&self) -> &ProcessState {
         &self.lasting
     }
 
-    pub(super) fn witnesses(&self) -> &Witnesses {
-        &self.witnesses
+    pub(super) fn sinks(&self) -> &RecordSinks {
+        &self.sinks
     }
 }
 
-impl Ready for Serving {
+impl ProbeSource for RunningService {
     fn liveness(&self) -> (StatusCode, String) {
-        self.shift.borrow().service.liveness()
+        self.generation.borrow().service.liveness()
     }
 
     async fn readiness(&self) -> (StatusCode, String) {
-        let service = Arc::clone(&self.shift.borrow().service);
+        let service = Arc::clone(&self.generation.borrow().service);
         service.readiness().await
     }
 
@@ -127,14 +128,14 @@ impl Ready for Serving {
 }
 
 /// Registers the keys of these parts as in use, until the last holder of the parts is gone.
-fn begin_sealing(parts: &Parts, lasting: &Lasting) {
+fn begin_sealing(parts: &Parts, lasting: &ProcessState) {
     parts
         .sealing
         .get_or_init(|| lasting.keys_in_use.begin(parts.rules.sealing_keys()));
 }
 
 /// Loads the current contents of the certificate's files.
-fn pair(tls: &Tls) -> Result<Option<(PairFiles, Pair)>, StartError> {
+fn pair(tls: &Tls) -> Result<Option<(CertificateFiles, CertificatePair)>, StartError> {
     let Some(files) = pair_files(tls) else {
         return Ok(None);
     };
@@ -142,13 +143,13 @@ fn pair(tls: &Tls) -> Result<Option<(PairFiles, Pair)>, StartError> {
     Ok(Some((files, pair)))
 }
 
-fn pair_files(tls: &Tls) -> Option<PairFiles> {
+fn pair_files(tls: &Tls) -> Option<CertificateFiles> {
     match tls {
         Tls::Off => None,
         Tls::Files {
             certificate,
             private_key,
-        } => Some(PairFiles {
+        } => Some(CertificateFiles {
             certificate: certificate.clone(),
             private_key: private_key.clone(),
         }),

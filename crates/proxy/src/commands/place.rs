@@ -10,7 +10,7 @@ use crate::app;
 use crate::config::resolved::{Config, Permission};
 use crate::execute::stored::Form;
 use crate::keys::legacy::{ConstellationKek, LegacyKeyError, LegacyKeys};
-use crate::keys::{KeyError, Keyring, KeyringError, unasked};
+use crate::keys::{KeyError, Keyring, KeyringError, placeholders};
 use crate::respond::Failure;
 use crate::rules::Rules;
 
@@ -34,7 +34,7 @@ pub(super) enum Opening {
 impl Places {
     /// Derives the keys of passphrases, which takes a moment.
     pub(super) fn new(config: &Config) -> Result<Self, KeyringError> {
-        let mut keys = Keyring::new(&config.keys, unasked(&config.keys.services))?;
+        let mut keys = Keyring::new(&config.keys, placeholders(&config.keys.services))?;
         Ok(Self {
             legacy: LegacyKeys::new(keys.take_passphrases(), ConstellationKek::Absent),
             rules: app::rules(config, &keys)?,

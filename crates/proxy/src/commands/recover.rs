@@ -29,7 +29,7 @@ use crate::app::{StartError, rules};
 use crate::config::resolved::{ActiveKey, Config, DekTag, KeyBinding, SecretText};
 use crate::execute::stored::{self, Form};
 use crate::keys::legacy::{ConstellationKek, LegacyKeys};
-use crate::keys::{KeyError, Keyring, unasked};
+use crate::keys::{KeyError, Keyring, placeholders};
 use crate::respond::Failure;
 use crate::rules::Rules;
 use crate::stored_fault::StoredFault;
@@ -93,7 +93,7 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
         config.keys.labelled.clear();
         config.keys.active = ActiveKey::EncryptKey;
     }
-    let mut keys = Keyring::new(&config.keys, unasked(&config.keys.services))?;
+    let mut keys = Keyring::new(&config.keys, placeholders(&config.keys.services))?;
     // No network is used, so Constellation cannot hand over its key.
     let opener = Opener {
         legacy: LegacyKeys::new(keys.take_passphrases(), ConstellationKek::Absent),

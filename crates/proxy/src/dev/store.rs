@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::DevError;
-use super::store_workarounds::Repairs;
+use super::store_workarounds::StoreWorkarounds;
 
 /// Most headers of a request: a client's, and as many of the proxy's own.
 const HEADERS: usize = 2 * MAXIMUM_HEADERS;
@@ -41,7 +41,7 @@ impl EmbeddedStore {
             || FileSystem::new(folder).map_err(|error| DevError::Store(format!("{error:?}")));
         let mut builder = S3ServiceBuilder::new(files()?);
         builder.set_auth(SimpleAuth::from_single(access_key_id, secret_access_key));
-        builder.set_access(Repairs {
+        builder.set_access(StoreWorkarounds {
             files: files()?,
             root: folder.to_owned(),
         });

@@ -18,14 +18,14 @@ use s3s::{S3, S3Request, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
 /// Access check that permits everything to signed requests, as the store's own check does.
-pub(super) struct Repairs {
+pub(super) struct StoreWorkarounds {
     /// A second handle to the same files, to look up an object's length.
     pub(super) files: FileSystem,
     /// The store's folder, which has one folder for each bucket.
     pub(super) root: PathBuf,
 }
 
-impl Repairs {
+impl StoreWorkarounds {
     fn refuse_folder(&self, bucket: &str, key: &str) -> S3Result<()> {
         let key = Path::new(key);
         // The store refuses other keys itself.
@@ -51,7 +51,7 @@ impl Repairs {
 }
 
 #[async_trait]
-impl S3Access for Repairs {
+impl S3Access for StoreWorkarounds {
     async fn head_object(&self, request: &mut S3Request<HeadObjectInput>) -> S3Result<()> {
         self.refuse_folder(&request.input.bucket, &request.input.key)
     }

@@ -20,7 +20,7 @@ use s3proxy_protocol::header_rules::METADATA_PREFIX;
 use super::{Job, Parts, stored};
 use crate::config::resolved::{AnnounceEncryption, Metadata};
 use crate::keys::scope::binding_flags;
-use crate::keys::{KeyError, SealingKey, Wrapped};
+use crate::keys::{KeyError, SealingKey, WrappedKey};
 use crate::telemetry::audit::Stored;
 
 /// S3's limit for user metadata, names and values together, in bytes (S3 User Guide, "Working with
@@ -75,7 +75,7 @@ pub(crate) struct NewObject {
     layout: Layout,
     flags: Flags,
     private: Option<Vec<u8>>,
-    wrapped: Wrapped,
+    wrapped: WrappedKey,
     pub(crate) dek: Dek,
 }
 

@@ -1,8 +1,8 @@
 //! The KEK of a key service under which new objects are wrapped: bounded in objects and in time.
 //!
 //! One call makes the next KEK while the requests that need it wait. A KEK in use is replaced
-//! before it expires, by [`Writing::kept`], so that writes survive an outage for at least the
-//! remaining time of one KEK.
+//! before it expires, by [`ActiveKek::keep_renewed`], so that writes survive an outage for at least
+//! the remaining time of one KEK.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,22 +14,22 @@ use tokio::time::Instant;
 use super::jitter;
 use super::key_service::ServiceError;
 use super::service_caller::Caller;
-use super::single_flight::Turns;
+use super::single_flight::SingleFlight;
 use crate::config::resolved::ServiceCalls;
 use crate::telemetry::metrics;
 
 /// Longest pause between two tries to replace a KEK before it expires.
-const RENEW_AGAIN: Duration = Duration::from_secs(30);
+const MAX_RENEWAL_PAUSE: Duration = Duration::from_secs(30);
 
 /// The KEK in use.
-pub(super) struct Writing {
+pub(super) struct ActiveKek {
     calls: ServiceCalls,
-    current: Mutex<Option<Current>>,
-    turns: Turns<()>,
+    current: Mutex<Option<CurrentKek>>,
+    flight: SingleFlight<()>,
     changed: Notify,
 }
 
-struct Current {
+struct CurrentKek {
     lent: LentKek,
     objects_left: u32,
     until: Instant,
@@ -47,17 +47,17 @@ pub(super) struct LentKek {
 
 /// Reason for a request for a KEK: to wrap an object, or only to know that there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
+pub(super) enum KekPurpose {
     Object,
     Readiness,
 }
 
-impl Writing {
+impl ActiveKek {
     pub(super) fn new(calls: ServiceCalls) -> Self {
         Self {
             calls,
             current: Mutex::default(),
-            turns: Turns::default(),
+            flight: SingleFlight::default(),
             changed: Notify::new(),
         }
     }
@@ -66,43 +66,43 @@ impl Writing {
     /// request installed meanwhile.
     pub(super) async fn lend<W>(
         &self,
-        need: Need,
+        purpose: KekPurpose,
         caller: &Caller,
         work: impl Fn() -> W,
     ) -> Result<LentKek, ServiceError>
     where
         W: Future<Output = Result<(), ServiceError>> + Send + 'static,
     {
-        let mut turn = self.turns.wait().await;
-        if let Some(lent) = self.at_hand(need) {
+        let mut guard = self.flight.enter().await;
+        if let Some(lent) = self.lend_current(purpose) {
             return Ok(lent);
         }
-        if need == Need::Object {
+        if purpose == KekPurpose::Object {
             metrics::key_cache_missed();
         }
         loop {
-            turn.take(caller, &work).await?;
+            guard.run(caller, &work).await?;
             // Requests that find a KEK take it without a turn, and may use up this one first.
-            if let Some(lent) = self.lend_current(need) {
+            if let Some(lent) = self.try_lend(purpose) {
                 return Ok(lent);
             }
         }
     }
 
     /// Returns the KEK in use.
-    pub(super) fn at_hand(&self, need: Need) -> Option<LentKek> {
-        let lent = self.lend_current(need)?;
-        if need == Need::Object {
+    pub(super) fn lend_current(&self, purpose: KekPurpose) -> Option<LentKek> {
+        let lent = self.try_lend(purpose)?;
+        if purpose == KekPurpose::Object {
             metrics::key_cache_hit();
         }
         Some(lent)
     }
 
-    fn lend_current(&self, need: Need) -> Option<LentKek> {
+    fn try_lend(&self, purpose: KekPurpose) -> Option<LentKek> {
         let mut current = self.lock();
         let current = current.as_mut()?;
         let was_due = current.due();
-        let lent = current.lend(need, &self.calls);
+        let lent = current.lend(purpose, &self.calls);
         // Wake the renewal task only if its deadline moved, not for each object.
         if current.due() != was_due {
             self.changed.notify_one();
@@ -114,7 +114,7 @@ impl Writing {
     pub(super) fn install(&self, lent: LentKek) {
         let now = Instant::now();
         let time = self.calls.kek_time;
-        *self.lock() = Some(Current {
+        *self.lock() = Some(CurrentKek {
             lent,
             objects_left: self.calls.kek_objects.get(),
             until: now + time,
@@ -127,36 +127,36 @@ impl Writing {
 
     /// Replaces each KEK before it expires, for as long as the future is polled. An unused KEK just
     /// expires.
-    pub(super) async fn kept<W>(&self, caller: &Caller, work: impl Fn() -> W)
+    pub(super) async fn keep_renewed<W>(&self, caller: &Caller, work: impl Fn() -> W)
     where
         W: Future<Output = Result<(), ServiceError>> + Send + 'static,
     {
         let mut pause = Duration::from_secs(1);
         loop {
-            let due = self.lock().as_ref().and_then(Current::due);
+            let due = self.lock().as_ref().and_then(CurrentKek::due);
             tokio::select! {
                 // The deadline moved, or the KEK was replaced: compute it again.
                 () = self.changed.notified() => continue,
                 () = until(due) => {}
             }
             // With a turn, so that whoever needs a KEK meanwhile waits for this one.
-            let mut turn = self.turns.wait().await;
+            let mut guard = self.flight.enter().await;
             if !self.is_due() {
                 // A request made a new KEK while this waited for its turn.
                 continue;
             }
-            let made = turn.take(caller, &work).await;
+            let made = guard.run(caller, &work).await;
             if made.is_ok() {
                 pause = Duration::from_secs(1);
             } else {
                 self.postpone(jitter::upper_half(pause));
-                pause = (pause * 2).min(RENEW_AGAIN);
+                pause = (pause * 2).min(MAX_RENEWAL_PAUSE);
             }
         }
     }
 
     fn is_due(&self) -> bool {
-        let due = self.lock().as_ref().and_then(Current::due);
+        let due = self.lock().as_ref().and_then(CurrentKek::due);
         due.is_some_and(|due| due <= Instant::now())
     }
 
@@ -166,7 +166,7 @@ impl Writing {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Current>> {
+    fn lock(&self) -> MutexGuard<'_, Option<CurrentKek>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -178,13 +178,13 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-impl Current {
-    fn lend(&mut self, need: Need, calls: &ServiceCalls) -> Option<LentKek> {
+impl CurrentKek {
+    fn lend(&mut self, purpose: KekPurpose, calls: &ServiceCalls) -> Option<LentKek> {
         if self.objects_left == 0 || Instant::now() >= self.until {
             return None;
         }
-        match need {
-            Need::Object => {
+        match purpose {
+            KekPurpose::Object => {
                 self.objects_left -= 1;
                 self.is_used = true;
                 // The last fifth of the objects is the reserve during which the next KEK is made.
@@ -193,7 +193,7 @@ impl Current {
                     self.renew_at = self.renew_at.min(Instant::now());
                 }
             }
-            Need::Readiness => {}
+            KekPurpose::Readiness => {}
         }
         Some(self.lent.clone())
     }

@@ -30,7 +30,7 @@ use futures_util::future::BoxFuture;
 use s3proxy_envelope::kek::Kek;
 use zeroize::Zeroizing;
 
-use self::error::{Asked, answers, told};
+use self::error::{KmsRequest, check_reachable, service_error};
 use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::AwsKmsKey;
 use crate::telemetry::metrics::ServiceKind;
@@ -112,8 +112,8 @@ impl AwsKms {
         })
     }
 
-    fn asked(&self, operation: &'static str) -> Asked<'_> {
-        Asked {
+    fn request(&self, operation: &'static str) -> KmsRequest<'_> {
+        KmsRequest {
             operation,
             key: &self.key,
             region: &self.region,
@@ -121,8 +121,8 @@ impl AwsKms {
     }
 
     async fn generate(&self) -> Result<NewKek, ServiceError> {
-        let asked = self.asked("GenerateDataKey");
-        let answer = self
+        let request = self.request("GenerateDataKey");
+        let response = self
             .client
             .generate_data_key()
             .key_id(&self.key)
@@ -130,21 +130,21 @@ impl AwsKms {
             .encryption_context(CONTEXT_NAME, CONTEXT_VALUE)
             .send()
             .await
-            .map_err(|error| told(&asked, &error))?;
-        let kek = kek(&asked, answer.plaintext)?;
-        let ciphertext = answer.ciphertext_blob.map(Blob::into_inner);
+            .map_err(|error| service_error(&request, &error))?;
+        let kek = kek(&request, response.plaintext)?;
+        let ciphertext = response.ciphertext_blob.map(Blob::into_inner);
         let ciphertext = ciphertext.unwrap_or_default();
         if ciphertext.is_empty() {
             // Without a ciphertext nobody could open the KEK again: refuse it before anything is
             // wrapped under it.
-            return Err(asked.unusable("the answer has no ciphertext"));
+            return Err(request.unusable("the response has no ciphertext"));
         }
         Ok(NewKek { kek, ciphertext })
     }
 
     async fn decrypt(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
-        let asked = self.asked("Decrypt");
-        let answer = self
+        let request = self.request("Decrypt");
+        let response = self
             .client
             .decrypt()
             .key_id(&self.key)
@@ -152,8 +152,8 @@ impl AwsKms {
             .encryption_context(CONTEXT_NAME, CONTEXT_VALUE)
             .send()
             .await
-            .map_err(|error| told(&asked, &error))?;
-        kek(&asked, answer.plaintext)
+            .map_err(|error| service_error(&request, &error))?;
+        kek(&request, response.plaintext)
     }
 }
 
@@ -178,10 +178,10 @@ impl KeyService for AwsKms {
     /// So access denied proves that the service works, and so does any statement about the key.
     fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
         async move {
-            let asked = self.asked("DescribeKey");
+            let request = self.request("DescribeKey");
             match self.client.describe_key().key_id(&self.key).send().await {
                 Ok(_) => Ok(()),
-                Err(error) => answers(&asked, &error),
+                Err(error) => check_reachable(&request, &error),
             }
         }
         .boxed()
@@ -190,9 +190,9 @@ impl KeyService for AwsKms {
 
 /// Takes the key from a response and wipes its buffer. The SDK's own copy of the response is not
 /// wiped.
-fn kek(asked: &Asked<'_>, plaintext: Option<Blob>) -> Result<Kek, ServiceError> {
+fn kek(request: &KmsRequest<'_>, plaintext: Option<Blob>) -> Result<Kek, ServiceError> {
     let bytes = Zeroizing::new(plaintext.map(Blob::into_inner).unwrap_or_default());
-    Kek::from_bytes(&bytes).map_err(|error| asked.unusable(&error.to_string()))
+    Kek::from_bytes(&bytes).map_err(|error| request.unusable(&error.to_string()))
 }
 
 /// Returns the region of `arn:<partition>:kms:<region>:<account>:<key or alias>`.

@@ -15,19 +15,19 @@ use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::telemetry::metrics::{self, KeyCall, KeyResult, ServiceKind};
 
 /// A key service whose calls are counted.
-pub(super) struct Measured {
+pub(super) struct MeteredService {
     inner: Arc<dyn KeyService>,
     kind: ServiceKind,
 }
 
-impl Measured {
+impl MeteredService {
     pub(super) fn new(inner: Arc<dyn KeyService>) -> Self {
         let kind = inner.kind();
         Self { inner, kind }
     }
 }
 
-impl KeyService for Measured {
+impl KeyService for MeteredService {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -56,14 +56,14 @@ pub(super) async fn measured<T>(
     asking: impl Future<Output = Result<T, ServiceError>>,
 ) -> Result<T, ServiceError> {
     // Preset to `CutOff`: if this future is dropped at the `await`, only `drop` runs.
-    let mut under_way = UnderWay {
+    let mut timer = CallTimer {
         kind,
         call,
         began: Instant::now(),
         result: KeyResult::CutOff,
     };
     let answer = asking.await;
-    under_way.result = match &answer {
+    timer.result = match &answer {
         Ok(_) => KeyResult::Ok,
         Err(ServiceError::Unavailable(_)) => KeyResult::Unavailable,
         Err(ServiceError::Throttled(_)) => KeyResult::Throttled,
@@ -74,14 +74,14 @@ pub(super) async fn measured<T>(
     answer
 }
 
-struct UnderWay {
+struct CallTimer {
     kind: ServiceKind,
     call: KeyCall,
     began: Instant,
     result: KeyResult,
 }
 
-impl Drop for UnderWay {
+impl Drop for CallTimer {
     fn drop(&mut self) {
         metrics::key_service_called(self.kind, self.call, self.result, self.began.elapsed());
     }

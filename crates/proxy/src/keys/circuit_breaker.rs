@@ -1,9 +1,9 @@
 //! Circuit breaker for one key at a key service.
 //!
 //! While closed, it admits every call. After [`OPENS_AT`] failures in a row, where a timeout counts
-//! [`SILENCE`] times, it opens: calls fail at once and burden neither the service nor the requests.
-//! After a pause it admits one call, the probe. A successful probe closes it; a failed one opens it
-//! again for longer, up to [`LONGEST_PAUSE`].
+//! [`TIMEOUT_WEIGHT`] times, it opens: calls fail at once and burden neither the service nor the
+//! requests. After a pause it admits one call, the probe. A successful probe closes it; a failed one
+//! opens it again for longer, up to [`LONGEST_PAUSE`].
 //!
 //! Only an unreachable, overloaded or silent service counts as failing. A refused login, a disabled
 //! key or a foreign ciphertext is a quick response about one request, and ends a row of failures.
@@ -21,7 +21,7 @@ use crate::telemetry::metrics::{self, Counted, ServiceKind};
 pub(super) const OPENS_AT: u32 = 5;
 
 /// Weight of a timeout: it holds up requests for the whole time limit.
-const SILENCE: u32 = 2;
+const TIMEOUT_WEIGHT: u32 = 2;
 
 /// Longest first pause. The pause doubles after each failed probe.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -30,13 +30,13 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Circuit breaker: decides whether a key service is called.
-pub(super) struct Breaker {
+pub(super) struct CircuitBreaker {
     key: Arc<str>,
     kind: ServiceKind,
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
-enum State {
+enum BreakerState {
     Closed {
         /// Weighted number of consecutive failures.
         failures: u32,
@@ -55,33 +55,33 @@ struct Outage {
 
 /// Outcome of a call, as far as the service's health is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Health {
+pub(super) enum CallOutcome {
     Answered,
     Failed,
     /// The call timed out.
-    Silent,
+    TimedOut,
 }
 
 /// Permission for one call. Dropped without a report, it counts as failed.
 #[must_use]
 pub(super) struct Permit<'a> {
-    breaker: &'a Breaker,
+    breaker: &'a CircuitBreaker,
     is_reported: bool,
 }
 
-impl Breaker {
+impl CircuitBreaker {
     pub(super) fn new(key: Arc<str>, kind: ServiceKind) -> Self {
         Self {
             key,
             kind,
-            state: Mutex::new(State::Closed { failures: 0 }),
+            state: Mutex::new(BreakerState::Closed { failures: 0 }),
         }
     }
 
     /// Admits a call, or returns why none is made.
     pub(super) fn admit(&self) -> Result<Permit<'_>, ServiceError> {
         let mut state = self.lock();
-        if let State::Open(outage) = &mut *state {
+        if let BreakerState::Open(outage) = &mut *state {
             match outage.probe_at {
                 // Taking the time makes this call the only probe; `report` or the permit's drop
                 // sets it again.
@@ -98,33 +98,33 @@ impl Breaker {
         })
     }
 
-    fn record(&self, health: Health, error: Option<&ServiceError>) {
-        let weight = match health {
-            Health::Answered => 0,
-            Health::Failed => 1,
-            Health::Silent => SILENCE,
+    fn record(&self, outcome: CallOutcome, error: Option<&ServiceError>) {
+        let weight = match outcome {
+            CallOutcome::Answered => 0,
+            CallOutcome::Failed => 1,
+            CallOutcome::TimedOut => TIMEOUT_WEIGHT,
         };
         let mut state = self.lock();
         match &mut *state {
-            State::Closed { failures } if weight == 0 => *failures = 0,
-            State::Closed { failures } => {
+            BreakerState::Closed { failures } if weight == 0 => *failures = 0,
+            BreakerState::Closed { failures } => {
                 *failures += weight;
                 if *failures >= OPENS_AT {
-                    *state = State::Open(self.open(error));
+                    *state = BreakerState::Open(self.open(error));
                 }
             }
-            State::Open(outage) if weight == 0 => {
+            BreakerState::Open(outage) if weight == 0 => {
                 let seconds = outage.since.elapsed().as_secs();
                 tracing::info!(
                     key = &*self.key,
                     seconds,
                     "a key service answers again: the breaker is closed"
                 );
-                *state = State::Closed { failures: 0 };
+                *state = BreakerState::Closed { failures: 0 };
             }
             // Not the probe, but a call from before the breaker opened: its failure is no news.
-            State::Open(outage) if outage.probe_at.is_some() => {}
-            State::Open(outage) => outage.prolong(error),
+            BreakerState::Open(outage) if outage.probe_at.is_some() => {}
+            BreakerState::Open(outage) => outage.prolong(error),
         }
     }
 
@@ -147,7 +147,7 @@ impl Breaker {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BreakerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,9 +174,9 @@ impl Outage {
 
 impl Permit<'_> {
     /// Records how the call ended.
-    pub(super) fn report(mut self, health: Health, error: Option<&ServiceError>) {
+    pub(super) fn report(mut self, outcome: CallOutcome, error: Option<&ServiceError>) {
         self.is_reported = true;
-        self.breaker.record(health, error);
+        self.breaker.record(outcome, error);
     }
 }
 
@@ -184,7 +184,7 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.is_reported {
             // A cancelled probe must not leave the breaker waiting for a report that never comes.
-            self.breaker.record(Health::Failed, None);
+            self.breaker.record(CallOutcome::Failed, None);
         }
     }
 }
@@ -197,19 +197,19 @@ fn unfinished() -> ServiceError {
 mod tests {
     use super::*;
 
-    fn breaker() -> Breaker {
-        Breaker::new("test:key".into(), ServiceKind::Vault)
+    fn breaker() -> CircuitBreaker {
+        CircuitBreaker::new("test:key".into(), ServiceKind::Vault)
     }
 
-    fn fail(breaker: &Breaker, health: Health) {
+    fn fail(breaker: &CircuitBreaker, outcome: CallOutcome) {
         let error = ServiceError::Unavailable("away".to_owned());
         let permit = breaker.admit().expect("it lets calls pass");
-        permit.report(health, Some(&error));
+        permit.report(outcome, Some(&error));
     }
 
-    fn succeed(breaker: &Breaker) {
+    fn succeed(breaker: &CircuitBreaker) {
         let permit = breaker.admit().expect("it lets calls pass");
-        permit.report(Health::Answered, None);
+        permit.report(CallOutcome::Answered, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,12 +217,12 @@ mod tests {
         let breaker = breaker();
         for _ in 0..3 {
             for _ in 1..OPENS_AT {
-                fail(&breaker, Health::Failed);
+                fail(&breaker, CallOutcome::Failed);
             }
             succeed(&breaker);
         }
         for _ in 0..OPENS_AT {
-            fail(&breaker, Health::Failed);
+            fail(&breaker, CallOutcome::Failed);
         }
         let withheld = breaker.admit().err().expect("it is open");
         assert!(withheld.to_string().contains("last: away"), "{withheld}");
@@ -232,7 +232,7 @@ mod tests {
     async fn silence_opens_it_sooner() {
         let breaker = breaker();
         for _ in 0..3 {
-            fail(&breaker, Health::Silent);
+            fail(&breaker, CallOutcome::TimedOut);
         }
         assert!(breaker.admit().is_err());
     }
@@ -241,7 +241,7 @@ mod tests {
     async fn one_probe_at_a_time_passes_and_pauses_grow_to_their_bound() {
         let breaker = breaker();
         for _ in 0..OPENS_AT {
-            fail(&breaker, Health::Failed);
+            fail(&breaker, CallOutcome::Failed);
         }
         // The upper half of each pause is random.
         for longest in [1000, 2000, 4000, 8000, 8000, 8000] {
@@ -251,11 +251,11 @@ mod tests {
             let probe = breaker.admit().expect("the pause is over");
             assert!(breaker.admit().is_err(), "one at a time");
             let error = ServiceError::Unavailable("away".to_owned());
-            probe.report(Health::Failed, Some(&error));
+            probe.report(CallOutcome::Failed, Some(&error));
         }
         tokio::time::advance(LONGEST_PAUSE).await;
         succeed(&breaker);
-        fail(&breaker, Health::Failed);
+        fail(&breaker, CallOutcome::Failed);
         assert!(breaker.admit().is_ok(), "a success begins anew");
     }
 
@@ -263,7 +263,7 @@ mod tests {
     async fn a_probe_that_nobody_finishes_does_not_keep_it_open_for_ever() {
         let breaker = breaker();
         for _ in 0..OPENS_AT {
-            fail(&breaker, Health::Failed);
+            fail(&breaker, CallOutcome::Failed);
         }
         tokio::time::advance(FIRST_PAUSE).await;
         drop(breaker.admit().expect("the pause is over"));
@@ -283,7 +283,7 @@ mod tests {
                 let (open, gone) = (breaker(), breaker());
                 for breaker in [&open, &gone] {
                     for _ in 0..OPENS_AT {
-                        fail(breaker, Health::Failed);
+                        fail(breaker, CallOutcome::Failed);
                     }
                 }
                 assert!(open.admit().is_err());

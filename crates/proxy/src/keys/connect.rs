@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::KeyringError;
 use super::aws_kms::AwsKms;
-use super::call_metrics::Measured;
+use super::call_metrics::MeteredService;
 use super::constellation::Constellation;
 use super::key_service::KeyService;
 use super::pkcs11::Pkcs11;
@@ -13,7 +13,7 @@ use super::vault::Vault;
 use crate::config::resolved::Service;
 
 /// Clients of all configured key services.
-pub(crate) struct Connected {
+pub(crate) struct KeyServiceClients {
     /// One client per key.
     pub(crate) services: Vec<Arc<dyn KeyService>>,
     /// The service that also holds the key of an older proxy.
@@ -25,8 +25,8 @@ pub(crate) struct Connected {
 pub(crate) async fn connect(
     keys: &[Service],
     timeout: Duration,
-) -> Result<Connected, KeyringError> {
-    let mut connected = Connected {
+) -> Result<KeyServiceClients, KeyringError> {
+    let mut connected = KeyServiceClients {
         services: Vec::with_capacity(keys.len()),
         constellation: None,
     };
@@ -55,7 +55,7 @@ pub(crate) async fn connect(
                 client
             }
         };
-        let service = Arc::new(Measured::new(service));
+        let service = Arc::new(MeteredService::new(service));
         connected.services.push(service);
     }
     Ok(connected)

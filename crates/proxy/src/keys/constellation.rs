@@ -40,9 +40,9 @@ const GET_DATA_KEY: &str = "/kms.API/GetDataKey";
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const NOT_SERVING: i32 = 2;
 /// Longest response that is read, in bytes.
-const ANSWER_LIMIT: usize = 4096;
+const MAX_RESPONSE_BYTES: usize = 4096;
 /// Longest message of the service that is passed on, in characters.
-const MESSAGE_LIMIT: usize = 300;
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Why the key service cannot be used at all.
 #[derive(Debug, thiserror::Error)]
@@ -116,8 +116,8 @@ impl Constellation {
             data_key_id: id.to_owned(),
             length: KEK_BYTES,
         };
-        let mut answer: GetDataKeyResponse = self.ask(GET_DATA_KEY, request).await?;
-        Ok(Zeroizing::new(std::mem::take(&mut answer.data_key)))
+        let mut response: GetDataKeyResponse = self.ask(GET_DATA_KEY, request).await?;
+        Ok(Zeroizing::new(std::mem::take(&mut response.data_key)))
     }
 
     async fn ask<Q, A>(&self, method: &'static str, message: Q) -> Result<A, ServiceError>
@@ -128,7 +128,7 @@ impl Constellation {
         // Connecting is part of `ready`, so the time limit covers it, too.
         let asking = async {
             let mut client = tonic::client::Grpc::new(self.channel.clone())
-                .max_decoding_message_size(ANSWER_LIMIT);
+                .max_decoding_message_size(MAX_RESPONSE_BYTES);
             client.ready().await.map_err(|error| {
                 ServiceError::Unavailable(self.text(method, &with_causes(&error)))
             })?;
@@ -137,30 +137,30 @@ impl Constellation {
                 .unary(Request::new(message), path, ProstCodec::<Q, A>::default())
                 .await
                 .map(tonic::Response::into_inner)
-                .map_err(|status| self.told(method, &status))
+                .map_err(|status| self.status_error(method, &status))
         };
         tokio::time::timeout(self.timeout, asking)
             .await
             .map_err(|_| {
-                let reason = format!("no answer within {:?}", self.timeout);
+                let reason = format!("no response within {:?}", self.timeout);
                 ServiceError::Unavailable(self.text(method, &reason))
             })?
     }
 
-    fn told(&self, method: &str, status: &Status) -> ServiceError {
-        let mut said: String = status.message().chars().take(MESSAGE_LIMIT).collect();
+    fn status_error(&self, method: &str, status: &Status) -> ServiceError {
+        let mut said: String = status.message().chars().take(MAX_MESSAGE_CHARS).collect();
         // A transport error has its details in the chain of causes, not in the status message.
         if let Some(cause) = std::error::Error::source(status) {
             said = with_causes(cause);
         }
         let mut reason = format!("{:?}: {said}", status.code());
-        match fault(status.code()) {
-            Fault::Unavailable => ServiceError::Unavailable(self.text(method, &reason)),
-            Fault::Throttled => ServiceError::Throttled(self.text(method, &reason)),
-            Fault::Refused => ServiceError::Refused(self.text(method, &reason)),
+        match classify(status.code()) {
+            StatusClass::Unavailable => ServiceError::Unavailable(self.text(method, &reason)),
+            StatusClass::Throttled => ServiceError::Throttled(self.text(method, &reason)),
+            StatusClass::Refused => ServiceError::Refused(self.text(method, &reason)),
             // Constellation's service never returns these: probably another gRPC server listens
             // there.
-            Fault::Other => {
+            StatusClass::Other => {
                 reason.push_str("; is this Constellation's key service?");
                 ServiceError::Key(self.text(method, &reason))
             }
@@ -213,10 +213,10 @@ impl KeyService for Constellation {
 
     fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
         async move {
-            let answer = self
+            let response = self
                 .ask::<_, HealthCheckResponse>(HEALTH, HealthCheckRequest {})
                 .await;
-            match answer {
+            match response {
                 Ok(health) if health.status == NOT_SERVING => Err(ServiceError::Unavailable(
                     self.text(HEALTH, "it says that it is not serving"),
                 )),
@@ -234,14 +234,14 @@ impl KeyService for Constellation {
     }
 }
 
-enum Fault {
+enum StatusClass {
     Unavailable,
     Throttled,
     Refused,
     Other,
 }
 
-fn fault(code: Code) -> Fault {
+fn classify(code: Code) -> StatusClass {
     match code {
         Code::Unavailable
         | Code::DeadlineExceeded
@@ -249,16 +249,16 @@ fn fault(code: Code) -> Fault {
         | Code::Cancelled
         | Code::Internal
         | Code::Unknown
-        | Code::DataLoss => Fault::Unavailable,
-        Code::ResourceExhausted => Fault::Throttled,
-        Code::PermissionDenied | Code::Unauthenticated => Fault::Refused,
+        | Code::DataLoss => StatusClass::Unavailable,
+        Code::ResourceExhausted => StatusClass::Throttled,
+        Code::PermissionDenied | Code::Unauthenticated => StatusClass::Refused,
         Code::Ok
         | Code::InvalidArgument
         | Code::NotFound
         | Code::AlreadyExists
         | Code::FailedPrecondition
         | Code::OutOfRange
-        | Code::Unimplemented => Fault::Other,
+        | Code::Unimplemented => StatusClass::Other,
     }
 }
 
@@ -271,8 +271,8 @@ fn new_id() -> String {
 /// Returns the length of the key in a response message.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn key_length(message: &[u8]) -> Option<usize> {
-    let answer = <GetDataKeyResponse as prost::Message>::decode(message).ok()?;
-    Some(answer.data_key.len())
+    let response = <GetDataKeyResponse as prost::Message>::decode(message).ok()?;
+    Some(response.data_key.len())
 }
 
 /// Returns the id, if it has the form that [`new_id`] produces.
@@ -372,16 +372,16 @@ mod tests {
         };
         // Field numbers and types as in Constellation's protocol definition.
         assert_eq!(request.encode_to_vec(), b"\x0a\x02id\x10\x20");
-        let answer = GetDataKeyResponse::decode(&b"\x0a\x03key"[..]).unwrap();
-        assert_eq!(answer.data_key, b"key");
+        let response = GetDataKeyResponse::decode(&b"\x0a\x03key"[..]).unwrap();
+        assert_eq!(response.data_key, b"key");
     }
 
     #[test]
     fn the_answer_does_not_show_its_key() {
-        let answer = GetDataKeyResponse {
+        let response = GetDataKeyResponse {
             data_key: b"key".to_vec(),
         };
-        assert_eq!(format!("{answer:?}"), "GetDataKeyResponse { .. }");
+        assert_eq!(format!("{response:?}"), "GetDataKeyResponse { .. }");
     }
 
     #[tokio::test]
@@ -427,13 +427,16 @@ mod tests {
     #[tokio::test]
     async fn each_status_has_its_fault() {
         let service = at("http://127.0.0.1:1");
-        let told = |code| service.told(GET_DATA_KEY, &Status::new(code, "why"));
-        assert!(matches!(told(Code::Internal), ServiceError::Unavailable(_)));
+        let error_of = |code| service.status_error(GET_DATA_KEY, &Status::new(code, "why"));
         assert!(matches!(
-            told(Code::PermissionDenied),
+            error_of(Code::Internal),
+            ServiceError::Unavailable(_)
+        ));
+        assert!(matches!(
+            error_of(Code::PermissionDenied),
             ServiceError::Refused(_)
         ));
-        let error = told(Code::Unimplemented);
+        let error = error_of(Code::Unimplemented);
         assert_eq!(
             error.to_string(),
             "the key at the service cannot be used: http://127.0.0.1:1/kms.API/GetDataKey: \

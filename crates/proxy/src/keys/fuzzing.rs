@@ -4,26 +4,26 @@ use http::StatusCode;
 use zeroize::Zeroizing;
 
 use super::aws_kms::error;
-use super::http::Answer;
+use super::http::HttpResponse;
 use super::key_service::ServiceError;
-use super::vault::response::{self, Asked};
+use super::vault::response::{self, VaultOperation};
 use super::{constellation, vault};
 
 /// Returns the ciphertext in Vault's response to an encryption.
 pub(crate) fn vault_encrypted(status: StatusCode, body: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    judged(Asked::Encrypt, status, body).and_then(|()| vault::encrypted(body))
+    judged(VaultOperation::Encrypt, status, body).and_then(|()| vault::parse_ciphertext(body))
 }
 
 /// Returns the length of the KEK in Vault's response to a decryption.
 pub(crate) fn vault_decrypted(status: StatusCode, body: &[u8]) -> Result<usize, ServiceError> {
-    judged(Asked::Decrypt, status, body)?;
-    Ok(vault::decrypted(body)?.as_bytes().len())
+    judged(VaultOperation::Decrypt, status, body)?;
+    Ok(vault::parse_kek(body)?.as_bytes().len())
 }
 
 /// Returns whether Vault's response to a login, a token look-up or a renewal grants a token.
 pub(crate) fn vault_login(status: StatusCode, body: &[u8]) -> Result<bool, ServiceError> {
-    judged(Asked::Token, status, body)?;
-    judged(Asked::Login, status, body)?;
+    judged(VaultOperation::Token, status, body)?;
+    judged(VaultOperation::Login, status, body)?;
     Ok(vault::login::grants(body))
 }
 
@@ -39,10 +39,10 @@ pub(crate) fn constellation_asks(ciphertext: &[u8]) -> bool {
 
 /// Returns the advice about an error of AWS KMS.
 pub(crate) fn kms_advice(code: &str, status: u16) -> &'static str {
-    error::of_answer(code, status).1
+    error::classify_response(code, status).1
 }
 
-fn judged(asked: Asked, status: StatusCode, body: &[u8]) -> Result<(), ServiceError> {
+fn judged(operation: VaultOperation, status: StatusCode, body: &[u8]) -> Result<(), ServiceError> {
     let body = Zeroizing::new(body.to_vec());
-    response::judge(asked, &Answer { status, body })
+    response::check(operation, &HttpResponse { status, body })
 }

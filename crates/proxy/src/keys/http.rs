@@ -17,12 +17,12 @@ use crate::config::resolved::{Authorities, ServerAddress};
 use crate::net::{ServiceClient, service_client, trusted_roots, with_causes};
 
 /// Longest response that is read, in bytes. Far above any of a key service.
-const MOST_ANSWER_BYTES: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// Why there is no response, as a text for operators.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct NoAnswer(String);
+pub(crate) struct HttpError(String);
 
 /// Why the settings make no client.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub(crate) struct NoAnswer(String);
 pub(super) struct ClientError(String);
 
 /// A response, read to its end.
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: StatusCode,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
@@ -65,32 +65,32 @@ impl HttpClient {
         path: &PathAndQuery,
         headers: HeaderMap,
         body: Zeroizing<Vec<u8>>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<HttpResponse, HttpError> {
         let mut request = Request::new(Full::new(Bytes::from_owner(body)));
         *request.method_mut() = method;
         *request.uri_mut() = self.uri(path);
         *request.headers_mut() = headers;
-        let answer = self
+        let response = self
             .client
             .request(request)
             .await
-            .map_err(|error| self.no_answer(&with_causes(&error)))?;
-        let status = answer.status();
-        let body = self.read(answer.into_body()).await?;
-        Ok(Answer { status, body })
+            .map_err(|error| self.http_error(&with_causes(&error)))?;
+        let status = response.status();
+        let body = self.read(response.into_body()).await?;
+        Ok(HttpResponse { status, body })
     }
 
-    async fn read(&self, mut body: hyper::body::Incoming) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
+    async fn read(&self, mut body: hyper::body::Incoming) -> Result<Zeroizing<Vec<u8>>, HttpError> {
         // Allocate the maximum at once: a vector that grows leaves copies behind that nobody wipes.
-        let mut whole = Zeroizing::new(Vec::with_capacity(MOST_ANSWER_BYTES));
+        let mut whole = Zeroizing::new(Vec::with_capacity(MAX_RESPONSE_BYTES));
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| self.no_answer(&with_causes(&error)))?;
+            let frame = frame.map_err(|error| self.http_error(&with_causes(&error)))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            if whole.len() + data.len() > MOST_ANSWER_BYTES {
+            if whole.len() + data.len() > MAX_RESPONSE_BYTES {
                 return Err(
-                    self.no_answer("the answer is longer than 64 KiB; is it a key service?")
+                    self.http_error("the response is longer than 64 KiB; is it a key service?")
                 );
             }
             whole.extend_from_slice(&data);
@@ -107,7 +107,7 @@ impl HttpClient {
             .expect("a server address and a path make a URI")
     }
 
-    fn no_answer(&self, reason: &str) -> NoAnswer {
-        NoAnswer(format!("{}: {reason}", self.server))
+    fn http_error(&self, reason: &str) -> HttpError {
+        HttpError(format!("{}: {reason}", self.server))
     }
 }

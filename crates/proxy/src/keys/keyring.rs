@@ -9,10 +9,10 @@ use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 use s3proxy_envelope::legacy::LegacyTextKeks;
 
-use super::active_kek::Need;
-use super::key_cache::OpenedKeys;
+use super::active_kek::KekPurpose;
+use super::key_cache::KeyCache;
 use super::key_service::{KeyService, ServiceError};
-use super::remote_key::Held;
+use super::remote_key::RemoteKey;
 use super::scope::StoredPlace;
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys};
@@ -34,21 +34,21 @@ pub(crate) struct ChosenKey(Arc<Key>);
 
 struct Key {
     name: Arc<str>,
-    holder: Holder,
-    origin: Origin,
+    holder: KeyHolder,
+    origin: KeyOrigin,
 }
 
 /// Source material of a key.
 #[derive(Clone, Copy)]
-enum Origin {
+enum KeyOrigin {
     Generated,
     Passphrase { characters: usize },
     Service,
 }
 
-enum Holder {
+enum KeyHolder {
     Local(Arc<Kek>),
-    Service(Box<Held>),
+    Service(Box<RemoteKey>),
 }
 
 /// Source of the KEK of an envelope that may be opened.
@@ -56,7 +56,7 @@ enum KekSource<'k> {
     Local(&'k Kek),
     Service {
         key: &'k Key,
-        held: &'k Held,
+        remote: &'k RemoteKey,
         ciphertext: &'k [u8],
     },
 }
@@ -70,7 +70,7 @@ pub(crate) struct SealingKey {
 }
 
 /// A data key wrapped for an envelope.
-pub(crate) struct Wrapped {
+pub(crate) struct WrappedKey {
     pub(crate) key_name: String,
     pub(crate) dek: WrappedDek,
     pub(crate) encrypted_kek: Option<Vec<u8>>,
@@ -126,12 +126,16 @@ impl Keyring {
             sealing.insert(labelled.label.clone(), key);
         }
         let calls = keys.service_calls;
-        let opened = Arc::new(OpenedKeys::new(calls.cache_keks, calls.cache_time));
+        let opened = Arc::new(KeyCache::new(calls.cache_keks, calls.cache_time));
         for service in services {
             let key = Key {
                 name: service.name().into(),
-                holder: Holder::Service(Box::new(Held::new(service, calls, Arc::clone(&opened)))),
-                origin: Origin::Service,
+                holder: KeyHolder::Service(Box::new(RemoteKey::new(
+                    service,
+                    calls,
+                    Arc::clone(&opened),
+                ))),
+                origin: KeyOrigin::Service,
             };
             let key = add("key services", key)?;
             sealing.insert(key.name().to_owned(), key);
@@ -159,8 +163,10 @@ impl Keyring {
     pub(crate) fn follow(&self, before: &Self) {
         for (name, key) in &self.by_name {
             let known = before.by_name.get(name).map(|known| &known.holder);
-            if let (Holder::Service(held), Some(Holder::Service(known))) = (&key.holder, known) {
-                held.follow(known);
+            if let (KeyHolder::Service(remote), Some(KeyHolder::Service(known))) =
+                (&key.holder, known)
+            {
+                remote.follow(known);
             }
         }
     }
@@ -177,11 +183,11 @@ impl Keyring {
         metrics::active_key(name);
         let message = "objects are sealed under this key";
         match key.origin {
-            Origin::Generated => tracing::info!(key = name, kind = "generated", "{message}"),
-            Origin::Passphrase { characters } => {
+            KeyOrigin::Generated => tracing::info!(key = name, kind = "generated", "{message}"),
+            KeyOrigin::Passphrase { characters } => {
                 tracing::info!(key = name, kind = "passphrase", characters, "{message}");
             }
-            Origin::Service => tracing::info!(key = name, kind = "service", "{message}"),
+            KeyOrigin::Service => tracing::info!(key = name, kind = "service", "{message}"),
         }
     }
 
@@ -218,9 +224,9 @@ impl Keyring {
     pub(crate) async fn sealing_key(&self, key: &ChosenKey) -> Result<SealingKey, KeyError> {
         let key = &key.0;
         let (kek, encrypted_kek) = match &key.holder {
-            Holder::Local(kek) => (Arc::clone(kek), None),
-            Holder::Service(held) => {
-                let lent = held.lend(Need::Object).await;
+            KeyHolder::Local(kek) => (Arc::clone(kek), None),
+            KeyHolder::Service(remote) => {
+                let lent = remote.lend(KekPurpose::Object).await;
                 let lent = lent.map_err(|error| failed(key, error));
                 let lent = lent.inspect_err(|error| metrics::seal_failed(error.seal_failure()))?;
                 (lent.kek, Some(lent.ciphertext))
@@ -265,10 +271,10 @@ impl Keyring {
             KekSource::Local(kek) => unwrap(place, envelope, kek),
             KekSource::Service {
                 key,
-                held,
+                remote,
                 ciphertext,
             } => {
-                let kek = held.open(ciphertext).await;
+                let kek = remote.open(ciphertext).await;
                 let kek = kek.map_err(|error| failed(key, error))?;
                 unwrap(place, envelope, &kek)
             }
@@ -288,13 +294,13 @@ impl Keyring {
         // Before any service is asked: a refused place must not cost a call.
         place.admit(envelope)?;
         match (&key.holder, &envelope.encrypted_kek) {
-            (Holder::Local(kek), None) => Ok(KekSource::Local(kek)),
-            (Holder::Service(held), Some(ciphertext)) => Ok(KekSource::Service {
+            (KeyHolder::Local(kek), None) => Ok(KekSource::Local(kek)),
+            (KeyHolder::Service(remote), Some(ciphertext)) => Ok(KekSource::Service {
                 key,
-                held,
+                remote,
                 ciphertext,
             }),
-            (Holder::Local(_), Some(_)) | (Holder::Service(_), None) => {
+            (KeyHolder::Local(_), Some(_)) | (KeyHolder::Service(_), None) => {
                 Err(KeyError::Misfit(envelope.key_name.clone()))
             }
         }
@@ -304,18 +310,18 @@ impl Keyring {
     pub(crate) async fn readiness(&self) -> Readiness {
         // Only a service that never made a KEK takes the replica out: later outages degrade it,
         // since reads with cached keys go on.
-        if let Holder::Service(held) = &self.active.0.holder
-            && let Err(error) = held.can_seal().await
-            && !held.has_answered()
+        if let KeyHolder::Service(remote) = &self.active.0.holder
+            && let Err(error) = remote.can_seal().await
+            && !remote.has_answered()
         {
             return Readiness::NotReady(failed(&self.active.0, error).to_string());
         }
         // Concurrently, so that several silent services take no longer than one.
         let checks = self.by_name.values().map(|key| async {
-            let Holder::Service(held) = &key.holder else {
+            let KeyHolder::Service(remote) = &key.holder else {
                 return None;
             };
-            let error = held.check().await.err()?;
+            let error = remote.check().await.err()?;
             Some(format!("{}: {error}", key.name))
         });
         let mut lines: Vec<String> = join_all(checks).await.into_iter().flatten().collect();
@@ -330,8 +336,8 @@ impl Keyring {
 
 impl SealingKey {
     /// Wraps a new object's data key.
-    pub(crate) fn wrap(&self, dek: &Dek, binding: &Binding) -> Wrapped {
-        Wrapped {
+    pub(crate) fn wrap(&self, dek: &Dek, binding: &Binding) -> WrappedKey {
+        WrappedKey {
             key_name: self.key_name.to_string(),
             dek: dek.wrap(&self.kek, binding),
             encrypted_kek: self.encrypted_kek.as_ref().map(|bytes| bytes.to_vec()),
@@ -381,13 +387,13 @@ fn local(setting: &str, text: &str) -> Result<Key, KeyringError> {
     })?;
     Ok(Key {
         name: kek.local_name().into(),
-        holder: Holder::Local(Arc::new(kek)),
+        holder: KeyHolder::Local(Arc::new(kek)),
         origin: if Kek::is_passphrase(text) {
-            Origin::Passphrase {
+            KeyOrigin::Passphrase {
                 characters: text.chars().count(),
             }
         } else {
-            Origin::Generated
+            KeyOrigin::Generated
         },
     })
 }

@@ -21,10 +21,10 @@ pub(crate) const PATH: &str = "/keys";
 
 /// The keys in use, of the current and all earlier configurations.
 #[derive(Default)]
-pub(crate) struct KeysInUse(Mutex<BTreeMap<Arc<str>, Use>>);
+pub(crate) struct KeysInUse(Mutex<BTreeMap<Arc<str>, KeyUse>>);
 
 #[derive(Default)]
-struct Use {
+struct KeyUse {
     /// Number of configurations that are not over.
     configurations: usize,
     requests: u64,
@@ -72,7 +72,7 @@ impl KeysInUse {
         json!({ "keys": keys.collect::<Vec<_>>() })
     }
 
-    fn uses(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Use>> {
+    fn uses(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, KeyUse>> {
         // A poisoned lock is usable: each update of a count is complete or was not made.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,14 +144,14 @@ impl Drop for SealingKeys {
 mod tests {
     use super::*;
 
-    fn told(keys: &KeysInUse) -> Vec<(String, bool, u64)> {
-        let told = keys.to_json();
-        let keys = told["keys"].as_array().unwrap().iter();
-        let told = |it: &Value| {
+    fn entries(keys: &KeysInUse) -> Vec<(String, bool, u64)> {
+        let entries = keys.to_json();
+        let keys = entries["keys"].as_array().unwrap().iter();
+        let entries = |it: &Value| {
             let key = it["key"].as_str()?.to_owned();
             Some((key, it["seals"].as_bool()?, it["requests"].as_u64()?))
         };
-        keys.map(|it| told(it).unwrap()).collect()
+        keys.map(|it| entries(it).unwrap()).collect()
     }
 
     fn entry(key: &str, seals: bool, requests: u64) -> (String, bool, u64) {
@@ -165,12 +165,12 @@ mod tests {
         let request = old.request();
         let new = keys.begin(BTreeSet::from(["new"]));
         let expected = [entry("new", true, 0), entry("old", false, 1)];
-        assert_eq!(told(&keys), expected);
+        assert_eq!(entries(&keys), expected);
         drop(request);
         let expected = [entry("new", true, 0), entry("old", false, 0)];
-        assert_eq!(told(&keys), expected, "its parts are still held");
+        assert_eq!(entries(&keys), expected, "its parts are still held");
         drop(old);
-        assert_eq!(told(&keys), [entry("new", true, 0)]);
+        assert_eq!(entries(&keys), [entry("new", true, 0)]);
         drop(new);
     }
 
@@ -179,12 +179,12 @@ mod tests {
         let keys = Arc::new(KeysInUse::default());
         let both = keys.begin(BTreeSet::from(["a", "b"]));
         let (mut one, mut other) = (both.request(), both.request());
-        assert_eq!(told(&keys), [entry("a", true, 2), entry("b", true, 2)]);
+        assert_eq!(entries(&keys), [entry("a", true, 2), entry("b", true, 2)]);
         one.only(Some("a"));
         other.only(None);
-        assert_eq!(told(&keys), [entry("a", true, 1), entry("b", true, 0)]);
+        assert_eq!(entries(&keys), [entry("a", true, 1), entry("b", true, 0)]);
         drop(one);
-        assert_eq!(told(&keys), [entry("a", true, 0), entry("b", true, 0)]);
+        assert_eq!(entries(&keys), [entry("a", true, 0), entry("b", true, 0)]);
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         let first = keys.begin(BTreeSet::from(["a"]));
         let second = keys.begin(BTreeSet::from(["a"]));
         drop(first);
-        assert_eq!(told(&keys), [entry("a", true, 0)]);
+        assert_eq!(entries(&keys), [entry("a", true, 0)]);
         drop(second);
     }
 }

@@ -24,7 +24,7 @@ use s3proxy_envelope::legacy::{
 
 use super::call_metrics::measured;
 use super::constellation::{self, Constellation};
-use super::key_cache::OpenedKeys;
+use super::key_cache::KeyCache;
 use super::key_service::ServiceError;
 use super::scope::{RuleName, StoredPlace};
 use super::service_caller::Caller;
@@ -103,27 +103,27 @@ pub(crate) enum ConstellationKek {
     /// No key service is configured.
     Absent,
     /// The key service is asked, and its key cached for a while.
-    Asked(Box<Asked>),
+    Service(Box<CachedConstellationKek>),
     /// The key is given.
     #[cfg(test)]
-    Given(LegacyKek),
+    Fixed(LegacyKek),
 }
 
 /// Constellation's key service, and its cached key.
-pub(crate) struct Asked {
+pub(crate) struct CachedConstellationKek {
     service: Arc<Constellation>,
     caller: Caller,
     /// Cache for the one key.
-    opened: Arc<OpenedKeys<LegacyKek>>,
+    opened: Arc<KeyCache<LegacyKek>>,
 }
 
 impl ConstellationKek {
     /// Uses the key service: one request, and none while its key is cached.
-    pub(crate) fn asked_of(service: Arc<Constellation>, calls: ServiceCalls) -> Self {
-        Self::Asked(Box::new(Asked {
+    pub(crate) fn from_service(service: Arc<Constellation>, calls: ServiceCalls) -> Self {
+        Self::Service(Box::new(CachedConstellationKek {
             service,
             caller: Caller::new(KEY.into(), ServiceKind::Constellation, calls.timeout),
-            opened: Arc::new(OpenedKeys::new(NonZeroU32::MIN, calls.cache_time)),
+            opened: Arc::new(KeyCache::new(NonZeroU32::MIN, calls.cache_time)),
         }))
     }
 
@@ -131,19 +131,19 @@ impl ConstellationKek {
         let kek = match self {
             Self::Absent => return Ok(None),
             #[cfg(test)]
-            Self::Given(kek) => return Ok(LegacyDek::unwrap(wrapped, kek).ok()),
-            Self::Asked(asked) => asked.kek().await?,
+            Self::Fixed(kek) => return Ok(LegacyDek::unwrap(wrapped, kek).ok()),
+            Self::Service(cached) => cached.kek().await?,
         };
         Ok(LegacyDek::unwrap(wrapped, &kek).ok())
     }
 }
 
-impl Asked {
+impl CachedConstellationKek {
     async fn kek(&self) -> Result<Arc<LegacyKek>, ServiceError> {
         let ask = || {
-            let (service, line) = (Arc::clone(&self.service), Arc::clone(self.caller.line()));
+            let (service, retrier) = (Arc::clone(&self.service), Arc::clone(self.caller.retrier()));
             async move {
-                let bytes = line.call(|| {
+                let bytes = retrier.call(|| {
                     let asking = service.legacy_kek();
                     let asking = measured(ServiceKind::Constellation, KeyCall::Legacy, asking);
                     call(SPAN, KEY, ServiceError::kind, asking)
@@ -270,7 +270,7 @@ impl LegacyKeys {
         place: StoredPlace<'_>,
         envelope: &LegacyEnvelope,
     ) -> Result<KekOrigin, LegacyKeyError> {
-        let checked = match self.at_hand(place, envelope) {
+        let checked = match self.unwrap_in_memory(place, envelope) {
             Ok(Some(unwrapped)) => Ok(unwrapped.origin),
             Ok(None) if self.may_be_constellations(place, envelope) => Ok(KekOrigin::Constellation),
             Ok(None) => Err(LegacyKeyError::Missing),
@@ -284,7 +284,7 @@ impl LegacyKeys {
         place: StoredPlace<'_>,
         envelope: &LegacyEnvelope,
     ) -> Result<LegacyUnwrapped, LegacyKeyError> {
-        if let Some(unwrapped) = self.at_hand(place, envelope)? {
+        if let Some(unwrapped) = self.unwrap_in_memory(place, envelope)? {
             return Ok(unwrapped);
         }
         let dek = if self.may_be_constellations(place, envelope) {
@@ -305,7 +305,7 @@ impl LegacyKeys {
     }
 
     /// Tries the configured texts and the all-zero key.
-    fn at_hand(
+    fn unwrap_in_memory(
         &self,
         place: StoredPlace<'_>,
         envelope: &LegacyEnvelope,

@@ -8,8 +8,8 @@
 //!
 //! A request that needs a KEK of a service causes one call at most, and none on a cache hit. KEKs
 //! in use are renewed before they expire. A service that keeps failing is not called for a while
-//! ([`circuit_breaker`]). Nothing here holds memory for bodies: requests get their KEK before they take
-//! any. Absent: the protocols of the services, each in its own file.
+//! ([`circuit_breaker`]). Nothing here holds memory for bodies: requests get their KEK before they
+//! take any. Absent: the protocols of the services, each in its own file.
 
 mod active_kek;
 mod aws_kms;
@@ -34,8 +34,8 @@ mod service_caller;
 mod single_flight;
 mod vault;
 
-pub(crate) use keyring::{ChosenKey, Keyring, Readiness, SealingKey, Wrapped};
-pub(crate) use placeholder::unasked;
+pub(crate) use keyring::{ChosenKey, Keyring, Readiness, SealingKey, WrappedKey};
+pub(crate) use placeholder::placeholders;
 
 use s3proxy_envelope::kek::KekError;
 

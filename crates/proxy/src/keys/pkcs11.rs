@@ -35,7 +35,7 @@ use crate::config::resolved::Pkcs11Key;
 use crate::telemetry::metrics::ServiceKind;
 
 use self::library::Library;
-use self::token::Token;
+use self::token::Pkcs11Token;
 
 /// Number of concurrent calls, and of sessions that stay open. Tokens are slow, and some have few
 /// sessions.
@@ -63,7 +63,7 @@ pub(crate) enum Pkcs11Error {
 /// A key in a token.
 pub(crate) struct Pkcs11 {
     name: String,
-    token: Arc<Token>,
+    token: Arc<Pkcs11Token>,
     calls: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -74,7 +74,7 @@ impl Pkcs11 {
         let library = Library::load(&config.module)?;
         Ok(Self {
             name: format!("pkcs11:{}/{}", config.token_label, config.key_label),
-            token: Arc::new(Token::new(library, config)),
+            token: Arc::new(Pkcs11Token::new(library, config)),
             calls: Arc::new(Semaphore::new(MOST_CALLS)),
             timeout,
         })
@@ -84,7 +84,7 @@ impl Pkcs11 {
     async fn call<T: Send + 'static>(
         &self,
         what: &'static str,
-        work: impl FnOnce(&Token) -> Result<T, ServiceError> + Send + 'static,
+        work: impl FnOnce(&Pkcs11Token) -> Result<T, ServiceError> + Send + 'static,
     ) -> Result<T, ServiceError> {
         let limit = self.timeout;
         let calling = async {
@@ -151,6 +151,6 @@ impl KeyService for Pkcs11 {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
-        Box::pin(self.call("a look at it", Token::check))
+        Box::pin(self.call("a look at it", Pkcs11Token::check))
     }
 }

@@ -11,8 +11,8 @@ use crate::config::resolved::Service;
 use crate::telemetry::metrics::ServiceKind;
 
 /// Makes a placeholder for each service, without a connection.
-pub(crate) fn unasked(services: &[Service]) -> Vec<Arc<dyn KeyService>> {
-    let unasked = services.iter().map(|service| {
+pub(crate) fn placeholders(services: &[Service]) -> Vec<Arc<dyn KeyService>> {
+    let placeholders = services.iter().map(|service| {
         let name = service.name();
         let kind = match service {
             Service::Vault(_) => ServiceKind::Vault,
@@ -20,24 +20,24 @@ pub(crate) fn unasked(services: &[Service]) -> Vec<Arc<dyn KeyService>> {
             Service::Pkcs11(_) => ServiceKind::Pkcs11,
             Service::Constellation(_) => ServiceKind::Constellation,
         };
-        Arc::new(Unasked { name, kind }) as Arc<dyn KeyService>
+        Arc::new(PlaceholderService { name, kind }) as Arc<dyn KeyService>
     });
-    unasked.collect()
+    placeholders.collect()
 }
 
-struct Unasked {
+struct PlaceholderService {
     name: String,
     kind: ServiceKind,
 }
 
-impl Unasked {
+impl PlaceholderService {
     fn refusal<T: Send + 'static>() -> BoxFuture<'static, Result<T, ServiceError>> {
         let reason = "this command asks no key service".to_owned();
         async { Err(ServiceError::Key(reason)) }.boxed()
     }
 }
 
-impl KeyService for Unasked {
+impl KeyService for PlaceholderService {
     fn name(&self) -> &str {
         &self.name
     }

@@ -8,10 +8,10 @@ use futures_util::FutureExt;
 use s3proxy_envelope::kek::Kek;
 use tokio::task::AbortHandle;
 
-use super::active_kek::{LentKek, Need, Writing};
-use super::key_cache::OpenedKeys;
+use super::active_kek::{ActiveKek, KekPurpose, LentKek};
+use super::key_cache::KeyCache;
 use super::key_service::{KeyService, ServiceError};
-use super::service_caller::{Caller, Line, too_late};
+use super::service_caller::{Caller, Retrier, timeout_error};
 use crate::config::resolved::ServiceCalls;
 use crate::telemetry::traces::call;
 
@@ -27,19 +27,19 @@ const MAX_CIPHERTEXT_BYTES: usize = 1024;
 const READINESS_WAIT: Duration = Duration::from_secs(2);
 
 /// A key that a service holds.
-pub(super) struct Held {
-    key: Arc<ServiceKey>,
+pub(super) struct RemoteKey {
+    key: Arc<RemoteKeyState>,
     caller: Arc<Caller>,
     renewal: OnceLock<Renewal>,
 }
 
 /// State that calls share with the key and keep alive after their request is gone.
-struct ServiceKey {
+struct RemoteKeyState {
     name: Arc<str>,
     service: Arc<dyn KeyService>,
-    line: Arc<Line>,
-    writing: Writing,
-    opened: Arc<OpenedKeys<Kek>>,
+    retrier: Arc<Retrier>,
+    active_kek: ActiveKek,
+    opened: Arc<KeyCache<Kek>>,
     /// Whether the service ever made a KEK.
     answered: AtomicBool,
 }
@@ -47,20 +47,20 @@ struct ServiceKey {
 /// Background task that replaces KEKs before they expire. It is aborted on drop.
 struct Renewal(AbortHandle);
 
-impl Held {
+impl RemoteKey {
     pub(super) fn new(
         service: Arc<dyn KeyService>,
         calls: ServiceCalls,
-        opened: Arc<OpenedKeys<Kek>>,
+        opened: Arc<KeyCache<Kek>>,
     ) -> Self {
         let name: Arc<str> = service.name().into();
         let caller = Caller::new(Arc::clone(&name), service.kind(), calls.timeout);
         Self {
-            key: Arc::new(ServiceKey {
+            key: Arc::new(RemoteKeyState {
                 name,
                 service,
-                line: Arc::clone(caller.line()),
-                writing: Writing::new(calls),
+                retrier: Arc::clone(caller.retrier()),
+                active_kek: ActiveKek::new(calls),
                 opened,
                 answered: AtomicBool::new(false),
             }),
@@ -70,15 +70,15 @@ impl Held {
     }
 
     /// Returns a KEK to wrap under. At most one call; none if a KEK is in use.
-    pub(super) async fn lend(&self, need: Need) -> Result<LentKek, ServiceError> {
+    pub(super) async fn lend(&self, purpose: KekPurpose) -> Result<LentKek, ServiceError> {
         // Started on first use: a key that never seals needs no renewal.
         self.renewal.get_or_init(|| self.renew());
-        if let Some(lent) = self.key.writing.at_hand(need) {
+        if let Some(lent) = self.key.active_kek.lend_current(purpose) {
             return Ok(lent);
         }
         let make = || Arc::clone(&self.key).make();
         // Boxed, so that the futures of requests stay small.
-        let lending = self.key.writing.lend(need, &self.caller, make);
+        let lending = self.key.active_kek.lend(purpose, &self.caller, make);
         lending.boxed().await
     }
 
@@ -95,16 +95,16 @@ impl Held {
 
     /// Checks, within a short time, that there is a KEK to wrap under.
     pub(super) async fn can_seal(&self) -> Result<(), ServiceError> {
-        let lent = tokio::time::timeout(READINESS_WAIT, self.lend(Need::Readiness)).await;
-        lent.unwrap_or_else(|_| Err(too_late(READINESS_WAIT)))
+        let lent = tokio::time::timeout(READINESS_WAIT, self.lend(KekPurpose::Readiness)).await;
+        lent.unwrap_or_else(|_| Err(timeout_error(READINESS_WAIT)))
             .map(|_| ())
     }
 
     /// Checks, within a short time and without using the key, that the service answers.
     pub(super) async fn check(&self) -> Result<(), ServiceError> {
         let checked = tokio::time::timeout(READINESS_WAIT, self.key.service.check()).await;
-        let checked = checked.unwrap_or_else(|_| Err(too_late(READINESS_WAIT)));
-        self.key.line.note(checked.as_ref().err());
+        let checked = checked.unwrap_or_else(|_| Err(timeout_error(READINESS_WAIT)));
+        self.key.retrier.note(checked.as_ref().err());
         checked
     }
 
@@ -123,16 +123,16 @@ impl Held {
         let (key, caller) = (Arc::clone(&self.key), Arc::clone(&self.caller));
         let renewing = async move {
             let make = || Arc::clone(&key).make();
-            key.writing.kept(&caller, make).await;
+            key.active_kek.keep_renewed(&caller, make).await;
         };
         Renewal(tokio::spawn(renewing).abort_handle())
     }
 }
 
-impl ServiceKey {
+impl RemoteKeyState {
     /// Has the service make a KEK, and puts it into use.
     async fn make(self: Arc<Self>) -> Result<(), ServiceError> {
-        let made = self.line.call(|| {
+        let made = self.retrier.call(|| {
             let creating = self.service.create();
             call(CREATE, &self.name, ServiceError::kind, creating)
         });
@@ -150,12 +150,12 @@ impl ServiceKey {
         self.opened
             .insert(&self.name, &lent.ciphertext, Arc::clone(&lent.kek));
         self.answered.store(true, Ordering::Relaxed);
-        self.writing.install(lent);
+        self.active_kek.install(lent);
         Ok(())
     }
 
     async fn open(self: Arc<Self>, ciphertext: Box<[u8]>) -> Result<Kek, ServiceError> {
-        let open = self.line.call(|| {
+        let open = self.retrier.call(|| {
             let opening = self.service.open(&ciphertext);
             call(OPEN, &self.name, ServiceError::kind, opening)
         });

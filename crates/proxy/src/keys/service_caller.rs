@@ -7,7 +7,7 @@
 //! An unreachable service is tried up to [`TRIES`] times, with full jitter between the tries, but
 //! not again once the time limit of one call is over. An overloaded service is not tried again for
 //! the same request: clients retry anyway, and every layer of retries multiplies the load. The
-//! [`Breaker`] has the last word before each try.
+//! [`CircuitBreaker`] has the last word before each try.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::circuit_breaker::{Breaker, Health, Permit};
+use super::circuit_breaker::{CallOutcome, CircuitBreaker, Permit};
 use super::jitter;
 use super::key_service::ServiceError;
 use crate::telemetry::metrics::ServiceKind;
@@ -33,92 +33,92 @@ const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Concurrent calls for one key. A response may take 64 KiB.
-const MOST_CALLS: usize = 64;
+const MAX_CALLS: usize = 64;
 
 /// Caller of a service for one of its keys. Calls in flight are aborted when it is dropped.
 pub(super) struct Caller {
-    line: Arc<Line>,
-    places: Arc<Semaphore>,
+    retrier: Arc<Retrier>,
+    permits: Arc<Semaphore>,
     tasks: Mutex<JoinSet<()>>,
 }
 
-/// Health of the service, and the way to call it.
-pub(super) struct Line {
+/// Calls one key at the service, with retries, and tracks whether the service is failing.
+pub(super) struct Retrier {
     key: Arc<str>,
     timeout: Duration,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
     failing: AtomicBool,
 }
 
 /// Result of a call that runs in its own task. Dropping this does not end the call.
-pub(super) struct Pending<T>(oneshot::Receiver<Result<T, ServiceError>>);
+pub(super) struct PendingCall<T>(oneshot::Receiver<Result<T, ServiceError>>);
 
 impl Caller {
     /// Builds a caller; `timeout` bounds each try.
     pub(super) fn new(key: Arc<str>, kind: ServiceKind, timeout: Duration) -> Self {
         Self {
-            line: Arc::new(Line {
-                breaker: Breaker::new(Arc::clone(&key), kind),
+            retrier: Arc::new(Retrier {
+                breaker: CircuitBreaker::new(Arc::clone(&key), kind),
                 key,
                 timeout,
                 failing: AtomicBool::new(false),
             }),
-            places: Arc::new(Semaphore::new(MOST_CALLS)),
+            permits: Arc::new(Semaphore::new(MAX_CALLS)),
             tasks: Mutex::default(),
         }
     }
 
-    pub(super) fn line(&self) -> &Arc<Line> {
-        &self.line
+    pub(super) fn retrier(&self) -> &Arc<Retrier> {
+        &self.retrier
     }
 
-    /// Begins `work` as soon as one of the places is free.
+    /// Begins `work` as soon as one of the permits is free.
     pub(super) async fn begin<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
-    ) -> Result<Pending<T>, ServiceError> {
-        let limit = self.line.timeout;
-        let place = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout(limit, place).await {
-            Ok(Ok(place)) => Ok(self.spawn(place, work)),
+    ) -> Result<PendingCall<T>, ServiceError> {
+        let limit = self.retrier.timeout;
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        match tokio::time::timeout(limit, permit).await {
+            Ok(Ok(permit)) => Ok(self.spawn(permit, work)),
             Ok(Err(_)) | Err(_) => Err(ServiceError::Unavailable(format!(
-                "{MOST_CALLS} calls are under way, and none ended within {limit:?}"
+                "{MAX_CALLS} calls are under way, and none ended within {limit:?}"
             ))),
         }
     }
 
-    /// Begins `work` in the background if a place is free now, and drops it otherwise.
-    pub(super) fn begin_aside(&self, work: impl Future<Output = ()> + Send + 'static) {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+    /// Begins `work` in the background if a permit is free now, and drops it otherwise.
+    pub(super) fn begin_in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             let work = async {
                 work.await;
                 Ok(())
             };
-            drop(self.spawn(place, work));
+            drop(self.spawn(permit, work));
         }
     }
 
     fn spawn<T: Send + 'static>(
         &self,
-        place: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
-    ) -> Pending<T> {
+    ) -> PendingCall<T> {
         let (tell, told) = oneshot::channel();
         let task = within_current(async move {
             // The receiver may be gone: its request was cancelled.
             let _ = tell.send(work.await);
-            drop(place);
+            drop(permit);
         });
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // Finished tasks stay in the set until they are joined; reap them here, so that it does not
         // grow.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
-        Pending(told)
+        PendingCall(told)
     }
 }
 
-impl Line {
+impl Retrier {
     /// Calls the service, with retries while it is unreachable.
     pub(super) async fn call<T, F>(&self, ask: impl Fn() -> F) -> Result<T, ServiceError>
     where
@@ -152,7 +152,7 @@ impl Line {
     {
         let began = Instant::now();
         let answer = tokio::time::timeout(self.timeout, ask()).await;
-        let answer = answer.unwrap_or_else(|_| Err(too_late(self.timeout)));
+        let answer = answer.unwrap_or_else(|_| Err(timeout_error(self.timeout)));
         let error = answer.as_ref().err();
         // Reported even if the task's receiver is gone: the breaker learns from every call.
         permit.report(health(error, began.elapsed() >= self.timeout), error);
@@ -185,28 +185,28 @@ impl Line {
     }
 }
 
-fn health(error: Option<&ServiceError>, is_silent: bool) -> Health {
+fn health(error: Option<&ServiceError>, is_silent: bool) -> CallOutcome {
     match error {
-        Some(ServiceError::Unavailable(_)) if is_silent => Health::Silent,
-        Some(ServiceError::Unavailable(_) | ServiceError::Throttled(_)) => Health::Failed,
+        Some(ServiceError::Unavailable(_)) if is_silent => CallOutcome::TimedOut,
+        Some(ServiceError::Unavailable(_) | ServiceError::Throttled(_)) => CallOutcome::Failed,
         Some(ServiceError::Refused(_) | ServiceError::Key(_) | ServiceError::Ciphertext(_))
-        | None => Health::Answered,
+        | None => CallOutcome::Answered,
     }
 }
 
-pub(super) fn too_late(timeout: Duration) -> ServiceError {
+pub(super) fn timeout_error(timeout: Duration) -> ServiceError {
     let milliseconds = timeout.as_millis();
     ServiceError::Unavailable(format!("no answer within {milliseconds} ms"))
 }
 
-impl<T> Pending<T> {
+impl<T> PendingCall<T> {
     /// Returns whether the call ended before its result was awaited.
     pub(super) fn is_over(&mut self) -> bool {
         !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
     }
 }
 
-impl<T> Future for Pending<T> {
+impl<T> Future for PendingCall<T> {
     type Output = Result<T, ServiceError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

@@ -9,33 +9,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::key_service::ServiceError;
-use super::service_caller::{Caller, Pending};
+use super::service_caller::{Caller, PendingCall};
 
 /// Queue of the requests that need the same key, in order of arrival.
-pub(super) struct Turns<T> {
+pub(super) struct SingleFlight<T> {
     /// Number of failed calls.
     failures: AtomicU64,
-    shared: Mutex<Shared<T>>,
+    shared: Mutex<FlightState<T>>,
 }
 
-struct Shared<T> {
-    running: Option<Pending<T>>,
+struct FlightState<T> {
+    running: Option<PendingCall<T>>,
     failed: Option<ServiceError>,
 }
 
-/// Turn of one request. The others wait until it is dropped.
-pub(super) struct Turn<'t, T> {
+/// Exclusive right of one request to start the call. Other requests wait until it is dropped.
+pub(super) struct FlightGuard<'t, T> {
     failures: &'t AtomicU64,
     /// Number of failed calls when the request arrived.
     failures_before: u64,
-    shared: MutexGuard<'t, Shared<T>>,
+    shared: MutexGuard<'t, FlightState<T>>,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for SingleFlight<T> {
     fn default() -> Self {
         Self {
             failures: AtomicU64::new(0),
-            shared: Mutex::new(Shared {
+            shared: Mutex::new(FlightState {
                 running: None,
                 failed: None,
             }),
@@ -43,12 +43,12 @@ impl<T> Default for Turns<T> {
     }
 }
 
-impl<T> Turns<T> {
+impl<T> SingleFlight<T> {
     /// Waits for a turn.
-    pub(super) async fn wait(&self) -> Turn<'_, T> {
+    pub(super) async fn enter(&self) -> FlightGuard<'_, T> {
         // Read before the lock: failures while this request waits must count.
         let failures_before = self.failures.load(Ordering::Relaxed);
-        Turn {
+        FlightGuard {
             failures: &self.failures,
             failures_before,
             shared: self.shared.lock().await,
@@ -56,10 +56,10 @@ impl<T> Turns<T> {
     }
 }
 
-impl<T: Send + 'static> Turn<'_, T> {
+impl<T: Send + 'static> FlightGuard<'_, T> {
     /// Returns the result of the call in flight, or of a new one; or the last error, if a call
     /// failed while this request waited.
-    pub(super) async fn take<W>(
+    pub(super) async fn run<W>(
         &mut self,
         caller: &Caller,
         work: impl FnOnce() -> W,
@@ -92,7 +92,7 @@ impl<T: Send + 'static> Turn<'_, T> {
         let running = &mut self.shared.running;
         // The request that began the call was cancelled, and the call has ended: its result is
         // outdated.
-        if running.as_mut().is_some_and(Pending::is_over) {
+        if running.as_mut().is_some_and(PendingCall::is_over) {
             *running = None;
         }
         let running = match running {

@@ -41,9 +41,9 @@ use super::key_service::{KeyService, NewKek, ServiceError};
 use crate::config::resolved::{AssociatedData, VaultKey};
 use crate::telemetry::metrics::ServiceKind;
 
-use self::login::{Keeper, Session};
-use self::response::Asked;
-use self::server::Server;
+use self::login::{LeaseKeeper, LoginSession};
+use self::response::VaultOperation;
+use self::server::VaultServer;
 
 /// Longest ciphertext in bytes. FORMAT, "Envelope": a service's ciphertext has 1 to 1024 bytes.
 const MOST_CIPHERTEXT_BYTES: usize = 1024;
@@ -79,30 +79,30 @@ pub(crate) enum VaultError {
 /// Client of a key of the Transit engine.
 pub(crate) struct Vault {
     name: String,
-    server: Arc<Server>,
-    session: Arc<Session>,
+    server: Arc<VaultServer>,
+    session: Arc<LoginSession>,
     encrypt: PathAndQuery,
     decrypt: PathAndQuery,
     associated_data: AssociatedData,
     /// Whether the server was seen to refuse a ciphertext without its associated data.
     is_bound: AtomicBool,
     timeout: Duration,
-    _keeper: Keeper,
+    _keeper: LeaseKeeper,
 }
 
 impl Vault {
     /// Builds the client; reads certificates and makes no request. Must run inside the runtime,
     /// since a background task keeps the login alive.
     pub(crate) fn connect(config: &VaultKey, timeout: Duration) -> Result<Self, VaultError> {
-        let server = Arc::new(Server::new(config)?);
-        let session = Arc::new(Session::new(Arc::clone(&server), &config.login)?);
+        let server = Arc::new(VaultServer::new(config)?);
+        let session = Arc::new(LoginSession::new(Arc::clone(&server), &config.login)?);
         Ok(Self {
             name: format!("vault:{}/{}", config.mount, config.key),
             encrypt: server::path(&[&config.mount, "encrypt", &config.key], "mount or key")?,
             decrypt: server::path(&[&config.mount, "decrypt", &config.key], "mount or key")?,
             associated_data: config.associated_data,
             is_bound: AtomicBool::new(false),
-            _keeper: Keeper::start(Arc::clone(&session), timeout),
+            _keeper: LeaseKeeper::start(Arc::clone(&session), timeout),
             server,
             session,
             timeout,
@@ -113,20 +113,20 @@ impl Vault {
     /// that.
     async fn ask(
         &self,
-        asked: Asked,
+        operation: VaultOperation,
         path: &PathAndQuery,
         body: impl Fn() -> Zeroizing<Vec<u8>>,
     ) -> Result<Zeroizing<Vec<u8>>, ServiceError> {
         let token = self.session.token().await?;
-        let mut answer = self.server.post(path, Some(&token), body()).await?;
+        let mut response = self.server.post(path, Some(&token), body()).await?;
         // Vault answers 403 to an expired token as well as to a missing permission, so one retry
         // with a fresh login decides.
-        if answer.status == StatusCode::FORBIDDEN
+        if response.status == StatusCode::FORBIDDEN
             && let Some(another) = self.session.replace(&token).await?
         {
-            answer = self.server.post(path, Some(&another), body()).await?;
+            response = self.server.post(path, Some(&another), body()).await?;
         }
-        response::judge(asked, &answer).map(|()| answer.body)
+        response::check(operation, &response).map(|()| response.body)
     }
 
     async fn encrypt_new(&self) -> Result<NewKek, ServiceError> {
@@ -135,8 +135,10 @@ impl Vault {
             let plaintext = Zeroizing::new(STANDARD.encode(kek.as_bytes()));
             json_of_text("plaintext", plaintext.as_bytes(), self.associated_data)
         };
-        let answer = self.ask(Asked::Encrypt, &self.encrypt, body).await?;
-        let ciphertext = encrypted(&answer)?;
+        let response = self
+            .ask(VaultOperation::Encrypt, &self.encrypt, body)
+            .await?;
+        let ciphertext = parse_ciphertext(&response)?;
         match self.associated_data {
             // Only the first KEK is tested: the server's version does not change per request.
             AssociatedData::On if !self.is_bound.load(Ordering::Relaxed) => {
@@ -152,7 +154,7 @@ impl Vault {
     async fn require_binding(&self, ciphertext: &[u8]) -> Result<(), ServiceError> {
         let body = || json_of_text("ciphertext", ciphertext, AssociatedData::Off);
         // The decryption must fail: this KEK was encrypted with associated data.
-        match self.ask(Asked::Decrypt, &self.decrypt, body).await {
+        match self.ask(VaultOperation::Decrypt, &self.decrypt, body).await {
             Err(ServiceError::Ciphertext(_)) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Err(ServiceError::Key(
@@ -164,12 +166,12 @@ impl Vault {
     }
 
     async fn decrypt_kek(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
-        let refused = match Form::of(ciphertext) {
-            Form::Symmetric => None,
-            Form::Asymmetric => {
+        let refused = match CiphertextKind::classify(ciphertext) {
+            CiphertextKind::Symmetric => None,
+            CiphertextKind::Asymmetric => {
                 Some("it is of an RSA key, so anybody could have made it; it was not sent")
             }
-            Form::Foreign => {
+            CiphertextKind::Foreign => {
                 Some("it is not of Transit's form, vault:v<version>:<base64>; it was not sent")
             }
         };
@@ -177,8 +179,10 @@ impl Vault {
             return Err(ServiceError::Ciphertext(reason.to_owned()));
         }
         let body = || json_of_text("ciphertext", ciphertext, self.associated_data);
-        let answer = self.ask(Asked::Decrypt, &self.decrypt, body).await?;
-        decrypted(&answer)
+        let response = self
+            .ask(VaultOperation::Decrypt, &self.decrypt, body)
+            .await?;
+        parse_kek(&response)
     }
 
     async fn within<T>(
@@ -191,7 +195,7 @@ impl Vault {
             .await
             .unwrap_or_else(|_| {
                 Err(ServiceError::Unavailable(format!(
-                    "{}: no answer to {what} within {limit:?}",
+                    "{}: no response to {what} within {limit:?}",
                     self.server.address
                 )))
             })
@@ -221,42 +225,44 @@ impl KeyService for Vault {
 }
 
 #[derive(Deserialize)]
-struct Data<T> {
+struct VaultData<T> {
     data: T,
 }
 
 #[derive(Deserialize)]
-struct Encrypted<'a> {
+struct EncryptData<'a> {
     #[serde(borrow)]
     ciphertext: Cow<'a, str>,
 }
 
 /// Decrypted KEK, borrowed from the response, which is wiped.
 #[derive(Deserialize)]
-struct Decrypted<'a> {
+struct DecryptData<'a> {
     #[serde(borrow)]
     plaintext: Cow<'a, str>,
 }
 
 /// Parses the ciphertext in the response to an encryption.
-pub(super) fn encrypted(answer: &[u8]) -> Result<Vec<u8>, ServiceError> {
-    let ciphertext = serde_json::from_slice::<Data<Encrypted<'_>>>(answer)
-        .map(|answer| answer.data.ciphertext.into_owned().into_bytes())
+pub(super) fn parse_ciphertext(response: &[u8]) -> Result<Vec<u8>, ServiceError> {
+    let ciphertext = serde_json::from_slice::<VaultData<EncryptData<'_>>>(response)
+        .map(|response| response.data.ciphertext.into_owned().into_bytes())
         .map_err(|_| unexpected("encrypt", "no text data.ciphertext"))?;
-    match Form::of(&ciphertext) {
-        Form::Symmetric => Ok(ciphertext),
-        Form::Asymmetric => Err(ServiceError::Key(
+    match CiphertextKind::classify(&ciphertext) {
+        CiphertextKind::Symmetric => Ok(ciphertext),
+        CiphertextKind::Asymmetric => Err(ServiceError::Key(
             "the Transit key is of an RSA type, under which whoever has its public half could \
              seal objects; configure a symmetric one, such as aes256-gcm96"
                 .to_owned(),
         )),
-        Form::Foreign => Err(unexpected("encrypt", "a ciphertext that is not vault:v1:…")),
+        CiphertextKind::Foreign => {
+            Err(unexpected("encrypt", "a ciphertext that is not vault:v1:…"))
+        }
     }
 }
 
 /// Parses the KEK in the response to a decryption.
-pub(super) fn decrypted(answer: &[u8]) -> Result<Kek, ServiceError> {
-    let data = serde_json::from_slice::<Data<Decrypted<'_>>>(answer)
+pub(super) fn parse_kek(response: &[u8]) -> Result<Kek, ServiceError> {
+    let data = serde_json::from_slice::<VaultData<DecryptData<'_>>>(response)
         .map_err(|_| unexpected("decrypt", "no text data.plaintext"))?
         .data;
     let foreign = || {
@@ -270,14 +276,14 @@ pub(super) fn decrypted(answer: &[u8]) -> Result<Kek, ServiceError> {
 
 fn unexpected(what: &str, why: &str) -> ServiceError {
     ServiceError::Unavailable(format!(
-        "the answer to {what} has {why}; is it Vault or OpenBao that answers?"
+        "the response to {what} has {why}; is it Vault or OpenBao that answers?"
     ))
 }
 
 /// Classification of a text that claims to be Transit's ciphertext of a KEK. Only symmetric ones
 /// are passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum CiphertextKind {
     /// `vault:v`, a version from 1 without leading zeros, `:`, base64.
     Symmetric,
     /// Symmetric form, but of a length that only RSA produces.
@@ -285,8 +291,8 @@ enum Form {
     Foreign,
 }
 
-impl Form {
-    fn of(bytes: &[u8]) -> Self {
+impl CiphertextKind {
+    fn classify(bytes: &[u8]) -> Self {
         let parse = || {
             let rest = std::str::from_utf8(bytes).ok()?.strip_prefix("vault:v")?;
             let (version, base64) = rest.split_once(':')?;

@@ -18,29 +18,29 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::Notify;
 
-use super::tls::{self, Pair, TlsError};
-use crate::config::{Files, Looked, Watched};
+use super::tls::{self, CertificatePair, TlsError};
+use crate::config::{FileChange, FileWatcher, Files};
 use crate::telemetry::metrics;
 
 /// Interval between two checks.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Files of certificate and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PairFiles {
+pub(crate) struct CertificateFiles {
     pub(crate) certificate: PathBuf,
     pub(crate) private_key: PathBuf,
 }
 
 /// Certificate for TLS handshakes.
 pub(crate) struct Certificate {
-    current: RwLock<Current>,
+    current: RwLock<LoadedCertificate>,
     /// Notified when other files are followed.
     moved: Notify,
 }
 
-struct Current {
-    files: PairFiles,
+struct LoadedCertificate {
+    files: CertificateFiles,
     /// Contents of the files when they were read.
     read: Files,
     key: Arc<CertifiedKey>,
@@ -48,8 +48,8 @@ struct Current {
     concern: Option<String>,
 }
 
-impl Current {
-    fn of(files: PairFiles, pair: &Pair) -> Self {
+impl LoadedCertificate {
+    fn of(files: CertificateFiles, pair: &CertificatePair) -> Self {
         Self {
             files,
             read: pair.read.clone(),
@@ -61,11 +61,11 @@ impl Current {
 
 impl Certificate {
     /// Loads the pair from these files.
-    pub(crate) fn load(files: PairFiles) -> Result<Arc<Self>, TlsError> {
+    pub(crate) fn load(files: CertificateFiles) -> Result<Arc<Self>, TlsError> {
         let pair = tls::pair(&files)?;
-        told(&pair);
+        log_loaded(&pair);
         Ok(Arc::new(Self {
-            current: RwLock::new(Current::of(files, &pair)),
+            current: RwLock::new(LoadedCertificate::of(files, &pair)),
             moved: Notify::new(),
         }))
     }
@@ -77,15 +77,15 @@ impl Certificate {
     }
 
     /// Serves `pair` from now on, and follows its files.
-    pub(crate) fn serve(&self, files: PairFiles, pair: &Pair) {
+    pub(crate) fn serve(&self, files: CertificateFiles, pair: &CertificatePair) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         // The same certificate, read again, is no news for the log.
         let is_new = current.key.cert != pair.key.cert;
         let moved = current.files != files;
-        *current = Current::of(files, pair);
+        *current = LoadedCertificate::of(files, pair);
         drop(current);
         if is_new {
-            told(pair);
+            log_loaded(pair);
         }
         if moved {
             self.moved.notify_one();
@@ -101,23 +101,23 @@ impl Certificate {
             };
             tokio::select! {
                 // Ended by `moved`: other files are followed from then on.
-                () = self.follow_files(&files, Watched::new(read)) => {}
+                () = self.follow_files(&files, FileWatcher::new(read)) => {}
                 () = self.moved.notified() => {}
             }
         }
     }
 
-    async fn follow_files(&self, files: &PairFiles, mut watched: Watched) {
+    async fn follow_files(&self, files: &CertificateFiles, mut watcher: FileWatcher) {
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            match watched.look().await {
-                Looked::Same | Looked::Moving => {}
-                Looked::Settled => self.take(files),
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            match watcher.check().await {
+                FileChange::Same | FileChange::Moving => {}
+                FileChange::Settled => self.take(files),
             }
         }
     }
 
-    fn take(&self, files: &PairFiles) {
+    fn take(&self, files: &CertificateFiles) {
         match tls::pair(files) {
             Ok(pair) => self.serve(files.clone(), &pair),
             Err(error) => tracing::error!(
@@ -129,7 +129,7 @@ impl Certificate {
 }
 
 /// Logs the certificate that is served from now on.
-fn told(pair: &Pair) {
+fn log_loaded(pair: &CertificatePair) {
     let expires = tls::rfc3339(pair.not_after);
     tracing::info!(%expires, "TLS certificate loaded");
     metrics::certificate(pair.not_after);
@@ -180,8 +180,8 @@ mod tests {
         }
     }
 
-    fn files(folder: &Path) -> PairFiles {
-        PairFiles {
+    fn files(folder: &Path) -> CertificateFiles {
+        CertificateFiles {
             certificate: folder.join("s3proxy.crt"),
             private_key: folder.join("s3proxy.key"),
         }
@@ -200,10 +200,10 @@ mod tests {
     async fn until_served(certificate: &Certificate, pair: &Issued) {
         let served = async {
             while !serves(certificate, pair) {
-                tokio::time::sleep(LOOK_EVERY / 4).await;
+                tokio::time::sleep(CHECK_INTERVAL / 4).await;
             }
         };
-        let waited = tokio::time::timeout(5 * LOOK_EVERY, served).await;
+        let waited = tokio::time::timeout(5 * CHECK_INTERVAL, served).await;
         waited.expect("a changed pair is served within seconds");
     }
 
@@ -253,11 +253,11 @@ mod tests {
         write(folder.path(), &first);
         let certificate = followed(folder.path());
         fs::write(folder.path().join("s3proxy.crt"), &second.certificate).unwrap();
-        tokio::time::sleep(10 * LOOK_EVERY).await;
+        tokio::time::sleep(10 * CHECK_INTERVAL).await;
         assert!(serves(&certificate, &first));
         // Half of the key: its writer is not done.
         fs::write(folder.path().join("s3proxy.key"), &second.key[..50]).unwrap();
-        tokio::time::sleep(10 * LOOK_EVERY).await;
+        tokio::time::sleep(10 * CHECK_INTERVAL).await;
         assert!(serves(&certificate, &first));
         fs::write(folder.path().join("s3proxy.key"), &second.key).unwrap();
         until_served(&certificate, &second).await;

@@ -5,8 +5,8 @@
 //! then finds its connection closed, it cannot know whether the request was carried out. A request
 //! is being served until the last byte of its response was handed to the HTTP library.
 //!
-//! When places or memory run short, [`super::connection_limits`] inspects the state of each connection;
-//! everything else happens in the connection's own task.
+//! When slots or memory run short, [`super::connection_limits`] inspects the state of each
+//! connection; everything else happens in the connection's own task.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection_limits::{Seats, TooMuchInHeads};
+use super::connection_limits::{ConnectionSlots, HeadMemoryExhausted};
 use crate::throttle::network;
 
 /// Number of bytes that are read at once before the sender is known: less than the HTTP library's
@@ -28,9 +28,9 @@ const SMALL_READ_BYTES: u64 = 16 * 1024 - 1;
 
 /// State of one connection, shared by everything that serves it.
 #[derive(Clone)]
-pub(super) struct Activity(Arc<Mutex<State>>);
+pub(super) struct Activity(Arc<Mutex<ActivityState>>);
 
-struct State {
+struct ActivityState {
     opened: Instant,
     network: IpAddr,
     /// Whether a client was authenticated on it, or a trusted load balancer holds it.
@@ -42,23 +42,23 @@ struct State {
     /// Number of those bytes that count as being freed, since the connection was ended.
     ending: usize,
     /// Where the bytes are charged; `None` for connections above the limit, which have no place.
-    seats: Option<Arc<Seats>>,
+    slots: Option<Arc<ConnectionSlots>>,
     /// Number of heads read so far.
     heads: u64,
-    doing: Doing,
+    phase: ConnectionPhase,
     /// Whether bytes of a response wait for the client to read them.
     unsent: bool,
     /// Whether the connection ends after the current response.
     closing: bool,
 }
 
-enum Doing {
-    Nothing {
+enum ConnectionPhase {
+    Idle {
         since: Instant,
     },
     ReadingHead,
     /// The head is complete, and its sender is not known yet.
-    Arriving,
+    HeadComplete,
     /// The request is refused, and the rest of its body is read and dropped.
     Refused,
     Serving,
@@ -74,7 +74,7 @@ const COPIES_OF_FORMS: usize = 3;
 
 /// What a connection may have to give up if others need more.
 #[derive(Clone, Copy)]
-pub(super) enum Standing {
+pub(super) enum EvictionClass {
     /// No client was ever authenticated on it, and nothing is being served.
     Unauthenticated {
         network: IpAddr,
@@ -89,7 +89,7 @@ pub(super) enum Standing {
 
 /// Guard: a request is being served until this is dropped.
 #[must_use]
-pub(super) struct Serving(Activity);
+pub(super) struct ServingGuard(Activity);
 
 #[cfg(test)]
 impl Default for Activity {
@@ -101,16 +101,16 @@ impl Default for Activity {
 impl Activity {
     /// Creates the state of a connection from this address.
     pub(super) fn new(address: IpAddr) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(ActivityState {
             opened: Instant::now(),
             network: network(address),
             known: false,
             held: 0,
             charged: 0,
             ending: 0,
-            seats: None,
+            slots: None,
             heads: 0,
-            doing: Doing::Nothing {
+            phase: ConnectionPhase::Idle {
                 since: Instant::now(),
             },
             unsent: false,
@@ -121,8 +121,8 @@ impl Activity {
 
 impl Activity {
     /// Notes that the connection has a place.
-    pub(super) fn is_seated(&self, seats: &Arc<Seats>) {
-        self.state().seats = Some(Arc::clone(seats));
+    pub(super) fn set_slots(&self, slots: &Arc<ConnectionSlots>) {
+        self.state().slots = Some(Arc::clone(slots));
     }
 
     /// Notes that a trusted load balancer holds the connection and has not named its client yet.
@@ -138,18 +138,18 @@ impl Activity {
     }
 
     /// Notes that the head is complete.
-    pub(super) fn begin(&self) -> Serving {
+    pub(super) fn begin(&self) -> ServingGuard {
         let mut state = self.state();
         state.heads += 1;
-        state.doing = Doing::Arriving;
-        Serving(self.clone())
+        state.phase = ConnectionPhase::HeadComplete;
+        ServingGuard(self.clone())
     }
 
     /// Notes that the request was admitted. Returns whether it is the first of a known client.
     pub(super) fn admitted(&self, known: bool) -> bool {
         self.discharge();
         let mut state = self.state();
-        state.doing = Doing::Serving;
+        state.phase = ConnectionPhase::Serving;
         let first = known && !state.known;
         state.known |= known;
         first
@@ -158,7 +158,7 @@ impl Activity {
     /// Notes that the request was refused.
     pub(super) fn refused(&self) {
         self.discharge();
-        self.state().doing = Doing::Refused;
+        self.state().phase = ConnectionPhase::Refused;
     }
 
     /// Notes that the connection will not be kept for another request.
@@ -174,30 +174,34 @@ impl Activity {
     /// HTTP library's buffer stays small.
     pub(super) fn read_limit(&self) -> u64 {
         let state = self.state();
-        match (&state.doing, &state.seats) {
-            (Doing::Serving, Some(seats)) if !seats.are_many() => u64::MAX,
-            (Doing::Serving, _) => SMALL_READ_BYTES,
-            (Doing::Nothing { .. } | Doing::ReadingHead | Doing::Arriving | Doing::Refused, _) => {
-                FIRST_READ_BYTES
-            }
+        match (&state.phase, &state.slots) {
+            (ConnectionPhase::Serving, Some(slots)) if !slots.is_crowded() => u64::MAX,
+            (ConnectionPhase::Serving, _) => SMALL_READ_BYTES,
+            (
+                ConnectionPhase::Idle { .. }
+                | ConnectionPhase::ReadingHead
+                | ConnectionPhase::HeadComplete
+                | ConnectionPhase::Refused,
+                _,
+            ) => FIRST_READ_BYTES,
         }
     }
 
     /// Charges memory of a head or form.
-    pub(super) fn charge(&self, bytes: usize) -> Result<(), TooMuchInHeads> {
-        let (seats, more, from) = {
+    pub(super) fn charge(&self, bytes: usize) -> Result<(), HeadMemoryExhausted> {
+        let (slots, more, from) = {
             let mut state = self.state();
             state.held = state.held.saturating_add(bytes);
             let charged = state.held.saturating_sub(FREE_HEAD_BYTES);
             let more = charged - state.charged;
-            let Some(seats) = state.seats.clone().filter(|_| more > 0) else {
+            let Some(slots) = state.slots.clone().filter(|_| more > 0) else {
                 return Ok(());
             };
             state.charged = charged;
-            (seats, more, state.network)
+            (slots, more, state.network)
         };
         // Without the lock: this connection may be the one that is evicted.
-        seats.charge(more, from)
+        slots.charge(more, from)
     }
 
     /// Notes that the connection's task was told to end.
@@ -205,8 +209,8 @@ impl Activity {
         let mut state = self.state();
         let more = state.charged - state.ending;
         state.ending = state.charged;
-        if let Some(seats) = &state.seats {
-            seats.expect(more);
+        if let Some(slots) = &state.slots {
+            slots.expect(more);
         }
     }
 
@@ -216,29 +220,38 @@ impl Activity {
         state.held = 0;
         let charged = std::mem::take(&mut state.charged);
         let ending = std::mem::take(&mut state.ending);
-        if let Some(seats) = state.seats.as_ref().filter(|_| charged > 0) {
-            seats.discharge(charged, ending);
+        if let Some(slots) = state.slots.as_ref().filter(|_| charged > 0) {
+            slots.discharge(charged, ending);
         }
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn eviction_class(&self) -> EvictionClass {
         let state = self.state();
-        let State {
+        let ActivityState {
             opened,
             network,
             charged,
             ..
         } = *state;
-        match (&state.doing, state.known) {
-            (Doing::Serving, _) | (Doing::ReadingHead | Doing::Arriving | Doing::Refused, true) => {
-                Standing::Busy { opened, charged }
+        match (&state.phase, state.known) {
+            (ConnectionPhase::Serving, _)
+            | (
+                ConnectionPhase::ReadingHead
+                | ConnectionPhase::HeadComplete
+                | ConnectionPhase::Refused,
+                true,
+            ) => EvictionClass::Busy { opened, charged },
+            (ConnectionPhase::Idle { since }, true) if !state.unsent => {
+                EvictionClass::Idle { since: *since }
             }
-            (Doing::Nothing { since }, true) if !state.unsent => Standing::Idle { since: *since },
-            (Doing::Nothing { .. }, true) => Standing::Busy { opened, charged },
+            (ConnectionPhase::Idle { .. }, true) => EvictionClass::Busy { opened, charged },
             (
-                Doing::Nothing { .. } | Doing::ReadingHead | Doing::Arriving | Doing::Refused,
+                ConnectionPhase::Idle { .. }
+                | ConnectionPhase::ReadingHead
+                | ConnectionPhase::HeadComplete
+                | ConnectionPhase::Refused,
                 false,
-            ) => Standing::Unauthenticated {
+            ) => EvictionClass::Unauthenticated {
                 network,
                 opened,
                 charged,
@@ -249,63 +262,69 @@ impl Activity {
     /// Returns the number of the awaited head, if one is awaited.
     pub(super) fn head(&self) -> Option<u64> {
         let state = self.state();
-        match state.doing {
-            Doing::Nothing { .. } | Doing::ReadingHead => Some(state.heads),
-            Doing::Arriving | Doing::Refused | Doing::Serving => None,
+        match state.phase {
+            ConnectionPhase::Idle { .. } | ConnectionPhase::ReadingHead => Some(state.heads),
+            ConnectionPhase::HeadComplete | ConnectionPhase::Refused | ConnectionPhase::Serving => {
+                None
+            }
         }
     }
 
     /// Records received bytes. Fails if there is no memory for them.
-    pub(super) fn read(&self, bytes: usize) -> Result<(), TooMuchInHeads> {
+    pub(super) fn read(&self, bytes: usize) -> Result<(), HeadMemoryExhausted> {
         let copies = {
             let mut state = self.state();
-            match state.doing {
-                Doing::Nothing { .. } => {
-                    state.doing = Doing::ReadingHead;
+            match state.phase {
+                ConnectionPhase::Idle { .. } => {
+                    state.phase = ConnectionPhase::ReadingHead;
                     1
                 }
-                Doing::ReadingHead => 1,
-                Doing::Arriving => COPIES_OF_FORMS,
-                Doing::Refused | Doing::Serving => return Ok(()),
+                ConnectionPhase::ReadingHead => 1,
+                ConnectionPhase::HeadComplete => COPIES_OF_FORMS,
+                ConnectionPhase::Refused | ConnectionPhase::Serving => return Ok(()),
             }
         };
         self.charge(copies * bytes)
     }
 
     /// Records that the client took bytes, or did not.
-    pub(super) fn wrote(&self, outcome: Written) {
+    pub(super) fn wrote(&self, outcome: WriteOutcome) {
         let mut state = self.state();
         let nothing_new = match outcome {
             // The HTTP library flushes whenever it is polled, so a flush alone is no activity.
-            Written::Bytes(0) => !state.unsent,
-            Written::Bytes(_) | Written::Later => false,
+            WriteOutcome::Bytes(0) => !state.unsent,
+            WriteOutcome::Bytes(_) | WriteOutcome::Blocked => false,
         };
-        state.unsent = matches!(outcome, Written::Later);
-        match &mut state.doing {
-            Doing::Nothing { since } if !nothing_new => *since = Instant::now(),
-            Doing::Nothing { .. }
-            | Doing::ReadingHead
-            | Doing::Arriving
-            | Doing::Refused
-            | Doing::Serving => {}
+        state.unsent = matches!(outcome, WriteOutcome::Blocked);
+        match &mut state.phase {
+            ConnectionPhase::Idle { since } if !nothing_new => *since = Instant::now(),
+            ConnectionPhase::Idle { .. }
+            | ConnectionPhase::ReadingHead
+            | ConnectionPhase::HeadComplete
+            | ConnectionPhase::Refused
+            | ConnectionPhase::Serving => {}
         }
     }
 
     fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        match state.doing {
-            Doing::Nothing { since } if !state.unsent => Some(since),
-            Doing::Nothing { .. }
-            | Doing::ReadingHead
-            | Doing::Arriving
-            | Doing::Refused
-            | Doing::Serving => None,
+        match state.phase {
+            ConnectionPhase::Idle { since } if !state.unsent => Some(since),
+            ConnectionPhase::Idle { .. }
+            | ConnectionPhase::ReadingHead
+            | ConnectionPhase::HeadComplete
+            | ConnectionPhase::Refused
+            | ConnectionPhase::Serving => None,
         }
     }
 
     /// Returns once the server is closing and nothing has happened here for `time`. Must be polled
     /// in the task that serves the connection, whenever that makes progress.
-    pub(super) async fn idle_at_the_end(self, mut closing: watch::Receiver<bool>, time: Duration) {
+    pub(super) async fn idle_while_closing(
+        self,
+        mut closing: watch::Receiver<bool>,
+        time: Duration,
+    ) {
         if closing.changed().await.is_err() {
             // The sender is gone: the server was dropped, and this task will be, too.
             return std::future::pending().await;
@@ -324,7 +343,7 @@ impl Activity {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ActivityState> {
         // A poisoned lock is usable: no code under the lock can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -332,17 +351,17 @@ impl Activity {
 
 /// Result of an attempt to write.
 #[derive(Clone, Copy)]
-pub(super) enum Written {
+pub(super) enum WriteOutcome {
     /// This many bytes were written.
     Bytes(usize),
     /// The client has to read other bytes first.
-    Later,
+    Blocked,
 }
 
-impl Drop for Serving {
+impl Drop for ServingGuard {
     fn drop(&mut self) {
         self.0.discharge();
-        self.0.state().doing = Doing::Nothing {
+        self.0.state().phase = ConnectionPhase::Idle {
             since: Instant::now(),
         };
     }
@@ -367,7 +386,7 @@ mod tests {
         tokio::select! {
             biased;
             () = connection => {}
-            () = activity.clone().idle_at_the_end(closing, TIME) => {}
+            () = activity.clone().idle_while_closing(closing, TIME) => {}
         }
         started.elapsed()
     }
@@ -385,7 +404,7 @@ mod tests {
         let kept = kept_for(&activity, async {
             loop {
                 // As the HTTP library flushes an idle connection.
-                activity.wrote(Written::Bytes(0));
+                activity.wrote(WriteOutcome::Bytes(0));
                 tokio::time::sleep(TIME / 10).await;
             }
         });
@@ -408,9 +427,9 @@ mod tests {
         let activity = Activity::default();
         tokio::time::sleep(TIME).await;
         let kept = kept_for(&activity, async {
-            activity.wrote(Written::Later);
+            activity.wrote(WriteOutcome::Blocked);
             tokio::time::sleep(2 * TIME).await;
-            activity.wrote(Written::Bytes(1));
+            activity.wrote(WriteOutcome::Bytes(1));
             activity.read(1).unwrap();
             tokio::time::sleep(2 * TIME).await;
             drop(activity.begin());

@@ -22,14 +22,14 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::connection_activity::{Activity, Standing};
+use super::connection_activity::{Activity, EvictionClass};
 use crate::body::budget::Holder;
 use crate::telemetry::metrics::{self, Eviction};
 use crate::throttle::network;
 
 /// Memory for heads and forms of unknown senders, per place, in bytes. Few connections read a head
 /// at the same time, and most heads are short.
-const HEAD_BYTES_PER_SEAT: usize = 3 * 1024;
+const HEAD_BYTES_PER_SLOT: usize = 3 * 1024;
 
 /// Multiple of that memory from which the network that uses most of it is refused further reads.
 const TOO_MUCH_FOR_HEAVIEST: usize = 2;
@@ -62,9 +62,9 @@ const LEFT_FOR_OTHERS: usize = 8;
 const SHORTAGE: Duration = Duration::from_secs(5);
 
 /// All places.
-pub(crate) struct Seats {
+pub(crate) struct ConnectionSlots {
     limit: usize,
-    table: Mutex<Table>,
+    table: Mutex<SlotTable>,
     /// Number of connections that have a place.
     taken: AtomicUsize,
     /// Memory of heads and forms, in bytes.
@@ -79,14 +79,14 @@ pub(crate) struct Seats {
 }
 
 #[derive(Default)]
-struct Table {
-    seats: HashMap<u64, Entry>,
+struct SlotTable {
+    slots: HashMap<u64, SlotEntry>,
     next: u64,
-    /// Number of seats of each client.
+    /// Number of slots of each client.
     clients: HashMap<Holder, usize>,
 }
 
-struct Entry {
+struct SlotEntry {
     activity: Activity,
     /// Task of the connection; `None` until it is served.
     task: Option<AbortHandle>,
@@ -95,29 +95,29 @@ struct Entry {
 
 /// A place, until it is dropped.
 #[must_use]
-pub(super) struct Seat {
-    seats: Arc<Seats>,
+pub(super) struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     id: u64,
     activity: Activity,
 }
 
 /// The connection on which a request arrived.
 #[derive(Clone)]
-pub(crate) struct Visit {
-    seats: Arc<Seats>,
+pub(crate) struct ConnectionHandle {
+    slots: Arc<ConnectionSlots>,
     id: u64,
     activity: Activity,
 }
 
 /// Error: heads and forms of unknown senders take too much memory.
 #[derive(Debug)]
-pub(super) struct TooMuchInHeads;
+pub(super) struct HeadMemoryExhausted;
 
 /// Error: one client has all the places that it may have while others wait.
 #[derive(Debug)]
 pub(crate) struct TooManyConnections;
 
-impl Seats {
+impl ConnectionSlots {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -133,40 +133,44 @@ impl Seats {
 
     /// Takes a place for a connection from `address`, if one is free or another connection can be
     /// evicted.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr, activity: &Activity) -> Option<Seat> {
+    pub(super) fn take(
+        self: &Arc<Self>,
+        address: IpAddr,
+        activity: &Activity,
+    ) -> Option<ConnectionSlot> {
         let mut table = self.table();
-        if table.seats.len() >= self.limit {
+        if table.slots.len() >= self.limit {
             self.note_shortage();
             self.make_room(&mut table, address);
         }
-        if table.seats.len() >= self.limit {
+        if table.slots.len() >= self.limit {
             return None;
         }
         let id = table.next;
         table.next += 1;
-        let entry = Entry {
+        let entry = SlotEntry {
             activity: activity.clone(),
             task: None,
             client: None,
         };
-        table.seats.insert(id, entry);
-        self.taken.store(table.seats.len(), Ordering::Relaxed);
-        Some(Seat {
-            seats: Arc::clone(self),
+        table.slots.insert(id, entry);
+        self.taken.store(table.slots.len(), Ordering::Relaxed);
+        Some(ConnectionSlot {
+            slots: Arc::clone(self),
             id,
             activity: activity.clone(),
         })
     }
 
     /// Returns whether so many places are taken that each connection must use small buffers.
-    pub(super) fn are_many(&self) -> bool {
+    pub(super) fn is_crowded(&self) -> bool {
         self.taken.load(Ordering::Relaxed) > self.limit / 4
     }
 
     /// Charges memory of a head or form from this address. If there is too much of it, some
     /// connections are ended. Fails if this one has to end at once: the memory of the others is
     /// freed only when their tasks run next, and much could be read until then.
-    pub(super) fn charge(&self, bytes: usize, from: IpAddr) -> Result<(), TooMuchInHeads> {
+    pub(super) fn charge(&self, bytes: usize, from: IpAddr) -> Result<(), HeadMemoryExhausted> {
         self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
         let most = self.most_head_bytes();
         if self.staying_head_bytes() > most {
@@ -178,7 +182,7 @@ impl Seats {
             || (held > TOO_MUCH_FOR_HEAVIEST * most && is_heaviest());
         if too_much {
             metrics::evicted(Eviction::HeadMemory);
-            return Err(TooMuchInHeads);
+            return Err(HeadMemoryExhausted);
         }
         Ok(())
     }
@@ -201,20 +205,20 @@ impl Seats {
     }
 
     fn most_head_bytes(&self) -> usize {
-        (self.limit * HEAD_BYTES_PER_SEAT).max(MIN_HEAD_BYTES)
+        (self.limit * HEAD_BYTES_PER_SLOT).max(MIN_HEAD_BYTES)
     }
 
     /// Evicts connections whose places others need more, if there are any.
-    fn make_room(&self, table: &mut Table, newcomer: IpAddr) {
+    fn make_room(&self, table: &mut SlotTable, newcomer: IpAddr) {
         let now = Instant::now();
         let newcomer = network(newcomer);
         let many = (self.limit / MANY).max(1);
         let networks = table.count_unauthenticated(|_| 1);
         let mut strangers = Vec::new();
         let mut idle = Vec::new();
-        for (id, entry) in &table.seats {
-            match entry.activity.standing() {
-                Standing::Unauthenticated {
+        for (id, entry) in &table.slots {
+            match entry.activity.eviction_class() {
+                EvictionClass::Unauthenticated {
                     network, opened, ..
                 } => {
                     let count = networks.get(&network).copied().unwrap_or(1);
@@ -223,12 +227,12 @@ impl Seats {
                         strangers.push((Reverse(count.ilog2()), opened, *id));
                     }
                 }
-                Standing::Idle { since } if now.duration_since(since) >= IDLE_FOR => {
+                EvictionClass::Idle { since } if now.duration_since(since) >= IDLE_FOR => {
                     let count = entry.client.and_then(|client| table.clients.get(&client));
                     let count = count.copied().unwrap_or(1).max(1);
                     idle.push((Reverse(count.ilog2()), since, *id));
                 }
-                Standing::Idle { .. } | Standing::Busy { .. } => {}
+                EvictionClass::Idle { .. } | EvictionClass::Busy { .. } => {}
             }
         }
         // Unauthenticated connections go in batches, since they may be a flood; idle ones go one by
@@ -256,9 +260,9 @@ impl Seats {
         let heaviest = networks.iter().max_by_key(|(_, bytes)| **bytes);
         *self.heaviest() = heaviest.map(|(network, _)| *network);
         let mut holding = Vec::new();
-        for (id, entry) in &table.seats {
-            match entry.activity.standing() {
-                Standing::Unauthenticated {
+        for (id, entry) in &table.slots {
+            match entry.activity.eviction_class() {
+                EvictionClass::Unauthenticated {
                     network,
                     opened,
                     charged: 1..,
@@ -266,13 +270,13 @@ impl Seats {
                     let bytes = networks.get(&network).copied().unwrap_or(1).max(1);
                     holding.push((false, Reverse(bytes.ilog2()), opened, *id));
                 }
-                Standing::Busy {
+                EvictionClass::Busy {
                     opened,
                     charged: 1..,
                 } => holding.push((true, Reverse(0), opened, *id)),
-                Standing::Unauthenticated { .. }
-                | Standing::Idle { .. }
-                | Standing::Busy { .. } => {}
+                EvictionClass::Unauthenticated { .. }
+                | EvictionClass::Idle { .. }
+                | EvictionClass::Busy { .. } => {}
             }
         }
         holding.sort_unstable();
@@ -284,10 +288,10 @@ impl Seats {
         }
     }
 
-    fn evict(&self, table: &mut Table, id: u64, reason: Eviction) {
+    fn evict(&self, table: &mut SlotTable, id: u64, reason: Eviction) {
         // A connection without a task was just accepted; it cannot be aborted yet.
-        let can_be_ended = |entry: &Entry| entry.task.is_some();
-        if !table.seats.get(&id).is_some_and(can_be_ended) {
+        let can_be_ended = |entry: &SlotEntry| entry.task.is_some();
+        if !table.slots.get(&id).is_some_and(can_be_ended) {
             return;
         }
         if let Some(entry) = self.remove(table, id) {
@@ -299,10 +303,10 @@ impl Seats {
         }
     }
 
-    fn remove(&self, table: &mut Table, id: u64) -> Option<Entry> {
-        let entry = table.seats.remove(&id)?;
+    fn remove(&self, table: &mut SlotTable, id: u64) -> Option<SlotEntry> {
+        let entry = table.slots.remove(&id)?;
         table.leave(entry.client);
-        self.taken.store(table.seats.len(), Ordering::Relaxed);
+        self.taken.store(table.slots.len(), Ordering::Relaxed);
         Some(entry)
     }
 
@@ -311,7 +315,7 @@ impl Seats {
         self.short_at.store(now, Ordering::Relaxed);
     }
 
-    fn are_short(&self) -> bool {
+    fn is_short(&self) -> bool {
         let short_at = self.short_at.load(Ordering::Relaxed);
         let since = self.milliseconds().saturating_sub(short_at);
         short_at > 0 && u128::from(since) < SHORTAGE.as_millis()
@@ -326,20 +330,20 @@ impl Seats {
         self.heaviest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SlotTable> {
         // A poisoned lock is usable: nothing under the lock can panic.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl SlotTable {
     /// Sums over the unauthenticated connections of each network.
     fn count_unauthenticated(&self, of: impl Fn(usize) -> usize) -> HashMap<IpAddr, usize> {
         let mut networks = HashMap::new();
-        for entry in self.seats.values() {
-            if let Standing::Unauthenticated {
+        for entry in self.slots.values() {
+            if let EvictionClass::Unauthenticated {
                 network, charged, ..
-            } = entry.activity.standing()
+            } = entry.activity.eviction_class()
             {
                 *networks.entry(network).or_default() += of(charged);
             }
@@ -358,10 +362,10 @@ impl Table {
     }
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// Notes the task that serves the connection.
-    pub(super) fn served_by(seats: &Seats, id: u64, task: AbortHandle) {
-        if let Some(entry) = seats.table().seats.get_mut(&id) {
+    pub(super) fn served_by(slots: &ConnectionSlots, id: u64, task: AbortHandle) {
+        if let Some(entry) = slots.table().slots.get_mut(&id) {
             entry.task = Some(task);
         }
     }
@@ -370,23 +374,23 @@ impl Seat {
         self.id
     }
 
-    pub(super) fn visit(&self) -> Visit {
-        Visit {
-            seats: Arc::clone(&self.seats),
+    pub(super) fn handle(&self) -> ConnectionHandle {
+        ConnectionHandle {
+            slots: Arc::clone(&self.slots),
             id: self.id,
             activity: self.activity.clone(),
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.seats.remove(&mut self.seats.table(), self.id);
+        self.slots.remove(&mut self.slots.table(), self.id);
         self.activity.discharge();
     }
 }
 
-impl Visit {
+impl ConnectionHandle {
     /// Charges the head of a form, which is kept until its fields are complete.
     pub(crate) fn keeps(&self, bytes: usize) {
         // If that is too much, the next read fails.
@@ -398,21 +402,21 @@ impl Visit {
         let first = self.activity.admitted(client.is_some());
         let Some(client) = client else { return Ok(()) };
         // The usual case takes no lock on the table.
-        if !first && !self.seats.are_short() {
+        if !first && !self.slots.is_short() {
             return Ok(());
         }
-        let mut table = self.seats.table();
-        let known = table.seats.get_mut(&self.id);
+        let mut table = self.slots.table();
+        let known = table.slots.get_mut(&self.id);
         let before = known.and_then(|entry| entry.client.replace(client));
         if before != Some(client) {
             table.leave(before);
-            if table.seats.contains_key(&self.id) {
+            if table.slots.contains_key(&self.id) {
                 *table.clients.entry(client).or_default() += 1;
             }
         }
         let count = table.clients.get(&client).copied().unwrap_or(0);
-        let most = self.seats.limit - self.seats.limit / LEFT_FOR_OTHERS;
-        if count > most && self.seats.are_short() {
+        let most = self.slots.limit - self.slots.limit / LEFT_FOR_OTHERS;
+        if count > most && self.slots.is_short() {
             self.activity.closes();
             return Err(TooManyConnections);
         }

@@ -33,7 +33,7 @@ pub(crate) fn ask_for_descriptors(connections: usize) {
 }
 
 fn needed(connections: usize) -> u64 {
-    2 * (connections + overflow_connections::SIZE) as u64 + OTHERS
+    2 * (connections + overflow_connections::CAPACITY) as u64 + OTHERS
 }
 
 #[cfg(test)]

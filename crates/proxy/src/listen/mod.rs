@@ -6,10 +6,10 @@
 //! it closes its socket; it ends connections that have been idle for that moment; and it waits for
 //! the others up to a limit.
 //!
-//! If all places are taken, a connection that is idle or unauthenticated is evicted ([`connection_limits`]). If
-//! there is none, new connections are not left waiting in the kernel, where a health check would
-//! wait with them: they are accepted as a [`overflow_connections`], in which health checks are answered and all
-//! other requests are told to slow down.
+//! If all slots are taken, an idle or unauthenticated connection is evicted ([`connection_limits`]).
+//! If there is none, new connections are not left waiting in the kernel, where a health check would
+//! wait with them: they are accepted as [`overflow_connections`]. There health checks are answered,
+//! and all other requests get `SlowDown`.
 
 pub(crate) mod certificate;
 mod connection_activity;
@@ -49,10 +49,10 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use self::connection_activity::Activity;
-use self::connection_limits::{Seat, Seats, Visit};
-use self::overflow_connections::{Crowd, Place};
+use self::connection_limits::{ConnectionHandle, ConnectionSlot, ConnectionSlots};
+use self::overflow_connections::{ConnectionClass, OverflowConnections};
 use self::protocol_mismatch::FirstByte;
-use self::response_tracking::ServedBody;
+use self::response_tracking::TrackedBody;
 use self::timeouts::TimedSocket;
 use crate::body::buffers::STREAM_BYTES;
 use crate::body::outbound::ResponseBody;
@@ -66,7 +66,7 @@ const BACKLOG: u32 = 1024;
 
 /// Limits on connections.
 #[derive(Clone)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     /// Largest request line and headers, in bytes.
     pub(crate) header_bytes: usize,
     /// Number of connections held at once; requests on further ones are told to slow down.
@@ -85,9 +85,9 @@ pub(crate) struct Limits {
 
 /// Whether the server is shutting down; `/readyz` fails from then on.
 #[derive(Default)]
-pub(crate) struct Draining(AtomicBool);
+pub(crate) struct DrainState(AtomicBool);
 
-impl Draining {
+impl DrainState {
     pub(crate) fn has_begun(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -104,35 +104,35 @@ pub(crate) trait Serve: Send + Sync + 'static {
 
 /// The service until another replaces it. A request is served by the service that is current when
 /// it arrives; a connection keeps the limits that it began with.
-pub(crate) struct Shift<S> {
+pub(crate) struct ServiceGeneration<S> {
     pub(crate) service: Arc<S>,
     pub(crate) panics: Arc<PanicWatch>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ConnectionLimits,
     pub(crate) trusted: Arc<TrustedProxies>,
 }
 
-/// The current shift.
-pub(crate) type CurrentShift<S> = watch::Receiver<Arc<Shift<S>>>;
+/// The current generation.
+pub(crate) type CurrentGeneration<S> = watch::Receiver<Arc<ServiceGeneration<S>>>;
 
 /// A bound socket with everything that it needs to serve.
 pub(crate) struct Server<S> {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    current: CurrentShift<S>,
-    draining: Arc<Draining>,
-    seats: Arc<Seats>,
+    current: CurrentGeneration<S>,
+    draining: Arc<DrainState>,
+    slots: Arc<ConnectionSlots>,
 }
 
 /// Tasks of all connections.
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    crowd: Crowd,
+    overflow: OverflowConnections,
 }
 
 /// How a drain ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Drained {
+pub(crate) enum DrainOutcome {
     /// Every connection ended by itself.
     Clean,
     /// This many connections were aborted after the timeout.
@@ -156,8 +156,8 @@ impl<S: Serve> Server<S> {
     pub(crate) fn new(
         listener: TcpListener,
         tls: Option<TlsAcceptor>,
-        current: CurrentShift<S>,
-        draining: Arc<Draining>,
+        current: CurrentGeneration<S>,
+        draining: Arc<DrainState>,
     ) -> Self {
         let connections = current.borrow().limits.connections;
         Self {
@@ -165,12 +165,12 @@ impl<S: Serve> Server<S> {
             tls,
             current,
             draining,
-            seats: Arc::new(Seats::new(connections)),
+            slots: Arc::new(ConnectionSlots::new(connections)),
         }
     }
 
     /// Serves until `stop` resolves, then drains.
-    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> Drained {
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> DrainOutcome {
         let (close, closing) = watch::channel(false);
         let mut connections = Connections::default();
         self.accept_until(stop, &mut connections, &closing).await;
@@ -196,11 +196,11 @@ impl<S: Serve> Server<S> {
         let all_done = async { while connections.join_next().await.is_some() {} };
         let waited = tokio::time::timeout(limits.drain_timeout, all_done).await;
         if waited.is_ok() {
-            return Drained::Clean;
+            return DrainOutcome::Clean;
         }
         let left = connections.len();
         connections.shutdown().await;
-        Drained::CutOff(left)
+        DrainOutcome::CutOff(left)
     }
 
     async fn accept_until(
@@ -246,13 +246,13 @@ impl<S: Serve> Server<S> {
         closing: &watch::Receiver<bool>,
     ) {
         let activity = Activity::new(peer.ip());
-        let seat = self.seats.take(peer.ip(), &activity);
-        let id = seat.as_ref().map(Seat::id);
-        let serving = self.connection(stream, peer, (activity, seat), closing.clone());
+        let slot = self.slots.take(peer.ip(), &activity);
+        let id = slot.as_ref().map(ConnectionSlot::id);
+        let serving = self.connection(stream, peer, (activity, slot), closing.clone());
         let task = connections.tasks.spawn(serving);
         match id {
-            Some(id) => Seat::served_by(&self.seats, id, task),
-            None => connections.crowd.join(task),
+            Some(id) => ConnectionSlot::served_by(&self.slots, id, task),
+            None => connections.overflow.join(task),
         }
     }
 
@@ -260,27 +260,30 @@ impl<S: Serve> Server<S> {
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
-        (activity, seat): (Activity, Option<Seat>),
+        (activity, slot): (Activity, Option<ConnectionSlot>),
         closing: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<S> {
-        let place = match &seat {
-            Some(_) => Place::Own,
-            None => Place::InTheCrowd,
+        let place = match &slot {
+            Some(_) => ConnectionClass::Regular,
+            None => ConnectionClass::Overflow,
         };
-        if seat.is_some() {
-            activity.is_seated(&self.seats);
+        if slot.is_some() {
+            activity.set_slots(&self.slots);
         }
         let tls = self.tls.clone();
         let current = self.current.clone();
-        let shift = Arc::clone(&current.borrow());
-        let (limits, trusted) = (place.limits(&shift.limits), Arc::clone(&shift.trusted));
+        let generation = Arc::clone(&current.borrow());
+        let (limits, trusted) = (
+            place.limits(&generation.limits),
+            Arc::clone(&generation.trusted),
+        );
         let draining = Arc::clone(&self.draining);
         async move {
             let _open = metrics::connection_opened();
             // A connection that waits for a place: slow clients in the places have to give way.
             let _wanted = match place {
-                Place::Own => None,
-                Place::InTheCrowd => Some(limits.patience.pressure.want(STREAM_BYTES)),
+                ConnectionClass::Regular => None,
+                ConnectionClass::Overflow => Some(limits.patience.pressure.want(STREAM_BYTES)),
             };
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -304,14 +307,14 @@ impl<S: Serve> Server<S> {
                     Err(_) => return,
                 }
             }
-            let visit = seat.as_ref().map(Seat::visit);
+            let handle = slot.as_ref().map(ConnectionSlot::handle);
             match tls {
                 None => {
-                    let client = Client {
+                    let client = ClientConnection {
                         peer,
                         scheme: Scheme::HTTP,
                         activity,
-                        visit,
+                        handle,
                     };
                     serve_connection(stream, client, limits, current, draining, closing).await;
                 }
@@ -326,11 +329,11 @@ impl<S: Serve> Server<S> {
                     match tokio::time::timeout(limits.header_timeout, handshake).await {
                         Ok(Ok(None)) => {}
                         Ok(Ok(Some(stream))) => {
-                            let client = Client {
+                            let client = ClientConnection {
                                 peer,
                                 scheme: Scheme::HTTPS,
                                 activity,
-                                visit,
+                                handle,
                             };
                             serve_connection(stream, client, limits, current, draining, closing)
                                 .await;
@@ -347,49 +350,52 @@ impl<S: Serve> Server<S> {
 }
 
 /// The other end of a connection.
-struct Client {
+struct ClientConnection {
     peer: SocketAddr,
     scheme: Scheme,
     activity: Activity,
     /// `None` if the connection has no place.
-    visit: Option<Visit>,
+    handle: Option<ConnectionHandle>,
 }
 
 async fn serve_connection<S, IO>(
     stream: IO,
-    client: Client,
-    limits: Limits,
-    current: CurrentShift<S>,
-    draining: Arc<Draining>,
+    client: ClientConnection,
+    limits: ConnectionLimits,
+    current: CurrentGeneration<S>,
+    draining: Arc<DrainState>,
     closing: watch::Receiver<bool>,
 ) where
     S: Serve,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let Client {
+    let ClientConnection {
         peer,
         scheme,
         activity,
-        visit,
+        handle,
     } = client;
-    let place = match visit {
-        Some(_) => Place::Own,
-        None => Place::InTheCrowd,
+    let place = match handle {
+        Some(_) => ConnectionClass::Regular,
+        None => ConnectionClass::Overflow,
     };
     let first_byte = FirstByte::default();
     let is_plain = scheme == Scheme::HTTP;
     let stream = TimedSocket::new(stream, activity.clone(), first_byte.clone(), &limits);
     let leaving = activity
         .clone()
-        .idle_at_the_end(closing, limits.drain_delay);
+        .idle_while_closing(closing, limits.drain_delay);
     let respond = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(scheme.clone());
         request.extensions_mut().insert(place);
-        if let Some(visit) = &visit {
-            request.extensions_mut().insert(visit.clone());
+        if let Some(handle) = &handle {
+            request.extensions_mut().insert(handle.clone());
         }
-        let shift = Arc::clone(&current.borrow());
-        let (service, panics) = (Arc::clone(&shift.service), Arc::clone(&shift.panics));
+        let generation = Arc::clone(&current.borrow());
+        let (service, panics) = (
+            Arc::clone(&generation.service),
+            Arc::clone(&generation.panics),
+        );
         let draining = Arc::clone(&draining);
         let serving = activity.begin();
         let activity = activity.clone();
@@ -402,7 +408,7 @@ async fn serve_connection<S, IO>(
                 Err(Panicked) => (internal_error(), true),
             };
             if draining.has_begun()
-                || place == Place::InTheCrowd
+                || place == ConnectionClass::Overflow
                 || activity.is_closing()
                 || panicked
             {
@@ -436,7 +442,7 @@ async fn serve_connection<S, IO>(
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a connection ended early");
         if is_plain && error.is_parse() {
-            first_byte.tell_of_tls(peer);
+            first_byte.warn_if_tls(peer);
         }
     }
 }
@@ -445,11 +451,11 @@ async fn serve_connection<S, IO>(
 /// serves requests.
 fn served<B: Body + Unpin>(
     response: Response<B>,
-    serving: connection_activity::Serving,
+    serving: connection_activity::ServingGuard,
     panics: Arc<PanicWatch>,
-) -> Response<ServedBody<B>> {
+) -> Response<TrackedBody<B>> {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
-    response.map(|body| ServedBody::new(body, serving, panics, !is_error))
+    response.map(|body| TrackedBody::new(body, serving, panics, !is_error))
 }
 
 /// Returns the response to a request whose service panicked.

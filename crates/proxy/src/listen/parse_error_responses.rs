@@ -2,9 +2,9 @@
 //! are too large for it.
 //!
 //! The library answers them with a status and without a body, and tells nobody. Between two requests it
-//! writes nothing else, so that its answer is known by the moment, and S3's document goes out in its
+//! writes nothing else, so its response is recognised by its timing, and S3's document goes out in its
 //! place. Then the rest of what the client sends is read and dropped, up to a bound and within the time of
-//! a head, so that the client reads the answer and sees no reset.
+//! a head, so that the client reads the response and sees no reset.
 
 use std::io;
 use std::pin::Pin;
@@ -19,27 +19,27 @@ const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
 const DROPPED_BYTES: usize = 64 * 1024;
 
 /// Watches a connection for such answers.
-pub(super) struct Unreadable {
-    /// The head before whose answer everything was written.
+pub(super) struct ParseErrorResponses {
+    /// The head before whose response everything was written.
     flushed: Option<u64>,
     /// The first byte of the head of this number.
     first: Option<(u64, u8)>,
-    answer: Option<Answer>,
+    response: Option<RewrittenResponse>,
 }
 
-struct Answer {
+struct RewrittenResponse {
     bytes: Vec<u8>,
     written: usize,
     dropped: usize,
     shut: bool,
 }
 
-impl Unreadable {
+impl ParseErrorResponses {
     pub(super) fn new() -> Self {
         Self {
             flushed: Some(0),
             first: None,
-            answer: None,
+            response: None,
         }
     }
 
@@ -57,7 +57,7 @@ impl Unreadable {
         self.flushed = head;
     }
 
-    /// Writes the document, if `library` is an answer of the HTTP library's own; `None` otherwise.
+    /// Writes the document, if `library` is a response of the HTTP library's own; `None` otherwise.
     pub(super) fn poll_write<IO: AsyncWrite + Unpin>(
         &mut self,
         head: Option<u64>,
@@ -65,24 +65,24 @@ impl Unreadable {
         socket: &mut IO,
         context: &mut Context<'_>,
     ) -> Option<Poll<io::Result<usize>>> {
-        if self.answer.is_none() {
+        if self.response.is_none() {
             let head = head.filter(|head| self.flushed == Some(*head))?;
             let status = library.strip_prefix(STATUS_LINE)?.get(..3)?;
             let is_head = self.first == Some((head, b'H'));
-            self.answer = Some(Answer {
-                bytes: answer(std::str::from_utf8(status).ok()?, is_head)?,
+            self.response = Some(RewrittenResponse {
+                bytes: s3_response(std::str::from_utf8(status).ok()?, is_head)?,
                 written: 0,
                 dropped: 0,
                 shut: false,
             });
         }
-        let answer = self.answer.as_mut()?;
-        while let Some(left @ [_, ..]) = answer.bytes.get(answer.written..) {
+        let response = self.response.as_mut()?;
+        while let Some(left @ [_, ..]) = response.bytes.get(response.written..) {
             match Pin::new(&mut *socket).poll_write(context, left) {
                 Poll::Ready(Ok(0)) => {
                     return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into())));
                 }
-                Poll::Ready(Ok(count)) => answer.written += count,
+                Poll::Ready(Ok(count)) => response.written += count,
                 Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
                 Poll::Pending => return Some(Poll::Pending),
             }
@@ -90,24 +90,24 @@ impl Unreadable {
         Some(Poll::Ready(Ok(library.len())))
     }
 
-    /// Shuts the connection down; after such an answer, when the client's bytes were dropped.
+    /// Shuts the connection down; after such a response, when the client's bytes were dropped.
     pub(super) fn poll_shutdown<IO: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         socket: &mut IO,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let Some(answer) = &mut self.answer else {
+        let Some(response) = &mut self.response else {
             return Pin::new(socket).poll_shutdown(context);
         };
-        if !answer.shut {
+        if !response.shut {
             ready!(Pin::new(&mut *socket).poll_shutdown(context))?;
-            answer.shut = true;
+            response.shut = true;
         }
-        while answer.dropped < DROPPED_BYTES {
+        while response.dropped < DROPPED_BYTES {
             let mut buffer = [0; 4096];
             let mut buffer = ReadBuf::new(&mut buffer);
             match ready!(Pin::new(&mut *socket).poll_read(context, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => answer.dropped += buffer.filled().len(),
+                Ok(()) if !buffer.filled().is_empty() => response.dropped += buffer.filled().len(),
                 Ok(()) | Err(_) => break,
             }
         }
@@ -115,8 +115,8 @@ impl Unreadable {
     }
 }
 
-/// S3's answer in place of the library's; `None` for a status that the library does not give.
-fn answer(status: &str, is_head: bool) -> Option<Vec<u8>> {
+/// S3's response in place of the library's; `None` for a status that the library does not give.
+fn s3_response(status: &str, is_head: bool) -> Option<Vec<u8>> {
     let (line, code, message) = match status {
         "400" => (
             "400 Bad Request",
@@ -140,10 +140,10 @@ fn answer(status: &str, is_head: bool) -> Option<Vec<u8>> {
          <Message>{message}</Message></Error>"
     );
     let body = if is_head { "" } else { &document };
-    let answer = format!(
+    let response = format!(
         "HTTP/1.1 {line}\r\ncontent-type: application/xml\r\nx-s3proxy-reason: {code}: {message}\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         document.len()
     );
-    Some(answer.into_bytes())
+    Some(response.into_bytes())
 }

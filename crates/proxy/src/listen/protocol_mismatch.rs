@@ -76,7 +76,7 @@ impl FirstByte {
     }
 
     /// Logs that a connection refused by the HTTP library was TLS, if it was.
-    pub(super) fn tell_of_tls(&self, peer: std::net::SocketAddr) {
+    pub(super) fn warn_if_tls(&self, peer: std::net::SocketAddr) {
         if self.0.load(Ordering::Relaxed) != TLS_HANDSHAKE {
             return;
         }

@@ -11,21 +11,21 @@ use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
 
-use super::connection_activity::Serving;
+use super::connection_activity::ServingGuard;
 use crate::panics::PanicWatch;
 
 /// A body that records how it ended.
-pub(super) struct ServedBody<B: Body> {
+pub(super) struct TrackedBody<B: Body> {
     /// `None` after a panic: the state of the body is unknown.
     body: Option<B>,
-    left: Left,
+    left: Remaining,
     panics: Arc<PanicWatch>,
-    _serving: Serving,
+    _serving: ServingGuard,
 }
 
 /// What has to be sent before the response counts as a served request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
+enum Remaining {
     /// Never counts: the response is an error, or broke off.
     Never,
     /// Counts after this many further bytes.
@@ -35,13 +35,18 @@ enum Left {
     Nothing,
 }
 
-impl<B: Body> ServedBody<B> {
-    pub(super) fn new(body: B, serving: Serving, panics: Arc<PanicWatch>, counts: bool) -> Self {
+impl<B: Body> TrackedBody<B> {
+    pub(super) fn new(
+        body: B,
+        serving: ServingGuard,
+        panics: Arc<PanicWatch>,
+        counts: bool,
+    ) -> Self {
         let left = match body.size_hint().exact() {
-            _ if !counts => Left::Never,
-            Some(0) => Left::Nothing,
-            Some(bytes) => Left::Bytes(bytes),
-            None => Left::All,
+            _ if !counts => Remaining::Never,
+            Some(0) => Remaining::Nothing,
+            Some(bytes) => Remaining::Bytes(bytes),
+            None => Remaining::All,
         };
         Self {
             body: Some(body),
@@ -52,24 +57,24 @@ impl<B: Body> ServedBody<B> {
     }
 
     /// Returns what is left after one more frame of the body.
-    fn after<E>(&self, frame: Option<&Result<Frame<B::Data>, E>>) -> Left {
+    fn after<E>(&self, frame: Option<&Result<Frame<B::Data>, E>>) -> Remaining {
         let bytes = match frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, bytes::Buf::remaining),
-            Some(Err(_)) => return Left::Never,
-            None if self.left == Left::All => return Left::Nothing,
+            Some(Err(_)) => return Remaining::Never,
+            None if self.left == Remaining::All => return Remaining::Nothing,
             None => 0,
         };
         match self.left {
-            Left::Bytes(left) => match left.saturating_sub(bytes as u64) {
-                0 => Left::Nothing,
-                left => Left::Bytes(left),
+            Remaining::Bytes(left) => match left.saturating_sub(bytes as u64) {
+                0 => Remaining::Nothing,
+                left => Remaining::Bytes(left),
             },
             left => left,
         }
     }
 }
 
-impl<B> Body for ServedBody<B>
+impl<B> Body for TrackedBody<B>
 where
     B: Body + Unpin,
     B::Error: StdError + Send + Sync + 'static,
@@ -96,7 +101,7 @@ where
             }
             Err(panicked) => {
                 this.body = None;
-                this.left = Left::Never;
+                this.left = Remaining::Never;
                 Poll::Ready(Some(Err(panicked.into())))
             }
         }
@@ -111,9 +116,9 @@ where
     }
 }
 
-impl<B: Body> Drop for ServedBody<B> {
+impl<B: Body> Drop for TrackedBody<B> {
     fn drop(&mut self) {
-        if self.left == Left::Nothing {
+        if self.left == Remaining::Nothing {
             self.panics.served();
         }
     }

@@ -31,10 +31,10 @@ fn start() -> (SocketAddr, Arc<PanicWatch>, impl Sized) {
     let budget = BodyBudget::new(1 << 20);
     let panics = Arc::new(PanicWatch::default());
     let wait = Duration::from_secs(30);
-    let shift = Shift {
+    let generation = ServiceGeneration {
         service: Arc::new(Fragile),
         panics: Arc::clone(&panics),
-        limits: Limits {
+        limits: ConnectionLimits {
             header_bytes: 16 * 1024,
             connections: 8,
             idle_timeout: wait,
@@ -49,8 +49,8 @@ fn start() -> (SocketAddr, Arc<PanicWatch>, impl Sized) {
         },
         trusted: Arc::new(TrustedProxies::new(Vec::new())),
     };
-    let (current, shift) = watch::channel(Arc::new(shift));
-    let server = Server::new(listener, None, shift, Arc::default());
+    let (current, generation) = watch::channel(Arc::new(generation));
+    let server = Server::new(listener, None, generation, Arc::default());
     let serving = tokio::spawn(server.run(std::future::pending()));
     (address, panics, (current, serving))
 }
@@ -115,7 +115,7 @@ async fn a_panic_while_a_body_is_made_breaks_it_off() {
             panics,
         };
         let serving = Activity::default().begin();
-        let mut body = ServedBody::new(body, serving, Arc::clone(&watch), true);
+        let mut body = TrackedBody::new(body, serving, Arc::clone(&watch), true);
         let mut got = String::new();
         let mut broken = false;
         while let Some(frame) = body.frame().await {

@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Instant, Sleep};
 
-use super::Limits;
-use super::connection_activity::{Activity, Written};
-use super::connection_limits::TooMuchInHeads;
-use super::parse_error_responses::Unreadable;
+use super::ConnectionLimits;
+use super::connection_activity::{Activity, WriteOutcome};
+use super::connection_limits::HeadMemoryExhausted;
+use super::parse_error_responses::ParseErrorResponses;
 use super::protocol_mismatch::FirstByte;
 use crate::body::pace::{Impatience, Pace};
 
@@ -28,7 +28,7 @@ pub(super) struct TimedSocket<IO> {
     inner: Take<IO>,
     activity: Activity,
     first_byte: FirstByte,
-    unreadable: Unreadable,
+    parse_errors: ParseErrorResponses,
     header_timeout: Duration,
     /// Deadline of the head with this number; without meaning for any other head.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
@@ -41,14 +41,14 @@ impl<IO: AsyncRead> TimedSocket<IO> {
         inner: IO,
         activity: Activity,
         first_byte: FirstByte,
-        limits: &Limits,
+        limits: &ConnectionLimits,
     ) -> Self {
         Self {
             // The limit is set before each read.
             inner: inner.take(0),
             activity,
             first_byte,
-            unreadable: Unreadable::new(),
+            parse_errors: ParseErrorResponses::new(),
             header_timeout: limits.header_timeout,
             deadline: None,
             pace: Pace::of_taker(limits.patience.clone()),
@@ -74,11 +74,11 @@ impl<IO: AsyncRead> TimedSocket<IO> {
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(outcome) = &written {
             let bytes = outcome.as_ref().map_or(0, bytes);
-            self.activity.wrote(Written::Bytes(bytes));
+            self.activity.wrote(WriteOutcome::Bytes(bytes));
             self.pace.moved(bytes);
             return written;
         }
-        self.activity.wrote(Written::Later);
+        self.activity.wrote(WriteOutcome::Blocked);
         self.pace.poll_impatience(context).map(|why| {
             let text = match why {
                 Impatience::Silence => "the client took nothing of its answer",
@@ -93,7 +93,7 @@ impl<IO: AsyncRead> TimedSocket<IO> {
         // Taken before `read`, which may change the state: the deadline runs from the first byte.
         let head = self.activity.head();
         let read = self.activity.read(bytes);
-        read.map_err(|TooMuchInHeads| io::ErrorKind::ConnectionAborted)?;
+        read.map_err(|HeadMemoryExhausted| io::ErrorKind::ConnectionAborted)?;
         let running = self.deadline.as_ref().map(|(head, _)| *head);
         if head != running {
             self.deadline = head.map(|head| {
@@ -120,7 +120,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for TimedSocket<IO> {
             Poll::Ready(outcome) => {
                 let read = &buffer.filled()[before..];
                 this.first_byte.note(read);
-                this.unreadable.read(this.activity.head(), read);
+                this.parse_errors.read(this.activity.head(), read);
                 let progressed = this.progressed(buffer.filled().len() - before);
                 Poll::Ready(outcome.and(progressed))
             }
@@ -137,7 +137,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
         let this = &mut *self;
         let (head, socket) = (this.activity.head(), this.inner.get_mut());
         let written = this
-            .unreadable
+            .parse_errors
             .poll_write(head, bytes, socket, context)
             .unwrap_or_else(|| Pin::new(socket).poll_write(context, bytes));
         self.timed(written, |count| *count, context)
@@ -152,7 +152,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
         let (head, socket) = (this.activity.head(), this.inner.get_mut());
         let first = slices.first().map_or(&[][..], |slice| slice);
         let written = this
-            .unreadable
+            .parse_errors
             .poll_write(head, first, socket, context)
             .unwrap_or_else(|| Pin::new(socket).poll_write_vectored(context, slices));
         self.timed(written, |count| *count, context)
@@ -166,7 +166,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
         let flushed = Pin::new(self.inner.get_mut()).poll_flush(context);
         if flushed.is_ready() {
             let head = self.activity.head();
-            self.unreadable.flushed(head);
+            self.parse_errors.flushed(head);
         }
         self.timed(flushed, |()| 0, context)
     }
@@ -174,7 +174,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedSocket<IO> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let socket = this.inner.get_mut();
-        match this.unreadable.poll_shutdown(socket, context) {
+        match this.parse_errors.poll_shutdown(socket, context) {
             Poll::Pending => this.poll_too_late(context).map(Err),
             done @ Poll::Ready(_) => done,
         }
@@ -190,8 +190,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(15);
 
-    fn limits() -> Limits {
-        Limits {
+    fn limits() -> ConnectionLimits {
+        ConnectionLimits {
             header_bytes: 65_536,
             connections: 1,
             idle_timeout: LIMIT,

@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::certificate::{Certificate, PairFiles};
+use super::certificate::{Certificate, CertificateFiles};
 use crate::config::Files;
 
 /// Longest time before a certificate's expiry at which the warnings begin.
@@ -87,7 +87,7 @@ fn unreadable(error: &pem::Error) -> String {
 }
 
 /// A certificate chain and its key, which belong together.
-pub(crate) struct Pair {
+pub(crate) struct CertificatePair {
     pub(super) key: Arc<CertifiedKey>,
     pub(super) not_before: OffsetDateTime,
     pub(super) not_after: OffsetDateTime,
@@ -95,7 +95,7 @@ pub(crate) struct Pair {
     pub(super) read: Files,
 }
 
-impl Pair {
+impl CertificatePair {
     /// Returns why clients refuse the certificate, or soon will.
     pub(super) fn concern(&self) -> Option<String> {
         concern(self.not_before, self.not_after, OffsetDateTime::now_utc())
@@ -103,8 +103,8 @@ impl Pair {
 }
 
 /// Reads the pair from two PEM files.
-pub(crate) fn pair(files: &PairFiles) -> Result<Pair, TlsError> {
-    let PairFiles {
+pub(crate) fn pair(files: &CertificateFiles) -> Result<CertificatePair, TlsError> {
+    let CertificateFiles {
         certificate,
         private_key,
     } = files;
@@ -140,7 +140,7 @@ pub(crate) fn pair(files: &PairFiles) -> Result<Pair, TlsError> {
             error => TlsError::Pair { path, error },
         }
     })?;
-    Ok(Pair {
+    Ok(CertificatePair {
         key: Arc::new(key),
         not_before,
         not_after,

@@ -15,7 +15,7 @@ use crate::config::resolved::{
 use crate::keys::legacy::{ConstellationKek, KekOrigin, LegacyEnvelope, LegacyKeyError};
 use crate::keys::legacy::{LegacyKeys, LegacyTag, RecordedVersion};
 use crate::keys::scope::binding_flags;
-use crate::keys::{KeyError, unasked};
+use crate::keys::{KeyError, placeholders};
 
 const SERVICE: &str = "constellation:s3proxy-kek";
 
@@ -110,7 +110,8 @@ impl Ruled {
 
     fn under(rules: Vec<Rule>, policy: &Policy, zero_key: Permission) -> Self {
         let configured = keys();
-        let keys = Keyring::new(&configured, unasked(&configured.services)).expect("right keys");
+        let keys =
+            Keyring::new(&configured, placeholders(&configured.services)).expect("right keys");
         let toto = Kek::from_configured("toto").expect("a passphrase");
         Self {
             rules: Rules::new(rules, policy, zero_key, &keys).expect("right rules"),
@@ -215,7 +216,7 @@ fn the_active_key_opens_where_no_rule_names_a_key_even_if_another_rule_names_it(
 #[test]
 fn a_key_is_named_by_its_label_or_its_name() {
     let configured = keys();
-    let keys = Keyring::new(&configured, unasked(&configured.services)).expect("right keys");
+    let keys = Keyring::new(&configured, placeholders(&configured.services)).expect("right keys");
     let toto = Kek::from_configured("toto").expect("a passphrase");
     for (opens, known) in [
         (toto.local_name().as_str(), true),

@@ -16,7 +16,7 @@ fn the_admin_listener_has_a_port_of_its_own() {
         let environment = [KEY, PLAIN_HTTP, ("S3PROXY_LISTEN_ADMIN", admin)];
         let loaded = config::load(sources(&["--ip", ip], &environment));
         match loaded {
-            Ok(Loaded { config, .. }) => {
+            Ok(LoadedConfig { config, .. }) => {
                 assert!(valid, "{ip} {admin}");
                 assert_eq!(config.listen.admin, Some(admin.parse().unwrap()));
             }

@@ -5,7 +5,7 @@ use s3proxy::config::resolved::{Collector, OtlpTransport, Traces};
 use super::*;
 
 /// Loads a configuration with these variables. The backend is AWS unless they name another one.
-fn with(environment: &[(&str, &str)]) -> Loaded {
+fn with(environment: &[(&str, &str)]) -> LoadedConfig {
     load(
         &[],
         &[&[KEY, PLAIN_HTTP, ("S3PROXY_HOST", "aws")], environment].concat(),
@@ -16,13 +16,13 @@ fn refused(environment: &[(&str, &str)]) -> String {
     refusal(&[], &[&[KEY, PLAIN_HTTP], environment].concat()).to_string()
 }
 
-fn told(loaded: &Loaded) -> String {
+fn told(loaded: &LoadedConfig) -> String {
     let notices = loaded.notices.iter();
     let notices = notices.map(|notice| format!("{}: {notice}", notice.heading()));
     notices.collect::<Vec<_>>().join("\n")
 }
 
-fn backend(loaded: &Loaded) -> String {
+fn backend(loaded: &LoadedConfig) -> String {
     match &loaded.config.backend.endpoint {
         Endpoint::Fixed(address) => address.to_string(),
         Endpoint::ByHostName => "by host name".to_owned(),

@@ -14,16 +14,16 @@ use crate::keys::key_service::ServiceError;
 use crate::net::with_causes;
 
 /// Longest message of the service that is passed on, in characters.
-const MESSAGE_LIMIT: usize = 300;
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Context of a request, for error texts.
-pub(super) struct Asked<'a> {
+pub(super) struct KmsRequest<'a> {
     pub(super) operation: &'static str,
     pub(super) key: &'a str,
     pub(super) region: &'a str,
 }
 
-impl Asked<'_> {
+impl KmsRequest<'_> {
     /// Makes the error for a response that a key of the right kind never gives.
     pub(super) fn unusable(&self, reason: &str) -> ServiceError {
         ServiceError::Key(self.text(reason))
@@ -41,7 +41,7 @@ impl Asked<'_> {
 
 /// The cause of a failure, by who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::keys) enum Fault {
+pub(in crate::keys) enum KmsFault {
     Unavailable,
     Throttled,
     Login,
@@ -50,7 +50,7 @@ pub(in crate::keys) enum Fault {
     Ciphertext,
 }
 
-impl Fault {
+impl KmsFault {
     fn error(self, text: String) -> ServiceError {
         match self {
             Self::Unavailable => ServiceError::Unavailable(text),
@@ -63,52 +63,55 @@ impl Fault {
 }
 
 /// Converts the SDK's error.
-pub(super) fn told<E>(asked: &Asked<'_>, error: &SdkError<E, HttpResponse>) -> ServiceError
+pub(super) fn service_error<E>(
+    request: &KmsRequest<'_>,
+    error: &SdkError<E, HttpResponse>,
+) -> ServiceError
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
-    let (fault, reason) = judged(error);
-    fault.error(asked.text(&reason))
+    let (fault, reason) = classify(error);
+    fault.error(request.text(&reason))
 }
 
 /// Returns success if the failed request proves that the service works and knows the login.
-pub(super) fn answers<E>(
-    asked: &Asked<'_>,
+pub(super) fn check_reachable<E>(
+    request: &KmsRequest<'_>,
     error: &SdkError<E, HttpResponse>,
 ) -> Result<(), ServiceError>
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
-    let (fault, reason) = judged(error);
+    let (fault, reason) = classify(error);
     match fault {
-        Fault::Unavailable | Fault::Throttled | Fault::Login => {
-            Err(fault.error(asked.text(&reason)))
+        KmsFault::Unavailable | KmsFault::Throttled | KmsFault::Login => {
+            Err(fault.error(request.text(&reason)))
         }
-        Fault::Permission | Fault::Key | Fault::Ciphertext => Ok(()),
+        KmsFault::Permission | KmsFault::Key | KmsFault::Ciphertext => Ok(()),
     }
 }
 
-fn judged<E>(error: &SdkError<E, HttpResponse>) -> (Fault, String)
+fn classify<E>(error: &SdkError<E, HttpResponse>) -> (KmsFault, String)
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     // Credentials are resolved before the request is sent, so they come first.
     if let Some(credentials) = cause::<CredentialsError>(error) {
-        return of_credentials(credentials);
+        return classify_credentials(credentials);
     }
     let Some(response) = error.raw_response() else {
-        return (Fault::Unavailable, with_causes(error));
+        return (KmsFault::Unavailable, with_causes(error));
     };
     let status = response.status().as_u16();
     let code = error.code().unwrap_or("no error code");
-    let (fault, advice) = of_answer(code, status);
+    let (fault, advice) = classify_response(code, status);
     let mut reason = format!("{code} (status {status})");
     // Messages of failed logins repeat the signed headers, session token included.
-    if fault != Fault::Login
+    if fault != KmsFault::Login
         && let Some(message) = error.message()
     {
         reason.push_str(": ");
-        reason.extend(message.chars().take(MESSAGE_LIMIT));
+        reason.extend(message.chars().take(MAX_MESSAGE_CHARS));
     }
     if !advice.is_empty() {
         reason.push_str("; ");
@@ -118,40 +121,41 @@ where
 }
 
 /// Returns the cause of an error response, and advice for the operator.
-pub(in crate::keys) fn of_answer(code: &str, status: u16) -> (Fault, &'static str) {
+pub(in crate::keys) fn classify_response(code: &str, status: u16) -> (KmsFault, &'static str) {
     match code {
-        "DisabledException" => (Fault::Key, "the key is disabled: enable it"),
+        "DisabledException" => (KmsFault::Key, "the key is disabled: enable it"),
         "KMSInvalidStateException" => (
-            Fault::Key,
+            KmsFault::Key,
             "the key's state forbids its use, such as a deletion that is pending: cancel it, and \
              enable the key",
         ),
         "NotFoundException" | "InvalidArnException" | "ValidationException" => (
-            Fault::Key,
+            KmsFault::Key,
             "no such key: check its name, its account and its region",
         ),
         "InvalidKeyUsageException" | "UnsupportedOperationException" => (
-            Fault::Key,
+            KmsFault::Key,
             "a symmetric key for ENCRYPT_DECRYPT is needed here",
         ),
         "InvalidCiphertextException" => (
-            Fault::Ciphertext,
+            KmsFault::Ciphertext,
             "it was altered, or was not encrypted by this proxy",
         ),
         "IncorrectKeyException" => (
-            Fault::Ciphertext,
+            KmsFault::Ciphertext,
             "it is of another key; an alias that was moved has to point to the old key again",
         ),
         "AccessDeniedException" | "NotAuthorized" | "InvalidGrantTokenException" => (
-            Fault::Permission,
+            KmsFault::Permission,
             "the login needs kms:GenerateDataKey and kms:Decrypt for the key",
         ),
         "ExpiredTokenException" | "ExpiredToken" => {
-            (Fault::Login, "the login has expired and was not renewed")
+            (KmsFault::Login, "the login has expired and was not renewed")
         }
-        "UnrecognizedClientException" | "InvalidClientTokenId" | "OptInRequired" => {
-            (Fault::Login, "the access key or session token is not known")
-        }
+        "UnrecognizedClientException" | "InvalidClientTokenId" | "OptInRequired" => (
+            KmsFault::Login,
+            "the access key or session token is not known",
+        ),
         "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "IncompleteSignature"
@@ -159,45 +163,48 @@ pub(in crate::keys) fn of_answer(code: &str, status: u16) -> (Fault, &'static st
         | "MissingAuthenticationToken"
         | "MissingAuthenticationTokenException"
         | "RequestExpired" => (
-            Fault::Login,
+            KmsFault::Login,
             "the signature was refused: check the secret access key and the clock",
         ),
         "KMSInternalException"
         | "KeyUnavailableException"
         | "DependencyTimeoutException"
-        | "ServiceUnavailable" => (Fault::Unavailable, ""),
+        | "ServiceUnavailable" => (KmsFault::Unavailable, ""),
         "LimitExceededException"
         | "RequestLimitExceeded"
         | "SlowDown"
         | "Throttling"
         | "ThrottlingException"
-        | "TooManyRequestsException" => (Fault::Throttled, ""),
+        | "TooManyRequestsException" => (KmsFault::Throttled, ""),
         _ => match status {
-            429 => (Fault::Throttled, ""),
-            500.. => (Fault::Unavailable, ""),
-            401 | 403 => (Fault::Permission, "the login or the permission was refused"),
-            _ => (Fault::Key, ""),
+            429 => (KmsFault::Throttled, ""),
+            500.. => (KmsFault::Unavailable, ""),
+            401 | 403 => (
+                KmsFault::Permission,
+                "the login or the permission was refused",
+            ),
+            _ => (KmsFault::Key, ""),
         },
     }
 }
 
-fn of_credentials(error: &CredentialsError) -> (Fault, String) {
+fn classify_credentials(error: &CredentialsError) -> (KmsFault, String) {
     let reason = with_causes(error);
     match error {
         CredentialsError::CredentialsNotLoaded(_) => (
-            Fault::Login,
+            KmsFault::Login,
             format!(
                 "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a \
                  profile, a web identity or a role ({reason})"
             ),
         ),
         CredentialsError::InvalidConfiguration(_) => (
-            Fault::Login,
+            KmsFault::Login,
             format!("the AWS credentials are misconfigured: {reason}"),
         ),
         // The provider of the credentials may be down, as any other service.
         _ => (
-            Fault::Unavailable,
+            KmsFault::Unavailable,
             format!("the source of the AWS credentials failed: {reason}"),
         ),
     }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::error::{Fault, of_answer};
+use super::error::{KmsFault, classify_response};
 use super::{AwsKms, region_of};
 use crate::config::resolved::AwsKmsKey;
 use crate::keys::key_service::{KeyService, ServiceError};
@@ -27,15 +27,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Scripted KMS that gives every request the same response and records the requests.
 struct Stub {
     endpoint: String,
-    asked: Arc<Mutex<Vec<(String, Value)>>>,
+    request: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
 impl Stub {
     async fn answering(status: u16, answer: Value) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&asked);
+        let request = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&request);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (seen, answer) = (Arc::clone(&seen), answer.to_string());
@@ -57,7 +57,7 @@ impl Stub {
                 tokio::spawn(serving);
             }
         });
-        Self { endpoint, asked }
+        Self { endpoint, request }
     }
 
     async fn key(&self) -> AwsKms {
@@ -97,9 +97,9 @@ async fn a_new_kek_is_one_data_key_under_the_configured_key_and_our_context() {
     let expected = json!({
         "KeyId": KEY, "KeySpec": "AES_256", "EncryptionContext": {"s3proxy": "v1/kek"},
     });
-    let asked = stub.asked.lock().unwrap();
+    let request = stub.request.lock().unwrap();
     assert_eq!(
-        *asked,
+        *request,
         [("TrentService.GenerateDataKey".to_owned(), expected)]
     );
 }
@@ -113,8 +113,8 @@ async fn opening_names_the_key_so_that_no_other_one_answers() {
         "CiphertextBlob": STANDARD.encode("sealed"),
         "EncryptionContext": {"s3proxy": "v1/kek"},
     });
-    let asked = stub.asked.lock().unwrap();
-    assert_eq!(*asked, [("TrentService.Decrypt".to_owned(), expected)]);
+    let request = stub.request.lock().unwrap();
+    assert_eq!(*request, [("TrentService.Decrypt".to_owned(), expected)]);
 }
 
 #[tokio::test]
@@ -149,11 +149,11 @@ async fn an_error_is_not_repeated_and_says_what_to_do() {
              enable it"
         )
     );
-    assert_eq!(stub.asked.lock().unwrap().len(), 1);
+    assert_eq!(stub.request.lock().unwrap().len(), 1);
     let failing = Stub::answering(500, json!({"__type": "KMSInternalException"})).await;
     let error = failing.key().await.open(b"sealed").await.err().unwrap();
     assert!(matches!(error, ServiceError::Unavailable(_)), "{error}");
-    assert_eq!(failing.asked.lock().unwrap().len(), 1);
+    assert_eq!(failing.request.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -232,25 +232,25 @@ async fn a_missing_login_is_refused_and_a_failing_source_of_it_is_unavailable() 
 #[test]
 fn each_documented_error_has_its_fault() {
     for (code, status, fault) in [
-        ("DisabledException", 400, Fault::Key),
-        ("KMSInvalidStateException", 400, Fault::Key),
-        ("NotFoundException", 400, Fault::Key),
-        ("InvalidKeyUsageException", 400, Fault::Key),
-        ("AccessDeniedException", 400, Fault::Permission),
-        ("ExpiredTokenException", 400, Fault::Login),
-        ("UnrecognizedClientException", 400, Fault::Login),
-        ("InvalidCiphertextException", 400, Fault::Ciphertext),
-        ("IncorrectKeyException", 400, Fault::Ciphertext),
-        ("ThrottlingException", 400, Fault::Throttled),
-        ("KeyUnavailableException", 500, Fault::Unavailable),
-        ("DependencyTimeoutException", 503, Fault::Unavailable),
-        ("no error code", 503, Fault::Unavailable),
-        ("no error code", 429, Fault::Throttled),
-        ("no error code", 403, Fault::Permission),
+        ("DisabledException", 400, KmsFault::Key),
+        ("KMSInvalidStateException", 400, KmsFault::Key),
+        ("NotFoundException", 400, KmsFault::Key),
+        ("InvalidKeyUsageException", 400, KmsFault::Key),
+        ("AccessDeniedException", 400, KmsFault::Permission),
+        ("ExpiredTokenException", 400, KmsFault::Login),
+        ("UnrecognizedClientException", 400, KmsFault::Login),
+        ("InvalidCiphertextException", 400, KmsFault::Ciphertext),
+        ("IncorrectKeyException", 400, KmsFault::Ciphertext),
+        ("ThrottlingException", 400, KmsFault::Throttled),
+        ("KeyUnavailableException", 500, KmsFault::Unavailable),
+        ("DependencyTimeoutException", 503, KmsFault::Unavailable),
+        ("no error code", 503, KmsFault::Unavailable),
+        ("no error code", 429, KmsFault::Throttled),
+        ("no error code", 403, KmsFault::Permission),
         // An unknown code is classified by its status.
-        ("SomethingNew", 400, Fault::Key),
+        ("SomethingNew", 400, KmsFault::Key),
     ] {
-        assert_eq!(of_answer(code, status).0, fault, "{code} {status}");
+        assert_eq!(classify_response(code, status).0, fault, "{code} {status}");
     }
 }
 

@@ -134,7 +134,7 @@ async fn the_all_zero_key_opens_only_where_it_is_allowed_and_is_named_otherwise(
 #[tokio::test]
 async fn constellations_key_opens_what_is_under_its_tag_only() {
     let kek = LegacyKek::from_bytes(&TOTO).expect("32 bytes");
-    let given = ConstellationKek::Given(kek);
+    let given = ConstellationKek::Fixed(kek);
     let keys = keys(&["other"], given);
     let everywhere = scope(Permission::Deny);
     let mut elsewhere = everywhere.clone();

@@ -9,7 +9,7 @@ use super::super::key_service::ServiceError;
 
 /// A failed call, with the remedy that may help.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct TokenFailure {
     pub(super) error: ServiceError,
     pub(super) remedy: Remedy,
 }
@@ -21,10 +21,10 @@ pub(super) enum Remedy {
     /// Open another session with another login.
     NewSession,
     /// Initialise the library again, so that it looks for tokens.
-    NewStart,
+    Restart,
 }
 
-impl Failure {
+impl TokenFailure {
     pub(super) fn lasting(error: ServiceError) -> Self {
         Self {
             error,
@@ -35,12 +35,12 @@ impl Failure {
     pub(super) fn absent_token(text: String) -> Self {
         Self {
             error: ServiceError::Unavailable(text),
-            remedy: Remedy::NewStart,
+            remedy: Remedy::Restart,
         }
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for TokenFailure {
     fn from(error: Error) -> Self {
         let Error::Pkcs11(code, function) = error else {
             return Self::lasting(ServiceError::Unavailable(format!("PKCS#11: {error}")));
@@ -96,7 +96,7 @@ fn remedy(code: RvError) -> Remedy {
         | RvError::GeneralError
         | RvError::SlotIdInvalid
         | RvError::TokenNotPresent
-        | RvError::TokenNotRecognized => Remedy::NewStart,
+        | RvError::TokenNotRecognized => Remedy::Restart,
         _ => Remedy::None,
     }
 }

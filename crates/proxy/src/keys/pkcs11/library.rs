@@ -15,11 +15,11 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Context};
 use cryptoki::error::{Error, RvError};
 
 use super::Pkcs11Error;
-use super::failure::Failure;
+use super::failure::TokenFailure;
 
 /// Least time between two restarts: each costs every key its sessions, and an absent token does not
 /// justify more.
-const START_ANEW_AFTER: Duration = Duration::from_secs(1);
+const MIN_RESTART_INTERVAL: Duration = Duration::from_secs(1);
 
 static LIBRARIES: Mutex<Vec<Arc<Library>>> = Mutex::new(Vec::new());
 
@@ -30,10 +30,10 @@ pub(super) struct Epoch(u64);
 /// A loaded library.
 pub(super) struct Library {
     module: PathBuf,
-    state: RwLock<State>,
+    state: RwLock<LibraryState>,
 }
 
-struct State {
+struct LibraryState {
     context: Context,
     epoch: Epoch,
     /// Time of the last initialisation; `None` before the first.
@@ -58,7 +58,7 @@ impl Library {
         let context = Context::new(&module).map_err(|found| error(found.to_string()))?;
         let library = Arc::new(Self {
             module,
-            state: RwLock::new(State {
+            state: RwLock::new(LibraryState {
                 context,
                 epoch: Epoch(0),
                 started: None,
@@ -71,8 +71,8 @@ impl Library {
     /// Runs calls into the initialised library, which is initialised on first use.
     pub(super) fn enter<T>(
         &self,
-        calls: impl FnOnce(&Context, Epoch) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        calls: impl FnOnce(&Context, Epoch) -> Result<T, TokenFailure>,
+    ) -> Result<T, TokenFailure> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if state.started.is_some() {
             return calls(&state.context, state.epoch);
@@ -90,7 +90,7 @@ impl Library {
 
     /// Restarts the library, unless another thread did so since `epoch`, it was restarted a moment
     /// ago, or a call is in flight. Returns whether a retry is worthwhile.
-    pub(super) fn start_anew(&self, epoch: Epoch) -> Result<bool, Failure> {
+    pub(super) fn restart(&self, epoch: Epoch) -> Result<bool, TokenFailure> {
         // Never waits for the lock: a hung call would hold up the restart, and with it every new
         // reader.
         let mut state = match self.state.try_write() {
@@ -104,7 +104,7 @@ impl Library {
         }
         if state
             .started
-            .is_some_and(|started| started.elapsed() < START_ANEW_AFTER)
+            .is_some_and(|started| started.elapsed() < MIN_RESTART_INTERVAL)
         {
             return Ok(false);
         }
@@ -112,15 +112,15 @@ impl Library {
         state.started = None;
         match state.context.clone().finalize() {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {}
-            Err(error) => return Err(Failure::from(error)),
+            Err(error) => return Err(TokenFailure::from(error)),
         }
         state.start()?;
         Ok(true)
     }
 }
 
-impl State {
-    fn start(&mut self) -> Result<(), Failure> {
+impl LibraryState {
+    fn start(&mut self) -> Result<(), TokenFailure> {
         if self.started.is_some() {
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl State {
                 self.started = Some(Instant::now());
                 Ok(())
             }
-            Err(error) => Err(Failure::from(error)),
+            Err(error) => Err(TokenFailure::from(error)),
         }
     }
 }

@@ -19,7 +19,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
-use super::failure::{Failure, Remedy};
+use super::failure::{Remedy, TokenFailure};
 use super::library::{Epoch, Library};
 use super::{CIPHERTEXT_BYTES, KEK_BYTES, MOST_CALLS, NONCE_BYTES, TAG_BYTES};
 use crate::config::resolved::Pkcs11Key;
@@ -29,23 +29,23 @@ use crate::keys::key_service::ServiceError;
 const TAG_BITS: u64 = 8 * TAG_BYTES as u64;
 const ASSOCIATED_DATA: &[u8] = b"s3proxy/v1/kek";
 
-pub(super) struct Token {
+pub(super) struct Pkcs11Token {
     library: Arc<Library>,
     label: String,
     key_label: String,
     pin: AuthPin,
     pin_refused: AtomicBool,
-    idle: Mutex<Vec<Open>>,
+    idle: Mutex<Vec<TokenSession>>,
 }
 
 /// A logged-in session. It has to be closed explicitly: after a restart of the library its handle
 /// may denote another session.
-struct Open {
+struct TokenSession {
     session: Session,
     epoch: Epoch,
 }
 
-impl Token {
+impl Pkcs11Token {
     pub(super) fn new(library: Arc<Library>, config: &Pkcs11Key) -> Self {
         Self {
             library,
@@ -64,7 +64,7 @@ impl Token {
             if ciphertext.len() == CIPHERTEXT_BYTES {
                 Ok(ciphertext)
             } else {
-                Err(Failure::lasting(ServiceError::Key(format!(
+                Err(TokenFailure::lasting(ServiceError::Key(format!(
                     "AES-GCM of the token gave {} bytes for {KEK_BYTES}; with a tag of {TAG_BYTES} \
                      bytes behind it should be {}",
                     sealed.len(),
@@ -88,7 +88,7 @@ impl Token {
                     if is_vague(code) && round_trip(session, key) =>
                 {
                     let text = format!("PKCS#11 Decrypt: {code:?}");
-                    Err(Failure::lasting(ServiceError::Ciphertext(text)))
+                    Err(TokenFailure::lasting(ServiceError::Ciphertext(text)))
                 }
                 opened => Ok(opened?),
             }
@@ -116,7 +116,7 @@ impl Token {
 
     fn use_key<T>(
         &self,
-        call: impl Fn(&Session, ObjectHandle) -> Result<T, Failure>,
+        call: impl Fn(&Session, ObjectHandle) -> Result<T, TokenFailure>,
     ) -> Result<T, ServiceError> {
         self.with_session(|context, session| call(session, self.find_key(context, session)?))
     }
@@ -125,7 +125,7 @@ impl Token {
     /// help, and once after a restart of the library.
     fn with_session<T>(
         &self,
-        call: impl Fn(&Context, &Session) -> Result<T, Failure>,
+        call: impl Fn(&Context, &Session) -> Result<T, TokenFailure>,
     ) -> Result<T, ServiceError> {
         let mut tried = None;
         loop {
@@ -148,11 +148,11 @@ impl Token {
             let again = match (tried, failure.remedy, epoch) {
                 // Each remedy is tried once, the cheap one first. A new session that did not help
                 // escalates to a restart of the library.
-                (_, Remedy::None, _) | (_, _, None) | (Some(Remedy::NewStart), _, _) => false,
+                (_, Remedy::None, _) | (_, _, None) | (Some(Remedy::Restart), _, _) => false,
                 (None, Remedy::NewSession, _) => true,
-                (_, Remedy::NewSession | Remedy::NewStart, Some(epoch)) => self
+                (_, Remedy::NewSession | Remedy::Restart, Some(epoch)) => self
                     .library
-                    .start_anew(epoch)
+                    .restart(epoch)
                     .map_err(|failure| failure.error)?,
             };
             if !again {
@@ -162,7 +162,7 @@ impl Token {
         }
     }
 
-    fn session(&self, context: &Context, now: Epoch) -> Result<Open, Failure> {
+    fn session(&self, context: &Context, now: Epoch) -> Result<TokenSession, TokenFailure> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // Sessions of an earlier epoch ended with the restart; their handles must not be closed.
         idle.retain(|open| open.epoch == now);
@@ -173,7 +173,7 @@ impl Token {
         let slot = self.slot(context)?;
         let session = context.open_ro_session_no_drop(slot)?;
         match self.log_in(&session) {
-            Ok(()) => Ok(Open {
+            Ok(()) => Ok(TokenSession {
                 session,
                 epoch: now,
             }),
@@ -184,7 +184,7 @@ impl Token {
         }
     }
 
-    fn slot(&self, context: &Context) -> Result<Slot, Failure> {
+    fn slot(&self, context: &Context) -> Result<Slot, TokenFailure> {
         for slot in context.get_slots_with_token()? {
             // A slot without readable token info is not the right one, or not now.
             if context
@@ -194,15 +194,15 @@ impl Token {
                 return Ok(slot);
             }
         }
-        Err(Failure::absent_token(format!(
+        Err(TokenFailure::absent_token(format!(
             "no token labelled {:?} is there; plug it in, or correct the label",
             self.label
         )))
     }
 
-    fn log_in(&self, session: &Session) -> Result<(), Failure> {
+    fn log_in(&self, session: &Session) -> Result<(), TokenFailure> {
         let refused = || {
-            Failure::lasting(ServiceError::Refused(format!(
+            TokenFailure::lasting(ServiceError::Refused(format!(
                 "the token {:?} refused the PIN; it is not tried again, so that the token does not \
                  lock itself: correct it and start the proxy again",
                 self.label
@@ -227,9 +227,9 @@ impl Token {
         }
     }
 
-    fn find_key(&self, context: &Context, session: &Session) -> Result<ObjectHandle, Failure> {
+    fn find_key(&self, context: &Context, session: &Session) -> Result<ObjectHandle, TokenFailure> {
         let unusable = |what: &str| {
-            Failure::lasting(ServiceError::Key(format!(
+            TokenFailure::lasting(ServiceError::Key(format!(
                 "the token {:?} has {what} labelled {:?}",
                 self.label, self.key_label
             )))
@@ -266,7 +266,7 @@ impl Token {
         ]
     }
 
-    fn keep(&self, open: Open) {
+    fn keep(&self, open: TokenSession) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MOST_CALLS {
             idle.push(open);
@@ -278,10 +278,10 @@ impl Token {
 
     /// Closes this session and the idle ones of its epoch: the cause of one failure may have ended
     /// all.
-    fn close_all(&self, open: Open) {
+    fn close_all(&self, open: TokenSession) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // Collected under the lock and closed outside of it, since closing may block.
-        let others: Vec<Open> = idle.drain(..).collect();
+        let others: Vec<TokenSession> = idle.drain(..).collect();
         drop(idle);
         for other in others.into_iter().filter(|other| other.epoch == open.epoch) {
             close(other.session);

@@ -7,7 +7,7 @@
 //! renewed as long as the service allows it, and never replaced.
 //!
 //! A background task keeps the lease, since a replica that serves from its caches may not call the
-//! service for longer than the lease. The task ends with the [`Keeper`].
+//! service for longer than the lease. The task ends with the [`LeaseKeeper`].
 //!
 //! Absent: revoking the token at the end. Its lease expires anyway, and a killed replica could not
 //! revoke it either.
@@ -24,9 +24,9 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::key_service::ServiceError;
-use super::response::{self, Asked};
-use super::server::{self, Server, Token};
-use super::{Data, VaultError};
+use super::response::{self, VaultOperation};
+use super::server::{self, VaultServer, VaultToken};
+use super::{VaultData, VaultError};
 use crate::config::resolved::VaultLogin;
 
 /// Age below which a refused token is not replaced: its age cannot be the reason, and a policy
@@ -34,18 +34,18 @@ use crate::config::resolved::VaultLogin;
 const YOUNG: Duration = Duration::from_secs(1);
 
 /// Pause between two tries to keep a lease while the service cannot be reached.
-const KEEP_AGAIN: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Longest lease that is honoured. A server may announce a lease whose end no clock can represent.
-const LONGEST_LEASE: Duration = Duration::from_hours(365 * 24);
+const MAX_LEASE: Duration = Duration::from_hours(365 * 24);
 
 /// The one login of a key, shared by its requests.
-pub(super) struct Session {
-    server: Arc<Server>,
+pub(super) struct LoginSession {
+    server: Arc<VaultServer>,
     login: Login,
     lookup: PathAndQuery,
     renew: PathAndQuery,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<HeldToken>>,
     changed: Notify,
 }
 
@@ -65,23 +65,23 @@ enum Login {
 }
 
 #[derive(Clone)]
-struct Held {
-    token: Token,
+struct HeldToken {
+    token: VaultToken,
     obtained: Instant,
-    lease: Lease,
+    lease: TokenLease,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Lease {
+enum TokenLease {
     /// A configured token that was not looked up yet.
     Unknown { look: Instant },
     /// No end, or an end that cannot be moved or seen.
-    Untended,
+    Unmanaged,
     Ends {
         at: Instant,
         /// When to renew the lease or log in again.
         tend: Instant,
-        by: Tending,
+        by: LeaseAction,
         /// Duration that the login gave. A much shorter renewal means that the token nears its
         /// maximum TTL.
         granted: Duration,
@@ -89,25 +89,25 @@ enum Lease {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tending {
-    Renewal,
-    Login,
+enum LeaseAction {
+    Renew,
+    LogIn,
 }
 
-impl Session {
-    pub(super) fn new(server: Arc<Server>, login: &VaultLogin) -> Result<Self, VaultError> {
+impl LoginSession {
+    pub(super) fn new(server: Arc<VaultServer>, login: &VaultLogin) -> Result<Self, VaultError> {
         let path = |mount: &str| server::path(&["auth", mount, "login"], "login mount");
         let mut held = None;
         let login = match login {
             VaultLogin::Token(text) => {
-                let token = Token::new(text.expose()).ok_or(VaultError::Name {
+                let token = VaultToken::new(text.expose()).ok_or(VaultError::Name {
                     what: "the token",
                     value: "(not shown)".to_owned(),
                 })?;
-                held = Some(Held {
+                held = Some(HeldToken {
                     token,
                     obtained: Instant::now(),
-                    lease: Lease::Unknown {
+                    lease: TokenLease::Unknown {
                         look: Instant::now(),
                     },
                 });
@@ -143,7 +143,7 @@ impl Session {
     }
 
     /// Returns the token to send, after a login if there is no token that may still be valid.
-    pub(super) async fn token(&self) -> Result<Token, ServiceError> {
+    pub(super) async fn token(&self) -> Result<VaultToken, ServiceError> {
         let mut held = self.held.lock().await;
         match &*held {
             // A configured token is sent even when it seems to be over: only the server can tell.
@@ -153,7 +153,10 @@ impl Session {
     }
 
     /// Returns a token in place of the refused one, if it has a chance of being accepted.
-    pub(super) async fn replace(&self, refused: &Token) -> Result<Option<Token>, ServiceError> {
+    pub(super) async fn replace(
+        &self,
+        refused: &VaultToken,
+    ) -> Result<Option<VaultToken>, ServiceError> {
         if !self.can_log_in() {
             return Ok(None);
         }
@@ -173,7 +176,7 @@ impl Session {
         }
     }
 
-    async fn log_in_as(&self, held: &mut Option<Held>) -> Result<Token, ServiceError> {
+    async fn log_in_as(&self, held: &mut Option<HeldToken>) -> Result<VaultToken, ServiceError> {
         let new = self.log_in().await?;
         let token = new.token.clone();
         *held = Some(new);
@@ -182,7 +185,7 @@ impl Session {
         Ok(token)
     }
 
-    async fn log_in(&self) -> Result<Held, ServiceError> {
+    async fn log_in(&self) -> Result<HeldToken, ServiceError> {
         let (path, body) = match &self.login {
             Login::Given => {
                 return Err(ServiceError::Refused(
@@ -209,12 +212,12 @@ impl Session {
                 )
             }
         };
-        let answer = self.server.post(path, None, body).await?;
-        response::judge(Asked::Login, &answer)?;
+        let response = self.server.post(path, None, body).await?;
+        response::check(VaultOperation::Login, &response)?;
         tracing::debug!(server = %self.server.address, "logged in to Vault");
-        let auth = auth(&answer.body)?;
-        let token = Token::new(auth.client_token).ok_or_else(|| no_token("log in"))?;
-        Ok(Held {
+        let auth = auth(&response.body)?;
+        let token = VaultToken::new(auth.client_token).ok_or_else(|| no_token("log in"))?;
+        Ok(HeldToken {
             token,
             obtained: Instant::now(),
             lease: auth.lease(auth.seconds()),
@@ -222,11 +225,11 @@ impl Session {
     }
 
     /// Returns when the lease needs attention next; `None` for never.
-    async fn tend_at(&self) -> Option<Instant> {
+    async fn next_renewal(&self) -> Option<Instant> {
         match self.held.lock().await.as_ref()?.lease {
-            Lease::Unknown { look } => Some(look),
-            Lease::Untended => None,
-            Lease::Ends { tend, .. } => Some(tend),
+            TokenLease::Unknown { look } => Some(look),
+            TokenLease::Unmanaged => None,
+            TokenLease::Ends { tend, .. } => Some(tend),
         }
     }
 
@@ -240,7 +243,7 @@ impl Session {
             .await
             .unwrap_or_else(|_| {
                 Err(ServiceError::Unavailable(format!(
-                    "no answer within {limit:?}"
+                    "no response within {limit:?}"
                 )))
             });
         let new = tended.unwrap_or_else(|error| {
@@ -249,7 +252,7 @@ impl Session {
                 server = %self.server.address, %error,
                 "the login at Vault could not be renewed: {}", lease.prospect()
             );
-            Held {
+            HeldToken {
                 lease,
                 ..old.clone()
             }
@@ -261,21 +264,23 @@ impl Session {
         }
     }
 
-    async fn tended(&self, old: &Held) -> Result<Held, ServiceError> {
+    async fn tended(&self, old: &HeldToken) -> Result<HeldToken, ServiceError> {
         let lease = match old.lease {
-            Lease::Unknown { .. } => self.look_up(&old.token).await?,
-            Lease::Ends {
-                by: Tending::Login, ..
+            TokenLease::Unknown { .. } => self.look_up(&old.token).await?,
+            TokenLease::Ends {
+                by: LeaseAction::LogIn,
+                ..
             } if self.can_log_in() => {
                 return self.log_in().await;
             }
             // A configured token that cannot be renewed is used until the server refuses it.
-            Lease::Untended
-            | Lease::Ends {
-                by: Tending::Login, ..
-            } => Lease::Untended,
-            Lease::Ends {
-                by: Tending::Renewal,
+            TokenLease::Unmanaged
+            | TokenLease::Ends {
+                by: LeaseAction::LogIn,
+                ..
+            } => TokenLease::Unmanaged,
+            TokenLease::Ends {
+                by: LeaseAction::Renew,
                 granted,
                 ..
             } => match self.renewed(&old.token, granted).await {
@@ -284,57 +289,61 @@ impl Session {
                 lease => lease?,
             },
         };
-        Ok(Held {
+        Ok(HeldToken {
             lease,
             ..old.clone()
         })
     }
 
-    async fn look_up(&self, token: &Token) -> Result<Lease, ServiceError> {
-        let answer = self.server.get(&self.lookup, token).await?;
-        response::judge(Asked::Token, &answer)?;
-        let found = serde_json::from_slice::<Data<Looked>>(&answer.body)
+    async fn look_up(&self, token: &VaultToken) -> Result<TokenLease, ServiceError> {
+        let response = self.server.get(&self.lookup, token).await?;
+        response::check(VaultOperation::Token, &response)?;
+        let found = serde_json::from_slice::<VaultData<TokenLookup>>(&response.body)
             .map_err(|_| no_token("look up the token"))?
             .data;
         let by = tending(found.renewable);
-        Ok(Lease::of(
+        Ok(TokenLease::of(
             Duration::from_secs(found.ttl),
             by,
             Duration::ZERO,
         ))
     }
 
-    async fn renewed(&self, token: &Token, granted: Duration) -> Result<Lease, ServiceError> {
+    async fn renewed(
+        &self,
+        token: &VaultToken,
+        granted: Duration,
+    ) -> Result<TokenLease, ServiceError> {
         let body = Zeroizing::new(b"{}".to_vec());
-        let answer = self.server.post(&self.renew, Some(token), body).await?;
-        response::judge(Asked::Token, &answer)?;
+        let response = self.server.post(&self.renew, Some(token), body).await?;
+        response::check(VaultOperation::Token, &response)?;
         tracing::debug!(server = %self.server.address, "renewed the login at Vault");
-        Ok(auth(&answer.body)?.lease(granted))
+        Ok(auth(&response.body)?.lease(granted))
     }
 }
 
-impl Held {
+impl HeldToken {
     fn is_over(&self) -> bool {
         match self.lease {
-            Lease::Unknown { .. } | Lease::Untended => false,
-            Lease::Ends { at, .. } => at <= Instant::now(),
+            TokenLease::Unknown { .. } | TokenLease::Unmanaged => false,
+            TokenLease::Ends { at, .. } => at <= Instant::now(),
         }
     }
 }
 
-impl Lease {
+impl TokenLease {
     /// Computes a lease that is tended at two thirds of its length. Zero is Vault's way to say that
     /// there is no end; in the response to a renewal it may also mean a remainder below a second.
-    fn of(length: Duration, by: Tending, granted: Duration) -> Self {
+    fn of(length: Duration, by: LeaseAction, granted: Duration) -> Self {
         if length.is_zero() && granted.is_zero() {
-            return Self::Untended;
+            return Self::Unmanaged;
         }
         let now = Instant::now();
-        let length = length.min(LONGEST_LEASE);
+        let length = length.min(MAX_LEASE);
         // The renewal gave less than half of the original duration: the maximum TTL is near, so log
         // in next time.
         let by = if length < granted / 2 {
-            Tending::Login
+            LeaseAction::LogIn
         } else {
             by
         };
@@ -351,7 +360,7 @@ impl Lease {
         match (self, error) {
             (Self::Unknown { .. }, ServiceError::Unavailable(_) | ServiceError::Throttled(_)) => {
                 Self::Unknown {
-                    look: Instant::now() + KEEP_AGAIN,
+                    look: Instant::now() + RETRY_PAUSE,
                 }
             }
             (
@@ -361,30 +370,30 @@ impl Lease {
                 ServiceError::Unavailable(_) | ServiceError::Throttled(_),
             ) => Self::Ends {
                 at,
-                tend: Instant::now() + KEEP_AGAIN,
+                tend: Instant::now() + RETRY_PAUSE,
                 by,
                 granted,
             },
-            (Self::Unknown { .. } | Self::Untended | Self::Ends { .. }, _) => Self::Untended,
+            (Self::Unknown { .. } | Self::Unmanaged | Self::Ends { .. }, _) => Self::Unmanaged,
         }
     }
 
     fn prospect(self) -> &'static str {
         match self {
             Self::Unknown { .. } | Self::Ends { .. } => "trying again",
-            Self::Untended => "its token serves until it is refused",
+            Self::Unmanaged => "its token serves until it is refused",
         }
     }
 }
 
 /// Keeps the lease of one session until it is dropped.
-pub(super) struct Keeper(AbortHandle);
+pub(super) struct LeaseKeeper(AbortHandle);
 
-impl Keeper {
-    pub(super) fn start(session: Arc<Session>, limit: Duration) -> Self {
+impl LeaseKeeper {
+    pub(super) fn start(session: Arc<LoginSession>, limit: Duration) -> Self {
         let task = tokio::spawn(async move {
             loop {
-                match session.tend_at().await {
+                match session.next_renewal().await {
                     None => session.changed.notified().await,
                     // A new token ends the sleep: its lease has another deadline.
                     Some(at) => tokio::select! {
@@ -398,7 +407,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for LeaseKeeper {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -417,7 +426,7 @@ struct Kubernetes<'a> {
 }
 
 #[derive(Deserialize)]
-struct Authenticated<'a> {
+struct LoginResponse<'a> {
     #[serde(borrow)]
     auth: Option<Auth<'a>>,
 }
@@ -436,23 +445,23 @@ impl Auth<'_> {
         Duration::from_secs(self.lease_duration)
     }
 
-    fn lease(&self, granted: Duration) -> Lease {
-        Lease::of(self.seconds(), tending(self.renewable), granted)
+    fn lease(&self, granted: Duration) -> TokenLease {
+        TokenLease::of(self.seconds(), tending(self.renewable), granted)
     }
 }
 
 #[derive(Deserialize)]
-struct Looked {
+struct TokenLookup {
     ttl: u64,
     #[serde(default)]
     renewable: bool,
 }
 
-fn tending(renewable: bool) -> Tending {
+fn tending(renewable: bool) -> LeaseAction {
     if renewable {
-        Tending::Renewal
+        LeaseAction::Renew
     } else {
-        Tending::Login
+        LeaseAction::LogIn
     }
 }
 
@@ -463,19 +472,19 @@ pub(in crate::keys) fn grants(body: &[u8]) -> bool {
         let renewed = auth.lease(Duration::from_secs(1));
         renewed.prospect();
         auth.lease(auth.seconds()).prospect();
-        Token::new(auth.client_token).is_some()
+        VaultToken::new(auth.client_token).is_some()
     })
 }
 
 fn auth(body: &[u8]) -> Result<Auth<'_>, ServiceError> {
-    serde_json::from_slice::<Authenticated<'_>>(body)
+    serde_json::from_slice::<LoginResponse<'_>>(body)
         .ok()
-        .and_then(|answer| answer.auth)
+        .and_then(|response| response.auth)
         .ok_or_else(|| no_token("log in"))
 }
 
 fn no_token(what: &str) -> ServiceError {
-    ServiceError::Refused(format!("{what}: the answer has no token in it"))
+    ServiceError::Refused(format!("{what}: the response has no token in it"))
 }
 
 /// Reads the service account's token. Kubernetes replaces the file, so it is read at each login.
@@ -509,10 +518,10 @@ mod tests {
             );
             let auth = auth(body.as_bytes()).unwrap();
             for granted in [auth.seconds(), Duration::from_hours(1)] {
-                let Lease::Ends { at, tend, .. } = auth.lease(granted) else {
+                let TokenLease::Ends { at, tend, .. } = auth.lease(granted) else {
                     panic!("a lease of {seconds} s ends");
                 };
-                assert!(tend <= at && at <= Instant::now() + LONGEST_LEASE);
+                assert!(tend <= at && at <= Instant::now() + MAX_LEASE);
             }
         }
     }

@@ -9,15 +9,15 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::super::http::Answer;
+use super::super::http::HttpResponse;
 use super::super::key_service::ServiceError;
 
 /// Longest message of the service that is passed on, in characters.
-const MOST_SAID: usize = 300;
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Kind of request; determines the meaning of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::keys) enum Asked {
+pub(in crate::keys) enum VaultOperation {
     Encrypt,
     Decrypt,
     Login,
@@ -26,7 +26,7 @@ pub(in crate::keys) enum Asked {
 }
 
 /// Transit's messages that the key itself cannot do the operation.
-const OF_THE_KEY: [&str; 9] = [
+const KEY_ERRORS: [&str; 9] = [
     "encryption key not found",
     "no handler for route",
     "unsupported path",
@@ -39,45 +39,53 @@ const OF_THE_KEY: [&str; 9] = [
 ];
 
 /// Transit's messages that the ciphertext is not this key's, with any status.
-const OF_THE_CIPHERTEXT: [&str; 2] = ["message authentication failed", "invalid ciphertext"];
+const CIPHERTEXT_ERRORS: [&str; 2] = ["message authentication failed", "invalid ciphertext"];
 
 /// Message about a token at its maximum TTL. It has status 500, as if it were transient.
-const OF_THE_LAST_END: &str = "past the max TTL";
+const MAX_TTL_ERROR: &str = "past the max TTL";
 
 /// Returns success, or the error by who is at fault.
-pub(in crate::keys) fn judge(asked: Asked, answer: &Answer) -> Result<(), ServiceError> {
-    if answer.status.is_success() {
+pub(in crate::keys) fn check(
+    operation: VaultOperation,
+    response: &HttpResponse,
+) -> Result<(), ServiceError> {
+    if response.status.is_success() {
         return Ok(());
     }
-    let words = words(answer);
+    let words = words(response);
     let any = |known: &[&str]| known.iter().any(|text| words.contains(text));
-    let told = said(asked.attempt(), answer);
-    Err(match (asked, answer.status) {
+    let told = describe(operation.attempt(), response);
+    Err(match (operation, response.status) {
         // Messages first, then statuses: the order of these arms matters.
-        (Asked::Decrypt, _) if any(&OF_THE_CIPHERTEXT) => ServiceError::Ciphertext(format!(
-            "{told}; it was encrypted under another key or at another service, or was altered"
-        )),
-        (Asked::Encrypt | Asked::Decrypt, _) if any(&OF_THE_KEY) => ServiceError::Key(told),
-        (Asked::Token, _) if words.contains(OF_THE_LAST_END) => ServiceError::Refused(told),
+        (VaultOperation::Decrypt, _) if any(&CIPHERTEXT_ERRORS) => {
+            ServiceError::Ciphertext(format!(
+                "{told}; it was encrypted under another key or at another service, or was altered"
+            ))
+        }
+        (VaultOperation::Encrypt | VaultOperation::Decrypt, _) if any(&KEY_ERRORS) => {
+            ServiceError::Key(told)
+        }
+        (VaultOperation::Token, _) if words.contains(MAX_TTL_ERROR) => ServiceError::Refused(told),
         (_, StatusCode::TOO_MANY_REQUESTS) => ServiceError::Throttled(told),
         (_, StatusCode::REQUEST_TIMEOUT) => ServiceError::Unavailable(told),
         (_, status) if status.is_server_error() => ServiceError::Unavailable(told),
-        (Asked::Login | Asked::Token, _) => ServiceError::Refused(told),
-        (Asked::Encrypt | Asked::Decrypt, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) => {
-            ServiceError::Refused(format!(
-                "{told}; the token must be valid and its policy must have `update` on the path, \
+        (VaultOperation::Login | VaultOperation::Token, _) => ServiceError::Refused(told),
+        (
+            VaultOperation::Encrypt | VaultOperation::Decrypt,
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED,
+        ) => ServiceError::Refused(format!(
+            "{told}; the token must be valid and its policy must have `update` on the path, \
                  and with that alone a missing key is refused like this too"
-            ))
-        }
-        (Asked::Encrypt, _)
-        | (Asked::Decrypt, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+        )),
+        (VaultOperation::Encrypt, _)
+        | (VaultOperation::Decrypt, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
             ServiceError::Key(told)
         }
-        (Asked::Decrypt, _) => ServiceError::Ciphertext(told),
+        (VaultOperation::Decrypt, _) => ServiceError::Ciphertext(told),
     })
 }
 
-impl Asked {
+impl VaultOperation {
     fn attempt(self) -> &'static str {
         match self {
             Self::Encrypt => "encrypt with the Transit key",
@@ -95,9 +103,9 @@ struct Errors {
 }
 
 /// Formats `what`, the status, and the service's message.
-pub(super) fn said(what: &str, answer: &Answer) -> String {
-    let words = words(answer);
-    let status = answer.status.as_u16();
+pub(super) fn describe(what: &str, response: &HttpResponse) -> String {
+    let words = words(response);
+    let status = response.status.as_u16();
     if words.is_empty() {
         format!("{what}: status {status}")
     } else {
@@ -105,9 +113,9 @@ pub(super) fn said(what: &str, answer: &Answer) -> String {
     }
 }
 
-fn words(answer: &Answer) -> String {
-    let errors = serde_json::from_slice::<Errors>(&answer.body)
-        .map(|answer| answer.errors)
+fn words(response: &HttpResponse) -> String {
+    let errors = serde_json::from_slice::<Errors>(&response.body)
+        .map(|response| response.errors)
         .unwrap_or_default();
     // Vault wraps single errors into lists with line breaks and tabs.
     let words: Vec<&str> = errors
@@ -115,5 +123,5 @@ fn words(answer: &Answer) -> String {
         .flat_map(|text| text.split_whitespace())
         .collect();
     let clean = words.join(" ").replace(char::is_control, "");
-    clean.chars().take(MOST_SAID).collect()
+    clean.chars().take(MAX_MESSAGE_CHARS).collect()
 }

@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use zeroize::Zeroizing;
 
-use super::super::http::{Answer, HttpClient};
+use super::super::http::{HttpClient, HttpResponse};
 use super::super::key_service::ServiceError;
 use super::{VaultError, response};
 use crate::config::resolved::VaultKey;
@@ -19,7 +19,7 @@ const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 
 /// Address and client of a server.
-pub(super) struct Server {
+pub(super) struct VaultServer {
     pub(super) address: String,
     http: HttpClient,
     namespace: Option<HeaderValue>,
@@ -27,9 +27,9 @@ pub(super) struct Server {
 
 /// A token as requests carry it. It is never printed.
 #[derive(Clone, PartialEq)]
-pub(super) struct Token(HeaderValue);
+pub(super) struct VaultToken(HeaderValue);
 
-impl Token {
+impl VaultToken {
     /// Returns `None` if the text cannot be a header's value.
     pub(super) fn new(text: &str) -> Option<Self> {
         let mut value = HeaderValue::from_str(text).ok()?;
@@ -38,7 +38,7 @@ impl Token {
     }
 }
 
-impl Server {
+impl VaultServer {
     pub(super) fn new(config: &VaultKey) -> Result<Self, VaultError> {
         let address = config.address.to_string();
         let http = HttpClient::new(&config.address, &config.authorities).map_err(|error| {
@@ -65,9 +65,9 @@ impl Server {
     pub(super) async fn post(
         &self,
         path: &PathAndQuery,
-        token: Option<&Token>,
+        token: Option<&VaultToken>,
         body: Zeroizing<Vec<u8>>,
-    ) -> Result<Answer, ServiceError> {
+    ) -> Result<HttpResponse, ServiceError> {
         let mut headers = self.headers(token);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.send(Method::POST, path, headers, body).await
@@ -76,8 +76,8 @@ impl Server {
     pub(super) async fn get(
         &self,
         path: &PathAndQuery,
-        token: &Token,
-    ) -> Result<Answer, ServiceError> {
+        token: &VaultToken,
+    ) -> Result<HttpResponse, ServiceError> {
         let headers = self.headers(Some(token));
         self.send(Method::GET, path, headers, Zeroizing::default())
             .await
@@ -89,10 +89,10 @@ impl Server {
         let path = PathAndQuery::from_static("/v1/sys/health?standbyok=true&perfstandbyok=true");
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST, HeaderValue::from_static("true"));
-        let answer = self
+        let response = self
             .send(Method::GET, &path, headers, Zeroizing::default())
             .await?;
-        match answer.status.as_u16() {
+        match response.status.as_u16() {
             200 | 429 | 473 => Ok(()),
             501 => Err(self.unhealthy("is not initialised")),
             503 => Err(self.unhealthy("is sealed; unseal it")),
@@ -111,36 +111,36 @@ impl Server {
         path: &PathAndQuery,
         headers: HeaderMap,
         body: Zeroizing<Vec<u8>>,
-    ) -> Result<Answer, ServiceError> {
-        let answer = self
+    ) -> Result<HttpResponse, ServiceError> {
+        let response = self
             .http
             .send(method, path, headers, body)
             .await
             .map_err(|error| ServiceError::Unavailable(error.to_string()))?;
         // Not followed, since a redirect would carry the token to another server.
-        if answer.status.is_redirection() {
+        if response.status.is_redirection() {
             return Err(self.unhealthy(
                 "answers with a redirect, as a standby node does that forwards nothing; \
                  give the address of the active node or of a load balancer",
             ));
         }
         // Status 412: a node that has not replicated the latest state yet.
-        if answer.status == StatusCode::PRECONDITION_FAILED {
-            return Err(self.unhealthy(&response::said(
+        if response.status == StatusCode::PRECONDITION_FAILED {
+            return Err(self.unhealthy(&response::describe(
                 "has not caught up with the active node",
-                &answer,
+                &response,
             )));
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    fn headers(&self, token: Option<&Token>) -> HeaderMap {
+    fn headers(&self, token: Option<&VaultToken>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST, HeaderValue::from_static("true"));
         if let Some(namespace) = &self.namespace {
             headers.insert(NAMESPACE, namespace.clone());
         }
-        if let Some(Token(token)) = token {
+        if let Some(VaultToken(token)) = token {
             headers.insert(TOKEN, token.clone());
         }
         headers

@@ -1,11 +1,11 @@
-use super::super::http::Answer;
+use super::super::http::HttpResponse;
 use super::*;
 
 const OWN: &[u8] = b"vault:v12:c29tZXRoaW5n";
 
 #[test]
 fn only_texts_of_transits_form_are_passed_on() {
-    assert_eq!(Form::of(OWN), Form::Symmetric);
+    assert_eq!(CiphertextKind::classify(OWN), CiphertextKind::Symmetric);
     let refused: [&[u8]; 11] = [
         b"",
         b"vault:",
@@ -22,7 +22,12 @@ fn only_texts_of_transits_form_are_passed_on() {
         b"vault:v1:c29tZXRoaW5n\n",
     ];
     for text in refused {
-        assert_eq!(Form::of(text), Form::Foreign, "{}", text.escape_ascii());
+        assert_eq!(
+            CiphertextKind::classify(text),
+            CiphertextKind::Foreign,
+            "{}",
+            text.escape_ascii()
+        );
     }
 }
 
@@ -30,18 +35,18 @@ fn only_texts_of_transits_form_are_passed_on() {
 fn what_only_an_rsa_key_makes_is_told_by_its_length() {
     let sealed = |length| {
         let text = STANDARD.encode(vec![7; length]);
-        Form::of(format!("vault:v1:{text}").as_bytes())
+        CiphertextKind::classify(format!("vault:v1:{text}").as_bytes())
     };
     // AES-GCM and XChaCha20-Poly1305 add 28 and 40 bytes to a KEK; RSA with 2048 bits makes 256.
     for (length, form) in [
-        (60, Form::Symmetric),
-        (72, Form::Symmetric),
-        (255, Form::Symmetric),
-        (256, Form::Asymmetric),
-        (512, Form::Asymmetric),
-        (759, Form::Asymmetric),
+        (60, CiphertextKind::Symmetric),
+        (72, CiphertextKind::Symmetric),
+        (255, CiphertextKind::Symmetric),
+        (256, CiphertextKind::Asymmetric),
+        (512, CiphertextKind::Asymmetric),
+        (759, CiphertextKind::Asymmetric),
         // Longer than an envelope may carry.
-        (762, Form::Foreign),
+        (762, CiphertextKind::Foreign),
     ] {
         assert_eq!(sealed(length), form, "{length}");
     }
@@ -80,8 +85,8 @@ fn mounts_and_keys_become_one_path_or_are_refused() {
     }
 }
 
-fn judged(asked: Asked, status: u16, error: &str) -> ServiceError {
-    let answer = Answer {
+fn judged(operation: VaultOperation, status: u16, error: &str) -> ServiceError {
+    let response = HttpResponse {
         status: StatusCode::from_u16(status).unwrap(),
         body: Zeroizing::new(
             serde_json::json!({ "errors": [error] })
@@ -89,12 +94,12 @@ fn judged(asked: Asked, status: u16, error: &str) -> ServiceError {
                 .into_bytes(),
         ),
     };
-    response::judge(asked, &answer).unwrap_err()
+    response::check(operation, &response).unwrap_err()
 }
 
 #[test]
 fn every_refusal_is_whose_fault_it_is() {
-    use Asked::{Decrypt, Encrypt, Login, Token};
+    use VaultOperation::{Decrypt, Encrypt, Login, Token};
     let kinds = [
         (Decrypt, 400, "encryption key not found", "key"),
         (
@@ -163,22 +168,22 @@ fn every_refusal_is_whose_fault_it_is() {
         (Decrypt, 500, "internal error", "unavailable"),
         (Encrypt, 503, "Vault is sealed", "unavailable"),
     ];
-    for (asked, status, error, expected) in kinds {
-        let found = match judged(asked, status, error) {
+    for (operation, status, error, expected) in kinds {
+        let found = match judged(operation, status, error) {
             ServiceError::Unavailable(_) => "unavailable",
             ServiceError::Throttled(_) => "throttled",
             ServiceError::Refused(_) => "refused",
             ServiceError::Key(_) => "key",
             ServiceError::Ciphertext(_) => "ciphertext",
         };
-        assert_eq!(found, expected, "{asked:?} {status} {error}");
+        assert_eq!(found, expected, "{operation:?} {status} {error}");
     }
 }
 
 #[test]
 fn what_the_service_says_is_told_in_one_short_line() {
     let error = judged(
-        Asked::Encrypt,
+        VaultOperation::Encrypt,
         403,
         "1 error occurred:\n\t* permission\u{1b} denied\n\n",
     );
@@ -187,6 +192,6 @@ fn what_the_service_says_is_told_in_one_short_line() {
         text.contains("status 403, 1 error occurred: * permission denied;"),
         "{text}"
     );
-    let long = judged(Asked::Encrypt, 500, &"x".repeat(5000)).to_string();
+    let long = judged(VaultOperation::Encrypt, 500, &"x".repeat(5000)).to_string();
     assert!(long.len() < 500, "{}", long.len());
 }

@@ -5,14 +5,14 @@ use tokio::task::JoinSet;
 use super::*;
 
 /// Connections that do nothing until they are ended.
-struct Crowd {
-    seats: Arc<Seats>,
+struct OverflowConnections {
+    slots: Arc<ConnectionSlots>,
     tasks: JoinSet<()>,
 }
 
 struct Connection {
     activity: Activity,
-    visit: Visit,
+    handle: ConnectionHandle,
     task: AbortHandle,
 }
 
@@ -20,27 +20,27 @@ fn address(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
 }
 
-impl Crowd {
+impl OverflowConnections {
     fn new(limit: usize) -> Self {
         Self {
-            seats: Arc::new(Seats::new(limit)),
+            slots: Arc::new(ConnectionSlots::new(limit)),
             tasks: JoinSet::new(),
         }
     }
 
     fn connect(&mut self, from: u8) -> Option<Connection> {
         let activity = Activity::new(address(from));
-        let seat = self.seats.take(address(from), &activity)?;
-        activity.is_seated(&self.seats);
-        let (visit, id) = (seat.visit(), seat.id());
+        let slot = self.slots.take(address(from), &activity)?;
+        activity.set_slots(&self.slots);
+        let (handle, id) = (slot.handle(), slot.id());
         let task = self.tasks.spawn(async move {
-            let _seat = seat;
+            let _seat = slot;
             std::future::pending::<()>().await;
         });
-        Seat::served_by(&self.seats, id, task.clone());
+        ConnectionSlot::served_by(&self.slots, id, task.clone());
         Some(Connection {
             activity,
-            visit,
+            handle,
             task,
         })
     }
@@ -59,7 +59,7 @@ impl Connection {
     fn authenticate(&self, client: &str) {
         let serving = self.activity.begin();
         let holder = Holder::authenticated(client);
-        self.visit.admitted(Some(holder)).unwrap();
+        self.handle.admitted(Some(holder)).unwrap();
         drop(serving);
     }
 
@@ -70,23 +70,23 @@ impl Connection {
 
 #[tokio::test(start_paused = true)]
 async fn while_there_is_room_everybody_stays() {
-    let mut crowd = Crowd::new(16);
-    let all: Vec<Connection> = (0..16).filter_map(|_| crowd.connect(1)).collect();
+    let mut overflow = OverflowConnections::new(16);
+    let all: Vec<Connection> = (0..16).filter_map(|_| overflow.connect(1)).collect();
     tokio::time::sleep(2 * GRACE).await;
-    crowd.settle().await;
+    overflow.settle().await;
     assert_eq!(all.len(), 16);
     assert!(!all.iter().any(Connection::has_ended));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_oldest_of_those_that_never_authenticated_makes_room_first() {
-    let mut crowd = Crowd::new(4);
-    let known = crowd.connect(1).unwrap();
+    let mut overflow = OverflowConnections::new(4);
+    let known = overflow.connect(1).unwrap();
     known.authenticate("alice");
-    let strangers: Vec<Connection> = (2..5).filter_map(|from| crowd.connect(from)).collect();
+    let strangers: Vec<Connection> = (2..5).filter_map(|from| overflow.connect(from)).collect();
     tokio::time::sleep(2 * IDLE_FOR).await;
-    assert!(crowd.connect(9).is_some());
-    crowd.settle().await;
+    assert!(overflow.connect(9).is_some());
+    overflow.settle().await;
     assert!(!known.has_ended(), "idle, but known");
     let ended: Vec<bool> = strangers.iter().map(Connection::has_ended).collect();
     assert_eq!(ended, [true, false, false]);
@@ -94,133 +94,133 @@ async fn the_oldest_of_those_that_never_authenticated_makes_room_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_network_with_many_gives_up_its_own() {
-    let mut crowd = Crowd::new(16);
-    let lonely = crowd.connect(1).unwrap();
-    let many: Vec<Connection> = (0..15).filter_map(|_| crowd.connect(2)).collect();
+    let mut overflow = OverflowConnections::new(16);
+    let lonely = overflow.connect(1).unwrap();
+    let many: Vec<Connection> = (0..15).filter_map(|_| overflow.connect(2)).collect();
     // Evicted at once: the network has more than its share.
     for _ in 0..40 {
-        assert!(crowd.connect(2).is_some());
+        assert!(overflow.connect(2).is_some());
     }
-    assert!(crowd.connect(3).is_some());
-    crowd.settle().await;
+    assert!(overflow.connect(3).is_some());
+    overflow.settle().await;
     assert!(!lonely.has_ended(), "older than all of them");
     assert!(many.iter().all(Connection::has_ended));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_few_new_connections_have_time_to_show_who_they_are() {
-    let mut crowd = Crowd::new(4);
-    let new: Vec<Connection> = (1..5).filter_map(|from| crowd.connect(from)).collect();
+    let mut overflow = OverflowConnections::new(4);
+    let new: Vec<Connection> = (1..5).filter_map(|from| overflow.connect(from)).collect();
     // Nobody has had time to authenticate, so nobody is evicted.
-    assert!(crowd.connect(9).is_none());
+    assert!(overflow.connect(9).is_none());
     tokio::time::sleep(GRACE).await;
-    assert!(crowd.connect(9).is_some());
-    crowd.settle().await;
+    assert!(overflow.connect(9).is_some());
+    overflow.settle().await;
     assert_eq!(new.iter().filter(|one| one.has_ended()).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn known_clients_lose_idle_connections_only_the_longest_idle_first() {
-    let mut crowd = Crowd::new(3);
-    let serving = crowd.connect(1).unwrap();
+    let mut overflow = OverflowConnections::new(3);
+    let serving = overflow.connect(1).unwrap();
     // A connection with a request in flight is not idle.
     let _answer = serving.activity.begin();
     let alice = Holder::authenticated("alice");
-    serving.visit.admitted(Some(alice)).unwrap();
-    let longest = crowd.connect(2).unwrap();
+    serving.handle.admitted(Some(alice)).unwrap();
+    let longest = overflow.connect(2).unwrap();
     longest.authenticate("bob");
     tokio::time::sleep(IDLE_FOR).await;
-    let shorter = crowd.connect(3).unwrap();
+    let shorter = overflow.connect(3).unwrap();
     shorter.authenticate("carol");
-    assert!(crowd.connect(4).is_some());
-    crowd.settle().await;
+    assert!(overflow.connect(4).is_some());
+    overflow.settle().await;
     assert!(longest.has_ended());
     assert!(!shorter.has_ended() && !serving.has_ended());
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_client_leaves_places_to_others_that_wait() {
-    let mut crowd = Crowd::new(16);
+    let mut overflow = OverflowConnections::new(16);
     let alice = Holder::authenticated("alice");
     let mut busy = Vec::new();
     for _ in 0..16 {
-        let one = crowd.connect(1).unwrap();
+        let one = overflow.connect(1).unwrap();
         let serving = one.activity.begin();
-        assert!(one.visit.admitted(Some(alice)).is_ok(), "nobody waits");
+        assert!(one.handle.admitted(Some(alice)).is_ok(), "nobody waits");
         busy.push((one, serving));
     }
     // From now on places count as short.
-    assert!(crowd.connect(2).is_none(), "all are being served");
-    let refused = busy[0].0.visit.admitted(Some(alice));
+    assert!(overflow.connect(2).is_none(), "all are being served");
+    let refused = busy[0].0.handle.admitted(Some(alice));
     assert!(refused.is_err() && busy[0].0.activity.is_closing());
     busy.clear();
-    crowd.tasks.shutdown().await;
-    assert!(crowd.seats.table().clients.is_empty());
-    assert!(crowd.seats.table().seats.is_empty());
+    overflow.tasks.shutdown().await;
+    assert!(overflow.slots.table().clients.is_empty());
+    assert!(overflow.slots.table().slots.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn heads_of_strangers_stay_within_their_memory() {
-    let mut crowd = Crowd::new(1000);
-    let most = crowd.seats.most_head_bytes();
-    let known = crowd.connect(1).unwrap();
+    let mut overflow = OverflowConnections::new(1000);
+    let most = overflow.slots.most_head_bytes();
+    let known = overflow.connect(1).unwrap();
     known.authenticate("alice");
     known.activity.read(16 * 1024).unwrap();
-    let strangers: Vec<Connection> = (0..900).filter_map(|_| crowd.connect(2)).collect();
+    let strangers: Vec<Connection> = (0..900).filter_map(|_| overflow.connect(2)).collect();
     for one in &strangers {
         one.activity.read(16 * 1024).unwrap();
-        assert!(crowd.seats.staying_head_bytes() <= most);
-        crowd.settle().await;
-        assert!(crowd.seats.head_bytes.load(Ordering::Relaxed) <= most);
+        assert!(overflow.slots.staying_head_bytes() <= most);
+        overflow.settle().await;
+        assert!(overflow.slots.head_bytes.load(Ordering::Relaxed) <= most);
     }
     assert!(strangers[0].has_ended() && !strangers[899].has_ended());
     assert!(!known.has_ended());
-    crowd.tasks.shutdown().await;
+    overflow.tasks.shutdown().await;
     // Every counted byte must be released with its connection.
     drop(strangers);
-    assert_eq!(crowd.seats.head_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(overflow.slots.head_bytes.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_memory_is_not_freed_in_time_those_who_hold_most_read_no_further() {
-    let mut crowd = Crowd::new(4000);
-    let most = crowd.seats.most_head_bytes();
-    let held = |crowd: &Crowd| crowd.seats.head_bytes.load(Ordering::Relaxed);
-    let strangers: Vec<Connection> = (0..3900).filter_map(|_| crowd.connect(2)).collect();
+    let mut overflow = OverflowConnections::new(4000);
+    let most = overflow.slots.most_head_bytes();
+    let held = |overflow: &OverflowConnections| overflow.slots.head_bytes.load(Ordering::Relaxed);
+    let strangers: Vec<Connection> = (0..3900).filter_map(|_| overflow.connect(2)).collect();
     let mut refused = 0;
     // No task runs in between, so nothing is freed.
     for one in &strangers {
-        if let Err(TooMuchInHeads) = one.activity.read(16 * 1024) {
+        if let Err(HeadMemoryExhausted) = one.activity.read(16 * 1024) {
             refused += 1;
             one.activity.discharge();
         }
-        assert!(held(&crowd) <= TOO_MUCH_FOR_HEAVIEST * most);
+        assert!(held(&overflow) <= TOO_MUCH_FOR_HEAVIEST * most);
     }
     assert!(refused > 1000, "{refused}");
-    let other = crowd.connect(3).unwrap();
+    let other = overflow.connect(3).unwrap();
     other.activity.read(16 * 1024).unwrap();
     for _ in 0..20 {
-        crowd.settle().await;
+        overflow.settle().await;
     }
-    assert!(held(&crowd) <= most);
-    let late = crowd.connect(2).unwrap();
+    assert!(held(&overflow) <= most);
+    let late = overflow.connect(2).unwrap();
     late.activity.read(16 * 1024).unwrap();
     assert!(!other.has_ended());
-    crowd.tasks.shutdown().await;
+    overflow.tasks.shutdown().await;
     drop((strangers, other, late));
-    assert_eq!(held(&crowd), 0);
-    assert_eq!(crowd.seats.ending_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(held(&overflow), 0);
+    assert_eq!(overflow.slots.ending_bytes.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_read_for_a_refused_request_is_not_counted() {
-    let mut crowd = Crowd::new(16);
-    let one = crowd.connect(1).unwrap();
+    let mut overflow = OverflowConnections::new(16);
+    let one = overflow.connect(1).unwrap();
     one.activity.read(8 * 1024).unwrap();
-    assert!(crowd.seats.head_bytes.load(Ordering::Relaxed) > 0);
+    assert!(overflow.slots.head_bytes.load(Ordering::Relaxed) > 0);
     let serving = one.activity.begin();
-    one.visit.refused();
+    one.handle.refused();
     one.activity.read(1024 * 1024).unwrap();
-    assert_eq!(crowd.seats.head_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(overflow.slots.head_bytes.load(Ordering::Relaxed), 0);
     drop(serving);
 }
