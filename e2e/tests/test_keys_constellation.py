@@ -120,7 +120,7 @@ def test_with_another_master_secret_older_objects_open_once_the_old_one_is_back(
         after = replica("after")
         answer = get(after, bucket, prefix + "old")
         assert (answer.status, answer.code) == (500, "InternalError"), answer.body
-        after.proxy.wait_for_log("does not unwrap")
+        after.proxy.wait_for_log("the data key cannot be unwrapped")
         assert put(after, bucket, prefix + "new", content(SMALL, "new")).status == 200
         assert get(after, bucket, prefix + "new").body == content(SMALL, "new")
         stored = after.stored(bucket, prefix + "new")

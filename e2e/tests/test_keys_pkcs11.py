@@ -146,7 +146,7 @@ def test_a_key_replaced_under_its_own_label_does_not_open_what_the_old_one_encry
     after = replica("after", at=own_hsm)
     answer = get(after, bucket, prefix + "old")
     assert (answer.status, answer.code) == (500, "InternalError"), answer.body
-    after.proxy.wait_for_log("did not encrypt it")
+    after.proxy.wait_for_log("it was not encrypted by the key")
     assert put(after, bucket, prefix + "new", content(SMALL, "new")).status == 200
     assert get(after, bucket, prefix + "new").body == content(SMALL, "new")
 
@@ -179,7 +179,7 @@ def test_a_token_that_hangs_delays_only_requests_that_need_it(replica, hanging_s
         answer = put(single, bucket, prefix + "refused", b"x")
         assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
         assert get(single, bucket, prefix + "cached").body == content(SMALL)
-        single.proxy.wait_for_log("does not answer to encrypt within")
+        single.proxy.wait_for_log("PKCS#11: encrypt timed out after")
     wait_for(
         lambda: put(single, bucket, prefix + "again", b"x").status == 200, "writing objects again"
     )
@@ -205,7 +205,7 @@ def test_a_deleted_key_is_a_clear_error(replica, own_hsm, bucket, prefix):
 
 @pytest.mark.parametrize(
     ("lengths", "logged"),
-    [([16], "an AES key of other than 256 bits"), ([32, 32], "more than one secret key")],
+    [([16], "an AES key whose length is not 256 bits"), ([32, 32], "more than one secret key")],
     ids=["short", "twice"],
 )
 def test_an_unsuitable_key_is_a_clear_error(replica, hsm, bucket, key, lengths, logged):
@@ -238,8 +238,8 @@ def test_ciphertexts_of_others_are_refused(deployment, hsm, own_hsm, bucket, pre
         change_envelope(deployment, bucket, prefix + name, _7=ciphertext)
         answer = get(deployment, bucket, prefix + name)
         assert (answer.status, answer.code) == (500, "InternalError"), (name, answer.body)
-    deployment.proxy.wait_for_log("did not encrypt it", count=4)
-    deployment.proxy.wait_for_log("it was not passed on", count=2)
+    deployment.proxy.wait_for_log("it was not encrypted by the key", count=4)
+    deployment.proxy.wait_for_log("it was not sent", count=2)
 
 
 def test_a_refused_pin_is_tried_once_and_says_so(replica, hsm, run_directory, bucket, key):

@@ -216,7 +216,7 @@ def test_a_deleted_key_is_a_clear_error(replica, vault, bucket, prefix):
     # Encrypting under a missing key would create it, so Vault reports a missing permission.
     answer = put(single, bucket, prefix + "refused", b"x")
     assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
-    single.proxy.wait_for_log("a missing key is refused like this too")
+    single.proxy.wait_for_log("a missing key is refused in the same way")
     assert_nothing_stored(single, bucket, prefix + "refused")
     assert get(single, bucket, prefix + "cached").body == content(SMALL)
     vault.restore(key)
@@ -256,7 +256,7 @@ def test_keys_of_all_symmetric_kinds_serve(replica, vault, bucket, key, kind):
     ("settings", "words"),
     [
         ({"kind": "ed25519"}, "not supported for key type ed25519"),
-        ({"kind": "rsa-2048"}, "the Transit key is of an RSA type"),
+        ({"kind": "rsa-2048"}, "the Transit key is an RSA key"),
         ({"derived": True}, "missing 'context' for key derivation"),
     ],
     ids=["signing", "asymmetric", "derived"],

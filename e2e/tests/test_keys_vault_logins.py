@@ -62,7 +62,7 @@ def test_a_login_that_cannot_be_renewed_further_is_replaced(
     wait_for(lambda: vault.logins >= 3, "logged in three times")
     assert (vault.renewals > 0) == (token_type == "service")
     assert put(single, bucket, prefix + "later", b"x").status == 200
-    for words in ["permission denied", "could not be renewed"]:
+    for words in ["permission denied", "could not renew the login"]:
         assert words not in single.proxy.log_text()
 
 
@@ -117,7 +117,7 @@ def test_a_policy_without_the_permission_is_a_clear_error_and_no_reason_to_log_i
     for name in "abab":
         answer = get(reader, bucket, prefix + name)
         assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
-    reader.proxy.wait_for_log("its policy must have `update` on the path")
+    reader.proxy.wait_for_log("its policy needs `update` on the path")
     assert vault.logins - logins <= 1
     vault.allow(key, "encrypt", "decrypt")
     assert get(reader, bucket, prefix + "a").body == content(SMALL)
@@ -177,5 +177,5 @@ def test_a_token_at_its_maximum_lifetime_is_a_clear_error(replica, vault, bucket
     assert vault.renewals >= 1
     answer = put(single, bucket, prefix + "refused", b"x")
     assert (answer.status, answer.code) == (503, "ServiceUnavailable"), answer.body
-    single.proxy.wait_for_log("its token serves until it is refused")
+    single.proxy.wait_for_log("its token is used until it is refused")
     assert token not in single.proxy.log_text()

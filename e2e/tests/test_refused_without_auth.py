@@ -37,7 +37,7 @@ def framed(target, bucket, key, body, mode, value=None, **options):
 
 
 def test_start_warns(open_to_all):
-    assert "clients.auth is none: anyone who reaches this proxy" in open_to_all.proxy.log_text()
+    assert "clients.auth is none: anyone who can reach this proxy" in open_to_all.proxy.log_text()
 
 
 @by_size

@@ -24,9 +24,9 @@ from scrape import Admin
 from sealed import parse_envelope
 from target import Target
 
-DONE = "the configuration was loaded anew"
-NOTHING = "the configuration was loaded anew: nothing has changed"
-REFUSED = "the configuration could not be loaded anew; the old one stays"
+DONE = "configuration reloaded"
+NOTHING = "configuration reloaded: no changes"
+REFUSED = "could not reload the configuration; keeping the previous one"
 SECONDS = 5
 """A change takes effect within this time."""
 
@@ -253,7 +253,7 @@ def test_file_that_was_emptied_changes_nothing(start, bucket):
     proxy.write_settings_over("")
     proxy.hang_up()
     until(lambda: messages(proxy, REFUSED))
-    assert "is empty, and was not before" in messages(proxy, REFUSED)[0]["error"]
+    assert "is now empty" in messages(proxy, REFUSED)[0]["error"]
     assert status(known_as(proxy, "app"), bucket) == 404
     proxy.write_settings_over(settings(known_client("app"), known_client("new")))
     until(lambda: messages(proxy, DONE))
@@ -382,7 +382,7 @@ def test_storm_of_signals_under_load_loses_nothing_and_leaks_nothing(start, buck
     assert running.failures() == []
     # A file is empty for a moment while it is overwritten, on a busy machine for longer.
     reasons = [line["error"] for line in messages(proxy, REFUSED)]
-    assert [reason for reason in reasons if "is empty, and was not before" not in reason] == []
+    assert [reason for reason in reasons if "is now empty" not in reason] == []
     until(lambda: resources(proxy)["files"] <= warm["files"] + 5, seconds=30)
     until(lambda: resources(proxy)["threads"] <= warm["threads"] + 2, seconds=30)
     assert resources(proxy)["kib"] < warm["kib"] + 40_000
@@ -400,4 +400,4 @@ def test_hang_up_during_start_and_drain_is_harmless(deployments, start, bucket):
         proxy.hang_up()
     assert status(proxy.target, bucket) == 404
     assert proxy.stop() == 0
-    assert "drained; every request was finished" in proxy.log_text()
+    assert "drained; all requests finished" in proxy.log_text()

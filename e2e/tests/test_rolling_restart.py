@@ -101,7 +101,7 @@ def test_rolling_restart_loses_no_request(replicas, balancer, target, bucket, dr
     assert loops.failures() == []
     assert min(loops.rounds().values()) >= 2
     for proxy in replicas:
-        assert proxy.log_text().count("drained; every request was finished") == ROUNDS
+        assert proxy.log_text().count("drained; all requests finished") == ROUNDS
         assert [line for line in requests_of(proxy) if line["outcome"] != "complete"] == []
         assert [line for line in requests_of(proxy) if line["status"] >= 400] == []
 

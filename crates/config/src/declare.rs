@@ -60,7 +60,7 @@ pub(crate) enum Default {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sensitivity {
     Plain,
-    /// Given as any other, but a refused value is not shown: it may be a secret in the wrong place.
+    /// A refused value is not shown, since it may be a secret in the wrong place.
     Masked,
     /// Never shown, and without a flag. May also be given as the name of a file: `…_file`,
     /// `…_FILE`.
@@ -158,7 +158,7 @@ impl Declaration {
             .chain(others.into_iter().map(str::to_owned))
     }
 
-    /// Where the setting can be given, for the message that it is missing.
+    /// Returns the places where the setting can be set, for the message that it is missing.
     pub(crate) fn places(&self) -> String {
         let mut places: Vec<String> = Vec::new();
         if let Flag::Value { name, placeholder } = self.flag {

@@ -42,7 +42,7 @@ impl MetadataName {
 
 /// Error that the text is not a header name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it holds characters that a header name cannot, or none")]
+#[error("it is empty, or has characters that are not allowed in a header name")]
 pub struct InvalidMetadataName;
 
 impl FromStr for MetadataName {

@@ -98,15 +98,15 @@ impl std::fmt::Display for ServerAddress {
 /// Why an address is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    #[error("white space and quotes cannot be part of it; remove them")]
+    #[error("it contains white space or quotes; remove them")]
     Stray,
     #[error("the scheme is neither http nor https")]
     Scheme,
-    #[error("a path or query cannot be part of it")]
+    #[error("it must not contain a path or query")]
     Path,
-    #[error("a credential cannot be part of it")]
+    #[error("it must not contain a credential")]
     Credential,
-    #[error("an IPv6 address stands in brackets")]
+    #[error("an IPv6 address must be in brackets")]
     Brackets,
     #[error("the port is not a number from 1 to 65535")]
     Port,

@@ -118,7 +118,7 @@ fn refuse_differing(declaration: &Declaration, variables: &Variables, findings: 
     if let Some((_, other)) = given.find(|(other, _)| *other != text) {
         let origin = Origin::Environment(other);
         let message = format!(
-            "{first} is another name for the same setting and has another value; keep one of them"
+            "{first} is another name for the same setting and has a different value; use one"
         );
         findings.problem(declaration.path, Some(origin), Fault::Conflict(message));
     }

@@ -32,7 +32,7 @@ enum FileContent {
 }
 
 impl Files {
-    /// Reads a file and remembers what was in it.
+    /// Reads a file and records a fingerprint of its contents.
     pub fn read(&mut self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         let (read, found) = look(path);
         self.0.insert(path.to_owned(), found);
@@ -60,7 +60,7 @@ impl Files {
         }
     }
 
-    /// A file that is empty and was not before: as a rule one that is just being written over.
+    /// Returns a file that is empty and was not before. Usually it is just being overwritten.
     #[must_use]
     pub fn emptied_since(&self, before: &Self) -> Option<&Path> {
         let empty = FileContent::Text(Fingerprint::of([&b""[..]]));
@@ -74,7 +74,7 @@ impl Files {
             .map(|(path, _)| path.as_path())
     }
 
-    /// A file that cannot be read again.
+    /// Returns a file that cannot be read again, such as a pipe.
     #[must_use]
     pub fn read_once(&self) -> Option<&Path> {
         let once = self
@@ -87,8 +87,8 @@ impl Files {
 
 /// Files that are checked repeatedly.
 ///
-/// A change counts when two looks have found the same: whoever writes a file over may have come
-/// half the way at the first one.
+/// A change counts once two checks have found the same contents: at the first one, a writer may
+/// have been halfway through.
 pub struct FileWatcher {
     known: Files,
     moving: Option<Files>,
@@ -97,9 +97,9 @@ pub struct FileWatcher {
 /// Result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FileChange {
-    /// What was known.
+    /// The files have their known contents.
     Same,
-    /// Something has changed, perhaps not completely.
+    /// Something has changed, perhaps not completely yet.
     Moving,
     /// A change was found for the second time, and is the known state from now on.
     Settled,

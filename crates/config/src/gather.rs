@@ -153,7 +153,7 @@ pub(super) fn read_secret(
     let unreadable = |reason: String| Fault::Unreadable {
         path: path.display().to_string(),
         reason,
-        expected: "a readable text file that holds the secret and nothing else",
+        expected: "a readable text file that contains only the secret",
     };
     let read = findings.files.read(path);
     let bytes = read.map_err(|e| unreadable(e.to_string()))?;

@@ -51,7 +51,7 @@ pub(crate) enum Fault {
     Unknown { near: Vec<String> },
     #[error("unknown table{}", suggestion(near))]
     UnknownTable { near: Vec<String> },
-    #[error("set both directly and as a file; keep one of the two")]
+    #[error("set both directly and via *_file; use one")]
     GivenTwice,
     #[error("cannot read {path}: {reason}; expected {expected}")]
     Unreadable {
@@ -251,70 +251,77 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownVariable { name, near } => {
-                write!(f, "the environment variable {name} is not a setting{}", suggestion(near))
+                write!(
+                    f,
+                    "the environment variable {name} is not a setting{}",
+                    suggestion(near)
+                )
             }
             Self::FormerName { name, today } => {
-                write!(f, "{name} is now called {today}; the former name still counts")
+                write!(f, "{name} is now called {today}; the old name still works")
             }
             Self::ReadableByOthers { file, mode, who } => write!(
                 f,
-                "{file} holds a secret, and other users of this machine can read it (mode \
+                "{file} contains a secret and is readable by other users of this machine (mode \
                  {mode:04o}); run: chmod {who}-rwx {file}"
             ),
-            Self::Passphrase { setting, characters } => write!(
+            Self::Passphrase {
+                setting,
+                characters,
+            } => write!(
                 f,
-                "{setting} is a passphrase of {characters} character{}, not a generated key: anyone \
-                 who sees one stored object can try to guess it; use a key made by `s3proxy keygen`",
+                "{setting} is a passphrase of {characters} character{}, not a generated key: \
+                 anyone who sees one stored object can try to guess it; use a key made by `s3proxy \
+                 keygen`",
                 if *characters == 1 { "" } else { "s" }
             ),
             Self::NoBackend => f.write_str(
                 "no backend is configured: requests go to the AWS endpoint that their Host header \
                  names (DNS redirection); set S3PROXY_HOST (--backend, backend.host) to your S3 \
-                 server, or to aws if this is meant",
+                 server, or to aws if this is intended",
             ),
             Self::EndpointVariable { name } => write!(
                 f,
-                "{name} is set and does not name the backend; set S3PROXY_HOST (--backend, \
+                "{name} is set, but does not select the backend; set S3PROXY_HOST (--backend, \
                  backend.host)"
             ),
             Self::UnknownRegion { region, near } => write!(
                 f,
-                "backend.region is {region}, which is not a region of AWS known to this version{}",
+                "backend.region is {region}, which is not an AWS region known to this version{}",
                 suggestion(near)
             ),
             Self::AllowMultipart => f.write_str(
-                "--allow-multipart does nothing: multipart uploads are never forwarded unencrypted, \
-                 they are encrypted like any other",
+                "--allow-multipart has no effect: multipart uploads are encrypted like all others",
             ),
             Self::NoAuthentication => f.write_str(
-                "clients.auth is none: anyone who reaches this proxy can use its credential and its \
-                 keys",
+                "clients.auth is none: anyone who can reach this proxy can use its credential and \
+                 its keys",
             ),
             Self::SignatureV2 { client } => write!(
                 f,
                 "clients.known[].signature_v2 is allow for the client {}: Signature Version 2 is \
-                 weaker than Version 4, and covers neither bodies nor hosts; allow it only over TLS, \
-                 for programs that know nothing newer",
+                 weaker than Version 4, and covers neither bodies nor hosts; allow it only over \
+                 TLS, for programs without support for Version 4",
                 quoted(client)
             ),
             Self::ZeroKeyAllowed => f.write_str(
-                "keys.decryption_fallback is allow, or that of a rule: objects sealed with the \
-                 all-zero key are opened; anyone who can read them at the backend can decrypt them too",
+                "keys.decryption_fallback, or that of a rule, is allow: objects sealed with the \
+                 all-zero key are opened; anyone who can read them at the backend can decrypt them",
             ),
             Self::MultipartInPlaintext => f.write_str(
-                "policy.multipart is forward-plaintext: what clients upload in parts is stored \
-                 UNENCRYPTED; set encrypt",
+                "policy.multipart is forward-plaintext: multipart uploads are stored UNENCRYPTED; \
+                 set encrypt",
             ),
             Self::StoredAndNotServed => f.write_str(
-                "a rule has encryption = \"off\" and policy.plaintext_reads is deny: what is stored \
-                 under that rule cannot be read back; allow plaintext reads, and set encryption = \
-                 \"required\" in rules for what must be sealed",
+                "a rule has encryption = \"off\" and policy.plaintext_reads is deny: objects \
+                 stored under that rule cannot be read back; allow plaintext reads, and set \
+                 encryption = \"required\" in rules for objects that must be sealed",
             ),
             Self::InsecureBackend { backend } => write!(
                 f,
-                "backend.insecure (S3PROXY_INSECURE) is on: requests to {backend} go over PLAIN HTTP, \
-                 so that anybody on the way can read and change them; objects stay encrypted, names, \
-                 metadata and sizes are to be seen"
+                "backend.insecure (S3PROXY_INSECURE) is on: requests to {backend} go over PLAIN \
+                 HTTP, so anyone on the network path can read and change them; objects stay \
+                 encrypted, but names, metadata and sizes are visible"
             ),
             Self::CollectorPort { port } => {
                 let (named, other) = match port {
@@ -323,15 +330,15 @@ impl fmt::Display for Notice {
                 };
                 write!(
                     f,
-                    "traces.endpoint has port {port}, where collectors take OTLP over {named}, and \
-                     traces.protocol is another; set traces.protocol = \"{other}\" \
+                    "traces.endpoint has port {port}, where collectors accept OTLP over {named}, \
+                     but traces.protocol is different; set traces.protocol = \"{other}\" \
                      (OTEL_EXPORTER_OTLP_PROTOCOL), or the other port"
                 )
             }
             Self::ThrottlingPerSecond { variable, number } => write!(
                 f,
                 "{variable} is read as {number} requests per second (limits.requests_per_second); \
-                 Intrinsec's proxy from 1.8 on reads it as requests in flight, which are \
+                 Intrinsec's proxy from 1.8 on reads it as requests in flight, which is \
                  limits.requests_in_flight (S3PROXY_LIMITS_REQUESTS_IN_FLIGHT) here"
             ),
         }

@@ -138,7 +138,7 @@ fn admin(reader: &mut Reader, address: SocketAddr) -> Option<SocketAddr> {
         && admin.port() == address.port()
         && (everywhere || admin.ip() == address.ip())
     {
-        let message = "S3 is there already; expected another port than listen.port";
+        let message = "the S3 listener uses it already; expected a port other than listen.port";
         reader.conflict(&LISTEN_ADMIN.declaration, HERE, message);
     }
     Some(admin)
@@ -241,7 +241,7 @@ fn limits(reader: &mut Reader) -> Limits {
     let body_memory_bytes = reader.value(LIMITS_BODY_MEMORY).0;
     let held_body_bytes = reader.value(LIMITS_HELD_BODY).0;
     if held_body_bytes > body_memory_bytes {
-        let message = "a held body has to fit into limits.body_memory; expected at most that";
+        let message = "a held body must fit into limits.body_memory; expected at most that size";
         reader.conflict(&LIMITS_HELD_BODY.declaration, HERE, message);
     }
     let requests_per_second = bound(reader.value(LIMITS_REQUESTS_PER_SECOND));

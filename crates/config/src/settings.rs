@@ -36,72 +36,71 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         name: "listen",
         title: "Listening",
-        introduction: "Where clients connect, and how long they may take.",
+        introduction: "Listeners for clients, and their limits and timeouts.",
     },
     Section {
         name: "backend",
         title: "Backend",
-        introduction: "The S3 server that stores what the proxy has sealed.",
+        introduction: "The S3 server that stores the sealed objects.",
     },
     Section {
         name: "clients",
         title: "Clients",
-        introduction: "Who may ask. With no client listed, the backend's own static credential is \
-            the one client, so that an application keeps its keys. Each client is a table \
-            `[[clients.known]]`, each of its grants a table `[[clients.known.grants]]`; a client \
-            without grants may do everything, and what a grant does not name is not limited by it.",
+        introduction: "Clients and their permissions. If no client is listed, the backend's own \
+            static credential is the only client, so that an application keeps its keys. Each \
+            client is a table `[[clients.known]]`, each of its grants a table \
+            `[[clients.known.grants]]`. A client without grants may do everything, and a grant \
+            without operations, buckets or prefixes does not restrict them.",
     },
     Section {
         name: "keys",
         title: "Keys",
-        introduction: "The keys that seal and open objects. `s3proxy keygen` makes one. Whoever \
-            loses them loses the objects: keep copies. Keys at key services are tables \
+        introduction: "Keys that seal and open objects. `s3proxy keygen` makes one. Objects cannot \
+            be read without their keys: keep copies. Keys at key services are tables \
             `[[keys.vault]]`, `[[keys.aws_kms]]` and `[[keys.pkcs11]]`, one for each key; further \
-            local keys that rules choose are tables `[[keys.local]]`. docs/keys.md tells which to \
-            choose and how.",
+            local keys, for rules, are tables `[[keys.local]]`. docs/keys.md helps to choose.",
     },
     Section {
         name: "policy",
         title: "Policy",
-        introduction: "What may be stored and read, and in which form.",
+        introduction: "Which objects may be stored and read, and in which form.",
     },
     Section {
         name: "rules",
         title: "Rules",
-        introduction: "How objects are stored, by bucket and prefix: each rule is a table \
-            `[[rules]]`, and the first one that matches an object counts. What matches none is sealed \
-            under `keys.active`, as the policy says.",
+        introduction: "Storage rules by bucket and prefix: each rule is a table `[[rules]]`, and \
+            the first match applies. Without a match, objects are sealed under `keys.active`, \
+            according to the policy.",
     },
     Section {
         name: "limits",
         title: "Limits",
-        introduction: "What one replica takes on at a time.",
+        introduction: "The load that one replica accepts.",
     },
     Section {
         name: "log",
         title: "Log",
-        introduction: "Lines on standard error. Keys, signatures, credentials and object contents \
-            are never among them.",
+        introduction: "Log lines on standard error. They never contain keys, signatures, credentials \
+            or object contents.",
     },
     Section {
         name: "audit",
         title: "Audit",
-        introduction: "Who did what to which object, as a line of JSON for each request. \
-            docs/audit.md describes the lines, and what happens when they cannot be written.",
+        introduction: "Who did what to which object: one line of JSON per request. docs/audit.md \
+            describes the lines, and the behaviour if they cannot be written.",
     },
     Section {
         name: "traces",
         title: "Traces",
-        introduction: "OpenTelemetry: where each request spends its time. docs/traces.md tells what \
-            is in a trace and what is not.",
+        introduction: "OpenTelemetry traces, which show where each request spends its time. \
+            docs/traces.md describes their contents.",
     },
     Section {
         name: "reload",
         title: "Reload",
-        introduction: "A running proxy loads its configuration anew on SIGHUP, and when a file \
-            changes that the configuration came from: all of it or nothing. docs/reload.md tells \
-            what happens then. Settings of which this page says that they take effect at start \
-            refuse a reload that would change them.",
+        introduction: "A running proxy reloads its configuration on SIGHUP, and when one of its \
+            files changes: all of it, or nothing. docs/reload.md has the details. A reload that \
+            would change a setting that takes effect at start is refused.",
     },
 ];
 

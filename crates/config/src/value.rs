@@ -65,7 +65,7 @@ impl<T: Scalar> Value for T {
     fn read(given: &RawValue) -> Result<Self, Reason> {
         match given {
             RawValue::Text(text) => T::parse(text),
-            RawValue::List(_) => Err("one value is needed, not a list".to_owned()),
+            RawValue::List(_) => Err("a single value is expected, not a list".to_owned()),
         }
     }
 }

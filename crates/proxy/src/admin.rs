@@ -120,7 +120,7 @@ async fn accept(listener: TcpListener, exporter: Exporter, ready: Arc<impl Probe
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "an admin connection could not be accepted");
+                tracing::warn!(%error, "could not accept an admin connection");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -218,11 +218,12 @@ async fn answer<B>(
         path,
         "/metrics" | "/healthz" | "/readyz" | keys_in_use::PATH
     ) {
-        let help = "there are /metrics, /keys, /healthz and /readyz here; S3 is on another port\n";
+        let help =
+            "this listener serves /metrics, /keys, /healthz and /readyz; S3 is on another port\n";
         return text(StatusCode::NOT_FOUND, TEXT, help.to_owned());
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let help = "GET and HEAD are what can be asked here\n".to_owned();
+        let help = "only GET and HEAD are allowed\n".to_owned();
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, TEXT, help);
         let allowed = HeaderValue::from_static("GET, HEAD");
         response.headers_mut().insert(header::ALLOW, allowed);

@@ -69,7 +69,7 @@ impl ProbeHandler {
     /// Returns status and text of `/healthz`.
     pub(crate) fn liveness(&self) -> (StatusCode, String) {
         if self.panics.is_failing() {
-            let reason = "every request panics; the log names the place\n";
+            let reason = "every request panics; see the log\n";
             return (StatusCode::SERVICE_UNAVAILABLE, reason.to_owned());
         }
         (StatusCode::OK, "ok\n".to_owned())
@@ -111,9 +111,9 @@ async fn ask(parts: &Parts) -> Result<String, String> {
         Readiness::Ready => Ok("ready\n".to_owned()),
         Readiness::Degraded(lines) => {
             let lines = lines.join("\n");
-            Ok(format!("ready, but not every key can be used\n{lines}\n"))
+            Ok(format!("ready, but some keys cannot be used\n{lines}\n"))
         }
-        Readiness::NotReady(reason) => Err(format!("nothing can be sealed: {reason}\n")),
+        Readiness::NotReady(reason) => Err(format!("cannot seal objects: {reason}\n")),
     }
 }
 

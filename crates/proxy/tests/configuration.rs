@@ -465,5 +465,5 @@ fn a_secret_given_twice_is_an_error() {
     let environment = [KEY, ("S3PROXY_ENCRYPT_KEY_FILE", "/run/key"), PLAIN_HTTP];
     let problems = refusal(&[], &environment).to_string();
     assert!(problems.contains("keys.encrypt_key"), "{problems}");
-    assert!(problems.contains("keep one of the two"), "{problems}");
+    assert!(problems.contains("use one"), "{problems}");
 }

@@ -83,7 +83,7 @@ fn endpoint(reader: &mut Reader) -> (Endpoint, Addressing) {
         Some(BackendAddress::Server(address)) => address,
         given => {
             if insecure && (given.is_some() || !reader.is_given(&BACKEND_HOST.declaration)) {
-                let message = "without a server in backend.host, requests go to AWS by HTTPS; \
+                let message = "without a server in backend.host, requests go to AWS over HTTPS; \
                                expected off, or a server in backend.host";
                 reader.conflict(&BACKEND_INSECURE.declaration, HERE, message);
             }
@@ -102,7 +102,7 @@ fn endpoint(reader: &mut Reader) -> (Endpoint, Addressing) {
     }
     match (addressing, &address.host) {
         (Addressing::VirtualHost, Host::Address(_)) => {
-            let message = "an IP address has no names below it; expected path, or a DNS name in \
+            let message = "an IP address has no subdomains; expected path, or a DNS name in \
                            backend.host";
             reader.conflict(&BACKEND_ADDRESSING.declaration, HERE, message);
         }
@@ -186,8 +186,8 @@ pub(super) fn refuse_own_address(reader: &mut Reader, backend: &Backend, listen:
     let mut same = own.filter(|own| own.port() == address.port);
     if let Some(listen) = same.find(reaches) {
         let message = format!(
-            "{address} is where this proxy listens ({listen}): it would be its own backend; give the \
-             address of the S3 server"
+            "{address} is an address of this proxy ({listen}), which would be its own backend; set \
+             the address of the S3 server"
         );
         reader.conflict(&BACKEND_HOST.declaration, HERE, message);
     }
@@ -247,7 +247,7 @@ fn retry(reader: &mut Reader) -> Retry {
     let base_delay = reader.value(BACKEND_RETRY_BASE_DELAY).0;
     let max_delay = reader.value(BACKEND_RETRY_MAX_DELAY).0;
     if base_delay > max_delay {
-        let message = "it is longer than backend.retry_max_delay; expected at most that";
+        let message = "it is longer than backend.retry_max_delay; expected at most that delay";
         reader.conflict(&BACKEND_RETRY_BASE_DELAY.declaration, HERE, message);
     }
     Retry {

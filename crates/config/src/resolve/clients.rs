@@ -38,8 +38,8 @@ fn authentication(
 ) -> Authentication {
     match mode {
         AuthenticationMode::None if count > 0 => {
-            let message = "with none, the listed clients would mean nothing; expected sigv4, or no \
-                           clients.known";
+            let message = "with none, the listed clients would have no effect; expected sigv4, or \
+                           no clients.known";
             reader.conflict(&CLIENTS_AUTH.declaration, HERE, message);
             Authentication::None
         }
@@ -64,7 +64,7 @@ fn refuse_doubles(reader: &mut Reader, count: usize) {
         };
         if let Some(first) = seen.insert(access_key_id, index) {
             let message = format!(
-                "it is also that of clients.known[{first}]; expected one client for each access key"
+                "clients.known[{first}] has it already; expected one client per access key"
             );
             reader.conflict(&CLIENT_ACCESS_KEY_ID.declaration, &[index], message);
         }
@@ -118,7 +118,7 @@ fn some<T: Scalar>(reader: &mut Reader, setting: &Setting<List<T>>, place: Place
     let List(items) = reader.value_in(setting, place);
     if items.is_empty() {
         let expected = (setting.declaration.expects)();
-        let message = format!("the list is empty; expected {expected}, or no such line");
+        let message = format!("the list is empty; expected {expected}, or no such setting");
         reader.conflict(&setting.declaration, place, message);
     }
     items

@@ -66,7 +66,8 @@ fn dek_tag(reader: &mut Reader) -> DekTag {
             || name.is_same_to_servers("x-amz-meta-constellation-dek")
     };
     if kek_version.as_ref().is_some_and(is_taken) {
-        let message = "the envelope has this name; expected another, such as isec-kek-ver";
+        let message = "the envelope's metadata field has this name; expected a different one, \
+                       such as isec-kek-ver";
         reader.conflict(&KEYS_DEKTAG_KEKVER.declaration, HERE, message);
     }
     DekTag::new(envelope, kek_version)
@@ -96,10 +97,11 @@ pub(super) fn judge_passphrases(reader: &mut Reader, keys: &Keys, rules: &[Rule]
         let is_refused = characters < SHORT_PASSPHRASE && short == Permission::Deny;
         if is_refused && seals(label) {
             let message = format!(
-                "a passphrase of fewer than {SHORT_PASSPHRASE} characters is too short to seal objects: anyone who \
-                 sees one of them can guess it; use a key made by `s3proxy keygen`, with the \
-                 passphrase in keys.decrypt_keys (S3PROXY_KEYS_DECRYPT_KEYS) for older objects, or set \
-                 keys.short_passphrase (S3PROXY_KEYS_SHORT_PASSPHRASE) to allow"
+                "a passphrase of fewer than {SHORT_PASSPHRASE} characters is too short to seal \
+                 objects: anyone who sees one of them can guess it; use a key made by `s3proxy \
+                 keygen`, with the passphrase in keys.decrypt_keys (S3PROXY_KEYS_DECRYPT_KEYS) for \
+                 older objects, or set keys.short_passphrase (S3PROXY_KEYS_SHORT_PASSPHRASE) to \
+                 allow"
             );
             reader.conflict(setting, place, message);
             return;
@@ -149,7 +151,7 @@ pub(super) fn require_configured(
     let names = names(reader, keys);
     if !is_among(&names, name, true) {
         let message = format!(
-            "unknown key {}; available: {}, or the name of a local key as envelopes have it",
+            "unknown key {}; available: {}, or the name of a local key as in envelopes",
             quoted(name),
             names.join(", ")
         );
@@ -183,7 +185,7 @@ fn labelled(reader: &mut Reader, index: usize) -> Option<LabelledKey> {
     let label = label?;
     // Names in envelopes contain a colon and labels do not, so the two never collide.
     if label == ENCRYPT_KEY || label.contains(':') {
-        let message = "it would be mistaken for another key; expected a label without colons that \
+        let message = "it could be mistaken for another key; expected a label without colons that \
                        is not encrypt_key";
         reader.conflict(&LOCAL_LABEL.declaration, &place, message);
     }
@@ -193,7 +195,7 @@ fn labelled(reader: &mut Reader, index: usize) -> Option<LabelledKey> {
             .is_some_and(|text| text == label)
     });
     if taken {
-        let message = "another key has the same label; expected one of its own";
+        let message = "another key has the same label; expected a unique label";
         reader.conflict(&LOCAL_LABEL.declaration, &place, message);
     }
     Some(LabelledKey { label, key: key?.0 })
@@ -210,7 +212,7 @@ fn active(
             return Some(ActiveKey::Named(name));
         }
         if !encrypt_key_given {
-            let message = "keys.encrypt_key is not given; expected the name of a key that is";
+            let message = "keys.encrypt_key is not set; expected the name of a configured key";
             reader.conflict(&KEYS_ACTIVE.declaration, HERE, message);
         }
         return Some(ActiveKey::EncryptKey);
@@ -227,7 +229,7 @@ fn active(
             None
         }
         (true, _, _) | (false, Some(_), Some(_)) => {
-            let message = "several keys are configured, and nothing says which of them seals; \
+            let message = "several keys are configured, and it is not set which of them seals; \
                            expected encrypt_key, the label of a local key, or the name of a key \
                            service's";
             reader.conflict(&KEYS_ACTIVE.declaration, HERE, message);

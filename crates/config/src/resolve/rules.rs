@@ -54,21 +54,21 @@ fn judge(reader: &mut Reader, rule: &Rule, policy: &Policy, place: Place<'_>) {
         Encryption::Off => false,
     };
     if !seals && (rule.key.is_some() || rule.key_binding.is_some()) {
-        let message = "what is stored as it comes has no key and is bound to nothing; expected no \
-                       key and no key_binding in this rule, or encryption = \"on\"";
+        let message = "unencrypted objects have no key and no binding; expected no key and no \
+                       key_binding in this rule, or encryption = \"on\"";
         reader.conflict(&RULE_ENCRYPTION.declaration, place, message);
     }
     let bind = rule.key_binding.unwrap_or(policy.key_binding);
     if (bind, rule.opens_key_binding) == (KeyBinding::Key, Some(KeyBinding::BucketAndKey)) {
-        let message = "new objects are bound to less, and would not open; expected key, or key_binding = \
-                       \"bucket-and-key\" in this rule";
+        let message = "new objects have a weaker binding and would not open; expected key, or \
+                       key_binding = \"bucket-and-key\" in this rule";
         reader.conflict(&RULE_OPENS_KEY_BINDING.declaration, place, message);
     }
     match (rule.encryption, rule.decryption_fallback) {
         (Encryption::Required, Some(Permission::Allow)) => {
-            let message = "everybody has the all-zero key, so what it opens is not what encryption = \
-                           \"required\" promises; expected deny, or encryption = \"on\" until the \
-                           objects are migrated";
+            let message = "everyone knows the all-zero key, so objects under it break the promise \
+                           of encryption = \"required\"; expected deny, or encryption = \"on\" \
+                           until the objects are migrated";
             reader.conflict(&RULE_DECRYPTION_FALLBACK.declaration, place, message);
         }
         (Encryption::On | Encryption::Off, Some(Permission::Allow)) => {
@@ -91,7 +91,7 @@ fn patterns(
     let List(patterns) = reader.value_in(setting, place);
     if patterns.is_empty() {
         let expected = (setting.declaration.expects)();
-        let message = format!("the list is empty; expected {expected}, or no such line");
+        let message = format!("the list is empty; expected {expected}, or no such setting");
         reader.conflict(&setting.declaration, place, message);
     }
     patterns

@@ -23,7 +23,7 @@ pub(super) fn services(reader: &mut Reader) -> Vec<Service> {
         let Some(service) = found else { return };
         // An envelope names its key, so a name must lead to one key only.
         if !names.insert(service.name()) {
-            let message = "the same key is given twice; expected it once";
+            let message = "the same key is configured twice; remove one";
             reader.conflict(at.0, &[at.1], message);
         }
         services.push(service);
@@ -51,8 +51,8 @@ fn constellation(reader: &mut Reader) -> Option<ConstellationKey> {
     let address = reader.optional(KEYS_KMS)?.0;
     match (address.scheme, &ca) {
         (Scheme::Http, Some(_)) => {
-            let message = "the connection is not encrypted, so that no certificate is looked at; \
-                           expected https:// in keys.kms, or no such line";
+            let message = "the connection is not encrypted, so no certificate is verified; \
+                           expected https:// in keys.kms, or no such setting";
             reader.conflict(&KEYS_KMS_CA.declaration, HERE, message);
         }
         (Scheme::Http | Scheme::Https, _) => {}

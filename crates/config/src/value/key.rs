@@ -72,12 +72,12 @@ pub fn damage(text: &str) -> Option<&'static str> {
         0 => None,
         1 if is_generated(text) => None,
         1 if is_quoted(text) => {
-            Some("there are quotes around the key, which are part of the value; remove them")
+            Some("the key is in quotes, which are part of the value; remove them")
         }
-        1 if text.trim() != text => Some("white space precedes or follows the key; remove it"),
+        1 if text.trim() != text => Some("the key has leading or trailing white space; remove it"),
         1 => Some(
-            "it is a malformed generated key: s3pk1. in lower case and exactly 43 characters are \
-             due, with nothing before or after them; copy the key again",
+            "it is a malformed generated key: expected s3pk1. in lower case and exactly 43 \
+             characters, with nothing before or after; copy the key again",
         ),
         _ => Some("several keys are in one line"),
     }
@@ -94,23 +94,25 @@ fn stray(text: &str) -> Option<&'static str> {
     }
     if text.trim() != text {
         return Some(
-            "white space precedes or follows it; remove it, or, to read objects sealed with it, \
-             list the text in keys.decrypt_keys of the configuration file",
+            "it has leading or trailing white space; remove it, or, to read objects sealed with \
+             it, list the text in keys.decrypt_keys of the configuration file",
         );
     }
     if text.contains(char::is_control) {
-        return Some("it has a line break or another control character; one line is due");
+        return Some(
+            "it contains a line break or another control character; expected a single line",
+        );
     }
     let is_unexpanded = |(start, end): (&str, &str)| text.starts_with(start) && text.ends_with(end);
     if [("$(", ")"), ("${", "}"), ("{{", "}}")]
         .into_iter()
         .any(is_unexpanded)
     {
-        return Some("it is an expression that nothing has expanded; give its value");
+        return Some("it is an unexpanded expression; set its value");
     }
     if is_path(text) {
         return Some(
-            "it is the path of a file; give it in the setting's file form: a field that ends with \
+            "it is the path of a file; use the setting's file form: a field that ends with \
              _file, or a variable that ends with _FILE",
         );
     }
@@ -145,7 +147,7 @@ impl Value for KeyLines {
     const SENSITIVITY: Sensitivity = Sensitivity::Secret;
 
     fn expects() -> String {
-        "keys or passphrases, one a line, or a list of them in the configuration file".to_owned()
+        "keys or passphrases, one per line, or a list of them in the configuration file".to_owned()
     }
 
     fn read(given: &RawValue) -> Result<Self, Reason> {

@@ -45,13 +45,13 @@ pub(crate) struct Period(pub Duration);
 
 impl Scalar for Timeout {
     fn expects() -> String {
-        "a time with its unit, such as 500ms, 30s, 5m or 1h, longer than 0".to_owned()
+        "a duration with its unit, such as 500ms, 30s, 5m or 1h, longer than 0".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
         let time = duration(text)?;
         if time.is_zero() {
-            return Err("it would end at once".to_owned());
+            return Err("zero is not allowed".to_owned());
         }
         Ok(Self(time))
     }
@@ -59,7 +59,7 @@ impl Scalar for Timeout {
 
 impl Scalar for Period {
     fn expects() -> String {
-        "a time with its unit, such as 0s, 500ms, 30s or 5m".to_owned()
+        "a duration with its unit, such as 0s, 500ms, 30s or 5m".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -70,7 +70,7 @@ impl Scalar for Period {
 /// A time with its unit, for arguments of commands; errors say what is expected.
 pub fn period(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|reason| {
-        let expected = "expected a time with its unit, such as 30m, 12h or 1d";
+        let expected = "expected a duration with its unit, such as 30m, 12h or 1d";
         if reason.is_empty() {
             expected.to_owned()
         } else {
@@ -153,7 +153,8 @@ pub(crate) struct Level(pub LogLevel);
 
 impl Scalar for Level {
     fn expects() -> String {
-        "error | warn | info | debug, or a number: -1 and below debug, 0 info, 1 warn, 2 and above error"
+        "error | warn | info | debug, or a number: -1 and below debug, 0 info, 1 warn, 2 and \
+         above error"
             .to_owned()
     }
 

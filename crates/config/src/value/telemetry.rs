@@ -14,7 +14,7 @@ use crate::resolved::AuditOutput;
 
 impl Scalar for AuditOutput {
     fn expects() -> String {
-        "off | stdout | a path with a slash in it, such as /var/log/s3proxy/audit.log".to_owned()
+        "off | stdout | a path that contains a slash, such as /var/log/s3proxy/audit.log".to_owned()
     }
 
     /// Parses the output. A word without a slash is treated as a mistyped one, not as the name of a
@@ -55,7 +55,7 @@ impl CollectorAddress {
 
 impl Scalar for CollectorAddress {
     fn expects() -> String {
-        "http://host:port or https://host:port of a collector, with a path where HTTP needs one"
+        "http://host:port or https://host:port of a collector, with a path for HTTP if needed"
             .to_owned()
     }
 
@@ -68,13 +68,13 @@ impl Scalar for CollectorAddress {
         ServerAddress::of_service(server, Scheme::default_port)
             .map_err(|error| error.to_string())?;
         if path.contains(['?', '#']) {
-            return Err("a query cannot be part of it".to_owned());
+            return Err("it must not contain a query".to_owned());
         }
         let path = match path {
             "" => None,
             path => Some(
                 path.parse()
-                    .map_err(|_| "the path is not a URL's".to_owned())?,
+                    .map_err(|_| "the path is not valid in a URL".to_owned())?,
             ),
         };
         let server = server.to_owned();
@@ -91,7 +91,7 @@ impl Scalar for CollectorHeaders {
     const SENSITIVITY: Sensitivity = Sensitivity::Secret;
 
     fn expects() -> String {
-        "name=value, with commas between several; values percent-encoded".to_owned()
+        "name=value pairs, separated by commas, with percent-encoded values".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -100,17 +100,17 @@ impl Scalar for CollectorHeaders {
         for pair in pairs.filter(|pair| !pair.is_empty()) {
             let (name, value) = pair
                 .split_once('=')
-                .ok_or_else(|| "one of them has no =".to_owned())?;
+                .ok_or_else(|| "a pair has no =".to_owned())?;
             let name: HeaderName = name
                 .trim()
                 .parse()
-                .map_err(|_| "one of the names is not a header's".to_owned())?;
+                .map_err(|_| "a name is not a valid header name".to_owned())?;
             let value = percent::decode(value.trim(), Plus::Literal);
             let value = value
                 .ok()
                 .and_then(|value| HeaderValue::try_from(value).ok());
             let Some(mut value) = value else {
-                return Err(format!("the value of {name} is not a header's"));
+                return Err(format!("the value of {name} is not a valid header value"));
             };
             value.set_sensitive(true);
             headers.insert(name, value);
@@ -127,7 +127,7 @@ pub(crate) struct CollectorTimeout(pub Duration);
 
 impl Scalar for CollectorTimeout {
     fn expects() -> String {
-        "a time with its unit, such as 500ms or 10s, or a number of milliseconds, longer than 0"
+        "a duration with its unit, such as 500ms or 10s, or a number of milliseconds, longer than 0"
             .to_owned()
     }
 

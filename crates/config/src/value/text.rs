@@ -57,7 +57,7 @@ impl Scalar for PathBuf {
 /// A free text of one line, for names.
 impl Scalar for String {
     fn expects() -> String {
-        "a text without control characters".to_owned()
+        "text without control characters".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -99,7 +99,7 @@ impl Scalar for AccessKeyId {
     const SENSITIVITY: Sensitivity = Sensitivity::Masked;
 
     fn expects() -> String {
-        "an access key id: up to 128 letters, digits and any of . _ - + = @".to_owned()
+        "an access key ID: up to 128 letters, digits and any of . _ - + = @".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -129,7 +129,7 @@ checked_text! {
             .filter(|prefix| prefix.len() <= 128 && !prefix.contains('\\'))
             .filter(|prefix| prefix.strip_suffix('/').is_some_and(|path| path.split('/').all(|name| !matches!(name, "" | "." | ".."))));
     /// A path inside a key service: a mount, a namespace, a key's name.
-    ServicePath(String): "names of letters, digits, dots, hyphens and underscores, parted by slashes",
+    ServicePath(String): "names of letters, digits, dots, hyphens and underscores, separated by slashes",
         |text| only(text, |b| b.is_ascii_alphanumeric() || b"._-/".contains(&b))
             .filter(|path| path.split('/').all(|name| !matches!(name, "" | "." | "..")));
     /// A network, or a single address.
@@ -182,7 +182,7 @@ impl Scalar for SecretText {
     const SENSITIVITY: Sensitivity = Sensitivity::Secret;
 
     fn expects() -> String {
-        "a text that is not empty".to_owned()
+        "non-empty text".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
@@ -198,12 +198,12 @@ impl Scalar for IssuedSecret {
     const SENSITIVITY: Sensitivity = Sensitivity::Secret;
 
     fn expects() -> String {
-        "a text without white space before or after it".to_owned()
+        "text without leading or trailing white space".to_owned()
     }
 
     fn parse(text: &str) -> Result<Self, Reason> {
         if text.trim() != text {
-            return Err("white space precedes or follows it; remove it".to_owned());
+            return Err("it has leading or trailing white space; remove it".to_owned());
         }
         if text.starts_with('\u{feff}') {
             return Err("it begins with a byte order mark; save the file without one".to_owned());

@@ -32,14 +32,14 @@ pub fn announce(config: &Config, file: Option<&Path>) {
         rules = config.rules.len(),
         open = (!open.is_empty()).then(|| open.join(", ")),
         configuration,
-        "s3proxy starts"
+        "starting s3proxy"
     );
 }
 
 fn backend(endpoint: &Endpoint) -> String {
     match endpoint {
         Endpoint::Fixed(address) => address.to_string(),
-        Endpoint::ByHostName => "AWS, by the Host of each request".to_owned(),
+        Endpoint::ByHostName => "AWS, by the Host header of each request".to_owned(),
     }
 }
 

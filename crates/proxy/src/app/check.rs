@@ -66,7 +66,7 @@ fn leave_out_remote(config: &mut Config) -> Result<Option<String>, StartError> {
         access_key_id: "unused".to_owned(),
         secret_access_key: unused,
     };
-    let note = "The role's credential for the backend was not asked for; --online does that.";
+    let note = "The role's credential for the backend was not requested; use --online to check it.";
     Ok(Some(note.to_owned()))
 }
 
@@ -77,13 +77,13 @@ async fn ask(serving: &RunningService) -> Result<Vec<String>, StartError> {
     let mut failures = Vec::new();
     let mut notes = Vec::new();
     match access {
-        Ok(()) => notes.push("The backend answers and accepts the credential.".to_owned()),
+        Ok(()) => notes.push("The backend is reachable and accepts the credential.".to_owned()),
         Err(error) => failures.push(error.to_string()),
     }
     match keys {
-        Readiness::Ready => notes.push("Every key can be used.".to_owned()),
+        Readiness::Ready => notes.push("All keys can be used.".to_owned()),
         Readiness::Degraded(reasons) => failures.extend(reasons),
-        Readiness::NotReady(reason) => failures.push(format!("nothing can be sealed: {reason}")),
+        Readiness::NotReady(reason) => failures.push(format!("cannot seal objects: {reason}")),
     }
     if failures.is_empty() {
         Ok(notes)

@@ -53,7 +53,7 @@ pub enum StartError {
     #[error("backend: {0}")]
     Backend(#[from] BackendError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; choose another with --ip and --port")]
+    #[error("cannot listen on {address}: {error}; choose another address with --ip and --port")]
     Listen {
         /// Address of the listener.
         address: SocketAddr,
@@ -62,7 +62,7 @@ pub enum StartError {
     },
     /// The address of the admin listener cannot be listened on.
     #[error(
-        "cannot listen on {address} for metrics and probes: {error}; choose another with \
+        "cannot listen on {address} for metrics and probes: {error}; choose another address with \
          listen.admin (--admin, S3PROXY_LISTEN_ADMIN)"
     )]
     Admin {
@@ -75,16 +75,16 @@ pub enum StartError {
     #[error(transparent)]
     Metrics(#[from] ExporterError),
     /// Signals cannot be caught.
-    #[error("cannot wait for SIGTERM: {0}")]
+    #[error("cannot listen for SIGTERM: {0}")]
     Signal(std::io::Error),
     /// A command would do harm, or cannot rule it out.
     #[error("{0}")]
     Refused(String),
     /// There is no list of clients, and the proxy's own credential cannot replace one.
     #[error(
-        "no clients are listed and the proxy's own AWS credential changes over time (a role), so \
-         that no client could sign with it: list clients in the configuration file \
-         ([[clients.known]]), or ask for clients.auth = \"none\" by name"
+        "no clients are listed, and no client can sign with the proxy's own AWS credential, which \
+         changes over time (a role): list clients in the configuration file ([[clients.known]]), \
+         or set clients.auth = \"none\" explicitly"
     )]
     NoClients,
     /// The development folder cannot be used.
@@ -136,7 +136,9 @@ impl App {
         self.background.spawn(async move {
             let backend = parts.borrow().backend.clone();
             match backend.readiness().await {
-                Ok(()) => tracing::info!("the backend answers and accepts the proxy's credential"),
+                Ok(()) => {
+                    tracing::info!("the backend is reachable and accepts the proxy's credential")
+                }
                 Err(error @ AccessError::Unreachable(_)) => tracing::warn!("{error}"),
                 Err(error) => tracing::error!("{error}"),
             }
@@ -181,9 +183,9 @@ impl App {
         let drained = server.run(stop).await;
         background.shutdown().await;
         match drained {
-            DrainOutcome::Clean => tracing::info!("drained; every request was finished"),
+            DrainOutcome::Clean => tracing::info!("drained; all requests finished"),
             DrainOutcome::CutOff(connections) => {
-                tracing::warn!(connections, "the wait is over; connections were cut off");
+                tracing::warn!(connections, "drain timeout: connections were aborted");
             }
         }
         let wait = serving.generation().borrow().limits.drain_timeout;
@@ -198,10 +200,7 @@ impl App {
 async fn finish_long_work(work: &LongWork, wait: Duration) {
     if tokio::time::timeout(wait, work.ended()).await.is_err() {
         let running = work.running();
-        tracing::warn!(
-            running,
-            "the wait is over; work without a client was cut off"
-        );
+        tracing::warn!(running, "drain timeout: background work was aborted");
     }
 }
 

@@ -63,21 +63,20 @@ enum ReloadError {
     #[error("{0}")]
     Problems(String),
     #[error(
-        "{} cannot be read a second time; give the configuration as files, or restart the program",
+        "{} cannot be read a second time; use regular files for the configuration, or restart",
         .0.display()
     )]
     ReadOnce(PathBuf),
     #[error(
-        "{0} cannot change while the program runs; set it back for other changes to take effect, or \
-         restart the program"
+        "{0} cannot change at run time; restart, or revert it for the other changes to take effect"
     )]
     AtStartOnly(String),
     #[error(
-        "{} is empty, and was not before; if it shall be, restart the program",
+        "{} is now empty; if that is intended, restart",
         .0.display()
     )]
     Emptied(PathBuf),
-    #[error("the files of the configuration are being changed all the while")]
+    #[error("the configuration files keep changing")]
     Unsettled,
     #[error(transparent)]
     Start(#[from] StartError),
@@ -130,15 +129,15 @@ impl Reload {
             });
             match loaded {
                 Ok(changes) if changes.is_empty() => {
-                    tracing::info!(%cause, "the configuration was loaded anew: nothing has changed");
+                    tracing::info!(%cause, "configuration reloaded: no changes");
                 }
                 Ok(changes) => {
-                    tracing::info!(%cause, %changes, "the configuration was loaded anew");
+                    tracing::info!(%cause, %changes, "configuration reloaded");
                 }
                 Err(error) => tracing::error!(
                     %cause,
                     %error,
-                    "the configuration could not be loaded anew; the old one stays"
+                    "could not reload the configuration; keeping the previous one"
                 ),
             }
         }

@@ -34,7 +34,7 @@ const REGION: &str = "us-east-1";
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// A file or folder is missing, or cannot be made or read.
-    #[error("{}: {error}; `s3proxy dev DIR` needs a folder that it may write to", .path.display())]
+    #[error("{}: {error}; `s3proxy dev DIR` needs a writable folder", .path.display())]
     File {
         /// The missing or unusable file or folder.
         path: PathBuf,
@@ -43,8 +43,8 @@ pub enum DevError {
     },
     /// The key file does not contain a key.
     #[error(
-        "{} holds no key made by `s3proxy keygen`; restore it, or name another folder: without its key, \
-         what is in {} cannot be read",
+        "{} does not contain a key made by `s3proxy keygen`; restore it, or use another folder: \
+         without the key, the objects in {} cannot be read",
         .key.display(), .store.display()
     )]
     Key {
@@ -137,11 +137,11 @@ In another terminal:
   echo 'nobody else can read this' | aws s3 cp - s3://hello/secret.txt
   aws s3 cp s3://hello/secret.txt -
 
-And what a storage provider would see:
+What the storage provider would see:
 
   hexdump -C {folder}/hello/secret.txt
 
-The embedded store itself answers on http://{store}, to the same credential. Ctrl-C stops both.
+The embedded store itself listens on http://{store}, with the same credential. Ctrl-C stops both.
 ",
             folder = self.store.display(),
             secret = self.secret_access_key.as_str(),

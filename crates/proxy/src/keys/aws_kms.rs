@@ -44,8 +44,7 @@ const CONTEXT_VALUE: &str = "v1/kek";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AwsKmsError {
     #[error(
-        "AWS KMS key {key}: no region is known; set `region`, name the key by its ARN, or set \
-         AWS_REGION"
+        "AWS KMS key {key}: unknown region; set `region`, use the key's ARN, or set AWS_REGION"
     )]
     NoRegion { key: String },
 }

@@ -118,7 +118,7 @@ impl CircuitBreaker {
                 tracing::info!(
                     key = &*self.key,
                     seconds,
-                    "a key service answers again: the breaker is closed"
+                    "key service has recovered: the circuit breaker is closed"
                 );
                 *state = BreakerState::Closed { failures: 0 };
             }
@@ -133,8 +133,8 @@ impl CircuitBreaker {
         let pause = jitter::upper_half(FIRST_PAUSE);
         tracing::warn!(
             key = &*self.key, error = %last, pause_ms = pause.as_millis(),
-            "a key service failed again and again: the breaker is open, and requests that need \
-             the service fail at once"
+            "key service keeps failing: the circuit breaker is open, and requests that need the \
+             service fail at once"
         );
         let now = Instant::now();
         Outage {
@@ -167,7 +167,7 @@ impl Outage {
             other => other.to_string(),
         };
         ServiceError::Unavailable(format!(
-            "not asked, since it has failed for {seconds} s; last: {last}"
+            "not called, because it has been failing for {seconds} s; last error: {last}"
         ))
     }
 }
@@ -190,7 +190,7 @@ impl Drop for Permit<'_> {
 }
 
 fn unfinished() -> ServiceError {
-    ServiceError::Unavailable("the call was not finished".to_owned())
+    ServiceError::Unavailable("the call was cancelled".to_owned())
 }
 
 #[cfg(test)]
@@ -225,7 +225,7 @@ mod tests {
             fail(&breaker, CallOutcome::Failed);
         }
         let withheld = breaker.admit().err().expect("it is open");
-        assert!(withheld.to_string().contains("last: away"), "{withheld}");
+        assert!(withheld.to_string().contains("last error: away"), "{withheld}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -142,7 +142,7 @@ impl Constellation {
         tokio::time::timeout(self.timeout, asking)
             .await
             .map_err(|_| {
-                let reason = format!("no response within {:?}", self.timeout);
+                let reason = format!("timed out after {:?}", self.timeout);
                 ServiceError::Unavailable(self.text(method, &reason))
             })?
     }
@@ -168,7 +168,7 @@ impl Constellation {
     }
 
     fn wrong_length(&self, found: usize) -> ServiceError {
-        let reason = format!("it gave a key of {found} bytes instead of {KEK_BYTES}");
+        let reason = format!("it returned a key of {found} bytes instead of {KEK_BYTES}");
         ServiceError::Key(self.text(GET_DATA_KEY, &reason))
     }
 
@@ -201,7 +201,8 @@ impl KeyService for Constellation {
         async move {
             let id = id_of(ciphertext).ok_or_else(|| {
                 ServiceError::Ciphertext(format!(
-                    "it is no id of a KEK ({ID_PREFIX} and {} hex digits), so {} was not asked",
+                    "it is not the ID of a KEK ({ID_PREFIX} and {} hex digits); it was not sent \
+                     to {}",
                     2 * ID_BYTES,
                     self.address
                 ))
@@ -218,7 +219,7 @@ impl KeyService for Constellation {
                 .await;
             match response {
                 Ok(health) if health.status == NOT_SERVING => Err(ServiceError::Unavailable(
-                    self.text(HEALTH, "it says that it is not serving"),
+                    self.text(HEALTH, "the service reports NOT_SERVING"),
                 )),
                 Err(error @ (ServiceError::Unavailable(_) | ServiceError::Throttled(_))) => {
                     Err(error)

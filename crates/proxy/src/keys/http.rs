@@ -90,7 +90,7 @@ impl HttpClient {
             };
             if whole.len() + data.len() > MAX_RESPONSE_BYTES {
                 return Err(
-                    self.http_error("the response is longer than 64 KiB; is it a key service?")
+                    self.http_error("the response is longer than 64 KiB; is this a key service?")
                 );
             }
             whole.extend_from_slice(&data);

@@ -45,16 +45,16 @@ pub(crate) enum ServiceError {
     #[error("the key service cannot be reached: {0}")]
     Unavailable(String),
     /// The service limits the rate of requests.
-    #[error("the key service is overloaded, or limits how often it is asked: {0}")]
+    #[error("the key service is overloaded or limits the rate of requests: {0}")]
     Throttled(String),
     /// The login was refused, has expired, or does not cover the key.
-    #[error("the key service refused the login or the permission: {0}")]
+    #[error("the key service refused the login or denied permission: {0}")]
     Refused(String),
     /// The key is missing, disabled, about to be deleted, or of the wrong kind.
     #[error("the key at the service cannot be used: {0}")]
     Key(String),
     /// The ciphertext belongs to another key or service, or was altered.
-    #[error("the key service does not know the encrypted KEK: {0}")]
+    #[error("the key service cannot decrypt the KEK: {0}")]
     Ciphertext(String),
 }
 

@@ -181,7 +181,7 @@ impl Keyring {
         let ChosenKey(key) = &self.active;
         let name = &*key.name;
         metrics::active_key(name);
-        let message = "objects are sealed under this key";
+        let message = "new objects are sealed under this key";
         match key.origin {
             KeyOrigin::Generated => tracing::info!(key = name, kind = "generated", "{message}"),
             KeyOrigin::Passphrase { characters } => {

@@ -135,7 +135,7 @@ impl Drop for SealingKeys {
         // The lock is released before logging, which may block.
         drop(uses);
         for key in ended {
-            tracing::info!(%key, "no request is left that seals under this key");
+            tracing::info!(%key, "no request in flight seals under this key any more");
         }
     }
 }

@@ -165,7 +165,7 @@ pub(crate) enum LegacyKeyError {
     /// The place does not allow reading such objects.
     #[error(
         "the object is in an older proxy's format, which legacy_reads = deny or encryption = \
-         \"required\" refuses to open {rule}; {} = \"allow\" opens it",
+         \"required\" refuses {rule}; set {} = \"allow\" to open it",
         .rule.setting("legacy_reads")
     )]
     Refused {
@@ -174,15 +174,15 @@ pub(crate) enum LegacyKeyError {
     },
     /// No candidate opens the data key.
     #[error(
-        "the object is in an older proxy's format, and none of the configured keys opens it; give \
-         the key that it was written with in keys.encrypt_key or keys.decrypt_keys"
+        "the object is in an older proxy's format, and none of the configured keys opens it; add \
+         the key that it was written with to keys.decrypt_keys, or set it as keys.encrypt_key"
     )]
     Missing,
     /// The object records a derivation that is newer than this program.
     #[error(
         "the object was written by a newer version of Intrinsec's s3proxy, which records the KEK \
-         version {version:?}; this proxy reads the versions 0 and 1, so update it, or have \
-         Intrinsec's proxy read the object and write it again through this one"
+         version {version:?}; this proxy supports the versions 0 and 1; update it, or read the \
+         object with Intrinsec's proxy and write it again through this one"
     )]
     NewerVersion {
         /// Version as recorded.
@@ -191,7 +191,7 @@ pub(crate) enum LegacyKeyError {
     /// A configured key opens the data key, but not in the object's place.
     #[error(
         "the object is in an older proxy's format, under the key {key:?}, which does not open \
-         {rule}: somebody moved the object here, or {} has to list its key until it is migrated",
+         {rule}: the object was moved here, or {} has to list the key until the object is migrated",
         .rule.setting("opens")
     )]
     OtherPlace {
@@ -203,9 +203,9 @@ pub(crate) enum LegacyKeyError {
     /// The all-zero key opens the data key, but is not allowed.
     #[error(
         "the object was written by a faulty version of an older proxy, which sealed its key with \
-         32 zero bytes, so that whoever can read the bucket can decrypt it; \
+         32 zero bytes, so anyone who can read the bucket can decrypt it; to open it, set \
          keys.decryption_fallback = allow (S3PROXY_DECRYPTION_FALLBACK), or decryption_fallback of \
-         a rule, opens it, but not where encryption is required"
+         a rule without required encryption"
     )]
     ZeroKeyDenied,
     /// Constellation's key service failed.

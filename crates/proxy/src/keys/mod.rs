@@ -52,8 +52,8 @@ pub(crate) enum KeyError {
     Missing(String),
     /// The key is configured, but does not open in the object's place.
     #[error(
-        "the object is sealed under the key {key:?}, which does not open {rule}: somebody moved the \
-         object here, or {} has to list its key until it is rewrapped",
+        "the object is sealed under the key {key:?}, which does not open {rule}: the object was \
+         moved here, or {} has to list the key until the object is rewrapped",
         .rule.setting("opens")
     )]
     OtherPlace {
@@ -64,8 +64,9 @@ pub(crate) enum KeyError {
     },
     /// The envelope's binding is weaker than its place demands.
     #[error(
-        "the object is sealed under the key {key:?} and not bound to its bucket, as key_binding demands \
-         {rule}: somebody moved the object here, or {} = \"key\" has to open it until it is rewrapped",
+        "the object is sealed under the key {key:?} without the binding to its bucket that \
+         key_binding requires {rule}: the object was moved here, or set {} = \"key\" until it is \
+         rewrapped",
         .rule.setting("opens_key_binding")
     )]
     WeakBinding {
@@ -75,11 +76,15 @@ pub(crate) enum KeyError {
         rule: RuleName,
     },
     /// The wrapped key does not open: it belongs to another object, or was altered.
-    #[error("the data key does not unwrap under its key for this object")]
+    #[error(
+        "the data key cannot be unwrapped for this object: it belongs to another object, or was \
+         altered"
+    )]
     Unwrap,
     /// The envelope has an encrypted KEK under a local key, or none under a service's key.
     #[error(
-        "the envelope does not fit its key {0:?}: an encrypted KEK belongs to keys of services"
+        "the envelope does not match the type of its key {0:?}: only keys at services have an \
+         encrypted KEK"
     )]
     Misfit(String),
     /// The key service failed.
@@ -144,7 +149,7 @@ pub enum KeyringError {
         error: KekError,
     },
     /// Two keys have the same name.
-    #[error("{setting}: a key of the name {name} is configured already; remove one of the two")]
+    #[error("{setting}: the key {name} is configured twice; remove one")]
     Twice {
         /// Setting that contains the second key.
         setting: String,
@@ -152,7 +157,7 @@ pub enum KeyringError {
         name: String,
     },
     /// A setting refers to a key that does not exist.
-    #[error("{setting}: there is no key {asked:?}; expected one of {known}")]
+    #[error("{setting}: unknown key {asked:?}; expected one of {known}")]
     Unknown {
         /// Setting that refers to the key.
         setting: String,

@@ -51,7 +51,10 @@ const CIPHERTEXT_BYTES: usize = NONCE_BYTES + KEK_BYTES + TAG_BYTES;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Pkcs11Error {
     /// The file is not a PKCS#11 library for this platform.
-    #[error("PKCS#11: {} must be the vendor's PKCS#11 library: {reason}", module.display())]
+    #[error(
+        "PKCS#11: cannot load {}, which must be the vendor's PKCS#11 library: {reason}",
+        module.display()
+    )]
     Module {
         /// Configured path.
         module: PathBuf,
@@ -103,7 +106,7 @@ impl Pkcs11 {
             });
             worker.await.unwrap_or_else(|_| {
                 Err(ServiceError::Unavailable(format!(
-                    "{what} with PKCS#11 ended in a panic"
+                    "PKCS#11: {what} panicked"
                 )))
             })
         };
@@ -111,7 +114,7 @@ impl Pkcs11 {
             .await
             .unwrap_or_else(|_| {
                 Err(ServiceError::Unavailable(format!(
-                    "the PKCS#11 token does not answer to {what} within {limit:?}"
+                    "PKCS#11: {what} timed out after {limit:?}"
                 )))
             })
     }
@@ -138,7 +141,7 @@ impl KeyService for Pkcs11 {
         Box::pin(async move {
             let Ok(ciphertext) = <[u8; CIPHERTEXT_BYTES]>::try_from(ciphertext) else {
                 return Err(ServiceError::Ciphertext(format!(
-                    "it has {} bytes and not {CIPHERTEXT_BYTES}; it was not passed on",
+                    "it has {} bytes instead of {CIPHERTEXT_BYTES}; it was not sent",
                     ciphertext.len()
                 )));
             };
@@ -151,6 +154,6 @@ impl KeyService for Pkcs11 {
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), ServiceError>> {
-        Box::pin(self.call("a look at it", Pkcs11Token::check))
+        Box::pin(self.call("check", Pkcs11Token::check))
     }
 }

@@ -32,7 +32,7 @@ struct PlaceholderService {
 
 impl PlaceholderService {
     fn refusal<T: Send + 'static>() -> BoxFuture<'static, Result<T, ServiceError>> {
-        let reason = "this command asks no key service".to_owned();
+        let reason = "this command does not use key services".to_owned();
         async { Err(ServiceError::Key(reason)) }.boxed()
     }
 }

@@ -139,7 +139,7 @@ impl RemoteKeyState {
         let made = made.await?;
         // An empty ciphertext opens nothing, and a longer one does not fit the metadata.
         if !(1..=MAX_CIPHERTEXT_BYTES).contains(&made.ciphertext.len()) {
-            let reason = "it encrypts a KEK to nothing, or to more than 1024 bytes";
+            let reason = "its ciphertext of a KEK is empty, or longer than 1024 bytes";
             return Err(ServiceError::Key(reason.to_owned()));
         }
         let lent = LentKek {

@@ -82,7 +82,7 @@ impl Caller {
         match tokio::time::timeout(limit, permit).await {
             Ok(Ok(permit)) => Ok(self.spawn(permit, work)),
             Ok(Err(_)) | Err(_) => Err(ServiceError::Unavailable(format!(
-                "{MAX_CALLS} calls are under way, and none ended within {limit:?}"
+                "all {MAX_CALLS} slots for concurrent calls were busy for {limit:?}"
             ))),
         }
     }
@@ -177,9 +177,9 @@ impl Retrier {
         let key = &*self.key;
         match error {
             Some(error) if failing && !failed_before => {
-                tracing::warn!(key, %error, "a key service fails");
+                tracing::warn!(key, %error, "key service is failing");
             }
-            None if failed_before => tracing::info!(key, "the key service answers again"),
+            None if failed_before => tracing::info!(key, "key service has recovered"),
             Some(_) | None => {}
         }
     }
@@ -196,7 +196,7 @@ fn health(error: Option<&ServiceError>, is_silent: bool) -> CallOutcome {
 
 pub(super) fn timeout_error(timeout: Duration) -> ServiceError {
     let milliseconds = timeout.as_millis();
-    ServiceError::Unavailable(format!("no answer within {milliseconds} ms"))
+    ServiceError::Unavailable(format!("timed out after {milliseconds} ms"))
 }
 
 impl<T> PendingCall<T> {
@@ -212,7 +212,7 @@ impl<T> Future for PendingCall<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context).map(|told| {
             told.unwrap_or_else(|_| {
-                Err(ServiceError::Unavailable("the call was cut off".to_owned()))
+                Err(ServiceError::Unavailable("the call was aborted".to_owned()))
             })
         })
     }

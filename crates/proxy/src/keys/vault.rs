@@ -67,7 +67,7 @@ pub(crate) enum VaultError {
         reason: String,
     },
     /// A mount, key or namespace has characters that a request cannot carry.
-    #[error("Vault: {what} {value:?} cannot stand in a request; give it as `vault` shows it")]
+    #[error("Vault: invalid {what} {value:?}; set it as `vault` shows it")]
     Name {
         /// Name of the setting.
         what: &'static str,
@@ -158,8 +158,9 @@ impl Vault {
             Err(ServiceError::Ciphertext(_)) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => Err(ServiceError::Key(
-                "the server ignores associated_data; it takes Vault 1.13 or OpenBao and a key of an \
-                 AEAD type, such as aes256-gcm96, or associated_data = \"off\" in this key's settings"
+                "the server ignores associated_data, which requires Vault 1.13 or OpenBao and a \
+                 key of an AEAD type, such as aes256-gcm96; otherwise set \
+                 associated_data = \"off\" for this key"
                     .to_owned(),
             )),
         }
@@ -168,11 +169,11 @@ impl Vault {
     async fn decrypt_kek(&self, ciphertext: &[u8]) -> Result<Kek, ServiceError> {
         let refused = match CiphertextKind::classify(ciphertext) {
             CiphertextKind::Symmetric => None,
-            CiphertextKind::Asymmetric => {
-                Some("it is of an RSA key, so anybody could have made it; it was not sent")
-            }
+            CiphertextKind::Asymmetric => Some(
+                "it was made with an RSA key, whose public half anyone may have; it was not sent",
+            ),
             CiphertextKind::Foreign => {
-                Some("it is not of Transit's form, vault:v<version>:<base64>; it was not sent")
+                Some("it does not have Transit's form, vault:v<version>:<base64>; it was not sent")
             }
         };
         if let Some(reason) = refused {
@@ -195,7 +196,7 @@ impl Vault {
             .await
             .unwrap_or_else(|_| {
                 Err(ServiceError::Unavailable(format!(
-                    "{}: no response to {what} within {limit:?}",
+                    "{}: {what} timed out after {limit:?}",
                     self.server.address
                 )))
             })
@@ -250,8 +251,8 @@ pub(super) fn parse_ciphertext(response: &[u8]) -> Result<Vec<u8>, ServiceError>
     match CiphertextKind::classify(&ciphertext) {
         CiphertextKind::Symmetric => Ok(ciphertext),
         CiphertextKind::Asymmetric => Err(ServiceError::Key(
-            "the Transit key is of an RSA type, under which whoever has its public half could \
-             seal objects; configure a symmetric one, such as aes256-gcm96"
+            "the Transit key is an RSA key, with which anyone who has its public half could seal \
+             objects; configure a symmetric key, such as aes256-gcm96"
                 .to_owned(),
         )),
         CiphertextKind::Foreign => {
@@ -267,7 +268,8 @@ pub(super) fn parse_kek(response: &[u8]) -> Result<Kek, ServiceError> {
         .data;
     let foreign = || {
         ServiceError::Ciphertext(
-            "it opens, but not to 32 bytes; another program encrypted it under this key".to_owned(),
+            "its plaintext is not 32 bytes long; another program encrypted it under this key"
+                .to_owned(),
         )
     };
     let bytes = Zeroizing::new(STANDARD.decode(&*data.plaintext).map_err(|_| foreign())?);
@@ -276,7 +278,7 @@ pub(super) fn parse_kek(response: &[u8]) -> Result<Kek, ServiceError> {
 
 fn unexpected(what: &str, why: &str) -> ServiceError {
     ServiceError::Unavailable(format!(
-        "the response to {what} has {why}; is it Vault or OpenBao that answers?"
+        "unexpected response to {what}: {why}; is this a Vault or OpenBao server?"
     ))
 }
 

@@ -122,7 +122,7 @@ impl Certificate {
             Ok(pair) => self.serve(files.clone(), &pair),
             Err(error) => tracing::error!(
                 %error,
-                "the files of the certificate have changed and cannot be used; the old one stays"
+                "cannot use the changed certificate files; keeping the previous certificate"
             ),
         }
     }

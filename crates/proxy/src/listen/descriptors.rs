@@ -18,7 +18,7 @@ pub(crate) fn ask_for_descriptors(connections: usize) {
         maximum: allowed,
     };
     if let Err(error) = setrlimit(Resource::Nofile, all) {
-        tracing::debug!(%error, "the limit on file descriptors could not be raised");
+        tracing::debug!(%error, "could not raise the limit on file descriptors");
     }
     let needed = needed(connections);
     let available = getrlimit(Resource::Nofile).current;
@@ -26,8 +26,8 @@ pub(crate) fn ask_for_descriptors(connections: usize) {
         tracing::warn!(
             available,
             needed,
-            "the system allows too few file descriptors for listen.max_connections; raise its \
-             limit (ulimit -n) or lower that setting"
+            "too few file descriptors for listen.max_connections; raise the limit (ulimit -n) or \
+             lower that setting"
         );
     }
 }

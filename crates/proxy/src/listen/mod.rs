@@ -219,7 +219,7 @@ impl<S: Serve> Server<S> {
                     Ok((stream, peer)) => self.take(stream, peer, connections, closing),
                     Err(error) => {
                         // Usually the file descriptors are used up: wait for some to be freed.
-                        tracing::warn!(%error, "a connection could not be accepted");
+                        tracing::warn!(%error, "could not accept a connection");
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 }
@@ -286,7 +286,7 @@ impl<S: Serve> Server<S> {
                 ConnectionClass::Overflow => Some(limits.patience.pressure.want(STREAM_BYTES)),
             };
             if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
+                tracing::debug!(%error, "could not set TCP_NODELAY");
             }
             let mut peer = peer;
             // Only a trusted peer may send the PROXY header; for any other it would be part of the
@@ -301,7 +301,7 @@ impl<S: Serve> Server<S> {
                     }
                     Ok(Ok(None)) => {}
                     Ok(Err(error)) => {
-                        tracing::debug!(%peer, %error, "a load balancer's connection was refused");
+                        tracing::debug!(%peer, %error, "no valid PROXY header");
                         return;
                     }
                     Err(_) => return,
@@ -339,9 +339,9 @@ impl<S: Serve> Server<S> {
                                 .await;
                         }
                         Ok(Err(error)) => {
-                            tracing::debug!(%peer, %error, "the TLS handshake failed");
+                            tracing::debug!(%peer, %error, "TLS handshake failed");
                         }
-                        Err(_) => tracing::debug!(%peer, "the TLS handshake took too long"),
+                        Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
                     }
                 }
             }
@@ -440,7 +440,7 @@ async fn serve_connection<S, IO>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection ended early");
+        tracing::debug!(%peer, %error, "connection ended early");
         if is_plain && error.is_parse() {
             first_byte.warn_if_tls(peer);
         }

@@ -21,8 +21,9 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// response instead of seeing a reset.
 const DROPPED_BYTES: u64 = 64 * 1024;
 
-const DOCUMENT: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidRequest</Code>\
-    <Message>This port speaks HTTPS; write https:// in the endpoint.</Message></Error>";
+const DOCUMENT: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+    <Error><Code>InvalidRequest</Code>\
+    <Message>This port requires HTTPS; use https:// in the endpoint.</Message></Error>";
 
 static PLAIN_ON_TLS: LazyLock<Seldom> = LazyLock::new(Seldom::default);
 static TLS_ON_PLAIN: LazyLock<Seldom> = LazyLock::new(Seldom::default);
@@ -42,14 +43,14 @@ pub(super) async fn refuse_plain_http(
         tracing::warn!(
             peer = %peer.ip(),
             times,
-            "a client speaks plain HTTP to the port of HTTPS; its endpoint has to begin with https://"
+            "a client sent plain HTTP to the HTTPS port; its endpoint must begin with https://"
         );
     }
     // A response to HEAD has no body; no other HTTP method begins with H.
     let body = if first[0] == b'H' { "" } else { DOCUMENT };
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\nx-s3proxy-reason: \
-         InvalidRequest: This port speaks HTTPS; write https:// in the endpoint.\r\n\
+         InvalidRequest: This port requires HTTPS; use https:// in the endpoint.\r\n\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         DOCUMENT.len()
     );
@@ -84,8 +85,8 @@ impl FirstByte {
             tracing::warn!(
                 peer = %peer.ip(),
                 times,
-                "a client speaks HTTPS to a port of plain HTTP; its endpoint has to begin with \
-                 http://, or the proxy needs a certificate (S3PROXY_CERT, --cert) and no --no-tls"
+                "a client sent HTTPS to the plain HTTP port; its endpoint must begin with http://, \
+                 or the proxy needs a certificate (S3PROXY_CERT, --cert) and no --no-tls"
             );
         }
     }

@@ -52,7 +52,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
             ProxyHeader::Incomplete | ProxyHeader::Malformed => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    "the PROXY protocol's header is malformed",
+                    "malformed PROXY protocol header",
                 ));
             }
         }

@@ -81,8 +81,10 @@ impl<IO: AsyncRead> TimedSocket<IO> {
         self.activity.wrote(WriteOutcome::Blocked);
         self.pace.poll_impatience(context).map(|why| {
             let text = match why {
-                Impatience::Silence => "the client took nothing of its answer",
-                Impatience::Slowness => "the client took its answer too slowly; others waited",
+                Impatience::Silence => "the client stopped reading its response",
+                Impatience::Slowness => {
+                    "the client read its response too slowly while others waited"
+                }
             };
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         })

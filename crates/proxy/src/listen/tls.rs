@@ -25,8 +25,8 @@ const SOON: Duration = Duration::days(14);
 pub enum TlsError {
     /// A file is missing or unreadable.
     #[error(
-        "{}: {}; put s3proxy.crt and s3proxy.key, or tls.crt and tls.key (PEM), into the folder that \
-         --cert names, or serve plain HTTP with --no-tls",
+        "{}: {}; put s3proxy.crt and s3proxy.key, or tls.crt and tls.key (PEM), into the folder \
+         set by --cert, or serve plain HTTP with --no-tls",
         .path.display(), unreadable(error)
     )]
     File {
@@ -36,13 +36,16 @@ pub enum TlsError {
         error: rustls::pki_types::pem::Error,
     },
     /// The file contains no certificate.
-    #[error("{}: holds no certificate; PEM with the leaf first is expected", .0.display())]
+    #[error("{}: contains no certificate; expected PEM, with the leaf first", .0.display())]
     Empty(PathBuf),
     /// The certificate's file contains the key.
-    #[error("{}: holds a private key in place of the certificate; are the two files swapped?", .0.display())]
+    #[error(
+        "{}: contains a private key instead of a certificate; are the two files swapped?",
+        .0.display()
+    )]
     Swapped(PathBuf),
     /// The file contains no private key.
-    #[error("{}: holds no private key; PEM is expected", .0.display())]
+    #[error("{}: contains no private key; expected PEM", .0.display())]
     NoKey(PathBuf),
     /// The private key has a passphrase.
     #[error(
@@ -52,7 +55,7 @@ pub enum TlsError {
     EncryptedKey(PathBuf),
     /// The key belongs to another certificate.
     #[error(
-        "{} and {} do not belong together: the private key is that of another certificate",
+        "{} and {} do not match: the private key belongs to another certificate",
         .path.display(), .key.display()
     )]
     Mismatch {
@@ -179,26 +182,21 @@ fn concern(begin: OffsetDateTime, end: OffsetDateTime, now: OffsetDateTime) -> O
     if now < begin {
         let begin = rfc3339(begin);
         return Some(format!(
-            "the certificate is valid from {begin} on: until then clients will refuse it; check the \
-             clock of this machine"
+            "the certificate is not valid before {begin}: until then clients will refuse it; \
+             check the clock of this machine"
         ));
     }
     if left.is_negative() {
         let end = rfc3339(end);
         return Some(format!(
-            "the certificate has expired, at {end}: clients will refuse it; renew it"
+            "the certificate expired at {end}: clients will refuse it; renew it"
         ));
     }
     // Relative to the validity: a certificate of a day is renewed within hours, one of a year
     // within weeks.
     let fifth: Duration = (end - begin) / 5;
     let late = fifth.min(SOON);
-    (left < late).then(|| {
-        format!(
-            "the certificate expires soon, at {}; renew it",
-            rfc3339(end)
-        )
-    })
+    (left < late).then(|| format!("the certificate expires at {}; renew it", rfc3339(end)))
 }
 
 pub(super) fn rfc3339(time: OffsetDateTime) -> String {
@@ -245,7 +243,7 @@ mod tests {
             (
                 365 * day,
                 -day,
-                Some("is valid from 2030-03-17T17:46:40Z on"),
+                Some("is not valid before 2030-03-17T17:46:40Z"),
             ),
             (365 * day, day, None),
             // Warnings begin 14 days before the end, or a fifth of a short validity.
@@ -253,15 +251,15 @@ mod tests {
             (
                 365 * day,
                 352 * day,
-                Some("expires soon, at 2031-03-17T17:46:40Z"),
+                Some("expires at 2031-03-17T17:46:40Z"),
             ),
             (
                 365 * day,
                 366 * day,
-                Some("has expired, at 2031-03-17T17:46:40Z"),
+                Some("expired at 2031-03-17T17:46:40Z"),
             ),
             (day, day / 2, None),
-            (day, day * 5 / 6, Some("expires soon")),
+            (day, day * 5 / 6, Some("expires at ")),
         ] {
             let told = concern(begin, begin + valid, begin + passed);
             match expected {

@@ -53,7 +53,7 @@ fn former_names_of_settings_count_and_are_a_warning() {
     assert_eq!(rule.key_binding, Some(KeyBinding::BucketAndKey));
     assert_eq!(rule.opens_key_binding, Some(KeyBinding::Key));
     let told: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
-    let now = |name, today| format!("{name} is now called {today}; the former name still counts");
+    let now = |name, today| format!("{name} is now called {today}; the old name still works");
     assert_eq!(
         told,
         [
@@ -78,7 +78,7 @@ fn a_file_with_secrets_that_others_may_read_is_a_warning() {
     let warnings = notices(&["--config", &path], &[]);
     assert_eq!(warnings.len(), 1);
     assert!(
-        warnings[0].contains("other users of this machine can read it"),
+        warnings[0].contains("readable by other users of this machine"),
         "{warnings:?}"
     );
     fs::write(&path, "[backend]\nregion = \"eu-west-1\"\n").unwrap();

@@ -116,7 +116,7 @@ fn a_port_in_use_is_told_with_the_flags_that_change_it() {
     let told = told(&output, folder.path());
     judge("a port in use", Refused, &output, &told);
     assert!(
-        told.contains("choose another with --ip and --port"),
+        told.contains("choose another address with --ip and --port"),
         "{told}"
     );
 }
@@ -240,7 +240,7 @@ fn plain_http_on_the_port_of_https_is_told_to_the_client_and_in_the_log() {
         "{answer}"
     );
     assert!(
-        answer.contains("<Message>This port speaks HTTPS; write https://"),
+        answer.contains("<Message>This port requires HTTPS; use https://"),
         "{answer}"
     );
     let head = serving.ask(b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n");
@@ -253,8 +253,8 @@ fn plain_http_on_the_port_of_https_is_told_to_the_client_and_in_the_log() {
         &vec![7; 30_000],
     ];
     let answer = serving.ask(&upload.concat());
-    assert!(answer.contains("This port speaks HTTPS"), "{answer}");
-    let line = serving.log.line_with("a client speaks plain HTTP");
+    assert!(answer.contains("This port requires HTTPS"), "{answer}");
+    let line = serving.log.line_with("a client sent plain HTTP");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
 }
 
@@ -264,6 +264,6 @@ fn https_on_the_port_of_plain_http_is_told_in_the_log() {
     let mut serving = Serving::start(serve(folder.path(), &["--no-tls"]));
     // The beginning of a TLS ClientHello.
     serving.ask(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
-    let line = serving.log.line_with("a client speaks HTTPS");
+    let line = serving.log.line_with("a client sent HTTPS");
     assert!(line.contains("\"level\":\"WARN\""), "{line}");
 }

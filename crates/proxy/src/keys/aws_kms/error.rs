@@ -126,7 +126,7 @@ pub(in crate::keys) fn classify_response(code: &str, status: u16) -> (KmsFault, 
         "DisabledException" => (KmsFault::Key, "the key is disabled: enable it"),
         "KMSInvalidStateException" => (
             KmsFault::Key,
-            "the key's state forbids its use, such as a deletion that is pending: cancel it, and \
+            "the key's state does not allow its use, such as a pending deletion: cancel that, and \
              enable the key",
         ),
         "NotFoundException" | "InvalidArnException" | "ValidationException" => (
@@ -135,7 +135,7 @@ pub(in crate::keys) fn classify_response(code: &str, status: u16) -> (KmsFault, 
         ),
         "InvalidKeyUsageException" | "UnsupportedOperationException" => (
             KmsFault::Key,
-            "a symmetric key for ENCRYPT_DECRYPT is needed here",
+            "the key must be symmetric, with the usage ENCRYPT_DECRYPT",
         ),
         "InvalidCiphertextException" => (
             KmsFault::Ciphertext,
@@ -143,7 +143,8 @@ pub(in crate::keys) fn classify_response(code: &str, status: u16) -> (KmsFault, 
         ),
         "IncorrectKeyException" => (
             KmsFault::Ciphertext,
-            "it is of another key; an alias that was moved has to point to the old key again",
+            "it was encrypted under another key; if the alias was moved, point it to the old key \
+             again",
         ),
         "AccessDeniedException" | "NotAuthorized" | "InvalidGrantTokenException" => (
             KmsFault::Permission,
@@ -152,10 +153,9 @@ pub(in crate::keys) fn classify_response(code: &str, status: u16) -> (KmsFault, 
         "ExpiredTokenException" | "ExpiredToken" => {
             (KmsFault::Login, "the login has expired and was not renewed")
         }
-        "UnrecognizedClientException" | "InvalidClientTokenId" | "OptInRequired" => (
-            KmsFault::Login,
-            "the access key or session token is not known",
-        ),
+        "UnrecognizedClientException" | "InvalidClientTokenId" | "OptInRequired" => {
+            (KmsFault::Login, "unknown access key or session token")
+        }
         "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "IncompleteSignature"
@@ -181,7 +181,7 @@ pub(in crate::keys) fn classify_response(code: &str, status: u16) -> (KmsFault, 
             500.. => (KmsFault::Unavailable, ""),
             401 | 403 => (
                 KmsFault::Permission,
-                "the login or the permission was refused",
+                "the login was refused or has no permission",
             ),
             _ => (KmsFault::Key, ""),
         },

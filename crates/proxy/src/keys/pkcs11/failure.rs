@@ -72,7 +72,7 @@ fn meaning(code: RvError, text: String) -> ServiceError {
         | RvError::ActionProhibited
         | RvError::MechanismInvalid
         | RvError::MechanismParamInvalid => ServiceError::Key(format!(
-            "{text}; the key must be of AES with 256 bits, and the token must allow AES-GCM with it"
+            "{text}; the key must be a 256-bit AES key, and the token must allow AES-GCM with it"
         )),
         RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange => {
             ServiceError::Ciphertext(text)

@@ -65,8 +65,8 @@ impl Pkcs11Token {
                 Ok(ciphertext)
             } else {
                 Err(TokenFailure::lasting(ServiceError::Key(format!(
-                    "AES-GCM of the token gave {} bytes for {KEK_BYTES}; with a tag of {TAG_BYTES} \
-                     bytes behind it should be {}",
+                    "the token's AES-GCM returned {} bytes for {KEK_BYTES} bytes; with a tag of \
+                     {TAG_BYTES} bytes there should be {}",
                     sealed.len(),
                     KEK_BYTES + TAG_BYTES
                 ))))
@@ -95,8 +95,8 @@ impl Pkcs11Token {
         })
         .map_err(|error| match error {
             ServiceError::Ciphertext(text) => ServiceError::Ciphertext(format!(
-                "{text}; the key labelled {:?} in the token {:?} did not encrypt it, or it was \
-                 altered. A key that was replaced under its own label must come back",
+                "{text}; it was not encrypted by the key labelled {:?} in the token {:?}, or was \
+                 altered. If that key was replaced under the same label, restore it",
                 self.key_label, self.label
             )),
             error @ (ServiceError::Unavailable(_)
@@ -195,7 +195,7 @@ impl Pkcs11Token {
             }
         }
         Err(TokenFailure::absent_token(format!(
-            "no token labelled {:?} is there; plug it in, or correct the label",
+            "there is no token labelled {:?}; plug it in, or correct the label",
             self.label
         )))
     }
@@ -203,8 +203,8 @@ impl Pkcs11Token {
     fn log_in(&self, session: &Session) -> Result<(), TokenFailure> {
         let refused = || {
             TokenFailure::lasting(ServiceError::Refused(format!(
-                "the token {:?} refused the PIN; it is not tried again, so that the token does not \
-                 lock itself: correct it and start the proxy again",
+                "the token {:?} refused the PIN; to keep the token from locking itself, the PIN \
+                 is not tried again: correct it and restart the proxy",
                 self.label
             )))
         };
@@ -247,14 +247,14 @@ impl Pkcs11Token {
         let wanted = [AttributeType::KeyType, AttributeType::ValueLen];
         let attributes = session.get_attributes(key, &wanted)?;
         if !attributes.contains(&Attribute::KeyType(KeyType::AES)) {
-            return Err(unusable("a secret key that is not of AES"));
+            return Err(unusable("a secret key that is not an AES key"));
         }
         // Some tokens do not report the length; then the mechanism's errors have to suffice.
         let other_length = attributes.iter().any(
             |attribute| matches!(attribute, Attribute::ValueLen(length) if **length != KEK_BYTES as u64),
         );
         if other_length {
-            return Err(unusable("an AES key of other than 256 bits"));
+            return Err(unusable("an AES key whose length is not 256 bits"));
         }
         Ok(key)
     }

@@ -101,7 +101,7 @@ impl LoginSession {
         let login = match login {
             VaultLogin::Token(text) => {
                 let token = VaultToken::new(text.expose()).ok_or(VaultError::Name {
-                    what: "the token",
+                    what: "token",
                     value: "(not shown)".to_owned(),
                 })?;
                 held = Some(HeldToken {
@@ -189,7 +189,7 @@ impl LoginSession {
         let (path, body) = match &self.login {
             Login::Given => {
                 return Err(ServiceError::Refused(
-                    "the configured token is not valid any more; configure another".to_owned(),
+                    "the configured token is no longer valid; configure a new one".to_owned(),
                 ));
             }
             Login::AppRole {
@@ -243,14 +243,14 @@ impl LoginSession {
             .await
             .unwrap_or_else(|_| {
                 Err(ServiceError::Unavailable(format!(
-                    "no response within {limit:?}"
+                    "timed out after {limit:?}"
                 )))
             });
         let new = tended.unwrap_or_else(|error| {
             let lease = old.lease.after(&error);
             tracing::warn!(
                 server = %self.server.address, %error,
-                "the login at Vault could not be renewed: {}", lease.prospect()
+                "could not renew the login at Vault: {}", lease.prospect()
             );
             HeldToken {
                 lease,
@@ -380,8 +380,8 @@ impl TokenLease {
 
     fn prospect(self) -> &'static str {
         match self {
-            Self::Unknown { .. } | Self::Ends { .. } => "trying again",
-            Self::Unmanaged => "its token serves until it is refused",
+            Self::Unknown { .. } | Self::Ends { .. } => "will retry",
+            Self::Unmanaged => "its token is used until it is refused",
         }
     }
 }
@@ -484,14 +484,14 @@ fn auth(body: &[u8]) -> Result<Auth<'_>, ServiceError> {
 }
 
 fn no_token(what: &str) -> ServiceError {
-    ServiceError::Refused(format!("{what}: the response has no token in it"))
+    ServiceError::Refused(format!("{what}: the response contains no token"))
 }
 
 /// Reads the service account's token. Kubernetes replaces the file, so it is read at each login.
 async fn service_account_token(file: &Path) -> Result<Zeroizing<String>, ServiceError> {
     let text = tokio::fs::read_to_string(file).await.map_err(|error| {
         ServiceError::Refused(format!(
-            "{} must hold the service account's token: {error}",
+            "cannot read the service account's token from {}: {error}",
             file.display()
         ))
     })?;

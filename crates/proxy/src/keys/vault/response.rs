@@ -54,34 +54,37 @@ pub(in crate::keys) fn check(
     }
     let words = words(response);
     let any = |known: &[&str]| known.iter().any(|text| words.contains(text));
-    let told = describe(operation.attempt(), response);
+    let message = describe(operation.attempt(), response);
     Err(match (operation, response.status) {
         // Messages first, then statuses: the order of these arms matters.
         (VaultOperation::Decrypt, _) if any(&CIPHERTEXT_ERRORS) => {
             ServiceError::Ciphertext(format!(
-                "{told}; it was encrypted under another key or at another service, or was altered"
+                "{message}; it was encrypted under another key or at another service, or was \
+                 altered"
             ))
         }
         (VaultOperation::Encrypt | VaultOperation::Decrypt, _) if any(&KEY_ERRORS) => {
-            ServiceError::Key(told)
+            ServiceError::Key(message)
         }
-        (VaultOperation::Token, _) if words.contains(MAX_TTL_ERROR) => ServiceError::Refused(told),
-        (_, StatusCode::TOO_MANY_REQUESTS) => ServiceError::Throttled(told),
-        (_, StatusCode::REQUEST_TIMEOUT) => ServiceError::Unavailable(told),
-        (_, status) if status.is_server_error() => ServiceError::Unavailable(told),
-        (VaultOperation::Login | VaultOperation::Token, _) => ServiceError::Refused(told),
+        (VaultOperation::Token, _) if words.contains(MAX_TTL_ERROR) => {
+            ServiceError::Refused(message)
+        }
+        (_, StatusCode::TOO_MANY_REQUESTS) => ServiceError::Throttled(message),
+        (_, StatusCode::REQUEST_TIMEOUT) => ServiceError::Unavailable(message),
+        (_, status) if status.is_server_error() => ServiceError::Unavailable(message),
+        (VaultOperation::Login | VaultOperation::Token, _) => ServiceError::Refused(message),
         (
             VaultOperation::Encrypt | VaultOperation::Decrypt,
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED,
         ) => ServiceError::Refused(format!(
-            "{told}; the token must be valid and its policy must have `update` on the path, \
-                 and with that alone a missing key is refused like this too"
+            "{message}; the token must be valid, and its policy needs `update` on the path; a \
+             missing key is refused in the same way"
         )),
         (VaultOperation::Encrypt, _)
         | (VaultOperation::Decrypt, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
-            ServiceError::Key(told)
+            ServiceError::Key(message)
         }
-        (VaultOperation::Decrypt, _) => ServiceError::Ciphertext(told),
+        (VaultOperation::Decrypt, _) => ServiceError::Ciphertext(message),
     })
 }
 

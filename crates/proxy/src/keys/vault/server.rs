@@ -50,7 +50,7 @@ impl VaultServer {
         let namespace = match &config.namespace {
             None => None,
             Some(name) => Some(HeaderValue::from_str(name).map_err(|_| VaultError::Name {
-                what: "the namespace",
+                what: "namespace",
                 value: name.clone(),
             })?),
         };
@@ -96,8 +96,10 @@ impl VaultServer {
             200 | 429 | 473 => Ok(()),
             501 => Err(self.unhealthy("is not initialised")),
             503 => Err(self.unhealthy("is sealed; unseal it")),
-            472 => Err(self.unhealthy("is a secondary for disaster recovery, which serves nobody")),
-            status => Err(self.unhealthy(&format!("answers sys/health with status {status}"))),
+            472 => {
+                Err(self.unhealthy("is a disaster recovery secondary, which serves no requests"))
+            }
+            status => Err(self.unhealthy(&format!("returned status {status} for sys/health"))),
         }
     }
 
@@ -120,8 +122,8 @@ impl VaultServer {
         // Not followed, since a redirect would carry the token to another server.
         if response.status.is_redirection() {
             return Err(self.unhealthy(
-                "answers with a redirect, as a standby node does that forwards nothing; \
-                 give the address of the active node or of a load balancer",
+                "returned a redirect, as a standby node without request forwarding does; set the \
+                 address of the active node or of a load balancer",
             ));
         }
         // Status 412: a node that has not replicated the latest state yet.
