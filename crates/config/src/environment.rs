@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use super::declare::{Declaration, PREFIX, Sensitivity};
 use super::gather::{Entry, Findings, Layer, entry, read_secret};
-use super::problem::{Fault, Notice, Origin, near};
+use super::notice::Notice;
+use super::problem::{Fault, Origin, near};
 use super::settings::{self, former};
 use super::value::RawValue;
 

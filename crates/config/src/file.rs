@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use super::declare::{Declaration, Sensitivity};
 use super::gather::{Findings, Layer, declared, entry, read_secret};
-use super::problem::{Fault, Notice, Origin, near};
+use super::notice::Notice;
+use super::problem::{Fault, Origin, near};
 use super::settings::{self, former};
 use super::value::RawValue;
 

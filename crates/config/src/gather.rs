@@ -14,7 +14,8 @@ use super::declare::Declaration;
 use super::files::Files;
 use super::fingerprint::Fingerprint;
 use super::flags::{AllowMultipart, SettingFlags};
-use super::problem::{Fault, Notice, Origin, Problem};
+use super::notice::Notice;
+use super::problem::{Fault, Origin, Problem};
 use super::value::RawValue;
 use super::{environment, file, secret_file, settings};
 

@@ -18,6 +18,7 @@ mod files;
 mod fingerprint;
 mod flags;
 mod gather;
+mod notice;
 mod pattern;
 mod problem;
 mod provider;
@@ -37,7 +38,8 @@ pub use files::{FileChange, FileWatcher, Files};
 pub use flags::refusal;
 pub use flags::{ScopedFlags, SettingFlags};
 pub use gather::Sources;
-pub use problem::{Notice, Problem, Problems};
+pub use notice::Notice;
+pub use problem::{Problem, Problems};
 pub use scope::{Development, LocalFiles, Probe, Scope, Serving, StoredObjects, UploadState};
 pub use secret::EmptySecret;
 pub use value::{damage as key_damage, period};
@@ -54,7 +56,7 @@ pub struct LoadedConfig {
     pub notices: Vec<Notice>,
     /// Snapshot for the comparison with another configuration.
     pub snapshot: Snapshot,
-    /// What it came from.
+    /// Files that the configuration came from.
     pub files: Files,
 }
 

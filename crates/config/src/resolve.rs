@@ -15,7 +15,8 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::problem::{Notice, Origin};
+use super::notice::Notice;
+use super::problem::Origin;
 use super::provider;
 use super::reader::{HERE, Reader};
 use super::resolved::{

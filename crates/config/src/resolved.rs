@@ -7,9 +7,10 @@
 //! Absent on purpose: the origin of a value (flag, environment, file, default), which only the
 //! messages of the neighbouring modules need; and files that are read later, such as certificates.
 
+mod clients;
+mod keys;
 mod telemetry;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -22,6 +23,11 @@ pub use super::dek_tag::{DekTag, MetadataName};
 pub use super::endpoint::{Host, Scheme, ServerAddress};
 pub use super::pattern::Pattern;
 pub use super::secret::SecretText;
+pub use clients::{Access, Authentication, Client, Clients, Grant, KnownClients, SessionToken};
+pub use keys::{
+    ActiveKey, AssociatedData, AwsKmsKey, ConstellationKey, Keys, LabelledKey, Pkcs11Key, Service,
+    ServiceCalls, VaultKey, VaultLogin,
+};
 pub use telemetry::{
     Audit, AuditFailure, AuditObjectKeys, AuditOutput, Collector, Log, LogFormat, LogLevel,
     OtlpTransport, Traces,
@@ -102,7 +108,7 @@ pub struct Backend {
     /// Operations that change sub-resources and that the backend supports, besides those it shows
     /// to support.
     pub operations: Vec<Operation>,
-    /// Without duplicates of meaning; the order says nothing.
+    /// Features that the backend lacks, in any order.
     pub lacks: Vec<Feature>,
     pub credential: Credential,
 }
@@ -164,7 +170,7 @@ pub enum Feature {
     Tagging,
     Acl,
     ObjectLock,
-    /// With the server's keys; a customer's keys are another feature.
+    /// Encryption with the server's keys; keys of the customer are another feature.
     ServerSideEncryption,
     /// The expected owner of a bucket, as a condition.
     BucketOwner,
@@ -175,7 +181,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    /// Its name in settings.
+    /// Returns the feature's name in settings.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -201,187 +207,6 @@ pub enum Credential {
     DefaultChain,
 }
 
-/// Clients and their authentication.
-pub struct Clients {
-    pub authentication: Authentication,
-    /// Buckets whose objects anyone may read without a signature.
-    pub anonymous_read_buckets: Vec<String>,
-}
-
-pub enum Authentication {
-    SigV4 { known: KnownClients },
-    None,
-}
-
-pub enum KnownClients {
-    /// The listed clients; never empty.
-    List(Vec<Client>),
-    /// No list: the proxy's own static backend credential is the only client.
-    BackendCredential,
-}
-
-pub struct Client {
-    pub name: String,
-    pub access_key_id: String,
-    pub secret_access_key: SecretText,
-    pub session_token: SessionToken,
-    /// Whether Signature Version 2 is accepted.
-    pub signature_v2: Permission,
-    /// Absent where that of all clients counts.
-    pub requests_per_second: Option<Bound>,
-    /// Grants; never empty.
-    pub grants: Vec<Grant>,
-}
-
-pub enum SessionToken {
-    Absent,
-    Required(SecretText),
-}
-
-/// Operations on objects in matching buckets under matching prefixes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    pub operations: BTreeSet<Access>,
-    pub buckets: Vec<Pattern>,
-    pub prefixes: Vec<Pattern>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    Read,
-    Write,
-    Delete,
-    List,
-    Admin,
-}
-
-/// The keys of all kinds.
-pub struct Keys {
-    /// `keys.encrypt_key`: FORMAT.md, `s3pk1.` and base64url, or a passphrase.
-    pub encrypt_key: Option<SecretText>,
-    /// Keys that only open.
-    pub decrypt_keys: Vec<SecretText>,
-    /// Further local keys, which rules choose by their labels.
-    pub labelled: Vec<LabelledKey>,
-    pub services: Vec<Service>,
-    pub active: ActiveKey,
-    pub service_calls: ServiceCalls,
-    pub dek_tag: DekTag,
-    pub legacy_zero_key: Permission,
-}
-
-/// The key that seals if no rule chooses another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ActiveKey {
-    /// `keys.encrypt_key`.
-    EncryptKey,
-    /// The label of a local key, or the name of a key as in envelopes.
-    Named(String),
-}
-
-pub struct LabelledKey {
-    pub label: String,
-    pub key: SecretText,
-}
-
-/// Use of the key services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServiceCalls {
-    /// Time limit of one request.
-    pub timeout: Duration,
-    /// Number of objects that one KEK serves, per replica.
-    pub kek_objects: NonZeroU32,
-    /// Time for which one KEK serves new objects.
-    pub kek_time: Duration,
-    /// Time for which an opened KEK is cached. May be zero.
-    pub cache_time: Duration,
-    /// Most opened KEKs in the cache.
-    pub cache_keks: NonZeroU32,
-}
-
-/// A key at a key service.
-pub enum Service {
-    Vault(VaultKey),
-    AwsKms(AwsKmsKey),
-    Pkcs11(Pkcs11Key),
-    Constellation(ConstellationKey),
-}
-
-impl Service {
-    /// Returns the name of the key in envelopes. Frozen: objects carry it.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            Self::Vault(vault) => format!("vault:{}/{}", vault.mount, vault.key),
-            Self::AwsKms(kms) => format!("aws-kms:{}", kms.key),
-            Self::Pkcs11(hsm) => format!("pkcs11:{}/{}", hsm.token_label, hsm.key_label),
-            Self::Constellation(_) => "constellation:s3proxy-kek".to_owned(),
-        }
-    }
-}
-
-/// A key of the Transit engine of HashiCorp Vault or OpenBao.
-pub struct VaultKey {
-    pub address: ServerAddress,
-    pub authorities: Authorities,
-    pub namespace: Option<String>,
-    /// Path of the Transit engine, without slashes at its ends.
-    pub mount: String,
-    pub key: String,
-    pub associated_data: AssociatedData,
-    pub login: VaultLogin,
-}
-
-/// Whether a key service is given associated data when it encrypts and decrypts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AssociatedData {
-    On,
-    Off,
-}
-
-/// Login at Vault. Mounts are paths without slashes at their ends.
-pub enum VaultLogin {
-    /// A token that is renewed as long as possible, never replaced.
-    Token(SecretText),
-    AppRole {
-        mount: String,
-        role_id: String,
-        secret_id: SecretText,
-    },
-    Kubernetes {
-        mount: String,
-        role: String,
-        /// File with the service account's token, which the kubelet replaces from time to time.
-        token_file: PathBuf,
-    },
-}
-
-/// A key of AWS KMS.
-pub struct AwsKmsKey {
-    /// ARN, alias ARN, alias or id, as configured: envelopes carry it.
-    pub key: String,
-    /// Region; if absent, that of the ARN, or else of the default chain.
-    pub region: Option<String>,
-    pub endpoint: Option<ServerAddress>,
-}
-
-/// A secret key in a PKCS#11 token.
-pub struct Pkcs11Key {
-    /// Path of the vendor's library.
-    pub module: PathBuf,
-    pub token_label: String,
-    pub key_label: String,
-    pub pin: SecretText,
-}
-
-/// Constellation's key service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConstellationKey {
-    /// Address; `https` means TLS.
-    pub address: ServerAddress,
-    pub authorities: Authorities,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     Allow,
@@ -399,9 +224,9 @@ pub struct Rule {
     /// Labels or names of the keys that open, besides the one that seals. If absent: none in a rule
     /// with a key, and all keys that no rule names in a rule without one.
     pub opens: Option<Vec<String>>,
-    /// That of the policy where nothing is said.
+    /// Binding of new objects; the policy's if absent.
     pub key_binding: Option<KeyBinding>,
-    /// The weakest binding that opens; `bind` where nothing is said.
+    /// The weakest binding that opens; `key_binding` if absent.
     pub opens_key_binding: Option<KeyBinding>,
     pub encryption: Encryption,
     /// Whether older formats open. If absent: as the policy says, or not at all if encryption is

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use rustix::process::{getegid, getgroups};
 
-use super::problem::Notice;
+use super::notice::Notice;
 
 const READ_BY_OTHERS: u32 = 0o004;
 const READ_BY_GROUP: u32 = 0o040;

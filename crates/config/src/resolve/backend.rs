@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use s3proxy_protocol::aws_endpoint::AwsEndpoint;
 
 use super::super::declare::{Declaration, Optional};
-use super::super::problem::{Notice, near};
+use super::super::notice::Notice;
+use super::super::problem::near;
 use super::super::provider;
 use super::super::reader::{HERE, Reader};
 use super::super::resolved::{

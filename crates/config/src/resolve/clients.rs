@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::declare::Setting;
-use super::super::problem::Notice;
+use super::super::notice::Notice;
 use super::super::reader::{HERE, Place, Reader};
 use super::super::resolved::{
     Authentication, Client, Clients, Grant, KnownClients, Pattern, Permission, SessionToken,

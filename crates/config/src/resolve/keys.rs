@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use s3proxy_protocol::quote::quoted;
 
 use super::super::declare::Declaration;
-use super::super::problem::Notice;
+use super::super::notice::Notice;
 use super::super::reader::{HERE, Place, Reader, concrete};
 use super::super::resolved::{
     ActiveKey, DekTag, Keys, LabelledKey, MetadataName, Permission, Rule, SecretText, Service,

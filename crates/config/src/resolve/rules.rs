@@ -1,7 +1,7 @@
 //! Rules: the form in which objects are stored.
 
 use super::super::declare::Setting;
-use super::super::problem::Notice;
+use super::super::notice::Notice;
 use super::super::reader::{Place, Reader};
 use super::super::resolved::{Encryption, KeyBinding, Keys, Pattern, Permission, Policy, Rule};
 use super::super::settings::{

@@ -2,7 +2,8 @@
 
 use http::uri::PathAndQuery;
 
-use crate::problem::{Notice, Origin};
+use crate::notice::Notice;
+use crate::problem::Origin;
 use crate::reader::{HERE, Reader};
 use crate::resolved::{Audit, Collector, OtlpTransport, Scheme, Traces};
 use crate::settings::{

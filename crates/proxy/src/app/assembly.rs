@@ -15,6 +15,7 @@ use http::uri::Scheme;
 use s3proxy_protocol::address::{EndpointSelection, HostRules};
 use s3proxy_protocol::sigv4::SecretAccessKey;
 
+use super::backend_caches::BackendCaches;
 use super::{StartError, backend_settings};
 use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, Credentials};
@@ -27,17 +28,8 @@ use crate::config::resolved::{
     Listen, Pattern, Permission, Policy, Rule, SessionToken, Tls,
 };
 use crate::execute::Parts;
-use crate::execute::copy::tags::TagKeeping;
-use crate::execute::cors::PageRules;
-use crate::execute::layouts::LayoutCache;
-use crate::execute::lookup::LookupCache;
-use crate::execute::multipart::attempts::Attempts;
 use crate::execute::multipart::seldom::SeenBuckets;
-use crate::execute::multipart::state::UploadCache;
 use crate::execute::patience::LongWork;
-use crate::execute::sub_resource::KnownSubResources;
-use crate::execute::verified::VerifiedCache;
-use crate::execute::versions::VersionSupport;
 use crate::health::ProbeHandler;
 use crate::keys::connect::connect;
 use crate::keys::keys_in_use::KeysInUse;
@@ -228,7 +220,7 @@ async fn parts(
     // What was learnt under other settings may not hold under these.
     let caches = match before.same(&["backend", "keys", "policy", "rules"]) {
         Some(service) => BackendCaches::of(&service.parts),
-        None => BackendCaches::nothing(backend_config),
+        None => BackendCaches::empty(backend_config),
     };
     Ok(Parts {
         backend,
@@ -263,49 +255,6 @@ async fn parts(
             pressure: Arc::clone(lasting.budget.pressure()),
         },
     })
-}
-
-/// Caches about stored objects and the backend. They only save work.
-struct BackendCaches {
-    lookups: Arc<LookupCache>,
-    uploads: Arc<UploadCache>,
-    attempts: Arc<Attempts>,
-    layouts: Arc<LayoutCache>,
-    verified: Arc<VerifiedCache>,
-    tag_keeping: Arc<TagKeeping>,
-    sub_resources: Arc<KnownSubResources>,
-    versions: Arc<VersionSupport>,
-    page_rules: Arc<PageRules>,
-}
-
-impl BackendCaches {
-    fn nothing(backend: &resolved::Backend) -> Self {
-        Self {
-            lookups: Arc::new(LookupCache::new()),
-            uploads: Arc::new(UploadCache::new()),
-            attempts: Arc::new(Attempts::new()),
-            layouts: Arc::new(LayoutCache::new()),
-            verified: Arc::new(VerifiedCache::new()),
-            tag_keeping: Arc::new(TagKeeping::default()),
-            sub_resources: Arc::new(KnownSubResources::new(backend.operations.clone())),
-            versions: Arc::default(),
-            page_rules: Arc::new(PageRules::new()),
-        }
-    }
-
-    fn of(parts: &Parts) -> Self {
-        Self {
-            lookups: Arc::clone(&parts.lookups),
-            uploads: Arc::clone(&parts.uploads),
-            attempts: Arc::clone(&parts.attempts),
-            layouts: Arc::clone(&parts.layouts),
-            verified: Arc::clone(&parts.verified),
-            tag_keeping: Arc::clone(&parts.tag_keeping),
-            sub_resources: Arc::clone(&parts.sub_resources),
-            versions: Arc::clone(&parts.versions),
-            page_rules: Arc::clone(&parts.page_rules),
-        }
-    }
 }
 
 /// Builds the backend client, for work without clients.

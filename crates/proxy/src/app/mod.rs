@@ -2,6 +2,7 @@
 
 mod announcement;
 mod assembly;
+mod backend_caches;
 mod backend_settings;
 pub mod check;
 mod reload;
@@ -137,7 +138,7 @@ impl App {
             let backend = parts.borrow().backend.clone();
             match backend.readiness().await {
                 Ok(()) => {
-                    tracing::info!("the backend is reachable and accepts the proxy's credential")
+                    tracing::info!("the backend is reachable and accepts the proxy's credential");
                 }
                 Err(error @ AccessError::Unreachable(_)) => tracing::warn!("{error}"),
                 Err(error) => tracing::error!("{error}"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use s3proxy_envelope::dek::{Binding, Dek, WrappedDek};
+use s3proxy_envelope::dek::Dek;
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 use s3proxy_envelope::legacy::LegacyTextKeks;
@@ -14,6 +14,7 @@ use super::key_cache::KeyCache;
 use super::key_service::{KeyService, ServiceError};
 use super::remote_key::RemoteKey;
 use super::scope::StoredPlace;
+use super::sealing_key::SealingKey;
 use super::{KeyError, KeyringError};
 use crate::config::resolved::{ActiveKey, Keys};
 use crate::telemetry::metrics;
@@ -59,21 +60,6 @@ enum KekSource<'k> {
         remote: &'k RemoteKey,
         ciphertext: &'k [u8],
     },
-}
-
-/// A KEK in memory, which wraps one object's data key. No further call to a service is needed.
-pub(crate) struct SealingKey {
-    key_name: Arc<str>,
-    kek: Arc<Kek>,
-    /// Ciphertext of the KEK, for a key at a service.
-    encrypted_kek: Option<Arc<[u8]>>,
-}
-
-/// A data key wrapped for an envelope.
-pub(crate) struct WrappedKey {
-    pub(crate) key_name: String,
-    pub(crate) dek: WrappedDek,
-    pub(crate) encrypted_kek: Option<Vec<u8>>,
 }
 
 /// Whether requests that need keys can be served.
@@ -330,17 +316,6 @@ impl Keyring {
         } else {
             lines.sort();
             Readiness::Degraded(lines)
-        }
-    }
-}
-
-impl SealingKey {
-    /// Wraps a new object's data key.
-    pub(crate) fn wrap(&self, dek: &Dek, binding: &Binding) -> WrappedKey {
-        WrappedKey {
-            key_name: self.key_name.to_string(),
-            dek: dek.wrap(&self.kek, binding),
-            encrypted_kek: self.encrypted_kek.as_ref().map(|bytes| bytes.to_vec()),
         }
     }
 }

@@ -30,12 +30,14 @@ mod pkcs11;
 mod placeholder;
 mod remote_key;
 pub(crate) mod scope;
+mod sealing_key;
 mod service_caller;
 mod single_flight;
 mod vault;
 
-pub(crate) use keyring::{ChosenKey, Keyring, Readiness, SealingKey, WrappedKey};
+pub(crate) use keyring::{ChosenKey, Keyring, Readiness};
 pub(crate) use placeholder::placeholders;
+pub(crate) use sealing_key::{SealingKey, WrappedKey};
 
 use s3proxy_envelope::kek::KekError;
 

@@ -19,6 +19,7 @@
 //! Absent: making keys, `rewrap` at the service (`s3proxy rewrap` asks for a new KEK), derived
 //! keys, and redirects: a standby node that does not forward requests is the wrong address.
 
+mod lease;
 pub(super) mod login;
 pub(super) mod response;
 mod server;

@@ -1,13 +1,15 @@
 //! A service that panics, with the real listener in front of it.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Body, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::response_tracking::TrackedBody;
 use super::*;
 use crate::body::budget::BodyBudget;
 

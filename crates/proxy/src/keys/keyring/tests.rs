@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
+use s3proxy_envelope::dek::Binding;
 use s3proxy_envelope::header::{Flags, Layout};
 use zeroize::Zeroizing;
 

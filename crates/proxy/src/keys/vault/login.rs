@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::key_service::ServiceError;
+use super::lease::{LeaseAction, TokenLease};
 use super::response::{self, VaultOperation};
 use super::server::{self, VaultServer, VaultToken};
 use super::{VaultData, VaultError};
@@ -32,12 +33,6 @@ use crate::config::resolved::VaultLogin;
 /// Age below which a refused token is not replaced: its age cannot be the reason, and a policy
 /// without the permission must not make every request log in.
 const YOUNG: Duration = Duration::from_secs(1);
-
-/// Pause between two tries to keep a lease while the service cannot be reached.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
-
-/// Longest lease that is honoured. A server may announce a lease whose end no clock can represent.
-const MAX_LEASE: Duration = Duration::from_hours(365 * 24);
 
 /// The one login of a key, shared by its requests.
 pub(super) struct LoginSession {
@@ -69,29 +64,6 @@ struct HeldToken {
     token: VaultToken,
     obtained: Instant,
     lease: TokenLease,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum TokenLease {
-    /// A configured token that was not looked up yet.
-    Unknown { look: Instant },
-    /// No end, or an end that cannot be moved or seen.
-    Unmanaged,
-    Ends {
-        at: Instant,
-        /// When to renew the lease or log in again.
-        tend: Instant,
-        by: LeaseAction,
-        /// Duration that the login gave. A much shorter renewal means that the token nears its
-        /// maximum TTL.
-        granted: Duration,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LeaseAction {
-    Renew,
-    LogIn,
 }
 
 impl LoginSession {
@@ -301,8 +273,8 @@ impl LoginSession {
         let found = serde_json::from_slice::<VaultData<TokenLookup>>(&response.body)
             .map_err(|_| no_token("look up the token"))?
             .data;
-        let by = tending(found.renewable);
-        Ok(TokenLease::of(
+        let by = LeaseAction::for_token(found.renewable);
+        Ok(TokenLease::new(
             Duration::from_secs(found.ttl),
             by,
             Duration::ZERO,
@@ -327,61 +299,6 @@ impl HeldToken {
         match self.lease {
             TokenLease::Unknown { .. } | TokenLease::Unmanaged => false,
             TokenLease::Ends { at, .. } => at <= Instant::now(),
-        }
-    }
-}
-
-impl TokenLease {
-    /// Computes a lease that is tended at two thirds of its length. Zero is Vault's way to say that
-    /// there is no end; in the response to a renewal it may also mean a remainder below a second.
-    fn of(length: Duration, by: LeaseAction, granted: Duration) -> Self {
-        if length.is_zero() && granted.is_zero() {
-            return Self::Unmanaged;
-        }
-        let now = Instant::now();
-        let length = length.min(MAX_LEASE);
-        // The renewal gave less than half of the original duration: the maximum TTL is near, so log
-        // in next time.
-        let by = if length < granted / 2 {
-            LeaseAction::LogIn
-        } else {
-            by
-        };
-        Self::Ends {
-            at: now + length,
-            tend: now + length * 2 / 3,
-            by,
-            granted,
-        }
-    }
-
-    /// Returns the lease after a failed attempt to keep it.
-    fn after(self, error: &ServiceError) -> Self {
-        match (self, error) {
-            (Self::Unknown { .. }, ServiceError::Unavailable(_) | ServiceError::Throttled(_)) => {
-                Self::Unknown {
-                    look: Instant::now() + RETRY_PAUSE,
-                }
-            }
-            (
-                Self::Ends {
-                    at, by, granted, ..
-                },
-                ServiceError::Unavailable(_) | ServiceError::Throttled(_),
-            ) => Self::Ends {
-                at,
-                tend: Instant::now() + RETRY_PAUSE,
-                by,
-                granted,
-            },
-            (Self::Unknown { .. } | Self::Unmanaged | Self::Ends { .. }, _) => Self::Unmanaged,
-        }
-    }
-
-    fn prospect(self) -> &'static str {
-        match self {
-            Self::Unknown { .. } | Self::Ends { .. } => "will retry",
-            Self::Unmanaged => "its token is used until it is refused",
         }
     }
 }
@@ -446,7 +363,11 @@ impl Auth<'_> {
     }
 
     fn lease(&self, granted: Duration) -> TokenLease {
-        TokenLease::of(self.seconds(), tending(self.renewable), granted)
+        TokenLease::new(
+            self.seconds(),
+            LeaseAction::for_token(self.renewable),
+            granted,
+        )
     }
 }
 
@@ -455,14 +376,6 @@ struct TokenLookup {
     ttl: u64,
     #[serde(default)]
     renewable: bool,
-}
-
-fn tending(renewable: bool) -> LeaseAction {
-    if renewable {
-        LeaseAction::Renew
-    } else {
-        LeaseAction::LogIn
-    }
 }
 
 /// Returns whether the response to a login or a renewal grants a token with a usable lease.
@@ -508,6 +421,7 @@ fn json(body: &impl Serialize) -> Zeroizing<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lease::MAX_LEASE;
     use super::*;
 
     #[test]
