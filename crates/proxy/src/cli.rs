@@ -7,7 +7,6 @@
 
 mod guide;
 mod guides;
-pub mod health;
 mod hints;
 pub mod manual;
 pub mod migration;
@@ -26,7 +25,7 @@ use clap_complete::Shell;
 
 #[cfg(feature = "dev")]
 use crate::config::Development;
-use crate::config::{self, LocalFiles, ScopedFlags, Serving, StoredObjects, UploadState};
+use crate::config::{self, LocalFiles, Probe, ScopedFlags, Serving, StoredObjects, UploadState};
 use crate::version;
 
 /// Styles of help and error messages, on terminals with colours.
@@ -66,7 +65,7 @@ pub enum Command {
     Dev(Dev),
     /// Check whether the running proxy is alive, or ready
     #[command(after_help = guides::HEALTH.brief(), after_long_help = guides::HEALTH.full())]
-    Health(health::Health),
+    Health(Health),
     /// Print a new encryption key
     #[command(after_help = guides::KEYGEN.brief(), after_long_help = guides::KEYGEN.full())]
     Keygen,
@@ -116,6 +115,16 @@ pub struct CheckConfig {
     pub online: bool,
     #[command(flatten)]
     pub settings: ScopedFlags<Serving>,
+}
+
+/// The arguments of `s3proxy health`.
+#[derive(clap::Args)]
+pub struct Health {
+    /// Check whether it is ready for requests, not only whether it is alive
+    #[arg(long)]
+    pub ready: bool,
+    #[command(flatten)]
+    pub settings: ScopedFlags<Probe>,
 }
 
 /// The arguments of `s3proxy dev`.

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use s3proxy::app::check::{Reach, check};
 use s3proxy::app::{self, App, Reload, StartError};
-use s3proxy::cli::health::Question;
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
+use s3proxy::commands::health::{self, Question};
 use s3proxy::commands::sweep::{self, Asked, Mode, Nameless, Swept};
 use s3proxy::commands::verify::Reading;
 use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Command::Serve(flags) => serve(flags),
         #[cfg(feature = "dev")]
         Command::Dev(dev) => develop(dev),
-        Command::Health(arguments) => health(arguments),
+        Command::Health(arguments) => check_health(arguments),
         Command::Keygen => keygen(),
         Command::Inspect(arguments) => inspect(arguments),
         Command::Verify(arguments) => verify(arguments),
@@ -104,7 +104,7 @@ fn develop(dev: cli::Dev) -> ExitCode {
     })
 }
 
-fn health(arguments: cli::health::Health) -> ExitCode {
+fn check_health(arguments: cli::Health) -> ExitCode {
     let question = if arguments.ready {
         Question::Ready
     } else {
@@ -123,7 +123,7 @@ fn health(arguments: cli::health::Health) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return not_started(&error),
     };
-    match runtime.block_on(cli::health::ask(&addresses, question)) {
+    match runtime.block_on(health::ask(&addresses, question)) {
         Ok(said) => {
             print!("{said}");
             ExitCode::SUCCESS

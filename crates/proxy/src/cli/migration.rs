@@ -8,9 +8,9 @@ use super::objects::Objects;
 use crate::commands::decrypt::{self, Existing, Place};
 use crate::commands::decrypt_one::Output;
 use crate::commands::migrate::{self, Only};
+use crate::commands::object_selection::Target;
 use crate::commands::recover;
 use crate::commands::rewrap::{Replaced, Writers};
-use crate::commands::selection::Target;
 use crate::config::resolved::SecretText;
 use crate::config::{self, LocalFiles, ScopedFlags, StoredObjects};
 

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use crate::commands::Format;
+use crate::commands::object_selection::{Extent, Selection, Target, Versions};
 use crate::commands::rewrap::{Asked, Check, Mode, Replaced, UpToDate, Writers};
-use crate::commands::selection::{Extent, Selection, Target, Versions};
 use crate::config::{ScopedFlags, StoredObjects};
 
 /// Which objects, and how.

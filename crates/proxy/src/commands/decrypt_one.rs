@@ -14,13 +14,13 @@ use http_body_util::BodyExt;
 use s3proxy_protocol::operation::Operation;
 
 use super::Ended;
-use super::anew::reading_everything;
 use super::errand::Errand;
 use super::listing::{Age, Item, Origin};
+use super::object_selection::Target;
 use super::progress::{Done, Progress, Total, Unit};
 use super::report::{explained, shown};
-use super::selection::Target;
-use super::stop::Stop;
+use super::rewriting::reading_everything;
+use super::stop_signals::Stop;
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::Job;

@@ -17,12 +17,12 @@ use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 use serde_json::{Map, Value, json};
 
 use super::Ended;
+use super::command_run::{Session, ended};
 use super::listing::Item;
-use super::place::{Opening, Places};
+use super::object_selection::Selection;
+use super::object_walk::{Store, Work, handled};
+use super::open_check::{Opening, Places};
 use super::report::{Closing, Count, Format, Handled, Notable, Verdict, counted, fields, shown};
-use super::selection::Selection;
-use super::session::{Session, ended};
-use super::walk::{Store, Work, handled};
 use crate::app::{self, StartError};
 use crate::backend::Backend;
 use crate::config::resolved::{Config, DekTag};

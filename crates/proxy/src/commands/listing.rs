@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 
-use super::ahead::Counter;
-use super::selection::{Extent, Target, Versions};
+use super::object_count::Counter;
+use super::object_selection::{Extent, Target, Versions};
 use crate::effective_name::is_state_key;
 use crate::execute::Outcome;
 use crate::execute::course::{Course, check_entries};

@@ -1,9 +1,9 @@
 //! The operator's commands on stored objects.
 //!
-//! A command implements [`walk::Work`], which processes one object. Everything else is shared: the
-//! choice of objects ([`selection`], [`listing`]), concurrency and position ([`walk`],
-//! [`frontier`]), output for people and scripts ([`report`], [`progress`]), and clean interruption
-//! ([`stop`]). Like `app`, this module wires; the steps themselves are in `execute`.
+//! A command implements [`object_walk::Work`], which processes one object. Everything else is shared: the
+//! choice of objects ([`object_selection`], [`listing`]), concurrency and position ([`object_walk`],
+//! [`resume_point`]), output for people and scripts ([`report`], [`progress`]), and clean interruption
+//! ([`stop_signals`]). Like `app`, this module wires; the steps themselves are in `execute`.
 //!
 //! Invariants: memory does not grow with the number of objects; an object is processed only while
 //! there is memory for it; results go to standard output and progress to standard error; an
@@ -12,35 +12,36 @@
 //! Absent on purpose: state on disk. A repeated command looks at the objects to find out which are
 //! done.
 
-mod ahead;
-mod anew;
+mod command_run;
+mod copy_condition_probe;
 pub mod decrypt;
 pub mod decrypt_one;
 mod errand;
 mod failures;
-mod frontier;
+pub mod health;
 pub mod inspect;
+mod keys_in_use;
 mod listing;
+mod memory_gate;
 pub mod migrate;
-mod needed;
-mod place;
-mod probe;
+mod object_count;
+pub mod object_selection;
+mod object_walk;
+mod open_check;
 mod progress;
 pub mod recover;
-mod replicas;
+mod replica_keys;
 mod report;
+mod resume_point;
 pub mod rewrap;
-mod room;
-pub mod selection;
-mod session;
-mod stop;
+mod rewriting;
+mod stop_signals;
 pub mod sweep;
 pub mod verify;
-mod walk;
-mod written;
+mod write_condition_probe;
 
 pub use report::Format;
-pub use stop::Signal;
+pub use stop_signals::Signal;
 
 use http::StatusCode;
 

@@ -5,7 +5,7 @@
 //! if `NO_COLOR` is set.
 
 mod frame;
-mod pace;
+mod rate_meter;
 mod terminal;
 
 use std::io::{IsTerminal, Stderr};
@@ -15,7 +15,7 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::frame::{Palette, View};
-use self::pace::Pace;
+use self::rate_meter::Pace;
 use self::terminal::Homing;
 use super::report::shown;
 

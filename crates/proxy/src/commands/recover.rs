@@ -22,9 +22,9 @@ use s3proxy_envelope::object::ObjectOpener;
 use serde_json::Value;
 
 use super::Ended;
-use super::anew::reading_everything;
 use super::decrypt_one::{OutputError, Unfinished, at};
 use super::report::shown;
+use super::rewriting::reading_everything;
 use crate::app::{StartError, rules};
 use crate::config::resolved::{ActiveKey, Config, DekTag, KeyBinding, SecretText};
 use crate::execute::stored::{self, Form};

@@ -398,7 +398,7 @@ pub(crate) struct Resume {
 
 impl Resume {
     fn line(&self) -> String {
-        use super::selection::quoted;
+        use super::object_selection::quoted;
         let key = self.start_after.as_deref();
         let option = key.map(|key| format!("--start-after {} ", quoted(key)));
         let targets: Vec<String> = self.targets.iter().map(|target| quoted(target)).collect();

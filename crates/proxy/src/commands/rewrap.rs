@@ -4,11 +4,11 @@
 //! Objects that are up to date are skipped, so an interrupted command can be repeated. Old versions
 //! are never rewrapped, since a copy of one would become the current version. They are counted or,
 //! if requested, deleted once their content has a new version. At the end the command lists every
-//! key that is still needed ([`closing`]). Before it reports that no other key is, it repeats the
-//! walk as often as necessary ([`rounds`]).
+//! key that is still needed ([`key_report`]). Before it reports that no other key is, it repeats the
+//! walk as often as necessary ([`repeated_walks`]).
 
-mod closing;
-mod rounds;
+mod key_report;
+mod repeated_walks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,16 +17,16 @@ use s3proxy_envelope::header::Envelope;
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
-use self::closing::Seen;
+use self::key_report::Seen;
+use super::command_run::{Session, ended};
 use super::errand::Errand;
 use super::inspect::older;
+use super::keys_in_use;
 use super::listing::{Age, Item};
-use super::needed;
+use super::object_selection::Selection;
+use super::object_walk::{Work, handled};
 use super::report::{Format, Handled, Notable, Verdict, explained, fields, shown};
-use super::selection::Selection;
-use super::session::{Session, ended};
-use super::walk::{Work, handled};
-use super::{Ended, probe};
+use super::{Ended, copy_condition_probe};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
@@ -121,7 +121,9 @@ pub async fn rewrap(
     });
     let mut output = anstream::stdout();
     let session = Session::begin("rewrap", format, &mut output)?;
-    Ok(ended(rounds::run(session, &selection, &rewrapper).await))
+    Ok(ended(
+        repeated_walks::run(session, &selection, &rewrapper).await,
+    ))
 }
 
 /// Returns the conditions that each bucket's backend honours. Refuses if a client's write could be
@@ -139,7 +141,9 @@ async fn conditions(
                 found.insert(name.to_owned(), Conditions::Source);
                 continue;
             }
-            Writers::Possible => probe::conditions(&bucket, &parts.policy.state_prefix).await,
+            Writers::Possible => {
+                copy_condition_probe::conditions(&bucket, &parts.policy.state_prefix).await
+            }
         };
         let reason = match probed {
             Ok(Some(Conditions::SourceAndTarget)) => {
@@ -289,7 +293,7 @@ impl Rewrapper {
         }
     }
 
-    fn needs(&self, key: &str, count: impl FnOnce(&mut needed::Need)) {
+    fn needs(&self, key: &str, count: impl FnOnce(&mut keys_in_use::Need)) {
         count(self.seen().round.of(key));
     }
 

@@ -12,14 +12,14 @@ use serde_json::json;
 pub(crate) use crate::execute::verify::Depth;
 
 use super::Ended;
+use super::command_run::{Session, ended};
 use super::errand::Errand;
 use super::failures::remedy;
 use super::listing::Item;
-use super::place::Opening;
+use super::object_selection::Selection;
+use super::object_walk::{Store, Walked, Work, handled};
+use super::open_check::Opening;
 use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields};
-use super::selection::Selection;
-use super::session::{Session, ended};
-use super::walk::{Store, Walked, Work, handled};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Permission};
 use crate::execute::source::{self, Found};

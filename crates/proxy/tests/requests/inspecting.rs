@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use s3proxy::commands::inspect::inspect;
-use s3proxy::commands::selection::{Extent, Selection, Versions};
+use s3proxy::commands::object_selection::{Extent, Selection, Versions};
 use s3proxy::commands::{Ended, Format};
 use s3proxy_envelope::kek::Kek;
 use serde_json::Value;

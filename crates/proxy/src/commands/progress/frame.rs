@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use indicatif::{HumanBytes, HumanCount};
 
-use super::pace::Rates;
+use super::rate_meter::Rates;
 use super::{Total, Unit};
 
 /// Widest bar, in columns.

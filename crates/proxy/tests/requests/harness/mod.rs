@@ -19,7 +19,7 @@ pub(crate) use vault::{Mood, VaultCalls, VaultServer};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use s3proxy::commands::selection::{Extent, Selection, Versions};
+use s3proxy::commands::object_selection::{Extent, Selection, Versions};
 
 /// Longest wait in any test: reaching it means that something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -26,17 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::{Addresses, Probe, ScopedFlags, Transport};
-
-/// The arguments of `s3proxy health`.
-#[derive(clap::Args)]
-pub struct Health {
-    /// Check whether it is ready for requests, not only whether it is alive
-    #[arg(long)]
-    pub ready: bool,
-    #[command(flatten)]
-    pub settings: ScopedFlags<Probe>,
-}
+use crate::config::{Addresses, Transport};
 
 /// Longest response that is read, in bytes.
 const ANSWER_BYTES: usize = 16 * 1024;

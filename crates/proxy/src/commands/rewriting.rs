@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::listing::Item;
+use super::object_selection::{Extent, Selection, Target};
 use super::rewrap::Replaced;
-use super::selection::{Extent, Selection, Target};
 use crate::config::resolved::{Config, Encryption, Permission};
 use crate::execute::copy::rewrite::Rewritten;
 use crate::execute::multipart::bucket::Bucket;

@@ -8,10 +8,10 @@ use std::collections::{BTreeSet, HashSet};
 use indicatif::HumanCount;
 use serde_json::json;
 
+use super::super::keys_in_use::{self, Needs, Uploads};
 use super::super::listing::Item;
-use super::super::needed::{self, Needs, Uploads};
+use super::super::object_selection::Versions;
 use super::super::report::{Closing, counted, fields};
-use super::super::selection::Versions;
 
 /// Number of failed objects that are remembered, so that another walk does not report them again.
 const MOST_FAILURES: usize = 10_000;
@@ -101,7 +101,7 @@ impl Seen {
         self.wanted.insert(active.to_owned());
         let Self { needs, wanted, .. } = self;
         needs.leave_out(wanted);
-        let mut lines = needed::sentences(needs);
+        let mut lines = keys_in_use::sentences(needs);
         let doubts = self.doubts(basis);
         let is_unused = self.needs.is_empty() && doubts.is_empty();
         lines.extend(doubts);
@@ -122,7 +122,7 @@ impl Seen {
             Needed::Yes
         };
         let details = fields(json!({
-            "still_needed": needed::to_json(&self.needs),
+            "still_needed": keys_in_use::to_json(&self.needs),
             "keys_of_new_objects": self.wanted,
             "versioned": self.versions,
             "old_versions_counted": basis.versions == Versions::All,

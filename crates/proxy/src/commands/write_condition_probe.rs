@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::probe::remove;
+use super::copy_condition_probe::remove;
 use super::report::{explained, shown};
 use super::rewrap::Writers;
 use crate::app::StartError;

@@ -4,11 +4,11 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
 use super::Ended;
+use super::object_selection::Selection;
+use super::object_walk::{Pass, Store, Walked, Work, walk};
 use super::progress::{Progress, Unit};
 use super::report::{Closing, Format, Reporter};
-use super::selection::Selection;
-use super::stop::Stop;
-use super::walk::{Pass, Store, Walked, Work, walk};
+use super::stop_signals::Stop;
 use crate::app::StartError;
 
 /// A running command.

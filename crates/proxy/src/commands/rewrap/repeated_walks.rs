@@ -18,14 +18,14 @@ use http::Method;
 use time::OffsetDateTime;
 
 use super::super::Ended;
+use super::super::command_run::Session;
+use super::super::keys_in_use::{UploadKey, Uploads};
 use super::super::listing::{Age, Item, Origin};
-use super::super::needed::{UploadKey, Uploads};
+use super::super::object_selection::{Extent, Selection, Target, Versions};
+use super::super::object_walk::{Store, Walked, Work};
 use super::super::report::{Closing, Handled, Notable, Verdict};
-use super::super::selection::{Extent, Selection, Target, Versions};
-use super::super::session::Session;
-use super::super::walk::{Store, Walked, Work};
-use super::super::{replicas, report::Resume};
-use super::closing::{Basis, Needed};
+use super::super::{replica_keys, report::Resume};
+use super::key_report::{Basis, Needed};
 use super::{Check, Rewrapper};
 use crate::execute::answer;
 use crate::execute::multipart::bucket::Bucket;
@@ -252,7 +252,7 @@ impl Rounds<'_, '_> {
             seen.wanted.insert(active.to_owned());
             seen.wanted.clone()
         };
-        let told = replicas::ask(asked, &wanted).await;
+        let told = replica_keys::ask(asked, &wanted).await;
         self.rewrapper.seen().replicas = told;
     }
 
