@@ -8,9 +8,9 @@ use s3proxy::app::check::{Reach, check};
 use s3proxy::app::{self, App, Reload, StartError};
 use s3proxy::cli::migration::Decryption;
 use s3proxy::cli::{self, Command};
-use s3proxy::commands::health::{self, Question};
-use s3proxy::commands::sweep::{self, Asked, Mode, Nameless, Swept};
-use s3proxy::commands::verify::Reading;
+use s3proxy::commands::health::{self, HealthCheck};
+use s3proxy::commands::sweep::{self, Mode, Nameless, SweepOptions, Swept};
+use s3proxy::commands::verify::VerifyScope;
 use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
 use s3proxy::config::{self, Loaded, ScopedFlags, Serving, SettingFlags, Sources};
 use s3proxy::telemetry::{self, LogLevels, Written};
@@ -106,9 +106,9 @@ fn develop(dev: cli::Dev) -> ExitCode {
 
 fn check_health(arguments: cli::Health) -> ExitCode {
     let question = if arguments.ready {
-        Question::Ready
+        HealthCheck::Ready
     } else {
-        Question::Alive
+        HealthCheck::Alive
     };
     let sources = Sources::new(arguments.settings, std::env::vars_os());
     let addresses = match config::addresses(sources) {
@@ -161,9 +161,9 @@ fn verify(arguments: cli::objects::Verify) -> ExitCode {
         .objects
         .format(cli::objects::lines(arguments.verbose));
     let reading = if arguments.heads {
-        Reading::Heads
+        VerifyScope::Heads
     } else {
-        Reading::Bodies
+        VerifyScope::Bodies
     };
     run(reading_sources(arguments.settings), |loaded| async move {
         let ended = verify::verify(loaded.config, selection, format, reading).await?;
@@ -271,7 +271,7 @@ fn sweep(arguments: cli::Sweep) -> ExitCode {
     // There is no listener, so no certificate needs to exist.
     let sources = Sources::new(arguments.settings, std::env::vars_os()).preset("listen.tls", "off");
     let sources = without_keys(sources);
-    let asked = Asked {
+    let asked = SweepOptions {
         buckets: arguments.buckets,
         older_than: arguments.older_than,
         mode: if arguments.dry_run {

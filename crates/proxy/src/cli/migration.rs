@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::objects::Objects;
-use crate::commands::decrypt::{self, Existing, Place};
-use crate::commands::decrypt_one::Output;
-use crate::commands::migrate::{self, Only};
-use crate::commands::object_selection::Target;
+use crate::commands::decrypt::{self, Destination, ExistingObjects};
+use crate::commands::decrypt_one::DecryptOutput;
+use crate::commands::migrate::{self, MigrateFilter};
+use crate::commands::object_selection::ObjectTarget;
 use crate::commands::recover;
 use crate::commands::rewrap::{Replaced, Writers};
 use crate::config::resolved::SecretText;
@@ -26,7 +26,7 @@ pub struct Migrate {
     pub objects: Objects,
     /// Migrate only these objects
     #[arg(long, value_name = "WHAT", default_value = "all")]
-    pub only: Only,
+    pub only: MigrateFilter,
     /// Show what would be migrated, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -49,8 +49,8 @@ pub struct Migrate {
 impl Migrate {
     /// Converts the arguments to the command's options.
     #[must_use]
-    pub fn asked(&self) -> migrate::Asked {
-        migrate::Asked {
+    pub fn asked(&self) -> migrate::MigrateOptions {
+        migrate::MigrateOptions {
             mode: if self.dry_run {
                 migrate::Mode::Show
             } else {
@@ -95,7 +95,7 @@ pub struct Decrypt {
     pub in_place: bool,
     /// Store plaintext here, with PREFIX before each key
     #[arg(long, value_name = "BUCKET[/PREFIX]", group = "place")]
-    pub to: Option<Target>,
+    pub to: Option<ObjectTarget>,
     /// With --to: overwrite objects that exist
     #[arg(long, requires = "to")]
     pub overwrite: bool,
@@ -121,9 +121,9 @@ pub struct Decrypt {
 /// Options of `s3proxy decrypt`.
 pub enum Decryption {
     /// Decrypt one object to a file.
-    One(Target, Output),
+    One(ObjectTarget, DecryptOutput),
     /// Decrypt many objects into a bucket.
-    Many(decrypt::Asked),
+    Many(decrypt::DecryptOptions),
 }
 
 impl Decrypt {
@@ -133,8 +133,8 @@ impl Decrypt {
             return match self.objects.targets.as_slice() {
                 [object] if !object.prefix.is_empty() => {
                     let output = match path.to_str() {
-                        Some("-") => Output::Standard,
-                        _ => Output::File(path.clone()),
+                        Some("-") => DecryptOutput::Standard,
+                        _ => DecryptOutput::File(path.clone()),
                     };
                     Ok(Decryption::One(object.clone(), output))
                 }
@@ -142,20 +142,20 @@ impl Decrypt {
             };
         }
         let place = match &self.to {
-            None => Place::Same,
-            Some(target) => Place::Elsewhere {
+            None => Destination::InPlace,
+            Some(target) => Destination::Elsewhere {
                 target: target.clone(),
                 existing: if self.overwrite {
-                    Existing::WrittenOver
+                    ExistingObjects::Overwrite
                 } else {
-                    Existing::Stay
+                    ExistingObjects::Keep
                 },
             },
         };
-        if let Place::Elsewhere { target, .. } = &place {
+        if let Destination::Elsewhere { target, .. } = &place {
             // With a prefix in front, the target's keys differ from the source's; without one they
             // are equal, and every source in the bucket overlaps.
-            let overlaps = |source: &Target| {
+            let overlaps = |source: &ObjectTarget| {
                 let is_inside = target.prefix.starts_with(&source.prefix);
                 source.bucket == target.bucket && (is_inside || target.prefix.is_empty())
             };
@@ -166,7 +166,7 @@ impl Decrypt {
                 );
             }
         }
-        Ok(Decryption::Many(decrypt::Asked {
+        Ok(Decryption::Many(decrypt::DecryptOptions {
             mode: if self.dry_run {
                 decrypt::Mode::Show
             } else {
@@ -223,7 +223,7 @@ pub struct Recover {
 
 impl Recover {
     /// Converts the arguments to the command's options; the error is for people.
-    pub fn asked(&self) -> Result<recover::Asked, String> {
+    pub fn asked(&self) -> Result<recover::RecoverOptions, String> {
         let key_text = match &self.kek_file {
             None => None,
             Some(path) => Some(key_of(path)?),
@@ -235,7 +235,7 @@ impl Recover {
                 kek_version: self.kek_version.clone(),
             },
         };
-        Ok(recover::Asked {
+        Ok(recover::RecoverOptions {
             stored: self.stored.clone(),
             metadata,
             bucket: self.bucket.clone(),

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use crate::commands::Format;
-use crate::commands::object_selection::{Extent, Selection, Target, Versions};
-use crate::commands::rewrap::{Asked, Check, Mode, Replaced, UpToDate, Writers};
+use crate::commands::object_selection::{Extent, ObjectTarget, Selection, VersionScope};
+use crate::commands::rewrap::{Check, Mode, Replaced, RewrapOptions, UpToDate, Writers};
 use crate::config::{ScopedFlags, StoredObjects};
 
 /// Which objects, and how.
@@ -12,7 +12,7 @@ use crate::config::{ScopedFlags, StoredObjects};
 pub struct Objects {
     /// Bucket, or prefix in a bucket; may begin with s3://
     #[arg(value_name = "BUCKET[/PREFIX]", required = true)]
-    pub targets: Vec<Target>,
+    pub targets: Vec<ObjectTarget>,
     /// Treat each argument as a single object: BUCKET/KEY
     #[arg(long)]
     pub key: bool,
@@ -44,9 +44,9 @@ impl Objects {
                 Extent::Prefix
             },
             versions: if self.versions {
-                Versions::All
+                VersionScope::All
             } else {
-                Versions::Current
+                VersionScope::Current
             },
             start_after: self.start_after.clone(),
             concurrency: self.concurrency,
@@ -138,8 +138,8 @@ pub struct Rewrap {
 impl Rewrap {
     /// Converts the arguments to the command's options.
     #[must_use]
-    pub fn asked(&self) -> Asked {
-        Asked {
+    pub fn asked(&self) -> RewrapOptions {
+        RewrapOptions {
             mode: if self.dry_run {
                 Mode::Show
             } else {

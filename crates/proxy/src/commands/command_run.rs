@@ -3,29 +3,29 @@
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
-use super::Ended;
+use super::CommandEnd;
 use super::object_selection::Selection;
-use super::object_walk::{Pass, Store, Walked, Work, walk};
-use super::progress::{Progress, Unit};
-use super::report::{Closing, Format, Reporter};
-use super::stop_signals::Stop;
+use super::object_walk::{ListingBackend, Pass, WalkEnd, Work, walk};
+use super::progress::{ProgressDisplay, Unit};
+use super::report::{CommandSummary, Format, Reporter};
+use super::stop_signals::StopSignals;
 use crate::app::StartError;
 
 /// A running command.
-pub(crate) struct Session<'o> {
+pub(crate) struct CommandRun<'o> {
     reporter: Reporter<'o>,
-    stop: Stop,
+    stop: StopSignals,
 }
 
-impl<'o> Session<'o> {
+impl<'o> CommandRun<'o> {
     /// Begins a command; signals are caught from here on.
     pub(crate) fn begin(
         command: &'static str,
         format: Format,
         output: &'o mut (dyn Write + Send),
     ) -> Result<Self, StartError> {
-        let stop = Stop::catch().map_err(StartError::Signal)?;
-        let progress = Progress::on_standard_error(command, Unit::Objects);
+        let stop = StopSignals::catch().map_err(StartError::Signal)?;
+        let progress = ProgressDisplay::on_standard_error(command, Unit::Objects);
         Ok(Self {
             reporter: Reporter::new(command, format, output, progress),
             stop,
@@ -35,10 +35,10 @@ impl<'o> Session<'o> {
     /// Processes every object.
     pub(crate) async fn walk<W: Work>(
         &mut self,
-        store: Store<'_>,
+        store: ListingBackend<'_>,
         selection: &Selection,
         work: &Arc<W>,
-    ) -> io::Result<Walked> {
+    ) -> io::Result<WalkEnd> {
         let (reporter, stop) = (&mut self.reporter, &mut self.stop);
         walk(store, selection, Pass::First, work, reporter, stop).await
     }
@@ -46,10 +46,10 @@ impl<'o> Session<'o> {
     /// Processes objects again, of which most were counted before.
     pub(crate) async fn walk_again<W: Work>(
         &mut self,
-        store: Store<'_>,
+        store: ListingBackend<'_>,
         selection: &Selection,
         work: &Arc<W>,
-    ) -> io::Result<Walked> {
+    ) -> io::Result<WalkEnd> {
         let (reporter, stop) = (&mut self.reporter, &mut self.stop);
         walk(store, selection, Pass::Repeated, work, reporter, stop).await
     }
@@ -59,27 +59,27 @@ impl<'o> Session<'o> {
     }
 
     /// Writes the end of the report.
-    pub(crate) fn end(self, walked: &Walked, closing: Closing) -> io::Result<Ended> {
+    pub(crate) fn end(self, walked: &WalkEnd, closing: CommandSummary) -> io::Result<CommandEnd> {
         let resume = match walked {
-            Walked::Through => None,
-            Walked::Interrupted(_, resume) => Some(resume),
+            WalkEnd::Through => None,
+            WalkEnd::Interrupted(_, resume) => Some(resume),
         };
         let tally = self.reporter.finish(resume, closing)?;
         Ok(match walked {
-            Walked::Interrupted(signal, _) => Ended::Interrupted(*signal),
-            Walked::Through if tally.is_complete() => Ended::Everything,
-            Walked::Through => Ended::Incomplete,
+            WalkEnd::Interrupted(signal, _) => CommandEnd::Interrupted(*signal),
+            WalkEnd::Through if tally.is_complete() => CommandEnd::Complete,
+            WalkEnd::Through => CommandEnd::Incomplete,
         })
     }
 }
 
 /// Returns how a command ended if its results could not be written. A closed pipe is no error worth
 /// a message: its reader has seen enough.
-pub(crate) fn ended(told: io::Result<Ended>) -> Ended {
+pub(crate) fn ended(told: io::Result<CommandEnd>) -> CommandEnd {
     told.unwrap_or_else(|error| {
         if error.kind() != ErrorKind::BrokenPipe {
             eprintln!("s3proxy: the results cannot be written: {error}");
         }
-        Ended::Incomplete
+        CommandEnd::Incomplete
     })
 }

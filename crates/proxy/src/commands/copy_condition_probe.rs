@@ -26,7 +26,7 @@ const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000
 
 /// Result of a copy with conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum CopyOutcome {
     Copied,
     ConditionFailed,
     /// The server reports that it does not know the condition.
@@ -53,18 +53,18 @@ async fn ask(bucket: &Bucket, key: &str) -> Outcome<Option<Conditions>> {
     let etag = etag.ok_or(Failure::Unusable("an object without an ETag"))?;
     // A wrong ETag of the source must prevent the copy.
     match copy(bucket, key, &OTHER_ETAG, None).await? {
-        Answer::Copied | Answer::NotKnown => return Ok(None),
-        Answer::ConditionFailed => {}
+        CopyOutcome::Copied | CopyOutcome::NotKnown => return Ok(None),
+        CopyOutcome::ConditionFailed => {}
     }
     // So must a wrong ETag of the target.
     match copy(bucket, key, &etag, Some(&OTHER_ETAG)).await? {
-        Answer::Copied | Answer::NotKnown => return Ok(Some(Conditions::Source)),
-        Answer::ConditionFailed => {}
+        CopyOutcome::Copied | CopyOutcome::NotKnown => return Ok(Some(Conditions::Source)),
+        CopyOutcome::ConditionFailed => {}
     }
     Ok(match copy(bucket, key, &etag, Some(&etag)).await? {
-        Answer::Copied => Some(Conditions::SourceAndTarget),
+        CopyOutcome::Copied => Some(Conditions::SourceAndTarget),
         // A condition that always fails is useless.
-        Answer::ConditionFailed | Answer::NotKnown => Some(Conditions::Source),
+        CopyOutcome::ConditionFailed | CopyOutcome::NotKnown => Some(Conditions::Source),
     })
 }
 
@@ -73,7 +73,7 @@ async fn copy(
     key: &str,
     source_etag: &HeaderValue,
     target_etag: Option<&HeaderValue>,
-) -> Outcome<Answer> {
+) -> Outcome<CopyOutcome> {
     let itself = CopySource {
         bucket: BucketName::new(bucket.name.as_str())?,
         key: ObjectKey::new(key)?,
@@ -89,10 +89,10 @@ async fn copy(
     headers.extend(target_etag.map(|etag| (header::IF_MATCH, etag.clone())));
     request.headers = headers;
     match bucket.send(request).await {
-        Ok(_) => Ok(Answer::Copied),
+        Ok(_) => Ok(CopyOutcome::Copied),
         Err(Failure::Answer(answer)) => match answer.status {
-            StatusCode::PRECONDITION_FAILED => Ok(Answer::ConditionFailed),
-            StatusCode::NOT_IMPLEMENTED | StatusCode::BAD_REQUEST => Ok(Answer::NotKnown),
+            StatusCode::PRECONDITION_FAILED => Ok(CopyOutcome::ConditionFailed),
+            StatusCode::NOT_IMPLEMENTED | StatusCode::BAD_REQUEST => Ok(CopyOutcome::NotKnown),
             _ => Err(Failure::Answer(answer)),
         },
         Err(failure) => Err(failure),

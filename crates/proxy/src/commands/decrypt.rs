@@ -11,17 +11,17 @@ use std::sync::Arc;
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
-use super::command_run::{Session, ended};
+use super::command_run::{CommandRun, ended};
 use super::errand::Errand;
-use super::listing::{Age, Item, Origin};
-use super::memory_gate::Room;
-use super::object_selection::{Selection, Target};
-use super::object_walk::{Store, Work, handled};
-use super::report::{Closing, Format, Handled, Notable, Verdict, fields, shown};
+use super::listing::{Item, ItemOrigin, VersionAge};
+use super::memory_gate::MemoryGate;
+use super::object_selection::{ObjectTarget, Selection};
+use super::object_walk::{ListingBackend, Work, handled};
+use super::report::{CommandSummary, Format, Notable, ObjectReport, ObjectVerdict, fields, shown};
 use super::rewrap::{Replaced, Writers};
 use super::rewriting::{not_kept, reading_everything, settle};
 use super::write_condition_probe::conditions_must_count;
-use super::{Ended, missing};
+use super::{CommandEnd, missing};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
@@ -32,11 +32,11 @@ use crate::execute::{Outcome, Parts};
 
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct DecryptOptions {
     /// Whether anything is changed.
     pub mode: Mode,
     /// Destination of the plaintext.
-    pub place: Place,
+    pub place: Destination,
     /// What happens to versions that are replaced in place.
     pub replaced: Replaced,
     /// Whether clients may write at the same time.
@@ -54,25 +54,25 @@ pub enum Mode {
 
 /// Destination of the plaintext.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// Replace the sealed object.
-    Same,
+    InPlace,
     /// Under the same key, with this prefix in front.
     Elsewhere {
         /// Bucket and prefix.
-        target: Target,
+        target: ObjectTarget,
         /// Whether existing objects are overwritten.
-        existing: Existing,
+        existing: ExistingObjects,
     },
 }
 
 /// What happens to existing objects at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingObjects {
     /// Keep existing objects.
-    Stay,
+    Keep,
     /// Overwrite existing objects.
-    WrittenOver,
+    Overwrite,
 }
 
 /// Runs the command.
@@ -80,13 +80,13 @@ pub async fn decrypt(
     config: Config,
     selection: Selection,
     format: Format,
-    asked: Asked,
-) -> Result<Ended, StartError> {
-    let room = Room::new(config.limits.body_memory_bytes);
+    asked: DecryptOptions,
+) -> Result<CommandEnd, StartError> {
+    let room = MemoryGate::new(config.limits.body_memory_bytes);
     let parts = app::parts_without_clients(reading_everything(config)).await?;
     let written: BTreeSet<&str> = match &asked.place {
-        Place::Same => selection.buckets(),
-        Place::Elsewhere { target, .. } => BTreeSet::from([target.bucket.as_str()]),
+        Destination::InPlace => selection.buckets(),
+        Destination::Elsewhere { target, .. } => BTreeSet::from([target.bucket.as_str()]),
     };
     match asked.mode {
         Mode::Show => {}
@@ -98,12 +98,12 @@ pub async fn decrypt(
         asked,
     });
     let mut output = anstream::stdout();
-    let mut session = Session::begin("decrypt", format, &mut output)?;
+    let mut session = CommandRun::begin("decrypt", format, &mut output)?;
     let told = match session
-        .walk(Store::of(&parts), &selection, &decrypter)
+        .walk(ListingBackend::of(&parts), &selection, &decrypter)
         .await
     {
-        Ok(walked) => session.end(&walked, Closing::default()),
+        Ok(walked) => session.end(&walked, CommandSummary::default()),
         Err(error) => Err(error),
     };
     Ok(ended(told))
@@ -111,12 +111,12 @@ pub async fn decrypt(
 
 struct Decrypter {
     parts: Arc<Parts>,
-    room: Room,
-    asked: Asked,
+    room: MemoryGate,
+    asked: DecryptOptions,
 }
 
-struct Told {
-    verdict: Verdict,
+struct DecryptResult {
+    verdict: ObjectVerdict,
     to: Item,
     rewritten: Option<Rewritten>,
     bytes: u64,
@@ -124,22 +124,22 @@ struct Told {
 }
 
 impl Work for Decrypter {
-    async fn handle(&self, item: &Item) -> Handled {
+    async fn handle(&self, item: &Item) -> ObjectReport {
         let looked = unless_replaced(|| self.look(item)).await;
         handled(item, looked, |told| told.handled(&self.asked.place))
     }
 }
 
 impl Decrypter {
-    async fn look(&self, item: &Item) -> Outcome<Told> {
+    async fn look(&self, item: &Item) -> Outcome<DecryptResult> {
         let to = self.goes_to(item);
         // The errand is about the target; the source is read under its own name.
         let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
         let job = errand.job();
         let source = item.source_by_now();
         let found = source::describe(&job, &source).await?;
-        let mut told = Told {
-            verdict: Verdict::Skipped("plaintext"),
+        let mut told = DecryptResult {
+            verdict: ObjectVerdict::Skipped("plaintext"),
             to,
             rewritten: None,
             bytes: found.stored.0,
@@ -147,11 +147,11 @@ impl Decrypter {
         };
         let skipped = self.left_alone(item, &told.to, &found).await?;
         if let Some(why) = skipped {
-            told.verdict = Verdict::Skipped(why);
+            told.verdict = ObjectVerdict::Skipped(why);
             return Ok(told);
         }
         match self.asked.mode {
-            Mode::Show => told.verdict = Verdict::Would("decrypted"),
+            Mode::Show => told.verdict = ObjectVerdict::Would("decrypted"),
             Mode::Decrypt => {
                 let condition = self.condition();
                 let _room = self.room.enter(&self.parts, &found).await;
@@ -159,7 +159,7 @@ impl Decrypter {
                 let rewritten = rewritten.await?;
                 self.settle(item, &found, &rewritten).await?;
                 told.rewritten = Some(rewritten);
-                told.verdict = Verdict::Done("decrypted");
+                told.verdict = ObjectVerdict::Done("decrypted");
             }
         }
         Ok(told)
@@ -173,27 +173,27 @@ impl Decrypter {
         found: &Found,
     ) -> Outcome<Option<&'static str>> {
         // A copy of an old version would become the current one.
-        if item.age == Age::Old {
+        if item.age == VersionAge::Old {
             return Ok(Some("old-version"));
         }
         Ok(match &self.asked.place {
-            Place::Same => matches!(found.form, Form::Plain).then_some("plaintext"),
-            Place::Elsewhere { existing, .. } => match existing {
-                Existing::WrittenOver => None,
-                Existing::Stay => self.is_there(to).await?.then_some("there-already"),
+            Destination::InPlace => matches!(found.form, Form::Plain).then_some("plaintext"),
+            Destination::Elsewhere { existing, .. } => match existing {
+                ExistingObjects::Overwrite => None,
+                ExistingObjects::Keep => self.is_there(to).await?.then_some("there-already"),
             },
         })
     }
 
     fn goes_to(&self, item: &Item) -> Item {
         match &self.asked.place {
-            Place::Same => item.clone(),
-            Place::Elsewhere { target, .. } => Item {
+            Destination::InPlace => item.clone(),
+            Destination::Elsewhere { target, .. } => Item {
                 bucket: target.bucket.clone(),
                 key: format!("{}{}", target.prefix, item.key),
                 version: None,
-                age: Age::Current,
-                origin: Origin::Named,
+                age: VersionAge::Current,
+                origin: ItemOrigin::Named,
             },
         }
     }
@@ -209,12 +209,12 @@ impl Decrypter {
 
     fn condition(&self) -> Condition {
         match (&self.asked.place, self.asked.writers) {
-            (Place::Same, Writers::Possible) => Condition::Unchanged,
-            (Place::Same, Writers::Stopped) => Condition::InPlace,
-            (Place::Elsewhere { existing, .. }, writers) => match (existing, writers) {
-                (Existing::Stay, Writers::Possible) => Condition::Absent,
+            (Destination::InPlace, Writers::Possible) => Condition::Unchanged,
+            (Destination::InPlace, Writers::Stopped) => Condition::InPlace,
+            (Destination::Elsewhere { existing, .. }, writers) => match (existing, writers) {
+                (ExistingObjects::Keep, Writers::Possible) => Condition::Absent,
                 // With `Stay`, `left_alone` has found nothing there, and nobody else writes.
-                (Existing::Stay, Writers::Stopped) | (Existing::WrittenOver, _) => {
+                (ExistingObjects::Keep, Writers::Stopped) | (ExistingObjects::Overwrite, _) => {
                     Condition::Anything
                 }
             },
@@ -223,29 +223,32 @@ impl Decrypter {
 
     async fn settle(&self, item: &Item, found: &Found, rewritten: &Rewritten) -> Outcome<()> {
         match self.asked.place {
-            Place::Same => {
+            Destination::InPlace => {
                 settle(&self.parts, item, found, rewritten, self.asked.replaced).await?;
             }
-            Place::Elsewhere { .. } => {}
+            Destination::Elsewhere { .. } => {}
         }
         Ok(())
     }
 }
 
-impl Told {
-    fn handled(self, place: &Place) -> Handled {
+impl DecryptResult {
+    fn handled(self, place: &Destination) -> ObjectReport {
         let lost = self.rewritten.as_ref().map(|done| done.lost.clone());
         let lost = lost.unwrap_or_default();
         let to = match place {
-            Place::Same => None,
-            Place::Elsewhere { .. } => Some(format!("{}/{}", self.to.bucket, self.to.key)),
+            Destination::InPlace => None,
+            Destination::Elsewhere { .. } => Some(format!("{}/{}", self.to.bucket, self.to.key)),
         };
-        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
+        let moved = matches!(
+            self.verdict,
+            ObjectVerdict::Done(_) | ObjectVerdict::Would(_)
+        );
         let where_to = to.as_deref().filter(|_| moved);
         let where_to = where_to.map(|to| format!("to {}", shown(to)));
         let remarks = where_to.into_iter().chain(not_kept(&lost));
         let remark = remarks.collect::<Vec<_>>().join("; ");
-        Handled {
+        ObjectReport {
             remedy: None,
             bytes: self.bytes,
             details: fields(json!({

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use http_body_util::BodyExt;
 use s3proxy_protocol::operation::Operation;
 
-use super::Ended;
+use super::CommandEnd;
 use super::errand::Errand;
-use super::listing::{Age, Item, Origin};
-use super::object_selection::Target;
-use super::progress::{Done, Progress, Total, Unit};
+use super::listing::{Item, ItemOrigin, VersionAge};
+use super::object_selection::ObjectTarget;
+use super::progress::{DoneCounts, ProgressDisplay, Total, Unit};
 use super::report::{explained, shown};
 use super::rewriting::reading_everything;
-use super::stop_signals::Stop;
+use super::stop_signals::StopSignals;
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::Job;
@@ -31,7 +31,7 @@ use crate::respond::Failure;
 
 /// Destination of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub enum DecryptOutput {
     /// Standard output.
     Standard,
     /// A file that is either complete or absent.
@@ -50,26 +50,26 @@ pub(super) enum OutputError {
 /// Runs the command.
 pub async fn decrypt_one(
     config: Config,
-    object: Target,
+    object: ObjectTarget,
     version: Option<String>,
-    output: Output,
-) -> Result<Ended, StartError> {
+    output: DecryptOutput,
+) -> Result<CommandEnd, StartError> {
     let parts = app::parts_without_clients(reading_everything(config)).await?;
-    let mut stop = Stop::catch().map_err(StartError::Signal)?;
+    let mut stop = StopSignals::catch().map_err(StartError::Signal)?;
     let item = Item {
         bucket: object.bucket.clone(),
         key: object.prefix.clone(),
         version,
-        age: Age::Current,
-        origin: Origin::Named,
+        age: VersionAge::Current,
+        origin: ItemOrigin::Named,
     };
     let mut meter = Meter::new(&object.to_string(), &output);
     let work = async {
         let errand = Errand::new(&parts, Operation::GetObject, &item).map_err(OutputError::from)?;
         let (job, meter) = (errand.job(), &mut meter);
         match &output {
-            Output::Standard => write(&job, &item, &mut io::stdout(), "-", meter).await,
-            Output::File(path) => to_file(&job, &item, path, meter).await,
+            DecryptOutput::Standard => write(&job, &item, &mut io::stdout(), "-", meter).await,
+            DecryptOutput::File(path) => to_file(&job, &item, path, meter).await,
         }
     };
     // If a signal wins, dropping the work removes the unfinished file.
@@ -80,18 +80,18 @@ pub async fn decrypt_one(
     meter.end();
     let done = match done {
         Ok(done) => done,
-        Err(signal) => return Ok(Ended::Interrupted(signal)),
+        Err(signal) => return Ok(CommandEnd::Interrupted(signal)),
     };
     Ok(match done {
         Ok(found) => {
             if let Some(remark) = remark(&item, &found) {
                 eprintln!("s3proxy: {}: {remark}", shown(&object.to_string()));
             }
-            Ended::Everything
+            CommandEnd::Complete
         }
         Err(error) => {
             eprintln!("s3proxy: {}: {error}", shown(&object.to_string()));
-            Ended::Incomplete
+            CommandEnd::Incomplete
         }
     })
 }
@@ -109,8 +109,8 @@ fn remark(item: &Item, found: &Found) -> Option<&'static str> {
 
 /// Progress of writing the object.
 struct Meter {
-    progress: Progress,
-    done: Done,
+    progress: ProgressDisplay,
+    done: DoneCounts,
     started: Instant,
     /// Time of the last update of the display, since the start.
     shown: Duration,
@@ -121,17 +121,17 @@ impl Meter {
     const INTERVAL: Duration = Duration::from_millis(100);
 
     /// Makes a meter that is silent if the content goes to the same terminal.
-    fn new(object: &str, output: &Output) -> Self {
+    fn new(object: &str, output: &DecryptOutput) -> Self {
         let mut progress = match output {
-            Output::Standard if io::stdout().is_terminal() => Progress::silent(),
-            Output::Standard | Output::File(_) => {
-                Progress::on_standard_error("decrypt", Unit::Bytes)
+            DecryptOutput::Standard if io::stdout().is_terminal() => ProgressDisplay::silent(),
+            DecryptOutput::Standard | DecryptOutput::File(_) => {
+                ProgressDisplay::on_standard_error("decrypt", Unit::Bytes)
             }
         };
         progress.begin(object);
         Self {
             progress,
-            done: Done::default(),
+            done: DoneCounts::default(),
             started: Instant::now(),
             shown: Duration::ZERO,
         }
@@ -158,7 +158,7 @@ async fn to_file(
     path: &Path,
     meter: &mut Meter,
 ) -> Result<Found, OutputError> {
-    let mut file = Unfinished::beside(path)?;
+    let mut file = UnfinishedFile::beside(path)?;
     let name = file.path.display().to_string();
     let found = write(job, item, &mut file.file, &name, meter).await?;
     file.finish(path)?;
@@ -194,7 +194,7 @@ async fn write(
 }
 
 /// A file under a temporary name, which is removed unless it is finished.
-pub(super) struct Unfinished {
+pub(super) struct UnfinishedFile {
     pub(super) file: File,
     path: PathBuf,
     state: State,
@@ -206,7 +206,7 @@ enum State {
     Renamed,
 }
 
-impl Unfinished {
+impl UnfinishedFile {
     /// Creates the file in the folder of `path`, so that it can be renamed.
     pub(super) fn beside(path: &Path) -> Result<Self, OutputError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -236,7 +236,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedFile {
     fn drop(&mut self) {
         match self.state {
             State::Begun => {
@@ -270,12 +270,12 @@ mod tests {
             let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
             names.collect()
         };
-        let mut unfinished = Unfinished::beside(&path).unwrap();
+        let mut unfinished = UnfinishedFile::beside(&path).unwrap();
         unfinished.file.write_all(b"half").unwrap();
         assert!(!path.exists() && names().len() == 1);
         drop(unfinished);
         assert_eq!(names(), [""; 0]);
-        let mut unfinished = Unfinished::beside(&path).unwrap();
+        let mut unfinished = UnfinishedFile::beside(&path).unwrap();
         unfinished.file.write_all(b"whole").unwrap();
         unfinished.finish(&path).unwrap();
         assert_eq!(names(), ["object"]);

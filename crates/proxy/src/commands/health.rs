@@ -33,14 +33,14 @@ const ANSWER_BYTES: usize = 16 * 1024;
 
 /// Question to the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+pub enum HealthCheck {
     /// Liveness.
     Alive,
     /// Readiness for requests.
     Ready,
 }
 
-impl Question {
+impl HealthCheck {
     fn path(self) -> &'static str {
         match self {
             Self::Alive => "/healthz",
@@ -94,7 +94,7 @@ pub enum HealthError {
 }
 
 /// Asks once. Returns the proxy's text if it is healthy.
-pub async fn ask(addresses: &Addresses, question: Question) -> Result<String, HealthError> {
+pub async fn ask(addresses: &Addresses, question: HealthCheck) -> Result<String, HealthError> {
     let (address, transport) = target(addresses)?;
     let patience = question.patience();
     let asking = exchange(address, transport, question);
@@ -135,7 +135,7 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 async fn exchange(
     address: SocketAddr,
     transport: Transport,
-    question: Question,
+    question: HealthCheck,
 ) -> Result<(StatusCode, String), Fault> {
     let stream = TcpStream::connect(address).await?;
     match transport {
@@ -158,7 +158,7 @@ async fn exchange(
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     address: SocketAddr,
-    question: Question,
+    question: HealthCheck,
 ) -> Result<(StatusCode, String), Fault> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder()
@@ -305,7 +305,10 @@ mod tests {
             admin,
             ..addresses("127.0.0.1:1", None)
         };
-        tokio::join!(ask(&addresses, Question::Ready), serve(&listener, answer))
+        tokio::join!(
+            ask(&addresses, HealthCheck::Ready),
+            serve(&listener, answer)
+        )
     }
 
     async fn serve(listener: &TcpListener, answer: &'static str) -> String {
@@ -351,7 +354,7 @@ mod tests {
                 drop(greeting);
                 serve(&listener, answer).await
             };
-            let (health, asked) = tokio::join!(ask(&addresses, Question::Alive), serving);
+            let (health, asked) = tokio::join!(ask(&addresses, HealthCheck::Alive), serving);
             assert_eq!(health.is_ok(), healthy, "{health:?}");
             assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
         }
@@ -366,7 +369,7 @@ mod tests {
             admin: Some(address),
             ..addresses("127.0.0.1:1", None)
         };
-        let error = ask(&nobody, Question::Alive).await.unwrap_err();
+        let error = ask(&nobody, HealthCheck::Alive).await.unwrap_err();
         assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
 }

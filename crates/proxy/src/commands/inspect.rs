@@ -16,13 +16,15 @@ use s3proxy_envelope::layout::{StoredLength, plaintext_length};
 use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 use serde_json::{Map, Value, json};
 
-use super::Ended;
-use super::command_run::{Session, ended};
+use super::CommandEnd;
+use super::command_run::{CommandRun, ended};
 use super::listing::Item;
 use super::object_selection::Selection;
-use super::object_walk::{Store, Work, handled};
-use super::open_check::{Opening, Places};
-use super::report::{Closing, Count, Format, Handled, Notable, Verdict, counted, fields, shown};
+use super::object_walk::{ListingBackend, Work, handled};
+use super::open_check::{OpenCheck, OpenVerdict};
+use super::report::{
+    CommandSummary, Count, Format, Notable, ObjectReport, ObjectVerdict, counted, fields, shown,
+};
 use crate::app::{self, StartError};
 use crate::backend::Backend;
 use crate::config::resolved::{Config, DekTag};
@@ -47,14 +49,14 @@ pub async fn inspect(
     selection: Selection,
     format: Format,
     output: &mut (dyn io::Write + Send),
-) -> Result<Ended, StartError> {
+) -> Result<CommandEnd, StartError> {
     let backend = app::backend(&config.backend).await?;
-    let store = Store {
+    let store = ListingBackend {
         backend: &backend,
         state_prefix: &config.policy.state_prefix,
     };
-    let places = Places::new(&config);
-    let mut session = Session::begin("inspect", format, output)?;
+    let places = OpenCheck::new(&config);
+    let mut session = CommandRun::begin("inspect", format, output)?;
     if let Err(error) = &places {
         // The operator may not have the keys that the rules name.
         let note = format!("whether objects open where they are stored is not checked: {error}");
@@ -78,21 +80,21 @@ struct Inspector {
     backend: Backend,
     dek_tag: DekTag,
     /// `None` if a rule names a key that was not given.
-    places: Option<Places>,
-    groups: Mutex<Groups>,
+    places: Option<OpenCheck>,
+    groups: Mutex<FormatCounts>,
     /// Number of objects that do not open in their place.
     refused: AtomicU64,
 }
 
 /// Counts by format and key.
-type Groups = BTreeMap<(&'static str, String), Count>;
+type FormatCounts = BTreeMap<(&'static str, String), Count>;
 
 /// An object with readable metadata.
-type Looked = (Described, Opening);
+type InspectedObject = (ObjectDescription, OpenVerdict);
 
 /// Description of one object, as it claims to be.
 #[derive(Debug, PartialEq, Eq)]
-struct Described {
+struct ObjectDescription {
     format: &'static str,
     /// Name of the key, if the metadata contain it.
     key: Option<String>,
@@ -102,7 +104,7 @@ struct Described {
 }
 
 impl Work for Inspector {
-    async fn handle(&self, item: &Item) -> Handled {
+    async fn handle(&self, item: &Item) -> ObjectReport {
         handled(item, self.look(item).await, |(stored, looked)| {
             self.told(stored, looked)
         })
@@ -110,7 +112,7 @@ impl Work for Inspector {
 }
 
 impl Inspector {
-    async fn look(&self, item: &Item) -> Outcome<(StoredLength, Result<Looked, String>)> {
+    async fn look(&self, item: &Item) -> Outcome<(StoredLength, Result<InspectedObject, String>)> {
         let bucket = Bucket::new(&self.backend, &item.bucket, None);
         let mut request = bucket.request(Method::HEAD, Some(&item.key));
         let version = item.version.as_deref();
@@ -127,17 +129,17 @@ impl Inspector {
         Ok((length, looked))
     }
 
-    fn opening(&self, item: &Item, form: &Form) -> Opening {
+    fn opening(&self, item: &Item, form: &Form) -> OpenVerdict {
         let places = self.places.as_ref();
-        places.map_or(Opening::Undecided, |places| places.judge(item, form))
+        places.map_or(OpenVerdict::Undecided, |places| places.judge(item, form))
     }
 
-    fn told(&self, stored: StoredLength, looked: Result<Looked, String>) -> Handled {
+    fn told(&self, stored: StoredLength, looked: Result<InspectedObject, String>) -> ObjectReport {
         let (described, opening) = match looked {
             Ok(looked) => looked,
             Err(reason) => {
                 self.count("damaged", "", stored.0);
-                let mut handled = Handled::failed(reason);
+                let mut handled = ObjectReport::failed(reason);
                 handled.bytes = stored.0;
                 handled.details = fields(json!({ "format": "damaged", "stored_bytes": stored.0 }));
                 return handled;
@@ -155,16 +157,16 @@ impl Inspector {
         details.extend(described.details);
         let mut remark = described.remark;
         let mut notable = Notable::IfAsked;
-        if let Opening::Refused(reason) = opening {
+        if let OpenVerdict::Refused(reason) = opening {
             self.refused.fetch_add(1, Ordering::Relaxed);
             remark.push_str("; does NOT OPEN HERE: ");
             remark.push_str(&shown(&reason));
             details.insert("refusal".to_owned(), Value::String(reason));
             notable = Notable::Always;
         }
-        Handled {
+        ObjectReport {
             remedy: None,
-            verdict: Verdict::Done(described.format),
+            verdict: ObjectVerdict::Done(described.format),
             bytes: stored.0,
             details,
             remark: Some(remark),
@@ -182,7 +184,7 @@ impl Inspector {
         groups.entry(group).or_default().add(bytes);
     }
 
-    fn closing(&self) -> Closing {
+    fn closing(&self) -> CommandSummary {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let listed = groups.iter().map(|((format, key), count)| {
             let key = (!key.is_empty()).then_some(key);
@@ -220,7 +222,7 @@ impl Inspector {
                 counted(refused, "object")
             ));
         }
-        Closing {
+        CommandSummary {
             details: fields(json!({
                 "groups": listed.collect::<Vec<_>>(),
                 "all_zero_key_objects": zero,
@@ -240,11 +242,11 @@ fn describe(
     form: &Form,
     stored: StoredLength,
     tag: &DekTag,
-) -> Result<Described, String> {
+) -> Result<ObjectDescription, String> {
     match form {
         Form::Sealed(envelope) => sealed(envelope, stored),
         Form::Legacy(envelope) => Ok(legacy(headers, envelope, stored, tag)),
-        Form::Plain => Ok(Described {
+        Form::Plain => Ok(ObjectDescription {
             format: "plaintext",
             key: None,
             plaintext: Some(stored.0),
@@ -254,7 +256,7 @@ fn describe(
     }
 }
 
-fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<Described, String> {
+fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<ObjectDescription, String> {
     let length = plaintext_length(stored)
         .ok_or_else(|| format!("no sealed object has {} bytes", stored.0))?;
     let (format, layout) = match envelope.layout {
@@ -279,7 +281,7 @@ fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<Described, String
     if envelope.encrypted_kek.is_some() {
         remark.push_str(", encrypted KEK");
     }
-    Ok(Described {
+    Ok(ObjectDescription {
         format,
         key: Some(envelope.key_name.clone()),
         plaintext: Some(length.0),
@@ -310,10 +312,10 @@ fn legacy(
     envelope: &LegacyEnvelope,
     stored: StoredLength,
     tag: &DekTag,
-) -> Described {
+) -> ObjectDescription {
     let (format, zero) = older(headers, tag);
     let plaintext = stored.0.checked_sub(LEGACY_OVERHEAD);
-    Described {
+    ObjectDescription {
         format,
         key: zero.then(|| ZERO_KEY.to_owned()),
         plaintext,

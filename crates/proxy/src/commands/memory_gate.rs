@@ -20,12 +20,12 @@ const UNIT_BYTES: usize = 1024;
 const SEAL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Gate with as much memory as the body budget.
-pub(super) struct Room {
+pub(super) struct MemoryGate {
     units: Arc<Semaphore>,
     total: usize,
 }
 
-impl Room {
+impl MemoryGate {
     pub(super) fn new(body_memory_bytes: usize) -> Self {
         let total = body_memory_bytes.div_ceil(UNIT_BYTES).max(1);
         Self {

@@ -11,15 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
-use super::Ended;
-use super::command_run::{Session, ended};
+use super::CommandEnd;
+use super::command_run::{CommandRun, ended};
 use super::errand::Errand;
 use super::inspect::older;
-use super::listing::{Age, Item};
-use super::memory_gate::Room;
-use super::object_selection::{Selection, Versions};
-use super::object_walk::{Store, Work, handled};
-use super::report::{Closing, Format, Handled, Notable, Verdict, counted, fields};
+use super::listing::{Item, VersionAge};
+use super::memory_gate::MemoryGate;
+use super::object_selection::{Selection, VersionScope};
+use super::object_walk::{ListingBackend, Work, handled};
+use super::report::{
+    CommandSummary, Format, Notable, ObjectReport, ObjectVerdict, counted, fields,
+};
 use super::rewrap::{Replaced, Writers};
 use super::rewriting::{OldVersion, not_kept, reading_everything, settle};
 use super::write_condition_probe::conditions_must_count;
@@ -34,11 +36,11 @@ use crate::respond::Failure;
 
 /// Options of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct MigrateOptions {
     /// Whether anything is changed.
     pub mode: Mode,
     /// Selection by format.
-    pub only: Only,
+    pub only: MigrateFilter,
     /// What happens to replaced versions.
     pub replaced: Replaced,
     /// Whether clients may write at the same time.
@@ -56,7 +58,7 @@ pub enum Mode {
 
 /// Which objects are migrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Only {
+pub enum MigrateFilter {
     /// Plaintext and objects of older proxies
     All,
     /// Plaintext only
@@ -72,9 +74,9 @@ pub async fn migrate(
     config: Config,
     selection: Selection,
     format: Format,
-    asked: Asked,
-) -> Result<Ended, StartError> {
-    let room = Room::new(config.limits.body_memory_bytes);
+    asked: MigrateOptions,
+) -> Result<CommandEnd, StartError> {
+    let room = MemoryGate::new(config.limits.body_memory_bytes);
     let parts = app::parts_without_clients(reading_everything(config)).await?;
     match asked.mode {
         Mode::Show => {}
@@ -89,8 +91,11 @@ pub async fn migrate(
         seen: Mutex::default(),
     });
     let mut output = anstream::stdout();
-    let mut session = Session::begin("migrate", format, &mut output)?;
-    let told = match session.walk(Store::of(&parts), &selection, &migrator).await {
+    let mut session = CommandRun::begin("migrate", format, &mut output)?;
+    let told = match session
+        .walk(ListingBackend::of(&parts), &selection, &migrator)
+        .await
+    {
         Ok(walked) => session.end(&walked, migrator.closing(&selection)),
         Err(error) => Err(error),
     };
@@ -99,14 +104,14 @@ pub async fn migrate(
 
 struct Migrator {
     parts: Arc<Parts>,
-    room: Room,
-    asked: Asked,
-    seen: Mutex<Seen>,
+    room: MemoryGate,
+    asked: MigrateOptions,
+    seen: Mutex<MigrationCounts>,
 }
 
 /// Counts for the summary.
 #[derive(Default)]
-struct Seen {
+struct MigrationCounts {
     /// Number of rewritten objects that had been under the all-zero key.
     cured: u64,
     /// Number of current objects that are still under the all-zero key.
@@ -120,34 +125,34 @@ struct Seen {
 
 /// State of an object before its migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Before {
+struct FormerState {
     format: &'static str,
     zero: bool,
 }
 
-struct Told {
-    verdict: Verdict,
-    before: Option<Before>,
+struct MigrateResult {
+    verdict: ObjectVerdict,
+    before: Option<FormerState>,
     rewritten: Option<Rewritten>,
     bytes: u64,
     plaintext: u64,
 }
 
 impl Work for Migrator {
-    async fn handle(&self, item: &Item) -> Handled {
+    async fn handle(&self, item: &Item) -> ObjectReport {
         let looked = unless_replaced(|| self.look(item)).await;
-        handled(item, looked, Told::handled)
+        handled(item, looked, MigrateResult::handled)
     }
 }
 
 impl Migrator {
-    async fn look(&self, item: &Item) -> Outcome<Told> {
+    async fn look(&self, item: &Item) -> Outcome<MigrateResult> {
         let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
         let job = errand.job();
         let found = source::describe(&job, &item.source_by_now()).await?;
         self.seen().versions |= is_versioned(&found);
-        let mut told = Told {
-            verdict: Verdict::Skipped("v1-already"),
+        let mut told = MigrateResult {
+            verdict: ObjectVerdict::Skipped("v1-already"),
             before: before(&self.parts, &found),
             rewritten: None,
             bytes: found.stored.0,
@@ -157,24 +162,24 @@ impl Migrator {
             return Ok(told);
         };
         // A rewritten old version would become the current one.
-        if item.age == Age::Old {
+        if item.age == VersionAge::Old {
             self.stays(before);
-            told.verdict = Verdict::Skipped("old-version");
+            told.verdict = ObjectVerdict::Skipped("old-version");
             return Ok(told);
         }
         if let Some(why) = self.left_alone(item, before) {
             self.seen().zero_left += u64::from(before.zero);
-            told.verdict = Verdict::Skipped(why);
+            told.verdict = ObjectVerdict::Skipped(why);
             return Ok(told);
         }
         match self.asked.mode {
             Mode::Show => {
                 self.seen().zero_left += u64::from(before.zero);
-                told.verdict = Verdict::Would("migrated");
+                told.verdict = ObjectVerdict::Would("migrated");
             }
             Mode::Migrate => {
                 let rewritten = self.migrate(&job, item, &found, before).await?;
-                told.verdict = Verdict::Done("migrated");
+                told.verdict = ObjectVerdict::Done("migrated");
                 told.rewritten = Some(rewritten);
             }
         }
@@ -187,7 +192,7 @@ impl Migrator {
         job: &Job<'_>,
         item: &Item,
         found: &Found,
-        before: Before,
+        before: FormerState,
     ) -> Outcome<Rewritten> {
         let condition = match self.asked.writers {
             Writers::Possible => Condition::Unchanged,
@@ -219,13 +224,13 @@ impl Migrator {
         Ok(rewritten)
     }
 
-    fn left_alone(&self, item: &Item, before: Before) -> Option<&'static str> {
+    fn left_alone(&self, item: &Item, before: FormerState) -> Option<&'static str> {
         let is_plain = before.format == PLAINTEXT;
         let is_wanted = match self.asked.only {
-            Only::All => true,
-            Only::Plaintext => is_plain,
-            Only::Older => !is_plain,
-            Only::ZeroKey => before.zero,
+            MigrateFilter::All => true,
+            MigrateFilter::Plaintext => is_plain,
+            MigrateFilter::Older => !is_plain,
+            MigrateFilter::ZeroKey => before.zero,
         };
         if !is_wanted {
             return Some("not-asked-for");
@@ -237,18 +242,18 @@ impl Migrator {
         }
     }
 
-    fn stays(&self, before: Before) {
+    fn stays(&self, before: FormerState) {
         let mut seen = self.seen();
         *seen.old.entry(before.format).or_default() += 1;
         seen.old_zero += u64::from(before.zero);
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, MigrationCounts> {
         // A poisoned lock is usable: each update of a count is complete or was not made.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn closing(&self, selection: &Selection) -> Closing {
+    fn closing(&self, selection: &Selection) -> CommandSummary {
         let seen = self.seen();
         let mut lines = Vec::new();
         if seen.cured > 0 {
@@ -278,20 +283,20 @@ impl Migrator {
                 seen.old_zero
             ));
         }
-        if seen.versions && selection.versions == Versions::Current {
+        if seen.versions && selection.versions == VersionScope::Current {
             lines.push(
                 "Old versions from before this run were not checked; --versions counts them."
                     .to_owned(),
             );
         }
-        Closing {
+        CommandSummary {
             details: fields(json!({
                 "all_zero_key_migrated": seen.cured,
                 "all_zero_key_left": seen.zero_left,
                 "old_versions_left": seen.old,
                 "old_versions_under_all_zero_key": seen.old_zero,
                 "versioned": seen.versions,
-                "old_versions_counted": selection.versions == Versions::All,
+                "old_versions_counted": selection.versions == VersionScope::All,
             })),
             lines,
         }
@@ -301,19 +306,19 @@ impl Migrator {
 const PLAINTEXT: &str = "plaintext";
 
 /// Returns the state before the migration; `None` for format v1.
-fn before(parts: &Parts, found: &Found) -> Option<Before> {
+fn before(parts: &Parts, found: &Found) -> Option<FormerState> {
     if let Form::Sealed(_) = found.form {
         return None;
     }
     if let Form::Plain = found.form {
         let format = PLAINTEXT;
-        return Some(Before {
+        return Some(FormerState {
             format,
             zero: false,
         });
     }
     let (format, zero) = older(&found.headers, &parts.dek_tag);
-    Some(Before { format, zero })
+    Some(FormerState { format, zero })
 }
 
 fn is_versioned(found: &Found) -> bool {
@@ -321,8 +326,8 @@ fn is_versioned(found: &Found) -> bool {
     version.is_some_and(|version| version.as_bytes() != b"null")
 }
 
-impl Told {
-    fn handled(self) -> Handled {
+impl MigrateResult {
+    fn handled(self) -> ObjectReport {
         let lost = self.rewritten.as_ref().map(|done| done.lost.clone());
         let lost = lost.unwrap_or_default();
         let from = self.before.map(|before| {
@@ -333,10 +338,13 @@ impl Told {
             };
             format!("{}{key}", before.format)
         });
-        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
+        let moved = matches!(
+            self.verdict,
+            ObjectVerdict::Done(_) | ObjectVerdict::Would(_)
+        );
         let remarks = from.filter(|_| moved).into_iter().chain(not_kept(&lost));
         let remark = remarks.collect::<Vec<_>>().join("; ");
-        Handled {
+        ObjectReport {
             remedy: None,
             bytes: self.bytes,
             details: fields(json!({

@@ -41,7 +41,7 @@ pub mod verify;
 mod write_condition_probe;
 
 pub use report::Format;
-pub use stop_signals::Signal;
+pub use stop_signals::StopSignal;
 
 use http::StatusCode;
 
@@ -54,28 +54,27 @@ fn missing(failure: &Failure) -> bool {
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum CommandEnd {
     /// Everything is done.
-    Everything,
+    Complete,
     /// Something failed, or was left undone.
     Incomplete,
-    /// Everything is done, and the condition holds that the user wanted reported by the exit
-    /// status.
-    Found,
+    /// Everything is done, and `rewrap --check` found that another key is or may be needed.
+    KeyStillNeeded,
     /// A signal interrupted the command.
-    Interrupted(Signal),
+    Interrupted(StopSignal),
 }
 
-impl Ended {
+impl CommandEnd {
     /// Returns the exit status. 1 is for commands that did not start, 2 for wrong arguments.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {
-            Self::Everything => 0,
+            Self::Complete => 0,
             Self::Incomplete => 3,
-            Self::Found => 4,
-            Self::Interrupted(Signal::Interrupt) => 130,
-            Self::Interrupted(Signal::Terminate) => 143,
+            Self::KeyStillNeeded => 4,
+            Self::Interrupted(StopSignal::Interrupt) => 130,
+            Self::Interrupted(StopSignal::Terminate) => 143,
         }
     }
 }

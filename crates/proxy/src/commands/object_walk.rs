@@ -14,14 +14,14 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use super::failures::remedy;
-use super::listing::{Item, Listing, Origin, QUEUE};
+use super::listing::{Item, ItemOrigin, Listing, QUEUE};
 use super::missing;
-use super::object_count::Ahead;
-use super::object_selection::{Selection, Target, Versions};
+use super::object_count::ObjectCount;
+use super::object_selection::{ObjectTarget, Selection, VersionScope};
 use super::progress::Total;
-use super::report::{Handled, Reporter, Resume, explained};
-use super::resume_point::{Frontier, Repeats, Turn};
-use super::stop_signals::{Signal, Stop};
+use super::report::{ObjectReport, Reporter, Resume, explained};
+use super::resume_point::{ObjectTicket, Repeats, ResumePoint};
+use super::stop_signals::{StopSignal, StopSignals};
 use crate::backend::Backend;
 use crate::execute::multipart::bucket::Bucket;
 use crate::execute::{Outcome, Parts};
@@ -31,35 +31,35 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// A command's work on one object. Clones share their state.
 pub(crate) trait Work: Send + Sync + 'static {
-    fn handle(&self, item: &Item) -> impl Future<Output = Handled> + Send;
+    fn handle(&self, item: &Item) -> impl Future<Output = ObjectReport> + Send;
 }
 
 /// Converts the result for an object. A listed object may have been deleted since.
 pub(crate) fn handled<T>(
     item: &Item,
     looked: Outcome<T>,
-    tell: impl FnOnce(T) -> Handled,
-) -> Handled {
+    tell: impl FnOnce(T) -> ObjectReport,
+) -> ObjectReport {
     match looked {
         Ok(found) => tell(found),
-        Err(failure) if missing(&failure) && item.origin == Origin::Listed => {
-            Handled::skipped("gone")
+        Err(failure) if missing(&failure) && item.origin == ItemOrigin::Listed => {
+            ObjectReport::skipped("gone")
         }
-        Err(failure) => Handled {
+        Err(failure) => ObjectReport {
             remedy: remedy(&failure),
-            ..Handled::failed(explained(&failure))
+            ..ObjectReport::failed(explained(&failure))
         },
     }
 }
 
 /// Source of the objects.
 #[derive(Clone, Copy)]
-pub(crate) struct Store<'a> {
+pub(crate) struct ListingBackend<'a> {
     pub(crate) backend: &'a Backend,
     pub(crate) state_prefix: &'a str,
 }
 
-impl<'a> Store<'a> {
+impl<'a> ListingBackend<'a> {
     pub(crate) fn of(parts: &'a Parts) -> Self {
         Self {
             backend: &parts.backend,
@@ -70,11 +70,11 @@ impl<'a> Store<'a> {
 
 /// How a walk ended.
 #[derive(Debug)]
-pub(crate) enum Walked {
+pub(crate) enum WalkEnd {
     /// The last object was reached.
     Through,
     /// A signal interrupted the walk.
-    Interrupted(Signal, Resume),
+    Interrupted(StopSignal, Resume),
 }
 
 /// Whether the objects of a walk were counted before in this run.
@@ -87,18 +87,18 @@ pub(crate) enum Pass {
 
 /// Walks all targets.
 pub(crate) async fn walk<W: Work>(
-    store: Store<'_>,
+    store: ListingBackend<'_>,
     selection: &Selection,
     pass: Pass,
     work: &Arc<W>,
     reporter: &mut Reporter<'_>,
-    stop: &mut Stop,
-) -> io::Result<Walked> {
+    stop: &mut StopSignals,
+) -> io::Result<WalkEnd> {
     let repeats = match selection.versions {
-        Versions::Current => Repeats::None,
-        Versions::All => Repeats::Versions,
+        VersionScope::Current => Repeats::None,
+        VersionScope::All => Repeats::Versions,
     };
-    let listing = |index: usize, target: &Target| Listing {
+    let listing = |index: usize, target: &ObjectTarget| Listing {
         bucket: Bucket::new(store.backend, &target.bucket, None),
         target: target.clone(),
         extent: selection.extent,
@@ -111,7 +111,7 @@ pub(crate) async fn walk<W: Work>(
     let ahead = match pass {
         Pass::First => {
             let listings = targets().map(|(index, target)| listing(index, target));
-            Some(Ahead::begin(listings.collect()))
+            Some(ObjectCount::begin(listings.collect()))
         }
         Pass::Repeated => None,
     };
@@ -122,58 +122,60 @@ pub(crate) async fn walk<W: Work>(
             Pass::First => target.to_string(),
             Pass::Repeated => format!("{target} (checking again)"),
         });
-        let mut hall = Hall {
+        let mut hall = TargetWalk {
             limit: selection.concurrency.get(),
-            frontier: Frontier::behind(listing.start_after.as_deref(), repeats),
+            frontier: ResumePoint::behind(listing.start_after.as_deref(), repeats),
             running: JoinSet::new(),
             listed: reporter.tally().objects(),
-            list: List::Open,
+            list: ListState::Open,
             is_last: index + 1 == selection.targets.len(),
             ahead: ahead.as_ref(),
         };
         if let Some(signal) = hall.walk(listing, target, work, reporter, stop).await? {
-            let rest = selection.targets[index..].iter().map(Target::to_string);
+            let rest = selection.targets[index..]
+                .iter()
+                .map(ObjectTarget::to_string);
             let resume = Resume {
                 start_after: hall.frontier.done_up_to().map(str::to_owned),
                 targets: rest.collect(),
             };
-            return Ok(Walked::Interrupted(signal, resume));
+            return Ok(WalkEnd::Interrupted(signal, resume));
         }
     }
-    Ok(Walked::Through)
+    Ok(WalkEnd::Through)
 }
 
 /// Objects of one target that are in flight.
-struct Hall<'a> {
+struct TargetWalk<'a> {
     limit: usize,
-    frontier: Frontier,
-    running: JoinSet<(Turn, Item, Handled)>,
+    frontier: ResumePoint,
+    running: JoinSet<(ObjectTicket, Item, ObjectReport)>,
     /// Number of objects handed out so far, for earlier targets, too.
     listed: u64,
-    list: List,
+    list: ListState,
     /// Whether this is the last target.
     is_last: bool,
-    /// Counter of the total; `None` if there is no total to be reached.
-    ahead: Option<&'a Ahead>,
+    /// Count of all objects; `None` if there is no total to be reached.
+    ahead: Option<&'a ObjectCount>,
 }
 
 /// Whether a target's list was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum List {
+enum ListState {
     Open,
     Ended,
 }
 
-impl Hall<'_> {
+impl TargetWalk<'_> {
     /// Processes all objects; ends early, with the objects in flight, when a signal arrives.
     async fn walk<W: Work>(
         &mut self,
         listing: Listing,
-        target: &Target,
+        target: &ObjectTarget,
         work: &Arc<W>,
         reporter: &mut Reporter<'_>,
-        stop: &mut Stop,
-    ) -> io::Result<Option<Signal>> {
+        stop: &mut StopSignals,
+    ) -> io::Result<Option<StopSignal>> {
         let (sender, mut queue) = mpsc::channel(QUEUE);
         let mut lister = Some(tokio::spawn(listing.run(sender)));
         let mut ticker = tokio::time::interval(TICK);
@@ -204,7 +206,7 @@ impl Hall<'_> {
                     if let Some(item) = item {
                         self.begin(item, work);
                     } else {
-                        self.list = List::Ended;
+                        self.list = ListState::Ended;
                         reporter.progress().set_total(self.total());
                         if let Some(Err(failure)) = ended(lister.take()).await {
                             reporter.not_listed(&target.to_string(), &explained(&failure))?;
@@ -226,7 +228,7 @@ impl Hall<'_> {
         };
         match (ahead.total(), self.list) {
             // Everything was handed out, so nothing is left to be counted.
-            (_, List::Ended) if self.is_last => Total::Exactly(self.listed),
+            (_, ListState::Ended) if self.is_last => Total::Exactly(self.listed),
             (Total::AtLeast(counted), _) => Total::AtLeast(counted.max(self.listed)),
             (counted, _) => counted,
         }
@@ -244,7 +246,7 @@ impl Hall<'_> {
 
     fn take(
         &mut self,
-        done: Result<(Turn, Item, Handled), JoinError>,
+        done: Result<(ObjectTicket, Item, ObjectReport), JoinError>,
         reporter: &mut Reporter<'_>,
     ) -> io::Result<()> {
         let (turn, item, handled) = done.unwrap_or_else(go_down);

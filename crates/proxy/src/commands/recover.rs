@@ -21,8 +21,8 @@ use s3proxy_envelope::multipart::{Seal, tail_first};
 use s3proxy_envelope::object::ObjectOpener;
 use serde_json::Value;
 
-use super::Ended;
-use super::decrypt_one::{OutputError, Unfinished, at};
+use super::CommandEnd;
+use super::decrypt_one::{OutputError, UnfinishedFile, at};
 use super::report::shown;
 use super::rewriting::reading_everything;
 use crate::app::{StartError, rules};
@@ -38,7 +38,7 @@ use crate::stored_fault::StoredFault;
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Input and output of the command.
-pub struct Asked {
+pub struct RecoverOptions {
     /// File with the object as the backend stores it.
     pub stored: PathBuf,
     /// Metadata of the object.
@@ -77,11 +77,11 @@ enum RecoverError {
     #[error(transparent)]
     Object(#[from] Failure),
     #[error(transparent)]
-    Output(#[from] OutputError),
+    DecryptOutput(#[from] OutputError),
 }
 
 /// Runs the command.
-pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartError> {
+pub async fn recover(config: Config, mut asked: RecoverOptions) -> Result<CommandEnd, StartError> {
     let mut config = reading_everything(config);
     if let Some(text) = asked.key_text.take() {
         // The operator chooses the key, so the rules of the place do not apply.
@@ -95,7 +95,7 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
     }
     let mut keys = Keyring::new(&config.keys, unasked(&config.keys.services))?;
     // No network is used, so Constellation cannot hand over its key.
-    let opener = Opener {
+    let opener = RecoveryKeys {
         legacy: LegacyKeys::new(keys.take_passphrases(), ConstellationKek::Absent),
         rules: rules(&config, &keys)?,
         keys,
@@ -111,11 +111,11 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
                     shown(&String::from_utf8_lossy(value))
                 );
             }
-            Ended::Everything
+            CommandEnd::Complete
         }
         Err(error) => {
             eprintln!("s3proxy: refused: {error}{}", hint(&error));
-            Ended::Incomplete
+            CommandEnd::Incomplete
         }
     })
 }
@@ -132,16 +132,16 @@ fn hint(error: &RecoverError) -> &'static str {
 }
 
 /// The keys and rules that open objects.
-struct Opener {
+struct RecoveryKeys {
     keys: Keyring,
     legacy: LegacyKeys,
     rules: Rules,
     dek_tag: DekTag,
 }
 
-async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError> {
+async fn run(opener: &RecoveryKeys, asked: &RecoverOptions) -> Result<PrivateMap, RecoverError> {
     let headers = headers(&asked.metadata, &opener.dek_tag)?;
-    let mut source = Stored::open(&asked.stored)?;
+    let mut source = StoredFile::open(&asked.stored)?;
     let place = opener.rules.place(&asked.bucket, &asked.key);
     match stored::form(&headers, &opener.dek_tag)? {
         Form::Sealed(envelope) => {
@@ -150,7 +150,7 @@ async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError>
             let dek = dek.map_err(Failure::from)?;
             // Before the output file exists, so that a refused object leaves nothing behind.
             let private = private_map(&envelope, &dek, &binding)?;
-            let mut output = Unfinished::beside(&asked.output)?;
+            let mut output = UnfinishedFile::beside(&asked.output)?;
             sealed(&mut source, &envelope, &dek, |plaintext| {
                 written(&mut output, &asked.output, plaintext)
             })?;
@@ -160,7 +160,7 @@ async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError>
         Form::Legacy(envelope) => {
             let dek = opener.legacy.unwrap(place, &envelope).await;
             let dek = dek.map_err(Failure::from)?.dek;
-            let mut output = Unfinished::beside(&asked.output)?;
+            let mut output = UnfinishedFile::beside(&asked.output)?;
             legacy(&mut source, &dek, |plaintext| {
                 written(&mut output, &asked.output, plaintext)
             })?;
@@ -175,7 +175,7 @@ async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError>
     }
 }
 
-fn written(output: &mut Unfinished, path: &Path, plaintext: &[u8]) -> Result<(), RecoverError> {
+fn written(output: &mut UnfinishedFile, path: &Path, plaintext: &[u8]) -> Result<(), RecoverError> {
     let written = output.file.write_all(plaintext);
     written.map_err(|error| at(path, error).into())
 }
@@ -245,13 +245,13 @@ fn unreadable(path: &Path, error: io::Error) -> RecoverError {
 }
 
 /// A stored body in a file.
-struct Stored {
+struct StoredFile {
     file: File,
     path: PathBuf,
     length: StoredLength,
 }
 
-impl Stored {
+impl StoredFile {
     fn open(path: &Path) -> Result<Self, RecoverError> {
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
         let (length, file) = opened.map_err(|error| unreadable(path, error))?;
@@ -284,7 +284,7 @@ impl Stored {
 
 /// Opens a body of format v1.
 fn sealed(
-    source: &mut Stored,
+    source: &mut StoredFile,
     envelope: &Envelope,
     dek: &Dek,
     write: impl FnMut(&[u8]) -> Result<(), RecoverError>,
@@ -313,7 +313,7 @@ fn sealed(
 }
 
 fn pass(
-    source: &mut Stored,
+    source: &mut StoredFile,
     mut opener: ObjectOpener,
     mut write: impl FnMut(&[u8]) -> Result<(), RecoverError>,
 ) -> Result<(), RecoverError> {
@@ -337,7 +337,7 @@ fn pass(
 
 /// Opens a body of an older format: verified whole, then opened.
 fn legacy(
-    source: &mut Stored,
+    source: &mut StoredFile,
     dek: &LegacyDek,
     mut write: impl FnMut(&[u8]) -> Result<(), RecoverError>,
 ) -> Result<(), RecoverError> {

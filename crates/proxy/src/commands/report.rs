@@ -20,9 +20,9 @@ use s3proxy_protocol::quote;
 use serde_json::{Map, Value, json};
 
 use self::text::{FAILED, FAILED_ROW, json_line, line, row, seconds};
-use super::failures::{Failures, Telling};
+use super::failures::{FailureLine, Failures};
 use super::listing::Item;
-use super::progress::{Done, Progress};
+use super::progress::{DoneCounts, ProgressDisplay};
 
 pub(crate) use self::text::{counted, explained, fields, shown};
 
@@ -34,7 +34,7 @@ const HEADLINE: Style = Style::new().bold();
 
 /// Result for one object. The words are stable: scripts read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ObjectVerdict {
     /// The work was done; the word for the action.
     Done(&'static str),
     /// A dry run would have done it; the word for the action.
@@ -47,8 +47,8 @@ pub(crate) enum Verdict {
 
 /// Report about one object.
 #[derive(Debug)]
-pub(crate) struct Handled {
-    pub(crate) verdict: Verdict,
+pub(crate) struct ObjectReport {
+    pub(crate) verdict: ObjectVerdict,
     /// Stored bytes of the object.
     pub(crate) bytes: u64,
     /// Further fields of its JSON line.
@@ -61,19 +61,19 @@ pub(crate) struct Handled {
     pub(crate) remedy: Option<&'static str>,
 }
 
-impl Handled {
+impl ObjectReport {
     /// Reports that nothing had to be done.
     pub(crate) fn skipped(why: &'static str) -> Self {
-        Self::new(Verdict::Skipped(why))
+        Self::new(ObjectVerdict::Skipped(why))
     }
 
     /// Reports a failure.
     pub(crate) fn failed(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Failed(reason.into()))
+        Self::new(ObjectVerdict::Failed(reason.into()))
     }
 
     /// Reports a verdict without further details.
-    pub(crate) fn new(verdict: Verdict) -> Self {
+    pub(crate) fn new(verdict: ObjectVerdict) -> Self {
         Self {
             verdict,
             bytes: 0,
@@ -131,12 +131,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, handled: &Handled) {
+    fn add(&mut self, handled: &ObjectReport) {
         let count = match &handled.verdict {
-            Verdict::Done(what) => self.done.entry(what).or_default(),
-            Verdict::Would(what) => self.would.entry(what).or_default(),
-            Verdict::Skipped(why) => self.skipped.entry(why).or_default(),
-            Verdict::Failed(_) => &mut self.failed,
+            ObjectVerdict::Done(what) => self.done.entry(what).or_default(),
+            ObjectVerdict::Would(what) => self.would.entry(what).or_default(),
+            ObjectVerdict::Skipped(why) => self.skipped.entry(why).or_default(),
+            ObjectVerdict::Failed(_) => &mut self.failed,
         };
         count.add(handled.bytes);
     }
@@ -163,8 +163,8 @@ impl Tally {
     }
 
     /// Returns the counts for the progress.
-    fn done(&self) -> Done {
-        Done {
+    fn done(&self) -> DoneCounts {
+        DoneCounts {
             units: self.objects(),
             bytes: self.bytes(),
             skipped: self.skipped(),
@@ -180,7 +180,7 @@ impl Tally {
 
 /// A command's own part of the summary.
 #[derive(Debug, Default)]
-pub(crate) struct Closing {
+pub(crate) struct CommandSummary {
     /// Further fields of the JSON summary.
     pub(crate) details: Map<String, Value>,
     /// Lines for people, after the table.
@@ -192,7 +192,7 @@ pub(crate) struct Reporter<'o> {
     command: &'static str,
     format: Format,
     output: &'o mut (dyn Write + Send),
-    progress: Progress,
+    progress: ProgressDisplay,
     tally: Tally,
     failures: Failures,
     started: Instant,
@@ -205,7 +205,7 @@ impl<'o> Reporter<'o> {
         command: &'static str,
         format: Format,
         output: &'o mut (dyn Write + Send),
-        progress: Progress,
+        progress: ProgressDisplay,
     ) -> Self {
         Self {
             command,
@@ -223,7 +223,7 @@ impl<'o> Reporter<'o> {
         &self.tally
     }
 
-    pub(crate) fn progress(&mut self) -> &mut Progress {
+    pub(crate) fn progress(&mut self) -> &mut ProgressDisplay {
         &mut self.progress
     }
 
@@ -238,7 +238,7 @@ impl<'o> Reporter<'o> {
     }
 
     /// Reports one object.
-    pub(crate) fn object(&mut self, item: &Item, handled: &Handled) -> io::Result<()> {
+    pub(crate) fn object(&mut self, item: &Item, handled: &ObjectReport) -> io::Result<()> {
         if handled.notable == Notable::Never {
             return Ok(());
         }
@@ -253,13 +253,15 @@ impl<'o> Reporter<'o> {
     }
 
     /// Returns whether people who did not ask for all objects get a line for this one.
-    fn is_told(&mut self, handled: &Handled) -> bool {
+    fn is_told(&mut self, handled: &ObjectReport) -> bool {
         match &handled.verdict {
-            Verdict::Failed(reason) => {
-                self.failures.note(reason, handled.remedy) == Telling::InFull
+            ObjectVerdict::Failed(reason) => {
+                self.failures.note(reason, handled.remedy) == FailureLine::InFull
             }
-            Verdict::Would(_) => true,
-            Verdict::Done(_) | Verdict::Skipped(_) => handled.notable == Notable::Always,
+            ObjectVerdict::Would(_) => true,
+            ObjectVerdict::Done(_) | ObjectVerdict::Skipped(_) => {
+                handled.notable == Notable::Always
+            }
         }
     }
 
@@ -288,7 +290,11 @@ impl<'o> Reporter<'o> {
     }
 
     /// Writes the end of the report. `resume` tells how to resume after an interruption.
-    pub(crate) fn finish(mut self, resume: Option<&Resume>, closing: Closing) -> io::Result<Tally> {
+    pub(crate) fn finish(
+        mut self,
+        resume: Option<&Resume>,
+        closing: CommandSummary,
+    ) -> io::Result<Tally> {
         let elapsed = self.started.elapsed();
         self.progress.end(self.tally.done(), elapsed);
         match self.format {
@@ -357,7 +363,12 @@ impl<'o> Reporter<'o> {
         lines
     }
 
-    fn json_summary(&self, resume: Option<&Resume>, closing: Closing, elapsed: Duration) -> String {
+    fn json_summary(
+        &self,
+        resume: Option<&Resume>,
+        closing: CommandSummary,
+        elapsed: Duration,
+    ) -> String {
         let tally = &self.tally;
         let group = |counts: &BTreeMap<&'static str, Count>| -> Value {
             let fields = counts.iter().map(|(word, count)| {

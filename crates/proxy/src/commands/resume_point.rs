@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 /// Progress in one target. Keys are handed out in listing order.
 #[derive(Debug)]
-pub(super) struct Frontier {
+pub(super) struct ResumePoint {
     /// Keys with objects in flight, and the last one handed out, by turn.
-    open: BTreeMap<u64, Open>,
+    open: BTreeMap<u64, OpenKey>,
     next_turn: u64,
     /// Last key that was done, once no key is open.
     last_key: Option<String>,
@@ -27,7 +27,7 @@ pub(super) enum Repeats {
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenKey {
     key: String,
     /// Key that was handed out before.
     before: Option<String>,
@@ -36,9 +36,9 @@ struct Open {
 
 /// Ticket of one object in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn(u64);
+pub(super) struct ObjectTicket(u64);
 
-impl Frontier {
+impl ResumePoint {
     /// Starts after a key, if one is given.
     pub(super) fn behind(key: Option<&str>, repeats: Repeats) -> Self {
         Self {
@@ -50,11 +50,11 @@ impl Frontier {
     }
 
     /// Records that an object was handed out.
-    pub(super) fn begin(&mut self, key: &str) -> Turn {
+    pub(super) fn begin(&mut self, key: &str) -> ObjectTicket {
         if let Some(mut last) = self.open.last_entry() {
             if last.get().key == key {
                 last.get_mut().in_hand += 1;
-                return Turn(*last.key());
+                return ObjectTicket(*last.key());
             }
             // The last key was kept open for further versions; another key means that none can
             // follow.
@@ -69,20 +69,20 @@ impl Frontier {
         self.open(key, before)
     }
 
-    fn open(&mut self, key: &str, before: Option<String>) -> Turn {
+    fn open(&mut self, key: &str, before: Option<String>) -> ObjectTicket {
         let turn = self.next_turn;
         self.next_turn += 1;
-        let open = Open {
+        let open = OpenKey {
             key: key.to_owned(),
             before,
             in_hand: 1,
         };
         self.open.insert(turn, open);
-        Turn(turn)
+        ObjectTicket(turn)
     }
 
     /// Records that an object is done.
-    pub(super) fn end(&mut self, turn: Turn) {
+    pub(super) fn end(&mut self, turn: ObjectTicket) {
         let is_last = self.open.last_key_value().map(|(last, _)| *last) == Some(turn.0);
         if let Some(open) = self.open.get_mut(&turn.0) {
             open.in_hand -= 1;
@@ -111,9 +111,9 @@ mod tests {
 
     #[test]
     fn keys_are_done_in_their_order_only() {
-        let mut frontier = Frontier::behind(Some("0"), Repeats::None);
+        let mut frontier = ResumePoint::behind(Some("0"), Repeats::None);
         assert_eq!(frontier.done_up_to(), Some("0"));
-        let turns: Vec<Turn> = ["a", "b", "c", "d"].map(|key| frontier.begin(key)).into();
+        let turns: Vec<ObjectTicket> = ["a", "b", "c", "d"].map(|key| frontier.begin(key)).into();
         frontier.end(turns[1]);
         frontier.end(turns[2]);
         assert_eq!(frontier.done_up_to(), Some("0"));
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_key_is_done_with_its_last_version_and_not_before() {
-        let mut frontier = Frontier::behind(None, Repeats::Versions);
+        let mut frontier = ResumePoint::behind(None, Repeats::Versions);
         let first = frontier.begin("a");
         frontier.end(first);
         assert_eq!(frontier.done_up_to(), None);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_done_is_not_remembered() {
-        let mut frontier = Frontier::behind(None, Repeats::Versions);
+        let mut frontier = ResumePoint::behind(None, Repeats::Versions);
         let slow = frontier.begin("0");
         for number in 0..1000 {
             let turn = frontier.begin(&format!("1{number:04}"));

@@ -17,16 +17,16 @@ use s3proxy_envelope::header::Envelope;
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
-use self::key_report::Seen;
-use super::command_run::{Session, ended};
+use self::key_report::KeyObservations;
+use super::command_run::{CommandRun, ended};
 use super::errand::Errand;
 use super::inspect::older;
 use super::keys_in_use;
-use super::listing::{Age, Item};
+use super::listing::{Item, VersionAge};
 use super::object_selection::Selection;
 use super::object_walk::{Work, handled};
-use super::report::{Format, Handled, Notable, Verdict, explained, fields, shown};
-use super::{Ended, copy_condition_probe};
+use super::report::{Format, Notable, ObjectReport, ObjectVerdict, explained, fields, shown};
+use super::{CommandEnd, copy_condition_probe};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
@@ -40,7 +40,7 @@ use crate::respond::Failure;
 
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct RewrapOptions {
     /// Whether anything is changed.
     pub mode: Mode,
     /// What happens to replaced versions.
@@ -106,8 +106,8 @@ pub async fn rewrap(
     config: Config,
     selection: Selection,
     format: Format,
-    asked: Asked,
-) -> Result<Ended, StartError> {
+    asked: RewrapOptions,
+) -> Result<CommandEnd, StartError> {
     let parts = app::parts_without_clients(config).await?;
     let conditions = match asked.mode {
         Mode::Show => BTreeMap::new(),
@@ -120,7 +120,7 @@ pub async fn rewrap(
         seen: Mutex::default(),
     });
     let mut output = anstream::stdout();
-    let session = Session::begin("rewrap", format, &mut output)?;
+    let session = CommandRun::begin("rewrap", format, &mut output)?;
     Ok(ended(
         repeated_walks::run(session, &selection, &rewrapper).await,
     ))
@@ -162,7 +162,7 @@ async fn conditions(
             ),
         };
         return Err(StartError::Refused(format!(
-            "{}: {reason}; a client's write could be lost while its object is re-wrapped. Stop \
+            "{}: {reason}; a client's write could be lost while its object is rewrapped. Stop \
              everything that writes to the bucket, and use --offline",
             shown(name)
         )));
@@ -174,13 +174,13 @@ struct Rewrapper {
     parts: Arc<Parts>,
     /// Conditions by bucket.
     conditions: BTreeMap<String, Conditions>,
-    asked: Asked,
-    seen: Mutex<Seen>,
+    asked: RewrapOptions,
+    seen: Mutex<KeyObservations>,
 }
 
 /// Result for one object.
-struct Told {
-    verdict: Verdict,
+struct RewrapResult {
+    verdict: ObjectVerdict,
     from: Option<String>,
     to: String,
     rewrapped: Option<Rewrapped>,
@@ -188,10 +188,10 @@ struct Told {
 }
 
 impl Work for Rewrapper {
-    async fn handle(&self, item: &Item) -> Handled {
+    async fn handle(&self, item: &Item) -> ObjectReport {
         let looked = unless_replaced(|| self.look(item)).await;
-        let handled = handled(item, looked, Told::handled);
-        if matches!(handled.verdict, Verdict::Failed(_)) {
+        let handled = handled(item, looked, RewrapResult::handled);
+        if matches!(handled.verdict, ObjectVerdict::Failed(_)) {
             self.seen().note_failure(item);
         }
         handled
@@ -199,7 +199,7 @@ impl Work for Rewrapper {
 }
 
 impl Rewrapper {
-    async fn look(&self, item: &Item) -> Outcome<Told> {
+    async fn look(&self, item: &Item) -> Outcome<RewrapResult> {
         let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
         let job = errand.job();
         let found = source::describe(&job, &item.source_by_now()).await?;
@@ -208,8 +208,8 @@ impl Rewrapper {
             object_key: &item.key,
         };
         let storing = self.parts.rules.storing(place.bucket, place.object_key);
-        let mut told = Told {
-            verdict: Verdict::Skipped("plaintext"),
+        let mut told = RewrapResult {
+            verdict: ObjectVerdict::Skipped("plaintext"),
             from: None,
             to: storing.key.name().to_owned(),
             rewrapped: None,
@@ -222,7 +222,7 @@ impl Rewrapper {
             Form::Legacy(_) => {
                 let (_, is_under_zero_key) = older(&found.headers, &self.parts.dek_tag);
                 self.seen().saw_older_format(is_under_zero_key);
-                told.verdict = Verdict::Skipped("older-format");
+                told.verdict = ObjectVerdict::Skipped("older-format");
                 return Ok(told);
             }
             Form::Sealed(envelope) => envelope,
@@ -232,10 +232,12 @@ impl Rewrapper {
         told.verdict = match (item.age, is_right, self.asked.up_to_date, self.asked.mode) {
             // An old version cannot be rewrapped in place: a copy of it would become the current
             // one.
-            (Age::Old, _, _, _) => Verdict::Skipped("old-version"),
-            (Age::Current, true, UpToDate::Skip, _) => Verdict::Skipped("right-already"),
-            (Age::Current, _, _, Mode::Show) => Verdict::Would("rewrapped"),
-            (Age::Current, _, _, Mode::Rewrap) => {
+            (VersionAge::Old, _, _, _) => ObjectVerdict::Skipped("old-version"),
+            (VersionAge::Current, true, UpToDate::Skip, _) => {
+                ObjectVerdict::Skipped("right-already")
+            }
+            (VersionAge::Current, _, _, Mode::Show) => ObjectVerdict::Would("rewrapped"),
+            (VersionAge::Current, _, _, Mode::Rewrap) => {
                 let rewrapped = self.rewrap(item, &errand, &found, envelope).await;
                 match &rewrapped {
                     // Another write came first; the caller reads the object again.
@@ -244,13 +246,15 @@ impl Rewrapper {
                 }
                 told.rewrapped = Some(rewrapped?);
                 self.seen().changed += 1;
-                Verdict::Done("rewrapped")
+                ObjectVerdict::Done("rewrapped")
             }
         };
         match &told.verdict {
-            Verdict::Skipped("old-version") => self.needs(&envelope.key_name, |need| need.old += 1),
-            Verdict::Would(_) => self.needs(&envelope.key_name, |need| need.current += 1),
-            Verdict::Done(_) | Verdict::Skipped(_) | Verdict::Failed(_) => {}
+            ObjectVerdict::Skipped("old-version") => {
+                self.needs(&envelope.key_name, |need| need.old += 1)
+            }
+            ObjectVerdict::Would(_) => self.needs(&envelope.key_name, |need| need.current += 1),
+            ObjectVerdict::Done(_) | ObjectVerdict::Skipped(_) | ObjectVerdict::Failed(_) => {}
         }
         Ok(told)
     }
@@ -293,25 +297,28 @@ impl Rewrapper {
         }
     }
 
-    fn needs(&self, key: &str, count: impl FnOnce(&mut keys_in_use::Need)) {
+    fn needs(&self, key: &str, count: impl FnOnce(&mut keys_in_use::KeyUse)) {
         count(self.seen().round.of(key));
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, KeyObservations> {
         // A poisoned lock is usable: each update of a count is complete or was not made.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Told {
-    fn handled(self) -> Handled {
+impl RewrapResult {
+    fn handled(self) -> ObjectReport {
         let lost = self.rewrapped.as_ref().map(|done| done.lost.clone());
         let lost = lost.unwrap_or_default();
         let from = self
             .from
             .as_deref()
             .map(|from| format!("from {}", shown(from)));
-        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
+        let moved = matches!(
+            self.verdict,
+            ObjectVerdict::Done(_) | ObjectVerdict::Would(_)
+        );
         let mut remark = from
             .filter(|_| moved)
             .map(|from| format!("{from} to {}", shown(&self.to)));
@@ -322,7 +329,7 @@ impl Told {
             remark = Some(text + &lost.join(", "));
             Notable::Always
         };
-        Handled {
+        ObjectReport {
             remedy: None,
             bytes: self.bytes,
             details: fields(json!({
@@ -345,8 +352,8 @@ mod tests {
 
     #[test]
     fn what_was_not_kept_is_always_told() {
-        let told = |lost: Vec<String>| Told {
-            verdict: Verdict::Done("rewrapped"),
+        let told = |lost: Vec<String>| RewrapResult {
+            verdict: ObjectVerdict::Done("rewrapped"),
             from: Some("a".to_owned()),
             to: "b".to_owned(),
             rewrapped: Some(Rewrapped {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::listing::Item;
-use super::object_selection::{Extent, Selection, Target};
+use super::object_selection::{Extent, ObjectTarget, Selection};
 use super::rewrap::Replaced;
 use crate::config::resolved::{Config, Encryption, Permission};
 use crate::execute::copy::rewrite::Rewritten;
@@ -75,7 +75,7 @@ impl Selection {
 
     /// Returns whether an object is selected.
     pub(super) fn selects(&self, bucket: &str, object_key: &str) -> bool {
-        let is_named = |target: &Target| match self.extent {
+        let is_named = |target: &ObjectTarget| match self.extent {
             Extent::Prefix => object_key.starts_with(&target.prefix),
             Extent::Object => object_key == target.prefix,
         };

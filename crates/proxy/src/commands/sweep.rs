@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use super::progress::{Done, Progress, Total, Unit};
+use super::progress::{DoneCounts, ProgressDisplay, Total, Unit};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, StateBucket};
 use crate::execute::Outcome;
@@ -14,7 +14,7 @@ use crate::execute::multipart::sweep::{Found, Sweep, UploadBucket, list_buckets}
 pub use crate::execute::multipart::sweep::{Mode, Nameless};
 
 /// Options of the command.
-pub struct Asked {
+pub struct SweepOptions {
     /// Buckets to sweep; empty for all that the credential can list.
     pub buckets: Vec<String>,
     /// Minimum age; younger state is kept.
@@ -37,7 +37,7 @@ pub enum Swept {
 /// Sweeps, and reports each bucket and each object in a line.
 pub async fn sweep(
     config: Config,
-    asked: Asked,
+    asked: SweepOptions,
     mut line: impl FnMut(&str),
 ) -> Result<Swept, StartError> {
     let backend = app::backend(&config.backend).await?;
@@ -104,21 +104,21 @@ async fn with_ticks(progress: &RefCell<Sweeping>, work: impl Future<Output = ()>
 
 /// The bucket that is being swept, and the number of those done.
 struct Sweeping {
-    progress: Progress,
+    progress: ProgressDisplay,
     /// Buckets in the order of the sweep.
     buckets: Vec<String>,
-    done: Done,
+    done: DoneCounts,
     started: Instant,
 }
 
 impl Sweeping {
     fn begin(buckets: Vec<String>) -> Self {
-        let mut progress = Progress::on_standard_error("sweep", Unit::Buckets);
+        let mut progress = ProgressDisplay::on_standard_error("sweep", Unit::Buckets);
         progress.set_total(Total::Exactly(buckets.len() as u64));
         let mut sweeping = Self {
             progress,
             buckets,
-            done: Done::default(),
+            done: DoneCounts::default(),
             started: Instant::now(),
         };
         sweeping.begin_bucket();

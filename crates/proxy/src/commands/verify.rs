@@ -11,15 +11,17 @@ use serde_json::json;
 
 pub(crate) use crate::execute::verify::Depth;
 
-use super::Ended;
-use super::command_run::{Session, ended};
+use super::CommandEnd;
+use super::command_run::{CommandRun, ended};
 use super::errand::Errand;
 use super::failures::remedy;
 use super::listing::Item;
 use super::object_selection::Selection;
-use super::object_walk::{Store, Walked, Work, handled};
-use super::open_check::Opening;
-use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields};
+use super::object_walk::{ListingBackend, WalkEnd, Work, handled};
+use super::open_check::OpenVerdict;
+use super::report::{
+    CommandSummary, Format, Notable, ObjectReport, ObjectVerdict, explained, fields,
+};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Permission};
 use crate::execute::source::{self, Found};
@@ -33,7 +35,7 @@ const ATTEMPTS: usize = 3;
 
 /// Amount of data that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub enum VerifyScope {
     /// Read whole bodies.
     Bodies,
     /// Read only envelopes, keys and seals.
@@ -45,24 +47,24 @@ pub async fn verify(
     config: Config,
     selection: Selection,
     format: Format,
-    reading: Reading,
-) -> Result<Ended, StartError> {
+    reading: VerifyScope,
+) -> Result<CommandEnd, StartError> {
     let parts = app::parts_without_clients(config).await?;
-    let store = Store::of(&parts);
+    let store = ListingBackend::of(&parts);
     let verifier = Arc::new(Verifier {
         parts: Arc::clone(&parts),
         depth: match reading {
-            Reading::Bodies => Depth::Bodies,
-            Reading::Heads => Depth::Heads,
+            VerifyScope::Bodies => Depth::Bodies,
+            VerifyScope::Heads => Depth::Heads,
         },
-        seen: Seen::default(),
+        seen: SeenForms::default(),
     });
     let mut output = anstream::stdout();
-    let mut session = Session::begin("verify", format, &mut output)?;
+    let mut session = CommandRun::begin("verify", format, &mut output)?;
     let told = match session.walk(store, &selection, &verifier).await {
         Ok(walked) => {
             // A partial run proves nothing about the other objects.
-            let is_whole = matches!(walked, Walked::Through) && selection.start_after.is_none();
+            let is_whole = matches!(walked, WalkEnd::Through) && selection.start_after.is_none();
             let is_complete = is_whole && session.reporter().tally().is_complete();
             let closing = verifier.closing(is_complete);
             session.end(&walked, closing)
@@ -75,25 +77,25 @@ pub async fn verify(
 struct Verifier {
     parts: Arc<Parts>,
     depth: Depth,
-    seen: Seen,
+    seen: SeenForms,
 }
 
 /// Kinds of objects that were seen.
 #[derive(Default)]
-struct Seen {
+struct SeenForms {
     anything: AtomicBool,
     plaintext: AtomicBool,
     older: AtomicBool,
 }
 
 /// An object that exists.
-struct Looked {
+struct CheckedObject {
     found: Found,
     /// `None` for an object that is not sealed, and need not be.
     verified: Option<Outcome<Verified>>,
 }
 
-impl Seen {
+impl SeenForms {
     fn note(&self, form: &Form) {
         self.anything.store(true, Ordering::Relaxed);
         match form {
@@ -105,7 +107,7 @@ impl Seen {
 }
 
 impl Work for Verifier {
-    async fn handle(&self, item: &Item) -> Handled {
+    async fn handle(&self, item: &Item) -> ObjectReport {
         let mut looked = self.look(item).await;
         for _ in 1..ATTEMPTS {
             if !is_replaced(&looked) {
@@ -117,7 +119,7 @@ impl Work for Verifier {
     }
 }
 
-fn is_replaced(looked: &Outcome<Looked>) -> bool {
+fn is_replaced(looked: &Outcome<CheckedObject>) -> bool {
     match looked {
         Ok(looked) => matches!(looked.verified, Some(Err(Failure::Replaced))),
         Err(failure) => matches!(failure, Failure::Replaced),
@@ -125,7 +127,7 @@ fn is_replaced(looked: &Outcome<Looked>) -> bool {
 }
 
 impl Verifier {
-    async fn look(&self, item: &Item) -> Outcome<Looked> {
+    async fn look(&self, item: &Item) -> Outcome<CheckedObject> {
         let errand = Errand::new(&self.parts, Operation::GetObject, item)?;
         let (job, source) = (errand.job(), item.source());
         let found = source::describe(&job, &source).await?;
@@ -136,11 +138,11 @@ impl Verifier {
             }
         };
         self.seen.note(&found.form);
-        Ok(Looked { found, verified })
+        Ok(CheckedObject { found, verified })
     }
 
     /// Returns advice about settings that can be tightened, if everything was seen.
-    fn closing(&self, is_complete: bool) -> Closing {
+    fn closing(&self, is_complete: bool) -> CommandSummary {
         let policy = &self.parts.policy;
         let [anything, plaintext, older] =
             [&self.seen.anything, &self.seen.plaintext, &self.seen.older]
@@ -160,7 +162,7 @@ impl Verifier {
             settings.join(" and ")
         );
         let lines = (!settings.is_empty()).then_some(line);
-        Closing {
+        CommandSummary {
             details: fields(json!({
                 "plaintext_found": plaintext,
                 "older_formats_found": older,
@@ -169,33 +171,33 @@ impl Verifier {
         }
     }
 
-    fn told(&self, looked: Looked) -> Handled {
-        let Looked { found, verified } = looked;
+    fn told(&self, looked: CheckedObject) -> ObjectReport {
+        let CheckedObject { found, verified } = looked;
         let (format, key) = match &found.form {
             Form::Sealed(envelope) => ("v1", Some(envelope.key_name.clone())),
             Form::Legacy(_) => ("older", None),
             Form::Plain => ("plaintext", None),
         };
         let opening = match &verified {
-            None | Some(Ok(_)) => Opening::Here,
-            Some(Err(failure)) => Opening::of(failure),
+            None | Some(Ok(_)) => OpenVerdict::Here,
+            Some(Err(failure)) => OpenVerdict::of(failure),
         };
         let remedy = match &verified {
             Some(Err(failure)) => remedy(failure),
             None | Some(Ok(_)) => None,
         };
         let (verdict, checksums) = match verified {
-            None => (Verdict::Skipped("plaintext"), Vec::new()),
+            None => (ObjectVerdict::Skipped("plaintext"), Vec::new()),
             Some(Ok(verified)) => {
                 let what = match self.depth {
                     Depth::Bodies => "verified",
                     Depth::Heads => "opened",
                 };
-                (Verdict::Done(what), verified.checksums)
+                (ObjectVerdict::Done(what), verified.checksums)
             }
-            Some(Err(failure)) => (Verdict::Failed(explained(&failure)), Vec::new()),
+            Some(Err(failure)) => (ObjectVerdict::Failed(explained(&failure)), Vec::new()),
         };
-        Handled {
+        ObjectReport {
             verdict,
             bytes: found.stored.0,
             details: fields(json!({

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3proxy::commands::sweep::{Asked, Mode, Nameless, Swept, sweep};
+use s3proxy::commands::sweep::{Mode, Nameless, SweepOptions, Swept, sweep};
 
 use crate::harness::{ClientRequest, Proxy, Reply};
 use crate::memory_store::{Faults, MemoryStore};
@@ -34,7 +34,7 @@ impl Deployment {
     }
 
     async fn sweep(&self, nameless: Nameless) -> (Swept, Vec<String>) {
-        let asked = Asked {
+        let asked = SweepOptions {
             buckets: vec!["bucket".to_owned()],
             older_than: Duration::ZERO,
             mode: Mode::Remove,

@@ -58,7 +58,7 @@ impl Palette {
 }
 
 /// One of the facts after the counts.
-struct Piece {
+struct StatusField {
     text: String,
     style: Style,
     /// Rank in which pieces are dropped if there is no room: the highest first.
@@ -151,7 +151,7 @@ impl View<'_> {
         pieces.retain(|_| keep.next().unwrap_or_default());
         let pieces = pieces
             .iter()
-            .map(|Piece { text, style, .. }| format!(", {style}{text}{style:#}"));
+            .map(|StatusField { text, style, .. }| format!(", {style}{text}{style:#}"));
         shortened(&counts, width) + &pieces.collect::<String>()
     }
 
@@ -174,8 +174,8 @@ impl View<'_> {
         }
     }
 
-    fn pieces(&self, palette: Palette) -> Vec<Piece> {
-        let plain = |text: String, dispensable| Piece {
+    fn pieces(&self, palette: Palette) -> Vec<StatusField> {
+        let plain = |text: String, dispensable| StatusField {
             text,
             style: Style::new(),
             dispensable,
@@ -199,7 +199,7 @@ impl View<'_> {
             pieces.push(plain(format!("{} left", Clock(left)), 2));
         }
         match self.unit {
-            Unit::Objects | Unit::Buckets => pieces.push(Piece {
+            Unit::Objects | Unit::Buckets => pieces.push(StatusField {
                 text: format!("{} failed", HumanCount(self.failed)),
                 style: if self.failed > 0 {
                     palette.failed

@@ -8,23 +8,23 @@ use std::collections::{BTreeSet, HashSet};
 use indicatif::HumanCount;
 use serde_json::json;
 
-use super::super::keys_in_use::{self, Needs, Uploads};
+use super::super::keys_in_use::{self, KeyNeeds, OpenUploads};
 use super::super::listing::Item;
-use super::super::object_selection::Versions;
-use super::super::report::{Closing, counted, fields};
+use super::super::object_selection::VersionScope;
+use super::super::report::{CommandSummary, counted, fields};
 
 /// Number of failed objects that are remembered, so that another walk does not report them again.
 const MOST_FAILURES: usize = 10_000;
 
 /// Observations so far.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct KeyObservations {
     /// Needs found in the current walk.
-    pub(super) round: Needs,
+    pub(super) round: KeyNeeds,
     /// Number of objects that the current walk rewrapped.
     pub(super) changed: u64,
     /// Needs over all walks: the maximum of each walk, since they visit the same objects.
-    needs: Needs,
+    needs: KeyNeeds,
     /// Names of the keys that new objects would get.
     pub(super) wanted: BTreeSet<String>,
     /// Whether a bucket has versions.
@@ -51,8 +51,8 @@ pub(super) enum Needed {
 
 /// Basis of the summary.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Basis {
-    pub(super) versions: Versions,
+pub(super) struct ReportBasis {
+    pub(super) versions: VersionScope,
     /// Whether everything was listed, and nothing failed.
     pub(super) is_complete: bool,
     /// Whether the exit status reports the result.
@@ -61,7 +61,7 @@ pub(super) struct Basis {
     pub(super) asked_replicas: bool,
 }
 
-impl Seen {
+impl KeyObservations {
     pub(super) fn note_failure(&mut self, item: &Item) {
         if self.failed.len() < MOST_FAILURES {
             self.failed.insert(item.clone());
@@ -88,7 +88,7 @@ impl Seen {
     }
 
     /// Adds the uploads at the end of the command.
-    pub(super) fn count(&mut self, uploads: &Uploads) {
+    pub(super) fn count(&mut self, uploads: &OpenUploads) {
         self.unreadable = uploads.unreadable();
         for (key, number) in uploads.by_key() {
             self.needs.of(key).uploads += number;
@@ -96,7 +96,7 @@ impl Seen {
     }
 
     /// Makes the closing part of the report, after the last walk.
-    pub(super) fn closing(&mut self, active: &str, basis: Basis) -> (Closing, Needed) {
+    pub(super) fn closing(&mut self, active: &str, basis: ReportBasis) -> (CommandSummary, Needed) {
         self.end_round();
         self.wanted.insert(active.to_owned());
         let Self { needs, wanted, .. } = self;
@@ -125,23 +125,23 @@ impl Seen {
             "still_needed": keys_in_use::to_json(&self.needs),
             "keys_of_new_objects": self.wanted,
             "versioned": self.versions,
-            "old_versions_counted": basis.versions == Versions::All,
+            "old_versions_counted": basis.versions == VersionScope::All,
             "unreadable_uploads": self.unreadable,
             "older_format_objects": self.older.1,
             "settled": !self.is_unsettled,
             "replicas_asked": basis.asked_replicas,
             "replicas": self.replicas,
         }));
-        (Closing { details, lines }, needed)
+        (CommandSummary { details, lines }, needed)
     }
 
     /// Returns the reasons for which another key might still be needed.
-    fn doubts(&self, basis: Basis) -> Vec<String> {
+    fn doubts(&self, basis: ReportBasis) -> Vec<String> {
         let mut lines = Vec::new();
         if !basis.is_complete {
             lines.push("Objects that failed may need another key.".to_owned());
         }
-        if self.versions && basis.versions == Versions::Current {
+        if self.versions && basis.versions == VersionScope::Current {
             lines.push(
                 "Old versions from before this run were not checked; --versions counts them."
                     .to_owned(),
@@ -175,64 +175,64 @@ impl Seen {
 mod tests {
     use super::*;
 
-    const BASIS: Basis = Basis {
-        versions: Versions::All,
+    const BASIS: ReportBasis = ReportBasis {
+        versions: VersionScope::All,
         is_complete: true,
         is_check: true,
         asked_replicas: true,
     };
 
-    fn said(seen: &mut Seen, basis: Basis) -> (Vec<String>, Needed) {
+    fn said(seen: &mut KeyObservations, basis: ReportBasis) -> (Vec<String>, Needed) {
         let (closing, needed) = seen.closing("new", basis);
         (closing.lines, needed)
     }
 
     #[test]
     fn nothing_needs_another_key_only_where_nothing_is_in_doubt() {
-        let (lines, needed) = said(&mut Seen::default(), BASIS);
+        let (lines, needed) = said(&mut KeyObservations::default(), BASIS);
         assert_eq!(lines, ["Nothing that was checked needs another key."]);
         assert_eq!(needed, Needed::No);
-        let failed = Basis {
+        let failed = ReportBasis {
             is_complete: false,
             ..BASIS
         };
-        let unversioned = Basis {
-            versions: Versions::Current,
+        let unversioned = ReportBasis {
+            versions: VersionScope::Current,
             ..BASIS
         };
-        let default = Seen::default;
+        let default = KeyObservations::default;
         for (mut seen, basis) in [
             (default(), failed),
             (
-                Seen {
+                KeyObservations {
                     versions: true,
                     ..default()
                 },
                 unversioned,
             ),
             (
-                Seen {
+                KeyObservations {
                     unreadable: 1,
                     ..default()
                 },
                 BASIS,
             ),
             (
-                Seen {
+                KeyObservations {
                     older: (1, 0),
                     ..default()
                 },
                 BASIS,
             ),
             (
-                Seen {
+                KeyObservations {
                     is_unsettled: true,
                     ..default()
                 },
                 BASIS,
             ),
             (
-                Seen {
+                KeyObservations {
                     replicas: vec!["x".to_owned()],
                     ..default()
                 },
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn walks_that_see_the_same_objects_count_them_once() {
-        let mut seen = Seen::default();
+        let mut seen = KeyObservations::default();
         // Both walks saw the same objects, so the larger count stands, not the sum.
         for current in [2, 1] {
             seen.round.of("old").current = current;
@@ -263,18 +263,18 @@ mod tests {
 
     #[test]
     fn keys_that_new_objects_get_are_not_told() {
-        let mut seen = Seen::default();
+        let mut seen = KeyObservations::default();
         seen.round.of("new").old = 1;
         assert_eq!(said(&mut seen, BASIS).1, Needed::No);
     }
 
     #[test]
     fn a_check_that_asked_no_proxy_says_so() {
-        let basis = Basis {
+        let basis = ReportBasis {
             asked_replicas: false,
             ..BASIS
         };
-        let (lines, needed) = said(&mut Seen::default(), basis);
+        let (lines, needed) = said(&mut KeyObservations::default(), basis);
         assert!(lines[1].contains("--replica"), "{lines:?}");
         assert_eq!(needed, Needed::No);
     }

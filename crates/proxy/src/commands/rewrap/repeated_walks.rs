@@ -17,15 +17,15 @@ use std::sync::Arc;
 use http::Method;
 use time::OffsetDateTime;
 
-use super::super::Ended;
-use super::super::command_run::Session;
-use super::super::keys_in_use::{UploadKey, Uploads};
-use super::super::listing::{Age, Item, Origin};
-use super::super::object_selection::{Extent, Selection, Target, Versions};
-use super::super::object_walk::{Store, Walked, Work};
-use super::super::report::{Closing, Handled, Notable, Verdict};
+use super::super::CommandEnd;
+use super::super::command_run::CommandRun;
+use super::super::keys_in_use::{OpenUploads, UploadKey};
+use super::super::listing::{Item, ItemOrigin, VersionAge};
+use super::super::object_selection::{Extent, ObjectTarget, Selection, VersionScope};
+use super::super::object_walk::{ListingBackend, WalkEnd, Work};
+use super::super::report::{CommandSummary, Notable, ObjectReport, ObjectVerdict};
 use super::super::{replica_keys, report::Resume};
-use super::key_report::{Basis, Needed};
+use super::key_report::{Needed, ReportBasis};
 use super::{Check, Rewrapper};
 use crate::execute::answer;
 use crate::execute::multipart::bucket::Bucket;
@@ -42,23 +42,23 @@ const VERSIONING_BYTES: usize = 16 * 1024;
 
 /// Walks as often as necessary, and reports the end.
 pub(super) async fn run(
-    session: Session<'_>,
+    session: CommandRun<'_>,
     selection: &Selection,
     rewrapper: &Arc<Rewrapper>,
-) -> io::Result<Ended> {
-    let mut rounds = Rounds {
+) -> io::Result<CommandEnd> {
+    let mut rounds = RepeatedWalks {
         session,
         selection,
         rewrapper,
     };
     let walked = rounds.walk().await?;
-    let Rounds { mut session, .. } = rounds;
+    let RepeatedWalks { mut session, .. } = rounds;
     let asked = &rewrapper.asked;
-    let (mut closing, mut needed) = (Closing::default(), Needed::No);
+    let (mut closing, mut needed) = (CommandSummary::default(), Needed::No);
     match &walked {
-        Walked::Interrupted(..) => {}
-        Walked::Through => {
-            let basis = Basis {
+        WalkEnd::Interrupted(..) => {}
+        WalkEnd::Through => {
+            let basis = ReportBasis {
                 versions: selection.versions,
                 is_complete: session.reporter().tally().is_complete(),
                 is_check: asked.check == Check::ByStatus,
@@ -70,26 +70,26 @@ pub(super) async fn run(
     }
     let ended = session.end(&walked, closing)?;
     Ok(match (ended, needed, asked.check) {
-        (Ended::Everything, Needed::Yes, Check::ByStatus) => Ended::Found,
+        (CommandEnd::Complete, Needed::Yes, Check::ByStatus) => CommandEnd::KeyStillNeeded,
         (ended, _, _) => ended,
     })
 }
 
-struct Rounds<'a, 'o> {
-    session: Session<'o>,
+struct RepeatedWalks<'a, 'o> {
+    session: CommandRun<'o>,
     selection: &'a Selection,
     rewrapper: &'a Arc<Rewrapper>,
 }
 
 /// Scope of the next walk.
-enum Next {
+enum NextWalk {
     Everything,
     ModifiedSince(OffsetDateTime),
 }
 
-impl Rounds<'_, '_> {
-    async fn walk(&mut self) -> io::Result<Walked> {
-        let store = Store::of(&self.rewrapper.parts);
+impl RepeatedWalks<'_, '_> {
+    async fn walk(&mut self) -> io::Result<WalkEnd> {
+        let store = ListingBackend::of(&self.rewrapper.parts);
         self.ask_for_versions().await;
         // The uploads are listed before the walk begins: one that completes during the walk may
         // become an object under a name that the walk has passed.
@@ -100,7 +100,7 @@ impl Rounds<'_, '_> {
             .walk(store, self.selection, self.rewrapper)
             .await?;
         for round in 0.. {
-            if matches!(walked, Walked::Interrupted(..)) {
+            if matches!(walked, WalkEnd::Interrupted(..)) {
                 return Ok(walked);
             }
             let now = self.uploads().await?;
@@ -126,7 +126,7 @@ impl Rounds<'_, '_> {
         changed: u64,
         nameless: bool,
         begun: OffsetDateTime,
-    ) -> Option<Next> {
+    ) -> Option<NextWalk> {
         let is_check = self.rewrapper.asked.check == Check::ByStatus;
         // A check walks at least twice, and again while a walk changes something.
         let is_due = nameless || is_check && (round == 0 || changed > 0);
@@ -136,49 +136,49 @@ impl Rounds<'_, '_> {
         }
         is_due.then(|| {
             if nameless {
-                Next::Everything
+                NextWalk::Everything
             } else {
                 // Earlier by the largest difference of the clocks: the backend's times are compared
                 // with ours.
-                Next::ModifiedSince(begun - CLOCKS)
+                NextWalk::ModifiedSince(begun - CLOCKS)
             }
         })
     }
 
-    async fn again(&mut self, next: Next) -> io::Result<Walked> {
+    async fn again(&mut self, next: NextWalk) -> io::Result<WalkEnd> {
         let selection = Selection {
             start_after: None,
             modified_since: match next {
-                Next::Everything => None,
-                Next::ModifiedSince(since) => Some(since),
+                NextWalk::Everything => None,
+                NextWalk::ModifiedSince(since) => Some(since),
             },
             ..self.selection.clone()
         };
-        let store = Store::of(&self.rewrapper.parts);
+        let store = ListingBackend::of(&self.rewrapper.parts);
         let recheck = Arc::new(Recheck(Arc::clone(self.rewrapper)));
         let walked = self.session.walk_again(store, &selection, &recheck).await?;
         Ok(match walked {
-            Walked::Through => Walked::Through,
+            WalkEnd::Through => WalkEnd::Through,
             // Everything was walked once, and has to be walked again.
-            Walked::Interrupted(signal, _) => {
-                let targets = self.selection.targets.iter().map(Target::to_string);
+            WalkEnd::Interrupted(signal, _) => {
+                let targets = self.selection.targets.iter().map(ObjectTarget::to_string);
                 let resume = Resume {
                     start_after: None,
                     targets: targets.collect(),
                 };
-                Walked::Interrupted(signal, resume)
+                WalkEnd::Interrupted(signal, resume)
             }
         })
     }
 
     /// Lists the uploads; their states are next to the data, or all in one bucket.
-    async fn uploads(&mut self) -> io::Result<Uploads> {
+    async fn uploads(&mut self) -> io::Result<OpenUploads> {
         let policy = &self.rewrapper.parts.policy;
         let buckets = self.selection.buckets().into_iter();
         let mut places: Vec<&str> = buckets.map(|name| state_bucket(policy, name)).collect();
         // With one state bucket for all, every entry is the same.
         places.dedup();
-        let mut uploads = Uploads::default();
+        let mut uploads = OpenUploads::default();
         for place in places {
             let bucket = Bucket::new(&self.rewrapper.parts.backend, place, None);
             if let Err(error) = uploads.add(&bucket, &policy.state_prefix).await {
@@ -193,7 +193,7 @@ impl Rounds<'_, '_> {
 
     /// Checks the objects that uploads may have become. Returns whether one of those uploads has no
     /// known name, so that it may be any object.
-    async fn look_at_ended(&mut self, before: &Uploads, now: &Uploads) -> io::Result<bool> {
+    async fn look_at_ended(&mut self, before: &OpenUploads, now: &OpenUploads) -> io::Result<bool> {
         let mut nameless = false;
         for ended in now.since(before) {
             match &ended.upload {
@@ -212,21 +212,21 @@ impl Rounds<'_, '_> {
     async fn look_at(&mut self, bucket: &str, key: &str) -> io::Result<()> {
         let recheck = Arc::new(Recheck(Arc::clone(self.rewrapper)));
         match self.selection.versions {
-            Versions::Current => {
+            VersionScope::Current => {
                 let item = Item {
                     bucket: bucket.to_owned(),
                     key: key.to_owned(),
                     version: None,
-                    age: Age::Current,
+                    age: VersionAge::Current,
                     // As if listed: the upload may have been aborted, or the object deleted since.
-                    origin: Origin::Listed,
+                    origin: ItemOrigin::Listed,
                 };
                 let handled = recheck.handle(&item).await;
                 self.session.reporter().object(&item, &handled)
             }
-            Versions::All => {
+            VersionScope::All => {
                 let object = Selection {
-                    targets: vec![Target {
+                    targets: vec![ObjectTarget {
                         bucket: bucket.to_owned(),
                         prefix: key.to_owned(),
                     }],
@@ -234,7 +234,7 @@ impl Rounds<'_, '_> {
                     start_after: None,
                     ..self.selection.clone()
                 };
-                let store = Store::of(&self.rewrapper.parts);
+                let store = ListingBackend::of(&self.rewrapper.parts);
                 self.session
                     .walk_again(store, &object, &recheck)
                     .await
@@ -284,15 +284,15 @@ impl Rounds<'_, '_> {
 struct Recheck(Arc<Rewrapper>);
 
 impl Work for Recheck {
-    async fn handle(&self, item: &Item) -> Handled {
+    async fn handle(&self, item: &Item) -> ObjectReport {
         let failed_before = self.0.seen().has_failed(item);
         let handled = self.0.handle(item).await;
         let notable = match handled.verdict {
-            Verdict::Skipped(_) | Verdict::Would(_) => Notable::Never,
-            Verdict::Failed(_) if failed_before => Notable::Never,
-            Verdict::Done(_) | Verdict::Failed(_) => handled.notable,
+            ObjectVerdict::Skipped(_) | ObjectVerdict::Would(_) => Notable::Never,
+            ObjectVerdict::Failed(_) if failed_before => Notable::Never,
+            ObjectVerdict::Done(_) | ObjectVerdict::Failed(_) => handled.notable,
         };
-        Handled { notable, ..handled }
+        ObjectReport { notable, ..handled }
     }
 }
 
