@@ -1,4 +1,4 @@
-//! Hints for unknown flags and commands: other programs' words for the same thing.
+//! Hints for unknown flags and commands that other programs use for the same purpose.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -25,11 +25,11 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
     (
         &["--tls", "--https", "--ssl"],
-        "HTTPS is the default; --cert DIR names the folder of the certificate, --no-tls turns it off",
+        "HTTPS is the default; --cert DIR names the certificate's folder, --no-tls turns HTTPS off",
     ),
     (
         &["--http", "--insecure", "--plain"],
-        "plain HTTP is served with --no-tls; a backend without TLS is given as --backend http://HOST",
+        "--no-tls serves plain HTTP; a backend without TLS is given as --backend http://HOST",
     ),
     (
         &[
@@ -53,13 +53,13 @@ const FLAGS: &[(&[&str], &str)] = &[
             "--access-key",
             "--secret-access-key",
         ],
-        "secrets are not given on the command line, where other users could read them: set \
+        "secrets are not given on the command line, since other users could read them: set \
          S3PROXY_ENCRYPT_KEY_FILE, S3PROXY_BACKEND_ACCESS_KEY_ID and \
          S3PROXY_BACKEND_SECRET_ACCESS_KEY_FILE, or use the configuration file (--config FILE)",
     ),
     (
         &["--log-level", "--loglevel", "--verbose", "-v", "--debug"],
-        "the log's level is given with --level LEVEL",
+        "the log level is given with --level LEVEL",
     ),
     (
         &["--metrics", "--metrics-port", "--metrics-address"],
@@ -89,7 +89,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["encrypt", "seal"],
-        "to seal what is stored in the clear, use: s3proxy migrate",
+        "to encrypt plaintext objects, use: s3proxy migrate",
     ),
     (
         &["rotate", "rekey", "re-encrypt", "reencrypt"],
@@ -97,15 +97,15 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["restore", "rescue"],
-        "to open a stored object from files alone, use: s3proxy recover",
+        "to decrypt a stored object from local files, use: s3proxy recover",
     ),
     (
         &["clean", "cleanup", "gc", "prune"],
-        "to remove leftovers of uploads, use: s3proxy sweep",
+        "to delete leftover state of uploads, use: s3proxy sweep",
     ),
     (
         &["status", "ping", "ready", "healthcheck"],
-        "to ask a running proxy, use: s3proxy health",
+        "to check a running proxy, use: s3proxy health",
     ),
     (&["version"], "to see the version, use: s3proxy --version"),
     (
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_other_programs_get_the_word_of_this_one() {
+    fn flags_and_commands_of_other_programs_get_a_hint() {
         for (arguments, expected) in [
             (&["--host", "x"][..], "--backend ADDRESS"),
             (
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_in_one_row_each() {
+    fn each_name_has_one_hint() {
         let mut seen = std::collections::BTreeSet::new();
         let rows = FLAGS.iter().chain(COMMANDS);
         for name in rows.flat_map(|(names, _)| *names) {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_finger_keeps_the_guess_by_letters() {
+    fn a_typing_mistake_keeps_the_suggestion_by_spelling() {
         assert!(told(&["--porrt", "1"]).contains("'--port'"));
         assert!(told(&["verfy"]).contains("'verify'"));
     }

@@ -7,7 +7,7 @@ use super::CommandEnd;
 use super::object_selection::Selection;
 use super::object_walk::{ListingBackend, Pass, WalkEnd, Work, walk};
 use super::progress::{ProgressDisplay, Unit};
-use super::report::{CommandSummary, Format, Reporter};
+use super::report::{CommandSummary, Format, Reporter, Tally};
 use super::stop_signals::StopSignals;
 use crate::app::StartError;
 
@@ -29,6 +29,24 @@ impl<'o> CommandRun<'o> {
         Ok(Self {
             reporter: Reporter::new(command, format, output, progress),
             stop,
+        })
+    }
+
+    /// Processes every object, and writes the end of the report. `summary` makes the command's own
+    /// part of it.
+    pub(crate) async fn complete<W: Work>(
+        mut self,
+        store: ListingBackend<'_>,
+        selection: &Selection,
+        work: &Arc<W>,
+        summary: impl FnOnce(&WalkEnd, &Tally) -> CommandSummary,
+    ) -> CommandEnd {
+        command_end(match self.walk(store, selection, work).await {
+            Ok(walked) => {
+                let summary = summary(&walked, self.reporter.tally());
+                self.end(&walked, summary)
+            }
+            Err(error) => Err(error),
         })
     }
 
@@ -59,12 +77,12 @@ impl<'o> CommandRun<'o> {
     }
 
     /// Writes the end of the report.
-    pub(crate) fn end(self, walked: &WalkEnd, closing: CommandSummary) -> io::Result<CommandEnd> {
+    pub(crate) fn end(self, walked: &WalkEnd, summary: CommandSummary) -> io::Result<CommandEnd> {
         let resume = match walked {
             WalkEnd::Through => None,
             WalkEnd::Interrupted(_, resume) => Some(resume),
         };
-        let tally = self.reporter.finish(resume, closing)?;
+        let tally = self.reporter.finish(resume, summary)?;
         Ok(match walked {
             WalkEnd::Interrupted(signal, _) => CommandEnd::Interrupted(*signal),
             WalkEnd::Through if tally.is_complete() => CommandEnd::Complete,
@@ -73,12 +91,12 @@ impl<'o> CommandRun<'o> {
     }
 }
 
-/// Returns how a command ended if its results could not be written. A closed pipe is no error worth
-/// a message: its reader has seen enough.
-pub(crate) fn ended(told: io::Result<CommandEnd>) -> CommandEnd {
-    told.unwrap_or_else(|error| {
+/// Returns how a command ended, also if its results could not be written. A closed pipe is no error
+/// worth a message: its reader has seen enough.
+pub(crate) fn command_end(end: io::Result<CommandEnd>) -> CommandEnd {
+    end.unwrap_or_else(|error| {
         if error.kind() != ErrorKind::BrokenPipe {
-            eprintln!("s3proxy: the results cannot be written: {error}");
+            eprintln!("s3proxy: cannot write the results to standard output: {error}");
         }
         CommandEnd::Incomplete
     })

@@ -1,5 +1,5 @@
-//! `s3proxy decrypt`: sealed objects become plaintext again, in place or in another bucket, so that
-//! nobody is locked in.
+//! `s3proxy decrypt`: turns sealed objects back into plaintext, in place or in another bucket, so
+//! that nobody is locked in.
 //!
 //! Sealed user metadata becomes plain metadata again. In place, an object is overwritten only if it
 //! is unchanged since it was read. Elsewhere, existing objects are left alone, so that the command
@@ -11,18 +11,17 @@ use std::sync::Arc;
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
-use super::command_run::{CommandRun, ended};
+use super::command_run::CommandRun;
 use super::errand::Errand;
 use super::listing::{Item, ItemOrigin, VersionAge};
 use super::memory_gate::MemoryGate;
 use super::object_selection::{ObjectTarget, Selection};
-use super::object_walk::{ListingBackend, Work, handled};
-use super::report::{CommandSummary, Format, Notable, ObjectReport, ObjectVerdict, fields, shown};
-use super::rewrap::{Replaced, Writers};
-use super::rewriting::{not_kept, reading_everything, settle};
-use super::write_condition_probe::conditions_must_count;
+use super::object_walk::{ListingBackend, WalkEnd, Work, report_of};
+use super::report::{CommandSummary, Format, ObjectReport, ObjectVerdict, Tally, shown};
+use super::rewriting::{self, StoredAgain, settle_replaced};
+use super::write_options::{RunMode, WriteOptions, Writers};
 use super::{CommandEnd, missing};
-use crate::app::{self, StartError};
+use crate::app::StartError;
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
 use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
@@ -33,23 +32,10 @@ use crate::execute::{Outcome, Parts};
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecryptOptions {
-    /// Whether anything is changed.
-    pub mode: Mode,
     /// Destination of the plaintext.
-    pub place: Destination,
-    /// What happens to versions that are replaced in place.
-    pub replaced: Replaced,
-    /// Whether clients may write at the same time.
-    pub writers: Writers,
-}
-
-/// Whether anything is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Store objects as plaintext.
-    Decrypt,
-    /// Only show which objects would be stored.
-    Show,
+    pub destination: Destination,
+    /// How objects are replaced.
+    pub write: WriteOptions,
 }
 
 /// Destination of the plaintext.
@@ -80,41 +66,34 @@ pub async fn decrypt(
     config: Config,
     selection: Selection,
     format: Format,
-    asked: DecryptOptions,
+    options: DecryptOptions,
 ) -> Result<CommandEnd, StartError> {
-    let room = MemoryGate::new(config.limits.body_memory_bytes);
-    let parts = app::parts_without_clients(reading_everything(config)).await?;
-    let written: BTreeSet<&str> = match &asked.place {
+    let written: BTreeSet<&str> = match &options.destination {
         Destination::InPlace => selection.buckets(),
         Destination::Elsewhere { target, .. } => BTreeSet::from([target.bucket.as_str()]),
     };
-    match asked.mode {
-        Mode::Show => {}
-        Mode::Decrypt => conditions_must_count(&parts, written, asked.writers).await?,
-    }
+    let (parts, gate) = rewriting::begin(config, written, options.write).await?;
     let decrypter = Arc::new(Decrypter {
         parts: Arc::clone(&parts),
-        room,
-        asked,
+        gate,
+        options,
     });
     let mut output = anstream::stdout();
-    let mut session = CommandRun::begin("decrypt", format, &mut output)?;
-    let told = match session
-        .walk(ListingBackend::of(&parts), &selection, &decrypter)
-        .await
-    {
-        Ok(walked) => session.end(&walked, CommandSummary::default()),
-        Err(error) => Err(error),
-    };
-    Ok(ended(told))
+    let run = CommandRun::begin("decrypt", format, &mut output)?;
+    let store = ListingBackend::of(&parts);
+    let own_summary = |_: &WalkEnd, _: &Tally| CommandSummary::default();
+    Ok(run
+        .complete(store, &selection, &decrypter, own_summary)
+        .await)
 }
 
 struct Decrypter {
     parts: Arc<Parts>,
-    room: MemoryGate,
-    asked: DecryptOptions,
+    gate: MemoryGate,
+    options: DecryptOptions,
 }
 
+/// Result for one object.
 struct DecryptResult {
     verdict: ObjectVerdict,
     to: Item,
@@ -125,48 +104,50 @@ struct DecryptResult {
 
 impl Work for Decrypter {
     async fn handle(&self, item: &Item) -> ObjectReport {
-        let looked = unless_replaced(|| self.look(item)).await;
-        handled(item, looked, |told| told.handled(&self.asked.place))
+        let result = unless_replaced(|| self.decrypt(item)).await;
+        report_of(item, result, |result| {
+            result.report(&self.options.destination)
+        })
     }
 }
 
 impl Decrypter {
-    async fn look(&self, item: &Item) -> Outcome<DecryptResult> {
-        let to = self.goes_to(item);
+    async fn decrypt(&self, item: &Item) -> Outcome<DecryptResult> {
+        let to = self.destination_of(item);
         // The errand is about the target; the source is read under its own name.
         let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
         let job = errand.job();
         let source = item.source_by_now();
         let found = source::describe(&job, &source).await?;
-        let mut told = DecryptResult {
+        let mut result = DecryptResult {
             verdict: ObjectVerdict::Skipped("plaintext"),
             to,
             rewritten: None,
             bytes: found.stored.0,
             plaintext: found.length.0,
         };
-        let skipped = self.left_alone(item, &told.to, &found).await?;
+        let skipped = self.reason_to_skip(item, &result.to, &found).await?;
         if let Some(why) = skipped {
-            told.verdict = ObjectVerdict::Skipped(why);
-            return Ok(told);
+            result.verdict = ObjectVerdict::Skipped(why);
+            return Ok(result);
         }
-        match self.asked.mode {
-            Mode::Show => told.verdict = ObjectVerdict::Would("decrypted"),
-            Mode::Decrypt => {
+        match self.options.write.mode {
+            RunMode::DryRun => result.verdict = ObjectVerdict::Would("decrypted"),
+            RunMode::Apply => {
                 let condition = self.condition();
-                let _room = self.room.enter(&self.parts, &found).await;
+                let _memory = self.gate.enter(&self.parts, &found).await;
                 let rewritten = rewrite(&job, &source, &found, NewForm::Plaintext, condition);
                 let rewritten = rewritten.await?;
                 self.settle(item, &found, &rewritten).await?;
-                told.rewritten = Some(rewritten);
-                told.verdict = ObjectVerdict::Done("decrypted");
+                result.rewritten = Some(rewritten);
+                result.verdict = ObjectVerdict::Done("decrypted");
             }
         }
-        Ok(told)
+        Ok(result)
     }
 
-    /// Returns why there is nothing to do, if so.
-    async fn left_alone(
+    /// Returns why there is nothing to do, or `None`.
+    async fn reason_to_skip(
         &self,
         item: &Item,
         to: &Item,
@@ -176,17 +157,17 @@ impl Decrypter {
         if item.age == VersionAge::Old {
             return Ok(Some("old-version"));
         }
-        Ok(match &self.asked.place {
+        Ok(match &self.options.destination {
             Destination::InPlace => matches!(found.form, Form::Plain).then_some("plaintext"),
             Destination::Elsewhere { existing, .. } => match existing {
                 ExistingObjects::Overwrite => None,
-                ExistingObjects::Keep => self.is_there(to).await?.then_some("there-already"),
+                ExistingObjects::Keep => self.exists(to).await?.then_some("there-already"),
             },
         })
     }
 
-    fn goes_to(&self, item: &Item) -> Item {
-        match &self.asked.place {
+    fn destination_of(&self, item: &Item) -> Item {
+        match &self.options.destination {
             Destination::InPlace => item.clone(),
             Destination::Elsewhere { target, .. } => Item {
                 bucket: target.bucket.clone(),
@@ -198,7 +179,7 @@ impl Decrypter {
         }
     }
 
-    async fn is_there(&self, to: &Item) -> Outcome<bool> {
+    async fn exists(&self, to: &Item) -> Outcome<bool> {
         let errand = Errand::new(&self.parts, Operation::HeadObject, to)?;
         match source::describe(&errand.job(), &to.source()).await {
             Ok(_) => Ok(true),
@@ -208,12 +189,12 @@ impl Decrypter {
     }
 
     fn condition(&self) -> Condition {
-        match (&self.asked.place, self.asked.writers) {
+        match (&self.options.destination, self.options.write.writers) {
             (Destination::InPlace, Writers::Possible) => Condition::Unchanged,
             (Destination::InPlace, Writers::Stopped) => Condition::InPlace,
             (Destination::Elsewhere { existing, .. }, writers) => match (existing, writers) {
                 (ExistingObjects::Keep, Writers::Possible) => Condition::Absent,
-                // With `Stay`, `left_alone` has found nothing there, and nobody else writes.
+                // With `Stay`, `reason_to_skip` has found nothing there, and nobody else writes.
                 (ExistingObjects::Keep, Writers::Stopped) | (ExistingObjects::Overwrite, _) => {
                     Condition::Anything
                 }
@@ -221,11 +202,14 @@ impl Decrypter {
         }
     }
 
+    /// Deletes the replaced version, if that was requested.
     async fn settle(&self, item: &Item, found: &Found, rewritten: &Rewritten) -> Outcome<()> {
-        match self.asked.place {
+        match self.options.destination {
             Destination::InPlace => {
-                settle(&self.parts, item, found, rewritten, self.asked.replaced).await?;
+                let (new, old) = (&rewritten.version, self.options.write.old_versions);
+                settle_replaced(&self.parts, item, found, new.as_deref(), old).await?;
             }
+            // The source stays.
             Destination::Elsewhere { .. } => {}
         }
         Ok(())
@@ -233,38 +217,14 @@ impl Decrypter {
 }
 
 impl DecryptResult {
-    fn handled(self, place: &Destination) -> ObjectReport {
-        let lost = self.rewritten.as_ref().map(|done| done.lost.clone());
-        let lost = lost.unwrap_or_default();
-        let to = match place {
+    fn report(self, destination: &Destination) -> ObjectReport {
+        let to = match destination {
             Destination::InPlace => None,
             Destination::Elsewhere { .. } => Some(format!("{}/{}", self.to.bucket, self.to.key)),
         };
-        let moved = matches!(
-            self.verdict,
-            ObjectVerdict::Done(_) | ObjectVerdict::Would(_)
-        );
-        let where_to = to.as_deref().filter(|_| moved);
-        let where_to = where_to.map(|to| format!("to {}", shown(to)));
-        let remarks = where_to.into_iter().chain(not_kept(&lost));
-        let remark = remarks.collect::<Vec<_>>().join("; ");
-        ObjectReport {
-            remedy: None,
-            bytes: self.bytes,
-            details: fields(json!({
-                "to": to,
-                "stored_bytes": self.bytes,
-                "plaintext_bytes": self.plaintext,
-                "new_version": self.rewritten.and_then(|done| done.version),
-                "not_kept": lost,
-            })),
-            remark: (!remark.is_empty()).then_some(remark),
-            notable: if lost.is_empty() {
-                Notable::IfAsked
-            } else {
-                Notable::Always
-            },
-            verdict: self.verdict,
-        }
+        let remark = to.as_deref().map(|to| format!("to {}", shown(to)));
+        let details = json!({ "to": to, "plaintext_bytes": self.plaintext });
+        let stored = self.rewritten.map(StoredAgain::from);
+        rewriting::report(self.verdict, self.bytes, stored, remark, details)
     }
 }

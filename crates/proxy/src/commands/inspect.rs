@@ -1,13 +1,14 @@
-//! `s3proxy inspect`: the nature of objects, from their metadata alone. No key is needed.
+//! `s3proxy inspect`: shows format, key and size of objects, from their metadata alone. No key is
+//! needed.
 //!
 //! Nothing in the report was authenticated: an envelope is shown as it claims to be. The command
-//! tries the public all-zero key on the data keys of older proxies' objects, and checks, for
-//! configured keys, whether the place of an object lets them open it.
+//! tries the public all-zero key on the data keys of older proxies' objects, and checks whether the
+//! configured keys open each object under its bucket and key.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Method};
 use indicatif::HumanBytes;
@@ -17,13 +18,14 @@ use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 use serde_json::{Map, Value, json};
 
 use super::CommandEnd;
-use super::command_run::{CommandRun, ended};
+use super::command_run::CommandRun;
 use super::listing::Item;
 use super::object_selection::Selection;
-use super::object_walk::{ListingBackend, Work, handled};
+use super::object_walk::{ListingBackend, WalkEnd, Work, report_of};
 use super::open_check::{OpenCheck, OpenVerdict};
 use super::report::{
-    CommandSummary, Count, Format, Notable, ObjectReport, ObjectVerdict, counted, fields, shown,
+    CommandSummary, Count, Format, Notable, ObjectReport, ObjectVerdict, Tally, counted, fields,
+    shown,
 };
 use crate::app::{self, StartError};
 use crate::backend::Backend;
@@ -55,33 +57,32 @@ pub async fn inspect(
         backend: &backend,
         state_prefix: &config.policy.state_prefix,
     };
-    let places = OpenCheck::new(&config);
-    let mut session = CommandRun::begin("inspect", format, output)?;
-    if let Err(error) = &places {
+    let open_check = OpenCheck::new(&config);
+    let mut run = CommandRun::begin("inspect", format, output)?;
+    if let Err(error) = &open_check {
         // The operator may not have the keys that the rules name.
-        let note = format!("whether objects open where they are stored is not checked: {error}");
-        session.reporter().note(&note);
+        let note = format!("not checking whether objects open where they are stored: {error}");
+        run.reporter().note(&note);
     }
     let inspector = Arc::new(Inspector {
         backend: backend.clone(),
         dek_tag: config.keys.dek_tag,
-        places: places.ok(),
-        groups: Mutex::default(),
+        open_check: open_check.ok(),
+        counts: Mutex::default(),
         refused: AtomicU64::default(),
     });
-    let told = match session.walk(store, &selection, &inspector).await {
-        Ok(walked) => session.end(&walked, inspector.closing()),
-        Err(error) => Err(error),
-    };
-    Ok(ended(told))
+    let own_summary = |_: &WalkEnd, _: &Tally| inspector.summary();
+    Ok(run
+        .complete(store, &selection, &inspector, own_summary)
+        .await)
 }
 
 struct Inspector {
     backend: Backend,
     dek_tag: DekTag,
     /// `None` if a rule names a key that was not given.
-    places: Option<OpenCheck>,
-    groups: Mutex<FormatCounts>,
+    open_check: Option<OpenCheck>,
+    counts: Mutex<FormatCounts>,
     /// Number of objects that do not open in their place.
     refused: AtomicU64,
 }
@@ -105,14 +106,18 @@ struct ObjectDescription {
 
 impl Work for Inspector {
     async fn handle(&self, item: &Item) -> ObjectReport {
-        handled(item, self.look(item).await, |(stored, looked)| {
-            self.told(stored, looked)
+        let inspected = self.inspect(item).await;
+        report_of(item, inspected, |(stored, object)| {
+            self.report(stored, object)
         })
     }
 }
 
 impl Inspector {
-    async fn look(&self, item: &Item) -> Outcome<(StoredLength, Result<InspectedObject, String>)> {
+    async fn inspect(
+        &self,
+        item: &Item,
+    ) -> Outcome<(StoredLength, Result<InspectedObject, String>)> {
         let bucket = Bucket::new(&self.backend, &item.bucket, None);
         let mut request = bucket.request(Method::HEAD, Some(&item.key));
         let version = item.version.as_deref();
@@ -122,27 +127,32 @@ impl Inspector {
         let headers = bucket.send(request).await?.headers;
         let length = stored::stored_length(&headers)?;
         let form = stored::form(&headers, &self.dek_tag).map_err(|failure| failure.to_string());
-        let looked = form.and_then(|form| {
+        let object = form.and_then(|form| {
             let described = describe(&headers, &form, length, &self.dek_tag)?;
             Ok((described, self.opening(item, &form)))
         });
-        Ok((length, looked))
+        Ok((length, object))
     }
 
     fn opening(&self, item: &Item, form: &Form) -> OpenVerdict {
-        let places = self.places.as_ref();
-        places.map_or(OpenVerdict::Undecided, |places| places.judge(item, form))
+        let check = self.open_check.as_ref();
+        check.map_or(OpenVerdict::Undecided, |check| check.judge(item, form))
     }
 
-    fn told(&self, stored: StoredLength, looked: Result<InspectedObject, String>) -> ObjectReport {
-        let (described, opening) = match looked {
-            Ok(looked) => looked,
+    fn report(
+        &self,
+        stored: StoredLength,
+        object: Result<InspectedObject, String>,
+    ) -> ObjectReport {
+        let (described, opening) = match object {
+            Ok(object) => object,
             Err(reason) => {
                 self.count("damaged", "", stored.0);
-                let mut handled = ObjectReport::failed(reason);
-                handled.bytes = stored.0;
-                handled.details = fields(json!({ "format": "damaged", "stored_bytes": stored.0 }));
-                return handled;
+                return ObjectReport {
+                    bytes: stored.0,
+                    details: fields(json!({ "format": "damaged", "stored_bytes": stored.0 })),
+                    ..ObjectReport::failed(reason)
+                };
             }
         };
         let key = described.key.as_deref().unwrap_or_default();
@@ -156,7 +166,7 @@ impl Inspector {
         }));
         details.extend(described.details);
         let mut remark = described.remark;
-        let mut notable = Notable::IfAsked;
+        let mut notable = Notable::IfVerbose;
         if let OpenVerdict::Refused(reason) = opening {
             self.refused.fetch_add(1, Ordering::Relaxed);
             remark.push_str("; does NOT OPEN HERE: ");
@@ -175,62 +185,70 @@ impl Inspector {
     }
 
     fn count(&self, format: &'static str, key: &str, bytes: u64) {
-        // A poisoned lock is usable: each update of a count is complete or was not made.
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts();
         let mut group = (format, key.to_owned());
-        if groups.len() >= MOST_GROUPS && !groups.contains_key(&group) {
+        if counts.len() >= MOST_GROUPS && !counts.contains_key(&group) {
             OTHERS.clone_into(&mut group.1);
         }
-        groups.entry(group).or_default().add(bytes);
+        counts.entry(group).or_default().add(bytes);
     }
 
-    fn closing(&self) -> CommandSummary {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let listed = groups.iter().map(|((format, key), count)| {
+    fn counts(&self) -> MutexGuard<'_, FormatCounts> {
+        // A poisoned lock is usable: each update of a count is complete or was not made.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn summary(&self) -> CommandSummary {
+        let counts = self.counts();
+        let groups = counts.iter().map(|((format, key), count)| {
             let key = (!key.is_empty()).then_some(key);
             json!({
                 "format": format, "encryption_key": key,
                 "objects": count.objects, "bytes": count.bytes,
             })
         });
-        let zero = groups.iter().filter(|((_, key), _)| key == ZERO_KEY);
+        let zero = counts.iter().filter(|((_, key), _)| key == ZERO_KEY);
         let zero: u64 = zero.map(|(_, count)| count.objects).sum();
-        let mut lines = Vec::new();
-        if !groups.is_empty() {
-            lines.push("By format and key:".to_owned());
-        }
-        lines.extend(groups.iter().map(|((format, key), count)| {
-            let under = if key.is_empty() {
-                String::new()
-            } else {
-                format!(" under {}", shown(key))
-            };
-            let objects = counted(count.objects, "object");
-            format!("  {format}{under}: {objects}, {}", HumanBytes(count.bytes))
-        }));
-        if zero > 0 {
-            lines.push(format!(
-                "{} open with the ALL-ZERO KEY: anyone who can read them can decrypt them. \
-                 `s3proxy migrate` encrypts them again.",
-                counted(zero, "object")
-            ));
-        }
         let refused = self.refused.load(Ordering::Relaxed);
-        if refused > 0 {
-            lines.push(format!(
-                "Clients cannot read {} where they are stored; the lines above give the reasons.",
-                counted(refused, "object")
-            ));
-        }
         CommandSummary {
             details: fields(json!({
-                "groups": listed.collect::<Vec<_>>(),
+                "groups": groups.collect::<Vec<_>>(),
                 "all_zero_key_objects": zero,
                 "refused_objects": refused,
             })),
-            lines,
+            lines: summary_lines(&counts, zero, refused),
         }
     }
+}
+
+fn summary_lines(counts: &FormatCounts, zero: u64, refused: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !counts.is_empty() {
+        lines.push("By format and key:".to_owned());
+    }
+    lines.extend(counts.iter().map(|((format, key), count)| {
+        let under = if key.is_empty() {
+            String::new()
+        } else {
+            format!(" under {}", shown(key))
+        };
+        let objects = counted(count.objects, "object");
+        format!("  {format}{under}: {objects}, {}", HumanBytes(count.bytes))
+    }));
+    if zero > 0 {
+        lines.push(format!(
+            "{} open with the ALL-ZERO KEY: anyone who can read them can decrypt them. \
+             `s3proxy migrate` re-encrypts them.",
+            counted(zero, "object")
+        ));
+    }
+    if refused > 0 {
+        lines.push(format!(
+            "Clients cannot read {} where they are stored; the lines above give the reasons.",
+            counted(refused, "object")
+        ));
+    }
+    lines
 }
 
 /// Label in place of a key's name for objects that everybody can open.

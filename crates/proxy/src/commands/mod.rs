@@ -1,9 +1,10 @@
-//! The operator's commands on stored objects.
+//! The operator's commands.
 //!
-//! A command implements [`object_walk::Work`], which processes one object. Everything else is shared: the
-//! choice of objects ([`object_selection`], [`listing`]), concurrency and position ([`object_walk`],
-//! [`resume_point`]), output for people and scripts ([`report`], [`progress`]), and clean interruption
-//! ([`stop_signals`]). Like `app`, this module wires; the steps themselves are in `execute`.
+//! Most work on stored objects: such a command implements [`object_walk::Work`], which processes one
+//! object. The rest is shared: the choice of objects ([`object_selection`], [`listing`]), concurrency
+//! and position ([`object_walk`], [`resume_point`]), output for people and scripts ([`report`],
+//! [`progress`]), and clean interruption ([`stop_signals`]). Like `app`, this module wires; the steps
+//! themselves are in `execute`.
 //!
 //! Invariants: memory does not grow with the number of objects; an object is processed only while
 //! there is memory for it; results go to standard output and progress to standard error; an
@@ -12,6 +13,7 @@
 //! Absent on purpose: state on disk. A repeated command looks at the objects to find out which are
 //! done.
 
+pub mod check_config;
 mod command_run;
 mod copy_condition_probe;
 pub mod decrypt;
@@ -19,7 +21,9 @@ pub mod decrypt_one;
 mod errand;
 mod failures;
 pub mod health;
+mod http_get;
 pub mod inspect;
+pub mod keygen;
 mod keys_in_use;
 mod listing;
 mod memory_gate;
@@ -37,8 +41,10 @@ pub mod rewrap;
 mod rewriting;
 mod stop_signals;
 pub mod sweep;
+mod unfinished_file;
 pub mod verify;
 mod write_condition_probe;
+pub mod write_options;
 
 pub use report::Format;
 pub use stop_signals::StopSignal;

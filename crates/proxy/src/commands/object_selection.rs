@@ -1,5 +1,6 @@
 //! Selection of objects by a command's arguments.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -81,6 +82,24 @@ impl fmt::Display for ObjectTarget {
             return Ok(());
         }
         write!(formatter, "/{}", self.prefix)
+    }
+}
+
+impl Selection {
+    /// Returns the selected buckets.
+    pub(super) fn buckets(&self) -> BTreeSet<&str> {
+        let buckets = self.targets.iter().map(|target| target.bucket.as_str());
+        buckets.collect()
+    }
+
+    /// Returns whether an object is selected.
+    pub(super) fn selects(&self, bucket: &str, object_key: &str) -> bool {
+        let is_named = |target: &ObjectTarget| match self.extent {
+            Extent::Prefix => object_key.starts_with(&target.prefix),
+            Extent::Object => object_key == target.prefix,
+        };
+        let mut targets = self.targets.iter();
+        targets.any(|target| target.bucket == bucket && is_named(target))
     }
 }
 

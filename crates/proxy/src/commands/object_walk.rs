@@ -29,19 +29,22 @@ use crate::execute::{Outcome, Parts};
 /// Interval between two updates of the progress.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Message after the first signal.
+const STOPPING: &str = "Stopping: finishing objects in progress; press Ctrl-C again to stop now.";
+
 /// A command's work on one object. Clones share their state.
 pub(crate) trait Work: Send + Sync + 'static {
     fn handle(&self, item: &Item) -> impl Future<Output = ObjectReport> + Send;
 }
 
-/// Converts the result for an object. A listed object may have been deleted since.
-pub(crate) fn handled<T>(
+/// Makes the report about an object. A listed object may have been deleted since.
+pub(crate) fn report_of<T>(
     item: &Item,
-    looked: Outcome<T>,
-    tell: impl FnOnce(T) -> ObjectReport,
+    result: Outcome<T>,
+    report: impl FnOnce(T) -> ObjectReport,
 ) -> ObjectReport {
-    match looked {
-        Ok(found) => tell(found),
+    match result {
+        Ok(found) => report(found),
         Err(failure) if missing(&failure) && item.origin == ItemOrigin::Listed => {
             ObjectReport::skipped("gone")
         }
@@ -98,45 +101,35 @@ pub(crate) async fn walk<W: Work>(
         VersionScope::Current => Repeats::None,
         VersionScope::All => Repeats::Versions,
     };
-    let listing = |index: usize, target: &ObjectTarget| Listing {
-        bucket: Bucket::new(store.backend, &target.bucket, None),
-        target: target.clone(),
-        extent: selection.extent,
-        versions: selection.versions,
-        start_after: selection.start_after.clone().filter(|_| index == 0),
-        modified_since: selection.modified_since,
-        state_prefix: store.state_prefix.to_owned(),
-    };
-    let targets = || selection.targets.iter().enumerate();
-    let ahead = match pass {
-        Pass::First => {
-            let listings = targets().map(|(index, target)| listing(index, target));
-            Some(ObjectCount::begin(listings.collect()))
-        }
+    let count = match pass {
+        Pass::First => Some(ObjectCount::begin(listings(selection, store).collect())),
         Pass::Repeated => None,
     };
     reporter.progress().set_total(Total::Unknown);
-    for (index, target) in targets() {
-        let listing = listing(index, target);
+    for (index, listing) in listings(selection, store).enumerate() {
+        let target = &selection.targets[index];
         reporter.progress().begin(&match pass {
             Pass::First => target.to_string(),
             Pass::Repeated => format!("{target} (checking again)"),
         });
-        let mut hall = TargetWalk {
+        let mut target_walk = TargetWalk {
             limit: selection.concurrency.get(),
-            frontier: ResumePoint::behind(listing.start_after.as_deref(), repeats),
+            resume_point: ResumePoint::after(listing.start_after.as_deref(), repeats),
             running: JoinSet::new(),
             listed: reporter.tally().objects(),
             list: ListState::Open,
             is_last: index + 1 == selection.targets.len(),
-            ahead: ahead.as_ref(),
+            count: count.as_ref(),
         };
-        if let Some(signal) = hall.walk(listing, target, work, reporter, stop).await? {
+        let signal = target_walk
+            .run(listing, target, work, reporter, stop)
+            .await?;
+        if let Some(signal) = signal {
             let rest = selection.targets[index..]
                 .iter()
                 .map(ObjectTarget::to_string);
             let resume = Resume {
-                start_after: hall.frontier.done_up_to().map(str::to_owned),
+                start_after: target_walk.resume_point.done_up_to().map(str::to_owned),
                 targets: rest.collect(),
             };
             return Ok(WalkEnd::Interrupted(signal, resume));
@@ -145,10 +138,24 @@ pub(crate) async fn walk<W: Work>(
     Ok(WalkEnd::Through)
 }
 
+/// Returns the listing of each target.
+fn listings(selection: &Selection, store: ListingBackend<'_>) -> impl Iterator<Item = Listing> {
+    let targets = selection.targets.iter().enumerate();
+    targets.map(move |(index, target)| Listing {
+        bucket: Bucket::new(store.backend, &target.bucket, None),
+        target: target.clone(),
+        extent: selection.extent,
+        versions: selection.versions,
+        start_after: selection.start_after.clone().filter(|_| index == 0),
+        modified_since: selection.modified_since,
+        state_prefix: store.state_prefix.to_owned(),
+    })
+}
+
 /// Objects of one target that are in flight.
 struct TargetWalk<'a> {
     limit: usize,
-    frontier: ResumePoint,
+    resume_point: ResumePoint,
     running: JoinSet<(ObjectTicket, Item, ObjectReport)>,
     /// Number of objects handed out so far, for earlier targets, too.
     listed: u64,
@@ -156,7 +163,7 @@ struct TargetWalk<'a> {
     /// Whether this is the last target.
     is_last: bool,
     /// Count of all objects; `None` if there is no total to be reached.
-    ahead: Option<&'a ObjectCount>,
+    count: Option<&'a ObjectCount>,
 }
 
 /// Whether a target's list was read to its end.
@@ -168,7 +175,7 @@ enum ListState {
 
 impl TargetWalk<'_> {
     /// Processes all objects; ends early, with the objects in flight, when a signal arrives.
-    async fn walk<W: Work>(
+    async fn run<W: Work>(
         &mut self,
         listing: Listing,
         target: &ObjectTarget,
@@ -199,18 +206,13 @@ impl TargetWalk<'_> {
                     // Ends the lister; items that are still in the queue are dropped, and so not
                     // counted as done.
                     queue.close();
-                    reporter.note("Stopping: finishing objects in progress; press Ctrl-C again to stop now.");
+                    reporter.note(STOPPING);
                 }
                 Some(done) = self.running.join_next() => self.take(done, reporter)?,
                 item = queue.recv(), if is_open && self.running.len() < self.limit => {
-                    if let Some(item) = item {
-                        self.begin(item, work);
-                    } else {
-                        self.list = ListState::Ended;
-                        reporter.progress().set_total(self.total());
-                        if let Some(Err(failure)) = ended(lister.take()).await {
-                            reporter.not_listed(&target.to_string(), &explained(&failure))?;
-                        }
+                    match item {
+                        Some(item) => self.begin(item, work),
+                        None => self.end_list(lister.take(), target, reporter).await?,
                     }
                 }
                 _ = ticker.tick() => {
@@ -221,12 +223,28 @@ impl TargetWalk<'_> {
         }
     }
 
+    /// Notes that the target's list was read to its end, or broke off.
+    async fn end_list(
+        &mut self,
+        lister: Option<JoinHandle<Outcome<()>>>,
+        target: &ObjectTarget,
+        reporter: &mut Reporter<'_>,
+    ) -> io::Result<()> {
+        self.list = ListState::Ended;
+        reporter.progress().set_total(self.total());
+        let Some(lister) = lister else { return Ok(()) };
+        match lister.await.unwrap_or_else(resume_panic) {
+            Ok(()) => Ok(()),
+            Err(failure) => reporter.not_listed(&target.to_string(), &explained(&failure)),
+        }
+    }
+
     /// Returns the total number of objects in all targets, as far as it is known.
     fn total(&self) -> Total {
-        let Some(ahead) = self.ahead else {
+        let Some(count) = self.count else {
             return Total::Unknown;
         };
-        match (ahead.total(), self.list) {
+        match (count.total(), self.list) {
             // Everything was handed out, so nothing is left to be counted.
             (_, ListState::Ended) if self.is_last => Total::Exactly(self.listed),
             (Total::AtLeast(counted), _) => Total::AtLeast(counted.max(self.listed)),
@@ -236,11 +254,11 @@ impl TargetWalk<'_> {
 
     fn begin<W: Work>(&mut self, item: Item, work: &Arc<W>) {
         self.listed += 1;
-        let turn = self.frontier.begin(&item.key);
+        let ticket = self.resume_point.begin(&item.key);
         let work = Arc::clone(work);
         self.running.spawn(async move {
-            let handled = work.handle(&item).await;
-            (turn, item, handled)
+            let report = work.handle(&item).await;
+            (ticket, item, report)
         });
     }
 
@@ -249,21 +267,17 @@ impl TargetWalk<'_> {
         done: Result<(ObjectTicket, Item, ObjectReport), JoinError>,
         reporter: &mut Reporter<'_>,
     ) -> io::Result<()> {
-        let (turn, item, handled) = done.unwrap_or_else(go_down);
-        self.frontier.end(turn);
+        let (ticket, item, report) = done.unwrap_or_else(resume_panic);
+        self.resume_point.end(ticket);
         reporter.progress().set_total(self.total());
-        reporter.object(&item, &handled)
+        reporter.object(&item, &report)
     }
 }
 
-async fn ended(lister: Option<JoinHandle<Outcome<()>>>) -> Option<Outcome<()>> {
-    Some(lister?.await.unwrap_or_else(go_down))
-}
-
 /// Propagates a panic of a task. Tasks are cancelled only when nobody waits for them any more.
-fn go_down<T>(error: JoinError) -> T {
+fn resume_panic<T>(error: JoinError) -> T {
     match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
-        Err(error) => panic!("a task ended by itself: {error}"),
+        Err(error) => panic!("a task was cancelled while its result was awaited: {error}"),
     }
 }

@@ -1,4 +1,5 @@
-//! Whether stored objects open in their place, according to the configured keys and rules.
+//! Checks whether stored objects open under their bucket and key, with the configured keys and
+//! rules.
 //!
 //! No key service is called: a service's key counts as opening its own envelopes. Under a local key
 //! the data key is unwrapped. If the key of an object was not given, there is no verdict.
@@ -14,14 +15,14 @@ use crate::keys::{KeyError, Keyring, KeyringError, unasked};
 use crate::respond::Failure;
 use crate::rules::Rules;
 
-/// The configured keys and rules.
+/// Check by the configured keys and rules.
 pub(super) struct OpenCheck {
     keys: Keyring,
     legacy: LegacyKeys,
     rules: Rules,
 }
 
-/// Whether an object opens in its place.
+/// Whether an object opens under its bucket and key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OpenVerdict {
     Here,
@@ -56,7 +57,7 @@ impl OpenCheck {
             Form::Plain => match self.rules.plaintext_reads(&item.bucket, &item.key) {
                 Permission::Allow => OpenVerdict::Here,
                 Permission::Deny => {
-                    OpenVerdict::Refused("clients are refused plaintext".to_owned())
+                    OpenVerdict::Refused("plaintext reads are denied to clients".to_owned())
                 }
             },
         }

@@ -8,6 +8,7 @@
 //! later ones only counted ([`super::failures`]), so that memory does not grow with them. Lines for
 //! people contain ANSI styles, which the output stream strips unless it is a terminal with colours.
 
+mod tally;
 mod text;
 
 use std::borrow::Cow;
@@ -22,12 +23,17 @@ use serde_json::{Map, Value, json};
 use self::text::{FAILED, FAILED_ROW, json_line, line, row, seconds};
 use super::failures::{FailureLine, Failures};
 use super::listing::Item;
-use super::progress::{DoneCounts, ProgressDisplay};
+use super::progress::ProgressDisplay;
 
+pub(crate) use self::tally::{Count, Tally};
 pub(crate) use self::text::{counted, explained, fields, shown};
 
 /// Shortest time between two updates of the progress.
 const SHOWN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Line of a summary whose command has seen that a bucket has versions, and did not list them.
+pub(crate) const OLD_VERSIONS_NOT_CHECKED: &str =
+    "Old versions from before this run were not checked; --versions counts them.";
 
 /// Style of the first line of the summary.
 const HEADLINE: Style = Style::new().bold();
@@ -43,6 +49,16 @@ pub(crate) enum ObjectVerdict {
     Skipped(&'static str),
     /// The work on the object failed, for this reason.
     Failed(String),
+}
+
+impl ObjectVerdict {
+    /// Returns whether the object was changed, or would be.
+    pub(crate) fn is_change(&self) -> bool {
+        match self {
+            Self::Done(_) | Self::Would(_) => true,
+            Self::Skipped(_) | Self::Failed(_) => false,
+        }
+    }
 }
 
 /// Report about one object.
@@ -79,7 +95,7 @@ impl ObjectReport {
             bytes: 0,
             details: Map::new(),
             remark: None,
-            notable: Notable::IfAsked,
+            notable: Notable::IfVerbose,
             remedy: None,
         }
     }
@@ -89,7 +105,7 @@ impl ObjectReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notable {
     Always,
-    IfAsked,
+    IfVerbose,
     /// The object was reported and counted before in this run.
     Never,
 }
@@ -103,79 +119,6 @@ pub enum Format {
     AllLines,
     /// For programs: one JSON document per line.
     Json,
-}
-
-/// Number of objects and bytes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) objects: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Count {
-    pub(crate) fn add(&mut self, bytes: u64) {
-        self.objects += 1;
-        self.bytes += bytes;
-    }
-}
-
-/// All counts of a command.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    done: BTreeMap<&'static str, Count>,
-    would: BTreeMap<&'static str, Count>,
-    skipped: BTreeMap<&'static str, Count>,
-    failed: Count,
-    /// Number of targets whose list broke off.
-    not_listed: u64,
-}
-
-impl Tally {
-    fn add(&mut self, handled: &ObjectReport) {
-        let count = match &handled.verdict {
-            ObjectVerdict::Done(what) => self.done.entry(what).or_default(),
-            ObjectVerdict::Would(what) => self.would.entry(what).or_default(),
-            ObjectVerdict::Skipped(why) => self.skipped.entry(why).or_default(),
-            ObjectVerdict::Failed(_) => &mut self.failed,
-        };
-        count.add(handled.bytes);
-    }
-
-    /// Returns the number of objects that were processed.
-    pub(crate) fn objects(&self) -> u64 {
-        let groups = [&self.done, &self.would, &self.skipped];
-        let counts = groups.into_iter().flat_map(BTreeMap::values);
-        counts.map(|count| count.objects).sum::<u64>() + self.failed.objects
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        let groups = [&self.done, &self.would];
-        let counts = groups.into_iter().flat_map(BTreeMap::values);
-        counts.map(|count| count.bytes).sum()
-    }
-
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped.values().map(|count| count.objects).sum()
-    }
-
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed.objects
-    }
-
-    /// Returns the counts for the progress.
-    fn done(&self) -> DoneCounts {
-        DoneCounts {
-            units: self.objects(),
-            bytes: self.bytes(),
-            skipped: self.skipped(),
-            failed: self.failed(),
-        }
-    }
-
-    /// Returns whether nothing failed.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.failed.objects == 0 && self.not_listed == 0
-    }
 }
 
 /// A command's own part of the summary.
@@ -238,30 +181,28 @@ impl<'o> Reporter<'o> {
     }
 
     /// Reports one object.
-    pub(crate) fn object(&mut self, item: &Item, handled: &ObjectReport) -> io::Result<()> {
-        if handled.notable == Notable::Never {
+    pub(crate) fn object(&mut self, item: &Item, report: &ObjectReport) -> io::Result<()> {
+        if report.notable == Notable::Never {
             return Ok(());
         }
-        self.tally.add(handled);
+        self.tally.add(report);
         self.tick();
         let line = match self.format {
-            Format::Json => Some(json_line(item, handled)),
-            Format::AllLines => Some(line(item, handled)),
-            Format::Lines => self.is_told(handled).then(|| line(item, handled)),
+            Format::Json => Some(json_line(item, report)),
+            Format::AllLines => Some(line(item, report)),
+            Format::Lines => self.has_line(report).then(|| line(item, report)),
         };
         line.map_or(Ok(()), |line| self.write(&line))
     }
 
     /// Returns whether people who did not ask for all objects get a line for this one.
-    fn is_told(&mut self, handled: &ObjectReport) -> bool {
-        match &handled.verdict {
+    fn has_line(&mut self, report: &ObjectReport) -> bool {
+        match &report.verdict {
             ObjectVerdict::Failed(reason) => {
-                self.failures.note(reason, handled.remedy) == FailureLine::InFull
+                self.failures.note(reason, report.remedy) == FailureLine::InFull
             }
             ObjectVerdict::Would(_) => true,
-            ObjectVerdict::Done(_) | ObjectVerdict::Skipped(_) => {
-                handled.notable == Notable::Always
-            }
+            ObjectVerdict::Done(_) | ObjectVerdict::Skipped(_) => report.notable == Notable::Always,
         }
     }
 
@@ -293,19 +234,19 @@ impl<'o> Reporter<'o> {
     pub(crate) fn finish(
         mut self,
         resume: Option<&Resume>,
-        closing: CommandSummary,
+        own: CommandSummary,
     ) -> io::Result<Tally> {
         let elapsed = self.started.elapsed();
         self.progress.end(self.tally.done(), elapsed);
         match self.format {
             Format::Json => {
-                let line = self.json_summary(resume, closing, elapsed);
+                let line = self.json_summary(resume, own, elapsed);
                 self.write(&line)?;
             }
             Format::Lines | Format::AllLines => {
                 let failures = self.failures.lines(self.option_for_all());
                 let summary = self.summary(elapsed).into_iter();
-                let lines = summary.chain(failures).chain(closing.lines);
+                let lines = summary.chain(failures).chain(own.lines);
                 let resume = resume.map(Resume::line);
                 let text = lines.chain(resume).collect::<Vec<_>>().join("\n");
                 self.write(&text)?;
@@ -366,7 +307,7 @@ impl<'o> Reporter<'o> {
     fn json_summary(
         &self,
         resume: Option<&Resume>,
-        closing: CommandSummary,
+        own: CommandSummary,
         elapsed: Duration,
     ) -> String {
         let tally = &self.tally;
@@ -393,7 +334,7 @@ impl<'o> Reporter<'o> {
             if let Some(resume) = resume {
                 fields.insert("resume".to_owned(), resume.json());
             }
-            fields.extend(closing.details);
+            fields.extend(own.details);
         }
         summary.to_string()
     }

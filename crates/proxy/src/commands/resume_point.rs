@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 /// Progress in one target. Keys are handed out in listing order.
 #[derive(Debug)]
 pub(super) struct ResumePoint {
-    /// Keys with objects in flight, and the last one handed out, by turn.
+    /// Keys with objects in flight, and the last one handed out, by ticket.
     open: BTreeMap<u64, OpenKey>,
-    next_turn: u64,
+    next_ticket: u64,
     /// Last key that was done, once no key is open.
     last_key: Option<String>,
     repeats: Repeats,
@@ -39,11 +39,11 @@ struct OpenKey {
 pub(super) struct ObjectTicket(u64);
 
 impl ResumePoint {
-    /// Starts after a key, if one is given.
-    pub(super) fn behind(key: Option<&str>, repeats: Repeats) -> Self {
+    /// Starts after `key`, if one is given.
+    pub(super) fn after(key: Option<&str>, repeats: Repeats) -> Self {
         Self {
             open: BTreeMap::new(),
-            next_turn: 0,
+            next_ticket: 0,
             last_key: key.map(str::to_owned),
             repeats,
         }
@@ -70,30 +70,30 @@ impl ResumePoint {
     }
 
     fn open(&mut self, key: &str, before: Option<String>) -> ObjectTicket {
-        let turn = self.next_turn;
-        self.next_turn += 1;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
         let open = OpenKey {
             key: key.to_owned(),
             before,
             in_hand: 1,
         };
-        self.open.insert(turn, open);
-        ObjectTicket(turn)
+        self.open.insert(ticket, open);
+        ObjectTicket(ticket)
     }
 
     /// Records that an object is done.
-    pub(super) fn end(&mut self, turn: ObjectTicket) {
-        let is_last = self.open.last_key_value().map(|(last, _)| *last) == Some(turn.0);
-        if let Some(open) = self.open.get_mut(&turn.0) {
+    pub(super) fn end(&mut self, ticket: ObjectTicket) {
+        let is_last = self.open.last_key_value().map(|(last, _)| *last) == Some(ticket.0);
+        if let Some(open) = self.open.get_mut(&ticket.0) {
             open.in_hand -= 1;
             // The last key stays open, since another version of it may follow.
             if open.in_hand == 0 && !is_last {
-                self.open.remove(&turn.0);
+                self.open.remove(&ticket.0);
             }
         }
     }
 
-    /// Returns the greatest key up to which everything is done; `None` before the first.
+    /// Retickets the greatest key up to which everything is done; `None` before the first.
     pub(super) fn done_up_to(&self) -> Option<&str> {
         match self.open.first_key_value() {
             Some((_, last)) if last.in_hand == 0 && self.repeats == Repeats::None => {
@@ -111,47 +111,47 @@ mod tests {
 
     #[test]
     fn keys_are_done_in_their_order_only() {
-        let mut frontier = ResumePoint::behind(Some("0"), Repeats::None);
-        assert_eq!(frontier.done_up_to(), Some("0"));
-        let turns: Vec<ObjectTicket> = ["a", "b", "c", "d"].map(|key| frontier.begin(key)).into();
-        frontier.end(turns[1]);
-        frontier.end(turns[2]);
-        assert_eq!(frontier.done_up_to(), Some("0"));
-        frontier.end(turns[0]);
-        assert_eq!(frontier.done_up_to(), Some("c"));
-        frontier.end(turns[3]);
-        assert_eq!(frontier.done_up_to(), Some("d"));
+        let mut point = ResumePoint::after(Some("0"), Repeats::None);
+        assert_eq!(point.done_up_to(), Some("0"));
+        let tickets: Vec<ObjectTicket> = ["a", "b", "c", "d"].map(|key| point.begin(key)).into();
+        point.end(tickets[1]);
+        point.end(tickets[2]);
+        assert_eq!(point.done_up_to(), Some("0"));
+        point.end(tickets[0]);
+        assert_eq!(point.done_up_to(), Some("c"));
+        point.end(tickets[3]);
+        assert_eq!(point.done_up_to(), Some("d"));
     }
 
     #[test]
     fn a_key_is_done_with_its_last_version_and_not_before() {
-        let mut frontier = ResumePoint::behind(None, Repeats::Versions);
-        let first = frontier.begin("a");
-        frontier.end(first);
-        assert_eq!(frontier.done_up_to(), None);
-        let second = frontier.begin("a");
-        let other = frontier.begin("b");
-        assert_eq!(frontier.done_up_to(), None);
-        frontier.end(second);
-        assert_eq!(frontier.done_up_to(), Some("a"));
-        frontier.end(other);
+        let mut point = ResumePoint::after(None, Repeats::Versions);
+        let first = point.begin("a");
+        point.end(first);
+        assert_eq!(point.done_up_to(), None);
+        let second = point.begin("a");
+        let other = point.begin("b");
+        assert_eq!(point.done_up_to(), None);
+        point.end(second);
+        assert_eq!(point.done_up_to(), Some("a"));
+        point.end(other);
         // Another version of the key may still follow.
-        assert_eq!(frontier.done_up_to(), Some("a"));
-        frontier.begin("c");
-        assert_eq!(frontier.done_up_to(), Some("b"));
+        assert_eq!(point.done_up_to(), Some("a"));
+        point.begin("c");
+        assert_eq!(point.done_up_to(), Some("b"));
     }
 
     #[test]
-    fn what_is_done_is_not_remembered() {
-        let mut frontier = ResumePoint::behind(None, Repeats::Versions);
-        let slow = frontier.begin("0");
+    fn finished_keys_take_no_memory() {
+        let mut point = ResumePoint::after(None, Repeats::Versions);
+        let slow = point.begin("0");
         for number in 0..1000 {
-            let turn = frontier.begin(&format!("1{number:04}"));
-            frontier.end(turn);
+            let ticket = point.begin(&format!("1{number:04}"));
+            point.end(ticket);
         }
-        assert!(frontier.open.len() <= 2);
-        assert_eq!(frontier.done_up_to(), None);
-        frontier.end(slow);
-        assert_eq!(frontier.done_up_to(), Some("10998"));
+        assert!(point.open.len() <= 2);
+        assert_eq!(point.done_up_to(), None);
+        point.end(slow);
+        assert_eq!(point.done_up_to(), Some("10998"));
     }
 }

@@ -1,5 +1,4 @@
-//! `s3proxy rewrap`: current objects are moved to the key that new ones get, by their metadata
-//! alone.
+//! `s3proxy rewrap`: moves current objects to the key that new ones get, by their metadata alone.
 //!
 //! Objects that are up to date are skipped, so an interrupted command can be repeated. Old versions
 //! are never rewrapped, since a copy of one would become the current version. They are counted or,
@@ -18,20 +17,20 @@ use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
 use self::key_report::KeyObservations;
-use super::command_run::{CommandRun, ended};
+use super::command_run::{CommandRun, command_end};
 use super::errand::Errand;
 use super::inspect::older;
-use super::keys_in_use;
 use super::listing::{Item, VersionAge};
 use super::object_selection::Selection;
-use super::object_walk::{Work, handled};
-use super::report::{Format, Notable, ObjectReport, ObjectVerdict, explained, fields, shown};
-use super::{CommandEnd, copy_condition_probe};
+use super::object_walk::{Work, report_of};
+use super::report::{Format, ObjectReport, ObjectVerdict, shown};
+use super::rewriting::{self, ReplacedVersion, StoredAgain, is_versioned, settle_replaced};
+use super::write_options::{RunMode, WriteOptions};
+use super::{CommandEnd, copy_condition_probe, keys_in_use};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
 use crate::execute::copy::rewrap::{Conditions, Rewrapped, is_right, rewrap as rewrap_object};
-use crate::execute::multipart::bucket::Bucket;
 use crate::execute::new_object::Place;
 use crate::execute::source::{self, Found};
 use crate::execute::stored::Form;
@@ -41,37 +40,15 @@ use crate::respond::Failure;
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewrapOptions {
-    /// Whether anything is changed.
-    pub mode: Mode,
-    /// What happens to replaced versions.
-    pub replaced: Replaced,
     /// What happens to objects that have the right key already.
     pub up_to_date: UpToDate,
-    /// Whether clients may write at the same time.
-    pub writers: Writers,
-    /// Whether the exit status reports that a key is still needed.
-    pub check: Check,
+    /// How objects are replaced.
+    pub write: WriteOptions,
+    /// Whether the exit status reports that another key is or may be needed.
+    pub is_check: bool,
     /// Admin listeners of the running proxies, `HOST:PORT`, which are queried for the keys that
     /// their requests in flight seal under.
     pub replicas: Vec<String>,
-}
-
-/// Whether anything is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Rewrap objects.
-    Rewrap,
-    /// Only show which objects would be rewrapped.
-    Show,
-}
-
-/// What happens to replaced versions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replaced {
-    /// Keep replaced versions, under the old key.
-    Stay,
-    /// Delete each version once the copy that replaces it exists.
-    AreDeleted,
 }
 
 /// What happens to objects that have the right key already.
@@ -83,104 +60,45 @@ pub enum UpToDate {
     RewrapAgain,
 }
 
-/// Whether clients may write at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writers {
-    /// Clients may write, so the backend has to honour conditions.
-    Possible,
-    /// The operator has stopped all clients that write.
-    Stopped,
-}
-
-/// Whether the exit status reports that a key is still needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// The exit status does not depend on needed keys.
-    No,
-    /// The exit status is 4 if a key is still needed.
-    ByStatus,
-}
-
 /// Runs the command.
 pub async fn rewrap(
     config: Config,
     selection: Selection,
     format: Format,
-    asked: RewrapOptions,
+    options: RewrapOptions,
 ) -> Result<CommandEnd, StartError> {
     let parts = app::parts_without_clients(config).await?;
-    let conditions = match asked.mode {
-        Mode::Show => BTreeMap::new(),
-        Mode::Rewrap => conditions(&parts, &selection, asked.writers).await?,
+    let conditions = match options.write.mode {
+        RunMode::DryRun => BTreeMap::new(),
+        RunMode::Apply => {
+            let (buckets, writers) = (selection.buckets(), options.write.writers);
+            copy_condition_probe::honoured(&parts, buckets, writers).await?
+        }
     };
     let rewrapper = Arc::new(Rewrapper {
         parts: Arc::clone(&parts),
         conditions,
-        asked,
-        seen: Mutex::default(),
+        options,
+        observations: Mutex::default(),
     });
     let mut output = anstream::stdout();
-    let session = CommandRun::begin("rewrap", format, &mut output)?;
-    Ok(ended(
-        repeated_walks::run(session, &selection, &rewrapper).await,
-    ))
-}
-
-/// Returns the conditions that each bucket's backend honours. Refuses if a client's write could be
-/// lost.
-async fn conditions(
-    parts: &Parts,
-    selection: &Selection,
-    writers: Writers,
-) -> Result<BTreeMap<String, Conditions>, StartError> {
-    let mut found = BTreeMap::new();
-    for name in selection.buckets() {
-        let bucket = Bucket::new(&parts.backend, name, None);
-        let probed = match writers {
-            Writers::Stopped => {
-                found.insert(name.to_owned(), Conditions::Source);
-                continue;
-            }
-            Writers::Possible => {
-                copy_condition_probe::conditions(&bucket, &parts.policy.state_prefix).await
-            }
-        };
-        let reason = match probed {
-            Ok(Some(Conditions::SourceAndTarget)) => {
-                found.insert(name.to_owned(), Conditions::SourceAndTarget);
-                continue;
-            }
-            Ok(Some(Conditions::Source)) => {
-                "the backend keeps the condition on the source of a copy and ignores the one on its \
-                 target, so that a write between the two is overwritten"
-                    .to_owned()
-            }
-            Ok(None) => "the backend ignores conditions on copies".to_owned(),
-            Err(failure) => format!(
-                "cannot find out whether the backend honours conditions on copies: {}",
-                explained(&failure)
-            ),
-        };
-        return Err(StartError::Refused(format!(
-            "{}: {reason}; a client's write could be lost while its object is rewrapped. Stop \
-             everything that writes to the bucket, and use --offline",
-            shown(name)
-        )));
-    }
-    Ok(found)
+    let run = CommandRun::begin("rewrap", format, &mut output)?;
+    let end = repeated_walks::run(run, &selection, &rewrapper).await;
+    Ok(command_end(end))
 }
 
 struct Rewrapper {
     parts: Arc<Parts>,
-    /// Conditions by bucket.
+    /// Conditions on copies that the backend honours, by bucket.
     conditions: BTreeMap<String, Conditions>,
-    asked: RewrapOptions,
-    seen: Mutex<KeyObservations>,
+    options: RewrapOptions,
+    observations: Mutex<KeyObservations>,
 }
 
 /// Result for one object.
 struct RewrapResult {
     verdict: ObjectVerdict,
+    /// Key of the object before; `None` if it is not sealed, or in an older format.
     from: Option<String>,
     to: String,
     rewrapped: Option<Rewrapped>,
@@ -189,17 +107,17 @@ struct RewrapResult {
 
 impl Work for Rewrapper {
     async fn handle(&self, item: &Item) -> ObjectReport {
-        let looked = unless_replaced(|| self.look(item)).await;
-        let handled = handled(item, looked, RewrapResult::handled);
-        if matches!(handled.verdict, ObjectVerdict::Failed(_)) {
-            self.seen().note_failure(item);
+        let result = unless_replaced(|| self.rewrap(item)).await;
+        let report = report_of(item, result, RewrapResult::report);
+        if matches!(report.verdict, ObjectVerdict::Failed(_)) {
+            self.observations().note_failure(item);
         }
-        handled
+        report
     }
 }
 
 impl Rewrapper {
-    async fn look(&self, item: &Item) -> Outcome<RewrapResult> {
+    async fn rewrap(&self, item: &Item) -> Outcome<RewrapResult> {
         let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
         let job = errand.job();
         let found = source::describe(&job, &item.source_by_now()).await?;
@@ -208,7 +126,7 @@ impl Rewrapper {
             object_key: &item.key,
         };
         let storing = self.parts.rules.storing(place.bucket, place.object_key);
-        let mut told = RewrapResult {
+        let mut result = RewrapResult {
             verdict: ObjectVerdict::Skipped("plaintext"),
             from: None,
             to: storing.key.name().to_owned(),
@@ -216,50 +134,53 @@ impl Rewrapper {
             bytes: found.stored.0,
         };
         // Also for objects that are skipped below: their keys count in the summary.
-        self.saw(&found, &told.to);
+        self.observe(&found, &result.to);
         let envelope = match &found.form {
-            Form::Plain => return Ok(told),
+            Form::Plain => return Ok(result),
             Form::Legacy(_) => {
-                let (_, is_under_zero_key) = older(&found.headers, &self.parts.dek_tag);
-                self.seen().saw_older_format(is_under_zero_key);
-                told.verdict = ObjectVerdict::Skipped("older-format");
-                return Ok(told);
+                result.verdict = ObjectVerdict::Skipped("older-format");
+                return Ok(result);
             }
             Form::Sealed(envelope) => envelope,
         };
-        told.from = Some(envelope.key_name.clone());
-        let is_right = is_right(&self.parts, place, envelope);
-        told.verdict = match (item.age, is_right, self.asked.up_to_date, self.asked.mode) {
-            // An old version cannot be rewrapped in place: a copy of it would become the current
-            // one.
-            (VersionAge::Old, _, _, _) => ObjectVerdict::Skipped("old-version"),
-            (VersionAge::Current, true, UpToDate::Skip, _) => {
-                ObjectVerdict::Skipped("right-already")
-            }
-            (VersionAge::Current, _, _, Mode::Show) => ObjectVerdict::Would("rewrapped"),
-            (VersionAge::Current, _, _, Mode::Rewrap) => {
-                let rewrapped = self.rewrap(item, &errand, &found, envelope).await;
+        result.from = Some(envelope.key_name.clone());
+        result.verdict = self.verdict(item.age, is_right(&self.parts, place, envelope));
+        let key = &envelope.key_name;
+        match &result.verdict {
+            ObjectVerdict::Done(_) => {
+                let rewrapped = self.copy(item, &errand, &found, envelope).await;
                 match &rewrapped {
                     // Another write came first; the caller reads the object again.
                     Ok(_) | Err(Failure::Replaced) => {}
-                    Err(_) => self.needs(&envelope.key_name, |need| need.current += 1),
+                    Err(_) => self.needs(key, |need| need.current += 1),
                 }
-                told.rewrapped = Some(rewrapped?);
-                self.seen().changed += 1;
-                ObjectVerdict::Done("rewrapped")
+                result.rewrapped = Some(rewrapped?);
+                self.observations().changed += 1;
             }
-        };
-        match &told.verdict {
-            ObjectVerdict::Skipped("old-version") => {
-                self.needs(&envelope.key_name, |need| need.old += 1)
-            }
-            ObjectVerdict::Would(_) => self.needs(&envelope.key_name, |need| need.current += 1),
-            ObjectVerdict::Done(_) | ObjectVerdict::Skipped(_) | ObjectVerdict::Failed(_) => {}
+            ObjectVerdict::Would(_) => self.needs(key, |need| need.current += 1),
+            ObjectVerdict::Skipped(OLD_VERSION) => self.needs(key, |need| need.old += 1),
+            ObjectVerdict::Skipped(_) | ObjectVerdict::Failed(_) => {}
         }
-        Ok(told)
+        Ok(result)
     }
 
-    async fn rewrap(
+    /// Decides about a sealed object: rewrapped, to be rewrapped, or skipped.
+    fn verdict(&self, age: VersionAge, is_right: bool) -> ObjectVerdict {
+        let (up_to_date, mode) = (self.options.up_to_date, self.options.write.mode);
+        match (age, is_right, up_to_date, mode) {
+            // An old version cannot be rewrapped in place: a copy of it would become the current
+            // one.
+            (VersionAge::Old, _, _, _) => ObjectVerdict::Skipped(OLD_VERSION),
+            (VersionAge::Current, true, UpToDate::Skip, _) => {
+                ObjectVerdict::Skipped("right-already")
+            }
+            (VersionAge::Current, _, _, RunMode::DryRun) => ObjectVerdict::Would("rewrapped"),
+            (VersionAge::Current, _, _, RunMode::Apply) => ObjectVerdict::Done("rewrapped"),
+        }
+    }
+
+    /// Copies the object onto itself under the new key, and counts the remaining old version.
+    async fn copy(
         &self,
         item: &Item,
         errand: &Errand,
@@ -270,105 +191,53 @@ impl Rewrapper {
         let conditions = conditions.unwrap_or(Conditions::Source);
         let (job, source) = (errand.job(), item.source_by_now());
         let rewrapped = rewrap_object(&job, &source, found, envelope, conditions).await?;
-        let replaced = found.version().filter(|_| rewrapped.version.is_some());
-        // The same id before and after, such as `null`, means that the version was overwritten.
-        if let Some(replaced) = replaced.filter(|old| rewrapped.version.as_deref() != Some(*old)) {
-            match self.asked.replaced {
-                Replaced::Stay => self.needs(&envelope.key_name, |need| need.old += 1),
-                Replaced::AreDeleted => {
-                    let bucket = Bucket::new(&self.parts.backend, &item.bucket, None);
-                    let deleted = bucket.send_deletion(&item.key, Some(replaced)).await;
-                    // The old version is still there, and so is the need for its key.
-                    if deleted.is_err() {
-                        self.needs(&envelope.key_name, |need| need.old += 1);
-                    }
-                    deleted?;
-                }
-            }
+        let (new, old) = (
+            rewrapped.version.as_deref(),
+            self.options.write.old_versions,
+        );
+        let settled = settle_replaced(&self.parts, item, found, new, old).await;
+        // If the deletion failed, the old version is still there, and so is the need for its key.
+        if !matches!(settled, Ok(ReplacedVersion::Gone)) {
+            self.needs(&envelope.key_name, |need| need.old += 1);
         }
-        Ok(rewrapped)
+        settled.map(|_| rewrapped)
     }
 
-    fn saw(&self, found: &Found, wanted: &str) {
-        let mut seen = self.seen();
-        seen.versions |= found.version().is_some_and(|version| version != "null");
-        if !seen.wanted.contains(wanted) {
-            seen.wanted.insert(wanted.to_owned());
+    fn observe(&self, found: &Found, wanted: &str) {
+        let mut observations = self.observations();
+        observations.versions |= is_versioned(found);
+        if !observations.wanted.contains(wanted) {
+            observations.wanted.insert(wanted.to_owned());
+        }
+        if let Form::Legacy(_) = found.form {
+            let (_, is_under_zero_key) = older(&found.headers, &self.parts.dek_tag);
+            observations.saw_older_format(is_under_zero_key);
         }
     }
 
     fn needs(&self, key: &str, count: impl FnOnce(&mut keys_in_use::KeyUse)) {
-        count(self.seen().round.of(key));
+        count(self.observations().walk.of(key));
     }
 
-    fn seen(&self) -> MutexGuard<'_, KeyObservations> {
+    fn observations(&self) -> MutexGuard<'_, KeyObservations> {
         // A poisoned lock is usable: each update of a count is complete or was not made.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        let locked = self.observations.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Word for old versions, which are never rewrapped.
+const OLD_VERSION: &str = "old-version";
 
 impl RewrapResult {
-    fn handled(self) -> ObjectReport {
-        let lost = self.rewrapped.as_ref().map(|done| done.lost.clone());
-        let lost = lost.unwrap_or_default();
-        let from = self
-            .from
-            .as_deref()
-            .map(|from| format!("from {}", shown(from)));
-        let moved = matches!(
-            self.verdict,
-            ObjectVerdict::Done(_) | ObjectVerdict::Would(_)
-        );
-        let mut remark = from
-            .filter(|_| moved)
-            .map(|from| format!("{from} to {}", shown(&self.to)));
-        let notable = if lost.is_empty() {
-            Notable::IfAsked
-        } else {
-            let text = format!("{}; NOT KEPT by the backend: ", remark.unwrap_or_default());
-            remark = Some(text + &lost.join(", "));
-            Notable::Always
-        };
-        ObjectReport {
-            remedy: None,
-            bytes: self.bytes,
-            details: fields(json!({
-                "stored_bytes": self.bytes,
-                "encryption_key": self.from,
-                "new_encryption_key": moved.then_some(self.to),
-                "new_version": self.rewrapped.and_then(|done| done.version),
-                "not_kept": lost,
-            })),
-            remark,
-            notable,
-            verdict: self.verdict,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_not_kept_is_always_told() {
-        let told = |lost: Vec<String>| RewrapResult {
-            verdict: ObjectVerdict::Done("rewrapped"),
-            from: Some("a".to_owned()),
-            to: "b".to_owned(),
-            rewrapped: Some(Rewrapped {
-                version: None,
-                lost,
-            }),
-            bytes: 1,
-        };
-        let kept = told(Vec::new()).handled();
-        assert_eq!(kept.notable, Notable::IfAsked);
-        assert_eq!(kept.remark.as_deref(), Some("from a to b"));
-        let lost = told(vec!["x-amz-storage-class".to_owned()]).handled();
-        assert_eq!(lost.notable, Notable::Always);
-        let remark = "from a to b; NOT KEPT by the backend: x-amz-storage-class";
-        assert_eq!(lost.remark.as_deref(), Some(remark));
-        assert_eq!(lost.details["not_kept"], json!(["x-amz-storage-class"]));
+    fn report(self) -> ObjectReport {
+        let remark = self.from.as_deref();
+        let remark = remark.map(|from| format!("from {} to {}", shown(from), shown(&self.to)));
+        let details = json!({
+            "encryption_key": self.from,
+            "new_encryption_key": self.verdict.is_change().then_some(self.to),
+        });
+        let stored = self.rewrapped.map(StoredAgain::from);
+        rewriting::report(self.verdict, self.bytes, stored, remark, details)
     }
 }

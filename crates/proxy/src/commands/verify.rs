@@ -1,7 +1,7 @@
-//! `s3proxy verify`: whether every object opens, and if not, why.
+//! `s3proxy verify`: opens every object, and reports those that fail with the reason.
 //!
-//! An unsealed object is a failure if the settings demand encryption and so refuse it to clients:
-//! those settings are meant against a backend that replaces a sealed object by such a one.
+//! An unsealed object is a failure if the settings demand encryption, and so refuse it to clients:
+//! those settings protect against a backend that replaces sealed objects by unsealed ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +12,15 @@ use serde_json::json;
 pub(crate) use crate::execute::verify::Depth;
 
 use super::CommandEnd;
-use super::command_run::{CommandRun, ended};
+use super::command_run::CommandRun;
 use super::errand::Errand;
 use super::failures::remedy;
 use super::listing::Item;
 use super::object_selection::Selection;
-use super::object_walk::{ListingBackend, WalkEnd, Work, handled};
+use super::object_walk::{ListingBackend, WalkEnd, Work, report_of};
 use super::open_check::OpenVerdict;
 use super::report::{
-    CommandSummary, Format, Notable, ObjectReport, ObjectVerdict, explained, fields,
+    CommandSummary, Format, ObjectReport, ObjectVerdict, Tally, explained, fields,
 };
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Permission};
@@ -47,31 +47,28 @@ pub async fn verify(
     config: Config,
     selection: Selection,
     format: Format,
-    reading: VerifyScope,
+    scope: VerifyScope,
 ) -> Result<CommandEnd, StartError> {
     let parts = app::parts_without_clients(config).await?;
     let store = ListingBackend::of(&parts);
     let verifier = Arc::new(Verifier {
         parts: Arc::clone(&parts),
-        depth: match reading {
+        depth: match scope {
             VerifyScope::Bodies => Depth::Bodies,
             VerifyScope::Heads => Depth::Heads,
         },
         seen: SeenForms::default(),
     });
     let mut output = anstream::stdout();
-    let mut session = CommandRun::begin("verify", format, &mut output)?;
-    let told = match session.walk(store, &selection, &verifier).await {
-        Ok(walked) => {
-            // A partial run proves nothing about the other objects.
-            let is_whole = matches!(walked, WalkEnd::Through) && selection.start_after.is_none();
-            let is_complete = is_whole && session.reporter().tally().is_complete();
-            let closing = verifier.closing(is_complete);
-            session.end(&walked, closing)
-        }
-        Err(error) => Err(error),
+    let run = CommandRun::begin("verify", format, &mut output)?;
+    let own_summary = |walked: &WalkEnd, tally: &Tally| {
+        // A partial run proves nothing about the other objects.
+        let is_whole = matches!(walked, WalkEnd::Through) && selection.start_after.is_none();
+        verifier.summary(is_whole && tally.is_complete())
     };
-    Ok(ended(told))
+    Ok(run
+        .complete(store, &selection, &verifier, own_summary)
+        .await)
 }
 
 struct Verifier {
@@ -88,7 +85,7 @@ struct SeenForms {
     older: AtomicBool,
 }
 
-/// An object that exists.
+/// An object that exists, with the result of its verification.
 struct CheckedObject {
     found: Found,
     /// `None` for an object that is not sealed, and need not be.
@@ -108,26 +105,26 @@ impl SeenForms {
 
 impl Work for Verifier {
     async fn handle(&self, item: &Item) -> ObjectReport {
-        let mut looked = self.look(item).await;
+        let mut checked = self.check(item).await;
         for _ in 1..ATTEMPTS {
-            if !is_replaced(&looked) {
+            if !is_replaced(&checked) {
                 break;
             }
-            looked = self.look(item).await;
+            checked = self.check(item).await;
         }
-        handled(item, looked, |looked| self.told(looked))
+        report_of(item, checked, |checked| self.report(checked))
     }
 }
 
-fn is_replaced(looked: &Outcome<CheckedObject>) -> bool {
-    match looked {
-        Ok(looked) => matches!(looked.verified, Some(Err(Failure::Replaced))),
+fn is_replaced(checked: &Outcome<CheckedObject>) -> bool {
+    match checked {
+        Ok(checked) => matches!(checked.verified, Some(Err(Failure::Replaced))),
         Err(failure) => matches!(failure, Failure::Replaced),
     }
 }
 
 impl Verifier {
-    async fn look(&self, item: &Item) -> Outcome<CheckedObject> {
+    async fn check(&self, item: &Item) -> Outcome<CheckedObject> {
         let errand = Errand::new(&self.parts, Operation::GetObject, item)?;
         let (job, source) = (errand.job(), item.source());
         let found = source::describe(&job, &source).await?;
@@ -142,7 +139,7 @@ impl Verifier {
     }
 
     /// Returns advice about settings that can be tightened, if everything was seen.
-    fn closing(&self, is_complete: bool) -> CommandSummary {
+    fn summary(&self, is_complete: bool) -> CommandSummary {
         let policy = &self.parts.policy;
         let [anything, plaintext, older] =
             [&self.seen.anything, &self.seen.plaintext, &self.seen.older]
@@ -158,7 +155,7 @@ impl Verifier {
             }
         }
         let line = format!(
-            "Everything is encrypted; set {} so that the storage cannot put anything else in its place.",
+            "Everything is encrypted; set {} so that the storage cannot substitute unencrypted objects.",
             settings.join(" and ")
         );
         let lines = (!settings.is_empty()).then_some(line);
@@ -171,34 +168,23 @@ impl Verifier {
         }
     }
 
-    fn told(&self, looked: CheckedObject) -> ObjectReport {
-        let CheckedObject { found, verified } = looked;
+    fn report(&self, checked: CheckedObject) -> ObjectReport {
+        let CheckedObject { found, verified } = checked;
         let (format, key) = match &found.form {
             Form::Sealed(envelope) => ("v1", Some(envelope.key_name.clone())),
             Form::Legacy(_) => ("older", None),
             Form::Plain => ("plaintext", None),
         };
-        let opening = match &verified {
-            None | Some(Ok(_)) => OpenVerdict::Here,
-            Some(Err(failure)) => OpenVerdict::of(failure),
-        };
-        let remedy = match &verified {
-            Some(Err(failure)) => remedy(failure),
-            None | Some(Ok(_)) => None,
+        let (opening, remedy) = match &verified {
+            None | Some(Ok(_)) => (OpenVerdict::Here, None),
+            Some(Err(failure)) => (OpenVerdict::of(failure), remedy(failure)),
         };
         let (verdict, checksums) = match verified {
             None => (ObjectVerdict::Skipped("plaintext"), Vec::new()),
-            Some(Ok(verified)) => {
-                let what = match self.depth {
-                    Depth::Bodies => "verified",
-                    Depth::Heads => "opened",
-                };
-                (ObjectVerdict::Done(what), verified.checksums)
-            }
+            Some(Ok(verified)) => (ObjectVerdict::Done(self.done_word()), verified.checksums),
             Some(Err(failure)) => (ObjectVerdict::Failed(explained(&failure)), Vec::new()),
         };
         ObjectReport {
-            verdict,
             bytes: found.stored.0,
             details: fields(json!({
                 "format": format,
@@ -208,9 +194,15 @@ impl Verifier {
                 "opens_here": opening.to_json(),
                 "checksums": checksums,
             })),
-            remark: None,
-            notable: Notable::IfAsked,
             remedy,
+            ..ObjectReport::new(verdict)
+        }
+    }
+
+    fn done_word(&self) -> &'static str {
+        match self.depth {
+            Depth::Bodies => "verified",
+            Depth::Heads => "opened",
         }
     }
 }

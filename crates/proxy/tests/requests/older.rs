@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use s3proxy::commands::migrate::{self, migrate};
-use s3proxy::commands::rewrap::{Replaced, Writers};
+use s3proxy::commands::migrate::{MigrateFilter, MigrateOptions, migrate};
 use s3proxy::commands::verify::{VerifyScope, verify};
+use s3proxy::commands::write_options::{OldVersions, RunMode, WriteOptions, Writers};
 use s3proxy::commands::{CommandEnd, Format};
 
 use crate::harness::{Answer, ClientRequest, Proxy, whole_bucket};
@@ -309,14 +309,16 @@ async fn the_version_beside_no_envelope_is_hidden_all_the_same() {
 }
 
 async fn migrated(proxy: &Proxy) -> CommandEnd {
-    let asked = migrate::MigrateOptions {
-        mode: migrate::Mode::Migrate,
-        only: migrate::MigrateFilter::All,
-        replaced: Replaced::Stay,
-        writers: Writers::Stopped,
+    let options = MigrateOptions {
+        only: MigrateFilter::All,
+        write: WriteOptions {
+            mode: RunMode::Apply,
+            old_versions: OldVersions::Keep,
+            writers: Writers::Stopped,
+        },
     };
     let config = proxy.command_config();
-    let ended = migrate(config, whole_bucket(), Format::AllLines, asked).await;
+    let ended = migrate(config, whole_bucket(), Format::AllLines, options).await;
     ended.unwrap()
 }
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use s3proxy::app::StartError;
-use s3proxy::commands::rewrap::{Check, Mode, Replaced, RewrapOptions, UpToDate, Writers, rewrap};
+use s3proxy::commands::rewrap::{RewrapOptions, UpToDate, rewrap};
+use s3proxy::commands::write_options::{OldVersions, RunMode, WriteOptions, Writers};
 use s3proxy::commands::{CommandEnd, Format};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
@@ -47,9 +48,9 @@ impl Rotation {
         }
     }
 
-    async fn rewrap(&self, asked: RewrapOptions) -> Result<CommandEnd, StartError> {
+    async fn rewrap(&self, options: RewrapOptions) -> Result<CommandEnd, StartError> {
         let config = self.new.command_config();
-        rewrap(config, whole_bucket(), Format::AllLines, asked).await
+        rewrap(config, whole_bucket(), Format::AllLines, options).await
     }
 
     /// The name of the key that an object needs.
@@ -71,13 +72,21 @@ impl Rotation {
 
 fn check() -> RewrapOptions {
     RewrapOptions {
-        mode: Mode::Rewrap,
-        replaced: Replaced::Stay,
         up_to_date: UpToDate::Skip,
-        writers: Writers::Possible,
-        check: Check::ByStatus,
+        write: WriteOptions {
+            mode: RunMode::Apply,
+            old_versions: OldVersions::Keep,
+            writers: Writers::Possible,
+        },
+        is_check: true,
         replicas: Vec::new(),
     }
+}
+
+fn check_offline() -> RewrapOptions {
+    let mut options = check();
+    options.write.writers = Writers::Stopped;
+    options
 }
 
 fn complete(key: &str, id: &str, etag: &str) -> ClientRequest {
@@ -212,12 +221,8 @@ async fn a_backend_that_keeps_the_condition_on_the_source_alone_is_refused_unles
     assert_eq!(rotation.key_of("key"), rotation.old_name);
     // The probe of the backend's conditions removed its own object.
     assert_eq!(rotation.store.keys("bucket", ".s3proxy/"), [""; 0]);
-    let offline = RewrapOptions {
-        writers: Writers::Stopped,
-        ..check()
-    };
     assert_eq!(
-        rotation.rewrap(offline).await.unwrap(),
+        rotation.rewrap(check_offline()).await.unwrap(),
         CommandEnd::Complete
     );
     assert_eq!(rotation.key_of("key"), rotation.new_name);
@@ -420,12 +425,8 @@ async fn an_object_above_5_gib_is_copied_in_parts_where_nobody_writes() {
         "a write could be lost"
     );
 
-    let offline = RewrapOptions {
-        writers: Writers::Stopped,
-        ..check()
-    };
     assert_eq!(
-        rotation.rewrap(offline).await.unwrap(),
+        rotation.rewrap(check_offline()).await.unwrap(),
         CommandEnd::Complete
     );
     let large = large.lock().unwrap();

@@ -18,16 +18,13 @@ pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
 /// Label of the row of failures in the summary.
 pub(super) const FAILED_ROW: &str = "FAILED";
 
-pub(super) fn line(item: &Item, handled: &ObjectReport) -> String {
+pub(super) fn line(item: &Item, report: &ObjectReport) -> String {
     let name = shown(&format!("{}/{}", item.bucket, item.key));
     let version = item.version.as_deref();
     let version = version.map(|version| format!(" (version {})", shown(version)));
-    let remark = handled
-        .remark
-        .as_deref()
-        .map(|remark| format!(": {remark}"));
+    let remark = report.remark.as_deref().map(|remark| format!(": {remark}"));
     let (version, remark) = (version.unwrap_or_default(), remark.unwrap_or_default());
-    match &handled.verdict {
+    match &report.verdict {
         ObjectVerdict::Done(what) => format!("{} {name}{version}{remark}", worded(what)),
         ObjectVerdict::Would(what) => format!("would be {} {name}{version}{remark}", worded(what)),
         ObjectVerdict::Skipped(why) => format!("skipped {name}{version}: {}{remark}", worded(why)),
@@ -38,8 +35,8 @@ pub(super) fn line(item: &Item, handled: &ObjectReport) -> String {
     }
 }
 
-pub(super) fn json_line(item: &Item, handled: &ObjectReport) -> String {
-    let (status, what) = match &handled.verdict {
+pub(super) fn json_line(item: &Item, report: &ObjectReport) -> String {
+    let (status, what) = match &report.verdict {
         ObjectVerdict::Done(what) => ("done", Some(*what)),
         ObjectVerdict::Would(what) => ("would", Some(*what)),
         ObjectVerdict::Skipped(why) => ("skipped", Some(*why)),
@@ -55,10 +52,10 @@ pub(super) fn json_line(item: &Item, handled: &ObjectReport) -> String {
         "what": what,
     });
     if let Value::Object(fields) = &mut fields {
-        if let ObjectVerdict::Failed(reason) = &handled.verdict {
+        if let ObjectVerdict::Failed(reason) = &report.verdict {
             fields.insert("reason".to_owned(), Value::from(reason.as_str()));
         }
-        fields.extend(handled.details.clone());
+        fields.extend(report.details.clone());
     }
     fields.to_string()
 }

@@ -23,16 +23,16 @@ use super::super::keys_in_use::{OpenUploads, UploadKey};
 use super::super::listing::{Item, ItemOrigin, VersionAge};
 use super::super::object_selection::{Extent, ObjectTarget, Selection, VersionScope};
 use super::super::object_walk::{ListingBackend, WalkEnd, Work};
-use super::super::report::{CommandSummary, Notable, ObjectReport, ObjectVerdict};
+use super::super::report::{Notable, ObjectReport, ObjectVerdict};
 use super::super::{replica_keys, report::Resume};
-use super::key_report::{Needed, ReportBasis};
-use super::{Check, Rewrapper};
+use super::Rewrapper;
+use super::key_report::{KeyReport, ReportBasis};
 use crate::execute::answer;
 use crate::execute::multipart::bucket::Bucket;
 use crate::execute::multipart::staged::state_bucket;
 
-/// Number of walks after the first one.
-const MOST_ROUNDS: usize = 4;
+/// Largest number of walks after the first one.
+const MOST_REPEATS: usize = 4;
 
 /// Largest difference between the backend's clock and ours: it refuses requests beyond 15 minutes.
 const CLOCKS: time::Duration = time::Duration::minutes(16);
@@ -42,41 +42,41 @@ const VERSIONING_BYTES: usize = 16 * 1024;
 
 /// Walks as often as necessary, and reports the end.
 pub(super) async fn run(
-    session: CommandRun<'_>,
+    run: CommandRun<'_>,
     selection: &Selection,
     rewrapper: &Arc<Rewrapper>,
 ) -> io::Result<CommandEnd> {
-    let mut rounds = RepeatedWalks {
-        session,
+    let mut walks = RepeatedWalks {
+        run,
         selection,
         rewrapper,
     };
-    let walked = rounds.walk().await?;
-    let RepeatedWalks { mut session, .. } = rounds;
-    let asked = &rewrapper.asked;
-    let (mut closing, mut needed) = (CommandSummary::default(), Needed::No);
-    match &walked {
-        WalkEnd::Interrupted(..) => {}
+    let walked = walks.walk().await?;
+    let mut run = walks.run;
+    let options = &rewrapper.options;
+    let report = match &walked {
+        WalkEnd::Interrupted(..) => KeyReport::default(),
         WalkEnd::Through => {
             let basis = ReportBasis {
                 versions: selection.versions,
-                is_complete: session.reporter().tally().is_complete(),
-                is_check: asked.check == Check::ByStatus,
-                asked_replicas: !asked.replicas.is_empty(),
+                is_complete: run.reporter().tally().is_complete(),
+                is_check: options.is_check,
+                asked_replicas: !options.replicas.is_empty(),
             };
             let active = rewrapper.parts.keys.active().name();
-            (closing, needed) = rewrapper.seen().closing(active, basis);
+            rewrapper.observations().report(active, basis)
         }
-    }
-    let ended = session.end(&walked, closing)?;
-    Ok(match (ended, needed, asked.check) {
-        (CommandEnd::Complete, Needed::Yes, Check::ByStatus) => CommandEnd::KeyStillNeeded,
-        (ended, _, _) => ended,
+    };
+    Ok(match run.end(&walked, report.summary)? {
+        CommandEnd::Complete if options.is_check && report.is_other_key_needed => {
+            CommandEnd::KeyStillNeeded
+        }
+        end => end,
     })
 }
 
 struct RepeatedWalks<'a, 'o> {
-    session: CommandRun<'o>,
+    run: CommandRun<'o>,
     selection: &'a Selection,
     rewrapper: &'a Arc<Rewrapper>,
 }
@@ -95,10 +95,7 @@ impl RepeatedWalks<'_, '_> {
         // become an object under a name that the walk has passed.
         let mut uploads = self.uploads().await?;
         let mut begun = OffsetDateTime::now_utc();
-        let mut walked = self
-            .session
-            .walk(store, self.selection, self.rewrapper)
-            .await?;
+        let mut walked = self.run.walk(store, self.selection, self.rewrapper).await?;
         for round in 0.. {
             if matches!(walked, WalkEnd::Interrupted(..)) {
                 return Ok(walked);
@@ -106,7 +103,7 @@ impl RepeatedWalks<'_, '_> {
             let now = self.uploads().await?;
             let nameless = self.look_at_ended(&uploads, &now).await?;
             uploads = now;
-            let changed = self.rewrapper.seen().end_round();
+            let changed = self.rewrapper.observations().end_walk();
             let Some(next) = self.next(round, changed, nameless, begun) else {
                 break;
             };
@@ -115,7 +112,7 @@ impl RepeatedWalks<'_, '_> {
             begun = OffsetDateTime::now_utc();
             walked = self.again(next).await?;
         }
-        self.rewrapper.seen().count(&uploads);
+        self.rewrapper.observations().count(&uploads);
         Ok(walked)
     }
 
@@ -127,11 +124,11 @@ impl RepeatedWalks<'_, '_> {
         nameless: bool,
         begun: OffsetDateTime,
     ) -> Option<NextWalk> {
-        let is_check = self.rewrapper.asked.check == Check::ByStatus;
+        let is_check = self.rewrapper.options.is_check;
         // A check walks at least twice, and again while a walk changes something.
         let is_due = nameless || is_check && (round == 0 || changed > 0);
-        if is_due && round == MOST_ROUNDS {
-            self.rewrapper.seen().is_unsettled = true;
+        if is_due && round == MOST_REPEATS {
+            self.rewrapper.observations().is_unsettled = true;
             return None;
         }
         is_due.then(|| {
@@ -156,7 +153,7 @@ impl RepeatedWalks<'_, '_> {
         };
         let store = ListingBackend::of(&self.rewrapper.parts);
         let recheck = Arc::new(Recheck(Arc::clone(self.rewrapper)));
-        let walked = self.session.walk_again(store, &selection, &recheck).await?;
+        let walked = self.run.walk_again(store, &selection, &recheck).await?;
         Ok(match walked {
             WalkEnd::Through => WalkEnd::Through,
             // Everything was walked once, and has to be walked again.
@@ -183,7 +180,7 @@ impl RepeatedWalks<'_, '_> {
             let bucket = Bucket::new(&self.rewrapper.parts.backend, place, None);
             if let Err(error) = uploads.add(&bucket, &policy.state_prefix).await {
                 let target = format!("{place} (uploads in progress)");
-                self.session
+                self.run
                     .reporter()
                     .not_listed(&target, &error.to_string())?;
             }
@@ -221,8 +218,8 @@ impl RepeatedWalks<'_, '_> {
                     // As if listed: the upload may have been aborted, or the object deleted since.
                     origin: ItemOrigin::Listed,
                 };
-                let handled = recheck.handle(&item).await;
-                self.session.reporter().object(&item, &handled)
+                let report = recheck.handle(&item).await;
+                self.run.reporter().object(&item, &report)
             }
             VersionScope::All => {
                 let object = Selection {
@@ -235,7 +232,7 @@ impl RepeatedWalks<'_, '_> {
                     ..self.selection.clone()
                 };
                 let store = ListingBackend::of(&self.rewrapper.parts);
-                self.session
+                self.run
                     .walk_again(store, &object, &recheck)
                     .await
                     .map(drop)
@@ -244,22 +241,22 @@ impl RepeatedWalks<'_, '_> {
     }
 
     async fn ask_replicas(&self) {
-        let asked = &self.rewrapper.asked.replicas;
+        let replicas = &self.rewrapper.options.replicas;
         // In a block, so that the lock is not held during the queries.
         let wanted = {
-            let mut seen = self.rewrapper.seen();
+            let mut observations = self.rewrapper.observations();
             let active = self.rewrapper.parts.keys.active().name();
-            seen.wanted.insert(active.to_owned());
-            seen.wanted.clone()
+            observations.wanted.insert(active.to_owned());
+            observations.wanted.clone()
         };
-        let told = replica_keys::ask(asked, &wanted).await;
-        self.rewrapper.seen().replicas = told;
+        let reasons = replica_keys::ask(replicas, &wanted).await;
+        self.rewrapper.observations().replicas = reasons;
     }
 
     /// Finds out whether buckets have versions. A check has to know even if no object is left to
     /// show it.
     async fn ask_for_versions(&self) {
-        if self.rewrapper.asked.check != Check::ByStatus {
+        if !self.rewrapper.options.is_check {
             return;
         }
         for name in self.selection.buckets() {
@@ -275,7 +272,7 @@ impl RepeatedWalks<'_, '_> {
                 let status: &[u8] = b"<Status>";
                 text.windows(status.len()).any(|window| window == status)
             });
-            self.rewrapper.seen().versions |= has_status;
+            self.rewrapper.observations().versions |= has_status;
         }
     }
 }
@@ -285,23 +282,24 @@ struct Recheck(Arc<Rewrapper>);
 
 impl Work for Recheck {
     async fn handle(&self, item: &Item) -> ObjectReport {
-        let failed_before = self.0.seen().has_failed(item);
-        let handled = self.0.handle(item).await;
-        let notable = match handled.verdict {
+        let failed_before = self.0.observations().has_failed(item);
+        let report = self.0.handle(item).await;
+        let notable = match report.verdict {
             ObjectVerdict::Skipped(_) | ObjectVerdict::Would(_) => Notable::Never,
             ObjectVerdict::Failed(_) if failed_before => Notable::Never,
-            ObjectVerdict::Done(_) | ObjectVerdict::Failed(_) => handled.notable,
+            ObjectVerdict::Done(_) | ObjectVerdict::Failed(_) => report.notable,
         };
-        ObjectReport { notable, ..handled }
+        ObjectReport { notable, ..report }
     }
 }
 
 impl Rewrapper {
     /// Returns whether the object of an upload may be under a key other than those of new objects.
     fn may_need_another(&self, upload: &UploadKey) -> bool {
-        let seen = self.seen();
-        let wanted =
-            |name: &str| name == self.parts.keys.active().name() || seen.wanted.contains(name);
+        let observations = self.observations();
+        let wanted = |name: &str| {
+            name == self.parts.keys.active().name() || observations.wanted.contains(name)
+        };
         upload.key_name.as_deref().is_none_or(|name| !wanted(name))
     }
 }
