@@ -152,8 +152,8 @@ pub struct SweepArguments {
     pub dry_run: bool,
     /// Also delete unlisted state of earlier versions
     ///
-    /// State of earlier versions does not name its upload, so the backend's list of uploads decides.
-    /// Use this only if the backend's lists are complete.
+    /// State of earlier versions does not name its upload, so the backend's list of uploads
+    /// decides. Use this only if the backend's lists are complete.
     #[arg(long)]
     pub by_list: bool,
     #[command(flatten)]

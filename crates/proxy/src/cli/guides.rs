@@ -45,16 +45,16 @@ pub(super) const SERVE: Guide = Guide {
     ],
     statuses: &[],
     closing: &[
-        "Every setting can also be given in the environment or the configuration file; secrets can be \
-         given only there. docs/configuration.md lists them.",
+        "Every setting can also be given in the environment or the configuration file; secrets \
+         can be given only there. docs/configuration.md lists them.",
     ],
 };
 
 #[cfg(feature = "dev")]
 pub(super) const DEV: Guide = Guide {
     notes: &[
-        "Serves plain HTTP on loopback. The key is stored beside the objects: do not use it for real \
-         data.",
+        "Serves plain HTTP on loopback. The key is stored beside the objects: do not use it for \
+         real data.",
     ],
     examples: &["s3proxy dev", "s3proxy dev ./objects --port 9000"],
     statuses: &[],
@@ -64,9 +64,9 @@ pub(super) const DEV: Guide = Guide {
 pub(super) const HEALTH: Guide = Guide {
     notes: &[
         "Requests /healthz (with --ready: /readyz) from the proxy on this machine, at its admin \
-         address if it has one, otherwise at its S3 port. The proxy's certificate is not verified. \
-         Give the command the same flags, environment and configuration file as the proxy; flags of \
-         `s3proxy serve` that are not listed here are ignored.",
+         address if it has one, otherwise at its S3 port. The proxy's certificate is not \
+         verified. Give the command the same flags, environment and configuration file as the \
+         proxy; flags of `s3proxy serve` that are not listed here are ignored.",
     ],
     examples: &[
         "s3proxy health",
@@ -109,8 +109,9 @@ pub(super) const INSPECT: Guide = Guide {
 
 pub(super) const VERIFY: Guide = Guide {
     notes: &[
-        "Reads and decrypts whole objects as a client would, discards the content, and compares the \
-         checksums that are stored with the objects. Plaintext objects are counted but not read.",
+        "Reads and decrypts whole objects as a client would, discards the content, and compares \
+         the checksums that are stored with the objects. Plaintext objects are counted but not \
+         read.",
     ],
     examples: &[
         "s3proxy verify photos",
@@ -128,8 +129,8 @@ pub(super) const REWRAP: Guide = Guide {
          the right key are skipped, so the command can be repeated.",
         "In a versioned bucket each copy is a new version. Old versions stay under the old key \
          unless --delete-old-versions is given; --versions counts them.",
-        "The summary names every key that is still needed, including by uploads in progress. Remove \
-         a key only when the summary no longer names it.",
+        "The summary names every key that is still needed, including by uploads in progress. \
+         Remove a key only when the summary no longer names it.",
         "--check examines every object a second time, compares the uploads before and after, and \
          exits with status 4 if another key is or may be needed. A request that began before the \
          proxies loaded the new key may store its object late: --replica asks a proxy whether it \
@@ -157,10 +158,10 @@ pub(super) const REWRAP: Guide = Guide {
 
 pub(super) const MIGRATE: Guide = Guide {
     notes: &[
-        "Reads plaintext objects and objects of older proxies, encrypts them with new data keys, and \
-         stores them in place, unless they have changed in the meantime. Clients may keep reading \
-         and writing through s3proxy. Objects in format v1 are skipped, so the command can be \
-         repeated.",
+        "Reads plaintext objects and objects of older proxies, encrypts them with new data keys, \
+         and stores them in place, unless they have changed in the meantime. Clients may keep \
+         reading and writing through s3proxy. Objects in format v1 are skipped, so the command \
+         can be repeated.",
         "In a versioned bucket the old version stays readable as before, unless \
          --delete-old-versions is given. docs/migration.md explains the steps of a migration and \
          the all-zero key.",
@@ -217,9 +218,9 @@ pub(super) const SWEEP: Guide = Guide {
     notes: &[
         "During a multipart upload the proxy keeps state beside the data, under \
          policy.state_prefix. If the upload ends without the proxy, by a lifecycle rule or in a \
-         crash, its state is left over. The command asks the backend about each upload, and deletes \
-         the state of those that have ended. With policy.state_bucket, it checks the uploads of all \
-         buckets.",
+         crash, its state is left over. The command asks the backend about each upload, and \
+         deletes the state of those that have ended. With policy.state_bucket, it checks the \
+         uploads of all buckets.",
     ],
     examples: &[
         "s3proxy sweep --config /etc/s3proxy/config.toml --dry-run",
@@ -240,10 +241,11 @@ pub(super) const SWEEP: Guide = Guide {
 
 pub(super) const CHECK_CONFIG: Guide = Guide {
     notes: &[
-        "Reads the same flags, environment and file as `s3proxy serve`, and loads certificates, keys \
-         and credentials in the same way. It opens no port, since a running proxy may use them.",
-        "With --online, the backend must respond and accept the credential, and every key service must \
-         work.",
+        "Reads the same flags, environment and file as `s3proxy serve`, and loads certificates, \
+         keys and credentials in the same way. It opens no port, since a running proxy may use \
+         them.",
+        "With --online, the backend must respond and accept the credential, and every key service \
+         must work.",
     ],
     examples: &[
         "s3proxy check-config --config /etc/s3proxy/config.toml",

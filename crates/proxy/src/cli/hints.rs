@@ -39,7 +39,8 @@ const FLAGS: &[(&[&str], &str)] = &[
             "--key-file",
             "--certificate",
         ],
-        "--cert DIR names the folder that holds s3proxy.crt and s3proxy.key, or tls.crt and tls.key",
+        "--cert DIR names the folder that holds s3proxy.crt and s3proxy.key, or tls.crt and \
+         tls.key",
     ),
     (
         &[
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
     use crate::cli::try_parse;
 
-    fn told(arguments: &[&str]) -> String {
+    fn message(arguments: &[&str]) -> String {
         let program = std::iter::once("s3proxy").chain(arguments.iter().copied());
         let Err(error) = try_parse(program.map(Into::into)) else {
             panic!("{arguments:?} is wrong");
@@ -174,9 +175,9 @@ mod tests {
             (&["server"], "s3proxy serve"),
             (&["verify", "--bucket", "x"], "BUCKET/PREFIX"),
         ] {
-            let told = told(arguments);
-            assert!(told.contains(expected), "{told}");
-            assert_eq!(told.matches("tip:").count(), 1, "{told}");
+            let text = message(arguments);
+            assert!(text.contains(expected), "{text}");
+            assert_eq!(text.matches("tip:").count(), 1, "{text}");
         }
     }
 
@@ -191,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_typing_mistake_keeps_the_suggestion_by_spelling() {
-        assert!(told(&["--porrt", "1"]).contains("'--port'"));
-        assert!(told(&["verfy"]).contains("'verify'"));
+        assert!(message(&["--porrt", "1"]).contains("'--port'"));
+        assert!(message(&["verfy"]).contains("'verify'"));
     }
 }

@@ -137,8 +137,8 @@ pub struct RewrapArguments {
     pub check: bool,
     /// Ask this proxy for requests in flight; repeatable
     ///
-    /// HOST:PORT is the proxy's admin address (listen.admin). If a name resolves to several addresses,
-    /// each is asked.
+    /// HOST:PORT is the proxy's admin address (listen.admin). If a name resolves to several
+    /// addresses, each is asked.
     #[arg(long = "replica", value_name = "HOST:PORT", requires = "check")]
     pub replicas: Vec<String>,
     /// Print a line for every object

@@ -1,8 +1,8 @@
 //! Probe: does a backend honour the conditions on copies that rewrapping relies on?
 //!
 //! A copy onto itself must not happen if a client has written the object in the meantime. Some
-//! servers silently ignore the condition. So each bucket is probed with a separate object, under the
-//! state prefix, where no client sees it. The object is removed at the end, versions included.
+//! servers silently ignore the condition. So each bucket is probed with a separate object, under
+//! the state prefix, where no client sees it. The object is removed at the end, versions included.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,8 +38,8 @@ enum CopyOutcome {
     NotImplemented,
 }
 
-/// Returns the conditions that the backend honours in each bucket. Refuses if a client's write could
-/// be lost.
+/// Returns the conditions that the backend honours in each bucket. Refuses if a client's write
+/// could be lost.
 pub(super) async fn honoured(
     parts: &Parts,
     buckets: BTreeSet<&str>,

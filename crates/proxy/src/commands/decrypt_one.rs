@@ -1,7 +1,7 @@
 //! `s3proxy decrypt --output`: one object, to a file or to standard output.
 //!
-//! A file gets the requested name only once it is complete ([`UnfinishedFile`]). Standard output gets
-//! each chunk as soon as it is authentic; if a later one is not, the exit status reports it.
+//! A file gets the requested name only once it is complete ([`UnfinishedFile`]). Standard output
+//! gets each chunk as soon as it is authentic; if a later one is not, the exit status reports it.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};

@@ -163,8 +163,8 @@ fn connector() -> Result<TlsConnector, rustls::Error> {
 
 /// Verifier that accepts any certificate.
 ///
-/// The proxy is asked on this machine, by an address that its certificate does not name, and the
-/// request contains no secret. The result is one bit, which a program on the proxy's own port could
+/// The request goes to this machine, to an address that the certificate does not name, and contains
+/// no secret. The result is one bit, which a program on the proxy's own port could
 /// also forge with the proxy's own certificate.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
@@ -286,10 +286,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_response_of_200_is_healthy_and_no_other_is() {
-        let (health, asked) =
+        let (health, request) =
             response_to("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n").await;
         assert_eq!(health.unwrap(), "ready\n");
-        assert!(asked.starts_with("GET /readyz HTTP/1.1\r\n"), "{asked}");
+        assert!(request.starts_with("GET /readyz HTTP/1.1\r\n"), "{request}");
         let (health, _) =
             response_to("HTTP/1.1 503 No\r\ncontent-length: 9\r\n\r\ndraining\n").await;
         let text = health.unwrap_err().to_string();
@@ -319,9 +319,12 @@ mod tests {
                 drop(greeting);
                 serve(&listener, response).await
             };
-            let (health, asked) = tokio::join!(ask(&addresses, HealthCheck::Alive), serving);
+            let (health, request) = tokio::join!(ask(&addresses, HealthCheck::Alive), serving);
             assert_eq!(health.is_ok(), healthy, "{health:?}");
-            assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
+            assert!(
+                request.starts_with("GET /healthz HTTP/1.1\r\n"),
+                "{request}"
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! One GET request to a running proxy, on a connection of its own.
+//! One GET request to a running proxy, on a new connection.
 
 use std::net::SocketAddr;
 

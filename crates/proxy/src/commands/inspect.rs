@@ -146,14 +146,7 @@ impl Inspector {
     ) -> ObjectReport {
         let (described, opening) = match object {
             Ok(object) => object,
-            Err(reason) => {
-                self.count("damaged", "", stored.0);
-                return ObjectReport {
-                    bytes: stored.0,
-                    details: fields(json!({ "format": "damaged", "stored_bytes": stored.0 })),
-                    ..ObjectReport::failed(reason)
-                };
-            }
+            Err(reason) => return self.report_damaged(stored, reason),
         };
         let key = described.key.as_deref().unwrap_or_default();
         self.count(described.format, key, stored.0);
@@ -175,12 +168,20 @@ impl Inspector {
             notable = Notable::Always;
         }
         ObjectReport {
-            remedy: None,
-            verdict: ObjectVerdict::Done(described.format),
             bytes: stored.0,
             details,
             remark: Some(remark),
             notable,
+            ..ObjectReport::new(ObjectVerdict::Done(described.format))
+        }
+    }
+
+    fn report_damaged(&self, stored: StoredLength, reason: String) -> ObjectReport {
+        self.count("damaged", "", stored.0);
+        ObjectReport {
+            bytes: stored.0,
+            details: fields(json!({ "format": "damaged", "stored_bytes": stored.0 })),
+            ..ObjectReport::failed(reason)
         }
     }
 

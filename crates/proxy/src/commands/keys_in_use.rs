@@ -80,8 +80,8 @@ const UPLOADS_BYTES: usize = 64 * 1024 * 1024;
 /// Memory of an upload without its names, in bytes.
 const ENTRY_BYTES: usize = 256;
 
-/// Uploads with state in some buckets, by the folder of the state. Uploads that have ended are included
-/// until a sweep removes their state.
+/// Uploads with state in some buckets, by the folder of the state. Uploads that have ended are
+/// included until a sweep removes their state.
 #[derive(Debug)]
 pub(super) struct OpenUploads {
     found: BTreeMap<String, UploadKey>,

@@ -1,10 +1,10 @@
 //! The operator's commands.
 //!
-//! Most work on stored objects: such a command implements [`object_walk::Work`], which processes one
-//! object. The rest is shared: the choice of objects ([`object_selection`], [`listing`]), concurrency
-//! and position ([`object_walk`], [`resume_point`]), output for people and scripts ([`report`],
-//! [`progress`]), and clean interruption ([`stop_signals`]). Like `app`, this module wires; the steps
-//! themselves are in `execute`.
+//! Most work on stored objects: such a command implements [`object_walk::Work`], which processes
+//! one object. The rest is shared: the choice of objects ([`object_selection`], [`listing`]),
+//! concurrency and position ([`object_walk`], [`resume_point`]), output for people and scripts
+//! ([`report`], [`progress`]), and clean interruption ([`stop_signals`]). Like `app`, this module
+//! wires; the steps themselves are in `execute`.
 //!
 //! Invariants: memory does not grow with the number of objects; an object is processed only while
 //! there is memory for it; results go to standard output and progress to standard error; an

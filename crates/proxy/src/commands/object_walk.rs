@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::failures::remedy;
 use super::listing::{Item, ItemOrigin, Listing, QUEUE};
 use super::missing;
 use super::object_count::ObjectCount;
-use super::object_selection::{ObjectTarget, Selection, VersionScope};
+use super::object_selection::{ObjectTarget, Selection};
 use super::progress::Total;
 use super::report::{ObjectReport, Reporter, Resume, explained};
 use super::resume_point::{ObjectTicket, Repeats, ResumePoint};
@@ -28,6 +28,13 @@ use crate::execute::{Outcome, Parts};
 
 /// Interval between two updates of the progress.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Returns a timer for updates of the progress.
+pub(super) fn ticker() -> Interval {
+    let mut ticker = tokio::time::interval(TICK);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticker
+}
 
 /// Message after the first signal.
 const STOPPING: &str = "Stopping: finishing objects in progress; press Ctrl-C again to stop now.";
@@ -97,10 +104,7 @@ pub(crate) async fn walk<W: Work>(
     reporter: &mut Reporter<'_>,
     stop: &mut StopSignals,
 ) -> io::Result<WalkEnd> {
-    let repeats = match selection.versions {
-        VersionScope::Current => Repeats::None,
-        VersionScope::All => Repeats::Versions,
-    };
+    let repeats = Repeats::from(selection.versions);
     let count = match pass {
         Pass::First => Some(ObjectCount::begin(listings(selection, store).collect())),
         Pass::Repeated => None,
@@ -121,17 +125,9 @@ pub(crate) async fn walk<W: Work>(
             is_last: index + 1 == selection.targets.len(),
             count: count.as_ref(),
         };
-        let signal = target_walk
-            .run(listing, target, work, reporter, stop)
-            .await?;
-        if let Some(signal) = signal {
-            let rest = selection.targets[index..]
-                .iter()
-                .map(ObjectTarget::to_string);
-            let resume = Resume {
-                start_after: target_walk.resume_point.done_up_to().map(str::to_owned),
-                targets: rest.collect(),
-            };
+        let walking = target_walk.run(listing, target, work, reporter, stop);
+        if let Some(signal) = walking.await? {
+            let resume = target_walk.resume(&selection.targets[index..]);
             return Ok(WalkEnd::Interrupted(signal, resume));
         }
     }
@@ -185,8 +181,7 @@ impl TargetWalk<'_> {
     ) -> io::Result<Option<StopSignal>> {
         let (sender, mut queue) = mpsc::channel(QUEUE);
         let mut lister = Some(tokio::spawn(listing.run(sender)));
-        let mut ticker = tokio::time::interval(TICK);
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut ticker = ticker();
         let mut stopped = None;
         loop {
             let is_open = lister.is_some() && stopped.is_none();
@@ -198,13 +193,12 @@ impl TargetWalk<'_> {
                 // new objects.
                 biased;
                 signal = stop.requested() => {
-                    // The second signal: abandon the objects in flight.
                     if stopped.replace(signal).is_some() {
+                        // The second signal: abandon the objects in flight.
                         self.running.abort_all();
                         return Ok(stopped);
                     }
-                    // Ends the lister; items that are still in the queue are dropped, and so not
-                    // counted as done.
+                    // Ends the lister. Items in the queue are dropped, and so not counted as done.
                     queue.close();
                     reporter.note(STOPPING);
                 }
@@ -220,6 +214,14 @@ impl TargetWalk<'_> {
                     reporter.tick();
                 }
             }
+        }
+    }
+
+    /// Returns how to resume; `rest` starts with this target.
+    fn resume(&self, rest: &[ObjectTarget]) -> Resume {
+        Resume {
+            start_after: self.resume_point.done_up_to().map(str::to_owned),
+            targets: rest.iter().map(ObjectTarget::to_string).collect(),
         }
     }
 

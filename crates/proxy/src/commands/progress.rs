@@ -154,13 +154,13 @@ impl ProgressDisplay {
         }
     }
 
-    /// Writes a line of its own.
+    /// Writes a line above the bar.
     pub(super) fn note(&mut self, text: &str) {
-        self.aside(|| eprintln!("{text}"));
+        self.suspended(|| eprintln!("{text}"));
     }
 
     /// Runs `write`, which writes to the same terminal, while the bar is hidden.
-    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(super) fn suspended<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.shown {
             DisplayForm::Bar(bar) => bar.drawn.suspend(write),
             DisplayForm::Lines { .. } => write(),

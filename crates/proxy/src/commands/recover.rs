@@ -80,14 +80,7 @@ pub async fn recover(
 ) -> Result<CommandEnd, StartError> {
     let mut config = reading_everything(config);
     if let Some(text) = options.key_text.take() {
-        // The operator chooses the key, so the rules of the place do not apply.
-        config.rules.clear();
-        config.policy.key_binding = KeyBinding::Key;
-        config.keys.services.clear();
-        config.keys.encrypt_key = Some(text);
-        config.keys.decrypt_keys.clear();
-        config.keys.labelled.clear();
-        config.keys.active = ActiveKey::EncryptKey;
+        use_only_key(&mut config, text);
     }
     let mut keyring = Keyring::new(&config.keys, unasked(&config.keys.services))?;
     // No network is used, so Constellation cannot hand over its key.
@@ -116,7 +109,18 @@ pub async fn recover(
     })
 }
 
-/// Returns what to check if a key does not open the object: the object's name is authenticated,
+/// Replaces the configured keys. The operator chooses the key, so the rules do not apply.
+fn use_only_key(config: &mut Config, text: SecretText) {
+    config.rules.clear();
+    config.policy.key_binding = KeyBinding::Key;
+    config.keys.services.clear();
+    config.keys.encrypt_key = Some(text);
+    config.keys.decrypt_keys.clear();
+    config.keys.labelled.clear();
+    config.keys.active = ActiveKey::EncryptKey;
+}
+
+/// Returns advice if a key does not open the object: the object's name is authenticated,
 /// too.
 fn hint(error: &RecoverError) -> &'static str {
     match error {
@@ -164,7 +168,8 @@ async fn run(keys: &RecoveryKeys, options: &RecoverOptions) -> Result<PrivateMap
             Ok(PrivateMap::default())
         }
         Form::Plain => Err(RecoverError::Metadata(
-            "no envelope in the metadata: the object is not sealed, so the stored file is its content"
+            "no envelope in the metadata: the object is not sealed, so the stored file is its \
+             content"
                 .to_owned(),
         )),
     }

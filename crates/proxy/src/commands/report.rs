@@ -230,7 +230,7 @@ impl<'o> Reporter<'o> {
         self.progress.note(text);
     }
 
-    /// Writes the end of the report. `resume` tells how to resume after an interruption.
+    /// Writes the end of the report. `resume` is present after an interruption.
     pub(crate) fn finish(
         mut self,
         resume: Option<&Resume>,
@@ -262,7 +262,7 @@ impl<'o> Reporter<'o> {
         };
         let output = &mut *self.output;
         // The bar is hidden while a line is written, and drawn again below it.
-        self.progress.aside(|| {
+        self.progress.suspended(|| {
             writeln!(output, "{line}")?;
             output.flush()
         })

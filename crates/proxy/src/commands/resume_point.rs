@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::object_selection::VersionScope;
+
 /// Progress in one target. Keys are handed out in listing order.
 #[derive(Debug)]
 pub(super) struct ResumePoint {
@@ -24,6 +26,15 @@ pub(super) enum Repeats {
     Versions,
     /// Not repeated.
     None,
+}
+
+impl From<VersionScope> for Repeats {
+    fn from(versions: VersionScope) -> Self {
+        match versions {
+            VersionScope::Current => Self::None,
+            VersionScope::All => Self::Versions,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 //! Objects that are up to date are skipped, so an interrupted command can be repeated. Old versions
 //! are never rewrapped, since a copy of one would become the current version. They are counted or,
 //! if requested, deleted once their content has a new version. At the end the command lists every
-//! key that is still needed ([`key_report`]). Before it reports that no other key is, it repeats the
-//! walk as often as necessary ([`repeated_walks`]).
+//! key that is still needed ([`key_report`]). Before it reports that no other key is, it repeats
+//! the walk as often as necessary ([`repeated_walks`]).
 
 mod key_report;
 mod repeated_walks;
@@ -121,30 +121,10 @@ impl Rewrapper {
         let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
         let job = errand.job();
         let found = source::describe(&job, &item.source_by_now()).await?;
-        let place = Place {
-            bucket: &item.bucket,
-            object_key: &item.key,
+        let mut result = self.begin(item, &found);
+        let Form::Sealed(envelope) = &found.form else {
+            return Ok(result);
         };
-        let storing = self.parts.rules.storing(place.bucket, place.object_key);
-        let mut result = RewrapResult {
-            verdict: ObjectVerdict::Skipped("plaintext"),
-            from: None,
-            to: storing.key.name().to_owned(),
-            rewrapped: None,
-            bytes: found.stored.0,
-        };
-        // Also for objects that are skipped below: their keys count in the summary.
-        self.observe(&found, &result.to);
-        let envelope = match &found.form {
-            Form::Plain => return Ok(result),
-            Form::Legacy(_) => {
-                result.verdict = ObjectVerdict::Skipped("older-format");
-                return Ok(result);
-            }
-            Form::Sealed(envelope) => envelope,
-        };
-        result.from = Some(envelope.key_name.clone());
-        result.verdict = self.verdict(item.age, is_right(&self.parts, place, envelope));
         let key = &envelope.key_name;
         match &result.verdict {
             ObjectVerdict::Done(_) => {
@@ -162,6 +142,35 @@ impl Rewrapper {
             ObjectVerdict::Skipped(_) | ObjectVerdict::Failed(_) => {}
         }
         Ok(result)
+    }
+
+    /// Notes the object's keys, and decides about it. The verdict is `Done` for an object that has
+    /// to be rewrapped now.
+    fn begin(&self, item: &Item, found: &Found) -> RewrapResult {
+        let place = Place {
+            bucket: &item.bucket,
+            object_key: &item.key,
+        };
+        let storing = self.parts.rules.storing(place.bucket, place.object_key);
+        let to = storing.key.name().to_owned();
+        // Also for objects that are skipped: their keys count in the summary.
+        self.observe(found, &to);
+        let (verdict, from) = match &found.form {
+            Form::Plain => (ObjectVerdict::Skipped("plaintext"), None),
+            Form::Legacy(_) => (ObjectVerdict::Skipped("older-format"), None),
+            Form::Sealed(envelope) => {
+                let is_right = is_right(&self.parts, place, envelope);
+                let key = envelope.key_name.clone();
+                (self.verdict(item.age, is_right), Some(key))
+            }
+        };
+        RewrapResult {
+            verdict,
+            from,
+            to,
+            rewrapped: None,
+            bytes: found.stored.0,
+        }
     }
 
     /// Decides about a sealed object: rewrapped, to be rewrapped, or skipped.

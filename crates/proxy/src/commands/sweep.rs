@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
-
 use super::CommandEnd;
+use super::object_walk::ticker;
 use super::progress::{DoneCounts, ProgressDisplay, Total, Unit};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, StateBucket};
@@ -77,8 +76,8 @@ async fn sweep_buckets(
     let report = |bucket: &str, found: Outcome<Found>| {
         let mut progress = progress.borrow_mut();
         progress.end_bucket(found.is_err());
-        let mut aside = |text: &str| progress.display.aside(|| line(text));
-        summary.add(bucket, found, sweep.mode, &mut aside);
+        let mut line = |text: &str| progress.display.suspended(|| line(text));
+        summary.add(bucket, found, sweep.mode, &mut line);
     };
     with_ticks(&progress, sweep.buckets(buckets.collect(), report)).await;
     progress.into_inner().end();
@@ -86,14 +85,10 @@ async fn sweep_buckets(
     summary.command_end()
 }
 
-/// Interval between two updates of the progress.
-const TICK: Duration = Duration::from_millis(200);
-
 /// Shows the progress until the work is done.
 async fn with_ticks(progress: &RefCell<SweepProgress>, work: impl Future<Output = ()>) {
     let mut work = std::pin::pin!(work);
-    let mut ticker = tokio::time::interval(TICK);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticker = ticker();
     loop {
         tokio::select! {
             () = &mut work => return,

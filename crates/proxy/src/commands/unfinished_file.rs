@@ -1,6 +1,7 @@
 //! A file that either is complete or does not exist.
 //!
-//! It is written under another name in the same folder, and renamed once it is complete and on disk.
+//! It is written under another name in the same folder, and renamed once it is complete and on
+//! disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -155,7 +155,8 @@ impl Verifier {
             }
         }
         let line = format!(
-            "Everything is encrypted; set {} so that the storage cannot substitute unencrypted objects.",
+            "Everything is encrypted; set {} so that the storage cannot substitute unencrypted \
+             objects.",
             settings.join(" and ")
         );
         let lines = (!settings.is_empty()).then_some(line);

@@ -17,7 +17,7 @@ fn item(key: &str, version: Option<&str>) -> Item {
     }
 }
 
-fn told(format: Format, resume: Option<&Resume>) -> Vec<String> {
+fn lines_of(format: Format, resume: Option<&Resume>) -> Vec<String> {
     let mut output = anstream::StripStream::new(Vec::new());
     let progress = ProgressDisplay::silent();
     let mut reporter = Reporter::new("rewrap", format, &mut output, progress);
@@ -45,7 +45,7 @@ fn told(format: Format, resume: Option<&Resume>) -> Vec<String> {
 
 #[test]
 fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask() {
-    let all = told(Format::AllLines, None);
+    let all = lines_of(Format::AllLines, None);
     assert_eq!(
         all[..4],
         [
@@ -55,7 +55,7 @@ fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask(
             "FAILED b/a\\nb (version v1): it is\\u{1b} damaged\\u{202e}",
         ]
     );
-    let some = told(Format::Lines, None);
+    let some = lines_of(Format::Lines, None);
     assert_eq!(some[..2], [all[1].as_str(), all[3].as_str()]);
     assert!(some[2].starts_with("rewrap: 4 objects in "), "{}", some[2]);
     assert_eq!(
@@ -129,7 +129,7 @@ fn programs_get_one_object_a_line_and_one_for_the_end() {
         start_after: Some("it's".to_owned()),
         targets: vec!["b/p".to_owned(), "c".to_owned()],
     };
-    let lines = told(Format::Json, Some(&resume));
+    let lines = lines_of(Format::Json, Some(&resume));
     let values: Vec<Value> = lines
         .iter()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -168,7 +168,7 @@ fn who_interrupts_is_told_how_to_go_on() {
         start_after: Some("it's".to_owned()),
         targets: vec!["b/p q".to_owned(), "c".to_owned()],
     };
-    let lines = told(Format::Lines, Some(&resume));
+    let lines = lines_of(Format::Lines, Some(&resume));
     assert_eq!(
         lines.last().unwrap(),
         r"Interrupted. To resume, repeat the command with: --start-after 'it'\''s' 'b/p q' c"
@@ -176,7 +176,7 @@ fn who_interrupts_is_told_how_to_go_on() {
 }
 
 #[test]
-fn what_the_backend_says_is_told() {
+fn what_the_backend_says_is_lines_of() {
     let failure = Failure::Answer(Box::new(BackendAnswer {
         status: StatusCode::FORBIDDEN,
         headers: http::HeaderMap::new(),

@@ -1,4 +1,4 @@
-//! Observations of `rewrap`, and the conclusion for the keys: which are still needed, and by what.
+//! Observations of `rewrap`, and its report on the keys that are still needed.
 //!
 //! Every doubt counts against the old key: failed objects, unreadable ones, and those that were not
 //! checked.
@@ -145,8 +145,8 @@ impl KeyObservations {
         }
         if self.unreadable > 0 {
             lines.push(format!(
-                "The states of {} uploads cannot be read; `s3proxy sweep` deletes the state of uploads \
-                 that have ended.",
+                "The states of {} uploads cannot be read; `s3proxy sweep` deletes the state of \
+                 uploads that have ended.",
                 HumanCount(self.unreadable)
             ));
         }
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn walks_over_the_same_objects_count_them_once() {
         let mut observations = KeyObservations::default();
-        // Both walks saw the same objects, so the larger count stands, not the sum.
+        // Both walks saw the same objects, so the larger count is reported, not the sum.
         for current in [2, 1] {
             observations.walk.of("old").current = current;
             observations.changed = current;
