@@ -80,7 +80,7 @@ pub struct DecryptArguments {
     /// With --to: overwrite objects that exist
     #[arg(long, requires = "to")]
     pub overwrite: bool,
-    /// Show the objects that would change, and change nothing
+    /// Show the changes without making them
     #[arg(long)]
     pub dry_run: bool,
     /// With --in-place: delete replaced versions
@@ -200,7 +200,7 @@ pub struct RecoverArguments {
         hide_default_value = true
     )]
     pub bucket: String,
-    /// File with the encryption key [default: the configured keys]
+    /// File with the KEK [default: the configured keys]
     #[arg(long, value_name = "FILE")]
     pub kek_file: Option<PathBuf>,
     /// File to write the decrypted object to

@@ -132,7 +132,7 @@ pub struct RewrapArguments {
     /// For example after that key was rotated inside the key service.
     #[arg(long)]
     pub again: bool,
-    /// Exit with status 4 if another key is or may be needed
+    /// Exit with status 4 if another key may be needed
     #[arg(long)]
     pub check: bool,
     /// Ask this proxy for requests in flight; repeatable
@@ -169,7 +169,7 @@ impl RewrapArguments {
 /// Switches of the commands that replace objects in place.
 #[derive(clap::Args, Clone, Copy)]
 pub struct WriteArguments {
-    /// Show the objects that would change, and change nothing
+    /// Show the changes without making them
     #[arg(long)]
     pub dry_run: bool,
     /// Delete replaced versions (in versioned buckets)
