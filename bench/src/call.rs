@@ -20,7 +20,7 @@ pub(crate) struct Caller {
     sender: Option<SendRequest<Segments>>,
 }
 
-pub(crate) struct Answer {
+pub(crate) struct CallResponse {
     pub(crate) headers: HeaderMap,
     pub(crate) document: String,
 }
@@ -33,10 +33,13 @@ impl Caller {
         }
     }
 
-    pub(crate) async fn ask(&mut self, request: Request<Segments>) -> Result<Answer, LoadError> {
-        let what = format!("{} {}", request.method(), request.uri());
-        let broken = |source, what: &str| LoadError::Http {
-            what: what.to_owned(),
+    pub(crate) async fn ask(
+        &mut self,
+        request: Request<Segments>,
+    ) -> Result<CallResponse, LoadError> {
+        let subject = format!("{} {}", request.method(), request.uri());
+        let broken = |source, subject: &str| LoadError::Http {
+            subject: subject.to_owned(),
             source,
         };
         // A response to HEAD has no body that could report a late error.
@@ -50,27 +53,29 @@ impl Caller {
             sender = connect(&self.authority).await?;
         }
         let answer = sender.send_request(request).await;
-        let (head, body) = answer.map_err(|source| broken(source, &what))?.into_parts();
+        let (head, body) = answer
+            .map_err(|source| broken(source, &subject))?
+            .into_parts();
         let read = Limited::new(body, LONGEST).collect().await;
         let bytes = read.map_err(|_| LoadError::Answer {
-            what: what.clone(),
+            subject: subject.clone(),
             problem: "broke off, or is longer than such an answer can be",
         })?;
         let document = String::from_utf8_lossy(&bytes.to_bytes()).into_owned();
         if head.status != StatusCode::OK || (!bodiless && document.contains("<Error>")) {
             return Err(LoadError::Status {
-                what,
+                subject,
                 status: head.status,
                 body: document.chars().take(QUOTED).collect(),
             });
         }
         self.sender = Some(sender);
         let headers = head.headers;
-        Ok(Answer { headers, document })
+        Ok(CallResponse { headers, document })
     }
 }
 
-impl Answer {
+impl CallResponse {
     /// The content of a required element.
     pub(crate) fn element(&self, name: &'static str) -> Result<&str, LoadError> {
         xml::content(&self.document, name).ok_or(LoadError::Missing { name })

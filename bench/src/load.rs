@@ -31,24 +31,32 @@ pub(crate) enum LoadError {
         authority: String,
         source: std::io::Error,
     },
-    #[error("{what} broke off: {source}")]
-    Http { what: String, source: hyper::Error },
-    #[error("{what} was answered with {status} instead of 200 OK: {body}")]
+    #[error("{subject} broke off: {source}")]
+    Http {
+        subject: String,
+        source: hyper::Error,
+    },
+    #[error("{subject}: status {status} instead of 200 OK: {body}")]
     Status {
-        what: String,
+        subject: String,
         status: StatusCode,
         body: String,
     },
-    #[error("{what} brought {got} bytes, and the object has {expected}")]
+    #[error("{subject}: received {got} bytes of an object of {expected} bytes")]
     Length {
-        what: String,
+        subject: String,
         got: u64,
         expected: u64,
     },
-    #[error("{what} brought other bytes than were stored, in the piece at offset {offset}")]
-    Content { what: String, offset: u64 },
-    #[error("the answer to {what} {problem}")]
-    Answer { what: String, problem: &'static str },
+    #[error(
+        "{subject}: the content differs from the stored object, in the piece at offset {offset}"
+    )]
+    Content { subject: String, offset: u64 },
+    #[error("{subject}: the response {problem}")]
+    Answer {
+        subject: String,
+        problem: &'static str,
+    },
     #[error("an answer came without {name}")]
     Missing { name: &'static str },
     #[error("a client's task ended early: {0}")]
@@ -76,7 +84,7 @@ impl Expect {
 
 /// When a client stops. Its current request is always finished, and counted.
 #[derive(Clone, Copy)]
-pub(crate) enum Stop {
+pub(crate) enum StopCondition {
     After(Duration),
     Requests(u64),
 }
@@ -88,7 +96,7 @@ pub(crate) struct Load {
     pub(crate) requests: Vec<Request<Segments>>,
     pub(crate) expect: Expect,
     pub(crate) clients: usize,
-    pub(crate) stop: Stop,
+    pub(crate) stop: StopCondition,
 }
 
 /// The sum over all clients.
@@ -134,7 +142,7 @@ struct Client {
 impl Client {
     async fn run(
         self,
-        stop: Stop,
+        stop: StopCondition,
         started: Instant,
         finished: Arc<AtomicU64>,
     ) -> Result<(), LoadError> {
@@ -143,8 +151,8 @@ impl Client {
         let mut done = 0;
         loop {
             let enough = match stop {
-                Stop::After(time) => started.elapsed() >= time,
-                Stop::Requests(count) => done >= count,
+                StopCondition::After(time) => started.elapsed() >= time,
+                StopCondition::Requests(count) => done >= count,
             };
             if enough {
                 return Ok(());
@@ -171,7 +179,7 @@ pub(crate) async fn connect(authority: &str) -> Result<SendRequest<Segments>, Lo
     stream.set_nodelay(true).map_err(failed)?;
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (sender, connection) = handshake.map_err(|source| LoadError::Http {
-        what: format!("the connection to {authority}"),
+        subject: format!("the connection to {authority}"),
         source,
     })?;
     // The task ends when the sender is dropped; the sender reports errors of the connection.
@@ -194,32 +202,32 @@ async fn exchange(
     request: &Request<Segments>,
     expect: &Expect,
 ) -> Result<(), LoadError> {
-    let what = || format!("{} {}", request.method(), request.uri());
+    let subject = || format!("{} {}", request.method(), request.uri());
     let answer = sender.send_request(request.clone()).await;
     let answer = answer.map_err(|source| LoadError::Http {
-        what: what(),
+        subject: subject(),
         source,
     })?;
     if answer.status() != StatusCode::OK {
         return Err(LoadError::Status {
-            what: what(),
+            subject: subject(),
             status: answer.status(),
             body: quote(answer).await,
         });
     }
-    check(answer.into_body(), expect, what).await
+    check(answer.into_body(), expect, subject).await
 }
 
 /// Reads a body to its end, and drops its bytes as they arrive.
 async fn check(
     mut body: Incoming,
     expect: &Expect,
-    what: impl Fn() -> String,
+    subject: impl Fn() -> String,
 ) -> Result<(), LoadError> {
     let mut got = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|source| LoadError::Http {
-            what: what(),
+            subject: subject(),
             source,
         })?;
         let Ok(data) = frame.into_data() else {
@@ -229,7 +237,7 @@ async fn check(
             && !pattern.matches(got, &data)
         {
             return Err(LoadError::Content {
-                what: what(),
+                subject: subject(),
                 offset: got,
             });
         }
@@ -239,7 +247,7 @@ async fn check(
         Expect::Stored { .. } => Ok(()),
         Expect::Length(expected) | Expect::Content(expected, _) if got == *expected => Ok(()),
         Expect::Length(expected) | Expect::Content(expected, _) => Err(LoadError::Length {
-            what: what(),
+            subject: subject(),
             got,
             expected: *expected,
         }),
@@ -353,7 +361,7 @@ mod tests {
             requests: vec![get.expect("signed")],
             expect: Expect::Content(LENGTH, Pattern::new()),
             clients: 3,
-            stop: Stop::Requests(5),
+            stop: StopCondition::Requests(5),
         };
         let tally = load.run().await.expect("done");
         assert_eq!((tally.requests, tally.bytes), (15, 15 * LENGTH));

@@ -8,19 +8,19 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cli::{RunOptions, Target};
-use crate::load::{Expect, Load, Stop};
+use crate::load::{Expect, Load, StopCondition};
 use crate::process::Server;
 use crate::site::{Contender, Site, SiteError};
 use crate::size::Size;
 use crate::transfers::{Kind, Transfers};
-use crate::watch::{Watched, watch};
+use crate::watch::{MemoryCurve, watch};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct MemoryRun {
     pub(crate) target: Target,
     pub(crate) work: Work,
     #[serde(flatten)]
-    pub(crate) watched: Watched,
+    pub(crate) watched: MemoryCurve,
 }
 
 /// The transfers of a measurement.
@@ -111,7 +111,7 @@ async fn measure(
     contender: &Contender,
     server: &Server,
     work: Work,
-) -> Result<Watched, SiteError> {
+) -> Result<MemoryCurve, SiteError> {
     match work {
         Work::Objects {
             clients_each_way,
@@ -144,7 +144,7 @@ fn objects(
         requests: vec![request],
         expect,
         clients,
-        stop: Stop::Requests(1),
+        stop: StopCondition::Requests(1),
     };
     let get = site.signer.get(authority, &contender.kept("memory"))?;
     let path = contender.dropped("memory");

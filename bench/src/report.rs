@@ -14,7 +14,7 @@ use crate::cli::{BackendKind, RunOptions, Target};
 use crate::memory::MemoryRun;
 use crate::process::PeakReset;
 use crate::request::Payload;
-use crate::throughput::{Comparison, Direction, Measured, Sample, Unit, Workload};
+use crate::throughput::{Comparison, Direction, Sample, TargetSamples, Unit, Workload};
 
 const MIB: f64 = 1_048_576.0;
 const GIB: f64 = 1024.0 * MIB;
@@ -65,8 +65,8 @@ impl Report {
         )?;
         writeln!(
             out,
-            "Everything shares {} core(s): generator, backend and what is measured take time from\n\
-             each other, so rates are lower than with machines of their own. CPU seconds are the\n\
+            "Everything shares {} core(s): generator, backend and the measured proxy take time from\n\
+             each other, so rates are lower than on separate machines. CPU seconds are the\n\
              process's own (user and system, workers included) and suffer least from that.",
             self.cores
         )?;
@@ -136,7 +136,7 @@ struct Row {
 
 impl Row {
     fn all(comparison: &Comparison) -> Vec<Self> {
-        let figures = |measured: &Measured| -> Vec<Figures> {
+        let figures = |measured: &TargetSamples| -> Vec<Figures> {
             let samples = measured.samples.iter();
             let unit = comparison.workload.unit;
             samples.map(|sample| Figures::of(unit, sample)).collect()
@@ -146,7 +146,7 @@ impl Row {
             .iter()
             .find(|one| one.target == Target::Nginx);
         let nginx = nginx.map(figures);
-        let row = |measured: &Measured| {
+        let row = |measured: &TargetSamples| {
             let rounds = figures(measured);
             let ratio = |figure: fn(&Figures) -> f64| {
                 let nginx = nginx.as_ref()?.iter();
@@ -265,7 +265,8 @@ fn write_memory(out: &mut String, run: &MemoryRun) -> std::fmt::Result {
     };
     writeln!(
         out,
-        "  resident: {:.1} MiB before, highest {:.1} MiB {since}; {} samples: median {:.1} MiB, highest {:.1} MiB",
+        "  resident: {:.1} MiB before, highest {:.1} MiB {since}; {} samples: median {:.1} MiB, \
+         highest {:.1} MiB",
         whole(watched.idle) / MIB,
         whole(watched.peak) / MIB,
         watched.samples,
@@ -333,7 +334,7 @@ mod tests {
     }
 
     fn table(proxy: Vec<Sample>, nginx: Vec<Sample>) -> String {
-        let measured = |target, samples| Measured { target, samples };
+        let measured = |target, samples| TargetSamples { target, samples };
         let comparison = Comparison {
             workload: Workload {
                 direction: Direction::Get,

@@ -130,10 +130,7 @@ impl Signer {
             }
             Payload::Trailer => {
                 let body = trailer_body(content, length);
-                let mut request = request
-                    .header(CONTENT_LENGTH, body.length())
-                    .header(CONTENT_ENCODING, "aws-chunked")
-                    .header("x-amz-decoded-content-length", length)
+                let mut request = chunked(request, body.length(), length)
                     .header("x-amz-sdk-checksum-algorithm", "CRC32")
                     .header("x-amz-trailer", "x-amz-checksum-crc32")
                     .body(body)?;
@@ -142,11 +139,7 @@ impl Signer {
                 Ok(request)
             }
             Payload::SignedChunks => {
-                let mut request = request
-                    .header(CONTENT_LENGTH, signed_length(length))
-                    .header(CONTENT_ENCODING, "aws-chunked")
-                    .header("x-amz-decoded-content-length", length)
-                    .body(())?;
+                let mut request = chunked(request, signed_length(length), length).body(())?;
                 let signable = SignableBody::Precomputed(SIGNED_CHUNKS.to_owned());
                 let seed = self.sign(&mut request, authority, signable, now)?;
                 let body = self.signed_body(content, length, seed, now)?;
@@ -262,6 +255,14 @@ fn signed_length(length: u64) -> u64 {
             header as u64 + size + 2
         })
         .sum()
+}
+
+/// Adds the headers of an upload in chunks; `length` is that of the content.
+fn chunked(request: http::request::Builder, framed: u64, length: u64) -> http::request::Builder {
+    request
+        .header(CONTENT_LENGTH, framed)
+        .header(CONTENT_ENCODING, "aws-chunked")
+        .header("x-amz-decoded-content-length", length)
 }
 
 fn trailer_body(content: &Pattern, length: u64) -> Segments {

@@ -49,7 +49,7 @@ pub(crate) enum ServerError {
 }
 
 /// A running server and its address.
-pub(crate) struct Running {
+pub(crate) struct RunningServer {
     pub(crate) server: Server,
     pub(crate) authority: String,
 }
@@ -63,21 +63,21 @@ pub(crate) fn credential() -> Signer {
     }
 }
 
-pub(crate) async fn stub(program: &Path, folder: &Path) -> Result<Running, ServerError> {
+pub(crate) async fn stub(program: &Path, folder: &Path) -> Result<RunningServer, ServerError> {
     let port = free_port()?;
     let mut command = clean(program);
     command.args(["stub", "--port", &port.to_string()]);
     let server = Server::start("stub", command, folder)?;
-    let running = Running::new(server, port);
+    let running = RunningServer::new(server, port);
     running
         .until(&plain_get("/")?, &Expect::Stored { length: 0 })
         .await
 }
 
-pub(crate) async fn seaweedfs(program: &Path, folder: &Path) -> Result<Running, ServerError> {
+pub(crate) async fn seaweedfs(program: &Path, folder: &Path) -> Result<RunningServer, ServerError> {
     let (command, port) = seaweedfs_command(program, folder)?;
     let server = Server::start("seaweedfs", command, folder)?;
-    let running = Running::new(server, port);
+    let running = RunningServer::new(server, port);
     let signer = credential();
     let bucket = signer.bare(Method::PUT, &running.authority, &format!("/{BUCKET}"))?;
     let done = Expect::Stored { length: 0 };
@@ -127,7 +127,7 @@ pub(crate) async fn nginx(
     program: &Path,
     folder: &Path,
     backend: &str,
-) -> Result<Running, ServerError> {
+) -> Result<RunningServer, ServerError> {
     let port = free_port()?;
     let config = folder.join("nginx.conf");
     let text = include_str!("../nginx.conf")
@@ -138,7 +138,7 @@ pub(crate) async fn nginx(
     let mut command = clean(program);
     command.arg("-p").arg(folder).arg("-c").arg(&config);
     let server = Server::start("nginx", command, folder)?;
-    let running = Running::new(server, port);
+    let running = RunningServer::new(server, port);
     let list = credential().bare(Method::GET, &running.authority, "/")?;
     running.until(&list, &Expect::Stored { length: 0 }).await
 }
@@ -147,7 +147,7 @@ pub(crate) async fn proxy(
     program: &Path,
     folder: &Path,
     backend: &str,
-) -> Result<Running, ServerError> {
+) -> Result<RunningServer, ServerError> {
     let port = free_port()?;
     let signer = credential();
     // A constant key: the objects exist only during the run.
@@ -161,13 +161,13 @@ pub(crate) async fn proxy(
         .env("AWS_SECRET_ACCESS_KEY", &signer.secret_key)
         .env("AWS_REGION", &signer.region);
     let server = Server::start("s3proxy", command, folder)?;
-    let running = Running::new(server, port);
+    let running = RunningServer::new(server, port);
     running
         .until(&plain_get("/readyz")?, &Expect::Stored { length: 0 })
         .await
 }
 
-impl Running {
+impl RunningServer {
     fn new(server: Server, port: u16) -> Self {
         Self {
             server,

@@ -12,7 +12,7 @@ use crate::content::Pattern;
 use crate::load::{self, Expect, LoadError};
 use crate::process::{PeakReset, ProcessError, Server};
 use crate::request::{Payload, RequestError, Signer};
-use crate::servers::{self, BUCKET, Running, ServerError};
+use crate::servers::{self, BUCKET, RunningServer, ServerError};
 use crate::size::Size;
 use crate::stub::{KEPT, PLAIN, SIZED};
 
@@ -34,7 +34,7 @@ pub(crate) enum SiteError {
     TooManyParts(Size, Size),
     #[error(
         "the backend returned the plaintext of an object that was written through s3proxy: \
-         what is measured here does not encrypt"
+         the measured proxy does not encrypt"
     )]
     NotEncrypted,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Site {
     // Fields are dropped in this order: the targets before their backend, and both before the
     // folder.
     targets: Vec<Contender>,
-    backend: Running,
+    backend: RunningServer,
     _folder: TempDir,
     pub(crate) signer: Arc<Signer>,
     pub(crate) content: Pattern,
@@ -53,7 +53,7 @@ pub(crate) struct Site {
 pub(crate) struct Contender {
     pub(crate) target: Target,
     /// `None` for [`Target::Direct`].
-    running: Option<Running>,
+    running: Option<RunningServer>,
 }
 
 impl Site {

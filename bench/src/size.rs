@@ -6,9 +6,7 @@ use std::str::FromStr;
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "{0:?} is not a size; write a whole number of bytes, or one with KiB, MiB or GiB behind it"
-)]
+#[error("{0:?} is not a size; write a whole number of bytes, or of KiB, MiB or GiB, such as 64MiB")]
 pub(crate) struct SizeError(String);
 
 /// A number of bytes.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::{RunOptions, Target, Verify};
-use crate::load::{Expect, Load, Stop};
+use crate::load::{Expect, Load, StopCondition};
 use crate::process::{self, PeakReset, Usage};
 use crate::site::{Contender, Site, SiteError};
 use crate::size::Size;
@@ -55,7 +55,7 @@ pub(crate) struct Sample {
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Measured {
+pub(crate) struct TargetSamples {
     pub(crate) target: Target,
     pub(crate) samples: Vec<Sample>,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Measured {
 #[derive(Debug, Serialize)]
 pub(crate) struct Comparison {
     pub(crate) workload: Workload,
-    pub(crate) measured: Vec<Measured>,
+    pub(crate) measured: Vec<TargetSamples>,
 }
 
 fn workloads(options: &RunOptions) -> Vec<Workload> {
@@ -125,7 +125,7 @@ async fn compare(
     let targets = site.contenders().iter().map(|contender| contender.target);
     let measured = targets
         .zip(samples)
-        .map(|(target, samples)| Measured { target, samples })
+        .map(|(target, samples)| TargetSamples { target, samples })
         .collect();
     Ok(Comparison { workload, measured })
 }
@@ -200,7 +200,7 @@ impl Workload {
             requests,
             expect,
             clients: self.clients,
-            stop: Stop::After(time),
+            stop: StopCondition::After(time),
         })
     }
 }

@@ -97,12 +97,13 @@ impl fmt::Display for Transfers {
         match kind {
             Kind::Upload => write!(
                 out,
-                "{clients} uploads of {size} in parts of {part_size}, {parts_at_once} at once of each"
+                "{clients} uploads of {size} in parts of {part_size}, {parts_at_once} at once of \
+                 each"
             ),
             Kind::PartCopies => write!(
                 out,
-                "{clients} uploads by UploadPartCopy of {part_size} each from a plaintext object of \
-                 {size}, {parts_at_once} at once of each"
+                "{clients} uploads by UploadPartCopy of {part_size} each from a plaintext object \
+                 of {size}, {parts_at_once} at once of each"
             ),
             Kind::WholePartCopy => write!(
                 out,
@@ -158,7 +159,7 @@ impl Maker {
         let length: u64 = answer.header("content-length")?.parse().unwrap_or(0);
         if length != self.transfers.size.0 {
             return Err(SiteError::Load(LoadError::Length {
-                what: format!("HEAD {}", self.path),
+                subject: format!("HEAD {}", self.path),
                 got: length,
                 expected: self.transfers.size.0,
             }));

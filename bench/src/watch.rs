@@ -13,7 +13,7 @@ use crate::site::SiteError;
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Watched {
+pub(crate) struct MemoryCurve {
     pub(crate) seconds: f64,
     /// Bytes of payload that were transferred.
     pub(crate) bytes: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Watched {
 pub(crate) async fn watch(
     server: &Server,
     work: impl Future<Output = Result<u64, SiteError>>,
-) -> Result<Watched, SiteError> {
+) -> Result<MemoryCurve, SiteError> {
     let peak_reset = server.reset_peak()?;
     let before = server.usage()?;
     let started = Instant::now();
@@ -41,7 +41,7 @@ pub(crate) async fn watch(
     let after = server.usage()?;
     samples.sort_unstable();
     let sampled_highest = samples[samples.len() - 1];
-    Ok(Watched {
+    Ok(MemoryCurve {
         seconds,
         bytes,
         cpu: after.cpu.saturating_sub(before.cpu).as_secs_f64(),

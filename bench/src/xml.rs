@@ -9,8 +9,8 @@ pub(crate) fn contents<'a>(document: &'a str, name: &str) -> impl Iterator<Item 
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let mut rest = document;
     std::iter::from_fn(move || {
-        let (_, behind) = rest.split_once(&open)?;
-        let (content, next) = behind.split_once(&close)?;
+        let (_, after) = rest.split_once(&open)?;
+        let (content, next) = after.split_once(&close)?;
         rest = next;
         Some(content)
     })

@@ -131,7 +131,7 @@ def test_health_speaks_tls_where_the_proxy_does(deployments):
 def test_health_exits_with_1_without_a_response(deployment):
     asked = health(deployment, None, "--no-tls", "--port", free_port())
     assert (asked.returncode, asked.stdout) == (1, "")
-    assert "no answer from 127.0.0.1" in asked.stderr
+    assert "no response from 127.0.0.1" in asked.stderr
 
 
 def test_health_exits_with_1_on_a_failed_probe(draining):

@@ -22,7 +22,7 @@ const PAGES: &[Page] = &[
 pub(crate) enum DocsError {
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
-    #[error("{path} does not match the declarations; `cargo run -p xtask -- docs` writes it anew")]
+    #[error("{path} does not match the declarations; run `cargo run -p xtask -- docs`")]
     Outdated { path: PathBuf },
 }
 
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_page_is_noticed_and_written_anew() {
+    fn an_outdated_page_is_found_and_rewritten() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("docs")).unwrap();
         assert!(matches!(check(folder.path()), Err(DocsError::File { .. })));

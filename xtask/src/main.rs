@@ -1,7 +1,7 @@
 //! Checks and generated files of this repository: `cargo run -p xtask -- COMMAND`.
 //!
-//! - `docs` writes `docs/configuration.md` from the declarations of the settings; `docs --check`
-//!   fails where it is not up to date.
+//! - `docs` writes `docs/configuration.md` and `docs/metrics.md` from the declarations; `docs --check`
+//!   fails if it is out of date.
 //! - `edges` fails on an edge between modules or crates that the architecture does not have.
 //! - `unused` fails on public functions of the libraries that only tests call.
 //!
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum XtaskError {
     #[error(transparent)]
     Docs(#[from] docs::DocsError),
     #[error(transparent)]
@@ -40,13 +40,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[&str]) -> Result<(), Failure> {
+fn run(arguments: &[&str]) -> Result<(), XtaskError> {
     match arguments {
         ["docs"] => docs::write(&root())?,
         ["docs", "--check"] => docs::check(&root())?,
         ["edges"] => edges::check(&root())?,
         ["unused"] => unused::check(&root())?,
-        [..] => return Err(Failure::Usage),
+        [..] => return Err(XtaskError::Usage),
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::words::words;
 pub(crate) enum UnusedError {
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("public functions that only tests call, if any code does:\n  {}", .0.join("\n  "))]
+    #[error("public functions that nothing or only tests call:\n  {}", .0.join("\n  "))]
     Found(Vec<String>),
 }
 

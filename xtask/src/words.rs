@@ -40,7 +40,7 @@ fn is_identifier(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// The length of the text literal that begins here, its quotes included.
+/// Length of the text literal that begins here, including its quotes.
 fn text_length(source: &str) -> usize {
     let mut is_escaped = false;
     for (at, character) in source.char_indices().skip(1) {
@@ -53,13 +53,13 @@ fn text_length(source: &str) -> usize {
     source.len()
 }
 
-/// The same for a raw text literal, such as `r#"…"#`.
+/// Length of the raw text literal that begins here, such as `r#"…"#`.
 fn raw_text_length(source: &str) -> Option<usize> {
-    let behind_marker = source
+    let after_marker = source
         .strip_prefix("br")
         .or_else(|| source.strip_prefix('r'))?;
-    let inside = behind_marker.trim_start_matches('#');
-    let hashes = &behind_marker[..behind_marker.len() - inside.len()];
+    let inside = after_marker.trim_start_matches('#');
+    let hashes = &after_marker[..after_marker.len() - inside.len()];
     let text = inside.strip_prefix('"')?;
     let end = text.find(&format!("\"{hashes}"))?;
     Some(source.len() - text.len() + end + 1 + hashes.len())

@@ -12,12 +12,12 @@ const PAGE: usize = 1000;
 pub(super) fn page(store: &Store, bucket: &str, asked: &Query) -> String {
     let prefix = asked.text("prefix").unwrap_or_default();
     // A token is the last key of the previous page.
-    let behind = asked.text("continuation-token").unwrap_or_default();
+    let after = asked.text("continuation-token").unwrap_or_default();
     let limit = asked.number("max-keys").unwrap_or(PAGE).min(PAGE);
     let stored = store.beginning_with(&format!("{bucket}/{prefix}"));
     let mut objects = stored.iter().filter_map(|(name, object)| {
         let (_, key) = name.split_once('/')?;
-        (key > behind).then_some((key, object))
+        (key > after).then_some((key, object))
     });
     let mut entries = String::new();
     let (mut count, mut last) = (0, "");

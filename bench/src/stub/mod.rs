@@ -40,7 +40,7 @@ use tokio::net::TcpListener;
 
 use crate::content::Segments;
 use query::Query;
-use range::Wanted;
+use range::RequestedRange;
 use store::{Content, Object, Store};
 use uploads::{RefusedUpload, Uploads};
 
@@ -209,8 +209,8 @@ impl Stub {
                 Ok(tagged(etag))
             }
             (&Method::GET, Some(id)) => {
-                let behind = asked.number("part-number-marker").unwrap_or(0);
-                Ok(document(StatusCode::OK, &self.uploads.list(id, behind)?))
+                let after = asked.number("part-number-marker").unwrap_or(0);
+                Ok(document(StatusCode::OK, &self.uploads.list(id, after)?))
             }
             (&Method::POST, Some(id)) => self.complete(bucket, key, id, request).await,
             (&Method::DELETE, Some(id)) => {
@@ -280,7 +280,7 @@ impl Fate {
     }
 }
 
-struct Received {
+struct ReceivedBody {
     /// Empty unless the bytes are kept.
     bytes: Vec<u8>,
     /// Length without the framing.
@@ -288,7 +288,7 @@ struct Received {
 }
 
 /// Reads a body to its end.
-async fn receive(request: Request<Incoming>, fate: Fate) -> Result<Received, UploadError> {
+async fn receive(request: Request<Incoming>, fate: Fate) -> Result<ReceivedBody, UploadError> {
     let (head, mut body) = request.into_parts();
     let announced = |name| head.headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
     let mut bytes = Vec::new();
@@ -308,7 +308,7 @@ async fn receive(request: Request<Incoming>, fate: Fate) -> Result<Received, Upl
         // Without decoding, the announced length is the only one without framing.
         length = announced("x-amz-decoded-content-length").unwrap_or(length);
     }
-    Ok(Received { bytes, length })
+    Ok(ReceivedBody { bytes, length })
 }
 
 fn is_aws_chunked(headers: &HeaderMap) -> bool {
@@ -328,35 +328,33 @@ fn read(store: &Store, name: &str, asked: &HeaderMap) -> Response<Segments> {
     }
     let length = object.content.length();
     let range = asked.get(RANGE).and_then(|range| range.to_str().ok());
-    let wanted = range.map_or(Wanted::Whole, |range| Wanted::parse(range, length));
-    let (status, range, content_range) = match wanted {
-        Wanted::Whole => (StatusCode::OK, 0..length, None),
-        Wanted::Part(range) => {
+    let requested = range.map_or(RequestedRange::Whole, |range| {
+        RequestedRange::parse(range, length)
+    });
+    let (status, range) = match requested {
+        RequestedRange::Whole => (StatusCode::OK, 0..length),
+        RequestedRange::Part(range) => {
             let (first, last) = range.into_inner();
-            let content_range = format!("bytes {first}-{last}/{length}");
-            (
-                StatusCode::PARTIAL_CONTENT,
-                first..last + 1,
-                Some(content_range),
-            )
+            (StatusCode::PARTIAL_CONTENT, first..last + 1)
         }
-        Wanted::Unsatisfiable => {
+        RequestedRange::Unsatisfiable => {
             return refusal(StatusCode::RANGE_NOT_SATISFIABLE, "InvalidRange");
         }
     };
-    let mut answer = Response::new(store.body(&object, range));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
+    let mut response = Response::new(store.body(&object, range.clone()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     headers.extend(object.headers.clone());
     headers.insert(ETAG, object.etag.clone());
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let modified = HeaderValue::from_static("Sat, 01 Jan 2022 00:00:00 GMT");
     headers.insert(LAST_MODIFIED, modified);
-    if let Some(range) = content_range {
+    if status == StatusCode::PARTIAL_CONTENT {
+        let range = format!("bytes {}-{}/{length}", range.start, range.end - 1);
         let range = HeaderValue::try_from(range).expect("digits are a header value");
         headers.insert(CONTENT_RANGE, range);
     }
-    answer
+    response
 }
 
 fn tagged(etag: HeaderValue) -> Response<Segments> {

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum RequestedRange {
     Whole,
     /// First and last byte, both inside the object.
     Part(RangeInclusive<u64>),
@@ -13,7 +13,7 @@ pub(super) enum Wanted {
     Unsatisfiable,
 }
 
-impl Wanted {
+impl RequestedRange {
     pub(super) fn parse(header: &str, length: u64) -> Self {
         let Some((first, last)) = header
             .strip_prefix("bytes=")
@@ -38,7 +38,7 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted::{Part, Unsatisfiable, Whole};
+    use super::RequestedRange::{Part, Unsatisfiable, Whole};
     use super::*;
 
     #[test]
@@ -59,7 +59,7 @@ mod tests {
             ("lines=0-1", 10, Whole),
         ] {
             assert_eq!(
-                Wanted::parse(header, length),
+                RequestedRange::parse(header, length),
                 wanted,
                 "{header} of {length}"
             );

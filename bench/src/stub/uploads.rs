@@ -45,11 +45,11 @@ struct Part {
 
 #[derive(Default)]
 pub(super) struct Uploads {
-    open: Mutex<Open>,
+    open: Mutex<OpenUploads>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenUploads {
     uploads: HashMap<String, Upload>,
     created: u64,
 }
@@ -85,14 +85,14 @@ impl Uploads {
         Ok(())
     }
 
-    /// The page of parts after the number `behind`.
-    pub(super) fn list(&self, id: &str, behind: u16) -> Result<String, RefusedUpload> {
+    /// The page of parts after the number `after`.
+    pub(super) fn list(&self, id: &str, after: u16) -> Result<String, RefusedUpload> {
         let open = self.open();
         let upload = open.uploads.get(id).ok_or(RefusedUpload::Unknown)?;
         let mut page = String::new();
-        let mut last = behind;
+        let mut last = after;
         let mut listed = 0;
-        let mut rest = upload.parts.range(behind.saturating_add(1)..);
+        let mut rest = upload.parts.range(after.saturating_add(1)..);
         for (number, part) in rest.by_ref().take(PAGE) {
             let Part { etag, length } = part;
             write!(
@@ -108,7 +108,7 @@ impl Uploads {
         let truncated = rest.next().is_some();
         Ok(format!(
             "<ListPartsResult><UploadId>{id}</UploadId>\
-             <PartNumberMarker>{behind}</PartNumberMarker>\
+             <PartNumberMarker>{after}</PartNumberMarker>\
              <NextPartNumberMarker>{last}</NextPartNumberMarker>\
              <MaxParts>{PAGE}</MaxParts><IsTruncated>{truncated}</IsTruncated>\
              {page}</ListPartsResult>"
@@ -139,7 +139,7 @@ impl Uploads {
         removed.map(drop).ok_or(RefusedUpload::Unknown)
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenUploads> {
         self.open
             .lock()
             .expect("no code panics while it holds the lock")
@@ -222,18 +222,18 @@ mod tests {
     #[test]
     fn pages_of_parts_join_to_all_of_them() {
         let (uploads, id) = filled(1..=2500);
-        let (mut numbers, mut behind) = (Vec::<u16>::new(), 0);
+        let (mut numbers, mut after) = (Vec::<u16>::new(), 0);
         loop {
-            let page = uploads.list(&id, behind).expect("a page");
+            let page = uploads.list(&id, after).expect("a page");
             let found = xml::contents(&page, "PartNumber").map(str::parse::<u16>);
             let found = found.map(|number| number.expect("a number"));
             numbers.extend(found);
-            assert!(numbers.len() <= usize::from(behind) + PAGE);
+            assert!(numbers.len() <= usize::from(after) + PAGE);
             if xml::content(&page, "IsTruncated") == Some("false") {
                 break;
             }
             let next = xml::content(&page, "NextPartNumberMarker").expect("a marker");
-            behind = next.parse().expect("a number");
+            after = next.parse().expect("a number");
         }
         assert_eq!(numbers, (1..=2500).collect::<Vec<u16>>());
     }

@@ -7,14 +7,12 @@
 
 mod guide;
 mod guides;
-pub mod health;
 mod hints;
 pub mod manual;
 pub mod migration;
 pub mod objects;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,9 +22,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::commands::sweep::{Mode, Nameless, SweepOptions};
 #[cfg(feature = "dev")]
 use crate::config::Development;
-use crate::config::{self, LocalFiles, ScopedFlags, Serving, StoredObjects, UploadState};
+use crate::config::{self, LocalFiles, Probe, ScopedFlags, Serving, StoredObjects, UploadState};
 use crate::version;
 
 /// Styles of help and error messages, on terminals with colours.
@@ -54,74 +53,84 @@ struct CommandLine {
     settings: ScopedFlags<Serving>,
 }
 
-/// What the program is asked to do.
+/// Command of the program.
 #[derive(Subcommand)]
 pub enum Command {
     /// Serve S3 clients; also the default without a command
     #[command(after_help = guides::SERVE.brief(), after_long_help = guides::SERVE.full())]
     Serve(ScopedFlags<Serving>),
-    /// Try it out: serve clients from an S3 store inside the program
+    /// Try the proxy: serve S3 clients from a store inside the program
     #[cfg(feature = "dev")]
     #[command(after_help = guides::DEV.brief(), after_long_help = guides::DEV.full())]
-    Dev(Dev),
-    /// Check whether the running proxy is alive, or ready
+    Dev(DevArguments),
+    /// Check whether the running proxy is alive or ready
     #[command(after_help = guides::HEALTH.brief(), after_long_help = guides::HEALTH.full())]
-    Health(health::Health),
+    Health(HealthArguments),
     /// Print a new encryption key
     #[command(after_help = guides::KEYGEN.brief(), after_long_help = guides::KEYGEN.full())]
     Keygen,
-    /// Show format, key and size of stored objects; needs no key
+    /// Show format, key and size of stored objects (needs no key)
     #[command(after_help = guides::INSPECT.brief(), after_long_help = guides::INSPECT.full())]
-    Inspect(objects::Inspect),
+    Inspect(objects::InspectArguments),
     /// Decrypt stored objects and report those that fail
     #[command(after_help = guides::VERIFY.brief(), after_long_help = guides::VERIFY.full())]
-    Verify(objects::Verify),
-    /// Re-wrap objects with the current key without rewriting data
+    Verify(objects::VerifyArguments),
+    /// Move objects to the current key without rewriting their data
     #[command(after_help = guides::REWRAP.brief(), after_long_help = guides::REWRAP.full())]
-    Rewrap(objects::Rewrap),
+    Rewrap(objects::RewrapArguments),
     /// Encrypt plaintext objects, and re-encrypt those of older proxies
     #[command(after_help = guides::MIGRATE.brief(), after_long_help = guides::MIGRATE.full())]
-    Migrate(migration::Migrate),
+    Migrate(migration::MigrateArguments),
     /// Turn encrypted objects back into plaintext
     #[command(after_help = guides::DECRYPT.brief(), after_long_help = guides::DECRYPT.full())]
-    Decrypt(migration::Decrypt),
+    Decrypt(migration::DecryptArguments),
     /// Decrypt one stored object from local files
     #[command(after_help = guides::RECOVER.brief(), after_long_help = guides::RECOVER.full())]
-    Recover(migration::Recover),
+    Recover(migration::RecoverArguments),
     /// Delete leftover state of multipart uploads that have ended
     #[command(after_help = guides::SWEEP.brief(), after_long_help = guides::SWEEP.full())]
-    Sweep(Sweep),
+    Sweep(SweepArguments),
     /// Check the configuration and report all mistakes at once
     #[command(
         after_help = guides::CHECK_CONFIG.brief(),
         after_long_help = guides::CHECK_CONFIG.full()
     )]
-    CheckConfig(CheckConfig),
+    CheckConfig(CheckConfigArguments),
     /// Print a completion script for a shell
     #[command(
         after_help = guides::COMPLETIONS.brief(),
         after_long_help = guides::COMPLETIONS.full()
     )]
-    Completions(Completions),
+    Completions(CompletionsArguments),
     /// Write the manual pages
     #[command(after_help = guides::MAN.brief(), after_long_help = guides::MAN.full())]
-    Man(Man),
+    Man(ManArguments),
 }
 
 /// The arguments of `s3proxy check-config`.
 #[derive(clap::Args)]
-pub struct CheckConfig {
-    /// Also ask the backend, with a signed request, and the key services
+pub struct CheckConfigArguments {
+    /// Also send requests to the backend and the key services
     #[arg(long)]
     pub online: bool,
     #[command(flatten)]
     pub settings: ScopedFlags<Serving>,
 }
 
+/// The arguments of `s3proxy health`.
+#[derive(clap::Args)]
+pub struct HealthArguments {
+    /// Check that the proxy is ready for requests, not only alive
+    #[arg(long)]
+    pub ready: bool,
+    #[command(flatten)]
+    pub settings: ScopedFlags<Probe>,
+}
+
 /// The arguments of `s3proxy dev`.
 #[cfg(feature = "dev")]
 #[derive(clap::Args)]
-pub struct Dev {
+pub struct DevArguments {
     /// Folder for objects, key and credential [default: s3proxy-dev]
     #[arg(value_name = "DIR")]
     pub directory: Option<PathBuf>,
@@ -131,11 +140,11 @@ pub struct Dev {
 
 /// The arguments of `s3proxy sweep`.
 #[derive(clap::Args)]
-pub struct Sweep {
+pub struct SweepArguments {
     /// Bucket to sweep; repeatable [default: all buckets]
     #[arg(long = "bucket", value_name = "BUCKET")]
     pub buckets: Vec<String>,
-    /// Skip what was modified more recently
+    /// Skip anything modified more recently than this
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = config::period)]
     pub older_than: Duration,
     /// Show what would be deleted, and delete nothing
@@ -143,17 +152,38 @@ pub struct Sweep {
     pub dry_run: bool,
     /// Also delete unlisted state of earlier versions
     ///
-    /// State of earlier versions does not name its upload, so the backend's list of uploads decides.
-    /// Use this only where the list is always complete.
+    /// State of earlier versions does not name its upload, so the backend's list of uploads
+    /// decides. Use this only if the backend's lists are complete.
     #[arg(long)]
     pub by_list: bool,
     #[command(flatten)]
     pub settings: ScopedFlags<UploadState>,
 }
 
+impl SweepArguments {
+    /// Converts the arguments to the command's options.
+    #[must_use]
+    pub fn options(&self) -> SweepOptions {
+        SweepOptions {
+            buckets: self.buckets.clone(),
+            older_than: self.older_than,
+            mode: if self.dry_run {
+                Mode::Show
+            } else {
+                Mode::Remove
+            },
+            nameless: if self.by_list {
+                Nameless::ByList
+            } else {
+                Nameless::Stay
+            },
+        }
+    }
+}
+
 /// The arguments of `s3proxy completions`.
 #[derive(clap::Args)]
-pub struct Completions {
+pub struct CompletionsArguments {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
@@ -161,7 +191,7 @@ pub struct Completions {
 
 /// The arguments of `s3proxy man`.
 #[derive(clap::Args)]
-pub struct Man {
+pub struct ManArguments {
     /// Folder for the pages; created if it does not exist
     #[arg(long, value_name = "DIR")]
     pub output: PathBuf,
@@ -218,18 +248,6 @@ impl CommandLine {
     fn chosen(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.settings))
     }
-}
-
-/// Writes only the key to `output`, so that it can be redirected, and the instructions to `notes`.
-pub fn keygen(key: &str, output: &mut dyn Write, notes: &mut dyn Write) -> io::Result<()> {
-    writeln!(output, "{key}")?;
-    output.flush()?;
-    writeln!(
-        notes,
-        "This key encrypts and decrypts every object. Keep a copy in a safe place: without it all \
-         objects are lost.\nGive it to the proxy in S3PROXY_ENCRYPT_KEY, or put it in a file and name \
-         the file in S3PROXY_ENCRYPT_KEY_FILE."
-    )
 }
 
 #[cfg(test)]

@@ -1,18 +1,31 @@
 //! The binary: each command as a list of steps.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::process::ExitCode;
 
-use s3proxy::app::check::{CheckScope, check};
 use s3proxy::app::{self, App, Reload, StartError};
-use s3proxy::cli::health::Question;
-use s3proxy::cli::migration::Decryption;
-use s3proxy::cli::{self, Command};
-use s3proxy::commands::sweep::{self, Asked, Mode, Nameless, Swept};
-use s3proxy::commands::verify::Reading;
-use s3proxy::commands::{Format, decrypt, decrypt_one, inspect, migrate, recover, rewrap, verify};
-use s3proxy::config::{self, LoadedConfig, ScopedFlags, Serving, SettingFlags, Sources};
+use s3proxy::cli::migration::{DecryptArguments, DecryptTask, MigrateArguments, RecoverArguments};
+use s3proxy::cli::objects::{InspectArguments, RewrapArguments, VerifyArguments};
+use s3proxy::cli::{
+    self, CheckConfigArguments, Command, CompletionsArguments, HealthArguments, ManArguments,
+    SweepArguments,
+};
+use s3proxy::commands::CommandEnd;
+use s3proxy::commands::check_config::{CheckScope, check_config};
+use s3proxy::commands::decrypt::decrypt;
+use s3proxy::commands::decrypt_one::decrypt_one;
+use s3proxy::commands::health::{HealthCheck, ask};
+use s3proxy::commands::inspect::inspect;
+use s3proxy::commands::keygen::keygen;
+use s3proxy::commands::migrate::migrate;
+use s3proxy::commands::recover::recover;
+use s3proxy::commands::rewrap::rewrap;
+use s3proxy::commands::sweep::sweep;
+use s3proxy::commands::verify::verify;
+use s3proxy::config::resolved::Config;
+use s3proxy::config::{self, LoadedConfig, Problems, ScopedFlags, Serving, SettingFlags, Sources};
 use s3proxy::telemetry::{self, LogLevels, Written};
 use s3proxy_envelope::kek::Kek;
 use tokio::runtime::Runtime;
@@ -22,11 +35,9 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Exit status if the configuration or the environment is wrong: nothing was started.
+/// Exit status if the configuration or the environment is wrong: nothing was started. clap exits
+/// with 2 on wrong arguments; the other statuses are in [`CommandEnd::status`].
 const EXIT_NOT_STARTED: u8 = 1;
-
-/// Exit status if the work was done only in part. Wrong arguments are 2.
-const EXIT_INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
     // First of all: from here on secrets may be in memory.
@@ -37,18 +48,18 @@ fn main() -> ExitCode {
         Command::Serve(flags) => serve(flags),
         #[cfg(feature = "dev")]
         Command::Dev(dev) => develop(dev),
-        Command::Health(arguments) => health(arguments),
-        Command::Keygen => keygen(),
-        Command::Inspect(arguments) => inspect(arguments),
-        Command::Verify(arguments) => verify(arguments),
-        Command::Rewrap(arguments) => rewrap(arguments),
-        Command::Migrate(arguments) => migrate(arguments),
-        Command::Decrypt(arguments) => decrypt(arguments),
-        Command::Recover(arguments) => recover(arguments),
-        Command::Sweep(arguments) => sweep(arguments),
-        Command::CheckConfig(arguments) => check_config(arguments),
-        Command::Completions(arguments) => completions(&arguments),
-        Command::Man(arguments) => man(&arguments),
+        Command::Health(arguments) => run_health(arguments),
+        Command::Keygen => exit(keygen(&mut io::stdout(), &mut io::stderr())),
+        Command::Inspect(arguments) => run_inspect(arguments),
+        Command::Verify(arguments) => run_verify(arguments),
+        Command::Rewrap(arguments) => run_rewrap(arguments),
+        Command::Migrate(arguments) => run_migrate(arguments),
+        Command::Decrypt(arguments) => run_decrypt(arguments),
+        Command::Recover(arguments) => run_recover(arguments),
+        Command::Sweep(arguments) => run_sweep(arguments),
+        Command::CheckConfig(arguments) => run_check_config(arguments),
+        Command::Completions(arguments) => run_completions(&arguments),
+        Command::Man(arguments) => run_man(&arguments),
     }
 }
 
@@ -86,7 +97,7 @@ fn serve(flags: ScopedFlags<Serving>) -> ExitCode {
 }
 
 #[cfg(feature = "dev")]
-fn develop(dev: cli::Dev) -> ExitCode {
+fn develop(dev: cli::DevArguments) -> ExitCode {
     use s3proxy::app::Reloading;
     use s3proxy::dev::Development;
 
@@ -104,11 +115,11 @@ fn develop(dev: cli::Dev) -> ExitCode {
     })
 }
 
-fn health(arguments: cli::health::Health) -> ExitCode {
-    let question = if arguments.ready {
-        Question::Ready
+fn run_health(arguments: HealthArguments) -> ExitCode {
+    let check = if arguments.ready {
+        HealthCheck::Ready
     } else {
-        Question::Alive
+        HealthCheck::Alive
     };
     let sources = Sources::new(arguments.settings, std::env::vars_os());
     let addresses = match config::addresses(sources) {
@@ -123,124 +134,108 @@ fn health(arguments: cli::health::Health) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return not_started(&error),
     };
-    match runtime.block_on(cli::health::ask(&addresses, question)) {
-        Ok(said) => {
-            print!("{said}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => not_started(&error),
-    }
+    let response = runtime.block_on(ask(&addresses, check));
+    exit(response.map(|text| print!("{text}")))
 }
 
-fn keygen() -> ExitCode {
-    let key = Kek::generate().to_configured();
-    match cli::keygen(&key, &mut io::stdout(), &mut io::stderr()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => not_started(&error),
-    }
-}
-
-fn inspect(arguments: cli::objects::Inspect) -> ExitCode {
+fn run_inspect(arguments: InspectArguments) -> ExitCode {
+    let (selection, format) = arguments.objects.scope(!arguments.summary);
     let sources = without_keys(command_sources(arguments.settings));
-    let selection = arguments.objects.selection();
-    let format = arguments.objects.format(if arguments.summary {
-        Format::Lines
-    } else {
-        Format::AllLines
-    });
-    run(sources, |loaded| async {
+    run_command(sources, |config| async {
         let mut output = anstream::stdout();
-        let ended = inspect::inspect(loaded.config, selection, format, &mut output).await?;
-        Ok(ExitCode::from(ended.status()))
+        inspect(config, selection, format, &mut output).await
     })
 }
 
-fn verify(arguments: cli::objects::Verify) -> ExitCode {
-    let selection = arguments.objects.selection();
-    let format = arguments
-        .objects
-        .format(cli::objects::lines(arguments.verbose));
-    let reading = if arguments.heads {
-        Reading::Heads
-    } else {
-        Reading::Bodies
+fn run_verify(arguments: VerifyArguments) -> ExitCode {
+    let (selection, format) = arguments.objects.scope(arguments.verbose);
+    let scope = arguments.depth();
+    run_command(reading_sources(arguments.settings), |config| {
+        verify(config, selection, format, scope)
+    })
+}
+
+fn run_rewrap(arguments: RewrapArguments) -> ExitCode {
+    let (selection, format) = arguments.objects.scope(arguments.verbose);
+    let options = arguments.options();
+    run_command(command_sources(arguments.settings), |config| {
+        rewrap(config, selection, format, options)
+    })
+}
+
+fn run_migrate(arguments: MigrateArguments) -> ExitCode {
+    let (selection, format) = arguments.objects.scope(arguments.verbose);
+    let options = arguments.options();
+    run_command(command_sources(arguments.settings), |config| {
+        migrate(config, selection, format, options)
+    })
+}
+
+fn run_decrypt(arguments: DecryptArguments) -> ExitCode {
+    let task = match arguments.task() {
+        Ok(task) => task,
+        Err(error) => return not_started(&error),
     };
-    run(reading_sources(arguments.settings), |loaded| async move {
-        let ended = verify::verify(loaded.config, selection, format, reading).await?;
-        Ok(ExitCode::from(ended.status()))
-    })
-}
-
-fn rewrap(arguments: cli::objects::Rewrap) -> ExitCode {
-    let selection = arguments.objects.selection();
-    let format = arguments
-        .objects
-        .format(cli::objects::lines(arguments.verbose));
-    let asked = arguments.asked();
-    run(command_sources(arguments.settings), |loaded| async move {
-        let ended = rewrap::rewrap(loaded.config, selection, format, asked).await?;
-        Ok(ExitCode::from(ended.status()))
-    })
-}
-
-fn migrate(arguments: cli::migration::Migrate) -> ExitCode {
-    let selection = arguments.objects.selection();
-    let format = arguments
-        .objects
-        .format(cli::objects::lines(arguments.verbose));
-    let asked = arguments.asked();
-    run(command_sources(arguments.settings), |loaded| async move {
-        let ended = migrate::migrate(loaded.config, selection, format, asked).await?;
-        Ok(ExitCode::from(ended.status()))
-    })
-}
-
-fn decrypt(arguments: cli::migration::Decrypt) -> ExitCode {
-    let asked = match arguments.asked() {
-        Ok(asked) => asked,
-        Err(error) => {
-            eprintln!("s3proxy: {error}");
-            return ExitCode::from(EXIT_NOT_STARTED);
-        }
-    };
-    let selection = arguments.objects.selection();
-    let format = arguments
-        .objects
-        .format(cli::objects::lines(arguments.verbose));
+    let (selection, format) = arguments.objects.scope(arguments.verbose);
     let version = arguments.version_id;
-    run(reading_sources(arguments.settings), |loaded| async move {
-        let ended = match asked {
-            Decryption::One(object, output) => {
-                decrypt_one::decrypt_one(loaded.config, object, version, output).await?
-            }
-            Decryption::Many(asked) => {
-                decrypt::decrypt(loaded.config, selection, format, asked).await?
-            }
-        };
-        Ok(ExitCode::from(ended.status()))
+    run_command(reading_sources(arguments.settings), |config| async {
+        match task {
+            DecryptTask::One(object, output) => decrypt_one(config, object, version, output).await,
+            DecryptTask::Many(options) => decrypt(config, selection, format, options).await,
+        }
     })
 }
 
-fn recover(arguments: cli::migration::Recover) -> ExitCode {
-    let asked = match arguments.asked() {
-        Ok(asked) => asked,
-        Err(error) => {
-            eprintln!("s3proxy: {error}");
-            return ExitCode::from(EXIT_NOT_STARTED);
-        }
+fn run_recover(arguments: RecoverArguments) -> ExitCode {
+    let options = match arguments.options() {
+        Ok(options) => options,
+        Err(error) => return not_started(&error),
     };
     let mut sources = reading_sources(arguments.settings);
     if let Some(path) = arguments.kek_file {
         sources = sources.secret_file(path);
     }
-    if asked.key_text.is_some() {
+    if options.key_text.is_some() {
         // The configuration must contain a key; the placeholder gives way to the given one.
         sources = without_keys(sources);
     }
-    run(sources, |loaded| async move {
-        let ended = recover::recover(loaded.config, asked).await?;
-        Ok(ExitCode::from(ended.status()))
+    run_command(sources, |config| recover(config, options))
+}
+
+fn run_sweep(arguments: SweepArguments) -> ExitCode {
+    let options = arguments.options();
+    // There is no listener, so no certificate needs to exist.
+    let sources = Sources::new(arguments.settings, std::env::vars_os()).preset("listen.tls", "off");
+    run_command(without_keys(sources), |config| {
+        sweep(config, options, |line| println!("{line}"))
     })
+}
+
+fn run_check_config(arguments: CheckConfigArguments) -> ExitCode {
+    let reach = if arguments.online {
+        CheckScope::Online
+    } else {
+        CheckScope::Local
+    };
+    let sources = Sources::new(arguments.settings, std::env::vars_os());
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(problems) => return invalid(&problems),
+    };
+    match runtime() {
+        Ok(runtime) => exit(runtime.block_on(check_config(loaded, reach))),
+        Err(error) => not_started(&error),
+    }
+}
+
+fn run_completions(arguments: &CompletionsArguments) -> ExitCode {
+    exit(cli::manual::completions(arguments.shell, &mut io::stdout()))
+}
+
+fn run_man(arguments: &ManArguments) -> ExitCode {
+    let written = cli::manual::pages(&arguments.output);
+    let folder = arguments.output.display();
+    exit(written.map(|pages| println!("{} pages in {folder}", pages.len())))
 }
 
 /// Returns the sources of a command without listener: TLS off, and a quiet log.
@@ -267,84 +262,16 @@ fn without_keys(sources: Sources) -> Sources {
         .preset("keys.active", "encrypt_key")
 }
 
-fn sweep(arguments: cli::Sweep) -> ExitCode {
-    // There is no listener, so no certificate needs to exist.
-    let sources = Sources::new(arguments.settings, std::env::vars_os()).preset("listen.tls", "off");
-    let sources = without_keys(sources);
-    let asked = Asked {
-        buckets: arguments.buckets,
-        older_than: arguments.older_than,
-        mode: if arguments.dry_run {
-            Mode::Show
-        } else {
-            Mode::Remove
-        },
-        nameless: if arguments.by_list {
-            Nameless::ByList
-        } else {
-            Nameless::Stay
-        },
-    };
+/// Runs an operator's command to its end.
+fn run_command<C, F>(sources: Sources, command: C) -> ExitCode
+where
+    C: FnOnce(Config) -> F,
+    F: Future<Output = Result<CommandEnd, StartError>>,
+{
     run(sources, |loaded| async {
-        let swept = sweep::sweep(loaded.config, asked, |line| println!("{line}")).await?;
-        Ok(match swept {
-            Swept::Everything => ExitCode::SUCCESS,
-            Swept::NotEverything => ExitCode::from(EXIT_INCOMPLETE),
-        })
+        let end = command(loaded.config).await?;
+        Ok(ExitCode::from(end.status()))
     })
-}
-
-fn check_config(arguments: cli::CheckConfig) -> ExitCode {
-    let sources = Sources::new(arguments.settings, std::env::vars_os());
-    let loaded = match config::load(sources) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(EXIT_NOT_STARTED);
-        }
-    };
-    for notice in &loaded.notices {
-        eprintln!("{}: {notice}", notice.heading());
-    }
-    let reach = if arguments.online {
-        CheckScope::Online
-    } else {
-        CheckScope::Local
-    };
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return not_started(&error),
-    };
-    match runtime.block_on(check(loaded.config, reach)) {
-        Ok(remarks) => {
-            for warning in remarks.warnings {
-                eprintln!("warning: {warning}");
-            }
-            for note in remarks.notes {
-                println!("{note}");
-            }
-            println!("The configuration is valid.");
-            ExitCode::SUCCESS
-        }
-        Err(error) => not_started(&error),
-    }
-}
-
-fn completions(arguments: &cli::Completions) -> ExitCode {
-    match cli::manual::completions(arguments.shell, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => not_started(&error),
-    }
-}
-
-fn man(arguments: &cli::Man) -> ExitCode {
-    match cli::manual::pages(&arguments.output) {
-        Ok(written) => {
-            println!("{} pages in {}", written.len(), arguments.output.display());
-            ExitCode::SUCCESS
-        }
-        Err(error) => not_started(&error),
-    }
 }
 
 /// Loads the configuration, starts logging, and runs `program` to its end.
@@ -382,10 +309,7 @@ where
     // Before there is a log: problems of the configuration go to standard error as text.
     let loaded = match config::load(sources) {
         Ok(loaded) => loaded,
-        Err(problems) => {
-            eprintln!("{problems}");
-            return Ok(ExitCode::from(EXIT_NOT_STARTED));
-        }
+        Err(problems) => return Ok(invalid(&problems)),
     };
     let (levels, written) = match telemetry::init(loaded.config.log) {
         Ok(set_up) => set_up,
@@ -398,8 +322,22 @@ where
     ended.map_err(|error| (error, written))
 }
 
-fn not_started(error: &dyn std::error::Error) -> ExitCode {
+/// Returns the exit status of a command that is done at once.
+fn exit<E: Display>(done: Result<(), E>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => not_started(&error),
+    }
+}
+
+fn not_started(error: &dyn Display) -> ExitCode {
     eprintln!("s3proxy: {error}");
+    ExitCode::from(EXIT_NOT_STARTED)
+}
+
+/// Reports mistakes in the configuration, each of which is a line of its own.
+fn invalid(problems: &Problems) -> ExitCode {
+    eprintln!("{problems}");
     ExitCode::from(EXIT_NOT_STARTED)
 }
 

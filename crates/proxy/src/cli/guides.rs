@@ -24,10 +24,10 @@ pub(super) const ALL: &[(&str, &Guide)] = &[
 const DONE: (&str, &str) = ("0", "Success");
 const NOT_STARTED: (&str, &str) = ("1", "The command could not start");
 const USAGE: (&str, &str) = ("2", "Wrong arguments");
-const INCOMPLETE: (&str, &str) = ("3", "Some objects failed, or could not be listed");
+const INCOMPLETE: (&str, &str) = ("3", "Some objects failed or could not be listed");
 const INTERRUPTED: (&str, &str) = (
     "130, 143",
-    "Stopped by SIGINT or SIGTERM; the last line shows how to resume",
+    "Interrupted by SIGINT or SIGTERM; the last line shows how to resume",
 );
 
 const OBJECT_STATUSES: &[(&str, &str)] = &[DONE, NOT_STARTED, USAGE, INCOMPLETE, INTERRUPTED];
@@ -45,14 +45,17 @@ pub(super) const SERVE: Guide = Guide {
     ],
     statuses: &[],
     closing: &[
-        "Every setting can be given in the environment or the configuration file, secrets only \
-         there: docs/configuration.md.",
+        "Every setting can also be given in the environment or the configuration file; secrets \
+         can be given only there. docs/configuration.md lists them.",
     ],
 };
 
 #[cfg(feature = "dev")]
 pub(super) const DEV: Guide = Guide {
-    notes: &["Plain HTTP on loopback. The key is kept beside the data: not for real data."],
+    notes: &[
+        "Serves plain HTTP on loopback. The key is stored beside the objects: do not use it for \
+         real data.",
+    ],
     examples: &["s3proxy dev", "s3proxy dev ./objects --port 9000"],
     statuses: &[],
     closing: &[],
@@ -60,10 +63,10 @@ pub(super) const DEV: Guide = Guide {
 
 pub(super) const HEALTH: Guide = Guide {
     notes: &[
-        "Asks the proxy on this machine for /healthz, or for /readyz with --ready: at the admin \
-         address if there is one, otherwise at the S3 port. The proxy's certificate is not \
-         verified. Give the command the same flags, environment and file as the proxy; flags of \
-         `s3proxy serve` that are not listed here are ignored.",
+        "Requests /healthz (with --ready: /readyz) from the proxy on this machine, at its admin \
+         address if it has one, otherwise at its S3 port. The proxy's certificate is not \
+         verified. Give the command the same flags, environment and configuration file as the \
+         proxy; flags of `s3proxy serve` that are not listed here are ignored.",
     ],
     examples: &[
         "s3proxy health",
@@ -72,15 +75,15 @@ pub(super) const HEALTH: Guide = Guide {
         "s3proxy health --admin 127.0.0.1:9090",
     ],
     statuses: &[
-        ("0", "Healthy: the proxy answered 200"),
-        ("1", "Not healthy, or no answer"),
+        ("0", "Healthy: the proxy responded with 200"),
+        ("1", "Not healthy, or no response"),
         USAGE,
     ],
     closing: &[],
 };
 
 pub(super) const KEYGEN: Guide = Guide {
-    notes: &["Keep a copy of the key in a safe place: without it all objects are lost."],
+    notes: &["Keep a copy of the key in a safe place: without it, all objects are lost."],
     examples: &[
         "(umask 077; s3proxy keygen > s3proxy.key)",
         "S3PROXY_ENCRYPT_KEY_FILE=s3proxy.key s3proxy",
@@ -91,8 +94,8 @@ pub(super) const KEYGEN: Guide = Guide {
 
 pub(super) const INSPECT: Guide = Guide {
     notes: &[
-        "Sends one HEAD request for each object. Nothing is decrypted, so metadata is shown as it \
-         is stored; `s3proxy verify` checks whether it is authentic.",
+        "Sends one HEAD request for each object. Nothing is decrypted, so metadata is shown as \
+         stored; `s3proxy verify` checks whether it is authentic.",
     ],
     examples: &[
         "s3proxy inspect photos",
@@ -107,7 +110,8 @@ pub(super) const INSPECT: Guide = Guide {
 pub(super) const VERIFY: Guide = Guide {
     notes: &[
         "Reads and decrypts whole objects as a client would, discards the content, and compares \
-         the checksums stored with them. Plaintext objects are counted and not read.",
+         the checksums that are stored with the objects. Plaintext objects are counted but not \
+         read.",
     ],
     examples: &[
         "s3proxy verify photos",
@@ -125,11 +129,12 @@ pub(super) const REWRAP: Guide = Guide {
          the right key are skipped, so the command can be repeated.",
         "In a versioned bucket each copy is a new version. Old versions stay under the old key \
          unless --delete-old-versions is given; --versions counts them.",
-        "The summary names every key that is still needed, also by uploads in progress. Remove a \
-         key only when it is no longer named.",
-        "--check looks at everything a second time, compares the uploads before and after, and \
-         exits with 4 if another key is or may be needed. A request that began before the proxies \
-         loaded the new key may store its object late: --replica asks the proxies for such requests.",
+        "The summary names every key that is still needed, including by uploads in progress. \
+         Remove a key only when the summary no longer names it.",
+        "--check examines every object a second time, compares the uploads before and after, and \
+         exits with status 4 if another key is or may be needed. A request that began before the \
+         proxies loaded the new key may store its object late: --replica asks a proxy whether it \
+         still has such requests.",
     ],
     examples: &[
         "s3proxy rewrap --dry-run photos",
@@ -153,11 +158,12 @@ pub(super) const REWRAP: Guide = Guide {
 
 pub(super) const MIGRATE: Guide = Guide {
     notes: &[
-        "Plaintext objects and objects of older proxies are read, encrypted with new data keys, and \
-         stored in place, unless they have changed in the meantime. Clients may keep reading and \
-         writing through s3proxy. Objects in format v1 are skipped, so the command can be repeated.",
-        "In a versioned bucket the old version stays readable as it was, unless \
-         --delete-old-versions is given. docs/migration.md has the order of steps, and explains \
+        "Reads plaintext objects and objects of older proxies, encrypts them with new data keys, \
+         and stores them in place, unless they have changed in the meantime. Clients may keep \
+         reading and writing through s3proxy. Objects in format v1 are skipped, so the command \
+         can be repeated.",
+        "In a versioned bucket the old version stays readable as before, unless \
+         --delete-old-versions is given. docs/migration.md explains the steps of a migration and \
          the all-zero key.",
     ],
     examples: &[
@@ -173,8 +179,8 @@ pub(super) const MIGRATE: Guide = Guide {
 pub(super) const DECRYPT: Guide = Guide {
     notes: &[
         "Writes one object to a file, or stores many as plaintext, in place or elsewhere. The file \
-         gets its name when it is complete. With --to, objects that exist already are skipped, so \
-         the command can be repeated.",
+         appears under its name only when it is complete. With --to, existing objects are skipped, \
+         so the command can be repeated.",
     ],
     examples: &[
         "s3proxy decrypt photos/2024/cat.jpg --output cat.jpg",
@@ -188,8 +194,8 @@ pub(super) const DECRYPT: Guide = Guide {
 
 pub(super) const RECOVER: Guide = Guide {
     notes: &[
-        "Needs neither network nor storage, and uses local keys only. Takes the same input as \
-         recover/s3proxy_recover.py. Encrypted user metadata is printed.",
+        "Uses local files and local keys only, without network or storage. Takes the same input as \
+         recover/s3proxy_recover.py. Prints the user metadata that was encrypted.",
     ],
     examples: &[
         "aws s3api get-object --bucket photos --key 2024/cat.jpg \\\n    \
@@ -211,10 +217,10 @@ pub(super) const RECOVER: Guide = Guide {
 pub(super) const SWEEP: Guide = Guide {
     notes: &[
         "During a multipart upload the proxy keeps state beside the data, under \
-         policy.state_prefix. The state is left over when the upload ends without the proxy: by a \
-         lifecycle rule, or in a crash. The backend is asked about each upload, and only state of \
-         uploads that have ended is deleted. With policy.state_bucket, the uploads of all buckets \
-         are checked.",
+         policy.state_prefix. If the upload ends without the proxy, by a lifecycle rule or in a \
+         crash, its state is left over. The command asks the backend about each upload, and \
+         deletes the state of those that have ended. With policy.state_bucket, it checks the \
+         uploads of all buckets.",
     ],
     examples: &[
         "s3proxy sweep --config /etc/s3proxy/config.toml --dry-run",
@@ -225,17 +231,21 @@ pub(super) const SWEEP: Guide = Guide {
         DONE,
         NOT_STARTED,
         USAGE,
-        ("3", "A bucket could not be swept, or an object not deleted"),
+        (
+            "3",
+            "Some buckets could not be swept, or some objects not deleted",
+        ),
     ],
     closing: &[],
 };
 
 pub(super) const CHECK_CONFIG: Guide = Guide {
     notes: &[
-        "Reads the same flags, environment and file as `s3proxy serve`, and tries certificates, keys \
-         and credentials as it does. Only the ports are left alone: a running proxy may have them.",
-        "With --online, the backend has to answer and to accept the credential, and every key service \
-         has to work.",
+        "Reads the same flags, environment and file as `s3proxy serve`, and loads certificates, \
+         keys and credentials in the same way. It opens no port, since a running proxy may use \
+         them.",
+        "With --online, the backend must respond and accept the credential, and every key service \
+         must work.",
     ],
     examples: &[
         "s3proxy check-config --config /etc/s3proxy/config.toml",
@@ -243,7 +253,7 @@ pub(super) const CHECK_CONFIG: Guide = Guide {
     ],
     statuses: &[
         ("0", "`s3proxy serve` would start"),
-        ("1", "It would not"),
+        ("1", "`s3proxy serve` would not start"),
         USAGE,
     ],
     closing: &[],

@@ -1,4 +1,4 @@
-//! Hints for unknown flags and commands: other programs' words for the same thing.
+//! Hints for unknown flags and commands that other programs use for the same purpose.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -25,11 +25,11 @@ const FLAGS: &[(&[&str], &str)] = &[
     ),
     (
         &["--tls", "--https", "--ssl"],
-        "HTTPS is the default; --cert DIR names the folder of the certificate, --no-tls turns it off",
+        "HTTPS is the default; --cert DIR names the certificate's folder, --no-tls turns HTTPS off",
     ),
     (
         &["--http", "--insecure", "--plain"],
-        "plain HTTP is served with --no-tls; a backend without TLS is given as --backend http://HOST",
+        "--no-tls serves plain HTTP; a backend without TLS is given as --backend http://HOST",
     ),
     (
         &[
@@ -39,7 +39,8 @@ const FLAGS: &[(&[&str], &str)] = &[
             "--key-file",
             "--certificate",
         ],
-        "--cert DIR names the folder that holds s3proxy.crt and s3proxy.key, or tls.crt and tls.key",
+        "--cert DIR names the folder that holds s3proxy.crt and s3proxy.key, or tls.crt and \
+         tls.key",
     ),
     (
         &[
@@ -53,13 +54,13 @@ const FLAGS: &[(&[&str], &str)] = &[
             "--access-key",
             "--secret-access-key",
         ],
-        "secrets are not given on the command line, where other users could read them: set \
+        "secrets are not given on the command line, since other users could read them: set \
          S3PROXY_ENCRYPT_KEY_FILE, S3PROXY_BACKEND_ACCESS_KEY_ID and \
          S3PROXY_BACKEND_SECRET_ACCESS_KEY_FILE, or use the configuration file (--config FILE)",
     ),
     (
         &["--log-level", "--loglevel", "--verbose", "-v", "--debug"],
-        "the log's level is given with --level LEVEL",
+        "the log level is given with --level LEVEL",
     ),
     (
         &["--metrics", "--metrics-port", "--metrics-address"],
@@ -89,7 +90,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["encrypt", "seal"],
-        "to seal what is stored in the clear, use: s3proxy migrate",
+        "to encrypt plaintext objects, use: s3proxy migrate",
     ),
     (
         &["rotate", "rekey", "re-encrypt", "reencrypt"],
@@ -97,15 +98,15 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["restore", "rescue"],
-        "to open a stored object from files alone, use: s3proxy recover",
+        "to decrypt a stored object from local files, use: s3proxy recover",
     ),
     (
         &["clean", "cleanup", "gc", "prune"],
-        "to remove leftovers of uploads, use: s3proxy sweep",
+        "to delete leftover state of uploads, use: s3proxy sweep",
     ),
     (
         &["status", "ping", "ready", "healthcheck"],
-        "to ask a running proxy, use: s3proxy health",
+        "to check a running proxy, use: s3proxy health",
     ),
     (&["version"], "to see the version, use: s3proxy --version"),
     (
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
     use crate::cli::try_parse;
 
-    fn told(arguments: &[&str]) -> String {
+    fn message(arguments: &[&str]) -> String {
         let program = std::iter::once("s3proxy").chain(arguments.iter().copied());
         let Err(error) = try_parse(program.map(Into::into)) else {
             panic!("{arguments:?} is wrong");
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_other_programs_get_the_word_of_this_one() {
+    fn flags_and_commands_of_other_programs_get_a_hint() {
         for (arguments, expected) in [
             (&["--host", "x"][..], "--backend ADDRESS"),
             (
@@ -174,14 +175,14 @@ mod tests {
             (&["server"], "s3proxy serve"),
             (&["verify", "--bucket", "x"], "BUCKET/PREFIX"),
         ] {
-            let told = told(arguments);
-            assert!(told.contains(expected), "{told}");
-            assert_eq!(told.matches("tip:").count(), 1, "{told}");
+            let text = message(arguments);
+            assert!(text.contains(expected), "{text}");
+            assert_eq!(text.matches("tip:").count(), 1, "{text}");
         }
     }
 
     #[test]
-    fn names_are_in_one_row_each() {
+    fn each_name_has_one_hint() {
         let mut seen = std::collections::BTreeSet::new();
         let rows = FLAGS.iter().chain(COMMANDS);
         for name in rows.flat_map(|(names, _)| *names) {
@@ -190,8 +191,8 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_finger_keeps_the_guess_by_letters() {
-        assert!(told(&["--porrt", "1"]).contains("'--port'"));
-        assert!(told(&["verfy"]).contains("'verify'"));
+    fn a_typing_mistake_keeps_the_suggestion_by_spelling() {
+        assert!(message(&["--porrt", "1"]).contains("'--port'"));
+        assert!(message(&["verfy"]).contains("'verify'"));
     }
 }

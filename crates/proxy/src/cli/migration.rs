@@ -4,61 +4,42 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::objects::Objects;
-use crate::commands::decrypt::{self, Existing, Place};
-use crate::commands::decrypt_one::Output;
-use crate::commands::migrate::{self, Only};
-use crate::commands::recover;
-use crate::commands::rewrap::{Replaced, Writers};
-use crate::commands::selection::Target;
+use super::objects::{ObjectArguments, WriteArguments};
+use crate::commands::decrypt::{DecryptOptions, Destination, ExistingObjects};
+use crate::commands::decrypt_one::DecryptOutput;
+use crate::commands::migrate::{MigrateFilter, MigrateOptions};
+use crate::commands::object_selection::ObjectTarget;
+use crate::commands::recover::{self, RecoverOptions};
 use crate::config::resolved::SecretText;
 use crate::config::{self, LocalFiles, ScopedFlags, StoredObjects};
 
 /// The arguments of `s3proxy migrate`.
 #[derive(clap::Args)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch on the command line"
-)]
-pub struct Migrate {
-    /// The objects.
+pub struct MigrateArguments {
+    /// Objects to process.
     #[command(flatten)]
-    pub objects: Objects,
+    pub objects: ObjectArguments,
     /// Migrate only these objects
-    #[arg(long, value_name = "WHAT", default_value = "all")]
-    pub only: Only,
-    /// Show what would be migrated, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Delete replaced versions (in versioned buckets)
-    #[arg(long)]
-    pub delete_old_versions: bool,
-    /// Proceed if the backend ignores conditional writes
-    ///
-    /// Stop everything else that writes to the buckets first: a concurrent write could be lost.
-    #[arg(long)]
-    pub offline: bool,
+    #[arg(long, value_name = "KIND", default_value = "all")]
+    pub only: MigrateFilter,
+    /// How objects are replaced.
+    #[command(flatten)]
+    pub write: WriteArguments,
     /// Print a line for every object
     #[arg(long, short, conflicts_with = "json")]
     pub verbose: bool,
-    /// The settings.
+    /// Settings of the command.
     #[command(flatten)]
     pub settings: ScopedFlags<StoredObjects>,
 }
 
-impl Migrate {
+impl MigrateArguments {
     /// Converts the arguments to the command's options.
     #[must_use]
-    pub fn asked(&self) -> migrate::Asked {
-        migrate::Asked {
-            mode: if self.dry_run {
-                migrate::Mode::Show
-            } else {
-                migrate::Mode::Migrate
-            },
+    pub fn options(&self) -> MigrateOptions {
+        MigrateOptions {
             only: self.only,
-            replaced: replaced(self.delete_old_versions),
-            writers: writers(self.offline),
+            write: self.write.options(),
         }
     }
 }
@@ -75,10 +56,10 @@ impl Migrate {
     clippy::struct_excessive_bools,
     reason = "each is a switch on the command line"
 )]
-pub struct Decrypt {
-    /// The objects.
+pub struct DecryptArguments {
+    /// Objects to process.
     #[command(flatten)]
-    pub objects: Objects,
+    pub objects: ObjectArguments,
     /// Write one object to FILE (- is standard output)
     #[arg(
         long,
@@ -95,11 +76,11 @@ pub struct Decrypt {
     pub in_place: bool,
     /// Store plaintext here, with PREFIX before each key
     #[arg(long, value_name = "BUCKET[/PREFIX]", group = "place")]
-    pub to: Option<Target>,
+    pub to: Option<ObjectTarget>,
     /// With --to: overwrite objects that exist
     #[arg(long, requires = "to")]
     pub overwrite: bool,
-    /// Show what would be decrypted, and change nothing
+    /// Show the changes without making them
     #[arg(long)]
     pub dry_run: bool,
     /// With --in-place: delete replaced versions
@@ -113,69 +94,78 @@ pub struct Decrypt {
     /// Print a line for every object
     #[arg(long, short, conflicts_with_all = ["json", "output"])]
     pub verbose: bool,
-    /// The settings.
+    /// Settings of the command.
     #[command(flatten)]
     pub settings: ScopedFlags<StoredObjects>,
 }
 
-/// Options of `s3proxy decrypt`.
-pub enum Decryption {
+/// Task of `s3proxy decrypt`.
+pub enum DecryptTask {
     /// Decrypt one object to a file.
-    One(Target, Output),
+    One(ObjectTarget, DecryptOutput),
     /// Decrypt many objects into a bucket.
-    Many(decrypt::Asked),
+    Many(DecryptOptions),
 }
 
-impl Decrypt {
-    /// Converts the arguments to the command's options; the error is for people.
-    pub fn asked(&self) -> Result<Decryption, String> {
+impl DecryptArguments {
+    /// Converts the arguments to the command's task; the error is for people.
+    pub fn task(&self) -> Result<DecryptTask, String> {
         if let Some(path) = &self.output {
-            return match self.objects.targets.as_slice() {
-                [object] if !object.prefix.is_empty() => {
-                    let output = match path.to_str() {
-                        Some("-") => Output::Standard,
-                        _ => Output::File(path.clone()),
-                    };
-                    Ok(Decryption::One(object.clone(), output))
-                }
-                _ => Err("--output takes one object: BUCKET/KEY".to_owned()),
-            };
+            return self.one(path);
         }
-        let place = match &self.to {
-            None => Place::Same,
-            Some(target) => Place::Elsewhere {
+        let destination = match &self.to {
+            None => Destination::InPlace,
+            Some(target) => Destination::Elsewhere {
                 target: target.clone(),
                 existing: if self.overwrite {
-                    Existing::WrittenOver
+                    ExistingObjects::Overwrite
                 } else {
-                    Existing::Stay
+                    ExistingObjects::Keep
                 },
             },
         };
-        if let Place::Elsewhere { target, .. } = &place {
+        if self.overlaps(&destination) {
+            return Err(
+                "--to is inside the source; choose another bucket or prefix, or --in-place"
+                    .to_owned(),
+            );
+        }
+        let write = WriteArguments {
+            dry_run: self.dry_run,
+            delete_old_versions: self.delete_old_versions,
+            offline: self.offline,
+        };
+        Ok(DecryptTask::Many(DecryptOptions {
+            destination,
+            write: write.options(),
+        }))
+    }
+
+    fn one(&self, path: &Path) -> Result<DecryptTask, String> {
+        match self.objects.targets.as_slice() {
+            [object] if !object.prefix.is_empty() => {
+                let output = match path.to_str() {
+                    Some("-") => DecryptOutput::Standard,
+                    _ => DecryptOutput::File(path.to_owned()),
+                };
+                Ok(DecryptTask::One(object.clone(), output))
+            }
+            _ => Err("--output takes one object: BUCKET/KEY".to_owned()),
+        }
+    }
+
+    /// Returns whether the destination is inside a source.
+    fn overlaps(&self, destination: &Destination) -> bool {
+        let Destination::Elsewhere { target, .. } = destination else {
+            return false;
+        };
+        let contains_target = |source: &ObjectTarget| {
             // With a prefix in front, the target's keys differ from the source's; without one they
             // are equal, and every source in the bucket overlaps.
-            let overlaps = |source: &Target| {
-                let is_inside = target.prefix.starts_with(&source.prefix);
-                source.bucket == target.bucket && (is_inside || target.prefix.is_empty())
-            };
-            if self.objects.targets.iter().any(overlaps) {
-                return Err(
-                    "--to is inside the source; choose another bucket or prefix, or --in-place"
-                        .to_owned(),
-                );
-            }
-        }
-        Ok(Decryption::Many(decrypt::Asked {
-            mode: if self.dry_run {
-                decrypt::Mode::Show
-            } else {
-                decrypt::Mode::Decrypt
-            },
-            place,
-            replaced: replaced(self.delete_old_versions),
-            writers: writers(self.offline),
-        }))
+            let is_inside = target.prefix.starts_with(&source.prefix);
+            source.bucket == target.bucket && (is_inside || target.prefix.is_empty())
+        };
+        self.objects.targets.iter().any(contains_target)
     }
 }
 
@@ -186,23 +176,23 @@ impl Decrypt {
     override_usage = "s3proxy recover --stored FILE --metadata FILE --key KEY --out FILE
        s3proxy recover --stored FILE --envelope VALUE --key KEY --out FILE"
 )]
-pub struct Recover {
-    /// File with the object as it is stored on the backend
+pub struct RecoverArguments {
+    /// File with the object as the backend stores it
     #[arg(long, value_name = "FILE", alias = "body")]
     pub stored: PathBuf,
-    /// Value of its metadata header: s3p1.…, or an older proxy's 80 hex digits
+    /// Envelope in the object's metadata: s3p1.…, or 80 hex digits of an older proxy
     #[arg(long, value_name = "VALUE", group = "metadata_given")]
     pub envelope: Option<String>,
-    /// Value of the metadata header `…-kek-ver` beside it, where an older proxy wrote one
+    /// KEK version in the metadata of an older proxy's object (`…-kek-ver`)
     #[arg(long, value_name = "VERSION", requires = "envelope")]
     pub kek_version: Option<String>,
-    /// JSON file with its metadata, as `aws s3api head-object` prints it
+    /// JSON file with the object's metadata, as `aws s3api head-object` prints it
     #[arg(long, value_name = "FILE", group = "metadata_given")]
     pub metadata: Option<PathBuf>,
-    /// Its object key
+    /// Key of the object
     #[arg(long, value_name = "KEY")]
     pub key: String,
-    /// Its bucket, if the envelope is bound to it
+    /// Bucket of the object, if the envelope is bound to it
     #[arg(
         long,
         value_name = "BUCKET",
@@ -210,20 +200,20 @@ pub struct Recover {
         hide_default_value = true
     )]
     pub bucket: String,
-    /// File with the key [default: the configured keys]
+    /// File with the KEK [default: the configured keys]
     #[arg(long, value_name = "FILE")]
     pub kek_file: Option<PathBuf>,
-    /// File to write
+    /// File to write the decrypted object to
     #[arg(long, value_name = "FILE", alias = "output")]
     pub out: PathBuf,
-    /// The settings.
+    /// Settings of the command.
     #[command(flatten)]
     pub settings: ScopedFlags<LocalFiles>,
 }
 
-impl Recover {
+impl RecoverArguments {
     /// Converts the arguments to the command's options; the error is for people.
-    pub fn asked(&self) -> Result<recover::Asked, String> {
+    pub fn options(&self) -> Result<RecoverOptions, String> {
         let key_text = match &self.kek_file {
             None => None,
             Some(path) => Some(key_of(path)?),
@@ -235,7 +225,7 @@ impl Recover {
                 kek_version: self.kek_version.clone(),
             },
         };
-        Ok(recover::Asked {
+        Ok(RecoverOptions {
             stored: self.stored.clone(),
             metadata,
             bucket: self.bucket.clone(),
@@ -257,20 +247,4 @@ fn key_of(path: &Path) -> Result<SecretText, String> {
     }
     let text = Zeroizing::new(text.to_owned());
     SecretText::new(text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn replaced(are_deleted: bool) -> Replaced {
-    if are_deleted {
-        Replaced::AreDeleted
-    } else {
-        Replaced::Stay
-    }
-}
-
-fn writers(are_stopped: bool) -> Writers {
-    if are_stopped {
-        Writers::Stopped
-    } else {
-        Writers::Possible
-    }
 }

@@ -160,13 +160,3 @@ fn unknown_flags_and_words_are_refused() {
     assert!(command(&["keygen", "--no-tls"]).is_err());
     assert!(command(&["--no-tls=maybe"]).is_err());
 }
-
-#[test]
-fn keygen_writes_the_key_alone_to_the_output() {
-    let (mut output, mut notes) = (Vec::new(), Vec::new());
-    keygen("s3pk1.example", &mut output, &mut notes).unwrap();
-    assert_eq!(output, b"s3pk1.example\n");
-    let notes = String::from_utf8(notes).unwrap();
-    assert!(notes.contains("S3PROXY_ENCRYPT_KEY_FILE"));
-    assert!(!notes.contains("s3pk1"));
-}

@@ -1,5 +1,5 @@
-//! `s3proxy decrypt`: sealed objects become plaintext again, in place or in another bucket, so that
-//! nobody is locked in.
+//! `s3proxy decrypt`: turns sealed objects back into plaintext, in place or in another bucket, so
+//! that nobody is locked in.
 //!
 //! Sealed user metadata becomes plain metadata again. In place, an object is overwritten only if it
 //! is unchanged since it was read. Elsewhere, existing objects are left alone, so that the command
@@ -11,18 +11,17 @@ use std::sync::Arc;
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
-use super::anew::{not_kept, reading_everything, settle};
+use super::command_run::CommandRun;
 use super::errand::Errand;
-use super::listing::{Age, Item, Origin};
-use super::report::{Closing, Format, Handled, Notable, Verdict, fields, shown};
-use super::rewrap::{Replaced, Writers};
-use super::room::Room;
-use super::selection::{Selection, Target};
-use super::session::{Session, ended};
-use super::walk::{Store, Work, handled};
-use super::written::conditions_must_count;
-use super::{Ended, missing};
-use crate::app::{self, StartError};
+use super::listing::{Item, ItemOrigin, VersionAge};
+use super::memory_gate::MemoryGate;
+use super::object_selection::{ObjectTarget, Selection};
+use super::object_walk::{ListingBackend, WalkEnd, Work, report_of};
+use super::report::{CommandSummary, Format, ObjectReport, ObjectVerdict, Tally, shown};
+use super::rewriting::{self, StoredAgain, settle_replaced};
+use super::write_options::{RunMode, WriteOptions, Writers};
+use super::{CommandEnd, missing};
+use crate::app::StartError;
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
 use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
@@ -32,47 +31,34 @@ use crate::execute::{Outcome, Parts};
 
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// Whether anything is changed.
-    pub mode: Mode,
+pub struct DecryptOptions {
     /// Destination of the plaintext.
-    pub place: Place,
-    /// What happens to versions that are replaced in place.
-    pub replaced: Replaced,
-    /// Whether clients may write at the same time.
-    pub writers: Writers,
-}
-
-/// Whether anything is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Store objects as plaintext.
-    Decrypt,
-    /// Only show which objects would be stored.
-    Show,
+    pub destination: Destination,
+    /// How objects are replaced.
+    pub write: WriteOptions,
 }
 
 /// Destination of the plaintext.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Destination {
     /// Replace the sealed object.
-    Same,
+    InPlace,
     /// Under the same key, with this prefix in front.
     Elsewhere {
         /// Bucket and prefix.
-        target: Target,
+        target: ObjectTarget,
         /// Whether existing objects are overwritten.
-        existing: Existing,
+        existing: ExistingObjects,
     },
 }
 
 /// What happens to existing objects at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingObjects {
     /// Keep existing objects.
-    Stay,
+    Keep,
     /// Overwrite existing objects.
-    WrittenOver,
+    Overwrite,
 }
 
 /// Runs the command.
@@ -80,43 +66,36 @@ pub async fn decrypt(
     config: Config,
     selection: Selection,
     format: Format,
-    asked: Asked,
-) -> Result<Ended, StartError> {
-    let room = Room::new(config.limits.body_memory_bytes);
-    let parts = app::parts_without_clients(reading_everything(config)).await?;
-    let written: BTreeSet<&str> = match &asked.place {
-        Place::Same => selection.buckets(),
-        Place::Elsewhere { target, .. } => BTreeSet::from([target.bucket.as_str()]),
+    options: DecryptOptions,
+) -> Result<CommandEnd, StartError> {
+    let written: BTreeSet<&str> = match &options.destination {
+        Destination::InPlace => selection.buckets(),
+        Destination::Elsewhere { target, .. } => BTreeSet::from([target.bucket.as_str()]),
     };
-    match asked.mode {
-        Mode::Show => {}
-        Mode::Decrypt => conditions_must_count(&parts, written, asked.writers).await?,
-    }
+    let (parts, gate) = rewriting::begin(config, written, options.write).await?;
     let decrypter = Arc::new(Decrypter {
         parts: Arc::clone(&parts),
-        room,
-        asked,
+        gate,
+        options,
     });
     let mut output = anstream::stdout();
-    let mut session = Session::begin("decrypt", format, &mut output)?;
-    let told = match session
-        .walk(Store::of(&parts), &selection, &decrypter)
-        .await
-    {
-        Ok(walked) => session.end(&walked, Closing::default()),
-        Err(error) => Err(error),
-    };
-    Ok(ended(told))
+    let run = CommandRun::begin("decrypt", format, &mut output)?;
+    let store = ListingBackend::of(&parts);
+    let own_summary = |_: &WalkEnd, _: &Tally| CommandSummary::default();
+    Ok(run
+        .complete(store, &selection, &decrypter, own_summary)
+        .await)
 }
 
 struct Decrypter {
     parts: Arc<Parts>,
-    room: Room,
-    asked: Asked,
+    gate: MemoryGate,
+    options: DecryptOptions,
 }
 
-struct Told {
-    verdict: Verdict,
+/// Result for one object.
+struct DecryptResult {
+    verdict: ObjectVerdict,
     to: Item,
     rewritten: Option<Rewritten>,
     bytes: u64,
@@ -124,81 +103,83 @@ struct Told {
 }
 
 impl Work for Decrypter {
-    async fn handle(&self, item: &Item) -> Handled {
-        let looked = unless_replaced(|| self.look(item)).await;
-        handled(item, looked, |told| told.handled(&self.asked.place))
+    async fn handle(&self, item: &Item) -> ObjectReport {
+        let result = unless_replaced(|| self.decrypt(item)).await;
+        report_of(item, result, |result| {
+            result.report(&self.options.destination)
+        })
     }
 }
 
 impl Decrypter {
-    async fn look(&self, item: &Item) -> Outcome<Told> {
-        let to = self.goes_to(item);
+    async fn decrypt(&self, item: &Item) -> Outcome<DecryptResult> {
+        let to = self.destination_of(item);
         // The errand is about the target; the source is read under its own name.
         let errand = Errand::new(&self.parts, Operation::CopyObject, &to)?;
         let job = errand.job();
         let source = item.source_by_now();
         let found = source::describe(&job, &source).await?;
-        let mut told = Told {
-            verdict: Verdict::Skipped("plaintext"),
+        let mut result = DecryptResult {
+            verdict: ObjectVerdict::Skipped("plaintext"),
             to,
             rewritten: None,
             bytes: found.stored.0,
             plaintext: found.length.0,
         };
-        let skipped = self.left_alone(item, &told.to, &found).await?;
+        let skipped = self.reason_to_skip(item, &result.to, &found).await?;
         if let Some(why) = skipped {
-            told.verdict = Verdict::Skipped(why);
-            return Ok(told);
+            result.verdict = ObjectVerdict::Skipped(why);
+            return Ok(result);
         }
-        match self.asked.mode {
-            Mode::Show => told.verdict = Verdict::Would("decrypted"),
-            Mode::Decrypt => {
+        match self.options.write.mode {
+            RunMode::DryRun => result.verdict = ObjectVerdict::Would("decrypted"),
+            RunMode::Apply => {
                 let condition = self.condition();
-                let _room = self.room.enter(&self.parts, &found).await;
+                let _memory = self.gate.enter(&self.parts, &found).await;
                 let rewritten = rewrite(&job, &source, &found, NewForm::Plaintext, condition);
                 let rewritten = rewritten.await?;
                 self.settle(item, &found, &rewritten).await?;
-                told.rewritten = Some(rewritten);
-                told.verdict = Verdict::Done("decrypted");
+                result.rewritten = Some(rewritten);
+                result.verdict = ObjectVerdict::Done("decrypted");
             }
         }
-        Ok(told)
+        Ok(result)
     }
 
-    /// Returns why there is nothing to do, if so.
-    async fn left_alone(
+    /// Returns why there is nothing to do, or `None`.
+    async fn reason_to_skip(
         &self,
         item: &Item,
         to: &Item,
         found: &Found,
     ) -> Outcome<Option<&'static str>> {
         // A copy of an old version would become the current one.
-        if item.age == Age::Old {
+        if item.age == VersionAge::Old {
             return Ok(Some("old-version"));
         }
-        Ok(match &self.asked.place {
-            Place::Same => matches!(found.form, Form::Plain).then_some("plaintext"),
-            Place::Elsewhere { existing, .. } => match existing {
-                Existing::WrittenOver => None,
-                Existing::Stay => self.is_there(to).await?.then_some("there-already"),
+        Ok(match &self.options.destination {
+            Destination::InPlace => matches!(found.form, Form::Plain).then_some("plaintext"),
+            Destination::Elsewhere { existing, .. } => match existing {
+                ExistingObjects::Overwrite => None,
+                ExistingObjects::Keep => self.exists(to).await?.then_some("there-already"),
             },
         })
     }
 
-    fn goes_to(&self, item: &Item) -> Item {
-        match &self.asked.place {
-            Place::Same => item.clone(),
-            Place::Elsewhere { target, .. } => Item {
+    fn destination_of(&self, item: &Item) -> Item {
+        match &self.options.destination {
+            Destination::InPlace => item.clone(),
+            Destination::Elsewhere { target, .. } => Item {
                 bucket: target.bucket.clone(),
                 key: format!("{}{}", target.prefix, item.key),
                 version: None,
-                age: Age::Current,
-                origin: Origin::Named,
+                age: VersionAge::Current,
+                origin: ItemOrigin::Named,
             },
         }
     }
 
-    async fn is_there(&self, to: &Item) -> Outcome<bool> {
+    async fn exists(&self, to: &Item) -> Outcome<bool> {
         let errand = Errand::new(&self.parts, Operation::HeadObject, to)?;
         match source::describe(&errand.job(), &to.source()).await {
             Ok(_) => Ok(true),
@@ -208,60 +189,42 @@ impl Decrypter {
     }
 
     fn condition(&self) -> Condition {
-        match (&self.asked.place, self.asked.writers) {
-            (Place::Same, Writers::Possible) => Condition::Unchanged,
-            (Place::Same, Writers::Stopped) => Condition::InPlace,
-            (Place::Elsewhere { existing, .. }, writers) => match (existing, writers) {
-                (Existing::Stay, Writers::Possible) => Condition::Absent,
-                // With `Stay`, `left_alone` has found nothing there, and nobody else writes.
-                (Existing::Stay, Writers::Stopped) | (Existing::WrittenOver, _) => {
+        match (&self.options.destination, self.options.write.writers) {
+            (Destination::InPlace, Writers::Possible) => Condition::Unchanged,
+            (Destination::InPlace, Writers::Stopped) => Condition::InPlace,
+            (Destination::Elsewhere { existing, .. }, writers) => match (existing, writers) {
+                (ExistingObjects::Keep, Writers::Possible) => Condition::Absent,
+                // With `Stay`, `reason_to_skip` has found nothing there, and nobody else writes.
+                (ExistingObjects::Keep, Writers::Stopped) | (ExistingObjects::Overwrite, _) => {
                     Condition::Anything
                 }
             },
         }
     }
 
+    /// Deletes the replaced version, if that was requested.
     async fn settle(&self, item: &Item, found: &Found, rewritten: &Rewritten) -> Outcome<()> {
-        match self.asked.place {
-            Place::Same => {
-                settle(&self.parts, item, found, rewritten, self.asked.replaced).await?;
+        match self.options.destination {
+            Destination::InPlace => {
+                let (new, old) = (&rewritten.version, self.options.write.old_versions);
+                settle_replaced(&self.parts, item, found, new.as_deref(), old).await?;
             }
-            Place::Elsewhere { .. } => {}
+            // The source stays.
+            Destination::Elsewhere { .. } => {}
         }
         Ok(())
     }
 }
 
-impl Told {
-    fn handled(self, place: &Place) -> Handled {
-        let lost = self.rewritten.as_ref().map(|done| done.lost.clone());
-        let lost = lost.unwrap_or_default();
-        let to = match place {
-            Place::Same => None,
-            Place::Elsewhere { .. } => Some(format!("{}/{}", self.to.bucket, self.to.key)),
+impl DecryptResult {
+    fn report(self, destination: &Destination) -> ObjectReport {
+        let to = match destination {
+            Destination::InPlace => None,
+            Destination::Elsewhere { .. } => Some(format!("{}/{}", self.to.bucket, self.to.key)),
         };
-        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
-        let where_to = to.as_deref().filter(|_| moved);
-        let where_to = where_to.map(|to| format!("to {}", shown(to)));
-        let remarks = where_to.into_iter().chain(not_kept(&lost));
-        let remark = remarks.collect::<Vec<_>>().join("; ");
-        Handled {
-            remedy: None,
-            bytes: self.bytes,
-            details: fields(json!({
-                "to": to,
-                "stored_bytes": self.bytes,
-                "plaintext_bytes": self.plaintext,
-                "new_version": self.rewritten.and_then(|done| done.version),
-                "not_kept": lost,
-            })),
-            remark: (!remark.is_empty()).then_some(remark),
-            notable: if lost.is_empty() {
-                Notable::IfAsked
-            } else {
-                Notable::Always
-            },
-            verdict: self.verdict,
-        }
+        let remark = to.as_deref().map(|to| format!("to {}", shown(to)));
+        let details = json!({ "to": to, "plaintext_bytes": self.plaintext });
+        let stored = self.rewritten.map(StoredAgain::from);
+        rewriting::report(self.verdict, self.bytes, stored, remark, details)
     }
 }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 use s3proxy_protocol::operation::Operation;
 
-use super::listing::{Age, Item};
+use super::listing::{Item, VersionAge};
 use crate::auth::Authenticated;
 use crate::execute::source::Source;
 use crate::execute::{Job, Outcome, Parts};
@@ -56,8 +56,8 @@ impl Item {
     /// may not be current any more, so the current one is read.
     pub(crate) fn source_by_now(&self) -> Source<'_> {
         let version = match self.age {
-            Age::Current => None,
-            Age::Old => self.version.as_deref(),
+            VersionAge::Current => None,
+            VersionAge::Old => self.version.as_deref(),
         };
         Source {
             version,

@@ -28,26 +28,26 @@ struct Reason {
 
 /// Whether the failure of an object gets its own line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Telling {
+pub(super) enum FailureLine {
     InFull,
     InSummary,
 }
 
 impl Failures {
-    pub(super) fn note(&mut self, reason: &str, remedy: Option<&'static str>) -> Telling {
+    pub(super) fn note(&mut self, reason: &str, remedy: Option<&'static str>) -> FailureLine {
         if let Some(known) = self.0.get_mut(reason) {
             known.count += 1;
             return if known.count > IN_FULL {
-                Telling::InSummary
+                FailureLine::InSummary
             } else {
-                Telling::InFull
+                FailureLine::InFull
             };
         }
         if self.0.len() < MOST_REASONS {
             self.0
                 .insert(reason.to_owned(), Reason { count: 1, remedy });
         }
-        Telling::InFull
+        FailureLine::InFull
     }
 
     /// Returns a line for each reason with more to report; `all` is the option that shows each
@@ -103,9 +103,9 @@ mod tests {
         let mut failures = Failures::default();
         let mut in_full = 0;
         for _ in 0..2000 {
-            in_full += u64::from(failures.note("no key", Some("give one")) == Telling::InFull);
+            in_full += u64::from(failures.note("no key", Some("give one")) == FailureLine::InFull);
         }
-        assert_eq!(failures.note("damaged", None), Telling::InFull);
+        assert_eq!(failures.note("damaged", None), FailureLine::InFull);
         assert_eq!(in_full, IN_FULL);
         assert_eq!(
             failures.lines("--verbose"),
@@ -131,8 +131,8 @@ mod tests {
         let mut failures = Failures::default();
         for number in 0..10 * MOST_REASONS {
             for _ in 0..=IN_FULL {
-                let telling = failures.note(&number.to_string(), None);
-                assert!(number < MOST_REASONS || telling == Telling::InFull);
+                let line = failures.note(&number.to_string(), None);
+                assert!(number < MOST_REASONS || line == FailureLine::InFull);
             }
         }
         assert_eq!(failures.0.len(), MOST_REASONS);

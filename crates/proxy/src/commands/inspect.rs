@@ -1,13 +1,14 @@
-//! `s3proxy inspect`: the nature of objects, from their metadata alone. No key is needed.
+//! `s3proxy inspect`: shows format, key and size of objects, from their metadata alone. No key is
+//! needed.
 //!
 //! Nothing in the report was authenticated: an envelope is shown as it claims to be. The command
-//! tries the public all-zero key on the data keys of older proxies' objects, and checks, for
-//! configured keys, whether the place of an object lets them open it.
+//! tries the public all-zero key on the data keys of older proxies' objects, and checks whether the
+//! configured keys open each object under its bucket and key.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Method};
 use indicatif::HumanBytes;
@@ -16,13 +17,16 @@ use s3proxy_envelope::layout::{StoredLength, plaintext_length};
 use s3proxy_envelope::legacy::{LegacyDek, LegacyKek, LegacyWrappedDek};
 use serde_json::{Map, Value, json};
 
-use super::Ended;
+use super::CommandEnd;
+use super::command_run::CommandRun;
 use super::listing::Item;
-use super::place::{Opening, Places};
-use super::report::{Closing, Count, Format, Handled, Notable, Verdict, counted, fields, shown};
-use super::selection::Selection;
-use super::session::{Session, ended};
-use super::walk::{Store, Work, handled};
+use super::object_selection::Selection;
+use super::object_walk::{ListingBackend, WalkEnd, Work, report_of};
+use super::open_check::{OpenCheck, OpenVerdict};
+use super::report::{
+    CommandSummary, Count, Format, Notable, ObjectReport, ObjectVerdict, Tally, counted, fields,
+    shown,
+};
 use crate::app::{self, StartError};
 use crate::backend::Backend;
 use crate::config::resolved::{Config, DekTag};
@@ -47,52 +51,51 @@ pub async fn inspect(
     selection: Selection,
     format: Format,
     output: &mut (dyn io::Write + Send),
-) -> Result<Ended, StartError> {
+) -> Result<CommandEnd, StartError> {
     let backend = app::backend(&config.backend).await?;
-    let store = Store {
+    let store = ListingBackend {
         backend: &backend,
         state_prefix: &config.policy.state_prefix,
     };
-    let places = Places::new(&config);
-    let mut session = Session::begin("inspect", format, output)?;
-    if let Err(error) = &places {
+    let open_check = OpenCheck::new(&config);
+    let mut run = CommandRun::begin("inspect", format, output)?;
+    if let Err(error) = &open_check {
         // The operator may not have the keys that the rules name.
-        let note = format!("whether objects open where they are stored is not checked: {error}");
-        session.reporter().note(&note);
+        let note = format!("not checking whether objects open where they are stored: {error}");
+        run.reporter().note(&note);
     }
     let inspector = Arc::new(Inspector {
         backend: backend.clone(),
         dek_tag: config.keys.dek_tag,
-        places: places.ok(),
-        groups: Mutex::default(),
+        open_check: open_check.ok(),
+        counts: Mutex::default(),
         refused: AtomicU64::default(),
     });
-    let told = match session.walk(store, &selection, &inspector).await {
-        Ok(walked) => session.end(&walked, inspector.closing()),
-        Err(error) => Err(error),
-    };
-    Ok(ended(told))
+    let own_summary = |_: &WalkEnd, _: &Tally| inspector.summary();
+    Ok(run
+        .complete(store, &selection, &inspector, own_summary)
+        .await)
 }
 
 struct Inspector {
     backend: Backend,
     dek_tag: DekTag,
     /// `None` if a rule names a key that was not given.
-    places: Option<Places>,
-    groups: Mutex<Groups>,
+    open_check: Option<OpenCheck>,
+    counts: Mutex<FormatCounts>,
     /// Number of objects that do not open in their place.
     refused: AtomicU64,
 }
 
 /// Counts by format and key.
-type Groups = BTreeMap<(&'static str, String), Count>;
+type FormatCounts = BTreeMap<(&'static str, String), Count>;
 
 /// An object with readable metadata.
-type Looked = (Described, Opening);
+type InspectedObject = (ObjectDescription, OpenVerdict);
 
 /// Description of one object, as it claims to be.
 #[derive(Debug, PartialEq, Eq)]
-struct Described {
+struct ObjectDescription {
     format: &'static str,
     /// Name of the key, if the metadata contain it.
     key: Option<String>,
@@ -102,15 +105,19 @@ struct Described {
 }
 
 impl Work for Inspector {
-    async fn handle(&self, item: &Item) -> Handled {
-        handled(item, self.look(item).await, |(stored, looked)| {
-            self.told(stored, looked)
+    async fn handle(&self, item: &Item) -> ObjectReport {
+        let inspected = self.inspect(item).await;
+        report_of(item, inspected, |(stored, object)| {
+            self.report(stored, object)
         })
     }
 }
 
 impl Inspector {
-    async fn look(&self, item: &Item) -> Outcome<(StoredLength, Result<Looked, String>)> {
+    async fn inspect(
+        &self,
+        item: &Item,
+    ) -> Outcome<(StoredLength, Result<InspectedObject, String>)> {
         let bucket = Bucket::new(&self.backend, &item.bucket, None);
         let mut request = bucket.request(Method::HEAD, Some(&item.key));
         let version = item.version.as_deref();
@@ -120,28 +127,26 @@ impl Inspector {
         let headers = bucket.send(request).await?.headers;
         let length = stored::stored_length(&headers)?;
         let form = stored::form(&headers, &self.dek_tag).map_err(|failure| failure.to_string());
-        let looked = form.and_then(|form| {
+        let object = form.and_then(|form| {
             let described = describe(&headers, &form, length, &self.dek_tag)?;
             Ok((described, self.opening(item, &form)))
         });
-        Ok((length, looked))
+        Ok((length, object))
     }
 
-    fn opening(&self, item: &Item, form: &Form) -> Opening {
-        let places = self.places.as_ref();
-        places.map_or(Opening::Undecided, |places| places.judge(item, form))
+    fn opening(&self, item: &Item, form: &Form) -> OpenVerdict {
+        let check = self.open_check.as_ref();
+        check.map_or(OpenVerdict::Undecided, |check| check.judge(item, form))
     }
 
-    fn told(&self, stored: StoredLength, looked: Result<Looked, String>) -> Handled {
-        let (described, opening) = match looked {
-            Ok(looked) => looked,
-            Err(reason) => {
-                self.count("damaged", "", stored.0);
-                let mut handled = Handled::failed(reason);
-                handled.bytes = stored.0;
-                handled.details = fields(json!({ "format": "damaged", "stored_bytes": stored.0 }));
-                return handled;
-            }
+    fn report(
+        &self,
+        stored: StoredLength,
+        object: Result<InspectedObject, String>,
+    ) -> ObjectReport {
+        let (described, opening) = match object {
+            Ok(object) => object,
+            Err(reason) => return self.report_damaged(stored, reason),
         };
         let key = described.key.as_deref().unwrap_or_default();
         self.count(described.format, key, stored.0);
@@ -154,81 +159,97 @@ impl Inspector {
         }));
         details.extend(described.details);
         let mut remark = described.remark;
-        let mut notable = Notable::IfAsked;
-        if let Opening::Refused(reason) = opening {
+        let mut notable = Notable::IfVerbose;
+        if let OpenVerdict::Refused(reason) = opening {
             self.refused.fetch_add(1, Ordering::Relaxed);
             remark.push_str("; does NOT OPEN HERE: ");
             remark.push_str(&shown(&reason));
             details.insert("refusal".to_owned(), Value::String(reason));
             notable = Notable::Always;
         }
-        Handled {
-            remedy: None,
-            verdict: Verdict::Done(described.format),
+        ObjectReport {
             bytes: stored.0,
             details,
             remark: Some(remark),
             notable,
+            ..ObjectReport::new(ObjectVerdict::Done(described.format))
+        }
+    }
+
+    fn report_damaged(&self, stored: StoredLength, reason: String) -> ObjectReport {
+        self.count("damaged", "", stored.0);
+        ObjectReport {
+            bytes: stored.0,
+            details: fields(json!({ "format": "damaged", "stored_bytes": stored.0 })),
+            ..ObjectReport::failed(reason)
         }
     }
 
     fn count(&self, format: &'static str, key: &str, bytes: u64) {
-        // A poisoned lock is usable: each update of a count is complete or was not made.
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts();
         let mut group = (format, key.to_owned());
-        if groups.len() >= MOST_GROUPS && !groups.contains_key(&group) {
+        if counts.len() >= MOST_GROUPS && !counts.contains_key(&group) {
             OTHERS.clone_into(&mut group.1);
         }
-        groups.entry(group).or_default().add(bytes);
+        counts.entry(group).or_default().add(bytes);
     }
 
-    fn closing(&self) -> Closing {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        let listed = groups.iter().map(|((format, key), count)| {
+    fn counts(&self) -> MutexGuard<'_, FormatCounts> {
+        // A poisoned lock is usable: each update of a count is complete or was not made.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn summary(&self) -> CommandSummary {
+        let counts = self.counts();
+        let groups = counts.iter().map(|((format, key), count)| {
             let key = (!key.is_empty()).then_some(key);
             json!({
                 "format": format, "encryption_key": key,
                 "objects": count.objects, "bytes": count.bytes,
             })
         });
-        let zero = groups.iter().filter(|((_, key), _)| key == ZERO_KEY);
+        let zero = counts.iter().filter(|((_, key), _)| key == ZERO_KEY);
         let zero: u64 = zero.map(|(_, count)| count.objects).sum();
-        let mut lines = Vec::new();
-        if !groups.is_empty() {
-            lines.push("By format and key:".to_owned());
-        }
-        lines.extend(groups.iter().map(|((format, key), count)| {
-            let under = if key.is_empty() {
-                String::new()
-            } else {
-                format!(" under {}", shown(key))
-            };
-            let objects = counted(count.objects, "object");
-            format!("  {format}{under}: {objects}, {}", HumanBytes(count.bytes))
-        }));
-        if zero > 0 {
-            lines.push(format!(
-                "{} open with the ALL-ZERO KEY: anyone who can read them can decrypt them. \
-                 `s3proxy migrate` encrypts them again.",
-                counted(zero, "object")
-            ));
-        }
         let refused = self.refused.load(Ordering::Relaxed);
-        if refused > 0 {
-            lines.push(format!(
-                "Clients cannot read {} where they are stored; the lines above give the reasons.",
-                counted(refused, "object")
-            ));
-        }
-        Closing {
+        CommandSummary {
             details: fields(json!({
-                "groups": listed.collect::<Vec<_>>(),
+                "groups": groups.collect::<Vec<_>>(),
                 "all_zero_key_objects": zero,
                 "refused_objects": refused,
             })),
-            lines,
+            lines: summary_lines(&counts, zero, refused),
         }
     }
+}
+
+fn summary_lines(counts: &FormatCounts, zero: u64, refused: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !counts.is_empty() {
+        lines.push("By format and key:".to_owned());
+    }
+    lines.extend(counts.iter().map(|((format, key), count)| {
+        let under = if key.is_empty() {
+            String::new()
+        } else {
+            format!(" under {}", shown(key))
+        };
+        let objects = counted(count.objects, "object");
+        format!("  {format}{under}: {objects}, {}", HumanBytes(count.bytes))
+    }));
+    if zero > 0 {
+        lines.push(format!(
+            "{} open with the ALL-ZERO KEY: anyone who can read them can decrypt them. \
+             `s3proxy migrate` re-encrypts them.",
+            counted(zero, "object")
+        ));
+    }
+    if refused > 0 {
+        lines.push(format!(
+            "Clients cannot read {} where they are stored; the lines above give the reasons.",
+            counted(refused, "object")
+        ));
+    }
+    lines
 }
 
 /// Label in place of a key's name for objects that everybody can open.
@@ -240,11 +261,11 @@ fn describe(
     form: &Form,
     stored: StoredLength,
     tag: &DekTag,
-) -> Result<Described, String> {
+) -> Result<ObjectDescription, String> {
     match form {
         Form::Sealed(envelope) => sealed(envelope, stored),
         Form::Legacy(envelope) => Ok(legacy(headers, envelope, stored, tag)),
-        Form::Plain => Ok(Described {
+        Form::Plain => Ok(ObjectDescription {
             format: "plaintext",
             key: None,
             plaintext: Some(stored.0),
@@ -254,7 +275,7 @@ fn describe(
     }
 }
 
-fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<Described, String> {
+fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<ObjectDescription, String> {
     let length = plaintext_length(stored)
         .ok_or_else(|| format!("no sealed object has {} bytes", stored.0))?;
     let (format, layout) = match envelope.layout {
@@ -279,7 +300,7 @@ fn sealed(envelope: &Envelope, stored: StoredLength) -> Result<Described, String
     if envelope.encrypted_kek.is_some() {
         remark.push_str(", encrypted KEK");
     }
-    Ok(Described {
+    Ok(ObjectDescription {
         format,
         key: Some(envelope.key_name.clone()),
         plaintext: Some(length.0),
@@ -310,10 +331,10 @@ fn legacy(
     envelope: &LegacyEnvelope,
     stored: StoredLength,
     tag: &DekTag,
-) -> Described {
+) -> ObjectDescription {
     let (format, zero) = older(headers, tag);
     let plaintext = stored.0.checked_sub(LEGACY_OVERHEAD);
-    Described {
+    ObjectDescription {
         format,
         key: zero.then(|| ZERO_KEY.to_owned()),
         plaintext,

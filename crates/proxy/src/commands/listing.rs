@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc;
 
-use super::ahead::Counter;
-use super::selection::{Extent, Target, Versions};
+use super::object_count::ObjectCounter;
+use super::object_selection::{Extent, ObjectTarget, VersionScope};
 use crate::effective_name::is_state_key;
 use crate::execute::Outcome;
 use crate::execute::course::{Course, check_entries};
@@ -28,21 +28,21 @@ pub(crate) struct Item {
     pub(crate) key: String,
     /// Version id; only lists of versions contain it.
     pub(crate) version: Option<String>,
-    pub(crate) age: Age,
+    pub(crate) age: VersionAge,
     /// Whether a list contained the object. If not, it may never have existed.
-    pub(crate) origin: Origin,
+    pub(crate) origin: ItemOrigin,
 }
 
 /// Whether clients get this version without naming it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Age {
+pub(crate) enum VersionAge {
     Current,
     Old,
 }
 
 /// Origin of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Origin {
+pub(crate) enum ItemOrigin {
     Listed,
     Named,
 }
@@ -50,9 +50,9 @@ pub(crate) enum Origin {
 /// A list to read, with its starting point.
 pub(super) struct Listing {
     pub(super) bucket: Bucket,
-    pub(super) target: Target,
+    pub(super) target: ObjectTarget,
     pub(super) extent: Extent,
-    pub(super) versions: Versions,
+    pub(super) versions: VersionScope,
     pub(super) start_after: Option<String>,
     pub(super) modified_since: Option<OffsetDateTime>,
     pub(super) state_prefix: String,
@@ -65,7 +65,7 @@ struct Abandoned;
 #[derive(Clone, Copy)]
 enum Sink<'s> {
     Queue(&'s mpsc::Sender<Item>),
-    Counter(&'s Counter),
+    Counter(&'s ObjectCounter),
 }
 
 impl Listing {
@@ -75,22 +75,22 @@ impl Listing {
     }
 
     /// Counts every object that [`Self::run`] would send, up to the counter's bound.
-    pub(super) async fn count(&self, counter: &Counter) -> Outcome<()> {
+    pub(super) async fn count(&self, counter: &ObjectCounter) -> Outcome<()> {
         self.read(Sink::Counter(counter)).await
     }
 
     async fn read(&self, sink: Sink<'_>) -> Outcome<()> {
         match (self.extent, self.versions) {
-            (Extent::Object, Versions::Current) => {
+            (Extent::Object, VersionScope::Current) => {
                 let key = &self.target.prefix;
                 // The result does not matter: this is the only object.
                 let _ = self
-                    .hand(sink, key, None, Age::Current, Origin::Named)
+                    .hand(sink, key, None, VersionAge::Current, ItemOrigin::Named)
                     .await;
                 Ok(())
             }
-            (Extent::Prefix, Versions::Current) => self.current(sink).await,
-            (Extent::Prefix | Extent::Object, Versions::All) => self.all_versions(sink).await,
+            (Extent::Prefix, VersionScope::Current) => self.current(sink).await,
+            (Extent::Prefix | Extent::Object, VersionScope::All) => self.all_versions(sink).await,
         }
     }
 
@@ -155,14 +155,14 @@ impl Listing {
     async fn hand_out(&self, entries: &[ListEntry], sink: Sink<'_>) -> Result<(), Abandoned> {
         for entry in entries {
             let age = match entry.kind {
-                EntryKind::Object => Age::Current,
-                EntryKind::Version if entry.is_latest => Age::Current,
-                EntryKind::Version => Age::Old,
+                EntryKind::Object => VersionAge::Current,
+                EntryKind::Version if entry.is_latest => VersionAge::Current,
+                EntryKind::Version => VersionAge::Old,
                 EntryKind::DeleteMarker => continue,
             };
             if self.names(&entry.key) && self.is_recent(entry) {
                 let version = entry.version_id.as_deref();
-                self.hand(sink, &entry.key, version, age, Origin::Listed)
+                self.hand(sink, &entry.key, version, age, ItemOrigin::Listed)
                     .await?;
             }
         }
@@ -178,8 +178,8 @@ impl Listing {
         sink: Sink<'_>,
         key: &str,
         version: Option<&str>,
-        age: Age,
-        origin: Origin,
+        age: VersionAge,
+        origin: ItemOrigin,
     ) -> Result<(), Abandoned> {
         let is_taken = match sink {
             Sink::Queue(queue) => {
@@ -211,7 +211,7 @@ impl Listing {
         modified.is_none_or(|modified| modified >= since)
     }
 
-    fn item(&self, key: &str, version: Option<&str>, age: Age, origin: Origin) -> Item {
+    fn item(&self, key: &str, version: Option<&str>, age: VersionAge, origin: ItemOrigin) -> Item {
         Item {
             bucket: self.target.bucket.clone(),
             key: key.to_owned(),

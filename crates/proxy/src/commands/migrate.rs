@@ -1,4 +1,4 @@
-//! `s3proxy migrate`: plaintext and objects of older proxies are converted to format v1.
+//! `s3proxy migrate`: converts plaintext and objects of older proxies to format v1.
 //!
 //! Each object is read, sealed under a fresh data key, and stored in its place. That includes
 //! objects whose data key was wrapped under 32 zero bytes, since such a data key must be considered
@@ -11,19 +11,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
-use super::Ended;
-use super::anew::{OldVersion, not_kept, reading_everything, settle};
+use super::CommandEnd;
+use super::command_run::CommandRun;
 use super::errand::Errand;
 use super::inspect::older;
-use super::listing::{Age, Item};
-use super::report::{Closing, Format, Handled, Notable, Verdict, counted, fields};
-use super::rewrap::{Replaced, Writers};
-use super::room::Room;
-use super::selection::{Selection, Versions};
-use super::session::{Session, ended};
-use super::walk::{Store, Work, handled};
-use super::written::conditions_must_count;
-use crate::app::{self, StartError};
+use super::listing::{Item, VersionAge};
+use super::memory_gate::MemoryGate;
+use super::object_selection::{Selection, VersionScope};
+use super::object_walk::{ListingBackend, WalkEnd, Work, report_of};
+use super::report::{
+    CommandSummary, Format, OLD_VERSIONS_NOT_CHECKED, ObjectReport, ObjectVerdict, Tally, counted,
+    fields,
+};
+use super::rewriting::{self, ReplacedVersion, StoredAgain, is_versioned, settle_replaced};
+use super::write_options::{RunMode, WriteOptions, Writers};
+use crate::app::StartError;
 use crate::config::resolved::{Config, Encryption};
 use crate::execute::copy::origin::unless_replaced;
 use crate::execute::copy::rewrite::{Condition, NewForm, Rewritten, rewrite};
@@ -34,29 +36,16 @@ use crate::respond::Failure;
 
 /// Options of the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
-    /// Whether anything is changed.
-    pub mode: Mode,
+pub struct MigrateOptions {
     /// Selection by format.
-    pub only: Only,
-    /// What happens to replaced versions.
-    pub replaced: Replaced,
-    /// Whether clients may write at the same time.
-    pub writers: Writers,
-}
-
-/// Whether anything is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Rewrite objects.
-    Migrate,
-    /// Only show which objects would be rewritten.
-    Show,
+    pub only: MigrateFilter,
+    /// How objects are replaced.
+    pub write: WriteOptions,
 }
 
 /// Which objects are migrated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Only {
+pub enum MigrateFilter {
     /// Plaintext and objects of older proxies
     All,
     /// Plaintext only
@@ -72,160 +61,159 @@ pub async fn migrate(
     config: Config,
     selection: Selection,
     format: Format,
-    asked: Asked,
-) -> Result<Ended, StartError> {
-    let room = Room::new(config.limits.body_memory_bytes);
-    let parts = app::parts_without_clients(reading_everything(config)).await?;
-    match asked.mode {
-        Mode::Show => {}
-        Mode::Migrate => {
-            conditions_must_count(&parts, selection.buckets(), asked.writers).await?;
-        }
-    }
+    options: MigrateOptions,
+) -> Result<CommandEnd, StartError> {
+    let (parts, gate) = rewriting::begin(config, selection.buckets(), options.write).await?;
     let migrator = Arc::new(Migrator {
         parts: Arc::clone(&parts),
-        room,
-        asked,
-        seen: Mutex::default(),
+        gate,
+        options,
+        counts: Mutex::default(),
     });
     let mut output = anstream::stdout();
-    let mut session = Session::begin("migrate", format, &mut output)?;
-    let told = match session.walk(Store::of(&parts), &selection, &migrator).await {
-        Ok(walked) => session.end(&walked, migrator.closing(&selection)),
-        Err(error) => Err(error),
-    };
-    Ok(ended(told))
+    let run = CommandRun::begin("migrate", format, &mut output)?;
+    let store = ListingBackend::of(&parts);
+    let own_summary = |_: &WalkEnd, _: &Tally| migrator.counts().summary(selection.versions);
+    Ok(run
+        .complete(store, &selection, &migrator, own_summary)
+        .await)
 }
 
 struct Migrator {
     parts: Arc<Parts>,
-    room: Room,
-    asked: Asked,
-    seen: Mutex<Seen>,
+    gate: MemoryGate,
+    options: MigrateOptions,
+    counts: Mutex<MigrationCounts>,
 }
 
 /// Counts for the summary.
 #[derive(Default)]
-struct Seen {
-    /// Number of rewritten objects that had been under the all-zero key.
-    cured: u64,
+struct MigrationCounts {
+    /// Number of migrated objects that had been under the all-zero key.
+    zero_migrated: u64,
     /// Number of current objects that are still under the all-zero key.
     zero_left: u64,
     /// Number of old versions in plaintext or an older format, by format.
     old: BTreeMap<&'static str, u64>,
     /// Number of old versions under the all-zero key.
     old_zero: u64,
+    /// Whether a bucket has versions.
     versions: bool,
 }
 
 /// State of an object before its migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Before {
+struct FormerState {
     format: &'static str,
+    /// Whether the object opens with the all-zero key.
     zero: bool,
 }
 
-struct Told {
-    verdict: Verdict,
-    before: Option<Before>,
+/// Result for one object.
+struct MigrateResult {
+    verdict: ObjectVerdict,
+    before: Option<FormerState>,
     rewritten: Option<Rewritten>,
     bytes: u64,
     plaintext: u64,
 }
 
 impl Work for Migrator {
-    async fn handle(&self, item: &Item) -> Handled {
-        let looked = unless_replaced(|| self.look(item)).await;
-        handled(item, looked, Told::handled)
+    async fn handle(&self, item: &Item) -> ObjectReport {
+        let result = unless_replaced(|| self.migrate(item)).await;
+        report_of(item, result, MigrateResult::report)
     }
 }
 
 impl Migrator {
-    async fn look(&self, item: &Item) -> Outcome<Told> {
+    async fn migrate(&self, item: &Item) -> Outcome<MigrateResult> {
         let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
         let job = errand.job();
         let found = source::describe(&job, &item.source_by_now()).await?;
-        self.seen().versions |= is_versioned(&found);
-        let mut told = Told {
-            verdict: Verdict::Skipped("v1-already"),
-            before: before(&self.parts, &found),
+        self.counts().versions |= is_versioned(&found);
+        let mut result = MigrateResult {
+            verdict: ObjectVerdict::Skipped("v1-already"),
+            before: former_state(&self.parts, &found),
             rewritten: None,
             bytes: found.stored.0,
             plaintext: found.length.0,
         };
-        let Some(before) = told.before else {
-            return Ok(told);
+        let Some(before) = result.before else {
+            return Ok(result);
         };
         // A rewritten old version would become the current one.
-        if item.age == Age::Old {
-            self.stays(before);
-            told.verdict = Verdict::Skipped("old-version");
-            return Ok(told);
+        if item.age == VersionAge::Old {
+            self.counts().keeps_old(before);
+            result.verdict = ObjectVerdict::Skipped("old-version");
+            return Ok(result);
         }
-        if let Some(why) = self.left_alone(item, before) {
-            self.seen().zero_left += u64::from(before.zero);
-            told.verdict = Verdict::Skipped(why);
-            return Ok(told);
+        if let Some(why) = self.reason_to_skip(item, before) {
+            self.counts().zero_left += u64::from(before.zero);
+            result.verdict = ObjectVerdict::Skipped(why);
+            return Ok(result);
         }
-        match self.asked.mode {
-            Mode::Show => {
-                self.seen().zero_left += u64::from(before.zero);
-                told.verdict = Verdict::Would("migrated");
+        match self.options.write.mode {
+            RunMode::DryRun => {
+                self.counts().zero_left += u64::from(before.zero);
+                result.verdict = ObjectVerdict::Would("migrated");
             }
-            Mode::Migrate => {
-                let rewritten = self.migrate(&job, item, &found, before).await?;
-                told.verdict = Verdict::Done("migrated");
-                told.rewritten = Some(rewritten);
+            RunMode::Apply => {
+                let rewritten = self.rewrite(&job, item, &found, before).await?;
+                result.verdict = ObjectVerdict::Done("migrated");
+                result.rewritten = Some(rewritten);
             }
         }
-        Ok(told)
+        Ok(result)
     }
 
     /// Rewrites the current version, and counts the remaining old one.
-    async fn migrate(
+    async fn rewrite(
         &self,
         job: &Job<'_>,
         item: &Item,
         found: &Found,
-        before: Before,
+        before: FormerState,
     ) -> Outcome<Rewritten> {
-        let condition = match self.asked.writers {
+        let condition = match self.options.write.writers {
             Writers::Possible => Condition::Unchanged,
             Writers::Stopped => Condition::InPlace,
         };
         let source = item.source_by_now();
-        // Keeps many concurrent objects from waiting for each other's memory, see `room`.
-        let _room = self.room.enter(&self.parts, found).await;
+        // Keeps many concurrent objects from waiting for each other's memory, see `memory_gate`.
+        let _memory = self.gate.enter(&self.parts, found).await;
         let rewritten = match rewrite(job, &source, found, NewForm::Sealed, condition).await {
             Ok(rewritten) => rewritten,
             // Not counted: the caller reads the object again.
             Err(Failure::Replaced) => return Err(Failure::Replaced),
             Err(failure) => {
-                self.seen().zero_left += u64::from(before.zero);
+                self.counts().zero_left += u64::from(before.zero);
                 return Err(failure);
             }
         };
         // Counted even if the removal of the old version fails: the object itself has its new key.
-        self.seen().cured += u64::from(before.zero);
-        let replaced = self.asked.replaced;
-        match settle(&self.parts, item, found, &rewritten, replaced).await {
-            Ok(OldVersion::Gone) => {}
-            Ok(OldVersion::Stays) => self.stays(before),
+        self.counts().zero_migrated += u64::from(before.zero);
+        let (new, old) = (
+            rewritten.version.as_deref(),
+            self.options.write.old_versions,
+        );
+        match settle_replaced(&self.parts, item, found, new, old).await {
+            Ok(ReplacedVersion::Gone) => {}
+            Ok(ReplacedVersion::Kept) => self.counts().keeps_old(before),
             Err(failure) => {
-                self.stays(before);
+                self.counts().keeps_old(before);
                 return Err(failure);
             }
         }
         Ok(rewritten)
     }
 
-    fn left_alone(&self, item: &Item, before: Before) -> Option<&'static str> {
+    fn reason_to_skip(&self, item: &Item, before: FormerState) -> Option<&'static str> {
         let is_plain = before.format == PLAINTEXT;
-        let is_wanted = match self.asked.only {
-            Only::All => true,
-            Only::Plaintext => is_plain,
-            Only::Older => !is_plain,
-            Only::ZeroKey => before.zero,
+        let is_wanted = match self.options.only {
+            MigrateFilter::All => true,
+            MigrateFilter::Plaintext => is_plain,
+            MigrateFilter::Older => !is_plain,
+            MigrateFilter::ZeroKey => before.zero,
         };
         if !is_wanted {
             return Some("not-asked-for");
@@ -237,95 +225,88 @@ impl Migrator {
         }
     }
 
-    fn stays(&self, before: Before) {
-        let mut seen = self.seen();
-        *seen.old.entry(before.format).or_default() += 1;
-        seen.old_zero += u64::from(before.zero);
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn counts(&self) -> MutexGuard<'_, MigrationCounts> {
         // A poisoned lock is usable: each update of a count is complete or was not made.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MigrationCounts {
+    /// Counts an old version that stays readable.
+    fn keeps_old(&mut self, before: FormerState) {
+        *self.old.entry(before.format).or_default() += 1;
+        self.old_zero += u64::from(before.zero);
     }
 
-    fn closing(&self, selection: &Selection) -> Closing {
-        let seen = self.seen();
+    fn summary(&self, checked: VersionScope) -> CommandSummary {
+        CommandSummary {
+            details: fields(json!({
+                "all_zero_key_migrated": self.zero_migrated,
+                "all_zero_key_left": self.zero_left,
+                "old_versions_left": self.old,
+                "old_versions_under_all_zero_key": self.old_zero,
+                "versioned": self.versions,
+                "old_versions_counted": checked == VersionScope::All,
+            })),
+            lines: self.lines(checked),
+        }
+    }
+
+    fn lines(&self, checked: VersionScope) -> Vec<String> {
         let mut lines = Vec::new();
-        if seen.cured > 0 {
+        if self.zero_migrated > 0 {
             lines.push(format!(
                 "{} had been under the ALL-ZERO KEY and got new data keys. Treat their earlier \
                  content as known to everyone who could read the bucket.",
-                counted(seen.cured, "object")
+                counted(self.zero_migrated, "object")
             ));
         }
-        if seen.zero_left > 0 {
+        if self.zero_left > 0 {
             lines.push(format!(
                 "{} STILL under the ALL-ZERO KEY: anyone who can read them can decrypt them.",
-                counted(seen.zero_left, "object")
+                counted(self.zero_left, "object")
             ));
         }
-        let old: u64 = seen.old.values().sum();
+        let old: u64 = self.old.values().sum();
         if old > 0 {
-            let formats = seen
-                .old
-                .iter()
-                .map(|(format, count)| format!("{count} {format}"));
+            let formats = self.old.iter();
+            let formats = formats.map(|(format, count)| format!("{count} {format}"));
             lines.push(format!(
                 "{} readable as before: {}; {} of them under the all-zero key. Delete them, or \
                  use --delete-old-versions the next time.",
                 counted(old, "old version"),
                 formats.collect::<Vec<_>>().join(", "),
-                seen.old_zero
+                self.old_zero
             ));
         }
-        if seen.versions && selection.versions == Versions::Current {
-            lines.push(
-                "Old versions from before this run were not checked; --versions counts them."
-                    .to_owned(),
-            );
+        if self.versions && checked == VersionScope::Current {
+            lines.push(OLD_VERSIONS_NOT_CHECKED.to_owned());
         }
-        Closing {
-            details: fields(json!({
-                "all_zero_key_migrated": seen.cured,
-                "all_zero_key_left": seen.zero_left,
-                "old_versions_left": seen.old,
-                "old_versions_under_all_zero_key": seen.old_zero,
-                "versioned": seen.versions,
-                "old_versions_counted": selection.versions == Versions::All,
-            })),
-            lines,
-        }
+        lines
     }
 }
 
 const PLAINTEXT: &str = "plaintext";
 
 /// Returns the state before the migration; `None` for format v1.
-fn before(parts: &Parts, found: &Found) -> Option<Before> {
+fn former_state(parts: &Parts, found: &Found) -> Option<FormerState> {
     if let Form::Sealed(_) = found.form {
         return None;
     }
     if let Form::Plain = found.form {
         let format = PLAINTEXT;
-        return Some(Before {
+        return Some(FormerState {
             format,
             zero: false,
         });
     }
     let (format, zero) = older(&found.headers, &parts.dek_tag);
-    Some(Before { format, zero })
+    Some(FormerState { format, zero })
 }
 
-fn is_versioned(found: &Found) -> bool {
-    let version = found.headers.get("x-amz-version-id");
-    version.is_some_and(|version| version.as_bytes() != b"null")
-}
-
-impl Told {
-    fn handled(self) -> Handled {
-        let lost = self.rewritten.as_ref().map(|done| done.lost.clone());
-        let lost = lost.unwrap_or_default();
-        let from = self.before.map(|before| {
+impl MigrateResult {
+    fn report(self) -> ObjectReport {
+        let remark = self.before.map(|before| {
             let key = if before.zero {
                 " under the ALL-ZERO KEY"
             } else {
@@ -333,27 +314,12 @@ impl Told {
             };
             format!("{}{key}", before.format)
         });
-        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
-        let remarks = from.filter(|_| moved).into_iter().chain(not_kept(&lost));
-        let remark = remarks.collect::<Vec<_>>().join("; ");
-        Handled {
-            remedy: None,
-            bytes: self.bytes,
-            details: fields(json!({
-                "format": self.before.map_or("v1", |before| before.format),
-                "all_zero_key": self.before.is_some_and(|before| before.zero),
-                "stored_bytes": self.bytes,
-                "plaintext_bytes": self.plaintext,
-                "new_version": self.rewritten.and_then(|done| done.version),
-                "not_kept": lost,
-            })),
-            remark: (!remark.is_empty()).then_some(remark),
-            notable: if lost.is_empty() {
-                Notable::IfAsked
-            } else {
-                Notable::Always
-            },
-            verdict: self.verdict,
-        }
+        let details = json!({
+            "format": self.before.map_or("v1", |before| before.format),
+            "all_zero_key": self.before.is_some_and(|before| before.zero),
+            "plaintext_bytes": self.plaintext,
+        });
+        let stored = self.rewritten.map(StoredAgain::from);
+        rewriting::report(self.verdict, self.bytes, stored, remark, details)
     }
 }

@@ -1,9 +1,10 @@
-//! The operator's commands on stored objects.
+//! The operator's commands.
 //!
-//! A command implements [`walk::Work`], which processes one object. Everything else is shared: the
-//! choice of objects ([`selection`], [`listing`]), concurrency and position ([`walk`],
-//! [`frontier`]), output for people and scripts ([`report`], [`progress`]), and clean interruption
-//! ([`stop`]). Like `app`, this module wires; the steps themselves are in `execute`.
+//! Most work on stored objects: such a command implements [`object_walk::Work`], which processes
+//! one object. The rest is shared: the choice of objects ([`object_selection`], [`listing`]),
+//! concurrency and position ([`object_walk`], [`resume_point`]), output for people and scripts
+//! ([`report`], [`progress`]), and clean interruption ([`stop_signals`]). Like `app`, this module
+//! wires; the steps themselves are in `execute`.
 //!
 //! Invariants: memory does not grow with the number of objects; an object is processed only while
 //! there is memory for it; results go to standard output and progress to standard error; an
@@ -12,35 +13,41 @@
 //! Absent on purpose: state on disk. A repeated command looks at the objects to find out which are
 //! done.
 
-mod ahead;
-mod anew;
+pub mod check_config;
+mod command_run;
+mod copy_condition_probe;
 pub mod decrypt;
 pub mod decrypt_one;
 mod errand;
 mod failures;
-mod frontier;
+pub mod health;
+mod http_get;
 pub mod inspect;
+pub mod keygen;
+mod keys_in_use;
 mod listing;
+mod memory_gate;
 pub mod migrate;
-mod needed;
-mod place;
-mod probe;
+mod object_count;
+pub mod object_selection;
+mod object_walk;
+mod open_check;
 mod progress;
 pub mod recover;
-mod replicas;
+mod replica_keys;
 mod report;
+mod resume_point;
 pub mod rewrap;
-mod room;
-pub mod selection;
-mod session;
-mod stop;
+mod rewriting;
+mod stop_signals;
 pub mod sweep;
+mod unfinished_file;
 pub mod verify;
-mod walk;
-mod written;
+mod write_condition_probe;
+pub mod write_options;
 
 pub use report::Format;
-pub use stop::Signal;
+pub use stop_signals::StopSignal;
 
 use http::StatusCode;
 
@@ -53,28 +60,27 @@ fn missing(failure: &Failure) -> bool {
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum CommandEnd {
     /// Everything is done.
-    Everything,
+    Complete,
     /// Something failed, or was left undone.
     Incomplete,
-    /// Everything is done, and the condition holds that the user wanted reported by the exit
-    /// status.
-    Found,
+    /// Everything is done, and `rewrap --check` found that another key is or may be needed.
+    KeyStillNeeded,
     /// A signal interrupted the command.
-    Interrupted(Signal),
+    Interrupted(StopSignal),
 }
 
-impl Ended {
+impl CommandEnd {
     /// Returns the exit status. 1 is for commands that did not start, 2 for wrong arguments.
     #[must_use]
     pub fn status(self) -> u8 {
         match self {
-            Self::Everything => 0,
+            Self::Complete => 0,
             Self::Incomplete => 3,
-            Self::Found => 4,
-            Self::Interrupted(Signal::Interrupt) => 130,
-            Self::Interrupted(Signal::Terminate) => 143,
+            Self::KeyStillNeeded => 4,
+            Self::Interrupted(StopSignal::Interrupt) => 130,
+            Self::Interrupted(StopSignal::Terminate) => 143,
         }
     }
 }

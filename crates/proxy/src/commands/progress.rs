@@ -5,7 +5,7 @@
 //! if `NO_COLOR` is set.
 
 mod frame;
-mod pace;
+mod rate_meter;
 mod terminal;
 
 use std::io::{IsTerminal, Stderr};
@@ -15,7 +15,7 @@ use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::frame::{Palette, View};
-use self::pace::Pace;
+use self::rate_meter::RateMeter;
 use self::terminal::Homing;
 use super::report::shown;
 
@@ -50,7 +50,7 @@ pub(super) enum Total {
 
 /// Counts of finished work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Done {
+pub(super) struct DoneCounts {
     /// Units that are done, including skipped and failed ones.
     pub(super) units: u64,
     /// Stored bytes of the done units.
@@ -60,16 +60,16 @@ pub(super) struct Done {
 }
 
 /// Progress display of a command.
-pub(crate) struct Progress {
+pub(crate) struct ProgressDisplay {
     command: &'static str,
     heading: String,
     unit: Unit,
     total: Total,
-    pace: Pace,
-    shown: Shown,
+    rates: RateMeter,
+    shown: DisplayForm,
 }
 
-enum Shown {
+enum DisplayForm {
     Bar(Bar),
     Lines { next: Duration },
 }
@@ -80,7 +80,7 @@ struct Bar {
     width: fn() -> usize,
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// Chooses the display that suits standard error.
     pub(super) fn on_standard_error(command: &'static str, unit: Unit) -> Self {
         let stderr = std::io::stderr();
@@ -93,29 +93,29 @@ impl Progress {
             };
             let terminal = Box::new(Homing::stderr());
             let target = ProgressDrawTarget::term_like_with_hz(terminal, LOOKS_PER_SECOND);
-            Shown::Bar(Bar::on(target, palette, terminal_width))
+            DisplayForm::Bar(Bar::on(target, palette, terminal_width))
         } else {
-            Shown::Lines {
+            DisplayForm::Lines {
                 next: LINE_INTERVAL,
             }
         };
         Self::new(command, unit, shown)
     }
 
-    fn new(command: &'static str, unit: Unit, shown: Shown) -> Self {
+    fn new(command: &'static str, unit: Unit, shown: DisplayForm) -> Self {
         Self {
             command,
             heading: command.to_owned(),
             unit,
             total: Total::Unknown,
-            pace: Pace::new(),
+            rates: RateMeter::new(),
             shown,
         }
     }
 
     /// Makes a display that never shows anything.
     pub(super) fn silent() -> Self {
-        let never = Shown::Lines {
+        let never = DisplayForm::Lines {
             next: Duration::MAX,
         };
         Self::new("", Unit::Objects, never)
@@ -131,8 +131,8 @@ impl Progress {
         self.total = total;
     }
 
-    pub(super) fn show(&mut self, done: Done, elapsed: Duration) {
-        let rates = self.pace.at(elapsed, done.units, done.bytes);
+    pub(super) fn show(&mut self, done: DoneCounts, elapsed: Duration) {
+        let rates = self.rates.at(elapsed, done.units, done.bytes);
         let view = View {
             heading: &self.heading,
             unit: self.unit,
@@ -145,36 +145,36 @@ impl Progress {
             elapsed,
         };
         match &mut self.shown {
-            Shown::Bar(bar) => bar.draw(&view),
-            Shown::Lines { next } if elapsed >= *next => {
+            DisplayForm::Bar(bar) => bar.draw(&view),
+            DisplayForm::Lines { next } if elapsed >= *next => {
                 *next = elapsed + LINE_INTERVAL;
                 eprintln!("{}", view.line());
             }
-            Shown::Lines { .. } => {}
+            DisplayForm::Lines { .. } => {}
         }
     }
 
-    /// Writes a line of its own.
+    /// Writes a line above the bar.
     pub(super) fn note(&mut self, text: &str) {
-        self.aside(|| eprintln!("{text}"));
+        self.suspended(|| eprintln!("{text}"));
     }
 
     /// Runs `write`, which writes to the same terminal, while the bar is hidden.
-    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+    pub(super) fn suspended<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.shown {
-            Shown::Bar(bar) => bar.drawn.suspend(write),
-            Shown::Lines { .. } => write(),
+            DisplayForm::Bar(bar) => bar.drawn.suspend(write),
+            DisplayForm::Lines { .. } => write(),
         }
     }
 
     /// Draws the final state, which agrees with the summary, and removes the bar before the summary
     /// follows.
-    pub(super) fn end(&mut self, done: Done, elapsed: Duration) {
+    pub(super) fn end(&mut self, done: DoneCounts, elapsed: Duration) {
         match &self.shown {
-            Shown::Lines { .. } => return,
-            Shown::Bar(_) => self.show(done, elapsed),
+            DisplayForm::Lines { .. } => return,
+            DisplayForm::Bar(_) => self.show(done, elapsed),
         }
-        if let Shown::Bar(bar) = &self.shown {
+        if let DisplayForm::Bar(bar) = &self.shown {
             bar.drawn.force_draw();
             bar.drawn.finish_and_clear();
         }

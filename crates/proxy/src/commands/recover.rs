@@ -1,30 +1,26 @@
-//! `s3proxy recover`: one stored object from files alone, without network and storage.
+//! `s3proxy recover`: opens one stored object from local files, without network and storage.
 //!
 //! It takes the same input as `recover/s3proxy_recover.py`, and has the same result. The body is
 //! read as a stream, so that it may be of any length. The output file gets its name only after
 //! everything was authenticated. Only local keys work, since no key service is called.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+mod body;
+mod stored_file;
+
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3proxy_envelope::dek::{Binding, Dek};
-use s3proxy_envelope::header::{Envelope, Layout, PrivateMap};
-use s3proxy_envelope::layout::{PlaintextLength, PlaintextRange, StoredLength};
-use s3proxy_envelope::legacy::{
-    LegacyDek, LegacyError, LegacyOpener, LegacyVerifier, NONCE_BYTES, TAG_BYTES,
-    legacy_plaintext_length,
-};
-use s3proxy_envelope::multipart::{Seal, tail_first};
-use s3proxy_envelope::object::ObjectOpener;
+use s3proxy_envelope::header::{Envelope, PrivateMap};
 use serde_json::Value;
 
-use super::Ended;
-use super::anew::reading_everything;
-use super::decrypt_one::{OutputError, Unfinished, at};
+use self::body::{open_legacy, open_sealed};
+use self::stored_file::StoredFile;
+use super::CommandEnd;
 use super::report::shown;
+use super::rewriting::reading_everything;
+use super::unfinished_file::{OutputError, UnfinishedFile, file_error};
 use crate::app::{StartError, rules};
 use crate::config::resolved::{ActiveKey, Config, DekTag, KeyBinding, SecretText};
 use crate::execute::stored::{self, Form};
@@ -34,11 +30,8 @@ use crate::respond::Failure;
 use crate::rules::Rules;
 use crate::stored_fault::StoredFault;
 
-/// Number of stored bytes that are read at a time; a chunk is shorter.
-const PIECE_BYTES: usize = 64 * 1024;
-
 /// Input and output of the command.
-pub struct Asked {
+pub struct RecoverOptions {
     /// File with the object as the backend stores it.
     pub stored: PathBuf,
     /// Metadata of the object.
@@ -81,27 +74,23 @@ enum RecoverError {
 }
 
 /// Runs the command.
-pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartError> {
+pub async fn recover(
+    config: Config,
+    mut options: RecoverOptions,
+) -> Result<CommandEnd, StartError> {
     let mut config = reading_everything(config);
-    if let Some(text) = asked.key_text.take() {
-        // The operator chooses the key, so the rules of the place do not apply.
-        config.rules.clear();
-        config.policy.key_binding = KeyBinding::Key;
-        config.keys.services.clear();
-        config.keys.encrypt_key = Some(text);
-        config.keys.decrypt_keys.clear();
-        config.keys.labelled.clear();
-        config.keys.active = ActiveKey::EncryptKey;
+    if let Some(text) = options.key_text.take() {
+        use_only_key(&mut config, text);
     }
-    let mut keys = Keyring::new(&config.keys, placeholders(&config.keys.services))?;
+    let mut keyring = Keyring::new(&config.keys, placeholders(&config.keys.services))?;
     // No network is used, so Constellation cannot hand over its key.
-    let opener = Opener {
-        legacy: LegacyKeys::new(keys.take_passphrases(), ConstellationKek::Absent),
-        rules: rules(&config, &keys)?,
-        keys,
+    let recovery_keys = RecoveryKeys {
+        legacy: LegacyKeys::new(keyring.take_passphrases(), ConstellationKek::Absent),
+        rules: rules(&config, &keyring)?,
+        keyring,
         dek_tag: config.keys.dek_tag,
     };
-    let done = run(&opener, &asked).await;
+    let done = run(&recovery_keys, &options).await;
     Ok(match done {
         Ok(private) => {
             for (name, value) in &private.user_metadata {
@@ -111,73 +100,84 @@ pub async fn recover(config: Config, mut asked: Asked) -> Result<Ended, StartErr
                     shown(&String::from_utf8_lossy(value))
                 );
             }
-            Ended::Everything
+            CommandEnd::Complete
         }
         Err(error) => {
             eprintln!("s3proxy: refused: {error}{}", hint(&error));
-            Ended::Incomplete
+            CommandEnd::Incomplete
         }
     })
 }
 
-/// Returns what to check if a key does not open the object: the object's name is authenticated,
+/// Replaces the configured keys. The operator chooses the key, so the rules do not apply.
+fn use_only_key(config: &mut Config, text: SecretText) {
+    config.rules.clear();
+    config.policy.key_binding = KeyBinding::Key;
+    config.keys.services.clear();
+    config.keys.encrypt_key = Some(text);
+    config.keys.decrypt_keys.clear();
+    config.keys.labelled.clear();
+    config.keys.active = ActiveKey::EncryptKey;
+}
+
+/// Returns advice if a key does not open the object: the object's name is authenticated,
 /// too.
 fn hint(error: &RecoverError) -> &'static str {
     match error {
         RecoverError::Object(Failure::Key(KeyError::Unwrap)) => {
-            "; check the encryption key, --key and --bucket: all three must be those of the object"
+            "; check the encryption key, --key and --bucket: each must match the object"
         }
         _ => "",
     }
 }
 
 /// The keys and rules that open objects.
-struct Opener {
-    keys: Keyring,
+struct RecoveryKeys {
+    keyring: Keyring,
     legacy: LegacyKeys,
     rules: Rules,
     dek_tag: DekTag,
 }
 
-async fn run(opener: &Opener, asked: &Asked) -> Result<PrivateMap, RecoverError> {
-    let headers = headers(&asked.metadata, &opener.dek_tag)?;
-    let mut source = Stored::open(&asked.stored)?;
-    let place = opener.rules.place(&asked.bucket, &asked.key);
-    match stored::form(&headers, &opener.dek_tag)? {
+async fn run(keys: &RecoveryKeys, options: &RecoverOptions) -> Result<PrivateMap, RecoverError> {
+    let headers = headers(&options.metadata, &keys.dek_tag)?;
+    let mut source = StoredFile::open(&options.stored)?;
+    let place = keys.rules.place(&options.bucket, &options.key);
+    match stored::form(&headers, &keys.dek_tag)? {
         Form::Sealed(envelope) => {
-            let binding = stored::binding(&envelope, &asked.bucket, &asked.key);
-            let dek = opener.keys.unwrap(place, &envelope).await;
+            let binding = stored::binding(&envelope, &options.bucket, &options.key);
+            let dek = keys.keyring.unwrap(place, &envelope).await;
             let dek = dek.map_err(Failure::from)?;
             // Before the output file exists, so that a refused object leaves nothing behind.
             let private = private_map(&envelope, &dek, &binding)?;
-            let mut output = Unfinished::beside(&asked.output)?;
-            sealed(&mut source, &envelope, &dek, |plaintext| {
-                written(&mut output, &asked.output, plaintext)
+            let mut output = UnfinishedFile::beside(&options.output)?;
+            open_sealed(&mut source, &envelope, &dek, |plaintext| {
+                write(&mut output, &options.output, plaintext)
             })?;
-            output.finish(&asked.output)?;
+            output.finish(&options.output)?;
             Ok(private)
         }
         Form::Legacy(envelope) => {
-            let dek = opener.legacy.unwrap(place, &envelope).await;
+            let dek = keys.legacy.unwrap(place, &envelope).await;
             let dek = dek.map_err(Failure::from)?.dek;
-            let mut output = Unfinished::beside(&asked.output)?;
-            legacy(&mut source, &dek, |plaintext| {
-                written(&mut output, &asked.output, plaintext)
+            let mut output = UnfinishedFile::beside(&options.output)?;
+            open_legacy(&mut source, &dek, |plaintext| {
+                write(&mut output, &options.output, plaintext)
             })?;
-            output.finish(&asked.output)?;
+            output.finish(&options.output)?;
             Ok(PrivateMap::default())
         }
         Form::Plain => Err(RecoverError::Metadata(
-            "the metadata name no envelope: the object is not sealed, so the stored file is its \
+            "no envelope in the metadata: the object is not sealed, so the stored file is its \
              content"
                 .to_owned(),
         )),
     }
 }
 
-fn written(output: &mut Unfinished, path: &Path, plaintext: &[u8]) -> Result<(), RecoverError> {
+fn write(output: &mut UnfinishedFile, path: &Path, plaintext: &[u8]) -> Result<(), RecoverError> {
     let written = output.file.write_all(plaintext);
-    written.map_err(|error| at(path, error).into())
+    written.map_err(|error| file_error(path, error).into())
 }
 
 fn private_map(
@@ -244,143 +244,6 @@ fn unreadable(path: &Path, error: io::Error) -> RecoverError {
     }
 }
 
-/// A stored body in a file.
-struct Stored {
-    file: File,
-    path: PathBuf,
-    length: StoredLength,
-}
-
-impl Stored {
-    fn open(path: &Path) -> Result<Self, RecoverError> {
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (length, file) = opened.map_err(|error| unreadable(path, error))?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            length: StoredLength(length),
-        })
-    }
-
-    fn seek(&mut self, position: u64) -> Result<(), RecoverError> {
-        let sought = self.file.seek(SeekFrom::Start(position));
-        sought.map_err(|error| unreadable(&self.path, error))?;
-        Ok(())
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, RecoverError> {
-        let read = self.file.read(buffer);
-        read.map_err(|error| unreadable(&self.path, error))
-    }
-
-    fn exact<const N: usize>(&mut self, position: u64) -> Result<[u8; N], RecoverError> {
-        let mut bytes = [0; N];
-        self.seek(position)?;
-        let read = self.file.read_exact(&mut bytes);
-        read.map_err(|error| unreadable(&self.path, error))?;
-        Ok(bytes)
-    }
-}
-
-/// Opens a body of format v1.
-fn sealed(
-    source: &mut Stored,
-    envelope: &Envelope,
-    dek: &Dek,
-    write: impl FnMut(&[u8]) -> Result<(), RecoverError>,
-) -> Result<(), RecoverError> {
-    let length = source.length;
-    let opener = match (envelope.layout, &envelope.head) {
-        (Layout::Single, Some(head)) => ObjectOpener::whole(dek, head, length),
-        (Layout::Single, None) => {
-            return Err(refused(StoredFault::malformed("no head in layout 1")));
-        }
-        (Layout::Multipart, _) => match tail_first(length) {
-            None => ObjectOpener::whole_headless(dek, length),
-            Some(first) => {
-                let mut tail = Vec::new();
-                source.seek(first)?;
-                let read = source.file.read_to_end(&mut tail);
-                read.map_err(|error| unreadable(&source.path, error))?;
-                let seal = Seal::open(dek, length, &tail).map_err(refused)?;
-                seal.open_whole(dek)
-            }
-        },
-    };
-    // The seal was read from the end; the body starts at the beginning.
-    source.seek(0)?;
-    pass(source, opener.map_err(refused)?, write)
-}
-
-fn pass(
-    source: &mut Stored,
-    mut opener: ObjectOpener,
-    mut write: impl FnMut(&[u8]) -> Result<(), RecoverError>,
-) -> Result<(), RecoverError> {
-    let mut buffer = vec![0; PIECE_BYTES];
-    let mut plaintext = Vec::with_capacity(PIECE_BYTES);
-    while !opener.is_complete() {
-        let read = source.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        let mut piece = &buffer[..read];
-        while !piece.is_empty() && !opener.is_complete() {
-            let consumed = opener.push(piece, &mut plaintext).map_err(refused)?;
-            piece = &piece[consumed..];
-            write(&plaintext)?;
-            plaintext.clear();
-        }
-    }
-    opener.finish().map_err(refused)
-}
-
-/// Opens a body of an older format: verified whole, then opened.
-fn legacy(
-    source: &mut Stored,
-    dek: &LegacyDek,
-    mut write: impl FnMut(&[u8]) -> Result<(), RecoverError>,
-) -> Result<(), RecoverError> {
-    let length = source.length;
-    let PlaintextLength(plaintext) = legacy_plaintext_length(length).map_err(refused)?;
-    let tag = source.exact::<TAG_BYTES>(length.0 - TAG_BYTES as u64)?;
-    let nonce = source.exact::<NONCE_BYTES>(0)?;
-    // The tag covers the whole body, so the file is read twice: plaintext is written only after the
-    // tag was verified.
-    let mut verifier = LegacyVerifier::new(dek, length, nonce, tag).map_err(refused)?;
-    let mut buffer = vec![0; PIECE_BYTES];
-    loop {
-        let read = source.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        verifier.push(&buffer[..read]).map_err(refused)?;
-    }
-    let body = Arc::new(verifier.finish().map_err(refused)?);
-    // An empty object has no range to open, but its tag was verified above.
-    let Some(range) = plaintext
-        .checked_sub(1)
-        .and_then(|last| PlaintextRange::new(0, last))
-    else {
-        return Ok(());
-    };
-    let mut opener = LegacyOpener::new(&body, dek, range).map_err(refused)?;
-    source.seek(NONCE_BYTES as u64)?;
-    while !opener.is_complete() {
-        let read = source.read(&mut buffer)?;
-        if read == 0 {
-            return Err(refused(LegacyError::OtherLength));
-        }
-        let mut piece = &buffer[..read];
-        while !piece.is_empty() && !opener.is_complete() {
-            if let Some(block) = opener.push(&mut piece).map_err(refused)? {
-                write(&block)?;
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -388,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_are_found_in_every_document_that_has_them() {
+    fn metadata_is_found_in_every_form_of_document() {
         for document in [
             json!({ "ContentLength": 5, "Metadata": { "isec": "s3p1.x", "A": "1" } }),
             json!({ "isec": "s3p1.x", "a": "1" }),

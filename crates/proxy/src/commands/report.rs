@@ -8,6 +8,7 @@
 //! later ones only counted ([`super::failures`]), so that memory does not grow with them. Lines for
 //! people contain ANSI styles, which the output stream strips unless it is a terminal with colours.
 
+mod tally;
 mod text;
 
 use std::borrow::Cow;
@@ -20,21 +21,26 @@ use s3proxy_protocol::quote;
 use serde_json::{Map, Value, json};
 
 use self::text::{FAILED, FAILED_ROW, json_line, line, row, seconds};
-use super::failures::{Failures, Telling};
+use super::failures::{FailureLine, Failures};
 use super::listing::Item;
-use super::progress::{Done, Progress};
+use super::progress::ProgressDisplay;
 
+pub(crate) use self::tally::{Count, Tally};
 pub(crate) use self::text::{counted, explained, fields, shown};
 
 /// Shortest time between two updates of the progress.
 const SHOWN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Line of a summary whose command has seen that a bucket has versions, and did not list them.
+pub(crate) const OLD_VERSIONS_NOT_CHECKED: &str =
+    "Old versions from before this run were not checked; --versions counts them.";
 
 /// Style of the first line of the summary.
 const HEADLINE: Style = Style::new().bold();
 
 /// Result for one object. The words are stable: scripts read them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ObjectVerdict {
     /// The work was done; the word for the action.
     Done(&'static str),
     /// A dry run would have done it; the word for the action.
@@ -45,10 +51,20 @@ pub(crate) enum Verdict {
     Failed(String),
 }
 
+impl ObjectVerdict {
+    /// Returns whether the object was changed, or would be.
+    pub(crate) fn is_change(&self) -> bool {
+        match self {
+            Self::Done(_) | Self::Would(_) => true,
+            Self::Skipped(_) | Self::Failed(_) => false,
+        }
+    }
+}
+
 /// Report about one object.
 #[derive(Debug)]
-pub(crate) struct Handled {
-    pub(crate) verdict: Verdict,
+pub(crate) struct ObjectReport {
+    pub(crate) verdict: ObjectVerdict,
     /// Stored bytes of the object.
     pub(crate) bytes: u64,
     /// Further fields of its JSON line.
@@ -61,25 +77,25 @@ pub(crate) struct Handled {
     pub(crate) remedy: Option<&'static str>,
 }
 
-impl Handled {
+impl ObjectReport {
     /// Reports that nothing had to be done.
     pub(crate) fn skipped(why: &'static str) -> Self {
-        Self::new(Verdict::Skipped(why))
+        Self::new(ObjectVerdict::Skipped(why))
     }
 
     /// Reports a failure.
     pub(crate) fn failed(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Failed(reason.into()))
+        Self::new(ObjectVerdict::Failed(reason.into()))
     }
 
     /// Reports a verdict without further details.
-    pub(crate) fn new(verdict: Verdict) -> Self {
+    pub(crate) fn new(verdict: ObjectVerdict) -> Self {
         Self {
             verdict,
             bytes: 0,
             details: Map::new(),
             remark: None,
-            notable: Notable::IfAsked,
+            notable: Notable::IfVerbose,
             remedy: None,
         }
     }
@@ -89,7 +105,7 @@ impl Handled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notable {
     Always,
-    IfAsked,
+    IfVerbose,
     /// The object was reported and counted before in this run.
     Never,
 }
@@ -105,82 +121,9 @@ pub enum Format {
     Json,
 }
 
-/// Number of objects and bytes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) objects: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Count {
-    pub(crate) fn add(&mut self, bytes: u64) {
-        self.objects += 1;
-        self.bytes += bytes;
-    }
-}
-
-/// All counts of a command.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    done: BTreeMap<&'static str, Count>,
-    would: BTreeMap<&'static str, Count>,
-    skipped: BTreeMap<&'static str, Count>,
-    failed: Count,
-    /// Number of targets whose list broke off.
-    not_listed: u64,
-}
-
-impl Tally {
-    fn add(&mut self, handled: &Handled) {
-        let count = match &handled.verdict {
-            Verdict::Done(what) => self.done.entry(what).or_default(),
-            Verdict::Would(what) => self.would.entry(what).or_default(),
-            Verdict::Skipped(why) => self.skipped.entry(why).or_default(),
-            Verdict::Failed(_) => &mut self.failed,
-        };
-        count.add(handled.bytes);
-    }
-
-    /// Returns the number of objects that were processed.
-    pub(crate) fn objects(&self) -> u64 {
-        let groups = [&self.done, &self.would, &self.skipped];
-        let counts = groups.into_iter().flat_map(BTreeMap::values);
-        counts.map(|count| count.objects).sum::<u64>() + self.failed.objects
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        let groups = [&self.done, &self.would];
-        let counts = groups.into_iter().flat_map(BTreeMap::values);
-        counts.map(|count| count.bytes).sum()
-    }
-
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped.values().map(|count| count.objects).sum()
-    }
-
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed.objects
-    }
-
-    /// Returns the counts for the progress.
-    fn done(&self) -> Done {
-        Done {
-            units: self.objects(),
-            bytes: self.bytes(),
-            skipped: self.skipped(),
-            failed: self.failed(),
-        }
-    }
-
-    /// Returns whether nothing failed.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.failed.objects == 0 && self.not_listed == 0
-    }
-}
-
 /// A command's own part of the summary.
 #[derive(Debug, Default)]
-pub(crate) struct Closing {
+pub(crate) struct CommandSummary {
     /// Further fields of the JSON summary.
     pub(crate) details: Map<String, Value>,
     /// Lines for people, after the table.
@@ -192,7 +135,7 @@ pub(crate) struct Reporter<'o> {
     command: &'static str,
     format: Format,
     output: &'o mut (dyn Write + Send),
-    progress: Progress,
+    progress: ProgressDisplay,
     tally: Tally,
     failures: Failures,
     started: Instant,
@@ -205,7 +148,7 @@ impl<'o> Reporter<'o> {
         command: &'static str,
         format: Format,
         output: &'o mut (dyn Write + Send),
-        progress: Progress,
+        progress: ProgressDisplay,
     ) -> Self {
         Self {
             command,
@@ -223,7 +166,7 @@ impl<'o> Reporter<'o> {
         &self.tally
     }
 
-    pub(crate) fn progress(&mut self) -> &mut Progress {
+    pub(crate) fn progress(&mut self) -> &mut ProgressDisplay {
         &mut self.progress
     }
 
@@ -238,28 +181,28 @@ impl<'o> Reporter<'o> {
     }
 
     /// Reports one object.
-    pub(crate) fn object(&mut self, item: &Item, handled: &Handled) -> io::Result<()> {
-        if handled.notable == Notable::Never {
+    pub(crate) fn object(&mut self, item: &Item, report: &ObjectReport) -> io::Result<()> {
+        if report.notable == Notable::Never {
             return Ok(());
         }
-        self.tally.add(handled);
+        self.tally.add(report);
         self.tick();
         let line = match self.format {
-            Format::Json => Some(json_line(item, handled)),
-            Format::AllLines => Some(line(item, handled)),
-            Format::Lines => self.is_told(handled).then(|| line(item, handled)),
+            Format::Json => Some(json_line(item, report)),
+            Format::AllLines => Some(line(item, report)),
+            Format::Lines => self.has_line(report).then(|| line(item, report)),
         };
         line.map_or(Ok(()), |line| self.write(&line))
     }
 
     /// Returns whether people who did not ask for all objects get a line for this one.
-    fn is_told(&mut self, handled: &Handled) -> bool {
-        match &handled.verdict {
-            Verdict::Failed(reason) => {
-                self.failures.note(reason, handled.remedy) == Telling::InFull
+    fn has_line(&mut self, report: &ObjectReport) -> bool {
+        match &report.verdict {
+            ObjectVerdict::Failed(reason) => {
+                self.failures.note(reason, report.remedy) == FailureLine::InFull
             }
-            Verdict::Would(_) => true,
-            Verdict::Done(_) | Verdict::Skipped(_) => handled.notable == Notable::Always,
+            ObjectVerdict::Would(_) => true,
+            ObjectVerdict::Done(_) | ObjectVerdict::Skipped(_) => report.notable == Notable::Always,
         }
     }
 
@@ -287,19 +230,23 @@ impl<'o> Reporter<'o> {
         self.progress.note(text);
     }
 
-    /// Writes the end of the report. `resume` tells how to resume after an interruption.
-    pub(crate) fn finish(mut self, resume: Option<&Resume>, closing: Closing) -> io::Result<Tally> {
+    /// Writes the end of the report. `resume` is present after an interruption.
+    pub(crate) fn finish(
+        mut self,
+        resume: Option<&Resume>,
+        own: CommandSummary,
+    ) -> io::Result<Tally> {
         let elapsed = self.started.elapsed();
         self.progress.end(self.tally.done(), elapsed);
         match self.format {
             Format::Json => {
-                let line = self.json_summary(resume, closing, elapsed);
+                let line = self.json_summary(resume, own, elapsed);
                 self.write(&line)?;
             }
             Format::Lines | Format::AllLines => {
                 let failures = self.failures.lines(self.option_for_all());
                 let summary = self.summary(elapsed).into_iter();
-                let lines = summary.chain(failures).chain(closing.lines);
+                let lines = summary.chain(failures).chain(own.lines);
                 let resume = resume.map(Resume::line);
                 let text = lines.chain(resume).collect::<Vec<_>>().join("\n");
                 self.write(&text)?;
@@ -315,7 +262,7 @@ impl<'o> Reporter<'o> {
         };
         let output = &mut *self.output;
         // The bar is hidden while a line is written, and drawn again below it.
-        self.progress.aside(|| {
+        self.progress.suspended(|| {
             writeln!(output, "{line}")?;
             output.flush()
         })
@@ -357,7 +304,12 @@ impl<'o> Reporter<'o> {
         lines
     }
 
-    fn json_summary(&self, resume: Option<&Resume>, closing: Closing, elapsed: Duration) -> String {
+    fn json_summary(
+        &self,
+        resume: Option<&Resume>,
+        own: CommandSummary,
+        elapsed: Duration,
+    ) -> String {
         let tally = &self.tally;
         let group = |counts: &BTreeMap<&'static str, Count>| -> Value {
             let fields = counts.iter().map(|(word, count)| {
@@ -382,7 +334,7 @@ impl<'o> Reporter<'o> {
             if let Some(resume) = resume {
                 fields.insert("resume".to_owned(), resume.json());
             }
-            fields.extend(closing.details);
+            fields.extend(own.details);
         }
         summary.to_string()
     }
@@ -398,7 +350,7 @@ pub(crate) struct Resume {
 
 impl Resume {
     fn line(&self) -> String {
-        use super::selection::quoted;
+        use super::object_selection::quoted;
         let key = self.start_after.as_deref();
         let option = key.map(|key| format!("--start-after {} ", quoted(key)));
         let targets: Vec<String> = self.targets.iter().map(|target| quoted(target)).collect();

@@ -1,14 +1,13 @@
-//! `s3proxy rewrap`: current objects are moved to the key that new ones get, by their metadata
-//! alone.
+//! `s3proxy rewrap`: moves current objects to the key that new ones get, by their metadata alone.
 //!
 //! Objects that are up to date are skipped, so an interrupted command can be repeated. Old versions
 //! are never rewrapped, since a copy of one would become the current version. They are counted or,
 //! if requested, deleted once their content has a new version. At the end the command lists every
-//! key that is still needed ([`closing`]). Before it reports that no other key is, it repeats the
-//! walk as often as necessary ([`rounds`]).
+//! key that is still needed ([`key_report`]). Before it reports that no other key is, it repeats
+//! the walk as often as necessary ([`repeated_walks`]).
 
-mod closing;
-mod rounds;
+mod key_report;
+mod repeated_walks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,21 +16,21 @@ use s3proxy_envelope::header::Envelope;
 use s3proxy_protocol::operation::Operation;
 use serde_json::json;
 
-use self::closing::Seen;
+use self::key_report::KeyObservations;
+use super::command_run::{CommandRun, command_end};
 use super::errand::Errand;
 use super::inspect::older;
-use super::listing::{Age, Item};
-use super::needed;
-use super::report::{Format, Handled, Notable, Verdict, explained, fields, shown};
-use super::selection::Selection;
-use super::session::{Session, ended};
-use super::walk::{Work, handled};
-use super::{Ended, probe};
+use super::listing::{Item, VersionAge};
+use super::object_selection::Selection;
+use super::object_walk::{Work, report_of};
+use super::report::{Format, ObjectReport, ObjectVerdict, shown};
+use super::rewriting::{self, ReplacedVersion, StoredAgain, is_versioned, settle_replaced};
+use super::write_options::{RunMode, WriteOptions};
+use super::{CommandEnd, copy_condition_probe, keys_in_use};
 use crate::app::{self, StartError};
 use crate::config::resolved::Config;
 use crate::execute::copy::origin::unless_replaced;
 use crate::execute::copy::rewrap::{Conditions, Rewrapped, is_right, rewrap as rewrap_object};
-use crate::execute::multipart::bucket::Bucket;
 use crate::execute::new_object::Place;
 use crate::execute::source::{self, Found};
 use crate::execute::stored::Form;
@@ -40,38 +39,16 @@ use crate::respond::Failure;
 
 /// Options of the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    /// Whether anything is changed.
-    pub mode: Mode,
-    /// What happens to replaced versions.
-    pub replaced: Replaced,
+pub struct RewrapOptions {
     /// What happens to objects that have the right key already.
     pub up_to_date: UpToDate,
-    /// Whether clients may write at the same time.
-    pub writers: Writers,
-    /// Whether the exit status reports that a key is still needed.
-    pub check: Check,
+    /// How objects are replaced.
+    pub write: WriteOptions,
+    /// Whether the exit status reports that another key is or may be needed.
+    pub is_check: bool,
     /// Admin listeners of the running proxies, `HOST:PORT`, which are queried for the keys that
     /// their requests in flight seal under.
     pub replicas: Vec<String>,
-}
-
-/// Whether anything is changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Rewrap objects.
-    Rewrap,
-    /// Only show which objects would be rewrapped.
-    Show,
-}
-
-/// What happens to replaced versions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replaced {
-    /// Keep replaced versions, under the old key.
-    Stay,
-    /// Delete each version once the copy that replaces it exists.
-    AreDeleted,
 }
 
 /// What happens to objects that have the right key already.
@@ -83,100 +60,45 @@ pub enum UpToDate {
     RewrapAgain,
 }
 
-/// Whether clients may write at the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writers {
-    /// Clients may write, so the backend has to honour conditions.
-    Possible,
-    /// The operator has stopped all clients that write.
-    Stopped,
-}
-
-/// Whether the exit status reports that a key is still needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// The exit status does not depend on needed keys.
-    No,
-    /// The exit status is 4 if a key is still needed.
-    ByStatus,
-}
-
 /// Runs the command.
 pub async fn rewrap(
     config: Config,
     selection: Selection,
     format: Format,
-    asked: Asked,
-) -> Result<Ended, StartError> {
+    options: RewrapOptions,
+) -> Result<CommandEnd, StartError> {
     let parts = app::parts_without_clients(config).await?;
-    let conditions = match asked.mode {
-        Mode::Show => BTreeMap::new(),
-        Mode::Rewrap => conditions(&parts, &selection, asked.writers).await?,
+    let conditions = match options.write.mode {
+        RunMode::DryRun => BTreeMap::new(),
+        RunMode::Apply => {
+            let (buckets, writers) = (selection.buckets(), options.write.writers);
+            copy_condition_probe::honoured(&parts, buckets, writers).await?
+        }
     };
     let rewrapper = Arc::new(Rewrapper {
         parts: Arc::clone(&parts),
         conditions,
-        asked,
-        seen: Mutex::default(),
+        options,
+        observations: Mutex::default(),
     });
     let mut output = anstream::stdout();
-    let session = Session::begin("rewrap", format, &mut output)?;
-    Ok(ended(rounds::run(session, &selection, &rewrapper).await))
-}
-
-/// Returns the conditions that each bucket's backend honours. Refuses if a client's write could be
-/// lost.
-async fn conditions(
-    parts: &Parts,
-    selection: &Selection,
-    writers: Writers,
-) -> Result<BTreeMap<String, Conditions>, StartError> {
-    let mut found = BTreeMap::new();
-    for name in selection.buckets() {
-        let bucket = Bucket::new(&parts.backend, name, None);
-        let probed = match writers {
-            Writers::Stopped => {
-                found.insert(name.to_owned(), Conditions::Source);
-                continue;
-            }
-            Writers::Possible => probe::conditions(&bucket, &parts.policy.state_prefix).await,
-        };
-        let reason = match probed {
-            Ok(Some(Conditions::SourceAndTarget)) => {
-                found.insert(name.to_owned(), Conditions::SourceAndTarget);
-                continue;
-            }
-            Ok(Some(Conditions::Source)) => {
-                "the backend keeps the condition on the source of a copy and ignores the one on its \
-                 target, so that a write between the two is overwritten"
-                    .to_owned()
-            }
-            Ok(None) => "the backend ignores conditions on copies".to_owned(),
-            Err(failure) => format!(
-                "cannot find out whether the backend honours conditions on copies: {}",
-                explained(&failure)
-            ),
-        };
-        return Err(StartError::Refused(format!(
-            "{}: {reason}; a client's write could be lost while its object is re-wrapped. Stop \
-             everything that writes to the bucket, and use --offline",
-            shown(name)
-        )));
-    }
-    Ok(found)
+    let run = CommandRun::begin("rewrap", format, &mut output)?;
+    let end = repeated_walks::run(run, &selection, &rewrapper).await;
+    Ok(command_end(end))
 }
 
 struct Rewrapper {
     parts: Arc<Parts>,
-    /// Conditions by bucket.
+    /// Conditions on copies that the backend honours, by bucket.
     conditions: BTreeMap<String, Conditions>,
-    asked: Asked,
-    seen: Mutex<Seen>,
+    options: RewrapOptions,
+    observations: Mutex<KeyObservations>,
 }
 
 /// Result for one object.
-struct Told {
-    verdict: Verdict,
+struct RewrapResult {
+    verdict: ObjectVerdict,
+    /// Key of the object before; `None` if it is not sealed, or in an older format.
     from: Option<String>,
     to: String,
     rewrapped: Option<Rewrapped>,
@@ -184,74 +106,90 @@ struct Told {
 }
 
 impl Work for Rewrapper {
-    async fn handle(&self, item: &Item) -> Handled {
-        let looked = unless_replaced(|| self.look(item)).await;
-        let handled = handled(item, looked, Told::handled);
-        if matches!(handled.verdict, Verdict::Failed(_)) {
-            self.seen().note_failure(item);
+    async fn handle(&self, item: &Item) -> ObjectReport {
+        let result = unless_replaced(|| self.rewrap(item)).await;
+        let report = report_of(item, result, RewrapResult::report);
+        if matches!(report.verdict, ObjectVerdict::Failed(_)) {
+            self.observations().note_failure(item);
         }
-        handled
+        report
     }
 }
 
 impl Rewrapper {
-    async fn look(&self, item: &Item) -> Outcome<Told> {
+    async fn rewrap(&self, item: &Item) -> Outcome<RewrapResult> {
         let errand = Errand::new(&self.parts, Operation::CopyObject, item)?;
         let job = errand.job();
         let found = source::describe(&job, &item.source_by_now()).await?;
+        let mut result = self.begin(item, &found);
+        let Form::Sealed(envelope) = &found.form else {
+            return Ok(result);
+        };
+        let key = &envelope.key_name;
+        match &result.verdict {
+            ObjectVerdict::Done(_) => {
+                let rewrapped = self.copy(item, &errand, &found, envelope).await;
+                match &rewrapped {
+                    // Another write came first; the caller reads the object again.
+                    Ok(_) | Err(Failure::Replaced) => {}
+                    Err(_) => self.needs(key, |need| need.current += 1),
+                }
+                result.rewrapped = Some(rewrapped?);
+                self.observations().changed += 1;
+            }
+            ObjectVerdict::Would(_) => self.needs(key, |need| need.current += 1),
+            ObjectVerdict::Skipped(OLD_VERSION) => self.needs(key, |need| need.old += 1),
+            ObjectVerdict::Skipped(_) | ObjectVerdict::Failed(_) => {}
+        }
+        Ok(result)
+    }
+
+    /// Notes the object's keys, and decides about it. The verdict is `Done` for an object that has
+    /// to be rewrapped now.
+    fn begin(&self, item: &Item, found: &Found) -> RewrapResult {
         let place = Place {
             bucket: &item.bucket,
             object_key: &item.key,
         };
         let storing = self.parts.rules.storing(place.bucket, place.object_key);
-        let mut told = Told {
-            verdict: Verdict::Skipped("plaintext"),
-            from: None,
-            to: storing.key.name().to_owned(),
+        let to = storing.key.name().to_owned();
+        // Also for objects that are skipped: their keys count in the summary.
+        self.observe(found, &to);
+        let (verdict, from) = match &found.form {
+            Form::Plain => (ObjectVerdict::Skipped("plaintext"), None),
+            Form::Legacy(_) => (ObjectVerdict::Skipped("older-format"), None),
+            Form::Sealed(envelope) => {
+                let is_right = is_right(&self.parts, place, envelope);
+                let key = envelope.key_name.clone();
+                (self.verdict(item.age, is_right), Some(key))
+            }
+        };
+        RewrapResult {
+            verdict,
+            from,
+            to,
             rewrapped: None,
             bytes: found.stored.0,
-        };
-        // Also for objects that are skipped below: their keys count in the summary.
-        self.saw(&found, &told.to);
-        let envelope = match &found.form {
-            Form::Plain => return Ok(told),
-            Form::Legacy(_) => {
-                let (_, is_under_zero_key) = older(&found.headers, &self.parts.dek_tag);
-                self.seen().saw_older_format(is_under_zero_key);
-                told.verdict = Verdict::Skipped("older-format");
-                return Ok(told);
-            }
-            Form::Sealed(envelope) => envelope,
-        };
-        told.from = Some(envelope.key_name.clone());
-        let is_right = is_right(&self.parts, place, envelope);
-        told.verdict = match (item.age, is_right, self.asked.up_to_date, self.asked.mode) {
-            // An old version cannot be rewrapped in place: a copy of it would become the current
-            // one.
-            (Age::Old, _, _, _) => Verdict::Skipped("old-version"),
-            (Age::Current, true, UpToDate::Skip, _) => Verdict::Skipped("right-already"),
-            (Age::Current, _, _, Mode::Show) => Verdict::Would("rewrapped"),
-            (Age::Current, _, _, Mode::Rewrap) => {
-                let rewrapped = self.rewrap(item, &errand, &found, envelope).await;
-                match &rewrapped {
-                    // Another write came first; the caller reads the object again.
-                    Ok(_) | Err(Failure::Replaced) => {}
-                    Err(_) => self.needs(&envelope.key_name, |need| need.current += 1),
-                }
-                told.rewrapped = Some(rewrapped?);
-                self.seen().changed += 1;
-                Verdict::Done("rewrapped")
-            }
-        };
-        match &told.verdict {
-            Verdict::Skipped("old-version") => self.needs(&envelope.key_name, |need| need.old += 1),
-            Verdict::Would(_) => self.needs(&envelope.key_name, |need| need.current += 1),
-            Verdict::Done(_) | Verdict::Skipped(_) | Verdict::Failed(_) => {}
         }
-        Ok(told)
     }
 
-    async fn rewrap(
+    /// Decides about a sealed object: rewrapped, to be rewrapped, or skipped.
+    fn verdict(&self, age: VersionAge, is_right: bool) -> ObjectVerdict {
+        let (up_to_date, mode) = (self.options.up_to_date, self.options.write.mode);
+        match (age, is_right, up_to_date, mode) {
+            // An old version cannot be rewrapped in place: a copy of it would become the current
+            // one.
+            (VersionAge::Old, _, _, _) => ObjectVerdict::Skipped(OLD_VERSION),
+            (VersionAge::Current, true, UpToDate::Skip, _) => {
+                ObjectVerdict::Skipped("right-already")
+            }
+            (VersionAge::Current, _, _, RunMode::DryRun) => ObjectVerdict::Would("rewrapped"),
+            (VersionAge::Current, _, _, RunMode::Apply) => ObjectVerdict::Done("rewrapped"),
+        }
+    }
+
+    /// Copies the object onto itself under the new key, and counts the remaining old version.
+    async fn copy(
         &self,
         item: &Item,
         errand: &Errand,
@@ -262,102 +200,53 @@ impl Rewrapper {
         let conditions = conditions.unwrap_or(Conditions::Source);
         let (job, source) = (errand.job(), item.source_by_now());
         let rewrapped = rewrap_object(&job, &source, found, envelope, conditions).await?;
-        let replaced = found.version().filter(|_| rewrapped.version.is_some());
-        // The same id before and after, such as `null`, means that the version was overwritten.
-        if let Some(replaced) = replaced.filter(|old| rewrapped.version.as_deref() != Some(*old)) {
-            match self.asked.replaced {
-                Replaced::Stay => self.needs(&envelope.key_name, |need| need.old += 1),
-                Replaced::AreDeleted => {
-                    let bucket = Bucket::new(&self.parts.backend, &item.bucket, None);
-                    let deleted = bucket.send_deletion(&item.key, Some(replaced)).await;
-                    // The old version is still there, and so is the need for its key.
-                    if deleted.is_err() {
-                        self.needs(&envelope.key_name, |need| need.old += 1);
-                    }
-                    deleted?;
-                }
-            }
+        let (new, old) = (
+            rewrapped.version.as_deref(),
+            self.options.write.old_versions,
+        );
+        let settled = settle_replaced(&self.parts, item, found, new, old).await;
+        // If the deletion failed, the old version is still there, and so is the need for its key.
+        if !matches!(settled, Ok(ReplacedVersion::Gone)) {
+            self.needs(&envelope.key_name, |need| need.old += 1);
         }
-        Ok(rewrapped)
+        settled.map(|_| rewrapped)
     }
 
-    fn saw(&self, found: &Found, wanted: &str) {
-        let mut seen = self.seen();
-        seen.versions |= found.version().is_some_and(|version| version != "null");
-        if !seen.wanted.contains(wanted) {
-            seen.wanted.insert(wanted.to_owned());
+    fn observe(&self, found: &Found, wanted: &str) {
+        let mut observations = self.observations();
+        observations.versions |= is_versioned(found);
+        if !observations.wanted.contains(wanted) {
+            observations.wanted.insert(wanted.to_owned());
+        }
+        if let Form::Legacy(_) = found.form {
+            let (_, is_under_zero_key) = older(&found.headers, &self.parts.dek_tag);
+            observations.saw_older_format(is_under_zero_key);
         }
     }
 
-    fn needs(&self, key: &str, count: impl FnOnce(&mut needed::Need)) {
-        count(self.seen().round.of(key));
+    fn needs(&self, key: &str, count: impl FnOnce(&mut keys_in_use::KeyUse)) {
+        count(self.observations().walk.of(key));
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn observations(&self) -> MutexGuard<'_, KeyObservations> {
         // A poisoned lock is usable: each update of a count is complete or was not made.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        let locked = self.observations.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Told {
-    fn handled(self) -> Handled {
-        let lost = self.rewrapped.as_ref().map(|done| done.lost.clone());
-        let lost = lost.unwrap_or_default();
-        let from = self
-            .from
-            .as_deref()
-            .map(|from| format!("from {}", shown(from)));
-        let moved = matches!(self.verdict, Verdict::Done(_) | Verdict::Would(_));
-        let mut remark = from
-            .filter(|_| moved)
-            .map(|from| format!("{from} to {}", shown(&self.to)));
-        let notable = if lost.is_empty() {
-            Notable::IfAsked
-        } else {
-            let text = format!("{}; NOT KEPT by the backend: ", remark.unwrap_or_default());
-            remark = Some(text + &lost.join(", "));
-            Notable::Always
-        };
-        Handled {
-            remedy: None,
-            bytes: self.bytes,
-            details: fields(json!({
-                "stored_bytes": self.bytes,
-                "encryption_key": self.from,
-                "new_encryption_key": moved.then_some(self.to),
-                "new_version": self.rewrapped.and_then(|done| done.version),
-                "not_kept": lost,
-            })),
-            remark,
-            notable,
-            verdict: self.verdict,
-        }
-    }
-}
+/// Word for old versions, which are never rewrapped.
+const OLD_VERSION: &str = "old-version";
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_not_kept_is_always_told() {
-        let told = |lost: Vec<String>| Told {
-            verdict: Verdict::Done("rewrapped"),
-            from: Some("a".to_owned()),
-            to: "b".to_owned(),
-            rewrapped: Some(Rewrapped {
-                version: None,
-                lost,
-            }),
-            bytes: 1,
-        };
-        let kept = told(Vec::new()).handled();
-        assert_eq!(kept.notable, Notable::IfAsked);
-        assert_eq!(kept.remark.as_deref(), Some("from a to b"));
-        let lost = told(vec!["x-amz-storage-class".to_owned()]).handled();
-        assert_eq!(lost.notable, Notable::Always);
-        let remark = "from a to b; NOT KEPT by the backend: x-amz-storage-class";
-        assert_eq!(lost.remark.as_deref(), Some(remark));
-        assert_eq!(lost.details["not_kept"], json!(["x-amz-storage-class"]));
+impl RewrapResult {
+    fn report(self) -> ObjectReport {
+        let remark = self.from.as_deref();
+        let remark = remark.map(|from| format!("from {} to {}", shown(from), shown(&self.to)));
+        let details = json!({
+            "encryption_key": self.from,
+            "new_encryption_key": self.verdict.is_change().then_some(self.to),
+        });
+        let stored = self.rewrapped.map(StoredAgain::from);
+        rewriting::report(self.verdict, self.bytes, stored, remark, details)
     }
 }

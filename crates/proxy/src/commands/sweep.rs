@@ -1,11 +1,11 @@
-//! `s3proxy sweep`: a sweep on demand, reported line by line.
+//! `s3proxy sweep`: deletes leftover state of multipart uploads on demand, reported line by line.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use tokio::time::MissedTickBehavior;
-
-use super::progress::{Done, Progress, Total, Unit};
+use super::CommandEnd;
+use super::object_walk::ticker;
+use super::progress::{DoneCounts, ProgressDisplay, Total, Unit};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, StateBucket};
 use crate::execute::Outcome;
@@ -14,7 +14,7 @@ use crate::execute::multipart::sweep::{Found, Sweep, UploadBucket, list_buckets}
 pub use crate::execute::multipart::sweep::{Mode, Nameless};
 
 /// Options of the command.
-pub struct Asked {
+pub struct SweepOptions {
     /// Buckets to sweep; empty for all that the credential can list.
     pub buckets: Vec<String>,
     /// Minimum age; younger state is kept.
@@ -25,75 +25,70 @@ pub struct Asked {
     pub nameless: Nameless,
 }
 
-/// How the sweep ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Swept {
-    /// Nothing is left to do.
-    Everything,
-    /// A bucket could not be swept, or an object not be removed.
-    NotEverything,
-}
-
-/// Sweeps, and reports each bucket and each object in a line.
+/// Runs the command. Reports each bucket and each object in a line.
 pub async fn sweep(
     config: Config,
-    asked: Asked,
+    options: SweepOptions,
     mut line: impl FnMut(&str),
-) -> Result<Swept, StartError> {
+) -> Result<CommandEnd, StartError> {
     let backend = app::backend(&config.backend).await?;
-    let names = if asked.buckets.is_empty() {
+    let names = if options.buckets.is_empty() {
         match list_buckets(&backend, None).await {
             Ok(names) => names,
             Err(failure) => {
                 line(&format!(
                     "The buckets cannot be listed: {failure}. Name them with --bucket."
                 ));
-                return Ok(Swept::NotEverything);
+                return Ok(CommandEnd::Incomplete);
             }
         }
     } else {
-        asked.buckets
+        options.buckets
     };
-    let state_bucket = match &config.policy.state_bucket {
-        StateBucket::Same => None,
-        StateBucket::Named(name) => Some(name.clone()),
+    let sweep = Sweep {
+        backend: &backend,
+        policy: &config.policy,
+        older_than: options.older_than,
+        mode: options.mode,
+        nameless: options.nameless,
     };
-    // A separate state bucket is swept once, for all buckets.
-    let swept = state_bucket.map_or_else(|| names.clone(), |name| vec![name]);
-    // Shared by two closures of one task, which never run at the same time.
-    let progress = RefCell::new(Sweeping::begin(swept));
+    Ok(sweep_buckets(&sweep, names, &mut line).await)
+}
+
+/// Sweeps the state of these buckets.
+async fn sweep_buckets(
+    sweep: &Sweep<'_>,
+    names: Vec<String>,
+    line: &mut impl FnMut(&str),
+) -> CommandEnd {
+    let swept = match &sweep.policy.state_bucket {
+        StateBucket::Same => names.clone(),
+        // A separate state bucket is swept once, for all buckets.
+        StateBucket::Named(name) => vec![name.clone()],
+    };
     let buckets = names.into_iter().map(|name| UploadBucket {
         name,
         service: None,
     });
-    let sweep = Sweep {
-        backend: &backend,
-        policy: &config.policy,
-        older_than: asked.older_than,
-        mode: asked.mode,
-        nameless: asked.nameless,
-    };
-    let mut summary = Summary::default();
-    let tell = |bucket: &str, found: Outcome<Found>| {
+    // Shared by two closures of one task, which never run at the same time.
+    let progress = RefCell::new(SweepProgress::begin(swept));
+    let mut summary = SweepSummary::default();
+    let report = |bucket: &str, found: Outcome<Found>| {
         let mut progress = progress.borrow_mut();
         progress.end_bucket(found.is_err());
-        let mut aside = |text: &str| progress.progress.aside(|| line(text));
-        summary.add(bucket, found, asked.mode, &mut aside);
+        let mut line = |text: &str| progress.display.suspended(|| line(text));
+        summary.add(bucket, found, sweep.mode, &mut line);
     };
-    with_ticks(&progress, sweep.buckets(buckets.collect(), tell)).await;
+    with_ticks(&progress, sweep.buckets(buckets.collect(), report)).await;
     progress.into_inner().end();
-    line(&summary.text(asked.mode));
-    Ok(summary.swept())
+    line(&summary.text(sweep.mode));
+    summary.command_end()
 }
 
-/// Interval between two updates of the progress.
-const TICK: Duration = Duration::from_millis(200);
-
 /// Shows the progress until the work is done.
-async fn with_ticks(progress: &RefCell<Sweeping>, work: impl Future<Output = ()>) {
+async fn with_ticks(progress: &RefCell<SweepProgress>, work: impl Future<Output = ()>) {
     let mut work = std::pin::pin!(work);
-    let mut ticker = tokio::time::interval(TICK);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticker = ticker();
     loop {
         tokio::select! {
             () = &mut work => return,
@@ -103,32 +98,32 @@ async fn with_ticks(progress: &RefCell<Sweeping>, work: impl Future<Output = ()>
 }
 
 /// The bucket that is being swept, and the number of those done.
-struct Sweeping {
-    progress: Progress,
+struct SweepProgress {
+    display: ProgressDisplay,
     /// Buckets in the order of the sweep.
     buckets: Vec<String>,
-    done: Done,
+    done: DoneCounts,
     started: Instant,
 }
 
-impl Sweeping {
+impl SweepProgress {
     fn begin(buckets: Vec<String>) -> Self {
-        let mut progress = Progress::on_standard_error("sweep", Unit::Buckets);
-        progress.set_total(Total::Exactly(buckets.len() as u64));
-        let mut sweeping = Self {
-            progress,
+        let mut display = ProgressDisplay::on_standard_error("sweep", Unit::Buckets);
+        display.set_total(Total::Exactly(buckets.len() as u64));
+        let mut progress = Self {
+            display,
             buckets,
-            done: Done::default(),
+            done: DoneCounts::default(),
             started: Instant::now(),
         };
-        sweeping.begin_bucket();
-        sweeping
+        progress.begin_bucket();
+        progress
     }
 
     fn begin_bucket(&mut self) {
         let index = usize::try_from(self.done.units).unwrap_or(usize::MAX);
         if let Some(name) = self.buckets.get(index) {
-            self.progress.begin(name);
+            self.display.begin(name);
         }
     }
 
@@ -139,16 +134,17 @@ impl Sweeping {
     }
 
     fn tick(&mut self) {
-        self.progress.show(self.done, self.started.elapsed());
+        self.display.show(self.done, self.started.elapsed());
     }
 
     fn end(mut self) {
-        self.progress.end(self.done, self.started.elapsed());
+        self.display.end(self.done, self.started.elapsed());
     }
 }
 
+/// Counts for the last line.
 #[derive(Default)]
-struct Summary {
+struct SweepSummary {
     buckets: usize,
     ended: usize,
     objects: usize,
@@ -156,7 +152,8 @@ struct Summary {
     not_swept: usize,
 }
 
-impl Summary {
+impl SweepSummary {
+    /// Reports and counts the result for one bucket.
     fn add(
         &mut self,
         bucket: &str,
@@ -165,42 +162,17 @@ impl Summary {
         line: &mut impl FnMut(&str),
     ) {
         self.buckets += 1;
-        let found = match found {
-            Ok(found) => found,
+        match found {
+            Ok(found) => {
+                self.ended += found.ended;
+                self.objects += found.objects.len();
+                self.not_removed += found.not_removed.len();
+                report_bucket(bucket, &found, mode, line);
+            }
             Err(failure) => {
                 self.not_swept += 1;
                 line(&format!("{bucket}: not swept: {failure}"));
-                return;
             }
-        };
-        self.ended += found.ended;
-        self.objects += found.objects.len();
-        self.not_removed += found.not_removed.len();
-        let did = match mode {
-            Mode::Remove => "removed",
-            Mode::Show => "would remove",
-        };
-        for key in &found.objects {
-            line(&format!("{bucket}: {did} {key}"));
-        }
-        for left in &found.not_removed {
-            line(&format!(
-                "{bucket}: not removed {}: {}",
-                left.key, left.failure
-            ));
-        }
-        line(&format!(
-            "{bucket}: {} in progress, {} ended too recently, {} left over",
-            counted(found.in_progress, "upload"),
-            found.young,
-            found.ended
-        ));
-        if found.nameless > 0 {
-            line(&format!(
-                "{bucket}: {} of an earlier version, without the name of an upload; where the backend \
-                 lists every upload in progress, --by-list removes those that it does not list",
-                counted(found.nameless, "state")
-            ));
         }
     }
 
@@ -224,12 +196,41 @@ impl Summary {
         text
     }
 
-    fn swept(&self) -> Swept {
+    fn command_end(&self) -> CommandEnd {
         if self.not_removed == 0 && self.not_swept == 0 {
-            Swept::Everything
+            CommandEnd::Complete
         } else {
-            Swept::NotEverything
+            CommandEnd::Incomplete
         }
+    }
+}
+
+fn report_bucket(bucket: &str, found: &Found, mode: Mode, line: &mut impl FnMut(&str)) {
+    let did = match mode {
+        Mode::Remove => "removed",
+        Mode::Show => "would remove",
+    };
+    for key in &found.objects {
+        line(&format!("{bucket}: {did} {key}"));
+    }
+    for left in &found.not_removed {
+        line(&format!(
+            "{bucket}: not removed {}: {}",
+            left.key, left.failure
+        ));
+    }
+    line(&format!(
+        "{bucket}: {} in progress, {} ended too recently, {} left over",
+        counted(found.in_progress, "upload"),
+        found.young,
+        found.ended
+    ));
+    if found.nameless > 0 {
+        line(&format!(
+            "{bucket}: {} of an earlier version, without the name of an upload; if the backend \
+             lists every upload in progress, --by-list removes the state of unlisted ones",
+            counted(found.nameless, "state")
+        ));
     }
 }
 
@@ -244,9 +245,9 @@ mod tests {
     use crate::execute::multipart::bucket::NotRemoved;
     use crate::respond::Failure;
 
-    fn told(found: Vec<Outcome<Found>>, mode: Mode) -> (Vec<String>, Swept) {
+    fn reported(found: Vec<Outcome<Found>>, mode: Mode) -> (Vec<String>, CommandEnd) {
         let mut lines = Vec::new();
-        let mut summary = Summary::default();
+        let mut summary = SweepSummary::default();
         for (number, found) in found.into_iter().enumerate() {
             let bucket = format!("bucket-{number}");
             summary.add(&bucket, found, mode, &mut |line| {
@@ -254,7 +255,7 @@ mod tests {
             });
         }
         lines.push(summary.text(mode));
-        (lines, summary.swept())
+        (lines, summary.command_end())
     }
 
     fn found() -> Found {
@@ -269,9 +270,9 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_sweep_is_told_with_every_key() {
-        let (lines, swept) = told(vec![Ok(found()), Ok(Found::default())], Mode::Remove);
-        assert_eq!(swept, Swept::Everything);
+    fn a_complete_sweep_reports_every_key() {
+        let (lines, end) = reported(vec![Ok(found()), Ok(Found::default())], Mode::Remove);
+        assert_eq!(end, CommandEnd::Complete);
         assert_eq!(
             lines,
             [
@@ -285,18 +286,22 @@ mod tests {
     }
 
     #[test]
-    fn states_that_stay_because_they_name_no_upload_are_told() {
+    fn states_without_the_name_of_an_upload_are_reported() {
         let mut nameless = found();
         nameless.nameless = 2;
-        let (lines, swept) = told(vec![Ok(nameless)], Mode::Remove);
-        assert_eq!(swept, Swept::Everything);
-        let told = "bucket-0: 2 states of an earlier version, without the name of an upload; ";
-        assert!(lines.iter().any(|line| line.starts_with(told)), "{lines:?}");
+        let (lines, end) = reported(vec![Ok(nameless)], Mode::Remove);
+        assert_eq!(end, CommandEnd::Complete);
+        let line_start =
+            "bucket-0: 2 states of an earlier version, without the name of an upload; ";
+        assert!(
+            lines.iter().any(|line| line.starts_with(line_start)),
+            "{lines:?}"
+        );
     }
 
     #[test]
-    fn a_dry_run_says_what_it_would_do() {
-        let (lines, _) = told(vec![Ok(found())], Mode::Show);
+    fn a_dry_run_reports_the_objects_to_remove() {
+        let (lines, _) = reported(vec![Ok(found())], Mode::Show);
         assert_eq!(lines[0], "bucket-0: would remove p/part-1");
         assert_eq!(
             lines[3],
@@ -305,15 +310,15 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_done_is_told_and_counted() {
+    fn failures_are_reported_and_counted() {
         let mut stuck = found();
         stuck.not_removed.push(NotRemoved {
             key: "p/part-2".to_owned(),
             failure: Failure::Unusable("x"),
         });
         let failure = Failure::Unusable("y");
-        let (lines, swept) = told(vec![Ok(stuck), Err(failure)], Mode::Remove);
-        assert_eq!(swept, Swept::NotEverything);
+        let (lines, end) = reported(vec![Ok(stuck), Err(failure)], Mode::Remove);
+        assert_eq!(end, CommandEnd::Incomplete);
         assert!(
             lines
                 .iter()

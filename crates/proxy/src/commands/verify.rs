@@ -1,7 +1,7 @@
-//! `s3proxy verify`: whether every object opens, and if not, why.
+//! `s3proxy verify`: opens every object, and reports those that fail with the reason.
 //!
-//! An unsealed object is a failure if the settings demand encryption and so refuse it to clients:
-//! those settings are meant against a backend that replaces a sealed object by such a one.
+//! An unsealed object is a failure if the settings demand encryption, and so refuse it to clients:
+//! those settings protect against a backend that replaces sealed objects by unsealed ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +11,17 @@ use serde_json::json;
 
 pub(crate) use crate::execute::verify::Depth;
 
-use super::Ended;
+use super::CommandEnd;
+use super::command_run::CommandRun;
 use super::errand::Errand;
 use super::failures::remedy;
 use super::listing::Item;
-use super::place::Opening;
-use super::report::{Closing, Format, Handled, Notable, Verdict, explained, fields};
-use super::selection::Selection;
-use super::session::{Session, ended};
-use super::walk::{Store, Walked, Work, handled};
+use super::object_selection::Selection;
+use super::object_walk::{ListingBackend, WalkEnd, Work, report_of};
+use super::open_check::OpenVerdict;
+use super::report::{
+    CommandSummary, Format, ObjectReport, ObjectVerdict, Tally, explained, fields,
+};
 use crate::app::{self, StartError};
 use crate::config::resolved::{Config, Permission};
 use crate::execute::source::{self, Found};
@@ -33,7 +35,7 @@ const ATTEMPTS: usize = 3;
 
 /// Amount of data that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub enum VerifyScope {
     /// Read whole bodies.
     Bodies,
     /// Read only envelopes, keys and seals.
@@ -45,55 +47,52 @@ pub async fn verify(
     config: Config,
     selection: Selection,
     format: Format,
-    reading: Reading,
-) -> Result<Ended, StartError> {
+    scope: VerifyScope,
+) -> Result<CommandEnd, StartError> {
     let parts = app::parts_without_clients(config).await?;
-    let store = Store::of(&parts);
+    let store = ListingBackend::of(&parts);
     let verifier = Arc::new(Verifier {
         parts: Arc::clone(&parts),
-        depth: match reading {
-            Reading::Bodies => Depth::Bodies,
-            Reading::Heads => Depth::Heads,
+        depth: match scope {
+            VerifyScope::Bodies => Depth::Bodies,
+            VerifyScope::Heads => Depth::Heads,
         },
-        seen: Seen::default(),
+        seen: SeenForms::default(),
     });
     let mut output = anstream::stdout();
-    let mut session = Session::begin("verify", format, &mut output)?;
-    let told = match session.walk(store, &selection, &verifier).await {
-        Ok(walked) => {
-            // A partial run proves nothing about the other objects.
-            let is_whole = matches!(walked, Walked::Through) && selection.start_after.is_none();
-            let is_complete = is_whole && session.reporter().tally().is_complete();
-            let closing = verifier.closing(is_complete);
-            session.end(&walked, closing)
-        }
-        Err(error) => Err(error),
+    let run = CommandRun::begin("verify", format, &mut output)?;
+    let own_summary = |walked: &WalkEnd, tally: &Tally| {
+        // A partial run proves nothing about the other objects.
+        let is_whole = matches!(walked, WalkEnd::Through) && selection.start_after.is_none();
+        verifier.summary(is_whole && tally.is_complete())
     };
-    Ok(ended(told))
+    Ok(run
+        .complete(store, &selection, &verifier, own_summary)
+        .await)
 }
 
 struct Verifier {
     parts: Arc<Parts>,
     depth: Depth,
-    seen: Seen,
+    seen: SeenForms,
 }
 
 /// Kinds of objects that were seen.
 #[derive(Default)]
-struct Seen {
+struct SeenForms {
     anything: AtomicBool,
     plaintext: AtomicBool,
     older: AtomicBool,
 }
 
-/// An object that exists.
-struct Looked {
+/// An object that exists, with the result of its verification.
+struct CheckedObject {
     found: Found,
     /// `None` for an object that is not sealed, and need not be.
     verified: Option<Outcome<Verified>>,
 }
 
-impl Seen {
+impl SeenForms {
     fn note(&self, form: &Form) {
         self.anything.store(true, Ordering::Relaxed);
         match form {
@@ -105,27 +104,27 @@ impl Seen {
 }
 
 impl Work for Verifier {
-    async fn handle(&self, item: &Item) -> Handled {
-        let mut looked = self.look(item).await;
+    async fn handle(&self, item: &Item) -> ObjectReport {
+        let mut checked = self.check(item).await;
         for _ in 1..ATTEMPTS {
-            if !is_replaced(&looked) {
+            if !is_replaced(&checked) {
                 break;
             }
-            looked = self.look(item).await;
+            checked = self.check(item).await;
         }
-        handled(item, looked, |looked| self.told(looked))
+        report_of(item, checked, |checked| self.report(checked))
     }
 }
 
-fn is_replaced(looked: &Outcome<Looked>) -> bool {
-    match looked {
-        Ok(looked) => matches!(looked.verified, Some(Err(Failure::Replaced))),
+fn is_replaced(checked: &Outcome<CheckedObject>) -> bool {
+    match checked {
+        Ok(checked) => matches!(checked.verified, Some(Err(Failure::Replaced))),
         Err(failure) => matches!(failure, Failure::Replaced),
     }
 }
 
 impl Verifier {
-    async fn look(&self, item: &Item) -> Outcome<Looked> {
+    async fn check(&self, item: &Item) -> Outcome<CheckedObject> {
         let errand = Errand::new(&self.parts, Operation::GetObject, item)?;
         let (job, source) = (errand.job(), item.source());
         let found = source::describe(&job, &source).await?;
@@ -136,11 +135,11 @@ impl Verifier {
             }
         };
         self.seen.note(&found.form);
-        Ok(Looked { found, verified })
+        Ok(CheckedObject { found, verified })
     }
 
     /// Returns advice about settings that can be tightened, if everything was seen.
-    fn closing(&self, is_complete: bool) -> Closing {
+    fn summary(&self, is_complete: bool) -> CommandSummary {
         let policy = &self.parts.policy;
         let [anything, plaintext, older] =
             [&self.seen.anything, &self.seen.plaintext, &self.seen.older]
@@ -156,11 +155,12 @@ impl Verifier {
             }
         }
         let line = format!(
-            "Everything is encrypted; set {} so that the storage cannot put anything else in its place.",
+            "Everything is encrypted; set {} so that the storage cannot substitute unencrypted \
+             objects.",
             settings.join(" and ")
         );
         let lines = (!settings.is_empty()).then_some(line);
-        Closing {
+        CommandSummary {
             details: fields(json!({
                 "plaintext_found": plaintext,
                 "older_formats_found": older,
@@ -169,34 +169,23 @@ impl Verifier {
         }
     }
 
-    fn told(&self, looked: Looked) -> Handled {
-        let Looked { found, verified } = looked;
+    fn report(&self, checked: CheckedObject) -> ObjectReport {
+        let CheckedObject { found, verified } = checked;
         let (format, key) = match &found.form {
             Form::Sealed(envelope) => ("v1", Some(envelope.key_name.clone())),
             Form::Legacy(_) => ("older", None),
             Form::Plain => ("plaintext", None),
         };
-        let opening = match &verified {
-            None | Some(Ok(_)) => Opening::Here,
-            Some(Err(failure)) => Opening::of(failure),
-        };
-        let remedy = match &verified {
-            Some(Err(failure)) => remedy(failure),
-            None | Some(Ok(_)) => None,
+        let (opening, remedy) = match &verified {
+            None | Some(Ok(_)) => (OpenVerdict::Here, None),
+            Some(Err(failure)) => (OpenVerdict::of(failure), remedy(failure)),
         };
         let (verdict, checksums) = match verified {
-            None => (Verdict::Skipped("plaintext"), Vec::new()),
-            Some(Ok(verified)) => {
-                let what = match self.depth {
-                    Depth::Bodies => "verified",
-                    Depth::Heads => "opened",
-                };
-                (Verdict::Done(what), verified.checksums)
-            }
-            Some(Err(failure)) => (Verdict::Failed(explained(&failure)), Vec::new()),
+            None => (ObjectVerdict::Skipped("plaintext"), Vec::new()),
+            Some(Ok(verified)) => (ObjectVerdict::Done(self.done_word()), verified.checksums),
+            Some(Err(failure)) => (ObjectVerdict::Failed(explained(&failure)), Vec::new()),
         };
-        Handled {
-            verdict,
+        ObjectReport {
             bytes: found.stored.0,
             details: fields(json!({
                 "format": format,
@@ -206,9 +195,15 @@ impl Verifier {
                 "opens_here": opening.to_json(),
                 "checksums": checksums,
             })),
-            remark: None,
-            notable: Notable::IfAsked,
             remedy,
+            ..ObjectReport::new(verdict)
+        }
+    }
+
+    fn done_word(&self) -> &'static str {
+        match self.depth {
+            Depth::Bodies => "verified",
+            Depth::Heads => "opened",
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 
 use s3proxy::commands::inspect::inspect;
-use s3proxy::commands::selection::{Extent, Selection, Versions};
-use s3proxy::commands::{Ended, Format};
+use s3proxy::commands::object_selection::{Extent, Selection, VersionScope};
+use s3proxy::commands::{CommandEnd, Format};
 use s3proxy_envelope::kek::Kek;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ async fn inspected(proxy: &Proxy, buckets: &[&str]) -> Vec<Value> {
     let selection = Selection {
         targets: buckets.iter().map(|name| name.parse().unwrap()).collect(),
         extent: Extent::Prefix,
-        versions: Versions::Current,
+        versions: VersionScope::Current,
         start_after: None,
         concurrency: NonZeroUsize::MIN,
         modified_since: None,
@@ -33,7 +33,7 @@ async fn inspected(proxy: &Proxy, buckets: &[&str]) -> Vec<Value> {
     let mut output = Vec::new();
     let config = proxy.command_config();
     let ended = inspect(config, selection, Format::Json, &mut output).await;
-    assert_eq!(ended.unwrap(), Ended::Everything);
+    assert_eq!(ended.unwrap(), CommandEnd::Complete);
     let lines = output.split(|byte| *byte == b'\n');
     let lines = lines.filter(|line| !line.is_empty());
     lines

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use s3proxy::commands::migrate::{self, migrate};
-use s3proxy::commands::rewrap::{Replaced, Writers};
-use s3proxy::commands::verify::{Reading, verify};
-use s3proxy::commands::{Ended, Format};
+use s3proxy::commands::migrate::{MigrateFilter, MigrateOptions, migrate};
+use s3proxy::commands::verify::{VerifyScope, verify};
+use s3proxy::commands::write_options::{OldVersions, RunMode, WriteOptions, Writers};
+use s3proxy::commands::{CommandEnd, Format};
 
 use crate::harness::{Answer, ClientRequest, Proxy, whole_bucket};
 use crate::memory_store::{Faults, MemoryStore};
@@ -308,21 +308,29 @@ async fn the_version_beside_no_envelope_is_hidden_all_the_same() {
     }
 }
 
-async fn migrated(proxy: &Proxy) -> Ended {
-    let asked = migrate::Asked {
-        mode: migrate::Mode::Migrate,
-        only: migrate::Only::All,
-        replaced: Replaced::Stay,
-        writers: Writers::Stopped,
+async fn migrated(proxy: &Proxy) -> CommandEnd {
+    let options = MigrateOptions {
+        only: MigrateFilter::All,
+        write: WriteOptions {
+            mode: RunMode::Apply,
+            old_versions: OldVersions::Keep,
+            writers: Writers::Stopped,
+        },
     };
     let config = proxy.command_config();
-    let ended = migrate(config, whole_bucket(), Format::AllLines, asked).await;
+    let ended = migrate(config, whole_bucket(), Format::AllLines, options).await;
     ended.unwrap()
 }
 
-async fn verified(proxy: &Proxy) -> Ended {
+async fn verified(proxy: &Proxy) -> CommandEnd {
     let config = proxy.command_config();
-    let ended = verify(config, whole_bucket(), Format::AllLines, Reading::Bodies).await;
+    let ended = verify(
+        config,
+        whole_bucket(),
+        Format::AllLines,
+        VerifyScope::Bodies,
+    )
+    .await;
     ended.unwrap()
 }
 
@@ -332,8 +340,8 @@ async fn objects_of_either_version_are_verified_and_migrated() {
         let (proxy, store) = start(FALLBACK).await;
         let known = Known::under(kek);
         known.plant(&proxy, "isec").await;
-        assert_eq!(verified(&proxy).await, Ended::Everything, "{kek:?}");
-        assert_eq!(migrated(&proxy).await, Ended::Everything, "{kek:?}");
+        assert_eq!(verified(&proxy).await, CommandEnd::Complete, "{kek:?}");
+        assert_eq!(migrated(&proxy).await, CommandEnd::Complete, "{kek:?}");
         expect_sealed_here(&store, "older");
         let read = proxy.send(get("/bucket/older")).await.expect(200);
         assert_eq!(read.body, known.plaintext);
@@ -349,8 +357,8 @@ async fn an_object_of_an_unknown_version_fails_verification_and_is_not_migrated(
         ..Known::under(Kek::TextVersion1)
     };
     known.plant(&proxy, "isec").await;
-    assert_eq!(verified(&proxy).await, Ended::Incomplete);
-    assert_eq!(migrated(&proxy).await, Ended::Incomplete);
+    assert_eq!(verified(&proxy).await, CommandEnd::Incomplete);
+    assert_eq!(migrated(&proxy).await, CommandEnd::Incomplete);
     let kept = store.header("bucket", "older", "x-amz-meta-isec");
     assert_eq!(kept.as_deref(), Some(&*known.wrapped_dek));
 }

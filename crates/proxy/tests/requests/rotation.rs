@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use s3proxy::app::StartError;
-use s3proxy::commands::rewrap::{Asked, Check, Mode, Replaced, UpToDate, Writers, rewrap};
-use s3proxy::commands::{Ended, Format};
+use s3proxy::commands::rewrap::{RewrapOptions, UpToDate, rewrap};
+use s3proxy::commands::write_options::{OldVersions, RunMode, WriteOptions, Writers};
+use s3proxy::commands::{CommandEnd, Format};
 use s3proxy_envelope::header::Envelope;
 use s3proxy_envelope::kek::Kek;
 use s3proxy_envelope::layout::{PlaintextLength, stored_length};
@@ -47,9 +48,9 @@ impl Rotation {
         }
     }
 
-    async fn rewrap(&self, asked: Asked) -> Result<Ended, StartError> {
+    async fn rewrap(&self, options: RewrapOptions) -> Result<CommandEnd, StartError> {
         let config = self.new.command_config();
-        rewrap(config, whole_bucket(), Format::AllLines, asked).await
+        rewrap(config, whole_bucket(), Format::AllLines, options).await
     }
 
     /// The name of the key that an object needs.
@@ -69,15 +70,23 @@ impl Rotation {
     }
 }
 
-fn check() -> Asked {
-    Asked {
-        mode: Mode::Rewrap,
-        replaced: Replaced::Stay,
+fn check() -> RewrapOptions {
+    RewrapOptions {
         up_to_date: UpToDate::Skip,
-        writers: Writers::Possible,
-        check: Check::ByStatus,
+        write: WriteOptions {
+            mode: RunMode::Apply,
+            old_versions: OldVersions::Keep,
+            writers: Writers::Possible,
+        },
+        is_check: true,
         replicas: Vec::new(),
     }
+}
+
+fn check_offline() -> RewrapOptions {
+    let mut options = check();
+    options.write.writers = Writers::Stopped;
+    options
 }
 
 fn complete(key: &str, id: &str, etag: &str) -> ClientRequest {
@@ -135,7 +144,7 @@ async fn a_check_finds_the_object_of_an_upload_that_completed_under_way() {
         gate.passed.notify_one();
     };
     let (ended, ()) = tokio::join!(rotation.rewrap(check()), client);
-    assert_eq!(ended.unwrap(), Ended::Everything);
+    assert_eq!(ended.unwrap(), CommandEnd::Complete);
     assert_eq!(rotation.key_of("zzz"), rotation.new_name);
     assert_eq!(rotation.key_of("aaa"), rotation.new_name);
     let read = rotation.new.send(ClientRequest::get("/bucket/aaa")).await;
@@ -146,11 +155,17 @@ async fn a_check_finds_the_object_of_an_upload_that_completed_under_way() {
 async fn an_upload_that_is_still_open_keeps_its_key_needed() {
     let rotation = Rotation::begin(Faults::default()).await;
     let (id, etag) = rotation.begin_upload("aaa").await;
-    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Found);
+    assert_eq!(
+        rotation.rewrap(check()).await.unwrap(),
+        CommandEnd::KeyStillNeeded
+    );
     let completed = rotation.new.send(complete("aaa", &id, &etag)).await;
     completed.expect(200);
     assert_eq!(rotation.key_of("aaa"), rotation.old_name);
-    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Everything);
+    assert_eq!(
+        rotation.rewrap(check()).await.unwrap(),
+        CommandEnd::Complete
+    );
     assert_eq!(rotation.key_of("aaa"), rotation.new_name);
 }
 
@@ -165,7 +180,7 @@ async fn a_check_finds_an_object_that_a_late_request_stored_behind_the_walk() {
         gate.passed.notify_one();
     };
     let (ended, ()) = tokio::join!(rotation.rewrap(check()), client);
-    assert_eq!(ended.unwrap(), Ended::Everything);
+    assert_eq!(ended.unwrap(), CommandEnd::Complete);
     assert_eq!(rotation.key_of("aaa"), rotation.new_name);
 }
 
@@ -177,10 +192,16 @@ async fn an_envelope_that_a_copy_left_as_it_was_is_a_failure() {
     };
     let rotation = Rotation::begin(faults).await;
     rotation.old.put("/bucket/key", "content").await;
-    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Incomplete);
+    assert_eq!(
+        rotation.rewrap(check()).await.unwrap(),
+        CommandEnd::Incomplete
+    );
     assert_eq!(rotation.key_of("key"), rotation.old_name);
     rotation.store.set_faults(Faults::default());
-    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Everything);
+    assert_eq!(
+        rotation.rewrap(check()).await.unwrap(),
+        CommandEnd::Complete
+    );
     assert_eq!(rotation.key_of("key"), rotation.new_name);
 }
 
@@ -200,11 +221,10 @@ async fn a_backend_that_keeps_the_condition_on_the_source_alone_is_refused_unles
     assert_eq!(rotation.key_of("key"), rotation.old_name);
     // The probe of the backend's conditions removed its own object.
     assert_eq!(rotation.store.keys("bucket", ".s3proxy/"), [""; 0]);
-    let offline = Asked {
-        writers: Writers::Stopped,
-        ..check()
-    };
-    assert_eq!(rotation.rewrap(offline).await.unwrap(), Ended::Everything);
+    assert_eq!(
+        rotation.rewrap(check_offline()).await.unwrap(),
+        CommandEnd::Complete
+    );
     assert_eq!(rotation.key_of("key"), rotation.new_name);
 }
 
@@ -223,7 +243,10 @@ async fn a_write_between_look_and_copy_is_kept() {
         }
         store.reply(request)
     });
-    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Everything);
+    assert_eq!(
+        rotation.rewrap(check()).await.unwrap(),
+        CommandEnd::Complete
+    );
     let stored = rotation.new.send(ClientRequest::get("/bucket/key")).await;
     assert_eq!(stored.expect(200).text(), "written meanwhile");
 }
@@ -232,18 +255,21 @@ async fn a_write_between_look_and_copy_is_kept() {
 async fn a_proxy_that_still_seals_under_the_old_key_keeps_it_needed() {
     let rotation = Rotation::begin(Faults::default()).await;
     rotation.old.put("/bucket/key", "content").await;
-    let replica = |proxy: &Proxy| Asked {
+    let replica = |proxy: &Proxy| RewrapOptions {
         replicas: vec![proxy.admin_address().to_string()],
         ..check()
     };
     let ended = rotation.rewrap(replica(&rotation.old)).await.unwrap();
-    assert_eq!(ended, Ended::Found);
+    assert_eq!(ended, CommandEnd::KeyStillNeeded);
     assert_eq!(rotation.key_of("key"), rotation.new_name);
-    let unreachable = Asked {
+    let unreachable = RewrapOptions {
         replicas: vec!["127.0.0.1:1".to_owned()],
         ..check()
     };
-    assert_eq!(rotation.rewrap(unreachable).await.unwrap(), Ended::Found);
+    assert_eq!(
+        rotation.rewrap(unreachable).await.unwrap(),
+        CommandEnd::KeyStillNeeded
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,7 +283,10 @@ async fn objects_of_older_proxies_keep_a_check_from_passing() {
         .send_from(None, address, "backend")
         .await
         .expect(200);
-    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Found);
+    assert_eq!(
+        rotation.rewrap(check()).await.unwrap(),
+        CommandEnd::KeyStillNeeded
+    );
 }
 
 /// A page of upload states, with names of the maximum length.
@@ -295,7 +324,7 @@ async fn uploads_beyond_a_bound_on_memory_are_a_failure_and_are_not_read() {
         page_of_states(token.unwrap_or(0), PAGES)
     });
     let ended = rotation.rewrap(check()).await.unwrap();
-    assert_eq!(ended, Ended::Incomplete);
+    assert_eq!(ended, CommandEnd::Incomplete);
     assert_eq!(
         rotation.key_of("key"),
         rotation.new_name,
@@ -387,17 +416,19 @@ async fn an_object_above_5_gib_is_copied_in_parts_where_nobody_writes() {
     completed.expect(200);
     let large = LargeObject::take_over(&rotation);
 
-    assert_eq!(rotation.rewrap(check()).await.unwrap(), Ended::Incomplete);
+    assert_eq!(
+        rotation.rewrap(check()).await.unwrap(),
+        CommandEnd::Incomplete
+    );
     assert!(
         large.lock().unwrap().begun.is_none(),
         "a write could be lost"
     );
 
-    let offline = Asked {
-        writers: Writers::Stopped,
-        ..check()
-    };
-    assert_eq!(rotation.rewrap(offline).await.unwrap(), Ended::Everything);
+    assert_eq!(
+        rotation.rewrap(check_offline()).await.unwrap(),
+        CommandEnd::Complete
+    );
     let large = large.lock().unwrap();
     let begun = large.begun.as_ref().unwrap();
     assert_eq!(begun["x-amz-tagging"], "colour=blue");

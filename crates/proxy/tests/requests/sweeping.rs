@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3proxy::commands::sweep::{Asked, Mode, Nameless, Swept, sweep};
+use s3proxy::commands::CommandEnd;
+use s3proxy::commands::sweep::{Mode, Nameless, SweepOptions, sweep};
 
 use crate::harness::{ClientRequest, Proxy, Reply};
 use crate::memory_store::{Faults, MemoryStore};
@@ -33,8 +34,8 @@ impl Deployment {
         (id, etag)
     }
 
-    async fn sweep(&self, nameless: Nameless) -> (Swept, Vec<String>) {
-        let asked = Asked {
+    async fn sweep(&self, nameless: Nameless) -> (CommandEnd, Vec<String>) {
+        let options = SweepOptions {
             buckets: vec!["bucket".to_owned()],
             older_than: Duration::ZERO,
             mode: Mode::Remove,
@@ -42,7 +43,7 @@ impl Deployment {
         };
         let mut lines = Vec::new();
         let config = self.proxy.command_config();
-        let swept = sweep(config, asked, |line| lines.push(line.to_owned())).await;
+        let swept = sweep(config, options, |line| lines.push(line.to_owned())).await;
         (swept.unwrap(), lines)
     }
 
@@ -63,7 +64,7 @@ async fn an_upload_that_the_backend_does_not_list_keeps_its_state() {
     // The state names its upload, so the backend's list decides nothing here.
     for nameless in [Nameless::Stay, Nameless::ByList] {
         let (swept, lines) = deployment.sweep(nameless).await;
-        assert_eq!((swept, deployment.kept()), (Swept::Everything, 2));
+        assert_eq!((swept, deployment.kept()), (CommandEnd::Complete, 2));
         assert!(lines[0].contains("1 upload in progress"), "{lines:?}");
     }
     let document = format!(
@@ -82,7 +83,7 @@ async fn the_state_of_an_upload_that_ended_around_the_proxy_is_removed() {
     let (id, _) = deployment.begin_upload().await;
     deployment.store.end_upload(&id);
     let (swept, _) = deployment.sweep(Nameless::Stay).await;
-    assert_eq!((swept, deployment.kept()), (Swept::Everything, 0));
+    assert_eq!((swept, deployment.kept()), (CommandEnd::Complete, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +106,7 @@ async fn another_answer_than_no_such_upload_is_no_evidence() {
             }
         });
         let (swept, lines) = deployment.sweep(Nameless::ByList).await;
-        assert_eq!(swept, Swept::NotEverything, "{code}: {lines:?}");
+        assert_eq!(swept, CommandEnd::Incomplete, "{code}: {lines:?}");
         assert_eq!(deployment.kept(), 2, "{code}");
     }
 }
@@ -131,7 +132,7 @@ async fn no_such_key_counts_where_the_list_under_the_key_agrees() {
     assert_eq!(deployment.kept(), 2);
     deployment.store.end_upload(&id);
     let (swept, _) = deployment.sweep(Nameless::Stay).await;
-    assert_eq!((swept, deployment.kept()), (Swept::Everything, 0));
+    assert_eq!((swept, deployment.kept()), (CommandEnd::Complete, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,13 +145,13 @@ async fn a_state_that_names_no_upload_stays_unless_the_list_is_vouched_for() {
         "of an earlier version",
     );
     let (swept, lines) = deployment.sweep(Nameless::Stay).await;
-    assert_eq!((swept, deployment.kept()), (Swept::Everything, 1));
+    assert_eq!((swept, deployment.kept()), (CommandEnd::Complete, 1));
     assert!(
         lines.iter().any(|line| line.contains("--by-list")),
         "{lines:?}"
     );
     let (swept, _) = deployment.sweep(Nameless::ByList).await;
-    assert_eq!((swept, deployment.kept()), (Swept::Everything, 0));
+    assert_eq!((swept, deployment.kept()), (CommandEnd::Complete, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,5 +175,5 @@ async fn parts_without_a_state_belong_to_nobody() {
     let part = format!("{STATES}gaytemzugu3doobzmfrggzdfmztwq2lk/part-3");
     deployment.store.plant("bucket", &part, "left over");
     let (swept, _) = deployment.sweep(Nameless::Stay).await;
-    assert_eq!((swept, deployment.kept()), (Swept::Everything, 0));
+    assert_eq!((swept, deployment.kept()), (CommandEnd::Complete, 0));
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use s3proxy::commands::verify::{Reading, verify};
-use s3proxy::commands::{Ended, Format};
+use s3proxy::commands::verify::{VerifyScope, verify};
+use s3proxy::commands::{CommandEnd, Format};
 use s3proxy_protocol::checksum::{ChecksumAlgorithm, ChecksumType, ChecksumValue, composite};
 
 use crate::checksums::{checksum, header_name};
@@ -136,9 +136,15 @@ async fn attributes(proxy: &Proxy) -> Answer {
     proxy.send(request).await.expect(200)
 }
 
-async fn verified(proxy: &Proxy) -> Ended {
+async fn verified(proxy: &Proxy) -> CommandEnd {
     let config = proxy.command_config();
-    let ended = verify(config, whole_bucket(), Format::AllLines, Reading::Bodies).await;
+    let ended = verify(
+        config,
+        whole_bucket(),
+        Format::AllLines,
+        VerifyScope::Bodies,
+    )
+    .await;
     ended.unwrap()
 }
 
@@ -177,7 +183,7 @@ async fn a_composite_checksum_is_answered_and_kept() {
         assert_eq!(described.element(&element), value);
         assert_eq!(described.element("ChecksumType"), "COMPOSITE");
         assert_eq!(described.element("PartsCount"), "2");
-        assert_eq!(verified(&proxy).await, Ended::Everything, "{algorithm}");
+        assert_eq!(verified(&proxy).await, CommandEnd::Complete, "{algorithm}");
     }
 }
 
@@ -284,7 +290,7 @@ async fn a_full_object_checksum_needs_no_checksums_in_the_list() {
         assert_eq!(shown.header(&name), whole);
         let described = attributes(&proxy).await;
         assert_eq!(described.element(&element), whole);
-        assert_eq!(verified(&proxy).await, Ended::Everything, "{algorithm}");
+        assert_eq!(verified(&proxy).await, CommandEnd::Complete, "{algorithm}");
     }
 }
 
@@ -378,9 +384,9 @@ async fn verify_compares_the_checksum_of_the_parts_checksums() {
             let listed: Vec<Part> = listed.collect();
             upload.complete(&listed, &stated).await.expect(200);
             let expected = if is_right {
-                Ended::Everything
+                CommandEnd::Complete
             } else {
-                Ended::Incomplete
+                CommandEnd::Incomplete
             };
             assert_eq!(verified(&proxy).await, expected, "{algorithm}");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use indicatif::{HumanBytes, HumanCount};
 
-use super::pace::Rates;
+use super::rate_meter::Rates;
 use super::{Total, Unit};
 
 /// Widest bar, in columns.
@@ -57,11 +57,11 @@ impl Palette {
     };
 }
 
-/// One of the facts after the counts.
-struct Piece {
+/// A field after the counts, such as the rate.
+struct StatusField {
     text: String,
     style: Style,
-    /// Rank in which pieces are dropped if there is no room: the highest first.
+    /// Rank in which fields are dropped if there is no room: the highest first.
     dispensable: u8,
 }
 
@@ -134,13 +134,13 @@ impl View<'_> {
     fn second_line(&self, width: usize, palette: Palette) -> String {
         let counts = format!("  {}", self.counts());
         let mut room = width.saturating_sub(counts.chars().count());
-        let mut pieces = self.pieces(palette);
-        let mut order: Vec<usize> = (0..pieces.len()).collect();
-        order.sort_by_key(|index| pieces[*index].dispensable);
-        let mut kept = vec![false; pieces.len()];
+        let mut fields = self.fields(palette);
+        let mut order: Vec<usize> = (0..fields.len()).collect();
+        order.sort_by_key(|index| fields[*index].dispensable);
+        let mut kept = vec![false; fields.len()];
         for index in order {
-            let needs = pieces[index].text.chars().count() + 2;
-            // Stop at the first that does not fit: a less important piece must not take its room.
+            let needs = fields[index].text.chars().count() + 2;
+            // Stop at the first that does not fit: a less important field must not take its room.
             if needs > room {
                 break;
             }
@@ -148,11 +148,11 @@ impl View<'_> {
             kept[index] = true;
         }
         let mut keep = kept.into_iter();
-        pieces.retain(|_| keep.next().unwrap_or_default());
-        let pieces = pieces
+        fields.retain(|_| keep.next().unwrap_or_default());
+        let fields = fields
             .iter()
-            .map(|Piece { text, style, .. }| format!(", {style}{text}{style:#}"));
-        shortened(&counts, width) + &pieces.collect::<String>()
+            .map(|StatusField { text, style, .. }| format!(", {style}{text}{style:#}"));
+        shortened(&counts, width) + &fields.collect::<String>()
     }
 
     fn counts(&self) -> String {
@@ -174,32 +174,26 @@ impl View<'_> {
         }
     }
 
-    fn pieces(&self, palette: Palette) -> Vec<Piece> {
-        let plain = |text: String, dispensable| Piece {
+    /// Returns the fields after the counts, in their order on the line.
+    fn fields(&self, palette: Palette) -> Vec<StatusField> {
+        let plain = |text: String, dispensable| StatusField {
             text,
             style: Style::new(),
             dispensable,
         };
-        let mut pieces = Vec::new();
-        match self.unit {
-            Unit::Objects => pieces.push(plain(format!("{}/s", self.rate()), 3)),
-            Unit::Buckets | Unit::Bytes => {}
-        }
-        match self.unit {
-            Unit::Objects | Unit::Bytes => {
-                pieces.push(plain(
-                    format!("{}/s", HumanBytes(whole(self.rates.bytes))),
-                    4,
-                ));
-            }
-            Unit::Buckets => {}
-        }
-        pieces.push(plain(format!("{} elapsed", Clock(self.elapsed)), 5));
+        let object_rate = || plain(format!("{}/s", self.rate()), 3);
+        let byte_rate = || plain(format!("{}/s", HumanBytes(whole(self.rates.bytes))), 4);
+        let mut fields = match self.unit {
+            Unit::Objects => vec![object_rate(), byte_rate()],
+            Unit::Bytes => vec![byte_rate()],
+            Unit::Buckets => Vec::new(),
+        };
+        fields.push(plain(format!("{} elapsed", Clock(self.elapsed)), 5));
         if let Some(left) = self.left() {
-            pieces.push(plain(format!("{} left", Clock(left)), 2));
+            fields.push(plain(format!("{} left", Clock(left)), 2));
         }
         match self.unit {
-            Unit::Objects | Unit::Buckets => pieces.push(Piece {
+            Unit::Objects | Unit::Buckets => fields.push(StatusField {
                 text: format!("{} failed", HumanCount(self.failed)),
                 style: if self.failed > 0 {
                     palette.failed
@@ -211,9 +205,9 @@ impl View<'_> {
             Unit::Bytes => {}
         }
         if self.skipped > 0 {
-            pieces.push(plain(format!("{} skipped", HumanCount(self.skipped)), 6));
+            fields.push(plain(format!("{} skipped", HumanCount(self.skipped)), 6));
         }
-        pieces
+        fields
     }
 
     fn rate(&self) -> impl Display {

@@ -9,15 +9,15 @@ use super::*;
 
 /// Fake terminal that remembers its lines.
 #[derive(Debug, Clone, Default)]
-struct Screen(Arc<Mutex<Shown>>);
+struct Screen(Arc<Mutex<Drawn>>);
 
 #[derive(Debug, Default)]
-struct Shown {
+struct Drawn {
     lines: Vec<String>,
     row: usize,
 }
 
-impl Shown {
+impl Drawn {
     fn line(&mut self) -> &mut String {
         let row = self.row;
         self.lines
@@ -27,7 +27,7 @@ impl Shown {
 }
 
 impl Screen {
-    fn shown(&self) -> MutexGuard<'_, Shown> {
+    fn shown(&self) -> MutexGuard<'_, Drawn> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -35,11 +35,11 @@ impl Screen {
         self.shown().lines.join("\n")
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> ProgressDisplay {
         // Without a limit on the rate of updates.
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(self.clone()), u8::MAX);
         let bar = Bar::on(target, Palette::PLAIN, || 80);
-        Progress::new("verify", Unit::Objects, super::Shown::Bar(bar))
+        ProgressDisplay::new("verify", Unit::Objects, super::DisplayForm::Bar(bar))
     }
 }
 
@@ -93,8 +93,8 @@ impl TermLike for Screen {
     }
 }
 
-fn done(units: u64, failed: u64) -> Done {
-    Done {
+fn done(units: u64, failed: u64) -> DoneCounts {
+    DoneCounts {
         units,
         bytes: units * 1024,
         skipped: 0,
@@ -125,7 +125,7 @@ fn the_last_look_has_all_that_was_done_and_leaves_nothing_behind() {
     let seen = Arc::new(Mutex::new(String::new()));
     // Too soon after the previous update to be drawn automatically.
     progress.show(done(12, 0), Duration::from_millis(1001));
-    if let super::Shown::Bar(bar) = &progress.shown {
+    if let super::DisplayForm::Bar(bar) = &progress.shown {
         bar.drawn.force_draw();
         seen.lock().unwrap().push_str(&screen.text());
     }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use s3proxy_protocol::xml::error_document::ErrorDocument;
 
 use super::*;
-use crate::commands::listing::{Age, Origin};
+use crate::commands::listing::{ItemOrigin, VersionAge};
 use crate::respond::{BackendAnswer, Failure};
 
 fn item(key: &str, version: Option<&str>) -> Item {
@@ -12,40 +12,40 @@ fn item(key: &str, version: Option<&str>) -> Item {
         bucket: "b".to_owned(),
         key: key.to_owned(),
         version: version.map(str::to_owned),
-        age: Age::Current,
-        origin: Origin::Listed,
+        age: VersionAge::Current,
+        origin: ItemOrigin::Listed,
     }
 }
 
-fn told(format: Format, resume: Option<&Resume>) -> Vec<String> {
+fn lines_of(format: Format, resume: Option<&Resume>) -> Vec<String> {
     let mut output = anstream::StripStream::new(Vec::new());
-    let progress = Progress::silent();
+    let progress = ProgressDisplay::silent();
     let mut reporter = Reporter::new("rewrap", format, &mut output, progress);
-    let done = Handled {
+    let done = ObjectReport {
         bytes: 2048,
         details: [("encryption_key".to_owned(), json!("local:1"))]
             .into_iter()
             .collect(),
         remark: Some("from local:0".to_owned()),
-        ..Handled::new(Verdict::Done("rewrapped"))
+        ..ObjectReport::new(ObjectVerdict::Done("rewrapped"))
     };
     let handled = [
         done,
-        Handled::new(Verdict::Would("rewrapped")),
-        Handled::skipped("right-already"),
-        Handled::failed("it is\u{1b} damaged\u{202e}"),
+        ObjectReport::new(ObjectVerdict::Would("rewrapped")),
+        ObjectReport::skipped("right-already"),
+        ObjectReport::failed("it is\u{1b} damaged\u{202e}"),
     ];
     for handled in &handled {
         reporter.object(&item("a\nb", Some("v1")), handled).unwrap();
     }
-    reporter.finish(resume, Closing::default()).unwrap();
+    reporter.finish(resume, CommandSummary::default()).unwrap();
     let text = String::from_utf8(output.into_inner()).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
 #[test]
 fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask() {
-    let all = told(Format::AllLines, None);
+    let all = lines_of(Format::AllLines, None);
     assert_eq!(
         all[..4],
         [
@@ -55,7 +55,7 @@ fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask(
             "FAILED b/a\\nb (version v1): it is\\u{1b} damaged\\u{202e}",
         ]
     );
-    let some = told(Format::Lines, None);
+    let some = lines_of(Format::Lines, None);
     assert_eq!(some[..2], [all[1].as_str(), all[3].as_str()]);
     assert!(some[2].starts_with("rewrap: 4 objects in "), "{}", some[2]);
     assert_eq!(
@@ -72,19 +72,19 @@ fn people_are_told_of_failures_and_of_what_would_be_done_and_of_all_if_they_ask(
 /// Returns the output if `number` objects fail for one reason, and one for another.
 fn failures(command: &'static str, format: Format, number: usize) -> String {
     let mut output = Vec::new();
-    let mut reporter = Reporter::new(command, format, &mut output, Progress::silent());
+    let mut reporter = Reporter::new(command, format, &mut output, ProgressDisplay::silent());
     for number in 0..number {
-        let failed = Handled {
+        let failed = ObjectReport {
             remedy: Some("add the key"),
-            ..Handled::failed("no such key")
+            ..ObjectReport::failed("no such key")
         };
         let item = item(&format!("o{number}"), None);
         reporter.object(&item, &failed).unwrap();
     }
     reporter
-        .object(&item("last", None), &Handled::failed("damaged"))
+        .object(&item("last", None), &ObjectReport::failed("damaged"))
         .unwrap();
-    reporter.finish(None, Closing::default()).unwrap();
+    reporter.finish(None, CommandSummary::default()).unwrap();
     String::from_utf8(output).unwrap()
 }
 
@@ -129,7 +129,7 @@ fn programs_get_one_object_a_line_and_one_for_the_end() {
         start_after: Some("it's".to_owned()),
         targets: vec!["b/p".to_owned(), "c".to_owned()],
     };
-    let lines = told(Format::Json, Some(&resume));
+    let lines = lines_of(Format::Json, Some(&resume));
     let values: Vec<Value> = lines
         .iter()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -168,7 +168,7 @@ fn who_interrupts_is_told_how_to_go_on() {
         start_after: Some("it's".to_owned()),
         targets: vec!["b/p q".to_owned(), "c".to_owned()],
     };
-    let lines = told(Format::Lines, Some(&resume));
+    let lines = lines_of(Format::Lines, Some(&resume));
     assert_eq!(
         lines.last().unwrap(),
         r"Interrupted. To resume, repeat the command with: --start-after 'it'\''s' 'b/p q' c"
@@ -176,7 +176,7 @@ fn who_interrupts_is_told_how_to_go_on() {
 }
 
 #[test]
-fn what_the_backend_says_is_told() {
+fn what_the_backend_says_is_lines_of() {
     let failure = Failure::Answer(Box::new(BackendAnswer {
         status: StatusCode::FORBIDDEN,
         headers: http::HeaderMap::new(),

@@ -7,8 +7,8 @@ use indicatif::{HumanBytes, HumanCount};
 use s3proxy_protocol::quote::is_deceptive;
 use serde_json::{Map, Value, json};
 
-use super::{Count, Handled, Verdict};
-use crate::commands::listing::{Age, Item};
+use super::{Count, ObjectReport, ObjectVerdict};
+use crate::commands::listing::{Item, VersionAge};
 use crate::respond::Failure;
 use crate::respond::UNEXPLAINED;
 
@@ -18,47 +18,44 @@ pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
 /// Label of the row of failures in the summary.
 pub(super) const FAILED_ROW: &str = "FAILED";
 
-pub(super) fn line(item: &Item, handled: &Handled) -> String {
+pub(super) fn line(item: &Item, report: &ObjectReport) -> String {
     let name = shown(&format!("{}/{}", item.bucket, item.key));
     let version = item.version.as_deref();
     let version = version.map(|version| format!(" (version {})", shown(version)));
-    let remark = handled
-        .remark
-        .as_deref()
-        .map(|remark| format!(": {remark}"));
+    let remark = report.remark.as_deref().map(|remark| format!(": {remark}"));
     let (version, remark) = (version.unwrap_or_default(), remark.unwrap_or_default());
-    match &handled.verdict {
-        Verdict::Done(what) => format!("{} {name}{version}{remark}", worded(what)),
-        Verdict::Would(what) => format!("would be {} {name}{version}{remark}", worded(what)),
-        Verdict::Skipped(why) => format!("skipped {name}{version}: {}{remark}", worded(why)),
-        Verdict::Failed(reason) => {
+    match &report.verdict {
+        ObjectVerdict::Done(what) => format!("{} {name}{version}{remark}", worded(what)),
+        ObjectVerdict::Would(what) => format!("would be {} {name}{version}{remark}", worded(what)),
+        ObjectVerdict::Skipped(why) => format!("skipped {name}{version}: {}{remark}", worded(why)),
+        ObjectVerdict::Failed(reason) => {
             let reason = shown(reason);
             format!("{FAILED}FAILED{FAILED:#} {name}{version}: {reason}{remark}")
         }
     }
 }
 
-pub(super) fn json_line(item: &Item, handled: &Handled) -> String {
-    let (status, what) = match &handled.verdict {
-        Verdict::Done(what) => ("done", Some(*what)),
-        Verdict::Would(what) => ("would", Some(*what)),
-        Verdict::Skipped(why) => ("skipped", Some(*why)),
-        Verdict::Failed(_) => ("failed", None),
+pub(super) fn json_line(item: &Item, report: &ObjectReport) -> String {
+    let (status, what) = match &report.verdict {
+        ObjectVerdict::Done(what) => ("done", Some(*what)),
+        ObjectVerdict::Would(what) => ("would", Some(*what)),
+        ObjectVerdict::Skipped(why) => ("skipped", Some(*why)),
+        ObjectVerdict::Failed(_) => ("failed", None),
     };
     let mut fields = json!({
         "type": "object",
         "bucket": item.bucket,
         "key": item.key,
         "version": item.version,
-        "current": item.age == Age::Current,
+        "current": item.age == VersionAge::Current,
         "status": status,
         "what": what,
     });
     if let Value::Object(fields) = &mut fields {
-        if let Verdict::Failed(reason) = &handled.verdict {
+        if let ObjectVerdict::Failed(reason) = &report.verdict {
             fields.insert("reason".to_owned(), Value::from(reason.as_str()));
         }
-        fields.extend(handled.details.clone());
+        fields.extend(report.details.clone());
     }
     fields.to_string()
 }

@@ -19,7 +19,7 @@ pub(crate) use vault::{Mood, VaultCalls, VaultServer};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use s3proxy::commands::selection::{Extent, Selection, Versions};
+use s3proxy::commands::object_selection::{Extent, Selection, VersionScope};
 
 /// Longest wait in any test: reaching it means that something hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ pub(crate) fn whole_bucket() -> Selection {
     Selection {
         targets: vec!["bucket".parse().unwrap()],
         extent: Extent::Prefix,
-        versions: Versions::Current,
+        versions: VersionScope::Current,
         start_after: None,
         concurrency: NonZeroUsize::MIN,
         modified_since: None,

@@ -7,7 +7,7 @@ use tokio::signal::unix::{self, SignalKind};
 
 /// Signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
+pub enum StopSignal {
     /// SIGINT, from a terminal.
     Interrupt,
     /// SIGTERM, from an orchestrator.
@@ -15,12 +15,12 @@ pub enum Signal {
 }
 
 /// Handler that catches the signals from its creation on.
-pub(crate) struct Stop {
+pub(crate) struct StopSignals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
 }
 
-impl Stop {
+impl StopSignals {
     pub(crate) fn catch() -> io::Result<Self> {
         Ok(Self {
             interrupt: unix::signal(SignalKind::interrupt())?,
@@ -29,10 +29,10 @@ impl Stop {
     }
 
     /// Waits for the next signal. Cancel-safe: no signal is lost.
-    pub(super) async fn requested(&mut self) -> Signal {
+    pub(super) async fn requested(&mut self) -> StopSignal {
         tokio::select! {
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+            _ = self.terminate.recv() => StopSignal::Terminate,
         }
     }
 }

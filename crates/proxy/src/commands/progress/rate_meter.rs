@@ -27,11 +27,11 @@ pub(super) struct Rates {
 
 /// Recent samples; the first is at the beginning of the window.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RateMeter {
     samples: VecDeque<Sample>,
 }
 
-impl Pace {
+impl RateMeter {
     pub(super) fn new() -> Self {
         Self {
             samples: VecDeque::from([Sample::default()]),
@@ -92,23 +92,23 @@ mod tests {
 
     #[test]
     fn rates_are_those_of_the_last_half_minute() {
-        let mut pace = Pace::new();
+        let mut meter = RateMeter::new();
         // 1000 per second that are skipped, and then 10 per second.
         for second in 1..=60_u64 {
             let done = 1000 * second.min(20) + 10 * second.saturating_sub(20);
-            pace.at(seconds(second), done, 0);
+            meter.at(seconds(second), done, 0);
         }
-        let rates = pace.at(seconds(60), 20_400, 0);
+        let rates = meter.at(seconds(60), 20_400, 0);
         assert!((rates.done - 10.0).abs() < 0.01, "{rates:?}");
         assert_eq!(rates.time_for(100), Some(seconds(10)));
-        assert!(pace.samples.len() < 40, "{}", pace.samples.len());
+        assert!(meter.samples.len() < 40, "{}", meter.samples.len());
     }
 
     #[test]
     fn at_the_beginning_nothing_is_known() {
-        let mut pace = Pace::new();
-        let rates = pace.at(Duration::ZERO, 0, 0);
+        let mut meter = RateMeter::new();
+        let rates = meter.at(Duration::ZERO, 0, 0);
         assert_eq!((rates, rates.time_for(1)), (Rates::default(), None));
-        assert_eq!(pace.at(seconds(1), 0, 0).time_for(1), None);
+        assert_eq!(meter.at(seconds(1), 0, 0).time_for(1), None);
     }
 }

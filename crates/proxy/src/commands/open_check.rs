@@ -1,4 +1,5 @@
-//! Whether stored objects open in their place, according to the configured keys and rules.
+//! Checks whether stored objects open under their bucket and key, with the configured keys and
+//! rules.
 //!
 //! No key service is called: a service's key counts as opening its own envelopes. Under a local key
 //! the data key is unwrapped. If the key of an object was not given, there is no verdict.
@@ -14,16 +15,16 @@ use crate::keys::{KeyError, Keyring, KeyringError, placeholders};
 use crate::respond::Failure;
 use crate::rules::Rules;
 
-/// The configured keys and rules.
-pub(super) struct Places {
+/// Check by the configured keys and rules.
+pub(super) struct OpenCheck {
     keys: Keyring,
     legacy: LegacyKeys,
     rules: Rules,
 }
 
-/// Whether an object opens in its place.
+/// Whether an object opens under its bucket and key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Opening {
+pub(super) enum OpenVerdict {
     Here,
     /// The object does not open, for this reason.
     Refused(String),
@@ -31,7 +32,7 @@ pub(super) enum Opening {
     Undecided,
 }
 
-impl Places {
+impl OpenCheck {
     /// Derives the keys of passphrases, which takes a moment.
     pub(super) fn new(config: &Config) -> Result<Self, KeyringError> {
         let mut keys = Keyring::new(&config.keys, placeholders(&config.keys.services))?;
@@ -42,26 +43,28 @@ impl Places {
         })
     }
 
-    pub(super) fn judge(&self, item: &Item, form: &Form) -> Opening {
+    pub(super) fn judge(&self, item: &Item, form: &Form) -> OpenVerdict {
         let place = self.rules.place(&item.bucket, &item.key);
         match form {
             Form::Sealed(envelope) => match self.keys.check(place, envelope) {
-                Ok(()) => Opening::Here,
-                Err(error) => Opening::of_key(&error),
+                Ok(()) => OpenVerdict::Here,
+                Err(error) => OpenVerdict::of_key(&error),
             },
             Form::Legacy(envelope) => match self.legacy.check(place, envelope) {
-                Ok(_) => Opening::Here,
-                Err(error) => Opening::of_legacy_key(&error),
+                Ok(_) => OpenVerdict::Here,
+                Err(error) => OpenVerdict::of_legacy_key(&error),
             },
             Form::Plain => match self.rules.plaintext_reads(&item.bucket, &item.key) {
-                Permission::Allow => Opening::Here,
-                Permission::Deny => Opening::Refused("clients are refused plaintext".to_owned()),
+                Permission::Allow => OpenVerdict::Here,
+                Permission::Deny => {
+                    OpenVerdict::Refused("plaintext reads are denied to clients".to_owned())
+                }
             },
         }
     }
 }
 
-impl Opening {
+impl OpenVerdict {
     /// Returns the verdict about an object that could not be opened.
     pub(super) fn of(failure: &Failure) -> Self {
         match failure {

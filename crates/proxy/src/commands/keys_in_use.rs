@@ -29,15 +29,15 @@ const STATES_AT_ONCE: usize = 8;
 
 /// Numbers of objects and uploads that need one key.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Need {
+pub(super) struct KeyUse {
     pub(super) current: u64,
     pub(super) old: u64,
     pub(super) uploads: u64,
 }
 
-/// Needs by the key's name.
+/// Needs by the name of the key.
 #[derive(Debug, Default)]
-pub(super) struct Needs(BTreeMap<String, Need>);
+pub(super) struct KeyNeeds(BTreeMap<String, KeyUse>);
 
 /// Largest number of distinct keys. Envelopes name them, so anybody who can write to the bucket can
 /// invent some.
@@ -46,9 +46,9 @@ const MOST_KEYS: usize = 1000;
 /// Label for all further keys. No key has this name.
 const OTHER_KEYS: &str = "(others)";
 
-impl Needs {
+impl KeyNeeds {
     /// Returns the counts for this key.
-    pub(super) fn of(&mut self, key: &str) -> &mut Need {
+    pub(super) fn of(&mut self, key: &str) -> &mut KeyUse {
         let has_room = self.0.len() < MOST_KEYS || self.0.contains_key(key);
         let key = if has_room { key } else { OTHER_KEYS };
         self.0.entry(key.to_owned()).or_default()
@@ -80,10 +80,10 @@ const UPLOADS_BYTES: usize = 64 * 1024 * 1024;
 /// Memory of an upload without its names, in bytes.
 const ENTRY_BYTES: usize = 256;
 
-/// Uploads with state in some buckets, by the folder of the state. Ended ones stay here until a
-/// sweep removes their state.
+/// Uploads with state in some buckets, by the folder of the state. Uploads that have ended are
+/// included until a sweep removes their state.
 #[derive(Debug)]
-pub(super) struct Uploads {
+pub(super) struct OpenUploads {
     found: BTreeMap<String, UploadKey>,
     /// Number of bytes left for further uploads.
     room: usize,
@@ -91,7 +91,7 @@ pub(super) struct Uploads {
 
 /// Why the list of uploads is incomplete.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum UploadsError {
+pub(super) enum OpenUploadsError {
     #[error("{}", explained(.0))]
     Backend(#[from] Failure),
     #[error(
@@ -111,7 +111,7 @@ pub(super) struct UploadKey {
     pub(super) upload: Option<UploadName>,
 }
 
-impl Default for Uploads {
+impl Default for OpenUploads {
     fn default() -> Self {
         Self {
             found: BTreeMap::new(),
@@ -130,13 +130,13 @@ impl UploadKey {
     }
 }
 
-impl Uploads {
+impl OpenUploads {
     /// Adds the uploads with state in a bucket.
     pub(super) async fn add(
         &mut self,
         bucket: &Bucket,
         state_prefix: &str,
-    ) -> Result<(), UploadsError> {
+    ) -> Result<(), OpenUploadsError> {
         let mut ids = Vec::new();
         let mut has_room = Ok(());
         bucket
@@ -170,9 +170,9 @@ impl Uploads {
         Ok(())
     }
 
-    fn reserve(&mut self, bytes: usize) -> Result<(), UploadsError> {
+    fn reserve(&mut self, bytes: usize) -> Result<(), OpenUploadsError> {
         let left = self.room.checked_sub(bytes);
-        self.room = left.ok_or(UploadsError::TooMany)?;
+        self.room = left.ok_or(OpenUploadsError::TooMany)?;
         Ok(())
     }
 
@@ -221,7 +221,7 @@ async fn read_state(bucket: &Bucket, id: &str, key: &str) -> Outcome<Option<Uplo
 }
 
 /// Renders the needs for programs.
-pub(super) fn to_json(needs: &Needs) -> Value {
+pub(super) fn to_json(needs: &KeyNeeds) -> Value {
     let needs = needs.0.iter().map(|(key, need)| {
         json!({
             "encryption_key": key,
@@ -234,8 +234,8 @@ pub(super) fn to_json(needs: &Needs) -> Value {
 }
 
 /// Renders the needs for people: one sentence per key.
-pub(super) fn sentences(needs: &Needs) -> Vec<String> {
-    let sentence = |(key, need): (&String, &Need)| {
+pub(super) fn sentences(needs: &KeyNeeds) -> Vec<String> {
+    let sentence = |(key, need): (&String, &KeyUse)| {
         let counts = [
             (need.current, "current object"),
             (need.old, "old version"),
@@ -269,11 +269,11 @@ mod tests {
     fn uploads_are_counted_by_key_and_those_that_are_gone_are_told() {
         let uploads = |named: &[(&str, Option<&str>)]| {
             let named = named.iter();
-            Uploads {
+            OpenUploads {
                 found: named
                     .map(|(id, key)| ((*id).to_owned(), upload(*key)))
                     .collect(),
-                ..Uploads::default()
+                ..OpenUploads::default()
             }
         };
         let before = uploads(&[("1", Some("a")), ("2", Some("b")), ("3", None)]);
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn keys_beyond_a_number_are_counted_together() {
-        let mut needs = Needs::default();
+        let mut needs = KeyNeeds::default();
         for number in 0..3 * MOST_KEYS {
             needs.of(&format!("made up {number}")).current += 1;
         }
@@ -296,12 +296,12 @@ mod tests {
 
     #[test]
     fn a_sentence_says_what_a_key_is_needed_by() {
-        let need = |current, old, uploads| Need {
+        let need = |current, old, uploads| KeyUse {
             current,
             old,
             uploads,
         };
-        let needs = Needs(BTreeMap::from([
+        let needs = KeyNeeds(BTreeMap::from([
             ("a".to_owned(), need(0, 2, 1)),
             ("b".to_owned(), need(1, 0, 0)),
         ]));

@@ -1,17 +1,17 @@
 //! Probe: does a backend honour the conditions on writes that migration relies on?
 //!
 //! An object must not be overwritten if a client has written it in the meantime. Some servers
-//! silently ignore `If-Match`. So each bucket is probed with an object of the command's own, under
-//! the state prefix, where no client sees it. The object is removed at the end, versions included.
+//! silently ignore `If-Match`. So each bucket is probed with a separate object, under the state
+//! prefix, where no client sees it. The object is removed at the end, versions included.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::probe::remove;
+use super::copy_condition_probe::remove;
 use super::report::{explained, shown};
-use super::rewrap::Writers;
+use super::write_options::Writers;
 use crate::app::StartError;
 use crate::backend::RequestBody;
 use crate::execute::multipart::bucket::Bucket;
@@ -44,13 +44,18 @@ pub(super) async fn conditions_must_count(
                 explained(&failure)
             ),
         };
-        return Err(StartError::Refused(format!(
-            "{}: {reason}; a client's write could be lost while its object is stored again. Stop \
-             everything that writes to the bucket, and use --offline",
-            shown(name)
-        )));
+        return Err(unsafe_writes(name, &reason));
     }
     Ok(())
+}
+
+/// Returns the refusal to write to a bucket whose backend does not honour the conditions.
+pub(super) fn unsafe_writes(bucket: &str, reason: &str) -> StartError {
+    StartError::Refused(format!(
+        "{}: {reason}; a write by a client could be lost. Stop everything that writes to the \
+         bucket, and use --offline",
+        shown(bucket)
+    ))
 }
 
 async fn probe(bucket: &Bucket, state_prefix: &str) -> Outcome<bool> {

@@ -21,12 +21,12 @@ pub(super) const MOST: u64 = 1_000_000;
 
 /// The count so far; the counting task writes it, and the progress reads it.
 #[derive(Debug, Default)]
-pub(super) struct Counter {
+pub(super) struct ObjectCounter {
     objects: AtomicU64,
     is_complete: AtomicBool,
 }
 
-impl Counter {
+impl ObjectCounter {
     /// Counts one more object. Returns false once enough were counted.
     pub(super) fn add(&self) -> bool {
         self.objects.fetch_add(1, Ordering::Relaxed) + 1 < MOST
@@ -43,15 +43,15 @@ impl Counter {
 }
 
 /// Count over all targets; the counting ends when this is dropped.
-pub(super) struct Ahead {
-    counter: Arc<Counter>,
+pub(super) struct ObjectCount {
+    counter: Arc<ObjectCounter>,
     _counting: JoinSet<()>,
 }
 
-impl Ahead {
+impl ObjectCount {
     /// Starts counting after a delay.
     pub(super) fn begin(listings: Vec<Listing>) -> Self {
-        let counter = Arc::new(Counter::default());
+        let counter = Arc::new(ObjectCounter::default());
         let mut counting = JoinSet::new();
         counting.spawn(count(listings, Arc::clone(&counter)));
         Self {
@@ -66,7 +66,7 @@ impl Ahead {
     }
 }
 
-async fn count(listings: Vec<Listing>, counter: Arc<Counter>) {
+async fn count(listings: Vec<Listing>, counter: Arc<ObjectCounter>) {
     tokio::time::sleep(PATIENCE).await;
     for listing in listings {
         // The walk itself reports why a list breaks off.
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_count_is_a_total_only_when_it_is_complete() {
-        let counter = Counter::default();
+        let counter = ObjectCounter::default();
         assert_eq!(counter.total(), Total::Unknown);
         assert!(counter.add() && counter.add());
         assert_eq!(counter.total(), Total::AtLeast(2));
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn counting_ends_at_the_bound() {
-        let counter = Counter::default();
+        let counter = ObjectCounter::default();
         counter.objects.store(MOST - 1, Ordering::Relaxed);
         assert!(!counter.add());
         assert_eq!(counter.total(), Total::AtLeast(MOST));

@@ -8,24 +8,19 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use serde_json::Value;
 use tokio::net::{TcpStream, lookup_host};
 
+use super::http_get::{HttpGetError, get};
 use super::report::{counted, shown};
 use crate::keys::keys_in_use;
 
 /// Longest response that is read, in bytes.
-const ANSWER_BYTES: usize = 1024 * 1024;
+const RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// Time limit for one proxy.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Queries all replicas. Returns a line for each reason why a key other than the `wanted` ones is
 /// in use.
@@ -40,9 +35,10 @@ pub(super) async fn ask(replicas: &[String], wanted: &BTreeSet<String>) -> Vec<S
             }
         };
         for address in addresses {
-            let asked = tokio::time::timeout(PATIENCE, keys_of(address)).await;
-            match asked.unwrap_or_else(|_| Err("no answer in time".into())) {
-                Ok(answer) => lines.extend(reasons(address, &answer, wanted)),
+            let response = tokio::time::timeout(TIMEOUT, keys_of(address)).await;
+            let timed_out = |_| Err(format!("timed out after {} s", TIMEOUT.as_secs()).into());
+            match response.unwrap_or_else(timed_out) {
+                Ok(response) => lines.extend(reasons(address, &response, wanted)),
                 Err(error) => lines.push(unanswered(&address.to_string(), &*error)),
             }
         }
@@ -52,51 +48,27 @@ pub(super) async fn ask(replicas: &[String], wanted: &BTreeSet<String>) -> Vec<S
 
 fn unanswered(replica: &str, error: &dyn std::fmt::Display) -> String {
     format!(
-        "The proxy at {} cannot be asked for its keys ({}); give --replica the address of its \
+        "The proxy at {} did not report its keys ({}); give --replica the address of its \
          listen.admin.",
         shown(replica),
         shown(&error.to_string())
     )
 }
 
-async fn keys_of(address: SocketAddr) -> Result<Value, Fault> {
+async fn keys_of(address: SocketAddr) -> Result<Value, HttpGetError> {
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(keys_in_use::PATH)
-        .header(header::HOST, address.to_string())
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
-    let answering = async {
-        let answer = sender.send_request(request).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("it answered {}", answer.status()).into());
-        }
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect();
-        Ok(serde_json::from_slice(&body.await?.to_bytes())?)
-    };
-    let driving = async {
-        match connection.await {
-            // A clean end of the connection is no result: the response decides.
-            Ok(()) => std::future::pending().await,
-            Err(error) => Err(Fault::from(error)),
-        }
-    };
-    tokio::select! {
-        // The response wins if the connection ends at the same time.
-        biased;
-        answered = answering => answered,
-        failed = driving => failed,
+    match get(stream, address, keys_in_use::PATH, RESPONSE_BYTES).await? {
+        (StatusCode::OK, body) => Ok(serde_json::from_slice(&body)?),
+        (status, _) => Err(format!("it responded with {status}").into()),
     }
 }
 
 /// Returns the reasons why other keys are in use at this proxy.
-fn reasons(address: SocketAddr, answer: &Value, wanted: &BTreeSet<String>) -> Vec<String> {
-    let Some(keys) = answer["keys"].as_array() else {
+fn reasons(address: SocketAddr, response: &Value, wanted: &BTreeSet<String>) -> Vec<String> {
+    let Some(keys) = response["keys"].as_array() else {
         return vec![unanswered(
             &address.to_string(),
-            &"its answer is not a proxy's",
+            &"the response is not from s3proxy",
         )];
     };
     let mut lines = Vec::new();
@@ -105,7 +77,7 @@ fn reasons(address: SocketAddr, answer: &Value, wanted: &BTreeSet<String>) -> Ve
         else {
             lines.push(unanswered(
                 &address.to_string(),
-                &"its answer is not a proxy's",
+                &"the response is not from s3proxy",
             ));
             continue;
         };
@@ -136,19 +108,19 @@ mod tests {
 
     use super::*;
 
-    fn told(answer: &Value) -> Vec<String> {
+    fn lines(response: &Value) -> Vec<String> {
         let address = "127.0.0.1:9090".parse().unwrap();
-        reasons(address, answer, &BTreeSet::from(["new".to_owned()]))
+        reasons(address, response, &BTreeSet::from(["new".to_owned()]))
     }
 
     #[test]
     fn a_proxy_that_uses_the_new_key_alone_gives_no_reason() {
         let new = json!({ "key": "new", "seals": true, "requests": 7 });
-        assert_eq!(told(&json!({ "keys": [new] })), [""; 0]);
+        assert_eq!(lines(&json!({ "keys": [new] })), [""; 0]);
     }
 
     #[test]
-    fn other_keys_and_other_answers_are_reasons() {
+    fn other_keys_and_malformed_responses_are_reasons() {
         for (entry, expected) in [
             (
                 json!({ "key": "old", "seals": false, "requests": 2 }),
@@ -166,17 +138,17 @@ mod tests {
                 json!({ "key": "old", "requests": 0 }),
                 "seals new objects under key old",
             ),
-            (json!({ "seals": false }), "not a proxy's"),
+            (json!({ "seals": false }), "not from s3proxy"),
         ] {
-            let lines = told(&json!({ "keys": [entry] }));
+            let lines = lines(&json!({ "keys": [entry] }));
             assert!(lines.len() == 1 && lines[0].contains(expected), "{lines:?}");
         }
-        assert!(told(&json!({}))[0].contains("not a proxy's"));
+        assert!(lines(&json!({}))[0].contains("not from s3proxy"));
     }
 
     #[tokio::test]
-    async fn a_proxy_that_is_not_there_is_a_reason() {
+    async fn an_unreachable_proxy_is_a_reason() {
         let lines = ask(&["127.0.0.1:1".to_owned()], &BTreeSet::new()).await;
-        assert!(lines[0].contains("cannot be asked"), "{lines:?}");
+        assert!(lines[0].contains("did not report its keys"), "{lines:?}");
     }
 }

@@ -1,19 +1,24 @@
 //! Probe: does a backend honour the conditions on copies that rewrapping relies on?
 //!
 //! A copy onto itself must not happen if a client has written the object in the meantime. Some
-//! servers silently ignore the condition. So each bucket is probed with an object of the command's
-//! own, under the state prefix, where no client sees it. The object is removed at the end, versions
-//! included.
+//! servers silently ignore the condition. So each bucket is probed with a separate object, under
+//! the state prefix, where no client sees it. The object is removed at the end, versions included.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use s3proxy_protocol::copy_source::CopySource;
 use s3proxy_protocol::name::{BucketName, ObjectKey};
 
+use super::report::explained;
+use super::write_condition_probe::unsafe_writes;
+use super::write_options::Writers;
+use crate::app::StartError;
 use crate::backend::RequestBody;
-use crate::execute::Outcome;
 use crate::execute::copy::rewrap::Conditions;
 use crate::execute::multipart::bucket::{Bucket, Deletion};
+use crate::execute::{Outcome, Parts};
 use crate::record::RequestId;
 use crate::respond::Failure;
 
@@ -26,15 +31,54 @@ const OTHER_ETAG: HeaderValue = HeaderValue::from_static("\"00000000000000000000
 
 /// Result of a copy with conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum CopyOutcome {
     Copied,
     ConditionFailed,
-    /// The server reports that it does not know the condition.
-    NotKnown,
+    /// The server does not implement the condition, and says so.
+    NotImplemented,
+}
+
+/// Returns the conditions that the backend honours in each bucket. Refuses if a client's write
+/// could be lost.
+pub(super) async fn honoured(
+    parts: &Parts,
+    buckets: BTreeSet<&str>,
+    writers: Writers,
+) -> Result<BTreeMap<String, Conditions>, StartError> {
+    let mut honoured = BTreeMap::new();
+    for name in buckets {
+        let conditions = match writers {
+            Writers::Stopped => Conditions::Source,
+            Writers::Possible => {
+                let bucket = Bucket::new(&parts.backend, name, None);
+                let probed = conditions(&bucket, &parts.policy.state_prefix).await;
+                sufficient(probed).map_err(|reason| unsafe_writes(name, &reason))?
+            }
+        };
+        honoured.insert(name.to_owned(), conditions);
+    }
+    Ok(honoured)
+}
+
+/// Returns the conditions if clients may write at the same time, and otherwise the reason.
+fn sufficient(probed: Outcome<Option<Conditions>>) -> Result<Conditions, String> {
+    match probed {
+        Ok(Some(Conditions::SourceAndTarget)) => Ok(Conditions::SourceAndTarget),
+        Ok(Some(Conditions::Source)) => Err(
+            "the backend ignores the condition on the target of a copy, so it overwrites an object \
+             that was written between the check of the source and the copy"
+                .to_owned(),
+        ),
+        Ok(None) => Err("the backend ignores conditions on copies".to_owned()),
+        Err(failure) => Err(format!(
+            "cannot find out whether the backend honours conditions on copies: {}",
+            explained(&failure)
+        )),
+    }
 }
 
 /// Probes the conditions; `None` if the condition on the source is ignored.
-pub(super) async fn conditions(bucket: &Bucket, state_prefix: &str) -> Outcome<Option<Conditions>> {
+async fn conditions(bucket: &Bucket, state_prefix: &str) -> Outcome<Option<Conditions>> {
     let key = format!("{state_prefix}probe/{}", RequestId::generate());
     let found = ask(bucket, &key).await;
     let removed = remove(bucket, &key).await;
@@ -53,18 +97,18 @@ async fn ask(bucket: &Bucket, key: &str) -> Outcome<Option<Conditions>> {
     let etag = etag.ok_or(Failure::Unusable("an object without an ETag"))?;
     // A wrong ETag of the source must prevent the copy.
     match copy(bucket, key, &OTHER_ETAG, None).await? {
-        Answer::Copied | Answer::NotKnown => return Ok(None),
-        Answer::ConditionFailed => {}
+        CopyOutcome::Copied | CopyOutcome::NotImplemented => return Ok(None),
+        CopyOutcome::ConditionFailed => {}
     }
     // So must a wrong ETag of the target.
     match copy(bucket, key, &etag, Some(&OTHER_ETAG)).await? {
-        Answer::Copied | Answer::NotKnown => return Ok(Some(Conditions::Source)),
-        Answer::ConditionFailed => {}
+        CopyOutcome::Copied | CopyOutcome::NotImplemented => return Ok(Some(Conditions::Source)),
+        CopyOutcome::ConditionFailed => {}
     }
     Ok(match copy(bucket, key, &etag, Some(&etag)).await? {
-        Answer::Copied => Some(Conditions::SourceAndTarget),
+        CopyOutcome::Copied => Some(Conditions::SourceAndTarget),
         // A condition that always fails is useless.
-        Answer::ConditionFailed | Answer::NotKnown => Some(Conditions::Source),
+        CopyOutcome::ConditionFailed | CopyOutcome::NotImplemented => Some(Conditions::Source),
     })
 }
 
@@ -73,7 +117,7 @@ async fn copy(
     key: &str,
     source_etag: &HeaderValue,
     target_etag: Option<&HeaderValue>,
-) -> Outcome<Answer> {
+) -> Outcome<CopyOutcome> {
     let itself = CopySource {
         bucket: BucketName::new(bucket.name.as_str())?,
         key: ObjectKey::new(key)?,
@@ -89,10 +133,12 @@ async fn copy(
     headers.extend(target_etag.map(|etag| (header::IF_MATCH, etag.clone())));
     request.headers = headers;
     match bucket.send(request).await {
-        Ok(_) => Ok(Answer::Copied),
+        Ok(_) => Ok(CopyOutcome::Copied),
         Err(Failure::Answer(answer)) => match answer.status {
-            StatusCode::PRECONDITION_FAILED => Ok(Answer::ConditionFailed),
-            StatusCode::NOT_IMPLEMENTED | StatusCode::BAD_REQUEST => Ok(Answer::NotKnown),
+            StatusCode::PRECONDITION_FAILED => Ok(CopyOutcome::ConditionFailed),
+            StatusCode::NOT_IMPLEMENTED | StatusCode::BAD_REQUEST => {
+                Ok(CopyOutcome::NotImplemented)
+            }
             _ => Err(Failure::Answer(answer)),
         },
         Err(failure) => Err(failure),

@@ -1,5 +1,6 @@
 //! Selection of objects by a command's arguments.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use time::OffsetDateTime;
 
 /// A bucket, or the keys in it that begin with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct ObjectTarget {
     /// Name of the bucket.
     pub bucket: String,
     /// Prefix, empty for all keys. With [`Extent::Object`] a whole key.
@@ -35,7 +36,7 @@ pub enum Extent {
 
 /// Whether old versions are included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Versions {
+pub enum VersionScope {
     /// Only versions that clients get without naming them.
     Current,
     /// Every version that the backend lists.
@@ -46,11 +47,11 @@ pub enum Versions {
 #[derive(Debug, Clone)]
 pub struct Selection {
     /// Targets, in the order of the arguments.
-    pub targets: Vec<Target>,
+    pub targets: Vec<ObjectTarget>,
     /// Extent of each target.
     pub extent: Extent,
     /// Versions that are included.
-    pub versions: Versions,
+    pub versions: VersionScope,
     /// Keys up to and including this one are skipped in the first target.
     pub start_after: Option<String>,
     /// Number of objects that are processed concurrently.
@@ -59,7 +60,7 @@ pub struct Selection {
     pub modified_since: Option<OffsetDateTime>,
 }
 
-impl FromStr for Target {
+impl FromStr for ObjectTarget {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
@@ -74,13 +75,31 @@ impl FromStr for Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ObjectTarget {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.bucket)?;
         if self.prefix.is_empty() {
             return Ok(());
         }
         write!(formatter, "/{}", self.prefix)
+    }
+}
+
+impl Selection {
+    /// Returns the selected buckets.
+    pub(super) fn buckets(&self) -> BTreeSet<&str> {
+        let buckets = self.targets.iter().map(|target| target.bucket.as_str());
+        buckets.collect()
+    }
+
+    /// Returns whether an object is selected.
+    pub(super) fn selects(&self, bucket: &str, object_key: &str) -> bool {
+        let is_named = |target: &ObjectTarget| match self.extent {
+            Extent::Prefix => object_key.starts_with(&target.prefix),
+            Extent::Object => object_key == target.prefix,
+        };
+        let mut targets = self.targets.iter();
+        targets.any(|target| target.bucket == bucket && is_named(target))
     }
 }
 
@@ -107,14 +126,14 @@ mod tests {
             ("s3://photos/2024/", "photos", "2024/"),
             ("photos//x", "photos", "/x"),
         ] {
-            let target: Target = text.parse().unwrap();
+            let target: ObjectTarget = text.parse().unwrap();
             assert_eq!(
                 (target.bucket.as_str(), target.prefix.as_str()),
                 (bucket, prefix)
             );
         }
         for wrong in ["", "/x", "s3://", "a b"] {
-            assert!(wrong.parse::<Target>().is_err(), "{wrong}");
+            assert!(wrong.parse::<ObjectTarget>().is_err(), "{wrong}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Reading takes a share of the body budget, and writing another. Many concurrent objects could
 //! each hold the first and wait for the second until all time out. So an object begins only when
-//! there is room for both.
+//! there is memory for both.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ const UNIT_BYTES: usize = 1024;
 const SEAL_BYTES: usize = 4 * 1024 * 1024;
 
 /// Gate with as much memory as the body budget.
-pub(super) struct Room {
+pub(super) struct MemoryGate {
     units: Arc<Semaphore>,
     total: usize,
 }
 
-impl Room {
+impl MemoryGate {
     pub(super) fn new(body_memory_bytes: usize) -> Self {
         let total = body_memory_bytes.div_ceil(UNIT_BYTES).max(1);
         Self {
@@ -34,9 +34,9 @@ impl Room {
         }
     }
 
-    /// Waits for room, in order of arrival and without a limit.
+    /// Waits for the memory of one object, in order of arrival and without a time limit.
     pub(super) async fn enter(&self, parts: &Parts, found: &Found) -> OwnedSemaphorePermit {
-        let units = needed(parts.held_body_bytes, found).div_ceil(UNIT_BYTES);
+        let units = needed_bytes(parts.held_body_bytes, found).div_ceil(UNIT_BYTES);
         // An object that needs more than everything gets everything.
         let units = u32::try_from(units.clamp(1, self.total)).unwrap_or(u32::MAX);
         let entered = Arc::clone(&self.units).acquire_many_owned(units).await;
@@ -44,7 +44,7 @@ impl Room {
     }
 }
 
-fn needed(held_body_bytes: u64, found: &Found) -> usize {
+fn needed_bytes(held_body_bytes: u64, found: &Found) -> usize {
     let reading = match &found.form {
         Form::Plain => 0,
         Form::Sealed(_) => STREAM_BYTES + SEAL_BYTES,

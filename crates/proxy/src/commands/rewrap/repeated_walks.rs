@@ -17,22 +17,22 @@ use std::sync::Arc;
 use http::Method;
 use time::OffsetDateTime;
 
-use super::super::Ended;
-use super::super::listing::{Age, Item, Origin};
-use super::super::needed::{UploadKey, Uploads};
-use super::super::report::{Closing, Handled, Notable, Verdict};
-use super::super::selection::{Extent, Selection, Target, Versions};
-use super::super::session::Session;
-use super::super::walk::{Store, Walked, Work};
-use super::super::{replicas, report::Resume};
-use super::closing::{Basis, Needed};
-use super::{Check, Rewrapper};
+use super::super::CommandEnd;
+use super::super::command_run::CommandRun;
+use super::super::keys_in_use::{OpenUploads, UploadKey};
+use super::super::listing::{Item, ItemOrigin, VersionAge};
+use super::super::object_selection::{Extent, ObjectTarget, Selection, VersionScope};
+use super::super::object_walk::{ListingBackend, WalkEnd, Work};
+use super::super::report::{Notable, ObjectReport, ObjectVerdict};
+use super::super::{replica_keys, report::Resume};
+use super::Rewrapper;
+use super::key_report::{KeyReport, ReportBasis};
 use crate::execute::answer;
 use crate::execute::multipart::bucket::Bucket;
 use crate::execute::multipart::staged::state_bucket;
 
-/// Number of walks after the first one.
-const MOST_ROUNDS: usize = 4;
+/// Largest number of walks after the first one.
+const MOST_REPEATS: usize = 4;
 
 /// Largest difference between the backend's clock and ours: it refuses requests beyond 15 minutes.
 const CLOCKS: time::Duration = time::Duration::minutes(16);
@@ -42,71 +42,68 @@ const VERSIONING_BYTES: usize = 16 * 1024;
 
 /// Walks as often as necessary, and reports the end.
 pub(super) async fn run(
-    session: Session<'_>,
+    run: CommandRun<'_>,
     selection: &Selection,
     rewrapper: &Arc<Rewrapper>,
-) -> io::Result<Ended> {
-    let mut rounds = Rounds {
-        session,
+) -> io::Result<CommandEnd> {
+    let mut walks = RepeatedWalks {
+        run,
         selection,
         rewrapper,
     };
-    let walked = rounds.walk().await?;
-    let Rounds { mut session, .. } = rounds;
-    let asked = &rewrapper.asked;
-    let (mut closing, mut needed) = (Closing::default(), Needed::No);
-    match &walked {
-        Walked::Interrupted(..) => {}
-        Walked::Through => {
-            let basis = Basis {
+    let walked = walks.walk().await?;
+    let mut run = walks.run;
+    let options = &rewrapper.options;
+    let report = match &walked {
+        WalkEnd::Interrupted(..) => KeyReport::default(),
+        WalkEnd::Through => {
+            let basis = ReportBasis {
                 versions: selection.versions,
-                is_complete: session.reporter().tally().is_complete(),
-                is_check: asked.check == Check::ByStatus,
-                asked_replicas: !asked.replicas.is_empty(),
+                is_complete: run.reporter().tally().is_complete(),
+                is_check: options.is_check,
+                asked_replicas: !options.replicas.is_empty(),
             };
             let active = rewrapper.parts.keys.active().name();
-            (closing, needed) = rewrapper.seen().closing(active, basis);
+            rewrapper.observations().report(active, basis)
         }
-    }
-    let ended = session.end(&walked, closing)?;
-    Ok(match (ended, needed, asked.check) {
-        (Ended::Everything, Needed::Yes, Check::ByStatus) => Ended::Found,
-        (ended, _, _) => ended,
+    };
+    Ok(match run.end(&walked, report.summary)? {
+        CommandEnd::Complete if options.is_check && report.is_other_key_needed => {
+            CommandEnd::KeyStillNeeded
+        }
+        end => end,
     })
 }
 
-struct Rounds<'a, 'o> {
-    session: Session<'o>,
+struct RepeatedWalks<'a, 'o> {
+    run: CommandRun<'o>,
     selection: &'a Selection,
     rewrapper: &'a Arc<Rewrapper>,
 }
 
 /// Scope of the next walk.
-enum Next {
+enum NextWalk {
     Everything,
     ModifiedSince(OffsetDateTime),
 }
 
-impl Rounds<'_, '_> {
-    async fn walk(&mut self) -> io::Result<Walked> {
-        let store = Store::of(&self.rewrapper.parts);
+impl RepeatedWalks<'_, '_> {
+    async fn walk(&mut self) -> io::Result<WalkEnd> {
+        let store = ListingBackend::of(&self.rewrapper.parts);
         self.ask_for_versions().await;
         // The uploads are listed before the walk begins: one that completes during the walk may
         // become an object under a name that the walk has passed.
         let mut uploads = self.uploads().await?;
         let mut begun = OffsetDateTime::now_utc();
-        let mut walked = self
-            .session
-            .walk(store, self.selection, self.rewrapper)
-            .await?;
+        let mut walked = self.run.walk(store, self.selection, self.rewrapper).await?;
         for round in 0.. {
-            if matches!(walked, Walked::Interrupted(..)) {
+            if matches!(walked, WalkEnd::Interrupted(..)) {
                 return Ok(walked);
             }
             let now = self.uploads().await?;
             let nameless = self.look_at_ended(&uploads, &now).await?;
             uploads = now;
-            let changed = self.rewrapper.seen().end_round();
+            let changed = self.rewrapper.observations().end_walk();
             let Some(next) = self.next(round, changed, nameless, begun) else {
                 break;
             };
@@ -115,7 +112,7 @@ impl Rounds<'_, '_> {
             begun = OffsetDateTime::now_utc();
             walked = self.again(next).await?;
         }
-        self.rewrapper.seen().count(&uploads);
+        self.rewrapper.observations().count(&uploads);
         Ok(walked)
     }
 
@@ -126,64 +123,64 @@ impl Rounds<'_, '_> {
         changed: u64,
         nameless: bool,
         begun: OffsetDateTime,
-    ) -> Option<Next> {
-        let is_check = self.rewrapper.asked.check == Check::ByStatus;
+    ) -> Option<NextWalk> {
+        let is_check = self.rewrapper.options.is_check;
         // A check walks at least twice, and again while a walk changes something.
         let is_due = nameless || is_check && (round == 0 || changed > 0);
-        if is_due && round == MOST_ROUNDS {
-            self.rewrapper.seen().is_unsettled = true;
+        if is_due && round == MOST_REPEATS {
+            self.rewrapper.observations().is_unsettled = true;
             return None;
         }
         is_due.then(|| {
             if nameless {
-                Next::Everything
+                NextWalk::Everything
             } else {
                 // Earlier by the largest difference of the clocks: the backend's times are compared
                 // with ours.
-                Next::ModifiedSince(begun - CLOCKS)
+                NextWalk::ModifiedSince(begun - CLOCKS)
             }
         })
     }
 
-    async fn again(&mut self, next: Next) -> io::Result<Walked> {
+    async fn again(&mut self, next: NextWalk) -> io::Result<WalkEnd> {
         let selection = Selection {
             start_after: None,
             modified_since: match next {
-                Next::Everything => None,
-                Next::ModifiedSince(since) => Some(since),
+                NextWalk::Everything => None,
+                NextWalk::ModifiedSince(since) => Some(since),
             },
             ..self.selection.clone()
         };
-        let store = Store::of(&self.rewrapper.parts);
+        let store = ListingBackend::of(&self.rewrapper.parts);
         let recheck = Arc::new(Recheck(Arc::clone(self.rewrapper)));
-        let walked = self.session.walk_again(store, &selection, &recheck).await?;
+        let walked = self.run.walk_again(store, &selection, &recheck).await?;
         Ok(match walked {
-            Walked::Through => Walked::Through,
+            WalkEnd::Through => WalkEnd::Through,
             // Everything was walked once, and has to be walked again.
-            Walked::Interrupted(signal, _) => {
-                let targets = self.selection.targets.iter().map(Target::to_string);
+            WalkEnd::Interrupted(signal, _) => {
+                let targets = self.selection.targets.iter().map(ObjectTarget::to_string);
                 let resume = Resume {
                     start_after: None,
                     targets: targets.collect(),
                 };
-                Walked::Interrupted(signal, resume)
+                WalkEnd::Interrupted(signal, resume)
             }
         })
     }
 
     /// Lists the uploads; their states are next to the data, or all in one bucket.
-    async fn uploads(&mut self) -> io::Result<Uploads> {
+    async fn uploads(&mut self) -> io::Result<OpenUploads> {
         let policy = &self.rewrapper.parts.policy;
         let buckets = self.selection.buckets().into_iter();
         let mut places: Vec<&str> = buckets.map(|name| state_bucket(policy, name)).collect();
         // With one state bucket for all, every entry is the same.
         places.dedup();
-        let mut uploads = Uploads::default();
+        let mut uploads = OpenUploads::default();
         for place in places {
             let bucket = Bucket::new(&self.rewrapper.parts.backend, place, None);
             if let Err(error) = uploads.add(&bucket, &policy.state_prefix).await {
                 let target = format!("{place} (uploads in progress)");
-                self.session
+                self.run
                     .reporter()
                     .not_listed(&target, &error.to_string())?;
             }
@@ -193,7 +190,7 @@ impl Rounds<'_, '_> {
 
     /// Checks the objects that uploads may have become. Returns whether one of those uploads has no
     /// known name, so that it may be any object.
-    async fn look_at_ended(&mut self, before: &Uploads, now: &Uploads) -> io::Result<bool> {
+    async fn look_at_ended(&mut self, before: &OpenUploads, now: &OpenUploads) -> io::Result<bool> {
         let mut nameless = false;
         for ended in now.since(before) {
             match &ended.upload {
@@ -212,21 +209,21 @@ impl Rounds<'_, '_> {
     async fn look_at(&mut self, bucket: &str, key: &str) -> io::Result<()> {
         let recheck = Arc::new(Recheck(Arc::clone(self.rewrapper)));
         match self.selection.versions {
-            Versions::Current => {
+            VersionScope::Current => {
                 let item = Item {
                     bucket: bucket.to_owned(),
                     key: key.to_owned(),
                     version: None,
-                    age: Age::Current,
+                    age: VersionAge::Current,
                     // As if listed: the upload may have been aborted, or the object deleted since.
-                    origin: Origin::Listed,
+                    origin: ItemOrigin::Listed,
                 };
-                let handled = recheck.handle(&item).await;
-                self.session.reporter().object(&item, &handled)
+                let report = recheck.handle(&item).await;
+                self.run.reporter().object(&item, &report)
             }
-            Versions::All => {
+            VersionScope::All => {
                 let object = Selection {
-                    targets: vec![Target {
+                    targets: vec![ObjectTarget {
                         bucket: bucket.to_owned(),
                         prefix: key.to_owned(),
                     }],
@@ -234,8 +231,8 @@ impl Rounds<'_, '_> {
                     start_after: None,
                     ..self.selection.clone()
                 };
-                let store = Store::of(&self.rewrapper.parts);
-                self.session
+                let store = ListingBackend::of(&self.rewrapper.parts);
+                self.run
                     .walk_again(store, &object, &recheck)
                     .await
                     .map(drop)
@@ -244,22 +241,22 @@ impl Rounds<'_, '_> {
     }
 
     async fn ask_replicas(&self) {
-        let asked = &self.rewrapper.asked.replicas;
+        let replicas = &self.rewrapper.options.replicas;
         // In a block, so that the lock is not held during the queries.
         let wanted = {
-            let mut seen = self.rewrapper.seen();
+            let mut observations = self.rewrapper.observations();
             let active = self.rewrapper.parts.keys.active().name();
-            seen.wanted.insert(active.to_owned());
-            seen.wanted.clone()
+            observations.wanted.insert(active.to_owned());
+            observations.wanted.clone()
         };
-        let told = replicas::ask(asked, &wanted).await;
-        self.rewrapper.seen().replicas = told;
+        let reasons = replica_keys::ask(replicas, &wanted).await;
+        self.rewrapper.observations().replicas = reasons;
     }
 
     /// Finds out whether buckets have versions. A check has to know even if no object is left to
     /// show it.
     async fn ask_for_versions(&self) {
-        if self.rewrapper.asked.check != Check::ByStatus {
+        if !self.rewrapper.options.is_check {
             return;
         }
         for name in self.selection.buckets() {
@@ -275,7 +272,7 @@ impl Rounds<'_, '_> {
                 let status: &[u8] = b"<Status>";
                 text.windows(status.len()).any(|window| window == status)
             });
-            self.rewrapper.seen().versions |= has_status;
+            self.rewrapper.observations().versions |= has_status;
         }
     }
 }
@@ -284,24 +281,25 @@ impl Rounds<'_, '_> {
 struct Recheck(Arc<Rewrapper>);
 
 impl Work for Recheck {
-    async fn handle(&self, item: &Item) -> Handled {
-        let failed_before = self.0.seen().has_failed(item);
-        let handled = self.0.handle(item).await;
-        let notable = match handled.verdict {
-            Verdict::Skipped(_) | Verdict::Would(_) => Notable::Never,
-            Verdict::Failed(_) if failed_before => Notable::Never,
-            Verdict::Done(_) | Verdict::Failed(_) => handled.notable,
+    async fn handle(&self, item: &Item) -> ObjectReport {
+        let failed_before = self.0.observations().has_failed(item);
+        let report = self.0.handle(item).await;
+        let notable = match report.verdict {
+            ObjectVerdict::Skipped(_) | ObjectVerdict::Would(_) => Notable::Never,
+            ObjectVerdict::Failed(_) if failed_before => Notable::Never,
+            ObjectVerdict::Done(_) | ObjectVerdict::Failed(_) => report.notable,
         };
-        Handled { notable, ..handled }
+        ObjectReport { notable, ..report }
     }
 }
 
 impl Rewrapper {
     /// Returns whether the object of an upload may be under a key other than those of new objects.
     fn may_need_another(&self, upload: &UploadKey) -> bool {
-        let seen = self.seen();
-        let wanted =
-            |name: &str| name == self.parts.keys.active().name() || seen.wanted.contains(name);
+        let observations = self.observations();
+        let wanted = |name: &str| {
+            name == self.parts.keys.active().name() || observations.wanted.contains(name)
+        };
         upload.key_name.as_deref().is_none_or(|name| !wanted(name))
     }
 }

@@ -13,44 +13,30 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::{Addresses, Probe, ScopedFlags, Transport};
-
-/// The arguments of `s3proxy health`.
-#[derive(clap::Args)]
-pub struct Health {
-    /// Check whether it is ready for requests, not only whether it is alive
-    #[arg(long)]
-    pub ready: bool,
-    #[command(flatten)]
-    pub settings: ScopedFlags<Probe>,
-}
+use super::http_get::{HttpGetError, get};
+use crate::config::{Addresses, Transport};
 
 /// Longest response that is read, in bytes.
-const ANSWER_BYTES: usize = 16 * 1024;
+const RESPONSE_BYTES: usize = 16 * 1024;
 
-/// Question to the proxy.
+/// What is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
-    /// Liveness.
+pub enum HealthCheck {
+    /// The proxy is alive.
     Alive,
-    /// Readiness for requests.
+    /// The proxy is ready for requests.
     Ready,
 }
 
-impl Question {
+impl HealthCheck {
     fn path(self) -> &'static str {
         match self {
             Self::Alive => "/healthz",
@@ -60,7 +46,7 @@ impl Question {
 
     /// Returns the time limit for the whole check: for readiness the proxy may have to ask the
     /// backend.
-    fn patience(self) -> Duration {
+    fn timeout(self) -> Duration {
         match self {
             Self::Alive => Duration::from_secs(5),
             Self::Ready => Duration::from_secs(10),
@@ -73,55 +59,56 @@ impl Question {
 pub enum HealthError {
     /// The configured port is 0, so the actual port is unknown.
     #[error(
-        "port 0 takes any free port, so the proxy's is not known; set listen.port or \
-         listen.admin to a number"
+        "the proxy's port is unknown, since port 0 takes any free one; set listen.port or \
+         listen.admin to a fixed port"
     )]
     AnyPort,
     /// Nothing responds, or not in HTTP.
-    #[error("no answer from {address}: {reason}; give this command the same settings as the proxy")]
-    Unanswered {
-        /// Address that was asked.
+    #[error(
+        "no response from {address}: {reason}; give this command the same settings as the proxy"
+    )]
+    NoResponse {
+        /// Address of the proxy.
         address: SocketAddr,
         /// Error.
         reason: String,
     },
     /// There was no response in time.
-    #[error("no answer from {address} within {} s", patience.as_secs())]
-    Late {
-        /// Address that was asked.
+    #[error("timed out after {} s waiting for {address}", timeout.as_secs())]
+    TimedOut {
+        /// Address of the proxy.
         address: SocketAddr,
         /// Time limit.
-        patience: Duration,
+        timeout: Duration,
     },
     /// The proxy reports a problem.
-    #[error("{status}: {}", said.trim())]
+    #[error("{status}: {}", text.trim())]
     Unhealthy {
         /// Status of the response.
         status: StatusCode,
         /// Text of the response.
-        said: String,
+        text: String,
     },
 }
 
-/// Asks once. Returns the proxy's text if it is healthy.
-pub async fn ask(addresses: &Addresses, question: Question) -> Result<String, HealthError> {
+/// Sends one request to the proxy. Returns its text if it is healthy.
+pub async fn ask(addresses: &Addresses, check: HealthCheck) -> Result<String, HealthError> {
     let (address, transport) = target(addresses)?;
-    let patience = question.patience();
-    let asking = exchange(address, transport, question);
-    let answer = tokio::time::timeout(patience, asking).await;
-    let answer = answer.map_err(|_| HealthError::Late { address, patience })?;
-    let (status, said) = answer.map_err(|error| HealthError::Unanswered {
+    let timeout = check.timeout();
+    let response = tokio::time::timeout(timeout, exchange(address, transport, check)).await;
+    let response = response.map_err(|_| HealthError::TimedOut { address, timeout })?;
+    let (status, text) = response.map_err(|error| HealthError::NoResponse {
         address,
         reason: error.to_string(),
     })?;
     if status == StatusCode::OK {
-        Ok(said)
+        Ok(text)
     } else {
-        Err(HealthError::Unhealthy { status, said })
+        Err(HealthError::Unhealthy { status, text })
     }
 }
 
-/// Returns the address to ask.
+/// Returns the address and the transport of the request.
 fn target(addresses: &Addresses) -> Result<(SocketAddr, Transport), HealthError> {
     let (mut address, transport) = match addresses.admin {
         Some(admin) => (admin, Transport::Plain),
@@ -140,62 +127,28 @@ fn target(addresses: &Addresses) -> Result<(SocketAddr, Transport), HealthError>
     Ok((address, transport))
 }
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
-
 async fn exchange(
     address: SocketAddr,
     transport: Transport,
-    question: Question,
-) -> Result<(StatusCode, String), Fault> {
+    check: HealthCheck,
+) -> Result<(StatusCode, String), HttpGetError> {
     let stream = TcpStream::connect(address).await?;
-    match transport {
-        Transport::Plain => speak(stream, address, question).await,
+    let (status, body) = match transport {
+        Transport::Plain => get(stream, address, check.path(), RESPONSE_BYTES).await?,
         Transport::Tls => {
             let name = ServerName::IpAddress(address.ip().into());
             match connector()?.connect(name, stream).await {
-                Ok(stream) => speak(stream, address, question).await,
+                Ok(stream) => get(stream, address, check.path(), RESPONSE_BYTES).await?,
                 // A new connection: the first one has seen the beginning of a TLS handshake.
                 Err(no_tls) => {
                     let stream = TcpStream::connect(address).await?;
-                    let answered = speak(stream, address, question).await;
-                    answered.map_err(|_| no_tls.into())
+                    let response = get(stream, address, check.path(), RESPONSE_BYTES).await;
+                    response.map_err(|_| no_tls)?
                 }
             }
         }
-    }
-}
-
-async fn speak(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    address: SocketAddr,
-    question: Question,
-) -> Result<(StatusCode, String), Fault> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder()
-        .method(Method::GET)
-        .uri(question.path())
-        .header(header::HOST, address.to_string())
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
-    let answering = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let said = Limited::new(answer.into_body(), ANSWER_BYTES).collect();
-        let said = String::from_utf8_lossy(&said.await?.to_bytes()).into_owned();
-        Ok((status, said))
     };
-    let driving = async {
-        match connection.await {
-            // A clean end of the connection is no result: the response decides.
-            Ok(()) => std::future::pending().await,
-            Err(error) => Err(Fault::from(error)),
-        }
-    };
-    tokio::select! {
-        biased;
-        answered = answering => answered,
-        failed = driving => failed,
-    }
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 fn connector() -> Result<TlsConnector, rustls::Error> {
@@ -210,8 +163,8 @@ fn connector() -> Result<TlsConnector, rustls::Error> {
 
 /// Verifier that accepts any certificate.
 ///
-/// The proxy is asked on this machine, by an address that its certificate does not name, and the
-/// request contains no secret. The result is one bit, which a program on the proxy's own port could
+/// The request goes to this machine, to an address that the certificate does not name, and contains
+/// no secret. The result is one bit, which a program on the proxy's own port could
 /// also forge with the proxy's own certificate.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
@@ -269,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_listener_comes_first_and_everywhere_is_asked_on_loopback() {
+    fn the_admin_listener_comes_first_and_an_unspecified_address_means_loopback() {
         for (s3, admin, expected, transport) in [
             ("0.0.0.0:4433", None, "127.0.0.1:4433", Transport::Tls),
             ("[::]:4433", None, "[::1]:4433", Transport::Tls),
@@ -308,46 +261,51 @@ mod tests {
     }
 
     /// Serves one request with a fixed response. Returns the result of the check and the request.
-    async fn answered(answer: &'static str) -> (Result<String, HealthError>, String) {
+    async fn response_to(response: &'static str) -> (Result<String, HealthError>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = Some(listener.local_addr().unwrap());
         let addresses = Addresses {
             admin,
             ..addresses("127.0.0.1:1", None)
         };
-        tokio::join!(ask(&addresses, Question::Ready), serve(&listener, answer))
+        tokio::join!(
+            ask(&addresses, HealthCheck::Ready),
+            serve(&listener, response)
+        )
     }
 
-    async fn serve(listener: &TcpListener, answer: &'static str) -> String {
+    async fn serve(listener: &TcpListener, response: &'static str) -> String {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
         }
-        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.write_all(response.as_bytes()).await.unwrap();
         String::from_utf8(head).unwrap()
     }
 
     #[tokio::test]
-    async fn an_answer_of_200_is_health_and_any_other_is_none() {
-        let (health, asked) = answered("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n").await;
+    async fn a_response_of_200_is_healthy_and_no_other_is() {
+        let (health, request) =
+            response_to("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n").await;
         assert_eq!(health.unwrap(), "ready\n");
-        assert!(asked.starts_with("GET /readyz HTTP/1.1\r\n"), "{asked}");
-        let (health, _) = answered("HTTP/1.1 503 No\r\ncontent-length: 9\r\n\r\ndraining\n").await;
+        assert!(request.starts_with("GET /readyz HTTP/1.1\r\n"), "{request}");
+        let (health, _) =
+            response_to("HTTP/1.1 503 No\r\ncontent-length: 9\r\n\r\ndraining\n").await;
         let text = health.unwrap_err().to_string();
         assert_eq!(text, "503 Service Unavailable: draining");
-        let (health, _) = answered("SSH-2.0-server\r\n").await;
-        assert!(matches!(health, Err(HealthError::Unanswered { .. })));
-        let (health, _) = answered("").await;
-        assert!(matches!(health, Err(HealthError::Unanswered { .. })));
+        let (health, _) = response_to("SSH-2.0-server\r\n").await;
+        assert!(matches!(health, Err(HealthError::NoResponse { .. })));
+        let (health, _) = response_to("").await;
+        assert!(matches!(health, Err(HealthError::NoResponse { .. })));
     }
 
     #[tokio::test]
-    async fn plain_http_is_asked_for_where_tls_is_expected_and_not_spoken() {
+    async fn plain_http_is_tried_if_the_proxy_does_not_speak_tls() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let addresses = addresses(&address.to_string(), None);
-        for (answer, healthy) in [
+        for (response, healthy) in [
             ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n", true),
             ("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", false),
         ] {
@@ -359,16 +317,19 @@ mod tests {
                     .await
                     .unwrap();
                 drop(greeting);
-                serve(&listener, answer).await
+                serve(&listener, response).await
             };
-            let (health, asked) = tokio::join!(ask(&addresses, Question::Alive), serving);
+            let (health, request) = tokio::join!(ask(&addresses, HealthCheck::Alive), serving);
             assert_eq!(health.is_ok(), healthy, "{health:?}");
-            assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
+            assert!(
+                request.starts_with("GET /healthz HTTP/1.1\r\n"),
+                "{request}"
+            );
         }
     }
 
     #[tokio::test]
-    async fn nobody_there_is_no_health_and_the_error_says_who_was_asked() {
+    async fn without_a_listener_the_error_names_the_address() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
@@ -376,7 +337,7 @@ mod tests {
             admin: Some(address),
             ..addresses("127.0.0.1:1", None)
         };
-        let error = ask(&nobody, Question::Alive).await.unwrap_err();
+        let error = ask(&nobody, HealthCheck::Alive).await.unwrap_err();
         assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
 }
