@@ -25,10 +25,10 @@ use crate::execute::{
     head_object, list_buckets, list_objects, multipart, post_object, preflight, put_object,
 };
 use crate::health::Health;
-use crate::lacking;
 use crate::listen::Serve;
 use crate::listen::crowd::Place;
 use crate::listen::seats::Visit;
+use crate::missing_features;
 use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::{Refusal, RequestRecord};
@@ -38,7 +38,7 @@ use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
 use crate::telemetry::traces::{Arrival, Traces, Trust};
 use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled, UnreadBody};
-use crate::trusted::TrustedProxies;
+use crate::trusted_proxies::TrustedProxies;
 
 /// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
 const DRAINED_BYTES: u64 = 1024 * 1024;
@@ -303,7 +303,7 @@ impl Service {
         // Grants come first: a client without them learns nothing of the backend.
         if !matches!(plan, Plan::Refuse(_))
             && let Err(error) =
-                lacking::settle(&self.lacks, request.operation, &mut request.headers)
+                missing_features::settle(&self.lacks, request.operation, &mut request.headers)
         {
             plan = Plan::Refuse(error);
         }

@@ -8,13 +8,13 @@
 //!
 //! Requests wait in turn, up to `limits.throttle_wait` for all limits together. A request that
 //! cannot get its turn in that time is told to slow down at once. Queues are bounded. In-flight
-//! places go to the client or network that holds the fewest ([`places`]).
+//! places go to the client or network that holds the fewest ([`in_flight_slots`]).
 //!
 //! Absent: health checks, which come before all this; memory, see [`crate::body::buffers`]; and
 //! limits over all replicas: each replica counts for itself.
 
-mod places;
-mod rate;
+mod in_flight_slots;
+mod rate_limit;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::places::{Held, Places, SenderId, Sharing};
-use self::rate::Rate;
+use self::in_flight_slots::{Held, Places, SenderId, Sharing};
+use self::rate_limit::Rate;
 use crate::config::resolved::{Bound, Limits};
 use crate::telemetry::metrics::{self, Limit};
 

@@ -20,7 +20,7 @@ use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, Credentials};
 use crate::body::budget::BodyBudget;
 use crate::body::buffers::BufferPool;
-use crate::body::pace::Patience;
+use crate::body::client_pace::Patience;
 use crate::config::Changes;
 use crate::config::resolved::{
     self, Access, Authentication, Bound, Config, Endpoint, Grant, Host, Keys, KnownClients, Limits,
@@ -51,7 +51,7 @@ use crate::telemetry::Seldom;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::traces::Traces;
 use crate::throttle::Throttle;
-use crate::trusted::TrustedProxies;
+use crate::trusted_proxies::TrustedProxies;
 
 /// State that outlives every configuration.
 pub(super) struct Lasting {

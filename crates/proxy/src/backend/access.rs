@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 
 use super::error::{BackendError, Phase};
-use super::peek::element;
+use super::error_body::element;
 use super::request::{Prepared, Request};
 use super::{Backend, PROBE_LIMIT};
 

@@ -14,14 +14,14 @@ use hyper_util::client::legacy::{self, ResponseFuture};
 use tokio::time::{Instant, timeout_at};
 
 use super::address::{Location, Target};
+use super::attempt_metrics::UnderWay;
 use super::client::Client;
 use super::connect::{ConnectError, Opened};
 use super::credentials::Lease;
 use super::error::{BackendError, Phase};
+use super::error_body::{PeekError, Peeked, peek};
 use super::family::{Family, has_quoted_condition, unquote_conditions};
-use super::measured::UnderWay;
-use super::outgoing::{Limits, Outgoing, Progress, Watch};
-use super::peek::{PeekError, Peeked, peek};
+use super::outgoing_body::{Limits, Outgoing, Progress, Watch};
 use super::request::{Payload, Prepared, Signature};
 use super::retry::Trace;
 use super::sign::{PayloadHash, sign_request};

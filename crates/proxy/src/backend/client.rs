@@ -17,15 +17,15 @@ use s3proxy_protocol::request_head::MAXIMUM_HEADERS;
 
 use super::address::Target;
 use super::attempt::{Answer, Failure};
+use super::attempt_metrics;
 use super::clock::{BackendClock, TOLERANCE_SECONDS};
 use super::connect::Connector;
 use super::credentials::{Credentials, Lease};
 use super::error::BackendError;
+use super::error_body::element;
 use super::family::KnownFamily;
-use super::hop::Mark;
-use super::measured;
-use super::outgoing::Outgoing;
-use super::peek::element;
+use super::loop_mark::Mark;
+use super::outgoing_body::Outgoing;
 use super::redirect;
 use super::request::{Prepared, Signature};
 use super::retry::{Budget, Spending, Trace, may_repeat, pause, trace_of};
@@ -209,7 +209,7 @@ impl Client {
         let next = self.repeat(request, course, failure.trace, None);
         if let Next::RepeatAfter(pause) = next {
             let error = &failure.error;
-            metrics::backend_retried(measured::reason(error));
+            metrics::backend_retried(attempt_metrics::reason(error));
             tracing::debug!(%error, ?pause, attempt = course.attempts, "repeating a backend request");
         }
         next

@@ -14,20 +14,20 @@
 mod access;
 mod address;
 mod attempt;
+mod attempt_metrics;
 mod body;
 mod client;
 mod clock;
 mod connect;
 mod credentials;
 mod error;
+mod error_body;
 mod family;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-mod hop;
-mod measured;
+mod loop_mark;
 mod missing_credential;
-mod outgoing;
-mod peek;
+mod outgoing_body;
 mod redirect;
 mod request;
 mod resume;
@@ -52,7 +52,7 @@ pub(crate) use self::body::Body;
 pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError};
 pub(crate) use self::family::Family;
-pub(crate) use self::hop::Forwarder;
+pub(crate) use self::loop_mark::Forwarder;
 pub(crate) use self::request::{BodyStream, PageOrigin, Request, RequestBody, Service, Signature};
 pub(crate) use self::settings::{
     Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,

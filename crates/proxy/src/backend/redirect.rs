@@ -13,7 +13,7 @@ use http::uri::Authority;
 use http::{StatusCode, Uri};
 
 use super::address::Target;
-use super::peek::element;
+use super::error_body::element;
 use super::settings::{Addressing, Endpoint};
 
 /// How long a redirect is valid.

@@ -20,7 +20,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
 use s3proxy_protocol::post::{Content, FileDecoder, FormHead, FormParser};
 
-use super::pace::{Impatience, Pace, Patience};
+use super::client_pace::{Impatience, Pace, Patience};
 use super::sealing::Payload;
 
 /// Framing of the payload inside the HTTP body.

@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::keep_alive::PatientBody;
 use super::legacy::LegacyBody;
 use super::opening::{OpeningBody, OpeningError};
-use super::patient::PatientBody;
 use crate::backend;
 use crate::panics::Panicked;
 use crate::record::RequestRecord;

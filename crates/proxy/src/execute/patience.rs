@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Job, Outcome, OwnedJob};
+use crate::body::keep_alive::PatientBody;
 use crate::body::outbound::{Content, ResponseBody};
-use crate::body::patient::PatientBody;
 use crate::record::RequestRecord;
 use crate::respond;
 
@@ -190,7 +190,7 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
-    use crate::body::patient::SPACE_EVERY;
+    use crate::body::keep_alive::SPACE_EVERY;
     use crate::respond::Failure;
 
     fn listener() -> (Listener, Arc<RequestRecord>) {

@@ -55,11 +55,11 @@ use self::seats::{Seat, Seats, Visit};
 use self::served_body::ServedBody;
 use self::timeouts::TimedSocket;
 use crate::body::buffers::STREAM_BYTES;
+use crate::body::client_pace::Patience;
 use crate::body::outbound::ResponseBody;
-use crate::body::pace::Patience;
 use crate::panics::{PanicWatch, Panicked};
 use crate::telemetry::metrics;
-use crate::trusted::TrustedProxies;
+use crate::trusted_proxies::TrustedProxies;
 
 /// Number of connections that may wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;

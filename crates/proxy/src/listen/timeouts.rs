@@ -21,7 +21,7 @@ use super::activity::{Activity, Written};
 use super::other_protocol::FirstByte;
 use super::seats::TooMuchInHeads;
 use super::unreadable::Unreadable;
-use crate::body::pace::{Impatience, Pace};
+use crate::body::client_pace::{Impatience, Pace};
 
 /// A socket that fails if its client keeps it waiting.
 pub(super) struct TimedSocket<IO> {
@@ -186,7 +186,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::body::pace::Patience;
+    use crate::body::client_pace::Patience;
 
     const LIMIT: Duration = Duration::from_secs(15);
 

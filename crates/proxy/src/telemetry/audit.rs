@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::log_rate_limit::Seldom;
 use super::metrics;
-use super::seldom::Seldom;
 use crate::config::resolved::{self, AuditFailure, AuditObjectKeys, AuditOutput};
 
 pub(crate) use line::{ObjectLine, Stored, StoredFormat};

@@ -13,13 +13,13 @@ pub(crate) mod audit;
 mod core_dumps;
 mod escape;
 mod lines;
+mod log_rate_limit;
 pub mod metrics;
-mod panics;
-mod seldom;
+mod panic_hook;
 pub(crate) mod traces;
 
 pub use core_dumps::{CoreDumpError, forbid_core_dumps};
-pub(crate) use seldom::Seldom;
+pub(crate) use log_rate_limit::Seldom;
 
 use std::io::{self, IsTerminal};
 
@@ -52,7 +52,7 @@ pub fn init(log: Log) -> Result<(LogLevels, Written), TelemetryError> {
     let shape = Shape::of(log.format, io::stderr().is_terminal(), colours);
     let (dispatch, levels) = dispatch(log.level, shape, io::stderr);
     tracing::dispatcher::set_global_default(dispatch).map_err(TelemetryError)?;
-    panics::install();
+    panic_hook::install();
     let written = match shape {
         Shape::Json => Written::Json,
         Shape::ColouredText | Shape::PlainText => Written::Text,

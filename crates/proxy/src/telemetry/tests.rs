@@ -161,7 +161,7 @@ fn the_level_of_a_running_log_can_be_set() {
 fn a_panic_is_logged_by_place_and_not_by_message() {
     let log = logged(LogLevel::Error, Shape::PlainText, || {
         // The hook is global, so it is removed below.
-        panics::install();
+        panic_hook::install();
         let panicked = std::panic::catch_unwind(|| panic!("the object's content"));
         let _default_hook_again = std::panic::take_hook();
         assert!(panicked.is_err());

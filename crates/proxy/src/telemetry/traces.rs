@@ -13,11 +13,11 @@
 //! client was authenticated or authentication is off. Any other client could choose trace ids that
 //! the ratio always samples, so its request begins its own trace, with a link to the claimed one.
 
-mod call;
+mod call_span;
+mod collector_client;
 mod exporter;
-mod over_http;
-mod parent;
-mod request;
+mod request_span;
+mod trace_context;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -36,11 +36,11 @@ use tonic::transport::ClientTlsConfig;
 use crate::config::resolved::{self, Collector, OtlpTransport, Scheme};
 use crate::net::{PemError, trusted_roots, with_causes};
 
-pub(crate) use call::{Call, Traced, call, within_current};
-pub(crate) use request::{Arrival, RequestEnd, RequestTrace, Trust};
+pub(crate) use call_span::{Call, Traced, call, within_current};
+pub(crate) use request_span::{Arrival, RequestEnd, RequestTrace, Trust};
 
+use collector_client::{CollectorClient, LastFailure};
 use exporter::Patient;
-use over_http::{CollectorClient, LastFailure};
 
 /// Time that the end of the program waits for the last spans.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
@@ -117,7 +117,7 @@ impl Traces {
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn carried(headers: &HeaderMap) -> Option<HeaderMap> {
     let mut written = HeaderMap::new();
-    parent::write(&mut written, &parent::read(headers)?);
+    trace_context::write(&mut written, &trace_context::read(headers)?);
     Some(written)
 }
 

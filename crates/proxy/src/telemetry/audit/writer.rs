@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::super::seldom::Seldom;
+use super::super::log_rate_limit::Seldom;
 use super::Message;
 use super::output::{Moved, Output};
 

@@ -8,8 +8,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-use super::over_http::LastFailure;
-use crate::telemetry::seldom::Seldom;
+use super::collector_client::LastFailure;
+use crate::telemetry::log_rate_limit::Seldom;
 
 pub(super) struct Patient {
     inner: Otlp,

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use super::idle_timeout::Stall;
 use super::pressure::Pressure;
-use super::stall::Stall;
 use crate::telemetry::metrics::{self, Limit};
 
 /// Interval of the checks, and the most that one pause counts for.

@@ -7,7 +7,7 @@ use opentelemetry::trace::{FutureExt, SpanKind, Status, TraceContextExt, Tracer}
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SdkTracer;
 
-use super::parent;
+use super::trace_context;
 
 /// The trace that outgoing requests belong to, and their number so far. Made while the caller's
 /// context is current, used wherever the work continues.
@@ -79,7 +79,7 @@ impl Call {
     /// Sets the headers that tell the server which span its work belongs to.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
         if let Some(context) = &self.0 {
-            parent::write(headers, context.span().span_context());
+            trace_context::write(headers, context.span().span_context());
         }
     }
 
