@@ -11,7 +11,7 @@ use s3proxy_protocol::operation::Operation;
 use crate::config::resolved::Feature;
 
 /// How S3 speaks of a feature.
-struct Wire {
+struct FeatureNames {
     sub_resources: &'static [&'static str],
     /// Names of headers, or their beginnings where they end in `-`.
     headers: &'static [&'static str],
@@ -19,14 +19,14 @@ struct Wire {
     defaults: &'static [(&'static str, &'static str)],
 }
 
-fn wire(feature: Feature) -> Wire {
+fn names_of(feature: Feature) -> FeatureNames {
     match feature {
-        Feature::Tagging => Wire {
+        Feature::Tagging => FeatureNames {
             sub_resources: &["tagging"],
             headers: &["x-amz-tagging", "x-amz-tagging-directive"],
             defaults: &[("x-amz-tagging-directive", "*")],
         },
-        Feature::Acl => Wire {
+        Feature::Acl => FeatureNames {
             sub_resources: &["acl"],
             headers: &["x-amz-acl", "x-amz-grant-"],
             defaults: &[
@@ -34,7 +34,7 @@ fn wire(feature: Feature) -> Wire {
                 ("x-amz-acl", "bucket-owner-full-control"),
             ],
         },
-        Feature::ObjectLock => Wire {
+        Feature::ObjectLock => FeatureNames {
             sub_resources: &["object-lock", "retention", "legal-hold"],
             headers: &[
                 "x-amz-object-lock-",
@@ -47,7 +47,7 @@ fn wire(feature: Feature) -> Wire {
                 ("x-amz-bypass-governance-retention", "*"),
             ],
         },
-        Feature::ServerSideEncryption => Wire {
+        Feature::ServerSideEncryption => FeatureNames {
             sub_resources: &[],
             headers: &[
                 "x-amz-server-side-encryption",
@@ -60,7 +60,7 @@ fn wire(feature: Feature) -> Wire {
                 ("x-amz-server-side-encryption-bucket-key-enabled", "false"),
             ],
         },
-        Feature::BucketOwner => Wire {
+        Feature::BucketOwner => FeatureNames {
             sub_resources: &[],
             headers: &[
                 "x-amz-expected-bucket-owner",
@@ -68,18 +68,18 @@ fn wire(feature: Feature) -> Wire {
             ],
             defaults: &[],
         },
-        Feature::RequestPayer => Wire {
+        Feature::RequestPayer => FeatureNames {
             sub_resources: &["requestPayment"],
             headers: &["x-amz-request-payer"],
             defaults: &[("x-amz-request-payer", "*")],
         },
-        Feature::Website => Wire {
+        Feature::Website => FeatureNames {
             sub_resources: &["website"],
             headers: &["x-amz-website-redirect-location"],
             defaults: &[],
         },
         // The proxy's own affair: a client's checksums end at the proxy (`backend.integrity`).
-        Feature::TrailingChecksums => Wire {
+        Feature::TrailingChecksums => FeatureNames {
             sub_resources: &[],
             headers: &[],
             defaults: &[],
@@ -87,7 +87,7 @@ fn wire(feature: Feature) -> Wire {
     }
 }
 
-impl Wire {
+impl FeatureNames {
     fn has_header(&self, name: &str) -> bool {
         self.headers
             .iter()
@@ -111,15 +111,17 @@ pub(crate) fn settle(
     headers: &mut HeaderMap,
 ) -> Result<(), S3Error> {
     for feature in lacks {
-        let wire = wire(*feature);
-        if wire.sub_resources.contains(&operation.sub_resource()) {
+        let names_of = names_of(*feature);
+        if names_of.sub_resources.contains(&operation.sub_resource()) {
             return Err(refused(*feature, operation.as_str()));
         }
-        let present = headers.keys().filter(|name| wire.has_header(name.as_str()));
+        let present = headers
+            .keys()
+            .filter(|name| names_of.has_header(name.as_str()));
         let present: Vec<_> = present.cloned().collect();
         for name in present {
             let mut values = headers.get_all(&name).iter();
-            if !values.all(|value| wire.is_default(name.as_str(), value.as_bytes())) {
+            if !values.all(|value| names_of.is_default(name.as_str(), value.as_bytes())) {
                 return Err(refused(*feature, name.as_str()));
             }
             headers.remove(&name);

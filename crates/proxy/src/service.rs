@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 
 use crate::auth::{Admission, Admitted, Authenticated, Gate, UnreadForm};
 use crate::backend::Forwarder;
-use crate::body::budget::Holder;
+use crate::body::budget::MemoryHolder;
 use crate::body::outbound::ResponseBody;
 use crate::config::resolved::{Feature, Policy};
 use crate::execute::cors::{Lookup, PageRequest};
@@ -33,11 +33,11 @@ use crate::panics::PanicWatch;
 use crate::plan::{self, Facts, Plan, Rewrite, Step};
 use crate::record::{Refusal, RequestRecord};
 use crate::respond::{self, Asked, Failure, Verbosity};
-use crate::telemetry::Seldom;
+use crate::telemetry::LogRateLimit;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Limit;
 use crate::telemetry::traces::{Arrival, Traces, Trust};
-use crate::throttle::{RETRY_AFTER, Sender, Throttle, Throttled, UnreadBody};
+use crate::throttle::{RETRY_AFTER, Throttle, Throttled, ThrottledSender, UnreadBody};
 use crate::trusted_proxies::TrustedProxies;
 
 /// Body that an early refusal reads and drops, so that the client sees the answer and not a reset.
@@ -62,7 +62,7 @@ pub(crate) struct Service {
     pub(crate) audit: AuditLog,
     pub(crate) traces: Traces,
     /// Rate limit for log lines about requests that came back.
-    pub(crate) loops: Seldom,
+    pub(crate) loops: LogRateLimit,
 }
 
 /// Whether the sender of a request is known, which decides what its answer may cost.
@@ -199,11 +199,14 @@ impl Service {
         }
         let (sender, holder) = if request.identity.is_listed() {
             let name = request.identity.name.as_str();
-            (Sender::Client(name), Some(Holder::authenticated(name)))
+            (
+                ThrottledSender::Client(name),
+                Some(MemoryHolder::authenticated(name)),
+            )
         } else if request.identity.is_anonymous() {
-            (Sender::Anonymous(from), None)
+            (ThrottledSender::Anonymous(from), None)
         } else {
-            (Sender::Stranger(from), None)
+            (ThrottledSender::Stranger(from), None)
         };
         if let Some(visit) = visit {
             let admitted = visit.admitted(holder);
@@ -264,7 +267,7 @@ impl Service {
                  backend.host of the first one to the S3 server.",
             ),
         };
-        if let Some(times) = self.loops.turn() {
+        if let Some(times) = self.loops.count() {
             tracing::warn!(%from, times, "{log}");
         }
         Failure::Refused(S3Error::new(ErrorCode::LoopDetected, message))

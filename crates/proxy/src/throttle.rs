@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::in_flight_slots::{Held, Places, SenderId, Sharing};
-use self::rate_limit::Rate;
+use self::in_flight_slots::{InFlightSlot, InFlightSlots, SenderId, SlotSharing};
+use self::rate_limit::RateLimit;
 use crate::config::resolved::{Bound, Limits};
 use crate::telemetry::metrics::{self, Limit};
 
@@ -47,7 +47,7 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Sender of a request, for the limits.
 #[derive(Clone, Copy)]
-pub(crate) enum Sender<'a> {
+pub(crate) enum ThrottledSender<'a> {
     /// A listed client.
     Client(&'a str),
     /// Anybody at this address, if nobody has to sign.
@@ -76,14 +76,14 @@ impl Throttled {
 #[must_use]
 #[derive(Default)]
 pub(crate) struct InFlight {
-    _client: Option<Held>,
-    _all: Option<Held>,
+    _client: Option<InFlightSlot>,
+    _all: Option<InFlightSlot>,
 }
 
 /// Guard: the body of a refused request may be awaited until this is dropped.
 #[must_use]
 pub(crate) struct UnreadBody {
-    _place: Held,
+    _place: InFlightSlot,
 }
 
 /// All limits, with their state.
@@ -93,38 +93,38 @@ pub(crate) struct Throttle {
     client_rate: Bound,
     client_places: Bound,
     own_rates: HashMap<String, Bound>,
-    all: Gauges,
+    all: SenderLimits,
     /// Limits of the clients that have sent requests: no more than are listed.
-    clients: Mutex<HashMap<String, Gauges>>,
-    strangers: Vec<Gauges>,
-    anonymous: Vec<Gauges>,
-    unread: Arc<Places>,
+    clients: Mutex<HashMap<String, SenderLimits>>,
+    strangers: Vec<SenderLimits>,
+    anonymous: Vec<SenderLimits>,
+    unread: Arc<InFlightSlots>,
     by_address: RandomState,
 }
 
 /// Limits of one client, or over all.
 #[derive(Clone, Default)]
-struct Gauges {
-    rate: Option<Arc<Rate>>,
-    places: Option<Arc<Places>>,
+struct SenderLimits {
+    rate: Option<Arc<RateLimit>>,
+    places: Option<Arc<InFlightSlots>>,
 }
 
-impl Gauges {
+impl SenderLimits {
     /// Returns the limits with other bounds: requests in flight still count, and an unchanged rate
     /// keeps its count.
-    fn rebuilt(&self, rate: Bound, places: Bound, sharing: Sharing, wait: Duration) -> Self {
-        let same = |old: &&Arc<Rate>| old.is(rate, wait);
+    fn rebuilt(&self, rate: Bound, places: Bound, sharing: SlotSharing, wait: Duration) -> Self {
+        let same = |old: &&Arc<RateLimit>| old.is(rate, wait);
         Self {
             rate: match rate {
                 Bound::Off => None,
                 Bound::At(number) => Some(match self.rate.as_ref().filter(same) {
                     Some(old) => Arc::clone(old),
-                    None => Arc::new(Rate::new(number, wait)),
+                    None => Arc::new(RateLimit::new(number, wait)),
                 }),
             },
             places: match (places, &self.places) {
                 (Bound::Off, _) => None,
-                (Bound::At(number), None) => Some(Arc::new(Places::new(number, sharing))),
+                (Bound::At(number), None) => Some(Arc::new(InFlightSlots::new(number, sharing))),
                 (Bound::At(number), Some(old)) => {
                     old.resize(number);
                     Some(Arc::clone(old))
@@ -139,7 +139,7 @@ impl Gauges {
         (rate, in_flight): (Limit, Limit),
         sender: SenderId,
         deadline: Instant,
-    ) -> Result<Option<Held>, Throttled> {
+    ) -> Result<Option<InFlightSlot>, Throttled> {
         // The turn first: a place would be held in vain while its request waits for a turn.
         if let Some(gauge) = &self.rate {
             let turn = gauge.turn(deadline).await;
@@ -163,11 +163,11 @@ impl Throttle {
             client_rate: Bound::Off,
             client_places: Bound::Off,
             own_rates: HashMap::new(),
-            all: Gauges::default(),
+            all: SenderLimits::default(),
             clients: Mutex::default(),
             strangers: Vec::new(),
             anonymous: Vec::new(),
-            unread: Arc::new(Places::new(UNREAD_BODIES, Sharing::All)),
+            unread: Arc::new(InFlightSlots::new(UNREAD_BODIES, SlotSharing::All)),
             by_address: RandomState::new(),
         };
         nothing.rebuilt(limits, own_rates)
@@ -182,15 +182,15 @@ impl Throttle {
         );
         let clients = self.known().clone().into_iter().map(|(name, old)| {
             let rate = own_rates.get(&name).copied().unwrap_or(rate);
-            let new = old.rebuilt(rate, places, Sharing::One, wait);
+            let new = old.rebuilt(rate, places, SlotSharing::One, wait);
             (name, new)
         });
         // Without limits per sender the slots would only take memory.
-        let by_address = |old: &[Gauges], rate| match (rate, places) {
+        let by_address = |old: &[SenderLimits], rate| match (rate, places) {
             (Bound::Off, Bound::Off) => Vec::new(),
             (Bound::At(_), _) | (_, Bound::At(_)) => (0..STRANGERS)
                 .map(|index| old.get(index).cloned().unwrap_or_default())
-                .map(|old| old.rebuilt(rate, places, Sharing::One, wait))
+                .map(|old| old.rebuilt(rate, places, SlotSharing::One, wait))
                 .collect(),
         };
         let strangers = by_address(&self.strangers, rate);
@@ -204,7 +204,7 @@ impl Throttle {
             all: self.all.rebuilt(
                 limits.requests_per_second,
                 limits.requests_in_flight,
-                Sharing::All,
+                SlotSharing::All,
                 wait,
             ),
             strangers,
@@ -215,7 +215,7 @@ impl Throttle {
     }
 
     /// Returns once it is the request's turn.
-    pub(crate) async fn admit(&self, sender: Sender<'_>) -> Result<InFlight, Throttled> {
+    pub(crate) async fn admit(&self, sender: ThrottledSender<'_>) -> Result<InFlight, Throttled> {
         // One deadline for all limits: the waits add up to `throttle_wait` at most.
         let deadline = Instant::now() + self.wait;
         let (own, id) = (self.gauges_of(sender), self.id_of(sender));
@@ -240,45 +240,47 @@ impl Throttle {
 
     /// Takes a turn of the address's limit for unsigned requests. It never waits.
     pub(crate) fn anonymous_turn(&self, from: IpAddr) -> bool {
-        let gauges = self.gauges_of(Sender::Anonymous(from));
+        let gauges = self.gauges_of(ThrottledSender::Anonymous(from));
         gauges.rate.is_none_or(|rate| rate.left_over().is_ok())
     }
 
     /// A place for awaiting the body of a request that was refused, if there is one.
     pub(crate) fn unread_body(&self, from: IpAddr) -> Option<UnreadBody> {
-        let place = self.unread.place_now(self.id_of(Sender::Stranger(from)));
+        let place = self
+            .unread
+            .place_now(self.id_of(ThrottledSender::Stranger(from)));
         place.map(|place| UnreadBody { _place: place })
     }
 
-    fn gauges_of(&self, sender: Sender<'_>) -> Gauges {
+    fn gauges_of(&self, sender: ThrottledSender<'_>) -> SenderLimits {
         match sender {
-            Sender::Client(name) => {
+            ThrottledSender::Client(name) => {
                 let mut known = self.known();
                 if let Some(gauges) = known.get(name) {
                     return gauges.clone();
                 }
                 let rate = self.own_rates.get(name).copied();
                 let rate = rate.unwrap_or(self.client_rate);
-                let new = Gauges::default();
-                let new = new.rebuilt(rate, self.client_places, Sharing::One, self.wait);
+                let new = SenderLimits::default();
+                let new = new.rebuilt(rate, self.client_places, SlotSharing::One, self.wait);
                 known.insert(name.to_owned(), new.clone());
                 new
             }
-            Sender::Stranger(address) => self.gauges_at(&self.strangers, address),
-            Sender::Anonymous(address) => self.gauges_at(&self.anonymous, address),
+            ThrottledSender::Stranger(address) => self.gauges_at(&self.strangers, address),
+            ThrottledSender::Anonymous(address) => self.gauges_at(&self.anonymous, address),
         }
     }
 
-    fn id_of(&self, sender: Sender<'_>) -> SenderId {
+    fn id_of(&self, sender: ThrottledSender<'_>) -> SenderId {
         SenderId(match sender {
-            Sender::Client(name) => self.by_address.hash_one(name),
-            Sender::Stranger(address) | Sender::Anonymous(address) => {
+            ThrottledSender::Client(name) => self.by_address.hash_one(name),
+            ThrottledSender::Stranger(address) | ThrottledSender::Anonymous(address) => {
                 self.by_address.hash_one(network(address))
             }
         })
     }
 
-    fn gauges_at(&self, gauges: &[Gauges], address: IpAddr) -> Gauges {
+    fn gauges_at(&self, gauges: &[SenderLimits], address: IpAddr) -> SenderLimits {
         // A keyed hash: nobody can choose an address that shares a victim's slot.
         let place = self.by_address.hash_one(network(address));
         let count = gauges.len().max(1) as u64;
@@ -286,7 +288,7 @@ impl Throttle {
         gauges.get(index).cloned().unwrap_or_default()
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Gauges>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, SenderLimits>> {
         // A poisoned lock is usable: insertions are complete or were not made.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }

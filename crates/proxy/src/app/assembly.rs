@@ -20,7 +20,7 @@ use crate::auth::{Authenticator, Client, Gate, SigningKeys};
 use crate::backend::{Backend, Credentials};
 use crate::body::budget::BodyBudget;
 use crate::body::buffers::BufferPool;
-use crate::body::client_pace::Patience;
+use crate::body::client_pace::PaceLimits;
 use crate::config::Changes;
 use crate::config::resolved::{
     self, Access, Authentication, Bound, Config, Endpoint, Grant, Host, Keys, KnownClients, Limits,
@@ -47,7 +47,7 @@ use crate::listen::{self, Draining, Shift};
 use crate::panics::PanicWatch;
 use crate::rules::Rules;
 use crate::service::Service;
-use crate::telemetry::Seldom;
+use crate::telemetry::LogRateLimit;
 use crate::telemetry::audit::AuditLog;
 use crate::telemetry::traces::Traces;
 use crate::throttle::Throttle;
@@ -176,7 +176,7 @@ pub(super) async fn shift(
         lacks: backend.lacks,
         audit: witnesses.audit.clone(),
         traces: witnesses.traces.clone(),
-        loops: Seldom::default(),
+        loops: LogRateLimit::default(),
     };
     Ok(Shift {
         service: Arc::new(service),
@@ -257,7 +257,7 @@ async fn parts(
         sealing: OnceLock::new(),
         held_body_bytes: limits.held_body_bytes as u64,
         put_body_bytes: limits.put_body_bytes,
-        patience: Patience {
+        patience: PaceLimits {
             silence: listen.body_timeout,
             least_rate: listen.min_body_bytes,
             pressure: Arc::clone(lasting.budget.pressure()),
@@ -355,7 +355,7 @@ pub(crate) fn rules(config: &Config, keys: &Keyring) -> Result<Rules, KeyringErr
     Rules::new(config.rules.clone(), &config.policy, zero_key, keys)
 }
 
-fn connection_limits(listen: &Listen, patience: &Patience) -> listen::Limits {
+fn connection_limits(listen: &Listen, patience: &PaceLimits) -> listen::Limits {
     listen::Limits {
         header_bytes: listen.max_header_bytes,
         connections: listen.max_connections.get(),

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 
 use super::error::{BackendError, Phase};
 use super::error_body::element;
-use super::request::{Prepared, Request};
+use super::request::{PreparedRequest, Request};
 use super::{Backend, PROBE_LIMIT};
 
 /// Time for which a credential counts as accepted after a successful request. Lists of buckets show
@@ -95,7 +95,7 @@ impl Backend {
             response_timeout: Some(limit),
             ..Request::new(Method::GET, None, None)
         };
-        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        let prepared = PreparedRequest::new(request, &client.home, &client.settings).await?;
         // Over all attempts, since `exchange` may retry.
         let answer = match tokio::time::timeout(PROBE_LIMIT, client.exchange(&prepared)).await {
             Ok(answer) => answer?,

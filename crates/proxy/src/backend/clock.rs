@@ -24,9 +24,9 @@ const MOST_SECONDS: u64 = 24 * 60 * 60;
 pub(super) struct BackendClock(AtomicI64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Learnt {
-    Nothing,
-    Changed,
+pub(super) enum ClockUpdate {
+    Unchanged,
+    Adjusted,
 }
 
 impl BackendClock {
@@ -51,9 +51,9 @@ impl BackendClock {
         date: Option<&HeaderValue>,
         local: SystemTime,
         smallest: u64,
-    ) -> Learnt {
+    ) -> ClockUpdate {
         let Some(theirs) = date.and_then(seconds_of) else {
-            return Learnt::Nothing;
+            return ClockUpdate::Unchanged;
         };
         let measured = theirs.saturating_sub(seconds_since_epoch(local));
         if measured.unsigned_abs() > MOST_SECONDS {
@@ -62,10 +62,10 @@ impl BackendClock {
                 "the backend's time is more than a day off and is ignored; set the clock of this \
                  machine, or the backend's"
             );
-            return Learnt::Nothing;
+            return ClockUpdate::Unchanged;
         }
         if measured.abs_diff(self.offset_seconds()) <= smallest {
-            return Learnt::Nothing;
+            return ClockUpdate::Unchanged;
         }
         // Within the tolerance the clocks count as equal again.
         let settled = if measured.unsigned_abs() <= TOLERANCE_SECONDS {
@@ -78,7 +78,7 @@ impl BackendClock {
             seconds_ahead = settled,
             "the backend refused our time; signing with its own from now on"
         );
-        Learnt::Changed
+        ClockUpdate::Adjusted
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn learn(clock: &BackendClock, date: &HeaderValue, local: u64) -> Learnt {
+    fn learn(clock: &BackendClock, date: &HeaderValue, local: u64) -> ClockUpdate {
         clock.learn(Some(date), at(local), TOLERANCE_SECONDS)
     }
 
@@ -111,9 +111,9 @@ mod tests {
     fn a_difference_is_learnt_and_unlearnt() {
         let clock = BackendClock::default();
         for (local, learnt, offset) in [
-            (784_111_777 - 3600, Learnt::Changed, 3600),
-            (784_111_777 - 3605, Learnt::Nothing, 3600),
-            (784_111_777 + 4, Learnt::Changed, 0),
+            (784_111_777 - 3600, ClockUpdate::Adjusted, 3600),
+            (784_111_777 - 3605, ClockUpdate::Unchanged, 3600),
+            (784_111_777 + 4, ClockUpdate::Adjusted, 0),
         ] {
             assert_eq!(learn(&clock, &DATE, local), learnt);
             assert_eq!(clock.offset_seconds(), offset);
@@ -125,10 +125,16 @@ mod tests {
     #[test]
     fn small_differences_and_unreadable_dates_change_nothing() {
         let clock = BackendClock::default();
-        assert_eq!(learn(&clock, &DATE, 784_111_777 - 10), Learnt::Nothing);
+        assert_eq!(
+            learn(&clock, &DATE, 784_111_777 - 10),
+            ClockUpdate::Unchanged
+        );
         let broken = HeaderValue::from_static("yesterday");
-        assert_eq!(learn(&clock, &broken, 0), Learnt::Nothing);
-        assert_eq!(clock.learn(None, at(0), TOLERANCE_SECONDS), Learnt::Nothing);
+        assert_eq!(learn(&clock, &broken, 0), ClockUpdate::Unchanged);
+        assert_eq!(
+            clock.learn(None, at(0), TOLERANCE_SECONDS),
+            ClockUpdate::Unchanged
+        );
         assert_eq!(clock.offset_seconds(), 0);
     }
 
@@ -154,7 +160,7 @@ mod tests {
         }
         let clock = BackendClock::default();
         let last = HeaderValue::from_static("Fri, 31 Dec 9999 23:59:59 GMT");
-        assert_eq!(learn(&clock, &last, 1_800_000_000), Learnt::Nothing);
+        assert_eq!(learn(&clock, &last, 1_800_000_000), ClockUpdate::Unchanged);
         assert_eq!(clock.now(at(1_800_000_000)), at(1_800_000_000));
     }
 }

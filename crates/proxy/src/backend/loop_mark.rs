@@ -21,9 +21,9 @@ pub(crate) enum Forwarder {
 }
 
 /// Mark of one backend client.
-pub(super) struct Mark(HeaderValue);
+pub(super) struct LoopMark(HeaderValue);
 
-impl Mark {
+impl LoopMark {
     pub(super) fn new() -> Self {
         let mut bytes = [0; BYTES];
         aws_lc_rs::rand::fill(&mut bytes).expect("the system's generator works");
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_known_again_and_told_from_another() {
-        let (own, other) = (Mark::new(), Mark::new());
+        let (own, other) = (LoopMark::new(), LoopMark::new());
         let mut headers = HeaderMap::new();
         assert_eq!(own.forwarder(&headers), None);
         other.put_on(&mut headers);

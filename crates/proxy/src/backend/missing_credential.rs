@@ -2,11 +2,11 @@
 //! tried.
 
 /// Sources of AWS's default chain, in its order, according to the environment.
-pub(super) struct Sources<'a> {
+pub(super) struct CredentialSources<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-impl<'a> Sources<'a> {
+impl<'a> CredentialSources<'a> {
     /// Builds the sources; `variable` returns the value of an environment variable.
     pub(super) fn new(variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self { variable }
@@ -89,7 +89,7 @@ mod tests {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, text)| (*text).to_owned())
         };
-        Sources::new(&variable).explain("the cause")
+        CredentialSources::new(&variable).explain("the cause")
     }
 
     #[test]

@@ -53,16 +53,19 @@ pub(crate) use self::credentials::Credentials;
 pub(crate) use self::error::{BackendError, BodyStreamError};
 pub(crate) use self::family::Family;
 pub(crate) use self::loop_mark::Forwarder;
-pub(crate) use self::request::{BodyStream, PageOrigin, Request, RequestBody, Service, Signature};
+pub(crate) use self::request::{
+    BodyStream, PageOrigin, Request, RequestBody, ServiceAddress, Signature,
+};
 pub(crate) use self::settings::{
-    Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, Retry, Scheme, Settings,
+    Addressing, ClientCertificate, Endpoint, Integrity, OutboundProxy, RetrySettings, Scheme,
+    Settings,
 };
 
-use self::attempt::Answer;
-use self::client::Client;
+use self::attempt::AttemptResponse;
+use self::client::BackendClient;
 use self::error::Phase;
 use self::family::has_quoted_condition;
-use self::request::Prepared;
+use self::request::PreparedRequest;
 use self::resume::Resumption;
 
 /// Time limit of a probe: shorter than that of a readiness check.
@@ -71,13 +74,13 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// The backend, for any number of concurrent requests. Clones share connections and all state.
 #[derive(Clone)]
 pub(crate) struct Backend {
-    client: Arc<Client>,
+    client: Arc<BackendClient>,
 }
 
 impl Backend {
     /// Builds the client; reads certificates and keys, and opens no connection.
     pub(crate) fn new(settings: Settings, credentials: Credentials) -> Result<Self, BackendError> {
-        let client = Arc::new(Client::new(settings, credentials)?);
+        let client = Arc::new(BackendClient::new(settings, credentials)?);
         Ok(Backend { client })
     }
 
@@ -90,7 +93,7 @@ impl Backend {
         }
         let page = request.page.as_ref();
         let is_unlike_pages = page.is_some_and(|page| !page.is_meant_by(&request));
-        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        let prepared = PreparedRequest::new(request, &client.home, &client.settings).await?;
         let mut answer = client.exchange(&prepared).await?;
         judge(&prepared, &answer)?;
         trailer::forget_framing(&mut answer.head.headers);
@@ -112,7 +115,7 @@ impl Backend {
     /// Returns the proxy that a request with these headers has passed through; `None` for a
     /// client's own request.
     pub(crate) fn forwarder(&self, headers: &HeaderMap) -> Option<Forwarder> {
-        self.client.mark.forwarder(headers)
+        self.client.transport.mark.forwarder(headers)
     }
 
     /// Checks that the configured endpoint responds at all, and that there are credentials for it.
@@ -123,10 +126,10 @@ impl Backend {
             response_timeout: Some(limit),
             ..Request::new(Method::HEAD, None, None)
         };
-        let prepared = Prepared::new(request, &client.home, &client.settings).await?;
+        let prepared = PreparedRequest::new(request, &client.home, &client.settings).await?;
         let lease = client.credentials.lease().await?;
         // One attempt without retries: a probe reports the present state.
-        let probing = client.attempt(&prepared, &client.home, &lease);
+        let probing = client.transport.attempt(&prepared, &client.home, &lease);
         match tokio::time::timeout(PROBE_LIMIT, probing).await {
             Ok(Ok(_answer)) => Ok(()),
             Ok(Err(failure)) => Err(failure.error),
@@ -139,7 +142,7 @@ impl Backend {
     }
 
     /// Returns whether requests to the configured endpoint, or to another service, go to AWS.
-    pub(crate) fn is_aws(&self, service: Option<&Service>) -> bool {
+    pub(crate) fn is_aws(&self, service: Option<&ServiceAddress>) -> bool {
         match service {
             Some(service) => service.endpoint.is_aws(),
             None => self.client.home.endpoint.is_aws(),
@@ -149,10 +152,10 @@ impl Backend {
     /// The family of the configured backend. Where no request has been answered yet, one is made:
     /// with a backend that does not answer that one either, the next request says why.
     pub(crate) async fn family(&self) -> Family {
-        if self.client.family.get().is_none() && !self.is_aws(None) {
+        if self.client.transport.family.get().is_none() && !self.is_aws(None) {
             let _ = self.probe().await;
         }
-        self.client.family.get().unwrap_or(Family::Other)
+        self.client.transport.family.get().unwrap_or(Family::Other)
     }
 
     /// The credentials that requests are signed with.
@@ -163,12 +166,12 @@ impl Backend {
     /// Returns the number of seconds by which the backend's clock is ahead of ours, as far as
     /// known.
     pub(crate) fn clock_offset(&self) -> i64 {
-        self.client.clock.offset_seconds()
+        self.client.transport.clock.offset_seconds()
     }
 }
 
 /// Refuses a response with a status that S3 does not define for the request.
-fn judge(request: &Prepared, answer: &Answer) -> Result<(), BackendError> {
+fn judge(request: &PreparedRequest, answer: &AttemptResponse) -> Result<(), BackendError> {
     let parameters = request.query.iter().map(|(name, _)| name.as_str());
     let parameters: Vec<&str> = parameters.collect();
     let sent = SentRequest {

@@ -18,159 +18,173 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::error::{BodyStreamError, Phase};
-use super::request::{BodyStream, Payload, Slot};
-use super::trailer::{Chunks, Form};
+use super::request::{BodyStream, PreparedPayload, StreamSlot};
+use super::trailer::{Chunks, StreamFraming};
 
-/// Error for the HTTP library; the cause itself is kept in `Progress`.
+/// Error for the HTTP library; the cause itself is kept in `SendProgress`.
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body was not complete")]
-pub(super) struct Aborted;
+pub(super) struct BodyAborted;
 
-pub(super) struct Outgoing {
-    source: Source,
-    progress: Arc<Progress>,
+pub(super) struct OutgoingBody {
+    source: BodySource,
+    progress: Arc<SendProgress>,
 }
 
-enum Source {
+enum BodySource {
     Finished,
     Held(Bytes),
-    Waiting { length: u64, form: Form, slot: Slot },
-    Streaming(Stream),
-    Chunking(Stream, Box<Chunks>),
+    Waiting {
+        length: u64,
+        framing: StreamFraming,
+        slot: StreamSlot,
+    },
+    Streaming(SizedStream),
+    Chunking(SizedStream, Box<Chunks>),
 }
 
-struct Stream {
+struct SizedStream {
     body: BodyStream,
     remaining: u64,
     /// The frame that completes the length, held until the source has ended.
     last: Option<Bytes>,
 }
 
-impl Outgoing {
-    pub(super) fn new(payload: &Payload, progress: Arc<Progress>) -> Self {
+impl OutgoingBody {
+    pub(super) fn new(payload: &PreparedPayload, progress: Arc<SendProgress>) -> Self {
         let source = match payload {
-            Payload::Empty => Source::Finished,
+            PreparedPayload::Empty => BodySource::Finished,
             // HTTP never polls an empty body, so it would not reach its end.
-            Payload::Held { bytes, .. } if bytes.is_empty() => Source::Finished,
-            Payload::Held { bytes, .. } => Source::Held(bytes.clone()),
-            Payload::Stream { length, form, slot } => Source::Waiting {
+            PreparedPayload::Held { bytes, .. } if bytes.is_empty() => BodySource::Finished,
+            PreparedPayload::Held { bytes, .. } => BodySource::Held(bytes.clone()),
+            PreparedPayload::Stream {
+                length,
+                framing,
+                slot,
+            } => BodySource::Waiting {
                 length: *length,
-                form: *form,
+                framing: *framing,
                 slot: slot.clone(),
             },
         };
-        Outgoing { source, progress }
+        OutgoingBody { source, progress }
     }
 }
 
-impl Body for Outgoing {
+impl Body for OutgoingBody {
     type Data = Bytes;
-    type Error = Aborted;
+    type Error = BodyAborted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyAborted>>> {
         let this = &mut *self;
-        if let Source::Waiting { length, form, slot } = &this.source
-            && let Some(begun) = begin(*length, *form, slot)
+        if let BodySource::Waiting {
+            length,
+            framing,
+            slot,
+        } = &this.source
+            && let Some(begun) = begin(*length, *framing, slot)
         {
             this.source = begun;
         }
         let (frame, stage) = match &mut this.source {
-            Source::Finished => return Poll::Ready(None),
-            Source::Held(bytes) => (Ok(std::mem::take(bytes)), Stage::Complete),
+            BodySource::Finished => return Poll::Ready(None),
+            BodySource::Held(bytes) => (Ok(std::mem::take(bytes)), SendStage::Complete),
             // Another attempt has taken the stream, so this one must not look complete.
-            Source::Waiting { .. } => (Err(Aborted), Stage::Complete),
-            Source::Streaming(stream) => {
+            BodySource::Waiting { .. } => (Err(BodyAborted), SendStage::Complete),
+            BodySource::Streaming(stream) => {
                 // Set before the poll: while it is pending, the backend's time does not run.
-                this.progress.reach(Stage::AwaitingSource);
+                this.progress.reach(SendStage::AwaitingSource);
                 let step = ready!(stream.poll_step(cx, &this.progress));
                 staged(step, &this.progress)
             }
-            Source::Chunking(stream, chunks) => {
-                this.progress.reach(Stage::AwaitingSource);
+            BodySource::Chunking(stream, chunks) => {
+                this.progress.reach(SendStage::AwaitingSource);
                 let step = ready!(stream.poll_chunked(chunks, cx, &this.progress));
                 staged(step, &this.progress)
             }
         };
-        if stage == Stage::Complete {
-            this.source = Source::Finished;
+        if stage == SendStage::Complete {
+            this.source = BodySource::Finished;
         }
         this.progress.reach(stage);
         Poll::Ready(Some(frame.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.source, Source::Finished)
+        matches!(self.source, BodySource::Finished)
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match &self.source {
-            Source::Finished => 0,
-            Source::Held(bytes) => bytes.len() as u64,
-            Source::Waiting { length, form, .. } => form.wire_length(*length),
-            Source::Streaming(stream) => {
+            BodySource::Finished => 0,
+            BodySource::Held(bytes) => bytes.len() as u64,
+            BodySource::Waiting {
+                length, framing, ..
+            } => framing.wire_length(*length),
+            BodySource::Streaming(stream) => {
                 stream.remaining + stream.last.as_ref().map_or(0, |last| last.len() as u64)
             }
-            Source::Chunking(_, chunks) => chunks.left(),
+            BodySource::Chunking(_, chunks) => chunks.left(),
         })
     }
 }
 
-enum Step {
+enum StreamStep {
     More(Bytes),
     Last(Bytes),
 }
 
 fn staged(
-    step: Result<Step, BodyStreamError>,
-    progress: &Progress,
-) -> (Result<Bytes, Aborted>, Stage) {
+    step: Result<StreamStep, BodyStreamError>,
+    progress: &SendProgress,
+) -> (Result<Bytes, BodyAborted>, SendStage) {
     match step {
-        Ok(Step::More(bytes)) => (Ok(bytes), Stage::HandedOn),
-        Ok(Step::Last(bytes)) => (Ok(bytes), Stage::Complete),
+        Ok(StreamStep::More(bytes)) => (Ok(bytes), SendStage::HandedOn),
+        Ok(StreamStep::Last(bytes)) => (Ok(bytes), SendStage::Complete),
         Err(cause) => {
             progress.fail(cause);
-            (Err(Aborted), Stage::Complete)
+            (Err(BodyAborted), SendStage::Complete)
         }
     }
 }
 
 /// Takes the stream out of its slot; `None` if another attempt has taken it.
-fn begin(length: u64, form: Form, slot: &Slot) -> Option<Source> {
+fn begin(length: u64, framing: StreamFraming, slot: &StreamSlot) -> Option<BodySource> {
     let body = slot
         .lock()
         .expect("no holder of this lock can panic")
         .take()?;
-    let stream = Stream {
+    let stream = SizedStream {
         body,
         remaining: length,
         last: None,
     };
-    Some(match form {
-        Form::Bare => Source::Streaming(stream),
-        Form::Trailed => Source::Chunking(stream, Box::new(Chunks::new(length))),
+    Some(match framing {
+        StreamFraming::Bare => BodySource::Streaming(stream),
+        StreamFraming::Trailer => BodySource::Chunking(stream, Box::new(Chunks::new(length))),
     })
 }
 
-impl Stream {
+impl SizedStream {
     fn poll_chunked(
         &mut self,
         chunks: &mut Chunks,
         cx: &mut Context<'_>,
-        progress: &Progress,
-    ) -> Poll<Result<Step, BodyStreamError>> {
+        progress: &SendProgress,
+    ) -> Poll<Result<StreamStep, BodyStreamError>> {
         loop {
             if let Some(bytes) = chunks.next() {
                 return Poll::Ready(Ok(match chunks.left() {
-                    0 => Step::Last(bytes),
-                    _ => Step::More(bytes),
+                    0 => StreamStep::Last(bytes),
+                    _ => StreamStep::More(bytes),
                 }));
             }
             match ready!(self.poll_step(cx, progress)) {
-                Ok(Step::More(bytes)) => chunks.push(bytes),
-                Ok(Step::Last(bytes)) => {
+                Ok(StreamStep::More(bytes)) => chunks.push(bytes),
+                Ok(StreamStep::Last(bytes)) => {
                     chunks.push(bytes);
                     chunks.finish();
                 }
@@ -182,8 +196,8 @@ impl Stream {
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        progress: &Progress,
-    ) -> Poll<Result<Step, BodyStreamError>> {
+        progress: &SendProgress,
+    ) -> Poll<Result<StreamStep, BodyStreamError>> {
         loop {
             if progress.is_abandoned() {
                 return Poll::Ready(Err("the backend has refused it already".into()));
@@ -191,7 +205,7 @@ impl Stream {
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 None => {
                     return Poll::Ready(match self.last.take() {
-                        Some(last) => Ok(Step::Last(last)),
+                        Some(last) => Ok(StreamStep::Last(last)),
                         None => Err(format!("it ended {} bytes early", self.remaining).into()),
                     });
                 }
@@ -210,7 +224,7 @@ impl Stream {
                 }
                 Some(remaining) if self.last.is_none() => {
                     self.remaining = remaining;
-                    return Poll::Ready(Ok(Step::More(data)));
+                    return Poll::Ready(Ok(StreamStep::More(data)));
                 }
                 // More than the announced length, or more after the frame that completed it.
                 Some(_) | None => {
@@ -221,26 +235,26 @@ impl Stream {
     }
 }
 
-/// Progress of one attempt's body.
-pub(super) struct Progress {
-    state: Mutex<State>,
+/// SendProgress of one attempt's body.
+pub(super) struct SendProgress {
+    state: Mutex<SendState>,
 }
 
-struct State {
-    stage: Stage,
+struct SendState {
+    stage: SendStage,
     since: Instant,
-    ending: Ending,
+    ending: BodyEnding,
 }
 
 /// End of the body, unless it is simply complete.
-enum Ending {
+enum BodyEnding {
     Open,
     Failed(BodyStreamError),
     Abandoned,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum SendStage {
     /// Not polled yet: connecting, or there is no body.
     Unsent,
     AwaitingSource,
@@ -249,73 +263,73 @@ enum Stage {
 }
 
 /// Time limit of each stage.
-pub(super) struct Limits {
+pub(super) struct PhaseLimits {
     pub(super) connect: Duration,
     pub(super) body: Duration,
     pub(super) response: Duration,
 }
 
 /// Verdict of the watch at a point in time.
-pub(super) enum Watch {
-    LookAgain(Instant),
+pub(super) enum DeadlineCheck {
+    CheckAgainAt(Instant),
     Overdue(Phase, Duration),
 }
 
-impl Progress {
+impl SendProgress {
     pub(super) fn start() -> Arc<Self> {
-        Arc::new(Progress {
-            state: Mutex::new(State {
-                stage: Stage::Unsent,
+        Arc::new(SendProgress {
+            state: Mutex::new(SendState {
+                stage: SendStage::Unsent,
                 since: Instant::now(),
-                ending: Ending::Open,
+                ending: BodyEnding::Open,
             }),
         })
     }
 
-    pub(super) fn watch(&self, limits: &Limits, now: Instant) -> Watch {
+    pub(super) fn watch(&self, limits: &PhaseLimits, now: Instant) -> DeadlineCheck {
         let state = self.lock();
         let (phase, limit) = match state.stage {
             // Connecting has its own timeout; this limit also covers a request without a body.
-            Stage::Unsent => (Phase::AwaitingAnswer, limits.connect + limits.response),
-            Stage::AwaitingSource => return Watch::LookAgain(now + limits.body),
-            Stage::HandedOn => (Phase::SendingBody, limits.body),
-            Stage::Complete => (Phase::AwaitingAnswer, limits.response),
+            SendStage::Unsent => (Phase::AwaitingAnswer, limits.connect + limits.response),
+            SendStage::AwaitingSource => return DeadlineCheck::CheckAgainAt(now + limits.body),
+            SendStage::HandedOn => (Phase::SendingBody, limits.body),
+            SendStage::Complete => (Phase::AwaitingAnswer, limits.response),
         };
         let due = state.since + limit;
         if due <= now {
-            Watch::Overdue(phase, limit)
+            DeadlineCheck::Overdue(phase, limit)
         } else {
             // The next stage may be due before this one.
-            Watch::LookAgain(due.min(now + limits.body.min(limits.response)))
+            DeadlineCheck::CheckAgainAt(due.min(now + limits.body.min(limits.response)))
         }
     }
 
     /// Takes the error with which the source broke off, if it did.
     pub(super) fn take_failure(&self) -> Option<BodyStreamError> {
-        match std::mem::replace(&mut self.lock().ending, Ending::Open) {
-            Ending::Failed(cause) => Some(cause),
-            Ending::Open | Ending::Abandoned => None,
+        match std::mem::replace(&mut self.lock().ending, BodyEnding::Open) {
+            BodyEnding::Failed(cause) => Some(cause),
+            BodyEnding::Open | BodyEnding::Abandoned => None,
         }
     }
 
     /// Returns whether a stream was begun and is not at its end.
     pub(super) fn is_under_way(&self) -> bool {
         match self.lock().stage {
-            Stage::AwaitingSource | Stage::HandedOn => true,
-            Stage::Unsent | Stage::Complete => false,
+            SendStage::AwaitingSource | SendStage::HandedOn => true,
+            SendStage::Unsent | SendStage::Complete => false,
         }
     }
 
     /// Ends the body, and with it the connection, at the next opportunity.
     pub(super) fn abandon(&self) {
-        self.lock().ending = Ending::Abandoned;
+        self.lock().ending = BodyEnding::Abandoned;
     }
 
     fn is_abandoned(&self) -> bool {
-        matches!(self.lock().ending, Ending::Abandoned)
+        matches!(self.lock().ending, BodyEnding::Abandoned)
     }
 
-    fn reach(&self, stage: Stage) {
+    fn reach(&self, stage: SendStage) {
         let mut now = self.lock();
         now.stage = stage;
         now.since = Instant::now();
@@ -324,12 +338,12 @@ impl Progress {
     fn fail(&self, cause: BodyStreamError) {
         let mut state = self.lock();
         // After `abandon` an error of the body is only its consequence.
-        if let Ending::Open = state.ending {
-            state.ending = Ending::Failed(cause);
+        if let BodyEnding::Open = state.ending {
+            state.ending = BodyEnding::Failed(cause);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SendState> {
         self.state.lock().expect("no holder of this lock can panic")
     }
 }

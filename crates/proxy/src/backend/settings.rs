@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     /// Age from which a connection serves no further request, so that a change in DNS takes effect.
     pub(crate) connection_max_age: Duration,
     pub(crate) max_idle_connections: usize,
-    pub(crate) retry: Retry,
+    pub(crate) retry: RetrySettings,
     pub(crate) integrity: Integrity,
 }
 
@@ -98,7 +98,7 @@ pub(crate) enum Integrity {
 
 /// Number and pace of retries.
 #[derive(Debug, Clone)]
-pub(crate) struct Retry {
+pub(crate) struct RetrySettings {
     /// Number of attempts, including the first; 1 never retries.
     pub(crate) attempts: u32,
     /// Longest first pause; each further one is at most twice as long.

@@ -30,7 +30,7 @@ use aws_sigv4::sign::v4;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 
-use super::address::Target;
+use super::address::ServiceTarget;
 use super::error::BackendError;
 use super::settings::Endpoint;
 use crate::net::with_causes;
@@ -53,7 +53,7 @@ pub(super) fn sign_request(
     headers: &mut HeaderMap,
     payload: PayloadHash<'_>,
     credentials: &Credentials,
-    target: &Target,
+    target: &ServiceTarget,
     time: SystemTime,
 ) -> Result<(), BackendError> {
     if !is_signable(time) {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn times_that_a_signature_cannot_name_are_refused() {
-        let target = Target {
+        let target = ServiceTarget {
             endpoint: Endpoint {
                 scheme: Scheme::Https,
                 host: "storage.example".to_owned(),

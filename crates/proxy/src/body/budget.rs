@@ -8,8 +8,8 @@
 //! Invariants: a holder never has more than [`MOST_OF_FREE`] times the memory that stays free, and
 //! all unauthenticated requests together never more than [`MOST_OF_FREE_UNAUTHENTICATED`] times, so
 //! that the next holder finds some. Bodies of which only the beginning has arrived
-//! ([`Stage::Beginning`]) have at most a part of the memory ([`BEGINNINGS`]), so that those further
-//! on can finish. The queue is bounded in length and time, one holder has at most half of its
+//! ([`BodyStage::Beginning`]) have at most a part of the memory ([`BEGINNINGS`]), so that those
+//! further on can finish. The queue is bounded in length and time, one holder has at most half of its
 //! remaining places, and while it is not empty, slow clients have to give up their shares
 //! ([`super::pressure`]).
 
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::buffers::STREAM_BYTES;
 use super::pressure::Pressure;
-use crate::telemetry::metrics::{self, Counted, Limit};
+use crate::telemetry::metrics::{self, GaugeGuard, Limit};
 
 /// Time that a request waits for its share before it is told to slow down.
 const BUDGET_WAIT: Duration = Duration::from_secs(10);
@@ -50,29 +50,29 @@ const BEGINNINGS: usize = 4;
 
 /// Owner of memory, for fairness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Holder {
+pub(crate) struct MemoryHolder {
     id: u64,
-    class: Class,
+    class: HolderClass,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Class {
+enum HolderClass {
     Authenticated,
     Unauthenticated,
 }
 
-impl Holder {
+impl MemoryHolder {
     /// Identifies an authenticated client, by name or any other value that distinguishes holders.
     pub(crate) fn authenticated(name: impl Hash) -> Self {
-        Self::new(name, Class::Authenticated)
+        Self::new(name, HolderClass::Authenticated)
     }
 
     /// Identifies the sender of unsigned requests, if other clients sign theirs.
     pub(crate) fn unauthenticated(name: impl Hash) -> Self {
-        Self::new(name, Class::Unauthenticated)
+        Self::new(name, HolderClass::Unauthenticated)
     }
 
-    fn new(name: impl Hash, class: Class) -> Self {
+    fn new(name: impl Hash, class: HolderClass) -> Self {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         Self {
@@ -84,48 +84,48 @@ impl Holder {
 
 /// Amount of a body that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum BodyStage {
     /// Only the first bytes; more may never come.
     Beginning,
     /// Enough to trust its announced length.
-    Underway,
+    UnderWay,
 }
 
 /// Budget over all bodies in flight.
 pub(crate) struct BodyBudget {
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<MemoryLedger>,
     total_units: usize,
     pressure: Arc<Pressure>,
 }
 
-struct Ledger {
+struct MemoryLedger {
     free: usize,
     /// Units of bodies of which only the beginning has arrived.
     beginnings: usize,
     unauthenticated: usize,
-    holders: HashMap<Holder, Account>,
+    holders: HashMap<MemoryHolder, HolderAccount>,
     /// Waiting requests in order of arrival.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingClaim>,
     next_ticket: u64,
 }
 
 /// Units that one holder has, and the number of its waiting requests.
 #[derive(Default)]
-struct Account {
+struct HolderAccount {
     units: usize,
     waiting: usize,
 }
 
 #[derive(Clone, Copy)]
-struct Claim {
-    holder: Holder,
+struct MemoryClaim {
+    holder: MemoryHolder,
     units: usize,
-    stage: Stage,
+    stage: BodyStage,
 }
 
-struct Waiting {
+struct WaitingClaim {
     ticket: u64,
-    claim: Claim,
+    claim: MemoryClaim,
     since: Instant,
     granted: oneshot::Sender<BodyShare>,
 }
@@ -134,8 +134,8 @@ struct Waiting {
 #[must_use]
 pub(crate) struct BodyShare {
     budget: Arc<BodyBudget>,
-    claim: Claim,
-    _counted: Counted,
+    claim: MemoryClaim,
+    _counted: GaugeGuard,
 }
 
 /// Why there is no share.
@@ -153,7 +153,7 @@ impl BodyBudget {
         let total_units = bytes.max(2 * STREAM_BYTES).div_ceil(UNIT_BYTES);
         metrics::body_memory_limit(total_units * UNIT_BYTES);
         Self {
-            ledger: Mutex::new(Ledger {
+            ledger: Mutex::new(MemoryLedger {
                 free: total_units,
                 beginnings: 0,
                 unauthenticated: 0,
@@ -174,27 +174,29 @@ impl BodyBudget {
     /// Waits for a share of `bytes`.
     pub(crate) async fn share(
         self: &Arc<Self>,
-        holder: Holder,
+        holder: MemoryHolder,
         bytes: usize,
     ) -> Result<BodyShare, BudgetExhausted> {
-        self.share_for(holder, bytes, Stage::Underway).await
+        self.share_for(holder, bytes, BodyStage::UnderWay).await
     }
 
     /// Waits for a share of `bytes` for a body at this stage.
     pub(crate) async fn share_for(
         self: &Arc<Self>,
-        holder: Holder,
+        holder: MemoryHolder,
         bytes: usize,
-        stage: Stage,
+        stage: BodyStage,
     ) -> Result<BodyShare, BudgetExhausted> {
         let most = match (stage, holder.class) {
-            (Stage::Beginning, _) => self.total_units / BEGINNINGS,
-            (Stage::Underway, Class::Authenticated) => part(self.total_units, MOST_OF_FREE),
-            (Stage::Underway, Class::Unauthenticated) => {
+            (BodyStage::Beginning, _) => self.total_units / BEGINNINGS,
+            (BodyStage::UnderWay, HolderClass::Authenticated) => {
+                part(self.total_units, MOST_OF_FREE)
+            }
+            (BodyStage::UnderWay, HolderClass::Unauthenticated) => {
                 part(self.total_units, MOST_OF_FREE_UNAUTHENTICATED)
             }
         };
-        let claim = Claim {
+        let claim = MemoryClaim {
             holder,
             // Never above the limit that a lone claim can meet, or it would wait in vain.
             units: bytes.div_ceil(UNIT_BYTES).clamp(1, most),
@@ -205,7 +207,7 @@ impl BodyBudget {
             .inspect_err(|_| metrics::throttled(Limit::Memory))
     }
 
-    async fn claim(self: &Arc<Self>, claim: Claim) -> Result<BodyShare, BudgetExhausted> {
+    async fn claim(self: &Arc<Self>, claim: MemoryClaim) -> Result<BodyShare, BudgetExhausted> {
         let (granted, receiver) = oneshot::channel();
         let ticket = {
             // One lock for both steps: memory freed in between would be granted to nobody.
@@ -215,7 +217,7 @@ impl BodyBudget {
             }
             ledger.queue(claim, granted)
         };
-        let _place = Queued {
+        let _place = QueuedClaim {
             budget: self,
             ticket: ticket.ok_or(BudgetExhausted::TooMany)?,
         };
@@ -228,12 +230,16 @@ impl BodyBudget {
     }
 
     /// Grants a share that needs no wait.
-    fn at_once(self: &Arc<Self>, ledger: &mut Ledger, claim: Claim) -> Option<BodyShare> {
+    fn at_once(
+        self: &Arc<Self>,
+        ledger: &mut MemoryLedger,
+        claim: MemoryClaim,
+    ) -> Option<BodyShare> {
         let fits = ledger.fits(claim, self.total_units) && !ledger.is_behind(claim, Instant::now());
         fits.then(|| self.take(ledger, claim))
     }
 
-    fn take(self: &Arc<Self>, ledger: &mut Ledger, claim: Claim) -> BodyShare {
+    fn take(self: &Arc<Self>, ledger: &mut MemoryLedger, claim: MemoryClaim) -> BodyShare {
         ledger.book(claim);
         BodyShare {
             budget: Arc::clone(self),
@@ -244,7 +250,7 @@ impl BodyBudget {
 
     /// Grants free memory to waiting requests. Returns shares whose requests were cancelled:
     /// dropping one takes the lock, so it must happen after the lock is released.
-    fn grant(self: &Arc<Self>, ledger: &mut Ledger) -> Vec<BodyShare> {
+    fn grant(self: &Arc<Self>, ledger: &mut MemoryLedger) -> Vec<BodyShare> {
         let mut refused = Vec::new();
         while let Some(index) = ledger.next(self.total_units) {
             let Some(waiting) = ledger.leave(index) else {
@@ -260,7 +266,7 @@ impl BodyBudget {
         refused
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn ledger(&self) -> MutexGuard<'_, MemoryLedger> {
         // A poisoned lock is usable: nothing under the lock can panic.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -271,28 +277,28 @@ fn part(total_units: usize, most_of_free: usize) -> usize {
     total_units / (most_of_free + 1) * most_of_free
 }
 
-impl Ledger {
-    fn fits(&self, claim: Claim, total_units: usize) -> bool {
+impl MemoryLedger {
+    fn fits(&self, claim: MemoryClaim, total_units: usize) -> bool {
         let Some(left) = self.free.checked_sub(claim.units) else {
             return false;
         };
         let has = self.holders.get(&claim.holder).map_or(0, |has| has.units);
         let class_fits = match claim.holder.class {
-            Class::Authenticated => true,
-            Class::Unauthenticated => {
+            HolderClass::Authenticated => true,
+            HolderClass::Unauthenticated => {
                 self.unauthenticated + claim.units <= MOST_OF_FREE_UNAUTHENTICATED * left
             }
         };
         let stage_fits = match claim.stage {
-            Stage::Beginning => self.beginnings + claim.units <= total_units / BEGINNINGS,
-            Stage::Underway => true,
+            BodyStage::Beginning => self.beginnings + claim.units <= total_units / BEGINNINGS,
+            BodyStage::UnderWay => true,
         };
         class_fits && stage_fits && has + claim.units <= MOST_OF_FREE * left
     }
 
     /// Returns whether another request of the same holder has waited so long that this one may not
     /// overtake it.
-    fn is_behind(&self, claim: Claim, now: Instant) -> bool {
+    fn is_behind(&self, claim: MemoryClaim, now: Instant) -> bool {
         self.waiting
             .iter()
             // The queue is in order of arrival, so the long waits are at its front.
@@ -329,7 +335,7 @@ impl Ledger {
     }
 
     /// Adds a claim to the queue, unless the queue or the holder's part of it is full.
-    fn queue(&mut self, claim: Claim, granted: oneshot::Sender<BodyShare>) -> Option<u64> {
+    fn queue(&mut self, claim: MemoryClaim, granted: oneshot::Sender<BodyShare>) -> Option<u64> {
         let left = QUEUE.saturating_sub(self.waiting.len());
         let account = self.holders.entry(claim.holder).or_default();
         // The entry may have been made just above: remove it again.
@@ -340,7 +346,7 @@ impl Ledger {
         account.waiting += 1;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(WaitingClaim {
             ticket,
             claim,
             since: Instant::now(),
@@ -349,7 +355,7 @@ impl Ledger {
         Some(ticket)
     }
 
-    fn leave(&mut self, index: usize) -> Option<Waiting> {
+    fn leave(&mut self, index: usize) -> Option<WaitingClaim> {
         let waiting = self.waiting.remove(index)?;
         if let Some(account) = self.holders.get_mut(&waiting.claim.holder) {
             account.waiting -= 1;
@@ -358,37 +364,37 @@ impl Ledger {
         Some(waiting)
     }
 
-    fn book(&mut self, claim: Claim) {
+    fn book(&mut self, claim: MemoryClaim) {
         self.free -= claim.units;
         self.holders.entry(claim.holder).or_default().units += claim.units;
         match claim.holder.class {
-            Class::Authenticated => {}
-            Class::Unauthenticated => self.unauthenticated += claim.units,
+            HolderClass::Authenticated => {}
+            HolderClass::Unauthenticated => self.unauthenticated += claim.units,
         }
         match claim.stage {
-            Stage::Beginning => self.beginnings += claim.units,
-            Stage::Underway => {}
+            BodyStage::Beginning => self.beginnings += claim.units,
+            BodyStage::UnderWay => {}
         }
     }
 
-    fn give_back(&mut self, claim: Claim) {
+    fn give_back(&mut self, claim: MemoryClaim) {
         self.free += claim.units;
         if let Some(account) = self.holders.get_mut(&claim.holder) {
             account.units -= claim.units;
         }
         match claim.holder.class {
-            Class::Authenticated => {}
-            Class::Unauthenticated => self.unauthenticated -= claim.units,
+            HolderClass::Authenticated => {}
+            HolderClass::Unauthenticated => self.unauthenticated -= claim.units,
         }
         match claim.stage {
-            Stage::Beginning => self.beginnings -= claim.units,
-            Stage::Underway => {}
+            BodyStage::Beginning => self.beginnings -= claim.units,
+            BodyStage::UnderWay => {}
         }
         self.forget(claim.holder);
     }
 
     /// Removes the account of a holder that has nothing and waits for nothing.
-    fn forget(&mut self, holder: Holder) {
+    fn forget(&mut self, holder: MemoryHolder) {
         let account = self.holders.get(&holder);
         if account.is_some_and(|account| account.units == 0 && account.waiting == 0) {
             self.holders.remove(&holder);
@@ -407,7 +413,7 @@ impl BodyShare {
         let mut ledger = self.budget.ledger();
         // Under one lock, so that nobody takes the memory in between.
         ledger.give_back(self.claim);
-        self.claim.stage = Stage::Underway;
+        self.claim.stage = BodyStage::UnderWay;
         ledger.book(self.claim);
     }
 }
@@ -423,12 +429,12 @@ impl Drop for BodyShare {
 }
 
 /// A place in the queue, left on drop.
-struct Queued<'b> {
+struct QueuedClaim<'b> {
     budget: &'b Arc<BodyBudget>,
     ticket: u64,
 }
 
-impl Drop for Queued<'_> {
+impl Drop for QueuedClaim<'_> {
     fn drop(&mut self) {
         let mut ledger = self.budget.ledger();
         let found = ledger

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::idle_timeout::Stall;
+use super::idle_timeout::IdleTimeout;
 use super::pressure::Pressure;
 use crate::telemetry::metrics::{self, Limit};
 
@@ -27,11 +27,11 @@ const SENDING_WINDOW: Duration = Duration::from_secs(3);
 
 /// Time over which the rate of a receiving client is measured. Longer, since the system's send
 /// buffers empty in large steps with no visible progress in between.
-const TAKING_WINDOW: Duration = Duration::from_secs(20);
+const RECEIVING_WINDOW: Duration = Duration::from_secs(20);
 
 /// Demands on clients.
 #[derive(Clone)]
-pub(crate) struct Patience {
+pub(crate) struct PaceLimits {
     /// Longest time without progress.
     pub(crate) silence: Duration,
     /// Least rate in bytes per second, enforced while other requests wait for memory.
@@ -39,7 +39,7 @@ pub(crate) struct Patience {
     pub(crate) pressure: Arc<Pressure>,
 }
 
-impl Patience {
+impl PaceLimits {
     /// Demands without a least rate.
     #[cfg(test)]
     pub(crate) fn with_silence(silence: Duration) -> Self {
@@ -53,18 +53,18 @@ impl Patience {
 
 /// Why a client is not waited for any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Impatience {
+pub(crate) enum PaceViolation {
     /// No byte moved for too long.
-    Silence,
+    Idle,
     /// Too little moved while other requests waited.
-    Slowness,
+    TooSlow,
 }
 
 /// Watch over one body.
-pub(crate) struct Pace {
-    patience: Patience,
+pub(crate) struct ClientPace {
+    patience: PaceLimits,
     window: Duration,
-    stall: Stall,
+    idle_timeout: IdleTimeout,
     tick: Option<Pin<Box<Sleep>>>,
     /// When the client was last seen to be waited for.
     waiting_since: Option<Instant>,
@@ -75,22 +75,22 @@ pub(crate) struct Pace {
     slow: bool,
 }
 
-impl Pace {
+impl ClientPace {
     /// Watches a client that sends a body.
-    pub(crate) fn of_sender(patience: Patience) -> Self {
+    pub(crate) fn for_sender(patience: PaceLimits) -> Self {
         Self::new(patience, SENDING_WINDOW)
     }
 
     /// Watches a client that receives a response.
-    pub(crate) fn of_taker(patience: Patience) -> Self {
-        Self::new(patience, TAKING_WINDOW)
+    pub(crate) fn for_receiver(patience: PaceLimits) -> Self {
+        Self::new(patience, RECEIVING_WINDOW)
     }
 
-    fn new(patience: Patience, window: Duration) -> Self {
+    fn new(patience: PaceLimits, window: Duration) -> Self {
         Self {
             // With a longer window the timeout would always come first.
             window: window.min(patience.silence),
-            stall: Stall::new(patience.silence),
+            idle_timeout: IdleTimeout::new(patience.silence),
             patience,
             tick: None,
             waiting_since: None,
@@ -102,7 +102,7 @@ impl Pace {
 
     /// Records progress.
     pub(crate) fn moved(&mut self, bytes: usize) {
-        self.stall.progress();
+        self.idle_timeout.progress();
         self.moved_bytes = self.moved_bytes.saturating_add(bytes);
         if let Some(since) = self.waiting_since.take() {
             self.count(since.elapsed());
@@ -110,10 +110,10 @@ impl Pace {
     }
 
     /// Must be polled whenever the client is waited for.
-    pub(crate) fn poll_impatience(&mut self, context: &mut Context<'_>) -> Poll<Impatience> {
+    pub(crate) fn poll_violation(&mut self, context: &mut Context<'_>) -> Poll<PaceViolation> {
         // Silence first: it ends a body also without a least rate.
-        if self.stall.poll_elapsed(context).is_ready() {
-            return Poll::Ready(Impatience::Silence);
+        if self.idle_timeout.poll_elapsed(context).is_ready() {
+            return Poll::Ready(PaceViolation::Idle);
         }
         if self.patience.least_rate.is_none() {
             return Poll::Pending;
@@ -123,7 +123,7 @@ impl Pace {
         }
         if self.slow && self.patience.pressure.takes_one() {
             metrics::throttled(Limit::BodyRate);
-            return Poll::Ready(Impatience::Slowness);
+            return Poll::Ready(PaceViolation::TooSlow);
         }
         self.wake_at_next_tick(context);
         Poll::Pending
@@ -161,25 +161,29 @@ mod tests {
     /// Ten ticks.
     const SILENCE: Duration = Duration::from_secs(10);
 
-    fn patience(pressure: &Arc<Pressure>) -> Patience {
-        Patience {
+    fn patience(pressure: &Arc<Pressure>) -> PaceLimits {
+        PaceLimits {
             silence: SILENCE,
             least_rate: NonZeroUsize::new(1000),
             pressure: Arc::clone(pressure),
         }
     }
 
-    fn pace(pressure: &Arc<Pressure>) -> Pace {
-        Pace::of_taker(patience(pressure))
+    fn pace(pressure: &Arc<Pressure>) -> ClientPace {
+        ClientPace::for_receiver(patience(pressure))
     }
 
     /// Simulates a client that moves `bytes` every 100 ms, for as long as it is tolerated.
-    async fn put_up_with(pace: &mut Pace, bytes: usize, time: Duration) -> Option<Impatience> {
+    async fn put_up_with(
+        pace: &mut ClientPace,
+        bytes: usize,
+        time: Duration,
+    ) -> Option<PaceViolation> {
         let end = Instant::now() + time;
         while Instant::now() < end {
             let next = tokio::time::sleep(Duration::from_millis(100));
             tokio::select! {
-                why = std::future::poll_fn(|context| pace.poll_impatience(context)) => {
+                why = std::future::poll_fn(|context| pace.poll_violation(context)) => {
                     return Some(why);
                 }
                 () = next => pace.moved(bytes),
@@ -195,7 +199,7 @@ mod tests {
         assert_eq!(put_up_with(&mut slow, 1, 10 * SILENCE).await, None);
         let _wanted = pressure.want(1);
         let why = put_up_with(&mut slow, 1, 2 * TICK).await;
-        assert_eq!(why, Some(Impatience::Slowness));
+        assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
     #[tokio::test(start_paused = true)]
@@ -214,24 +218,24 @@ mod tests {
         let mut new = pace(&pressure);
         assert_eq!(put_up_with(&mut new, 1, 9 * TICK).await, None);
         let why = put_up_with(&mut new, 1, 3 * TICK).await;
-        assert_eq!(why, Some(Impatience::Slowness));
+        assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_sender_goes_within_seconds() {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
-        let mut sender = Pace::of_sender(patience(&pressure));
+        let mut sender = ClientPace::for_sender(patience(&pressure));
         let why = put_up_with(&mut sender, 1, 5 * TICK).await;
-        assert_eq!(why, Some(Impatience::Slowness));
+        assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
     #[tokio::test(start_paused = true)]
     async fn silence_ends_a_body_whether_or_not_others_wait() {
         let mut silent = pace(&Arc::default());
         let started = Instant::now();
-        let why = std::future::poll_fn(|context| silent.poll_impatience(context)).await;
-        assert_eq!(why, Impatience::Silence);
+        let why = std::future::poll_fn(|context| silent.poll_violation(context)).await;
+        assert_eq!(why, PaceViolation::Idle);
         assert!(started.elapsed() < SILENCE + TICK);
     }
 
@@ -244,7 +248,7 @@ mod tests {
             // The client is waited for, its bytes arrive, and then the body is not polled for long.
             let asked = tokio::time::timeout(
                 Duration::from_millis(1),
-                std::future::poll_fn(|context| pace.poll_impatience(context)),
+                std::future::poll_fn(|context| pace.poll_violation(context)),
             );
             assert!(asked.await.is_err());
             tokio::time::sleep(9 * TICK).await;

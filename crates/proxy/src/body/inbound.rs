@@ -20,7 +20,7 @@ use s3proxy_protocol::error::{ErrorCode, S3Error};
 use s3proxy_protocol::payload::{PayloadVerifier, VerifiedPayload};
 use s3proxy_protocol::post::{Content, FileDecoder, FormHead, FormParser};
 
-use super::client_pace::{Impatience, Pace, Patience};
+use super::client_pace::{ClientPace, PaceLimits, PaceViolation};
 use super::sealing::Payload;
 
 /// Framing of the payload inside the HTTP body.
@@ -82,7 +82,7 @@ pub(crate) struct Inbound {
     remaining: Option<u64>,
     received: Arc<AtomicU64>,
     silence: Duration,
-    pace: Pace,
+    pace: ClientPace,
 }
 
 impl Inbound {
@@ -93,7 +93,7 @@ impl Inbound {
         framing: Framing,
         verifier: PayloadVerifier,
         length: u64,
-        patience: Patience,
+        patience: PaceLimits,
         received: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl Inbound {
             remaining: Some(length),
             received,
             silence: patience.silence,
-            pace: Pace::of_sender(patience),
+            pace: ClientPace::for_sender(patience),
         }
     }
 
@@ -114,7 +114,7 @@ impl Inbound {
         first: Bytes,
         decoder: FileDecoder,
         verifier: PayloadVerifier,
-        patience: Patience,
+        patience: PaceLimits,
         received: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl Inbound {
             remaining: None,
             received,
             silence: patience.silence,
-            pace: Pace::of_sender(patience),
+            pace: ClientPace::for_sender(patience),
         }
     }
 
@@ -221,10 +221,10 @@ impl Inbound {
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 // Time counts against the client only here, while it is waited for.
                 Poll::Pending => {
-                    let why = ready!(self.pace.poll_impatience(context));
+                    let why = ready!(self.pace.poll_violation(context));
                     return Poll::Ready(Err(match why {
-                        Impatience::Silence => InboundError::Stalled(self.silence),
-                        Impatience::Slowness => InboundError::TooSlow,
+                        PaceViolation::Idle => InboundError::Stalled(self.silence),
+                        PaceViolation::TooSlow => InboundError::TooSlow,
                     }));
                 }
             }

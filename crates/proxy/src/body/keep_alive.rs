@@ -15,14 +15,14 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 pub(crate) const SPACE_EVERY: Duration = Duration::from_secs(5);
 
 /// Body that starts with a fixed beginning and ends with a document.
-pub(crate) struct PatientBody {
+pub(crate) struct KeepAliveBody {
     beginning: Option<Bytes>,
     /// `None` once the document was sent.
     document: Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>,
     spaces: Interval,
 }
 
-impl PatientBody {
+impl KeepAliveBody {
     /// Wraps the future of a document, which is dropped with the body if the client disconnects.
     pub(crate) fn new(
         beginning: Bytes,

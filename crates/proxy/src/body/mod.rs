@@ -18,6 +18,7 @@ pub(crate) mod keep_alive;
 pub(crate) mod legacy;
 pub(crate) mod opening;
 pub(crate) mod outbound;
+pub(crate) mod plaintext_body;
 pub(crate) mod pressure;
 pub(crate) mod replaying;
 pub(crate) mod sealing;

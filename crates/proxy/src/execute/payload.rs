@@ -12,7 +12,7 @@ use super::held::{self, HeldBody, HeldMemory};
 use super::new_object::Checksum;
 use super::{Job, Outcome, RawBody};
 use crate::auth::Authenticated;
-use crate::body::client_pace::Patience;
+use crate::body::client_pace::PaceLimits;
 use crate::body::inbound::{Framing, Inbound};
 use crate::respond::Failure;
 
@@ -67,7 +67,7 @@ impl Announced {
     pub(crate) fn inbound(
         self,
         body: RawBody,
-        patience: Patience,
+        patience: PaceLimits,
         received: Arc<AtomicU64>,
     ) -> Inbound {
         let framing = match body.chunks {

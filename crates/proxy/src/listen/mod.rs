@@ -55,7 +55,7 @@ use self::seats::{Seat, Seats, Visit};
 use self::served_body::ServedBody;
 use self::timeouts::TimedSocket;
 use crate::body::buffers::STREAM_BYTES;
-use crate::body::client_pace::Patience;
+use crate::body::client_pace::PaceLimits;
 use crate::body::outbound::ResponseBody;
 use crate::panics::{PanicWatch, Panicked};
 use crate::telemetry::metrics;
@@ -76,7 +76,7 @@ pub(crate) struct Limits {
     /// Timeout of the TLS handshake, and of a head from its first byte.
     pub(crate) header_timeout: Duration,
     /// Patience with clients that read their responses slowly.
-    pub(crate) patience: Patience,
+    pub(crate) patience: PaceLimits,
     /// How long accepting goes on after the drain began.
     pub(crate) drain_delay: Duration,
     /// How long requests in flight may take after accepting ended.

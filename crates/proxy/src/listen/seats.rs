@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::activity::{Activity, Standing};
-use crate::body::budget::Holder;
+use crate::body::budget::MemoryHolder;
 use crate::telemetry::metrics::{self, Eviction};
 use crate::throttle::network;
 
@@ -83,14 +83,14 @@ struct Table {
     seats: HashMap<u64, Entry>,
     next: u64,
     /// Number of seats of each client.
-    clients: HashMap<Holder, usize>,
+    clients: HashMap<MemoryHolder, usize>,
 }
 
 struct Entry {
     activity: Activity,
     /// Task of the connection; `None` until it is served.
     task: Option<AbortHandle>,
-    client: Option<Holder>,
+    client: Option<MemoryHolder>,
 }
 
 /// A place, until it is dropped.
@@ -347,7 +347,7 @@ impl Table {
         networks
     }
 
-    fn leave(&mut self, client: Option<Holder>) {
+    fn leave(&mut self, client: Option<MemoryHolder>) {
         let Some(client) = client else { return };
         if let Some(count) = self.clients.get_mut(&client) {
             *count -= 1;
@@ -394,7 +394,7 @@ impl Visit {
     }
 
     /// Notes that the request was admitted. `client` is `None` unless a client was authenticated.
-    pub(crate) fn admitted(&self, client: Option<Holder>) -> Result<(), TooManyConnections> {
+    pub(crate) fn admitted(&self, client: Option<MemoryHolder>) -> Result<(), TooManyConnections> {
         let first = self.activity.admitted(client.is_some());
         let Some(client) = client else { return Ok(()) };
         // The usual case takes no lock on the table.

@@ -1,6 +1,6 @@
 //! The audit log: who did what to which object, allowed or not, and under which key.
 //!
-//! A request reserves a [`Place`] in the queue before any work is done for it, and fills the place
+//! A request reserves an [`AuditSlot`] in the queue before any work is done for it, and fills the place
 //! when its record ends. So a due line always has room, the end of a request never waits, and the
 //! queue cannot outgrow its places. One thread writes (`writer`). If it cannot, places run out, and
 //! requests wait for one up to [`PLACE_WAIT`]. Then `audit.on_failure` decides: the request is
@@ -23,14 +23,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::log_rate_limit::Seldom;
+use super::log_rate_limit::LogRateLimit;
 use super::metrics;
 use crate::config::resolved::{self, AuditFailure, AuditObjectKeys, AuditOutput};
 
-pub(crate) use line::{ObjectLine, Stored, StoredFormat};
+pub(crate) use line::{ObjectLine, StoredForm, StoredFormat};
 pub(crate) use trail::{AuditTrail, BatchErrors, RequestFacts};
 
-use output::Output;
+use output::LineOutput;
 
 /// Number of places beyond one per connection.
 const SPARE_PLACES: usize = 4096;
@@ -66,13 +66,13 @@ pub enum AuditError {
 /// The audit log cannot take a line, and the settings forbid serving without one.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit log cannot be written, and audit.on_failure = refuse")]
-pub(crate) struct NoPlace;
+pub(crate) struct AuditUnavailable;
 
 /// The audit log, if there is one. Clones share it.
 #[derive(Clone)]
-pub(crate) struct AuditLog(Option<Arc<Log>>);
+pub(crate) struct AuditLog(Option<Arc<AuditQueue>>);
 
-struct Log {
+struct AuditQueue {
     places: Arc<Semaphore>,
     all_places: usize,
     writer: mpsc::Sender<Message>,
@@ -80,7 +80,7 @@ struct Log {
     stuck: Arc<AtomicBool>,
     object_keys: AuditObjectKeys,
     on_failure: AuditFailure,
-    losses: Seldom,
+    losses: LogRateLimit,
 }
 
 /// Message to the writer's thread.
@@ -91,8 +91,8 @@ enum Message {
 }
 
 /// Room in the queue for the lines of one request.
-pub(crate) struct Place {
-    log: Arc<Log>,
+pub(crate) struct AuditSlot {
+    log: Arc<AuditQueue>,
     permit: OwnedSemaphorePermit,
 }
 
@@ -104,8 +104,8 @@ impl AuditLog {
     ) -> Result<Self, AuditError> {
         let output = match &settings.output {
             AuditOutput::Off => return Ok(Self(None)),
-            AuditOutput::Stdout => Output::Stdout,
-            AuditOutput::File(path) => Output::file(path.clone())?,
+            AuditOutput::Stdout => LineOutput::Stdout,
+            AuditOutput::File(path) => LineOutput::file(path.clone())?,
         };
         Self::over(output, settings, connections + SPARE_PLACES)
     }
@@ -114,31 +114,35 @@ impl AuditLog {
     pub(crate) fn check(settings: &resolved::Audit) -> Result<(), AuditError> {
         match &settings.output {
             AuditOutput::Off | AuditOutput::Stdout => Ok(()),
-            AuditOutput::File(path) => Output::check(path),
+            AuditOutput::File(path) => LineOutput::check(path),
         }
     }
 
-    fn over(output: Output, settings: &resolved::Audit, places: usize) -> Result<Self, AuditError> {
+    fn over(
+        output: LineOutput,
+        settings: &resolved::Audit,
+        places: usize,
+    ) -> Result<Self, AuditError> {
         let stuck = Arc::new(AtomicBool::new(false));
         let writer = writer::start(output, Arc::clone(&stuck)).map_err(AuditError::Thread)?;
-        Ok(Self(Some(Arc::new(Log {
+        Ok(Self(Some(Arc::new(AuditQueue {
             places: Arc::new(Semaphore::new(places)),
             all_places: places,
             writer,
             stuck,
             object_keys: settings.object_keys,
             on_failure: settings.on_failure,
-            losses: Seldom::default(),
+            losses: LogRateLimit::default(),
         }))))
     }
 
     /// Reserves a place for a request. `Ok(None)` if no line is written about it.
-    pub(crate) async fn place(&self) -> Result<Option<Place>, NoPlace> {
+    pub(crate) async fn place(&self) -> Result<Option<AuditSlot>, AuditUnavailable> {
         match &self.0 {
             None => Ok(None),
             Some(log) => {
                 let permit = log.permits(1).await?;
-                Ok(permit.map(|permit| Place {
+                Ok(permit.map(|permit| AuditSlot {
                     log: Arc::clone(log),
                     permit,
                 }))
@@ -181,8 +185,8 @@ impl AuditLog {
     }
 }
 
-impl Log {
-    async fn permits(&self, number: u32) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
+impl AuditQueue {
+    async fn permits(&self, number: u32) -> Result<Option<OwnedSemaphorePermit>, AuditUnavailable> {
         let places = Arc::clone(&self.places);
         // The fast path never waits, and lets no queue of waiters form while there are places.
         if let Ok(permit) = Arc::clone(&places).try_acquire_many_owned(number) {
@@ -198,7 +202,7 @@ impl Log {
             self.stuck.store(true, Ordering::Relaxed);
         }
         match self.on_failure {
-            AuditFailure::Refuse => Err(NoPlace),
+            AuditFailure::Refuse => Err(AuditUnavailable),
             AuditFailure::Drop => {
                 self.lost(number);
                 Ok(None)
@@ -209,7 +213,7 @@ impl Log {
     /// Counts requests without a line. For a batch it counts places, not lines.
     fn lost(&self, places: u32) {
         metrics::audit_lost(places);
-        if let Some(since) = self.losses.turn() {
+        if let Some(since) = self.losses.count() {
             tracing::error!(
                 lost = since,
                 "the audit log cannot be written; requests are served without"
@@ -223,9 +227,9 @@ impl Log {
     }
 }
 
-impl Place {
+impl AuditSlot {
     /// Reserves room for the lines of a batch's objects, in addition. `None` if they are lost.
-    async fn more(&self, lines: usize) -> Result<Option<OwnedSemaphorePermit>, NoPlace> {
+    async fn more(&self, lines: usize) -> Result<Option<OwnedSemaphorePermit>, AuditUnavailable> {
         let places = u32::try_from(lines.div_ceil(LINES_OF_A_PLACE)).unwrap_or(u32::MAX);
         self.log.permits(places).await
     }

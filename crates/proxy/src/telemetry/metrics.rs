@@ -119,7 +119,7 @@ label! {
 
 label! {
     /// Result of a reload of the configuration.
-    Reload {
+    ReloadResult {
         Success = "success",
         Failure = "failure",
     }
@@ -127,7 +127,7 @@ label! {
 
 label! {
     /// Reason for sending a request to the backend again.
-    Retry {
+    RetryReason {
         /// Status 429 or 503.
         SlowDown = "slow_down",
         /// Status 500, 502 or 504.
@@ -232,40 +232,40 @@ pub(crate) fn status_text(status: u16) -> Cow<'static, str> {
 
 /// A gauge that is raised until this is dropped.
 #[must_use]
-pub(crate) struct Counted {
+pub(crate) struct GaugeGuard {
     gauge: metrics::Gauge,
     amount: f64,
 }
 
-impl Counted {
+impl GaugeGuard {
     fn up(gauge: metrics::Gauge, amount: f64) -> Self {
         gauge.increment(amount);
         Self { gauge, amount }
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.gauge.decrement(self.amount);
     }
 }
 
 /// Counts a request in flight until the returned value is dropped.
-pub(crate) fn request_begun() -> Counted {
-    Counted::up(gauge!(REQUESTS_IN_FLIGHT.name), 1.0)
+pub(crate) fn request_begun() -> GaugeGuard {
+    GaugeGuard::up(gauge!(REQUESTS_IN_FLIGHT.name), 1.0)
 }
 
 /// Counts a request that may seal under a configured key, until the returned value is dropped.
-pub(crate) fn request_under_key(key: &str) -> Counted {
-    Counted::up(
+pub(crate) fn request_under_key(key: &str) -> GaugeGuard {
+    GaugeGuard::up(
         gauge!(REQUESTS_UNDER_KEY.name, "key" => key.to_owned()),
         1.0,
     )
 }
 
 /// Counts an open connection of a client until the returned value is dropped.
-pub(crate) fn connection_opened() -> Counted {
-    Counted::up(gauge!(CONNECTIONS.name), 1.0)
+pub(crate) fn connection_opened() -> GaugeGuard {
+    GaugeGuard::up(gauge!(CONNECTIONS.name), 1.0)
 }
 
 /// Counts a connection that was closed because others needed its resources.
@@ -274,8 +274,8 @@ pub(crate) fn evicted(reason: Eviction) {
 }
 
 /// Counts a body's share of the memory until the returned value is dropped.
-pub(crate) fn body_memory(bytes: usize) -> Counted {
-    Counted::up(gauge!(BODY_MEMORY.name), as_number(bytes as u64))
+pub(crate) fn body_memory(bytes: usize) -> GaugeGuard {
+    GaugeGuard::up(gauge!(BODY_MEMORY.name), as_number(bytes as u64))
 }
 
 /// Sets the memory limit for bodies, at start and after each change.
@@ -318,9 +318,9 @@ pub(crate) fn key_service_called(
 }
 
 /// Counts an open breaker of a key service until the returned value is dropped.
-pub(crate) fn breaker_opened(service: ServiceKind) -> Counted {
+pub(crate) fn breaker_opened(service: ServiceKind) -> GaugeGuard {
     let gauge = gauge!(KEY_SERVICE_BREAKERS.name, "service" => service.as_str());
-    Counted::up(gauge, 1.0)
+    GaugeGuard::up(gauge, 1.0)
 }
 
 /// Counts a call to a key service that was not made, since its breaker is open.
@@ -349,7 +349,7 @@ pub(crate) fn backend_request_ended(
 }
 
 /// Counts another attempt at a request to the backend.
-pub(crate) fn backend_retried(reason: Retry) {
+pub(crate) fn backend_retried(reason: RetryReason) {
     counter!(BACKEND_RETRIES.name, "reason" => reason.as_str()).increment(1);
 }
 
@@ -375,20 +375,20 @@ pub(crate) fn certificate(expiry: time::OffsetDateTime) {
 }
 
 /// Counts a reload of the configuration. The first load, at start, is reported by the exporter.
-pub(crate) fn config_reloaded(result: Reload) {
+pub(crate) fn config_reloaded(result: ReloadResult) {
     counter!(CONFIG_RELOADS.name, "result" => result.as_str()).increment(1);
     config_state(result);
 }
 
-fn config_state(result: Reload) {
+fn config_state(result: ReloadResult) {
     match result {
-        Reload::Success => {
+        ReloadResult::Success => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.map_or(0, |since| since.as_secs());
             gauge!(CONFIG_LAST_SUCCESS.name).set(as_number(now));
             gauge!(CONFIG_SUCCESSFUL.name).set(1.0);
         }
-        Reload::Failure => gauge!(CONFIG_SUCCESSFUL.name).set(0.0),
+        ReloadResult::Failure => gauge!(CONFIG_SUCCESSFUL.name).set(0.0),
     }
 }
 
@@ -410,7 +410,7 @@ fn begin() {
     gauge!(CONNECTIONS.name).set(0.0);
     gauge!(BODY_MEMORY.name).set(0.0);
     // The start counts as a successful load.
-    config_state(Reload::Success);
+    config_state(ReloadResult::Success);
     for metric in [
         PLAINTEXT_READS,
         KEY_CACHE_HITS,
@@ -436,8 +436,16 @@ fn begin() {
             "format",
             all(LegacyFormat::ALL, LegacyFormat::as_str),
         ),
-        (BACKEND_RETRIES, "reason", all(Retry::ALL, Retry::as_str)),
-        (CONFIG_RELOADS, "result", all(Reload::ALL, Reload::as_str)),
+        (
+            BACKEND_RETRIES,
+            "reason",
+            all(RetryReason::ALL, RetryReason::as_str),
+        ),
+        (
+            CONFIG_RELOADS,
+            "result",
+            all(ReloadResult::ALL, ReloadResult::as_str),
+        ),
         (EVICTED, "reason", all(Eviction::ALL, Eviction::as_str)),
         (THROTTLED, "limit", all(Limit::ALL, Limit::as_str)),
     ] {

@@ -36,11 +36,11 @@ use tonic::transport::ClientTlsConfig;
 use crate::config::resolved::{self, Collector, OtlpTransport, Scheme};
 use crate::net::{PemError, trusted_roots, with_causes};
 
-pub(crate) use call_span::{Call, Traced, call, within_current};
+pub(crate) use call_span::{CallSpan, ParentTrace, call, within_current};
 pub(crate) use request_span::{Arrival, RequestEnd, RequestTrace, Trust};
 
 use collector_client::{CollectorClient, LastFailure};
-use exporter::Patient;
+use exporter::RateLimitedExporter;
 
 /// Time that the end of the program waits for the last spans.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
@@ -135,7 +135,7 @@ fn resource(service_name: String) -> Resource {
 
 /// Builds the exporter. It reads OpenTelemetry's variables for headers itself, too; the settings
 /// have read and validated them before.
-fn exporter(collector: &Collector) -> Result<Patient, TracesError> {
+fn exporter(collector: &Collector) -> Result<RateLimitedExporter, TracesError> {
     let failure = LastFailure::default();
     let built = match &collector.transport {
         OtlpTransport::Grpc => {
@@ -164,7 +164,7 @@ fn exporter(collector: &Collector) -> Result<Patient, TracesError> {
         collector: collector.to_string(),
         reason: with_causes(&error),
     })?;
-    Ok(Patient::new(exporter, failure))
+    Ok(RateLimitedExporter::new(exporter, failure))
 }
 
 fn texts(headers: &HeaderMap) -> HashMap<String, String> {

@@ -2,7 +2,7 @@
 //!
 //! The next free place goes to the sender that holds least, and among those to the request that came
 //! first. A queue that is full stays open to senders with fewer requests in it: the one that has most
-//! loses its latest ([`Ledger::make_room`]). So nobody keeps others out by asking often.
+//! loses its latest ([`SlotLedger::make_room`]). So nobody keeps others out by asking often.
 //!
 //! Of the places for all, one sender never has more than seven eighths ([`LEFT_FOR_OTHERS`]):
 //! places that it holds for long keep nobody out either.
@@ -23,7 +23,7 @@ const LEFT_FOR_OTHERS: usize = 8;
 
 /// Who the places are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sharing {
+pub(super) enum SlotSharing {
     /// Every sender.
     All,
     /// One sender, or those that count as one.
@@ -35,35 +35,35 @@ pub(super) enum Sharing {
 pub(super) struct SenderId(pub(super) u64);
 
 /// A number of places that can be changed while some are held.
-pub(super) struct Places(Mutex<Ledger>);
+pub(super) struct InFlightSlots(Mutex<SlotLedger>);
 
-struct Ledger {
-    sharing: Sharing,
+struct SlotLedger {
+    sharing: SlotSharing,
     places: usize,
-    /// Places that are held; after the number was lowered, perhaps more than there are.
+    /// Number of slots in use; above `slots` for a while after the number was lowered.
     held: usize,
     held_by: HashMap<SenderId, usize>,
     /// By sender, in the order of their arrival; none is empty.
-    queues: HashMap<SenderId, VecDeque<Waiting>>,
+    queues: HashMap<SenderId, VecDeque<WaitingRequest>>,
     waiting: usize,
     next_ticket: u64,
 }
 
-struct Waiting {
+struct WaitingRequest {
     ticket: u64,
-    granted: oneshot::Sender<Held>,
+    granted: oneshot::Sender<InFlightSlot>,
 }
 
 /// A place, until it is dropped.
 #[must_use]
-pub(super) struct Held {
-    places: Arc<Places>,
+pub(super) struct InFlightSlot {
+    places: Arc<InFlightSlots>,
     sender: SenderId,
 }
 
-impl Places {
-    pub(super) fn new(number: NonZeroU32, sharing: Sharing) -> Self {
-        Self(Mutex::new(Ledger {
+impl InFlightSlots {
+    pub(super) fn new(number: NonZeroU32, sharing: SlotSharing) -> Self {
+        Self(Mutex::new(SlotLedger {
             sharing,
             places: size(number),
             held: 0,
@@ -84,7 +84,7 @@ impl Places {
     }
 
     /// A place, if one is the sender's at once.
-    pub(super) fn place_now(self: &Arc<Self>, sender: SenderId) -> Option<Held> {
+    pub(super) fn place_now(self: &Arc<Self>, sender: SenderId) -> Option<InFlightSlot> {
         let mut ledger = self.ledger();
         let free = ledger.has_place_for(sender);
         free.then(|| self.take(&mut ledger, sender))
@@ -95,7 +95,7 @@ impl Places {
         self: &Arc<Self>,
         sender: SenderId,
         deadline: Instant,
-    ) -> Option<Held> {
+    ) -> Option<InFlightSlot> {
         let (granted, receiver) = oneshot::channel();
         let ticket = {
             // One lock for both: a place that becomes free in between would be given to nobody.
@@ -105,7 +105,7 @@ impl Places {
             }
             ledger.queue(sender, granted)?
         };
-        let _queued = Queued {
+        let _queued = QueuedRequest {
             places: self,
             sender,
             ticket,
@@ -118,10 +118,10 @@ impl Places {
         self.ledger().waiting
     }
 
-    fn take(self: &Arc<Self>, ledger: &mut Ledger, sender: SenderId) -> Held {
+    fn take(self: &Arc<Self>, ledger: &mut SlotLedger, sender: SenderId) -> InFlightSlot {
         ledger.held += 1;
         *ledger.held_by.entry(sender).or_default() += 1;
-        Held {
+        InFlightSlot {
             places: Arc::clone(self),
             sender,
         }
@@ -129,7 +129,7 @@ impl Places {
 
     /// Gives free places to those who wait. One that nobody takes any more is returned: it must not be
     /// dropped under the lock, and goes to the next one when it is.
-    fn grant(self: &Arc<Self>, ledger: &mut Ledger) -> Option<Held> {
+    fn grant(self: &Arc<Self>, ledger: &mut SlotLedger) -> Option<InFlightSlot> {
         while let Some(sender) = ledger.next_sender() {
             let waiting = ledger.leave(sender, VecDeque::pop_front)?;
             let held = self.take(ledger, sender);
@@ -140,17 +140,17 @@ impl Places {
         None
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn ledger(&self) -> MutexGuard<'_, SlotLedger> {
         // Nothing that can panic runs under the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ledger {
+impl SlotLedger {
     fn has_place_for(&self, sender: SenderId) -> bool {
         let most = match self.sharing {
-            Sharing::All => self.places - self.places / LEFT_FOR_OTHERS,
-            Sharing::One => self.places,
+            SlotSharing::All => self.places - self.places / LEFT_FOR_OTHERS,
+            SlotSharing::One => self.places,
         };
         self.held < self.places && self.held_by(sender) < most
     }
@@ -161,7 +161,7 @@ impl Ledger {
 
     /// The sender that is given a place next, if one is free that somebody may have.
     fn next_sender(&self) -> Option<SenderId> {
-        let rank = |(sender, queue): &(&SenderId, &VecDeque<Waiting>)| {
+        let rank = |(sender, queue): &(&SenderId, &VecDeque<WaitingRequest>)| {
             let first = queue.front().map(|first| first.ticket);
             (self.held_by(**sender), first)
         };
@@ -173,7 +173,7 @@ impl Ledger {
     }
 
     /// A ticket for the queue; none where it is full and no sender has more in it than this one would.
-    fn queue(&mut self, sender: SenderId, granted: oneshot::Sender<Held>) -> Option<u64> {
+    fn queue(&mut self, sender: SenderId, granted: oneshot::Sender<InFlightSlot>) -> Option<u64> {
         if self.waiting >= QUEUE {
             self.make_room(sender)?;
         }
@@ -181,7 +181,7 @@ impl Ledger {
         self.next_ticket += 1;
         self.waiting += 1;
         let queue = self.queues.entry(sender).or_default();
-        queue.push_back(Waiting { ticket, granted });
+        queue.push_back(WaitingRequest { ticket, granted });
         Some(ticket)
     }
 
@@ -198,8 +198,8 @@ impl Ledger {
     fn leave(
         &mut self,
         sender: SenderId,
-        take: impl FnOnce(&mut VecDeque<Waiting>) -> Option<Waiting>,
-    ) -> Option<Waiting> {
+        take: impl FnOnce(&mut VecDeque<WaitingRequest>) -> Option<WaitingRequest>,
+    ) -> Option<WaitingRequest> {
         let queue = self.queues.get_mut(&sender)?;
         let taken = take(queue);
         if queue.is_empty() {
@@ -220,7 +220,7 @@ impl Ledger {
     }
 }
 
-impl Drop for Held {
+impl Drop for InFlightSlot {
     fn drop(&mut self) {
         let mut ledger = self.places.ledger();
         ledger.give_back(self.sender);
@@ -231,17 +231,17 @@ impl Drop for Held {
 }
 
 /// Waits for its place until it is dropped.
-struct Queued<'p> {
-    places: &'p Places,
+struct QueuedRequest<'p> {
+    places: &'p InFlightSlots,
     sender: SenderId,
     ticket: u64,
 }
 
-impl Drop for Queued<'_> {
+impl Drop for QueuedRequest<'_> {
     fn drop(&mut self) {
         let mut ledger = self.places.ledger();
         let left = ledger.leave(self.sender, |queue| {
-            let own = |waiting: &Waiting| waiting.ticket == self.ticket;
+            let own = |waiting: &WaitingRequest| waiting.ticket == self.ticket;
             queue.remove(queue.iter().position(own)?)
         });
         drop(ledger);

@@ -12,25 +12,25 @@ use super::{QUEUE, RETRY_AFTER};
 use crate::config::resolved::Bound;
 
 /// A number of requests a second, of which those of one second may come at once.
-pub(super) struct Rate {
+pub(super) struct RateLimit {
     per_second: NonZeroU32,
     wait: Duration,
     limiter: DefaultDirectRateLimiter,
     clock: DefaultClock,
-    /// Held by whoever is next; a fair queue.
+    /// Locked by the request whose turn is next; waiters queue fairly.
     next: Mutex<()>,
-    /// Places in that queue: as many as get their turn within the wait.
+    /// Room in that queue: as many requests as get their turn within the wait.
     queue: Semaphore,
     queue_length: usize,
 }
 
 /// There is no turn in time.
 #[derive(Debug)]
-pub(super) struct Again {
+pub(super) struct RetryLater {
     pub(super) after: Duration,
 }
 
-impl Rate {
+impl RateLimit {
     pub(super) fn new(per_second: NonZeroU32, wait: Duration) -> Self {
         let served = u128::from(per_second.get()) * wait.as_millis() / 1000;
         let queue_length = usize::try_from(served).map_or(QUEUE, |served| served.min(QUEUE));
@@ -52,7 +52,7 @@ impl Rate {
     }
 
     /// Takes a turn that nobody waits for.
-    pub(super) fn left_over(&self) -> Result<(), Again> {
+    pub(super) fn left_over(&self) -> Result<(), RetryLater> {
         let free = self.next.try_lock();
         match free.map(|_next| self.limiter.check()) {
             Ok(Ok(())) => Ok(()),
@@ -61,7 +61,7 @@ impl Rate {
     }
 
     /// Returns when it is the caller's turn, or at once where that is behind `deadline`.
-    pub(super) async fn turn(&self, deadline: Instant) -> Result<(), Again> {
+    pub(super) async fn turn(&self, deadline: Instant) -> Result<(), RetryLater> {
         if self.left_over().is_ok() {
             return Ok(());
         }
@@ -76,11 +76,11 @@ impl Rate {
     }
 
     /// When all that wait now have had their turn.
-    fn again(&self) -> Again {
+    fn again(&self) -> RetryLater {
         let waiting = self.queue_length - self.queue.available_permits();
         let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         let after = Duration::from_secs(u64::from(waiting.div_ceil(self.per_second.get())));
-        Again {
+        RetryLater {
             after: after.max(RETRY_AFTER),
         }
     }

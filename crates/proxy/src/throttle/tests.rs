@@ -26,15 +26,15 @@ fn throttle(limits: &Limits) -> Throttle {
     Throttle::new(limits, HashMap::new())
 }
 
-async fn refused(throttle: &Throttle, sender: Sender<'_>) -> Option<Limit> {
+async fn refused(throttle: &Throttle, sender: ThrottledSender<'_>) -> Option<Limit> {
     throttle.admit(sender).await.err().map(|error| error.limit)
 }
 
-const APP: Sender<'_> = Sender::Client("app");
-const OTHER: Sender<'_> = Sender::Client("other");
+const APP: ThrottledSender<'_> = ThrottledSender::Client("app");
+const OTHER: ThrottledSender<'_> = ThrottledSender::Client("other");
 
-fn stranger(address: &str) -> Sender<'static> {
-    Sender::Stranger(address.parse().unwrap())
+fn stranger(address: &str) -> ThrottledSender<'static> {
+    ThrottledSender::Stranger(address.parse().unwrap())
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn the_next_place_is_the_clients_that_holds_least() {
     let wait = |name| {
         let (throttle, order) = (&throttle, &order);
         async move {
-            let admitted = throttle.admit(Sender::Client(name)).await.unwrap();
+            let admitted = throttle.admit(ThrottledSender::Client(name)).await.unwrap();
             order.lock().unwrap().push(name);
             admitted
         }

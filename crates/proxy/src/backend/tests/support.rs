@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::backend::error::BodyStreamError;
 use crate::backend::{
     Addressing, Backend, BackendError, Body, BodyStream, Credentials, Endpoint, Integrity,
-    OutboundProxy, Request, RequestBody, Retry, Scheme, Settings,
+    OutboundProxy, Request, RequestBody, RetrySettings, Scheme, Settings,
 };
 
 pub(super) const ACCESS_KEY: &str = "AKIDEXAMPLE";
@@ -226,7 +226,7 @@ pub(super) fn settings(address: SocketAddr) -> Settings {
         connection_idle: PATIENCE,
         connection_max_age: Duration::from_hours(1),
         max_idle_connections: 8,
-        retry: Retry {
+        retry: RetrySettings {
             attempts: 3,
             base_delay: Duration::from_millis(2),
             max_delay: Duration::from_millis(20),

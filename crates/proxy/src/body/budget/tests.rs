@@ -6,18 +6,18 @@ fn budget() -> Arc<BodyBudget> {
     Arc::new(BodyBudget::new(TOTAL))
 }
 
-fn alice() -> Holder {
-    Holder::authenticated("alice")
+fn alice() -> MemoryHolder {
+    MemoryHolder::authenticated("alice")
 }
 
-fn bob() -> Holder {
-    Holder::authenticated("bob")
+fn bob() -> MemoryHolder {
+    MemoryHolder::authenticated("bob")
 }
 
 /// Returns once the request for a share is waiting.
 async fn waiting(
     budget: &Arc<BodyBudget>,
-    holder: Holder,
+    holder: MemoryHolder,
     bytes: usize,
 ) -> tokio::task::JoinHandle<Result<BodyShare, BudgetExhausted>> {
     let before = budget.ledger().waiting.len();
@@ -30,8 +30,8 @@ async fn waiting(
 }
 
 /// Requests a share of 16 KiB without waiting.
-fn at_once(budget: &Arc<BodyBudget>, holder: Holder, stage: Stage) -> Option<BodyShare> {
-    let claim = Claim {
+fn at_once(budget: &Arc<BodyBudget>, holder: MemoryHolder, stage: BodyStage) -> Option<BodyShare> {
+    let claim = MemoryClaim {
         holder,
         units: 16,
         stage,
@@ -74,7 +74,7 @@ async fn slow_bodies_go_only_while_somebody_waits_for_a_share() {
 async fn one_client_leaves_memory_for_the_next() {
     let budget = budget();
     let mut shares = Vec::new();
-    while let Some(share) = at_once(&budget, alice(), Stage::Underway) {
+    while let Some(share) = at_once(&budget, alice(), BodyStage::UnderWay) {
         shares.push(share);
     }
     // 7/8 of the total, less one share.
@@ -89,7 +89,7 @@ async fn the_client_that_has_least_is_served_first() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL / 2).await.unwrap();
     let rest = budget
-        .share(Holder::authenticated("carol"), TOTAL / 4)
+        .share(MemoryHolder::authenticated("carol"), TOTAL / 4)
         .await;
     let hers = waiting(&budget, alice(), TOTAL / 4).await;
     let his = waiting(&budget, bob(), TOTAL / 4 + 1).await;
@@ -140,8 +140,8 @@ async fn unauthenticated_requests_leave_a_quarter() {
     let budget = budget();
     let mut shares = Vec::new();
     for address in 0..1000 {
-        let holder = Holder::unauthenticated(address);
-        shares.extend(at_once(&budget, holder, Stage::Underway));
+        let holder = MemoryHolder::unauthenticated(address);
+        shares.extend(at_once(&budget, holder, BodyStage::UnderWay));
     }
     let free = budget.ledger().free;
     assert!((budget.total_units / 4..budget.total_units / 2).contains(&free));
@@ -152,13 +152,13 @@ async fn unauthenticated_requests_leave_a_quarter() {
 async fn beginnings_of_bodies_leave_room_for_their_ends() {
     let budget = budget();
     let mut beginnings = Vec::new();
-    while let Some(share) = at_once(&budget, alice(), Stage::Beginning) {
+    while let Some(share) = at_once(&budget, alice(), BodyStage::Beginning) {
         beginnings.push(share);
     }
     assert_eq!(beginnings.len() * 16 * UNIT_BYTES, TOTAL / 4);
     assert!(budget.share(alice(), TOTAL / 2).await.is_ok());
     beginnings[0].is_underway();
-    assert!(at_once(&budget, alice(), Stage::Beginning).is_some());
+    assert!(at_once(&budget, alice(), BodyStage::Beginning).is_some());
     beginnings.clear();
     assert!(is_empty(&budget));
 }

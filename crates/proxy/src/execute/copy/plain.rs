@@ -18,6 +18,7 @@ use super::carried::{self, Directive, Directives};
 use super::{Copied, FULL_OBJECT, large, sealed, tags, times, wanted_checksum};
 use crate::backend::{Request, RequestBody};
 use crate::body::buffers::PIECE_BYTES;
+use crate::body::plaintext_body::PlaintextBody;
 use crate::body::replaying::Replay;
 use crate::execute::answer::{self, Backed};
 use crate::execute::new_object::{
@@ -25,7 +26,7 @@ use crate::execute::new_object::{
 };
 use crate::execute::put_object::{expect_result, seal_held};
 use crate::execute::sealed_stream::send_sealed;
-use crate::execute::source::{self, Found, PlaintextBody, Source};
+use crate::execute::source::{self, Found, Source};
 use crate::execute::stored::Form;
 use crate::execute::{Job, Outcome, plaintext_headers, unsealed};
 

@@ -17,12 +17,13 @@ use super::part::{StoredPart, upload_part_held, upload_part_sealed};
 use super::state::{self, OpenUpload};
 use super::{part_number, upload_id};
 use crate::body::buffers::PIECE_BYTES;
+use crate::body::plaintext_body::PlaintextBody;
 use crate::body::replaying::Replay;
 use crate::execute::copy::origin;
 use crate::execute::copy::times;
 use crate::execute::new_object::announce_encryption;
 use crate::execute::patience::Finished;
-use crate::execute::source::{self, Found, PlaintextBody};
+use crate::execute::source::{self, Found};
 use crate::execute::{Job, Outcome, OwnedJob};
 
 /// Handles UploadPartCopy.

@@ -28,7 +28,7 @@ const REQUEST_ID_BYTES: usize = 128;
 
 /// Form in which an object is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Stored {
+pub(crate) struct StoredForm {
     pub(crate) format: StoredFormat,
     /// Name, as in envelopes, of the key that wraps the data key. The older formats name none: then
     /// the kind of key that opened it.
@@ -36,7 +36,7 @@ pub(crate) struct Stored {
     pub(crate) key: Option<String>,
 }
 
-impl Stored {
+impl StoredForm {
     /// Makes the value for the proxy's own format.
     pub(crate) fn sealed(key: &str) -> Self {
         Self {
@@ -64,7 +64,7 @@ pub(crate) enum StoredFormat {
 
 /// Fields about the request, repeated in each of its lines.
 #[derive(Clone, Copy, Serialize)]
-pub(super) struct Head<'a> {
+pub(super) struct LineHead<'a> {
     pub(super) schema: &'static str,
     pub(super) event: Event,
     pub(super) time: &'a str,
@@ -98,7 +98,7 @@ pub(super) enum Event {
 #[derive(Serialize)]
 pub(super) struct RequestLine<'a> {
     #[serde(flatten)]
-    pub(super) head: Head<'a>,
+    pub(super) head: LineHead<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) object_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,9 +117,9 @@ pub(super) struct RequestLine<'a> {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) read: Option<&'a Stored>,
+    pub(super) read: Option<&'a StoredForm>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) written: Option<&'a Stored>,
+    pub(super) written: Option<&'a StoredForm>,
     /// Number of objects that a batch named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) objects: Option<usize>,
@@ -181,7 +181,7 @@ fn cut(mut text: String, bytes: usize) -> String {
 #[derive(Serialize)]
 struct HeadedObject<'a> {
     #[serde(flatten)]
-    head: Head<'a>,
+    head: LineHead<'a>,
     #[serde(flatten)]
     object: &'a ObjectLine,
 }
@@ -194,7 +194,7 @@ pub(super) fn time_text(time: OffsetDateTime) -> String {
 pub(super) fn render(request: &RequestLine<'_>, objects: &[ObjectLine]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(512 * (1 + objects.len()));
     push(&mut lines, request);
-    let head = Head {
+    let head = LineHead {
         event: Event::Object,
         ..request.head
     };

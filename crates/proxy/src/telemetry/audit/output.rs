@@ -10,7 +10,7 @@ use super::AuditError;
 /// File mode: only the proxy's user may read the log.
 const MODE: u32 = 0o600;
 
-pub(super) enum Output {
+pub(super) enum LineOutput {
     Stdout,
     File {
         path: PathBuf,
@@ -22,12 +22,12 @@ pub(super) enum Output {
 
 /// Whether the path denotes another file now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moved {
-    ToANewFile,
-    No,
+pub(super) enum FileCheck {
+    Reopened,
+    Same,
 }
 
-impl Output {
+impl LineOutput {
     pub(super) fn file(path: PathBuf) -> Result<Self, AuditError> {
         match open(&path) {
             Ok(file) => Ok(Self::File { path, file }),
@@ -68,11 +68,11 @@ impl Output {
     }
 
     /// Switches to the file that the path denotes now, if it is not the open one.
-    pub(super) fn follow(&mut self) -> io::Result<Moved> {
+    pub(super) fn follow(&mut self) -> io::Result<FileCheck> {
         let (path, file) = match self {
-            Self::Stdout => return Ok(Moved::No),
+            Self::Stdout => return Ok(FileCheck::Same),
             #[cfg(test)]
-            Self::Test(_) => return Ok(Moved::No),
+            Self::Test(_) => return Ok(FileCheck::Same),
             Self::File { path, file } => (path, file),
         };
         let opened = file.metadata()?;
@@ -80,10 +80,10 @@ impl Output {
         let same = fs::metadata(&*path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()));
         if same {
-            return Ok(Moved::No);
+            return Ok(FileCheck::Same);
         }
         *file = open(path)?;
-        Ok(Moved::ToANewFile)
+        Ok(FileCheck::Reopened)
     }
 }
 

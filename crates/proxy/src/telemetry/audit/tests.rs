@@ -72,7 +72,7 @@ fn settings(output: AuditOutput, on_failure: AuditFailure) -> resolved::Audit {
 }
 
 fn log_to(disk: &Disk, on_failure: AuditFailure, places: usize) -> AuditLog {
-    let output = Output::Test(Box::new(disk.clone()));
+    let output = LineOutput::Test(Box::new(disk.clone()));
     AuditLog::over(output, &settings(AuditOutput::Stdout, on_failure), places).unwrap()
 }
 
@@ -117,7 +117,7 @@ async fn lines_of(
         object_keys: keys,
         ..settings(AuditOutput::Stdout, AuditFailure::Refuse)
     };
-    let log = AuditLog::over(Output::Test(Box::new(disk.clone())), &settings, 10).unwrap();
+    let log = AuditLog::over(LineOutput::Test(Box::new(disk.clone())), &settings, 10).unwrap();
     let mut trail = trail(&log).await;
     notes(&trail).await;
     trail.finish(&facts);
@@ -144,8 +144,8 @@ async fn a_request_is_one_line_with_all_that_its_steps_noted() {
         trail.admit();
         trail.answers_version("v2");
         trail.copies("from", "its/key", Some("v1"));
-        trail.reads(|| Stored::sealed("local:one"));
-        trail.writes(|| Stored::sealed("vault:transit/two"));
+        trail.reads(|| StoredForm::sealed("local:one"));
+        trail.writes(|| StoredForm::sealed("vault:transit/two"));
     })
     .await;
     assert_eq!(

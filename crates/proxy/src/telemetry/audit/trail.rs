@@ -12,14 +12,16 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::line::{self, CopySource, Event, Head, ObjectLine, RequestLine, Stored, shortened};
-use super::{NoPlace, Place};
+use super::line::{
+    self, CopySource, Event, LineHead, ObjectLine, RequestLine, StoredForm, shortened,
+};
+use super::{AuditSlot, AuditUnavailable};
 use crate::config::resolved::AuditObjectKeys;
 
 /// Notes for the lines of one request.
 #[derive(Default)]
 pub(crate) struct AuditTrail {
-    place: OnceLock<Place>,
+    place: OnceLock<AuditSlot>,
     claimed_access_key_id: OnceLock<String>,
     access_key_id: OnceLock<String>,
     signature_version: OnceLock<u8>,
@@ -29,14 +31,14 @@ pub(crate) struct AuditTrail {
     admitted: AtomicBool,
     denied: AtomicBool,
     error_code: OnceLock<String>,
-    read: OnceLock<Stored>,
-    written: OnceLock<Stored>,
-    batch: OnceLock<Batch>,
+    read: OnceLock<StoredForm>,
+    written: OnceLock<StoredForm>,
+    batch: OnceLock<BatchObjects>,
     batch_errors: OnceLock<BatchErrors>,
 }
 
 /// Objects of a batch.
-struct Batch {
+struct BatchObjects {
     lines: Vec<ObjectLine>,
     place: Option<OwnedSemaphorePermit>,
 }
@@ -64,7 +66,7 @@ pub(crate) struct RequestFacts<'a> {
 
 impl AuditTrail {
     /// Marks the request as audited from now on.
-    pub(crate) fn begin(&self, place: Place) {
+    pub(crate) fn begin(&self, place: AuditSlot) {
         let _ = self.place.set(place);
     }
 
@@ -111,7 +113,7 @@ impl AuditTrail {
 
     /// Notes the source of a copy.
     pub(crate) fn copies(&self, bucket: &str, object_key: &str, version: Option<&str>) {
-        let names_objects = |place: &Place| match place.object_keys() {
+        let names_objects = |place: &AuditSlot| match place.object_keys() {
             AuditObjectKeys::Plain => true,
             AuditObjectKeys::Off => false,
         };
@@ -146,12 +148,12 @@ impl AuditTrail {
     }
 
     /// Notes the form of an object that was opened.
-    pub(crate) fn reads(&self, stored: impl FnOnce() -> Stored) {
+    pub(crate) fn reads(&self, stored: impl FnOnce() -> StoredForm) {
         self.note(&self.read, stored);
     }
 
     /// Notes the form in which the request's object is stored.
-    pub(crate) fn writes(&self, stored: impl FnOnce() -> Stored) {
+    pub(crate) fn writes(&self, stored: impl FnOnce() -> StoredForm) {
         self.note(&self.written, stored);
     }
 
@@ -159,7 +161,7 @@ impl AuditTrail {
     pub(crate) async fn begin_batch(
         &self,
         lines: impl FnOnce() -> Vec<ObjectLine>,
-    ) -> Result<(), NoPlace> {
+    ) -> Result<(), AuditUnavailable> {
         let Some(place) = self.place.get() else {
             return Ok(());
         };
@@ -168,7 +170,7 @@ impl AuditTrail {
             AuditObjectKeys::Off => None,
             AuditObjectKeys::Plain => place.more(lines.len()).await?,
         };
-        let _ = self.batch.set(Batch { lines, place });
+        let _ = self.batch.set(BatchObjects { lines, place });
         Ok(())
     }
 
@@ -184,7 +186,7 @@ impl AuditTrail {
         };
         let (number, mut objects, more) = match self.batch.take() {
             None => (None, Vec::new(), None),
-            Some(Batch { lines, place }) => (Some(lines.len()), lines, place),
+            Some(BatchObjects { lines, place }) => (Some(lines.len()), lines, place),
         };
         // Lost lines are not written, but their number is.
         if more.is_none() {
@@ -216,7 +218,7 @@ impl AuditTrail {
         let denied = self.denied.load(Ordering::Relaxed);
         let status = facts.status;
         RequestLine {
-            head: Head {
+            head: LineHead {
                 schema: line::SCHEMA,
                 event: Event::Request,
                 time,

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use super::declared::{self, Kind, Metric};
 use super::exporter::BUCKETS;
 use super::process;
-use super::{KeyCall, KeyResult, LegacyFormat, Limit, OpenFailure, Reload, Retry, SealFailure};
+use super::{
+    KeyCall, KeyResult, LegacyFormat, Limit, OpenFailure, ReloadResult, RetryReason, SealFailure,
+};
 use super::{ServiceKind, all};
 
 /// Returns the text of the page.
@@ -138,12 +140,12 @@ fn label_values() -> Vec<Values> {
         (
             "`s3proxy_backend_retries_total`",
             "reason",
-            all(Retry::ALL, Retry::as_str),
+            all(RetryReason::ALL, RetryReason::as_str),
         ),
         (
             "`s3proxy_config_reloads_total`",
             "result",
-            all(Reload::ALL, Reload::as_str),
+            all(ReloadResult::ALL, ReloadResult::as_str),
         ),
         (
             "`s3proxy_key_service_*`",

@@ -38,9 +38,9 @@ fn everything() {
     key_cache_hit();
     key_cache_missed();
     backend_request_ended("GetObject", status_text(200), took);
-    backend_retried(Retry::Timeout);
+    backend_retried(RetryReason::Timeout);
     certificate(time::OffsetDateTime::UNIX_EPOCH + Duration::from_secs(9));
-    config_reloaded(Reload::Failure);
+    config_reloaded(ReloadResult::Failure);
     throttled(Limit::Memory);
     audit_lost(1);
     panicked();

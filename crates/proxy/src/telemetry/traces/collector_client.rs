@@ -48,7 +48,7 @@ pub(super) struct CollectorClient {
 /// Error of a request without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct NoAnswer(String);
+struct CollectorError(String);
 
 impl CollectorClient {
     /// Builds the client; reads the trusted roots, and opens no connection. Must run inside the
@@ -75,11 +75,11 @@ impl HttpClient for CollectorClient {
         let (client, patience) = (self.client.clone(), self.patience);
         let sent = self.runtime.spawn(async move {
             let sent = timeout(patience, send(&client, request)).await;
-            sent.unwrap_or_else(|_| Err(NoAnswer(format!("no answer within {patience:?}"))))
+            sent.unwrap_or_else(|_| Err(CollectorError(format!("no answer within {patience:?}"))))
         });
         let answer = sent
             .await
-            .unwrap_or_else(|error| Err(NoAnswer(error.to_string())));
+            .unwrap_or_else(|error| Err(CollectorError(error.to_string())));
         match &answer {
             Ok(answer) if answer.status().is_success() => {}
             Ok(answer) => self
@@ -94,11 +94,11 @@ impl HttpClient for CollectorClient {
 async fn send(
     client: &ServiceClient,
     request: Request<Bytes>,
-) -> Result<Response<Bytes>, NoAnswer> {
+) -> Result<Response<Bytes>, CollectorError> {
     let answer = client.request(request.map(Full::new)).await;
-    let answer = answer.map_err(|error| NoAnswer(with_causes(&error)))?;
+    let answer = answer.map_err(|error| CollectorError(with_causes(&error)))?;
     let (head, body) = answer.into_parts();
     let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await;
-    let body = body.map_err(|error| NoAnswer(with_causes(&*error)))?;
+    let body = body.map_err(|error| CollectorError(with_causes(&*error)))?;
     Ok(Response::from_parts(head, body.to_bytes()))
 }

@@ -78,7 +78,7 @@ fn a_request_to_the_backend_is_below_the_clients_request_and_told_of_it() {
     let mut sent = HeaderMap::new();
     {
         let _current = context.attach();
-        let traced = Traced::current();
+        let traced = ParentTrace::current();
         let first = traced.attempt(&Method::GET, "backend", 443);
         first.answered(StatusCode::SERVICE_UNAVAILABLE, None);
         let second = traced.attempt(&Method::GET, "backend", 443);
@@ -115,7 +115,7 @@ fn what_a_trusted_client_does_not_sample_is_passed_on_and_not_recorded() {
     let (trace, context) = begin(&kept.traces(1.0), &claimed("00"), Trust::Client);
     let _current = context.attach();
     let mut sent = HeaderMap::new();
-    let attempt = Traced::current().attempt(&Method::GET, "backend", 443);
+    let attempt = ParentTrace::current().attempt(&Method::GET, "backend", 443);
     attempt.tell(&mut sent);
     drop(attempt);
     trace.end(&end(200, "complete"));
@@ -196,7 +196,7 @@ async fn nothing_is_made_where_nothing_is_traced() {
     assert!(!context.has_active_span() && trace.trace_id().is_none());
     let _current = context.attach();
     let mut sent = HeaderMap::new();
-    Traced::current()
+    ParentTrace::current()
         .attempt(&Method::GET, "backend", 443)
         .tell(&mut sent);
     assert_eq!(sent.len(), 0);
