@@ -136,7 +136,7 @@ fn refused(feature: Feature, what: &str) -> S3Error {
         ErrorCode::NotImplemented,
         format!(
             "{what} is not supported: the storage behind this proxy lacks {feature}. Leave it out; if \
-             the storage has it, take {feature} out of backend.lacks."
+             the storage supports it, remove {feature} from backend.lacks."
         ),
     )
 }

@@ -58,7 +58,7 @@ pub(crate) enum ThrottledSender<'a> {
 
 /// Error of a request that has to slow down.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("told to slow down: the limit {} is reached", .limit.as_str())]
+#[error("throttled: the limit {} is reached", .limit.as_str())]
 pub(crate) struct Throttled {
     limit: Limit,
     /// Time after which the request may be retried.

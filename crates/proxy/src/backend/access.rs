@@ -102,7 +102,7 @@ impl Backend {
             Err(_) => {
                 return Err(AccessError::Unreachable(BackendError::Timeout {
                     endpoint: client.home.endpoint.to_string(),
-                    phase: Phase::AwaitingAnswer,
+                    phase: Phase::AwaitingResponse,
                     limit: PROBE_LIMIT,
                 }));
             }

@@ -54,7 +54,7 @@ impl ServiceTarget {
         let scheme = self.endpoint.scheme.as_str();
         let uri = format!("{scheme}://{authority}{path}{}", query_text(query));
         let uri = Uri::try_from(uri).map_err(|error| {
-            BackendError::Request(format!("bucket, key and query make no URI: {error}"))
+            BackendError::Request(format!("bucket, key and query do not form a URI: {error}"))
         })?;
         Ok(RequestLocation { uri, authority })
     }

@@ -178,7 +178,7 @@ impl Transport {
             unquote_conditions(&mut headers);
         }
         let host = HeaderValue::from_str(&location.authority).map_err(|_| {
-            BackendError::Request(format!("{} is no host name", location.authority))
+            BackendError::Request(format!("{} is not a valid host name", location.authority))
         })?;
         headers.insert(HOST, host);
         if request.signature == Signature::Own {
@@ -356,8 +356,8 @@ fn unconnected(error: &legacy::Error, endpoint: String) -> BackendError {
         Some(ConnectError::Tls(reason)) => BackendError::Tls {
             endpoint,
             reason: if reason.contains(NO_TLS_RECORD) {
-                "the server does not answer in TLS; if it speaks plain HTTP, write http:// in \
-                 backend.host (S3PROXY_HOST)"
+                "the server does not speak TLS; if it speaks plain HTTP, use http:// in backend.host \
+                 (S3PROXY_HOST)"
                     .to_owned()
             } else {
                 reason.clone()

@@ -185,7 +185,7 @@ impl BackendClient {
         if let AfterAttempt::RetryAfter(pause) = next {
             let error = &failure.error;
             metrics::backend_retried(attempt_metrics::retry_reason(error));
-            tracing::debug!(%error, ?pause, attempt = state.attempts, "repeating a backend request");
+            tracing::debug!(%error, ?pause, attempt = state.attempts, "retrying a backend request");
         }
         next
     }
@@ -221,10 +221,10 @@ impl BackendClient {
             reason,
         };
         if state.redirected.is_some() {
-            return Err(refused("it is the second one in a row".to_owned()));
+            return Err(refused("it is the second redirect in a row".to_owned()));
         }
         if !request.body_is_whole() {
-            return Err(refused("the body has been sent already".to_owned()));
+            return Err(refused("the request body was already sent".to_owned()));
         }
         // A remembered move that does not hold any more must not keep the bucket out of reach.
         self.moved.invalidate(&moved_key(request));

@@ -59,7 +59,7 @@ impl BackendClock {
         if measured.unsigned_abs() > MOST_SECONDS {
             tracing::warn!(
                 seconds_ahead = measured,
-                "the backend's time is more than a day off and is ignored; set the clock of this \
+                "ignoring the backend's clock, which is more than a day off; set the clock of this \
                  machine, or the backend's"
             );
             return ClockUpdate::Unchanged;
@@ -76,7 +76,7 @@ impl BackendClock {
         self.0.store(settled, Ordering::Relaxed);
         tracing::warn!(
             seconds_ahead = settled,
-            "the backend refused our time; signing with its own from now on"
+            "the backend refused our clock; signing with the backend's time from now on"
         );
         ClockUpdate::Adjusted
     }

@@ -129,7 +129,7 @@ impl Credentials {
                     match self.renew(&lease, &mut last).await {
                         Ok(renewed) => Ok(renewed),
                         Err(error) => {
-                            tracing::warn!(%error, "credentials not renewed; using the old ones");
+                            tracing::warn!(%error, "could not renew the credentials; still using the old ones");
                             Ok(lease)
                         }
                     }
@@ -224,7 +224,7 @@ async fn fetch(provider: &SharedCredentialsProvider) -> Result<Keys, BackendErro
         Ok(Ok(keys)) => checked(keys),
         Ok(Err(error)) => Err(BackendError::Credentials(with_causes(&error))),
         Err(_) => Err(BackendError::Credentials(format!(
-            "their source did not answer within {FETCH_LIMIT:?}"
+            "timed out after {FETCH_LIMIT:?} waiting for their source"
         ))),
     }
 }

@@ -135,7 +135,7 @@ impl Backend {
             Ok(Err(failure)) => Err(failure.error),
             Err(_) => Err(BackendError::Timeout {
                 endpoint: client.home.endpoint.to_string(),
-                phase: Phase::AwaitingAnswer,
+                phase: Phase::AwaitingResponse,
                 limit: PROBE_LIMIT,
             }),
         }

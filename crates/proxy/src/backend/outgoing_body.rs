@@ -23,7 +23,7 @@ use super::trailer::{Chunks, StreamFraming};
 
 /// Error for the HTTP library; the cause itself is kept in `SendProgress`.
 #[derive(Debug, thiserror::Error)]
-#[error("the request's body was not complete")]
+#[error("the request body is incomplete")]
 pub(super) struct BodyAborted;
 
 pub(super) struct OutgoingBody {
@@ -200,7 +200,7 @@ impl SizedStream {
     ) -> Poll<Result<StreamStep, BodyStreamError>> {
         loop {
             if progress.is_abandoned() {
-                return Poll::Ready(Err("the backend has refused it already".into()));
+                return Poll::Ready(Err("the backend already refused the request".into()));
             }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 None => {
@@ -290,10 +290,10 @@ impl SendProgress {
         let state = self.lock();
         let (phase, limit) = match state.stage {
             // Connecting has its own timeout; this limit also covers a request without a body.
-            SendStage::Unsent => (Phase::AwaitingAnswer, limits.connect + limits.response),
+            SendStage::Unsent => (Phase::AwaitingResponse, limits.connect + limits.response),
             SendStage::AwaitingSource => return DeadlineCheck::CheckAgainAt(now + limits.body),
             SendStage::HandedOn => (Phase::SendingBody, limits.body),
-            SendStage::Complete => (Phase::AwaitingAnswer, limits.response),
+            SendStage::Complete => (Phase::AwaitingResponse, limits.response),
         };
         let due = state.since + limit;
         if due <= now {

@@ -54,7 +54,7 @@ pub(super) fn target(
     }
     // Following it would never end.
     if target == *from {
-        return Err("it leads to where it came from".to_owned());
+        return Err("it leads back to the same endpoint".to_owned());
     }
     Ok(target)
 }
@@ -89,7 +89,7 @@ fn named_authority(
 ) -> Result<Option<Authority>, String> {
     if let Some(location) = headers.get(LOCATION) {
         let location = Uri::try_from(location.as_bytes())
-            .map_err(|error| format!("its RequestLocation is no URI: {error}"))?;
+            .map_err(|error| format!("invalid Location: {error}"))?;
         return match (location.scheme_str(), location.authority()) {
             (_, None) => Ok(None),
             (Some(scheme), _) if scheme != from.endpoint.scheme.as_str() => Err(format!(
@@ -103,7 +103,7 @@ fn named_authority(
         .map(|endpoint| {
             endpoint
                 .parse()
-                .map_err(|error| format!("its Endpoint is no host: {error}"))
+                .map_err(|error| format!("invalid Endpoint: {error}"))
         })
         .transpose()
 }
@@ -122,7 +122,7 @@ fn inside_domain(
     if authority.as_str().contains('@')
         || endpoint.effective_port() != from.endpoint.effective_port()
     {
-        return Err(format!("{authority} is another port or has a user"));
+        return Err(format!("{authority} has another port, or a user name"));
     }
     // A host that begins with the bucket means virtual-host style.
     let without_bucket = bucket

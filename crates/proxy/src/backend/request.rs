@@ -268,7 +268,7 @@ async fn end_of(mut body: BodyStream) -> Result<(), BackendError> {
         let frame = frame.map_err(BackendError::RequestBody)?;
         if frame.data_ref().is_some_and(|data| !data.is_empty()) {
             return Err(BackendError::RequestBody(
-                "it has bytes where its length is 0".into(),
+                "it is longer than its announced length of 0".into(),
             ));
         }
     }

@@ -58,7 +58,9 @@ pub(super) fn sign_request(
 ) -> Result<(), BackendError> {
     if !is_signable(time) {
         return Err(BackendError::Settings(
-            "this machine's clock shows no year that a signature can name; set it".to_owned(),
+            "this machine's clock is outside the years 1970 to 9999, which a signature cannot \
+             express; set it"
+                .to_owned(),
         ));
     }
     let identity = credentials.clone().into();

@@ -27,7 +27,7 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig, Backend
         .map_err(|error| PemError::new(&client.key, "a private key in PEM", &error))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| {
         BackendError::Settings(format!(
-            "certificate {} and key {} do not go together: {error}",
+            "certificate {} does not match key {}: {error}",
             client.certificate.display(),
             client.key.display()
         ))

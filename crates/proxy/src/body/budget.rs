@@ -141,9 +141,9 @@ pub(crate) struct BodyShare {
 /// Why there is no share.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BudgetExhausted {
-    #[error("no memory for another body became free within {} s", BUDGET_WAIT.as_secs())]
+    #[error("timed out after {} s waiting for body memory", BUDGET_WAIT.as_secs())]
     TooLate,
-    #[error("too many requests of one client, or of all, wait for memory for their bodies already")]
+    #[error("too many requests, of this client or in total, already wait for body memory")]
     TooMany,
 }
 

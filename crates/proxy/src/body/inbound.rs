@@ -40,13 +40,13 @@ pub(crate) enum InboundError {
     #[error(transparent)]
     Refused(#[from] S3Error),
     /// The connection ended before the body did.
-    #[error("the client's connection ended inside the body")]
+    #[error("the client disconnected before the end of its request body")]
     Disconnected,
     /// No byte arrived for too long.
-    #[error("the client sent no byte of the body for {} s", .0.as_secs())]
+    #[error("timed out after {} s waiting for the client's request body", .0.as_secs())]
     Stalled(Duration),
     /// Bytes arrived too slowly while other requests waited for memory.
-    #[error("the client sent its body too slowly while others waited for memory")]
+    #[error("the client sent its body too slowly while other requests waited for memory")]
     TooSlow,
 }
 

@@ -24,7 +24,7 @@ pub(crate) enum ReplayError {
     #[error(transparent)]
     Source(#[from] OpeningError),
     /// The source has another length than announced.
-    #[error("the source of the copy is not as long as announced")]
+    #[error("the length of the copy's source differs from its announced length")]
     Length,
 }
 

@@ -199,7 +199,7 @@ impl<P: Payload> SealingBody<P> {
 
 /// Error of an abandoned upload; [`UploadFault`] has the reason.
 #[derive(Debug, thiserror::Error)]
-#[error("the upload was given up before it was complete")]
+#[error("the upload was aborted before it was complete")]
 pub(crate) struct SealingError;
 
 impl<P: Payload + Unpin> Body for SealingBody<P> {

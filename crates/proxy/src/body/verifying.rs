@@ -48,7 +48,7 @@ impl VerifyingBody {
 
 /// Error of an abandoned upload; [`VerifyingFault`] has the reason.
 #[derive(Debug, thiserror::Error)]
-#[error("the upload was given up before it was complete")]
+#[error("the upload was aborted before it was complete")]
 pub(crate) struct VerifyingError;
 
 impl Body for VerifyingBody {

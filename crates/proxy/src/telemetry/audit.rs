@@ -169,7 +169,7 @@ impl AuditLog {
                 }
             }
             // Without the signal the file is still checked every second.
-            Err(error) => tracing::warn!(%error, "SIGHUP cannot be waited for"),
+            Err(error) => tracing::warn!(%error, "cannot listen for SIGHUP"),
         }
     }
 
@@ -180,7 +180,7 @@ impl AuditLog {
         log.tell(Message::Flush(written));
         if tokio::time::timeout(FLUSH_WAIT, done).await.is_err() {
             let lines = log.all_places - log.places.available_permits();
-            tracing::error!(lines, "the end of the audit log could not be written");
+            tracing::error!(lines, "could not write the last lines of the audit log");
         }
     }
 }
@@ -216,7 +216,7 @@ impl AuditQueue {
         if let Some(since) = self.losses.count() {
             tracing::error!(
                 lost = since,
-                "the audit log cannot be written; requests are served without"
+                "the audit log cannot be written; serving requests without audit lines"
             );
         }
     }

@@ -90,7 +90,7 @@ impl Traces {
             .with_resource(resource(service_name.clone()))
             .build();
         let protocol = collector.transport.name();
-        tracing::info!(%collector, protocol, sample_ratio, "requests are traced");
+        tracing::info!(%collector, protocol, sample_ratio, "tracing requests");
         Ok(Self::over(provider))
     }
 
@@ -108,7 +108,7 @@ impl Traces {
         let ended =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_WAIT)).await;
         if !matches!(ended, Ok(Ok(()))) {
-            tracing::warn!("the last spans could not be sent to the collector");
+            tracing::warn!("could not send the last spans to the collector");
         }
     }
 }

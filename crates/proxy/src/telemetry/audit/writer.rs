@@ -134,7 +134,7 @@ impl Writer {
     fn failed(&self, error: &std::io::Error) {
         self.stuck.store(true, Ordering::Relaxed);
         if let Some(times) = self.failures.count() {
-            tracing::error!(%error, times, "the audit log cannot be written; trying again");
+            tracing::error!(%error, times, "the audit log cannot be written; retrying");
         }
     }
 
@@ -144,7 +144,7 @@ impl Writer {
             Ok(moved) => moved,
             Err(error) => {
                 if self.failures.count().is_some() {
-                    tracing::error!(%error, "the audit log's file cannot be opened anew");
+                    tracing::error!(%error, "cannot reopen the file of the audit log");
                 }
                 FileCheck::Same
             }

@@ -75,7 +75,7 @@ impl HttpClient for CollectorClient {
         let (client, patience) = (self.client.clone(), self.patience);
         let sent = self.runtime.spawn(async move {
             let sent = timeout(patience, send(&client, request)).await;
-            sent.unwrap_or_else(|_| Err(CollectorError(format!("no answer within {patience:?}"))))
+            sent.unwrap_or_else(|_| Err(CollectorError(format!("timed out after {patience:?}"))))
         });
         let answer = sent
             .await

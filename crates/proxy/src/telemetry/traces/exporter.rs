@@ -42,7 +42,7 @@ impl SpanExporter for RateLimitedExporter {
             && let Some(times) = self.failures.count()
         {
             let reason = self.last_failure.take();
-            tracing::warn!(%error, reason, times, spans, "the collector did not take traces; they are lost");
+            tracing::warn!(%error, reason, times, spans, "could not send traces to the collector; they are lost");
         }
         exported
     }
