@@ -1,14 +1,14 @@
 //! Limits on requests: per second and in flight, over all clients and for each.
 //!
 //! They apply once the sender is known, so that a flood of unsigned requests takes nothing from
-//! clients that sign: such a request is refused anyway, and takes a turn only if nobody waits for
-//! one ([`Throttle::turned_away`]). A client's own limits come before those over all, so that
-//! requests that wait for them hold nothing that others need. Unlisted senders (anonymous reads,
+//! clients that sign: such a request is refused anyway, and takes a turn only if no other request
+//! waits for one ([`Throttle::turned_away`]). A client's own limits come before the shared ones, so
+//! that requests that wait for the former hold nothing that others need. Unlisted senders (anonymous reads,
 //! `auth = none`) are identified by address, IPv6 by its /64.
 //!
 //! Requests wait in turn, up to `limits.throttle_wait` for all limits together. A request that
-//! cannot get its turn in that time is told to slow down at once. Queues are bounded. In-flight
-//! places go to the client or network that holds the fewest ([`in_flight_slots`]).
+//! cannot get its turn in that time is throttled at once. Queues are bounded. In-flight slots go to
+//! the client or network that holds the fewest ([`in_flight_slots`]).
 //!
 //! Absent: health checks, which come before all this; memory, see [`crate::body::buffers`]; and
 //! limits over all replicas: each replica counts for itself.
@@ -30,33 +30,33 @@ use self::rate_limit::RateLimit;
 use crate::config::resolved::{Bound, Limits};
 use crate::telemetry::metrics::{self, Limit};
 
-/// Length of the queue for one limit; further requests are told to slow down. Each holds its
+/// Length of the queue for one limit; further requests are throttled. Each waiting request holds its
 /// connection.
 const QUEUE: usize = 1024;
 
-/// Number of slots for the limits of addresses. Addresses that hash to one slot share its limits,
-/// which bounds the memory.
+/// Number of entries for the limits of addresses. Addresses with the same hash share an entry, which
+/// bounds the memory.
 const STRANGERS: usize = 1024;
 
 /// Number of refused requests whose bodies are awaited concurrently, so that their clients see the
 /// response.
 const UNREAD_BODIES: NonZeroU32 = NonZeroU32::new(256).expect("more than zero");
 
-/// Time after which a client that was told to slow down may retry, if nothing better is known.
+/// Time after which a throttled client may retry, if nothing better is known.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Sender of a request, for the limits.
+/// Sender of a request, as the limits distinguish it.
 #[derive(Clone, Copy)]
 pub(crate) enum ThrottledSender<'a> {
     /// A listed client.
     Client(&'a str),
-    /// Anybody at this address, if nobody has to sign.
+    /// Any sender at this address, if requests need no signature.
     Stranger(IpAddr),
-    /// Anybody at this address without a signature, if others have to sign.
+    /// Any sender of unsigned requests at this address, if other requests need a signature.
     Anonymous(IpAddr),
 }
 
-/// Error of a request that has to slow down.
+/// Error of a throttled request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("throttled: the limit {} is reached", .limit.as_str())]
 pub(crate) struct Throttled {
@@ -83,7 +83,7 @@ pub(crate) struct InFlight {
 /// Guard: the body of a refused request may be awaited until this is dropped.
 #[must_use]
 pub(crate) struct UnreadBody {
-    _place: InFlightSlot,
+    _slot: InFlightSlot,
 }
 
 /// All limits, with their state.
@@ -91,7 +91,8 @@ pub(crate) struct Throttle {
     wait: Duration,
     /// Rate limit of a client that has none of its own.
     client_rate: Bound,
-    client_places: Bound,
+    /// Limit on the requests in flight of each client.
+    client_slots: Bound,
     own_rates: HashMap<String, Bound>,
     all: SenderLimits,
     /// Limits of the clients that have sent requests: no more than are listed.
@@ -106,13 +107,13 @@ pub(crate) struct Throttle {
 #[derive(Clone, Default)]
 struct SenderLimits {
     rate: Option<Arc<RateLimit>>,
-    places: Option<Arc<InFlightSlots>>,
+    slots: Option<Arc<InFlightSlots>>,
 }
 
 impl SenderLimits {
     /// Returns the limits with other bounds: requests in flight still count, and an unchanged rate
     /// keeps its count.
-    fn rebuilt(&self, rate: Bound, places: Bound, sharing: SlotSharing, wait: Duration) -> Self {
+    fn rebuilt(&self, rate: Bound, slots: Bound, sharing: SlotSharing, wait: Duration) -> Self {
         let same = |old: &&Arc<RateLimit>| old.is(rate, wait);
         Self {
             rate: match rate {
@@ -122,7 +123,7 @@ impl SenderLimits {
                     None => Arc::new(RateLimit::new(number, wait)),
                 }),
             },
-            places: match (places, &self.places) {
+            slots: match (slots, &self.slots) {
                 (Bound::Off, _) => None,
                 (Bound::At(number), None) => Some(Arc::new(InFlightSlots::new(number, sharing))),
                 (Bound::At(number), Some(old)) => {
@@ -133,22 +134,22 @@ impl SenderLimits {
         }
     }
 
-    /// Waits for a turn, and then for a place. The limits are named for the metric.
+    /// Waits for a turn, and then for a slot. The limits are named for the metric.
     async fn admit(
         &self,
         (rate, in_flight): (Limit, Limit),
         sender: SenderId,
         deadline: Instant,
     ) -> Result<Option<InFlightSlot>, Throttled> {
-        // The turn first: a place would be held in vain while its request waits for a turn.
+        // The turn first: a slot would be held in vain while its request waits for a turn.
         if let Some(gauge) = &self.rate {
             let turn = gauge.turn(deadline).await;
-            turn.map_err(|again| Throttled::new(rate, again.after))?;
+            turn.map_err(|later| Throttled::new(rate, later.after))?;
         }
-        let Some(gauge) = &self.places else {
+        let Some(slots) = &self.slots else {
             return Ok(None);
         };
-        match gauge.place(sender, deadline).await {
+        match slots.acquire(sender, deadline).await {
             Some(held) => Ok(Some(held)),
             None => Err(Throttled::new(in_flight, RETRY_AFTER)),
         }
@@ -161,7 +162,7 @@ impl Throttle {
         let nothing = Self {
             wait: limits.throttle_wait,
             client_rate: Bound::Off,
-            client_places: Bound::Off,
+            client_slots: Bound::Off,
             own_rates: HashMap::new(),
             all: SenderLimits::default(),
             clients: Mutex::default(),
@@ -176,21 +177,21 @@ impl Throttle {
     /// Returns the limits with other settings, for a reload. Requests in flight count in both.
     pub(crate) fn rebuilt(&self, limits: &Limits, own_rates: HashMap<String, Bound>) -> Self {
         let wait = limits.throttle_wait;
-        let (rate, places) = (
+        let (rate, slots) = (
             limits.client_requests_per_second,
             limits.client_requests_in_flight,
         );
         let clients = self.known().clone().into_iter().map(|(name, old)| {
             let rate = own_rates.get(&name).copied().unwrap_or(rate);
-            let new = old.rebuilt(rate, places, SlotSharing::One, wait);
+            let new = old.rebuilt(rate, slots, SlotSharing::One, wait);
             (name, new)
         });
-        // Without limits per sender the slots would only take memory.
-        let by_address = |old: &[SenderLimits], rate| match (rate, places) {
+        // Without limits per sender the entries would only take memory.
+        let by_address = |old: &[SenderLimits], rate| match (rate, slots) {
             (Bound::Off, Bound::Off) => Vec::new(),
             (Bound::At(_), _) | (_, Bound::At(_)) => (0..STRANGERS)
                 .map(|index| old.get(index).cloned().unwrap_or_default())
-                .map(|old| old.rebuilt(rate, places, SlotSharing::One, wait))
+                .map(|old| old.rebuilt(rate, slots, SlotSharing::One, wait))
                 .collect(),
         };
         let strangers = by_address(&self.strangers, rate);
@@ -198,7 +199,7 @@ impl Throttle {
         Self {
             wait,
             client_rate: rate,
-            client_places: places,
+            client_slots: slots,
             clients: Mutex::new(clients.collect()),
             own_rates,
             all: self.all.rebuilt(
@@ -235,7 +236,7 @@ impl Throttle {
             return Ok(());
         };
         rate.left_over()
-            .map_err(|again| Throttled::new(Limit::Rate, again.after))
+            .map_err(|later| Throttled::new(Limit::Rate, later.after))
     }
 
     /// Takes a turn of the address's limit for unsigned requests. It never waits.
@@ -244,12 +245,12 @@ impl Throttle {
         gauges.rate.is_none_or(|rate| rate.left_over().is_ok())
     }
 
-    /// A place for awaiting the body of a request that was refused, if there is one.
+    /// Returns a slot for awaiting the body of a refused request, if one is free.
     pub(crate) fn unread_body(&self, from: IpAddr) -> Option<UnreadBody> {
-        let place = self
+        let slot = self
             .unread
-            .place_now(self.id_of(ThrottledSender::Stranger(from)));
-        place.map(|place| UnreadBody { _place: place })
+            .try_take(self.id_of(ThrottledSender::Stranger(from)));
+        slot.map(|slot| UnreadBody { _slot: slot })
     }
 
     fn gauges_of(&self, sender: ThrottledSender<'_>) -> SenderLimits {
@@ -262,7 +263,7 @@ impl Throttle {
                 let rate = self.own_rates.get(name).copied();
                 let rate = rate.unwrap_or(self.client_rate);
                 let new = SenderLimits::default();
-                let new = new.rebuilt(rate, self.client_places, SlotSharing::One, self.wait);
+                let new = new.rebuilt(rate, self.client_slots, SlotSharing::One, self.wait);
                 known.insert(name.to_owned(), new.clone());
                 new
             }
@@ -281,10 +282,10 @@ impl Throttle {
     }
 
     fn gauges_at(&self, gauges: &[SenderLimits], address: IpAddr) -> SenderLimits {
-        // A keyed hash: nobody can choose an address that shares a victim's slot.
-        let place = self.by_address.hash_one(network(address));
+        // A keyed hash: an attacker cannot choose an address that shares a victim's entry.
+        let hash = self.by_address.hash_one(network(address));
         let count = gauges.len().max(1) as u64;
-        let index = usize::try_from(place % count).expect("less than a length");
+        let index = usize::try_from(hash % count).expect("less than a length");
         gauges.get(index).cloned().unwrap_or_default()
     }
 

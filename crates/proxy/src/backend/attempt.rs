@@ -24,9 +24,10 @@ use super::error::{BackendError, Phase};
 use super::error_body::{PeekError, PeekedBody, peek};
 use super::family::{Family, KnownFamily, has_quoted_condition, unquote_conditions};
 use super::loop_mark::LoopMark;
-use super::outgoing_body::{DeadlineCheck, OutgoingBody, PhaseLimits, SendProgress};
+use super::outgoing_body::OutgoingBody;
 use super::request::{PreparedPayload, PreparedRequest, Signature};
 use super::retry::Fate;
+use super::send_progress::{DeadlineCheck, PhaseLimits, SendProgress};
 use super::settings::Settings;
 use super::sign::{PayloadHash, sign_request};
 use super::tls;
@@ -299,7 +300,7 @@ async fn watched(
 ) -> Result<http::Response<Incoming>, Unanswered> {
     let mut sending = pin!(sending);
     loop {
-        match progress.watch(limits, Instant::now()) {
+        match progress.check_deadline(limits, Instant::now()) {
             DeadlineCheck::Overdue(phase, limit) => return Err(Unanswered::Overdue(phase, limit)),
             DeadlineCheck::CheckAgainAt(when) => {
                 if let Ok(outcome) = timeout_at(when, &mut sending).await {

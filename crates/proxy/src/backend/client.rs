@@ -85,6 +85,7 @@ impl BackendClient {
         })
     }
 
+    /// Sends a request until a response or an error is final.
     pub(super) async fn exchange(
         &self,
         request: &PreparedRequest,
@@ -226,7 +227,7 @@ impl BackendClient {
         if !request.body_is_whole() {
             return Err(refused("the request body was already sent".to_owned()));
         }
-        // A remembered move that does not hold any more must not keep the bucket out of reach.
+        // A remembered move that is out of date must not keep the bucket out of reach.
         self.moved.invalidate(&moved_key(request));
         let bucket = request.bucket.as_deref();
         state.target = redirect::target(
@@ -267,7 +268,7 @@ impl BackendClient {
         }
     }
 
-    /// Remembers the region from a refusal, even if this request cannot be retried, so that the
+    /// Remembers the region named by a refusal, even if this request cannot be retried, so that the
     /// next one is signed correctly.
     fn learn_region(
         &self,
@@ -284,8 +285,8 @@ impl BackendClient {
         Some(target)
     }
 
-    /// Learns the backend's time from a refusal of ours. Returns whether this request was signed
-    /// with another time. The time is kept even if this request cannot be retried, as a region is.
+    /// Learns the backend's time from a refusal of our time. Returns whether this request was signed
+    /// with another time. The time is kept even if this request cannot be retried.
     fn learn_clock(
         &self,
         request: &PreparedRequest,

@@ -1,4 +1,4 @@
-//! The difference between the backend's clock and ours, learnt from refusals of our time.
+//! The difference between the backend's clock and ours, learned from refusals of our time.
 //!
 //! S3 refuses signatures that are more than 15 minutes off, and states its own time. Only such a
 //! refusal is believed, and at most a day in either direction: a request signed for another time is
@@ -23,6 +23,7 @@ const MOST_SECONDS: u64 = 24 * 60 * 60;
 #[derive(Debug, Default)]
 pub(super) struct BackendClock(AtomicI64);
 
+/// Effect of a refusal on the known offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClockUpdate {
     Unchanged,
@@ -30,6 +31,7 @@ pub(super) enum ClockUpdate {
 }
 
 impl BackendClock {
+    /// Returns the backend's time at the local time `local`.
     pub(super) fn now(&self, local: SystemTime) -> SystemTime {
         let offset = self.offset_seconds();
         let distance = Duration::from_secs(offset.unsigned_abs());
@@ -41,6 +43,7 @@ impl BackendClock {
         moved.unwrap_or(local)
     }
 
+    /// Returns the number of seconds by which the backend's clock is ahead of ours.
     pub(super) fn offset_seconds(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -87,6 +90,7 @@ pub(super) fn seconds_of(date: &HeaderValue) -> Option<i64> {
     Some(http_date::parse(date.to_str().ok()?)?.unix_timestamp())
 }
 
+/// Converts a time to seconds since 1970; 0 for earlier times.
 pub(super) fn seconds_since_epoch(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
@@ -108,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_learnt_and_unlearnt() {
+    fn a_difference_is_learned_and_unlearned() {
         let clock = BackendClock::default();
-        for (local, learnt, offset) in [
+        for (local, update, offset) in [
             (784_111_777 - 3600, ClockUpdate::Adjusted, 3600),
             (784_111_777 - 3605, ClockUpdate::Unchanged, 3600),
             (784_111_777 + 4, ClockUpdate::Adjusted, 0),
         ] {
-            assert_eq!(learn(&clock, &DATE, local), learnt);
+            assert_eq!(learn(&clock, &DATE, local), update);
             assert_eq!(clock.offset_seconds(), offset);
         }
         learn(&clock, &DATE, 784_111_777 - 3600);

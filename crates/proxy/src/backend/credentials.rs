@@ -81,9 +81,9 @@ impl Credentials {
         }
     }
 
-    /// Returns whether the default chain would ask a service for a credential, which then changes
-    /// over time.
-    pub(crate) fn are_asked_for_remotely() -> bool {
+    /// Returns whether the default chain would fetch the credential from a service, so that it
+    /// changes over time.
+    pub(crate) fn come_from_a_service() -> bool {
         let is_given = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
             .iter()
             .all(|name| variable(name).is_some_and(|text| !text.is_empty()));
@@ -119,6 +119,7 @@ impl Credentials {
         self.peek().keys.expiry().is_none()
     }
 
+    /// Returns keys that are valid now, and renews them before they expire.
     pub(super) async fn lease(&self) -> Result<CredentialLease, BackendError> {
         let lease = self.peek();
         match freshness(&lease.keys, SystemTime::now()) {

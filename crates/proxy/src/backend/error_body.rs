@@ -25,6 +25,7 @@ pub(super) enum PeekError {
     TimedOut,
 }
 
+/// Reads the start of a body, with a timeout on each frame.
 pub(super) async fn peek(mut body: Incoming, silence: Duration) -> Result<PeekedBody, PeekError> {
     let mut start = BytesMut::new();
     while start.len() < BOUND {

@@ -32,6 +32,7 @@ mod redirect;
 mod request;
 mod resume;
 mod retry;
+mod send_progress;
 mod settings;
 mod sign;
 #[cfg(test)]
@@ -84,8 +85,8 @@ impl Backend {
         Ok(Backend { client })
     }
 
-    /// Sends a request until there is a response to pass on. Its status is an error's, or one by
-    /// which S3 confirms the operation ([`SentRequest::may_be_answered`]).
+    /// Sends a request, with retries, and returns a response to pass on. Its status is an error, or
+    /// one by which S3 confirms the operation ([`SentRequest::may_be_answered`]).
     pub(crate) async fn send(&self, request: Request) -> Result<Response<Body>, BackendError> {
         let client = &self.client;
         if has_quoted_condition(&request.method, &request.headers) {
@@ -98,10 +99,10 @@ impl Backend {
         judge(&prepared, &answer)?;
         trailer::forget_framing(&mut answer.head.headers);
         if is_unlike_pages {
-            // Some servers tell a page something, although the request named none.
+            // Some servers send CORS headers even if the request names no page.
             header_rules::remove_cors(&mut answer.head.headers);
         }
-        let resumption = Resumption::of(client, prepared, &answer.head);
+        let resumption = Resumption::new(client, prepared, &answer.head);
         let body = Body::new(
             answer.body.start,
             answer.body.rest,
@@ -149,8 +150,8 @@ impl Backend {
         }
     }
 
-    /// The family of the configured backend. Where no request has been answered yet, one is made:
-    /// with a backend that does not answer that one either, the next request says why.
+    /// Returns the family of the configured backend. Before the first response it probes the backend;
+    /// if that fails, the next request reports the reason.
     pub(crate) async fn family(&self) -> Family {
         if self.client.transport.family.get().is_none() && !self.is_aws(None) {
             let _ = self.probe().await;
@@ -158,7 +159,7 @@ impl Backend {
         self.client.transport.family.get().unwrap_or(Family::Other)
     }
 
-    /// The credentials that requests are signed with.
+    /// Returns the credentials that requests are signed with.
     pub(crate) fn credentials(&self) -> &Credentials {
         &self.client.credentials
     }

@@ -1,24 +1,20 @@
-//! The body as the HTTP library polls it, and the watch over its progress.
+//! The body of a request as the HTTP library polls it.
 //!
 //! The last frame of a stream is held back until the source has ended cleanly, with the announced
 //! length. If the source fails instead, or is too short or too long, the connection is closed
 //! inside the body, so that a backend can never take it for complete. A trailer is made only at the
 //! clean end.
-//!
-//! The watch distinguishes silence of the backend from silence of the source: only the former
-//! counts against the backend. The maker of the stream bounds the latter.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Instant;
 
-use super::error::{BodyStreamError, Phase};
+use super::error::BodyStreamError;
 use super::request::{BodyStream, PreparedPayload, StreamSlot};
+use super::send_progress::{SendProgress, SendStage};
 use super::trailer::{Chunks, StreamFraming};
 
 /// Error for the HTTP library; the cause itself is kept in `SendProgress`.
@@ -26,14 +22,17 @@ use super::trailer::{Chunks, StreamFraming};
 #[error("the request body is incomplete")]
 pub(super) struct BodyAborted;
 
+/// Body of one attempt, which reports its progress.
 pub(super) struct OutgoingBody {
     source: BodySource,
     progress: Arc<SendProgress>,
 }
 
+/// Source of the bytes.
 enum BodySource {
     Finished,
     Held(Bytes),
+    /// A stream that this attempt has not taken from its slot yet.
     Waiting {
         length: u64,
         framing: StreamFraming,
@@ -43,8 +42,10 @@ enum BodySource {
     Chunking(SizedStream, Box<Chunks>),
 }
 
+/// A stream that must have exactly its announced length.
 struct SizedStream {
     body: BodyStream,
+    /// Number of announced bytes that the source has not delivered yet.
     remaining: u64,
     /// The frame that completes the length, held until the source has ended.
     last: Option<Bytes>,
@@ -132,8 +133,10 @@ impl Body for OutgoingBody {
     }
 }
 
+/// Next bytes of a stream.
 enum StreamStep {
     More(Bytes),
+    /// The last bytes; the source has ended cleanly.
     Last(Bytes),
 }
 
@@ -232,118 +235,5 @@ impl SizedStream {
                 }
             }
         }
-    }
-}
-
-/// SendProgress of one attempt's body.
-pub(super) struct SendProgress {
-    state: Mutex<SendState>,
-}
-
-struct SendState {
-    stage: SendStage,
-    since: Instant,
-    ending: BodyEnding,
-}
-
-/// End of the body, unless it is simply complete.
-enum BodyEnding {
-    Open,
-    Failed(BodyStreamError),
-    Abandoned,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SendStage {
-    /// Not polled yet: connecting, or there is no body.
-    Unsent,
-    AwaitingSource,
-    HandedOn,
-    Complete,
-}
-
-/// Time limit of each stage.
-pub(super) struct PhaseLimits {
-    pub(super) connect: Duration,
-    pub(super) body: Duration,
-    pub(super) response: Duration,
-}
-
-/// Verdict of the watch at a point in time.
-pub(super) enum DeadlineCheck {
-    CheckAgainAt(Instant),
-    Overdue(Phase, Duration),
-}
-
-impl SendProgress {
-    pub(super) fn start() -> Arc<Self> {
-        Arc::new(SendProgress {
-            state: Mutex::new(SendState {
-                stage: SendStage::Unsent,
-                since: Instant::now(),
-                ending: BodyEnding::Open,
-            }),
-        })
-    }
-
-    pub(super) fn watch(&self, limits: &PhaseLimits, now: Instant) -> DeadlineCheck {
-        let state = self.lock();
-        let (phase, limit) = match state.stage {
-            // Connecting has its own timeout; this limit also covers a request without a body.
-            SendStage::Unsent => (Phase::AwaitingResponse, limits.connect + limits.response),
-            SendStage::AwaitingSource => return DeadlineCheck::CheckAgainAt(now + limits.body),
-            SendStage::HandedOn => (Phase::SendingBody, limits.body),
-            SendStage::Complete => (Phase::AwaitingResponse, limits.response),
-        };
-        let due = state.since + limit;
-        if due <= now {
-            DeadlineCheck::Overdue(phase, limit)
-        } else {
-            // The next stage may be due before this one.
-            DeadlineCheck::CheckAgainAt(due.min(now + limits.body.min(limits.response)))
-        }
-    }
-
-    /// Takes the error with which the source broke off, if it did.
-    pub(super) fn take_failure(&self) -> Option<BodyStreamError> {
-        match std::mem::replace(&mut self.lock().ending, BodyEnding::Open) {
-            BodyEnding::Failed(cause) => Some(cause),
-            BodyEnding::Open | BodyEnding::Abandoned => None,
-        }
-    }
-
-    /// Returns whether a stream was begun and is not at its end.
-    pub(super) fn is_under_way(&self) -> bool {
-        match self.lock().stage {
-            SendStage::AwaitingSource | SendStage::HandedOn => true,
-            SendStage::Unsent | SendStage::Complete => false,
-        }
-    }
-
-    /// Ends the body, and with it the connection, at the next opportunity.
-    pub(super) fn abandon(&self) {
-        self.lock().ending = BodyEnding::Abandoned;
-    }
-
-    fn is_abandoned(&self) -> bool {
-        matches!(self.lock().ending, BodyEnding::Abandoned)
-    }
-
-    fn reach(&self, stage: SendStage) {
-        let mut now = self.lock();
-        now.stage = stage;
-        now.since = Instant::now();
-    }
-
-    fn fail(&self, cause: BodyStreamError) {
-        let mut state = self.lock();
-        // After `abandon` an error of the body is only its consequence.
-        if let BodyEnding::Open = state.ending {
-            state.ending = BodyEnding::Failed(cause);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SendState> {
-        self.state.lock().expect("no holder of this lock can panic")
     }
 }

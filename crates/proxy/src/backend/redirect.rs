@@ -16,13 +16,14 @@ use super::address::ServiceTarget;
 use super::error_body::element;
 use super::settings::{Addressing, Endpoint};
 
-/// How long a redirect is valid.
+/// Lifetime of a redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Permanence {
     Once,
     Permanent,
 }
 
+/// Returns the lifetime of a redirect with this status; `None` if the status is no redirect.
 pub(super) fn permanence_of(status: StatusCode) -> Option<Permanence> {
     match status {
         StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT => {
@@ -307,7 +308,7 @@ mod tests {
             "https://otherstorage.example/",
             "https://example/",
             "https://storage.example.evil.example/",
-            // The host that was asked already.
+            // The host that sent the redirect.
             "https://storage.example/bucket/k",
         ] {
             follow(own, location, "").expect_err(location);

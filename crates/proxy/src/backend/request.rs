@@ -51,10 +51,10 @@ pub(crate) struct Request {
     pub(crate) page: Option<PageOrigin>,
 }
 
-/// A page in a browser, and what its request does to which bucket.
+/// Origin of a page in a browser, with the method and bucket of its request.
 ///
-/// The backend hears of the page only with requests that do the same: the answers to others, such as
-/// a HEAD of a copy's source, would carry what other rules give.
+/// Only backend requests with the same method and bucket carry the origin. The responses to others,
+/// such as a HEAD of a copy's source, would have CORS headers by other rules.
 #[derive(Debug, Clone)]
 pub(crate) struct PageOrigin {
     origin: HeaderValue,
@@ -63,8 +63,12 @@ pub(crate) struct PageOrigin {
 }
 
 impl PageOrigin {
-    /// Reads the headers of a client's request.
-    pub(crate) fn of(headers: &HeaderMap, method: &Method, bucket: Option<&str>) -> Option<Self> {
+    /// Reads the origin from the headers of a client's request.
+    pub(crate) fn from_headers(
+        headers: &HeaderMap,
+        method: &Method,
+        bucket: Option<&str>,
+    ) -> Option<Self> {
         Some(Self {
             origin: headers.get(ORIGIN)?.clone(),
             method: method.clone(),
@@ -72,6 +76,7 @@ impl PageOrigin {
         })
     }
 
+    /// Returns whether the backend request has the method and bucket of the page's request.
     pub(super) fn is_meant_by(&self, request: &Request) -> bool {
         self.method == request.method && self.bucket == request.bucket
     }
@@ -93,6 +98,7 @@ pub(crate) struct ServiceAddress {
     pub(crate) region: String,
 }
 
+/// Body of a request to the backend.
 pub(crate) enum RequestBody {
     Empty,
     /// A body in memory, sent with SHA-256 and Content-MD5; can be sent again.
@@ -128,6 +134,7 @@ impl Request {
 /// An unpolled stream, shared between the attempts to send it.
 pub(super) type StreamSlot = Arc<Mutex<Option<BodyStream>>>;
 
+/// Body, ready for any number of attempts until its stream is begun.
 #[derive(Clone)]
 pub(super) enum PreparedPayload {
     Empty,
@@ -143,6 +150,7 @@ pub(super) enum PreparedPayload {
     },
 }
 
+/// A request ready to be sent: own headers set, body hashed or in its slot.
 #[derive(Clone)]
 pub(super) struct PreparedRequest {
     pub(super) method: Method,
@@ -183,7 +191,7 @@ impl PreparedRequest {
         };
         white_space::unify(&mut headers, &target.endpoint);
         let query = &request.query;
-        let framing = StreamFraming::of(settings.integrity, &target.endpoint, query, &headers);
+        let framing = StreamFraming::select(settings.integrity, &target.endpoint, query, &headers);
         let payload = payload_of(request.body, framing, &mut headers).await?;
         if let Some(length) = content_length(&request.method, &payload) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -27,6 +27,7 @@ const RESUMPTIONS: u32 = 8;
 /// Body of a continuation; `None` if it cannot be joined.
 pub(super) type Continuation = BoxFuture<'static, Option<Incoming>>;
 
+/// State for resuming a response at the position where it breaks.
 pub(super) struct Resumption {
     client: Arc<BackendClient>,
     request: PreparedRequest,
@@ -35,11 +36,13 @@ pub(super) struct Resumption {
     next: u64,
     last: u64,
     total: u64,
+    /// Number of resumptions left.
     left: u32,
 }
 
 impl Resumption {
-    pub(super) fn of(
+    /// Returns the state for resuming this response; `None` if it cannot be resumed.
+    pub(super) fn new(
         client: &Arc<BackendClient>,
         request: PreparedRequest,
         head: &response::Parts,
@@ -74,6 +77,7 @@ impl Resumption {
         })
     }
 
+    /// Returns the number of missing bytes.
     pub(super) fn remaining(&self) -> u64 {
         self.last + 1 - self.next
     }

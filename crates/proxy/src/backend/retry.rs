@@ -40,6 +40,7 @@ pub(super) fn fate_of(status: StatusCode) -> Option<Fate> {
     }
 }
 
+/// Returns whether another attempt is possible and harmless.
 pub(super) fn may_repeat(request: &PreparedRequest, fate: Fate) -> bool {
     request.body_is_whole()
         && match fate {

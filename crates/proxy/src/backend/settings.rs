@@ -119,6 +119,7 @@ impl Scheme {
         }
     }
 
+    /// Returns the port that URLs of this scheme leave out.
     pub(super) fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
@@ -128,10 +129,12 @@ impl Scheme {
 }
 
 impl Endpoint {
+    /// Returns the port that connections use.
     pub(super) fn effective_port(&self) -> u16 {
         self.port.unwrap_or_else(|| self.scheme.default_port())
     }
 
+    /// Returns whether the host is an IP address, not a name.
     pub(super) fn is_address(&self) -> bool {
         self.host.parse::<IpAddr>().is_ok()
     }

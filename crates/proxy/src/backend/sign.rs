@@ -16,7 +16,8 @@
 //! Bytes outside ASCII in a signed header: a canonical request is text, and services differ in how
 //! they read it. AWS takes each byte for a Latin-1 character and signs that text's UTF-8 (its
 //! guide "Working with object metadata" shows the effect); everything else compares bytes. The
-//! crate signs text only, so other backends get UTF-8 and nothing else. White space but blanks is taken out before.
+//! crate signs text only, so other backends get UTF-8 and nothing else. White space
+//! other than spaces was replaced before (`white_space`).
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -134,6 +135,7 @@ fn canonical_text<'a>(value: &'a HeaderValue, endpoint: &Endpoint) -> Option<Cow
     std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
 }
 
+/// Returns whether the signature covers this header.
 pub(super) fn is_signed(name: &HeaderName) -> bool {
     name == HOST
         || name == CONTENT_TYPE

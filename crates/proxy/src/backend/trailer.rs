@@ -42,8 +42,8 @@ impl StreamFraming {
     ///
     /// A server that does not know the framing refuses it or, worse, stores it as content. So
     /// `auto` uses it where it is documented, on AWS, and for uploads under object lock: S3 refuses
-    /// those without a checksum, so nothing that works is put at risk.
-    pub(super) fn of(
+    /// those without a checksum, so no working upload is put at risk.
+    pub(super) fn select(
         integrity: Integrity,
         endpoint: &Endpoint,
         query: &[(String, Option<String>)],
@@ -302,7 +302,7 @@ mod tests {
             if !header.is_empty() {
                 headers.insert(header, HeaderValue::from_static("v"));
             }
-            let found = StreamFraming::of(integrity, &endpoint, &query, &headers);
+            let found = StreamFraming::select(integrity, &endpoint, &query, &headers);
             assert_eq!(found, framing, "{integrity:?} {host} {parameter} {header}");
         }
     }

@@ -29,7 +29,7 @@ pub(crate) struct Backed {
 pub(crate) fn request_for(job: &Job<'_>, method: Method) -> Request {
     let mut request = Request::new(method, job.request.bucket(), job.request.object_key());
     request.service = service_of(job);
-    request.page = PageOrigin::of(
+    request.page = PageOrigin::from_headers(
         &job.request.headers,
         &job.request.method,
         job.request.bucket(),

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 const APART: Duration = Duration::from_mins(1);
 
-/// Counter of an event that returns when the next log line is due.
+/// Counter of an event, at most one of which per minute is logged.
 #[derive(Default)]
 pub(crate) struct LogRateLimit(Mutex<LogCounts>);
 
 #[derive(Default)]
 struct LogCounts {
-    untold: u64,
-    told: Option<Instant>,
+    /// Number of events since the last log line.
+    unlogged: u64,
+    last_logged: Option<Instant>,
 }
 
 impl LogRateLimit {
@@ -22,13 +23,16 @@ impl LogRateLimit {
     }
 
     fn count_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().expect("no holder of this lock can panic");
-        state.untold += 1;
-        if state.told.is_some_and(|told| now - told < APART) {
+        let mut counts = self.0.lock().expect("no holder of this lock can panic");
+        counts.unlogged += 1;
+        if counts
+            .last_logged
+            .is_some_and(|logged| now - logged < APART)
+        {
             return None;
         }
-        state.told = Some(now);
-        Some(std::mem::take(&mut state.untold))
+        counts.last_logged = Some(now);
+        Some(std::mem::take(&mut counts.unlogged))
     }
 }
 
@@ -37,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happens_often_is_told_once_a_minute_with_its_number() {
+    fn a_frequent_event_is_logged_once_a_minute_with_its_count() {
         let limit = LogRateLimit::default();
         let start = Instant::now();
         assert_eq!(limit.count_at(start), Some(1));

@@ -1,13 +1,14 @@
-//! Requests at once: each holds a place, or waits for one.
+//! Limit on concurrent requests: each request holds a slot, or waits for one.
 //!
-//! The next free place goes to the sender that holds least, and among those to the request that came
-//! first. A queue that is full stays open to senders with fewer requests in it: the one that has most
-//! loses its latest ([`SlotLedger::make_room`]). So nobody keeps others out by asking often.
+//! The next free slot goes to the sender that holds the fewest, and among equals to the earliest
+//! request. A full queue stays open to senders with fewer requests in it: the sender with the most
+//! loses its latest request ([`SlotLedger::make_room`]). So no sender can keep others out by
+//! sending many requests.
 //!
-//! Of the places for all, one sender never has more than seven eighths ([`LEFT_FOR_OTHERS`]):
-//! places that it holds for long keep nobody out either.
+//! Of slots that all senders share, one sender never has more than seven eighths
+//! ([`LEFT_FOR_OTHERS`]), so long-running requests of one sender do not keep others out either.
 //!
-//! Invariant: nobody waits while a place is free that it may have.
+//! Invariant: no request waits while there is a free slot that its sender may have.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -18,10 +19,10 @@ use tokio::time::Instant;
 
 use super::QUEUE;
 
-/// Of places for all, one sender may have all but this part.
+/// Divisor of the shared slots: this part is out of reach for any one sender.
 const LEFT_FOR_OTHERS: usize = 8;
 
-/// Who the places are for.
+/// Senders that share the slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotSharing {
     /// Every sender.
@@ -30,21 +31,23 @@ pub(super) enum SlotSharing {
     One,
 }
 
-/// Who asks for a place: a client, or a network.
+/// Identity of a sender: a client, or the network of an unlisted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct SenderId(pub(super) u64);
 
-/// A number of places that can be changed while some are held.
+/// Slots for concurrent requests. Their number can change while some are in use.
 pub(super) struct InFlightSlots(Mutex<SlotLedger>);
 
 struct SlotLedger {
     sharing: SlotSharing,
-    places: usize,
+    /// Number of slots.
+    slots: usize,
     /// Number of slots in use; above `slots` for a while after the number was lowered.
     held: usize,
     held_by: HashMap<SenderId, usize>,
-    /// By sender, in the order of their arrival; none is empty.
+    /// Waiting requests of each sender in order of arrival; no queue is empty.
     queues: HashMap<SenderId, VecDeque<WaitingRequest>>,
+    /// Number of requests in all queues.
     waiting: usize,
     next_ticket: u64,
 }
@@ -54,10 +57,10 @@ struct WaitingRequest {
     granted: oneshot::Sender<InFlightSlot>,
 }
 
-/// A place, until it is dropped.
+/// A slot, returned on drop.
 #[must_use]
 pub(super) struct InFlightSlot {
-    places: Arc<InFlightSlots>,
+    slots: Arc<InFlightSlots>,
     sender: SenderId,
 }
 
@@ -65,7 +68,7 @@ impl InFlightSlots {
     pub(super) fn new(number: NonZeroU32, sharing: SlotSharing) -> Self {
         Self(Mutex::new(SlotLedger {
             sharing,
-            places: size(number),
+            slots: size(number),
             held: 0,
             held_by: HashMap::new(),
             queues: HashMap::new(),
@@ -74,39 +77,39 @@ impl InFlightSlots {
         }))
     }
 
-    /// Changes the number. Who holds a place keeps it.
+    /// Changes the number of slots. Slots in use stay in use.
     pub(super) fn resize(self: &Arc<Self>, number: NonZeroU32) {
         let mut ledger = self.ledger();
-        ledger.places = size(number);
+        ledger.slots = size(number);
         let refused = self.grant(&mut ledger);
         drop(ledger);
         drop(refused);
     }
 
-    /// A place, if one is the sender's at once.
-    pub(super) fn place_now(self: &Arc<Self>, sender: SenderId) -> Option<InFlightSlot> {
+    /// Takes a slot without waiting, if there is one for the sender.
+    pub(super) fn try_take(self: &Arc<Self>, sender: SenderId) -> Option<InFlightSlot> {
         let mut ledger = self.ledger();
-        let free = ledger.has_place_for(sender);
+        let free = ledger.has_slot_for(sender);
         free.then(|| self.take(&mut ledger, sender))
     }
 
-    /// A place, as soon as one is the sender's; none where that is behind `deadline`.
-    pub(super) async fn place(
+    /// Waits for a slot. Returns `None` if the queue is full, or the deadline passes.
+    pub(super) async fn acquire(
         self: &Arc<Self>,
         sender: SenderId,
         deadline: Instant,
     ) -> Option<InFlightSlot> {
         let (granted, receiver) = oneshot::channel();
         let ticket = {
-            // One lock for both: a place that becomes free in between would be given to nobody.
+            // One lock for check and queueing: a slot freed in between would be granted to nobody.
             let mut ledger = self.ledger();
-            if ledger.has_place_for(sender) {
+            if ledger.has_slot_for(sender) {
                 return Some(self.take(&mut ledger, sender));
             }
             ledger.queue(sender, granted)?
         };
         let _queued = QueuedRequest {
-            places: self,
+            slots: self,
             sender,
             ticket,
         };
@@ -122,13 +125,13 @@ impl InFlightSlots {
         ledger.held += 1;
         *ledger.held_by.entry(sender).or_default() += 1;
         InFlightSlot {
-            places: Arc::clone(self),
+            slots: Arc::clone(self),
             sender,
         }
     }
 
-    /// Gives free places to those who wait. One that nobody takes any more is returned: it must not be
-    /// dropped under the lock, and goes to the next one when it is.
+    /// Grants free slots to waiting requests. Returns a slot whose request was cancelled: dropping
+    /// it takes the lock, so it must happen after the lock is released, and grants the rest.
     fn grant(self: &Arc<Self>, ledger: &mut SlotLedger) -> Option<InFlightSlot> {
         while let Some(sender) = ledger.next_sender() {
             let waiting = ledger.leave(sender, VecDeque::pop_front)?;
@@ -141,38 +144,40 @@ impl InFlightSlots {
     }
 
     fn ledger(&self) -> MutexGuard<'_, SlotLedger> {
-        // Nothing that can panic runs under the lock.
+        // A poisoned lock is usable: nothing under the lock can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SlotLedger {
-    fn has_place_for(&self, sender: SenderId) -> bool {
+    fn has_slot_for(&self, sender: SenderId) -> bool {
         let most = match self.sharing {
-            SlotSharing::All => self.places - self.places / LEFT_FOR_OTHERS,
-            SlotSharing::One => self.places,
+            SlotSharing::All => self.slots - self.slots / LEFT_FOR_OTHERS,
+            SlotSharing::One => self.slots,
         };
-        self.held < self.places && self.held_by(sender) < most
+        self.held < self.slots && self.held_by(sender) < most
     }
 
     fn held_by(&self, sender: SenderId) -> usize {
         self.held_by.get(&sender).copied().unwrap_or_default()
     }
 
-    /// The sender that is given a place next, if one is free that somebody may have.
+    /// Returns the sender that is granted a slot next.
     fn next_sender(&self) -> Option<SenderId> {
         let rank = |(sender, queue): &(&SenderId, &VecDeque<WaitingRequest>)| {
             let first = queue.front().map(|first| first.ticket);
+            // The fewest slots first; tickets grow with the time of arrival.
             (self.held_by(**sender), first)
         };
         self.queues
             .iter()
-            .filter(|(sender, _)| self.has_place_for(**sender))
+            .filter(|(sender, _)| self.has_slot_for(**sender))
             .min_by_key(rank)
             .map(|(sender, _)| *sender)
     }
 
-    /// A ticket for the queue; none where it is full and no sender has more in it than this one would.
+    /// Adds a request to its sender's queue and returns its ticket. `None` if the queue is full, and
+    /// no sender has more requests in it than this one would have.
     fn queue(&mut self, sender: SenderId, granted: oneshot::Sender<InFlightSlot>) -> Option<u64> {
         if self.waiting >= QUEUE {
             self.make_room(sender)?;
@@ -185,16 +190,16 @@ impl SlotLedger {
         Some(ticket)
     }
 
-    /// Turns away the latest request of the sender that has most in the queue.
+    /// Evicts the latest request of the sender with the most requests in the queue.
     fn make_room(&mut self, sender: SenderId) -> Option<()> {
-        let (crowd, most) = self.queues.iter().max_by_key(|(_, queue)| queue.len())?;
-        let (crowd, most) = (*crowd, most.len());
+        let (largest, most) = self.queues.iter().max_by_key(|(_, queue)| queue.len())?;
+        let (largest, most) = (*largest, most.len());
         let own = self.queues.get(&sender).map_or(0, VecDeque::len);
-        // Without a granter its receiver ends.
-        (most > own + 1).then(|| drop(self.leave(crowd, VecDeque::pop_back)))
+        // Dropping the sending half of its channel ends the wait of the evicted request.
+        (most > own + 1).then(|| drop(self.leave(largest, VecDeque::pop_back)))
     }
 
-    /// Takes one request of a sender out of the queue.
+    /// Removes one request of a sender from its queue.
     fn leave(
         &mut self,
         sender: SenderId,
@@ -222,24 +227,24 @@ impl SlotLedger {
 
 impl Drop for InFlightSlot {
     fn drop(&mut self) {
-        let mut ledger = self.places.ledger();
+        let mut ledger = self.slots.ledger();
         ledger.give_back(self.sender);
-        let refused = self.places.grant(&mut ledger);
+        let refused = self.slots.grant(&mut ledger);
         drop(ledger);
         drop(refused);
     }
 }
 
-/// Waits for its place until it is dropped.
+/// A request in the queue; it leaves on drop.
 struct QueuedRequest<'p> {
-    places: &'p InFlightSlots,
+    slots: &'p InFlightSlots,
     sender: SenderId,
     ticket: u64,
 }
 
 impl Drop for QueuedRequest<'_> {
     fn drop(&mut self) {
-        let mut ledger = self.places.ledger();
+        let mut ledger = self.slots.ledger();
         let left = ledger.leave(self.sender, |queue| {
             let own = |waiting: &WaitingRequest| waiting.ticket == self.ticket;
             queue.remove(queue.iter().position(own)?)

@@ -87,7 +87,7 @@ async fn strangers_are_told_apart_by_address_and_not_within_a_network_of_ipv6() 
     assert_eq!(refused(&throttle, stranger("2001:db8::1")).await, None);
     let neighbour = refused(&throttle, stranger("2001:db8::ffff:2")).await;
     assert_eq!(neighbour, Some(Limit::ClientRate));
-    // Some may share a place by chance, and hardly all.
+    // Some may share an entry by chance, but hardly all.
     let mut admitted = 0;
     for number in 0..20 {
         let other = stranger(&format!("192.0.2.{number}"));
@@ -153,7 +153,7 @@ async fn what_cannot_get_its_turn_in_time_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn places_are_waited_for_in_turn_and_given_back() {
+async fn slots_are_granted_in_turn_and_returned() {
     let throttle = throttle(&Limits {
         requests_in_flight: at(2),
         throttle_wait: 2 * SECOND,
@@ -169,7 +169,7 @@ async fn places_are_waited_for_in_turn_and_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_place_is_the_clients_that_holds_least() {
+async fn the_next_slot_goes_to_the_client_that_holds_the_fewest() {
     let throttle = throttle(&Limits {
         requests_in_flight: at(3),
         throttle_wait: 2 * SECOND,
@@ -196,12 +196,12 @@ async fn the_next_place_is_the_clients_that_holds_least() {
     };
     let waiting = async { tokio::join!(wait("app"), wait("app"), wait("other")) };
     let ((_first, _second, _third), ()) = tokio::join!(waiting, give_back);
-    // The third came last and held nothing; both of the others hold one when it is given its place.
+    // The third came last and held nothing; both of the others hold one when it gets its slot.
     assert_eq!(*order.lock().unwrap(), ["other", "app", "app"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_client_leaves_places_to_others() {
+async fn one_client_leaves_slots_to_others() {
     let throttle = throttle(&Limits {
         requests_in_flight: at(16),
         client_requests_in_flight: at(16),
@@ -234,8 +234,8 @@ async fn a_client_that_fills_the_queue_keeps_nobody_out() {
         let throttle = Arc::clone(&throttle);
         crowd.spawn(async move { throttle.admit(APP).await.map(drop) });
     }
-    let places = throttle.all.places.as_ref().unwrap();
-    while places.waiting() < QUEUE {
+    let slots = throttle.all.slots.as_ref().unwrap();
+    while slots.waiting() < QUEUE {
         tokio::task::yield_now().await;
     }
     assert_eq!(refused(&throttle, APP).await, Some(Limit::InFlight));
@@ -252,7 +252,7 @@ async fn a_client_that_fills_the_queue_keeps_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_its_own_places_holds_none_of_all() {
+async fn a_client_that_waits_for_its_own_slots_holds_no_shared_one() {
     let throttle = throttle(&Limits {
         requests_in_flight: at(2),
         client_requests_in_flight: at(1),

@@ -136,7 +136,7 @@ async fn a_silent_server_runs_into_the_response_timeout() {
         matches!(
             error,
             BackendError::Timeout {
-                phase: Phase::AwaitingAnswer,
+                phase: Phase::AwaitingResponse,
                 ..
             }
         ),
