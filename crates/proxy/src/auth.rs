@@ -310,7 +310,7 @@ impl Gate {
             address.key.as_ref().map(ObjectKey::as_str),
         );
         if let Some(version) = query.get("versionId").filter(|version| !version.is_empty()) {
-            record.trail.asks_version(version);
+            record.trail.requests_version(version);
         }
         if form::is_form(&parts, &address, &query) {
             record.operation(Operation::PostObject.as_str());

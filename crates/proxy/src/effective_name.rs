@@ -4,7 +4,7 @@
 //! So a key may denote an object under another prefix or, beyond the bucket's own name, in another
 //! bucket. Keys are passed on as received; this module judges where they may lead.
 
-/// How far a key may lead from its literal place.
+/// Distance that a key may lead from its literal place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum KeyReach {
     /// The key denotes the same object everywhere.

@@ -1,8 +1,8 @@
 //! Requests for features that the backend lacks (`backend.lacks`).
 //!
-//! Of such a feature nothing is sent: a header whose value is S3's default asks for nothing and is
-//! dropped, and so is one that only permits something. A request that needs the feature is refused,
-//! so that nobody takes an object for tagged or locked that is not.
+//! Nothing about such a feature is sent. A header with S3's default value, or one that only permits
+//! something, is dropped. A request that needs the feature is refused, so that no client believes an
+//! object to be tagged or locked that is not.
 
 use http::HeaderMap;
 use s3proxy_protocol::error::{ErrorCode, S3Error};
@@ -10,12 +10,12 @@ use s3proxy_protocol::operation::Operation;
 
 use crate::config::resolved::Feature;
 
-/// How S3 speaks of a feature.
+/// Sub-resources and headers that belong to a feature.
 struct FeatureNames {
     sub_resources: &'static [&'static str],
-    /// Names of headers, or their beginnings where they end in `-`.
+    /// Names of headers; one that ends in `-` is a prefix.
     headers: &'static [&'static str],
-    /// Values that ask for nothing, by the header's name; `*` is any value.
+    /// Values that request nothing, by header name; `*` is any value.
     defaults: &'static [(&'static str, &'static str)],
 }
 
@@ -104,8 +104,8 @@ impl FeatureNames {
     }
 }
 
-/// Takes out headers of features that the backend lacks, and refuses requests that need one.
-pub(crate) fn settle(
+/// Removes headers of features that the backend lacks, and refuses requests that need one.
+pub(crate) fn remove_or_refuse(
     lacks: &[Feature],
     operation: Operation,
     headers: &mut HeaderMap,
@@ -155,7 +155,7 @@ mod tests {
     ) -> Option<bool> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_str(value).unwrap());
-        let settled = settle(&[feature], operation, &mut headers);
+        let settled = remove_or_refuse(&[feature], operation, &mut headers);
         if let Err(error) = &settled {
             assert_eq!(error.code, ErrorCode::NotImplemented);
             assert!(error.message.contains("backend.lacks"), "{}", error.message);
@@ -250,13 +250,13 @@ mod tests {
             (Feature::ObjectLock, Operation::PutObjectRetention),
             (Feature::Website, Operation::PutBucketWebsite),
         ] {
-            let settled = settle(&[feature], operation, &mut HeaderMap::new());
+            let settled = remove_or_refuse(&[feature], operation, &mut HeaderMap::new());
             assert!(settled.is_err(), "{}", operation.as_str());
         }
         let mut none = HeaderMap::new();
-        assert!(settle(&[Feature::Tagging], Operation::GetObjectAcl, &mut none).is_ok());
+        assert!(remove_or_refuse(&[Feature::Tagging], Operation::GetObjectAcl, &mut none).is_ok());
         assert!(
-            settle(
+            remove_or_refuse(
                 &[Feature::TrailingChecksums],
                 Operation::PutObject,
                 &mut none

@@ -1,4 +1,4 @@
-//! How an object is stored, and which keys open it, by its place: the first rule that matches, or
+//! Storage of objects, and the keys that open them, by bucket and key: the first matching rule, or
 //! the policy.
 //!
 //! A key that a rule names, as its `key` or among its `opens`, opens only in the places of rules

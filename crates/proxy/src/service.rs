@@ -166,8 +166,8 @@ impl Service {
         standing: &mut Standing,
     ) -> Outcome<Response<ResponseBody>> {
         // Before any work: a request whose line cannot be written may have to be refused.
-        if let Some(place) = self.audit.place().await? {
-            record.trail.begin(place);
+        if let Some(slot) = self.audit.reserve().await? {
+            record.trail.begin(slot);
         }
         let visit = parts.extensions.get::<Visit>().cloned();
         if parts.method == Method::POST
@@ -305,8 +305,11 @@ impl Service {
         let mut plan = plan::plan(&facts(&request, &self.parts.policy));
         // Grants come first: a client without them learns nothing of the backend.
         if !matches!(plan, Plan::Refuse(_))
-            && let Err(error) =
-                missing_features::settle(&self.lacks, request.operation, &mut request.headers)
+            && let Err(error) = missing_features::remove_or_refuse(
+                &self.lacks,
+                request.operation,
+                &mut request.headers,
+            )
         {
             plan = Plan::Refuse(error);
         }
@@ -458,7 +461,7 @@ fn complete(
     record.answered(response.status(), announced);
     let version = response.headers().get("x-amz-version-id");
     if let Some(version) = version.and_then(|version| version.to_str().ok()) {
-        record.trail.answers_version(version);
+        record.trail.returns_version(version);
     }
     let mut response = response.map(|body| body.recorded(Arc::clone(record)));
     for (name, id) in record.ids() {

@@ -33,7 +33,7 @@ const CREDENTIAL_REFUSED: &[&str] = &[
     "TokenRefreshRequired",
 ];
 
-/// Why the backend is not usable.
+/// Reason that the backend is not usable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessError {
     #[error("the backend cannot be reached: {0}")]

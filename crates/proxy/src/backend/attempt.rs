@@ -146,7 +146,7 @@ impl Transport {
         let progress = SendProgress::start();
         let body = OutgoingBody::new(&request.payload, progress.clone());
         let mut message = self.message(request, target, lease, &location, body)?;
-        call.tell(message.headers_mut());
+        call.propagate(message.headers_mut());
         // To find out afterwards which connection the request has used.
         let connection = capture_connection(&mut message);
         let limits = PhaseLimits {

@@ -25,14 +25,14 @@ use super::buffers::STREAM_BYTES;
 use super::pressure::Pressure;
 use crate::telemetry::metrics::{self, GaugeGuard, Limit};
 
-/// Time that a request waits for its share before it is told to slow down.
+/// Time that a request waits for its share before it is throttled.
 const BUDGET_WAIT: Duration = Duration::from_secs(10);
 
 /// Time for which a waiting request may be overtaken by others of its own holder.
 const OVERTAKEN_FOR: Duration = Duration::from_secs(4);
 
-/// Length of the queue; further requests are told to slow down at once. Each waiting request holds
-/// its connection, and perhaps one to the backend.
+/// Length of the queue; further requests are throttled at once. Each waiting request holds its
+/// connection, and perhaps one to the backend.
 const QUEUE: usize = 1024;
 
 /// Unit of the accounts, in bytes.
@@ -82,7 +82,7 @@ impl MemoryHolder {
     }
 }
 
-/// Amount of a body that has arrived.
+/// Stage of a body, by the amount that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyStage {
     /// Only the first bytes; more may never come.
@@ -138,7 +138,7 @@ pub(crate) struct BodyShare {
     _counted: GaugeGuard,
 }
 
-/// Why there is no share.
+/// Error of a request that gets no share.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BudgetExhausted {
     #[error("timed out after {} s waiting for body memory", BUDGET_WAIT.as_secs())]
@@ -409,7 +409,7 @@ impl BodyShare {
     }
 
     /// Marks the body as under way, once more of it has arrived.
-    pub(crate) fn is_underway(&mut self) {
+    pub(crate) fn mark_under_way(&mut self) {
         let mut ledger = self.budget.ledger();
         // Under one lock, so that nobody takes the memory in between.
         ledger.give_back(self.claim);

@@ -29,7 +29,7 @@ const SENDING_WINDOW: Duration = Duration::from_secs(3);
 /// buffers empty in large steps with no visible progress in between.
 const RECEIVING_WINDOW: Duration = Duration::from_secs(20);
 
-/// Demands on clients.
+/// Limits on the pace of clients.
 #[derive(Clone)]
 pub(crate) struct PaceLimits {
     /// Longest time without progress.
@@ -40,7 +40,7 @@ pub(crate) struct PaceLimits {
 }
 
 impl PaceLimits {
-    /// Demands without a least rate.
+    /// Limits without a least rate.
     #[cfg(test)]
     pub(crate) fn with_silence(silence: Duration) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl PaceLimits {
     }
 }
 
-/// Why a client is not waited for any longer.
+/// Reason to end a body because of its client's pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PaceViolation {
     /// No byte moved for too long.
@@ -60,13 +60,13 @@ pub(crate) enum PaceViolation {
     TooSlow,
 }
 
-/// Watch over one body.
+/// Pace of one body, measured against the limits.
 pub(crate) struct ClientPace {
-    patience: PaceLimits,
+    limits: PaceLimits,
     window: Duration,
     idle_timeout: IdleTimeout,
     tick: Option<Pin<Box<Sleep>>>,
-    /// When the client was last seen to be waited for.
+    /// Start of the current wait for the client.
     waiting_since: Option<Instant>,
     /// Number of bytes moved in the current window.
     moved_bytes: usize,
@@ -77,21 +77,21 @@ pub(crate) struct ClientPace {
 
 impl ClientPace {
     /// Watches a client that sends a body.
-    pub(crate) fn for_sender(patience: PaceLimits) -> Self {
-        Self::new(patience, SENDING_WINDOW)
+    pub(crate) fn for_sender(limits: PaceLimits) -> Self {
+        Self::new(limits, SENDING_WINDOW)
     }
 
     /// Watches a client that receives a response.
-    pub(crate) fn for_receiver(patience: PaceLimits) -> Self {
-        Self::new(patience, RECEIVING_WINDOW)
+    pub(crate) fn for_receiver(limits: PaceLimits) -> Self {
+        Self::new(limits, RECEIVING_WINDOW)
     }
 
-    fn new(patience: PaceLimits, window: Duration) -> Self {
+    fn new(limits: PaceLimits, window: Duration) -> Self {
         Self {
             // With a longer window the timeout would always come first.
-            window: window.min(patience.silence),
-            idle_timeout: IdleTimeout::new(patience.silence),
-            patience,
+            window: window.min(limits.silence),
+            idle_timeout: IdleTimeout::new(limits.silence),
+            limits,
             tick: None,
             waiting_since: None,
             moved_bytes: 0,
@@ -102,7 +102,7 @@ impl ClientPace {
 
     /// Records progress.
     pub(crate) fn moved(&mut self, bytes: usize) {
-        self.idle_timeout.progress();
+        self.idle_timeout.restart();
         self.moved_bytes = self.moved_bytes.saturating_add(bytes);
         if let Some(since) = self.waiting_since.take() {
             self.count(since.elapsed());
@@ -115,13 +115,13 @@ impl ClientPace {
         if self.idle_timeout.poll_elapsed(context).is_ready() {
             return Poll::Ready(PaceViolation::Idle);
         }
-        if self.patience.least_rate.is_none() {
+        if self.limits.least_rate.is_none() {
             return Poll::Pending;
         }
         if let Some(since) = self.waiting_since.replace(Instant::now()) {
             self.count(since.elapsed());
         }
-        if self.slow && self.patience.pressure.takes_one() {
+        if self.slow && self.limits.pressure.takes_one() {
             metrics::throttled(Limit::BodyRate);
             return Poll::Ready(PaceViolation::TooSlow);
         }
@@ -134,7 +134,7 @@ impl ClientPace {
     fn count(&mut self, waited: Duration) {
         self.waited += waited.min(TICK);
         if self.waited >= self.window {
-            let least = self.patience.least_rate.map_or(0, NonZeroUsize::get);
+            let least = self.limits.least_rate.map_or(0, NonZeroUsize::get);
             let milliseconds = self.waited.as_millis();
             // In integers, without rounding: bytes per millisecond against the least rate.
             self.slow = (self.moved_bytes as u128) * 1000 < (least as u128) * milliseconds;
@@ -161,7 +161,7 @@ mod tests {
     /// Ten ticks.
     const SILENCE: Duration = Duration::from_secs(10);
 
-    fn patience(pressure: &Arc<Pressure>) -> PaceLimits {
+    fn limits(pressure: &Arc<Pressure>) -> PaceLimits {
         PaceLimits {
             silence: SILENCE,
             least_rate: NonZeroUsize::new(1000),
@@ -170,11 +170,11 @@ mod tests {
     }
 
     fn pace(pressure: &Arc<Pressure>) -> ClientPace {
-        ClientPace::for_receiver(patience(pressure))
+        ClientPace::for_receiver(limits(pressure))
     }
 
     /// Simulates a client that moves `bytes` every 100 ms, for as long as it is tolerated.
-    async fn put_up_with(
+    async fn tolerate(
         pace: &mut ClientPace,
         bytes: usize,
         time: Duration,
@@ -196,9 +196,9 @@ mod tests {
     async fn a_slow_body_goes_when_others_wait_and_not_before() {
         let pressure = Arc::new(Pressure::default());
         let mut slow = pace(&pressure);
-        assert_eq!(put_up_with(&mut slow, 1, 10 * SILENCE).await, None);
+        assert_eq!(tolerate(&mut slow, 1, 10 * SILENCE).await, None);
         let _wanted = pressure.want(1);
-        let why = put_up_with(&mut slow, 1, 2 * TICK).await;
+        let why = tolerate(&mut slow, 1, 2 * TICK).await;
         assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
@@ -208,7 +208,7 @@ mod tests {
         let _wanted = pressure.want(usize::MAX / 2);
         let mut steady = pace(&pressure);
         // 110 bytes every 100 ms, a little more than the least rate.
-        assert_eq!(put_up_with(&mut steady, 110, 10 * SILENCE).await, None);
+        assert_eq!(tolerate(&mut steady, 110, 10 * SILENCE).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -216,8 +216,8 @@ mod tests {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
         let mut new = pace(&pressure);
-        assert_eq!(put_up_with(&mut new, 1, 9 * TICK).await, None);
-        let why = put_up_with(&mut new, 1, 3 * TICK).await;
+        assert_eq!(tolerate(&mut new, 1, 9 * TICK).await, None);
+        let why = tolerate(&mut new, 1, 3 * TICK).await;
         assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
@@ -225,8 +225,8 @@ mod tests {
     async fn a_slow_sender_goes_within_seconds() {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
-        let mut sender = ClientPace::for_sender(patience(&pressure));
-        let why = put_up_with(&mut sender, 1, 5 * TICK).await;
+        let mut sender = ClientPace::for_sender(limits(&pressure));
+        let why = tolerate(&mut sender, 1, 5 * TICK).await;
         assert_eq!(why, Some(PaceViolation::TooSlow));
     }
 
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_backend_takes_is_not_the_clients_fault() {
+    async fn time_spent_by_the_backend_does_not_count_against_the_client() {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
         let mut pace = pace(&pressure);

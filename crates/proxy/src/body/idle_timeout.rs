@@ -23,8 +23,8 @@ impl IdleTimeout {
         }
     }
 
-    /// Records that a byte moved.
-    pub(crate) fn progress(&mut self) {
+    /// Records progress, which restarts the timeout.
+    pub(crate) fn restart(&mut self) {
         self.moved = true;
     }
 

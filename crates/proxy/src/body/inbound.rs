@@ -33,7 +33,7 @@ pub(crate) enum Framing {
     Form(Box<FileDecoder>),
 }
 
-/// Why a client's body could not be used.
+/// Failure to read a client's body.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum InboundError {
     /// The body does not match the request's promises.
@@ -93,7 +93,7 @@ impl Inbound {
         framing: Framing,
         verifier: PayloadVerifier,
         length: u64,
-        patience: PaceLimits,
+        limits: PaceLimits,
         received: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -103,8 +103,8 @@ impl Inbound {
             verifier: Some(verifier),
             remaining: Some(length),
             received,
-            silence: patience.silence,
-            pace: ClientPace::for_sender(patience),
+            silence: limits.silence,
+            pace: ClientPace::for_sender(limits),
         }
     }
 
@@ -114,7 +114,7 @@ impl Inbound {
         first: Bytes,
         decoder: FileDecoder,
         verifier: PayloadVerifier,
-        patience: PaceLimits,
+        limits: PaceLimits,
         received: Arc<AtomicU64>,
     ) -> Self {
         Self {
@@ -124,8 +124,8 @@ impl Inbound {
             verifier: Some(verifier),
             remaining: None,
             received,
-            silence: patience.silence,
-            pace: ClientPace::for_sender(patience),
+            silence: limits.silence,
+            pace: ClientPace::for_sender(limits),
         }
     }
 

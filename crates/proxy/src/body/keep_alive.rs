@@ -1,4 +1,4 @@
-//! A response that is still being made: white space until its document is ready.
+//! A response whose document is not ready yet: white space keeps the connection alive until then.
 //!
 //! Status and headers were sent already; XML allows white space after its declaration. So the
 //! client sees that the connection is alive, and finds the result in the document, as in S3.
@@ -55,6 +55,7 @@ impl KeepAliveBody {
             .map(|_| Some(Bytes::from_static(b" ")))
     }
 
+    /// Returns whether the document was sent.
     pub(crate) fn is_done(&self) -> bool {
         self.beginning.is_none() && self.document.is_none()
     }

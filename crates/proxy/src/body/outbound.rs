@@ -38,10 +38,12 @@ pub(crate) struct ResponseBody {
 }
 
 impl ResponseBody {
+    /// Sends no body.
     pub(crate) fn empty() -> Self {
         Self::from(ResponseContent::Empty)
     }
 
+    /// Sends bytes that are in memory.
     pub(crate) fn held(bytes: impl Into<Bytes>) -> Self {
         Self::from(ResponseContent::Held(bytes.into()))
     }

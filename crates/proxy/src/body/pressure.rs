@@ -55,7 +55,7 @@ impl Drop for Wanted {
     fn drop(&mut self) {
         let mut sums = self.pressure.sums();
         sums.wanted_bytes -= self.bytes;
-        // With nobody waiting the books start again, so that no surplus accumulates.
+        // With no request waiting both sums restart at 0, so that no surplus accumulates.
         sums.given_up_bytes = match sums.wanted_bytes {
             0 => 0,
             _ => sums.given_up_bytes.saturating_sub(self.bytes),

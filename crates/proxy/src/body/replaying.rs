@@ -17,7 +17,7 @@ use super::inbound::Inflow;
 use super::opening::OpeningError;
 use super::sealing::Payload;
 
-/// Why the content could not be read completely.
+/// Failure to read the content completely.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplayError {
     /// The source failed.

@@ -24,7 +24,7 @@ use super::inbound::Inflow;
 
 /// A source of plaintext to be sealed.
 pub(crate) trait Payload {
-    /// Why the payload could not be read completely.
+    /// Failure to read the payload completely.
     type Fault;
 
     /// Ready once the first bytes have arrived, for which no memory has to be counted yet.

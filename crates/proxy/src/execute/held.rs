@@ -114,7 +114,7 @@ impl HeldShare {
             .push(budget.share_for(job.holder(), more, stage).await?);
         if stage == BodyStage::UnderWay {
             // The earlier shares of this body are booked as underway too.
-            self.0.iter_mut().for_each(BodyShare::is_underway);
+            self.0.iter_mut().for_each(BodyShare::mark_under_way);
         }
         Ok(covered)
     }

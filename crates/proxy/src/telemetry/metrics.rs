@@ -46,7 +46,7 @@ macro_rules! label {
 }
 
 label! {
-    /// Limit that a request can hit.
+    /// Limit that a request can reach.
     Limit {
         Rate = "rate",
         ClientRate = "client_rate",
@@ -74,7 +74,7 @@ label! {
 }
 
 label! {
-    /// Reason for which a write had no key.
+    /// Reason for which a write failed for lack of a key.
     SealFailure {
         /// The service is unreachable, too slow, or failing inside.
         Service = "key_service",
@@ -161,7 +161,7 @@ label! {
         Create = "create",
         /// Open a KEK that an envelope carries.
         Open = "open",
-        /// Check that the service answers.
+        /// Check that the service responds.
         Check = "check",
         /// Fetch the key of an older proxy's objects.
         Legacy = "legacy",
@@ -338,7 +338,7 @@ pub(crate) fn key_cache_missed() {
     counter!(KEY_CACHE_MISSES.name).increment(1);
 }
 
-/// Counts a request to the backend that was answered, or failed.
+/// Counts an attempt at a request to the backend, with its result.
 pub(crate) fn backend_request_ended(
     operation: &'static str,
     status: Cow<'static, str>,
@@ -392,7 +392,7 @@ fn config_state(result: ReloadResult) {
     }
 }
 
-/// Counts a request that was told to slow down.
+/// Counts a throttled request.
 pub(crate) fn throttled(limit: Limit) {
     counter!(THROTTLED.name, "limit" => limit.as_str()).increment(1);
 }

@@ -39,7 +39,7 @@ pub(crate) const REQUEST_TARGET: &str = "s3proxy::request";
 /// Message of the log line that each request leaves; in text it becomes a line of its own form.
 pub(crate) const REQUEST_MESSAGE: &str = "request";
 
-/// Why logging could not be set up.
+/// Failure to set up logging.
 #[derive(Debug, thiserror::Error)]
 #[error("logging is set up already; expected one call, at start")]
 pub struct TelemetryError(#[source] tracing::dispatcher::SetGlobalDefaultError);

@@ -45,7 +45,7 @@ use exporter::RateLimitedExporter;
 /// Time that the end of the program waits for the last spans.
 const FLUSH_WAIT: Duration = Duration::from_secs(3);
 
-/// Why traces cannot be sent as configured.
+/// Failure to set up tracing.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
     /// The trusted roots for the collector's certificate cannot be read.

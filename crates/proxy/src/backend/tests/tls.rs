@@ -158,7 +158,7 @@ async fn a_server_of_plain_http_is_told_of_as_one() {
     settings.retry.attempts = 1;
     let error = backend_with(settings).await.send(get("k")).await;
     let error = error.err().unwrap().to_string();
-    assert!(error.contains("write http://"), "{error}");
+    assert!(error.contains("use http://"), "{error}");
 }
 
 #[tokio::test]

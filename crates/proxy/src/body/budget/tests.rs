@@ -157,7 +157,7 @@ async fn beginnings_of_bodies_leave_room_for_their_ends() {
     }
     assert_eq!(beginnings.len() * 16 * UNIT_BYTES, TOTAL / 4);
     assert!(budget.share(alice(), TOTAL / 2).await.is_ok());
-    beginnings[0].is_underway();
+    beginnings[0].mark_under_way();
     assert!(at_once(&budget, alice(), BodyStage::Beginning).is_some());
     beginnings.clear();
     assert!(is_empty(&budget));

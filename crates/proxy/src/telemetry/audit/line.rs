@@ -12,6 +12,7 @@ use time::macros::format_description;
 
 use crate::telemetry::escape;
 
+/// Schema of the lines, with its version.
 pub(super) const SCHEMA: &str = "s3proxy.audit/1";
 
 /// RFC 3339, in UTC, with milliseconds.
@@ -26,7 +27,7 @@ pub(super) const ERROR_CODE_BYTES: usize = 128;
 const REASON_BYTES: usize = 512;
 const REQUEST_ID_BYTES: usize = 128;
 
-/// Form in which an object is stored.
+/// Format of a stored object, with its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct StoredForm {
     pub(crate) format: StoredFormat,
@@ -45,6 +46,7 @@ impl StoredForm {
         }
     }
 
+    /// Makes the value for an object that is not encrypted.
     pub(crate) fn plaintext() -> Self {
         Self {
             format: StoredFormat::Plaintext,
@@ -76,7 +78,7 @@ pub(super) struct LineHead<'a> {
     pub(super) client: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) access_key_id: Option<&'a str>,
-    /// There where the signature is of the older version.
+    /// Only for Signature Version 2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signature_version: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +188,7 @@ struct HeadedObject<'a> {
     object: &'a ObjectLine,
 }
 
+/// Formats a time as the lines show it.
 pub(super) fn time_text(time: OffsetDateTime) -> String {
     time.format(TIME).expect("every part of it is known")
 }

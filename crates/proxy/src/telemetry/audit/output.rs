@@ -10,6 +10,7 @@ use super::AuditError;
 /// File mode: only the proxy's user may read the log.
 const MODE: u32 = 0o600;
 
+/// Destination of the lines.
 pub(super) enum LineOutput {
     Stdout,
     File {
@@ -20,10 +21,12 @@ pub(super) enum LineOutput {
     Test(Box<dyn Write + Send>),
 }
 
-/// Whether the path denotes another file now.
+/// Result of comparing the open file with the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileCheck {
+    /// The path denoted another file, or none; the output now writes to that file.
     Reopened,
+    /// The open file is still the one at the path.
     Same,
 }
 

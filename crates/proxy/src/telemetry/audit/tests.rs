@@ -71,9 +71,9 @@ fn settings(output: AuditOutput, on_failure: AuditFailure) -> resolved::Audit {
     }
 }
 
-fn log_to(disk: &Disk, on_failure: AuditFailure, places: usize) -> AuditLog {
+fn log_to(disk: &Disk, on_failure: AuditFailure, slots: usize) -> AuditLog {
     let output = LineOutput::Test(Box::new(disk.clone()));
-    AuditLog::over(output, &settings(AuditOutput::Stdout, on_failure), places).unwrap()
+    AuditLog::over(output, &settings(AuditOutput::Stdout, on_failure), slots).unwrap()
 }
 
 fn log_file(path: &Path) -> AuditLog {
@@ -102,7 +102,7 @@ fn facts<'a>() -> RequestFacts<'a> {
 
 async fn trail(log: &AuditLog) -> AuditTrail {
     let trail = AuditTrail::default();
-    trail.begin(log.place().await.unwrap().expect("there is room"));
+    trail.begin(log.reserve().await.unwrap().expect("there is room"));
     trail
 }
 
@@ -142,7 +142,7 @@ async fn a_request_is_one_line_with_all_that_its_steps_noted() {
         trail.verified("AKID");
         trail.signed_with_version_2();
         trail.admit();
-        trail.answers_version("v2");
+        trail.returns_version("v2");
         trail.copies("from", "its/key", Some("v1"));
         trail.reads(|| StoredForm::sealed("local:one"));
         trail.writes(|| StoredForm::sealed("vault:transit/two"));
@@ -248,7 +248,7 @@ async fn every_text_from_outside_is_bounded_in_every_kind_of_line() {
     };
     let lines = lines_of(AuditObjectKeys::Plain, facts, async |trail| {
         trail.claims(&long);
-        trail.asks_version(&long);
+        trail.requests_version(&long);
         trail.copies("from", &long, Some(&long));
         trail.error_code(&long);
         let batch = || {
@@ -336,12 +336,12 @@ async fn requests_are_refused_while_a_full_log_cannot_be_written_and_lines_are_k
         trail(&log).await.finish(&facts());
     }
     disk.is_tried().await;
-    // Time is paused, so the wait for a place is over at once.
-    assert!(log.place().await.is_err());
+    // Time is paused, so the wait for a slot is over at once.
+    assert!(log.reserve().await.is_err());
     disk.set_full(false);
     // The writer sleeps in its own thread, in real time.
     tokio::time::resume();
-    while log.place().await.is_err() {
+    while log.reserve().await.is_err() {
         tokio::task::yield_now().await;
     }
     log.finish().await;
@@ -355,10 +355,10 @@ async fn requests_are_served_without_a_line_where_lines_may_be_dropped() {
     let log = log_to(&disk, AuditFailure::Drop, 1);
     trail(&log).await.finish(&facts());
     disk.is_tried().await;
-    assert!(matches!(log.place().await, Ok(None)));
+    assert!(matches!(log.reserve().await, Ok(None)));
     disk.set_full(false);
     tokio::time::resume();
-    while !matches!(log.place().await, Ok(Some(_))) {
+    while !matches!(log.reserve().await, Ok(Some(_))) {
         tokio::task::yield_now().await;
     }
     assert_eq!(disk.lines().len(), 1);

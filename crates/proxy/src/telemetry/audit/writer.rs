@@ -2,7 +2,7 @@
 //!
 //! Queued lines are written at once. A failed write is retried every second, from the byte at which
 //! it stopped, until it succeeds: queued lines are lost only with the process. Meanwhile the
-//! queue's places run out, which makes requests wait. A file that was moved away is replaced within
+//! queue's slots run out, which makes requests wait. A file that was moved away is replaced within
 //! a second, or on request.
 
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(super) fn start(
 #[derive(Default)]
 struct WriteBatch {
     bytes: Vec<u8>,
-    places: Vec<OwnedSemaphorePermit>,
+    slots: Vec<OwnedSemaphorePermit>,
 }
 
 enum WriterCommand {
@@ -67,9 +67,9 @@ impl WriteBatch {
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
-                Message::Lines(lines, place) => {
+                Message::Lines(lines, slot) => {
                     batch.bytes.extend_from_slice(&lines);
-                    batch.places.push(place);
+                    batch.slots.push(slot);
                 }
                 // An order ends the batch: the lines before it must go to the old file.
                 Message::Reopen => return (batch, Some(WriterCommand::Reopen)),
@@ -90,8 +90,8 @@ impl Writer {
         while let Ok(first) = receiver.recv() {
             let (batch, order) = WriteBatch::gather(first, receiver);
             self.write(&batch.bytes);
-            // Release the places only now that their lines are written.
-            drop(batch.places);
+            // Release the slots only now that their lines are written.
+            drop(batch.slots);
             match order {
                 None => {}
                 Some(WriterCommand::Reopen) => {

@@ -76,8 +76,8 @@ impl CallSpan {
         Self(begun)
     }
 
-    /// Sets the headers that tell the server which span its work belongs to.
-    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+    /// Sets the trace headers, so that the server's work belongs to this span.
+    pub(crate) fn propagate(&self, headers: &mut HeaderMap) {
         if let Some(context) = &self.0 {
             trace_context::write(headers, context.span().span_context());
         }
@@ -103,9 +103,9 @@ impl CallSpan {
         self.end(|context| fail(context, kind.to_owned()));
     }
 
-    fn end(mut self, tell: impl FnOnce(&Context)) {
+    fn end(mut self, record: impl FnOnce(&Context)) {
         if let Some(context) = self.0.take() {
-            tell(&context);
+            record(&context);
             context.span().end();
         }
     }

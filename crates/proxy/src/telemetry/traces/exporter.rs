@@ -11,6 +11,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use super::collector_client::LastFailure;
 use crate::telemetry::log_rate_limit::LogRateLimit;
 
+/// Exporter that logs failures at most once a minute.
 pub(super) struct RateLimitedExporter {
     inner: Otlp,
     failures: LogRateLimit,

@@ -82,7 +82,7 @@ fn a_request_to_the_backend_is_below_the_clients_request_and_told_of_it() {
         let first = traced.attempt(&Method::GET, "backend", 443);
         first.answered(StatusCode::SERVICE_UNAVAILABLE, None);
         let second = traced.attempt(&Method::GET, "backend", 443);
-        second.tell(&mut sent);
+        second.propagate(&mut sent);
         second.answered(StatusCode::OK, Some("ID"));
     }
     assert_eq!(trace.trace_id().as_deref(), Some(TRACE));
@@ -116,7 +116,7 @@ fn what_a_trusted_client_does_not_sample_is_passed_on_and_not_recorded() {
     let _current = context.attach();
     let mut sent = HeaderMap::new();
     let attempt = ParentTrace::current().attempt(&Method::GET, "backend", 443);
-    attempt.tell(&mut sent);
+    attempt.propagate(&mut sent);
     drop(attempt);
     trace.end(&end(200, "complete"));
     let told = sent["traceparent"].to_str().unwrap();
@@ -198,7 +198,7 @@ async fn nothing_is_made_where_nothing_is_traced() {
     let mut sent = HeaderMap::new();
     ParentTrace::current()
         .attempt(&Method::GET, "backend", 443)
-        .tell(&mut sent);
+        .propagate(&mut sent);
     assert_eq!(sent.len(), 0);
     assert_eq!(
         call("open", "k", |()| "failed", async { Ok(1) }).await,
