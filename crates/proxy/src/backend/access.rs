@@ -97,8 +97,8 @@ impl Backend {
         };
         let prepared = PreparedRequest::new(request, &client.home, &client.settings).await?;
         // Over all attempts, since `exchange` may retry.
-        let answer = match tokio::time::timeout(PROBE_LIMIT, client.exchange(&prepared)).await {
-            Ok(answer) => answer?,
+        let response = match tokio::time::timeout(PROBE_LIMIT, client.exchange(&prepared)).await {
+            Ok(response) => response?,
             Err(_) => {
                 return Err(AccessError::Unreachable(BackendError::Timeout {
                     endpoint: client.home.endpoint.to_string(),
@@ -109,11 +109,11 @@ impl Backend {
         };
         // S3 servers do not send this status; an s3proxy does if it finds its own mark in a
         // request.
-        if answer.head.status == StatusCode::LOOP_DETECTED {
-            let endpoint = answer.endpoint;
+        if response.head.status == StatusCode::LOOP_DETECTED {
+            let endpoint = response.endpoint;
             return Err(AccessError::Loop { endpoint });
         }
-        let code = element(&answer.body.start, "Code");
+        let code = element(&response.body.start, "Code");
         let mut refusals = CREDENTIAL_REFUSED.iter();
         match refusals.find(|refusal| code == Some(**refusal)) {
             Some(code) => Err(AccessError::Credential { code }),

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_objects_has_its_name_and_all_the_rest_one() {
+    fn requests_about_objects_have_their_names_and_all_others_share_one() {
         for (method, bucket, key, query, expected) in [
             ("GET", false, false, &[][..], "ListBuckets"),
             ("HEAD", true, false, &[], "HeadBucket"),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_are_told_from_writes() {
+    fn copies_are_distinguished_from_writes() {
         for (query, expected) in [
             (&[][..], "CopyObject"),
             (&["partNumber", "uploadId"], "UploadPartCopy"),

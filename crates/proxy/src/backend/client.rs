@@ -106,8 +106,8 @@ impl BackendClient {
             let offset = self.transport.clock.offset_seconds();
             let outcome = self.transport.attempt(request, &state.target, &lease).await;
             let next = match &outcome {
-                Ok(answer) => {
-                    self.judge(request, &mut state, answer, &lease, offset)
+                Ok(response) => {
+                    self.judge(request, &mut state, response, &lease, offset)
                         .await?
                 }
                 Err(failure) => self.judge_failure(request, &state, failure),
@@ -131,15 +131,15 @@ impl BackendClient {
         &self,
         request: &PreparedRequest,
         state: &mut ExchangeState,
-        answer: &AttemptResponse,
+        response: &AttemptResponse,
         lease: &CredentialLease,
         signed_at_offset: i64,
     ) -> Result<AfterAttempt, BackendError> {
         // Corrections come before retries, since they spend no budget.
-        if let Some(duration) = redirect::permanence_of(answer.head.status) {
-            return self.follow(request, state, answer, duration);
+        if let Some(duration) = redirect::permanence_of(response.head.status) {
+            return self.follow(request, state, response, duration);
         }
-        if let Some(target) = self.learn_region(request, state, answer)
+        if let Some(target) = self.learn_region(request, state, response)
             && !state.has_set_region
             && request.body_is_whole()
         {
@@ -147,14 +147,14 @@ impl BackendClient {
             state.target = target;
             return Ok(at_once(RetryReason::Region));
         }
-        if self.learn_clock(request, answer, signed_at_offset)
+        if self.learn_clock(request, response, signed_at_offset)
             && !state.has_set_clock
             && request.body_is_whole()
         {
             state.has_set_clock = true;
             return Ok(at_once(RetryReason::Clock));
         }
-        if self.is_about_credentials(answer)
+        if self.is_about_credentials(response)
             && !state.has_renewed_credentials
             && request.body_is_whole()
         {
@@ -162,8 +162,8 @@ impl BackendClient {
             self.credentials.replace(lease).await?;
             return Ok(at_once(RetryReason::Credentials));
         }
-        if let Some(fate) = fate_of(answer.head.status) {
-            let next = self.repeat(request, state, fate, Some(answer));
+        if let Some(fate) = fate_of(response.head.status) {
+            let next = self.repeat(request, state, fate, Some(response));
             if let AfterAttempt::RetryAfter(_) = next {
                 metrics::backend_retried(match fate {
                     Fate::NotExecuted => RetryReason::SlowDown,
@@ -196,7 +196,7 @@ impl BackendClient {
         request: &PreparedRequest,
         state: &ExchangeState,
         fate: Fate,
-        answer: Option<&AttemptResponse>,
+        response: Option<&AttemptResponse>,
     ) -> AfterAttempt {
         // The budget comes last, since asking spends it.
         let retry = &self.settings.retry;
@@ -206,7 +206,7 @@ impl BackendClient {
         {
             return AfterAttempt::Deliver;
         }
-        let headers = answer.map(|answer| &answer.head.headers);
+        let headers = response.map(|response| &response.head.headers);
         AfterAttempt::RetryAfter(pause(retry, state.attempts, headers))
     }
 
@@ -214,11 +214,11 @@ impl BackendClient {
         &self,
         request: &PreparedRequest,
         state: &mut ExchangeState,
-        answer: &AttemptResponse,
+        response: &AttemptResponse,
         duration: redirect::Permanence,
     ) -> Result<AfterAttempt, BackendError> {
         let refused = |reason: String| BackendError::Redirect {
-            endpoint: answer.endpoint.clone(),
+            endpoint: response.endpoint.clone(),
             reason,
         };
         if state.redirected.is_some() {
@@ -233,8 +233,8 @@ impl BackendClient {
         state.target = redirect::target(
             &state.target,
             bucket,
-            &answer.head.headers,
-            &answer.body.start,
+            &response.head.headers,
+            &response.body.start,
         )
         .map_err(refused)?;
         state.redirected = Some(duration);
@@ -255,7 +255,7 @@ impl BackendClient {
     ) {
         let worked = outcome
             .as_ref()
-            .is_ok_and(|answer| answer.head.status.is_success());
+            .is_ok_and(|response| response.head.status.is_success());
         // If the lock is taken, another request is noting the same.
         if worked
             && request.signature == Signature::Own
@@ -274,9 +274,9 @@ impl BackendClient {
         &self,
         request: &PreparedRequest,
         state: &ExchangeState,
-        answer: &AttemptResponse,
+        response: &AttemptResponse,
     ) -> Option<ServiceTarget> {
-        let (head, body) = (&answer.head, &answer.body.start);
+        let (head, body) = (&response.head, &response.body.start);
         let target = redirect::other_region(&state.target, head.status, &head.headers, body)?;
         // A one-time redirect must not be remembered by way of its region.
         if state.redirected != Some(redirect::Permanence::Once) {
@@ -290,19 +290,19 @@ impl BackendClient {
     fn learn_clock(
         &self,
         request: &PreparedRequest,
-        answer: &AttemptResponse,
+        response: &AttemptResponse,
         signed_at_offset: i64,
     ) -> bool {
-        if answer.head.status != StatusCode::FORBIDDEN {
+        if response.head.status != StatusCode::FORBIDDEN {
             return false;
         }
-        let smallest = match element(&answer.body.start, "Code") {
+        let smallest = match element(&response.body.start, "Code") {
             Some("RequestTimeTooSkewed") => TOLERANCE_SECONDS,
             // A response to HEAD has no reason, only a date.
             None if request.method == Method::HEAD => SKEW_SECONDS,
             Some(_) | None => return false,
         };
-        let date = answer.head.headers.get(DATE);
+        let date = response.head.headers.get(DATE);
         self.transport
             .clock
             .learn(date, SystemTime::now(), smallest);
@@ -313,10 +313,10 @@ impl BackendClient {
             > smallest
     }
 
-    fn is_about_credentials(&self, answer: &AttemptResponse) -> bool {
+    fn is_about_credentials(&self, response: &AttemptResponse) -> bool {
         !self.credentials.is_static()
             && matches!(
-                element(&answer.body.start, "Code"),
+                element(&response.body.start, "Code"),
                 Some(
                     "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "InvalidAccessKeyId"
                 )

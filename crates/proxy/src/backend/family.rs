@@ -104,7 +104,7 @@ pub(super) fn unquote_conditions(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
-    fn answered(name: &'static str, value: &'static str) -> HeaderMap {
+    fn response_headers(name: &'static str, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(
             http::HeaderName::from_static(name),
             http::HeaderValue::from_static(value),
@@ -144,10 +144,10 @@ mod tests {
         ] {
             let known = KnownFamily::default();
             assert_eq!(known.get(), None);
-            known.learn(&answered(name, value));
+            known.learn(&response_headers(name, value));
             assert_eq!(known.get(), Some(family), "{name}: {value}");
             // A gateway in front of the backend responds.
-            known.learn(&answered("server", "nginx"));
+            known.learn(&response_headers("server", "nginx"));
             assert_eq!(known.get(), Some(family), "{name}: {value}");
         }
     }
@@ -163,7 +163,7 @@ mod tests {
             ("W/\"a\"", "W/\"a\""),
         ] {
             for name in ["if-match", "if-none-match"] {
-                let mut headers = answered(name, value);
+                let mut headers = response_headers(name, value);
                 unquote_conditions(&mut headers);
                 assert_eq!(headers[name], unquoted, "{value}");
             }

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_missing_half_is_named_and_the_text_of_the_other_is_not() {
+    fn the_missing_half_is_named_and_the_value_of_the_other_is_not() {
         let told = explained(&[("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")]);
         let expected = "AWS_SECRET_ACCESS_KEY is missing, while AWS_ACCESS_KEY_ID is set";
         assert!(told.contains(expected), "{told}");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_and_what_was_tried_are_named() {
+    fn settings_and_tried_sources_are_named() {
         let told = explained(&[
             ("AWS_PROFILE", "nope"),
             ("AWS_EC2_METADATA_DISABLED", "true"),

@@ -95,22 +95,22 @@ impl Backend {
         let page = request.page.as_ref();
         let is_unlike_pages = page.is_some_and(|page| !page.is_meant_by(&request));
         let prepared = PreparedRequest::new(request, &client.home, &client.settings).await?;
-        let mut answer = client.exchange(&prepared).await?;
-        judge(&prepared, &answer)?;
-        trailer::forget_framing(&mut answer.head.headers);
+        let mut response = client.exchange(&prepared).await?;
+        judge(&prepared, &response)?;
+        trailer::forget_framing(&mut response.head.headers);
         if is_unlike_pages {
             // Some servers send CORS headers even if the request names no page.
-            header_rules::remove_cors(&mut answer.head.headers);
+            header_rules::remove_cors(&mut response.head.headers);
         }
-        let resumption = Resumption::new(client, prepared, &answer.head);
+        let resumption = Resumption::new(client, prepared, &response.head);
         let body = Body::new(
-            answer.body.start,
-            answer.body.rest,
+            response.body.start,
+            response.body.rest,
             client.settings.body_timeout,
             resumption,
-            answer.endpoint,
+            response.endpoint,
         );
-        Ok(Response::from_parts(answer.head, body))
+        Ok(Response::from_parts(response.head, body))
     }
 
     /// Returns the proxy that a request with these headers has passed through; `None` for a
@@ -172,7 +172,7 @@ impl Backend {
 }
 
 /// Refuses a response with a status that S3 does not define for the request.
-fn judge(request: &PreparedRequest, answer: &AttemptResponse) -> Result<(), BackendError> {
+fn judge(request: &PreparedRequest, response: &AttemptResponse) -> Result<(), BackendError> {
     let parameters = request.query.iter().map(|(name, _)| name.as_str());
     let parameters: Vec<&str> = parameters.collect();
     let sent = SentRequest {
@@ -182,12 +182,12 @@ fn judge(request: &PreparedRequest, answer: &AttemptResponse) -> Result<(), Back
         parameters: &parameters,
         headers: &request.headers,
     };
-    let status = answer.head.status;
+    let status = response.head.status;
     if sent.may_be_answered(status) {
         return Ok(());
     }
     Err(BackendError::Status {
-        endpoint: answer.endpoint.clone(),
+        endpoint: response.endpoint.clone(),
         method: request.method.clone(),
         status: status.as_u16(),
     })

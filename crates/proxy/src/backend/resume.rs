@@ -101,13 +101,13 @@ impl Resumption {
         tracing::debug!(offset = next, "resuming a broken transfer from the backend");
         metrics::backend_retried(RetryReason::Resumed);
         Some(Box::pin(async move {
-            let answer = client.exchange(&request).await.ok()?;
-            let headers = &answer.head.headers;
-            let joins = answer.head.status == StatusCode::PARTIAL_CONTENT
+            let response = client.exchange(&request).await.ok()?;
+            let headers = &response.head.headers;
+            let joins = response.head.status == StatusCode::PARTIAL_CONTENT
                 && headers.get(ETAG) == Some(&etag)
                 && content_range(headers) == Some((next, last, total))
                 && content_length(headers) == Some(last + 1 - next);
-            if joins { whole_body(answer) } else { None }
+            if joins { whole_body(response) } else { None }
         }))
     }
 
@@ -132,9 +132,12 @@ impl Resumption {
     }
 }
 
-fn whole_body(answer: AttemptResponse) -> Option<Incoming> {
+fn whole_body(response: AttemptResponse) -> Option<Incoming> {
     // A peeked start means that this is an error's body.
-    answer.body.rest.filter(|_| answer.body.start.is_empty())
+    response
+        .body
+        .rest
+        .filter(|_| response.body.start.is_empty())
 }
 
 /// Returns whether this is a read of an object's content, not of its properties.

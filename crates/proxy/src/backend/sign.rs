@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_a_signature_cannot_name_are_refused() {
+    fn times_that_a_signature_cannot_express_are_refused() {
         let target = ServiceTarget {
             endpoint: Endpoint {
                 scheme: Scheme::Https,

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_the_same_however_the_bytes_come() {
+    fn chunks_do_not_depend_on_the_size_of_the_pieces() {
         let content = vec![b'a'; 150_000];
         // 0x10000 is 64 KiB, the length of all chunks but the last.
         let mut expected = b"10000\r\n".to_vec();

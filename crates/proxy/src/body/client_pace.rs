@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_body_goes_when_others_wait_and_not_before() {
+    async fn a_slow_body_is_ended_when_others_wait_and_not_before() {
         let pressure = Arc::new(Pressure::default());
         let mut slow = pace(&pressure);
         assert_eq!(tolerate(&mut slow, 1, 10 * SILENCE).await, None);
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_sender_goes_within_seconds() {
+    async fn a_slow_sender_is_ended_within_seconds() {
         let pressure = Arc::new(Pressure::default());
         let _wanted = pressure.want(1);
         let mut sender = ClientPace::for_sender(limits(&pressure));

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_go_as_others_wait_for_and_none_without_need() {
+    fn as_many_bodies_end_as_others_wait_for_and_none_without_need() {
         let pressure = Arc::new(Pressure::default());
         assert!(!pressure.takes_one());
         let large = pressure.want(2 * STREAM_BYTES);

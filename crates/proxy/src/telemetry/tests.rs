@@ -124,7 +124,7 @@ fn no_line_of_a_json_log_is_longer_than_its_bound_and_all_are_json() {
 }
 
 #[test]
-fn libraries_speak_from_warnings_on_and_we_from_the_configured_level() {
+fn libraries_log_from_warn_on_and_the_program_from_the_configured_level() {
     let events = || {
         tracing::debug!(target: "s3proxy::plan", "ours");
         tracing::debug!(target: "s3proxy_protocol::sigv4", "also ours");
@@ -158,7 +158,7 @@ fn the_level_of_a_running_log_can_be_set() {
 }
 
 #[test]
-fn a_panic_is_logged_by_place_and_not_by_message() {
+fn a_panic_is_logged_with_its_location_and_without_its_message() {
     let log = logged(LogLevel::Error, LogShape::PlainText, || {
         // The hook is global, so it is removed below.
         panic_hook::install();

@@ -79,7 +79,7 @@ async fn a_client_may_have_a_rate_of_its_own_or_none() {
 }
 
 #[tokio::test]
-async fn strangers_are_told_apart_by_address_and_not_within_a_network_of_ipv6() {
+async fn strangers_are_distinguished_by_address_but_not_within_an_ipv6_network() {
     let throttle = throttle(&Limits {
         client_requests_per_second: at(1),
         ..limits()
@@ -97,7 +97,7 @@ async fn strangers_are_told_apart_by_address_and_not_within_a_network_of_ipv6() 
 }
 
 #[tokio::test]
-async fn requests_that_are_turned_away_anyway_take_no_turn_from_one_that_waits() {
+async fn refused_requests_take_no_turn_from_a_waiting_one() {
     let throttle = throttle(&Limits {
         requests_per_second: at(4),
         throttle_wait: 10 * SECOND,
@@ -129,7 +129,7 @@ async fn requests_that_are_turned_away_anyway_take_no_turn_from_one_that_waits()
 }
 
 #[tokio::test]
-async fn what_cannot_get_its_turn_in_time_is_refused_at_once() {
+async fn a_request_that_cannot_get_its_turn_in_time_is_refused_at_once() {
     let throttle = throttle(&Limits {
         requests_per_second: at(1),
         throttle_wait: 2 * SECOND + SECOND / 2,
@@ -266,7 +266,7 @@ async fn a_client_that_waits_for_its_own_slots_holds_no_shared_one() {
 }
 
 #[tokio::test]
-async fn other_settings_keep_what_is_in_flight() {
+async fn a_reload_keeps_the_count_of_requests_in_flight() {
     let settings = |number| Limits {
         requests_in_flight: at(number),
         client_requests_in_flight: at(number),

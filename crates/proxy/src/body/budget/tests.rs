@@ -59,7 +59,7 @@ async fn a_full_budget_refuses_after_its_wait_and_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_bodies_go_only_while_somebody_waits_for_a_share() {
+async fn slow_bodies_are_ended_only_while_a_request_waits_for_a_share() {
     let budget = budget();
     let share = budget.share(alice(), TOTAL).await.unwrap();
     assert!(!budget.pressure().takes_one());
@@ -85,7 +85,7 @@ async fn one_client_leaves_memory_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_client_that_has_least_is_served_first() {
+async fn the_client_with_the_least_memory_is_served_first() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL / 2).await.unwrap();
     let rest = budget
@@ -102,7 +102,7 @@ async fn the_client_that_has_least_is_served_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn small_requests_pass_a_large_one_that_waits() {
+async fn small_requests_overtake_a_large_one_that_waits() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL / 2).await.unwrap();
     let large = waiting(&budget, alice(), TOTAL / 4 * 3).await;
@@ -117,7 +117,7 @@ async fn small_requests_pass_a_large_one_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_request_is_not_passed_by_its_own_client_for_ever() {
+async fn a_large_request_is_not_overtaken_by_its_own_client_forever() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL / 2).await.unwrap();
     let large = waiting(&budget, alice(), TOTAL / 4 * 3).await;
@@ -185,7 +185,7 @@ async fn one_client_cannot_fill_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_share_that_nobody_waits_for_any_more_is_given_back() {
+async fn a_share_of_a_cancelled_request_is_returned() {
     let budget = budget();
     let held = budget.share(alice(), TOTAL).await.unwrap();
     let task = waiting(&budget, bob(), TOTAL).await;

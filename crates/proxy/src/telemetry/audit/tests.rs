@@ -136,7 +136,7 @@ async fn lines_of(
 }
 
 #[tokio::test]
-async fn a_request_is_one_line_with_all_that_its_steps_noted() {
+async fn a_request_is_one_line_with_the_notes_of_all_its_steps() {
     let lines = lines_of(AuditObjectKeys::Plain, facts(), async |trail| {
         trail.claims("AKID");
         trail.verified("AKID");
@@ -177,7 +177,7 @@ async fn a_request_is_one_line_with_all_that_its_steps_noted() {
 }
 
 #[tokio::test]
-async fn whom_a_refused_request_claims_to_be_from_is_bounded_and_told_apart() {
+async fn the_claimed_key_of_a_refused_request_is_bounded_and_kept_apart() {
     // Longer than a reason may be.
     let failure = "x".repeat(600);
     let refused = RequestFacts {
@@ -201,7 +201,7 @@ async fn whom_a_refused_request_claims_to_be_from_is_bounded_and_told_apart() {
 }
 
 #[tokio::test]
-async fn nothing_that_a_client_sends_breaks_a_line_or_steers_a_terminal() {
+async fn a_client_can_neither_break_a_line_nor_control_a_terminal() {
     let nasty = RequestFacts {
         object_key: Some("a\nb\u{7f}c\u{9b}d\u{1b}[2J"),
         ..facts()
@@ -218,7 +218,7 @@ async fn nothing_that_a_client_sends_breaks_a_line_or_steers_a_terminal() {
 }
 
 #[tokio::test]
-async fn what_was_denied_after_it_was_let_in_is_not_allowed() {
+async fn a_request_denied_after_admission_is_not_allowed() {
     let lines = lines_of(AuditObjectKeys::Plain, facts(), async |trail| {
         trail.admit();
         trail.deny();
@@ -311,7 +311,7 @@ async fn each_object_of_a_batch_has_a_line_with_its_own_error() {
 }
 
 #[tokio::test]
-async fn objects_are_not_named_where_the_settings_say_so() {
+async fn objects_are_not_named_if_the_settings_say_so() {
     let lines = lines_of(AuditObjectKeys::Off, facts(), async |trail| {
         trail.copies("from", "its/key", None);
         let batch = || vec![object("folder/k", None, true)];
@@ -349,7 +349,7 @@ async fn requests_are_refused_while_a_full_log_cannot_be_written_and_lines_are_k
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_are_served_without_a_line_where_lines_may_be_dropped() {
+async fn requests_are_served_without_a_line_if_lines_may_be_dropped() {
     let disk = Disk::default();
     disk.set_full(true);
     let log = log_to(&disk, AuditFailure::Drop, 1);

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_was_cut_off_begins_anew_in_a_new_file() {
+    fn a_line_that_was_cut_off_is_written_whole_to_the_new_file() {
         let lines = b"one\ntwo\nthree\n";
         for (position, start) in [(0, 0), (2, 0), (4, 4), (6, 4), (14, 14)] {
             assert_eq!(line_start(lines, position), start, "{position}");

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_tells_of_itself() {
+    fn metrics_of_this_process_are_plausible() {
         let text = render();
         let value = |name: &str| -> f64 {
             let line = text.lines().find_map(|line| line.strip_prefix(name));
