@@ -1,8 +1,8 @@
 //! Requests for features that the backend lacks (`backend.lacks`).
 //!
 //! Nothing about such a feature is sent. A header with S3's default value, or one that only permits
-//! something, is dropped. A request that needs the feature is refused, so that no client believes an
-//! object to be tagged or locked that is not.
+//! something, is dropped. A request that needs the feature is refused, so that no client believes
+//! an object to be tagged or locked that is not.
 
 use http::HeaderMap;
 use s3proxy_protocol::error::{ErrorCode, S3Error};

@@ -3,8 +3,8 @@
 //! They apply once the sender is known, so that a flood of unsigned requests takes nothing from
 //! clients that sign: such a request is refused anyway, and takes a turn only if no other request
 //! waits for one ([`Throttle::turned_away`]). A client's own limits come before the shared ones, so
-//! that requests that wait for the former hold nothing that others need. Unlisted senders (anonymous reads,
-//! `auth = none`) are identified by address, IPv6 by its /64.
+//! that requests that wait for the former hold nothing that others need. Unlisted senders
+//! (anonymous reads, `auth = none`) are identified by address, IPv6 by its /64.
 //!
 //! Requests wait in turn, up to `limits.throttle_wait` for all limits together. A request that
 //! cannot get its turn in that time is throttled at once. Queues are bounded. In-flight slots go to
@@ -30,12 +30,12 @@ use self::rate_limit::RateLimit;
 use crate::config::resolved::{Bound, Limits};
 use crate::telemetry::metrics::{self, Limit};
 
-/// Length of the queue for one limit; further requests are throttled. Each waiting request holds its
-/// connection.
+/// Length of the queue for one limit; further requests are throttled. Each waiting request holds
+/// its connection.
 const QUEUE: usize = 1024;
 
-/// Number of entries for the limits of addresses. Addresses with the same hash share an entry, which
-/// bounds the memory.
+/// Number of entries for the limits of addresses. Addresses with the same hash share an entry,
+/// which bounds the memory.
 const STRANGERS: usize = 1024;
 
 /// Number of refused requests whose bodies are awaited concurrently, so that their clients see the

@@ -1,7 +1,7 @@
 //! One request on one connection: addressed, signed, sent, watched.
 //!
-//! The result is a response of any status, or a failure with the request's fate: whether the backend
-//! may have executed it. Nothing is retried here.
+//! The result is a response of any status, or a failure with the request's fate: whether the
+//! backend may have executed it. Nothing is retried here.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};

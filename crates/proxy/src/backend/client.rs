@@ -285,8 +285,8 @@ impl BackendClient {
         Some(target)
     }
 
-    /// Learns the backend's time from a refusal of our time. Returns whether this request was signed
-    /// with another time. The time is kept even if this request cannot be retried.
+    /// Learns the backend's time from a refusal of our time. Returns whether this request was
+    /// signed with another time. The time is kept even if this request cannot be retried.
     fn learn_clock(
         &self,
         request: &PreparedRequest,

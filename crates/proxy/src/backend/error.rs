@@ -13,7 +13,6 @@ use http::Method;
 pub(crate) type BodyStreamError = Box<dyn StdError + Send + Sync>;
 
 /// Failure of a request to the backend.
-/// Failure of a request to the backend.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     /// The operator's fault: an unreadable file, or an invalid address.
@@ -38,21 +37,17 @@ pub enum BackendError {
     RequestBody(#[source] BodyStreamError),
 
     /// The network's fault, or the operator's: no connection.
-    /// The network's fault, or the operator's: no connection.
     #[error("cannot reach {endpoint}: {reason}")]
     Unreachable { endpoint: String, reason: String },
 
-    /// The operator's fault, or the backend's: no TLS session.
     /// The operator's fault, or the backend's: no TLS session.
     #[error("TLS handshake with {endpoint} failed: {reason}")]
     Tls { endpoint: String, reason: String },
 
     /// The outbound proxy's fault: no tunnel.
-    /// The outbound proxy's fault: no tunnel.
     #[error("cannot tunnel to {endpoint} through the outbound proxy: {reason}")]
     OutboundProxy { endpoint: String, reason: String },
 
-    /// The backend's fault, or the network's: no progress for `limit`.
     /// The backend's fault, or the network's: no progress for `limit`.
     #[error("timed out after {limit:?} {phase} {endpoint}")]
     Timeout {
@@ -62,11 +57,9 @@ pub enum BackendError {
     },
 
     /// The backend's fault, or the network's: a connection that ended inside a request or response.
-    /// The backend's fault, or the network's: a connection that ended inside a request or response.
     #[error("the connection to {endpoint} broke: {reason}")]
     Broken { endpoint: String, reason: String },
 
-    /// The backend's fault: a redirect that is unsafe or useless to follow.
     /// The backend's fault: a redirect that is unsafe or useless to follow.
     #[error("cannot follow the redirect of {endpoint}: {reason}")]
     Redirect { endpoint: String, reason: String },
@@ -101,7 +94,7 @@ impl BackendError {
     }
 }
 
-/// Phase in which a request timed out. Its text is a verb that the endpoint completes. Its text is a verb that the endpoint completes.
+/// Phase in which a request timed out. Its text precedes the endpoint in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Connecting,

@@ -1,8 +1,8 @@
 //! The family of the backend's server software, recognised by the headers of its responses.
 //!
-//! Few things depend on it, and each is harmless with a server of another family. A response without
-//! a known sign means `Other` until a later one has a sign: a gateway in front of the server may have
-//! sent the first.
+//! Few things depend on it, and each is harmless with a server of another family. A response
+//! without a known sign means `Other` until a later one has a sign: a gateway in front of the
+//! server may have sent the first.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,8 +11,8 @@ use http::{HeaderMap, Method, header};
 /// A family of S3 servers that needs special care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// Ceph's gateway. At least up to version 16 it compares the ETag in a condition of a PUT as text,
-    /// so an ETag in quotes never matches.
+    /// Ceph's gateway. At least up to version 16 it compares the ETag in a condition of a PUT as
+    /// text, so an ETag in quotes never matches.
     Ceph,
     Minio,
     Other,
@@ -57,8 +57,8 @@ fn recognised(headers: &HeaderMap) -> Option<Family> {
     }
 }
 
-/// Returns whether this is a transaction id of Ceph: `tx`, 21 digits, and three more groups. (Those of
-/// Swift have one.)
+/// Returns whether this is a transaction id of Ceph: `tx`, 21 digits, and three more groups. (Those
+/// of Swift have one.)
 fn is_of_ceph(request_id: &str) -> bool {
     let Some(rest) = request_id.strip_prefix("tx") else {
         return false;

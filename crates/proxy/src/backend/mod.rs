@@ -150,8 +150,8 @@ impl Backend {
         }
     }
 
-    /// Returns the family of the configured backend. Before the first response it probes the backend;
-    /// if that fails, the next request reports the reason.
+    /// Returns the family of the configured backend. Before the first response it probes the
+    /// backend; if that fails, the next request reports the reason.
     pub(crate) async fn family(&self) -> Family {
         if self.client.transport.family.get().is_none() && !self.is_aws(None) {
             let _ = self.probe().await;

@@ -116,9 +116,9 @@ impl SendProgress {
 
     /// Records that the body has reached a stage now.
     pub(super) fn reach(&self, stage: SendStage) {
-        let mut state = self.lock();
-        state.stage = stage;
-        state.since = Instant::now();
+        let mut current = self.lock();
+        current.stage = stage;
+        current.since = Instant::now();
     }
 
     /// Records the error of the source.

@@ -1,12 +1,12 @@
 //! Values of signed headers that every server reads alike.
 //!
-//! A signature covers values with their white space collapsed, and servers disagree on the definition
-//! of white space: spaces alone (AWS, Ceph's gateway), or all of Unicode's (servers in Go). So the only
-//! white space in signed headers is the space:
+//! A signature covers values with their white space collapsed, and servers disagree on the
+//! definition of white space: spaces alone (AWS, Ceph's gateway), or all of Unicode's (servers in
+//! Go). So the only white space in signed headers is the space:
 //! - a tab, and in `Content-Type` and the like any white space, becomes a space;
 //! - user metadata with other white space is sent as an encoded word (RFC 2047), and is returned as
-//!   one: the form in which S3 returns all metadata outside ASCII. The same holds for metadata that is
-//!   not UTF-8, whose signature only AWS could verify.
+//!   one: the form in which S3 returns all metadata outside ASCII. The same holds for metadata that
+//!   is not UTF-8, whose signature only AWS could verify.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

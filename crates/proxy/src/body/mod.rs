@@ -4,7 +4,8 @@
 //! [`replaying`] reads the content of a stored object, for copies. [`sealing`] turns either into
 //! the stored form on its way to the backend, [`opening`] turns the stored form into plaintext on
 //! its way to the client ([`legacy`] that of the older proxies), and [`outbound`] is the body of a
-//! response. [`client_pace`] watches the speed of clients, [`budget`] counts the memory of all bodies.
+//! response. [`client_pace`] watches the speed of clients, [`budget`] counts the memory of all
+//! bodies.
 //!
 //! Each adapter holds one buffer or block, never a whole object that may be long. A body that turns
 //! out wrong ends in an error, never in a clean end, so that neither side can take it for complete.

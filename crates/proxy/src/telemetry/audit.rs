@@ -1,9 +1,9 @@
 //! The audit log: client, operation, object, verdict and key of each request.
 //!
-//! A request reserves an [`AuditSlot`] in the queue before any work is done for it, and fills the slot
-//! when its record ends. So a due line always has room, the end of a request never waits, and the
-//! queue cannot outgrow its slots. One thread writes (`writer`). If it cannot, slots run out, and
-//! requests wait for one up to [`SLOT_WAIT`]. Then `audit.on_failure` decides: the request is
+//! A request reserves an [`AuditSlot`] in the queue before any work is done for it, and fills the
+//! slot when its record ends. So a due line always has room, the end of a request never waits, and
+//! the queue cannot outgrow its slots. One thread writes (`writer`). If it cannot, slots run out,
+//! and requests wait for one up to [`SLOT_WAIT`]. Then `audit.on_failure` decides: the request is
 //! refused, or served without a line, which is counted and logged.
 //!
 //! `line` defines the contents of a line, `trail` collects them; `docs/audit.md` states the schema.

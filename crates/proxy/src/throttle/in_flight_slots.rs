@@ -176,8 +176,8 @@ impl SlotLedger {
             .map(|(sender, _)| *sender)
     }
 
-    /// Adds a request to its sender's queue and returns its ticket. `None` if the queue is full, and
-    /// no sender has more requests in it than this one would have.
+    /// Adds a request to its sender's queue and returns its ticket. `None` if the queue is full,
+    /// and no sender has more requests in it than this one would have.
     fn queue(&mut self, sender: SenderId, granted: oneshot::Sender<InFlightSlot>) -> Option<u64> {
         if self.waiting >= QUEUE {
             self.make_room(sender)?;

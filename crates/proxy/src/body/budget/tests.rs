@@ -1,3 +1,4 @@
+use super::ledger::{OVERTAKEN_FOR, QUEUE};
 use super::*;
 
 const TOTAL: usize = 4 * 1024 * 1024;
